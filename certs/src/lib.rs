@@ -1,0 +1,1 @@
+//! Certificates: development CA and leaf, PEM loading, reload.

@@ -1,0 +1,2 @@
+//! The `quoth` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Quoth's native client: conversations as durable streams over QUIC.

@@ -1,0 +1,198 @@
+//! Frames to bytes and back: a varint length and the postcard encoding of the frame. The same on QUIC streams and in
+//! WebSocket messages; a datagram is one frame without the length.
+
+use bytes::{Buf, Bytes, BytesMut};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Why bytes are no frame.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The length is over the limit in force.
+    #[error("a frame of {len} bytes is over the limit of {max}")]
+    TooLarge {
+        /// The length that the peer announced, in bytes.
+        len: usize,
+        /// The limit, in bytes.
+        max: usize,
+    },
+    /// The length is not a varint in its shortest form, of at most [`LENGTH_BYTES_MAX`] bytes.
+    #[error("a frame's length is not a varint in its shortest form")]
+    BadLength,
+    /// The bytes are no frame of this version.
+    #[error("not a frame of this version: {0}")]
+    BadFrame(postcard::Error),
+    /// The frame ends before its bytes do.
+    #[error("{0} bytes are left over behind a frame")]
+    TrailingBytes(usize),
+}
+
+/// Bytes of the largest length prefix; three carry 21 bits, enough for every limit.
+pub const LENGTH_BYTES_MAX: usize = 3;
+
+/// Encodes a frame with its length.
+///
+/// # Panics
+/// When the frame is over 2 MiB, which no frame within its limits is.
+#[must_use]
+pub fn encode<F: Serialize>(frame: &F) -> Bytes {
+    let placeholder = vec![0_u8; LENGTH_BYTES_MAX];
+    let mut bytes = to_vec(frame, placeholder);
+    let mut len = bytes.len() - LENGTH_BYTES_MAX;
+    assert!(len < 1 << (7 * LENGTH_BYTES_MAX), "a frame of {len} bytes has no length prefix");
+    let prefix_len = if len < 1 << 7 { 1 } else if len < 1 << 14 { 2 } else { 3 };
+    let start = LENGTH_BYTES_MAX - prefix_len;
+    for (i, byte) in bytes[start..LENGTH_BYTES_MAX].iter_mut().enumerate() {
+        let continues = if i + 1 < prefix_len { 0x80 } else { 0 };
+        *byte = (len & 0x7F) as u8 | continues;
+        len >>= 7;
+    }
+    Bytes::from(bytes).slice(start..)
+}
+
+/// Encodes a frame without its length, for a datagram.
+#[must_use]
+pub fn encode_datagram<F: Serialize>(frame: &F) -> Bytes {
+    Bytes::from(to_vec(frame, Vec::new()))
+}
+
+fn to_vec<F: Serialize>(frame: &F, head: Vec<u8>) -> Vec<u8> {
+    postcard::to_extend(frame, head).expect("a frame holds nothing that postcard cannot encode")
+}
+
+/// Decodes a frame from exactly its bytes, without a length.
+///
+/// # Errors
+/// [`DecodeError::BadFrame`] and [`DecodeError::TrailingBytes`].
+pub fn decode<F: DeserializeOwned>(bytes: &[u8]) -> Result<F, DecodeError> {
+    let (frame, rest) = postcard::take_from_bytes(bytes).map_err(DecodeError::BadFrame)?;
+    if rest.is_empty() { Ok(frame) } else { Err(DecodeError::TrailingBytes(rest.len())) }
+}
+
+/// Cuts a stream of bytes into frames. Holds at most one incomplete frame and what came in the same chunk.
+#[derive(Debug)]
+pub struct Decoder {
+    buffer: BytesMut,
+    frame_bytes_max: usize,
+}
+
+impl Decoder {
+    /// A decoder that refuses frames of over `frame_bytes_max` bytes.
+    #[must_use]
+    pub fn new(frame_bytes_max: usize) -> Self {
+        Self { buffer: BytesMut::new(), frame_bytes_max }
+    }
+
+    /// Changes the limit, for a stream whose kind its first frame has told.
+    pub fn set_frame_bytes_max(&mut self, frame_bytes_max: usize) {
+        self.frame_bytes_max = frame_bytes_max;
+    }
+
+    /// Takes the next bytes of the stream.
+    pub fn push(&mut self, chunk: &[u8]) {
+        self.buffer.extend_from_slice(chunk);
+    }
+
+    /// Whether a frame has begun that is not complete.
+    #[must_use]
+    pub fn is_mid_frame(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    /// The next complete frame, or `None` until more bytes are pushed.
+    ///
+    /// # Errors
+    /// Every [`DecodeError`]; the stream cannot be read on after one.
+    pub fn next<F: DeserializeOwned>(&mut self) -> Result<Option<F>, DecodeError> {
+        match self.next_bytes()? {
+            Some(bytes) => decode(&bytes).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The next complete frame's bytes without the length, for a reader that skips frames which it does not know.
+    ///
+    /// # Errors
+    /// [`DecodeError::TooLarge`] and [`DecodeError::BadLength`].
+    pub fn next_bytes(&mut self) -> Result<Option<Bytes>, DecodeError> {
+        let Some((len, prefix_len)) = self.length()? else { return Ok(None) };
+        if self.buffer.len() < prefix_len + len {
+            self.buffer.reserve(prefix_len + len - self.buffer.len());
+            return Ok(None);
+        }
+        self.buffer.advance(prefix_len);
+        Ok(Some(self.buffer.split_to(len).freeze()))
+    }
+
+    fn length(&self) -> Result<Option<(usize, usize)>, DecodeError> {
+        let mut len = 0_usize;
+        for (i, byte) in self.buffer.iter().take(LENGTH_BYTES_MAX).enumerate() {
+            len |= usize::from(byte & 0x7F) << (7 * i);
+            if byte & 0x80 == 0 {
+                if i > 0 && *byte == 0 {
+                    return Err(DecodeError::BadLength);
+                }
+                if len > self.frame_bytes_max {
+                    return Err(DecodeError::TooLarge { len, max: self.frame_bytes_max });
+                }
+                return Ok(Some((len, i + 1)));
+            }
+        }
+        if self.buffer.len() >= LENGTH_BYTES_MAX { Err(DecodeError::BadLength) } else { Ok(None) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{DecodeError, Decoder, decode, encode, encode_datagram};
+    use crate::frame::{ClientFrame, Publish, ServerFrame};
+    use crate::id::Seq;
+    use crate::limits::FRAME_BYTES_MAX;
+
+    fn publish(len: usize) -> ClientFrame {
+        let body = Bytes::from(vec![7; len]);
+        ClientFrame::Publish(Publish { n: 1, body, publish_as: None, origin_time_ms: None })
+    }
+
+    #[test]
+    fn a_stream_cut_anywhere_gives_the_same_frames() {
+        let frames = [publish(0), publish(100), publish(300), publish(20_000), publish(64 * 1024)];
+        let stream: Vec<u8> = frames.iter().flat_map(|f| encode(f).to_vec()).collect();
+        for step in [1, 2, 3, 127, 4096, stream.len()] {
+            let mut decoder = Decoder::new(FRAME_BYTES_MAX);
+            let mut got: Vec<ClientFrame> = Vec::new();
+            for chunk in stream.chunks(step) {
+                decoder.push(chunk);
+                while let Some(frame) = decoder.next().unwrap() {
+                    got.push(frame);
+                }
+            }
+            assert_eq!(got, frames);
+            assert!(!decoder.is_mid_frame());
+        }
+    }
+
+    #[test]
+    fn lengths_over_the_limit_or_not_in_shortest_form_are_refused() {
+        let mut decoder = Decoder::new(100);
+        decoder.push(&encode(&publish(200)));
+        assert!(matches!(decoder.next::<ClientFrame>(), Err(DecodeError::TooLarge { max: 100, .. })));
+        for bad in [&[0x80, 0x00][..], &[0x80, 0x80, 0x80], &[0xFF, 0xFF, 0xFF]] {
+            let mut decoder = Decoder::new(FRAME_BYTES_MAX);
+            decoder.push(bad);
+            assert_eq!(decoder.next_bytes(), Err(DecodeError::BadLength));
+        }
+    }
+
+    #[test]
+    fn bytes_behind_a_frame_are_refused() {
+        let frame = ServerFrame::Gap { from: Seq(1), to: Seq(2) };
+        let mut bytes = encode_datagram(&frame).to_vec();
+        assert_eq!(decode::<ServerFrame>(&bytes), Ok(frame));
+        bytes.push(0);
+        assert_eq!(decode::<ServerFrame>(&bytes), Err(DecodeError::TrailingBytes(1)));
+    }
+}

@@ -1,0 +1,265 @@
+//! Frames. Variants are only ever appended: the variant's number is its place in the enum and part of the wire.
+//! `docs/PROTOCOL.md` says for each frame where it may stand and what answers it.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::code::Code;
+use crate::id::{ConversationName, DeviceId, ProducerId, Seq, UserId};
+
+/// Protocol version of this crate, spoken under [`ALPN`](crate::ALPN).
+pub const VERSION: u16 = 1;
+
+/// Feature bits of Hello and Welcome. What both sides have set is in force.
+pub mod feature {
+    /// Typing notices travel in QUIC datagrams.
+    pub const DATAGRAMS: u64 = 1 << 0;
+}
+
+/// What a client sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClientFrame {
+    /// Opens the control stream and signs in.
+    Hello(Hello),
+    /// Replaces the connection's token, on the control stream.
+    Refresh {
+        /// A token for the same user.
+        token: String,
+    },
+    /// Opens a conversation stream.
+    Open(Open),
+    /// Moves the reader of an open conversation, or stops it.
+    Read {
+        /// Where to read on from; `None` stops delivery.
+        from: Option<Start>,
+    },
+    /// Appends a message to the open conversation.
+    Publish(Publish),
+    /// Asks for a page of history, as the only frame of a fetch stream.
+    Fetch(Fetch),
+    /// The user is typing, as a datagram or on the control stream.
+    Typing {
+        /// Where; it must be open on this connection.
+        conversation: ConversationName,
+    },
+}
+
+/// First frame of a connection.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The client's [`VERSION`].
+    pub version: u16,
+    /// The client's [`feature`] bits.
+    pub features: u64,
+    /// A JSON Web Token.
+    pub token: String,
+    /// Which of the user's devices this is.
+    pub device: DeviceId,
+    /// Kind of device, free text: `linux`, `android`, `web`.
+    pub platform: String,
+    /// Name and version of the client's software, for logs.
+    pub client: String,
+}
+
+impl std::fmt::Debug for Hello {
+    /// Leaves the token out, so that no log line can hold it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hello")
+            .field("version", &self.version)
+            .field("features", &self.features)
+            .field("device", &self.device)
+            .field("platform", &self.platform)
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
+}
+
+/// First frame of a conversation stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    /// The conversation; it begins to exist with its first event.
+    pub conversation: ConversationName,
+    /// The producer of the stream's publishes.
+    pub producer: ProducerId,
+    /// Where to read from; `None` delivers nothing until a `Read`.
+    pub from: Option<Start>,
+}
+
+/// Where a reader starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Start {
+    /// Behind this cursor: the first event is the next one, through history into live.
+    After(Seq),
+    /// With the last so many events.
+    Last(u32),
+    /// With the first event that is stored after the server has read this frame.
+    Live,
+}
+
+/// A message to append.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publish {
+    /// The second half of the message id: grows with every new message of the producer. A repeat of a stored one
+    /// writes nothing and is answered with the first one's seq and time.
+    pub n: u64,
+    /// The message, opaque to the server.
+    pub body: Bytes,
+    /// The user in whose name to publish, if the token allows it.
+    pub publish_as: Option<UserId>,
+    /// When the message was first said, in milliseconds since 1970, for imports and bridges; only together with
+    /// `publish_as`.
+    pub origin_time_ms: Option<u64>,
+}
+
+/// Asks for a page of history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetch {
+    /// The conversation.
+    pub conversation: ConversationName,
+    /// Which part of it.
+    pub range: FetchRange,
+    /// At most so many events; see [`limits::FETCH_EVENTS_MAX`](crate::limits::FETCH_EVENTS_MAX).
+    pub limit: u32,
+}
+
+/// Which part of a conversation a page shows. Pages are in ascending order in each case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FetchRange {
+    /// The first events behind this seq.
+    After(Seq),
+    /// The last events before this seq.
+    Before(Seq),
+    /// The last events.
+    Latest,
+}
+
+/// What a server sends. A client skips variants that it does not know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ServerFrame {
+    /// Answers Hello.
+    Welcome(Welcome),
+    /// The server will close the connection: finish what waits for an ack and open nothing new.
+    GoAway {
+        /// Why.
+        code: Code,
+        /// When to connect again, in milliseconds from now.
+        retry_after_ms: u32,
+    },
+    /// The connection's token ends soon; answer with Refresh.
+    TokenExpiring {
+        /// In so many milliseconds.
+        in_ms: u32,
+    },
+    /// Answers Open.
+    Opened {
+        /// The last event's seq, 0 when there is none.
+        head: Seq,
+        /// The first seq that is still readable, `head + 1` when there is none.
+        floor: Seq,
+    },
+    /// One event of the stream's conversation.
+    Event(Event),
+    /// A publish is stored as durably as Welcome says.
+    Ack {
+        /// The publish's number.
+        n: u64,
+        /// Its place in the conversation.
+        seq: Seq,
+        /// When it was stored, in milliseconds since 1970.
+        time_ms: u64,
+        /// Whether it was stored by an earlier publish with the same number.
+        duplicate: bool,
+    },
+    /// A publish was not stored. The stream goes on.
+    Refused {
+        /// The publish's number.
+        n: u64,
+        /// Why.
+        code: Code,
+    },
+    /// Events that retention took before this reader came to them: the cursor moves to `to`.
+    Gap {
+        /// The first missing seq.
+        from: Seq,
+        /// The last missing seq.
+        to: Seq,
+    },
+    /// Ends a page of history.
+    PageEnd {
+        /// The conversation's head when the page was read.
+        head: Seq,
+        /// The first seq that is still readable.
+        floor: Seq,
+        /// Whether there are further events in the page's direction.
+        more: bool,
+    },
+    /// Somebody is typing, as a datagram or on the control stream.
+    Typing {
+        /// Where.
+        conversation: ConversationName,
+        /// Who.
+        user: UserId,
+    },
+}
+
+/// Answers Hello.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The server's [`VERSION`].
+    pub version: u16,
+    /// The [`feature`] bits in force.
+    pub features: u64,
+    /// Who the token says that the client is.
+    pub user: UserId,
+    /// What an ack means on this server.
+    pub durability: Durability,
+    /// The server's clock, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// Conversations that this connection may have open at once.
+    pub open_conversations_max: u32,
+    /// Name and version of the server's software.
+    pub server: String,
+}
+
+/// What an ack means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Durability {
+    /// Held in memory only: gone when the process ends. For tests.
+    Memory,
+    /// Flushed to stable storage (`fdatasync`).
+    Stored,
+}
+
+impl std::fmt::Display for Durability {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "memory",
+            Self::Stored => "stored",
+        })
+    }
+}
+
+/// One entry of a conversation's log. The bytes of its frame are the same for every reader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its place.
+    pub seq: Seq,
+    /// When it was stored, in milliseconds since 1970; never smaller than the event's before it.
+    pub time_ms: u64,
+    /// Who published it.
+    pub sender: UserId,
+    /// When it was first said, for imported messages, in milliseconds since 1970.
+    pub origin_time_ms: Option<u64>,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What an event is. A client shows an event of a kind that it does not know as an unknown one and keeps its seq.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EventKind {
+    /// A message.
+    Message {
+        /// As published.
+        body: Bytes,
+    },
+}

@@ -1,0 +1,35 @@
+//! Quoth's wire, for servers and clients alike: identifiers, frames, codec, codes and limits.
+//!
+//! Every conversation is a durable, gapless log and every reader is a cursor on it. A client signs in on a control
+//! stream ([`Hello`](frame::Hello), [`Welcome`](frame::Welcome)), opens a stream of its own for each conversation
+//! ([`Open`](frame::Open)), appends to it ([`Publish`](frame::Publish)) and gets its events from any cursor on.
+//! `docs/PROTOCOL.md` is the normative text; `golden/frames.txt` has every frame's bytes.
+//!
+//! No IO, no clock, no runtime: what is here is the same in the server, in a client and in a test.
+//!
+//! ```
+//! use quoth_protocol::codec::{Decoder, encode};
+//! use quoth_protocol::frame::{ClientFrame, Publish};
+//! use quoth_protocol::limits::FRAME_BYTES_MAX;
+//!
+//! let publish = Publish { n: 1, body: "hello".into(), publish_as: None, origin_time_ms: None };
+//! let frame = ClientFrame::Publish(publish);
+//! let mut decoder = Decoder::new(FRAME_BYTES_MAX);
+//! decoder.push(&encode(&frame));
+//! assert_eq!(decoder.next(), Ok(Some(frame)));
+//! ```
+
+pub mod code;
+pub mod codec;
+pub mod frame;
+pub mod id;
+pub mod limits;
+
+pub use code::{Action, Code};
+pub use id::{ConversationName, DeviceId, ProducerId, Seq, UserId};
+
+/// The application protocol of the TLS handshake.
+pub const ALPN: &[u8] = b"quoth/1";
+
+/// The UDP port of a server that is told no other.
+pub const DEFAULT_PORT: u16 = 4433;

@@ -1,0 +1,64 @@
+//! Every maximum of the wire, with its unit. Reaching one has the outcome that its text names.
+
+/// Body of one message, in bytes. Larger media travel by reference. Outcome: the publish is refused with
+/// [`Code::TOO_LARGE`](crate::Code::TOO_LARGE).
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// One frame without its length prefix, in bytes: a body and 1 KiB for everything around it. Outcome: the stream is
+/// reset with [`Code::FRAME_TOO_LARGE`](crate::Code::FRAME_TOO_LARGE).
+pub const FRAME_BYTES_MAX: usize = BODY_BYTES_MAX + 1024;
+
+/// The first frame of a stream, before its kind is known (Hello with its token, Open, Fetch), in bytes. Keeps what a
+/// peer without a token can make the server hold small. Outcome: as [`FRAME_BYTES_MAX`].
+pub const FIRST_FRAME_BYTES_MAX: usize = 8 * 1024;
+
+/// One datagram, in bytes: what fits into the smallest packet that QUIC guarantees (1,200) beside its own overhead.
+/// Outcome: the sender uses the control stream instead; a larger one that arrives is dropped.
+pub const DATAGRAM_BYTES_MAX: usize = 1_100;
+
+/// A conversation's name, in bytes of UTF-8. Outcome: the frame does not decode.
+pub const CONVERSATION_NAME_BYTES_MAX: usize = 128;
+
+/// A user's id, in bytes of UTF-8. Outcome: the frame does not decode.
+pub const USER_ID_BYTES_MAX: usize = 64;
+
+/// A device's id, in bytes of UTF-8. Outcome: the frame does not decode.
+pub const DEVICE_ID_BYTES_MAX: usize = 64;
+
+/// The text of a `GoAway` or a QUIC close reason, in bytes of UTF-8. Longer texts are cut by the sender.
+pub const REASON_BYTES_MAX: usize = 256;
+
+/// Publishes of one conversation stream that wait for their ack. Outcome: the server stops reading the stream, so the
+/// client's writes wait; nothing is refused.
+pub const IN_FLIGHT_PUBLISHES_MAX: usize = 256;
+
+/// Events that one Fetch may ask for. Outcome: the server sends at most this many and says that the page is not the
+/// last.
+pub const FETCH_EVENTS_MAX: u32 = 1_000;
+
+/// Events that an Open may ask for with [`Start::Last`](crate::frame::Start::Last). Outcome: it starts with this many.
+pub const START_LAST_MAX: u32 = 10_000;
+
+/// Open conversations of one connection, for an ordinary token. Outcome: the client's next stream waits for credit.
+pub const OPEN_CONVERSATIONS_MAX: u32 = 48;
+
+/// The same for a token that may publish on behalf of users (bridges, imports).
+pub const OPEN_CONVERSATIONS_SERVICE_MAX: u32 = 224;
+
+/// From a connection's first byte to a valid Hello, in milliseconds. Outcome: closed with
+/// [`Code::HELLO_TIMEOUT`](crate::Code::HELLO_TIMEOUT).
+pub const HELLO_TIMEOUT_MS: u64 = 5_000;
+
+/// From a stream's start to the end of its first frame, in milliseconds. Outcome: the stream is reset with
+/// [`Code::HELLO_TIMEOUT`](crate::Code::HELLO_TIMEOUT).
+pub const FIRST_FRAME_TIMEOUT_MS: u64 = 5_000;
+
+/// How long before its token's end a connection hears [`ServerFrame::TokenExpiring`](crate::frame::ServerFrame), in
+/// milliseconds.
+pub const TOKEN_EXPIRING_NOTICE_MS: u64 = 60_000;
+
+/// Typing notices of one connection per second. Outcome: further ones are dropped.
+pub const TYPING_PER_SECOND_MAX: u32 = 10;
+
+const _: () = assert!(FRAME_BYTES_MAX > BODY_BYTES_MAX + CONVERSATION_NAME_BYTES_MAX + USER_ID_BYTES_MAX + 64);
+const _: () = assert!(FIRST_FRAME_BYTES_MAX < FRAME_BYTES_MAX);

@@ -1,0 +1,1 @@
+//! Quoth's rules as pure state machines. No IO, no clock, no entropy.

@@ -1,0 +1,1 @@
+//! The Quoth server: configuration, listeners, connections and the engine around the core.

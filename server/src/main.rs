@@ -1,0 +1,2 @@
+//! The `quoth-server` command.
+fn main() {}

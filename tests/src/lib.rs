@@ -1,0 +1,1 @@
+//! The harness and everything that needs a whole server.
