@@ -41,11 +41,17 @@ pub fn encode<F: Serialize>(frame: &F) -> Bytes {
     let mut bytes = to_vec(frame, placeholder);
     let mut len = bytes.len() - LENGTH_BYTES_MAX;
     assert!(len < 1 << (7 * LENGTH_BYTES_MAX), "a frame of {len} bytes has no length prefix");
-    let prefix_len = if len < 1 << 7 { 1 } else if len < 1 << 14 { 2 } else { 3 };
+    let prefix_len = if len < 1 << 7 {
+        1
+    } else if len < 1 << 14 {
+        2
+    } else {
+        3
+    };
     let start = LENGTH_BYTES_MAX - prefix_len;
     for (i, byte) in bytes[start..LENGTH_BYTES_MAX].iter_mut().enumerate() {
         let continues = if i + 1 < prefix_len { 0x80 } else { 0 };
-        *byte = (len & 0x7F) as u8 | continues;
+        *byte = (len & 0x7F).to_le_bytes()[0] | continues;
         len >>= 7;
     }
     Bytes::from(bytes).slice(start..)
@@ -104,7 +110,7 @@ impl Decoder {
     ///
     /// # Errors
     /// Every [`DecodeError`]; the stream cannot be read on after one.
-    pub fn next<F: DeserializeOwned>(&mut self) -> Result<Option<F>, DecodeError> {
+    pub fn next_frame<F: DeserializeOwned>(&mut self) -> Result<Option<F>, DecodeError> {
         match self.next_bytes()? {
             Some(bytes) => decode(&bytes).map(Some),
             None => Ok(None),
@@ -166,7 +172,7 @@ mod tests {
             let mut got: Vec<ClientFrame> = Vec::new();
             for chunk in stream.chunks(step) {
                 decoder.push(chunk);
-                while let Some(frame) = decoder.next().unwrap() {
+                while let Some(frame) = decoder.next_frame().unwrap() {
                     got.push(frame);
                 }
             }
@@ -179,7 +185,7 @@ mod tests {
     fn lengths_over_the_limit_or_not_in_shortest_form_are_refused() {
         let mut decoder = Decoder::new(100);
         decoder.push(&encode(&publish(200)));
-        assert!(matches!(decoder.next::<ClientFrame>(), Err(DecodeError::TooLarge { max: 100, .. })));
+        assert!(matches!(decoder.next_frame::<ClientFrame>(), Err(DecodeError::TooLarge { max: 100, .. })));
         for bad in [&[0x80, 0x00][..], &[0x80, 0x80, 0x80], &[0xFF, 0xFF, 0xFF]] {
             let mut decoder = Decoder::new(FRAME_BYTES_MAX);
             decoder.push(bad);

@@ -170,6 +170,9 @@ mod tests {
         assert!(UserId::new("|QuaD-").is_ok());
         assert_eq!(UserId::new(""), Err(IdError::Empty { kind: "user id" }));
         assert_eq!(UserId::new("x".repeat(65)), Err(IdError::TooLong { kind: "user id", len: 65, max: 64 }));
-        assert_eq!(ConversationName::new("a\u{1b}[1m"), Err(IdError::ControlCharacter { kind: "conversation name" }));
+        assert_eq!(
+            ConversationName::new("a\u{1b}[1m"),
+            Err(IdError::ControlCharacter { kind: "conversation name" })
+        );
     }
 }

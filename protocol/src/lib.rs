@@ -16,7 +16,7 @@
 //! let frame = ClientFrame::Publish(publish);
 //! let mut decoder = Decoder::new(FRAME_BYTES_MAX);
 //! decoder.push(&encode(&frame));
-//! assert_eq!(decoder.next(), Ok(Some(frame)));
+//! assert_eq!(decoder.next_frame(), Ok(Some(frame)));
 //! ```
 
 pub mod code;

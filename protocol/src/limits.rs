@@ -60,5 +60,6 @@ pub const TOKEN_EXPIRING_NOTICE_MS: u64 = 60_000;
 /// Typing notices of one connection per second. Outcome: further ones are dropped.
 pub const TYPING_PER_SECOND_MAX: u32 = 10;
 
-const _: () = assert!(FRAME_BYTES_MAX > BODY_BYTES_MAX + CONVERSATION_NAME_BYTES_MAX + USER_ID_BYTES_MAX + 64);
+const _: () =
+    assert!(FRAME_BYTES_MAX > BODY_BYTES_MAX + CONVERSATION_NAME_BYTES_MAX + USER_ID_BYTES_MAX + 64);
 const _: () = assert!(FIRST_FRAME_BYTES_MAX < FRAME_BYTES_MAX);
