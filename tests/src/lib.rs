@@ -1,1 +1,3 @@
 //! The harness and everything that needs a whole server.
+
+pub mod fuzz;
