@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from typing import Any, Awaitable, Callable
 
 import quoth_wire as wire
-from quoth_peer import Closed, Conversation, Deadline, Ended, Finished, Peer, Reset, Stream, read_page
+from quoth_peer import Closed, Conversation, Deadline, Ended, Finished, Inbox, Peer, Reset, Stream, read_page
 from quoth_wire import Code
 
 TOTAL_S = 60.0
 MESSAGES = 100
 N_STEP = 10
 SIZES = [0, 65_536, 1, 127, 128, 300, 1_100, 4_096, 16_383, 16_384, 65_535]
-NOT_STORED = "a message whose id is never stored"
+UNKNOWN_VARIANT = wire.encode_length(2) + b"\x63\x00"
 
 
 class CheckFailed(Exception):
@@ -57,9 +57,11 @@ class Run:
         self.sent: list[Sent] = []
         self.failed = 0
         self.passed = 0
+        self.last_check = "the start"
 
     def check(self, what: str, good: bool, detail: Any = "") -> None:
         """Prints one line, and ends the step when the check has failed."""
+        self.last_check = what
         print(f"{'ok  ' if good else 'FAIL'} {what}" + ("" if good else f": {detail}"), flush=True)
         if not good:
             self.failed += 1
@@ -92,10 +94,13 @@ class Run:
         """Publishes new messages and waits for their acks."""
         frames = self.messages(list(bodies))
         stream.send(*frames)
-        acks = [await stream.answers.get() for _ in frames]
-        if [(type(ack), ack.n) for ack in acks] != [(wire.Ack, frame.n) for frame in frames]:
-            self.check("publishes are acked in order", False, acks)
-        sent = [Sent(frame.n, frame.body, ack.seq, ack.time_ms) for frame, ack in zip(frames, acks)]
+        return self.record(frames, [await stream.answers.get() for _ in frames])
+
+    def record(self, frames: list[wire.Publish], answers: list[Any]) -> list[Sent]:
+        """Notes messages that were acked as new, in the order in which they were sent."""
+        if [(type(one), one.n) for one in answers] != [(wire.Ack, frame.n) for frame in frames]:
+            self.check("new messages are acked in order", False, answers)
+        sent = [Sent(frame.n, frame.body, ack.seq, ack.time_ms) for frame, ack in zip(frames, answers)]
         self.sent += sent
         return sent
 
@@ -163,9 +168,10 @@ async def step_repeat(run: Run) -> None:
     expected = [wire.Ack(one.n, one.seq, one.time_ms, True) for one in sorted(repeated, key=lambda one: one.n)]
     run.check("3 repeated ids are acked as duplicates with the first seq and time", acks == expected, acks)
     stale = run.sent[50].n + 1
-    stream.send(wire.Publish(stale, NOT_STORED.encode()))
+    stream.send(wire.Publish(stale, b"a message whose id is never stored"))
     answer = await stream.answers.get()
-    run.check("3 a lower n that was never stored is stale", answer == wire.Refused(stale, Code.STALE_MESSAGE_ID), answer)
+    refused = wire.Refused(stale, Code.STALE_MESSAGE_ID)
+    run.check("3 a lower n that was never stored is stale", answer == refused, answer)
     before = run.sent[-1].seq
     sent = await run.publish(stream, b"new after repeats")
     run.check("3 a new id has the next seq", sent[0].seq == before + 1, sent)
@@ -193,7 +199,7 @@ async def step_reconnect(run: Run) -> None:
         seqs == list(range(first, first + len(in_flight))),
         acks,
     )
-    run.sent += [Sent(frame.n, frame.body, ack.seq, ack.time_ms) for frame, ack in zip(in_flight, acks)]
+    run.record(in_flight, acks)
     rest = [one for one in run.sent if one.seq > middle.seq]
     events = [await reader.deliveries.get() for _ in rest]
     run.check_events("4 After(cursor in the middle) gives exactly the rest, in order", events, rest)
@@ -291,7 +297,8 @@ async def step_refusals(run: Run) -> None:
     if not run.claims.get("publish_as"):
         stream.send(wire.Publish(run.n + 1, b"", publish_as="somebody else"))
         answer = await stream.answers.get()
-        run.check("6 publish_as without the right is refused", answer == wire.Refused(run.n + 1, Code.FORBIDDEN), answer)
+        refused = wire.Refused(run.n + 1, Code.FORBIDDEN)
+        run.check("6 publish_as without the right is refused", answer == refused, answer)
     sent = await run.publish(stream, b"after refusals")
     run.check_events("6 refused messages made no event", [await stream.deliveries.get()], sent)
 
@@ -321,6 +328,7 @@ async def step_refusals(run: Run) -> None:
 
     page = await peer.fetch(run.name, wire.Latest(), 1)
     run.check_events("6 the connection lives on, and nothing was stored", page.events, sent)
+    await check_unknown_variant(run, peer)
     peer.leave()
 
 
@@ -328,13 +336,12 @@ async def step_closes(run: Run) -> None:
     """6b: what closes the connection."""
     hello = wire.encode_frame(wire.CLIENT_FRAME, wire.Hello(1, 1, run.token, "independent", "python", "test"))
     publish = wire.encode_frame(wire.CLIENT_FRAME, wire.Publish(1, b""))
-    unknown = wire.encode_length(2) + b"\x63\x00"
     for what, first, code in (
         ("Publish as the connection's first frame", publish, Code.PROTOCOL),
         ("a Hello over its limit", wire.encode_length(wire.FIRST_FRAME_MAX + 1), Code.FRAME_TOO_LARGE),
         ("garbage instead of Hello", wire.encode_length(2) + b"\x00\x80", Code.PROTOCOL),
         ("a second Hello", hello + hello, Code.PROTOCOL),
-        ("a frame of an unknown variant on the control stream", hello + unknown, Code.PROTOCOL),
+        ("a frame of an unknown variant on the control stream", hello + UNKNOWN_VARIANT, Code.PROTOCOL),
     ):
         peer = await run.connect()
         Stream(peer, first)
@@ -349,11 +356,10 @@ async def step_pipelined(run: Run) -> None:
     frames = run.messages([b"before Welcome"])
     stream.send(*frames)
     fetches = [peer.start_fetch(run.name, wire.Latest(), 2) for _ in range(8)]
-    ack = await stream.answers.get()
-    expected = (frames[0].n, run.sent[-1].seq + 1)
-    run.check("7 Open and Publish behind Hello work", (ack.n, ack.seq) == expected, ack)
-    run.sent.append(Sent(ack.n, frames[0].body, ack.seq, ack.time_ms))
-    run.check_events("7 and bring the event", [await stream.deliveries.get()], run.sent[-1:])
+    before = run.sent[-1].seq
+    sent = run.record(frames, [await stream.answers.get()])
+    run.check("7 Open and Publish behind Hello work", sent[0].seq == before + 1, sent)
+    run.check_events("7 and bring the event", [await stream.deliveries.get()], sent)
     pages = [await read_page(fetch) for fetch in fetches]
     run.check("7 so do fetches, of which some wait for stream credit", all(page.end.head for page in pages), pages)
     peer.leave()
@@ -375,11 +381,10 @@ async def step_pipelined(run: Run) -> None:
     await stream.send_bytewise(opening[1:])
     opened = await stream.opened()
     run.check("7 so does Open, and nothing was stored before the sign-in", opened.head == run.sent[-1].seq, opened)
-    message = run.messages([b"one byte per packet"])[0]
-    await stream.send_bytewise(wire.encode_frame(wire.CLIENT_FRAME, message))
-    ack = await stream.answers.get()
-    run.sent.append(Sent(message.n, message.body, ack.seq, ack.time_ms))
-    run.check_events("7 so does Publish", [await stream.deliveries.get()], run.sent[-1:])
+    frames = run.messages([b"one byte per packet"])
+    await stream.send_bytewise(wire.encode_frame(wire.CLIENT_FRAME, frames[0]))
+    sent = run.record(frames, [await stream.answers.get()])
+    run.check_events("7 so does Publish", [await stream.deliveries.get()], sent)
     peer.leave()
 
 
@@ -423,16 +428,33 @@ async def check_forbidden(run: Run, peer: Peer) -> None:
 
 async def check_reset(run: Run, what: str, stream: Stream, code: Code) -> None:
     """The server resets the stream with `code`."""
-    end = await stream.frames.ended()
+    end = await end_or_deadline(stream.frames)
     run.check(f"{what} with {code.name}", isinstance(end, Reset) and end.code == code, end)
 
 
 async def check_closed(run: Run, what: str, peer: Peer, code: Code) -> None:
     """The server closes the connection with `code` and a short text."""
-    end = await peer.ends.ended()
+    end = await end_or_deadline(peer.ends)
     good = isinstance(end, Closed) and end.by_application and end.code == code and len(end.reason.encode()) <= 256
     run.check(f"{what} with {code.name}", good, end)
     peer.abandon()
+
+
+async def check_unknown_variant(run: Run, peer: Peer) -> None:
+    """Section 2 says both of a variant that the server does not know: the connection closes, the stream is reset."""
+    stream, _ = await run.open(peer, None)
+    stream.send_bytes(UNKNOWN_VARIANT)
+    end = await end_or_deadline(stream.frames)
+    good = isinstance(end, (Closed, Reset)) and end.code == Code.PROTOCOL
+    run.check("6 a frame of an unknown variant on a conversation stream is refused with PROTOCOL", good, end)
+
+
+async def end_or_deadline(inbox: Inbox) -> Ended | Deadline:
+    """How an inbox ended, or that it did not in time."""
+    try:
+        return await inbox.ended()
+    except Deadline as late:
+        return late
 
 
 def claims_of(token: str) -> dict[str, Any]:
@@ -464,7 +486,7 @@ STEPS: list[Callable[[Run], Awaitable[None]]] = [
 
 
 async def run_steps(run: Run) -> None:
-    """Runs the steps in order. Later ones run even when an earlier one has failed, as far as they can."""
+    """Runs the steps in order, also behind one that has failed, unless there is no signing in at all."""
     for step in STEPS:
         try:
             await step(run)
@@ -472,7 +494,9 @@ async def run_steps(run: Run) -> None:
             continue
         except (Ended, Deadline, IndexError) as error:
             run.failed += 1
-            print(f"FAIL {step.__name__}: {type(error).__name__}: {error}", flush=True)
+            print(f"FAIL {step.__name__}, behind '{run.last_check}': {error or type(error).__name__}", flush=True)
+            if step is step_login:
+                return
 
 
 async def main() -> int:
@@ -483,7 +507,11 @@ async def main() -> int:
     parser.add_argument("--token", required=True, metavar="JWT")
     parser.add_argument("--conversation", required=True, metavar="NAME")
     parser.add_argument("--forbidden", metavar="NAME", help="a conversation that the token does not allow")
-    run = Run(parser.parse_args())
+    args = parser.parse_args()
+    try:
+        run = Run(args)
+    except (ValueError, IndexError) as error:
+        parser.error(f"--server must be HOST:PORT and --token a JSON Web Token: {error}")
     started = time.monotonic()
     try:
         await asyncio.wait_for(run_steps(run), TOTAL_S)
