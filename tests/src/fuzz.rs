@@ -9,8 +9,11 @@ use quoth_protocol::limits::FRAME_BYTES_MAX;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// A property of any bytes: panics when it does not hold.
+pub type Property = fn(&[u8]);
+
 /// Every property, by the name of its fuzz target and of its folder in the corpus.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Property)] = &[
     ("decode_client_frame", client_frame),
     ("decode_server_frame", server_frame),
     ("decode_stream", stream),
@@ -92,7 +95,7 @@ fn assert_survives_encoding<F: Serialize + DeserializeOwned + PartialEq + Debug>
     assert_eq!(codec::decode::<F>(&bytes).as_ref(), Ok(frame), "a frame does not survive encoding");
     let mut decoder = Decoder::new(bytes.len());
     decoder.push(&codec::encode(frame));
-    let with_length = decoder.next::<F>().expect("a frame with its length decodes");
+    let with_length = decoder.next_frame::<F>().expect("a frame with its length decodes");
     assert_eq!(with_length.as_ref(), Some(frame), "a frame does not survive encoding with its length");
     assert!(!decoder.is_mid_frame(), "a frame's length is too small");
 }
