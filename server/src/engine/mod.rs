@@ -37,7 +37,7 @@ const QUEUE_PUBLISHES_MAX: usize = 8_192;
 const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Where the engine gets the time from.
-pub trait Clock: Send + Sync + 'static {
+pub trait Clock: std::fmt::Debug + Send + Sync + 'static {
     /// Milliseconds since 1970.
     fn unix_ms(&self) -> u64;
 }

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use super::frames::{FrameReader, FrameWriter, ReadFailure};
 use super::transport::{FETCH_STREAMS_MAX, RECEIVE_WINDOW_BYTES};
-use super::{Phase, Service, conversation, fetch};
+use super::{Phase, Service, conversation, fetch, next_phase};
 use crate::engine::Typing;
 
 /// Priority of the control stream; conversations have 0, pages of history less.
@@ -143,9 +143,7 @@ impl Connection {
         };
         tokio::select! {
             biased;
-            _ = phase.wait_for(|phase| *phase == Phase::Failed || !drains && *phase != Phase::Serving) => {
-                Happened::Phase(*phase.borrow())
-            }
+            phase = next_phase(phase, drains) => Happened::Phase(phase),
             frame = self.reader.next() => Happened::Read(frame),
             written = self.writer.write(), if !self.writer.is_idle() => Happened::Wrote(written),
             Some(ended) = self.streams.join_next() => Happened::StreamEnded(ended),

@@ -13,9 +13,9 @@ use quoth_protocol::limits::{FRAME_BYTES_MAX, START_LAST_MAX};
 use quoth_protocol::{Code, ConversationName, Seq};
 use quoth_store::{Bounds, PageLimit, ProducerKey, ViewError};
 
-use super::Phase;
 use super::connection::Shared;
 use super::frames::{FrameReader, FrameWriter, ReadFailure};
+use super::{Phase, next_phase};
 use crate::engine::{Engine, Mailbox, Outcome, Page, Subscription};
 
 /// What a reader that is behind reads from the view at once.
@@ -39,6 +39,7 @@ pub(super) async fn run(
         mailbox: Mailbox::new(shared.typing.clone()),
         cursor: Cursor { state: CursorState::Off, subscription: None },
         read: None,
+        opened_owed: 0,
         outcomes: Vec::new(),
         client_finished: false,
         drains: false,
@@ -75,6 +76,8 @@ struct Stream {
     cursor: Cursor,
     /// The read from the view that is under way; at most one.
     read: Option<StoreRead>,
+    /// Opened frames that are to be sent when the bounds come: one for the Open and for each Read that moves.
+    opened_owed: u32,
     outcomes: Vec<Outcome>,
     client_finished: bool,
     drains: bool,
@@ -91,8 +94,8 @@ struct Cursor {
 enum CursorState {
     /// Nothing is delivered.
     Off,
-    /// A start is to be resolved when the bounds come; true for the one of Open, which is answered with Opened.
-    Starts(Option<Start>, bool),
+    /// A start is to be resolved when the bounds come.
+    Starts(Option<Start>),
     /// The last event that was handed to the writer.
     At(Seq),
     /// The view had nothing behind this seq, and no wake-up has come since.
@@ -150,9 +153,7 @@ impl Stream {
                 loaded = load(&mut self.read), if self.read.is_some() => Happened::Loaded(loaded),
                 frame = reader.next(), if reads => Happened::Read(frame),
                 _ = granted.changed() => Happened::Granted,
-                _ = phase.wait_for(|phase| *phase == Phase::Failed || !self.drains && *phase != Phase::Serving) => {
-                    Happened::Phase(*phase.borrow())
-                }
+                phase = next_phase(&mut phase, self.drains) => Happened::Phase(phase),
             };
             match happened {
                 Happened::Wrote(Ok(())) => {}
@@ -215,17 +216,20 @@ impl Stream {
 
     /// Moves the cursor. An Open is answered even when it starts no reader.
     fn seek(&mut self, from: Option<Start>, is_open: bool) {
-        if from.is_none() && !is_open {
-            (self.cursor.state, self.cursor.subscription, self.read) = (CursorState::Off, None, None);
-            return;
-        }
         if from.is_some() {
             let subscription = || self.engine.subscribe(self.machine.conversation(), &self.mailbox);
             self.cursor.subscription.get_or_insert_with(subscription);
+        } else {
+            self.cursor.subscription = None;
         }
-        // An Open that is not answered yet is answered together with the Read that follows it.
-        let is_open = is_open || matches!(self.cursor.state, CursorState::Starts(_, true));
-        self.cursor.state = CursorState::Starts(from, is_open);
+        if from.is_some() || is_open {
+            self.opened_owed += 1;
+        }
+        if self.opened_owed == 0 {
+            (self.cursor.state, self.read) = (CursorState::Off, None);
+            return;
+        }
+        self.cursor.state = CursorState::Starts(from);
         self.read = Some(StoreRead::bounds(&self.engine, self.machine.conversation()));
     }
 
@@ -236,10 +240,10 @@ impl Stream {
             Code::STORE_FAILED
         })?;
         match (loaded, self.cursor.state) {
-            (ReadResult::Bounds(bounds), CursorState::Starts(from, is_open)) => {
+            (ReadResult::Bounds(bounds), CursorState::Starts(from)) => {
                 let tail_head = self.engine.tail_head(self.machine.conversation()).unwrap_or_default();
                 let head = bounds.head.max(tail_head);
-                if is_open {
+                for _ in 0..std::mem::take(&mut self.opened_owed) {
                     writer.push(&ServerFrame::Opened { head, floor: bounds.floor });
                 }
                 self.cursor.state = start(from, head, bounds.floor)?;

@@ -9,7 +9,7 @@ use quoth_protocol::Code;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-use super::{Phase, Service, connection};
+use super::{Phase, Service, connection, next_phase};
 
 /// How long a drain waits for connections to finish: less than the 10 s in which the process must end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(7);
@@ -44,10 +44,7 @@ impl Listener {
         loop {
             tokio::select! {
                 biased;
-                ended = phase.wait_for(|phase| *phase != Phase::Serving) => {
-                    drop(ended);
-                    break;
-                }
+                phase = next_phase(&mut phase, false) => return self.end(phase).await,
                 Some(result) = self.tasks.join_next() => log_panic(result),
                 incoming = self.endpoint.accept() => match incoming {
                     Some(incoming) => self.admit(incoming),
@@ -55,7 +52,6 @@ impl Listener {
                 },
             }
         }
-        self.end(*phase.borrow()).await;
     }
 
     /// Accepts, asks for a validated address, or refuses.

@@ -59,3 +59,12 @@ impl std::fmt::Debug for Service {
         f.debug_struct("Service").field("limits", &self.limits).finish_non_exhaustive()
     }
 }
+
+/// Waits for the phase that a connection has to act on: a failure always, a drain unless it drains already.
+async fn next_phase(phase: &mut watch::Receiver<Phase>, drains: bool) -> Phase {
+    let is_due = |phase: &Phase| *phase == Phase::Failed || !drains && *phase != Phase::Serving;
+    match phase.wait_for(is_due).await.map(|phase| *phase) {
+        Ok(phase) => phase,
+        Err(_) => std::future::pending().await,
+    }
+}
