@@ -57,8 +57,6 @@ enum Command {
     },
     /// Sign a token
     Token(TokenArgs),
-    /// Walk the store's checksums and sequence numbers; the server must not run
-    Verify,
 }
 
 #[derive(Debug, Args)]
@@ -108,7 +106,6 @@ pub fn run() -> ExitCode {
             print(&text)
         }
         Command::Token(args) => token(&loaded.config, args),
-        Command::Verify => verify(&loaded.config),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -196,22 +193,6 @@ fn token(config: &Config, args: TokenArgs) -> Result<(), String> {
     let rights = Rights { read: args.read, write: args.write, publish_as: args.publish_as };
     let token = issue(&key, algorithm, &config.audience, &user, rights, expires_s)?;
     print(&format!("{token}\n"))
-}
-
-fn verify(config: &Config) -> Result<(), String> {
-    let dir = config.data_dir.join("store");
-    let is_terminal = std::io::stderr().is_terminal();
-    let report = quoth_store::verify(&dir, &mut |progress| {
-        if is_terminal {
-            eprint!("\r{progress}\x1b[K");
-        }
-    });
-    if is_terminal {
-        eprintln!();
-    }
-    let report = report.map_err(|error| error.to_string())?;
-    print(&format!("{report}\n"))?;
-    if report.is_sound() { Ok(()) } else { Err(format!("the store in {} is damaged", dir.display())) }
 }
 
 fn start_log(config: &Config) -> Result<(), String> {
