@@ -138,7 +138,9 @@ fn sources(args: &SourceArgs) -> Result<Sources, Vec<String>> {
 }
 
 fn documented_defaults() -> String {
-    let mut text = String::from("# Quoth server. Every setting with its default; QUOTH_SECTION__NAME in the environment\n");
+    let mut text = String::from(
+        "# Quoth server. Every setting with its default; QUOTH_SECTION__NAME in the environment\n",
+    );
     text.push_str("# and --set section.name=value win over this file.\n");
     let mut section = "";
     for setting in SETTINGS {
@@ -174,8 +176,10 @@ fn check(loaded: &Loaded) -> Result<(), String> {
 
 fn token(config: &Config, args: TokenArgs) -> Result<(), String> {
     let user = UserId::new(&args.user).map_err(|error| error.to_string())?;
-    let algorithm: Algorithm =
-        args.algorithm.parse().map_err(|_| format!("{:?} is no algorithm: EdDSA, ES256 or HS256", args.algorithm))?;
+    let algorithm: Algorithm = args
+        .algorithm
+        .parse()
+        .map_err(|_| format!("{:?} is no algorithm: EdDSA, ES256 or HS256", args.algorithm))?;
     let key = match args.key {
         Some(key) => key,
         None => {
@@ -205,7 +209,11 @@ fn start_log(config: &Config) -> Result<(), String> {
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    if is_json { builder.json().init() } else { builder.with_ansi(is_terminal).init() }
+    if is_json {
+        builder.json().init()
+    } else {
+        builder.with_ansi(is_terminal).init()
+    }
     Ok(())
 }
 

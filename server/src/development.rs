@@ -64,7 +64,8 @@ pub fn prepare(config: &Config, address: std::net::SocketAddr, now_s: u64) -> Re
         let rights = Rights { read: all(), write: all(), publish_as };
         issue(&signing_key, Algorithm::HS256, &config.audience, &user, rights, now_s + TOKEN_LIFETIME_S)
     };
-    let tokens = USERS.iter().map(|user| Ok((*user, sign(user, Vec::new())?))).collect::<Result<Vec<_>, String>>()?;
+    let tokens =
+        USERS.iter().map(|user| Ok((*user, sign(user, Vec::new())?))).collect::<Result<Vec<_>, String>>()?;
     let token = tokens.first().map(|(_, token)| token.clone()).unwrap_or_default();
     let client = json!({
         "server": address.to_string(),
@@ -114,7 +115,8 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<(), String> {
     }
     let temporary = path.with_extension("new");
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary).map_err(failed)?;
+    let mut file =
+        options.write(true).create(true).truncate(true).mode(0o600).open(&temporary).map_err(failed)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
     std::fs::rename(&temporary, path).map_err(failed)
 }

@@ -52,9 +52,11 @@ impl Server {
             false => None,
         };
         let (certificate_file, private_key_file, token_keys) = credentials(config, development.as_ref());
-        let certificates = CertStore::open(&certificate_file, &private_key_file).map_err(|error| error.to_string())?;
+        let certificates =
+            CertStore::open(&certificate_file, &private_key_file).map_err(|error| error.to_string())?;
         let certificates = Arc::new(certificates);
-        let tls = quoth_certs::server_config(Arc::clone(&certificates), &[ALPN]).map_err(|error| error.to_string())?;
+        let tls = quoth_certs::server_config(Arc::clone(&certificates), &[ALPN])
+            .map_err(|error| error.to_string())?;
         let quic = server_config(tls, &config.limits).map_err(|error| error.to_string())?;
         let verifier = Verifier::load(&config.audience, &token_keys)?;
         let endpoint = Endpoint::new(endpoint_config(), Some(quic), socket, Arc::new(TokioRuntime))
@@ -139,7 +141,9 @@ fn credentials(
 ) -> (PathBuf, PathBuf, Vec<crate::auth::KeySpec>) {
     let configured = |file: &Option<PathBuf>| file.clone().unwrap_or_default();
     match development {
-        Some(made) => (made.certificate_file.clone(), made.private_key_file.clone(), vec![made.token_key.clone()]),
+        Some(made) => {
+            (made.certificate_file.clone(), made.private_key_file.clone(), vec![made.token_key.clone()])
+        }
         None => (
             configured(&config.certificate_file),
             configured(&config.private_key_file),
@@ -164,7 +168,11 @@ fn bind(address: SocketAddr) -> Result<UdpSocket, String> {
     if let Ok(got) = options.recv_buffer_size()
         && got < SOCKET_BUFFER_BYTES
     {
-        tracing::debug!(bytes = got, wanted = SOCKET_BUFFER_BYTES, "small receive buffer: raise net.core.rmem_max");
+        tracing::debug!(
+            bytes = got,
+            wanted = SOCKET_BUFFER_BYTES,
+            "small receive buffer: raise net.core.rmem_max"
+        );
     }
     Ok(socket)
 }

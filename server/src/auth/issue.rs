@@ -38,7 +38,8 @@ pub fn issue(
         claims: Claims,
     }
     let file = key_file.display();
-    let bytes = std::fs::read(key_file).map_err(|error| format!("the signing key {file} cannot be read: {error}"))?;
+    let bytes =
+        std::fs::read(key_file).map_err(|error| format!("the signing key {file} cannot be read: {error}"))?;
     let key = match algorithm {
         Algorithm::EdDSA => EncodingKey::from_ed_pem(&bytes),
         Algorithm::ES256 => EncodingKey::from_ec_pem(&bytes),

@@ -39,7 +39,8 @@ impl FromStr for KeySpec {
         let (head, file) = text.split_once(':').ok_or_else(expected)?;
         let (id, name) = head.split_once('=').map_or((None, head), |(id, name)| (Some(id.to_owned()), name));
         let known = ALGORITHMS.iter().find(|(known, _)| *known == name);
-        let (_, algorithm) = known.ok_or_else(|| format!("expected EdDSA, ES256 or HS256 in place of {name:?}"))?;
+        let (_, algorithm) =
+            known.ok_or_else(|| format!("expected EdDSA, ES256 or HS256 in place of {name:?}"))?;
         Ok(Self { id, algorithm: *algorithm, file: PathBuf::from(file) })
     }
 }

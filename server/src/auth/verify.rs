@@ -65,7 +65,8 @@ impl Key {
             _ => Ok(DecodingKey::from_secret(bytes.trim_ascii_end())),
         };
         let (algorithm, file) = (spec.algorithm, spec.file.display());
-        let key = key.map_err(|error| format!("{file} is no public key for {algorithm:?} in PEM: {error}"))?;
+        let key =
+            key.map_err(|error| format!("{file} is no public key for {algorithm:?} in PEM: {error}"))?;
         if spec.algorithm == Algorithm::HS256 && bytes.trim_ascii_end().len() < 32 {
             return Err(format!("{file} is too short for HS256: a secret needs at least 32 bytes"));
         }

@@ -125,7 +125,8 @@ impl Loading {
             None => {
                 let names: Vec<String> = SETTINGS.iter().map(Setting::env_name).collect();
                 let nearest = nearest(name, names.iter().map(String::as_str));
-                self.mistakes.push(format!("environment variable {name}: no such setting; the nearest is {nearest}"));
+                self.mistakes
+                    .push(format!("environment variable {name}: no such setting; the nearest is {nearest}"));
             }
         }
     }
@@ -227,20 +228,25 @@ mod tests {
     use super::{Sources, load};
 
     fn sources(file: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Sources {
-        let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let pairs =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         Sources { file: Some(("q.toml".into(), file.to_owned())), env: pairs(env), flags: pairs(flags) }
     }
 
     #[test]
     fn later_sources_win_and_the_report_names_them() {
         let file = "[server]\nlisten = \"127.0.0.1:1\"\ndrain_retry_after_ms = 2_000\n[limits]\nconnections_max = 5\n";
-        let env = [("QUOTH_SERVER__LISTEN", "127.0.0.1:2"), ("QUOTH_SERVER", "is the client's"), ("PATH", "x")];
+        let env =
+            [("QUOTH_SERVER__LISTEN", "127.0.0.1:2"), ("QUOTH_SERVER", "is the client's"), ("PATH", "x")];
         let loaded = load(&sources(file, &env, &[("limits.connections_max", "7")])).unwrap();
         assert_eq!(loaded.config.listen.port(), 2);
         assert_eq!(loaded.config.limits.connections_max, 7);
         assert_eq!(loaded.config.drain_retry_after_ms, 2_000);
         let report = loaded.report();
-        assert!(report.contains("listen = \"127.0.0.1:2\" # environment variable QUOTH_SERVER__LISTEN"), "{report}");
+        assert!(
+            report.contains("listen = \"127.0.0.1:2\" # environment variable QUOTH_SERVER__LISTEN"),
+            "{report}"
+        );
         assert!(report.contains("drain_retry_after_ms = 2000 # q.toml:3"), "{report}");
         assert!(report.contains("connections_max = 7 # flag"), "{report}");
         assert!(report.contains("idle_timeout_ms = 60000 # default"), "{report}");
@@ -248,7 +254,8 @@ mod tests {
 
     #[test]
     fn the_report_is_a_configuration_file() {
-        let loaded = load(&sources("[auth]\ntoken_keys = [\"a=EdDSA:x.pem\", \"HS256:y\"]\n", &[], &[])).unwrap();
+        let loaded =
+            load(&sources("[auth]\ntoken_keys = [\"a=EdDSA:x.pem\", \"HS256:y\"]\n", &[], &[])).unwrap();
         let again = load(&sources(&loaded.report(), &[], &[])).unwrap();
         assert_eq!(format!("{:?}", again.config), format!("{:?}", loaded.config));
     }
@@ -256,9 +263,15 @@ mod tests {
     #[test]
     fn a_mistake_names_its_place_and_the_nearest_name() {
         let cases = [
-            ("[limits]\n  conections_max = 5\n", "q.toml:2:3: no setting limits.conections_max; the nearest is limits.connections_max"),
+            (
+                "[limits]\n  conections_max = 5\n",
+                "q.toml:2:3: no setting limits.conections_max; the nearest is limits.connections_max",
+            ),
             ("[limts]\nconnections_max = 5\n", "q.toml:1:2: no section [limts]; the nearest is [limits]"),
-            ("[server]\nlisten = \"here\"\n", "q.toml:2:1: expected an address with a port, as in 127.0.0.1:4433 for server.listen"),
+            (
+                "[server]\nlisten = \"here\"\n",
+                "q.toml:2:1: expected an address with a port, as in 127.0.0.1:4433 for server.listen",
+            ),
             ("[server]\nlisten = \n", "q.toml:2:10: "),
             ("[limits]\nconnections_max = 0\n", "q.toml:2:1: expected at least 1 for limits.connections_max"),
             ("server = 5\n", "q.toml:1:1: server is a section: write [server]"),
@@ -267,7 +280,8 @@ mod tests {
             let mistakes = load(&sources(file, &[], &[])).unwrap_err();
             assert!(mistakes[0].starts_with(expected), "{mistakes:?}");
         }
-        let mistakes = load(&sources("", &[("QUOTH_SERVER__LISTN", "x")], &[("log.filtr", "x")])).unwrap_err();
+        let mistakes =
+            load(&sources("", &[("QUOTH_SERVER__LISTN", "x")], &[("log.filtr", "x")])).unwrap_err();
         assert!(mistakes[0].ends_with("the nearest is QUOTH_SERVER__LISTEN"), "{mistakes:?}");
         assert!(mistakes[1].ends_with("the nearest is log.filter"), "{mistakes:?}");
     }

@@ -107,7 +107,8 @@ impl Committer {
             match self.sequencer.sequence(name, producer, request.append.n, now_ms) {
                 Sequenced::NeedConversation => {
                     let head = self.parts.view.bounds(name)?.head;
-                    let last = self.parts.view.before(name, None, PageLimit { records: 1, bytes: usize::MAX })?;
+                    let last =
+                        self.parts.view.before(name, None, PageLimit { records: 1, bytes: usize::MAX })?;
                     let time_ms = last.last().map_or(0, |record| record.time_ms);
                     self.sequencer.load_conversation(name, head, time_ms);
                 }

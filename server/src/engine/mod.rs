@@ -26,8 +26,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use committer::{Committer, Parts, Wake};
 pub use mailbox::{Mailbox, Outcome, Stored, Typing};
 pub use reads::{Page, Reads};
-pub use subscribers::Subscription;
 use subscribers::Subscribers;
+pub use subscribers::Subscription;
 use tails::Tails;
 
 /// Publishes that wait for the committer. When so many wait, connections are not read further.
@@ -134,7 +134,12 @@ impl Stopper {
 impl Engine {
     /// Starts an engine on a store, on the current tokio runtime.
     #[must_use]
-    pub fn start(store: Store, durability: Durability, clock: Arc<dyn Clock>, execution: Execution) -> (Self, Stopper) {
+    pub fn start(
+        store: Store,
+        durability: Durability,
+        clock: Arc<dyn Clock>,
+        execution: Execution,
+    ) -> (Self, Stopper) {
         let (queue, requests) = mpsc::channel(QUEUE_PUBLISHES_MAX);
         let (wakes, woken) = mpsc::unbounded_channel();
         let (failed, failure) = watch::channel(None);
@@ -175,7 +180,8 @@ impl Engine {
         };
         let queue_bytes = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
         let stopper = Stopper { committer: thread, applier, store, failure: failure.clone() };
-        let inner = Inner { queue, queue_bytes, tails, subscribers, reads, durability, clock, failure, released };
+        let inner =
+            Inner { queue, queue_bytes, tails, subscribers, reads, durability, clock, failure, released };
         (Self { inner: Arc::new(inner) }, stopper)
     }
 
@@ -220,7 +226,13 @@ impl Engine {
 
     /// Reads recent frames behind a cursor; see [`Tail::read`](quoth_core::tail::Tail::read). A conversation without a
     /// tail has everything in the view.
-    pub fn read_tail(&self, name: &ConversationName, cursor: Seq, bytes_max: usize, out: &mut Vec<Bytes>) -> Next {
+    pub fn read_tail(
+        &self,
+        name: &ConversationName,
+        cursor: Seq,
+        bytes_max: usize,
+        out: &mut Vec<Bytes>,
+    ) -> Next {
         self.inner.tails.read(name, cursor, bytes_max, out).unwrap_or(Next::View { to: None })
     }
 

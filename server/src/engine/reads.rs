@@ -24,7 +24,9 @@ pub struct Reads {
 
 impl std::fmt::Debug for Reads {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reads").field("on_blocking_threads", &self.on_blocking_threads).finish_non_exhaustive()
+        f.debug_struct("Reads")
+            .field("on_blocking_threads", &self.on_blocking_threads)
+            .finish_non_exhaustive()
     }
 }
 
@@ -110,6 +112,9 @@ impl Reads {
         position: Position,
     ) -> Result<Page, ViewError> {
         self.applied(position).await;
+        if limit.records == 0 {
+            return Ok(page(Vec::new(), &[], Seq::ZERO, self.bounds(conversation).await?));
+        }
         match range {
             FetchRange::After(cursor) => self.after(conversation, cursor, limit).await,
             FetchRange::Before(_) | FetchRange::Latest => {

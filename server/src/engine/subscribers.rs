@@ -23,7 +23,11 @@ pub struct Subscription {
 }
 
 impl Subscribers {
-    pub(crate) fn add(this: &Arc<Self>, conversation: &ConversationName, mailbox: &Arc<Mailbox>) -> Subscription {
+    pub(crate) fn add(
+        this: &Arc<Self>,
+        conversation: &ConversationName,
+        mailbox: &Arc<Mailbox>,
+    ) -> Subscription {
         this.readers.lock().entry(conversation.clone()).or_default().push(Arc::clone(mailbox));
         let (conversation, mailbox) = (conversation.clone(), Arc::clone(mailbox));
         Subscription { subscribers: Arc::clone(this), conversation, mailbox }

@@ -113,7 +113,16 @@ impl Connection {
         let reader = FrameReader::new(recv, FIRST_FRAME_BYTES_MAX);
         let writer = FrameWriter::new(send);
         writer.set_priority(CONTROL_PRIORITY);
-        Self { quic, service, session, reader, writer, signed_in: None, streams: JoinSet::new(), drains: false }
+        Self {
+            quic,
+            service,
+            session,
+            reader,
+            writer,
+            signed_in: None,
+            streams: JoinSet::new(),
+            drains: false,
+        }
     }
 
     async fn run(&mut self) -> End {
@@ -132,7 +141,8 @@ impl Connection {
 
     async fn happens(&mut self, phase: &mut watch::Receiver<Phase>) -> Happened {
         let wait = self.session.deadline_ms().map_or(DEADLINE_WAIT_MAX, |deadline_ms| {
-            Duration::from_millis(deadline_ms.saturating_sub(self.service.engine.now_ms())).min(DEADLINE_WAIT_MAX)
+            Duration::from_millis(deadline_ms.saturating_sub(self.service.engine.now_ms()))
+                .min(DEADLINE_WAIT_MAX)
         });
         let (is_signed_in, drains) = (self.signed_in.is_some(), self.drains);
         let typing = async {
@@ -236,8 +246,13 @@ impl Connection {
         let (grant, granted) = watch::channel(Arc::clone(&identity.grant));
         let (typing, typings) = mpsc::channel(TYPING_WAITING_MAX);
         let shared = Shared { service: self.service.clone(), open: Mutex::default(), grant: granted, typing };
-        self.signed_in =
-            Some(SignedIn { shared: Arc::new(shared), grant, typing: typings, features, typing_rate: (0, 0) });
+        self.signed_in = Some(SignedIn {
+            shared: Arc::new(shared),
+            grant,
+            typing: typings,
+            features,
+            typing_rate: (0, 0),
+        });
         tracing::info!(
             user = %identity.grant.user, device = %hello.device, client = hello.client, platform = hello.platform,
             peer = %self.quic.remote_address(), "signed in"
@@ -302,7 +317,9 @@ async fn stream(shared: Arc<Shared>, send: SendStream, recv: RecvStream) {
     let mut writer = FrameWriter::new(send);
     let timeout = Duration::from_millis(FIRST_FRAME_TIMEOUT_MS);
     let code = match tokio::time::timeout(timeout, reader.next()).await {
-        Ok(Ok(Some(ClientFrame::Open(open)))) => conversation::run(&shared, open, &mut reader, &mut writer).await,
+        Ok(Ok(Some(ClientFrame::Open(open)))) => {
+            conversation::run(&shared, open, &mut reader, &mut writer).await
+        }
         Ok(Ok(Some(ClientFrame::Fetch(request)))) => fetch::run(&shared, request, &mut writer).await,
         Ok(Ok(Some(_))) => Err(Code::PROTOCOL),
         Ok(Err(ReadFailure::Broken(code))) => Err(code),

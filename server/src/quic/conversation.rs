@@ -56,7 +56,11 @@ struct OpenGuard<'a>(&'a Shared, ConversationName);
 
 impl<'a> OpenGuard<'a> {
     fn new(shared: &'a Shared, name: &ConversationName) -> Result<Self, Code> {
-        if shared.open.lock().insert(name.clone()) { Ok(Self(shared, name.clone())) } else { Err(Code::ALREADY_OPEN) }
+        if shared.open.lock().insert(name.clone()) {
+            Ok(Self(shared, name.clone()))
+        } else {
+            Err(Code::ALREADY_OPEN)
+        }
     }
 }
 
@@ -202,7 +206,8 @@ impl Stream {
         match self.machine.handle(frame, &self.grant) {
             Output::Append(append) => {
                 let name = self.machine.conversation();
-                let taken = self.engine.publish(name, &self.producer, self.producer_key, append, &self.mailbox);
+                let taken =
+                    self.engine.publish(name, &self.producer, self.producer_key, append, &self.mailbox);
                 if !taken.await {
                     return Err(Code::STORE_FAILED);
                 }
@@ -233,7 +238,11 @@ impl Stream {
         self.read = Some(StoreRead::bounds(&self.engine, self.machine.conversation()));
     }
 
-    fn loaded(&mut self, loaded: Result<ReadResult, ViewError>, writer: &mut FrameWriter) -> Result<(), Code> {
+    fn loaded(
+        &mut self,
+        loaded: Result<ReadResult, ViewError>,
+        writer: &mut FrameWriter,
+    ) -> Result<(), Code> {
         self.read = None;
         let loaded = loaded.map_err(|error| {
             tracing::error!(%error, conversation = %self.machine.conversation(), "the conversation cannot be read");

@@ -58,12 +58,16 @@ impl Listener {
     fn admit(&mut self, incoming: Incoming) {
         let limits = &self.service.limits;
         let in_flight = limits.handshakes_max - self.handshakes.available_permits();
-        if in_flight >= limits.retry_above_handshakes && !incoming.remote_address_validated() && incoming.may_retry() {
+        if in_flight >= limits.retry_above_handshakes
+            && !incoming.remote_address_validated()
+            && incoming.may_retry()
+        {
             let _validated_after_all = incoming.retry();
             return;
         }
         let permits = Arc::clone(&self.connections).try_acquire_owned();
-        let (Ok(handshake), Ok(connection)) = (Arc::clone(&self.handshakes).try_acquire_owned(), permits) else {
+        let (Ok(handshake), Ok(connection)) = (Arc::clone(&self.handshakes).try_acquire_owned(), permits)
+        else {
             tracing::debug!(peer = %incoming.remote_address(), "refused: too many connections or handshakes");
             incoming.refuse();
             return;
