@@ -55,13 +55,14 @@ impl Tails {
     pub(crate) fn push(&self, name: &ConversationName, seq: Seq, frame: Bytes, position: u64, applied: u64) {
         let mut guard = self.shard(name).lock();
         let shard = &mut *guard;
-        if !shard.tails.contains_key(name) {
+        let is_known = shard.tails.contains_key(name);
+        if !is_known {
             shard.queue.push_back(name.clone());
         }
         let entry = shard.tails.entry(name.clone()).or_default();
         let before = entry.tail.bytes();
         entry.tail.push(seq, frame, position, applied);
-        entry.used = true;
+        entry.used = is_known;
         shard.bytes = shard.bytes + entry.tail.bytes() - before;
         shard.evict(applied);
     }
