@@ -39,6 +39,7 @@ mod log;
 mod record;
 mod store;
 pub mod testing;
+mod verify;
 mod view;
 
 pub use applier::{Applier, ApplierOptions, OnFailure};
@@ -48,6 +49,7 @@ pub use log::segment::{SEGMENT_BYTES_MIN, SegmentLog};
 pub use log::{Log, LogError, Position, Visit};
 pub use record::{Record, group};
 pub use store::{OpenError, Options, Store, StoreError};
+pub use verify::{Finding, Progress, Report, verify};
 pub use view::fjall::FjallView;
 pub use view::memory::MemoryView;
 pub use view::{Bounds, PageLimit, ProducerState, View, ViewError};

@@ -38,7 +38,7 @@ pub(super) fn list(dir: &Path) -> Result<Vec<Segment>, LogError> {
 }
 
 /// Makes renames and new files of a folder durable.
-pub(crate) fn sync_dir(dir: &Path) -> Result<(), LogError> {
+pub(super) fn sync_dir(dir: &Path) -> Result<(), LogError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(LogError::io("sync", dir))
 }
 

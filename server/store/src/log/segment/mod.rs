@@ -33,6 +33,7 @@
 
 mod files;
 mod format;
+mod recover;
 mod tail;
 mod walk;
 
@@ -44,11 +45,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-pub(crate) use files::sync_dir;
-use files::{Keeper, Segment, Spare};
+use files::{Keeper, Segment, Spare, sync_dir};
 use format::{GroupHeader, Kind, SEGMENT_HEADER_BYTES, SegmentHeader};
+use recover::{End, open_next};
+pub(crate) use recover::{Found, walk_all};
 use tail::{Expected, Tail};
-use walk::{Step, Walk};
+use walk::Step;
 
 use super::{Log, LogError, Position, Visit};
 
@@ -84,76 +86,6 @@ enum State {
     Open,
     Poisoned,
     Closed,
-}
-
-/// What is found in a folder, before anything in it is changed.
-#[derive(Debug)]
-pub(crate) struct Found {
-    dir: PathBuf,
-    segments: Vec<Segment>,
-    end: Option<End>,
-}
-
-#[derive(Debug)]
-struct End {
-    expected: Expected,
-    file_bytes: u64,
-    epoch: u64,
-    torn: bool,
-}
-
-impl Found {
-    /// Walks the segments from the one that holds the group after `applied`; what is older is not read, so that opening
-    /// takes the same time however long the log is.
-    pub(crate) fn look(dir: &Path, applied: Position) -> Result<Self, LogError> {
-        let segments = if dir.exists() { files::list(dir)? } else { Vec::new() };
-        let from = applied.next();
-        if let Some(oldest) = segments.first()
-            && oldest.first > from
-        {
-            return Err(LogError::Gone { from, first: oldest.first });
-        }
-        let walked_from = segments.iter().rposition(|segment| segment.first <= from).unwrap_or_default();
-        let mut end: Option<End> = None;
-        for (index, segment) in segments.iter().enumerate().skip(walked_from) {
-            let mut walk = open_next(segment, end.as_ref().map(|end| &end.expected))?;
-            while let Step::Group(..) = walk.step()? {}
-            let torn = match walk.judge_tail()? {
-                Tail::Clean => false,
-                Tail::Torn if index + 1 == segments.len() => true,
-                Tail::Torn => return Err(walk.corrupt("a damaged group before the last segment")),
-                Tail::Corrupt(what) => return Err(walk.corrupt(what)),
-            };
-            let (expected, epoch) = (*walk.expected(), walk.epoch());
-            end = Some(End { expected, file_bytes: walk.header().bytes, epoch, torn });
-        }
-        Ok(Self { dir: dir.to_owned(), segments, end })
-    }
-
-    /// The first position held; the same as [`next`](Self::next) when there is none.
-    pub(crate) fn first(&self) -> Position {
-        self.segments.first().map_or(Position(1), |segment| segment.first)
-    }
-
-    /// The position after the last group.
-    pub(crate) fn next(&self) -> Position {
-        self.end.as_ref().map_or(Position(1), |end| end.expected.position)
-    }
-}
-
-/// Opens a segment and checks that it goes on where the one before ended.
-fn open_next(segment: &Segment, previous: Option<&Expected>) -> Result<Walk, LogError> {
-    let walk = Walk::open(&segment.path, segment.first)?;
-    if let Some(previous) = previous {
-        let begin = walk.expected();
-        if begin.position != previous.position {
-            return Err(walk.corrupt("groups between this segment and the one before are missing"));
-        }
-        if begin.previous != previous.previous || begin.seed != previous.seed {
-            return Err(walk.corrupt("the segment does not follow the one before"));
-        }
-    }
-    Ok(walk)
 }
 
 impl SegmentLog {

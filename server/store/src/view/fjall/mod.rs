@@ -7,7 +7,7 @@
 //! log: whatever is not in fjall's tables yet is in ours. So `flush` brings everything into tables and then writes the
 //! **checkpoint**, a small file with the last position of which that holds; and `open` empties the journal and goes on
 //! from the checkpoint. Groups behind it are applied again, which changes no row that is there already. fjall's tables
-//! and manifests have checksums of their own.
+//! have checksums of their own; `precheck.rs` has what its manifests need.
 //!
 //! # Rows
 //!
@@ -18,7 +18,9 @@
 //! All rows of a group are written in one batch, and reads of several rows go through a snapshot, so a reader sees whole
 //! groups. A conversation's head is its last row. `row.rs` has the bytes.
 
+mod check;
 mod checkpoint;
+mod precheck;
 mod read;
 mod row;
 
@@ -90,6 +92,7 @@ impl FjallView {
         let checkpoint = checkpoint::read(dir)?;
         let engine_dir = dir.join(ENGINE_DIR);
         if checkpoint.is_some() {
+            precheck::check(dir, &engine_dir)?;
             empty_journal(&engine_dir)?;
         } else if engine_dir.exists() {
             // Without a checkpoint nothing is promised: the view was being created.

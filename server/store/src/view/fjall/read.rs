@@ -175,7 +175,7 @@ impl FjallView {
         Ok((seq, record))
     }
 
-    fn odd_key(&self) -> ViewError {
+    pub(super) fn odd_key(&self) -> ViewError {
         ViewError::engine(&self.dir, "read a message", "a row has a key of another length".to_owned())
     }
 }
@@ -184,6 +184,6 @@ pub(super) fn damaged(conversation: &ConversationName, seq: Seq, what: &'static 
     ViewError::DamagedRow { conversation: conversation.clone(), seq, what }
 }
 
-fn hole(conversation: &ConversationName, expected: Seq, found: Option<Seq>) -> ViewError {
+pub(super) fn hole(conversation: &ConversationName, expected: Seq, found: Option<Seq>) -> ViewError {
     ViewError::Hole { conversation: conversation.clone(), expected, found }
 }

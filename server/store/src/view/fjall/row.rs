@@ -40,13 +40,6 @@ pub(super) fn producer_key(conversation: ConversationKey, producer: ProducerKey)
     key
 }
 
-/// The parts of a producer's key.
-pub(super) fn split_producer_key(key: &[u8]) -> Option<(ConversationKey, ProducerKey)> {
-    let mut reader = Reader(key);
-    let parts = (ConversationKey(reader.array()?), ProducerKey(reader.array()?));
-    reader.0.is_empty().then_some(parts)
-}
-
 /// A message's value: checksum `u64`, format, kind, flags and length of the sender `u8` each, time, origin time and n
 /// `u64` each, producer 16 bytes, the sender, the body.
 pub(super) fn encode_message(key: &[u8], record: &Record) -> Vec<u8> {
