@@ -1,1 +1,45 @@
 //! Quoth's native client: conversations as durable streams over QUIC.
+//!
+//! A [`Client`] is one connection to one server. It connects again by itself, goes on reading where it was, and repeats
+//! what has no ack under the same id, so that nothing is lost and nothing appears twice.
+//!
+//! ```no_run
+#![doc = include_str!("../examples/hello.rs")]
+//! ```
+//!
+//! - **Sending**: [`Conversation::send`] resolves when the message is stored; [`Conversation::send_pipelined`] keeps many
+//!   on the way. When no ack came in time the outcome is unknown ([`SendError::UnknownOutcome`]) and
+//!   [`Conversation::resend`] is safe.
+//! - **Reading**: [`Conversation::events`] gives every event behind a cursor exactly once and in order, through history
+//!   into live and over reconnects. [`Conversation::history`] gives pages.
+//! - **States**: [`Client::states`]. A client is closed by [`Client::close`], or when trying again cannot help.
+
+mod backoff;
+mod builder;
+mod client;
+mod connector;
+mod conversation;
+mod cursor;
+mod error;
+mod events;
+mod history;
+mod link;
+mod outbox;
+mod room;
+mod send;
+mod state;
+mod token;
+mod transport;
+mod wire;
+
+pub use builder::Builder;
+pub use client::Client;
+pub use conversation::{Conversation, Sending};
+pub use error::{ConnectError, HistoryError};
+pub use events::{ClientEvent, Events, EventsError, Typings};
+pub use history::Page;
+pub use quoth_protocol as protocol;
+pub use quoth_protocol::frame::{Event, EventKind, FetchRange, Start};
+pub use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
+pub use send::{Ack, MessageId, SendError, SendOptions};
+pub use state::{Reason, State};

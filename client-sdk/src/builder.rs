@@ -1,0 +1,259 @@
+//! How a client is made.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::Endpoint;
+use quoth_protocol::limits::OPEN_CONVERSATIONS_MAX;
+use quoth_protocol::{DeviceId, ProducerId};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rustls::RootCertStore;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::client::{Client, Settings};
+use crate::connector::Connector;
+use crate::error::ConnectError;
+use crate::link::Core;
+use crate::state::{Reason, State};
+use crate::token::TokenSource;
+use crate::transport;
+
+/// Default of [`Builder::connect_timeout`].
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Default of [`Builder::send_timeout`].
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Settings of a [`Client`] that is to be connected. Needed: a CA and a token or a token provider.
+#[derive(Debug)]
+pub struct Builder {
+    server: String,
+    server_name: Option<String>,
+    ca: Option<Ca>,
+    token: Option<TokenSource>,
+    device: Option<String>,
+    platform: String,
+    client_name: String,
+    producer: Option<ProducerId>,
+    open_conversations_max: u32,
+    connect_timeout: Duration,
+    send_timeout: Duration,
+    endpoint: Option<Endpoint>,
+    rng_seed: Option<u64>,
+}
+
+#[derive(Debug)]
+enum Ca {
+    File(PathBuf),
+    Pem(Vec<u8>),
+}
+
+impl Builder {
+    pub(crate) fn new(server: String) -> Self {
+        Self {
+            server,
+            server_name: None,
+            ca: None,
+            token: None,
+            device: None,
+            platform: std::env::consts::OS.to_owned(),
+            client_name: concat!("quoth-client/", env!("CARGO_PKG_VERSION")).to_owned(),
+            producer: None,
+            open_conversations_max: OPEN_CONVERSATIONS_MAX,
+            connect_timeout: CONNECT_TIMEOUT,
+            send_timeout: SEND_TIMEOUT,
+            endpoint: None,
+            rng_seed: None,
+        }
+    }
+
+    /// The certificate authority that has signed the server's certificate, as a PEM file; it alone is trusted.
+    #[must_use]
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ca = Some(Ca::File(path.into()));
+        self
+    }
+
+    /// The same as the PEM text itself.
+    #[must_use]
+    pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.ca = Some(Ca::Pem(pem.into()));
+        self
+    }
+
+    /// The token to sign in with. When the server does not accept it any more, the client is closed: for anything that
+    /// runs longer than a token, use [`Builder::token_provider`].
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(TokenSource::Fixed(token.into()));
+        self
+    }
+
+    /// Where tokens come from: called for each sign-in, and when a token is about to end. An error is treated as a failed
+    /// attempt. It may take 30 s.
+    #[must_use]
+    pub fn token_provider<F, T, E>(mut self, provider: F) -> Self
+    where
+        F: Fn() -> T + Send + Sync + 'static,
+        T: Future<Output = Result<String, E>> + Send + 'static,
+        E: std::fmt::Display,
+    {
+        self.token = Some(TokenSource::Provider(Arc::new(move || {
+            let token = provider();
+            Box::pin(async move { token.await.map_err(|e| e.to_string()) })
+        })));
+        self
+    }
+
+    /// Which of the user's devices this is. Default: a random one for each client.
+    #[must_use]
+    pub fn device(mut self, device: impl Into<String>) -> Self {
+        self.device = Some(device.into());
+        self
+    }
+
+    /// Kind of device, for the server's logs. Default: the operating system's name.
+    #[must_use]
+    pub fn platform(mut self, platform: impl Into<String>) -> Self {
+        self.platform = platform.into();
+        self
+    }
+
+    /// Name and version of the application, for the server's logs. Default: those of this crate.
+    #[must_use]
+    pub fn client_name(mut self, name: impl Into<String>) -> Self {
+        self.client_name = name.into();
+        self
+    }
+
+    /// The name that the server's certificate must be for. Default: the host of the server's address.
+    #[must_use]
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.server_name = Some(name.into());
+        self
+    }
+
+    /// The first half of this client's message ids, for an application that sends messages again after a restart: it must
+    /// then number its messages itself ([`SendOptions::n`](crate::SendOptions::n)). No two clients may use one at the same
+    /// time. Default: a random one, and the client numbers the messages.
+    #[must_use]
+    pub fn producer(mut self, producer: ProducerId) -> Self {
+        self.producer = Some(producer);
+        self
+    }
+
+    /// Conversations that are open at once, for which the connection's receive window must have room. The server has its
+    /// own limit. Default: 48.
+    #[must_use]
+    pub fn open_conversations_max(mut self, max: u32) -> Self {
+        self.open_conversations_max = max;
+        self
+    }
+
+    /// How long [`Builder::connect`] tries. Default: 10 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a send or a page of history may take, unless the call says otherwise. Default: 30 s.
+    #[must_use]
+    pub fn send_timeout(mut self, timeout: Duration) -> Self {
+        self.send_timeout = timeout;
+        self
+    }
+
+    /// Uses this endpoint in place of one of its own, for sockets other than the system's. [`Client::rebind`] is then the
+    /// caller's business.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
+        self.endpoint = Some(endpoint);
+        self
+    }
+
+    /// Seeds every random choice of the client (producer, device, waits), for a simulation that can be repeated.
+    /// Default: from the system.
+    #[must_use]
+    pub fn rng_seed(mut self, seed: u64) -> Self {
+        self.rng_seed = Some(seed);
+        self
+    }
+
+    /// Connects and signs in, trying again until [`Builder::connect_timeout`]. Must be called inside a tokio runtime, as
+    /// must everything else of this crate. Dropping the future leaves nothing behind.
+    ///
+    /// # Errors
+    /// Every [`ConnectError`].
+    pub async fn connect(self) -> Result<Client, ConnectError> {
+        let roots = self.roots()?;
+        let token = self.token.ok_or(ConnectError::NoToken)?;
+        let host = transport::host(&self.server)?;
+        let mut rng = self.rng_seed.map_or_else(rand::make_rng, StdRng::seed_from_u64);
+        let device = self.device.unwrap_or_else(|| format!("{:016x}", rng.random::<u64>()));
+        let (shutdown, shutdown_watch) = watch::channel(false);
+        let core = Arc::new(Core::new());
+        let own_endpoint = self.endpoint.is_none();
+        let endpoint = self.endpoint.map_or_else(transport::endpoint, Ok)?;
+        let connector = Connector {
+            core: Arc::clone(&core),
+            endpoint: endpoint.clone(),
+            config: transport::client_config(roots, self.open_conversations_max)?,
+            server_name: self.server_name.unwrap_or_else(|| host.to_owned()),
+            server: self.server.clone(),
+            token,
+            device: DeviceId::new(device)?,
+            platform: self.platform,
+            client_name: self.client_name,
+            rng: StdRng::from_rng(&mut rng),
+            shutdown: shutdown_watch,
+        };
+        let settings = Settings {
+            producer: self.producer.unwrap_or_else(|| ProducerId(rng.random())),
+            producer_is_fixed: self.producer.is_some(),
+            send_timeout: self.send_timeout,
+            own_endpoint,
+        };
+        tokio::spawn(connector.run());
+        let client = Client::new(core, endpoint, shutdown, settings, rng);
+        first_connection(&client, self.server, self.connect_timeout).await?;
+        Ok(client)
+    }
+
+    fn roots(&self) -> Result<RootCertStore, ConnectError> {
+        match &self.ca {
+            None => Err(ConnectError::NoCa),
+            Some(Ca::Pem(pem)) => transport::roots(pem),
+            Some(Ca::File(path)) => {
+                let pem = std::fs::read(path)
+                    .map_err(|source| ConnectError::CaFile { path: path.clone(), source })?;
+                transport::roots(&pem)
+            }
+        }
+    }
+}
+
+async fn first_connection(client: &Client, server: String, limit: Duration) -> Result<(), ConnectError> {
+    let mut states = client.states();
+    let mut last: Option<Reason> = None;
+    let settled = async {
+        loop {
+            match states.borrow_and_update().clone() {
+                State::Connected => return Ok(()),
+                State::Closed { reason } => return Err(reason),
+                State::Disconnected { reason, .. } => last = Some(reason),
+                State::Connecting => {}
+            }
+            // The client that is held here keeps the sender alive.
+            states.changed().await.map_err(|_| Reason::Closed)?;
+        }
+    };
+    match timeout(limit, settled).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(reason)) => Err(ConnectError::Refused { server, reason }),
+        Err(_) => Err(ConnectError::TimedOut { server, timeout: limit, last }),
+    }
+}

@@ -1,0 +1,194 @@
+//! The client: a handle on one connection to one server, for as long as it lives.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use quinn::Endpoint;
+use quoth_protocol::frame::Welcome;
+use quoth_protocol::id::IdError;
+use quoth_protocol::{ConversationName, ProducerId};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::builder::Builder;
+use crate::conversation::Conversation;
+use crate::link::Core;
+use crate::room::{COMMANDS_MAX, Command, Room};
+use crate::state::State;
+use crate::transport;
+
+/// What [`Client::close`] gives sends to get their acks. Outcome: their outcome is unknown.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the endpoint gets to tell the server about the close, which takes three round trips and 75 ms at most when
+/// nothing is lost. Outcome: the server finds out by its idle timeout.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A client of one server, signed in as one user. Cheap to clone; all clones are the same client. It connects again by
+/// itself whenever that can help. When the last of it, its conversations and its events has been dropped, the connection
+/// is closed without waiting for acks: prefer [`Client::close`].
+#[derive(Debug, Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+/// What does not change.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) producer: ProducerId,
+    pub(crate) producer_is_fixed: bool,
+    pub(crate) send_timeout: Duration,
+    pub(crate) own_endpoint: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) core: Arc<Core>,
+    pub(crate) settings: Settings,
+    endpoint: Endpoint,
+    shutdown: watch::Sender<bool>,
+    rooms: Mutex<Rooms>,
+}
+
+/// The conversations that have a task.
+#[derive(Debug)]
+struct Rooms {
+    by_name: HashMap<ConversationName, RoomTask>,
+    rng: StdRng,
+}
+
+#[derive(Debug)]
+struct RoomTask {
+    commands: mpsc::WeakSender<Command>,
+    task: JoinHandle<()>,
+}
+
+impl Client {
+    /// Begins a client of the server at `host:port`.
+    #[must_use]
+    pub fn builder(server: impl Into<String>) -> Builder {
+        Builder::new(server.into())
+    }
+
+    /// A conversation, by its name. It is opened on the server with the first send or read, and closed when the last
+    /// handle and reader of it is dropped and everything sent has its answer.
+    ///
+    /// # Errors
+    /// When the name is empty, over 128 bytes, or has control characters.
+    pub fn conversation(&self, name: impl AsRef<str>) -> Result<Conversation, IdError> {
+        let name = ConversationName::new(name)?;
+        let commands = self.shared.room(&name);
+        Ok(Conversation::new(name, commands, Arc::clone(&self.shared)))
+    }
+
+    /// Whether the server can be reached now.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.shared.core.state.borrow().clone()
+    }
+
+    /// The same as a value that can be watched.
+    #[must_use]
+    pub fn states(&self) -> watch::Receiver<State> {
+        self.shared.core.state.subscribe()
+    }
+
+    /// What the server said at the sign-in: who the user is, what an ack means, how many conversations may be open.
+    /// `None` while there is no connection.
+    #[must_use]
+    pub fn welcome(&self) -> Option<Arc<Welcome>> {
+        self.shared.core.link.borrow().session.as_ref().map(|s| Arc::clone(&s.welcome))
+    }
+
+    /// The first half of this client's message ids.
+    #[must_use]
+    pub fn producer(&self) -> ProducerId {
+        self.shared.settings.producer
+    }
+
+    /// Moves to a fresh socket after a change of networks: the connection and all that is open on it survive. Call it
+    /// when the system reports such a change; without it the connection is found dead after the idle timeout.
+    ///
+    /// # Errors
+    /// When no socket can be bound, and on a client that was built with an endpoint of the caller's, who must rebind that
+    /// one.
+    pub fn rebind(&self) -> std::io::Result<()> {
+        if !self.shared.settings.own_endpoint {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::Unsupported,
+                "the endpoint was given to the builder; rebind that one",
+            ));
+        }
+        let endpoint = &self.shared.endpoint;
+        endpoint.rebind(transport::socket(endpoint.local_addr()?)?)
+    }
+
+    /// Ends the client and all clones of it: takes no more sends, waits up to 5 s for the acks of those that were made,
+    /// closes the connection and waits until the server has been told (without that, it goes on sending into the void).
+    /// Dropping the future leaves the client closing; the connection then ends when the last handle is dropped.
+    pub async fn close(&self) {
+        let tasks = self.shared.close_rooms();
+        let finished = async {
+            for task in tasks {
+                // An error means that the task panicked, which is an end as well.
+                task.await.ok();
+            }
+        };
+        // What has no ack by now has an unknown outcome, which the connector's end tells each caller.
+        timeout(CLOSE_TIMEOUT, finished).await.ok();
+        self.shared.shutdown.send_replace(true);
+        let mut states = self.states();
+        states.wait_for(|state| matches!(state, State::Closed { .. })).await.ok();
+        timeout(IDLE_TIMEOUT, self.shared.endpoint.wait_idle()).await.ok();
+    }
+
+    pub(crate) fn new(
+        core: Arc<Core>,
+        endpoint: Endpoint,
+        shutdown: watch::Sender<bool>,
+        settings: Settings,
+        rng: StdRng,
+    ) -> Self {
+        let rooms = Mutex::new(Rooms { by_name: HashMap::new(), rng });
+        Self { shared: Arc::new(Shared { core, settings, endpoint, shutdown, rooms }) }
+    }
+}
+
+impl Shared {
+    /// A seed for a random number generator of one's own.
+    pub(crate) fn seed(&self) -> u64 {
+        self.rooms().rng.random()
+    }
+
+    /// The way to a conversation's task, which is started if there is none.
+    fn room(&self, name: &ConversationName) -> mpsc::Sender<Command> {
+        let mut rooms = self.rooms();
+        if let Some(commands) = rooms.by_name.get(name).and_then(|room| room.commands.upgrade()) {
+            return commands;
+        }
+        let predecessor = rooms.by_name.remove(name).map(|room| room.task);
+        rooms.by_name.retain(|_, room| !room.task.is_finished());
+        let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
+        let rng = StdRng::from_rng(&mut rooms.rng);
+        let link = self.core.link.subscribe();
+        let room = Room::new(name.clone(), self.settings.producer, receiver, link, rng);
+        let task = tokio::spawn(room.run(predecessor));
+        rooms.by_name.insert(name.clone(), RoomTask { commands: commands.downgrade(), task });
+        commands
+    }
+
+    /// Tells all conversations to finish, and gives their tasks to wait for.
+    fn close_rooms(&self) -> Vec<JoinHandle<()>> {
+        self.core.link.send_modify(|link| link.closing = true);
+        self.rooms().by_name.drain().map(|(_, room)| room.task).collect()
+    }
+
+    fn rooms(&self) -> MutexGuard<'_, Rooms> {
+        // Nothing panics while it holds the lock; if it did, the map would still be whole.
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

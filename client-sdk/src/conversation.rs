@@ -1,0 +1,181 @@
+//! A handle on one conversation.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use quoth_protocol::ConversationName;
+use quoth_protocol::frame::{ClientFrame, Fetch, FetchRange, Start};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+use crate::client::Shared;
+use crate::connector::send_typing;
+use crate::error::HistoryError;
+use crate::events::{Events, EventsError, Typings};
+use crate::history::{Page, page};
+use crate::room::Command;
+use crate::send::{Ack, MessageId, SendError, SendOptions};
+use crate::state::{Reason, State};
+
+/// How often a client says at most that its user is typing; a notice holds for 5 s.
+const TYPING_INTERVAL: Duration = Duration::from_secs(3);
+
+/// A conversation, from [`Client::conversation`](crate::Client::conversation). Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Conversation {
+    name: ConversationName,
+    commands: mpsc::Sender<Command>,
+    shared: Arc<Shared>,
+    last_typing: Arc<Mutex<Option<Instant>>>,
+}
+
+/// An ack that is on its way, from [`Conversation::send_pipelined`]. Resolves as [`Conversation::send`] does. Dropping it
+/// gives up the answer, not the message.
+#[derive(Debug)]
+#[must_use = "without awaiting it nobody learns whether the message is stored"]
+pub struct Sending {
+    answer: oneshot::Receiver<Result<Ack, SendError>>,
+}
+
+impl Conversation {
+    pub(crate) fn new(name: ConversationName, commands: mpsc::Sender<Command>, shared: Arc<Shared>) -> Self {
+        Self { name, commands, shared, last_typing: Arc::default() }
+    }
+
+    /// The conversation's name.
+    #[must_use]
+    pub fn name(&self) -> &ConversationName {
+        &self.name
+    }
+
+    /// Sends a message and waits until it is stored. Over a lost connection it is sent again under the same id, so it is
+    /// stored once. Sends that are made one after the other are stored in that order.
+    ///
+    /// Dropping the future gives up the answer, not the message: it may be stored all the same.
+    ///
+    /// # Errors
+    /// Every [`SendError`]; [`SendError::UnknownOutcome`] when there was no ack in time.
+    pub async fn send(&self, body: impl Into<SendOptions>) -> Result<Ack, SendError> {
+        self.send_with(body.into()).await
+    }
+
+    /// [`Conversation::send`] with a number, a user, an origin time or a time limit.
+    ///
+    /// # Errors
+    /// Every [`SendError`].
+    pub async fn send_with(&self, options: SendOptions) -> Result<Ack, SendError> {
+        self.send_pipelined(options).await?.await
+    }
+
+    /// Queues a message and gives the future of its ack, so that many can be on the way: 256 are sent ahead of their acks
+    /// and about 1,000 more wait here, then this call waits for room. The messages are stored in the order of the calls.
+    ///
+    /// Dropping the future before it resolves: the message is not sent, or it is and the answer is given up.
+    ///
+    /// # Errors
+    /// What can be told without the server: `NotSent`, `TooLarge`, `OriginTimeWithoutUser`, `NumberMissing`.
+    pub async fn send_pipelined(&self, options: SendOptions) -> Result<Sending, SendError> {
+        options.check(self.shared.settings.producer_is_fixed)?;
+        let deadline = self.deadline(options.timeout);
+        let (waiter, answer) = oneshot::channel();
+        match timeout_at(deadline, self.commands.send(Command::Send { options, deadline, waiter })).await {
+            Ok(Ok(())) => Ok(Sending { answer }),
+            Ok(Err(_)) => Err(SendError::NotSent { reason: self.end() }),
+            Err(_) => Err(SendError::NotSent { reason: Reason::TimedOut }),
+        }
+    }
+
+    /// Waits again for a message of which a send has said [`SendError::UnknownOutcome`]. It is stored once, however often
+    /// this is called. The time limit is the client's [`send_timeout`](crate::Builder::send_timeout).
+    ///
+    /// Dropping the future gives up the answer, not the message.
+    ///
+    /// # Errors
+    /// Every [`SendError`]; `UnknownMessage` when this client does not hold the message.
+    pub async fn resend(&self, id: MessageId) -> Result<Ack, SendError> {
+        if id.producer != self.shared.settings.producer {
+            return Err(SendError::UnknownMessage { id });
+        }
+        let deadline = self.deadline(None);
+        let (waiter, answer) = oneshot::channel();
+        let resend = Command::Resend { n: id.n, deadline, waiter };
+        match timeout_at(deadline, self.commands.send(resend)).await {
+            Ok(Ok(())) => Sending { answer }.await,
+            Ok(Err(_)) => Err(SendError::UnknownOutcome { id, reason: self.end() }),
+            Err(_) => Err(SendError::UnknownOutcome { id, reason: Reason::TimedOut }),
+        }
+    }
+
+    /// Reads the conversation from `start` on, through history into live. Resolves when the server has confirmed it and
+    /// waits for a connection until then. A conversation has one reader in a client at a time.
+    ///
+    /// A slow application costs neither memory nor anybody else's time: at most 256 events wait for it here, and the rest
+    /// stays at the server until there is room.
+    ///
+    /// Dropping the future, or what it gives, stops the reading.
+    ///
+    /// # Errors
+    /// Every [`EventsError`].
+    pub async fn events(&self, start: Start) -> Result<Events, EventsError> {
+        let (ready, events) = oneshot::channel();
+        let closed = |_| EventsError::Closed(self.end());
+        self.commands.send(Command::Read { start, ready }).await.map_err(|_| closed(()))?;
+        events.await.map_err(|_| closed(()))?
+    }
+
+    /// Who is typing here, while the conversation is read or was sent to over this client.
+    #[must_use]
+    pub fn typings(&self) -> Typings {
+        Typings { conversation: self.name.clone(), notices: self.shared.core.typings.subscribe() }
+    }
+
+    /// Says that the user is typing. Call it with every key: it goes out at most once in 3 s, only while the conversation
+    /// is open, and may be lost.
+    pub fn typing(&self) {
+        let link = self.shared.core.link.borrow();
+        let Some(session) = link.usable() else { return };
+        let mut last = self.last_typing.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if last.is_none_or(|at| now.duration_since(at) >= TYPING_INTERVAL) {
+            *last = Some(now);
+            send_typing(session, ClientFrame::Typing { conversation: self.name.clone() });
+        }
+    }
+
+    /// Reads a page of at most `limit` events (the server gives at most 1,000). Over a lost connection it is asked for
+    /// again, within the client's [`send_timeout`](crate::Builder::send_timeout). Go on with `After` the last seq of the
+    /// page or `Before` its first one, while it says `more`.
+    ///
+    /// Dropping the future cancels the request.
+    ///
+    /// # Errors
+    /// Every [`HistoryError`].
+    pub async fn history(&self, range: FetchRange, limit: u32) -> Result<Page, HistoryError> {
+        let fetch = Fetch { conversation: self.name.clone(), range, limit };
+        let mut link = self.shared.core.link.subscribe();
+        page(&mut link, &fetch, self.deadline(None), self.shared.seed()).await
+    }
+
+    fn deadline(&self, timeout: Option<Duration>) -> Instant {
+        Instant::now() + timeout.unwrap_or(self.shared.settings.send_timeout)
+    }
+
+    /// Why the conversation's task does not answer: it only ends before its handles when the client does.
+    fn end(&self) -> Reason {
+        match &*self.shared.core.state.borrow() {
+            State::Closed { reason } => reason.clone(),
+            _ => Reason::Closed,
+        }
+    }
+}
+
+impl Future for Sending {
+    type Output = Result<Ack, SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // A task that ends by itself answers everybody before.
+        Pin::new(&mut self.answer).poll(cx).map(|answer| answer.unwrap_or(Err(SendError::Abandoned)))
+    }
+}

@@ -1,0 +1,231 @@
+//! Where a reader stands in its conversation, and what to do with each event that arrives there.
+
+use quoth_protocol::Seq;
+use quoth_protocol::frame::Start;
+
+/// A reader's place. It moves only when an event has been handed to the application, so it is also the place to read
+/// on from after a disconnect.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    place: Place,
+    /// Events from before the last `Read` on this stream may still arrive; they all lie beyond the next expected one.
+    skipping: bool,
+    caught_up: CaughtUp,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// Never opened.
+    Unopened(Start),
+    /// Opened with `Last`: the server chose the place, which is this one or, when retention runs, one behind it.
+    Near(Seq),
+    /// Everything up to here has been handed out.
+    At(Seq),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum CaughtUp {
+    Unknown,
+    When(Seq),
+    Told,
+}
+
+/// What to do with an event or a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Hand it out, then call [`Cursor::advance`].
+    Deliver,
+    /// The application has it, or will get it again: drop it.
+    Skip,
+    /// Something is missing before it: the server broke its promise.
+    Hole {
+        /// The seq that had to come.
+        expected: Seq,
+    },
+}
+
+impl Cursor {
+    pub(crate) fn new(start: Start) -> Self {
+        Self { place: Place::Unopened(start), skipping: false, caught_up: CaughtUp::Unknown }
+    }
+
+    /// Where to read on from.
+    pub(crate) fn start(&self) -> Start {
+        match self.place {
+            Place::Unopened(start) => start,
+            Place::Near(seq) | Place::At(seq) => Start::After(seq),
+        }
+    }
+
+    /// A stream has been opened here, and these are the conversation's bounds.
+    pub(crate) fn opened(&mut self, head: Seq, floor: Seq) {
+        self.skipping = false;
+        if let Place::Unopened(start) = self.place {
+            self.place = match start {
+                Start::After(_) | Start::Live => Place::At(after(start, head, floor)),
+                Start::Last(_) => Place::Near(after(start, head, floor)),
+            };
+        }
+        if matches!(self.caught_up, CaughtUp::Unknown) {
+            self.caught_up = CaughtUp::When(head);
+        }
+    }
+
+    /// A stream that is open already starts to deliver here.
+    pub(crate) fn placed(&mut self, head: Seq, floor: Seq) {
+        self.opened(head, floor);
+        self.place = Place::At(after(self.start(), head, floor));
+        self.skipping = true;
+    }
+
+    /// `Read` has been sent on a stream that has delivered before.
+    pub(crate) fn moved(&mut self) {
+        self.skipping = true;
+    }
+
+    pub(crate) fn check_event(&self, seq: Seq) -> Verdict {
+        self.check(seq, seq)
+    }
+
+    pub(crate) fn check_gap(&self, from: Seq, to: Seq) -> Verdict {
+        self.check(from, to)
+    }
+
+    /// Everything up to `to` has been handed out.
+    pub(crate) fn advance(&mut self, to: Seq) {
+        self.place = Place::At(to);
+        self.skipping = false;
+    }
+
+    /// The head that was known when reading began, as soon as it has been reached and [`Cursor::told_caught_up`] has not
+    /// been called.
+    pub(crate) fn caught_up(&self) -> Option<Seq> {
+        match (self.caught_up, self.place) {
+            (CaughtUp::When(head), Place::Near(seq) | Place::At(seq)) if seq >= head => Some(head),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn told_caught_up(&mut self) {
+        self.caught_up = CaughtUp::Told;
+    }
+
+    fn check(&self, from: Seq, to: Seq) -> Verdict {
+        let Place::At(at) = self.place else { return Verdict::Deliver };
+        let expected = at.next();
+        if to < expected {
+            Verdict::Skip
+        } else if from <= expected {
+            Verdict::Deliver
+        } else if self.skipping {
+            Verdict::Skip
+        } else {
+            Verdict::Hole { expected }
+        }
+    }
+}
+
+/// The cursor that a start stands for, given a conversation's bounds.
+fn after(start: Start, head: Seq, floor: Seq) -> Seq {
+    match start {
+        Start::After(seq) => seq,
+        Start::Live => head,
+        Start::Last(count) => {
+            Seq(head.0.saturating_sub(u64::from(count)).max(floor.0.saturating_sub(1)).min(head.0))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(seq: u64) -> Cursor {
+        let mut cursor = Cursor::new(Start::After(Seq(seq)));
+        cursor.opened(Seq(seq), Seq(1));
+        cursor
+    }
+
+    #[test]
+    fn only_the_next_event_is_delivered() {
+        let mut cursor = at(5);
+        assert_eq!(cursor.check_event(Seq(5)), Verdict::Skip);
+        assert_eq!(cursor.check_event(Seq(6)), Verdict::Deliver);
+        assert_eq!(cursor.check_event(Seq(7)), Verdict::Hole { expected: Seq(6) });
+        cursor.advance(Seq(6));
+        assert_eq!(cursor.check_event(Seq(7)), Verdict::Deliver);
+        assert_eq!(cursor.start(), Start::After(Seq(6)));
+    }
+
+    #[test]
+    fn a_gap_moves_the_cursor_behind_it() {
+        let mut cursor = at(5);
+        assert_eq!(cursor.check_gap(Seq(7), Seq(9)), Verdict::Hole { expected: Seq(6) });
+        assert_eq!(cursor.check_gap(Seq(6), Seq(9)), Verdict::Deliver);
+        cursor.advance(Seq(9));
+        assert_eq!(cursor.check_gap(Seq(6), Seq(9)), Verdict::Skip);
+        assert_eq!(cursor.check_event(Seq(10)), Verdict::Deliver);
+    }
+
+    #[test]
+    fn a_start_that_the_server_chooses_is_kept_for_a_resume() {
+        for (start, resume, verdict) in [
+            (Start::Live, 100, Verdict::Hole { expected: Seq(101) }),
+            (Start::Last(20), 80, Verdict::Deliver),
+            (Start::Last(500), 39, Verdict::Deliver),
+        ] {
+            let mut cursor = Cursor::new(start);
+            assert_eq!(cursor.start(), start);
+            cursor.opened(Seq(100), Seq(40));
+            assert_eq!(cursor.start(), Start::After(Seq(resume)));
+            assert_eq!(cursor.check_event(Seq(resume + 3)), verdict);
+        }
+        let mut empty = Cursor::new(Start::Last(20));
+        empty.opened(Seq(0), Seq(1));
+        assert_eq!(empty.start(), Start::After(Seq(0)));
+    }
+
+    #[test]
+    fn caught_up_is_told_once_at_the_first_head() {
+        let mut cursor = Cursor::new(Start::After(Seq(3)));
+        assert_eq!(cursor.caught_up(), None);
+        cursor.opened(Seq(4), Seq(1));
+        assert_eq!(cursor.caught_up(), None);
+        cursor.advance(Seq(4));
+        assert_eq!(cursor.caught_up(), Some(Seq(4)));
+        cursor.told_caught_up();
+        cursor.opened(Seq(9), Seq(1));
+        assert_eq!(cursor.caught_up(), None);
+        let mut live = Cursor::new(Start::Live);
+        live.opened(Seq(9), Seq(1));
+        assert_eq!(live.caught_up(), Some(Seq(9)));
+    }
+
+    proptest! {
+        /// A reader that stops at any events, of which any number is on the way, sees each event exactly once.
+        #[test]
+        fn stops_and_moves_lose_and_repeat_nothing(
+            rounds in prop::collection::vec((0_u64..20, 1_u64..10), 1..20),
+        ) {
+            let mut cursor = at(0);
+            let mut seen = Vec::new();
+            for (delivered, underway) in rounds {
+                let from = match cursor.start() { Start::After(seq) => seq.0, _ => unreachable!() };
+                for seq in from + 1..=from + delivered {
+                    prop_assert_eq!(cursor.check_event(Seq(seq)), Verdict::Deliver);
+                    seen.push(seq);
+                    cursor.advance(Seq(seq));
+                }
+                // The first that finds no room, and what is on the way behind it, are dropped by the reader.
+                prop_assert_eq!(cursor.check_event(Seq(from + delivered + 1)), Verdict::Deliver);
+                cursor.moved();
+                for seq in from + delivered + 2..=from + delivered + underway {
+                    prop_assert_eq!(cursor.check_event(Seq(seq)), Verdict::Skip);
+                }
+            }
+            prop_assert_eq!(&seen, &(1..=seen.len() as u64).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! A conversation's events as a stream.
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use quoth_protocol::frame::Event;
+use quoth_protocol::{Code, ConversationName, Seq, UserId};
+use tokio::sync::{broadcast, mpsc};
+
+use crate::state::Reason;
+
+/// Events that wait for the application. Outcome: the server is told to stop and to read on from here later, which costs
+/// it nothing; acks and other conversations go on.
+pub(crate) const EVENTS_BUFFER_MAX: usize = 256;
+
+/// Reading goes on when the buffer has drained to so many events.
+pub(crate) const EVENTS_LOW_WATER: usize = 64;
+
+/// What a reader of a conversation gets, in the order of the conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientEvent {
+    /// An event of the log. Its seq is one more than the one before.
+    Event(Event),
+    /// An event of a kind that this version does not know. It counts like any other.
+    Unknown {
+        /// Its place.
+        seq: Seq,
+        /// When it was stored, in milliseconds since 1970.
+        time_ms: u64,
+        /// Who published it.
+        sender: UserId,
+    },
+    /// Retention took these events before this reader came to them.
+    Gap {
+        /// The first missing seq.
+        from: Seq,
+        /// The last missing seq.
+        to: Seq,
+    },
+    /// What was there when reading began has been handed out; from here on events are live. Told once.
+    CaughtUp {
+        /// The head when reading began.
+        head: Seq,
+    },
+}
+
+/// Why reading ended or did not begin.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EventsError {
+    /// The server refuses to let this client read here: [`Code::FORBIDDEN`], or [`Code::CURSOR_AHEAD`] when the cursor
+    /// is beyond what the server has. The client goes on.
+    #[error("the server refused to read {conversation}: {code}")]
+    Refused {
+        /// Where.
+        conversation: ConversationName,
+        /// Why.
+        code: Code,
+    },
+    /// This client reads the conversation already: one reader for each conversation and client.
+    #[error("this client reads {conversation} already; share its events, or drop them first")]
+    AlreadyReading {
+        /// Where.
+        conversation: ConversationName,
+    },
+    /// The server left out events, or sent what is no frame. The client goes on.
+    #[error("the server broke the protocol in {conversation}: {text}")]
+    Protocol {
+        /// Where.
+        conversation: ConversationName,
+        /// What it did.
+        text: String,
+    },
+    /// The client is closed.
+    #[error("{0}")]
+    Closed(Reason),
+}
+
+/// A conversation's events, from [`Conversation::events`](crate::Conversation::events). Survives reconnects: it goes on
+/// behind the last event that it has handed out, without a hole and without a repeat. Ends after an error, and when the
+/// client is closed. Dropping it stops the delivery.
+#[derive(Debug)]
+pub struct Events {
+    queue: mpsc::Receiver<ClientEvent>,
+    end: Arc<OnceLock<EventsError>>,
+    told_end: bool,
+}
+
+impl Events {
+    pub(crate) fn new(queue: mpsc::Receiver<ClientEvent>, end: Arc<OnceLock<EventsError>>) -> Self {
+        Self { queue, end, told_end: false }
+    }
+
+    /// The next event, or `None` when there will be none. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// Every [`EventsError`] but `AlreadyReading`, once, as the last item.
+    pub async fn next(&mut self) -> Option<Result<ClientEvent, EventsError>> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+}
+
+impl Stream for Events {
+    type Item = Result<ClientEvent, EventsError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.queue.poll_recv(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(event)) => Poll::Ready(Some(Ok(event))),
+            Poll::Ready(None) if self.told_end => Poll::Ready(None),
+            Poll::Ready(None) => {
+                self.told_end = true;
+                let end = self.end.get().cloned();
+                Poll::Ready(end.filter(|e| *e != EventsError::Closed(Reason::Closed)).map(Err))
+            }
+        }
+    }
+}
+
+/// Who is typing in a conversation, from [`Conversation::typings`](crate::Conversation::typings).
+#[derive(Debug)]
+pub struct Typings {
+    pub(crate) conversation: ConversationName,
+    pub(crate) notices: broadcast::Receiver<(ConversationName, UserId)>,
+}
+
+impl Typings {
+    /// The next user who says that they are typing, or `None` when the client is closed. A notice is over after 5 s.
+    /// Notices that come faster than they are taken are dropped, oldest first. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<UserId> {
+        loop {
+            match self.notices.recv().await {
+                Ok((conversation, user)) if conversation == self.conversation => return Some(user),
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Pages of history, each over a stream of its own.
+
+use quoth_protocol::frame::{ClientFrame, Event, Fetch, FetchRange, ServerFrame};
+use quoth_protocol::limits::FETCH_EVENTS_MAX;
+use quoth_protocol::{Action, Code, ConversationName, Seq};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::backoff::Backoff;
+use crate::error::HistoryError;
+use crate::events::ClientEvent;
+use crate::link::{Link, Session};
+use crate::state::Reason;
+use crate::wire::{FrameReader, FrameWriter, Incoming, StreamEnd};
+
+/// A part of a conversation's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// In ascending order of seqs: [`ClientEvent::Event`], [`ClientEvent::Unknown`] and [`ClientEvent::Gap`].
+    pub events: Vec<ClientEvent>,
+    /// The conversation's last seq when the page was read.
+    pub head: Seq,
+    /// The first seq that is still readable.
+    pub floor: Seq,
+    /// Whether there are further events in the page's direction.
+    pub more: bool,
+}
+
+impl Page {
+    /// The messages and other events that this version knows.
+    pub fn known(&self) -> impl Iterator<Item = &Event> {
+        self.events.iter().filter_map(|e| if let ClientEvent::Event(e) = e { Some(e) } else { None })
+    }
+}
+
+/// A page, over as many connections as it takes until the deadline.
+pub(crate) async fn page(
+    link: &mut watch::Receiver<Link>,
+    fetch: &Fetch,
+    deadline: Instant,
+    seed: u64,
+) -> Result<Page, HistoryError> {
+    let mut backoff = Backoff::default();
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut reason = Reason::TimedOut;
+    let mut lost_epoch = None;
+    let timeout = deadline.saturating_duration_since(Instant::now());
+    let conversation = &fetch.conversation;
+    let timed_out = |reason| HistoryError::TimedOut { conversation: conversation.clone(), timeout, reason };
+    loop {
+        let session = match timeout_at(deadline, next_session(link, lost_epoch)).await {
+            Ok(session) => session?,
+            Err(_) => return Err(timed_out(reason)),
+        };
+        match timeout_at(deadline, page_once(&session, fetch)).await {
+            Ok(Ok(page)) => return Ok(page),
+            Ok(Err(StreamEnd::Protocol(text))) => {
+                return Err(HistoryError::Protocol { conversation: conversation.clone(), text });
+            }
+            Ok(Err(StreamEnd::Finished)) => {
+                let text = "a page without an end".to_owned();
+                return Err(HistoryError::Protocol { conversation: conversation.clone(), text });
+            }
+            Ok(Err(StreamEnd::Reset(code))) if code.action() != Action::Retry => {
+                return Err(HistoryError::Refused { conversation: conversation.clone(), code });
+            }
+            Ok(Err(StreamEnd::Reset(code))) => {
+                reason = Reason::Code { code, text: String::new() };
+                let delay = backoff.next_delay(&mut rng, None);
+                if timeout_at(deadline, sleep(delay)).await.is_err() {
+                    return Err(timed_out(reason));
+                }
+            }
+            Ok(Err(StreamEnd::ConnectionLost(lost))) => {
+                reason = lost;
+                lost_epoch = Some(session.epoch);
+            }
+            Err(_) => return Err(timed_out(reason)),
+        }
+    }
+}
+
+/// The first session after the lost one.
+async fn next_session(
+    link: &mut watch::Receiver<Link>,
+    lost_epoch: Option<u64>,
+) -> Result<Session, HistoryError> {
+    let usable = |link: &Link| {
+        link.closed.is_some() || link.usable().is_some_and(|s| lost_epoch.is_none_or(|lost| s.epoch > lost))
+    };
+    let found = link.wait_for(usable).await.map_err(|_| HistoryError::Closed(Reason::Closed))?;
+    match (&found.closed, &found.session) {
+        (Some(reason), _) => Err(HistoryError::Closed(reason.clone())),
+        (None, Some(session)) => Ok(session.clone()),
+        (None, None) => Err(HistoryError::Closed(Reason::Closed)),
+    }
+}
+
+/// A page over one connection. Dropping the future cancels the stream.
+pub(crate) async fn page_once(session: &Session, fetch: &Fetch) -> Result<Page, StreamEnd> {
+    let (send, recv) = session.connection.open_bi().await.map_err(|e| StreamEnd::ConnectionLost(e.into()))?;
+    let mut writer = FrameWriter::new(send);
+    writer.push(&ClientFrame::Fetch(fetch.clone()));
+    writer.write_all().await?;
+    writer.finish();
+    let mut reader = FrameReader::new(recv);
+    let mut events = Vec::new();
+    while events.len() <= FETCH_EVENTS_MAX as usize {
+        match reader.next().await? {
+            Incoming::Frame(ServerFrame::Event(event)) => events.push(ClientEvent::Event(event)),
+            Incoming::UnknownEvent { seq, time_ms, sender } => {
+                events.push(ClientEvent::Unknown { seq, time_ms, sender });
+            }
+            Incoming::Frame(ServerFrame::Gap { from, to }) => events.push(ClientEvent::Gap { from, to }),
+            Incoming::Frame(ServerFrame::PageEnd { head, floor, more }) => {
+                return Ok(Page { events, head, floor, more });
+            }
+            Incoming::Frame(other) => {
+                reader.stop(Code::PROTOCOL);
+                return Err(StreamEnd::Protocol(format!("{other:?} has no place in a page")));
+            }
+        }
+    }
+    reader.stop(Code::PROTOCOL);
+    Err(StreamEnd::Protocol(format!("a page of more than {FETCH_EVENTS_MAX} events")))
+}
+
+/// Asks for a conversation's bounds alone.
+pub(crate) fn bounds(conversation: ConversationName) -> Fetch {
+    Fetch { conversation, range: FetchRange::Latest, limit: 0 }
+}

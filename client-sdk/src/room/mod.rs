@@ -1,0 +1,504 @@
+//! The task of one open conversation: it owns the conversation's stream, its outbox and its reader.
+//!
+//! `next_input` waits for one thing at a time and everything else is plain code on that input, so nothing here ever waits
+//! for the application or for the server while the other one has something to say.
+
+mod reader;
+mod stream;
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use quoth_protocol::frame::{ClientFrame, Open, Publish, ServerFrame, Start};
+use quoth_protocol::{Action, Code, ConversationName, ProducerId};
+use rand::rngs::StdRng;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use self::reader::{Change, Delivery, Reader, Ready};
+use self::stream::{Opening, Slot, StreamInput};
+use crate::backoff::Backoff;
+use crate::events::{ClientEvent, Events, EventsError};
+use crate::history::{Page, bounds, page_once};
+use crate::link::Link;
+use crate::outbox::{Answer, Outbox, Reattached};
+use crate::send::{Ack, MessageId, SendError, SendOptions};
+use crate::state::Reason;
+use crate::wire::{Incoming, StreamEnd};
+
+/// Commands that wait for the task. Outcome: callers wait.
+pub(crate) const COMMANDS_MAX: usize = 256;
+
+/// Commands taken at once, so that sends made together leave together.
+const COMMANDS_BATCH: usize = 64;
+
+/// Who waits for an answer to a publish.
+pub(crate) type Waiter = oneshot::Sender<Result<Ack, SendError>>;
+
+/// What the application asks of a conversation.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Send { options: SendOptions, deadline: Instant, waiter: Waiter },
+    Resend { n: u64, deadline: Instant, waiter: Waiter },
+    Read { start: Start, ready: oneshot::Sender<Result<Events, EventsError>> },
+}
+
+/// One conversation's task.
+pub(crate) struct Room {
+    name: ConversationName,
+    producer: ProducerId,
+    commands: mpsc::Receiver<Command>,
+    /// All handles are gone, or the client closes: finish what waits, then end.
+    leaving: bool,
+    link: watch::Receiver<Link>,
+    outbox: Outbox<Waiter>,
+    reader: Option<Reader>,
+    /// Looks up where a reader begins on a stream that is open already.
+    placing: Option<Placing>,
+    stream: Slot,
+    backoff: Backoff,
+    rng: StdRng,
+}
+
+type Placing = Pin<Box<dyn Future<Output = Result<Page, StreamEnd>> + Send>>;
+
+/// The one thing that happened.
+enum Input {
+    Link,
+    LinkGone,
+    Timer,
+    Reader(Change),
+    Placed(Result<Page, StreamEnd>),
+    Commands(Vec<Command>),
+    Stream(StreamInput),
+}
+
+impl Room {
+    pub(crate) fn new(
+        name: ConversationName,
+        producer: ProducerId,
+        commands: mpsc::Receiver<Command>,
+        link: watch::Receiver<Link>,
+        rng: StdRng,
+    ) -> Self {
+        Self {
+            name,
+            producer,
+            commands,
+            leaving: false,
+            link,
+            outbox: Outbox::new(),
+            reader: None,
+            placing: None,
+            stream: Slot::Closed { not_before: None, lost_epoch: None },
+            backoff: Backoff::default(),
+            rng,
+        }
+    }
+
+    /// Runs until all handles are gone and everything sent has an answer, or until the client has ended. A predecessor
+    /// for the same conversation must have closed its stream first.
+    pub(crate) async fn run(mut self, predecessor: Option<JoinHandle<()>>) {
+        if let Some(predecessor) = predecessor {
+            // An error means that it panicked: its stream is gone as well.
+            predecessor.await.ok();
+        }
+        self.see_link();
+        loop {
+            if let Some(reason) = self.ended() {
+                return self.fail(&reason);
+            }
+            if self.leaving && self.outbox.is_empty() && self.reader.is_none() {
+                break;
+            }
+            self.advance();
+            let input = self.next_input().await;
+            self.handle(input);
+        }
+        if let Slot::Open(stream) = self.stream {
+            stream.finish().await;
+        }
+    }
+
+    async fn next_input(&mut self) -> Input {
+        let wake = self.wake();
+        let Self { commands, link, outbox, reader, placing, stream, leaving, .. } = self;
+        let room = outbox.room().min(COMMANDS_BATCH);
+        let mut batch = Vec::new();
+        // In a fixed order, so that a simulation is repeatable. What may always be ready comes last.
+        tokio::select! {
+            biased;
+            changed = link.changed() => if changed.is_ok() { Input::Link } else { Input::LinkGone },
+            () = sleep_until(wake) => Input::Timer,
+            change = changed(reader) => Input::Reader(change),
+            page = placed(placing) => Input::Placed(page),
+            count = commands.recv_many(&mut batch, room), if room > 0 && !*leaving => {
+                *leaving = count == 0;
+                Input::Commands(batch)
+            }
+            input = stream.next() => Input::Stream(input),
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        match input {
+            Input::Link => self.see_link(),
+            Input::LinkGone => self.fail(&Reason::Closed),
+            Input::Timer => self.expire(),
+            Input::Reader(Change::Dropped) => self.stop_reading(),
+            Input::Reader(Change::Drained) => self.resume_reading(),
+            Input::Placed(page) => self.place(page),
+            Input::Commands(commands) => commands.into_iter().for_each(|c| self.command(c)),
+            Input::Stream(StreamInput::Wrote(Ok(()))) => {}
+            Input::Stream(StreamInput::Opened(Ok(stream))) => self.stream = Slot::Open(stream),
+            Input::Stream(StreamInput::Incoming(Ok(first))) => self.incoming(first),
+            Input::Stream(
+                StreamInput::Wrote(Err(end))
+                | StreamInput::Opened(Err(end))
+                | StreamInput::Incoming(Err(end)),
+            ) => self.lost(end),
+        }
+    }
+
+    /// Does what can be done without waiting: opens a stream if one is needed, and gives it what waits.
+    fn advance(&mut self) {
+        if let Slot::Closed { not_before, lost_epoch } = &self.stream {
+            let wanted = !self.outbox.is_empty() || self.reader.as_ref().is_some_and(|r| !r.is_paused());
+            let due = not_before.is_none_or(|at| at <= Instant::now());
+            let link = self.link.borrow();
+            let session = link.usable().filter(|s| lost_epoch.is_none_or(|lost| s.epoch > lost));
+            if let Some(session) = session.filter(|_| wanted && due) {
+                let from = self.reader.as_ref().filter(|r| !r.is_paused()).map(Reader::start);
+                let open = Open { conversation: self.name.clone(), producer: self.producer, from };
+                self.stream = Slot::Opening(Opening::new(session, open));
+            }
+        }
+        if let Slot::Open(stream) = &mut self.stream
+            && self.link.borrow().usable().is_some()
+        {
+            while stream.has_room() {
+                let Some(publish) = self.outbox.take_next() else { break };
+                stream.push(&ClientFrame::Publish(publish));
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Send { options, deadline, waiter } => {
+                let n = options.n.unwrap_or_else(|| self.outbox.next_n());
+                let SendOptions { body, publish_as, origin_time_ms, .. } = options;
+                self.outbox.push(Publish { n, body, publish_as, origin_time_ms }, deadline, waiter);
+            }
+            Command::Resend { n, deadline, waiter } => match self.outbox.reattach(n, deadline, waiter) {
+                Reattached::Waiting => {}
+                Reattached::Settled(waiter, answer) => self.answer(n, answer, [waiter]),
+                Reattached::Unknown(waiter) => {
+                    // Who has gone does not want the answer, here and below.
+                    waiter.send(Err(SendError::UnknownMessage { id: self.id(n) })).ok();
+                }
+            },
+            Command::Read { start, ready } => self.begin_reading(start, ready),
+        }
+    }
+
+    fn incoming(&mut self, first: Incoming) {
+        let mut next = Some(first);
+        while let Some(incoming) = next {
+            if let Err(end) = self.frame(incoming) {
+                return self.lost(end);
+            }
+            let Slot::Open(stream) = &mut self.stream else { return };
+            next = match stream.buffered() {
+                Ok(next) => next,
+                Err(end) => return self.lost(end),
+            };
+        }
+    }
+
+    fn frame(&mut self, incoming: Incoming) -> Result<(), StreamEnd> {
+        let frame = match incoming {
+            Incoming::UnknownEvent { seq, time_ms, sender } => {
+                return self.deliver(|r| r.event(seq, ClientEvent::Unknown { seq, time_ms, sender }));
+            }
+            Incoming::Frame(frame) => frame,
+        };
+        match frame {
+            ServerFrame::Opened { head, floor } => {
+                if let Slot::Open(stream) = &mut self.stream {
+                    stream.opened_at = Some(Instant::now());
+                }
+                if let Some(reader) = self.reader.as_mut().filter(|_| self.placing.is_none()) {
+                    reader.opened(head, floor);
+                }
+                Ok(())
+            }
+            ServerFrame::Event(event) => self.deliver(|r| r.event(event.seq, ClientEvent::Event(event))),
+            ServerFrame::Gap { from, to } => self.deliver(|r| r.gap(from, to)),
+            ServerFrame::Ack { n, seq, time_ms, duplicate } => {
+                self.settle(n, Ok(Ack { seq, time_ms, duplicate }));
+                Ok(())
+            }
+            ServerFrame::Refused { n, code } => {
+                self.settle(n, Err(code));
+                Ok(())
+            }
+            other => Err(StreamEnd::Protocol(format!("{other:?} has no place here"))),
+        }
+    }
+
+    fn settle(&mut self, n: u64, answer: Answer) {
+        let waiters = self.outbox.answered(n, answer);
+        self.answer(n, answer, waiters);
+    }
+
+    fn answer(&self, n: u64, answer: Answer, waiters: impl IntoIterator<Item = Waiter>) {
+        for waiter in waiters {
+            waiter.send(answer.map_err(|code| SendError::Refused { id: self.id(n), code })).ok();
+        }
+    }
+}
+
+/// Reading.
+impl Room {
+    fn begin_reading(&mut self, start: Start, ready: Ready) {
+        if self.reader.is_some() {
+            let conversation = self.name.clone();
+            ready.send(Err(EventsError::AlreadyReading { conversation })).ok();
+            return;
+        }
+        self.reader = Some(Reader::new(start, ready));
+        match &self.stream {
+            Slot::Closed { .. } => {}
+            // It may be on the wire already that this stream does not read.
+            Slot::Opening(_) | Slot::Open(_) => self.look_up_bounds(),
+        }
+    }
+
+    fn look_up_bounds(&mut self) {
+        let link = self.link.borrow();
+        // Without a session the stream is about to be lost, and the next one opens at the reader's start.
+        let Some(session) = link.session.clone() else { return };
+        let fetch = bounds(self.name.clone());
+        self.placing = Some(Box::pin(async move { page_once(&session, &fetch).await }));
+    }
+
+    fn place(&mut self, page: Result<Page, StreamEnd>) {
+        self.placing = None;
+        let Some(reader) = &mut self.reader else { return };
+        match page {
+            Ok(page) => {
+                if let Start::After(seq) = reader.start()
+                    && seq > page.head
+                {
+                    return self.end_reading(|conversation| EventsError::Refused {
+                        conversation,
+                        code: Code::CURSOR_AHEAD,
+                    });
+                }
+                match &mut self.stream {
+                    Slot::Open(stream) => {
+                        reader.placed(page.head, page.floor);
+                        stream.read_from(Some(reader.start()));
+                    }
+                    Slot::Opening(_) => self.look_up_bounds(),
+                    Slot::Closed { .. } => {}
+                }
+            }
+            Err(StreamEnd::Reset(code)) if code.action() != Action::Retry => {
+                self.end_reading(|conversation| EventsError::Refused { conversation, code });
+            }
+            Err(StreamEnd::Protocol(text)) => {
+                self.end_reading(|conversation| EventsError::Protocol { conversation, text });
+            }
+            // The stream is lost with its connection, and the next one opens at the reader's start.
+            Err(StreamEnd::ConnectionLost(_)) => {}
+            Err(StreamEnd::Reset(_) | StreamEnd::Finished) => self.look_up_bounds(),
+        }
+    }
+
+    fn deliver(&mut self, hand_out: impl FnOnce(&mut Reader) -> Delivery) -> Result<(), StreamEnd> {
+        // Without a reader, or before it has its place: events that were sent before the server saw `Read`.
+        let Some(reader) = self.reader.as_mut().filter(|_| self.placing.is_none()) else { return Ok(()) };
+        match hand_out(reader) {
+            Delivery::Done => Ok(()),
+            Delivery::Pause => {
+                if let Slot::Open(stream) = &mut self.stream {
+                    stream.read_from(None);
+                }
+                Ok(())
+            }
+            Delivery::Hole(text) => Err(StreamEnd::Protocol(text)),
+        }
+    }
+
+    fn resume_reading(&mut self) {
+        let Some(reader) = &mut self.reader else { return };
+        match &mut self.stream {
+            Slot::Open(stream) => {
+                let delivered_before = stream.has_delivered;
+                stream.read_from(Some(reader.start()));
+                reader.resumed(delivered_before);
+            }
+            // Opened without reading, since the reader was paused: the stream must be there to be told.
+            Slot::Opening(_) => {
+                reader.resumed(false);
+                self.look_up_bounds();
+            }
+            Slot::Closed { .. } => reader.resumed(false),
+        }
+    }
+
+    fn stop_reading(&mut self) {
+        self.reader = None;
+        self.placing = None;
+        if let Slot::Open(stream) = &mut self.stream {
+            stream.read_from(None);
+        }
+    }
+
+    fn end_reading(&mut self, error: impl FnOnce(ConversationName) -> EventsError) {
+        self.placing = None;
+        if let Some(reader) = self.reader.take() {
+            reader.end(error(self.name.clone()));
+        }
+    }
+}
+
+/// Ends.
+impl Room {
+    /// The stream is gone: decides by the reason who hears of it and whether there is a next one.
+    fn lost(&mut self, end: StreamEnd) {
+        let lost_epoch = self.stream.epoch();
+        let stream = std::mem::replace(&mut self.stream, Slot::Closed { not_before: None, lost_epoch });
+        let opened_at = if let Slot::Open(stream) = &stream { stream.opened_at } else { None };
+        self.backoff.held_for(opened_at.map_or(Duration::ZERO, |at| at.elapsed()));
+        self.outbox.disconnected();
+        self.placing = None;
+        if !matches!(end, StreamEnd::ConnectionLost(_)) {
+            let not_before = Some(Instant::now() + self.backoff.next_delay(&mut self.rng, None));
+            self.stream = Slot::Closed { not_before, lost_epoch: None };
+        }
+        match end {
+            StreamEnd::ConnectionLost(_) | StreamEnd::Finished => {}
+            StreamEnd::Protocol(text) => {
+                tracing::warn!(conversation = %self.name, text, "the server broke the protocol");
+                if let Slot::Open(stream) = stream {
+                    stream.abandon(Code::PROTOCOL);
+                }
+                if self.reader.is_some() {
+                    self.end_reading(|conversation| EventsError::Protocol { conversation, text });
+                } else {
+                    self.fail_sends(&Reason::Protocol(text));
+                }
+            }
+            // ALREADY_OPEN: the server has not yet seen the end of the stream before this one.
+            StreamEnd::Reset(code) if code.action() != Action::Stop || code == Code::ALREADY_OPEN => {}
+            StreamEnd::Reset(code) => self.refused(code, opened_at.is_some()),
+        }
+    }
+
+    /// The server refuses the stream for good. If it was to be read, the right to read is what lacks as far as one can
+    /// tell, and the sends get a stream that is not read.
+    fn refused(&mut self, code: Code, was_opened: bool) {
+        if self.reader.is_some() {
+            return self.end_reading(|conversation| EventsError::Refused { conversation, code });
+        }
+        if was_opened {
+            return self.fail_sends(&Reason::Code { code, text: String::new() });
+        }
+        for expired in self.outbox.fail() {
+            self.answer(expired.n, Err(code), expired.waiters);
+        }
+    }
+
+    fn fail_sends(&mut self, reason: &Reason) {
+        for expired in self.outbox.fail() {
+            self.tell_expired(expired.n, expired.attempted, expired.waiters, reason);
+        }
+    }
+
+    fn expire(&mut self) {
+        for expired in self.outbox.expire(Instant::now()) {
+            self.tell_expired(expired.n, expired.attempted, expired.waiters, &Reason::TimedOut);
+        }
+    }
+
+    fn tell_expired(&self, n: u64, attempted: bool, waiters: Vec<Waiter>, reason: &Reason) {
+        for waiter in waiters {
+            let reason = reason.clone();
+            let error = if attempted {
+                SendError::UnknownOutcome { id: self.id(n), reason }
+            } else {
+                SendError::NotSent { reason }
+            };
+            waiter.send(Err(error)).ok();
+        }
+    }
+
+    fn see_link(&mut self) {
+        let closing = self.link.borrow_and_update().closing;
+        if closing {
+            // Sends that are queued already are still taken; later ones fail at once.
+            self.commands.close();
+            self.end_reading(|_| EventsError::Closed(Reason::Closed));
+        }
+    }
+
+    fn ended(&self) -> Option<Reason> {
+        self.link.borrow().closed.clone()
+    }
+
+    /// The client has ended.
+    fn fail(&mut self, reason: &Reason) {
+        self.leaving = true;
+        self.stream = Slot::Closed { not_before: None, lost_epoch: None };
+        self.end_reading(|_| EventsError::Closed(reason.clone()));
+        self.fail_sends(reason);
+        self.commands.close();
+        while let Ok(command) = self.commands.try_recv() {
+            let reason = reason.clone();
+            match command {
+                Command::Send { waiter, .. } => drop(waiter.send(Err(SendError::NotSent { reason }))),
+                Command::Resend { n, waiter, .. } => {
+                    drop(waiter.send(Err(SendError::UnknownOutcome { id: self.id(n), reason })));
+                }
+                Command::Read { ready, .. } => drop(ready.send(Err(EventsError::Closed(reason)))),
+            }
+        }
+    }
+
+    fn wake(&self) -> Option<Instant> {
+        let reopen = match &self.stream {
+            Slot::Closed { not_before, .. } => not_before.filter(|at| *at > Instant::now()),
+            Slot::Opening(_) | Slot::Open(_) => None,
+        };
+        [reopen, self.outbox.next_deadline()].into_iter().flatten().min()
+    }
+
+    fn id(&self, n: u64) -> MessageId {
+        MessageId { producer: self.producer, n }
+    }
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn changed(reader: &mut Option<Reader>) -> Change {
+    match reader {
+        Some(reader) => reader.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn placed(placing: &mut Option<Placing>) -> Result<Page, StreamEnd> {
+    match placing {
+        Some(placing) => placing.await,
+        None => std::future::pending().await,
+    }
+}

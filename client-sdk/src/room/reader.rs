@@ -1,0 +1,159 @@
+//! The reading half of a conversation: a cursor, and a bounded buffer towards the application.
+
+use std::sync::{Arc, OnceLock};
+
+use quoth_protocol::Seq;
+use quoth_protocol::frame::Start;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::cursor::{Cursor, Verdict};
+use crate::events::{ClientEvent, EVENTS_BUFFER_MAX, EVENTS_LOW_WATER, Events, EventsError};
+
+/// How the application hears that reading has begun.
+pub(super) type Ready = oneshot::Sender<Result<Events, EventsError>>;
+
+/// One reader of a conversation.
+#[derive(Debug)]
+pub(super) struct Reader {
+    cursor: Cursor,
+    queue: mpsc::Sender<ClientEvent>,
+    end: Arc<OnceLock<EventsError>>,
+    waiting: Option<(Ready, Events)>,
+    /// The buffer was full: events are dropped here and asked for again later.
+    paused: bool,
+}
+
+/// What [`Reader::changed`] waits for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// The application has dropped its end.
+    Dropped,
+    /// There is room again.
+    Drained,
+}
+
+/// What became of an event.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// It has been handed out, or was not wanted.
+    Done,
+    /// There was no room for it, nor will there be for those behind it: stop the delivery.
+    Pause,
+    /// Something is missing before it.
+    Hole(String),
+}
+
+impl Reader {
+    pub(super) fn new(start: Start, ready: Ready) -> Self {
+        let (queue, receiver) = mpsc::channel(EVENTS_BUFFER_MAX);
+        let end = Arc::new(OnceLock::new());
+        let events = Events::new(receiver, Arc::clone(&end));
+        Self { cursor: Cursor::new(start), queue, end, waiting: Some((ready, events)), paused: false }
+    }
+
+    /// Where to read on from.
+    pub(super) fn start(&self) -> Start {
+        self.cursor.start()
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Waits until the application has gone, or has made room after a pause. Cancel-safe.
+    pub(super) async fn changed(&mut self) -> Change {
+        if let Some((ready, _)) = &mut self.waiting {
+            ready.closed().await;
+            return Change::Dropped;
+        }
+        if !self.paused {
+            self.queue.closed().await;
+            return Change::Dropped;
+        }
+        match self.queue.reserve_many(EVENTS_BUFFER_MAX - EVENTS_LOW_WATER).await {
+            Ok(_) => Change::Drained,
+            Err(_) => Change::Dropped,
+        }
+    }
+
+    /// A stream has been opened at [`Reader::start`].
+    pub(super) fn opened(&mut self, head: Seq, floor: Seq) {
+        self.cursor.opened(head, floor);
+        self.begin();
+    }
+
+    /// A stream that was open before starts to deliver at the place that these bounds give.
+    pub(super) fn placed(&mut self, head: Seq, floor: Seq) {
+        self.cursor.placed(head, floor);
+        self.begin();
+    }
+
+    /// `Read` has been sent behind a pause.
+    pub(super) fn resumed(&mut self, delivered_before: bool) {
+        self.paused = false;
+        if delivered_before {
+            self.cursor.moved();
+        }
+        self.tell_caught_up();
+    }
+
+    /// Hands out an event with this seq.
+    pub(super) fn event(&mut self, seq: Seq, event: ClientEvent) -> Delivery {
+        let verdict = self.cursor.check_event(seq);
+        self.deliver(verdict, seq, event)
+    }
+
+    /// Hands out that events are missing.
+    pub(super) fn gap(&mut self, from: Seq, to: Seq) -> Delivery {
+        let verdict = self.cursor.check_gap(from, to);
+        self.deliver(verdict, to, ClientEvent::Gap { from, to })
+    }
+
+    /// Ends the reading with a reason that the application hears behind the events that it has.
+    pub(super) fn end(self, error: EventsError) {
+        match self.waiting {
+            // The application may have gone, which is an end as well.
+            Some((ready, _)) => drop(ready.send(Err(error))),
+            None => drop(self.end.set(error)),
+        }
+    }
+
+    fn begin(&mut self) {
+        if let Some((ready, events)) = self.waiting.take() {
+            // An application that has gone has dropped the events with it, which `dropped` tells.
+            ready.send(Ok(events)).ok();
+        }
+        self.tell_caught_up();
+    }
+
+    fn deliver(&mut self, verdict: Verdict, to: Seq, event: ClientEvent) -> Delivery {
+        if self.paused {
+            return Delivery::Done;
+        }
+        match verdict {
+            Verdict::Skip => Delivery::Done,
+            Verdict::Hole { expected } => Delivery::Hole(format!("{expected:?} had to come, not {event:?}")),
+            Verdict::Deliver => match self.queue.try_send(event) {
+                Ok(()) => {
+                    self.cursor.advance(to);
+                    self.tell_caught_up();
+                    Delivery::Done
+                }
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    self.paused = true;
+                    Delivery::Pause
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => Delivery::Done,
+            },
+        }
+    }
+
+    /// When there is no room for it now, it is told when reading goes on.
+    fn tell_caught_up(&mut self) {
+        if let Some(head) = self.cursor.caught_up()
+            && self.queue.try_send(ClientEvent::CaughtUp { head }).is_ok()
+        {
+            self.cursor.told_caught_up();
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The stream of one open conversation.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use quoth_protocol::Code;
+use quoth_protocol::frame::{ClientFrame, Open, Start};
+use tokio::time::{Instant, timeout};
+
+use crate::link::Session;
+use crate::wire::{FrameReader, FrameWriter, Incoming, StreamEnd};
+
+/// Frames that wait for the stream's flow control. Outcome: the outbox keeps the others.
+const WAITING_FRAMES_MAX: usize = 64;
+
+/// How long a stream that is left waits for the server to finish its side as well.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A stream that is open, or about to be confirmed.
+#[derive(Debug)]
+pub(super) struct OpenStream {
+    writer: FrameWriter,
+    reader: FrameReader,
+    epoch: u64,
+    /// When the server answered `Open`.
+    pub(super) opened_at: Option<Instant>,
+    /// Events have been asked for here, so some may be on the way.
+    pub(super) has_delivered: bool,
+    is_delivering: bool,
+}
+
+/// Waits for the credit to open a stream.
+pub(super) struct Opening {
+    epoch: u64,
+    ready: Pin<Box<dyn Future<Output = Result<Box<OpenStream>, StreamEnd>> + Send>>,
+}
+
+impl Opening {
+    pub(super) fn new(session: &Session, open: Open) -> Self {
+        let connection = session.connection.clone();
+        let epoch = session.epoch;
+        let ready = Box::pin(async move {
+            let (send, recv) = connection.open_bi().await.map_err(|e| StreamEnd::ConnectionLost(e.into()))?;
+            let reads = open.from.is_some();
+            let mut writer = FrameWriter::new(send);
+            writer.push(&ClientFrame::Open(open));
+            Ok(Box::new(OpenStream {
+                writer,
+                reader: FrameReader::new(recv),
+                epoch,
+                opened_at: None,
+                has_delivered: reads,
+                is_delivering: reads,
+            }))
+        });
+        Self { epoch, ready }
+    }
+}
+
+impl OpenStream {
+    /// Whether more frames should be pushed now.
+    pub(super) fn has_room(&self) -> bool {
+        self.writer.waiting() < WAITING_FRAMES_MAX
+    }
+
+    pub(super) fn push(&mut self, frame: &ClientFrame) {
+        self.writer.push(frame);
+    }
+
+    /// Moves the server's reader, or stops it.
+    pub(super) fn read_from(&mut self, from: Option<Start>) {
+        if from.is_some() || self.is_delivering {
+            self.writer.push(&ClientFrame::Read { from });
+        }
+        self.is_delivering = from.is_some();
+        self.has_delivered |= from.is_some();
+    }
+
+    /// Frames that are here already.
+    pub(super) fn buffered(&mut self) -> Result<Option<Incoming>, StreamEnd> {
+        self.reader.buffered()
+    }
+
+    /// Writes some of what waits, or reads a frame. Cancel-safe.
+    async fn next(&mut self) -> StreamInput {
+        let Self { writer, reader, .. } = self;
+        tokio::select! {
+            biased;
+            wrote = writer.write_some(), if writer.waiting() > 0 => StreamInput::Wrote(wrote),
+            incoming = reader.next() => StreamInput::Incoming(incoming),
+        }
+    }
+
+    /// Ends the stream in agreement with the server: it has been told that nothing follows and has finished its side, so
+    /// that the conversation may be opened again on the connection.
+    pub(super) async fn finish(mut self) {
+        let goodbye = async {
+            self.writer.write_all().await?;
+            self.writer.finish();
+            loop {
+                self.reader.next().await?;
+            }
+        };
+        // Every result is an end: finished, reset, connection lost, or a server that does not answer.
+        let _: Result<Result<(), StreamEnd>, _> = timeout(FINISH_TIMEOUT, goodbye).await;
+    }
+
+    /// Ends the stream because of what the server sent.
+    pub(super) fn abandon(mut self, code: Code) {
+        self.writer.reset(code);
+        self.reader.stop(code);
+    }
+}
+
+/// What happened on a stream.
+pub(super) enum StreamInput {
+    Opened(Result<Box<OpenStream>, StreamEnd>),
+    Wrote(Result<(), StreamEnd>),
+    Incoming(Result<Incoming, StreamEnd>),
+}
+
+/// The place of a conversation's stream.
+pub(super) enum Slot {
+    /// There is none.
+    Closed {
+        /// A stream that the server has just ended is not opened again before this.
+        not_before: Option<Instant>,
+        /// Connections up to this one are gone.
+        lost_epoch: Option<u64>,
+    },
+    /// It waits for credit.
+    Opening(Opening),
+    /// It is open.
+    Open(Box<OpenStream>),
+}
+
+impl Slot {
+    /// The next thing that happens; waits for ever without a stream. Cancel-safe.
+    pub(super) async fn next(&mut self) -> StreamInput {
+        match self {
+            Self::Closed { .. } => std::future::pending().await,
+            Self::Opening(opening) => StreamInput::Opened(opening.ready.as_mut().await),
+            Self::Open(stream) => stream.next().await,
+        }
+    }
+
+    /// The epoch of the connection that the stream is on.
+    pub(super) fn epoch(&self) -> Option<u64> {
+        match self {
+            Self::Closed { lost_epoch, .. } => *lost_epoch,
+            Self::Opening(opening) => Some(opening.epoch),
+            Self::Open(stream) => Some(stream.epoch),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What a send takes and gives.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use quoth_protocol::limits::BODY_BYTES_MAX;
+use quoth_protocol::{Code, ProducerId, Seq, UserId};
+
+use crate::state::Reason;
+
+/// A message is stored as durably as [`Welcome::durability`](quoth_protocol::frame::Welcome) says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ack {
+    /// The message's place in the conversation.
+    pub seq: Seq,
+    /// When it was stored, in milliseconds since 1970 on the server's clock.
+    pub time_ms: u64,
+    /// Whether an earlier send with the same id had stored it already.
+    pub duplicate: bool,
+}
+
+/// Names a message for good: sending it again under the same id writes nothing and gives the first one's [`Ack`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MessageId {
+    /// The producer that the client was built with, or the random one that it picked.
+    pub producer: ProducerId,
+    /// The message's number, within the producer and the conversation.
+    pub n: u64,
+}
+
+/// A message and how to send it. Made from a body alone with `From`.
+///
+/// ```
+/// # use quoth_client::SendOptions;
+/// let options = SendOptions { origin_time_ms: Some(1_103_940_000_000), ..SendOptions::from("hi") };
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct SendOptions {
+    /// The message, at most [`BODY_BYTES_MAX`] bytes.
+    pub body: Bytes,
+    /// The message's number. Default: one more than the last. A client with a fixed producer
+    /// ([`Builder::producer`](crate::Builder::producer)) must give it.
+    pub n: Option<u64>,
+    /// Send in this user's name; the token must allow it.
+    pub publish_as: Option<UserId>,
+    /// When the message was first said, in milliseconds since 1970; only together with `publish_as`.
+    pub origin_time_ms: Option<u64>,
+    /// How long to wait for the ack. Default: the client's
+    /// [`send_timeout`](crate::Builder::send_timeout).
+    pub timeout: Option<Duration>,
+}
+
+impl From<&str> for SendOptions {
+    fn from(body: &str) -> Self {
+        Self { body: Bytes::copy_from_slice(body.as_bytes()), ..Self::default() }
+    }
+}
+
+impl From<String> for SendOptions {
+    fn from(body: String) -> Self {
+        Self { body: body.into(), ..Self::default() }
+    }
+}
+
+impl From<Bytes> for SendOptions {
+    fn from(body: Bytes) -> Self {
+        Self { body, ..Self::default() }
+    }
+}
+
+impl From<Vec<u8>> for SendOptions {
+    fn from(body: Vec<u8>) -> Self {
+        Self { body: body.into(), ..Self::default() }
+    }
+}
+
+/// Why a send has no ack.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The message never left this client: it is not stored, and sending it anew cannot make it appear twice.
+    #[error("the message was not sent: {reason}")]
+    NotSent {
+        /// What came in between.
+        reason: Reason,
+    },
+    /// The message may be stored or not. Repeating it under the same id is safe, with
+    /// [`Conversation::resend`](crate::Conversation::resend) or with the same [`SendOptions::n`]: it is stored once in
+    /// every case. While the client lives it goes on trying by itself, so that later messages stay behind this one.
+    #[error("it is unknown whether message {} is stored: {reason}; it is safe to send it again under the same id", .id.n)]
+    UnknownOutcome {
+        /// Which message.
+        id: MessageId,
+        /// What came in between.
+        reason: Reason,
+    },
+    /// The runtime ended before there was an answer: whether the message is stored is unknown.
+    #[error("the client's runtime ended before it was known whether the message is stored")]
+    Abandoned,
+    /// The server refused the message: it is not stored. [`Code::action`] says whether trying again can help.
+    #[error("the server refused message {}: {code}", .id.n)]
+    Refused {
+        /// Which message.
+        id: MessageId,
+        /// Why.
+        code: Code,
+    },
+    /// The body is over [`BODY_BYTES_MAX`].
+    #[error("a body of {len} bytes is over the limit of {BODY_BYTES_MAX}; send a reference to it instead")]
+    TooLarge {
+        /// Its length, in bytes.
+        len: usize,
+    },
+    /// `origin_time_ms` without `publish_as`.
+    #[error(
+        "an origin time needs `publish_as`: only who may publish for others may say when a message was said"
+    )]
+    OriginTimeWithoutUser,
+    /// The client has a fixed producer and the message no number.
+    #[error(
+        "a client with a fixed producer must number its messages (`SendOptions::n`): numbers that it picked \
+         by itself would repeat those of its last run, and the server would take the messages for repeats"
+    )]
+    NumberMissing,
+    /// [`Conversation::resend`](crate::Conversation::resend) of a message that this client does not hold.
+    #[error("message {} is not held by this client any more; send it again with its body and the same `n`", .id.n)]
+    UnknownMessage {
+        /// Which message.
+        id: MessageId,
+    },
+}
+
+impl SendOptions {
+    /// What can be refused without asking the server.
+    pub(crate) fn check(&self, producer_is_fixed: bool) -> Result<(), SendError> {
+        if self.body.len() > BODY_BYTES_MAX {
+            Err(SendError::TooLarge { len: self.body.len() })
+        } else if self.origin_time_ms.is_some() && self.publish_as.is_none() {
+            Err(SendError::OriginTimeWithoutUser)
+        } else if producer_is_fixed && self.n.is_none() {
+            Err(SendError::NumberMissing)
+        } else {
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! States of a client, and why it is in one.
+
+use std::time::Duration;
+
+use quinn::ConnectionError;
+use quoth_protocol::{Action, Code};
+
+/// Whether a client can reach its server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// On the way to the first connection or to the next one.
+    Connecting,
+    /// Signed in.
+    Connected,
+    /// Without a connection; the client tries again by itself.
+    Disconnected {
+        /// Why the last connection or attempt ended.
+        reason: Reason,
+        /// When the next attempt starts, from the moment of this state on.
+        retry_in: Duration,
+    },
+    /// For good: closed by the application, or trying again cannot help.
+    Closed {
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// Why a connection, an attempt or a call ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The application closed the client.
+    #[error("the client was closed")]
+    Closed,
+    /// The server said so.
+    #[error("the server said {code}{}{text}", if .text.is_empty() { "" } else { ": " })]
+    Code {
+        /// What to do about it is [`Code::action`].
+        code: Code,
+        /// The server's text for people, control characters escaped.
+        text: String,
+    },
+    /// No answer in time.
+    #[error("no answer in time")]
+    TimedOut,
+    /// The network or the QUIC layer failed.
+    #[error("the connection failed: {0}")]
+    Transport(String),
+    /// The TLS handshake failed; mostly because the certificate was not signed by the given CA or not for this name.
+    #[error("the server's certificate or handshake was not accepted: {0}")]
+    Tls(String),
+    /// The token provider gave no token.
+    #[error("no token: {0}")]
+    Token(String),
+    /// The server broke the protocol.
+    #[error("the server broke the protocol: {0}")]
+    Protocol(String),
+}
+
+impl Reason {
+    /// What to do about it.
+    pub(crate) fn action(&self) -> Action {
+        match self {
+            Self::Closed => Action::Nothing,
+            Self::Code { code, .. } => code.action(),
+            Self::TimedOut | Self::Transport(_) | Self::Token(_) => Action::Retry,
+            Self::Tls(_) | Self::Protocol(_) => Action::Stop,
+        }
+    }
+}
+
+/// TLS alerts occupy this range of QUIC's transport error codes (RFC 9001, 4.8).
+const TLS_ALERTS: std::ops::Range<u64> = 0x100..0x200;
+
+impl From<ConnectionError> for Reason {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::ApplicationClosed(close) => Self::Code {
+                code: code(close.error_code),
+                text: printable(&String::from_utf8_lossy(&close.reason)),
+            },
+            ConnectionError::TransportError(e) if TLS_ALERTS.contains(&u64::from(e.code)) => {
+                Self::Tls(printable(&e.to_string()))
+            }
+            ConnectionError::ConnectionClosed(e) if TLS_ALERTS.contains(&u64::from(e.error_code)) => {
+                Self::Tls(printable(&e.to_string()))
+            }
+            ConnectionError::TimedOut => Self::TimedOut,
+            ConnectionError::LocallyClosed => Self::Closed,
+            other => Self::Transport(printable(&other.to_string())),
+        }
+    }
+}
+
+/// A QUIC application error code as one of ours; what does not fit is of no known range.
+pub(crate) fn code(code: quinn::VarInt) -> Code {
+    Code(u32::try_from(code.into_inner()).unwrap_or(u32::MAX))
+}
+
+/// Text from a peer with its control characters escaped, so that no log line or terminal is at its mercy.
+pub(crate) fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_a_peer_cannot_steer_a_terminal() {
+        assert_eq!(printable("a\u{1b}[2Jb\n\u{9b}"), "a\\u{1b}[2Jb\\n\\u{9b}");
+    }
+
+    #[test]
+    fn a_code_beyond_32_bits_stops() {
+        assert_eq!(code(quinn::VarInt::MAX).action(), Action::Stop);
+        assert_eq!(code(quinn::VarInt::from_u32(0x100)), Code::GOING_AWAY);
+    }
+}

@@ -1,0 +1,166 @@
+//! Conversation and fetch streams of the fake server.
+
+use std::sync::Arc;
+
+use quoth_client::protocol::frame::{ClientFrame, Fetch, FetchRange, Open, Publish, ServerFrame, Start};
+use quoth_client::{Code, Seq, UserId};
+
+use super::wire::Frames;
+use super::{Log, World};
+
+pub(super) async fn serve(mut frames: Frames, world: Arc<World>, user: UserId) {
+    match frames.next().await {
+        Ok(Some(ClientFrame::Open(open))) => conversation(frames, world, user, open).await,
+        Ok(Some(ClientFrame::Fetch(fetch))) => page(frames, &world, &fetch).await,
+        Ok(Some(other)) => panic!("a stream begins with {other:?}"),
+        Ok(None) | Err(()) => {}
+    }
+}
+
+/// Blocks on writing as long as the client does not read: acks then wait behind events, which a client must not let
+/// happen.
+async fn conversation(mut frames: Frames, world: Arc<World>, user: UserId, open: Open) {
+    let name = open.conversation.as_str().to_owned();
+    let (mut head, mut cursor) = {
+        let mut inner = world.lock();
+        inner.opens.push(name.clone());
+        world.changed.notify_waiters();
+        let forbidden = inner.faults.forbid_reading && open.from.is_some();
+        let fault = if forbidden { Some(Code::FORBIDDEN) } else { inner.faults.reset_opens.pop() };
+        let log = inner.logs.entry(name.clone()).or_default();
+        let bounds = (log.events.len() as u64, log.floor);
+        if let Some(code) = fault.or_else(|| ahead(open.from, bounds.0)) {
+            return frames.reset(code);
+        }
+        frames.push(&ServerFrame::Opened { head: Seq(bounds.0), floor: Seq(bounds.1) });
+        (log.head.subscribe(), open.from.map(|from| cursor(from, bounds)))
+    };
+    if frames.flush().await.is_err() {
+        return;
+    }
+    loop {
+        let behind = cursor.is_some_and(|c| c < *head.borrow());
+        let stopped = world.lock().faults.stop_reading;
+        tokio::select! {
+            biased;
+            frame = frames.next(), if !stopped => match frame {
+                Ok(Some(ClientFrame::Publish(publish))) => {
+                    answer(&mut frames, &world, &name, &user, open.producer.0, publish);
+                }
+                Ok(Some(ClientFrame::Read { from })) => {
+                    let bounds = bounds(&world, &name);
+                    if let Some(code) = ahead(from, bounds.0) {
+                        return frames.reset(code);
+                    }
+                    cursor = from.map(|from| self::cursor(from, bounds));
+                }
+                Ok(Some(other)) => panic!("{other:?} in a conversation"),
+                Ok(None) => {
+                    frames.flush().await.ok();
+                    return frames.finish();
+                }
+                Err(()) => return,
+            },
+            () = std::future::ready(()), if behind => deliver(&mut frames, &world, &name, &mut cursor),
+            changed = head.changed() => if changed.is_err() { return },
+        }
+        if frames.flush().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn deliver(frames: &mut Frames, world: &World, name: &str, cursor: &mut Option<u64>) {
+    let inner = world.lock();
+    let log = &inner.logs[name];
+    let next = cursor.unwrap() + 1;
+    if next < log.floor {
+        frames.push(&ServerFrame::Gap { from: Seq(next), to: Seq(log.floor - 1) });
+        *cursor = Some(log.floor - 1);
+    } else {
+        if inner.faults.leave_out != Some(next) {
+            frames.push(&ServerFrame::Event(log.events[usize::try_from(next).unwrap() - 1].clone()));
+        }
+        *cursor = Some(next);
+    }
+}
+
+fn answer(frames: &mut Frames, world: &World, name: &str, user: &UserId, producer: u64, publish: Publish) {
+    let mut inner = world.lock();
+    let n = publish.n;
+    inner.publishes.push((producer, n));
+    if !inner.faults.refuse.is_empty() {
+        let code = inner.faults.refuse.remove(0);
+        return frames.push(&ServerFrame::Refused { n, code });
+    }
+    let log = inner.logs.get_mut(name).unwrap();
+    let highest = log.ids.keys().filter(|(p, _)| *p == producer).map(|(_, n)| *n).max();
+    let (seq, duplicate) = match log.ids.get(&(producer, n)) {
+        Some(seq) => (*seq, true),
+        None if highest.is_some_and(|highest| n < highest) => {
+            return frames.push(&ServerFrame::Refused { n, code: Code::STALE_MESSAGE_ID });
+        }
+        None => {
+            let sender = publish.publish_as.as_ref().unwrap_or(user);
+            let seq = log.append(sender, &publish.body, publish.origin_time_ms);
+            log.ids.insert((producer, n), seq);
+            (seq, false)
+        }
+    };
+    if inner.faults.swallow_acks > 0 {
+        inner.faults.swallow_acks -= 1;
+    } else {
+        frames.push(&ServerFrame::Ack { n, seq: Seq(seq), time_ms: 1_000 + seq, duplicate });
+    }
+    world.changed.notify_waiters();
+}
+
+async fn page(mut frames: Frames, world: &World, fetch: &Fetch) {
+    {
+        let mut inner = world.lock();
+        if inner.faults.forbid_reading {
+            return frames.reset(Code::FORBIDDEN);
+        }
+        let log: &mut Log = inner.logs.entry(fetch.conversation.as_str().to_owned()).or_default();
+        let (head, limit) = (log.events.len() as u64, u64::from(fetch.limit.min(1_000)));
+        let (from, to, more) = match fetch.range {
+            FetchRange::After(Seq(after)) => {
+                let to = (after + limit).min(head);
+                (after + 1, to, to < head)
+            }
+            FetchRange::Before(Seq(before)) => {
+                let to = before.saturating_sub(1).min(head);
+                (to.saturating_sub(limit) + 1, to, to.saturating_sub(limit) + 1 > log.floor)
+            }
+            FetchRange::Latest => {
+                let from = head.saturating_sub(limit) + 1;
+                (from, head, from > log.floor)
+            }
+        };
+        for event in log.events.iter().filter(|e| (from.max(log.floor)..=to).contains(&e.seq.0)) {
+            frames.push(&ServerFrame::Event(event.clone()));
+        }
+        frames.push(&ServerFrame::PageEnd { head: Seq(head), floor: Seq(log.floor), more });
+    }
+    if frames.flush().await.is_ok() {
+        frames.finish();
+    }
+}
+
+fn bounds(world: &World, name: &str) -> (u64, u64) {
+    let inner = world.lock();
+    let log = &inner.logs[name];
+    (log.events.len() as u64, log.floor)
+}
+
+fn ahead(from: Option<Start>, head: u64) -> Option<Code> {
+    matches!(from, Some(Start::After(Seq(seq))) if seq > head).then_some(Code::CURSOR_AHEAD)
+}
+
+fn cursor(from: Start, (head, floor): (u64, u64)) -> u64 {
+    match from {
+        Start::After(Seq(seq)) => seq,
+        Start::Live => head,
+        Start::Last(count) => head.saturating_sub(u64::from(count)).max(floor - 1),
+    }
+}

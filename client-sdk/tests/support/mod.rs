@@ -1,0 +1,274 @@
+//! A small server for tests of the SDK: it speaks the protocol, keeps its logs in memory, and misbehaves on request.
+
+mod conversation;
+mod wire;
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use quinn::{Connection, Endpoint, VarInt};
+use quoth_client::protocol::frame::{
+    ClientFrame, Durability, Event, EventKind, Hello, ServerFrame, Welcome, feature,
+};
+use quoth_client::{Builder, Client, Code, Seq, UserId};
+use tokio::sync::{Notify, mpsc, watch};
+
+use self::wire::Frames;
+
+/// A server on a port of its own, with a CA of its own.
+pub(crate) struct FakeServer {
+    pub(crate) address: SocketAddr,
+    pub(crate) ca_pem: String,
+    pub(crate) world: Arc<World>,
+    endpoint: Endpoint,
+}
+
+/// What outlives connections.
+#[derive(Default)]
+pub(crate) struct World {
+    inner: Mutex<Inner>,
+    /// Rings when a connection has signed in, a publish has been stored, or a stream has been opened.
+    pub(crate) changed: Notify,
+}
+
+#[derive(Default)]
+pub(crate) struct Inner {
+    pub(crate) logs: HashMap<String, Log>,
+    pub(crate) faults: Faults,
+    pub(crate) hellos: Vec<Hello>,
+    pub(crate) refreshes: Vec<String>,
+    /// All publishes as they came in, with repeats: (producer, n).
+    pub(crate) publishes: Vec<(u64, u64)>,
+    pub(crate) connections: Vec<(Connection, mpsc::UnboundedSender<ServerFrame>)>,
+    /// Streams opened, by conversation.
+    pub(crate) opens: Vec<String>,
+}
+
+/// A conversation.
+pub(crate) struct Log {
+    pub(crate) events: Vec<Event>,
+    pub(crate) floor: u64,
+    /// (producer, n) to seq.
+    pub(crate) ids: HashMap<(u64, u64), u64>,
+    pub(crate) head: watch::Sender<u64>,
+}
+
+/// What is to go wrong.
+#[derive(Default)]
+pub(crate) struct Faults {
+    /// So many publishes are stored and get no ack.
+    pub(crate) swallow_acks: usize,
+    /// So many publishes are not even read: the stream stands still before them.
+    pub(crate) stop_reading: bool,
+    /// The next publishes are refused, with these codes.
+    pub(crate) refuse: Vec<Code>,
+    /// The next opens are reset, with these codes.
+    pub(crate) reset_opens: Vec<Code>,
+    /// Opens that read are reset with FORBIDDEN.
+    pub(crate) forbid_reading: bool,
+    /// The next sign-ins are answered with these codes.
+    pub(crate) reject_hellos: Vec<Code>,
+    /// This event is left out.
+    pub(crate) leave_out: Option<u64>,
+    /// Typing goes over the control stream.
+    pub(crate) without_datagrams: bool,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { events: Vec::new(), floor: 1, ids: HashMap::new(), head: watch::Sender::new(0) }
+    }
+}
+
+impl Log {
+    pub(crate) fn append(&mut self, sender: &UserId, body: &[u8], origin_time_ms: Option<u64>) -> u64 {
+        let seq = self.events.len() as u64 + 1;
+        let kind = EventKind::Message { body: body.to_vec().into() };
+        let sender = sender.clone();
+        self.events.push(Event { seq: Seq(seq), time_ms: 1_000 + seq, sender, origin_time_ms, kind });
+        self.head.send_replace(seq);
+        seq
+    }
+}
+
+impl World {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap()
+    }
+
+    /// Waits until the world is so.
+    pub(crate) async fn wait_until(&self, what: impl Fn(&Inner) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            if what(&self.lock()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    pub(crate) fn fill(&self, conversation: &str, count: u64) {
+        let mut inner = self.lock();
+        let log = inner.logs.entry(conversation.to_owned()).or_default();
+        for i in 0..count {
+            log.append(&UserId::new("filler").unwrap(), format!("filled {i}").as_bytes(), None);
+        }
+    }
+
+    pub(crate) fn bodies(&self, conversation: &str) -> Vec<String> {
+        let inner = self.lock();
+        let Some(log) = inner.logs.get(conversation) else { return Vec::new() };
+        log.events
+            .iter()
+            .map(|e| match &e.kind {
+                EventKind::Message { body } => String::from_utf8_lossy(body).into_owned(),
+            })
+            .collect()
+    }
+
+    /// Ends every connection with a code.
+    pub(crate) fn drop_connections(&self, code: Code) {
+        for (connection, _) in self.lock().connections.drain(..) {
+            connection.close(VarInt::from_u32(code.0), b"dropped by the test");
+        }
+    }
+
+    /// Sends a frame on every control stream.
+    pub(crate) fn tell_all(&self, frame: &ServerFrame) {
+        for (_, control) in &self.lock().connections {
+            control.send(frame.clone()).ok();
+        }
+    }
+}
+
+impl FakeServer {
+    pub(crate) fn start() -> Self {
+        let key = rcgen::generate_simple_self_signed(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
+        let key_der = rustls::pki_types::PrivatePkcs8KeyDer::from(key.signing_key.serialize_der());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![key.cert.der().clone()], key_der.into())
+            .unwrap();
+        tls.alpn_protocols = vec![b"quoth/1".to_vec()];
+        let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
+        let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+        let mut transport = quinn::TransportConfig::default();
+        transport.max_concurrent_bidi_streams(VarInt::from_u32(56)).send_window(256 * 1024);
+        config.transport_config(Arc::new(transport));
+        let endpoint = Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let world = Arc::new(World::default());
+        tokio::spawn(accept(endpoint.clone(), Arc::clone(&world)));
+        let address = endpoint.local_addr().unwrap();
+        Self { address, ca_pem: key.cert.pem(), world, endpoint }
+    }
+
+    pub(crate) fn builder(&self) -> Builder {
+        Client::builder(self.address.to_string()).ca_pem(self.ca_pem.clone()).token("alice").rng_seed(1)
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        self.builder().connect().await.unwrap()
+    }
+}
+
+impl Drop for FakeServer {
+    fn drop(&mut self) {
+        self.endpoint.close(VarInt::from_u32(Code::CLOSED.0), b"the test is over");
+    }
+}
+
+async fn accept(endpoint: Endpoint, world: Arc<World>) {
+    while let Some(incoming) = endpoint.accept().await {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move {
+            if let Ok(connection) = incoming.await {
+                serve(connection, world).await;
+            }
+        });
+    }
+}
+
+/// A connection. The token is the user's name.
+async fn serve(connection: Connection, world: Arc<World>) {
+    let Ok((send, recv)) = connection.accept_bi().await else { return };
+    let mut control = Frames::new(send, recv);
+    let Ok(Some(ClientFrame::Hello(hello))) = control.next().await else { return };
+    let user = UserId::new(&hello.token).unwrap();
+    let (frames, queue) = mpsc::unbounded_channel();
+    let features = {
+        let mut inner = world.lock();
+        inner.hellos.push(hello);
+        if !inner.faults.reject_hellos.is_empty() {
+            let code = inner.faults.reject_hellos.remove(0);
+            connection.close(VarInt::from_u32(code.0), b"rejected by the test");
+            drop(inner);
+            world.changed.notify_waiters();
+            return;
+        }
+        inner.connections.push((connection.clone(), frames));
+        if inner.faults.without_datagrams { 0 } else { feature::DATAGRAMS }
+    };
+    control.push(&ServerFrame::Welcome(Welcome {
+        version: 1,
+        features,
+        user: user.clone(),
+        durability: Durability::Memory,
+        time_ms: 1_000,
+        open_conversations_max: 48,
+        server: "fake".to_owned(),
+    }));
+    control.flush().await.ok();
+    world.changed.notify_waiters();
+    let streams = async {
+        while let Ok((send, recv)) = connection.accept_bi().await {
+            let (world, user) = (Arc::clone(&world), user.clone());
+            tokio::spawn(conversation::serve(Frames::new(send, recv), world, user));
+        }
+    };
+    let datagrams = async {
+        while let Ok(datagram) = connection.read_datagram().await {
+            if let Ok(ClientFrame::Typing { conversation }) = quoth_client::protocol::codec::decode(&datagram)
+            {
+                let notice = ServerFrame::Typing { conversation, user: user.clone() };
+                let notice = quoth_client::protocol::codec::encode_datagram(&notice);
+                let connections: Vec<Connection> =
+                    world.lock().connections.iter().map(|(c, _)| c.clone()).collect();
+                for other in connections {
+                    other.send_datagram(notice.clone()).ok();
+                }
+            }
+        }
+    };
+    tokio::join!(streams, datagrams, serve_control(control, queue, &world, &user));
+}
+
+async fn serve_control(
+    mut control: Frames,
+    mut queue: mpsc::UnboundedReceiver<ServerFrame>,
+    world: &World,
+    user: &UserId,
+) {
+    loop {
+        tokio::select! {
+            frame = control.next() => match frame {
+                Ok(Some(ClientFrame::Refresh { token })) => {
+                    world.lock().refreshes.push(token);
+                    world.changed.notify_waiters();
+                }
+                Ok(Some(ClientFrame::Typing { conversation })) => {
+                    world.tell_all(&ServerFrame::Typing { conversation, user: user.clone() });
+                }
+                Ok(Some(other)) => panic!("{other:?} on the control stream"),
+                Ok(None) | Err(()) => return,
+            },
+            Some(frame) = queue.recv() => {
+                control.push(&frame);
+                control.flush().await.ok();
+            }
+        }
+    }
+}
