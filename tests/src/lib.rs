@@ -3,9 +3,11 @@
 //! | module | has |
 //! |---|---|
 //! | [`process`] | the real server as a process |
+//! | [`history`] | what clients saw, and whether the promises held |
 //! | [`wire`] | a client of bare frames |
 //! | [`fuzz`] | what the fuzz targets and the corpus replay run |
 
 pub mod fuzz;
+pub mod history;
 pub mod process;
 pub mod wire;
