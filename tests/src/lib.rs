@@ -5,9 +5,11 @@
 //! | [`process`] | the real server as a process |
 //! | [`history`] | what clients saw, and whether the promises held |
 //! | [`wire`] | a client of bare frames |
+//! | [`load`] | publishers and readers that write down what they see |
 //! | [`fuzz`] | what the fuzz targets and the corpus replay run |
 
 pub mod fuzz;
 pub mod history;
+pub mod load;
 pub mod process;
 pub mod wire;

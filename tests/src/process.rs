@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-/// How long a server may take to print its banner, and to stop after SIGTERM. Bounds of a hang, not measurements.
+/// How long a server may take to print its banner. A bound of a hang, not a measurement.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running `quoth-server` in development mode, killed when it is dropped.
@@ -43,9 +43,27 @@ impl ServerProcess {
     /// # Errors
     /// When it ends or prints no banner.
     pub fn start_with(data_dir: &Path, listen: &str, arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::start_command(Command::new(binary("quoth-server")), data_dir, listen, arguments)
+    }
+
+    /// The same in a shell that has run `setup` before, as in `trap '' XFSZ`.
+    ///
+    /// # Errors
+    /// When it ends or prints no banner.
+    pub fn start_behind(setup: &str, data_dir: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("{setup}; exec \"$0\" \"$@\"")).arg(binary("quoth-server"));
+        Self::start_command(shell, data_dir, "127.0.0.1:0", arguments)
+    }
+
+    fn start_command(
+        mut command: Command,
+        data_dir: &Path,
+        listen: &str,
+        arguments: &[&str],
+    ) -> anyhow::Result<Self> {
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(data_dir.with_extension("log"))?;
-        let mut command = Command::new(binary("quoth-server"));
         command.arg("--data-dir").arg(data_dir).args(["--listen", listen]).args(arguments);
         // The file for clients of the same user must not be written over by tests.
         command.env("XDG_RUNTIME_DIR", data_dir.with_extension("run"));
@@ -65,7 +83,7 @@ impl ServerProcess {
         let Some(address) = address else {
             let _ended = child.kill();
             let status = child.wait()?;
-            let log = std::fs::read_to_string(data_dir.with_extension("log")).unwrap_or_default();
+            let log = Self::log(data_dir);
             bail!("the server printed no address and ended with {status}: {log}");
         };
         Ok(Self { child, address, data_dir: data_dir.to_owned() })
@@ -139,9 +157,25 @@ impl ServerProcess {
     /// Waits for its end.
     ///
     /// # Errors
-    /// When it cannot be waited for.
-    pub fn wait(mut self) -> anyhow::Result<ExitStatus> {
-        Ok(self.child.wait()?)
+    /// When it cannot be waited for, or has not ended in time; it is killed then.
+    pub fn wait(mut self, timeout: Duration) -> anyhow::Result<ExitStatus> {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if started.elapsed() > timeout {
+                bail!("the server has not ended within {timeout:?}");
+            }
+            // A child's end with a bound cannot be waited for otherwise in the standard library.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What it has logged, this run's behind those of earlier runs on the same folder.
+    #[must_use]
+    pub fn log(data_dir: &Path) -> String {
+        std::fs::read_to_string(data_dir.with_extension("log")).unwrap_or_default()
     }
 }
 

@@ -1,0 +1,223 @@
+//! Everybody who uses the server while it is killed again and again.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use quinn::{Endpoint, VarInt};
+use quoth_protocol::frame::Start;
+use quoth_protocol::{ConversationName, Seq, UserId};
+use quoth_tests::history::What;
+use quoth_tests::load::{From, Publisher, Reader, Recorder, read_log};
+use quoth_tests::process::ServerProcess;
+use quoth_tests::wire::Peer;
+use tokio::task::JoinSet;
+
+/// Smallest segments that the server allows, so that the log rotates often.
+pub(crate) const SMALL_SEGMENTS: &[&str] = &["--set", "store.log_segment_bytes=4194304"];
+
+/// A bound of a hang, not a measurement.
+pub(crate) const HANG: Duration = Duration::from_secs(60);
+
+/// The conversations; two producers share the first two, one has each of the others.
+const CONVERSATIONS: &[&str] = &["shared-1", "shared-2", "alice-only", "bob-only"];
+
+/// Who publishes where, with which producer id.
+const PUBLISHERS: &[(&str, u64, &[usize])] = &[("alice", 101, &[0, 1, 2]), ("bob", 102, &[0, 1, 3])];
+
+/// How readers start again, and where they read.
+const READERS: &[(From, &[usize])] =
+    &[(From::Cursor, &[0, 1, 2, 3]), (From::Live, &[0, 1]), (From::Before, &[0, 3])];
+
+/// Publishers under load do not stop by themselves.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+/// Publishers and readers between two servers, and what they have seen.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) recorder: Recorder,
+    conversations: Vec<ConversationName>,
+    publishers: Vec<(&'static str, Vec<Publisher>)>,
+    readers: Vec<Vec<Reader>>,
+}
+
+/// Publishers and readers at work on one server.
+#[derive(Debug)]
+pub(crate) struct Load {
+    recorder: Recorder,
+    conversations: Vec<ConversationName>,
+    peers: Vec<Arc<Peer>>,
+    publishing: Vec<(&'static str, JoinSet<Publisher>)>,
+    reading: Vec<JoinSet<Reader>>,
+}
+
+impl World {
+    /// Nothing is sent yet.
+    pub(crate) fn new(seed: u64) -> Self {
+        let recorder = Recorder::default();
+        let name = |name: &&str| ConversationName::new(name).unwrap();
+        let conversations: Vec<_> = CONVERSATIONS.iter().map(name).collect();
+        let publisher = |user: &str, producer: u64, at: usize| {
+            let (conversation, user) = (conversations[at].clone(), UserId::new(user).unwrap());
+            Publisher::new(conversation, user, producer, seed ^ at as u64, recorder.clone())
+        };
+        let publishers = PUBLISHERS.iter().map(|(user, producer, places)| {
+            (*user, places.iter().map(|at| publisher(user, *producer, *at)).collect())
+        });
+        let readers = READERS.iter().zip(0..).map(|((from, places), id)| {
+            let reader =
+                |at: &usize| Reader::new(id, conversations[*at].clone(), *from, seed, recorder.clone());
+            places.iter().map(reader).collect()
+        });
+        Self {
+            publishers: publishers.collect(),
+            readers: readers.collect(),
+            recorder: recorder.clone(),
+            conversations: conversations.clone(),
+        }
+    }
+
+    /// Connects everybody, sends again what is in flight and goes on.
+    pub(crate) async fn start(self, server: &ServerProcess) -> anyhow::Result<Load> {
+        let Self { recorder, conversations, publishers, readers } = self;
+        let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
+        let mut load =
+            Load { recorder, conversations, peers: Vec::new(), publishing: Vec::new(), reading: Vec::new() };
+        for readers in readers {
+            let peer = connect(&endpoint, server, "alice").await?;
+            load.peers.push(Arc::clone(&peer));
+            load.reading.push(JoinSet::new());
+            for mut reader in readers {
+                let peer = Arc::clone(&peer);
+                load.reading.last_mut().context("pushed above")?.spawn(async move {
+                    let _ends_with_the_server = reader.run(&peer, Seq(u64::MAX)).await;
+                    reader
+                });
+            }
+        }
+        for (user, publishers) in publishers {
+            let peer = connect(&endpoint, server, user).await?;
+            load.peers.push(Arc::clone(&peer));
+            load.publishing.push((user, JoinSet::new()));
+            for mut publisher in publishers {
+                let peer = Arc::clone(&peer);
+                load.publishing.last_mut().context("pushed above")?.1.spawn(async move {
+                    let _ends_with_the_server = publisher.run(&peer, &NEVER).await;
+                    publisher
+                });
+            }
+        }
+        Ok(load)
+    }
+
+    /// Everybody comes to the end: what is in flight is acked, and readers that resume have everything.
+    pub(crate) async fn settle(mut self, server: &ServerProcess) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
+        let stop = AtomicBool::new(true);
+        for (user, publishers) in &mut self.publishers {
+            let peer = connect(&endpoint, server, user).await?;
+            for publisher in publishers {
+                publisher.run(&peer, &stop).await?;
+            }
+        }
+        let peer = connect(&endpoint, server, "bob").await?;
+        let mut heads = Vec::new();
+        for conversation in &self.conversations {
+            heads.push((conversation.clone(), peer.open(conversation.as_str(), 0, None).await?.1));
+        }
+        let peer = connect(&endpoint, server, "alice").await?;
+        for reader in self.readers.iter_mut().flatten() {
+            let head =
+                heads.iter().find(|(name, _)| name == reader.conversation()).context("all are open")?.1;
+            reader.run(&peer, head).await?;
+        }
+        Ok(self)
+    }
+
+    /// Reads every log at the end, and gives the number of events in all of them.
+    pub(crate) async fn read_logs(&self, server: &ServerProcess) -> anyhow::Result<u64> {
+        self.read_logs_into(&self.recorder, server).await
+    }
+
+    /// The number of events in all logs, read aside of the history.
+    pub(crate) async fn stored(&self, server: &ServerProcess) -> anyhow::Result<u64> {
+        self.read_logs_into(&Recorder::default(), server).await
+    }
+
+    async fn read_logs_into(&self, recorder: &Recorder, server: &ServerProcess) -> anyhow::Result<u64> {
+        let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
+        let peer = connect(&endpoint, server, "alice").await?;
+        let mut events = 0;
+        for conversation in &self.conversations {
+            events += read_log(&peer, conversation, recorder).await?.0;
+        }
+        Ok(events)
+    }
+
+    /// Opens each conversation at the last seq that was acked in it, and gives the answers.
+    pub(crate) async fn open_at_acked(
+        &self,
+        server: &ServerProcess,
+    ) -> anyhow::Result<Vec<anyhow::Result<Seq>>> {
+        let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
+        let peer = connect(&endpoint, server, "alice").await?;
+        let mut acked = HashMap::new();
+        for step in self.recorder.steps() {
+            if let What::Acked { ack, .. } = step.what {
+                let last = acked.entry(step.conversation).or_insert(ack.seq);
+                *last = ack.seq.max(*last);
+            }
+        }
+        let mut answers = Vec::new();
+        for (conversation, seq) in acked {
+            let opened = peer.open(conversation.as_str(), 0, Some(Start::After(seq))).await;
+            answers.push(opened.map(|(_, head)| head));
+        }
+        Ok(answers)
+    }
+}
+
+impl Load {
+    /// Waits for the acks of so many new messages.
+    pub(crate) async fn acked(&self, count: u64) -> anyhow::Result<()> {
+        Ok(tokio::time::timeout(HANG, self.recorder.acked(count)).await?)
+    }
+
+    /// Everybody notices that the server is gone.
+    pub(crate) async fn end(self) -> World {
+        for peer in &self.peers {
+            peer.quic.close(VarInt::from_u32(0), b"");
+        }
+        let (mut publishers, mut readers) = (Vec::new(), Vec::new());
+        for (user, publishing) in self.publishing {
+            publishers.push((user, publishing.join_all().await));
+        }
+        for reading in self.reading {
+            readers.push(reading.join_all().await);
+        }
+        World { recorder: self.recorder, conversations: self.conversations, publishers, readers }
+    }
+}
+
+/// Names of the log's segments, oldest first.
+pub(crate) fn segments(data_dir: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(data_dir.join("store").join("log")) else { return Vec::new() };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names: Vec<_> = names.filter(|name| name.ends_with(".log")).collect();
+    names.sort();
+    names
+}
+
+/// A connection with a socket of its own that does nothing, so that it hears what the server says to everybody.
+pub(crate) async fn bystander(server: &ServerProcess) -> anyhow::Result<Peer> {
+    let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
+    Peer::connect(&endpoint, server.address(), &server.ca_file(), &server.token("bob")?).await
+}
+
+async fn connect(endpoint: &Endpoint, server: &ServerProcess, user: &str) -> anyhow::Result<Arc<Peer>> {
+    let peer = Peer::connect(endpoint, server.address(), &server.ca_file(), &server.token(user)?).await?;
+    Ok(Arc::new(peer))
+}
