@@ -150,7 +150,7 @@ pub enum ServerFrame {
         /// In so many milliseconds.
         in_ms: u32,
     },
-    /// Answers Open.
+    /// Answers Open, and a Read that moves the cursor: what comes behind it is read from there.
     Opened {
         /// The last event's seq, 0 when there is none.
         head: Seq,

@@ -1,1 +1,19 @@
-//! The Quoth server: configuration, listeners, connections and the engine around the core.
+//! The Quoth server: a thin shell of configuration, listeners and connections around the rules in `quoth-core` and the
+//! store in `quoth-store`.
+//!
+//! | module | has |
+//! |---|---|
+//! | [`config`] | settings, their sources, and where each value came from |
+//! | [`auth`] | tokens |
+//! | [`engine`] | conversations without a network: committer, tails, readers |
+//! | [`quic`] | endpoints, connections, and a task for each stream |
+//! | [`development`] | what a server without a configuration makes by itself |
+//! | [`server`] | start, drain, stop |
+
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod development;
+pub mod engine;
+pub mod quic;
+pub mod server;

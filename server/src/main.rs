@@ -1,2 +1,7 @@
 //! The `quoth-server` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    quoth_server::cli::run()
+}

@@ -1,1 +1,11 @@
 //! The harness and everything that needs a whole server.
+//!
+//! | module | has |
+//! |---|---|
+//! | [`process`] | the real server as a process |
+//! | [`wire`] | a client of bare frames |
+//! | [`fuzz`] | what the fuzz targets and the corpus replay run |
+
+pub mod fuzz;
+pub mod process;
+pub mod wire;

@@ -1,1 +1,21 @@
-//! Quoth's rules as pure state machines. No IO, no clock, no entropy.
+//! Quoth's rules as pure state machines: no IO, no clock, no entropy, no runtime.
+//!
+//! Each machine takes an input (and the time, where time matters) and gives back outputs, which are data. The shell in
+//! `quoth-server` performs them and feeds the results back. So a rule such as "an ack leaves only after the flush" can
+//! be read, and tested, without a disk or a network.
+//!
+//! | module | decides |
+//! |---|---|
+//! | [`authorize`] | who may do what in which conversation |
+//! | [`session`] | signing in, token refresh and expiry on a control stream |
+//! | [`sequencer`] | seqs, times, and what a repeated message id gets |
+//! | [`tail`] | which recent frames stay in memory, and where a cursor reads on |
+//! | [`conversation`] | what a conversation stream does with each frame |
+
+pub mod authorize;
+pub mod conversation;
+
+pub mod sequencer;
+pub mod session;
+
+pub mod tail;

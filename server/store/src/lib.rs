@@ -1,1 +1,55 @@
 //! Quoth's store: the log that orders and persists, and the view that readers read.
+//!
+//! The writer appends groups of [`Record`]s to the [`Log`], flushes it once per group and acks; an [`Applier`] feeds the
+//! flushed groups to the [`View`], from which history is read. The log is the truth: what of the view is not on stable
+//! storage yet is applied again at the next start, and the log is trimmed behind what is.
+//!
+//! [`Store::open`] opens both in one folder and brings the view up to date; [`Store::memory`] is for tests.
+//!
+//! ```
+//! # use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
+//! # use quoth_store::{PageLimit, ProducerKey, Record, Store, group};
+//! let store = Store::memory();
+//! let (conversation, sender) = (ConversationName::new("general")?, UserId::new("ada")?);
+//! let record = Record {
+//!     conversation: conversation.clone(),
+//!     seq: Seq(1),
+//!     time_ms: 1_700_000_000_000,
+//!     origin_time_ms: None,
+//!     producer: ProducerKey::new(&sender, ProducerId(7)),
+//!     sender,
+//!     n: 1,
+//!     body: "hello".into(),
+//! };
+//! let mut bytes = Vec::new();
+//! group::encode(&[record.clone()], &mut bytes);
+//! let position = store.log.append(&bytes)?;
+//! store.log.flush()?;
+//! store.view.apply(position, &[record.clone()])?;
+//! let limit = PageLimit { records: 50, bytes: 1 << 20 };
+//! assert_eq!(store.view.after(&conversation, Seq::ZERO, limit)?, [record]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod applier;
+mod bytes_reader;
+mod folder;
+mod key;
+mod log;
+mod record;
+mod store;
+pub mod testing;
+mod verify;
+mod view;
+
+pub use applier::{Applier, ApplierOptions, OnFailure};
+pub use key::{ConversationKey, ProducerKey};
+pub use log::memory::MemoryLog;
+pub use log::segment::{SEGMENT_BYTES_MIN, SegmentLog};
+pub use log::{Log, LogError, Position, Visit};
+pub use record::{Record, group};
+pub use store::{OpenError, Options, Store, StoreError};
+pub use verify::{Finding, Progress, Report, verify};
+pub use view::fjall::FjallView;
+pub use view::memory::MemoryView;
+pub use view::{Bounds, PageLimit, ProducerState, View, ViewError};

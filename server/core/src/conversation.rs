@@ -1,0 +1,197 @@
+//! What a conversation stream does with each frame that its client sends.
+
+use bytes::Bytes;
+use quoth_protocol::frame::{ClientFrame, Open, Publish, ServerFrame, Start};
+use quoth_protocol::limits::{BODY_BYTES_MAX, IN_FLIGHT_PUBLISHES_MAX};
+use quoth_protocol::{Code, ConversationName, ProducerId, UserId};
+
+use crate::authorize::{Action, Grant, authorize};
+
+/// A message that has passed all checks and is to be appended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Append {
+    /// The second half of the message id.
+    pub n: u64,
+    /// In whose name.
+    pub sender: UserId,
+    /// When it was first said, for imports, in milliseconds since 1970.
+    pub origin_time_ms: Option<u64>,
+    /// The message.
+    pub body: Bytes,
+}
+
+/// What a conversation stream wants done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Append a message. Its outcome comes back through [`ConversationStream::settle`].
+    Append(Append),
+    /// Move the cursor, or stop delivery.
+    Seek(Option<Start>),
+    /// Send a frame.
+    Send(ServerFrame),
+    /// Reset the stream in both directions.
+    Reset(Code),
+}
+
+/// An open conversation stream.
+#[derive(Debug)]
+pub struct ConversationStream {
+    conversation: ConversationName,
+    producer: ProducerId,
+    in_flight: usize,
+}
+
+impl ConversationStream {
+    /// Opens the stream, if the grant allows it: reading where a start is given, writing otherwise.
+    ///
+    /// # Errors
+    /// The code to reset the stream with.
+    pub fn open(open: &Open, grant: &Grant) -> Result<Self, Code> {
+        let action = if open.from.is_some() { Action::Read } else { Action::Write };
+        authorize(grant, action, &open.conversation)?;
+        Ok(Self { conversation: open.conversation.clone(), producer: open.producer, in_flight: 0 })
+    }
+
+    /// The conversation.
+    #[must_use]
+    pub fn conversation(&self) -> &ConversationName {
+        &self.conversation
+    }
+
+    /// The producer of the stream's publishes.
+    #[must_use]
+    pub fn producer(&self) -> ProducerId {
+        self.producer
+    }
+
+    /// Takes a frame. `grant` is the connection's present one.
+    pub fn handle(&mut self, frame: ClientFrame, grant: &Grant) -> Output {
+        match frame {
+            ClientFrame::Publish(publish) => self.publish(publish, grant),
+            ClientFrame::Read { from } => match authorize(grant, Action::Read, &self.conversation) {
+                Err(code) if from.is_some() => Output::Reset(code),
+                _ => Output::Seek(from),
+            },
+            _ => Output::Reset(Code::PROTOCOL),
+        }
+    }
+
+    fn publish(&mut self, publish: Publish, grant: &Grant) -> Output {
+        let n = publish.n;
+        if publish.origin_time_ms.is_some() && publish.publish_as.is_none() {
+            return Output::Reset(Code::PROTOCOL);
+        }
+        let action = publish.publish_as.as_ref().map_or(Action::Write, Action::WriteAs);
+        if let Err(code) = authorize(grant, action, &self.conversation) {
+            return Output::Send(ServerFrame::Refused { n, code });
+        }
+        if publish.body.len() > BODY_BYTES_MAX {
+            return Output::Send(ServerFrame::Refused { n, code: Code::TOO_LARGE });
+        }
+        self.in_flight += 1;
+        let sender = publish.publish_as.unwrap_or_else(|| grant.user.clone());
+        Output::Append(Append { n, sender, origin_time_ms: publish.origin_time_ms, body: publish.body })
+    }
+
+    /// So many appends have got their outcome.
+    ///
+    /// # Panics
+    /// When there are fewer in flight: an outcome was given twice.
+    pub fn settle(&mut self, count: usize) {
+        self.in_flight = self.in_flight.checked_sub(count).expect("each append has one outcome");
+    }
+
+    /// Appends without an outcome.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Whether the next frame may be read: otherwise the client waits, and nothing is queued for it.
+    #[must_use]
+    pub fn may_read(&self) -> bool {
+        self.in_flight < IN_FLIGHT_PUBLISHES_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use quoth_protocol::frame::{ClientFrame, Open, Publish, ServerFrame, Start};
+    use quoth_protocol::limits::{BODY_BYTES_MAX, IN_FLIGHT_PUBLISHES_MAX};
+    use quoth_protocol::{Code, ConversationName, ProducerId, UserId};
+
+    use super::{ConversationStream, Output};
+    use crate::authorize::{Grant, Pattern};
+
+    fn grant(read: &str, write: &str, publish_as: &str) -> Grant {
+        let patterns = |text: &str| vec![Pattern::new(text)];
+        let user = UserId::new("alice").unwrap();
+        Grant { user, read: patterns(read), write: patterns(write), publish_as: patterns(publish_as) }
+    }
+
+    fn open(from: Option<Start>) -> Open {
+        Open { conversation: ConversationName::new("room").unwrap(), producer: ProducerId(1), from }
+    }
+
+    fn publish(len: usize, publish_as: Option<&str>, origin_time_ms: Option<u64>) -> ClientFrame {
+        let publish_as = publish_as.map(|user| UserId::new(user).unwrap());
+        ClientFrame::Publish(Publish { n: 9, body: Bytes::from(vec![0; len]), publish_as, origin_time_ms })
+    }
+
+    fn refused(code: Code) -> Output {
+        Output::Send(ServerFrame::Refused { n: 9, code })
+    }
+
+    #[test]
+    fn opening_needs_the_right_that_is_used() {
+        let code = |from, grant: &Grant| ConversationStream::open(&open(from), grant).err();
+        assert_eq!(code(Some(Start::Live), &grant("room", "", "")), None);
+        assert_eq!(code(None, &grant("room", "", "")), Some(Code::FORBIDDEN));
+        assert_eq!(code(None, &grant("", "room", "")), None);
+        assert_eq!(code(Some(Start::Live), &grant("", "room", "")), Some(Code::FORBIDDEN));
+    }
+
+    #[test]
+    fn a_publish_is_checked_before_it_is_appended() {
+        let writer = grant("", "room", "guest-*");
+        let mut stream = ConversationStream::open(&open(None), &writer).unwrap();
+        let reader = grant("room", "", "");
+        assert_eq!(stream.handle(publish(1, None, None), &reader), refused(Code::FORBIDDEN));
+        assert_eq!(stream.handle(publish(1, Some("boss"), None), &writer), refused(Code::FORBIDDEN));
+        assert_eq!(stream.handle(publish(BODY_BYTES_MAX + 1, None, None), &writer), refused(Code::TOO_LARGE));
+        assert_eq!(stream.handle(publish(1, None, Some(5)), &writer), Output::Reset(Code::PROTOCOL));
+        assert_eq!(stream.in_flight(), 0);
+        let output = stream.handle(publish(BODY_BYTES_MAX, Some("guest-1"), Some(5)), &writer);
+        assert!(matches!(output, Output::Append(append) if append.sender.as_str() == "guest-1"));
+        assert_eq!(stream.in_flight(), 1);
+    }
+
+    #[test]
+    fn a_full_stream_is_not_read_on() {
+        let writer = grant("", "room", "");
+        let mut stream = ConversationStream::open(&open(None), &writer).unwrap();
+        for _ in 0..IN_FLIGHT_PUBLISHES_MAX {
+            assert!(stream.may_read());
+            assert!(matches!(stream.handle(publish(0, None, None), &writer), Output::Append(_)));
+        }
+        assert!(!stream.may_read());
+        stream.settle(1);
+        assert!(stream.may_read());
+    }
+
+    #[test]
+    fn reading_needs_the_right_at_each_move() {
+        let mut stream = ConversationStream::open(&open(None), &grant("", "room", "")).unwrap();
+        let read = |from| ClientFrame::Read { from };
+        assert_eq!(
+            stream.handle(read(Some(Start::Live)), &grant("", "room", "")),
+            Output::Reset(Code::FORBIDDEN)
+        );
+        assert_eq!(stream.handle(read(None), &grant("", "room", "")), Output::Seek(None));
+        let seek = stream.handle(read(Some(Start::Last(2))), &grant("room", "", ""));
+        assert_eq!(seek, Output::Seek(Some(Start::Last(2))));
+        let typing = ClientFrame::Typing { conversation: ConversationName::new("room").unwrap() };
+        assert_eq!(stream.handle(typing, &grant("room", "", "")), Output::Reset(Code::PROTOCOL));
+    }
+}

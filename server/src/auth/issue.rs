@@ -1,0 +1,53 @@
+//! Issues tokens, for development and for `quoth-server token`.
+
+use std::path::Path;
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use quoth_protocol::UserId;
+use serde::Serialize;
+
+use super::Claims;
+
+/// What a token is to allow.
+#[derive(Debug, Clone, Default)]
+pub struct Rights {
+    /// Patterns of conversations that may be read.
+    pub read: Vec<String>,
+    /// Patterns of conversations that may be published to.
+    pub write: Vec<String>,
+    /// Patterns of users in whose name may be published.
+    pub publish_as: Vec<String>,
+}
+
+/// Signs a token.
+///
+/// # Errors
+/// A key file that cannot be read or is no private key of the algorithm.
+pub fn issue(
+    key_file: &Path,
+    algorithm: Algorithm,
+    audience: &str,
+    user: &UserId,
+    rights: Rights,
+    expires_s: u64,
+) -> Result<String, String> {
+    #[derive(Serialize)]
+    struct Issued<'a> {
+        aud: &'a str,
+        #[serde(flatten)]
+        claims: Claims,
+    }
+    let file = key_file.display();
+    let bytes =
+        std::fs::read(key_file).map_err(|error| format!("the signing key {file} cannot be read: {error}"))?;
+    let key = match algorithm {
+        Algorithm::EdDSA => EncodingKey::from_ed_pem(&bytes),
+        Algorithm::ES256 => EncodingKey::from_ec_pem(&bytes),
+        _ => Ok(EncodingKey::from_secret(bytes.trim_ascii_end())),
+    };
+    let key = key.map_err(|error| format!("{file} is no private key for {algorithm:?} in PEM: {error}"))?;
+    let Rights { read, write, publish_as } = rights;
+    let claims = Claims { sub: user.to_string(), exp: expires_s as f64, nbf: None, read, write, publish_as };
+    jsonwebtoken::encode(&Header::new(algorithm), &Issued { aud: audience, claims }, &key)
+        .map_err(|error| format!("no token can be signed with {file}: {error}"))
+}

@@ -1,0 +1,71 @@
+//! Tokens: JSON Web Tokens with a strict list of keys, each for one algorithm.
+
+mod issue;
+mod verify;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use jsonwebtoken::Algorithm;
+use serde::{Deserialize, Serialize};
+
+pub use issue::{Rights, issue};
+pub use verify::Verifier;
+
+/// Seconds by which the clocks of the issuer and of this server may differ.
+pub const LEEWAY_S: u64 = 30;
+
+/// Algorithms that a key may be for.
+const ALGORITHMS: &[(&str, Algorithm)] =
+    &[("EdDSA", Algorithm::EdDSA), ("ES256", Algorithm::ES256), ("HS256", Algorithm::HS256)];
+
+/// A key that tokens may be signed with: `ALGORITHM:FILE`, or `KEY-ID=ALGORITHM:FILE` when tokens name it by `kid`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySpec {
+    /// The `kid` of tokens signed with it.
+    pub id: Option<String>,
+    /// The one algorithm that it is for.
+    pub algorithm: Algorithm,
+    /// PEM file of the public key; for HS256 a file whose bytes, without white space at the end, are the secret.
+    pub file: PathBuf,
+}
+
+impl FromStr for KeySpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || format!("expected ALGORITHM:FILE or KEY-ID=ALGORITHM:FILE in place of {text:?}");
+        let (head, file) = text.split_once(':').ok_or_else(expected)?;
+        let (id, name) = head.split_once('=').map_or((None, head), |(id, name)| (Some(id.to_owned()), name));
+        let known = ALGORITHMS.iter().find(|(known, _)| *known == name);
+        let (_, algorithm) =
+            known.ok_or_else(|| format!("expected EdDSA, ES256 or HS256 in place of {name:?}"))?;
+        Ok(Self { id, algorithm: *algorithm, file: PathBuf::from(file) })
+    }
+}
+
+impl fmt::Display for KeySpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(id) = &self.id {
+            write!(f, "{id}=")?;
+        }
+        write!(f, "{:?}:{}", self.algorithm, self.file.display())
+    }
+}
+
+/// What a token says; `docs/PROTOCOL.md` section 4 has the meanings.
+#[derive(Debug, Serialize, Deserialize)]
+struct Claims {
+    sub: String,
+    /// Seconds since 1970. A number with a fraction is allowed (RFC 7519, NumericDate).
+    exp: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nbf: Option<f64>,
+    #[serde(default)]
+    read: Vec<String>,
+    #[serde(default)]
+    write: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    publish_as: Vec<String>,
+}

@@ -1,0 +1,333 @@
+//! The command line of `quoth-server`.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use jsonwebtoken::Algorithm;
+use quoth_protocol::UserId;
+use quoth_store::{Progress, Report};
+
+use crate::auth::{Rights, Verifier, issue};
+use crate::config::{Config, Loaded, LogFormat, SETTINGS, Sources, load};
+use crate::development::signing_key_file;
+use crate::engine::{Clock as _, SystemClock};
+use crate::server::{Failed, Server};
+
+/// Realtime messaging over QUIC: every conversation is a durable, gapless log, and every reader is a cursor on it.
+///
+/// Without a command and without a configuration file it serves in development mode: on loopback, with data folder,
+/// certificates, signing key and tokens made by itself.
+#[derive(Debug, Parser)]
+#[command(name = "quoth-server", version)]
+struct Cli {
+    #[command(flatten)]
+    sources: SourceArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+struct SourceArgs {
+    /// TOML file; also QUOTH_CONFIG. Environment variables and flags win over it
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// UDP address for QUIC (server.listen)
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Folder of the store (server.data_dir)
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Any other setting; `quoth-server config` lists them
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve (the default)
+    Run,
+    /// Check the configuration, its keys and certificates, and say where each value came from
+    Check,
+    /// Print a configuration file with every setting, its default and what it means
+    Config {
+        /// Print the values in force and where each one came from
+        #[arg(long)]
+        effective: bool,
+    },
+    /// Sign a token
+    Token(TokenArgs),
+    /// Walk the store's checksums and sequence numbers; the server must not run
+    Verify,
+}
+
+#[derive(Debug, Args)]
+struct TokenArgs {
+    /// Whom it is for
+    #[arg(long)]
+    user: String,
+    /// Conversations that may be read; `*` stands for any characters
+    #[arg(long, default_value = "*", value_name = "PATTERN")]
+    read: Vec<String>,
+    /// Conversations that may be published to
+    #[arg(long, default_value = "*", value_name = "PATTERN")]
+    write: Vec<String>,
+    /// Users in whose name may be published, for bridges and imports
+    #[arg(long, value_name = "PATTERN")]
+    publish_as: Vec<String>,
+    /// How long it lives, in hours
+    #[arg(long, default_value_t = 24)]
+    hours: u64,
+    /// Private key in PEM, or a file with the HS256 secret; the development server's when not given
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Its algorithm: EdDSA, ES256 or HS256
+    #[arg(long, default_value = "HS256")]
+    algorithm: String,
+}
+
+/// Exit code when the store has failed while serving: a supervisor should restart, and an operator look at the disk.
+const EXIT_STORE_FAILED: u8 = 70;
+
+/// Runs the command.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let loaded = match sources(&cli.sources).and_then(|sources| load(&sources)) {
+        Ok(loaded) => loaded,
+        Err(mistakes) => {
+            mistakes.iter().for_each(|mistake| eprintln!("error: {mistake}"));
+            return ExitCode::from(2);
+        }
+    };
+    let result = match cli.command.unwrap_or(Command::Run) {
+        Command::Run => return serve(&loaded.config),
+        Command::Check => check(&loaded),
+        Command::Config { effective } => {
+            let text = if effective { loaded.report() } else { documented_defaults() };
+            print(&text)
+        }
+        Command::Token(args) => token(&loaded.config, args),
+        Command::Verify => verify(&loaded.config),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn sources(args: &SourceArgs) -> Result<Sources, Vec<String>> {
+    let path = args.config.clone().or_else(|| std::env::var_os("QUOTH_CONFIG").map(PathBuf::from));
+    let file = match path {
+        None => None,
+        Some(path) => match std::fs::read_to_string(&path) {
+            Ok(text) => Some((path, text)),
+            Err(error) => return Err(vec![format!("{} cannot be read: {error}", path.display())]),
+        },
+    };
+    let mut flags = Vec::new();
+    for assignment in &args.set {
+        match assignment.split_once('=') {
+            Some((key, value)) => flags.push((key.to_owned(), value.to_owned())),
+            None => return Err(vec![format!("--set {assignment}: expected KEY=VALUE")]),
+        }
+    }
+    flags.extend(args.listen.iter().map(|value| ("server.listen".to_owned(), value.clone())));
+    flags.extend(args.data_dir.iter().map(|value| ("server.data_dir".to_owned(), value.clone())));
+    Ok(Sources { file, env: std::env::vars().collect(), flags })
+}
+
+fn documented_defaults() -> String {
+    let mut text = String::from(
+        "# Quoth server. Every setting with its default; QUOTH_SECTION__NAME in the environment\n",
+    );
+    text.push_str("# and --set section.name=value win over this file.\n");
+    let mut section = "";
+    for setting in SETTINGS {
+        let (of, name) = setting.key.split_once('.').unwrap_or(("", setting.key));
+        if of != section {
+            section = of;
+            text.push_str(&format!("\n[{section}]\n"));
+        }
+        text.push_str(&format!("# {}\n# {name} = {}\n", setting.doc, setting.get(&Config::default())));
+    }
+    text
+}
+
+fn print(text: &str) -> Result<(), String> {
+    std::io::stdout().write_all(text.as_bytes()).map_err(|error| error.to_string())
+}
+
+fn check(loaded: &Loaded) -> Result<(), String> {
+    print(&loaded.report())?;
+    let config = &loaded.config;
+    let problems = config.problems();
+    if !problems.is_empty() {
+        return Err(problems.join("\nerror: "));
+    }
+    if !config.development {
+        let (certificate, key) = (config.certificate_file.clone(), config.private_key_file.clone());
+        quoth_certs::CertStore::open(&certificate.unwrap_or_default(), &key.unwrap_or_default())
+            .map_err(|error| error.to_string())?;
+        Verifier::load(&config.audience, &config.token_keys)?;
+    }
+    print("# the configuration is good\n")
+}
+
+fn token(config: &Config, args: TokenArgs) -> Result<(), String> {
+    let user = UserId::new(&args.user).map_err(|error| error.to_string())?;
+    let algorithm: Algorithm = args
+        .algorithm
+        .parse()
+        .map_err(|_| format!("{:?} is no algorithm: EdDSA, ES256 or HS256", args.algorithm))?;
+    let key = match args.key {
+        Some(key) => key,
+        None => {
+            let key = signing_key_file(&config.data_dir);
+            if !key.exists() {
+                return Err(format!(
+                    "{} does not exist: start a development server once, or give --data-dir, or --key and --algorithm",
+                    key.display()
+                ));
+            }
+            key
+        }
+    };
+    let expires_s = SystemClock.unix_ms() / 1_000 + args.hours.saturating_mul(3_600);
+    let rights = Rights { read: args.read, write: args.write, publish_as: args.publish_as };
+    let token = issue(&key, algorithm, &config.audience, &user, rights, expires_s)?;
+    print(&format!("{token}\n"))
+}
+
+fn verify(config: &Config) -> Result<(), String> {
+    let dir = config.data_dir.join("store");
+    let is_terminal = std::io::stderr().is_terminal();
+    let mut show = |progress| {
+        if is_terminal {
+            let text = match progress {
+                Progress::Log { done, segments } => format!("log: {done} of {segments} segments"),
+                Progress::View { messages } => format!("view: {messages} messages"),
+            };
+            eprint!("\r{text}\x1b[K");
+        }
+    };
+    let report = quoth_store::verify(&dir, &mut show).map_err(|error| error.to_string())?;
+    if is_terminal {
+        eprint!("\r\x1b[K");
+    }
+    let Report { groups, records, torn, applied, conversations, messages, findings } = report;
+    let mut text = format!(
+        "log   {records} records in {groups} groups\nview  {messages} messages in {conversations} conversations\n"
+    );
+    if let Some(position) = torn {
+        text.push_str(&format!(
+            "group {position} was being written when the server stopped; the next start drops it, nobody was told of it\n"
+        ));
+    }
+    if applied.is_none() {
+        text.push_str("there is no view; the next start builds it from the log\n");
+    }
+    findings.iter().for_each(|finding| text.push_str(&format!("DAMAGED  {finding}\n")));
+    print(&text)?;
+    match findings.len() {
+        0 => print("sound\n"),
+        count => Err(format!(
+            "{count} findings in {}: keep a copy of the folder before anything else",
+            dir.display()
+        )),
+    }
+}
+
+fn start_log(config: &Config) -> Result<(), String> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log_filter)
+        .map_err(|error| format!("log.filter {:?} is no filter: {error}", config.log_filter))?;
+    let is_terminal = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let is_json = match config.log_format {
+        LogFormat::Auto => !is_terminal && !config.development,
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    if is_json {
+        builder.json().init()
+    } else {
+        builder.with_ansi(is_terminal).init()
+    }
+    Ok(())
+}
+
+fn serve(config: &Config) -> ExitCode {
+    let problems = config.problems();
+    if !problems.is_empty() {
+        problems.iter().for_each(|problem| eprintln!("error: {problem}"));
+        return ExitCode::from(2);
+    }
+    if let Err(error) = start_log(config) {
+        eprintln!("error: {error}");
+        return ExitCode::from(2);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(serve_until_told(config)),
+        Err(error) => Err((1, format!("no runtime: {error}"))),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, error)) => {
+            eprintln!("error: {error}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+async fn serve_until_told(config: &Config) -> Result<(), (u8, String)> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| signal(kind).map_err(|error| (1, format!("signals cannot be received: {error}")));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    let mut hangup = listen(SignalKind::hangup())?;
+    let server = Server::start(config).map_err(|error| (1, error))?;
+    banner(&server, config);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => match server.reload_certificate() {
+                Ok(()) => tracing::info!("the certificate was read again"),
+                Err(error) => tracing::warn!(error, "the old certificate stays in force"),
+            },
+            Failed(reason) = server.failed() => {
+                let _known = server.stop().await;
+                return Err((EXIT_STORE_FAILED, format!("the store failed, nothing more was acked: {reason}")));
+            }
+        }
+    }
+    tracing::info!("draining");
+    server.stop().await.map_err(|error| (EXIT_STORE_FAILED, error))?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn banner(server: &Server, config: &Config) {
+    let (address, durability) = (server.address(), server.durability());
+    let Some(made) = server.development() else {
+        return tracing::info!(%address, %durability, data_dir = %config.data_dir.display(), "serving");
+    };
+    let show = |path: &Path| path.display().to_string();
+    let data = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+    let text = format!(
+        "quoth-server {version} (development mode: loopback only, keys and tokens made by itself)\n\
+         \n  address     {address} (QUIC, UDP)\n  CA          {ca}\n  data        {data}\n  \
+         durability  {durability} (an ack means that the disk has it)\n  token       {token}\n\
+         \nChat from two other terminals:\n\n  quoth chat general\n  quoth chat general --user bob\n\n",
+        version = env!("CARGO_PKG_VERSION"),
+        ca = show(&made.ca_file),
+        data = show(&data),
+        token = made.token,
+    );
+    // A closed stdout is no reason to stop serving.
+    let _nobody_reads = std::io::stdout().write_all(text.as_bytes());
+}

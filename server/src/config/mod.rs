@@ -1,0 +1,112 @@
+//! Configuration: a TOML file, then the environment, then flags; later ones win. Every setting is one row of
+//! [`SETTINGS`], which also makes the environment names, the documentation and the report of where a value came from.
+
+mod load;
+mod settings;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+pub use load::{Loaded, Origin, Sources, load};
+pub use settings::{SETTINGS, Setting};
+
+use crate::auth::KeySpec;
+use crate::quic::Limits;
+
+/// What the server is to do.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// UDP address for QUIC.
+    pub listen: SocketAddr,
+    /// Folder of the store, and in development of keys and certificates.
+    pub data_dir: PathBuf,
+    /// Whether the server makes its own certificate, signing key and tokens. Only on loopback.
+    pub development: bool,
+    /// What clients are told to wait when the server drains, in milliseconds.
+    pub drain_retry_after_ms: u32,
+    /// PEM file of the certificate chain.
+    pub certificate_file: Option<PathBuf>,
+    /// PEM file of the certificate's private key.
+    pub private_key_file: Option<PathBuf>,
+    /// The `aud` that tokens must have.
+    pub audience: String,
+    /// Keys that tokens may be signed with.
+    pub token_keys: Vec<KeySpec>,
+    /// Size of a log segment, in bytes.
+    pub log_segment_bytes: u64,
+    /// Memory for the view's block cache, in bytes.
+    pub view_cache_bytes: u64,
+    /// Connection limits.
+    pub limits: Limits,
+    /// Which log lines are written, as in `info,quoth_server=debug`.
+    pub log_filter: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Text,
+    /// One object for each line.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], quoth_protocol::DEFAULT_PORT)),
+            data_dir: PathBuf::from("quoth-data"),
+            development: false,
+            drain_retry_after_ms: 1_000,
+            certificate_file: None,
+            private_key_file: None,
+            audience: "quoth".to_owned(),
+            token_keys: Vec::new(),
+            log_segment_bytes: 64 * 1024 * 1024,
+            view_cache_bytes: 64 * 1024 * 1024,
+            limits: Limits::default(),
+            log_filter: "info".to_owned(),
+            log_format: LogFormat::Auto,
+        }
+    }
+}
+
+impl Config {
+    /// Checks what no single setting can: that the settings fit together. Each problem names its mend.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.development {
+            if !self.listen.ip().is_loopback() {
+                problems.push(format!(
+                    "server.listen is {}, but development mode (its keys and tokens are made by itself) serves \
+                     loopback only: set server.listen to 127.0.0.1:{}, or server.development to false and give \
+                     tls.certificate_file, tls.private_key_file and auth.token_keys",
+                    self.listen,
+                    self.listen.port()
+                ));
+            }
+            return problems;
+        }
+        for (key, file) in [
+            ("tls.certificate_file", &self.certificate_file),
+            ("tls.private_key_file", &self.private_key_file),
+        ] {
+            if file.is_none() {
+                problems.push(format!("{key} is not set: give the path of a PEM file"));
+            }
+        }
+        if self.token_keys.is_empty() {
+            problems.push(
+                "auth.token_keys is empty, so nobody could sign in: give at least one, as in \
+                 [\"EdDSA:/etc/quoth/token-public-key.pem\"]"
+                    .to_owned(),
+            );
+        }
+        problems
+    }
+}

@@ -1,0 +1,291 @@
+//! The engine: conversations without a network. Publishes go in, outcomes come back, and cursors read on.
+//!
+//! One committer makes groups of what waits, sequences them, persists each with one flush, and only then lets
+//! anything out: acks to their mailboxes, frames into the tails, and one wake-up for everybody concerned.
+
+mod committer;
+mod frame;
+mod mailbox;
+mod reads;
+mod subscribers;
+mod tails;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quoth_core::conversation::Append;
+use quoth_core::sequencer::Producer;
+use quoth_core::tail::Next;
+use quoth_protocol::frame::{Durability, FetchRange};
+use quoth_protocol::{ConversationName, Seq};
+use quoth_store::{Applier, Log, PageLimit, Position, ProducerKey, Store, View, ViewError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+
+use committer::{Committer, Parts, Wake};
+pub use mailbox::{Mailbox, Outcome, Stored, Typing};
+pub use reads::{Page, Reads};
+use subscribers::Subscribers;
+pub use subscribers::Subscription;
+use tails::Tails;
+
+/// Publishes that wait for the committer. When so many wait, connections are not read further.
+const QUEUE_PUBLISHES_MAX: usize = 8_192;
+
+/// Bytes of the bodies that wait for the committer or for their flush. The same outcome.
+const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Where the engine gets the time from.
+pub trait Clock: std::fmt::Debug + Send + Sync + 'static {
+    /// Milliseconds since 1970.
+    fn unix_ms(&self) -> u64;
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn unix_ms(&self) -> u64 {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// How the engine runs its blocking work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Execution {
+    /// A thread for the committer, one for the applier, and the runtime's blocking threads for reads.
+    Threads,
+    /// Everything in tasks of the current runtime, for a deterministic simulation over stores in memory. A flush takes
+    /// this long.
+    Tasks {
+        /// Simulated time of a flush.
+        flush: Duration,
+    },
+}
+
+/// A message on its way to the log.
+#[derive(Debug)]
+pub(crate) struct PublishRequest {
+    conversation: ConversationName,
+    producer: Producer,
+    producer_key: ProducerKey,
+    append: Append,
+    mailbox: Arc<Mailbox>,
+    _queued: OwnedSemaphorePermit,
+}
+
+/// A running engine. Cheap to clone; it stops when [`Engine::stop`] is called and the last clone is gone.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    queue: mpsc::Sender<PublishRequest>,
+    queue_bytes: Arc<Semaphore>,
+    tails: Arc<Tails>,
+    subscribers: Arc<Subscribers>,
+    reads: Reads,
+    durability: Durability,
+    clock: Arc<dyn Clock>,
+    failure: watch::Receiver<Option<String>>,
+    /// Log position of the last group that was let out.
+    released: Arc<AtomicU64>,
+}
+
+/// What ends an engine; see [`Stopper::stop`].
+pub struct Stopper {
+    committer: Option<std::thread::JoinHandle<()>>,
+    applier: Option<Arc<Applier>>,
+    store: Store,
+    failure: watch::Receiver<Option<String>>,
+}
+
+impl std::fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stopper").finish_non_exhaustive()
+    }
+}
+
+impl Stopper {
+    /// Stops an engine whose clones are all gone, in this order: what is queued is committed, the view gets it and is
+    /// flushed, the log is closed. Blocks.
+    ///
+    /// # Errors
+    /// What the store could not do; what was acked is in the log even then.
+    pub fn stop(self) -> Result<(), String> {
+        if self.committer.is_some_and(|thread| thread.join().is_err()) {
+            return Err("the committer panicked".to_owned());
+        }
+        if let Some(applier) = self.applier.and_then(Arc::into_inner) {
+            applier.stop();
+        }
+        if let Some(failure) = self.failure.borrow().clone() {
+            return Err(failure);
+        }
+        self.store.close().map_err(|error| error.to_string())
+    }
+}
+
+impl Engine {
+    /// Starts an engine on a store, on the current tokio runtime.
+    #[must_use]
+    pub fn start(
+        store: Store,
+        durability: Durability,
+        clock: Arc<dyn Clock>,
+        execution: Execution,
+    ) -> (Self, Stopper) {
+        let (queue, requests) = mpsc::channel(QUEUE_PUBLISHES_MAX);
+        let (wakes, woken) = mpsc::unbounded_channel();
+        let (failed, failure) = watch::channel(None);
+        let failed = Arc::new(failed);
+        let tails = Arc::new(Tails::default());
+        let subscribers = Arc::new(Subscribers::default());
+        tokio::spawn(dispatch(woken, Arc::clone(&subscribers)));
+        let (log, view): (Arc<dyn Log>, Arc<dyn View>) = (Arc::clone(&store.log), Arc::clone(&store.view));
+        let applier = match execution {
+            Execution::Threads => {
+                let failed = Arc::clone(&failed);
+                let on_failure = Box::new(move |error: quoth_store::StoreError| {
+                    failed.send_replace(Some(format!("the view cannot be written: {error}")));
+                });
+                Some(Arc::new(Applier::start(Arc::clone(&log), Arc::clone(&view), on_failure)))
+            }
+            Execution::Tasks { .. } => None,
+        };
+        let reads = Reads::new(Arc::clone(&view), applier.clone(), execution == Execution::Threads);
+        let released = Arc::new(AtomicU64::new(log.next().0.saturating_sub(1)));
+        let parts = Parts {
+            log,
+            view,
+            applier: applier.clone(),
+            tails: Arc::clone(&tails),
+            reads: reads.clone(),
+            clock: Arc::clone(&clock),
+            wakes,
+            released: Arc::clone(&released),
+        };
+        let committer = Committer::new(parts);
+        let thread = match execution {
+            Execution::Threads => Some(committer::run_thread(committer, requests, failed)),
+            Execution::Tasks { flush } => {
+                tokio::spawn(committer::run_task(committer, requests, failed, flush));
+                None
+            }
+        };
+        let queue_bytes = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
+        let stopper = Stopper { committer: thread, applier, store, failure: failure.clone() };
+        let inner =
+            Inner { queue, queue_bytes, tails, subscribers, reads, durability, clock, failure, released };
+        (Self { inner: Arc::new(inner) }, stopper)
+    }
+
+    /// Hands a message to the committer; its outcome comes to the mailbox. Waits while the queue is full.
+    ///
+    /// Dropping the future before it is ready publishes nothing. Returns false when the engine has failed or is stopping:
+    /// then no outcome comes.
+    pub async fn publish(
+        &self,
+        conversation: &ConversationName,
+        producer: &Producer,
+        producer_key: ProducerKey,
+        append: Append,
+        mailbox: &Arc<Mailbox>,
+    ) -> bool {
+        let weight = u32::try_from(append.body.len()).unwrap_or(u32::MAX).max(1);
+        let queued = Arc::clone(&self.inner.queue_bytes).acquire_many_owned(weight).await;
+        let Ok(queued) = queued else { return false };
+        let request = PublishRequest {
+            conversation: conversation.clone(),
+            producer: producer.clone(),
+            producer_key,
+            append,
+            mailbox: Arc::clone(mailbox),
+            _queued: queued,
+        };
+        self.inner.queue.send(request).await.is_ok()
+    }
+
+    /// Wakes the mailbox at each new event of the conversation, until the subscription is dropped. To miss nothing,
+    /// subscribe first and read then.
+    #[must_use]
+    pub fn subscribe(&self, conversation: &ConversationName, mailbox: &Arc<Mailbox>) -> Subscription {
+        Subscribers::add(&self.inner.subscribers, conversation, mailbox)
+    }
+
+    /// Mailboxes of everybody who reads the conversation.
+    #[must_use]
+    pub fn readers(&self, conversation: &ConversationName) -> Vec<Arc<Mailbox>> {
+        self.inner.subscribers.of(conversation)
+    }
+
+    /// Reads recent frames behind a cursor; see [`Tail::read`](quoth_core::tail::Tail::read). A conversation without a
+    /// tail has everything in the view.
+    pub fn read_tail(
+        &self,
+        name: &ConversationName,
+        cursor: Seq,
+        bytes_max: usize,
+        out: &mut Vec<Bytes>,
+    ) -> Next {
+        self.inner.tails.read(name, cursor, bytes_max, out).unwrap_or(Next::View { to: None })
+    }
+
+    /// The head, as far as it is known without the view.
+    #[must_use]
+    pub fn tail_head(&self, conversation: &ConversationName) -> Option<Seq> {
+        self.inner.tails.head(conversation)
+    }
+
+    /// A page of history, with everything that has been acked.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn fetch(
+        &self,
+        conversation: &ConversationName,
+        range: FetchRange,
+        limit: PageLimit,
+    ) -> Result<Page, ViewError> {
+        let released = Position(self.inner.released.load(Ordering::Acquire));
+        self.inner.reads.fetch(conversation, range, limit, released).await
+    }
+
+    /// Reads from the view, which may be behind the tails.
+    #[must_use]
+    pub fn reads(&self) -> &Reads {
+        &self.inner.reads
+    }
+
+    /// What an ack means.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.inner.durability
+    }
+
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.inner.clock.unix_ms()
+    }
+
+    /// Tells why the store failed, once it has: nothing is acked any more and the server must stop.
+    #[must_use]
+    pub fn failure(&self) -> watch::Receiver<Option<String>> {
+        self.inner.failure.clone()
+    }
+}
+
+/// Wakes within the runtime what a group concerns, so that the committer makes one wake-up for each group and not one
+/// for each reader.
+async fn dispatch(mut woken: mpsc::UnboundedReceiver<Wake>, subscribers: Arc<Subscribers>) {
+    while let Some(wake) = woken.recv().await {
+        wake.mailboxes.iter().for_each(|mailbox| mailbox.wake());
+        wake.conversations.iter().for_each(|conversation| subscribers.wake(conversation));
+    }
+}

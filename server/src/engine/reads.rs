@@ -1,0 +1,153 @@
+//! Reads from the view, off the runtime's threads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quoth_protocol::frame::{FetchRange, ServerFrame};
+use quoth_protocol::{ConversationName, Seq, codec};
+use quoth_store::{Applier, Bounds, PageLimit, Position, ProducerKey, Record, View, ViewError};
+
+use super::frame::encode_event;
+
+/// How long a read of what may be fresh waits between two looks at how far the applier is; it is usually done with a
+/// group within a millisecond.
+const APPLIED_POLL: Duration = Duration::from_millis(1);
+
+/// Reads from the view. Cheap to clone.
+#[derive(Clone)]
+pub struct Reads {
+    view: Arc<dyn View>,
+    applier: Option<Arc<Applier>>,
+    on_blocking_threads: bool,
+}
+
+impl std::fmt::Debug for Reads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reads")
+            .field("on_blocking_threads", &self.on_blocking_threads)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Part of a conversation, as frames.
+#[derive(Debug)]
+pub struct Page {
+    /// Event frames in ascending order, after a gap frame where retention has taken events.
+    pub frames: Vec<Bytes>,
+    /// Seqs of the first and the last event; `None` for a page without events.
+    pub span: Option<(Seq, Seq)>,
+    /// Where a reader that has taken the page stands: at its last event, or at the end of its gap.
+    pub reached: Seq,
+    /// The conversation's bounds in the view.
+    pub bounds: Bounds,
+}
+
+impl Reads {
+    pub(crate) fn new(view: Arc<dyn View>, applier: Option<Arc<Applier>>, on_blocking_threads: bool) -> Self {
+        Self { view, applier, on_blocking_threads }
+    }
+
+    async fn run<T: Send + 'static>(&self, read: impl FnOnce(&dyn View) -> T + Send + 'static) -> T {
+        if !self.on_blocking_threads {
+            return read(&*self.view);
+        }
+        let view = Arc::clone(&self.view);
+        match tokio::task::spawn_blocking(move || read(&*view)).await {
+            Ok(value) => value,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// A conversation's floor and head in the view, which may be behind its tail.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
+        let conversation = conversation.clone();
+        self.run(move |view| view.bounds(&conversation)).await
+    }
+
+    /// The events behind a cursor.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn after(
+        &self,
+        conversation: &ConversationName,
+        cursor: Seq,
+        limit: PageLimit,
+    ) -> Result<Page, ViewError> {
+        let conversation = conversation.clone();
+        self.run(move |view| {
+            let bounds = view.bounds(&conversation)?;
+            let before_floor = bounds.floor.0.saturating_sub(1).min(bounds.head.0);
+            let readable = Seq(cursor.0.max(before_floor));
+            let mut frames = Vec::new();
+            if readable > cursor {
+                frames.push(codec::encode(&ServerFrame::Gap { from: cursor.next(), to: readable }));
+            }
+            let records = view.after(&conversation, readable, limit)?;
+            Ok(page(frames, &records, readable, bounds))
+        })
+        .await
+    }
+
+    /// Waits until the view has what the log holds up to `position`.
+    async fn applied(&self, position: Position) {
+        while self.applier.as_ref().is_some_and(|applier| applier.applied() < position) {
+            tokio::time::sleep(APPLIED_POLL).await;
+        }
+    }
+
+    /// A page of history, with everything that the log holds up to `position`.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn fetch(
+        &self,
+        conversation: &ConversationName,
+        range: FetchRange,
+        limit: PageLimit,
+        position: Position,
+    ) -> Result<Page, ViewError> {
+        self.applied(position).await;
+        if limit.records == 0 {
+            return Ok(page(Vec::new(), &[], Seq::ZERO, self.bounds(conversation).await?));
+        }
+        match range {
+            FetchRange::After(cursor) => self.after(conversation, cursor, limit).await,
+            FetchRange::Before(_) | FetchRange::Latest => {
+                let before = if let FetchRange::Before(seq) = range { Some(seq) } else { None };
+                let conversation = conversation.clone();
+                self.run(move |view| {
+                    let bounds = view.bounds(&conversation)?;
+                    let records = view.before(&conversation, before, limit)?;
+                    Ok(page(Vec::new(), &records, Seq::ZERO, bounds))
+                })
+                .await
+            }
+        }
+    }
+
+    /// Finds an old message id that the log holds up to `position`.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn find(
+        &self,
+        conversation: ConversationName,
+        producer: ProducerKey,
+        n: u64,
+        position: Position,
+    ) -> Result<Option<Record>, ViewError> {
+        self.applied(position).await;
+        self.run(move |view| view.find(&conversation, producer, n)).await
+    }
+}
+
+fn page(mut frames: Vec<Bytes>, records: &[Record], readable: Seq, bounds: Bounds) -> Page {
+    frames.extend(records.iter().map(encode_event));
+    let span = records.first().zip(records.last()).map(|(first, last)| (first.seq, last.seq));
+    Page { frames, span, reached: span.map_or(readable, |(_, last)| last), bounds }
+}

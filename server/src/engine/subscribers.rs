@@ -1,0 +1,59 @@
+//! Who reads which conversation now.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use quoth_protocol::ConversationName;
+
+use super::mailbox::Mailbox;
+
+/// The readers of each conversation that has any.
+#[derive(Debug, Default)]
+pub(crate) struct Subscribers {
+    readers: Mutex<HashMap<ConversationName, Vec<Arc<Mailbox>>>>,
+}
+
+/// Keeps a mailbox subscribed; ends the subscription when it is dropped.
+#[derive(Debug)]
+pub struct Subscription {
+    subscribers: Arc<Subscribers>,
+    conversation: ConversationName,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Subscribers {
+    pub(crate) fn add(
+        this: &Arc<Self>,
+        conversation: &ConversationName,
+        mailbox: &Arc<Mailbox>,
+    ) -> Subscription {
+        this.readers.lock().entry(conversation.clone()).or_default().push(Arc::clone(mailbox));
+        let (conversation, mailbox) = (conversation.clone(), Arc::clone(mailbox));
+        Subscription { subscribers: Arc::clone(this), conversation, mailbox }
+    }
+
+    pub(crate) fn of(&self, conversation: &ConversationName) -> Vec<Arc<Mailbox>> {
+        self.readers.lock().get(conversation).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn wake(&self, conversation: &ConversationName) {
+        if let Some(readers) = self.readers.lock().get(conversation) {
+            readers.iter().for_each(|mailbox| mailbox.wake());
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut readers = self.subscribers.readers.lock();
+        if let Some(of_conversation) = readers.get_mut(&self.conversation) {
+            if let Some(at) = of_conversation.iter().position(|other| Arc::ptr_eq(other, &self.mailbox)) {
+                of_conversation.swap_remove(at);
+            }
+            if of_conversation.is_empty() {
+                readers.remove(&self.conversation);
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The tails of the conversations that were written to lately, within a budget of memory.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher as _, RandomState};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use quoth_core::tail::{Next, Tail};
+use quoth_protocol::{ConversationName, Seq};
+
+/// Bytes of frames that all tails keep together, but for what the view does not have yet. About a quarter of a million
+/// chat messages.
+const TAILS_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Locks among which the conversations are spread, so that readers and the committer seldom meet.
+const SHARDS: usize = 64;
+
+/// Tails that one push looks at when its shard is over budget: keeps the committer's work per message bounded.
+const EVICTION_STEPS_MAX: usize = 4;
+
+/// All tails.
+#[derive(Debug)]
+pub(crate) struct Tails {
+    hasher: RandomState,
+    shards: Vec<Mutex<Shard>>,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    tails: HashMap<ConversationName, Entry>,
+    /// Every conversation of `tails`, in the order in which they are looked at for eviction.
+    queue: VecDeque<ConversationName>,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    tail: Tail,
+    used: bool,
+}
+
+impl Default for Tails {
+    fn default() -> Self {
+        Self { hasher: RandomState::new(), shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
+    }
+}
+
+impl Tails {
+    fn shard(&self, name: &ConversationName) -> &Mutex<Shard> {
+        let hash = self.hasher.hash_one(name);
+        &self.shards[usize::try_from(hash % SHARDS as u64).unwrap_or_default()]
+    }
+
+    /// Takes a durable event's frame. The view has everything up to log position `applied`.
+    pub(crate) fn push(&self, name: &ConversationName, seq: Seq, frame: Bytes, position: u64, applied: u64) {
+        let mut guard = self.shard(name).lock();
+        let shard = &mut *guard;
+        let is_known = shard.tails.contains_key(name);
+        if !is_known {
+            shard.queue.push_back(name.clone());
+        }
+        let entry = shard.tails.entry(name.clone()).or_default();
+        let before = entry.tail.bytes();
+        entry.tail.push(seq, frame, position, applied);
+        entry.used = is_known;
+        shard.bytes = shard.bytes + entry.tail.bytes() - before;
+        shard.evict(applied);
+    }
+
+    /// Reads on behind a cursor; `None` when the conversation has no tail.
+    pub(crate) fn read(
+        &self,
+        name: &ConversationName,
+        cursor: Seq,
+        bytes_max: usize,
+        out: &mut Vec<Bytes>,
+    ) -> Option<Next> {
+        let mut shard = self.shard(name).lock();
+        let entry = shard.tails.get_mut(name)?;
+        entry.used = true;
+        Some(entry.tail.read(cursor, bytes_max, out))
+    }
+
+    pub(crate) fn head(&self, name: &ConversationName) -> Option<Seq> {
+        self.shard(name).lock().tails.get(name).map(|entry| entry.tail.head())
+    }
+}
+
+impl Shard {
+    /// Second chance: what was used since it was last looked at stays.
+    fn evict(&mut self, applied: u64) {
+        for _ in 0..EVICTION_STEPS_MAX {
+            if self.bytes <= TAILS_BYTES_MAX / SHARDS {
+                return;
+            }
+            let Some(name) = self.queue.pop_front() else { return };
+            match self.tails.get_mut(&name) {
+                Some(entry) if entry.used || !entry.tail.is_applied(applied) => {
+                    entry.used = false;
+                    self.queue.push_back(name);
+                }
+                Some(entry) => {
+                    self.bytes -= entry.tail.bytes();
+                    self.tails.remove(&name);
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use quoth_core::tail::Next;
+    use quoth_protocol::{ConversationName, Seq};
+
+    use super::{TAILS_BYTES_MAX, Tails};
+
+    fn bytes(tails: &Tails) -> usize {
+        tails.shards.iter().map(|shard| shard.lock().bytes).sum()
+    }
+
+    fn fill(tails: &Tails, applied: u64) {
+        for i in 0..20_000 {
+            let name = ConversationName::new(format!("room {i}")).unwrap();
+            tails.push(&name, Seq(1), Bytes::from(vec![0; 8 * 1024]), i, applied);
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_once_the_view_has_it() {
+        let tails = Tails::default();
+        fill(&tails, u64::MAX);
+        assert!(bytes(&tails) <= TAILS_BYTES_MAX, "{}", bytes(&tails));
+        assert!(bytes(&tails) > TAILS_BYTES_MAX / 2, "{}", bytes(&tails));
+    }
+
+    #[test]
+    fn what_the_view_lacks_stays() {
+        let tails = Tails::default();
+        fill(&tails, 0);
+        let name = ConversationName::new("room 1").unwrap();
+        assert_eq!(tails.read(&name, Seq(0), 1, &mut Vec::new()), Some(Next::Frames(Seq(1))));
+    }
+}

@@ -1,0 +1,336 @@
+//! One connection: its control stream, and the tasks of its other streams.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use quinn::{RecvStream, SendStream, VarInt};
+use quoth_core::authorize::{Action, Grant, authorize};
+use quoth_core::session::{Identity, Input, Output, Session};
+use quoth_protocol::codec::{decode, encode_datagram};
+use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION, Welcome, feature};
+use quoth_protocol::limits::{
+    DATAGRAM_BYTES_MAX, FIRST_FRAME_BYTES_MAX, FIRST_FRAME_TIMEOUT_MS, HELLO_TIMEOUT_MS,
+    OPEN_CONVERSATIONS_SERVICE_MAX, TYPING_PER_SECOND_MAX,
+};
+use quoth_protocol::{Code, ConversationName};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::frames::{FrameReader, FrameWriter, ReadFailure};
+use super::transport::{FETCH_STREAMS_MAX, RECEIVE_WINDOW_BYTES};
+use super::{Phase, Service, conversation, fetch, next_phase};
+use crate::engine::Typing;
+
+/// Priority of the control stream; conversations have 0, pages of history less.
+const CONTROL_PRIORITY: i32 = 20;
+
+/// Typing notices that wait for a connection; more are dropped.
+const TYPING_WAITING_MAX: usize = 16;
+
+/// Bytes that may wait on the control stream before notices are dropped.
+const CONTROL_WAITING_BYTES_MAX: usize = 16 * 1024;
+
+/// Longest wait for a token's end in one go, so that a jump of the machine's clock is noticed.
+const DEADLINE_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// What the streams of a signed-in connection share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) service: Service,
+    /// Conversations that have a stream.
+    pub(super) open: Mutex<HashSet<ConversationName>>,
+    /// The present grant; it changes with a refreshed token.
+    pub(super) grant: watch::Receiver<Arc<Grant>>,
+    /// Takes typing notices for this connection.
+    pub(super) typing: mpsc::Sender<Typing>,
+}
+
+/// Why a connection ends.
+#[derive(Debug)]
+struct End(Code, &'static str);
+
+/// Runs a connection until it ends.
+pub(super) async fn run(quic: quinn::Connection, service: Service) {
+    let timeout = Duration::from_millis(HELLO_TIMEOUT_MS);
+    let End(code, reason) = match tokio::time::timeout(timeout, quic.accept_bi()).await {
+        Ok(Ok((send, recv))) => {
+            let mut connection = Connection::new(quic.clone(), send, recv, service);
+            let end = connection.run().await;
+            tracing::info!(
+                user = connection.signed_in.as_ref().map(|signed_in| signed_in.shared.grant.borrow().user.to_string()),
+                peer = %quic.remote_address(),
+                code = %end.0,
+                reason = end.1,
+                "connection ended"
+            );
+            end
+        }
+        Ok(Err(_)) => return,
+        Err(_) => End(Code::HELLO_TIMEOUT, "no Hello in time"),
+    };
+    quic.close(VarInt::from_u32(code.0), reason.as_bytes());
+}
+
+struct Connection {
+    quic: quinn::Connection,
+    service: Service,
+    session: Session,
+    reader: FrameReader,
+    writer: FrameWriter,
+    signed_in: Option<SignedIn>,
+    streams: JoinSet<()>,
+    drains: bool,
+}
+
+/// What a connection has once its token is accepted.
+struct SignedIn {
+    shared: Arc<Shared>,
+    grant: watch::Sender<Arc<Grant>>,
+    typing: mpsc::Receiver<Typing>,
+    features: u64,
+    /// The second of the last typing notice, and how many there were in it.
+    typing_rate: (u64, u32),
+}
+
+/// What happened on a connection.
+enum Happened {
+    Phase(Phase),
+    Read(Result<Option<ClientFrame>, ReadFailure>),
+    Wrote(Result<(), quinn::WriteError>),
+    Typing(Option<Typing>),
+    Datagram(Result<Bytes, quinn::ConnectionError>),
+    Stream(Result<(SendStream, RecvStream), quinn::ConnectionError>),
+    StreamEnded(Result<(), tokio::task::JoinError>),
+    Deadline,
+}
+
+impl Connection {
+    fn new(quic: quinn::Connection, send: SendStream, recv: RecvStream, service: Service) -> Self {
+        let session = Session::new(service.engine.now_ms());
+        let reader = FrameReader::new(recv, FIRST_FRAME_BYTES_MAX);
+        let writer = FrameWriter::new(send);
+        writer.set_priority(CONTROL_PRIORITY);
+        Self {
+            quic,
+            service,
+            session,
+            reader,
+            writer,
+            signed_in: None,
+            streams: JoinSet::new(),
+            drains: false,
+        }
+    }
+
+    async fn run(&mut self) -> End {
+        let mut phase = self.service.phase.clone();
+        loop {
+            if self.drains && self.streams.is_empty() && self.writer.is_idle() {
+                self.writer.finish().await;
+                return End(Code::GOING_AWAY, "the server is going away");
+            }
+            let happened = self.happens(&mut phase).await;
+            if let Err(end) = self.take(happened) {
+                return end;
+            }
+        }
+    }
+
+    async fn happens(&mut self, phase: &mut watch::Receiver<Phase>) -> Happened {
+        let wait = self.session.deadline_ms().map_or(DEADLINE_WAIT_MAX, |deadline_ms| {
+            Duration::from_millis(deadline_ms.saturating_sub(self.service.engine.now_ms()))
+                .min(DEADLINE_WAIT_MAX)
+        });
+        let (is_signed_in, drains) = (self.signed_in.is_some(), self.drains);
+        let typing = async {
+            match &mut self.signed_in {
+                Some(signed_in) => signed_in.typing.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            phase = next_phase(phase, drains) => Happened::Phase(phase),
+            frame = self.reader.next() => Happened::Read(frame),
+            written = self.writer.write(), if !self.writer.is_idle() => Happened::Wrote(written),
+            Some(ended) = self.streams.join_next() => Happened::StreamEnded(ended),
+            stream = self.quic.accept_bi(), if is_signed_in && !drains => Happened::Stream(stream),
+            notice = typing => Happened::Typing(notice),
+            datagram = self.quic.read_datagram(), if is_signed_in => Happened::Datagram(datagram),
+            () = tokio::time::sleep(wait) => Happened::Deadline,
+        }
+    }
+
+    fn take(&mut self, happened: Happened) -> Result<(), End> {
+        const GONE: End = End(Code::CLOSED, "the client is gone");
+        match happened {
+            Happened::Phase(Phase::Failed) => Err(End(Code::STORE_FAILED, "the store has failed")),
+            Happened::Phase(Phase::Serving) => Ok(()),
+            Happened::Phase(Phase::Draining { retry_after_ms }) => {
+                self.drains = true;
+                self.writer.push(&ServerFrame::GoAway { code: Code::GOING_AWAY, retry_after_ms });
+                Ok(())
+            }
+            Happened::Read(Ok(Some(frame))) => self.input(Input::Frame(frame)),
+            Happened::Read(Ok(None)) => Err(End(Code::CLOSED, "the client has finished its control stream")),
+            Happened::Read(Err(ReadFailure::Broken(code))) => Err(End(code, "a control frame is broken")),
+            Happened::Read(Err(ReadFailure::Gone)) | Happened::Wrote(Err(_)) => Err(GONE),
+            Happened::Stream(Err(_)) | Happened::Datagram(Err(_)) => Err(GONE),
+            Happened::Wrote(Ok(())) | Happened::Typing(None) => Ok(()),
+            Happened::Typing(Some(notice)) => {
+                self.tell_typing(notice);
+                Ok(())
+            }
+            Happened::Datagram(Ok(datagram)) => self.datagram(&datagram),
+            Happened::Stream(Ok((send, recv))) => {
+                if let Some(signed_in) = &self.signed_in {
+                    self.streams.spawn(stream(Arc::clone(&signed_in.shared), send, recv));
+                }
+                Ok(())
+            }
+            Happened::StreamEnded(ended) => {
+                if let Err(error) = ended
+                    && error.is_panic()
+                {
+                    tracing::error!(%error, "a stream's task panicked");
+                }
+                Ok(())
+            }
+            Happened::Deadline => self.input(Input::Deadline),
+        }
+    }
+
+    /// Feeds the session and performs what it wants.
+    fn input(&mut self, input: Input) -> Result<(), End> {
+        let now_ms = self.service.engine.now_ms();
+        match self.session.handle(input, now_ms) {
+            None => Ok(()),
+            Some(Output::Verify(token)) => {
+                let verified = self.service.verify.verify(&token, now_ms);
+                self.input(Input::Verified(verified))
+            }
+            Some(Output::Welcome { identity, hello }) => {
+                self.welcome(&identity, &hello, now_ms);
+                Ok(())
+            }
+            Some(Output::Replace(identity)) => {
+                if let Some(signed_in) = &self.signed_in {
+                    signed_in.grant.send_replace(identity.grant);
+                }
+                Ok(())
+            }
+            Some(Output::Send(frame)) => {
+                self.writer.push(&frame);
+                Ok(())
+            }
+            Some(Output::Typing(conversation)) => {
+                self.typing(conversation, now_ms);
+                Ok(())
+            }
+            Some(Output::Close(code, reason)) => Err(End(code, reason)),
+        }
+    }
+
+    fn welcome(&mut self, identity: &Identity, hello: &Hello, now_ms: u64) {
+        let is_service = !identity.grant.publish_as.is_empty();
+        let own_max = self.service.limits.open_conversations_max;
+        let open_conversations_max = if is_service { OPEN_CONVERSATIONS_SERVICE_MAX } else { own_max };
+        let can_send_datagrams = self.quic.max_datagram_size().is_some();
+        let features = hello.features & if can_send_datagrams { feature::DATAGRAMS } else { 0 };
+        let streams = open_conversations_max + 1 + FETCH_STREAMS_MAX;
+        self.quic.set_max_concurrent_bi_streams(VarInt::from_u32(streams));
+        self.quic.set_receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES));
+        let (grant, granted) = watch::channel(Arc::clone(&identity.grant));
+        let (typing, typings) = mpsc::channel(TYPING_WAITING_MAX);
+        let shared = Shared { service: self.service.clone(), open: Mutex::default(), grant: granted, typing };
+        self.signed_in = Some(SignedIn {
+            shared: Arc::new(shared),
+            grant,
+            typing: typings,
+            features,
+            typing_rate: (0, 0),
+        });
+        tracing::info!(
+            user = %identity.grant.user, device = %hello.device, client = hello.client, platform = hello.platform,
+            peer = %self.quic.remote_address(), "signed in"
+        );
+        self.writer.push(&ServerFrame::Welcome(Welcome {
+            version: VERSION,
+            features,
+            user: identity.grant.user.clone(),
+            durability: self.service.engine.durability(),
+            time_ms: now_ms,
+            open_conversations_max,
+            server: concat!("quoth-server/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }));
+    }
+
+    fn datagram(&mut self, datagram: &[u8]) -> Result<(), End> {
+        match decode(datagram) {
+            _ if datagram.len() > DATAGRAM_BYTES_MAX => Ok(()),
+            Ok(frame @ ClientFrame::Typing { .. }) => self.input(Input::Frame(frame)),
+            Ok(_) | Err(_) => Err(End(Code::PROTOCOL, "a datagram is no typing notice")),
+        }
+    }
+
+    /// Passes on that this connection's user types.
+    fn typing(&mut self, conversation: ConversationName, now_ms: u64) {
+        let Some(signed_in) = &mut self.signed_in else { return };
+        let (second, count) = &mut signed_in.typing_rate;
+        if *second != now_ms / 1_000 {
+            (*second, *count) = (now_ms / 1_000, 0);
+        }
+        *count += 1;
+        let shared = &signed_in.shared;
+        let grant = Arc::clone(&shared.grant.borrow());
+        if *count > TYPING_PER_SECOND_MAX
+            || !shared.open.lock().contains(&conversation)
+            || authorize(&grant, Action::Write, &conversation).is_err()
+        {
+            return;
+        }
+        let notice = Typing { conversation, user: grant.user.clone() };
+        for mailbox in self.service.engine.readers(&notice.conversation) {
+            mailbox.typing(&notice, &shared.typing);
+        }
+    }
+
+    /// Tells this connection's client that somebody types.
+    fn tell_typing(&mut self, notice: Typing) {
+        let frame = ServerFrame::Typing { conversation: notice.conversation, user: notice.user };
+        let features = self.signed_in.as_ref().map_or(0, |signed_in| signed_in.features);
+        if features & feature::DATAGRAMS != 0 && self.quic.send_datagram(encode_datagram(&frame)).is_ok() {
+            return;
+        }
+        if self.writer.waiting_bytes() < CONTROL_WAITING_BYTES_MAX {
+            self.writer.push(&frame);
+        }
+    }
+}
+
+/// Runs a stream besides the control stream: its first frame says what it is.
+async fn stream(shared: Arc<Shared>, send: SendStream, recv: RecvStream) {
+    let mut reader = FrameReader::new(recv, FIRST_FRAME_BYTES_MAX);
+    let mut writer = FrameWriter::new(send);
+    let timeout = Duration::from_millis(FIRST_FRAME_TIMEOUT_MS);
+    let code = match tokio::time::timeout(timeout, reader.next()).await {
+        Ok(Ok(Some(ClientFrame::Open(open)))) => {
+            conversation::run(&shared, open, &mut reader, &mut writer).await
+        }
+        Ok(Ok(Some(ClientFrame::Fetch(request)))) => fetch::run(&shared, request, &mut writer).await,
+        Ok(Ok(Some(_))) => Err(Code::PROTOCOL),
+        Ok(Err(ReadFailure::Broken(code))) => Err(code),
+        Ok(Ok(None) | Err(ReadFailure::Gone)) => Ok(()),
+        Err(_) => Err(Code::HELLO_TIMEOUT),
+    };
+    match code {
+        Ok(()) => writer.finish().await,
+        Err(code) => {
+            writer.reset(code);
+            reader.stop(code);
+        }
+    }
+}

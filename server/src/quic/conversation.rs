@@ -1,0 +1,311 @@
+//! A conversation stream: publishes and their outcomes, and one cursor that pulls from tail and view.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use quoth_core::authorize::{Action, Grant, authorize};
+use quoth_core::conversation::{ConversationStream, Output};
+use quoth_core::sequencer::Producer;
+use quoth_core::tail::Next;
+use quoth_protocol::frame::{ClientFrame, Open, ServerFrame, Start};
+use quoth_protocol::limits::{FRAME_BYTES_MAX, START_LAST_MAX};
+use quoth_protocol::{Code, ConversationName, Seq};
+use quoth_store::{Bounds, PageLimit, ProducerKey, ViewError};
+
+use super::connection::Shared;
+use super::frames::{FrameReader, FrameWriter, ReadFailure};
+use super::{Phase, next_phase};
+use crate::engine::{Engine, Mailbox, Outcome, Page, Subscription};
+
+/// What a reader that is behind reads from the view at once.
+const VIEW_PAGE: PageLimit = PageLimit { records: 256, bytes: 64 * 1024 };
+
+/// Runs a conversation stream until either side ends it. The error is the code to reset it with.
+pub(super) async fn run(
+    shared: &Arc<Shared>,
+    open: Open,
+    reader: &mut FrameReader,
+    writer: &mut FrameWriter,
+) -> Result<(), Code> {
+    let grant = shared.grant.borrow().clone();
+    let machine = ConversationStream::open(&open, &grant)?;
+    let _open = OpenGuard::new(shared, &open.conversation)?;
+    reader.set_frame_bytes_max(FRAME_BYTES_MAX);
+    let engine = shared.service.engine.clone();
+    let mut stream = Stream {
+        producer_key: ProducerKey::new(&grant.user, open.producer),
+        producer: Producer { user: grant.user.clone(), id: open.producer },
+        mailbox: Mailbox::new(shared.typing.clone()),
+        cursor: Cursor { state: CursorState::Off, subscription: None },
+        read: None,
+        opened_owed: 0,
+        outcomes: Vec::new(),
+        client_finished: false,
+        drains: false,
+        machine,
+        engine,
+        grant,
+    };
+    stream.seek(open.from, true);
+    stream.run(shared, reader, writer).await
+}
+
+/// Keeps the conversation in the connection's set of open ones.
+struct OpenGuard<'a>(&'a Shared, ConversationName);
+
+impl<'a> OpenGuard<'a> {
+    fn new(shared: &'a Shared, name: &ConversationName) -> Result<Self, Code> {
+        if shared.open.lock().insert(name.clone()) {
+            Ok(Self(shared, name.clone()))
+        } else {
+            Err(Code::ALREADY_OPEN)
+        }
+    }
+}
+
+impl Drop for OpenGuard<'_> {
+    fn drop(&mut self) {
+        self.0.open.lock().remove(&self.1);
+    }
+}
+
+struct Stream {
+    machine: ConversationStream,
+    engine: Engine,
+    grant: Arc<Grant>,
+    producer: Producer,
+    producer_key: ProducerKey,
+    mailbox: Arc<Mailbox>,
+    cursor: Cursor,
+    /// The read from the view that is under way; at most one.
+    read: Option<StoreRead>,
+    /// Opened frames that are to be sent when the bounds come: one for the Open and for each Read that moves.
+    opened_owed: u32,
+    outcomes: Vec<Outcome>,
+    client_finished: bool,
+    drains: bool,
+}
+
+/// The stream's reader.
+struct Cursor {
+    state: CursorState,
+    /// Held while there is a reader, from before its first read on, so that no event goes unnoticed.
+    subscription: Option<Subscription>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CursorState {
+    /// Nothing is delivered.
+    Off,
+    /// A start is to be resolved when the bounds come.
+    Starts(Option<Start>),
+    /// The last event that was handed to the writer.
+    At(Seq),
+    /// The view had nothing behind this seq, and no wake-up has come since.
+    AtEndOfView(Seq),
+}
+
+/// A read from the view.
+struct StoreRead(Pin<Box<dyn Future<Output = Result<ReadResult, ViewError>> + Send>>);
+
+enum ReadResult {
+    Bounds(Bounds),
+    Page(Page),
+}
+
+impl StoreRead {
+    fn bounds(engine: &Engine, name: &ConversationName) -> Self {
+        let (reads, name) = (engine.reads().clone(), name.clone());
+        Self(Box::pin(async move { reads.bounds(&name).await.map(ReadResult::Bounds) }))
+    }
+
+    fn page(engine: &Engine, name: &ConversationName, cursor: Seq) -> Self {
+        let (reads, name) = (engine.reads().clone(), name.clone());
+        Self(Box::pin(async move { reads.after(&name, cursor, VIEW_PAGE).await.map(ReadResult::Page) }))
+    }
+}
+
+enum Happened {
+    Read(Result<Option<ClientFrame>, ReadFailure>),
+    Wrote(Result<(), quinn::WriteError>),
+    Loaded(Result<ReadResult, ViewError>),
+    Woken,
+    Granted,
+    Phase(Phase),
+}
+
+impl Stream {
+    async fn run(
+        &mut self,
+        shared: &Shared,
+        reader: &mut FrameReader,
+        writer: &mut FrameWriter,
+    ) -> Result<(), Code> {
+        let (mut granted, mut phase) = (shared.grant.clone(), shared.service.phase.clone());
+        loop {
+            self.deliver(writer);
+            let ends = self.client_finished || self.drains;
+            if ends && self.machine.in_flight() == 0 && writer.is_idle() {
+                return Ok(());
+            }
+            let reads = !ends && self.machine.may_read();
+            let happened = tokio::select! {
+                biased;
+                written = writer.write(), if !writer.is_idle() => Happened::Wrote(written),
+                () = self.mailbox.woken() => Happened::Woken,
+                loaded = load(&mut self.read), if self.read.is_some() => Happened::Loaded(loaded),
+                frame = reader.next(), if reads => Happened::Read(frame),
+                _ = granted.changed() => Happened::Granted,
+                phase = next_phase(&mut phase, self.drains) => Happened::Phase(phase),
+            };
+            match happened {
+                Happened::Wrote(Ok(())) => {}
+                Happened::Wrote(Err(_)) | Happened::Read(Err(ReadFailure::Gone)) => return Ok(()),
+                Happened::Read(Ok(Some(frame))) => self.take(frame, writer).await?,
+                Happened::Read(Ok(None)) => self.client_finished = true,
+                Happened::Read(Err(ReadFailure::Broken(code))) => return Err(code),
+                Happened::Loaded(loaded) => self.loaded(loaded, writer)?,
+                Happened::Woken => self.cursor.wake(),
+                Happened::Granted => self.regrant(granted.borrow_and_update().clone())?,
+                Happened::Phase(Phase::Failed) => return Err(Code::STORE_FAILED),
+                Happened::Phase(_) => self.drains = true,
+            }
+        }
+    }
+
+    /// Gives the writer what there is for it: outcomes always, events as far as there is room.
+    fn deliver(&mut self, writer: &mut FrameWriter) {
+        self.mailbox.take(&mut self.outcomes);
+        self.machine.settle(self.outcomes.len());
+        for outcome in self.outcomes.drain(..) {
+            writer.push(&outcome.frame());
+        }
+        if self.client_finished || self.drains {
+            return;
+        }
+        let mut frames = Vec::new();
+        while let CursorState::At(cursor) = self.cursor.state {
+            if writer.room() == 0 || self.read.is_some() {
+                return;
+            }
+            match self.engine.read_tail(self.machine.conversation(), cursor, writer.room(), &mut frames) {
+                Next::Wait => return,
+                Next::View { .. } => {
+                    self.read = Some(StoreRead::page(&self.engine, self.machine.conversation(), cursor));
+                }
+                Next::Frames(cursor) => {
+                    self.cursor.state = CursorState::At(cursor);
+                    writer.extend(frames.drain(..));
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, frame: ClientFrame, writer: &mut FrameWriter) -> Result<(), Code> {
+        match self.machine.handle(frame, &self.grant) {
+            Output::Append(append) => {
+                let name = self.machine.conversation();
+                let taken =
+                    self.engine.publish(name, &self.producer, self.producer_key, append, &self.mailbox);
+                if !taken.await {
+                    return Err(Code::STORE_FAILED);
+                }
+            }
+            Output::Seek(from) => self.seek(from, false),
+            Output::Send(frame) => writer.push(&frame),
+            Output::Reset(code) => return Err(code),
+        }
+        Ok(())
+    }
+
+    /// Moves the cursor. An Open is answered even when it starts no reader.
+    fn seek(&mut self, from: Option<Start>, is_open: bool) {
+        if from.is_some() {
+            let subscription = || self.engine.subscribe(self.machine.conversation(), &self.mailbox);
+            self.cursor.subscription.get_or_insert_with(subscription);
+        } else {
+            self.cursor.subscription = None;
+        }
+        if from.is_some() || is_open {
+            self.opened_owed += 1;
+        }
+        if self.opened_owed == 0 {
+            (self.cursor.state, self.read) = (CursorState::Off, None);
+            return;
+        }
+        self.cursor.state = CursorState::Starts(from);
+        self.read = Some(StoreRead::bounds(&self.engine, self.machine.conversation()));
+    }
+
+    fn loaded(
+        &mut self,
+        loaded: Result<ReadResult, ViewError>,
+        writer: &mut FrameWriter,
+    ) -> Result<(), Code> {
+        self.read = None;
+        let loaded = loaded.map_err(|error| {
+            tracing::error!(%error, conversation = %self.machine.conversation(), "the conversation cannot be read");
+            Code::STORE_FAILED
+        })?;
+        match (loaded, self.cursor.state) {
+            (ReadResult::Bounds(bounds), CursorState::Starts(from)) => {
+                let tail_head = self.engine.tail_head(self.machine.conversation()).unwrap_or_default();
+                let head = bounds.head.max(tail_head);
+                for _ in 0..std::mem::take(&mut self.opened_owed) {
+                    writer.push(&ServerFrame::Opened { head, floor: bounds.floor });
+                }
+                self.cursor.state = start(from, head, bounds.floor)?;
+            }
+            (ReadResult::Page(page), CursorState::At(cursor)) => {
+                self.cursor.state = match page.reached {
+                    reached if reached == cursor => CursorState::AtEndOfView(cursor),
+                    reached => CursorState::At(reached),
+                };
+                writer.extend(page.frames);
+            }
+            // The cursor was moved meanwhile.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A new token may no longer allow what the stream does.
+    fn regrant(&mut self, grant: Arc<Grant>) -> Result<(), Code> {
+        self.grant = grant;
+        if self.cursor.subscription.is_none() {
+            return Ok(());
+        }
+        authorize(&self.grant, Action::Read, self.machine.conversation())
+    }
+}
+
+impl Cursor {
+    fn wake(&mut self) {
+        if let CursorState::AtEndOfView(cursor) = self.state {
+            self.state = CursorState::At(cursor);
+        }
+    }
+}
+
+/// Where a start lies.
+fn start(from: Option<Start>, head: Seq, floor: Seq) -> Result<CursorState, Code> {
+    let before_floor = floor.0.saturating_sub(1);
+    match from {
+        None => Ok(CursorState::Off),
+        Some(Start::After(cursor)) if cursor > head => Err(Code::CURSOR_AHEAD),
+        Some(Start::After(cursor)) => Ok(CursorState::At(cursor)),
+        Some(Start::Last(count)) => {
+            let cursor = head.0.saturating_sub(count.min(START_LAST_MAX).into());
+            Ok(CursorState::At(Seq(cursor.max(before_floor.min(head.0)))))
+        }
+        Some(Start::Live) => Ok(CursorState::At(head)),
+    }
+}
+
+async fn load(read: &mut Option<StoreRead>) -> Result<ReadResult, ViewError> {
+    match read {
+        Some(StoreRead(future)) => future.await,
+        None => std::future::pending().await,
+    }
+}

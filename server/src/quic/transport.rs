@@ -1,0 +1,123 @@
+//! Every QUIC limit and window, set by us: quinn's defaults are made for bulk transfer between peers that trust each
+//! other (an unbounded connection window, 10 MB of send buffer, 200 pre-allocated streams, no keep-alive).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::congestion::CubicConfig;
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
+use quoth_protocol::limits::OPEN_CONVERSATIONS_MAX;
+
+/// Streams of a connection before it has signed in: the control stream and a few that are opened right behind it.
+/// quinn holds a table slot for every stream that it allows, so this starts low.
+pub(super) const STREAMS_BEFORE_SIGN_IN: u32 = 4;
+
+/// Streams beside the control stream and the open conversations: pages of history.
+pub(super) const FETCH_STREAMS_MAX: u32 = 7;
+
+/// Bytes that a client may have on its way in one stream: more than the largest frame, and 10 Mbit/s at 100 ms.
+const STREAM_RECEIVE_WINDOW_BYTES: u32 = 128 * 1024;
+
+/// The same for all streams of a connection before it has signed in.
+const RECEIVE_WINDOW_BEFORE_SIGN_IN_BYTES: u32 = 32 * 1024;
+
+/// The same afterwards.
+pub(super) const RECEIVE_WINDOW_BYTES: u32 = 512 * 1024;
+
+/// Bytes sent and not acknowledged, for one connection: 20 Mbit/s at 100 ms, and the bound of what a client that
+/// vanishes costs.
+const SEND_WINDOW_BYTES: u64 = 256 * 1024;
+
+/// Datagram buffers, in bytes: about 15 typing notices. Old ones are dropped, which is what a notice wants.
+const DATAGRAM_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Connections that wait to be accepted, and bytes that they may have sent meanwhile, each and together.
+const INCOMING_MAX: usize = 4_096;
+const INCOMING_BYTES_MAX: u64 = 64 * 1024;
+const INCOMING_BYTES_TOTAL_MAX: u64 = 32 * 1024 * 1024;
+
+/// For how long an address validated by a Retry stays so, and by a token of an earlier connection.
+const RETRY_TOKEN_LIFETIME: Duration = Duration::from_secs(15);
+
+/// Sizes and times that a configuration may change.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections at once.
+    pub connections_max: usize,
+    /// Handshakes at once.
+    pub handshakes_max: usize,
+    /// Handshakes at once from which on an address must be validated by a Retry first.
+    pub retry_above_handshakes: usize,
+    /// Time for a handshake, in milliseconds.
+    pub handshake_timeout_ms: u64,
+    /// Silence after which a connection is dropped, in milliseconds.
+    pub idle_timeout_ms: u32,
+    /// Silence after which the server sends a PING, in milliseconds; 0 for never: clients keep alive.
+    pub keep_alive_interval_ms: u32,
+    /// Conversations that an ordinary connection may have open.
+    pub open_conversations_max: u32,
+    /// Whether one system call may send several packets: faster for few fast readers, 10 KB more for each connection.
+    pub segmentation_offload: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 100_000,
+            handshakes_max: 256,
+            retry_above_handshakes: 64,
+            handshake_timeout_ms: 5_000,
+            idle_timeout_ms: 60_000,
+            keep_alive_interval_ms: 0,
+            open_conversations_max: OPEN_CONVERSATIONS_MAX,
+            segmentation_offload: false,
+        }
+    }
+}
+
+fn transport_config(limits: &Limits) -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    let keep_alive = Duration::from_millis(limits.keep_alive_interval_ms.into());
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_BEFORE_SIGN_IN))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(STREAM_RECEIVE_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(RECEIVE_WINDOW_BEFORE_SIGN_IN_BYTES))
+        .send_window(SEND_WINDOW_BYTES)
+        .send_fairness(true)
+        .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))
+        .datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES)
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(limits.idle_timeout_ms))))
+        .keep_alive_interval((!keep_alive.is_zero()).then_some(keep_alive))
+        .mtu_discovery_config(Some(MtuDiscoveryConfig::default()))
+        .congestion_controller_factory(Arc::new(CubicConfig::default()))
+        .allow_spin(false)
+        .enable_segmentation_offload(limits.segmentation_offload);
+    transport
+}
+
+/// The QUIC configuration around a TLS one.
+///
+/// # Errors
+/// When the TLS configuration cannot do TLS 1.3 with a QUIC cipher suite.
+pub fn server_config(
+    tls: rustls::ServerConfig,
+    limits: &Limits,
+) -> Result<ServerConfig, quinn::crypto::rustls::NoInitialCipherSuite> {
+    let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
+    config
+        .transport_config(Arc::new(transport_config(limits)))
+        .migration(true)
+        .max_incoming(INCOMING_MAX)
+        .incoming_buffer_size(INCOMING_BYTES_MAX)
+        .incoming_buffer_size_total(INCOMING_BYTES_TOTAL_MAX)
+        .retry_token_lifetime(RETRY_TOKEN_LIFETIME);
+    Ok(config)
+}
+
+/// The configuration of the endpoint itself.
+#[must_use]
+pub fn endpoint_config() -> EndpointConfig {
+    EndpointConfig::default()
+}

@@ -1,0 +1,224 @@
+//! Feeds committed groups to the view, and frees the log behind it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::StoreError;
+use crate::log::{Log, Position};
+use crate::record::Record;
+use crate::view::View;
+
+/// How an applier works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApplierOptions {
+    /// Bytes of groups that wait to be applied. At more, [`Applier::submit`] waits. Default 32 MiB.
+    pub queue_bytes: usize,
+    /// After so many bytes of applied groups the view is flushed and the log behind it trimmed. It bounds what a restart
+    /// after a crash has to apply again. Default 32 MiB.
+    pub flush_bytes: u64,
+}
+
+impl Default for ApplierOptions {
+    fn default() -> Self {
+        Self { queue_bytes: 32 * 1024 * 1024, flush_bytes: 32 * 1024 * 1024 }
+    }
+}
+
+/// Called once, when the view or the log fails.
+pub type OnFailure = Box<dyn FnOnce(StoreError) + Send>;
+
+/// Two threads: one feeds committed groups to the view, the other flushes the view and trims the log behind it, so that
+/// the first never waits for a flush.
+pub struct Applier {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Applier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Applier").field("view", &self.shared.view).finish_non_exhaustive()
+    }
+}
+
+struct Shared {
+    log: Arc<dyn Log>,
+    view: Arc<dyn View>,
+    options: ApplierOptions,
+    work: Mutex<Work>,
+    changed: Condvar,
+    on_failure: Mutex<Option<OnFailure>>,
+}
+
+#[derive(Default)]
+struct Work {
+    queue: VecDeque<(Position, Arc<[Record]>)>,
+    queued_bytes: usize,
+    applied_bytes: u64,
+    stop: bool,
+    drained: bool,
+    failed: bool,
+}
+
+impl Applier {
+    /// Starts with the default options.
+    #[must_use]
+    pub fn start(log: Arc<dyn Log>, view: Arc<dyn View>, on_failure: OnFailure) -> Self {
+        Self::start_with(ApplierOptions::default(), log, view, on_failure)
+    }
+
+    /// Starts the threads. `on_failure` is called once, on one of them, with the first error; nothing is applied after it,
+    /// while the log goes on.
+    #[must_use]
+    pub fn start_with(
+        options: ApplierOptions,
+        log: Arc<dyn Log>,
+        view: Arc<dyn View>,
+        on_failure: OnFailure,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            log,
+            view,
+            options,
+            work: Mutex::default(),
+            changed: Condvar::new(),
+            on_failure: Mutex::new(Some(on_failure)),
+        });
+        let (applying, flushing) = (Arc::clone(&shared), Arc::clone(&shared));
+        let threads = vec![
+            spawn("quoth-applier", move || applying.apply_all()),
+            spawn("quoth-flusher", move || flushing.flush_and_trim()),
+        ];
+        Self { shared, threads }
+    }
+
+    /// Hands over a group that the log has flushed. Groups come in the order of their positions, without a gap. Waits while
+    /// the queue is full.
+    pub fn submit(&self, position: Position, records: Arc<[Record]>) {
+        let bytes = group_bytes(&records);
+        let mut work = self.shared.work.lock();
+        while work.queued_bytes + bytes > self.shared.options.queue_bytes
+            && !work.queue.is_empty()
+            && !work.failed
+        {
+            self.shared.changed.wait(&mut work);
+        }
+        if !work.failed {
+            work.queued_bytes += bytes;
+            work.queue.push_back((position, records));
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// The last group that reads show.
+    #[must_use]
+    pub fn applied(&self) -> Position {
+        self.shared.view.applied()
+    }
+
+    /// Applies what was submitted, flushes the view and ends the threads.
+    pub fn stop(self) {
+        self.shared.work.lock().stop = true;
+        self.shared.changed.notify_all();
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread that applies groups to the view panicked");
+            }
+        }
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .expect("the operating system starts a thread")
+}
+
+/// About what the records take in memory and in the log, in bytes.
+fn group_bytes(records: &[Record]) -> usize {
+    const FIXED_BYTES: usize = 64;
+    let record_bytes = |record: &Record| {
+        FIXED_BYTES + record.conversation.as_str().len() + record.sender.as_str().len() + record.body.len()
+    };
+    records.iter().map(record_bytes).sum()
+}
+
+impl Shared {
+    fn apply_all(&self) {
+        while let Some((position, records)) = self.take() {
+            let bytes = group_bytes(&records);
+            if let Err(error) = self.view.apply(position, &records) {
+                self.fail(error.into());
+                break;
+            }
+            let mut work = self.work.lock();
+            work.applied_bytes += bytes as u64;
+            if work.applied_bytes >= self.options.flush_bytes {
+                self.changed.notify_all();
+            }
+        }
+        self.work.lock().drained = true;
+        self.changed.notify_all();
+    }
+
+    fn take(&self) -> Option<(Position, Arc<[Record]>)> {
+        let mut work = self.work.lock();
+        loop {
+            if work.failed {
+                return None;
+            }
+            if let Some((position, records)) = work.queue.pop_front() {
+                work.queued_bytes -= group_bytes(&records);
+                self.changed.notify_all();
+                return Some((position, records));
+            }
+            if work.stop {
+                return None;
+            }
+            self.changed.wait(&mut work);
+        }
+    }
+
+    fn flush_and_trim(&self) {
+        loop {
+            let ending = {
+                let mut work = self.work.lock();
+                while work.applied_bytes < self.options.flush_bytes && !work.drained {
+                    self.changed.wait(&mut work);
+                }
+                work.applied_bytes = 0;
+                if work.failed {
+                    return;
+                }
+                work.drained
+            };
+            let flushed = self.view.flush().map_err(StoreError::from);
+            if let Err(error) = flushed.and_then(|flushed| Ok(self.log.trim(flushed.next())?)) {
+                self.fail(error);
+                return;
+            }
+            if ending {
+                return;
+            }
+        }
+    }
+
+    fn fail(&self, error: StoreError) {
+        tracing::error!(%error, "the view fails; reads are incomplete until a restart");
+        {
+            let mut work = self.work.lock();
+            work.failed = true;
+            work.drained = true;
+            work.queue.clear();
+            work.queued_bytes = 0;
+        }
+        self.changed.notify_all();
+        if let Some(on_failure) = self.on_failure.lock().take() {
+            on_failure(error);
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! The log as segment files, the only place where a message is flushed before its ack.
+//!
+//! # Files
+//!
+//! `<first position, 20 digits>.log`, each of a fixed length, allocated and filled with zeros ahead by a thread of its
+//! own, so that an append changes no metadata and `fdatasync` has the data alone to write. A segment starts with a header;
+//! groups follow, each with its length, its position, the epoch of its writer, the checksum of the group before it and
+//! its own checksum. A group never spans segments. `format.rs` has the bytes.
+//!
+//! A name that ends in `.log` exists only once the header is on stable storage.
+//!
+//! # Where the log ends
+//!
+//! A group is flushed before the next one is appended, so at any time at most one group is not on stable storage: the
+//! last. The log ends where the rest of the last segment is zero. When something else stands there, it is either
+//!
+//! - a **torn group**: the machine stopped while the last group was being written. A disk writes sectors of 512 bytes;
+//!   some of the group's sectors were not written and still hold the zeros of before. It was never flushed, so it was
+//!   never acked: it is zeroed and forgotten; or
+//! - **corruption**: all of the group's sectors were written, or a valid group follows, and it was hence flushed. Then
+//!   acked messages are lost or changed, and the log does not open.
+//!
+//! So a damaged group counts as torn only when the part of some sector that lies within it is entirely zero and no
+//! valid group follows. A group's first and last 8 bytes are never zero, so this holds for groups across the border of
+//! two sectors as well. [`Log::close`] ends the log with a mark, so after a clean stop *every* group has a valid one
+//! behind it; so has every group after a restart, since opening writes a mark too.
+//!
+//! What stays undetected: after `kill -9` or a power cut, before the next start, a change within the *one* last group
+//! when its payload has a whole sector of zeros of its own, or when the change sets a whole sector to zero. Only a
+//! second copy elsewhere could tell that from a torn write.
+//!
+//! A file that is shorter or longer than its header says is corrupt too: files get their length before they are used.
+
+mod files;
+mod format;
+mod recover;
+mod tail;
+mod walk;
+
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use files::{Keeper, Segment, Spare, sync_dir};
+use format::{GroupHeader, Kind, SEGMENT_HEADER_BYTES, SegmentHeader};
+use recover::{End, open_next};
+pub(crate) use recover::{Found, walk_all};
+use tail::{Expected, Tail};
+use walk::Step;
+
+use super::{Log, LogError, Position, Visit};
+
+/// Smallest segment, in bytes.
+pub const SEGMENT_BYTES_MIN: u64 = 4096;
+
+/// The log as segment files. Closing it is [`Log::close`]; dropping it is what a crash is.
+#[derive(Debug)]
+pub struct SegmentLog {
+    dir: PathBuf,
+    segment_bytes: u64,
+    segments: RwLock<Vec<Segment>>,
+    writer: Mutex<Writer>,
+    next: AtomicU64,
+    flushed: AtomicU64,
+    keeper: Keeper,
+}
+
+#[derive(Debug)]
+struct Writer {
+    path: PathBuf,
+    file: File,
+    end: Expected,
+    file_bytes: u64,
+    epoch: u64,
+    unflushed: bool,
+    state: State,
+    buffer: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Poisoned,
+    Closed,
+}
+
+impl SegmentLog {
+    /// Opens or creates the log in a folder, with a new epoch. `applied` is how far the log's groups are held elsewhere;
+    /// segments that lie before it are not read.
+    ///
+    /// # Errors
+    /// When the log is damaged, which changes nothing, when it no longer reaches back to `applied`, or when the operating
+    /// system refuses.
+    pub fn open(dir: &Path, segment_bytes: u64, applied: Position) -> Result<Self, LogError> {
+        Self::start(Found::look(dir, applied)?, segment_bytes)
+    }
+
+    /// Begins to write behind what was found.
+    pub(crate) fn start(found: Found, segment_bytes: u64) -> Result<Self, LogError> {
+        let Found { dir, mut segments, end } = found;
+        let segment_bytes = segment_bytes.max(SEGMENT_BYTES_MIN);
+        fs::create_dir_all(&dir).map_err(LogError::io("create", &dir))?;
+        files::delete_spares(&dir)?;
+        let mut writer = match (end, segments.last()) {
+            (Some(end), Some(last)) => Writer::resume(last.path.clone(), &end)?,
+            _ => {
+                let spare = Spare::create(dir.join("first.spare"), segment_bytes)?;
+                let seed = RandomState::new().hash_one(std::time::SystemTime::now());
+                let header =
+                    SegmentHeader { seed, first: Position(1), previous: 0, epoch: 0, bytes: segment_bytes };
+                let segment = Segment::new(&dir, header.first);
+                let writer = Writer::begin(&dir, &segment, spare, &header)?;
+                segments.push(segment);
+                writer
+            }
+        };
+        writer.epoch += 1;
+        let next = writer.end.position;
+        let log = Self {
+            segment_bytes,
+            segments: RwLock::new(segments),
+            writer: Mutex::new(writer),
+            next: AtomicU64::new(next.0),
+            flushed: AtomicU64::new(next.0 - 1),
+            keeper: Keeper::start(&dir, segment_bytes)?,
+            dir,
+        };
+        log.mark(&mut log.writer.lock(), Kind::Barrier)?;
+        Ok(log)
+    }
+
+    fn write(&self, writer: &mut Writer, kind: Kind, payload: &[u8]) -> Result<Position, LogError> {
+        writer.check()?;
+        if writer.unflushed {
+            return Err(LogError::Unflushed);
+        }
+        let max = self.segment_bytes - SEGMENT_HEADER_BYTES as u64;
+        let bytes = format::total_bytes(payload.len());
+        if bytes as u64 > max {
+            return Err(LogError::TooLarge { bytes, max });
+        }
+        if writer.end.offset + bytes as u64 > writer.file_bytes {
+            self.rotate(writer)?;
+        }
+        writer.write(kind, payload)
+    }
+
+    fn rotate(&self, writer: &mut Writer) -> Result<(), LogError> {
+        let spare = self.keeper.take_spare()?;
+        let header = SegmentHeader {
+            seed: writer.end.seed,
+            first: writer.end.position,
+            previous: writer.end.previous,
+            epoch: writer.epoch,
+            bytes: self.segment_bytes,
+        };
+        let segment = Segment::new(&self.dir, header.first);
+        let mut next = match Writer::begin(&self.dir, &segment, spare, &header) {
+            Ok(next) => next,
+            Err(error) => {
+                writer.state = State::Poisoned;
+                return Err(error);
+            }
+        };
+        next.buffer = std::mem::take(&mut writer.buffer);
+        *writer = next;
+        let mut segments = self.segments.write();
+        // A segment that holds marks alone is replaced by the one that takes over its position.
+        segments.retain(|held| held.first < segment.first);
+        segments.push(segment);
+        Ok(())
+    }
+
+    /// Writes a group without payload and flushes it.
+    fn mark(&self, writer: &mut Writer, kind: Kind) -> Result<(), LogError> {
+        self.write(writer, kind, &[])?;
+        writer.flush()
+    }
+
+    fn flushed(&self) -> Position {
+        Position(self.flushed.load(Ordering::Acquire))
+    }
+}
+
+impl Writer {
+    /// Goes on behind the last group of a segment.
+    fn resume(path: PathBuf, end: &End) -> Result<Self, LogError> {
+        let file = OpenOptions::new().write(true).open(&path).map_err(LogError::io("open", &path))?;
+        if end.torn {
+            tracing::warn!(
+                path = %path.display(), offset = end.expected.offset, position = %end.expected.position,
+                "dropping a group that was being written when the server stopped; it was never acked"
+            );
+            let zeros = vec![0; usize::try_from(end.file_bytes - end.expected.offset).unwrap_or_default()];
+            file.write_all_at(&zeros, end.expected.offset).map_err(LogError::io("write zeros to", &path))?;
+            file.sync_data().map_err(LogError::io("sync", &path))?;
+        }
+        Ok(Self {
+            path,
+            file,
+            end: end.expected,
+            file_bytes: end.file_bytes,
+            epoch: end.epoch,
+            unflushed: false,
+            state: State::Open,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Makes a segment out of a prepared file. Its header is durable before it has the segment's name.
+    fn begin(dir: &Path, segment: &Segment, spare: Spare, header: &SegmentHeader) -> Result<Self, LogError> {
+        let Spare { file, path } = spare;
+        file.write_all_at(&header.encode(), 0).map_err(LogError::io("write", &path))?;
+        file.sync_data().map_err(LogError::io("sync", &path))?;
+        fs::rename(&path, &segment.path).map_err(LogError::io("rename", &path))?;
+        sync_dir(dir)?;
+        let end = Expected {
+            offset: SEGMENT_HEADER_BYTES as u64,
+            position: header.first,
+            previous: header.previous,
+            seed: header.seed,
+        };
+        Ok(Self {
+            path: segment.path.clone(),
+            file,
+            end,
+            file_bytes: header.bytes,
+            epoch: header.epoch,
+            unflushed: false,
+            state: State::Open,
+            buffer: Vec::new(),
+        })
+    }
+
+    const fn check(&self) -> Result<(), LogError> {
+        match self.state {
+            State::Open => Ok(()),
+            State::Poisoned => Err(LogError::Poisoned),
+            State::Closed => Err(LogError::Closed),
+        }
+    }
+
+    fn write(&mut self, kind: Kind, payload: &[u8]) -> Result<Position, LogError> {
+        let header = GroupHeader {
+            kind,
+            position: self.end.position,
+            epoch: self.epoch,
+            previous: self.end.previous,
+            payload_bytes: payload.len(),
+        };
+        let checksum = format::encode_group(&header, payload, self.end.seed, &mut self.buffer);
+        if let Err(error) = self.file.write_all_at(&self.buffer, self.end.offset) {
+            self.state = State::Poisoned;
+            return Err(LogError::io("write", &self.path)(error));
+        }
+        self.unflushed = true;
+        self.end.offset += self.buffer.len() as u64;
+        if kind == Kind::Records {
+            self.end.previous = checksum;
+            self.end.position = header.position.next();
+        }
+        Ok(header.position)
+    }
+
+    fn flush(&mut self) -> Result<(), LogError> {
+        self.check()?;
+        if self.unflushed
+            && let Err(error) = self.file.sync_data()
+        {
+            self.state = State::Poisoned;
+            return Err(LogError::io("flush", &self.path)(error));
+        }
+        self.unflushed = false;
+        Ok(())
+    }
+}
+
+impl Log for SegmentLog {
+    fn append(&self, group: &[u8]) -> Result<Position, LogError> {
+        let position = self.write(&mut self.writer.lock(), Kind::Records, group)?;
+        self.next.store(position.next().0, Ordering::Release);
+        Ok(position)
+    }
+
+    fn flush(&self) -> Result<(), LogError> {
+        let mut writer = self.writer.lock();
+        writer.flush()?;
+        self.flushed.store(writer.end.position.0 - 1, Ordering::Release);
+        Ok(())
+    }
+
+    fn read(&self, from: Position, visit: &mut Visit<'_>) -> Result<(), LogError> {
+        let from = from.max(Position(1));
+        let last = self.flushed();
+        let segments = self.segments.read().clone();
+        let first = segments.first().map_or(Position(1), |segment| segment.first);
+        if from < first {
+            return Err(LogError::Gone { from, first });
+        }
+        if from > last {
+            return Ok(());
+        }
+        let read_from = segments.iter().rposition(|segment| segment.first <= from).unwrap_or_default();
+        let mut previous: Option<Expected> = None;
+        for segment in segments.iter().skip(read_from) {
+            let mut walk = open_next(segment, previous.as_ref())?;
+            while walk.expected().position <= last {
+                match walk.step()? {
+                    Step::Group(Kind::Records, position) if position >= from => {
+                        visit(position, walk.payload())?
+                    }
+                    Step::Group(..) => {}
+                    Step::Stop => match walk.judge_tail()? {
+                        Tail::Clean => break,
+                        Tail::Torn => return Err(walk.corrupt("a damaged group")),
+                        Tail::Corrupt(what) => return Err(walk.corrupt(what)),
+                    },
+                }
+            }
+            if walk.expected().position > last {
+                return Ok(());
+            }
+            previous = Some(*walk.expected());
+        }
+        Err(LogError::Corrupt {
+            path: self.dir.clone(),
+            offset: 0,
+            position: previous.map_or(from, |previous| previous.position),
+            what: "flushed groups are missing",
+        })
+    }
+
+    fn first(&self) -> Position {
+        self.segments.read().first().map_or(Position(1), |segment| segment.first)
+    }
+
+    fn next(&self) -> Position {
+        Position(self.next.load(Ordering::Acquire))
+    }
+
+    fn trim(&self, before: Position) -> Result<(), LogError> {
+        let freed: Vec<_> = {
+            let mut segments = self.segments.write();
+            let kept_from = segments.iter().rposition(|segment| segment.first <= before).unwrap_or_default();
+            segments.drain(..kept_from).map(|segment| segment.path).collect()
+        };
+        self.keeper.delete(freed);
+        Ok(())
+    }
+
+    fn fence(&self, epoch: u64) -> Result<(), LogError> {
+        let mut writer = self.writer.lock();
+        if epoch < writer.epoch {
+            return Err(LogError::Fenced { epoch, current: writer.epoch });
+        }
+        writer.epoch = epoch;
+        self.mark(&mut writer, Kind::Barrier)
+    }
+
+    fn close(&self) -> Result<(), LogError> {
+        let mut writer = self.writer.lock();
+        if writer.state == State::Closed {
+            return Ok(());
+        }
+        writer.flush()?;
+        self.flushed.store(writer.end.position.0 - 1, Ordering::Release);
+        self.mark(&mut writer, Kind::Close)?;
+        writer.state = State::Closed;
+        Ok(())
+    }
+}

@@ -1,0 +1,206 @@
+//! What a folder holds, before anything in it is changed.
+
+use std::path::{Path, PathBuf};
+
+use super::super::{LogError, Position};
+use super::files::{self, Segment};
+use super::format::Kind;
+use super::tail::{Expected, Tail};
+use super::walk::{Step, Walk};
+
+/// What is found in a folder from some position on.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(super) dir: PathBuf,
+    pub(super) segments: Vec<Segment>,
+    /// `None` when there are no segments.
+    pub(super) end: Option<End>,
+}
+
+/// Where a segment's groups end.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) expected: Expected,
+    pub(super) file_bytes: u64,
+    pub(super) epoch: u64,
+    /// Whether a group follows that was being written when the machine stopped.
+    pub(super) torn: bool,
+}
+
+impl Found {
+    /// Walks the segments from the one that holds the group after `applied`; what is older is not read, so that opening
+    /// takes the same time however long the log is.
+    pub(crate) fn look(dir: &Path, applied: Position) -> Result<Self, LogError> {
+        let segments = if dir.exists() { files::list(dir)? } else { Vec::new() };
+        let from = applied.next();
+        if let Some(oldest) = segments.first()
+            && oldest.first > from
+        {
+            return Err(LogError::Gone { from, first: oldest.first });
+        }
+        let walked_from = segments.iter().rposition(|segment| segment.first <= from).unwrap_or_default();
+        let mut end: Option<End> = None;
+        for (index, segment) in segments.iter().enumerate().skip(walked_from) {
+            let is_last = index + 1 == segments.len();
+            end = Some(walk_one(segment, end.as_ref().map(|end| &end.expected), is_last, &mut |_, _| {})?);
+        }
+        Ok(Self { dir: dir.to_owned(), segments, end })
+    }
+
+    /// The position after the last group.
+    pub(crate) fn next(&self) -> Position {
+        self.end.as_ref().map_or(Position(1), |end| end.expected.position)
+    }
+}
+
+/// What a walk over all segments found.
+#[derive(Debug)]
+pub(crate) struct Walked {
+    /// The first position held.
+    pub(crate) first: Position,
+    /// The position behind the last group.
+    pub(crate) next: Position,
+    /// A group that was being written when the machine stopped.
+    pub(crate) torn: Option<Position>,
+    /// All that is damaged.
+    pub(crate) damage: Vec<LogError>,
+}
+
+/// Visits every group of a folder's log that is intact, however damaged others are. `progress` gets the number of
+/// segments done and of all.
+pub(crate) fn walk_all(
+    dir: &Path,
+    visit: &mut dyn FnMut(Position, &[u8]),
+    progress: &mut dyn FnMut(usize, usize),
+) -> Walked {
+    let mut walked = Walked { first: Position(1), next: Position(1), torn: None, damage: Vec::new() };
+    let segments = match files::list(dir) {
+        Ok(segments) => segments,
+        Err(error) => {
+            walked.damage.push(error);
+            return walked;
+        }
+    };
+    walked.first = segments.first().map_or(Position(1), |segment| segment.first);
+    let mut previous: Option<Expected> = None;
+    for (index, segment) in segments.iter().enumerate() {
+        let is_last = index + 1 == segments.len();
+        // Behind damage, the next segment is checked for itself.
+        match walk_one(segment, previous.take().as_ref(), is_last, visit) {
+            Ok(End { expected, torn, .. }) => {
+                walked.next = expected.position;
+                walked.torn = torn.then_some(expected.position);
+                previous = Some(expected);
+            }
+            Err(error) => walked.damage.push(error),
+        }
+        progress(index + 1, segments.len());
+    }
+    walked
+}
+
+/// Walks one segment to its end.
+fn walk_one(
+    segment: &Segment,
+    previous: Option<&Expected>,
+    is_last: bool,
+    visit: &mut dyn FnMut(Position, &[u8]),
+) -> Result<End, LogError> {
+    let mut walk = open_next(segment, previous)?;
+    while let Step::Group(kind, position) = walk.step()? {
+        if kind == Kind::Records {
+            visit(position, walk.payload());
+        }
+    }
+    let torn = match walk.judge_tail()? {
+        Tail::Clean => false,
+        Tail::Torn if is_last => true,
+        Tail::Torn => return Err(walk.corrupt("a damaged group before the last segment")),
+        Tail::Corrupt(what) => return Err(walk.corrupt(what)),
+    };
+    Ok(End { expected: *walk.expected(), file_bytes: walk.header().bytes, epoch: walk.epoch(), torn })
+}
+
+/// Opens a segment and checks that it goes on where the one before ended.
+pub(super) fn open_next(segment: &Segment, previous: Option<&Expected>) -> Result<Walk, LogError> {
+    let walk = Walk::open(&segment.path, segment.first)?;
+    if let Some(previous) = previous {
+        let begin = walk.expected();
+        if begin.position != previous.position {
+            return Err(walk.corrupt("groups between this segment and the one before are missing"));
+        }
+        if begin.previous != previous.previous || begin.seed != previous.seed {
+            return Err(walk.corrupt("the segment does not follow the one before"));
+        }
+    }
+    Ok(walk)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::os::unix::fs::FileExt;
+    use std::path::Path;
+
+    use super::super::SegmentLog;
+    use super::{Found, Walked, walk_all};
+    use crate::log::{Log, Position};
+
+    const GROUPS: u64 = 24;
+
+    fn build(dir: &Path, close: bool) {
+        let log = SegmentLog::open(dir, 4096, Position::ZERO).unwrap();
+        for n in 1..=GROUPS {
+            log.append(format!("group {n}").repeat(40).as_bytes()).unwrap();
+            log.flush().unwrap();
+        }
+        if close {
+            log.close().unwrap();
+        }
+    }
+
+    fn groups(dir: &Path) -> (Vec<Vec<u8>>, Walked) {
+        let mut groups = Vec::new();
+        let walked = walk_all(dir, &mut |_, group| groups.push(group.to_vec()), &mut |_, _| {});
+        (groups, walked)
+    }
+
+    /// Flips one bit of every byte of every file. Each must be an error or change nothing.
+    fn flip_every_byte(close: bool) {
+        let dir = tempfile::tempdir().unwrap();
+        build(dir.path(), close);
+        let (whole, _) = groups(dir.path());
+        assert_eq!(whole.len() as u64, GROUPS);
+        let paths: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(paths.len() > 2);
+        let mut harmless = 0;
+        for path in paths {
+            let file = OpenOptions::new().write(true).open(&path).unwrap();
+            for (at, byte) in fs::read(&path).unwrap().into_iter().enumerate() {
+                let bit = 1 << (at * 5 % 8);
+                file.write_all_at(&[byte ^ bit], at as u64).unwrap();
+                if Found::look(dir.path(), Position::ZERO).is_ok() {
+                    let (read, walked) = groups(dir.path());
+                    assert!(
+                        walked.damage.is_empty() && read == whole,
+                        "byte {at}, {bit:#x} of {}",
+                        path.display()
+                    );
+                    harmless += 1;
+                }
+                file.write_all_at(&[byte], at as u64).unwrap();
+            }
+        }
+        assert!(harmless > 0, "a bit in the zeros at the end looks like an interrupted write");
+    }
+
+    #[test]
+    fn a_flipped_bit_of_a_closed_log_is_detected_or_harmless() {
+        flip_every_byte(true);
+    }
+
+    #[test]
+    fn a_flipped_bit_of_a_log_after_a_crash_is_detected_or_harmless() {
+        flip_every_byte(false);
+    }
+}

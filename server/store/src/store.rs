@@ -1,0 +1,215 @@
+//! A log and a view in one folder.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::folder::Folder;
+use crate::log::memory::MemoryLog;
+use crate::log::segment::{Found, SegmentLog};
+use crate::log::{Log, LogError, Position};
+use crate::record::group;
+use crate::view::fjall::FjallView;
+use crate::view::memory::MemoryView;
+use crate::view::{View, ViewError};
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The data folder. Created when it does not exist.
+    pub dir: PathBuf,
+    /// Length of a log segment in bytes, at least [`SEGMENT_BYTES_MIN`](crate::SEGMENT_BYTES_MIN). Also the largest group,
+    /// headers included. Takes effect with the next segment. Default 64 MiB.
+    pub segment_bytes: u64,
+    /// Cache of the view in bytes. Default 64 MiB.
+    pub cache_bytes: u64,
+}
+
+impl Options {
+    /// The defaults, for a folder.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), segment_bytes: 64 * 1024 * 1024, cache_bytes: 64 * 1024 * 1024 }
+    }
+}
+
+/// A log and the view that is built from it.
+#[derive(Debug)]
+pub struct Store {
+    /// Orders and persists.
+    pub log: Arc<dyn Log>,
+    /// What readers read. Up to date with the log when the store is opened; an [`Applier`](crate::Applier) keeps it so.
+    pub view: Arc<dyn View>,
+    /// `None` in memory.
+    folder: Option<Folder>,
+}
+
+/// What a store that is open fails with.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The view.
+    #[error(transparent)]
+    View(#[from] ViewError),
+}
+
+/// Why a store does not open. Nothing that was stored is changed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum OpenError {
+    /// The operating system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With which file or folder.
+        path: PathBuf,
+        /// Why not.
+        source: Arc<io::Error>,
+    },
+    /// The folder holds something else.
+    #[error("{} is not empty and no data folder of Quoth; name an empty or a new folder", dir.display())]
+    Foreign {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The folder was written by another version.
+    #[error("{} has format {found}, this version reads format {expected}; run the version that wrote it", dir.display())]
+    Format {
+        /// The folder.
+        dir: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The format of this version.
+        expected: u32,
+    },
+    /// Another process has the folder.
+    #[error("{} is in use by another process; stop that one or name another folder", dir.display())]
+    Locked {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The log does not open.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The view does not open.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// The log no longer has groups that the view needs.
+    #[error(
+        "the view in {} holds the groups up to {applied}, but the log starts at {first}: the groups between are lost. \
+         Restore the folder from a backup",
+        dir.display()
+    )]
+    LogTooShort {
+        /// The data folder.
+        dir: PathBuf,
+        /// How far the view is.
+        applied: Position,
+        /// The first group of the log.
+        first: Position,
+    },
+    /// The view has groups that the log does not know of.
+    #[error(
+        "the view in {} holds the groups up to {applied}, but the log ends before {next}: the log or a part of it was \
+         deleted. Restore the folder from a backup",
+        dir.display()
+    )]
+    ViewAhead {
+        /// The data folder.
+        dir: PathBuf,
+        /// How far the view is.
+        applied: Position,
+        /// The position that the log would give next.
+        next: Position,
+    },
+}
+
+impl OpenError {
+    /// For `map_err`: what was tried with which path.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source: Arc::new(source) }
+    }
+}
+
+impl Store {
+    /// Opens or creates the store in a folder. The log's groups that the view does not hold are applied; a view that is
+    /// missing is rebuilt while the log reaches back to the first group.
+    ///
+    /// # Errors
+    /// When the folder is foreign, of another version or in use, or log or view are damaged or do not fit together.
+    pub fn open(options: Options) -> Result<Self, OpenError> {
+        let Options { dir, segment_bytes, cache_bytes } = options;
+        let folder = Folder::take(&dir)?;
+        let checkpoint = FjallView::checkpoint(&folder.view())?.unwrap_or_default();
+        let found = Found::look(&folder.log(), checkpoint).map_err(|error| match error {
+            LogError::Gone { first, .. } => {
+                OpenError::LogTooShort { dir: dir.clone(), applied: checkpoint, first }
+            }
+            error => error.into(),
+        })?;
+        if checkpoint >= found.next() {
+            return Err(OpenError::ViewAhead { dir, applied: checkpoint, next: found.next() });
+        }
+        let view = FjallView::open(&folder.view(), cache_bytes)?;
+        let log = SegmentLog::start(found, segment_bytes)?;
+        catch_up(&log, &view)?;
+        Ok(Self { log: Arc::new(log), view: Arc::new(view), folder: Some(folder) })
+    }
+
+    /// A store in memory.
+    #[must_use]
+    pub fn memory() -> Self {
+        Self { log: Arc::new(MemoryLog::new()), view: Arc::new(MemoryView::new()), folder: None }
+    }
+
+    /// Flushes the view and closes the log. Stop the [`Applier`](crate::Applier) before. The folder is free for another
+    /// process once the last clone of log and view is dropped as well.
+    ///
+    /// # Errors
+    /// When either fails. What was acked is stored nevertheless.
+    pub fn close(self) -> Result<(), StoreError> {
+        let Self { log, view, folder } = self;
+        view.flush()?;
+        log.close()?;
+        // The folder is released last.
+        drop((log, view));
+        drop(folder);
+        Ok(())
+    }
+}
+
+/// Applies what the view does not hold yet.
+fn catch_up(log: &SegmentLog, view: &FjallView) -> Result<(), OpenError> {
+    let (from, end) = (view.applied().next(), log.next());
+    if from == end {
+        return Ok(());
+    }
+    tracing::info!(%from, groups = end.0 - from.0, "applying the log to the view");
+    let started = Instant::now();
+    let mut failed = None;
+    let read = log.read(from, &mut |position, bytes| {
+        let applied = group::decode(bytes)
+            .map_err(|error| {
+                LogError::Visit(format!("the group at position {position} does not decode: {error}"))
+            })
+            .map(|records| view.apply(position, &records))?;
+        if (position.0 - from.0).is_multiple_of(100_000) && position > from {
+            tracing::info!(%position, %end, "applying the log to the view");
+        }
+        applied.map_err(|error| {
+            let text = error.to_string();
+            failed = Some(error);
+            LogError::Visit(text)
+        })
+    });
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    read?;
+    tracing::info!(elapsed_ms = started.elapsed().as_millis(), "the view is up to date");
+    Ok(())
+}

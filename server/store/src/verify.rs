@@ -1,0 +1,184 @@
+//! Checks all that a data folder holds.
+
+use std::path::Path;
+
+use quoth_protocol::{ConversationName, Seq};
+
+use crate::folder::Folder;
+use crate::log::segment::walk_all;
+use crate::log::{LogError, Position};
+use crate::record::{Record, group};
+use crate::store::OpenError;
+use crate::view::fjall::FjallView;
+use crate::view::{View, ViewError};
+
+/// How far a check is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// In the log.
+    Log {
+        /// Segments that are checked.
+        done: usize,
+        /// Segments in all.
+        segments: usize,
+    },
+    /// In the view.
+    View {
+        /// Messages that are checked.
+        messages: u64,
+    },
+}
+
+/// What a check found.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Groups in the log.
+    pub groups: u64,
+    /// Records in the log.
+    pub records: u64,
+    /// A group that was being written when the server stopped; the next start drops it. No damage.
+    pub torn: Option<Position>,
+    /// Up to which group the view holds everything; `None` when there is no view, and the next start builds it.
+    pub applied: Option<Position>,
+    /// Conversations in the view.
+    pub conversations: u64,
+    /// Messages in the view.
+    pub messages: u64,
+    /// All that is wrong.
+    pub findings: Vec<Finding>,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Finding {
+    /// In the log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// In the view.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// A group whose checksum is right is no group of records.
+    #[error("the group at position {position} does not decode: {source}")]
+    Group {
+        /// Which group.
+        position: Position,
+        /// Why not.
+        source: group::DecodeError,
+    },
+    /// Log and view do not agree.
+    #[error(
+        "seq {seq} of conversation {conversation}, in the log at position {position}, is {how} in the view"
+    )]
+    Disagreement {
+        /// The conversation.
+        conversation: ConversationName,
+        /// The record's seq.
+        seq: Seq,
+        /// The group's position.
+        position: Position,
+        /// `missing` or `another message`.
+        how: &'static str,
+    },
+    /// The log does not reach back to what the view needs.
+    #[error(
+        "the view holds the groups up to {applied}, but the log holds those from {first} to before {next}"
+    )]
+    Apart {
+        /// How far the view is.
+        applied: Position,
+        /// The log's first group.
+        first: Position,
+        /// The position behind its last group.
+        next: Position,
+    },
+}
+
+/// Checks all that a data folder holds: checksums and chain of the log; checksums and contiguity of the view; and that
+/// they agree. The server must not be running. What the log has beyond the view's last flush is applied to the view in
+/// memory first, as a start does.
+///
+/// # Errors
+/// When the folder is no data folder of this version, or in use. Damage is no error but in the report.
+pub fn verify(dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Report, OpenError> {
+    let folder = Folder::take_existing(dir)?;
+    let mut report = Report::default();
+    let view = match open_view(&folder.view()) {
+        Ok(view) => view,
+        Err(error) => {
+            report.findings.push(error.into());
+            None
+        }
+    };
+    let checkpoint = view.as_ref().map(View::applied);
+    report.applied = checkpoint;
+    check_log(&folder.log(), view.as_ref(), &mut report, progress);
+    if let Some(view) = view {
+        // Rows of groups that could not be applied may be there in part.
+        let is_up_to_date = !report.findings.iter().any(|finding| matches!(finding, Finding::Log(_)));
+        view.check_rows(is_up_to_date, &mut report, progress);
+    }
+    Ok(report)
+}
+
+fn open_view(dir: &Path) -> Result<Option<FjallView>, ViewError> {
+    const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+    match FjallView::checkpoint(dir)? {
+        Some(_) => FjallView::open(dir, CACHE_BYTES).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn check_log(dir: &Path, view: Option<&FjallView>, report: &mut Report, progress: &mut dyn FnMut(Progress)) {
+    let checkpoint = view.map_or(Position::ZERO, View::applied);
+    let mut findings = Vec::new();
+    let (mut groups, mut records) = (0, 0);
+    let walked = walk_all(
+        dir,
+        &mut |position, bytes| {
+            groups += 1;
+            match group::decode(bytes) {
+                Ok(decoded) => {
+                    records += decoded.len() as u64;
+                    let compared = view.map(|view| compare(view, checkpoint, position, &decoded));
+                    findings.extend(compared.into_iter().flatten());
+                }
+                Err(source) => findings.push(Finding::Group { position, source }),
+            }
+        },
+        &mut |done, segments| progress(Progress::Log { done, segments }),
+    );
+    (report.groups, report.records, report.torn) = (groups, records, walked.torn);
+    report.findings.extend(findings);
+    let (first, next) = (walked.first, walked.next);
+    if walked.damage.is_empty() && !(first <= checkpoint.next() && checkpoint < next) {
+        report.findings.push(Finding::Apart { applied: checkpoint, first, next });
+    }
+    report.findings.extend(walked.damage.into_iter().map(Finding::Log));
+}
+
+/// Compares a group that the view should hold, or applies it when it comes behind.
+fn compare(view: &FjallView, checkpoint: Position, position: Position, records: &[Record]) -> Vec<Finding> {
+    if position > checkpoint {
+        return match view.apply(position, records) {
+            // Groups before this one are damaged and reported as such.
+            Ok(()) | Err(ViewError::Skipped { .. }) => Vec::new(),
+            Err(error) => vec![error.into()],
+        };
+    }
+    let check = |record: &Record| {
+        let how = match view.message(&record.conversation, record.seq) {
+            Ok(Some(held)) if held == *record => return None,
+            Ok(Some(_)) => "another message",
+            Ok(None) => "missing",
+            // The walk over the view's rows reports damaged ones.
+            Err(_) => return None,
+        };
+        Some(Finding::Disagreement {
+            conversation: record.conversation.clone(),
+            seq: record.seq,
+            position,
+            how,
+        })
+    };
+    records.iter().filter_map(check).collect()
+}

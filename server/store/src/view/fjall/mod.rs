@@ -1,0 +1,300 @@
+//! The view in fjall, an LSM store. Nothing outside this module names it.
+//!
+//! # Its journal is not used
+//!
+//! fjall has a write-ahead log of its own. A flipped bit in there can drop or reorder later writes without an error, since
+//! its checksums leave out the batches' sequence numbers and a broken batch counts as the end. The view needs no second
+//! log: whatever is not in fjall's tables yet is in ours. So `flush` brings everything into tables and then writes the
+//! **checkpoint**, a small file with the last position of which that holds; and `open` empties the journal and goes on
+//! from the checkpoint. Groups behind it are applied again, which changes no row that is there already. fjall's tables
+//! have checksums of their own; `precheck.rs` has what its manifests need.
+//!
+//! # Rows
+//!
+//! - `messages`: conversation key and seq → message; the one row per message.
+//! - `producers`: conversation key and producer key → the producer's last n and seq; one per group and producer.
+//! - `conversations`: conversation key → name; one per conversation, written with its first message.
+//!
+//! All rows of a group are written in one batch, and reads of several rows go through a snapshot, so a reader sees whole
+//! groups. A conversation's head is its last row. `row.rs` has the bytes.
+
+mod check;
+mod checkpoint;
+mod precheck;
+mod read;
+mod row;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use parking_lot::Mutex;
+use quoth_protocol::{ConversationName, Seq};
+
+use super::{Bounds, PageLimit, ProducerState, View, ViewError};
+use crate::key::{ConversationKey, ProducerKey};
+use crate::log::Position;
+use crate::record::Record;
+
+/// Folder of fjall's files in the view's folder.
+const ENGINE_DIR: &str = "engine";
+
+/// fjall's journal is emptied at each start, so its size costs disk space only.
+const JOURNAL_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// Rows in memory before fjall writes a table, in bytes. A checkpoint comes first in general.
+const MESSAGES_MEMTABLE_BYTES: u64 = 64 * 1024 * 1024;
+const OTHER_MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How long a flush waits between two looks at whether fjall's threads have written their tables.
+const FLUSH_POLL: Duration = Duration::from_millis(2);
+
+/// The view in fjall.
+pub struct FjallView {
+    dir: PathBuf,
+    database: Database,
+    messages: Keyspace,
+    producers: Keyspace,
+    conversations: Keyspace,
+    applied: AtomicU64,
+    applying: Mutex<()>,
+    checkpoint: Mutex<Position>,
+}
+
+impl fmt::Debug for FjallView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FjallView")
+            .field("dir", &self.dir)
+            .field("applied", &self.applied)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FjallView {
+    /// Up to which group a view's folder holds everything, without opening it. `None` when it holds no view.
+    ///
+    /// # Errors
+    /// When the checkpoint is damaged or cannot be read.
+    pub fn checkpoint(dir: &Path) -> Result<Option<Position>, ViewError> {
+        checkpoint::read(dir)
+    }
+
+    /// Opens or creates a view, as it was at its last flush.
+    ///
+    /// # Errors
+    /// When its files are damaged or the operating system refuses.
+    pub fn open(dir: &Path, cache_bytes: u64) -> Result<Self, ViewError> {
+        let checkpoint = checkpoint::read(dir)?;
+        let engine_dir = dir.join(ENGINE_DIR);
+        if checkpoint.is_some() {
+            precheck::check(dir, &engine_dir)?;
+            empty_journal(&engine_dir)?;
+        } else if engine_dir.exists() {
+            // Without a checkpoint nothing is promised: the view was being created.
+            fs::remove_dir_all(&engine_dir).map_err(ViewError::io("delete", &engine_dir))?;
+        }
+        fs::create_dir_all(dir).map_err(ViewError::io("create", dir))?;
+        let database = guarded(dir, "open", || {
+            Database::builder(&engine_dir)
+                .cache_size(cache_bytes)
+                .max_journaling_size(JOURNAL_BYTES_MAX)
+                .manual_journal_persist(true)
+                .open()
+        })?;
+        let is_new = checkpoint.is_none();
+        let keyspace = |name: &'static str, memtable_bytes: u64| {
+            if !is_new && !database.keyspace_exists(name) {
+                return Err(ViewError::engine(dir, "open", format!("its keyspace {name} is missing")));
+            }
+            guarded(dir, "open", || {
+                database.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(memtable_bytes))
+            })
+        };
+        let messages = keyspace("messages", MESSAGES_MEMTABLE_BYTES)?;
+        let producers = keyspace("producers", OTHER_MEMTABLE_BYTES)?;
+        let conversations = keyspace("conversations", OTHER_MEMTABLE_BYTES)?;
+        if is_new {
+            checkpoint::write(dir, Position::ZERO)?;
+        }
+        let checkpoint = checkpoint.unwrap_or_default();
+        Ok(Self {
+            dir: dir.to_owned(),
+            database,
+            messages,
+            producers,
+            conversations,
+            applied: AtomicU64::new(checkpoint.0),
+            applying: Mutex::default(),
+            checkpoint: Mutex::new(checkpoint),
+        })
+    }
+
+    fn engine<T>(&self, action: &'static str, result: ::fjall::Result<T>) -> Result<T, ViewError> {
+        result.map_err(|error| ViewError::engine(&self.dir, action, error.to_string()))
+    }
+
+    /// The name row of a conversation whose first message is written, unless it is there already.
+    fn name_row(
+        &self,
+        key: ConversationKey,
+        conversation: &ConversationName,
+    ) -> Result<Option<Vec<u8>>, ViewError> {
+        match self.stored_name(&self.database.snapshot(), key)? {
+            None => Ok(Some(row::encode_name(&key.0, conversation))),
+            Some(stored) if stored == *conversation => Ok(None),
+            Some(stored) => {
+                Err(ViewError::KeyCollision { stored: stored.to_string(), asked: conversation.clone() })
+            }
+        }
+    }
+
+    /// Waits until fjall's threads have written all that was in memory when this was called.
+    fn write_tables(&self, keyspace: &Keyspace) -> Result<(), ViewError> {
+        self.engine("begin a table of", keyspace.rotate_memtable())?;
+        while keyspace.sealed_memtable_count() > 0 {
+            // The only way to learn that one of fjall's threads has failed.
+            self.engine("write a table of", self.database.persist(PersistMode::Buffer))?;
+            std::thread::sleep(FLUSH_POLL);
+        }
+        Ok(())
+    }
+}
+
+impl View for FjallView {
+    fn apply(&self, position: Position, records: &[Record]) -> Result<(), ViewError> {
+        let _one_at_a_time = self.applying.lock();
+        let applied = self.applied();
+        if position <= applied {
+            return Ok(());
+        }
+        if position != applied.next() {
+            return Err(ViewError::Skipped { applied, position });
+        }
+        let mut batch = self.database.batch();
+        let mut last_of_producer = HashMap::new();
+        for record in records {
+            let conversation = ConversationKey::new(&record.conversation);
+            if record.seq == Seq(1)
+                && let Some(name) = self.name_row(conversation, &record.conversation)?
+            {
+                batch.insert(&self.conversations, conversation.0, name);
+            }
+            let key = row::message_key(conversation, record.seq);
+            batch.insert(&self.messages, key, row::encode_message(&key, record));
+            let state = ProducerState { n: record.n, seq: record.seq };
+            last_of_producer.insert(row::producer_key(conversation, record.producer), state);
+        }
+        for (key, state) in last_of_producer {
+            batch.insert(&self.producers, key, row::encode_producer(&key, state));
+        }
+        self.engine("write to", batch.commit())?;
+        self.applied.store(position.0, Ordering::Release);
+        Ok(())
+    }
+
+    fn applied(&self) -> Position {
+        Position(self.applied.load(Ordering::Acquire))
+    }
+
+    fn flush(&self) -> Result<Position, ViewError> {
+        let mut checkpoint = self.checkpoint.lock();
+        let applied = self.applied();
+        if applied > *checkpoint {
+            for keyspace in [&self.messages, &self.producers, &self.conversations] {
+                self.write_tables(keyspace)?;
+            }
+            checkpoint::write(&self.dir, applied)?;
+            *checkpoint = applied;
+        }
+        Ok(*checkpoint)
+    }
+
+    fn bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
+        self.read_bounds(conversation)
+    }
+
+    fn after(
+        &self,
+        conversation: &ConversationName,
+        after: Seq,
+        limit: PageLimit,
+    ) -> Result<Vec<Record>, ViewError> {
+        self.read_after(conversation, after, limit)
+    }
+
+    fn before(
+        &self,
+        conversation: &ConversationName,
+        before: Option<Seq>,
+        limit: PageLimit,
+    ) -> Result<Vec<Record>, ViewError> {
+        self.read_before(conversation, before, limit)
+    }
+
+    fn producer(
+        &self,
+        conversation: &ConversationName,
+        producer: ProducerKey,
+    ) -> Result<Option<ProducerState>, ViewError> {
+        self.read_producer(&self.database.snapshot(), conversation, producer)
+    }
+
+    fn find(
+        &self,
+        conversation: &ConversationName,
+        producer: ProducerKey,
+        n: u64,
+    ) -> Result<Option<Record>, ViewError> {
+        self.read_message(conversation, producer, n)
+    }
+}
+
+/// Empties fjall's journal but keeps its last file, without which fjall would not look for its last sequence number.
+fn empty_journal(engine_dir: &Path) -> Result<(), ViewError> {
+    let mut journals = Vec::new();
+    for entry in fs::read_dir(engine_dir).map_err(ViewError::io("list", engine_dir))? {
+        let path = entry.map_err(ViewError::io("list", engine_dir))?.path();
+        let number = path
+            .extension()
+            .is_some_and(|extension| extension == "jnl")
+            .then(|| path.file_stem()?.to_str()?.parse::<u64>().ok())
+            .flatten();
+        journals.extend(number.map(|number| (number, path)));
+    }
+    journals.sort();
+    let last = journals.pop().map_or_else(|| engine_dir.join("0.jnl"), |(_, path)| path);
+    for (_, path) in &journals {
+        fs::remove_file(path).map_err(ViewError::io("delete", path))?;
+    }
+    fs::File::create(&last).map_err(ViewError::io("empty", &last))?;
+    Ok(())
+}
+
+/// Runs a call that opens files. fjall panics on some kinds of damage; that is an error like any other here.
+fn guarded<T>(
+    dir: &Path,
+    action: &'static str,
+    call: impl FnOnce() -> ::fjall::Result<T>,
+) -> Result<T, ViewError> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(|error| ViewError::engine(dir, action, error.to_string())),
+        Err(_) => Err(ViewError::engine(dir, action, "its files are damaged".to_owned())),
+    }
+}
+
+impl ViewError {
+    pub(crate) fn engine(dir: &Path, action: &'static str, what: String) -> Self {
+        Self::Engine { action, path: dir.to_owned(), what }
+    }
+
+    /// For `map_err`: what was tried with which path.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source: std::sync::Arc::new(source) }
+    }
+}

@@ -1,0 +1,91 @@
+//! Checks of fjall's files that fjall leaves out.
+//!
+//! fjall 3.1 trusts a keyspace's manifest, which lists its tables: a flipped bit in a count hides tables, which it then
+//! deletes as orphans. It stores the manifest's checksum but does not compare it; this does. And it allocates what a
+//! file's table of contents claims to need before it checks that, which ends the process; this checks it first.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::bytes_reader::Reader;
+use crate::view::ViewError;
+
+/// Ends each table and manifest: magic 4 bytes, version and checksum type `u8` each, checksum of the table of contents
+/// `u128`, its offset and length `u64` each, little endian.
+const TRAILER_BYTES: usize = 38;
+const TRAILER_MAGIC: &[u8] = b"SFA!";
+
+/// Checks the manifests and tables of contents of all keyspaces. `dir` is the view's folder, for errors.
+pub(super) fn check(dir: &Path, engine_dir: &Path) -> Result<(), ViewError> {
+    for keyspace in list(&engine_dir.join("keyspaces"))? {
+        let current = keyspace.join("current");
+        // Without it the keyspace was not created yet; that all are there is checked behind the opening.
+        if !current.exists() {
+            continue;
+        }
+        if check_manifest(&keyspace, &current)? != Some(true) {
+            return Err(damaged(dir, &current, "the manifest that it names is missing or damaged"));
+        }
+        for table in list(&keyspace.join("tables"))? {
+            if !check_contents(&table)? {
+                return Err(damaged(dir, &table, "its table of contents is damaged"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `current` has the manifest's number `u64`, its checksum `u128` and the checksum's type `u8`.
+fn check_manifest(keyspace: &Path, current: &Path) -> Result<Option<bool>, ViewError> {
+    let bytes = fs::read(current).map_err(ViewError::io("read", current))?;
+    let mut reader = Reader(&bytes);
+    let (Some(number), Some(checksum), Some(0)) = (reader.u64(), reader.array(), reader.u8()) else {
+        return Ok(None);
+    };
+    let manifest = keyspace.join(format!("v{number}"));
+    if !manifest.exists() {
+        return Ok(None);
+    }
+    let bytes = fs::read(&manifest).map_err(ViewError::io("read", &manifest))?;
+    Ok(Some(xxh3_128(&bytes) == u128::from_le_bytes(checksum)))
+}
+
+/// Whether a table's contents can be read. A table without a trailer was not finished and is listed in no manifest.
+fn check_contents(path: &Path) -> Result<bool, ViewError> {
+    let file = File::open(path).map_err(ViewError::io("open", path))?;
+    let len = file.metadata().map_err(ViewError::io("read the length of", path))?.len();
+    let Some(end) = len.checked_sub(TRAILER_BYTES as u64) else {
+        return Ok(true);
+    };
+    let mut trailer = [0; TRAILER_BYTES];
+    file.read_exact_at(&mut trailer, end).map_err(ViewError::io("read", path))?;
+    let mut reader = Reader(&trailer);
+    let (magic, _types) = (reader.bytes(4), reader.bytes(2));
+    if magic != Some(TRAILER_MAGIC) {
+        return Ok(true);
+    }
+    let (Some(checksum), Some(start)) = (reader.array(), reader.u64()) else {
+        return Ok(false);
+    };
+    // A table of contents has a few entries.
+    const CONTENTS_BYTES_MAX: u64 = 64 * 1024;
+    let contents_bytes = end.checked_sub(start).filter(|bytes| *bytes <= CONTENTS_BYTES_MAX);
+    let Some(contents_bytes) = contents_bytes.and_then(|bytes| usize::try_from(bytes).ok()) else {
+        return Ok(false);
+    };
+    let mut contents = vec![0; contents_bytes];
+    file.read_exact_at(&mut contents, start).map_err(ViewError::io("read", path))?;
+    Ok(xxh3_128(&contents) == u128::from_le_bytes(checksum))
+}
+
+fn list(dir: &Path) -> Result<Vec<PathBuf>, ViewError> {
+    let entries = fs::read_dir(dir).map_err(ViewError::io("list", dir))?;
+    entries.map(|entry| entry.map(|entry| entry.path()).map_err(ViewError::io("list", dir))).collect()
+}
+
+fn damaged(dir: &Path, path: &Path, what: &str) -> ViewError {
+    ViewError::engine(dir, "open", format!("{}: {what}", path.display()))
+}

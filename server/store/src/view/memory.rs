@@ -1,0 +1,147 @@
+//! A view in memory, for tests and simulations.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use quoth_protocol::{ConversationName, Seq};
+
+use super::{Bounds, Page, PageLimit, ProducerState, View, ViewError};
+use crate::key::ProducerKey;
+use crate::log::Position;
+use crate::record::Record;
+
+/// A view in memory. Clones share what is in it.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryView(Arc<RwLock<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    applied: Position,
+    conversations: HashMap<ConversationName, Conversation>,
+}
+
+#[derive(Debug, Default)]
+struct Conversation {
+    records: BTreeMap<Seq, Record>,
+    producers: HashMap<ProducerKey, ProducerState>,
+}
+
+impl MemoryView {
+    /// An empty view.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+/// Fills a page with records that must have consecutive seqs in one direction. Returns the seq that should come next when
+/// the records ended before the page was full.
+fn fill<'a>(
+    page: &mut Page,
+    records: impl Iterator<Item = &'a Record>,
+    mut expected: Seq,
+    step: impl Fn(Seq) -> Seq,
+) -> Result<Option<Seq>, ViewError> {
+    for record in records {
+        if record.seq != expected {
+            let conversation = record.conversation.clone();
+            return Err(ViewError::Hole { conversation, expected, found: Some(record.seq) });
+        }
+        if !page.take(record.clone()) || page.is_full() {
+            return Ok(None);
+        }
+        expected = step(expected);
+    }
+    Ok(Some(expected))
+}
+
+impl View for MemoryView {
+    fn apply(&self, position: Position, records: &[Record]) -> Result<(), ViewError> {
+        let mut state = self.0.write();
+        if position <= state.applied {
+            return Ok(());
+        }
+        if position != state.applied.next() {
+            return Err(ViewError::Skipped { applied: state.applied, position });
+        }
+        for record in records {
+            let conversation = state.conversations.entry(record.conversation.clone()).or_default();
+            conversation.producers.insert(record.producer, ProducerState { n: record.n, seq: record.seq });
+            conversation.records.insert(record.seq, record.clone());
+        }
+        state.applied = position;
+        Ok(())
+    }
+
+    fn applied(&self) -> Position {
+        self.0.read().applied
+    }
+
+    fn flush(&self) -> Result<Position, ViewError> {
+        Ok(self.applied())
+    }
+
+    fn bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
+        let state = self.0.read();
+        let last = state.conversations.get(conversation).and_then(|known| known.records.last_key_value());
+        Ok(Bounds { floor: Seq(1), head: last.map_or(Seq::ZERO, |(seq, _)| *seq) })
+    }
+
+    fn after(
+        &self,
+        conversation: &ConversationName,
+        after: Seq,
+        limit: PageLimit,
+    ) -> Result<Vec<Record>, ViewError> {
+        let mut page = Page::new(limit);
+        let Some(first) = after.0.checked_add(1).map(Seq) else {
+            return Ok(Vec::new());
+        };
+        if let Some(known) = self.0.read().conversations.get(conversation) {
+            fill(&mut page, known.records.range(first..).map(|(_, record)| record), first, Seq::next)?;
+        }
+        Ok(page.into_records())
+    }
+
+    fn before(
+        &self,
+        conversation: &ConversationName,
+        before: Option<Seq>,
+        limit: PageLimit,
+    ) -> Result<Vec<Record>, ViewError> {
+        let mut page = Page::new(limit);
+        if let Some(known) = self.0.read().conversations.get(conversation) {
+            let head = known.records.last_key_value().map_or(Seq::ZERO, |(seq, _)| *seq);
+            let end = before.map_or_else(|| head.next(), |before| before.min(head.next()));
+            let records = known.records.range(..end).rev().map(|(_, record)| record);
+            let before = |seq: Seq| Seq(seq.0.saturating_sub(1));
+            let missing = fill(&mut page, records, before(end), before)?;
+            if let Some(expected) = missing.filter(|missing| *missing > Seq::ZERO) {
+                return Err(ViewError::Hole { conversation: conversation.clone(), expected, found: None });
+            }
+        }
+        Ok(page.into_descending())
+    }
+
+    fn producer(
+        &self,
+        conversation: &ConversationName,
+        producer: ProducerKey,
+    ) -> Result<Option<ProducerState>, ViewError> {
+        let state = self.0.read();
+        Ok(state.conversations.get(conversation).and_then(|known| known.producers.get(&producer)).copied())
+    }
+
+    fn find(
+        &self,
+        conversation: &ConversationName,
+        producer: ProducerKey,
+        n: u64,
+    ) -> Result<Option<Record>, ViewError> {
+        let state = self.0.read();
+        let mut records =
+            state.conversations.get(conversation).into_iter().flat_map(|known| known.records.values());
+        Ok(records.find(|record| record.producer == producer && record.n == n).cloned())
+    }
+}

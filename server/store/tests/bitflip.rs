@@ -1,0 +1,168 @@
+//! One bit changed anywhere in a store's files is detected or harmless, never served as something else.
+//!
+//! A small store is closed cleanly and copied into memory. Then one bit of a byte is flipped, over and over, at places
+//! that are spread over all files, until the time is up; each time the store is opened and everything read. The log
+//! alone, and every byte of it, is tested beside its recovery.
+//!
+//! `QUOTH_BITFLIP_SECONDS` sets the time for each of the two stores; 20 minutes are enough for every byte.
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use quoth_protocol::{ConversationName, Seq};
+use quoth_store::testing::{commit, record};
+use quoth_store::{Applier, ApplierOptions, Options, PageLimit, ProducerState, Record, Store, StoreError};
+
+const CONVERSATIONS: [&str; 4] = ["a", "b", "c", "d"];
+const ROUNDS: u64 = 60;
+
+fn options(dir: &Path) -> Options {
+    Options { segment_bytes: 4096, cache_bytes: 1 << 20, ..Options::new(dir) }
+}
+
+fn expected(conversation: &str) -> Vec<Record> {
+    (1..=ROUNDS).map(|seq| record(conversation, seq, seq * 2)).collect()
+}
+
+/// Builds the store: several log segments and several tables per keyspace of the view.
+fn build(dir: &Path, trim: bool) {
+    let store = Store::open(options(dir)).unwrap();
+    let on_failure = Box::new(|error: StoreError| panic!("{error}"));
+    // Without trimming, the flush at the end is the only one.
+    let options =
+        ApplierOptions { flush_bytes: if trim { 8_000 } else { u64::MAX }, ..ApplierOptions::default() };
+    let applier = Applier::start_with(options, Arc::clone(&store.log), Arc::clone(&store.view), on_failure);
+    for seq in 1..=ROUNDS {
+        let group: Vec<Record> = CONVERSATIONS.iter().map(|name| record(name, seq, seq * 2)).collect();
+        let position = commit(&*store.log, &group).unwrap();
+        applier.submit(position, group.into());
+    }
+    applier.stop();
+    store.close().unwrap();
+}
+
+/// Opens the store and reads everything, in the ways the server does.
+fn read_all(dir: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let store = Store::open(options(dir))?;
+    let all = PageLimit { records: 10_000, bytes: 1 << 24 };
+    for name in CONVERSATIONS {
+        let (conversation, expected) = (ConversationName::new(name)?, expected(name));
+        let bounds = store.view.bounds(&conversation)?;
+        let after = store.view.after(&conversation, Seq::ZERO, all)?;
+        let before = store.view.before(&conversation, None, all)?;
+        let producer = store.view.producer(&conversation, expected[0].producer)?;
+        let found = store.view.find(&conversation, expected[0].producer, 60)?;
+        assert_eq!(bounds.head, Seq(ROUNDS), "head of {name}");
+        assert_eq!(after, expected, "{name}");
+        assert_eq!(before, expected, "{name}");
+        assert_eq!(producer, Some(ProducerState { n: ROUNDS * 2, seq: Seq(ROUNDS) }), "{name}");
+        assert_eq!(found.as_ref(), Some(&expected[29]), "{name}");
+    }
+    let mut next = store.log.first();
+    store.log.read(next, &mut |position, _| {
+        assert_eq!(position, next);
+        next = next.next();
+        Ok(())
+    })?;
+    assert_eq!(next, store.log.next());
+    Ok(())
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(self::files(&path)) } else { files.push(path) }
+    }
+    files.sort();
+    files
+}
+
+/// A copy of a folder, to be put back after each flip.
+struct Copy(Vec<(PathBuf, Vec<u8>)>);
+
+impl Copy {
+    fn of(dir: &Path) -> Self {
+        Self(files(dir).into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect())
+    }
+
+    /// Puts files back whose contents or existence differ.
+    fn restore(&self, dir: &Path) {
+        for path in files(dir) {
+            if !self.0.iter().any(|(kept, _)| *kept == path) {
+                fs::remove_file(path).unwrap();
+            }
+        }
+        for (path, bytes) in &self.0 {
+            if fs::read(path).ok().as_ref() != Some(bytes) {
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, bytes).unwrap();
+            }
+        }
+    }
+}
+
+struct Outcome {
+    detected: usize,
+    harmless: usize,
+}
+
+/// Flips one bit at each place; returns how many were detected and how many harmless.
+fn flip(dir: &Path, copy: &Copy, places: impl Iterator<Item = (PathBuf, usize)>, time: Duration) -> Outcome {
+    let started = Instant::now();
+    let mut outcome = Outcome { detected: 0, harmless: 0 };
+    for (path, at) in places {
+        if started.elapsed() > time {
+            break;
+        }
+        let (_, bytes) = copy.0.iter().find(|(kept, _)| *kept == path).unwrap();
+        let bit = 1 << (at * 7 % 8);
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .write_all_at(&[bytes[at] ^ bit], at as u64)
+            .unwrap();
+        let dir_of_flip = dir.to_owned();
+        let result =
+            std::panic::catch_unwind(move || read_all(&dir_of_flip).map_err(|error| error.to_string()));
+        match result {
+            Ok(Ok(())) => outcome.harmless += 1,
+            Ok(Err(_)) => outcome.detected += 1,
+            Err(_) => panic!("bit {bit:#x} of byte {at} of {} is served", path.display()),
+        }
+        copy.restore(dir);
+    }
+    outcome
+}
+
+#[test]
+fn a_flipped_bit_anywhere_is_detected_or_harmless() {
+    let seconds = std::env::var("QUOTH_BITFLIP_SECONDS").map_or(10, |seconds| seconds.parse().unwrap());
+    for trim in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        build(dir.path(), trim);
+        read_all(dir.path()).unwrap();
+        // The reading start has opened the store once more; from here on each start begins with the same files.
+        let copy = Copy::of(dir.path());
+        let mut places: Vec<(PathBuf, usize)> = Vec::new();
+        for (path, bytes) in &copy.0 {
+            let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            places.extend((0..used).map(|at| (path.clone(), at)));
+        }
+        // A stride that shares no factor with the number of places visits each once, spread over all files from the start.
+        let count = places.len();
+        let stride = (count * 5 / 13..).find(|stride| gcd(*stride, count) == 1).unwrap();
+        let spread = (0..count).map(|index| places[index * stride % count].clone());
+        let outcome = flip(dir.path(), &copy, spread, Duration::from_secs(seconds));
+        println!("trim {trim}: {count} places, {} detected, {} harmless", outcome.detected, outcome.harmless);
+        assert!(outcome.detected > outcome.harmless / 100, "most flips are in checked bytes");
+    }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}

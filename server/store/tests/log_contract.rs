@@ -1,0 +1,241 @@
+//! What every log keeps, run for each of them.
+
+use std::sync::Arc;
+
+use quoth_store::testing::FaultyLog;
+use quoth_store::{Log, LogError, MemoryLog, Position, SegmentLog};
+
+/// A log and how it is opened again, for a view that holds the groups up to a position.
+struct Subject {
+    log: Arc<dyn Log>,
+    reopen: Box<dyn Fn(Position) -> Arc<dyn Log>>,
+    /// A folder that lives as long as the log.
+    _dir: Option<tempfile::TempDir>,
+}
+
+fn memory() -> Subject {
+    let log = MemoryLog::new().reopen();
+    Subject { log: Arc::new(log.clone()), reopen: Box::new(move |_| Arc::new(log.reopen())), _dir: None }
+}
+
+fn segments() -> Subject {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let open = move |applied| -> Arc<dyn Log> { Arc::new(SegmentLog::open(&path, 4096, applied).unwrap()) };
+    Subject { log: open(Position::ZERO), reopen: Box::new(open), _dir: Some(dir) }
+}
+
+fn each(check: impl Fn(Subject)) {
+    check(memory());
+    check(segments());
+}
+
+fn payload(position: u64) -> Vec<u8> {
+    let len = usize::try_from(position * 37 % 900).unwrap();
+    let mut payload = format!("group {position} ").into_bytes();
+    payload.resize(payload.len() + len, b'.');
+    payload
+}
+
+fn fill(log: &dyn Log, groups: std::ops::RangeInclusive<u64>) {
+    for position in groups {
+        assert_eq!(log.append(&payload(position)).unwrap(), Position(position));
+        log.flush().unwrap();
+    }
+}
+
+fn read(log: &dyn Log, from: u64) -> Vec<(u64, Vec<u8>)> {
+    let mut groups = Vec::new();
+    log.read(Position(from), &mut |position, group| {
+        groups.push((position.0, group.to_vec()));
+        Ok(())
+    })
+    .unwrap();
+    groups
+}
+
+fn expected(groups: std::ops::RangeInclusive<u64>) -> Vec<(u64, Vec<u8>)> {
+    groups.map(|position| (position, payload(position))).collect()
+}
+
+#[test]
+fn an_empty_log_starts_at_position_1() {
+    each(|Subject { log, .. }| {
+        assert_eq!((log.first(), log.next()), (Position(1), Position(1)));
+        assert_eq!(read(&*log, 0), []);
+    });
+}
+
+#[test]
+fn what_is_flushed_is_read_back_in_order() {
+    each(|Subject { log, reopen, _dir }| {
+        fill(&*log, 1..=50);
+        assert_eq!(read(&*log, 1), expected(1..=50));
+        assert_eq!(read(&*log, 0), expected(1..=50));
+        assert_eq!(read(&*log, 33), expected(33..=50));
+        assert_eq!(read(&*log, 51), []);
+        drop(log);
+        let log = reopen(Position::ZERO);
+        assert_eq!((log.first(), log.next()), (Position(1), Position(51)));
+        assert_eq!(read(&*log, 1), expected(1..=50));
+        fill(&*log, 51..=60);
+        log.close().unwrap();
+        drop(log);
+        assert_eq!(read(&*reopen(Position::ZERO), 1), expected(1..=60));
+    });
+}
+
+#[test]
+fn a_group_that_is_not_flushed_is_not_read_and_holds_up_the_next() {
+    each(|Subject { log, .. }| {
+        fill(&*log, 1..=1);
+        log.append(b"second").unwrap();
+        assert_eq!(log.next(), Position(3));
+        assert_eq!(read(&*log, 1), expected(1..=1));
+        assert!(matches!(log.append(b"third"), Err(LogError::Unflushed)));
+        log.flush().unwrap();
+        assert_eq!(read(&*log, 2), [(2, b"second".to_vec())]);
+    });
+}
+
+#[test]
+fn empty_groups_and_any_bytes_are_kept() {
+    each(|Subject { log, reopen, _dir }| {
+        let groups: [&[u8]; 4] = [b"", &[0; 777], b"QGrp", &[0xff; 3]];
+        for group in groups {
+            log.append(group).unwrap();
+            log.flush().unwrap();
+        }
+        drop(log);
+        let read: Vec<_> = read(&*reopen(Position::ZERO), 1).into_iter().map(|(_, group)| group).collect();
+        assert_eq!(read, groups);
+    });
+}
+
+#[test]
+fn trimming_frees_only_what_lies_before() {
+    each(|Subject { log, reopen, _dir }| {
+        fill(&*log, 1..=100);
+        log.trim(Position(60)).unwrap();
+        let first = log.first();
+        assert!(first > Position(1) && first <= Position(60), "{first}");
+        assert_eq!(read(&*log, first.0), expected(first.0..=100));
+        assert!(matches!(log.read(Position(first.0 - 1), &mut |_, _| Ok(())), Err(LogError::Gone { .. })));
+        log.trim(Position(101)).unwrap();
+        fill(&*log, 101..=101);
+        log.close().unwrap();
+        drop(log);
+        assert_eq!(reopen(Position(101)).next(), Position(102));
+    });
+}
+
+#[test]
+fn an_older_epoch_is_refused() {
+    each(|Subject { log, .. }| {
+        fill(&*log, 1..=1);
+        log.fence(7).unwrap();
+        assert!(matches!(log.fence(6), Err(LogError::Fenced { epoch: 6, current: 7 })));
+        fill(&*log, 2..=2);
+    });
+}
+
+#[test]
+fn an_epoch_stays_after_a_restart() {
+    each(|Subject { log, reopen, _dir }| {
+        log.fence(7).unwrap();
+        drop(log);
+        let log = reopen(Position::ZERO);
+        assert!(matches!(log.fence(7), Err(LogError::Fenced { epoch: 7, current: 8 })));
+        fill(&*log, 1..=1);
+    });
+}
+
+#[test]
+fn a_deposed_handle_appends_no_more() {
+    let old = MemoryLog::new();
+    fill(&old, 1..=3);
+    let new = old.reopen();
+    assert!(matches!(old.append(b"late"), Err(LogError::Fenced { epoch: 0, current: 1 })));
+    fill(&new, 4..=4);
+}
+
+#[test]
+fn a_power_cut_takes_what_is_not_flushed() {
+    let log = MemoryLog::new();
+    fill(&log, 1..=2);
+    log.append(b"lost").unwrap();
+    log.crash();
+    assert_eq!(log.next(), Position(3));
+    fill(&log, 3..=3);
+    assert_eq!(read(&log, 1), expected(1..=3));
+}
+
+#[test]
+fn a_closed_log_takes_nothing() {
+    each(|Subject { log, .. }| {
+        log.close().unwrap();
+        log.close().unwrap();
+        assert!(matches!(log.append(b"late"), Err(LogError::Closed)));
+    });
+}
+
+#[test]
+fn a_visitor_can_stop_a_read() {
+    each(|Subject { log, .. }| {
+        fill(&*log, 1..=3);
+        let mut seen = 0;
+        let result = log.read(Position(1), &mut |_, _| {
+            seen += 1;
+            if seen == 2 { Err(LogError::Visit("enough".to_owned())) } else { Ok(()) }
+        });
+        assert!(matches!(result, Err(LogError::Visit(_))));
+        assert_eq!(seen, 2);
+    });
+}
+
+#[test]
+fn a_group_that_no_segment_holds_is_refused() {
+    let Subject { log, _dir, .. } = segments();
+    assert!(matches!(log.append(&[1; 4096]), Err(LogError::TooLarge { .. })));
+    let largest = 4096 - 64 - 48 - 8;
+    log.append(&vec![1; largest]).unwrap();
+    log.flush().unwrap();
+    assert!(matches!(log.append(&vec![1; largest + 1]), Err(LogError::TooLarge { .. })));
+}
+
+#[test]
+fn a_failed_flush_poisons() {
+    each(|Subject { log, .. }| {
+        let log = FaultyLog::new(log, 3);
+        fill(&log, 1..=2);
+        log.append(b"third").unwrap();
+        assert!(matches!(log.flush(), Err(LogError::Io { .. })));
+        assert!(matches!(log.flush(), Err(LogError::Poisoned)));
+        assert!(matches!(log.append(b"fourth"), Err(LogError::Poisoned)));
+        assert!(matches!(log.close(), Err(LogError::Poisoned)));
+    });
+}
+
+#[test]
+fn readers_and_trims_run_beside_the_writer() {
+    let Subject { log, _dir, .. } = segments();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| fill(&*log, 1..=2000));
+        while !writer.is_finished() {
+            let from = log.first();
+            // What is trimmed between the two calls is Gone or a missing file, never wrong data.
+            let mut next = from;
+            let _trimmed = log.read(from, &mut |position, group| {
+                assert_eq!((position, group), (next, &payload(position.0)[..]));
+                next = next.next();
+                Ok(())
+            });
+            if next.0 > 300 {
+                log.trim(Position(next.0 - 300)).unwrap();
+            }
+        }
+    });
+    assert_eq!(log.next(), Position(2001));
+    let first = log.first();
+    assert_eq!(read(&*log, first.0), expected(first.0..=2000));
+}

@@ -1,0 +1,247 @@
+//! Opening a data folder: what is brought up to date, and what is refused with nothing changed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+
+use quoth_protocol::{ConversationName, Seq};
+use quoth_store::testing::{FaultyLog, commit, record};
+use quoth_store::{
+    Applier, ApplierOptions, LogError, OpenError, Options, PageLimit, Position, Record, Store, StoreError,
+    ViewError,
+};
+
+const ALL: PageLimit = PageLimit { records: 10_000, bytes: 1 << 24 };
+
+fn options(dir: &Path) -> Options {
+    Options { segment_bytes: 4096, cache_bytes: 1 << 20, ..Options::new(dir) }
+}
+
+fn open(dir: &Path) -> Store {
+    Store::open(options(dir)).unwrap()
+}
+
+fn refused(dir: &Path) -> OpenError {
+    Store::open(options(dir)).map(|_| ()).unwrap_err()
+}
+
+fn name() -> ConversationName {
+    ConversationName::new("a").unwrap()
+}
+
+/// Commits one record per group, without applying them.
+fn commit_seqs(store: &Store, seqs: std::ops::RangeInclusive<u64>) {
+    for seq in seqs {
+        commit(&*store.log, &[record("a", seq, seq)]).unwrap();
+    }
+}
+
+fn assert_holds(store: &Store, count: u64) {
+    let expected: Vec<Record> = (1..=count).map(|seq| record("a", seq, seq)).collect();
+    assert_eq!(store.view.after(&name(), Seq::ZERO, ALL).unwrap(), expected);
+    assert_eq!(store.view.bounds(&name()).unwrap().head, Seq(count));
+}
+
+/// All files with their contents.
+fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(contents(&path));
+        } else {
+            files.insert(path.display().to_string(), fs::read(&path).unwrap());
+        }
+    }
+    files
+}
+
+/// Opens a folder that must be refused, and checks that this changes nothing.
+fn refused_untouched(dir: &Path) -> OpenError {
+    let before = contents(dir);
+    let error = refused(dir);
+    assert!(before == contents(dir), "a refused folder was changed: {error}");
+    error
+}
+
+#[test]
+fn what_is_committed_is_readable_after_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    commit_seqs(&open(dir.path()), 1..=100);
+    let store = open(dir.path());
+    assert_holds(&store, 100);
+    assert_eq!(store.view.applied(), Position(100));
+    commit_seqs(&store, 101..=120);
+    drop(store);
+    assert_holds(&open(dir.path()), 120);
+}
+
+#[test]
+fn what_is_committed_is_readable_after_a_clean_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("new"));
+    commit_seqs(&store, 1..=10);
+    store.close().unwrap();
+    let store = open(&dir.path().join("new"));
+    assert_holds(&store, 10);
+    store.close().unwrap();
+}
+
+#[test]
+fn a_folder_has_one_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let error = refused(dir.path());
+    assert!(matches!(error, OpenError::Locked { .. }), "{error}");
+    drop(store);
+    open(dir.path());
+}
+
+#[test]
+fn a_foreign_folder_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("thesis.txt"), "years of work").unwrap();
+    let error = refused_untouched(dir.path());
+    assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+    fs::remove_file(dir.path().join("thesis.txt")).unwrap();
+    fs::write(dir.path().join("format"), "tar 1.2").unwrap();
+    assert!(matches!(refused_untouched(dir.path()), OpenError::Foreign { .. }));
+}
+
+#[test]
+fn another_format_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    fs::write(dir.path().join("format"), "quoth-server data folder, format 2\n").unwrap();
+    let error = refused_untouched(dir.path());
+    assert!(matches!(error, OpenError::Format { found: 2, expected: 1, .. }), "{error}");
+}
+
+#[test]
+fn an_interrupted_creation_is_repeated() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("format.new"), "quo").unwrap();
+    commit_seqs(&open(dir.path()), 1..=3);
+    // The view was being created: no checkpoint yet.
+    fs::remove_file(dir.path().join("view/checkpoint")).unwrap();
+    assert_holds(&open(dir.path()), 3);
+}
+
+#[test]
+fn a_deleted_view_is_rebuilt_from_the_whole_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    commit_seqs(&store, 1..=200);
+    store.close().unwrap();
+    fs::remove_dir_all(dir.path().join("view")).unwrap();
+    let store = open(dir.path());
+    assert_holds(&store, 200);
+    assert!(store.view.find(&name(), record("a", 1, 1).producer, 17).unwrap().is_some());
+}
+
+#[test]
+fn a_deleted_view_is_not_rebuilt_from_half_a_log() {
+    let dir = tempfile::tempdir().unwrap();
+    commit_seqs(&open(dir.path()), 1..=200);
+    let store = open(dir.path());
+    store.log.trim(store.view.flush().unwrap()).unwrap();
+    store.close().unwrap();
+    assert_holds(&open(dir.path()), 200);
+    fs::remove_dir_all(dir.path().join("view")).unwrap();
+    let error = refused_untouched(dir.path());
+    assert!(matches!(error, OpenError::LogTooShort { applied: Position::ZERO, .. }), "{error}");
+}
+
+#[test]
+fn a_deleted_log_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    commit_seqs(&open(dir.path()), 1..=200);
+    open(dir.path()).close().unwrap();
+    fs::remove_dir_all(dir.path().join("log")).unwrap();
+    let error = refused_untouched(dir.path());
+    assert!(
+        matches!(error, OpenError::ViewAhead { applied: Position(200), next: Position(1), .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_deleted_segment_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    commit_seqs(&open(dir.path()), 1..=200);
+    let mut segments: Vec<_> =
+        fs::read_dir(dir.path().join("log")).unwrap().map(|e| e.unwrap().path()).collect();
+    segments.sort();
+    assert!(segments.len() > 4);
+    fs::rename(&segments[2], dir.path().join("moved")).unwrap();
+    assert!(matches!(refused_untouched(dir.path()), OpenError::Log(LogError::Corrupt { .. })));
+    fs::rename(dir.path().join("moved"), &segments[2]).unwrap();
+    fs::rename(&segments[0], dir.path().join("moved")).unwrap();
+    assert!(matches!(refused_untouched(dir.path()), OpenError::LogTooShort { .. }));
+}
+
+#[test]
+fn a_damaged_checkpoint_or_a_missing_engine_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    commit_seqs(&open(dir.path()), 1..=20);
+    open(dir.path()).close().unwrap();
+    let path = dir.path().join("view/checkpoint");
+    let good = fs::read(&path).unwrap();
+    fs::write(&path, &good[..20]).unwrap();
+    assert!(matches!(refused_untouched(dir.path()), OpenError::View(ViewError::Engine { .. })));
+    fs::write(&path, &good).unwrap();
+    fs::remove_dir_all(dir.path().join("view/engine/keyspaces")).unwrap();
+    assert!(matches!(refused(dir.path()), OpenError::View(_)));
+}
+
+#[test]
+fn the_applier_keeps_the_view_up_to_date_and_the_log_short() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let options = ApplierOptions { queue_bytes: 500, flush_bytes: 5_000 };
+    let on_failure = Box::new(|error: StoreError| panic!("{error}"));
+    let applier = Applier::start_with(options, Arc::clone(&store.log), Arc::clone(&store.view), on_failure);
+    for seq in 1..=300 {
+        let records = [record("a", seq, seq)];
+        let position = commit(&*store.log, &records).unwrap();
+        applier.submit(position, records.into());
+    }
+    applier.stop();
+    assert_holds(&store, 300);
+    let first = store.log.first();
+    assert!(first > Position(270), "the log starts at {first}");
+    store.close().unwrap();
+    assert_holds(&open(dir.path()), 300);
+}
+
+#[test]
+fn a_failing_view_is_reported_once_and_holds_nobody_up() {
+    let store = Store::memory();
+    let (report, failures) = mpsc::channel();
+    let on_failure = Box::new(move |error: StoreError| report.send(error).unwrap());
+    let options = ApplierOptions { queue_bytes: 100, flush_bytes: 1 << 20 };
+    let applier = Applier::start_with(options, Arc::clone(&store.log), Arc::clone(&store.view), on_failure);
+    for position in 2..=50 {
+        applier.submit(Position(position), [record("a", position, 1)].into());
+    }
+    assert!(matches!(failures.recv().unwrap(), StoreError::View(ViewError::Skipped { .. })));
+    assert_eq!(applier.applied(), Position::ZERO);
+    applier.stop();
+    assert!(failures.recv().is_err(), "reported once");
+}
+
+#[test]
+fn nothing_of_a_failed_flush_is_lost_or_made_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let log = FaultyLog::new(Arc::clone(&store.log), 3);
+    for seq in 1..=2 {
+        commit(&log, &[record("a", seq, seq)]).unwrap();
+    }
+    assert!(commit(&log, &[record("a", 3, 3)]).is_err());
+    assert!(matches!(commit(&log, &[record("a", 3, 3)]), Err(LogError::Poisoned)));
+    drop((store, log));
+    // Whether the third is stored was unknown; here the operating system has it.
+    assert_holds(&open(dir.path()), 3);
+}

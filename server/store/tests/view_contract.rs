@@ -1,0 +1,227 @@
+//! What every view keeps, run for each of them.
+
+use std::sync::Arc;
+
+use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
+use quoth_store::testing::record;
+use quoth_store::{
+    Bounds, FjallView, MemoryView, PageLimit, Position, ProducerKey, ProducerState, Record, View, ViewError,
+};
+
+const CACHE_BYTES: u64 = 1024 * 1024;
+const ALL: PageLimit = PageLimit { records: 1000, bytes: 1 << 20 };
+
+/// A view and what a restart after a clean stop is.
+struct Subject {
+    view: Arc<dyn View>,
+    reopen: Box<dyn Fn() -> Arc<dyn View>>,
+    /// A folder that lives as long as the view.
+    _dir: Option<tempfile::TempDir>,
+}
+
+fn memory() -> Subject {
+    let view = MemoryView::new();
+    Subject { view: Arc::new(view.clone()), reopen: Box::new(move || Arc::new(view.clone())), _dir: None }
+}
+
+fn fjall() -> Subject {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("view");
+    let open = move || -> Arc<dyn View> { Arc::new(FjallView::open(&path, CACHE_BYTES).unwrap()) };
+    Subject { view: open(), reopen: Box::new(open), _dir: Some(dir) }
+}
+
+fn each(check: impl Fn(Subject)) {
+    check(memory());
+    check(fjall());
+}
+
+fn name(text: &str) -> ConversationName {
+    ConversationName::new(text).unwrap()
+}
+
+fn records(conversation: &str, seqs: std::ops::RangeInclusive<u64>) -> Vec<Record> {
+    seqs.map(|seq| record(conversation, seq, seq * 10)).collect()
+}
+
+fn seqs(records: &[Record]) -> Vec<u64> {
+    records.iter().map(|record| record.seq.0).collect()
+}
+
+#[test]
+fn an_unknown_conversation_is_empty() {
+    each(|Subject { view, .. }| {
+        let unknown = name("unknown");
+        assert_eq!(view.bounds(&unknown).unwrap(), Bounds { floor: Seq(1), head: Seq::ZERO });
+        assert_eq!(view.after(&unknown, Seq::ZERO, ALL).unwrap(), []);
+        assert_eq!(view.before(&unknown, None, ALL).unwrap(), []);
+        assert_eq!(view.before(&unknown, Some(Seq(9)), ALL).unwrap(), []);
+        assert_eq!(view.producer(&unknown, record("unknown", 1, 1).producer).unwrap(), None);
+        assert_eq!(view.find(&unknown, record("unknown", 1, 1).producer, 1).unwrap(), None);
+    });
+}
+
+#[test]
+fn what_is_applied_is_read_in_both_directions() {
+    each(|Subject { view, .. }| {
+        let mut group = records("a", 1..=20);
+        group.extend(records("b", 1..=3));
+        group[4].origin_time_ms = Some(5);
+        group[5].body = bytes::Bytes::new();
+        view.apply(Position(1), &group).unwrap();
+        let (a, expected) = (name("a"), &group[..20]);
+        assert_eq!(view.bounds(&a).unwrap(), Bounds { floor: Seq(1), head: Seq(20) });
+        assert_eq!(view.after(&a, Seq::ZERO, ALL).unwrap(), expected);
+        assert_eq!(view.after(&a, Seq(15), ALL).unwrap(), expected[15..]);
+        assert_eq!(view.after(&a, Seq(20), ALL).unwrap(), []);
+        assert_eq!(view.after(&a, Seq(u64::MAX), ALL).unwrap(), []);
+        assert_eq!(view.before(&a, None, ALL).unwrap(), expected);
+        assert_eq!(view.before(&a, Some(Seq(6)), ALL).unwrap(), expected[..5]);
+        assert_eq!(view.before(&a, Some(Seq(900)), ALL).unwrap(), expected);
+        assert_eq!(view.before(&a, Some(Seq(1)), ALL).unwrap(), []);
+        assert_eq!(view.before(&a, Some(Seq(0)), ALL).unwrap(), []);
+        assert_eq!(seqs(&view.after(&name("b"), Seq::ZERO, ALL).unwrap()), [1, 2, 3]);
+    });
+}
+
+#[test]
+fn pages_keep_their_limits_and_make_progress() {
+    each(|Subject { view, .. }| {
+        let mut group = records("a", 1..=10);
+        group.iter_mut().for_each(|record| record.body = vec![7; 100].into());
+        view.apply(Position(1), &group).unwrap();
+        let a = name("a");
+        let three = PageLimit { records: 3, bytes: 1 << 20 };
+        assert_eq!(seqs(&view.after(&a, Seq(2), three).unwrap()), [3, 4, 5]);
+        assert_eq!(seqs(&view.before(&a, Some(Seq(9)), three).unwrap()), [6, 7, 8]);
+        assert_eq!(seqs(&view.before(&a, None, three).unwrap()), [8, 9, 10]);
+        let two_bodies = PageLimit { records: 1000, bytes: 299 };
+        assert_eq!(seqs(&view.after(&a, Seq(2), two_bodies).unwrap()), [3, 4]);
+        assert_eq!(seqs(&view.before(&a, None, two_bodies).unwrap()), [9, 10]);
+        let nothing = PageLimit { records: 0, bytes: 0 };
+        assert_eq!(seqs(&view.after(&a, Seq(2), nothing).unwrap()), [3]);
+        assert_eq!(seqs(&view.before(&a, Some(Seq(3)), nothing).unwrap()), [2]);
+    });
+}
+
+#[test]
+fn a_group_applied_twice_changes_nothing() {
+    each(|Subject { view, .. }| {
+        view.apply(Position(1), &records("a", 1..=2)).unwrap();
+        view.apply(Position(2), &records("a", 3..=3)).unwrap();
+        view.apply(Position(1), &records("b", 1..=9)).unwrap();
+        assert_eq!(view.applied(), Position(2));
+        assert_eq!(view.bounds(&name("b")).unwrap().head, Seq::ZERO);
+        view.apply(Position(3), &[]).unwrap();
+        assert_eq!(view.applied(), Position(3));
+        assert!(matches!(view.apply(Position(5), &[]), Err(ViewError::Skipped { applied: Position(3), .. })));
+    });
+}
+
+#[test]
+fn a_hole_is_an_error_in_both_directions() {
+    each(|Subject { view, .. }| {
+        let mut group = records("a", 1..=9);
+        group.remove(4);
+        view.apply(Position(1), &group).unwrap();
+        let a = name("a");
+        let missing = |result| matches!(result, Err(ViewError::Hole { expected: Seq(5), .. }));
+        assert!(missing(view.after(&a, Seq::ZERO, ALL)));
+        assert!(missing(view.after(&a, Seq(4), ALL)));
+        assert!(missing(view.before(&a, None, ALL)));
+        assert!(missing(view.before(&a, Some(Seq(6)), ALL)));
+        assert_eq!(seqs(&view.after(&a, Seq(5), ALL).unwrap()), [6, 7, 8, 9]);
+        assert_eq!(seqs(&view.before(&a, Some(Seq(5)), ALL).unwrap()), [1, 2, 3, 4]);
+    });
+}
+
+#[test]
+fn a_conversation_without_its_first_message_is_an_error() {
+    each(|Subject { view, .. }| {
+        view.apply(Position(1), &records("a", 2..=3)).unwrap();
+        let a = name("a");
+        assert!(matches!(view.after(&a, Seq::ZERO, ALL), Err(ViewError::Hole { expected: Seq(1), .. })));
+        assert!(matches!(view.before(&a, None, ALL), Err(ViewError::Hole { expected: Seq(1), .. })));
+        assert!(matches!(view.before(&a, Some(Seq(2)), ALL), Err(ViewError::Hole { expected: Seq(1), .. })));
+    });
+}
+
+#[test]
+fn a_message_id_is_found_and_an_unused_one_is_not() {
+    each(|Subject { view, .. }| {
+        let other = ProducerKey::new(&UserId::new("bob").unwrap(), ProducerId(1));
+        let mut group = records("a", 1..=8);
+        group.iter_mut().filter(|record| record.seq.0 % 2 == 0).for_each(|record| record.producer = other);
+        view.apply(Position(1), &group[..5]).unwrap();
+        view.apply(Position(2), &group[5..]).unwrap();
+        let (a, ada) = (name("a"), group[0].producer);
+        assert_eq!(view.producer(&a, ada).unwrap(), Some(ProducerState { n: 70, seq: Seq(7) }));
+        assert_eq!(view.producer(&a, other).unwrap(), Some(ProducerState { n: 80, seq: Seq(8) }));
+        assert_eq!(view.producer(&name("b"), ada).unwrap(), None);
+        for record in &group {
+            assert_eq!(view.find(&a, record.producer, record.n).unwrap().as_ref(), Some(record));
+        }
+        for n in [0, 5, 20, 35, 71, 90] {
+            assert_eq!(view.find(&a, ada, n).unwrap(), None, "{n}");
+        }
+    });
+}
+
+#[test]
+fn what_is_flushed_survives_a_restart() {
+    each(|Subject { view, reopen, _dir }| {
+        let group = records("a", 1..=5);
+        view.apply(Position(1), &group[..2]).unwrap();
+        assert_eq!(view.flush().unwrap(), Position(1));
+        assert_eq!(view.flush().unwrap(), Position(1));
+        view.apply(Position(2), &group[2..]).unwrap();
+        assert_eq!(view.flush().unwrap(), Position(2));
+        drop(view);
+        let view = reopen();
+        assert_eq!(view.applied(), Position(2));
+        assert_eq!(view.after(&name("a"), Seq::ZERO, ALL).unwrap(), group);
+        view.apply(Position(3), &records("a", 6..=6)).unwrap();
+        assert_eq!(view.flush().unwrap(), Position(3));
+        drop(view);
+        let view = reopen();
+        assert_eq!(view.bounds(&name("a")).unwrap().head, Seq(6));
+        assert_eq!(view.producer(&name("a"), group[0].producer).unwrap().unwrap().seq, Seq(6));
+    });
+}
+
+#[test]
+fn what_is_not_flushed_is_applied_again_after_a_restart() {
+    let Subject { view, reopen, _dir } = fjall();
+    let group = records("a", 1..=5);
+    view.apply(Position(1), &group[..2]).unwrap();
+    view.flush().unwrap();
+    view.apply(Position(2), &group[2..]).unwrap();
+    drop(view);
+    let view = reopen();
+    assert_eq!(view.applied(), Position(1));
+    view.apply(Position(2), &group[2..]).unwrap();
+    assert_eq!(view.after(&name("a"), Seq::ZERO, ALL).unwrap(), group);
+}
+
+#[test]
+fn readers_see_whole_groups() {
+    each(|Subject { view, .. }| {
+        const GROUPS: u64 = 300;
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for position in 1..=GROUPS {
+                    let group = records("a", position * 7 - 6..=position * 7);
+                    view.apply(Position(position), &group).unwrap();
+                }
+            });
+            let a = name("a");
+            while !writer.is_finished() {
+                let applied = view.applied();
+                let read = view.before(&a, None, PageLimit { records: 20, bytes: 1 << 20 }).unwrap();
+                let head = read.last().map_or(0, |record| record.seq.0);
+                assert!(head % 7 == 0, "half a group at {head}");
+                assert!(head >= applied.0 * 7, "group {applied} was applied, the head is {head}");
+            }
+        });
+    });
+}

@@ -1,0 +1,164 @@
+"""Checks `quoth_wire` against the bytes in protocol/golden/frames.txt. Exits 0 when all of them agree.
+
+    python check_golden.py [FRAMES_FILE]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Iterator
+
+import quoth_wire as wire
+
+GOLDEN = Path(__file__).resolve().parents[2] / "protocol" / "golden" / "frames.txt"
+SIDES = {"client": wire.CLIENT_FRAME, "server": wire.SERVER_FRAME}
+
+# What section 2 says does not decode, as bodies without a length.
+NOT_FRAMES = {
+    "an empty frame": (wire.CLIENT_FRAME, ""),
+    "a varint that is not in its shortest form": (wire.CLIENT_FRAME, "048700" + "00" + "0000"),
+    "a variant number of six bytes": (wire.CLIENT_FRAME, "848080808000" + "00"),
+    "a u16 of 65,536": (wire.CLIENT_FRAME, "00808004" + "00" + "00" + "0161" + "00" + "00"),
+    "a u64 of 65 bits": (wire.CLIENT_FRAME, "04" + "ffffffffffffffffff02" + "00" + "0000"),
+    "an option with tag 2": (wire.CLIENT_FRAME, "0302"),
+    "a bool of 2": (wire.SERVER_FRAME, "0501010002"),
+    "a Start beyond the last variant": (wire.CLIENT_FRAME, "030103"),
+    "a durability beyond the last variant": (wire.SERVER_FRAME, "0001000161" + "02" + "00" + "00" + "00"),
+    "a text that is not UTF-8": (wire.CLIENT_FRAME, "0101ff"),
+    "a text longer than its frame": (wire.CLIENT_FRAME, "010a61"),
+    "an empty conversation name": (wire.CLIENT_FRAME, "0600"),
+    "a conversation name of 129 bytes": (wire.CLIENT_FRAME, "068101" + "61" * 129),
+    "a conversation name with a control character": (wire.CLIENT_FRAME, "0602c285"),
+    "a user id of 65 bytes": (wire.SERVER_FRAME, "090161" + "41" + "61" * 65),
+}
+
+
+def main() -> int:
+    """Runs every check and prints a line for each that fails, then the count."""
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else GOLDEN
+    failures: list[str] = []
+    lines = list(golden_lines(path))
+    for side, label, data in lines:
+        failures += [f"{side} {label}: {fault}" for fault in faults_of_line(SIDES[side], label, data)]
+    if not failures:
+        failures += [f"{side}: {fault}" for side in SIDES for fault in faults_of_cuts(side, lines)]
+    failures += list(faults_of_coverage(lines))
+    failures += list(faults_of_not_frames())
+    failures += list(faults_of_limits())
+    failures += list(faults_of_growth())
+    for failure in failures:
+        print(f"FAIL {failure}")
+    print(f"{len(lines)} golden frames, {len(NOT_FRAMES)} refused ones: {len(failures)} failures")
+    return 1 if failures or not lines else 0
+
+
+def golden_lines(path: Path) -> Iterator[tuple[str, str, bytes]]:
+    """Side, label and bytes of every line."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            side, label, data = (part.strip() for part in line.split("|"))
+            yield side, label, bytes.fromhex(data)
+
+
+def faults_of_line(side: wire.Type, label: str, data: bytes) -> Iterator[str]:
+    """One golden frame: decodes as what its label names, encodes to the same bytes, and not when cut or longer."""
+    try:
+        frames = wire.FrameDecoder(side).feed(data)
+    except wire.WireError as error:
+        yield f"does not decode: {error}"
+        return
+    if len(frames) != 1:
+        yield f"{len(frames)} frames instead of 1"
+        return
+    frame = frames[0]
+    if not type(frame).__name__.startswith(label.split()[0]):
+        yield f"decodes as {frame}"
+    if wire.encode_frame(side, frame) != data:
+        yield f"encodes to {wire.encode_frame(side, frame).hex()}"
+    body = wire.encode_body(side, frame)
+    for cut in [*(body[:end] for end in range(len(body))), body + b"\x00"]:
+        if not refuses(side, cut):
+            yield f"also decodes with {len(cut)} bytes instead of {len(body)}"
+
+
+def faults_of_cuts(side: str, lines: list[tuple[str, str, bytes]]) -> Iterator[str]:
+    """All frames of a side as one stream, cut in two at every place and fed byte by byte."""
+    stream = b"".join(data for of, _, data in lines if of == side)
+    whole = wire.FrameDecoder(SIDES[side]).feed(stream)
+    cuts = [[stream[:at], stream[at:]] for at in range(len(stream))]
+    cuts.append([stream[at : at + 1] for at in range(len(stream))])
+    for pieces in cuts:
+        decoder = wire.FrameDecoder(SIDES[side])
+        frames = [frame for piece in pieces for frame in decoder.feed(piece)]
+        if frames != whole or not decoder.at_frame_end():
+            yield f"a stream cut at {len(pieces[0])} gives other frames"
+
+
+def faults_of_coverage(lines: list[tuple[str, str, bytes]]) -> Iterator[str]:
+    """Every variant of each side has a golden line."""
+    for side, count in (("client", 7), ("server", 10)):
+        numbers = {frame_number(data) for of, _, data in lines if of == side}
+        if numbers != set(range(count)):
+            yield f"{side}: golden frames for the variants {sorted(numbers)} instead of 0 to {count - 1}"
+
+
+def faults_of_not_frames() -> Iterator[str]:
+    """What does not decode by section 2."""
+    for what, (side, body) in NOT_FRAMES.items():
+        if not refuses(side, bytes.fromhex(body)):
+            yield f"{what} decodes"
+
+
+def faults_of_limits() -> Iterator[str]:
+    """Lengths at and over the limits, and lengths of a wrong form."""
+    over = [(wire.FRAME_MAX, wire.encode_length(wire.FRAME_MAX + 1)), (8_192, wire.encode_length(8_193))]
+    for limit, prefix in over:
+        try:
+            wire.FrameDecoder(wire.CLIENT_FRAME, first_frame_max=limit).feed(prefix)
+            yield f"a length over {limit} is taken"
+        except wire.FrameTooLarge:
+            pass
+    for prefix in (b"\x8a\x00", b"\xff\xff\xff\x01"):
+        try:
+            wire.FrameDecoder(wire.CLIENT_FRAME).feed(prefix)
+            yield f"the length {prefix.hex()} is taken"
+        except wire.WireError:
+            pass
+    largest = wire.Publish(2**64 - 1, bytes(wire.BODY_MAX), "u" * 64, 2**64 - 1)
+    encoded = wire.encode_frame(wire.CLIENT_FRAME, largest)
+    if wire.FrameDecoder(wire.CLIENT_FRAME).feed(encoded) != [largest]:
+        yield "the largest publish does not fit into a frame"
+
+
+def faults_of_growth() -> Iterator[str]:
+    """Frames of unknown variants are skipped, events of unknown kinds are kept with their seq."""
+    unknown = bytes.fromhex("03" + "0aff77")
+    known = wire.encode_frame(wire.SERVER_FRAME, wire.TokenExpiring(5))
+    if wire.FrameDecoder(wire.SERVER_FRAME).feed(unknown + known) != [wire.TokenExpiring(5)]:
+        yield "a frame of an unknown variant is not skipped"
+    event = wire.Event(7, 1, "alice", None, wire.UnknownKind(9, b"\x01\x02"))
+    if wire.FrameDecoder(wire.SERVER_FRAME).feed(wire.encode_frame(wire.SERVER_FRAME, event)) != [event]:
+        yield "an event of an unknown kind is not kept"
+
+
+def refuses(side: wire.Type, body: bytes) -> bool:
+    """Whether `body` does not decode."""
+    try:
+        wire.decode_body(side, body)
+    except wire.UnknownVariant:
+        return False
+    except wire.WireError:
+        return True
+    return False
+
+
+def frame_number(data: bytes) -> int:
+    """The variant number of a frame with its length in front."""
+    reader = wire.Reader(data)
+    wire.decode_varint(reader, 7 * wire.LENGTH_BYTES_MAX)
+    return wire.U32.decode(reader)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
