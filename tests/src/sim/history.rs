@@ -16,6 +16,14 @@ pub(super) struct MessageId {
     pub(super) n: u64,
 }
 
+/// What a client has left to do in a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Progress {
+    pub(super) to_publish: u64,
+    pub(super) unacked: usize,
+    pub(super) to_read: u64,
+}
+
 /// What all clients of a simulation saw.
 #[derive(Debug, Default)]
 pub(super) struct History {
@@ -23,8 +31,12 @@ pub(super) struct History {
     pub(super) published: BTreeMap<MessageId, Bytes>,
     /// Every ack: seq and time.
     pub(super) acks: Vec<(MessageId, Seq, u64)>,
+    /// How many acks said that the message was stored before.
+    pub(super) duplicates: usize,
     /// Every event that a client got, live, replayed or in a page of history, and which client.
     pub(super) events: Vec<(String, ConversationName, Event)>,
+    /// Where each client is that has connected at all.
+    pub(super) progress: BTreeMap<(UserId, ConversationName), Progress>,
 }
 
 impl History {

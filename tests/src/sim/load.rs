@@ -13,7 +13,7 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::history::{History, MessageId};
+use super::history::{History, MessageId, Progress};
 use crate::wire::{Frames, Peer, publish};
 
 /// Publishes of a part that wait for an ack.
@@ -67,17 +67,21 @@ impl Part {
         self.to_publish == 0 && self.unacked.is_empty() && (!self.reads || self.cursor >= self.target)
     }
 
-    /// What is left, for people.
-    pub(super) fn state(&self) -> String {
-        let Self { user, conversation, to_publish, unacked, cursor, target, .. } = self;
-        let reads = if self.reads { format!(", read {cursor} of {target}") } else { String::new() };
-        format!("{user} in {conversation}: {to_publish} to publish, {} unacked{reads}", unacked.len())
+    fn note_progress(&self) {
+        let progress = Progress {
+            to_publish: self.to_publish,
+            unacked: self.unacked.len(),
+            to_read: if self.reads { self.target.0.saturating_sub(self.cursor.0) } else { 0 },
+        };
+        let key = (self.user.clone(), self.conversation.clone());
+        self.history.borrow_mut().progress.insert(key, progress);
     }
 
     /// Runs on a connection until all is done. An error may be the end of the connection, or a broken promise.
     pub(super) async fn run(&mut self, peer: &Peer) -> anyhow::Result<()> {
         let mut stream = self.open(peer).await?;
         loop {
+            self.note_progress();
             if self.is_done() && stream.repeats == 0 && stream.moves.is_empty() {
                 return finish(stream.frames).await;
             }
@@ -167,7 +171,10 @@ impl Part {
             }
             ServerFrame::Event(event) => self.take_event(event),
             ServerFrame::Ack { n, seq, time_ms, duplicate } => {
-                self.history.borrow_mut().acks.push((self.id(n), seq, time_ms));
+                let mut history = self.history.borrow_mut();
+                history.acks.push((self.id(n), seq, time_ms));
+                history.duplicates += usize::from(duplicate);
+                drop(history);
                 self.take_ack(stream, n, duplicate)
             }
             other => {

@@ -44,6 +44,8 @@ struct Inner {
     plant: Plant,
     log: MemoryLog,
     starts: AtomicU64,
+    sign_ins: Arc<AtomicU64>,
+    unflushed: AtomicU64,
     clock_ahead: Mutex<Duration>,
     phase: watch::Sender<Phase>,
 }
@@ -64,6 +66,8 @@ impl Machine {
             plant,
             log: MemoryLog::new(),
             starts: AtomicU64::new(0),
+            sign_ins: Arc::default(),
+            unflushed: AtomicU64::new(0),
             clock_ahead: Mutex::default(),
             phase: watch::Sender::new(Phase::Serving),
         }))
@@ -92,7 +96,7 @@ impl Machine {
         let mut failure = engine.failure();
         let service = Service {
             engine,
-            verify: Arc::new(UserNames),
+            verify: Arc::new(UserNames { sign_ins: Arc::clone(&inner.sign_ins) }),
             limits: Arc::new(limits),
             phase: inner.phase.subscribe(),
         };
@@ -124,7 +128,9 @@ impl Machine {
 
     /// What a power cut does to the disk.
     pub(super) fn lose_power(&self) {
+        let before = self.0.log.next();
         self.0.log.crash();
+        self.0.unflushed.fetch_add(before.0 - self.0.log.next().0, Ordering::Relaxed);
     }
 
     /// By how much the clock of the next start is ahead.
@@ -134,6 +140,15 @@ impl Machine {
 
     pub(super) fn starts(&self) -> u64 {
         self.0.starts.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn sign_ins(&self) -> u64 {
+        self.0.sign_ins.load(Ordering::Relaxed)
+    }
+
+    /// Groups that were lost with the power.
+    pub(super) fn unflushed(&self) -> u64 {
+        self.0.unflushed.load(Ordering::Relaxed)
     }
 
     /// Everything that is stored.
@@ -172,10 +187,13 @@ pub(super) fn seed_bytes(seed: u64, which: u64) -> [u8; 32] {
 
 /// Takes a user's name for a token that allows everything and never ends.
 #[derive(Debug)]
-struct UserNames;
+struct UserNames {
+    sign_ins: Arc<AtomicU64>,
+}
 
 impl Verify for UserNames {
     fn verify(&self, token: &str, _: u64) -> Result<Identity, Code> {
+        self.sign_ins.fetch_add(1, Ordering::Relaxed);
         let user = UserId::new(token).map_err(|_| Code::TOKEN_REJECTED)?;
         let all = || vec![Pattern::new("*")];
         let grant = Grant { user, read: all(), write: all(), publish_as: Vec::new() };

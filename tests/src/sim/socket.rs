@@ -18,13 +18,13 @@ use turmoil::net::UdpSocket;
 
 /// What happens to datagrams besides what turmoil does to them.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Impairment {
+pub(super) struct Impairment {
     /// Probability that a datagram is lost.
-    pub loss: f64,
+    pub(super) loss: f64,
     /// Probability that one comes twice.
-    pub duplication: f64,
+    pub(super) duplication: f64,
     /// Larger datagrams are lost, in bytes.
-    pub mtu_bytes: usize,
+    pub(super) mtu_bytes: usize,
 }
 
 /// What was sent in a world: when, from where to where, and how long each datagram was. Contents are left out, since TLS

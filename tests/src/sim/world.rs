@@ -42,19 +42,34 @@ pub struct Outcome {
     pub trace: Trace,
     /// Messages that were stored.
     pub messages: usize,
+    /// Repeats that the server recognised.
+    pub duplicates: usize,
+    /// Sign-ins of clients.
+    pub sign_ins: u64,
     /// Starts of the server.
     pub starts: u64,
+    /// Groups that were appended and not flushed when the server lost its power.
+    pub unflushed: u64,
     /// Simulated time until everything was acked and read.
     pub took: Duration,
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { trace: Trace { hash, datagrams }, messages, starts, took } = self;
-        let took_ms = took.as_millis();
+        let Self {
+            trace: Trace { hash, datagrams },
+            messages,
+            duplicates,
+            sign_ins,
+            starts,
+            unflushed,
+            took,
+        } = self;
         write!(
             f,
-            "{messages} messages, {starts} starts, {took_ms} ms, {datagrams} datagrams, trace {hash:016x}"
+            "{messages} messages, {duplicates} repeats, {sign_ins} sign-ins, {starts} starts, {unflushed} groups \
+             unflushed, {} ms, {datagrams} datagrams, trace {hash:016x}",
+            took.as_millis()
         )
     }
 }
@@ -179,15 +194,24 @@ impl World {
                 break;
             }
             if now_ms > DONE_BY_MS {
-                bail!("not everything was acked and read by {DONE_BY_MS} ms");
+                let progress = &self.history.borrow().progress;
+                bail!("not everything was acked and read by {DONE_BY_MS} ms: {progress:?}");
             }
         }
         let took = self.sim.elapsed();
         self.read_pages()?;
         let records = self.machine.records()?;
-        self.history.borrow().check(&records).map_err(|text| anyhow!(text))?;
-        let (trace, starts) = (self.network.trace(), self.machine.starts());
-        Ok(Outcome { trace, messages: records.len(), starts, took })
+        let history = self.history.borrow();
+        history.check(&records).map_err(|text| anyhow!(text))?;
+        Ok(Outcome {
+            trace: self.network.trace(),
+            messages: records.len(),
+            duplicates: history.duplicates,
+            sign_ins: self.machine.sign_ins(),
+            starts: self.machine.starts(),
+            unflushed: self.machine.unflushed(),
+            took,
+        })
     }
 
     fn now_ms(&self) -> u64 {
@@ -195,7 +219,11 @@ impl World {
     }
 
     fn step(&mut self) -> anyhow::Result<bool> {
-        self.sim.step().map_err(|error| anyhow!("at {} ms: {error:?}", self.now_ms()))
+        self.sim.step().map_err(|error| {
+            let causes = std::iter::successors(error.source(), |cause| cause.source());
+            let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+            anyhow!("at {} ms: {text}", self.now_ms())
+        })
     }
 
     fn apply(&mut self, change: Change) {
