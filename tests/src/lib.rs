@@ -4,8 +4,10 @@
 //! |---|---|
 //! | [`process`] | the real server as a process |
 //! | [`wire`] | a client of bare frames |
+//! | [`sim`] | a deterministic simulation of server, clients and network |
 //! | [`fuzz`] | what the fuzz targets and the corpus replay run |
 
 pub mod fuzz;
 pub mod process;
+pub mod sim;
 pub mod wire;
