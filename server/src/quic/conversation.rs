@@ -13,9 +13,9 @@ use quoth_protocol::limits::{FRAME_BYTES_MAX, START_LAST_MAX};
 use quoth_protocol::{Code, ConversationName, Seq};
 use quoth_store::{Bounds, PageLimit, ProducerKey, ViewError};
 
+use super::Phase;
 use super::connection::Shared;
 use super::frames::{FrameReader, FrameWriter, ReadFailure};
-use super::{Phase, next_phase};
 use crate::engine::{Engine, Mailbox, Outcome, Page, Subscription};
 
 /// What a reader that is behind reads from the view at once.
@@ -142,7 +142,7 @@ impl Stream {
         reader: &mut FrameReader,
         writer: &mut FrameWriter,
     ) -> Result<(), Code> {
-        let (mut granted, mut phase) = (shared.grant.clone(), shared.service.phase.clone());
+        let (mut granted, phase) = (shared.grant.clone(), shared.service.phase.clone());
         loop {
             self.deliver(writer);
             let ends = self.client_finished || self.drains;
@@ -157,7 +157,7 @@ impl Stream {
                 loaded = load(&mut self.read), if self.read.is_some() => Happened::Loaded(loaded),
                 frame = reader.next(), if reads => Happened::Read(frame),
                 _ = granted.changed() => Happened::Granted,
-                phase = next_phase(&mut phase, self.drains) => Happened::Phase(phase),
+                phase = phase.next(self.drains) => Happened::Phase(phase),
             };
             match happened {
                 Happened::Wrote(Ok(())) => {}

@@ -243,6 +243,7 @@ impl World {
     fn crash(&mut self) {
         self.sim.crash(HOST);
         self.machine.lose_power();
+        self.network.forget_handshakes();
     }
 
     fn start(&mut self, clock_ahead: Duration) {
