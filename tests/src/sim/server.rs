@@ -41,7 +41,7 @@ struct Inner {
     seed: u64,
     network: Network,
     certificates: Certificates,
-    flush: Duration,
+    execution: Execution,
     plant: Plant,
     log: MemoryLog,
     starts: AtomicU64,
@@ -56,14 +56,14 @@ impl Machine {
         seed: u64,
         network: Network,
         certificates: Certificates,
-        flush: Duration,
+        execution: Execution,
         plant: Plant,
     ) -> Self {
         Self(Arc::new(Inner {
             seed,
             network,
             certificates,
-            flush,
+            execution,
             plant,
             log: MemoryLog::new(),
             starts: AtomicU64::new(0),
@@ -84,8 +84,7 @@ impl Machine {
         inner.phase.set(Phase::Serving);
         let clock = SimClock::start(*inner.clock_ahead.lock());
         let store = self.open_store()?;
-        let execution = Execution::Tasks { flush: inner.flush };
-        let (engine, _stopper) = Engine::start(store, Durability::Memory, Arc::new(clock), execution);
+        let (engine, _stopper) = Engine::start(store, Durability::Memory, Arc::new(clock), inner.execution);
         let limits = Limits { idle_timeout_ms: IDLE_TIMEOUT_MS, ..Limits::default() };
         let mut quic = server_config(inner.certificates.server()?, &limits)?;
         quic.time_source(Arc::new(clock));
