@@ -7,6 +7,7 @@ mod reader;
 mod stream;
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use quoth_protocol::frame::{ClientFrame, Open, Publish, ServerFrame, Start};
@@ -23,7 +24,7 @@ use crate::events::{ClientEvent, Events, EventsError};
 use crate::history::{Page, bounds, page_once};
 use crate::link::Link;
 use crate::outbox::{Answer, Outbox, Reattached};
-use crate::send::{Ack, MessageId, SendError, SendOptions};
+use crate::send::{Ack, MessageId, Numbers, SendError, SendOptions};
 use crate::state::Reason;
 use crate::wire::{Incoming, StreamEnd};
 
@@ -48,6 +49,7 @@ pub(crate) enum Command {
 pub(crate) struct Room {
     name: ConversationName,
     producer: ProducerId,
+    numbers: Arc<Numbers>,
     commands: mpsc::Receiver<Command>,
     /// All handles are gone, or the client closes: finish what waits, then end.
     leaving: bool,
@@ -77,7 +79,7 @@ enum Input {
 impl Room {
     pub(crate) fn new(
         name: ConversationName,
-        producer: ProducerId,
+        (producer, numbers): (ProducerId, Arc<Numbers>),
         commands: mpsc::Receiver<Command>,
         link: watch::Receiver<Link>,
         rng: StdRng,
@@ -85,6 +87,7 @@ impl Room {
         Self {
             name,
             producer,
+            numbers,
             commands,
             leaving: false,
             link,
@@ -187,7 +190,8 @@ impl Room {
     fn command(&mut self, command: Command) {
         match command {
             Command::Send { options, deadline, waiter } => {
-                let n = options.n.unwrap_or_else(|| self.outbox.next_n());
+                let n = options.n.unwrap_or_else(|| self.numbers.next());
+                self.numbers.used(n);
                 let SendOptions { body, publish_as, origin_time_ms, .. } = options;
                 self.outbox.push(Publish { n, body, publish_as, origin_time_ms }, deadline, waiter);
             }
