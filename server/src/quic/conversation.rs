@@ -37,7 +37,7 @@ pub(super) async fn run(
         producer_key: ProducerKey::new(&grant.user, open.producer),
         producer: Producer { user: grant.user.clone(), id: open.producer },
         mailbox: Mailbox::new(shared.typing.clone()),
-        cursor: Cursor { state: CursorState::Off, subscription: None },
+        cursor: Cursor { state: CursorState::Off, subscription: None, woken: false },
         read: None,
         opened_owed: 0,
         outcomes: Vec::new(),
@@ -92,6 +92,8 @@ struct Cursor {
     state: CursorState,
     /// Held while there is a reader, from before its first read on, so that no event goes unnoticed.
     subscription: Option<Subscription>,
+    /// Whether a wake-up has come since the last read from the view began, which may have missed what it is about.
+    woken: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,6 +194,7 @@ impl Stream {
             match self.engine.read_tail(self.machine.conversation(), cursor, writer.room(), &mut frames) {
                 Next::Wait => return,
                 Next::View { .. } => {
+                    self.cursor.woken = false;
                     self.read = Some(StoreRead::page(&self.engine, self.machine.conversation(), cursor));
                 }
                 Next::Frames(cursor) => {
@@ -259,7 +262,7 @@ impl Stream {
             }
             (ReadResult::Page(page), CursorState::At(cursor)) => {
                 self.cursor.state = match page.reached {
-                    reached if reached == cursor => CursorState::AtEndOfView(cursor),
+                    reached if reached == cursor && !self.cursor.woken => CursorState::AtEndOfView(cursor),
                     reached => CursorState::At(reached),
                 };
                 writer.extend(page.frames);
@@ -282,6 +285,7 @@ impl Stream {
 
 impl Cursor {
     fn wake(&mut self) {
+        self.woken = true;
         if let CursorState::AtEndOfView(cursor) = self.state {
             self.state = CursorState::At(cursor);
         }
