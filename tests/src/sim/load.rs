@@ -107,7 +107,8 @@ impl Part {
                     self.take(&mut stream, frame)?;
                 }
                 () = until(stream.moves_at) => {
-                    stream.moves_at = None;
+                    let again = Duration::from_millis(self.rng.random_range(1..400));
+                    stream.moves_at = self.rng.random_bool(0.6).then(|| Instant::now() + again);
                     self.move_cursor(&mut stream).await?;
                 }
                 () = sleep_until(stream.publishes_at), if publishes => self.publish(&mut stream).await?,
@@ -129,7 +130,9 @@ impl Part {
         let now = Instant::now();
         let rng = &mut self.rng;
         let mut sometimes = |probability: f64| {
-            let wait = Duration::from_millis(rng.random_range(50..1_500));
+            // Soon as often as later: much happens in a stream's first moments.
+            let longest_ms = if rng.random_bool(0.5) { 60 } else { 1_500 };
+            let wait = Duration::from_millis(rng.random_range(1..longest_ms));
             rng.random_bool(probability).then(|| now + wait)
         };
         Ok(Stream {
