@@ -12,7 +12,7 @@ use quoth_tests::sim::{Certificates, Plant, run};
 const SEEDS: u64 = 100;
 
 /// Seeds that are run twice.
-const TRACED_SEEDS: Range<u64> = 0..8;
+const TRACED_SEEDS: Range<u64> = 0..10;
 
 /// Set for the process that prints traces for another one: the folder with the certificates of both.
 const CERTIFICATES_ENV: &str = "QUOTH_SIM_CERTIFICATES";

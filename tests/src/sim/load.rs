@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use quoth_protocol::frame::{ClientFrame, Event, Open, ServerFrame, Start};
 use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
@@ -43,6 +43,8 @@ pub(super) struct Part {
     pub(super) unacked: VecDeque<(u64, Bytes)>,
     /// The last messages that were acked.
     pub(super) acked: VecDeque<(u64, Bytes)>,
+    /// Numbers that the server has not stored, since it ended their stream in order and without an ack.
+    pub(super) unstored: Vec<u64>,
 }
 
 /// What a part has on one connection.
@@ -59,6 +61,10 @@ struct Stream {
     moves_at: Option<Instant>,
     /// The `n` of the last ack of a new message.
     acked_n: Option<u64>,
+    /// The first number that is published here for the first time.
+    fresh_n: u64,
+    /// Numbers that were not stored before this stream.
+    unstored: Vec<u64>,
 }
 
 impl Part {
@@ -93,11 +99,16 @@ impl Part {
                     sleep(Duration::from_millis(self.rng.random_range(20..600))).await;
                 }
                 frame = stream.frames.next() => {
-                    let frame = frame?.context("the server has finished the stream")?;
+                    let Some(frame) = frame? else {
+                        let fresh = self.unacked.iter().map(|(n, _)| *n).filter(|n| *n >= stream.fresh_n);
+                        self.unstored = fresh.collect();
+                        bail!("the server has finished the stream");
+                    };
                     self.take(&mut stream, frame)?;
                 }
                 () = until(stream.moves_at) => {
-                    stream.moves_at = None;
+                    let again = Duration::from_millis(self.rng.random_range(1..400));
+                    stream.moves_at = self.rng.random_bool(0.6).then(|| Instant::now() + again);
                     self.move_cursor(&mut stream).await?;
                 }
                 () = sleep_until(stream.publishes_at), if publishes => self.publish(&mut stream).await?,
@@ -109,6 +120,7 @@ impl Part {
         let mut frames = Frames::open(&peer.quic).await?;
         let from = self.reads.then_some(Start::After(self.cursor));
         let (conversation, producer) = (self.conversation.clone(), self.producer);
+        let unstored = std::mem::take(&mut self.unstored);
         frames.write(&ClientFrame::Open(Open { conversation, producer, from })).await?;
         let needless = self.rng.random_range(0..=NEEDLESS_REPEATS_MAX.min(self.acked.len()));
         let repeated = self.acked.iter().skip(self.acked.len() - needless).chain(&self.unacked);
@@ -118,7 +130,9 @@ impl Part {
         let now = Instant::now();
         let rng = &mut self.rng;
         let mut sometimes = |probability: f64| {
-            let wait = Duration::from_millis(rng.random_range(50..1_500));
+            // Soon as often as later: much happens in a stream's first moments.
+            let longest_ms = if rng.random_bool(0.5) { 60 } else { 1_500 };
+            let wait = Duration::from_millis(rng.random_range(1..longest_ms));
             rng.random_bool(probability).then(|| now + wait)
         };
         Ok(Stream {
@@ -129,6 +143,8 @@ impl Part {
             stalls_at: sometimes(0.3),
             moves_at: sometimes(0.3).filter(|_| self.reads),
             acked_n: None,
+            fresh_n: self.next_n,
+            unstored,
         })
     }
 
@@ -150,14 +166,16 @@ impl Part {
         Ok(())
     }
 
-    /// Stops reading and reads on from somewhat before.
+    /// Stops reading and reads on from somewhat before, perhaps twice.
     async fn move_cursor(&mut self, stream: &mut Stream) -> anyhow::Result<()> {
-        let cursor = Seq(self.cursor.0.saturating_sub(self.rng.random_range(0..8)));
-        if self.rng.random_bool(0.5) {
-            stream.frames.write(&ClientFrame::Read { from: None }).await?;
+        for _ in 0..self.rng.random_range(1..=2) {
+            let cursor = Seq(self.cursor.0.saturating_sub(self.rng.random_range(0..8)));
+            if self.rng.random_bool(0.5) {
+                stream.frames.write(&ClientFrame::Read { from: None }).await?;
+            }
+            stream.frames.write(&ClientFrame::Read { from: Some(Start::After(cursor)) }).await?;
+            stream.moves.push_back(cursor);
         }
-        stream.frames.write(&ClientFrame::Read { from: Some(Start::After(cursor)) }).await?;
-        stream.moves.push_back(cursor);
         Ok(())
     }
 
@@ -198,6 +216,7 @@ impl Part {
     }
 
     fn take_ack(&mut self, stream: &mut Stream, n: u64, duplicate: bool) -> anyhow::Result<()> {
+        ensure!(!duplicate || !stream.unstored.contains(&n), Broken("a drain withheld an ack"));
         if !duplicate {
             ensure!(stream.acked_n.is_none_or(|last| last < n), Broken("acks are not in order"));
             stream.acked_n = Some(n);

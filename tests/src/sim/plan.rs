@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use quoth_server::engine::Execution;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -21,8 +22,8 @@ pub(super) struct Plan {
     pub(super) impairment: Impairment,
     pub(super) latency_min: Duration,
     pub(super) latency_max: Duration,
-    /// How long a flush of the server's log takes.
-    pub(super) flush: Duration,
+    /// How long the server's store takes.
+    pub(super) execution: Execution,
     pub(super) peers: Vec<PeerPlan>,
     /// In order of time.
     pub(super) faults: Vec<Fault>,
@@ -90,7 +91,10 @@ impl Plan {
             },
             latency_min,
             latency_max: latency_min + Duration::from_millis(rng.random_range(1..120)),
-            flush: Duration::from_millis(rng.random_range(0..25)),
+            execution: Execution::Tasks {
+                flush: Duration::from_millis(rng.random_range(0..25)),
+                read: Duration::from_millis(rng.random_range(0..10)),
+            },
             peers,
             faults,
         }

@@ -12,9 +12,10 @@ use quoth_core::session::Identity;
 use quoth_protocol::frame::Durability;
 use quoth_protocol::{Code, UserId};
 use quoth_server::engine::{Engine, Execution};
-use quoth_server::quic::{Limits, Phase, Service, Verify, endpoint_config, serve, server_config};
+use quoth_server::quic::{
+    Limits, Phase, PhaseSender, Service, Verify, endpoint_config, serve, server_config,
+};
 use quoth_store::{Log as _, LogError, MemoryLog, MemoryView, Position, Record, Store, View as _, group};
-use tokio::sync::watch;
 
 use super::clock::SimClock;
 use super::plant::Plant;
@@ -40,14 +41,14 @@ struct Inner {
     seed: u64,
     network: Network,
     certificates: Certificates,
-    flush: Duration,
+    execution: Execution,
     plant: Plant,
     log: MemoryLog,
     starts: AtomicU64,
     sign_ins: Arc<AtomicU64>,
     unflushed: AtomicU64,
     clock_ahead: Mutex<Duration>,
-    phase: watch::Sender<Phase>,
+    phase: PhaseSender,
 }
 
 impl Machine {
@@ -55,21 +56,21 @@ impl Machine {
         seed: u64,
         network: Network,
         certificates: Certificates,
-        flush: Duration,
+        execution: Execution,
         plant: Plant,
     ) -> Self {
         Self(Arc::new(Inner {
             seed,
             network,
             certificates,
-            flush,
+            execution,
             plant,
             log: MemoryLog::new(),
             starts: AtomicU64::new(0),
             sign_ins: Arc::default(),
             unflushed: AtomicU64::new(0),
             clock_ahead: Mutex::default(),
-            phase: watch::Sender::new(Phase::Serving),
+            phase: PhaseSender::new(),
         }))
     }
 
@@ -80,11 +81,10 @@ impl Machine {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let inner = &*self.0;
         let start = inner.starts.fetch_add(1, Ordering::Relaxed);
-        inner.phase.send_replace(Phase::Serving);
+        inner.phase.set(Phase::Serving);
         let clock = SimClock::start(*inner.clock_ahead.lock());
         let store = self.open_store()?;
-        let execution = Execution::Tasks { flush: inner.flush };
-        let (engine, _stopper) = Engine::start(store, Durability::Memory, Arc::new(clock), execution);
+        let (engine, _stopper) = Engine::start(store, Durability::Memory, Arc::new(clock), inner.execution);
         let limits = Limits { idle_timeout_ms: IDLE_TIMEOUT_MS, ..Limits::default() };
         let mut quic = server_config(inner.certificates.server()?, &limits)?;
         quic.time_source(Arc::new(clock));
@@ -123,7 +123,7 @@ impl Machine {
 
     /// Tells the server to stop.
     pub(super) fn drain(&self) {
-        self.0.phase.send_replace(Phase::Draining { retry_after_ms: DRAIN_RETRY_AFTER_MS });
+        self.0.phase.set(Phase::Draining { retry_after_ms: DRAIN_RETRY_AFTER_MS });
     }
 
     /// What a power cut does to the disk.

@@ -1,5 +1,6 @@
 //! UDP sockets of quinn over those of turmoil, with datagrams lost and doubled, and a trace of all that was sent.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -15,6 +16,11 @@ use quinn::{AsyncUdpSocket, UdpPoller};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use turmoil::net::UdpSocket;
+
+use super::server::PORT;
+
+/// Length of the connection ids that quinn gives out; a client's first guess is longer.
+const GIVEN_ID_BYTES: usize = 8;
 
 /// What happens to datagrams besides what turmoil does to them.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,12 +53,20 @@ struct State {
     impairment: Impairment,
     hasher: DefaultHasher,
     datagrams: u64,
+    /// Connection ids that the server has given out in handshakes since its last start.
+    given: BTreeSet<Vec<u8>>,
 }
 
 impl Network {
     pub(super) fn new(seed: u64, impairment: Impairment) -> Self {
         let rng = StdRng::seed_from_u64(seed);
-        Self(Arc::new(Mutex::new(State { rng, impairment, hasher: DefaultHasher::new(), datagrams: 0 })))
+        Self(Arc::new(Mutex::new(State {
+            rng,
+            impairment,
+            hasher: DefaultHasher::new(),
+            datagrams: 0,
+            given: BTreeSet::new(),
+        })))
     }
 
     /// From now on datagrams are neither lost nor doubled, but for those that are too large.
@@ -66,9 +80,27 @@ impl Network {
         Trace { hash: state.hasher.finish(), datagrams: state.datagrams }
     }
 
+    /// The server has lost what it knew.
+    pub(super) fn forget_handshakes(&self) {
+        self.0.lock().given.clear();
+    }
+
+    /// Whether a datagram to the server goes on with a handshake that it lost in a restart. Such datagrams are lost,
+    /// since what the server makes of one depends on bits that are encrypted with random keys, and simulations could
+    /// not be repeated.
+    fn is_of_lost_handshake(&self, datagram: &[u8]) -> bool {
+        connection_ids(datagram).is_some_and(|(destination, _)| {
+            destination.len() == GIVEN_ID_BYTES && !self.0.lock().given.contains(destination)
+        })
+    }
+
     /// Notes a datagram and says how often it goes out.
-    fn copies(&self, from: SocketAddr, to: SocketAddr, len: usize) -> usize {
+    fn copies(&self, from: SocketAddr, to: SocketAddr, datagram: &[u8]) -> usize {
         let mut state = self.0.lock();
+        let len = datagram.len();
+        if let Some((_, source)) = connection_ids(datagram).filter(|_| from.port() == PORT) {
+            state.given.insert(source.to_vec());
+        }
         (turmoil::sim_elapsed(), from, to, len).hash(&mut state.hasher);
         state.datagrams += 1;
         let Impairment { loss, duplication, mtu_bytes } = state.impairment;
@@ -78,6 +110,16 @@ impl Network {
             false => 1 + usize::from(is_doubled),
         }
     }
+}
+
+/// Destination and source of a datagram of a handshake (RFC 9000, 17.2).
+fn connection_ids(datagram: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (first, rest) = datagram.split_first()?;
+    let (destination_len, rest) = rest.get(4..)?.split_first()?;
+    let (destination, rest) = rest.split_at_checked(usize::from(*destination_len))?;
+    let (source_len, rest) = rest.split_first()?;
+    let source = rest.get(..usize::from(*source_len))?;
+    (first & 0x80 != 0).then_some((destination, source))
 }
 
 /// A simulated socket for a quinn endpoint.
@@ -119,7 +161,7 @@ impl AsyncUdpSocket for Socket {
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let (to, datagram) = (transmit.destination, transmit.contents);
-        for _ in 0..self.network.copies(self.address, to, datagram.len()) {
+        for _ in 0..self.network.copies(self.address, to, datagram) {
             self.inner.try_send_to(datagram, to)?;
         }
         Ok(())
@@ -135,6 +177,8 @@ impl AsyncUdpSocket for Socket {
         loop {
             ready!(self.poll_readable(cx))?;
             match self.inner.try_recv_from(buf) {
+                Ok((len, _))
+                    if self.address.port() == PORT && self.network.is_of_lost_handshake(&buf[..len]) => {}
                 Ok((len, addr)) => {
                     *meta = RecvMeta { addr, len, stride: len, ecn: None, dst_ip: None };
                     return Poll::Ready(Ok(1));

@@ -96,7 +96,7 @@ impl World {
     fn new(seed: u64, certificates: &Certificates, plant: Plant) -> anyhow::Result<Self> {
         let plan = Plan::draw(seed);
         let network = Network::new(seed, plan.impairment);
-        let machine = Machine::new(seed, network.clone(), certificates.clone(), plan.flush, plant);
+        let machine = Machine::new(seed, network.clone(), certificates.clone(), plan.execution, plant);
         let mut sim = Builder::new()
             .rng_seed(seed)
             .tick_duration(TICK)
@@ -149,6 +149,7 @@ impl World {
                 cursor: Seq::ZERO,
                 unacked: Default::default(),
                 acked: Default::default(),
+                unstored: Vec::new(),
             })
         };
         parts.map(part).collect()
@@ -243,6 +244,7 @@ impl World {
     fn crash(&mut self) {
         self.sim.crash(HOST);
         self.machine.lose_power();
+        self.network.forget_handshakes();
     }
 
     fn start(&mut self, clock_ahead: Duration) {
