@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use quinn::Endpoint;
 use quoth_protocol::frame::Welcome;
-use quoth_protocol::id::IdError;
 use quoth_protocol::{ConversationName, ProducerId};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -16,8 +15,10 @@ use tokio::time::timeout;
 
 use crate::builder::Builder;
 use crate::conversation::Conversation;
+use crate::error::ConversationError;
 use crate::link::Core;
 use crate::room::{COMMANDS_MAX, Command, Room};
+use crate::send::Numbers;
 use crate::state::State;
 use crate::transport;
 
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     endpoint: Endpoint,
     shutdown: watch::Sender<bool>,
+    numbers: Arc<Numbers>,
     rooms: Mutex<Rooms>,
 }
 
@@ -64,6 +66,7 @@ struct Rooms {
 #[derive(Debug)]
 struct RoomTask {
     commands: mpsc::WeakSender<Command>,
+    producer: ProducerId,
     task: JoinHandle<()>,
 }
 
@@ -79,10 +82,22 @@ impl Client {
     ///
     /// # Errors
     /// When the name is empty, over 128 bytes, or has control characters.
-    pub fn conversation(&self, name: impl AsRef<str>) -> Result<Conversation, IdError> {
-        let name = ConversationName::new(name)?;
-        let commands = self.shared.room(&name);
-        Ok(Conversation::new(name, commands, Arc::clone(&self.shared)))
+    pub fn conversation(&self, name: impl AsRef<str>) -> Result<Conversation, ConversationError> {
+        let Settings { producer, producer_is_fixed, .. } = self.shared.settings;
+        self.shared.conversation(name.as_ref(), producer, producer_is_fixed)
+    }
+
+    /// The same with a producer of its own, for an import or a bridge that must recognise its messages after a restart.
+    /// Every message needs a number ([`SendOptions::n`](crate::SendOptions::n)).
+    ///
+    /// # Errors
+    /// As [`Client::conversation`], and when the conversation is in use with another producer.
+    pub fn conversation_with_producer(
+        &self,
+        name: impl AsRef<str>,
+        producer: ProducerId,
+    ) -> Result<Conversation, ConversationError> {
+        self.shared.conversation(name.as_ref(), producer, true)
     }
 
     /// Whether the server can be reached now.
@@ -154,7 +169,8 @@ impl Client {
         rng: StdRng,
     ) -> Self {
         let rooms = Mutex::new(Rooms { by_name: HashMap::new(), rng });
-        Self { shared: Arc::new(Shared { core, settings, endpoint, shutdown, rooms }) }
+        let numbers = Arc::default();
+        Self { shared: Arc::new(Shared { core, settings, endpoint, shutdown, numbers, rooms }) }
     }
 }
 
@@ -164,20 +180,42 @@ impl Shared {
         self.rooms().rng.random()
     }
 
-    /// The way to a conversation's task, which is started if there is none.
-    fn room(&self, name: &ConversationName) -> mpsc::Sender<Command> {
+    /// A handle on a conversation, whose task is started if there is none.
+    fn conversation(
+        self: &Arc<Self>,
+        name: &str,
+        producer: ProducerId,
+        producer_is_fixed: bool,
+    ) -> Result<Conversation, ConversationError> {
+        let name = ConversationName::new(name)?;
         let mut rooms = self.rooms();
-        if let Some(commands) = rooms.by_name.get(name).and_then(|room| room.commands.upgrade()) {
-            return commands;
-        }
+        let running =
+            rooms.by_name.get(&name).and_then(|room| Some((room.commands.upgrade()?, room.producer)));
+        let commands = match running {
+            Some((_, other)) if other != producer => {
+                return Err(ConversationError::OtherProducer { conversation: name });
+            }
+            Some((commands, _)) => commands,
+            None => self.start_room(&mut rooms, &name, producer),
+        };
+        drop(rooms);
+        Ok(Conversation::new(name, producer, producer_is_fixed, commands, Arc::clone(self)))
+    }
+
+    fn start_room(
+        &self,
+        rooms: &mut Rooms,
+        name: &ConversationName,
+        producer: ProducerId,
+    ) -> mpsc::Sender<Command> {
         let predecessor = rooms.by_name.remove(name).map(|room| room.task);
         rooms.by_name.retain(|_, room| !room.task.is_finished());
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let rng = StdRng::from_rng(&mut rooms.rng);
-        let link = self.core.link.subscribe();
-        let room = Room::new(name.clone(), self.settings.producer, receiver, link, rng);
+        let ids = (producer, Arc::clone(&self.numbers));
+        let room = Room::new(name.clone(), ids, receiver, self.core.link.subscribe(), rng);
         let task = tokio::spawn(room.run(predecessor));
-        rooms.by_name.insert(name.clone(), RoomTask { commands: commands.downgrade(), task });
+        rooms.by_name.insert(name.clone(), RoomTask { commands: commands.downgrade(), producer, task });
         commands
     }
 

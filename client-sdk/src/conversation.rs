@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use quoth_protocol::ConversationName;
 use quoth_protocol::frame::{ClientFrame, Fetch, FetchRange, Start};
+use quoth_protocol::{ConversationName, ProducerId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
@@ -26,6 +26,8 @@ const TYPING_INTERVAL: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone)]
 pub struct Conversation {
     name: ConversationName,
+    producer: ProducerId,
+    producer_is_fixed: bool,
     commands: mpsc::Sender<Command>,
     shared: Arc<Shared>,
     last_typing: Arc<Mutex<Option<Instant>>>,
@@ -40,8 +42,14 @@ pub struct Sending {
 }
 
 impl Conversation {
-    pub(crate) fn new(name: ConversationName, commands: mpsc::Sender<Command>, shared: Arc<Shared>) -> Self {
-        Self { name, commands, shared, last_typing: Arc::default() }
+    pub(crate) fn new(
+        name: ConversationName,
+        producer: ProducerId,
+        producer_is_fixed: bool,
+        commands: mpsc::Sender<Command>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { name, producer, producer_is_fixed, commands, shared, last_typing: Arc::default() }
     }
 
     /// The conversation's name.
@@ -77,7 +85,7 @@ impl Conversation {
     /// # Errors
     /// What can be told without the server: `NotSent`, `TooLarge`, `OriginTimeWithoutUser`, `NumberMissing`.
     pub async fn send_pipelined(&self, options: SendOptions) -> Result<Sending, SendError> {
-        options.check(self.shared.settings.producer_is_fixed)?;
+        options.check(self.producer_is_fixed)?;
         let deadline = self.deadline(options.timeout);
         let (waiter, answer) = oneshot::channel();
         match timeout_at(deadline, self.commands.send(Command::Send { options, deadline, waiter })).await {
@@ -95,7 +103,7 @@ impl Conversation {
     /// # Errors
     /// Every [`SendError`]; `UnknownMessage` when this client does not hold the message.
     pub async fn resend(&self, id: MessageId) -> Result<Ack, SendError> {
-        if id.producer != self.shared.settings.producer {
+        if id.producer != self.producer {
             return Err(SendError::UnknownMessage { id });
         }
         let deadline = self.deadline(None);

@@ -66,6 +66,21 @@ pub enum ConnectError {
     },
 }
 
+/// Why there is no handle on a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConversationError {
+    /// The name is not valid.
+    #[error(transparent)]
+    BadName(#[from] quoth_protocol::id::IdError),
+    /// A conversation has one producer in a client at a time.
+    #[error("this client uses {conversation} with another producer; drop those handles first")]
+    OtherProducer {
+        /// Which conversation.
+        conversation: ConversationName,
+    },
+}
+
 /// Why a page of history was not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

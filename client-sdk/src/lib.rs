@@ -35,7 +35,7 @@ mod wire;
 pub use builder::Builder;
 pub use client::Client;
 pub use conversation::{Conversation, Sending};
-pub use error::{ConnectError, HistoryError};
+pub use error::{ConnectError, ConversationError, HistoryError};
 pub use events::{ClientEvent, Events, EventsError, Typings};
 pub use history::Page;
 pub use quoth_protocol as protocol;

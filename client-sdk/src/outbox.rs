@@ -29,7 +29,6 @@ pub(crate) struct Outbox<W> {
     /// How many entries from the front are on the current stream.
     sent: usize,
     settled: VecDeque<(u64, Answer)>,
-    last_n: u64,
     /// No entry's deadline is before this.
     next_deadline: Option<Instant>,
 }
@@ -65,7 +64,7 @@ pub(crate) enum Reattached<W> {
 
 impl<W> Outbox<W> {
     pub(crate) fn new() -> Self {
-        Self { entries: VecDeque::new(), sent: 0, settled: VecDeque::new(), last_n: 0, next_deadline: None }
+        Self { entries: VecDeque::new(), sent: 0, settled: VecDeque::new(), next_deadline: None }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -77,14 +76,8 @@ impl<W> Outbox<W> {
         OUTBOX_MAX.saturating_sub(self.entries.len())
     }
 
-    /// The number of the next new message.
-    pub(crate) fn next_n(&self) -> u64 {
-        self.last_n.saturating_add(1)
-    }
-
     /// Queues a publish behind all others. One that waits already under the same number gets a further waiter.
     pub(crate) fn push(&mut self, publish: Publish, deadline: Instant, waiter: W) {
-        self.last_n = self.last_n.max(publish.n);
         self.wake_by(deadline);
         if let Some(entry) = self.entries.iter_mut().find(|e| e.publish.n == publish.n) {
             entry.waiters.push(waiter);
@@ -263,7 +256,6 @@ mod tests {
         outbox.push(publish(1), Instant::now(), 2);
         assert_eq!(sent(&mut outbox), [1]);
         assert_eq!(outbox.answered(1, ack(1)), [1, 2]);
-        assert_eq!(outbox.next_n(), 2);
     }
 
     #[derive(Debug, Clone)]
@@ -282,10 +274,10 @@ mod tests {
             Just(Step::Push), Just(Step::Send), (0_usize..8).prop_map(Step::Answer), Just(Step::Disconnect),
         ], 0..200)) {
             let mut outbox = Outbox::new();
-            let (mut stored, mut underway) = (Vec::new(), VecDeque::new());
+            let (mut stored, mut underway, mut next_n) = (Vec::new(), VecDeque::new(), 1..);
             for step in steps {
                 match step {
-                    Step::Push => outbox.push(publish(outbox.next_n()), Instant::now(), ()),
+                    Step::Push => outbox.push(publish(next_n.next().unwrap()), Instant::now(), ()),
                     Step::Send => if let Some(p) = outbox.take_next() {
                         if !stored.contains(&p.n) {
                             prop_assert_eq!(p.n, stored.len() as u64 + 1);

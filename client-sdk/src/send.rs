@@ -1,5 +1,6 @@
 //! What a send takes and gives.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,7 +39,8 @@ pub struct MessageId {
 pub struct SendOptions {
     /// The message, at most [`BODY_BYTES_MAX`] bytes.
     pub body: Bytes,
-    /// The message's number. Default: one more than the last. A client with a fixed producer
+    /// The message's number. Default: one more than the client's last in any
+    /// conversation. A client with a fixed producer
     /// ([`Builder::producer`](crate::Builder::producer)) must give it.
     pub n: Option<u64>,
     /// Send in this user's name; the token must allow it.
@@ -142,5 +144,24 @@ impl SendOptions {
         } else {
             Ok(())
         }
+    }
+}
+
+/// The numbers of a client's messages. One counter for all its conversations, since a number that came twice would make
+/// the server take a new message for a repeat, and conversations come and go.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    last: AtomicU64,
+}
+
+impl Numbers {
+    /// The number of a new message.
+    pub(crate) fn next(&self) -> u64 {
+        self.last.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The application has used this number.
+    pub(crate) fn used(&self, n: u64) {
+        self.last.fetch_max(n, Ordering::Relaxed);
     }
 }

@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn later_versions_frames_are_skipped_and_their_events_counted() {
-        assert_eq!(incoming(&[LAST_KNOWN_VARIANT as u8 + 1, 1, 2, 3]), Ok(None));
+        assert_eq!(incoming(&[u8::try_from(LAST_KNOWN_VARIANT).unwrap() + 1, 1, 2, 3]), Ok(None));
         assert!(matches!(incoming(&event_bytes()), Ok(Some(Incoming::Frame(ServerFrame::Event(_))))));
         let mut later = event_bytes();
         later.truncate(later.len() - 2);

@@ -2,10 +2,15 @@
 
 mod support;
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use quoth_client::protocol::frame::ServerFrame;
-use quoth_client::{Client, ClientEvent, Code, Conversation, Events, Seq, Start};
+use quoth_client::{
+    Client, ClientEvent, Code, ConnectError, Conversation, ConversationError, Events, EventsError,
+    FetchRange, HistoryError, MessageId, ProducerId, Reason, SendError, SendOptions, Seq, Start, State,
+};
 use support::FakeServer;
 use tokio::time::timeout;
 
@@ -52,4 +57,355 @@ async fn an_application_that_does_not_read_its_events_still_gets_its_acks() {
     }
     assert_eq!(seqs(&mut events, 2_000).await, (1..=2_000).collect::<Vec<_>>());
     client.close().await;
+}
+
+#[tokio::test]
+async fn what_has_no_ack_is_repeated_in_order_and_stored_once() {
+    let server = FakeServer::start();
+    server.world.lock().faults.swallow_acks = 10;
+    let client = server.client().await;
+    let room = client.conversation("general").unwrap();
+    let mut sendings = Vec::new();
+    for n in 1..=10 {
+        sendings.push(room.send_pipelined(format!("message {n}").into()).await.unwrap());
+    }
+    server.world.wait_until(|w| w.publishes.len() == 10).await;
+    server.world.drop_connections(Code::INTERNAL);
+    sendings.push(room.send_pipelined("message 11".into()).await.unwrap());
+    for (n, sending) in (1..).zip(sendings) {
+        let ack = timeout(PATIENCE, sending).await.unwrap().unwrap();
+        assert_eq!((ack.seq, ack.duplicate), (Seq(n), n <= 10));
+    }
+    let expected: Vec<u64> = (1..=10).chain(1..=11).collect();
+    let sent: Vec<u64> = server.world.lock().publishes.iter().map(|(_, n)| *n).collect();
+    assert_eq!(sent, expected);
+    assert_eq!(server.world.bodies("general").len(), 11);
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_reader_goes_on_where_it_was_over_reconnects() {
+    let server = FakeServer::start();
+    server.world.fill("general", 100);
+    let client = server.client().await;
+    let room = client.conversation("general").unwrap();
+    let mut events = room.events(Start::Last(50)).await.unwrap();
+    let mut seen = Vec::new();
+    for round in 0..4 {
+        seen.extend(seqs(&mut events, 25).await);
+        server.world.drop_connections(Code::GOING_AWAY);
+        server.world.fill("general", 25);
+        server.world.wait_until(|w| w.hellos.len() == round + 2).await;
+    }
+    assert_eq!(seen, (51..=150).collect::<Vec<_>>());
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_live_reader_misses_nothing_that_was_said_before_its_first_event() {
+    let server = FakeServer::start();
+    server.world.fill("general", 100);
+    let client = server.client().await;
+    let room = client.conversation("general").unwrap();
+    let mut events = room.events(Start::Live).await.unwrap();
+    assert_eq!(events.next().await.unwrap().unwrap(), ClientEvent::CaughtUp { head: Seq(100) });
+    server.world.drop_connections(Code::GOING_AWAY);
+    server.world.fill("general", 5);
+    assert_eq!(seqs(&mut events, 5).await, [101, 102, 103, 104, 105]);
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_reader_on_a_stream_that_is_open_for_sending_is_placed_exactly() {
+    let server = FakeServer::start();
+    server.world.fill("general", 100);
+    let client = server.client().await;
+    let room = client.conversation("general").unwrap();
+    room.send("opens the stream").await.unwrap();
+    for (start, first) in [(Start::Last(20), 82), (Start::After(Seq(3)), 4), (Start::Last(1), 101)] {
+        let mut events = timeout(PATIENCE, room.events(start)).await.unwrap().unwrap();
+        assert_eq!(seqs(&mut events, 1).await, [first]);
+    }
+    assert_eq!(server.world.lock().opens.len(), 1);
+    let beyond = room.events(Start::After(Seq(500))).await.unwrap_err();
+    assert!(matches!(beyond, EventsError::Refused { code: Code::CURSOR_AHEAD, .. }), "{beyond:?}");
+    assert_eq!(room.send("goes on").await.unwrap().seq, Seq(102));
+    client.close().await;
+}
+
+#[tokio::test]
+async fn there_is_one_reader_at_a_time() {
+    let server = FakeServer::start();
+    let client = server.client().await;
+    let room = client.conversation("general").unwrap();
+    let events = room.events(Start::Live).await.unwrap();
+    let second = client.conversation("general").unwrap().events(Start::Live).await.unwrap_err();
+    assert!(matches!(second, EventsError::AlreadyReading { .. }));
+    drop(events);
+    room.events(Start::Live).await.unwrap();
+    client.close().await;
+}
+
+#[tokio::test]
+async fn what_retention_took_is_told_as_a_gap() {
+    let server = FakeServer::start();
+    server.world.fill("general", 10);
+    server.world.lock().logs.get_mut("general").unwrap().floor = 5;
+    let client = server.client().await;
+    let room = client.conversation("general").unwrap();
+    let mut events = room.events(Start::After(Seq(0))).await.unwrap();
+    assert_eq!(events.next().await.unwrap().unwrap(), ClientEvent::Gap { from: Seq(1), to: Seq(4) });
+    assert_eq!(seqs(&mut events, 6).await, [5, 6, 7, 8, 9, 10]);
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_hole_is_an_error_and_the_client_goes_on() {
+    let server = FakeServer::start();
+    server.world.fill("general", 10);
+    server.world.lock().faults.leave_out = Some(4);
+    let client = server.client().await;
+    let room = client.conversation("general").unwrap();
+    let mut events = room.events(Start::After(Seq(0))).await.unwrap();
+    assert_eq!(seqs(&mut events, 3).await, [1, 2, 3]);
+    let error = events.next().await.unwrap().unwrap_err();
+    assert!(matches!(error, EventsError::Protocol { .. }), "{error:?}");
+    assert!(events.next().await.is_none());
+    assert_eq!(room.send("goes on").await.unwrap().seq, Seq(11));
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_refusal_ends_the_calls_it_is_for_and_no_others() {
+    let server = FakeServer::start();
+    {
+        let faults = &mut server.world.lock().faults;
+        faults.forbid_reading = true;
+        faults.refuse = vec![Code::FORBIDDEN];
+    }
+    let client = server.client().await;
+    let room = client.conversation("general").unwrap();
+    let refused = room.events(Start::Live).await.unwrap_err();
+    assert!(matches!(refused, EventsError::Refused { code: Code::FORBIDDEN, .. }), "{refused:?}");
+    let refused = room.send("no").await.unwrap_err();
+    assert!(matches!(refused, SendError::Refused { code: Code::FORBIDDEN, .. }), "{refused:?}");
+    assert_eq!(room.send("yes").await.unwrap().seq, Seq(1));
+    let refused = room.events(Start::Live).await.unwrap_err();
+    assert!(matches!(refused, EventsError::Refused { code: Code::FORBIDDEN, .. }), "{refused:?}");
+    assert!(matches!(room.history(FetchRange::Latest, 1).await, Err(HistoryError::Refused { .. })));
+    assert_eq!(client.state(), State::Connected);
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_may_not_be_opened_refuses_its_sends() {
+    let server = FakeServer::start();
+    server.world.lock().faults.reset_opens = vec![Code::FORBIDDEN];
+    let client = server.client().await;
+    let room = client.conversation("general").unwrap();
+    let refused = room.send("no").await.unwrap_err();
+    assert!(matches!(refused, SendError::Refused { code: Code::FORBIDDEN, .. }), "{refused:?}");
+    server.world.lock().faults.reset_opens = vec![Code::OVERLOADED, Code::INTERNAL];
+    assert_eq!(room.send("yes").await.unwrap().seq, Seq(1));
+    client.close().await;
+}
+
+#[tokio::test]
+async fn an_unknown_outcome_is_safe_to_send_again() {
+    let server = FakeServer::start();
+    server.world.lock().faults.swallow_acks = 1;
+    let client = server.client().await;
+    let room = client.conversation("general").unwrap();
+    let options = SendOptions { timeout: Some(Duration::from_millis(200)), .."once".into() };
+    let error = room.send_with(options.clone()).await.unwrap_err();
+    let SendError::UnknownOutcome { id, reason: Reason::TimedOut } = error else { panic!("{error:?}") };
+    server.world.drop_connections(Code::INTERNAL);
+    let ack = timeout(PATIENCE, room.resend(id)).await.unwrap().unwrap();
+    assert_eq!((ack.seq, ack.duplicate), (Seq(1), true));
+    let again = room.send_with(SendOptions { n: Some(id.n), ..options }).await.unwrap();
+    assert_eq!((again.seq, again.duplicate), (Seq(1), true));
+    let unknown = room.resend(MessageId { n: 99, ..id }).await.unwrap_err();
+    assert!(matches!(unknown, SendError::UnknownMessage { .. }));
+    assert_eq!(server.world.bodies("general"), ["once"]);
+    client.close().await;
+}
+
+#[tokio::test]
+async fn what_never_left_is_told_apart_from_what_may_be_stored() {
+    let server = FakeServer::start();
+    let client = server.client().await;
+    let room = client.conversation("general").unwrap();
+    server.world.lock().faults.reject_hellos = vec![Code::OVERLOADED; 100];
+    server.world.drop_connections(Code::INTERNAL);
+    let mut states = client.states();
+    states.wait_for(|s| matches!(s, State::Disconnected { .. })).await.unwrap();
+    let options = SendOptions { timeout: Some(Duration::from_millis(100)), ..SendOptions::from("unsent") };
+    let error = room.send_with(options).await.unwrap_err();
+    assert_eq!(error, SendError::NotSent { reason: Reason::TimedOut });
+    client.close().await;
+}
+
+#[tokio::test]
+async fn close_waits_for_acks_and_says_what_is_unknown() {
+    let server = FakeServer::start();
+    let client = server.client().await;
+    let room = client.conversation("general").unwrap();
+    let sending = room.send_pipelined("acked".into()).await.unwrap();
+    client.close().await;
+    assert_eq!(sending.await.unwrap().seq, Seq(1));
+
+    server.world.lock().faults.swallow_acks = 1;
+    let client = server.client().await;
+    let room = client.conversation("general").unwrap();
+    let sending = room.send_pipelined("without an ack".into()).await.unwrap();
+    client.close().await;
+    let error = sending.await.unwrap_err();
+    assert!(matches!(error, SendError::UnknownOutcome { reason: Reason::Closed, .. }), "{error:?}");
+    assert_eq!(client.state(), State::Closed { reason: Reason::Closed });
+    let error = room.send("late").await.unwrap_err();
+    assert_eq!(error, SendError::NotSent { reason: Reason::Closed });
+}
+
+#[tokio::test]
+async fn go_away_is_obeyed_and_survived() {
+    let server = FakeServer::start();
+    let client = server.client().await;
+    let room = client.conversation("general").unwrap();
+    room.send("before").await.unwrap();
+    let told = Instant::now();
+    server.world.tell_all(&ServerFrame::GoAway { code: Code::GOING_AWAY, retry_after_ms: 700 });
+    client.states().wait_for(|s| matches!(s, State::Disconnected { .. })).await.unwrap();
+    let ack = timeout(PATIENCE, room.send("after")).await.unwrap().unwrap();
+    assert_eq!(ack.seq, Seq(2));
+    assert!(told.elapsed() >= Duration::from_millis(650), "came back after {:?}", told.elapsed());
+    client.close().await;
+}
+
+#[tokio::test]
+async fn the_codes_decide_whether_a_client_tries_again() {
+    let server = FakeServer::start();
+    server.world.lock().faults.reject_hellos = vec![Code::OVERLOADED];
+    let client = server.client().await;
+    server.world.drop_connections(Code::TOKEN_EXPIRED);
+    let mut states = client.states();
+    let closed = states.wait_for(|s| matches!(s, State::Closed { .. })).await.unwrap().clone();
+    assert!(matches!(closed, State::Closed { reason: Reason::Code { code: Code::TOKEN_EXPIRED, .. } }));
+    assert_eq!(server.world.lock().hellos.len(), 2);
+
+    server.world.lock().faults.reject_hellos = vec![Code::UNSUPPORTED_VERSION];
+    let refused = server.builder().connect().await.unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            ConnectError::Refused { reason: Reason::Code { code: Code::UNSUPPORTED_VERSION, .. }, .. }
+        ),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_token_provider_is_asked_for_each_sign_in_and_before_a_token_ends() {
+    let server = FakeServer::start();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    let provider = move || {
+        let nth = counter.fetch_add(1, Ordering::Relaxed);
+        async move { Ok::<_, String>(format!("user-{nth}")) }
+    };
+    server.world.lock().faults.reject_hellos = vec![Code::TOKEN_EXPIRED];
+    let client = server.builder().token_provider(provider).connect().await.unwrap();
+    assert_eq!(client.welcome().unwrap().user.as_str(), "user-1");
+    server.world.tell_all(&ServerFrame::TokenExpiring { in_ms: 60_000 });
+    server.world.wait_until(|w| w.refreshes == ["user-2"]).await;
+    assert_eq!(asked.load(Ordering::Relaxed), 3);
+    client.close().await;
+}
+
+#[tokio::test]
+async fn typing_is_passed_on_with_and_without_datagrams() {
+    let server = FakeServer::start();
+    for without_datagrams in [false, true] {
+        server.world.lock().faults.without_datagrams = without_datagrams;
+        let (alice, bob) = (server.client().await, server.builder().token("bob").connect().await.unwrap());
+        let mut typings = alice.conversation("general").unwrap().typings();
+        bob.conversation("general").unwrap().typing();
+        let user = timeout(PATIENCE, typings.next()).await.unwrap().unwrap();
+        assert_eq!(user.as_str(), "bob");
+        alice.close().await;
+        bob.close().await;
+    }
+}
+
+#[tokio::test]
+async fn history_comes_in_pages() {
+    let server = FakeServer::start();
+    server.world.fill("general", 25);
+    let client = server.client().await;
+    let room = client.conversation("general").unwrap();
+    let page = room.history(FetchRange::After(Seq(20)), 3).await.unwrap();
+    let seqs: Vec<u64> = page.known().map(|e| e.seq.0).collect();
+    assert_eq!((seqs, page.head, page.floor, page.more), (vec![21, 22, 23], Seq(25), Seq(1), true));
+    let page = room.history(FetchRange::Latest, 100).await.unwrap();
+    assert_eq!((page.known().count(), page.more), (25, false));
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_fixed_producer_s_messages_need_numbers() {
+    let server = FakeServer::start();
+    let client = server.builder().producer(ProducerId(7)).connect().await.unwrap();
+    let room = client.conversation("general").unwrap();
+    assert_eq!(room.send("hi").await, Err(SendError::NumberMissing));
+    let numbered = |n| SendOptions { n: Some(n), ..SendOptions::from("hi") };
+    assert!(!room.send_with(numbered(5)).await.unwrap().duplicate);
+    assert!(room.send_with(numbered(5)).await.unwrap().duplicate);
+    let stale = room.send_with(numbered(4)).await.unwrap_err();
+    assert!(matches!(stale, SendError::Refused { code: Code::STALE_MESSAGE_ID, .. }), "{stale:?}");
+    let other = client.conversation_with_producer("general", ProducerId(8)).unwrap_err();
+    assert!(matches!(other, ConversationError::OtherProducer { .. }));
+    drop(room);
+    let room = client.conversation_with_producer("general", ProducerId(8)).unwrap();
+    assert!(!room.send_with(numbered(4)).await.unwrap().duplicate);
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_conversation_can_be_dropped_and_opened_again() {
+    let server = FakeServer::start();
+    let client = server.client().await;
+    for n in 1..=20 {
+        let ack = client.conversation("general").unwrap().send("hi").await.unwrap();
+        assert_eq!((ack.seq, ack.duplicate), (Seq(n), false));
+    }
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_rebound_client_goes_on() {
+    let server = FakeServer::start();
+    let client = server.client().await;
+    let room = client.conversation("general").unwrap();
+    room.send("before").await.unwrap();
+    client.rebind().unwrap();
+    assert_eq!(timeout(PATIENCE, room.send("after")).await.unwrap().unwrap().seq, Seq(2));
+    assert_eq!(server.world.lock().hellos.len(), 1);
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_certificate_of_somebody_else_is_refused_for_good() {
+    let (server, other) = (FakeServer::start(), FakeServer::start());
+    let refused = server.builder().ca_pem(other.ca_pem.clone()).connect().await.unwrap_err();
+    assert!(matches!(refused, ConnectError::Refused { reason: Reason::Tls(_), .. }), "{refused:?}");
+}
+
+#[test]
+fn everything_can_be_moved_between_threads() {
+    fn check<T: Send + Sync + 'static>() {}
+    check::<Client>();
+    check::<Conversation>();
+    check::<Events>();
+    check::<quoth_client::Typings>();
+    check::<quoth_client::Sending>();
+    check::<quoth_client::Builder>();
 }

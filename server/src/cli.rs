@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use jsonwebtoken::Algorithm;
 use quoth_protocol::UserId;
+use quoth_store::{Progress, Report};
 
 use crate::auth::{Rights, Verifier, issue};
 use crate::config::{Config, Loaded, LogFormat, SETTINGS, Sources, load};
@@ -57,6 +58,8 @@ enum Command {
     },
     /// Sign a token
     Token(TokenArgs),
+    /// Walk the store's checksums and sequence numbers; the server must not run
+    Verify,
 }
 
 #[derive(Debug, Args)]
@@ -106,6 +109,7 @@ pub fn run() -> ExitCode {
             print(&text)
         }
         Command::Token(args) => token(&loaded.config, args),
+        Command::Verify => verify(&loaded.config),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -197,6 +201,45 @@ fn token(config: &Config, args: TokenArgs) -> Result<(), String> {
     let rights = Rights { read: args.read, write: args.write, publish_as: args.publish_as };
     let token = issue(&key, algorithm, &config.audience, &user, rights, expires_s)?;
     print(&format!("{token}\n"))
+}
+
+fn verify(config: &Config) -> Result<(), String> {
+    let dir = config.data_dir.join("store");
+    let is_terminal = std::io::stderr().is_terminal();
+    let mut show = |progress| {
+        if is_terminal {
+            let text = match progress {
+                Progress::Log { done, segments } => format!("log: {done} of {segments} segments"),
+                Progress::View { messages } => format!("view: {messages} messages"),
+            };
+            eprint!("\r{text}\x1b[K");
+        }
+    };
+    let report = quoth_store::verify(&dir, &mut show).map_err(|error| error.to_string())?;
+    if is_terminal {
+        eprint!("\r\x1b[K");
+    }
+    let Report { groups, records, torn, applied, conversations, messages, findings } = report;
+    let mut text = format!(
+        "log   {records} records in {groups} groups\nview  {messages} messages in {conversations} conversations\n"
+    );
+    if let Some(position) = torn {
+        text.push_str(&format!(
+            "group {position} was being written when the server stopped; the next start drops it, nobody was told of it\n"
+        ));
+    }
+    if applied.is_none() {
+        text.push_str("there is no view; the next start builds it from the log\n");
+    }
+    findings.iter().for_each(|finding| text.push_str(&format!("DAMAGED  {finding}\n")));
+    print(&text)?;
+    match findings.len() {
+        0 => print("sound\n"),
+        count => Err(format!(
+            "{count} findings in {}: keep a copy of the folder before anything else",
+            dir.display()
+        )),
+    }
 }
 
 fn start_log(config: &Config) -> Result<(), String> {

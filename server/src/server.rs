@@ -9,13 +9,13 @@ use quoth_certs::CertStore;
 use quoth_protocol::ALPN;
 use quoth_protocol::frame::Durability;
 use quoth_store::{Options, Store};
-use tokio::sync::watch;
 
 use crate::auth::Verifier;
 use crate::config::Config;
 use crate::development::{self, Development};
 use crate::engine::{Clock as _, Engine, Execution, Stopper, SystemClock};
-use crate::quic::{Phase, Service, endpoint_config, serve, server_config};
+use crate::quic::{Phase, PhaseSender, Service, endpoint_config, serve, server_config};
+use crate::secret::endpoint_secret;
 
 /// Bytes of the kernel's socket buffers that are asked for: the usual default of 208 KiB drops bursts.
 const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
@@ -25,7 +25,7 @@ const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 pub struct Server {
     address: SocketAddr,
     development: Option<Development>,
-    phase: watch::Sender<Phase>,
+    phase: PhaseSender,
     drain_retry_after_ms: u32,
     engine: Engine,
     serving: tokio::task::JoinHandle<()>,
@@ -57,18 +57,19 @@ impl Server {
         let certificates = Arc::new(certificates);
         let tls = quoth_certs::server_config(Arc::clone(&certificates), &[ALPN])
             .map_err(|error| error.to_string())?;
-        let quic = server_config(tls, &config.limits).map_err(|error| error.to_string())?;
+        let secret = endpoint_secret(&config.data_dir)?;
+        let quic = server_config(tls, &config.limits, &secret).map_err(|error| error.to_string())?;
         let verifier = Verifier::load(&config.audience, &token_keys)?;
-        let endpoint = Endpoint::new(endpoint_config(), Some(quic), socket, Arc::new(TokioRuntime))
+        let endpoint = Endpoint::new(endpoint_config(&secret), Some(quic), socket, Arc::new(TokioRuntime))
             .map_err(|error| format!("QUIC cannot be served on {address}: {error}"))?;
         let (engine, stopper) =
             Engine::start(store, Durability::Stored, Arc::new(SystemClock), Execution::Threads);
-        let (phase, phases) = watch::channel(Phase::Serving);
+        let phase = PhaseSender::new();
         let service = Service {
             engine: engine.clone(),
             verify: Arc::new(verifier),
             limits: Arc::new(config.limits.clone()),
-            phase: phases,
+            phase: phase.subscribe(),
         };
         let serving = tokio::spawn(serve(endpoint, service));
         let drain_retry_after_ms = config.drain_retry_after_ms;
@@ -117,7 +118,7 @@ impl Server {
     pub async fn stop(self) -> Result<(), String> {
         let has_failed = self.engine.failure().borrow().is_some();
         let retry_after_ms = self.drain_retry_after_ms;
-        self.phase.send_replace(if has_failed { Phase::Failed } else { Phase::Draining { retry_after_ms } });
+        self.phase.set(if has_failed { Phase::Failed } else { Phase::Draining { retry_after_ms } });
         let served = self.serving.await;
         drop(self.engine);
         let stopper = self.stopper;

@@ -3,13 +3,17 @@
 //! | module | has |
 //! |---|---|
 //! | [`process`] | the real server as a process |
+//! | [`embedded`] | the real server within the test's process |
 //! | [`history`] | what clients saw, and whether the promises held |
 //! | [`wire`] | a client of bare frames |
 //! | [`load`] | publishers and readers that write down what they see |
+//! | [`sim`] | a deterministic simulation of server, clients and network |
 //! | [`fuzz`] | what the fuzz targets and the corpus replay run |
 
+pub mod embedded;
 pub mod fuzz;
 pub mod history;
 pub mod load;
 pub mod process;
+pub mod sim;
 pub mod wire;

@@ -1,2 +1,56 @@
-//! The `quoth` command.
-fn main() {}
+//! The `quoth` command: chat, send, tail, history and import, over the SDK alone.
+
+mod args;
+mod chat;
+mod connection;
+mod history;
+mod import;
+mod output;
+mod pipeline;
+mod send;
+mod tail;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Args, Command};
+use crate::connection::Connection;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::from_env("QUOTH_LOG"))
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(run(args));
+    // Not waited for: a thread that waits for a line of standard input cannot be stopped.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> anyhow::Result<()> {
+    let connection = Connection::new(args.connection);
+    match args.command {
+        Command::Chat(args) => chat::run(&connection, args).await,
+        Command::Send(args) => send::run(&connection, args).await,
+        Command::Tail(args) => tail::run(&connection, args).await,
+        Command::History(args) => history::run(&connection, args).await,
+        Command::Import(args) => import::run(&connection, args).await,
+    }
+}

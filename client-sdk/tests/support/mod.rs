@@ -134,7 +134,7 @@ impl World {
         }
     }
 
-    /// Sends a frame on every control stream.
+    /// Sends a frame on every control stream; behind a GoAway the connection is closed.
     pub(crate) fn tell_all(&self, frame: &ServerFrame) {
         for (_, control) in &self.lock().connections {
             control.send(frame.clone()).ok();
@@ -243,10 +243,11 @@ async fn serve(connection: Connection, world: Arc<World>) {
             }
         }
     };
-    tokio::join!(streams, datagrams, serve_control(control, queue, &world, &user));
+    tokio::join!(streams, datagrams, serve_control(&connection, control, queue, &world, &user));
 }
 
 async fn serve_control(
+    connection: &Connection,
     mut control: Frames,
     mut queue: mpsc::UnboundedReceiver<ServerFrame>,
     world: &World,
@@ -268,6 +269,11 @@ async fn serve_control(
             Some(frame) = queue.recv() => {
                 control.push(&frame);
                 control.flush().await.ok();
+                if let ServerFrame::GoAway { code, .. } = frame {
+                    control.finish();
+                    control.received().await;
+                    return connection.close(VarInt::from_u32(code.0), b"going away");
+                }
             }
         }
     }

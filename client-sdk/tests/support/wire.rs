@@ -46,6 +46,11 @@ impl Frames {
         self.send.finish().ok();
     }
 
+    /// Waits until the client has got all that was sent, behind a finish.
+    pub(super) async fn received(&mut self) {
+        self.send.stopped().await.ok();
+    }
+
     pub(super) fn reset(&mut self, code: Code) {
         self.send.reset(VarInt::from_u32(code.0)).ok();
         self.recv.stop(VarInt::from_u32(code.0)).ok();

@@ -58,11 +58,12 @@ impl Clock for SystemClock {
 pub enum Execution {
     /// A thread for the committer, one for the applier, and the runtime's blocking threads for reads.
     Threads,
-    /// Everything in tasks of the current runtime, for a deterministic simulation over stores in memory. A flush takes
-    /// this long.
+    /// Everything in tasks of the current runtime, for a deterministic simulation over stores in memory.
     Tasks {
         /// Simulated time of a flush.
         flush: Duration,
+        /// Simulated time of a read from the view.
+        read: Duration,
     },
 }
 
@@ -158,7 +159,7 @@ impl Engine {
             }
             Execution::Tasks { .. } => None,
         };
-        let reads = Reads::new(Arc::clone(&view), applier.clone(), execution == Execution::Threads);
+        let reads = Reads::new(Arc::clone(&view), applier.clone(), execution);
         let released = Arc::new(AtomicU64::new(log.next().0.saturating_sub(1)));
         let parts = Parts {
             log,
@@ -173,7 +174,7 @@ impl Engine {
         let committer = Committer::new(parts);
         let thread = match execution {
             Execution::Threads => Some(committer::run_thread(committer, requests, failed)),
-            Execution::Tasks { flush } => {
+            Execution::Tasks { flush, .. } => {
                 tokio::spawn(committer::run_task(committer, requests, failed, flush));
                 None
             }

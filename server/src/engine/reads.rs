@@ -8,6 +8,7 @@ use quoth_protocol::frame::{FetchRange, ServerFrame};
 use quoth_protocol::{ConversationName, Seq, codec};
 use quoth_store::{Applier, Bounds, PageLimit, Position, ProducerKey, Record, View, ViewError};
 
+use super::Execution;
 use super::frame::encode_event;
 
 /// How long a read of what may be fresh waits between two looks at how far the applier is; it is usually done with a
@@ -19,14 +20,12 @@ const APPLIED_POLL: Duration = Duration::from_millis(1);
 pub struct Reads {
     view: Arc<dyn View>,
     applier: Option<Arc<Applier>>,
-    on_blocking_threads: bool,
+    execution: Execution,
 }
 
 impl std::fmt::Debug for Reads {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reads")
-            .field("on_blocking_threads", &self.on_blocking_threads)
-            .finish_non_exhaustive()
+        f.debug_struct("Reads").field("execution", &self.execution).finish_non_exhaustive()
     }
 }
 
@@ -44,13 +43,15 @@ pub struct Page {
 }
 
 impl Reads {
-    pub(crate) fn new(view: Arc<dyn View>, applier: Option<Arc<Applier>>, on_blocking_threads: bool) -> Self {
-        Self { view, applier, on_blocking_threads }
+    pub(crate) fn new(view: Arc<dyn View>, applier: Option<Arc<Applier>>, execution: Execution) -> Self {
+        Self { view, applier, execution }
     }
 
     async fn run<T: Send + 'static>(&self, read: impl FnOnce(&dyn View) -> T + Send + 'static) -> T {
-        if !self.on_blocking_threads {
-            return read(&*self.view);
+        if let Execution::Tasks { read: duration, .. } = self.execution {
+            let value = read(&*self.view);
+            tokio::time::sleep(duration).await;
+            return value;
         }
         let view = Arc::clone(&self.view);
         match tokio::task::spawn_blocking(move || read(&*view)).await {

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use super::frames::{FrameReader, FrameWriter, ReadFailure};
 use super::transport::{FETCH_STREAMS_MAX, RECEIVE_WINDOW_BYTES};
-use super::{Phase, Service, conversation, fetch, next_phase};
+use super::{Phase, PhaseReceiver, Service, conversation, fetch};
 use crate::engine::Typing;
 
 /// Priority of the control stream; conversations have 0, pages of history less.
@@ -126,20 +126,20 @@ impl Connection {
     }
 
     async fn run(&mut self) -> End {
-        let mut phase = self.service.phase.clone();
+        let phase = self.service.phase.clone();
         loop {
             if self.drains && self.streams.is_empty() && self.writer.is_idle() {
                 self.writer.finish().await;
                 return End(Code::GOING_AWAY, "the server is going away");
             }
-            let happened = self.happens(&mut phase).await;
+            let happened = self.happens(&phase).await;
             if let Err(end) = self.take(happened) {
                 return end;
             }
         }
     }
 
-    async fn happens(&mut self, phase: &mut watch::Receiver<Phase>) -> Happened {
+    async fn happens(&mut self, phase: &PhaseReceiver) -> Happened {
         let wait = self.session.deadline_ms().map_or(DEADLINE_WAIT_MAX, |deadline_ms| {
             Duration::from_millis(deadline_ms.saturating_sub(self.service.engine.now_ms()))
                 .min(DEADLINE_WAIT_MAX)
@@ -153,7 +153,7 @@ impl Connection {
         };
         tokio::select! {
             biased;
-            phase = next_phase(phase, drains) => Happened::Phase(phase),
+            phase = phase.next(drains) => Happened::Phase(phase),
             frame = self.reader.next() => Happened::Read(frame),
             written = self.writer.write(), if !self.writer.is_idle() => Happened::Wrote(written),
             Some(ended) = self.streams.join_next() => Happened::StreamEnded(ended),

@@ -13,9 +13,9 @@ use quoth_protocol::limits::{FRAME_BYTES_MAX, START_LAST_MAX};
 use quoth_protocol::{Code, ConversationName, Seq};
 use quoth_store::{Bounds, PageLimit, ProducerKey, ViewError};
 
+use super::Phase;
 use super::connection::Shared;
 use super::frames::{FrameReader, FrameWriter, ReadFailure};
-use super::{Phase, next_phase};
 use crate::engine::{Engine, Mailbox, Outcome, Page, Subscription};
 
 /// What a reader that is behind reads from the view at once.
@@ -37,7 +37,7 @@ pub(super) async fn run(
         producer_key: ProducerKey::new(&grant.user, open.producer),
         producer: Producer { user: grant.user.clone(), id: open.producer },
         mailbox: Mailbox::new(shared.typing.clone()),
-        cursor: Cursor { state: CursorState::Off, subscription: None },
+        cursor: Cursor { state: CursorState::Off, subscription: None, woken: false },
         read: None,
         opened_owed: 0,
         outcomes: Vec::new(),
@@ -92,6 +92,8 @@ struct Cursor {
     state: CursorState,
     /// Held while there is a reader, from before its first read on, so that no event goes unnoticed.
     subscription: Option<Subscription>,
+    /// Whether a wake-up has come since the last read from the view began, which may have missed what it is about.
+    woken: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,7 +144,7 @@ impl Stream {
         reader: &mut FrameReader,
         writer: &mut FrameWriter,
     ) -> Result<(), Code> {
-        let (mut granted, mut phase) = (shared.grant.clone(), shared.service.phase.clone());
+        let (mut granted, phase) = (shared.grant.clone(), shared.service.phase.clone());
         loop {
             self.deliver(writer);
             let ends = self.client_finished || self.drains;
@@ -157,7 +159,7 @@ impl Stream {
                 loaded = load(&mut self.read), if self.read.is_some() => Happened::Loaded(loaded),
                 frame = reader.next(), if reads => Happened::Read(frame),
                 _ = granted.changed() => Happened::Granted,
-                phase = next_phase(&mut phase, self.drains) => Happened::Phase(phase),
+                phase = phase.next(self.drains) => Happened::Phase(phase),
             };
             match happened {
                 Happened::Wrote(Ok(())) => {}
@@ -192,6 +194,7 @@ impl Stream {
             match self.engine.read_tail(self.machine.conversation(), cursor, writer.room(), &mut frames) {
                 Next::Wait => return,
                 Next::View { .. } => {
+                    self.cursor.woken = false;
                     self.read = Some(StoreRead::page(&self.engine, self.machine.conversation(), cursor));
                 }
                 Next::Frames(cursor) => {
@@ -259,7 +262,7 @@ impl Stream {
             }
             (ReadResult::Page(page), CursorState::At(cursor)) => {
                 self.cursor.state = match page.reached {
-                    reached if reached == cursor => CursorState::AtEndOfView(cursor),
+                    reached if reached == cursor && !self.cursor.woken => CursorState::AtEndOfView(cursor),
                     reached => CursorState::At(reached),
                 };
                 writer.extend(page.frames);
@@ -282,6 +285,7 @@ impl Stream {
 
 impl Cursor {
     fn wake(&mut self) {
+        self.woken = true;
         if let CursorState::AtEndOfView(cursor) = self.state {
             self.state = CursorState::At(cursor);
         }

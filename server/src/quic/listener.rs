@@ -9,7 +9,7 @@ use quoth_protocol::Code;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-use super::{Phase, Service, connection, next_phase};
+use super::{Phase, Service, connection};
 
 /// How long a drain waits for connections to finish: less than the 10 s in which the process must end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(7);
@@ -40,11 +40,11 @@ impl Listener {
     }
 
     async fn run(mut self) {
-        let mut phase = self.service.phase.clone();
+        let phase = self.service.phase.clone();
         loop {
             tokio::select! {
                 biased;
-                phase = next_phase(&mut phase, false) => return self.end(phase).await,
+                phase = phase.next(false) => return self.end(phase).await,
                 Some(result) = self.tasks.join_next() => log_panic(result),
                 incoming = self.endpoint.accept() => match incoming {
                     Some(incoming) => self.admit(incoming),

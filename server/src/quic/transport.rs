@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::{hkdf, hmac};
 use quinn::congestion::CubicConfig;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
@@ -104,6 +105,7 @@ fn transport_config(limits: &Limits) -> TransportConfig {
 pub fn server_config(
     tls: rustls::ServerConfig,
     limits: &Limits,
+    secret: &EndpointSecret,
 ) -> Result<ServerConfig, quinn::crypto::rustls::NoInitialCipherSuite> {
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     config
@@ -112,12 +114,17 @@ pub fn server_config(
         .max_incoming(INCOMING_MAX)
         .incoming_buffer_size(INCOMING_BYTES_MAX)
         .incoming_buffer_size_total(INCOMING_BYTES_TOTAL_MAX)
+        .token_key(Arc::new(hkdf::Salt::new(hkdf::HKDF_SHA256, b"quoth address tokens").extract(secret)))
         .retry_token_lifetime(RETRY_TOKEN_LIFETIME);
     Ok(config)
 }
 
+/// The secret behind the endpoint's own keys. A server that keeps it over a restart can tell the clients of before, with a
+/// stateless reset, that their connections are gone; otherwise they wait for their idle timeout.
+pub type EndpointSecret = [u8; 32];
+
 /// The configuration of the endpoint itself.
 #[must_use]
-pub fn endpoint_config() -> EndpointConfig {
-    EndpointConfig::default()
+pub fn endpoint_config(secret: &EndpointSecret) -> EndpointConfig {
+    EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, secret)))
 }

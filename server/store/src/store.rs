@@ -70,7 +70,7 @@ pub enum OpenError {
         source: Arc<io::Error>,
     },
     /// The folder holds something else.
-    #[error("{} is not empty and no data folder of Quoth; name an empty or a new folder", dir.display())]
+    #[error("{} is no data folder of Quoth; name one, or a new or empty folder for a new server", dir.display())]
     Foreign {
         /// The folder.
         dir: PathBuf,

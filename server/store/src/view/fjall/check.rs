@@ -152,3 +152,70 @@ fn check_message(current: &mut Current, seq: Seq, key: &[u8], value: &[u8], repo
         report.findings.push(damaged(&current.name, seq, what).into());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ConversationKey, FjallView, Report, row};
+    use crate::log::Position;
+    use crate::testing::record;
+    use crate::view::{View, ViewError};
+
+    fn view(dir: &std::path::Path) -> FjallView {
+        let view = FjallView::open(dir, 1 << 20).unwrap();
+        view.apply(Position(1), &[record("a", 1, 1), record("a", 2, 2), record("b", 1, 1)]).unwrap();
+        view
+    }
+
+    fn findings(view: &FjallView) -> Vec<String> {
+        let mut report = Report::default();
+        view.check_rows(true, &mut report, &mut |_| {});
+        report.findings.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn lost_rows_are_found_from_those_that_are_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let view = view(dir.path());
+        assert_eq!(findings(&view), [""; 0]);
+        let (a, b) = (record("a", 1, 1), record("b", 1, 1));
+        let (key_a, key_b) = (ConversationKey::new(&a.conversation), ConversationKey::new(&b.conversation));
+        // A conversation's head: its producer has stored more than its messages show.
+        view.messages.remove(row::message_key(key_a, super::Seq(2))).unwrap();
+        let found = findings(&view);
+        assert!(
+            found.len() == 1 && found[0].contains("not that of the producer's last message"),
+            "{found:?}"
+        );
+        // All messages of a conversation.
+        view.messages.remove(row::message_key(key_b, b.seq)).unwrap();
+        let found = findings(&view);
+        assert!(
+            found.iter().any(|text| text.contains("it has 2 producers, its messages have 1")),
+            "{found:?}"
+        );
+        assert!(matches!(view.bounds(&b.conversation), Err(ViewError::Engine { .. })));
+    }
+
+    #[test]
+    fn two_names_with_one_key_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let view = view(dir.path());
+        let (a, b) = (record("a", 1, 1), record("b", 1, 1));
+        let key = ConversationKey::new(&b.conversation);
+        view.conversations.insert(key.0, row::encode_name(&key.0, &a.conversation)).unwrap();
+        assert!(matches!(view.bounds(&b.conversation), Err(ViewError::KeyCollision { .. })));
+        assert!(matches!(view.apply(Position(2), &[b]), Err(ViewError::KeyCollision { .. })));
+    }
+
+    #[test]
+    fn a_row_under_another_key_is_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let view = view(dir.path());
+        let a = record("a", 1, 1);
+        let key = |seq| row::message_key(ConversationKey::new(&a.conversation), super::Seq(seq));
+        let value = view.messages.get(key(1)).unwrap().unwrap();
+        view.messages.insert(key(2), value).unwrap();
+        assert!(matches!(view.bounds(&a.conversation), Err(ViewError::DamagedRow { .. })));
+        assert_eq!(findings(&view).len(), 2, "the row, and the producer's, whose last message it was");
+    }
+}

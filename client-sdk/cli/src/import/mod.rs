@@ -1,0 +1,133 @@
+//! `quoth import`.
+
+mod files;
+mod irc;
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use quoth_client::{Client, SendOptions, UserId};
+use tokio::task::JoinSet;
+
+use self::files::{Found, LogFile};
+use self::irc::{Clock, Line, SYSTEM_USER};
+use crate::args::ImportArgs;
+use crate::connection::{Connection, Role};
+use crate::pipeline::{Pipeline, Tally};
+
+/// Logs that are imported at once, each with up to 256 messages on the way.
+const LOGS_AT_ONCE: usize = 8;
+
+/// Without a terminal progress is told so often.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+
+pub(crate) async fn run(connection: &Connection, args: ImportArgs) -> anyhow::Result<()> {
+    let Found { logs, skipped } = files::find(&args)?;
+    for path in &skipped {
+        eprintln!("skipped {}: no IRC log", path.display());
+    }
+    if logs.is_empty() {
+        bail!("there is nothing to import");
+    }
+    let client = connection.client(Role::Service).await?;
+    let started = Instant::now();
+    let log_count = logs.len();
+    let progress = progress(&logs);
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+    let result = tokio::select! {
+        result = import_all(&client, logs, &progress) => result,
+        interrupted = &mut interrupted => interrupted
+            .context("cannot wait for Ctrl-C")
+            .and_then(|()| bail!("interrupted; import again to go on, nothing is written twice")),
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    progress.finish_and_clear();
+    client.close().await;
+    let Tally { acked, duplicates, .. } = result?;
+    println!(
+        "{log_count} logs, {acked} messages ({duplicates} were already there) in {seconds:.1} s, {:.0} messages/s",
+        acked as f64 / seconds.max(0.001)
+    );
+    Ok(())
+}
+
+/// Imports the logs in their order, several at once.
+async fn import_all(client: &Client, logs: Vec<LogFile>, progress: &ProgressBar) -> anyhow::Result<Tally> {
+    let mut waiting = logs.into_iter();
+    let mut running = JoinSet::new();
+    let mut total = Tally::default();
+    let mut tick = tokio::time::interval(PROGRESS_INTERVAL);
+    tick.tick().await;
+    loop {
+        while running.len() < LOGS_AT_ONCE
+            && let Some(log) = waiting.next()
+        {
+            running.spawn(import_one(client.clone(), log, progress.clone()));
+        }
+        tokio::select! {
+            finished = running.join_next() => match finished {
+                None => return Ok(total),
+                Some(tally) => {
+                    let tally = tally??;
+                    total.acked += tally.acked;
+                    total.duplicates += tally.duplicates;
+                }
+            },
+            _ = tick.tick(), if progress.is_hidden() => {
+                eprintln!("{} of {} lines", progress.position(), progress.length().unwrap_or_default());
+            }
+        }
+    }
+}
+
+async fn import_one(client: Client, log: LogFile, progress: ProgressBar) -> anyhow::Result<Tally> {
+    let in_log = || format!("{}", log.path.display());
+    let system = UserId::new(SYSTEM_USER)?;
+    let room =
+        client.conversation_with_producer(log.conversation.as_str(), log.producer).with_context(in_log)?;
+    let mut pipeline = Pipeline::new(room);
+    let mut clock = Clock::new(log.day);
+    for (number, line) in (1..).zip(log.lines()) {
+        let Line { nick, body, minutes } = Line::parse(line);
+        let message = SendOptions {
+            n: Some(number),
+            publish_as: Some(nick.unwrap_or_else(|| system.clone())),
+            origin_time_ms: clock.time_ms(minutes),
+            ..SendOptions::from(body.to_vec())
+        };
+        while pipeline.is_full() {
+            settle(&mut pipeline, &progress).await.with_context(in_log)?;
+        }
+        pipeline.push(message).await.with_context(|| format!("{}, line {number}", log.path.display()))?;
+    }
+    while pipeline.unsettled() > 0 {
+        settle(&mut pipeline, &progress).await.with_context(in_log)?;
+    }
+    Ok(pipeline.tally())
+}
+
+async fn settle(pipeline: &mut Pipeline, progress: &ProgressBar) -> anyhow::Result<()> {
+    pipeline.settle_one().await.map_err(|error| {
+        let acked = pipeline.tally().acked;
+        anyhow::anyhow!(error).context(format!("stopped at line {}; import again to go on", acked + 1))
+    })?;
+    progress.inc(1);
+    Ok(())
+}
+
+/// A progress bar on a terminal, and a hidden one elsewhere.
+fn progress(logs: &[LogFile]) -> ProgressBar {
+    let lines = logs.iter().map(|log| log.lines().count() as u64).sum();
+    let bar = if std::io::stderr().is_terminal() {
+        ProgressBar::with_draw_target(Some(lines), ProgressDrawTarget::stderr_with_hz(10))
+    } else {
+        ProgressBar::with_draw_target(Some(lines), ProgressDrawTarget::hidden())
+    };
+    let template = "{bar:30} {human_pos} of {human_len} lines, {per_sec}, {eta} left";
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

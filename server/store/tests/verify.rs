@@ -1,0 +1,149 @@
+//! What a check of a data folder finds, and what it does not complain about.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use quoth_store::testing::{commit, record};
+use quoth_store::{Finding, LogError, OpenError, Options, Position, Progress, Record, Report, Store, verify};
+
+fn open(dir: &Path) -> Store {
+    Store::open(Options { segment_bytes: 4096, cache_bytes: 1 << 20, ..Options::new(dir) }).unwrap()
+}
+
+fn check(dir: &Path) -> Report {
+    verify(dir, &mut |_| {}).unwrap()
+}
+
+fn commit_and_apply(store: &Store, seqs: std::ops::RangeInclusive<u64>, body: &str) {
+    for seq in seqs {
+        let group: Vec<Record> = ["a", "b"]
+            .map(|name| Record { body: format!("{body} {seq}").into(), ..record(name, seq, seq) })
+            .to_vec();
+        let position = commit(&*store.log, &group).unwrap();
+        store.view.apply(position, &group).unwrap();
+    }
+}
+
+fn texts(report: &Report) -> String {
+    report.findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> =
+        fs::read_dir(dir.join("log")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn an_intact_folder_has_no_findings() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    commit_and_apply(&store, 1..=50, "x");
+    store.view.flush().unwrap();
+    // After the flush and not closed: the check applies these as a start does.
+    commit_and_apply(&store, 51..=90, "x");
+    drop(store);
+    let mut steps = Vec::new();
+    let report = verify(dir.path(), &mut |step| steps.push(step)).unwrap();
+    assert!(report.findings.is_empty(), "{}", texts(&report));
+    assert_eq!((report.groups, report.records, report.applied), (90, 180, Some(Position(50))));
+    assert_eq!((report.conversations, report.messages, report.torn), (2, 180, None));
+    let count = segments(dir.path()).len();
+    assert!(steps.contains(&Progress::Log { done: count, segments: count }));
+    assert_eq!(steps.last(), Some(&Progress::View { messages: 180 }));
+    open(dir.path()).close().unwrap();
+    assert!(check(dir.path()).findings.is_empty());
+}
+
+#[test]
+fn a_folder_in_use_or_foreign_is_not_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(verify(dir.path(), &mut |_| {}), Err(OpenError::Foreign { .. })));
+    let _store = open(dir.path());
+    assert!(matches!(verify(dir.path(), &mut |_| {}), Err(OpenError::Locked { .. })));
+}
+
+#[test]
+fn all_damage_to_the_log_is_listed_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    commit_and_apply(&store, 1..=90, "x");
+    store.close().unwrap();
+    let paths = segments(dir.path());
+    // The last bytes of the first group of two segments; a start reads neither.
+    for path in [&paths[0], &paths[2]] {
+        let file = OpenOptions::new().write(true).open(path).unwrap();
+        file.write_all_at(b"!", 200).unwrap();
+    }
+    open(dir.path()).close().unwrap();
+    let report = check(dir.path());
+    let damaged: Vec<_> = report
+        .findings
+        .iter()
+        .filter_map(|finding| match finding {
+            Finding::Log(LogError::Corrupt { path, .. }) => Some(path),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(damaged, [&paths[0], &paths[2]], "{}", texts(&report));
+}
+
+#[test]
+fn a_torn_group_is_told_but_is_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    commit_and_apply(&store, 1..=3, "x");
+    commit(&*store.log, &[Record { body: vec![7; 2000].into(), ..record("a", 4, 4) }]).unwrap();
+    drop(store);
+    let file = OpenOptions::new().write(true).open(&segments(dir.path())[0]).unwrap();
+    file.write_all_at(&[0; 512], 1536).unwrap();
+    let report = check(dir.path());
+    assert_eq!(report.torn, Some(Position(4)));
+    assert!(report.findings.is_empty(), "{}", texts(&report));
+}
+
+#[test]
+fn a_view_of_another_log_is_found_out() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for (dir, count, body) in [(&dir, 50, "x"), (&other, 49, "y")] {
+        let store = open(dir.path());
+        commit_and_apply(&store, 1..=count, body);
+        store.close().unwrap();
+    }
+    fs::remove_dir_all(dir.path().join("view")).unwrap();
+    fs::rename(other.path().join("view"), dir.path().join("view")).unwrap();
+    let report = check(dir.path());
+    assert_eq!(report.findings.len(), 98, "{}", texts(&report));
+    assert!(report.findings.iter().all(|finding| matches!(finding, Finding::Disagreement { .. })));
+}
+
+#[test]
+fn a_hole_in_a_conversation_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    commit_and_apply(&store, 1..=5, "x");
+    // A writer that leaves a seq out.
+    for seq in [7, 8] {
+        let position = commit(&*store.log, &[record("a", seq, seq)]).unwrap();
+        store.view.apply(position, &[record("a", seq, seq)]).unwrap();
+    }
+    store.close().unwrap();
+    let text = texts(&check(dir.path()));
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains("conversation a has a hole in the view: seq 6 is missing"), "{text}");
+}
+
+#[test]
+fn a_folder_without_a_view_is_checked_as_far_as_it_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    commit_and_apply(&store, 1..=5, "x");
+    store.close().unwrap();
+    fs::remove_dir_all(dir.path().join("view")).unwrap();
+    let report = check(dir.path());
+    assert_eq!((report.applied, report.groups), (None, 5));
+    assert!(report.findings.is_empty(), "{}", texts(&report));
+    assert!(!dir.path().join("view").exists(), "a check creates no view");
+}

@@ -1,0 +1,98 @@
+//! The real server within the test's process: real QUIC over loopback and a real store in a folder that goes with it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+
+use anyhow::{Context as _, anyhow};
+use quoth_server::config::Config;
+use quoth_server::server::Server;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+/// A running server in development mode; stopped when it is dropped.
+#[derive(Debug)]
+pub struct EmbeddedServer {
+    address: SocketAddr,
+    ca_file: PathBuf,
+    token: String,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<Result<(), String>>>,
+    _dir: TempDir,
+}
+
+impl EmbeddedServer {
+    /// Starts a server on a free port of loopback.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start() -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let config = Config {
+            listen: ([127, 0, 0, 1], 0).into(),
+            data_dir: dir.path().join("data"),
+            development: true,
+            ..Config::default()
+        };
+        let (stop, stopped) = oneshot::channel();
+        let (started, starts) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.map_err(|error| error.to_string())?.block_on(async {
+                let server = Server::start(&config)?;
+                let made = server.development().ok_or("not in development mode")?;
+                let told = (server.address(), made.ca_file.clone(), made.token.clone());
+                started.send(told).map_err(|error| error.to_string())?;
+                let _dropped_or_told = stopped.await;
+                server.stop().await
+            })
+        });
+        match starts.recv() {
+            Ok((address, ca_file, token)) => {
+                Ok(Self { address, ca_file, token, stop: Some(stop), thread: Some(thread), _dir: dir })
+            }
+            Err(_) => {
+                let ended = thread.join().map_err(|_| anyhow!("the server panicked"))?;
+                Err(anyhow!("the server did not start: {ended:?}"))
+            }
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its CA.
+    #[must_use]
+    pub fn ca_file(&self) -> PathBuf {
+        self.ca_file.clone()
+    }
+
+    /// A token of the user `alice`.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Stops it as SIGTERM does.
+    ///
+    /// # Errors
+    /// When it has failed before or on its end.
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        drop(self.stop.take());
+        let thread = self.thread.take().context("taken only here and on drop")?;
+        let ended = thread.join().map_err(|_| anyhow!("the server panicked"))?;
+        ended.map_err(|error| anyhow!(error))
+    }
+}
+
+impl Drop for EmbeddedServer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _a_failed_test_tells_more = thread.join();
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Clients of bare frames that keep the protocol's rules: they repeat what has no ack, and read on at their cursor.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
+use quoth_protocol::frame::{ClientFrame, Event, Open, ServerFrame, Start};
+use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::history::{History, MessageId, Progress};
+use crate::wire::{Frames, Peer, publish};
+
+/// Publishes of a part that wait for an ack.
+const IN_FLIGHT_MAX: usize = 24;
+
+/// Messages that were acked and are repeated nevertheless after a reconnect.
+const NEEDLESS_REPEATS_MAX: usize = 3;
+
+/// Most of the time bodies are chat messages; some need several packets.
+const BODY_BYTES_MAX: usize = 4_000;
+
+/// What a client does in one conversation, over all its connections.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) conversation: ConversationName,
+    pub(super) user: UserId,
+    pub(super) producer: ProducerId,
+    /// Messages that are not published yet.
+    pub(super) to_publish: u64,
+    pub(super) reads: bool,
+    /// Where reading ends.
+    pub(super) target: Seq,
+    pub(super) rng: StdRng,
+    pub(super) history: Rc<RefCell<History>>,
+    pub(super) next_n: u64,
+    pub(super) cursor: Seq,
+    pub(super) unacked: VecDeque<(u64, Bytes)>,
+    /// The last messages that were acked.
+    pub(super) acked: VecDeque<(u64, Bytes)>,
+    /// Numbers that the server has not stored, since it ended their stream in order and without an ack.
+    pub(super) unstored: Vec<u64>,
+}
+
+/// What a part has on one connection.
+struct Stream {
+    frames: Frames,
+    /// Acks that needless repeats wait for.
+    repeats: usize,
+    /// Cursors of the Open and of the Reads that are not answered yet.
+    moves: VecDeque<Seq>,
+    publishes_at: Instant,
+    /// When the client reads and writes nothing for a while, if it does.
+    stalls_at: Option<Instant>,
+    /// When it moves its cursor, if it does.
+    moves_at: Option<Instant>,
+    /// The `n` of the last ack of a new message.
+    acked_n: Option<u64>,
+    /// The first number that is published here for the first time.
+    fresh_n: u64,
+    /// Numbers that were not stored before this stream.
+    unstored: Vec<u64>,
+}
+
+impl Part {
+    /// Whether everything is published, acked and read.
+    pub(super) fn is_done(&self) -> bool {
+        self.to_publish == 0 && self.unacked.is_empty() && (!self.reads || self.cursor >= self.target)
+    }
+
+    fn note_progress(&self) {
+        let progress = Progress {
+            to_publish: self.to_publish,
+            unacked: self.unacked.len(),
+            to_read: if self.reads { self.target.0.saturating_sub(self.cursor.0) } else { 0 },
+        };
+        let key = (self.user.clone(), self.conversation.clone());
+        self.history.borrow_mut().progress.insert(key, progress);
+    }
+
+    /// Runs on a connection until all is done. An error may be the end of the connection, or a broken promise.
+    pub(super) async fn run(&mut self, peer: &Peer) -> anyhow::Result<()> {
+        let mut stream = self.open(peer).await?;
+        loop {
+            self.note_progress();
+            if self.is_done() && stream.repeats == 0 && stream.moves.is_empty() {
+                return finish(stream.frames).await;
+            }
+            let publishes = self.to_publish > 0 && self.unacked.len() < IN_FLIGHT_MAX;
+            tokio::select! {
+                biased;
+                () = until(stream.stalls_at) => {
+                    stream.stalls_at = None;
+                    sleep(Duration::from_millis(self.rng.random_range(20..600))).await;
+                }
+                frame = stream.frames.next() => {
+                    let Some(frame) = frame? else {
+                        let fresh = self.unacked.iter().map(|(n, _)| *n).filter(|n| *n >= stream.fresh_n);
+                        self.unstored = fresh.collect();
+                        bail!("the server has finished the stream");
+                    };
+                    self.take(&mut stream, frame)?;
+                }
+                () = until(stream.moves_at) => {
+                    let again = Duration::from_millis(self.rng.random_range(1..400));
+                    stream.moves_at = self.rng.random_bool(0.6).then(|| Instant::now() + again);
+                    self.move_cursor(&mut stream).await?;
+                }
+                () = sleep_until(stream.publishes_at), if publishes => self.publish(&mut stream).await?,
+            }
+        }
+    }
+
+    async fn open(&mut self, peer: &Peer) -> anyhow::Result<Stream> {
+        let mut frames = Frames::open(&peer.quic).await?;
+        let from = self.reads.then_some(Start::After(self.cursor));
+        let (conversation, producer) = (self.conversation.clone(), self.producer);
+        let unstored = std::mem::take(&mut self.unstored);
+        frames.write(&ClientFrame::Open(Open { conversation, producer, from })).await?;
+        let needless = self.rng.random_range(0..=NEEDLESS_REPEATS_MAX.min(self.acked.len()));
+        let repeated = self.acked.iter().skip(self.acked.len() - needless).chain(&self.unacked);
+        for (n, body) in repeated {
+            frames.write(&publish(*n, body.clone())).await?;
+        }
+        let now = Instant::now();
+        let rng = &mut self.rng;
+        let mut sometimes = |probability: f64| {
+            // Soon as often as later: much happens in a stream's first moments.
+            let longest_ms = if rng.random_bool(0.5) { 60 } else { 1_500 };
+            let wait = Duration::from_millis(rng.random_range(1..longest_ms));
+            rng.random_bool(probability).then(|| now + wait)
+        };
+        Ok(Stream {
+            frames,
+            repeats: needless,
+            moves: VecDeque::from([self.cursor]),
+            publishes_at: now,
+            stalls_at: sometimes(0.3),
+            moves_at: sometimes(0.3).filter(|_| self.reads),
+            acked_n: None,
+            fresh_n: self.next_n,
+            unstored,
+        })
+    }
+
+    /// Publishes some messages in a row.
+    async fn publish(&mut self, stream: &mut Stream) -> anyhow::Result<()> {
+        for _ in 0..self.rng.random_range(1..=4).min(self.to_publish) {
+            let n = self.next_n;
+            self.next_n += self.rng.random_range(1..=3);
+            let bytes = if self.rng.random_bool(0.1) { BODY_BYTES_MAX } else { 60 };
+            let mut body = format!("{n} of {} in {} ", self.user, self.conversation).into_bytes();
+            body.resize(body.len() + self.rng.random_range(0..bytes), b'.');
+            let body = Bytes::from(body);
+            self.to_publish -= 1;
+            self.unacked.push_back((n, body.clone()));
+            self.history.borrow_mut().published.insert(self.id(n), body.clone());
+            stream.frames.write(&publish(n, body)).await?;
+        }
+        stream.publishes_at = Instant::now() + Duration::from_millis(self.rng.random_range(0..180));
+        Ok(())
+    }
+
+    /// Stops reading and reads on from somewhat before, perhaps twice.
+    async fn move_cursor(&mut self, stream: &mut Stream) -> anyhow::Result<()> {
+        for _ in 0..self.rng.random_range(1..=2) {
+            let cursor = Seq(self.cursor.0.saturating_sub(self.rng.random_range(0..8)));
+            if self.rng.random_bool(0.5) {
+                stream.frames.write(&ClientFrame::Read { from: None }).await?;
+            }
+            stream.frames.write(&ClientFrame::Read { from: Some(Start::After(cursor)) }).await?;
+            stream.moves.push_back(cursor);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, stream: &mut Stream, frame: ServerFrame) -> anyhow::Result<()> {
+        match frame {
+            ServerFrame::Opened { head, .. } => {
+                let cursor = stream.moves.pop_front().context(Broken("an Opened that answers nothing"))?;
+                ensure!(head >= cursor, Broken("a head before a cursor"));
+                self.cursor = cursor;
+                Ok(())
+            }
+            ServerFrame::Event(event) => self.take_event(event),
+            ServerFrame::Ack { n, seq, time_ms, duplicate } => {
+                let mut history = self.history.borrow_mut();
+                history.acks.push((self.id(n), seq, time_ms));
+                history.duplicates += usize::from(duplicate);
+                drop(history);
+                self.take_ack(stream, n, duplicate)
+            }
+            other => {
+                let broken = anyhow::Error::new(Broken("a frame that has no place here"));
+                Err(broken.context(format!("{other:?}")))
+            }
+        }
+    }
+
+    fn take_event(&mut self, event: Event) -> anyhow::Result<()> {
+        let expected = self.cursor.next();
+        ensure!(self.reads, Broken("an event without a reader"));
+        if event.seq != expected {
+            let got = format!("got {} in place of {expected}", event.seq);
+            return Err(anyhow::Error::new(Broken("events are not contiguous")).context(got));
+        }
+        self.cursor = event.seq;
+        let event = (self.user.to_string(), self.conversation.clone(), event);
+        self.history.borrow_mut().events.push(event);
+        Ok(())
+    }
+
+    fn take_ack(&mut self, stream: &mut Stream, n: u64, duplicate: bool) -> anyhow::Result<()> {
+        ensure!(!duplicate || !stream.unstored.contains(&n), Broken("a drain withheld an ack"));
+        if !duplicate {
+            ensure!(stream.acked_n.is_none_or(|last| last < n), Broken("acks are not in order"));
+            stream.acked_n = Some(n);
+        }
+        let at = self.unacked.iter().position(|(unacked, _)| *unacked == n);
+        if let Some(message) = at.and_then(|at| self.unacked.remove(at)) {
+            if self.acked.len() == NEEDLESS_REPEATS_MAX {
+                self.acked.pop_front();
+            }
+            self.acked.push_back(message);
+            return Ok(());
+        }
+        ensure!(stream.repeats > 0, Broken("an ack for nothing"));
+        ensure!(duplicate, Broken("a repeat of an acked message is stored as a new one"));
+        stream.repeats -= 1;
+        Ok(())
+    }
+
+    fn id(&self, n: u64) -> MessageId {
+        let (conversation, user) = (self.conversation.clone(), self.user.clone());
+        MessageId { conversation, user, producer: self.producer, n }
+    }
+}
+
+/// A promise of the server that a client saw broken.
+#[derive(Debug, thiserror::Error)]
+#[error("broken promise: {0}")]
+pub(super) struct Broken(pub(super) &'static str);
+
+/// Ends a stream that is done and waits for the server's end.
+async fn finish(mut frames: Frames) -> anyhow::Result<()> {
+    frames.send.finish()?;
+    while frames.next().await?.is_some() {}
+    Ok(())
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}

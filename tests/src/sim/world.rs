@@ -1,0 +1,289 @@
+//! One simulation: hosts, faults, and the verdict.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{anyhow, bail};
+use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use turmoil::{Builder, Sim};
+
+use super::history::History;
+use super::load::Part;
+use super::peer::{self, Dial};
+use super::plan::{CALM_AT_MS, Change, DONE_BY_MS, PeerPlan, Plan};
+use super::plant::Plant;
+use super::server::{HOST, Machine, PORT, seed_bytes};
+use super::socket::{Network, Socket, Trace};
+use super::tls::Certificates;
+
+/// Simulated time between two looks at the network; timers are finer.
+const TICK: Duration = Duration::from_millis(2);
+
+/// Datagrams that wait in a socket; more are lost.
+const SOCKET_DATAGRAMS_MAX: usize = 256;
+
+/// Simulated time that the pages of history may take after all else, in milliseconds.
+const PAGES_MS: u64 = 10_000;
+
+/// The host that reads pages of history at the end.
+const ARCHIVIST: &str = "archivist";
+
+/// A simulation in which every promise held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// What was sent.
+    pub trace: Trace,
+    /// Messages that were stored.
+    pub messages: usize,
+    /// Repeats that the server recognised.
+    pub duplicates: usize,
+    /// Sign-ins of clients.
+    pub sign_ins: u64,
+    /// Starts of the server.
+    pub starts: u64,
+    /// Groups that were appended and not flushed when the server lost its power.
+    pub unflushed: u64,
+    /// Simulated time until everything was acked and read.
+    pub took: Duration,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            trace: Trace { hash, datagrams },
+            messages,
+            duplicates,
+            sign_ins,
+            starts,
+            unflushed,
+            took,
+        } = self;
+        write!(
+            f,
+            "{messages} messages, {duplicates} repeats, {sign_ins} sign-ins, {starts} starts, {unflushed} groups \
+             unflushed, {} ms, {datagrams} datagrams, trace {hash:016x}",
+            took.as_millis()
+        )
+    }
+}
+
+/// Runs the simulation of a seed.
+///
+/// # Errors
+/// Which promise was broken, and how.
+pub fn run(seed: u64, certificates: &Certificates, plant: Plant) -> anyhow::Result<Outcome> {
+    World::new(seed, certificates, plant)?.run()
+}
+
+struct World {
+    sim: Sim<'static>,
+    plan: Plan,
+    seed: u64,
+    network: Network,
+    machine: Machine,
+    certificates: Certificates,
+    history: Rc<RefCell<History>>,
+}
+
+impl World {
+    fn new(seed: u64, certificates: &Certificates, plant: Plant) -> anyhow::Result<Self> {
+        let plan = Plan::draw(seed);
+        let network = Network::new(seed, plan.impairment);
+        let machine = Machine::new(seed, network.clone(), certificates.clone(), plan.execution, plant);
+        let mut sim = Builder::new()
+            .rng_seed(seed)
+            .tick_duration(TICK)
+            .simulation_duration(Duration::from_millis(DONE_BY_MS + PAGES_MS) * 2)
+            .udp_capacity(SOCKET_DATAGRAMS_MAX)
+            .min_message_latency(plan.latency_min)
+            .max_message_latency(plan.latency_max)
+            .build();
+        let running = machine.clone();
+        sim.host(HOST, move || {
+            let server = running.clone().run();
+            async move { Ok(server.await?) }
+        });
+        let (history, certificates) = (Rc::default(), certificates.clone());
+        let mut world = Self { sim, plan, seed, network, machine, certificates, history };
+        for index in 0..world.plan.peers.len() {
+            world.add_peer(index)?;
+        }
+        Ok(world)
+    }
+
+    fn add_peer(&mut self, index: usize) -> anyhow::Result<()> {
+        let PeerPlan { name, starts, .. } = &self.plan.peers[index];
+        let (name, starts) = (name.clone(), *starts);
+        let parts = self.parts(index)?;
+        let which = 1 + index as u64;
+        let rng = self.rng(which);
+        let dial = self.dial(name.clone(), which)?;
+        self.sim.client(name, async move {
+            tokio::time::sleep(starts).await;
+            Ok(peer::run(dial.await?, parts, rng).await?)
+        });
+        Ok(())
+    }
+
+    fn parts(&self, index: usize) -> anyhow::Result<Vec<Part>> {
+        let plan = &self.plan.peers[index];
+        let parts = plan.parts.iter().zip(0..);
+        let part = |(part, number): (&super::plan::PartPlan, u64)| {
+            Ok(Part {
+                conversation: ConversationName::new(part.conversation)?,
+                user: UserId::new(&plan.name)?,
+                producer: ProducerId(7),
+                to_publish: part.publishes,
+                reads: part.reads,
+                target: Seq(self.plan.messages(part.conversation)),
+                rng: self.rng(1_000 * (1 + index as u64) + number),
+                history: Rc::clone(&self.history),
+                next_n: 0,
+                cursor: Seq::ZERO,
+                unacked: Default::default(),
+                acked: Default::default(),
+                unstored: Vec::new(),
+            })
+        };
+        parts.map(part).collect()
+    }
+
+    fn rng(&self, which: u64) -> StdRng {
+        StdRng::from_seed(seed_bytes(self.seed, which))
+    }
+
+    /// A client's endpoint, to be made on its host.
+    fn dial(
+        &self,
+        host: String,
+        which: u64,
+    ) -> anyhow::Result<impl Future<Output = anyhow::Result<Dial>> + use<>> {
+        let (network, config, seed) = (self.network.clone(), self.certificates.client()?, self.seed);
+        Ok(async move {
+            let mut endpoint = EndpointConfig::default();
+            endpoint.rng_seed(Some(seed_bytes(seed, 1_000 + which)));
+            let socket = Socket::bind(&host, 0, &network).await?;
+            let runtime = Arc::new(TokioRuntime);
+            let endpoint = Endpoint::new_with_abstract_socket(endpoint, None, socket, runtime)?;
+            let server = SocketAddr::new(turmoil::lookup(HOST), PORT);
+            Ok(Dial { endpoint, config, server, token: host })
+        })
+    }
+
+    fn run(mut self) -> anyhow::Result<Outcome> {
+        let faults = std::mem::take(&mut self.plan.faults);
+        let mut faults = faults.into_iter().peekable();
+        let mut is_calm = false;
+        loop {
+            let now_ms = self.now_ms();
+            while let Some(fault) = faults.next_if(|fault| fault.at_ms <= now_ms) {
+                tracing::info!(now_ms, change = ?fault.change, "fault");
+                self.apply(fault.change);
+            }
+            if !is_calm && now_ms >= CALM_AT_MS {
+                is_calm = true;
+                self.calm();
+            }
+            if self.step()? && is_calm {
+                break;
+            }
+            if now_ms > DONE_BY_MS {
+                let progress = &self.history.borrow().progress;
+                bail!("not everything was acked and read by {DONE_BY_MS} ms: {progress:?}");
+            }
+        }
+        let took = self.sim.elapsed();
+        self.read_pages()?;
+        let records = self.machine.records()?;
+        let history = self.history.borrow();
+        history.check(&records).map_err(|text| anyhow!(text))?;
+        Ok(Outcome {
+            trace: self.network.trace(),
+            messages: records.len(),
+            duplicates: history.duplicates,
+            sign_ins: self.machine.sign_ins(),
+            starts: self.machine.starts(),
+            unflushed: self.machine.unflushed(),
+            took,
+        })
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.sim.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn step(&mut self) -> anyhow::Result<bool> {
+        self.sim.step().map_err(|error| {
+            let causes = std::iter::successors(error.source(), |cause| cause.source());
+            let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+            anyhow!("at {} ms: {text}", self.now_ms())
+        })
+    }
+
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Partition(peer) => self.sim.partition(HOST, peer),
+            Change::PartitionOneWay { peer, to_server: true } => self.sim.partition_oneway(peer, HOST),
+            Change::PartitionOneWay { peer, to_server: false } => self.sim.partition_oneway(HOST, peer),
+            Change::Repair(peer) => self.sim.repair(HOST, peer),
+            Change::Hold(peer) => self.sim.hold(HOST, peer),
+            Change::Release(peer) => self.sim.release(HOST, peer),
+            Change::Crash => self.crash(),
+            Change::Drain => self.machine.drain(),
+            Change::Start { clock_ahead } => self.start(clock_ahead),
+        }
+    }
+
+    fn crash(&mut self) {
+        self.sim.crash(HOST);
+        self.machine.lose_power();
+        self.network.forget_handshakes();
+    }
+
+    fn start(&mut self, clock_ahead: Duration) {
+        self.crash();
+        self.machine.set_clock_ahead(clock_ahead);
+        self.sim.bounce(HOST);
+    }
+
+    /// Everything heals.
+    fn calm(&mut self) {
+        self.network.calm();
+        for peer in &self.plan.peers {
+            self.sim.release(HOST, peer.name.as_str());
+        }
+        if !self.sim.is_host_running(HOST) {
+            self.start(Duration::ZERO);
+        }
+    }
+
+    /// Reads everything once more, as pages of history.
+    fn read_pages(&mut self) -> anyhow::Result<()> {
+        let dial = self.dial(ARCHIVIST.to_owned(), 0)?;
+        let (mut rng, history) = (self.rng(0), Rc::clone(&self.history));
+        self.sim.client(ARCHIVIST, async move {
+            let dial = dial.await?;
+            for conversation in Plan::conversations() {
+                let name = ConversationName::new(conversation)?;
+                let keep =
+                    |event| history.borrow_mut().events.push((ARCHIVIST.to_owned(), name.clone(), event));
+                peer::read_pages(&dial, &name, &mut rng, keep).await?;
+            }
+            Ok(())
+        });
+        let done_by_ms = self.now_ms() + PAGES_MS;
+        while !self.step()? {
+            if self.now_ms() > done_by_ms {
+                bail!("the pages of history did not come within {PAGES_MS} ms");
+            }
+        }
+        Ok(())
+    }
+}
