@@ -250,7 +250,7 @@ impl Conversation {
             let place = stored.get(id);
             match send.outcome {
                 Outcome::Acked(ack) if ack.seq >= floor && place != Some(&ack.seq) => {
-                    let place = place.map_or("nowhere".to_owned(), |seq| format!("at {seq}"));
+                    let place = place.map_or_else(|| "nowhere".to_owned(), |seq| format!("at {seq}"));
                     let detail = format!("{id:?} was acked at {}, the log has it {place}", ack.seq);
                     found.push((Kind::Lost, detail));
                 }
