@@ -8,6 +8,7 @@ use aws_lc_rs::{hkdf, hmac};
 use quinn::congestion::CubicConfig;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
 use quoth_protocol::limits::OPEN_CONVERSATIONS_MAX;
 
 /// Streams of a connection before it has signed in: the control stream and a few that are opened right behind it.
@@ -126,5 +127,11 @@ pub type EndpointSecret = [u8; 32];
 /// The configuration of the endpoint itself.
 #[must_use]
 pub fn endpoint_config(secret: &EndpointSecret) -> EndpointConfig {
-    EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, secret)))
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+    let derived = hmac::sign(&key, b"quoth connection ids");
+    let cid_key = derived.as_ref().iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte));
+    let mut config = EndpointConfig::new(Arc::new(key));
+    // An id that this generator cannot have made is dropped without an answer, so its key must be kept too.
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(cid_key)));
+    config
 }
