@@ -11,6 +11,7 @@ mod world;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use quinn::ConnectionError;
 use quoth_protocol::Code;
 use quoth_protocol::frame::ServerFrame;
@@ -19,7 +20,7 @@ use quoth_tests::history::{Kind, Step, Violation, What, check};
 use quoth_tests::process::ServerProcess;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use world::{HANG, SMALL_SEGMENTS, World, bystander, segments};
+use world::{HANG, SMALL_SEGMENTS, World, connect, segments};
 
 /// When the server is killed, in milliseconds after its first ack.
 const KILL_AFTER_MS: std::ops::Range<u64> = 50..400;
@@ -69,7 +70,7 @@ async fn nothing_acked_is_missing_after_kills_under_load() -> anyhow::Result<()>
     let mut world = World::new(seed);
     for round in 1..=rounds {
         let server = start(&data_dir)?;
-        let load = world.start(&server).await?;
+        let load = world.start(&server).await.with_context(|| ServerProcess::log(&data_dir))?;
         load.acked(1).await?;
         if round % ROUNDS_TO_TRIM == 0 {
             trimmed(&data_dir).await;
@@ -143,8 +144,8 @@ async fn sigterm_under_load_acks_what_was_read_and_ends_in_time() -> anyhow::Res
     let dir = tempfile::tempdir()?;
     let data_dir = dir.path().join("data");
     let server = start(&data_dir)?;
+    let mut bystander = connect(&server, "bob").await?;
     let load = World::new(seed()).start(&server).await?;
-    let mut bystander = bystander(&server).await?;
     load.acked(100).await?;
     server.signal("TERM")?;
     let ends = tokio::task::spawn_blocking(move || server.wait(Duration::from_secs(10)));
@@ -208,9 +209,9 @@ async fn a_log_that_cannot_be_written_stops_the_server_and_loses_nothing() -> an
     // A limit of file sizes is the one way to take a server's space away that needs no rights: writes fail as on a full
     // disk, with another error number.
     let server = ServerProcess::start_behind("trap '' XFSZ", &data_dir, SMALL_SEGMENTS)?;
+    let bystander = connect(&server, "bob").await?;
     let load = World::new(seed()).start(&server).await?;
     load.acked(100).await?;
-    let bystander = bystander(&server).await?;
     let limit = ["--pid".to_owned(), server.pid().to_string(), "--fsize=65536".to_owned()];
     let limited = std::process::Command::new("prlimit").args(limit).status()?;
     assert!(limited.success(), "prlimit (of util-linux) failed");

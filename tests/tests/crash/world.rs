@@ -80,55 +80,57 @@ impl World {
         }
     }
 
-    /// Connects everybody, sends again what is in flight and goes on.
+    /// Connects everybody, sends again what is in flight and goes on. The load starts when all have signed in: a flood
+    /// may drop the packets of a handshake, which then takes seconds.
     pub(crate) async fn start(self, server: &ServerProcess) -> anyhow::Result<Load> {
         let Self { recorder, conversations, publishers, readers } = self;
-        let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
-        let mut load =
-            Load { recorder, conversations, peers: Vec::new(), publishing: Vec::new(), reading: Vec::new() };
-        for readers in readers {
-            let peer = connect(&endpoint, server, "alice").await?;
-            load.peers.push(Arc::clone(&peer));
-            load.reading.push(JoinSet::new());
+        let mut peers = Vec::new();
+        for user in readers.iter().map(|_| "alice").chain(publishers.iter().map(|(user, _)| *user)) {
+            peers.push(Arc::new(connect(server, user).await?));
+        }
+        let (of_readers, of_publishers) = peers.split_at(readers.len());
+        let mut reading = Vec::new();
+        for (readers, peer) in readers.into_iter().zip(of_readers) {
+            let mut tasks = JoinSet::new();
             for mut reader in readers {
-                let peer = Arc::clone(&peer);
-                load.reading.last_mut().context("pushed above")?.spawn(async move {
+                let peer = Arc::clone(peer);
+                tasks.spawn(async move {
                     let _ends_with_the_server = reader.run(&peer, Seq(u64::MAX)).await;
                     reader
                 });
             }
+            reading.push(tasks);
         }
-        for (user, publishers) in publishers {
-            let peer = connect(&endpoint, server, user).await?;
-            load.peers.push(Arc::clone(&peer));
-            load.publishing.push((user, JoinSet::new()));
+        let mut publishing = Vec::new();
+        for ((user, publishers), peer) in publishers.into_iter().zip(of_publishers) {
+            let mut tasks = JoinSet::new();
             for mut publisher in publishers {
-                let peer = Arc::clone(&peer);
-                load.publishing.last_mut().context("pushed above")?.1.spawn(async move {
+                let peer = Arc::clone(peer);
+                tasks.spawn(async move {
                     let _ends_with_the_server = publisher.run(&peer, &NEVER).await;
                     publisher
                 });
             }
+            publishing.push((user, tasks));
         }
-        Ok(load)
+        Ok(Load { recorder, conversations, peers, publishing, reading })
     }
 
     /// Everybody comes to the end: what is in flight is acked, and readers that resume have everything.
     pub(crate) async fn settle(mut self, server: &ServerProcess) -> anyhow::Result<Self> {
-        let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
         let stop = AtomicBool::new(true);
         for (user, publishers) in &mut self.publishers {
-            let peer = connect(&endpoint, server, user).await?;
+            let peer = connect(server, user).await?;
             for publisher in publishers {
                 publisher.run(&peer, &stop).await?;
             }
         }
-        let peer = connect(&endpoint, server, "bob").await?;
+        let peer = connect(server, "bob").await?;
         let mut heads = Vec::new();
         for conversation in &self.conversations {
             heads.push((conversation.clone(), peer.open(conversation.as_str(), 0, None).await?.1));
         }
-        let peer = connect(&endpoint, server, "alice").await?;
+        let peer = connect(server, "alice").await?;
         for reader in self.readers.iter_mut().flatten() {
             let head =
                 heads.iter().find(|(name, _)| name == reader.conversation()).context("all are open")?.1;
@@ -148,8 +150,7 @@ impl World {
     }
 
     async fn read_logs_into(&self, recorder: &Recorder, server: &ServerProcess) -> anyhow::Result<u64> {
-        let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
-        let peer = connect(&endpoint, server, "alice").await?;
+        let peer = connect(server, "alice").await?;
         let mut events = 0;
         for conversation in &self.conversations {
             events += read_log(&peer, conversation, recorder).await?.0;
@@ -162,8 +163,7 @@ impl World {
         &self,
         server: &ServerProcess,
     ) -> anyhow::Result<Vec<anyhow::Result<Seq>>> {
-        let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
-        let peer = connect(&endpoint, server, "alice").await?;
+        let peer = connect(server, "alice").await?;
         let mut acked = HashMap::new();
         for step in self.recorder.steps() {
             if let What::Acked { ack, .. } = step.what {
@@ -211,13 +211,8 @@ pub(crate) fn segments(data_dir: &Path) -> Vec<String> {
     names
 }
 
-/// A connection with a socket of its own that does nothing, so that it hears what the server says to everybody.
-pub(crate) async fn bystander(server: &ServerProcess) -> anyhow::Result<Peer> {
+/// A connection with a socket of its own.
+pub(crate) async fn connect(server: &ServerProcess, user: &str) -> anyhow::Result<Peer> {
     let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
-    Peer::connect(&endpoint, server.address(), &server.ca_file(), &server.token("bob")?).await
-}
-
-async fn connect(endpoint: &Endpoint, server: &ServerProcess, user: &str) -> anyhow::Result<Arc<Peer>> {
-    let peer = Peer::connect(endpoint, server.address(), &server.ca_file(), &server.token(user)?).await?;
-    Ok(Arc::new(peer))
+    Peer::connect(&endpoint, server.address(), &server.ca_file(), &server.token(user)?).await
 }
