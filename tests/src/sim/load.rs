@@ -73,7 +73,7 @@ impl Part {
         self.to_publish == 0 && self.unacked.is_empty() && (!self.reads || self.cursor >= self.target)
     }
 
-    fn note_progress(&self) {
+    pub(super) fn note_progress(&self) {
         let progress = Progress {
             to_publish: self.to_publish,
             unacked: self.unacked.len(),
@@ -151,19 +151,39 @@ impl Part {
     /// Publishes some messages in a row.
     async fn publish(&mut self, stream: &mut Stream) -> anyhow::Result<()> {
         for _ in 0..self.rng.random_range(1..=4).min(self.to_publish) {
-            let n = self.next_n;
-            self.next_n += self.rng.random_range(1..=3);
-            let bytes = if self.rng.random_bool(0.1) { BODY_BYTES_MAX } else { 60 };
-            let mut body = format!("{n} of {} in {} ", self.user, self.conversation).into_bytes();
-            body.resize(body.len() + self.rng.random_range(0..bytes), b'.');
-            let body = Bytes::from(body);
-            self.to_publish -= 1;
-            self.unacked.push_back((n, body.clone()));
-            self.history.borrow_mut().published.insert(self.id(n), body.clone());
+            let (n, body) = self.next_message();
             stream.frames.write(&publish(n, body)).await?;
         }
         stream.publishes_at = Instant::now() + Duration::from_millis(self.rng.random_range(0..180));
         Ok(())
+    }
+
+    /// Makes up a message that is to be published.
+    pub(super) fn next_message(&mut self) -> (u64, Bytes) {
+        let n = self.next_n;
+        self.next_n += self.rng.random_range(1..=3);
+        let bytes = if self.rng.random_bool(0.1) { BODY_BYTES_MAX } else { 60 };
+        let mut body = format!("{n} of {} in {} ", self.user, self.conversation).into_bytes();
+        body.resize(body.len() + self.rng.random_range(0..bytes), b'.');
+        let body = Bytes::from(body);
+        self.to_publish -= 1;
+        self.unacked.push_back((n, body.clone()));
+        self.history.borrow_mut().published.insert(self.id(n), body.clone());
+        (n, body)
+    }
+
+    /// A message was not published after all; another one will be.
+    pub(super) fn take_back(&mut self, n: u64) {
+        self.unacked.retain(|(unacked, _)| *unacked != n);
+        self.to_publish += 1;
+        self.history.borrow_mut().published.remove(&self.id(n));
+    }
+
+    /// Notes an ack and removes its message from those without one, if it was there.
+    pub(super) fn note_ack(&mut self, n: u64, seq: Seq, time_ms: u64) -> Option<(u64, Bytes)> {
+        self.history.borrow_mut().acks.push((self.id(n), seq, time_ms));
+        let at = self.unacked.iter().position(|(unacked, _)| *unacked == n)?;
+        self.unacked.remove(at)
     }
 
     /// Stops reading and reads on from somewhat before, perhaps twice.
@@ -189,11 +209,9 @@ impl Part {
             }
             ServerFrame::Event(event) => self.take_event(event),
             ServerFrame::Ack { n, seq, time_ms, duplicate } => {
-                let mut history = self.history.borrow_mut();
-                history.acks.push((self.id(n), seq, time_ms));
-                history.duplicates += usize::from(duplicate);
-                drop(history);
-                self.take_ack(stream, n, duplicate)
+                self.history.borrow_mut().duplicates += usize::from(duplicate);
+                let message = self.note_ack(n, seq, time_ms);
+                self.take_ack(stream, n, duplicate, message)
             }
             other => {
                 let broken = anyhow::Error::new(Broken("a frame that has no place here"));
@@ -202,7 +220,7 @@ impl Part {
         }
     }
 
-    fn take_event(&mut self, event: Event) -> anyhow::Result<()> {
+    pub(super) fn take_event(&mut self, event: Event) -> anyhow::Result<()> {
         let expected = self.cursor.next();
         ensure!(self.reads, Broken("an event without a reader"));
         if event.seq != expected {
@@ -215,14 +233,19 @@ impl Part {
         Ok(())
     }
 
-    fn take_ack(&mut self, stream: &mut Stream, n: u64, duplicate: bool) -> anyhow::Result<()> {
+    fn take_ack(
+        &mut self,
+        stream: &mut Stream,
+        n: u64,
+        duplicate: bool,
+        message: Option<(u64, Bytes)>,
+    ) -> anyhow::Result<()> {
         ensure!(!duplicate || !stream.unstored.contains(&n), Broken("a drain withheld an ack"));
         if !duplicate {
             ensure!(stream.acked_n.is_none_or(|last| last < n), Broken("acks are not in order"));
             stream.acked_n = Some(n);
         }
-        let at = self.unacked.iter().position(|(unacked, _)| *unacked == n);
-        if let Some(message) = at.and_then(|at| self.unacked.remove(at)) {
+        if let Some(message) = message {
             if self.acked.len() == NEEDLESS_REPEATS_MAX {
                 self.acked.pop_front();
             }

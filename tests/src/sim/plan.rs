@@ -11,9 +11,6 @@ use super::socket::Impairment;
 /// From here on nothing is broken any more, in simulated milliseconds.
 pub(super) const CALM_AT_MS: u64 = 2_500;
 
-/// By then everything is acked and read, in simulated milliseconds.
-pub(super) const DONE_BY_MS: u64 = CALM_AT_MS + 10_000;
-
 const CONVERSATIONS: &[&str] = &["general", "random"];
 
 /// Everything that a seed decides before a simulation begins.
