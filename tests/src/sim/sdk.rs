@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use bytes::Bytes;
 use quoth_client::{Client, ClientEvent, Conversation, SendError, SendOptions, Sending, Start};
 use rand::RngExt as _;
@@ -24,13 +24,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(40);
 /// # Errors
 /// When the server or the SDK breaks a promise.
 pub(super) async fn run(dial: Dial, parts: Vec<Part>, ca_file: PathBuf, seed: u64) -> anyhow::Result<()> {
-    let producer = parts.first().context("a peer without parts")?.producer;
+    let Some(Part { producer, .. }) = parts.first() else { return Ok(()) };
     let client = Client::builder(dial.server.to_string())
         .ca_file(ca_file)
         .server_name("localhost")
         .token(dial.token)
         .endpoint(dial.endpoint)
-        .producer(producer)
+        .producer(*producer)
         .rng_seed(seed)
         .connect_timeout(CONNECT_TIMEOUT)
         .send_timeout(SEND_TIMEOUT)
