@@ -1,8 +1,8 @@
 //! Pages of history, each over a stream of its own.
 
-use quoth_protocol::frame::{ClientFrame, Event, Fetch, FetchRange, ServerFrame};
+use quoth_protocol::frame::{ClientFrame, Event, Fetch, ServerFrame};
 use quoth_protocol::limits::FETCH_EVENTS_MAX;
-use quoth_protocol::{Action, Code, ConversationName, Seq};
+use quoth_protocol::{Action, Code, Seq};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::watch;
@@ -99,7 +99,7 @@ async fn next_session(
 }
 
 /// A page over one connection. Dropping the future cancels the stream.
-pub(crate) async fn page_once(session: &Session, fetch: &Fetch) -> Result<Page, StreamEnd> {
+async fn page_once(session: &Session, fetch: &Fetch) -> Result<Page, StreamEnd> {
     let (send, recv) = session.connection.open_bi().await.map_err(|e| StreamEnd::ConnectionLost(e.into()))?;
     let mut writer = FrameWriter::new(send);
     writer.push(&ClientFrame::Fetch(fetch.clone()));
@@ -125,9 +125,4 @@ pub(crate) async fn page_once(session: &Session, fetch: &Fetch) -> Result<Page, 
     }
     reader.stop(Code::PROTOCOL);
     Err(StreamEnd::Protocol(format!("a page of more than {FETCH_EVENTS_MAX} events")))
-}
-
-/// Asks for a conversation's bounds alone.
-pub(crate) fn bounds(conversation: ConversationName) -> Fetch {
-    Fetch { conversation, range: FetchRange::Latest, limit: 0 }
 }

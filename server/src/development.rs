@@ -1,7 +1,6 @@
 //! What a server without a configuration makes by itself: certificates, a signing key, ready tokens, and a file that
 //! lets the command line client find all of it.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use jsonwebtoken::Algorithm;
@@ -11,6 +10,7 @@ use serde_json::json;
 
 use crate::auth::{KeySpec, Rights, issue};
 use crate::config::Config;
+use crate::secret::{hex, write_private};
 
 /// Users with a ready token.
 pub const USERS: &[&str] = &["alice", "bob"];
@@ -54,8 +54,7 @@ pub fn prepare(config: &Config, address: std::net::SocketAddr, now_s: u64) -> Re
     let signing_key = signing_key_file(&dir);
     if !signing_key.exists() {
         let secret: [u8; 32] = rand::rng().random();
-        let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-        write_private(&signing_key, hex.as_bytes())?;
+        write_private(&signing_key, hex(&secret).as_bytes())?;
     }
     let token_key = KeySpec { id: None, algorithm: Algorithm::HS256, file: signing_key.clone() };
     let all = || vec!["*".to_owned()];
@@ -104,19 +103,4 @@ fn well_known_file() -> Option<PathBuf> {
 
 fn absolute(path: &Path) -> Result<PathBuf, String> {
     std::path::absolute(path).map_err(|error| format!("{} is no path: {error}", path.display()))
-}
-
-/// Writes a file that only its owner may read, whole or not at all.
-fn write_private(path: &Path, bytes: &[u8]) -> Result<(), String> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let failed = |error: std::io::Error| format!("{} cannot be written: {error}", path.display());
-    if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir).map_err(failed)?;
-    }
-    let temporary = path.with_extension("new");
-    let mut options = std::fs::OpenOptions::new();
-    let mut file =
-        options.write(true).create(true).truncate(true).mode(0o600).open(&temporary).map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-    std::fs::rename(&temporary, path).map_err(failed)
 }

@@ -8,6 +8,7 @@
 //! | [`engine`] | conversations without a network: committer, tails, readers |
 //! | [`quic`] | endpoints, connections, and a task for each stream |
 //! | [`development`] | what a server without a configuration makes by itself |
+//! | [`secret`] | keys in files |
 //! | [`server`] | start, drain, stop |
 
 pub mod auth;
@@ -16,4 +17,5 @@ pub mod config;
 pub mod development;
 pub mod engine;
 pub mod quic;
+pub mod secret;
 pub mod server;

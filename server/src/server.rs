@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::development::{self, Development};
 use crate::engine::{Clock as _, Engine, Execution, Stopper, SystemClock};
 use crate::quic::{Phase, PhaseSender, Service, endpoint_config, serve, server_config};
+use crate::secret::endpoint_secret;
 
 /// Bytes of the kernel's socket buffers that are asked for: the usual default of 208 KiB drops bursts.
 const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
@@ -56,9 +57,10 @@ impl Server {
         let certificates = Arc::new(certificates);
         let tls = quoth_certs::server_config(Arc::clone(&certificates), &[ALPN])
             .map_err(|error| error.to_string())?;
-        let quic = server_config(tls, &config.limits).map_err(|error| error.to_string())?;
+        let secret = endpoint_secret(&config.data_dir)?;
+        let quic = server_config(tls, &config.limits, &secret).map_err(|error| error.to_string())?;
         let verifier = Verifier::load(&config.audience, &token_keys)?;
-        let endpoint = Endpoint::new(endpoint_config(), Some(quic), socket, Arc::new(TokioRuntime))
+        let endpoint = Endpoint::new(endpoint_config(&secret), Some(quic), socket, Arc::new(TokioRuntime))
             .map_err(|error| format!("QUIC cannot be served on {address}: {error}"))?;
         let (engine, stopper) =
             Engine::start(store, Durability::Stored, Arc::new(SystemClock), Execution::Threads);

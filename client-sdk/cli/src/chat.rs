@@ -1,63 +1,143 @@
-//! `quoth chat`: what is said comes in, lines go out.
+//! `quoth chat`.
 
-use std::collections::VecDeque;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
-use quoth_client::{Client, Sending, Start, State};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use anyhow::Context;
+use quoth_client::{Ack, ClientEvent, Conversation, Event, Events, SendError, Seq, Start};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
 
-use crate::show::line;
+use crate::args::ChatArgs;
+use crate::connection::{Connection, Role, watch_states};
+use crate::output::Format;
 
-/// Messages that are shown at the start.
-const SHOWN_AT_START: u32 = 20;
+/// How long a chat that is left waits for its own last message to be shown.
+const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Chats until the user leaves. What was typed is stored before it returns.
-pub(crate) async fn run(client: &Client, conversation: &str) -> anyhow::Result<()> {
-    let room = client.conversation(conversation)?;
-    let mut events = room.events(Start::Last(SHOWN_AT_START)).await?;
-    let mut states = client.states();
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    let mut sent = VecDeque::<Sending>::new();
-    eprintln!("-- {conversation}: type a line to send it, /quit to leave --");
-    loop {
-        tokio::select! {
-            event = events.next() => match event {
-                Some(event) => {
-                    if let Some(line) = line(&event?, false) {
-                        println!("{line}");
-                    }
-                }
-                None => break,
-            },
-            typed = lines.next_line() => match typed? {
-                Some(text) if text == "/quit" => break,
-                Some(text) if text.is_empty() => {}
-                Some(text) => sent.push_back(room.send_pipelined(text.into()).await?),
-                None => break,
-            },
-            Some(answer) = first(&mut sent) => {
-                sent.pop_front();
-                if let Err(error) = answer {
-                    eprintln!("-- not sent: {error} --");
-                }
-            }
-            Ok(()) = states.changed() => match &*states.borrow_and_update() {
-                State::Connected => eprintln!("-- connected --"),
-                State::Disconnected { .. } => eprintln!("-- connection lost, connecting again --"),
-                State::Closed { reason } => eprintln!("-- closed: {reason} --"),
-                _ => {}
-            },
-            _ = tokio::signal::ctrl_c() => break,
-        }
+/// Moves up to the line that was typed and erases it: it comes again in its place among the others'.
+const ERASE_TYPED_LINE: &str = "\x1b[1A\x1b[2K\r";
+
+pub(crate) async fn run(connection: &Connection, args: ChatArgs) -> anyhow::Result<()> {
+    let client = connection.client(Role::User).await?;
+    let room = client.conversation(&args.conversation)?;
+    let events = room.events(Start::Last(args.last)).await?;
+    if let Some(welcome) = client.welcome() {
+        eprintln!("* {} in {}; /quit or Ctrl-D leaves", welcome.user, room.name());
     }
-    for sending in sent {
-        sending.await?;
-    }
-    Ok(())
+    let states = client.clone();
+    let states = tokio::spawn(async move { watch_states(&states).await });
+    let mut chat = Chat::new(room, events);
+    let result = chat.talk().await;
+    let result = match result {
+        Ok(()) => chat.leave().await,
+        Err(error) => Err(error),
+    };
+    client.close().await;
+    states.abort();
+    result
 }
 
-async fn first(sent: &mut VecDeque<Sending>) -> Option<Result<quoth_client::Ack, quoth_client::SendError>> {
-    match sent.front_mut() {
-        Some(sending) => Some(sending.await),
-        None => None,
+struct Chat {
+    room: Conversation,
+    events: Events,
+    input: Lines<BufReader<Stdin>>,
+    sends: JoinSet<Result<Ack, SendError>>,
+    /// The last of this chat's own messages that is stored, and the last message that is shown.
+    last_sent: Seq,
+    last_shown: Seq,
+    failed: usize,
+    is_terminal: bool,
+}
+
+impl Chat {
+    fn new(room: Conversation, events: Events) -> Self {
+        let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        Self {
+            room,
+            events,
+            input: BufReader::new(tokio::io::stdin()).lines(),
+            sends: JoinSet::new(),
+            last_sent: Seq::ZERO,
+            last_shown: Seq::ZERO,
+            failed: 0,
+            is_terminal,
+        }
+    }
+
+    /// Until the user leaves.
+    async fn talk(&mut self) -> anyhow::Result<()> {
+        let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+        loop {
+            tokio::select! {
+                biased;
+                interrupted = &mut interrupted => return interrupted.context("cannot wait for Ctrl-C"),
+                Some(sent) = self.sends.join_next() => self.sent(sent),
+                event = self.events.next() => match event {
+                    Some(event) => self.show(&event?)?,
+                    None => return Ok(()),
+                },
+                line = self.input.next_line() => match line.context("cannot read standard input")?.as_deref() {
+                    None | Some("/quit") => return Ok(()),
+                    Some("") => {}
+                    Some(line) => self.say(line).await?,
+                },
+            }
+        }
+    }
+
+    /// Waits for the acks of what was said, and shows it.
+    async fn leave(&mut self) -> anyhow::Result<()> {
+        while let Some(sent) = self.sends.join_next().await {
+            self.sent(sent);
+        }
+        let last_word = async {
+            while self.last_shown < self.last_sent {
+                match self.events.next().await {
+                    Some(event) => self.show(&event?)?,
+                    None => break,
+                }
+            }
+            anyhow::Ok(())
+        };
+        // Without it the messages are stored all the same, and only not shown.
+        timeout(LAST_WORD_TIMEOUT, last_word).await.unwrap_or(Ok(()))?;
+        match self.failed {
+            0 => Ok(()),
+            count => anyhow::bail!("{count} messages were not sent, or it is unknown whether they were"),
+        }
+    }
+
+    async fn say(&mut self, line: &str) -> anyhow::Result<()> {
+        if self.is_terminal {
+            let mut out = std::io::stdout();
+            out.write_all(ERASE_TYPED_LINE.as_bytes())?;
+            out.flush()?;
+        }
+        match self.room.send_pipelined(line.into()).await {
+            Ok(sending) => drop(self.sends.spawn(sending)),
+            Err(error) => self.sent(Ok(Err(error))),
+        }
+        Ok(())
+    }
+
+    fn sent(&mut self, sent: Result<Result<Ack, SendError>, JoinError>) {
+        let problem = match sent {
+            Ok(Ok(ack)) => return self.last_sent = self.last_sent.max(ack.seq),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        self.failed += 1;
+        eprintln!("* {problem}");
+    }
+
+    fn show(&mut self, event: &ClientEvent) -> anyhow::Result<()> {
+        if let ClientEvent::Event(Event { seq, .. }) | ClientEvent::Unknown { seq, .. } = event {
+            self.last_shown = *seq;
+        }
+        let mut out = std::io::stdout().lock();
+        Format::Text.print(&mut out, event)?;
+        Ok(out.flush()?)
     }
 }

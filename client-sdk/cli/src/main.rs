@@ -1,57 +1,42 @@
-//! The `quoth` command: chat, send, tail, history, import.
+//! The `quoth` command: chat, send, tail, history and import, over the SDK alone.
 
+mod args;
 mod chat;
-mod connect;
+mod connection;
+mod history;
 mod import;
-mod read;
+mod output;
+mod pipeline;
 mod send;
-mod show;
+mod tail;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
 
-/// Chat over Quoth. Against a development server on the same machine no flags are needed.
-#[derive(Debug, Parser)]
-#[command(name = "quoth", version)]
-struct Cli {
-    #[command(flatten)]
-    connection: connect::Connection,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Talk in a conversation: each line is a message; /quit, Ctrl-D or Ctrl-C leaves
-    Chat {
-        /// The conversation
-        conversation: String,
-    },
-    /// Send a message, or a message for each line of standard input
-    Send(send::Args),
-    /// Follow a conversation
-    Tail(read::TailArgs),
-    /// Print a conversation's history
-    History(read::HistoryArgs),
-    /// Load IRC logs: a file is a conversation, a nick a user, a line a message
-    Import(import::Args),
-}
+use crate::args::{Args, Command};
+use crate::connection::Connection;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let args = Args::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::from_env("QUOTH_LOG"))
+        .with_writer(std::io::stderr)
+        .init();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: no runtime: {error}");
+            eprintln!("error: cannot start: {error}");
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(run(cli));
-    // A read of the terminal that is still waiting must not hold up the end.
+    let result = runtime.block_on(run(args));
+    // Not waited for: a thread that waits for a line of standard input cannot be stopped.
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -59,16 +44,13 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> anyhow::Result<()> {
-    let is_import = matches!(cli.command, Command::Import(_));
-    let client = cli.connection.connect(is_import).await?;
-    let result = match cli.command {
-        Command::Chat { conversation } => chat::run(&client, &conversation).await,
-        Command::Send(args) => send::run(&client, args).await,
-        Command::Tail(args) => read::tail(&client, args).await,
-        Command::History(args) => read::history(&client, args).await,
-        Command::Import(args) => import::run(&client, args).await,
-    };
-    client.close().await;
-    result
+async fn run(args: Args) -> anyhow::Result<()> {
+    let connection = Connection::new(args.connection);
+    match args.command {
+        Command::Chat(args) => chat::run(&connection, args).await,
+        Command::Send(args) => send::run(&connection, args).await,
+        Command::Tail(args) => tail::run(&connection, args).await,
+        Command::History(args) => history::run(&connection, args).await,
+        Command::Import(args) => import::run(&connection, args).await,
+    }
 }

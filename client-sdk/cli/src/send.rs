@@ -1,61 +1,105 @@
-//! `quoth send`: one message, or one for each line of standard input.
+//! `quoth send`.
 
-use std::io::IsTerminal as _;
+use std::io::IsTerminal;
+use std::time::Duration;
 
-use anyhow::ensure;
-use indicatif::{ProgressBar, ProgressStyle};
-use quoth_client::{Ack, Client, Sending};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use anyhow::{Context, bail};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use quoth_client::{Conversation, SendOptions};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
-/// Messages on the way ahead of their acks.
-const AHEAD_MAX: usize = 256;
+use crate::args::SendArgs;
+use crate::connection::{Connection, Role};
+use crate::pipeline::{Pipeline, Tally};
 
-/// What to send.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// The conversation
-    conversation: String,
-    /// The message; without one, or with -, each line of standard input is a message
-    text: Option<String>,
+/// Without a terminal progress is told so often, which short inputs never reach.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+
+pub(crate) async fn run(connection: &Connection, args: SendArgs) -> anyhow::Result<()> {
+    let client = connection.client(Role::User).await?;
+    let room = client.conversation(&args.conversation)?;
+    let result = match args.text.filter(|text| text != "-") {
+        Some(text) => send_one(&room, text).await,
+        None => send_lines(room).await,
+    };
+    client.close().await;
+    result
 }
 
-/// Sends and prints what was acked. Fails unless everything was.
-pub(crate) async fn run(client: &Client, args: Args) -> anyhow::Result<()> {
-    let room = client.conversation(&args.conversation)?;
-    if let Some(text) = args.text.filter(|text| text != "-") {
-        let ack = room.send(text).await?;
-        println!("stored as {} in {}", ack.seq, args.conversation);
-        return Ok(());
-    }
-    let progress =
-        if std::io::stderr().is_terminal() { ProgressBar::no_length() } else { ProgressBar::hidden() };
-    progress.set_style(ProgressStyle::with_template("{pos} messages stored, {per_sec}")?);
+async fn send_one(room: &Conversation, text: String) -> anyhow::Result<()> {
+    let ack = room.send(text).await?;
+    println!("stored in {} as {}", room.name(), ack.seq);
+    Ok(())
+}
+
+async fn send_lines(room: Conversation) -> anyhow::Result<()> {
+    let name = room.name().clone();
+    let mut pipeline = Pipeline::new(room);
+    let result = pump(&mut pipeline).await;
+    let Tally { acked, first, last, .. } = pipeline.tally();
+    let range = match (first, last) {
+        (Some(first), Some(last)) => format!(", {first} to {last}"),
+        _ => String::new(),
+    };
+    println!("{acked} stored in {name}{range}");
+    result.with_context(|| {
+        format!(
+            "stopped behind {acked} stored messages; the next {} may be stored or not",
+            pipeline.unsettled()
+        )
+    })
+}
+
+/// Sends every line of standard input and waits for all acks.
+async fn pump(pipeline: &mut Pipeline) -> anyhow::Result<()> {
     let mut input = BufReader::new(tokio::io::stdin());
-    let mut ahead = std::collections::VecDeque::<Sending>::new();
-    let (mut count, mut span) = (0_u64, None::<(Ack, Ack)>);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let is_end = input.read_until(b'\n', &mut line).await? == 0;
-        if !is_end {
-            let body = line.strip_suffix(b"\n").unwrap_or(&line).to_vec();
-            ahead.push_back(room.send_pipelined(bytes::Bytes::from(body).into()).await?);
-        }
-        while ahead.len() >= AHEAD_MAX || is_end && !ahead.is_empty() {
-            let Some(sending) = ahead.pop_front() else { break };
-            let ack = sending.await?;
-            span = Some((span.map_or(ack, |(first, _)| first), ack));
-            count += 1;
-            progress.inc(1);
-        }
-        if is_end {
-            break;
+    let (mut line, mut line_number, mut at_end) = (Vec::new(), 0_u64, false);
+    let progress = progress();
+    let mut tick = tokio::time::interval(PROGRESS_INTERVAL);
+    tick.tick().await;
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+    while !(at_end && pipeline.unsettled() == 0) {
+        tokio::select! {
+            biased;
+            settled = pipeline.settle_one() => {
+                settled?;
+                progress.set_position(pipeline.tally().acked);
+            }
+            // What has been read of a line stays in the buffer when another branch is first.
+            read = input.read_until(b'\n', &mut line), if !at_end && !pipeline.is_full() => {
+                at_end = read.context("cannot read standard input")? == 0 && line.is_empty();
+                if at_end {
+                    continue;
+                }
+                if line.last() == Some(&b'\n') {
+                    line.pop();
+                }
+                line_number += 1;
+                let message = SendOptions::from(std::mem::take(&mut line));
+                pipeline.push(message).await.with_context(|| format!("line {line_number}"))?;
+            }
+            _ = tick.tick(), if progress.is_hidden() => {
+                eprintln!("{} of {line_number} lines stored", pipeline.tally().acked);
+            }
+            interrupted = &mut interrupted => {
+                interrupted.context("cannot wait for Ctrl-C")?;
+                bail!("interrupted");
+            }
         }
     }
     progress.finish_and_clear();
-    ensure!(count > 0, "standard input has no lines: nothing was sent");
-    if let Some((first, last)) = span {
-        println!("{count} messages stored as {} to {} in {}", first.seq, last.seq, args.conversation);
-    }
     Ok(())
+}
+
+/// A progress bar on a terminal, and a hidden one elsewhere.
+fn progress() -> ProgressBar {
+    if !std::io::stderr().is_terminal() || std::io::stdin().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{spinner} {human_pos} stored, {per_sec}, {elapsed}");
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
 }

@@ -6,7 +6,6 @@
 mod reader;
 mod stream;
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +16,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use self::reader::{Change, Delivery, Reader, Ready};
+use self::reader::{Change, Hole, Reader, Ready};
 use self::stream::{Opening, Slot, StreamInput};
 use crate::backoff::Backoff;
 use crate::events::{ClientEvent, Events, EventsError};
-use crate::history::{Page, bounds, page_once};
 use crate::link::Link;
 use crate::outbox::{Answer, Outbox, Reattached};
 use crate::send::{Ack, MessageId, Numbers, SendError, SendOptions};
@@ -56,14 +54,10 @@ pub(crate) struct Room {
     link: watch::Receiver<Link>,
     outbox: Outbox<Waiter>,
     reader: Option<Reader>,
-    /// Looks up where a reader begins on a stream that is open already.
-    placing: Option<Placing>,
     stream: Slot,
     backoff: Backoff,
     rng: StdRng,
 }
-
-type Placing = Pin<Box<dyn Future<Output = Result<Page, StreamEnd>> + Send>>;
 
 /// The one thing that happened.
 enum Input {
@@ -71,7 +65,6 @@ enum Input {
     LinkGone,
     Timer,
     Reader(Change),
-    Placed(Result<Page, StreamEnd>),
     Commands(Vec<Command>),
     Stream(StreamInput),
 }
@@ -93,7 +86,6 @@ impl Room {
             link,
             outbox: Outbox::new(),
             reader: None,
-            placing: None,
             stream: Slot::Closed { not_before: None, lost_epoch: None },
             backoff: Backoff::default(),
             rng,
@@ -126,7 +118,7 @@ impl Room {
 
     async fn next_input(&mut self) -> Input {
         let wake = self.wake();
-        let Self { commands, link, outbox, reader, placing, stream, leaving, .. } = self;
+        let Self { commands, link, outbox, reader, stream, leaving, .. } = self;
         let room = outbox.room().min(COMMANDS_BATCH);
         let mut batch = Vec::new();
         // In a fixed order, so that a simulation is repeatable. What may always be ready comes last.
@@ -135,7 +127,6 @@ impl Room {
             changed = link.changed() => if changed.is_ok() { Input::Link } else { Input::LinkGone },
             () = sleep_until(wake) => Input::Timer,
             change = changed(reader) => Input::Reader(change),
-            page = placed(placing) => Input::Placed(page),
             count = commands.recv_many(&mut batch, room), if room > 0 && !*leaving => {
                 *leaving = count == 0;
                 Input::Commands(batch)
@@ -149,9 +140,12 @@ impl Room {
             Input::Link => self.see_link(),
             Input::LinkGone => self.fail(&Reason::Closed),
             Input::Timer => self.expire(),
-            Input::Reader(Change::Dropped) => self.stop_reading(),
-            Input::Reader(Change::Drained) => self.resume_reading(),
-            Input::Placed(page) => self.place(page),
+            Input::Reader(Change::Dropped) => self.reader = None,
+            Input::Reader(Change::Drained) => {
+                if let Some(reader) = &mut self.reader {
+                    reader.resume();
+                }
+            }
             Input::Commands(commands) => commands.into_iter().for_each(|c| self.command(c)),
             Input::Stream(StreamInput::Wrote(Ok(()))) => {}
             Input::Stream(StreamInput::Opened(Ok(stream))) => self.stream = Slot::Open(stream),
@@ -164,25 +158,30 @@ impl Room {
         }
     }
 
-    /// Does what can be done without waiting: opens a stream if one is needed, and gives it what waits.
+    /// Does what can be done without waiting: opens a stream if one is needed, tells the server whether to deliver, and
+    /// sends what waits.
     fn advance(&mut self) {
-        if let Slot::Closed { not_before, lost_epoch } = &self.stream {
-            let wanted = !self.outbox.is_empty() || self.reader.as_ref().is_some_and(|r| !r.is_paused());
-            let due = not_before.is_none_or(|at| at <= Instant::now());
-            let link = self.link.borrow();
-            let session = link.usable().filter(|s| lost_epoch.is_none_or(|lost| s.epoch > lost));
-            if let Some(session) = session.filter(|_| wanted && due) {
-                let from = self.reader.as_ref().filter(|r| !r.is_paused()).map(Reader::start);
-                let open = Open { conversation: self.name.clone(), producer: self.producer, from };
-                self.stream = Slot::Opening(Opening::new(session, open));
+        let from = self.reader.as_ref().filter(|r| r.wants_events()).map(Reader::start);
+        let link = self.link.borrow();
+        match &mut self.stream {
+            Slot::Opening(_) => {}
+            Slot::Closed { not_before, lost_epoch } => {
+                let wanted = from.is_some() || !self.outbox.is_empty();
+                let due = not_before.is_none_or(|at| at <= Instant::now());
+                let session = link.usable().filter(|s| lost_epoch.is_none_or(|lost| s.epoch > lost));
+                if let Some(session) = session.filter(|_| wanted && due) {
+                    let open = Open { conversation: self.name.clone(), producer: self.producer, from };
+                    self.stream = Slot::Opening(Opening::new(session, open));
+                }
             }
-        }
-        if let Slot::Open(stream) = &mut self.stream
-            && self.link.borrow().usable().is_some()
-        {
-            while stream.has_room() {
-                let Some(publish) = self.outbox.take_next() else { break };
-                stream.push(&ClientFrame::Publish(publish));
+            Slot::Open(stream) => {
+                if stream.is_delivering != from.is_some() {
+                    stream.read_from(from);
+                }
+                while link.usable().is_some() && stream.has_room() {
+                    let Some(publish) = self.outbox.take_next() else { break };
+                    stream.push(&ClientFrame::Publish(publish));
+                }
             }
         }
     }
@@ -231,9 +230,9 @@ impl Room {
         match frame {
             ServerFrame::Opened { head, floor } => {
                 if let Slot::Open(stream) = &mut self.stream {
-                    stream.opened_at = Some(Instant::now());
+                    stream.answered();
                 }
-                if let Some(reader) = self.reader.as_mut().filter(|_| self.placing.is_none()) {
+                if let Some(reader) = self.current_reader() {
                     reader.opened(head, floor);
                 }
                 Ok(())
@@ -273,97 +272,22 @@ impl Room {
             return;
         }
         self.reader = Some(Reader::new(start, ready));
-        match &self.stream {
-            Slot::Closed { .. } => {}
-            // It may be on the wire already that this stream does not read.
-            Slot::Opening(_) | Slot::Open(_) => self.look_up_bounds(),
-        }
     }
 
-    fn look_up_bounds(&mut self) {
-        let link = self.link.borrow();
-        // Without a session the stream is about to be lost, and the next one opens at the reader's start.
-        let Some(session) = link.session.clone() else { return };
-        let fetch = bounds(self.name.clone());
-        self.placing = Some(Box::pin(async move { page_once(&session, &fetch).await }));
+    /// The reader, if what comes on the stream now is for it.
+    fn current_reader(&mut self) -> Option<&mut Reader> {
+        let is_current = matches!(&self.stream, Slot::Open(stream) if stream.is_current());
+        self.reader.as_mut().filter(|_| is_current)
     }
 
-    fn place(&mut self, page: Result<Page, StreamEnd>) {
-        self.placing = None;
-        let Some(reader) = &mut self.reader else { return };
-        match page {
-            Ok(page) => {
-                if let Start::After(seq) = reader.start()
-                    && seq > page.head
-                {
-                    return self.end_reading(|conversation| EventsError::Refused {
-                        conversation,
-                        code: Code::CURSOR_AHEAD,
-                    });
-                }
-                match &mut self.stream {
-                    Slot::Open(stream) => {
-                        reader.placed(page.head, page.floor);
-                        stream.read_from(Some(reader.start()));
-                    }
-                    Slot::Opening(_) => self.look_up_bounds(),
-                    Slot::Closed { .. } => {}
-                }
-            }
-            Err(StreamEnd::Reset(code)) if code.action() != Action::Retry => {
-                self.end_reading(|conversation| EventsError::Refused { conversation, code });
-            }
-            Err(StreamEnd::Protocol(text)) => {
-                self.end_reading(|conversation| EventsError::Protocol { conversation, text });
-            }
-            // The stream is lost with its connection, and the next one opens at the reader's start.
-            Err(StreamEnd::ConnectionLost(_)) => {}
-            Err(StreamEnd::Reset(_) | StreamEnd::Finished) => self.look_up_bounds(),
-        }
-    }
-
-    fn deliver(&mut self, hand_out: impl FnOnce(&mut Reader) -> Delivery) -> Result<(), StreamEnd> {
-        // Without a reader, or before it has its place: events that were sent before the server saw `Read`.
-        let Some(reader) = self.reader.as_mut().filter(|_| self.placing.is_none()) else { return Ok(()) };
-        match hand_out(reader) {
-            Delivery::Done => Ok(()),
-            Delivery::Pause => {
-                if let Slot::Open(stream) = &mut self.stream {
-                    stream.read_from(None);
-                }
-                Ok(())
-            }
-            Delivery::Hole(text) => Err(StreamEnd::Protocol(text)),
-        }
-    }
-
-    fn resume_reading(&mut self) {
-        let Some(reader) = &mut self.reader else { return };
-        match &mut self.stream {
-            Slot::Open(stream) => {
-                let delivered_before = stream.has_delivered;
-                stream.read_from(Some(reader.start()));
-                reader.resumed(delivered_before);
-            }
-            // Opened without reading, since the reader was paused: the stream must be there to be told.
-            Slot::Opening(_) => {
-                reader.resumed(false);
-                self.look_up_bounds();
-            }
-            Slot::Closed { .. } => reader.resumed(false),
-        }
-    }
-
-    fn stop_reading(&mut self) {
-        self.reader = None;
-        self.placing = None;
-        if let Slot::Open(stream) = &mut self.stream {
-            stream.read_from(None);
-        }
+    fn deliver(&mut self, hand_out: impl FnOnce(&mut Reader) -> Result<(), Hole>) -> Result<(), StreamEnd> {
+        let Some(reader) = self.current_reader() else { return Ok(()) };
+        hand_out(reader).map_err(|Hole { expected, got }| {
+            StreamEnd::Protocol(format!("{expected:?} had to come in place of {got:?}"))
+        })
     }
 
     fn end_reading(&mut self, error: impl FnOnce(ConversationName) -> EventsError) {
-        self.placing = None;
         if let Some(reader) = self.reader.take() {
             reader.end(error(self.name.clone()));
         }
@@ -379,7 +303,6 @@ impl Room {
         let opened_at = if let Slot::Open(stream) = &stream { stream.opened_at } else { None };
         self.backoff.held_for(opened_at.map_or(Duration::ZERO, |at| at.elapsed()));
         self.outbox.disconnected();
-        self.placing = None;
         if !matches!(end, StreamEnd::ConnectionLost(_)) {
             let not_before = Some(Instant::now() + self.backoff.next_delay(&mut self.rng, None));
             self.stream = Slot::Closed { not_before, lost_epoch: None };
@@ -499,13 +422,6 @@ async fn sleep_until(wake: Option<Instant>) {
 async fn changed(reader: &mut Option<Reader>) -> Change {
     match reader {
         Some(reader) => reader.changed().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn placed(placing: &mut Option<Placing>) -> Result<Page, StreamEnd> {
-    match placing {
-        Some(placing) => placing.await,
         None => std::future::pending().await,
     }
 }

@@ -23,6 +23,13 @@ pub(super) struct Reader {
     paused: bool,
 }
 
+/// Something is missing before an event.
+#[derive(Debug)]
+pub(super) struct Hole {
+    pub(super) expected: Seq,
+    pub(super) got: ClientEvent,
+}
+
 /// What [`Reader::changed`] waits for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Change {
@@ -30,17 +37,6 @@ pub(super) enum Change {
     Dropped,
     /// There is room again.
     Drained,
-}
-
-/// What became of an event.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Delivery {
-    /// It has been handed out, or was not wanted.
-    Done,
-    /// There was no room for it, nor will there be for those behind it: stop the delivery.
-    Pause,
-    /// Something is missing before it.
-    Hole(String),
 }
 
 impl Reader {
@@ -56,8 +52,9 @@ impl Reader {
         self.cursor.start()
     }
 
-    pub(super) fn is_paused(&self) -> bool {
-        self.paused
+    /// Whether the server should deliver: not while the buffer is full.
+    pub(super) fn wants_events(&self) -> bool {
+        !self.paused
     }
 
     /// Waits until the application has gone, or has made room after a pause. Cancel-safe.
@@ -76,35 +73,30 @@ impl Reader {
         }
     }
 
-    /// A stream has been opened at [`Reader::start`].
+    /// The server reads from [`Reader::start`] on.
     pub(super) fn opened(&mut self, head: Seq, floor: Seq) {
         self.cursor.opened(head, floor);
-        self.begin();
-    }
-
-    /// A stream that was open before starts to deliver at the place that these bounds give.
-    pub(super) fn placed(&mut self, head: Seq, floor: Seq) {
-        self.cursor.placed(head, floor);
-        self.begin();
-    }
-
-    /// `Read` has been sent behind a pause.
-    pub(super) fn resumed(&mut self, delivered_before: bool) {
-        self.paused = false;
-        if delivered_before {
-            self.cursor.moved();
+        if let Some((ready, events)) = self.waiting.take() {
+            // An application that has gone has dropped the events with it, which `changed` tells.
+            ready.send(Ok(events)).ok();
         }
         self.tell_caught_up();
     }
 
+    /// Wants events again, after a pause.
+    pub(super) fn resume(&mut self) {
+        self.paused = false;
+        self.tell_caught_up();
+    }
+
     /// Hands out an event with this seq.
-    pub(super) fn event(&mut self, seq: Seq, event: ClientEvent) -> Delivery {
+    pub(super) fn event(&mut self, seq: Seq, event: ClientEvent) -> Result<(), Hole> {
         let verdict = self.cursor.check_event(seq);
         self.deliver(verdict, seq, event)
     }
 
     /// Hands out that events are missing.
-    pub(super) fn gap(&mut self, from: Seq, to: Seq) -> Delivery {
+    pub(super) fn gap(&mut self, from: Seq, to: Seq) -> Result<(), Hole> {
         let verdict = self.cursor.check_gap(from, to);
         self.deliver(verdict, to, ClientEvent::Gap { from, to })
     }
@@ -118,32 +110,24 @@ impl Reader {
         }
     }
 
-    fn begin(&mut self) {
-        if let Some((ready, events)) = self.waiting.take() {
-            // An application that has gone has dropped the events with it, which `dropped` tells.
-            ready.send(Ok(events)).ok();
-        }
-        self.tell_caught_up();
-    }
-
-    fn deliver(&mut self, verdict: Verdict, to: Seq, event: ClientEvent) -> Delivery {
+    fn deliver(&mut self, verdict: Verdict, to: Seq, event: ClientEvent) -> Result<(), Hole> {
         if self.paused {
-            return Delivery::Done;
+            return Ok(());
         }
         match verdict {
-            Verdict::Skip => Delivery::Done,
-            Verdict::Hole { expected } => Delivery::Hole(format!("{expected:?} had to come, not {event:?}")),
+            Verdict::Skip => Ok(()),
+            Verdict::Hole { expected } => Err(Hole { expected, got: event }),
             Verdict::Deliver => match self.queue.try_send(event) {
                 Ok(()) => {
                     self.cursor.advance(to);
                     self.tell_caught_up();
-                    Delivery::Done
+                    Ok(())
                 }
                 Err(mpsc::error::TrySendError::Full(_)) => {
                     self.paused = true;
-                    Delivery::Pause
+                    Ok(())
                 }
-                Err(mpsc::error::TrySendError::Closed(_)) => Delivery::Done,
+                Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
             },
         }
     }

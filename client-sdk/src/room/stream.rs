@@ -24,9 +24,10 @@ pub(super) struct OpenStream {
     epoch: u64,
     /// When the server answered `Open`.
     pub(super) opened_at: Option<Instant>,
-    /// Events have been asked for here, so some may be on the way.
-    pub(super) has_delivered: bool,
-    is_delivering: bool,
+    /// The last `Open` or `Read` asks for events.
+    pub(super) is_delivering: bool,
+    /// `Opened` that have yet to come: events before the last of them belong to an older cursor.
+    unanswered: usize,
 }
 
 /// Waits for the credit to open a stream.
@@ -41,7 +42,7 @@ impl Opening {
         let epoch = session.epoch;
         let ready = Box::pin(async move {
             let (send, recv) = connection.open_bi().await.map_err(|e| StreamEnd::ConnectionLost(e.into()))?;
-            let reads = open.from.is_some();
+            let is_delivering = open.from.is_some();
             let mut writer = FrameWriter::new(send);
             writer.push(&ClientFrame::Open(open));
             Ok(Box::new(OpenStream {
@@ -49,8 +50,8 @@ impl Opening {
                 reader: FrameReader::new(recv),
                 epoch,
                 opened_at: None,
-                has_delivered: reads,
-                is_delivering: reads,
+                is_delivering,
+                unanswered: 1,
             }))
         });
         Self { epoch, ready }
@@ -69,11 +70,20 @@ impl OpenStream {
 
     /// Moves the server's reader, or stops it.
     pub(super) fn read_from(&mut self, from: Option<Start>) {
-        if from.is_some() || self.is_delivering {
-            self.writer.push(&ClientFrame::Read { from });
-        }
+        self.writer.push(&ClientFrame::Read { from });
         self.is_delivering = from.is_some();
-        self.has_delivered |= from.is_some();
+        self.unanswered += usize::from(from.is_some());
+    }
+
+    /// The server has answered `Open` or a `Read`.
+    pub(super) fn answered(&mut self) {
+        self.opened_at.get_or_insert_with(Instant::now);
+        self.unanswered = self.unanswered.saturating_sub(1);
+    }
+
+    /// Whether events that come now are those that the last `Open` or `Read` has asked for.
+    pub(super) fn is_current(&self) -> bool {
+        self.is_delivering && self.unanswered == 0
     }
 
     /// Frames that are here already.

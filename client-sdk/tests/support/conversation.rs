@@ -49,10 +49,15 @@ async fn conversation(mut frames: Frames, world: Arc<World>, user: UserId, open:
                 }
                 Ok(Some(ClientFrame::Read { from })) => {
                     let bounds = bounds(&world, &name);
-                    if let Some(code) = ahead(from, bounds.0) {
+                    let forbidden = world.lock().faults.forbid_reading && from.is_some();
+                    let fault = forbidden.then_some(Code::FORBIDDEN);
+                    if let Some(code) = fault.or_else(|| ahead(from, bounds.0)) {
                         return frames.reset(code);
                     }
                     cursor = from.map(|from| self::cursor(from, bounds));
+                    if from.is_some() {
+                        frames.push(&ServerFrame::Opened { head: Seq(bounds.0), floor: Seq(bounds.1) });
+                    }
                 }
                 Ok(Some(other)) => panic!("{other:?} in a conversation"),
                 Ok(None) => {

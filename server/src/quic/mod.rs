@@ -17,7 +17,7 @@ use crate::engine::Engine;
 
 pub use listener::{Listener, serve};
 pub use phase::{Phase, PhaseReceiver, PhaseSender};
-pub use transport::{Limits, endpoint_config, server_config};
+pub use transport::{EndpointSecret, Limits, endpoint_config, server_config};
 
 /// Says who a token is for and what it allows.
 pub trait Verify: Send + Sync + 'static {

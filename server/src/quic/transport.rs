@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::{hkdf, hmac};
 use quinn::congestion::CubicConfig;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
 use quoth_protocol::limits::OPEN_CONVERSATIONS_MAX;
 
 /// Streams of a connection before it has signed in: the control stream and a few that are opened right behind it.
@@ -104,6 +106,7 @@ fn transport_config(limits: &Limits) -> TransportConfig {
 pub fn server_config(
     tls: rustls::ServerConfig,
     limits: &Limits,
+    secret: &EndpointSecret,
 ) -> Result<ServerConfig, quinn::crypto::rustls::NoInitialCipherSuite> {
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     config
@@ -112,12 +115,23 @@ pub fn server_config(
         .max_incoming(INCOMING_MAX)
         .incoming_buffer_size(INCOMING_BYTES_MAX)
         .incoming_buffer_size_total(INCOMING_BYTES_TOTAL_MAX)
+        .token_key(Arc::new(hkdf::Salt::new(hkdf::HKDF_SHA256, b"quoth address tokens").extract(secret)))
         .retry_token_lifetime(RETRY_TOKEN_LIFETIME);
     Ok(config)
 }
 
+/// The secret behind the endpoint's own keys. A server that keeps it over a restart can tell the clients of before, with a
+/// stateless reset, that their connections are gone; otherwise they wait for their idle timeout.
+pub type EndpointSecret = [u8; 32];
+
 /// The configuration of the endpoint itself.
 #[must_use]
-pub fn endpoint_config() -> EndpointConfig {
-    EndpointConfig::default()
+pub fn endpoint_config(secret: &EndpointSecret) -> EndpointConfig {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+    let derived = hmac::sign(&key, b"quoth connection ids");
+    let cid_key = derived.as_ref().iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte));
+    let mut config = EndpointConfig::new(Arc::new(key));
+    // An id that this generator cannot have made is dropped without an answer, so its key must be kept too.
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(cid_key)));
+    config
 }

@@ -15,16 +15,16 @@ use crate::view::View;
 /// How an applier works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ApplierOptions {
-    /// Bytes of groups that wait to be applied. At more, [`Applier::submit`] waits. Default 32 MiB.
+    /// Bytes of groups that wait to be applied. At more, [`Applier::submit`] waits. Default 16 MiB.
     pub queue_bytes: usize,
     /// After so many bytes of applied groups the view is flushed and the log behind it trimmed. It bounds what a restart
-    /// after a crash has to apply again. Default 32 MiB.
+    /// after a crash has to apply again. Default 16 MiB.
     pub flush_bytes: u64,
 }
 
 impl Default for ApplierOptions {
     fn default() -> Self {
-        Self { queue_bytes: 32 * 1024 * 1024, flush_bytes: 32 * 1024 * 1024 }
+        Self { queue_bytes: 16 * 1024 * 1024, flush_bytes: 16 * 1024 * 1024 }
     }
 }
 

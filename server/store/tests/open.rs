@@ -8,8 +8,8 @@ use std::sync::{Arc, mpsc};
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::testing::{FaultyLog, commit, record};
 use quoth_store::{
-    Applier, ApplierOptions, LogError, OpenError, Options, PageLimit, Position, Record, Store, StoreError,
-    ViewError,
+    Applier, ApplierOptions, Bounds, Log, LogError, MemoryLog, MemoryView, OpenError, Options, PageLimit,
+    Position, ProducerKey, ProducerState, Record, Store, StoreError, View, ViewError,
 };
 
 const ALL: PageLimit = PageLimit { records: 10_000, bytes: 1 << 24 };
@@ -213,6 +213,62 @@ fn the_applier_keeps_the_view_up_to_date_and_the_log_short() {
     assert!(first > Position(270), "the log starts at {first}");
     store.close().unwrap();
     assert_holds(&open(dir.path()), 300);
+}
+
+/// A view that brings only a part of what is applied to stable storage.
+#[derive(Debug)]
+struct SlowToFlush(MemoryView);
+
+impl View for SlowToFlush {
+    fn apply(&self, position: Position, records: &[Record]) -> Result<(), ViewError> {
+        self.0.apply(position, records)
+    }
+
+    fn applied(&self) -> Position {
+        self.0.applied()
+    }
+
+    fn flush(&self) -> Result<Position, ViewError> {
+        Ok(self.applied().min(Position(40)))
+    }
+
+    fn bounds(&self, c: &ConversationName) -> Result<Bounds, ViewError> {
+        self.0.bounds(c)
+    }
+
+    fn after(&self, c: &ConversationName, after: Seq, limit: PageLimit) -> Result<Vec<Record>, ViewError> {
+        self.0.after(c, after, limit)
+    }
+
+    fn before(
+        &self,
+        c: &ConversationName,
+        before: Option<Seq>,
+        limit: PageLimit,
+    ) -> Result<Vec<Record>, ViewError> {
+        self.0.before(c, before, limit)
+    }
+
+    fn producer(&self, c: &ConversationName, p: ProducerKey) -> Result<Option<ProducerState>, ViewError> {
+        self.0.producer(c, p)
+    }
+
+    fn find(&self, c: &ConversationName, p: ProducerKey, n: u64) -> Result<Option<Record>, ViewError> {
+        self.0.find(c, p, n)
+    }
+}
+
+#[test]
+fn the_log_keeps_what_the_view_has_not_flushed() {
+    let (log, view) = (Arc::new(MemoryLog::new()), Arc::new(SlowToFlush(MemoryView::new())));
+    let on_failure = Box::new(|error: StoreError| panic!("{error}"));
+    let applier = Applier::start(Arc::clone(&log) as Arc<dyn Log>, view, on_failure);
+    for seq in 1..=100 {
+        let records = [record("a", seq, seq)];
+        applier.submit(commit(&*log, &records).unwrap(), records.into());
+    }
+    applier.stop();
+    assert_eq!(log.first(), Position(41));
 }
 
 #[test]

@@ -22,6 +22,9 @@ use super::plant::Plant;
 use super::socket::{Network, Socket};
 use super::tls::Certificates;
 
+/// A simulated server keeps its endpoint's secret over a restart, as the real one does.
+const ENDPOINT_SECRET: [u8; 32] = [7; 32];
+
 /// The server's host and port.
 pub(super) const HOST: &str = "server";
 pub(super) const PORT: u16 = 4433;
@@ -86,9 +89,9 @@ impl Machine {
         let store = self.open_store()?;
         let (engine, _stopper) = Engine::start(store, Durability::Memory, Arc::new(clock), inner.execution);
         let limits = Limits { idle_timeout_ms: IDLE_TIMEOUT_MS, ..Limits::default() };
-        let mut quic = server_config(inner.certificates.server()?, &limits)?;
+        let mut quic = server_config(inner.certificates.server()?, &limits, &ENDPOINT_SECRET)?;
         quic.time_source(Arc::new(clock));
-        let mut config = endpoint_config();
+        let mut config = endpoint_config(&ENDPOINT_SECRET);
         config.rng_seed(Some(seed_bytes(inner.seed, start)));
         let socket = Socket::bind(HOST, PORT, &inner.network).await?;
         let endpoint =

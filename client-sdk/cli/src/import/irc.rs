@@ -1,133 +1,183 @@
-//! The lines of an IRC log.
+//! IRC logs: what a line says, and when it was said. Pure.
 
 use quoth_client::UserId;
 
-const DAY_MS: u64 = 24 * 3_600_000;
+/// Milliseconds of a minute.
+const MINUTE_MS: u64 = 60_000;
 
-/// The user of lines that nobody said: joins, notices, actions and whatever else a log holds.
-const NOBODY: &str = "*";
+/// Minutes of a day.
+const DAY_MINUTES: u64 = 24 * 60;
 
-/// One line as a message. `sender`, `body` and nothing else decide about what readers get; no byte is dropped.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Lines that decide whether a file is an IRC log.
+const PROBE_LINES: usize = 100;
+
+/// The user of what nobody said: joins and parts, actions, notices, blank lines.
+pub(super) const SYSTEM_USER: &str = "*";
+
+/// A line of a log, taken apart so that it can be put together again byte for byte.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line<'a> {
-    pub(super) sender: UserId,
+    /// `None` is the system user.
+    pub(super) nick: Option<UserId>,
+    /// The text behind `<nick> `, or the whole line.
     pub(super) body: &'a [u8],
-    /// When it was said, in milliseconds since 1970 UTC.
-    pub(super) origin_time_ms: Option<u64>,
+    /// Minutes since midnight.
+    pub(super) minutes: Option<u64>,
 }
 
-/// Reads lines in order, since their times only have hours and minutes.
-#[derive(Debug)]
-pub(super) struct Lines {
-    day_ms: Option<u64>,
-    last_ms: u64,
-}
-
-impl Lines {
-    /// Lines of a log whose file name begins with its date, if it does.
-    pub(super) fn of(file_name: &str) -> Self {
-        Self { day_ms: date_ms(file_name), last_ms: 0 }
-    }
-
-    /// `[HH:MM] <nick> text` is the text by the nick; everything else is the whole line by [`NOBODY`].
-    pub(super) fn next<'a>(&mut self, line: &'a [u8]) -> Line<'a> {
-        let time = time_ms(line);
-        let origin_time_ms = time.and_then(|time| self.origin(time));
-        let said = time.and_then(|_| said(&line[8..]));
-        let (sender, body) = match said.and_then(|(nick, body)| Some((UserId::new(nick).ok()?, body))) {
-            Some(said) => said,
-            None => (UserId::new(NOBODY).unwrap_or_else(|_| unreachable!("a valid user id")), line),
+impl<'a> Line<'a> {
+    /// Takes a line without its line feed. Every line is one of some kind.
+    pub(super) fn parse(line: &'a [u8]) -> Self {
+        let Some((minutes, rest)) = split_time(line) else {
+            return Self { nick: None, body: line, minutes: None };
         };
-        Line { sender, body, origin_time_ms }
-    }
-
-    /// A time that goes back by more than half a day belongs to the next one.
-    fn origin(&mut self, time: u64) -> Option<u64> {
-        let mut at = self.day_ms? + time;
-        if at + DAY_MS / 2 < self.last_ms {
-            self.day_ms = Some(self.day_ms? + DAY_MS);
-            at += DAY_MS;
+        match split_nick(rest) {
+            Some((nick, body)) => Self { nick: Some(nick), body, minutes: Some(minutes) },
+            None => Self { nick: None, body: line, minutes: Some(minutes) },
         }
-        self.last_ms = at;
-        Some(at)
     }
 }
 
-/// Whether a file's beginning looks like an IRC log.
-pub(super) fn is_log(text: &[u8]) -> bool {
-    text.split(|byte| *byte == b'\n')
-        .take(50)
-        .any(|line| time_ms(line).is_some() || line.starts_with(b"=== "))
+/// `[HH:MM] ` and what follows.
+fn split_time(line: &[u8]) -> Option<(u64, &[u8])> {
+    let [b'[', h1, h2, b':', m1, m2, b']', b' ', rest @ ..] = line else { return None };
+    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
+    let (hours, minutes) = (digit(h1)? * 10 + digit(h2)?, digit(m1)? * 10 + digit(m2)?);
+    (hours < 24 && minutes < 60).then_some((hours * 60 + minutes, rest))
 }
 
-/// The time of `[HH:MM] `, in milliseconds since midnight.
-fn time_ms(line: &[u8]) -> Option<u64> {
-    let [b'[', h1, h2, b':', m1, m2, b']', b' ', ..] = line else { return None };
-    let number = |a: &u8, b: &u8| {
-        (a.is_ascii_digit() && b.is_ascii_digit()).then(|| u64::from(a - b'0') * 10 + u64::from(b - b'0'))
-    };
-    let (hour, minute) = (number(h1, h2)?, number(m1, m2)?);
-    (hour < 24 && minute < 60).then_some((hour * 60 + minute) * 60_000)
-}
-
-/// Nick and text of `<nick> text`.
-fn said(rest: &[u8]) -> Option<(&str, &[u8])> {
+/// `<nick> ` and what follows, if the nick can be a user.
+fn split_nick(rest: &[u8]) -> Option<(UserId, &[u8])> {
     let rest = rest.strip_prefix(b"<")?;
     let end = rest.iter().position(|byte| *byte == b'>')?;
     let body = rest[end + 1..].strip_prefix(b" ")?;
-    Some((std::str::from_utf8(&rest[..end]).ok()?, body))
+    let nick = std::str::from_utf8(&rest[..end]).ok()?;
+    (nick != SYSTEM_USER).then(|| UserId::new(nick).ok())?.map(|nick| (nick, body))
 }
 
-/// Midnight of the `YYYY-MM-DD` that a name begins with, in milliseconds since 1970.
-fn date_ms(name: &str) -> Option<u64> {
-    let mut parts = name.get(..10)?.split('-').map(str::parse::<i64>);
-    let (year, month, day) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
-    if !(1970..10_000).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
+/// Whether most lines of a text begin as those of a log do.
+pub(super) fn is_log(text: &[u8]) -> bool {
+    let lines = || text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).take(PROBE_LINES);
+    let typical = lines().filter(|line| split_time(line).is_some() || line.starts_with(b"=== ")).count();
+    typical > 0 && typical * 2 >= lines().count()
+}
+
+/// Gives the lines of a log their times, from the day that the log begins on.
+#[derive(Debug)]
+pub(super) struct Clock {
+    day: Option<u64>,
+    last: Option<u64>,
+}
+
+impl Clock {
+    /// `day` is days since 1970; without it no line has a time.
+    pub(super) fn new(day: Option<u64>) -> Self {
+        Self { day, last: None }
     }
-    // Days from civil, with years that begin in March (Howard Hinnant, "chrono-compatible low-level date algorithms").
+
+    /// Milliseconds since 1970 of a line, taking the log's times for UTC. A line without a time was said when the last one
+    /// with a time was. A time that goes far back is that of the next day; one that goes back a little is a clock that was
+    /// set.
+    pub(super) fn time_ms(&mut self, minutes: Option<u64>) -> Option<u64> {
+        let day = self.day?;
+        if let (Some(now), Some(last)) = (minutes, self.last)
+            && now + DAY_MINUTES / 2 < last
+        {
+            self.day = Some(day + 1);
+        }
+        self.last = minutes.or(self.last);
+        Some((self.day? * DAY_MINUTES + self.last?) * MINUTE_MS)
+    }
+}
+
+/// The date `YYYY-MM-DD` in a file's name, as days since 1970.
+pub(super) fn day_in(name: &str) -> Option<u64> {
+    name.as_bytes().windows(10).find_map(|window| {
+        let text = std::str::from_utf8(window).ok()?;
+        let mut parts = text.split('-').map(|part| {
+            part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse::<u64>().ok()).flatten()
+        });
+        let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
+        let is_date = text.as_bytes()[4] == b'-' && (1970..=9999).contains(&year);
+        (is_date && (1..=12).contains(&month) && (1..=31).contains(&day)).then(|| days(year, month, day))
+    })
+}
+
+/// Days since 1970 of a date in the Gregorian calendar (Hinnant's `days_from_civil`).
+fn days(year: u64, month: u64, day: u64) -> u64 {
     let year = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (year / 400, year % 400);
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
-    u64::try_from(days).ok().map(|days| days * DAY_MS)
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year % 400 * 365 + year % 400 / 4 - year % 400 / 100 + day_of_year;
+    year / 400 * 146_097 + day_of_era - 719_468
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{DAY_MS, Lines, date_ms, is_log};
+    use super::*;
+
+    fn parsed(line: &str) -> (Option<String>, String, Option<u64>) {
+        let Line { nick, body, minutes } = Line::parse(line.as_bytes());
+        (nick.map(|nick| nick.to_string()), String::from_utf8(body.to_vec()).unwrap(), minutes)
+    }
 
     #[test]
-    fn what_is_said_is_by_its_nick_and_the_rest_by_nobody() {
-        let mut lines = Lines::of("2004-12-25.train-c.raw.txt");
-        let cases: [(&[u8], &str, &[u8]); 7] = [
-            (b"[09:14] <intinig> does it?", "intinig", b"does it?"),
-            (b"[09:14] <|QuaD->  two  spaces ", "|QuaD-", b" two  spaces "),
-            (b"[09:14] <x> ", "x", b""),
-            (b"[09:14] <drcode>", "*", b"[09:14] <drcode>"),
-            (b"=== spiv has joined", "*", b"=== spiv has joined"),
-            (b"[06:00]  * regeya turns", "*", b"[06:00]  * regeya turns"),
-            (b"", "*", b""),
-        ];
-        for (line, sender, body) in cases {
-            let got = lines.next(line);
-            assert_eq!((got.sender.as_str(), got.body), (sender, body));
+    fn what_somebody_said_is_theirs() {
+        let said = |nick: &str, body: &str| (Some(nick.to_owned()), body.to_owned(), Some(244));
+        assert_eq!(parsed("[04:04] <jdub> usual: yes"), said("jdub", "usual: yes"));
+        assert_eq!(parsed("[04:04] <]Alex[>  two > spaces "), said("]Alex[", " two > spaces "));
+        assert_eq!(parsed("[04:04] <a> "), said("a", ""));
+        assert_eq!(parsed("[04:04] <a> <b> quoted\r"), said("a", "<b> quoted\r"));
+    }
+
+    #[test]
+    fn everything_else_is_the_system_s_with_the_whole_line() {
+        for (line, minutes) in [
+            ("=== knghtbrd growls", None),
+            ("", None),
+            ("[04:04]  * jdub waves", Some(244)),
+            ("[04:04] -nick:#ubuntu- a notice", Some(244)),
+            ("[04:04] <jdub>", Some(244)),
+            ("[04:04] <> nobody", Some(244)),
+            ("[04:04] <*> a star", Some(244)),
+            ("[04:04] <a\u{1b}b> not a user", Some(244)),
+            ("[24:00] <a> no time", None),
+            ("[4:04] <a> no time", None),
+            ("[04:04]", None),
+        ] {
+            assert_eq!(parsed(line), (None, line.to_owned(), minutes), "{line:?}");
+        }
+        let long = format!("[00:00] <{}> x", "n".repeat(65));
+        assert_eq!(parsed(&long), (None, long.clone(), Some(0)));
+        assert_eq!(Line::parse(b"[00:00] <\xff> x").nick, None);
+    }
+
+    #[test]
+    fn times_go_on_over_midnight() {
+        let mut clock = Clock::new(Some(1));
+        let mut at = |minutes: Option<u64>| clock.time_ms(minutes).map(|ms| ms / MINUTE_MS);
+        assert_eq!(at(None), None);
+        assert_eq!(at(Some(1_439)), Some(1_440 + 1_439));
+        assert_eq!(at(Some(1_437)), Some(1_440 + 1_437));
+        assert_eq!(at(Some(0)), Some(2 * 1_440));
+        assert_eq!(at(None), Some(2 * 1_440));
+        assert_eq!(Clock::new(None).time_ms(Some(5)), None);
+    }
+
+    #[test]
+    fn dates_are_found_in_names() {
+        assert_eq!(day_in("1970-01-01.txt"), Some(0));
+        assert_eq!(day_in("log-2004-12-25.train-c.raw.txt"), Some(12_777));
+        assert_eq!(day_in("2000-03-01"), Some(11_017));
+        assert_eq!(day_in("2016-02-29"), Some(16_860));
+        for name in ["", "2004-13-01", "20041225", "04-12-25-01", "1969-12-31", "é2004-1-25é"] {
+            assert_eq!(day_in(name), None, "{name}");
         }
     }
 
     #[test]
-    fn times_roll_over_midnight() {
-        let day = date_ms("2004-12-25").unwrap();
-        assert_eq!(day, 1_103_932_800_000);
-        let mut lines = Lines::of("2004-12-25.x");
-        assert_eq!(lines.next(b"[23:59] <a> x").origin_time_ms, Some(day + DAY_MS - 60_000));
-        assert_eq!(lines.next(b"[00:01] <a> x").origin_time_ms, Some(day + DAY_MS + 60_000));
-        assert_eq!(Lines::of("log").next(b"[00:01] <a> x").origin_time_ms, None);
-    }
-
-    #[test]
     fn a_licence_is_no_log() {
-        assert!(is_log(b"=== a has joined\n"));
-        assert!(!is_log(b"Attribution 4.0 International\n\n====="));
+        assert!(is_log(b"=== a joins\n[00:00] <a> hi\nodd\n"));
+        assert!(!is_log(b"Creative Commons\n\nAttribution 4.0\n[00:00] <a> hi\n"));
+        assert!(!is_log(b""));
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! # Files
 //!
-//! `<first position, 20 digits>.log`, each of a fixed length, allocated and filled with zeros ahead by a thread of its
-//! own, so that an append changes no metadata and `fdatasync` has the data alone to write. A segment starts with a header;
+//! `<first position, 20 digits>.log`, each of a fixed length, allocated ahead by a thread of its own, so that an append
+//! changes neither a file's length nor the free space, and `fdatasync` has little more than the data to write. What was
+//! allocated and not yet written reads as zeros. A segment starts with a header;
 //! groups follow, each with its length, its position, the epoch of its writer, the checksum of the group before it and
 //! its own checksum. A group never spans segments. `format.rs` has the bytes.
 //!

@@ -1,0 +1,282 @@
+//! Where to connect and as whom: flags, then environment, then what the development server of this machine has left.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail};
+use quoth_client::{Client, Code, ConnectError, Reason, State};
+use serde::Deserialize;
+
+use crate::args::ConnectionArgs;
+
+/// The development server's file, in the folder where it runs.
+const LOCAL_FILE: &str = "quoth-data/client.json";
+
+/// What to do when there is no server.
+const START_ONE: &str =
+    "start one with `cargo run --release`, or say where one is with --server, --ca and --token";
+
+/// How to connect.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    args: ConnectionArgs,
+}
+
+/// Which ready token of a development server is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A user's.
+    User,
+    /// The one that may publish in every user's name.
+    Service,
+}
+
+/// What a development server leaves for its clients.
+#[derive(Debug, Deserialize)]
+struct Development {
+    server: String,
+    ca: PathBuf,
+    token: String,
+    #[serde(default)]
+    tokens: BTreeMap<String, String>,
+    service_token: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Target {
+    server: String,
+    ca: PathBuf,
+    token: String,
+}
+
+impl Connection {
+    pub(crate) fn new(args: ConnectionArgs) -> Self {
+        Self { args }
+    }
+
+    /// Connects and signs in.
+    pub(crate) async fn client(&self, role: Role) -> anyhow::Result<Client> {
+        let target = self.target(role)?;
+        let server = target.server.clone();
+        Client::builder(target.server)
+            .ca_file(&target.ca)
+            .token(target.token)
+            .client_name(concat!("quoth/", env!("CARGO_PKG_VERSION")))
+            .connect()
+            .await
+            .map_err(|error| explained(error, &server, &target.ca))
+    }
+
+    fn target(&self, role: Role) -> anyhow::Result<Target> {
+        let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let server = self.args.server.clone().or_else(|| env("QUOTH_SERVER"));
+        let ca = self.args.ca.clone().or_else(|| env("QUOTH_CA").map(PathBuf::from));
+        let token = self.token(env)?;
+        let files = [Some(PathBuf::from(LOCAL_FILE)), well_known_file(env)];
+        let development = match (&server, &ca, &token) {
+            (Some(_), Some(_), Some(_)) => None,
+            _ => development(files.into_iter().flatten())?,
+        };
+        target(server, ca, token, self.args.user.as_deref(), development, role)
+    }
+
+    fn token(&self, env: impl Fn(&str) -> Option<String>) -> anyhow::Result<Option<String>> {
+        if self.args.user.is_some() {
+            return Ok(None);
+        }
+        let args = &self.args;
+        let given = args.token.clone().or_else(|| env("QUOTH_TOKEN").filter(|_| args.token_file.is_none()));
+        let file = args.token_file.clone().or_else(|| env("QUOTH_TOKEN_FILE").map(PathBuf::from));
+        match (given, file) {
+            (Some(token), _) => Ok(Some(token)),
+            (None, None) => Ok(None),
+            (None, Some(file)) => {
+                let token = std::fs::read_to_string(&file)
+                    .with_context(|| format!("cannot read the token file {}", file.display()))?;
+                Ok(Some(token.trim().to_owned()))
+            }
+        }
+    }
+}
+
+/// Completes what was given from what the development server has left. Its token and CA go to no other server.
+fn target(
+    server: Option<String>,
+    ca: Option<PathBuf>,
+    token: Option<String>,
+    user: Option<&str>,
+    development: Option<Development>,
+    role: Role,
+) -> anyhow::Result<Target> {
+    let is_meant = |d: &Development| server.as_ref().is_none_or(|server| *server == d.server);
+    match (server.clone(), ca, token, development.filter(is_meant)) {
+        (Some(server), Some(ca), Some(token), _) => Ok(Target { server, ca, token }),
+        (Some(server), ca, token, None) => {
+            let missing: Vec<&str> = [(ca.is_none(), "--ca FILE"), (token.is_none(), "--token TOKEN")]
+                .into_iter()
+                .filter_map(|(is_missing, flag)| is_missing.then_some(flag))
+                .collect();
+            bail!(
+                "{server} is not the development server of this machine: give {} as well",
+                missing.join(" and ")
+            );
+        }
+        (None, _, _, None) => bail!("no server: there is no development server on this machine; {START_ONE}"),
+        (server, ca, token, Some(development)) => Ok(Target {
+            server: server.unwrap_or_else(|| development.server.clone()),
+            ca: ca.unwrap_or_else(|| development.ca.clone()),
+            token: token.map_or_else(|| ready_token(development, user, role), Ok)?,
+        }),
+    }
+}
+
+fn ready_token(development: Development, user: Option<&str>, role: Role) -> anyhow::Result<String> {
+    match (user, role) {
+        (Some(user), _) => development.tokens.get(user).cloned().ok_or_else(|| {
+            let known: Vec<&str> = development.tokens.keys().map(String::as_str).collect();
+            anyhow!(
+                "there is no ready token for {user:?}, only for {}: get one with `quoth-server token --user {user}` \
+                 and pass it with --token",
+                known.join(", ")
+            )
+        }),
+        (None, Role::Service) => development.service_token.ok_or_else(|| {
+            anyhow!(
+                "the development server has no token that may publish for others: get one with \
+                 `quoth-server token --user importer --publish-as '*'` and pass it with --token"
+            )
+        }),
+        (None, Role::User) => Ok(development.token),
+    }
+}
+
+/// The first of the files that is there.
+fn development(files: impl Iterator<Item = PathBuf>) -> anyhow::Result<Option<Development>> {
+    for file in files {
+        match std::fs::read(&file) {
+            Ok(text) => {
+                return serde_json::from_slice(&text)
+                    .with_context(|| {
+                        format!("{} is no file of a development server; delete it", file.display())
+                    })
+                    .map(Some);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", file.display()));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Where a development server leaves its file for clients that run elsewhere.
+fn well_known_file(env: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let folder = env("XDG_RUNTIME_DIR")
+        .or_else(|| env("XDG_STATE_HOME"))
+        .map(PathBuf::from)
+        .or_else(|| env("HOME").map(|home| Path::new(&home).join(".local/state")))?;
+    Some(folder.join("quoth/dev.json"))
+}
+
+/// Says what to do about it.
+fn explained(error: ConnectError, server: &str, ca: &Path) -> anyhow::Error {
+    let hint = match &error {
+        ConnectError::TimedOut { .. } => {
+            Some(format!("nothing answers at {server}: if the server does not run, {START_ONE}"))
+        }
+        ConnectError::Refused { reason: Reason::Tls(_), .. } => Some(format!(
+            "the certificate of {server} was not signed by the CA in {}, or is for another name: give the server's \
+             CA with --ca",
+            ca.display()
+        )),
+        ConnectError::Refused { reason: Reason::Code { code: Code::TOKEN_EXPIRED, .. }, .. } => Some(
+            "the token has expired: get a new one with `quoth-server token --user NAME`, or restart a development \
+             server"
+                .to_owned(),
+        ),
+        ConnectError::Refused { reason: Reason::Code { code: Code::TOKEN_REJECTED, .. }, .. } => Some(
+            "the server does not accept the token: get one that is signed with its key with `quoth-server token \
+             --user NAME`"
+                .to_owned(),
+        ),
+        _ => None,
+    };
+    match hint {
+        Some(hint) => anyhow!(error).context(hint),
+        None => anyhow!(error),
+    }
+}
+
+/// Tells on standard error when the connection is lost and found again, until the client is closed.
+pub(crate) async fn watch_states(client: &Client) {
+    let mut states = client.states();
+    let mut is_connected = true;
+    loop {
+        match states.borrow_and_update().clone() {
+            State::Connected if !is_connected => {
+                eprintln!("* connected again");
+                is_connected = true;
+            }
+            State::Disconnected { reason, retry_in } => {
+                is_connected = false;
+                eprintln!("* disconnected: {reason}; trying again in {:.1} s", retry_in.as_secs_f32());
+            }
+            State::Closed { .. } => return,
+            _ => {}
+        }
+        if states.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn development() -> Development {
+        let token = |user: &str| (user.to_owned(), format!("token of {user}"));
+        Development {
+            server: "127.0.0.1:4433".to_owned(),
+            ca: PathBuf::from("ca.pem"),
+            token: "token of alice".to_owned(),
+            tokens: [token("alice"), token("bob")].into(),
+            service_token: Some("token of importer".to_owned()),
+        }
+    }
+
+    fn token(user: Option<&str>, role: Role) -> anyhow::Result<String> {
+        Ok(target(None, None, None, user, Some(development()), role)?.token)
+    }
+
+    #[test]
+    fn a_development_server_needs_no_flags() {
+        assert_eq!(token(None, Role::User).unwrap(), "token of alice");
+        assert_eq!(token(Some("bob"), Role::User).unwrap(), "token of bob");
+        assert_eq!(token(None, Role::Service).unwrap(), "token of importer");
+        let error = token(Some("carol"), Role::User).unwrap_err().to_string();
+        assert!(error.contains("quoth-server token --user carol"), "{error}");
+    }
+
+    #[test]
+    fn its_token_and_ca_go_to_no_other_server() {
+        let other = || Some("chat.example:4433".to_owned());
+        let error = target(other(), None, None, None, Some(development()), Role::User).unwrap_err();
+        assert!(error.to_string().contains("--ca FILE and --token TOKEN"), "{error}");
+        let error =
+            target(other(), Some("x".into()), None, None, Some(development()), Role::User).unwrap_err();
+        assert!(error.to_string().contains("give --token TOKEN"), "{error}");
+        let same = Some("127.0.0.1:4433".to_owned());
+        assert_eq!(
+            target(same, None, None, None, Some(development()), Role::User).unwrap().ca,
+            Path::new("ca.pem")
+        );
+    }
+
+    #[test]
+    fn without_a_server_the_error_says_how_to_start_one() {
+        let error = target(None, None, None, None, None, Role::User).unwrap_err().to_string();
+        assert!(error.contains("cargo run --release"), "{error}");
+    }
+}

@@ -1,0 +1,118 @@
+//! `quoth history`.
+
+use std::io::{BufWriter, Write};
+
+use anyhow::bail;
+use quoth_client::{ClientEvent, Conversation, FetchRange, Page, Seq};
+
+use crate::args::HistoryArgs;
+use crate::connection::{Connection, Role};
+use crate::output::Format;
+
+/// Events asked for at once; the server gives no more.
+const PAGE_EVENTS: u64 = 1_000;
+
+pub(crate) async fn run(connection: &Connection, args: HistoryArgs) -> anyhow::Result<()> {
+    let client = connection.client(Role::User).await?;
+    let room = client.conversation(&args.conversation)?;
+    let format = Format::new(args.json);
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let result = match (args.all, args.after, args.before) {
+        (true, _, _) => forwards(&room, Seq::ZERO, u64::MAX, format, &mut out).await,
+        (false, Some(after), _) => forwards(&room, Seq(after), args.limit, format, &mut out).await,
+        (false, None, Some(before)) => {
+            backwards(&room, FetchRange::Before(Seq(before)), args.limit, format, &mut out).await
+        }
+        (false, None, None) => backwards(&room, FetchRange::Latest, args.limit, format, &mut out).await,
+    };
+    let flushed = out.flush();
+    drop(out);
+    client.close().await;
+    result?;
+    Ok(flushed?)
+}
+
+/// Prints pages as they come. What retention has taken is told as a gap.
+async fn forwards(
+    room: &Conversation,
+    after: Seq,
+    limit: u64,
+    format: Format,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let (mut cursor, mut left) = (after, limit);
+    while left > 0 {
+        let page = room.history(FetchRange::After(cursor), page_limit(left)).await?;
+        for event in &page.events {
+            let (from, to) = range(event);
+            tell_gap(cursor, from, format, out)?;
+            format.print(out, event)?;
+            cursor = to;
+        }
+        if !page.more {
+            // Everything behind the cursor may be gone.
+            return tell_gap(cursor, page.floor, format, out);
+        }
+        left -= advanced(&page)?.min(left);
+    }
+    Ok(())
+}
+
+/// Collects pages from the end, since they are printed in ascending order.
+async fn backwards(
+    room: &Conversation,
+    end: FetchRange,
+    limit: u64,
+    format: Format,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let (mut next, mut left, mut pages) = (end, limit, Vec::new());
+    while left > 0 {
+        let page = room.history(next, page_limit(left)).await?;
+        let more = page.more;
+        if let Some(first) = page.events.first() {
+            next = FetchRange::Before(range(first).0);
+        }
+        if more {
+            left -= advanced(&page)?.min(left);
+        } else {
+            left = 0;
+        }
+        pages.push(page.events);
+    }
+    for event in pages.iter().rev().flatten() {
+        format.print(out, event)?;
+    }
+    Ok(())
+}
+
+fn page_limit(left: u64) -> u32 {
+    u32::try_from(left.min(PAGE_EVENTS)).unwrap_or(u32::MAX)
+}
+
+/// How many events a page with more behind it had.
+fn advanced(page: &Page) -> anyhow::Result<u64> {
+    match page.events.len() {
+        0 => bail!("the server says that there is more and gives nothing"),
+        count => Ok(count as u64),
+    }
+}
+
+fn range(event: &ClientEvent) -> (Seq, Seq) {
+    match event {
+        ClientEvent::Event(event) => (event.seq, event.seq),
+        ClientEvent::Unknown { seq, .. } => (*seq, *seq),
+        ClientEvent::Gap { from, to } => (*from, *to),
+        // None other is in a page.
+        _ => (Seq::ZERO, Seq::ZERO),
+    }
+}
+
+/// Tells what is missing between the cursor and the next readable event.
+fn tell_gap(cursor: Seq, next: Seq, format: Format, out: &mut impl Write) -> anyhow::Result<()> {
+    if next > cursor.next() {
+        let to = Seq(next.0 - 1);
+        format.print(out, &ClientEvent::Gap { from: cursor.next(), to })?;
+    }
+    Ok(())
+}

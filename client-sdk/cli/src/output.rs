@@ -1,0 +1,183 @@
+//! How events are printed.
+
+use std::io::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use quoth_client::{ClientEvent, Event, EventKind, Seq};
+use serde::Serialize;
+
+/// One event as a line of JSON.
+#[derive(Serialize)]
+struct JsonEvent<'a> {
+    seq: u64,
+    time_ms: u64,
+    sender: &'a str,
+    origin_time_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+}
+
+#[derive(Serialize)]
+struct JsonUnknown<'a> {
+    seq: u64,
+    time_ms: u64,
+    sender: &'a str,
+    unknown: bool,
+}
+
+#[derive(Serialize)]
+struct JsonGap {
+    gap: JsonRange,
+}
+
+#[derive(Serialize)]
+struct JsonRange {
+    from: u64,
+    to: u64,
+}
+
+/// The shape of what is printed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Format {
+    /// `[HH:MM] <user> text`, for people.
+    Text,
+    /// One object a line, with every byte of the message.
+    Json,
+}
+
+impl Format {
+    pub(crate) fn new(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
+    }
+
+    /// Prints an event as one line; that the reader has caught up is not printed.
+    pub(crate) fn print(self, out: &mut impl Write, event: &ClientEvent) -> std::io::Result<()> {
+        match self {
+            Self::Text => match text_line(event) {
+                Some(line) => writeln!(out, "{line}"),
+                None => Ok(()),
+            },
+            Self::Json => json_line(out, event),
+        }
+    }
+}
+
+fn json_line(out: &mut impl Write, event: &ClientEvent) -> std::io::Result<()> {
+    match event {
+        ClientEvent::Event(Event {
+            seq,
+            time_ms,
+            sender,
+            origin_time_ms,
+            kind: EventKind::Message { body },
+        }) => {
+            let text = std::str::from_utf8(body).ok();
+            let body_base64 = text.is_none().then(|| STANDARD.encode(body));
+            let (seq, time_ms, sender) = (seq.0, *time_ms, sender.as_str());
+            let line =
+                JsonEvent { seq, time_ms, sender, origin_time_ms: *origin_time_ms, body: text, body_base64 };
+            serde_json::to_writer(&mut *out, &line)?;
+        }
+        ClientEvent::Unknown { seq, time_ms, sender } => {
+            let (seq, time_ms, sender) = (seq.0, *time_ms, sender.as_str());
+            serde_json::to_writer(&mut *out, &JsonUnknown { seq, time_ms, sender, unknown: true })?;
+        }
+        ClientEvent::Gap { from: Seq(from), to: Seq(to) } => {
+            serde_json::to_writer(&mut *out, &JsonGap { gap: JsonRange { from: *from, to: *to } })?;
+        }
+        _ => return Ok(()),
+    }
+    out.write_all(b"\n")
+}
+
+fn text_line(event: &ClientEvent) -> Option<String> {
+    match event {
+        ClientEvent::Event(event) => {
+            let EventKind::Message { body } = &event.kind;
+            let time = clock(event.origin_time_ms.unwrap_or(event.time_ms));
+            let text = String::from_utf8_lossy(body);
+            Some(format!("[{time}] <{}> {}", event.sender, printable(&text)))
+        }
+        ClientEvent::Unknown { time_ms, sender, .. } => Some(format!(
+            "[{}] * {sender} did something that this version of quoth does not know",
+            clock(*time_ms)
+        )),
+        ClientEvent::Gap { from, to } => Some(format!("* {from} to {to} have expired")),
+        _ => None,
+    }
+}
+
+/// `HH:MM` in UTC.
+fn clock(time_ms: u64) -> String {
+    let minutes = time_ms / 60_000;
+    format!("{:02}:{:02}", minutes / 60 % 24, minutes % 60)
+}
+
+/// A message with its control characters escaped, and those that turn the direction of writing: what others have said
+/// must not steer the terminal.
+fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if (c.is_control() && c != '\t') || turns { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+/// Whether the reader of the output has gone, which is no failure (`quoth history … | head`).
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use quoth_client::UserId;
+
+    use super::*;
+
+    fn printed(format: Format, event: &ClientEvent) -> String {
+        let mut out = Vec::new();
+        format.print(&mut out, event).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn message(body: &[u8], origin_time_ms: Option<u64>) -> ClientEvent {
+        let kind = EventKind::Message { body: body.to_vec().into() };
+        let sender = UserId::new("alice").unwrap();
+        ClientEvent::Event(Event { seq: Seq(7), time_ms: 1_103_947_440_000, sender, origin_time_ms, kind })
+    }
+
+    #[test]
+    fn json_has_every_byte() {
+        assert_eq!(
+            printed(Format::Json, &message("\"\u{1b}é".as_bytes(), None)),
+            "{\"seq\":7,\"time_ms\":1103947440000,\"sender\":\"alice\",\"origin_time_ms\":null,\
+             \"body\":\"\\\"\\u001bé\"}\n"
+        );
+        assert_eq!(
+            printed(Format::Json, &message(&[0xFF, 0], Some(5))),
+            "{\"seq\":7,\"time_ms\":1103947440000,\"sender\":\"alice\",\"origin_time_ms\":5,\
+             \"body_base64\":\"/wA=\"}\n"
+        );
+        let gap = ClientEvent::Gap { from: Seq(1), to: Seq(3) };
+        assert_eq!(printed(Format::Json, &gap), "{\"gap\":{\"from\":1,\"to\":3}}\n");
+        assert_eq!(printed(Format::Json, &ClientEvent::CaughtUp { head: Seq(3) }), "");
+    }
+
+    #[test]
+    fn text_cannot_steer_the_terminal() {
+        assert_eq!(
+            printed(Format::Text, &message(b"a\x1b[2J\nb\xff", None)),
+            "[04:04] <alice> a\\u{1b}[2J\\nb\u{fffd}\n"
+        );
+        assert_eq!(
+            printed(Format::Text, &message("\u{202e}x".as_bytes(), Some(0))),
+            "[00:00] <alice> \\u{202e}x\n"
+        );
+    }
+}

@@ -1,0 +1,122 @@
+//! Two people chat over QUIC from two terminals, and a crash between two messages loses nothing.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use quoth_tests::process::{ServerProcess, binary};
+
+/// Bound of a hang.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A `quoth chat`, killed when it is dropped.
+struct Chat {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Chat {
+    fn start(server: &ServerProcess, user: &str) -> Self {
+        let mut command = Command::new(binary("quoth"));
+        command.args([
+            "--server",
+            &server.address().to_string(),
+            "--token",
+            &server.token(user).unwrap(),
+            "--ca",
+        ]);
+        command.arg(server.ca_file()).args(["chat", "general"]);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, stdin, lines }
+    }
+
+    fn say(&mut self, text: &str) {
+        writeln!(self.stdin.as_mut().unwrap(), "{text}").unwrap();
+    }
+
+    fn hears(&self, text: &str) {
+        let line = self.lines.recv_timeout(TIMEOUT).unwrap();
+        assert!(line.ends_with(text), "{line}");
+    }
+
+    fn leave(mut self) {
+        self.stdin = None;
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Chat {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+#[test]
+fn two_people_chat_and_a_crash_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let server = ServerProcess::start(&data).unwrap();
+    let (mut alice, mut bob) = (Chat::start(&server, "alice"), Chat::start(&server, "bob"));
+    alice.say("hello bob");
+    alice.hears("<alice> hello bob");
+    bob.hears("<alice> hello bob");
+    bob.say("hello alice");
+    alice.hears("<bob> hello alice");
+    bob.hears("<bob> hello alice");
+
+    // The clients come back by themselves, and what was heard before is not heard again.
+    let address = server.address().to_string();
+    server.kill().unwrap();
+    let server = ServerProcess::start_with(&data, &address, &[]).unwrap();
+    alice.say("are you still there?");
+    bob.hears("<alice> are you still there?");
+    alice.hears("<alice> are you still there?");
+    alice.leave();
+    bob.leave();
+
+    let late = Chat::start(&server, "bob");
+    for text in ["<alice> hello bob", "<bob> hello alice", "<alice> are you still there?"] {
+        late.hears(text);
+    }
+    late.leave();
+    assert!(server.terminate().unwrap().success());
+}
+
+#[test]
+fn lines_of_standard_input_are_sent_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(&dir.path().join("data")).unwrap();
+    let token = server.token("alice").unwrap();
+    let quoth = |arguments: &[&str]| {
+        let mut command = Command::new(binary("quoth"));
+        command.args(["--server", &server.address().to_string(), "--token", &token, "--ca"]);
+        command.arg(server.ca_file()).args(arguments);
+        command
+    };
+    let mut send = quoth(&["send", "general"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = send.stdin.take().unwrap();
+    for i in 0..5_000 {
+        writeln!(stdin, "line {i}").unwrap();
+    }
+    drop(stdin);
+    let output = send.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "5000 stored in general, 1 to 5000\n");
+    let output = quoth(&["history", "general", "--all"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().count(), 5_000);
+    assert!(text.lines().enumerate().all(|(i, line)| line.ends_with(&format!("<alice> line {i}"))));
+    assert!(server.terminate().unwrap().success());
+}
