@@ -10,8 +10,10 @@ use rand::RngExt as _;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::load::{Broken, Part};
+use super::history::Broken;
+use super::load::Part;
 use super::peer::Dial;
+use crate::history;
 
 /// How long a send waits for its ack before it is asked for again: short, so that this happens.
 const SEND_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -55,6 +57,7 @@ async fn run_part(mut part: Part, conversation: Conversation) -> anyhow::Result<
         true => Some(conversation.events(Start::After(part.cursor)).await?),
         false => None,
     };
+    part.attach(part.cursor)?;
     let mut acks = JoinSet::new();
     while !part.is_done() {
         part.note_progress();
@@ -64,12 +67,12 @@ async fn run_part(mut part: Part, conversation: Conversation) -> anyhow::Result<
             biased;
             Some(acked) = acks.join_next() => take_ack(&mut part, &conversation, &mut acks, acked?).await?,
             event = async { events.as_mut()?.next().await }, if part.reads => match event {
-                Some(Ok(ClientEvent::Event(event))) => part.take_event(event)?,
+                Some(Ok(ClientEvent::Event(event))) => part.take_event(&event)?,
                 Some(Ok(ClientEvent::CaughtUp { .. })) => {}
                 other => bail!("events end with {other:?}"),
             },
             () = sleep(wait), if publishes => {
-                let (n, body) = part.next_message();
+                let (n, body) = part.next_message()?;
                 publish(&conversation, &mut acks, n, body).await?;
             }
         }
@@ -107,9 +110,12 @@ async fn take_ack(
     (n, acked): Acked,
 ) -> anyhow::Result<()> {
     match acked {
-        Ok(ack) => {
-            part.history.borrow_mut().duplicates += usize::from(ack.duplicate);
-            part.note_ack(n, ack.seq, ack.time_ms);
+        Ok(quoth_client::Ack { seq, time_ms, duplicate }) => {
+            // The SDK repeats by itself; a duplicate says that it did.
+            if let Some((_, body)) = part.unacked.iter().find(|(unacked, _)| duplicate && *unacked == n) {
+                part.note_sent(n, body)?;
+            }
+            part.note_ack(n, history::Ack { seq, time_ms, duplicate })?;
             Ok(())
         }
         Err(SendError::UnknownOutcome { id, .. }) => {
@@ -118,10 +124,10 @@ async fn take_ack(
             Ok(())
         }
         Err(SendError::NotSent { .. }) => {
-            part.take_back(n);
-            let (n, body) = part.next_message();
+            part.take_back(n)?;
+            let (n, body) = part.next_message()?;
             publish(conversation, acks, n, body).await
         }
-        Err(error) => Err(anyhow::Error::new(Broken("a send failed")).context(error.to_string())),
+        Err(error) => Err(anyhow::Error::new(Broken::new("a send failed")).context(error.to_string())),
     }
 }

@@ -171,9 +171,10 @@ impl World {
             Ok(Part {
                 conversation: ConversationName::new(part.conversation)?,
                 user: UserId::new(&plan.name)?,
-                producer: ProducerId(7),
+                producer: ProducerId(1 + index as u64),
                 to_publish: part.publishes,
                 reads: part.reads,
+                reader: u32::try_from(index)?,
                 target: Seq(self.plan.messages(part.conversation)),
                 rng: self.rng(1_000 * (1 + index as u64) + number),
                 history: Rc::clone(&self.history),
@@ -234,8 +235,8 @@ impl World {
         let took = self.sim.elapsed();
         self.read_pages()?;
         let records = self.machine.records()?;
-        let history = self.history.borrow();
-        history.check(&records).map_err(|text| anyhow!(text))?;
+        let mut history = self.history.borrow_mut();
+        history.finish(&records)?;
         Ok(Outcome {
             trace: self.network.trace(),
             messages: records.len(),
@@ -304,9 +305,7 @@ impl World {
             let dial = dial.await?;
             for conversation in Plan::conversations() {
                 let name = ConversationName::new(conversation)?;
-                let keep =
-                    |event| history.borrow_mut().events.push((ARCHIVIST.to_owned(), name.clone(), event));
-                peer::read_pages(&dial, &name, &mut rng, keep).await?;
+                peer::read_pages(&dial, &name, &mut rng, &history).await?;
             }
             Ok(())
         });
