@@ -90,7 +90,7 @@ impl Plan {
             latency_max: latency_min + Duration::from_millis(rng.random_range(1..120)),
             execution: Execution::Tasks {
                 flush: Duration::from_millis(rng.random_range(0..25)),
-                read: Duration::from_millis(rng.random_range(0..10)),
+                read: Duration::from_millis(rng.random_range(0..60)),
             },
             peers,
             faults,
