@@ -78,7 +78,7 @@ pub(crate) struct PublishRequest {
     _queued: OwnedSemaphorePermit,
 }
 
-/// A running engine. Cheap to clone; it stops when [`Engine::stop`] is called and the last clone is gone.
+/// A running engine. Cheap to clone; it stops when [`Stopper::stop`] is called and the last clone is gone.
 #[derive(Clone, Debug)]
 pub struct Engine {
     inner: Arc<Inner>,

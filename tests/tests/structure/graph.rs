@@ -31,7 +31,7 @@ const MAP: &[(&str, &[&str])] = &[
 const DECLARED_ONLY_BY: &[(&str, &[&str])] = &[
     ("fjall", &["quoth-store"]),
     ("lsm-tree", &["quoth-store"]),
-    ("rcgen", &["quoth-certs"]),
+    ("rcgen", &["quoth-certs", "quoth-client"]),
     ("turmoil", &["quoth-tests"]),
 ];
 

@@ -55,8 +55,9 @@ pub(crate) fn violations(file: &SourceFile) -> Vec<String> {
 /// The lines of code, comments left out, that hold a name which is not the tail of a longer one.
 fn naming(file: &SourceFile, name: &str, why: &str) -> Vec<String> {
     let holds = |line: &str| {
-        line.match_indices(name)
-            .any(|(at, _)| !line[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_'))
+        line.match_indices(name).any(|(at, _)| {
+            !line[..at].ends_with(|before: char| before.is_alphanumeric() || matches!(before, '_' | ':'))
+        })
     };
     let code = file.text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
     code.filter(|(_, line)| holds(line))
