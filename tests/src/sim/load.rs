@@ -34,6 +34,8 @@ pub(super) struct Part {
     pub(super) producer: ProducerId,
     /// Messages that are not published yet.
     pub(super) to_publish: u64,
+    /// The longest pause between two of them.
+    pub(super) pause: Duration,
     pub(super) reads: bool,
     pub(super) reader: ReaderId,
     /// Where reading ends.
@@ -130,7 +132,7 @@ impl Part {
             self.note_sent(*n, body)?;
             frames.write(&publish(*n, body.clone())).await?;
         }
-        let now = Instant::now();
+        let (now, publishes_at) = (Instant::now(), self.next_publish());
         let rng = &mut self.rng;
         let mut sometimes = |probability: f64| {
             // Soon as often as later: much happens in a stream's first moments.
@@ -142,7 +144,7 @@ impl Part {
             frames,
             repeats: needless,
             moves: VecDeque::from([self.cursor]),
-            publishes_at: now,
+            publishes_at,
             stalls_at: sometimes(0.3),
             moves_at: sometimes(0.3).filter(|_| self.reads),
             acked_n: None,
@@ -153,12 +155,18 @@ impl Part {
 
     /// Publishes some messages in a row.
     async fn publish(&mut self, stream: &mut Stream) -> anyhow::Result<()> {
-        for _ in 0..self.rng.random_range(1..=4).min(self.to_publish) {
+        let most = if self.pause > Duration::from_secs(1) { 1 } else { 4 };
+        for _ in 0..self.rng.random_range(1..=most).min(self.to_publish) {
             let (n, body) = self.next_message()?;
             stream.frames.write(&publish(n, body)).await?;
         }
-        stream.publishes_at = Instant::now() + Duration::from_millis(self.rng.random_range(0..180));
+        stream.publishes_at = self.next_publish();
         Ok(())
+    }
+
+    /// When the next message is to be published.
+    pub(super) fn next_publish(&mut self) -> Instant {
+        Instant::now() + self.rng.random_range(Duration::ZERO..self.pause)
     }
 
     /// Makes up a message that is to be published.

@@ -11,7 +11,13 @@ use super::socket::Impairment;
 /// From here on nothing is broken any more, in simulated milliseconds.
 pub(super) const CALM_AT_MS: u64 = 2_500;
 
-const CONVERSATIONS: &[&str] = &["general", "random"];
+/// Conversations, and the longest pauses between a publisher's messages there. What is left undone in a lively one may
+/// be mended by the next message; a quiet one shows it.
+const CONVERSATIONS: &[(&str, Duration)] = &[
+    ("general", Duration::from_millis(180)),
+    ("random", Duration::from_millis(180)),
+    ("quiet", Duration::from_millis(3_000)),
+];
 
 /// Everything that a seed decides before a simulation begins.
 #[derive(Debug)]
@@ -40,6 +46,8 @@ pub(super) struct PeerPlan {
 pub(super) struct PartPlan {
     pub(super) conversation: &'static str,
     pub(super) publishes: u64,
+    /// The longest pause between two of them.
+    pub(super) pause: Duration,
     pub(super) reads: bool,
 }
 
@@ -103,8 +111,8 @@ impl Plan {
         parts.filter(|part| part.conversation == conversation).map(|part| part.publishes).sum()
     }
 
-    pub(super) fn conversations() -> &'static [&'static str] {
-        CONVERSATIONS
+    pub(super) fn conversations() -> impl Iterator<Item = &'static str> {
+        CONVERSATIONS.iter().map(|(name, _)| *name)
     }
 }
 
@@ -113,10 +121,18 @@ impl PeerPlan {
     fn draw(rng: &mut StdRng, index: usize) -> Self {
         let mut parts: Vec<PartPlan> = CONVERSATIONS
             .iter()
-            .map(|conversation| PartPlan {
-                conversation,
-                publishes: if index == 0 || rng.random_bool(0.6) { rng.random_range(15..60) } else { 0 },
-                reads: index == 0 || rng.random_bool(0.6),
+            .map(|&(conversation, pause)| {
+                let publishes = if conversation == "quiet" { 1..4 } else { 15..60 };
+                PartPlan {
+                    conversation,
+                    publishes: if index == 0 || rng.random_bool(0.6) {
+                        rng.random_range(publishes)
+                    } else {
+                        0
+                    },
+                    pause,
+                    reads: index == 0 || rng.random_bool(0.6),
+                }
             })
             .collect();
         parts.retain(|part| part.publishes > 0 || part.reads);

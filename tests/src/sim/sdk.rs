@@ -6,9 +6,8 @@ use std::time::Duration;
 use anyhow::bail;
 use bytes::Bytes;
 use quoth_client::{Client, ClientEvent, Conversation, SendError, SendOptions, Sending, Start};
-use rand::RngExt as _;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::sleep_until;
 
 use super::history::Broken;
 use super::load::Part;
@@ -59,10 +58,10 @@ async fn run_part(mut part: Part, conversation: Conversation) -> anyhow::Result<
     };
     part.attach(part.cursor)?;
     let mut acks = JoinSet::new();
+    let mut publishes_at = part.next_publish();
     while !part.is_done() {
         part.note_progress();
         let publishes = part.to_publish > 0;
-        let wait = Duration::from_millis(part.rng.random_range(0..90));
         tokio::select! {
             biased;
             Some(acked) = acks.join_next() => take_ack(&mut part, &conversation, &mut acks, acked?).await?,
@@ -71,7 +70,8 @@ async fn run_part(mut part: Part, conversation: Conversation) -> anyhow::Result<
                 Some(Ok(ClientEvent::CaughtUp { .. })) => {}
                 other => bail!("events end with {other:?}"),
             },
-            () = sleep(wait), if publishes => {
+            () = sleep_until(publishes_at), if publishes => {
+                publishes_at = part.next_publish();
                 let (n, body) = part.next_message()?;
                 publish(&conversation, &mut acks, n, body).await?;
             }

@@ -173,6 +173,7 @@ impl World {
                 user: UserId::new(&plan.name)?,
                 producer: ProducerId(1 + index as u64),
                 to_publish: part.publishes,
+                pause: part.pause,
                 reads: part.reads,
                 reader: u32::try_from(index)?,
                 target: Seq(self.plan.messages(part.conversation)),
