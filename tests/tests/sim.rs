@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use quoth_tests::sim::{Certificates, Clients, Plant, run};
+use quoth_tests::sim::{Certificates, Clients, Plant, run, stored_while_a_page_is_read};
 
 /// Seeds by default.
 const SEEDS: u64 = 100;
@@ -77,6 +77,12 @@ fn every_promise_holds_under_faults() {
 #[test]
 fn every_promise_holds_through_the_sdk() {
     assert_all_hold(Clients::Sdk);
+}
+
+#[test]
+fn a_reader_gets_what_is_stored_while_its_page_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    stored_while_a_page_is_read(&Certificates::in_folder(dir.path()).unwrap()).unwrap();
 }
 
 #[test]

@@ -8,6 +8,7 @@
 mod clock;
 mod history;
 mod load;
+mod moment;
 mod peer;
 mod plan;
 mod plant;
@@ -17,6 +18,7 @@ mod socket;
 mod tls;
 mod world;
 
+pub use moment::stored_while_a_page_is_read;
 pub use plant::Plant;
 pub use socket::Trace;
 pub use tls::Certificates;

@@ -3,9 +3,12 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{ClientConfig, ConnectionError, Endpoint, ReadError, VarInt, WriteError};
+use quinn::{
+    ClientConfig, ConnectionError, Endpoint, EndpointConfig, ReadError, TokioRuntime, VarInt, WriteError,
+};
 use quoth_protocol::code::Action;
 use quoth_protocol::frame::{ClientFrame, Event, Fetch, FetchRange, ServerFrame};
 use quoth_protocol::{Code, ConversationName, Seq};
@@ -17,6 +20,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::history::{Broken, History};
 use super::load::Part;
 use super::plan::CALM_AT_MS;
+use super::server::{HOST, PORT};
+use super::socket::{Network, Socket};
 use crate::history::ReaderId;
 use crate::wire::{Frames, Peer};
 
@@ -37,11 +42,28 @@ pub(super) struct Dial {
 }
 
 impl Dial {
+    /// A new endpoint on the simulated host that runs, which has this name.
+    ///
+    /// # Errors
+    /// When it cannot be bound.
+    pub(super) async fn new(
+        host: String,
+        config: ClientConfig,
+        network: &Network,
+        seed: [u8; 32],
+    ) -> anyhow::Result<Self> {
+        let mut endpoint = EndpointConfig::default();
+        endpoint.rng_seed(Some(seed));
+        let socket = Socket::bind(&host, 0, network).await?;
+        let endpoint = Endpoint::new_with_abstract_socket(endpoint, None, socket, Arc::new(TokioRuntime))?;
+        Ok(Self { endpoint, config, server: SocketAddr::new(turmoil::lookup(HOST), PORT), token: host })
+    }
+
     /// Connects and signs in, again and again.
     ///
     /// # Errors
     /// When the server breaks a promise.
-    async fn connect(&self, rng: &mut StdRng) -> anyhow::Result<Peer> {
+    pub(super) async fn connect(&self, rng: &mut StdRng) -> anyhow::Result<Peer> {
         loop {
             let config = self.config.clone();
             let attempt = Peer::connect_with(&self.endpoint, config, self.server, &self.token);

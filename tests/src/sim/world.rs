@@ -2,13 +2,10 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
-use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -20,8 +17,8 @@ use super::peer::{self, Dial};
 use super::plan::{CALM_AT_MS, Change, PeerPlan, Plan};
 use super::plant::Plant;
 use super::sdk;
-use super::server::{HOST, Machine, PORT, seed_bytes};
-use super::socket::{Network, Socket, Trace};
+use super::server::{HOST, Machine, seed_bytes};
+use super::socket::{Network, Trace};
 use super::tls::Certificates;
 
 /// Simulated time between two looks at the network; timers are finer.
@@ -199,16 +196,9 @@ impl World {
         host: String,
         which: u64,
     ) -> anyhow::Result<impl Future<Output = anyhow::Result<Dial>> + use<>> {
-        let (network, config, seed) = (self.network.clone(), self.certificates.client()?, self.seed);
-        Ok(async move {
-            let mut endpoint = EndpointConfig::default();
-            endpoint.rng_seed(Some(seed_bytes(seed, 1_000 + which)));
-            let socket = Socket::bind(&host, 0, &network).await?;
-            let runtime = Arc::new(TokioRuntime);
-            let endpoint = Endpoint::new_with_abstract_socket(endpoint, None, socket, runtime)?;
-            let server = SocketAddr::new(turmoil::lookup(HOST), PORT);
-            Ok(Dial { endpoint, config, server, token: host })
-        })
+        let (network, config) = (self.network.clone(), self.certificates.client()?);
+        let seed = seed_bytes(self.seed, 1_000 + which);
+        Ok(async move { Dial::new(host, config, &network, seed).await })
     }
 
     fn run(mut self) -> anyhow::Result<Outcome> {
