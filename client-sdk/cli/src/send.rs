@@ -42,11 +42,9 @@ async fn send_lines(room: Conversation) -> anyhow::Result<()> {
         _ => String::new(),
     };
     println!("{acked} stored in {name}{range}");
-    result.with_context(|| {
-        format!(
-            "stopped behind {acked} stored messages; the next {} may be stored or not",
-            pipeline.unsettled()
-        )
+    result.with_context(|| match pipeline.unsettled() {
+        0 => "not everything was sent".to_owned(),
+        count => format!("of the next {count} messages it is unknown whether they are stored"),
     })
 }
 
