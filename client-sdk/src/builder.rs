@@ -229,7 +229,7 @@ impl Builder {
             Some(Ca::Pem(pem)) => transport::roots(pem),
             Some(Ca::File(path)) => {
                 let pem = std::fs::read(path)
-                    .map_err(|source| ConnectError::CaFile { path: path.clone(), source })?;
+                    .map_err(|error| ConnectError::CaFile { path: path.clone(), error })?;
                 transport::roots(&pem)
             }
         }

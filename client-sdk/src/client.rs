@@ -1,6 +1,6 @@
 //! The client: a handle on one connection to one server, for as long as it lives.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ pub(crate) struct Shared {
 /// The conversations that have a task.
 #[derive(Debug)]
 struct Rooms {
-    by_name: HashMap<ConversationName, RoomTask>,
+    by_name: BTreeMap<ConversationName, RoomTask>,
     rng: StdRng,
 }
 
@@ -168,7 +168,7 @@ impl Client {
         settings: Settings,
         rng: StdRng,
     ) -> Self {
-        let rooms = Mutex::new(Rooms { by_name: HashMap::new(), rng });
+        let rooms = Mutex::new(Rooms { by_name: BTreeMap::new(), rng });
         let numbers = Arc::default();
         Self { shared: Arc::new(Shared { core, settings, endpoint, shutdown, numbers, rooms }) }
     }
@@ -222,7 +222,7 @@ impl Shared {
     /// Tells all conversations to finish, and gives their tasks to wait for.
     fn close_rooms(&self) -> Vec<JoinHandle<()>> {
         self.core.link.send_modify(|link| link.closing = true);
-        self.rooms().by_name.drain().map(|(_, room)| room.task).collect()
+        std::mem::take(&mut self.rooms().by_name).into_values().map(|room| room.task).collect()
     }
 
     fn rooms(&self) -> MutexGuard<'_, Rooms> {

@@ -58,6 +58,12 @@ struct SessionEnd {
     retry_after: Option<Duration>,
 }
 
+impl From<Reason> for SessionEnd {
+    fn from(reason: Reason) -> Self {
+        Self { reason, retry_after: None }
+    }
+}
+
 impl Connector {
     /// Runs until the application closes the client or trying again cannot help.
     pub(crate) async fn run(mut self) {
@@ -88,9 +94,9 @@ impl Connector {
                     backoff.held_for(since.elapsed());
                     end
                 }
-                Err(reason) => {
+                Err(end) => {
                     epoch += 1;
-                    SessionEnd { reason, retry_after: None }
+                    end
                 }
             };
             tracing::debug!(server = self.server, reason = %end.reason, "disconnected");
@@ -106,7 +112,7 @@ impl Connector {
     }
 
     /// One attempt. Different attempts take different addresses of a server that has several.
-    async fn sign_in(&self, attempt: u64) -> Result<Control, Reason> {
+    async fn sign_in(&self, attempt: u64) -> Result<Control, SessionEnd> {
         let token = timeout(TOKEN_TIMEOUT, self.token.token()).await.map_err(|_| Reason::TimedOut)?;
         let token = token.map_err(Reason::Token)?;
         let attempt = async {
@@ -115,7 +121,7 @@ impl Connector {
                 .endpoint
                 .connect_with(self.config.clone(), address, &self.server_name)
                 .map_err(|e| Reason::Transport(e.to_string()))?;
-            self.hello(connecting.await?, token).await
+            self.hello(connecting.await.map_err(Reason::from)?, token).await
         };
         timeout(ATTEMPT_TIMEOUT, attempt).await.map_err(|_| Reason::TimedOut)?
     }
@@ -131,8 +137,8 @@ impl Connector {
         Ok(found.swap_remove(at))
     }
 
-    async fn hello(&self, connection: Connection, token: String) -> Result<Control, Reason> {
-        let (send, recv) = connection.open_bi().await?;
+    async fn hello(&self, connection: Connection, token: String) -> Result<Control, SessionEnd> {
+        let (send, recv) = connection.open_bi().await.map_err(Reason::from)?;
         let (mut writer, mut reader) = (FrameWriter::new(send), FrameReader::new(recv));
         writer.push(&ClientFrame::Hello(Hello {
             version: VERSION,
@@ -150,8 +156,13 @@ impl Connector {
             Ok(Incoming::Frame(ServerFrame::Welcome(welcome))) if welcome.version == VERSION => {
                 Ok(Control { connection, reader, writer, welcome })
             }
-            Ok(other) => Err(broken(&connection, format!("{other:?} in place of Welcome"))),
-            Err(end) => Err(ended(&connection, end).await),
+            Ok(Incoming::Frame(ServerFrame::GoAway { code, retry_after_ms })) => {
+                close(&connection, Code::CLOSED, "the server drains");
+                let retry_after = Some(Duration::from_millis(retry_after_ms.into()));
+                Err(SessionEnd { reason: Reason::Code { code, text: String::new() }, retry_after })
+            }
+            Ok(other) => Err(broken(&connection, format!("{other:?} in place of Welcome")).into()),
+            Err(end) => Err(ended(&connection, end).await.into()),
         }
     }
 

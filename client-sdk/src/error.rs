@@ -15,12 +15,12 @@ pub enum ConnectError {
     #[error("no certificate authority: give the server's CA with `Builder::ca_file` or `Builder::ca_pem`")]
     NoCa,
     /// The CA file cannot be read.
-    #[error("cannot read the CA file {}: {source}", .path.display())]
+    #[error("cannot read the CA file {}: {error}", .path.display())]
     CaFile {
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The CA is no PEM text with a certificate.
     #[error("the CA is not usable: {0}")]
@@ -38,10 +38,10 @@ pub enum ConnectError {
         server: String,
     },
     /// No UDP socket.
-    #[error("cannot open a UDP socket: {source}")]
+    #[error("cannot open a UDP socket: {error}")]
     Socket {
         /// Why.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// TLS could not be set up.
     #[error("cannot set up TLS: {0}")]

@@ -92,7 +92,7 @@ pub(crate) fn roots(pem: &[u8]) -> Result<RootCertStore, ConnectError> {
 pub(crate) fn endpoint() -> Result<Endpoint, ConnectError> {
     Endpoint::client(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)))
         .or_else(|_| Endpoint::client(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))))
-        .map_err(|source| ConnectError::Socket { source })
+        .map_err(|error| ConnectError::Socket { error })
 }
 
 /// A fresh socket like that of [`endpoint`], to move to after a change of networks.

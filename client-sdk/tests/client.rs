@@ -282,6 +282,38 @@ async fn go_away_is_obeyed_and_survived() {
 }
 
 #[tokio::test]
+async fn a_server_that_drains_before_it_welcomes_is_tried_again() {
+    let server = FakeServer::start();
+    server.world.lock().faults.go_away_hellos = 1;
+    let client = server.client().await;
+    assert_eq!(client.state(), State::Connected);
+    assert_eq!(server.world.lock().hellos.len(), 2);
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_reader_is_told_why_its_client_ends() {
+    let server = FakeServer::start();
+    let client = server.client().await;
+    let mut events = client.conversation("general").unwrap().events(Start::Live).await.unwrap();
+    server.world.drop_connections(Code::TOKEN_REJECTED);
+    let end = timeout(PATIENCE, async {
+        loop {
+            match events.next().await {
+                Some(Ok(_)) => {}
+                end => return end,
+            }
+        }
+    });
+    let end = end.await.unwrap();
+    assert!(
+        matches!(&end, Some(Err(EventsError::Closed(Reason::Code { code: Code::TOKEN_REJECTED, .. })))),
+        "{end:?}"
+    );
+    assert!(events.next().await.is_none());
+}
+
+#[tokio::test]
 async fn the_codes_decide_whether_a_client_tries_again() {
     let server = FakeServer::start();
     server.world.lock().faults.reject_hellos = vec![Code::OVERLOADED];

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use quoth_tests::sim::{Certificates, Plant, run};
+use quoth_tests::sim::{Certificates, Clients, Plant, run, stored_while_a_page_is_read};
 
 /// Seeds by default.
 const SEEDS: u64 = 100;
@@ -23,7 +23,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Runs seeds on all cores until one fails; gives the failures, lowest seed first.
-fn failures(seeds: Range<u64>, plant: Plant) -> Vec<(u64, String)> {
+fn failures(seeds: Range<u64>, clients: Clients, plant: Plant) -> Vec<(u64, String)> {
     let dir = tempfile::tempdir().unwrap();
     let certificates = Certificates::in_folder(dir.path()).unwrap();
     let next = AtomicU64::new(seeds.start);
@@ -34,7 +34,7 @@ fn failures(seeds: Range<u64>, plant: Plant) -> Vec<(u64, String)> {
             if seed >= seeds.end {
                 return;
             }
-            match run(seed, &certificates, plant) {
+            match run(seed, clients, &certificates, plant) {
                 Ok(outcome) => println!("seed {seed}: {outcome}"),
                 Err(error) => {
                     println!("seed {seed}: {error:#}");
@@ -54,33 +54,51 @@ fn failures(seeds: Range<u64>, plant: Plant) -> Vec<(u64, String)> {
     found
 }
 
-#[test]
-fn every_promise_holds_under_faults() {
+fn assert_all_hold(clients: Clients) {
     let seeds = match number("QUOTH_SIM_SEED") {
         Some(seed) => {
             let filter = tracing_subscriber::EnvFilter::from_default_env();
-            tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().init();
+            let log = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
+            log.unwrap_or_else(|error| println!("no log: {error}"));
             seed..seed + 1
         }
         None => 0..number("QUOTH_SIM_SEEDS").unwrap_or(SEEDS),
     };
-    if let Some((seed, failure)) = failures(seeds, Plant::Nothing).first() {
+    if let Some((seed, failure)) = failures(seeds, clients, Plant::Nothing).first() {
         panic!("seed {seed} failed: {failure}\nrepeat it with QUOTH_SIM_SEED={seed}");
     }
+}
+
+#[test]
+fn every_promise_holds_under_faults() {
+    assert_all_hold(Clients::Frames);
+}
+
+#[test]
+fn every_promise_holds_through_the_sdk() {
+    assert_all_hold(Clients::Sdk);
+}
+
+#[test]
+fn a_reader_gets_what_is_stored_while_its_page_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    stored_while_a_page_is_read(&Certificates::in_folder(dir.path()).unwrap()).unwrap();
 }
 
 #[test]
 fn planted_bugs_are_found() {
     for plant in [Plant::EarlyAck, Plant::ForgottenProducers, Plant::CursorOffByOne] {
         println!("{plant:?}");
-        assert!(!failures(0..SEEDS, plant).is_empty(), "{plant:?} is not found");
+        assert!(!failures(0..SEEDS, Clients::Frames, plant).is_empty(), "{plant:?} is not found");
     }
 }
 
 /// One line for each traced seed.
 fn outcomes(certificates_dir: &Path) -> Vec<String> {
     let certificates = Certificates::in_folder(certificates_dir).unwrap();
-    let line = |seed| format!("traced {seed}: {}", run(seed, &certificates, Plant::Nothing).unwrap());
+    let line = |seed| {
+        format!("traced {seed}: {}", run(seed, Clients::Frames, &certificates, Plant::Nothing).unwrap())
+    };
     TRACED_SEEDS.map(line).collect()
 }
 

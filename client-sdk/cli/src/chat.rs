@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::Context;
-use quoth_client::{Ack, ClientEvent, Conversation, Event, Events, SendError, Seq, Start};
+use quoth_client::{Ack, Client, ClientEvent, Conversation, Event, Events, SendError, Seq, Start};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
@@ -20,23 +20,24 @@ const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(2);
 const ERASE_TYPED_LINE: &str = "\x1b[1A\x1b[2K\r";
 
 pub(crate) async fn run(connection: &Connection, args: ChatArgs) -> anyhow::Result<()> {
-    let client = connection.client(Role::User).await?;
-    let room = client.conversation(&args.conversation)?;
-    let events = room.events(Start::Last(args.last)).await?;
-    if let Some(welcome) = client.welcome() {
-        eprintln!("* {} in {}; /quit or Ctrl-D leaves", welcome.user, room.name());
-    }
-    let states = client.clone();
-    let states = tokio::spawn(async move { watch_states(&states).await });
-    let mut chat = Chat::new(room, events);
-    let result = chat.talk().await;
-    let result = match result {
-        Ok(()) => chat.leave().await,
-        Err(error) => Err(error),
+    let chat = async |client: &Client| {
+        let room = client.conversation(&args.conversation)?;
+        let events = room.events(Start::Last(args.last)).await?;
+        if let Some(welcome) = client.welcome() {
+            eprintln!("* {} in {}; /quit or Ctrl-D leaves", welcome.user, room.name());
+        }
+        let mut chat = Chat::new(room, events);
+        let states = async {
+            watch_states(client).await;
+            // The end of the events says why.
+            std::future::pending().await
+        };
+        tokio::select! {
+            result = chat.run() => result,
+            result = states => result,
+        }
     };
-    client.close().await;
-    states.abort();
-    result
+    connection.run(Role::User, chat).await
 }
 
 struct Chat {
@@ -64,6 +65,11 @@ impl Chat {
             failed: 0,
             is_terminal,
         }
+    }
+
+    async fn run(&mut self) -> anyhow::Result<()> {
+        self.talk().await?;
+        self.leave().await
     }
 
     /// Until the user leaves.

@@ -54,17 +54,25 @@ impl Connection {
         Self { args }
     }
 
-    /// Connects and signs in.
-    pub(crate) async fn client(&self, role: Role) -> anyhow::Result<Client> {
+    /// Connects, signs in, does `work`, and closes whatever came of it: a client that leaves without a word keeps the
+    /// server waiting for it.
+    pub(crate) async fn run<T>(
+        &self,
+        role: Role,
+        work: impl AsyncFnOnce(&Client) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
         let target = self.target(role)?;
         let server = target.server.clone();
-        Client::builder(target.server)
+        let client = Client::builder(target.server)
             .ca_file(&target.ca)
             .token(target.token)
             .client_name(concat!("quoth/", env!("CARGO_PKG_VERSION")))
             .connect()
             .await
-            .map_err(|error| explained(error, &server, &target.ca))
+            .map_err(|error| explained(error, &server, &target.ca))?;
+        let result = work(&client).await;
+        client.close().await;
+        result
     }
 
     fn target(&self, role: Role) -> anyhow::Result<Target> {

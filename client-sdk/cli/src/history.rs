@@ -3,7 +3,7 @@
 use std::io::{BufWriter, Write};
 
 use anyhow::bail;
-use quoth_client::{ClientEvent, Conversation, FetchRange, Page, Seq};
+use quoth_client::{Client, ClientEvent, Conversation, FetchRange, Page, Seq};
 
 use crate::args::HistoryArgs;
 use crate::connection::{Connection, Role};
@@ -13,23 +13,23 @@ use crate::output::Format;
 const PAGE_EVENTS: u64 = 1_000;
 
 pub(crate) async fn run(connection: &Connection, args: HistoryArgs) -> anyhow::Result<()> {
-    let client = connection.client(Role::User).await?;
-    let room = client.conversation(&args.conversation)?;
     let format = Format::new(args.json);
-    let mut out = BufWriter::new(std::io::stdout().lock());
-    let result = match (args.all, args.after, args.before) {
-        (true, _, _) => forwards(&room, Seq::ZERO, u64::MAX, format, &mut out).await,
-        (false, Some(after), _) => forwards(&room, Seq(after), args.limit, format, &mut out).await,
-        (false, None, Some(before)) => {
-            backwards(&room, FetchRange::Before(Seq(before)), args.limit, format, &mut out).await
+    let print = async |client: &Client| {
+        let room = client.conversation(&args.conversation)?;
+        let mut out = BufWriter::new(std::io::stdout().lock());
+        match (args.all, args.after, args.before) {
+            (true, _, _) => forwards(&room, Seq::ZERO, u64::MAX, format, &mut out).await?,
+            (false, Some(after), _) => forwards(&room, Seq(after), args.limit, format, &mut out).await?,
+            (false, None, Some(before)) => {
+                backwards(&room, FetchRange::Before(Seq(before)), args.limit, format, &mut out).await?;
+            }
+            (false, None, None) => {
+                backwards(&room, FetchRange::Latest, args.limit, format, &mut out).await?;
+            }
         }
-        (false, None, None) => backwards(&room, FetchRange::Latest, args.limit, format, &mut out).await,
+        Ok(out.flush()?)
     };
-    let flushed = out.flush();
-    drop(out);
-    client.close().await;
-    result?;
-    Ok(flushed?)
+    connection.run(Role::User, print).await
 }
 
 /// Prints pages as they come. What retention has taken is told as a gap.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use quoth_client::{Conversation, SendOptions};
+use quoth_client::{Client, Conversation, SendOptions};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::args::SendArgs;
@@ -16,14 +16,14 @@ use crate::pipeline::{Pipeline, Tally};
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(connection: &Connection, args: SendArgs) -> anyhow::Result<()> {
-    let client = connection.client(Role::User).await?;
-    let room = client.conversation(&args.conversation)?;
-    let result = match args.text.filter(|text| text != "-") {
-        Some(text) => send_one(&room, text).await,
-        None => send_lines(room).await,
+    let send = async |client: &Client| {
+        let room = client.conversation(&args.conversation)?;
+        match args.text.filter(|text| text != "-") {
+            Some(text) => send_one(&room, text).await,
+            None => send_lines(room).await,
+        }
     };
-    client.close().await;
-    result
+    connection.run(Role::User, send).await
 }
 
 async fn send_one(room: &Conversation, text: String) -> anyhow::Result<()> {
@@ -42,11 +42,9 @@ async fn send_lines(room: Conversation) -> anyhow::Result<()> {
         _ => String::new(),
     };
     println!("{acked} stored in {name}{range}");
-    result.with_context(|| {
-        format!(
-            "stopped behind {acked} stored messages; the next {} may be stored or not",
-            pipeline.unsettled()
-        )
+    result.with_context(|| match pipeline.unsettled() {
+        0 => "not everything was sent".to_owned(),
+        count => format!("of the next {count} messages it is unknown whether they are stored"),
     })
 }
 

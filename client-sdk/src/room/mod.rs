@@ -365,11 +365,14 @@ impl Room {
     }
 
     fn see_link(&mut self) {
-        let closing = self.link.borrow_and_update().closing;
+        let (closing, closed) = {
+            let link = self.link.borrow_and_update();
+            (link.closing, link.closed.clone())
+        };
         if closing {
             // Sends that are queued already are still taken; later ones fail at once.
             self.commands.close();
-            self.end_reading(|_| EventsError::Closed(Reason::Closed));
+            self.end_reading(|_| EventsError::Closed(closed.unwrap_or(Reason::Closed)));
         }
     }
 

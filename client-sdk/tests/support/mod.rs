@@ -69,6 +69,8 @@ pub(crate) struct Faults {
     pub(crate) forbid_reading: bool,
     /// The next sign-ins are answered with these codes.
     pub(crate) reject_hellos: Vec<Code>,
+    /// So many sign-ins are answered with GoAway, as by a server that drains.
+    pub(crate) go_away_hellos: usize,
     /// This event is left out.
     pub(crate) leave_out: Option<u64>,
     /// Typing goes over the control stream.
@@ -199,9 +201,23 @@ async fn serve(connection: Connection, world: Arc<World>) {
     let Ok(Some(ClientFrame::Hello(hello))) = control.next().await else { return };
     let user = UserId::new(&hello.token).unwrap();
     let (frames, queue) = mpsc::unbounded_channel();
-    let features = {
+    let goes_away = {
         let mut inner = world.lock();
         inner.hellos.push(hello);
+        let goes_away = inner.faults.go_away_hellos > 0;
+        inner.faults.go_away_hellos -= usize::from(goes_away);
+        goes_away
+    };
+    if goes_away {
+        control.push(&ServerFrame::GoAway { code: Code::GOING_AWAY, retry_after_ms: 1 });
+        control.flush().await.ok();
+        control.finish();
+        control.received().await;
+        connection.close(VarInt::from_u32(Code::GOING_AWAY.0), b"the server is going away");
+        return;
+    }
+    let features = {
+        let mut inner = world.lock();
         if !inner.faults.reject_hellos.is_empty() {
             let code = inner.faults.reject_hellos.remove(0);
             connection.close(VarInt::from_u32(code.0), b"rejected by the test");

@@ -13,7 +13,8 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::history::{History, MessageId, Progress};
+use super::history::{Broken, History, Progress};
+use crate::history::{Ack, MessageId, ReaderId};
 use crate::wire::{Frames, Peer, publish};
 
 /// Publishes of a part that wait for an ack.
@@ -33,7 +34,10 @@ pub(super) struct Part {
     pub(super) producer: ProducerId,
     /// Messages that are not published yet.
     pub(super) to_publish: u64,
+    /// The longest pause between two of them.
+    pub(super) pause: Duration,
     pub(super) reads: bool,
+    pub(super) reader: ReaderId,
     /// Where reading ends.
     pub(super) target: Seq,
     pub(super) rng: StdRng,
@@ -73,7 +77,7 @@ impl Part {
         self.to_publish == 0 && self.unacked.is_empty() && (!self.reads || self.cursor >= self.target)
     }
 
-    fn note_progress(&self) {
+    pub(super) fn note_progress(&self) {
         let progress = Progress {
             to_publish: self.to_publish,
             unacked: self.unacked.len(),
@@ -125,9 +129,10 @@ impl Part {
         let needless = self.rng.random_range(0..=NEEDLESS_REPEATS_MAX.min(self.acked.len()));
         let repeated = self.acked.iter().skip(self.acked.len() - needless).chain(&self.unacked);
         for (n, body) in repeated {
+            self.note_sent(*n, body)?;
             frames.write(&publish(*n, body.clone())).await?;
         }
-        let now = Instant::now();
+        let (now, publishes_at) = (Instant::now(), self.next_publish());
         let rng = &mut self.rng;
         let mut sometimes = |probability: f64| {
             // Soon as often as later: much happens in a stream's first moments.
@@ -139,7 +144,7 @@ impl Part {
             frames,
             repeats: needless,
             moves: VecDeque::from([self.cursor]),
-            publishes_at: now,
+            publishes_at,
             stalls_at: sometimes(0.3),
             moves_at: sometimes(0.3).filter(|_| self.reads),
             acked_n: None,
@@ -150,20 +155,51 @@ impl Part {
 
     /// Publishes some messages in a row.
     async fn publish(&mut self, stream: &mut Stream) -> anyhow::Result<()> {
-        for _ in 0..self.rng.random_range(1..=4).min(self.to_publish) {
-            let n = self.next_n;
-            self.next_n += self.rng.random_range(1..=3);
-            let bytes = if self.rng.random_bool(0.1) { BODY_BYTES_MAX } else { 60 };
-            let mut body = format!("{n} of {} in {} ", self.user, self.conversation).into_bytes();
-            body.resize(body.len() + self.rng.random_range(0..bytes), b'.');
-            let body = Bytes::from(body);
-            self.to_publish -= 1;
-            self.unacked.push_back((n, body.clone()));
-            self.history.borrow_mut().published.insert(self.id(n), body.clone());
+        let most = if self.pause > Duration::from_secs(1) { 1 } else { 4 };
+        for _ in 0..self.rng.random_range(1..=most).min(self.to_publish) {
+            let (n, body) = self.next_message()?;
             stream.frames.write(&publish(n, body)).await?;
         }
-        stream.publishes_at = Instant::now() + Duration::from_millis(self.rng.random_range(0..180));
+        stream.publishes_at = self.next_publish();
         Ok(())
+    }
+
+    /// When the next message is to be published.
+    pub(super) fn next_publish(&mut self) -> Instant {
+        Instant::now() + self.rng.random_range(Duration::ZERO..self.pause)
+    }
+
+    /// Makes up a message that is to be published.
+    pub(super) fn next_message(&mut self) -> anyhow::Result<(u64, Bytes)> {
+        let n = self.next_n;
+        self.next_n += self.rng.random_range(1..=3);
+        let bytes = if self.rng.random_bool(0.1) { BODY_BYTES_MAX } else { 60 };
+        let mut body = format!("{n} of {} in {} ", self.user, self.conversation).into_bytes();
+        body.resize(body.len() + self.rng.random_range(0..bytes), b'.');
+        let body = Bytes::from(body);
+        self.to_publish -= 1;
+        self.unacked.push_back((n, body.clone()));
+        self.note_sent(n, &body)?;
+        Ok((n, body))
+    }
+
+    /// Notes that a message goes to the server, perhaps again.
+    pub(super) fn note_sent(&self, n: u64, body: &[u8]) -> Result<(), Broken> {
+        self.history.borrow_mut().sent(&self.conversation, self.id(n), &self.user, body)
+    }
+
+    /// A message was not published after all; another one will be.
+    pub(super) fn take_back(&mut self, n: u64) -> Result<(), Broken> {
+        self.unacked.retain(|(unacked, _)| *unacked != n);
+        self.to_publish += 1;
+        self.history.borrow_mut().not_sent(&self.conversation, self.id(n))
+    }
+
+    /// Notes an ack and removes its message from those without one, if it was there.
+    pub(super) fn note_ack(&mut self, n: u64, ack: Ack) -> Result<Option<(u64, Bytes)>, Broken> {
+        self.history.borrow_mut().acked(&self.conversation, self.id(n), ack)?;
+        let at = self.unacked.iter().position(|(unacked, _)| *unacked == n);
+        Ok(at.and_then(|at| self.unacked.remove(at)))
     }
 
     /// Stops reading and reads on from somewhat before, perhaps twice.
@@ -182,69 +218,66 @@ impl Part {
     fn take(&mut self, stream: &mut Stream, frame: ServerFrame) -> anyhow::Result<()> {
         match frame {
             ServerFrame::Opened { head, .. } => {
-                let cursor = stream.moves.pop_front().context(Broken("an Opened that answers nothing"))?;
-                ensure!(head >= cursor, Broken("a head before a cursor"));
-                self.cursor = cursor;
-                Ok(())
+                let cursor =
+                    stream.moves.pop_front().context(Broken::new("an Opened that answers nothing"))?;
+                ensure!(head >= cursor, Broken::new("a head before a cursor"));
+                self.attach(cursor)
             }
-            ServerFrame::Event(event) => self.take_event(event),
+            ServerFrame::Event(event) => self.take_event(&event),
             ServerFrame::Ack { n, seq, time_ms, duplicate } => {
-                let mut history = self.history.borrow_mut();
-                history.acks.push((self.id(n), seq, time_ms));
-                history.duplicates += usize::from(duplicate);
-                drop(history);
-                self.take_ack(stream, n, duplicate)
+                let message = self.note_ack(n, Ack { seq, time_ms, duplicate })?;
+                self.take_ack(stream, n, duplicate, message)
             }
             other => {
-                let broken = anyhow::Error::new(Broken("a frame that has no place here"));
+                let broken = anyhow::Error::new(Broken::new("a frame that has no place here"));
                 Err(broken.context(format!("{other:?}")))
             }
         }
     }
 
-    fn take_event(&mut self, event: Event) -> anyhow::Result<()> {
-        let expected = self.cursor.next();
-        ensure!(self.reads, Broken("an event without a reader"));
-        if event.seq != expected {
-            let got = format!("got {} in place of {expected}", event.seq);
-            return Err(anyhow::Error::new(Broken("events are not contiguous")).context(got));
+    /// Reading goes on behind a cursor.
+    pub(super) fn attach(&mut self, cursor: Seq) -> anyhow::Result<()> {
+        self.cursor = cursor;
+        if self.reads {
+            self.history.borrow_mut().attached(&self.conversation, self.reader, cursor)?;
         }
-        self.cursor = event.seq;
-        let event = (self.user.to_string(), self.conversation.clone(), event);
-        self.history.borrow_mut().events.push(event);
         Ok(())
     }
 
-    fn take_ack(&mut self, stream: &mut Stream, n: u64, duplicate: bool) -> anyhow::Result<()> {
-        ensure!(!duplicate || !stream.unstored.contains(&n), Broken("a drain withheld an ack"));
+    pub(super) fn take_event(&mut self, event: &Event) -> anyhow::Result<()> {
+        self.cursor = event.seq;
+        Ok(self.history.borrow_mut().delivered(&self.conversation, self.reader, event)?)
+    }
+
+    fn take_ack(
+        &mut self,
+        stream: &mut Stream,
+        n: u64,
+        duplicate: bool,
+        message: Option<(u64, Bytes)>,
+    ) -> anyhow::Result<()> {
+        ensure!(!duplicate || !stream.unstored.contains(&n), Broken::new("a drain withheld an ack"));
         if !duplicate {
-            ensure!(stream.acked_n.is_none_or(|last| last < n), Broken("acks are not in order"));
+            ensure!(stream.acked_n.is_none_or(|last| last < n), Broken::new("acks are not in order"));
             stream.acked_n = Some(n);
         }
-        let at = self.unacked.iter().position(|(unacked, _)| *unacked == n);
-        if let Some(message) = at.and_then(|at| self.unacked.remove(at)) {
+        if let Some(message) = message {
             if self.acked.len() == NEEDLESS_REPEATS_MAX {
                 self.acked.pop_front();
             }
             self.acked.push_back(message);
             return Ok(());
         }
-        ensure!(stream.repeats > 0, Broken("an ack for nothing"));
-        ensure!(duplicate, Broken("a repeat of an acked message is stored as a new one"));
+        ensure!(stream.repeats > 0, Broken::new("an ack for nothing"));
+        ensure!(duplicate, Broken::new("a repeat of an acked message is stored as a new one"));
         stream.repeats -= 1;
         Ok(())
     }
 
     fn id(&self, n: u64) -> MessageId {
-        let (conversation, user) = (self.conversation.clone(), self.user.clone());
-        MessageId { conversation, user, producer: self.producer, n }
+        MessageId { producer: self.producer.0, n }
     }
 }
-
-/// A promise of the server that a client saw broken.
-#[derive(Debug, thiserror::Error)]
-#[error("broken promise: {0}")]
-pub(super) struct Broken(pub(super) &'static str);
 
 /// Ends a stream that is done and waits for the server's end.
 async fn finish(mut frames: Frames) -> anyhow::Result<()> {

@@ -8,15 +8,18 @@
 mod clock;
 mod history;
 mod load;
+mod moment;
 mod peer;
 mod plan;
 mod plant;
+mod sdk;
 mod server;
 mod socket;
 mod tls;
 mod world;
 
+pub use moment::stored_while_a_page_is_read;
 pub use plant::Plant;
 pub use socket::Trace;
 pub use tls::Certificates;
-pub use world::{Outcome, run};
+pub use world::{Clients, Outcome, run};

@@ -1,10 +1,14 @@
 //! A simulated client: connects, runs its parts, and connects again until all of them are done.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{ClientConfig, ConnectionError, Endpoint, ReadError, VarInt, WriteError};
+use quinn::{
+    ClientConfig, ConnectionError, Endpoint, EndpointConfig, ReadError, TokioRuntime, VarInt, WriteError,
+};
 use quoth_protocol::code::Action;
 use quoth_protocol::frame::{ClientFrame, Event, Fetch, FetchRange, ServerFrame};
 use quoth_protocol::{Code, ConversationName, Seq};
@@ -13,12 +17,19 @@ use rand::rngs::StdRng;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::load::{Broken, Part};
+use super::history::{Broken, History};
+use super::load::Part;
 use super::plan::CALM_AT_MS;
+use super::server::{HOST, PORT};
+use super::socket::{Network, Socket};
+use crate::history::ReaderId;
 use crate::wire::{Frames, Peer};
 
 /// Longest wait for a handshake and a Welcome.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Who reads pages of history, in each conversation; the peers' readers have smaller numbers.
+const ARCHIVIST_READER: ReaderId = ReaderId::MAX;
 
 /// How a client reaches the server.
 #[derive(Debug, Clone)]
@@ -31,11 +42,28 @@ pub(super) struct Dial {
 }
 
 impl Dial {
+    /// A new endpoint on the simulated host that runs, which has this name.
+    ///
+    /// # Errors
+    /// When it cannot be bound.
+    pub(super) async fn new(
+        host: String,
+        config: ClientConfig,
+        network: &Network,
+        seed: [u8; 32],
+    ) -> anyhow::Result<Self> {
+        let mut endpoint = EndpointConfig::default();
+        endpoint.rng_seed(Some(seed));
+        let socket = Socket::bind(&host, 0, network).await?;
+        let endpoint = Endpoint::new_with_abstract_socket(endpoint, None, socket, Arc::new(TokioRuntime))?;
+        Ok(Self { endpoint, config, server: SocketAddr::new(turmoil::lookup(HOST), PORT), token: host })
+    }
+
     /// Connects and signs in, again and again.
     ///
     /// # Errors
     /// When the server breaks a promise.
-    async fn connect(&self, rng: &mut StdRng) -> anyhow::Result<Peer> {
+    pub(super) async fn connect(&self, rng: &mut StdRng) -> anyhow::Result<Peer> {
         loop {
             let config = self.config.clone();
             let attempt = Peer::connect_with(&self.endpoint, config, self.server, &self.token);
@@ -100,7 +128,7 @@ async fn connection(peer: Peer, parts: Vec<Part>, leaves_at: Option<Instant>) ->
     Ok(over)
 }
 
-/// Reads a whole conversation in pages, forward and backward, into the history that the callback keeps.
+/// Reads a whole conversation in pages, forward and backward, as a reader.
 ///
 /// # Errors
 /// When the server breaks a promise, or the connection ends, which nothing explains any more.
@@ -108,7 +136,7 @@ pub(super) async fn read_pages(
     dial: &Dial,
     conversation: &ConversationName,
     rng: &mut StdRng,
-    mut keep: impl FnMut(Event),
+    history: &RefCell<History>,
 ) -> anyhow::Result<()> {
     let peer = dial.connect(rng).await?;
     for forward in [true, false] {
@@ -119,8 +147,16 @@ pub(super) async fn read_pages(
             let span = page.events.first().zip(page.events.last());
             let (first, last) = span.map_or((Seq(1), page.head), |(first, last)| (first.seq, last.seq));
             let ends_right = if forward { last == page.head } else { first == Seq(1) };
-            anyhow::ensure!(page.more != ends_right, Broken("a page does not know whether there are more"));
-            page.events.into_iter().for_each(&mut keep);
+            anyhow::ensure!(
+                page.more != ends_right,
+                Broken::new("a page does not know whether there are more")
+            );
+            if !forward || first == Seq(1) {
+                history.borrow_mut().attached(conversation, ARCHIVIST_READER, Seq(first.0 - 1))?;
+            }
+            for event in &page.events {
+                history.borrow_mut().delivered(conversation, ARCHIVIST_READER, event)?;
+            }
             if !page.more {
                 break;
             }

@@ -11,10 +11,13 @@ use super::socket::Impairment;
 /// From here on nothing is broken any more, in simulated milliseconds.
 pub(super) const CALM_AT_MS: u64 = 2_500;
 
-/// By then everything is acked and read, in simulated milliseconds.
-pub(super) const DONE_BY_MS: u64 = CALM_AT_MS + 10_000;
-
-const CONVERSATIONS: &[&str] = &["general", "random"];
+/// Conversations, and the longest pauses between a publisher's messages there. What is left undone in a lively one may
+/// be mended by the next message; a quiet one shows it.
+const CONVERSATIONS: &[(&str, Duration)] = &[
+    ("general", Duration::from_millis(180)),
+    ("random", Duration::from_millis(180)),
+    ("quiet", Duration::from_millis(3_000)),
+];
 
 /// Everything that a seed decides before a simulation begins.
 #[derive(Debug)]
@@ -43,6 +46,8 @@ pub(super) struct PeerPlan {
 pub(super) struct PartPlan {
     pub(super) conversation: &'static str,
     pub(super) publishes: u64,
+    /// The longest pause between two of them.
+    pub(super) pause: Duration,
     pub(super) reads: bool,
 }
 
@@ -93,7 +98,7 @@ impl Plan {
             latency_max: latency_min + Duration::from_millis(rng.random_range(1..120)),
             execution: Execution::Tasks {
                 flush: Duration::from_millis(rng.random_range(0..25)),
-                read: Duration::from_millis(rng.random_range(0..10)),
+                read: Duration::from_millis(rng.random_range(0..60)),
             },
             peers,
             faults,
@@ -106,8 +111,8 @@ impl Plan {
         parts.filter(|part| part.conversation == conversation).map(|part| part.publishes).sum()
     }
 
-    pub(super) fn conversations() -> &'static [&'static str] {
-        CONVERSATIONS
+    pub(super) fn conversations() -> impl Iterator<Item = &'static str> {
+        CONVERSATIONS.iter().map(|(name, _)| *name)
     }
 }
 
@@ -116,10 +121,18 @@ impl PeerPlan {
     fn draw(rng: &mut StdRng, index: usize) -> Self {
         let mut parts: Vec<PartPlan> = CONVERSATIONS
             .iter()
-            .map(|conversation| PartPlan {
-                conversation,
-                publishes: if index == 0 || rng.random_bool(0.6) { rng.random_range(15..60) } else { 0 },
-                reads: index == 0 || rng.random_bool(0.6),
+            .map(|&(conversation, pause)| {
+                let publishes = if conversation == "quiet" { 1..4 } else { 15..60 };
+                PartPlan {
+                    conversation,
+                    publishes: if index == 0 || rng.random_bool(0.6) {
+                        rng.random_range(publishes)
+                    } else {
+                        0
+                    },
+                    pause,
+                    reads: index == 0 || rng.random_bool(0.6),
+                }
             })
             .collect();
         parts.retain(|part| part.publishes > 0 || part.reads);

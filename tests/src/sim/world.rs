@@ -2,13 +2,10 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
-use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -17,10 +14,11 @@ use turmoil::{Builder, Sim};
 use super::history::History;
 use super::load::Part;
 use super::peer::{self, Dial};
-use super::plan::{CALM_AT_MS, Change, DONE_BY_MS, PeerPlan, Plan};
+use super::plan::{CALM_AT_MS, Change, PeerPlan, Plan};
 use super::plant::Plant;
-use super::server::{HOST, Machine, PORT, seed_bytes};
-use super::socket::{Network, Socket, Trace};
+use super::sdk;
+use super::server::{HOST, Machine, seed_bytes};
+use super::socket::{Network, Trace};
 use super::tls::Certificates;
 
 /// Simulated time between two looks at the network; timers are finer.
@@ -34,6 +32,25 @@ const PAGES_MS: u64 = 10_000;
 
 /// The host that reads pages of history at the end.
 const ARCHIVIST: &str = "archivist";
+
+/// Who puts load on the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clients {
+    /// Clients of bare frames, which do what the protocol allows and the SDK never does.
+    Frames,
+    /// The SDK. It waits in tokio's watch channels, which wake in random order, so traces are not the same each time.
+    Sdk,
+}
+
+impl Clients {
+    /// By then everything is acked and read, in simulated milliseconds: waits between attempts grow with the failures.
+    const fn done_by_ms(self) -> u64 {
+        match self {
+            Self::Frames => CALM_AT_MS + 10_000,
+            Self::Sdk => CALM_AT_MS + 40_000,
+        }
+    }
+}
 
 /// A simulation in which every promise held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,14 +95,20 @@ impl fmt::Display for Outcome {
 ///
 /// # Errors
 /// Which promise was broken, and how.
-pub fn run(seed: u64, certificates: &Certificates, plant: Plant) -> anyhow::Result<Outcome> {
-    World::new(seed, certificates, plant)?.run()
+pub fn run(
+    seed: u64,
+    clients: Clients,
+    certificates: &Certificates,
+    plant: Plant,
+) -> anyhow::Result<Outcome> {
+    World::new(seed, clients, certificates, plant)?.run()
 }
 
 struct World {
     sim: Sim<'static>,
     plan: Plan,
     seed: u64,
+    clients: Clients,
     network: Network,
     machine: Machine,
     certificates: Certificates,
@@ -93,14 +116,14 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64, certificates: &Certificates, plant: Plant) -> anyhow::Result<Self> {
+    fn new(seed: u64, clients: Clients, certificates: &Certificates, plant: Plant) -> anyhow::Result<Self> {
         let plan = Plan::draw(seed);
         let network = Network::new(seed, plan.impairment);
         let machine = Machine::new(seed, network.clone(), certificates.clone(), plan.execution, plant);
         let mut sim = Builder::new()
             .rng_seed(seed)
             .tick_duration(TICK)
-            .simulation_duration(Duration::from_millis(DONE_BY_MS + PAGES_MS) * 2)
+            .simulation_duration(Duration::from_millis(2 * (clients.done_by_ms() + PAGES_MS)))
             .udp_capacity(SOCKET_DATAGRAMS_MAX)
             .min_message_latency(plan.latency_min)
             .max_message_latency(plan.latency_max)
@@ -111,7 +134,7 @@ impl World {
             async move { Ok(server.await?) }
         });
         let (history, certificates) = (Rc::default(), certificates.clone());
-        let mut world = Self { sim, plan, seed, network, machine, certificates, history };
+        let mut world = Self { sim, plan, seed, clients, network, machine, certificates, history };
         for index in 0..world.plan.peers.len() {
             world.add_peer(index)?;
         }
@@ -125,9 +148,15 @@ impl World {
         let which = 1 + index as u64;
         let rng = self.rng(which);
         let dial = self.dial(name.clone(), which)?;
+        let (clients, ca_file) = (self.clients, self.certificates.ca_file().to_owned());
+        let which = self.seed.wrapping_mul(1_000) + which;
         self.sim.client(name, async move {
             tokio::time::sleep(starts).await;
-            Ok(peer::run(dial.await?, parts, rng).await?)
+            match clients {
+                Clients::Frames => peer::run(dial.await?, parts, rng).await?,
+                Clients::Sdk => sdk::run(dial.await?, parts, ca_file, which).await?,
+            }
+            Ok(())
         });
         Ok(())
     }
@@ -139,9 +168,11 @@ impl World {
             Ok(Part {
                 conversation: ConversationName::new(part.conversation)?,
                 user: UserId::new(&plan.name)?,
-                producer: ProducerId(7),
+                producer: ProducerId(1 + index as u64),
                 to_publish: part.publishes,
+                pause: part.pause,
                 reads: part.reads,
+                reader: u32::try_from(index)?,
                 target: Seq(self.plan.messages(part.conversation)),
                 rng: self.rng(1_000 * (1 + index as u64) + number),
                 history: Rc::clone(&self.history),
@@ -165,22 +196,15 @@ impl World {
         host: String,
         which: u64,
     ) -> anyhow::Result<impl Future<Output = anyhow::Result<Dial>> + use<>> {
-        let (network, config, seed) = (self.network.clone(), self.certificates.client()?, self.seed);
-        Ok(async move {
-            let mut endpoint = EndpointConfig::default();
-            endpoint.rng_seed(Some(seed_bytes(seed, 1_000 + which)));
-            let socket = Socket::bind(&host, 0, &network).await?;
-            let runtime = Arc::new(TokioRuntime);
-            let endpoint = Endpoint::new_with_abstract_socket(endpoint, None, socket, runtime)?;
-            let server = SocketAddr::new(turmoil::lookup(HOST), PORT);
-            Ok(Dial { endpoint, config, server, token: host })
-        })
+        let (network, config) = (self.network.clone(), self.certificates.client()?);
+        let seed = seed_bytes(self.seed, 1_000 + which);
+        Ok(async move { Dial::new(host, config, &network, seed).await })
     }
 
     fn run(mut self) -> anyhow::Result<Outcome> {
         let faults = std::mem::take(&mut self.plan.faults);
         let mut faults = faults.into_iter().peekable();
-        let mut is_calm = false;
+        let (mut is_calm, done_by_ms) = (false, self.clients.done_by_ms());
         loop {
             let now_ms = self.now_ms();
             while let Some(fault) = faults.next_if(|fault| fault.at_ms <= now_ms) {
@@ -194,16 +218,16 @@ impl World {
             if self.step()? && is_calm {
                 break;
             }
-            if now_ms > DONE_BY_MS {
+            if now_ms > done_by_ms {
                 let progress = &self.history.borrow().progress;
-                bail!("not everything was acked and read by {DONE_BY_MS} ms: {progress:?}");
+                bail!("not everything was acked and read by {done_by_ms} ms: {progress:?}");
             }
         }
         let took = self.sim.elapsed();
         self.read_pages()?;
         let records = self.machine.records()?;
-        let history = self.history.borrow();
-        history.check(&records).map_err(|text| anyhow!(text))?;
+        let mut history = self.history.borrow_mut();
+        history.finish(&records)?;
         Ok(Outcome {
             trace: self.network.trace(),
             messages: records.len(),
@@ -272,9 +296,7 @@ impl World {
             let dial = dial.await?;
             for conversation in Plan::conversations() {
                 let name = ConversationName::new(conversation)?;
-                let keep =
-                    |event| history.borrow_mut().events.push((ARCHIVIST.to_owned(), name.clone(), event));
-                peer::read_pages(&dial, &name, &mut rng, keep).await?;
+                peer::read_pages(&dial, &name, &mut rng, &history).await?;
             }
             Ok(())
         });

@@ -31,21 +31,22 @@ pub(crate) async fn run(connection: &Connection, args: ImportArgs) -> anyhow::Re
     if logs.is_empty() {
         bail!("there is nothing to import");
     }
-    let client = connection.client(Role::Service).await?;
-    let started = Instant::now();
     let log_count = logs.len();
     let progress = progress(&logs);
-    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
-    let result = tokio::select! {
-        result = import_all(&client, logs, &progress) => result,
-        interrupted = &mut interrupted => interrupted
-            .context("cannot wait for Ctrl-C")
-            .and_then(|()| bail!("interrupted; import again to go on, nothing is written twice")),
+    let import = async |client: &Client| {
+        let started = Instant::now();
+        let tally = tokio::select! {
+            tally = import_all(client, logs, &progress) => tally?,
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted.context("cannot wait for Ctrl-C")?;
+                bail!("interrupted; import again to go on, nothing is written twice");
+            }
+        };
+        Ok((tally, started.elapsed().as_secs_f64()))
     };
-    let seconds = started.elapsed().as_secs_f64();
+    let result = connection.run(Role::Service, import).await;
     progress.finish_and_clear();
-    client.close().await;
-    let Tally { acked, duplicates, .. } = result?;
+    let (Tally { acked, duplicates, .. }, seconds) = result?;
     println!(
         "{log_count} logs, {acked} messages ({duplicates} were already there) in {seconds:.1} s, {:.0} messages/s",
         acked as f64 / seconds.max(0.001)
