@@ -98,13 +98,7 @@ fn a_missing_sector_before_another_group_is_corruption() {
     append(&log, &[0xab; 2000]);
     append(&log, b"later");
     drop(log);
-    let bytes = fs::read(only_segment(dir.path())).unwrap();
-    for missing in sectors(&(120..2120)) {
-        let mut changed = bytes.clone();
-        changed[missing].fill(0);
-        fs::write(only_segment(dir.path()), &changed).unwrap();
-        assert!(matches!(open(dir.path()), Err(LogError::Corrupt { position: Position(1), .. })));
-    }
+    each_missing_sector_of_the_first_group_is_corruption(dir.path());
 }
 
 #[test]
@@ -114,13 +108,7 @@ fn after_a_clean_stop_a_missing_sector_is_corruption() {
     append(&log, &[0xab; 2000]);
     log.close().unwrap();
     drop(log);
-    let bytes = fs::read(only_segment(dir.path())).unwrap();
-    for missing in sectors(&(120..2120)) {
-        let mut changed = bytes.clone();
-        changed[missing].fill(0);
-        fs::write(only_segment(dir.path()), &changed).unwrap();
-        assert!(matches!(open(dir.path()), Err(LogError::Corrupt { position: Position(1), .. })));
-    }
+    each_missing_sector_of_the_first_group_is_corruption(dir.path());
 }
 
 #[test]
@@ -181,4 +169,15 @@ fn a_segment_of_marks_alone_is_replaced() {
         open(dir.path()).unwrap().close().unwrap();
     }
     assert_eq!(groups(&open(dir.path()).unwrap()), [b"first"]);
+}
+
+/// Zeroes each sector of the first group, whose 2,000 bytes begin at 120, in turn.
+fn each_missing_sector_of_the_first_group_is_corruption(dir: &std::path::Path) {
+    let bytes = fs::read(only_segment(dir)).unwrap();
+    for missing in sectors(&(120..2120)) {
+        let mut changed = bytes.clone();
+        changed[missing].fill(0);
+        fs::write(only_segment(dir), &changed).unwrap();
+        assert!(matches!(open(dir), Err(LogError::Corrupt { position: Position(1), .. })));
+    }
 }
