@@ -172,7 +172,7 @@ fn a_segment_of_marks_alone_is_replaced() {
 }
 
 /// Zeroes each sector of the first group, whose 2,000 bytes begin at 120, in turn.
-fn each_missing_sector_of_the_first_group_is_corruption(dir: &std::path::Path) {
+fn each_missing_sector_of_the_first_group_is_corruption(dir: &Path) {
     let bytes = fs::read(only_segment(dir)).unwrap();
     for missing in sectors(&(120..2120)) {
         let mut changed = bytes.clone();
