@@ -1,5 +1,6 @@
 //! A conversation stream: publishes and their outcomes, and one cursor that pulls from tail and view.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,8 +40,8 @@ pub(super) async fn run(
         mailbox: Mailbox::new(shared.typing.clone()),
         cursor: Cursor { state: CursorState::Off, subscription: None, woken: false },
         read: None,
-        opened_owed: 0,
         outcomes: Vec::new(),
+        answers: VecDeque::new(),
         client_finished: false,
         drains: false,
         machine,
@@ -80,9 +81,9 @@ struct Stream {
     cursor: Cursor,
     /// The read from the view that is under way; at most one.
     read: Option<StoreRead>,
-    /// Opened frames that are to be sent when the bounds come: one for the Open and for each Read that moves.
-    opened_owed: u32,
     outcomes: Vec<Outcome>,
+    /// Answers that the writer has, in order: how many end at or before which byte of the stream.
+    answers: VecDeque<(u64, usize)>,
     client_finished: bool,
     drains: bool,
 }
@@ -100,7 +101,7 @@ struct Cursor {
 enum CursorState {
     /// Nothing is delivered.
     Off,
-    /// A start is to be resolved when the bounds come.
+    /// A start is being resolved.
     Starts(Option<Start>),
     /// The last event that was handed to the writer.
     At(Seq),
@@ -148,10 +149,10 @@ impl Stream {
         loop {
             self.deliver(writer);
             let ends = self.client_finished || self.drains;
-            if ends && self.machine.in_flight() == 0 && writer.is_idle() {
+            if ends && self.machine.unanswered() == 0 && writer.is_idle() {
                 return Ok(());
             }
-            let reads = !ends && self.machine.may_read();
+            let reads = !ends && self.machine.may_read() && !self.cursor.starts();
             let happened = tokio::select! {
                 biased;
                 written = writer.write(), if !writer.is_idle() => Happened::Wrote(written),
@@ -162,7 +163,7 @@ impl Stream {
                 phase = phase.next(self.drains) => Happened::Phase(phase),
             };
             match happened {
-                Happened::Wrote(Ok(())) => {}
+                Happened::Wrote(Ok(())) => self.wrote(writer.written_bytes()),
                 Happened::Wrote(Err(_)) | Happened::Read(Err(ReadFailure::Gone)) => return Ok(()),
                 Happened::Read(Ok(Some(frame))) => self.take(frame, writer).await?,
                 Happened::Read(Ok(None)) => self.client_finished = true,
@@ -179,10 +180,9 @@ impl Stream {
     /// Gives the writer what there is for it: outcomes always, events as far as there is room.
     fn deliver(&mut self, writer: &mut FrameWriter) {
         self.mailbox.take(&mut self.outcomes);
-        self.machine.settle(self.outcomes.len());
-        for outcome in self.outcomes.drain(..) {
-            writer.push(&outcome.frame());
-        }
+        let mut outcomes = std::mem::take(&mut self.outcomes);
+        self.answer(outcomes.drain(..).map(Outcome::frame), writer);
+        self.outcomes = outcomes;
         if self.client_finished || self.drains {
             return;
         }
@@ -205,6 +205,27 @@ impl Stream {
         }
     }
 
+    fn answer(&mut self, frames: impl IntoIterator<Item = ServerFrame>, writer: &mut FrameWriter) {
+        let mut count = 0;
+        for frame in frames {
+            writer.push(&frame);
+            count += 1;
+        }
+        if count > 0 {
+            self.answers.push_back((writer.end(), count));
+        }
+    }
+
+    /// The stream is written up to a byte: the answers before it are no longer owed.
+    fn wrote(&mut self, written_bytes: u64) {
+        while let Some((end, count)) = self.answers.front()
+            && *end <= written_bytes
+        {
+            self.machine.answered(*count);
+            self.answers.pop_front();
+        }
+    }
+
     async fn take(&mut self, frame: ClientFrame, writer: &mut FrameWriter) -> Result<(), Code> {
         match self.machine.handle(frame, &self.grant) {
             Output::Append(append) => {
@@ -216,7 +237,7 @@ impl Stream {
                 }
             }
             Output::Seek(from) => self.seek(from, false),
-            Output::Send(frame) => writer.push(&frame),
+            Output::Send(frame) => self.answer([frame], writer),
             Output::Reset(code) => return Err(code),
         }
         Ok(())
@@ -230,15 +251,15 @@ impl Stream {
         } else {
             self.cursor.subscription = None;
         }
-        if from.is_some() || is_open {
-            self.opened_owed += 1;
-        }
-        if self.opened_owed == 0 {
-            (self.cursor.state, self.read) = (CursorState::Off, None);
+        if from.is_none() && !is_open {
+            self.cursor.state = CursorState::Off;
             return;
         }
         self.cursor.state = CursorState::Starts(from);
-        self.read = Some(StoreRead::bounds(&self.engine, self.machine.conversation()));
+        // A read that is under way goes on when it is dropped, so the next one waits for it.
+        if self.read.is_none() {
+            self.read = Some(StoreRead::bounds(&self.engine, self.machine.conversation()));
+        }
     }
 
     fn loaded(
@@ -255,9 +276,7 @@ impl Stream {
             (ReadResult::Bounds(bounds), CursorState::Starts(from)) => {
                 let tail_head = self.engine.tail_head(self.machine.conversation()).unwrap_or_default();
                 let head = bounds.head.max(tail_head);
-                for _ in 0..std::mem::take(&mut self.opened_owed) {
-                    writer.push(&ServerFrame::Opened { head, floor: bounds.floor });
-                }
+                self.answer([ServerFrame::Opened { head, floor: bounds.floor }], writer);
                 self.cursor.state = start(from, head, bounds.floor)?;
             }
             (ReadResult::Page(page), CursorState::At(cursor)) => {
@@ -268,6 +287,9 @@ impl Stream {
                 writer.extend(page.frames);
             }
             // The cursor was moved meanwhile.
+            (ReadResult::Page(_), CursorState::Starts(_)) => {
+                self.read = Some(StoreRead::bounds(&self.engine, self.machine.conversation()));
+            }
             _ => {}
         }
         Ok(())
@@ -284,6 +306,11 @@ impl Stream {
 }
 
 impl Cursor {
+    /// Whether a start is being resolved. No frame is taken meanwhile, so a stream reads one thing at a time from the view.
+    fn starts(&self) -> bool {
+        matches!(self.state, CursorState::Starts(_))
+    }
+
     fn wake(&mut self) {
         self.woken = true;
         if let CursorState::AtEndOfView(cursor) = self.state {
