@@ -102,12 +102,15 @@ struct Recent {
 
 impl Default for Sequencer {
     fn default() -> Self {
-        Self::new(GENERATION_CONVERSATIONS_MAX, GENERATION_ENTRIES_MAX)
+        Self::with_limits(GENERATION_CONVERSATIONS_MAX, GENERATION_ENTRIES_MAX)
     }
 }
 
 impl Sequencer {
-    fn new(conversations_max: usize, entries_max: usize) -> Self {
+    /// A sequencer whose generations have so many conversations, and so many producers and message ids together; the
+    /// default is 250,000 and 1,000,000.
+    #[must_use]
+    pub fn with_limits(conversations_max: usize, entries_max: usize) -> Self {
         let (young, old) = (HashMap::new(), HashMap::new());
         Self { young, old, young_entries: 0, generation: 0, conversations_max, entries_max }
     }
@@ -344,7 +347,7 @@ mod tests {
     #[test]
     fn a_busy_conversation_of_many_producers_is_bounded_and_stays_exact() {
         const ENTRIES_MAX: usize = 5_000;
-        let mut sequencer = Sequencer::new(10, ENTRIES_MAX);
+        let mut sequencer = Sequencer::with_limits(10, ENTRIES_MAX);
         let mut view = View::default();
         let count = 20 * ENTRIES_MAX as u64;
         for id in 1..=count {
@@ -363,7 +366,7 @@ mod tests {
     #[test]
     fn many_busy_conversations_keep_only_the_ids_of_two_generations() {
         const ENTRIES_MAX: usize = 5_000;
-        let mut sequencer = Sequencer::new(1_000, ENTRIES_MAX);
+        let mut sequencer = Sequencer::with_limits(1_000, ENTRIES_MAX);
         let alice = producer("alice", 1);
         let rooms: Vec<_> = (0..100).map(|i| ConversationName::new(format!("room {i}")).unwrap()).collect();
         let mut view = View::default();

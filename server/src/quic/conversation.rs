@@ -7,17 +7,16 @@ use std::sync::Arc;
 
 use quoth_core::authorize::{Action, Grant, authorize};
 use quoth_core::conversation::{ConversationStream, Output};
-use quoth_core::sequencer::Producer;
 use quoth_core::tail::Next;
 use quoth_protocol::frame::{ClientFrame, Open, ServerFrame, Start};
 use quoth_protocol::limits::{FRAME_BYTES_MAX, START_LAST_MAX};
 use quoth_protocol::{Code, ConversationName, Seq};
-use quoth_store::{Bounds, PageLimit, ProducerKey, ViewError};
+use quoth_store::{Bounds, PageLimit, ViewError};
 
 use super::Phase;
 use super::connection::Shared;
 use super::frames::{FrameReader, FrameWriter, ReadFailure};
-use crate::engine::{Engine, Mailbox, Outcome, Page, Subscription};
+use crate::engine::{Engine, Mailbox, Outcome, Page, Publisher, Subscription};
 
 /// What a reader that is behind reads from the view at once.
 const VIEW_PAGE: PageLimit = PageLimit { records: 256, bytes: 64 * 1024 };
@@ -34,10 +33,15 @@ pub(super) async fn run(
     let _open = OpenGuard::new(shared, &open.conversation)?;
     reader.set_frame_bytes_max(FRAME_BYTES_MAX);
     let engine = shared.service.engine.clone();
+    let mailbox = Mailbox::new(shared.typing.clone());
     let mut stream = Stream {
-        producer_key: ProducerKey::new(&grant.user, open.producer),
-        producer: Producer { user: grant.user.clone(), id: open.producer },
-        mailbox: Mailbox::new(shared.typing.clone()),
+        publisher: Publisher::new(
+            open.conversation.clone(),
+            grant.user.clone(),
+            open.producer,
+            Arc::clone(&mailbox),
+        ),
+        mailbox,
         cursor: Cursor { state: CursorState::Off, subscription: None, woken: false },
         read: None,
         outcomes: Vec::new(),
@@ -75,8 +79,7 @@ struct Stream {
     machine: ConversationStream,
     engine: Engine,
     grant: Arc<Grant>,
-    producer: Producer,
-    producer_key: ProducerKey,
+    publisher: Arc<Publisher>,
     mailbox: Arc<Mailbox>,
     cursor: Cursor,
     /// The read from the view that is under way; at most one.
@@ -119,8 +122,13 @@ enum ReadResult {
 
 impl StoreRead {
     fn bounds(engine: &Engine, name: &ConversationName) -> Self {
-        let (reads, name) = (engine.reads().clone(), name.clone());
-        Self(Box::pin(async move { reads.bounds(&name).await.map(ReadResult::Bounds) }))
+        let (engine, name) = (engine.clone(), name.clone());
+        Self(Box::pin(async move { engine.bounds(&name).await.map(ReadResult::Bounds) }))
+    }
+
+    fn begin(engine: &Engine, publisher: &Arc<Publisher>) -> Self {
+        let (engine, publisher) = (engine.clone(), Arc::clone(publisher));
+        Self(Box::pin(async move { engine.begin(&publisher).await.map(ReadResult::Bounds) }))
     }
 
     fn page(engine: &Engine, name: &ConversationName, cursor: Seq) -> Self {
@@ -147,7 +155,7 @@ impl Stream {
     ) -> Result<(), Code> {
         let (mut granted, phase) = (shared.grant.clone(), shared.service.phase.clone());
         loop {
-            self.deliver(writer);
+            self.deliver(writer)?;
             let ends = self.client_finished || self.drains;
             if ends && self.machine.unanswered() == 0 && writer.is_idle() {
                 return Ok(());
@@ -178,21 +186,24 @@ impl Stream {
     }
 
     /// Gives the writer what there is for it: outcomes always, events as far as there is room.
-    fn deliver(&mut self, writer: &mut FrameWriter) {
+    fn deliver(&mut self, writer: &mut FrameWriter) -> Result<(), Code> {
         self.mailbox.take(&mut self.outcomes);
+        if self.outcomes.iter().any(|outcome| outcome.result == Err(Code::STORE_FAILED)) {
+            return Err(Code::STORE_FAILED);
+        }
         let mut outcomes = std::mem::take(&mut self.outcomes);
         self.answer(outcomes.drain(..).map(Outcome::frame), writer);
         self.outcomes = outcomes;
         if self.client_finished || self.drains {
-            return;
+            return Ok(());
         }
         let mut frames = Vec::new();
         while let CursorState::At(cursor) = self.cursor.state {
             if writer.room() == 0 || self.read.is_some() {
-                return;
+                return Ok(());
             }
             match self.engine.read_tail(self.machine.conversation(), cursor, writer.room(), &mut frames) {
-                Next::Wait => return,
+                Next::Wait => return Ok(()),
                 Next::View { .. } => {
                     self.cursor.woken = false;
                     self.read = Some(StoreRead::page(&self.engine, self.machine.conversation(), cursor));
@@ -203,6 +214,7 @@ impl Stream {
                 }
             }
         }
+        Ok(())
     }
 
     fn answer(&mut self, frames: impl IntoIterator<Item = ServerFrame>, writer: &mut FrameWriter) {
@@ -229,10 +241,7 @@ impl Stream {
     async fn take(&mut self, frame: ClientFrame, writer: &mut FrameWriter) -> Result<(), Code> {
         match self.machine.handle(frame, &self.grant) {
             Output::Append(append) => {
-                let name = self.machine.conversation();
-                let taken =
-                    self.engine.publish(name, &self.producer, self.producer_key, append, &self.mailbox);
-                if !taken.await {
+                if !self.engine.publish(&self.publisher, append).await {
                     return Err(Code::STORE_FAILED);
                 }
             }
@@ -256,9 +265,12 @@ impl Stream {
             return;
         }
         self.cursor.state = CursorState::Starts(from);
-        // A read that is under way goes on when it is dropped, so the next one waits for it.
-        if self.read.is_none() {
-            self.read = Some(StoreRead::bounds(&self.engine, self.machine.conversation()));
+        let (engine, name) = (&self.engine, self.machine.conversation());
+        if is_open && authorize(&self.grant, Action::Write, name).is_ok() {
+            self.read = Some(StoreRead::begin(engine, &self.publisher));
+        } else if self.read.is_none() {
+            // A read that is under way goes on when it is dropped, so the next one waits for it.
+            self.read = Some(StoreRead::bounds(engine, name));
         }
     }
 
@@ -273,11 +285,9 @@ impl Stream {
             Code::STORE_FAILED
         })?;
         match (loaded, self.cursor.state) {
-            (ReadResult::Bounds(bounds), CursorState::Starts(from)) => {
-                let tail_head = self.engine.tail_head(self.machine.conversation()).unwrap_or_default();
-                let head = bounds.head.max(tail_head);
-                self.answer([ServerFrame::Opened { head, floor: bounds.floor }], writer);
-                self.cursor.state = start(from, head, bounds.floor)?;
+            (ReadResult::Bounds(Bounds { floor, head }), CursorState::Starts(from)) => {
+                self.answer([ServerFrame::Opened { head, floor }], writer);
+                self.cursor.state = start(from, head, floor)?;
             }
             (ReadResult::Page(page), CursorState::At(cursor)) => {
                 self.cursor.state = match page.reached {

@@ -1,4 +1,4 @@
-//! A view whose reads take their time and are counted.
+//! A view whose reads take their time and are counted, and some of whose rows are damaged.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,15 +11,21 @@ use quoth_store::{Bounds, PageLimit, Position, ProducerKey, ProducerState, Recor
 const READ_TIME: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
-pub(crate) struct SlowView {
+pub(crate) struct FaultyView {
     inner: Arc<dyn View>,
     now: AtomicUsize,
     most: AtomicUsize,
+    damaged: Option<ConversationName>,
 }
 
-impl SlowView {
+impl FaultyView {
     pub(crate) fn new(inner: Arc<dyn View>) -> Self {
-        Self { inner, now: AtomicUsize::new(0), most: AtomicUsize::new(0) }
+        Self { inner, now: AtomicUsize::new(0), most: AtomicUsize::new(0), damaged: None }
+    }
+
+    /// What is stored about this conversation's producers is damaged.
+    pub(crate) fn with_damaged_producers(inner: Arc<dyn View>, damaged: ConversationName) -> Self {
+        Self { damaged: Some(damaged), ..Self::new(inner) }
     }
 
     /// Most reads that were under way at once.
@@ -37,7 +43,7 @@ impl SlowView {
     }
 }
 
-impl View for SlowView {
+impl View for FaultyView {
     fn apply(&self, position: Position, records: &[Record]) -> Result<(), ViewError> {
         self.inner.apply(position, records)
     }
@@ -77,6 +83,10 @@ impl View for SlowView {
         conversation: &ConversationName,
         producer: ProducerKey,
     ) -> Result<Option<ProducerState>, ViewError> {
+        if self.damaged.as_ref() == Some(conversation) {
+            let conversation = conversation.clone();
+            return Err(ViewError::DamagedProducer { conversation, producer, what: "a test wants it so" });
+        }
         self.slowly(|view| view.producer(conversation, producer))
     }
 

@@ -1,9 +1,9 @@
-//! A client that floods a stream, or takes nothing from it, costs the server bounded memory and one read at a time.
+//! What one client, or one damaged conversation, cannot do to the others.
 
-#[path = "e2e_stalled/engine.rs"]
+#[path = "e2e_isolation/engine.rs"]
 mod engine;
-#[path = "e2e_stalled/slow_view.rs"]
-mod slow_view;
+#[path = "e2e_isolation/view.rs"]
+mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use engine::ServedEngine;
-use quinn::{Endpoint, TransportConfig, VarInt};
+use quinn::{Endpoint, ReadError, TransportConfig, VarInt};
 use quoth_protocol::codec::encode;
 use quoth_protocol::frame::{ClientFrame, Open, Publish, ServerFrame, Start};
 use quoth_protocol::limits::IN_FLIGHT_PUBLISHES_MAX;
 use quoth_protocol::{ALPN, Code, ConversationName, ProducerId, Seq, UserId};
 use quoth_store::testing::{commit, record};
-use quoth_store::{Store, View as _};
+use quoth_store::Store;
 use quoth_tests::embedded::EmbeddedServer;
-use quoth_tests::wire::{Frames, Peer, client_config};
-use slow_view::SlowView;
+use quoth_tests::wire::{Frames, Peer, client_config, publish};
+use view::FaultyView;
 
 /// Bytes that the client takes of a stream before it reads on.
 const CREDIT_BYTES: u32 = 1_024;
@@ -97,7 +97,7 @@ async fn a_flood_of_moves_makes_one_read_at_a_time() -> anyhow::Result<()> {
     let records = [record("room", 1, 1), record("room", 2, 2)];
     let position = commit(&*store.log, &records)?;
     store.view.apply(position, &records)?;
-    let view = Arc::new(SlowView::new(Arc::clone(&store.view)));
+    let view = Arc::new(FaultyView::new(Arc::clone(&store.view)));
     store.view = Arc::clone(&view) as _;
     let server = ServedEngine::start(store)?;
     let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
@@ -128,4 +128,37 @@ async fn a_flood_of_moves_makes_one_read_at_a_time() -> anyhow::Result<()> {
     assert_eq!(view.most_at_once(), 1, "reads from the view at once");
     peer.close(&endpoint).await;
     server.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damaged_rows_reset_the_streams_of_their_conversation_only() -> anyhow::Result<()> {
+    let mut store = Store::memory();
+    let records = [record("damaged", 1, 1)];
+    let position = commit(&*store.log, &records)?;
+    store.view.apply(position, &records)?;
+    let damaged = ConversationName::new("damaged")?;
+    store.view = Arc::new(FaultyView::with_damaged_producers(Arc::clone(&store.view), damaged));
+    let server = ServedEngine::start(store)?;
+    let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
+    let peer = Peer::connect(&endpoint, server.address(), server.ca_file(), "alice").await?;
+    let (mut sound, _) = peer.open("sound", 1, None).await?;
+    for n in 1..=3 {
+        let (mut damaged, head) = peer.open("damaged", 1, None).await?;
+        assert_eq!(head, Seq(1), "what is sound of it can be read");
+        damaged.write(&publish(n, "text")).await?;
+        let ended = tokio::time::timeout(PATIENCE, damaged.next()).await.context("the stream stands")?;
+        assert_eq!(reset_code(ended), Some(Code::STORE_FAILED));
+        sound.write(&publish(n, "text")).await?;
+        let ack = tokio::time::timeout(PATIENCE, sound.next()).await.context("the stream stands")??;
+        assert!(matches!(ack, Some(ServerFrame::Ack { seq, .. }) if seq == Seq(n)), "{ack:?}");
+    }
+    peer.close(&endpoint).await;
+    server.stop().await
+}
+
+fn reset_code(ended: anyhow::Result<Option<ServerFrame>>) -> Option<Code> {
+    match ended.err()?.downcast_ref()? {
+        ReadError::Reset(code) => Some(Code(u32::try_from(code.into_inner()).ok()?)),
+        _ => None,
+    }
 }
