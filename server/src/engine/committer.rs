@@ -282,7 +282,7 @@ mod tests {
     use quoth_core::conversation::Append;
     use quoth_core::sequencer::Sequencer;
     use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
-    use quoth_store::{Log as _, MemoryLog, MemoryView, Position};
+    use quoth_store::{MemoryLog, MemoryView, Position};
     use tokio::sync::{Semaphore, mpsc};
 
     use super::{Committer, GROUP_PUBLISHES_MAX, Parts, Wake};
