@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::store::OpenError;
 
 /// Version of the folder's layout.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 const FORMAT_FILE: &str = "format";
 const NEW_FORMAT_FILE: &str = "format.new";
