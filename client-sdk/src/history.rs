@@ -88,7 +88,8 @@ async fn next_session(
     lost_epoch: Option<u64>,
 ) -> Result<Session, HistoryError> {
     let usable = |link: &Link| {
-        link.closed.is_some() || link.usable().is_some_and(|s| lost_epoch.is_none_or(|lost| s.epoch > lost))
+        link.closed.is_some()
+            || link.signed_in().is_some_and(|s| lost_epoch.is_none_or(|lost| s.epoch > lost))
     };
     let found = link.wait_for(usable).await.map_err(|_| HistoryError::Closed(Reason::Closed))?;
     match (&found.closed, &found.session) {

@@ -147,14 +147,10 @@ impl Room {
                 }
             }
             Input::Commands(commands) => commands.into_iter().for_each(|c| self.command(c)),
-            Input::Stream(StreamInput::Wrote(Ok(()))) => {}
+            Input::Stream(StreamInput::Wrote) => {}
             Input::Stream(StreamInput::Opened(Ok(stream))) => self.stream = Slot::Open(stream),
             Input::Stream(StreamInput::Incoming(Ok(first))) => self.incoming(first),
-            Input::Stream(
-                StreamInput::Wrote(Err(end))
-                | StreamInput::Opened(Err(end))
-                | StreamInput::Incoming(Err(end)),
-            ) => self.lost(end),
+            Input::Stream(StreamInput::Opened(Err(end)) | StreamInput::Incoming(Err(end))) => self.lost(end),
         }
     }
 
@@ -175,11 +171,15 @@ impl Room {
                 }
             }
             Slot::Open(stream) => {
-                if stream.is_delivering != from.is_some() {
+                if stream.is_delivering != from.is_some() && stream.is_writable() {
                     stream.read_from(from);
                 }
-                while link.usable().is_some() && stream.has_room() {
-                    let Some(publish) = self.outbox.take_next() else { break };
+                let Some(session) = link.usable().filter(|s| s.epoch == stream.epoch()) else { return };
+                // Before Welcome only repeats go out: of all else it is known that it was not sent, should the server
+                // refuse the sign-in.
+                let may_begin = session.signed_in.is_some();
+                while stream.has_room() {
+                    let Some(publish) = self.outbox.take_next(may_begin) else { break };
                     stream.push(&ClientFrame::Publish(publish));
                 }
             }
@@ -298,15 +298,17 @@ impl Room {
 impl Room {
     /// The stream is gone: decides by the reason who hears of it and whether there is a next one.
     fn lost(&mut self, end: StreamEnd) {
-        let lost_epoch = self.stream.epoch();
-        let stream = std::mem::replace(&mut self.stream, Slot::Closed { not_before: None, lost_epoch });
-        let opened_at = if let Slot::Open(stream) = &stream { stream.opened_at } else { None };
+        let epoch = self.stream.epoch();
+        let opened_at = if let Slot::Open(stream) = &self.stream { stream.opened_at } else { None };
         self.backoff.held_for(opened_at.map_or(Duration::ZERO, |at| at.elapsed()));
+        let next = if matches!(end, StreamEnd::ConnectionLost(_)) || self.is_leaving(epoch) {
+            Slot::Closed { not_before: None, lost_epoch: epoch }
+        } else {
+            let not_before = Instant::now() + self.backoff.next_delay(&mut self.rng, None);
+            Slot::Closed { not_before: Some(not_before), lost_epoch: None }
+        };
+        let stream = std::mem::replace(&mut self.stream, next);
         self.outbox.disconnected();
-        if !matches!(end, StreamEnd::ConnectionLost(_)) {
-            let not_before = Some(Instant::now() + self.backoff.next_delay(&mut self.rng, None));
-            self.stream = Slot::Closed { not_before, lost_epoch: None };
-        }
         match end {
             StreamEnd::ConnectionLost(_) | StreamEnd::Finished => {}
             StreamEnd::Protocol(text) => {
@@ -324,6 +326,12 @@ impl Room {
             StreamEnd::Reset(code) if code.action() != Action::Stop || code == Code::ALREADY_OPEN => {}
             StreamEnd::Reset(code) => self.refused(code, opened_at.is_some()),
         }
+    }
+
+    /// Whether the connection of this epoch has ended or is about to: what was open on it is opened on the next one.
+    fn is_leaving(&self, epoch: Option<u64>) -> bool {
+        let link = self.link.borrow();
+        link.session.as_ref().is_none_or(|session| Some(session.epoch) != epoch || session.going_away)
     }
 
     /// The server refuses the stream for good. If it was to be read, the right to read is what lacks as far as one can
