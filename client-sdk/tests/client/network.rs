@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use quoth_client::protocol::frame::{ClientFrame, Open, Publish};
-use quoth_client::{Client, Code, EventsError, Reason, SendError, Seq, Start, State};
+use quoth_client::{Client, Code, EventsError, Reason, SendError, SendOptions, Seq, Start, State};
 use tokio::time::timeout;
 
 use super::support::{FakeServer, Identity, Machine, Proxy};
@@ -55,6 +55,8 @@ async fn a_reconnect_needs_one_round_trip_behind_the_handshake() {
     assert_eq!(client.state(), State::Connecting);
     assert_eq!(client.welcome(), None);
     assert_eq!(early(&server.world.lock().early), [(Some(Start::After(Seq(4))), vec![1])]);
+    let options = SendOptions { timeout: Some(Duration::from_millis(200)), ..SendOptions::from("too late") };
+    assert_eq!(room.send_with(options).await, Err(SendError::NotSent { reason: Reason::TimedOut }));
     server.world.lock().faults.hold_answers = false;
     server.world.changed.notify_waiters();
     let ack = timeout(PATIENCE, sending).await.unwrap().unwrap();
@@ -127,13 +129,18 @@ async fn acks_are_read_on_a_stream_that_takes_nothing_more() {
     server.world.lock().faults.stop_before_ack = true;
     let taken = room.send_pipelined("taken".into()).await.unwrap();
     server.world.wait_until(|w| w.publishes.len() == 1).await;
-    let not_taken = room.send_pipelined("not taken".into()).await.unwrap();
-    for (sending, seq) in [(taken, Seq(1)), (not_taken, Seq(2))] {
+    let mut sendings = vec![taken];
+    for _ in 0..5 {
+        // The writes go on until one fails.
+        sendings.push(room.send_pipelined("not taken".into()).await.unwrap());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for (seq, sending) in (1..).zip(sendings) {
         let ack = timeout(PATIENCE, sending).await.unwrap().unwrap();
-        assert_eq!((ack.seq, ack.duplicate), (seq, false));
+        assert_eq!((ack.seq, ack.duplicate), (Seq(seq), false));
     }
     let sent: Vec<u64> = server.world.lock().publishes.iter().map(|(_, n)| *n).collect();
-    assert_eq!(sent, [1, 2]);
+    assert_eq!(sent, [1, 2, 3, 4, 5, 6]);
     client.close().await;
 }
 
