@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use quoth_tests::sim::{Certificates, Clients, Plant, run, stored_while_a_page_is_read};
+use quoth_tests::sim::{
+    Certificates, Clients, Plant, repeated_behind_hello, run, stored_while_a_page_is_read,
+};
 
 /// Seeds by default.
 const SEEDS: u64 = 100;
@@ -83,6 +85,12 @@ fn every_promise_holds_through_the_sdk() {
 fn a_reader_gets_what_is_stored_while_its_page_is_read() {
     let dir = tempfile::tempdir().unwrap();
     stored_while_a_page_is_read(&Certificates::in_folder(dir.path()).unwrap()).unwrap();
+}
+
+#[test]
+fn a_reconnect_costs_one_round_trip_behind_the_handshake() {
+    let dir = tempfile::tempdir().unwrap();
+    repeated_behind_hello(&Certificates::in_folder(dir.path()).unwrap()).unwrap();
 }
 
 #[test]
