@@ -74,7 +74,8 @@ pub(crate) async fn page(
                 }
             }
             Ok(Err(StreamEnd::ConnectionLost(lost))) => {
-                reason = lost;
+                // The client itself gives a connection up when nothing comes from it.
+                reason = if lost == Reason::Closed { Reason::TimedOut } else { lost };
                 lost_epoch = Some(session.epoch);
             }
             Err(_) => return Err(timed_out(reason)),

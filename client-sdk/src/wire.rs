@@ -96,7 +96,9 @@ impl FrameReader {
 
 /// Closes with a code and a text for people; a connection that has ended stays as it is.
 pub(crate) fn close(connection: &Connection, code: Code, text: &str) {
-    connection.close(VarInt::from_u32(code.0), text.as_bytes());
+    if connection.close_reason().is_none() {
+        connection.close(VarInt::from_u32(code.0), text.as_bytes());
+    }
 }
 
 /// Decodes a frame without its length; `None` is one to skip.

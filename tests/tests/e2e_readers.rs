@@ -170,6 +170,8 @@ fn streams_behind_hello_are_held_until_the_sign_in() -> anyhow::Result<()> {
             told.sort_unstable();
             anyhow::ensure!(told == ["ack", "event", "opened"], "{told:?}");
         }
+        accepted.close(VarInt::from_u32(Code::CLOSED.0), b"");
+        endpoint.wait_idle().await;
         anyhow::Ok(())
     })?;
     server.stop()

@@ -7,7 +7,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use quoth_tests::sim::{
-    Certificates, Clients, Plant, repeated_behind_hello, run, stored_while_a_page_is_read,
+    Certificates, Clients, Plant, fault_of_the_server, repeated_behind_hello, run,
+    stored_while_a_page_is_read,
 };
 
 /// Seeds by default.
@@ -91,6 +92,12 @@ fn a_reader_gets_what_is_stored_while_its_page_is_read() {
 fn a_reconnect_costs_one_round_trip_behind_the_handshake() {
     let dir = tempfile::tempdir().unwrap();
     repeated_behind_hello(&Certificates::in_folder(dir.path()).unwrap()).unwrap();
+}
+
+#[test]
+fn a_fault_of_the_server_is_no_goodbye() {
+    let dir = tempfile::tempdir().unwrap();
+    fault_of_the_server(&Certificates::in_folder(dir.path()).unwrap()).unwrap();
 }
 
 #[test]

@@ -6,9 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
-use quoth_client::{Client, State};
-use quoth_protocol::Seq;
-use quoth_protocol::frame::{ServerFrame, Start};
+use quoth_client::{Client, Code, ConnectError, Reason, Seq, Start, State};
+use quoth_protocol::frame::ServerFrame;
 use quoth_server::engine::Execution;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -17,7 +16,7 @@ use turmoil::Builder;
 
 use super::peer::Dial;
 use super::plant::Plant;
-use super::server::{HOST, Machine, seed_bytes};
+use super::server::{HOST, Machine, PANIC_TOKEN, seed_bytes};
 use super::socket::{Impairment, Network};
 use super::tls::Certificates;
 use crate::wire::publish;
@@ -34,9 +33,7 @@ const LATENCY: Duration = Duration::from_millis(50);
 /// # Errors
 /// When it does not.
 pub fn stored_while_a_page_is_read(certificates: &Certificates) -> anyhow::Result<()> {
-    let network = Network::new(0, Impairment { loss: 0.0, duplication: 0.0, mtu_bytes: 1_500 });
-    let execution = Execution::Tasks { flush: Duration::from_millis(1), read: READ };
-    let machine = Machine::new(0, network.clone(), certificates.clone(), execution, Plant::Nothing);
+    let (network, machine) = calm(certificates, READ);
     let mut sim = Builder::new().rng_seed(0).simulation_duration(Duration::from_secs(30)).build();
     sim.host(HOST, move || {
         let server = machine.clone().run();
@@ -55,9 +52,7 @@ pub fn stored_while_a_page_is_read(certificates: &Certificates) -> anyhow::Resul
 /// # Errors
 /// When it does not.
 pub fn repeated_behind_hello(certificates: &Certificates) -> anyhow::Result<()> {
-    let network = Network::new(0, Impairment { loss: 0.0, duplication: 0.0, mtu_bytes: 1_500 });
-    let execution = Execution::Tasks { flush: Duration::from_millis(1), read: Duration::from_millis(1) };
-    let machine = Machine::new(0, network.clone(), certificates.clone(), execution, Plant::Nothing);
+    let (network, machine) = calm(certificates, Duration::from_millis(1));
     let mut sim = Builder::new()
         .rng_seed(0)
         .simulation_duration(Duration::from_secs(30))
@@ -87,15 +82,53 @@ pub fn repeated_behind_hello(certificates: &Certificates) -> anyhow::Result<()> 
     Ok(())
 }
 
-async fn repeat_over_a_crash(dial: Dial, ca_file: PathBuf, crash: &Cell<bool>) -> anyhow::Result<()> {
-    let client = Client::builder(dial.server.to_string())
+/// A client whose connection ends by a bug of the server tries again: it was no goodbye.
+///
+/// # Errors
+/// When it does not.
+pub fn fault_of_the_server(certificates: &Certificates) -> anyhow::Result<()> {
+    let (network, machine) = calm(certificates, Duration::from_millis(1));
+    let mut sim = Builder::new().rng_seed(0).simulation_duration(Duration::from_secs(30)).build();
+    let running = machine.clone();
+    sim.host(HOST, move || {
+        let server = running.clone().run();
+        async move { Ok(server.await?) }
+    });
+    let (config, ca_file) = (certificates.client()?, certificates.ca_file().to_owned());
+    sim.client(PANIC_TOKEN, async move {
+        let dial = Dial::new(PANIC_TOKEN.to_owned(), config, &network, seed_bytes(0, 1)).await?;
+        match builder(dial, ca_file).connect().await {
+            Err(ConnectError::TimedOut { last: Some(Reason::Code { code: Code::INTERNAL, .. }), .. }) => {
+                Ok(())
+            }
+            other => Err(format!("{other:?}").into()),
+        }
+    });
+    sim.run().map_err(|error| anyhow!("{error}"))?;
+    ensure!(machine.sign_ins() > 1, "the client came once");
+    Ok(())
+}
+
+/// A network without faults, and a server whose reads from the view take so long.
+fn calm(certificates: &Certificates, read: Duration) -> (Network, Machine) {
+    let network = Network::new(0, Impairment { loss: 0.0, duplication: 0.0, mtu_bytes: 1_500 });
+    let execution = Execution::Tasks { flush: Duration::from_millis(1), read };
+    let machine = Machine::new(0, network.clone(), certificates.clone(), execution, Plant::Nothing);
+    (network, machine)
+}
+
+/// The SDK on a simulated host.
+fn builder(dial: Dial, ca_file: PathBuf) -> quoth_client::Builder {
+    Client::builder(dial.server.to_string())
         .ca_file(ca_file)
         .server_name("localhost")
         .token(dial.token)
         .endpoint(dial.endpoint)
         .rng_seed(1)
-        .connect()
-        .await?;
+}
+
+async fn repeat_over_a_crash(dial: Dial, ca_file: PathBuf, crash: &Cell<bool>) -> anyhow::Result<()> {
+    let client = builder(dial, ca_file).connect().await?;
     let room = client.conversation("room")?;
     room.send("stored").await?;
     crash.set(true);
