@@ -89,10 +89,11 @@ async fn what_a_refused_connection_was_given_is_sent_again() {
     until(&client, overloaded).await;
     let ack = timeout(PATIENCE, sending).await.unwrap().unwrap();
     assert_eq!((ack.seq, ack.duplicate), (Seq(1), false));
-    let world = server.world.lock();
-    assert_eq!(early(&world.early), [(None, vec![1]), (None, vec![1])]);
-    assert_eq!(world.publishes.len(), 1);
-    drop(world);
+    {
+        let world = server.world.lock();
+        assert_eq!(early(&world.early), [(None, vec![1]), (None, vec![1])]);
+        assert_eq!(world.publishes.len(), 1);
+    }
     client.close().await;
 }
 
