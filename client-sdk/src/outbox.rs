@@ -38,8 +38,8 @@ struct Entry<W> {
     publish: Publish,
     waiters: Vec<W>,
     deadline: Instant,
-    /// Whether it was ever given to a stream: then it may have been stored.
-    attempted: bool,
+    /// How many streams it was given to: when to any, it may have been stored.
+    streams: u32,
 }
 
 /// A publish whose caller does not wait any longer.
@@ -84,7 +84,7 @@ impl<W> Outbox<W> {
             entry.deadline = entry.deadline.max(deadline);
             return;
         }
-        self.entries.push_back(Entry { publish, waiters: vec![waiter], deadline, attempted: false });
+        self.entries.push_back(Entry { publish, waiters: vec![waiter], deadline, streams: 0 });
     }
 
     /// Waits again for a publish whose outcome was unknown.
@@ -107,8 +107,8 @@ impl<W> Outbox<W> {
         if self.sent >= IN_FLIGHT_PUBLISHES_MAX {
             return None;
         }
-        let entry = self.entries.get_mut(self.sent).filter(|entry| entry.attempted || may_begin)?;
-        entry.attempted = true;
+        let entry = self.entries.get_mut(self.sent).filter(|entry| entry.streams > 0 || may_begin)?;
+        entry.streams = entry.streams.saturating_add(1);
         self.sent += 1;
         Some(entry.publish.clone())
     }
@@ -158,8 +158,8 @@ impl<W> Outbox<W> {
                 return true;
             }
             let waiters = std::mem::take(&mut entry.waiters);
-            expired.push(Expired { waiters, n: entry.publish.n, attempted: entry.attempted });
-            entry.attempted
+            expired.push(Expired { waiters, n: entry.publish.n, attempted: entry.streams > 0 });
+            entry.streams > 0
         });
         expired
     }
@@ -170,8 +170,17 @@ impl<W> Outbox<W> {
         self.next_deadline = None;
         self.entries
             .drain(..)
-            .map(|e| Expired { waiters: e.waiters, n: e.publish.n, attempted: e.attempted })
+            .map(|e| Expired { waiters: e.waiters, n: e.publish.n, attempted: e.streams > 0 })
             .collect()
+    }
+
+    /// Empties the queue when the server has refused the current stream as a whole: of what it was given nothing is
+    /// stored. What was given to streams before it may be.
+    pub(crate) fn refuse(&mut self) -> Vec<Expired<W>> {
+        for entry in self.entries.iter_mut().take(self.sent) {
+            entry.streams = entry.streams.saturating_sub(1);
+        }
+        self.fail()
     }
 
     fn wake_by(&mut self, deadline: Instant) {
@@ -215,6 +224,20 @@ mod tests {
         let repeats: Vec<u64> = std::iter::from_fn(|| outbox.take_next(false)).map(|p| p.n).collect();
         assert_eq!(repeats, [1, 3]);
         assert_eq!(sent(&mut outbox), [4]);
+    }
+
+    #[test]
+    fn a_refused_stream_says_nothing_about_what_streams_before_it_were_given() {
+        let mut outbox = Outbox::new();
+        outbox.push(publish(1), Instant::now(), 1);
+        assert_eq!(sent(&mut outbox), [1]);
+        outbox.disconnected();
+        outbox.push(publish(2), Instant::now(), 2);
+        outbox.push(publish(3), Instant::now(), 3);
+        assert_eq!(outbox.take_next(true).map(|p| p.n), Some(1));
+        assert_eq!(outbox.take_next(true).map(|p| p.n), Some(2));
+        let refused: Vec<(u64, bool)> = outbox.refuse().into_iter().map(|e| (e.n, e.attempted)).collect();
+        assert_eq!(refused, [(1, true), (2, false), (3, false)]);
     }
 
     #[test]

@@ -25,7 +25,6 @@ impl Room {
             Slot::Closed { not_before: Some(not_before), lost_epoch: None }
         };
         let stream = std::mem::replace(&mut self.stream, next);
-        self.outbox.disconnected();
         match end {
             StreamEnd::ConnectionLost(_) | StreamEnd::Finished => {}
             StreamEnd::Protocol(text) => {
@@ -43,6 +42,7 @@ impl Room {
             StreamEnd::Reset(code) if code.action() != Action::Stop || code == Code::ALREADY_OPEN => {}
             StreamEnd::Reset(code) => self.refused(code, opened_at.is_some()),
         }
+        self.outbox.disconnected();
     }
 
     /// Whether the connection of this epoch has ended or is about to: what was open on it is opened on the next one.
@@ -57,11 +57,15 @@ impl Room {
         if self.reader.is_some() {
             return self.end_reading(|conversation| EventsError::Refused { conversation, code });
         }
+        let reason = Reason::Code { code, text: String::new() };
         if was_opened {
-            return self.fail_sends(&Reason::Code { code, text: String::new() });
+            return self.fail_sends(&reason);
         }
-        for expired in self.outbox.fail() {
-            self.answer(expired.n, Err(code), expired.waiters);
+        for expired in self.outbox.refuse() {
+            match expired.attempted {
+                true => self.tell_expired(expired.n, true, expired.waiters, &reason),
+                false => self.answer(expired.n, Err(code), expired.waiters),
+            }
         }
     }
 

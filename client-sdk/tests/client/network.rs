@@ -98,6 +98,26 @@ async fn what_a_refused_connection_was_given_is_sent_again() {
 }
 
 #[tokio::test]
+async fn a_refused_stream_leaves_unknown_what_was_sent_on_the_one_before_it() {
+    let server = FakeServer::start();
+    let client = server.client().await;
+    let room = client.conversation("general").unwrap();
+    server.world.lock().faults.swallow_acks = 1;
+    let stored = room.send_pipelined("stored".into()).await.unwrap();
+    server.world.wait_until(|w| w.publishes.len() == 1).await;
+    server.world.lock().faults.reset_opens = vec![Code::FORBIDDEN];
+    server.world.drop_connections(Code::INTERNAL);
+    until(&client, |s| *s != State::Connected).await;
+    let refused = room.send_pipelined("refused".into()).await.unwrap();
+    let error = timeout(PATIENCE, stored).await.unwrap().unwrap_err();
+    assert!(matches!(error, SendError::UnknownOutcome { .. }), "{error:?}");
+    let error = timeout(PATIENCE, refused).await.unwrap().unwrap_err();
+    assert!(matches!(error, SendError::Refused { code: Code::FORBIDDEN, .. }), "{error:?}");
+    assert_eq!(server.world.bodies("general"), ["stored"]);
+    client.close().await;
+}
+
+#[tokio::test]
 async fn a_refused_sign_in_is_told_as_such_by_all_that_was_begun_behind_it() {
     let server = FakeServer::start();
     let client = server.client().await;
@@ -180,6 +200,23 @@ async fn a_connection_refused_without_a_code_is_tried_again_and_sooner_after_a_m
     client.rebind().unwrap();
     until(&client, |s| *s == State::Connected).await;
     assert!(moved.elapsed() < 2 * LONGER_THAN_A_MOVE, "connected after {:?}", moved.elapsed());
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_sign_in_that_a_move_interrupts_begins_anew() {
+    let server = FakeServer::start();
+    let client = server.client().await;
+    server.world.lock().faults.hold_answers = true;
+    server.world.drop_connections(Code::INTERNAL);
+    timeout(PATIENCE, server.world.wait_until(|w| w.hellos.len() == 2)).await.unwrap();
+    let moved = Instant::now();
+    client.rebind().unwrap();
+    timeout(PATIENCE, server.world.wait_until(|w| w.hellos.len() == 3)).await.unwrap();
+    assert!(moved.elapsed() < 2 * LONGER_THAN_A_MOVE, "began anew after {:?}", moved.elapsed());
+    server.world.lock().faults.hold_answers = false;
+    server.world.changed.notify_waiters();
+    until(&client, |s| *s == State::Connected).await;
     client.close().await;
 }
 

@@ -244,6 +244,7 @@ async fn serve(connection: Connection, world: Arc<World>) {
     let user = UserId::new(&hello.token).unwrap();
     let (frames, queue) = mpsc::unbounded_channel();
     world.lock().hellos.push(hello);
+    world.changed.notify_waiters();
     let early = early_stream(&connection, &world).await;
     world.wait_until(|w| !w.faults.hold_answers).await;
     let goes_away = {
