@@ -256,45 +256,6 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_in_the_block_of_a_looked_up_message_is_an_error() {
-        let dir = tempfile::tempdir().unwrap();
-        let view = FjallView::open(dir.path(), 1 << 20).unwrap();
-        let records: Vec<_> = (1..=200).map(|seq| record("a", seq, seq)).collect();
-        view.apply(Position(1), &records).unwrap();
-        let (name, producer) = (&records[0].conversation, records[0].producer);
-        for seq in [1, 64, 100, 127] {
-            let key = row::message_key(ConversationKey::new(name), Seq(seq));
-            let value = view.messages.get(key).unwrap().unwrap();
-            view.messages.remove(key).unwrap();
-            let error = view.find(name, producer, seq).unwrap_err();
-            assert!(
-                matches!(error, ViewError::Hole { expected, .. } if expected == Seq(seq)),
-                "{seq}: {error}"
-            );
-            view.messages.insert(key, value).unwrap();
-        }
-    }
-
-    #[test]
-    fn a_look_up_reads_no_message_of_another_block() {
-        let dir = tempfile::tempdir().unwrap();
-        let view = FjallView::open(dir.path(), 1 << 20).unwrap();
-        let records: Vec<_> = (1..=2_000).map(|seq| record("a", seq, seq * 3)).collect();
-        view.apply(Position(1), &records).unwrap();
-        let block = Block::of(Seq(700));
-        for record in records.iter().filter(|record| Block::of(record.seq) != block) {
-            view.messages
-                .remove(row::message_key(ConversationKey::new(&record.conversation), record.seq))
-                .unwrap();
-        }
-        for record in records.iter().filter(|record| Block::of(record.seq) == block) {
-            let find = |n| view.find(&record.conversation, record.producer, n).unwrap();
-            assert_eq!(find(record.n).as_ref(), Some(record));
-            assert_eq!(find(record.n - 1), None);
-        }
-    }
-
-    #[test]
     fn a_number_that_does_not_grow_is_found() {
         for (seq, n) in [(100, 99), (128, 127)] {
             let dir = tempfile::tempdir().unwrap();

@@ -112,3 +112,64 @@ impl ProducerRows<'_> {
         ViewError::DamagedProducer { conversation, producer, what }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use quoth_protocol::Seq;
+
+    use super::row::{self, Block};
+    use super::{ConversationKey, FjallView};
+    use crate::log::Position;
+    use crate::testing::record;
+    use crate::view::{View, ViewError};
+
+    #[test]
+    fn a_hole_in_the_block_of_a_looked_up_message_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let view = FjallView::open(dir.path(), 1 << 20).unwrap();
+        let records: Vec<_> = (1..=200).map(|seq| record("a", seq, seq)).collect();
+        view.apply(Position(1), &records).unwrap();
+        let (name, producer) = (&records[0].conversation, records[0].producer);
+        for seq in [1, 64, 100, 127] {
+            let key = row::message_key(ConversationKey::new(name), Seq(seq));
+            let value = view.messages.get(key).unwrap().unwrap();
+            view.messages.remove(key).unwrap();
+            let error = view.find(name, producer, seq).unwrap_err();
+            assert!(
+                matches!(error, ViewError::Hole { expected, .. } if expected == Seq(seq)),
+                "{seq}: {error}"
+            );
+            view.messages.insert(key, value).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_look_up_reads_a_row_for_each_halving_and_the_messages_of_one_block() {
+        let dir = tempfile::tempdir().unwrap();
+        let view = FjallView::open(dir.path(), 1 << 20).unwrap();
+        let records: Vec<_> = (1..64 * 64).map(|seq| record("a", seq, seq * 3)).collect();
+        view.apply(Position(1), &records).unwrap();
+        let (name, producer) = (&records[0].conversation, records[0].producer);
+        let (key, block) = (ConversationKey::new(name), Block::of(Seq(700)));
+        let (wanted, others): (Vec<_>, Vec<_>) =
+            records.iter().partition(|record| Block::of(record.seq) == block);
+        for other in others {
+            view.messages.insert(row::message_key(key, other.seq), "damaged").unwrap();
+        }
+        for wanted in wanted {
+            assert_eq!(view.find(name, producer, wanted.n).unwrap().as_ref(), Some(wanted));
+            assert_eq!(view.find(name, producer, wanted.n - 1).unwrap(), None);
+        }
+        // The rows that a look-up reads are those whose damage it meets.
+        let is_read = |number: &u64| {
+            let key = row::producer_key(key, producer, Block(*number));
+            let value = view.producers.get(key).unwrap().unwrap();
+            view.producers.insert(key, "damaged").unwrap();
+            let found = view.find(name, producer, 3 * 700);
+            view.producers.insert(key, value).unwrap();
+            found.is_err()
+        };
+        let read = (0..64).filter(is_read).count();
+        assert!(read <= 8, "{read} of 64 rows were read");
+    }
+}
