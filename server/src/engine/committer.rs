@@ -266,6 +266,7 @@ impl Drop for PanicGuard {
 fn concerns_one_conversation(error: &ViewError) -> bool {
     match error {
         ViewError::DamagedRow { .. }
+        | ViewError::DamagedConversation { .. }
         | ViewError::DamagedProducer { .. }
         | ViewError::Hole { .. }
         | ViewError::KeyCollision { .. } => true,
