@@ -153,7 +153,9 @@ fn documented_defaults() -> String {
             section = of;
             text.push_str(&format!("\n[{section}]\n"));
         }
-        text.push_str(&format!("# {}\n# {name} = {}\n", setting.doc, setting.get(&Config::default())));
+        let range = setting.range.as_ref();
+        let range = range.map_or_else(String::new, |range| format!("; {} to {}", range.start(), range.end()));
+        text.push_str(&format!("# {}{range}\n# {name} = {}\n", setting.doc, setting.get(&Config::default())));
     }
     text
 }

@@ -273,7 +273,10 @@ mod tests {
                 "q.toml:2:1: expected an address with a port, as in 127.0.0.1:4433 for server.listen",
             ),
             ("[server]\nlisten = \n", "q.toml:2:10: "),
-            ("[limits]\nconnections_max = 0\n", "q.toml:2:1: expected at least 1 for limits.connections_max"),
+            (
+                "[limits]\nconnections_max = 0\n",
+                "q.toml:2:1: expected a whole number from 1 to 1000000 for limits.connections_max",
+            ),
             ("server = 5\n", "q.toml:1:1: server is a section: write [server]"),
         ];
         for (file, expected) in cases {

@@ -2,6 +2,7 @@
 //! [`SETTINGS`], which also makes the environment names, the documentation and the report of where a value came from.
 
 mod load;
+mod ranges;
 mod settings;
 
 use std::net::SocketAddr;
