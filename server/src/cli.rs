@@ -138,7 +138,7 @@ fn sources(args: &SourceArgs) -> Result<Sources, Vec<String>> {
     }
     flags.extend(args.listen.iter().map(|value| ("server.listen".to_owned(), value.clone())));
     flags.extend(args.data_dir.iter().map(|value| ("server.data_dir".to_owned(), value.clone())));
-    Ok(Sources { file, env: std::env::vars().collect(), flags })
+    Ok(Sources { file, env: std::env::vars_os().collect(), flags })
 }
 
 fn documented_defaults() -> String {

@@ -211,7 +211,11 @@ pub const SETTINGS: &[Setting] = &[
         key: "log.filter",
         doc: "which log lines are written, as in info,quoth_server=debug",
         range: None,
-        set: |c, t| parse(&mut c.log_filter, t, "a filter"),
+        set: |c, t| {
+            let filter = tracing_subscriber::EnvFilter::try_new(t);
+            filter.map_err(|error| format!("expected a filter, as in info,quoth_server=debug ({error})"))?;
+            parse(&mut c.log_filter, t, "a filter")
+        },
         get: |c| quoted(&c.log_filter),
     },
     Setting {
