@@ -3,6 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use jsonwebtoken::Algorithm;
@@ -11,7 +12,7 @@ use quoth_store::{Progress, Report};
 
 use crate::auth::{Rights, Verifier, algorithm, issue};
 use crate::config::{Config, Loaded, LogFormat, SETTINGS, Sources, load};
-use crate::development::signing_key_file;
+use crate::development::{renew_certificate, signing_key_file};
 use crate::engine::{Clock as _, SystemClock};
 use crate::server::{Failed, Server};
 
@@ -25,7 +26,7 @@ use crate::server::{Failed, Server};
     version,
     after_help = "Examples:\n  quoth-server\n  quoth-server --listen 127.0.0.1:5000 --data-dir /tmp/quoth\n  \
                   quoth-server config > quoth.toml\n  quoth-server --config quoth.toml check\n\n\
-                  SIGTERM and SIGINT drain and stop, SIGHUP reads the certificate again.\n\
+                  SIGTERM and SIGINT drain and stop, SIGHUP reads the certificate's files again.\n\
                   Exit codes: 0 stopped as told, 1 did not start or a check failed, 2 a mistake in configuration or \
                   command line, 70 the store failed."
 )]
@@ -110,6 +111,10 @@ struct TokenArgs {
 
 /// Exit code when the store has failed while serving: a supervisor should restart, and an operator look at the disk.
 const EXIT_STORE_FAILED: u8 = 70;
+
+/// How often a development server looks whether its certificate is due. Far below the days that are left then, since
+/// this clock stands still while the machine is suspended.
+const RENEWAL_CHECK_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Runs the command.
 #[must_use]
@@ -337,6 +342,8 @@ async fn serve_until_told(config: &Config) -> Result<(), (u8, String)> {
     let mut hangup = listen(SignalKind::hangup())?;
     let server = Server::start(config).map_err(|error| (1, error))?;
     banner(&server, config);
+    let mut certificate_ends_s = server.development().map(|made| made.certificate_ends_s);
+    let mut renewals = tokio::time::interval(RENEWAL_CHECK_INTERVAL);
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -344,6 +351,13 @@ async fn serve_until_told(config: &Config) -> Result<(), (u8, String)> {
             _ = hangup.recv() => match server.reload_certificate() {
                 Ok(()) => tracing::info!("the certificate was read again"),
                 Err(error) => tracing::warn!(error, "the old certificate stays in force"),
+            },
+            _ = renewals.tick() => if let Some(ends_s) = &mut certificate_ends_s {
+                match renew(&server, config, ends_s) {
+                    Ok(true) => tracing::info!("the certificate was made anew"),
+                    Ok(false) => {}
+                    Err(error) => tracing::warn!(error, "the old certificate stays in force"),
+                }
             },
             Failed(reason) = server.failed() => {
                 let _known = server.stop().await;
@@ -355,6 +369,16 @@ async fn serve_until_told(config: &Config) -> Result<(), (u8, String)> {
     server.stop().await.map_err(|error| (EXIT_STORE_FAILED, error))?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Makes a development server's certificate anew when it is due, and says whether it did.
+fn renew(server: &Server, config: &Config, ends_s: &mut u64) -> Result<bool, String> {
+    let Some(new_ends_s) = renew_certificate(config, *ends_s, SystemClock.unix_ms() / 1_000)? else {
+        return Ok(false);
+    };
+    server.reload_certificate()?;
+    *ends_s = new_ends_s;
+    Ok(true)
 }
 
 fn banner(server: &Server, config: &Config) {
