@@ -17,7 +17,7 @@ use crate::view::{View, ViewError};
 /// How a store is opened.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The data folder. Created when it does not exist.
+    /// The data folder. Created when it does not exist, for its owner alone.
     pub dir: PathBuf,
     /// Length of a log segment in bytes, at least [`SEGMENT_BYTES_MIN`](crate::SEGMENT_BYTES_MIN). Also the largest group,
     /// headers included. Takes effect with the next segment. Default 64 MiB.
@@ -212,4 +212,24 @@ fn catch_up(log: &SegmentLog, view: &FjallView) -> Result<(), OpenError> {
     read?;
     tracing::info!(elapsed_ms = started.elapsed().as_millis(), "the view is up to date");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Options, Store};
+    use crate::durable::recorder;
+
+    #[test]
+    fn the_names_of_all_folders_are_durable_once_the_store_is_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().join("data/store");
+        recorder::take();
+        Store::open(Options::new(&data_dir)).unwrap().close().unwrap();
+        let synced = recorder::take();
+        // Of `data`; of `store`; of `log` and `view`; of the segment; of the checkpoint.
+        let parents = [dir.path().to_owned(), dir.path().join("data"), data_dir.clone()];
+        for folder in parents.iter().chain(&[data_dir.join("log"), data_dir.join("view")]) {
+            assert!(synced.contains(folder), "{} is not synced", folder.display());
+        }
+    }
 }

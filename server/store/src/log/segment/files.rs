@@ -36,11 +36,6 @@ pub(super) fn list(dir: &Path) -> Result<Vec<Segment>, LogError> {
     Ok(segments)
 }
 
-/// Makes renames and new files of a folder durable.
-pub(super) fn sync_dir(dir: &Path) -> Result<(), LogError> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(LogError::io("sync", dir))
-}
-
 /// Ends the name of a file that is being prepared.
 const SPARE_SUFFIX: &str = ".spare";
 

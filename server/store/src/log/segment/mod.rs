@@ -46,7 +46,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use files::{Keeper, Segment, Spare, sync_dir};
+use files::{Keeper, Segment, Spare};
 use format::{GroupHeader, Kind, SEGMENT_HEADER_BYTES, SegmentHeader};
 use recover::{End, open_next};
 pub(crate) use recover::{Found, walk_all};
@@ -54,6 +54,7 @@ use tail::{Expected, Tail};
 use walk::Step;
 
 use super::{Log, LogError, Position, Visit};
+use crate::durable::{create_durable_dir, sync_data, sync_dir};
 
 /// Smallest segment, in bytes.
 pub const SEGMENT_BYTES_MIN: u64 = 4096;
@@ -104,7 +105,7 @@ impl SegmentLog {
     pub(crate) fn start(found: Found, segment_bytes: u64) -> Result<Self, LogError> {
         let Found { dir, mut segments, end } = found;
         let segment_bytes = segment_bytes.max(SEGMENT_BYTES_MIN);
-        fs::create_dir_all(&dir).map_err(LogError::io("create", &dir))?;
+        create_durable_dir(&dir).map_err(LogError::io("create", &dir))?;
         files::delete_spares(&dir)?;
         let mut writer = match (end, segments.last()) {
             (Some(end), Some(last)) => Writer::resume(last.path.clone(), &end)?,
@@ -198,7 +199,7 @@ impl Writer {
             );
             let zeros = vec![0; usize::try_from(end.file_bytes - end.expected.offset).unwrap_or_default()];
             file.write_all_at(&zeros, end.expected.offset).map_err(LogError::io("write zeros to", &path))?;
-            file.sync_data().map_err(LogError::io("sync", &path))?;
+            sync_data(&file, &path).map_err(LogError::io("sync", &path))?;
         }
         Ok(Self {
             path,
@@ -216,9 +217,9 @@ impl Writer {
     fn begin(dir: &Path, segment: &Segment, spare: Spare, header: &SegmentHeader) -> Result<Self, LogError> {
         let Spare { file, path } = spare;
         file.write_all_at(&header.encode(), 0).map_err(LogError::io("write", &path))?;
-        file.sync_data().map_err(LogError::io("sync", &path))?;
+        sync_data(&file, &path).map_err(LogError::io("sync", &path))?;
         fs::rename(&path, &segment.path).map_err(LogError::io("rename", &path))?;
-        sync_dir(dir)?;
+        sync_dir(dir).map_err(LogError::io("sync", dir))?;
         let end = Expected {
             offset: SEGMENT_HEADER_BYTES as u64,
             position: header.first,
@@ -270,7 +271,7 @@ impl Writer {
     fn flush(&mut self) -> Result<(), LogError> {
         self.check()?;
         if self.unflushed
-            && let Err(error) = self.file.sync_data()
+            && let Err(error) = sync_data(&self.file, &self.path)
         {
             self.state = State::Poisoned;
             return Err(LogError::io("flush", &self.path)(error));

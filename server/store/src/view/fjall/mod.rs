@@ -37,6 +37,7 @@ use parking_lot::Mutex;
 use quoth_protocol::{ConversationName, Seq};
 
 use super::{Bounds, PageLimit, ProducerState, View, ViewError};
+use crate::durable::create_durable_dir;
 use crate::key::{ConversationKey, ProducerKey};
 use crate::log::Position;
 use crate::record::Record;
@@ -98,7 +99,7 @@ impl FjallView {
             // Without a checkpoint nothing is promised: the view was being created.
             fs::remove_dir_all(&engine_dir).map_err(ViewError::io("delete", &engine_dir))?;
         }
-        fs::create_dir_all(dir).map_err(ViewError::io("create", dir))?;
+        create_durable_dir(dir).map_err(ViewError::io("create", dir))?;
         let database = guarded(dir, "open", || {
             Database::builder(&engine_dir)
                 .cache_size(cache_bytes)
