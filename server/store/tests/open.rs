@@ -298,6 +298,6 @@ fn nothing_of_a_failed_flush_is_lost_or_made_up() {
     assert!(commit(&log, &[record("a", 3, 3)]).is_err());
     assert!(matches!(commit(&log, &[record("a", 3, 3)]), Err(LogError::Poisoned)));
     drop((store, log));
-    // Whether the third is stored was unknown; here the operating system has it.
+    // Whether the third is stored was unknown. Here the operating system has it, and the start has made it durable.
     assert_holds(&open(dir.path()), 3);
 }

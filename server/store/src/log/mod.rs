@@ -48,7 +48,8 @@ pub enum LogError {
     },
     /// An earlier append or flush failed, so it is unknown what of the log is on stable storage.
     #[error(
-        "the log takes nothing more since an earlier write failed; restart the server, which reads back what is stored"
+        "the log takes nothing more since an earlier write failed; check the disk and restart the server, which writes \
+         the group in question once more if it is there, and drops it if it is not"
     )]
     Poisoned,
     /// The log was closed.

@@ -31,6 +31,12 @@
 //! second copy elsewhere could tell that from a torn write.
 //!
 //! A file that is shorter or longer than its header says is corrupt too: files get their length before they are used.
+//!
+//! # What a start trusts
+//!
+//! What is found may be in the page cache only: the server was killed between a write and its flush, or a flush failed,
+//! after which Linux takes the pages for clean and another flush does not write them. Only the last group or mark can be
+//! so. A start writes it once more, which changes no byte, and flushes it before it counts as stored.
 
 mod files;
 mod format;
@@ -108,7 +114,7 @@ impl SegmentLog {
         create_durable_dir(&dir).map_err(LogError::io("create", &dir))?;
         files::delete_spares(&dir)?;
         let mut writer = match (end, segments.last()) {
-            (Some(end), Some(last)) => Writer::resume(last.path.clone(), &end)?,
+            (Some(end), Some(last)) => Writer::resume(&dir, last.path.clone(), &end)?,
             _ => {
                 let spare = Spare::create(dir.join("first.spare"), segment_bytes)?;
                 let seed = RandomState::new().hash_one(std::time::SystemTime::now());
@@ -189,9 +195,14 @@ impl SegmentLog {
 }
 
 impl Writer {
-    /// Goes on behind the last group of a segment.
-    fn resume(path: PathBuf, end: &End) -> Result<Self, LogError> {
-        let file = OpenOptions::new().write(true).open(&path).map_err(LogError::io("open", &path))?;
+    /// Goes on behind the last group of a segment, once that is durable.
+    fn resume(dir: &Path, path: PathBuf, end: &End) -> Result<Self, LogError> {
+        let file =
+            OpenOptions::new().read(true).write(true).open(&path).map_err(LogError::io("open", &path))?;
+        let unsure = end.expected.offset - end.unsure_from;
+        let mut bytes = vec![0; usize::try_from(unsure).unwrap_or_default()];
+        file.read_exact_at(&mut bytes, end.unsure_from).map_err(LogError::io("read", &path))?;
+        file.write_all_at(&bytes, end.unsure_from).map_err(LogError::io("write", &path))?;
         if end.torn {
             tracing::warn!(
                 path = %path.display(), offset = end.expected.offset, position = %end.expected.position,
@@ -199,8 +210,9 @@ impl Writer {
             );
             let zeros = vec![0; usize::try_from(end.file_bytes - end.expected.offset).unwrap_or_default()];
             file.write_all_at(&zeros, end.expected.offset).map_err(LogError::io("write zeros to", &path))?;
-            sync_data(&file, &path).map_err(LogError::io("sync", &path))?;
         }
+        sync_data(&file, &path).map_err(LogError::io("sync", &path))?;
+        sync_dir(dir).map_err(LogError::io("sync", dir))?;
         Ok(Self {
             path,
             file,
@@ -373,5 +385,58 @@ impl Log for SegmentLog {
         self.mark(&mut writer, Kind::Close)?;
         writer.state = State::Closed;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::path::{Path, PathBuf};
+    use std::time::SystemTime;
+
+    use super::{Log, Position, SEGMENT_BYTES_MIN, SegmentLog};
+    use crate::durable::recorder;
+
+    /// Headers of the segment and of the barrier and the group in front of the payload.
+    const OVERHEAD_BYTES: usize = 64 + 56 + 56;
+
+    fn open(dir: &Path) -> SegmentLog {
+        SegmentLog::open(dir, SEGMENT_BYTES_MIN, Position::ZERO).unwrap()
+    }
+
+    /// A log whose only group fills its segment and is not flushed. The mark of the next start goes into a segment of its
+    /// own, so its flush does not reach this one.
+    fn one_full_segment(dir: &Path) -> PathBuf {
+        let log = open(dir);
+        log.append(&[7; 4096 - OVERHEAD_BYTES]).unwrap();
+        dir.join(format!("{:020}.log", 1))
+    }
+
+    #[test]
+    fn what_a_start_finds_is_flushed_before_it_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = one_full_segment(dir.path());
+        recorder::take();
+        let log = open(dir.path());
+        let synced = recorder::take();
+        assert!(synced.contains(&path), "{synced:?}");
+        let (file, name) =
+            (synced.iter().position(|p| *p == path), synced.iter().position(|p| p == dir.path()));
+        let barrier = synced.iter().position(|p| p.ends_with(format!("{:020}.log", 2)));
+        assert!(file < barrier && name < barrier, "{synced:?}");
+        assert_eq!(log.next(), Position(2));
+    }
+
+    /// After a failed flush the pages count as clean, and only a write makes a flush reach the disk again.
+    #[test]
+    fn the_last_group_is_written_again_and_is_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = one_full_segment(dir.path());
+        let bytes = fs::read(&path).unwrap();
+        let long_ago = SystemTime::UNIX_EPOCH;
+        File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+        open(dir.path());
+        assert!(fs::read(&path).unwrap() == bytes);
+        assert_ne!(fs::metadata(&path).unwrap().modified().unwrap(), long_ago);
     }
 }
