@@ -54,6 +54,14 @@ pub enum StoreError {
     /// The view.
     #[error(transparent)]
     View(#[from] ViewError),
+    /// A thread that keeps the view panicked.
+    #[error(
+        "the view is no longer kept up to date, by a mistake in the program ({what}); restart the server and report it"
+    )]
+    Panic {
+        /// What the panic said.
+        what: String,
+    },
 }
 
 /// Why a store does not open. Nothing that was stored is changed.
