@@ -32,8 +32,8 @@ impl fmt::Display for Position {
     }
 }
 
-/// Why the log did not do what it was asked. After an error of `append` or `flush` the log stays as it is on disk and
-/// takes nothing more until it is opened anew.
+/// Why the log did not do what it was asked. After an `Io` error of a write or a flush the log is poisoned: it stays as it
+/// is on disk and takes nothing more until it is opened anew. After other errors it is as before.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LogError {
     /// The operating system refused.

@@ -158,7 +158,6 @@ impl SegmentLog {
     }
 
     fn rotate(&self, writer: &mut Writer) -> Result<(), LogError> {
-        let spare = self.keeper.take_spare()?;
         let header = SegmentHeader {
             seed: writer.end.seed,
             first: writer.end.position,
@@ -167,7 +166,9 @@ impl SegmentLog {
             bytes: self.segment_bytes,
         };
         let segment = Segment::new(&self.dir, header.first);
-        let mut next = match Writer::begin(&self.dir, &segment, spare, &header) {
+        let spare = self.keeper.take_spare();
+        let begun = spare.and_then(|spare| Writer::begin(&self.dir, &segment, spare, &header));
+        let mut next = match begun {
             Ok(next) => next,
             Err(error) => {
                 writer.state = State::Poisoned;
