@@ -224,6 +224,9 @@ fn catch_up(log: &SegmentLog, view: &FjallView) -> Result<(), OpenError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
     use super::{Options, Store};
     use crate::durable::recorder;
 
@@ -238,6 +241,18 @@ mod tests {
         let parents = [dir.path().to_owned(), dir.path().join("data"), data_dir.clone()];
         for folder in parents.iter().chain(&[data_dir.join("log"), data_dir.join("view")]) {
             assert!(synced.contains(folder), "{} is not synced", folder.display());
+        }
+    }
+
+    #[test]
+    fn log_and_view_are_their_owners_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        // Made by somebody else, for everybody.
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+        Store::open(Options::new(dir.path())).unwrap().close().unwrap();
+        for name in ["log", "view"] {
+            let mode = fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700, "{name}");
         }
     }
 }
