@@ -12,6 +12,9 @@ use crate::store::OpenError;
 use crate::view::fjall::FjallView;
 use crate::view::{View, ViewError};
 
+/// Cache of the view during a check.
+const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+
 /// How far a check is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
@@ -94,15 +97,15 @@ pub enum Finding {
 }
 
 /// Checks all that a data folder holds: checksums and chain of the log; checksums and contiguity of the view; and that
-/// they agree. The server must not be running. What the log has beyond the view's last flush is applied to the view in
-/// memory first, as a start does.
+/// they agree. The server must not be running. What the log has beyond the view's last flush is applied first, as a start
+/// does, but to a copy in the system's folder for temporary files. No file of the folder changes.
 ///
 /// # Errors
 /// When the folder is no data folder of this version, or in use. Damage is no error but in the report.
 pub fn verify(dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Report, OpenError> {
     let folder = Folder::take_existing(dir)?;
     let mut report = Report::default();
-    let view = match open_view(&folder.view()) {
+    let view = match FjallView::open_copy(&folder.view(), CACHE_BYTES) {
         Ok(view) => view,
         Err(error) => {
             report.findings.push(error.into());
@@ -118,14 +121,6 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Report, 
         view.check_rows(is_up_to_date, &mut report, progress);
     }
     Ok(report)
-}
-
-fn open_view(dir: &Path) -> Result<Option<FjallView>, ViewError> {
-    const CACHE_BYTES: u64 = 16 * 1024 * 1024;
-    match FjallView::checkpoint(dir)? {
-        Some(_) => FjallView::open(dir, CACHE_BYTES).map(Some),
-        None => Ok(None),
-    }
 }
 
 fn check_log(dir: &Path, view: Option<&FjallView>, report: &mut Report, progress: &mut dyn FnMut(Progress)) {
