@@ -119,6 +119,18 @@ pub enum OpenError {
         /// The first group of the log.
         first: Position,
     },
+    /// There is no view, and the log does not reach back far enough to build one.
+    #[error(
+        "there is no view in {}, and the log starts at {first}: the groups before were only in the view, so that it \
+         cannot be built anew. Restore the folder from a backup",
+        dir.display()
+    )]
+    ViewMissing {
+        /// The data folder.
+        dir: PathBuf,
+        /// The first group of the log.
+        first: Position,
+    },
     /// The view has groups that the log does not know of.
     #[error(
         "the view in {} holds the groups up to {applied}, but the log ends before {next}: the log or a part of it was \
@@ -152,12 +164,14 @@ impl Store {
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let Options { dir, segment_bytes, cache_bytes } = options;
         let folder = Folder::take(&dir)?;
-        let checkpoint = FjallView::checkpoint(&folder.view())?.unwrap_or_default();
-        let found = Found::look(&folder.log(), checkpoint).map_err(|error| match error {
-            LogError::Gone { first, .. } => {
-                OpenError::LogTooShort { dir: dir.clone(), applied: checkpoint, first }
+        let stored = FjallView::checkpoint(&folder.view())?;
+        let checkpoint = stored.unwrap_or_default();
+        let found = Found::look(&folder.log(), checkpoint).map_err(|error| match (error, stored) {
+            (LogError::Gone { first, .. }, Some(applied)) => {
+                OpenError::LogTooShort { dir: dir.clone(), applied, first }
             }
-            error => error.into(),
+            (LogError::Gone { first, .. }, None) => OpenError::ViewMissing { dir: dir.clone(), first },
+            (error, _) => error.into(),
         })?;
         if checkpoint >= found.next() {
             return Err(OpenError::ViewAhead { dir, applied: checkpoint, next: found.next() });

@@ -8,8 +8,8 @@ use std::sync::{Arc, mpsc};
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::testing::{FaultyLog, commit, record};
 use quoth_store::{
-    Applier, ApplierOptions, Bounds, Log, LogError, MemoryLog, MemoryView, OpenError, Options, PageLimit,
-    Position, ProducerKey, ProducerState, Record, Store, StoreError, View, ViewError,
+    Applier, ApplierOptions, Bounds, Finding, Log, LogError, MemoryLog, MemoryView, OpenError, Options,
+    PageLimit, Position, ProducerKey, ProducerState, Record, Store, StoreError, View, ViewError, verify,
 };
 
 const ALL: PageLimit = PageLimit { records: 10_000, bytes: 1 << 24 };
@@ -150,7 +150,9 @@ fn a_deleted_view_is_not_rebuilt_from_half_a_log() {
     assert_holds(&open(dir.path()), 200);
     fs::remove_dir_all(dir.path().join("view")).unwrap();
     let error = refused_untouched(dir.path());
-    assert!(matches!(error, OpenError::LogTooShort { applied: Position::ZERO, .. }), "{error}");
+    assert!(matches!(error, OpenError::ViewMissing { first, .. } if first > Position(1)), "{error}");
+    let report = verify(dir.path(), &mut |_| {}).unwrap();
+    assert!(matches!(report.findings[..], [Finding::ViewMissing { .. }]), "{:?}", report.findings);
 }
 
 #[test]
@@ -191,8 +193,12 @@ fn a_damaged_checkpoint_or_a_missing_engine_is_refused() {
     fs::write(&path, &good[..20]).unwrap();
     assert!(matches!(refused_untouched(dir.path()), OpenError::View(ViewError::Engine { .. })));
     fs::write(&path, &good).unwrap();
-    fs::remove_dir_all(dir.path().join("view/engine/keyspaces")).unwrap();
-    assert!(matches!(refused(dir.path()), OpenError::View(_)));
+    for missing in ["view/engine/keyspaces", "view/engine"] {
+        fs::remove_dir_all(dir.path().join(missing)).unwrap();
+        let error = refused_untouched(dir.path()).to_string();
+        assert!(error.contains("keyspaces: this folder is missing"), "{error}");
+        assert!(error.contains("restore the folder from a backup"), "{error}");
+    }
 }
 
 #[test]

@@ -55,7 +55,7 @@ use parking_lot::{Mutex, RwLock};
 use files::{Keeper, Segment, Spare};
 use format::{GroupHeader, Kind, SEGMENT_HEADER_BYTES, SegmentHeader};
 use recover::{End, open_next};
-pub(crate) use recover::{Found, walk_all};
+pub(crate) use recover::{Found, Walked, walk_all};
 use tail::{Expected, Tail};
 use walk::Step;
 
