@@ -14,6 +14,9 @@ use crate::log::{Log, Position};
 use crate::record::Record;
 use crate::view::View;
 
+/// Default of [`ApplierOptions::flush_bytes`].
+pub(crate) const FLUSH_BYTES: u64 = 16 * 1024 * 1024;
+
 /// How an applier works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ApplierOptions {
@@ -26,7 +29,7 @@ pub struct ApplierOptions {
 
 impl Default for ApplierOptions {
     fn default() -> Self {
-        Self { queue_bytes: 16 * 1024 * 1024, flush_bytes: 16 * 1024 * 1024 }
+        Self { queue_bytes: 16 * 1024 * 1024, flush_bytes: FLUSH_BYTES }
     }
 }
 

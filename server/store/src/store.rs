@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::applier::FLUSH_BYTES;
 use crate::folder::Folder;
 use crate::log::memory::MemoryLog;
 use crate::log::segment::{Found, SegmentLog};
@@ -204,7 +205,8 @@ impl Store {
     }
 }
 
-/// Applies what the view does not hold yet.
+/// Applies what the view does not hold yet. It is flushed, and the log behind it trimmed, as often as an applier does
+/// this: else the log would grow as long as every run ends in a crash before its applier's first flush.
 fn catch_up(log: &SegmentLog, view: &FjallView) -> Result<(), OpenError> {
     let (from, end) = (view.applied().next(), log.next());
     if from == end {
@@ -212,24 +214,32 @@ fn catch_up(log: &SegmentLog, view: &FjallView) -> Result<(), OpenError> {
     }
     tracing::info!(%from, groups = end.0 - from.0, "applying the log to the view");
     let started = Instant::now();
+    let mut unflushed_bytes = 0;
+    let mut apply = |position: Position, bytes: &[u8]| -> Result<(), OpenError> {
+        let records = group::decode(bytes).map_err(|error| {
+            LogError::Visit(format!("the group at position {position} does not decode: {error}"))
+        })?;
+        view.apply(position, &records)?;
+        unflushed_bytes += bytes.len() as u64;
+        if unflushed_bytes >= FLUSH_BYTES {
+            log.trim(view.flush()?.next())?;
+            unflushed_bytes = 0;
+        }
+        Ok(())
+    };
     let mut failed = None;
     let read = log.read(from, &mut |position, bytes| {
-        let applied = group::decode(bytes)
-            .map_err(|error| {
-                LogError::Visit(format!("the group at position {position} does not decode: {error}"))
-            })
-            .map(|records| view.apply(position, &records))?;
         if (position.0 - from.0).is_multiple_of(100_000) && position > from {
             tracing::info!(%position, %end, "applying the log to the view");
         }
-        applied.map_err(|error| {
+        apply(position, bytes).map_err(|error| {
             let text = error.to_string();
             failed = Some(error);
             LogError::Visit(text)
         })
     });
     if let Some(error) = failed {
-        return Err(error.into());
+        return Err(error);
     }
     read?;
     tracing::info!(elapsed_ms = started.elapsed().as_millis(), "the view is up to date");

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 
+use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::testing::{FaultyLog, commit, record};
 use quoth_store::{
@@ -126,6 +127,29 @@ fn an_interrupted_creation_is_repeated() {
     // The view was being created: no checkpoint yet.
     fs::remove_file(dir.path().join("view/checkpoint")).unwrap();
     assert_holds(&open(dir.path()), 3);
+}
+
+/// No run is long enough for an applier to flush the view, and still the log does not grow with each of them.
+#[test]
+fn a_start_with_much_to_apply_shortens_the_log() {
+    const RUNS: u64 = 8;
+    const GROUPS_PER_RUN: u64 = 4;
+    let dir = tempfile::tempdir().unwrap();
+    let body = Bytes::from(vec![b'x'; 1 << 20]);
+    let options = Options { segment_bytes: 2 << 20, ..options(dir.path()) };
+    for run in 0..RUNS {
+        // A crash: neither applied nor closed.
+        let store = Store::open(options.clone()).unwrap();
+        for seq in run * GROUPS_PER_RUN + 1..=(run + 1) * GROUPS_PER_RUN {
+            commit(&*store.log, &[Record { body: body.clone(), ..record("a", seq, seq) }]).unwrap();
+        }
+    }
+    let store = Store::open(options).unwrap();
+    let last = RUNS * GROUPS_PER_RUN;
+    assert_eq!(store.view.applied(), Position(last));
+    assert_eq!(store.view.bounds(&name()).unwrap().head, Seq(last));
+    let held = last - store.log.first().0;
+    assert!(held < 20, "the log still holds {held} groups of 1 MiB");
 }
 
 #[test]
