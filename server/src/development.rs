@@ -49,8 +49,7 @@ pub fn signing_key_file(data_dir: &Path) -> PathBuf {
 pub fn prepare(config: &Config, address: std::net::SocketAddr, now_s: u64) -> Result<Development, String> {
     let dir = absolute(&config.data_dir)?;
     let keys = dir.join("keys");
-    quoth_store::create_durable_dir(&keys)
-        .map_err(|error| format!("{} cannot be made: {error}", keys.display()))?;
+    std::fs::create_dir_all(&keys).map_err(|error| format!("{} cannot be made: {error}", keys.display()))?;
     let certificates = quoth_certs::development(&keys, &[], now_s).map_err(|error| error.to_string())?;
     let signing_key = signing_key_file(&dir);
     if !signing_key.exists() {
