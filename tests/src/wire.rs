@@ -30,7 +30,13 @@ pub struct Frames {
     /// The sending side.
     pub send: SendStream,
     /// The receiving side.
-    pub recv: RecvStream,
+    pub incoming: Incoming,
+}
+
+/// The receiving side of a stream of frames.
+#[derive(Debug)]
+pub struct Incoming {
+    recv: RecvStream,
     decoder: Decoder,
 }
 
@@ -79,16 +85,7 @@ impl Peer {
     ) -> anyhow::Result<Self> {
         let quic = endpoint.connect_with(config, server, "localhost")?.await.context("no QUIC connection")?;
         let mut control = Frames::open(&quic).await?;
-        control
-            .write(&ClientFrame::Hello(Hello {
-                version: VERSION,
-                features: 0,
-                token: token.to_owned(),
-                device: DeviceId::new("test")?,
-                platform: "test".into(),
-                client: "quoth-tests".into(),
-            }))
-            .await?;
+        control.write(&hello(token)?).await?;
         match control.next().await? {
             Some(ServerFrame::Welcome(welcome)) => Ok(Self { quic, control, welcome }),
             other => bail!("not a Welcome: {other:?}"),
@@ -128,7 +125,7 @@ impl Frames {
     /// When the connection is gone.
     pub async fn open(quic: &Connection) -> anyhow::Result<Self> {
         let (send, recv) = quic.open_bi().await?;
-        Ok(Self { send, recv, decoder: Decoder::new(FRAME_BYTES_MAX) })
+        Ok(Self { send, incoming: Incoming { recv, decoder: Decoder::new(FRAME_BYTES_MAX) } })
     }
 
     /// Writes a frame.
@@ -145,8 +142,18 @@ impl Frames {
     /// # Errors
     /// When the stream is reset or a frame does not decode.
     pub async fn next(&mut self) -> anyhow::Result<Option<ServerFrame>> {
+        self.incoming.next().await
+    }
+}
+
+impl Incoming {
+    /// The next frame; `None` when the server has finished the stream. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// When the stream is reset or a frame does not decode.
+    pub async fn next(&mut self) -> anyhow::Result<Option<ServerFrame>> {
         loop {
-            if let Some(frame) = self.decoder.next_frame()? {
+            if let Some(frame) = self.here()? {
                 return Ok(Some(frame));
             }
             match self.recv.read_chunk(usize::MAX, true).await? {
@@ -155,6 +162,29 @@ impl Frames {
             }
         }
     }
+
+    /// A frame that is here already.
+    ///
+    /// # Errors
+    /// When it does not decode.
+    pub fn here(&mut self) -> anyhow::Result<Option<ServerFrame>> {
+        Ok(self.decoder.next_frame()?)
+    }
+}
+
+/// A Hello with this token.
+///
+/// # Errors
+/// Never; the device's id is valid.
+pub fn hello(token: &str) -> anyhow::Result<ClientFrame> {
+    Ok(ClientFrame::Hello(Hello {
+        version: VERSION,
+        features: 0,
+        token: token.to_owned(),
+        device: DeviceId::new("test")?,
+        platform: "test".into(),
+        client: "quoth-tests".into(),
+    }))
 }
 
 /// A publish of these bytes.

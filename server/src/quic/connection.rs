@@ -54,6 +54,7 @@ struct End(Code, &'static str);
 
 /// Runs a connection until it ends.
 pub(super) async fn run(quic: quinn::Connection, service: Service) {
+    let _in_any_case = FaultCloses(&quic);
     let timeout = Duration::from_millis(HELLO_TIMEOUT_MS);
     let End(code, reason) = match tokio::time::timeout(timeout, quic.accept_bi()).await {
         Ok(Ok((send, recv))) => {
@@ -72,6 +73,18 @@ pub(super) async fn run(quic: quinn::Connection, service: Service) {
         Err(_) => End(Code::HELLO_TIMEOUT, "no Hello in time"),
     };
     quic.close(VarInt::from_u32(code.0), reason.as_bytes());
+}
+
+/// Closes a connection whose task panics. Left to quinn, the close would have code 0, and that tells the client that the
+/// end was wanted and that it must not come back.
+struct FaultCloses<'a>(&'a quinn::Connection);
+
+impl Drop for FaultCloses<'_> {
+    fn drop(&mut self) {
+        if self.0.close_reason().is_none() {
+            self.0.close(VarInt::from_u32(Code::INTERNAL.0), b"a fault of the server");
+        }
+    }
 }
 
 struct Connection {

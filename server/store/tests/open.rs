@@ -114,9 +114,9 @@ fn a_foreign_folder_is_refused() {
 fn another_format_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
-    fs::write(dir.path().join("format"), "quoth-server data folder, format 2\n").unwrap();
+    fs::write(dir.path().join("format"), "quoth-server data folder, format 9\n").unwrap();
     let error = refused_untouched(dir.path());
-    assert!(matches!(error, OpenError::Format { found: 2, expected: 1, .. }), "{error}");
+    assert!(matches!(error, OpenError::Format { found: 9, expected: 2, .. }), "{error}");
 }
 
 #[test]

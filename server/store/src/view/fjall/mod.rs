@@ -12,7 +12,8 @@
 //! # Rows
 //!
 //! - `messages`: conversation key and seq → message; the one row per message.
-//! - `producers`: conversation key and producer key → the producer's last n and seq; one per group and producer.
+//! - `producers`: conversation key, producer key and block of seqs → n and seq of the producer's last message in that
+//!   block; written once per group, producer and block. `find.rs` says what the blocks are for.
 //! - `conversations`: conversation key → name; one per conversation, written with its first message.
 //!
 //! All rows of a group are written in one batch, and reads of several rows go through a snapshot, so a reader sees whole
@@ -21,6 +22,7 @@
 mod check;
 mod checkpoint;
 mod copy;
+mod find;
 mod precheck;
 mod read;
 mod row;
@@ -38,6 +40,8 @@ use parking_lot::Mutex;
 use quoth_protocol::{ConversationName, Seq};
 use tempfile::TempDir;
 
+use self::find::ProducerRows;
+use self::row::Block;
 use super::{Bounds, PageLimit, ProducerState, View, ViewError};
 use crate::durable::create_durable_dir;
 use crate::key::{ConversationKey, ProducerKey};
@@ -210,7 +214,7 @@ impl View for FjallView {
             return Err(ViewError::Skipped { applied, position });
         }
         let mut batch = self.database.batch();
-        let mut last_of_producer = HashMap::new();
+        let mut last_in_block = HashMap::new();
         for record in records {
             let conversation = ConversationKey::new(&record.conversation);
             if record.seq == Seq(1)
@@ -221,9 +225,10 @@ impl View for FjallView {
             let key = row::message_key(conversation, record.seq);
             batch.insert(&self.messages, key, row::encode_message(&key, record));
             let state = ProducerState { n: record.n, seq: record.seq };
-            last_of_producer.insert(row::producer_key(conversation, record.producer), state);
+            let block = Block::of(record.seq);
+            last_in_block.insert(row::producer_key(conversation, record.producer, block), state);
         }
-        for (key, state) in last_of_producer {
+        for (key, state) in last_in_block {
             batch.insert(&self.producers, key, row::encode_producer(&key, state));
         }
         self.engine("write to", batch.commit())?;
@@ -276,7 +281,7 @@ impl View for FjallView {
         conversation: &ConversationName,
         producer: ProducerKey,
     ) -> Result<Option<ProducerState>, ViewError> {
-        self.read_producer(&self.database.snapshot(), conversation, producer)
+        ProducerRows { view: self, snapshot: &self.database.snapshot(), conversation, producer }.last()
     }
 
     fn find(
@@ -285,7 +290,7 @@ impl View for FjallView {
         producer: ProducerKey,
         n: u64,
     ) -> Result<Option<Record>, ViewError> {
-        self.read_message(conversation, producer, n)
+        ProducerRows { view: self, snapshot: &self.database.snapshot(), conversation, producer }.find(n)
     }
 }
 

@@ -1,0 +1,83 @@
+//! Prints the table of figures: ratios to what the machine can do, taken in one run.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use quoth_tests::figures::{FIGURES, Figure, Plan, relay};
+
+/// Measures the server of target/release against what this machine can do, and prints a table of ratios.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Figures to measure; all if none is named.
+    #[arg(value_parser = FIGURES.iter().map(|figure| figure.name).collect::<Vec<_>>())]
+    figures: Vec<String>,
+    /// Rounds of each figure; the table shows their median.
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// Length of one turn, in seconds.
+    #[arg(long, default_value_t = 3)]
+    turn_s: u64,
+    /// Length of the figures `steady` and `memory`, in seconds.
+    #[arg(long, default_value_t = 60)]
+    long_s: u64,
+    /// Messages in the folder of the figure `start`.
+    #[arg(long, default_value_t = 10_000_000)]
+    stored_messages: u64,
+    /// Folder on the disk that is measured.
+    #[arg(long, default_value_os_t = std::env::temp_dir())]
+    dir: PathBuf,
+    #[command(subcommand)]
+    floor: Option<Floor>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Floor {
+    /// Runs the relay that servers are measured against, until it is ended.
+    #[command(hide = true)]
+    Relay {
+        /// Where its certificate is made.
+        dir: PathBuf,
+    },
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    if let Some(Floor::Relay { dir }) = arguments.floor {
+        relay::serve(&dir)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let plan = Plan {
+        rounds: arguments.rounds,
+        turn_s: arguments.turn_s,
+        long_s: arguments.long_s,
+        stored_messages: arguments.stored_messages,
+        dir: arguments.dir,
+    };
+    let chosen: Vec<&Figure> = FIGURES
+        .iter()
+        .filter(|figure| {
+            arguments.figures.is_empty() || arguments.figures.iter().any(|name| name == figure.name)
+        })
+        .collect();
+    let mut rows = Vec::new();
+    for figure in chosen {
+        println!("{}: {}", figure.name, figure.what);
+        rows.push((figure, figure.run(&plan)?));
+    }
+    println!("\n| figure | goal | median | range | rounds | |\n|---|---|---|---|---|---|");
+    let mut all_reached = true;
+    for (figure, report) in &rows {
+        let (value, (least, most)) = (report.median(), report.range());
+        let is_reached = figure.goal.is_reached(value);
+        all_reached &= is_reached;
+        println!(
+            "| {} | {} | {value:.2} | {least:.2}-{most:.2} | {} | {} |",
+            figure.what,
+            figure.goal,
+            report.rounds(),
+            if is_reached { "reached" } else { "NOT reached" }
+        );
+    }
+    Ok(if all_reached { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

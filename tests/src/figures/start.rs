@@ -1,0 +1,122 @@
+//! From the start of a server's process on a large folder to its first answer.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use quoth_protocol::ConversationName;
+use quoth_protocol::frame::{ClientFrame, Fetch, FetchRange, ServerFrame};
+use quoth_store::testing::record;
+use quoth_store::{Applier, Options, Record, Store, group};
+
+use super::client::{BODY_BYTES, body, runtime};
+use super::{Plan, Report};
+use crate::process::ServerProcess;
+use crate::wire::{Frames, Peer, publish};
+
+const GROUP_RECORDS: u64 = 512;
+const CONVERSATIONS: u64 = 1_000;
+
+/// How long the server is under load before it is killed: several of the view's flushes.
+const LOAD: Duration = Duration::from_secs(5);
+
+pub(super) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
+    let dir = tempfile::tempdir_in(&plan.dir)?;
+    let data = dir.path().join("data");
+    let small = first_answer(&data)?.0;
+    fill(&data.join("store"), plan.stored_messages)?;
+    for _ in 0..plan.rounds {
+        let clean = first_answer(&data)?.0;
+        let server = ServerProcess::start(&data)?;
+        load(&server)?;
+        server.kill()?;
+        let (after_kill, head) = first_answer(&data)?;
+        anyhow::ensure!(head > 0, "the server has lost everything");
+        let note = format!(
+            "{} messages; after a clean stop {clean:.3} s, on a new folder {small:.3} s",
+            plan.stored_messages
+        );
+        report.round(after_kill, note);
+    }
+    Ok(())
+}
+
+/// Starts a server, asks for a page of history, stops it. Gives seconds until the answer, and the last seq in it.
+fn first_answer(data: &Path) -> anyhow::Result<(f64, u64)> {
+    let started = Instant::now();
+    let server = ServerProcess::start(data)?;
+    let head = runtime()?.block_on(async {
+        let (endpoint, peer) = connect(&server).await?;
+        let mut frames = Frames::open(&peer.quic).await?;
+        let conversation = ConversationName::new("room-0")?;
+        frames
+            .write(&ClientFrame::Fetch(Fetch { conversation, range: FetchRange::Latest, limit: 50 }))
+            .await?;
+        let mut last = 0;
+        loop {
+            match frames.next().await?.context("a page has no end")? {
+                ServerFrame::Event(event) => last = event.seq.0,
+                ServerFrame::PageEnd { .. } => break,
+                other => anyhow::bail!("a page has {other:?}"),
+            }
+        }
+        let elapsed_s = started.elapsed().as_secs_f64();
+        peer.close(&endpoint).await;
+        anyhow::Ok((elapsed_s, last))
+    })?;
+    server.terminate()?;
+    Ok(head)
+}
+
+async fn connect(server: &ServerProcess) -> anyhow::Result<(quinn::Endpoint, Peer)> {
+    let endpoint = quinn::Endpoint::client(([127, 0, 0, 1], 0).into())?;
+    let peer = Peer::connect(&endpoint, server.address(), &server.ca_file(), &server.token("alice")?).await?;
+    Ok((endpoint, peer))
+}
+
+/// Publishes as fast as it goes for a while.
+fn load(server: &ServerProcess) -> anyhow::Result<()> {
+    runtime()?.block_on(async {
+        let (_endpoint, peer) = connect(server).await?;
+        let mut tasks = Vec::new();
+        for conversation in 0..64 {
+            let name = format!("room-{conversation}");
+            let (mut frames, _) = peer.open(&name, rand::random(), None).await?;
+            tasks.push(tokio::spawn(async move {
+                for n in 1.. {
+                    frames.write(&publish(n, body(Instant::now()))).await?;
+                    if n > 64 {
+                        frames.next().await?;
+                    }
+                }
+                anyhow::Ok(())
+            }));
+        }
+        tokio::time::sleep(LOAD).await;
+        anyhow::ensure!(tasks.iter().all(|task| !task.is_finished()), "a publisher ended before the server");
+        anyhow::Ok(())
+    })
+}
+
+/// Stores messages without a server, as fast as it goes.
+fn fill(dir: &Path, messages: u64) -> anyhow::Result<()> {
+    let store = Store::open(Options::new(dir))?;
+    let on_failure = Box::new(|error| panic!("the view failed: {error}"));
+    let applier = Applier::start(Arc::clone(&store.log), Arc::clone(&store.view), on_failure);
+    let (body, mut encoded) = (bytes::Bytes::from(vec![b'x'; BODY_BYTES]), Vec::new());
+    for group_at in (0..messages).step_by(usize::try_from(GROUP_RECORDS)?) {
+        let records: Vec<Record> = (group_at..group_at + GROUP_RECORDS)
+            .map(|i| (i % CONVERSATIONS, i / CONVERSATIONS + 1))
+            .map(|(room, seq)| Record { body: body.clone(), ..record(&format!("room-{room}"), seq, seq) })
+            .collect();
+        encoded.clear();
+        group::encode(&records, &mut encoded);
+        let position = store.log.append(&encoded)?;
+        store.log.flush()?;
+        applier.submit(position, records.into());
+    }
+    applier.stop();
+    store.close()?;
+    Ok(())
+}

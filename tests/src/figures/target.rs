@@ -1,0 +1,90 @@
+//! What the clients talk to: the server or the relay.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::Context as _;
+use tempfile::TempDir;
+
+use crate::process::ServerProcess;
+
+/// A process to talk to. Ended when it is dropped.
+#[derive(Debug)]
+pub(super) struct Target {
+    process: Process,
+    _dir: TempDir,
+}
+
+#[derive(Debug)]
+enum Process {
+    Quoth(ServerProcess),
+    Relay { child: Child, address: SocketAddr, ca_file: PathBuf },
+}
+
+impl Target {
+    /// Starts a server on a new folder in `dir`.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub(super) fn quoth(dir: &Path) -> anyhow::Result<Self> {
+        let dir = TempDir::new_in(dir)?;
+        let server = ServerProcess::start(&dir.path().join("data"))?;
+        Ok(Self { process: Process::Quoth(server), _dir: dir })
+    }
+
+    /// Starts a relay.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub(super) fn relay(dir: &Path) -> anyhow::Result<Self> {
+        let dir = TempDir::new_in(dir)?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("relay").arg(dir.path()).stdout(Stdio::piped());
+        let mut child = command.spawn()?;
+        let stdout = child.stdout.take().context("a piped stdout")?;
+        let mut address = String::new();
+        BufReader::new(stdout).read_line(&mut address)?;
+        let address = address.trim().parse().context("the relay told no address")?;
+        let ca_file = dir.path().join("ca.pem");
+        Ok(Self { process: Process::Relay { child, address, ca_file }, _dir: dir })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        match &self.process {
+            Process::Quoth(server) => server.address(),
+            Process::Relay { address, .. } => *address,
+        }
+    }
+
+    pub(super) fn ca_file(&self) -> PathBuf {
+        match &self.process {
+            Process::Quoth(server) => server.ca_file(),
+            Process::Relay { ca_file, .. } => ca_file.clone(),
+        }
+    }
+
+    pub(super) fn token(&self) -> anyhow::Result<String> {
+        match &self.process {
+            Process::Quoth(server) => server.token("service_token"),
+            Process::Relay { .. } => Ok(String::new()),
+        }
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        match &self.process {
+            Process::Quoth(server) => server.pid(),
+            Process::Relay { child, .. } => child.id(),
+        }
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        if let Process::Relay { child, .. } = &mut self.process {
+            let _gone_already = child.kill();
+            let _reaped = child.wait();
+        }
+    }
+}
