@@ -133,16 +133,15 @@ fn section(table: &[u8], at: usize) -> String {
 /// Why a changed bit may go unnoticed; `None` where it must be detected. Everything outside fjall's keyspaces must.
 fn excuse(dir: &Path, copy: &Copy, path: &Path, at: usize) -> Option<&'static str> {
     let place = path.strip_prefix(dir.join("view/engine/keyspaces")).ok()?;
-    let (keyspace, table, number) =
-        match place.iter().map(|part| part.to_str().unwrap()).collect::<Vec<_>>()[..] {
-            [keyspace, "tables", number] => (keyspace, copy.bytes(path), number),
-            [_, manifest] if manifest.starts_with('v') => {
-                let current = copy.bytes(&path.with_file_name("current"));
-                let is_current = current[..8] == manifest[1..].parse::<u64>().unwrap().to_le_bytes();
-                return (!is_current).then_some("an old manifest, which the next start deletes");
-            }
-            _ => return None,
-        };
+    let (keyspace, table) = match place.iter().map(|part| part.to_str().unwrap()).collect::<Vec<_>>()[..] {
+        [keyspace, "tables", _] => (keyspace, copy.bytes(path)),
+        [_, manifest] if manifest.starts_with('v') => {
+            let current = copy.bytes(&path.with_file_name("current"));
+            let is_current = current[..8] == manifest[1..].parse::<u64>().unwrap().to_le_bytes();
+            return (!is_current).then_some("an old manifest, which the next start deletes");
+        }
+        _ => return None,
+    };
     if at >= table.len() - 8 {
         return Some("the length of the table of contents, which says itself how many sections it has");
     }
@@ -153,9 +152,11 @@ fn excuse(dir: &Path, copy: &Copy, path: &Path, at: usize) -> Option<&'static st
         (_, "table_version") => return Some("fjall reads the version in the section `meta` instead"),
         _ => {}
     }
-    let younger = path.with_file_name((number.parse::<u64>().unwrap() + 1).to_string());
-    (keyspace == "2" && copy.0.iter().any(|(kept, _)| *kept == younger))
-        .then_some("the rows of producers in this table have younger versions in the next")
+    let number = |path: &Path| path.file_name()?.to_str()?.parse::<u64>().ok();
+    let has_younger =
+        copy.0.iter().any(|(kept, _)| kept.parent() == path.parent() && number(kept) > number(path));
+    (keyspace == "2" && has_younger)
+        .then_some("the rows of producers in this table have younger versions in another")
 }
 
 struct Outcome {
