@@ -1,4 +1,5 @@
-//! Two people chat over QUIC from two terminals, and a crash between two messages loses nothing.
+//! The command line as people and scripts meet it: two people chat over a crash of the server, lines are sent in order,
+//! and output that cannot be written is no failure of what is stored.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -10,6 +11,14 @@ use quoth_tests::process::{ServerProcess, binary};
 /// Bound of a hang.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// A command of `quoth` as one of the ready users of a development server.
+fn quoth(server: &ServerProcess, user: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary("quoth"));
+    command.args(["--server", &server.address().to_string(), "--token", &server.token(user).unwrap()]);
+    command.arg("--ca").arg(server.ca_file()).args(arguments);
+    command
+}
+
 /// A `quoth chat`, killed when it is dropped.
 struct Chat {
     child: Child,
@@ -19,15 +28,7 @@ struct Chat {
 
 impl Chat {
     fn start(server: &ServerProcess, user: &str) -> Self {
-        let mut command = Command::new(binary("quoth"));
-        command.args([
-            "--server",
-            &server.address().to_string(),
-            "--token",
-            &server.token(user).unwrap(),
-            "--ca",
-        ]);
-        command.arg(server.ca_file()).args(["chat", "general"]);
+        let mut command = quoth(server, user, &["chat", "general"]);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
@@ -99,14 +100,8 @@ fn two_people_chat_and_a_crash_loses_nothing() {
 fn lines_of_standard_input_are_sent_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let server = ServerProcess::start(&dir.path().join("data")).unwrap();
-    let token = server.token("alice").unwrap();
-    let quoth = |arguments: &[&str]| {
-        let mut command = Command::new(binary("quoth"));
-        command.args(["--server", &server.address().to_string(), "--token", &token, "--ca"]);
-        command.arg(server.ca_file()).args(arguments);
-        command
-    };
-    let mut send = quoth(&["send", "general"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut send = quoth(&server, "alice", &["send", "general"]);
+    let mut send = send.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = send.stdin.take().unwrap();
     for i in 0..5_000 {
         writeln!(stdin, "line {i}").unwrap();
@@ -114,9 +109,56 @@ fn lines_of_standard_input_are_sent_in_order() {
     drop(stdin);
     let output = send.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "5000 stored in general, 1 to 5000\n");
-    let output = quoth(&["history", "general", "--all"]).output().unwrap();
+    let output = quoth(&server, "alice", &["history", "general", "--all"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(text.lines().count(), 5_000);
     assert!(text.lines().enumerate().all(|(i, line)| line.ends_with(&format!("<alice> line {i}"))));
+    assert!(server.terminate().unwrap().success());
+}
+
+#[test]
+fn a_stored_message_is_no_failure_when_nobody_can_be_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(&dir.path().join("data")).unwrap();
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+
+    let output = quoth(&server, "alice", &["send", "general", "one"]).stdout(full()).output().unwrap();
+    let notes = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{notes}");
+    assert!(notes.contains("stored in general as 1") && notes.contains("standard output"), "{notes}");
+
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = quoth(&server, "alice", &["send", "general", "two"]).stdout(writer).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+
+    let mut blind = quoth(&server, "alice", &["send", "general", "three"]);
+    assert!(blind.stdout(full()).stderr(full()).status().unwrap().success());
+
+    let output = quoth(&server, "alice", &["history", "general"]).stdout(full()).output().unwrap();
+    let notes = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && notes.contains("cannot write to standard output"), "{notes}");
+    let output = quoth(&server, "alice", &["history", "general"]).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 3);
+    assert!(server.terminate().unwrap().success());
+}
+
+#[test]
+fn the_ends_of_the_seqs_are_no_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(&dir.path().join("data")).unwrap();
+    assert!(quoth(&server, "alice", &["send", "general", "one"]).status().unwrap().success());
+    let last = u64::MAX.to_string();
+    let history = |flag: &str, seq: &str| {
+        let output = quoth(&server, "alice", &["history", "general", flag, seq]).output().unwrap();
+        assert!(output.status.success(), "{flag} {seq}: {output:?}");
+        String::from_utf8(output.stdout).unwrap().lines().count()
+    };
+    assert_eq!(history("--after", &last), 0);
+    assert_eq!(history("--after", "0"), 1);
+    assert_eq!(history("--before", &last), 1);
+    assert_eq!(history("--before", "0"), 0);
+    let tail = quoth(&server, "alice", &["tail", "general", "--from", &last]).output().unwrap();
+    assert_eq!(tail.status.code(), Some(1), "{tail:?}");
     assert!(server.terminate().unwrap().success());
 }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::args::ChatArgs;
 use crate::connection::{Connection, Role, watch_states};
-use crate::output::Format;
+use crate::output::{Format, note, written};
 
 /// How long a chat that is left waits for its own last message to be shown.
 const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(2);
@@ -24,7 +24,7 @@ pub(crate) async fn run(connection: &Connection, args: ChatArgs) -> anyhow::Resu
         let room = client.conversation(&args.conversation)?;
         let events = room.events(Start::Last(args.last)).await?;
         if let Some(welcome) = client.welcome() {
-            eprintln!("* {} in {}; /quit or Ctrl-D leaves", welcome.user, room.name());
+            note(format_args!("* {} in {}; /quit or Ctrl-D leaves", welcome.user, room.name()));
         }
         let mut chat = Chat::new(room, events);
         let states = async {
@@ -117,9 +117,8 @@ impl Chat {
 
     async fn say(&mut self, line: &str) -> anyhow::Result<()> {
         if self.is_terminal {
-            let mut out = std::io::stdout();
-            out.write_all(ERASE_TYPED_LINE.as_bytes())?;
-            out.flush()?;
+            let mut out = std::io::stdout().lock();
+            written(out.write_all(ERASE_TYPED_LINE.as_bytes()).and_then(|()| out.flush()))?;
         }
         match self.room.send_pipelined(line.into()).await {
             Ok(sending) => drop(self.sends.spawn(sending)),
@@ -135,7 +134,7 @@ impl Chat {
             Err(error) => error.to_string(),
         };
         self.failed += 1;
-        eprintln!("* {problem}");
+        note(format_args!("* {problem}"));
     }
 
     fn show(&mut self, event: &ClientEvent) -> anyhow::Result<()> {
@@ -143,7 +142,6 @@ impl Chat {
             self.last_shown = *seq;
         }
         let mut out = std::io::stdout().lock();
-        Format::Text.print(&mut out, event)?;
-        Ok(out.flush()?)
+        written(Format::Text.print(&mut out, event).and_then(|()| out.flush()))
     }
 }

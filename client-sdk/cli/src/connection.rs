@@ -8,6 +8,7 @@ use quoth_client::{Client, Code, ConnectError, Reason, State};
 use serde::Deserialize;
 
 use crate::args::ConnectionArgs;
+use crate::output::note;
 
 /// The development server's file, in the folder where it runs.
 const LOCAL_FILE: &str = "quoth-data/client.json";
@@ -223,12 +224,15 @@ pub(crate) async fn watch_states(client: &Client) {
     loop {
         match states.borrow_and_update().clone() {
             State::Connected if !is_connected => {
-                eprintln!("* connected again");
+                note("* connected again");
                 is_connected = true;
             }
             State::Disconnected { reason, retry_in } => {
                 is_connected = false;
-                eprintln!("* disconnected: {reason}; trying again in {:.1} s", retry_in.as_secs_f32());
+                note(format_args!(
+                    "* disconnected: {reason}; trying again in {:.1} s",
+                    retry_in.as_secs_f32()
+                ));
             }
             State::Closed { .. } => return,
             _ => {}

@@ -7,7 +7,7 @@ use quoth_client::{Client, ClientEvent, Conversation, FetchRange, Page, Seq};
 
 use crate::args::HistoryArgs;
 use crate::connection::{Connection, Role};
-use crate::output::Format;
+use crate::output::{Format, written};
 
 /// Events asked for at once; the server gives no more.
 const PAGE_EVENTS: u64 = 1_000;
@@ -27,7 +27,7 @@ pub(crate) async fn run(connection: &Connection, args: HistoryArgs) -> anyhow::R
                 backwards(&room, FetchRange::Latest, args.limit, format, &mut out).await?;
             }
         }
-        Ok(out.flush()?)
+        written(out.flush())
     };
     connection.run(Role::User, print).await
 }
@@ -46,7 +46,7 @@ async fn forwards(
         for event in &page.events {
             let (from, to) = range(event);
             tell_gap(cursor, from, format, out)?;
-            format.print(out, event)?;
+            written(format.print(out, event))?;
             cursor = to;
         }
         if !page.more {
@@ -81,7 +81,7 @@ async fn backwards(
         pages.push(page.events);
     }
     for event in pages.iter().rev().flatten() {
-        format.print(out, event)?;
+        written(format.print(out, event))?;
     }
     Ok(())
 }
@@ -110,9 +110,28 @@ fn range(event: &ClientEvent) -> (Seq, Seq) {
 
 /// Tells what is missing between the cursor and the next readable event.
 fn tell_gap(cursor: Seq, next: Seq, format: Format, out: &mut impl Write) -> anyhow::Result<()> {
-    if next > cursor.next() {
-        let to = Seq(next.0 - 1);
-        format.print(out, &ClientEvent::Gap { from: cursor.next(), to })?;
+    match cursor.0.checked_add(1).map(Seq) {
+        Some(from) if from < next => {
+            written(format.print(out, &ClientEvent::Gap { from, to: Seq(next.0 - 1) }))
+        }
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_what_lies_between_the_cursor_and_the_next_event() {
+        let told = |cursor, next| {
+            let mut out = Vec::new();
+            tell_gap(Seq(cursor), Seq(next), Format::Json, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(told(0, 4), "{\"gap\":{\"from\":1,\"to\":3}}\n");
+        for (cursor, next) in [(0, 1), (3, 4), (9, 4), (u64::MAX, 4)] {
+            assert_eq!(told(cursor, next), "", "{cursor} {next}");
+        }
+    }
 }

@@ -1,5 +1,8 @@
 //! The `quoth` command: chat, send, tail, history and import, over the SDK alone.
 
+// They panic when the stream cannot be written; `output` has what does not.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod args;
 mod chat;
 mod connection;
@@ -27,7 +30,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: cannot start: {error}");
+            output::note(format_args!("error: cannot start: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -38,7 +41,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            output::note(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

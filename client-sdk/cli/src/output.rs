@@ -1,7 +1,9 @@
-//! How events are printed.
+//! What is printed: events and results on standard output, notes on standard error.
 
-use std::io::Write;
+use std::fmt::Display;
+use std::io::{ErrorKind, Write};
 
+use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use quoth_client::{ClientEvent, Event, EventKind, Seq};
@@ -62,6 +64,38 @@ impl Format {
             },
             Self::Json => json_line(out, event),
         }
+    }
+}
+
+/// Confirms on standard output what is stored. It stays stored when that cannot be told, so this is no failure: a caller
+/// who took it for one would send again.
+pub(crate) fn confirm(text: &str) {
+    confirm_on(&mut std::io::stdout().lock(), &mut std::io::stderr().lock(), text);
+}
+
+/// Tells people something on standard error. What they cannot be told is dropped.
+pub(crate) fn note(text: impl Display) {
+    writeln!(std::io::stderr().lock(), "{text}").ok();
+}
+
+/// Names standard output as what cannot be written.
+pub(crate) fn written(result: std::io::Result<()>) -> anyhow::Result<()> {
+    result.context("cannot write to standard output")
+}
+
+/// Whether the reader of the output has gone, which is no failure (`quoth history … | head`).
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe)
+    })
+}
+
+fn confirm_on(out: &mut impl Write, notes: &mut impl Write, text: &str) {
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            writeln!(notes, "{text}; standard output cannot be written: {error}").ok();
+        }
+        _ => {}
     }
 }
 
@@ -127,13 +161,6 @@ fn printable(text: &str) -> String {
     out
 }
 
-/// Whether the reader of the output has gone, which is no failure (`quoth history … | head`).
-pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use quoth_client::UserId;
@@ -167,6 +194,30 @@ mod tests {
         let gap = ClientEvent::Gap { from: Seq(1), to: Seq(3) };
         assert_eq!(printed(Format::Json, &gap), "{\"gap\":{\"from\":1,\"to\":3}}\n");
         assert_eq!(printed(Format::Json, &ClientEvent::CaughtUp { head: Seq(3) }), "");
+    }
+
+    /// Standard output as `/dev/full` and a pipe without a reader are.
+    struct Broken(ErrorKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_stored_is_told_elsewhere_when_standard_output_is_full() {
+        let notes = |kind| {
+            let mut notes = Vec::new();
+            confirm_on(&mut Broken(kind), &mut notes, "stored in general as 7");
+            String::from_utf8(notes).unwrap()
+        };
+        assert!(notes(ErrorKind::StorageFull).starts_with("stored in general as 7; standard output cannot"));
+        assert_eq!(notes(ErrorKind::BrokenPipe), "");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::args::SendArgs;
 use crate::connection::{Connection, Role};
+use crate::output::{confirm, note};
 use crate::pipeline::{Pipeline, Tally};
 
 /// Without a terminal progress is told so often, which short inputs never reach.
@@ -28,7 +29,7 @@ pub(crate) async fn run(connection: &Connection, args: SendArgs) -> anyhow::Resu
 
 async fn send_one(room: &Conversation, text: String) -> anyhow::Result<()> {
     let ack = room.send(text).await?;
-    println!("stored in {} as {}", room.name(), ack.seq);
+    confirm(&format!("stored in {} as {}", room.name(), ack.seq));
     Ok(())
 }
 
@@ -41,7 +42,7 @@ async fn send_lines(room: Conversation) -> anyhow::Result<()> {
         (Some(first), Some(last)) => format!(", {first} to {last}"),
         _ => String::new(),
     };
-    println!("{acked} stored in {name}{range}");
+    confirm(&format!("{acked} stored in {name}{range}"));
     result.with_context(|| match pipeline.unsettled() {
         0 => "not everything was sent".to_owned(),
         count => format!("of the next {count} messages it is unknown whether they are stored"),
@@ -77,7 +78,7 @@ async fn pump(pipeline: &mut Pipeline) -> anyhow::Result<()> {
                 pipeline.push(message).await.with_context(|| format!("line {line_number}"))?;
             }
             _ = tick.tick(), if progress.is_hidden() => {
-                eprintln!("{} of {line_number} lines stored", pipeline.tally().acked);
+                note(format_args!("{} of {line_number} lines stored", pipeline.tally().acked));
             }
             interrupted = &mut interrupted => {
                 interrupted.context("cannot wait for Ctrl-C")?;

@@ -7,7 +7,7 @@ use quoth_client::{Client, Seq, Start};
 
 use crate::args::TailArgs;
 use crate::connection::{Connection, Role, watch_states};
-use crate::output::Format;
+use crate::output::{Format, written};
 
 pub(crate) async fn run(connection: &Connection, args: TailArgs) -> anyhow::Result<()> {
     let start = match (args.from, args.last) {
@@ -33,9 +33,8 @@ pub(crate) async fn run(connection: &Connection, args: TailArgs) -> anyhow::Resu
 async fn print(client: &Client, conversation: &str, start: Start, format: Format) -> anyhow::Result<()> {
     let mut events = client.conversation(conversation)?.events(start).await?;
     while let Some(event) = events.next().await {
-        let mut out = std::io::stdout().lock();
-        format.print(&mut out, &event?)?;
-        out.flush()?;
+        let (event, mut out) = (event?, std::io::stdout().lock());
+        written(format.print(&mut out, &event).and_then(|()| out.flush()))?;
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use self::files::{Found, LogFile};
 use self::irc::{Clock, Line, SYSTEM_USER};
 use crate::args::ImportArgs;
 use crate::connection::{Connection, Role};
+use crate::output::{confirm, note};
 use crate::pipeline::{Pipeline, Tally};
 
 /// Logs that are imported at once, each with up to 256 messages on the way.
@@ -26,7 +27,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) async fn run(connection: &Connection, args: ImportArgs) -> anyhow::Result<()> {
     let Found { logs, skipped } = files::find(&args)?;
     for path in &skipped {
-        eprintln!("skipped {}: no IRC log", path.display());
+        note(format_args!("skipped {}: no IRC log", path.display()));
     }
     if logs.is_empty() {
         bail!("there is nothing to import");
@@ -47,10 +48,10 @@ pub(crate) async fn run(connection: &Connection, args: ImportArgs) -> anyhow::Re
     let result = connection.run(Role::Service, import).await;
     progress.finish_and_clear();
     let (Tally { acked, duplicates, .. }, seconds) = result?;
-    println!(
+    confirm(&format!(
         "{log_count} logs, {acked} messages ({duplicates} were already there) in {seconds:.1} s, {:.0} messages/s",
         acked as f64 / seconds.max(0.001)
-    );
+    ));
     Ok(())
 }
 
@@ -77,7 +78,7 @@ async fn import_all(client: &Client, logs: Vec<LogFile>, progress: &ProgressBar)
                 }
             },
             _ = tick.tick(), if progress.is_hidden() => {
-                eprintln!("{} of {} lines", progress.position(), progress.length().unwrap_or_default());
+                note(format_args!("{} of {} lines", progress.position(), progress.length().unwrap_or_default()));
             }
         }
     }
