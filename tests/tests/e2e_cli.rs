@@ -2,7 +2,7 @@
 //! and output that cannot be written is no failure of what is stored.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -17,6 +17,14 @@ fn quoth(server: &ServerProcess, user: &str, arguments: &[&str]) -> Command {
     command.args(["--server", &server.address().to_string(), "--token", &server.token(user).unwrap()]);
     command.arg("--ca").arg(server.ca_file()).args(arguments);
     command
+}
+
+/// Runs a command to its end with this standard input.
+fn fed(command: &mut Command, input: &str) -> Output {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
 }
 
 /// A `quoth chat`, killed when it is dropped.
@@ -160,5 +168,25 @@ fn the_ends_of_the_seqs_are_no_panic() {
     assert_eq!(history("--before", "0"), 0);
     let tail = quoth(&server, "alice", &["tail", "general", "--from", &last]).output().unwrap();
     assert_eq!(tail.status.code(), Some(1), "{tail:?}");
+    assert!(server.terminate().unwrap().success());
+}
+
+#[test]
+fn a_line_over_the_limit_stops_a_send_and_says_which() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(&dir.path().join("data")).unwrap();
+    let too_long = "x".repeat(64 * 1024 + 1);
+    let input = format!("one\ntwo\n{too_long}\nfour\n");
+    let output = fed(&mut quoth(&server, "alice", &["send", "general", "-"]), &input);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "2 stored in general, 1 to 2\n");
+    let notes = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && notes.contains("line 3 has over 65536 bytes"), "{notes}");
+
+    // A chat goes on behind it, and does not leave as if all was well.
+    let output = fed(&mut quoth(&server, "alice", &["chat", "general", "--last", "0"]), &input);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.lines().count() == 3 && said.ends_with("<alice> four\n"), "{said}");
+    let notes = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && notes.contains("over 65536 bytes"), "{notes}");
     assert!(server.terminate().unwrap().success());
 }

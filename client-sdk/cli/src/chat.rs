@@ -1,16 +1,19 @@
 //! `quoth chat`.
 
+use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::Context;
+use quoth_client::protocol::limits::BODY_BYTES_MAX;
 use quoth_client::{Ack, Client, ClientEvent, Conversation, Event, Events, SendError, Seq, Start};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
+use tokio::io::{BufReader, Stdin};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use crate::args::ChatArgs;
 use crate::connection::{Connection, Role, watch_states};
+use crate::input::{InputLine, InputLines};
 use crate::output::{Format, note, written};
 
 /// How long a chat that is left waits for its own last message to be shown.
@@ -43,7 +46,7 @@ pub(crate) async fn run(connection: &Connection, args: ChatArgs) -> anyhow::Resu
 struct Chat {
     room: Conversation,
     events: Events,
-    input: Lines<BufReader<Stdin>>,
+    input: InputLines<BufReader<Stdin>>,
     sends: JoinSet<Result<Ack, SendError>>,
     /// The last of this chat's own messages that is stored, and the last message that is shown.
     last_sent: Seq,
@@ -58,7 +61,7 @@ impl Chat {
         Self {
             room,
             events,
-            input: BufReader::new(tokio::io::stdin()).lines(),
+            input: InputLines::new(BufReader::new(tokio::io::stdin())),
             sends: JoinSet::new(),
             last_sent: Seq::ZERO,
             last_shown: Seq::ZERO,
@@ -84,10 +87,14 @@ impl Chat {
                     Some(event) => self.show(&event?)?,
                     None => return Ok(()),
                 },
-                line = self.input.next_line() => match line.context("cannot read standard input")?.as_deref() {
-                    None | Some("/quit") => return Ok(()),
-                    Some("") => {}
-                    Some(line) => self.say(line).await?,
+                line = self.input.next() => match line.context("cannot read standard input")? {
+                    None => return Ok(()),
+                    Some(InputLine::Text(line)) if line == b"/quit" => return Ok(()),
+                    Some(InputLine::Text(line)) if line.is_empty() => {}
+                    Some(InputLine::Text(line)) => self.say(line).await?,
+                    Some(InputLine::TooLong) => self.failed(format_args!(
+                        "a line of over {BODY_BYTES_MAX} bytes, the limit of a message, was not sent"
+                    )),
                 },
             }
         }
@@ -115,7 +122,7 @@ impl Chat {
         }
     }
 
-    async fn say(&mut self, line: &str) -> anyhow::Result<()> {
+    async fn say(&mut self, line: Vec<u8>) -> anyhow::Result<()> {
         if self.is_terminal {
             let mut out = std::io::stdout().lock();
             written(out.write_all(ERASE_TYPED_LINE.as_bytes()).and_then(|()| out.flush()))?;
@@ -133,6 +140,10 @@ impl Chat {
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
+        self.failed(problem);
+    }
+
+    fn failed(&mut self, problem: impl Display) {
         self.failed += 1;
         note(format_args!("* {problem}"));
     }

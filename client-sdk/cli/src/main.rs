@@ -8,6 +8,7 @@ mod chat;
 mod connection;
 mod history;
 mod import;
+mod input;
 mod output;
 mod pipeline;
 mod send;

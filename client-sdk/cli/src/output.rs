@@ -133,11 +133,12 @@ fn text_line(event: &ClientEvent) -> Option<String> {
             let EventKind::Message { body } = &event.kind;
             let time = clock(event.origin_time_ms.unwrap_or(event.time_ms));
             let text = String::from_utf8_lossy(body);
-            Some(format!("[{time}] <{}> {}", event.sender, printable(&text)))
+            Some(format!("[{time}] <{}> {}", printable(event.sender.as_str()), printable(&text)))
         }
         ClientEvent::Unknown { time_ms, sender, .. } => Some(format!(
-            "[{}] * {sender} did something that this version of quoth does not know",
-            clock(*time_ms)
+            "[{}] * {} did something that this version of quoth does not know",
+            clock(*time_ms),
+            printable(sender.as_str())
         )),
         ClientEvent::Gap { from, to } => Some(format!("* {from} to {to} have expired")),
         _ => None,
@@ -150,9 +151,9 @@ fn clock(time_ms: u64) -> String {
     format!("{:02}:{:02}", minutes / 60 % 24, minutes % 60)
 }
 
-/// A message with its control characters escaped, and those that turn the direction of writing: what others have said
-/// must not steer the terminal.
-fn printable(text: &str) -> String {
+/// A text of others with its control characters escaped, and those that turn the direction of writing: what others have
+/// said, and what they call themselves, must not steer the terminal.
+pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -230,5 +231,11 @@ mod tests {
             printed(Format::Text, &message("\u{202e}x".as_bytes(), Some(0))),
             "[00:00] <alice> \\u{202e}x\n"
         );
+        let sender = UserId::new("a\u{202e}b").unwrap();
+        let unknown = ClientEvent::Unknown { seq: Seq(1), time_ms: 0, sender: sender.clone() };
+        assert!(printed(Format::Text, &unknown).starts_with("[00:00] * a\\u{202e}b did something"));
+        let kind = EventKind::Message { body: b"hi".to_vec().into() };
+        let event = ClientEvent::Event(Event { seq: Seq(1), time_ms: 0, sender, origin_time_ms: None, kind });
+        assert_eq!(printed(Format::Text, &event), "[00:00] <a\\u{202e}b> hi\n");
     }
 }

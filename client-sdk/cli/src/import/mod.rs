@@ -112,8 +112,8 @@ async fn import_one(client: Client, log: LogFile, progress: ProgressBar) -> anyh
 
 async fn settle(pipeline: &mut Pipeline, progress: &ProgressBar) -> anyhow::Result<()> {
     pipeline.settle_one().await.map_err(|error| {
-        let acked = pipeline.tally().acked;
-        anyhow::anyhow!(error).context(format!("stopped at line {}; import again to go on", acked + 1))
+        let line_number = pipeline.tally().settled;
+        anyhow::anyhow!(error).context(format!("stopped at line {line_number}; import again to go on"))
     })?;
     progress.inc(1);
     Ok(())
