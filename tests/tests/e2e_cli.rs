@@ -190,3 +190,87 @@ fn a_line_over_the_limit_stops_a_send_and_says_which() {
     assert!(output.status.code() == Some(1) && notes.contains("over 65536 bytes"), "{notes}");
     assert!(server.terminate().unwrap().success());
 }
+
+/// Lines of standard error, as they come.
+fn notes(child: &mut Child) -> impl Iterator<Item = String> + use<> {
+    BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok)
+}
+
+fn press_ctrl_c(child: &Child) {
+    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn leaving_says_what_it_waits_for_and_the_second_ctrl_c_does_not_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(&dir.path().join("data")).unwrap();
+    let mut command = quoth(&server, "alice", &["chat", "general"]);
+    let mut chat =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut notes = notes(&mut chat);
+    assert!(notes.any(|note| note.starts_with("* alice in general")));
+    server.signal("STOP").unwrap();
+    // The chat leaves by the end of its input and is asked to hurry, so that the message has been read for sure.
+    chat.stdin.take().unwrap().write_all(b"hello\n").unwrap();
+    assert!(notes.any(|note| note == "waiting for 1 message to be stored; Ctrl-C to leave now"));
+    press_ctrl_c(&chat);
+    assert!(notes.any(|note| note.contains("1 message was not sent, or it is unknown")));
+    assert_eq!(chat.wait().unwrap().code(), Some(1));
+
+    server.signal("CONT").unwrap();
+    assert!(quoth(&server, "alice", &["send", "general", "still there"]).status().unwrap().success());
+    let mut command = quoth(&server, "alice", &["send", "general"]);
+    let mut send =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = send.stdin.take().unwrap();
+    // Progress says that lines are stored, which is when the connection stands.
+    stdin.write_all(b"hello\n").unwrap();
+    let mut notes = self::notes(&mut send);
+    assert!(notes.any(|note| note == "1 of 1 lines stored"));
+    server.signal("STOP").unwrap();
+    stdin.write_all(b"hello again\n").unwrap();
+    assert!(notes.any(|note| note == "1 of 2 lines stored"));
+    press_ctrl_c(&send);
+    assert!(notes.any(|note| note == "waiting for 1 message to be stored; Ctrl-C again to leave now"));
+    press_ctrl_c(&send);
+    assert_eq!(send.wait().unwrap().code(), Some(130));
+
+    server.signal("CONT").unwrap();
+    let mut command = quoth(&server, "alice", &["send", "general"]);
+    let mut send =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = send.stdin.take().unwrap();
+    stdin.write_all(b"hello\n").unwrap();
+    let mut notes = self::notes(&mut send);
+    assert!(notes.any(|note| note == "1 of 1 lines stored"));
+    server.signal("STOP").unwrap();
+    stdin.write_all(b"hello again\n").unwrap();
+    drop(stdin);
+    assert!(notes.any(|note| note == "waiting for 1 message to be stored; Ctrl-C to leave now"));
+    press_ctrl_c(&send);
+    assert!(notes.any(|note| note.contains("of 1 of the lines behind these it is unknown")));
+    assert_eq!(send.wait().unwrap().code(), Some(130));
+    server.signal("CONT").unwrap();
+    assert!(server.terminate().unwrap().success());
+}
+
+#[test]
+fn ctrl_c_ends_a_command_that_finds_no_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(&dir.path().join("data")).unwrap();
+    server.signal("STOP").unwrap();
+    let mut command = quoth(&server, "alice", &["history", "general"]);
+    let mut history = command
+        .env("QUOTH_LOG", "quoth_client=debug,quinn=trace,quinn_proto=trace")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut notes = notes(&mut history);
+    assert!(notes.next().is_some());
+    press_ctrl_c(&history);
+    assert!(notes.any(|note| note == "error: interrupted"));
+    assert_eq!(history.wait().unwrap().code(), Some(130));
+    server.signal("CONT").unwrap();
+    assert!(server.terminate().unwrap().success());
+}

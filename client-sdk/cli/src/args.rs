@@ -11,7 +11,8 @@ use clap::{Parser, Subcommand};
     after_help = "Examples:\n  quoth chat general\n  quoth chat general --user bob\n  quoth send general 'hello'\n  \
                   seq 1000 | quoth send numbers -\n  quoth tail general --last 10 --json\n  \
                   quoth history general --all --json > general.jsonl\n  quoth import logs/\n\n\
-                  Exit codes: 0 done, 1 failed, 2 wrong usage."
+                  Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.\n\
+                  The first Ctrl-C asks to leave, the second one leaves at once."
 )]
 pub(crate) struct Args {
     #[command(flatten)]

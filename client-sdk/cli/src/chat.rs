@@ -12,8 +12,9 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use crate::args::ChatArgs;
-use crate::connection::{Connection, Role, watch_states};
+use crate::connection::{Connection, Role, telling_states};
 use crate::input::{InputLine, InputLines};
+use crate::interrupt::Interrupt;
 use crate::output::{Format, note, written};
 
 /// How long a chat that is left waits for its own last message to be shown.
@@ -23,22 +24,17 @@ const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(2);
 const ERASE_TYPED_LINE: &str = "\x1b[1A\x1b[2K\r";
 
 pub(crate) async fn run(connection: &Connection, args: ChatArgs) -> anyhow::Result<()> {
+    let interrupt = connection.interrupt();
     let chat = async |client: &Client| {
         let room = client.conversation(&args.conversation)?;
-        let events = room.events(Start::Last(args.last)).await?;
-        if let Some(welcome) = client.welcome() {
-            note(format_args!("* {} in {}; /quit or Ctrl-D leaves", welcome.user, room.name()));
-        }
-        let mut chat = Chat::new(room, events);
-        let states = async {
-            watch_states(client).await;
-            // The end of the events says why.
-            std::future::pending().await
+        let chat = async {
+            let events = interrupt.unless_asked(room.events(Start::Last(args.last))).await??;
+            if let Some(welcome) = client.welcome() {
+                note(format_args!("* {} in {}; /quit or Ctrl-D leaves", welcome.user, room.name()));
+            }
+            Chat::new(room, events, interrupt.clone()).run().await
         };
-        tokio::select! {
-            result = chat.run() => result,
-            result = states => result,
-        }
+        telling_states(client, chat).await
     };
     connection.run(Role::User, chat).await
 }
@@ -46,6 +42,7 @@ pub(crate) async fn run(connection: &Connection, args: ChatArgs) -> anyhow::Resu
 struct Chat {
     room: Conversation,
     events: Events,
+    interrupt: Interrupt,
     input: InputLines<BufReader<Stdin>>,
     sends: JoinSet<Result<Ack, SendError>>,
     /// The last of this chat's own messages that is stored, and the last message that is shown.
@@ -56,11 +53,12 @@ struct Chat {
 }
 
 impl Chat {
-    fn new(room: Conversation, events: Events) -> Self {
+    fn new(room: Conversation, events: Events, interrupt: Interrupt) -> Self {
         let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         Self {
             room,
             events,
+            interrupt,
             input: InputLines::new(BufReader::new(tokio::io::stdin())),
             sends: JoinSet::new(),
             last_sent: Seq::ZERO,
@@ -77,11 +75,10 @@ impl Chat {
 
     /// Until the user leaves.
     async fn talk(&mut self) -> anyhow::Result<()> {
-        let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
         loop {
             tokio::select! {
                 biased;
-                interrupted = &mut interrupted => return interrupted.context("cannot wait for Ctrl-C"),
+                () = self.interrupt.asked() => return Ok(()),
                 Some(sent) = self.sends.join_next() => self.sent(sent),
                 event = self.events.next() => match event {
                     Some(event) => self.show(&event?)?,
@@ -102,9 +99,14 @@ impl Chat {
 
     /// Waits for the acks of what was said, and shows it.
     async fn leave(&mut self) -> anyhow::Result<()> {
-        while let Some(sent) = self.sends.join_next().await {
-            self.sent(sent);
-        }
+        let (interrupt, count) = (self.interrupt.clone(), self.sends.len());
+        let acks = async {
+            while let Some(sent) = self.sends.join_next().await {
+                self.sent(sent);
+            }
+        };
+        interrupt.finish(count, acks).await;
+        self.failed += self.sends.len();
         let last_word = async {
             while self.last_shown < self.last_sent {
                 match self.events.next().await {
@@ -118,6 +120,7 @@ impl Chat {
         timeout(LAST_WORD_TIMEOUT, last_word).await.unwrap_or(Ok(()))?;
         match self.failed {
             0 => Ok(()),
+            1 => anyhow::bail!("1 message was not sent, or it is unknown whether it was"),
             count => anyhow::bail!("{count} messages were not sent, or it is unknown whether they were"),
         }
     }

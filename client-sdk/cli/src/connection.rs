@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use quoth_client::{Client, Code, ConnectError, Reason, State};
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use crate::args::ConnectionArgs;
+use crate::interrupt::Interrupt;
 use crate::output::note;
 
 /// The development server's file, in the folder where it runs.
@@ -17,10 +20,15 @@ const LOCAL_FILE: &str = "quoth-data/client.json";
 const START_ONE: &str =
     "start one with `cargo run --release`, or say where one is with --server, --ca and --token";
 
+/// What the server gets to hear that the client leaves. Outcome: it finds out by its idle timeout. Acks are not waited for
+/// here: a command waits for those of its messages itself.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How to connect.
 #[derive(Debug)]
 pub(crate) struct Connection {
     args: ConnectionArgs,
+    interrupt: Interrupt,
 }
 
 /// Which ready token of a development server is meant.
@@ -51,8 +59,13 @@ struct Target {
 }
 
 impl Connection {
-    pub(crate) fn new(args: ConnectionArgs) -> Self {
-        Self { args }
+    pub(crate) fn new(args: ConnectionArgs, interrupt: Interrupt) -> Self {
+        Self { args, interrupt }
+    }
+
+    /// Whether the user has asked to leave.
+    pub(crate) fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
     }
 
     /// Connects, signs in, does `work`, and closes whatever came of it: a client that leaves without a word keeps the
@@ -64,15 +77,18 @@ impl Connection {
     ) -> anyhow::Result<T> {
         let target = self.target(role)?;
         let server = target.server.clone();
-        let client = Client::builder(target.server)
+        let connecting = Client::builder(target.server)
             .ca_file(&target.ca)
             .token(target.token)
             .client_name(concat!("quoth/", env!("CARGO_PKG_VERSION")))
-            .connect()
-            .await
+            .connect();
+        let client = self
+            .interrupt
+            .unless_asked(connecting)
+            .await?
             .map_err(|error| explained(error, &server, &target.ca))?;
         let result = work(&client).await;
-        client.close().await;
+        timeout(CLOSE_TIMEOUT, client.close()).await.ok();
         result
     }
 
@@ -217,8 +233,21 @@ fn explained(error: ConnectError, server: &str, ca: &Path) -> anyhow::Error {
     }
 }
 
-/// Tells on standard error when the connection is lost and found again, until the client is closed.
-pub(crate) async fn watch_states(client: &Client) {
+/// Does `work`, and tells meanwhile on standard error when the connection is lost and found again.
+pub(crate) async fn telling_states<T>(client: &Client, work: impl Future<Output = T>) -> T {
+    let states = async {
+        tell_states(client).await;
+        // The end of the work says why.
+        std::future::pending().await
+    };
+    tokio::select! {
+        done = work => done,
+        never = states => never,
+    }
+}
+
+/// Until the client is closed.
+async fn tell_states(client: &Client) {
     let mut states = client.states();
     let mut is_connected = true;
     loop {

@@ -29,6 +29,7 @@ pub(crate) async fn run(connection: &Connection, args: HistoryArgs) -> anyhow::R
         }
         written(out.flush())
     };
+    let print = async |client: &Client| connection.interrupt().unless_asked(print(client)).await?;
     connection.run(Role::User, print).await
 }
 

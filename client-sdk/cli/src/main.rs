@@ -9,47 +9,52 @@ mod connection;
 mod history;
 mod import;
 mod input;
+mod interrupt;
 mod output;
 mod pipeline;
 mod send;
 mod tail;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Args, Command};
 use crate::connection::Connection;
+use crate::interrupt::{EXIT_INTERRUPTED, Interrupt, Interrupted};
 
 fn main() -> ExitCode {
     let args = Args::parse();
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::from_env("QUOTH_LOG"))
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            output::note(format_args!("error: cannot start: {error}"));
-            return ExitCode::FAILURE;
-        }
-    };
-    let result = runtime.block_on(run(args));
-    // Not waited for: a thread that waits for a line of standard input cannot be stopped.
-    runtime.shutdown_background();
-    match result {
+    match start(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::note(format_args!("error: {error:#}"));
-            ExitCode::FAILURE
+            if error.is::<Interrupted>() { ExitCode::from(EXIT_INTERRUPTED) } else { ExitCode::FAILURE }
         }
     }
 }
 
-async fn run(args: Args) -> anyhow::Result<()> {
-    let connection = Connection::new(args.connection);
+fn start(args: Args) -> anyhow::Result<()> {
+    let interrupt = Interrupt::listen().context("cannot start")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let result = runtime.block_on(run(args, interrupt));
+    // Not waited for: a thread that waits for a line of standard input cannot be stopped.
+    runtime.shutdown_background();
+    result
+}
+
+async fn run(args: Args, interrupt: Interrupt) -> anyhow::Result<()> {
+    let connection = Connection::new(args.connection, interrupt);
     match args.command {
         Command::Chat(args) => chat::run(&connection, args).await,
         Command::Send(args) => send::run(&connection, args).await,

@@ -12,6 +12,7 @@ use tokio::io::BufReader;
 use crate::args::SendArgs;
 use crate::connection::{Connection, Role};
 use crate::input::{InputLine, InputLines};
+use crate::interrupt::{Interrupt, Interrupted};
 use crate::output::{confirm, note};
 use crate::pipeline::{Pipeline, Tally};
 
@@ -22,25 +23,31 @@ pub(crate) async fn run(connection: &Connection, args: SendArgs) -> anyhow::Resu
     let send = async |client: &Client| {
         let room = client.conversation(&args.conversation)?;
         match args.text.filter(|text| text != "-") {
-            Some(text) => send_one(&room, text).await,
-            None => send_lines(room).await,
+            Some(text) => send_one(&room, text, connection.interrupt()).await,
+            None => send_lines(room, connection.interrupt()).await,
         }
     };
     connection.run(Role::User, send).await
 }
 
-async fn send_one(room: &Conversation, text: String) -> anyhow::Result<()> {
-    let ack = room.send(text).await?;
+async fn send_one(room: &Conversation, text: String, interrupt: &Interrupt) -> anyhow::Result<()> {
+    let ack = interrupt
+        .unless_asked(room.send(text))
+        .await
+        .context("it is unknown whether the message is stored")??;
     confirm(&format!("stored in {} as {}", room.name(), ack.seq));
     Ok(())
 }
 
-async fn send_lines(room: Conversation) -> anyhow::Result<()> {
+async fn send_lines(room: Conversation, interrupt: &Interrupt) -> anyhow::Result<()> {
     let name = room.name().clone();
     let mut pipeline = Pipeline::new(room);
     let progress = progress();
-    let read = pump(&mut pipeline, &progress).await;
-    let settled = settle_rest(&mut pipeline, &progress).await;
+    let pumped = interrupt.unless_asked(pump(&mut pipeline, &progress)).await;
+    let mut settled = Ok(());
+    let count = pipeline.unsettled();
+    let rest = settle_rest(&mut pipeline, &progress, &mut settled);
+    interrupt.finish(count, rest).await;
     progress.finish_and_clear();
     let Tally { acked, unknown, first, last, .. } = pipeline.tally();
     let range = match (first, last) {
@@ -48,9 +55,13 @@ async fn send_lines(room: Conversation) -> anyhow::Result<()> {
         _ => String::new(),
     };
     confirm(&format!("{acked} stored in {name}{range}"));
-    read.and(settled).with_context(|| match unknown + pipeline.unsettled() as u64 {
-        0 => "not everything was sent".to_owned(),
-        count => format!("of {count} messages behind these it is unknown whether they are stored"),
+    let unsettled = pipeline.unsettled() as u64;
+    let waited = if unsettled == 0 { Ok(()) } else { Err(Interrupted.into()) };
+    pumped.map_err(anyhow::Error::from).flatten().and(settled).and(waited).with_context(|| {
+        match unknown + unsettled {
+            0 => "not everything was sent".to_owned(),
+            count => format!("of {count} of the lines behind these it is unknown whether they are stored"),
+        }
     })
 }
 
@@ -82,13 +93,14 @@ async fn pump(pipeline: &mut Pipeline, progress: &ProgressBar) -> anyhow::Result
     }
 }
 
-/// Waits for the acks of what has been sent; the first failure counts.
-async fn settle_rest(pipeline: &mut Pipeline, progress: &ProgressBar) -> anyhow::Result<()> {
-    let mut result = Ok(());
+/// Waits for the acks of what has been sent; the first failure is the result.
+async fn settle_rest(pipeline: &mut Pipeline, progress: &ProgressBar, result: &mut anyhow::Result<()>) {
     while pipeline.unsettled() > 0 {
-        result = result.and(settle_one(pipeline, progress).await);
+        let settled = settle_one(pipeline, progress).await;
+        if result.is_ok() {
+            *result = settled;
+        }
     }
-    result
 }
 
 /// Waits for the oldest ack.

@@ -2,11 +2,10 @@
 
 use std::io::Write;
 
-use anyhow::Context;
 use quoth_client::{Client, Seq, Start};
 
 use crate::args::TailArgs;
-use crate::connection::{Connection, Role, watch_states};
+use crate::connection::{Connection, Role, telling_states};
 use crate::output::{Format, written};
 
 pub(crate) async fn run(connection: &Connection, args: TailArgs) -> anyhow::Result<()> {
@@ -16,16 +15,9 @@ pub(crate) async fn run(connection: &Connection, args: TailArgs) -> anyhow::Resu
         (None, None) => Start::Live,
     };
     let tail = async |client: &Client| {
-        let states = async {
-            watch_states(client).await;
-            // The end of the events says why.
-            std::future::pending().await
-        };
-        tokio::select! {
-            result = print(client, &args.conversation, start, Format::new(args.json)) => result,
-            interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot wait for Ctrl-C"),
-            result = states => result,
-        }
+        let print = print(client, &args.conversation, start, Format::new(args.json));
+        // To be interrupted is how it ends.
+        connection.interrupt().unless_asked(telling_states(client, print)).await.unwrap_or(Ok(()))
     };
     connection.run(Role::User, tail).await
 }

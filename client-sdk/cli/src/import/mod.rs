@@ -36,13 +36,11 @@ pub(crate) async fn run(connection: &Connection, args: ImportArgs) -> anyhow::Re
     let progress = progress(&logs);
     let import = async |client: &Client| {
         let started = Instant::now();
-        let tally = tokio::select! {
-            tally = import_all(client, logs, &progress) => tally?,
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted.context("cannot wait for Ctrl-C")?;
-                bail!("interrupted; import again to go on, nothing is written twice");
-            }
-        };
+        let tally = connection
+            .interrupt()
+            .unless_asked(import_all(client, logs, &progress))
+            .await
+            .context("import again to go on, nothing is written twice")??;
         Ok((tally, started.elapsed().as_secs_f64()))
     };
     let result = connection.run(Role::Service, import).await;
