@@ -274,3 +274,35 @@ fn ctrl_c_ends_a_command_that_finds_no_server() {
     server.signal("CONT").unwrap();
     assert!(server.terminate().unwrap().success());
 }
+
+#[test]
+fn an_error_says_what_can_be_done_about_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let server = ServerProcess::start(&data).unwrap();
+    let token = |rights: &[&str]| {
+        let mut command = Command::new(binary("quoth-server"));
+        command.arg("--data-dir").arg(&data).args(["token", "--user", "alice"]).args(rights);
+        String::from_utf8(command.output().unwrap().stdout).unwrap().trim().to_owned()
+    };
+    let fails = |token: &str, arguments: &[&str], hint: &str| {
+        let mut command = Command::new(binary("quoth"));
+        command.args(["--server", &server.address().to_string(), "--token", token, "--ca"]);
+        let output = command.arg(server.ca_file()).args(arguments).output().unwrap();
+        let notes = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {notes}");
+        let last = notes.lines().last().unwrap_or_default();
+        assert!(last.starts_with("hint: ") && last.contains(hint), "{arguments:?}: {notes}");
+    };
+    let (all, none) = (token(&[]), token(&["--read", "other", "--write", "other"]));
+    let log = dir.path().join("a.log");
+    std::fs::write(&log, "[00:00] <a> hi\n").unwrap();
+    fails(&none, &["send", "general", "hi"], "--user 'alice' --write 'general'");
+    fails(&none, &["tail", "general"], "--user 'alice' --read 'general'");
+    fails(&none, &["chat", "general"], "--user 'alice' --read 'general'");
+    fails(&none, &["history", "general"], "--user 'alice' --read 'general'");
+    fails(&all, &["import", log.to_str().unwrap()], "--publish-as '*'");
+    fails(&all, &["tail", "general", "--from", "99"], "general ends with 0: begin with 1 or less");
+    fails("nonsense", &["history", "general"], "quoth-server token");
+    assert!(server.terminate().unwrap().success());
+}

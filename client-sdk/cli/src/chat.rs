@@ -12,7 +12,8 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use crate::args::ChatArgs;
-use crate::connection::{Connection, Role, telling_states};
+use crate::connection::{Connection, Purpose, telling_states};
+use crate::hint::{Situation, hint};
 use crate::input::{InputLine, InputLines};
 use crate::interrupt::Interrupt;
 use crate::output::{Format, note, written};
@@ -25,24 +26,25 @@ const ERASE_TYPED_LINE: &str = "\x1b[1A\x1b[2K\r";
 
 pub(crate) async fn run(connection: &Connection, args: ChatArgs) -> anyhow::Result<()> {
     let interrupt = connection.interrupt();
-    let chat = async |client: &Client| {
+    let chat = async |client: &Client, situation: &Situation<'_>| {
         let room = client.conversation(&args.conversation)?;
         let chat = async {
             let events = interrupt.unless_asked(room.events(Start::Last(args.last))).await??;
             if let Some(welcome) = client.welcome() {
                 note(format_args!("* {} in {}; /quit or Ctrl-D leaves", welcome.user, room.name()));
             }
-            Chat::new(room, events, interrupt.clone()).run().await
+            Chat::new(room, events, interrupt.clone(), situation).run().await
         };
         telling_states(client, chat).await
     };
-    connection.run(Role::User, chat).await
+    connection.run(Purpose::Talk(&args.conversation), chat).await
 }
 
-struct Chat {
+struct Chat<'a> {
     room: Conversation,
     events: Events,
     interrupt: Interrupt,
+    situation: &'a Situation<'a>,
     input: InputLines<BufReader<Stdin>>,
     sends: JoinSet<Result<Ack, SendError>>,
     /// The last of this chat's own messages that is stored, and the last message that is shown.
@@ -52,13 +54,14 @@ struct Chat {
     is_terminal: bool,
 }
 
-impl Chat {
-    fn new(room: Conversation, events: Events, interrupt: Interrupt) -> Self {
+impl<'a> Chat<'a> {
+    fn new(room: Conversation, events: Events, interrupt: Interrupt, situation: &'a Situation<'a>) -> Self {
         let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         Self {
             room,
             events,
             interrupt,
+            situation,
             input: InputLines::new(BufReader::new(tokio::io::stdin())),
             sends: JoinSet::new(),
             last_sent: Seq::ZERO,
@@ -138,12 +141,14 @@ impl Chat {
     }
 
     fn sent(&mut self, sent: Result<Result<Ack, SendError>, JoinError>) {
-        let problem = match sent {
-            Ok(Ok(ack)) => return self.last_sent = self.last_sent.max(ack.seq),
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
-        };
-        self.failed(problem);
+        match sent {
+            Ok(Ok(ack)) => self.last_sent = self.last_sent.max(ack.seq),
+            Ok(Err(error)) => match hint(&error, self.situation) {
+                Some(hint) => self.failed(format_args!("{error}\n* {hint}")),
+                None => self.failed(error),
+            },
+            Err(error) => self.failed(error),
+        }
     }
 
     fn failed(&mut self, problem: impl Display) {

@@ -6,7 +6,8 @@ use anyhow::bail;
 use quoth_client::{Client, ClientEvent, Conversation, FetchRange, Page, Seq};
 
 use crate::args::HistoryArgs;
-use crate::connection::{Connection, Role};
+use crate::connection::{Connection, Purpose};
+use crate::hint::Situation;
 use crate::output::{Format, written};
 
 /// Events asked for at once; the server gives no more.
@@ -29,8 +30,9 @@ pub(crate) async fn run(connection: &Connection, args: HistoryArgs) -> anyhow::R
         }
         written(out.flush())
     };
-    let print = async |client: &Client| connection.interrupt().unless_asked(print(client)).await?;
-    connection.run(Role::User, print).await
+    let print =
+        async |client: &Client, _: &Situation<'_>| connection.interrupt().unless_asked(print(client)).await?;
+    connection.run(Purpose::Talk(&args.conversation), print).await
 }
 
 /// Prints pages as they come. What retention has taken is told as a gap.

@@ -6,6 +6,7 @@
 mod args;
 mod chat;
 mod connection;
+mod hint;
 mod history;
 mod import;
 mod input;
@@ -24,6 +25,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::{Args, Command};
 use crate::connection::Connection;
+use crate::hint::Hint;
 use crate::interrupt::{EXIT_INTERRUPTED, Interrupt, Interrupted};
 
 fn main() -> ExitCode {
@@ -37,9 +39,19 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            output::note(format_args!("error: {error:#}"));
+            tell(&error);
             if error.is::<Interrupted>() { ExitCode::from(EXIT_INTERRUPTED) } else { ExitCode::FAILURE }
         }
+    }
+}
+
+/// The error with its causes, and below it what can be done about it.
+fn tell(error: &anyhow::Error) {
+    let hint = error.downcast_ref::<Hint>();
+    let causes: Vec<String> = error.chain().skip(hint.iter().len()).map(ToString::to_string).collect();
+    output::note(format_args!("error: {}", causes.join(": ")));
+    if let Some(hint) = hint {
+        output::note(format_args!("hint: {hint}"));
     }
 }
 

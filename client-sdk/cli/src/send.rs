@@ -10,7 +10,8 @@ use quoth_client::{Client, Conversation};
 use tokio::io::BufReader;
 
 use crate::args::SendArgs;
-use crate::connection::{Connection, Role};
+use crate::connection::{Connection, Purpose};
+use crate::hint::Situation;
 use crate::input::{InputLine, InputLines};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::output::{confirm, note};
@@ -20,14 +21,14 @@ use crate::pipeline::{Pipeline, Tally};
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(connection: &Connection, args: SendArgs) -> anyhow::Result<()> {
-    let send = async |client: &Client| {
+    let send = async |client: &Client, _: &Situation<'_>| {
         let room = client.conversation(&args.conversation)?;
-        match args.text.filter(|text| text != "-") {
+        match args.text.clone().filter(|text| text != "-") {
             Some(text) => send_one(&room, text, connection.interrupt()).await,
             None => send_lines(room, connection.interrupt()).await,
         }
     };
-    connection.run(Role::User, send).await
+    connection.run(Purpose::Talk(&args.conversation), send).await
 }
 
 async fn send_one(room: &Conversation, text: String, interrupt: &Interrupt) -> anyhow::Result<()> {

@@ -5,7 +5,8 @@ use std::io::Write;
 use quoth_client::{Client, Seq, Start};
 
 use crate::args::TailArgs;
-use crate::connection::{Connection, Role, telling_states};
+use crate::connection::{Connection, Purpose, telling_states};
+use crate::hint::Situation;
 use crate::output::{Format, written};
 
 pub(crate) async fn run(connection: &Connection, args: TailArgs) -> anyhow::Result<()> {
@@ -14,12 +15,12 @@ pub(crate) async fn run(connection: &Connection, args: TailArgs) -> anyhow::Resu
         (None, Some(last)) => Start::Last(last),
         (None, None) => Start::Live,
     };
-    let tail = async |client: &Client| {
+    let tail = async |client: &Client, _: &Situation<'_>| {
         let print = print(client, &args.conversation, start, Format::new(args.json));
         // To be interrupted is how it ends.
         connection.interrupt().unless_asked(telling_states(client, print)).await.unwrap_or(Ok(()))
     };
-    connection.run(Role::User, tail).await
+    connection.run(Purpose::Talk(&args.conversation), tail).await
 }
 
 async fn print(client: &Client, conversation: &str, start: Start, format: Format) -> anyhow::Result<()> {

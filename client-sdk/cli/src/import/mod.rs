@@ -14,7 +14,8 @@ use tokio::task::JoinSet;
 use self::files::{Found, LogFile};
 use self::irc::{Clock, Line, SYSTEM_USER};
 use crate::args::ImportArgs;
-use crate::connection::{Connection, Role};
+use crate::connection::{Connection, Purpose};
+use crate::hint::Situation;
 use crate::output::{confirm, note};
 use crate::pipeline::{Pipeline, Tally};
 
@@ -34,7 +35,7 @@ pub(crate) async fn run(connection: &Connection, args: ImportArgs) -> anyhow::Re
     }
     let log_count = logs.len();
     let progress = progress(&logs);
-    let import = async |client: &Client| {
+    let import = async |client: &Client, _: &Situation<'_>| {
         let started = Instant::now();
         let tally = connection
             .interrupt()
@@ -43,7 +44,7 @@ pub(crate) async fn run(connection: &Connection, args: ImportArgs) -> anyhow::Re
             .context("import again to go on, nothing is written twice")??;
         Ok((tally, started.elapsed().as_secs_f64()))
     };
-    let result = connection.run(Role::Service, import).await;
+    let result = connection.run(Purpose::Import, import).await;
     progress.finish_and_clear();
     let (Tally { acked, duplicates, .. }, seconds) = result?;
     confirm(&format!(
