@@ -152,7 +152,7 @@ fn a_stored_message_is_no_failure_when_nobody_can_be_told() {
 }
 
 #[test]
-fn the_ends_of_the_seqs_are_no_panic() {
+fn the_ends_of_a_conversation_are_no_panic_and_are_told() {
     let dir = tempfile::tempdir().unwrap();
     let server = ServerProcess::start(&dir.path().join("data")).unwrap();
     assert!(quoth(&server, "alice", &["send", "general", "one"]).status().unwrap().success());
@@ -166,6 +166,25 @@ fn the_ends_of_the_seqs_are_no_panic() {
     assert_eq!(history("--after", "0"), 1);
     assert_eq!(history("--before", &last), 1);
     assert_eq!(history("--before", "0"), 0);
+
+    // Nothing to show is no failure, and is said.
+    for (arguments, told) in [
+        (&["history", "elsewhere"][..], "elsewhere has no messages\n"),
+        (&["history", "elsewhere", "--all", "--json"], "elsewhere has no messages\n"),
+        (&["history", "general", "--after", "1"], "nothing there: general ends with 1\n"),
+        (&["history", "general", "--before", "1"], "nothing there: general ends with 1\n"),
+    ] {
+        let output = quoth(&server, "alice", arguments).output().unwrap();
+        assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), told);
+    }
+    let mut tail = quoth(&server, "alice", &["tail", "elsewhere"]);
+    let mut tail = tail.stderr(Stdio::piped()).spawn().unwrap();
+    let mut notes = notes(&mut tail);
+    assert!(notes.any(|note| note == "elsewhere has no messages yet; waiting for the first one"));
+    press_ctrl_c(&tail);
+    assert!(tail.wait().unwrap().success());
+
     let tail = quoth(&server, "alice", &["tail", "general", "--from", &last]).output().unwrap();
     assert_eq!(tail.status.code(), Some(1), "{tail:?}");
     assert!(server.terminate().unwrap().success());
@@ -267,7 +286,9 @@ fn ctrl_c_ends_a_command_that_finds_no_server() {
         .spawn()
         .unwrap();
     let mut notes = notes(&mut history);
-    assert!(notes.next().is_some());
+    // A log that is no terminal has no colours.
+    let first = notes.next().unwrap();
+    assert!(!first.contains(char::is_control), "{first}");
     press_ctrl_c(&history);
     assert!(notes.any(|note| note == "error: interrupted"));
     assert_eq!(history.wait().unwrap().code(), Some(130));

@@ -114,14 +114,14 @@ pub(crate) struct HistoryArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ImportArgs {
-    /// Log files, or folders with log files (*.txt, *.log)
+    /// Log files, or folders with log files (*.txt, *.log); folders within them are passed over
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
     /// Name of the conversation, for a single file; default: the file's name without .raw.txt, .txt or .log
     #[arg(long, value_name = "NAME", conflicts_with = "prefix")]
     pub(crate) conversation: Option<String>,
     /// Put this before each conversation's name, such as irc/
-    #[arg(long, default_value = "", value_name = "PREFIX")]
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "PREFIX")]
     pub(crate) prefix: String,
 }
 

@@ -256,16 +256,15 @@ mod tests {
     #[test]
     fn what_the_token_lacks_is_said() {
         let talk = situation(Purpose::Talk("it's"));
-        let hint =
-            |error: &(dyn std::error::Error + 'static), situation| super::hint(error, situation).unwrap();
-        let write = hint(&refused(Code::FORBIDDEN), &talk);
+        let hint_of = |error: &(dyn std::error::Error + 'static), situation| hint(error, situation).unwrap();
+        let write = hint_of(&refused(Code::FORBIDDEN), &talk);
         assert!(write.contains(r"`quoth-server token --user 'alice' --write 'it'\''s'`"), "{write}");
         let conversation = ConversationName::new("it's").unwrap();
         let read = EventsError::Refused { conversation: conversation.clone(), code: Code::FORBIDDEN };
-        assert!(hint(&read, &talk).contains("--user 'alice' --read"), "{}", hint(&read, &talk));
+        assert!(hint_of(&read, &talk).contains("--user 'alice' --read"), "{}", hint_of(&read, &talk));
         let read = HistoryError::Refused { conversation, code: Code::FORBIDDEN };
-        assert!(hint(&read, &talk).contains("--read"), "{}", hint(&read, &talk));
-        let import = hint(&refused(Code::FORBIDDEN), &situation(Purpose::Import));
+        assert!(hint_of(&read, &talk).contains("--read"), "{}", hint_of(&read, &talk));
+        let import = hint_of(&refused(Code::FORBIDDEN), &situation(Purpose::Import));
         assert!(import.contains("--publish-as '*'"), "{import}");
     }
 

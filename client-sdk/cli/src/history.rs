@@ -8,7 +8,7 @@ use quoth_client::{Client, ClientEvent, Conversation, FetchRange, Page, Seq};
 use crate::args::HistoryArgs;
 use crate::connection::{Connection, Purpose};
 use crate::hint::Situation;
-use crate::output::{Format, written};
+use crate::output::{Format, note, written};
 
 /// Events asked for at once; the server gives no more.
 const PAGE_EVENTS: u64 = 1_000;
@@ -18,15 +18,18 @@ pub(crate) async fn run(connection: &Connection, args: HistoryArgs) -> anyhow::R
     let print = async |client: &Client| {
         let room = client.conversation(&args.conversation)?;
         let mut out = BufWriter::new(std::io::stdout().lock());
-        match (args.all, args.after, args.before) {
+        let empty = match (args.all, args.after, args.before) {
             (true, _, _) => forwards(&room, Seq::ZERO, u64::MAX, format, &mut out).await?,
             (false, Some(after), _) => forwards(&room, Seq(after), args.limit, format, &mut out).await?,
             (false, None, Some(before)) => {
-                backwards(&room, FetchRange::Before(Seq(before)), args.limit, format, &mut out).await?;
+                backwards(&room, FetchRange::Before(Seq(before)), args.limit, format, &mut out).await?
             }
-            (false, None, None) => {
-                backwards(&room, FetchRange::Latest, args.limit, format, &mut out).await?;
-            }
+            (false, None, None) => backwards(&room, FetchRange::Latest, args.limit, format, &mut out).await?,
+        };
+        match empty {
+            Some(Seq::ZERO) => note(format_args!("{} has no messages", room.name())),
+            Some(head) => note(format_args!("nothing there: {} ends with {head}", room.name())),
+            None => {}
         }
         written(out.flush())
     };
@@ -35,14 +38,14 @@ pub(crate) async fn run(connection: &Connection, args: HistoryArgs) -> anyhow::R
     connection.run(Purpose::Talk(&args.conversation), print).await
 }
 
-/// Prints pages as they come. What retention has taken is told as a gap.
+/// Prints pages as they come. What retention has taken is told as a gap. Gives the head when there was nothing to print.
 async fn forwards(
     room: &Conversation,
     after: Seq,
     limit: u64,
     format: Format,
     out: &mut impl Write,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<Seq>> {
     let (mut cursor, mut left) = (after, limit);
     while left > 0 {
         let page = room.history(FetchRange::After(cursor), page_limit(left)).await?;
@@ -54,27 +57,30 @@ async fn forwards(
         }
         if !page.more {
             // Everything behind the cursor may be gone.
-            return tell_gap(cursor, page.floor, format, out);
+            let is_told = tell_gap(cursor, page.floor, format, out)?;
+            return Ok(Some(page.head).filter(|_| !is_told && cursor == after));
         }
         left -= advanced(&page)?.min(left);
     }
-    Ok(())
+    Ok(None)
 }
 
-/// Collects pages from the end, since they are printed in ascending order.
+/// Collects pages from the end, since they are printed in ascending order. Gives the head when there was nothing to print.
 async fn backwards(
     room: &Conversation,
     end: FetchRange,
     limit: u64,
     format: Format,
     out: &mut impl Write,
-) -> anyhow::Result<()> {
-    let (mut next, mut left, mut pages) = (end, limit, Vec::new());
+) -> anyhow::Result<Option<Seq>> {
+    let (mut next, mut left, mut pages, mut empty) = (end, limit, Vec::new(), None);
     while left > 0 {
         let page = room.history(next, page_limit(left)).await?;
         let more = page.more;
-        if let Some(first) = page.events.first() {
-            next = FetchRange::Before(range(first).0);
+        match page.events.first() {
+            Some(first) => next = FetchRange::Before(range(first).0),
+            None if pages.is_empty() => empty = Some(page.head),
+            None => {}
         }
         if more {
             left -= advanced(&page)?.min(left);
@@ -86,7 +92,7 @@ async fn backwards(
     for event in pages.iter().rev().flatten() {
         written(format.print(out, event))?;
     }
-    Ok(())
+    Ok(empty)
 }
 
 fn page_limit(left: u64) -> u32 {
@@ -111,13 +117,14 @@ fn range(event: &ClientEvent) -> (Seq, Seq) {
     }
 }
 
-/// Tells what is missing between the cursor and the next readable event.
-fn tell_gap(cursor: Seq, next: Seq, format: Format, out: &mut impl Write) -> anyhow::Result<()> {
+/// Tells what is missing between the cursor and the next readable event, if something is.
+fn tell_gap(cursor: Seq, next: Seq, format: Format, out: &mut impl Write) -> anyhow::Result<bool> {
     match cursor.0.checked_add(1).map(Seq) {
         Some(from) if from < next => {
-            written(format.print(out, &ClientEvent::Gap { from, to: Seq(next.0 - 1) }))
+            written(format.print(out, &ClientEvent::Gap { from, to: Seq(next.0 - 1) }))?;
+            Ok(true)
         }
-        _ => Ok(()),
+        _ => Ok(false),
     }
 }
 

@@ -41,6 +41,9 @@ async fn send_one(room: &Conversation, text: String, interrupt: &Interrupt) -> a
 }
 
 async fn send_lines(room: Conversation, interrupt: &Interrupt) -> anyhow::Result<()> {
+    if std::io::stdin().is_terminal() {
+        note("each line is a message; Ctrl-D ends");
+    }
     let name = room.name().clone();
     let mut pipeline = Pipeline::new(room);
     let progress = progress();

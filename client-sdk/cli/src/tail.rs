@@ -2,12 +2,12 @@
 
 use std::io::Write;
 
-use quoth_client::{Client, Seq, Start};
+use quoth_client::{Client, ClientEvent, Seq, Start};
 
 use crate::args::TailArgs;
 use crate::connection::{Connection, Purpose, telling_states};
 use crate::hint::Situation;
-use crate::output::{Format, written};
+use crate::output::{Format, note, written};
 
 pub(crate) async fn run(connection: &Connection, args: TailArgs) -> anyhow::Result<()> {
     let start = match (args.from, args.last) {
@@ -26,7 +26,11 @@ pub(crate) async fn run(connection: &Connection, args: TailArgs) -> anyhow::Resu
 async fn print(client: &Client, conversation: &str, start: Start, format: Format) -> anyhow::Result<()> {
     let mut events = client.conversation(conversation)?.events(start).await?;
     while let Some(event) = events.next().await {
-        let (event, mut out) = (event?, std::io::stdout().lock());
+        let event = event?;
+        if event == (ClientEvent::CaughtUp { head: Seq::ZERO }) {
+            note(format_args!("{conversation} has no messages yet; waiting for the first one"));
+        }
+        let mut out = std::io::stdout().lock();
         written(format.print(&mut out, &event).and_then(|()| out.flush()))?;
     }
     Ok(())

@@ -16,6 +16,7 @@ use self::irc::{Clock, Line, SYSTEM_USER};
 use crate::args::ImportArgs;
 use crate::connection::{Connection, Purpose};
 use crate::hint::Situation;
+use crate::interrupt::counted;
 use crate::output::{confirm, note};
 use crate::pipeline::{Pipeline, Tally};
 
@@ -27,11 +28,14 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(connection: &Connection, args: ImportArgs) -> anyhow::Result<()> {
     let Found { logs, skipped } = files::find(&args)?;
-    for path in &skipped {
-        note(format_args!("skipped {}: no IRC log", path.display()));
+    for (path, why) in &skipped {
+        note(format_args!("skipped {}: {why}", path.display()));
     }
     if logs.is_empty() {
-        bail!("there is nothing to import");
+        bail!(
+            "there is nothing to import: the folder has no IRC log, which is a file *.txt or *.log with lines that begin \
+             with `[HH:MM] ` or `=== `"
+        );
     }
     let log_count = logs.len();
     let progress = progress(&logs);
@@ -48,7 +52,8 @@ pub(crate) async fn run(connection: &Connection, args: ImportArgs) -> anyhow::Re
     progress.finish_and_clear();
     let (Tally { acked, duplicates, .. }, seconds) = result?;
     confirm(&format!(
-        "{log_count} logs, {acked} messages ({duplicates} were already there) in {seconds:.1} s, {:.0} messages/s",
+        "{}, {acked} messages ({duplicates} were already there) in {seconds:.1} s, {:.0} messages/s",
+        counted(log_count, "log"),
         acked as f64 / seconds.max(0.001)
     ));
     Ok(())
