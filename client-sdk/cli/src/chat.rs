@@ -72,8 +72,10 @@ impl<'a> Chat<'a> {
     }
 
     async fn run(&mut self) -> anyhow::Result<()> {
-        self.talk().await?;
-        self.leave().await
+        let talked = self.talk().await;
+        // Whatever has ended the talk: the user hears what has become of each message.
+        let left = self.leave().await;
+        talked.and(left)
     }
 
     /// Until the user leaves.
