@@ -11,7 +11,7 @@ use quoth_protocol::UserId;
 use quoth_store::{Progress, Report};
 
 use crate::auth::{Rights, Verifier, algorithm, issue};
-use crate::config::{Config, Loaded, LogFormat, SETTINGS, Sources, load};
+use crate::config::{Config, Flag, Loaded, LogFormat, SETTINGS, Sources, load};
 use crate::development::{renew_certificate, signing_key_file};
 use crate::engine::{Clock as _, SystemClock};
 use crate::server::{Failed, Server};
@@ -40,14 +40,14 @@ struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Configuration")]
 struct SourceArgs {
-    /// TOML file [env: QUOTH_CONFIG]. The environment (QUOTH_SECTION__NAME) and flags win over it. Default: none, which is
-    /// development mode
+    /// TOML file [env: QUOTH_CONFIG]. Relative paths in it are relative to it. The environment (QUOTH_SECTION__NAME) and
+    /// flags win over it. Default: none, which is development mode
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// UDP address for QUIC (server.listen). Default: 127.0.0.1:4433
     #[arg(long, global = true, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
-    /// Folder of the store, and in development of keys and certificates (server.data_dir). Default: quoth-data
+    /// Folder of the store and of keys (server.data_dir). Default: quoth-data in the current folder
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<String>,
     /// Any other setting, as in limits.connections_max=1000; may be repeated. `quoth-server config` lists them
@@ -158,28 +158,32 @@ fn sources(args: &SourceArgs) -> Result<Sources, Vec<String>> {
     let mut flags = Vec::new();
     for assignment in &args.set {
         match assignment.split_once('=') {
-            Some((key, value)) => flags.push((key.to_owned(), value.to_owned())),
+            Some((key, value)) => flags.push(Flag::new("--set", key, value)),
             None => return Err(vec![format!("--set {assignment}: expected KEY=VALUE")]),
         }
     }
-    flags.extend(args.listen.iter().map(|value| ("server.listen".to_owned(), value.clone())));
-    flags.extend(args.data_dir.iter().map(|value| ("server.data_dir".to_owned(), value.clone())));
+    flags.extend(args.listen.iter().map(|value| Flag::new("--listen", "server.listen", value)));
+    flags.extend(args.data_dir.iter().map(|value| Flag::new("--data-dir", "server.data_dir", value)));
     Ok(Sources { file, env: std::env::vars_os().collect(), flags })
 }
 
+/// What stands above the defaults.
+const DEFAULTS_HEAD: &str = "\
+# Quoth server. Every setting with its default; QUOTH_SECTION__NAME in the environment
+# and --set section.name=value win over this file. Relative paths are relative to this file.
+# With a file the server is no development server: give [tls] and [auth], or set development = true.
+";
+
 fn documented_defaults() -> String {
-    let mut text = String::from(
-        "# Quoth server. Every setting with its default; QUOTH_SECTION__NAME in the environment\n",
-    );
-    text.push_str("# and --set section.name=value win over this file.\n");
+    let mut text = String::from(DEFAULTS_HEAD);
     let mut section = "";
     for setting in SETTINGS {
-        let (of, name) = setting.key.split_once('.').unwrap_or(("", setting.key));
+        let (of, name) = setting.section_and_name();
         if of != section {
             section = of;
             text.push_str(&format!("\n[{section}]\n"));
         }
-        let range = setting.range.as_ref();
+        let range = setting.range();
         let range = range.map_or_else(String::new, |range| format!("; {} to {}", range.start(), range.end()));
         text.push_str(&format!("# {}{range}\n# {name} = {}\n", setting.doc, setting.get(&Config::default())));
     }
