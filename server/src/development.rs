@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::auth::{KeySpec, Rights, issue};
 use crate::config::Config;
+use crate::data_folder::CLIENT_FILE;
 use crate::secret::{hex, write_private};
 
 /// Users with a ready token.
@@ -76,7 +77,7 @@ pub fn prepare(config: &Config, address: std::net::SocketAddr, now_s: u64) -> Re
         "audience": config.audience,
     });
     let text = format!("{client:#}\n");
-    write_private(&dir.join("client.json"), text.as_bytes())?;
+    write_private(&dir.join(CLIENT_FILE), text.as_bytes())?;
     if let Some(file) = well_known_file() {
         // A convenience only: without it the client looks into the data folder.
         if let Err(error) = write_private(&file, text.as_bytes()) {

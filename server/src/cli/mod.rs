@@ -1,19 +1,20 @@
 //! The command line of `quoth-server`.
 
+mod token;
+
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use jsonwebtoken::Algorithm;
-use quoth_protocol::UserId;
 use quoth_store::{Progress, Report};
 
-use crate::auth::{Rights, Verifier, algorithm, issue};
+use self::token::{TokenArgs, token};
 use crate::config::{Config, Flag, Loaded, LogFormat, SETTINGS, Sources, load};
-use crate::development::{renew_certificate, signing_key_file};
+use crate::development::renew_certificate;
 use crate::engine::{Clock as _, SystemClock};
+use crate::preflight;
 use crate::server::{Failed, Server};
 
 /// Realtime messaging over QUIC: every conversation is a durable, gapless log, and every reader is a cursor on it.
@@ -27,8 +28,9 @@ use crate::server::{Failed, Server};
     after_help = "Examples:\n  quoth-server\n  quoth-server --listen 127.0.0.1:5000 --data-dir /tmp/quoth\n  \
                   quoth-server config > quoth.toml\n  quoth-server --config quoth.toml check\n\n\
                   SIGTERM and SIGINT drain and stop, SIGHUP reads the certificate's files again.\n\
-                  Exit codes: 0 stopped as told, 1 did not start or a check failed, 2 a mistake in configuration or \
-                  command line, 70 the store failed."
+                  Exit codes: 0 done, or stopped as told; 1 failed: the address or the store is in use, the store is damaged; \
+                  2 a mistake on the command line or in the configuration, or a key, certificate or data folder that \
+                  cannot be used: `check` finds the same ones; 70 the store failed while serving."
 )]
 struct Cli {
     #[command(flatten)]
@@ -61,7 +63,8 @@ enum Command {
     Run,
     /// Check the configuration, its keys and certificates, and say where each value came from
     ///
-    /// Opens no socket and no store, so it can run beside the server. Exit code 0: the configuration is good.
+    /// Opens no socket and no store, so it can run beside the server; run it as the server's user. Exit code 0: the
+    /// configuration is good, 2: `run` would refuse it with the same errors and exit code.
     Check,
     /// Print a configuration file with every setting, its default, unit and range
     Config {
@@ -73,41 +76,21 @@ enum Command {
     ///
     /// Its audience is auth.audience. For a server in production give --key and --algorithm, and say what it allows.
     #[command(after_help = "Examples:\n  quoth-server token --user carol\n  \
-                            quoth-server token --user carol --read 'team-*' --write 'team-*' --hours 1\n  \
+                            quoth-server token --user carol --read 'team-*' --write 'team-*' --expires-in 30m\n  \
                             quoth-server token --user carol --read '*' --key token-key.pem --algorithm EdDSA")]
     Token(TokenArgs),
     /// Walk the store's checksums and sequence numbers; the server must not run
     ///
-    /// Mends nothing. Prints what is damaged. Exit code 0: all of it is sound.
+    /// Mends nothing. Prints what is damaged. Exit code 0: all of it is sound, 1: it is not, or cannot be read.
     #[command(after_help = "Example:\n  quoth-server verify --data-dir /var/lib/quoth")]
     Verify,
 }
 
-#[derive(Debug, Args)]
-struct TokenArgs {
-    /// Whom it is for
-    #[arg(long)]
-    user: String,
-    /// Conversations that may be read; `*` stands for any characters; may be repeated. Default: `*` for a development
-    /// server, none with --key
-    #[arg(long, value_name = "PATTERN")]
-    read: Vec<String>,
-    /// Conversations that may be published to; as --read
-    #[arg(long, value_name = "PATTERN")]
-    write: Vec<String>,
-    /// Users in whose name may be published, for bridges and imports; may be repeated. Default: none
-    #[arg(long, value_name = "PATTERN")]
-    publish_as: Vec<String>,
-    /// How long it lives, in hours, up to ten years
-    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=87_600))]
-    hours: u64,
-    /// Private key in PEM, or a file with the HS256 secret. Default: the development server's in the data folder
-    #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
-    /// The key's algorithm: EdDSA, ES256 or HS256
-    #[arg(long, default_value = "HS256", value_parser = algorithm)]
-    algorithm: Algorithm,
-}
+/// Exit code when a command has failed for a reason outside of its configuration.
+const EXIT_FAILED: u8 = 1;
+
+/// Exit code when command line, configuration or what it names has to be put right first, as clap has it.
+const EXIT_MISTAKE: u8 = 2;
 
 /// Exit code when the store has failed while serving: a supervisor should restart, and an operator look at the disk.
 const EXIT_STORE_FAILED: u8 = 70;
@@ -120,29 +103,54 @@ const RENEWAL_CHECK_INTERVAL: Duration = Duration::from_secs(600);
 #[must_use]
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    let loaded = match sources(&cli.sources).and_then(|sources| load(&sources)) {
-        Ok(loaded) => loaded,
-        Err(mistakes) => {
-            mistakes.iter().for_each(|mistake| eprintln!("error: {mistake}"));
-            return ExitCode::from(2);
-        }
-    };
-    let result = match cli.command.unwrap_or(Command::Run) {
-        Command::Run => return serve(&loaded.config),
-        Command::Check => check(&loaded),
-        Command::Config { effective } => {
-            let text = if effective { loaded.report() } else { documented_defaults() };
-            print(&text)
-        }
-        Command::Token(args) => token(&loaded.config, args),
-        Command::Verify => verify(&loaded.config),
+    let result = match sources(&cli.sources).and_then(|sources| load(&sources)) {
+        Ok(loaded) => execute(cli.command.unwrap_or(Command::Run), &loaded),
+        Err(mistakes) => Err(Failure { exit_code: EXIT_MISTAKE, reasons: mistakes }),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
+        Err(Failure { exit_code, reasons }) => {
+            reasons.iter().for_each(|reason| eprintln!("error: {reason}"));
+            ExitCode::from(exit_code)
         }
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+struct Failure {
+    exit_code: u8,
+    reasons: Vec<String>,
+}
+
+impl From<String> for Failure {
+    fn from(reason: String) -> Self {
+        Self { exit_code: EXIT_FAILED, reasons: vec![reason] }
+    }
+}
+
+fn execute(command: Command, loaded: &Loaded) -> Result<(), Failure> {
+    let config = &loaded.config;
+    match command {
+        Command::Run => serve(config),
+        Command::Check => {
+            print(&loaded.report())?;
+            refuse_problems(config)?;
+            Ok(print("# the configuration is good\n")?)
+        }
+        Command::Config { effective } => {
+            let text = if effective { loaded.report() } else { documented_defaults() };
+            Ok(print(&text)?)
+        }
+        Command::Token(args) => Ok(print(&format!("{}\n", token(config, args)?))?),
+        Command::Verify => Ok(verify(config)?),
+    }
+}
+
+fn refuse_problems(config: &Config) -> Result<(), Failure> {
+    match preflight::problems(config) {
+        problems if problems.is_empty() => Ok(()),
+        reasons => Err(Failure { exit_code: EXIT_MISTAKE, reasons }),
     }
 }
 
@@ -192,70 +200,6 @@ fn documented_defaults() -> String {
 
 fn print(text: &str) -> Result<(), String> {
     std::io::stdout().write_all(text.as_bytes()).map_err(|error| error.to_string())
-}
-
-fn check(loaded: &Loaded) -> Result<(), String> {
-    print(&loaded.report())?;
-    let config = &loaded.config;
-    let problems = config.problems();
-    if !problems.is_empty() {
-        return Err(problems.join("\nerror: "));
-    }
-    if !config.development {
-        let (certificate, key) = (config.certificate_file.clone(), config.private_key_file.clone());
-        quoth_certs::CertStore::open(&certificate.unwrap_or_default(), &key.unwrap_or_default())
-            .map_err(|error| error.to_string())?;
-        Verifier::load(&config.audience, &config.token_keys)?;
-    }
-    print("# the configuration is good\n")
-}
-
-fn token(config: &Config, args: TokenArgs) -> Result<(), String> {
-    let user = UserId::new(&args.user).map_err(|error| format!("--user {:?}: {error}", args.user))?;
-    let rights = rights(&args)?;
-    let key = match args.key {
-        Some(key) => key,
-        None => development_key(config, args.algorithm)?,
-    };
-    let expires_s = SystemClock.unix_ms() / 1_000 + args.hours * 3_600;
-    let token = issue(&key, args.algorithm, &config.audience, &user, rights, expires_s)?;
-    print(&format!("{token}\n"))
-}
-
-/// What a token is to allow. Everything by default on a development server only.
-fn rights(args: &TokenArgs) -> Result<Rights, String> {
-    if args.key.is_some() && args.read.is_empty() && args.write.is_empty() {
-        return Err(
-            "with --key say what the token allows: --read PATTERN, --write PATTERN or both, '*' for \
-                    all conversations"
-                .to_owned(),
-        );
-    }
-    let or_all = |patterns: &[String]| match patterns {
-        [] if args.key.is_none() => vec!["*".to_owned()],
-        given => given.to_vec(),
-    };
-    let publish_as = args.publish_as.clone();
-    Ok(Rights { read: or_all(&args.read), write: or_all(&args.write), publish_as })
-}
-
-fn development_key(config: &Config, algorithm: Algorithm) -> Result<PathBuf, String> {
-    if !config.development {
-        return Err("the configuration is not for development mode: give --key and --algorithm".to_owned());
-    }
-    if algorithm != Algorithm::HS256 {
-        return Err(format!(
-            "the development server's key is for HS256: give --key with a key for {algorithm:?}"
-        ));
-    }
-    let key = signing_key_file(&config.data_dir);
-    if !key.exists() {
-        return Err(format!(
-            "{} does not exist: start a development server once, or give --data-dir, or --key and --algorithm",
-            key.display()
-        ));
-    }
-    Ok(key)
 }
 
 fn verify(config: &Config) -> Result<(), String> {
@@ -315,36 +259,23 @@ fn start_log(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-fn serve(config: &Config) -> ExitCode {
-    let problems = config.problems();
-    if !problems.is_empty() {
-        problems.iter().for_each(|problem| eprintln!("error: {problem}"));
-        return ExitCode::from(2);
-    }
-    if let Err(error) = start_log(config) {
-        eprintln!("error: {error}");
-        return ExitCode::from(2);
-    }
+fn serve(config: &Config) -> Result<(), Failure> {
+    refuse_problems(config)?;
+    start_log(config).map_err(|reason| Failure { exit_code: EXIT_MISTAKE, reasons: vec![reason] })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = match runtime {
-        Ok(runtime) => runtime.block_on(serve_until_told(config)),
-        Err(error) => Err((1, format!("no runtime: {error}"))),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err((code, error)) => {
-            eprintln!("error: {error}");
-            ExitCode::from(code)
-        }
-    }
+    let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
+    runtime
+        .block_on(serve_until_told(config))
+        .map_err(|(exit_code, reason)| Failure { exit_code, reasons: vec![reason] })
 }
 
 async fn serve_until_told(config: &Config) -> Result<(), (u8, String)> {
     use tokio::signal::unix::{SignalKind, signal};
-    let listen = |kind| signal(kind).map_err(|error| (1, format!("signals cannot be received: {error}")));
+    let listen =
+        |kind| signal(kind).map_err(|error| (EXIT_FAILED, format!("signals cannot be received: {error}")));
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     let mut hangup = listen(SignalKind::hangup())?;
-    let server = Server::start(config).map_err(|error| (1, error))?;
+    let server = Server::start(config).map_err(|error| (EXIT_FAILED, error))?;
     banner(&server, config);
     let mut certificate_ends_s = server.development().map(|made| made.certificate_ends_s);
     let mut renewals = tokio::time::interval(RENEWAL_CHECK_INTERVAL);
@@ -408,19 +339,9 @@ fn banner(server: &Server, config: &Config) {
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory as _, Parser as _};
+    use clap::CommandFactory as _;
 
-    use super::{Cli, Command, Rights, development_key, rights};
-    use crate::config::Config;
-    use jsonwebtoken::Algorithm;
-
-    fn token_rights(args: &[&str]) -> Result<Rights, String> {
-        let cli = Cli::try_parse_from([&["quoth-server", "token", "--user", "carol"], args].concat());
-        match cli.map_err(|error| error.to_string())?.command {
-            Some(Command::Token(args)) => rights(&args),
-            other => Err(format!("{other:?}")),
-        }
-    }
+    use super::Cli;
 
     #[test]
     fn the_command_line_is_consistent_and_every_flag_has_a_text() {
@@ -432,34 +353,5 @@ mod tests {
                 assert!(arg.get_help().is_some(), "{} {}", command.get_name(), arg.get_id());
             }
         }
-    }
-
-    #[test]
-    fn a_token_of_a_key_that_was_given_allows_what_was_said_only() {
-        let error = token_rights(&["--key", "k.pem"]).unwrap_err();
-        assert!(error.contains("--read PATTERN"), "{error}");
-        token_rights(&["--key", "k.pem", "--publish-as", "*"]).unwrap_err();
-        let rights = token_rights(&["--key", "k.pem", "--read", "a*", "--read", "b"]).unwrap();
-        assert_eq!((rights.read, rights.write), (vec!["a*".to_owned(), "b".to_owned()], Vec::new()));
-        let rights = token_rights(&[]).unwrap();
-        assert_eq!((rights.read, rights.write), (vec!["*".to_owned()], vec!["*".to_owned()]));
-        assert_eq!(rights.publish_as, Vec::<String>::new());
-    }
-
-    #[test]
-    fn a_token_that_no_server_accepts_is_not_signed() {
-        for args in [&["--algorithm", "HS384"][..], &["--algorithm", "none"], &["--hours", "0"]] {
-            token_rights(args).unwrap_err();
-        }
-        let max = u64::MAX.to_string();
-        token_rights(&["--hours", &max]).unwrap_err();
-        token_rights(&["--algorithm", "ES256", "--hours", "87600"]).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("keys")).unwrap();
-        std::fs::write(dir.path().join("keys/signing.key"), "s".repeat(64)).unwrap();
-        let config = Config { data_dir: dir.path().to_owned(), development: true, ..Config::default() };
-        development_key(&config, Algorithm::HS256).unwrap();
-        development_key(&config, Algorithm::EdDSA).unwrap_err();
-        development_key(&Config { development: false, ..config }, Algorithm::HS256).unwrap_err();
     }
 }
