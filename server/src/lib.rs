@@ -10,9 +10,11 @@
 //! | [`data_folder`] | whether the data folder can be used |
 //! | [`preflight`] | what is refused before anything is opened |
 //! | [`development`] | what a server without a configuration makes by itself |
+//! | [`announce`] | how clients find a development server |
 //! | [`secret`] | keys in files |
 //! | [`server`] | start, drain, stop |
 
+pub mod announce;
 pub mod auth;
 pub mod cli;
 pub mod config;

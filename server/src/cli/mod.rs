@@ -1,9 +1,10 @@
 //! The command line of `quoth-server`.
 
+mod banner;
 mod token;
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use quoth_store::{Progress, Report};
 
 use self::token::{TokenArgs, token};
+use crate::announce::Announcement;
 use crate::config::{Config, Flag, Loaded, LogFormat, SETTINGS, Sources, load};
 use crate::development::renew_certificate;
 use crate::engine::{Clock as _, SystemClock};
@@ -276,7 +278,7 @@ async fn serve_until_told(config: &Config) -> Result<(), (u8, String)> {
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     let mut hangup = listen(SignalKind::hangup())?;
     let server = Server::start(config).map_err(|error| (EXIT_FAILED, error))?;
-    banner(&server, config);
+    let announced = tell(&server, config);
     let mut certificate_ends_s = server.development().map(|made| made.certificate_ends_s);
     let mut renewals = tokio::time::interval(RENEWAL_CHECK_INTERVAL);
     loop {
@@ -295,11 +297,14 @@ async fn serve_until_told(config: &Config) -> Result<(), (u8, String)> {
                 }
             },
             Failed(reason) = server.failed() => {
+                drop(announced);
                 let _known = server.stop().await;
                 return Err((EXIT_STORE_FAILED, format!("the store failed, nothing more was acked: {reason}")));
             }
         }
     }
+    // Before the data folder is free: the next server's files must stay.
+    drop(announced);
     tracing::info!("draining");
     server.stop().await.map_err(|error| (EXIT_STORE_FAILED, error))?;
     tracing::info!("stopped");
@@ -316,25 +321,19 @@ fn renew(server: &Server, config: &Config, ends_s: &mut u64) -> Result<bool, Str
     Ok(true)
 }
 
-fn banner(server: &Server, config: &Config) {
+/// Tells that the server serves: its operator in the log, or a developer in a banner, and clients in their files, which are
+/// there until what this returns is dropped.
+fn tell(server: &Server, config: &Config) -> Option<Announcement> {
     let (address, durability) = (server.address(), server.durability());
     let Some(made) = server.development() else {
-        return tracing::info!(%address, %durability, data_dir = %config.data_dir.display(), "serving");
+        tracing::info!(%address, %durability, data_dir = %config.data_dir.display(), "serving");
+        return None;
     };
-    let show = |path: &Path| path.display().to_string();
-    let data = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
-    let text = format!(
-        "quoth-server {version} (development mode: loopback only, keys and tokens made by itself)\n\
-         \n  address     {address} (QUIC, UDP)\n  CA          {ca}\n  data        {data}\n  \
-         durability  {durability} (an ack means that the disk has it)\n  token       {token}\n\
-         \nChat from two other terminals:\n\n  quoth chat general\n  quoth chat general --user bob\n\n",
-        version = env!("CARGO_PKG_VERSION"),
-        ca = show(&made.ca_file),
-        data = show(&data),
-        token = made.token,
-    );
+    let announced = Announcement::new(&made.client_file);
+    let text = banner::text(made, &announced, address, durability, &config.data_dir);
     // A closed stdout is no reason to stop serving.
     let _nobody_reads = std::io::stdout().write_all(text.as_bytes());
+    Some(announced)
 }
 
 #[cfg(test)]
