@@ -122,8 +122,8 @@ impl Files {
         set_validity(&mut params, now_unix_s, label.not_after_unix_s);
         let certificate = params.self_signed(&key)?;
         // The key first: a CA counts as made once its certificate is there.
-        write_atomically(&self.ca_key, &key.serialize_pem(), Access::Secret)?;
-        write_atomically(&self.ca, &label.above(&certificate.pem()), Access::Public)
+        write_atomically(&self.ca_key, key.serialize_pem(), Access::Secret)?;
+        write_atomically(&self.ca, label.above(&certificate.pem()), Access::Public)
     }
 
     /// When the leaf ends, if it can be used for a while yet.
@@ -160,8 +160,8 @@ impl Files {
         let mut params = leaf_params(&label.names)?;
         set_validity(&mut params, now_unix_s, label.not_after_unix_s);
         let certificate = params.signed_by(&key, &Issuer::new(ca_params(), ca_key))?;
-        write_atomically(&self.leaf_key, &key.serialize_pem(), Access::Secret)?;
-        write_atomically(&self.leaf, &label.above(&certificate.pem()), Access::Public)?;
+        write_atomically(&self.leaf_key, key.serialize_pem(), Access::Secret)?;
+        write_atomically(&self.leaf, label.above(&certificate.pem()), Access::Public)?;
         Ok(label.not_after_unix_s)
     }
 }

@@ -229,7 +229,7 @@ fn verify(config: &Config) -> Result<(), String> {
             "group {position} was being written when the server stopped; the next start drops it, nobody was told of it\n"
         ));
     }
-    if applied.is_none() {
+    if applied.is_none() && findings.is_empty() {
         text.push_str("there is no view; the next start builds it from the log\n");
     }
     findings.iter().for_each(|finding| text.push_str(&format!("DAMAGED  {finding}\n")));
