@@ -53,9 +53,8 @@ pub fn check(dir: &Path) -> Result<(), String> {
 /// A first start that was interrupted leaves some of ours, and a file under the name that it has while it is written.
 fn is_ours(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
-    name == OF_THE_FILE_SYSTEM
-        || name.starts_with(TRIAL)
-        || OURS.iter().any(|ours| *ours == name || Path::new(ours).with_extension("new") == Path::new(&*name))
+    let is_being_written = name.starts_with(CLIENT_FILE) && name.ends_with(".tmp");
+    OURS.contains(&&*name) || is_being_written || name == OF_THE_FILE_SYSTEM || name.starts_with(TRIAL)
 }
 
 fn writable(dir: &Path) -> std::io::Result<()> {
@@ -115,14 +114,17 @@ mod tests {
         assert_eq!(names(root.path()), Vec::<String>::new());
         fs::create_dir_all(dir.join("lost+found")).unwrap();
         check(&dir).unwrap();
-        for name in ["keys", "store", "client.json", "client.new"] {
+        for name in ["keys", "store", "client.json", "client.json.7.tmp"] {
             fs::create_dir(dir.join(name)).unwrap();
         }
         check(&dir).unwrap();
         fs::write(dir.join("store/format"), "read by the store").unwrap();
         fs::write(dir.join("notes.txt"), "of the operator").unwrap();
         check(&dir).unwrap();
-        assert_eq!(names(&dir), ["client.json", "client.new", "keys", "lost+found", "notes.txt", "store"]);
+        assert_eq!(
+            names(&dir),
+            ["client.json", "client.json.7.tmp", "keys", "lost+found", "notes.txt", "store"]
+        );
     }
 
     #[test]
