@@ -94,7 +94,7 @@ const EXIT_FAILED: u8 = 1;
 /// Exit code when command line, configuration or what it names has to be put right first, as clap has it.
 const EXIT_MISTAKE: u8 = 2;
 
-/// Exit code when the store has failed while serving: a supervisor should restart, and an operator look at the disk.
+/// Exit code when the store or the listener has failed while serving: a supervisor should restart, and an operator look at the disk.
 const EXIT_STORE_FAILED: u8 = 70;
 
 /// How often a development server looks whether its certificate is due. Far below the days that are left then, since
@@ -275,9 +275,10 @@ async fn serve_until_told(config: &Config) -> Result<(), (u8, String)> {
     use tokio::signal::unix::{SignalKind, signal};
     let listen =
         |kind| signal(kind).map_err(|error| (EXIT_FAILED, format!("signals cannot be received: {error}")));
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     let mut hangup = listen(SignalKind::hangup())?;
     let server = Server::start(config).map_err(|error| (EXIT_FAILED, error))?;
+    // Not before, so that they end a start at once, however long the store takes.
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     let announced = tell(&server, config);
     let mut certificate_ends_s = server.development().map(|made| made.certificate_ends_s);
     let mut renewals = tokio::time::interval(RENEWAL_CHECK_INTERVAL);
@@ -299,7 +300,7 @@ async fn serve_until_told(config: &Config) -> Result<(), (u8, String)> {
             Failed(reason) = server.failed() => {
                 drop(announced);
                 let _known = server.stop().await;
-                return Err((EXIT_STORE_FAILED, format!("the store failed, nothing more was acked: {reason}")));
+                return Err((EXIT_STORE_FAILED, reason));
             }
         }
     }
