@@ -33,16 +33,16 @@ impl Terminal {
     fn serve(&self, data_dir: &str) -> Server {
         let mut command = self.command(binary("quoth-server"));
         command.args(["--listen", "127.0.0.1:0", "--data-dir", data_dir]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let mut banner = Vec::new();
-        for line in lines {
-            banner.push(line.trim().to_owned());
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut server = Server { child, banner: Vec::new() };
+        let lines = BufReader::new(server.child.stdout.take().unwrap()).lines();
+        for line in lines.map_while(Result::ok) {
+            server.banner.push(line.trim().to_owned());
             if line.ends_with("chat general --user bob") {
-                return Server { child, banner };
+                return server;
             }
         }
-        panic!("no banner: {banner:#?}");
+        panic!("no banner: {:#?}", server.banner);
     }
 
     fn shell(&self, line: &str) -> Output {
