@@ -160,10 +160,10 @@ impl FjallView {
             guarded(dir, "open", || database.keyspace(name, || options))
         };
         let memtable = |bytes| KeyspaceCreateOptions::default().max_memtable_size(bytes);
-        // Filters serve look-ups of single keys, and messages are read in ranges.
-        let messages = memtable(MESSAGES_MEMTABLE_BYTES).filter_policy(FilterPolicy::disabled());
-        let messages = keyspace("messages", messages)?;
-        let producers = keyspace("producers", memtable(OTHER_MEMTABLE_BYTES))?;
+        // Filters serve look-ups of single keys, and these are read in ranges. A damaged one would hide a row.
+        let in_ranges = |bytes| memtable(bytes).filter_policy(FilterPolicy::disabled());
+        let messages = keyspace("messages", in_ranges(MESSAGES_MEMTABLE_BYTES))?;
+        let producers = keyspace("producers", in_ranges(OTHER_MEMTABLE_BYTES))?;
         let conversations = keyspace("conversations", memtable(OTHER_MEMTABLE_BYTES))?;
         let checkpoint = checkpoint.unwrap_or_default();
         Ok(Self {
