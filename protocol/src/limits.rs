@@ -25,9 +25,6 @@ pub const USER_ID_BYTES_MAX: usize = 64;
 /// A device's id, in bytes of UTF-8. Outcome: the frame does not decode.
 pub const DEVICE_ID_BYTES_MAX: usize = 64;
 
-/// The text of a `GoAway` or a QUIC close reason, in bytes of UTF-8. Longer texts are cut by the sender.
-pub const REASON_BYTES_MAX: usize = 256;
-
 /// Publishes of one conversation stream that wait for their ack. Outcome: the server stops reading the stream, so the
 /// client's writes wait; nothing is refused.
 pub const IN_FLIGHT_PUBLISHES_MAX: usize = 256;
@@ -54,8 +51,12 @@ pub const HELLO_TIMEOUT_MS: u64 = 5_000;
 pub const FIRST_FRAME_TIMEOUT_MS: u64 = 5_000;
 
 /// How long before its token's end a connection hears [`ServerFrame::TokenExpiring`](crate::frame::ServerFrame), in
-/// milliseconds.
+/// milliseconds; less for a token of which less than twice that is left when it is accepted: half of that.
 pub const TOKEN_EXPIRING_NOTICE_MS: u64 = 60_000;
+
+/// Refresh frames of one connection per minute. Outcome: closed with
+/// [`Code::OVERLOADED`](crate::Code::OVERLOADED).
+pub const REFRESHES_PER_MINUTE_MAX: u32 = 10;
 
 /// Typing notices of one connection per second. Outcome: further ones are dropped.
 pub const TYPING_PER_SECOND_MAX: u32 = 10;
