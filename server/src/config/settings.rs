@@ -151,6 +151,12 @@ pub const SETTINGS: &[Setting] = &[
         get: |c| c.limits.handshakes_max.to_string(),
     },
     Setting {
+        key: "limits.handshakes_per_address_max",
+        doc: "handshakes at once of one address (IPv6: of one /64 network); more are ignored, and their clients try again",
+        set: |c, t| at_least(&mut c.limits.handshakes_per_address_max, t, 1),
+        get: |c| c.limits.handshakes_per_address_max.to_string(),
+    },
+    Setting {
         key: "limits.retry_above_handshakes",
         doc: "handshakes at once from which on an address must be validated first (QUIC Retry)",
         set: |c, t| parse(&mut c.limits.retry_above_handshakes, t, "a whole number"),

@@ -1,14 +1,14 @@
 //! Accepts connections, within bounds.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{Endpoint, Incoming, VarInt};
 use quoth_protocol::Code;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
+use super::admission::{Admission, Admitted, Handshake};
 use super::{Phase, Service, connection};
 
 /// How long a drain waits for connections to finish: less than the 10 s in which the process must end.
@@ -22,8 +22,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Listener {
     endpoint: Endpoint,
     service: Service,
-    handshakes: Arc<Semaphore>,
-    connections: Arc<Semaphore>,
+    admission: Admission,
     tasks: JoinSet<()>,
 }
 
@@ -34,9 +33,8 @@ pub async fn serve(endpoint: Endpoint, service: Service) {
 
 impl Listener {
     fn new(endpoint: Endpoint, service: Service) -> Self {
-        let handshakes = Arc::new(Semaphore::new(service.limits.handshakes_max));
-        let connections = Arc::new(Semaphore::new(service.limits.connections_max));
-        Self { endpoint, service, handshakes, connections, tasks: JoinSet::new() }
+        let admission = Admission::new(&service.limits);
+        Self { endpoint, service, admission, tasks: JoinSet::new() }
     }
 
     async fn run(mut self) {
@@ -54,25 +52,25 @@ impl Listener {
         }
     }
 
-    /// Accepts, asks for a validated address, or refuses.
+    /// Accepts, asks for a validated address, refuses or ignores.
     fn admit(&mut self, incoming: Incoming) {
-        let limits = &self.service.limits;
-        let in_flight = limits.handshakes_max - self.handshakes.available_permits();
-        if in_flight >= limits.retry_above_handshakes
-            && !incoming.remote_address_validated()
-            && incoming.may_retry()
-        {
-            let _validated_after_all = incoming.retry();
-            return;
+        let peer = incoming.remote_address();
+        match self.admission.admit(peer.ip(), incoming.remote_address_validated()) {
+            Admitted::Accept(handshake, connection) => {
+                self.tasks.spawn(handle(incoming, self.service.clone(), handshake, connection));
+            }
+            Admitted::Retry => {
+                let _validated_after_all = incoming.retry();
+            }
+            Admitted::Refuse => {
+                tracing::debug!(%peer, "refused: too many connections or handshakes");
+                incoming.refuse();
+            }
+            Admitted::Ignore => {
+                tracing::debug!(%peer, "ignored: the address has too many handshakes under way");
+                incoming.ignore();
+            }
         }
-        let permits = Arc::clone(&self.connections).try_acquire_owned();
-        let (Ok(handshake), Ok(connection)) = (Arc::clone(&self.handshakes).try_acquire_owned(), permits)
-        else {
-            tracing::debug!(peer = %incoming.remote_address(), "refused: too many connections or handshakes");
-            incoming.refuse();
-            return;
-        };
-        self.tasks.spawn(handle(incoming, self.service.clone(), handshake, connection));
     }
 
     async fn end(mut self, phase: Phase) {
@@ -98,7 +96,7 @@ fn log_panic(result: Result<(), tokio::task::JoinError>) {
 async fn handle(
     incoming: Incoming,
     service: Service,
-    handshake: OwnedSemaphorePermit,
+    handshake: Handshake,
     _connection: OwnedSemaphorePermit,
 ) {
     let peer: SocketAddr = incoming.remote_address();

@@ -1,5 +1,6 @@
 //! The QUIC side: accepts connections, signs them in, and runs a task for each of their streams.
 
+mod admission;
 mod connection;
 mod conversation;
 mod fetch;

@@ -49,6 +49,9 @@ pub struct Limits {
     pub connections_max: usize,
     /// Handshakes at once.
     pub handshakes_max: usize,
+    /// Handshakes at once of one address: an IPv4 address, or a /64 network of IPv6. More are ignored, and from half of it
+    /// on the address must be validated by a Retry first.
+    pub handshakes_per_address_max: usize,
     /// Handshakes at once from which on an address must be validated by a Retry first.
     pub retry_above_handshakes: usize,
     /// Time for a handshake, in milliseconds.
@@ -68,6 +71,7 @@ impl Default for Limits {
         Self {
             connections_max: 100_000,
             handshakes_max: 256,
+            handshakes_per_address_max: 64,
             retry_above_handshakes: 64,
             handshake_timeout_ms: 5_000,
             idle_timeout_ms: 60_000,
