@@ -6,6 +6,8 @@ use quoth_protocol::Code;
 use quoth_protocol::codec::{DecodeError, Decoder, encode};
 use quoth_protocol::frame::{ClientFrame, ServerFrame};
 
+use super::waiting::Waiting;
+
 /// Bytes that a writer has waiting before its owner adds no more: some packets' worth, so that a write is worth its
 /// wake-up, and little enough that a stalled reader pins next to nothing.
 const WRITE_BATCH_BYTES: usize = 32 * 1024;
@@ -73,50 +75,42 @@ impl FrameReader {
 #[derive(Debug)]
 pub(super) struct FrameWriter {
     send: SendStream,
-    waiting: Vec<Bytes>,
-    /// Chunks of `waiting` that are written.
-    written: usize,
-    waiting_bytes: usize,
+    waiting: Waiting,
 }
 
 impl FrameWriter {
     pub(super) fn new(send: SendStream) -> Self {
-        Self { send, waiting: Vec::new(), written: 0, waiting_bytes: 0 }
+        Self { send, waiting: Waiting::default() }
     }
 
     pub(super) fn push(&mut self, frame: &ServerFrame) {
-        self.extend(std::iter::once(encode(frame)));
+        self.waiting.push(encode(frame));
     }
 
+    /// Adds events.
     pub(super) fn extend(&mut self, frames: impl IntoIterator<Item = Bytes>) {
         for frame in frames {
-            self.waiting_bytes += frame.len();
             self.waiting.push(frame);
         }
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting_bytes == 0
+        self.waiting.bytes() == 0
     }
 
     /// Bytes that the owner may add.
     pub(super) fn room(&self) -> usize {
-        WRITE_BATCH_BYTES.saturating_sub(self.waiting_bytes)
+        WRITE_BATCH_BYTES.saturating_sub(self.waiting.bytes())
     }
 
     pub(super) fn waiting_bytes(&self) -> usize {
-        self.waiting_bytes
+        self.waiting.bytes()
     }
 
     /// Writes some of what waits. Dropping the future loses nothing.
     pub(super) async fn write(&mut self) -> Result<(), WriteError> {
-        let done = self.send.write_chunks(&mut self.waiting[self.written..]).await?;
-        self.written += done.chunks;
-        self.waiting_bytes -= done.bytes;
-        if self.waiting_bytes == 0 {
-            self.waiting.clear();
-            self.written = 0;
-        }
+        let done = self.send.write_chunks(self.waiting.chunks()).await?;
+        self.waiting.written(done.chunks, done.bytes);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ mod frames;
 mod listener;
 mod phase;
 mod transport;
+mod waiting;
 
 use std::sync::Arc;
 

@@ -1,0 +1,105 @@
+//! Frames that wait to be written to a stream.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+/// Frames for which memory is kept when nothing waits.
+const KEPT_FRAMES: usize = 64;
+
+/// A queue of encoded frames, of which the first may be written in part.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// What is left of each frame.
+    chunks: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl Waiting {
+    pub(super) fn push(&mut self, chunk: Bytes) {
+        self.bytes += chunk.len();
+        self.chunks.push_back(chunk);
+    }
+
+    /// Bytes that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What waits, in order. What is written of it is cut off by the one who writes.
+    pub(super) fn chunks(&mut self) -> &mut [Bytes] {
+        self.chunks.make_contiguous()
+    }
+
+    /// So many chunks were written as a whole, and so many bytes of these and of the next one.
+    pub(super) fn written(&mut self, chunks: usize, bytes: usize) {
+        self.chunks.drain(..chunks);
+        self.bytes -= bytes;
+        if self.chunks.is_empty() {
+            self.chunks.shrink_to(KEPT_FRAMES);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::{Buf as _, Bytes};
+
+    use super::{KEPT_FRAMES, Waiting};
+
+    /// As a stream does it that takes so many bytes.
+    fn write(waiting: &mut Waiting, bytes_max: usize) {
+        let (mut chunks, mut bytes) = (0, 0);
+        for chunk in waiting.chunks() {
+            let taken = chunk.len().min(bytes_max - bytes);
+            chunk.advance(taken);
+            bytes += taken;
+            if !chunk.is_empty() {
+                break;
+            }
+            chunks += 1;
+        }
+        waiting.written(chunks, bytes);
+    }
+
+    fn rest(waiting: &mut Waiting) -> (String, usize) {
+        let texts: Vec<_> =
+            waiting.chunks().iter().map(|chunk| std::str::from_utf8(chunk).unwrap()).collect();
+        (texts.join(", "), waiting.bytes())
+    }
+
+    #[test]
+    fn frames_are_written_in_order() {
+        let mut waiting = Waiting::default();
+        for text in ["one", "two", "three"] {
+            waiting.push(Bytes::from(text));
+        }
+        write(&mut waiting, 4);
+        assert_eq!(rest(&mut waiting), ("wo, three".to_owned(), 7));
+        write(&mut waiting, 7);
+        assert_eq!(rest(&mut waiting), (String::new(), 0));
+    }
+
+    #[test]
+    fn a_reader_that_is_always_behind_costs_only_what_waits() {
+        let mut waiting = Waiting::default();
+        waiting.push(Bytes::from_static(b"first"));
+        for _ in 0..10_000 {
+            waiting.push(Bytes::from_static(b"event"));
+            write(&mut waiting, 5);
+        }
+        assert_eq!((waiting.chunks.len(), waiting.bytes()), (1, 5));
+        assert!(waiting.chunks.capacity() < 16, "{}", waiting.chunks.capacity());
+    }
+
+    #[test]
+    fn the_memory_of_a_burst_is_given_back() {
+        let mut waiting = Waiting::default();
+        for _ in 0..10_000 {
+            waiting.push(Bytes::from_static(b"event"));
+        }
+        write(&mut waiting, usize::MAX);
+        let capacity = waiting.chunks.capacity();
+        assert!(capacity <= 2 * KEPT_FRAMES, "{capacity}");
+    }
+}
