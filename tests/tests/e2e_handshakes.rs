@@ -4,7 +4,7 @@
 mod half_open;
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use half_open::{Answer, begin};
 use quinn::Endpoint;
@@ -78,5 +78,9 @@ fn a_server_that_is_full_of_handshakes_says_so() -> anyhow::Result<()> {
         }
     }
     assert_eq!(begun(&server, IpAddr::V4(Ipv4Addr::LOCALHOST))?, Answer::Refused);
-    server.stop()
+    let stopped_at = Instant::now();
+    server.stop()?;
+    let took = stopped_at.elapsed();
+    assert!(took < Duration::from_secs(5), "a drain waits for no handshake, but took {took:?}");
+    Ok(())
 }

@@ -19,7 +19,7 @@ use quoth_protocol::{Code, ConversationName};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::frames::{FrameReader, FrameWriter, ReadFailure};
+use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
 use super::transport::{FETCH_STREAMS_MAX, RECEIVE_WINDOW_BYTES};
 use super::{Phase, PhaseReceiver, Service, conversation, fetch};
 use crate::engine::Typing;
@@ -52,12 +52,22 @@ pub(super) struct Shared {
 #[derive(Debug)]
 struct End(Code, &'static str);
 
-/// Runs a connection until it ends.
+/// Runs a connection, whose handshake is complete, until it ends.
 pub(super) async fn run(quic: quinn::Connection, service: Service) {
+    let session = Session::new(service.engine.now_ms());
     let timeout = Duration::from_millis(HELLO_TIMEOUT_MS);
-    let End(code, reason) = match tokio::time::timeout(timeout, quic.accept_bi()).await {
-        Ok(Ok((send, recv))) => {
-            let mut connection = Connection::new(quic.clone(), send, recv, service);
+    let control = tokio::select! {
+        biased;
+        phase = service.phase.next(false) => Err(End(phase.end_code(), "the server is going away")),
+        accepted = tokio::time::timeout(timeout, quic.accept_bi()) => match accepted {
+            Ok(Ok(streams)) => Ok(streams),
+            Ok(Err(_)) => return,
+            Err(_) => Err(End(Code::HELLO_TIMEOUT, "no Hello in time")),
+        },
+    };
+    let End(code, reason) = match control {
+        Ok((send, recv)) => {
+            let mut connection = Connection::new(quic.clone(), send, recv, session, service);
             let end = connection.run().await;
             tracing::info!(
                 user = connection.signed_in.as_ref().map(|signed_in| signed_in.shared.grant.borrow().user.to_string()),
@@ -68,8 +78,7 @@ pub(super) async fn run(quic: quinn::Connection, service: Service) {
             );
             end
         }
-        Ok(Err(_)) => return,
-        Err(_) => End(Code::HELLO_TIMEOUT, "no Hello in time"),
+        Err(end) => end,
     };
     quic.close(VarInt::from_u32(code.0), reason.as_bytes());
 }
@@ -99,7 +108,7 @@ struct SignedIn {
 enum Happened {
     Phase(Phase),
     Read(Result<Option<ClientFrame>, ReadFailure>),
-    Wrote(Result<(), quinn::WriteError>),
+    Wrote(Result<(), WriteFailure>),
     Typing(Option<Typing>),
     Datagram(Result<Bytes, quinn::ConnectionError>),
     Stream(Result<(SendStream, RecvStream), quinn::ConnectionError>),
@@ -108,8 +117,13 @@ enum Happened {
 }
 
 impl Connection {
-    fn new(quic: quinn::Connection, send: SendStream, recv: RecvStream, service: Service) -> Self {
-        let session = Session::new(service.engine.now_ms());
+    fn new(
+        quic: quinn::Connection,
+        send: SendStream,
+        recv: RecvStream,
+        session: Session,
+        service: Service,
+    ) -> Self {
         let reader = FrameReader::new(recv, FIRST_FRAME_BYTES_MAX);
         let writer = FrameWriter::new(send);
         writer.set_priority(CONTROL_PRIORITY);
@@ -172,12 +186,16 @@ impl Connection {
             Happened::Phase(Phase::Draining { retry_after_ms }) => {
                 self.drains = true;
                 self.writer.push(&ServerFrame::GoAway { code: Code::GOING_AWAY, retry_after_ms });
+                self.writer.drain();
                 Ok(())
             }
             Happened::Read(Ok(Some(frame))) => self.input(Input::Frame(frame)),
             Happened::Read(Ok(None)) => Err(End(Code::CLOSED, "the client has finished its control stream")),
             Happened::Read(Err(ReadFailure::Broken(code))) => Err(End(code, "a control frame is broken")),
-            Happened::Read(Err(ReadFailure::Gone)) | Happened::Wrote(Err(_)) => Err(GONE),
+            Happened::Wrote(Err(WriteFailure::Stalled)) => {
+                Err(End(Code::GOING_AWAY, "the server is going away and the client does not read"))
+            }
+            Happened::Read(Err(ReadFailure::Gone)) | Happened::Wrote(Err(WriteFailure::Gone)) => Err(GONE),
             Happened::Stream(Err(_)) | Happened::Datagram(Err(_)) => Err(GONE),
             Happened::Wrote(Ok(())) | Happened::Typing(None) => Ok(()),
             Happened::Typing(Some(notice)) => {
@@ -311,26 +329,37 @@ impl Connection {
     }
 }
 
-/// Runs a stream besides the control stream: its first frame says what it is.
+/// Runs a stream besides the control stream until either side ends it.
 async fn stream(shared: Arc<Shared>, send: SendStream, recv: RecvStream) {
     let mut reader = FrameReader::new(recv, FIRST_FRAME_BYTES_MAX);
     let mut writer = FrameWriter::new(send);
-    let timeout = Duration::from_millis(FIRST_FRAME_TIMEOUT_MS);
-    let code = match tokio::time::timeout(timeout, reader.next()).await {
-        Ok(Ok(Some(ClientFrame::Open(open)))) => {
-            conversation::run(&shared, open, &mut reader, &mut writer).await
-        }
-        Ok(Ok(Some(ClientFrame::Fetch(request)))) => fetch::run(&shared, request, &mut writer).await,
-        Ok(Ok(Some(_))) => Err(Code::PROTOCOL),
-        Ok(Err(ReadFailure::Broken(code))) => Err(code),
-        Ok(Ok(None) | Err(ReadFailure::Gone)) => Ok(()),
-        Err(_) => Err(Code::HELLO_TIMEOUT),
-    };
-    match code {
+    match serve(&shared, &mut reader, &mut writer).await {
         Ok(()) => writer.finish().await,
         Err(code) => {
             writer.reset(code);
             reader.stop(code);
         }
+    }
+}
+
+/// Serves a stream: its first frame says what it is. The error is the code to reset it with.
+async fn serve(shared: &Arc<Shared>, reader: &mut FrameReader, writer: &mut FrameWriter) -> Result<(), Code> {
+    let phase = shared.service.phase.clone();
+    let timeout = Duration::from_millis(FIRST_FRAME_TIMEOUT_MS);
+    let first = tokio::select! {
+        biased;
+        phase = phase.next(false) => return Err(phase.end_code()),
+        first = tokio::time::timeout(timeout, reader.next()) => first.map_err(|_| Code::HELLO_TIMEOUT)?,
+    };
+    match first {
+        Ok(Some(ClientFrame::Open(open))) => conversation::run(shared, open, reader, writer).await,
+        Ok(Some(ClientFrame::Fetch(request))) => tokio::select! {
+            biased;
+            phase = phase.next(false) => Err(phase.end_code()),
+            served = fetch::run(shared, request, writer) => served,
+        },
+        Ok(Some(_)) => Err(Code::PROTOCOL),
+        Err(ReadFailure::Broken(code)) => Err(code),
+        Ok(None) | Err(ReadFailure::Gone) => Ok(()),
     }
 }

@@ -15,7 +15,7 @@ use quoth_store::{Bounds, PageLimit, ProducerKey, ViewError};
 
 use super::Phase;
 use super::connection::Shared;
-use super::frames::{FrameReader, FrameWriter, ReadFailure};
+use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
 use crate::engine::{Engine, Mailbox, Outcome, Page, Subscription};
 
 /// What a reader that is behind reads from the view at once.
@@ -130,7 +130,7 @@ impl StoreRead {
 
 enum Happened {
     Read(Result<Option<ClientFrame>, ReadFailure>),
-    Wrote(Result<(), quinn::WriteError>),
+    Wrote(Result<(), WriteFailure>),
     Loaded(Result<ReadResult, ViewError>),
     Woken,
     Granted,
@@ -163,7 +163,10 @@ impl Stream {
             };
             match happened {
                 Happened::Wrote(Ok(())) => {}
-                Happened::Wrote(Err(_)) | Happened::Read(Err(ReadFailure::Gone)) => return Ok(()),
+                Happened::Wrote(Err(WriteFailure::Stalled)) => return Err(Code::GOING_AWAY),
+                Happened::Wrote(Err(WriteFailure::Gone)) | Happened::Read(Err(ReadFailure::Gone)) => {
+                    return Ok(());
+                }
                 Happened::Read(Ok(Some(frame))) => self.take(frame, writer).await?,
                 Happened::Read(Ok(None)) => self.client_finished = true,
                 Happened::Read(Err(ReadFailure::Broken(code))) => return Err(code),
@@ -171,7 +174,10 @@ impl Stream {
                 Happened::Woken => self.cursor.wake(),
                 Happened::Granted => self.regrant(granted.borrow_and_update().clone())?,
                 Happened::Phase(Phase::Failed) => return Err(Code::STORE_FAILED),
-                Happened::Phase(_) => self.drains = true,
+                Happened::Phase(_) => {
+                    self.drains = true;
+                    writer.drain();
+                }
             }
         }
     }
