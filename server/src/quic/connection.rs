@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
-use super::transport::{FETCH_STREAMS_MAX, RECEIVE_WINDOW_BYTES};
+use super::transport::{RECEIVE_WINDOW_BYTES, streams_max};
 use super::{Phase, PhaseReceiver, Service, conversation, fetch};
 use crate::engine::Typing;
 
@@ -258,8 +258,7 @@ impl Connection {
         let open_conversations_max = if is_service { OPEN_CONVERSATIONS_SERVICE_MAX } else { own_max };
         let can_send_datagrams = self.quic.max_datagram_size().is_some();
         let features = hello.features & if can_send_datagrams { feature::DATAGRAMS } else { 0 };
-        let streams = open_conversations_max + 1 + FETCH_STREAMS_MAX;
-        self.quic.set_max_concurrent_bi_streams(VarInt::from_u32(streams));
+        self.quic.set_max_concurrent_bi_streams(VarInt::from_u32(streams_max(open_conversations_max)));
         self.quic.set_receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES));
         let (grant, granted) = watch::channel(Arc::clone(&identity.grant));
         let (typing, typings) = mpsc::channel(TYPING_WAITING_MAX);

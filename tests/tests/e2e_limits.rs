@@ -1,0 +1,67 @@
+//! What a client gets that reaches a limit.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use quinn::{Connection, Endpoint};
+use quoth_protocol::frame::{ClientFrame, Fetch, FetchRange, ServerFrame, Start};
+use quoth_protocol::ConversationName;
+use quoth_tests::embedded::EmbeddedServer;
+use quoth_tests::wire::{Frames, Peer};
+
+/// Generous: nothing here takes long unless it hangs.
+const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Runs a test against a server of its own.
+fn with_server<F: Future<Output = anyhow::Result<()>>>(
+    test: impl FnOnce(Endpoint, std::sync::Arc<EmbeddedServer>) -> F,
+) -> anyhow::Result<()> {
+    let server = std::sync::Arc::new(EmbeddedServer::start()?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
+        test(endpoint, server).await
+    })
+}
+
+async fn begin_fetch(quic: &Connection, name: &str, limit: u32) -> anyhow::Result<Frames> {
+    let mut frames = Frames::open(quic).await?;
+    let conversation = ConversationName::new(name)?;
+    frames.write(&ClientFrame::Fetch(Fetch { conversation, range: FetchRange::Latest, limit })).await?;
+    frames.send.finish()?;
+    Ok(frames)
+}
+
+/// The number of events of a page.
+async fn page(mut frames: Frames) -> anyhow::Result<u32> {
+    let mut events = 0;
+    loop {
+        match frames.next().await? {
+            Some(ServerFrame::Event(_)) => events += 1,
+            Some(ServerFrame::PageEnd { .. }) => break,
+            other => bail!("no page: {other:?}"),
+        }
+    }
+    while frames.next().await?.is_some() {}
+    Ok(events)
+}
+
+#[test]
+fn pages_can_be_fetched_one_after_the_other_while_all_conversations_are_open() -> anyhow::Result<()> {
+    with_server(|endpoint, server| async move {
+        let peer = Peer::connect(&endpoint, server.address(), &server.ca_file(), server.token()).await?;
+        let mut open = Vec::new();
+        for n in 0..peer.welcome.open_conversations_max {
+            open.push(peer.open(&format!("room {n}"), 1, Some(Start::Live)).await?);
+        }
+        for n in 0..50 {
+            let fetched = async { page(begin_fetch(&peer.quic, "room 0", 1).await?).await };
+            let Ok(events) = tokio::time::timeout(STEP_TIMEOUT, fetched).await else {
+                bail!("page {n} has not come")
+            };
+            assert_eq!(events?, 0);
+        }
+        peer.close(&endpoint).await;
+        Ok(())
+    })
+}
