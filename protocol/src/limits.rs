@@ -36,7 +36,8 @@ pub const FETCH_EVENTS_MAX: u32 = 1_000;
 /// Events that an Open may ask for with [`Start::Last`](crate::frame::Start::Last). Outcome: it starts with this many.
 pub const START_LAST_MAX: u32 = 10_000;
 
-/// Open conversations of one connection, for an ordinary token. Outcome: the client's next stream waits for credit.
+/// Open conversations of one connection, for an ordinary token. Outcome: one more is reset with
+/// [`Code::OVERLOADED`](crate::Code::OVERLOADED).
 pub const OPEN_CONVERSATIONS_MAX: u32 = 48;
 
 /// The same for a token that may publish on behalf of users (bridges, imports).

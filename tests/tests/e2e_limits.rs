@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use quinn::{Connection, Endpoint};
+use quinn::{Connection, Endpoint, ReadError};
 use quoth_protocol::frame::{ClientFrame, Fetch, FetchRange, ServerFrame, Start};
-use quoth_protocol::ConversationName;
+use quoth_protocol::{Code, ConversationName};
 use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::wire::{Frames, Peer};
 
@@ -22,6 +22,17 @@ fn with_server<F: Future<Output = anyhow::Result<()>>>(
         let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
         test(endpoint, server).await
     })
+}
+
+/// Opens a conversation whose stream is to be reset, and gives the code.
+async fn refused_open(peer: &Peer, name: &str) -> anyhow::Result<Code> {
+    match peer.open(name, 1, Some(Start::Live)).await {
+        Ok(_) => bail!("{name} is open"),
+        Err(error) => match error.downcast_ref::<ReadError>() {
+            Some(ReadError::Reset(code)) => Ok(Code(code.into_inner().try_into()?)),
+            _ => Err(error),
+        },
+    }
 }
 
 async fn begin_fetch(quic: &Connection, name: &str, limit: u32) -> anyhow::Result<Frames> {
@@ -61,6 +72,26 @@ fn pages_can_be_fetched_one_after_the_other_while_all_conversations_are_open() -
             };
             assert_eq!(events?, 0);
         }
+        peer.close(&endpoint).await;
+        Ok(())
+    })
+}
+
+#[test]
+fn one_conversation_more_than_the_server_said_is_reset() -> anyhow::Result<()> {
+    with_server(|endpoint, server| async move {
+        let peer = Peer::connect(&endpoint, server.address(), &server.ca_file(), server.token()).await?;
+        let mut open = Vec::new();
+        for n in 0..peer.welcome.open_conversations_max {
+            open.push(peer.open(&format!("room {n}"), 1, Some(Start::Live)).await?.0);
+        }
+        assert_eq!(refused_open(&peer, "one more").await?, Code::OVERLOADED);
+        assert_eq!(refused_open(&peer, "room 0").await?, Code::ALREADY_OPEN);
+        if let Some(mut closed) = open.pop() {
+            closed.send.finish()?;
+            while closed.next().await?.is_some() {}
+        }
+        peer.open("one more", 1, Some(Start::Live)).await?;
         peer.close(&endpoint).await;
         Ok(())
     })

@@ -1,11 +1,9 @@
 //! One connection: its control stream, and the tasks of its other streams.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use quinn::{RecvStream, SendStream, VarInt};
 use quoth_core::authorize::{Action, Grant, authorize};
 use quoth_core::session::{Identity, Input, Output, Session};
@@ -20,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
+use super::open::OpenConversations;
 use super::transport::{RECEIVE_WINDOW_BYTES, streams_max};
 use super::{Phase, PhaseReceiver, Service, conversation, fetch};
 use crate::engine::Typing;
@@ -41,7 +40,7 @@ const DEADLINE_WAIT_MAX: Duration = Duration::from_secs(30);
 pub(super) struct Shared {
     pub(super) service: Service,
     /// Conversations that have a stream.
-    pub(super) open: Mutex<HashSet<ConversationName>>,
+    pub(super) open: OpenConversations,
     /// The present grant; it changes with a refreshed token.
     pub(super) grant: watch::Receiver<Arc<Grant>>,
     /// Takes typing notices for this connection.
@@ -262,7 +261,8 @@ impl Connection {
         self.quic.set_receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES));
         let (grant, granted) = watch::channel(Arc::clone(&identity.grant));
         let (typing, typings) = mpsc::channel(TYPING_WAITING_MAX);
-        let shared = Shared { service: self.service.clone(), open: Mutex::default(), grant: granted, typing };
+        let open = OpenConversations::new(open_conversations_max);
+        let shared = Shared { service: self.service.clone(), open, grant: granted, typing };
         self.signed_in = Some(SignedIn {
             shared: Arc::new(shared),
             grant,
@@ -304,7 +304,7 @@ impl Connection {
         let shared = &signed_in.shared;
         let grant = Arc::clone(&shared.grant.borrow());
         if *count > TYPING_PER_SECOND_MAX
-            || !shared.open.lock().contains(&conversation)
+            || !shared.open.contains(&conversation)
             || authorize(&grant, Action::Write, &conversation).is_err()
         {
             return;

@@ -56,17 +56,14 @@ struct OpenGuard<'a>(&'a Shared, ConversationName);
 
 impl<'a> OpenGuard<'a> {
     fn new(shared: &'a Shared, name: &ConversationName) -> Result<Self, Code> {
-        if shared.open.lock().insert(name.clone()) {
-            Ok(Self(shared, name.clone()))
-        } else {
-            Err(Code::ALREADY_OPEN)
-        }
+        shared.open.add(name)?;
+        Ok(Self(shared, name.clone()))
     }
 }
 
 impl Drop for OpenGuard<'_> {
     fn drop(&mut self) {
-        self.0.open.lock().remove(&self.1);
+        self.0.open.remove(&self.1);
     }
 }
 

@@ -6,6 +6,7 @@ mod conversation;
 mod fetch;
 mod frames;
 mod listener;
+mod open;
 mod phase;
 mod transport;
 mod waiting;
