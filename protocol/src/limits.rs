@@ -59,9 +59,14 @@ pub const TOKEN_EXPIRING_NOTICE_MS: u64 = 60_000;
 /// [`Code::OVERLOADED`](crate::Code::OVERLOADED).
 pub const REFRESHES_PER_MINUTE_MAX: u32 = 10;
 
+/// Streams of one connection that the server takes up per second, whatever they are: more than a client opens behind its
+/// Hello. Outcome: the next ones wait until the second is over.
+pub const STREAMS_PER_SECOND_MAX: u32 = 500;
+
 /// Typing notices of one connection per second. Outcome: further ones are dropped.
 pub const TYPING_PER_SECOND_MAX: u32 = 10;
 
 const _: () =
     assert!(FRAME_BYTES_MAX > BODY_BYTES_MAX + CONVERSATION_NAME_BYTES_MAX + USER_ID_BYTES_MAX + 64);
+const _: () = assert!(STREAMS_PER_SECOND_MAX > OPEN_CONVERSATIONS_SERVICE_MAX);
 const _: () = assert!(FIRST_FRAME_BYTES_MAX < FRAME_BYTES_MAX);

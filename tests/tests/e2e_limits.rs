@@ -1,10 +1,11 @@
 //! What a client gets that reaches a limit.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use quinn::{Connection, Endpoint, ReadError};
 use quoth_protocol::frame::{ClientFrame, Fetch, FetchRange, ServerFrame, Start};
+use quoth_protocol::limits::STREAMS_PER_SECOND_MAX;
 use quoth_protocol::{Code, ConversationName};
 use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::wire::{Frames, Peer};
@@ -92,6 +93,25 @@ fn one_conversation_more_than_the_server_said_is_reset() -> anyhow::Result<()> {
             while closed.next().await?.is_some() {}
         }
         peer.open("one more", 1, Some(Start::Live)).await?;
+        peer.close(&endpoint).await;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_flood_of_streams_waits() -> anyhow::Result<()> {
+    with_server(|endpoint, server| async move {
+        let peer = Peer::connect(&endpoint, server.address(), &server.ca_file(), server.token()).await?;
+        let began_at = Instant::now();
+        // More than two seconds' worth, and as many as the client has credit for beyond the server's back.
+        for _ in 0..2 * STREAMS_PER_SECOND_MAX + 200 {
+            let (mut send, mut recv) = peer.quic.open_bi().await?;
+            send.reset(0_u32.into())?;
+            recv.stop(0_u32.into())?;
+        }
+        let took = began_at.elapsed();
+        assert!(took >= Duration::from_secs(1), "a whole second lies between, but it took {took:?}");
+        peer.open("room", 1, Some(Start::Live)).await?;
         peer.close(&endpoint).await;
         Ok(())
     })

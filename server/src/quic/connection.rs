@@ -6,12 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use quinn::{RecvStream, SendStream, VarInt};
 use quoth_core::authorize::{Action, Grant, authorize};
+use quoth_core::rate::Rate;
 use quoth_core::session::{Identity, Input, Output, Session};
 use quoth_protocol::codec::{decode, encode_datagram};
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION, Welcome, feature};
 use quoth_protocol::limits::{
     DATAGRAM_BYTES_MAX, FIRST_FRAME_BYTES_MAX, FIRST_FRAME_TIMEOUT_MS, HELLO_TIMEOUT_MS,
-    OPEN_CONVERSATIONS_SERVICE_MAX, TYPING_PER_SECOND_MAX,
+    OPEN_CONVERSATIONS_SERVICE_MAX, STREAMS_PER_SECOND_MAX, TYPING_PER_SECOND_MAX,
 };
 use quoth_protocol::{Code, ConversationName};
 use tokio::sync::{mpsc, watch};
@@ -90,6 +91,7 @@ struct Connection {
     writer: FrameWriter,
     signed_in: Option<SignedIn>,
     streams: JoinSet<()>,
+    streams_rate: Rate,
     drains: bool,
 }
 
@@ -99,8 +101,7 @@ struct SignedIn {
     grant: watch::Sender<Arc<Grant>>,
     typing: mpsc::Receiver<Typing>,
     features: u64,
-    /// The second of the last typing notice, and how many there were in it.
-    typing_rate: (u64, u32),
+    typing_rate: Rate,
 }
 
 /// What happened on a connection.
@@ -112,7 +113,10 @@ enum Happened {
     Datagram(Result<Bytes, quinn::ConnectionError>),
     Stream(Result<(SendStream, RecvStream), quinn::ConnectionError>),
     StreamEnded(Result<(), tokio::task::JoinError>),
+    /// The session's deadline has passed.
     Deadline,
+    /// It is time to look at the clock.
+    Woken,
 }
 
 impl Connection {
@@ -134,6 +138,7 @@ impl Connection {
             writer,
             signed_in: None,
             streams: JoinSet::new(),
+            streams_rate: Rate::new(STREAMS_PER_SECOND_MAX, 1_000),
             drains: false,
         }
     }
@@ -153,9 +158,17 @@ impl Connection {
     }
 
     async fn happens(&mut self, phase: &PhaseReceiver) -> Happened {
-        let wait = self.session.deadline_ms().map_or(DEADLINE_WAIT_MAX, |deadline_ms| {
-            Duration::from_millis(deadline_ms.saturating_sub(self.service.engine.now_ms()))
-                .min(DEADLINE_WAIT_MAX)
+        let now_ms = self.service.engine.now_ms();
+        let deadline_ms = self.session.deadline_ms();
+        // Before the select, whose first branches a client can keep busy for ever.
+        if deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms) {
+            return Happened::Deadline;
+        }
+        let accepts = self.signed_in.is_some() && !self.drains;
+        let waits_for_rate = accepts && !self.streams_rate.has_left(now_ms);
+        let wake_ms = [deadline_ms, waits_for_rate.then(|| self.streams_rate.window_end_ms(now_ms))];
+        let wait = wake_ms.into_iter().flatten().min().map_or(DEADLINE_WAIT_MAX, |wake_ms| {
+            Duration::from_millis(wake_ms.saturating_sub(now_ms)).min(DEADLINE_WAIT_MAX)
         });
         let (is_signed_in, drains) = (self.signed_in.is_some(), self.drains);
         let typing = async {
@@ -170,10 +183,10 @@ impl Connection {
             frame = self.reader.next() => Happened::Read(frame),
             written = self.writer.write(), if !self.writer.is_idle() => Happened::Wrote(written),
             Some(ended) = self.streams.join_next() => Happened::StreamEnded(ended),
-            stream = self.quic.accept_bi(), if is_signed_in && !drains => Happened::Stream(stream),
+            stream = self.quic.accept_bi(), if accepts && !waits_for_rate => Happened::Stream(stream),
             notice = typing => Happened::Typing(notice),
             datagram = self.quic.read_datagram(), if is_signed_in => Happened::Datagram(datagram),
-            () = tokio::time::sleep(wait) => Happened::Deadline,
+            () = tokio::time::sleep(wait) => Happened::Woken,
         }
     }
 
@@ -196,13 +209,14 @@ impl Connection {
             }
             Happened::Read(Err(ReadFailure::Gone)) | Happened::Wrote(Err(WriteFailure::Gone)) => Err(GONE),
             Happened::Stream(Err(_)) | Happened::Datagram(Err(_)) => Err(GONE),
-            Happened::Wrote(Ok(())) | Happened::Typing(None) => Ok(()),
+            Happened::Wrote(Ok(())) | Happened::Typing(None) | Happened::Woken => Ok(()),
             Happened::Typing(Some(notice)) => {
                 self.tell_typing(notice);
                 Ok(())
             }
             Happened::Datagram(Ok(datagram)) => self.datagram(&datagram),
             Happened::Stream(Ok((send, recv))) => {
+                self.streams_rate.take(self.service.engine.now_ms());
                 if let Some(signed_in) = &self.signed_in {
                     self.streams.spawn(stream(Arc::clone(&signed_in.shared), send, recv));
                 }
@@ -268,7 +282,7 @@ impl Connection {
             grant,
             typing: typings,
             features,
-            typing_rate: (0, 0),
+            typing_rate: Rate::new(TYPING_PER_SECOND_MAX, 1_000),
         });
         tracing::info!(
             user = %identity.grant.user, device = %hello.device, client = hello.client, platform = hello.platform,
@@ -296,14 +310,10 @@ impl Connection {
     /// Passes on that this connection's user types.
     fn typing(&mut self, conversation: ConversationName, now_ms: u64) {
         let Some(signed_in) = &mut self.signed_in else { return };
-        let (second, count) = &mut signed_in.typing_rate;
-        if *second != now_ms / 1_000 {
-            (*second, *count) = (now_ms / 1_000, 0);
-        }
-        *count += 1;
+        let is_in_time = signed_in.typing_rate.take(now_ms);
         let shared = &signed_in.shared;
         let grant = Arc::clone(&shared.grant.borrow());
-        if *count > TYPING_PER_SECOND_MAX
+        if !is_in_time
             || !shared.open.contains(&conversation)
             || authorize(&grant, Action::Write, &conversation).is_err()
         {
