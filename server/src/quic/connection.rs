@@ -54,6 +54,7 @@ struct End(Code, &'static str);
 
 /// Runs a connection, whose handshake is complete, until it ends.
 pub(super) async fn run(quic: quinn::Connection, service: Service) {
+    let _panics_are_told = CloseOnPanic(quic.clone());
     let session = Session::new(service.engine.now_ms());
     let timeout = Duration::from_millis(HELLO_TIMEOUT_MS);
     let control = tokio::select! {
@@ -81,6 +82,17 @@ pub(super) async fn run(quic: quinn::Connection, service: Service) {
         Err(end) => end,
     };
     quic.close(VarInt::from_u32(code.0), reason.as_bytes());
+}
+
+/// Without it a connection whose task panics would be closed as if that were wanted.
+struct CloseOnPanic(quinn::Connection);
+
+impl Drop for CloseOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.close(VarInt::from_u32(Code::INTERNAL.0), b"a fault of the server");
+        }
+    }
 }
 
 struct Connection {

@@ -93,6 +93,14 @@ impl FrameReader {
     }
 }
 
+impl Drop for FrameReader {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.stop(Code::INTERNAL);
+        }
+    }
+}
+
 /// Writes frames to a stream: what has gathered goes out in one call.
 #[derive(Debug)]
 pub(super) struct FrameWriter {
@@ -186,6 +194,15 @@ impl FrameWriter {
     pub(super) async fn finish(&mut self) {
         if self.send.finish().is_ok() {
             let _peer_is_slow_or_gone = timeout(DRAIN_STALL_TIMEOUT, self.send.stopped()).await;
+        }
+    }
+}
+
+/// Without it the stream of a task that panics would be finished, as if all had been said.
+impl Drop for FrameWriter {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.reset(Code::INTERNAL);
         }
     }
 }
