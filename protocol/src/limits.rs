@@ -33,6 +33,14 @@ pub const IN_FLIGHT_PUBLISHES_MAX: usize = 256;
 /// last.
 pub const FETCH_EVENTS_MAX: u32 = 1_000;
 
+/// Pages of one connection that are sent at once; there is always stream credit for so many. Outcome: the next ones wait
+/// for their turn.
+pub const FETCHES_AT_ONCE_MAX: u32 = 4;
+
+/// How long a client may take nothing of a page, in milliseconds. Outcome: the stream is reset with
+/// [`Code::OVERLOADED`](crate::Code::OVERLOADED).
+pub const FETCH_STALL_TIMEOUT_MS: u64 = 10_000;
+
 /// Events that an Open may ask for with [`Start::Last`](crate::frame::Start::Last). Outcome: it starts with this many.
 pub const START_LAST_MAX: u32 = 10_000;
 

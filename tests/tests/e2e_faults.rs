@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 fn with_server<F: Future<Output = anyhow::Result<()>>>(
     test: impl FnOnce(Endpoint, Arc<FaultyServer>) -> F,
 ) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
         tokio::time::timeout(TIMEOUT, test(endpoint, Arc::new(FaultyServer::start()?))).await?

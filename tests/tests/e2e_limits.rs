@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use quinn::{Connection, Endpoint, ReadError};
 use quoth_protocol::frame::{ClientFrame, Fetch, FetchRange, ServerFrame, Start};
-use quoth_protocol::limits::STREAMS_PER_SECOND_MAX;
-use quoth_protocol::{Code, ConversationName};
+use quoth_protocol::limits::{FETCH_STALL_TIMEOUT_MS, FETCHES_AT_ONCE_MAX, STREAMS_PER_SECOND_MAX};
+use quoth_protocol::{ALPN, Code, ConversationName};
 use quoth_tests::embedded::EmbeddedServer;
-use quoth_tests::wire::{Frames, Peer};
+use quoth_tests::wire::{Frames, Peer, client_config_with, publish};
 
 /// Generous: nothing here takes long unless it hangs.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,10 +29,14 @@ fn with_server<F: Future<Output = anyhow::Result<()>>>(
 async fn refused_open(peer: &Peer, name: &str) -> anyhow::Result<Code> {
     match peer.open(name, 1, Some(Start::Live)).await {
         Ok(_) => bail!("{name} is open"),
-        Err(error) => match error.downcast_ref::<ReadError>() {
-            Some(ReadError::Reset(code)) => Ok(Code(code.into_inner().try_into()?)),
-            _ => Err(error),
-        },
+        Err(error) => reset_code(&error),
+    }
+}
+
+fn reset_code(error: &anyhow::Error) -> anyhow::Result<Code> {
+    match error.downcast_ref::<ReadError>() {
+        Some(ReadError::Reset(code)) => Ok(Code(code.into_inner().try_into()?)),
+        _ => bail!("no reset: {error:#}"),
     }
 }
 
@@ -112,6 +116,58 @@ fn a_flood_of_streams_waits() -> anyhow::Result<()> {
         let took = began_at.elapsed();
         assert!(took >= Duration::from_secs(1), "a whole second lies between, but it took {took:?}");
         peer.open("room", 1, Some(Start::Live)).await?;
+        peer.close(&endpoint).await;
+        Ok(())
+    })
+}
+
+/// Messages of this size are in the conversation `large`: many more than fit into a window or are read at once.
+const LARGE_BYTES: usize = 60_000;
+const LARGE_COUNT: u32 = 20;
+
+async fn fill_large(peer: &Peer) -> anyhow::Result<()> {
+    let (mut frames, _) = peer.open("large", 1, None).await?;
+    for n in 1..=LARGE_COUNT {
+        frames.write(&publish(n.into(), vec![b'x'; LARGE_BYTES])).await?;
+        let Some(ServerFrame::Ack { .. }) = frames.next().await? else { bail!("no ack") };
+    }
+    Ok(())
+}
+
+#[test]
+fn a_page_is_complete_whatever_its_size() -> anyhow::Result<()> {
+    with_server(|endpoint, server| async move {
+        let peer = Peer::connect(&endpoint, server.address(), &server.ca_file(), server.token()).await?;
+        fill_large(&peer).await?;
+        assert_eq!(page(begin_fetch(&peer.quic, "large", LARGE_COUNT).await?).await?, LARGE_COUNT);
+        peer.close(&endpoint).await;
+        Ok(())
+    })
+}
+
+#[test]
+fn pages_that_nobody_takes_are_few_and_end() -> anyhow::Result<()> {
+    with_server(|endpoint, server| async move {
+        let narrow = client_config_with(&server.ca_file(), ALPN, 4 * 1024)?;
+        let peer = Peer::connect_with(&endpoint, narrow, server.address(), server.token()).await?;
+        fill_large(&peer).await?;
+        let mut stalled = Vec::new();
+        for _ in 0..FETCHES_AT_ONCE_MAX {
+            let mut frames = begin_fetch(&peer.quic, "large", LARGE_COUNT).await?;
+            let Some(ServerFrame::Event(_)) = frames.next().await? else { bail!("no event") };
+            stalled.push(frames);
+        }
+        let mut waits = begin_fetch(&peer.quic, "large", LARGE_COUNT).await?;
+        let early = tokio::time::timeout(Duration::from_secs(1), waits.next()).await;
+        assert!(early.is_err(), "it is not its turn: {early:?}");
+        let timeout = Duration::from_millis(FETCH_STALL_TIMEOUT_MS) + STEP_TIMEOUT;
+        assert_eq!(tokio::time::timeout(timeout, page(waits)).await??, LARGE_COUNT);
+        let mut reset = Vec::new();
+        for frames in stalled {
+            let Err(error) = page(frames).await else { bail!("a page that was not taken is complete") };
+            reset.push(reset_code(&error)?);
+        }
+        assert_eq!(reset, [Code::OVERLOADED; FETCHES_AT_ONCE_MAX as usize]);
         peer.close(&endpoint).await;
         Ok(())
     })

@@ -11,11 +11,11 @@ use quoth_core::session::{Identity, Input, Output, Session};
 use quoth_protocol::codec::{decode, encode_datagram};
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION, Welcome, feature};
 use quoth_protocol::limits::{
-    DATAGRAM_BYTES_MAX, FIRST_FRAME_BYTES_MAX, FIRST_FRAME_TIMEOUT_MS, HELLO_TIMEOUT_MS,
+    DATAGRAM_BYTES_MAX, FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, FIRST_FRAME_TIMEOUT_MS, HELLO_TIMEOUT_MS,
     OPEN_CONVERSATIONS_SERVICE_MAX, STREAMS_PER_SECOND_MAX, TYPING_PER_SECOND_MAX,
 };
 use quoth_protocol::{Code, ConversationName};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
@@ -42,6 +42,8 @@ pub(super) struct Shared {
     pub(super) service: Service,
     /// Conversations that have a stream.
     pub(super) open: OpenConversations,
+    /// Turns of the fetch streams; the others wait.
+    pub(super) fetches: Semaphore,
     /// The present grant; it changes with a refreshed token.
     pub(super) grant: watch::Receiver<Arc<Grant>>,
     /// Takes typing notices for this connection.
@@ -287,8 +289,13 @@ impl Connection {
         self.quic.set_receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES));
         let (grant, granted) = watch::channel(Arc::clone(&identity.grant));
         let (typing, typings) = mpsc::channel(TYPING_WAITING_MAX);
-        let open = OpenConversations::new(open_conversations_max);
-        let shared = Shared { service: self.service.clone(), open, grant: granted, typing };
+        let shared = Shared {
+            service: self.service.clone(),
+            open: OpenConversations::new(open_conversations_max),
+            fetches: Semaphore::new(FETCHES_AT_ONCE_MAX as usize),
+            grant: granted,
+            typing,
+        };
         self.signed_in = Some(SignedIn {
             shared: Arc::new(shared),
             grant,

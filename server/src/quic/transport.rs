@@ -9,14 +9,11 @@ use quinn::congestion::CubicConfig;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
-use quoth_protocol::limits::OPEN_CONVERSATIONS_MAX;
+use quoth_protocol::limits::{FETCHES_AT_ONCE_MAX, OPEN_CONVERSATIONS_MAX};
 
 /// Streams of a connection before it has signed in: the control stream and a few that are opened right behind it.
 /// quinn holds a table slot for every stream that it allows, so this starts low.
 pub(super) const STREAMS_BEFORE_SIGN_IN: u32 = 4;
-
-/// Pages of history that a client may fetch at once beside the control stream and all its open conversations.
-pub(super) const FETCHES_AT_ONCE: u32 = 4;
 
 /// Bytes that a client may have on its way in one stream: more than the largest frame, and 10 Mbit/s at 100 ms.
 const STREAM_RECEIVE_WINDOW_BYTES: u32 = 128 * 1024;
@@ -83,12 +80,12 @@ impl Default for Limits {
 }
 
 /// Streams that a signed-in connection is granted, so that it always has credit for the control stream, all its
-/// conversations and [`FETCHES_AT_ONCE`].
+/// conversations and [`FETCHES_AT_ONCE_MAX`].
 ///
 /// quinn announces that streams are free again only when more than an eighth of all have become so, so up to an eighth
 /// may be free without the client's knowing.
 pub(super) const fn streams_max(open_conversations_max: u32) -> u32 {
-    let wanted = open_conversations_max.saturating_add(1 + FETCHES_AT_ONCE);
+    let wanted = open_conversations_max.saturating_add(1 + FETCHES_AT_ONCE_MAX);
     wanted.saturating_add(wanted.div_ceil(7))
 }
 
@@ -152,9 +149,11 @@ pub fn endpoint_config(secret: &EndpointSecret) -> EndpointConfig {
 
 #[cfg(test)]
 mod tests {
-    use quoth_protocol::limits::{OPEN_CONVERSATIONS_MAX, OPEN_CONVERSATIONS_SERVICE_MAX};
+    use quoth_protocol::limits::{
+        FETCHES_AT_ONCE_MAX, OPEN_CONVERSATIONS_MAX, OPEN_CONVERSATIONS_SERVICE_MAX,
+    };
 
-    use super::{FETCHES_AT_ONCE, streams_max};
+    use super::streams_max;
 
     /// The least credit of a client that has so many conversations open and fetches nothing, by the rule of
     /// `quinn_proto::StreamsState::queue_max_stream_id`.
@@ -169,8 +168,8 @@ mod tests {
         let configured =
             [OPEN_CONVERSATIONS_MAX, OPEN_CONVERSATIONS_SERVICE_MAX].into_iter().chain(1..10_000);
         for open_conversations in configured {
-            assert!(least_credit(open_conversations) >= FETCHES_AT_ONCE, "{open_conversations}");
-            assert!(least_credit(open_conversations) <= FETCHES_AT_ONCE + 1, "no slot more than needed");
+            assert!(least_credit(open_conversations) >= FETCHES_AT_ONCE_MAX, "{open_conversations}");
+            assert!(least_credit(open_conversations) <= FETCHES_AT_ONCE_MAX + 1, "no slot more than needed");
         }
         assert_eq!(streams_max(u32::MAX), u32::MAX);
     }
