@@ -116,7 +116,9 @@ impl Client {
     /// `None` while there is no connection.
     #[must_use]
     pub fn welcome(&self) -> Option<Arc<Welcome>> {
-        self.shared.core.link.borrow().session.as_ref().map(|s| Arc::clone(&s.welcome))
+        let link = self.shared.core.link.borrow();
+        let signed_in = link.session.as_ref()?.signed_in.as_ref()?;
+        Some(Arc::clone(&signed_in.welcome))
     }
 
     /// The first half of this client's message ids.
@@ -125,8 +127,11 @@ impl Client {
         self.shared.settings.producer
     }
 
-    /// Moves to a fresh socket after a change of networks: the connection and all that is open on it survive. Call it
-    /// when the system reports such a change; without it the connection is found dead after the idle timeout.
+    /// Moves to a fresh socket after a change of networks. Call it when the system reports such a change; without it the
+    /// connection is found dead after the idle timeout. The connection and all that is open on it survive when the server
+    /// answers on the new path within three round trips (1 s at least, 3 s at most); otherwise the client connects again
+    /// at once, reads on and repeats what has no ack, as after any disconnect. A client without a connection tries again
+    /// at once.
     ///
     /// # Errors
     /// When no socket can be bound, and on a client that was built with an endpoint of the caller's, who must rebind that
@@ -139,7 +144,13 @@ impl Client {
             ));
         }
         let endpoint = &self.shared.endpoint;
-        endpoint.rebind(transport::socket(endpoint.local_addr()?)?)
+        let socket = transport::socket(endpoint.local_addr()?)?;
+        let core = &self.shared.core;
+        let connection = core.link.borrow().session.as_ref().map(|s| s.connection.clone());
+        let challenges = connection.map_or(0, |c| c.stats().frame_rx.path_challenge);
+        endpoint.rebind(socket)?;
+        core.moves.send_replace(challenges);
+        Ok(())
     }
 
     /// Ends the client and all clones of it: takes no more sends, waits up to 5 s for the acks of those that were made,

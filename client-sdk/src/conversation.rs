@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::client::Shared;
-use crate::connector::send_typing;
+use crate::control::send_typing;
 use crate::error::HistoryError;
 use crate::events::{Events, EventsError, Typings};
 use crate::history::{Page, page};
@@ -143,7 +143,7 @@ impl Conversation {
     /// is open, and may be lost.
     pub fn typing(&self) {
         let link = self.shared.core.link.borrow();
-        let Some(session) = link.usable() else { return };
+        let Some(session) = link.signed_in() else { return };
         let mut last = self.last_typing.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if last.is_none_or(|at| now.duration_since(at) >= TYPING_INTERVAL) {

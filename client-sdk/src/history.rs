@@ -74,7 +74,8 @@ pub(crate) async fn page(
                 }
             }
             Ok(Err(StreamEnd::ConnectionLost(lost))) => {
-                reason = lost;
+                // The client itself gives a connection up when nothing comes from it.
+                reason = if lost == Reason::Closed { Reason::TimedOut } else { lost };
                 lost_epoch = Some(session.epoch);
             }
             Err(_) => return Err(timed_out(reason)),
@@ -88,7 +89,8 @@ async fn next_session(
     lost_epoch: Option<u64>,
 ) -> Result<Session, HistoryError> {
     let usable = |link: &Link| {
-        link.closed.is_some() || link.usable().is_some_and(|s| lost_epoch.is_none_or(|lost| s.epoch > lost))
+        link.closed.is_some()
+            || link.signed_in().is_some_and(|s| lost_epoch.is_none_or(|lost| s.epoch > lost))
     };
     let found = link.wait_for(usable).await.map_err(|_| HistoryError::Closed(Reason::Closed))?;
     match (&found.closed, &found.session) {

@@ -18,6 +18,7 @@ mod backoff;
 mod builder;
 mod client;
 mod connector;
+mod control;
 mod conversation;
 mod cursor;
 mod error;

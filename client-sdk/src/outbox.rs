@@ -38,8 +38,8 @@ struct Entry<W> {
     publish: Publish,
     waiters: Vec<W>,
     deadline: Instant,
-    /// Whether it was ever given to a stream: then it may have been stored.
-    attempted: bool,
+    /// How many streams it was given to: when to any, it may have been stored.
+    streams: u32,
 }
 
 /// A publish whose caller does not wait any longer.
@@ -84,7 +84,7 @@ impl<W> Outbox<W> {
             entry.deadline = entry.deadline.max(deadline);
             return;
         }
-        self.entries.push_back(Entry { publish, waiters: vec![waiter], deadline, attempted: false });
+        self.entries.push_back(Entry { publish, waiters: vec![waiter], deadline, streams: 0 });
     }
 
     /// Waits again for a publish whose outcome was unknown.
@@ -101,13 +101,14 @@ impl<W> Outbox<W> {
         }
     }
 
-    /// The next publish for the current stream, unless as many as the server reads wait for an answer.
-    pub(crate) fn take_next(&mut self) -> Option<Publish> {
+    /// The next publish for the current stream, unless as many as the server reads wait for an answer. Without
+    /// `may_begin` only one that was given to a stream before.
+    pub(crate) fn take_next(&mut self, may_begin: bool) -> Option<Publish> {
         if self.sent >= IN_FLIGHT_PUBLISHES_MAX {
             return None;
         }
-        let entry = self.entries.get_mut(self.sent)?;
-        entry.attempted = true;
+        let entry = self.entries.get_mut(self.sent).filter(|entry| entry.streams > 0 || may_begin)?;
+        entry.streams = entry.streams.saturating_add(1);
         self.sent += 1;
         Some(entry.publish.clone())
     }
@@ -157,8 +158,8 @@ impl<W> Outbox<W> {
                 return true;
             }
             let waiters = std::mem::take(&mut entry.waiters);
-            expired.push(Expired { waiters, n: entry.publish.n, attempted: entry.attempted });
-            entry.attempted
+            expired.push(Expired { waiters, n: entry.publish.n, attempted: entry.streams > 0 });
+            entry.streams > 0
         });
         expired
     }
@@ -169,8 +170,17 @@ impl<W> Outbox<W> {
         self.next_deadline = None;
         self.entries
             .drain(..)
-            .map(|e| Expired { waiters: e.waiters, n: e.publish.n, attempted: e.attempted })
+            .map(|e| Expired { waiters: e.waiters, n: e.publish.n, attempted: e.streams > 0 })
             .collect()
+    }
+
+    /// Empties the queue when the server has refused the current stream as a whole: of what it was given nothing is
+    /// stored. What was given to streams before it may be.
+    pub(crate) fn refuse(&mut self) -> Vec<Expired<W>> {
+        for entry in self.entries.iter_mut().take(self.sent) {
+            entry.streams = entry.streams.saturating_sub(1);
+        }
+        self.fail()
     }
 
     fn wake_by(&mut self, deadline: Instant) {
@@ -196,7 +206,7 @@ mod tests {
     }
 
     fn sent(outbox: &mut Outbox<u64>) -> Vec<u64> {
-        std::iter::from_fn(|| outbox.take_next()).map(|p| p.n).collect()
+        std::iter::from_fn(|| outbox.take_next(true)).map(|p| p.n).collect()
     }
 
     #[test]
@@ -211,7 +221,23 @@ mod tests {
         assert_eq!(outbox.answered(2, ack(1)), [] as [u64; 0]);
         outbox.disconnected();
         outbox.push(publish(4), deadline, 4);
-        assert_eq!(sent(&mut outbox), [1, 3, 4]);
+        let repeats: Vec<u64> = std::iter::from_fn(|| outbox.take_next(false)).map(|p| p.n).collect();
+        assert_eq!(repeats, [1, 3]);
+        assert_eq!(sent(&mut outbox), [4]);
+    }
+
+    #[test]
+    fn a_refused_stream_says_nothing_about_what_streams_before_it_were_given() {
+        let mut outbox = Outbox::new();
+        outbox.push(publish(1), Instant::now(), 1);
+        assert_eq!(sent(&mut outbox), [1]);
+        outbox.disconnected();
+        outbox.push(publish(2), Instant::now(), 2);
+        outbox.push(publish(3), Instant::now(), 3);
+        assert_eq!(outbox.take_next(true).map(|p| p.n), Some(1));
+        assert_eq!(outbox.take_next(true).map(|p| p.n), Some(2));
+        let refused: Vec<(u64, bool)> = outbox.refuse().into_iter().map(|e| (e.n, e.attempted)).collect();
+        assert_eq!(refused, [(1, true), (2, false), (3, false)]);
     }
 
     #[test]
@@ -278,7 +304,7 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Push => outbox.push(publish(next_n.next().unwrap()), Instant::now(), ()),
-                    Step::Send => if let Some(p) = outbox.take_next() {
+                    Step::Send => if let Some(p) = outbox.take_next(true) {
                         if !stored.contains(&p.n) {
                             prop_assert_eq!(p.n, stored.len() as u64 + 1);
                             stored.push(p.n);

@@ -69,6 +69,11 @@ impl Reason {
             Self::Tls(_) | Self::Protocol(_) => Action::Stop,
         }
     }
+
+    /// The way to the server has failed, not the server.
+    pub(crate) fn is_of_the_network(&self) -> bool {
+        matches!(self, Self::TimedOut | Self::Transport(_))
+    }
 }
 
 /// TLS alerts occupy this range of QUIC's transport error codes (RFC 9001, 4.8).

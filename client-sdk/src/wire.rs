@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use quinn::{ReadError, RecvStream, SendStream, VarInt, WriteError};
+use quinn::{Connection, ReadError, RecvStream, SendStream, VarInt, WriteError};
 use quoth_protocol::codec::{DecodeError, Decoder, decode, encode};
 use quoth_protocol::frame::{ClientFrame, ServerFrame};
 use quoth_protocol::limits::FRAME_BYTES_MAX;
@@ -32,8 +32,8 @@ pub(crate) enum Incoming {
     },
 }
 
-/// Why a stream gives nothing more.
-#[derive(Debug, PartialEq, Eq)]
+/// Why a stream gives or takes nothing more.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StreamEnd {
     /// The server finished its side.
     Finished,
@@ -91,6 +91,13 @@ impl FrameReader {
     pub(crate) fn stop(&mut self, code: Code) {
         // Fails only on a stream that has ended, where there is nothing to stop.
         self.stream.stop(VarInt::from_u32(code.0)).ok();
+    }
+}
+
+/// Closes with a code and a text for people; a connection that has ended stays as it is.
+pub(crate) fn close(connection: &Connection, code: Code, text: &str) {
+    if connection.close_reason().is_none() {
+        connection.close(VarInt::from_u32(code.0), text.as_bytes());
     }
 }
 

@@ -97,16 +97,7 @@ impl Peer {
     ) -> anyhow::Result<Self> {
         let quic = endpoint.connect_with(config, server, "localhost")?.await.context("no QUIC connection")?;
         let mut control = Frames::open(&quic).await?;
-        control
-            .write(&ClientFrame::Hello(Hello {
-                version: VERSION,
-                features: 0,
-                token: token.to_owned(),
-                device: DeviceId::new("test")?,
-                platform: "test".into(),
-                client: "quoth-tests".into(),
-            }))
-            .await?;
+        control.write(&hello(token)?).await?;
         match control.next().await? {
             Some(ServerFrame::Welcome(welcome)) => Ok(Self { quic, control, welcome }),
             other => bail!("not a Welcome: {other:?}"),
@@ -191,6 +182,21 @@ impl Incoming {
     pub fn here(&mut self) -> anyhow::Result<Option<ServerFrame>> {
         Ok(self.decoder.next_frame()?)
     }
+}
+
+/// A Hello with this token.
+///
+/// # Errors
+/// Never; the device's id is valid.
+pub fn hello(token: &str) -> anyhow::Result<ClientFrame> {
+    Ok(ClientFrame::Hello(Hello {
+        version: VERSION,
+        features: 0,
+        token: token.to_owned(),
+        device: DeviceId::new("test")?,
+        platform: "test".into(),
+        client: "quoth-tests".into(),
+    }))
 }
 
 /// A publish of these bytes.

@@ -9,14 +9,17 @@ use std::time::{Duration, Instant};
 use actors::{Action, Place, Room};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use quinn::Endpoint;
+use quinn::{Connection, ConnectionError, Endpoint, VarInt};
 use quoth_protocol::frame::{ClientFrame, Open, ServerFrame, Start};
-use quoth_protocol::{ConversationName, ProducerId, Seq};
+use quoth_protocol::{ALPN, Code, ConversationName, ProducerId, Seq};
 use quoth_tests::embedded::EmbeddedServer;
-use quoth_tests::wire::{Frames, Peer, publish};
+use quoth_tests::wire::{Frames, Peer, client_config, hello, publish};
 
 const PUBLISHERS: usize = 2;
 const READERS: usize = 3;
+
+/// What the protocol grants before a sign-in, besides the control stream.
+const STREAMS_BEHIND_HELLO: usize = 3;
 
 /// Conversations of the race between a message and an Open.
 const RACES: u32 = 200;
@@ -111,6 +114,64 @@ fn a_message_that_comes_while_a_reader_opens_is_delivered() -> anyhow::Result<()
                 while frames.next().await?.is_some() {}
             }
         }
+        anyhow::Ok(())
+    })?;
+    server.stop()
+}
+
+/// Says Hello, and opens as many streams as the server grants before it has answered, with a publish on each.
+async fn open_behind_hello(quic: &Connection, token: &str) -> anyhow::Result<(Frames, Vec<Frames>)> {
+    let mut control = Frames::open(quic).await?;
+    control.write(&hello(token)?).await?;
+    let mut streams = Vec::new();
+    for i in 0..STREAMS_BEHIND_HELLO {
+        let mut frames = tokio::time::timeout(Duration::from_secs(5), Frames::open(quic)).await??;
+        let (conversation, from) =
+            (ConversationName::new(format!("early {i}"))?, Some(Start::After(Seq::ZERO)));
+        frames.write(&ClientFrame::Open(Open { conversation, producer: ProducerId(1), from })).await?;
+        frames.write(&publish(1, "early")).await?;
+        streams.push(frames);
+    }
+    Ok((control, streams))
+}
+
+#[test]
+fn streams_behind_hello_are_held_until_the_sign_in() -> anyhow::Result<()> {
+    let server = EmbeddedServer::start()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
+        let config = client_config(&server.ca_file(), ALPN)?;
+        let connect = || endpoint.connect_with(config.clone(), server.address(), "localhost");
+        let refused = connect()?.await?;
+        let (mut control, mut streams) = open_behind_hello(&refused, "no token").await?;
+        for frames in streams.iter_mut().chain([&mut control]) {
+            anyhow::ensure!(frames.next().await.is_err(), "a stream of a refused connection has an answer");
+        }
+        let ConnectionError::ApplicationClosed(close) = refused.closed().await else {
+            anyhow::bail!("no code")
+        };
+        anyhow::ensure!(close.error_code == VarInt::from_u32(Code::TOKEN_REJECTED.0), "{close}");
+
+        let accepted = connect()?.await?;
+        let (mut control, mut streams) = open_behind_hello(&accepted, server.token()).await?;
+        let Some(ServerFrame::Welcome(_)) = control.next().await? else { anyhow::bail!("no Welcome") };
+        for frames in &mut streams {
+            let mut told = Vec::new();
+            for _ in 0..3 {
+                told.push(match frames.next().await? {
+                    Some(ServerFrame::Opened { .. }) => "opened",
+                    // Nothing is left of the connection that was refused.
+                    Some(ServerFrame::Ack { seq: Seq(1), duplicate: false, .. }) => "ack",
+                    Some(ServerFrame::Event(event)) if event.seq == Seq(1) => "event",
+                    other => anyhow::bail!("{other:?}"),
+                });
+            }
+            told.sort_unstable();
+            anyhow::ensure!(told == ["ack", "event", "opened"], "{told:?}");
+        }
+        accepted.close(VarInt::from_u32(Code::CLOSED.0), b"");
+        endpoint.wait_idle().await;
         anyhow::Ok(())
     })?;
     server.stop()

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use quoth_tests::sim::{Certificates, Clients, Plant, run, stored_while_a_page_is_read};
+use quoth_tests::sim::{
+    Certificates, Clients, Plant, fault_of_the_server, repeated_behind_hello, run,
+    stored_while_a_page_is_read,
+};
 
 /// Seeds by default.
 const SEEDS: u64 = 100;
@@ -83,6 +86,18 @@ fn every_promise_holds_through_the_sdk() {
 fn a_reader_gets_what_is_stored_while_its_page_is_read() {
     let dir = tempfile::tempdir().unwrap();
     stored_while_a_page_is_read(&Certificates::in_folder(dir.path()).unwrap()).unwrap();
+}
+
+#[test]
+fn a_reconnect_costs_one_round_trip_behind_the_handshake() {
+    let dir = tempfile::tempdir().unwrap();
+    repeated_behind_hello(&Certificates::in_folder(dir.path()).unwrap()).unwrap();
+}
+
+#[test]
+fn a_fault_of_the_server_is_no_goodbye() {
+    let dir = tempfile::tempdir().unwrap();
+    fault_of_the_server(&Certificates::in_folder(dir.path()).unwrap()).unwrap();
 }
 
 #[test]

@@ -3,14 +3,14 @@
 //! `next_input` waits for one thing at a time and everything else is plain code on that input, so nothing here ever waits
 //! for the application or for the server while the other one has something to say.
 
+mod ends;
 mod reader;
 mod stream;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use quoth_protocol::frame::{ClientFrame, Open, Publish, ServerFrame, Start};
-use quoth_protocol::{Action, Code, ConversationName, ProducerId};
+use quoth_protocol::{ConversationName, ProducerId};
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -147,14 +147,10 @@ impl Room {
                 }
             }
             Input::Commands(commands) => commands.into_iter().for_each(|c| self.command(c)),
-            Input::Stream(StreamInput::Wrote(Ok(()))) => {}
+            Input::Stream(StreamInput::Wrote) => {}
             Input::Stream(StreamInput::Opened(Ok(stream))) => self.stream = Slot::Open(stream),
             Input::Stream(StreamInput::Incoming(Ok(first))) => self.incoming(first),
-            Input::Stream(
-                StreamInput::Wrote(Err(end))
-                | StreamInput::Opened(Err(end))
-                | StreamInput::Incoming(Err(end)),
-            ) => self.lost(end),
+            Input::Stream(StreamInput::Opened(Err(end)) | StreamInput::Incoming(Err(end))) => self.lost(end),
         }
     }
 
@@ -175,11 +171,15 @@ impl Room {
                 }
             }
             Slot::Open(stream) => {
-                if stream.is_delivering != from.is_some() {
+                if stream.is_delivering != from.is_some() && stream.is_writable() {
                     stream.read_from(from);
                 }
-                while link.usable().is_some() && stream.has_room() {
-                    let Some(publish) = self.outbox.take_next() else { break };
+                let Some(session) = link.usable().filter(|s| s.epoch == stream.epoch()) else { return };
+                // Before Welcome only repeats go out: of all else it is known that it was not sent, should the server
+                // refuse the sign-in.
+                let may_begin = session.signed_in.is_some();
+                while stream.has_room() {
+                    let Some(publish) = self.outbox.take_next(may_begin) else { break };
                     stream.push(&ClientFrame::Publish(publish));
                 }
             }
@@ -294,111 +294,8 @@ impl Room {
     }
 }
 
-/// Ends.
+/// Helpers.
 impl Room {
-    /// The stream is gone: decides by the reason who hears of it and whether there is a next one.
-    fn lost(&mut self, end: StreamEnd) {
-        let lost_epoch = self.stream.epoch();
-        let stream = std::mem::replace(&mut self.stream, Slot::Closed { not_before: None, lost_epoch });
-        let opened_at = if let Slot::Open(stream) = &stream { stream.opened_at } else { None };
-        self.backoff.held_for(opened_at.map_or(Duration::ZERO, |at| at.elapsed()));
-        self.outbox.disconnected();
-        if !matches!(end, StreamEnd::ConnectionLost(_)) {
-            let not_before = Some(Instant::now() + self.backoff.next_delay(&mut self.rng, None));
-            self.stream = Slot::Closed { not_before, lost_epoch: None };
-        }
-        match end {
-            StreamEnd::ConnectionLost(_) | StreamEnd::Finished => {}
-            StreamEnd::Protocol(text) => {
-                tracing::warn!(conversation = %self.name, text, "the server broke the protocol");
-                if let Slot::Open(stream) = stream {
-                    stream.abandon(Code::PROTOCOL);
-                }
-                if self.reader.is_some() {
-                    self.end_reading(|conversation| EventsError::Protocol { conversation, text });
-                } else {
-                    self.fail_sends(&Reason::Protocol(text));
-                }
-            }
-            // ALREADY_OPEN: the server has not yet seen the end of the stream before this one.
-            StreamEnd::Reset(code) if code.action() != Action::Stop || code == Code::ALREADY_OPEN => {}
-            StreamEnd::Reset(code) => self.refused(code, opened_at.is_some()),
-        }
-    }
-
-    /// The server refuses the stream for good. If it was to be read, the right to read is what lacks as far as one can
-    /// tell, and the sends get a stream that is not read.
-    fn refused(&mut self, code: Code, was_opened: bool) {
-        if self.reader.is_some() {
-            return self.end_reading(|conversation| EventsError::Refused { conversation, code });
-        }
-        if was_opened {
-            return self.fail_sends(&Reason::Code { code, text: String::new() });
-        }
-        for expired in self.outbox.fail() {
-            self.answer(expired.n, Err(code), expired.waiters);
-        }
-    }
-
-    fn fail_sends(&mut self, reason: &Reason) {
-        for expired in self.outbox.fail() {
-            self.tell_expired(expired.n, expired.attempted, expired.waiters, reason);
-        }
-    }
-
-    fn expire(&mut self) {
-        for expired in self.outbox.expire(Instant::now()) {
-            self.tell_expired(expired.n, expired.attempted, expired.waiters, &Reason::TimedOut);
-        }
-    }
-
-    fn tell_expired(&self, n: u64, attempted: bool, waiters: Vec<Waiter>, reason: &Reason) {
-        for waiter in waiters {
-            let reason = reason.clone();
-            let error = if attempted {
-                SendError::UnknownOutcome { id: self.id(n), reason }
-            } else {
-                SendError::NotSent { reason }
-            };
-            waiter.send(Err(error)).ok();
-        }
-    }
-
-    fn see_link(&mut self) {
-        let (closing, closed) = {
-            let link = self.link.borrow_and_update();
-            (link.closing, link.closed.clone())
-        };
-        if closing {
-            // Sends that are queued already are still taken; later ones fail at once.
-            self.commands.close();
-            self.end_reading(|_| EventsError::Closed(closed.unwrap_or(Reason::Closed)));
-        }
-    }
-
-    fn ended(&self) -> Option<Reason> {
-        self.link.borrow().closed.clone()
-    }
-
-    /// The client has ended.
-    fn fail(&mut self, reason: &Reason) {
-        self.leaving = true;
-        self.stream = Slot::Closed { not_before: None, lost_epoch: None };
-        self.end_reading(|_| EventsError::Closed(reason.clone()));
-        self.fail_sends(reason);
-        self.commands.close();
-        while let Ok(command) = self.commands.try_recv() {
-            let reason = reason.clone();
-            match command {
-                Command::Send { waiter, .. } => drop(waiter.send(Err(SendError::NotSent { reason }))),
-                Command::Resend { n, waiter, .. } => {
-                    drop(waiter.send(Err(SendError::UnknownOutcome { id: self.id(n), reason })));
-                }
-                Command::Read { ready, .. } => drop(ready.send(Err(EventsError::Closed(reason)))),
-            }
-        }
-    }
-
     fn wake(&self) -> Option<Instant> {
         let reopen = match &self.stream {
             Slot::Closed { not_before, .. } => not_before.filter(|at| *at > Instant::now()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quoth_protocol::Code;
 use quoth_protocol::frame::{ClientFrame, Open, Start};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::link::Session;
 use crate::wire::{FrameReader, FrameWriter, Incoming, StreamEnd};
@@ -13,7 +13,7 @@ use crate::wire::{FrameReader, FrameWriter, Incoming, StreamEnd};
 /// Frames that wait for the stream's flow control. Outcome: the outbox keeps the others.
 const WAITING_FRAMES_MAX: usize = 64;
 
-/// How long a stream that is left waits for the server to finish its side as well.
+/// How long a stream whose one side has ended waits for the server to finish the other. Outcome: it is left.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A stream that is open, or about to be confirmed.
@@ -28,6 +28,14 @@ pub(super) struct OpenStream {
     pub(super) is_delivering: bool,
     /// `Opened` that have yet to come: events before the last of them belong to an older cursor.
     unanswered: usize,
+    write_end: Option<WriteEnd>,
+}
+
+/// Why the stream takes nothing more. What the server has sent is still read: the acks of what it has taken.
+#[derive(Debug)]
+struct WriteEnd {
+    reason: StreamEnd,
+    read_until: Instant,
 }
 
 /// Waits for the credit to open a stream.
@@ -52,6 +60,7 @@ impl Opening {
                 opened_at: None,
                 is_delivering,
                 unanswered: 1,
+                write_end: None,
             }))
         });
         Self { epoch, ready }
@@ -59,9 +68,19 @@ impl Opening {
 }
 
 impl OpenStream {
+    /// The epoch of the connection that the stream is on.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Whether frames can be pushed; not when the server takes nothing more.
+    pub(super) fn is_writable(&self) -> bool {
+        self.write_end.is_none()
+    }
+
     /// Whether more frames should be pushed now.
     pub(super) fn has_room(&self) -> bool {
-        self.writer.waiting() < WAITING_FRAMES_MAX
+        self.is_writable() && self.writer.waiting() < WAITING_FRAMES_MAX
     }
 
     pub(super) fn push(&mut self, frame: &ClientFrame) {
@@ -93,11 +112,30 @@ impl OpenStream {
 
     /// Writes some of what waits, or reads a frame. Cancel-safe.
     async fn next(&mut self) -> StreamInput {
-        let Self { writer, reader, .. } = self;
-        tokio::select! {
-            biased;
-            wrote = writer.write_some(), if writer.waiting() > 0 => StreamInput::Wrote(wrote),
-            incoming = reader.next() => StreamInput::Incoming(incoming),
+        if self.is_writable() {
+            let Self { writer, reader, .. } = self;
+            tokio::select! {
+                biased;
+                wrote = writer.write_some(), if writer.waiting() > 0 => match wrote {
+                    Ok(()) => return StreamInput::Wrote,
+                    Err(reason) => {
+                        let read_until = Instant::now() + FINISH_TIMEOUT;
+                        self.write_end = Some(WriteEnd { reason, read_until });
+                    }
+                },
+                incoming = reader.next() => return StreamInput::Incoming(incoming),
+            }
+        }
+        StreamInput::Incoming(self.read_to_the_end().await)
+    }
+
+    /// The next frame of a stream that takes nothing more; behind the last one, the reason for that. Cancel-safe.
+    async fn read_to_the_end(&mut self) -> Result<Incoming, StreamEnd> {
+        let Self { reader, write_end, .. } = self;
+        let Some(WriteEnd { reason, read_until }) = write_end else { return reader.next().await };
+        match timeout_at(*read_until, reader.next()).await {
+            Ok(Err(StreamEnd::Finished)) | Err(_) => Err(reason.clone()),
+            Ok(read) => read,
         }
     }
 
@@ -125,7 +163,7 @@ impl OpenStream {
 /// What happened on a stream.
 pub(super) enum StreamInput {
     Opened(Result<Box<OpenStream>, StreamEnd>),
-    Wrote(Result<(), StreamEnd>),
+    Wrote,
     Incoming(Result<Incoming, StreamEnd>),
 }
 
@@ -159,7 +197,7 @@ impl Slot {
         match self {
             Self::Closed { lost_epoch, .. } => *lost_epoch,
             Self::Opening(opening) => Some(opening.epoch),
-            Self::Open(stream) => Some(stream.epoch),
+            Self::Open(stream) => Some(stream.epoch()),
         }
     }
 }

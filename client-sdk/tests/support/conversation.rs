@@ -1,12 +1,16 @@
 //! Conversation and fetch streams of the fake server.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use quoth_client::protocol::frame::{ClientFrame, Fetch, FetchRange, Open, Publish, ServerFrame, Start};
 use quoth_client::{Code, Seq, UserId};
 
 use super::wire::Frames;
 use super::{Log, World};
+
+/// A slow disk.
+const FLUSH: Duration = Duration::from_millis(300);
 
 pub(super) async fn serve(mut frames: Frames, world: Arc<World>, user: UserId) {
     match frames.next().await {
@@ -46,6 +50,9 @@ async fn conversation(mut frames: Frames, world: Arc<World>, user: UserId, open:
             frame = frames.next(), if !stopped => match frame {
                 Ok(Some(ClientFrame::Publish(publish))) => {
                     answer(&mut frames, &world, &name, &user, open.producer.0, publish);
+                    if std::mem::take(&mut world.lock().faults.stop_before_ack) {
+                        return finish_late(frames).await;
+                    }
                 }
                 Ok(Some(ClientFrame::Read { from })) => {
                     let bounds = bounds(&world, &name);
@@ -72,6 +79,16 @@ async fn conversation(mut frames: Frames, world: Arc<World>, user: UserId, open:
         if frames.flush().await.is_err() {
             return;
         }
+    }
+}
+
+/// As a server that drains: reads no more, and acks what it has read when its disk is done.
+async fn finish_late(mut frames: Frames) {
+    frames.stop(Code::GOING_AWAY);
+    tokio::time::sleep(FLUSH).await;
+    if frames.flush().await.is_ok() {
+        frames.finish();
+        frames.received().await;
     }
 }
 

@@ -1,19 +1,24 @@
 //! A small server for tests of the SDK: it speaks the protocol, keeps its logs in memory, and misbehaves on request.
 
 mod conversation;
+mod machine;
+mod proxy;
 mod wire;
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use quinn::{Connection, Endpoint, VarInt};
+use quinn::{Connection, Endpoint, EndpointConfig, ServerConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
 use quoth_client::protocol::frame::{
     ClientFrame, Durability, Event, EventKind, Hello, ServerFrame, Welcome, feature,
 };
 use quoth_client::{Builder, Client, Code, Seq, UserId};
 use tokio::sync::{Notify, mpsc, watch};
 
+pub(crate) use self::machine::Machine;
+pub(crate) use self::proxy::Proxy;
 use self::wire::Frames;
 
 /// A server on a port of its own, with a CA of its own.
@@ -22,6 +27,14 @@ pub(crate) struct FakeServer {
     pub(crate) ca_pem: String,
     pub(crate) world: Arc<World>,
     endpoint: Endpoint,
+}
+
+/// What a server keeps over a restart.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    ca_pem: String,
+    config: ServerConfig,
+    endpoint: EndpointConfig,
 }
 
 /// What outlives connections.
@@ -43,6 +56,8 @@ pub(crate) struct Inner {
     pub(crate) connections: Vec<(Connection, mpsc::UnboundedSender<ServerFrame>)>,
     /// Streams opened, by conversation.
     pub(crate) opens: Vec<String>,
+    /// What was read of streams before the Hello was answered.
+    pub(crate) early: Vec<ClientFrame>,
 }
 
 /// A conversation.
@@ -69,6 +84,14 @@ pub(crate) struct Faults {
     pub(crate) forbid_reading: bool,
     /// The next sign-ins are answered with these codes.
     pub(crate) reject_hellos: Vec<Code>,
+    /// No Hello is answered before so many frames of the next stream have been read.
+    pub(crate) frames_before_answer: usize,
+    /// No Hello is answered.
+    pub(crate) hold_answers: bool,
+    /// Connections are refused by QUIC itself, which has no codes of ours.
+    pub(crate) refuse_connections: bool,
+    /// The next stream with a publish is stopped behind that, and its ack comes later.
+    pub(crate) stop_before_ack: bool,
     /// So many sign-ins are answered with GoAway, as by a server that drains.
     pub(crate) go_away_hellos: usize,
     /// This event is left out.
@@ -144,8 +167,8 @@ impl World {
     }
 }
 
-impl FakeServer {
-    pub(crate) fn start() -> Self {
+impl Identity {
+    pub(crate) fn new() -> Self {
         let key = rcgen::generate_simple_self_signed(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
         let key_der = rustls::pki_types::PrivatePkcs8KeyDer::from(key.signing_key.serialize_der());
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -157,15 +180,30 @@ impl FakeServer {
             .unwrap();
         tls.alpn_protocols = vec![b"quoth/1".to_vec()];
         let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
-        let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+        let mut config = ServerConfig::with_crypto(Arc::new(crypto));
         let mut transport = quinn::TransportConfig::default();
         transport.max_concurrent_bidi_streams(VarInt::from_u32(56)).send_window(256 * 1024);
         config.transport_config(Arc::new(transport));
-        let endpoint = Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let mut endpoint = EndpointConfig::default();
+        endpoint.cid_generator(|| Box::new(HashedConnectionIdGenerator::from_key(1)));
+        Self { ca_pem: key.cert.pem(), config, endpoint }
+    }
+}
+
+impl FakeServer {
+    pub(crate) fn start() -> Self {
+        Self::start_as(&Identity::new(), 0)
+    }
+
+    /// Starts, perhaps again, on this port.
+    pub(crate) fn start_as(identity: &Identity, port: u16) -> Self {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let (config, runtime) = (Some(identity.config.clone()), Arc::new(quinn::TokioRuntime));
+        let endpoint = Endpoint::new(identity.endpoint.clone(), config, socket, runtime).unwrap();
         let world = Arc::new(World::default());
         tokio::spawn(accept(endpoint.clone(), Arc::clone(&world)));
         let address = endpoint.local_addr().unwrap();
-        Self { address, ca_pem: key.cert.pem(), world, endpoint }
+        Self { address, ca_pem: identity.ca_pem.clone(), world, endpoint }
     }
 
     pub(crate) fn builder(&self) -> Builder {
@@ -186,6 +224,10 @@ impl Drop for FakeServer {
 async fn accept(endpoint: Endpoint, world: Arc<World>) {
     while let Some(incoming) = endpoint.accept().await {
         let world = Arc::clone(&world);
+        if world.lock().faults.refuse_connections {
+            incoming.refuse();
+            continue;
+        }
         tokio::spawn(async move {
             if let Ok(connection) = incoming.await {
                 serve(connection, world).await;
@@ -201,9 +243,12 @@ async fn serve(connection: Connection, world: Arc<World>) {
     let Ok(Some(ClientFrame::Hello(hello))) = control.next().await else { return };
     let user = UserId::new(&hello.token).unwrap();
     let (frames, queue) = mpsc::unbounded_channel();
+    world.lock().hellos.push(hello);
+    world.changed.notify_waiters();
+    let early = early_stream(&connection, &world).await;
+    world.wait_until(|w| !w.faults.hold_answers).await;
     let goes_away = {
         let mut inner = world.lock();
-        inner.hellos.push(hello);
         let goes_away = inner.faults.go_away_hellos > 0;
         inner.faults.go_away_hellos -= usize::from(goes_away);
         goes_away
@@ -240,6 +285,9 @@ async fn serve(connection: Connection, world: Arc<World>) {
     control.flush().await.ok();
     world.changed.notify_waiters();
     let streams = async {
+        if let Some(frames) = early {
+            tokio::spawn(conversation::serve(frames, Arc::clone(&world), user.clone()));
+        }
         while let Ok((send, recv)) = connection.accept_bi().await {
             let (world, user) = (Arc::clone(&world), user.clone());
             tokio::spawn(conversation::serve(Frames::new(send, recv), world, user));
@@ -260,6 +308,20 @@ async fn serve(connection: Connection, world: Arc<World>) {
         }
     };
     tokio::join!(streams, datagrams, serve_control(&connection, control, queue, &world, &user));
+}
+
+/// The stream of which something is read before the Hello is answered.
+async fn early_stream(connection: &Connection, world: &World) -> Option<Frames> {
+    let count = world.lock().faults.frames_before_answer;
+    if count == 0 {
+        return None;
+    }
+    let (send, recv) = connection.accept_bi().await.ok()?;
+    let mut frames = Frames::new(send, recv);
+    let seen = frames.peek(count).await;
+    world.lock().early.extend(seen);
+    world.changed.notify_waiters();
+    Some(frames)
 }
 
 async fn serve_control(

@@ -1,5 +1,7 @@
 //! Frames over a stream, the server's way round.
 
+use std::collections::VecDeque;
+
 use bytes::{Bytes, BytesMut};
 use quinn::{RecvStream, SendStream, VarInt};
 use quoth_client::Code;
@@ -11,16 +13,26 @@ pub(super) struct Frames {
     send: SendStream,
     recv: RecvStream,
     decoder: Decoder,
+    peeked: VecDeque<ClientFrame>,
     waiting: BytesMut,
 }
 
 impl Frames {
     pub(super) fn new(send: SendStream, recv: RecvStream) -> Self {
-        Self { send, recv, decoder: Decoder::new(FRAME_BYTES_MAX), waiting: BytesMut::new() }
+        Self {
+            send,
+            recv,
+            decoder: Decoder::new(FRAME_BYTES_MAX),
+            peeked: VecDeque::new(),
+            waiting: BytesMut::new(),
+        }
     }
 
     /// The next frame, `None` at the end. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Option<ClientFrame>, ()> {
+        if let Some(frame) = self.peeked.pop_front() {
+            return Ok(Some(frame));
+        }
         loop {
             if let Some(frame) = self.decoder.next_frame().unwrap() {
                 return Ok(Some(frame));
@@ -31,6 +43,18 @@ impl Frames {
                 Err(_) => return Err(()),
             }
         }
+    }
+
+    /// The next frames, which [`Frames::next`] gives again.
+    pub(super) async fn peek(&mut self, count: usize) -> Vec<ClientFrame> {
+        let mut frames = Vec::new();
+        while frames.len() < count
+            && let Ok(Some(frame)) = self.next().await
+        {
+            frames.push(frame);
+        }
+        self.peeked.extend(frames.iter().cloned());
+        frames
     }
 
     pub(super) fn push(&mut self, frame: &ServerFrame) {
@@ -49,6 +73,11 @@ impl Frames {
     /// Waits until the client has got all that was sent, behind a finish.
     pub(super) async fn received(&mut self) {
         self.send.stopped().await.ok();
+    }
+
+    /// Takes nothing more.
+    pub(super) fn stop(&mut self, code: Code) {
+        self.recv.stop(VarInt::from_u32(code.0)).ok();
     }
 
     pub(super) fn reset(&mut self, code: Code) {

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quoth_core::sequencer::{Sequenced, Sequencer};
-use quoth_protocol::{Code, ConversationName, Seq};
+use quoth_protocol::{ConversationName, Seq};
 use quoth_store::{Applier, Log, PageLimit, Position, Record, StoreError, View, ViewError, group};
 use tokio::sync::{mpsc, watch};
 
 use super::frame::encode_event;
 use super::mailbox::{Mailbox, Outcome, Stored};
 use super::reads::Reads;
+use super::repeats::Repeats;
 use super::tails::Tails;
 use super::{Clock, PublishRequest};
 
@@ -75,9 +76,9 @@ impl Committer {
     }
 
     /// Sequences a group and appends it to the log. Nothing may leave before [`Committer::release`].
-    fn append(&mut self, requests: &[PublishRequest]) -> Result<Group, StoreError> {
+    fn append(&mut self, requests: &mut [PublishRequest]) -> Result<Group, StoreError> {
         let now_ms = self.parts.clock.unix_ms();
-        let mut group = Group { records: Vec::with_capacity(requests.len()), outcomes: Vec::new() };
+        let mut group = Group { records: Vec::with_capacity(requests.len()), ..Group::default() };
         for request in requests {
             let n = request.append.n;
             let stored = match self.sequence(request, now_ms)? {
@@ -87,7 +88,7 @@ impl Committer {
                 }
                 Sequenced::Duplicate { seq, time_ms } => Stored { seq, time_ms, duplicate: true },
                 _ => {
-                    self.look_up(request);
+                    group.repeats.take(request);
                     continue;
                 }
             };
@@ -121,24 +122,6 @@ impl Committer {
         }
     }
 
-    /// Answers a repeat from long ago without holding up the group.
-    fn look_up(&self, request: &PublishRequest) {
-        let (reads, mailbox, n) = (self.parts.reads.clone(), Arc::clone(&request.mailbox), request.append.n);
-        let find = (request.conversation.clone(), request.producer_key, self.position);
-        self.runtime.spawn(async move {
-            let result = match reads.find(find.0, find.1, n, find.2).await {
-                Ok(Some(Record { seq, time_ms, .. })) => Ok(Stored { seq, time_ms, duplicate: true }),
-                Ok(None) => Err(Code::STALE_MESSAGE_ID),
-                Err(error) => {
-                    tracing::error!(%error, "an old message id cannot be looked up");
-                    Err(Code::STORE_FAILED)
-                }
-            };
-            mailbox.put(Outcome { n, result });
-            mailbox.wake();
-        });
-    }
-
     /// Lets a group out that is durable: frames into the tails, outcomes into the mailboxes, one wake-up, and the
     /// records to the view.
     fn release(&mut self, group: Group) -> Result<(), ViewError> {
@@ -159,6 +142,7 @@ impl Committer {
             }
         }
         let _runtime_is_gone = self.parts.wakes.send(wake);
+        group.repeats.look_up(&self.parts.reads, self.position, &self.runtime);
         if !group.records.is_empty() {
             match &self.parts.applier {
                 Some(applier) => applier.submit(self.position, Arc::from(group.records)),
@@ -174,9 +158,12 @@ impl Committer {
 }
 
 /// A group between its append and its release.
+#[derive(Default)]
 struct Group {
     records: Vec<Record>,
     outcomes: Vec<(Arc<Mailbox>, Outcome)>,
+    /// Looked up after the release, since one may repeat a message of the group itself.
+    repeats: Repeats,
 }
 
 fn record(request: &PublishRequest, seq: Seq, time_ms: u64) -> Record {
@@ -214,7 +201,7 @@ pub(super) fn run_thread(
         while let Some(first) = queue.blocking_recv() {
             requests.push(first);
             gather(&mut queue, &mut requests);
-            let committed = committer.append(&requests).and_then(|group| {
+            let committed = committer.append(&mut requests).and_then(|group| {
                 if !group.records.is_empty() {
                     committer.parts.log.flush()?;
                 }
@@ -245,7 +232,7 @@ pub(super) async fn run_task(
     while let Some(first) = queue.recv().await {
         requests.push(first);
         gather(&mut queue, &mut requests);
-        let group = match committer.append(&requests) {
+        let group = match committer.append(&mut requests) {
             Ok(group) => group,
             Err(error) => return fail(&failed, &error),
         };

@@ -7,6 +7,7 @@ mod committer;
 mod frame;
 mod mailbox;
 mod reads;
+mod repeats;
 mod subscribers;
 mod tails;
 
@@ -33,8 +34,11 @@ use tails::Tails;
 /// Publishes that wait for the committer. When so many wait, connections are not read further.
 const QUEUE_PUBLISHES_MAX: usize = 8_192;
 
-/// Bytes of the bodies that wait for the committer or for their flush. The same outcome.
+/// Bytes of the publishes that wait for the committer, for their flush or for a look-up. The same outcome.
 const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What a waiting publish takes besides its body, in bytes; rounded up.
+const PUBLISH_OVERHEAD_BYTES: usize = 256;
 
 /// Where the engine gets the time from.
 pub trait Clock: std::fmt::Debug + Send + Sync + 'static {
@@ -75,7 +79,8 @@ pub(crate) struct PublishRequest {
     producer_key: ProducerKey,
     append: Append,
     mailbox: Arc<Mailbox>,
-    _queued: OwnedSemaphorePermit,
+    /// Its share of [`QUEUE_BYTES_MAX`].
+    queued: OwnedSemaphorePermit,
 }
 
 /// A running engine. Cheap to clone; it stops when [`Stopper::stop`] is called and the last clone is gone.
@@ -198,7 +203,8 @@ impl Engine {
         append: Append,
         mailbox: &Arc<Mailbox>,
     ) -> bool {
-        let weight = u32::try_from(append.body.len()).unwrap_or(u32::MAX).max(1);
+        let weight = append.body.len().saturating_add(PUBLISH_OVERHEAD_BYTES);
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let queued = Arc::clone(&self.inner.queue_bytes).acquire_many_owned(weight).await;
         let Ok(queued) = queued else { return false };
         let request = PublishRequest {
@@ -207,7 +213,7 @@ impl Engine {
             producer_key,
             append,
             mailbox: Arc::clone(mailbox),
-            _queued: queued,
+            queued,
         };
         self.inner.queue.send(request).await.is_ok()
     }

@@ -8,6 +8,8 @@ use quoth_protocol::frame::ServerFrame;
 use quoth_protocol::{ConversationName, Seq, codec};
 use quoth_store::{Applier, Bounds, PageLimit, Position, ProducerKey, Record, View, ViewError};
 
+use tokio::sync::Semaphore;
+
 use super::Execution;
 use super::frame::encode_event;
 
@@ -15,12 +17,17 @@ use super::frame::encode_event;
 /// group within a millisecond.
 const APPLIED_POLL: Duration = Duration::from_millis(1);
 
+/// Streams whose old message ids are looked up at once; the others wait, so that many repeats leave threads to other
+/// reads.
+const LOOK_UPS_AT_ONCE_MAX: usize = 4;
+
 /// Reads from the view. Cheap to clone.
 #[derive(Clone)]
 pub struct Reads {
     view: Arc<dyn View>,
     applier: Option<Arc<Applier>>,
     execution: Execution,
+    look_ups: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Reads {
@@ -40,7 +47,7 @@ pub struct Page {
 
 impl Reads {
     pub(crate) fn new(view: Arc<dyn View>, applier: Option<Arc<Applier>>, execution: Execution) -> Self {
-        Self { view, applier, execution }
+        Self { view, applier, execution, look_ups: Arc::new(Semaphore::new(LOOK_UPS_AT_ONCE_MAX)) }
     }
 
     async fn run<T: Send + 'static>(&self, read: impl FnOnce(&dyn View) -> T + Send + 'static) -> T {
@@ -111,18 +118,19 @@ impl Reads {
         self.bounds(conversation).await
     }
 
-    /// Finds an old message id that the log holds up to `position`.
-    ///
-    /// # Errors
-    /// When the view cannot be read.
-    pub async fn find(
+    /// Finds old message ids of a producer that the log holds up to `position`.
+    pub(super) async fn find(
         &self,
         conversation: ConversationName,
         producer: ProducerKey,
-        n: u64,
+        numbers: Vec<u64>,
         position: Position,
-    ) -> Result<Option<Record>, ViewError> {
+    ) -> Vec<(u64, Result<Option<Record>, ViewError>)> {
         self.applied(position).await;
-        self.run(move |view| view.find(&conversation, producer, n)).await
+        let _one_of_few = self.look_ups.acquire().await;
+        self.run(move |view| {
+            numbers.into_iter().map(|n| (n, view.find(&conversation, producer, n))).collect()
+        })
+        .await
     }
 }

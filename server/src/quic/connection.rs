@@ -56,7 +56,7 @@ struct End(Code, &'static str);
 
 /// Runs a connection, whose handshake is complete, until it ends.
 pub(super) async fn run(quic: quinn::Connection, service: Service) {
-    let _panics_are_told = CloseOnPanic(quic.clone());
+    let _in_any_case = FaultCloses(&quic);
     let session = Session::new(service.engine.now_ms());
     let timeout = Duration::from_millis(HELLO_TIMEOUT_MS);
     let control = tokio::select! {
@@ -86,12 +86,13 @@ pub(super) async fn run(quic: quinn::Connection, service: Service) {
     quic.close(VarInt::from_u32(code.0), reason.as_bytes());
 }
 
-/// Without it a connection whose task panics would be closed as if that were wanted.
-struct CloseOnPanic(quinn::Connection);
+/// Closes a connection whose task panics. Left to quinn, the close would have code 0, and that tells the client that the
+/// end was wanted and that it must not come back.
+struct FaultCloses<'a>(&'a quinn::Connection);
 
-impl Drop for CloseOnPanic {
+impl Drop for FaultCloses<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if self.0.close_reason().is_none() {
             self.0.close(VarInt::from_u32(Code::INTERNAL.0), b"a fault of the server");
         }
     }

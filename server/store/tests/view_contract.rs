@@ -167,6 +167,61 @@ fn a_message_id_is_found_and_an_unused_one_is_not() {
     });
 }
 
+/// Many producers in one conversation, each with numbers of its own: dense, with gaps, rare, at its begin or end only.
+#[test]
+fn ids_of_interleaved_producers_are_found_wherever_they_are() {
+    const SEQS: u64 = 1_500;
+    each(|Subject { view, .. }| {
+        let ada = UserId::new("ada").unwrap();
+        let producers: Vec<_> = (0..40).map(|id| ProducerKey::new(&ada, ProducerId(id))).collect();
+        let mut group = records("a", 1..=SEQS);
+        for record in &mut group {
+            let seq = record.seq.0;
+            let (id, n) = match seq {
+                700..=710 => (36, 2 * seq),
+                // Both sides of the ends of blocks, of any size that is a power of two.
+                _ if seq.is_power_of_two() || (seq + 1).is_power_of_two() => (37, seq),
+                _ if seq % 64 == 63 => (38, seq * 1_000_000_000),
+                ..200 | 1_300.. => (39, seq),
+                _ if seq % 2 == 0 => (0, seq - 200),
+                _ => (1 + seq % 35, u64::MAX - (SEQS - seq) * 7),
+            };
+            (record.producer, record.n) = (producers[usize::try_from(id).unwrap()], n);
+        }
+        let (first, second) = group.split_at(777);
+        view.apply(Position(1), first).unwrap();
+        view.apply(Position(2), second).unwrap();
+        // The same ids in another conversation mean other messages.
+        let mut others = records("b", 1..=100);
+        others.iter_mut().for_each(|other| (other.producer, other.n) = (producers[0], 3 * other.seq.0));
+        view.apply(Position(3), &others).unwrap();
+        let (a, b) = (name("a"), name("b"));
+        let mut last_of = std::collections::HashMap::new();
+        for record in &group {
+            last_of.insert(record.producer, ProducerState { n: record.n, seq: record.seq });
+            assert_eq!(view.find(&a, record.producer, record.n).unwrap().as_ref(), Some(record));
+        }
+        let stored: std::collections::HashSet<_> =
+            group.iter().map(|record| (record.producer, record.n)).collect();
+        for record in &group {
+            for n in [record.n.saturating_sub(1), record.n.saturating_add(1), 0] {
+                if !stored.contains(&(record.producer, n)) {
+                    assert_eq!(view.find(&a, record.producer, n).unwrap(), None, "{n}");
+                }
+            }
+        }
+        for producer in &producers {
+            assert_eq!(view.producer(&a, *producer).unwrap(), last_of.get(producer).copied());
+        }
+        for other in &others {
+            assert_eq!(view.find(&b, other.producer, other.n).unwrap().as_ref(), Some(other));
+            assert_eq!(view.find(&b, producers[39], other.n).unwrap(), None);
+        }
+        assert_eq!(view.producer(&b, producers[0]).unwrap(), Some(ProducerState { n: 300, seq: Seq(100) }));
+        assert_eq!(view.producer(&b, producers[39]).unwrap(), None);
+    });
+}
+
 #[test]
 fn what_is_flushed_survives_a_restart() {
     each(|Subject { view, reopen, _dir }| {

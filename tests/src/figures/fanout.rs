@@ -23,8 +23,8 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
         let floor = deliver(&Target::relay(&plan.dir)?, turn)?;
         let ours = deliver(&Target::quoth(&plan.dir)?, turn)?;
         let note = format!(
-            "quoth {:.0}/s at {:.0} % CPU, relay {:.0}/s at {:.0} % CPU",
-            ours.per_second, ours.cpu_percent, floor.per_second, floor.cpu_percent
+            "quoth {:.0}/s at {:.2} us of CPU each, relay {:.0}/s at {:.2} us",
+            ours.per_second, ours.cpu_us, floor.per_second, floor.cpu_us
         );
         report.round(ours.per_second / floor.per_second, note);
     }
@@ -33,7 +33,8 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
 
 struct Rate {
     per_second: f64,
-    cpu_percent: f64,
+    /// The server's CPU time for each, in microseconds.
+    cpu_us: f64,
 }
 
 /// What readers and publisher share.
@@ -81,10 +82,9 @@ fn deliver(target: &Target, turn: Duration) -> anyhow::Result<Rate> {
         }
         let (delivered, cpu, began) = at_begin.unwrap_or((0, 0.0, begin));
         let elapsed_s = began.elapsed().as_secs_f64();
-        let rate = Rate {
-            per_second: (progress.delivered.get() - delivered) as f64 / elapsed_s,
-            cpu_percent: (cpu_s(target.pid())? - cpu) / elapsed_s * 100.0,
-        };
+        let delivered = (progress.delivered.get() - delivered) as f64;
+        let cpu_us = (cpu_s(target.pid())? - cpu) / delivered * 1e6;
+        let rate = Rate { per_second: delivered / elapsed_s, cpu_us };
         clients.close().await;
         anyhow::Ok(rate)
     });

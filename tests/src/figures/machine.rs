@@ -1,26 +1,6 @@
-//! Cores and memory, as Linux tells them.
+//! Memory and CPU time of a process, as Linux tells them.
 
 use anyhow::Context as _;
-use rustix::thread::{CpuSet, sched_setaffinity};
-
-/// The core of servers and floors.
-pub(super) const SERVER_CORE: usize = 0;
-
-/// The core of the clients.
-pub(super) const CLIENT_CORE: usize = 1;
-
-/// Keeps the calling thread, and what it starts from now on, on one core. Does nothing on a machine with one core.
-///
-/// # Errors
-/// When the kernel refuses.
-pub(super) fn pin(core: usize) -> anyhow::Result<()> {
-    if std::thread::available_parallelism()?.get() <= CLIENT_CORE && core == CLIENT_CORE {
-        return Ok(());
-    }
-    let mut set = CpuSet::new();
-    set.set(core);
-    sched_setaffinity(None, &set).with_context(|| format!("cannot run on core {core}"))
-}
 
 /// Resident memory of a process, in KiB.
 ///

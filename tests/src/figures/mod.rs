@@ -2,8 +2,7 @@
 //!
 //! Every figure takes turns between what is measured and its floor, several rounds, and gives the median of the rounds'
 //! ratios. Floors are a relay over bare quinn ([`relay`]) and a bare append with `fdatasync` ([`append`]). Servers and
-//! floors run on the first core as processes of their own, the clients on the second one: `cargo run --release -p
-//! quoth-tests --bin figures`.
+//! floors are processes of their own; all clients run on one thread of this one.
 
 pub mod append;
 mod client;

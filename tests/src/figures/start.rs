@@ -11,7 +11,6 @@ use quoth_store::testing::record;
 use quoth_store::{Applier, Options, Record, Store, group};
 
 use super::client::{BODY_BYTES, body, runtime};
-use super::target::on_server_core;
 use super::{Plan, Report};
 use crate::process::ServerProcess;
 use crate::wire::{Frames, Peer, publish};
@@ -29,7 +28,7 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     fill(&data.join("store"), plan.stored_messages)?;
     for _ in 0..plan.rounds {
         let clean = first_answer(&data)?.0;
-        let server = on_server_core(|| ServerProcess::start(&data))?;
+        let server = ServerProcess::start(&data)?;
         load(&server)?;
         server.kill()?;
         let (after_kill, head) = first_answer(&data)?;
@@ -46,7 +45,7 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
 /// Starts a server, asks for a page of history, stops it. Gives seconds until the answer, and the last seq in it.
 fn first_answer(data: &Path) -> anyhow::Result<(f64, u64)> {
     let started = Instant::now();
-    let server = on_server_core(|| ServerProcess::start(data))?;
+    let server = ServerProcess::start(data)?;
     let head = runtime()?.block_on(async {
         let (endpoint, peer) = connect(&server).await?;
         let mut frames = Frames::open(&peer.quic).await?;

@@ -1,4 +1,4 @@
-//! What the clients talk to: the server or the relay, on the servers' core.
+//! What the clients talk to: the server or the relay.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -8,7 +8,6 @@ use std::process::{Child, Command, Stdio};
 use anyhow::Context as _;
 use tempfile::TempDir;
 
-use super::machine::{CLIENT_CORE, SERVER_CORE, pin};
 use crate::process::ServerProcess;
 
 /// A process to talk to. Ended when it is dropped.
@@ -31,7 +30,7 @@ impl Target {
     /// When it does not start.
     pub(super) fn quoth(dir: &Path) -> anyhow::Result<Self> {
         let dir = TempDir::new_in(dir)?;
-        let server = on_server_core(|| ServerProcess::start(&dir.path().join("data")))?;
+        let server = ServerProcess::start(&dir.path().join("data"))?;
         Ok(Self { process: Process::Quoth(server), _dir: dir })
     }
 
@@ -43,7 +42,7 @@ impl Target {
         let dir = TempDir::new_in(dir)?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("relay").arg(dir.path()).stdout(Stdio::piped());
-        let mut child = on_server_core(|| Ok(command.spawn()?))?;
+        let mut child = command.spawn()?;
         let stdout = child.stdout.take().context("a piped stdout")?;
         let mut address = String::new();
         BufReader::new(stdout).read_line(&mut address)?;
@@ -88,12 +87,4 @@ impl Drop for Target {
             let _reaped = child.wait();
         }
     }
-}
-
-/// Starts a process, which inherits the core of the thread that starts it.
-pub(super) fn on_server_core<T>(start: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
-    pin(SERVER_CORE)?;
-    let started = start();
-    pin(CLIENT_CORE)?;
-    started
 }

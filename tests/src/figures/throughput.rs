@@ -20,8 +20,8 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
         let floor = publish(&relay, turn)?;
         let ours = publish(&quoth, turn)?;
         let note = format!(
-            "quoth {:.0}/s at {:.0} % CPU, relay {:.0}/s at {:.0} % CPU",
-            ours.per_second, ours.cpu_percent, floor.per_second, floor.cpu_percent
+            "quoth {:.0}/s at {:.2} us of CPU each, relay {:.0}/s at {:.2} us",
+            ours.per_second, ours.cpu_us, floor.per_second, floor.cpu_us
         );
         report.round(ours.per_second / floor.per_second, note);
     }
@@ -30,7 +30,8 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
 
 struct Rate {
     per_second: f64,
-    cpu_percent: f64,
+    /// The server's CPU time for each, in microseconds.
+    cpu_us: f64,
 }
 
 fn publish(target: &Target, turn: Duration) -> anyhow::Result<Rate> {
@@ -74,8 +75,9 @@ fn publish(target: &Target, turn: Duration) -> anyhow::Result<Rate> {
         for task in tasks {
             acked += task.await??;
         }
-        let cpu_percent = (cpu_s(target.pid())? - cpu_before) / (turn + WARM_UP).as_secs_f64() * 100.0;
+        let cpu_s = cpu_s(target.pid())? - cpu_before;
+        let share = turn.as_secs_f64() / (turn + WARM_UP).as_secs_f64();
         clients.close().await;
-        Ok(Rate { per_second: acked as f64 / turn.as_secs_f64(), cpu_percent })
+        Ok(Rate { per_second: acked as f64 / turn.as_secs_f64(), cpu_us: cpu_s * share / acked as f64 * 1e6 })
     })
 }

@@ -18,7 +18,7 @@ mod socket;
 mod tls;
 mod world;
 
-pub use moment::stored_while_a_page_is_read;
+pub use moment::{fault_of_the_server, repeated_behind_hello, stored_while_a_page_is_read};
 pub use plant::Plant;
 pub use socket::Trace;
 pub use tls::Certificates;

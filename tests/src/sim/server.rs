@@ -188,6 +188,9 @@ pub(super) fn seed_bytes(seed: u64, which: u64) -> [u8; 32] {
     bytes
 }
 
+/// A token that the server has a bug with.
+pub(super) const PANIC_TOKEN: &str = "panic";
+
 /// Takes a user's name for a token that allows everything and never ends.
 #[derive(Debug)]
 struct UserNames {
@@ -197,6 +200,7 @@ struct UserNames {
 impl Verify for UserNames {
     fn verify(&self, token: &str, _: u64) -> Result<Identity, Code> {
         self.sign_ins.fetch_add(1, Ordering::Relaxed);
+        assert_ne!(token, PANIC_TOKEN, "planted");
         let user = UserId::new(token).map_err(|_| Code::TOKEN_REJECTED)?;
         let all = || vec![Pattern::new("*")];
         let grant = Grant { user, read: all(), write: all(), publish_as: Vec::new() };

@@ -24,7 +24,8 @@ struct State {
 #[derive(Debug, Default)]
 struct Conversation {
     records: BTreeMap<Seq, Record>,
-    producers: HashMap<ProducerKey, ProducerState>,
+    /// The seq of each n.
+    producers: HashMap<ProducerKey, BTreeMap<u64, Seq>>,
 }
 
 impl MemoryView {
@@ -67,7 +68,7 @@ impl View for MemoryView {
         }
         for record in records {
             let conversation = state.conversations.entry(record.conversation.clone()).or_default();
-            conversation.producers.insert(record.producer, ProducerState { n: record.n, seq: record.seq });
+            conversation.producers.entry(record.producer).or_default().insert(record.n, record.seq);
             conversation.records.insert(record.seq, record.clone());
         }
         state.applied = position;
@@ -130,7 +131,9 @@ impl View for MemoryView {
         producer: ProducerKey,
     ) -> Result<Option<ProducerState>, ViewError> {
         let state = self.0.read();
-        Ok(state.conversations.get(conversation).and_then(|known| known.producers.get(&producer)).copied())
+        let known = state.conversations.get(conversation).and_then(|known| known.producers.get(&producer));
+        let last = known.and_then(BTreeMap::last_key_value);
+        Ok(last.map(|(n, seq)| ProducerState { n: *n, seq: *seq }))
     }
 
     fn find(
@@ -140,8 +143,10 @@ impl View for MemoryView {
         n: u64,
     ) -> Result<Option<Record>, ViewError> {
         let state = self.0.read();
-        let mut records =
-            state.conversations.get(conversation).into_iter().flat_map(|known| known.records.values());
-        Ok(records.find(|record| record.producer == producer && record.n == n).cloned())
+        let find = |known: &Conversation| {
+            let seq = known.producers.get(&producer)?.get(&n)?;
+            known.records.get(seq).cloned()
+        };
+        Ok(state.conversations.get(conversation).and_then(find))
     }
 }

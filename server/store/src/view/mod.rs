@@ -220,8 +220,8 @@ pub trait View: Send + Sync + fmt::Debug {
         producer: ProducerKey,
     ) -> Result<Option<ProducerState>, ViewError>;
 
-    /// The record with a message id. Reads back from the producer's last message, so it takes the longer, the more the
-    /// conversation has grown since.
+    /// The record with a message id. Relies on that a producer's n grows with seq, and reads few rows, however old the
+    /// message and however large the conversation is.
     ///
     /// # Errors
     /// When rows are damaged or could not be read.

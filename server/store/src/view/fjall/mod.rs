@@ -12,7 +12,8 @@
 //! # Rows
 //!
 //! - `messages`: conversation key and seq → message; the one row per message.
-//! - `producers`: conversation key and producer key → the producer's last n and seq; one per group and producer.
+//! - `producers`: conversation key, producer key and block of seqs → n and seq of the producer's last message in that
+//!   block; written once per group, producer and block. `find.rs` says what the blocks are for.
 //! - `conversations`: conversation key → name; one per conversation, written with its first message.
 //!
 //! All rows of a group are written in one batch, and reads of several rows go through a snapshot, so a reader sees whole
@@ -20,6 +21,8 @@
 
 mod check;
 mod checkpoint;
+mod copy;
+mod find;
 mod precheck;
 mod read;
 mod row;
@@ -35,8 +38,12 @@ use std::time::Duration;
 use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::Mutex;
 use quoth_protocol::{ConversationName, Seq};
+use tempfile::TempDir;
 
+use self::find::ProducerRows;
+use self::row::Block;
 use super::{Bounds, PageLimit, ProducerState, View, ViewError};
+use crate::durable::create_durable_dir;
 use crate::key::{ConversationKey, ProducerKey};
 use crate::log::Position;
 use crate::record::Record;
@@ -64,6 +71,8 @@ pub struct FjallView {
     applied: AtomicU64,
     applying: Mutex<()>,
     checkpoint: Mutex<Position>,
+    /// The folder of a view whose files must not change. Deleted after the database is dropped.
+    copy: Option<TempDir>,
 }
 
 impl fmt::Debug for FjallView {
@@ -98,9 +107,40 @@ impl FjallView {
             // Without a checkpoint nothing is promised: the view was being created.
             fs::remove_dir_all(&engine_dir).map_err(ViewError::io("delete", &engine_dir))?;
         }
-        fs::create_dir_all(dir).map_err(ViewError::io("create", dir))?;
+        create_durable_dir(dir).map_err(ViewError::io("create", dir))?;
+        let view = Self::start(dir, &engine_dir, checkpoint, cache_bytes)?;
+        if checkpoint.is_none() {
+            checkpoint::write(dir, Position::ZERO)?;
+        }
+        Ok(view)
+    }
+
+    /// Opens a view as it was at its last flush, in a copy: nothing that is done with it changes its files. `None` when the
+    /// folder holds no view.
+    ///
+    /// # Errors
+    /// When its files are damaged or the operating system refuses.
+    pub(crate) fn open_copy(dir: &Path, cache_bytes: u64) -> Result<Option<Self>, ViewError> {
+        let Some(checkpoint) = checkpoint::read(dir)? else {
+            return Ok(None);
+        };
+        let engine_dir = dir.join(ENGINE_DIR);
+        precheck::check(dir, &engine_dir)?;
+        let copy = copy::of(&engine_dir)?;
+        empty_journal(copy.path())?;
+        let view = Self::start(dir, copy.path(), Some(checkpoint), cache_bytes)?;
+        Ok(Some(Self { copy: Some(copy), ..view }))
+    }
+
+    /// Opens fjall, whose journal is empty. `dir` is for errors and the checkpoint.
+    fn start(
+        dir: &Path,
+        engine_dir: &Path,
+        checkpoint: Option<Position>,
+        cache_bytes: u64,
+    ) -> Result<Self, ViewError> {
         let database = guarded(dir, "open", || {
-            Database::builder(&engine_dir)
+            Database::builder(engine_dir)
                 .cache_size(cache_bytes)
                 .max_journaling_size(JOURNAL_BYTES_MAX)
                 .manual_journal_persist(true)
@@ -118,9 +158,6 @@ impl FjallView {
         let messages = keyspace("messages", MESSAGES_MEMTABLE_BYTES)?;
         let producers = keyspace("producers", OTHER_MEMTABLE_BYTES)?;
         let conversations = keyspace("conversations", OTHER_MEMTABLE_BYTES)?;
-        if is_new {
-            checkpoint::write(dir, Position::ZERO)?;
-        }
         let checkpoint = checkpoint.unwrap_or_default();
         Ok(Self {
             dir: dir.to_owned(),
@@ -131,6 +168,7 @@ impl FjallView {
             applied: AtomicU64::new(checkpoint.0),
             applying: Mutex::default(),
             checkpoint: Mutex::new(checkpoint),
+            copy: None,
         })
     }
 
@@ -176,7 +214,7 @@ impl View for FjallView {
             return Err(ViewError::Skipped { applied, position });
         }
         let mut batch = self.database.batch();
-        let mut last_of_producer = HashMap::new();
+        let mut last_in_block = HashMap::new();
         for record in records {
             let conversation = ConversationKey::new(&record.conversation);
             if record.seq == Seq(1)
@@ -187,9 +225,10 @@ impl View for FjallView {
             let key = row::message_key(conversation, record.seq);
             batch.insert(&self.messages, key, row::encode_message(&key, record));
             let state = ProducerState { n: record.n, seq: record.seq };
-            last_of_producer.insert(row::producer_key(conversation, record.producer), state);
+            let block = Block::of(record.seq);
+            last_in_block.insert(row::producer_key(conversation, record.producer, block), state);
         }
-        for (key, state) in last_of_producer {
+        for (key, state) in last_in_block {
             batch.insert(&self.producers, key, row::encode_producer(&key, state));
         }
         self.engine("write to", batch.commit())?;
@@ -204,7 +243,8 @@ impl View for FjallView {
     fn flush(&self) -> Result<Position, ViewError> {
         let mut checkpoint = self.checkpoint.lock();
         let applied = self.applied();
-        if applied > *checkpoint {
+        // A copy has no checkpoint of its own.
+        if applied > *checkpoint && self.copy.is_none() {
             for keyspace in [&self.messages, &self.producers, &self.conversations] {
                 self.write_tables(keyspace)?;
             }
@@ -241,7 +281,7 @@ impl View for FjallView {
         conversation: &ConversationName,
         producer: ProducerKey,
     ) -> Result<Option<ProducerState>, ViewError> {
-        self.read_producer(&self.database.snapshot(), conversation, producer)
+        ProducerRows { view: self, snapshot: &self.database.snapshot(), conversation, producer }.last()
     }
 
     fn find(
@@ -250,7 +290,7 @@ impl View for FjallView {
         producer: ProducerKey,
         n: u64,
     ) -> Result<Option<Record>, ViewError> {
-        self.read_message(conversation, producer, n)
+        ProducerRows { view: self, snapshot: &self.database.snapshot(), conversation, producer }.find(n)
     }
 }
 

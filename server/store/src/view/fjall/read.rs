@@ -4,9 +4,9 @@ use ::fjall::{Guard, Readable, Snapshot};
 use quoth_protocol::{ConversationName, Seq};
 
 use super::{FjallView, row};
-use crate::key::{ConversationKey, ProducerKey};
+use crate::key::ConversationKey;
 use crate::record::Record;
-use crate::view::{Bounds, Page, PageLimit, ProducerState, ViewError};
+use crate::view::{Bounds, Page, PageLimit, ViewError};
 
 impl FjallView {
     pub(super) fn read_bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
@@ -83,59 +83,6 @@ impl FjallView {
             }
             _ => Ok(page.into_descending()),
         }
-    }
-
-    pub(super) fn read_producer(
-        &self,
-        snapshot: &Snapshot,
-        conversation: &ConversationName,
-        producer: ProducerKey,
-    ) -> Result<Option<ProducerState>, ViewError> {
-        let key = row::producer_key(ConversationKey::new(conversation), producer);
-        let value = self.engine("read a producer from", snapshot.get(&self.producers, key))?;
-        let decode = |value: ::fjall::UserValue| {
-            row::decode_producer(&key, &value).ok_or_else(|| ViewError::DamagedProducer {
-                conversation: conversation.clone(),
-                producer,
-                what: "its checksum does not match",
-            })
-        };
-        value.map(decode).transpose()
-    }
-
-    pub(super) fn read_message(
-        &self,
-        conversation: &ConversationName,
-        producer: ProducerKey,
-        n: u64,
-    ) -> Result<Option<Record>, ViewError> {
-        let snapshot = self.database.snapshot();
-        let Some(last) = self.read_producer(&snapshot, conversation, producer)?.filter(|last| n <= last.n)
-        else {
-            return Ok(None);
-        };
-        let key = ConversationKey::new(conversation);
-        let range = row::message_key(key, Seq::ZERO)..=row::message_key(key, last.seq);
-        let mut expected = last.seq;
-        for guard in snapshot.range(&self.messages, range).rev() {
-            let (key, value) = self.engine("read a message from", guard.into_inner())?;
-            let (_, found) = row::split_message_key(&key).ok_or_else(|| self.odd_key())?;
-            if found != expected {
-                return Err(hole(conversation, expected, Some(found)));
-            }
-            let (header, texts) =
-                row::open_message(&key, &value).map_err(|what| damaged(conversation, found, what))?;
-            if header.producer == producer && header.n <= n {
-                let record = header.into_record(conversation, found, texts);
-                let is_wanted = header.n == n;
-                return is_wanted
-                    .then_some(record)
-                    .transpose()
-                    .map_err(|what| damaged(conversation, found, what));
-            }
-            expected = Seq(expected.0.saturating_sub(1));
-        }
-        Ok(None)
     }
 
     /// The name that is stored for a conversation's key.

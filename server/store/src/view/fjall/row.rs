@@ -15,6 +15,31 @@ use crate::view::ProducerState;
 /// Version of the values of message rows.
 const FORMAT: u8 = 1;
 
+/// Seqs of a block. A look-up reads this many messages at most; a producer has a row for each block it is in. Smaller
+/// blocks cost more rows, and at 64 a producer that is alone adds a byte to each of its messages.
+const BLOCK_SEQS: u64 = 64;
+
+/// A run of consecutive seqs of a conversation, by which a producer's messages are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Block(pub(super) u64);
+
+impl Block {
+    /// The block that a seq lies in.
+    pub(super) const fn of(seq: Seq) -> Self {
+        Self(seq.0 / BLOCK_SEQS)
+    }
+
+    /// Its first seq that a message can have.
+    pub(super) const fn first(self) -> Seq {
+        if self.0 == 0 { Seq(1) } else { Seq(self.0.saturating_mul(BLOCK_SEQS)) }
+    }
+
+    /// The block behind it.
+    pub(super) const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
 /// Length of a message's key in bytes: conversation 16, seq 8 in big endian.
 pub(super) const MESSAGE_KEY_BYTES: usize = 24;
 
@@ -33,11 +58,27 @@ pub(super) fn split_message_key(key: &[u8]) -> Option<(ConversationKey, Seq)> {
     reader.0.is_empty().then_some((conversation, seq))
 }
 
-pub(super) fn producer_key(conversation: ConversationKey, producer: ProducerKey) -> [u8; 32] {
-    let mut key = [0; 32];
+/// Length of the key of a producer's row in bytes: conversation 16, producer 16, block 8 in big endian.
+pub(super) const PRODUCER_KEY_BYTES: usize = 40;
+
+pub(super) fn producer_key(
+    conversation: ConversationKey,
+    producer: ProducerKey,
+    block: Block,
+) -> [u8; PRODUCER_KEY_BYTES] {
+    let mut key = [0; PRODUCER_KEY_BYTES];
     key[..16].copy_from_slice(&conversation.0);
-    key[16..].copy_from_slice(&producer.0);
+    key[16..32].copy_from_slice(&producer.0);
+    key[32..].copy_from_slice(&block.0.to_be_bytes());
     key
+}
+
+/// The parts of the key of a producer's row.
+pub(super) fn split_producer_key(key: &[u8]) -> Option<(ConversationKey, ProducerKey, Block)> {
+    let mut reader = Reader(key);
+    let (conversation, producer) = (ConversationKey(reader.array()?), ProducerKey(reader.array()?));
+    let block = Block(u64::from_be_bytes(reader.array()?));
+    reader.0.is_empty().then_some((conversation, producer, block))
 }
 
 /// A message's value: checksum `u64`, format, kind, flags and length of the sender `u8` each, time, origin time and n

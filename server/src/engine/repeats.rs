@@ -1,0 +1,140 @@
+//! Answers repeats from long ago from the view, without holding up a group.
+
+use std::sync::Arc;
+
+use quoth_protocol::{Code, ConversationName};
+use quoth_store::{Position, ProducerKey, Record, ViewError};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::PublishRequest;
+use super::mailbox::{Mailbox, Outcome, Stored};
+use super::reads::Reads;
+
+/// The repeats of a group that only the view knows, for each stream that sent some.
+#[derive(Default)]
+pub(super) struct Repeats(Vec<OfStream>);
+
+struct OfStream {
+    conversation: ConversationName,
+    producer: ProducerKey,
+    mailbox: Arc<Mailbox>,
+    numbers: Vec<u64>,
+    /// Held until all are answered, so that there cannot be more and more that wait.
+    queued: Vec<OwnedSemaphorePermit>,
+}
+
+impl Repeats {
+    /// Takes a repeat.
+    pub(super) fn take(&mut self, request: &mut PublishRequest) {
+        let queued = request.queued.split(request.queued.num_permits());
+        match self.0.iter_mut().rfind(|stream| Arc::ptr_eq(&stream.mailbox, &request.mailbox)) {
+            Some(stream) => {
+                stream.numbers.push(request.append.n);
+                stream.queued.extend(queued);
+            }
+            None => self.0.push(OfStream {
+                conversation: request.conversation.clone(),
+                producer: request.producer_key,
+                mailbox: Arc::clone(&request.mailbox),
+                numbers: vec![request.append.n],
+                queued: Vec::from_iter(queued),
+            }),
+        }
+    }
+
+    /// Looks all of them up in tasks of the runtime, with what the log holds up to `position`.
+    pub(super) fn look_up(self, reads: &Reads, position: Position, runtime: &tokio::runtime::Handle) {
+        for stream in self.0 {
+            runtime.spawn(stream.look_up(reads.clone(), position));
+        }
+    }
+}
+
+impl OfStream {
+    async fn look_up(self, reads: Reads, position: Position) {
+        let Self { conversation, producer, mailbox, numbers, queued } = self;
+        let found = reads.find(conversation, producer, numbers, position).await;
+        for (n, found) in found {
+            mailbox.put(Outcome { n, result: answer(found) });
+        }
+        mailbox.wake();
+        drop(queued);
+    }
+}
+
+fn answer(found: Result<Option<Record>, ViewError>) -> Result<Stored, Code> {
+    match found {
+        Ok(Some(Record { seq, time_ms, .. })) => Ok(Stored { seq, time_ms, duplicate: true }),
+        Ok(None) => Err(Code::STALE_MESSAGE_ID),
+        Err(error) => {
+            tracing::error!(%error, "an old message id cannot be looked up");
+            Err(Code::STORE_FAILED)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use quoth_core::conversation::Append;
+    use quoth_core::sequencer::Producer;
+    use quoth_protocol::frame::Durability;
+    use quoth_protocol::{Code, ConversationName, ProducerId, UserId};
+    use quoth_store::{ProducerKey, Store};
+    use tokio::sync::mpsc;
+
+    use crate::engine::{Engine, Execution, Mailbox, Outcome, QUEUE_BYTES_MAX, SystemClock};
+
+    /// More than the sequencer knows without the view.
+    const MESSAGES: u64 = 2_000;
+
+    async fn outcomes(mailbox: &Mailbox, count: u64) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        while (outcomes.len() as u64) < count {
+            mailbox.woken().await;
+            mailbox.take(&mut outcomes);
+        }
+        outcomes.sort_by_key(|outcome| outcome.n);
+        outcomes
+    }
+
+    #[tokio::test]
+    async fn old_repeats_of_two_streams_get_the_first_ones_seq_and_time() {
+        let (engine, stopper) =
+            Engine::start(Store::memory(), Durability::Memory, Arc::new(SystemClock), Execution::Threads);
+        let user = UserId::new("ada").unwrap();
+        let producer = Producer { user: user.clone(), id: ProducerId(1) };
+        let key = ProducerKey::new(&user, producer.id);
+        let rooms = ["a", "b"].map(|name| ConversationName::new(name).unwrap());
+        let mailboxes = [(); 2].map(|()| Mailbox::new(mpsc::channel(1).0));
+        let publish = async |numbers: &mut dyn Iterator<Item = u64>| {
+            for n in numbers {
+                for (room, mailbox) in rooms.iter().zip(&mailboxes) {
+                    let append =
+                        Append { n, sender: user.clone(), origin_time_ms: None, body: "text".into() };
+                    assert!(engine.publish(room, &producer, key, append, mailbox).await);
+                }
+            }
+        };
+        publish(&mut (1..=MESSAGES).map(|n| n * 2)).await;
+        let mut first = Vec::new();
+        for mailbox in &mailboxes {
+            first.push(outcomes(mailbox, MESSAGES).await);
+        }
+        // Those with an odd number were never stored.
+        publish(&mut (1..=MESSAGES * 2)).await;
+        for (mailbox, first) in mailboxes.iter().zip(first) {
+            let again = outcomes(mailbox, MESSAGES * 2).await;
+            for (pair, first) in again.chunks(2).zip(first) {
+                assert_eq!(pair[0].result, Err(Code::STALE_MESSAGE_ID));
+                let expected = first.result.map(|first| crate::engine::Stored { duplicate: true, ..first });
+                assert_eq!((pair[1].n, pair[1].result), (first.n, expected));
+            }
+        }
+        let queue_bytes = Arc::clone(&engine.inner.queue_bytes);
+        drop(engine);
+        tokio::task::spawn_blocking(|| stopper.stop()).await.unwrap().unwrap();
+        assert_eq!(queue_bytes.available_permits(), QUEUE_BYTES_MAX, "what was answered waits no more");
+    }
+}

@@ -1,0 +1,175 @@
+//! Finds messages by their id.
+//!
+//! Within a conversation a producer's n only grows with seq. So its rows, one for each block of seqs that it has messages
+//! in, grow in n too: a binary search over the blocks leads to the one that can hold an n, and the messages of that block
+//! are read. However large the conversation is, a look-up reads few rows.
+
+use std::ops::Range;
+
+use ::fjall::{Guard, Readable, Snapshot};
+use quoth_protocol::{ConversationName, Seq};
+
+use super::FjallView;
+use super::read::{damaged, hole};
+use super::row::{self, Block};
+use crate::key::{ConversationKey, ProducerKey};
+use crate::record::Record;
+use crate::view::{ProducerState, ViewError};
+
+/// What is wrong with a row that its block's messages contradict.
+pub(super) const NOT_LAST_IN_BLOCK: &str = "it is not that of the producer's last message in its block";
+
+/// The rows of one producer in one conversation.
+pub(super) struct ProducerRows<'a> {
+    pub(super) view: &'a FjallView,
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) conversation: &'a ConversationName,
+    pub(super) producer: ProducerKey,
+}
+
+impl ProducerRows<'_> {
+    /// The producer's last message.
+    pub(super) fn last(&self) -> Result<Option<ProducerState>, ViewError> {
+        let rows = self.key(Block(0))..=self.key(Block(u64::MAX));
+        let last = self.snapshot.range(&self.view.producers, rows).next_back();
+        last.map(|row| self.open(row)).transpose()
+    }
+
+    /// Its last message in a block.
+    pub(super) fn last_in(&self, block: Block) -> Result<Option<ProducerState>, ViewError> {
+        let key = self.key(block);
+        let value = self.view.engine("read a producer from", self.snapshot.get(&self.view.producers, key))?;
+        value.map(|value| self.decode(&key, &value)).transpose()
+    }
+
+    /// Its message with this n.
+    pub(super) fn find(&self, n: u64) -> Result<Option<Record>, ViewError> {
+        let Some(mut row) = self.last()?.filter(|last| n <= last.n) else {
+            return Ok(None);
+        };
+        // The first row whose n is not below the wanted one is `row`, or it is in these blocks.
+        let mut blocks = Block(0)..Block::of(row.seq);
+        while blocks.start < blocks.end {
+            let middle = Block(blocks.start.0.midpoint(blocks.end.0));
+            match self.first_in(middle..blocks.end)? {
+                Some(first) if first.n < n => blocks.start = Block::of(first.seq).next(),
+                first => {
+                    row = first.unwrap_or(row);
+                    blocks.end = middle;
+                }
+            }
+        }
+        self.find_before(row, n)
+    }
+
+    /// The first row in these blocks.
+    fn first_in(&self, blocks: Range<Block>) -> Result<Option<ProducerState>, ViewError> {
+        let rows = self.key(blocks.start)..self.key(blocks.end);
+        let first = self.snapshot.range(&self.view.producers, rows).next();
+        first.map(|row| self.open(row)).transpose()
+    }
+
+    /// The message with this n, if it is in the block of the producer's message `last` and not behind that.
+    fn find_before(&self, last: ProducerState, n: u64) -> Result<Option<Record>, ViewError> {
+        let key = |seq| row::message_key(ConversationKey::new(self.conversation), seq);
+        let first = Block::of(last.seq).first();
+        let mut expected = last.seq;
+        for guard in self.snapshot.range(&self.view.messages, key(first)..=key(last.seq)).rev() {
+            let (key, value) = self.view.engine("read a message from", guard.into_inner())?;
+            let (_, found) = row::split_message_key(&key).ok_or_else(|| self.view.odd_key())?;
+            if found != expected {
+                return Err(hole(self.conversation, expected, Some(found)));
+            }
+            let damaged = |what| damaged(self.conversation, found, what);
+            let (header, texts) = row::open_message(&key, &value).map_err(damaged)?;
+            if found == last.seq && (header.producer, header.n) != (self.producer, last.n) {
+                return Err(self.damaged(NOT_LAST_IN_BLOCK));
+            }
+            if header.producer == self.producer && header.n <= n {
+                let record = (header.n == n).then(|| header.into_record(self.conversation, found, texts));
+                return record.transpose().map_err(damaged);
+            }
+            expected = Seq(expected.0.saturating_sub(1));
+        }
+        if expected >= first { Err(hole(self.conversation, expected, None)) } else { Ok(None) }
+    }
+
+    fn key(&self, block: Block) -> [u8; row::PRODUCER_KEY_BYTES] {
+        row::producer_key(ConversationKey::new(self.conversation), self.producer, block)
+    }
+
+    fn open(&self, row: Guard) -> Result<ProducerState, ViewError> {
+        let (key, value) = self.view.engine("read a producer from", row.into_inner())?;
+        self.decode(&key, &value)
+    }
+
+    fn decode(&self, key: &[u8], value: &[u8]) -> Result<ProducerState, ViewError> {
+        row::decode_producer(key, value).ok_or_else(|| self.damaged("its checksum does not match"))
+    }
+
+    pub(super) fn damaged(&self, what: &'static str) -> ViewError {
+        let (conversation, producer) = (self.conversation.clone(), self.producer);
+        ViewError::DamagedProducer { conversation, producer, what }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quoth_protocol::Seq;
+
+    use super::row::{self, Block};
+    use super::{ConversationKey, FjallView};
+    use crate::log::Position;
+    use crate::testing::record;
+    use crate::view::{View, ViewError};
+
+    #[test]
+    fn a_hole_in_the_block_of_a_looked_up_message_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let view = FjallView::open(dir.path(), 1 << 20).unwrap();
+        let records: Vec<_> = (1..=200).map(|seq| record("a", seq, seq)).collect();
+        view.apply(Position(1), &records).unwrap();
+        let (name, producer) = (&records[0].conversation, records[0].producer);
+        for seq in [1, 64, 100, 127] {
+            let key = row::message_key(ConversationKey::new(name), Seq(seq));
+            let value = view.messages.get(key).unwrap().unwrap();
+            view.messages.remove(key).unwrap();
+            let error = view.find(name, producer, seq).unwrap_err();
+            assert!(
+                matches!(error, ViewError::Hole { expected, .. } if expected == Seq(seq)),
+                "{seq}: {error}"
+            );
+            view.messages.insert(key, value).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_look_up_reads_a_row_for_each_halving_and_the_messages_of_one_block() {
+        let dir = tempfile::tempdir().unwrap();
+        let view = FjallView::open(dir.path(), 1 << 20).unwrap();
+        let records: Vec<_> = (1..64 * 64).map(|seq| record("a", seq, seq * 3)).collect();
+        view.apply(Position(1), &records).unwrap();
+        let (name, producer) = (&records[0].conversation, records[0].producer);
+        let (key, block) = (ConversationKey::new(name), Block::of(Seq(700)));
+        let (wanted, others): (Vec<_>, Vec<_>) =
+            records.iter().partition(|record| Block::of(record.seq) == block);
+        for other in others {
+            view.messages.insert(row::message_key(key, other.seq), "damaged").unwrap();
+        }
+        for wanted in wanted {
+            assert_eq!(view.find(name, producer, wanted.n).unwrap().as_ref(), Some(wanted));
+            assert_eq!(view.find(name, producer, wanted.n - 1).unwrap(), None);
+        }
+        // The rows that a look-up reads are those whose damage it meets.
+        let is_read = |number: &u64| {
+            let key = row::producer_key(key, producer, Block(*number));
+            let value = view.producers.get(key).unwrap().unwrap();
+            view.producers.insert(key, "damaged").unwrap();
+            let found = view.find(name, producer, 3 * 700);
+            view.producers.insert(key, value).unwrap();
+            found.is_err()
+        };
+        let read = (0..64).filter(is_read).count();
+        assert!(read <= 8, "{read} of 64 rows were read");
+    }
+}
