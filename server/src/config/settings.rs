@@ -251,7 +251,7 @@ mod tests {
     fn every_number_has_a_range_that_holds_its_default_and_is_kept() {
         let numbers =
             SETTINGS.iter().filter(|setting| setting.get(&Config::default()).parse::<u64>().is_ok());
-        assert_eq!(numbers.clone().count(), 10);
+        assert_eq!(numbers.clone().count(), 11);
         for setting in numbers {
             let range = setting.range.clone().unwrap_or_else(|| panic!("{} has no range", setting.key));
             let mut config = Config::default();
