@@ -109,7 +109,7 @@ struct TokenArgs {
     algorithm: Algorithm,
 }
 
-/// Exit code when the store has failed while serving: a supervisor should restart, and an operator look at the disk.
+/// Exit code when the store or the listener has failed while serving: a supervisor should restart, and an operator look at the disk.
 const EXIT_STORE_FAILED: u8 = 70;
 
 /// How often a development server looks whether its certificate is due. Far below the days that are left then, since
@@ -338,9 +338,10 @@ fn serve(config: &Config) -> ExitCode {
 async fn serve_until_told(config: &Config) -> Result<(), (u8, String)> {
     use tokio::signal::unix::{SignalKind, signal};
     let listen = |kind| signal(kind).map_err(|error| (1, format!("signals cannot be received: {error}")));
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     let mut hangup = listen(SignalKind::hangup())?;
     let server = Server::start(config).map_err(|error| (1, error))?;
+    // Not before, so that they end a start at once, however long the store takes.
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     banner(&server, config);
     let mut certificate_ends_s = server.development().map(|made| made.certificate_ends_s);
     let mut renewals = tokio::time::interval(RENEWAL_CHECK_INTERVAL);
@@ -361,7 +362,7 @@ async fn serve_until_told(config: &Config) -> Result<(), (u8, String)> {
             },
             Failed(reason) = server.failed() => {
                 let _known = server.stop().await;
-                return Err((EXIT_STORE_FAILED, format!("the store failed, nothing more was acked: {reason}")));
+                return Err((EXIT_STORE_FAILED, reason));
             }
         }
     }

@@ -55,7 +55,7 @@ impl From<WriteFailure> for Failure {
 
 async fn send(shared: &Shared, fetch: &Fetch, writer: &mut FrameWriter) -> Result<(), Failure> {
     let (engine, conversation) = (&shared.service.engine, &fetch.conversation);
-    let bounds = engine.acked_bounds(conversation).await?;
+    let bounds = engine.applied_bounds(conversation).await?;
     let page = Page::of(fetch.range, fetch.limit, bounds);
     let mut cursor = page.after;
     while cursor < page.last {

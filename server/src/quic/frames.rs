@@ -159,6 +159,16 @@ impl FrameWriter {
         self.set_stall_timeout(DRAIN_STALL_TIMEOUT);
     }
 
+    /// Bytes that were written since the beginning, or dropped by a drain.
+    pub(super) fn written_bytes(&self) -> u64 {
+        self.waiting.gone_bytes()
+    }
+
+    /// What [`FrameWriter::written_bytes`] will be when everything that was added is written.
+    pub(super) fn end(&self) -> u64 {
+        self.waiting.gone_bytes() + self.waiting.bytes() as u64
+    }
+
     /// Writes some of what waits. Dropping the future loses nothing.
     pub(super) async fn write(&mut self) -> Result<(), WriteFailure> {
         let since = *self.stalled_since.get_or_insert_with(Instant::now);

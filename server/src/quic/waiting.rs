@@ -15,6 +15,7 @@ pub(super) struct Waiting {
     /// What each of them is.
     frames: VecDeque<Frame>,
     bytes: usize,
+    gone_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -36,6 +37,11 @@ impl Waiting {
         self.bytes
     }
 
+    /// Bytes that wait no more: written or dropped.
+    pub(super) fn gone_bytes(&self) -> u64 {
+        self.gone_bytes
+    }
+
     /// What waits, in order. What is written of it is cut off by the one who writes.
     pub(super) fn chunks(&mut self) -> &mut [Bytes] {
         self.chunks.make_contiguous()
@@ -46,6 +52,7 @@ impl Waiting {
         self.chunks.drain(..chunks);
         self.frames.drain(..chunks);
         self.bytes -= bytes;
+        self.gone_bytes += bytes as u64;
         if self.chunks.is_empty() {
             self.chunks.shrink_to(KEPT_FRAMES);
             self.frames.shrink_to(KEPT_FRAMES);
@@ -55,7 +62,7 @@ impl Waiting {
     /// Drops the events of which nothing is written.
     pub(super) fn drop_events(&mut self) {
         let (chunks, frames) = (std::mem::take(&mut self.chunks), std::mem::take(&mut self.frames));
-        self.bytes = 0;
+        let bytes_before = std::mem::take(&mut self.bytes);
         for (chunk, frame) in chunks.into_iter().zip(frames) {
             if !frame.is_event || chunk.len() < frame.bytes {
                 self.bytes += chunk.len();
@@ -63,6 +70,7 @@ impl Waiting {
                 self.frames.push_back(frame);
             }
         }
+        self.gone_bytes += (bytes_before - self.bytes) as u64;
     }
 }
 
@@ -135,7 +143,13 @@ mod tests {
             waiting.push(Bytes::from(text), is_event);
         }
         write(&mut waiting, 2);
+        let end = waiting.gone_bytes() + waiting.bytes() as u64;
         waiting.drop_events();
+        assert_eq!(
+            waiting.gone_bytes() + waiting.bytes() as u64,
+            end,
+            "what was dropped is gone like what was written"
+        );
         assert_eq!(rest(&mut waiting), ("ent 1, ack 1, ack 2".to_owned(), 15));
         write(&mut waiting, 5);
         waiting.push(Bytes::from("event 3"), true);
