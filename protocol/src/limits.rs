@@ -25,9 +25,6 @@ pub const USER_ID_BYTES_MAX: usize = 64;
 /// A device's id, in bytes of UTF-8. Outcome: the frame does not decode.
 pub const DEVICE_ID_BYTES_MAX: usize = 64;
 
-/// The text of a `GoAway` or a QUIC close reason, in bytes of UTF-8. Longer texts are cut by the sender.
-pub const REASON_BYTES_MAX: usize = 256;
-
 /// Publishes of one conversation stream that wait for their ack. Outcome: the server stops reading the stream, so the
 /// client's writes wait; nothing is refused.
 pub const IN_FLIGHT_PUBLISHES_MAX: usize = 256;
@@ -36,10 +33,19 @@ pub const IN_FLIGHT_PUBLISHES_MAX: usize = 256;
 /// last.
 pub const FETCH_EVENTS_MAX: u32 = 1_000;
 
+/// Pages of one connection that are sent at once; there is always stream credit for so many. Outcome: the next ones wait
+/// for their turn.
+pub const FETCHES_AT_ONCE_MAX: u32 = 4;
+
+/// How long a client may take nothing of a page, in milliseconds. Outcome: the stream is reset with
+/// [`Code::OVERLOADED`](crate::Code::OVERLOADED).
+pub const FETCH_STALL_TIMEOUT_MS: u64 = 10_000;
+
 /// Events that an Open may ask for with [`Start::Last`](crate::frame::Start::Last). Outcome: it starts with this many.
 pub const START_LAST_MAX: u32 = 10_000;
 
-/// Open conversations of one connection, for an ordinary token. Outcome: the client's next stream waits for credit.
+/// Open conversations of one connection, for an ordinary token. Outcome: one more is reset with
+/// [`Code::OVERLOADED`](crate::Code::OVERLOADED).
 pub const OPEN_CONVERSATIONS_MAX: u32 = 48;
 
 /// The same for a token that may publish on behalf of users (bridges, imports).
@@ -54,12 +60,21 @@ pub const HELLO_TIMEOUT_MS: u64 = 5_000;
 pub const FIRST_FRAME_TIMEOUT_MS: u64 = 5_000;
 
 /// How long before its token's end a connection hears [`ServerFrame::TokenExpiring`](crate::frame::ServerFrame), in
-/// milliseconds.
+/// milliseconds; less for a token of which less than twice that is left when it is accepted: half of that.
 pub const TOKEN_EXPIRING_NOTICE_MS: u64 = 60_000;
+
+/// Refresh frames of one connection per minute. Outcome: closed with
+/// [`Code::OVERLOADED`](crate::Code::OVERLOADED).
+pub const REFRESHES_PER_MINUTE_MAX: u32 = 10;
+
+/// Streams of one connection that the server takes up per second, whatever they are: more than a client opens behind its
+/// Hello. Outcome: the next ones wait until the second is over.
+pub const STREAMS_PER_SECOND_MAX: u32 = 500;
 
 /// Typing notices of one connection per second. Outcome: further ones are dropped.
 pub const TYPING_PER_SECOND_MAX: u32 = 10;
 
 const _: () =
     assert!(FRAME_BYTES_MAX > BODY_BYTES_MAX + CONVERSATION_NAME_BYTES_MAX + USER_ID_BYTES_MAX + 64);
+const _: () = assert!(STREAMS_PER_SECOND_MAX > OPEN_CONVERSATIONS_SERVICE_MAX);
 const _: () = assert!(FIRST_FRAME_BYTES_MAX < FRAME_BYTES_MAX);

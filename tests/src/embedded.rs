@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context as _, anyhow};
 use quoth_server::config::Config;
+use quoth_server::quic::Limits;
 use quoth_server::server::Server;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -27,11 +28,20 @@ impl EmbeddedServer {
     /// # Errors
     /// When it does not start.
     pub fn start() -> anyhow::Result<Self> {
+        Self::start_with(Limits::default())
+    }
+
+    /// The same with these limits.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_with(limits: Limits) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let config = Config {
             listen: ([127, 0, 0, 1], 0).into(),
             data_dir: dir.path().join("data"),
             development: true,
+            limits,
             ..Config::default()
         };
         let (stop, stopped) = oneshot::channel();

@@ -45,11 +45,23 @@ pub struct Incoming {
 /// # Errors
 /// When the file is no CA.
 pub fn client_config(ca_file: &Path, alpn: &[u8]) -> anyhow::Result<ClientConfig> {
+    client_config_with(ca_file, alpn, 128 * 1024)
+}
+
+/// The same with a receive window of so many bytes for each stream.
+///
+/// # Errors
+/// When the file is no CA.
+pub fn client_config_with(
+    ca_file: &Path,
+    alpn: &[u8],
+    stream_window_bytes: u32,
+) -> anyhow::Result<ClientConfig> {
     let tls = quoth_certs::client_config(ca_file, &[alpn])?;
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
     let mut transport = TransportConfig::default();
     transport
-        .stream_receive_window(VarInt::from_u32(128 * 1024))
+        .stream_receive_window(VarInt::from_u32(stream_window_bytes))
         .receive_window(VarInt::from_u32(8 * 1024 * 1024))
         .send_window(1024 * 1024)
         .keep_alive_interval(Some(Duration::from_secs(20)))

@@ -11,9 +11,11 @@
 //! | [`sequencer`] | seqs, times, and what a repeated message id gets |
 //! | [`tail`] | which recent frames stay in memory, and where a cursor reads on |
 //! | [`conversation`] | what a conversation stream does with each frame |
+//! | [`rate`] | how often something may happen |
 
 pub mod authorize;
 pub mod conversation;
+pub mod rate;
 
 pub mod sequencer;
 pub mod session;

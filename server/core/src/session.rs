@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION};
-use quoth_protocol::limits::{HELLO_TIMEOUT_MS, TOKEN_EXPIRING_NOTICE_MS};
+use quoth_protocol::limits::{HELLO_TIMEOUT_MS, REFRESHES_PER_MINUTE_MAX, TOKEN_EXPIRING_NOTICE_MS};
 use quoth_protocol::{Code, ConversationName};
 
 use crate::authorize::Grant;
+use crate::rate::Rate;
 
 /// What a verified token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,22 +56,45 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Session {
     state: State,
+    refreshes: Rate,
 }
 
 #[derive(Debug)]
 enum State {
     AwaitsHello { deadline_ms: u64 },
     Verifies { hello: Box<Hello> },
-    SignedIn { identity: Identity, told: bool },
-    Refreshes { identity: Identity },
+    SignedIn { identity: Identity, notice: Notice },
+    Refreshes { identity: Identity, notice: Notice },
     Closed,
 }
 
+/// What the client hears of its token's end: each end is told once, and only one that is later than those told before. So
+/// a client that answers with the token that it has is not asked again and again.
+#[derive(Debug, Clone, Copy)]
+struct Notice {
+    /// When to tell; `None` for never.
+    at_ms: Option<u64>,
+    /// The latest end that was told.
+    told_ms: u64,
+}
+
+impl Notice {
+    /// The notice of a token that is taken at `now_ms`.
+    fn of(expires_ms: u64, now_ms: u64, told_ms: u64) -> Self {
+        let half_left_ms = expires_ms.saturating_sub(now_ms) / 2;
+        let at_ms = expires_ms.saturating_sub(TOKEN_EXPIRING_NOTICE_MS.min(half_left_ms));
+        Self { at_ms: (expires_ms > told_ms).then_some(at_ms), told_ms }
+    }
+}
+
 impl Session {
-    /// A session of a connection that was made at `now_ms`, in milliseconds since 1970.
+    /// A session of a connection whose handshake was complete at `now_ms`, in milliseconds since 1970.
     #[must_use]
     pub fn new(now_ms: u64) -> Self {
-        Self { state: State::AwaitsHello { deadline_ms: now_ms.saturating_add(HELLO_TIMEOUT_MS) } }
+        Self {
+            state: State::AwaitsHello { deadline_ms: now_ms.saturating_add(HELLO_TIMEOUT_MS) },
+            refreshes: Rate::new(REFRESHES_PER_MINUTE_MAX, 60_000),
+        }
     }
 
     /// When to feed [`Input::Deadline`], in milliseconds since 1970.
@@ -78,12 +102,8 @@ impl Session {
     pub fn deadline_ms(&self) -> Option<u64> {
         match &self.state {
             State::AwaitsHello { deadline_ms } => Some(*deadline_ms),
-            State::SignedIn { identity, told: false } => {
-                Some(identity.expires_ms.saturating_sub(TOKEN_EXPIRING_NOTICE_MS))
-            }
-            State::SignedIn { identity, told: true } | State::Refreshes { identity } => {
-                Some(identity.expires_ms)
-            }
+            State::SignedIn { identity, notice } => Some(notice.at_ms.unwrap_or(identity.expires_ms)),
+            State::Refreshes { identity, .. } => Some(identity.expires_ms),
             State::Verifies { .. } | State::Closed => None,
         }
     }
@@ -92,8 +112,11 @@ impl Session {
     pub fn handle(&mut self, input: Input, now_ms: u64) -> Option<Output> {
         let state = std::mem::replace(&mut self.state, State::Closed);
         let (state, output) = match input {
+            Input::Frame(ClientFrame::Refresh { .. }) if !self.refreshes.take(now_ms) => {
+                (State::Closed, Some(Output::Close(Code::OVERLOADED, "too many new tokens")))
+            }
             Input::Frame(frame) => Self::frame(state, frame),
-            Input::Verified(result) => Self::verified(state, result),
+            Input::Verified(result) => Self::verified(state, result, now_ms),
             Input::Deadline => Self::deadline(state, now_ms),
         };
         self.state = state;
@@ -110,8 +133,8 @@ impl Session {
                 let token = hello.token.clone();
                 (State::Verifies { hello: Box::new(hello) }, Some(Output::Verify(token)))
             }
-            (State::SignedIn { identity, .. }, ClientFrame::Refresh { token }) => {
-                (State::Refreshes { identity }, Some(Output::Verify(token)))
+            (State::SignedIn { identity, notice }, ClientFrame::Refresh { token }) => {
+                (State::Refreshes { identity, notice }, Some(Output::Verify(token)))
             }
             (state @ State::SignedIn { .. }, ClientFrame::Typing { conversation }) => {
                 (state, Some(Output::Typing(conversation)))
@@ -127,14 +150,16 @@ impl Session {
         }
     }
 
-    fn verified(state: State, result: Result<Identity, Code>) -> (State, Option<Output>) {
+    fn verified(state: State, result: Result<Identity, Code>, now_ms: u64) -> (State, Option<Output>) {
         match (state, result) {
             (State::Verifies { hello }, Ok(identity)) => {
-                let state = State::SignedIn { identity: identity.clone(), told: false };
+                let notice = Notice::of(identity.expires_ms, now_ms, 0);
+                let state = State::SignedIn { identity: identity.clone(), notice };
                 (state, Some(Output::Welcome { identity, hello }))
             }
-            (State::Refreshes { identity: old }, Ok(new)) if old.grant.user == new.grant.user => {
-                (State::SignedIn { identity: new.clone(), told: false }, Some(Output::Replace(new)))
+            (State::Refreshes { identity: old, notice }, Ok(new)) if old.grant.user == new.grant.user => {
+                let notice = Notice::of(new.expires_ms, now_ms, notice.told_ms);
+                (State::SignedIn { identity: new.clone(), notice }, Some(Output::Replace(new)))
             }
             (State::Refreshes { .. }, Ok(_)) => (
                 State::Closed,
@@ -152,17 +177,16 @@ impl Session {
             State::AwaitsHello { deadline_ms } if deadline_ms <= now_ms => {
                 (State::Closed, Some(Output::Close(Code::HELLO_TIMEOUT, "no Hello in time")))
             }
-            State::SignedIn { identity, .. } | State::Refreshes { identity }
+            State::SignedIn { identity, .. } | State::Refreshes { identity, .. }
                 if identity.expires_ms <= now_ms =>
             {
                 (State::Closed, Some(Output::Close(Code::TOKEN_EXPIRED, "the token has ended")))
             }
-            State::SignedIn { identity, told: false }
-                if identity.expires_ms.saturating_sub(TOKEN_EXPIRING_NOTICE_MS) <= now_ms =>
-            {
+            State::SignedIn { identity, notice } if notice.at_ms.is_some_and(|at_ms| at_ms <= now_ms) => {
                 let in_ms = u32::try_from(identity.expires_ms - now_ms).unwrap_or(u32::MAX);
                 let output = Output::Send(ServerFrame::TokenExpiring { in_ms });
-                (State::SignedIn { identity, told: true }, Some(output))
+                let notice = Notice { at_ms: None, told_ms: identity.expires_ms };
+                (State::SignedIn { identity, notice }, Some(output))
             }
             state => (state, None),
         }
@@ -174,6 +198,7 @@ mod tests {
     use std::sync::Arc;
 
     use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame};
+    use quoth_protocol::limits::REFRESHES_PER_MINUTE_MAX;
     use quoth_protocol::{Code, DeviceId, UserId};
 
     use super::{Identity, Input, Output, Session};
@@ -232,12 +257,12 @@ mod tests {
 
     #[test]
     fn a_token_is_told_of_then_ends() {
-        let mut session = signed_in(100_000);
-        assert_eq!(session.deadline_ms(), Some(40_000));
-        let told = session.handle(Input::Deadline, 40_000);
+        let mut session = signed_in(200_000);
+        assert_eq!(session.deadline_ms(), Some(140_000));
+        let told = session.handle(Input::Deadline, 140_000);
         assert_eq!(told, Some(Output::Send(ServerFrame::TokenExpiring { in_ms: 60_000 })));
-        assert_eq!(session.deadline_ms(), Some(100_000));
-        assert_eq!(close_code(session.handle(Input::Deadline, 100_000)), Code::TOKEN_EXPIRED);
+        assert_eq!(session.deadline_ms(), Some(200_000));
+        assert_eq!(close_code(session.handle(Input::Deadline, 200_000)), Code::TOKEN_EXPIRED);
     }
 
     #[test]
@@ -250,5 +275,50 @@ mod tests {
         session.handle(refresh(), 1);
         let other = session.handle(Input::Verified(Ok(identity("bob", 900_000))), 1);
         assert_eq!(close_code(other), Code::TOKEN_REJECTED);
+    }
+
+    fn refreshed(session: &mut Session, expires_ms: u64, now_ms: u64) {
+        assert_eq!(session.handle(refresh(), now_ms), Some(Output::Verify("new".into())));
+        let output = session.handle(Input::Verified(Ok(identity("alice", expires_ms))), now_ms);
+        assert!(matches!(output, Some(Output::Replace(_))));
+    }
+
+    #[test]
+    fn an_end_is_told_once() {
+        let mut session = signed_in(200_000);
+        assert!(session.handle(Input::Deadline, 140_000).is_some());
+        refreshed(&mut session, 200_000, 140_001);
+        assert_eq!(session.deadline_ms(), Some(200_000), "the same end is not told again");
+        assert_eq!(session.handle(Input::Deadline, 140_001), None);
+        refreshed(&mut session, 190_000, 140_002);
+        assert_eq!(session.deadline_ms(), Some(190_000), "nor is an earlier one");
+        refreshed(&mut session, 400_000, 140_003);
+        assert_eq!(session.deadline_ms(), Some(340_000));
+        assert!(session.handle(Input::Deadline, 340_000).is_some());
+        assert_eq!(close_code(session.handle(Input::Deadline, 400_000)), Code::TOKEN_EXPIRED);
+    }
+
+    #[test]
+    fn a_short_token_is_told_of_when_half_of_it_is_over() {
+        let mut session = signed_in(50_000);
+        assert_eq!(session.deadline_ms(), Some(25_000));
+        assert_eq!(session.handle(Input::Deadline, 24_999), None);
+        let told = session.handle(Input::Deadline, 25_000);
+        assert_eq!(told, Some(Output::Send(ServerFrame::TokenExpiring { in_ms: 25_000 })));
+        refreshed(&mut session, 75_000, 25_000);
+        assert_eq!(session.deadline_ms(), Some(50_000));
+    }
+
+    #[test]
+    fn too_many_refreshes_close() {
+        let mut session = signed_in(1_000_000);
+        for _ in 0..REFRESHES_PER_MINUTE_MAX {
+            refreshed(&mut session, 1_000_000, 59_999);
+        }
+        refreshed(&mut session, 1_000_000, 60_000);
+        for _ in 1..REFRESHES_PER_MINUTE_MAX {
+            refreshed(&mut session, 1_000_000, 60_000);
+        }
+        assert_eq!(close_code(session.handle(refresh(), 60_001)), Code::OVERLOADED);
     }
 }

@@ -22,6 +22,9 @@ pub(super) const CONNECTIONS_MAX: RangeInclusive<u64> = 1..=1_000_000;
 /// Sixteen times what quinn lets wait for acceptance (4,096).
 pub(super) const HANDSHAKES_MAX: RangeInclusive<u64> = 1..=65_536;
 
+/// Above [`HANDSHAKES_MAX`] it would have no effect.
+pub(super) const HANDSHAKES_PER_ADDRESS_MAX: RangeInclusive<u64> = 1..=65_536;
+
 /// 0 validates every address. Above [`HANDSHAKES_MAX`] it would have no effect.
 pub(super) const RETRY_ABOVE_HANDSHAKES: RangeInclusive<u64> = 0..=65_536;
 

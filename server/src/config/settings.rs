@@ -222,6 +222,13 @@ pub const SETTINGS: &[Setting] = &[
         get: |c| c.limits.handshakes_max.to_string(),
     },
     Setting {
+        key: "limits.handshakes_per_address_max",
+        doc: "handshakes at once of one address (IPv6: of one /64 network); more are ignored, and their clients try again",
+        kind: Kind::Number(ranges::HANDSHAKES_PER_ADDRESS_MAX),
+        set: |c, t| number(&mut c.limits.handshakes_per_address_max, t),
+        get: |c| c.limits.handshakes_per_address_max.to_string(),
+    },
+    Setting {
         key: "limits.retry_above_handshakes",
         doc: "handshakes at once from which on an address must be validated first (QUIC Retry)",
         kind: Kind::Number(ranges::RETRY_ABOVE_HANDSHAKES),
@@ -300,7 +307,7 @@ mod tests {
     fn every_number_has_a_range_that_holds_its_default_and_is_kept() {
         let numbers =
             SETTINGS.iter().filter(|setting| setting.get(&Config::default()).parse::<u64>().is_ok());
-        assert_eq!(numbers.clone().count(), 10);
+        assert_eq!(numbers.clone().count(), 11);
         for setting in numbers {
             let range = setting.range().cloned().unwrap_or_else(|| panic!("{} has no range", setting.key));
             let mut config = Config::default();

@@ -21,9 +21,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use quoth_core::conversation::Append;
 use quoth_core::tail::Next;
-use quoth_protocol::frame::{Durability, FetchRange};
+use quoth_protocol::frame::Durability;
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::{Applier, Bounds, Log, PageLimit, Position, Store, View, ViewError};
+use quoth_store::{Applier, Bounds, Log, Position, Store, View, ViewError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use committer::{Committer, Parts, Wake};
@@ -251,18 +251,13 @@ impl Engine {
         Ok(Bounds { floor, head: head.max(tail_head) })
     }
 
-    /// A page of history, with everything that has been acked.
+    /// A conversation's floor and head in the view, once it has everything that has been acked by now.
     ///
     /// # Errors
     /// When the view cannot be read.
-    pub async fn fetch(
-        &self,
-        conversation: &ConversationName,
-        range: FetchRange,
-        limit: PageLimit,
-    ) -> Result<Page, ViewError> {
+    pub async fn applied_bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
         let released = Position(self.inner.released.load(Ordering::Acquire));
-        self.inner.reads.fetch(conversation, range, limit, released).await
+        self.inner.reads.bounds_at(conversation, released).await
     }
 
     /// Reads from the view, which may be behind the tails.

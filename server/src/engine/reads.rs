@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quoth_protocol::frame::{FetchRange, ServerFrame};
+use quoth_protocol::frame::ServerFrame;
 use quoth_protocol::{ConversationName, Seq, codec};
 use quoth_store::{Bounds, PageLimit, Position, ProducerKey, Record, View, ViewError};
 
@@ -41,12 +41,8 @@ impl std::fmt::Debug for Reads {
 pub struct Page {
     /// Event frames in ascending order, after a gap frame where retention has taken events.
     pub frames: Vec<Bytes>,
-    /// Seqs of the first and the last event; `None` for a page without events.
-    pub span: Option<(Seq, Seq)>,
     /// Where a reader that has taken the page stands: at its last event, or at the end of its gap.
     pub reached: Seq,
-    /// The conversation's bounds in the view.
-    pub bounds: Bounds,
 }
 
 impl Reads {
@@ -107,7 +103,8 @@ impl Reads {
                 frames.push(codec::encode(&ServerFrame::Gap { from: cursor.next(), to: readable }));
             }
             let records = view.after(&conversation, readable, limit)?;
-            Ok(page(frames, &records, readable, bounds))
+            frames.extend(records.iter().map(encode_event));
+            Ok(Page { frames, reached: records.last().map_or(readable, |record| record.seq) })
         })
         .await
     }
@@ -119,34 +116,17 @@ impl Reads {
         }
     }
 
-    /// A page of history, with everything that the log holds up to `position`.
+    /// A conversation's floor and head, with everything that the log holds up to `position`.
     ///
     /// # Errors
     /// When the view cannot be read.
-    pub async fn fetch(
+    pub async fn bounds_at(
         &self,
         conversation: &ConversationName,
-        range: FetchRange,
-        limit: PageLimit,
         position: Position,
-    ) -> Result<Page, ViewError> {
+    ) -> Result<Bounds, ViewError> {
         self.applied(position).await;
-        if limit.records == 0 {
-            return Ok(page(Vec::new(), &[], Seq::ZERO, self.bounds(conversation).await?));
-        }
-        match range {
-            FetchRange::After(cursor) => self.after(conversation, cursor, limit).await,
-            FetchRange::Before(_) | FetchRange::Latest => {
-                let before = if let FetchRange::Before(seq) = range { Some(seq) } else { None };
-                let conversation = conversation.clone();
-                self.run(move |view| {
-                    let bounds = view.bounds(&conversation)?;
-                    let records = view.before(&conversation, before, limit)?;
-                    Ok(page(Vec::new(), &records, Seq::ZERO, bounds))
-                })
-                .await
-            }
-        }
+        self.bounds(conversation).await
     }
 
     /// Finds old message ids of a producer that the log holds up to `position`.
@@ -164,10 +144,4 @@ impl Reads {
         })
         .await
     }
-}
-
-fn page(mut frames: Vec<Bytes>, records: &[Record], readable: Seq, bounds: Bounds) -> Page {
-    frames.extend(records.iter().map(encode_event));
-    let span = records.first().zip(records.last()).map(|(first, last)| (first.seq, last.seq));
-    Page { frames, span, reached: span.map_or(readable, |(_, last)| last), bounds }
 }

@@ -1,26 +1,26 @@
 //! One connection: its control stream, and the tasks of its other streams.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use quinn::{RecvStream, SendStream, VarInt};
 use quoth_core::authorize::{Action, Grant, authorize};
+use quoth_core::rate::Rate;
 use quoth_core::session::{Identity, Input, Output, Session};
 use quoth_protocol::codec::{decode, encode_datagram};
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION, Welcome, feature};
 use quoth_protocol::limits::{
-    DATAGRAM_BYTES_MAX, FIRST_FRAME_BYTES_MAX, FIRST_FRAME_TIMEOUT_MS, HELLO_TIMEOUT_MS,
-    OPEN_CONVERSATIONS_SERVICE_MAX, TYPING_PER_SECOND_MAX,
+    DATAGRAM_BYTES_MAX, FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, FIRST_FRAME_TIMEOUT_MS, HELLO_TIMEOUT_MS,
+    OPEN_CONVERSATIONS_SERVICE_MAX, STREAMS_PER_SECOND_MAX, TYPING_PER_SECOND_MAX,
 };
 use quoth_protocol::{Code, ConversationName};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::frames::{FrameReader, FrameWriter, ReadFailure};
-use super::transport::{FETCH_STREAMS_MAX, RECEIVE_WINDOW_BYTES};
+use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
+use super::open::OpenConversations;
+use super::transport::{RECEIVE_WINDOW_BYTES, streams_max};
 use super::{Phase, PhaseReceiver, Service, conversation, fetch};
 use crate::engine::Typing;
 
@@ -41,7 +41,9 @@ const DEADLINE_WAIT_MAX: Duration = Duration::from_secs(30);
 pub(super) struct Shared {
     pub(super) service: Service,
     /// Conversations that have a stream.
-    pub(super) open: Mutex<HashSet<ConversationName>>,
+    pub(super) open: OpenConversations,
+    /// Turns of the fetch streams; the others wait.
+    pub(super) fetches: Semaphore,
     /// The present grant; it changes with a refreshed token.
     pub(super) grant: watch::Receiver<Arc<Grant>>,
     /// Takes typing notices for this connection.
@@ -52,13 +54,23 @@ pub(super) struct Shared {
 #[derive(Debug)]
 struct End(Code, &'static str);
 
-/// Runs a connection until it ends.
+/// Runs a connection, whose handshake is complete, until it ends.
 pub(super) async fn run(quic: quinn::Connection, service: Service) {
     let _in_any_case = FaultCloses(&quic);
+    let session = Session::new(service.engine.now_ms());
     let timeout = Duration::from_millis(HELLO_TIMEOUT_MS);
-    let End(code, reason) = match tokio::time::timeout(timeout, quic.accept_bi()).await {
-        Ok(Ok((send, recv))) => {
-            let mut connection = Connection::new(quic.clone(), send, recv, service);
+    let control = tokio::select! {
+        biased;
+        phase = service.phase.next(false) => Err(End(phase.end_code(), "the server is going away")),
+        accepted = tokio::time::timeout(timeout, quic.accept_bi()) => match accepted {
+            Ok(Ok(streams)) => Ok(streams),
+            Ok(Err(_)) => return,
+            Err(_) => Err(End(Code::HELLO_TIMEOUT, "no Hello in time")),
+        },
+    };
+    let End(code, reason) = match control {
+        Ok((send, recv)) => {
+            let mut connection = Connection::new(quic.clone(), send, recv, session, service);
             let end = connection.run().await;
             tracing::info!(
                 user = connection.signed_in.as_ref().map(|signed_in| signed_in.shared.grant.borrow().user.to_string()),
@@ -69,8 +81,7 @@ pub(super) async fn run(quic: quinn::Connection, service: Service) {
             );
             end
         }
-        Ok(Err(_)) => return,
-        Err(_) => End(Code::HELLO_TIMEOUT, "no Hello in time"),
+        Err(end) => end,
     };
     quic.close(VarInt::from_u32(code.0), reason.as_bytes());
 }
@@ -95,6 +106,7 @@ struct Connection {
     writer: FrameWriter,
     signed_in: Option<SignedIn>,
     streams: JoinSet<()>,
+    streams_rate: Rate,
     drains: bool,
 }
 
@@ -104,25 +116,32 @@ struct SignedIn {
     grant: watch::Sender<Arc<Grant>>,
     typing: mpsc::Receiver<Typing>,
     features: u64,
-    /// The second of the last typing notice, and how many there were in it.
-    typing_rate: (u64, u32),
+    typing_rate: Rate,
 }
 
 /// What happened on a connection.
 enum Happened {
     Phase(Phase),
     Read(Result<Option<ClientFrame>, ReadFailure>),
-    Wrote(Result<(), quinn::WriteError>),
+    Wrote(Result<(), WriteFailure>),
     Typing(Option<Typing>),
     Datagram(Result<Bytes, quinn::ConnectionError>),
     Stream(Result<(SendStream, RecvStream), quinn::ConnectionError>),
     StreamEnded(Result<(), tokio::task::JoinError>),
+    /// The session's deadline has passed.
     Deadline,
+    /// It is time to look at the clock.
+    Woken,
 }
 
 impl Connection {
-    fn new(quic: quinn::Connection, send: SendStream, recv: RecvStream, service: Service) -> Self {
-        let session = Session::new(service.engine.now_ms());
+    fn new(
+        quic: quinn::Connection,
+        send: SendStream,
+        recv: RecvStream,
+        session: Session,
+        service: Service,
+    ) -> Self {
         let reader = FrameReader::new(recv, FIRST_FRAME_BYTES_MAX);
         let writer = FrameWriter::new(send);
         writer.set_priority(CONTROL_PRIORITY);
@@ -134,6 +153,7 @@ impl Connection {
             writer,
             signed_in: None,
             streams: JoinSet::new(),
+            streams_rate: Rate::new(STREAMS_PER_SECOND_MAX, 1_000),
             drains: false,
         }
     }
@@ -153,9 +173,17 @@ impl Connection {
     }
 
     async fn happens(&mut self, phase: &PhaseReceiver) -> Happened {
-        let wait = self.session.deadline_ms().map_or(DEADLINE_WAIT_MAX, |deadline_ms| {
-            Duration::from_millis(deadline_ms.saturating_sub(self.service.engine.now_ms()))
-                .min(DEADLINE_WAIT_MAX)
+        let now_ms = self.service.engine.now_ms();
+        let deadline_ms = self.session.deadline_ms();
+        // Before the select, whose first branches a client can keep busy for ever.
+        if deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms) {
+            return Happened::Deadline;
+        }
+        let accepts = self.signed_in.is_some() && !self.drains;
+        let waits_for_rate = accepts && !self.streams_rate.has_left(now_ms);
+        let wake_ms = [deadline_ms, waits_for_rate.then(|| self.streams_rate.window_end_ms(now_ms))];
+        let wait = wake_ms.into_iter().flatten().min().map_or(DEADLINE_WAIT_MAX, |wake_ms| {
+            Duration::from_millis(wake_ms.saturating_sub(now_ms)).min(DEADLINE_WAIT_MAX)
         });
         let (is_signed_in, drains) = (self.signed_in.is_some(), self.drains);
         let typing = async {
@@ -170,10 +198,10 @@ impl Connection {
             frame = self.reader.next() => Happened::Read(frame),
             written = self.writer.write(), if !self.writer.is_idle() => Happened::Wrote(written),
             Some(ended) = self.streams.join_next() => Happened::StreamEnded(ended),
-            stream = self.quic.accept_bi(), if is_signed_in && !drains => Happened::Stream(stream),
+            stream = self.quic.accept_bi(), if accepts && !waits_for_rate => Happened::Stream(stream),
             notice = typing => Happened::Typing(notice),
             datagram = self.quic.read_datagram(), if is_signed_in => Happened::Datagram(datagram),
-            () = tokio::time::sleep(wait) => Happened::Deadline,
+            () = tokio::time::sleep(wait) => Happened::Woken,
         }
     }
 
@@ -185,20 +213,25 @@ impl Connection {
             Happened::Phase(Phase::Draining { retry_after_ms }) => {
                 self.drains = true;
                 self.writer.push(&ServerFrame::GoAway { code: Code::GOING_AWAY, retry_after_ms });
+                self.writer.drain();
                 Ok(())
             }
             Happened::Read(Ok(Some(frame))) => self.input(Input::Frame(frame)),
             Happened::Read(Ok(None)) => Err(End(Code::CLOSED, "the client has finished its control stream")),
             Happened::Read(Err(ReadFailure::Broken(code))) => Err(End(code, "a control frame is broken")),
-            Happened::Read(Err(ReadFailure::Gone)) | Happened::Wrote(Err(_)) => Err(GONE),
+            Happened::Wrote(Err(WriteFailure::Stalled)) => {
+                Err(End(Code::GOING_AWAY, "the server is going away and the client does not read"))
+            }
+            Happened::Read(Err(ReadFailure::Gone)) | Happened::Wrote(Err(WriteFailure::Gone)) => Err(GONE),
             Happened::Stream(Err(_)) | Happened::Datagram(Err(_)) => Err(GONE),
-            Happened::Wrote(Ok(())) | Happened::Typing(None) => Ok(()),
+            Happened::Wrote(Ok(())) | Happened::Typing(None) | Happened::Woken => Ok(()),
             Happened::Typing(Some(notice)) => {
                 self.tell_typing(notice);
                 Ok(())
             }
             Happened::Datagram(Ok(datagram)) => self.datagram(&datagram),
             Happened::Stream(Ok((send, recv))) => {
+                self.streams_rate.take(self.service.engine.now_ms());
                 if let Some(signed_in) = &self.signed_in {
                     self.streams.spawn(stream(Arc::clone(&signed_in.shared), send, recv));
                 }
@@ -253,18 +286,23 @@ impl Connection {
         let open_conversations_max = if is_service { OPEN_CONVERSATIONS_SERVICE_MAX } else { own_max };
         let can_send_datagrams = self.quic.max_datagram_size().is_some();
         let features = hello.features & if can_send_datagrams { feature::DATAGRAMS } else { 0 };
-        let streams = open_conversations_max + 1 + FETCH_STREAMS_MAX;
-        self.quic.set_max_concurrent_bi_streams(VarInt::from_u32(streams));
+        self.quic.set_max_concurrent_bi_streams(VarInt::from_u32(streams_max(open_conversations_max)));
         self.quic.set_receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES));
         let (grant, granted) = watch::channel(Arc::clone(&identity.grant));
         let (typing, typings) = mpsc::channel(TYPING_WAITING_MAX);
-        let shared = Shared { service: self.service.clone(), open: Mutex::default(), grant: granted, typing };
+        let shared = Shared {
+            service: self.service.clone(),
+            open: OpenConversations::new(open_conversations_max),
+            fetches: Semaphore::new(FETCHES_AT_ONCE_MAX as usize),
+            grant: granted,
+            typing,
+        };
         self.signed_in = Some(SignedIn {
             shared: Arc::new(shared),
             grant,
             typing: typings,
             features,
-            typing_rate: (0, 0),
+            typing_rate: Rate::new(TYPING_PER_SECOND_MAX, 1_000),
         });
         tracing::info!(
             user = %identity.grant.user, device = %hello.device, client = hello.client, platform = hello.platform,
@@ -292,15 +330,11 @@ impl Connection {
     /// Passes on that this connection's user types.
     fn typing(&mut self, conversation: ConversationName, now_ms: u64) {
         let Some(signed_in) = &mut self.signed_in else { return };
-        let (second, count) = &mut signed_in.typing_rate;
-        if *second != now_ms / 1_000 {
-            (*second, *count) = (now_ms / 1_000, 0);
-        }
-        *count += 1;
+        let is_in_time = signed_in.typing_rate.take(now_ms);
         let shared = &signed_in.shared;
         let grant = Arc::clone(&shared.grant.borrow());
-        if *count > TYPING_PER_SECOND_MAX
-            || !shared.open.lock().contains(&conversation)
+        if !is_in_time
+            || !shared.open.contains(&conversation)
             || authorize(&grant, Action::Write, &conversation).is_err()
         {
             return;
@@ -324,26 +358,37 @@ impl Connection {
     }
 }
 
-/// Runs a stream besides the control stream: its first frame says what it is.
+/// Runs a stream besides the control stream until either side ends it.
 async fn stream(shared: Arc<Shared>, send: SendStream, recv: RecvStream) {
     let mut reader = FrameReader::new(recv, FIRST_FRAME_BYTES_MAX);
     let mut writer = FrameWriter::new(send);
-    let timeout = Duration::from_millis(FIRST_FRAME_TIMEOUT_MS);
-    let code = match tokio::time::timeout(timeout, reader.next()).await {
-        Ok(Ok(Some(ClientFrame::Open(open)))) => {
-            conversation::run(&shared, open, &mut reader, &mut writer).await
-        }
-        Ok(Ok(Some(ClientFrame::Fetch(request)))) => fetch::run(&shared, request, &mut writer).await,
-        Ok(Ok(Some(_))) => Err(Code::PROTOCOL),
-        Ok(Err(ReadFailure::Broken(code))) => Err(code),
-        Ok(Ok(None) | Err(ReadFailure::Gone)) => Ok(()),
-        Err(_) => Err(Code::HELLO_TIMEOUT),
-    };
-    match code {
+    match serve(&shared, &mut reader, &mut writer).await {
         Ok(()) => writer.finish().await,
         Err(code) => {
             writer.reset(code);
             reader.stop(code);
         }
+    }
+}
+
+/// Serves a stream: its first frame says what it is. The error is the code to reset it with.
+async fn serve(shared: &Arc<Shared>, reader: &mut FrameReader, writer: &mut FrameWriter) -> Result<(), Code> {
+    let phase = shared.service.phase.clone();
+    let timeout = Duration::from_millis(FIRST_FRAME_TIMEOUT_MS);
+    let first = tokio::select! {
+        biased;
+        phase = phase.next(false) => return Err(phase.end_code()),
+        first = tokio::time::timeout(timeout, reader.next()) => first.map_err(|_| Code::HELLO_TIMEOUT)?,
+    };
+    match first {
+        Ok(Some(ClientFrame::Open(open))) => conversation::run(shared, open, reader, writer).await,
+        Ok(Some(ClientFrame::Fetch(request))) => tokio::select! {
+            biased;
+            phase = phase.next(false) => Err(phase.end_code()),
+            served = fetch::run(shared, request, writer) => served,
+        },
+        Ok(Some(_)) => Err(Code::PROTOCOL),
+        Err(ReadFailure::Broken(code)) => Err(code),
+        Ok(None) | Err(ReadFailure::Gone) => Ok(()),
     }
 }

@@ -15,7 +15,7 @@ use quoth_store::{Bounds, PageLimit, ViewError};
 
 use super::Phase;
 use super::connection::Shared;
-use super::frames::{FrameReader, FrameWriter, ReadFailure};
+use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
 use crate::engine::{Engine, Mailbox, Outcome, Page, Publisher, Subscription};
 
 /// What a reader that is behind reads from the view at once.
@@ -61,17 +61,14 @@ struct OpenGuard<'a>(&'a Shared, ConversationName);
 
 impl<'a> OpenGuard<'a> {
     fn new(shared: &'a Shared, name: &ConversationName) -> Result<Self, Code> {
-        if shared.open.lock().insert(name.clone()) {
-            Ok(Self(shared, name.clone()))
-        } else {
-            Err(Code::ALREADY_OPEN)
-        }
+        shared.open.add(name)?;
+        Ok(Self(shared, name.clone()))
     }
 }
 
 impl Drop for OpenGuard<'_> {
     fn drop(&mut self) {
-        self.0.open.lock().remove(&self.1);
+        self.0.open.remove(&self.1);
     }
 }
 
@@ -139,7 +136,7 @@ impl StoreRead {
 
 enum Happened {
     Read(Result<Option<ClientFrame>, ReadFailure>),
-    Wrote(Result<(), quinn::WriteError>),
+    Wrote(Result<(), WriteFailure>),
     Loaded(Result<ReadResult, ViewError>),
     Woken,
     Granted,
@@ -172,7 +169,10 @@ impl Stream {
             };
             match happened {
                 Happened::Wrote(Ok(())) => self.wrote(writer.written_bytes()),
-                Happened::Wrote(Err(_)) | Happened::Read(Err(ReadFailure::Gone)) => return Ok(()),
+                Happened::Wrote(Err(WriteFailure::Stalled)) => return Err(Code::GOING_AWAY),
+                Happened::Wrote(Err(WriteFailure::Gone)) | Happened::Read(Err(ReadFailure::Gone)) => {
+                    return Ok(());
+                }
                 Happened::Read(Ok(Some(frame))) => self.take(frame, writer).await?,
                 Happened::Read(Ok(None)) => self.client_finished = true,
                 Happened::Read(Err(ReadFailure::Broken(code))) => return Err(code),
@@ -180,7 +180,10 @@ impl Stream {
                 Happened::Woken => self.cursor.wake(),
                 Happened::Granted => self.regrant(granted.borrow_and_update().clone())?,
                 Happened::Phase(Phase::Failed) => return Err(Code::STORE_FAILED),
-                Happened::Phase(_) => self.drains = true,
+                Happened::Phase(_) => {
+                    self.drains = true;
+                    writer.drain();
+                }
             }
         }
     }

@@ -1,14 +1,23 @@
 //! Frames on a QUIC stream: a reader that may be dropped while it waits, and a writer that coalesces.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use quinn::{ReadError, RecvStream, SendStream, VarInt, WriteError};
 use quoth_protocol::Code;
 use quoth_protocol::codec::{DecodeError, Decoder, encode};
 use quoth_protocol::frame::{ClientFrame, ServerFrame};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::waiting::Waiting;
 
 /// Bytes that a writer has waiting before its owner adds no more: some packets' worth, so that a write is worth its
 /// wake-up, and little enough that a stalled reader pins next to nothing.
 const WRITE_BATCH_BYTES: usize = 32 * 1024;
+
+/// How long a peer may take nothing of what a drain has for it, and how long it has to acknowledge the end of a stream.
+/// With it a drain ends within some seconds, whoever reads.
+const DRAIN_STALL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why no frame came.
 #[derive(Debug)]
@@ -30,6 +39,21 @@ impl From<DecodeError> for ReadFailure {
 
 impl From<ReadError> for ReadFailure {
     fn from(_: ReadError) -> Self {
+        Self::Gone
+    }
+}
+
+/// Why nothing was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WriteFailure {
+    /// The peer wants nothing more or the connection is gone.
+    Gone,
+    /// The peer has taken nothing for the time that it has.
+    Stalled,
+}
+
+impl From<WriteError> for WriteFailure {
+    fn from(_: WriteError) -> Self {
         Self::Gone
     }
 }
@@ -69,71 +93,98 @@ impl FrameReader {
     }
 }
 
+impl Drop for FrameReader {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.stop(Code::INTERNAL);
+        }
+    }
+}
+
 /// Writes frames to a stream: what has gathered goes out in one call.
 #[derive(Debug)]
 pub(super) struct FrameWriter {
     send: SendStream,
-    waiting: Vec<Bytes>,
-    /// Chunks of `waiting` that are written.
-    written: usize,
-    waiting_bytes: usize,
-    /// Bytes that were written since the beginning.
-    written_bytes: u64,
+    waiting: Waiting,
+    drains: bool,
+    /// How long the peer may take nothing; `None` for ever.
+    stall_timeout: Option<Duration>,
+    /// Since when a write has waited for the peer.
+    stalled_since: Option<Instant>,
 }
 
 impl FrameWriter {
     pub(super) fn new(send: SendStream) -> Self {
-        Self { send, waiting: Vec::new(), written: 0, waiting_bytes: 0, written_bytes: 0 }
+        Self { send, waiting: Waiting::default(), drains: false, stall_timeout: None, stalled_since: None }
     }
 
     pub(super) fn push(&mut self, frame: &ServerFrame) {
-        self.extend(std::iter::once(encode(frame)));
+        self.waiting.push(encode(frame), false);
     }
 
+    /// Adds events. A writer that drains takes no more.
     pub(super) fn extend(&mut self, frames: impl IntoIterator<Item = Bytes>) {
+        if self.drains {
+            return;
+        }
         for frame in frames {
-            self.waiting_bytes += frame.len();
-            self.waiting.push(frame);
+            self.waiting.push(frame, true);
         }
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting_bytes == 0
+        self.waiting.bytes() == 0
     }
 
     /// Bytes that the owner may add.
     pub(super) fn room(&self) -> usize {
-        WRITE_BATCH_BYTES.saturating_sub(self.waiting_bytes)
+        WRITE_BATCH_BYTES.saturating_sub(self.waiting.bytes())
     }
 
     pub(super) fn waiting_bytes(&self) -> usize {
-        self.waiting_bytes
+        self.waiting.bytes()
     }
 
-    /// Bytes that were written since the beginning.
+    /// From now on a write fails when the peer takes nothing for so long.
+    pub(super) fn set_stall_timeout(&mut self, timeout: Duration) {
+        self.stall_timeout = Some(timeout);
+        self.stalled_since = None;
+    }
+
+    /// Drops the events that are not begun, since a reader gets them from its cursor on at any time, and gives the peer
+    /// little time for the rest.
+    pub(super) fn drain(&mut self) {
+        self.drains = true;
+        self.waiting.drop_events();
+        self.set_stall_timeout(DRAIN_STALL_TIMEOUT);
+    }
+
+    /// Bytes that were written since the beginning, or dropped by a drain.
     pub(super) fn written_bytes(&self) -> u64 {
-        self.written_bytes
+        self.waiting.gone_bytes()
     }
 
     /// What [`FrameWriter::written_bytes`] will be when everything that was added is written.
     pub(super) fn end(&self) -> u64 {
-        self.written_bytes + self.waiting_bytes as u64
+        self.waiting.gone_bytes() + self.waiting.bytes() as u64
     }
 
     /// Writes some of what waits. Dropping the future loses nothing.
-    pub(super) async fn write(&mut self) -> Result<(), WriteError> {
-        let done = self.send.write_chunks(&mut self.waiting[self.written..]).await?;
-        self.written += done.chunks;
-        self.waiting_bytes -= done.bytes;
-        self.written_bytes += done.bytes as u64;
-        if self.waiting_bytes == 0 {
-            self.waiting.clear();
-            self.written = 0;
-        }
+    pub(super) async fn write(&mut self) -> Result<(), WriteFailure> {
+        let since = *self.stalled_since.get_or_insert_with(Instant::now);
+        let writes = self.send.write_chunks(self.waiting.chunks());
+        let done = match self.stall_timeout {
+            Some(timeout) => {
+                timeout_at(since + timeout, writes).await.map_err(|_| WriteFailure::Stalled)??
+            }
+            None => writes.await?,
+        };
+        self.stalled_since = None;
+        self.waiting.written(done.chunks, done.bytes);
         Ok(())
     }
 
-    pub(super) async fn write_all(&mut self) -> Result<(), WriteError> {
+    pub(super) async fn write_all(&mut self) -> Result<(), WriteFailure> {
         while !self.is_idle() {
             self.write().await?;
         }
@@ -148,10 +199,20 @@ impl FrameWriter {
         let _already_ended = self.send.reset(VarInt::from_u32(code.0));
     }
 
-    /// Finishes the stream and waits until the peer has all of it.
+    /// Finishes the stream and gives the peer a moment to have all of it. What it has not acknowledged then goes on being
+    /// sent for as long as the connection lives.
     pub(super) async fn finish(&mut self) {
         if self.send.finish().is_ok() {
-            let _peer_is_gone = self.send.stopped().await;
+            let _peer_is_slow_or_gone = timeout(DRAIN_STALL_TIMEOUT, self.send.stopped()).await;
+        }
+    }
+}
+
+/// Without it the stream of a task that panics would be finished, as if all had been said.
+impl Drop for FrameWriter {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.reset(Code::INTERNAL);
         }
     }
 }

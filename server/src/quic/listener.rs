@@ -1,14 +1,13 @@
 //! Accepts connections, within bounds.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{Endpoint, Incoming, VarInt};
-use quoth_protocol::Code;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
+use super::admission::{Admission, Admitted, Handshake};
 use super::{Phase, Service, connection};
 
 /// How long a drain waits for connections to finish: less than the 10 s in which the process must end.
@@ -22,10 +21,13 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Listener {
     endpoint: Endpoint,
     service: Service,
-    handshakes: Arc<Semaphore>,
-    connections: Arc<Semaphore>,
-    tasks: JoinSet<()>,
+    admission: Admission,
+    handshakes: JoinSet<Option<Connected>>,
+    connections: JoinSet<()>,
 }
+
+/// A connection whose handshake is complete, and its place among the connections.
+type Connected = (quinn::Connection, OwnedSemaphorePermit);
 
 /// Serves connections until the service drains or fails; returns when the last connection is closed.
 pub async fn serve(endpoint: Endpoint, service: Service) {
@@ -34,9 +36,8 @@ pub async fn serve(endpoint: Endpoint, service: Service) {
 
 impl Listener {
     fn new(endpoint: Endpoint, service: Service) -> Self {
-        let handshakes = Arc::new(Semaphore::new(service.limits.handshakes_max));
-        let connections = Arc::new(Semaphore::new(service.limits.connections_max));
-        Self { endpoint, service, handshakes, connections, tasks: JoinSet::new() }
+        let admission = Admission::new(&service.limits);
+        Self { endpoint, service, admission, handshakes: JoinSet::new(), connections: JoinSet::new() }
     }
 
     async fn run(mut self) {
@@ -45,7 +46,13 @@ impl Listener {
             tokio::select! {
                 biased;
                 phase = phase.next(false) => return self.end(phase).await,
-                Some(result) = self.tasks.join_next() => log_panic(result),
+                Some(ended) = self.connections.join_next() => log_panic(&ended),
+                Some(ended) = self.handshakes.join_next() => {
+                    log_panic(&ended);
+                    if let Ok(Some((quic, place))) = ended {
+                        self.connections.spawn(run(quic, self.service.clone(), place));
+                    }
+                }
                 incoming = self.endpoint.accept() => match incoming {
                     Some(incoming) => self.admit(incoming),
                     None => return,
@@ -54,64 +61,64 @@ impl Listener {
         }
     }
 
-    /// Accepts, asks for a validated address, or refuses.
+    /// Accepts, asks for a validated address, refuses or ignores.
     fn admit(&mut self, incoming: Incoming) {
-        let limits = &self.service.limits;
-        let in_flight = limits.handshakes_max - self.handshakes.available_permits();
-        if in_flight >= limits.retry_above_handshakes
-            && !incoming.remote_address_validated()
-            && incoming.may_retry()
-        {
-            let _validated_after_all = incoming.retry();
-            return;
+        let peer = incoming.remote_address();
+        match self.admission.admit(peer.ip(), incoming.remote_address_validated()) {
+            Admitted::Accept(handshake, connection) => {
+                let timeout = Duration::from_millis(self.service.limits.handshake_timeout_ms);
+                self.handshakes.spawn(connect(incoming, timeout, handshake, connection));
+            }
+            Admitted::Retry => {
+                let _validated_after_all = incoming.retry();
+            }
+            Admitted::Refuse => {
+                tracing::debug!(%peer, "refused: too many connections or handshakes");
+                incoming.refuse();
+            }
+            Admitted::Ignore => {
+                tracing::debug!(%peer, "ignored: the address has too many handshakes under way");
+                incoming.ignore();
+            }
         }
-        let permits = Arc::clone(&self.connections).try_acquire_owned();
-        let (Ok(handshake), Ok(connection)) = (Arc::clone(&self.handshakes).try_acquire_owned(), permits)
-        else {
-            tracing::debug!(peer = %incoming.remote_address(), "refused: too many connections or handshakes");
-            incoming.refuse();
-            return;
-        };
-        self.tasks.spawn(handle(incoming, self.service.clone(), handshake, connection));
     }
 
+    /// Waits for the connections to end. Handshakes that are under way are closed with the rest.
     async fn end(mut self, phase: Phase) {
         self.endpoint.set_server_config(None);
         if matches!(phase, Phase::Draining { .. }) {
-            let finish = async { while self.tasks.join_next().await.is_some() {} };
+            let finish = async { while self.connections.join_next().await.is_some() {} };
             if tokio::time::timeout(DRAIN_TIMEOUT, finish).await.is_err() {
-                tracing::warn!(connections = self.tasks.len(), "closed before they had finished");
+                tracing::warn!(connections = self.connections.len(), "closed before they had finished");
             }
         }
-        let code = if phase == Phase::Failed { Code::STORE_FAILED } else { Code::GOING_AWAY };
-        self.endpoint.close(VarInt::from_u32(code.0), b"");
+        self.endpoint.close(VarInt::from_u32(phase.end_code().0), b"");
         let _some_did_not_hear = tokio::time::timeout(CLOSE_TIMEOUT, self.endpoint.wait_idle()).await;
     }
 }
 
-fn log_panic(result: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = result {
+fn log_panic<T>(ended: &Result<T, tokio::task::JoinError>) {
+    if let Err(error) = ended {
         tracing::error!(%error, "a connection's task failed");
     }
 }
 
-async fn handle(
+async fn connect(
     incoming: Incoming,
-    service: Service,
-    handshake: OwnedSemaphorePermit,
-    _connection: OwnedSemaphorePermit,
-) {
+    timeout: Duration,
+    _handshake: Handshake,
+    place: OwnedSemaphorePermit,
+) -> Option<Connected> {
     let peer: SocketAddr = incoming.remote_address();
-    let connecting = match incoming.accept() {
-        Ok(connecting) => connecting,
-        Err(error) => return tracing::debug!(%peer, %error, "no connection"),
-    };
-    let timeout = Duration::from_millis(service.limits.handshake_timeout_ms);
-    let quic = match tokio::time::timeout(timeout, connecting).await {
-        Ok(Ok(quic)) => quic,
-        Ok(Err(error)) => return tracing::debug!(%peer, %error, "no handshake"),
-        Err(_) => return tracing::debug!(%peer, "no handshake in time"),
-    };
-    drop(handshake);
+    let connected = async { incoming.accept()?.await };
+    match tokio::time::timeout(timeout, connected).await {
+        Ok(Ok(quic)) => return Some((quic, place)),
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "no handshake"),
+        Err(_) => tracing::debug!(%peer, "no handshake in time"),
+    }
+    None
+}
+
+async fn run(quic: quinn::Connection, service: Service, _place: OwnedSemaphorePermit) {
     connection::run(quic, service).await;
 }

@@ -1,12 +1,15 @@
 //! The QUIC side: accepts connections, signs them in, and runs a task for each of their streams.
 
+mod admission;
 mod connection;
 mod conversation;
 mod fetch;
 mod frames;
 mod listener;
+mod open;
 mod phase;
 mod transport;
+mod waiting;
 
 use std::sync::Arc;
 

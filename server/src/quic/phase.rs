@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
+use quoth_protocol::Code;
 use tokio::sync::Notify;
 
 /// Locks among which waiting tasks are spread, since every stream's task waits for the phase again and again.
@@ -21,6 +22,17 @@ pub enum Phase {
     },
     /// The store has failed: connections are closed at once and nothing is acked.
     Failed,
+}
+
+impl Phase {
+    /// The code with which connections and streams end in this phase.
+    #[must_use]
+    pub(super) fn end_code(self) -> Code {
+        match self {
+            Self::Failed => Code::STORE_FAILED,
+            Self::Serving | Self::Draining { .. } => Code::GOING_AWAY,
+        }
+    }
 }
 
 /// Sets the phase. Begins with [`Phase::Serving`].

@@ -9,14 +9,11 @@ use quinn::congestion::CubicConfig;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
-use quoth_protocol::limits::OPEN_CONVERSATIONS_MAX;
+use quoth_protocol::limits::{FETCHES_AT_ONCE_MAX, OPEN_CONVERSATIONS_MAX};
 
 /// Streams of a connection before it has signed in: the control stream and a few that are opened right behind it.
 /// quinn holds a table slot for every stream that it allows, so this starts low.
 pub(super) const STREAMS_BEFORE_SIGN_IN: u32 = 4;
-
-/// Streams beside the control stream and the open conversations: pages of history.
-pub(super) const FETCH_STREAMS_MAX: u32 = 7;
 
 /// Bytes that a client may have on its way in one stream: more than the largest frame, and 10 Mbit/s at 100 ms.
 const STREAM_RECEIVE_WINDOW_BYTES: u32 = 128 * 1024;
@@ -49,6 +46,9 @@ pub struct Limits {
     pub connections_max: usize,
     /// Handshakes at once.
     pub handshakes_max: usize,
+    /// Handshakes at once of one address: an IPv4 address, or a /64 network of IPv6. More are ignored, and from half of it
+    /// on the address must be validated by a Retry first.
+    pub handshakes_per_address_max: usize,
     /// Handshakes at once from which on an address must be validated by a Retry first.
     pub retry_above_handshakes: usize,
     /// Time for a handshake, in milliseconds.
@@ -68,6 +68,7 @@ impl Default for Limits {
         Self {
             connections_max: 100_000,
             handshakes_max: 256,
+            handshakes_per_address_max: 64,
             retry_above_handshakes: 64,
             handshake_timeout_ms: 5_000,
             idle_timeout_ms: 60_000,
@@ -76,6 +77,16 @@ impl Default for Limits {
             segmentation_offload: false,
         }
     }
+}
+
+/// Streams that a signed-in connection is granted, so that it always has credit for the control stream, all its
+/// conversations and [`FETCHES_AT_ONCE_MAX`].
+///
+/// quinn announces that streams are free again only when more than an eighth of all have become so, so up to an eighth
+/// may be free without the client's knowing.
+pub(super) const fn streams_max(open_conversations_max: u32) -> u32 {
+    let wanted = open_conversations_max.saturating_add(1 + FETCHES_AT_ONCE_MAX);
+    wanted.saturating_add(wanted.div_ceil(7))
 }
 
 fn transport_config(limits: &Limits) -> TransportConfig {
@@ -134,4 +145,32 @@ pub fn endpoint_config(secret: &EndpointSecret) -> EndpointConfig {
     // An id that this generator cannot have made is dropped without an answer, so its key must be kept too.
     config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(cid_key)));
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use quoth_protocol::limits::{
+        FETCHES_AT_ONCE_MAX, OPEN_CONVERSATIONS_MAX, OPEN_CONVERSATIONS_SERVICE_MAX,
+    };
+
+    use super::streams_max;
+
+    /// The least credit of a client that has so many conversations open and fetches nothing, by the rule of
+    /// `quinn_proto::StreamsState::queue_max_stream_id`.
+    fn least_credit(open_conversations: u32) -> u32 {
+        let streams_max = streams_max(open_conversations);
+        let unannounced_max = streams_max / 8;
+        streams_max - 1 - open_conversations - unannounced_max
+    }
+
+    #[test]
+    fn fetches_have_credit_when_all_conversations_are_open() {
+        let configured =
+            [OPEN_CONVERSATIONS_MAX, OPEN_CONVERSATIONS_SERVICE_MAX].into_iter().chain(1..10_000);
+        for open_conversations in configured {
+            assert!(least_credit(open_conversations) >= FETCHES_AT_ONCE_MAX, "{open_conversations}");
+            assert!(least_credit(open_conversations) <= FETCHES_AT_ONCE_MAX + 1, "no slot more than needed");
+        }
+        assert_eq!(streams_max(u32::MAX), u32::MAX);
+    }
 }

@@ -1,0 +1,193 @@
+//! Which connection attempts are taken up: a handshake costs the server more than its first packet costs a client.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Limits;
+
+/// Counts connections and handshakes.
+#[derive(Debug)]
+pub(super) struct Admission {
+    limits: Arc<Limits>,
+    connections: Arc<Semaphore>,
+    handshakes: Arc<Handshakes>,
+}
+
+/// What becomes of a connection attempt.
+#[derive(Debug)]
+pub(super) enum Admitted {
+    /// Go on with it. The first is to be held while the handshake lasts, the other one while the connection does.
+    Accept(Handshake, OwnedSemaphorePermit),
+    /// Have the address validated first: the attempt costs nothing until then.
+    Retry,
+    /// Say that the server is full.
+    Refuse,
+    /// Say nothing: the address has its share, and an honest client behind it repeats its packet.
+    Ignore,
+}
+
+/// A handshake that is under way.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    handshakes: Arc<Handshakes>,
+    address: Address,
+}
+
+/// An IPv4 address, or the /64 network of an IPv6 address, which is what one subscriber has.
+type Address = IpAddr;
+
+#[derive(Debug, Default)]
+struct Handshakes(Mutex<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    /// Addresses with a handshake under way, so never more than there may be handshakes.
+    by_address: HashMap<Address, usize>,
+}
+
+impl Admission {
+    pub(super) fn new(limits: &Arc<Limits>) -> Self {
+        Self {
+            limits: Arc::clone(limits),
+            connections: Arc::new(Semaphore::new(limits.connections_max)),
+            handshakes: Arc::default(),
+        }
+    }
+
+    /// Judges an attempt from an address, which is validated when the client has shown that it gets what is sent there.
+    ///
+    /// An address that is not validated gets half of an address's share, so that nobody can use up the share of another
+    /// one by sending in its name.
+    pub(super) fn admit(&self, peer: IpAddr, validated: bool) -> Admitted {
+        let (limits, address) = (&self.limits, address(peer));
+        let mut counts = self.handshakes.0.lock();
+        let of_address = counts.by_address.get(&address).copied().unwrap_or_default();
+        let share = limits.handshakes_per_address_max;
+        if of_address >= share {
+            return Admitted::Ignore;
+        }
+        if !validated && (counts.all >= limits.retry_above_handshakes || of_address >= share / 2) {
+            return Admitted::Retry;
+        }
+        if counts.all >= limits.handshakes_max {
+            return Admitted::Refuse;
+        }
+        let Ok(connection) = Arc::clone(&self.connections).try_acquire_owned() else {
+            return Admitted::Refuse;
+        };
+        counts.all += 1;
+        *counts.by_address.entry(address).or_default() += 1;
+        Admitted::Accept(Handshake { handshakes: Arc::clone(&self.handshakes), address }, connection)
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        let mut counts = self.handshakes.0.lock();
+        counts.all -= 1;
+        if let Some(count) = counts.by_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+fn address(peer: IpAddr) -> Address {
+    match peer.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            [a, b, c, d, 0, 0, 0, 0].into()
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::sync::Arc;
+
+    use super::{Admission, Admitted, Handshake};
+    use crate::quic::Limits;
+
+    fn admission() -> Admission {
+        Admission::new(&Arc::new(Limits {
+            connections_max: 1_000,
+            handshakes_max: 10,
+            retry_above_handshakes: 6,
+            handshakes_per_address_max: 4,
+            ..Limits::default()
+        }))
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn accepted(admission: &Admission, peer: &str) -> Handshake {
+        match admission.admit(ip(peer), true) {
+            Admitted::Accept(handshake, _connection) => handshake,
+            other => panic!("not accepted: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_address_has_its_share_and_no_more() {
+        let admission = admission();
+        let mut held: Vec<_> = (0..4).map(|_| accepted(&admission, "192.0.2.1")).collect();
+        assert!(matches!(admission.admit(ip("192.0.2.1"), true), Admitted::Ignore));
+        assert!(
+            matches!(admission.admit(ip("::ffff:192.0.2.1"), true), Admitted::Ignore),
+            "the same address"
+        );
+        let _other = accepted(&admission, "192.0.2.2");
+        held.pop();
+        held.push(accepted(&admission, "192.0.2.1"));
+        drop(held);
+        assert_eq!(admission.handshakes.0.lock().by_address.len(), 1, "what is over is forgotten");
+    }
+
+    #[test]
+    fn a_network_of_64_bits_is_one_address() {
+        let admission = admission();
+        let _held: Vec<_> = (0..4).map(|n| accepted(&admission, &format!("2001:db8::{n:x}:1"))).collect();
+        assert!(matches!(admission.admit(ip("2001:db8::9"), true), Admitted::Ignore));
+        let _other = accepted(&admission, "2001:db8:0:1::9");
+    }
+
+    #[test]
+    fn who_is_not_validated_gets_half_a_share_and_nothing_under_load() {
+        let admission = admission();
+        let peer = ip("192.0.2.1");
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            let Admitted::Accept(handshake, _) = admission.admit(peer, false) else {
+                panic!("half of the share is free");
+            };
+            held.push(handshake);
+        }
+        assert!(matches!(admission.admit(peer, false), Admitted::Retry));
+        held.extend((0..2).map(|_| accepted(&admission, "192.0.2.1")));
+        held.extend((0..2).map(|_| accepted(&admission, "192.0.2.2")));
+        assert!(matches!(admission.admit(ip("192.0.2.3"), false), Admitted::Retry), "six are under way");
+        held.extend((3..7).map(|n| accepted(&admission, &format!("192.0.2.{n}"))));
+        assert!(matches!(admission.admit(ip("192.0.2.9"), true), Admitted::Refuse), "ten are");
+    }
+
+    #[test]
+    fn a_full_server_refuses() {
+        let admission = Admission::new(&Arc::new(Limits { connections_max: 1, ..Limits::default() }));
+        let first = admission.admit(ip("192.0.2.1"), true);
+        assert!(matches!(first, Admitted::Accept(..)));
+        assert!(matches!(admission.admit(ip("192.0.2.1"), true), Admitted::Refuse));
+        drop(first);
+        assert!(matches!(admission.admit(ip("192.0.2.1"), true), Admitted::Accept(..)));
+    }
+}

@@ -1,0 +1,86 @@
+//! Handshakes that are never finished: who makes them gets in nobody else's way.
+
+#[path = "e2e_handshakes/half_open.rs"]
+mod half_open;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use half_open::{Answer, begin};
+use quinn::Endpoint;
+use quoth_protocol::ALPN;
+use quoth_server::quic::Limits;
+use quoth_tests::embedded::EmbeddedServer;
+use quoth_tests::wire::{Peer, client_config};
+
+const ATTACKER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+const ANOTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
+
+fn limits() -> Limits {
+    Limits {
+        handshakes_max: 8,
+        handshakes_per_address_max: 4,
+        retry_above_handshakes: 5,
+        // Longer than the test takes, so that what was begun stays under way.
+        handshake_timeout_ms: 60_000,
+        ..Limits::default()
+    }
+}
+
+fn begun(server: &EmbeddedServer, from: IpAddr) -> anyhow::Result<Answer> {
+    begin(server.address(), from, client_config(&server.ca_file(), ALPN)?)
+}
+
+/// Connects and signs in from an address that has shown nothing yet.
+fn can_connect(server: &EmbeddedServer) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
+        let server_ca = server.ca_file();
+        let connects = Peer::connect(&endpoint, server.address(), &server_ca, server.token());
+        tokio::time::timeout(Duration::from_secs(20), connects).await??.close(&endpoint).await;
+        anyhow::Ok(())
+    })
+}
+
+#[test]
+fn half_open_handshakes_of_one_address_lock_nobody_else_out() -> anyhow::Result<()> {
+    let server = EmbeddedServer::start_with(limits())?;
+    let mut answers = Vec::new();
+    for _ in 0..5 {
+        answers.push(begun(&server, ATTACKER)?);
+    }
+    let after_retry = Answer::HandshakeAfterRetry;
+    let expected = [Answer::Handshake, Answer::Handshake, after_retry, after_retry, Answer::Silence];
+    assert_eq!(answers, expected, "half a share without a Retry, the rest with it, and no more");
+    can_connect(&server)?;
+    server.stop()
+}
+
+#[test]
+fn above_some_handshakes_every_address_is_validated() -> anyhow::Result<()> {
+    let server = EmbeddedServer::start_with(limits())?;
+    for _ in 0..4 {
+        begun(&server, ATTACKER)?;
+    }
+    assert_eq!(begun(&server, ANOTHER)?, Answer::Handshake, "four are under way");
+    assert_eq!(begun(&server, ANOTHER)?, Answer::HandshakeAfterRetry, "five are");
+    can_connect(&server)?;
+    server.stop()
+}
+
+#[test]
+fn a_server_that_is_full_of_handshakes_says_so() -> anyhow::Result<()> {
+    let server = EmbeddedServer::start_with(limits())?;
+    for from in [ATTACKER, ANOTHER] {
+        for _ in 0..4 {
+            begun(&server, from)?;
+        }
+    }
+    assert_eq!(begun(&server, IpAddr::V4(Ipv4Addr::LOCALHOST))?, Answer::Refused);
+    let stopped_at = Instant::now();
+    server.stop()?;
+    let took = stopped_at.elapsed();
+    assert!(took < Duration::from_secs(5), "a drain waits for no handshake, but took {took:?}");
+    Ok(())
+}

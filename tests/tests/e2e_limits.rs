@@ -1,0 +1,174 @@
+//! What a client gets that reaches a limit.
+
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use quinn::{Connection, Endpoint, ReadError};
+use quoth_protocol::frame::{ClientFrame, Fetch, FetchRange, ServerFrame, Start};
+use quoth_protocol::limits::{FETCH_STALL_TIMEOUT_MS, FETCHES_AT_ONCE_MAX, STREAMS_PER_SECOND_MAX};
+use quoth_protocol::{ALPN, Code, ConversationName};
+use quoth_tests::embedded::EmbeddedServer;
+use quoth_tests::wire::{Frames, Peer, client_config_with, publish};
+
+/// Generous: nothing here takes long unless it hangs.
+const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Runs a test against a server of its own.
+fn with_server<F: Future<Output = anyhow::Result<()>>>(
+    test: impl FnOnce(Endpoint, std::sync::Arc<EmbeddedServer>) -> F,
+) -> anyhow::Result<()> {
+    let server = std::sync::Arc::new(EmbeddedServer::start()?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
+        test(endpoint, server).await
+    })
+}
+
+/// Opens a conversation whose stream is to be reset, and gives the code.
+async fn refused_open(peer: &Peer, name: &str) -> anyhow::Result<Code> {
+    match peer.open(name, 1, Some(Start::Live)).await {
+        Ok(_) => bail!("{name} is open"),
+        Err(error) => reset_code(&error),
+    }
+}
+
+fn reset_code(error: &anyhow::Error) -> anyhow::Result<Code> {
+    match error.downcast_ref::<ReadError>() {
+        Some(ReadError::Reset(code)) => Ok(Code(code.into_inner().try_into()?)),
+        _ => bail!("no reset: {error:#}"),
+    }
+}
+
+async fn begin_fetch(quic: &Connection, name: &str, limit: u32) -> anyhow::Result<Frames> {
+    let mut frames = Frames::open(quic).await?;
+    let conversation = ConversationName::new(name)?;
+    frames.write(&ClientFrame::Fetch(Fetch { conversation, range: FetchRange::Latest, limit })).await?;
+    frames.send.finish()?;
+    Ok(frames)
+}
+
+/// The number of events of a page.
+async fn page(mut frames: Frames) -> anyhow::Result<u32> {
+    let mut events = 0;
+    loop {
+        match frames.next().await? {
+            Some(ServerFrame::Event(_)) => events += 1,
+            Some(ServerFrame::PageEnd { .. }) => break,
+            other => bail!("no page: {other:?}"),
+        }
+    }
+    while frames.next().await?.is_some() {}
+    Ok(events)
+}
+
+#[test]
+fn pages_can_be_fetched_one_after_the_other_while_all_conversations_are_open() -> anyhow::Result<()> {
+    with_server(|endpoint, server| async move {
+        let peer = Peer::connect(&endpoint, server.address(), &server.ca_file(), server.token()).await?;
+        let mut open = Vec::new();
+        for n in 0..peer.welcome.open_conversations_max {
+            open.push(peer.open(&format!("room {n}"), 1, Some(Start::Live)).await?);
+        }
+        for n in 0..50 {
+            let fetched = async { page(begin_fetch(&peer.quic, "room 0", 1).await?).await };
+            let Ok(events) = tokio::time::timeout(STEP_TIMEOUT, fetched).await else {
+                bail!("page {n} has not come")
+            };
+            assert_eq!(events?, 0);
+        }
+        peer.close(&endpoint).await;
+        Ok(())
+    })
+}
+
+#[test]
+fn one_conversation_more_than_the_server_said_is_reset() -> anyhow::Result<()> {
+    with_server(|endpoint, server| async move {
+        let peer = Peer::connect(&endpoint, server.address(), &server.ca_file(), server.token()).await?;
+        let mut open = Vec::new();
+        for n in 0..peer.welcome.open_conversations_max {
+            open.push(peer.open(&format!("room {n}"), 1, Some(Start::Live)).await?.0);
+        }
+        assert_eq!(refused_open(&peer, "one more").await?, Code::OVERLOADED);
+        assert_eq!(refused_open(&peer, "room 0").await?, Code::ALREADY_OPEN);
+        if let Some(mut closed) = open.pop() {
+            closed.send.finish()?;
+            while closed.next().await?.is_some() {}
+        }
+        peer.open("one more", 1, Some(Start::Live)).await?;
+        peer.close(&endpoint).await;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_flood_of_streams_waits() -> anyhow::Result<()> {
+    with_server(|endpoint, server| async move {
+        let peer = Peer::connect(&endpoint, server.address(), &server.ca_file(), server.token()).await?;
+        let began_at = Instant::now();
+        // More than two seconds' worth, and as many as the client has credit for beyond the server's back.
+        for _ in 0..2 * STREAMS_PER_SECOND_MAX + 200 {
+            let (mut send, mut recv) = peer.quic.open_bi().await?;
+            send.reset(0_u32.into())?;
+            recv.stop(0_u32.into())?;
+        }
+        let took = began_at.elapsed();
+        assert!(took >= Duration::from_secs(1), "a whole second lies between, but it took {took:?}");
+        peer.open("room", 1, Some(Start::Live)).await?;
+        peer.close(&endpoint).await;
+        Ok(())
+    })
+}
+
+/// Messages of this size are in the conversation `large`: many more than fit into a window or are read at once.
+const LARGE_BYTES: usize = 60_000;
+const LARGE_COUNT: u32 = 20;
+
+async fn fill_large(peer: &Peer) -> anyhow::Result<()> {
+    let (mut frames, _) = peer.open("large", 1, None).await?;
+    for n in 1..=LARGE_COUNT {
+        frames.write(&publish(n.into(), vec![b'x'; LARGE_BYTES])).await?;
+        let Some(ServerFrame::Ack { .. }) = frames.next().await? else { bail!("no ack") };
+    }
+    Ok(())
+}
+
+#[test]
+fn a_page_is_complete_whatever_its_size() -> anyhow::Result<()> {
+    with_server(|endpoint, server| async move {
+        let peer = Peer::connect(&endpoint, server.address(), &server.ca_file(), server.token()).await?;
+        fill_large(&peer).await?;
+        assert_eq!(page(begin_fetch(&peer.quic, "large", LARGE_COUNT).await?).await?, LARGE_COUNT);
+        peer.close(&endpoint).await;
+        Ok(())
+    })
+}
+
+#[test]
+fn pages_that_nobody_takes_are_few_and_end() -> anyhow::Result<()> {
+    with_server(|endpoint, server| async move {
+        let narrow = client_config_with(&server.ca_file(), ALPN, 4 * 1024)?;
+        let peer = Peer::connect_with(&endpoint, narrow, server.address(), server.token()).await?;
+        fill_large(&peer).await?;
+        let mut stalled = Vec::new();
+        for _ in 0..FETCHES_AT_ONCE_MAX {
+            let mut frames = begin_fetch(&peer.quic, "large", LARGE_COUNT).await?;
+            let Some(ServerFrame::Event(_)) = frames.next().await? else { bail!("no event") };
+            stalled.push(frames);
+        }
+        let mut waits = begin_fetch(&peer.quic, "large", LARGE_COUNT).await?;
+        let early = tokio::time::timeout(Duration::from_secs(1), waits.next()).await;
+        assert!(early.is_err(), "it is not its turn: {early:?}");
+        let timeout = Duration::from_millis(FETCH_STALL_TIMEOUT_MS) + STEP_TIMEOUT;
+        assert_eq!(tokio::time::timeout(timeout, page(waits)).await??, LARGE_COUNT);
+        let mut reset = Vec::new();
+        for frames in stalled {
+            let Err(error) = page(frames).await else { bail!("a page that was not taken is complete") };
+            reset.push(reset_code(&error)?);
+        }
+        assert_eq!(reset, [Code::OVERLOADED; FETCHES_AT_ONCE_MAX as usize]);
+        peer.close(&endpoint).await;
+        Ok(())
+    })
+}
