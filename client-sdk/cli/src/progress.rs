@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{
+    HumanDuration, HumanFloatCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+};
 
 /// Before that an estimate is a guess.
 const ESTIMATE_AFTER: Duration = Duration::from_secs(3);
@@ -24,7 +26,7 @@ pub(crate) fn bar(len: Option<u64>, template: &str) -> ProgressBar {
 
 fn rate(state: &ProgressState, out: &mut dyn Write) {
     // What cannot be shown of a number that is shown again in a moment is no loss.
-    write!(out, "{}/s", HumanCount(state.per_sec() as u64)).ok();
+    write!(out, "{}/s", HumanFloatCount(state.per_sec().round())).ok();
 }
 
 fn left(state: &ProgressState, out: &mut dyn Write) {

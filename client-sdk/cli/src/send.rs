@@ -26,13 +26,16 @@ pub(crate) async fn run(connection: &Connection, args: SendArgs) -> anyhow::Resu
     let send = async |client: &Client, situation: &Situation<'_>| {
         let lines = Lines { room: room(client, &args, situation)?, is_numbered: args.once.is_some() };
         let interrupt = connection.interrupt();
-        let sent = match args.text.join(" ") {
-            text if text.is_empty() || text == "-" => {
+        let sent = match args.text.as_slice() {
+            words if words.is_empty() || words == ["-"] => {
                 let progress = progress();
                 let say = |text: &str| progress.suspend(|| note(text));
                 telling_states(client, say, send_lines(&lines, &progress, interrupt)).await
             }
-            text => telling_states(client, |text| note(text), send_one(&lines, text, interrupt)).await,
+            words => {
+                let send = send_one(&lines, words.join(" "), interrupt);
+                telling_states(client, |text| note(text), send).await
+            }
         };
         sent.map_err(|error| if lines.is_numbered { repeatable(error) } else { error })
     };
