@@ -13,6 +13,8 @@ use crate::output::printable;
 #[derive(Debug, Clone)]
 pub(crate) struct Situation<'a> {
     pub(crate) server: &'a str,
+    /// The development server's file that has named it.
+    pub(crate) file: Option<&'a Path>,
     pub(crate) ca: &'a Path,
     /// Who is signed in, or wants to be; `None` when only the token knows.
     pub(crate) user: Option<String>,
@@ -81,8 +83,12 @@ fn connect_hint(error: &ConnectError, situation: &Situation<'_>) -> Option<Strin
         ConnectError::TimedOut { last: Some(reason @ Reason::Code { .. }), .. }
         | ConnectError::Refused { reason, .. } => reason_hint(reason, Attempt::SignIn, situation),
         ConnectError::TimedOut { .. } => {
-            let server = situation.server;
-            Some(format!("nothing answers at {server}: if the server does not run, {START_ONE}"))
+            let named =
+                situation.file.map_or_else(String::new, |file| format!(", named by {}", file.display()));
+            Some(format!(
+                "nothing answers at {}{named}: if no server runs there, {START_ONE}",
+                situation.server
+            ))
         }
         _ => None,
     }
@@ -254,7 +260,7 @@ mod tests {
 
     fn situation(purpose: Purpose<'_>) -> Situation<'_> {
         let (server, ca) = ("chat.example:4433", Path::new("ca.pem"));
-        Situation { server, ca, user: Some("alice".to_owned()), purpose, head: None }
+        Situation { server, file: None, ca, user: Some("alice".to_owned()), purpose, head: None }
     }
 
     fn refused(code: Code) -> SendError {
@@ -319,6 +325,13 @@ mod tests {
         let name = tls("certificate not valid for name \"127.0.0.1\"");
         assert!(name.contains("--server-name") && !name.contains("--ca"), "{name}");
         assert!(tls("invalid peer certificate: certificate expired").contains("renew"));
+        let silent = ConnectError::TimedOut {
+            server: talk.server.to_owned(),
+            timeout: std::time::Duration::from_secs(10),
+            last: None,
+        };
+        let told = hint(&silent, &Situation { file: Some(Path::new("dev.json")), ..talk.clone() }).unwrap();
+        assert!(told.contains("named by dev.json") && told.contains("--client-file"), "{told}");
         let other = anyhow::Error::new(std::io::Error::other("disk"));
         assert!(hinted(other, &talk).downcast_ref::<Hint>().is_none());
     }

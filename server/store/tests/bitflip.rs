@@ -145,12 +145,8 @@ fn excuse(dir: &Path, copy: &Copy, path: &Path, at: usize) -> Option<&'static st
     if at >= table.len() - 8 {
         return Some("the length of the table of contents, which says itself how many sections it has");
     }
-    match (keyspace, &section(table, at)[..]) {
-        ("1", "filter") => {
-            return Some("a filter serves look-ups of single keys, and messages are read in ranges");
-        }
-        (_, "table_version") => return Some("fjall reads the version in the section `meta` instead"),
-        _ => {}
+    if section(table, at) == "table_version" {
+        return Some("fjall reads the version in the section `meta` instead");
     }
     let number = |path: &Path| path.file_name()?.to_str()?.parse::<u64>().ok();
     let has_younger =
