@@ -329,3 +329,77 @@ fn an_error_says_what_can_be_done_about_it() {
     fails("nonsense", &["history", "general"], "quoth-server token");
     assert!(server.terminate().unwrap().success());
 }
+
+#[test]
+fn a_send_tells_when_the_connection_is_lost_and_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let server = ServerProcess::start(&data).unwrap();
+    let mut command = quoth(&server, "alice", &["send", "general"]);
+    let mut send =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = send.stdin.take().unwrap();
+    let mut notes = notes(&mut send);
+    // Progress says that a line is stored, which is when the connection stands.
+    stdin.write_all(b"one\n").unwrap();
+    assert!(notes.any(|note| note == "1 of 1 lines stored"));
+    let address = server.address().to_string();
+    server.kill().unwrap();
+    let server = ServerProcess::start_with(&data, &address, &[]).unwrap();
+    // The new server says at once that it does not know the connection.
+    stdin.write_all(b"two\n").unwrap();
+    drop(stdin);
+    assert!(notes.any(|note| note.starts_with("* disconnected: ")));
+    assert!(notes.any(|note| note == "* connected again"));
+    let output = send.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "2 stored in general, 1 to 2\n");
+    assert!(server.terminate().unwrap().success());
+}
+
+#[test]
+fn lines_that_are_numbered_under_a_key_are_stored_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(&dir.path().join("data")).unwrap();
+    let send = |arguments: &[&str], input: &str| {
+        let output = fed(quoth(&server, "alice", &["send", "general"]).args(arguments), input);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(send(&["--once", "a"], "1\n2\n"), "2 stored in general, 1 to 2\n");
+    assert_eq!(send(&["--once", "a"], "1\n2\n3\n"), "3 stored in general, 1 to 3 (2 were there already)\n");
+    assert_eq!(send(&["--once", "b", "hello", "world"], ""), "stored in general as 4\n");
+    let again = "stored in general as 4 (it was there already)\n";
+    assert_eq!(send(&["--once", "b", "hello", "world"], ""), again);
+    assert_eq!(send(&["-"], "1\n"), "1 stored in general, 5 to 5\n");
+
+    let history = |arguments: &[&str]| {
+        let output = quoth(&server, "alice", &["history", "general"]).args(arguments).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let shown = text.lines().map(|line| {
+            let (seq, rest) = line.split_once(" [").unwrap();
+            format!("{seq} {}", rest.split_once("] ").unwrap().1)
+        });
+        shown.collect::<Vec<_>>()
+    };
+    assert_eq!(history(&["-n", "2"]), ["4 <alice> hello world", "5 <alice> 1"]);
+    assert_eq!(history(&["--first", "1"]), ["1 <alice> 1"]);
+    assert_eq!(history(&["--after", "1", "--first", "1"]), ["2 <alice> 2"]);
+    assert_eq!(history(&["--before", "3", "-n", "1"]), ["2 <alice> 2"]);
+    assert!(server.terminate().unwrap().success());
+}
+
+#[test]
+fn a_certificate_for_another_name_needs_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(&dir.path().join("data")).unwrap();
+    let send = |name: &str| {
+        let command = &["send", "general", "hi", "--server-name", name];
+        let output = quoth(&server, "alice", command).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(send("localhost"), (Some(0), String::new()));
+    let (code, notes) = send("chat.example");
+    assert!(code == Some(1) && notes.contains("hint: ") && notes.contains("with --server-name"), "{notes}");
+    assert!(server.terminate().unwrap().success());
+}

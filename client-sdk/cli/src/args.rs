@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::builder::TypedValueParser;
 use clap::{Parser, Subcommand};
+use quoth_client::protocol::limits::START_LAST_MAX;
 
 /// Talks to a Quoth server. Beside a development server on the same machine no flags are needed.
 #[derive(Debug, Parser)]
@@ -26,15 +28,20 @@ pub(crate) struct Args {
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectionArgs {
     /// Server; default: the development server of this machine [env: QUOTH_SERVER]
-    #[arg(long, global = true, value_name = "HOST:PORT")]
+    #[arg(short, long, global = true, value_name = "HOST:PORT")]
     pub(crate) server: Option<String>,
     /// JSON file of a development server, `client.json` in its data folder, which has server, CA and tokens. Default:
     /// quoth-data/client.json, or else the file of the first development server of this machine [env: QUOTH_CLIENT_FILE]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) client_file: Option<PathBuf>,
     /// PEM file of the CA that has signed the server's certificate [env: QUOTH_CA]
+    ///
+    /// The system's roots are not used: a public certificate needs the PEM file of its root here as well.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
+    /// Name that the server's certificate is for, where it is not HOST [env: QUOTH_SERVER_NAME]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) server_name: Option<String>,
     /// Token to sign in with [env: QUOTH_TOKEN]
     #[arg(long, global = true, value_name = "TOKEN", conflicts_with_all = ["token_file", "user"])]
     pub(crate) token: Option<String>,
@@ -54,7 +61,7 @@ pub(crate) enum Command {
     Send(SendArgs),
     /// Print what is said in a conversation, from now on or from a place in the past, until it is interrupted
     Tail(TailArgs),
-    /// Print a part of a conversation's history
+    /// Print a part of a conversation's history, each message with its seq and when it was said (UTC)
     History(HistoryArgs),
     /// Import IRC logs: a file becomes a conversation, a nick a user, a line a message
     ///
@@ -67,8 +74,8 @@ pub(crate) enum Command {
 pub(crate) struct ChatArgs {
     /// Where to talk
     pub(crate) conversation: String,
-    /// Messages to show from before
-    #[arg(long, default_value_t = 20, value_name = "N")]
+    /// Messages to show from before, at most 10,000
+    #[arg(short = 'n', long, default_value_t = 20, value_name = "N", value_parser = last_parser())]
     pub(crate) last: u32,
 }
 
@@ -76,8 +83,14 @@ pub(crate) struct ChatArgs {
 pub(crate) struct SendArgs {
     /// Where to send to
     pub(crate) conversation: String,
-    /// The message; without it, or with `-`, each line of standard input is one
-    pub(crate) text: Option<String>,
+    /// The message; several words are joined by spaces. Without it, or with `-`, each line of standard input is one
+    pub(crate) text: Vec<String>,
+    /// Number the lines of standard input under this key: sending the same input again with it writes nothing twice
+    ///
+    /// Without it every run sends new messages. Another input needs another key: of what is under the key already, nothing is
+    /// written.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) once: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -87,8 +100,8 @@ pub(crate) struct TailArgs {
     /// Begin with this seq; 1 is the first message
     #[arg(long, value_name = "SEQ", conflicts_with = "last", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) from: Option<u64>,
-    /// Begin with the last N messages
-    #[arg(long, value_name = "N")]
+    /// Begin with the last N messages, at most 10,000; `quoth history` has more
+    #[arg(short = 'n', long, value_name = "N", value_parser = last_parser())]
     pub(crate) last: Option<u32>,
     /// Print one JSON object a line
     #[arg(long)]
@@ -99,18 +112,21 @@ pub(crate) struct TailArgs {
 pub(crate) struct HistoryArgs {
     /// Which conversation
     pub(crate) conversation: String,
-    /// The first messages behind this seq
-    #[arg(long, value_name = "SEQ", conflicts_with_all = ["before", "all"])]
+    /// The first messages behind this seq: 100, or as many as --first says
+    #[arg(long, value_name = "SEQ", conflicts_with_all = ["before", "last"])]
     pub(crate) after: Option<u64>,
-    /// The last messages before this seq
-    #[arg(long, value_name = "SEQ", conflicts_with = "all")]
+    /// The last messages before this seq: 100, or as many as --last says
+    #[arg(long, value_name = "SEQ")]
     pub(crate) before: Option<u64>,
+    /// The first N messages
+    #[arg(long, value_name = "N", conflicts_with_all = ["before", "last"])]
+    pub(crate) first: Option<u64>,
+    /// The last N messages; 100 when nothing else is said
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) last: Option<u64>,
     /// Everything
-    #[arg(long, conflicts_with = "limit")]
+    #[arg(long, conflicts_with_all = ["after", "before", "first", "last"])]
     pub(crate) all: bool,
-    /// At most so many messages; without --after and --before the last ones
-    #[arg(long, default_value_t = 100, value_name = "N")]
-    pub(crate) limit: u64,
     /// Print one JSON object a line
     #[arg(long)]
     pub(crate) json: bool,
@@ -129,12 +145,26 @@ pub(crate) struct ImportArgs {
     pub(crate) prefix: String,
 }
 
+/// What a stream of events can begin with.
+fn last_parser() -> impl TypedValueParser<Value = u32> {
+    clap::value_parser!(u32).range(..=i64::from(START_LAST_MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
 
+    use super::*;
+
     #[test]
     fn the_command_line_is_consistent() {
-        super::Args::command().debug_assert();
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn help_says_what_a_stream_of_events_can_begin_with() {
+        assert_eq!(START_LAST_MAX, 10_000);
+        let parsed = |last: &str| Args::try_parse_from(["quoth", "tail", "general", "-n", last]);
+        assert!(parsed("10000").is_ok() && parsed("10001").is_err());
     }
 }

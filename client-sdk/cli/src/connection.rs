@@ -93,11 +93,14 @@ impl Connection {
         let connecting = Client::builder(&server)
             .ca_file(&ca)
             .token(token)
-            .client_name(concat!("quoth/", env!("CARGO_PKG_VERSION")))
-            .connect();
+            .client_name(concat!("quoth/", env!("CARGO_PKG_VERSION")));
+        let connecting = match self.server_name() {
+            Some(name) => connecting.server_name(name),
+            None => connecting,
+        };
         let client = self
             .interrupt
-            .unless_asked(telling_wait(&server, connecting))
+            .unless_asked(telling_wait(&server, connecting.connect()))
             .await?
             .map_err(|error| hinted(error.into(), &situation))?;
         situation.user = client.welcome().map(|welcome| welcome.user.to_string()).or(situation.user);
@@ -112,8 +115,11 @@ impl Connection {
         result
     }
 
+    fn server_name(&self) -> Option<String> {
+        self.args.server_name.clone().or_else(|| env("QUOTH_SERVER_NAME"))
+    }
+
     fn target(&self, purpose: Purpose<'_>) -> anyhow::Result<Target> {
-        let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let server = self.args.server.clone().or_else(|| env("QUOTH_SERVER"));
         let ca = self.args.ca.clone().or_else(|| env("QUOTH_CA").map(PathBuf::from));
         let token = self.token(env)?;
@@ -145,6 +151,11 @@ impl Connection {
             }
         }
     }
+}
+
+/// An environment variable that says something.
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Completes what was given from what the development server has left. Its token and CA go to no other server.
@@ -258,10 +269,14 @@ async fn telling_wait<T>(server: &str, connecting: impl Future<Output = T>) -> T
     }
 }
 
-/// Does `work`, and tells meanwhile on standard error when the connection is lost and found again.
-pub(crate) async fn telling_states<T>(client: &Client, work: impl Future<Output = T>) -> T {
+/// Does `work`, and tells meanwhile with `say` when the connection is lost and found again.
+pub(crate) async fn telling_states<T>(
+    client: &Client,
+    say: impl Fn(&str),
+    work: impl Future<Output = T>,
+) -> T {
     let states = async {
-        tell_states(client).await;
+        tell_states(client, say).await;
         // The end of the work says why.
         std::future::pending().await
     };
@@ -272,21 +287,16 @@ pub(crate) async fn telling_states<T>(client: &Client, work: impl Future<Output 
 }
 
 /// Until the client is closed.
-async fn tell_states(client: &Client) {
+async fn tell_states(client: &Client, say: impl Fn(&str)) {
     let mut states = client.states();
-    let mut is_connected = true;
+    let mut told = None;
     loop {
         match states.borrow_and_update().clone() {
-            State::Connected if !is_connected => {
-                note("* connected again");
-                is_connected = true;
-            }
-            State::Disconnected { reason, retry_in } => {
-                is_connected = false;
-                note(format_args!(
-                    "* disconnected: {reason}; trying again in {:.1} s",
-                    retry_in.as_secs_f32()
-                ));
+            State::Connected if told.take().is_some() => say("* connected again"),
+            // Every attempt ends so: only what is new is told.
+            State::Disconnected { reason, .. } if told.as_ref() != Some(&reason) => {
+                say(&format!("* disconnected: {reason}; trying again until the server is back"));
+                told = Some(reason);
             }
             State::Closed { .. } => return,
             _ => {}

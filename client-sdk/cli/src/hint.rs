@@ -41,8 +41,11 @@ impl std::fmt::Display for Hint {
     }
 }
 
-/// Adds what can be done about an error, if it is one of the SDK's.
+/// Adds what can be done about an error, if it is one of the SDK's and does not say so yet.
 pub(crate) fn hinted(error: anyhow::Error, situation: &Situation<'_>) -> anyhow::Error {
+    if error.is::<Hint>() {
+        return error;
+    }
     match error.chain().find_map(|cause| hint(cause, situation)) {
         Some(hint) => error.context(Hint(hint)),
         None => error,
@@ -116,17 +119,29 @@ fn send_hint(error: &SendError, situation: &Situation<'_>) -> Option<String> {
 fn reason_hint(reason: &Reason, attempt: Attempt, situation: &Situation<'_>) -> Option<String> {
     match reason {
         Reason::Code { code, .. } => Some(code_hint(*code, attempt, situation)),
-        Reason::Tls(_) => Some(format!(
-            "the certificate of {} was not signed by the CA in {}, or is for another name: give the server's CA with --ca",
-            situation.server,
-            situation.ca.display()
-        )),
+        Reason::Tls(text) => Some(tls_hint(text, situation)),
         Reason::TimedOut | Reason::Transport(_) => Some(format!(
             "see whether the server at {} runs and the network is up, then try again",
             situation.server
         )),
         Reason::Protocol(_) => Some(code_hint(Code::PROTOCOL, attempt, situation)),
         _ => None,
+    }
+}
+
+/// What TLS does not accept is known by its words alone.
+fn tls_hint(text: &str, situation: &Situation<'_>) -> String {
+    let (server, ca) = (situation.server, situation.ca.display());
+    if text.contains("not valid for name") {
+        format!("the certificate of {server} is for another name: give one that it is for with --server-name")
+    } else if text.contains("expired") || text.contains("not valid yet") {
+        format!(
+            "the certificate of {server} is not valid at this time: see whether the clock of this machine is right; the              server's operator can renew it"
+        )
+    } else {
+        format!(
+            "the certificate of {server} was not signed by the CA in {ca}: give the server's CA with --ca"
+        )
     }
 }
 
@@ -172,9 +187,15 @@ fn named_code_hint(code: Code, attempt: Attempt, situation: &Situation<'_>) -> O
             "the server has not yet seen the end of an earlier connection: try again in a moment".to_owned()
         }
         Code::STALE_MESSAGE_ID => {
-            "later messages of the same producer are stored and this one never was, so its place is \
-             taken: import the log into another conversation, with --prefix or --conversation"
-                .to_owned()
+            let way = match situation.purpose {
+                Purpose::Import => {
+                    "import the log into another conversation, with --prefix or --conversation"
+                }
+                Purpose::Talk(_) => "send it with another --once, or without",
+            };
+            format!(
+                "later messages of the same producer are stored and this one never was, so its place is taken: {way}"
+            )
         }
         Code::CURSOR_AHEAD => cursor_ahead(situation),
         _ => return None,
@@ -296,8 +317,14 @@ mod tests {
         assert!(told.contains("the token has expired") && told.contains("quoth history 'general'"), "{told}");
         let told = hint(&EventsError::Closed(expired), &talk).unwrap();
         assert!(told.contains("quoth-server token --user 'alice'"), "{told}");
-        let tls = ConnectError::Refused { server: String::new(), reason: Reason::Tls("bad".to_owned()) };
-        assert!(hint(&tls, &talk).unwrap().contains("--ca"));
+        let tls = |text: &str| {
+            let reason = Reason::Tls(text.to_owned());
+            hint(&ConnectError::Refused { server: String::new(), reason }, &talk).unwrap()
+        };
+        assert!(tls("invalid peer certificate: UnknownIssuer").contains("--ca"));
+        let name = tls("certificate not valid for name \"127.0.0.1\"");
+        assert!(name.contains("--server-name") && !name.contains("--ca"), "{name}");
+        assert!(tls("invalid peer certificate: certificate expired").contains("renew"));
         let silent = ConnectError::TimedOut {
             server: talk.server.to_owned(),
             timeout: std::time::Duration::from_secs(10),

@@ -13,18 +13,22 @@ use crate::output::{Format, note, written};
 /// Events asked for at once; the server gives no more.
 const PAGE_EVENTS: u64 = 1_000;
 
+/// Messages that are printed when nothing is said about how many.
+const COUNT_DEFAULT: u64 = 100;
+
 pub(crate) async fn run(connection: &Connection, args: HistoryArgs) -> anyhow::Result<()> {
-    let format = Format::new(args.json);
+    let format = if args.json { Format::Json } else { Format::Full };
     let print = async |client: &Client| {
         let room = client.conversation(&args.conversation)?;
         let mut out = BufWriter::new(std::io::stdout().lock());
-        let empty = match (args.all, args.after, args.before) {
-            (true, _, _) => forwards(&room, Seq::ZERO, u64::MAX, format, &mut out).await?,
-            (false, Some(after), _) => forwards(&room, Seq(after), args.limit, format, &mut out).await?,
-            (false, None, Some(before)) => {
-                backwards(&room, FetchRange::Before(Seq(before)), args.limit, format, &mut out).await?
-            }
-            (false, None, None) => backwards(&room, FetchRange::Latest, args.limit, format, &mut out).await?,
+        let empty = if args.all {
+            forwards(&room, Seq::ZERO, u64::MAX, format, &mut out).await?
+        } else if args.after.is_some() || args.first.is_some() {
+            let after = Seq(args.after.unwrap_or_default());
+            forwards(&room, after, args.first.unwrap_or(COUNT_DEFAULT), format, &mut out).await?
+        } else {
+            let end = args.before.map_or(FetchRange::Latest, |before| FetchRange::Before(Seq(before)));
+            backwards(&room, end, args.last.unwrap_or(COUNT_DEFAULT), format, &mut out).await?
         };
         match empty {
             Some(Seq::ZERO) => note(format_args!("{} has no messages", room.name())),

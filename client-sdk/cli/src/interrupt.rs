@@ -41,9 +41,16 @@ impl Interrupt {
     pub(crate) fn listen() -> std::io::Result<Self> {
         let (sender, asked) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let mut first = Box::pin(tokio::signal::ctrl_c());
+        // It is caught from its first poll on, which is here and not at some time in the thread. Where none can be caught, it
+        // ends the program as it does by default.
+        let at_once = runtime.block_on(async { timeout(Duration::ZERO, &mut first).await.ok() });
         let listen = async move {
-            // Where no Ctrl-C can be caught, it ends the program as it does by default.
-            if tokio::signal::ctrl_c().await.is_ok() {
+            let is_asked = match at_once {
+                Some(caught) => caught,
+                None => first.await,
+            };
+            if is_asked.is_ok() {
                 sender.send_replace(true);
                 if tokio::signal::ctrl_c().await.is_ok() {
                     std::process::exit(i32::from(EXIT_INTERRUPTED));

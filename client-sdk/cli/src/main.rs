@@ -5,6 +5,7 @@
 
 mod args;
 mod chat;
+mod clock;
 mod connection;
 mod hint;
 mod history;
@@ -13,6 +14,9 @@ mod input;
 mod interrupt;
 mod output;
 mod pipeline;
+mod producer;
+mod progress;
+mod screen;
 mod send;
 mod tail;
 

@@ -9,6 +9,11 @@ use base64::engine::general_purpose::STANDARD;
 use quoth_client::{ClientEvent, Event, EventKind, Seq};
 use serde::Serialize;
 
+use crate::clock::{self, Days};
+
+/// Characters of a text that is quoted to remind of it.
+const SHORTENED_CHARS: usize = 60;
+
 /// One event as a line of JSON.
 #[derive(Serialize)]
 struct JsonEvent<'a> {
@@ -44,26 +49,68 @@ struct JsonRange {
 /// The shape of what is printed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Format {
-    /// `[HH:MM] <user> text`, for people.
-    Text,
+    /// `[HH:MM] <user> text`, for people who follow what is said.
+    Live,
+    /// `SEQ [YYYY-MM-DD HH:MM] <user> text`, for people who look something up.
+    Full,
     /// One object a line, with every byte of the message.
     Json,
 }
 
 impl Format {
-    pub(crate) fn new(json: bool) -> Self {
-        if json { Self::Json } else { Self::Text }
-    }
-
     /// Prints an event as one line; that the reader has caught up is not printed.
     pub(crate) fn print(self, out: &mut impl Write, event: &ClientEvent) -> std::io::Result<()> {
         match self {
-            Self::Text => match text_line(event) {
+            Self::Json => json_line(out, event),
+            _ => match self.text_line(event) {
                 Some(line) => writeln!(out, "{line}"),
                 None => Ok(()),
             },
-            Self::Json => json_line(out, event),
         }
+    }
+
+    fn text_line(self, event: &ClientEvent) -> Option<String> {
+        match event {
+            ClientEvent::Event(event) => {
+                let EventKind::Message { body } = &event.kind;
+                let place = self.place(event.seq, shown_time_ms(event));
+                let text = String::from_utf8_lossy(body);
+                Some(format!("{place} <{}> {}", printable(event.sender.as_str()), printable(&text)))
+            }
+            ClientEvent::Unknown { seq, time_ms, sender } => Some(format!(
+                "{} * {} did something that this version of quoth does not know",
+                self.place(*seq, *time_ms),
+                printable(sender.as_str())
+            )),
+            ClientEvent::Gap { from, to } => Some(format!("* {from} to {to} have expired")),
+            _ => None,
+        }
+    }
+
+    fn place(self, seq: Seq, time_ms: u64) -> String {
+        match self {
+            Self::Full => format!("{seq} [{} {}]", clock::date(time_ms), clock::time(time_ms)),
+            _ => format!("[{}]", clock::time(time_ms)),
+        }
+    }
+}
+
+/// The date as a line of its own, if it changes with this event.
+pub(crate) fn day_line(days: &mut Days, event: &ClientEvent) -> Option<String> {
+    let time_ms = match event {
+        ClientEvent::Event(event) => shown_time_ms(event),
+        ClientEvent::Unknown { time_ms, .. } => *time_ms,
+        _ => return None,
+    };
+    days.change(time_ms).map(|date| format!("* {date}"))
+}
+
+/// A text of the user's, short enough to remind of it.
+pub(crate) fn shortened(text: &[u8]) -> String {
+    let text = printable(&String::from_utf8_lossy(text));
+    match text.char_indices().nth(SHORTENED_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 
@@ -127,28 +174,9 @@ fn json_line(out: &mut impl Write, event: &ClientEvent) -> std::io::Result<()> {
     out.write_all(b"\n")
 }
 
-fn text_line(event: &ClientEvent) -> Option<String> {
-    match event {
-        ClientEvent::Event(event) => {
-            let EventKind::Message { body } = &event.kind;
-            let time = clock(event.origin_time_ms.unwrap_or(event.time_ms));
-            let text = String::from_utf8_lossy(body);
-            Some(format!("[{time}] <{}> {}", printable(event.sender.as_str()), printable(&text)))
-        }
-        ClientEvent::Unknown { time_ms, sender, .. } => Some(format!(
-            "[{}] * {} did something that this version of quoth does not know",
-            clock(*time_ms),
-            printable(sender.as_str())
-        )),
-        ClientEvent::Gap { from, to } => Some(format!("* {from} to {to} have expired")),
-        _ => None,
-    }
-}
-
-/// `HH:MM` in UTC.
-fn clock(time_ms: u64) -> String {
-    let minutes = time_ms / 60_000;
-    format!("{:02}:{:02}", minutes / 60 % 24, minutes % 60)
+/// When a message was said, as far as its sender says so.
+fn shown_time_ms(event: &Event) -> u64 {
+    event.origin_time_ms.unwrap_or(event.time_ms)
 }
 
 /// A text of others with its control characters escaped, and those that turn the direction of writing: what others have
@@ -197,6 +225,22 @@ mod tests {
         assert_eq!(printed(Format::Json, &ClientEvent::CaughtUp { head: Seq(3) }), "");
     }
 
+    #[test]
+    fn what_is_looked_up_has_its_seq_and_date() {
+        assert_eq!(printed(Format::Full, &message(b"hi", None)), "7 [2004-12-25 04:04] <alice> hi\n");
+        let mut days = Days::from_today();
+        let old = message(b"hi", None);
+        assert_eq!(day_line(&mut days, &old).as_deref(), Some("* 2004-12-25"));
+        assert_eq!(day_line(&mut days, &old), None);
+    }
+
+    #[test]
+    fn a_long_text_is_quoted_by_its_beginning() {
+        assert_eq!(shortened("é".repeat(60).as_bytes()), "é".repeat(60));
+        assert_eq!(shortened("é".repeat(61).as_bytes()), format!("{}…", "é".repeat(60)));
+        assert_eq!(shortened(b"a\x1bb"), "a\\u{1b}b");
+    }
+
     /// Standard output as `/dev/full` and a pipe without a reader are.
     struct Broken(ErrorKind);
 
@@ -224,18 +268,18 @@ mod tests {
     #[test]
     fn text_cannot_steer_the_terminal() {
         assert_eq!(
-            printed(Format::Text, &message(b"a\x1b[2J\nb\xff", None)),
+            printed(Format::Live, &message(b"a\x1b[2J\nb\xff", None)),
             "[04:04] <alice> a\\u{1b}[2J\\nb\u{fffd}\n"
         );
         assert_eq!(
-            printed(Format::Text, &message("\u{202e}x".as_bytes(), Some(0))),
+            printed(Format::Live, &message("\u{202e}x".as_bytes(), Some(0))),
             "[00:00] <alice> \\u{202e}x\n"
         );
         let sender = UserId::new("a\u{202e}b").unwrap();
         let unknown = ClientEvent::Unknown { seq: Seq(1), time_ms: 0, sender: sender.clone() };
-        assert!(printed(Format::Text, &unknown).starts_with("[00:00] * a\\u{202e}b did something"));
+        assert!(printed(Format::Live, &unknown).starts_with("[00:00] * a\\u{202e}b did something"));
         let kind = EventKind::Message { body: b"hi".to_vec().into() };
         let event = ClientEvent::Event(Event { seq: Seq(1), time_ms: 0, sender, origin_time_ms: None, kind });
-        assert_eq!(printed(Format::Text, &event), "[00:00] <a\\u{202e}b> hi\n");
+        assert_eq!(printed(Format::Live, &event), "[00:00] <a\\u{202e}b> hi\n");
     }
 }

@@ -4,61 +4,105 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use quoth_client::protocol::limits::BODY_BYTES_MAX;
-use quoth_client::{Client, Conversation};
+use quoth_client::{Client, Conversation, SendError, SendOptions};
 use tokio::io::BufReader;
 
 use crate::args::SendArgs;
-use crate::connection::{Connection, Purpose};
-use crate::hint::Situation;
+use crate::connection::{Connection, Purpose, telling_states};
+use crate::hint::{Hint, Situation};
 use crate::input::{InputLine, InputLines};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::output::{confirm, note};
 use crate::pipeline::{Pipeline, Tally};
+use crate::producer::producer;
+use crate::progress::bar;
 
 /// Without a terminal progress is told so often, which short inputs never reach.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(connection: &Connection, args: SendArgs) -> anyhow::Result<()> {
-    let send = async |client: &Client, _: &Situation<'_>| {
-        let room = client.conversation(&args.conversation)?;
-        match args.text.clone().filter(|text| text != "-") {
-            Some(text) => send_one(&room, text, connection.interrupt()).await,
-            None => send_lines(room, connection.interrupt()).await,
-        }
+    let send = async |client: &Client, situation: &Situation<'_>| {
+        let lines = Lines { room: room(client, &args, situation)?, is_numbered: args.once.is_some() };
+        let interrupt = connection.interrupt();
+        let sent = match args.text.as_slice() {
+            words if words.is_empty() || words == ["-"] => {
+                let progress = progress();
+                let say = |text: &str| progress.suspend(|| note(text));
+                telling_states(client, say, send_lines(&lines, &progress, interrupt)).await
+            }
+            words => {
+                let send = send_one(&lines, words.join(" "), interrupt);
+                telling_states(client, |text| note(text), send).await
+            }
+        };
+        sent.map_err(|error| if lines.is_numbered { repeatable(error) } else { error })
     };
     connection.run(Purpose::Talk(&args.conversation), send).await
 }
 
-async fn send_one(room: &Conversation, text: String, interrupt: &Interrupt) -> anyhow::Result<()> {
+/// Where lines go to.
+struct Lines {
+    room: Conversation,
+    /// Whether the server recognises a line by its number when it is sent again.
+    is_numbered: bool,
+}
+
+impl Lines {
+    fn message(&self, line_number: u64, body: Vec<u8>) -> SendOptions {
+        SendOptions { n: self.is_numbered.then_some(line_number), ..body.into() }
+    }
+}
+
+fn room(client: &Client, args: &SendArgs, situation: &Situation<'_>) -> anyhow::Result<Conversation> {
+    let Some(key) = &args.once else { return Ok(client.conversation(&args.conversation)?) };
+    let user = situation.user.as_deref().unwrap_or_default();
+    let parts = ["quoth send", user, &args.conversation, key].map(str::as_bytes);
+    Ok(client.conversation_with_producer(&args.conversation, producer(&parts))?)
+}
+
+/// What to do when lines that may be sent again have no ack.
+fn repeatable(error: anyhow::Error) -> anyhow::Error {
+    let is_unknown = error.is::<Interrupted>()
+        || matches!(error.downcast_ref(), Some(SendError::UnknownOutcome { .. } | SendError::Abandoned));
+    if !is_unknown {
+        return error;
+    }
+    error.context(Hint(
+        "send the same again with the same --once: what is there already is not written twice".to_owned(),
+    ))
+}
+
+async fn send_one(lines: &Lines, text: String, interrupt: &Interrupt) -> anyhow::Result<()> {
     let ack = interrupt
-        .unless_asked(room.send(text))
+        .unless_asked(lines.room.send(lines.message(1, text.into_bytes())))
         .await
         .context("it is unknown whether the message is stored")??;
-    confirm(&format!("stored in {} as {}", room.name(), ack.seq));
+    let before = if ack.duplicate { " (it was there already)" } else { "" };
+    confirm(&format!("stored in {} as {}{before}", lines.room.name(), ack.seq));
     Ok(())
 }
 
-async fn send_lines(room: Conversation, interrupt: &Interrupt) -> anyhow::Result<()> {
+async fn send_lines(lines: &Lines, progress: &ProgressBar, interrupt: &Interrupt) -> anyhow::Result<()> {
     if std::io::stdin().is_terminal() {
         note("each line is a message; Ctrl-D ends");
     }
-    let name = room.name().clone();
-    let mut pipeline = Pipeline::new(room);
-    let progress = progress();
-    let pumped = interrupt.unless_asked(pump(&mut pipeline, &progress)).await;
+    let name = lines.room.name();
+    let mut pipeline = Pipeline::new(lines.room.clone());
+    let pumped = interrupt.unless_asked(pump(lines, &mut pipeline, progress)).await;
     let mut settled = Ok(());
     let count = pipeline.unsettled();
-    let rest = settle_rest(&mut pipeline, &progress, &mut settled);
+    let rest = settle_rest(&mut pipeline, progress, &mut settled);
     interrupt.finish(count, rest).await;
     progress.finish_and_clear();
-    let Tally { acked, unknown, first, last, .. } = pipeline.tally();
+    let Tally { acked, duplicates, unknown, first, last, .. } = pipeline.tally();
     let range = match (first, last) {
         (Some(first), Some(last)) => format!(", {first} to {last}"),
         _ => String::new(),
     };
-    confirm(&format!("{acked} stored in {name}{range}"));
+    let before = if duplicates > 0 { format!(" ({duplicates} were there already)") } else { String::new() };
+    confirm(&format!("{acked} stored in {name}{range}{before}"));
     let unsettled = pipeline.unsettled() as u64;
     let waited = if unsettled == 0 { Ok(()) } else { Err(Interrupted.into()) };
     pumped.map_err(anyhow::Error::from).flatten().and(settled).and(waited).with_context(|| {
@@ -70,9 +114,12 @@ async fn send_lines(room: Conversation, interrupt: &Interrupt) -> anyhow::Result
 }
 
 /// Sends every line of standard input. Ends early when one of them cannot be sent, with nothing behind it sent.
-async fn pump(pipeline: &mut Pipeline, progress: &ProgressBar) -> anyhow::Result<()> {
+async fn pump(lines: &Lines, pipeline: &mut Pipeline, progress: &ProgressBar) -> anyhow::Result<()> {
     let mut input = InputLines::new(BufReader::new(tokio::io::stdin()));
     let mut line_number = 0_u64;
+    let mut told = (0, 0);
+    // Between lines that a person types it would be in the way.
+    let is_told = progress.is_hidden() && !std::io::stdin().is_terminal();
     let mut tick = tokio::time::interval(PROGRESS_INTERVAL);
     tick.tick().await;
     loop {
@@ -88,10 +135,13 @@ async fn pump(pipeline: &mut Pipeline, progress: &ProgressBar) -> anyhow::Result
                          neither it nor what follows was sent"
                     );
                 };
-                pipeline.push(line.into()).await.with_context(|| format!("line {line_number}"))?;
+                pipeline.push(lines.message(line_number, line)).await.with_context(|| format!("line {line_number}"))?;
             }
-            _ = tick.tick(), if progress.is_hidden() => {
-                note(format_args!("{} of {line_number} lines stored", pipeline.tally().acked));
+            _ = tick.tick(), if is_told => {
+                let stored = (pipeline.tally().acked, line_number);
+                if std::mem::replace(&mut told, stored) != stored {
+                    note(format_args!("{} of {line_number} lines stored", stored.0));
+                }
             }
         }
     }
@@ -115,15 +165,10 @@ async fn settle_one(pipeline: &mut Pipeline, progress: &ProgressBar) -> anyhow::
     settled.with_context(|| format!("line {line_number}"))
 }
 
-/// A progress bar on a terminal, and a hidden one elsewhere.
+/// Where somebody types there is none.
 fn progress() -> ProgressBar {
-    if !std::io::stderr().is_terminal() || std::io::stdin().is_terminal() {
+    if std::io::stdin().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{spinner} {human_pos} stored, {per_sec}, {elapsed}");
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
+    bar(None, "{spinner} {human_pos} stored, {rate}, {elapsed}")
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use quoth_client::protocol::limits::BODY_BYTES_MAX;
 use quoth_client::{ConversationName, ProducerId};
-use sha2::{Digest, Sha256};
 
 use super::irc::{self, Line};
 use crate::args::ImportArgs;
@@ -120,15 +119,12 @@ fn log_file(path: &Path, text: Vec<u8>, args: &ImportArgs) -> anyhow::Result<Log
 /// the same conversation.
 fn producer(conversation: &ConversationName, name: &str, text: &[u8]) -> ProducerId {
     let first_line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let mut hash = Sha256::new();
-    for part in [b"quoth import", conversation.as_str().as_bytes(), name.as_bytes(), first_line] {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    let hash = hash.finalize();
-    let mut first = [0; 8];
-    first.copy_from_slice(&hash[..8]);
-    ProducerId(u64::from_le_bytes(first))
+    crate::producer::producer(&[
+        b"quoth import",
+        conversation.as_str().as_bytes(),
+        name.as_bytes(),
+        first_line,
+    ])
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {

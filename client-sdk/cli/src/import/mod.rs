@@ -3,22 +3,22 @@
 mod files;
 mod irc;
 
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use quoth_client::{Client, SendOptions, UserId};
 use tokio::task::JoinSet;
 
 use self::files::{Found, LogFile};
 use self::irc::{Clock, Line, SYSTEM_USER};
 use crate::args::ImportArgs;
-use crate::connection::{Connection, Purpose};
+use crate::connection::{Connection, Purpose, telling_states};
 use crate::hint::Situation;
 use crate::interrupt::counted;
 use crate::output::{confirm, note};
 use crate::pipeline::{Pipeline, Tally};
+use crate::progress::bar;
 
 /// Logs that are imported at once, each with up to 256 messages on the way.
 const LOGS_AT_ONCE: usize = 8;
@@ -41,9 +41,11 @@ pub(crate) async fn run(connection: &Connection, args: ImportArgs) -> anyhow::Re
     let progress = progress(&logs);
     let import = async |client: &Client, _: &Situation<'_>| {
         let started = Instant::now();
+        let say = |text: &str| progress.suspend(|| note(text));
+        let import = telling_states(client, say, import_all(client, logs, &progress));
         let tally = connection
             .interrupt()
-            .unless_asked(import_all(client, logs, &progress))
+            .unless_asked(import)
             .await
             .context("import again to go on, nothing is written twice")??;
         Ok((tally, started.elapsed().as_secs_f64()))
@@ -126,14 +128,5 @@ async fn settle(pipeline: &mut Pipeline, progress: &ProgressBar) -> anyhow::Resu
 /// A progress bar on a terminal, and a hidden one elsewhere.
 fn progress(logs: &[LogFile]) -> ProgressBar {
     let lines = logs.iter().map(|log| log.lines().count() as u64).sum();
-    let bar = if std::io::stderr().is_terminal() {
-        ProgressBar::with_draw_target(Some(lines), ProgressDrawTarget::stderr_with_hz(10))
-    } else {
-        ProgressBar::with_draw_target(Some(lines), ProgressDrawTarget::hidden())
-    };
-    let template = "{bar:30} {human_pos} of {human_len} lines, {per_sec}, {eta} left";
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
+    bar(Some(lines), "{bar:30} {human_pos} of {human_len} lines, {rate}{left}")
 }
