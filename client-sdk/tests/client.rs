@@ -178,6 +178,20 @@ async fn a_hole_is_an_error_and_the_client_goes_on() {
 }
 
 #[tokio::test]
+async fn a_seq_that_there_cannot_be_is_an_error_and_the_client_goes_on() {
+    let server = FakeServer::start();
+    server.world.fill("general", 1);
+    server.world.lock().faults.endless_gap = true;
+    let client = server.client().await;
+    let room = client.conversation("general").unwrap();
+    let mut events = room.events(Start::After(Seq(0))).await.unwrap();
+    let error = timeout(PATIENCE, events.next()).await.unwrap().unwrap().unwrap_err();
+    assert!(matches!(error, EventsError::Protocol { .. }), "{error:?}");
+    assert_eq!(room.send("goes on").await.unwrap().seq, Seq(2));
+    client.close().await;
+}
+
+#[tokio::test]
 async fn a_refusal_ends_the_calls_it_is_for_and_no_others() {
     let server = FakeServer::start();
     {

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use self::reader::{Change, Hole, Reader, Ready};
+use self::reader::{Change, Misplaced, Reader, Ready};
 use self::stream::{Opening, Slot, StreamInput};
 use crate::backoff::Backoff;
 use crate::events::{ClientEvent, Events, EventsError};
@@ -280,10 +280,16 @@ impl Room {
         self.reader.as_mut().filter(|_| is_current)
     }
 
-    fn deliver(&mut self, hand_out: impl FnOnce(&mut Reader) -> Result<(), Hole>) -> Result<(), StreamEnd> {
+    fn deliver(
+        &mut self,
+        hand_out: impl FnOnce(&mut Reader) -> Result<(), Misplaced>,
+    ) -> Result<(), StreamEnd> {
         let Some(reader) = self.current_reader() else { return Ok(()) };
-        hand_out(reader).map_err(|Hole { expected, got }| {
-            StreamEnd::Protocol(format!("{expected:?} had to come in place of {got:?}"))
+        hand_out(reader).map_err(|Misplaced { expected, got }| {
+            StreamEnd::Protocol(match expected {
+                Some(expected) => format!("{expected:?} had to come in place of {got:?}"),
+                None => format!("{got:?} has a seq that there cannot be"),
+            })
         })
     }
 

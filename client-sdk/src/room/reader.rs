@@ -23,10 +23,11 @@ pub(super) struct Reader {
     paused: bool,
 }
 
-/// Something is missing before an event.
+/// An event that has no place behind those before it.
 #[derive(Debug)]
-pub(super) struct Hole {
-    pub(super) expected: Seq,
+pub(super) struct Misplaced {
+    /// What had to come; `None` when the event cannot be anywhere.
+    pub(super) expected: Option<Seq>,
     pub(super) got: ClientEvent,
 }
 
@@ -90,13 +91,13 @@ impl Reader {
     }
 
     /// Hands out an event with this seq.
-    pub(super) fn event(&mut self, seq: Seq, event: ClientEvent) -> Result<(), Hole> {
+    pub(super) fn event(&mut self, seq: Seq, event: ClientEvent) -> Result<(), Misplaced> {
         let verdict = self.cursor.check_event(seq);
         self.deliver(verdict, seq, event)
     }
 
     /// Hands out that events are missing.
-    pub(super) fn gap(&mut self, from: Seq, to: Seq) -> Result<(), Hole> {
+    pub(super) fn gap(&mut self, from: Seq, to: Seq) -> Result<(), Misplaced> {
         let verdict = self.cursor.check_gap(from, to);
         self.deliver(verdict, to, ClientEvent::Gap { from, to })
     }
@@ -110,13 +111,14 @@ impl Reader {
         }
     }
 
-    fn deliver(&mut self, verdict: Verdict, to: Seq, event: ClientEvent) -> Result<(), Hole> {
+    fn deliver(&mut self, verdict: Verdict, to: Seq, event: ClientEvent) -> Result<(), Misplaced> {
         if self.paused {
             return Ok(());
         }
         match verdict {
             Verdict::Skip => Ok(()),
-            Verdict::Hole { expected } => Err(Hole { expected, got: event }),
+            Verdict::Impossible => Err(Misplaced { expected: None, got: event }),
+            Verdict::Hole { expected } => Err(Misplaced { expected: Some(expected), got: event }),
             Verdict::Deliver => match self.queue.try_send(event) {
                 Ok(()) => {
                     self.cursor.advance(to);

@@ -93,10 +93,14 @@ async fn finish_late(mut frames: Frames) {
 }
 
 fn deliver(frames: &mut Frames, world: &World, name: &str, cursor: &mut Option<u64>) {
-    let inner = world.lock();
+    let mut inner = world.lock();
+    let endless_gap = std::mem::take(&mut inner.faults.endless_gap);
     let log = &inner.logs[name];
     let next = cursor.unwrap() + 1;
-    if next < log.floor {
+    if endless_gap {
+        frames.push(&ServerFrame::Gap { from: Seq(next), to: Seq(u64::MAX) });
+        *cursor = None;
+    } else if next < log.floor {
         frames.push(&ServerFrame::Gap { from: Seq(next), to: Seq(log.floor - 1) });
         *cursor = Some(log.floor - 1);
     } else {

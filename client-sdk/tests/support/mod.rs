@@ -96,6 +96,8 @@ pub(crate) struct Faults {
     pub(crate) go_away_hellos: usize,
     /// This event is left out.
     pub(crate) leave_out: Option<u64>,
+    /// In place of the next event comes a gap up to the last number that there is.
+    pub(crate) endless_gap: bool,
     /// Typing goes over the control stream.
     pub(crate) without_datagrams: bool,
 }
