@@ -109,13 +109,22 @@ async fn page_once(session: &Session, fetch: &Fetch) -> Result<Page, StreamEnd> 
     writer.finish();
     let mut reader = FrameReader::new(recv);
     let mut events = Vec::new();
-    while events.len() <= FETCH_EVENTS_MAX as usize {
+    // Gaps are not counted by the limit. Between two of them is an event.
+    let (mut count, mut gaps) = (0, 0);
+    while count <= FETCH_EVENTS_MAX && gaps <= count + 1 {
         match reader.next().await? {
-            Incoming::Frame(ServerFrame::Event(event)) => events.push(ClientEvent::Event(event)),
+            Incoming::Frame(ServerFrame::Event(event)) => {
+                events.push(ClientEvent::Event(event));
+                count += 1;
+            }
             Incoming::UnknownEvent { seq, time_ms, sender } => {
                 events.push(ClientEvent::Unknown { seq, time_ms, sender });
+                count += 1;
             }
-            Incoming::Frame(ServerFrame::Gap { from, to }) => events.push(ClientEvent::Gap { from, to }),
+            Incoming::Frame(ServerFrame::Gap { from, to }) => {
+                events.push(ClientEvent::Gap { from, to });
+                gaps += 1;
+            }
             Incoming::Frame(ServerFrame::PageEnd { head, floor, more }) => {
                 return Ok(Page { events, head, floor, more });
             }
@@ -126,5 +135,5 @@ async fn page_once(session: &Session, fetch: &Fetch) -> Result<Page, StreamEnd> 
         }
     }
     reader.stop(Code::PROTOCOL);
-    Err(StreamEnd::Protocol(format!("a page of more than {FETCH_EVENTS_MAX} events")))
+    Err(StreamEnd::Protocol(format!("a page of {count} events and {gaps} gaps")))
 }

@@ -399,6 +399,19 @@ async fn history_comes_in_pages() {
 }
 
 #[tokio::test]
+async fn a_page_may_be_full_behind_a_gap() {
+    let server = FakeServer::start();
+    server.world.fill("general", 2_000);
+    server.world.lock().logs.get_mut("general").unwrap().floor = 11;
+    let client = server.client().await;
+    let room = client.conversation("general").unwrap();
+    let page = room.history(FetchRange::After(Seq(0)), 1_000).await.unwrap();
+    assert_eq!(page.events[0], ClientEvent::Gap { from: Seq(1), to: Seq(10) });
+    assert_eq!((page.events.len(), page.known().count(), page.more), (1_001, 1_000, true));
+    client.close().await;
+}
+
+#[tokio::test]
 async fn a_fixed_producer_s_messages_need_numbers() {
     let server = FakeServer::start();
     let client = server.builder().producer(ProducerId(7)).connect().await.unwrap();

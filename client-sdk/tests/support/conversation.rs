@@ -151,7 +151,7 @@ async fn page(mut frames: Frames, world: &World, fetch: &Fetch) {
         let (head, limit) = (log.events.len() as u64, u64::from(fetch.limit.min(1_000)));
         let (from, to, more) = match fetch.range {
             FetchRange::After(Seq(after)) => {
-                let to = (after + limit).min(head);
+                let to = (after.max(log.floor - 1) + limit).min(head);
                 (after + 1, to, to < head)
             }
             FetchRange::Before(Seq(before)) => {
@@ -163,6 +163,11 @@ async fn page(mut frames: Frames, world: &World, fetch: &Fetch) {
                 (from, head, from > log.floor)
             }
         };
+        if let FetchRange::After(Seq(after)) = fetch.range
+            && from < log.floor
+        {
+            frames.push(&ServerFrame::Gap { from: Seq(after + 1), to: Seq(log.floor - 1) });
+        }
         for event in log.events.iter().filter(|e| (from.max(log.floor)..=to).contains(&e.seq.0)) {
             frames.push(&ServerFrame::Event(event.clone()));
         }
