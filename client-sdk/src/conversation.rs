@@ -130,13 +130,14 @@ impl Conversation {
         let (ready, events) = oneshot::channel();
         let closed = |_| EventsError::Closed(self.end());
         self.commands.send(Command::Read { start, ready }).await.map_err(|_| closed(()))?;
-        events.await.map_err(|_| closed(()))?
+        let incoming = events.await.map_err(|_| closed(()))??;
+        Ok(Events::new(incoming, self.clone()))
     }
 
     /// Who is typing here, while the conversation is read or was sent to over this client.
     #[must_use]
     pub fn typings(&self) -> Typings {
-        Typings { conversation: self.name.clone(), notices: self.shared.core.typings.subscribe() }
+        Typings::new(self.name.clone(), Arc::clone(&self.shared))
     }
 
     /// Says that the user is typing. Call it with every key: it goes out at most once in 3 s, only while the conversation

@@ -9,6 +9,8 @@ use quoth_protocol::frame::Event;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use tokio::sync::{broadcast, mpsc};
 
+use crate::client::Shared;
+use crate::conversation::Conversation;
 use crate::state::Reason;
 
 /// Events that wait for the application. Outcome: the server is told to stop and to read on from here later, which costs
@@ -79,19 +81,29 @@ pub enum EventsError {
     Closed(Reason),
 }
 
-/// A conversation's events, from [`Conversation::events`](crate::Conversation::events). Survives reconnects: it goes on
+/// A conversation's events, from [`Conversation::events`]. Survives reconnects: it goes on
 /// behind the last event that it has handed out, without a hole and without a repeat. Ends after an error, and when the
-/// client is closed. Dropping it stops the delivery.
+/// client is closed. It is a handle on the client like any other, which lives as long as it does. Dropping it stops the
+/// delivery.
 #[derive(Debug)]
 pub struct Events {
-    queue: mpsc::Receiver<ClientEvent>,
-    end: Arc<OnceLock<EventsError>>,
+    incoming: IncomingEvents,
     told_end: bool,
+    /// Without a handle the conversation's task would end, and so would the client.
+    _conversation: Conversation,
+}
+
+/// The application's end of a reader.
+#[derive(Debug)]
+pub(crate) struct IncomingEvents {
+    pub(crate) queue: mpsc::Receiver<ClientEvent>,
+    /// Why nothing follows, set before the queue ends.
+    pub(crate) end: Arc<OnceLock<EventsError>>,
 }
 
 impl Events {
-    pub(crate) fn new(queue: mpsc::Receiver<ClientEvent>, end: Arc<OnceLock<EventsError>>) -> Self {
-        Self { queue, end, told_end: false }
+    pub(crate) fn new(incoming: IncomingEvents, conversation: Conversation) -> Self {
+        Self { incoming, told_end: false, _conversation: conversation }
     }
 
     /// The next event, or `None` when there will be none. Dropping the future loses nothing.
@@ -107,27 +119,34 @@ impl Stream for Events {
     type Item = Result<ClientEvent, EventsError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.queue.poll_recv(cx) {
+        match self.incoming.queue.poll_recv(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(event)) => Poll::Ready(Some(Ok(event))),
             Poll::Ready(None) if self.told_end => Poll::Ready(None),
             Poll::Ready(None) => {
                 self.told_end = true;
-                let end = self.end.get().cloned();
+                let end = self.incoming.end.get().cloned();
                 Poll::Ready(end.filter(|e| *e != EventsError::Closed(Reason::Closed)).map(Err))
             }
         }
     }
 }
 
-/// Who is typing in a conversation, from [`Conversation::typings`](crate::Conversation::typings).
+/// Who is typing in a conversation, from [`Conversation::typings`]. It is a handle on the client like any other, which
+/// lives as long as it does.
 #[derive(Debug)]
 pub struct Typings {
-    pub(crate) conversation: ConversationName,
-    pub(crate) notices: broadcast::Receiver<(ConversationName, UserId)>,
+    conversation: ConversationName,
+    notices: broadcast::Receiver<(ConversationName, UserId)>,
+    /// Without a handle the client would end.
+    _client: Arc<Shared>,
 }
 
 impl Typings {
+    pub(crate) fn new(conversation: ConversationName, client: Arc<Shared>) -> Self {
+        Self { conversation, notices: client.core.typings.subscribe(), _client: client }
+    }
+
     /// The next user who says that they are typing, or `None` when the client is closed. A notice is over after 5 s.
     /// Notices that come faster than they are taken are dropped, oldest first. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<UserId> {

@@ -149,6 +149,33 @@ async fn there_is_one_reader_at_a_time() {
 }
 
 #[tokio::test]
+async fn events_are_a_handle_on_the_client_and_the_conversation() {
+    let server = FakeServer::start();
+    server.world.fill("general", 3);
+    let client = server.client().await;
+    let mut events = client.conversation("general").unwrap().events(Start::After(Seq(0))).await.unwrap();
+    assert_eq!(seqs(&mut events, 3).await, [1, 2, 3]);
+    let ack = timeout(PATIENCE, client.conversation("general").unwrap().send("beside it")).await.unwrap();
+    assert_eq!(ack.unwrap().seq, Seq(4));
+    let mut states = client.states();
+    drop(client);
+    server.world.fill("general", 1);
+    assert_eq!(seqs(&mut events, 2).await, [4, 5]);
+    drop(events);
+    timeout(PATIENCE, states.wait_for(|s| matches!(s, State::Closed { .. }))).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn typings_are_a_handle_on_the_client() {
+    let server = FakeServer::start();
+    let mut typings = server.client().await.conversation("general").unwrap().typings();
+    let bob = server.builder().token("bob").connect().await.unwrap();
+    bob.conversation("general").unwrap().typing();
+    let user = timeout(PATIENCE, typings.next()).await.unwrap().unwrap();
+    assert_eq!(user.as_str(), "bob");
+}
+
+#[tokio::test]
 async fn what_retention_took_is_told_as_a_gap() {
     let server = FakeServer::start();
     server.world.fill("general", 10);

@@ -16,10 +16,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use self::reader::{Change, Misplaced, Reader, Ready};
+pub(crate) use self::reader::Ready;
+use self::reader::{Change, Misplaced, Reader};
 use self::stream::{Opening, Slot, StreamInput};
 use crate::backoff::Backoff;
-use crate::events::{ClientEvent, Events, EventsError};
+use crate::events::{ClientEvent, EventsError};
 use crate::link::Link;
 use crate::outbox::{Answer, Outbox, Reattached};
 use crate::send::{Ack, MessageId, Numbers, SendError, SendOptions};
@@ -40,7 +41,7 @@ pub(crate) type Waiter = oneshot::Sender<Result<Ack, SendError>>;
 pub(crate) enum Command {
     Send { options: SendOptions, deadline: Instant, waiter: Waiter },
     Resend { n: u64, deadline: Instant, waiter: Waiter },
-    Read { start: Start, ready: oneshot::Sender<Result<Events, EventsError>> },
+    Read { start: Start, ready: Ready },
 }
 
 /// One conversation's task.

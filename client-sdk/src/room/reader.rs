@@ -7,10 +7,10 @@ use quoth_protocol::frame::Start;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::cursor::{Cursor, Verdict};
-use crate::events::{ClientEvent, EVENTS_BUFFER_MAX, EVENTS_LOW_WATER, Events, EventsError};
+use crate::events::{ClientEvent, EVENTS_BUFFER_MAX, EVENTS_LOW_WATER, EventsError, IncomingEvents};
 
 /// How the application hears that reading has begun.
-pub(super) type Ready = oneshot::Sender<Result<Events, EventsError>>;
+pub(crate) type Ready = oneshot::Sender<Result<IncomingEvents, EventsError>>;
 
 /// One reader of a conversation.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(super) struct Reader {
     cursor: Cursor,
     queue: mpsc::Sender<ClientEvent>,
     end: Arc<OnceLock<EventsError>>,
-    waiting: Option<(Ready, Events)>,
+    waiting: Option<(Ready, IncomingEvents)>,
     /// The buffer was full: events are dropped here and asked for again later.
     paused: bool,
 }
@@ -44,8 +44,8 @@ impl Reader {
     pub(super) fn new(start: Start, ready: Ready) -> Self {
         let (queue, receiver) = mpsc::channel(EVENTS_BUFFER_MAX);
         let end = Arc::new(OnceLock::new());
-        let events = Events::new(receiver, Arc::clone(&end));
-        Self { cursor: Cursor::new(start), queue, end, waiting: Some((ready, events)), paused: false }
+        let incoming = IncomingEvents { queue: receiver, end: Arc::clone(&end) };
+        Self { cursor: Cursor::new(start), queue, end, waiting: Some((ready, incoming)), paused: false }
     }
 
     /// Where to read on from.
@@ -77,9 +77,9 @@ impl Reader {
     /// The server reads from [`Reader::start`] on.
     pub(super) fn opened(&mut self, head: Seq, floor: Seq) {
         self.cursor.opened(head, floor);
-        if let Some((ready, events)) = self.waiting.take() {
+        if let Some((ready, incoming)) = self.waiting.take() {
             // An application that has gone has dropped the events with it, which `changed` tells.
-            ready.send(Ok(events)).ok();
+            ready.send(Ok(incoming)).ok();
         }
         self.tell_caught_up();
     }
