@@ -4,8 +4,10 @@
 mod network;
 mod support;
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use quoth_client::protocol::frame::ServerFrame;
@@ -13,7 +15,7 @@ use quoth_client::{
     Client, ClientEvent, Code, ConnectError, Conversation, ConversationError, Events, EventsError,
     FetchRange, HistoryError, MessageId, ProducerId, Reason, SendError, SendOptions, Seq, Start, State,
 };
-use support::FakeServer;
+use support::{FakeServer, STREAMS_MAX};
 use tokio::time::timeout;
 
 /// No test takes this long unless it hangs.
@@ -145,6 +147,47 @@ async fn there_is_one_reader_at_a_time() {
     assert!(matches!(second, EventsError::AlreadyReading { .. }));
     drop(events);
     room.events(Start::Live).await.unwrap();
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_reader_that_is_given_up_makes_room_for_the_next_one_at_once() {
+    let server = FakeServer::start();
+    server.world.fill("general", 10);
+    let client = server.client().await;
+    let room = client.conversation("general").unwrap();
+    for _ in 0..10 {
+        let mut given_up = Box::pin(room.events(Start::Live));
+        let asked = poll_fn(|cx| Poll::Ready(given_up.as_mut().poll(cx).is_pending()));
+        assert!(asked.await);
+        drop(given_up);
+        let mut events = room.events(Start::After(Seq(4))).await.unwrap();
+        assert_eq!(seqs(&mut events, 2).await, [5, 6]);
+    }
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_reader_given_up_before_its_stream_was_open_does_not_place_the_next_one() {
+    let server = FakeServer::start();
+    server.world.fill("late", 10);
+    let client = server.client().await;
+    let mut open = Vec::new();
+    for i in 1..STREAMS_MAX {
+        let room = client.conversation(format!("room {i}")).unwrap();
+        open.push(room.events(Start::Live).await.unwrap());
+    }
+    let late = client.conversation("late").unwrap();
+    let given_up = timeout(Duration::from_millis(200), late.events(Start::Live)).await;
+    assert!(given_up.is_err(), "the server has more streams than the test knows");
+    let next = late.events(Start::After(Seq(0)));
+    let room_for_it = async {
+        // The stream that waits for credit sees the next reader before it gets the credit.
+        tokio::task::yield_now().await;
+        open.clear();
+    };
+    let (events, ()) = timeout(PATIENCE, async { tokio::join!(next, room_for_it) }).await.unwrap();
+    assert_eq!(seqs(&mut events.unwrap(), 10).await, (1..=10).collect::<Vec<_>>());
     client.close().await;
 }
 

@@ -141,7 +141,7 @@ impl Room {
             Input::Link => self.see_link(),
             Input::LinkGone => self.fail(&Reason::Closed),
             Input::Timer => self.expire(),
-            Input::Reader(Change::Dropped) => self.reader = None,
+            Input::Reader(Change::Dropped) => self.give_reader_up(),
             Input::Reader(Change::Drained) => {
                 if let Some(reader) = &mut self.reader {
                     reader.resume();
@@ -149,7 +149,10 @@ impl Room {
             }
             Input::Commands(commands) => commands.into_iter().for_each(|c| self.command(c)),
             Input::Stream(StreamInput::Wrote) => {}
-            Input::Stream(StreamInput::Opened(Ok(stream))) => self.stream = Slot::Open(stream),
+            Input::Stream(StreamInput::Opened(Ok(stream))) => {
+                let open = Open { conversation: self.name.clone(), producer: self.producer, from: self.from() };
+                self.stream = Slot::Open(Box::new(stream.open(open)));
+            }
             Input::Stream(StreamInput::Incoming(Ok(first))) => self.incoming(first),
             Input::Stream(StreamInput::Opened(Err(end)) | StreamInput::Incoming(Err(end))) => self.lost(end),
         }
@@ -158,17 +161,17 @@ impl Room {
     /// Does what can be done without waiting: opens a stream if one is needed, tells the server whether to deliver, and
     /// sends what waits.
     fn advance(&mut self) {
-        let from = self.reader.as_ref().filter(|r| r.wants_events()).map(Reader::start);
+        let from = self.from();
+        let wanted = from.is_some() || !self.outbox.is_empty();
         let link = self.link.borrow();
         match &mut self.stream {
+            Slot::Opening(opening) if !wanted => self.stream = opening.cancelled(),
             Slot::Opening(_) => {}
             Slot::Closed { not_before, lost_epoch } => {
-                let wanted = from.is_some() || !self.outbox.is_empty();
                 let due = not_before.is_none_or(|at| at <= Instant::now());
                 let session = link.usable().filter(|s| lost_epoch.is_none_or(|lost| s.epoch > lost));
                 if let Some(session) = session.filter(|_| wanted && due) {
-                    let open = Open { conversation: self.name.clone(), producer: self.producer, from };
-                    self.stream = Slot::Opening(Opening::new(session, open));
+                    self.stream = Slot::Opening(Opening::new(session));
                 }
             }
             Slot::Open(stream) => {
@@ -266,7 +269,15 @@ impl Room {
 
 /// Reading.
 impl Room {
+    /// Where the server should read from, unless it should not.
+    fn from(&self) -> Option<Start> {
+        self.reader.as_ref().filter(|r| r.wants_events()).map(Reader::start)
+    }
+
     fn begin_reading(&mut self, start: Start, ready: Ready) {
+        if self.reader.as_ref().is_some_and(Reader::is_dropped) {
+            self.give_reader_up();
+        }
         if self.reader.is_some() {
             let conversation = self.name.clone();
             ready.send(Err(EventsError::AlreadyReading { conversation })).ok();
@@ -292,6 +303,16 @@ impl Room {
                 None => format!("{got:?} has a seq that there cannot be"),
             })
         })
+    }
+
+    /// Its application has gone. What is still asked for is not for the reader that may follow.
+    fn give_reader_up(&mut self) {
+        self.reader = None;
+        if let Slot::Open(stream) = &mut self.stream
+            && stream.is_delivering
+        {
+            stream.read_from(None);
+        }
     }
 
     fn end_reading(&mut self, error: impl FnOnce(ConversationName) -> EventsError) {

@@ -58,6 +58,14 @@ impl Reader {
         !self.paused
     }
 
+    /// Whether the application has gone.
+    pub(super) fn is_dropped(&self) -> bool {
+        match &self.waiting {
+            Some((ready, _)) => ready.is_closed(),
+            None => self.queue.is_closed(),
+        }
+    }
+
     /// Waits until the application has gone, or has made room after a pause. Cancel-safe.
     pub(super) async fn changed(&mut self) -> Change {
         if let Some((ready, _)) = &mut self.waiting {

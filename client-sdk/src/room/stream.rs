@@ -38,32 +38,51 @@ struct WriteEnd {
     read_until: Instant,
 }
 
+/// A stream that nothing was said on.
+pub(super) struct NewStream {
+    writer: FrameWriter,
+    reader: FrameReader,
+    epoch: u64,
+}
+
 /// Waits for the credit to open a stream.
 pub(super) struct Opening {
     epoch: u64,
-    ready: Pin<Box<dyn Future<Output = Result<Box<OpenStream>, StreamEnd>> + Send>>,
+    ready: Pin<Box<dyn Future<Output = Result<NewStream, StreamEnd>> + Send>>,
 }
 
 impl Opening {
-    pub(super) fn new(session: &Session, open: Open) -> Self {
+    pub(super) fn new(session: &Session) -> Self {
         let connection = session.connection.clone();
         let epoch = session.epoch;
         let ready = Box::pin(async move {
             let (send, recv) = connection.open_bi().await.map_err(|e| StreamEnd::ConnectionLost(e.into()))?;
-            let is_delivering = open.from.is_some();
-            let mut writer = FrameWriter::new(send);
-            writer.push(&ClientFrame::Open(open));
-            Ok(Box::new(OpenStream {
-                writer,
-                reader: FrameReader::new(recv),
-                epoch,
-                opened_at: None,
-                is_delivering,
-                unanswered: 1,
-                write_end: None,
-            }))
+            Ok(NewStream { writer: FrameWriter::new(send), reader: FrameReader::new(recv), epoch })
         });
         Self { epoch, ready }
+    }
+
+    /// The place without it.
+    pub(super) fn cancelled(&self) -> Slot {
+        Slot::Closed { not_before: None, lost_epoch: self.epoch.checked_sub(1) }
+    }
+}
+
+impl NewStream {
+    /// Says what the stream is for: decided now, since readers may have come and gone while it waited for credit.
+    pub(super) fn open(self, open: Open) -> OpenStream {
+        let Self { mut writer, reader, epoch } = self;
+        let is_delivering = open.from.is_some();
+        writer.push(&ClientFrame::Open(open));
+        OpenStream {
+            writer,
+            reader,
+            epoch,
+            opened_at: None,
+            is_delivering,
+            unanswered: 1,
+            write_end: None,
+        }
     }
 }
 
@@ -162,7 +181,7 @@ impl OpenStream {
 
 /// What happened on a stream.
 pub(super) enum StreamInput {
-    Opened(Result<Box<OpenStream>, StreamEnd>),
+    Opened(Result<NewStream, StreamEnd>),
     Wrote,
     Incoming(Result<Incoming, StreamEnd>),
 }

@@ -21,6 +21,9 @@ pub(crate) use self::machine::Machine;
 pub(crate) use self::proxy::Proxy;
 use self::wire::Frames;
 
+/// Streams that a client may have open at once.
+pub(crate) const STREAMS_MAX: u32 = 56;
+
 /// A server on a port of its own, with a CA of its own.
 pub(crate) struct FakeServer {
     pub(crate) address: SocketAddr,
@@ -184,7 +187,7 @@ impl Identity {
         let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
         let mut config = ServerConfig::with_crypto(Arc::new(crypto));
         let mut transport = quinn::TransportConfig::default();
-        transport.max_concurrent_bidi_streams(VarInt::from_u32(56)).send_window(256 * 1024);
+        transport.max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX)).send_window(256 * 1024);
         config.transport_config(Arc::new(transport));
         let mut endpoint = EndpointConfig::default();
         endpoint.cid_generator(|| Box::new(HashedConnectionIdGenerator::from_key(1)));
