@@ -119,8 +119,8 @@ impl Conversation {
     /// Reads the conversation from `start` on, through history into live. Resolves when the server has confirmed it and
     /// waits for a connection until then. A conversation has one reader in a client at a time.
     ///
-    /// A slow application costs neither memory nor anybody else's time: at most 256 events wait for it here, and the rest
-    /// stays at the server until there is room.
+    /// A slow application costs neither memory nor anybody else's time: at most 128 KiB of events wait for it here (1 MiB
+    /// when it sends at the same time), and the rest stays at the server until there is room.
     ///
     /// Dropping the future, or what it gives, stops the reading.
     ///

@@ -70,6 +70,11 @@ impl Cursor {
         }
     }
 
+    /// Whether the next seq is known. If it is not, an event says nothing about whether it is the right one.
+    pub(crate) fn is_exact(&self) -> bool {
+        matches!(self.place, Place::At(_))
+    }
+
     pub(crate) fn check_event(&self, seq: Seq) -> Verdict {
         self.check(seq, seq)
     }

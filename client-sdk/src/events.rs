@@ -7,18 +7,12 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use quoth_protocol::frame::Event;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::broadcast;
 
 use crate::client::Shared;
 use crate::conversation::Conversation;
+use crate::queue;
 use crate::state::Reason;
-
-/// Events that wait for the application. Outcome: the server is told to stop and to read on from here later, which costs
-/// it nothing; acks and other conversations go on.
-pub(crate) const EVENTS_BUFFER_MAX: usize = 256;
-
-/// Reading goes on when the buffer has drained to so many events.
-pub(crate) const EVENTS_LOW_WATER: usize = 64;
 
 /// What a reader of a conversation gets, in the order of the conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +90,7 @@ pub struct Events {
 /// The application's end of a reader.
 #[derive(Debug)]
 pub(crate) struct IncomingEvents {
-    pub(crate) queue: mpsc::Receiver<ClientEvent>,
+    pub(crate) queue: queue::Receiver,
     /// Why nothing follows, set before the queue ends.
     pub(crate) end: Arc<OnceLock<EventsError>>,
 }
@@ -119,7 +113,7 @@ impl Stream for Events {
     type Item = Result<ClientEvent, EventsError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.incoming.queue.poll_recv(cx) {
+        match self.incoming.queue.poll_next(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(event)) => Poll::Ready(Some(Ok(event))),
             Poll::Ready(None) if self.told_end => Poll::Ready(None),

@@ -26,6 +26,7 @@ mod events;
 mod history;
 mod link;
 mod outbox;
+mod queue;
 mod room;
 mod send;
 mod state;

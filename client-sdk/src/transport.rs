@@ -21,7 +21,7 @@ const IDLE_TIMEOUT_MS: u32 = 60_000;
 
 /// What a server may send on one stream ahead of its reader, in bytes: more than the largest frame, and 10 Mbit/s at a
 /// round trip of 100 ms.
-const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
 
 /// Streams beside the open conversations (control, history) that must get through while all conversations are stalled.
 const SLACK_STREAMS: u32 = 16;

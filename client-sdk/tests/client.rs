@@ -64,6 +64,28 @@ async fn an_application_that_does_not_read_its_events_still_gets_its_acks() {
 }
 
 #[tokio::test]
+async fn a_slow_application_is_sent_its_events_once() {
+    for sends in [false, true] {
+        let server = FakeServer::start();
+        server.world.fill("general", 10_000);
+        let client = server.client().await;
+        let room = client.conversation("general").unwrap();
+        let mut events = room.events(Start::After(Seq(0))).await.unwrap();
+        for begin in (0..10_000).step_by(500) {
+            assert_eq!(seqs(&mut events, 500).await, (begin + 1..=begin + 500).collect::<Vec<_>>());
+            // Slower than the server, which has filled the buffer again by now.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            if sends {
+                assert!(!timeout(PATIENCE, room.send("hi")).await.unwrap().unwrap().duplicate);
+            }
+        }
+        let sent = server.world.lock().events_sent;
+        assert!(sent <= 15_000, "sent {sent} events to deliver 10,000 (with sends: {sends})");
+        client.close().await;
+    }
+}
+
+#[tokio::test]
 async fn what_has_no_ack_is_repeated_in_order_and_stored_once() {
     let server = FakeServer::start();
     server.world.lock().faults.swallow_acks = 10;

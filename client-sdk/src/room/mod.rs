@@ -119,6 +119,7 @@ impl Room {
 
     async fn next_input(&mut self) -> Input {
         let wake = self.wake();
+        let may_read = self.may_read();
         let Self { commands, link, outbox, reader, stream, leaving, .. } = self;
         let room = outbox.room().min(COMMANDS_BATCH);
         let mut batch = Vec::new();
@@ -132,7 +133,7 @@ impl Room {
                 *leaving = count == 0;
                 Input::Commands(batch)
             }
-            input = stream.next() => Input::Stream(input),
+            input = stream.next(may_read) => Input::Stream(input),
         }
     }
 
@@ -150,7 +151,8 @@ impl Room {
             Input::Commands(commands) => commands.into_iter().for_each(|c| self.command(c)),
             Input::Stream(StreamInput::Wrote) => {}
             Input::Stream(StreamInput::Opened(Ok(stream))) => {
-                let open = Open { conversation: self.name.clone(), producer: self.producer, from: self.from() };
+                let open =
+                    Open { conversation: self.name.clone(), producer: self.producer, from: self.from() };
                 self.stream = Slot::Open(Box::new(stream.open(open)));
             }
             Input::Stream(StreamInput::Incoming(Ok(first))) => self.incoming(first),
@@ -216,6 +218,9 @@ impl Room {
             if let Err(end) = self.frame(incoming) {
                 return self.lost(end);
             }
+            if !self.may_read() {
+                return;
+            }
             let Slot::Open(stream) = &mut self.stream else { return };
             next = match stream.buffered() {
                 Ok(next) => next,
@@ -269,9 +274,18 @@ impl Room {
 
 /// Reading.
 impl Room {
-    /// Where the server should read from, unless it should not.
+    /// Where the server should read from, unless it should not. When the reader has enough, the stream is left unread,
+    /// which holds the server up; only a stream on which acks are awaited must be read, and then the server must stop.
     fn from(&self) -> Option<Start> {
-        self.reader.as_ref().filter(|r| r.wants_events()).map(Reader::start)
+        let is_delivering = matches!(&self.stream, Slot::Open(stream) if stream.is_delivering);
+        let may_be_left = is_delivering && self.outbox.is_empty();
+        self.reader.as_ref().filter(|r| may_be_left || !r.is_paused()).map(Reader::start)
+    }
+
+    /// Whether the stream is to be read on.
+    fn may_read(&self) -> bool {
+        let is_delivering = matches!(&self.stream, Slot::Open(s) if s.is_delivering && s.is_writable());
+        !is_delivering || !self.reader.as_ref().is_some_and(Reader::is_paused)
     }
 
     fn begin_reading(&mut self, start: Start, ready: Ready) {
@@ -286,17 +300,24 @@ impl Room {
         self.reader = Some(Reader::new(start, ready));
     }
 
-    /// The reader, if what comes on the stream now is for it.
+    /// The reader, if the last `Opened` was for it.
     fn current_reader(&mut self) -> Option<&mut Reader> {
         let is_current = matches!(&self.stream, Slot::Open(stream) if stream.is_current());
         self.reader.as_mut().filter(|_| is_current)
+    }
+
+    /// The reader, if it can take an event: one that it has asked for, or one that was on its way when the server was told
+    /// to stop, as long as it is the next one.
+    fn judging_reader(&mut self) -> Option<&mut Reader> {
+        let is_current = matches!(&self.stream, Slot::Open(stream) if stream.is_current());
+        self.reader.as_mut().filter(|r| is_current || r.is_exact())
     }
 
     fn deliver(
         &mut self,
         hand_out: impl FnOnce(&mut Reader) -> Result<(), Misplaced>,
     ) -> Result<(), StreamEnd> {
-        let Some(reader) = self.current_reader() else { return Ok(()) };
+        let Some(reader) = self.judging_reader() else { return Ok(()) };
         hand_out(reader).map_err(|Misplaced { expected, got }| {
             StreamEnd::Protocol(match expected {
                 Some(expected) => format!("{expected:?} had to come in place of {got:?}"),

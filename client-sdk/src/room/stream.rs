@@ -74,15 +74,7 @@ impl NewStream {
         let Self { mut writer, reader, epoch } = self;
         let is_delivering = open.from.is_some();
         writer.push(&ClientFrame::Open(open));
-        OpenStream {
-            writer,
-            reader,
-            epoch,
-            opened_at: None,
-            is_delivering,
-            unanswered: 1,
-            write_end: None,
-        }
+        OpenStream { writer, reader, epoch, opened_at: None, is_delivering, unanswered: 1, write_end: None }
     }
 }
 
@@ -129,8 +121,8 @@ impl OpenStream {
         self.reader.buffered()
     }
 
-    /// Writes some of what waits, or reads a frame. Cancel-safe.
-    async fn next(&mut self) -> StreamInput {
+    /// Writes some of what waits, or reads a frame if it may. Cancel-safe.
+    async fn next(&mut self, may_read: bool) -> StreamInput {
         if self.is_writable() {
             let Self { writer, reader, .. } = self;
             tokio::select! {
@@ -142,7 +134,8 @@ impl OpenStream {
                         self.write_end = Some(WriteEnd { reason, read_until });
                     }
                 },
-                incoming = reader.next() => return StreamInput::Incoming(incoming),
+                incoming = reader.next(), if may_read => return StreamInput::Incoming(incoming),
+                else => return std::future::pending().await,
             }
         }
         StreamInput::Incoming(self.read_to_the_end().await)
@@ -202,12 +195,13 @@ pub(super) enum Slot {
 }
 
 impl Slot {
-    /// The next thing that happens; waits for ever without a stream. Cancel-safe.
-    pub(super) async fn next(&mut self) -> StreamInput {
+    /// The next thing that happens; waits for ever without a stream. Without `may_read` an open stream is left unread, as
+    /// long as it can be written to. Cancel-safe.
+    pub(super) async fn next(&mut self, may_read: bool) -> StreamInput {
         match self {
             Self::Closed { .. } => std::future::pending().await,
             Self::Opening(opening) => StreamInput::Opened(opening.ready.as_mut().await),
-            Self::Open(stream) => stream.next().await,
+            Self::Open(stream) => stream.next(may_read).await,
         }
     }
 

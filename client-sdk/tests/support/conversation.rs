@@ -95,6 +95,7 @@ async fn finish_late(mut frames: Frames) {
 fn deliver(frames: &mut Frames, world: &World, name: &str, cursor: &mut Option<u64>) {
     let mut inner = world.lock();
     let endless_gap = std::mem::take(&mut inner.faults.endless_gap);
+    inner.events_sent += 1;
     let log = &inner.logs[name];
     let next = cursor.unwrap() + 1;
     if endless_gap {

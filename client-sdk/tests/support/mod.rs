@@ -57,6 +57,8 @@ pub(crate) struct Inner {
     /// All publishes as they came in, with repeats: (producer, n).
     pub(crate) publishes: Vec<(u64, u64)>,
     pub(crate) connections: Vec<(Connection, mpsc::UnboundedSender<ServerFrame>)>,
+    /// Events put on conversation streams, with repeats.
+    pub(crate) events_sent: usize,
     /// Streams opened, by conversation.
     pub(crate) opens: Vec<String>,
     /// What was read of streams before the Hello was answered.
