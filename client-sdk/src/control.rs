@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::link::{Core, Session, SignedIn};
+use crate::liveness::{CHECK_INTERVAL, Liveness};
 use crate::state::{Reason, State};
 use crate::token::{TokenFuture, TokenSource};
 use crate::wire::{FrameReader, FrameWriter, Incoming, StreamEnd, close, incoming};
@@ -72,6 +73,9 @@ pub(crate) struct Control {
     drains: Option<(Instant, Duration)>,
     renewal: Option<TokenFuture>,
     move_check: Option<MoveCheck>,
+    liveness: Liveness,
+    /// When to look at it next.
+    liveness_check: Instant,
 }
 
 /// Whether the connection survives a move to another network.
@@ -90,6 +94,7 @@ enum Happened {
     Queued(ClientFrame),
     Moved { challenges: u64 },
     MoveCheckDue,
+    LivenessCheckDue,
     Token(Result<String, String>),
 }
 
@@ -116,8 +121,19 @@ impl Control {
                 let signed_in = SignedIn { welcome: Arc::new(welcome), control: frames };
                 core.change_session(|session| session.signed_in = Some(signed_in));
                 core.state.send_replace(State::Connected);
-                let (drains, renewal, move_check) = (None, None, None);
-                Ok(Self { connection, reader, writer, core, token, queue, drains, renewal, move_check })
+                Ok(Self {
+                    connection,
+                    reader,
+                    writer,
+                    core,
+                    token,
+                    queue,
+                    drains: None,
+                    renewal: None,
+                    move_check: None,
+                    liveness: Liveness::default(),
+                    liveness_check: Instant::now() + CHECK_INTERVAL,
+                })
             }
             Ok(Incoming::Frame(ServerFrame::GoAway { code, retry_after_ms })) => {
                 close(&connection, Code::CLOSED, "the server drains");
@@ -148,7 +164,7 @@ impl Control {
 
     /// The next thing that happens. Cancel-safe.
     async fn next(&mut self, moves: &mut watch::Receiver<u64>) -> Happened {
-        let Self { connection, reader, writer, queue, renewal, move_check, .. } = self;
+        let Self { connection, reader, writer, queue, renewal, move_check, liveness_check, .. } = self;
         tokio::select! {
             biased;
             // What the server said last is read before an end of writing is noticed.
@@ -156,6 +172,7 @@ impl Control {
             wrote = writer.write_some(), if writer.waiting() > 0 => Happened::Wrote(wrote),
             Ok(()) = moves.changed() => Happened::Moved { challenges: *moves.borrow_and_update() },
             () = due(move_check) => Happened::MoveCheckDue,
+            () = sleep_until(*liveness_check) => Happened::LivenessCheckDue,
             // An end is told by the control stream as well.
             Ok(datagram) = connection.read_datagram() => Happened::Datagram(datagram),
             Some(frame) = queue.recv(), if writer.waiting() < CONTROL_FRAMES_MAX => Happened::Queued(frame),
@@ -182,6 +199,7 @@ impl Control {
                 self.move_check = Some(MoveCheck { deadline, challenges });
             }
             Happened::MoveCheckDue => self.check_move()?,
+            Happened::LivenessCheckDue => self.check_liveness()?,
             Happened::Token(token) => {
                 self.renewal = None;
                 match token {
@@ -229,6 +247,16 @@ impl Control {
             return Err(Reason::TimedOut);
         }
         self.move_check = None;
+        Ok(())
+    }
+
+    /// Gives the connection up when its server has fallen silent.
+    fn check_liveness(&mut self) -> Result<(), Reason> {
+        if self.liveness.is_lost(&self.connection.stats()) {
+            close(&self.connection, Code::CLOSED, "the server has fallen silent");
+            return Err(Reason::TimedOut);
+        }
+        self.liveness_check = Instant::now() + CHECK_INTERVAL;
         Ok(())
     }
 }

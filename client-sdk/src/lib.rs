@@ -25,6 +25,7 @@ mod error;
 mod events;
 mod history;
 mod link;
+mod liveness;
 mod outbox;
 mod queue;
 mod room;

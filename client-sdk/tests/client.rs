@@ -1,5 +1,7 @@
 //! The SDK against a server that keeps the protocol and loses, refuses and drops on request.
 
+#[path = "client/liveness.rs"]
+mod liveness;
 #[path = "client/network.rs"]
 mod network;
 mod support;
@@ -362,7 +364,7 @@ async fn close_waits_for_acks_and_says_what_is_unknown() {
     client.close().await;
     assert_eq!(sending.await.unwrap().seq, Seq(1));
 
-    server.world.lock().faults.swallow_acks = 1;
+    server.world.lock().faults.swallow_acks = usize::MAX;
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
     let sending = room.send_pipelined("without an ack".into()).await.unwrap();

@@ -43,6 +43,7 @@ impl Room {
             StreamEnd::Reset(code) => self.refused(code, opened_at.is_some()),
         }
         self.outbox.disconnected();
+        self.probe.reset();
     }
 
     /// Whether the connection of this epoch has ended or is about to: what was open on it is opened on the next one.

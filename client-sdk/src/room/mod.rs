@@ -4,6 +4,7 @@
 //! for the application or for the server while the other one has something to say.
 
 mod ends;
+mod probe;
 mod reader;
 mod stream;
 
@@ -16,6 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use self::probe::Probe;
 pub(crate) use self::reader::Ready;
 use self::reader::{Change, Misplaced, Reader};
 use self::stream::{Opening, Slot, StreamInput};
@@ -54,6 +56,7 @@ pub(crate) struct Room {
     leaving: bool,
     link: watch::Receiver<Link>,
     outbox: Outbox<Waiter>,
+    probe: Probe,
     reader: Option<Reader>,
     stream: Slot,
     backoff: Backoff,
@@ -86,6 +89,7 @@ impl Room {
             leaving: false,
             link,
             outbox: Outbox::new(),
+            probe: Probe::default(),
             reader: None,
             stream: Slot::Closed { not_before: None, lost_epoch: None },
             backoff: Backoff::default(),
@@ -180,12 +184,22 @@ impl Room {
                 if stream.is_delivering != from.is_some() && stream.is_writable() {
                     stream.read_from(from);
                 }
-                let Some(session) = link.usable().filter(|s| s.epoch == stream.epoch()) else { return };
+                let Some(session) = link.usable().filter(|s| s.epoch == stream.epoch()) else {
+                    return self.probe.reset();
+                };
                 // Before Welcome only repeats go out: of all else it is known that it was not sent, should the server
                 // refuse the sign-in.
                 let may_begin = session.signed_in.is_some();
                 while stream.has_room() {
                     let Some(publish) = self.outbox.take_next(may_begin) else { break };
+                    stream.push(&ClientFrame::Publish(publish));
+                }
+                if !self.outbox.is_awaiting() || !stream.is_writable() {
+                    self.probe.reset();
+                } else if self.probe.is_due(Instant::now(), session.connection.rtt())
+                    && stream.has_written_all()
+                    && let Some(publish) = self.outbox.repeat_oldest()
+                {
                     stream.push(&ClientFrame::Publish(publish));
                 }
             }
@@ -261,7 +275,8 @@ impl Room {
     }
 
     fn settle(&mut self, n: u64, answer: Answer) {
-        let waiters = self.outbox.answered(n, answer);
+        let (waiters, answer) = self.outbox.answered(n, answer);
+        self.probe.reset();
         self.answer(n, answer, waiters);
     }
 
@@ -350,7 +365,7 @@ impl Room {
             Slot::Closed { not_before, .. } => not_before.filter(|at| *at > Instant::now()),
             Slot::Opening(_) | Slot::Open(_) => None,
         };
-        [reopen, self.outbox.next_deadline()].into_iter().flatten().min()
+        [reopen, self.outbox.next_deadline(), self.probe.due()].into_iter().flatten().min()
     }
 
     fn id(&self, n: u64) -> MessageId {

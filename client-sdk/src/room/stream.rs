@@ -94,6 +94,11 @@ impl OpenStream {
         self.is_writable() && self.writer.waiting() < WAITING_FRAMES_MAX
     }
 
+    /// Whether nothing waits for the stream's flow control.
+    pub(super) fn has_written_all(&self) -> bool {
+        self.writer.waiting() == 0
+    }
+
     pub(super) fn push(&mut self, frame: &ClientFrame) {
         self.writer.push(frame);
     }
