@@ -48,9 +48,15 @@ pub struct DevCertificates {
     pub leaf_pem_path: PathBuf,
     /// The server's private key.
     pub leaf_key_pem_path: PathBuf,
-    /// When the server's certificate ends, in seconds since 1970. Call [`development`] again and reload the store
-    /// [`LEAF_RENEW_BEFORE_S`] before that.
+    /// When the server's certificate ends, in seconds since 1970. Once [`leaf_is_due`] says so, call [`development`]
+    /// again and reload the store.
     pub leaf_not_after_unix_s: u64,
+}
+
+/// Whether a leaf that ends at `not_after_unix_s` is to be made anew: less than [`LEAF_RENEW_BEFORE_S`] is left of it.
+#[must_use]
+pub fn leaf_is_due(not_after_unix_s: u64, now_unix_s: u64) -> bool {
+    not_after_unix_s < now_unix_s.saturating_add(LEAF_RENEW_BEFORE_S)
 }
 
 /// Makes, or reuses, a CA (`ca.pem`, `ca-key.pem`) and a server's certificate (`leaf.pem`, `leaf-key.pem`) in `dir`,
@@ -116,14 +122,14 @@ impl Files {
         set_validity(&mut params, now_unix_s, label.not_after_unix_s);
         let certificate = params.self_signed(&key)?;
         // The key first: a CA counts as made once its certificate is there.
-        write_atomically(&self.ca_key, &key.serialize_pem(), Access::Secret)?;
-        write_atomically(&self.ca, &label.above(&certificate.pem()), Access::Public)
+        write_atomically(&self.ca_key, key.serialize_pem(), Access::Secret)?;
+        write_atomically(&self.ca, label.above(&certificate.pem()), Access::Public)
     }
 
     /// When the leaf ends, if it can be used for a while yet.
     fn usable_leaf(&self, names: &[String], now_unix_s: u64) -> Option<u64> {
         let label = Label::read(&self.leaf)?;
-        let fresh = label.names == names && label.not_after_unix_s >= now_unix_s + LEAF_RENEW_BEFORE_S;
+        let fresh = label.names == names && !leaf_is_due(label.not_after_unix_s, now_unix_s);
         (fresh && self.leaf_verifies(now_unix_s)).then_some(label.not_after_unix_s)
     }
 
@@ -154,8 +160,8 @@ impl Files {
         let mut params = leaf_params(&label.names)?;
         set_validity(&mut params, now_unix_s, label.not_after_unix_s);
         let certificate = params.signed_by(&key, &Issuer::new(ca_params(), ca_key))?;
-        write_atomically(&self.leaf_key, &key.serialize_pem(), Access::Secret)?;
-        write_atomically(&self.leaf, &label.above(&certificate.pem()), Access::Public)?;
+        write_atomically(&self.leaf_key, key.serialize_pem(), Access::Secret)?;
+        write_atomically(&self.leaf, label.above(&certificate.pem()), Access::Public)?;
         Ok(label.not_after_unix_s)
     }
 }
@@ -241,7 +247,9 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
 
-    use super::{BACKDATED_S, CA_VALID_S, DAY_S, Files, LEAF_RENEW_BEFORE_S, LEAF_VALID_S, development};
+    use super::{
+        BACKDATED_S, CA_VALID_S, DAY_S, Files, LEAF_RENEW_BEFORE_S, LEAF_VALID_S, development, leaf_is_due,
+    };
     use crate::CertError;
 
     const NOW_UNIX_S: u64 = 1_700_000_000;
@@ -281,6 +289,16 @@ mod tests {
         assert_eq!(second.leaf_not_after_unix_s, later + LEAF_VALID_S);
         assert_ne!(leaf(dir.path()), leaf_before);
         assert_eq!(ca(dir.path()), ca_before);
+    }
+
+    #[test]
+    fn a_leaf_is_due_when_too_little_is_left_of_it() {
+        let end = NOW_UNIX_S + LEAF_VALID_S;
+        assert!(!leaf_is_due(end, NOW_UNIX_S));
+        assert!(!leaf_is_due(end, end - LEAF_RENEW_BEFORE_S));
+        for now in [end - LEAF_RENEW_BEFORE_S + 1, end, end + DAY_S, u64::MAX] {
+            assert!(leaf_is_due(end, now), "{now}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! PEM files: reading them, and writing them whole or not at all.
+//! Files: reading PEM files, and writing files whole or not at all.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -11,8 +11,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::CertError;
 
 /// Who may read a written file.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Access {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
     /// Everybody: mode 0644.
     Public,
     /// The owner only: mode 0600.
@@ -48,17 +48,21 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CertError> {
     fs::read(path).map_err(|source| CertError::Read { path: path.to_owned(), source })
 }
 
-/// Writes a file so that a reader sees the old content or the new one, and a crash leaves one of the two.
-pub(crate) fn write_atomically(path: &Path, content: &str, access: Access) -> Result<(), CertError> {
+/// Writes a file so that a reader sees the old content or the new one, and a crash leaves one of the two. What was there
+/// before has no say in its mode and owner.
+///
+/// # Errors
+/// When the operating system refuses; the old content is there still.
+pub fn write_atomically(path: &Path, content: impl AsRef<[u8]>, access: Access) -> Result<(), CertError> {
     let temporary_path = temporary_beside(path);
-    write_and_rename(&temporary_path, path, content, access).map_err(|source| {
+    write_and_rename(&temporary_path, path, content.as_ref(), access).map_err(|source| {
         // The error that matters is the first one; a temporary file that stays behind is overwritten next time.
         let _ = fs::remove_file(&temporary_path);
         CertError::Write { path: path.to_owned(), source }
     })
 }
 
-fn write_and_rename(temporary_path: &Path, path: &Path, content: &str, access: Access) -> io::Result<()> {
+fn write_and_rename(temporary_path: &Path, path: &Path, content: &[u8], access: Access) -> io::Result<()> {
     match fs::remove_file(temporary_path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -69,7 +73,7 @@ fn write_and_rename(temporary_path: &Path, path: &Path, content: &str, access: A
     };
     // `create_new`: a file that is there already would keep its own, perhaps wider, mode.
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(temporary_path)?;
-    file.write_all(content.as_bytes())?;
+    file.write_all(content)?;
     file.sync_all()?;
     fs::rename(temporary_path, path)?;
     match path.parent() {

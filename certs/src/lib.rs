@@ -26,6 +26,7 @@ mod file;
 mod store;
 
 pub use config::{client_config, server_config};
-pub use dev::{DevCertificates, LEAF_RENEW_BEFORE_S, LEAF_VALID_S, development};
+pub use dev::{DevCertificates, LEAF_RENEW_BEFORE_S, LEAF_VALID_S, development, leaf_is_due};
 pub use error::CertError;
+pub use file::{Access, write_atomically};
 pub use store::CertStore;

@@ -3,15 +3,16 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use jsonwebtoken::Algorithm;
 use quoth_protocol::UserId;
 use quoth_store::{Progress, Report};
 
-use crate::auth::{Rights, Verifier, issue};
+use crate::auth::{Rights, Verifier, algorithm, issue};
 use crate::config::{Config, Loaded, LogFormat, SETTINGS, Sources, load};
-use crate::development::signing_key_file;
+use crate::development::{renew_certificate, signing_key_file};
 use crate::engine::{Clock as _, SystemClock};
 use crate::server::{Failed, Server};
 
@@ -20,7 +21,15 @@ use crate::server::{Failed, Server};
 /// Without a command and without a configuration file it serves in development mode: on loopback, with data folder,
 /// certificates, signing key and tokens made by itself.
 #[derive(Debug, Parser)]
-#[command(name = "quoth-server", version)]
+#[command(
+    name = "quoth-server",
+    version,
+    after_help = "Examples:\n  quoth-server\n  quoth-server --listen 127.0.0.1:5000 --data-dir /tmp/quoth\n  \
+                  quoth-server config > quoth.toml\n  quoth-server --config quoth.toml check\n\n\
+                  SIGTERM and SIGINT drain and stop, SIGHUP reads the certificate's files again.\n\
+                  Exit codes: 0 stopped as told, 1 did not start or a check failed, 2 a mistake in configuration or \
+                  command line, 70 the store failed."
+)]
 struct Cli {
     #[command(flatten)]
     sources: SourceArgs,
@@ -29,17 +38,19 @@ struct Cli {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Configuration")]
 struct SourceArgs {
-    /// TOML file; also QUOTH_CONFIG. Environment variables and flags win over it
+    /// TOML file [env: QUOTH_CONFIG]. The environment (QUOTH_SECTION__NAME) and flags win over it. Default: none, which is
+    /// development mode
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// UDP address for QUIC (server.listen)
-    #[arg(long, global = true, value_name = "ADDRESS")]
+    /// UDP address for QUIC (server.listen). Default: 127.0.0.1:4433
+    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
-    /// Folder of the store (server.data_dir)
+    /// Folder of the store, and in development of keys and certificates (server.data_dir). Default: quoth-data
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<String>,
-    /// Any other setting; `quoth-server config` lists them
+    /// Any other setting, as in limits.connections_max=1000; may be repeated. `quoth-server config` lists them
     #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
@@ -49,16 +60,26 @@ enum Command {
     /// Serve (the default)
     Run,
     /// Check the configuration, its keys and certificates, and say where each value came from
+    ///
+    /// Opens no socket and no store, so it can run beside the server. Exit code 0: the configuration is good.
     Check,
-    /// Print a configuration file with every setting, its default and what it means
+    /// Print a configuration file with every setting, its default, unit and range
     Config {
-        /// Print the values in force and where each one came from
+        /// Print the values in force and where each one came from, in place of the defaults
         #[arg(long)]
         effective: bool,
     },
-    /// Sign a token
+    /// Sign a token and print it
+    ///
+    /// Its audience is auth.audience. For a server in production give --key and --algorithm, and say what it allows.
+    #[command(after_help = "Examples:\n  quoth-server token --user carol\n  \
+                            quoth-server token --user carol --read 'team-*' --write 'team-*' --hours 1\n  \
+                            quoth-server token --user carol --read '*' --key token-key.pem --algorithm EdDSA")]
     Token(TokenArgs),
     /// Walk the store's checksums and sequence numbers; the server must not run
+    ///
+    /// Mends nothing. Prints what is damaged. Exit code 0: all of it is sound.
+    #[command(after_help = "Example:\n  quoth-server verify --data-dir /var/lib/quoth")]
     Verify,
 }
 
@@ -67,28 +88,33 @@ struct TokenArgs {
     /// Whom it is for
     #[arg(long)]
     user: String,
-    /// Conversations that may be read; `*` stands for any characters
-    #[arg(long, default_value = "*", value_name = "PATTERN")]
+    /// Conversations that may be read; `*` stands for any characters; may be repeated. Default: `*` for a development
+    /// server, none with --key
+    #[arg(long, value_name = "PATTERN")]
     read: Vec<String>,
-    /// Conversations that may be published to
-    #[arg(long, default_value = "*", value_name = "PATTERN")]
+    /// Conversations that may be published to; as --read
+    #[arg(long, value_name = "PATTERN")]
     write: Vec<String>,
-    /// Users in whose name may be published, for bridges and imports
+    /// Users in whose name may be published, for bridges and imports; may be repeated. Default: none
     #[arg(long, value_name = "PATTERN")]
     publish_as: Vec<String>,
-    /// How long it lives, in hours
-    #[arg(long, default_value_t = 24)]
+    /// How long it lives, in hours, up to ten years
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=87_600))]
     hours: u64,
-    /// Private key in PEM, or a file with the HS256 secret; the development server's when not given
+    /// Private key in PEM, or a file with the HS256 secret. Default: the development server's in the data folder
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Its algorithm: EdDSA, ES256 or HS256
-    #[arg(long, default_value = "HS256")]
-    algorithm: String,
+    /// The key's algorithm: EdDSA, ES256 or HS256
+    #[arg(long, default_value = "HS256", value_parser = algorithm)]
+    algorithm: Algorithm,
 }
 
-/// Exit code when the store has failed while serving: a supervisor should restart, and an operator look at the disk.
+/// Exit code when the store or the listener has failed while serving: a supervisor should restart, and an operator look at the disk.
 const EXIT_STORE_FAILED: u8 = 70;
+
+/// How often a development server looks whether its certificate is due. Far below the days that are left then, since
+/// this clock stands still while the machine is suspended.
+const RENEWAL_CHECK_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Runs the command.
 #[must_use]
@@ -138,7 +164,7 @@ fn sources(args: &SourceArgs) -> Result<Sources, Vec<String>> {
     }
     flags.extend(args.listen.iter().map(|value| ("server.listen".to_owned(), value.clone())));
     flags.extend(args.data_dir.iter().map(|value| ("server.data_dir".to_owned(), value.clone())));
-    Ok(Sources { file, env: std::env::vars().collect(), flags })
+    Ok(Sources { file, env: std::env::vars_os().collect(), flags })
 }
 
 fn documented_defaults() -> String {
@@ -153,7 +179,9 @@ fn documented_defaults() -> String {
             section = of;
             text.push_str(&format!("\n[{section}]\n"));
         }
-        text.push_str(&format!("# {}\n# {name} = {}\n", setting.doc, setting.get(&Config::default())));
+        let range = setting.range.as_ref();
+        let range = range.map_or_else(String::new, |range| format!("; {} to {}", range.start(), range.end()));
+        text.push_str(&format!("# {}{range}\n# {name} = {}\n", setting.doc, setting.get(&Config::default())));
     }
     text
 }
@@ -179,28 +207,51 @@ fn check(loaded: &Loaded) -> Result<(), String> {
 }
 
 fn token(config: &Config, args: TokenArgs) -> Result<(), String> {
-    let user = UserId::new(&args.user).map_err(|error| error.to_string())?;
-    let algorithm: Algorithm = args
-        .algorithm
-        .parse()
-        .map_err(|_| format!("{:?} is no algorithm: EdDSA, ES256 or HS256", args.algorithm))?;
+    let user = UserId::new(&args.user).map_err(|error| format!("--user {:?}: {error}", args.user))?;
+    let rights = rights(&args)?;
     let key = match args.key {
         Some(key) => key,
-        None => {
-            let key = signing_key_file(&config.data_dir);
-            if !key.exists() {
-                return Err(format!(
-                    "{} does not exist: start a development server once, or give --data-dir, or --key and --algorithm",
-                    key.display()
-                ));
-            }
-            key
-        }
+        None => development_key(config, args.algorithm)?,
     };
-    let expires_s = SystemClock.unix_ms() / 1_000 + args.hours.saturating_mul(3_600);
-    let rights = Rights { read: args.read, write: args.write, publish_as: args.publish_as };
-    let token = issue(&key, algorithm, &config.audience, &user, rights, expires_s)?;
+    let expires_s = SystemClock.unix_ms() / 1_000 + args.hours * 3_600;
+    let token = issue(&key, args.algorithm, &config.audience, &user, rights, expires_s)?;
     print(&format!("{token}\n"))
+}
+
+/// What a token is to allow. Everything by default on a development server only.
+fn rights(args: &TokenArgs) -> Result<Rights, String> {
+    if args.key.is_some() && args.read.is_empty() && args.write.is_empty() {
+        return Err(
+            "with --key say what the token allows: --read PATTERN, --write PATTERN or both, '*' for \
+                    all conversations"
+                .to_owned(),
+        );
+    }
+    let or_all = |patterns: &[String]| match patterns {
+        [] if args.key.is_none() => vec!["*".to_owned()],
+        given => given.to_vec(),
+    };
+    let publish_as = args.publish_as.clone();
+    Ok(Rights { read: or_all(&args.read), write: or_all(&args.write), publish_as })
+}
+
+fn development_key(config: &Config, algorithm: Algorithm) -> Result<PathBuf, String> {
+    if !config.development {
+        return Err("the configuration is not for development mode: give --key and --algorithm".to_owned());
+    }
+    if algorithm != Algorithm::HS256 {
+        return Err(format!(
+            "the development server's key is for HS256: give --key with a key for {algorithm:?}"
+        ));
+    }
+    let key = signing_key_file(&config.data_dir);
+    if !key.exists() {
+        return Err(format!(
+            "{} does not exist: start a development server once, or give --data-dir, or --key and --algorithm",
+            key.display()
+        ));
+    }
+    Ok(key)
 }
 
 fn verify(config: &Config) -> Result<(), String> {
@@ -228,7 +279,7 @@ fn verify(config: &Config) -> Result<(), String> {
             "group {position} was being written when the server stopped; the next start drops it, nobody was told of it\n"
         ));
     }
-    if applied.is_none() {
+    if applied.is_none() && findings.is_empty() {
         text.push_str("there is no view; the next start builds it from the log\n");
     }
     findings.iter().for_each(|finding| text.push_str(&format!("DAMAGED  {finding}\n")));
@@ -287,10 +338,13 @@ fn serve(config: &Config) -> ExitCode {
 async fn serve_until_told(config: &Config) -> Result<(), (u8, String)> {
     use tokio::signal::unix::{SignalKind, signal};
     let listen = |kind| signal(kind).map_err(|error| (1, format!("signals cannot be received: {error}")));
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     let mut hangup = listen(SignalKind::hangup())?;
     let server = Server::start(config).map_err(|error| (1, error))?;
+    // Not before, so that they end a start at once, however long the store takes.
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     banner(&server, config);
+    let mut certificate_ends_s = server.development().map(|made| made.certificate_ends_s);
+    let mut renewals = tokio::time::interval(RENEWAL_CHECK_INTERVAL);
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -299,9 +353,16 @@ async fn serve_until_told(config: &Config) -> Result<(), (u8, String)> {
                 Ok(()) => tracing::info!("the certificate was read again"),
                 Err(error) => tracing::warn!(error, "the old certificate stays in force"),
             },
+            _ = renewals.tick() => if let Some(ends_s) = &mut certificate_ends_s {
+                match renew(&server, config, ends_s) {
+                    Ok(true) => tracing::info!("the certificate was made anew"),
+                    Ok(false) => {}
+                    Err(error) => tracing::warn!(error, "the old certificate stays in force"),
+                }
+            },
             Failed(reason) = server.failed() => {
                 let _known = server.stop().await;
-                return Err((EXIT_STORE_FAILED, format!("the store failed, nothing more was acked: {reason}")));
+                return Err((EXIT_STORE_FAILED, reason));
             }
         }
     }
@@ -309,6 +370,16 @@ async fn serve_until_told(config: &Config) -> Result<(), (u8, String)> {
     server.stop().await.map_err(|error| (EXIT_STORE_FAILED, error))?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Makes a development server's certificate anew when it is due, and says whether it did.
+fn renew(server: &Server, config: &Config, ends_s: &mut u64) -> Result<bool, String> {
+    let Some(new_ends_s) = renew_certificate(config, *ends_s, SystemClock.unix_ms() / 1_000)? else {
+        return Ok(false);
+    };
+    server.reload_certificate()?;
+    *ends_s = new_ends_s;
+    Ok(true)
 }
 
 fn banner(server: &Server, config: &Config) {
@@ -330,4 +401,62 @@ fn banner(server: &Server, config: &Config) {
     );
     // A closed stdout is no reason to stop serving.
     let _nobody_reads = std::io::stdout().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::{Cli, Command, Rights, development_key, rights};
+    use crate::config::Config;
+    use jsonwebtoken::Algorithm;
+
+    fn token_rights(args: &[&str]) -> Result<Rights, String> {
+        let cli = Cli::try_parse_from([&["quoth-server", "token", "--user", "carol"], args].concat());
+        match cli.map_err(|error| error.to_string())?.command {
+            Some(Command::Token(args)) => rights(&args),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_flag_has_a_text() {
+        let mut cli = Cli::command();
+        cli.build();
+        cli.clone().debug_assert();
+        for command in cli.get_subcommands().chain([&cli]) {
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{} {}", command.get_name(), arg.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_of_a_key_that_was_given_allows_what_was_said_only() {
+        let error = token_rights(&["--key", "k.pem"]).unwrap_err();
+        assert!(error.contains("--read PATTERN"), "{error}");
+        token_rights(&["--key", "k.pem", "--publish-as", "*"]).unwrap_err();
+        let rights = token_rights(&["--key", "k.pem", "--read", "a*", "--read", "b"]).unwrap();
+        assert_eq!((rights.read, rights.write), (vec!["a*".to_owned(), "b".to_owned()], Vec::new()));
+        let rights = token_rights(&[]).unwrap();
+        assert_eq!((rights.read, rights.write), (vec!["*".to_owned()], vec!["*".to_owned()]));
+        assert_eq!(rights.publish_as, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_token_that_no_server_accepts_is_not_signed() {
+        for args in [&["--algorithm", "HS384"][..], &["--algorithm", "none"], &["--hours", "0"]] {
+            token_rights(args).unwrap_err();
+        }
+        let max = u64::MAX.to_string();
+        token_rights(&["--hours", &max]).unwrap_err();
+        token_rights(&["--algorithm", "ES256", "--hours", "87600"]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("keys")).unwrap();
+        std::fs::write(dir.path().join("keys/signing.key"), "s".repeat(64)).unwrap();
+        let config = Config { data_dir: dir.path().to_owned(), development: true, ..Config::default() };
+        development_key(&config, Algorithm::HS256).unwrap();
+        development_key(&config, Algorithm::EdDSA).unwrap_err();
+        development_key(&Config { development: false, ..config }, Algorithm::HS256).unwrap_err();
+    }
 }

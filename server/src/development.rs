@@ -30,6 +30,8 @@ pub struct Development {
     pub certificate_file: PathBuf,
     /// PEM file of its key.
     pub private_key_file: PathBuf,
+    /// When the certificate ends, in seconds since 1970.
+    pub certificate_ends_s: u64,
     /// The key that tokens are signed with.
     pub token_key: KeySpec,
     /// The first user's token.
@@ -48,9 +50,7 @@ pub fn signing_key_file(data_dir: &Path) -> PathBuf {
 /// What could not be made, with its path.
 pub fn prepare(config: &Config, address: std::net::SocketAddr, now_s: u64) -> Result<Development, String> {
     let dir = absolute(&config.data_dir)?;
-    let keys = dir.join("keys");
-    std::fs::create_dir_all(&keys).map_err(|error| format!("{} cannot be made: {error}", keys.display()))?;
-    let certificates = quoth_certs::development(&keys, &[], now_s).map_err(|error| error.to_string())?;
+    let certificates = certificates(&dir, now_s)?;
     let signing_key = signing_key_file(&dir);
     if !signing_key.exists() {
         let secret: [u8; 32] = rand::rng().random();
@@ -87,9 +87,26 @@ pub fn prepare(config: &Config, address: std::net::SocketAddr, now_s: u64) -> Re
         ca_file: certificates.ca_pem_path,
         certificate_file: certificates.leaf_pem_path,
         private_key_file: certificates.leaf_key_pem_path,
+        certificate_ends_s: certificates.leaf_not_after_unix_s,
         token_key,
         token,
     })
+}
+
+/// Makes the certificate of a running server, which ends at `ends_s`, anew when it is due. Returns when the new one ends,
+/// or `None` if the old one is good for a while yet. It is in force once the server has read it.
+///
+/// # Errors
+/// What could not be made, with its path.
+pub fn renew_certificate(config: &Config, ends_s: u64, now_s: u64) -> Result<Option<u64>, String> {
+    if !quoth_certs::leaf_is_due(ends_s, now_s) {
+        return Ok(None);
+    }
+    Ok(Some(certificates(&absolute(&config.data_dir)?, now_s)?.leaf_not_after_unix_s))
+}
+
+fn certificates(dir: &Path, now_s: u64) -> Result<quoth_certs::DevCertificates, String> {
+    quoth_certs::development(&dir.join("keys"), &[], now_s).map_err(|error| error.to_string())
 }
 
 /// Where the command line client looks when it does not run beside the data folder.
@@ -103,4 +120,31 @@ fn well_known_file() -> Option<PathBuf> {
 
 fn absolute(path: &Path) -> Result<PathBuf, String> {
     std::path::absolute(path).map_err(|error| format!("{} is no path: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use quoth_certs::{CertStore, LEAF_RENEW_BEFORE_S, LEAF_VALID_S};
+
+    use super::{certificates, renew_certificate};
+    use crate::config::Config;
+
+    #[test]
+    fn a_certificate_is_renewed_before_its_end_and_a_reload_puts_it_in_force() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { data_dir: dir.path().to_owned(), ..Config::default() };
+        let start_s = 1_700_000_000;
+        let made = certificates(dir.path(), start_s).unwrap();
+        let store = CertStore::open(&made.leaf_pem_path, &made.leaf_key_pem_path).unwrap();
+        let shown = || store.in_force().cert.clone();
+        let (before, ends_s) = (shown(), made.leaf_not_after_unix_s);
+        assert_eq!(renew_certificate(&config, ends_s, ends_s - LEAF_RENEW_BEFORE_S), Ok(None));
+        let due_s = ends_s - LEAF_RENEW_BEFORE_S + 1;
+        assert_eq!(renew_certificate(&config, ends_s, due_s), Ok(Some(due_s + LEAF_VALID_S)));
+        store.reload().unwrap();
+        assert_ne!(shown(), before);
+        assert_eq!(renew_certificate(&config, due_s + LEAF_VALID_S, due_s), Ok(None));
+        // Whoever did not hear of a renewal hears of it now.
+        assert_eq!(renew_certificate(&config, ends_s, due_s), Ok(Some(due_s + LEAF_VALID_S)));
+    }
 }

@@ -1,6 +1,5 @@
 //! Secrets in files.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use rand::RngExt as _;
@@ -36,17 +35,48 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Writes a file that only its owner may read, whole or not at all.
+/// Writes a file that only its owner may read, whole or not at all; its folder is made when it is missing.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), String> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let failed = |error: std::io::Error| format!("{} cannot be written: {error}", path.display());
     if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir).map_err(failed)?;
+        quoth_store::create_durable_dir(dir)
+            .map_err(|error| format!("{} cannot be made: {error}", dir.display()))?;
     }
-    let temporary = path.with_extension("new");
-    let mut options = std::fs::OpenOptions::new();
-    let mut file =
-        options.write(true).create(true).truncate(true).mode(0o600).open(&temporary).map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-    std::fs::rename(&temporary, path).map_err(failed)
+    quoth_certs::write_atomically(path, bytes, quoth_certs::Access::Secret).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::{endpoint_secret, write_private};
+
+    fn mode(path: &std::path::Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_private_file_is_private_whatever_was_there_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/client.json");
+        write_private(&path, b"first").unwrap();
+        for left_over in [path.clone(), path.with_extension("new")] {
+            fs::write(&left_over, "old").unwrap();
+            fs::set_permissions(&left_over, fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        write_private(&path, b"second").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"second");
+        assert_eq!((mode(&path), mode(&dir.path().join("new"))), (0o600, 0o700));
+    }
+
+    #[test]
+    fn the_endpoint_secret_stays_the_same_and_is_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = endpoint_secret(dir.path()).unwrap();
+        assert_eq!(endpoint_secret(dir.path()).unwrap(), secret);
+        let path = dir.path().join("keys/endpoint.key");
+        assert_eq!(mode(&path), 0o600);
+        fs::write(&path, "not hexadecimal").unwrap();
+        assert!(endpoint_secret(dir.path()).unwrap_err().contains("damaged"));
+    }
 }

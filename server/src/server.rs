@@ -1,7 +1,7 @@
 //! Start, drain, stop.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use quinn::{Endpoint, TokioRuntime};
@@ -9,12 +9,14 @@ use quoth_certs::CertStore;
 use quoth_protocol::ALPN;
 use quoth_protocol::frame::Durability;
 use quoth_store::{Options, Store};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use crate::auth::Verifier;
+use crate::auth::{KeySpec, Verifier};
 use crate::config::Config;
 use crate::development::{self, Development};
 use crate::engine::{Clock as _, Engine, Execution, Stopper, SystemClock};
-use crate::quic::{Phase, PhaseSender, Service, endpoint_config, serve, server_config};
+use crate::quic::{EndpointSecret, Phase, PhaseSender, Service, endpoint_config, serve, server_config};
 use crate::secret::endpoint_secret;
 
 /// Bytes of the kernel's socket buffers that are asked for: the usual default of 208 KiB drops bursts.
@@ -28,38 +30,45 @@ pub struct Server {
     phase: PhaseSender,
     drain_retry_after_ms: u32,
     engine: Engine,
-    serving: tokio::task::JoinHandle<()>,
+    serving: JoinHandle<()>,
+    /// Changes when `serving` ends.
+    ended: watch::Receiver<()>,
     stopper: Stopper,
     certificates: Arc<CertStore>,
 }
 
-/// Why a server ended by itself.
+/// Why a server ended by itself, as a sentence.
 #[derive(Debug)]
 pub struct Failed(pub String);
 
+/// What is made of certificates, keys and secrets.
+struct Credentials {
+    certificates: Arc<CertStore>,
+    secret: EndpointSecret,
+    quic: quinn::ServerConfig,
+    verifier: Verifier,
+}
+
 impl Server {
-    /// Opens the store, binds the socket and serves, on the current tokio runtime.
+    /// Binds the socket, opens the store and serves, on the current tokio runtime. Blocks while the store is brought up to
+    /// date; what an operator may have got wrong is told before.
     ///
     /// # Errors
     /// What is wrong, where, and what to do.
     pub fn start(config: &Config) -> Result<Self, String> {
         let socket = bind(config.listen)?;
         let address = socket.local_addr().map_err(|error| format!("the socket has no address: {error}"))?;
+        let configured = if config.development { None } else { Some(Credentials::configured(config)?) };
         let store = Store::open(store_options(config)).map_err(|error| error.to_string())?;
-        let now_s = SystemClock.unix_ms() / 1_000;
-        let development = match config.development {
-            true => Some(development::prepare(config, address, now_s)?),
-            false => None,
+        let (credentials, development) = match configured {
+            Some(credentials) => (credentials, None),
+            // Not before the store is ours: another server's files must stay as they are.
+            None => {
+                let made = development::prepare(config, address, SystemClock.unix_ms() / 1_000)?;
+                (Credentials::made(config, &made)?, Some(made))
+            }
         };
-        let (certificate_file, private_key_file, token_keys) = credentials(config, development.as_ref());
-        let certificates =
-            CertStore::open(&certificate_file, &private_key_file).map_err(|error| error.to_string())?;
-        let certificates = Arc::new(certificates);
-        let tls = quoth_certs::server_config(Arc::clone(&certificates), &[ALPN])
-            .map_err(|error| error.to_string())?;
-        let secret = endpoint_secret(&config.data_dir)?;
-        let quic = server_config(tls, &config.limits, &secret).map_err(|error| error.to_string())?;
-        let verifier = Verifier::load(&config.audience, &token_keys)?;
+        let Credentials { certificates, secret, quic, verifier } = credentials;
         let endpoint = Endpoint::new(endpoint_config(&secret), Some(quic), socket, Arc::new(TokioRuntime))
             .map_err(|error| format!("QUIC cannot be served on {address}: {error}"))?;
         let (engine, stopper) =
@@ -71,9 +80,19 @@ impl Server {
             limits: Arc::new(config.limits.clone()),
             phase: phase.subscribe(),
         };
-        let serving = tokio::spawn(serve(endpoint, service));
+        let (serving, ended) = spawn(serve(endpoint, service));
         let drain_retry_after_ms = config.drain_retry_after_ms;
-        Ok(Self { address, development, phase, drain_retry_after_ms, engine, serving, stopper, certificates })
+        Ok(Self {
+            address,
+            development,
+            phase,
+            drain_retry_after_ms,
+            engine,
+            serving,
+            ended,
+            stopper,
+            certificates,
+        })
     }
 
     /// Where it listens.
@@ -102,13 +121,9 @@ impl Server {
         self.certificates.reload().map_err(|error| error.to_string())
     }
 
-    /// Waits until the store fails. Dropping the future changes nothing.
+    /// Waits until the store fails or the listener ends. Dropping the future changes nothing.
     pub async fn failed(&self) -> Failed {
-        let mut failure = self.engine.failure();
-        match failure.wait_for(Option::is_some).await.map(|failure| failure.clone()) {
-            Ok(Some(reason)) => Failed(reason),
-            _ => std::future::pending().await,
-        }
+        failed(self.engine.failure(), self.ended.clone()).await
     }
 
     /// Stops: tells every client to come back later, finishes what was read, closes the store.
@@ -136,20 +151,48 @@ fn store_options(config: &Config) -> Options {
     }
 }
 
-fn credentials(
-    config: &Config,
-    development: Option<&Development>,
-) -> (PathBuf, PathBuf, Vec<crate::auth::KeySpec>) {
-    let configured = |file: &Option<PathBuf>| file.clone().unwrap_or_default();
-    match development {
-        Some(made) => {
-            (made.certificate_file.clone(), made.private_key_file.clone(), vec![made.token_key.clone()])
+impl Credentials {
+    fn configured(config: &Config) -> Result<Self, String> {
+        let file = |file: &Option<PathBuf>| file.clone().unwrap_or_default();
+        let (certificate, key) = (file(&config.certificate_file), file(&config.private_key_file));
+        Self::load(config, &certificate, &key, &config.token_keys)
+    }
+
+    fn made(config: &Config, made: &Development) -> Result<Self, String> {
+        let token_keys = std::slice::from_ref(&made.token_key);
+        Self::load(config, &made.certificate_file, &made.private_key_file, token_keys)
+    }
+
+    fn load(config: &Config, certificate: &Path, key: &Path, token_keys: &[KeySpec]) -> Result<Self, String> {
+        let certificates = CertStore::open(certificate, key).map_err(|error| error.to_string())?;
+        let certificates = Arc::new(certificates);
+        let tls = quoth_certs::server_config(Arc::clone(&certificates), &[ALPN])
+            .map_err(|error| error.to_string())?;
+        let verifier = Verifier::load(&config.audience, token_keys)?;
+        let secret = endpoint_secret(&config.data_dir)?;
+        let quic = server_config(tls, &config.limits, &secret).map_err(|error| error.to_string())?;
+        Ok(Self { certificates, secret, quic, verifier })
+    }
+}
+
+/// Spawns a task; what it returns besides changes when the task has ended, however that came.
+fn spawn(task: impl Future<Output = ()> + Send + 'static) -> (JoinHandle<()>, watch::Receiver<()>) {
+    let (runs, ended) = watch::channel(());
+    let task = async move {
+        let _runs = runs;
+        task.await;
+    };
+    (tokio::spawn(task), ended)
+}
+
+async fn failed(mut failure: watch::Receiver<Option<String>>, mut ended: watch::Receiver<()>) -> Failed {
+    tokio::select! {
+        biased;
+        Ok(reason) = failure.wait_for(Option::is_some) => {
+            let reason = reason.clone().unwrap_or_default();
+            Failed(format!("the store failed, nothing more was acked: {reason}"))
         }
-        None => (
-            configured(&config.certificate_file),
-            configured(&config.private_key_file),
-            config.token_keys.clone(),
-        ),
+        _ = ended.changed() => Failed("the listener has ended, for a reason that is in the log".to_owned()),
     }
 }
 
@@ -176,4 +219,29 @@ fn bind(address: SocketAddr) -> Result<UdpSocket, String> {
         );
     }
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::watch;
+
+    use super::{Failed, failed, spawn};
+
+    async fn soon(failed: impl Future<Output = Failed>) -> String {
+        tokio::time::timeout(Duration::from_secs(30), failed).await.expect("it is told").0
+    }
+
+    #[tokio::test]
+    async fn whatever_ends_the_listener_is_told_and_so_is_the_stores_failure() {
+        let (fail, failure) = watch::channel(None);
+        let (_returned, ended) = spawn(async {});
+        assert!(soon(failed(failure.clone(), ended)).await.contains("listener"));
+        let (_panicked, ended) = spawn(async { panic!("a mistake, for a test") });
+        assert!(soon(failed(failure.clone(), ended)).await.contains("listener"));
+        let (_runs, ended) = spawn(std::future::pending());
+        fail.send_replace(Some("no space".to_owned()));
+        assert!(soon(failed(failure, ended)).await.contains("no space"));
+    }
 }

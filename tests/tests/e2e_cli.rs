@@ -1,7 +1,8 @@
-//! Two people chat over QUIC from two terminals, and a crash between two messages loses nothing.
+//! The command line as people and scripts meet it: two people chat over a crash of the server, lines are sent in order,
+//! and output that cannot be written is no failure of what is stored.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -9,6 +10,22 @@ use quoth_tests::process::{ServerProcess, binary};
 
 /// Bound of a hang.
 const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A command of `quoth` as one of the ready users of a development server.
+fn quoth(server: &ServerProcess, user: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary("quoth"));
+    command.args(["--server", &server.address().to_string(), "--token", &server.token(user).unwrap()]);
+    command.arg("--ca").arg(server.ca_file()).args(arguments);
+    command
+}
+
+/// Runs a command to its end with this standard input.
+fn fed(command: &mut Command, input: &str) -> Output {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
 
 /// A `quoth chat`, killed when it is dropped.
 struct Chat {
@@ -19,15 +36,7 @@ struct Chat {
 
 impl Chat {
     fn start(server: &ServerProcess, user: &str) -> Self {
-        let mut command = Command::new(binary("quoth"));
-        command.args([
-            "--server",
-            &server.address().to_string(),
-            "--token",
-            &server.token(user).unwrap(),
-            "--ca",
-        ]);
-        command.arg(server.ca_file()).args(["chat", "general"]);
+        let mut command = quoth(server, user, &["chat", "general"]);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
@@ -99,14 +108,8 @@ fn two_people_chat_and_a_crash_loses_nothing() {
 fn lines_of_standard_input_are_sent_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let server = ServerProcess::start(&dir.path().join("data")).unwrap();
-    let token = server.token("alice").unwrap();
-    let quoth = |arguments: &[&str]| {
-        let mut command = Command::new(binary("quoth"));
-        command.args(["--server", &server.address().to_string(), "--token", &token, "--ca"]);
-        command.arg(server.ca_file()).args(arguments);
-        command
-    };
-    let mut send = quoth(&["send", "general"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut send = quoth(&server, "alice", &["send", "general"]);
+    let mut send = send.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = send.stdin.take().unwrap();
     for i in 0..5_000 {
         writeln!(stdin, "line {i}").unwrap();
@@ -114,9 +117,215 @@ fn lines_of_standard_input_are_sent_in_order() {
     drop(stdin);
     let output = send.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "5000 stored in general, 1 to 5000\n");
-    let output = quoth(&["history", "general", "--all"]).output().unwrap();
+    let output = quoth(&server, "alice", &["history", "general", "--all"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(text.lines().count(), 5_000);
     assert!(text.lines().enumerate().all(|(i, line)| line.ends_with(&format!("<alice> line {i}"))));
+    assert!(server.terminate().unwrap().success());
+}
+
+#[test]
+fn a_stored_message_is_no_failure_when_nobody_can_be_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(&dir.path().join("data")).unwrap();
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+
+    let output = quoth(&server, "alice", &["send", "general", "one"]).stdout(full()).output().unwrap();
+    let notes = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{notes}");
+    assert!(notes.contains("stored in general as 1") && notes.contains("standard output"), "{notes}");
+
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = quoth(&server, "alice", &["send", "general", "two"]).stdout(writer).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+
+    let mut blind = quoth(&server, "alice", &["send", "general", "three"]);
+    assert!(blind.stdout(full()).stderr(full()).status().unwrap().success());
+
+    let output = quoth(&server, "alice", &["history", "general"]).stdout(full()).output().unwrap();
+    let notes = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && notes.contains("cannot write to standard output"), "{notes}");
+    let output = quoth(&server, "alice", &["history", "general"]).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 3);
+    assert!(server.terminate().unwrap().success());
+}
+
+#[test]
+fn the_ends_of_a_conversation_are_no_panic_and_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(&dir.path().join("data")).unwrap();
+    assert!(quoth(&server, "alice", &["send", "general", "one"]).status().unwrap().success());
+    let last = u64::MAX.to_string();
+    let history = |flag: &str, seq: &str| {
+        let output = quoth(&server, "alice", &["history", "general", flag, seq]).output().unwrap();
+        assert!(output.status.success(), "{flag} {seq}: {output:?}");
+        String::from_utf8(output.stdout).unwrap().lines().count()
+    };
+    assert_eq!(history("--after", &last), 0);
+    assert_eq!(history("--after", "0"), 1);
+    assert_eq!(history("--before", &last), 1);
+    assert_eq!(history("--before", "0"), 0);
+
+    // Nothing to show is no failure, and is said.
+    for (arguments, told) in [
+        (&["history", "elsewhere"][..], "elsewhere has no messages\n"),
+        (&["history", "elsewhere", "--all", "--json"], "elsewhere has no messages\n"),
+        (&["history", "general", "--after", "1"], "nothing there: general ends with 1\n"),
+        (&["history", "general", "--before", "1"], "nothing there: general ends with 1\n"),
+    ] {
+        let output = quoth(&server, "alice", arguments).output().unwrap();
+        assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), told);
+    }
+    let mut tail = quoth(&server, "alice", &["tail", "elsewhere"]);
+    let mut tail = tail.stderr(Stdio::piped()).spawn().unwrap();
+    let mut notes = notes(&mut tail);
+    assert!(notes.any(|note| note == "elsewhere has no messages yet; waiting for the first one"));
+    press_ctrl_c(&tail);
+    assert!(tail.wait().unwrap().success());
+
+    let tail = quoth(&server, "alice", &["tail", "general", "--from", &last]).output().unwrap();
+    assert_eq!(tail.status.code(), Some(1), "{tail:?}");
+    assert!(server.terminate().unwrap().success());
+}
+
+#[test]
+fn a_line_over_the_limit_stops_a_send_and_says_which() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(&dir.path().join("data")).unwrap();
+    let too_long = "x".repeat(64 * 1024 + 1);
+    let input = format!("one\ntwo\n{too_long}\nfour\n");
+    let output = fed(&mut quoth(&server, "alice", &["send", "general", "-"]), &input);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "2 stored in general, 1 to 2\n");
+    let notes = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && notes.contains("line 3 has over 65536 bytes"), "{notes}");
+
+    // A chat goes on behind it, and does not leave as if all was well.
+    let output = fed(&mut quoth(&server, "alice", &["chat", "general", "--last", "0"]), &input);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.lines().count() == 3 && said.ends_with("<alice> four\n"), "{said}");
+    let notes = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && notes.contains("over 65536 bytes"), "{notes}");
+    assert!(server.terminate().unwrap().success());
+}
+
+/// Lines of standard error, as they come.
+fn notes(child: &mut Child) -> impl Iterator<Item = String> + use<> {
+    BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok)
+}
+
+fn press_ctrl_c(child: &Child) {
+    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn leaving_says_what_it_waits_for_and_the_second_ctrl_c_does_not_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(&dir.path().join("data")).unwrap();
+    let mut command = quoth(&server, "alice", &["chat", "general"]);
+    let mut chat =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut notes = notes(&mut chat);
+    assert!(notes.any(|note| note.starts_with("* alice in general")));
+    server.signal("STOP").unwrap();
+    // The chat leaves by the end of its input and is asked to hurry, so that the message has been read for sure.
+    chat.stdin.take().unwrap().write_all(b"hello\n").unwrap();
+    assert!(notes.any(|note| note == "waiting for 1 message to be stored; Ctrl-C to leave now"));
+    press_ctrl_c(&chat);
+    assert!(notes.any(|note| note.contains("1 message was not sent, or it is unknown")));
+    assert_eq!(chat.wait().unwrap().code(), Some(1));
+
+    server.signal("CONT").unwrap();
+    assert!(quoth(&server, "alice", &["send", "general", "still there"]).status().unwrap().success());
+    let mut command = quoth(&server, "alice", &["send", "general"]);
+    let mut send =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = send.stdin.take().unwrap();
+    // Progress says that lines are stored, which is when the connection stands.
+    stdin.write_all(b"hello\n").unwrap();
+    let mut notes = self::notes(&mut send);
+    assert!(notes.any(|note| note == "1 of 1 lines stored"));
+    server.signal("STOP").unwrap();
+    stdin.write_all(b"hello again\n").unwrap();
+    assert!(notes.any(|note| note == "1 of 2 lines stored"));
+    press_ctrl_c(&send);
+    assert!(notes.any(|note| note == "waiting for 1 message to be stored; Ctrl-C again to leave now"));
+    press_ctrl_c(&send);
+    let output = send.wait_with_output().unwrap();
+    // At once: an orderly end would have told what is stored.
+    assert!(output.status.code() == Some(130) && output.stdout.is_empty(), "{output:?}");
+
+    server.signal("CONT").unwrap();
+    let mut command = quoth(&server, "alice", &["send", "general"]);
+    let mut send =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = send.stdin.take().unwrap();
+    stdin.write_all(b"hello\n").unwrap();
+    let mut notes = self::notes(&mut send);
+    assert!(notes.any(|note| note == "1 of 1 lines stored"));
+    server.signal("STOP").unwrap();
+    stdin.write_all(b"hello again\n").unwrap();
+    drop(stdin);
+    assert!(notes.any(|note| note == "waiting for 1 message to be stored; Ctrl-C to leave now"));
+    press_ctrl_c(&send);
+    assert!(notes.any(|note| note.contains("of 1 of the lines behind these it is unknown")));
+    assert_eq!(send.wait().unwrap().code(), Some(130));
+    server.signal("CONT").unwrap();
+    assert!(server.terminate().unwrap().success());
+}
+
+#[test]
+fn ctrl_c_ends_a_command_that_finds_no_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(&dir.path().join("data")).unwrap();
+    server.signal("STOP").unwrap();
+    let mut command = quoth(&server, "alice", &["history", "general"]);
+    let mut history = command
+        .env("QUOTH_LOG", "quoth_client=debug,quinn=trace,quinn_proto=trace")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut notes = notes(&mut history);
+    // A log that is no terminal has no colours.
+    let first = notes.next().unwrap();
+    assert!(!first.contains(char::is_control), "{first}");
+    press_ctrl_c(&history);
+    assert!(notes.any(|note| note == "error: interrupted"));
+    assert_eq!(history.wait().unwrap().code(), Some(130));
+    server.signal("CONT").unwrap();
+    assert!(server.terminate().unwrap().success());
+}
+
+#[test]
+fn an_error_says_what_can_be_done_about_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let server = ServerProcess::start(&data).unwrap();
+    let token = |rights: &[&str]| {
+        let mut command = Command::new(binary("quoth-server"));
+        command.arg("--data-dir").arg(&data).args(["token", "--user", "alice"]).args(rights);
+        String::from_utf8(command.output().unwrap().stdout).unwrap().trim().to_owned()
+    };
+    let fails = |token: &str, arguments: &[&str], hint: &str| {
+        let mut command = Command::new(binary("quoth"));
+        command.args(["--server", &server.address().to_string(), "--token", token, "--ca"]);
+        let output = command.arg(server.ca_file()).args(arguments).output().unwrap();
+        let notes = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {notes}");
+        let last = notes.lines().last().unwrap_or_default();
+        assert!(last.starts_with("hint: ") && last.contains(hint), "{arguments:?}: {notes}");
+    };
+    let (all, none) = (token(&[]), token(&["--read", "other", "--write", "other"]));
+    let log = dir.path().join("a.log");
+    std::fs::write(&log, "[00:00] <a> hi\n").unwrap();
+    fails(&none, &["send", "general", "hi"], "--user 'alice' --write 'general'");
+    fails(&none, &["tail", "general"], "--user 'alice' --read 'general'");
+    fails(&none, &["chat", "general"], "--user 'alice' --read 'general'");
+    fails(&none, &["history", "general"], "--user 'alice' --read 'general'");
+    fails(&all, &["import", log.to_str().unwrap()], "--publish-as '*'");
+    fails(&all, &["tail", "general", "--from", "99"], "general ends with 0: begin with 1 or less");
+    fails("nonsense", &["history", "general"], "quoth-server token");
     assert!(server.terminate().unwrap().success());
 }

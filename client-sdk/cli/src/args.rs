@@ -11,7 +11,8 @@ use clap::{Parser, Subcommand};
     after_help = "Examples:\n  quoth chat general\n  quoth chat general --user bob\n  quoth send general 'hello'\n  \
                   seq 1000 | quoth send numbers -\n  quoth tail general --last 10 --json\n  \
                   quoth history general --all --json > general.jsonl\n  quoth import logs/\n\n\
-                  Exit codes: 0 done, 1 failed, 2 wrong usage."
+                  Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.\n\
+                  The first Ctrl-C asks to leave, the second one leaves at once."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -113,14 +114,14 @@ pub(crate) struct HistoryArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ImportArgs {
-    /// Log files, or folders with log files (*.txt, *.log)
+    /// Log files, or folders with log files (*.txt, *.log); folders within them are passed over
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
     /// Name of the conversation, for a single file; default: the file's name without .raw.txt, .txt or .log
     #[arg(long, value_name = "NAME", conflicts_with = "prefix")]
     pub(crate) conversation: Option<String>,
     /// Put this before each conversation's name, such as irc/
-    #[arg(long, default_value = "", value_name = "PREFIX")]
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "PREFIX")]
     pub(crate) prefix: String,
 }
 

@@ -1,17 +1,22 @@
 //! `quoth chat`.
 
+use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::Context;
+use quoth_client::protocol::limits::BODY_BYTES_MAX;
 use quoth_client::{Ack, Client, ClientEvent, Conversation, Event, Events, SendError, Seq, Start};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
+use tokio::io::{BufReader, Stdin};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use crate::args::ChatArgs;
-use crate::connection::{Connection, Role, watch_states};
-use crate::output::Format;
+use crate::connection::{Connection, Purpose, telling_states};
+use crate::hint::{Situation, hint};
+use crate::input::{InputLine, InputLines};
+use crate::interrupt::Interrupt;
+use crate::output::{Format, note, written};
 
 /// How long a chat that is left waits for its own last message to be shown.
 const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(2);
@@ -20,30 +25,27 @@ const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(2);
 const ERASE_TYPED_LINE: &str = "\x1b[1A\x1b[2K\r";
 
 pub(crate) async fn run(connection: &Connection, args: ChatArgs) -> anyhow::Result<()> {
-    let chat = async |client: &Client| {
+    let interrupt = connection.interrupt();
+    let chat = async |client: &Client, situation: &Situation<'_>| {
         let room = client.conversation(&args.conversation)?;
-        let events = room.events(Start::Last(args.last)).await?;
-        if let Some(welcome) = client.welcome() {
-            eprintln!("* {} in {}; /quit or Ctrl-D leaves", welcome.user, room.name());
-        }
-        let mut chat = Chat::new(room, events);
-        let states = async {
-            watch_states(client).await;
-            // The end of the events says why.
-            std::future::pending().await
+        let chat = async {
+            let events = interrupt.unless_asked(room.events(Start::Last(args.last))).await??;
+            if let Some(welcome) = client.welcome() {
+                note(format_args!("* {} in {}; /quit or Ctrl-D leaves", welcome.user, room.name()));
+            }
+            Chat::new(room, events, interrupt.clone(), situation).run().await
         };
-        tokio::select! {
-            result = chat.run() => result,
-            result = states => result,
-        }
+        telling_states(client, chat).await
     };
-    connection.run(Role::User, chat).await
+    connection.run(Purpose::Talk(&args.conversation), chat).await
 }
 
-struct Chat {
+struct Chat<'a> {
     room: Conversation,
     events: Events,
-    input: Lines<BufReader<Stdin>>,
+    interrupt: Interrupt,
+    situation: &'a Situation<'a>,
+    input: InputLines<BufReader<Stdin>>,
     sends: JoinSet<Result<Ack, SendError>>,
     /// The last of this chat's own messages that is stored, and the last message that is shown.
     last_sent: Seq,
@@ -52,13 +54,15 @@ struct Chat {
     is_terminal: bool,
 }
 
-impl Chat {
-    fn new(room: Conversation, events: Events) -> Self {
+impl<'a> Chat<'a> {
+    fn new(room: Conversation, events: Events, interrupt: Interrupt, situation: &'a Situation<'a>) -> Self {
         let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         Self {
             room,
             events,
-            input: BufReader::new(tokio::io::stdin()).lines(),
+            interrupt,
+            situation,
+            input: InputLines::new(BufReader::new(tokio::io::stdin())),
             sends: JoinSet::new(),
             last_sent: Seq::ZERO,
             last_shown: Seq::ZERO,
@@ -68,26 +72,31 @@ impl Chat {
     }
 
     async fn run(&mut self) -> anyhow::Result<()> {
-        self.talk().await?;
-        self.leave().await
+        let talked = self.talk().await;
+        // Whatever has ended the talk: the user hears what has become of each message.
+        let left = self.leave().await;
+        talked.and(left)
     }
 
     /// Until the user leaves.
     async fn talk(&mut self) -> anyhow::Result<()> {
-        let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
         loop {
             tokio::select! {
                 biased;
-                interrupted = &mut interrupted => return interrupted.context("cannot wait for Ctrl-C"),
+                () = self.interrupt.asked() => return Ok(()),
                 Some(sent) = self.sends.join_next() => self.sent(sent),
                 event = self.events.next() => match event {
                     Some(event) => self.show(&event?)?,
                     None => return Ok(()),
                 },
-                line = self.input.next_line() => match line.context("cannot read standard input")?.as_deref() {
-                    None | Some("/quit") => return Ok(()),
-                    Some("") => {}
-                    Some(line) => self.say(line).await?,
+                line = self.input.next() => match line.context("cannot read standard input")? {
+                    None => return Ok(()),
+                    Some(InputLine::Text(line)) if line == b"/quit" => return Ok(()),
+                    Some(InputLine::Text(line)) if line.is_empty() => {}
+                    Some(InputLine::Text(line)) => self.say(line).await?,
+                    Some(InputLine::TooLong) => self.failed(format_args!(
+                        "a line of over {BODY_BYTES_MAX} bytes, the limit of a message, was not sent"
+                    )),
                 },
             }
         }
@@ -95,9 +104,14 @@ impl Chat {
 
     /// Waits for the acks of what was said, and shows it.
     async fn leave(&mut self) -> anyhow::Result<()> {
-        while let Some(sent) = self.sends.join_next().await {
-            self.sent(sent);
-        }
+        let (interrupt, count) = (self.interrupt.clone(), self.sends.len());
+        let acks = async {
+            while let Some(sent) = self.sends.join_next().await {
+                self.sent(sent);
+            }
+        };
+        interrupt.finish(count, acks).await;
+        self.failed += self.sends.len();
         let last_word = async {
             while self.last_shown < self.last_sent {
                 match self.events.next().await {
@@ -111,15 +125,15 @@ impl Chat {
         timeout(LAST_WORD_TIMEOUT, last_word).await.unwrap_or(Ok(()))?;
         match self.failed {
             0 => Ok(()),
+            1 => anyhow::bail!("1 message was not sent, or it is unknown whether it was"),
             count => anyhow::bail!("{count} messages were not sent, or it is unknown whether they were"),
         }
     }
 
-    async fn say(&mut self, line: &str) -> anyhow::Result<()> {
+    async fn say(&mut self, line: Vec<u8>) -> anyhow::Result<()> {
         if self.is_terminal {
-            let mut out = std::io::stdout();
-            out.write_all(ERASE_TYPED_LINE.as_bytes())?;
-            out.flush()?;
+            let mut out = std::io::stdout().lock();
+            written(out.write_all(ERASE_TYPED_LINE.as_bytes()).and_then(|()| out.flush()))?;
         }
         match self.room.send_pipelined(line.into()).await {
             Ok(sending) => drop(self.sends.spawn(sending)),
@@ -129,13 +143,19 @@ impl Chat {
     }
 
     fn sent(&mut self, sent: Result<Result<Ack, SendError>, JoinError>) {
-        let problem = match sent {
-            Ok(Ok(ack)) => return self.last_sent = self.last_sent.max(ack.seq),
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
-        };
+        match sent {
+            Ok(Ok(ack)) => self.last_sent = self.last_sent.max(ack.seq),
+            Ok(Err(error)) => match hint(&error, self.situation) {
+                Some(hint) => self.failed(format_args!("{error}\n* {hint}")),
+                None => self.failed(error),
+            },
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn failed(&mut self, problem: impl Display) {
         self.failed += 1;
-        eprintln!("* {problem}");
+        note(format_args!("* {problem}"));
     }
 
     fn show(&mut self, event: &ClientEvent) -> anyhow::Result<()> {
@@ -143,7 +163,6 @@ impl Chat {
             self.last_shown = *seq;
         }
         let mut out = std::io::stdout().lock();
-        Format::Text.print(&mut out, event)?;
-        Ok(out.flush()?)
+        written(Format::Text.print(&mut out, event).and_then(|()| out.flush()))
     }
 }

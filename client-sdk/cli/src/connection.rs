@@ -2,33 +2,46 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use quoth_client::{Client, Code, ConnectError, Reason, State};
+use quoth_client::{Client, Code, EventsError, FetchRange, Seq, State};
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use crate::args::ConnectionArgs;
+use crate::hint::{Situation, hinted};
+use crate::interrupt::Interrupt;
+use crate::output::note;
 
 /// The development server's file, in the folder where it runs.
 const LOCAL_FILE: &str = "quoth-data/client.json";
 
 /// What to do when there is no server.
-const START_ONE: &str =
+pub(crate) const START_ONE: &str =
     "start one with `cargo run --release`, or say where one is with --server, --ca and --token";
+
+/// What the server gets to hear that the client leaves. Outcome: it finds out by its idle timeout. Acks are not waited for
+/// here: a command waits for those of its messages itself.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long to ask where a conversation ends. Outcome: the error does not say so.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How to connect.
 #[derive(Debug)]
 pub(crate) struct Connection {
     args: ConnectionArgs,
+    interrupt: Interrupt,
 }
 
-/// Which ready token of a development server is meant.
+/// What a command connects for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// A user's.
-    User,
-    /// The one that may publish in every user's name.
-    Service,
+pub(crate) enum Purpose<'a> {
+    /// To read this conversation or publish to it, as a user.
+    Talk(&'a str),
+    /// To publish in every user's name, with a service's token.
+    Import,
 }
 
 /// What a development server leaves for its clients.
@@ -50,32 +63,48 @@ struct Target {
 }
 
 impl Connection {
-    pub(crate) fn new(args: ConnectionArgs) -> Self {
-        Self { args }
+    pub(crate) fn new(args: ConnectionArgs, interrupt: Interrupt) -> Self {
+        Self { args, interrupt }
+    }
+
+    /// Whether the user has asked to leave.
+    pub(crate) fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
     }
 
     /// Connects, signs in, does `work`, and closes whatever came of it: a client that leaves without a word keeps the
     /// server waiting for it.
     pub(crate) async fn run<T>(
         &self,
-        role: Role,
-        work: impl AsyncFnOnce(&Client) -> anyhow::Result<T>,
+        purpose: Purpose<'_>,
+        work: impl AsyncFnOnce(&Client, &Situation<'_>) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let target = self.target(role)?;
-        let server = target.server.clone();
-        let client = Client::builder(target.server)
-            .ca_file(&target.ca)
-            .token(target.token)
+        let Target { server, ca, token } = self.target(purpose)?;
+        let user = self.args.user.clone();
+        let mut situation = Situation { server: &server, ca: &ca, user, purpose, head: None };
+        let connecting = Client::builder(&server)
+            .ca_file(&ca)
+            .token(token)
             .client_name(concat!("quoth/", env!("CARGO_PKG_VERSION")))
-            .connect()
-            .await
-            .map_err(|error| explained(error, &server, &target.ca))?;
-        let result = work(&client).await;
-        client.close().await;
+            .connect();
+        let client = self
+            .interrupt
+            .unless_asked(connecting)
+            .await?
+            .map_err(|error| hinted(error.into(), &situation))?;
+        situation.user = client.welcome().map(|welcome| welcome.user.to_string()).or(situation.user);
+        let result = match work(&client, &situation).await {
+            Ok(done) => Ok(done),
+            Err(error) => {
+                situation.head = head(&client, &error, purpose).await;
+                Err(hinted(error, &situation))
+            }
+        };
+        timeout(CLOSE_TIMEOUT, client.close()).await.ok();
         result
     }
 
-    fn target(&self, role: Role) -> anyhow::Result<Target> {
+    fn target(&self, purpose: Purpose<'_>) -> anyhow::Result<Target> {
         let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let server = self.args.server.clone().or_else(|| env("QUOTH_SERVER"));
         let ca = self.args.ca.clone().or_else(|| env("QUOTH_CA").map(PathBuf::from));
@@ -85,7 +114,7 @@ impl Connection {
             (Some(_), Some(_), Some(_)) => None,
             _ => development(files.into_iter().flatten())?,
         };
-        target(server, ca, token, self.args.user.as_deref(), development, role)
+        target(server, ca, token, self.args.user.as_deref(), development, purpose)
     }
 
     fn token(&self, env: impl Fn(&str) -> Option<String>) -> anyhow::Result<Option<String>> {
@@ -114,7 +143,7 @@ fn target(
     token: Option<String>,
     user: Option<&str>,
     development: Option<Development>,
-    role: Role,
+    purpose: Purpose<'_>,
 ) -> anyhow::Result<Target> {
     let is_meant = |d: &Development| server.as_ref().is_none_or(|server| *server == d.server);
     match (server.clone(), ca, token, development.filter(is_meant)) {
@@ -133,13 +162,13 @@ fn target(
         (server, ca, token, Some(development)) => Ok(Target {
             server: server.unwrap_or_else(|| development.server.clone()),
             ca: ca.unwrap_or_else(|| development.ca.clone()),
-            token: token.map_or_else(|| ready_token(development, user, role), Ok)?,
+            token: token.map_or_else(|| ready_token(development, user, purpose), Ok)?,
         }),
     }
 }
 
-fn ready_token(development: Development, user: Option<&str>, role: Role) -> anyhow::Result<String> {
-    match (user, role) {
+fn ready_token(development: Development, user: Option<&str>, purpose: Purpose<'_>) -> anyhow::Result<String> {
+    match (user, purpose) {
         (Some(user), _) => development.tokens.get(user).cloned().ok_or_else(|| {
             let known: Vec<&str> = development.tokens.keys().map(String::as_str).collect();
             anyhow!(
@@ -148,13 +177,13 @@ fn ready_token(development: Development, user: Option<&str>, role: Role) -> anyh
                 known.join(", ")
             )
         }),
-        (None, Role::Service) => development.service_token.ok_or_else(|| {
+        (None, Purpose::Import) => development.service_token.ok_or_else(|| {
             anyhow!(
                 "the development server has no token that may publish for others: get one with \
                  `quoth-server token --user importer --publish-as '*'` and pass it with --token"
             )
         }),
-        (None, Role::User) => Ok(development.token),
+        (None, Purpose::Talk(_)) => Ok(development.token),
     }
 }
 
@@ -187,48 +216,49 @@ fn well_known_file(env: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     Some(folder.join("quoth/dev.json"))
 }
 
-/// Says what to do about it.
-fn explained(error: ConnectError, server: &str, ca: &Path) -> anyhow::Error {
-    let hint = match &error {
-        ConnectError::TimedOut { .. } => {
-            Some(format!("nothing answers at {server}: if the server does not run, {START_ONE}"))
-        }
-        ConnectError::Refused { reason: Reason::Tls(_), .. } => Some(format!(
-            "the certificate of {server} was not signed by the CA in {}, or is for another name: give the server's \
-             CA with --ca",
-            ca.display()
-        )),
-        ConnectError::Refused { reason: Reason::Code { code: Code::TOKEN_EXPIRED, .. }, .. } => Some(
-            "the token has expired: get a new one with `quoth-server token --user NAME`, or restart a development \
-             server"
-                .to_owned(),
-        ),
-        ConnectError::Refused { reason: Reason::Code { code: Code::TOKEN_REJECTED, .. }, .. } => Some(
-            "the server does not accept the token: get one that is signed with its key with `quoth-server token \
-             --user NAME`"
-                .to_owned(),
-        ),
-        _ => None,
+/// Where the conversation ends, if it was read from behind its end.
+async fn head(client: &Client, error: &anyhow::Error, purpose: Purpose<'_>) -> Option<Seq> {
+    let Purpose::Talk(conversation) = purpose else { return None };
+    let is_ahead = error
+        .chain()
+        .any(|e| matches!(e.downcast_ref(), Some(EventsError::Refused { code: Code::CURSOR_AHEAD, .. })));
+    if !is_ahead {
+        return None;
+    }
+    let room = client.conversation(conversation).ok()?;
+    let page = timeout(HEAD_TIMEOUT, room.history(FetchRange::Latest, 1)).await.ok()?;
+    page.ok().map(|page| page.head)
+}
+
+/// Does `work`, and tells meanwhile on standard error when the connection is lost and found again.
+pub(crate) async fn telling_states<T>(client: &Client, work: impl Future<Output = T>) -> T {
+    let states = async {
+        tell_states(client).await;
+        // The end of the work says why.
+        std::future::pending().await
     };
-    match hint {
-        Some(hint) => anyhow!(error).context(hint),
-        None => anyhow!(error),
+    tokio::select! {
+        done = work => done,
+        never = states => never,
     }
 }
 
-/// Tells on standard error when the connection is lost and found again, until the client is closed.
-pub(crate) async fn watch_states(client: &Client) {
+/// Until the client is closed.
+async fn tell_states(client: &Client) {
     let mut states = client.states();
     let mut is_connected = true;
     loop {
         match states.borrow_and_update().clone() {
             State::Connected if !is_connected => {
-                eprintln!("* connected again");
+                note("* connected again");
                 is_connected = true;
             }
             State::Disconnected { reason, retry_in } => {
                 is_connected = false;
-                eprintln!("* disconnected: {reason}; trying again in {:.1} s", retry_in.as_secs_f32());
+                note(format_args!(
+                    "* disconnected: {reason}; trying again in {:.1} s",
+                    retry_in.as_secs_f32()
+                ));
             }
             State::Closed { .. } => return,
             _ => {}
@@ -254,37 +284,38 @@ mod tests {
         }
     }
 
-    fn token(user: Option<&str>, role: Role) -> anyhow::Result<String> {
-        Ok(target(None, None, None, user, Some(development()), role)?.token)
+    const TALK: Purpose<'_> = Purpose::Talk("general");
+
+    fn token(user: Option<&str>, purpose: Purpose<'_>) -> anyhow::Result<String> {
+        Ok(target(None, None, None, user, Some(development()), purpose)?.token)
     }
 
     #[test]
     fn a_development_server_needs_no_flags() {
-        assert_eq!(token(None, Role::User).unwrap(), "token of alice");
-        assert_eq!(token(Some("bob"), Role::User).unwrap(), "token of bob");
-        assert_eq!(token(None, Role::Service).unwrap(), "token of importer");
-        let error = token(Some("carol"), Role::User).unwrap_err().to_string();
+        assert_eq!(token(None, TALK).unwrap(), "token of alice");
+        assert_eq!(token(Some("bob"), TALK).unwrap(), "token of bob");
+        assert_eq!(token(None, Purpose::Import).unwrap(), "token of importer");
+        let error = token(Some("carol"), TALK).unwrap_err().to_string();
         assert!(error.contains("quoth-server token --user carol"), "{error}");
     }
 
     #[test]
     fn its_token_and_ca_go_to_no_other_server() {
         let other = || Some("chat.example:4433".to_owned());
-        let error = target(other(), None, None, None, Some(development()), Role::User).unwrap_err();
+        let error = target(other(), None, None, None, Some(development()), TALK).unwrap_err();
         assert!(error.to_string().contains("--ca FILE and --token TOKEN"), "{error}");
-        let error =
-            target(other(), Some("x".into()), None, None, Some(development()), Role::User).unwrap_err();
+        let error = target(other(), Some("x".into()), None, None, Some(development()), TALK).unwrap_err();
         assert!(error.to_string().contains("give --token TOKEN"), "{error}");
         let same = Some("127.0.0.1:4433".to_owned());
         assert_eq!(
-            target(same, None, None, None, Some(development()), Role::User).unwrap().ca,
+            target(same, None, None, None, Some(development()), TALK).unwrap().ca,
             Path::new("ca.pem")
         );
     }
 
     #[test]
     fn without_a_server_the_error_says_how_to_start_one() {
-        let error = target(None, None, None, None, None, Role::User).unwrap_err().to_string();
+        let error = target(None, None, None, None, None, TALK).unwrap_err().to_string();
         assert!(error.contains("cargo run --release"), "{error}");
     }
 }

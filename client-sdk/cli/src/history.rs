@@ -6,8 +6,9 @@ use anyhow::bail;
 use quoth_client::{Client, ClientEvent, Conversation, FetchRange, Page, Seq};
 
 use crate::args::HistoryArgs;
-use crate::connection::{Connection, Role};
-use crate::output::Format;
+use crate::connection::{Connection, Purpose};
+use crate::hint::Situation;
+use crate::output::{Format, note, written};
 
 /// Events asked for at once; the server gives no more.
 const PAGE_EVENTS: u64 = 1_000;
@@ -17,61 +18,69 @@ pub(crate) async fn run(connection: &Connection, args: HistoryArgs) -> anyhow::R
     let print = async |client: &Client| {
         let room = client.conversation(&args.conversation)?;
         let mut out = BufWriter::new(std::io::stdout().lock());
-        match (args.all, args.after, args.before) {
+        let empty = match (args.all, args.after, args.before) {
             (true, _, _) => forwards(&room, Seq::ZERO, u64::MAX, format, &mut out).await?,
             (false, Some(after), _) => forwards(&room, Seq(after), args.limit, format, &mut out).await?,
             (false, None, Some(before)) => {
-                backwards(&room, FetchRange::Before(Seq(before)), args.limit, format, &mut out).await?;
+                backwards(&room, FetchRange::Before(Seq(before)), args.limit, format, &mut out).await?
             }
-            (false, None, None) => {
-                backwards(&room, FetchRange::Latest, args.limit, format, &mut out).await?;
-            }
+            (false, None, None) => backwards(&room, FetchRange::Latest, args.limit, format, &mut out).await?,
+        };
+        match empty {
+            Some(Seq::ZERO) => note(format_args!("{} has no messages", room.name())),
+            Some(head) => note(format_args!("nothing there: {} ends with {head}", room.name())),
+            None => {}
         }
-        Ok(out.flush()?)
+        written(out.flush())
     };
-    connection.run(Role::User, print).await
+    let print =
+        async |client: &Client, _: &Situation<'_>| connection.interrupt().unless_asked(print(client)).await?;
+    connection.run(Purpose::Talk(&args.conversation), print).await
 }
 
-/// Prints pages as they come. What retention has taken is told as a gap.
+/// Prints pages as they come. What retention has taken is told as a gap. Gives the head when there was nothing to print.
 async fn forwards(
     room: &Conversation,
     after: Seq,
     limit: u64,
     format: Format,
     out: &mut impl Write,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<Seq>> {
     let (mut cursor, mut left) = (after, limit);
     while left > 0 {
         let page = room.history(FetchRange::After(cursor), page_limit(left)).await?;
         for event in &page.events {
             let (from, to) = range(event);
             tell_gap(cursor, from, format, out)?;
-            format.print(out, event)?;
+            written(format.print(out, event))?;
             cursor = to;
         }
         if !page.more {
             // Everything behind the cursor may be gone.
-            return tell_gap(cursor, page.floor, format, out);
+            let is_told = tell_gap(cursor, page.floor, format, out)?;
+            return Ok(Some(page.head).filter(|_| !is_told && cursor == after));
         }
         left -= advanced(&page)?.min(left);
     }
-    Ok(())
+    Ok(None)
 }
 
-/// Collects pages from the end, since they are printed in ascending order.
+/// Collects pages from the end, since they are printed in ascending order. Gives the head when there was nothing to print.
 async fn backwards(
     room: &Conversation,
     end: FetchRange,
     limit: u64,
     format: Format,
     out: &mut impl Write,
-) -> anyhow::Result<()> {
-    let (mut next, mut left, mut pages) = (end, limit, Vec::new());
+) -> anyhow::Result<Option<Seq>> {
+    let (mut next, mut left, mut pages, mut empty) = (end, limit, Vec::new(), None);
     while left > 0 {
         let page = room.history(next, page_limit(left)).await?;
         let more = page.more;
-        if let Some(first) = page.events.first() {
-            next = FetchRange::Before(range(first).0);
+        match page.events.first() {
+            Some(first) => next = FetchRange::Before(range(first).0),
+            None if pages.is_empty() => empty = Some(page.head),
+            None => {}
         }
         if more {
             left -= advanced(&page)?.min(left);
@@ -81,9 +90,9 @@ async fn backwards(
         pages.push(page.events);
     }
     for event in pages.iter().rev().flatten() {
-        format.print(out, event)?;
+        written(format.print(out, event))?;
     }
-    Ok(())
+    Ok(empty)
 }
 
 fn page_limit(left: u64) -> u32 {
@@ -108,11 +117,31 @@ fn range(event: &ClientEvent) -> (Seq, Seq) {
     }
 }
 
-/// Tells what is missing between the cursor and the next readable event.
-fn tell_gap(cursor: Seq, next: Seq, format: Format, out: &mut impl Write) -> anyhow::Result<()> {
-    if next > cursor.next() {
-        let to = Seq(next.0 - 1);
-        format.print(out, &ClientEvent::Gap { from: cursor.next(), to })?;
+/// Tells what is missing between the cursor and the next readable event, if something is.
+fn tell_gap(cursor: Seq, next: Seq, format: Format, out: &mut impl Write) -> anyhow::Result<bool> {
+    match cursor.0.checked_add(1).map(Seq) {
+        Some(from) if from < next => {
+            written(format.print(out, &ClientEvent::Gap { from, to: Seq(next.0 - 1) }))?;
+            Ok(true)
+        }
+        _ => Ok(false),
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_what_lies_between_the_cursor_and_the_next_event() {
+        let told = |cursor, next| {
+            let mut out = Vec::new();
+            tell_gap(Seq(cursor), Seq(next), Format::Json, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(told(0, 4), "{\"gap\":{\"from\":1,\"to\":3}}\n");
+        for (cursor, next) in [(0, 1), (3, 4), (9, 4), (u64::MAX, 4)] {
+            assert_eq!(told(cursor, next), "", "{cursor} {next}");
+        }
+    }
 }

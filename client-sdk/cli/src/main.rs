@@ -1,51 +1,72 @@
 //! The `quoth` command: chat, send, tail, history and import, over the SDK alone.
 
+// They panic when the stream cannot be written; `output` has what does not.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod args;
 mod chat;
 mod connection;
+mod hint;
 mod history;
 mod import;
+mod input;
+mod interrupt;
 mod output;
 mod pipeline;
 mod send;
 mod tail;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Args, Command};
 use crate::connection::Connection;
+use crate::hint::Hint;
+use crate::interrupt::{EXIT_INTERRUPTED, Interrupt, Interrupted};
 
 fn main() -> ExitCode {
     let args = Args::parse();
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::from_env("QUOTH_LOG"))
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("error: cannot start: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let result = runtime.block_on(run(args));
-    // Not waited for: a thread that waits for a line of standard input cannot be stopped.
-    runtime.shutdown_background();
-    match result {
+    match start(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            tell(&error);
+            if error.is::<Interrupted>() { ExitCode::from(EXIT_INTERRUPTED) } else { ExitCode::FAILURE }
         }
     }
 }
 
-async fn run(args: Args) -> anyhow::Result<()> {
-    let connection = Connection::new(args.connection);
+/// The error with its causes, and below it what can be done about it.
+fn tell(error: &anyhow::Error) {
+    let hint = error.downcast_ref::<Hint>();
+    let causes: Vec<String> = error.chain().skip(hint.iter().len()).map(ToString::to_string).collect();
+    output::note(format_args!("error: {}", causes.join(": ")));
+    if let Some(hint) = hint {
+        output::note(format_args!("hint: {hint}"));
+    }
+}
+
+fn start(args: Args) -> anyhow::Result<()> {
+    let interrupt = Interrupt::listen().context("cannot start")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let result = runtime.block_on(run(args, interrupt));
+    // Not waited for: a thread that waits for a line of standard input cannot be stopped.
+    runtime.shutdown_background();
+    result
+}
+
+async fn run(args: Args, interrupt: Interrupt) -> anyhow::Result<()> {
+    let connection = Connection::new(args.connection, interrupt);
     match args.command {
         Command::Chat(args) => chat::run(&connection, args).await,
         Command::Send(args) => send::run(&connection, args).await,

@@ -1,7 +1,9 @@
-//! How events are printed.
+//! What is printed: events and results on standard output, notes on standard error.
 
-use std::io::Write;
+use std::fmt::Display;
+use std::io::{ErrorKind, Write};
 
+use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use quoth_client::{ClientEvent, Event, EventKind, Seq};
@@ -65,6 +67,38 @@ impl Format {
     }
 }
 
+/// Confirms on standard output what is stored. It stays stored when that cannot be told, so this is no failure: a caller
+/// who took it for one would send again.
+pub(crate) fn confirm(text: &str) {
+    confirm_on(&mut std::io::stdout().lock(), &mut std::io::stderr().lock(), text);
+}
+
+/// Tells people something on standard error. What they cannot be told is dropped.
+pub(crate) fn note(text: impl Display) {
+    writeln!(std::io::stderr().lock(), "{text}").ok();
+}
+
+/// Names standard output as what cannot be written.
+pub(crate) fn written(result: std::io::Result<()>) -> anyhow::Result<()> {
+    result.context("cannot write to standard output")
+}
+
+/// Whether the reader of the output has gone, which is no failure (`quoth history … | head`).
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe)
+    })
+}
+
+fn confirm_on(out: &mut impl Write, notes: &mut impl Write, text: &str) {
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            writeln!(notes, "{text}; standard output cannot be written: {error}").ok();
+        }
+        _ => {}
+    }
+}
+
 fn json_line(out: &mut impl Write, event: &ClientEvent) -> std::io::Result<()> {
     match event {
         ClientEvent::Event(Event {
@@ -99,11 +133,12 @@ fn text_line(event: &ClientEvent) -> Option<String> {
             let EventKind::Message { body } = &event.kind;
             let time = clock(event.origin_time_ms.unwrap_or(event.time_ms));
             let text = String::from_utf8_lossy(body);
-            Some(format!("[{time}] <{}> {}", event.sender, printable(&text)))
+            Some(format!("[{time}] <{}> {}", printable(event.sender.as_str()), printable(&text)))
         }
         ClientEvent::Unknown { time_ms, sender, .. } => Some(format!(
-            "[{}] * {sender} did something that this version of quoth does not know",
-            clock(*time_ms)
+            "[{}] * {} did something that this version of quoth does not know",
+            clock(*time_ms),
+            printable(sender.as_str())
         )),
         ClientEvent::Gap { from, to } => Some(format!("* {from} to {to} have expired")),
         _ => None,
@@ -116,22 +151,15 @@ fn clock(time_ms: u64) -> String {
     format!("{:02}:{:02}", minutes / 60 % 24, minutes % 60)
 }
 
-/// A message with its control characters escaped, and those that turn the direction of writing: what others have said
-/// must not steer the terminal.
-fn printable(text: &str) -> String {
+/// A text of others with its control characters escaped, and those that turn the direction of writing: what others have
+/// said, and what they call themselves, must not steer the terminal.
+pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if (c.is_control() && c != '\t') || turns { out.extend(c.escape_default()) } else { out.push(c) }
     }
     out
-}
-
-/// Whether the reader of the output has gone, which is no failure (`quoth history … | head`).
-pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
-    })
 }
 
 #[cfg(test)]
@@ -169,6 +197,30 @@ mod tests {
         assert_eq!(printed(Format::Json, &ClientEvent::CaughtUp { head: Seq(3) }), "");
     }
 
+    /// Standard output as `/dev/full` and a pipe without a reader are.
+    struct Broken(ErrorKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_stored_is_told_elsewhere_when_standard_output_is_full() {
+        let notes = |kind| {
+            let mut notes = Vec::new();
+            confirm_on(&mut Broken(kind), &mut notes, "stored in general as 7");
+            String::from_utf8(notes).unwrap()
+        };
+        assert!(notes(ErrorKind::StorageFull).starts_with("stored in general as 7; standard output cannot"));
+        assert_eq!(notes(ErrorKind::BrokenPipe), "");
+    }
+
     #[test]
     fn text_cannot_steer_the_terminal() {
         assert_eq!(
@@ -179,5 +231,11 @@ mod tests {
             printed(Format::Text, &message("\u{202e}x".as_bytes(), Some(0))),
             "[00:00] <alice> \\u{202e}x\n"
         );
+        let sender = UserId::new("a\u{202e}b").unwrap();
+        let unknown = ClientEvent::Unknown { seq: Seq(1), time_ms: 0, sender: sender.clone() };
+        assert!(printed(Format::Text, &unknown).starts_with("[00:00] * a\\u{202e}b did something"));
+        let kind = EventKind::Message { body: b"hi".to_vec().into() };
+        let event = ClientEvent::Event(Event { seq: Seq(1), time_ms: 0, sender, origin_time_ms: None, kind });
+        assert_eq!(printed(Format::Text, &event), "[00:00] <a\\u{202e}b> hi\n");
     }
 }

@@ -2,12 +2,12 @@
 
 use std::io::Write;
 
-use anyhow::Context;
-use quoth_client::{Client, Seq, Start};
+use quoth_client::{Client, ClientEvent, Seq, Start};
 
 use crate::args::TailArgs;
-use crate::connection::{Connection, Role, watch_states};
-use crate::output::Format;
+use crate::connection::{Connection, Purpose, telling_states};
+use crate::hint::Situation;
+use crate::output::{Format, note, written};
 
 pub(crate) async fn run(connection: &Connection, args: TailArgs) -> anyhow::Result<()> {
     let start = match (args.from, args.last) {
@@ -15,27 +15,23 @@ pub(crate) async fn run(connection: &Connection, args: TailArgs) -> anyhow::Resu
         (None, Some(last)) => Start::Last(last),
         (None, None) => Start::Live,
     };
-    let tail = async |client: &Client| {
-        let states = async {
-            watch_states(client).await;
-            // The end of the events says why.
-            std::future::pending().await
-        };
-        tokio::select! {
-            result = print(client, &args.conversation, start, Format::new(args.json)) => result,
-            interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot wait for Ctrl-C"),
-            result = states => result,
-        }
+    let tail = async |client: &Client, _: &Situation<'_>| {
+        let print = print(client, &args.conversation, start, Format::new(args.json));
+        // To be interrupted is how it ends.
+        connection.interrupt().unless_asked(telling_states(client, print)).await.unwrap_or(Ok(()))
     };
-    connection.run(Role::User, tail).await
+    connection.run(Purpose::Talk(&args.conversation), tail).await
 }
 
 async fn print(client: &Client, conversation: &str, start: Start, format: Format) -> anyhow::Result<()> {
     let mut events = client.conversation(conversation)?.events(start).await?;
     while let Some(event) = events.next().await {
+        let event = event?;
+        if event == (ClientEvent::CaughtUp { head: Seq::ZERO }) {
+            note(format_args!("{conversation} has no messages yet; waiting for the first one"));
+        }
         let mut out = std::io::stdout().lock();
-        format.print(&mut out, &event?)?;
-        out.flush()?;
+        written(format.print(&mut out, &event).and_then(|()| out.flush()))?;
     }
     Ok(())
 }

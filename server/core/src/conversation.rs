@@ -23,33 +23,35 @@ pub struct Append {
 /// What a conversation stream wants done.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Append a message. Its outcome comes back through [`ConversationStream::settle`].
+    /// Append a message, and answer with its outcome.
     Append(Append),
-    /// Move the cursor, or stop delivery.
+    /// Move the cursor and answer with Opened, or stop delivery.
     Seek(Option<Start>),
-    /// Send a frame.
+    /// Answer with this frame.
     Send(ServerFrame),
     /// Reset the stream in both directions.
     Reset(Code),
 }
 
-/// An open conversation stream.
+/// An open conversation stream. It counts the answers that it owes until they are written
+/// ([`ConversationStream::answered`]), so a client that takes none is not read on and costs no memory.
 #[derive(Debug)]
 pub struct ConversationStream {
     conversation: ConversationName,
     producer: ProducerId,
-    in_flight: usize,
+    unanswered: usize,
 }
 
 impl ConversationStream {
-    /// Opens the stream, if the grant allows it: reading where a start is given, writing otherwise.
+    /// Opens the stream, if the grant allows it: reading where a start is given, writing otherwise. The Open is to be
+    /// answered.
     ///
     /// # Errors
     /// The code to reset the stream with.
     pub fn open(open: &Open, grant: &Grant) -> Result<Self, Code> {
         let action = if open.from.is_some() { Action::Read } else { Action::Write };
         authorize(grant, action, &open.conversation)?;
-        Ok(Self { conversation: open.conversation.clone(), producer: open.producer, in_flight: 0 })
+        Ok(Self { conversation: open.conversation.clone(), producer: open.producer, unanswered: 1 })
     }
 
     /// The conversation.
@@ -70,7 +72,10 @@ impl ConversationStream {
             ClientFrame::Publish(publish) => self.publish(publish, grant),
             ClientFrame::Read { from } => match authorize(grant, Action::Read, &self.conversation) {
                 Err(code) if from.is_some() => Output::Reset(code),
-                _ => Output::Seek(from),
+                _ => {
+                    self.unanswered += usize::from(from.is_some());
+                    Output::Seek(from)
+                }
             },
             _ => Output::Reset(Code::PROTOCOL),
         }
@@ -81,6 +86,7 @@ impl ConversationStream {
         if publish.origin_time_ms.is_some() && publish.publish_as.is_none() {
             return Output::Reset(Code::PROTOCOL);
         }
+        self.unanswered += 1;
         let action = publish.publish_as.as_ref().map_or(Action::Write, Action::WriteAs);
         if let Err(code) = authorize(grant, action, &self.conversation) {
             return Output::Send(ServerFrame::Refused { n, code });
@@ -88,29 +94,28 @@ impl ConversationStream {
         if publish.body.len() > BODY_BYTES_MAX {
             return Output::Send(ServerFrame::Refused { n, code: Code::TOO_LARGE });
         }
-        self.in_flight += 1;
         let sender = publish.publish_as.unwrap_or_else(|| grant.user.clone());
         Output::Append(Append { n, sender, origin_time_ms: publish.origin_time_ms, body: publish.body })
     }
 
-    /// So many appends have got their outcome.
+    /// So many answers were written: outcomes of appends, other refusals, and Opened.
     ///
     /// # Panics
-    /// When there are fewer in flight: an outcome was given twice.
-    pub fn settle(&mut self, count: usize) {
-        self.in_flight = self.in_flight.checked_sub(count).expect("each append has one outcome");
+    /// When fewer are owed: something was answered twice.
+    pub fn answered(&mut self, count: usize) {
+        self.unanswered = self.unanswered.checked_sub(count).expect("each frame has one answer");
     }
 
-    /// Appends without an outcome.
+    /// Answers that are owed.
     #[must_use]
-    pub fn in_flight(&self) -> usize {
-        self.in_flight
+    pub fn unanswered(&self) -> usize {
+        self.unanswered
     }
 
     /// Whether the next frame may be read: otherwise the client waits, and nothing is queued for it.
     #[must_use]
     pub fn may_read(&self) -> bool {
-        self.in_flight < IN_FLIGHT_PUBLISHES_MAX
+        self.unanswered < IN_FLIGHT_PUBLISHES_MAX
     }
 }
 
@@ -161,23 +166,33 @@ mod tests {
         assert_eq!(stream.handle(publish(1, Some("boss"), None), &writer), refused(Code::FORBIDDEN));
         assert_eq!(stream.handle(publish(BODY_BYTES_MAX + 1, None, None), &writer), refused(Code::TOO_LARGE));
         assert_eq!(stream.handle(publish(1, None, Some(5)), &writer), Output::Reset(Code::PROTOCOL));
-        assert_eq!(stream.in_flight(), 0);
         let output = stream.handle(publish(BODY_BYTES_MAX, Some("guest-1"), Some(5)), &writer);
         assert!(matches!(output, Output::Append(append) if append.sender.as_str() == "guest-1"));
-        assert_eq!(stream.in_flight(), 1);
     }
 
     #[test]
-    fn a_full_stream_is_not_read_on() {
-        let writer = grant("", "room", "");
-        let mut stream = ConversationStream::open(&open(None), &writer).unwrap();
-        for _ in 0..IN_FLIGHT_PUBLISHES_MAX {
+    fn a_stream_that_owes_too_many_answers_is_not_read_on() {
+        let (writer, other) = (grant("room", "room", ""), grant("room", "", ""));
+        let frames = [
+            (publish(0, None, None), &writer),
+            (publish(0, None, None), &other),
+            (publish(BODY_BYTES_MAX + 1, None, None), &writer),
+            (ClientFrame::Read { from: Some(Start::Live) }, &writer),
+        ];
+        for (frame, grant) in frames {
+            let mut stream = ConversationStream::open(&open(None), &writer).unwrap();
+            assert_eq!(stream.unanswered(), 1, "the Open");
+            stream.answered(1);
+            for _ in 0..IN_FLIGHT_PUBLISHES_MAX {
+                assert!(stream.may_read());
+                stream.handle(frame.clone(), grant);
+            }
+            assert!(!stream.may_read(), "{frame:?}");
+            stream.answered(1);
             assert!(stream.may_read());
-            assert!(matches!(stream.handle(publish(0, None, None), &writer), Output::Append(_)));
+            assert_eq!(stream.handle(ClientFrame::Read { from: None }, grant), Output::Seek(None));
+            assert!(stream.may_read(), "needs no answer");
         }
-        assert!(!stream.may_read());
-        stream.settle(1);
-        assert!(stream.may_read());
     }
 
     #[test]

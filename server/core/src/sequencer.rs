@@ -2,21 +2,24 @@
 //!
 //! The sequencer holds the head and the producers of the conversations that are in use. What it does not hold it
 //! asks for, and the shell loads it from the view: [`Sequenced::NeedConversation`], [`Sequenced::NeedProducer`]. It
-//! forgets what has not been used for two generations, once the view has all of it ([`Sequencer::rotate`]).
+//! forgets the conversations, the producers and the message ids that have not been used for two generations, once the
+//! view has all of them ([`Sequencer::rotate`]). So what it holds is bounded by what two generations use.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
 use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
 
 /// Recent message ids that a conversation keeps at hand, so that the repeats after a reconnect (at most
 /// [`IN_FLIGHT_PUBLISHES_MAX`](quoth_protocol::limits::IN_FLIGHT_PUBLISHES_MAX) a stream) need no read from the store.
-const RECENT_MAX: usize = 512;
+/// A group of no more publishes is remembered whole, so a repeat within it needs none either.
+pub const RECENT_MAX: usize = 1_024;
 
 /// Conversations of one generation: two of them are about 200 MB when each conversation has one producer.
 const GENERATION_CONVERSATIONS_MAX: usize = 250_000;
 
-/// Message ids of one generation, at about 56 bytes each.
-const GENERATION_RECENT_MAX: usize = 1_000_000;
+/// Producers and message ids of one generation, at about 64 bytes each.
+const GENERATION_ENTRIES_MAX: usize = 1_000_000;
 
 /// Whose message numbers: a producer within its authenticated user.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -53,26 +56,40 @@ pub enum Sequenced {
 }
 
 /// Sequences the conversations of one log.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sequencer {
     /// Used in this generation.
     young: HashMap<ConversationName, Conversation>,
     /// Used in the generation before, and not since.
     old: HashMap<ConversationName, Conversation>,
-    /// Recent message ids taken in this generation.
-    young_recent: usize,
+    /// Producers and message ids of the young conversations, each counted once.
+    young_entries: usize,
+    /// Grows with each rotation.
+    generation: u32,
+    conversations_max: usize,
+    entries_max: usize,
 }
 
 #[derive(Debug)]
 struct Conversation {
     head: Seq,
     time_ms: u64,
-    /// Highest number of each producer that that is loaded, `None` for one that has none here.
-    producers: HashMap<Producer, Option<u64>>,
+    producers: HashMap<Producer, Highest>,
     /// Whether every producer of the conversation is loaded, as in one that began while it was.
     is_complete: bool,
     /// The last message ids, in order of seq and without a hole.
     recent: VecDeque<Recent>,
+    /// How many of them were taken in this generation.
+    young_recent: usize,
+}
+
+/// How far a producer is.
+#[derive(Debug)]
+struct Highest {
+    /// Its highest number in the conversation, `None` for one that has none there.
+    n: Option<u64>,
+    /// The last generation in which it published.
+    generation: u32,
 }
 
 #[derive(Debug)]
@@ -83,7 +100,21 @@ struct Recent {
     time_ms: u64,
 }
 
+impl Default for Sequencer {
+    fn default() -> Self {
+        Self::with_limits(GENERATION_CONVERSATIONS_MAX, GENERATION_ENTRIES_MAX)
+    }
+}
+
 impl Sequencer {
+    /// A sequencer whose generations have so many conversations, and so many producers and message ids together; the
+    /// default is 250,000 and 1,000,000.
+    #[must_use]
+    pub fn with_limits(conversations_max: usize, entries_max: usize) -> Self {
+        let (young, old) = (HashMap::new(), HashMap::new());
+        Self { young, old, young_entries: 0, generation: 0, conversations_max, entries_max }
+    }
+
     /// Sequences one publish. After [`Sequenced::Append`] the message is part of the order: the caller appends it
     /// with the group that it gathers, or stops the server.
     ///
@@ -95,31 +126,17 @@ impl Sequencer {
         n: u64,
         now_ms: u64,
     ) -> Sequenced {
-        if let Some((name, conversation)) = self.old.remove_entry(name) {
+        let generation = self.generation;
+        if let Some((name, mut conversation)) = self.old.remove_entry(name) {
+            conversation.forget_before(generation.saturating_sub(1));
+            self.young_entries += conversation.entries();
             self.young.insert(name, conversation);
         }
         let Some(conversation) = self.young.get_mut(name) else { return Sequenced::NeedConversation };
-        let highest = match conversation.producers.get_mut(producer) {
-            Some(highest) => highest,
-            None if conversation.is_complete => conversation.producers.entry(producer.clone()).or_default(),
-            None => return Sequenced::NeedProducer,
-        };
-        if highest.is_some_and(|highest| n <= highest) {
-            let earlier = conversation.recent.iter().rev().find(|r| r.n == n && r.producer == *producer);
-            return match earlier {
-                Some(first) => Sequenced::Duplicate { seq: first.seq, time_ms: first.time_ms },
-                None => Sequenced::Lookup,
-            };
-        }
-        *highest = Some(n);
-        let (seq, time_ms) = (conversation.head.next(), now_ms.max(conversation.time_ms));
-        (conversation.head, conversation.time_ms) = (seq, time_ms);
-        if conversation.recent.len() == RECENT_MAX {
-            conversation.recent.pop_front();
-        }
-        self.young_recent += 1;
-        conversation.recent.push_back(Recent { producer: producer.clone(), n, seq, time_ms });
-        Sequenced::Append { seq, time_ms }
+        let entries = conversation.entries();
+        let sequenced = conversation.sequence(producer, n, now_ms, generation);
+        self.young_entries += conversation.entries() - entries;
+        sequenced
     }
 
     /// Loads a conversation: the seq of its last event and that event's time, or zeros when it has none.
@@ -130,32 +147,83 @@ impl Sequencer {
             producers: HashMap::new(),
             is_complete: head == Seq::ZERO,
             recent: VecDeque::new(),
+            young_recent: 0,
         });
     }
 
     /// Loads a producer of a loaded conversation: its highest number there, or `None` when it has none.
     pub fn load_producer(&mut self, name: &ConversationName, producer: &Producer, highest: Option<u64>) {
-        if let Some(conversation) = self.young.get_mut(name) {
-            conversation.producers.entry(producer.clone()).or_insert(highest);
+        let Some(conversation) = self.young.get_mut(name) else { return };
+        if let Entry::Vacant(vacant) = conversation.producers.entry(producer.clone()) {
+            vacant.insert(Highest { n: highest, generation: self.generation });
+            self.young_entries += 1;
         }
     }
 
     /// Whether this generation is large enough for [`Sequencer::rotate`].
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.young.len() >= GENERATION_CONVERSATIONS_MAX || self.young_recent >= GENERATION_RECENT_MAX
+        self.young.len() >= self.conversations_max || self.young_entries >= self.entries_max
     }
 
     /// Forgets what was not used since the last rotation, and begins a new generation. Only when the view has all that
     /// had been sequenced by that last rotation.
     pub fn rotate(&mut self) {
         self.old = std::mem::take(&mut self.young);
+        self.young_entries = 0;
+        self.generation += 1;
+    }
+}
+
+impl Conversation {
+    fn sequence(&mut self, producer: &Producer, n: u64, now_ms: u64, generation: u32) -> Sequenced {
+        let highest = match self.producers.get_mut(producer) {
+            Some(highest) => highest,
+            None if self.is_complete => {
+                self.producers.entry(producer.clone()).or_insert(Highest { n: None, generation })
+            }
+            None => return Sequenced::NeedProducer,
+        };
+        highest.generation = generation;
+        if highest.n.is_some_and(|highest| n <= highest) {
+            let earlier = self.recent.iter().rev().find(|r| r.n == n && r.producer == *producer);
+            return match earlier {
+                Some(first) => Sequenced::Duplicate { seq: first.seq, time_ms: first.time_ms },
+                None => Sequenced::Lookup,
+            };
+        }
+        highest.n = Some(n);
+        let (seq, time_ms) = (self.head.next(), now_ms.max(self.time_ms));
+        (self.head, self.time_ms) = (seq, time_ms);
+        if self.recent.len() == RECENT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Recent { producer: producer.clone(), n, seq, time_ms });
+        self.young_recent = (self.young_recent + 1).min(RECENT_MAX);
+        Sequenced::Append { seq, time_ms }
+    }
+
+    /// What it counts for in a generation.
+    fn entries(&self) -> usize {
+        self.producers.len() + self.recent.len()
+    }
+
+    /// Forgets what was not used in `generation` or later, at the first use since.
+    fn forget_before(&mut self, generation: u32) {
+        let loaded = self.producers.len();
+        self.producers.retain(|_, highest| highest.generation >= generation);
+        self.is_complete &= self.producers.len() == loaded;
+        self.producers.shrink_to(2 * self.producers.len());
+        self.recent.drain(..self.recent.len() - self.young_recent);
+        self.recent.shrink_to(2 * self.young_recent);
         self.young_recent = 0;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
 
     use super::{Producer, RECENT_MAX, Sequenced, Sequencer};
@@ -225,10 +293,88 @@ mod tests {
             "still known"
         );
         sequencer.rotate();
+        assert_eq!(sequencer.sequence(&room(), &alice, 11, 0), Sequenced::Lookup, "not taken lately");
+        sequencer.rotate();
         sequencer.rotate();
         assert_eq!(sequencer.sequence(&room(), &alice, 11, 0), Sequenced::NeedConversation);
         sequencer.load_conversation(&room(), Seq(count), 0);
         sequencer.load_producer(&room(), &alice, Some(count));
         assert_eq!(sequencer.sequence(&room(), &alice, count, 0), Sequenced::Lookup);
+    }
+
+    /// Everything that the sequencer holds, counted anew.
+    fn entries(sequencer: &Sequencer) -> usize {
+        sequencer.young.values().chain(sequencer.old.values()).map(super::Conversation::entries).sum()
+    }
+
+    /// What a view would know.
+    #[derive(Default)]
+    struct View {
+        heads: HashMap<ConversationName, Seq>,
+        producers: HashMap<(ConversationName, Producer), u64>,
+    }
+
+    /// Publishes as the committer does: loads what is asked for, and rotates when a generation is full.
+    fn publish(
+        sequencer: &mut Sequencer,
+        view: &mut View,
+        room: &ConversationName,
+        producer: &Producer,
+        n: u64,
+    ) -> Seq {
+        let id = (room.clone(), producer.clone());
+        let seq = loop {
+            match sequencer.sequence(room, producer, n, 0) {
+                Sequenced::NeedConversation => {
+                    let head = view.heads.get(room).copied().unwrap_or_default();
+                    sequencer.load_conversation(room, head, 0);
+                }
+                Sequenced::NeedProducer => {
+                    sequencer.load_producer(room, producer, view.producers.get(&id).copied());
+                }
+                Sequenced::Append { seq, .. } => break seq,
+                other => panic!("{other:?}"),
+            }
+        };
+        view.producers.insert(id, n);
+        view.heads.insert(room.clone(), seq);
+        if sequencer.is_full() {
+            sequencer.rotate();
+        }
+        seq
+    }
+
+    #[test]
+    fn a_busy_conversation_of_many_producers_is_bounded_and_stays_exact() {
+        const ENTRIES_MAX: usize = 5_000;
+        let mut sequencer = Sequencer::with_limits(10, ENTRIES_MAX);
+        let mut view = View::default();
+        let count = 20 * ENTRIES_MAX as u64;
+        for id in 1..=count {
+            assert_eq!(publish(&mut sequencer, &mut view, &room(), &producer("alice", id), 7), Seq(id));
+            assert!(entries(&sequencer) <= 2 * (ENTRIES_MAX + 1), "{id}: {}", entries(&sequencer));
+        }
+        let first = producer("alice", 1);
+        assert_eq!(sequencer.sequence(&room(), &first, 7, 0), Sequenced::NeedProducer, "forgotten");
+        sequencer.load_producer(&room(), &first, Some(7));
+        assert_eq!(sequencer.sequence(&room(), &first, 7, 0), Sequenced::Lookup);
+        assert_eq!(publish(&mut sequencer, &mut view, &room(), &first, 8), Seq(count + 1));
+        let last = producer("alice", count);
+        assert!(matches!(sequencer.sequence(&room(), &last, 7, 0), Sequenced::Duplicate { .. }));
+    }
+
+    #[test]
+    fn many_busy_conversations_keep_only_the_ids_of_two_generations() {
+        const ENTRIES_MAX: usize = 5_000;
+        let mut sequencer = Sequencer::with_limits(1_000, ENTRIES_MAX);
+        let alice = producer("alice", 1);
+        let rooms: Vec<_> = (0..100).map(|i| ConversationName::new(format!("room {i}")).unwrap()).collect();
+        let mut view = View::default();
+        for n in 1..=1_000 {
+            for room in &rooms {
+                assert_eq!(publish(&mut sequencer, &mut view, room, &alice, n), Seq(n));
+                assert!(entries(&sequencer) <= 2 * (ENTRIES_MAX + 1), "{}", entries(&sequencer));
+            }
+        }
     }
 }

@@ -11,8 +11,11 @@ use quoth_protocol::Seq;
 /// Most frames that one tail keeps once the view has them.
 pub const TAIL_FRAMES_MAX: usize = 512;
 
-/// Most bytes that one tail keeps once the view has them.
+/// Most bytes, overhead included, that one tail keeps once the view has them.
 pub const TAIL_BYTES_MAX: usize = 256 * 1024;
+
+/// What a frame takes besides its bytes: its place in the queue, which grows by doubling, and its allocation.
+pub const FRAME_OVERHEAD_BYTES: usize = 128;
 
 /// The recent frames of one conversation.
 #[derive(Debug, Default)]
@@ -50,12 +53,12 @@ impl Tail {
             self.head
         );
         self.head = seq;
-        self.bytes += frame.len();
+        self.bytes += frame.len() + FRAME_OVERHEAD_BYTES;
         self.frames.push_back((frame, position));
         while self.frames.len() > TAIL_FRAMES_MAX || self.bytes > TAIL_BYTES_MAX {
             match self.frames.front() {
                 Some((frame, position)) if *position <= applied => {
-                    self.bytes -= frame.len();
+                    self.bytes -= frame.len() + FRAME_OVERHEAD_BYTES;
                     self.frames.pop_front();
                 }
                 _ => break,
@@ -69,7 +72,7 @@ impl Tail {
         self.head
     }
 
-    /// Bytes of the frames.
+    /// Bytes of the frames, with what each takes besides.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes

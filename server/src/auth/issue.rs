@@ -6,7 +6,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use quoth_protocol::UserId;
 use serde::Serialize;
 
-use super::Claims;
+use super::{Claims, hmac_secret};
 
 /// What a token is to allow.
 #[derive(Debug, Clone, Default)]
@@ -22,7 +22,7 @@ pub struct Rights {
 /// Signs a token.
 ///
 /// # Errors
-/// A key file that cannot be read or is no private key of the algorithm.
+/// A key file that cannot be read or is no private key of the algorithm, which is one of [`algorithm`](super::algorithm).
 pub fn issue(
     key_file: &Path,
     algorithm: Algorithm,
@@ -43,7 +43,7 @@ pub fn issue(
     let key = match algorithm {
         Algorithm::EdDSA => EncodingKey::from_ed_pem(&bytes),
         Algorithm::ES256 => EncodingKey::from_ec_pem(&bytes),
-        _ => Ok(EncodingKey::from_secret(bytes.trim_ascii_end())),
+        _ => Ok(EncodingKey::from_secret(hmac_secret(key_file, &bytes)?)),
     };
     let key = key.map_err(|error| format!("{file} is no private key for {algorithm:?} in PEM: {error}"))?;
     let Rights { read, write, publish_as } = rights;

@@ -4,7 +4,7 @@ mod issue;
 mod verify;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use jsonwebtoken::Algorithm;
@@ -15,6 +15,9 @@ pub use verify::Verifier;
 
 /// Seconds by which the clocks of the issuer and of this server may differ.
 pub const LEEWAY_S: u64 = 30;
+
+/// Bytes that an HS256 secret needs: those of its hash (RFC 7518, section 3.2).
+const HMAC_SECRET_BYTES_MIN: usize = 32;
 
 /// Algorithms that a key may be for.
 const ALGORITHMS: &[(&str, Algorithm)] =
@@ -38,11 +41,22 @@ impl FromStr for KeySpec {
         let expected = || format!("expected ALGORITHM:FILE or KEY-ID=ALGORITHM:FILE in place of {text:?}");
         let (head, file) = text.split_once(':').ok_or_else(expected)?;
         let (id, name) = head.split_once('=').map_or((None, head), |(id, name)| (Some(id.to_owned()), name));
-        let known = ALGORITHMS.iter().find(|(known, _)| *known == name);
-        let (_, algorithm) =
-            known.ok_or_else(|| format!("expected EdDSA, ES256 or HS256 in place of {name:?}"))?;
-        Ok(Self { id, algorithm: *algorithm, file: PathBuf::from(file) })
+        if file.is_empty() || id.as_ref().is_some_and(String::is_empty) {
+            return Err(expected());
+        }
+        Ok(Self { id, algorithm: algorithm(name)?, file: PathBuf::from(file) })
     }
+}
+
+/// The algorithm of this name.
+///
+/// # Errors
+/// When it is none that a key may be for.
+pub fn algorithm(name: &str) -> Result<Algorithm, String> {
+    let known = ALGORITHMS.iter().find(|(known, _)| *known == name);
+    known
+        .map(|(_, algorithm)| *algorithm)
+        .ok_or_else(|| format!("expected EdDSA, ES256 or HS256 in place of {name:?}"))
 }
 
 impl fmt::Display for KeySpec {
@@ -68,4 +82,22 @@ struct Claims {
     write: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     publish_as: Vec<String>,
+}
+
+/// The HS256 secret in a file: its bytes without white space at the end.
+///
+/// # Errors
+/// When it is too short, or a PEM file: a public key is known to everybody, who could then sign tokens.
+fn hmac_secret<'a>(file: &Path, bytes: &'a [u8]) -> Result<&'a [u8], String> {
+    let (secret, file) = (bytes.trim_ascii_end(), file.display());
+    let pem = b"-----BEGIN ";
+    if secret.windows(pem.len()).any(|window| window == pem) {
+        return Err(format!("{file} is a PEM file and no HS256 secret: give its algorithm, EdDSA or ES256"));
+    }
+    if secret.len() < HMAC_SECRET_BYTES_MIN {
+        return Err(format!(
+            "{file} is too short for HS256: a secret needs at least {HMAC_SECRET_BYTES_MIN} bytes"
+        ));
+    }
+    Ok(secret)
 }

@@ -1,12 +1,14 @@
 //! Merges the sources and says, for each value, where it came from and, for each mistake, what is meant.
 
 use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::environment::meant;
 use super::{Config, SETTINGS, Setting};
 
 /// Where a configuration comes from.
@@ -14,8 +16,9 @@ use super::{Config, SETTINGS, Setting};
 pub struct Sources {
     /// A TOML file's path and text.
     pub file: Option<(PathBuf, String)>,
-    /// Environment variables; those that do not begin with `QUOTH_` are ignored.
-    pub env: Vec<(String, String)>,
+    /// Environment variables. `QUOTH_SECTION__NAME` sets `section.name`; one that begins with `QUOTH_` and a section, or
+    /// is close to a setting, is a mistake; all others are ignored.
+    pub env: Vec<(OsString, OsString)>,
     /// Flags: setting key and value.
     pub flags: Vec<(String, String)>,
 }
@@ -73,9 +76,6 @@ impl Loaded {
     }
 }
 
-/// Environment variables of the command line client, which share the prefix.
-const CLIENT_ENV: &[&str] = &["QUOTH_SERVER", "QUOTH_CA", "QUOTH_TOKEN", "QUOTH_TOKEN_FILE", "QUOTH_CONFIG"];
-
 /// Merges the sources: file, then environment, then flags.
 ///
 /// # Errors
@@ -113,20 +113,16 @@ impl Loading {
         }
     }
 
-    fn env(&mut self, name: &str, value: &str) {
-        if !name.starts_with("QUOTH_") || CLIENT_ENV.contains(&name) || !name.contains("__") {
-            return;
-        }
-        match SETTINGS.iter().find(|setting| setting.env_name() == *name) {
-            Some(setting) => {
-                let place = format!("environment variable {name}");
-                self.set(setting, value, Origin::Env(name.to_owned()), &place);
-            }
-            None => {
-                let names: Vec<String> = SETTINGS.iter().map(Setting::env_name).collect();
-                let nearest = nearest(name, names.iter().map(String::as_str));
-                self.mistakes
-                    .push(format!("environment variable {name}: no such setting; the nearest is {nearest}"));
+    fn env(&mut self, name: &OsStr, value: &OsStr) {
+        let name = name.to_string_lossy().into_owned();
+        let place = format!("environment variable {name}");
+        match (SETTINGS.iter().find(|setting| setting.env_name() == name), value.to_str()) {
+            (Some(setting), Some(value)) => self.set(setting, value, Origin::Env(name), &place),
+            (Some(_), None) => self.mistakes.push(format!("{place}: its value is not UTF-8")),
+            (None, _) => {
+                if let Some(nearest) = meant(&name) {
+                    self.mistakes.push(format!("{place}: no such setting; the nearest is {nearest}"));
+                }
             }
         }
     }
@@ -201,7 +197,8 @@ fn unknown(key: &str) -> String {
     format!("no setting {key}; the nearest is {nearest}")
 }
 
-fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> &'a str {
+/// The known name with the fewest edits from this one.
+pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> &'a str {
     names.min_by_key(|known| strsim::damerau_levenshtein(name, known)).unwrap_or_default()
 }
 
@@ -225,12 +222,16 @@ fn position(text: &str, offset: usize) -> At {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::{Sources, load};
 
     fn sources(file: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Sources {
-        let pairs =
-            |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Sources { file: Some(("q.toml".into(), file.to_owned())), env: pairs(env), flags: pairs(flags) }
+        Sources {
+            file: Some(("q.toml".into(), file.to_owned())),
+            env: env.iter().map(|(k, v)| (k.into(), v.into())).collect(),
+            flags: flags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        }
     }
 
     #[test]
@@ -273,7 +274,10 @@ mod tests {
                 "q.toml:2:1: expected an address with a port, as in 127.0.0.1:4433 for server.listen",
             ),
             ("[server]\nlisten = \n", "q.toml:2:10: "),
-            ("[limits]\nconnections_max = 0\n", "q.toml:2:1: expected at least 1 for limits.connections_max"),
+            (
+                "[limits]\nconnections_max = 0\n",
+                "q.toml:2:1: expected a whole number from 1 to 1000000 for limits.connections_max",
+            ),
             ("server = 5\n", "q.toml:1:1: server is a section: write [server]"),
         ];
         for (file, expected) in cases {
@@ -284,5 +288,29 @@ mod tests {
             load(&sources("", &[("QUOTH_SERVER__LISTN", "x")], &[("log.filtr", "x")])).unwrap_err();
         assert!(mistakes[0].ends_with("the nearest is QUOTH_SERVER__LISTEN"), "{mistakes:?}");
         assert!(mistakes[1].ends_with("the nearest is log.filter"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn an_environment_that_is_not_utf8_is_no_panic() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let bytes = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+        let env = |name: &[u8], value: &[u8]| Sources {
+            env: vec![(bytes(name), bytes(value))],
+            ..Sources::default()
+        };
+        load(&env(b"OTHER\xff", b"x")).unwrap();
+        load(&env(b"OTHER", b"\xff")).unwrap();
+        load(&env(b"QUOTH_TOKEN", b"\xff")).unwrap();
+        let mistakes = load(&env(b"QUOTH_SERVER__DATA_DIR", b"/\xff")).unwrap_err();
+        assert_eq!(mistakes, ["environment variable QUOTH_SERVER__DATA_DIR: its value is not UTF-8"]);
+        let mistakes = load(&env(b"QUOTH_SERVER__DATA_DIR\xff", b"x")).unwrap_err();
+        assert!(mistakes[0].ends_with("the nearest is QUOTH_SERVER__DATA_DIR"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn a_filter_that_would_not_start_the_log_is_a_mistake() {
+        let mistakes = load(&sources("[log]\nfilter = \"a=b=c\"\n", &[], &[])).unwrap_err();
+        assert!(mistakes[0].starts_with("q.toml:2:1: expected a filter"), "{mistakes:?}");
+        load(&sources("[log]\nfilter = \"info,quoth_server=debug\"\n", &[], &[])).unwrap();
     }
 }

@@ -1,7 +1,9 @@
 //! Configuration: a TOML file, then the environment, then flags; later ones win. Every setting is one row of
 //! [`SETTINGS`], which also makes the environment names, the documentation and the report of where a value came from.
 
+mod environment;
 mod load;
+mod ranges;
 mod settings;
 
 use std::net::SocketAddr;
@@ -90,6 +92,17 @@ impl Config {
                     self.listen.port()
                 ));
             }
+            let configured = [
+                ("tls.certificate_file", self.certificate_file.is_some()),
+                ("tls.private_key_file", self.private_key_file.is_some()),
+                ("auth.token_keys", !self.token_keys.is_empty()),
+            ];
+            for (key, _) in configured.iter().filter(|(_, is_set)| *is_set) {
+                problems.push(format!(
+                    "{key} is set, but development mode makes its own and would not use it: set server.development to \
+                     false, or take {key} out"
+                ));
+            }
             return problems;
         }
         for (key, file) in [
@@ -108,5 +121,30 @@ impl Config {
             );
         }
         problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Config;
+
+    #[test]
+    fn what_development_mode_would_not_use_is_a_problem() {
+        let development = Config { development: true, ..Config::default() };
+        assert_eq!(development.problems(), Vec::<String>::new());
+        let configured = Config {
+            certificate_file: Some("chain.pem".into()),
+            private_key_file: Some("key.pem".into()),
+            token_keys: vec!["EdDSA:public.pem".parse().unwrap()],
+            ..development
+        };
+        let problems = configured.problems();
+        for (problem, key) in
+            problems.iter().zip(["tls.certificate_file", "tls.private_key_file", "auth.token_keys"])
+        {
+            assert!(problem.starts_with(&format!("{key} is set, but development mode")), "{problem}");
+        }
+        assert_eq!(problems.len(), 3);
+        assert_eq!(Config { development: false, ..configured }.problems(), Vec::<String>::new());
     }
 }

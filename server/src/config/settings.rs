@@ -1,10 +1,11 @@
 //! The table of settings.
 
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::{Config, LogFormat};
+use super::{Config, LogFormat, ranges};
 
 /// One setting.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub struct Setting {
     pub key: &'static str,
     /// What it is, with its unit.
     pub doc: &'static str,
+    /// For a number: the least and the greatest value that it takes.
+    pub range: Option<RangeInclusive<u64>>,
     set: fn(&mut Config, &str) -> Result<(), String>,
     get: fn(&Config) -> String,
 }
@@ -35,6 +38,11 @@ impl Setting {
     /// # Errors
     /// What is expected instead.
     pub fn set(&self, config: &mut Config, text: &str) -> Result<(), String> {
+        if let Some(range) = &self.range
+            && !text.parse().is_ok_and(|value| range.contains(&value))
+        {
+            return Err(format!("expected a whole number from {} to {}", range.start(), range.end()));
+        }
         (self.set)(config, text)
     }
 
@@ -50,13 +58,8 @@ fn parse<T: FromStr>(slot: &mut T, text: &str, expected: &str) -> Result<(), Str
     Ok(())
 }
 
-fn at_least<T: FromStr + PartialOrd + Display>(slot: &mut T, text: &str, least: T) -> Result<(), String> {
-    let value: T = text.parse().map_err(|_| "expected a whole number".to_owned())?;
-    if value < least {
-        return Err(format!("expected at least {least}"));
-    }
-    *slot = value;
-    Ok(())
+fn number<T: FromStr>(slot: &mut T, text: &str) -> Result<(), String> {
+    parse(slot, text, "a whole number")
 }
 
 fn path(slot: &mut Option<PathBuf>, text: &str) -> Result<(), String> {
@@ -77,48 +80,56 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "server.listen",
         doc: "UDP address for QUIC",
+        range: None,
         set: |c, t| parse(&mut c.listen, t, "an address with a port, as in 127.0.0.1:4433"),
         get: |c| quoted(c.listen),
     },
     Setting {
         key: "server.data_dir",
         doc: "folder of the store, and in development of keys and certificates",
+        range: None,
         set: |c, t| parse(&mut c.data_dir, t, "a path"),
         get: |c| quoted(c.data_dir.display()),
     },
     Setting {
         key: "server.development",
         doc: "make certificate, signing key and tokens by itself; loopback only. True when no configuration file is given",
+        range: None,
         set: |c, t| parse(&mut c.development, t, "true or false"),
         get: |c| c.development.to_string(),
     },
     Setting {
         key: "server.drain_retry_after_ms",
         doc: "what clients are told to wait when the server drains, in milliseconds",
-        set: |c, t| parse(&mut c.drain_retry_after_ms, t, "a whole number"),
+        range: Some(ranges::DRAIN_RETRY_AFTER_MS),
+        set: |c, t| number(&mut c.drain_retry_after_ms, t),
         get: |c| c.drain_retry_after_ms.to_string(),
     },
     Setting {
         key: "tls.certificate_file",
         doc: "PEM file of the certificate chain, leaf first",
+        range: None,
         set: |c, t| path(&mut c.certificate_file, t),
         get: |c| optional(c.certificate_file.as_ref()),
     },
     Setting {
         key: "tls.private_key_file",
         doc: "PEM file of the certificate's private key",
+        range: None,
         set: |c, t| path(&mut c.private_key_file, t),
         get: |c| optional(c.private_key_file.as_ref()),
     },
     Setting {
         key: "auth.audience",
         doc: "the `aud` that tokens must have",
+        range: None,
         set: |c, t| parse(&mut c.audience, t, "a text"),
         get: |c| quoted(&c.audience),
     },
     Setting {
         key: "auth.token_keys",
         doc: "keys that tokens may be signed with: [\"EdDSA:FILE\", \"KEY-ID=ES256:FILE\", \"HS256:FILE\"]",
+        range: None,
         set: |c, t| {
             let specs = t.split(',').map(str::trim).filter(|spec| !spec.is_empty());
             c.token_keys = specs.map(str::parse).collect::<Result<_, String>>()?;
@@ -129,72 +140,88 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "store.log_segment_bytes",
         doc: "size of a log segment, in bytes; the log keeps two or three",
-        set: |c, t| at_least(&mut c.log_segment_bytes, t, 4 * 1024 * 1024),
+        range: Some(ranges::LOG_SEGMENT_BYTES),
+        set: |c, t| number(&mut c.log_segment_bytes, t),
         get: |c| c.log_segment_bytes.to_string(),
     },
     Setting {
         key: "store.view_cache_bytes",
         doc: "memory for the view's block cache, in bytes",
-        set: |c, t| at_least(&mut c.view_cache_bytes, t, 1024 * 1024),
+        range: Some(ranges::VIEW_CACHE_BYTES),
+        set: |c, t| number(&mut c.view_cache_bytes, t),
         get: |c| c.view_cache_bytes.to_string(),
     },
     Setting {
         key: "limits.connections_max",
         doc: "connections at once; more are refused",
-        set: |c, t| at_least(&mut c.limits.connections_max, t, 1),
+        range: Some(ranges::CONNECTIONS_MAX),
+        set: |c, t| number(&mut c.limits.connections_max, t),
         get: |c| c.limits.connections_max.to_string(),
     },
     Setting {
         key: "limits.handshakes_max",
         doc: "handshakes at once; more are refused",
-        set: |c, t| at_least(&mut c.limits.handshakes_max, t, 1),
+        range: Some(ranges::HANDSHAKES_MAX),
+        set: |c, t| number(&mut c.limits.handshakes_max, t),
         get: |c| c.limits.handshakes_max.to_string(),
     },
     Setting {
         key: "limits.retry_above_handshakes",
         doc: "handshakes at once from which on an address must be validated first (QUIC Retry)",
-        set: |c, t| parse(&mut c.limits.retry_above_handshakes, t, "a whole number"),
+        range: Some(ranges::RETRY_ABOVE_HANDSHAKES),
+        set: |c, t| number(&mut c.limits.retry_above_handshakes, t),
         get: |c| c.limits.retry_above_handshakes.to_string(),
     },
     Setting {
         key: "limits.handshake_timeout_ms",
         doc: "time for a handshake, in milliseconds",
-        set: |c, t| at_least(&mut c.limits.handshake_timeout_ms, t, 1),
+        range: Some(ranges::HANDSHAKE_TIMEOUT_MS),
+        set: |c, t| number(&mut c.limits.handshake_timeout_ms, t),
         get: |c| c.limits.handshake_timeout_ms.to_string(),
     },
     Setting {
         key: "limits.idle_timeout_ms",
         doc: "silence after which a connection is dropped, in milliseconds",
-        set: |c, t| at_least(&mut c.limits.idle_timeout_ms, t, 1_000),
+        range: Some(ranges::IDLE_TIMEOUT_MS),
+        set: |c, t| number(&mut c.limits.idle_timeout_ms, t),
         get: |c| c.limits.idle_timeout_ms.to_string(),
     },
     Setting {
         key: "limits.keep_alive_interval_ms",
         doc: "silence after which the server sends a PING, in milliseconds; 0: never, clients keep alive",
-        set: |c, t| parse(&mut c.limits.keep_alive_interval_ms, t, "a whole number"),
+        range: Some(ranges::KEEP_ALIVE_INTERVAL_MS),
+        set: |c, t| number(&mut c.limits.keep_alive_interval_ms, t),
         get: |c| c.limits.keep_alive_interval_ms.to_string(),
     },
     Setting {
         key: "limits.open_conversations_max",
         doc: "conversations that one connection may have open",
-        set: |c, t| at_least(&mut c.limits.open_conversations_max, t, 1),
+        range: Some(ranges::OPEN_CONVERSATIONS_MAX),
+        set: |c, t| number(&mut c.limits.open_conversations_max, t),
         get: |c| c.limits.open_conversations_max.to_string(),
     },
     Setting {
         key: "limits.segmentation_offload",
         doc: "send several packets with one system call: faster for few fast readers, 10 KB more for each connection",
+        range: None,
         set: |c, t| parse(&mut c.limits.segmentation_offload, t, "true or false"),
         get: |c| c.limits.segmentation_offload.to_string(),
     },
     Setting {
         key: "log.filter",
         doc: "which log lines are written, as in info,quoth_server=debug",
-        set: |c, t| parse(&mut c.log_filter, t, "a filter"),
+        range: None,
+        set: |c, t| {
+            let filter = tracing_subscriber::EnvFilter::try_new(t);
+            filter.map_err(|error| format!("expected a filter, as in info,quoth_server=debug ({error})"))?;
+            parse(&mut c.log_filter, t, "a filter")
+        },
         get: |c| quoted(&c.log_filter),
     },
     Setting {
         key: "log.format",
         doc: "auto (text on a terminal, JSON otherwise), text or json",
+        range: None,
         set: |c, t| {
             c.log_format = match t {
                 "auto" => LogFormat::Auto,
@@ -207,3 +234,34 @@ pub const SETTINGS: &[Setting] = &[
         get: |c| quoted(format!("{:?}", c.log_format).to_ascii_lowercase()),
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::SETTINGS;
+    use crate::config::Config;
+
+    #[test]
+    fn every_number_has_a_range_that_holds_its_default_and_is_kept() {
+        let numbers =
+            SETTINGS.iter().filter(|setting| setting.get(&Config::default()).parse::<u64>().is_ok());
+        assert_eq!(numbers.clone().count(), 10);
+        for setting in numbers {
+            let range = setting.range.clone().unwrap_or_else(|| panic!("{} has no range", setting.key));
+            let mut config = Config::default();
+            let default: u64 = setting.get(&config).parse().unwrap();
+            assert!(range.contains(&default), "{}: {default}", setting.key);
+            let above = range.end().checked_add(1).unwrap();
+            for outside in range.start().checked_sub(1).into_iter().chain([above, i64::MAX as u64, u64::MAX])
+            {
+                let error = setting.set(&mut config, &outside.to_string()).unwrap_err();
+                let (least, greatest) = (range.start(), range.end());
+                assert_eq!(error, format!("expected a whole number from {least} to {greatest}"));
+                assert_eq!(setting.get(&config), default.to_string(), "{}", setting.key);
+            }
+            for inside in [*range.start(), *range.end()] {
+                setting.set(&mut config, &inside.to_string()).unwrap();
+                assert_eq!(setting.get(&config), inside.to_string(), "{}", setting.key);
+            }
+        }
+    }
+}

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use quoth_core::sequencer::{Sequenced, Sequencer};
-use quoth_protocol::{ConversationName, Seq};
-use quoth_store::{Applier, Log, PageLimit, Position, Record, StoreError, View, ViewError, group};
+use quoth_core::sequencer::{RECENT_MAX, Sequenced, Sequencer};
+use quoth_protocol::{Code, ConversationName, Seq};
+use quoth_store::{Applier, Log, Position, Record, StoreError, View, ViewError, group};
 use tokio::sync::{mpsc, watch};
 
 use super::frame::encode_event;
 use super::mailbox::{Mailbox, Outcome, Stored};
+use super::publisher::{Last, Prior, Publisher};
 use super::reads::Reads;
 use super::repeats::Repeats;
 use super::tails::Tails;
@@ -19,6 +20,9 @@ use super::{Clock, PublishRequest};
 /// Messages of one group. A larger group does not flush faster per message (measured flat from 512 on), and the first
 /// message of a group waits for its last.
 const GROUP_PUBLISHES_MAX: usize = 1_024;
+
+// So a repeat within a group is recognised without the view, which does not have the group yet.
+const _: () = assert!(GROUP_PUBLISHES_MAX <= RECENT_MAX);
 
 /// Bytes of the bodies of one group, but for the last message.
 const GROUP_BYTES_MAX: usize = 1024 * 1024;
@@ -50,9 +54,11 @@ pub(super) struct Parts {
 pub(super) struct Committer {
     parts: Parts,
     sequencer: Sequencer,
-    /// The last group, and the last one when the sequencer began its generation.
+    /// The last group, the last one when the sequencer began its generation, and when it began the one before. What the
+    /// sequencer does not hold was not published to since then.
     position: Position,
     generation_position: Position,
+    horizon: Position,
     encoded: Vec<u8>,
     /// Look-ups of old message ids run here.
     runtime: tokio::runtime::Handle,
@@ -66,9 +72,53 @@ impl Committer {
             sequencer: Sequencer::default(),
             position,
             generation_position: position,
+            horizon: position,
             encoded: Vec::new(),
             runtime: tokio::runtime::Handle::current(),
         }
+    }
+
+    /// Commits until every engine handle is gone or the store fails. While one group is flushed the next one gathers in
+    /// the queue.
+    ///
+    /// `flush_time` is added to each flush, for the simulation.
+    pub(super) async fn run(
+        mut self,
+        mut queue: mpsc::Receiver<PublishRequest>,
+        failed: Arc<watch::Sender<Option<String>>>,
+        flush_time: Option<Duration>,
+    ) {
+        let _guard = PanicGuard(Arc::clone(&failed));
+        let mut requests = Vec::new();
+        while let Some(first) = queue.recv().await {
+            requests.push(first);
+            gather(&mut queue, &mut requests);
+            let committed = self.commit(&mut requests, flush_time).await;
+            requests.clear();
+            if let Err(error) = committed {
+                tracing::error!(%error, "the store failed: nothing is acked any more");
+                failed.send_replace(Some(error.to_string()));
+                return;
+            }
+            if failed.borrow().is_some() {
+                return;
+            }
+        }
+    }
+
+    async fn commit(
+        &mut self,
+        requests: &mut [PublishRequest],
+        flush_time: Option<Duration>,
+    ) -> Result<(), StoreError> {
+        let group = self.append(requests)?;
+        if let Some(flush_time) = flush_time {
+            tokio::time::sleep(flush_time).await;
+        }
+        if !group.records.is_empty() {
+            self.parts.log.flush()?;
+        }
+        Ok(self.release(group)?)
     }
 
     fn applied(&self) -> Position {
@@ -81,18 +131,23 @@ impl Committer {
         let mut group = Group { records: Vec::with_capacity(requests.len()), ..Group::default() };
         for request in requests {
             let n = request.append.n;
-            let stored = match self.sequence(request, now_ms)? {
-                Sequenced::Append { seq, time_ms } => {
+            let result = match self.sequence(&request.publisher, n, now_ms) {
+                Ok(Sequenced::Append { seq, time_ms }) => {
                     group.records.push(record(request, seq, time_ms));
-                    Stored { seq, time_ms, duplicate: false }
+                    Ok(Stored { seq, time_ms, duplicate: false })
                 }
-                Sequenced::Duplicate { seq, time_ms } => Stored { seq, time_ms, duplicate: true },
-                _ => {
+                Ok(Sequenced::Duplicate { seq, time_ms }) => Ok(Stored { seq, time_ms, duplicate: true }),
+                Ok(_) => {
                     group.repeats.take(request);
                     continue;
                 }
+                Err(error) if concerns_one_conversation(&error) => {
+                    tracing::error!(%error, "a conversation takes no messages: its rows are damaged");
+                    Err(Code::STORE_FAILED)
+                }
+                Err(error) => return Err(error.into()),
             };
-            group.outcomes.push((Arc::clone(&request.mailbox), Outcome { n, result: Ok(stored) }));
+            group.outcomes.push((Arc::clone(&request.publisher.mailbox), Outcome { n, result }));
         }
         if !group.records.is_empty() {
             self.encoded.clear();
@@ -102,20 +157,26 @@ impl Committer {
         Ok(group)
     }
 
-    fn sequence(&mut self, request: &PublishRequest, now_ms: u64) -> Result<Sequenced, ViewError> {
-        let (name, producer) = (&request.conversation, &request.producer);
+    fn sequence(&mut self, publisher: &Publisher, n: u64, now_ms: u64) -> Result<Sequenced, ViewError> {
+        let (name, producer) = (&publisher.conversation, &publisher.producer);
+        let view = &*self.parts.view;
+        // Later publishes are not in it, but then the sequencer holds what they are about.
+        let prior = publisher.prior.get().filter(|prior| prior.applied >= self.horizon);
         loop {
-            match self.sequencer.sequence(name, producer, request.append.n, now_ms) {
+            match self.sequencer.sequence(name, producer, n, now_ms) {
                 Sequenced::NeedConversation => {
-                    let head = self.parts.view.bounds(name)?.head;
-                    let last =
-                        self.parts.view.before(name, None, PageLimit { records: 1, bytes: usize::MAX })?;
-                    let time_ms = last.last().map_or(0, |record| record.time_ms);
-                    self.sequencer.load_conversation(name, head, time_ms);
+                    let last = match prior {
+                        Some(Prior { last, .. }) => *last,
+                        None => Last::read(view, name, view.bounds(name)?)?,
+                    };
+                    self.sequencer.load_conversation(name, last.seq, last.time_ms);
                 }
                 Sequenced::NeedProducer => {
-                    let state = self.parts.view.producer(name, request.producer_key)?;
-                    self.sequencer.load_producer(name, producer, state.map(|state| state.n));
+                    let highest = match prior {
+                        Some(Prior { n, .. }) => *n,
+                        None => view.producer(name, publisher.key)?.map(|state| state.n),
+                    };
+                    self.sequencer.load_producer(name, producer, highest);
                 }
                 sequenced => return Ok(sequenced),
             }
@@ -151,6 +212,7 @@ impl Committer {
         }
         if self.sequencer.is_full() && applied >= self.generation_position {
             self.sequencer.rotate();
+            self.horizon = self.generation_position;
             self.generation_position = self.position;
         }
         Ok(())
@@ -168,12 +230,12 @@ struct Group {
 
 fn record(request: &PublishRequest, seq: Seq, time_ms: u64) -> Record {
     Record {
-        conversation: request.conversation.clone(),
+        conversation: request.publisher.conversation.clone(),
         seq,
         time_ms,
         origin_time_ms: request.append.origin_time_ms,
         sender: request.append.sender.clone(),
-        producer: request.producer_key,
+        producer: request.publisher.key,
         n: request.append.n,
         body: request.append.body.clone(),
     }
@@ -189,64 +251,150 @@ fn gather(queue: &mut mpsc::Receiver<PublishRequest>, requests: &mut Vec<Publish
     }
 }
 
-/// Commits on a thread of its own until every engine handle is gone. While one group is flushed the next one gathers
-/// in the queue.
-pub(super) fn run_thread(
-    mut committer: Committer,
-    mut queue: mpsc::Receiver<PublishRequest>,
-    failed: Arc<watch::Sender<Option<String>>>,
-) -> std::thread::JoinHandle<()> {
-    let run = move || {
-        let mut requests = Vec::new();
-        while let Some(first) = queue.blocking_recv() {
-            requests.push(first);
-            gather(&mut queue, &mut requests);
-            let committed = committer.append(&mut requests).and_then(|group| {
-                if !group.records.is_empty() {
-                    committer.parts.log.flush()?;
-                }
-                Ok(committer.release(group)?)
-            });
-            requests.clear();
-            if let Err(error) = committed {
-                fail(&failed, &error);
-                return;
-            }
-            if failed.borrow().is_some() {
-                return;
-            }
-        }
-    };
-    let thread = std::thread::Builder::new().name("committer".to_owned());
-    thread.spawn(run).expect("a thread can be started at start-up")
-}
+/// Tells a panic, after which nobody commits any more.
+struct PanicGuard(Arc<watch::Sender<Option<String>>>);
 
-/// Commits in a task, for the simulation.
-pub(super) async fn run_task(
-    mut committer: Committer,
-    mut queue: mpsc::Receiver<PublishRequest>,
-    failed: Arc<watch::Sender<Option<String>>>,
-    flush: Duration,
-) {
-    let mut requests = Vec::new();
-    while let Some(first) = queue.recv().await {
-        requests.push(first);
-        gather(&mut queue, &mut requests);
-        let group = match committer.append(&mut requests) {
-            Ok(group) => group,
-            Err(error) => return fail(&failed, &error),
-        };
-        requests.clear();
-        tokio::time::sleep(flush).await;
-        let flushed = if group.records.is_empty() { Ok(()) } else { committer.parts.log.flush() };
-        let released = flushed.map_err(StoreError::from).and_then(|()| Ok(committer.release(group)?));
-        if let Err(error) = released {
-            return fail(&failed, &error);
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.send_replace(Some("the committer panicked: its message is in the log".to_owned()));
         }
     }
 }
 
-fn fail(failed: &watch::Sender<Option<String>>, error: &StoreError) {
-    tracing::error!(%error, "the store failed: nothing is acked any more");
-    failed.send_replace(Some(error.to_string()));
+/// Whether an error is about the rows of one conversation only.
+fn concerns_one_conversation(error: &ViewError) -> bool {
+    match error {
+        ViewError::DamagedRow { .. }
+        | ViewError::DamagedConversation { .. }
+        | ViewError::DamagedProducer { .. }
+        | ViewError::Hole { .. }
+        | ViewError::KeyCollision { .. } => true,
+        ViewError::Io { .. } | ViewError::Engine { .. } | ViewError::Skipped { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU64;
+
+    use quoth_core::conversation::Append;
+    use quoth_core::sequencer::Sequencer;
+    use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
+    use quoth_store::{MemoryLog, MemoryView, Position};
+    use tokio::sync::{Semaphore, mpsc};
+
+    use super::{Committer, GROUP_PUBLISHES_MAX, Parts, Wake};
+    use crate::engine::mailbox::{Mailbox, Outcome};
+    use crate::engine::publisher::{Prior, Publisher};
+    use crate::engine::reads::Reads;
+    use crate::engine::tails::Tails;
+    use crate::engine::{Execution, PublishRequest, SystemClock};
+
+    fn committer() -> (Committer, mpsc::UnboundedReceiver<Wake>) {
+        let (wakes, woken) = mpsc::unbounded_channel();
+        let view = Arc::new(MemoryView::new());
+        let parts = Parts {
+            log: Arc::new(MemoryLog::new()),
+            view: Arc::clone(&view) as _,
+            applier: None,
+            tails: Arc::new(Tails::default()),
+            reads: Reads::new(view, Execution::Threads),
+            clock: Arc::new(SystemClock),
+            wakes,
+            released: Arc::new(AtomicU64::new(0)),
+        };
+        (Committer::new(parts), woken)
+    }
+
+    fn publisher(room: &str, id: u64) -> Arc<Publisher> {
+        let (room, user) = (ConversationName::new(room).unwrap(), UserId::new("ada").unwrap());
+        Publisher::new(room, user, ProducerId(id), Mailbox::new(mpsc::channel(1).0))
+    }
+
+    fn request(publisher: &Arc<Publisher>, n: u64) -> PublishRequest {
+        let sender = publisher.producer.user.clone();
+        let append = Append { n, sender, origin_time_ms: None, body: "text".into() };
+        let queued = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        PublishRequest { publisher: Arc::clone(publisher), append, queued }
+    }
+
+    async fn commit(
+        committer: &mut Committer,
+        publisher: &Publisher,
+        mut requests: Vec<PublishRequest>,
+    ) -> Vec<Outcome> {
+        committer.commit(&mut requests, None).await.unwrap();
+        let mut outcomes = Vec::new();
+        publisher.mailbox.take(&mut outcomes);
+        outcomes
+    }
+
+    #[tokio::test]
+    async fn a_repeat_within_a_full_group_is_a_duplicate() {
+        let (mut committer, _woken) = committer();
+        let publisher = publisher("room", 1);
+        let last = GROUP_PUBLISHES_MAX as u64 - 1;
+        let requests = (1..=last).chain([1]).map(|n| request(&publisher, n)).collect();
+        let outcomes = commit(&mut committer, &publisher, requests).await;
+        assert_eq!(outcomes.len(), GROUP_PUBLISHES_MAX);
+        let repeat = outcomes.last().unwrap().result.unwrap();
+        assert_eq!((repeat.seq, repeat.duplicate), (Seq(1), true));
+        assert_eq!(committer.parts.log.next(), Position(2));
+    }
+
+    /// Publishes to more conversations, by more producers, than the sequencer holds, from streams that were begun at some
+    /// time or never.
+    #[tokio::test]
+    async fn what_is_forgotten_and_handed_over_stays_exact() {
+        const ROOMS: u64 = 7;
+        const PRODUCERS: u64 = 3;
+        let (mut committer, _woken) = committer();
+        committer.sequencer = Sequencer::with_limits(3, 20);
+        let mut random = 1_u64;
+        let mut any = |below: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % below
+        };
+        let (mut heads, mut numbers) = (HashMap::new(), HashMap::new());
+        let mut publishers = HashMap::new();
+        let (mut priors, mut stale) = (0, 0);
+        for _ in 0..20_000 {
+            // Some rooms are busier than others.
+            let (room, id) = (any(ROOMS).min(any(ROOMS)), any(PRODUCERS));
+            let begins = any(10) == 0;
+            let publisher = match publishers.remove(&(room, id)) {
+                Some(publisher) if !begins => publisher,
+                _ => publisher(&format!("room {room}"), id),
+            };
+            if begins {
+                let (_, prior) = Prior::read(&*committer.parts.view, &publisher).unwrap();
+                publisher.prior.set(prior.unwrap()).unwrap();
+            }
+            if let Some(prior) = publisher.prior.get() {
+                priors += 1;
+                stale += usize::from(prior.applied < committer.horizon);
+            }
+            let head: &mut u64 = heads.entry(room).or_default();
+            let n: &mut u64 = numbers.entry((room, id)).or_default();
+            let is_repeat = *n > 0 && any(5) == 0;
+            *n += u64::from(!is_repeat);
+            let requests = vec![request(&publisher, *n)];
+            let outcomes = commit(&mut committer, &publisher, requests).await;
+            match outcomes.first().map(|outcome| outcome.result) {
+                Some(Ok(stored)) if !is_repeat => {
+                    *head += 1;
+                    assert_eq!((stored.seq, stored.duplicate), (Seq(*head), false));
+                }
+                Some(Ok(stored)) => assert!(stored.duplicate),
+                // It is looked up in the view.
+                None => assert!(is_repeat),
+                Some(Err(code)) => panic!("{code:?} is not {:?}", Code::STALE_MESSAGE_ID),
+            }
+            publishers.insert((room, id), publisher);
+        }
+        assert!(priors > 1_000 && stale > 1_000, "{priors} of {stale} were of use");
+    }
 }

@@ -6,10 +6,13 @@
 mod committer;
 mod frame;
 mod mailbox;
+mod publisher;
 mod reads;
 mod repeats;
 mod subscribers;
 mod tails;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,15 +20,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quoth_core::conversation::Append;
-use quoth_core::sequencer::Producer;
 use quoth_core::tail::Next;
 use quoth_protocol::frame::{Durability, FetchRange};
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::{Applier, Log, PageLimit, Position, ProducerKey, Store, View, ViewError};
+use quoth_store::{Applier, Bounds, Log, PageLimit, Position, Store, View, ViewError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use committer::{Committer, Parts, Wake};
 pub use mailbox::{Mailbox, Outcome, Stored, Typing};
+pub use publisher::Publisher;
 pub use reads::{Page, Reads};
 use subscribers::Subscribers;
 pub use subscribers::Subscription;
@@ -74,11 +77,8 @@ pub enum Execution {
 /// A message on its way to the log.
 #[derive(Debug)]
 pub(crate) struct PublishRequest {
-    conversation: ConversationName,
-    producer: Producer,
-    producer_key: ProducerKey,
+    publisher: Arc<Publisher>,
     append: Append,
-    mailbox: Arc<Mailbox>,
     /// Its share of [`QUEUE_BYTES_MAX`].
     queued: OwnedSemaphorePermit,
 }
@@ -106,6 +106,7 @@ struct Inner {
 /// What ends an engine; see [`Stopper::stop`].
 pub struct Stopper {
     committer: Option<std::thread::JoinHandle<()>>,
+    /// Shared with the committer only.
     applier: Option<Arc<Applier>>,
     store: Store,
     failure: watch::Receiver<Option<String>>,
@@ -124,11 +125,11 @@ impl Stopper {
     /// # Errors
     /// What the store could not do; what was acked is in the log even then.
     pub fn stop(self) -> Result<(), String> {
-        if self.committer.is_some_and(|thread| thread.join().is_err()) {
-            return Err("the committer panicked".to_owned());
-        }
-        if let Some(applier) = self.applier.and_then(Arc::into_inner) {
-            applier.stop();
+        // A panic of the committer is told as the failure.
+        let _panicked = self.committer.map(std::thread::JoinHandle::join);
+        if let Some(applier) = self.applier {
+            let applier = Arc::into_inner(applier);
+            applier.ok_or("the committer still runs, so the store was not closed")?.stop();
         }
         if let Some(failure) = self.failure.borrow().clone() {
             return Err(failure);
@@ -164,7 +165,7 @@ impl Engine {
             }
             Execution::Tasks { .. } => None,
         };
-        let reads = Reads::new(Arc::clone(&view), applier.clone(), execution);
+        let reads = Reads::new(Arc::clone(&view), execution);
         let released = Arc::new(AtomicU64::new(log.next().0.saturating_sub(1)));
         let parts = Parts {
             log,
@@ -178,9 +179,9 @@ impl Engine {
         };
         let committer = Committer::new(parts);
         let thread = match execution {
-            Execution::Threads => Some(committer::run_thread(committer, requests, failed)),
+            Execution::Threads => Some(on_a_thread(committer.run(requests, failed, None))),
             Execution::Tasks { flush, .. } => {
-                tokio::spawn(committer::run_task(committer, requests, failed, flush));
+                tokio::spawn(committer.run(requests, failed, Some(flush)));
                 None
             }
         };
@@ -191,30 +192,16 @@ impl Engine {
         (Self { inner: Arc::new(inner) }, stopper)
     }
 
-    /// Hands a message to the committer; its outcome comes to the mailbox. Waits while the queue is full.
+    /// Hands a message to the committer; its outcome comes to the publisher's mailbox. Waits while the queue is full.
     ///
     /// Dropping the future before it is ready publishes nothing. Returns false when the engine has failed or is stopping:
     /// then no outcome comes.
-    pub async fn publish(
-        &self,
-        conversation: &ConversationName,
-        producer: &Producer,
-        producer_key: ProducerKey,
-        append: Append,
-        mailbox: &Arc<Mailbox>,
-    ) -> bool {
+    pub async fn publish(&self, publisher: &Arc<Publisher>, append: Append) -> bool {
         let weight = append.body.len().saturating_add(PUBLISH_OVERHEAD_BYTES);
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let queued = Arc::clone(&self.inner.queue_bytes).acquire_many_owned(weight).await;
         let Ok(queued) = queued else { return false };
-        let request = PublishRequest {
-            conversation: conversation.clone(),
-            producer: producer.clone(),
-            producer_key,
-            append,
-            mailbox: Arc::clone(mailbox),
-            queued,
-        };
+        let request = PublishRequest { publisher: Arc::clone(publisher), append, queued };
         self.inner.queue.send(request).await.is_ok()
     }
 
@@ -243,10 +230,25 @@ impl Engine {
         self.inner.tails.read(name, cursor, bytes_max, out).unwrap_or(Next::View { to: None })
     }
 
-    /// The head, as far as it is known without the view.
-    #[must_use]
-    pub fn tail_head(&self, conversation: &ConversationName) -> Option<Seq> {
-        self.inner.tails.head(conversation)
+    /// A conversation's floor and its head: at least all that has been acked.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
+        // Before the view's bounds: what goes from the tail in between is in the view.
+        let tail_head = self.inner.tails.head(conversation).unwrap_or_default();
+        let Bounds { floor, head } = self.inner.reads.bounds(conversation).await?;
+        Ok(Bounds { floor, head: head.max(tail_head) })
+    }
+
+    /// The same for a publisher that begins; what else the committer will want to know of it is read on the way.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn begin(&self, publisher: &Arc<Publisher>) -> Result<Bounds, ViewError> {
+        let tail_head = self.inner.tails.head(&publisher.conversation).unwrap_or_default();
+        let Bounds { floor, head } = self.inner.reads.begin(publisher).await?;
+        Ok(Bounds { floor, head: head.max(tail_head) })
     }
 
     /// A page of history, with everything that has been acked.
@@ -286,6 +288,13 @@ impl Engine {
     pub fn failure(&self) -> watch::Receiver<Option<String>> {
         self.inner.failure.clone()
     }
+}
+
+/// Runs the committer on a thread of its own, so that a flush holds up nothing else.
+fn on_a_thread(commits: impl Future<Output = ()> + Send + 'static) -> std::thread::JoinHandle<()> {
+    let runtime = tokio::runtime::Handle::current();
+    let thread = std::thread::Builder::new().name("committer".to_owned());
+    thread.spawn(move || runtime.block_on(commits)).expect("a thread can be started at start-up")
 }
 
 /// Wakes within the runtime what a group concerns, so that the committer makes one wake-up for each group and not one

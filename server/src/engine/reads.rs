@@ -6,12 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use quoth_protocol::frame::{FetchRange, ServerFrame};
 use quoth_protocol::{ConversationName, Seq, codec};
-use quoth_store::{Applier, Bounds, PageLimit, Position, ProducerKey, Record, View, ViewError};
+use quoth_store::{Bounds, PageLimit, Position, ProducerKey, Record, View, ViewError};
 
 use tokio::sync::Semaphore;
 
 use super::Execution;
 use super::frame::encode_event;
+use super::publisher::{Prior, Publisher};
 
 /// How long a read of what may be fresh waits between two looks at how far the applier is; it is usually done with a
 /// group within a millisecond.
@@ -25,7 +26,6 @@ const LOOK_UPS_AT_ONCE_MAX: usize = 4;
 #[derive(Clone)]
 pub struct Reads {
     view: Arc<dyn View>,
-    applier: Option<Arc<Applier>>,
     execution: Execution,
     look_ups: Arc<Semaphore>,
 }
@@ -50,8 +50,8 @@ pub struct Page {
 }
 
 impl Reads {
-    pub(crate) fn new(view: Arc<dyn View>, applier: Option<Arc<Applier>>, execution: Execution) -> Self {
-        Self { view, applier, execution, look_ups: Arc::new(Semaphore::new(LOOK_UPS_AT_ONCE_MAX)) }
+    pub(crate) fn new(view: Arc<dyn View>, execution: Execution) -> Self {
+        Self { view, execution, look_ups: Arc::new(Semaphore::new(LOOK_UPS_AT_ONCE_MAX)) }
     }
 
     async fn run<T: Send + 'static>(&self, read: impl FnOnce(&dyn View) -> T + Send + 'static) -> T {
@@ -74,6 +74,17 @@ impl Reads {
     pub async fn bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
         let conversation = conversation.clone();
         self.run(move |view| view.bounds(&conversation)).await
+    }
+
+    /// The same, and what else the committer will want to know of the publisher.
+    pub(super) async fn begin(&self, publisher: &Arc<Publisher>) -> Result<Bounds, ViewError> {
+        let publisher = Arc::clone(publisher);
+        self.run(move |view| {
+            let (bounds, prior) = Prior::read(view, &publisher)?;
+            prior.map(|prior| publisher.prior.set(prior));
+            Ok(bounds)
+        })
+        .await
     }
 
     /// The events behind a cursor.
@@ -103,7 +114,7 @@ impl Reads {
 
     /// Waits until the view has what the log holds up to `position`.
     async fn applied(&self, position: Position) {
-        while self.applier.as_ref().is_some_and(|applier| applier.applied() < position) {
+        while self.view.applied() < position {
             tokio::time::sleep(APPLIED_POLL).await;
         }
     }

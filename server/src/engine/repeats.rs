@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use quoth_protocol::{Code, ConversationName};
-use quoth_store::{Position, ProducerKey, Record, ViewError};
+use quoth_protocol::Code;
+use quoth_store::{Position, Record, ViewError};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::PublishRequest;
-use super::mailbox::{Mailbox, Outcome, Stored};
+use super::mailbox::{Outcome, Stored};
+use super::publisher::Publisher;
 use super::reads::Reads;
 
 /// The repeats of a group that only the view knows, for each stream that sent some.
@@ -15,9 +16,7 @@ use super::reads::Reads;
 pub(super) struct Repeats(Vec<OfStream>);
 
 struct OfStream {
-    conversation: ConversationName,
-    producer: ProducerKey,
-    mailbox: Arc<Mailbox>,
+    publisher: Arc<Publisher>,
     numbers: Vec<u64>,
     /// Held until all are answered, so that there cannot be more and more that wait.
     queued: Vec<OwnedSemaphorePermit>,
@@ -27,15 +26,13 @@ impl Repeats {
     /// Takes a repeat.
     pub(super) fn take(&mut self, request: &mut PublishRequest) {
         let queued = request.queued.split(request.queued.num_permits());
-        match self.0.iter_mut().rfind(|stream| Arc::ptr_eq(&stream.mailbox, &request.mailbox)) {
+        match self.0.iter_mut().rfind(|stream| Arc::ptr_eq(&stream.publisher, &request.publisher)) {
             Some(stream) => {
                 stream.numbers.push(request.append.n);
                 stream.queued.extend(queued);
             }
             None => self.0.push(OfStream {
-                conversation: request.conversation.clone(),
-                producer: request.producer_key,
-                mailbox: Arc::clone(&request.mailbox),
+                publisher: Arc::clone(&request.publisher),
                 numbers: vec![request.append.n],
                 queued: Vec::from_iter(queued),
             }),
@@ -52,12 +49,12 @@ impl Repeats {
 
 impl OfStream {
     async fn look_up(self, reads: Reads, position: Position) {
-        let Self { conversation, producer, mailbox, numbers, queued } = self;
-        let found = reads.find(conversation, producer, numbers, position).await;
+        let Self { publisher, numbers, queued } = self;
+        let found = reads.find(publisher.conversation.clone(), publisher.key, numbers, position).await;
         for (n, found) in found {
-            mailbox.put(Outcome { n, result: answer(found) });
+            publisher.mailbox.put(Outcome { n, result: answer(found) });
         }
-        mailbox.wake();
+        publisher.mailbox.wake();
         drop(queued);
     }
 }
@@ -78,13 +75,12 @@ mod tests {
     use std::sync::Arc;
 
     use quoth_core::conversation::Append;
-    use quoth_core::sequencer::Producer;
     use quoth_protocol::frame::Durability;
     use quoth_protocol::{Code, ConversationName, ProducerId, UserId};
-    use quoth_store::{ProducerKey, Store};
+    use quoth_store::Store;
     use tokio::sync::mpsc;
 
-    use crate::engine::{Engine, Execution, Mailbox, Outcome, QUEUE_BYTES_MAX, SystemClock};
+    use crate::engine::{Engine, Execution, Mailbox, Outcome, Publisher, QUEUE_BYTES_MAX, SystemClock};
 
     /// More than the sequencer knows without the view.
     const MESSAGES: u64 = 2_000;
@@ -104,16 +100,17 @@ mod tests {
         let (engine, stopper) =
             Engine::start(Store::memory(), Durability::Memory, Arc::new(SystemClock), Execution::Threads);
         let user = UserId::new("ada").unwrap();
-        let producer = Producer { user: user.clone(), id: ProducerId(1) };
-        let key = ProducerKey::new(&user, producer.id);
-        let rooms = ["a", "b"].map(|name| ConversationName::new(name).unwrap());
         let mailboxes = [(); 2].map(|()| Mailbox::new(mpsc::channel(1).0));
+        let publishers = [("a", &mailboxes[0]), ("b", &mailboxes[1])].map(|(room, mailbox)| {
+            let room = ConversationName::new(room).unwrap();
+            Publisher::new(room, user.clone(), ProducerId(1), Arc::clone(mailbox))
+        });
         let publish = async |numbers: &mut dyn Iterator<Item = u64>| {
             for n in numbers {
-                for (room, mailbox) in rooms.iter().zip(&mailboxes) {
+                for publisher in &publishers {
                     let append =
                         Append { n, sender: user.clone(), origin_time_ms: None, body: "text".into() };
-                    assert!(engine.publish(room, &producer, key, append, mailbox).await);
+                    assert!(engine.publish(publisher, append).await);
                 }
             }
         };

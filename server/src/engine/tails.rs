@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use quoth_core::tail::{Next, Tail};
 use quoth_protocol::{ConversationName, Seq};
 
-/// Bytes of frames that all tails keep together, but for what the view does not have yet. About a quarter of a million
-/// chat messages.
+/// Bytes that all tails take together, but for what the view does not have yet. About a quarter of a million chat
+/// messages.
 const TAILS_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Locks among which the conversations are spread, so that readers and the committer seldom meet.
@@ -17,6 +17,9 @@ const SHARDS: usize = 64;
 
 /// Tails that one push looks at when its shard is over budget: keeps the committer's work per message bounded.
 const EVICTION_STEPS_MAX: usize = 4;
+
+/// What a tail takes besides its name and its frames: its entry and its queue's smallest allocation.
+const TAIL_OVERHEAD_BYTES: usize = 512;
 
 /// All tails.
 #[derive(Debug)]
@@ -58,6 +61,7 @@ impl Tails {
         let is_known = shard.tails.contains_key(name);
         if !is_known {
             shard.queue.push_back(name.clone());
+            shard.bytes += overhead_bytes(name);
         }
         let entry = shard.tails.entry(name.clone()).or_default();
         let before = entry.tail.bytes();
@@ -100,7 +104,7 @@ impl Shard {
                     self.queue.push_back(name);
                 }
                 Some(entry) => {
-                    self.bytes -= entry.tail.bytes();
+                    self.bytes -= entry.tail.bytes() + overhead_bytes(&name);
                     self.tails.remove(&name);
                 }
                 None => {}
@@ -109,37 +113,51 @@ impl Shard {
     }
 }
 
+fn overhead_bytes(name: &ConversationName) -> usize {
+    TAIL_OVERHEAD_BYTES + name.as_str().len()
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use quoth_core::tail::Next;
+    use quoth_core::tail::{FRAME_OVERHEAD_BYTES, Next};
     use quoth_protocol::{ConversationName, Seq};
 
-    use super::{TAILS_BYTES_MAX, Tails};
+    use super::{TAIL_OVERHEAD_BYTES, TAILS_BYTES_MAX, Tails};
 
     fn bytes(tails: &Tails) -> usize {
         tails.shards.iter().map(|shard| shard.lock().bytes).sum()
     }
 
-    fn fill(tails: &Tails, applied: u64) {
-        for i in 0..20_000 {
+    fn fill(tails: &Tails, conversations: u64, frame_bytes: usize, applied: u64) {
+        for i in 0..conversations {
             let name = ConversationName::new(format!("room {i}")).unwrap();
-            tails.push(&name, Seq(1), Bytes::from(vec![0; 8 * 1024]), i, applied);
+            tails.push(&name, Seq(1), Bytes::from(vec![0; frame_bytes]), i, applied);
         }
     }
 
     #[test]
     fn memory_is_bounded_once_the_view_has_it() {
         let tails = Tails::default();
-        fill(&tails, u64::MAX);
+        fill(&tails, 20_000, 8 * 1024, u64::MAX);
         assert!(bytes(&tails) <= TAILS_BYTES_MAX, "{}", bytes(&tails));
         assert!(bytes(&tails) > TAILS_BYTES_MAX / 2, "{}", bytes(&tails));
     }
 
     #[test]
+    fn short_frames_are_charged_what_they_take() {
+        let tails = Tails::default();
+        let conversations_max = TAILS_BYTES_MAX / (TAIL_OVERHEAD_BYTES + FRAME_OVERHEAD_BYTES);
+        fill(&tails, 2 * conversations_max as u64, 1, u64::MAX);
+        let count: usize = tails.shards.iter().map(|shard| shard.lock().tails.len()).sum();
+        assert!(count <= conversations_max, "{count}");
+        assert!(count > conversations_max / 2, "{count}");
+    }
+
+    #[test]
     fn what_the_view_lacks_stays() {
         let tails = Tails::default();
-        fill(&tails, 0);
+        fill(&tails, 20_000, 8 * 1024, 0);
         let name = ConversationName::new("room 1").unwrap();
         assert_eq!(tails.read(&name, Seq(0), 1, &mut Vec::new()), Some(Next::Frames(Seq(1))));
     }

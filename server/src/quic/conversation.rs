@@ -1,22 +1,22 @@
 //! A conversation stream: publishes and their outcomes, and one cursor that pulls from tail and view.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use quoth_core::authorize::{Action, Grant, authorize};
 use quoth_core::conversation::{ConversationStream, Output};
-use quoth_core::sequencer::Producer;
 use quoth_core::tail::Next;
 use quoth_protocol::frame::{ClientFrame, Open, ServerFrame, Start};
 use quoth_protocol::limits::{FRAME_BYTES_MAX, START_LAST_MAX};
 use quoth_protocol::{Code, ConversationName, Seq};
-use quoth_store::{Bounds, PageLimit, ProducerKey, ViewError};
+use quoth_store::{Bounds, PageLimit, ViewError};
 
 use super::Phase;
 use super::connection::Shared;
 use super::frames::{FrameReader, FrameWriter, ReadFailure};
-use crate::engine::{Engine, Mailbox, Outcome, Page, Subscription};
+use crate::engine::{Engine, Mailbox, Outcome, Page, Publisher, Subscription};
 
 /// What a reader that is behind reads from the view at once.
 const VIEW_PAGE: PageLimit = PageLimit { records: 256, bytes: 64 * 1024 };
@@ -33,14 +33,19 @@ pub(super) async fn run(
     let _open = OpenGuard::new(shared, &open.conversation)?;
     reader.set_frame_bytes_max(FRAME_BYTES_MAX);
     let engine = shared.service.engine.clone();
+    let mailbox = Mailbox::new(shared.typing.clone());
     let mut stream = Stream {
-        producer_key: ProducerKey::new(&grant.user, open.producer),
-        producer: Producer { user: grant.user.clone(), id: open.producer },
-        mailbox: Mailbox::new(shared.typing.clone()),
+        publisher: Publisher::new(
+            open.conversation.clone(),
+            grant.user.clone(),
+            open.producer,
+            Arc::clone(&mailbox),
+        ),
+        mailbox,
         cursor: Cursor { state: CursorState::Off, subscription: None, woken: false },
         read: None,
-        opened_owed: 0,
         outcomes: Vec::new(),
+        answers: VecDeque::new(),
         client_finished: false,
         drains: false,
         machine,
@@ -74,15 +79,14 @@ struct Stream {
     machine: ConversationStream,
     engine: Engine,
     grant: Arc<Grant>,
-    producer: Producer,
-    producer_key: ProducerKey,
+    publisher: Arc<Publisher>,
     mailbox: Arc<Mailbox>,
     cursor: Cursor,
     /// The read from the view that is under way; at most one.
     read: Option<StoreRead>,
-    /// Opened frames that are to be sent when the bounds come: one for the Open and for each Read that moves.
-    opened_owed: u32,
     outcomes: Vec<Outcome>,
+    /// Answers that the writer has, in order: how many end at or before which byte of the stream.
+    answers: VecDeque<(u64, usize)>,
     client_finished: bool,
     drains: bool,
 }
@@ -100,7 +104,7 @@ struct Cursor {
 enum CursorState {
     /// Nothing is delivered.
     Off,
-    /// A start is to be resolved when the bounds come.
+    /// A start is being resolved.
     Starts(Option<Start>),
     /// The last event that was handed to the writer.
     At(Seq),
@@ -118,8 +122,13 @@ enum ReadResult {
 
 impl StoreRead {
     fn bounds(engine: &Engine, name: &ConversationName) -> Self {
-        let (reads, name) = (engine.reads().clone(), name.clone());
-        Self(Box::pin(async move { reads.bounds(&name).await.map(ReadResult::Bounds) }))
+        let (engine, name) = (engine.clone(), name.clone());
+        Self(Box::pin(async move { engine.bounds(&name).await.map(ReadResult::Bounds) }))
+    }
+
+    fn begin(engine: &Engine, publisher: &Arc<Publisher>) -> Self {
+        let (engine, publisher) = (engine.clone(), Arc::clone(publisher));
+        Self(Box::pin(async move { engine.begin(&publisher).await.map(ReadResult::Bounds) }))
     }
 
     fn page(engine: &Engine, name: &ConversationName, cursor: Seq) -> Self {
@@ -146,12 +155,12 @@ impl Stream {
     ) -> Result<(), Code> {
         let (mut granted, phase) = (shared.grant.clone(), shared.service.phase.clone());
         loop {
-            self.deliver(writer);
+            self.deliver(writer)?;
             let ends = self.client_finished || self.drains;
-            if ends && self.machine.in_flight() == 0 && writer.is_idle() {
+            if ends && self.machine.unanswered() == 0 && writer.is_idle() {
                 return Ok(());
             }
-            let reads = !ends && self.machine.may_read();
+            let reads = !ends && self.machine.may_read() && !self.cursor.starts();
             let happened = tokio::select! {
                 biased;
                 written = writer.write(), if !writer.is_idle() => Happened::Wrote(written),
@@ -162,7 +171,7 @@ impl Stream {
                 phase = phase.next(self.drains) => Happened::Phase(phase),
             };
             match happened {
-                Happened::Wrote(Ok(())) => {}
+                Happened::Wrote(Ok(())) => self.wrote(writer.written_bytes()),
                 Happened::Wrote(Err(_)) | Happened::Read(Err(ReadFailure::Gone)) => return Ok(()),
                 Happened::Read(Ok(Some(frame))) => self.take(frame, writer).await?,
                 Happened::Read(Ok(None)) => self.client_finished = true,
@@ -177,22 +186,24 @@ impl Stream {
     }
 
     /// Gives the writer what there is for it: outcomes always, events as far as there is room.
-    fn deliver(&mut self, writer: &mut FrameWriter) {
+    fn deliver(&mut self, writer: &mut FrameWriter) -> Result<(), Code> {
         self.mailbox.take(&mut self.outcomes);
-        self.machine.settle(self.outcomes.len());
-        for outcome in self.outcomes.drain(..) {
-            writer.push(&outcome.frame());
+        if self.outcomes.iter().any(|outcome| outcome.result == Err(Code::STORE_FAILED)) {
+            return Err(Code::STORE_FAILED);
         }
+        let mut outcomes = std::mem::take(&mut self.outcomes);
+        self.answer(outcomes.drain(..).map(Outcome::frame), writer);
+        self.outcomes = outcomes;
         if self.client_finished || self.drains {
-            return;
+            return Ok(());
         }
         let mut frames = Vec::new();
         while let CursorState::At(cursor) = self.cursor.state {
             if writer.room() == 0 || self.read.is_some() {
-                return;
+                return Ok(());
             }
             match self.engine.read_tail(self.machine.conversation(), cursor, writer.room(), &mut frames) {
-                Next::Wait => return,
+                Next::Wait => return Ok(()),
                 Next::View { .. } => {
                     self.cursor.woken = false;
                     self.read = Some(StoreRead::page(&self.engine, self.machine.conversation(), cursor));
@@ -203,20 +214,39 @@ impl Stream {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn answer(&mut self, frames: impl IntoIterator<Item = ServerFrame>, writer: &mut FrameWriter) {
+        let mut count = 0;
+        for frame in frames {
+            writer.push(&frame);
+            count += 1;
+        }
+        if count > 0 {
+            self.answers.push_back((writer.end(), count));
+        }
+    }
+
+    /// The stream is written up to a byte: the answers before it are no longer owed.
+    fn wrote(&mut self, written_bytes: u64) {
+        while let Some((end, count)) = self.answers.front()
+            && *end <= written_bytes
+        {
+            self.machine.answered(*count);
+            self.answers.pop_front();
+        }
     }
 
     async fn take(&mut self, frame: ClientFrame, writer: &mut FrameWriter) -> Result<(), Code> {
         match self.machine.handle(frame, &self.grant) {
             Output::Append(append) => {
-                let name = self.machine.conversation();
-                let taken =
-                    self.engine.publish(name, &self.producer, self.producer_key, append, &self.mailbox);
-                if !taken.await {
+                if !self.engine.publish(&self.publisher, append).await {
                     return Err(Code::STORE_FAILED);
                 }
             }
             Output::Seek(from) => self.seek(from, false),
-            Output::Send(frame) => writer.push(&frame),
+            Output::Send(frame) => self.answer([frame], writer),
             Output::Reset(code) => return Err(code),
         }
         Ok(())
@@ -230,15 +260,18 @@ impl Stream {
         } else {
             self.cursor.subscription = None;
         }
-        if from.is_some() || is_open {
-            self.opened_owed += 1;
-        }
-        if self.opened_owed == 0 {
-            (self.cursor.state, self.read) = (CursorState::Off, None);
+        if from.is_none() && !is_open {
+            self.cursor.state = CursorState::Off;
             return;
         }
         self.cursor.state = CursorState::Starts(from);
-        self.read = Some(StoreRead::bounds(&self.engine, self.machine.conversation()));
+        let (engine, name) = (&self.engine, self.machine.conversation());
+        if is_open && authorize(&self.grant, Action::Write, name).is_ok() {
+            self.read = Some(StoreRead::begin(engine, &self.publisher));
+        } else if self.read.is_none() {
+            // A read that is under way goes on when it is dropped, so the next one waits for it.
+            self.read = Some(StoreRead::bounds(engine, name));
+        }
     }
 
     fn loaded(
@@ -252,13 +285,9 @@ impl Stream {
             Code::STORE_FAILED
         })?;
         match (loaded, self.cursor.state) {
-            (ReadResult::Bounds(bounds), CursorState::Starts(from)) => {
-                let tail_head = self.engine.tail_head(self.machine.conversation()).unwrap_or_default();
-                let head = bounds.head.max(tail_head);
-                for _ in 0..std::mem::take(&mut self.opened_owed) {
-                    writer.push(&ServerFrame::Opened { head, floor: bounds.floor });
-                }
-                self.cursor.state = start(from, head, bounds.floor)?;
+            (ReadResult::Bounds(Bounds { floor, head }), CursorState::Starts(from)) => {
+                self.answer([ServerFrame::Opened { head, floor }], writer);
+                self.cursor.state = start(from, head, floor)?;
             }
             (ReadResult::Page(page), CursorState::At(cursor)) => {
                 self.cursor.state = match page.reached {
@@ -268,6 +297,9 @@ impl Stream {
                 writer.extend(page.frames);
             }
             // The cursor was moved meanwhile.
+            (ReadResult::Page(_), CursorState::Starts(_)) => {
+                self.read = Some(StoreRead::bounds(&self.engine, self.machine.conversation()));
+            }
             _ => {}
         }
         Ok(())
@@ -284,6 +316,11 @@ impl Stream {
 }
 
 impl Cursor {
+    /// Whether a start is being resolved. No frame is taken meanwhile, so a stream reads one thing at a time from the view.
+    fn starts(&self) -> bool {
+        matches!(self.state, CursorState::Starts(_))
+    }
+
     fn wake(&mut self) {
         self.woken = true;
         if let CursorState::AtEndOfView(cursor) = self.state {

@@ -77,11 +77,13 @@ pub(super) struct FrameWriter {
     /// Chunks of `waiting` that are written.
     written: usize,
     waiting_bytes: usize,
+    /// Bytes that were written since the beginning.
+    written_bytes: u64,
 }
 
 impl FrameWriter {
     pub(super) fn new(send: SendStream) -> Self {
-        Self { send, waiting: Vec::new(), written: 0, waiting_bytes: 0 }
+        Self { send, waiting: Vec::new(), written: 0, waiting_bytes: 0, written_bytes: 0 }
     }
 
     pub(super) fn push(&mut self, frame: &ServerFrame) {
@@ -108,11 +110,22 @@ impl FrameWriter {
         self.waiting_bytes
     }
 
+    /// Bytes that were written since the beginning.
+    pub(super) fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
+    /// What [`FrameWriter::written_bytes`] will be when everything that was added is written.
+    pub(super) fn end(&self) -> u64 {
+        self.written_bytes + self.waiting_bytes as u64
+    }
+
     /// Writes some of what waits. Dropping the future loses nothing.
     pub(super) async fn write(&mut self) -> Result<(), WriteError> {
         let done = self.send.write_chunks(&mut self.waiting[self.written..]).await?;
         self.written += done.chunks;
         self.waiting_bytes -= done.bytes;
+        self.written_bytes += done.bytes as u64;
         if self.waiting_bytes == 0 {
             self.waiting.clear();
             self.written = 0;

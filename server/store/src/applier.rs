@@ -1,7 +1,9 @@
 //! Feeds committed groups to the view, and frees the log behind it.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -11,6 +13,9 @@ use crate::StoreError;
 use crate::log::{Log, Position};
 use crate::record::Record;
 use crate::view::View;
+
+/// Default of [`ApplierOptions::flush_bytes`].
+pub(crate) const FLUSH_BYTES: u64 = 16 * 1024 * 1024;
 
 /// How an applier works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,11 +29,11 @@ pub struct ApplierOptions {
 
 impl Default for ApplierOptions {
     fn default() -> Self {
-        Self { queue_bytes: 16 * 1024 * 1024, flush_bytes: 16 * 1024 * 1024 }
+        Self { queue_bytes: 16 * 1024 * 1024, flush_bytes: FLUSH_BYTES }
     }
 }
 
-/// Called once, when the view or the log fails.
+/// Called once, when the view or the log fails or panics.
 pub type OnFailure = Box<dyn FnOnce(StoreError) + Send>;
 
 /// Two threads: one feeds committed groups to the view, the other flushes the view and trims the log behind it, so that
@@ -89,8 +94,8 @@ impl Applier {
         });
         let (applying, flushing) = (Arc::clone(&shared), Arc::clone(&shared));
         let threads = vec![
-            spawn("quoth-applier", move || applying.apply_all()),
-            spawn("quoth-flusher", move || flushing.flush_and_trim()),
+            spawn("quoth-applier", move || applying.guarded(Shared::apply_all)),
+            spawn("quoth-flusher", move || flushing.guarded(Shared::flush_and_trim)),
         ];
         Self { shared, threads }
     }
@@ -147,7 +152,20 @@ fn group_bytes(records: &[Record]) -> usize {
     records.iter().map(record_bytes).sum()
 }
 
+/// What a panic said.
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref().map(String::as_str)).unwrap_or("no text").to_owned()
+}
+
 impl Shared {
+    /// Runs one of the threads. That it panics is a failure like any other: nobody may go on waiting for it.
+    fn guarded(&self, run: impl FnOnce(&Self)) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(self))) {
+            self.fail(StoreError::Panic { what: panic_text(&*panic) });
+        }
+    }
+
     fn apply_all(&self) {
         while let Some((position, records)) = self.take() {
             let bytes = group_bytes(&records);
@@ -219,6 +237,103 @@ impl Shared {
         self.changed.notify_all();
         if let Some(on_failure) = self.on_failure.lock().take() {
             on_failure(error);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, mpsc};
+    use std::time::Duration;
+
+    use quoth_protocol::{ConversationName, Seq};
+
+    use super::{Applier, ApplierOptions};
+    use crate::key::ProducerKey;
+    use crate::log::memory::MemoryLog;
+    use crate::log::{Log, Position};
+    use crate::record::Record;
+    use crate::testing::{commit, record};
+    use crate::view::memory::MemoryView;
+    use crate::view::{Bounds, PageLimit, ProducerState, View, ViewError};
+
+    /// Where a view panics.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Panics {
+        InApply,
+        InFlush,
+    }
+
+    #[derive(Debug)]
+    struct PanickingView(MemoryView, Panics);
+
+    impl View for PanickingView {
+        fn apply(&self, position: Position, records: &[Record]) -> Result<(), ViewError> {
+            assert_ne!(self.1, Panics::InApply, "a mistake in apply");
+            self.0.apply(position, records)
+        }
+
+        fn applied(&self) -> Position {
+            self.0.applied()
+        }
+
+        fn flush(&self) -> Result<Position, ViewError> {
+            assert_ne!(self.1, Panics::InFlush, "a mistake in flush");
+            self.0.flush()
+        }
+
+        fn bounds(&self, c: &ConversationName) -> Result<Bounds, ViewError> {
+            self.0.bounds(c)
+        }
+
+        fn after(&self, c: &ConversationName, a: Seq, limit: PageLimit) -> Result<Vec<Record>, ViewError> {
+            self.0.after(c, a, limit)
+        }
+
+        fn before(
+            &self,
+            c: &ConversationName,
+            b: Option<Seq>,
+            limit: PageLimit,
+        ) -> Result<Vec<Record>, ViewError> {
+            self.0.before(c, b, limit)
+        }
+
+        fn producer(&self, c: &ConversationName, p: ProducerKey) -> Result<Option<ProducerState>, ViewError> {
+            self.0.producer(c, p)
+        }
+
+        fn find(&self, c: &ConversationName, p: ProducerKey, n: u64) -> Result<Option<Record>, ViewError> {
+            self.0.find(c, p, n)
+        }
+    }
+
+    #[test]
+    fn a_panic_is_reported_and_holds_nobody_up() {
+        const PATIENCE: Duration = Duration::from_secs(30);
+        for (panics, what) in
+            [(Panics::InApply, "a mistake in apply"), (Panics::InFlush, "a mistake in flush")]
+        {
+            let log = Arc::new(MemoryLog::new());
+            let view = Arc::new(PanickingView(MemoryView::new(), panics));
+            let (report, failures) = mpsc::channel();
+            let on_failure =
+                Box::new(move |error: crate::StoreError| report.send(error.to_string()).unwrap());
+            let options = ApplierOptions { queue_bytes: 500, flush_bytes: 500 };
+            let applier = Applier::start_with(options, Arc::clone(&log) as Arc<dyn Log>, view, on_failure);
+            let (end, ended) = mpsc::channel();
+            std::thread::spawn(move || {
+                for seq in 1..=20 {
+                    let records = [record("a", seq, seq)];
+                    applier.submit(commit(&*log, &records).unwrap(), records.into());
+                }
+                applier.stop();
+                end.send(()).unwrap();
+            });
+            let failure = failures.recv_timeout(PATIENCE).unwrap();
+            assert!(failure.contains(what), "{failure}");
+            ended.recv_timeout(PATIENCE).unwrap();
+            assert!(failures.recv().is_err(), "reported once");
         }
     }
 }

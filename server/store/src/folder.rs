@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use crate::durable::{create_durable_dir, sync_dir};
 use crate::store::OpenError;
 
 /// Version of the folder's layout.
@@ -25,8 +26,10 @@ pub(crate) struct Folder {
 impl Folder {
     /// Takes a folder over; an empty or missing one becomes a data folder.
     pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
-        if !is_ours(dir)? {
-            create(dir).map_err(OpenError::io("create", dir))?;
+        let is_ours = is_ours(dir)?;
+        create_durable_dir(dir).map_err(OpenError::io("create", dir))?;
+        if !is_ours {
+            write_format(dir).map_err(OpenError::io("create", dir))?;
         }
         Ok(Self { dir: dir.to_owned(), _lock: lock(dir)? })
     }
@@ -91,14 +94,13 @@ fn is_empty(dir: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-fn create(dir: &Path) -> io::Result<()> {
-    fs::create_dir_all(dir)?;
+fn write_format(dir: &Path) -> io::Result<()> {
     let new_path = dir.join(NEW_FORMAT_FILE);
     let mut file = File::create(&new_path)?;
     writeln!(file, "{PROGRAM}, format {FORMAT}")?;
     file.sync_all()?;
     fs::rename(new_path, dir.join(FORMAT_FILE))?;
-    File::open(dir)?.sync_all()
+    sync_dir(dir)
 }
 
 fn lock(dir: &Path) -> Result<File, OpenError> {

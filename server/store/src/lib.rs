@@ -33,6 +33,7 @@
 
 mod applier;
 mod bytes_reader;
+mod durable;
 mod folder;
 mod key;
 mod log;
@@ -43,6 +44,7 @@ mod verify;
 mod view;
 
 pub use applier::{Applier, ApplierOptions, OnFailure};
+pub use durable::create_durable_dir;
 pub use key::{ConversationKey, ProducerKey};
 pub use log::memory::MemoryLog;
 pub use log::segment::{SEGMENT_BYTES_MIN, SegmentLog};

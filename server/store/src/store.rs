@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::applier::FLUSH_BYTES;
 use crate::folder::Folder;
 use crate::log::memory::MemoryLog;
 use crate::log::segment::{Found, SegmentLog};
@@ -17,7 +18,7 @@ use crate::view::{View, ViewError};
 /// How a store is opened.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The data folder. Created when it does not exist.
+    /// The data folder. Created when it does not exist, for its owner alone.
     pub dir: PathBuf,
     /// Length of a log segment in bytes, at least [`SEGMENT_BYTES_MIN`](crate::SEGMENT_BYTES_MIN). Also the largest group,
     /// headers included. Takes effect with the next segment. Default 64 MiB.
@@ -54,6 +55,14 @@ pub enum StoreError {
     /// The view.
     #[error(transparent)]
     View(#[from] ViewError),
+    /// A thread that keeps the view panicked.
+    #[error(
+        "the view is no longer kept up to date, by a mistake in the program ({what}); restart the server and report it"
+    )]
+    Panic {
+        /// What the panic said.
+        what: String,
+    },
 }
 
 /// Why a store does not open. Nothing that was stored is changed.
@@ -111,6 +120,18 @@ pub enum OpenError {
         /// The first group of the log.
         first: Position,
     },
+    /// There is no view, and the log does not reach back far enough to build one.
+    #[error(
+        "there is no view in {}, and the log starts at {first}: the groups before were only in the view, so that it \
+         cannot be built anew. Restore the folder from a backup",
+        dir.display()
+    )]
+    ViewMissing {
+        /// The data folder.
+        dir: PathBuf,
+        /// The first group of the log.
+        first: Position,
+    },
     /// The view has groups that the log does not know of.
     #[error(
         "the view in {} holds the groups up to {applied}, but the log ends before {next}: the log or a part of it was \
@@ -144,12 +165,14 @@ impl Store {
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let Options { dir, segment_bytes, cache_bytes } = options;
         let folder = Folder::take(&dir)?;
-        let checkpoint = FjallView::checkpoint(&folder.view())?.unwrap_or_default();
-        let found = Found::look(&folder.log(), checkpoint).map_err(|error| match error {
-            LogError::Gone { first, .. } => {
-                OpenError::LogTooShort { dir: dir.clone(), applied: checkpoint, first }
+        let stored = FjallView::checkpoint(&folder.view())?;
+        let checkpoint = stored.unwrap_or_default();
+        let found = Found::look(&folder.log(), checkpoint).map_err(|error| match (error, stored) {
+            (LogError::Gone { first, .. }, Some(applied)) => {
+                OpenError::LogTooShort { dir: dir.clone(), applied, first }
             }
-            error => error.into(),
+            (LogError::Gone { first, .. }, None) => OpenError::ViewMissing { dir: dir.clone(), first },
+            (error, _) => error.into(),
         })?;
         if checkpoint >= found.next() {
             return Err(OpenError::ViewAhead { dir, applied: checkpoint, next: found.next() });
@@ -182,7 +205,8 @@ impl Store {
     }
 }
 
-/// Applies what the view does not hold yet.
+/// Applies what the view does not hold yet. It is flushed, and the log behind it trimmed, as often as an applier does
+/// this: else the log would grow as long as every run ends in a crash before its applier's first flush.
 fn catch_up(log: &SegmentLog, view: &FjallView) -> Result<(), OpenError> {
     let (from, end) = (view.applied().next(), log.next());
     if from == end {
@@ -190,26 +214,69 @@ fn catch_up(log: &SegmentLog, view: &FjallView) -> Result<(), OpenError> {
     }
     tracing::info!(%from, groups = end.0 - from.0, "applying the log to the view");
     let started = Instant::now();
+    let mut unflushed_bytes = 0;
+    let mut apply = |position: Position, bytes: &[u8]| -> Result<(), OpenError> {
+        let records = group::decode(bytes).map_err(|error| {
+            LogError::Visit(format!("the group at position {position} does not decode: {error}"))
+        })?;
+        view.apply(position, &records)?;
+        unflushed_bytes += bytes.len() as u64;
+        if unflushed_bytes >= FLUSH_BYTES {
+            log.trim(view.flush()?.next())?;
+            unflushed_bytes = 0;
+        }
+        Ok(())
+    };
     let mut failed = None;
     let read = log.read(from, &mut |position, bytes| {
-        let applied = group::decode(bytes)
-            .map_err(|error| {
-                LogError::Visit(format!("the group at position {position} does not decode: {error}"))
-            })
-            .map(|records| view.apply(position, &records))?;
         if (position.0 - from.0).is_multiple_of(100_000) && position > from {
             tracing::info!(%position, %end, "applying the log to the view");
         }
-        applied.map_err(|error| {
+        apply(position, bytes).map_err(|error| {
             let text = error.to_string();
             failed = Some(error);
             LogError::Visit(text)
         })
     });
     if let Some(error) = failed {
-        return Err(error.into());
+        return Err(error);
     }
     read?;
     tracing::info!(elapsed_ms = started.elapsed().as_millis(), "the view is up to date");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::{Options, Store};
+    use crate::durable::recorder;
+
+    #[test]
+    fn the_names_of_all_folders_are_durable_once_the_store_is_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().join("data/store");
+        recorder::take();
+        Store::open(Options::new(&data_dir)).unwrap().close().unwrap();
+        let synced = recorder::take();
+        // Of `data`; of `store`; of `log` and `view`; of the segment; of the checkpoint.
+        let parents = [dir.path().to_owned(), dir.path().join("data"), data_dir.clone()];
+        for folder in parents.iter().chain(&[data_dir.join("log"), data_dir.join("view")]) {
+            assert!(synced.contains(folder), "{} is not synced", folder.display());
+        }
+    }
+
+    #[test]
+    fn log_and_view_are_their_owners_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        // Made by somebody else, for everybody.
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+        Store::open(Options::new(dir.path())).unwrap().close().unwrap();
+        for name in ["log", "view"] {
+            let mode = fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700, "{name}");
+        }
+    }
 }

@@ -5,12 +5,15 @@ use std::path::Path;
 use quoth_protocol::{ConversationName, Seq};
 
 use crate::folder::Folder;
-use crate::log::segment::walk_all;
+use crate::log::segment::{Walked, walk_all};
 use crate::log::{LogError, Position};
 use crate::record::{Record, group};
 use crate::store::OpenError;
 use crate::view::fjall::FjallView;
 use crate::view::{View, ViewError};
+
+/// Cache of the view during a check.
+const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// How far a check is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +41,8 @@ pub struct Report {
     pub records: u64,
     /// A group that was being written when the server stopped; the next start drops it. No damage.
     pub torn: Option<Position>,
-    /// Up to which group the view holds everything; `None` when there is no view, and the next start builds it.
+    /// Up to which group the view holds everything; `None` when there is no view, which the next start builds unless there
+    /// are findings.
     pub applied: Option<Position>,
     /// Conversations in the view.
     pub conversations: u64,
@@ -79,6 +83,12 @@ pub enum Finding {
         /// `missing` or `another message`.
         how: &'static str,
     },
+    /// There is no view, and the log does not reach back far enough to build one.
+    #[error("there is no view, and it cannot be built anew, since the log starts at {first}")]
+    ViewMissing {
+        /// The log's first group.
+        first: Position,
+    },
     /// The log does not reach back to what the view needs.
     #[error(
         "the view holds the groups up to {applied}, but the log holds those from {first} to before {next}"
@@ -94,24 +104,27 @@ pub enum Finding {
 }
 
 /// Checks all that a data folder holds: checksums and chain of the log; checksums and contiguity of the view; and that
-/// they agree. The server must not be running. What the log has beyond the view's last flush is applied to the view in
-/// memory first, as a start does.
+/// they agree. The server must not be running. What the log has beyond the view's last flush is applied first, as a start
+/// does, but to a copy in the system's folder for temporary files. No file of the folder changes.
 ///
 /// # Errors
 /// When the folder is no data folder of this version, or in use. Damage is no error but in the report.
 pub fn verify(dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Report, OpenError> {
     let folder = Folder::take_existing(dir)?;
     let mut report = Report::default();
-    let view = match open_view(&folder.view()) {
+    let opened = FjallView::open_copy(&folder.view(), CACHE_BYTES);
+    let is_missing = matches!(opened, Ok(None));
+    let view = match opened {
         Ok(view) => view,
         Err(error) => {
             report.findings.push(error.into());
             None
         }
     };
-    let checkpoint = view.as_ref().map(View::applied);
-    report.applied = checkpoint;
-    check_log(&folder.log(), view.as_ref(), &mut report, progress);
+    report.applied = view.as_ref().map(View::applied);
+    let log = check_log(&folder.log(), view.as_ref(), &mut report, progress);
+    check_extent(&log, is_missing, &mut report);
+    report.findings.extend(log.damage.into_iter().map(Finding::Log));
     if let Some(view) = view {
         // Rows of groups that could not be applied may be there in part.
         let is_up_to_date = !report.findings.iter().any(|finding| matches!(finding, Finding::Log(_)));
@@ -120,15 +133,12 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Report, 
     Ok(report)
 }
 
-fn open_view(dir: &Path) -> Result<Option<FjallView>, ViewError> {
-    const CACHE_BYTES: u64 = 16 * 1024 * 1024;
-    match FjallView::checkpoint(dir)? {
-        Some(_) => FjallView::open(dir, CACHE_BYTES).map(Some),
-        None => Ok(None),
-    }
-}
-
-fn check_log(dir: &Path, view: Option<&FjallView>, report: &mut Report, progress: &mut dyn FnMut(Progress)) {
+fn check_log(
+    dir: &Path,
+    view: Option<&FjallView>,
+    report: &mut Report,
+    progress: &mut dyn FnMut(Progress),
+) -> Walked {
     let checkpoint = view.map_or(Position::ZERO, View::applied);
     let mut findings = Vec::new();
     let (mut groups, mut records) = (0, 0);
@@ -149,11 +159,23 @@ fn check_log(dir: &Path, view: Option<&FjallView>, report: &mut Report, progress
     );
     (report.groups, report.records, report.torn) = (groups, records, walked.torn);
     report.findings.extend(findings);
-    let (first, next) = (walked.first, walked.next);
-    if walked.damage.is_empty() && !(first <= checkpoint.next() && checkpoint < next) {
-        report.findings.push(Finding::Apart { applied: checkpoint, first, next });
+    walked
+}
+
+/// Checks that the log has what the view needs.
+fn check_extent(log: &Walked, is_missing: bool, report: &mut Report) {
+    let Walked { first, next, .. } = *log;
+    if !log.damage.is_empty() {
+        return;
     }
-    report.findings.extend(walked.damage.into_iter().map(Finding::Log));
+    if is_missing && first > Position(1) {
+        report.findings.push(Finding::ViewMissing { first });
+    }
+    if let Some(applied) = report.applied
+        && !(first <= applied.next() && applied < next)
+    {
+        report.findings.push(Finding::Apart { applied, first, next });
+    }
 }
 
 /// Compares a group that the view should hold, or applies it when it comes behind.

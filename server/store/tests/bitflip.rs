@@ -1,4 +1,5 @@
-//! One bit changed anywhere in a store's files is detected or harmless, never served as something else.
+//! One bit changed anywhere in a store's files is detected, never served as something else. In a few places of fjall's
+//! tables, which [`excuse`] lists, it may also change nothing.
 //!
 //! A small store is closed cleanly and copied into memory. Then one bit of a byte is flipped, over and over, at places
 //! that are spread over all files, until the time is up; each time the store is opened and everything read. The log
@@ -89,6 +90,10 @@ impl Copy {
         Self(files(dir).into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect())
     }
 
+    fn bytes(&self, path: &Path) -> &[u8] {
+        &self.0.iter().find(|(kept, _)| kept == path).unwrap().1
+    }
+
     /// Puts files back whose contents or existence differ.
     fn restore(&self, dir: &Path) {
         for path in files(dir) {
@@ -105,12 +110,61 @@ impl Copy {
     }
 }
 
+/// The section of a table that a byte lies in. A table ends with a trailer of 38 bytes, which ends with the offset and the
+/// length of a table of contents: magic 4 bytes, count `u32`, and per section offset and length `u64` each, length of
+/// the name `u16` and name.
+fn section(table: &[u8], at: usize) -> String {
+    let number = |from: usize, len: usize| {
+        table[from..from + len].iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))
+    };
+    let contents = number(table.len() - 16, 8);
+    let mut entry = contents + 8;
+    for _ in 0..number(contents + 4, 4) {
+        let (start, len, name_len) = (number(entry, 8), number(entry + 8, 8), number(entry + 16, 2));
+        let name = &table[entry + 18..entry + 18 + name_len];
+        if (start..start + len).contains(&at) {
+            return String::from_utf8_lossy(name).into_owned();
+        }
+        entry += 18 + name_len;
+    }
+    "contents".to_owned()
+}
+
+/// Why a changed bit may go unnoticed; `None` where it must be detected. Everything outside fjall's keyspaces must.
+fn excuse(dir: &Path, copy: &Copy, path: &Path, at: usize) -> Option<&'static str> {
+    let place = path.strip_prefix(dir.join("view/engine/keyspaces")).ok()?;
+    let (keyspace, table) = match place.iter().map(|part| part.to_str().unwrap()).collect::<Vec<_>>()[..] {
+        [keyspace, "tables", _] => (keyspace, copy.bytes(path)),
+        [_, manifest] if manifest.starts_with('v') => {
+            let current = copy.bytes(&path.with_file_name("current"));
+            let is_current = current[..8] == manifest[1..].parse::<u64>().unwrap().to_le_bytes();
+            return (!is_current).then_some("an old manifest, which the next start deletes");
+        }
+        _ => return None,
+    };
+    if at >= table.len() - 8 {
+        return Some("the length of the table of contents, which says itself how many sections it has");
+    }
+    match (keyspace, &section(table, at)[..]) {
+        ("1", "filter") => {
+            return Some("a filter serves look-ups of single keys, and messages are read in ranges");
+        }
+        (_, "table_version") => return Some("fjall reads the version in the section `meta` instead"),
+        _ => {}
+    }
+    let number = |path: &Path| path.file_name()?.to_str()?.parse::<u64>().ok();
+    let has_younger =
+        copy.0.iter().any(|(kept, _)| kept.parent() == path.parent() && number(kept) > number(path));
+    (keyspace == "2" && has_younger)
+        .then_some("the rows of producers in this table have younger versions in another")
+}
+
 struct Outcome {
     detected: usize,
     harmless: usize,
 }
 
-/// Flips one bit at each place; returns how many were detected and how many harmless.
+/// Flips one bit at each place, which must be detected or have an excuse; returns how many were what.
 fn flip(dir: &Path, copy: &Copy, places: impl Iterator<Item = (PathBuf, usize)>, time: Duration) -> Outcome {
     let started = Instant::now();
     let mut outcome = Outcome { detected: 0, harmless: 0 };
@@ -118,7 +172,7 @@ fn flip(dir: &Path, copy: &Copy, places: impl Iterator<Item = (PathBuf, usize)>,
         if started.elapsed() > time {
             break;
         }
-        let (_, bytes) = copy.0.iter().find(|(kept, _)| *kept == path).unwrap();
+        let bytes = copy.bytes(&path);
         let bit = 1 << (at * 7 % 8);
         fs::OpenOptions::new()
             .write(true)
@@ -130,7 +184,11 @@ fn flip(dir: &Path, copy: &Copy, places: impl Iterator<Item = (PathBuf, usize)>,
         let result =
             std::panic::catch_unwind(move || read_all(&dir_of_flip).map_err(|error| error.to_string()));
         match result {
-            Ok(Ok(())) => outcome.harmless += 1,
+            Ok(Ok(())) => {
+                let is_excused = excuse(dir, copy, &path, at).is_some();
+                assert!(is_excused, "bit {bit:#x} of byte {at} of {} is not noticed", path.display());
+                outcome.harmless += 1;
+            }
             Ok(Err(_)) => outcome.detected += 1,
             Err(_) => panic!("bit {bit:#x} of byte {at} of {} is served", path.display()),
         }
@@ -159,7 +217,7 @@ fn a_flipped_bit_anywhere_is_detected_or_harmless() {
         let spread = (0..count).map(|index| places[index * stride % count].clone());
         let outcome = flip(dir.path(), &copy, spread, Duration::from_secs(seconds));
         println!("trim {trim}: {count} places, {} detected, {} harmless", outcome.detected, outcome.harmless);
-        assert!(outcome.detected > outcome.harmless / 100, "most flips are in checked bytes");
+        assert!(outcome.detected > 0, "no time for a single flip");
     }
 }
 

@@ -217,6 +217,21 @@ fn a_failed_flush_poisons() {
 }
 
 #[test]
+fn a_segment_that_cannot_be_begun_poisons() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = SegmentLog::open(dir.path(), 4096, Position::ZERO).unwrap();
+    // In the way of the file that is prepared once the first one is in use.
+    std::fs::create_dir(dir.path().join("2.spare")).unwrap();
+    for _ in 0..2 {
+        log.append(&[1; 3000]).unwrap();
+        log.flush().unwrap();
+    }
+    assert!(matches!(log.append(&[1; 3000]), Err(LogError::Io { .. })));
+    assert!(matches!(log.append(&[1; 3000]), Err(LogError::Poisoned)));
+    assert_eq!(read(&log, 1).len(), 2, "what was flushed is still read");
+}
+
+#[test]
 fn readers_and_trims_run_beside_the_writer() {
     let Subject { log, _dir, .. } = segments();
     std::thread::scope(|scope| {

@@ -5,11 +5,12 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 
+use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::testing::{FaultyLog, commit, record};
 use quoth_store::{
-    Applier, ApplierOptions, Bounds, Log, LogError, MemoryLog, MemoryView, OpenError, Options, PageLimit,
-    Position, ProducerKey, ProducerState, Record, Store, StoreError, View, ViewError,
+    Applier, ApplierOptions, Bounds, Finding, Log, LogError, MemoryLog, MemoryView, OpenError, Options,
+    PageLimit, Position, ProducerKey, ProducerState, Record, Store, StoreError, View, ViewError, verify,
 };
 
 const ALL: PageLimit = PageLimit { records: 10_000, bytes: 1 << 24 };
@@ -128,6 +129,29 @@ fn an_interrupted_creation_is_repeated() {
     assert_holds(&open(dir.path()), 3);
 }
 
+/// No run is long enough for an applier to flush the view, and still the log does not grow with each of them.
+#[test]
+fn a_start_with_much_to_apply_shortens_the_log() {
+    const RUNS: u64 = 8;
+    const GROUPS_PER_RUN: u64 = 4;
+    let dir = tempfile::tempdir().unwrap();
+    let body = Bytes::from(vec![b'x'; 1 << 20]);
+    let options = Options { segment_bytes: 2 << 20, ..options(dir.path()) };
+    for run in 0..RUNS {
+        // A crash: neither applied nor closed.
+        let store = Store::open(options.clone()).unwrap();
+        for seq in run * GROUPS_PER_RUN + 1..=(run + 1) * GROUPS_PER_RUN {
+            commit(&*store.log, &[Record { body: body.clone(), ..record("a", seq, seq) }]).unwrap();
+        }
+    }
+    let store = Store::open(options).unwrap();
+    let last = RUNS * GROUPS_PER_RUN;
+    assert_eq!(store.view.applied(), Position(last));
+    assert_eq!(store.view.bounds(&name()).unwrap().head, Seq(last));
+    let held = last - store.log.first().0;
+    assert!(held < 20, "the log still holds {held} groups of 1 MiB");
+}
+
 #[test]
 fn a_deleted_view_is_rebuilt_from_the_whole_log() {
     let dir = tempfile::tempdir().unwrap();
@@ -150,7 +174,9 @@ fn a_deleted_view_is_not_rebuilt_from_half_a_log() {
     assert_holds(&open(dir.path()), 200);
     fs::remove_dir_all(dir.path().join("view")).unwrap();
     let error = refused_untouched(dir.path());
-    assert!(matches!(error, OpenError::LogTooShort { applied: Position::ZERO, .. }), "{error}");
+    assert!(matches!(error, OpenError::ViewMissing { first, .. } if first > Position(1)), "{error}");
+    let report = verify(dir.path(), &mut |_| {}).unwrap();
+    assert!(matches!(report.findings[..], [Finding::ViewMissing { .. }]), "{:?}", report.findings);
 }
 
 #[test]
@@ -191,8 +217,12 @@ fn a_damaged_checkpoint_or_a_missing_engine_is_refused() {
     fs::write(&path, &good[..20]).unwrap();
     assert!(matches!(refused_untouched(dir.path()), OpenError::View(ViewError::Engine { .. })));
     fs::write(&path, &good).unwrap();
-    fs::remove_dir_all(dir.path().join("view/engine/keyspaces")).unwrap();
-    assert!(matches!(refused(dir.path()), OpenError::View(_)));
+    for missing in ["view/engine/keyspaces", "view/engine"] {
+        fs::remove_dir_all(dir.path().join(missing)).unwrap();
+        let error = refused_untouched(dir.path()).to_string();
+        assert!(error.contains("keyspaces: this folder is missing"), "{error}");
+        assert!(error.contains("restore the folder from a backup"), "{error}");
+    }
 }
 
 #[test]
@@ -298,6 +328,6 @@ fn nothing_of_a_failed_flush_is_lost_or_made_up() {
     assert!(commit(&log, &[record("a", 3, 3)]).is_err());
     assert!(matches!(commit(&log, &[record("a", 3, 3)]), Err(LogError::Poisoned)));
     drop((store, log));
-    // Whether the third is stored was unknown; here the operating system has it.
+    // Whether the third is stored was unknown. Here the operating system has it, and the start has made it durable.
     assert_holds(&open(dir.path()), 3);
 }

@@ -1,5 +1,6 @@
 //! What a check of a data folder finds, and what it does not complain about.
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,31 @@ fn open(dir: &Path) -> Store {
 }
 
 fn check(dir: &Path) -> Report {
-    verify(dir, &mut |_| {}).unwrap()
+    check_with(dir, &mut |_| {})
+}
+
+/// Every check leaves every file as it was.
+fn check_with(dir: &Path, progress: &mut dyn FnMut(Progress)) -> Report {
+    let before = contents(dir);
+    let report = verify(dir, progress).unwrap();
+    let after = contents(dir);
+    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
+    let changed: Vec<_> = before.iter().filter(|(path, bytes)| after[*path] != **bytes).collect();
+    assert!(changed.is_empty(), "{:?}", changed.iter().map(|(path, _)| path).collect::<Vec<_>>());
+    report
+}
+
+fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(contents(&path));
+        } else {
+            files.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+    files
 }
 
 fn commit_and_apply(store: &Store, seqs: std::ops::RangeInclusive<u64>, body: &str) {
@@ -46,7 +71,7 @@ fn an_intact_folder_has_no_findings() {
     commit_and_apply(&store, 51..=90, "x");
     drop(store);
     let mut steps = Vec::new();
-    let report = verify(dir.path(), &mut |step| steps.push(step)).unwrap();
+    let report = check_with(dir.path(), &mut |step| steps.push(step));
     assert!(report.findings.is_empty(), "{}", texts(&report));
     assert_eq!((report.groups, report.records, report.applied), (90, 180, Some(Position(50))));
     assert_eq!((report.conversations, report.messages, report.torn), (2, 180, None));

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use quoth_client::protocol::limits::BODY_BYTES_MAX;
 use quoth_client::{ConversationName, ProducerId};
 use sha2::{Digest, Sha256};
 
-use super::irc;
+use super::irc::{self, Line};
 use crate::args::ImportArgs;
 
 /// Endings of the names of logs, taken off for the conversation's name; the longest that fits.
@@ -36,8 +37,8 @@ impl LogFile {
 pub(super) struct Found {
     /// In the order of their names.
     pub(super) logs: Vec<LogFile>,
-    /// What lies in the folders and is no log.
-    pub(super) skipped: Vec<PathBuf>,
+    /// What lies in the folders and is no log, and why not.
+    pub(super) skipped: Vec<(PathBuf, &'static str)>,
 }
 
 /// Reads all logs.
@@ -48,6 +49,7 @@ pub(super) fn find(args: &ImportArgs) -> anyhow::Result<Found> {
             add_folder(&mut found, path, args)?;
         } else {
             let text = read(path)?;
+            ensure!(!text.is_empty(), "{} is empty", path.display());
             ensure!(
                 irc::is_log(&text),
                 "{} is no IRC log: its lines do not begin with `[HH:MM] ` or `=== `",
@@ -75,12 +77,20 @@ fn add_folder(found: &mut Found, folder: &Path, args: &ImportArgs) -> anyhow::Re
     let entries = std::fs::read_dir(folder).with_context(cannot_read)?;
     let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
     paths.sort();
-    for path in paths.into_iter().filter(|path| path.is_file()) {
+    for path in paths {
+        if path.is_dir() {
+            found.skipped.push((path, "a folder within a folder; name it to import its logs"));
+            continue;
+        }
         let has_ending = ENDINGS.iter().any(|ending| file_name(&path).ends_with(ending));
-        let text = if has_ending { Some(read(&path)?).filter(|text| irc::is_log(text)) } else { None };
+        let text = if has_ending && path.is_file() {
+            Some(read(&path)?).filter(|text| irc::is_log(text))
+        } else {
+            None
+        };
         match text {
             Some(text) => found.logs.push(log_file(&path, text, args)?),
-            None => found.skipped.push(path),
+            None => found.skipped.push((path, "no IRC log")),
         }
     }
     Ok(())
@@ -93,7 +103,17 @@ fn log_file(path: &Path, text: Vec<u8>, args: &ImportArgs) -> anyhow::Result<Log
     let conversation = ConversationName::new(&conversation)
         .with_context(|| format!("{} cannot become {conversation:?}", path.display()))?;
     let producer = producer(&conversation, &name, &text);
-    Ok(LogFile { path: path.to_owned(), conversation, producer, day: irc::day_in(&name), text })
+    let log = LogFile { path: path.to_owned(), conversation, producer, day: irc::day_in(&name), text };
+    // Before anything is written: a message that is left out cannot be put in its place later.
+    let is_too_long =
+        |line: &[u8]| line.len() > BODY_BYTES_MAX && Line::parse(line).body.len() > BODY_BYTES_MAX;
+    if let Some((number, _)) = (1..).zip(log.lines()).find(|(_, line)| is_too_long(line)) {
+        bail!(
+            "{}, line {number}: over {BODY_BYTES_MAX} bytes, the limit of a message; nothing was imported",
+            path.display()
+        );
+    }
+    Ok(log)
 }
 
 /// The same for every import of the same log, also when it has grown; another one for other logs that are imported into
@@ -135,10 +155,12 @@ mod tests {
         write("a.log", "=== a joins\n");
         write("LICENSE.txt", "Creative Commons\n");
         write("notes.md", "[00:00] <a> hi\n");
+        std::fs::create_dir(folder.path().join("older")).unwrap();
         let found = find(&args(vec![folder.path().to_owned()])).unwrap();
         let names: Vec<&str> = found.logs.iter().map(|log| log.conversation.as_str()).collect();
         assert_eq!(names, ["irc/2004-12-25.b", "irc/a"]);
-        assert_eq!(found.skipped.len(), 2);
+        let skipped: Vec<String> = found.skipped.iter().map(|(path, _)| file_name(path)).collect();
+        assert_eq!(skipped, ["LICENSE.txt", "notes.md", "older"]);
         let lines: Vec<&[u8]> = found.logs[0].lines().collect();
         assert_eq!(lines, [&b"[00:00] <a> hi"[..], b"", b"bye"]);
         assert_eq!((found.logs[0].day, found.logs[1].day), (Some(12_777), None));
@@ -147,6 +169,19 @@ mod tests {
         assert!(licence.to_string().contains("is no IRC log"), "{licence}");
         let twice = args(vec![folder.path().join("a.log"), folder.path().join("a.log")]);
         assert!(find(&twice).unwrap_err().to_string().contains("the same conversation"));
+    }
+
+    #[test]
+    fn a_log_with_a_line_that_is_no_message_is_refused_as_a_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = |body_len: usize| {
+            let path = folder.path().join("a.log");
+            std::fs::write(&path, format!("[00:00] <a> hi\n[00:00] <a> {}\n", "x".repeat(body_len))).unwrap();
+            find(&args(vec![path]))
+        };
+        assert_eq!(log(BODY_BYTES_MAX).unwrap().logs.len(), 1);
+        let error = log(BODY_BYTES_MAX + 1).unwrap_err().to_string();
+        assert!(error.contains("line 2: over 65536 bytes"), "{error}");
     }
 
     #[test]

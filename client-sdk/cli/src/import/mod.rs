@@ -14,7 +14,10 @@ use tokio::task::JoinSet;
 use self::files::{Found, LogFile};
 use self::irc::{Clock, Line, SYSTEM_USER};
 use crate::args::ImportArgs;
-use crate::connection::{Connection, Role};
+use crate::connection::{Connection, Purpose};
+use crate::hint::Situation;
+use crate::interrupt::counted;
+use crate::output::{confirm, note};
 use crate::pipeline::{Pipeline, Tally};
 
 /// Logs that are imported at once, each with up to 256 messages on the way.
@@ -25,32 +28,34 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(connection: &Connection, args: ImportArgs) -> anyhow::Result<()> {
     let Found { logs, skipped } = files::find(&args)?;
-    for path in &skipped {
-        eprintln!("skipped {}: no IRC log", path.display());
+    for (path, why) in &skipped {
+        note(format_args!("skipped {}: {why}", path.display()));
     }
     if logs.is_empty() {
-        bail!("there is nothing to import");
+        bail!(
+            "there is nothing to import: the folder has no IRC log, which is a file *.txt or *.log with lines that begin \
+             with `[HH:MM] ` or `=== `"
+        );
     }
     let log_count = logs.len();
     let progress = progress(&logs);
-    let import = async |client: &Client| {
+    let import = async |client: &Client, _: &Situation<'_>| {
         let started = Instant::now();
-        let tally = tokio::select! {
-            tally = import_all(client, logs, &progress) => tally?,
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted.context("cannot wait for Ctrl-C")?;
-                bail!("interrupted; import again to go on, nothing is written twice");
-            }
-        };
+        let tally = connection
+            .interrupt()
+            .unless_asked(import_all(client, logs, &progress))
+            .await
+            .context("import again to go on, nothing is written twice")??;
         Ok((tally, started.elapsed().as_secs_f64()))
     };
-    let result = connection.run(Role::Service, import).await;
+    let result = connection.run(Purpose::Import, import).await;
     progress.finish_and_clear();
     let (Tally { acked, duplicates, .. }, seconds) = result?;
-    println!(
-        "{log_count} logs, {acked} messages ({duplicates} were already there) in {seconds:.1} s, {:.0} messages/s",
+    confirm(&format!(
+        "{}, {acked} messages ({duplicates} were already there) in {seconds:.1} s, {:.0} messages/s",
+        counted(log_count, "log"),
         acked as f64 / seconds.max(0.001)
-    );
+    ));
     Ok(())
 }
 
@@ -77,7 +82,7 @@ async fn import_all(client: &Client, logs: Vec<LogFile>, progress: &ProgressBar)
                 }
             },
             _ = tick.tick(), if progress.is_hidden() => {
-                eprintln!("{} of {} lines", progress.position(), progress.length().unwrap_or_default());
+                note(format_args!("{} of {} lines", progress.position(), progress.length().unwrap_or_default()));
             }
         }
     }
@@ -111,8 +116,8 @@ async fn import_one(client: Client, log: LogFile, progress: ProgressBar) -> anyh
 
 async fn settle(pipeline: &mut Pipeline, progress: &ProgressBar) -> anyhow::Result<()> {
     pipeline.settle_one().await.map_err(|error| {
-        let acked = pipeline.tally().acked;
-        anyhow::anyhow!(error).context(format!("stopped at line {}; import again to go on", acked + 1))
+        let line_number = pipeline.tally().settled;
+        anyhow::anyhow!(error).context(format!("stopped at line {line_number}; import again to go on"))
     })?;
     progress.inc(1);
     Ok(())

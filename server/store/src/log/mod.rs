@@ -32,8 +32,8 @@ impl fmt::Display for Position {
     }
 }
 
-/// Why the log did not do what it was asked. After an error of `append` or `flush` the log stays as it is on disk and
-/// takes nothing more until it is opened anew.
+/// Why the log did not do what it was asked. After an `Io` error of a write or a flush the log is poisoned: it stays as it
+/// is on disk and takes nothing more until it is opened anew. After other errors it is as before.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LogError {
     /// The operating system refused.
@@ -48,7 +48,8 @@ pub enum LogError {
     },
     /// An earlier append or flush failed, so it is unknown what of the log is on stable storage.
     #[error(
-        "the log takes nothing more since an earlier write failed; restart the server, which reads back what is stored"
+        "the log takes nothing more since an earlier write failed; check the disk and restart the server, which writes \
+         the group in question once more if it is there, and drops it if it is not"
     )]
     Poisoned,
     /// The log was closed.

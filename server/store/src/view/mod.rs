@@ -122,6 +122,14 @@ pub enum ViewError {
         /// What is wrong.
         what: &'static str,
     },
+    /// What is stored about a conversation as a whole is not what was written.
+    #[error("the view's row of conversation {conversation} is damaged: {what}")]
+    DamagedConversation {
+        /// The conversation.
+        conversation: ConversationName,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// What is stored about a producer is not what was written.
     #[error("the view's row of producer {producer:?} in conversation {conversation} is damaged: {what}")]
     DamagedProducer {

@@ -1,10 +1,12 @@
 //! The folder of segments, and the thread that prepares the next one and deletes old ones.
 
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -34,11 +36,6 @@ pub(super) fn list(dir: &Path) -> Result<Vec<Segment>, LogError> {
     }
     segments.sort_by_key(|segment| segment.first);
     Ok(segments)
-}
-
-/// Makes renames and new files of a folder durable.
-pub(super) fn sync_dir(dir: &Path) -> Result<(), LogError> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(LogError::io("sync", dir))
 }
 
 /// Ends the name of a file that is being prepared.
@@ -88,6 +85,9 @@ pub(super) fn delete_spares(dir: &Path) -> Result<(), LogError> {
     Ok(())
 }
 
+/// How long a keeper waits before it tries again what failed.
+const RETRY_PAUSE: Duration = Duration::from_secs(3);
+
 /// Prepares segments ahead and deletes old ones, on a thread of its own.
 #[derive(Debug)]
 pub(super) struct Keeper {
@@ -103,19 +103,39 @@ struct Shared {
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Work {
-    spare: Option<Result<Spare, LogError>>,
-    delete: Vec<PathBuf>,
+    spare: Option<Spare>,
+    /// Why the last attempt to prepare a segment failed, until the next one.
+    failure: Option<LogError>,
+    /// Oldest first.
+    delete: VecDeque<PathBuf>,
+    /// Whether the first of them could not be deleted, until the next attempt.
+    is_stuck: bool,
+    /// When what failed is tried again.
+    retry_at: Instant,
     stop: bool,
+}
+
+enum Task {
+    Delete(PathBuf),
+    Prepare,
 }
 
 impl Keeper {
     pub(super) fn start(dir: &Path, segment_bytes: u64) -> Result<Self, LogError> {
+        let work = Work {
+            spare: None,
+            failure: None,
+            delete: VecDeque::new(),
+            is_stuck: false,
+            retry_at: Instant::now(),
+            stop: false,
+        };
         let shared = Arc::new(Shared {
             dir: dir.to_owned(),
             segment_bytes,
-            work: Mutex::default(),
+            work: Mutex::new(work),
             changed: Condvar::new(),
         });
         let thread = std::thread::Builder::new()
@@ -128,13 +148,19 @@ impl Keeper {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Takes the prepared file; waits for it when it is not ready.
+    /// Takes the prepared file; waits for it when it is not ready. When the last attempt to prepare one failed, there is
+    /// another one first, since its cause may have passed.
     pub(super) fn take_spare(&self) -> Result<Spare, LogError> {
         let mut work = self.shared.work.lock();
+        work.failure = None;
         loop {
-            if let Some(spare) = work.spare.take() {
-                self.shared.changed.notify_all();
-                return spare;
+            let taken = work.spare.take();
+            self.shared.changed.notify_all();
+            if let Some(spare) = taken {
+                return Ok(spare);
+            }
+            if let Some(error) = &work.failure {
+                return Err(error.clone());
             }
             self.shared.changed.wait(&mut work);
         }
@@ -161,39 +187,139 @@ impl Drop for Keeper {
 
 impl Shared {
     fn run(&self) {
-        let mut number = 0_u64;
-        loop {
-            let (delete, prepare) = {
-                let mut work = self.work.lock();
-                while work.delete.is_empty() && work.spare.is_some() && !work.stop {
-                    self.changed.wait(&mut work);
-                }
-                if work.stop && work.delete.is_empty() {
-                    break;
-                }
-                (std::mem::take(&mut work.delete), work.spare.is_none() && !work.stop)
-            };
-            for path in delete {
-                // An old segment that stays costs space and nothing else; the next start lists it again.
-                if let Err(error) = fs::remove_file(&path) {
-                    tracing::warn!(path = %path.display(), %error, "cannot delete an old log segment");
+        let mut number = 1_u64;
+        while let Some(task) = self.next_task() {
+            match task {
+                Task::Delete(path) => self.delete(path),
+                Task::Prepare => {
+                    let path = self.dir.join(format!("{number}{SPARE_SUFFIX}"));
+                    if self.prepare(path) {
+                        number += 1;
+                    }
                 }
             }
-            if prepare {
-                number += 1;
-                let path = self.dir.join(format!("{number}{SPARE_SUFFIX}"));
-                let spare = Spare::create(path, self.segment_bytes);
-                if let Err(error) = &spare {
-                    tracing::error!(%error, "cannot prepare the next log segment");
-                }
-                self.work.lock().spare = Some(spare);
-                self.changed.notify_all();
-            }
+            self.changed.notify_all();
         }
-        if let Some(Ok(spare)) = self.work.lock().spare.take()
+        if let Some(spare) = self.work.lock().spare.take()
             && let Err(error) = fs::remove_file(&spare.path)
         {
             tracing::warn!(path = %spare.path.display(), %error, "cannot delete the prepared log segment");
         }
+    }
+
+    /// Waits for something to do; `None` at the end.
+    fn next_task(&self) -> Option<Task> {
+        let mut work = self.work.lock();
+        loop {
+            if work.retry_at <= Instant::now() {
+                (work.failure, work.is_stuck) = (None, false);
+            }
+            if !work.is_stuck
+                && let Some(path) = work.delete.pop_front()
+            {
+                return Some(Task::Delete(path));
+            }
+            if work.stop {
+                return None;
+            }
+            if work.spare.is_none() && work.failure.is_none() {
+                return Some(Task::Prepare);
+            }
+            if work.is_stuck || work.failure.is_some() {
+                let retry_at = work.retry_at;
+                self.changed.wait_until(&mut work, retry_at);
+            } else {
+                self.changed.wait(&mut work);
+            }
+        }
+    }
+
+    /// Deletes a segment. One that cannot be deleted keeps the younger ones too, so that those on disk always follow on
+    /// one another; it costs space and nothing else.
+    fn delete(&self, path: PathBuf) {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), %error, "cannot delete an old log segment");
+                let mut work = self.work.lock();
+                work.delete.push_front(path);
+                (work.is_stuck, work.retry_at) = (true, Instant::now() + RETRY_PAUSE);
+            }
+            _ => {}
+        }
+    }
+
+    /// Prepares a segment; says whether it did.
+    fn prepare(&self, path: PathBuf) -> bool {
+        let spare = Spare::create(path.clone(), self.segment_bytes);
+        if spare.is_err() {
+            // It may hold space that is needed. The error that matters is the first one.
+            let _ = fs::remove_file(path);
+        }
+        let mut work = self.work.lock();
+        match spare {
+            Ok(spare) => {
+                work.spare = Some(spare);
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot prepare the next log segment; the log ends when it is needed");
+                (work.failure, work.retry_at) = (Some(error), Instant::now() + RETRY_PAUSE);
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{Keeper, Work};
+
+    /// Waits until the keeper has come to a state.
+    fn wait_until(keeper: &Keeper, is_reached: impl Fn(&Work) -> bool) {
+        let mut work = keeper.shared.work.lock();
+        while !is_reached(&work) {
+            keeper.shared.changed.wait(&mut work);
+        }
+    }
+
+    #[test]
+    fn a_segment_whose_preparation_failed_is_prepared_once_the_cause_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let hindrance = dir.path().join("1.spare");
+        fs::create_dir(&hindrance).unwrap();
+        let keeper = Keeper::start(dir.path(), 4096).unwrap();
+        wait_until(&keeper, |work| work.failure.is_some());
+        keeper.take_spare().unwrap_err();
+        fs::remove_dir(&hindrance).unwrap();
+        // At once, when it is needed.
+        let spare = keeper.take_spare().unwrap();
+        assert_eq!(spare.path, hindrance);
+        let next_hindrance = dir.path().join("2.spare");
+        wait_until(&keeper, |work| work.spare.is_some());
+        // By itself, when it is not.
+        fs::create_dir(dir.path().join("3.spare")).unwrap();
+        assert_eq!(keeper.take_spare().unwrap().path, next_hindrance);
+        wait_until(&keeper, |work| work.failure.is_some());
+        fs::remove_dir(dir.path().join("3.spare")).unwrap();
+        wait_until(&keeper, |work| work.spare.is_some());
+    }
+
+    #[test]
+    fn a_segment_that_cannot_be_deleted_keeps_the_younger_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let [oldest, stuck, young] = ["1.log", "2.log", "3.log"].map(|name| dir.path().join(name));
+        fs::write(&oldest, "").unwrap();
+        fs::create_dir(&stuck).unwrap();
+        fs::write(&young, "").unwrap();
+        let keeper = Keeper::start(dir.path(), 4096).unwrap();
+        keeper.delete([oldest.clone(), stuck.clone(), young.clone()]);
+        wait_until(&keeper, |work| work.is_stuck);
+        assert!(!oldest.exists() && young.exists());
+        fs::remove_dir(&stuck).unwrap();
+        wait_until(&keeper, |work| work.delete.is_empty());
+        drop(keeper);
+        assert!(!young.exists());
     }
 }

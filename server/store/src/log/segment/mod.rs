@@ -31,6 +31,12 @@
 //! second copy elsewhere could tell that from a torn write.
 //!
 //! A file that is shorter or longer than its header says is corrupt too: files get their length before they are used.
+//!
+//! # What a start trusts
+//!
+//! What is found may be in the page cache only: the server was killed between a write and its flush, or a flush failed,
+//! after which Linux takes the pages for clean and another flush does not write them. Only the last group or mark can be
+//! so. A start writes it once more, which changes no byte, and flushes it before it counts as stored.
 
 mod files;
 mod format;
@@ -46,14 +52,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use files::{Keeper, Segment, Spare, sync_dir};
+use files::{Keeper, Segment, Spare};
 use format::{GroupHeader, Kind, SEGMENT_HEADER_BYTES, SegmentHeader};
 use recover::{End, open_next};
-pub(crate) use recover::{Found, walk_all};
+pub(crate) use recover::{Found, Walked, walk_all};
 use tail::{Expected, Tail};
 use walk::Step;
 
 use super::{Log, LogError, Position, Visit};
+use crate::durable::{create_durable_dir, sync_data, sync_dir};
 
 /// Smallest segment, in bytes.
 pub const SEGMENT_BYTES_MIN: u64 = 4096;
@@ -104,10 +111,10 @@ impl SegmentLog {
     pub(crate) fn start(found: Found, segment_bytes: u64) -> Result<Self, LogError> {
         let Found { dir, mut segments, end } = found;
         let segment_bytes = segment_bytes.max(SEGMENT_BYTES_MIN);
-        fs::create_dir_all(&dir).map_err(LogError::io("create", &dir))?;
+        create_durable_dir(&dir).map_err(LogError::io("create", &dir))?;
         files::delete_spares(&dir)?;
         let mut writer = match (end, segments.last()) {
-            (Some(end), Some(last)) => Writer::resume(last.path.clone(), &end)?,
+            (Some(end), Some(last)) => Writer::resume(&dir, last.path.clone(), &end)?,
             _ => {
                 let spare = Spare::create(dir.join("first.spare"), segment_bytes)?;
                 let seed = RandomState::new().hash_one(std::time::SystemTime::now());
@@ -151,7 +158,6 @@ impl SegmentLog {
     }
 
     fn rotate(&self, writer: &mut Writer) -> Result<(), LogError> {
-        let spare = self.keeper.take_spare()?;
         let header = SegmentHeader {
             seed: writer.end.seed,
             first: writer.end.position,
@@ -160,7 +166,9 @@ impl SegmentLog {
             bytes: self.segment_bytes,
         };
         let segment = Segment::new(&self.dir, header.first);
-        let mut next = match Writer::begin(&self.dir, &segment, spare, &header) {
+        let spare = self.keeper.take_spare();
+        let begun = spare.and_then(|spare| Writer::begin(&self.dir, &segment, spare, &header));
+        let mut next = match begun {
             Ok(next) => next,
             Err(error) => {
                 writer.state = State::Poisoned;
@@ -188,9 +196,14 @@ impl SegmentLog {
 }
 
 impl Writer {
-    /// Goes on behind the last group of a segment.
-    fn resume(path: PathBuf, end: &End) -> Result<Self, LogError> {
-        let file = OpenOptions::new().write(true).open(&path).map_err(LogError::io("open", &path))?;
+    /// Goes on behind the last group of a segment, once that is durable.
+    fn resume(dir: &Path, path: PathBuf, end: &End) -> Result<Self, LogError> {
+        let file =
+            OpenOptions::new().read(true).write(true).open(&path).map_err(LogError::io("open", &path))?;
+        let unsure = end.expected.offset - end.unsure_from;
+        let mut bytes = vec![0; usize::try_from(unsure).unwrap_or_default()];
+        file.read_exact_at(&mut bytes, end.unsure_from).map_err(LogError::io("read", &path))?;
+        file.write_all_at(&bytes, end.unsure_from).map_err(LogError::io("write", &path))?;
         if end.torn {
             tracing::warn!(
                 path = %path.display(), offset = end.expected.offset, position = %end.expected.position,
@@ -198,8 +211,9 @@ impl Writer {
             );
             let zeros = vec![0; usize::try_from(end.file_bytes - end.expected.offset).unwrap_or_default()];
             file.write_all_at(&zeros, end.expected.offset).map_err(LogError::io("write zeros to", &path))?;
-            file.sync_data().map_err(LogError::io("sync", &path))?;
         }
+        sync_data(&file, &path).map_err(LogError::io("sync", &path))?;
+        sync_dir(dir).map_err(LogError::io("sync", dir))?;
         Ok(Self {
             path,
             file,
@@ -216,9 +230,9 @@ impl Writer {
     fn begin(dir: &Path, segment: &Segment, spare: Spare, header: &SegmentHeader) -> Result<Self, LogError> {
         let Spare { file, path } = spare;
         file.write_all_at(&header.encode(), 0).map_err(LogError::io("write", &path))?;
-        file.sync_data().map_err(LogError::io("sync", &path))?;
+        sync_data(&file, &path).map_err(LogError::io("sync", &path))?;
         fs::rename(&path, &segment.path).map_err(LogError::io("rename", &path))?;
-        sync_dir(dir)?;
+        sync_dir(dir).map_err(LogError::io("sync", dir))?;
         let end = Expected {
             offset: SEGMENT_HEADER_BYTES as u64,
             position: header.first,
@@ -270,7 +284,7 @@ impl Writer {
     fn flush(&mut self) -> Result<(), LogError> {
         self.check()?;
         if self.unflushed
-            && let Err(error) = self.file.sync_data()
+            && let Err(error) = sync_data(&self.file, &self.path)
         {
             self.state = State::Poisoned;
             return Err(LogError::io("flush", &self.path)(error));
@@ -372,5 +386,58 @@ impl Log for SegmentLog {
         self.mark(&mut writer, Kind::Close)?;
         writer.state = State::Closed;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::path::{Path, PathBuf};
+    use std::time::SystemTime;
+
+    use super::{Log, Position, SEGMENT_BYTES_MIN, SegmentLog};
+    use crate::durable::recorder;
+
+    /// Headers of the segment and of the barrier and the group in front of the payload.
+    const OVERHEAD_BYTES: usize = 64 + 56 + 56;
+
+    fn open(dir: &Path) -> SegmentLog {
+        SegmentLog::open(dir, SEGMENT_BYTES_MIN, Position::ZERO).unwrap()
+    }
+
+    /// A log whose only group fills its segment and is not flushed. The mark of the next start goes into a segment of its
+    /// own, so its flush does not reach this one.
+    fn one_full_segment(dir: &Path) -> PathBuf {
+        let log = open(dir);
+        log.append(&[7; 4096 - OVERHEAD_BYTES]).unwrap();
+        dir.join(format!("{:020}.log", 1))
+    }
+
+    #[test]
+    fn what_a_start_finds_is_flushed_before_it_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = one_full_segment(dir.path());
+        recorder::take();
+        let log = open(dir.path());
+        let synced = recorder::take();
+        assert!(synced.contains(&path), "{synced:?}");
+        let (file, name) =
+            (synced.iter().position(|p| *p == path), synced.iter().position(|p| p == dir.path()));
+        let barrier = synced.iter().position(|p| p.ends_with(format!("{:020}.log", 2)));
+        assert!(file < barrier && name < barrier, "{synced:?}");
+        assert_eq!(log.next(), Position(2));
+    }
+
+    /// After a failed flush the pages count as clean, and only a write makes a flush reach the disk again.
+    #[test]
+    fn the_last_group_is_written_again_and_is_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = one_full_segment(dir.path());
+        let bytes = fs::read(&path).unwrap();
+        let long_ago = SystemTime::UNIX_EPOCH;
+        File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+        open(dir.path());
+        assert!(fs::read(&path).unwrap() == bytes);
+        assert_ne!(fs::metadata(&path).unwrap().modified().unwrap(), long_ago);
     }
 }

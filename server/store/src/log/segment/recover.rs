@@ -23,6 +23,8 @@ pub(super) struct End {
     pub(super) expected: Expected,
     pub(super) file_bytes: u64,
     pub(super) epoch: u64,
+    /// Where the last group or mark begins, which may be in the page cache only; the end, when there is none.
+    pub(super) unsure_from: u64,
     /// Whether a group follows that was being written when the machine stopped.
     pub(super) torn: bool,
 }
@@ -107,7 +109,9 @@ fn walk_one(
     visit: &mut dyn FnMut(Position, &[u8]),
 ) -> Result<End, LogError> {
     let mut walk = open_next(segment, previous)?;
+    let (mut unsure_from, mut end) = (walk.expected().offset, walk.expected().offset);
     while let Step::Group(kind, position) = walk.step()? {
+        (unsure_from, end) = (end, walk.expected().offset);
         if kind == Kind::Records {
             visit(position, walk.payload());
         }
@@ -118,7 +122,8 @@ fn walk_one(
         Tail::Torn => return Err(walk.corrupt("a damaged group before the last segment")),
         Tail::Corrupt(what) => return Err(walk.corrupt(what)),
     };
-    Ok(End { expected: *walk.expected(), file_bytes: walk.header().bytes, epoch: walk.epoch(), torn })
+    let (expected, file_bytes, epoch) = (*walk.expected(), walk.header().bytes, walk.epoch());
+    Ok(End { expected, file_bytes, epoch, unsure_from, torn })
 }
 
 /// Opens a segment and checks that it goes on where the one before ended.

@@ -1,7 +1,7 @@
 //! What the bytes behind the last valid group mean.
 
 use super::super::Position;
-use super::format::{GROUP_HEADER_BYTES, GroupHeader, checked};
+use super::format::{GROUP_HEADER_BYTES, GroupHeader, TRAILER_BYTES, checked};
 
 /// A disk writes this many bytes at once or not at all.
 const SECTOR_BYTES: usize = 512;
@@ -34,7 +34,7 @@ pub(super) fn judge(rest: &[u8], expected: &Expected) -> Tail {
     let Some(last) = rest.iter().rposition(|byte| *byte != 0) else {
         return Tail::Clean;
     };
-    let mut extent_end = GROUP_HEADER_BYTES.max(last + 1).min(rest.len());
+    let mut extent_end = GROUP_HEADER_BYTES.max(last + TRAILER_BYTES).min(rest.len());
     if let Some(header) = GroupHeader::decode(rest, expected.seed) {
         if header.position != expected.position || header.previous != expected.previous {
             return Tail::Corrupt("a group that belongs elsewhere");
@@ -47,7 +47,9 @@ pub(super) fn judge(rest: &[u8], expected: &Expected) -> Tail {
             return Tail::Corrupt("a damaged group with bytes behind it");
         }
     }
-    if valid_group_follows(&rest[..=last], expected.seed) {
+    // The checksum that ends a group may itself end in zeros.
+    let followers_end = (last + TRAILER_BYTES).min(rest.len());
+    if valid_group_follows(&rest[..followers_end], expected.seed) {
         return Tail::Corrupt("a damaged group before a valid one");
     }
     if has_unwritten_sector(&rest[..extent_end], expected.offset) {
@@ -131,5 +133,22 @@ mod tests {
         assert_eq!(judge(&bytes, &EXPECTED), Tail::Corrupt("a damaged group with bytes behind it"));
         bytes[..24].fill(0);
         assert_eq!(judge(&bytes, &EXPECTED), Tail::Corrupt("a damaged group before a valid one"));
+    }
+
+    #[test]
+    fn a_follower_is_recognised_whatever_zeros_end_its_checksum() {
+        let (mut bytes, len) = rest(&[0xab; 1600]);
+        bytes[..24].fill(0);
+        for zeros in 0..=2 {
+            let follower = (0_u64..)
+                .map(|n| rest(&n.to_le_bytes()))
+                .map(|(follower, len)| follower[..len].to_vec())
+                .find(|follower| follower.iter().rev().take_while(|byte| **byte == 0).count() == zeros)
+                .unwrap();
+            bytes[len..].fill(0);
+            bytes[len..len + follower.len()].copy_from_slice(&follower);
+            let found = judge(&bytes, &EXPECTED);
+            assert_eq!(found, Tail::Corrupt("a damaged group before a valid one"), "{zeros} zeros");
+        }
     }
 }

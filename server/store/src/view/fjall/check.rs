@@ -231,7 +231,7 @@ mod tests {
             found.iter().any(|text| text.contains("it has 2 rows of producers, its messages have 1")),
             "{found:?}"
         );
-        assert!(matches!(view.bounds(&b.conversation), Err(ViewError::Engine { .. })));
+        assert!(matches!(view.bounds(&b.conversation), Err(ViewError::DamagedConversation { .. })));
     }
 
     #[test]
@@ -277,6 +277,15 @@ mod tests {
         view.conversations.insert(key.0, row::encode_name(&key.0, &a.conversation)).unwrap();
         assert!(matches!(view.bounds(&b.conversation), Err(ViewError::KeyCollision { .. })));
         assert!(matches!(view.apply(Position(2), &[b]), Err(ViewError::KeyCollision { .. })));
+    }
+
+    #[test]
+    fn a_damaged_name_is_an_error_of_its_conversation() {
+        let dir = tempfile::tempdir().unwrap();
+        let view = view(dir.path());
+        let a = record("a", 1, 1);
+        view.conversations.insert(ConversationKey::new(&a.conversation).0, b"no name").unwrap();
+        assert!(matches!(view.bounds(&a.conversation), Err(ViewError::DamagedConversation { .. })));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::bytes_reader::Reader;
+use crate::durable::sync_dir;
 use crate::log::Position;
 use crate::view::ViewError;
 
@@ -37,7 +38,7 @@ pub(super) fn write(dir: &Path, position: Position) -> Result<(), ViewError> {
     file.write_all(&encode(position)).map_err(ViewError::io("write", &new_path))?;
     file.sync_all().map_err(ViewError::io("sync", &new_path))?;
     fs::rename(&new_path, &path).map_err(ViewError::io("replace", &path))?;
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(ViewError::io("sync", dir))
+    sync_dir(dir).map_err(ViewError::io("sync", dir))
 }
 
 fn encode(position: Position) -> Vec<u8> {

@@ -21,6 +21,7 @@
 
 mod check;
 mod checkpoint;
+mod copy;
 mod find;
 mod precheck;
 mod read;
@@ -37,10 +38,12 @@ use std::time::Duration;
 use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::Mutex;
 use quoth_protocol::{ConversationName, Seq};
+use tempfile::TempDir;
 
 use self::find::ProducerRows;
 use self::row::Block;
 use super::{Bounds, PageLimit, ProducerState, View, ViewError};
+use crate::durable::create_durable_dir;
 use crate::key::{ConversationKey, ProducerKey};
 use crate::log::Position;
 use crate::record::Record;
@@ -68,6 +71,8 @@ pub struct FjallView {
     applied: AtomicU64,
     applying: Mutex<()>,
     checkpoint: Mutex<Position>,
+    /// The folder of a view whose files must not change. Deleted after the database is dropped.
+    copy: Option<TempDir>,
 }
 
 impl fmt::Debug for FjallView {
@@ -102,9 +107,40 @@ impl FjallView {
             // Without a checkpoint nothing is promised: the view was being created.
             fs::remove_dir_all(&engine_dir).map_err(ViewError::io("delete", &engine_dir))?;
         }
-        fs::create_dir_all(dir).map_err(ViewError::io("create", dir))?;
+        create_durable_dir(dir).map_err(ViewError::io("create", dir))?;
+        let view = Self::start(dir, &engine_dir, checkpoint, cache_bytes)?;
+        if checkpoint.is_none() {
+            checkpoint::write(dir, Position::ZERO)?;
+        }
+        Ok(view)
+    }
+
+    /// Opens a view as it was at its last flush, in a copy: nothing that is done with it changes its files. `None` when the
+    /// folder holds no view.
+    ///
+    /// # Errors
+    /// When its files are damaged or the operating system refuses.
+    pub(crate) fn open_copy(dir: &Path, cache_bytes: u64) -> Result<Option<Self>, ViewError> {
+        let Some(checkpoint) = checkpoint::read(dir)? else {
+            return Ok(None);
+        };
+        let engine_dir = dir.join(ENGINE_DIR);
+        precheck::check(dir, &engine_dir)?;
+        let copy = copy::of(&engine_dir)?;
+        empty_journal(copy.path())?;
+        let view = Self::start(dir, copy.path(), Some(checkpoint), cache_bytes)?;
+        Ok(Some(Self { copy: Some(copy), ..view }))
+    }
+
+    /// Opens fjall, whose journal is empty. `dir` is for errors and the checkpoint.
+    fn start(
+        dir: &Path,
+        engine_dir: &Path,
+        checkpoint: Option<Position>,
+        cache_bytes: u64,
+    ) -> Result<Self, ViewError> {
         let database = guarded(dir, "open", || {
-            Database::builder(&engine_dir)
+            Database::builder(engine_dir)
                 .cache_size(cache_bytes)
                 .max_journaling_size(JOURNAL_BYTES_MAX)
                 .manual_journal_persist(true)
@@ -122,9 +158,6 @@ impl FjallView {
         let messages = keyspace("messages", MESSAGES_MEMTABLE_BYTES)?;
         let producers = keyspace("producers", OTHER_MEMTABLE_BYTES)?;
         let conversations = keyspace("conversations", OTHER_MEMTABLE_BYTES)?;
-        if is_new {
-            checkpoint::write(dir, Position::ZERO)?;
-        }
         let checkpoint = checkpoint.unwrap_or_default();
         Ok(Self {
             dir: dir.to_owned(),
@@ -135,6 +168,7 @@ impl FjallView {
             applied: AtomicU64::new(checkpoint.0),
             applying: Mutex::default(),
             checkpoint: Mutex::new(checkpoint),
+            copy: None,
         })
     }
 
@@ -209,7 +243,8 @@ impl View for FjallView {
     fn flush(&self) -> Result<Position, ViewError> {
         let mut checkpoint = self.checkpoint.lock();
         let applied = self.applied();
-        if applied > *checkpoint {
+        // A copy has no checkpoint of its own.
+        if applied > *checkpoint && self.copy.is_none() {
             for keyspace in [&self.messages, &self.producers, &self.conversations] {
                 self.write_tables(keyspace)?;
             }

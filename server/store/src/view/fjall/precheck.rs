@@ -5,6 +5,7 @@
 //! file's table of contents claims to need before it checks that, which ends the process; this checks it first.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +21,7 @@ const TRAILER_MAGIC: &[u8] = b"SFA!";
 
 /// Checks the manifests and tables of contents of all keyspaces. `dir` is the view's folder, for errors.
 pub(super) fn check(dir: &Path, engine_dir: &Path) -> Result<(), ViewError> {
-    for keyspace in list(&engine_dir.join("keyspaces"))? {
+    for keyspace in list(dir, &engine_dir.join("keyspaces"))? {
         let current = keyspace.join("current");
         // Without it the keyspace was not created yet; that all are there is checked behind the opening.
         if !current.exists() {
@@ -29,7 +30,7 @@ pub(super) fn check(dir: &Path, engine_dir: &Path) -> Result<(), ViewError> {
         if check_manifest(&keyspace, &current)? != Some(true) {
             return Err(damaged(dir, &current, "the manifest that it names is missing or damaged"));
         }
-        for table in list(&keyspace.join("tables"))? {
+        for table in list(dir, &keyspace.join("tables"))? {
             if !check_contents(&table)? {
                 return Err(damaged(dir, &table, "its table of contents is damaged"));
             }
@@ -81,9 +82,12 @@ fn check_contents(path: &Path) -> Result<bool, ViewError> {
     Ok(xxh3_128(&contents) == u128::from_le_bytes(checksum))
 }
 
-fn list(dir: &Path) -> Result<Vec<PathBuf>, ViewError> {
-    let entries = fs::read_dir(dir).map_err(ViewError::io("list", dir))?;
-    entries.map(|entry| entry.map(|entry| entry.path()).map_err(ViewError::io("list", dir))).collect()
+fn list(dir: &Path, folder: &Path) -> Result<Vec<PathBuf>, ViewError> {
+    let entries = fs::read_dir(folder).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => damaged(dir, folder, "this folder is missing"),
+        _ => ViewError::io("list", folder)(error),
+    })?;
+    entries.map(|entry| entry.map(|entry| entry.path()).map_err(ViewError::io("list", folder))).collect()
 }
 
 fn damaged(dir: &Path, path: &Path, what: &str) -> ViewError {

@@ -12,14 +12,18 @@ impl FjallView {
     pub(super) fn read_bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
         let key = ConversationKey::new(conversation);
         let snapshot = self.database.snapshot();
-        let name = self.stored_name(&snapshot, key)?;
+        let damaged = |what| ViewError::DamagedConversation { conversation: conversation.clone(), what };
+        let value = self.engine("read a conversation from", snapshot.get(&self.conversations, key.0))?;
+        let decode = |value: ::fjall::UserValue| {
+            row::decode_name(&key.0, &value).ok_or_else(|| damaged("its checksum does not match"))
+        };
+        let name = value.map(decode).transpose()?;
         if let Some(stored) = name.as_ref().filter(|stored| *stored != conversation) {
             return Err(ViewError::KeyCollision { stored: stored.to_string(), asked: conversation.clone() });
         }
         let head = self.head(&snapshot, conversation, key)?;
         if name.is_some() != (head > Seq::ZERO) {
-            let what = format!("of {conversation}, either the name or the messages are missing");
-            return Err(ViewError::engine(&self.dir, "read a conversation", what));
+            return Err(damaged("either the name or the messages are missing"));
         }
         Ok(Bounds { floor: Seq(1), head })
     }

@@ -1,0 +1,81 @@
+//! Who publishes where, and what the view said of it when the stream was opened.
+
+use std::sync::{Arc, OnceLock};
+
+use quoth_core::sequencer::Producer;
+use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
+use quoth_store::{Bounds, PageLimit, Position, ProducerKey, View, ViewError};
+
+use super::mailbox::Mailbox;
+
+/// One stream's publishes: all go to one conversation, have one producer, and their outcomes come to one mailbox.
+#[derive(Debug)]
+pub struct Publisher {
+    pub(super) conversation: ConversationName,
+    pub(super) producer: Producer,
+    pub(super) key: ProducerKey,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) prior: OnceLock<Prior>,
+}
+
+impl Publisher {
+    /// A publisher of the signed-in `user`.
+    #[must_use]
+    pub fn new(
+        conversation: ConversationName,
+        user: UserId,
+        id: ProducerId,
+        mailbox: Arc<Mailbox>,
+    ) -> Arc<Self> {
+        let key = ProducerKey::new(&user, id);
+        let producer = Producer { user, id };
+        Arc::new(Self { conversation, producer, key, mailbox, prior: OnceLock::new() })
+    }
+}
+
+/// What the view said of a conversation and of a producer in it. It saves the committer, whom everybody waits for, its
+/// own reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Prior {
+    /// The view had at least the groups up to here.
+    pub(super) applied: Position,
+    pub(super) last: Last,
+    /// The producer's highest number.
+    pub(super) n: Option<u64>,
+}
+
+/// The last event of a conversation; zeros when it has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Last {
+    pub(super) seq: Seq,
+    pub(super) time_ms: u64,
+}
+
+impl Last {
+    /// Reads it from the view, for a conversation with these bounds there.
+    pub(super) fn read(view: &dyn View, name: &ConversationName, bounds: Bounds) -> Result<Self, ViewError> {
+        if bounds.head == Seq::ZERO {
+            return Ok(Self { seq: Seq::ZERO, time_ms: 0 });
+        }
+        let records = view.before(name, None, PageLimit { records: 1, bytes: usize::MAX })?;
+        let time_ms = records.last().map_or(0, |record| record.time_ms);
+        Ok(Self { seq: bounds.head, time_ms })
+    }
+}
+
+impl Prior {
+    /// Reads it from the view, and the conversation's bounds, which come even when the rest is damaged.
+    pub(super) fn read(view: &dyn View, publisher: &Publisher) -> Result<(Bounds, Option<Self>), ViewError> {
+        // Before the reads, so that they show at least that much.
+        let applied = view.applied();
+        let name = &publisher.conversation;
+        let bounds = view.bounds(name)?;
+        let prior = || {
+            let last = Last::read(view, name, bounds)?;
+            let n = view.producer(name, publisher.key)?.map(|state| state.n);
+            Ok::<_, ViewError>(Self { applied, last, n })
+        };
+        // The committer comes upon the same damage and answers the publish.
+        Ok((bounds, prior().ok()))
+    }
+}

@@ -1,0 +1,75 @@
+//! Acked is durable: nothing of a group leaves before its flush has returned.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+
+use quoth_core::tail::Next;
+use quoth_protocol::Seq;
+use quoth_store::{LogError, MemoryLog, MemoryView, View as _};
+
+use super::world::{HookedLog, failure, outcome, publish, publisher, room, start, stop};
+use crate::engine::{Engine, Mailbox};
+
+/// A log whose flushes say that they have begun and wait for a word how to end.
+fn gated_log() -> (HookedLog, Receiver<()>, Sender<Result<(), LogError>>) {
+    let (begin, begun) = channel();
+    let (end, ends) = channel();
+    let (begin, ends) = (Mutex::new(begin), Mutex::new(ends));
+    let hook = move |call: &str| match call {
+        "flush" => {
+            begin.lock().unwrap().send(()).unwrap();
+            ends.lock().unwrap().recv().unwrap_or(Err(LogError::Poisoned))
+        }
+        _ => Ok(()),
+    };
+    (HookedLog { inner: MemoryLog::new(), hook: Box::new(hook) }, begun, end)
+}
+
+/// Whether something of the conversation behind `cursor` is out: acked, delivered, in history, or told to a reader.
+fn is_out(engine: &Engine, view: &MemoryView, mailboxes: [&Mailbox; 2], cursor: Seq) -> bool {
+    let mut outcomes = Vec::new();
+    mailboxes.iter().for_each(|mailbox| mailbox.take(&mut outcomes));
+    let mut frames = Vec::new();
+    let next = engine.read_tail(&room("room"), cursor, usize::MAX, &mut frames);
+    !outcomes.is_empty()
+        || matches!(next, Next::Frames(_))
+        || engine.inner.tails.head(&room("room")).is_some_and(|head| head > cursor)
+        || engine.inner.released.load(Ordering::Acquire) > cursor.0
+        || view.applied().0 > cursor.0
+}
+
+#[tokio::test]
+async fn nothing_leaves_before_the_flush_has_returned() {
+    let (log, begun, end) = gated_log();
+    let view = MemoryView::new();
+    let (engine, stopper) = start(log, view.clone());
+    let writer = publisher("room");
+    let reader = publisher("room");
+    let _subscription = engine.subscribe(&room("room"), &reader.mailbox);
+    let mailboxes = [&*writer.mailbox, &*reader.mailbox];
+    let flush_begins = |begun: Receiver<()>| {
+        tokio::task::spawn_blocking(move || {
+            begun.recv().unwrap();
+            begun
+        })
+    };
+
+    assert!(publish(&engine, &writer, 1).await);
+    let begun = flush_begins(begun).await.unwrap();
+    assert!(!is_out(&engine, &view, mailboxes, Seq(0)), "before the flush");
+    end.send(Ok(())).unwrap();
+    assert_eq!(outcome(&writer).await.result.unwrap().seq, Seq(1));
+    reader.mailbox.woken().await;
+    assert!(is_out(&engine, &view, mailboxes, Seq(0)), "or the test sees nothing");
+
+    assert!(publish(&engine, &writer, 2).await);
+    let _begun = flush_begins(begun).await.unwrap();
+    assert!(!is_out(&engine, &view, mailboxes, Seq(1)), "before the flush");
+    end.send(Err(LogError::Poisoned)).unwrap();
+    assert!(failure(&engine).await.contains("earlier write failed"));
+    assert!(!is_out(&engine, &view, mailboxes, Seq(1)), "after the flush has failed");
+    assert!(stop(engine, stopper).await.unwrap_err().contains("earlier write failed"));
+    assert_eq!(view.applied().0, 1);
+    assert_eq!(Arc::strong_count(&writer), 1, "nothing waits for the outcome any more");
+}

@@ -1,0 +1,125 @@
+//! Panics, damaged rows, and an end while reads are under way.
+
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quoth_protocol::{Code, Seq};
+use quoth_store::{Bounds, MemoryLog, MemoryView, Position, View as _, ViewError};
+
+use super::world::{HookedLog, HookedView, failure, outcome, publish, publisher, room, start, stop, stored};
+
+#[tokio::test]
+async fn a_panic_of_the_committer_is_a_failure() {
+    let hook = |call: &str| {
+        assert_ne!(call, "append", "a mistake, for a test");
+        Ok(())
+    };
+    let log = HookedLog { inner: MemoryLog::new(), hook: Box::new(hook) };
+    let (engine, stopper) = start(log, MemoryView::new());
+    let writer = publisher("room");
+    assert!(publish(&engine, &writer, 1).await);
+    assert!(failure(&engine).await.contains("committer panicked"));
+    assert!(stop(engine, stopper).await.unwrap_err().contains("committer panicked"));
+}
+
+#[tokio::test]
+async fn damaged_rows_of_one_conversation_stop_only_that_one() {
+    let hook = |call: &'static str, name: Option<&quoth_protocol::ConversationName>| match (call, name) {
+        ("bounds", Some(name)) if name.as_str() == "damaged" => {
+            Err(ViewError::DamagedRow { conversation: name.clone(), seq: Seq(1), what: "a test wants it so" })
+        }
+        _ => Ok(()),
+    };
+    let view = HookedView { inner: MemoryView::new(), hook: Box::new(hook) };
+    let (engine, stopper) = start(MemoryLog::new(), view);
+    let (damaged, sound) = (publisher("damaged"), publisher("sound"));
+    for n in 1..=3 {
+        assert!(publish(&engine, &damaged, n).await);
+        assert_eq!(outcome(&damaged).await.result, Err(Code::STORE_FAILED));
+        assert_eq!(stored(&engine, &sound, n).await, Seq(n));
+    }
+    assert_eq!(*engine.failure().borrow(), None);
+    stop(engine, stopper).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_engine_failure_while_a_conversation_is_loaded_stops_everything() {
+    let hook = |call: &'static str, _: Option<&quoth_protocol::ConversationName>| match call {
+        "bounds" => Err(ViewError::Engine { action: "read", path: "view".into(), what: "broken".into() }),
+        _ => Ok(()),
+    };
+    let view = HookedView { inner: MemoryView::new(), hook: Box::new(hook) };
+    let (engine, stopper) = start(MemoryLog::new(), view);
+    assert!(publish(&engine, &publisher("room"), 1).await);
+    assert!(failure(&engine).await.contains("broken"));
+    stop(engine, stopper).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn the_view_has_everything_when_the_engine_has_stopped_even_while_reads_are_under_way() {
+    let (read_begins, read_begun) = channel();
+    let (end_read, read_ends) = channel::<()>();
+    let (read_begins, read_ends) = (Mutex::new(read_begins), Mutex::new(read_ends));
+    let hook = move |call: &'static str, _: Option<&quoth_protocol::ConversationName>| {
+        match call {
+            "after" => {
+                read_begins.lock().unwrap().send(()).unwrap();
+                read_ends.lock().unwrap().recv().unwrap_err();
+            }
+            // The stop comes first.
+            "apply" => std::thread::sleep(Duration::from_millis(200)),
+            _ => {}
+        }
+        Ok(())
+    };
+    let inner = MemoryView::new();
+    let (engine, stopper) =
+        start(MemoryLog::new(), HookedView { inner: inner.clone(), hook: Box::new(hook) });
+    let reads = engine.reads().clone();
+    let limit = quoth_store::PageLimit { records: 1, bytes: 1 };
+    let read = tokio::spawn(async move { reads.after(&room("other"), Seq(0), limit).await });
+    tokio::task::spawn_blocking(move || read_begun.recv().unwrap()).await.unwrap();
+    stored(&engine, &publisher("room"), 1).await;
+    stop(engine, stopper).await.unwrap();
+    assert_eq!(inner.applied(), Position(1));
+    drop(end_read);
+    read.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_head_is_not_behind_a_tail_that_goes_while_the_view_is_asked() {
+    let (let_apply, may_apply) = channel::<()>();
+    let (let_apply, may_apply) = (Mutex::new(Some(let_apply)), Mutex::new(may_apply));
+    let inner = MemoryView::new();
+    let engine_of_hook: Arc<OnceLock<crate::engine::Engine>> = Arc::default();
+    let (view, engine) = (inner.clone(), Arc::clone(&engine_of_hook));
+    let hook = move |call: &'static str, name: Option<&quoth_protocol::ConversationName>| {
+        match (call, engine.get()) {
+            ("apply", _) => {
+                let _let = may_apply.lock().unwrap().recv();
+            }
+            ("bounds", Some(engine)) => {
+                // What was read is old by now: the view catches up, and the tail makes room for others.
+                drop(let_apply.lock().unwrap().take());
+                while view.applied() < Position(1) {
+                    std::thread::yield_now();
+                }
+                let (filling, tails) = (Bytes::from(vec![0; 64 * 1024]), &engine.inner.tails);
+                let mut others = 0;
+                while tails.head(name.unwrap()).is_some() {
+                    others += 1;
+                    tails.push(&room(&format!("other {others}")), Seq(1), filling.clone(), 1, u64::MAX);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    };
+    let (engine, stopper) = start(MemoryLog::new(), HookedView { inner, hook: Box::new(hook) });
+    stored(&engine, &publisher("room"), 1).await;
+    engine_of_hook.set(engine.clone()).unwrap();
+    assert_eq!(engine.bounds(&room("room")).await.unwrap(), Bounds { floor: Seq(1), head: Seq(1) });
+    drop((engine, stopper));
+}

@@ -1,0 +1,6 @@
+//! What the engine promises, over a log and a view that block, fail and panic when a test says so.
+
+mod durable;
+mod faults;
+mod loads;
+mod world;

@@ -1,0 +1,70 @@
+//! A start that is told to end, and one with a mistake in its configuration.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use quoth_server::config::Config;
+use quoth_server::server::Server;
+use quoth_tests::process::binary;
+
+/// Bound of a hang.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const SIGTERM: i32 = 15;
+
+/// A file that a start reads and that has no content until somebody writes it: whoever opens it for writing knows that
+/// the start has come to it, and stands there.
+fn fifo(path: &Path) {
+    let status = Command::new("mkfifo").arg(path).status().expect("mkfifo, of coreutils");
+    assert!(status.success());
+}
+
+#[test]
+fn sigterm_ends_a_start_that_takes_long() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let data_dir = dir.path().join("data");
+    std::fs::create_dir_all(data_dir.join("keys"))?;
+    let secret = data_dir.join("keys").join("endpoint.key");
+    fifo(&secret);
+    let mut child = Command::new(binary("quoth-server"))
+        .arg("--data-dir")
+        .arg(&data_dir)
+        .args(["--listen", "127.0.0.1:0"])
+        .env("XDG_RUNTIME_DIR", dir.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let (sender, ended) = mpsc::channel();
+    let pid = child.id().to_string();
+    let mut start_stands = OpenOptions::new().write(true).open(&secret)?;
+    std::thread::spawn(move || sender.send(child.wait()));
+    assert!(Command::new("kill").args(["-TERM", &pid]).status()?.success());
+    let status = ended.recv_timeout(PATIENCE);
+    // Lets a start that has not ended go on to an error, so that no process stays behind.
+    let _ended_already = start_stands.write_all(b"no secret");
+    drop(start_stands);
+    assert_eq!(status??.signal(), Some(SIGTERM));
+    Ok(())
+}
+
+#[tokio::test]
+async fn mistakes_in_the_configuration_are_told_before_the_store_is_opened() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let config = Config {
+        listen: ([127, 0, 0, 1], 0).into(),
+        data_dir: dir.path().join("data"),
+        development: false,
+        certificate_file: Some(dir.path().join("none.pem")),
+        private_key_file: Some(dir.path().join("none.key")),
+        ..Config::default()
+    };
+    let error = Server::start(&config).expect_err("there is no certificate");
+    assert!(error.contains("none.pem"), "{error}");
+    assert!(!config.data_dir.join("store").exists(), "the store was opened before");
+    Ok(())
+}
