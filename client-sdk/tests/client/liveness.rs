@@ -14,6 +14,9 @@ const SOON: Duration = Duration::from_secs(5);
 /// The longest that a client may choose, so that it does not help.
 const RARE_KEEP_ALIVES: Duration = Duration::from_secs(20);
 
+/// How long QUIC may wait before it acknowledges the last packet, and more. Behind it the client has nothing to say.
+const QUIET: Duration = Duration::from_millis(100);
+
 /// Sends what the server does not ack, and waits until QUIC has no reason to send it again: its acknowledgement comes
 /// with the event.
 async fn send_without_ack(client: &Client) -> (Events, Sending) {
@@ -21,6 +24,7 @@ async fn send_without_ack(client: &Client) -> (Events, Sending) {
     let mut events = room.events(Start::Live).await.unwrap();
     let sending = room.send_pipelined("waits".into()).await.unwrap();
     assert_eq!(seqs(&mut events, 1).await, [1]);
+    tokio::time::sleep(QUIET).await;
     (events, sending)
 }
 
@@ -63,6 +67,7 @@ async fn a_passive_reader_finds_out_by_its_keep_alive_that_its_server_was_restar
     let crashing = machine.server().await;
     let client = crashing.builder().keep_alive_interval(Duration::from_secs(1)).connect().await.unwrap();
     let mut events = client.conversation("general").unwrap().events(Start::Live).await.unwrap();
+    tokio::time::sleep(QUIET).await;
     let port = crashing.address.port();
     machine.crash(crashing).await;
     let server = FakeServer::start_as(&identity, port);
