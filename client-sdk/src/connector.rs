@@ -15,13 +15,10 @@ use crate::backoff::Backoff;
 use crate::control::{Control, SessionEnd};
 use crate::link::Core;
 use crate::state::{Reason, State};
-use crate::token::TokenSource;
+use crate::token::{TOKEN_TIMEOUT, TokenSource};
 
 /// From the first packet to `Welcome`. Outcome: the attempt has failed.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// What a token provider may take. Outcome: the attempt has failed.
-const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a connector needs to sign in again and again.
 pub(crate) struct Connector {

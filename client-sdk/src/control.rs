@@ -14,8 +14,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::link::{Core, Session, SignedIn};
 use crate::liveness::{CHECK_INTERVAL, Liveness};
+use crate::renewal::Renewal;
 use crate::state::{Reason, State};
-use crate::token::{TokenFuture, TokenSource};
+use crate::token::TokenSource;
 use crate::wire::{FrameReader, FrameWriter, Incoming, StreamEnd, close, incoming};
 
 /// What the server's close may take behind the end of the control stream. Outcome: the client closes.
@@ -66,12 +67,11 @@ pub(crate) struct Control {
     reader: FrameReader,
     writer: FrameWriter,
     core: Arc<Core>,
-    token: TokenSource,
     /// Frames of the client's other tasks.
     queue: mpsc::Receiver<ClientFrame>,
     /// When the server said that it drains, and what it wants to have time for.
     drains: Option<(Instant, Duration)>,
-    renewal: Option<TokenFuture>,
+    renewal: Renewal,
     move_check: Option<MoveCheck>,
     liveness: Liveness,
     /// When to look at it next.
@@ -95,7 +95,7 @@ enum Happened {
     Moved { challenges: u64 },
     MoveCheckDue,
     LivenessCheckDue,
-    Token(Result<String, String>),
+    Token(String),
 }
 
 impl Control {
@@ -109,6 +109,7 @@ impl Control {
     ) -> Result<Self, SessionEnd> {
         let (send, recv) = connection.open_bi().await.map_err(Reason::from)?;
         let (mut writer, mut reader) = (FrameWriter::new(send), FrameReader::new(recv));
+        let renewal = Renewal::new(token, hello.token.clone());
         writer.push(&ClientFrame::Hello(hello));
         if let Err(end) = writer.write_all().await {
             return Err(ended(&connection, end).await.into());
@@ -126,10 +127,9 @@ impl Control {
                     reader,
                     writer,
                     core,
-                    token,
                     queue,
                     drains: None,
-                    renewal: None,
+                    renewal,
                     move_check: None,
                     liveness: Liveness::default(),
                     liveness_check: Instant::now() + CHECK_INTERVAL,
@@ -176,7 +176,7 @@ impl Control {
             // An end is told by the control stream as well.
             Ok(datagram) = connection.read_datagram() => Happened::Datagram(datagram),
             Some(frame) = queue.recv(), if writer.waiting() < CONTROL_FRAMES_MAX => Happened::Queued(frame),
-            token = renewed(renewal) => Happened::Token(token),
+            token = renewal.next() => Happened::Token(token),
         }
     }
 
@@ -200,14 +200,7 @@ impl Control {
             }
             Happened::MoveCheckDue => self.check_move()?,
             Happened::LivenessCheckDue => self.check_liveness()?,
-            Happened::Token(token) => {
-                self.renewal = None;
-                match token {
-                    Ok(token) => self.writer.push(&ClientFrame::Refresh { token }),
-                    // The server closes with TOKEN_EXPIRED at the token's end, and then a token is asked for again.
-                    Err(reason) => tracing::warn!(reason, "no fresh token"),
-                }
-            }
+            Happened::Token(token) => self.writer.push(&ClientFrame::Refresh { token }),
         }
         Ok(())
     }
@@ -219,9 +212,7 @@ impl Control {
                 self.core.change_session(|session| session.going_away = true);
                 self.drains = Some((Instant::now(), Duration::from_millis(retry_after_ms.into())));
             }
-            ServerFrame::TokenExpiring { .. } => {
-                self.renewal = self.token.can_renew().then(|| self.token.token());
-            }
+            ServerFrame::TokenExpiring { .. } => self.renewal.begin(),
             ServerFrame::Typing { conversation, user } => {
                 // Without a listener nobody wants to know.
                 self.core.typings.send((conversation, user)).ok();
@@ -302,13 +293,6 @@ fn path_timeout(round_trip: Duration) -> Duration {
 async fn due(check: &Option<MoveCheck>) {
     match check {
         Some(check) => sleep_until(check.deadline).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn renewed(renewal: &mut Option<TokenFuture>) -> Result<String, String> {
-    match renewal {
-        Some(renewal) => renewal.await,
         None => std::future::pending().await,
     }
 }

@@ -5,10 +5,10 @@ mod liveness;
 #[path = "client/network.rs"]
 mod network;
 mod support;
+#[path = "client/tokens.rs"]
+mod tokens;
 
 use std::future::poll_fn;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -443,24 +443,6 @@ async fn the_codes_decide_whether_a_client_tries_again() {
         ),
         "{refused:?}"
     );
-}
-
-#[tokio::test]
-async fn a_token_provider_is_asked_for_each_sign_in_and_before_a_token_ends() {
-    let server = FakeServer::start();
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&asked);
-    let provider = move || {
-        let nth = counter.fetch_add(1, Ordering::Relaxed);
-        async move { Ok::<_, String>(format!("user-{nth}")) }
-    };
-    server.world.lock().faults.reject_hellos = vec![Code::TOKEN_EXPIRED];
-    let client = server.builder().token_provider(provider).connect().await.unwrap();
-    assert_eq!(client.welcome().unwrap().user.as_str(), "user-1");
-    server.world.tell_all(&ServerFrame::TokenExpiring { in_ms: 60_000 });
-    server.world.wait_until(|w| w.refreshes == ["user-2"]).await;
-    assert_eq!(asked.load(Ordering::Relaxed), 3);
-    client.close().await;
 }
 
 #[tokio::test]
