@@ -22,6 +22,9 @@ use crate::wire::{FrameReader, FrameWriter, Incoming, StreamEnd, close, incoming
 /// What the server's close may take behind the end of the control stream. Outcome: the client closes.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What a server may take to close behind a GoAway: Quoth's own is done within 7 s. Outcome: the client closes.
+const GO_AWAY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Control frames that wait to be written. Outcome: typing notices are dropped.
 const CONTROL_FRAMES_MAX: usize = 16;
 
@@ -69,13 +72,20 @@ pub(crate) struct Control {
     core: Arc<Core>,
     /// Frames of the client's other tasks.
     queue: mpsc::Receiver<ClientFrame>,
-    /// When the server said that it drains, and what it wants to have time for.
-    drains: Option<(Instant, Duration)>,
+    drain: Option<Drain>,
     renewal: Renewal,
     move_check: Option<MoveCheck>,
     liveness: Liveness,
     /// When to look at it next.
     liveness_check: Instant,
+}
+
+/// The server has said that it is about to close.
+struct Drain {
+    code: Code,
+    since: Instant,
+    /// It does not want to be asked before this has passed.
+    retry_after: Duration,
 }
 
 /// Whether the connection survives a move to another network.
@@ -95,6 +105,7 @@ enum Happened {
     Moved { challenges: u64 },
     MoveCheckDue,
     LivenessCheckDue,
+    DrainOver,
     Token(String),
 }
 
@@ -128,7 +139,7 @@ impl Control {
                     writer,
                     core,
                     queue,
-                    drains: None,
+                    drain: None,
                     renewal,
                     move_check: None,
                     liveness: Liveness::default(),
@@ -152,19 +163,16 @@ impl Control {
         loop {
             let happened = self.next(moves).await;
             if let Err(reason) = self.take(happened).await {
-                let left = |(since, wait): (Instant, Duration)| wait.saturating_sub(since.elapsed());
-                return SessionEnd {
-                    reason,
-                    retry_after: self.drains.map(left),
-                    moved: self.move_check.is_some(),
-                };
+                let left = |drain: Drain| drain.retry_after.saturating_sub(drain.since.elapsed());
+                let (retry_after, moved) = (self.drain.map(left), self.move_check.is_some());
+                return SessionEnd { reason, retry_after, moved };
             }
         }
     }
 
     /// The next thing that happens. Cancel-safe.
     async fn next(&mut self, moves: &mut watch::Receiver<u64>) -> Happened {
-        let Self { connection, reader, writer, queue, renewal, move_check, liveness_check, .. } = self;
+        let Self { connection, reader, writer, queue, drain, renewal, move_check, liveness_check, .. } = self;
         tokio::select! {
             biased;
             // What the server said last is read before an end of writing is noticed.
@@ -173,6 +181,7 @@ impl Control {
             Ok(()) = moves.changed() => Happened::Moved { challenges: *moves.borrow_and_update() },
             () = due(move_check) => Happened::MoveCheckDue,
             () = sleep_until(*liveness_check) => Happened::LivenessCheckDue,
+            () = over(drain) => Happened::DrainOver,
             // An end is told by the control stream as well.
             Ok(datagram) = connection.read_datagram() => Happened::Datagram(datagram),
             Some(frame) = queue.recv(), if writer.waiting() < CONTROL_FRAMES_MAX => Happened::Queued(frame),
@@ -200,6 +209,11 @@ impl Control {
             }
             Happened::MoveCheckDue => self.check_move()?,
             Happened::LivenessCheckDue => self.check_liveness()?,
+            Happened::DrainOver => {
+                close(&self.connection, Code::CLOSED, "the server does not close behind its GoAway");
+                let code = self.drain.as_ref().map_or(Code::GOING_AWAY, |drain| drain.code);
+                return Err(Reason::Code { code, text: String::new() });
+            }
             Happened::Token(token) => self.writer.push(&ClientFrame::Refresh { token }),
         }
         Ok(())
@@ -210,7 +224,8 @@ impl Control {
             ServerFrame::GoAway { code, retry_after_ms } => {
                 tracing::debug!(%code, retry_after_ms, "the server drains");
                 self.core.change_session(|session| session.going_away = true);
-                self.drains = Some((Instant::now(), Duration::from_millis(retry_after_ms.into())));
+                let retry_after = Duration::from_millis(retry_after_ms.into());
+                self.drain = Some(Drain { code, since: Instant::now(), retry_after });
             }
             ServerFrame::TokenExpiring { .. } => self.renewal.begin(),
             ServerFrame::Typing { conversation, user } => {
@@ -288,6 +303,13 @@ async fn ended(connection: &Connection, end: StreamEnd) -> Reason {
 /// How long a new path may take to answer, given the old one's round trip.
 fn path_timeout(round_trip: Duration) -> Duration {
     (round_trip * PATH_ROUND_TRIPS).clamp(PATH_TIMEOUT_MIN, PATH_TIMEOUT_MAX)
+}
+
+async fn over(drain: &Option<Drain>) {
+    match drain {
+        Some(drain) => sleep_until(drain.since + GO_AWAY_TIMEOUT).await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn due(check: &Option<MoveCheck>) {

@@ -9,9 +9,11 @@ mod support;
 mod tokens;
 
 use std::future::poll_fn;
+use std::net::Ipv4Addr;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use quinn::Endpoint;
 use quoth_client::protocol::frame::ServerFrame;
 use quoth_client::{
     Client, ClientEvent, Code, ConnectError, Conversation, ConversationError, Events, EventsError,
@@ -377,6 +379,25 @@ async fn close_waits_for_acks_and_says_what_is_unknown() {
 }
 
 #[tokio::test]
+async fn close_does_not_wait_for_others_on_the_endpoint() {
+    let server = FakeServer::start();
+    let endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let on_it = || server.builder().endpoint(endpoint.clone()).connect();
+    let (one, other) = (on_it().await.unwrap(), on_it().await.unwrap());
+    let begun = Instant::now();
+    one.close().await;
+    assert!(begun.elapsed() < Duration::from_millis(500), "closed after {:?}", begun.elapsed());
+    let ended = async {
+        while server.world.lock().connections.iter().all(|(c, _)| c.close_reason().is_none()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, ended).await.expect("the server is told all the same");
+    other.conversation("general").unwrap().send("goes on").await.unwrap();
+    other.close().await;
+}
+
+#[tokio::test]
 async fn go_away_is_obeyed_and_survived() {
     let server = FakeServer::start();
     let client = server.client().await;
@@ -388,6 +409,21 @@ async fn go_away_is_obeyed_and_survived() {
     let ack = timeout(PATIENCE, room.send("after")).await.unwrap().unwrap();
     assert_eq!(ack.seq, Seq(2));
     assert!(told.elapsed() >= Duration::from_millis(650), "came back after {:?}", told.elapsed());
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_close_behind_its_go_away_is_left() {
+    let server = FakeServer::start();
+    let client = server.client().await;
+    server.world.lock().faults.stay_behind_go_away = true;
+    server.world.tell_all(&ServerFrame::GoAway { code: Code::GOING_AWAY, retry_after_ms: 1 });
+    let going_away = |s: &State| {
+        matches!(s, State::Disconnected { reason: Reason::Code { code: Code::GOING_AWAY, .. }, .. })
+    };
+    timeout(PATIENCE, client.states().wait_for(going_away)).await.unwrap().unwrap();
+    client.conversation("general").unwrap().send("goes on").await.unwrap();
+    assert_eq!(server.world.lock().hellos.len(), 2);
     client.close().await;
 }
 

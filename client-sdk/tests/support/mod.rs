@@ -99,6 +99,8 @@ pub(crate) struct Faults {
     pub(crate) stop_before_ack: bool,
     /// So many sign-ins are answered with GoAway, as by a server that drains.
     pub(crate) go_away_hellos: usize,
+    /// The connection is left open behind a GoAway.
+    pub(crate) stay_behind_go_away: bool,
     /// This event is left out.
     pub(crate) leave_out: Option<u64>,
     /// In place of the next event comes a gap up to the last number that there is.
@@ -354,7 +356,9 @@ async fn serve_control(
             Some(frame) = queue.recv() => {
                 control.push(&frame);
                 control.flush().await.ok();
-                if let ServerFrame::GoAway { code, .. } = frame {
+                if let ServerFrame::GoAway { code, .. } = frame
+                    && !world.lock().faults.stay_behind_go_away
+                {
                     control.finish();
                     control.received().await;
                     return connection.close(VarInt::from_u32(code.0), b"going away");
