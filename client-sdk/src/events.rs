@@ -36,6 +36,12 @@ pub enum ClientEvent {
         /// The last missing seq.
         to: Seq,
     },
+    /// The server has failed several times in a row to send what comes next. The reader goes on trying, with growing pauses;
+    /// the next event that comes says that it has succeeded.
+    Interrupted {
+        /// How it failed the last time.
+        code: Code,
+    },
     /// What was there when reading began has been handed out; from here on events are live. Told once.
     CaughtUp {
         /// The head when reading began.
@@ -54,6 +60,14 @@ pub enum EventsError {
         /// Where.
         conversation: ConversationName,
         /// Why.
+        code: Code,
+    },
+    /// The server has failed several times in a row to begin: it may succeed later. The client goes on.
+    #[error("the server failed to read {conversation}: {code}")]
+    Failed {
+        /// Where.
+        conversation: ConversationName,
+        /// How it failed the last time.
         code: Code,
     },
     /// This client reads the conversation already: one reader for each conversation and client.
@@ -103,7 +117,7 @@ impl Events {
     /// The next event, or `None` when there will be none. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// Every [`EventsError`] but `AlreadyReading`, once, as the last item.
+    /// Every [`EventsError`] but `AlreadyReading` and `Failed`, once, as the last item.
     pub async fn next(&mut self) -> Option<Result<ClientEvent, EventsError>> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, FAILURES_BEFORE_TOLD};
 use crate::error::HistoryError;
 use crate::events::ClientEvent;
 use crate::link::{Link, Session};
@@ -46,6 +46,7 @@ pub(crate) async fn page(
     let mut rng = StdRng::seed_from_u64(seed);
     let mut reason = Reason::TimedOut;
     let mut lost_epoch = None;
+    let mut failures = 0;
     let timeout = deadline.saturating_duration_since(Instant::now());
     let conversation = &fetch.conversation;
     let timed_out = |reason| HistoryError::TimedOut { conversation: conversation.clone(), timeout, reason };
@@ -67,6 +68,11 @@ pub(crate) async fn page(
                 return Err(HistoryError::Refused { conversation: conversation.clone(), code });
             }
             Ok(Err(StreamEnd::Reset(code))) => {
+                // A server that drains is about to be left, and says nothing about the next one.
+                failures += u32::from(code != Code::GOING_AWAY);
+                if failures == FAILURES_BEFORE_TOLD {
+                    return Err(HistoryError::Failed { conversation: conversation.clone(), code });
+                }
                 reason = Reason::Code { code, text: String::new() };
                 let delay = backoff.next_delay(&mut rng, None);
                 if timeout_at(deadline, sleep(delay)).await.is_err() {

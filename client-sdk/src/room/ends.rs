@@ -38,8 +38,9 @@ impl Room {
                     self.fail_sends(&Reason::Protocol(text));
                 }
             }
-            // ALREADY_OPEN: the server has not yet seen the end of the stream before this one.
-            StreamEnd::Reset(code) if code.action() != Action::Stop || code == Code::ALREADY_OPEN => {}
+            // The server drains, or has not yet seen the end of the stream before this one.
+            StreamEnd::Reset(Code::GOING_AWAY | Code::ALREADY_OPEN) => {}
+            StreamEnd::Reset(code) if code.action() != Action::Stop => self.failed(code, &stream),
             StreamEnd::Reset(code) => self.refused(code, opened_at.is_some()),
         }
         self.outbox.disconnected();
@@ -67,6 +68,14 @@ impl Room {
                 true => self.tell_expired(expired.n, true, expired.waiters, &reason),
                 false => self.answer(expired.n, Err(code), expired.waiters),
             }
+        }
+    }
+
+    /// The server could not serve the stream, and is asked again.
+    fn failed(&mut self, code: Code, stream: &Slot) {
+        let was_read = matches!(stream, Slot::Open(stream) if stream.is_delivering);
+        if self.reader.as_mut().is_some_and(|reader| was_read && reader.failed(code)) {
+            self.end_reading(|conversation| EventsError::Failed { conversation, code });
         }
     }
 

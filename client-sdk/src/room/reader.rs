@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use quoth_protocol::Seq;
 use quoth_protocol::frame::Start;
+use quoth_protocol::{Code, Seq};
 use tokio::sync::oneshot;
 
+use crate::backoff::FAILURES_BEFORE_TOLD;
 use crate::cursor::{Cursor, Verdict};
 use crate::events::{ClientEvent, EventsError, IncomingEvents};
 use crate::queue::{self, queue};
@@ -38,6 +39,8 @@ pub(super) struct Reader {
     paused: bool,
     /// Events were dropped: what comes on this stream does not follow on what was handed out.
     has_dropped: bool,
+    /// Streams that the server has failed to serve since the last event.
+    failures: u32,
 }
 
 /// An event that has no place behind those before it.
@@ -63,7 +66,7 @@ impl Reader {
         let end = Arc::new(OnceLock::new());
         let incoming = IncomingEvents { queue: receiver, end: Arc::clone(&end) };
         let (cursor, waiting) = (Cursor::new(start), Some((ready, incoming)));
-        Self { cursor, queue, end, waiting, paused: false, has_dropped: false }
+        Self { cursor, queue, end, waiting, paused: false, has_dropped: false, failures: 0 }
     }
 
     /// Where to read on from.
@@ -134,6 +137,19 @@ impl Reader {
         self.deliver(verdict, to, ClientEvent::Gap { from, to })
     }
 
+    /// The server has failed to serve a stream. Whether that ends a reading that has not begun: one that has goes on, and
+    /// its application is told.
+    pub(super) fn failed(&mut self, code: Code) -> bool {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures != FAILURES_BEFORE_TOLD {
+            return false;
+        }
+        if self.waiting.is_none() {
+            self.queue.send(ClientEvent::Interrupted { code });
+        }
+        self.waiting.is_some()
+    }
+
     /// Ends the reading with a reason that the application hears behind the events that it has.
     pub(super) fn end(self, error: EventsError) {
         match self.waiting {
@@ -156,6 +172,7 @@ impl Reader {
             Verdict::Deliver => {
                 self.queue.send(event);
                 self.cursor.advance(to);
+                self.failures = 0;
                 self.tell_caught_up();
                 self.paused |= self.queue.bytes() >= BUFFER_BYTES_MAX;
                 Ok(())

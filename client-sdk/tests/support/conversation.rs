@@ -73,7 +73,14 @@ async fn conversation(mut frames: Frames, world: Arc<World>, user: UserId, open:
                 }
                 Err(()) => return,
             },
-            () = std::future::ready(()), if behind => deliver(&mut frames, &world, &name, &mut cursor),
+            () = std::future::ready(()), if behind => {
+                if world.lock().faults.damaged_behind.is_some_and(|seq| cursor.unwrap() >= seq) {
+                    // What was written before has left by then: a reset drops the rest.
+                    tokio::time::sleep(FLUSH).await;
+                    return frames.reset(Code::STORE_FAILED);
+                }
+                deliver(&mut frames, &world, &name, &mut cursor);
+            }
             changed = head.changed() => if changed.is_err() { return },
         }
         if frames.flush().await.is_err() {
@@ -147,6 +154,9 @@ async fn page(mut frames: Frames, world: &World, fetch: &Fetch) {
         let mut inner = world.lock();
         if inner.faults.forbid_reading {
             return frames.reset(Code::FORBIDDEN);
+        }
+        if inner.faults.damaged_behind.is_some() {
+            return frames.reset(Code::STORE_FAILED);
         }
         let log: &mut Log = inner.logs.entry(fetch.conversation.as_str().to_owned()).or_default();
         let (head, limit) = (log.events.len() as u64, u64::from(fetch.limit.min(1_000)));

@@ -85,6 +85,8 @@ pub(crate) struct Faults {
     pub(crate) refuse: Vec<Code>,
     /// The next opens are reset, with these codes.
     pub(crate) reset_opens: Vec<Code>,
+    /// Everything that reads behind this seq is reset with STORE_FAILED.
+    pub(crate) damaged_behind: Option<u64>,
     /// Opens that read are reset with FORBIDDEN.
     pub(crate) forbid_reading: bool,
     /// The next sign-ins are answered with these codes.
