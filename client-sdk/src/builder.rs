@@ -224,6 +224,7 @@ impl Builder {
             platform: self.platform,
             client_name: self.client_name,
             rng: StdRng::from_rng(&mut rng),
+            worked: None,
             shutdown: shutdown_watch,
         };
         let settings = Settings {

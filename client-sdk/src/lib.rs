@@ -28,6 +28,7 @@ mod link;
 mod liveness;
 mod outbox;
 mod queue;
+mod race;
 mod renewal;
 mod room;
 mod send;
