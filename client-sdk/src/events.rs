@@ -93,12 +93,11 @@ pub enum EventsError {
 /// behind the last event that it has handed out, without a hole and without a repeat. Ends after an error, and when the
 /// client is closed. It is a handle on the client like any other, which lives as long as it does. Dropping it stops the
 /// delivery.
-#[derive(Debug)]
 pub struct Events {
     incoming: IncomingEvents,
     told_end: bool,
     /// Without a handle the conversation's task would end, and so would the client.
-    _conversation: Conversation,
+    conversation: Conversation,
 }
 
 /// The application's end of a reader.
@@ -111,7 +110,7 @@ pub(crate) struct IncomingEvents {
 
 impl Events {
     pub(crate) fn new(incoming: IncomingEvents, conversation: Conversation) -> Self {
-        Self { incoming, told_end: false, _conversation: conversation }
+        Self { incoming, told_end: false, conversation }
     }
 
     /// The next event, or `None` when there will be none. Dropping the future loses nothing.
@@ -120,6 +119,12 @@ impl Events {
     /// Every [`EventsError`] but `AlreadyReading` and `Failed`, once, as the last item.
     pub async fn next(&mut self) -> Option<Result<ClientEvent, EventsError>> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Events").field("conversation", self.conversation.name()).finish_non_exhaustive()
     }
 }
 
@@ -142,7 +147,6 @@ impl Stream for Events {
 
 /// Who is typing in a conversation, from [`Conversation::typings`]. It is a handle on the client like any other, which
 /// lives as long as it does.
-#[derive(Debug)]
 pub struct Typings {
     conversation: ConversationName,
     notices: broadcast::Receiver<(ConversationName, UserId)>,
@@ -165,5 +169,11 @@ impl Typings {
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
+    }
+}
+
+impl std::fmt::Debug for Typings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Typings").field("conversation", &self.conversation).finish_non_exhaustive()
     }
 }

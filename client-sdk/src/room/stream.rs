@@ -26,6 +26,8 @@ pub(super) struct OpenStream {
     pub(super) opened_at: Option<Instant>,
     /// The last `Open` or `Read` asks for events.
     pub(super) is_delivering: bool,
+    /// `Open` or a `Read` has asked for events.
+    pub(super) was_to_be_read: bool,
     /// `Opened` that have yet to come: events before the last of them belong to an older cursor.
     unanswered: usize,
     write_end: Option<WriteEnd>,
@@ -74,7 +76,16 @@ impl NewStream {
         let Self { mut writer, reader, epoch } = self;
         let is_delivering = open.from.is_some();
         writer.push(&ClientFrame::Open(open));
-        OpenStream { writer, reader, epoch, opened_at: None, is_delivering, unanswered: 1, write_end: None }
+        OpenStream {
+            writer,
+            reader,
+            epoch,
+            opened_at: None,
+            is_delivering,
+            was_to_be_read: is_delivering,
+            unanswered: 1,
+            write_end: None,
+        }
     }
 }
 
@@ -107,6 +118,7 @@ impl OpenStream {
     pub(super) fn read_from(&mut self, from: Option<Start>) {
         self.writer.push(&ClientFrame::Read { from });
         self.is_delivering = from.is_some();
+        self.was_to_be_read |= from.is_some();
         self.unanswered += usize::from(from.is_some());
     }
 
@@ -114,6 +126,11 @@ impl OpenStream {
     pub(super) fn answered(&mut self) {
         self.opened_at.get_or_insert_with(Instant::now);
         self.unanswered = self.unanswered.saturating_sub(1);
+    }
+
+    /// Whether the server may still refuse what was asked before the last `Open` or `Read`.
+    pub(super) fn has_older_unanswered(&self) -> bool {
+        self.unanswered > usize::from(self.is_delivering)
     }
 
     /// Whether events that come now are those that the last `Open` or `Read` has asked for.

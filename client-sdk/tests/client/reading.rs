@@ -4,7 +4,9 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
-use quoth_client::{ClientEvent, Code, EventsError, FetchRange, HistoryError, Reason, Seq, Start, State};
+use quoth_client::{
+    ClientEvent, Code, Conversation, EventsError, FetchRange, HistoryError, Reason, Seq, Start, State,
+};
 use tokio::time::timeout;
 
 use super::support::{FakeServer, STREAMS_MAX};
@@ -116,10 +118,7 @@ async fn a_reader_that_is_given_up_makes_room_for_the_next_one_at_once() {
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
     for _ in 0..10 {
-        let mut given_up = Box::pin(room.events(Start::Live));
-        let asked = poll_fn(|cx| Poll::Ready(given_up.as_mut().poll(cx).is_pending()));
-        assert!(asked.await);
-        drop(given_up);
+        give_up_reading(&room, Start::Live, false).await;
         let mut events = room.events(Start::After(Seq(4))).await.unwrap();
         assert_eq!(seqs(&mut events, 2).await, [5, 6]);
     }
@@ -267,6 +266,35 @@ async fn a_reader_is_told_why_its_client_ends() {
         "{end:?}"
     );
     assert!(events.next().await.is_none());
+}
+
+/// Begins to read and gives up.
+async fn give_up_reading(room: &Conversation, start: Start, is_asked_for: bool) {
+    let mut events = Box::pin(room.events(start));
+    assert!(poll_fn(|cx| Poll::Ready(events.as_mut().poll(cx).is_pending())).await);
+    if is_asked_for {
+        // The conversation's task asks the server, whose answer takes longer than a turn of the scheduler.
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_is_given_up_is_refused_to_nobody_else() {
+    let server = FakeServer::start();
+    let client = server.client().await;
+    let room = client.conversation("general").unwrap();
+    let beyond = Start::After(Seq(500));
+    room.send("opens the stream").await.unwrap();
+    give_up_reading(&room, beyond, true).await;
+    let mut events = timeout(PATIENCE, room.events(Start::After(Seq(0)))).await.unwrap().unwrap();
+    assert_eq!(seqs(&mut events, 1).await, [1]);
+    drop(events);
+    for start in [beyond, Start::Live] {
+        server.world.lock().faults.forbid_reading = start == Start::Live;
+        give_up_reading(&room, start, true).await;
+        timeout(PATIENCE, room.send("goes on")).await.unwrap().unwrap();
+    }
+    client.close().await;
 }
 
 #[tokio::test]
