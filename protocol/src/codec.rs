@@ -1,6 +1,8 @@
 //! Frames to bytes and back: a varint length and the postcard encoding of the frame. The same on QUIC streams and in
 //! WebSocket messages; a datagram is one frame without the length.
 
+use std::ops::Range;
+
 use bytes::{Buf, Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -37,9 +39,30 @@ pub const LENGTH_BYTES_MAX: usize = 3;
 /// When the frame is over 2 MiB, which no frame within its limits is.
 #[must_use]
 pub fn encode<F: Serialize>(frame: &F) -> Bytes {
-    let placeholder = vec![0_u8; LENGTH_BYTES_MAX];
-    let mut bytes = to_vec(frame, placeholder);
-    let mut len = bytes.len() - LENGTH_BYTES_MAX;
+    let mut buffer = Vec::new();
+    let range = encode_to(frame, &mut buffer);
+    Bytes::from(buffer).slice(range)
+}
+
+/// Encodes frames that live and go together into one buffer that they share, at the cost of one allocation for all of them.
+/// `bytes_about` is what they may take together.
+///
+/// # Panics
+/// As [`encode`].
+#[must_use]
+pub fn encode_all<F: Serialize>(frames: impl IntoIterator<Item = F>, bytes_about: usize) -> Vec<Bytes> {
+    let mut buffer = Vec::with_capacity(bytes_about);
+    let ranges: Vec<Range<usize>> = frames.into_iter().map(|frame| encode_to(&frame, &mut buffer)).collect();
+    let buffer = Bytes::from(buffer);
+    ranges.into_iter().map(|range| buffer.slice(range)).collect()
+}
+
+/// Appends a frame with its length, behind up to two bytes that belong to nothing; says where it is.
+fn encode_to<F: Serialize>(frame: &F, buffer: &mut Vec<u8>) -> Range<usize> {
+    let body_start = buffer.len() + LENGTH_BYTES_MAX;
+    buffer.resize(body_start, 0);
+    *buffer = to_vec(frame, std::mem::take(buffer));
+    let mut len = buffer.len() - body_start;
     assert!(len < 1 << (7 * LENGTH_BYTES_MAX), "a frame of {len} bytes has no length prefix");
     let prefix_len = if len < 1 << 7 {
         1
@@ -48,13 +71,13 @@ pub fn encode<F: Serialize>(frame: &F) -> Bytes {
     } else {
         3
     };
-    let start = LENGTH_BYTES_MAX - prefix_len;
-    for (i, byte) in bytes[start..LENGTH_BYTES_MAX].iter_mut().enumerate() {
+    let start = body_start - prefix_len;
+    for (i, byte) in buffer[start..body_start].iter_mut().enumerate() {
         let continues = if i + 1 < prefix_len { 0x80 } else { 0 };
         *byte = (len & 0x7F).to_le_bytes()[0] | continues;
         len >>= 7;
     }
-    Bytes::from(bytes).slice(start..)
+    start..buffer.len()
 }
 
 /// Encodes a frame without its length, for a datagram.

@@ -1,5 +1,5 @@
 //! What a server without a configuration makes by itself: certificates, a signing key, ready tokens, and a file that
-//! lets the command line client find all of it.
+//! tells clients all of it.
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::auth::{KeySpec, Rights, issue};
 use crate::config::Config;
+use crate::data_folder::CLIENT_FILE;
 use crate::secret::{hex, write_private};
 
 /// Users with a ready token.
@@ -36,6 +37,8 @@ pub struct Development {
     pub token_key: KeySpec,
     /// The first user's token.
     pub token: String,
+    /// JSON file with all that a client needs.
+    pub client_file: PathBuf,
 }
 
 /// Path of the signing key of a development server.
@@ -76,13 +79,8 @@ pub fn prepare(config: &Config, address: std::net::SocketAddr, now_s: u64) -> Re
         "audience": config.audience,
     });
     let text = format!("{client:#}\n");
-    write_private(&dir.join("client.json"), text.as_bytes())?;
-    if let Some(file) = well_known_file() {
-        // A convenience only: without it the client looks into the data folder.
-        if let Err(error) = write_private(&file, text.as_bytes()) {
-            tracing::debug!(%error, "the client file was not written");
-        }
-    }
+    let client_file = dir.join(CLIENT_FILE);
+    write_private(&client_file, text.as_bytes())?;
     Ok(Development {
         ca_file: certificates.ca_pem_path,
         certificate_file: certificates.leaf_pem_path,
@@ -90,6 +88,7 @@ pub fn prepare(config: &Config, address: std::net::SocketAddr, now_s: u64) -> Re
         certificate_ends_s: certificates.leaf_not_after_unix_s,
         token_key,
         token,
+        client_file,
     })
 }
 
@@ -107,15 +106,6 @@ pub fn renew_certificate(config: &Config, ends_s: u64, now_s: u64) -> Result<Opt
 
 fn certificates(dir: &Path, now_s: u64) -> Result<quoth_certs::DevCertificates, String> {
     quoth_certs::development(&dir.join("keys"), &[], now_s).map_err(|error| error.to_string())
-}
-
-/// Where the command line client looks when it does not run beside the data folder.
-fn well_known_file() -> Option<PathBuf> {
-    let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let dir = of("XDG_RUNTIME_DIR")
-        .or_else(|| of("XDG_STATE_HOME"))
-        .or_else(|| of("HOME").map(|home| home.join(".local").join("state")))?;
-    Some(dir.join("quoth").join("dev.json"))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, String> {

@@ -7,15 +7,21 @@
 //! | [`auth`] | tokens |
 //! | [`engine`] | conversations without a network: committer, tails, readers |
 //! | [`quic`] | endpoints, connections, and a task for each stream |
+//! | [`data_folder`] | whether the data folder can be used |
+//! | [`preflight`] | what is refused before anything is opened |
 //! | [`development`] | what a server without a configuration makes by itself |
+//! | [`announce`] | how clients find a development server |
 //! | [`secret`] | keys in files |
 //! | [`server`] | start, drain, stop |
 
+pub mod announce;
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod data_folder;
 pub mod development;
 pub mod engine;
+pub mod preflight;
 pub mod quic;
 pub mod secret;
 pub mod server;

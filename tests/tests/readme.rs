@@ -47,13 +47,13 @@ impl Drop for Running {
 }
 
 /// Reads lines up to one that holds `text`.
-fn read_until(child: &mut Child, text: &str) {
+fn read_until(child: &mut Child, text: &str) -> Vec<String> {
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut seen = Vec::new();
     for line in lines.map_while(Result::ok) {
         seen.push(line);
         if seen.last().is_some_and(|line| line.contains(text)) {
-            return;
+            return seen;
         }
     }
     panic!("no line has {text:?}: {seen:#?}");
@@ -62,7 +62,7 @@ fn read_until(child: &mut Child, text: &str) {
 #[test]
 fn its_commands_start_a_server_and_two_people_chat() {
     let commands = commands();
-    let [serve, alice, bob, test] = commands.as_slice() else {
+    let [build, serve, alice, bob, test] = commands.as_slice() else {
         panic!("commands came or went: {commands:?}")
     };
     let test = test.strip_prefix("./").unwrap();
@@ -73,8 +73,12 @@ fn its_commands_start_a_server_and_two_people_chat() {
     );
 
     let dir = tempfile::tempdir().unwrap();
+    assert!(shell(dir.path(), build).status().unwrap().success());
     let mut server = Running(shell(dir.path(), serve).spawn().unwrap());
-    read_until(&mut server.0, "quoth chat general --user bob");
+    // The banner prints the same lines.
+    let banner = read_until(&mut server.0, "chat general --user bob");
+    let banner: Vec<&str> = banner.iter().map(|line| line.trim()).collect();
+    assert!(banner.ends_with(&[alice, bob]), "{banner:#?}");
     let mut first = Running(shell(dir.path(), alice).spawn().unwrap());
     first.0.stdin.as_mut().unwrap().write_all(b"hello from the README\n").unwrap();
     read_until(&mut first.0, "<alice> hello from the README");

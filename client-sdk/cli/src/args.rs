@@ -28,6 +28,10 @@ pub(crate) struct ConnectionArgs {
     /// Server; default: the development server of this machine [env: QUOTH_SERVER]
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub(crate) server: Option<String>,
+    /// JSON file of a development server, `client.json` in its data folder, which has server, CA and tokens. Default:
+    /// quoth-data/client.json, or else the file of the first development server of this machine [env: QUOTH_CLIENT_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) client_file: Option<PathBuf>,
     /// PEM file of the CA that has signed the server's certificate [env: QUOTH_CA]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,

@@ -18,12 +18,14 @@ use crate::output::note;
 const LOCAL_FILE: &str = "quoth-data/client.json";
 
 /// What to do when there is no server.
-pub(crate) const START_ONE: &str =
-    "start one with `cargo run --release`, or say where one is with --server, --ca and --token";
+pub(crate) const START_ONE: &str = "start one with `cargo run --release`, or say where one is with --client-file, or with --server, --ca and --token";
 
 /// What the server gets to hear that the client leaves. Outcome: it finds out by its idle timeout. Acks are not waited for
 /// here: a command waits for those of its messages itself.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long to connect in silence.
+const SILENT_CONNECT: Duration = Duration::from_secs(2);
 
 /// How long to ask where a conversation ends. Outcome: the error does not say so.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
@@ -53,6 +55,9 @@ struct Development {
     #[serde(default)]
     tokens: BTreeMap<String, String>,
     service_token: Option<String>,
+    /// Where all of this was read.
+    #[serde(skip)]
+    file: PathBuf,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -60,6 +65,8 @@ struct Target {
     server: String,
     ca: PathBuf,
     token: String,
+    /// The development server's file that has named the server.
+    file: Option<PathBuf>,
 }
 
 impl Connection {
@@ -79,9 +86,10 @@ impl Connection {
         purpose: Purpose<'_>,
         work: impl AsyncFnOnce(&Client, &Situation<'_>) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let Target { server, ca, token } = self.target(purpose)?;
+        let Target { server, ca, token, file } = self.target(purpose)?;
         let user = self.args.user.clone();
-        let mut situation = Situation { server: &server, ca: &ca, user, purpose, head: None };
+        let mut situation =
+            Situation { server: &server, file: file.as_deref(), ca: &ca, user, purpose, head: None };
         let connecting = Client::builder(&server)
             .ca_file(&ca)
             .token(token)
@@ -89,7 +97,7 @@ impl Connection {
             .connect();
         let client = self
             .interrupt
-            .unless_asked(connecting)
+            .unless_asked(telling_wait(&server, connecting))
             .await?
             .map_err(|error| hinted(error.into(), &situation))?;
         situation.user = client.welcome().map(|welcome| welcome.user.to_string()).or(situation.user);
@@ -109,10 +117,13 @@ impl Connection {
         let server = self.args.server.clone().or_else(|| env("QUOTH_SERVER"));
         let ca = self.args.ca.clone().or_else(|| env("QUOTH_CA").map(PathBuf::from));
         let token = self.token(env)?;
-        let files = [Some(PathBuf::from(LOCAL_FILE)), well_known_file(env)];
-        let development = match (&server, &ca, &token) {
-            (Some(_), Some(_), Some(_)) => None,
-            _ => development(files.into_iter().flatten())?,
+        let file = self.args.client_file.clone().or_else(|| env("QUOTH_CLIENT_FILE").map(PathBuf::from));
+        let development = match (&server, &ca, &token, file) {
+            (Some(_), Some(_), Some(_), _) => None,
+            (.., Some(file)) => Some(development(&file)?.ok_or_else(|| {
+                anyhow!("{} does not exist: a development server leaves it while it runs", file.display())
+            })?),
+            (.., None) => first_development(env)?,
         };
         target(server, ca, token, self.args.user.as_deref(), development, purpose)
     }
@@ -145,21 +156,27 @@ fn target(
     development: Option<Development>,
     purpose: Purpose<'_>,
 ) -> anyhow::Result<Target> {
-    let is_meant = |d: &Development| server.as_ref().is_none_or(|server| *server == d.server);
-    match (server.clone(), ca, token, development.filter(is_meant)) {
-        (Some(server), Some(ca), Some(token), _) => Ok(Target { server, ca, token }),
+    let (known, development) = match (&server, development) {
+        (Some(server), Some(development)) if *server != development.server => {
+            (format!(" ({} names {})", development.file.display(), development.server), None)
+        }
+        (_, development) => (String::new(), development),
+    };
+    match (server.clone(), ca, token, development) {
+        (Some(server), Some(ca), Some(token), _) => Ok(Target { server, ca, token, file: None }),
         (Some(server), ca, token, None) => {
             let missing: Vec<&str> = [(ca.is_none(), "--ca FILE"), (token.is_none(), "--token TOKEN")]
                 .into_iter()
                 .filter_map(|(is_missing, flag)| is_missing.then_some(flag))
                 .collect();
             bail!(
-                "{server} is not the development server of this machine: give {} as well",
+                "{server} is not the development server of this machine{known}: give --client-file, or {} as well",
                 missing.join(" and ")
             );
         }
         (None, _, _, None) => bail!("no server: there is no development server on this machine; {START_ONE}"),
         (server, ca, token, Some(development)) => Ok(Target {
+            file: server.is_none().then(|| development.file.clone()),
             server: server.unwrap_or_else(|| development.server.clone()),
             ca: ca.unwrap_or_else(|| development.ca.clone()),
             token: token.map_or_else(|| ready_token(development, user, purpose), Ok)?,
@@ -187,24 +204,23 @@ fn ready_token(development: Development, user: Option<&str>, purpose: Purpose<'_
     }
 }
 
-/// The first of the files that is there.
-fn development(files: impl Iterator<Item = PathBuf>) -> anyhow::Result<Option<Development>> {
-    for file in files {
-        match std::fs::read(&file) {
-            Ok(text) => {
-                return serde_json::from_slice(&text)
-                    .with_context(|| {
-                        format!("{} is no file of a development server; delete it", file.display())
-                    })
-                    .map(Some);
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot read {}", file.display()));
-            }
-        }
+/// The development server beside whose data folder this runs, or else the one of this machine.
+fn first_development(env: impl Fn(&str) -> Option<String>) -> anyhow::Result<Option<Development>> {
+    match development(Path::new(LOCAL_FILE))? {
+        None => well_known_file(env).map_or(Ok(None), |file| development(&file)),
+        beside => Ok(beside),
     }
-    Ok(None)
+}
+
+/// What is in a development server's file, if it is there.
+fn development(file: &Path) -> anyhow::Result<Option<Development>> {
+    let text = match std::fs::read(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        text => text.with_context(|| format!("cannot read {}", file.display()))?,
+    };
+    let development: Development = serde_json::from_slice(&text)
+        .with_context(|| format!("{} is no file of a development server; delete it", file.display()))?;
+    Ok(Some(Development { file: file.to_owned(), ..development }))
 }
 
 /// Where a development server leaves its file for clients that run elsewhere.
@@ -228,6 +244,18 @@ async fn head(client: &Client, error: &anyhow::Error, purpose: Purpose<'_>) -> O
     let room = client.conversation(conversation).ok()?;
     let page = timeout(HEAD_TIMEOUT, room.history(FetchRange::Latest, 1)).await.ok()?;
     page.ok().map(|page| page.head)
+}
+
+/// Says on standard error what is waited for when connecting takes a while.
+async fn telling_wait<T>(server: &str, connecting: impl Future<Output = T>) -> T {
+    let mut connecting = std::pin::pin!(connecting);
+    match timeout(SILENT_CONNECT, connecting.as_mut()).await {
+        Ok(connected) => connected,
+        Err(_) => {
+            note(format_args!("* no answer from {server} yet, still trying"));
+            connecting.await
+        }
+    }
 }
 
 /// Does `work`, and tells meanwhile on standard error when the connection is lost and found again.
@@ -281,6 +309,7 @@ mod tests {
             token: "token of alice".to_owned(),
             tokens: [token("alice"), token("bob")].into(),
             service_token: Some("token of importer".to_owned()),
+            file: PathBuf::from("dev.json"),
         }
     }
 
@@ -304,8 +333,9 @@ mod tests {
         let other = || Some("chat.example:4433".to_owned());
         let error = target(other(), None, None, None, Some(development()), TALK).unwrap_err();
         assert!(error.to_string().contains("--ca FILE and --token TOKEN"), "{error}");
+        assert!(error.to_string().contains("(dev.json names 127.0.0.1:4433)"), "{error}");
         let error = target(other(), Some("x".into()), None, None, Some(development()), TALK).unwrap_err();
-        assert!(error.to_string().contains("give --token TOKEN"), "{error}");
+        assert!(error.to_string().contains("or --token TOKEN"), "{error}");
         let same = Some("127.0.0.1:4433".to_owned());
         assert_eq!(
             target(same, None, None, None, Some(development()), TALK).unwrap().ca,

@@ -13,6 +13,8 @@ use crate::output::printable;
 #[derive(Debug, Clone)]
 pub(crate) struct Situation<'a> {
     pub(crate) server: &'a str,
+    /// The development server's file that has named it.
+    pub(crate) file: Option<&'a Path>,
     pub(crate) ca: &'a Path,
     /// Who is signed in, or wants to be; `None` when only the token knows.
     pub(crate) user: Option<String>,
@@ -78,8 +80,12 @@ fn connect_hint(error: &ConnectError, situation: &Situation<'_>) -> Option<Strin
         ConnectError::TimedOut { last: Some(reason @ Reason::Code { .. }), .. }
         | ConnectError::Refused { reason, .. } => reason_hint(reason, Attempt::SignIn, situation),
         ConnectError::TimedOut { .. } => {
-            let server = situation.server;
-            Some(format!("nothing answers at {server}: if the server does not run, {START_ONE}"))
+            let named =
+                situation.file.map_or_else(String::new, |file| format!(", named by {}", file.display()));
+            Some(format!(
+                "nothing answers at {}{named}: if no server runs there, {START_ONE}",
+                situation.server
+            ))
         }
         _ => None,
     }
@@ -233,7 +239,7 @@ mod tests {
 
     fn situation(purpose: Purpose<'_>) -> Situation<'_> {
         let (server, ca) = ("chat.example:4433", Path::new("ca.pem"));
-        Situation { server, ca, user: Some("alice".to_owned()), purpose, head: None }
+        Situation { server, file: None, ca, user: Some("alice".to_owned()), purpose, head: None }
     }
 
     fn refused(code: Code) -> SendError {
@@ -292,6 +298,13 @@ mod tests {
         assert!(told.contains("quoth-server token --user 'alice'"), "{told}");
         let tls = ConnectError::Refused { server: String::new(), reason: Reason::Tls("bad".to_owned()) };
         assert!(hint(&tls, &talk).unwrap().contains("--ca"));
+        let silent = ConnectError::TimedOut {
+            server: talk.server.to_owned(),
+            timeout: std::time::Duration::from_secs(10),
+            last: None,
+        };
+        let told = hint(&silent, &Situation { file: Some(Path::new("dev.json")), ..talk.clone() }).unwrap();
+        assert!(told.contains("named by dev.json") && told.contains("--client-file"), "{told}");
         let other = anyhow::Error::new(std::io::Error::other("disk"));
         assert!(hinted(other, &talk).downcast_ref::<Hint>().is_none());
     }

@@ -20,7 +20,7 @@ const NEAR_EDITS_MAX: usize = 2;
 pub(super) fn meant(name: &str) -> Option<String> {
     let name = name.to_ascii_uppercase();
     let rest = name.strip_prefix("QUOTH_")?;
-    let is_bare = |setting: &&Setting| section_and_name(setting).1.eq_ignore_ascii_case(rest);
+    let is_bare = |setting: &&Setting| setting.section_and_name().1.eq_ignore_ascii_case(rest);
     if let Some(setting) = SETTINGS.iter().find(is_bare) {
         return Some(setting.env_name());
     }
@@ -33,14 +33,10 @@ pub(super) fn meant(name: &str) -> Option<String> {
     is_meant.then(|| nearest.to_owned())
 }
 
-fn section_and_name(setting: &Setting) -> (&'static str, &'static str) {
-    setting.key.split_once('.').unwrap_or(("", setting.key))
-}
-
 fn begins_with_section(rest: &str) -> bool {
     let first = rest.split_once('_').map(|(first, _)| first);
     first.is_some_and(|first| {
-        SETTINGS.iter().any(|setting| section_and_name(setting).0.eq_ignore_ascii_case(first))
+        SETTINGS.iter().any(|setting| setting.section_and_name().0.eq_ignore_ascii_case(first))
     })
 }
 
@@ -85,6 +81,7 @@ mod tests {
             "QUOTH_CA",
             "QUOTH_TOKEN",
             "QUOTH_TOKEN_FILE",
+            "QUOTH_CLIENT_FILE",
             "QUOTH_LOG",
             "QUOTH_CONFIG",
             "QUOTH_BIN_DIR",

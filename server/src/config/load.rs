@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::environment::meant;
-use super::{Config, SETTINGS, Setting};
+use super::{Config, Kind, SETTINGS, Setting};
+use crate::auth::KeySpec;
 
 /// Where a configuration comes from.
 #[derive(Debug, Default)]
@@ -19,8 +19,30 @@ pub struct Sources {
     /// Environment variables. `QUOTH_SECTION__NAME` sets `section.name`; one that begins with `QUOTH_` and a section, or
     /// is close to a setting, is a mistake; all others are ignored.
     pub env: Vec<(OsString, OsString)>,
-    /// Flags: setting key and value.
-    pub flags: Vec<(String, String)>,
+    /// Flags.
+    pub flags: Vec<Flag>,
+}
+
+/// A flag that sets something.
+#[derive(Debug, Clone)]
+pub struct Flag {
+    name: &'static str,
+    key: String,
+    value: String,
+}
+
+impl Flag {
+    /// The flag with this name (`--set`, or one for a single setting) that gives `value` to the setting `key`.
+    #[must_use]
+    pub fn new(name: &'static str, key: &str, value: &str) -> Self {
+        Self { name, key: key.to_owned(), value: value.to_owned() }
+    }
+
+    /// As it was typed.
+    fn typed(&self) -> String {
+        let Self { name, key, value } = self;
+        if *name == "--set" { format!("--set {key}={value}") } else { format!("{name} {value}") }
+    }
 }
 
 /// Where one value came from.
@@ -32,8 +54,8 @@ pub enum Origin {
     File(PathBuf, usize),
     /// An environment variable.
     Env(String),
-    /// A flag.
-    Flag,
+    /// A flag of this name.
+    Flag(&'static str),
 }
 
 impl fmt::Display for Origin {
@@ -42,7 +64,7 @@ impl fmt::Display for Origin {
             Self::Default => f.write_str("default"),
             Self::File(path, line) => write!(f, "{}:{line}", path.display()),
             Self::Env(name) => write!(f, "environment variable {name}"),
-            Self::Flag => f.write_str("flag"),
+            Self::Flag(name) => write!(f, "flag {name}"),
         }
     }
 }
@@ -63,7 +85,7 @@ impl Loaded {
         let mut out = String::new();
         let mut section = "";
         for setting in SETTINGS {
-            let (of, name) = setting.key.split_once('.').unwrap_or(("", setting.key));
+            let (of, name) = setting.section_and_name();
             if of != section {
                 section = of;
                 let newline = if out.is_empty() { "" } else { "\n" };
@@ -89,10 +111,10 @@ pub fn load(sources: &Sources) -> Result<Loaded, Vec<String>> {
     for (name, value) in &sources.env {
         loading.env(name, value);
     }
-    for (key, value) in &sources.flags {
-        match Setting::find(key) {
-            Some(setting) => loading.set(setting, value, Origin::Flag, &format!("flag --set {key}={value}")),
-            None => loading.mistakes.push(format!("flag --set {key}={value}: {}", unknown(key))),
+    for flag in &sources.flags {
+        match Setting::find(&flag.key) {
+            Some(setting) => loading.set(setting, &flag.value, Origin::Flag(flag.name), &flag.typed()),
+            None => loading.mistakes.push(format!("{}: {}", flag.typed(), unknown(&flag.key))),
         }
     }
     if loading.mistakes.is_empty() { Ok(loading.loaded) } else { Err(loading.mistakes) }
@@ -127,69 +149,107 @@ impl Loading {
         }
     }
 
-    fn file(&mut self, path: &std::path::Path, text: &str) {
+    fn file(&mut self, path: &Path, text: &str) {
+        let place = |at: At| format!("{}:{at}", path.display());
         let root = match DeTable::parse(text) {
             Ok(root) => root,
             Err(error) => {
                 let at = position(text, error.span().map_or(0, |span| span.start));
-                return self.mistakes.push(format!("{}:{at}: {}", path.display(), error.message()));
+                return self.mistakes.push(format!("{}: {}", place(at), error.message()));
             }
         };
-        for (section, value) in root.get_ref() {
-            let section_at = position(text, section.span().start);
-            let place = format!("{}:{section_at}", path.display());
-            let name = section.get_ref();
-            if !SETTINGS.iter().any(|setting| setting.key.starts_with(&format!("{name}."))) {
-                let sections = SETTINGS.iter().filter_map(|setting| setting.key.split('.').next());
-                let nearest = nearest(name, sections);
-                self.mistakes.push(format!("{place}: no section [{name}]; the nearest is [{nearest}]"));
-                continue;
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
+        let mut entries = entries(root.get_ref(), folder);
+        entries.sort_by_key(|entry| entry.offset);
+        for Entry { offset, found } in entries {
+            let at = position(text, offset);
+            match found {
+                Ok((setting, value)) => {
+                    let origin = Origin::File(path.to_owned(), at.line);
+                    self.set(setting, &value, origin, &place(at));
+                }
+                Err(mistake) => self.mistakes.push(format!("{}: {mistake}", place(at))),
             }
-            let Some(table) = value.get_ref().as_table() else {
-                self.mistakes.push(format!("{place}: {name} is a section: write [{name}]"));
-                continue;
-            };
-            for (key, value) in table {
-                self.file_entry(path, text, name, key, value);
-            }
-        }
-    }
-
-    fn file_entry(
-        &mut self,
-        path: &std::path::Path,
-        text: &str,
-        section: &str,
-        key: &Spanned<impl AsRef<str>>,
-        value: &Spanned<DeValue<'_>>,
-    ) {
-        let at = position(text, key.span().start);
-        let place = format!("{}:{at}", path.display());
-        let full = format!("{section}.{}", key.get_ref().as_ref());
-        let Some(setting) = Setting::find(&full) else {
-            return self.mistakes.push(format!("{place}: {}", unknown(&full)));
-        };
-        match as_text(value.get_ref()) {
-            Some(value) => self.set(setting, &value, Origin::File(path.to_owned(), at.line), &place),
-            None => self.mistakes.push(format!("{place}: a value of this kind has no place in {full}")),
         }
     }
 }
 
-fn as_text(value: &DeValue<'_>) -> Option<String> {
-    match value {
-        DeValue::String(text) => Some(text.to_string()),
-        DeValue::Integer(number) => {
+/// What a file says in one place: a setting and its value, or what is wrong.
+struct Entry {
+    offset: usize,
+    found: Result<(&'static Setting, String), String>,
+}
+
+/// What a file in `folder` says.
+fn entries(root: &DeTable<'_>, folder: &Path) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for (name, value) in root {
+        let offset = name.span().start;
+        match value.get_ref().as_table().filter(|_| is_section(name.get_ref())) {
+            Some(section) => entries.extend(section.iter().map(|(key, value)| Entry {
+                offset: key.span().start,
+                found: entry(&format!("{}.{}", name.get_ref(), key.get_ref()), value.get_ref(), folder),
+            })),
+            None => {
+                let is_table = value.get_ref().is_table();
+                entries.push(Entry { offset, found: Err(no_section(name.get_ref(), is_table)) });
+            }
+        }
+    }
+    entries
+}
+
+fn entry(key: &str, value: &DeValue<'_>, folder: &Path) -> Result<(&'static Setting, String), String> {
+    let setting = Setting::find(key).ok_or_else(|| unknown(key))?;
+    let value = as_text(&setting.kind, value, folder)
+        .ok_or_else(|| format!("expected {} for {key}", setting.kind.expected()))?;
+    Ok((setting, value))
+}
+
+/// A value as it would stand in the environment, if it is of the setting's kind. Relative paths are relative to `folder`.
+fn as_text(kind: &Kind, value: &DeValue<'_>, folder: &Path) -> Option<String> {
+    match (kind, value) {
+        (Kind::Text, DeValue::String(text)) => Some(text.to_string()),
+        (Kind::Path, DeValue::String(text)) if text.is_empty() => Some(String::new()),
+        (Kind::Path, DeValue::String(text)) => Some(folder.join(text.as_ref()).display().to_string()),
+        (Kind::Number(_), DeValue::Integer(number)) => {
             let digits = number.as_str().replace('_', "");
             i128::from_str_radix(&digits, number.radix()).ok().map(|number| number.to_string())
         }
-        DeValue::Boolean(value) => Some(value.to_string()),
-        DeValue::Array(items) => {
-            let texts = items.iter().map(|item| item.get_ref().as_str().map(str::to_owned));
+        (Kind::Boolean, DeValue::Boolean(value)) => Some(value.to_string()),
+        (Kind::Keys, DeValue::Array(items)) => {
+            let texts = items.iter().map(|item| item.get_ref().as_str().map(|text| key_in(folder, text)));
             texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
         }
         _ => None,
     }
+}
+
+/// A key whose path is relative to `folder`. A mistake is left as it is, to be told when it is set.
+fn key_in(folder: &Path, text: &str) -> String {
+    text.parse().map_or_else(
+        |_| text.to_owned(),
+        |key: KeySpec| KeySpec { file: folder.join(&key.file), ..key }.to_string(),
+    )
+}
+
+fn is_section(name: &str) -> bool {
+    SETTINGS.iter().any(|setting| setting.section_and_name().0 == name)
+}
+
+/// What is wrong with a name at the top of a file that is no section with settings.
+fn no_section(name: &str, is_table: bool) -> String {
+    if is_section(name) {
+        return format!("{name} is a section: write [{name}]");
+    }
+    if is_table {
+        let nearest = nearest(name, SETTINGS.iter().map(|setting| setting.section_and_name().0));
+        return format!("no section [{name}]; the nearest is [{nearest}]");
+    }
+    let nearest = nearest(name, SETTINGS.iter().map(|setting| setting.section_and_name().1));
+    let setting = SETTINGS.iter().find(|setting| setting.section_and_name().1 == nearest);
+    let section = setting.map_or("", |setting| setting.section_and_name().0);
+    format!("no setting {name} outside of a section; the nearest is {nearest} in section [{section}]")
 }
 
 fn unknown(key: &str) -> String {
@@ -224,13 +284,13 @@ fn position(text: &str, offset: usize) -> At {
 mod tests {
     use std::ffi::OsString;
 
-    use super::{Sources, load};
+    use super::{Flag, Sources, load};
 
     fn sources(file: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Sources {
         Sources {
             file: Some(("q.toml".into(), file.to_owned())),
             env: env.iter().map(|(k, v)| (k.into(), v.into())).collect(),
-            flags: flags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            flags: flags.iter().map(|(key, value)| Flag::new("--set", key, value)).collect(),
         }
     }
 
@@ -249,7 +309,7 @@ mod tests {
             "{report}"
         );
         assert!(report.contains("drain_retry_after_ms = 2000 # q.toml:3"), "{report}");
-        assert!(report.contains("connections_max = 7 # flag"), "{report}");
+        assert!(report.contains("connections_max = 7 # flag --set"), "{report}");
         assert!(report.contains("idle_timeout_ms = 60000 # default"), "{report}");
     }
 
@@ -288,6 +348,63 @@ mod tests {
             load(&sources("", &[("QUOTH_SERVER__LISTN", "x")], &[("log.filtr", "x")])).unwrap_err();
         assert!(mistakes[0].ends_with("the nearest is QUOTH_SERVER__LISTEN"), "{mistakes:?}");
         assert!(mistakes[1].ends_with("the nearest is log.filter"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn mistakes_of_a_file_are_told_in_its_order() {
+        let file = "zeal = 1\nserver.listen = \"127.0.0.1\"\nlisten = \"127.0.0.1:1\"\n[limits]\nconnections_max = \"5\"\n\
+                    [auth]\naudience = 7\ntoken_keys = \"HS256:y\"\n[log]\nformat = \"xml\"\n";
+        let mistakes = load(&sources(file, &[], &[])).unwrap_err();
+        let expected = [
+            "q.toml:1:1: no setting zeal outside of a section; the nearest is ",
+            "q.toml:2:8: expected a port as well, as in 127.0.0.1:4433 for server.listen",
+            "q.toml:3:1: no setting listen outside of a section; the nearest is listen in section [server]",
+            "q.toml:5:1: expected a whole number from 1 to 1000000 without quotes for limits.connections_max",
+            "q.toml:7:1: expected a text in quotes for auth.audience",
+            "q.toml:8:1: expected an array of texts, as in [\"EdDSA:FILE\"] for auth.token_keys",
+            "q.toml:10:1: expected auto, text or json for log.format",
+        ];
+        assert_eq!(mistakes.len(), expected.len(), "{mistakes:#?}");
+        for (mistake, expected) in mistakes.iter().zip(expected) {
+            assert!(mistake.starts_with(expected), "{mistake}");
+        }
+    }
+
+    #[test]
+    fn a_value_of_another_kind_is_a_mistake() {
+        for file in
+            ["[server]\ndata_dir = 5\n", "[server]\ndevelopment = \"true\"\n", "[log]\nfilter = true\n"]
+        {
+            let mistakes = load(&sources(file, &[], &[])).unwrap_err();
+            assert!(mistakes[0].starts_with("q.toml:2:1: expected "), "{mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn a_flag_is_told_by_its_name() {
+        let flags =
+            vec![Flag::new("--listen", "server.listen", "::1"), Flag::new("--set", "log.format", "xml")];
+        let mistakes = load(&Sources { flags, ..Sources::default() }).unwrap_err();
+        assert_eq!(
+            mistakes,
+            [
+                "--listen ::1: expected a port as well, as in [::1]:4433 for server.listen",
+                "--set log.format=xml: expected auto, text or json for log.format",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_path_in_a_file_is_relative_to_the_file() {
+        let text = "[server]\ndata_dir = \"data\"\n[tls]\ncertificate_file = \"/abs/chain.pem\"\n\
+                    [auth]\ntoken_keys = [\"a=EdDSA:keys/public.pem\"]\n";
+        let file = Some(("conf/q.toml".into(), text.to_owned()));
+        let env = vec![("QUOTH_TLS__PRIVATE_KEY_FILE".into(), "key.pem".into())];
+        let config = load(&Sources { file, env, ..Sources::default() }).unwrap().config;
+        assert_eq!(config.data_dir.to_str(), Some("conf/data"));
+        assert_eq!(config.certificate_file.unwrap().to_str(), Some("/abs/chain.pem"));
+        assert_eq!(config.private_key_file.unwrap().to_str(), Some("key.pem"));
+        assert_eq!(config.token_keys[0].to_string(), "a=EdDSA:conf/keys/public.pem");
     }
 
     #[test]

@@ -9,8 +9,8 @@ mod settings;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-pub use load::{Loaded, Origin, Sources, load};
-pub use settings::{SETTINGS, Setting};
+pub use load::{Flag, Loaded, Origin, Sources, load};
+pub use settings::{Kind, SETTINGS, Setting};
 
 use crate::auth::KeySpec;
 use crate::quic::Limits;
@@ -105,6 +105,15 @@ impl Config {
             }
             return problems;
         }
+        if self.certificate_file.is_none() && self.private_key_file.is_none() && self.token_keys.is_empty() {
+            problems.push(
+                "server.development is false, as it is by default with a configuration file, and nothing that takes its \
+                 place is set: give tls.certificate_file, tls.private_key_file and auth.token_keys, or set \
+                 server.development to true for a server on loopback that makes its own"
+                    .to_owned(),
+            );
+            return problems;
+        }
         for (key, file) in [
             ("tls.certificate_file", &self.certificate_file),
             ("tls.private_key_file", &self.private_key_file),
@@ -146,5 +155,7 @@ mod tests {
         }
         assert_eq!(problems.len(), 3);
         assert_eq!(Config { development: false, ..configured }.problems(), Vec::<String>::new());
+        let bare = Config::default().problems();
+        assert!(bare.len() == 1 && bare[0].contains("set server.development to true"), "{bare:?}");
     }
 }

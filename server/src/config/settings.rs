@@ -1,9 +1,12 @@
 //! The table of settings.
 
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
+
+use quoth_protocol::DEFAULT_PORT;
 
 use super::{Config, LogFormat, ranges};
 
@@ -14,10 +17,41 @@ pub struct Setting {
     pub key: &'static str,
     /// What it is, with its unit.
     pub doc: &'static str,
-    /// For a number: the least and the greatest value that it takes.
-    pub range: Option<RangeInclusive<u64>>,
+    /// What values it takes.
+    pub kind: Kind,
     set: fn(&mut Config, &str) -> Result<(), String>,
     get: fn(&Config) -> String,
+}
+
+/// What values a setting takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A text.
+    Text,
+    /// The path of a file or folder, relative to the configuration file that has it.
+    Path,
+    /// A whole number in this range.
+    Number(RangeInclusive<u64>),
+    /// True or false.
+    Boolean,
+    /// An array of keys, each with a path as of [`Kind::Path`].
+    Keys,
+}
+
+impl Kind {
+    /// What is expected in a configuration file, where other kinds are refused.
+    #[must_use]
+    pub fn expected(&self) -> String {
+        match self {
+            Self::Text => "a text in quotes".to_owned(),
+            Self::Path => "a path in quotes".to_owned(),
+            Self::Number(range) => {
+                format!("a whole number from {} to {} without quotes", range.start(), range.end())
+            }
+            Self::Boolean => "true or false without quotes".to_owned(),
+            Self::Keys => "an array of texts, as in [\"EdDSA:FILE\"]".to_owned(),
+        }
+    }
 }
 
 impl Setting {
@@ -25,6 +59,21 @@ impl Setting {
     #[must_use]
     pub fn find(key: &str) -> Option<&'static Self> {
         SETTINGS.iter().find(|setting| setting.key == key)
+    }
+
+    /// Its section in the TOML file, and its name there.
+    #[must_use]
+    pub fn section_and_name(&self) -> (&'static str, &'static str) {
+        self.key.split_once('.').unwrap_or(("", self.key))
+    }
+
+    /// For a number: the least and the greatest value that it takes.
+    #[must_use]
+    pub fn range(&self) -> Option<&RangeInclusive<u64>> {
+        match &self.kind {
+            Kind::Number(range) => Some(range),
+            _ => None,
+        }
     }
 
     /// Its environment variable: `QUOTH_SECTION__NAME`.
@@ -38,7 +87,7 @@ impl Setting {
     /// # Errors
     /// What is expected instead.
     pub fn set(&self, config: &mut Config, text: &str) -> Result<(), String> {
-        if let Some(range) = &self.range
+        if let Some(range) = self.range()
             && !text.parse().is_ok_and(|value| range.contains(&value))
         {
             return Err(format!("expected a whole number from {} to {}", range.start(), range.end()));
@@ -67,6 +116,13 @@ fn path(slot: &mut Option<PathBuf>, text: &str) -> Result<(), String> {
     Ok(())
 }
 
+fn listen(slot: &mut SocketAddr, text: &str) -> Result<(), String> {
+    if let Ok(ip) = text.trim_matches(['[', ']']).parse() {
+        return Err(format!("expected a port as well, as in {}", SocketAddr::new(ip, DEFAULT_PORT)));
+    }
+    parse(slot, text, "an address with a port, as in 127.0.0.1:4433")
+}
+
 fn quoted(text: impl Display) -> String {
     format!("{:?}", text.to_string())
 }
@@ -80,56 +136,56 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "server.listen",
         doc: "UDP address for QUIC",
-        range: None,
-        set: |c, t| parse(&mut c.listen, t, "an address with a port, as in 127.0.0.1:4433"),
+        kind: Kind::Text,
+        set: |c, t| listen(&mut c.listen, t),
         get: |c| quoted(c.listen),
     },
     Setting {
         key: "server.data_dir",
-        doc: "folder of the store, and in development of keys and certificates",
-        range: None,
+        doc: "folder of the store and of keys, made at the first start",
+        kind: Kind::Path,
         set: |c, t| parse(&mut c.data_dir, t, "a path"),
         get: |c| quoted(c.data_dir.display()),
     },
     Setting {
         key: "server.development",
         doc: "make certificate, signing key and tokens by itself; loopback only. True when no configuration file is given",
-        range: None,
+        kind: Kind::Boolean,
         set: |c, t| parse(&mut c.development, t, "true or false"),
         get: |c| c.development.to_string(),
     },
     Setting {
         key: "server.drain_retry_after_ms",
         doc: "what clients are told to wait when the server drains, in milliseconds",
-        range: Some(ranges::DRAIN_RETRY_AFTER_MS),
+        kind: Kind::Number(ranges::DRAIN_RETRY_AFTER_MS),
         set: |c, t| number(&mut c.drain_retry_after_ms, t),
         get: |c| c.drain_retry_after_ms.to_string(),
     },
     Setting {
         key: "tls.certificate_file",
         doc: "PEM file of the certificate chain, leaf first",
-        range: None,
+        kind: Kind::Path,
         set: |c, t| path(&mut c.certificate_file, t),
         get: |c| optional(c.certificate_file.as_ref()),
     },
     Setting {
         key: "tls.private_key_file",
         doc: "PEM file of the certificate's private key",
-        range: None,
+        kind: Kind::Path,
         set: |c, t| path(&mut c.private_key_file, t),
         get: |c| optional(c.private_key_file.as_ref()),
     },
     Setting {
         key: "auth.audience",
         doc: "the `aud` that tokens must have",
-        range: None,
+        kind: Kind::Text,
         set: |c, t| parse(&mut c.audience, t, "a text"),
         get: |c| quoted(&c.audience),
     },
     Setting {
         key: "auth.token_keys",
         doc: "keys that tokens may be signed with: [\"EdDSA:FILE\", \"KEY-ID=ES256:FILE\", \"HS256:FILE\"]",
-        range: None,
+        kind: Kind::Keys,
         set: |c, t| {
             let specs = t.split(',').map(str::trim).filter(|spec| !spec.is_empty());
             c.token_keys = specs.map(str::parse).collect::<Result<_, String>>()?;
@@ -140,77 +196,77 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "store.log_segment_bytes",
         doc: "size of a log segment, in bytes; the log keeps two or three",
-        range: Some(ranges::LOG_SEGMENT_BYTES),
+        kind: Kind::Number(ranges::LOG_SEGMENT_BYTES),
         set: |c, t| number(&mut c.log_segment_bytes, t),
         get: |c| c.log_segment_bytes.to_string(),
     },
     Setting {
         key: "store.view_cache_bytes",
         doc: "memory for the view's block cache, in bytes",
-        range: Some(ranges::VIEW_CACHE_BYTES),
+        kind: Kind::Number(ranges::VIEW_CACHE_BYTES),
         set: |c, t| number(&mut c.view_cache_bytes, t),
         get: |c| c.view_cache_bytes.to_string(),
     },
     Setting {
         key: "limits.connections_max",
         doc: "connections at once; more are refused",
-        range: Some(ranges::CONNECTIONS_MAX),
+        kind: Kind::Number(ranges::CONNECTIONS_MAX),
         set: |c, t| number(&mut c.limits.connections_max, t),
         get: |c| c.limits.connections_max.to_string(),
     },
     Setting {
         key: "limits.handshakes_max",
         doc: "handshakes at once; more are refused",
-        range: Some(ranges::HANDSHAKES_MAX),
+        kind: Kind::Number(ranges::HANDSHAKES_MAX),
         set: |c, t| number(&mut c.limits.handshakes_max, t),
         get: |c| c.limits.handshakes_max.to_string(),
     },
     Setting {
         key: "limits.retry_above_handshakes",
         doc: "handshakes at once from which on an address must be validated first (QUIC Retry)",
-        range: Some(ranges::RETRY_ABOVE_HANDSHAKES),
+        kind: Kind::Number(ranges::RETRY_ABOVE_HANDSHAKES),
         set: |c, t| number(&mut c.limits.retry_above_handshakes, t),
         get: |c| c.limits.retry_above_handshakes.to_string(),
     },
     Setting {
         key: "limits.handshake_timeout_ms",
         doc: "time for a handshake, in milliseconds",
-        range: Some(ranges::HANDSHAKE_TIMEOUT_MS),
+        kind: Kind::Number(ranges::HANDSHAKE_TIMEOUT_MS),
         set: |c, t| number(&mut c.limits.handshake_timeout_ms, t),
         get: |c| c.limits.handshake_timeout_ms.to_string(),
     },
     Setting {
         key: "limits.idle_timeout_ms",
         doc: "silence after which a connection is dropped, in milliseconds",
-        range: Some(ranges::IDLE_TIMEOUT_MS),
+        kind: Kind::Number(ranges::IDLE_TIMEOUT_MS),
         set: |c, t| number(&mut c.limits.idle_timeout_ms, t),
         get: |c| c.limits.idle_timeout_ms.to_string(),
     },
     Setting {
         key: "limits.keep_alive_interval_ms",
         doc: "silence after which the server sends a PING, in milliseconds; 0: never, clients keep alive",
-        range: Some(ranges::KEEP_ALIVE_INTERVAL_MS),
+        kind: Kind::Number(ranges::KEEP_ALIVE_INTERVAL_MS),
         set: |c, t| number(&mut c.limits.keep_alive_interval_ms, t),
         get: |c| c.limits.keep_alive_interval_ms.to_string(),
     },
     Setting {
         key: "limits.open_conversations_max",
         doc: "conversations that one connection may have open",
-        range: Some(ranges::OPEN_CONVERSATIONS_MAX),
+        kind: Kind::Number(ranges::OPEN_CONVERSATIONS_MAX),
         set: |c, t| number(&mut c.limits.open_conversations_max, t),
         get: |c| c.limits.open_conversations_max.to_string(),
     },
     Setting {
         key: "limits.segmentation_offload",
         doc: "send several packets with one system call: faster for few fast readers, 10 KB more for each connection",
-        range: None,
+        kind: Kind::Boolean,
         set: |c, t| parse(&mut c.limits.segmentation_offload, t, "true or false"),
         get: |c| c.limits.segmentation_offload.to_string(),
     },
     Setting {
         key: "log.filter",
         doc: "which log lines are written, as in info,quoth_server=debug",
-        range: None,
+        kind: Kind::Text,
         set: |c, t| {
             let filter = tracing_subscriber::EnvFilter::try_new(t);
             filter.map_err(|error| format!("expected a filter, as in info,quoth_server=debug ({error})"))?;
@@ -221,7 +277,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "log.format",
         doc: "auto (text on a terminal, JSON otherwise), text or json",
-        range: None,
+        kind: Kind::Text,
         set: |c, t| {
             c.log_format = match t {
                 "auto" => LogFormat::Auto,
@@ -246,7 +302,7 @@ mod tests {
             SETTINGS.iter().filter(|setting| setting.get(&Config::default()).parse::<u64>().is_ok());
         assert_eq!(numbers.clone().count(), 10);
         for setting in numbers {
-            let range = setting.range.clone().unwrap_or_else(|| panic!("{} has no range", setting.key));
+            let range = setting.range().cloned().unwrap_or_else(|| panic!("{} has no range", setting.key));
             let mut config = Config::default();
             let default: u64 = setting.get(&config).parse().unwrap();
             assert!(range.contains(&default), "{}: {default}", setting.key);

@@ -1,5 +1,7 @@
 //! Makes groups of what waits, sequences them, persists each with one flush, and only then lets anything out.
 
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,7 +11,7 @@ use quoth_protocol::{Code, ConversationName, Seq};
 use quoth_store::{Applier, Log, Position, Record, StoreError, View, ViewError, group};
 use tokio::sync::{mpsc, watch};
 
-use super::frame::encode_event;
+use super::frame::encode_events;
 use super::mailbox::{Mailbox, Outcome, Stored};
 use super::publisher::{Last, Prior, Publisher};
 use super::reads::Reads;
@@ -17,8 +19,8 @@ use super::repeats::Repeats;
 use super::tails::Tails;
 use super::{Clock, PublishRequest};
 
-/// Messages of one group. A larger group does not flush faster per message (measured flat from 512 on), and the first
-/// message of a group waits for its last.
+/// Messages of one group. A larger group hardly flushes faster per message, and the first message of a group waits for its
+/// last.
 const GROUP_PUBLISHES_MAX: usize = 1_024;
 
 // So a repeat within a group is recognised without the view, which does not have the group yet.
@@ -30,9 +32,9 @@ const GROUP_BYTES_MAX: usize = 1024 * 1024;
 /// Whom a group concerns.
 #[derive(Debug, Default)]
 pub(super) struct Wake {
-    /// Mailboxes that got outcomes, each once for each run of publishes in a row.
+    /// Mailboxes that got outcomes.
     pub(super) mailboxes: Vec<Arc<Mailbox>>,
-    /// Conversations that got events, likewise.
+    /// Conversations that got events.
     pub(super) conversations: Vec<ConversationName>,
 }
 
@@ -188,19 +190,17 @@ impl Committer {
     fn release(&mut self, group: Group) -> Result<(), ViewError> {
         let applied = self.applied();
         let mut wake = Wake::default();
-        for record in &group.records {
-            let frame = encode_event(record);
-            self.parts.tails.push(&record.conversation, record.seq, frame, self.position.0, applied.0);
-            if wake.conversations.last() != Some(&record.conversation) {
-                wake.conversations.push(record.conversation.clone());
-            }
+        let by_conversation = gather_by(group.records.iter().map(|record| (&record.conversation, record)));
+        for (name, records) in by_conversation {
+            let frames = encode_events(&records);
+            self.parts.tails.push(name, records[0].seq, frames, self.position.0, applied.0);
+            wake.conversations.push(name.clone());
         }
         self.parts.released.store(self.position.0, Ordering::Release);
-        for (mailbox, outcome) in group.outcomes {
-            mailbox.put(outcome);
-            if !wake.mailboxes.last().is_some_and(|last| Arc::ptr_eq(last, &mailbox)) {
-                wake.mailboxes.push(mailbox);
-            }
+        let by_mailbox = group.outcomes.into_iter().map(|(mailbox, outcome)| (Owner(mailbox), outcome));
+        for (Owner(mailbox), outcomes) in gather_by(by_mailbox) {
+            mailbox.put(outcomes);
+            wake.mailboxes.push(mailbox);
         }
         let _runtime_is_gone = self.parts.wakes.send(wake);
         group.repeats.look_up(&self.parts.reads, self.position, &self.runtime);
@@ -248,6 +248,39 @@ fn gather(queue: &mut mpsc::Receiver<PublishRequest>, requests: &mut Vec<Publish
         let Ok(request) = queue.try_recv() else { return };
         bytes += request.append.body.len();
         requests.push(request);
+    }
+}
+
+/// What belongs to the same key together, in the order in which the keys come first: a map's own order is a random one, which
+/// no simulation could repeat.
+fn gather_by<K: Clone + Eq + Hash, T>(items: impl IntoIterator<Item = (K, T)>) -> Vec<(K, Vec<T>)> {
+    let mut places = HashMap::new();
+    let mut gathered: Vec<(K, Vec<T>)> = Vec::new();
+    for (key, item) in items {
+        let place = *places.entry(key.clone()).or_insert_with(|| {
+            gathered.push((key, Vec::new()));
+            gathered.len() - 1
+        });
+        gathered[place].1.push(item);
+    }
+    gathered
+}
+
+/// A mailbox as a key: the same one, not an equal one.
+#[derive(Clone)]
+struct Owner(Arc<Mailbox>);
+
+impl PartialEq for Owner {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Owner {}
+
+impl Hash for Owner {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
     }
 }
 

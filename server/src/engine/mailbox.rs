@@ -64,8 +64,8 @@ impl Mailbox {
         Arc::new(Self { outcomes: Mutex::default(), signal: Notify::new(), typing })
     }
 
-    pub(crate) fn put(&self, outcome: Outcome) {
-        self.outcomes.lock().push(outcome);
+    pub(crate) fn put(&self, outcomes: impl IntoIterator<Item = Outcome>) {
+        self.outcomes.lock().extend(outcomes);
     }
 
     pub(crate) fn wake(&self) {

@@ -52,7 +52,7 @@ impl OfStream {
         let Self { publisher, numbers, queued } = self;
         let found = reads.find(publisher.conversation.clone(), publisher.key, numbers, position).await;
         for (n, found) in found {
-            publisher.mailbox.put(Outcome { n, result: answer(found) });
+            publisher.mailbox.put([Outcome { n, result: answer(found) }]);
         }
         publisher.mailbox.wake();
         drop(queued);

@@ -54,8 +54,16 @@ impl Tails {
         &self.shards[usize::try_from(hash % SHARDS as u64).unwrap_or_default()]
     }
 
-    /// Takes a durable event's frame. The view has everything up to log position `applied`.
-    pub(crate) fn push(&self, name: &ConversationName, seq: Seq, frame: Bytes, position: u64, applied: u64) {
+    /// Takes the frames of durable events that follow one another, from `first` on. The view has everything up to log
+    /// position `applied`.
+    pub(crate) fn push(
+        &self,
+        name: &ConversationName,
+        first: Seq,
+        frames: impl IntoIterator<Item = Bytes>,
+        position: u64,
+        applied: u64,
+    ) {
         let mut guard = self.shard(name).lock();
         let shard = &mut *guard;
         let is_known = shard.tails.contains_key(name);
@@ -65,7 +73,11 @@ impl Tails {
         }
         let entry = shard.tails.entry(name.clone()).or_default();
         let before = entry.tail.bytes();
-        entry.tail.push(seq, frame, position, applied);
+        let mut seq = first;
+        for frame in frames {
+            entry.tail.push(seq, frame, position, applied);
+            seq = seq.next();
+        }
         entry.used = is_known;
         shard.bytes = shard.bytes + entry.tail.bytes() - before;
         shard.evict(applied);
@@ -132,7 +144,7 @@ mod tests {
     fn fill(tails: &Tails, conversations: u64, frame_bytes: usize, applied: u64) {
         for i in 0..conversations {
             let name = ConversationName::new(format!("room {i}")).unwrap();
-            tails.push(&name, Seq(1), Bytes::from(vec![0; frame_bytes]), i, applied);
+            tails.push(&name, Seq(1), [Bytes::from(vec![0; frame_bytes])], i, applied);
         }
     }
 

@@ -110,7 +110,7 @@ async fn the_head_is_not_behind_a_tail_that_goes_while_the_view_is_asked() {
                 let mut others = 0;
                 while tails.head(name.unwrap()).is_some() {
                     others += 1;
-                    tails.push(&room(&format!("other {others}")), Seq(1), filling.clone(), 1, u64::MAX);
+                    tails.push(&room(&format!("other {others}")), Seq(1), [filling.clone()], 1, u64::MAX);
                 }
             }
             _ => {}

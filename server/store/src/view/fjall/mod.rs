@@ -35,6 +35,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ::fjall::config::FilterPolicy;
 use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::Mutex;
 use quoth_protocol::{ConversationName, Seq};
@@ -57,6 +58,10 @@ const JOURNAL_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Rows in memory before fjall writes a table, in bytes. A checkpoint comes first in general.
 const MESSAGES_MEMTABLE_BYTES: u64 = 64 * 1024 * 1024;
 const OTHER_MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// fjall's threads. With more than one, the first spins for as long as another one compacts (3.1.13, `worker_pool.rs`: it
+/// hands each order to compact back to the queue, from which it takes it again at once). A flush may wait for a compaction.
+const WORKER_THREADS: usize = 1;
 
 /// How long a flush waits between two looks at whether fjall's threads have written their tables.
 const FLUSH_POLL: Duration = Duration::from_millis(2);
@@ -144,20 +149,22 @@ impl FjallView {
                 .cache_size(cache_bytes)
                 .max_journaling_size(JOURNAL_BYTES_MAX)
                 .manual_journal_persist(true)
+                .worker_threads(WORKER_THREADS)
                 .open()
         })?;
         let is_new = checkpoint.is_none();
-        let keyspace = |name: &'static str, memtable_bytes: u64| {
+        let keyspace = |name: &'static str, options: KeyspaceCreateOptions| {
             if !is_new && !database.keyspace_exists(name) {
                 return Err(ViewError::engine(dir, "open", format!("its keyspace {name} is missing")));
             }
-            guarded(dir, "open", || {
-                database.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(memtable_bytes))
-            })
+            guarded(dir, "open", || database.keyspace(name, || options))
         };
-        let messages = keyspace("messages", MESSAGES_MEMTABLE_BYTES)?;
-        let producers = keyspace("producers", OTHER_MEMTABLE_BYTES)?;
-        let conversations = keyspace("conversations", OTHER_MEMTABLE_BYTES)?;
+        let memtable = |bytes| KeyspaceCreateOptions::default().max_memtable_size(bytes);
+        // Filters serve look-ups of single keys, and these are read in ranges. A damaged one would hide a row.
+        let in_ranges = |bytes| memtable(bytes).filter_policy(FilterPolicy::disabled());
+        let messages = keyspace("messages", in_ranges(MESSAGES_MEMTABLE_BYTES))?;
+        let producers = keyspace("producers", in_ranges(OTHER_MEMTABLE_BYTES))?;
+        let conversations = keyspace("conversations", memtable(OTHER_MEMTABLE_BYTES))?;
         let checkpoint = checkpoint.unwrap_or_default();
         Ok(Self {
             dir: dir.to_owned(),

@@ -1,0 +1,357 @@
+//! The command line of `quoth-server`.
+
+mod banner;
+mod token;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use quoth_store::{Progress, Report};
+
+use self::token::{TokenArgs, token};
+use crate::announce::Announcement;
+use crate::config::{Config, Flag, Loaded, LogFormat, SETTINGS, Sources, load};
+use crate::development::renew_certificate;
+use crate::engine::{Clock as _, SystemClock};
+use crate::preflight;
+use crate::server::{Failed, Server};
+
+/// Realtime messaging over QUIC: every conversation is a durable, gapless log, and every reader is a cursor on it.
+///
+/// Without a command and without a configuration file it serves in development mode: on loopback, with data folder,
+/// certificates, signing key and tokens made by itself.
+#[derive(Debug, Parser)]
+#[command(
+    name = "quoth-server",
+    version,
+    after_help = "Examples:\n  quoth-server\n  quoth-server --listen 127.0.0.1:5000 --data-dir /tmp/quoth\n  \
+                  quoth-server config > quoth.toml\n  quoth-server --config quoth.toml check\n\n\
+                  SIGTERM and SIGINT drain and stop, SIGHUP reads the certificate's files again.\n\
+                  Exit codes: 0 done, or stopped as told; 1 failed: the address or the store is in use, the store is damaged; \
+                  2 a mistake on the command line or in the configuration, or a key, certificate or data folder that \
+                  cannot be used: `check` finds the same ones; 70 the store failed while serving."
+)]
+struct Cli {
+    #[command(flatten)]
+    sources: SourceArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Configuration")]
+struct SourceArgs {
+    /// TOML file [env: QUOTH_CONFIG]. Relative paths in it are relative to it. The environment (QUOTH_SECTION__NAME) and
+    /// flags win over it. Default: none, which is development mode
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// UDP address for QUIC (server.listen). Default: 127.0.0.1:4433
+    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// Folder of the store and of keys (server.data_dir). Default: quoth-data in the current folder
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Any other setting, as in limits.connections_max=1000; may be repeated. `quoth-server config` lists them
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve (the default)
+    Run,
+    /// Check the configuration, its keys and certificates, and say where each value came from
+    ///
+    /// Opens no socket and no store, so it can run beside the server; run it as the server's user. Exit code 0: the
+    /// configuration is good, 2: `run` would refuse it with the same errors and exit code.
+    Check,
+    /// Print a configuration file with every setting, its default, unit and range
+    Config {
+        /// Print the values in force and where each one came from, in place of the defaults
+        #[arg(long)]
+        effective: bool,
+    },
+    /// Sign a token and print it
+    ///
+    /// Its audience is auth.audience. For a server in production give --key and --algorithm, and say what it allows.
+    #[command(after_help = "Examples:\n  quoth-server token --user carol\n  \
+                            quoth-server token --user carol --read 'team-*' --write 'team-*' --expires-in 30m\n  \
+                            quoth-server token --user carol --read '*' --key token-key.pem --algorithm EdDSA")]
+    Token(TokenArgs),
+    /// Walk the store's checksums and sequence numbers; the server must not run
+    ///
+    /// Mends nothing. Prints what is damaged. Exit code 0: all of it is sound, 1: it is not, or cannot be read.
+    #[command(after_help = "Example:\n  quoth-server verify --data-dir /var/lib/quoth")]
+    Verify,
+}
+
+/// Exit code when a command has failed for a reason outside of its configuration.
+const EXIT_FAILED: u8 = 1;
+
+/// Exit code when command line, configuration or what it names has to be put right first, as clap has it.
+const EXIT_MISTAKE: u8 = 2;
+
+/// Exit code when the store or the listener has failed while serving: a supervisor should restart, and an operator look at the disk.
+const EXIT_STORE_FAILED: u8 = 70;
+
+/// How often a development server looks whether its certificate is due. Far below the days that are left then, since
+/// this clock stands still while the machine is suspended.
+const RENEWAL_CHECK_INTERVAL: Duration = Duration::from_secs(600);
+
+/// Runs the command.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match sources(&cli.sources).and_then(|sources| load(&sources)) {
+        Ok(loaded) => execute(cli.command.unwrap_or(Command::Run), &loaded),
+        Err(mistakes) => Err(Failure { exit_code: EXIT_MISTAKE, reasons: mistakes }),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { exit_code, reasons }) => {
+            reasons.iter().for_each(|reason| eprintln!("error: {reason}"));
+            ExitCode::from(exit_code)
+        }
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+struct Failure {
+    exit_code: u8,
+    reasons: Vec<String>,
+}
+
+impl From<String> for Failure {
+    fn from(reason: String) -> Self {
+        Self { exit_code: EXIT_FAILED, reasons: vec![reason] }
+    }
+}
+
+fn execute(command: Command, loaded: &Loaded) -> Result<(), Failure> {
+    let config = &loaded.config;
+    match command {
+        Command::Run => serve(config),
+        Command::Check => {
+            print(&loaded.report())?;
+            refuse_problems(config)?;
+            Ok(print("# the configuration is good\n")?)
+        }
+        Command::Config { effective } => {
+            let text = if effective { loaded.report() } else { documented_defaults() };
+            Ok(print(&text)?)
+        }
+        Command::Token(args) => Ok(print(&format!("{}\n", token(config, args)?))?),
+        Command::Verify => Ok(verify(config)?),
+    }
+}
+
+fn refuse_problems(config: &Config) -> Result<(), Failure> {
+    match preflight::problems(config) {
+        problems if problems.is_empty() => Ok(()),
+        reasons => Err(Failure { exit_code: EXIT_MISTAKE, reasons }),
+    }
+}
+
+fn sources(args: &SourceArgs) -> Result<Sources, Vec<String>> {
+    let path = args.config.clone().or_else(|| std::env::var_os("QUOTH_CONFIG").map(PathBuf::from));
+    let file = match path {
+        None => None,
+        Some(path) => match std::fs::read_to_string(&path) {
+            Ok(text) => Some((path, text)),
+            Err(error) => return Err(vec![format!("{} cannot be read: {error}", path.display())]),
+        },
+    };
+    let mut flags = Vec::new();
+    for assignment in &args.set {
+        match assignment.split_once('=') {
+            Some((key, value)) => flags.push(Flag::new("--set", key, value)),
+            None => return Err(vec![format!("--set {assignment}: expected KEY=VALUE")]),
+        }
+    }
+    flags.extend(args.listen.iter().map(|value| Flag::new("--listen", "server.listen", value)));
+    flags.extend(args.data_dir.iter().map(|value| Flag::new("--data-dir", "server.data_dir", value)));
+    Ok(Sources { file, env: std::env::vars_os().collect(), flags })
+}
+
+/// What stands above the defaults.
+const DEFAULTS_HEAD: &str = "\
+# Quoth server. Every setting with its default; QUOTH_SECTION__NAME in the environment
+# and --set section.name=value win over this file. Relative paths are relative to this file.
+# With a file the server is no development server: give [tls] and [auth], or set development = true.
+";
+
+fn documented_defaults() -> String {
+    let mut text = String::from(DEFAULTS_HEAD);
+    let mut section = "";
+    for setting in SETTINGS {
+        let (of, name) = setting.section_and_name();
+        if of != section {
+            section = of;
+            text.push_str(&format!("\n[{section}]\n"));
+        }
+        let range = setting.range();
+        let range = range.map_or_else(String::new, |range| format!("; {} to {}", range.start(), range.end()));
+        text.push_str(&format!("# {}{range}\n# {name} = {}\n", setting.doc, setting.get(&Config::default())));
+    }
+    text
+}
+
+fn print(text: &str) -> Result<(), String> {
+    std::io::stdout().write_all(text.as_bytes()).map_err(|error| error.to_string())
+}
+
+fn verify(config: &Config) -> Result<(), String> {
+    let dir = config.data_dir.join("store");
+    let is_terminal = std::io::stderr().is_terminal();
+    let mut show = |progress| {
+        if is_terminal {
+            let text = match progress {
+                Progress::Log { done, segments } => format!("log: {done} of {segments} segments"),
+                Progress::View { messages } => format!("view: {messages} messages"),
+            };
+            eprint!("\r{text}\x1b[K");
+        }
+    };
+    let report = quoth_store::verify(&dir, &mut show).map_err(|error| error.to_string())?;
+    if is_terminal {
+        eprint!("\r\x1b[K");
+    }
+    let Report { groups, records, torn, applied, conversations, messages, findings } = report;
+    let mut text = format!(
+        "log   {records} records in {groups} groups\nview  {messages} messages in {conversations} conversations\n"
+    );
+    if let Some(position) = torn {
+        text.push_str(&format!(
+            "group {position} was being written when the server stopped; the next start drops it, nobody was told of it\n"
+        ));
+    }
+    if applied.is_none() && findings.is_empty() {
+        text.push_str("there is no view; the next start builds it from the log\n");
+    }
+    findings.iter().for_each(|finding| text.push_str(&format!("DAMAGED  {finding}\n")));
+    print(&text)?;
+    match findings.len() {
+        0 => print("sound\n"),
+        count => Err(format!(
+            "{count} findings in {}: keep a copy of the folder before anything else",
+            dir.display()
+        )),
+    }
+}
+
+fn start_log(config: &Config) -> Result<(), String> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log_filter)
+        .map_err(|error| format!("log.filter {:?} is no filter: {error}", config.log_filter))?;
+    let is_terminal = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let is_json = match config.log_format {
+        LogFormat::Auto => !is_terminal && !config.development,
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    if is_json {
+        builder.json().init()
+    } else {
+        builder.with_ansi(is_terminal).init()
+    }
+    Ok(())
+}
+
+fn serve(config: &Config) -> Result<(), Failure> {
+    refuse_problems(config)?;
+    start_log(config).map_err(|reason| Failure { exit_code: EXIT_MISTAKE, reasons: vec![reason] })?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
+    runtime
+        .block_on(serve_until_told(config))
+        .map_err(|(exit_code, reason)| Failure { exit_code, reasons: vec![reason] })
+}
+
+async fn serve_until_told(config: &Config) -> Result<(), (u8, String)> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen =
+        |kind| signal(kind).map_err(|error| (EXIT_FAILED, format!("signals cannot be received: {error}")));
+    let mut hangup = listen(SignalKind::hangup())?;
+    let server = Server::start(config).map_err(|error| (EXIT_FAILED, error))?;
+    // Not before, so that they end a start at once, however long the store takes.
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    let announced = tell(&server, config);
+    let mut certificate_ends_s = server.development().map(|made| made.certificate_ends_s);
+    let mut renewals = tokio::time::interval(RENEWAL_CHECK_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => match server.reload_certificate() {
+                Ok(()) => tracing::info!("the certificate was read again"),
+                Err(error) => tracing::warn!(error, "the old certificate stays in force"),
+            },
+            _ = renewals.tick() => if let Some(ends_s) = &mut certificate_ends_s {
+                match renew(&server, config, ends_s) {
+                    Ok(true) => tracing::info!("the certificate was made anew"),
+                    Ok(false) => {}
+                    Err(error) => tracing::warn!(error, "the old certificate stays in force"),
+                }
+            },
+            Failed(reason) = server.failed() => {
+                drop(announced);
+                let _known = server.stop().await;
+                return Err((EXIT_STORE_FAILED, reason));
+            }
+        }
+    }
+    // Before the data folder is free: the next server's files must stay.
+    drop(announced);
+    tracing::info!("draining");
+    server.stop().await.map_err(|error| (EXIT_STORE_FAILED, error))?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Makes a development server's certificate anew when it is due, and says whether it did.
+fn renew(server: &Server, config: &Config, ends_s: &mut u64) -> Result<bool, String> {
+    let Some(new_ends_s) = renew_certificate(config, *ends_s, SystemClock.unix_ms() / 1_000)? else {
+        return Ok(false);
+    };
+    server.reload_certificate()?;
+    *ends_s = new_ends_s;
+    Ok(true)
+}
+
+/// Tells that the server serves: its operator in the log, or a developer in a banner, and clients in their files, which are
+/// there until what this returns is dropped.
+fn tell(server: &Server, config: &Config) -> Option<Announcement> {
+    let (address, durability) = (server.address(), server.durability());
+    let Some(made) = server.development() else {
+        tracing::info!(%address, %durability, data_dir = %config.data_dir.display(), "serving");
+        return None;
+    };
+    let announced = Announcement::new(&made.client_file);
+    let text = banner::text(made, &announced, address, durability, &config.data_dir);
+    // A closed stdout is no reason to stop serving.
+    let _nobody_reads = std::io::stdout().write_all(text.as_bytes());
+    Some(announced)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_flag_has_a_text() {
+        let mut cli = Cli::command();
+        cli.build();
+        cli.clone().debug_assert();
+        for command in cli.get_subcommands().chain([&cli]) {
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{} {}", command.get_name(), arg.get_id());
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! `quoth-server token`: signs a token.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use jsonwebtoken::Algorithm;
+use quoth_protocol::UserId;
+
+use crate::auth::{Rights, algorithm, issue};
+use crate::config::Config;
+use crate::development::signing_key_file;
+use crate::engine::{Clock as _, SystemClock};
+
+/// Ten years: a token that is to live longer is better replaced by a new key.
+const LIFETIME_MAX_S: u64 = 3_650 * 24 * 3_600;
+
+#[derive(Debug, Args)]
+pub(super) struct TokenArgs {
+    /// Whom it is for
+    #[arg(long)]
+    user: String,
+    /// Conversations that may be read; `*` stands for any characters; may be repeated. Default: `*` for a development
+    /// server, none with --key
+    #[arg(long, value_name = "PATTERN")]
+    read: Vec<String>,
+    /// Conversations that may be published to; as --read
+    #[arg(long, value_name = "PATTERN")]
+    write: Vec<String>,
+    /// Users in whose name may be published, for bridges and imports; may be repeated. Default: none
+    #[arg(long, value_name = "PATTERN")]
+    publish_as: Vec<String>,
+    /// How long it lives: a number with s, m, h or d, as in 30m, 12h or 7d, up to 3650d
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = lifetime_s)]
+    expires_in: u64,
+    /// Private key in PEM, or a file with the HS256 secret. Default: the development server's in the data folder
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// The key's algorithm: EdDSA, ES256 or HS256
+    #[arg(long, default_value = "HS256", value_parser = algorithm)]
+    algorithm: Algorithm,
+}
+
+/// The token, signed.
+pub(super) fn token(config: &Config, args: TokenArgs) -> Result<String, String> {
+    let user = UserId::new(&args.user).map_err(|error| format!("--user {:?}: {error}", args.user))?;
+    let rights = rights(&args)?;
+    let key = match args.key {
+        Some(key) => key,
+        None => development_key(config, args.algorithm)?,
+    };
+    let expires_s = SystemClock.unix_ms() / 1_000 + args.expires_in;
+    issue(&key, args.algorithm, &config.audience, &user, rights, expires_s)
+}
+
+/// A duration with its unit, in seconds.
+fn lifetime_s(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let (number, unit) = (digits.parse::<u64>().ok(), &text[digits.len()..]);
+    let unit_s = match unit {
+        "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3_600),
+        "d" => Some(24 * 3_600),
+        _ => None,
+    };
+    let lifetime_s = number.zip(unit_s).and_then(|(number, unit_s)| number.checked_mul(unit_s));
+    lifetime_s.filter(|lifetime_s| (1..=LIFETIME_MAX_S).contains(lifetime_s)).ok_or_else(|| {
+        "expected a whole number above 0 with its unit (s, m, h or d), as in 30m, 12h or 7d, up to 3650d"
+            .to_owned()
+    })
+}
+
+/// What a token is to allow. Everything by default on a development server only.
+fn rights(args: &TokenArgs) -> Result<Rights, String> {
+    if args.key.is_some() && args.read.is_empty() && args.write.is_empty() {
+        return Err(
+            "with --key say what the token allows: --read PATTERN, --write PATTERN or both, '*' for \
+                    all conversations"
+                .to_owned(),
+        );
+    }
+    let or_all = |patterns: &[String]| match patterns {
+        [] if args.key.is_none() => vec!["*".to_owned()],
+        given => given.to_vec(),
+    };
+    let publish_as = args.publish_as.clone();
+    Ok(Rights { read: or_all(&args.read), write: or_all(&args.write), publish_as })
+}
+
+fn development_key(config: &Config, algorithm: Algorithm) -> Result<PathBuf, String> {
+    if !config.development {
+        return Err("the configuration is not for development mode: give --key and --algorithm".to_owned());
+    }
+    if algorithm != Algorithm::HS256 {
+        return Err(format!(
+            "the development server's key is for HS256: give --key with a key for {algorithm:?}"
+        ));
+    }
+    let key = signing_key_file(&config.data_dir);
+    if !key.exists() {
+        return Err(format!(
+            "{} does not exist: start a development server once, or give --data-dir, or --key and --algorithm",
+            key.display()
+        ));
+    }
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use jsonwebtoken::Algorithm;
+
+    use super::{LIFETIME_MAX_S, Rights, TokenArgs, development_key, lifetime_s, rights};
+    use crate::config::Config;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        token: TokenArgs,
+    }
+
+    fn token_rights(args: &[&str]) -> Result<Rights, String> {
+        let line = Line::try_parse_from([&["token", "--user", "carol"], args].concat());
+        rights(&line.map_err(|error| error.to_string())?.token)
+    }
+
+    #[test]
+    fn a_lifetime_has_a_unit_and_is_neither_nothing_nor_endless() {
+        for (text, expected_s) in [("1s", 1), ("30m", 1_800), ("12h", 43_200), ("7d", 604_800)] {
+            assert_eq!(lifetime_s(text), Ok(expected_s), "{text}");
+        }
+        assert_eq!(lifetime_s("3650d"), Ok(LIFETIME_MAX_S));
+        for text in ["", "0h", "12", "h", "1.5h", "-1h", "+h", "1 h", "1w", "1hh", "3651d", "1\u{e9}"] {
+            let error = lifetime_s(text).unwrap_err();
+            assert!(error.contains("30m, 12h or 7d"), "{text}: {error}");
+        }
+        lifetime_s(&format!("{}d", u64::MAX)).unwrap_err();
+    }
+
+    #[test]
+    fn a_token_of_a_key_that_was_given_allows_what_was_said_only() {
+        let error = token_rights(&["--key", "k.pem"]).unwrap_err();
+        assert!(error.contains("--read PATTERN"), "{error}");
+        token_rights(&["--key", "k.pem", "--publish-as", "*"]).unwrap_err();
+        let rights = token_rights(&["--key", "k.pem", "--read", "a*", "--read", "b"]).unwrap();
+        assert_eq!((rights.read, rights.write), (vec!["a*".to_owned(), "b".to_owned()], Vec::new()));
+        let rights = token_rights(&[]).unwrap();
+        assert_eq!((rights.read, rights.write), (vec!["*".to_owned()], vec!["*".to_owned()]));
+        assert_eq!(rights.publish_as, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_token_that_no_server_accepts_is_not_signed() {
+        for args in [&["--algorithm", "HS384"][..], &["--algorithm", "none"], &["--expires-in", "0h"]] {
+            token_rights(args).unwrap_err();
+        }
+        token_rights(&["--algorithm", "ES256", "--expires-in", "3650d"]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("keys")).unwrap();
+        std::fs::write(dir.path().join("keys/signing.key"), "s".repeat(64)).unwrap();
+        let config = Config { data_dir: dir.path().to_owned(), development: true, ..Config::default() };
+        development_key(&config, Algorithm::HS256).unwrap();
+        development_key(&config, Algorithm::EdDSA).unwrap_err();
+        development_key(&Config { development: false, ..config }, Algorithm::HS256).unwrap_err();
+    }
+}
