@@ -11,6 +11,10 @@ const BASE: Duration = Duration::from_millis(500);
 /// Upper bound of every wait that the server did not ask for.
 const CAP: Duration = Duration::from_secs(30);
 
+/// A stream that the server has failed to serve so often in a row, over 2 s on average, is told as such to the application:
+/// a fault that passes is over by then.
+pub(crate) const FAILURES_BEFORE_TOLD: u32 = 4;
+
 /// A connection that has held for so long starts over with short waits.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
 

@@ -39,6 +39,7 @@ pub struct Builder {
     client_name: String,
     producer: Option<ProducerId>,
     open_conversations_max: u32,
+    keep_alive_interval: Duration,
     connect_timeout: Duration,
     send_timeout: Duration,
     endpoint: Option<Endpoint>,
@@ -63,6 +64,7 @@ impl Builder {
             client_name: concat!("quoth-client/", env!("CARGO_PKG_VERSION")).to_owned(),
             producer: None,
             open_conversations_max: OPEN_CONVERSATIONS_MAX,
+            keep_alive_interval: transport::KEEP_ALIVE_INTERVAL,
             connect_timeout: CONNECT_TIMEOUT,
             send_timeout: SEND_TIMEOUT,
             endpoint: None,
@@ -153,6 +155,19 @@ impl Builder {
         self
     }
 
+    /// How often a packet is sent when there is nothing else to send, from 1 s to 20 s. A client that only reads learns by it
+    /// that its server has crashed and come back; that the server or the network stays away it learns when three have had
+    /// no answer (10 s at least). A client that sends learns of both within seconds, whatever this is.
+    ///
+    /// Default: 10 s. NATs on the way forget a connection that is silent for 30 s (RFC 9000, 10.1.2), of which two lost
+    /// packets are to be survived. Each packet wakes the radio of a phone for seconds, so much less drains its battery: an
+    /// application on mains power may choose 2 s.
+    #[must_use]
+    pub fn keep_alive_interval(mut self, interval: Duration) -> Self {
+        self.keep_alive_interval = interval;
+        self
+    }
+
     /// How long [`Builder::connect`] tries. Default: 10 s.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
@@ -201,7 +216,7 @@ impl Builder {
         let connector = Connector {
             core: Arc::clone(&core),
             endpoint: endpoint.clone(),
-            config: transport::client_config(roots, self.open_conversations_max)?,
+            config: transport::client_config(roots, self.open_conversations_max, self.keep_alive_interval)?,
             server_name: self.server_name.unwrap_or_else(|| host.to_owned()),
             server: self.server.clone(),
             token,
@@ -209,6 +224,7 @@ impl Builder {
             platform: self.platform,
             client_name: self.client_name,
             rng: StdRng::from_rng(&mut rng),
+            worked: None,
             shutdown: shutdown_watch,
         };
         let settings = Settings {

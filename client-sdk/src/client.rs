@@ -154,7 +154,8 @@ impl Client {
     }
 
     /// Ends the client and all clones of it: takes no more sends, waits up to 5 s for the acks of those that were made,
-    /// closes the connection and waits until the server has been told (without that, it goes on sending into the void).
+    /// closes the connection and waits until the server has been told (without that, it goes on sending into the void), up
+    /// to 1 s. With other connections on an endpoint of the caller's that happens behind this call: keep the endpoint.
     /// Dropping the future leaves the client closing; the connection then ends when the last handle is dropped.
     pub async fn close(&self) {
         let tasks = self.shared.close_rooms();
@@ -166,10 +167,15 @@ impl Client {
         };
         // What has no ack by now has an unknown outcome, which the connector's end tells each caller.
         timeout(CLOSE_TIMEOUT, finished).await.ok();
+        let own_connections = usize::from(self.shared.core.link.borrow().session.is_some());
+        let is_alone = self.shared.endpoint.open_connections() <= own_connections;
         self.shared.shutdown.send_replace(true);
         let mut states = self.states();
         states.wait_for(|state| matches!(state, State::Closed { .. })).await.ok();
-        timeout(IDLE_TIMEOUT, self.shared.endpoint.wait_idle()).await.ok();
+        // Idle is the endpoint, not a connection: those of others would be waited for.
+        if self.shared.settings.own_endpoint || is_alone {
+            timeout(IDLE_TIMEOUT, self.shared.endpoint.wait_idle()).await.ok();
+        }
     }
 
     pub(crate) fn new(

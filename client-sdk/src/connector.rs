@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{ClientConfig, Endpoint};
+use quinn::{ClientConfig, Connection, Endpoint};
 use quoth_protocol::frame::{Hello, VERSION, feature};
 use quoth_protocol::{Action, DeviceId};
 use rand::rngs::StdRng;
@@ -14,14 +14,12 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::backoff::Backoff;
 use crate::control::{Control, SessionEnd};
 use crate::link::Core;
+use crate::race;
 use crate::state::{Reason, State};
-use crate::token::TokenSource;
+use crate::token::{TOKEN_TIMEOUT, TokenSource};
 
 /// From the first packet to `Welcome`. Outcome: the attempt has failed.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// What a token provider may take. Outcome: the attempt has failed.
-const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a connector needs to sign in again and again.
 pub(crate) struct Connector {
@@ -35,6 +33,8 @@ pub(crate) struct Connector {
     pub(crate) platform: String,
     pub(crate) client_name: String,
     pub(crate) rng: StdRng,
+    /// The server's address at the last sign-in, unless an attempt has failed since.
+    pub(crate) worked: Option<SocketAddr>,
     /// Becomes true when the application has closed the client; ends when it has dropped all of it.
     pub(crate) shutdown: watch::Receiver<bool>,
 }
@@ -83,7 +83,7 @@ impl Connector {
 
     /// A connection, from its first packet to its end.
     async fn connection(
-        &self,
+        &mut self,
         epoch: u64,
         moves: &mut watch::Receiver<u64>,
         backoff: &mut Backoff,
@@ -111,21 +111,22 @@ impl Connector {
         end
     }
 
-    /// Connects and signs in. Different attempts take different addresses of a server that has several.
-    async fn sign_in(&self, epoch: u64) -> Result<Control, SessionEnd> {
+    /// Connects and signs in.
+    async fn sign_in(&mut self, epoch: u64) -> Result<Control, SessionEnd> {
+        let worked = self.worked.take();
         let token = timeout(TOKEN_TIMEOUT, self.token.token()).await.map_err(|_| Reason::TimedOut)?;
         let hello = self.hello(token.map_err(Reason::Token)?);
         let attempt = async {
-            let address = self.address(epoch).await?;
-            let connecting = self
-                .endpoint
-                .connect_with(self.config.clone(), address, &self.server_name)
-                .map_err(|e| Reason::Transport(e.to_string()))?;
-            let connection = connecting.await.map_err(Reason::from)?;
+            let addresses = race::ordered(self.addresses().await?, worked, epoch);
+            let (address, connection) = self.connect(addresses).await?;
             let shared = (Arc::clone(&self.core), self.token.clone());
-            Control::sign_in(connection, shared, hello, epoch).await
+            Ok((address, Control::sign_in(connection, shared, hello, epoch).await?))
         };
-        timeout(ATTEMPT_TIMEOUT, attempt).await.map_err(|_| Reason::TimedOut)?
+        let signed_in: Result<_, SessionEnd> =
+            timeout(ATTEMPT_TIMEOUT, attempt).await.map_err(|_| Reason::TimedOut)?;
+        let (address, control) = signed_in?;
+        self.worked = Some(address);
+        Ok(control)
     }
 
     fn hello(&self, token: String) -> Hello {
@@ -139,14 +140,21 @@ impl Connector {
         }
     }
 
-    async fn address(&self, attempt: u64) -> Result<SocketAddr, Reason> {
-        let unknown = |e: &dyn std::fmt::Display| Reason::Transport(format!("{}: {e}", self.server));
-        let mut found =
-            tokio::net::lookup_host(&self.server).await.map_err(|e| unknown(&e))?.collect::<Vec<_>>();
-        if found.is_empty() {
-            return Err(unknown(&"no address"));
-        }
-        let at = usize::try_from(attempt).unwrap_or_default() % found.len();
-        Ok(found.swap_remove(at))
+    /// A connection to one of the server's addresses.
+    async fn connect(&self, addresses: Vec<SocketAddr>) -> Result<(SocketAddr, Connection), Reason> {
+        let connect = |address| async move {
+            let connecting = self
+                .endpoint
+                .connect_with(self.config.clone(), address, &self.server_name)
+                .map_err(|e| Reason::Transport(e.to_string()))?;
+            Ok((address, connecting.await?))
+        };
+        let no_address = || Err(Reason::Transport(format!("{}: no address", self.server)));
+        race::first(addresses, connect).await.unwrap_or_else(no_address)
+    }
+
+    async fn addresses(&self) -> Result<Vec<SocketAddr>, Reason> {
+        let found = tokio::net::lookup_host(&self.server).await;
+        Ok(found.map_err(|e| Reason::Transport(format!("{}: {e}", self.server)))?.collect())
     }
 }

@@ -13,12 +13,17 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::link::{Core, Session, SignedIn};
+use crate::liveness::{CHECK_INTERVAL, Liveness};
+use crate::renewal::Renewal;
 use crate::state::{Reason, State};
-use crate::token::{TokenFuture, TokenSource};
+use crate::token::TokenSource;
 use crate::wire::{FrameReader, FrameWriter, Incoming, StreamEnd, close, incoming};
 
 /// What the server's close may take behind the end of the control stream. Outcome: the client closes.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a server may take to close behind a GoAway: Quoth's own is done within 7 s. Outcome: the client closes.
+const GO_AWAY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Control frames that wait to be written. Outcome: typing notices are dropped.
 const CONTROL_FRAMES_MAX: usize = 16;
@@ -65,13 +70,22 @@ pub(crate) struct Control {
     reader: FrameReader,
     writer: FrameWriter,
     core: Arc<Core>,
-    token: TokenSource,
     /// Frames of the client's other tasks.
     queue: mpsc::Receiver<ClientFrame>,
-    /// When the server said that it drains, and what it wants to have time for.
-    drains: Option<(Instant, Duration)>,
-    renewal: Option<TokenFuture>,
+    drain: Option<Drain>,
+    renewal: Renewal,
     move_check: Option<MoveCheck>,
+    liveness: Liveness,
+    /// When to look at it next.
+    liveness_check: Instant,
+}
+
+/// The server has said that it is about to close.
+struct Drain {
+    code: Code,
+    since: Instant,
+    /// It does not want to be asked before this has passed.
+    retry_after: Duration,
 }
 
 /// Whether the connection survives a move to another network.
@@ -90,7 +104,9 @@ enum Happened {
     Queued(ClientFrame),
     Moved { challenges: u64 },
     MoveCheckDue,
-    Token(Result<String, String>),
+    LivenessCheckDue,
+    DrainOver,
+    Token(String),
 }
 
 impl Control {
@@ -104,6 +120,7 @@ impl Control {
     ) -> Result<Self, SessionEnd> {
         let (send, recv) = connection.open_bi().await.map_err(Reason::from)?;
         let (mut writer, mut reader) = (FrameWriter::new(send), FrameReader::new(recv));
+        let renewal = Renewal::new(token, hello.token.clone());
         writer.push(&ClientFrame::Hello(hello));
         if let Err(end) = writer.write_all().await {
             return Err(ended(&connection, end).await.into());
@@ -116,8 +133,18 @@ impl Control {
                 let signed_in = SignedIn { welcome: Arc::new(welcome), control: frames };
                 core.change_session(|session| session.signed_in = Some(signed_in));
                 core.state.send_replace(State::Connected);
-                let (drains, renewal, move_check) = (None, None, None);
-                Ok(Self { connection, reader, writer, core, token, queue, drains, renewal, move_check })
+                Ok(Self {
+                    connection,
+                    reader,
+                    writer,
+                    core,
+                    queue,
+                    drain: None,
+                    renewal,
+                    move_check: None,
+                    liveness: Liveness::default(),
+                    liveness_check: Instant::now() + CHECK_INTERVAL,
+                })
             }
             Ok(Incoming::Frame(ServerFrame::GoAway { code, retry_after_ms })) => {
                 close(&connection, Code::CLOSED, "the server drains");
@@ -136,19 +163,16 @@ impl Control {
         loop {
             let happened = self.next(moves).await;
             if let Err(reason) = self.take(happened).await {
-                let left = |(since, wait): (Instant, Duration)| wait.saturating_sub(since.elapsed());
-                return SessionEnd {
-                    reason,
-                    retry_after: self.drains.map(left),
-                    moved: self.move_check.is_some(),
-                };
+                let left = |drain: Drain| drain.retry_after.saturating_sub(drain.since.elapsed());
+                let (retry_after, moved) = (self.drain.map(left), self.move_check.is_some());
+                return SessionEnd { reason, retry_after, moved };
             }
         }
     }
 
     /// The next thing that happens. Cancel-safe.
     async fn next(&mut self, moves: &mut watch::Receiver<u64>) -> Happened {
-        let Self { connection, reader, writer, queue, renewal, move_check, .. } = self;
+        let Self { connection, reader, writer, queue, drain, renewal, move_check, liveness_check, .. } = self;
         tokio::select! {
             biased;
             // What the server said last is read before an end of writing is noticed.
@@ -156,10 +180,12 @@ impl Control {
             wrote = writer.write_some(), if writer.waiting() > 0 => Happened::Wrote(wrote),
             Ok(()) = moves.changed() => Happened::Moved { challenges: *moves.borrow_and_update() },
             () = due(move_check) => Happened::MoveCheckDue,
+            () = sleep_until(*liveness_check) => Happened::LivenessCheckDue,
+            () = over(drain) => Happened::DrainOver,
             // An end is told by the control stream as well.
             Ok(datagram) = connection.read_datagram() => Happened::Datagram(datagram),
             Some(frame) = queue.recv(), if writer.waiting() < CONTROL_FRAMES_MAX => Happened::Queued(frame),
-            token = renewed(renewal) => Happened::Token(token),
+            token = renewal.next() => Happened::Token(token),
         }
     }
 
@@ -182,14 +208,13 @@ impl Control {
                 self.move_check = Some(MoveCheck { deadline, challenges });
             }
             Happened::MoveCheckDue => self.check_move()?,
-            Happened::Token(token) => {
-                self.renewal = None;
-                match token {
-                    Ok(token) => self.writer.push(&ClientFrame::Refresh { token }),
-                    // The server closes with TOKEN_EXPIRED at the token's end, and then a token is asked for again.
-                    Err(reason) => tracing::warn!(reason, "no fresh token"),
-                }
+            Happened::LivenessCheckDue => self.check_liveness()?,
+            Happened::DrainOver => {
+                close(&self.connection, Code::CLOSED, "the server does not close behind its GoAway");
+                let code = self.drain.as_ref().map_or(Code::GOING_AWAY, |drain| drain.code);
+                return Err(Reason::Code { code, text: String::new() });
             }
+            Happened::Token(token) => self.writer.push(&ClientFrame::Refresh { token }),
         }
         Ok(())
     }
@@ -199,11 +224,10 @@ impl Control {
             ServerFrame::GoAway { code, retry_after_ms } => {
                 tracing::debug!(%code, retry_after_ms, "the server drains");
                 self.core.change_session(|session| session.going_away = true);
-                self.drains = Some((Instant::now(), Duration::from_millis(retry_after_ms.into())));
+                let retry_after = Duration::from_millis(retry_after_ms.into());
+                self.drain = Some(Drain { code, since: Instant::now(), retry_after });
             }
-            ServerFrame::TokenExpiring { .. } => {
-                self.renewal = self.token.can_renew().then(|| self.token.token());
-            }
+            ServerFrame::TokenExpiring { .. } => self.renewal.begin(),
             ServerFrame::Typing { conversation, user } => {
                 // Without a listener nobody wants to know.
                 self.core.typings.send((conversation, user)).ok();
@@ -229,6 +253,16 @@ impl Control {
             return Err(Reason::TimedOut);
         }
         self.move_check = None;
+        Ok(())
+    }
+
+    /// Gives the connection up when its server has fallen silent.
+    fn check_liveness(&mut self) -> Result<(), Reason> {
+        if self.liveness.is_lost(&self.connection.stats()) {
+            close(&self.connection, Code::CLOSED, "the server has fallen silent");
+            return Err(Reason::TimedOut);
+        }
+        self.liveness_check = Instant::now() + CHECK_INTERVAL;
         Ok(())
     }
 }
@@ -271,16 +305,16 @@ fn path_timeout(round_trip: Duration) -> Duration {
     (round_trip * PATH_ROUND_TRIPS).clamp(PATH_TIMEOUT_MIN, PATH_TIMEOUT_MAX)
 }
 
-async fn due(check: &Option<MoveCheck>) {
-    match check {
-        Some(check) => sleep_until(check.deadline).await,
+async fn over(drain: &Option<Drain>) {
+    match drain {
+        Some(drain) => sleep_until(drain.since + GO_AWAY_TIMEOUT).await,
         None => std::future::pending().await,
     }
 }
 
-async fn renewed(renewal: &mut Option<TokenFuture>) -> Result<String, String> {
-    match renewal {
-        Some(renewal) => renewal.await,
+async fn due(check: &Option<MoveCheck>) {
+    match check {
+        Some(check) => sleep_until(check.deadline).await,
         None => std::future::pending().await,
     }
 }

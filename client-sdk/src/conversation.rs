@@ -119,8 +119,8 @@ impl Conversation {
     /// Reads the conversation from `start` on, through history into live. Resolves when the server has confirmed it and
     /// waits for a connection until then. A conversation has one reader in a client at a time.
     ///
-    /// A slow application costs neither memory nor anybody else's time: at most 256 events wait for it here, and the rest
-    /// stays at the server until there is room.
+    /// A slow application costs neither memory nor anybody else's time: at most 128 KiB of events wait for it here (1 MiB
+    /// when it sends at the same time), and the rest stays at the server until there is room.
     ///
     /// Dropping the future, or what it gives, stops the reading.
     ///
@@ -130,13 +130,14 @@ impl Conversation {
         let (ready, events) = oneshot::channel();
         let closed = |_| EventsError::Closed(self.end());
         self.commands.send(Command::Read { start, ready }).await.map_err(|_| closed(()))?;
-        events.await.map_err(|_| closed(()))?
+        let incoming = events.await.map_err(|_| closed(()))??;
+        Ok(Events::new(incoming, self.clone()))
     }
 
     /// Who is typing here, while the conversation is read or was sent to over this client.
     #[must_use]
     pub fn typings(&self) -> Typings {
-        Typings { conversation: self.name.clone(), notices: self.shared.core.typings.subscribe() }
+        Typings::new(self.name.clone(), Arc::clone(&self.shared))
     }
 
     /// Says that the user is typing. Call it with every key: it goes out at most once in 3 s, only while the conversation

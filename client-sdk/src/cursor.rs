@@ -40,6 +40,8 @@ pub(crate) enum Verdict {
         /// The seq that had to come.
         expected: Seq,
     },
+    /// No event can have this seq, since none could follow it: the server broke its promise.
+    Impossible,
 }
 
 impl Cursor {
@@ -66,6 +68,11 @@ impl Cursor {
         if matches!(self.caught_up, CaughtUp::Unknown) {
             self.caught_up = CaughtUp::When(head);
         }
+    }
+
+    /// Whether the next seq is known. If it is not, an event says nothing about whether it is the right one.
+    pub(crate) fn is_exact(&self) -> bool {
+        matches!(self.place, Place::At(_))
     }
 
     pub(crate) fn check_event(&self, seq: Seq) -> Verdict {
@@ -95,15 +102,15 @@ impl Cursor {
     }
 
     fn check(&self, from: Seq, to: Seq) -> Verdict {
-        let Place::At(at) = self.place else { return Verdict::Deliver };
-        let expected = at.next();
-        if to < expected {
-            Verdict::Skip
-        } else if from <= expected {
-            Verdict::Deliver
-        } else {
-            Verdict::Hole { expected }
+        if to == Seq(u64::MAX) {
+            return Verdict::Impossible;
         }
+        let Place::At(at) = self.place else { return Verdict::Deliver };
+        if to <= at {
+            return Verdict::Skip;
+        }
+        let expected = at.next();
+        if from <= expected { Verdict::Deliver } else { Verdict::Hole { expected } }
     }
 }
 
@@ -149,6 +156,17 @@ mod tests {
         cursor.advance(Seq(9));
         assert_eq!(cursor.check_gap(Seq(6), Seq(9)), Verdict::Skip);
         assert_eq!(cursor.check_event(Seq(10)), Verdict::Deliver);
+    }
+
+    #[test]
+    fn the_last_number_that_there_is_is_no_seq() {
+        let mut near = Cursor::new(Start::Last(5));
+        near.opened(Seq(9), Seq(1));
+        for cursor in [at(5), at(u64::MAX - 1), at(u64::MAX), near] {
+            assert_eq!(cursor.check_event(Seq(u64::MAX)), Verdict::Impossible);
+            assert_eq!(cursor.check_gap(Seq(6), Seq(u64::MAX)), Verdict::Impossible);
+        }
+        assert_eq!(at(u64::MAX).check_event(Seq(u64::MAX - 1)), Verdict::Skip);
     }
 
     #[test]

@@ -93,6 +93,14 @@ pub enum HistoryError {
         /// Why.
         code: Code,
     },
+    /// The server has failed to read the page several times in a row. It may succeed later.
+    #[error("the server failed to read {conversation}: {code}")]
+    Failed {
+        /// Where.
+        conversation: ConversationName,
+        /// How it failed the last time.
+        code: Code,
+    },
     /// No answer in time; asking again is safe.
     #[error("no page of {conversation} within {} s: {reason}", .timeout.as_secs_f32())]
     TimedOut {

@@ -7,16 +7,12 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use quoth_protocol::frame::Event;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::broadcast;
 
+use crate::client::Shared;
+use crate::conversation::Conversation;
+use crate::queue;
 use crate::state::Reason;
-
-/// Events that wait for the application. Outcome: the server is told to stop and to read on from here later, which costs
-/// it nothing; acks and other conversations go on.
-pub(crate) const EVENTS_BUFFER_MAX: usize = 256;
-
-/// Reading goes on when the buffer has drained to so many events.
-pub(crate) const EVENTS_LOW_WATER: usize = 64;
 
 /// What a reader of a conversation gets, in the order of the conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +36,12 @@ pub enum ClientEvent {
         /// The last missing seq.
         to: Seq,
     },
+    /// The server has failed several times in a row to send what comes next. The reader goes on trying, with growing pauses;
+    /// the next event that comes says that it has succeeded.
+    Interrupted {
+        /// How it failed the last time.
+        code: Code,
+    },
     /// What was there when reading began has been handed out; from here on events are live. Told once.
     CaughtUp {
         /// The head when reading began.
@@ -58,6 +60,14 @@ pub enum EventsError {
         /// Where.
         conversation: ConversationName,
         /// Why.
+        code: Code,
+    },
+    /// The server has failed several times in a row to begin: it may succeed later. The client goes on.
+    #[error("the server failed to read {conversation}: {code}")]
+    Failed {
+        /// Where.
+        conversation: ConversationName,
+        /// How it failed the last time.
         code: Code,
     },
     /// This client reads the conversation already: one reader for each conversation and client.
@@ -79,27 +89,42 @@ pub enum EventsError {
     Closed(Reason),
 }
 
-/// A conversation's events, from [`Conversation::events`](crate::Conversation::events). Survives reconnects: it goes on
+/// A conversation's events, from [`Conversation::events`]. Survives reconnects: it goes on
 /// behind the last event that it has handed out, without a hole and without a repeat. Ends after an error, and when the
-/// client is closed. Dropping it stops the delivery.
-#[derive(Debug)]
+/// client is closed. It is a handle on the client like any other, which lives as long as it does. Dropping it stops the
+/// delivery.
 pub struct Events {
-    queue: mpsc::Receiver<ClientEvent>,
-    end: Arc<OnceLock<EventsError>>,
+    incoming: IncomingEvents,
     told_end: bool,
+    /// Without a handle the conversation's task would end, and so would the client.
+    conversation: Conversation,
+}
+
+/// The application's end of a reader.
+#[derive(Debug)]
+pub(crate) struct IncomingEvents {
+    pub(crate) queue: queue::Receiver,
+    /// Why nothing follows, set before the queue ends.
+    pub(crate) end: Arc<OnceLock<EventsError>>,
 }
 
 impl Events {
-    pub(crate) fn new(queue: mpsc::Receiver<ClientEvent>, end: Arc<OnceLock<EventsError>>) -> Self {
-        Self { queue, end, told_end: false }
+    pub(crate) fn new(incoming: IncomingEvents, conversation: Conversation) -> Self {
+        Self { incoming, told_end: false, conversation }
     }
 
     /// The next event, or `None` when there will be none. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// Every [`EventsError`] but `AlreadyReading`, once, as the last item.
+    /// Every [`EventsError`] but `AlreadyReading` and `Failed`, once, as the last item.
     pub async fn next(&mut self) -> Option<Result<ClientEvent, EventsError>> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Events").field("conversation", self.conversation.name()).finish_non_exhaustive()
     }
 }
 
@@ -107,27 +132,33 @@ impl Stream for Events {
     type Item = Result<ClientEvent, EventsError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.queue.poll_recv(cx) {
+        match self.incoming.queue.poll_next(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(event)) => Poll::Ready(Some(Ok(event))),
             Poll::Ready(None) if self.told_end => Poll::Ready(None),
             Poll::Ready(None) => {
                 self.told_end = true;
-                let end = self.end.get().cloned();
+                let end = self.incoming.end.get().cloned();
                 Poll::Ready(end.filter(|e| *e != EventsError::Closed(Reason::Closed)).map(Err))
             }
         }
     }
 }
 
-/// Who is typing in a conversation, from [`Conversation::typings`](crate::Conversation::typings).
-#[derive(Debug)]
+/// Who is typing in a conversation, from [`Conversation::typings`]. It is a handle on the client like any other, which
+/// lives as long as it does.
 pub struct Typings {
-    pub(crate) conversation: ConversationName,
-    pub(crate) notices: broadcast::Receiver<(ConversationName, UserId)>,
+    conversation: ConversationName,
+    notices: broadcast::Receiver<(ConversationName, UserId)>,
+    /// Without a handle the client would end.
+    _client: Arc<Shared>,
 }
 
 impl Typings {
+    pub(crate) fn new(conversation: ConversationName, client: Arc<Shared>) -> Self {
+        Self { conversation, notices: client.core.typings.subscribe(), _client: client }
+    }
+
     /// The next user who says that they are typing, or `None` when the client is closed. A notice is over after 5 s.
     /// Notices that come faster than they are taken are dropped, oldest first. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<UserId> {
@@ -138,5 +169,11 @@ impl Typings {
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
+    }
+}
+
+impl std::fmt::Debug for Typings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Typings").field("conversation", &self.conversation).finish_non_exhaustive()
     }
 }

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, FAILURES_BEFORE_TOLD};
 use crate::error::HistoryError;
 use crate::events::ClientEvent;
 use crate::link::{Link, Session};
@@ -46,6 +46,7 @@ pub(crate) async fn page(
     let mut rng = StdRng::seed_from_u64(seed);
     let mut reason = Reason::TimedOut;
     let mut lost_epoch = None;
+    let mut failures = 0;
     let timeout = deadline.saturating_duration_since(Instant::now());
     let conversation = &fetch.conversation;
     let timed_out = |reason| HistoryError::TimedOut { conversation: conversation.clone(), timeout, reason };
@@ -67,6 +68,11 @@ pub(crate) async fn page(
                 return Err(HistoryError::Refused { conversation: conversation.clone(), code });
             }
             Ok(Err(StreamEnd::Reset(code))) => {
+                // A server that drains is about to be left, and says nothing about the next one.
+                failures += u32::from(code != Code::GOING_AWAY);
+                if failures == FAILURES_BEFORE_TOLD {
+                    return Err(HistoryError::Failed { conversation: conversation.clone(), code });
+                }
                 reason = Reason::Code { code, text: String::new() };
                 let delay = backoff.next_delay(&mut rng, None);
                 if timeout_at(deadline, sleep(delay)).await.is_err() {
@@ -109,13 +115,22 @@ async fn page_once(session: &Session, fetch: &Fetch) -> Result<Page, StreamEnd> 
     writer.finish();
     let mut reader = FrameReader::new(recv);
     let mut events = Vec::new();
-    while events.len() <= FETCH_EVENTS_MAX as usize {
+    // Gaps are not counted by the limit. Between two of them is an event.
+    let (mut count, mut gaps) = (0, 0);
+    while count <= FETCH_EVENTS_MAX && gaps <= count + 1 {
         match reader.next().await? {
-            Incoming::Frame(ServerFrame::Event(event)) => events.push(ClientEvent::Event(event)),
+            Incoming::Frame(ServerFrame::Event(event)) => {
+                events.push(ClientEvent::Event(event));
+                count += 1;
+            }
             Incoming::UnknownEvent { seq, time_ms, sender } => {
                 events.push(ClientEvent::Unknown { seq, time_ms, sender });
+                count += 1;
             }
-            Incoming::Frame(ServerFrame::Gap { from, to }) => events.push(ClientEvent::Gap { from, to }),
+            Incoming::Frame(ServerFrame::Gap { from, to }) => {
+                events.push(ClientEvent::Gap { from, to });
+                gaps += 1;
+            }
             Incoming::Frame(ServerFrame::PageEnd { head, floor, more }) => {
                 return Ok(Page { events, head, floor, more });
             }
@@ -126,5 +141,5 @@ async fn page_once(session: &Session, fetch: &Fetch) -> Result<Page, StreamEnd> 
         }
     }
     reader.stop(Code::PROTOCOL);
-    Err(StreamEnd::Protocol(format!("a page of more than {FETCH_EVENTS_MAX} events")))
+    Err(StreamEnd::Protocol(format!("a page of {count} events and {gaps} gaps")))
 }

@@ -40,6 +40,10 @@ struct Entry<W> {
     deadline: Instant,
     /// How many streams it was given to: when to any, it may have been stored.
     streams: u32,
+    /// How often it was given to the current stream without an answer to that.
+    unanswered: u32,
+    /// How the first of those was refused that were.
+    refusal: Option<Code>,
 }
 
 /// A publish whose caller does not wait any longer.
@@ -84,7 +88,8 @@ impl<W> Outbox<W> {
             entry.deadline = entry.deadline.max(deadline);
             return;
         }
-        self.entries.push_back(Entry { publish, waiters: vec![waiter], deadline, streams: 0 });
+        let (waiters, streams, unanswered, refusal) = (vec![waiter], 0, 0, None);
+        self.entries.push_back(Entry { publish, waiters, deadline, streams, unanswered, refusal });
     }
 
     /// Waits again for a publish whose outcome was unknown.
@@ -109,30 +114,55 @@ impl<W> Outbox<W> {
         }
         let entry = self.entries.get_mut(self.sent).filter(|entry| entry.streams > 0 || may_begin)?;
         entry.streams = entry.streams.saturating_add(1);
+        entry.unanswered = 1;
         self.sent += 1;
         Some(entry.publish.clone())
     }
 
-    /// The server has answered a publish: who waits for that. Nobody does when the answer is to none of ours or when the
-    /// callers have gone.
-    pub(crate) fn answered(&mut self, n: u64, answer: Answer) -> Vec<W> {
+    /// Whether anything on the current stream waits for an answer.
+    pub(crate) fn is_awaiting(&self) -> bool {
+        self.sent > 0
+    }
+
+    /// The publish that has waited longest on the current stream, to be sent there once more.
+    pub(crate) fn repeat_oldest(&mut self) -> Option<Publish> {
+        let entry = self.entries.front_mut().filter(|_| self.sent > 0)?;
+        entry.unanswered = entry.unanswered.saturating_add(1);
+        Some(entry.publish.clone())
+    }
+
+    /// The server has answered a publish: who waits for that, and how it is settled. Nobody waits when the answer is to
+    /// none of ours, is not the last word or when the callers have gone. One that was sent twice on a stream is stored with
+    /// the first ack, and refused when all have been: the server may have changed its mind in between.
+    pub(crate) fn answered(&mut self, n: u64, mut answer: Answer) -> (Vec<W>, Answer) {
         let Some(at) = self.entries.iter().take(self.sent).position(|e| e.publish.n == n) else {
-            return Vec::new();
+            return (Vec::new(), answer);
         };
+        if let (Err(code), Some(entry)) = (answer, self.entries.get_mut(at)) {
+            let first = *entry.refusal.get_or_insert(code);
+            entry.unanswered = entry.unanswered.saturating_sub(1);
+            if entry.unanswered > 0 {
+                return (Vec::new(), answer);
+            }
+            answer = Err(first);
+        }
         self.sent -= 1;
-        let Some(entry) = self.entries.remove(at) else { return Vec::new() };
+        let Some(entry) = self.entries.remove(at) else { return (Vec::new(), answer) };
         if entry.waiters.is_empty() {
             if self.settled.len() == SETTLED_MAX {
                 self.settled.pop_front();
             }
             self.settled.push_back((n, answer));
         }
-        entry.waiters
+        (entry.waiters, answer)
     }
 
     /// The stream is gone: everything that has no answer is sent again on the next one.
     pub(crate) fn disconnected(&mut self) {
         self.sent = 0;
+        for entry in &mut self.entries {
+            (entry.unanswered, entry.refusal) = (0, None);
+        }
     }
 
     /// When to call [`Outbox::expire`] next.
@@ -217,8 +247,8 @@ mod tests {
             outbox.push(publish(n), deadline, n);
         }
         assert_eq!(sent(&mut outbox), [1, 2, 3]);
-        assert_eq!(outbox.answered(2, ack(1)), [2]);
-        assert_eq!(outbox.answered(2, ack(1)), [] as [u64; 0]);
+        assert_eq!(outbox.answered(2, ack(1)).0, [2]);
+        assert_eq!(outbox.answered(2, ack(1)).0, [] as [u64; 0]);
         outbox.disconnected();
         outbox.push(publish(4), deadline, 4);
         let repeats: Vec<u64> = std::iter::from_fn(|| outbox.take_next(false)).map(|p| p.n).collect();
@@ -247,7 +277,7 @@ mod tests {
             outbox.push(publish(n), Instant::now(), n);
         }
         assert_eq!(sent(&mut outbox).len(), IN_FLIGHT_PUBLISHES_MAX);
-        outbox.answered(5, Err(Code::FORBIDDEN));
+        assert_eq!(outbox.answered(5, Err(Code::FORBIDDEN)).0, [5]);
         assert_eq!(sent(&mut outbox), [IN_FLIGHT_PUBLISHES_MAX as u64 + 1]);
     }
 
@@ -268,9 +298,9 @@ mod tests {
         outbox.disconnected();
         assert_eq!(sent(&mut outbox), [1, 3]);
         assert_eq!(outbox.reattach(1, later, 10), Reattached::Waiting);
-        assert_eq!(outbox.answered(1, ack(7)), [10]);
+        assert_eq!(outbox.answered(1, ack(7)).0, [10]);
         outbox.expire(later);
-        assert_eq!(outbox.answered(3, ack(8)), [] as [u64; 0]);
+        assert_eq!(outbox.answered(3, ack(8)).0, [] as [u64; 0]);
         assert_eq!(outbox.reattach(3, later, 11), Reattached::Settled(11, ack(8)));
         assert_eq!(outbox.reattach(99, later, 12), Reattached::Unknown(12));
     }
@@ -281,7 +311,29 @@ mod tests {
         outbox.push(publish(1), Instant::now(), 1);
         outbox.push(publish(1), Instant::now(), 2);
         assert_eq!(sent(&mut outbox), [1]);
-        assert_eq!(outbox.answered(1, ack(1)), [1, 2]);
+        assert_eq!(outbox.answered(1, ack(1)).0, [1, 2]);
+    }
+
+    #[test]
+    fn of_two_answers_to_one_number_an_ack_counts_and_else_the_first() {
+        let (forbidden, stale) = (Err(Code::FORBIDDEN), Err(Code::STALE_MESSAGE_ID));
+        let nobody = Vec::<u64>::new();
+        let mut outbox = Outbox::new();
+        assert_eq!(outbox.repeat_oldest(), None);
+        for (n, first, second, told, outcome) in [
+            (1, ack(1), ack(2), 1, ack(1)),
+            (2, ack(2), forbidden, 1, ack(2)),
+            (3, forbidden, ack(3), 2, ack(3)),
+            (4, forbidden, stale, 2, forbidden),
+        ] {
+            outbox.push(publish(n), Instant::now(), n);
+            assert_eq!(sent(&mut outbox), [n]);
+            assert_eq!(outbox.repeat_oldest(), Some(publish(n)));
+            let answers = [outbox.answered(n, first), outbox.answered(n, second)];
+            assert_eq!(answers[told - 1], (vec![n], outcome));
+            assert_eq!(answers[2 - told].0, nobody);
+            assert!(!outbox.is_awaiting());
+        }
     }
 
     #[derive(Debug, Clone)]
@@ -312,7 +364,7 @@ mod tests {
                         underway.push_back(p.n);
                     },
                     Step::Answer(at) => if let Some(n) = underway.remove(at) {
-                        prop_assert_eq!(outbox.answered(n, ack(n)).len(), 1);
+                        prop_assert_eq!(outbox.answered(n, ack(n)).0.len(), 1);
                     },
                     Step::Disconnect => {
                         underway.clear();

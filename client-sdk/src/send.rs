@@ -88,7 +88,9 @@ pub enum SendError {
     },
     /// The message may be stored or not. Repeating it under the same id is safe, with
     /// [`Conversation::resend`](crate::Conversation::resend) or with the same [`SendOptions::n`]: it is stored once in
-    /// every case. While the client lives it goes on trying by itself, so that later messages stay behind this one.
+    /// every case. After [`Reason::TimedOut`] the client goes on trying by itself, so that later messages stay behind this
+    /// one, and `resend` waits for that. After every other reason it has given the message up, and `resend` does not know
+    /// it: the server refused the conversation or broke the protocol there, or the client is closed.
     #[error("it is unknown whether message {} is stored: {reason}; it is safe to send it again under the same id", .id.n)]
     UnknownOutcome {
         /// Which message.

@@ -2,6 +2,10 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// What a token provider may take. Outcome: the attempt to sign in, or to renew a token, has failed.
+pub(crate) const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A future of a token, or of the text of why there is none.
 pub(crate) type TokenFuture = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;

@@ -13,15 +13,22 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::error::ConnectError;
 
-/// A PING so often keeps the state of NATs on the way, with margin for a lost one (RFC 9000, 10.1.2 speaks of 30 s).
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Default of [`Builder::keep_alive_interval`](crate::Builder::keep_alive_interval), which has the reason.
+pub(crate) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Survives two lost keep-alives. In milliseconds.
-const IDLE_TIMEOUT_MS: u32 = 60_000;
+/// Bounds of what an application may choose: a PING a second costs more than it tells, and the protocol wants one in 20 s.
+const KEEP_ALIVE_INTERVAL_MIN: Duration = Duration::from_secs(1);
+const KEEP_ALIVE_INTERVAL_MAX: Duration = Duration::from_secs(20);
+
+/// Keep-alives that are sent in an idle timeout: two may be lost.
+const KEEP_ALIVES_IN_IDLE_TIMEOUT: u32 = 3;
+
+/// A network that is away for less is waited for, however often keep-alives are sent.
+const IDLE_TIMEOUT_MIN: Duration = Duration::from_secs(10);
 
 /// What a server may send on one stream ahead of its reader, in bytes: more than the largest frame, and 10 Mbit/s at a
 /// round trip of 100 ms.
-const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
 
 /// Streams beside the open conversations (control, history) that must get through while all conversations are stalled.
 const SLACK_STREAMS: u32 = 16;
@@ -42,6 +49,7 @@ const UNI_STREAMS_MAX: u32 = 8;
 pub(crate) fn client_config(
     roots: RootCertStore,
     open_conversations_max: u32,
+    keep_alive_interval: Duration,
 ) -> Result<ClientConfig, ConnectError> {
     let tls_error = |e: &dyn std::fmt::Display| ConnectError::Tls(e.to_string());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -53,11 +61,13 @@ pub(crate) fn client_config(
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let crypto = QuicClientConfig::try_from(tls).map_err(|e| tls_error(&e))?;
     let mut config = ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(transport(open_conversations_max)));
+    config.transport_config(Arc::new(transport(open_conversations_max, keep_alive_interval)));
     Ok(config)
 }
 
-fn transport(open_conversations_max: u32) -> TransportConfig {
+fn transport(open_conversations_max: u32, keep_alive_interval: Duration) -> TransportConfig {
+    let keep_alive_interval = keep_alive_interval.clamp(KEEP_ALIVE_INTERVAL_MIN, KEEP_ALIVE_INTERVAL_MAX);
+    let idle_timeout = (KEEP_ALIVES_IN_IDLE_TIMEOUT * keep_alive_interval).max(IDLE_TIMEOUT_MIN);
     // Room for every stream's window: conversations that stall cannot take the credit of others.
     let streams = open_conversations_max.saturating_add(SLACK_STREAMS);
     let mut transport = TransportConfig::default();
@@ -69,8 +79,9 @@ fn transport(open_conversations_max: u32) -> TransportConfig {
         .send_window(SEND_WINDOW_BYTES)
         .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))
         .datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES)
-        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
-        .keep_alive_interval(Some(KEEP_ALIVE))
+        // Far below the 2^62 ms that QUIC can say, with which no timeout would be set.
+        .max_idle_timeout(IdleTimeout::try_from(idle_timeout).ok())
+        .keep_alive_interval(Some(keep_alive_interval))
         .initial_rtt(INITIAL_RTT);
     transport
 }

@@ -1,13 +1,19 @@
 //! The SDK against a server that keeps the protocol and loses, refuses and drops on request.
 
+#[path = "client/liveness.rs"]
+mod liveness;
 #[path = "client/network.rs"]
 mod network;
+#[path = "client/reading.rs"]
+mod reading;
 mod support;
+#[path = "client/tokens.rs"]
+mod tokens;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use quinn::Endpoint;
 use quoth_client::protocol::frame::ServerFrame;
 use quoth_client::{
     Client, ClientEvent, Code, ConnectError, Conversation, ConversationError, Events, EventsError,
@@ -48,20 +54,6 @@ async fn a_message_is_acked_and_read() {
 }
 
 #[tokio::test]
-async fn an_application_that_does_not_read_its_events_still_gets_its_acks() {
-    let server = FakeServer::start();
-    server.world.fill("general", 1_000);
-    let client = server.client().await;
-    let room = client.conversation("general").unwrap();
-    let mut events = room.events(Start::After(Seq(0))).await.unwrap();
-    for n in 1..=1_000 {
-        assert_eq!(timeout(PATIENCE, room.send("hi")).await.unwrap().unwrap().seq, Seq(1_000 + n));
-    }
-    assert_eq!(seqs(&mut events, 2_000).await, (1..=2_000).collect::<Vec<_>>());
-    client.close().await;
-}
-
-#[tokio::test]
 async fn what_has_no_ack_is_repeated_in_order_and_stored_once() {
     let server = FakeServer::start();
     server.world.lock().faults.swallow_acks = 10;
@@ -82,98 +74,6 @@ async fn what_has_no_ack_is_repeated_in_order_and_stored_once() {
     let sent: Vec<u64> = server.world.lock().publishes.iter().map(|(_, n)| *n).collect();
     assert_eq!(sent, expected);
     assert_eq!(server.world.bodies("general").len(), 11);
-    client.close().await;
-}
-
-#[tokio::test]
-async fn a_reader_goes_on_where_it_was_over_reconnects() {
-    let server = FakeServer::start();
-    server.world.fill("general", 100);
-    let client = server.client().await;
-    let room = client.conversation("general").unwrap();
-    let mut events = room.events(Start::Last(50)).await.unwrap();
-    let mut seen = Vec::new();
-    for round in 0..4 {
-        seen.extend(seqs(&mut events, 25).await);
-        server.world.drop_connections(Code::GOING_AWAY);
-        server.world.fill("general", 25);
-        server.world.wait_until(|w| w.hellos.len() == round + 2).await;
-    }
-    assert_eq!(seen, (51..=150).collect::<Vec<_>>());
-    client.close().await;
-}
-
-#[tokio::test]
-async fn a_live_reader_misses_nothing_that_was_said_before_its_first_event() {
-    let server = FakeServer::start();
-    server.world.fill("general", 100);
-    let client = server.client().await;
-    let room = client.conversation("general").unwrap();
-    let mut events = room.events(Start::Live).await.unwrap();
-    assert_eq!(events.next().await.unwrap().unwrap(), ClientEvent::CaughtUp { head: Seq(100) });
-    server.world.drop_connections(Code::GOING_AWAY);
-    server.world.fill("general", 5);
-    assert_eq!(seqs(&mut events, 5).await, [101, 102, 103, 104, 105]);
-    client.close().await;
-}
-
-#[tokio::test]
-async fn a_reader_on_a_stream_that_is_open_for_sending_is_placed_exactly() {
-    let server = FakeServer::start();
-    server.world.fill("general", 100);
-    let client = server.client().await;
-    let room = client.conversation("general").unwrap();
-    room.send("opens the stream").await.unwrap();
-    for (start, first) in [(Start::Last(20), 82), (Start::After(Seq(3)), 4), (Start::Last(1), 101)] {
-        let mut events = timeout(PATIENCE, room.events(start)).await.unwrap().unwrap();
-        assert_eq!(seqs(&mut events, 1).await, [first]);
-    }
-    assert_eq!(server.world.lock().opens.len(), 1);
-    let beyond = room.events(Start::After(Seq(500))).await.unwrap_err();
-    assert!(matches!(beyond, EventsError::Refused { code: Code::CURSOR_AHEAD, .. }), "{beyond:?}");
-    assert_eq!(room.send("goes on").await.unwrap().seq, Seq(102));
-    client.close().await;
-}
-
-#[tokio::test]
-async fn there_is_one_reader_at_a_time() {
-    let server = FakeServer::start();
-    let client = server.client().await;
-    let room = client.conversation("general").unwrap();
-    let events = room.events(Start::Live).await.unwrap();
-    let second = client.conversation("general").unwrap().events(Start::Live).await.unwrap_err();
-    assert!(matches!(second, EventsError::AlreadyReading { .. }));
-    drop(events);
-    room.events(Start::Live).await.unwrap();
-    client.close().await;
-}
-
-#[tokio::test]
-async fn what_retention_took_is_told_as_a_gap() {
-    let server = FakeServer::start();
-    server.world.fill("general", 10);
-    server.world.lock().logs.get_mut("general").unwrap().floor = 5;
-    let client = server.client().await;
-    let room = client.conversation("general").unwrap();
-    let mut events = room.events(Start::After(Seq(0))).await.unwrap();
-    assert_eq!(events.next().await.unwrap().unwrap(), ClientEvent::Gap { from: Seq(1), to: Seq(4) });
-    assert_eq!(seqs(&mut events, 6).await, [5, 6, 7, 8, 9, 10]);
-    client.close().await;
-}
-
-#[tokio::test]
-async fn a_hole_is_an_error_and_the_client_goes_on() {
-    let server = FakeServer::start();
-    server.world.fill("general", 10);
-    server.world.lock().faults.leave_out = Some(4);
-    let client = server.client().await;
-    let room = client.conversation("general").unwrap();
-    let mut events = room.events(Start::After(Seq(0))).await.unwrap();
-    assert_eq!(seqs(&mut events, 3).await, [1, 2, 3]);
-    let error = events.next().await.unwrap().unwrap_err();
-    assert!(matches!(error, EventsError::Protocol { .. }), "{error:?}");
-    assert!(events.next().await.is_none());
-    assert_eq!(room.send("goes on").await.unwrap().seq, Seq(11));
     client.close().await;
 }
 
@@ -256,7 +156,7 @@ async fn close_waits_for_acks_and_says_what_is_unknown() {
     client.close().await;
     assert_eq!(sending.await.unwrap().seq, Seq(1));
 
-    server.world.lock().faults.swallow_acks = 1;
+    server.world.lock().faults.swallow_acks = usize::MAX;
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
     let sending = room.send_pipelined("without an ack".into()).await.unwrap();
@@ -266,6 +166,25 @@ async fn close_waits_for_acks_and_says_what_is_unknown() {
     assert_eq!(client.state(), State::Closed { reason: Reason::Closed });
     let error = room.send("late").await.unwrap_err();
     assert_eq!(error, SendError::NotSent { reason: Reason::Closed });
+}
+
+#[tokio::test]
+async fn close_does_not_wait_for_others_on_the_endpoint() {
+    let server = FakeServer::start();
+    let endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let on_it = || server.builder().endpoint(endpoint.clone()).connect();
+    let (one, other) = (on_it().await.unwrap(), on_it().await.unwrap());
+    let begun = Instant::now();
+    one.close().await;
+    assert!(begun.elapsed() < Duration::from_millis(500), "closed after {:?}", begun.elapsed());
+    let ended = async {
+        while server.world.lock().connections.iter().all(|(c, _)| c.close_reason().is_none()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, ended).await.expect("the server is told all the same");
+    other.conversation("general").unwrap().send("goes on").await.unwrap();
+    other.close().await;
 }
 
 #[tokio::test]
@@ -284,6 +203,21 @@ async fn go_away_is_obeyed_and_survived() {
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_close_behind_its_go_away_is_left() {
+    let server = FakeServer::start();
+    let client = server.client().await;
+    server.world.lock().faults.stay_behind_go_away = true;
+    server.world.tell_all(&ServerFrame::GoAway { code: Code::GOING_AWAY, retry_after_ms: 1 });
+    let going_away = |s: &State| {
+        matches!(s, State::Disconnected { reason: Reason::Code { code: Code::GOING_AWAY, .. }, .. })
+    };
+    timeout(PATIENCE, client.states().wait_for(going_away)).await.unwrap().unwrap();
+    client.conversation("general").unwrap().send("goes on").await.unwrap();
+    assert_eq!(server.world.lock().hellos.len(), 2);
+    client.close().await;
+}
+
+#[tokio::test]
 async fn a_server_that_drains_before_it_welcomes_is_tried_again() {
     let server = FakeServer::start();
     server.world.lock().faults.go_away_hellos = 1;
@@ -291,28 +225,6 @@ async fn a_server_that_drains_before_it_welcomes_is_tried_again() {
     assert_eq!(client.state(), State::Connected);
     assert_eq!(server.world.lock().hellos.len(), 2);
     client.close().await;
-}
-
-#[tokio::test]
-async fn a_reader_is_told_why_its_client_ends() {
-    let server = FakeServer::start();
-    let client = server.client().await;
-    let mut events = client.conversation("general").unwrap().events(Start::Live).await.unwrap();
-    server.world.drop_connections(Code::TOKEN_REJECTED);
-    let end = timeout(PATIENCE, async {
-        loop {
-            match events.next().await {
-                Some(Ok(_)) => {}
-                end => return end,
-            }
-        }
-    });
-    let end = end.await.unwrap();
-    assert!(
-        matches!(&end, Some(Err(EventsError::Closed(Reason::Code { code: Code::TOKEN_REJECTED, .. })))),
-        "{end:?}"
-    );
-    assert!(events.next().await.is_none());
 }
 
 #[tokio::test]
@@ -338,24 +250,6 @@ async fn the_codes_decide_whether_a_client_tries_again() {
 }
 
 #[tokio::test]
-async fn a_token_provider_is_asked_for_each_sign_in_and_before_a_token_ends() {
-    let server = FakeServer::start();
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&asked);
-    let provider = move || {
-        let nth = counter.fetch_add(1, Ordering::Relaxed);
-        async move { Ok::<_, String>(format!("user-{nth}")) }
-    };
-    server.world.lock().faults.reject_hellos = vec![Code::TOKEN_EXPIRED];
-    let client = server.builder().token_provider(provider).connect().await.unwrap();
-    assert_eq!(client.welcome().unwrap().user.as_str(), "user-1");
-    server.world.tell_all(&ServerFrame::TokenExpiring { in_ms: 60_000 });
-    server.world.wait_until(|w| w.refreshes == ["user-2"]).await;
-    assert_eq!(asked.load(Ordering::Relaxed), 3);
-    client.close().await;
-}
-
-#[tokio::test]
 async fn typing_is_passed_on_with_and_without_datagrams() {
     let server = FakeServer::start();
     for without_datagrams in [false, true] {
@@ -368,20 +262,6 @@ async fn typing_is_passed_on_with_and_without_datagrams() {
         alice.close().await;
         bob.close().await;
     }
-}
-
-#[tokio::test]
-async fn history_comes_in_pages() {
-    let server = FakeServer::start();
-    server.world.fill("general", 25);
-    let client = server.client().await;
-    let room = client.conversation("general").unwrap();
-    let page = room.history(FetchRange::After(Seq(20)), 3).await.unwrap();
-    let seqs: Vec<u64> = page.known().map(|e| e.seq.0).collect();
-    assert_eq!((seqs, page.head, page.floor, page.more), (vec![21, 22, 23], Seq(25), Seq(1), true));
-    let page = room.history(FetchRange::Latest, 100).await.unwrap();
-    assert_eq!((page.known().count(), page.more), (25, false));
-    client.close().await;
 }
 
 #[tokio::test]

@@ -38,11 +38,13 @@ impl Room {
                     self.fail_sends(&Reason::Protocol(text));
                 }
             }
-            // ALREADY_OPEN: the server has not yet seen the end of the stream before this one.
-            StreamEnd::Reset(code) if code.action() != Action::Stop || code == Code::ALREADY_OPEN => {}
-            StreamEnd::Reset(code) => self.refused(code, opened_at.is_some()),
+            // The server drains, or has not yet seen the end of the stream before this one.
+            StreamEnd::Reset(Code::GOING_AWAY | Code::ALREADY_OPEN) => {}
+            StreamEnd::Reset(code) if code.action() != Action::Stop => self.failed(code, &stream),
+            StreamEnd::Reset(code) => self.refused(code, &stream),
         }
         self.outbox.disconnected();
+        self.probe.reset();
     }
 
     /// Whether the connection of this epoch has ended or is about to: what was open on it is opened on the next one.
@@ -53,9 +55,21 @@ impl Room {
 
     /// The server refuses the stream for good. If it was to be read, the right to read is what lacks as far as one can
     /// tell, and the sends get a stream that is not read.
-    fn refused(&mut self, code: Code, was_opened: bool) {
+    fn refused(&mut self, code: Code, stream: &Slot) {
+        let (was_opened, was_to_be_read, is_another_s) = match stream {
+            Slot::Open(s) => (s.opened_at.is_some(), s.was_to_be_read, s.has_older_unanswered()),
+            Slot::Opening(_) | Slot::Closed { .. } => (false, false, false),
+        };
+        // It may be the cursor of a reader that was given up: the present one has not been judged.
+        if code == Code::CURSOR_AHEAD && is_another_s {
+            return;
+        }
         if self.reader.is_some() {
             return self.end_reading(|conversation| EventsError::Refused { conversation, code });
+        }
+        // The reader that this is for has been given up.
+        if was_to_be_read {
+            return;
         }
         let reason = Reason::Code { code, text: String::new() };
         if was_opened {
@@ -66,6 +80,14 @@ impl Room {
                 true => self.tell_expired(expired.n, true, expired.waiters, &reason),
                 false => self.answer(expired.n, Err(code), expired.waiters),
             }
+        }
+    }
+
+    /// The server could not serve the stream, and is asked again.
+    fn failed(&mut self, code: Code, stream: &Slot) {
+        let was_read = matches!(stream, Slot::Open(stream) if stream.is_delivering);
+        if self.reader.as_mut().is_some_and(|reader| was_read && reader.failed(code)) {
+            self.end_reading(|conversation| EventsError::Failed { conversation, code });
         }
     }
 

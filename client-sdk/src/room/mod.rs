@@ -4,6 +4,7 @@
 //! for the application or for the server while the other one has something to say.
 
 mod ends;
+mod probe;
 mod reader;
 mod stream;
 
@@ -16,10 +17,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use self::reader::{Change, Hole, Reader, Ready};
+use self::probe::Probe;
+pub(crate) use self::reader::Ready;
+use self::reader::{Change, Misplaced, Reader};
 use self::stream::{Opening, Slot, StreamInput};
 use crate::backoff::Backoff;
-use crate::events::{ClientEvent, Events, EventsError};
+use crate::events::{ClientEvent, EventsError};
 use crate::link::Link;
 use crate::outbox::{Answer, Outbox, Reattached};
 use crate::send::{Ack, MessageId, Numbers, SendError, SendOptions};
@@ -40,7 +43,7 @@ pub(crate) type Waiter = oneshot::Sender<Result<Ack, SendError>>;
 pub(crate) enum Command {
     Send { options: SendOptions, deadline: Instant, waiter: Waiter },
     Resend { n: u64, deadline: Instant, waiter: Waiter },
-    Read { start: Start, ready: oneshot::Sender<Result<Events, EventsError>> },
+    Read { start: Start, ready: Ready },
 }
 
 /// One conversation's task.
@@ -53,6 +56,7 @@ pub(crate) struct Room {
     leaving: bool,
     link: watch::Receiver<Link>,
     outbox: Outbox<Waiter>,
+    probe: Probe,
     reader: Option<Reader>,
     stream: Slot,
     backoff: Backoff,
@@ -85,6 +89,7 @@ impl Room {
             leaving: false,
             link,
             outbox: Outbox::new(),
+            probe: Probe::default(),
             reader: None,
             stream: Slot::Closed { not_before: None, lost_epoch: None },
             backoff: Backoff::default(),
@@ -118,6 +123,7 @@ impl Room {
 
     async fn next_input(&mut self) -> Input {
         let wake = self.wake();
+        let may_read = self.may_read();
         let Self { commands, link, outbox, reader, stream, leaving, .. } = self;
         let room = outbox.room().min(COMMANDS_BATCH);
         let mut batch = Vec::new();
@@ -131,7 +137,7 @@ impl Room {
                 *leaving = count == 0;
                 Input::Commands(batch)
             }
-            input = stream.next() => Input::Stream(input),
+            input = stream.next(may_read) => Input::Stream(input),
         }
     }
 
@@ -140,7 +146,7 @@ impl Room {
             Input::Link => self.see_link(),
             Input::LinkGone => self.fail(&Reason::Closed),
             Input::Timer => self.expire(),
-            Input::Reader(Change::Dropped) => self.reader = None,
+            Input::Reader(Change::Dropped) => self.give_reader_up(),
             Input::Reader(Change::Drained) => {
                 if let Some(reader) = &mut self.reader {
                     reader.resume();
@@ -148,7 +154,11 @@ impl Room {
             }
             Input::Commands(commands) => commands.into_iter().for_each(|c| self.command(c)),
             Input::Stream(StreamInput::Wrote) => {}
-            Input::Stream(StreamInput::Opened(Ok(stream))) => self.stream = Slot::Open(stream),
+            Input::Stream(StreamInput::Opened(Ok(stream))) => {
+                let open =
+                    Open { conversation: self.name.clone(), producer: self.producer, from: self.from() };
+                self.stream = Slot::Open(Box::new(stream.open(open)));
+            }
             Input::Stream(StreamInput::Incoming(Ok(first))) => self.incoming(first),
             Input::Stream(StreamInput::Opened(Err(end)) | StreamInput::Incoming(Err(end))) => self.lost(end),
         }
@@ -157,29 +167,39 @@ impl Room {
     /// Does what can be done without waiting: opens a stream if one is needed, tells the server whether to deliver, and
     /// sends what waits.
     fn advance(&mut self) {
-        let from = self.reader.as_ref().filter(|r| r.wants_events()).map(Reader::start);
+        let from = self.from();
+        let wanted = from.is_some() || !self.outbox.is_empty();
         let link = self.link.borrow();
         match &mut self.stream {
+            Slot::Opening(opening) if !wanted => self.stream = opening.cancelled(),
             Slot::Opening(_) => {}
             Slot::Closed { not_before, lost_epoch } => {
-                let wanted = from.is_some() || !self.outbox.is_empty();
                 let due = not_before.is_none_or(|at| at <= Instant::now());
                 let session = link.usable().filter(|s| lost_epoch.is_none_or(|lost| s.epoch > lost));
                 if let Some(session) = session.filter(|_| wanted && due) {
-                    let open = Open { conversation: self.name.clone(), producer: self.producer, from };
-                    self.stream = Slot::Opening(Opening::new(session, open));
+                    self.stream = Slot::Opening(Opening::new(session));
                 }
             }
             Slot::Open(stream) => {
                 if stream.is_delivering != from.is_some() && stream.is_writable() {
                     stream.read_from(from);
                 }
-                let Some(session) = link.usable().filter(|s| s.epoch == stream.epoch()) else { return };
+                let Some(session) = link.usable().filter(|s| s.epoch == stream.epoch()) else {
+                    return self.probe.reset();
+                };
                 // Before Welcome only repeats go out: of all else it is known that it was not sent, should the server
                 // refuse the sign-in.
                 let may_begin = session.signed_in.is_some();
                 while stream.has_room() {
                     let Some(publish) = self.outbox.take_next(may_begin) else { break };
+                    stream.push(&ClientFrame::Publish(publish));
+                }
+                if !self.outbox.is_awaiting() || !stream.is_writable() {
+                    self.probe.reset();
+                } else if self.probe.is_due(Instant::now(), session.connection.rtt())
+                    && stream.has_written_all()
+                    && let Some(publish) = self.outbox.repeat_oldest()
+                {
                     stream.push(&ClientFrame::Publish(publish));
                 }
             }
@@ -211,6 +231,9 @@ impl Room {
         while let Some(incoming) = next {
             if let Err(end) = self.frame(incoming) {
                 return self.lost(end);
+            }
+            if !self.may_read() {
+                return;
             }
             let Slot::Open(stream) = &mut self.stream else { return };
             next = match stream.buffered() {
@@ -252,7 +275,8 @@ impl Room {
     }
 
     fn settle(&mut self, n: u64, answer: Answer) {
-        let waiters = self.outbox.answered(n, answer);
+        let (waiters, answer) = self.outbox.answered(n, answer);
+        self.probe.reset();
         self.answer(n, answer, waiters);
     }
 
@@ -265,7 +289,24 @@ impl Room {
 
 /// Reading.
 impl Room {
+    /// Where the server should read from, unless it should not. When the reader has enough, the stream is left unread,
+    /// which holds the server up; only a stream on which acks are awaited must be read, and then the server must stop.
+    fn from(&self) -> Option<Start> {
+        let is_delivering = matches!(&self.stream, Slot::Open(stream) if stream.is_delivering);
+        let may_be_left = is_delivering && self.outbox.is_empty();
+        self.reader.as_ref().filter(|r| may_be_left || !r.is_paused()).map(Reader::start)
+    }
+
+    /// Whether the stream is to be read on.
+    fn may_read(&self) -> bool {
+        let is_delivering = matches!(&self.stream, Slot::Open(s) if s.is_delivering && s.is_writable());
+        !is_delivering || !self.reader.as_ref().is_some_and(Reader::is_paused)
+    }
+
     fn begin_reading(&mut self, start: Start, ready: Ready) {
+        if self.reader.as_ref().is_some_and(Reader::is_dropped) {
+            self.give_reader_up();
+        }
         if self.reader.is_some() {
             let conversation = self.name.clone();
             ready.send(Err(EventsError::AlreadyReading { conversation })).ok();
@@ -274,17 +315,40 @@ impl Room {
         self.reader = Some(Reader::new(start, ready));
     }
 
-    /// The reader, if what comes on the stream now is for it.
+    /// The reader, if the last `Opened` was for it.
     fn current_reader(&mut self) -> Option<&mut Reader> {
         let is_current = matches!(&self.stream, Slot::Open(stream) if stream.is_current());
         self.reader.as_mut().filter(|_| is_current)
     }
 
-    fn deliver(&mut self, hand_out: impl FnOnce(&mut Reader) -> Result<(), Hole>) -> Result<(), StreamEnd> {
-        let Some(reader) = self.current_reader() else { return Ok(()) };
-        hand_out(reader).map_err(|Hole { expected, got }| {
-            StreamEnd::Protocol(format!("{expected:?} had to come in place of {got:?}"))
+    /// The reader, if it can take an event: one that it has asked for, or one that was on its way when the server was told
+    /// to stop, as long as it is the next one.
+    fn judging_reader(&mut self) -> Option<&mut Reader> {
+        let is_current = matches!(&self.stream, Slot::Open(stream) if stream.is_current());
+        self.reader.as_mut().filter(|r| is_current || r.is_exact())
+    }
+
+    fn deliver(
+        &mut self,
+        hand_out: impl FnOnce(&mut Reader) -> Result<(), Misplaced>,
+    ) -> Result<(), StreamEnd> {
+        let Some(reader) = self.judging_reader() else { return Ok(()) };
+        hand_out(reader).map_err(|Misplaced { expected, got }| {
+            StreamEnd::Protocol(match expected {
+                Some(expected) => format!("{expected:?} had to come in place of {got:?}"),
+                None => format!("{got:?} has a seq that there cannot be"),
+            })
         })
+    }
+
+    /// Its application has gone. What is still asked for is not for the reader that may follow.
+    fn give_reader_up(&mut self) {
+        self.reader = None;
+        if let Slot::Open(stream) = &mut self.stream
+            && stream.is_delivering
+        {
+            stream.read_from(None);
+        }
     }
 
     fn end_reading(&mut self, error: impl FnOnce(ConversationName) -> EventsError) {
@@ -301,7 +365,7 @@ impl Room {
             Slot::Closed { not_before, .. } => not_before.filter(|at| *at > Instant::now()),
             Slot::Opening(_) | Slot::Open(_) => None,
         };
-        [reopen, self.outbox.next_deadline()].into_iter().flatten().min()
+        [reopen, self.outbox.next_deadline(), self.probe.due()].into_iter().flatten().min()
     }
 
     fn id(&self, n: u64) -> MessageId {

@@ -2,31 +2,52 @@
 
 use std::sync::{Arc, OnceLock};
 
-use quoth_protocol::Seq;
 use quoth_protocol::frame::Start;
-use tokio::sync::{mpsc, oneshot};
+use quoth_protocol::{Code, Seq};
+use tokio::sync::oneshot;
 
+use crate::backoff::FAILURES_BEFORE_TOLD;
 use crate::cursor::{Cursor, Verdict};
-use crate::events::{ClientEvent, EVENTS_BUFFER_MAX, EVENTS_LOW_WATER, Events, EventsError};
+use crate::events::{ClientEvent, EventsError, IncomingEvents};
+use crate::queue::{self, queue};
+use crate::transport::STREAM_WINDOW_BYTES;
+
+/// Events that wait for the application, in bytes: as much as the server may send ahead, so that half of it covers the
+/// time that the other half takes to come. Outcome: the stream is not read on; the server holds back what it has, and
+/// nothing is sent twice.
+const BUFFER_BYTES_MAX: usize = STREAM_WINDOW_BYTES as usize;
+
+/// Reading goes on when the buffer has drained to so much.
+const BUFFER_LOW_WATER_BYTES: usize = BUFFER_BYTES_MAX / 2;
+
+/// The same when acks are awaited on the stream: it must then be read on, the server is told to stop, and what was on its
+/// way is kept: a window here and what the server has handed to its QUIC. Outcome: events are dropped here and asked for
+/// again later.
+const BUFFER_BYTES_IN_FLIGHT_MAX: usize = 8 * BUFFER_BYTES_MAX;
 
 /// How the application hears that reading has begun.
-pub(super) type Ready = oneshot::Sender<Result<Events, EventsError>>;
+pub(crate) type Ready = oneshot::Sender<Result<IncomingEvents, EventsError>>;
 
 /// One reader of a conversation.
 #[derive(Debug)]
 pub(super) struct Reader {
     cursor: Cursor,
-    queue: mpsc::Sender<ClientEvent>,
+    queue: queue::Sender,
     end: Arc<OnceLock<EventsError>>,
-    waiting: Option<(Ready, Events)>,
-    /// The buffer was full: events are dropped here and asked for again later.
+    waiting: Option<(Ready, IncomingEvents)>,
+    /// The buffer was full and has not drained yet.
     paused: bool,
+    /// Events were dropped: what comes on this stream does not follow on what was handed out.
+    has_dropped: bool,
+    /// Streams that the server has failed to serve since the last event.
+    failures: u32,
 }
 
-/// Something is missing before an event.
+/// An event that has no place behind those before it.
 #[derive(Debug)]
-pub(super) struct Hole {
-    pub(super) expected: Seq,
+pub(super) struct Misplaced {
+    /// What had to come; `None` when the event cannot be anywhere.
+    pub(super) expected: Option<Seq>,
     pub(super) got: ClientEvent,
 }
 
@@ -41,10 +62,11 @@ pub(super) enum Change {
 
 impl Reader {
     pub(super) fn new(start: Start, ready: Ready) -> Self {
-        let (queue, receiver) = mpsc::channel(EVENTS_BUFFER_MAX);
+        let (queue, receiver) = queue(BUFFER_LOW_WATER_BYTES);
         let end = Arc::new(OnceLock::new());
-        let events = Events::new(receiver, Arc::clone(&end));
-        Self { cursor: Cursor::new(start), queue, end, waiting: Some((ready, events)), paused: false }
+        let incoming = IncomingEvents { queue: receiver, end: Arc::clone(&end) };
+        let (cursor, waiting) = (Cursor::new(start), Some((ready, incoming)));
+        Self { cursor, queue, end, waiting, paused: false, has_dropped: false, failures: 0 }
     }
 
     /// Where to read on from.
@@ -52,9 +74,17 @@ impl Reader {
         self.cursor.start()
     }
 
-    /// Whether the server should deliver: not while the buffer is full.
-    pub(super) fn wants_events(&self) -> bool {
-        !self.paused
+    /// Whether the application has as much as it may have.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Whether the application has gone.
+    pub(super) fn is_dropped(&self) -> bool {
+        match &self.waiting {
+            Some((ready, _)) => ready.is_closed(),
+            None => self.queue.is_closed(),
+        }
     }
 
     /// Waits until the application has gone, or has made room after a pause. Cancel-safe.
@@ -67,18 +97,20 @@ impl Reader {
             self.queue.closed().await;
             return Change::Dropped;
         }
-        match self.queue.reserve_many(EVENTS_BUFFER_MAX - EVENTS_LOW_WATER).await {
-            Ok(_) => Change::Drained,
-            Err(_) => Change::Dropped,
+        tokio::select! {
+            biased;
+            () = self.queue.closed() => Change::Dropped,
+            () = self.queue.drained() => Change::Drained,
         }
     }
 
     /// The server reads from [`Reader::start`] on.
     pub(super) fn opened(&mut self, head: Seq, floor: Seq) {
         self.cursor.opened(head, floor);
-        if let Some((ready, events)) = self.waiting.take() {
+        self.has_dropped = false;
+        if let Some((ready, incoming)) = self.waiting.take() {
             // An application that has gone has dropped the events with it, which `changed` tells.
-            ready.send(Ok(events)).ok();
+            ready.send(Ok(incoming)).ok();
         }
         self.tell_caught_up();
     }
@@ -86,19 +118,36 @@ impl Reader {
     /// Wants events again, after a pause.
     pub(super) fn resume(&mut self) {
         self.paused = false;
-        self.tell_caught_up();
+    }
+
+    /// Whether it can judge events that were asked for before a pause.
+    pub(super) fn is_exact(&self) -> bool {
+        self.cursor.is_exact()
     }
 
     /// Hands out an event with this seq.
-    pub(super) fn event(&mut self, seq: Seq, event: ClientEvent) -> Result<(), Hole> {
+    pub(super) fn event(&mut self, seq: Seq, event: ClientEvent) -> Result<(), Misplaced> {
         let verdict = self.cursor.check_event(seq);
         self.deliver(verdict, seq, event)
     }
 
     /// Hands out that events are missing.
-    pub(super) fn gap(&mut self, from: Seq, to: Seq) -> Result<(), Hole> {
+    pub(super) fn gap(&mut self, from: Seq, to: Seq) -> Result<(), Misplaced> {
         let verdict = self.cursor.check_gap(from, to);
         self.deliver(verdict, to, ClientEvent::Gap { from, to })
+    }
+
+    /// The server has failed to serve a stream. Whether that ends a reading that has not begun: one that has goes on, and
+    /// its application is told.
+    pub(super) fn failed(&mut self, code: Code) -> bool {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures != FAILURES_BEFORE_TOLD {
+            return false;
+        }
+        if self.waiting.is_none() {
+            self.queue.send(ClientEvent::Interrupted { code });
+        }
+        self.waiting.is_some()
     }
 
     /// Ends the reading with a reason that the application hears behind the events that it has.
@@ -110,33 +159,30 @@ impl Reader {
         }
     }
 
-    fn deliver(&mut self, verdict: Verdict, to: Seq, event: ClientEvent) -> Result<(), Hole> {
-        if self.paused {
-            return Ok(());
-        }
+    fn deliver(&mut self, verdict: Verdict, to: Seq, event: ClientEvent) -> Result<(), Misplaced> {
         match verdict {
+            Verdict::Impossible => Err(Misplaced { expected: None, got: event }),
+            Verdict::Hole { .. } if self.has_dropped => Ok(()),
+            Verdict::Hole { expected } => Err(Misplaced { expected: Some(expected), got: event }),
             Verdict::Skip => Ok(()),
-            Verdict::Hole { expected } => Err(Hole { expected, got: event }),
-            Verdict::Deliver => match self.queue.try_send(event) {
-                Ok(()) => {
-                    self.cursor.advance(to);
-                    self.tell_caught_up();
-                    Ok(())
-                }
-                Err(mpsc::error::TrySendError::Full(_)) => {
-                    self.paused = true;
-                    Ok(())
-                }
-                Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
-            },
+            Verdict::Deliver if self.queue.bytes() >= BUFFER_BYTES_IN_FLIGHT_MAX => {
+                self.has_dropped = true;
+                Ok(())
+            }
+            Verdict::Deliver => {
+                self.queue.send(event);
+                self.cursor.advance(to);
+                self.failures = 0;
+                self.tell_caught_up();
+                self.paused |= self.queue.bytes() >= BUFFER_BYTES_MAX;
+                Ok(())
+            }
         }
     }
 
-    /// When there is no room for it now, it is told when reading goes on.
     fn tell_caught_up(&mut self) {
-        if let Some(head) = self.cursor.caught_up()
-            && self.queue.try_send(ClientEvent::CaughtUp { head }).is_ok()
-        {
+        if let Some(head) = self.cursor.caught_up() {
+            self.queue.send(ClientEvent::CaughtUp { head });
             self.cursor.told_caught_up();
         }
     }

@@ -26,6 +26,8 @@ pub(super) struct OpenStream {
     pub(super) opened_at: Option<Instant>,
     /// The last `Open` or `Read` asks for events.
     pub(super) is_delivering: bool,
+    /// `Open` or a `Read` has asked for events.
+    pub(super) was_to_be_read: bool,
     /// `Opened` that have yet to come: events before the last of them belong to an older cursor.
     unanswered: usize,
     write_end: Option<WriteEnd>,
@@ -38,32 +40,52 @@ struct WriteEnd {
     read_until: Instant,
 }
 
+/// A stream that nothing was said on.
+pub(super) struct NewStream {
+    writer: FrameWriter,
+    reader: FrameReader,
+    epoch: u64,
+}
+
 /// Waits for the credit to open a stream.
 pub(super) struct Opening {
     epoch: u64,
-    ready: Pin<Box<dyn Future<Output = Result<Box<OpenStream>, StreamEnd>> + Send>>,
+    ready: Pin<Box<dyn Future<Output = Result<NewStream, StreamEnd>> + Send>>,
 }
 
 impl Opening {
-    pub(super) fn new(session: &Session, open: Open) -> Self {
+    pub(super) fn new(session: &Session) -> Self {
         let connection = session.connection.clone();
         let epoch = session.epoch;
         let ready = Box::pin(async move {
             let (send, recv) = connection.open_bi().await.map_err(|e| StreamEnd::ConnectionLost(e.into()))?;
-            let is_delivering = open.from.is_some();
-            let mut writer = FrameWriter::new(send);
-            writer.push(&ClientFrame::Open(open));
-            Ok(Box::new(OpenStream {
-                writer,
-                reader: FrameReader::new(recv),
-                epoch,
-                opened_at: None,
-                is_delivering,
-                unanswered: 1,
-                write_end: None,
-            }))
+            Ok(NewStream { writer: FrameWriter::new(send), reader: FrameReader::new(recv), epoch })
         });
         Self { epoch, ready }
+    }
+
+    /// The place without it.
+    pub(super) fn cancelled(&self) -> Slot {
+        Slot::Closed { not_before: None, lost_epoch: self.epoch.checked_sub(1) }
+    }
+}
+
+impl NewStream {
+    /// Says what the stream is for: decided now, since readers may have come and gone while it waited for credit.
+    pub(super) fn open(self, open: Open) -> OpenStream {
+        let Self { mut writer, reader, epoch } = self;
+        let is_delivering = open.from.is_some();
+        writer.push(&ClientFrame::Open(open));
+        OpenStream {
+            writer,
+            reader,
+            epoch,
+            opened_at: None,
+            is_delivering,
+            was_to_be_read: is_delivering,
+            unanswered: 1,
+            write_end: None,
+        }
     }
 }
 
@@ -83,6 +105,11 @@ impl OpenStream {
         self.is_writable() && self.writer.waiting() < WAITING_FRAMES_MAX
     }
 
+    /// Whether nothing waits for the stream's flow control.
+    pub(super) fn has_written_all(&self) -> bool {
+        self.writer.waiting() == 0
+    }
+
     pub(super) fn push(&mut self, frame: &ClientFrame) {
         self.writer.push(frame);
     }
@@ -91,6 +118,7 @@ impl OpenStream {
     pub(super) fn read_from(&mut self, from: Option<Start>) {
         self.writer.push(&ClientFrame::Read { from });
         self.is_delivering = from.is_some();
+        self.was_to_be_read |= from.is_some();
         self.unanswered += usize::from(from.is_some());
     }
 
@@ -98,6 +126,11 @@ impl OpenStream {
     pub(super) fn answered(&mut self) {
         self.opened_at.get_or_insert_with(Instant::now);
         self.unanswered = self.unanswered.saturating_sub(1);
+    }
+
+    /// Whether the server may still refuse what was asked before the last `Open` or `Read`.
+    pub(super) fn has_older_unanswered(&self) -> bool {
+        self.unanswered > usize::from(self.is_delivering)
     }
 
     /// Whether events that come now are those that the last `Open` or `Read` has asked for.
@@ -110,8 +143,8 @@ impl OpenStream {
         self.reader.buffered()
     }
 
-    /// Writes some of what waits, or reads a frame. Cancel-safe.
-    async fn next(&mut self) -> StreamInput {
+    /// Writes some of what waits, or reads a frame if it may. Cancel-safe.
+    async fn next(&mut self, may_read: bool) -> StreamInput {
         if self.is_writable() {
             let Self { writer, reader, .. } = self;
             tokio::select! {
@@ -123,7 +156,8 @@ impl OpenStream {
                         self.write_end = Some(WriteEnd { reason, read_until });
                     }
                 },
-                incoming = reader.next() => return StreamInput::Incoming(incoming),
+                incoming = reader.next(), if may_read => return StreamInput::Incoming(incoming),
+                else => return std::future::pending().await,
             }
         }
         StreamInput::Incoming(self.read_to_the_end().await)
@@ -162,7 +196,7 @@ impl OpenStream {
 
 /// What happened on a stream.
 pub(super) enum StreamInput {
-    Opened(Result<Box<OpenStream>, StreamEnd>),
+    Opened(Result<NewStream, StreamEnd>),
     Wrote,
     Incoming(Result<Incoming, StreamEnd>),
 }
@@ -183,12 +217,13 @@ pub(super) enum Slot {
 }
 
 impl Slot {
-    /// The next thing that happens; waits for ever without a stream. Cancel-safe.
-    pub(super) async fn next(&mut self) -> StreamInput {
+    /// The next thing that happens; waits for ever without a stream. Without `may_read` an open stream is left unread, as
+    /// long as it can be written to. Cancel-safe.
+    pub(super) async fn next(&mut self, may_read: bool) -> StreamInput {
         match self {
             Self::Closed { .. } => std::future::pending().await,
             Self::Opening(opening) => StreamInput::Opened(opening.ready.as_mut().await),
-            Self::Open(stream) => stream.next().await,
+            Self::Open(stream) => stream.next(may_read).await,
         }
     }
 

@@ -110,7 +110,10 @@ async fn a_refused_stream_leaves_unknown_what_was_sent_on_the_one_before_it() {
     until(&client, |s| *s != State::Connected).await;
     let refused = room.send_pipelined("refused".into()).await.unwrap();
     let error = timeout(PATIENCE, stored).await.unwrap().unwrap_err();
-    assert!(matches!(error, SendError::UnknownOutcome { .. }), "{error:?}");
+    let SendError::UnknownOutcome { id, reason: Reason::Code { code: Code::FORBIDDEN, .. } } = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(room.resend(id).await, Err(SendError::UnknownMessage { id }));
     let error = timeout(PATIENCE, refused).await.unwrap().unwrap_err();
     assert!(matches!(error, SendError::Refused { code: Code::FORBIDDEN, .. }), "{error:?}");
     assert_eq!(server.world.bodies("general"), ["stored"]);

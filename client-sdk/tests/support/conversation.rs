@@ -73,7 +73,14 @@ async fn conversation(mut frames: Frames, world: Arc<World>, user: UserId, open:
                 }
                 Err(()) => return,
             },
-            () = std::future::ready(()), if behind => deliver(&mut frames, &world, &name, &mut cursor),
+            () = std::future::ready(()), if behind => {
+                if world.lock().faults.damaged_behind.is_some_and(|seq| cursor.unwrap() >= seq) {
+                    // What was written before has left by then: a reset drops the rest.
+                    tokio::time::sleep(FLUSH).await;
+                    return frames.reset(Code::STORE_FAILED);
+                }
+                deliver(&mut frames, &world, &name, &mut cursor);
+            }
             changed = head.changed() => if changed.is_err() { return },
         }
         if frames.flush().await.is_err() {
@@ -93,10 +100,15 @@ async fn finish_late(mut frames: Frames) {
 }
 
 fn deliver(frames: &mut Frames, world: &World, name: &str, cursor: &mut Option<u64>) {
-    let inner = world.lock();
+    let mut inner = world.lock();
+    let endless_gap = std::mem::take(&mut inner.faults.endless_gap);
+    inner.events_sent += 1;
     let log = &inner.logs[name];
     let next = cursor.unwrap() + 1;
-    if next < log.floor {
+    if endless_gap {
+        frames.push(&ServerFrame::Gap { from: Seq(next), to: Seq(u64::MAX) });
+        *cursor = None;
+    } else if next < log.floor {
         frames.push(&ServerFrame::Gap { from: Seq(next), to: Seq(log.floor - 1) });
         *cursor = Some(log.floor - 1);
     } else {
@@ -143,11 +155,14 @@ async fn page(mut frames: Frames, world: &World, fetch: &Fetch) {
         if inner.faults.forbid_reading {
             return frames.reset(Code::FORBIDDEN);
         }
+        if inner.faults.damaged_behind.is_some() {
+            return frames.reset(Code::STORE_FAILED);
+        }
         let log: &mut Log = inner.logs.entry(fetch.conversation.as_str().to_owned()).or_default();
         let (head, limit) = (log.events.len() as u64, u64::from(fetch.limit.min(1_000)));
         let (from, to, more) = match fetch.range {
             FetchRange::After(Seq(after)) => {
-                let to = (after + limit).min(head);
+                let to = (after.max(log.floor - 1) + limit).min(head);
                 (after + 1, to, to < head)
             }
             FetchRange::Before(Seq(before)) => {
@@ -159,6 +174,11 @@ async fn page(mut frames: Frames, world: &World, fetch: &Fetch) {
                 (from, head, from > log.floor)
             }
         };
+        if let FetchRange::After(Seq(after)) = fetch.range
+            && from < log.floor
+        {
+            frames.push(&ServerFrame::Gap { from: Seq(after + 1), to: Seq(log.floor - 1) });
+        }
         for event in log.events.iter().filter(|e| (from.max(log.floor)..=to).contains(&e.seq.0)) {
             frames.push(&ServerFrame::Event(event.clone()));
         }

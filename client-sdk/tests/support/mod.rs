@@ -21,6 +21,9 @@ pub(crate) use self::machine::Machine;
 pub(crate) use self::proxy::Proxy;
 use self::wire::Frames;
 
+/// Streams that a client may have open at once.
+pub(crate) const STREAMS_MAX: u32 = 56;
+
 /// A server on a port of its own, with a CA of its own.
 pub(crate) struct FakeServer {
     pub(crate) address: SocketAddr,
@@ -54,6 +57,8 @@ pub(crate) struct Inner {
     /// All publishes as they came in, with repeats: (producer, n).
     pub(crate) publishes: Vec<(u64, u64)>,
     pub(crate) connections: Vec<(Connection, mpsc::UnboundedSender<ServerFrame>)>,
+    /// Events put on conversation streams, with repeats.
+    pub(crate) events_sent: usize,
     /// Streams opened, by conversation.
     pub(crate) opens: Vec<String>,
     /// What was read of streams before the Hello was answered.
@@ -80,6 +85,8 @@ pub(crate) struct Faults {
     pub(crate) refuse: Vec<Code>,
     /// The next opens are reset, with these codes.
     pub(crate) reset_opens: Vec<Code>,
+    /// Everything that reads behind this seq is reset with STORE_FAILED.
+    pub(crate) damaged_behind: Option<u64>,
     /// Opens that read are reset with FORBIDDEN.
     pub(crate) forbid_reading: bool,
     /// The next sign-ins are answered with these codes.
@@ -94,8 +101,12 @@ pub(crate) struct Faults {
     pub(crate) stop_before_ack: bool,
     /// So many sign-ins are answered with GoAway, as by a server that drains.
     pub(crate) go_away_hellos: usize,
+    /// The connection is left open behind a GoAway.
+    pub(crate) stay_behind_go_away: bool,
     /// This event is left out.
     pub(crate) leave_out: Option<u64>,
+    /// In place of the next event comes a gap up to the last number that there is.
+    pub(crate) endless_gap: bool,
     /// Typing goes over the control stream.
     pub(crate) without_datagrams: bool,
 }
@@ -182,7 +193,7 @@ impl Identity {
         let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
         let mut config = ServerConfig::with_crypto(Arc::new(crypto));
         let mut transport = quinn::TransportConfig::default();
-        transport.max_concurrent_bidi_streams(VarInt::from_u32(56)).send_window(256 * 1024);
+        transport.max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX)).send_window(256 * 1024);
         config.transport_config(Arc::new(transport));
         let mut endpoint = EndpointConfig::default();
         endpoint.cid_generator(|| Box::new(HashedConnectionIdGenerator::from_key(1)));
@@ -347,7 +358,9 @@ async fn serve_control(
             Some(frame) = queue.recv() => {
                 control.push(&frame);
                 control.flush().await.ok();
-                if let ServerFrame::GoAway { code, .. } = frame {
+                if let ServerFrame::GoAway { code, .. } = frame
+                    && !world.lock().faults.stay_behind_go_away
+                {
                     control.finish();
                     control.received().await;
                     return connection.close(VarInt::from_u32(code.0), b"going away");

@@ -67,7 +67,7 @@ async fn run_part(mut part: Part, conversation: Conversation) -> anyhow::Result<
             Some(acked) = acks.join_next() => take_ack(&mut part, &conversation, &mut acks, acked?).await?,
             event = async { events.as_mut()?.next().await }, if part.reads => match event {
                 Some(Ok(ClientEvent::Event(event))) => part.take_event(&event)?,
-                Some(Ok(ClientEvent::CaughtUp { .. })) => {}
+                Some(Ok(ClientEvent::CaughtUp { .. } | ClientEvent::Interrupted { .. })) => {}
                 other => bail!("events end with {other:?}"),
             },
             () = sleep_until(publishes_at), if publishes => {

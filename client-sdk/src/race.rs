@@ -1,0 +1,144 @@
+//! Which of a server's addresses to connect to: all of them, one after the other, until one answers (RFC 8305).
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use quoth_protocol::Action;
+use tokio::time::sleep;
+
+use crate::state::Reason;
+
+/// The head start of each address over the next one, as RFC 8305 recommends. Less would open two connections to a server
+/// that is merely far away; an IPv6 that leads nowhere costs no more than this.
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// The addresses in the order in which to try them: from the one that worked last on, or else from another one with each
+/// attempt.
+pub(crate) fn ordered(
+    mut addresses: Vec<SocketAddr>,
+    worked: Option<SocketAddr>,
+    attempt: u64,
+) -> Vec<SocketAddr> {
+    if let Some(at) = addresses.iter().position(|address| Some(*address) == worked) {
+        addresses.rotate_left(at);
+    } else if !addresses.is_empty() {
+        let at = usize::try_from(attempt).unwrap_or_default() % addresses.len();
+        addresses.rotate_left(at);
+    }
+    addresses
+}
+
+/// The first success, or a failure that other addresses would not mend, or the last failure. What else has been begun is
+/// dropped. `None` without an address.
+pub(crate) async fn first<T, F>(
+    addresses: Vec<SocketAddr>,
+    connect: impl Fn(SocketAddr) -> F,
+) -> Option<Result<T, Reason>>
+where
+    F: Future<Output = Result<T, Reason>>,
+{
+    let mut addresses = addresses.into_iter();
+    let mut running: Vec<Pin<Box<F>>> = Vec::new();
+    let mut failure = None;
+    loop {
+        match addresses.next() {
+            Some(address) => running.push(Box::pin(connect(address))),
+            None if running.is_empty() => return failure.map(Err),
+            None => {}
+        }
+        let has_next = addresses.len() > 0;
+        tokio::select! {
+            biased;
+            done = any(&mut running) => match done {
+                Ok(connected) => return Some(Ok(connected)),
+                Err(reason) if reason.action() != Action::Retry => return Some(Err(reason)),
+                Err(reason) => failure = Some(reason),
+            },
+            () = sleep(HEAD_START), if has_next => {}
+        }
+    }
+}
+
+/// What the first of them that is done gives; it leaves the others running. Waits for ever without any. Cancel-safe.
+async fn any<F: Future>(running: &mut Vec<Pin<Box<F>>>) -> F::Output {
+    poll_fn(|cx| {
+        for at in 0..running.len() {
+            if let Poll::Ready(output) = running[at].as_mut().poll(cx) {
+                drop(running.swap_remove(at));
+                return Poll::Ready(output);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    fn lost() -> Reason {
+        Reason::Transport("lost".to_owned())
+    }
+
+    #[test]
+    fn the_address_that_worked_is_tried_first_and_else_another_each_time() {
+        let [a, b, c] = [1, 2, 3].map(address);
+        assert_eq!(ordered(vec![a, b, c], Some(b), 7), [b, c, a]);
+        assert_eq!(ordered(vec![a, b, c], None, 0), [a, b, c]);
+        assert_eq!(ordered(vec![a, b, c], Some(address(9)), 5), [c, a, b]);
+        assert_eq!(ordered(Vec::new(), Some(a), 1), []);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_costs_a_head_start() {
+        let begun = Instant::now();
+        let tried = RefCell::new(Vec::new());
+        let connect = |to: SocketAddr| {
+            tried.borrow_mut().push((to.port(), begun.elapsed()));
+            async move { if to.port() == 3 { Ok(to) } else { std::future::pending().await } }
+        };
+        let first = first([1, 2, 3, 4].map(address).to_vec(), connect);
+        let won = timeout(10 * HEAD_START, first).await.unwrap();
+        assert_eq!(won, Some(Ok(address(3))));
+        let tried = tried.into_inner();
+        assert_eq!(tried.iter().map(|(port, _)| *port).collect::<Vec<_>>(), [1, 2, 3]);
+        assert!(tried[1].1 >= HEAD_START && tried[2].1 >= 2 * HEAD_START, "{tried:?}");
+    }
+
+    #[tokio::test]
+    async fn a_failure_makes_room_for_the_next_one_at_once() {
+        let begun = Instant::now();
+        let connect = |to: SocketAddr| async move { if to.port() == 3 { Ok(to) } else { Err(lost()) } };
+        let won = first([1, 2, 3].map(address).to_vec(), connect).await;
+        assert_eq!(won, Some(Ok(address(3))));
+        assert!(begun.elapsed() < HEAD_START, "{:?}", begun.elapsed());
+        let lost_all = first([1, 2].map(address).to_vec(), connect).await;
+        assert_eq!(lost_all, Some(Err(lost())));
+        assert_eq!(first(Vec::new(), connect).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_failure_that_is_the_same_everywhere_is_the_answer() {
+        let connect = |to: SocketAddr| async move {
+            if to.port() == 1 {
+                std::future::pending().await
+            } else {
+                Err::<(), _>(Reason::Tls("no".to_owned()))
+            }
+        };
+        let answer = first([1, 2, 3].map(address).to_vec(), connect).await;
+        assert_eq!(answer, Some(Err(Reason::Tls("no".to_owned()))));
+    }
+}
