@@ -3,17 +3,18 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use quinn::Endpoint;
+use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use quoth_protocol::Seq;
 use quoth_protocol::frame::{EventKind, ServerFrame, Start};
 use rand::RngExt as _;
 use tokio::sync::mpsc;
 
+use super::machine::socket;
 use super::target::Target;
 use crate::wire::{Frames, Incoming, Peer, publish};
 
@@ -35,7 +36,8 @@ pub(super) struct Clients {
 
 impl Clients {
     pub(super) fn of(target: &Target) -> anyhow::Result<Self> {
-        let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
+        let runtime = Arc::new(TokioRuntime);
+        let endpoint = Endpoint::new(EndpointConfig::default(), None, socket()?, runtime)?;
         let (server, ca_file, token) = (target.address(), target.ca_file(), target.token()?);
         Ok(Self { endpoint, server, ca_file, token, peers: Vec::new() })
     }

@@ -17,6 +17,8 @@ use quoth_protocol::{ALPN, ConversationName, Seq, UserId};
 use quoth_server::quic::{Limits, endpoint_config, server_config};
 use tokio::sync::mpsc;
 
+use super::machine::socket;
+
 /// Streams that each connection may open.
 const STREAMS_MAX: u32 = 1_100;
 
@@ -49,9 +51,8 @@ pub fn serve(dir: &Path) -> anyhow::Result<()> {
     let secret = [0; 32];
     let config = server_config(tls, &Limits::default(), &secret)?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let socket = std::net::UdpSocket::bind(("127.0.0.1", 0))?;
         let runtime = Arc::new(quinn::TokioRuntime);
-        let endpoint = Endpoint::new(endpoint_config(&secret), Some(config), socket, runtime)?;
+        let endpoint = Endpoint::new(endpoint_config(&secret), Some(config), socket()?, runtime)?;
         println!("{}", endpoint.local_addr()?);
         let rooms = Rooms::default();
         while let Some(incoming) = endpoint.accept().await {
