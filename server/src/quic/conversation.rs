@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use quoth_core::authorize::{Action, Grant, authorize};
 use quoth_core::conversation::{ConversationStream, Output};
 use quoth_core::tail::Next;
@@ -12,10 +13,11 @@ use quoth_protocol::frame::{ClientFrame, Open, ServerFrame, Start};
 use quoth_protocol::limits::{FRAME_BYTES_MAX, START_LAST_MAX};
 use quoth_protocol::{Code, ConversationName, Seq};
 use quoth_store::{Bounds, PageLimit, ViewError};
+use tokio::sync::watch;
 
-use super::Phase;
 use super::connection::Shared;
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
+use super::{Phase, PhaseReceiver};
 use crate::engine::{Engine, Mailbox, Outcome, Page, Publisher, Subscription};
 
 /// What a reader that is behind reads from the view at once.
@@ -45,6 +47,7 @@ pub(super) async fn run(
         cursor: Cursor { state: CursorState::Off, subscription: None, woken: false },
         read: None,
         outcomes: Vec::new(),
+        frames: Vec::new(),
         answers: VecDeque::new(),
         client_finished: false,
         drains: false,
@@ -82,6 +85,8 @@ struct Stream {
     /// The read from the view that is under way; at most one.
     read: Option<StoreRead>,
     outcomes: Vec<Outcome>,
+    /// Frames on their way from the tail to the writer.
+    frames: Vec<Bytes>,
     /// Answers that the writer has, in order: how many end at or before which byte of the stream.
     answers: VecDeque<(u64, usize)>,
     client_finished: bool,
@@ -139,8 +144,8 @@ enum Happened {
     Wrote(Result<(), WriteFailure>),
     Loaded(Result<ReadResult, ViewError>),
     Woken,
-    Granted,
-    Phase(Phase),
+    Granted(watch::Receiver<Arc<Grant>>),
+    Phase((Phase, PhaseReceiver)),
 }
 
 impl Stream {
@@ -150,7 +155,9 @@ impl Stream {
         reader: &mut FrameReader,
         writer: &mut FrameWriter,
     ) -> Result<(), Code> {
-        let (mut granted, phase) = (shared.grant.clone(), shared.service.phase.clone());
+        // These two seldom happen: they are waited for once, not anew after each wake-up.
+        let mut regranted = pin!(regranted(shared.grant.clone()));
+        let mut phase = pin!(next_phase(shared.service.phase.clone(), self.drains));
         loop {
             self.deliver(writer)?;
             let ends = self.client_finished || self.drains;
@@ -164,8 +171,8 @@ impl Stream {
                 () = self.mailbox.woken() => Happened::Woken,
                 loaded = load(&mut self.read), if self.read.is_some() => Happened::Loaded(loaded),
                 frame = reader.next(), if reads => Happened::Read(frame),
-                _ = granted.changed() => Happened::Granted,
-                phase = phase.next(self.drains) => Happened::Phase(phase),
+                granted = &mut regranted => Happened::Granted(granted),
+                next = &mut phase => Happened::Phase(next),
             };
             match happened {
                 Happened::Wrote(Ok(())) => self.wrote(writer.written_bytes()),
@@ -178,11 +185,15 @@ impl Stream {
                 Happened::Read(Err(ReadFailure::Broken(code))) => return Err(code),
                 Happened::Loaded(loaded) => self.loaded(loaded, writer)?,
                 Happened::Woken => self.cursor.wake(),
-                Happened::Granted => self.regrant(granted.borrow_and_update().clone())?,
-                Happened::Phase(Phase::Failed) => return Err(Code::STORE_FAILED),
-                Happened::Phase(_) => {
+                Happened::Granted(mut granted) => {
+                    self.regrant(granted.borrow_and_update().clone())?;
+                    regranted.set(self::regranted(granted));
+                }
+                Happened::Phase((Phase::Failed, _)) => return Err(Code::STORE_FAILED),
+                Happened::Phase((_, receiver)) => {
                     self.drains = true;
                     writer.drain();
+                    phase.set(next_phase(receiver, self.drains));
                 }
             }
         }
@@ -200,12 +211,12 @@ impl Stream {
         if self.client_finished || self.drains {
             return Ok(());
         }
-        let mut frames = Vec::new();
         while let CursorState::At(cursor) = self.cursor.state {
             if writer.room() == 0 || self.read.is_some() {
                 return Ok(());
             }
-            match self.engine.read_tail(self.machine.conversation(), cursor, writer.room(), &mut frames) {
+            match self.engine.read_tail(self.machine.conversation(), cursor, writer.room(), &mut self.frames)
+            {
                 Next::Wait => return Ok(()),
                 Next::View { .. } => {
                     self.cursor.woken = false;
@@ -213,7 +224,7 @@ impl Stream {
                 }
                 Next::Frames(cursor) => {
                     self.cursor.state = CursorState::At(cursor);
-                    writer.extend(frames.drain(..));
+                    writer.extend(self.frames.drain(..));
                 }
             }
         }
@@ -345,6 +356,19 @@ fn start(from: Option<Start>, head: Seq, floor: Seq) -> Result<CursorState, Code
         }
         Some(Start::Live) => Ok(CursorState::At(head)),
     }
+}
+
+/// Waits for another grant. One that never comes is waited for for ever: the connection that gives them is gone, and its
+/// streams end with it.
+async fn regranted(mut granted: watch::Receiver<Arc<Grant>>) -> watch::Receiver<Arc<Grant>> {
+    match granted.changed().await {
+        Ok(()) => granted,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+async fn next_phase(phase: PhaseReceiver, drains: bool) -> (Phase, PhaseReceiver) {
+    (phase.next(drains).await, phase)
 }
 
 async fn load(read: &mut Option<StoreRead>) -> Result<ReadResult, ViewError> {

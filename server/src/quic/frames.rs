@@ -1,5 +1,7 @@
 //! Frames on a QUIC stream: a reader that may be dropped while it waits, and a writer that coalesces.
 
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +11,7 @@ use quoth_protocol::codec::{DecodeError, Decoder, encode};
 use quoth_protocol::frame::{ClientFrame, ServerFrame};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::gate::Gate;
 use super::waiting::Waiting;
 
 /// Bytes that a writer has waiting before its owner adds no more: some packets' worth, so that a write is worth its
@@ -63,11 +66,13 @@ impl From<WriteError> for WriteFailure {
 pub(super) struct FrameReader {
     recv: RecvStream,
     decoder: Decoder,
+    /// A look for bytes locks the connection, and a stream's task is woken far more often by what it delivers.
+    gate: Gate,
 }
 
 impl FrameReader {
     pub(super) fn new(recv: RecvStream, frame_bytes_max: usize) -> Self {
-        Self { recv, decoder: Decoder::new(frame_bytes_max) }
+        Self { recv, decoder: Decoder::new(frame_bytes_max), gate: Gate::new() }
     }
 
     pub(super) fn set_frame_bytes_max(&mut self, frame_bytes_max: usize) {
@@ -80,7 +85,11 @@ impl FrameReader {
             if let Some(frame) = self.decoder.next_frame()? {
                 return Ok(Some(frame));
             }
-            match self.recv.read_chunk(usize::MAX, true).await? {
+            let recv = &mut self.recv;
+            let gate = &mut self.gate;
+            let chunk =
+                poll_fn(|task| gate.poll(task, |task| pin!(recv.read_chunk(usize::MAX, true)).poll(task)));
+            match chunk.await? {
                 Some(chunk) => self.decoder.push(&chunk.bytes),
                 None if self.decoder.is_mid_frame() => return Err(ReadFailure::Broken(Code::PROTOCOL)),
                 None => return Ok(None),

@@ -5,6 +5,7 @@ mod connection;
 mod conversation;
 mod fetch;
 mod frames;
+mod gate;
 mod listener;
 mod open;
 mod phase;
