@@ -62,14 +62,18 @@ pub(crate) fn hint(error: &(dyn std::error::Error + 'static), situation: &Situat
     }
     if let Some(error) = error.downcast_ref::<EventsError>() {
         return match error {
-            EventsError::Refused { code, .. } => Some(code_hint(*code, Attempt::Read, situation)),
+            EventsError::Refused { code, .. } | EventsError::Failed { code, .. } => {
+                Some(code_hint(*code, Attempt::Read, situation))
+            }
             EventsError::Closed(reason) => reason_hint(reason, Attempt::Read, situation),
             EventsError::Protocol { .. } => Some(code_hint(Code::PROTOCOL, Attempt::Read, situation)),
             _ => None,
         };
     }
     match error.downcast_ref::<HistoryError>()? {
-        HistoryError::Refused { code, .. } => Some(code_hint(*code, Attempt::Read, situation)),
+        HistoryError::Refused { code, .. } | HistoryError::Failed { code, .. } => {
+            Some(code_hint(*code, Attempt::Read, situation))
+        }
         HistoryError::TimedOut { reason, .. } | HistoryError::Closed(reason) => {
             reason_hint(reason, Attempt::Read, situation)
         }
@@ -162,6 +166,11 @@ fn named_code_hint(code: Code, attempt: Attempt, situation: &Situation<'_>) -> O
         Code::GOING_AWAY => "the server is being stopped or restarted: try again when it is back".to_owned(),
         Code::OVERLOADED => "the server has too much to do at the moment: try again in a minute".to_owned(),
         Code::INTERNAL => "this is a fault of the server: its log says more".to_owned(),
+        Code::STORE_FAILED if attempt == Attempt::Read => {
+            "the server cannot read what it has stored of this conversation: its log says what is damaged, and \
+             `quoth-server verify` on the server's machine what can be done"
+                .to_owned()
+        }
         Code::STORE_FAILED => {
             "the server's disk is full or has failed: its log says more; it takes messages again when \
              the cause is removed and it is restarted"

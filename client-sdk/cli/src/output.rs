@@ -83,6 +83,9 @@ impl Format {
                 printable(sender.as_str())
             )),
             ClientEvent::Gap { from, to } => Some(format!("* {from} to {to} have expired")),
+            ClientEvent::Interrupted { code } => {
+                Some(format!("* the server fails to read on: {code}; trying again, its log says more"))
+            }
             _ => None,
         }
     }

@@ -4,7 +4,7 @@ mod banner;
 mod token;
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -220,7 +220,8 @@ fn verify(config: &Config) -> Result<(), String> {
     if is_terminal {
         eprint!("\r\x1b[K");
     }
-    let Report { groups, records, torn, applied, conversations, messages, findings } = report;
+    let advice = view_advice(&report, &dir);
+    let Report { groups, records, torn, applied, conversations, messages, findings, .. } = report;
     let mut text = format!(
         "log   {records} records in {groups} groups\nview  {messages} messages in {conversations} conversations\n"
     );
@@ -237,9 +238,26 @@ fn verify(config: &Config) -> Result<(), String> {
     match findings.len() {
         0 => print("sound\n"),
         count => Err(format!(
-            "{count} findings in {}: keep a copy of the folder before anything else",
+            "{count} findings in {}: keep a copy of the folder before anything else{advice}",
             dir.display()
         )),
+    }
+}
+
+/// What can be done about a view when the log is sound.
+fn view_advice(report: &Report, dir: &Path) -> String {
+    let view = dir.join("view");
+    match (report.is_view_lost(), report.can_rebuild_view()) {
+        (false, _) => String::new(),
+        (true, true) => format!(
+            ". The log is sound and holds everything: move {} away, and the next start builds it anew",
+            view.display()
+        ),
+        (true, false) => format!(
+            ". The log is sound but starts at position {}, so the view cannot be built anew: restore the folder from a \
+             backup",
+            report.log_first
+        ),
     }
 }
 

@@ -48,8 +48,27 @@ pub struct Report {
     pub conversations: u64,
     /// Messages in the view.
     pub messages: u64,
+    /// The first group that the log holds; a view can be rebuilt while this is the first group of all.
+    pub log_first: Position,
     /// All that is wrong.
     pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Whether the view is damaged or missing and the log is sound.
+    #[must_use]
+    pub fn is_view_lost(&self) -> bool {
+        let of_view = |finding: &Finding| {
+            matches!(finding, Finding::View(_) | Finding::ViewMissing { .. } | Finding::Disagreement { .. })
+        };
+        !self.findings.is_empty() && self.findings.iter().all(of_view)
+    }
+
+    /// Whether the next start builds the view anew if it is moved away.
+    #[must_use]
+    pub fn can_rebuild_view(&self) -> bool {
+        self.log_first <= Position(1)
+    }
 }
 
 /// Something that is wrong.
@@ -158,6 +177,7 @@ fn check_log(
         &mut |done, segments| progress(Progress::Log { done, segments }),
     );
     (report.groups, report.records, report.torn) = (groups, records, walked.torn);
+    report.log_first = walked.first;
     report.findings.extend(findings);
     walked
 }

@@ -89,7 +89,7 @@ pub struct ProducerState {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ViewError {
     /// The operating system refused.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}{}", path.display(), advice(source))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -100,8 +100,7 @@ pub enum ViewError {
     },
     /// The storage engine failed or found its files damaged.
     #[error(
-        "the view in {} failed to {action}: {what}. It may be deleted while the log still reaches back to position 1, and \
-         is then rebuilt at the next start; else restore the folder from a backup",
+        "the view in {} failed to {action}: {what}. `quoth-server verify` says whether it can be rebuilt from the log",
         path.display()
     )]
     Engine {
@@ -168,6 +167,16 @@ pub enum ViewError {
         /// The group that was to be applied.
         position: Position,
     },
+}
+
+/// What to do about an error of the disk.
+fn advice(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; free space and start the server again: what was acked is in the log"
+        }
+        _ => "",
+    }
 }
 
 /// What readers read. Built from the log, and rebuilt from it after a loss.

@@ -180,7 +180,7 @@ impl FjallView {
     }
 
     fn engine<T>(&self, action: &'static str, result: ::fjall::Result<T>) -> Result<T, ViewError> {
-        result.map_err(|error| ViewError::engine(&self.dir, action, error.to_string()))
+        result.map_err(|error| engine_error(&self.dir, action, error))
     }
 
     /// The name row of a conversation whose first message is written, unless it is there already.
@@ -329,8 +329,22 @@ fn guarded<T>(
     call: impl FnOnce() -> ::fjall::Result<T>,
 ) -> Result<T, ViewError> {
     match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => result.map_err(|error| ViewError::engine(dir, action, error.to_string())),
+        Ok(result) => result.map_err(|error| engine_error(dir, action, error)),
         Err(_) => Err(ViewError::engine(dir, action, "its files are damaged".to_owned())),
+    }
+}
+
+/// fjall's error as one of the view's.
+fn engine_error(dir: &Path, action: &'static str, error: ::fjall::Error) -> ViewError {
+    match error {
+        ::fjall::Error::Io(source) => ViewError::io(action, dir)(source),
+        // The thread's own error is in fjall's log alone.
+        ::fjall::Error::Poisoned => {
+            let what =
+                "one of the engine's threads has failed, as it does on a full or failing disk".to_owned();
+            ViewError::engine(dir, action, what)
+        }
+        error => ViewError::engine(dir, action, error.to_string()),
     }
 }
 
