@@ -18,6 +18,9 @@ use crate::wire::{Frames, Peer, publish};
 const GROUP_RECORDS: u64 = 512;
 const CONVERSATIONS: u64 = 1_000;
 
+/// Conversations that are written to before the kill; one connection may have 48 open.
+const LOADED_CONVERSATIONS: u64 = 32;
+
 /// How long the server is under load before it is killed: several of the view's flushes.
 const LOAD: Duration = Duration::from_secs(5);
 
@@ -80,7 +83,7 @@ fn load(server: &ServerProcess) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         let (_endpoint, peer) = connect(server).await?;
         let mut tasks = Vec::new();
-        for conversation in 0..64 {
+        for conversation in 0..LOADED_CONVERSATIONS {
             let name = format!("room-{conversation}");
             let (mut frames, _) = peer.open(&name, rand::random(), None).await?;
             tasks.push(tokio::spawn(async move {

@@ -28,9 +28,10 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let mut file = PlainFile::create(&dir.path().join("plain"))?;
     let acks = Arc::new(Mutex::new(Times::default()));
     let mut flushes = Times::default();
-    for _ in 0..plan.long_s.div_ceil(TURN.as_secs()) {
-        publish(&quoth, &acks)?;
-        append_at_rate(&mut file, &[b'x'; BODY_BYTES], RATE, TURN)?
+    let turn = TURN.min(Duration::from_secs(plan.long_s));
+    for _ in 0..plan.long_s.div_ceil(turn.as_secs()) {
+        publish(&quoth, turn, &acks)?;
+        append_at_rate(&mut file, &[b'x'; BODY_BYTES], RATE, turn)?
             .into_iter()
             .for_each(|time| flushes.push(time));
     }
@@ -50,7 +51,7 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn publish(target: &Target, acks: &Arc<Mutex<Times>>) -> anyhow::Result<()> {
+fn publish(target: &Target, turn: Duration, acks: &Arc<Mutex<Times>>) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         let mut clients = Clients::of(target)?;
         let mut publishers = Vec::new();
@@ -61,7 +62,7 @@ fn publish(target: &Target, acks: &Arc<Mutex<Times>>) -> anyhow::Result<()> {
                 publishers.push(open_publisher(peer, &name).await?);
             }
         }
-        let (_, stamps) = pace(CONVERSATIONS, RATE, TURN);
+        let (_, stamps) = pace(CONVERSATIONS, RATE, turn);
         let sending: Vec<_> = publishers
             .into_iter()
             .zip(stamps)
