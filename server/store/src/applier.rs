@@ -33,6 +33,10 @@ impl Default for ApplierOptions {
     }
 }
 
+/// So many times [`ApplierOptions::flush_bytes`] are applied while a flush is under way; then the applier waits for it. What
+/// is not flushed is in memory, about twice as much at most.
+const FLUSHES_BEHIND_MAX: u64 = 4;
+
 /// Called once, when the view or the log fails or panics.
 pub type OnFailure = Box<dyn FnOnce(StoreError) + Send>;
 
@@ -178,6 +182,11 @@ impl Shared {
             if work.applied_bytes >= self.options.flush_bytes {
                 self.changed.notify_all();
             }
+            while work.applied_bytes >= self.options.flush_bytes.saturating_mul(FLUSHES_BEHIND_MAX)
+                && !work.failed
+            {
+                self.changed.wait(&mut work);
+            }
         }
         self.work.lock().drained = true;
         self.changed.notify_all();
@@ -209,6 +218,7 @@ impl Shared {
                     self.changed.wait(&mut work);
                 }
                 work.applied_bytes = 0;
+                self.changed.notify_all();
                 if work.failed {
                     return;
                 }

@@ -221,7 +221,7 @@ fn a_damaged_checkpoint_or_a_missing_engine_is_refused() {
         fs::remove_dir_all(dir.path().join(missing)).unwrap();
         let error = refused_untouched(dir.path()).to_string();
         assert!(error.contains("keyspaces: this folder is missing"), "{error}");
-        assert!(error.contains("restore the folder from a backup"), "{error}");
+        assert!(error.contains("`quoth-server verify` says"), "{error}");
     }
 }
 
