@@ -46,6 +46,15 @@ fn assert_right(steps: &[Step]) {
     assert!(violations.is_empty(), "{told}");
 }
 
+/// Starts the server again, lets everybody finish, and judges all that was seen.
+async fn nothing_is_missing(world: World, data_dir: &Path) -> anyhow::Result<()> {
+    let server = start(data_dir)?;
+    let world = tokio::time::timeout(HANG, world.settle(&server)).await??;
+    world.read_logs(&server).await?;
+    assert_right(&world.recorder.steps());
+    Ok(())
+}
+
 fn has(violations: &[Violation], kind: Kind) -> bool {
     violations.iter().any(|violation| violation.kind == kind)
 }
@@ -194,12 +203,7 @@ async fn a_second_server_on_the_folder_is_refused_and_does_no_harm() -> anyhow::
     assert_eq!(server.token("alice")?, token, "the second one wrote a file of the first");
     load.acked(50).await?;
     server.kill()?;
-    let world = load.end().await;
-    let server = start(&data_dir)?;
-    let world = tokio::time::timeout(HANG, world.settle(&server)).await??;
-    world.read_logs(&server).await?;
-    assert_right(&world.recorder.steps());
-    Ok(())
+    nothing_is_missing(load.end().await, &data_dir).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -221,10 +225,5 @@ async fn a_log_that_cannot_be_written_stops_the_server_and_loses_nothing() -> an
     assert_eq!(ends.await??.code(), Some(70));
     let log = ServerProcess::log(&data_dir);
     assert!(log.contains("the store failed, nothing more was acked"), "{log}");
-    let world = load.end().await;
-    let server = start(&data_dir)?;
-    let world = tokio::time::timeout(HANG, world.settle(&server)).await??;
-    world.read_logs(&server).await?;
-    assert_right(&world.recorder.steps());
-    Ok(())
+    nothing_is_missing(load.end().await, &data_dir).await
 }

@@ -215,6 +215,23 @@ fn notes(child: &mut Child) -> impl Iterator<Item = String> + use<> {
     BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok)
 }
 
+/// A `quoth send` that has one line stored and one on its way to a server that does not answer any more.
+fn send_to_a_stopped_server(
+    server: &ServerProcess,
+) -> (Child, ChildStdin, impl Iterator<Item = String> + use<>) {
+    let mut command = quoth(server, "alice", &["send", "general"]);
+    let mut send =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = send.stdin.take().unwrap();
+    // Progress says that lines are stored, which is when the connection stands.
+    stdin.write_all(b"hello\n").unwrap();
+    let mut notes = notes(&mut send);
+    assert!(notes.any(|note| note == "1 of 1 lines stored"));
+    server.signal("STOP").unwrap();
+    stdin.write_all(b"hello again\n").unwrap();
+    (send, stdin, notes)
+}
+
 fn press_ctrl_c(child: &Child) {
     let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(status.success());
@@ -239,16 +256,7 @@ fn leaving_says_what_it_waits_for_and_the_second_ctrl_c_does_not_wait() {
 
     server.signal("CONT").unwrap();
     assert!(quoth(&server, "alice", &["send", "general", "still there"]).status().unwrap().success());
-    let mut command = quoth(&server, "alice", &["send", "general"]);
-    let mut send =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut stdin = send.stdin.take().unwrap();
-    // Progress says that lines are stored, which is when the connection stands.
-    stdin.write_all(b"hello\n").unwrap();
-    let mut notes = self::notes(&mut send);
-    assert!(notes.any(|note| note == "1 of 1 lines stored"));
-    server.signal("STOP").unwrap();
-    stdin.write_all(b"hello again\n").unwrap();
+    let (send, _stdin, mut notes) = send_to_a_stopped_server(&server);
     assert!(notes.any(|note| note == "1 of 2 lines stored"));
     press_ctrl_c(&send);
     assert!(notes.any(|note| note == "waiting for 1 message to be stored; Ctrl-C again to leave now"));
@@ -258,15 +266,7 @@ fn leaving_says_what_it_waits_for_and_the_second_ctrl_c_does_not_wait() {
     assert!(output.status.code() == Some(130) && output.stdout.is_empty(), "{output:?}");
 
     server.signal("CONT").unwrap();
-    let mut command = quoth(&server, "alice", &["send", "general"]);
-    let mut send =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut stdin = send.stdin.take().unwrap();
-    stdin.write_all(b"hello\n").unwrap();
-    let mut notes = self::notes(&mut send);
-    assert!(notes.any(|note| note == "1 of 1 lines stored"));
-    server.signal("STOP").unwrap();
-    stdin.write_all(b"hello again\n").unwrap();
+    let (mut send, stdin, mut notes) = send_to_a_stopped_server(&server);
     drop(stdin);
     assert!(notes.any(|note| note == "waiting for 1 message to be stored; Ctrl-C to leave now"));
     press_ctrl_c(&send);

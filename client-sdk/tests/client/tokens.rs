@@ -1,5 +1,6 @@
 //! Where tokens come from, and when.
 
+use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,15 +14,21 @@ use super::support::FakeServer;
 /// Far less than a client's pause between two renewals, and far more than a renewal takes.
 const A_WHILE: Duration = Duration::from_secs(1);
 
-#[tokio::test]
-async fn a_token_provider_is_asked_for_each_sign_in_and_before_a_token_ends() {
-    let server = FakeServer::start();
+/// Gives another token each time, and how often it was asked.
+fn counting_provider() -> (Arc<AtomicUsize>, impl Fn() -> Ready<Result<String, String>>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&asked);
     let provider = move || {
         let nth = counter.fetch_add(1, Ordering::Relaxed);
-        async move { Ok::<_, String>(format!("user-{nth}")) }
+        ready(Ok(format!("user-{nth}")))
     };
+    (asked, provider)
+}
+
+#[tokio::test]
+async fn a_token_provider_is_asked_for_each_sign_in_and_before_a_token_ends() {
+    let server = FakeServer::start();
+    let (asked, provider) = counting_provider();
     server.world.lock().faults.reject_hellos = vec![Code::TOKEN_EXPIRED];
     let client = server.builder().token_provider(provider).connect().await.unwrap();
     assert_eq!(client.welcome().unwrap().user.as_str(), "user-1");
@@ -34,12 +41,7 @@ async fn a_token_provider_is_asked_for_each_sign_in_and_before_a_token_ends() {
 #[tokio::test]
 async fn a_token_that_is_about_to_end_when_it_comes_is_not_renewed_at_once() {
     let server = FakeServer::start();
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&asked);
-    let provider = move || {
-        let nth = counter.fetch_add(1, Ordering::Relaxed);
-        async move { Ok::<_, String>(format!("user-{nth}")) }
-    };
+    let (asked, provider) = counting_provider();
     let client = server.builder().token_provider(provider).connect().await.unwrap();
     server.world.tell_all(&ServerFrame::TokenExpiring { in_ms: 100 });
     server.world.wait_until(|w| w.refreshes == ["user-1"]).await;

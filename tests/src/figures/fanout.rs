@@ -9,6 +9,7 @@ use tokio::task::LocalSet;
 
 use super::client::{Clients, Reader, WARM_UP, body, open_publisher, runtime};
 use super::machine::cpu_s;
+use super::report::Rate;
 use super::target::Target;
 use super::{Plan, Report};
 
@@ -22,19 +23,9 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     for _ in 0..plan.rounds {
         let floor = deliver(&Target::relay(&plan.dir)?, turn)?;
         let ours = deliver(&Target::quoth(&plan.dir)?, turn)?;
-        let note = format!(
-            "quoth {:.0}/s at {:.2} us of CPU each, relay {:.0}/s at {:.2} us",
-            ours.per_second, ours.cpu_us, floor.per_second, floor.cpu_us
-        );
-        report.round(ours.per_second / floor.per_second, note);
+        report.round(ours.per_second / floor.per_second, ours.against(&floor));
     }
     Ok(())
-}
-
-struct Rate {
-    per_second: f64,
-    /// The server's CPU time for each, in microseconds.
-    cpu_us: f64,
 }
 
 /// What readers and publisher share.
