@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`process`] | the real server as a process |
 //! | [`embedded`] | the real server within the test's process |
+//! | [`served`] | the real engine and listener over a store of the test's choice |
 //! | [`history`] | what clients saw, and whether the promises held |
 //! | [`wire`] | a client of bare frames |
 //! | [`load`] | publishers and readers that write down what they see |
@@ -17,5 +18,6 @@ pub mod fuzz;
 pub mod history;
 pub mod load;
 pub mod process;
+pub mod served;
 pub mod sim;
 pub mod wire;

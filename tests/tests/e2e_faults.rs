@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use anyhow::bail;
 use bytes::Bytes;
-use faulty::{FAULTY_CONVERSATION, FAULTY_TOKEN, FaultyServer};
+use faulty::{FAULTY_CONVERSATION, FAULTY_TOKEN};
 use quinn::{Connection, ConnectionError, Endpoint, ReadError};
 use quoth_protocol::codec::encode;
 use quoth_protocol::frame::{ClientFrame, Fetch, FetchRange, Start};
 use quoth_protocol::{ALPN, Code, ConversationName};
+use quoth_tests::served::ServedEngine;
 use quoth_tests::wire::{Frames, Peer, client_config};
 
 const LONG_MS: &str = "3600000";
@@ -22,12 +23,12 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Runs a test against a server of its own.
 fn with_server<F: Future<Output = anyhow::Result<()>>>(
-    test: impl FnOnce(Endpoint, Arc<FaultyServer>) -> F,
+    test: impl FnOnce(Endpoint, Arc<ServedEngine>) -> F,
 ) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
-        tokio::time::timeout(TIMEOUT, test(endpoint, Arc::new(FaultyServer::start()?))).await?
+        tokio::time::timeout(TIMEOUT, test(endpoint, Arc::new(faulty::start()?))).await?
     })
 }
 
@@ -48,7 +49,7 @@ fn reset(error: &anyhow::Error) -> anyhow::Result<Code> {
 #[test]
 fn a_fault_in_a_stream_resets_it_and_nothing_else() -> anyhow::Result<()> {
     with_server(|endpoint, server| async move {
-        let peer = Peer::connect(&endpoint, server.address, &server.ca_file, LONG_MS).await?;
+        let peer = Peer::connect(&endpoint, server.address(), server.ca_file(), LONG_MS).await?;
         let Err(error) = peer.open(FAULTY_CONVERSATION, 1, Some(Start::Live)).await else { bail!("opened") };
         assert_eq!(reset(&error)?, Code::INTERNAL);
         let mut fetch = Frames::open(&peer.quic).await?;
@@ -64,9 +65,9 @@ fn a_fault_in_a_stream_resets_it_and_nothing_else() -> anyhow::Result<()> {
 #[test]
 fn a_fault_in_a_connection_closes_it_so_that_its_client_comes_back() -> anyhow::Result<()> {
     with_server(|endpoint, server| async move {
-        let healthy = Peer::connect(&endpoint, server.address, &server.ca_file, LONG_MS).await?;
-        let config = client_config(&server.ca_file, ALPN)?;
-        let Err(error) = Peer::connect_with(&endpoint, config, server.address, FAULTY_TOKEN).await else {
+        let healthy = Peer::connect(&endpoint, server.address(), server.ca_file(), LONG_MS).await?;
+        let config = client_config(server.ca_file(), ALPN)?;
+        let Err(error) = Peer::connect_with(&endpoint, config, server.address(), FAULTY_TOKEN).await else {
             bail!("signed in")
         };
         match error.downcast_ref::<ReadError>() {
@@ -83,7 +84,7 @@ fn a_fault_in_a_connection_closes_it_so_that_its_client_comes_back() -> anyhow::
 #[test]
 fn a_client_that_always_has_a_frame_ready_does_not_outlive_its_token() -> anyhow::Result<()> {
     with_server(|endpoint, server| async move {
-        let mut peer = Peer::connect(&endpoint, server.address, &server.ca_file, "1000").await?;
+        let mut peer = Peer::connect(&endpoint, server.address(), server.ca_file(), "1000").await?;
         let typing = encode(&ClientFrame::Typing { conversation: ConversationName::new("r")? });
         let flood = Bytes::from(typing.repeat(2_000));
         while peer.control.send.write_chunk(flood.clone()).await.is_ok() {}
@@ -95,8 +96,8 @@ fn a_client_that_always_has_a_frame_ready_does_not_outlive_its_token() -> anyhow
 #[test]
 fn the_time_for_a_hello_begins_once() -> anyhow::Result<()> {
     with_server(|endpoint, server| async move {
-        let config = client_config(&server.ca_file, ALPN)?;
-        let quic = endpoint.connect_with(config, server.address, "localhost")?.await?;
+        let config = client_config(server.ca_file(), ALPN)?;
+        let quic = endpoint.connect_with(config, server.address(), "localhost")?.await?;
         // The control stream comes late, and so much later would the Hello have to.
         tokio::time::sleep(Duration::from_secs(3)).await;
         let mut control = Frames::open(&quic).await?;

@@ -1,7 +1,5 @@
 //! What one client, or one damaged conversation, cannot do to the others.
 
-#[path = "e2e_isolation/engine.rs"]
-mod engine;
 #[path = "e2e_isolation/view.rs"]
 mod view;
 
@@ -10,15 +8,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use engine::ServedEngine;
 use quinn::{Endpoint, ReadError, TransportConfig, VarInt};
 use quoth_protocol::codec::encode;
 use quoth_protocol::frame::{ClientFrame, Open, Publish, ServerFrame, Start};
 use quoth_protocol::limits::IN_FLIGHT_PUBLISHES_MAX;
 use quoth_protocol::{ALPN, Code, ConversationName, ProducerId, Seq, UserId};
 use quoth_store::Store;
-use quoth_store::testing::{commit, record};
+use quoth_store::testing::{Overridden, commit, record};
 use quoth_tests::embedded::EmbeddedServer;
+use quoth_tests::served::{ServedEngine, UserNames};
 use quoth_tests::wire::{Frames, Peer, client_config, publish};
 use view::FaultyView;
 
@@ -97,9 +95,9 @@ async fn a_flood_of_moves_makes_one_read_at_a_time() -> anyhow::Result<()> {
     let records = [record("room", 1, 1), record("room", 2, 2)];
     let position = commit(&*store.log, &records)?;
     store.view.apply(position, &records)?;
-    let view = Arc::new(FaultyView::new(Arc::clone(&store.view)));
+    let view = Arc::new(Overridden(FaultyView::new(Arc::clone(&store.view))));
     store.view = Arc::clone(&view) as _;
-    let server = ServedEngine::start(store)?;
+    let server = ServedEngine::start(store, UserNames)?;
     let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
     let peer = Peer::connect(&endpoint, server.address(), server.ca_file(), "alice").await?;
     let mut frames = Frames::open(&peer.quic).await?;
@@ -125,7 +123,7 @@ async fn a_flood_of_moves_makes_one_read_at_a_time() -> anyhow::Result<()> {
             other => bail!("{other:?}"),
         }
     }
-    assert_eq!(view.most_at_once(), 1, "reads from the view at once");
+    assert_eq!(view.0.most_at_once(), 1, "reads from the view at once");
     peer.close(&endpoint).await;
     server.stop().await
 }
@@ -137,8 +135,8 @@ async fn damaged_rows_reset_the_streams_of_their_conversation_only() -> anyhow::
     let position = commit(&*store.log, &records)?;
     store.view.apply(position, &records)?;
     let damaged = ConversationName::new("damaged")?;
-    store.view = Arc::new(FaultyView::with_damaged_producers(Arc::clone(&store.view), damaged));
-    let server = ServedEngine::start(store)?;
+    store.view = Arc::new(Overridden(FaultyView::with_damaged_producers(Arc::clone(&store.view), damaged)));
+    let server = ServedEngine::start(store, UserNames)?;
     let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
     let peer = Peer::connect(&endpoint, server.address(), server.ca_file(), "alice").await?;
     let (mut sound, _) = peer.open("sound", 1, None).await?;

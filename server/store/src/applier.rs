@@ -256,16 +256,13 @@ mod tests {
     use std::sync::{Arc, mpsc};
     use std::time::Duration;
 
-    use quoth_protocol::{ConversationName, Seq};
-
     use super::{Applier, ApplierOptions};
-    use crate::key::ProducerKey;
     use crate::log::memory::MemoryLog;
     use crate::log::{Log, Position};
     use crate::record::Record;
-    use crate::testing::{commit, record};
+    use crate::testing::{Overridden, ViewOverride, commit, record};
     use crate::view::memory::MemoryView;
-    use crate::view::{Bounds, PageLimit, ProducerState, View, ViewError};
+    use crate::view::{View, ViewError};
 
     /// Where a view panics.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -274,47 +271,21 @@ mod tests {
         InFlush,
     }
 
-    #[derive(Debug)]
     struct PanickingView(MemoryView, Panics);
 
-    impl View for PanickingView {
+    impl ViewOverride for PanickingView {
+        fn inner(&self) -> &dyn View {
+            &self.0
+        }
+
         fn apply(&self, position: Position, records: &[Record]) -> Result<(), ViewError> {
             assert_ne!(self.1, Panics::InApply, "a mistake in apply");
             self.0.apply(position, records)
         }
 
-        fn applied(&self) -> Position {
-            self.0.applied()
-        }
-
         fn flush(&self) -> Result<Position, ViewError> {
             assert_ne!(self.1, Panics::InFlush, "a mistake in flush");
             self.0.flush()
-        }
-
-        fn bounds(&self, c: &ConversationName) -> Result<Bounds, ViewError> {
-            self.0.bounds(c)
-        }
-
-        fn after(&self, c: &ConversationName, a: Seq, limit: PageLimit) -> Result<Vec<Record>, ViewError> {
-            self.0.after(c, a, limit)
-        }
-
-        fn before(
-            &self,
-            c: &ConversationName,
-            b: Option<Seq>,
-            limit: PageLimit,
-        ) -> Result<Vec<Record>, ViewError> {
-            self.0.before(c, b, limit)
-        }
-
-        fn producer(&self, c: &ConversationName, p: ProducerKey) -> Result<Option<ProducerState>, ViewError> {
-            self.0.producer(c, p)
-        }
-
-        fn find(&self, c: &ConversationName, p: ProducerKey, n: u64) -> Result<Option<Record>, ViewError> {
-            self.0.find(c, p, n)
         }
     }
 
@@ -325,7 +296,7 @@ mod tests {
             [(Panics::InApply, "a mistake in apply"), (Panics::InFlush, "a mistake in flush")]
         {
             let log = Arc::new(MemoryLog::new());
-            let view = Arc::new(PanickingView(MemoryView::new(), panics));
+            let view = Arc::new(Overridden(PanickingView(MemoryView::new(), panics)));
             let (report, failures) = mpsc::channel();
             let on_failure =
                 Box::new(move |error: crate::StoreError| report.send(error.to_string()).unwrap());

@@ -34,39 +34,59 @@ pub fn create_durable_dir(dir: &Path) -> io::Result<()> {
 
 /// Makes the names in a folder durable.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    record(dir);
+    before_sync(dir)?;
     File::open(dir)?.sync_all()
 }
 
 /// Makes the bytes of a file durable.
 pub(crate) fn sync_data(file: &File, path: &Path) -> io::Result<()> {
-    record(path);
+    before_sync(path)?;
     file.sync_data()
 }
 
+/// Makes the bytes of a new file and its length durable.
+pub(crate) fn sync_all(file: &File, path: &Path) -> io::Result<()> {
+    before_sync(path)?;
+    file.sync_all()
+}
+
 #[cfg(not(test))]
-const fn record(_path: &Path) {}
+#[allow(clippy::unnecessary_wraps, reason = "in tests it may fail")]
+const fn before_sync(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
 
 #[cfg(test)]
-use recorder::record;
+use syncs::before_sync;
 
-/// What this thread has synced: that a sync happens cannot be seen without cutting the power.
+/// What this thread syncs, and which sync fails: neither can be had without cutting the power or breaking the disk.
 #[cfg(test)]
-pub(crate) mod recorder {
-    use std::cell::RefCell;
+pub(crate) mod syncs {
+    use std::cell::{Cell, RefCell};
+    use std::io;
     use std::path::{Path, PathBuf};
 
     thread_local! {
         static SYNCED: RefCell<Vec<PathBuf>> = const { RefCell::new(Vec::new()) };
+        static FAILS: Cell<bool> = const { Cell::new(false) };
     }
 
-    pub(super) fn record(path: &Path) {
+    pub(super) fn before_sync(path: &Path) -> io::Result<()> {
+        if FAILS.take() {
+            return Err(io::Error::other("a fault that a test wants"));
+        }
         SYNCED.with_borrow_mut(|synced| synced.push(path.to_owned()));
+        Ok(())
     }
 
     /// What was synced since the last call.
     pub(crate) fn take() -> Vec<PathBuf> {
         SYNCED.take()
+    }
+
+    /// Lets the next sync fail, as on a broken disk.
+    pub(crate) fn fail_next() {
+        FAILS.set(true);
     }
 }
 
@@ -75,19 +95,19 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
-    use super::{create_durable_dir, recorder};
+    use super::{create_durable_dir, syncs};
 
     #[test]
     fn every_folder_with_a_new_entry_is_synced() {
         let dir = tempfile::tempdir().unwrap();
         let above = dir.path().parent().unwrap();
-        recorder::take();
+        syncs::take();
         create_durable_dir(&dir.path().join("a/b/c")).unwrap();
         let made = [above.to_owned(), dir.path().to_owned(), dir.path().join("a"), dir.path().join("a/b")];
-        assert_eq!(recorder::take(), made);
+        assert_eq!(syncs::take(), made);
         // An earlier call may have been interrupted behind its last mkdir.
         create_durable_dir(&dir.path().join("a/b/c")).unwrap();
-        assert_eq!(recorder::take(), [dir.path().join("a/b")]);
+        assert_eq!(syncs::take(), [dir.path().join("a/b")]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use crate::durable::{create_durable_dir, sync_dir};
+use crate::durable::{create_durable_dir, sync_all, sync_dir};
 use crate::store::OpenError;
 
 /// Version of the folder's layout.
@@ -98,7 +98,7 @@ fn write_format(dir: &Path) -> io::Result<()> {
     let new_path = dir.join(NEW_FORMAT_FILE);
     let mut file = File::create(&new_path)?;
     writeln!(file, "{PROGRAM}, format {FORMAT}")?;
-    file.sync_all()?;
+    sync_all(&file, &new_path)?;
     fs::rename(new_path, dir.join(FORMAT_FILE))?;
     sync_dir(dir)
 }

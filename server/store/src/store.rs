@@ -252,15 +252,15 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::{Options, Store};
-    use crate::durable::recorder;
+    use crate::durable::syncs;
 
     #[test]
     fn the_names_of_all_folders_are_durable_once_the_store_is_open() {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = dir.path().join("data/store");
-        recorder::take();
+        syncs::take();
         Store::open(Options::new(&data_dir)).unwrap().close().unwrap();
-        let synced = recorder::take();
+        let synced = syncs::take();
         // Of `data`; of `store`; of `log` and `view`; of the segment; of the checkpoint.
         let parents = [dir.path().to_owned(), dir.path().join("data"), data_dir.clone()];
         for folder in parents.iter().chain(&[data_dir.join("log"), data_dir.join("view")]) {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use quoth_store::testing::FaultyLog;
 use quoth_store::{Log, LogError, MemoryLog, Position, SegmentLog};
 
 /// A log and how it is opened again, for a view that holds the groups up to a position.
@@ -201,19 +200,6 @@ fn a_group_that_no_segment_holds_is_refused() {
     log.append(&vec![1; largest]).unwrap();
     log.flush().unwrap();
     assert!(matches!(log.append(&vec![1; largest + 1]), Err(LogError::TooLarge { .. })));
-}
-
-#[test]
-fn a_failed_flush_poisons() {
-    each(|Subject { log, .. }| {
-        let log = FaultyLog::new(log, 3);
-        fill(&log, 1..=2);
-        log.append(b"third").unwrap();
-        assert!(matches!(log.flush(), Err(LogError::Io { .. })));
-        assert!(matches!(log.flush(), Err(LogError::Poisoned)));
-        assert!(matches!(log.append(b"fourth"), Err(LogError::Poisoned)));
-        assert!(matches!(log.close(), Err(LogError::Poisoned)));
-    });
 }
 
 #[test]

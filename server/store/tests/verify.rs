@@ -1,11 +1,10 @@
 //! What a check of a data folder finds, and what it does not complain about.
 
-use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use quoth_store::testing::{commit, record};
+use quoth_store::testing::{commit, contents, record};
 use quoth_store::{Finding, LogError, OpenError, Options, Position, Progress, Record, Report, Store, verify};
 
 fn open(dir: &Path) -> Store {
@@ -25,19 +24,6 @@ fn check_with(dir: &Path, progress: &mut dyn FnMut(Progress)) -> Report {
     let changed: Vec<_> = before.iter().filter(|(path, bytes)| after[*path] != **bytes).collect();
     assert!(changed.is_empty(), "{:?}", changed.iter().map(|(path, _)| path).collect::<Vec<_>>());
     report
-}
-
-fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(contents(&path));
-        } else {
-            files.insert(path.clone(), fs::read(&path).unwrap());
-        }
-    }
-    files
 }
 
 fn commit_and_apply(store: &Store, seqs: std::ops::RangeInclusive<u64>, body: &str) {

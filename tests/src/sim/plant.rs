@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::{
-    Bounds, Log, LogError, PageLimit, Position, ProducerKey, ProducerState, Record, View, ViewError, Visit,
-};
+use quoth_store::testing::{LogOverride, Overridden, ViewOverride};
+use quoth_store::{Log, LogError, PageLimit, Position, ProducerKey, ProducerState, Record, View, ViewError};
 
 /// A bug of the store under the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,13 +21,13 @@ pub enum Plant {
 
 impl Plant {
     pub(super) fn log(self, log: Arc<dyn Log>) -> Arc<dyn Log> {
-        if self == Self::EarlyAck { Arc::new(EarlyLog(log)) } else { log }
+        if self == Self::EarlyAck { Arc::new(Overridden(EarlyLog(log))) } else { log }
     }
 
     pub(super) fn view(self, view: Arc<dyn View>) -> Arc<dyn View> {
         match self {
             Self::ForgottenProducers | Self::CursorOffByOne => {
-                Arc::new(PlantedView { inner: view, plant: self })
+                Arc::new(Overridden(PlantedView { inner: view, plant: self }))
             }
             Self::Nothing | Self::EarlyAck => view,
         }
@@ -36,10 +35,13 @@ impl Plant {
 }
 
 /// Flushes a group no sooner than the next one comes.
-#[derive(Debug)]
 struct EarlyLog(Arc<dyn Log>);
 
-impl Log for EarlyLog {
+impl LogOverride for EarlyLog {
+    fn inner(&self) -> &dyn Log {
+        &*self.0
+    }
+
     fn append(&self, group: &[u8]) -> Result<Position, LogError> {
         self.0.flush()?;
         self.0.append(group)
@@ -48,53 +50,16 @@ impl Log for EarlyLog {
     fn flush(&self) -> Result<(), LogError> {
         Ok(())
     }
-
-    fn read(&self, from: Position, visit: &mut Visit<'_>) -> Result<(), LogError> {
-        self.0.read(from, visit)
-    }
-
-    fn first(&self) -> Position {
-        self.0.first()
-    }
-
-    fn next(&self) -> Position {
-        self.0.next()
-    }
-
-    fn trim(&self, before: Position) -> Result<(), LogError> {
-        self.0.trim(before)
-    }
-
-    fn fence(&self, epoch: u64) -> Result<(), LogError> {
-        self.0.fence(epoch)
-    }
-
-    fn close(&self) -> Result<(), LogError> {
-        self.0.close()
-    }
 }
 
-#[derive(Debug)]
 struct PlantedView {
     inner: Arc<dyn View>,
     plant: Plant,
 }
 
-impl View for PlantedView {
-    fn apply(&self, position: Position, records: &[Record]) -> Result<(), ViewError> {
-        self.inner.apply(position, records)
-    }
-
-    fn applied(&self) -> Position {
-        self.inner.applied()
-    }
-
-    fn flush(&self) -> Result<Position, ViewError> {
-        self.inner.flush()
-    }
-
-    fn bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
-        self.inner.bounds(conversation)
+impl ViewOverride for PlantedView {
+    fn inner(&self) -> &dyn View {
+        &*self.inner
     }
 
     fn after(
@@ -107,15 +72,6 @@ impl View for PlantedView {
         self.inner.after(conversation, after, limit)
     }
 
-    fn before(
-        &self,
-        conversation: &ConversationName,
-        before: Option<Seq>,
-        limit: PageLimit,
-    ) -> Result<Vec<Record>, ViewError> {
-        self.inner.before(conversation, before, limit)
-    }
-
     fn producer(
         &self,
         conversation: &ConversationName,
@@ -125,14 +81,5 @@ impl View for PlantedView {
             Plant::ForgottenProducers => Ok(None),
             _ => self.inner.producer(conversation, producer),
         }
-    }
-
-    fn find(
-        &self,
-        conversation: &ConversationName,
-        producer: ProducerKey,
-        n: u64,
-    ) -> Result<Option<Record>, ViewError> {
-        self.inner.find(conversation, producer, n)
     }
 }

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::{Bounds, PageLimit, Position, ProducerKey, ProducerState, Record, View, ViewError};
+use quoth_store::testing::ViewOverride;
+use quoth_store::{Bounds, PageLimit, ProducerKey, ProducerState, Record, View, ViewError};
 
 /// Long against the time in which a client's next frame comes.
 const READ_TIME: Duration = Duration::from_millis(5);
 
-#[derive(Debug)]
 pub(crate) struct FaultyView {
     inner: Arc<dyn View>,
     now: AtomicUsize,
@@ -43,17 +43,9 @@ impl FaultyView {
     }
 }
 
-impl View for FaultyView {
-    fn apply(&self, position: Position, records: &[Record]) -> Result<(), ViewError> {
-        self.inner.apply(position, records)
-    }
-
-    fn applied(&self) -> Position {
-        self.inner.applied()
-    }
-
-    fn flush(&self) -> Result<Position, ViewError> {
-        self.inner.flush()
+impl ViewOverride for FaultyView {
+    fn inner(&self) -> &dyn View {
+        &*self.inner
     }
 
     fn bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use quoth_core::tail::Next;
 use quoth_protocol::Seq;
-use quoth_store::{LogError, MemoryLog, MemoryView, View as _};
+use quoth_store::{Log, LogError, MemoryLog, MemoryView, View as _};
 
-use super::world::{HookedLog, failure, outcome, publish, publisher, room, start, stop};
+use super::world::{failure, hooked_log, outcome, publish, publisher, room, start, stop};
 use crate::engine::{Engine, Mailbox};
 
 /// A log whose flushes say that they have begun and wait for a word how to end.
-fn gated_log() -> (HookedLog, Receiver<()>, Sender<Result<(), LogError>>) {
+fn gated_log() -> (impl Log, Receiver<()>, Sender<Result<(), LogError>>) {
     let (begin, begun) = channel();
     let (end, ends) = channel();
     let (begin, ends) = (Mutex::new(begin), Mutex::new(ends));
@@ -23,7 +23,7 @@ fn gated_log() -> (HookedLog, Receiver<()>, Sender<Result<(), LogError>>) {
         }
         _ => Ok(()),
     };
-    (HookedLog { inner: MemoryLog::new(), hook: Box::new(hook) }, begun, end)
+    (hooked_log(MemoryLog::new(), hook), begun, end)
 }
 
 /// Whether something of the conversation behind `cursor` is out: acked, delivered, in history, or told to a reader.

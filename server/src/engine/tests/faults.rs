@@ -8,7 +8,9 @@ use bytes::Bytes;
 use quoth_protocol::{Code, Seq};
 use quoth_store::{Bounds, MemoryLog, MemoryView, Position, View as _, ViewError};
 
-use super::world::{HookedLog, HookedView, failure, outcome, publish, publisher, room, start, stop, stored};
+use super::world::{
+    failure, hooked_log, hooked_view, outcome, publish, publisher, room, start, stop, stored,
+};
 
 #[tokio::test]
 async fn a_panic_of_the_committer_is_a_failure() {
@@ -16,7 +18,7 @@ async fn a_panic_of_the_committer_is_a_failure() {
         assert_ne!(call, "append", "a mistake, for a test");
         Ok(())
     };
-    let log = HookedLog { inner: MemoryLog::new(), hook: Box::new(hook) };
+    let log = hooked_log(MemoryLog::new(), hook);
     let (engine, stopper) = start(log, MemoryView::new());
     let writer = publisher("room");
     assert!(publish(&engine, &writer, 1).await);
@@ -32,7 +34,7 @@ async fn damaged_rows_of_one_conversation_stop_only_that_one() {
         }
         _ => Ok(()),
     };
-    let view = HookedView { inner: MemoryView::new(), hook: Box::new(hook) };
+    let view = hooked_view(MemoryView::new(), hook);
     let (engine, stopper) = start(MemoryLog::new(), view);
     let (damaged, sound) = (publisher("damaged"), publisher("sound"));
     for n in 1..=3 {
@@ -50,7 +52,7 @@ async fn an_engine_failure_while_a_conversation_is_loaded_stops_everything() {
         "bounds" => Err(ViewError::Engine { action: "read", path: "view".into(), what: "broken".into() }),
         _ => Ok(()),
     };
-    let view = HookedView { inner: MemoryView::new(), hook: Box::new(hook) };
+    let view = hooked_view(MemoryView::new(), hook);
     let (engine, stopper) = start(MemoryLog::new(), view);
     assert!(publish(&engine, &publisher("room"), 1).await);
     assert!(failure(&engine).await.contains("broken"));
@@ -75,8 +77,7 @@ async fn the_view_has_everything_when_the_engine_has_stopped_even_while_reads_ar
         Ok(())
     };
     let inner = MemoryView::new();
-    let (engine, stopper) =
-        start(MemoryLog::new(), HookedView { inner: inner.clone(), hook: Box::new(hook) });
+    let (engine, stopper) = start(MemoryLog::new(), hooked_view(inner.clone(), hook));
     let reads = engine.reads().clone();
     let limit = quoth_store::PageLimit { records: 1, bytes: 1 };
     let read = tokio::spawn(async move { reads.after(&room("other"), Seq(0), limit).await });
@@ -117,7 +118,7 @@ async fn the_head_is_not_behind_a_tail_that_goes_while_the_view_is_asked() {
         }
         Ok(())
     };
-    let (engine, stopper) = start(MemoryLog::new(), HookedView { inner, hook: Box::new(hook) });
+    let (engine, stopper) = start(MemoryLog::new(), hooked_view(inner, hook));
     stored(&engine, &publisher("room"), 1).await;
     engine_of_hook.set(engine.clone()).unwrap();
     assert_eq!(engine.bounds(&room("room")).await.unwrap(), Bounds { floor: Seq(1), head: Seq(1) });

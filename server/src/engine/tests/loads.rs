@@ -7,7 +7,7 @@ use quoth_protocol::Seq;
 use quoth_store::testing::{commit, record};
 use quoth_store::{MemoryLog, MemoryView, View as _};
 
-use super::world::{HookedView, publish, publisher, start, stop, stored};
+use super::world::{hooked_view, publish, publisher, start, stop, stored};
 
 #[tokio::test]
 async fn the_committer_reads_nothing_for_a_stream_that_was_begun() {
@@ -23,7 +23,7 @@ async fn the_committer_reads_nothing_for_a_stream_that_was_begun() {
         }
         Ok(())
     };
-    let (engine, stopper) = start(log, HookedView { inner, hook: Box::new(hook) });
+    let (engine, stopper) = start(log, hooked_view(inner, hook));
     for (name, expected) in [("begun", 0), ("new and begun", 0), ("not begun", 3)] {
         let writer = publisher(name);
         let head = if name.starts_with("new") { Seq(0) } else { Seq(2) };

@@ -1,15 +1,15 @@
 //! An engine over a log and a view in memory, with hooks.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quoth_core::conversation::Append;
 use quoth_protocol::frame::Durability;
 use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
+use quoth_store::testing::{LogOverride, Overridden, ViewOverride};
 use quoth_store::{
     Bounds, Log, LogError, MemoryLog, MemoryView, PageLimit, Position, ProducerKey, ProducerState, Record,
-    Store, View, ViewError, Visit,
+    Store, View, ViewError,
 };
 use tokio::sync::mpsc;
 
@@ -17,22 +17,37 @@ use crate::engine::{Engine, Execution, Mailbox, Outcome, Publisher, Stopper, Sys
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(super) type LogHook = Box<dyn Fn(&'static str) -> Result<(), LogError> + Send + Sync>;
+type LogHook = Box<dyn Fn(&'static str) -> Result<(), LogError> + Send + Sync>;
 
 /// Gets the call and the conversation that it is about.
-pub(super) type ViewHook =
-    Box<dyn Fn(&'static str, Option<&ConversationName>) -> Result<(), ViewError> + Send + Sync>;
+type ViewHook = Box<dyn Fn(&'static str, Option<&ConversationName>) -> Result<(), ViewError> + Send + Sync>;
 
 /// A log whose appends and flushes call a hook first.
 pub(super) struct HookedLog {
-    pub(super) inner: MemoryLog,
-    pub(super) hook: LogHook,
+    inner: MemoryLog,
+    hook: LogHook,
 }
 
 /// A view whose writes call a hook first, and whose reads call it once they have read.
 pub(super) struct HookedView {
-    pub(super) inner: MemoryView,
-    pub(super) hook: ViewHook,
+    inner: MemoryView,
+    hook: ViewHook,
+}
+
+/// A log with a hook.
+pub(super) fn hooked_log(
+    inner: MemoryLog,
+    hook: impl Fn(&'static str) -> Result<(), LogError> + Send + Sync + 'static,
+) -> Overridden<HookedLog> {
+    Overridden(HookedLog { inner, hook: Box::new(hook) })
+}
+
+/// A view with a hook.
+pub(super) fn hooked_view(
+    inner: MemoryView,
+    hook: impl Fn(&'static str, Option<&ConversationName>) -> Result<(), ViewError> + Send + Sync + 'static,
+) -> Overridden<HookedView> {
+    Overridden(HookedView { inner, hook: Box::new(hook) })
 }
 
 pub(super) fn start(log: impl Log + 'static, view: impl View + 'static) -> (Engine, Stopper) {
@@ -86,19 +101,11 @@ pub(super) async fn failure(engine: &Engine) -> String {
     failure.expect("the failure is told").unwrap().clone().unwrap()
 }
 
-impl fmt::Debug for HookedLog {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("HookedLog")
+impl LogOverride for HookedLog {
+    fn inner(&self) -> &dyn Log {
+        &self.inner
     }
-}
 
-impl fmt::Debug for HookedView {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("HookedView")
-    }
-}
-
-impl Log for HookedLog {
     fn append(&self, group: &[u8]) -> Result<Position, LogError> {
         (self.hook)("append")?;
         self.inner.append(group)
@@ -108,56 +115,37 @@ impl Log for HookedLog {
         (self.hook)("flush")?;
         self.inner.flush()
     }
+}
 
-    fn read(&self, from: Position, visit: &mut Visit<'_>) -> Result<(), LogError> {
-        self.inner.read(from, visit)
-    }
-
-    fn first(&self) -> Position {
-        self.inner.first()
-    }
-
-    fn next(&self) -> Position {
-        self.inner.next()
-    }
-
-    fn trim(&self, before: Position) -> Result<(), LogError> {
-        self.inner.trim(before)
-    }
-
-    fn fence(&self, epoch: u64) -> Result<(), LogError> {
-        self.inner.fence(epoch)
-    }
-
-    fn close(&self) -> Result<(), LogError> {
-        self.inner.close()
+impl HookedView {
+    fn read<T>(
+        &self,
+        call: &'static str,
+        name: &ConversationName,
+        read: impl FnOnce(&MemoryView) -> Result<T, ViewError>,
+    ) -> Result<T, ViewError> {
+        let value = read(&self.inner);
+        (self.hook)(call, Some(name))?;
+        value
     }
 }
 
-impl View for HookedView {
+impl ViewOverride for HookedView {
+    fn inner(&self) -> &dyn View {
+        &self.inner
+    }
+
     fn apply(&self, position: Position, records: &[Record]) -> Result<(), ViewError> {
         (self.hook)("apply", None)?;
         self.inner.apply(position, records)
     }
 
-    fn applied(&self) -> Position {
-        self.inner.applied()
-    }
-
-    fn flush(&self) -> Result<Position, ViewError> {
-        self.inner.flush()
-    }
-
     fn bounds(&self, name: &ConversationName) -> Result<Bounds, ViewError> {
-        let bounds = self.inner.bounds(name);
-        (self.hook)("bounds", Some(name))?;
-        bounds
+        self.read("bounds", name, |view| view.bounds(name))
     }
 
     fn after(&self, name: &ConversationName, after: Seq, limit: PageLimit) -> Result<Vec<Record>, ViewError> {
-        let records = self.inner.after(name, after, limit);
-        (self.hook)("after", Some(name))?;
-        records
+        self.read("after", name, |view| view.after(name, after, limit))
     }
 
     fn before(
@@ -166,9 +154,7 @@ impl View for HookedView {
         before: Option<Seq>,
         limit: PageLimit,
     ) -> Result<Vec<Record>, ViewError> {
-        let records = self.inner.before(name, before, limit);
-        (self.hook)("before", Some(name))?;
-        records
+        self.read("before", name, |view| view.before(name, before, limit))
     }
 
     fn producer(
@@ -176,9 +162,7 @@ impl View for HookedView {
         name: &ConversationName,
         producer: ProducerKey,
     ) -> Result<Option<ProducerState>, ViewError> {
-        let state = self.inner.producer(name, producer);
-        (self.hook)("producer", Some(name))?;
-        state
+        self.read("producer", name, |view| view.producer(name, producer))
     }
 
     fn find(
@@ -187,8 +171,6 @@ impl View for HookedView {
         producer: ProducerKey,
         n: u64,
     ) -> Result<Option<Record>, ViewError> {
-        let record = self.inner.find(name, producer, n);
-        (self.hook)("find", Some(name))?;
-        record
+        self.read("find", name, |view| view.find(name, producer, n))
     }
 }

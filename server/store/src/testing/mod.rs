@@ -1,13 +1,18 @@
 //! What tests of the store and of its users need.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod overridden;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
 
 use crate::key::ProducerKey;
-use crate::log::{Log, LogError, Position, Visit};
+use crate::log::{Log, LogError, Position};
 use crate::record::{Record, group};
+
+pub use overridden::{LogOverride, Overridden, ViewOverride};
 
 /// A record of some user, with a body that its numbers make up.
 ///
@@ -40,63 +45,20 @@ pub fn commit(log: &dyn Log, records: &[Record]) -> Result<Position, LogError> {
     Ok(position)
 }
 
-/// A log whose flush fails once, as a broken disk's does; from then on it is poisoned.
-#[derive(Debug)]
-pub struct FaultyLog {
-    inner: Arc<dyn Log>,
-    flushes_left: AtomicU64,
-}
-
-impl FaultyLog {
-    /// Fails the flush number `fails_at`, counted from 1.
-    #[must_use]
-    pub fn new(inner: Arc<dyn Log>, fails_at: u64) -> Self {
-        Self { inner, flushes_left: AtomicU64::new(fails_at) }
-    }
-
-    fn check(&self) -> Result<(), LogError> {
-        if self.flushes_left.load(Ordering::SeqCst) == 0 { Err(LogError::Poisoned) } else { Ok(()) }
-    }
-}
-
-impl Log for FaultyLog {
-    fn append(&self, group: &[u8]) -> Result<Position, LogError> {
-        self.check()?;
-        self.inner.append(group)
-    }
-
-    fn flush(&self) -> Result<(), LogError> {
-        self.check()?;
-        if self.flushes_left.fetch_sub(1, Ordering::SeqCst) == 1 {
-            let source = Arc::new(std::io::Error::other("a fault for a test"));
-            return Err(LogError::Io { action: "flush", path: "a faulty log".into(), source });
+/// All files in a folder and in those below it, with their contents.
+///
+/// # Panics
+/// When one cannot be read.
+#[must_use]
+pub fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(dir).expect("a readable folder") {
+        let path = entry.expect("a readable folder").path();
+        if path.is_dir() {
+            files.extend(contents(&path));
+        } else {
+            files.insert(path.clone(), fs::read(&path).expect("a readable file"));
         }
-        self.inner.flush()
     }
-
-    fn read(&self, from: Position, visit: &mut Visit<'_>) -> Result<(), LogError> {
-        self.inner.read(from, visit)
-    }
-
-    fn first(&self) -> Position {
-        self.inner.first()
-    }
-
-    fn next(&self) -> Position {
-        self.inner.next()
-    }
-
-    fn trim(&self, before: Position) -> Result<(), LogError> {
-        self.inner.trim(before)
-    }
-
-    fn fence(&self, epoch: u64) -> Result<(), LogError> {
-        self.check()?;
-        self.inner.fence(epoch)
-    }
-
-    fn close(&self) -> Result<(), LogError> {
-        self.check()?;
-        self.inner.close()
-    }
+    files
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::super::{LogError, Position};
+use crate::durable::sync_all;
 
 /// A segment of the log.
 #[derive(Debug, Clone)]
@@ -60,7 +61,7 @@ impl Spare {
             .open(&path)
             .map_err(LogError::io("create", &path))?;
         allocate(&file, bytes).map_err(LogError::io("allocate space for", &path))?;
-        file.sync_all().map_err(LogError::io("sync", &path))?;
+        sync_all(&file, &path).map_err(LogError::io("sync", &path))?;
         Ok(Self { file, path })
     }
 }

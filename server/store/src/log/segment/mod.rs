@@ -395,8 +395,8 @@ mod tests {
     use std::path::{Path, PathBuf};
     use std::time::SystemTime;
 
-    use super::{Log, Position, SEGMENT_BYTES_MIN, SegmentLog};
-    use crate::durable::recorder;
+    use super::{Log, LogError, Position, SEGMENT_BYTES_MIN, SegmentLog};
+    use crate::durable::syncs;
 
     /// Headers of the segment and of the barrier and the group in front of the payload.
     const OVERHEAD_BYTES: usize = 64 + 56 + 56;
@@ -417,9 +417,9 @@ mod tests {
     fn what_a_start_finds_is_flushed_before_it_counts() {
         let dir = tempfile::tempdir().unwrap();
         let path = one_full_segment(dir.path());
-        recorder::take();
+        syncs::take();
         let log = open(dir.path());
-        let synced = recorder::take();
+        let synced = syncs::take();
         assert!(synced.contains(&path), "{synced:?}");
         let (file, name) =
             (synced.iter().position(|p| *p == path), synced.iter().position(|p| p == dir.path()));
@@ -439,5 +439,44 @@ mod tests {
         open(dir.path());
         assert!(fs::read(&path).unwrap() == bytes);
         assert_ne!(fs::metadata(&path).unwrap().modified().unwrap(), long_ago);
+    }
+
+    #[test]
+    fn a_failed_flush_poisons() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open(dir.path());
+        log.append(b"stored").unwrap();
+        log.flush().unwrap();
+        log.append(b"perhaps").unwrap();
+        syncs::fail_next();
+        assert!(matches!(log.flush(), Err(LogError::Io { .. })));
+        // The disk is well again, and nobody may take what it has for what was written.
+        assert!(matches!(log.flush(), Err(LogError::Poisoned)));
+        assert!(matches!(log.append(b"more"), Err(LogError::Poisoned)));
+        assert!(matches!(log.fence(1), Err(LogError::Poisoned)));
+        assert!(matches!(log.close(), Err(LogError::Poisoned)));
+        let mut read = Vec::new();
+        let mut visit = |_, group: &[u8]| {
+            read.push(group.to_owned());
+            Ok(())
+        };
+        log.read(Position(1), &mut visit).unwrap();
+        assert_eq!(read, [b"stored"]);
+        drop(log);
+        // Whether the second one is stored was unknown. Here the operating system has it, and the start makes it durable.
+        let log = open(dir.path());
+        assert_eq!(log.next(), Position(3));
+        log.append(b"more").unwrap();
+        log.flush().unwrap();
+    }
+
+    #[test]
+    fn a_start_whose_flush_fails_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        one_full_segment(dir.path());
+        syncs::fail_next();
+        let opened = SegmentLog::open(dir.path(), SEGMENT_BYTES_MIN, Position::ZERO);
+        assert!(matches!(opened, Err(LogError::Io { .. })));
+        assert_eq!(open(dir.path()).next(), Position(2));
     }
 }

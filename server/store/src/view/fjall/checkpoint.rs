@@ -9,7 +9,7 @@ use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::bytes_reader::Reader;
-use crate::durable::sync_dir;
+use crate::durable::{sync_all, sync_dir};
 use crate::log::Position;
 use crate::view::ViewError;
 
@@ -36,7 +36,7 @@ pub(super) fn write(dir: &Path, position: Position) -> Result<(), ViewError> {
     let (path, new_path) = (dir.join(NAME), dir.join(NEW_NAME));
     let mut file = File::create(&new_path).map_err(ViewError::io("create", &new_path))?;
     file.write_all(&encode(position)).map_err(ViewError::io("write", &new_path))?;
-    file.sync_all().map_err(ViewError::io("sync", &new_path))?;
+    sync_all(&file, &new_path).map_err(ViewError::io("sync", &new_path))?;
     fs::rename(&new_path, &path).map_err(ViewError::io("replace", &path))?;
     sync_dir(dir).map_err(ViewError::io("sync", dir))
 }

@@ -1,0 +1,183 @@
+//! Logs and views of which a test changes a part: the rest is passed on to another one.
+
+use std::fmt;
+
+use quoth_protocol::{ConversationName, Seq};
+
+use crate::key::ProducerKey;
+use crate::log::{Log, LogError, Position, Visit};
+use crate::record::Record;
+use crate::view::{Bounds, PageLimit, ProducerState, View, ViewError};
+
+/// What a test makes a log or a view of: `Overridden(my_override)`.
+pub struct Overridden<T>(pub T);
+
+impl<T> fmt::Debug for Overridden<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::any::type_name::<T>())
+    }
+}
+
+/// Calls of [`Log`] that a test changes; those that it leaves out go to [`LogOverride::inner`].
+#[allow(missing_docs, clippy::missing_errors_doc, reason = "as in `Log`")]
+pub trait LogOverride: Send + Sync {
+    /// The log that does the work.
+    fn inner(&self) -> &dyn Log;
+
+    fn append(&self, group: &[u8]) -> Result<Position, LogError> {
+        self.inner().append(group)
+    }
+
+    fn flush(&self) -> Result<(), LogError> {
+        self.inner().flush()
+    }
+
+    fn fence(&self, epoch: u64) -> Result<(), LogError> {
+        self.inner().fence(epoch)
+    }
+
+    fn close(&self) -> Result<(), LogError> {
+        self.inner().close()
+    }
+}
+
+impl<T: LogOverride> Log for Overridden<T> {
+    fn append(&self, group: &[u8]) -> Result<Position, LogError> {
+        self.0.append(group)
+    }
+
+    fn flush(&self) -> Result<(), LogError> {
+        self.0.flush()
+    }
+
+    fn read(&self, from: Position, visit: &mut Visit<'_>) -> Result<(), LogError> {
+        self.0.inner().read(from, visit)
+    }
+
+    fn first(&self) -> Position {
+        self.0.inner().first()
+    }
+
+    fn next(&self) -> Position {
+        self.0.inner().next()
+    }
+
+    fn trim(&self, before: Position) -> Result<(), LogError> {
+        self.0.inner().trim(before)
+    }
+
+    fn fence(&self, epoch: u64) -> Result<(), LogError> {
+        self.0.fence(epoch)
+    }
+
+    fn close(&self) -> Result<(), LogError> {
+        self.0.close()
+    }
+}
+
+/// Calls of [`View`] that a test changes; those that it leaves out go to [`ViewOverride::inner`].
+#[allow(missing_docs, clippy::missing_errors_doc, reason = "as in `View`")]
+pub trait ViewOverride: Send + Sync {
+    /// The view that does the work.
+    fn inner(&self) -> &dyn View;
+
+    fn apply(&self, position: Position, records: &[Record]) -> Result<(), ViewError> {
+        self.inner().apply(position, records)
+    }
+
+    fn flush(&self) -> Result<Position, ViewError> {
+        self.inner().flush()
+    }
+
+    fn bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
+        self.inner().bounds(conversation)
+    }
+
+    fn after(
+        &self,
+        conversation: &ConversationName,
+        after: Seq,
+        limit: PageLimit,
+    ) -> Result<Vec<Record>, ViewError> {
+        self.inner().after(conversation, after, limit)
+    }
+
+    fn before(
+        &self,
+        conversation: &ConversationName,
+        before: Option<Seq>,
+        limit: PageLimit,
+    ) -> Result<Vec<Record>, ViewError> {
+        self.inner().before(conversation, before, limit)
+    }
+
+    fn producer(
+        &self,
+        conversation: &ConversationName,
+        producer: ProducerKey,
+    ) -> Result<Option<ProducerState>, ViewError> {
+        self.inner().producer(conversation, producer)
+    }
+
+    fn find(
+        &self,
+        conversation: &ConversationName,
+        producer: ProducerKey,
+        n: u64,
+    ) -> Result<Option<Record>, ViewError> {
+        self.inner().find(conversation, producer, n)
+    }
+}
+
+impl<T: ViewOverride> View for Overridden<T> {
+    fn apply(&self, position: Position, records: &[Record]) -> Result<(), ViewError> {
+        self.0.apply(position, records)
+    }
+
+    fn applied(&self) -> Position {
+        self.0.inner().applied()
+    }
+
+    fn flush(&self) -> Result<Position, ViewError> {
+        self.0.flush()
+    }
+
+    fn bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
+        self.0.bounds(conversation)
+    }
+
+    fn after(
+        &self,
+        conversation: &ConversationName,
+        after: Seq,
+        limit: PageLimit,
+    ) -> Result<Vec<Record>, ViewError> {
+        self.0.after(conversation, after, limit)
+    }
+
+    fn before(
+        &self,
+        conversation: &ConversationName,
+        before: Option<Seq>,
+        limit: PageLimit,
+    ) -> Result<Vec<Record>, ViewError> {
+        self.0.before(conversation, before, limit)
+    }
+
+    fn producer(
+        &self,
+        conversation: &ConversationName,
+        producer: ProducerKey,
+    ) -> Result<Option<ProducerState>, ViewError> {
+        self.0.producer(conversation, producer)
+    }
+
+    fn find(
+        &self,
+        conversation: &ConversationName,
+        producer: ProducerKey,
+        n: u64,
+    ) -> Result<Option<Record>, ViewError> {
+        self.0.find(conversation, producer, n)
+    }
+}
