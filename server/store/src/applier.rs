@@ -15,7 +15,7 @@ use crate::record::Record;
 use crate::view::View;
 
 /// Default of [`ApplierOptions::flush_bytes`].
-pub(crate) const FLUSH_BYTES: u64 = 16 * 1024 * 1024;
+pub(crate) const FLUSH_BYTES: u64 = 4 * 1024 * 1024;
 
 /// How an applier works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct ApplierOptions {
     /// Bytes of groups that wait to be applied. At more, [`Applier::submit`] waits. Default 16 MiB.
     pub queue_bytes: usize,
     /// After so many bytes of applied groups the view is flushed and the log behind it trimmed. It bounds what a restart
-    /// after a crash has to apply again. Default 16 MiB.
+    /// after a crash has to apply again, and how much the disk gets at once. Default 4 MiB.
     pub flush_bytes: u64,
 }
 

@@ -32,9 +32,11 @@ use std::fmt;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ::fjall::compaction::Leveled;
 use ::fjall::config::FilterPolicy;
 use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::Mutex;
@@ -65,6 +67,11 @@ const MEMTABLE_BYTES_MAX: u64 = u64::MAX;
 /// first spins for as long as the second compacts, since it hands each order to compact back to the queue, from which it takes
 /// it again at once (3.1.13, `worker_pool.rs`).
 const WORKER_THREADS: usize = 2;
+
+/// Size of fjall's tables, in bytes. Each is written and flushed at once, and the log's flush waits for the disk meanwhile: with
+/// fjall's default of 64 MiB the longest ack at 20,000 messages/s was 50 to 160 ms, with this about 30 ms, at the same
+/// throughput (`figures steady`).
+const TABLE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// How long a flush waits between two looks at whether fjall's threads have written their tables.
 const FLUSH_POLL: Duration = Duration::from_millis(2);
@@ -162,7 +169,12 @@ impl FjallView {
             }
             guarded(dir, "open", || database.keyspace(name, || options))
         };
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX);
+        let compaction: Arc<Leveled> = Arc::new(Leveled::default().with_table_target_size(TABLE_BYTES));
+        let options = || {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(MEMTABLE_BYTES_MAX)
+                .compaction_strategy(Arc::clone(&compaction) as _)
+        };
         // Filters serve look-ups of single keys, and these are read in ranges. A damaged one would hide a row.
         let in_ranges = || options().filter_policy(FilterPolicy::disabled());
         let messages = keyspace("messages", in_ranges())?;
@@ -359,6 +371,6 @@ impl ViewError {
     /// For `map_err`: what was tried with which path.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { action, path, source: std::sync::Arc::new(source) }
+        move |source| Self::Io { action, path, source: Arc::new(source) }
     }
 }
