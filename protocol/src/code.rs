@@ -61,6 +61,8 @@ codes! {
     INTERNAL = 0x102;
     /// The store failed or refuses to write. Nothing that was not acked may be assumed stored.
     STORE_FAILED = 0x103;
+    /// No Hello, or no first frame of a stream, in time. A bad network can make any client late.
+    HELLO_TIMEOUT = 0x104;
 
     /// The token's `exp` has passed.
     TOKEN_EXPIRED = 0x200;
@@ -73,8 +75,6 @@ codes! {
     UNSUPPORTED_VERSION = 0x301;
     /// A frame over its limit.
     FRAME_TOO_LARGE = 0x302;
-    /// No Hello, or no first frame of a stream, in time.
-    HELLO_TIMEOUT = 0x303;
     /// The conversation does not exist or the token does not allow this; the two look the same on purpose.
     FORBIDDEN = 0x304;
     /// The conversation is open on this connection already.

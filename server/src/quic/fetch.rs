@@ -21,14 +21,13 @@ const PIECE_BYTES_MAX: usize = 64 * 1024;
 /// Answers a Fetch when its turn has come. The error is the code to reset the stream with.
 pub(super) async fn run(shared: &Shared, fetch: Fetch, writer: &mut FrameWriter) -> Result<(), Code> {
     let _turn = shared.fetches.acquire().await.map_err(|_never_closed| Code::INTERNAL)?;
-    let grant = shared.grant.borrow().clone();
-    authorize(&grant, Action::Read, &fetch.conversation)?;
     writer.set_priority(FETCH_PRIORITY);
     writer.set_stall_timeout(Duration::from_millis(FETCH_STALL_TIMEOUT_MS));
     match send(shared, &fetch, writer).await {
         // A page that is not wanted any more is no failure.
         Ok(()) | Err(Failure::Write(WriteFailure::Gone)) => Ok(()),
         Err(Failure::Write(WriteFailure::Stalled)) => Err(Code::OVERLOADED),
+        Err(Failure::Denied(code)) => Err(code),
         Err(Failure::View(error)) => {
             tracing::error!(%error, conversation = %fetch.conversation, "history cannot be read");
             Err(Code::STORE_FAILED)
@@ -37,6 +36,8 @@ pub(super) async fn run(shared: &Shared, fetch: Fetch, writer: &mut FrameWriter)
 }
 
 enum Failure {
+    /// Before the page, or later by a token with fewer rights.
+    Denied(Code),
     View(ViewError),
     Write(WriteFailure),
 }
@@ -55,6 +56,11 @@ impl From<WriteFailure> for Failure {
 
 async fn send(shared: &Shared, fetch: &Fetch, writer: &mut FrameWriter) -> Result<(), Failure> {
     let (engine, conversation) = (&shared.service.engine, &fetch.conversation);
+    let allowed = || {
+        let grant = shared.grant.borrow().clone();
+        authorize(&grant, Action::Read, conversation).map_err(Failure::Denied)
+    };
+    allowed()?;
     let bounds = engine.applied_bounds(conversation).await?;
     let page = Page::of(fetch.range, fetch.limit, bounds);
     let mut cursor = page.after;
@@ -63,6 +69,7 @@ async fn send(shared: &Shared, fetch: &Fetch, writer: &mut FrameWriter) -> Resul
         let limit = PageLimit { records, bytes: PIECE_BYTES_MAX };
         let piece = engine.reads().after(conversation, cursor, limit).await?;
         cursor = piece.reached;
+        allowed()?;
         writer.extend(piece.frames);
         writer.write_all().await?;
     }

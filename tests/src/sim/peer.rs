@@ -197,9 +197,9 @@ fn is_broken(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Broken>().is_some() || code_of(error).is_some_and(is_terminal)
 }
 
-/// Lost packets may make a client late; no other final code is this client's fault.
+/// No final code is this client's fault.
 fn is_terminal(code: Code) -> bool {
-    code != Code::HELLO_TIMEOUT && !matches!(code.action(), Action::Nothing | Action::Retry)
+    !matches!(code.action(), Action::Nothing | Action::Retry)
 }
 
 /// The code that the server closed or reset with.

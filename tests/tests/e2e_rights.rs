@@ -1,0 +1,74 @@
+//! A right that is taken away ends what it allowed, under way as well.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use quinn::{Endpoint, ReadError};
+use quoth_core::authorize::Grant;
+use quoth_core::session::Identity;
+use quoth_protocol::frame::{ClientFrame, Fetch, FetchRange, ServerFrame, Start};
+use quoth_protocol::{ALPN, Code, ConversationName};
+use quoth_server::quic::Verify;
+use quoth_store::testing::{commit, record};
+use quoth_store::{Record, Store};
+use quoth_tests::served::{ServedEngine, everything};
+use quoth_tests::wire::{Frames, Peer, client_config_with};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Bytes that the client takes of a stream before it reads on: far less than a page has.
+const CREDIT_BYTES: u32 = 4 * 1024;
+
+const EVENTS: u64 = 300;
+
+/// Tokens of one user, who may do everything or nothing.
+struct AllOrNothing;
+
+impl Verify for AllOrNothing {
+    fn verify(&self, token: &str, _: u64) -> Result<Identity, Code> {
+        let identity = everything("alice", u64::MAX)?;
+        if token == "all" {
+            return Ok(identity);
+        }
+        let user = identity.grant.user.clone();
+        let grant = Grant { user, read: Vec::new(), write: Vec::new(), publish_as: Vec::new() };
+        Ok(Identity { grant: Arc::new(grant), ..identity })
+    }
+}
+
+async fn reset(frames: &mut Frames) -> anyhow::Result<Code> {
+    loop {
+        match tokio::time::timeout(PATIENCE, frames.next()).await.context("the stream stands")? {
+            Ok(Some(ServerFrame::Event(_))) => {}
+            Ok(other) => bail!("{other:?}"),
+            Err(error) => match error.downcast_ref() {
+                Some(ReadError::Reset(code)) => return Ok(Code(u32::try_from(code.into_inner())?)),
+                _ => return Err(error),
+            },
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_with_fewer_rights_ends_readers_and_pages() -> anyhow::Result<()> {
+    let store = Store::memory();
+    let body = vec![b'x'; 1_000];
+    let records: Vec<Record> =
+        (1..=EVENTS).map(|n| Record { body: body.clone().into(), ..record("room", n, n) }).collect();
+    store.view.apply(commit(&*store.log, &records)?, &records)?;
+    let server = ServedEngine::start(store, AllOrNothing)?;
+    let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
+    let config = client_config_with(server.ca_file(), ALPN, CREDIT_BYTES)?;
+    let mut peer = Peer::connect_with(&endpoint, config, server.address(), "all").await?;
+    let (mut reader, _) = peer.open("room", 1, Some(Start::Live)).await?;
+    let mut page = Frames::open(&peer.quic).await?;
+    let (conversation, range) = (ConversationName::new("room")?, FetchRange::Latest);
+    page.write(&ClientFrame::Fetch(Fetch { conversation, range, limit: u32::try_from(EVENTS)? })).await?;
+    let Some(ServerFrame::Event(_)) = page.next().await? else { bail!("no page") };
+    peer.control.write(&ClientFrame::Refresh { token: "nothing".to_owned() }).await?;
+    assert_eq!(reset(&mut reader).await?, Code::FORBIDDEN);
+    assert_eq!(reset(&mut page).await?, Code::FORBIDDEN);
+    peer.close(&endpoint).await;
+    server.stop().await
+}
