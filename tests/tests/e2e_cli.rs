@@ -13,8 +13,12 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A command of `quoth` as one of the ready users of a development server.
 fn quoth(server: &ServerProcess, user: &str, arguments: &[&str]) -> Command {
+    quoth_with_token(server, &server.token(user).unwrap(), arguments)
+}
+
+fn quoth_with_token(server: &ServerProcess, token: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary("quoth"));
-    command.args(["--server", &server.address().to_string(), "--token", &server.token(user).unwrap()]);
+    command.args(["--server", &server.address().to_string(), "--token", token]);
     command.arg("--ca").arg(server.ca_file()).args(arguments);
     command
 }
@@ -402,4 +406,20 @@ fn a_certificate_for_another_name_needs_its_name() {
     let (code, notes) = send("chat.example");
     assert!(code == Some(1) && notes.contains("hint: ") && notes.contains("with --server-name"), "{notes}");
     assert!(server.terminate().unwrap().success());
+}
+
+#[test]
+fn a_rejected_token_has_its_reason_in_the_servers_log_and_is_not_in_it_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    let server = ServerProcess::start(&data_dir).unwrap();
+    let token = server.token("alice").unwrap();
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let token = format!("{signed}.{}", signature.chars().rev().collect::<String>());
+    let output = quoth_with_token(&server, &token, &["send", "general", "hi"]).output().unwrap();
+    assert!(!output.status.success(), "{output:?}");
+    assert!(server.terminate().unwrap().success());
+    let log = ServerProcess::log(&data_dir);
+    assert!(log.contains("token rejected") && log.contains("has made its signature"), "{log}");
+    assert!(token.split('.').all(|part| !log.contains(part)), "{log}");
 }
