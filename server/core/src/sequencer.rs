@@ -55,6 +55,12 @@ pub enum Sequenced {
     NeedProducer,
 }
 
+/// What a sequencer has forgotten.
+#[derive(Debug)]
+pub struct Forgotten {
+    _conversations: HashMap<ConversationName, Conversation>,
+}
+
 /// Sequences the conversations of one log.
 #[derive(Debug)]
 pub struct Sequencer {
@@ -167,11 +173,12 @@ impl Sequencer {
     }
 
     /// Forgets what was not used since the last rotation, and begins a new generation. Only when the view has all that
-    /// had been sequenced by that last rotation.
-    pub fn rotate(&mut self) {
-        self.old = std::mem::take(&mut self.young);
+    /// had been sequenced by that last rotation. What is forgotten is given back, since it takes its time to be dropped.
+    #[must_use]
+    pub fn rotate(&mut self) -> Forgotten {
         self.young_entries = 0;
         self.generation += 1;
+        Forgotten { _conversations: std::mem::replace(&mut self.old, std::mem::take(&mut self.young)) }
     }
 }
 
@@ -287,15 +294,15 @@ mod tests {
             sequencer.sequence(&room(), &alice, 11, 0),
             Sequenced::Duplicate { seq: Seq(11), .. }
         ));
-        sequencer.rotate();
+        drop(sequencer.rotate());
         assert!(
             matches!(sequencer.sequence(&room(), &alice, 11, 0), Sequenced::Duplicate { .. }),
             "still known"
         );
-        sequencer.rotate();
+        drop(sequencer.rotate());
         assert_eq!(sequencer.sequence(&room(), &alice, 11, 0), Sequenced::Lookup, "not taken lately");
-        sequencer.rotate();
-        sequencer.rotate();
+        drop(sequencer.rotate());
+        drop(sequencer.rotate());
         assert_eq!(sequencer.sequence(&room(), &alice, 11, 0), Sequenced::NeedConversation);
         sequencer.load_conversation(&room(), Seq(count), 0);
         sequencer.load_producer(&room(), &alice, Some(count));
@@ -339,7 +346,7 @@ mod tests {
         view.producers.insert(id, n);
         view.heads.insert(room.clone(), seq);
         if sequencer.is_full() {
-            sequencer.rotate();
+            drop(sequencer.rotate());
         }
         seq
     }

@@ -211,7 +211,8 @@ impl Committer {
             }
         }
         if self.sequencer.is_full() && applied >= self.generation_position {
-            self.sequencer.rotate();
+            let forgotten = self.sequencer.rotate();
+            self.runtime.spawn_blocking(move || drop(forgotten));
             self.horizon = self.generation_position;
             self.generation_position = self.position;
         }

@@ -9,8 +9,8 @@ use quoth_store::Record;
 const FRAME_FIXED_BYTES: usize = 32;
 
 /// Bytes of frames that share a buffer, but for the last one. A buffer is kept for as long as one of its frames is, so this is
-/// what a tail may hold beyond what it counts.
-const SHARED_BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// what a tail, or a reader that takes nothing, may hold beyond what is counted.
+const SHARED_BUFFER_BYTES_MAX: usize = 16 * 1024;
 
 /// Encodes a record's event frame: the same bytes for every reader, live or from history.
 pub(crate) fn encode_event(record: &Record) -> Bytes {

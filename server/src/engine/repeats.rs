@@ -6,36 +6,34 @@ use quoth_protocol::Code;
 use quoth_store::{Position, Record, ViewError};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::PublishRequest;
 use super::mailbox::{Outcome, Stored};
 use super::publisher::Publisher;
 use super::reads::Reads;
+use super::{PUBLISH_OVERHEAD_BYTES, PublishRequest};
 
 /// The repeats of a group that only the view knows, for each stream that sent some.
 #[derive(Default)]
 pub(super) struct Repeats(Vec<OfStream>);
 
 struct OfStream {
-    publisher: Arc<Publisher>,
-    numbers: Vec<u64>,
-    /// Held until all are answered, so that there cannot be more and more that wait.
+    unanswered: Unanswered,
+    /// Held until all are answered, so that there cannot be more and more that wait. Their bodies are gone by then.
     queued: Vec<OwnedSemaphorePermit>,
 }
 
 impl Repeats {
     /// Takes a repeat.
     pub(super) fn take(&mut self, request: &mut PublishRequest) {
-        let queued = request.queued.split(request.queued.num_permits());
-        match self.0.iter_mut().rfind(|stream| Arc::ptr_eq(&stream.publisher, &request.publisher)) {
-            Some(stream) => {
-                stream.numbers.push(request.append.n);
-                stream.queued.extend(queued);
-            }
-            None => self.0.push(OfStream {
-                publisher: Arc::clone(&request.publisher),
-                numbers: vec![request.append.n],
-                queued: Vec::from_iter(queued),
-            }),
+        let queued = request.queued.split(PUBLISH_OVERHEAD_BYTES.min(request.queued.num_permits()));
+        let of_stream =
+            |stream: &&mut OfStream| Arc::ptr_eq(&stream.unanswered.publisher, &request.publisher);
+        if let Some(stream) = self.0.iter_mut().rev().find(of_stream) {
+            stream.unanswered.numbers.push(request.append.n);
+            stream.queued.extend(queued);
+        } else {
+            let publisher = Arc::clone(&request.publisher);
+            let unanswered = Unanswered { publisher, numbers: vec![request.append.n] };
+            self.0.push(OfStream { unanswered, queued: Vec::from_iter(queued) });
         }
     }
 
@@ -49,13 +47,30 @@ impl Repeats {
 
 impl OfStream {
     async fn look_up(self, reads: Reads, position: Position) {
-        let Self { publisher, numbers, queued } = self;
+        let Self { mut unanswered, queued } = self;
+        let publisher = Arc::clone(&unanswered.publisher);
+        let numbers = unanswered.numbers.clone();
         let found = reads.find(publisher.conversation.clone(), publisher.key, numbers, position).await;
-        for (n, found) in found {
-            publisher.mailbox.put([Outcome { n, result: answer(found) }]);
-        }
+        unanswered.numbers.clear();
+        publisher.mailbox.put(found.into_iter().map(|(n, found)| Outcome { n, result: answer(found) }));
         publisher.mailbox.wake();
         drop(queued);
+    }
+}
+
+/// Repeats that get an answer whatever becomes of their look-up: one that panics is a fault of the server.
+struct Unanswered {
+    publisher: Arc<Publisher>,
+    numbers: Vec<u64>,
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if !self.numbers.is_empty() {
+            let result = Err(Code::INTERNAL);
+            self.publisher.mailbox.put(self.numbers.drain(..).map(|n| Outcome { n, result }));
+            self.publisher.mailbox.wake();
+        }
     }
 }
 

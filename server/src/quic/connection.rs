@@ -169,6 +169,8 @@ impl Connection {
             if let Err(end) = self.take(happened) {
                 return end;
             }
+            // quinn's streams do not yield by themselves, and a client may send what needs no answer.
+            tokio::task::consume_budget().await;
         }
     }
 

@@ -180,7 +180,11 @@ impl Stream {
                 Happened::Wrote(Err(WriteFailure::Gone)) | Happened::Read(Err(ReadFailure::Gone)) => {
                     return Ok(());
                 }
-                Happened::Read(Ok(Some(frame))) => self.take(frame, writer).await?,
+                Happened::Read(Ok(Some(frame))) => {
+                    self.take(frame, writer).await?;
+                    // quinn's streams do not yield by themselves, and a client may send what needs no answer.
+                    tokio::task::consume_budget().await;
+                }
                 Happened::Read(Ok(None)) => self.client_finished = true,
                 Happened::Read(Err(ReadFailure::Broken(code))) => return Err(code),
                 Happened::Loaded(loaded) => self.loaded(loaded, writer)?,
@@ -202,8 +206,12 @@ impl Stream {
     /// Gives the writer what there is for it: outcomes always, events as far as there is room.
     fn deliver(&mut self, writer: &mut FrameWriter) -> Result<(), Code> {
         self.mailbox.take(&mut self.outcomes);
-        if self.outcomes.iter().any(|outcome| outcome.result == Err(Code::STORE_FAILED)) {
-            return Err(Code::STORE_FAILED);
+        // What the client shall try again is no refusal: it may be stored.
+        let try_again = |outcome: &Outcome| {
+            outcome.result.err().filter(|code| code.action() == quoth_protocol::Action::Retry)
+        };
+        if let Some(code) = self.outcomes.iter().find_map(try_again) {
+            return Err(code);
         }
         let mut outcomes = std::mem::take(&mut self.outcomes);
         self.answer(outcomes.drain(..).map(Outcome::frame), writer);

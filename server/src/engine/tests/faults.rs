@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quoth_protocol::{Code, Seq};
+use quoth_store::testing::{commit, record};
 use quoth_store::{Bounds, MemoryLog, MemoryView, Position, View as _, ViewError};
 
 use super::world::{
@@ -57,6 +58,23 @@ async fn an_engine_failure_while_a_conversation_is_loaded_stops_everything() {
     assert!(publish(&engine, &publisher("room"), 1).await);
     assert!(failure(&engine).await.contains("broken"));
     stop(engine, stopper).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_panic_of_a_look_up_is_answered() {
+    let (log, inner, records) = (MemoryLog::new(), MemoryView::new(), [record("room", 1, 1)]);
+    let position = commit(&log, &records).unwrap();
+    inner.apply(position, &records).unwrap();
+    let hook = |call: &'static str, _: Option<&quoth_protocol::ConversationName>| {
+        assert_ne!(call, "find", "a mistake, for a test");
+        Ok(())
+    };
+    let (engine, stopper) = start(log, hooked_view(inner, hook));
+    let writer = publisher("room");
+    assert!(publish(&engine, &writer, 1).await);
+    assert_eq!(outcome(&writer).await.result, Err(Code::INTERNAL));
+    assert_eq!(stored(&engine, &writer, 2).await, Seq(2));
+    stop(engine, stopper).await.unwrap();
 }
 
 #[tokio::test]
