@@ -130,11 +130,14 @@ impl World {
         for conversation in &self.conversations {
             heads.push((conversation.clone(), peer.open(conversation.as_str(), 0, None).await?.1));
         }
-        let peer = connect(server, "alice").await?;
-        for reader in self.readers.iter_mut().flatten() {
-            let head =
-                heads.iter().find(|(name, _)| name == reader.conversation()).context("all are open")?.1;
-            reader.run(&peer, head).await?;
+        for readers in &mut self.readers {
+            // Readers of one connection never have a conversation in common: it is open once there.
+            let peer = connect(server, "alice").await?;
+            for reader in readers {
+                let head =
+                    heads.iter().find(|(name, _)| name == reader.conversation()).context("all are open")?.1;
+                reader.run(&peer, head).await?;
+            }
         }
         Ok(self)
     }
