@@ -84,6 +84,48 @@ fn what_is_applied_is_read_in_both_directions() {
     });
 }
 
+/// Groups of all sizes, of several conversations in turns: a page may begin and end anywhere in what one of them wrote.
+#[test]
+fn every_page_of_groups_of_any_size_is_right() {
+    each(|Subject { view, .. }| {
+        let (mut groups, mut a, mut b) = (Vec::new(), 0, 0);
+        for size in [1, 1, 2, 61, 3, 70, 64, 130, 1, 5] {
+            let mut group = Vec::new();
+            for _ in 0..size {
+                a += 1;
+                group.push(record("a", a, a * 2));
+                if a % 3 == 0 {
+                    b += 1;
+                    group.push(record("b", b, b));
+                }
+            }
+            groups.push(group);
+        }
+        for (position, group) in (1..).map(Position).zip(&groups) {
+            view.apply(position, group).unwrap();
+        }
+        let of = |conversation: &str| -> Vec<Record> {
+            let name = name(conversation);
+            groups.iter().flatten().filter(|record| record.conversation == name).cloned().collect()
+        };
+        for all in [of("a"), of("b")] {
+            let name = &all[0].conversation;
+            for at in 0..=all.len() {
+                for records in [1, 7, 64, 1_000] {
+                    let limit = PageLimit { records, bytes: 1 << 20 };
+                    let after = view.after(name, Seq(at as u64), limit).unwrap();
+                    assert_eq!(after, all[at..(at + records).min(all.len())], "{records} after {at}");
+                    let before = view.before(name, Some(Seq(at as u64 + 1)), limit).unwrap();
+                    assert_eq!(before, all[at.saturating_sub(records)..at], "{records} before {}", at + 1);
+                }
+            }
+            for record in &all {
+                assert_eq!(view.find(name, record.producer, record.n).unwrap().as_ref(), Some(record));
+            }
+        }
+    });
+}
+
 #[test]
 fn pages_keep_their_limits_and_make_progress() {
     each(|Subject { view, .. }| {

@@ -15,7 +15,7 @@ use super::{Plan, Report};
 const OUTSTANDING: usize = 512;
 
 /// Conversations over which they are spread.
-const CONVERSATIONS: u64 = 64;
+const CONVERSATIONS: usize = 64;
 
 /// How long store and file take turns within a round, so that both meet the same disk.
 const TURN: Duration = Duration::from_secs(1);
@@ -35,11 +35,11 @@ fn measure(dir: &Path, turn: Duration) -> anyhow::Result<(f64, f64)> {
     let on_failure = Box::new(|error| panic!("the view failed: {error}"));
     let applier = Applier::start(Arc::clone(&store.log), Arc::clone(&store.view), on_failure);
     let mut file = PlainFile::create(&dir.join("plain"))?;
-    let (mut seq, mut encoded) = (0, Vec::new());
+    let (mut messages, mut encoded) = (Messages::new(), Vec::new());
     let (mut of_store, mut of_file) = (Rate::default(), Rate::default());
     while of_file.elapsed < turn {
         of_store.during(TURN, || {
-            let records = next_group(&mut seq);
+            let records = messages.next_group();
             encoded.clear();
             group::encode(&records, &mut encoded);
             let position = store.log.append(&encoded)?;
@@ -86,17 +86,30 @@ impl Rate {
     }
 }
 
-/// The next messages: every conversation gets its share of each group.
-fn next_group(seq: &mut u64) -> Vec<Record> {
-    let each = OUTSTANDING as u64 / CONVERSATIONS;
-    let first = *seq + 1;
-    *seq += each;
-    let body = bytes::Bytes::from(vec![b'x'; BODY_BYTES]);
-    (first..=*seq)
-        .flat_map(|seq| (0..CONVERSATIONS).map(move |conversation| (conversation, seq)))
-        .map(|(conversation, seq)| Record {
-            body: body.clone(),
-            ..record(&format!("room-{conversation}"), seq, seq)
-        })
-        .collect()
+/// What makes messages. What they have in common is made once: making names and keys is not the store's work.
+struct Messages {
+    /// One for each conversation.
+    last: Vec<Record>,
+}
+
+impl Messages {
+    fn new() -> Self {
+        let body = bytes::Bytes::from(vec![b'x'; BODY_BYTES]);
+        let of =
+            |conversation| Record { body: body.clone(), ..record(&format!("room-{conversation}"), 0, 0) };
+        Self { last: (0..CONVERSATIONS).map(of).collect() }
+    }
+
+    /// The next group: every conversation has its share.
+    fn next_group(&mut self) -> Vec<Record> {
+        let mut group = Vec::with_capacity(OUTSTANDING);
+        for _ in 0..OUTSTANDING / CONVERSATIONS {
+            for last in &mut self.last {
+                last.seq = last.seq.next();
+                last.n += 1;
+                group.push(last.clone());
+            }
+        }
+        group
+    }
 }

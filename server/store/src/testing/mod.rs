@@ -11,6 +11,8 @@ use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
 use crate::key::ProducerKey;
 use crate::log::{Log, LogError, Position};
 use crate::record::{Record, group};
+#[cfg(test)]
+use crate::view::View;
 
 pub use overridden::{LogOverride, Overridden, ViewOverride};
 
@@ -30,6 +32,14 @@ pub fn record(conversation: &str, seq: u64, n: u64) -> Record {
         sender,
         n,
         body: format!("message {n} of {conversation} at {seq}").into(),
+    }
+}
+
+/// Applies each record as a group of its own, from the first position on.
+#[cfg(test)]
+pub(crate) fn apply_one_by_one(view: &dyn View, records: &[Record]) {
+    for (position, record) in (1..).map(Position).zip(records) {
+        view.apply(position, std::slice::from_ref(record)).expect("it is the next group");
     }
 }
 

@@ -7,8 +7,9 @@ use quoth_protocol::{ConversationName, Seq};
 
 use super::FjallView;
 use super::find::{NOT_LAST_IN_BLOCK, ProducerRows};
-use super::read::{damaged, hole};
+use super::read::{StoredRun, damaged, hole, record};
 use super::row::{self, Block};
+use super::run::Message;
 use crate::key::{ConversationKey, ProducerKey};
 use crate::record::Record;
 use crate::verify::{Progress, Report};
@@ -35,14 +36,12 @@ impl FjallView {
         conversation: &ConversationName,
         seq: Seq,
     ) -> Result<Option<Record>, ViewError> {
-        let key = row::message_key(ConversationKey::new(conversation), seq);
-        let value = self.engine("read a message from", self.messages.get(key))?;
-        let decode = |value: ::fjall::UserValue| {
-            row::open_message(&key, &value)
-                .and_then(|(header, texts)| header.into_record(conversation, seq, texts))
-                .map_err(|what| damaged(conversation, seq, what))
-        };
-        value.map(decode).transpose()
+        let key = |seq| row::run_key(ConversationKey::new(conversation), seq);
+        let mut runs = self.database.snapshot().range(&self.messages, key(seq)..=key(Block::of(seq).last()));
+        let Some(guard) = runs.next() else { return Ok(None) };
+        let run = self.run(guard)?;
+        let message = run.messages(conversation)?.into_iter().find(|message| message.seq == seq);
+        message.map(|message| record(conversation, message)).transpose()
     }
 
     /// Checks every row's checksum and that every conversation is contiguous from its first message; and, when the view is up
@@ -57,22 +56,14 @@ impl FjallView {
         let mut current: Option<Current> = None;
         let mut producers = 0;
         for guard in snapshot.iter(&self.messages) {
-            let parts = self.engine("read a message from", guard.into_inner());
-            let (key, value) = match parts {
-                Ok(parts) => parts,
+            let run = match self.run(guard) {
+                Ok(run) => run,
                 Err(error) => {
                     report.findings.push(error.into());
                     return;
                 }
             };
-            report.messages += 1;
-            if report.messages.is_multiple_of(PROGRESS_MESSAGES) {
-                progress(Progress::View { messages: report.messages });
-            }
-            let Some((conversation, seq)) = row::split_message_key(&key) else {
-                report.findings.push(self.odd_key().into());
-                continue;
-            };
+            let (conversation, seq) = (run.conversation, run.last);
             let is_known = current.as_ref().is_some_and(|current| current.key == conversation);
             let ended = current.as_mut().filter(|current| !is_known || !current.has_block_of(seq));
             if let Some(ended) = ended {
@@ -82,7 +73,11 @@ impl FjallView {
                 current = self.begin(&snapshot, conversation, report);
             }
             if let Some(current) = &mut current {
-                check_message(current, seq, &key, &value, report);
+                let messages = check_run(current, &run, report);
+                if (report.messages + messages) / PROGRESS_MESSAGES > report.messages / PROGRESS_MESSAGES {
+                    progress(Progress::View { messages: report.messages + messages });
+                }
+                report.messages += messages;
             }
         }
         if let Some(ended) = &mut current {
@@ -175,19 +170,35 @@ impl Current {
     }
 }
 
-fn check_message(current: &mut Current, seq: Seq, key: &[u8], value: &[u8], report: &mut Report) {
-    let expected = current.last.next();
+/// Checks a run and returns how many messages it has.
+fn check_run(current: &mut Current, run: &StoredRun, report: &mut Report) -> u64 {
+    let messages = match run.messages(&current.name) {
+        Ok(messages) => messages,
+        Err(error) => {
+            // How many they were is not known, so neither is whether some are missing before them.
+            current.last = run.last;
+            report.findings.push(error.into());
+            return 0;
+        }
+    };
+    for message in &messages {
+        check_message(current, *message, report);
+    }
+    messages.len() as u64
+}
+
+fn check_message(current: &mut Current, message: Message<'_>, report: &mut Report) {
+    let (seq, expected) = (message.seq, current.last.next());
     if seq != expected {
         report.findings.push(hole(&current.name, expected, Some(seq)).into());
     }
     current.last = seq;
-    let opened = row::open_message(key, value).and_then(|(header, texts)| {
-        let before = current.producers.insert(header.producer, ProducerState { n: header.n, seq });
-        header.into_record(&current.name, seq, texts)?;
-        if before.is_some_and(|before| before.n >= header.n) { Err(N_NOT_GROWING) } else { Ok(()) }
-    });
-    if let Err(what) = opened {
-        report.findings.push(damaged(&current.name, seq, what).into());
+    let before = current.producers.insert(message.producer, ProducerState { n: message.n, seq });
+    if before.is_some_and(|before| before.n >= message.n) {
+        report.findings.push(damaged(&current.name, seq, N_NOT_GROWING).into());
+    }
+    if let Err(error) = record(&current.name, message) {
+        report.findings.push(error.into());
     }
 }
 
@@ -195,12 +206,12 @@ fn check_message(current: &mut Current, seq: Seq, key: &[u8], value: &[u8], repo
 mod tests {
     use super::{Block, ConversationKey, FjallView, ProducerState, Report, Seq, row};
     use crate::log::Position;
-    use crate::testing::record;
+    use crate::testing::{apply_one_by_one, record};
     use crate::view::{View, ViewError};
 
     fn view(dir: &std::path::Path) -> FjallView {
         let view = FjallView::open(dir, 1 << 20).unwrap();
-        view.apply(Position(1), &[record("a", 1, 1), record("a", 2, 2), record("b", 1, 1)]).unwrap();
+        apply_one_by_one(&view, &[record("a", 1, 1), record("a", 2, 2), record("b", 1, 1)]);
         view
     }
 
@@ -218,20 +229,37 @@ mod tests {
         let (a, b) = (record("a", 1, 1), record("b", 1, 1));
         let (key_a, key_b) = (ConversationKey::new(&a.conversation), ConversationKey::new(&b.conversation));
         // A conversation's head: its producer has stored more than its messages show.
-        view.messages.remove(row::message_key(key_a, Seq(2))).unwrap();
+        view.messages.remove(row::run_key(key_a, Seq(2))).unwrap();
         let found = findings(&view);
         assert!(
             found.len() == 1 && found[0].contains("not that of the producer's last message in its block"),
             "{found:?}"
         );
         // All messages of a conversation.
-        view.messages.remove(row::message_key(key_b, b.seq)).unwrap();
+        view.messages.remove(row::run_key(key_b, b.seq)).unwrap();
         let found = findings(&view);
         assert!(
             found.iter().any(|text| text.contains("it has 2 rows of producers, its messages have 1")),
             "{found:?}"
         );
         assert!(matches!(view.bounds(&b.conversation), Err(ViewError::DamagedConversation { .. })));
+    }
+
+    #[test]
+    fn a_lost_or_damaged_run_is_found_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let view = FjallView::open(dir.path(), 1 << 20).unwrap();
+        let records: Vec<_> = (1..=60).map(|seq| record("a", seq, seq)).collect();
+        for (position, group) in (1..).map(Position).zip(records.chunks(20)) {
+            view.apply(position, group).unwrap();
+        }
+        let key = row::run_key(ConversationKey::new(&records[0].conversation), Seq(40));
+        view.messages.insert(key, b"damaged").unwrap();
+        let found = findings(&view);
+        assert!(found.len() == 1 && found[0].contains("seq 40 is damaged"), "{found:?}");
+        view.messages.remove(key).unwrap();
+        let found = findings(&view);
+        assert!(found.len() == 1 && found[0].contains("seq 21 is missing"), "{found:?}");
     }
 
     #[test]
@@ -276,7 +304,7 @@ mod tests {
         let key = ConversationKey::new(&b.conversation);
         view.conversations.insert(key.0, row::encode_name(&key.0, &a.conversation)).unwrap();
         assert!(matches!(view.bounds(&b.conversation), Err(ViewError::KeyCollision { .. })));
-        assert!(matches!(view.apply(Position(2), &[b]), Err(ViewError::KeyCollision { .. })));
+        assert!(matches!(view.apply(Position(4), &[b]), Err(ViewError::KeyCollision { .. })));
     }
 
     #[test]
@@ -293,7 +321,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let view = view(dir.path());
         let a = record("a", 1, 1);
-        let key = |seq| row::message_key(ConversationKey::new(&a.conversation), Seq(seq));
+        let key = |seq| row::run_key(ConversationKey::new(&a.conversation), Seq(seq));
         let value = view.messages.get(key(1)).unwrap().unwrap();
         view.messages.insert(key(2), value).unwrap();
         assert!(matches!(view.bounds(&a.conversation), Err(ViewError::DamagedRow { .. })));

@@ -10,7 +10,7 @@ use ::fjall::{Guard, Readable, Snapshot};
 use quoth_protocol::{ConversationName, Seq};
 
 use super::FjallView;
-use super::read::{damaged, hole};
+use super::read::{hole, record};
 use super::row::{self, Block};
 use crate::key::{ConversationKey, ProducerKey};
 use crate::record::Record;
@@ -71,27 +71,27 @@ impl ProducerRows<'_> {
 
     /// The message with this n, if it is in the block of the producer's message `last` and not behind that.
     fn find_before(&self, last: ProducerState, n: u64) -> Result<Option<Record>, ViewError> {
-        let key = |seq| row::message_key(ConversationKey::new(self.conversation), seq);
-        let first = Block::of(last.seq).first();
+        let key = |seq| row::run_key(ConversationKey::new(self.conversation), seq);
+        let block = Block::of(last.seq);
         let mut expected = last.seq;
-        for guard in self.snapshot.range(&self.view.messages, key(first)..=key(last.seq)).rev() {
-            let (key, value) = self.view.engine("read a message from", guard.into_inner())?;
-            let (_, found) = row::split_message_key(&key).ok_or_else(|| self.view.odd_key())?;
-            if found != expected {
-                return Err(hole(self.conversation, expected, Some(found)));
+        let runs = self.snapshot.range(&self.view.messages, key(block.first())..=key(block.last()));
+        for guard in runs.rev() {
+            let run = self.view.run(guard)?;
+            let messages = run.messages(self.conversation)?.into_iter().rev();
+            for message in messages.filter(|message| message.seq <= last.seq) {
+                if message.seq != expected {
+                    return Err(hole(self.conversation, expected, Some(message.seq)));
+                }
+                if message.seq == last.seq && (message.producer, message.n) != (self.producer, last.n) {
+                    return Err(self.damaged(NOT_LAST_IN_BLOCK));
+                }
+                if message.producer == self.producer && message.n <= n {
+                    return (message.n == n).then(|| record(self.conversation, message)).transpose();
+                }
+                expected = Seq(expected.0.saturating_sub(1));
             }
-            let damaged = |what| damaged(self.conversation, found, what);
-            let (header, texts) = row::open_message(&key, &value).map_err(damaged)?;
-            if found == last.seq && (header.producer, header.n) != (self.producer, last.n) {
-                return Err(self.damaged(NOT_LAST_IN_BLOCK));
-            }
-            if header.producer == self.producer && header.n <= n {
-                let record = (header.n == n).then(|| header.into_record(self.conversation, found, texts));
-                return record.transpose().map_err(damaged);
-            }
-            expected = Seq(expected.0.saturating_sub(1));
         }
-        if expected >= first { Err(hole(self.conversation, expected, None)) } else { Ok(None) }
+        if expected >= block.first() { Err(hole(self.conversation, expected, None)) } else { Ok(None) }
     }
 
     fn key(&self, block: Block) -> [u8; row::PRODUCER_KEY_BYTES] {
@@ -119,8 +119,7 @@ mod tests {
 
     use super::row::{self, Block};
     use super::{ConversationKey, FjallView};
-    use crate::log::Position;
-    use crate::testing::record;
+    use crate::testing::{apply_one_by_one, record};
     use crate::view::{View, ViewError};
 
     #[test]
@@ -128,10 +127,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let view = FjallView::open(dir.path(), 1 << 20).unwrap();
         let records: Vec<_> = (1..=200).map(|seq| record("a", seq, seq)).collect();
-        view.apply(Position(1), &records).unwrap();
+        apply_one_by_one(&view, &records);
         let (name, producer) = (&records[0].conversation, records[0].producer);
         for seq in [1, 64, 100, 127] {
-            let key = row::message_key(ConversationKey::new(name), Seq(seq));
+            let key = row::run_key(ConversationKey::new(name), Seq(seq));
             let value = view.messages.get(key).unwrap().unwrap();
             view.messages.remove(key).unwrap();
             let error = view.find(name, producer, seq).unwrap_err();
@@ -148,13 +147,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let view = FjallView::open(dir.path(), 1 << 20).unwrap();
         let records: Vec<_> = (1..64 * 64).map(|seq| record("a", seq, seq * 3)).collect();
-        view.apply(Position(1), &records).unwrap();
+        apply_one_by_one(&view, &records);
         let (name, producer) = (&records[0].conversation, records[0].producer);
         let (key, block) = (ConversationKey::new(name), Block::of(Seq(700)));
         let (wanted, others): (Vec<_>, Vec<_>) =
             records.iter().partition(|record| Block::of(record.seq) == block);
         for other in others {
-            view.messages.insert(row::message_key(key, other.seq), "damaged").unwrap();
+            view.messages.insert(row::run_key(key, other.seq), "damaged").unwrap();
         }
         for wanted in wanted {
             assert_eq!(view.find(name, producer, wanted.n).unwrap().as_ref(), Some(wanted));

@@ -11,7 +11,8 @@
 //!
 //! # Rows
 //!
-//! - `messages`: conversation key and seq → message; the one row per message.
+//! - `messages`: conversation key and seq of the last message → a run of consecutive messages; one for what a group has of
+//!   a conversation and block of seqs. `run.rs` says why.
 //! - `producers`: conversation key, producer key and block of seqs → n and seq of the producer's last message in that
 //!   block; written once per group, producer and block. `find.rs` says what the blocks are for.
 //! - `conversations`: conversation key → name; one per conversation, written with its first message.
@@ -26,6 +27,7 @@ mod find;
 mod precheck;
 mod read;
 mod row;
+mod run;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -236,22 +238,24 @@ impl View for FjallView {
             return Err(ViewError::Skipped { applied, position });
         }
         let mut batch = self.database.batch();
-        let mut last_in_block = HashMap::new();
-        for record in records {
-            let conversation = ConversationKey::new(&record.conversation);
-            if record.seq == Seq(1)
-                && let Some(name) = self.name_row(conversation, &record.conversation)?
+        for (name, records) in by_conversation(records) {
+            let conversation = ConversationKey::new(name);
+            if records[0].seq == Seq(1)
+                && let Some(name) = self.name_row(conversation, name)?
             {
                 batch.insert(&self.conversations, conversation.0, name);
             }
-            let key = row::message_key(conversation, record.seq);
-            batch.insert(&self.messages, key, row::encode_message(&key, record));
-            let state = ProducerState { n: record.n, seq: record.seq };
-            let block = Block::of(record.seq);
-            last_in_block.insert(row::producer_key(conversation, record.producer, block), state);
-        }
-        for (key, state) in last_in_block {
-            batch.insert(&self.producers, key, row::encode_producer(&key, state));
+            for records in records.chunk_by(|a, b| Block::of(a.seq) == Block::of(b.seq)) {
+                let block = Block::of(records[0].seq);
+                for run in run::split(records) {
+                    let key = row::run_key(conversation, run[run.len() - 1].seq);
+                    batch.insert(&self.messages, key, run::encode(&key, run));
+                }
+                for (producer, state) in last_of_producers(records) {
+                    let key = row::producer_key(conversation, producer, block);
+                    batch.insert(&self.producers, key, row::encode_producer(&key, state));
+                }
+            }
         }
         self.engine("write to", batch.commit())?;
         self.applied.store(position.0, Ordering::Release);
@@ -314,6 +318,33 @@ impl View for FjallView {
     ) -> Result<Option<Record>, ViewError> {
         ProducerRows { view: self, snapshot: &self.database.snapshot(), conversation, producer }.find(n)
     }
+}
+
+/// The records of each conversation of a group, in their order.
+fn by_conversation(records: &[Record]) -> Vec<(&ConversationName, Vec<&Record>)> {
+    let mut places = HashMap::new();
+    let mut gathered: Vec<(&ConversationName, Vec<&Record>)> = Vec::new();
+    for record in records {
+        let place = *places.entry(&record.conversation).or_insert_with(|| {
+            gathered.push((&record.conversation, Vec::new()));
+            gathered.len() - 1
+        });
+        gathered[place].1.push(record);
+    }
+    gathered
+}
+
+/// The last message of each producer. A block has few, so a search in a list is the fastest.
+fn last_of_producers(records: &[&Record]) -> Vec<(ProducerKey, ProducerState)> {
+    let mut last: Vec<(ProducerKey, ProducerState)> = Vec::new();
+    for record in records {
+        let state = ProducerState { n: record.n, seq: record.seq };
+        match last.iter_mut().find(|(producer, _)| *producer == record.producer) {
+            Some((_, before)) => *before = state,
+            None => last.push((record.producer, state)),
+        }
+    }
+    last
 }
 
 /// Empties fjall's journal but keeps its last file, without which fjall would not look for its last sequence number.

@@ -1,9 +1,10 @@
 //! Reads of the view.
 
-use ::fjall::{Guard, Readable, Snapshot};
+use ::fjall::{Guard, Readable, Snapshot, UserValue};
 use quoth_protocol::{ConversationName, Seq};
 
-use super::{FjallView, row};
+use super::run::{self, Message};
+use super::{Block, FjallView, row};
 use crate::key::ConversationKey;
 use crate::record::Record;
 use crate::view::{Bounds, Page, PageLimit, ViewError};
@@ -39,17 +40,19 @@ impl FjallView {
             return Ok(Vec::new());
         };
         let key = ConversationKey::new(conversation);
-        let range = row::message_key(key, first)..=row::message_key(key, Seq(u64::MAX));
+        let range = row::run_key(key, first)..=row::run_key(key, Seq(u64::MAX));
         let mut expected = first;
         for guard in self.database.snapshot().range(&self.messages, range) {
-            let (found, record) = self.record(conversation, guard)?;
-            if found != expected {
-                return Err(hole(conversation, expected, Some(found)));
+            let run = self.run(guard)?;
+            for message in run.messages(conversation)?.into_iter().filter(|message| message.seq >= first) {
+                if message.seq != expected {
+                    return Err(hole(conversation, expected, Some(message.seq)));
+                }
+                if !page.take(record(conversation, message)?) || page.is_full() {
+                    return Ok(page.into_records());
+                }
+                expected = expected.next();
             }
-            if !page.take(record) || page.is_full() {
-                break;
-            }
-            expected = expected.next();
         }
         Ok(page.into_records())
     }
@@ -62,24 +65,30 @@ impl FjallView {
     ) -> Result<Vec<Record>, ViewError> {
         let key = ConversationKey::new(conversation);
         let snapshot = self.database.snapshot();
-        let mut expected = before.map(|before| Seq(before.0.saturating_sub(1)));
+        let until = before.map_or(Seq(u64::MAX), |before| Seq(before.0.saturating_sub(1)));
+        let mut expected = before.map(|_| until);
         let mut page = Page::new(limit);
-        let range =
-            row::message_key(key, Seq::ZERO)..=row::message_key(key, expected.unwrap_or(Seq(u64::MAX)));
+        let range = row::run_key(key, Seq::ZERO)..=row::run_key(key, Block::of(until).last());
         for guard in snapshot.range(&self.messages, range).rev() {
-            let (found, record) = self.record(conversation, guard)?;
-            let expected_here = match expected {
-                Some(expected) if page.is_empty() => expected.min(self.head(&snapshot, conversation, key)?),
-                Some(expected) => expected,
-                None => found,
-            };
-            if found != expected_here {
-                return Err(hole(conversation, expected_here, Some(found)));
+            let run = self.run(guard)?;
+            let messages = run.messages(conversation)?.into_iter().rev();
+            for message in messages.filter(|message| message.seq <= until) {
+                let found = message.seq;
+                let expected_here = match expected {
+                    Some(expected) if page.is_empty() => {
+                        expected.min(self.head(&snapshot, conversation, key)?)
+                    }
+                    Some(expected) => expected,
+                    None => found,
+                };
+                if found != expected_here {
+                    return Err(hole(conversation, expected_here, Some(found)));
+                }
+                if !page.take(record(conversation, message)?) || page.is_full() {
+                    return Ok(page.into_descending());
+                }
+                expected = Some(Seq(found.0.saturating_sub(1)));
             }
-            if !page.take(record) || page.is_full() {
-                return Ok(page.into_descending());
-            }
-            expected = Some(Seq(found.0.saturating_sub(1)));
         }
         match expected {
             Some(missing) if missing > Seq::ZERO && self.head(&snapshot, conversation, key)? > Seq::ZERO => {
@@ -110,25 +119,45 @@ impl FjallView {
         conversation: &ConversationName,
         key: ConversationKey,
     ) -> Result<Seq, ViewError> {
-        let range = row::message_key(key, Seq::ZERO)..=row::message_key(key, Seq(u64::MAX));
-        match snapshot.range(&self.messages, range).next_back() {
-            None => Ok(Seq::ZERO),
-            Some(guard) => Ok(self.record(conversation, guard)?.0),
-        }
+        let range = row::run_key(key, Seq::ZERO)..=row::run_key(key, Seq(u64::MAX));
+        let Some(guard) = snapshot.range(&self.messages, range).next_back() else {
+            return Ok(Seq::ZERO);
+        };
+        let run = self.run(guard)?;
+        run.messages(conversation)?;
+        Ok(run.last)
     }
 
-    fn record(&self, conversation: &ConversationName, guard: Guard) -> Result<(Seq, Record), ViewError> {
-        let (key, value) = self.engine("read a message from", guard.into_inner())?;
-        let (_, seq) = row::split_message_key(&key).ok_or_else(|| self.odd_key())?;
-        let record = row::open_message(&key, &value)
-            .and_then(|(header, texts)| header.into_record(conversation, seq, texts))
-            .map_err(|what| damaged(conversation, seq, what))?;
-        Ok((seq, record))
+    /// A row of `messages`, not yet checked.
+    pub(super) fn run(&self, row: Guard) -> Result<StoredRun, ViewError> {
+        let (key, value) = self.engine("read a message from", row.into_inner())?;
+        let (conversation, last) = row::split_run_key(&key).ok_or_else(|| self.odd_key())?;
+        Ok(StoredRun { conversation, last, value })
     }
 
     pub(super) fn odd_key(&self) -> ViewError {
         ViewError::engine(&self.dir, "read a message", "a row has a key of another length".to_owned())
     }
+}
+
+/// A row of `messages`.
+pub(super) struct StoredRun {
+    pub(super) conversation: ConversationKey,
+    /// The seq of its last message.
+    pub(super) last: Seq,
+    value: UserValue,
+}
+
+impl StoredRun {
+    /// Its messages, ascending. `conversation` is for the error.
+    pub(super) fn messages(&self, conversation: &ConversationName) -> Result<Vec<Message<'_>>, ViewError> {
+        let key = row::run_key(self.conversation, self.last);
+        run::open(&key, self.last, &self.value).map_err(|what| damaged(conversation, self.last, what))
+    }
+}
+
+pub(super) fn record(conversation: &ConversationName, message: Message<'_>) -> Result<Record, ViewError> {
+    message.to_record(conversation).map_err(|what| damaged(conversation, message.seq, what))
 }
 
 pub(super) fn damaged(conversation: &ConversationName, seq: Seq, what: &'static str) -> ViewError {

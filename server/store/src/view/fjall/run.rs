@@ -1,0 +1,203 @@
+//! Runs: the row of `messages` holds consecutive messages of one conversation, all of one group.
+//!
+//! The engine's work is for rows much more than for bytes, and under load a group has several messages of each conversation:
+//! one row for all of them is written and compacted at a fraction of the cost (`figures store`), and a page is read from
+//! fewer rows. A run lies in one block, so whoever looks for a seq knows where its run ends at the latest.
+//!
+//! How a group is cut into runs depends on the group alone. So a group that is applied again after a crash gives the rows
+//! that may be there already, and runs never overlap.
+
+use bytes::Bytes;
+use quoth_protocol::{ConversationName, Seq, UserId};
+
+use super::row::{self, Block};
+use crate::bytes_reader::Reader;
+use crate::key::ProducerKey;
+use crate::record::{FLAG_ORIGIN_TIME, KIND_MESSAGE, Record};
+
+/// Version of the values of runs.
+const FORMAT: u8 = 2;
+
+/// A run that has so many bytes of bodies takes no further message: who wants one message reads its whole run.
+const RUN_BYTES_MAX: usize = 16 * 1024;
+
+// A run's value counts its messages in a byte.
+const _: () = assert!(row::BLOCK_SEQS <= u8::MAX as u64);
+
+/// Cuts messages of one conversation, ascending and of one block, into runs.
+pub(super) fn split<'a, 'r>(mut records: &'a [&'r Record]) -> impl Iterator<Item = &'a [&'r Record]> {
+    std::iter::from_fn(move || {
+        let (mut count, mut bytes) = (0, 0);
+        while let Some(record) = records.get(count)
+            && bytes < RUN_BYTES_MAX
+            && (count == 0 || record.seq == records[count - 1].seq.next())
+        {
+            bytes += record.body.len();
+            count += 1;
+        }
+        let (run, rest) = records.split_at(count);
+        records = rest;
+        (count > 0).then_some(run)
+    })
+}
+
+/// A run's value: checksum `u64`, format `u8`, number of messages `u8`, and per message kind, flags and length of the sender
+/// `u8` each, length of the body `u32`, time and n `u64` each, origin time `u64` if the flag says so, producer 16 bytes, the
+/// sender, the body.
+pub(super) fn encode(key: &[u8], run: &[&Record]) -> Vec<u8> {
+    const FIXED_BYTES: usize = 47;
+    let texts = run.iter().map(|record| record.sender.as_str().len() + record.body.len()).sum::<usize>();
+    let mut value = Vec::with_capacity(10 + run.len() * FIXED_BYTES + texts);
+    value.extend([0; 8]);
+    // A block has fewer messages, and a user id at most 64 bytes, which its type checks.
+    let short = |len: usize| u8::try_from(len).unwrap_or(u8::MAX);
+    value.extend([FORMAT, short(run.len())]);
+    for record in run {
+        let sender = record.sender.as_str();
+        let flags = if record.origin_time_ms.is_some() { FLAG_ORIGIN_TIME } else { 0 };
+        value.extend([KIND_MESSAGE, flags, short(sender.len())]);
+        // The wire's limits keep bodies below 4 GiB.
+        value.extend(u32::try_from(record.body.len()).unwrap_or(u32::MAX).to_le_bytes());
+        value.extend(record.time_ms.to_le_bytes());
+        value.extend(record.n.to_le_bytes());
+        value.extend(record.origin_time_ms.map(u64::to_le_bytes).iter().flatten());
+        value.extend(record.producer.0);
+        value.extend(sender.as_bytes());
+        value.extend(&record.body);
+    }
+    row::seal(key, &mut value);
+    value
+}
+
+/// A message in the bytes of its run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Message<'a> {
+    pub(super) seq: Seq,
+    pub(super) producer: ProducerKey,
+    pub(super) n: u64,
+    time_ms: u64,
+    origin_time_ms: Option<u64>,
+    sender: &'a [u8],
+    body: &'a [u8],
+}
+
+/// Checks the value of the run that ends with seq `last`, and gives its messages, ascending.
+pub(super) fn open<'a>(key: &[u8], last: Seq, value: &'a [u8]) -> Result<Vec<Message<'a>>, &'static str> {
+    const TOO_SHORT: &str = "it is too short";
+    let content = row::checked(key, value).ok_or("its checksum does not match")?;
+    let mut reader = Reader(content);
+    let [format, count] = reader.array().ok_or(TOO_SHORT)?;
+    if format != FORMAT {
+        return Err("its format is unknown to this version");
+    }
+    let before = last.0.checked_sub(count.into()).ok_or("it has more messages than there can be")?;
+    let mut messages = Vec::with_capacity(count.into());
+    for seq in before + 1..=last.0 {
+        let [kind, flags, sender_bytes] = reader.array().ok_or(TOO_SHORT)?;
+        if kind != KIND_MESSAGE {
+            return Err("it has a message of a kind that is unknown to this version");
+        }
+        messages.push(read(&mut reader, Seq(seq), flags, sender_bytes).ok_or(TOO_SHORT)?);
+    }
+    let lies_in_a_block = count > 0 && Block::of(Seq(before + 1)) == Block::of(last);
+    if reader.0.is_empty() && lies_in_a_block { Ok(messages) } else { Err("it is malformed") }
+}
+
+fn read<'a>(reader: &mut Reader<'a>, seq: Seq, flags: u8, sender_bytes: u8) -> Option<Message<'a>> {
+    let body_bytes = usize::try_from(reader.u32()?).ok()?;
+    Some(Message {
+        seq,
+        time_ms: reader.u64()?,
+        n: reader.u64()?,
+        origin_time_ms: if flags & FLAG_ORIGIN_TIME == 0 { None } else { Some(reader.u64()?) },
+        producer: ProducerKey(reader.array()?),
+        sender: reader.bytes(sender_bytes.into())?,
+        body: reader.bytes(body_bytes)?,
+    })
+}
+
+impl Message<'_> {
+    /// The message as a record of its own.
+    pub(super) fn to_record(self, conversation: &ConversationName) -> Result<Record, &'static str> {
+        let sender = std::str::from_utf8(self.sender).ok().and_then(|sender| UserId::new(sender).ok());
+        Ok(Record {
+            conversation: conversation.clone(),
+            seq: self.seq,
+            time_ms: self.time_ms,
+            origin_time_ms: self.origin_time_ms,
+            sender: sender.ok_or("a sender is no user id")?,
+            producer: self.producer,
+            n: self.n,
+            body: Bytes::copy_from_slice(self.body),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quoth_protocol::Seq;
+
+    use super::super::row;
+    use super::{RUN_BYTES_MAX, Record, encode, open, split};
+    use crate::testing::record;
+
+    const KEY: &[u8] = b"key";
+
+    fn runs(records: &[Record]) -> Vec<Vec<u64>> {
+        let records: Vec<_> = records.iter().collect();
+        split(&records).map(|run| run.iter().map(|record| record.seq.0).collect()).collect()
+    }
+
+    fn sealed(content: &[u8]) -> Vec<u8> {
+        let mut value = vec![0; 8];
+        value.extend(content);
+        row::seal(KEY, &mut value);
+        value
+    }
+
+    #[test]
+    fn a_run_ends_at_a_hole_and_when_it_is_large() {
+        let mut records: Vec<_> = [1, 2, 3, 5, 6, 7, 8].map(|seq| record("a", seq, seq)).to_vec();
+        assert_eq!(runs(&records), [vec![1, 2, 3], vec![5, 6, 7, 8]]);
+        records[1].body = vec![0; RUN_BYTES_MAX].into();
+        assert_eq!(runs(&records), [vec![1, 2], vec![3], vec![5, 6, 7, 8]]);
+        assert_eq!(runs(&[]), [[0; 0]; 0]);
+    }
+
+    #[test]
+    fn a_run_survives_its_encoding() {
+        let mut records: Vec<_> = (61..=63).map(|seq| record("a", seq, seq * 2)).collect();
+        records[0].origin_time_ms = Some(0);
+        records[2].body = bytes::Bytes::new();
+        let value = encode(KEY, &records.iter().collect::<Vec<_>>());
+        let opened = open(KEY, Seq(63), &value).unwrap();
+        let opened: Vec<_> =
+            opened.into_iter().map(|message| message.to_record(&records[0].conversation).unwrap()).collect();
+        assert_eq!(opened, records);
+    }
+
+    #[test]
+    fn what_is_no_run_is_refused() {
+        let records = [record("a", 64, 1), record("a", 65, 2)];
+        let value = encode(KEY, &records.iter().collect::<Vec<_>>());
+        let content = &value[8..];
+        let what = |content: &[u8], last| open(KEY, Seq(last), &sealed(content)).err();
+        assert_eq!(what(content, 65), None);
+        assert_eq!(open(b"another", Seq(65), &value).err(), Some("its checksum does not match"));
+        assert_eq!(what(content, 64), Some("it is malformed"), "over the end of a block");
+        assert_eq!(what(content, 1), Some("it has more messages than there can be"));
+        for len in 0..content.len() {
+            assert_eq!(what(&content[..len], 65), Some("it is too short"), "cut at {len}");
+        }
+        let longer = [content, &[0]].concat();
+        assert_eq!(what(&longer, 65), Some("it is malformed"));
+        assert_eq!(what(&[content[0], 0], 65), Some("it is malformed"), "no message");
+        let changed = |at: usize| {
+            let mut content = content.to_vec();
+            content[at] ^= 0x10;
+            what(&content, 65)
+        };
+        assert_eq!(changed(0), Some("its format is unknown to this version"));
+        assert_eq!(changed(2), Some("it has a message of a kind that is unknown to this version"));
+    }
+}
