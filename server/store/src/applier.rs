@@ -1,6 +1,5 @@
 //! Feeds committed groups to the view, and frees the log behind it.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,6 +11,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::StoreError;
 use crate::log::{Log, Position};
 use crate::record::Record;
+use crate::thread::panic_text;
 use crate::view::View;
 
 /// Default of [`ApplierOptions::flush_bytes`].
@@ -154,12 +154,6 @@ fn group_bytes(records: &[Record]) -> usize {
         FIXED_BYTES + record.conversation.as_str().len() + record.sender.as_str().len() + record.body.len()
     };
     records.iter().map(record_bytes).sum()
-}
-
-/// What a panic said.
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref().map(String::as_str)).unwrap_or("no text").to_owned()
 }
 
 impl Shared {

@@ -40,6 +40,7 @@ mod log;
 mod record;
 mod store;
 pub mod testing;
+mod thread;
 mod verify;
 mod view;
 

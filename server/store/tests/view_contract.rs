@@ -296,7 +296,7 @@ fn what_is_not_flushed_is_applied_again_after_a_restart() {
     drop(view);
     let view = reopen();
     assert_eq!(view.applied(), Position(1));
-    // The engine's own journal has it, but is not trusted.
+    // Without a flush it was in memory alone.
     assert_eq!(view.bounds(&name("a")).unwrap().head, Seq(2));
     view.apply(Position(2), &group[2..]).unwrap();
     assert_eq!(view.after(&name("a"), Seq::ZERO, ALL).unwrap(), group);

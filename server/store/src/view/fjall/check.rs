@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use ::fjall::{Readable, Snapshot};
+use ::fjall::Readable as _;
 use quoth_protocol::{ConversationName, Seq};
 
 use super::FjallView;
+use super::engine::Snapshot;
 use super::find::{NOT_LAST_IN_BLOCK, ProducerRows};
 use super::read::{StoredRun, damaged, hole, record};
 use super::row::{self, Block};
@@ -37,7 +38,7 @@ impl FjallView {
         seq: Seq,
     ) -> Result<Option<Record>, ViewError> {
         let key = |seq| row::run_key(ConversationKey::new(conversation), seq);
-        let mut runs = self.database.snapshot().range(&self.messages, key(seq)..=key(Block::of(seq).last()));
+        let mut runs = self.snapshot().range(&self.engine.messages, key(seq)..=key(Block::of(seq).last()));
         let Some(guard) = runs.next() else { return Ok(None) };
         let run = self.run(guard)?;
         let message = run.messages(conversation)?.into_iter().find(|message| message.seq == seq);
@@ -52,10 +53,10 @@ impl FjallView {
         report: &mut Report,
         progress: &mut dyn FnMut(Progress),
     ) {
-        let snapshot = self.database.snapshot();
+        let snapshot = self.snapshot();
         let mut current: Option<Current> = None;
         let mut producers = 0;
-        for guard in snapshot.iter(&self.messages) {
+        for guard in snapshot.iter(&self.engine.messages) {
             let run = match self.run(guard) {
                 Ok(run) => run,
                 Err(error) => {
@@ -89,7 +90,7 @@ impl FjallView {
         progress(Progress::View { messages: report.messages });
     }
 
-    fn begin(&self, snapshot: &Snapshot, key: ConversationKey, report: &mut Report) -> Option<Current> {
+    fn begin(&self, snapshot: &Snapshot<'_>, key: ConversationKey, report: &mut Report) -> Option<Current> {
         report.conversations += 1;
         match self.stored_name(snapshot, key) {
             Ok(Some(name)) => Some(Current { key, name, last: Seq::ZERO, producers: HashMap::new() }),
@@ -108,7 +109,7 @@ impl FjallView {
     /// Compares the producers' rows of a block with its messages, once these are through; returns how many there are.
     fn check_producers(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &Snapshot<'_>,
         current: &mut Current,
         is_up_to_date: bool,
         report: &mut Report,
@@ -128,10 +129,10 @@ impl FjallView {
     }
 
     /// Rows of producers and names without a message would not be met by a walk over the messages.
-    fn check_counts(&self, snapshot: &Snapshot, producers: u64, report: &mut Report) {
+    fn check_counts(&self, snapshot: &Snapshot<'_>, producers: u64, report: &mut Report) {
         let counts = [
             ("rows of producers", self.walk_producers(snapshot, report), producers),
-            ("conversations", snapshot.iter(&self.conversations).count() as u64, report.conversations),
+            ("conversations", snapshot.iter(&self.engine.conversations).count() as u64, report.conversations),
         ];
         for (rows, held, expected) in counts {
             if held != expected {
@@ -142,10 +143,10 @@ impl FjallView {
     }
 
     /// Counts the producers' rows and checks that n grows from block to block. Their checksums are checked already.
-    fn walk_producers(&self, snapshot: &Snapshot, report: &mut Report) -> u64 {
+    fn walk_producers(&self, snapshot: &Snapshot<'_>, report: &mut Report) -> u64 {
         let mut rows = 0;
         let mut before = None;
-        for guard in snapshot.iter(&self.producers) {
+        for guard in snapshot.iter(&self.engine.producers) {
             rows += 1;
             let Ok((key, value)) = guard.into_inner() else { continue };
             let row = row::split_producer_key(&key).zip(row::decode_producer(&key, &value));
@@ -229,14 +230,14 @@ mod tests {
         let (a, b) = (record("a", 1, 1), record("b", 1, 1));
         let (key_a, key_b) = (ConversationKey::new(&a.conversation), ConversationKey::new(&b.conversation));
         // A conversation's head: its producer has stored more than its messages show.
-        view.messages.remove(row::run_key(key_a, Seq(2))).unwrap();
+        view.engine.messages.remove(row::run_key(key_a, Seq(2))).unwrap();
         let found = findings(&view);
         assert!(
             found.len() == 1 && found[0].contains("not that of the producer's last message in its block"),
             "{found:?}"
         );
         // All messages of a conversation.
-        view.messages.remove(row::run_key(key_b, b.seq)).unwrap();
+        view.engine.messages.remove(row::run_key(key_b, b.seq)).unwrap();
         let found = findings(&view);
         assert!(
             found.iter().any(|text| text.contains("it has 2 rows of producers, its messages have 1")),
@@ -254,10 +255,10 @@ mod tests {
             view.apply(position, group).unwrap();
         }
         let key = row::run_key(ConversationKey::new(&records[0].conversation), Seq(40));
-        view.messages.insert(key, b"damaged").unwrap();
+        view.engine.messages.insert(key, b"damaged").unwrap();
         let found = findings(&view);
         assert!(found.len() == 1 && found[0].contains("seq 40 is damaged"), "{found:?}");
-        view.messages.remove(key).unwrap();
+        view.engine.messages.remove(key).unwrap();
         let found = findings(&view);
         assert!(found.len() == 1 && found[0].contains("seq 21 is missing"), "{found:?}");
     }
@@ -273,13 +274,13 @@ mod tests {
         let key = row::producer_key(ConversationKey::new(name), producer, Block(1));
         let last = ProducerState { n: 127, seq: Seq(127) };
         for wrong in [ProducerState { n: 126, ..last }, ProducerState { seq: Seq(126), ..last }] {
-            view.producers.insert(key, row::encode_producer(&key, wrong)).unwrap();
+            view.engine.producers.insert(key, row::encode_producer(&key, wrong)).unwrap();
             let found = findings(&view);
             assert!(found.len() == 1 && found[0].contains(super::NOT_LAST_IN_BLOCK), "{found:?}");
             let error = view.find(name, producer, 100).unwrap_err();
             assert!(matches!(error, ViewError::DamagedProducer { .. }), "{error}");
         }
-        view.producers.remove(key).unwrap();
+        view.engine.producers.remove(key).unwrap();
         assert_eq!(findings(&view).len(), 2, "the row, and the number of rows");
     }
 
@@ -302,7 +303,7 @@ mod tests {
         let view = view(dir.path());
         let (a, b) = (record("a", 1, 1), record("b", 1, 1));
         let key = ConversationKey::new(&b.conversation);
-        view.conversations.insert(key.0, row::encode_name(&key.0, &a.conversation)).unwrap();
+        view.engine.conversations.insert(key.0, row::encode_name(&key.0, &a.conversation)).unwrap();
         assert!(matches!(view.bounds(&b.conversation), Err(ViewError::KeyCollision { .. })));
         assert!(matches!(view.apply(Position(4), &[b]), Err(ViewError::KeyCollision { .. })));
     }
@@ -312,7 +313,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let view = view(dir.path());
         let a = record("a", 1, 1);
-        view.conversations.insert(ConversationKey::new(&a.conversation).0, b"no name").unwrap();
+        view.engine.conversations.insert(ConversationKey::new(&a.conversation).0, b"no name").unwrap();
         assert!(matches!(view.bounds(&a.conversation), Err(ViewError::DamagedConversation { .. })));
     }
 
@@ -322,8 +323,8 @@ mod tests {
         let view = view(dir.path());
         let a = record("a", 1, 1);
         let key = |seq| row::run_key(ConversationKey::new(&a.conversation), Seq(seq));
-        let value = view.messages.get(key(1)).unwrap().unwrap();
-        view.messages.insert(key(2), value).unwrap();
+        let value = view.engine.messages.get(key(1)).unwrap().unwrap();
+        view.engine.messages.insert(key(2), value).unwrap();
         assert!(matches!(view.bounds(&a.conversation), Err(ViewError::DamagedRow { .. })));
         assert_eq!(findings(&view).len(), 2, "the row, and the producer's, whose last message it was");
     }

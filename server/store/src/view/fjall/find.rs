@@ -6,10 +6,11 @@
 
 use std::ops::Range;
 
-use ::fjall::{Guard, Readable, Snapshot};
+use ::fjall::{Guard, Readable as _};
 use quoth_protocol::{ConversationName, Seq};
 
 use super::FjallView;
+use super::engine::Snapshot;
 use super::read::{hole, record};
 use super::row::{self, Block};
 use crate::key::{ConversationKey, ProducerKey};
@@ -22,7 +23,7 @@ pub(super) const NOT_LAST_IN_BLOCK: &str = "it is not that of the producer's las
 /// The rows of one producer in one conversation.
 pub(super) struct ProducerRows<'a> {
     pub(super) view: &'a FjallView,
-    pub(super) snapshot: &'a Snapshot,
+    pub(super) snapshot: &'a Snapshot<'a>,
     pub(super) conversation: &'a ConversationName,
     pub(super) producer: ProducerKey,
 }
@@ -31,14 +32,17 @@ impl ProducerRows<'_> {
     /// The producer's last message.
     pub(super) fn last(&self) -> Result<Option<ProducerState>, ViewError> {
         let rows = self.key(Block(0))..=self.key(Block(u64::MAX));
-        let last = self.snapshot.range(&self.view.producers, rows).next_back();
+        let last = self.snapshot.range(&self.view.engine.producers, rows).next_back();
         last.map(|row| self.open(row)).transpose()
     }
 
     /// Its last message in a block.
     pub(super) fn last_in(&self, block: Block) -> Result<Option<ProducerState>, ViewError> {
         let key = self.key(block);
-        let value = self.view.engine("read a producer from", self.snapshot.get(&self.view.producers, key))?;
+        let value = self
+            .view
+            .engine
+            .database("read a producer from", self.snapshot.get(&self.view.engine.producers, key))?;
         value.map(|value| self.decode(&key, &value)).transpose()
     }
 
@@ -65,7 +69,7 @@ impl ProducerRows<'_> {
     /// The first row in these blocks.
     fn first_in(&self, blocks: Range<Block>) -> Result<Option<ProducerState>, ViewError> {
         let rows = self.key(blocks.start)..self.key(blocks.end);
-        let first = self.snapshot.range(&self.view.producers, rows).next();
+        let first = self.snapshot.range(&self.view.engine.producers, rows).next();
         first.map(|row| self.open(row)).transpose()
     }
 
@@ -74,7 +78,7 @@ impl ProducerRows<'_> {
         let key = |seq| row::run_key(ConversationKey::new(self.conversation), seq);
         let block = Block::of(last.seq);
         let mut expected = last.seq;
-        let runs = self.snapshot.range(&self.view.messages, key(block.first())..=key(block.last()));
+        let runs = self.snapshot.range(&self.view.engine.messages, key(block.first())..=key(block.last()));
         for guard in runs.rev() {
             let run = self.view.run(guard)?;
             let messages = run.messages(self.conversation)?.into_iter().rev();
@@ -99,7 +103,7 @@ impl ProducerRows<'_> {
     }
 
     fn open(&self, row: Guard) -> Result<ProducerState, ViewError> {
-        let (key, value) = self.view.engine("read a producer from", row.into_inner())?;
+        let (key, value) = self.view.engine.database("read a producer from", row.into_inner())?;
         self.decode(&key, &value)
     }
 
@@ -131,14 +135,14 @@ mod tests {
         let (name, producer) = (&records[0].conversation, records[0].producer);
         for seq in [1, 64, 100, 127] {
             let key = row::run_key(ConversationKey::new(name), Seq(seq));
-            let value = view.messages.get(key).unwrap().unwrap();
-            view.messages.remove(key).unwrap();
+            let value = view.engine.messages.get(key).unwrap().unwrap();
+            view.engine.messages.remove(key).unwrap();
             let error = view.find(name, producer, seq).unwrap_err();
             assert!(
                 matches!(error, ViewError::Hole { expected, .. } if expected == Seq(seq)),
                 "{seq}: {error}"
             );
-            view.messages.insert(key, value).unwrap();
+            view.engine.messages.insert(key, value).unwrap();
         }
     }
 
@@ -153,7 +157,7 @@ mod tests {
         let (wanted, others): (Vec<_>, Vec<_>) =
             records.iter().partition(|record| Block::of(record.seq) == block);
         for other in others {
-            view.messages.insert(row::run_key(key, other.seq), "damaged").unwrap();
+            view.engine.messages.insert(row::run_key(key, other.seq), "damaged").unwrap();
         }
         for wanted in wanted {
             assert_eq!(view.find(name, producer, wanted.n).unwrap().as_ref(), Some(wanted));
@@ -162,10 +166,10 @@ mod tests {
         // The rows that a look-up reads are those whose damage it meets.
         let is_read = |number: &u64| {
             let key = row::producer_key(key, producer, Block(*number));
-            let value = view.producers.get(key).unwrap().unwrap();
-            view.producers.insert(key, "damaged").unwrap();
+            let value = view.engine.producers.get(key).unwrap().unwrap();
+            view.engine.producers.insert(key, "damaged").unwrap();
             let found = view.find(name, producer, 3 * 700);
-            view.producers.insert(key, value).unwrap();
+            view.engine.producers.insert(key, value).unwrap();
             found.is_err()
         };
         let read = (0..64).filter(is_read).count();

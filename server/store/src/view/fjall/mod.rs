@@ -4,10 +4,10 @@
 //!
 //! fjall has a write-ahead log of its own. A flipped bit in there can drop or reorder later writes without an error, since
 //! its checksums leave out the batches' sequence numbers and a broken batch counts as the end. The view needs no second
-//! log: whatever is not in fjall's tables yet is in ours. So `flush` brings everything into tables and then writes the
-//! **checkpoint**, a small file with the last position of which that holds; and `open` empties the journal and goes on
-//! from the checkpoint. Groups behind it are applied again, which changes no row that is there already. fjall's tables
-//! have checksums of their own; `precheck.rs` has what its manifests need.
+//! log: whatever is not in fjall's tables yet is in ours. So nothing is written there (`engine.rs`), and whatever stands in it
+//! is emptied by `open`. `flush` brings everything into tables and then writes the **checkpoint**, a small file with the last
+//! position of which that holds; `open` goes on from it. Groups behind it are applied again, which changes no row that is
+//! there already. fjall's tables have checksums of their own; `precheck.rs` has what its manifests need.
 //!
 //! # Rows
 //!
@@ -22,7 +22,9 @@
 
 mod check;
 mod checkpoint;
+mod compactor;
 mod copy;
+mod engine;
 mod find;
 mod precheck;
 mod read;
@@ -36,15 +38,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use ::fjall::compaction::Leveled;
-use ::fjall::config::FilterPolicy;
-use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::Mutex;
 use quoth_protocol::{ConversationName, Seq};
 use tempfile::TempDir;
 
+use self::compactor::Compactor;
+use self::engine::{Batch, Engine, Snapshot, engine_error};
 use self::find::ProducerRows;
 use self::row::Block;
 use super::{Bounds, PageLimit, ProducerState, View, ViewError};
@@ -56,35 +56,11 @@ use crate::record::Record;
 /// Folder of fjall's files in the view's folder.
 const ENGINE_DIR: &str = "engine";
 
-/// fjall's journal is emptied at each start, so its size costs disk space only.
-const JOURNAL_BYTES_MAX: u64 = 128 * 1024 * 1024;
-
-/// Rows in memory before fjall begins a table by itself, in bytes: never. Flushes do it, and the applier waits for them. fjall
-/// would ask for it anew at each write until it is done, which fills the queue of its threads, and one of them that has to put
-/// something into a full queue waits for itself (3.1.13, `request_rotation` and `inner_rotate_memtable`).
-const MEMTABLE_BYTES_MAX: u64 = u64::MAX;
-
-/// fjall's threads: one of them flushes while the other compacts. With a single one a flush waits for a compaction, and a
-/// restart after a crash has all of that time to make up for (measured: 3 to 4 s instead of half a second). The price: the
-/// first spins for as long as the second compacts, since it hands each order to compact back to the queue, from which it takes
-/// it again at once (3.1.13, `worker_pool.rs`).
-const WORKER_THREADS: usize = 2;
-
-/// Size of fjall's tables, in bytes. Each is written and flushed at once, and the log's flush waits for the disk meanwhile: with
-/// fjall's default of 64 MiB the longest ack at 20,000 messages/s was 50 to 160 ms, with this about 30 ms, at the same
-/// throughput (`figures steady`).
-const TABLE_BYTES: u64 = 8 * 1024 * 1024;
-
-/// How long a flush waits between two looks at whether fjall's threads have written their tables.
-const FLUSH_POLL: Duration = Duration::from_millis(2);
-
 /// The view in fjall.
 pub struct FjallView {
     dir: PathBuf,
-    database: Database,
-    messages: Keyspace,
-    producers: Keyspace,
-    conversations: Keyspace,
+    compactor: Compactor,
+    engine: Arc<Engine>,
     applied: AtomicU64,
     applying: Mutex<()>,
     checkpoint: Mutex<Position>,
@@ -156,39 +132,14 @@ impl FjallView {
         checkpoint: Option<Position>,
         cache_bytes: u64,
     ) -> Result<Self, ViewError> {
-        let database = guarded(dir, "open", || {
-            Database::builder(engine_dir)
-                .cache_size(cache_bytes)
-                .max_journaling_size(JOURNAL_BYTES_MAX)
-                .manual_journal_persist(true)
-                .worker_threads(WORKER_THREADS)
-                .open()
-        })?;
-        let is_new = checkpoint.is_none();
-        let keyspace = |name: &'static str, options: KeyspaceCreateOptions| {
-            if !is_new && !database.keyspace_exists(name) {
-                return Err(ViewError::engine(dir, "open", format!("its keyspace {name} is missing")));
-            }
-            guarded(dir, "open", || database.keyspace(name, || options))
-        };
-        let compaction: Arc<Leveled> = Arc::new(Leveled::default().with_table_target_size(TABLE_BYTES));
-        let options = || {
-            KeyspaceCreateOptions::default()
-                .max_memtable_size(MEMTABLE_BYTES_MAX)
-                .compaction_strategy(Arc::clone(&compaction) as _)
-        };
-        // Filters serve look-ups of single keys, and these are read in ranges. A damaged one would hide a row.
-        let in_ranges = || options().filter_policy(FilterPolicy::disabled());
-        let messages = keyspace("messages", in_ranges())?;
-        let producers = keyspace("producers", in_ranges())?;
-        let conversations = keyspace("conversations", options())?;
+        let engine = Arc::new(Engine::open(dir, engine_dir, checkpoint.is_none(), cache_bytes)?);
+        let compactor =
+            Compactor::start(Arc::clone(&engine)).map_err(ViewError::io("start a thread for", dir))?;
         let checkpoint = checkpoint.unwrap_or_default();
         Ok(Self {
             dir: dir.to_owned(),
-            database,
-            messages,
-            producers,
-            conversations,
+            compactor,
+            engine,
             applied: AtomicU64::new(checkpoint.0),
             applying: Mutex::default(),
             checkpoint: Mutex::new(checkpoint),
@@ -196,8 +147,8 @@ impl FjallView {
         })
     }
 
-    fn engine<T>(&self, action: &'static str, result: ::fjall::Result<T>) -> Result<T, ViewError> {
-        result.map_err(|error| engine_error(&self.dir, action, error))
+    fn snapshot(&self) -> Snapshot<'_> {
+        self.engine.snapshot()
     }
 
     /// The name row of a conversation whose first message is written, unless it is there already.
@@ -206,24 +157,13 @@ impl FjallView {
         key: ConversationKey,
         conversation: &ConversationName,
     ) -> Result<Option<Vec<u8>>, ViewError> {
-        match self.stored_name(&self.database.snapshot(), key)? {
+        match self.stored_name(&self.snapshot(), key)? {
             None => Ok(Some(row::encode_name(&key.0, conversation))),
             Some(stored) if stored == *conversation => Ok(None),
             Some(stored) => {
                 Err(ViewError::KeyCollision { stored: stored.to_string(), asked: conversation.clone() })
             }
         }
-    }
-
-    /// Waits until fjall's threads have written all that was in memory when this was called.
-    fn write_tables(&self, keyspace: &Keyspace) -> Result<(), ViewError> {
-        self.engine("begin a table of", keyspace.rotate_memtable())?;
-        while keyspace.sealed_memtable_count() > 0 {
-            // The only way to learn that one of fjall's threads has failed.
-            self.engine("write a table of", self.database.persist(PersistMode::Buffer))?;
-            std::thread::sleep(FLUSH_POLL);
-        }
-        Ok(())
     }
 }
 
@@ -237,27 +177,27 @@ impl View for FjallView {
         if position != applied.next() {
             return Err(ViewError::Skipped { applied, position });
         }
-        let mut batch = self.database.batch();
+        let mut batch = Batch::default();
         for (name, records) in by_conversation(records) {
             let conversation = ConversationKey::new(name);
             if records[0].seq == Seq(1)
                 && let Some(name) = self.name_row(conversation, name)?
             {
-                batch.insert(&self.conversations, conversation.0, name);
+                batch.insert(&self.engine.conversations, conversation.0, name);
             }
             for records in records.chunk_by(|a, b| Block::of(a.seq) == Block::of(b.seq)) {
                 let block = Block::of(records[0].seq);
                 for run in run::split(records) {
                     let key = row::run_key(conversation, run[run.len() - 1].seq);
-                    batch.insert(&self.messages, key, run::encode(&key, run));
+                    batch.insert(&self.engine.messages, key, run::encode(&key, run));
                 }
                 for (producer, state) in last_of_producers(records) {
                     let key = row::producer_key(conversation, producer, block);
-                    batch.insert(&self.producers, key, row::encode_producer(&key, state));
+                    batch.insert(&self.engine.producers, key, row::encode_producer(&key, state));
                 }
             }
         }
-        self.engine("write to", batch.commit())?;
+        self.engine.write(batch);
         self.applied.store(position.0, Ordering::Release);
         Ok(())
     }
@@ -271,9 +211,9 @@ impl View for FjallView {
         let applied = self.applied();
         // A copy has no checkpoint of its own.
         if applied > *checkpoint && self.copy.is_none() {
-            for keyspace in [&self.messages, &self.producers, &self.conversations] {
-                self.write_tables(keyspace)?;
-            }
+            self.compactor.wait_for_room()?;
+            self.engine.flush()?;
+            self.compactor.wake();
             checkpoint::write(&self.dir, applied)?;
             *checkpoint = applied;
         }
@@ -307,7 +247,7 @@ impl View for FjallView {
         conversation: &ConversationName,
         producer: ProducerKey,
     ) -> Result<Option<ProducerState>, ViewError> {
-        ProducerRows { view: self, snapshot: &self.database.snapshot(), conversation, producer }.last()
+        ProducerRows { view: self, snapshot: &self.snapshot(), conversation, producer }.last()
     }
 
     fn find(
@@ -316,7 +256,7 @@ impl View for FjallView {
         producer: ProducerKey,
         n: u64,
     ) -> Result<Option<Record>, ViewError> {
-        ProducerRows { view: self, snapshot: &self.database.snapshot(), conversation, producer }.find(n)
+        ProducerRows { view: self, snapshot: &self.snapshot(), conversation, producer }.find(n)
     }
 }
 
@@ -377,20 +317,6 @@ fn guarded<T>(
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => result.map_err(|error| engine_error(dir, action, error)),
         Err(_) => Err(ViewError::engine(dir, action, "its files are damaged".to_owned())),
-    }
-}
-
-/// fjall's error as one of the view's.
-fn engine_error(dir: &Path, action: &'static str, error: ::fjall::Error) -> ViewError {
-    match error {
-        ::fjall::Error::Io(source) => ViewError::io(action, dir)(source),
-        // The thread's own error is in fjall's log alone.
-        ::fjall::Error::Poisoned => {
-            let what =
-                "one of the engine's threads has failed, as it does on a full or failing disk".to_owned();
-            ViewError::engine(dir, action, what)
-        }
-        error => ViewError::engine(dir, action, error.to_string()),
     }
 }
 

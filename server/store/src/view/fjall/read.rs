@@ -1,8 +1,9 @@
 //! Reads of the view.
 
-use ::fjall::{Guard, Readable, Snapshot, UserValue};
+use ::fjall::{Guard, Readable as _, UserValue};
 use quoth_protocol::{ConversationName, Seq};
 
+use super::engine::Snapshot;
 use super::run::{self, Message};
 use super::{Block, FjallView, row};
 use crate::key::ConversationKey;
@@ -12,9 +13,11 @@ use crate::view::{Bounds, Page, PageLimit, ViewError};
 impl FjallView {
     pub(super) fn read_bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
         let key = ConversationKey::new(conversation);
-        let snapshot = self.database.snapshot();
+        let snapshot = self.snapshot();
         let damaged = |what| ViewError::DamagedConversation { conversation: conversation.clone(), what };
-        let value = self.engine("read a conversation from", snapshot.get(&self.conversations, key.0))?;
+        let value = self
+            .engine
+            .database("read a conversation from", snapshot.get(&self.engine.conversations, key.0))?;
         let decode = |value: ::fjall::UserValue| {
             row::decode_name(&key.0, &value).ok_or_else(|| damaged("its checksum does not match"))
         };
@@ -42,7 +45,7 @@ impl FjallView {
         let key = ConversationKey::new(conversation);
         let range = row::run_key(key, first)..=row::run_key(key, Seq(u64::MAX));
         let mut expected = first;
-        for guard in self.database.snapshot().range(&self.messages, range) {
+        for guard in self.snapshot().range(&self.engine.messages, range) {
             let run = self.run(guard)?;
             for message in run.messages(conversation)?.into_iter().filter(|message| message.seq >= first) {
                 if message.seq != expected {
@@ -64,12 +67,12 @@ impl FjallView {
         limit: PageLimit,
     ) -> Result<Vec<Record>, ViewError> {
         let key = ConversationKey::new(conversation);
-        let snapshot = self.database.snapshot();
+        let snapshot = self.snapshot();
         let until = before.map_or(Seq(u64::MAX), |before| Seq(before.0.saturating_sub(1)));
         let mut expected = before.map(|_| until);
         let mut page = Page::new(limit);
         let range = row::run_key(key, Seq::ZERO)..=row::run_key(key, Block::of(until).last());
-        for guard in snapshot.range(&self.messages, range).rev() {
+        for guard in snapshot.range(&self.engine.messages, range).rev() {
             let run = self.run(guard)?;
             let messages = run.messages(conversation)?.into_iter().rev();
             for message in messages.filter(|message| message.seq <= until) {
@@ -101,10 +104,12 @@ impl FjallView {
     /// The name that is stored for a conversation's key.
     pub(super) fn stored_name(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &Snapshot<'_>,
         key: ConversationKey,
     ) -> Result<Option<ConversationName>, ViewError> {
-        let value = self.engine("read a conversation from", snapshot.get(&self.conversations, key.0))?;
+        let value = self
+            .engine
+            .database("read a conversation from", snapshot.get(&self.engine.conversations, key.0))?;
         let decode = |value: ::fjall::UserValue| {
             let damaged = || format!("the name of conversation {key:?} is damaged");
             row::decode_name(&key.0, &value)
@@ -115,12 +120,12 @@ impl FjallView {
 
     fn head(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &Snapshot<'_>,
         conversation: &ConversationName,
         key: ConversationKey,
     ) -> Result<Seq, ViewError> {
         let range = row::run_key(key, Seq::ZERO)..=row::run_key(key, Seq(u64::MAX));
-        let Some(guard) = snapshot.range(&self.messages, range).next_back() else {
+        let Some(guard) = snapshot.range(&self.engine.messages, range).next_back() else {
             return Ok(Seq::ZERO);
         };
         let run = self.run(guard)?;
@@ -130,7 +135,7 @@ impl FjallView {
 
     /// A row of `messages`, not yet checked.
     pub(super) fn run(&self, row: Guard) -> Result<StoredRun, ViewError> {
-        let (key, value) = self.engine("read a message from", row.into_inner())?;
+        let (key, value) = self.engine.database("read a message from", row.into_inner())?;
         let (conversation, last) = row::split_run_key(&key).ok_or_else(|| self.odd_key())?;
         Ok(StoredRun { conversation, last, value })
     }

@@ -1,0 +1,196 @@
+//! Merges fjall's tables, on a thread of its own.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use ::fjall::{AbstractTree as _, Keyspace};
+use parking_lot::{Condvar, Mutex};
+
+use super::engine::Engine;
+use crate::thread::panic_text;
+use crate::view::ViewError;
+
+/// So many tables, one above the other, are merged at once. Each time all tables of the level below are written again: with
+/// half as many, appends/s fall by a tenth (`figures store`).
+const UNMERGED_MIN: usize = 8;
+
+/// Tables, one above the other, that a flush may leave unmerged; with more it waits. A read looks into each of them. fjall
+/// slows its writers down at as many.
+const UNMERGED_MAX: usize = 20;
+
+/// The thread that merges tables.
+pub(super) struct Compactor {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Compactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compactor").finish_non_exhaustive()
+    }
+}
+
+struct Shared {
+    engine: Arc<Engine>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// There are new tables.
+    due: bool,
+    stop: bool,
+    failed: Option<ViewError>,
+}
+
+impl Compactor {
+    /// Starts the thread. It waits for [`Compactor::wake`].
+    pub(super) fn start(engine: Arc<Engine>) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared { engine, state: Mutex::default(), changed: Condvar::new() });
+        let runs = Arc::clone(&shared);
+        let thread =
+            std::thread::Builder::new().name("quoth-compactor".to_owned()).spawn(move || runs.run())?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// There are new tables.
+    pub(super) fn wake(&self) {
+        self.shared.state.lock().due = true;
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits until there are few enough unmerged tables for another one.
+    ///
+    /// # Errors
+    /// When merging has failed.
+    pub(super) fn wait_for_room(&self) -> Result<(), ViewError> {
+        let mut state = self.shared.state.lock();
+        loop {
+            if let Some(error) = &state.failed {
+                return Err(error.clone());
+            }
+            if self.shared.unmerged() < UNMERGED_MAX {
+                return Ok(());
+            }
+            // Tables of an earlier start may wait, of which nobody has told the thread.
+            state.due = true;
+            self.shared.changed.notify_all();
+            self.shared.changed.wait(&mut state);
+        }
+    }
+}
+
+impl Drop for Compactor {
+    /// Waits for the merge that is under way.
+    fn drop(&mut self) {
+        self.shared.state.lock().stop = true;
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that merges the view's tables panicked");
+        }
+    }
+}
+
+impl Shared {
+    fn unmerged(&self) -> usize {
+        let unmerged = |keyspace: &Keyspace| keyspace.tree.l0_run_count();
+        self.engine.keyspaces().into_iter().map(unmerged).max().unwrap_or_default()
+    }
+
+    fn run(&self) {
+        let merged = catch_unwind(AssertUnwindSafe(|| {
+            while self.wait_for_work() {
+                self.merge_all()?;
+                self.notify();
+            }
+            Ok(())
+        }));
+        if let Err(error) =
+            merged.unwrap_or_else(|panic| Err(self.engine.failed("merge tables of", panic_text(&*panic))))
+        {
+            tracing::error!(%error, "the view's tables are not merged any more");
+            self.state.lock().failed = Some(error);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Wakes who waits for room. Whoever has counted the tables before is waiting by then, since it counts under the lock.
+    fn notify(&self) {
+        drop(self.state.lock());
+        self.changed.notify_all();
+    }
+
+    /// `false` when the thread is to end.
+    fn wait_for_work(&self) -> bool {
+        let mut state = self.state.lock();
+        while !state.due && !state.stop {
+            self.changed.wait(&mut state);
+        }
+        state.due = false;
+        !state.stop
+    }
+
+    /// Merges each tree that has enough new tables, until none of its levels is too large.
+    fn merge_all(&self) -> Result<(), ViewError> {
+        for keyspace in self.engine.keyspaces() {
+            if keyspace.tree.l0_run_count() >= UNMERGED_MIN {
+                self.merge(keyspace)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn merge(&self, keyspace: &Keyspace) -> Result<(), ViewError> {
+        while !self.state.lock().stop {
+            let before = keyspace.tree.current_version().id();
+            let compaction = Arc::clone(&self.engine.compaction);
+            let merged = keyspace.tree.compact(compaction as _, self.engine.unneeded());
+            self.engine.tree("merge tables of", merged)?;
+            self.notify();
+            if keyspace.tree.current_version().id() == before {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ::fjall::AbstractTree as _;
+
+    use super::super::engine::Batch;
+    use super::{Compactor, Engine, UNMERGED_MAX, UNMERGED_MIN};
+
+    /// Each table has the same keys, so a table is never below another one without a merge.
+    #[test]
+    fn a_flush_finds_room_and_what_fails_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Arc::new(Engine::open(dir.path(), &dir.path().join("engine"), true, 1 << 20).unwrap());
+        let compactor = Compactor::start(Arc::clone(&engine)).unwrap();
+        let add_table = |value: &str| {
+            let mut batch = Batch::default();
+            batch.insert(&engine.messages, "a", value);
+            batch.insert(&engine.messages, "z", value);
+            engine.write(batch);
+            engine.flush().unwrap();
+        };
+        (0..UNMERGED_MAX).for_each(|table| add_table(&format!("value {table}")));
+        assert_eq!(engine.messages.tree.l0_run_count(), UNMERGED_MAX, "nobody has told the thread yet");
+        compactor.wait_for_room().unwrap();
+        assert!(engine.messages.tree.l0_run_count() < UNMERGED_MIN);
+        for table in std::fs::read_dir(engine.messages.path().join("tables")).unwrap() {
+            std::fs::remove_file(table.unwrap().path()).unwrap();
+        }
+        (0..UNMERGED_MAX).for_each(|table| add_table(&format!("another {table}")));
+        let error = compactor.wait_for_room().unwrap_err().to_string();
+        assert!(error.contains("merge tables of"), "{error}");
+    }
+}

@@ -1,0 +1,239 @@
+//! fjall as the view uses it: its trees of tables, written, flushed and compacted on threads of ours.
+//!
+//! fjall's documented way to write goes through its journal and its own threads. The view needs no journal, and those
+//! threads cost more than the rows do: one of them spins while the other compacts, each flush of a table waits for a flush of
+//! the journal, and an error of theirs ends in fjall's log (3.1.13, `worker_pool.rs`). So rows are put into the trees
+//! directly. The calls for it are public but not documented ([`Keyspace`]'s `tree`, [`Database`]'s `supervisor`), which is
+//! one reason why fjall's version is pinned exactly. They are used here and in `compactor.rs` alone.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ::fjall::compaction::Leveled;
+use ::fjall::config::{BlockSizePolicy, FilterPolicy};
+use ::fjall::{
+    AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, LsmError, SeqNo, UserKey, UserValue,
+};
+use parking_lot::{Mutex, RwLock};
+
+use super::guarded;
+use crate::view::ViewError;
+
+/// Size of fjall's tables, in bytes. Each is written and flushed at once, and the log's flush waits for the disk meanwhile: with
+/// fjall's default of 64 MiB the longest ack at 20,000 messages/s was 50 to 160 ms, with this about 30 ms, at the same
+/// throughput (`figures steady`).
+const TABLE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Size of the blocks of messages, in bytes: what is read, checked and compressed at once. A page has many runs, which are
+/// larger than fjall's default of 4 KiB in part, and compressing a small block costs more than its bytes do.
+const MESSAGE_BLOCK_BYTES: u32 = 16 * 1024;
+
+/// The trees, and what is open on them.
+pub(super) struct Engine {
+    dir: PathBuf,
+    database: Database,
+    pub(super) messages: Keyspace,
+    pub(super) producers: Keyspace,
+    pub(super) conversations: Keyspace,
+    pub(super) compaction: Arc<Leveled>,
+    /// Held for writing while a batch goes in: no snapshot begins and no table is cut in the middle of one.
+    batch: RwLock<()>,
+    /// How many snapshots are open, by fjall's sequence number.
+    snapshots: Mutex<BTreeMap<SeqNo, usize>>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+/// Rows that readers see all at once.
+#[derive(Default)]
+pub(super) struct Batch<'a>(Vec<(&'a Keyspace, UserKey, UserValue)>);
+
+impl<'a> Batch<'a> {
+    /// A key may come once.
+    pub(super) fn insert(
+        &mut self,
+        keyspace: &'a Keyspace,
+        key: impl Into<UserKey>,
+        value: impl Into<UserValue>,
+    ) {
+        self.0.push((keyspace, key.into(), value.into()));
+    }
+}
+
+impl Engine {
+    /// Opens or creates the trees. `dir` is for errors.
+    pub(super) fn open(
+        dir: &Path,
+        engine_dir: &Path,
+        is_new: bool,
+        cache_bytes: u64,
+    ) -> Result<Self, ViewError> {
+        let database = guarded(dir, "open", || {
+            Database::builder(engine_dir).cache_size(cache_bytes).worker_threads_unchecked(0).open()
+        })?;
+        let compaction: Arc<Leveled> = Arc::new(Leveled::default().with_table_target_size(TABLE_BYTES));
+        let keyspace = |name: &'static str, options: KeyspaceCreateOptions| {
+            if !is_new && !database.keyspace_exists(name) {
+                return Err(ViewError::engine(dir, "open", format!("its keyspace {name} is missing")));
+            }
+            guarded(dir, "open", || database.keyspace(name, || options))
+        };
+        // Filters serve look-ups of single keys, and these are read in ranges. A damaged one would hide a row.
+        let in_ranges = || KeyspaceCreateOptions::default().filter_policy(FilterPolicy::disabled());
+        Ok(Self {
+            dir: dir.to_owned(),
+            messages: keyspace(
+                "messages",
+                in_ranges().data_block_size_policy(BlockSizePolicy::all(MESSAGE_BLOCK_BYTES)),
+            )?,
+            producers: keyspace("producers", in_ranges())?,
+            conversations: keyspace("conversations", KeyspaceCreateOptions::default())?,
+            database,
+            compaction,
+            batch: RwLock::default(),
+            snapshots: Mutex::default(),
+        })
+    }
+
+    pub(super) const fn keyspaces(&self) -> [&Keyspace; 3] {
+        [&self.messages, &self.producers, &self.conversations]
+    }
+
+    /// Puts rows in. They are in memory; [`Engine::flush`] brings them to the disk.
+    pub(super) fn write(&self, batch: Batch<'_>) {
+        let _no_snapshot_begins = self.batch.write();
+        let supervisor = &self.database.supervisor;
+        let seqno = supervisor.seqno.next();
+        for (keyspace, key, value) in batch.0 {
+            keyspace.tree.insert(key, value, seqno);
+        }
+        supervisor.snapshot_tracker.publish(seqno);
+    }
+
+    /// What is there now.
+    pub(super) fn snapshot(&self) -> Snapshot<'_> {
+        let _whole_batches = self.batch.read();
+        let mut open = self.snapshots.lock();
+        let seqno = self.database.visible_seqno();
+        *open.entry(seqno).or_default() += 1;
+        Snapshot { engine: self, seqno, snapshot: self.database.snapshot() }
+    }
+
+    /// Up to which sequence number nobody needs what was overwritten. fjall's own count moves on with its threads only.
+    pub(super) fn unneeded(&self) -> SeqNo {
+        let open = self.snapshots.lock();
+        let first = open.first_key_value().map(|(seqno, _)| *seqno);
+        first.unwrap_or_else(|| self.database.visible_seqno()).saturating_sub(1)
+    }
+
+    /// Writes what was put in before this call into tables on stable storage.
+    pub(super) fn flush(&self) -> Result<(), ViewError> {
+        {
+            let _no_batch_is_cut = self.batch.write();
+            for keyspace in self.keyspaces() {
+                keyspace.tree.rotate_memtable();
+            }
+        }
+        for keyspace in self.keyspaces() {
+            let lock = keyspace.tree.get_flush_lock();
+            self.tree("write a table of", keyspace.tree.flush(&lock, self.unneeded()))?;
+        }
+        Ok(())
+    }
+
+    /// An error that fjall did not return.
+    pub(super) fn failed(&self, action: &'static str, what: String) -> ViewError {
+        ViewError::engine(&self.dir, action, what)
+    }
+
+    /// What a tree says, as an error of the view.
+    pub(super) fn tree<T>(&self, action: &'static str, result: Result<T, LsmError>) -> Result<T, ViewError> {
+        result.map_err(|error| engine_error(&self.dir, action, error.into()))
+    }
+
+    /// What fjall says, as an error of the view.
+    pub(super) fn database<T>(
+        &self,
+        action: &'static str,
+        result: ::fjall::Result<T>,
+    ) -> Result<T, ViewError> {
+        result.map_err(|error| engine_error(&self.dir, action, error))
+    }
+}
+
+/// The rows at one moment. Rows that are overwritten later stay until it is dropped.
+pub(super) struct Snapshot<'a> {
+    engine: &'a Engine,
+    seqno: SeqNo,
+    snapshot: ::fjall::Snapshot,
+}
+
+impl Deref for Snapshot<'_> {
+    type Target = ::fjall::Snapshot;
+
+    fn deref(&self) -> &::fjall::Snapshot {
+        &self.snapshot
+    }
+}
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        let mut open = self.engine.snapshots.lock();
+        if let Some(count) = open.get_mut(&self.seqno) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.seqno);
+            }
+        }
+    }
+}
+
+/// fjall's error as one of the view's.
+pub(super) fn engine_error(dir: &Path, action: &'static str, error: ::fjall::Error) -> ViewError {
+    match error {
+        ::fjall::Error::Io(source) | ::fjall::Error::Storage(LsmError::Io(source)) => {
+            ViewError::io(action, dir)(source)
+        }
+        error => ViewError::engine(dir, action, error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Batch, Engine};
+    use ::fjall::Readable as _;
+
+    #[test]
+    fn what_a_snapshot_needs_is_kept_and_the_rest_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(dir.path(), &dir.path().join("engine"), true, 1 << 20).unwrap();
+        let write = |value: &str| {
+            let mut batch = Batch::default();
+            batch.insert(&engine.producers, "key", value);
+            engine.write(batch);
+        };
+        write("first");
+        let before = engine.unneeded();
+        let snapshot = engine.snapshot();
+        let again = engine.snapshot();
+        for value in ["second", "third"] {
+            write(value);
+            engine.flush().unwrap();
+        }
+        let held = engine.unneeded();
+        assert_eq!(held, before, "the first snapshot needs what was there then");
+        assert_eq!(&*snapshot.get(&engine.producers, "key").unwrap().unwrap(), b"first");
+        drop(snapshot);
+        assert_eq!(engine.unneeded(), held, "the other one is open still");
+        drop(again);
+        assert!(engine.unneeded() > held);
+        assert_eq!(&*engine.snapshot().get(&engine.producers, "key").unwrap().unwrap(), b"third");
+    }
+}
