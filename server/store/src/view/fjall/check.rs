@@ -21,6 +21,9 @@ const PROGRESS_MESSAGES: u64 = 100_000;
 /// Look-ups rely on the contrary.
 const N_NOT_GROWING: &str = "its n is not above that of its producer's message before";
 
+/// Whoever looks for a seq relies on the contrary.
+const NOT_FIRST_IN_SPAN: &str = "its window begins with another message";
+
 /// The conversation that a walk over the messages is in.
 struct Current {
     key: ConversationKey,
@@ -37,10 +40,9 @@ impl FjallView {
         conversation: &ConversationName,
         seq: Seq,
     ) -> Result<Option<Record>, ViewError> {
-        let key = |seq| row::run_key(ConversationKey::new(conversation), seq);
-        let mut runs = self.snapshot().range(&self.engine.messages, key(seq)..=key(Block::of(seq).last()));
-        let Some(guard) = runs.next() else { return Ok(None) };
-        let run = self.run(guard)?;
+        let snapshot = self.snapshot();
+        let key = ConversationKey::new(conversation);
+        let Some(run) = self.runs_from(&snapshot, key, seq).next().transpose()? else { return Ok(None) };
         let message = run.messages(conversation)?.into_iter().find(|message| message.seq == seq);
         message.map(|message| record(conversation, message)).transpose()
     }
@@ -55,26 +57,37 @@ impl FjallView {
     ) {
         let snapshot = self.snapshot();
         let mut current: Option<Current> = None;
-        let mut producers = 0;
-        for guard in snapshot.iter(&self.engine.messages) {
-            let run = match self.run(guard) {
-                Ok(run) => run,
+        let mut counts = Counts::default();
+        for guard in snapshot.iter(&self.engine.spans) {
+            let span = match self.span(guard) {
+                Ok(span) => span,
                 Err(error) => {
                     report.findings.push(error.into());
-                    return;
+                    continue;
                 }
             };
-            let (conversation, seq) = (run.conversation, run.last);
-            let is_known = current.as_ref().is_some_and(|current| current.key == conversation);
-            let ended = current.as_mut().filter(|current| !is_known || !current.has_block_of(seq));
-            if let Some(ended) = ended {
-                producers += self.check_producers(&snapshot, ended, is_up_to_date, report);
+            if current.as_ref().is_none_or(|current| current.key != span.conversation) {
+                if let Some(ended) = &mut current {
+                    counts.producers += self.check_producers(&snapshot, ended, is_up_to_date, report);
+                }
+                current = self.begin(&snapshot, span.conversation, report);
             }
-            if !is_known {
-                current = self.begin(&snapshot, conversation, report);
-            }
-            if let Some(current) = &mut current {
-                let messages = check_run(current, &run, report);
+            let mut is_first = true;
+            for run in self.runs(&snapshot, span, Seq::ZERO, Seq(u64::MAX)) {
+                let run = match run {
+                    Ok(run) => run,
+                    Err(error) => {
+                        report.findings.push(error.into());
+                        return;
+                    }
+                };
+                counts.runs += 1;
+                let Some(current) = &mut current else { continue };
+                if !current.has_block_of(run.last) {
+                    counts.producers += self.check_producers(&snapshot, current, is_up_to_date, report);
+                }
+                let expected_first = std::mem::take(&mut is_first).then_some(span.first);
+                let messages = check_run(current, &run, expected_first, report);
                 if (report.messages + messages) / PROGRESS_MESSAGES > report.messages / PROGRESS_MESSAGES {
                     progress(Progress::View { messages: report.messages + messages });
                 }
@@ -82,10 +95,10 @@ impl FjallView {
             }
         }
         if let Some(ended) = &mut current {
-            producers += self.check_producers(&snapshot, ended, is_up_to_date, report);
+            counts.producers += self.check_producers(&snapshot, ended, is_up_to_date, report);
         }
         if is_up_to_date {
-            self.check_counts(&snapshot, producers, report);
+            self.check_counts(&snapshot, &counts, report);
         }
         progress(Progress::View { messages: report.messages });
     }
@@ -129,9 +142,10 @@ impl FjallView {
     }
 
     /// Rows of producers and names without a message would not be met by a walk over the messages.
-    fn check_counts(&self, snapshot: &Snapshot<'_>, producers: u64, report: &mut Report) {
+    fn check_counts(&self, snapshot: &Snapshot<'_>, counts: &Counts, report: &mut Report) {
         let counts = [
-            ("rows of producers", self.walk_producers(snapshot, report), producers),
+            ("rows of messages", snapshot.iter(&self.engine.messages).count() as u64, counts.runs),
+            ("rows of producers", self.walk_producers(snapshot, report), counts.producers),
             ("conversations", snapshot.iter(&self.engine.conversations).count() as u64, report.conversations),
         ];
         for (rows, held, expected) in counts {
@@ -164,6 +178,13 @@ impl FjallView {
     }
 }
 
+/// Rows that a walk over the spans has met.
+#[derive(Default)]
+struct Counts {
+    runs: u64,
+    producers: u64,
+}
+
 impl Current {
     /// Whether a seq is in the block that the walk is in.
     fn has_block_of(&self, seq: Seq) -> bool {
@@ -171,8 +192,13 @@ impl Current {
     }
 }
 
-/// Checks a run and returns how many messages it has.
-fn check_run(current: &mut Current, run: &StoredRun, report: &mut Report) -> u64 {
+/// Checks a run and returns how many messages it has. `expected_first` is where its span begins, if it is the first of one.
+fn check_run(
+    current: &mut Current,
+    run: &StoredRun,
+    expected_first: Option<Seq>,
+    report: &mut Report,
+) -> u64 {
     let messages = match run.messages(&current.name) {
         Ok(messages) => messages,
         Err(error) => {
@@ -182,6 +208,10 @@ fn check_run(current: &mut Current, run: &StoredRun, report: &mut Report) -> u64
             return 0;
         }
     };
+    let first = messages.first().map(|message| message.seq);
+    if expected_first.is_some() && first != expected_first {
+        report.findings.push(damaged(&current.name, run.last, NOT_FIRST_IN_SPAN).into());
+    }
     for message in &messages {
         check_message(current, *message, report);
     }
@@ -205,6 +235,7 @@ fn check_message(current: &mut Current, message: Message<'_>, report: &mut Repor
 
 #[cfg(test)]
 mod tests {
+    use super::super::window::Window;
     use super::{Block, ConversationKey, FjallView, ProducerState, Report, Seq, row};
     use crate::log::Position;
     use crate::testing::{apply_one_by_one, record};
@@ -230,14 +261,14 @@ mod tests {
         let (a, b) = (record("a", 1, 1), record("b", 1, 1));
         let (key_a, key_b) = (ConversationKey::new(&a.conversation), ConversationKey::new(&b.conversation));
         // A conversation's head: its producer has stored more than its messages show.
-        view.engine.messages.remove(row::run_key(key_a, Seq(2))).unwrap();
+        view.engine.messages.remove(row::run_key(Window(0), key_a, Seq(2))).unwrap();
         let found = findings(&view);
         assert!(
             found.len() == 1 && found[0].contains("not that of the producer's last message in its block"),
             "{found:?}"
         );
         // All messages of a conversation.
-        view.engine.messages.remove(row::run_key(key_b, b.seq)).unwrap();
+        view.engine.messages.remove(row::run_key(Window(0), key_b, b.seq)).unwrap();
         let found = findings(&view);
         assert!(
             found.iter().any(|text| text.contains("it has 2 rows of producers, its messages have 1")),
@@ -254,13 +285,48 @@ mod tests {
         for (position, group) in (1..).map(Position).zip(records.chunks(20)) {
             view.apply(position, group).unwrap();
         }
-        let key = row::run_key(ConversationKey::new(&records[0].conversation), Seq(40));
+        let key = row::run_key(Window(0), ConversationKey::new(&records[0].conversation), Seq(40));
         view.engine.messages.insert(key, b"damaged").unwrap();
         let found = findings(&view);
         assert!(found.len() == 1 && found[0].contains("seq 40 is damaged"), "{found:?}");
         view.engine.messages.remove(key).unwrap();
         let found = findings(&view);
         assert!(found.len() == 1 && found[0].contains("seq 21 is missing"), "{found:?}");
+    }
+
+    #[test]
+    fn a_lost_damaged_or_wrong_span_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let view = FjallView::open(dir.path(), 1 << 20).unwrap().with_window_bytes(1);
+        let records: Vec<_> = (1..=60).map(|seq| record("a", seq, seq)).collect();
+        for (position, group) in (1..).map(Position).zip(records.chunks(20)) {
+            view.apply(position, group).unwrap();
+            view.flush().unwrap();
+        }
+        assert_eq!(findings(&view), [""; 0]);
+        let conversation = ConversationKey::new(&records[0].conversation);
+        let key = |first| row::span_key(conversation, Seq(first));
+        let spans = &view.engine.spans;
+        let value = spans.get(key(21)).unwrap().unwrap();
+        spans.insert(key(21), b"damaged").unwrap();
+        let found = findings(&view);
+        assert!(found.iter().any(|text| text.contains("the row of a span is damaged")), "{found:?}");
+        assert!(
+            view.after(&records[0].conversation, Seq(30), crate::PageLimit { records: 9, bytes: 999 })
+                .is_err()
+        );
+        spans.remove(key(21)).unwrap();
+        let found = findings(&view);
+        assert!(found.iter().any(|text| text.contains("seq 21 is missing")), "{found:?}");
+        spans.insert(key(22), row::encode_span(&key(22), Window(1))).unwrap();
+        let found = findings(&view);
+        assert!(
+            found.iter().any(|text| text.contains("its window begins with another message")),
+            "{found:?}"
+        );
+        spans.remove(key(22)).unwrap();
+        spans.insert(key(21), value).unwrap();
+        assert_eq!(findings(&view), [""; 0]);
     }
 
     #[test]
@@ -322,7 +388,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let view = view(dir.path());
         let a = record("a", 1, 1);
-        let key = |seq| row::run_key(ConversationKey::new(&a.conversation), Seq(seq));
+        let key = |seq| row::run_key(Window(0), ConversationKey::new(&a.conversation), Seq(seq));
         let value = view.engine.messages.get(key(1)).unwrap().unwrap();
         view.engine.messages.insert(key(2), value).unwrap();
         assert!(matches!(view.bounds(&a.conversation), Err(ViewError::DamagedRow { .. })));

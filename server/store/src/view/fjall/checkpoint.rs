@@ -1,6 +1,7 @@
-//! The checkpoint: up to which position everything is in fjall's tables.
+//! The checkpoint: up to which position everything is in fjall's tables, and which window goes on behind it.
 //!
-//! One file, replaced as a whole: magic 8 bytes, format `u32`, reserved `u32`, position `u64`, checksum `u64`, little endian.
+//! One file, replaced as a whole: magic 8 bytes, format and window `u32` each, position, bytes of the window and checksum
+//! `u64` each, little endian.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -8,6 +9,7 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::window::Window;
 use crate::bytes_reader::Reader;
 use crate::durable::{sync_all, sync_dir};
 use crate::log::Position;
@@ -16,10 +18,21 @@ use crate::view::ViewError;
 const NAME: &str = "checkpoint";
 const NEW_NAME: &str = "checkpoint.new";
 const MAGIC: [u8; 8] = *b"QUOTHCHK";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+
+/// What a checkpoint says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Checkpoint {
+    /// The last position of which, as of all before it, everything is in tables.
+    pub(super) position: Position,
+    /// The window of the groups behind it.
+    pub(super) window: Window,
+    /// How many bytes of rows that window has, up to the position.
+    pub(super) window_bytes: u64,
+}
 
 /// The checkpoint in a view's folder; `None` when there is none.
-pub(super) fn read(dir: &Path) -> Result<Option<Position>, ViewError> {
+pub(super) fn read(dir: &Path) -> Result<Option<Checkpoint>, ViewError> {
     let path = dir.join(NAME);
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
@@ -32,29 +45,32 @@ pub(super) fn read(dir: &Path) -> Result<Option<Position>, ViewError> {
 }
 
 /// Replaces the checkpoint. It is durable when this returns.
-pub(super) fn write(dir: &Path, position: Position) -> Result<(), ViewError> {
+pub(super) fn write(dir: &Path, checkpoint: Checkpoint) -> Result<(), ViewError> {
     let (path, new_path) = (dir.join(NAME), dir.join(NEW_NAME));
     let mut file = File::create(&new_path).map_err(ViewError::io("create", &new_path))?;
-    file.write_all(&encode(position)).map_err(ViewError::io("write", &new_path))?;
+    file.write_all(&encode(checkpoint)).map_err(ViewError::io("write", &new_path))?;
     sync_all(&file, &new_path).map_err(ViewError::io("sync", &new_path))?;
     fs::rename(&new_path, &path).map_err(ViewError::io("replace", &path))?;
     sync_dir(dir).map_err(ViewError::io("sync", dir))
 }
 
-fn encode(position: Position) -> Vec<u8> {
+fn encode(checkpoint: Checkpoint) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend(FORMAT.to_le_bytes());
-    bytes.extend(0_u32.to_le_bytes());
-    bytes.extend(position.0.to_le_bytes());
+    bytes.extend(checkpoint.window.0.to_le_bytes());
+    bytes.extend(checkpoint.position.0.to_le_bytes());
+    bytes.extend(checkpoint.window_bytes.to_le_bytes());
     let checksum = xxh3_64(&bytes);
     bytes.extend(checksum.to_le_bytes());
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Option<Position> {
+fn decode(bytes: &[u8]) -> Option<Checkpoint> {
     let (covered, checksum) = bytes.split_last_chunk::<8>()?;
     let mut reader = Reader(covered);
-    let is_known = reader.array() == Some(MAGIC) && reader.u32() == Some(FORMAT) && reader.u32().is_some();
-    let position = Position(reader.u64()?);
-    (is_known && reader.0.is_empty() && u64::from_le_bytes(*checksum) == xxh3_64(covered)).then_some(position)
+    let is_known = reader.array() == Some(MAGIC) && reader.u32() == Some(FORMAT);
+    let window = Window(reader.u32()?);
+    let checkpoint = Checkpoint { position: Position(reader.u64()?), window, window_bytes: reader.u64()? };
+    let is_whole = reader.0.is_empty() && u64::from_le_bytes(*checksum) == xxh3_64(covered);
+    (is_known && is_whole).then_some(checkpoint)
 }

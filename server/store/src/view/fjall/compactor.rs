@@ -180,6 +180,7 @@ mod tests {
             batch.insert(&engine.messages, "a", value);
             batch.insert(&engine.messages, "z", value);
             engine.write(batch);
+            engine.cut();
             engine.flush().unwrap();
         };
         (0..UNMERGED_MAX).for_each(|table| add_table(&format!("value {table}")));

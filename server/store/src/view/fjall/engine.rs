@@ -36,10 +36,11 @@ pub(super) struct Engine {
     dir: PathBuf,
     database: Database,
     pub(super) messages: Keyspace,
+    pub(super) spans: Keyspace,
     pub(super) producers: Keyspace,
     pub(super) conversations: Keyspace,
     pub(super) compaction: Arc<Leveled>,
-    /// Held for writing while a batch goes in: no snapshot begins and no table is cut in the middle of one.
+    /// Held for writing while a batch goes in: no snapshot begins in the middle of one.
     batch: RwLock<()>,
     /// How many snapshots are open, by fjall's sequence number.
     snapshots: Mutex<BTreeMap<SeqNo, usize>>,
@@ -64,6 +65,11 @@ impl<'a> Batch<'a> {
         value: impl Into<UserValue>,
     ) {
         self.0.push((keyspace, key.into(), value.into()));
+    }
+
+    /// Bytes of keys and values.
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.iter().map(|(_, key, value)| (key.len() + value.len()) as u64).sum()
     }
 }
 
@@ -93,6 +99,7 @@ impl Engine {
                 "messages",
                 in_ranges().data_block_size_policy(BlockSizePolicy::all(MESSAGE_BLOCK_BYTES)),
             )?,
+            spans: keyspace("spans", in_ranges())?,
             producers: keyspace("producers", in_ranges())?,
             conversations: keyspace("conversations", KeyspaceCreateOptions::default())?,
             database,
@@ -102,11 +109,11 @@ impl Engine {
         })
     }
 
-    pub(super) const fn keyspaces(&self) -> [&Keyspace; 3] {
-        [&self.messages, &self.producers, &self.conversations]
+    pub(super) const fn keyspaces(&self) -> [&Keyspace; 4] {
+        [&self.messages, &self.spans, &self.producers, &self.conversations]
     }
 
-    /// Puts rows in. They are in memory; [`Engine::flush`] brings them to the disk.
+    /// Puts rows in. They are in memory; [`Engine::cut`] and [`Engine::flush`] bring them to the disk.
     pub(super) fn write(&self, batch: Batch<'_>) {
         let _no_snapshot_begins = self.batch.write();
         let supervisor = &self.database.supervisor;
@@ -133,14 +140,15 @@ impl Engine {
         first.unwrap_or_else(|| self.database.visible_seqno()).saturating_sub(1)
     }
 
-    /// Writes what was put in before this call into tables on stable storage.
-    pub(super) fn flush(&self) -> Result<(), ViewError> {
-        {
-            let _no_batch_is_cut = self.batch.write();
-            for keyspace in self.keyspaces() {
-                keyspace.tree.rotate_memtable();
-            }
+    /// Sets apart what is in memory for [`Engine::flush`].
+    pub(super) fn cut(&self) {
+        for keyspace in self.keyspaces() {
+            keyspace.tree.rotate_memtable();
         }
+    }
+
+    /// Writes what was set apart into tables, on stable storage.
+    pub(super) fn flush(&self) -> Result<(), ViewError> {
         for keyspace in self.keyspaces() {
             let lock = keyspace.tree.get_flush_lock();
             self.tree("write a table of", keyspace.tree.flush(&lock, self.unneeded()))?;
@@ -225,6 +233,7 @@ mod tests {
         let again = engine.snapshot();
         for value in ["second", "third"] {
             write(value);
+            engine.cut();
             engine.flush().unwrap();
         }
         let held = engine.unneeded();

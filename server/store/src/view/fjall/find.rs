@@ -75,12 +75,14 @@ impl ProducerRows<'_> {
 
     /// The message with this n, if it is in the block of the producer's message `last` and not behind that.
     fn find_before(&self, last: ProducerState, n: u64) -> Result<Option<Record>, ViewError> {
-        let key = |seq| row::run_key(ConversationKey::new(self.conversation), seq);
         let block = Block::of(last.seq);
         let mut expected = last.seq;
-        let runs = self.snapshot.range(&self.view.engine.messages, key(block.first())..=key(block.last()));
-        for guard in runs.rev() {
-            let run = self.view.run(guard)?;
+        let key = ConversationKey::new(self.conversation);
+        for run in self.view.runs_until(self.snapshot, key, last.seq) {
+            let run = run?;
+            if run.last < block.first() {
+                break;
+            }
             let messages = run.messages(self.conversation)?.into_iter().rev();
             for message in messages.filter(|message| message.seq <= last.seq) {
                 if message.seq != expected {
@@ -121,6 +123,7 @@ impl ProducerRows<'_> {
 mod tests {
     use quoth_protocol::Seq;
 
+    use super::super::window::Window;
     use super::row::{self, Block};
     use super::{ConversationKey, FjallView};
     use crate::testing::{apply_one_by_one, record};
@@ -134,7 +137,7 @@ mod tests {
         apply_one_by_one(&view, &records);
         let (name, producer) = (&records[0].conversation, records[0].producer);
         for seq in [1, 64, 100, 127] {
-            let key = row::run_key(ConversationKey::new(name), Seq(seq));
+            let key = row::run_key(Window(0), ConversationKey::new(name), Seq(seq));
             let value = view.engine.messages.get(key).unwrap().unwrap();
             view.engine.messages.remove(key).unwrap();
             let error = view.find(name, producer, seq).unwrap_err();
@@ -157,7 +160,7 @@ mod tests {
         let (wanted, others): (Vec<_>, Vec<_>) =
             records.iter().partition(|record| Block::of(record.seq) == block);
         for other in others {
-            view.engine.messages.insert(row::run_key(key, other.seq), "damaged").unwrap();
+            view.engine.messages.insert(row::run_key(Window(0), key, other.seq), "damaged").unwrap();
         }
         for wanted in wanted {
             assert_eq!(view.find(name, producer, wanted.n).unwrap().as_ref(), Some(wanted));

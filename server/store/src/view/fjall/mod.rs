@@ -11,8 +11,10 @@
 //!
 //! # Rows
 //!
-//! - `messages`: conversation key and seq of the last message → a run of consecutive messages; one for what a group has of
-//!   a conversation and block of seqs. `run.rs` says why.
+//! - `messages`: window, conversation key and seq of the last message → a run of consecutive messages; one for what a group
+//!   has of a conversation and block of seqs. `run.rs` and `window.rs` say why.
+//! - `spans`: conversation key and first seq → the window that has the messages from there on; one per conversation and
+//!   window.
 //! - `producers`: conversation key, producer key and block of seqs → n and seq of the producer's last message in that
 //!   block; written once per group, producer and block. `find.rs` says what the blocks are for.
 //! - `conversations`: conversation key → name; one per conversation, written with its first message.
@@ -30,8 +32,9 @@ mod precheck;
 mod read;
 mod row;
 mod run;
+mod window;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -43,10 +46,12 @@ use parking_lot::Mutex;
 use quoth_protocol::{ConversationName, Seq};
 use tempfile::TempDir;
 
+use self::checkpoint::Checkpoint;
 use self::compactor::Compactor;
 use self::engine::{Batch, Engine, Snapshot, engine_error};
 use self::find::ProducerRows;
 use self::row::Block;
+use self::window::{WINDOW_BYTES, Window};
 use super::{Bounds, PageLimit, ProducerState, View, ViewError};
 use crate::durable::create_durable_dir;
 use crate::key::{ConversationKey, ProducerKey};
@@ -62,10 +67,20 @@ pub struct FjallView {
     compactor: Compactor,
     engine: Arc<Engine>,
     applied: AtomicU64,
-    applying: Mutex<()>,
-    checkpoint: Mutex<Position>,
+    writing: Mutex<Writing>,
+    checkpoint: Mutex<Checkpoint>,
+    window_bytes: u64,
     /// The folder of a view whose files must not change. Deleted after the database is dropped.
     copy: Option<TempDir>,
+}
+
+/// The window that is written.
+#[derive(Debug, Default)]
+struct Writing {
+    window: Window,
+    bytes: u64,
+    /// Conversations that are known to have a span in it.
+    begun: HashSet<ConversationKey>,
 }
 
 impl fmt::Debug for FjallView {
@@ -83,7 +98,13 @@ impl FjallView {
     /// # Errors
     /// When the checkpoint is damaged or cannot be read.
     pub fn checkpoint(dir: &Path) -> Result<Option<Position>, ViewError> {
-        checkpoint::read(dir)
+        Ok(checkpoint::read(dir)?.map(|checkpoint| checkpoint.position))
+    }
+
+    /// The view with windows of another size than the default of 64 MiB, for tests.
+    #[must_use]
+    pub fn with_window_bytes(self, window_bytes: u64) -> Self {
+        Self { window_bytes, ..self }
     }
 
     /// Opens or creates a view, as it was at its last flush.
@@ -103,7 +124,7 @@ impl FjallView {
         create_durable_dir(dir).map_err(ViewError::io("create", dir))?;
         let view = Self::start(dir, &engine_dir, checkpoint, cache_bytes)?;
         if checkpoint.is_none() {
-            checkpoint::write(dir, Position::ZERO)?;
+            checkpoint::write(dir, Checkpoint::default())?;
         }
         Ok(view)
     }
@@ -129,7 +150,7 @@ impl FjallView {
     fn start(
         dir: &Path,
         engine_dir: &Path,
-        checkpoint: Option<Position>,
+        checkpoint: Option<Checkpoint>,
         cache_bytes: u64,
     ) -> Result<Self, ViewError> {
         let engine = Arc::new(Engine::open(dir, engine_dir, checkpoint.is_none(), cache_bytes)?);
@@ -140,15 +161,36 @@ impl FjallView {
             dir: dir.to_owned(),
             compactor,
             engine,
-            applied: AtomicU64::new(checkpoint.0),
-            applying: Mutex::default(),
+            applied: AtomicU64::new(checkpoint.position.0),
+            writing: Mutex::new(Writing {
+                window: checkpoint.window,
+                bytes: checkpoint.window_bytes,
+                begun: HashSet::new(),
+            }),
             checkpoint: Mutex::new(checkpoint),
+            window_bytes: WINDOW_BYTES,
             copy: None,
         })
     }
 
     fn snapshot(&self) -> Snapshot<'_> {
         self.engine.snapshot()
+    }
+
+    /// Sets apart for the disk what is applied, ends the window if it is full, and says what holds when the rest is written.
+    fn cut(&self) -> Checkpoint {
+        let mut writing = self.writing.lock();
+        self.engine.cut();
+        if writing.bytes >= self.window_bytes {
+            *writing = Writing { window: writing.window.next(), ..Writing::default() };
+        }
+        Checkpoint { position: self.applied(), window: writing.window, window_bytes: writing.bytes }
+    }
+
+    /// Whether a conversation has a span in the window that is written.
+    fn has_span(&self, conversation: ConversationKey, window: Window) -> Result<bool, ViewError> {
+        let last = self.last_span(&self.snapshot(), conversation)?;
+        Ok(last.is_some_and(|last| last.window == window))
     }
 
     /// The name row of a conversation whose first message is written, unless it is there already.
@@ -169,7 +211,7 @@ impl FjallView {
 
 impl View for FjallView {
     fn apply(&self, position: Position, records: &[Record]) -> Result<(), ViewError> {
-        let _one_at_a_time = self.applying.lock();
+        let mut writing = self.writing.lock();
         let applied = self.applied();
         if position <= applied {
             return Ok(());
@@ -177,7 +219,7 @@ impl View for FjallView {
         if position != applied.next() {
             return Err(ViewError::Skipped { applied, position });
         }
-        let mut batch = Batch::default();
+        let (mut batch, mut begins) = (Batch::default(), Vec::new());
         for (name, records) in by_conversation(records) {
             let conversation = ConversationKey::new(name);
             if records[0].seq == Seq(1)
@@ -185,10 +227,17 @@ impl View for FjallView {
             {
                 batch.insert(&self.engine.conversations, conversation.0, name);
             }
+            if !writing.begun.contains(&conversation) {
+                if !self.has_span(conversation, writing.window)? {
+                    let key = row::span_key(conversation, records[0].seq);
+                    batch.insert(&self.engine.spans, key, row::encode_span(&key, writing.window));
+                }
+                begins.push(conversation);
+            }
             for records in records.chunk_by(|a, b| Block::of(a.seq) == Block::of(b.seq)) {
                 let block = Block::of(records[0].seq);
                 for run in run::split(records) {
-                    let key = row::run_key(conversation, run[run.len() - 1].seq);
+                    let key = row::run_key(writing.window, conversation, run[run.len() - 1].seq);
                     batch.insert(&self.engine.messages, key, run::encode(&key, run));
                 }
                 for (producer, state) in last_of_producers(records) {
@@ -197,6 +246,8 @@ impl View for FjallView {
                 }
             }
         }
+        writing.bytes += batch.bytes();
+        writing.begun.extend(begins);
         self.engine.write(batch);
         self.applied.store(position.0, Ordering::Release);
         Ok(())
@@ -208,16 +259,17 @@ impl View for FjallView {
 
     fn flush(&self) -> Result<Position, ViewError> {
         let mut checkpoint = self.checkpoint.lock();
-        let applied = self.applied();
         // A copy has no checkpoint of its own.
-        if applied > *checkpoint && self.copy.is_none() {
-            self.compactor.wait_for_room()?;
-            self.engine.flush()?;
-            self.compactor.wake();
-            checkpoint::write(&self.dir, applied)?;
-            *checkpoint = applied;
+        if self.applied() == checkpoint.position || self.copy.is_some() {
+            return Ok(checkpoint.position);
         }
-        Ok(*checkpoint)
+        self.compactor.wait_for_room()?;
+        let next = self.cut();
+        self.engine.flush()?;
+        checkpoint::write(&self.dir, next)?;
+        *checkpoint = next;
+        self.compactor.wake();
+        Ok(next.position)
     }
 
     fn bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {

@@ -1,11 +1,11 @@
 //! Reads of the view.
 
-use ::fjall::{Guard, Readable as _, UserValue};
+use ::fjall::{Guard, Readable as _, UserKey, UserValue};
 use quoth_protocol::{ConversationName, Seq};
 
 use super::engine::Snapshot;
 use super::run::{self, Message};
-use super::{Block, FjallView, row};
+use super::{FjallView, row};
 use crate::key::ConversationKey;
 use crate::record::Record;
 use crate::view::{Bounds, Page, PageLimit, ViewError};
@@ -43,10 +43,9 @@ impl FjallView {
             return Ok(Vec::new());
         };
         let key = ConversationKey::new(conversation);
-        let range = row::run_key(key, first)..=row::run_key(key, Seq(u64::MAX));
         let mut expected = first;
-        for guard in self.snapshot().range(&self.engine.messages, range) {
-            let run = self.run(guard)?;
+        for run in self.runs_from(&self.snapshot(), key, first) {
+            let run = run?;
             for message in run.messages(conversation)?.into_iter().filter(|message| message.seq >= first) {
                 if message.seq != expected {
                     return Err(hole(conversation, expected, Some(message.seq)));
@@ -71,9 +70,8 @@ impl FjallView {
         let until = before.map_or(Seq(u64::MAX), |before| Seq(before.0.saturating_sub(1)));
         let mut expected = before.map(|_| until);
         let mut page = Page::new(limit);
-        let range = row::run_key(key, Seq::ZERO)..=row::run_key(key, Block::of(until).last());
-        for guard in snapshot.range(&self.engine.messages, range).rev() {
-            let run = self.run(guard)?;
+        for run in self.runs_until(&snapshot, key, until) {
+            let run = run?;
             let messages = run.messages(conversation)?.into_iter().rev();
             for message in messages.filter(|message| message.seq <= until) {
                 let found = message.seq;
@@ -124,11 +122,9 @@ impl FjallView {
         conversation: &ConversationName,
         key: ConversationKey,
     ) -> Result<Seq, ViewError> {
-        let range = row::run_key(key, Seq::ZERO)..=row::run_key(key, Seq(u64::MAX));
-        let Some(guard) = snapshot.range(&self.engine.messages, range).next_back() else {
+        let Some(run) = self.runs_until(snapshot, key, Seq(u64::MAX)).next().transpose()? else {
             return Ok(Seq::ZERO);
         };
-        let run = self.run(guard)?;
         run.messages(conversation)?;
         Ok(run.last)
     }
@@ -136,8 +132,8 @@ impl FjallView {
     /// A row of `messages`, not yet checked.
     pub(super) fn run(&self, row: Guard) -> Result<StoredRun, ViewError> {
         let (key, value) = self.engine.database("read a message from", row.into_inner())?;
-        let (conversation, last) = row::split_run_key(&key).ok_or_else(|| self.odd_key())?;
-        Ok(StoredRun { conversation, last, value })
+        let (_, _, last) = row::split_run_key(&key).ok_or_else(|| self.odd_key())?;
+        Ok(StoredRun { key, last, value })
     }
 
     pub(super) fn odd_key(&self) -> ViewError {
@@ -147,7 +143,7 @@ impl FjallView {
 
 /// A row of `messages`.
 pub(super) struct StoredRun {
-    pub(super) conversation: ConversationKey,
+    key: UserKey,
     /// The seq of its last message.
     pub(super) last: Seq,
     value: UserValue,
@@ -156,8 +152,7 @@ pub(super) struct StoredRun {
 impl StoredRun {
     /// Its messages, ascending. `conversation` is for the error.
     pub(super) fn messages(&self, conversation: &ConversationName) -> Result<Vec<Message<'_>>, ViewError> {
-        let key = row::run_key(self.conversation, self.last);
-        run::open(&key, self.last, &self.value).map_err(|what| damaged(conversation, self.last, what))
+        run::open(&self.key, self.last, &self.value).map_err(|what| damaged(conversation, self.last, what))
     }
 }
 

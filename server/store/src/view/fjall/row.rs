@@ -6,6 +6,7 @@
 use quoth_protocol::{ConversationName, Seq};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use super::window::{Span, Window};
 use crate::bytes_reader::Reader;
 use crate::key::{ConversationKey, ProducerKey};
 use crate::view::ProducerState;
@@ -40,23 +41,51 @@ impl Block {
     }
 }
 
-/// Length of a run's key in bytes: conversation 16, seq of its last message 8 in big endian.
-pub(super) const RUN_KEY_BYTES: usize = 24;
+/// Length of a run's key in bytes: window 4 in big endian, conversation 16, seq of its last message 8 in big endian.
+pub(super) const RUN_KEY_BYTES: usize = 28;
 
 /// The key of the run whose last message has this seq. The run that holds a seq is the first one from its key on.
-pub(super) fn run_key(conversation: ConversationKey, last: Seq) -> [u8; RUN_KEY_BYTES] {
+pub(super) fn run_key(window: Window, conversation: ConversationKey, last: Seq) -> [u8; RUN_KEY_BYTES] {
     let mut key = [0; RUN_KEY_BYTES];
-    key[..16].copy_from_slice(&conversation.0);
-    key[16..].copy_from_slice(&last.0.to_be_bytes());
+    key[..4].copy_from_slice(&window.0.to_be_bytes());
+    key[4..20].copy_from_slice(&conversation.0);
+    key[20..].copy_from_slice(&last.0.to_be_bytes());
     key
 }
 
 /// The parts of a run's key.
-pub(super) fn split_run_key(key: &[u8]) -> Option<(ConversationKey, Seq)> {
+pub(super) fn split_run_key(key: &[u8]) -> Option<(Window, ConversationKey, Seq)> {
     let mut reader = Reader(key);
+    let window = Window(u32::from_be_bytes(reader.array()?));
     let conversation = ConversationKey(reader.array()?);
     let seq = Seq(u64::from_be_bytes(reader.array()?));
-    reader.0.is_empty().then_some((conversation, seq))
+    reader.0.is_empty().then_some((window, conversation, seq))
+}
+
+/// Length of a span's key in bytes: conversation 16, its first seq 8 in big endian.
+pub(super) const SPAN_KEY_BYTES: usize = 24;
+
+pub(super) fn span_key(conversation: ConversationKey, first: Seq) -> [u8; SPAN_KEY_BYTES] {
+    let mut key = [0; SPAN_KEY_BYTES];
+    key[..16].copy_from_slice(&conversation.0);
+    key[16..].copy_from_slice(&first.0.to_be_bytes());
+    key
+}
+
+/// A span's value: checksum `u64` and its window `u32`.
+pub(super) fn encode_span(key: &[u8], window: Window) -> Vec<u8> {
+    let mut value = vec![0; 8];
+    value.extend(window.0.to_le_bytes());
+    seal(key, &mut value);
+    value
+}
+
+pub(super) fn decode_span(key: &[u8], value: &[u8]) -> Option<Span> {
+    let mut reader = Reader(key);
+    let conversation = ConversationKey(reader.array()?);
+    let first = Seq(u64::from_be_bytes(reader.array()?));
+    let window = Window(u32::from_le_bytes(checked(key, value)?.try_into().ok()?));
+    reader.0.is_empty().then_some(Span { conversation, first, window })
 }
 
 /// Length of the key of a producer's row in bytes: conversation 16, producer 16, block 8 in big endian.

@@ -1,0 +1,118 @@
+//! Windows: the messages of a stretch of time, whose rows lie together.
+//!
+//! Messages come in the order of time and are kept in the order of conversations, so new tables would overlap with all old
+//! ones, and merging them would write every message again and again, the more often the more there are. With the window in
+//! front of the key, a table overlaps with those of its window alone: once a window has ended, its tables are moved but never
+//! written again.
+//!
+//! A window ends with a flush, when it has [`WINDOW_BYTES`] of rows. The checkpoint says which one goes on, so a group that is
+//! applied again after a crash comes into the window that it was in before.
+//!
+//! A **span** is what a window has of a conversation. Rows of `spans` lead from a seq to the window that holds it.
+
+use std::ops::Bound;
+
+use ::fjall::{Guard, Readable as _};
+use quoth_protocol::Seq;
+
+use super::engine::Snapshot;
+use super::read::StoredRun;
+use super::row::{self, Block};
+use super::{FjallView, ViewError};
+use crate::key::ConversationKey;
+
+/// Rows of a window, in bytes. A smaller one is merged at less cost, but conversations that are seldom written to have a span
+/// for every few messages.
+pub(super) const WINDOW_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The number of a window, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(super) struct Window(pub(super) u32);
+
+impl Window {
+    pub(super) const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// A row of `spans`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) conversation: ConversationKey,
+    /// The first seq of the conversation in the window.
+    pub(super) first: Seq,
+    pub(super) window: Window,
+}
+
+/// Runs of one conversation, in the order of their spans.
+type Runs<'a> = Box<dyn Iterator<Item = Result<StoredRun, ViewError>> + 'a>;
+
+impl FjallView {
+    /// The conversation's last span.
+    pub(super) fn last_span(
+        &self,
+        snapshot: &Snapshot<'_>,
+        conversation: ConversationKey,
+    ) -> Result<Option<Span>, ViewError> {
+        let keys = row::span_key(conversation, Seq::ZERO)..=row::span_key(conversation, Seq(u64::MAX));
+        snapshot.range(&self.engine.spans, keys).next_back().map(|row| self.span(row)).transpose()
+    }
+
+    /// The runs of a conversation from the one that holds a seq on, ascending.
+    pub(super) fn runs_from<'a>(
+        &'a self,
+        snapshot: &'a Snapshot<'_>,
+        conversation: ConversationKey,
+        first: Seq,
+    ) -> Runs<'a> {
+        let key = |seq| row::span_key(conversation, seq);
+        let holding = snapshot.range(&self.engine.spans, key(Seq::ZERO)..=key(first)).next_back();
+        let behind = (Bound::Excluded(key(first)), Bound::Included(key(Seq(u64::MAX))));
+        let behind = snapshot.range(&self.engine.spans, behind);
+        Box::new(holding.into_iter().chain(behind).flat_map(move |row| match self.span(row) {
+            Ok(span) => self.runs(snapshot, span, first, Seq(u64::MAX)),
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        }))
+    }
+
+    /// The runs of a conversation up to the one that holds a seq, descending. The first ones may be behind it.
+    pub(super) fn runs_until<'a>(
+        &'a self,
+        snapshot: &'a Snapshot<'_>,
+        conversation: ConversationKey,
+        last: Seq,
+    ) -> Runs<'a> {
+        let keys = row::span_key(conversation, Seq::ZERO)..=row::span_key(conversation, last);
+        let spans = snapshot.range(&self.engine.spans, keys).rev();
+        Box::new(spans.flat_map(move |row| match self.span(row) {
+            Ok(span) => self.runs_back(snapshot, span, Block::of(last).last()),
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        }))
+    }
+
+    /// The runs of a span, ascending, that end within these seqs.
+    pub(super) fn runs<'a>(
+        &'a self,
+        snapshot: &'a Snapshot<'_>,
+        span: Span,
+        first: Seq,
+        last: Seq,
+    ) -> Runs<'a> {
+        let key = move |seq| row::run_key(span.window, span.conversation, seq);
+        Box::new(snapshot.range(&self.engine.messages, key(first)..=key(last)).map(|row| self.run(row)))
+    }
+
+    /// The runs of a span, descending, that end at a seq at the latest.
+    fn runs_back<'a>(&'a self, snapshot: &'a Snapshot<'_>, span: Span, last: Seq) -> Runs<'a> {
+        let key = |seq| row::run_key(span.window, span.conversation, seq);
+        let rows = snapshot.range(&self.engine.messages, key(Seq::ZERO)..=key(last));
+        Box::new(rows.rev().map(|row| self.run(row)))
+    }
+
+    /// A row of `spans`.
+    pub(super) fn span(&self, row: Guard) -> Result<Span, ViewError> {
+        let (key, value) = self.engine.database("read a span from", row.into_inner())?;
+        row::decode_span(&key, &value)
+            .ok_or_else(|| self.engine.failed("read a span from", "the row of a span is damaged".to_owned()))
+    }
+}
