@@ -211,6 +211,7 @@ fn verify(config: &Config) -> Result<(), String> {
         if is_terminal {
             let text = match progress {
                 Progress::Log { done, segments } => format!("log: {done} of {segments} segments"),
+                Progress::Tables { done, tables } => format!("view: {done} of {tables} tables"),
                 Progress::View { messages } => format!("view: {messages} messages"),
             };
             eprint!("\r{text}\x1b[K");

@@ -304,7 +304,10 @@ fn concerns_one_conversation(error: &ViewError) -> bool {
         | ViewError::DamagedProducer { .. }
         | ViewError::Hole { .. }
         | ViewError::KeyCollision { .. } => true,
-        ViewError::Io { .. } | ViewError::Engine { .. } | ViewError::Skipped { .. } => false,
+        ViewError::Io { .. }
+        | ViewError::Engine { .. }
+        | ViewError::DamagedTable { .. }
+        | ViewError::Skipped { .. } => false,
     }
 }
 

@@ -53,7 +53,7 @@ pub enum StoreError {
     #[error(transparent)]
     Log(#[from] LogError),
     /// The view.
-    #[error(transparent)]
+    #[error("{error}{}", .0.advice(), error = .0)]
     View(#[from] ViewError),
     /// A thread that keeps the view panicked.
     #[error(
@@ -104,7 +104,7 @@ pub enum OpenError {
     #[error(transparent)]
     Log(#[from] LogError),
     /// The view does not open.
-    #[error(transparent)]
+    #[error("{error}{}", .0.advice(), error = .0)]
     View(#[from] ViewError),
     /// The log no longer has groups that the view needs.
     #[error(

@@ -25,6 +25,13 @@ pub enum Progress {
         /// Segments in all.
         segments: usize,
     },
+    /// In the view's tables, as files.
+    Tables {
+        /// Tables that are checked.
+        done: usize,
+        /// Tables in all.
+        tables: usize,
+    },
     /// In the view.
     View {
         /// Messages that are checked.
@@ -141,6 +148,10 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Report, 
         }
     };
     report.applied = view.as_ref().map(View::applied);
+    let damaged_tables = view.as_ref().map(|view| view.check_tables(progress)).unwrap_or_default();
+    // Whatever is read from a damaged one would only say so again.
+    let view = view.filter(|_| damaged_tables.is_empty());
+    report.findings.extend(damaged_tables);
     let log = check_log(&folder.log(), view.as_ref(), &mut report, progress);
     check_extent(&log, is_missing, &mut report);
     report.findings.extend(log.damage.into_iter().map(Finding::Log));

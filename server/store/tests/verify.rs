@@ -102,6 +102,47 @@ fn all_damage_to_the_log_is_listed_with_its_place() {
 }
 
 #[test]
+fn what_is_behind_damage_in_the_same_segment_is_checked_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let large = Options { segment_bytes: 1 << 20, cache_bytes: 1 << 20, ..Options::new(dir.path()) };
+    let store = Store::open(large).unwrap();
+    commit_and_apply(&store, 1..=90, "x");
+    store.close().unwrap();
+    let [path] = &segments(dir.path())[..] else { panic!("one segment") };
+    let file = OpenOptions::new().write(true).open(path).unwrap();
+    for offset in [3_000, 9_000] {
+        file.write_all_at(b"!", offset).unwrap();
+    }
+    let report = check(dir.path());
+    assert_eq!(report.findings.len(), 2, "{}", texts(&report));
+    assert_eq!(report.groups, 88, "all others are read");
+    assert_eq!(report.messages, 180, "and so is the view");
+}
+
+#[test]
+fn a_damaged_table_is_named_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    commit_and_apply(&store, 1..=900, "a body that makes the table large enough for some blocks");
+    store.close().unwrap();
+    let tables =
+        contents(dir.path()).into_iter().filter(|(path, _)| path.to_string_lossy().contains("/tables/"));
+    let (path, bytes) = tables.max_by_key(|(_, bytes)| bytes.len()).unwrap();
+    let path = dir.path().join(path);
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    for at in [bytes.len() / 3, bytes.len() / 2] {
+        file.write_all_at(&[!bytes[at]], at as u64).unwrap();
+    }
+    let report = check(dir.path());
+    let expected = format!("the view's table {} is damaged", path.canonicalize().unwrap().display());
+    assert_eq!(texts(&report), expected);
+    assert!(report.is_view_lost() && report.can_rebuild_view());
+    fs::remove_dir_all(dir.path().join("view")).unwrap();
+    open(dir.path()).close().unwrap();
+    assert_eq!(check(dir.path()).messages, 1_800);
+}
+
+#[test]
 fn a_torn_group_is_told_but_is_no_damage() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

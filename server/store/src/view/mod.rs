@@ -99,10 +99,7 @@ pub enum ViewError {
         source: Arc<io::Error>,
     },
     /// The storage engine failed or found its files damaged.
-    #[error(
-        "the view in {} failed to {action}: {what}. `quoth-server verify` says whether it can be rebuilt from the log",
-        path.display()
-    )]
+    #[error("the view in {} failed to {action}: {what}", path.display())]
     Engine {
         /// What was tried.
         action: &'static str,
@@ -110,6 +107,12 @@ pub enum ViewError {
         path: PathBuf,
         /// What the engine says.
         what: String,
+    },
+    /// A table of the storage engine is not what was written.
+    #[error("the view's table {} is damaged", path.display())]
+    DamagedTable {
+        /// Its file.
+        path: PathBuf,
     },
     /// A stored row is not what was written.
     #[error("the view's row of conversation {conversation}, seq {seq} is damaged: {what}")]
@@ -167,6 +170,16 @@ pub enum ViewError {
         /// The group that was to be applied.
         position: Position,
     },
+}
+
+impl ViewError {
+    /// What to do about it, for whoever does not know whether the log is sound.
+    pub(crate) const fn advice(&self) -> &'static str {
+        match self {
+            Self::Engine { .. } => ". `quoth-server verify` says whether it can be rebuilt from the log",
+            _ => "",
+        }
+    }
 }
 
 /// What to do about an error of the disk.

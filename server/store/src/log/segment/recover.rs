@@ -44,7 +44,8 @@ impl Found {
         let mut end: Option<End> = None;
         for (index, segment) in segments.iter().enumerate().skip(walked_from) {
             let is_last = index + 1 == segments.len();
-            end = Some(walk_one(segment, end.as_ref().map(|end| &end.expected), is_last, &mut |_, _| {})?);
+            let mut walk = open_next(segment, end.as_ref().map(|end| &end.expected))?;
+            end = Some(walk_to_end(&mut walk, is_last, &mut |_, _| {})?);
         }
         Ok(Self { dir: dir.to_owned(), segments, end })
     }
@@ -88,12 +89,13 @@ pub(crate) fn walk_all(
     for (index, segment) in segments.iter().enumerate() {
         let is_last = index + 1 == segments.len();
         // Behind damage, the next segment is checked for itself.
-        match walk_one(segment, previous.take().as_ref(), is_last, visit) {
-            Ok(End { expected, torn, .. }) => {
+        match walk_past_damage(segment, previous.take().as_ref(), is_last, visit, &mut walked.damage) {
+            Ok(Some(End { expected, torn, .. })) => {
                 walked.next = expected.position;
                 walked.torn = torn.then_some(expected.position);
                 previous = Some(expected);
             }
+            Ok(None) => {}
             Err(error) => walked.damage.push(error),
         }
         progress(index + 1, segments.len());
@@ -101,14 +103,32 @@ pub(crate) fn walk_all(
     walked
 }
 
-/// Walks one segment to its end.
-fn walk_one(
+/// Walks one segment to its end, and goes on behind each damage. `None` when the damage reaches to the end.
+fn walk_past_damage(
     segment: &Segment,
     previous: Option<&Expected>,
     is_last: bool,
     visit: &mut dyn FnMut(Position, &[u8]),
-) -> Result<End, LogError> {
+    damage: &mut Vec<LogError>,
+) -> Result<Option<End>, LogError> {
     let mut walk = open_next(segment, previous)?;
+    loop {
+        match walk_to_end(&mut walk, is_last, visit) {
+            Ok(end) => return Ok(Some(end)),
+            Err(error) => damage.push(error),
+        }
+        if !walk.skip_damage()? {
+            return Ok(None);
+        }
+    }
+}
+
+/// Walks on to the end of a segment.
+fn walk_to_end(
+    walk: &mut Walk,
+    is_last: bool,
+    visit: &mut dyn FnMut(Position, &[u8]),
+) -> Result<End, LogError> {
     let (mut unsure_from, mut end) = (walk.expected().offset, walk.expected().offset);
     while let Step::Group(kind, position) = walk.step()? {
         (unsure_from, end) = (end, walk.expected().offset);

@@ -49,7 +49,7 @@ pub(super) fn judge(rest: &[u8], expected: &Expected) -> Tail {
     }
     // The checksum that ends a group may itself end in zeros.
     let followers_end = (last + TRAILER_BYTES).min(rest.len());
-    if valid_group_follows(&rest[..followers_end], expected.seed) {
+    if next_group(&rest[..followers_end], expected.seed).is_some() {
         return Tail::Corrupt("a damaged group before a valid one");
     }
     if has_unwritten_sector(&rest[..extent_end], expected.offset) {
@@ -59,12 +59,13 @@ pub(super) fn judge(rest: &[u8], expected: &Expected) -> Tail {
     }
 }
 
-fn valid_group_follows(rest: &[u8], seed: u64) -> bool {
-    (8..rest.len()).step_by(8).any(|at| {
+/// Where the next valid group begins, and its header, behind something that is not one.
+pub(super) fn next_group(rest: &[u8], seed: u64) -> Option<(usize, GroupHeader)> {
+    (8..rest.len()).step_by(8).find_map(|at| {
         let candidate = &rest[at..];
-        GroupHeader::decode(candidate, seed)
-            .and_then(|header| candidate.get(..header.total_bytes()))
-            .is_some_and(|group| checked(group, seed).is_some())
+        let header = GroupHeader::decode(candidate, seed)?;
+        checked(candidate.get(..header.total_bytes())?, seed)?;
+        Some((at, header))
     })
 }
 

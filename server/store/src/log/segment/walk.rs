@@ -1,7 +1,7 @@
 //! Reads a segment's file group by group.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::super::{LogError, Position};
@@ -9,7 +9,7 @@ use super::format::{
     FORMAT, GROUP_HEADER_BYTES, GroupHeader, Kind, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentHeaderError,
     checked,
 };
-use super::tail::{Expected, Tail, judge};
+use super::tail::{Expected, Tail, judge, next_group};
 
 const READ_BYTES: usize = 256 * 1024;
 
@@ -123,10 +123,27 @@ impl Walk {
 
     /// Judges what stands behind the last valid group.
     pub(super) fn judge_tail(&self) -> Result<Tail, LogError> {
+        Ok(judge(&self.rest()?, &self.expected))
+    }
+
+    /// Goes on with the next valid group behind damage; `false` when there is none.
+    pub(super) fn skip_damage(&mut self) -> Result<bool, LogError> {
+        let Some((at, header)) = next_group(&self.rest()?, self.header.seed) else {
+            return Ok(false);
+        };
+        self.expected.offset += at as u64;
+        (self.expected.position, self.expected.previous) = (header.position, header.previous);
+        let offset = SeekFrom::Start(self.expected.offset);
+        self.reader.seek(offset).map_err(LogError::io("read", &self.path))?;
+        Ok(true)
+    }
+
+    /// What stands behind the last valid group.
+    fn rest(&self) -> Result<Vec<u8>, LogError> {
         let mut rest = vec![0; usize::try_from(self.header.bytes - self.expected.offset).unwrap_or_default()];
         read_at(self.reader.get_ref(), &mut rest, self.expected.offset)
             .map_err(LogError::io("read", &self.path))?;
-        Ok(judge(&rest, &self.expected))
+        Ok(rest)
     }
 
     /// The error for damage behind the last valid group.

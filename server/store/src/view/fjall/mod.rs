@@ -32,6 +32,7 @@ mod precheck;
 mod read;
 mod row;
 mod run;
+mod tables;
 mod window;
 
 use std::collections::{HashMap, HashSet};
