@@ -138,6 +138,7 @@ fn execute(command: Command, loaded: &Loaded) -> Result<(), Failure> {
         Command::Check => {
             print(&loaded.report())?;
             refuse_problems(config)?;
+            preflight::warnings(config).iter().for_each(|warning| eprintln!("warning: {warning}"));
             Ok(print("# the configuration is good\n")?)
         }
         Command::Config { effective } => {
@@ -282,6 +283,7 @@ fn start_log(config: &Config) -> Result<(), String> {
 fn serve(config: &Config) -> Result<(), Failure> {
     refuse_problems(config)?;
     start_log(config).map_err(|reason| Failure { exit_code: EXIT_MISTAKE, reasons: vec![reason] })?;
+    preflight::warnings(config).iter().for_each(|warning| tracing::warn!("{warning}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
     runtime
@@ -305,7 +307,8 @@ async fn serve_until_told(config: &Config) -> Result<(), (u8, String)> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => match server.reload_certificate() {
-                Ok(()) => tracing::info!("the certificate was read again"),
+                Ok(None) => tracing::info!("the certificate was read again"),
+                Ok(Some(warning)) => tracing::warn!(warning, "the certificate was read again"),
                 Err(error) => tracing::warn!(error, "the old certificate stays in force"),
             },
             _ = renewals.tick() => if let Some(ends_s) = &mut certificate_ends_s {
