@@ -12,6 +12,10 @@ pub const FRAME_BYTES_MAX: usize = BODY_BYTES_MAX + 1024;
 /// peer without a token can make the server hold small. Outcome: as [`FRAME_BYTES_MAX`].
 pub const FIRST_FRAME_BYTES_MAX: usize = 8 * 1024;
 
+/// A token that fits into every Hello, in bytes: beside it there is 1 KiB for how device, platform and client are called. A
+/// longer one may be too much for its first frame. Outcome: `quoth-server token` does not sign it.
+pub const TOKEN_BYTES_MAX: usize = FIRST_FRAME_BYTES_MAX - 1024;
+
 /// One datagram, in bytes: what fits into the smallest packet that QUIC guarantees (1,200) beside its own overhead.
 /// Outcome: the sender uses the control stream instead; a larger one that arrives is dropped.
 pub const DATAGRAM_BYTES_MAX: usize = 1_100;

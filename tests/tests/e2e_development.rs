@@ -155,9 +155,23 @@ fn check_and_run_refuse_the_same_with_the_same_code_and_touch_nothing() {
         assert!(refusal.contains(reason), "{refusal}");
     }
     assert_eq!(names(&terminal.path("postgres")), ["PG_VERSION"]);
+    let token = terminal.server(&["token", "--user", "carol", "--key", "key.pem"]);
+    assert_eq!(token.status.code(), Some(2), "{}", text(&token));
     let checked = terminal.server(&["check"]);
     assert_eq!(checked.status.code(), Some(0), "{}", text(&checked));
     assert!(!terminal.path("quoth-data").exists());
+}
+
+#[test]
+fn a_reader_of_the_output_that_has_gone_is_no_failure() {
+    let terminal = Terminal::new();
+    for arguments in [&["check"][..], &["config"], &["config", "--effective"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output =
+            terminal.command(binary("quoth-server")).args(arguments).stdout(writer).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output));
+    }
 }
 
 #[test]

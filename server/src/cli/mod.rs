@@ -3,7 +3,7 @@
 mod banner;
 mod token;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -125,6 +125,12 @@ struct Failure {
     reasons: Vec<String>,
 }
 
+impl Failure {
+    fn mistake(reason: String) -> Self {
+        Self { exit_code: EXIT_MISTAKE, reasons: vec![reason] }
+    }
+}
+
 impl From<String> for Failure {
     fn from(reason: String) -> Self {
         Self { exit_code: EXIT_FAILED, reasons: vec![reason] }
@@ -145,7 +151,7 @@ fn execute(command: Command, loaded: &Loaded) -> Result<(), Failure> {
             let text = if effective { loaded.report() } else { documented_defaults() };
             Ok(print(&text)?)
         }
-        Command::Token(args) => Ok(print(&format!("{}\n", token(config, args)?))?),
+        Command::Token(args) => Ok(print(&format!("{}\n", token(config, args).map_err(Failure::mistake)?))?),
         Command::Verify => Ok(verify(config)?),
     }
 }
@@ -201,8 +207,14 @@ fn documented_defaults() -> String {
     text
 }
 
+/// That the reader has gone is no failure (`quoth-server check | head`).
 fn print(text: &str) -> Result<(), String> {
-    std::io::stdout().write_all(text.as_bytes()).map_err(|error| error.to_string())
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(format!("cannot write to standard output: {error}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn verify(config: &Config) -> Result<(), String> {
@@ -282,7 +294,7 @@ fn start_log(config: &Config) -> Result<(), String> {
 
 fn serve(config: &Config) -> Result<(), Failure> {
     refuse_problems(config)?;
-    start_log(config).map_err(|reason| Failure { exit_code: EXIT_MISTAKE, reasons: vec![reason] })?;
+    start_log(config).map_err(Failure::mistake)?;
     preflight::warnings(config).iter().for_each(|warning| tracing::warn!("{warning}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
