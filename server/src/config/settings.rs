@@ -258,7 +258,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "limits.open_conversations_max",
-        doc: "conversations that one connection may have open",
+        doc: "conversations that one connection may have open; one whose token has publish_as may always have 224",
         kind: Kind::Number(ranges::OPEN_CONVERSATIONS_MAX),
         set: |c, t| number(&mut c.limits.open_conversations_max, t),
         get: |c| c.limits.open_conversations_max.to_string(),
