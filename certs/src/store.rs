@@ -57,7 +57,10 @@ impl CertStore {
         let in_force = self.in_force();
         let now = UnixTime::since_unix_epoch(Duration::from_secs(now_unix_s));
         let reason = acceptance::out_of_date(in_force.end_entity_cert().ok()?, now)?;
-        Some(format!("no client accepts {} now: {reason}", self.chain_path.display()))
+        Some(format!(
+            "no client accepts {} now: {reason}; renew it, or set the clock of this machine",
+            self.chain_path.display()
+        ))
     }
 
     /// The pair in force.

@@ -63,10 +63,11 @@ struct SourceArgs {
 enum Command {
     /// Serve (the default)
     Run,
-    /// Check the configuration, its keys and certificates, and say where each value came from
+    /// Check the configuration, its keys, certificates and data folder, and say where each value came from
     ///
     /// Opens no socket and no store, so it can run beside the server; run it as the server's user. Exit code 0: the
-    /// configuration is good, 2: `run` would refuse it with the same errors and exit code.
+    /// configuration is good, but for warnings such as of an expired certificate, 2: `run` would refuse it with the same
+    /// errors and exit code.
     Check,
     /// Print a configuration file with every setting, its default, unit and range
     Config {

@@ -83,7 +83,7 @@ impl Config {
         let files = [&mut self.certificate_file, &mut self.private_key_file].into_iter().flatten();
         let keys = self.token_keys.iter_mut().map(|key| &mut key.file);
         for path in files.chain(keys).chain([&mut self.data_dir]) {
-            // An empty one is none, and there to be refused.
+            // Only an empty path has none, and stays what it is.
             *path = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
         }
         self
