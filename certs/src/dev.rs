@@ -132,8 +132,11 @@ impl Files {
     fn try_to_sign(&self, now_unix_s: u64) -> Result<(), CertError> {
         let names = all_names(&[]);
         let (leaf, _key) = self.sign_leaf(&names, now_unix_s, now_unix_s + LEAF_VALID_S)?;
-        verify(leaf.der(), roots(&self.ca)?, at(now_unix_s)).map_err(|error| {
-            self.broken_ca(format!("ca.pem is damaged, what is signed with it does not verify ({error})"))
+        let verified = roots(&self.ca)
+            .map_err(|error| error.to_string())
+            .and_then(|roots| verify(leaf.der(), roots, at(now_unix_s)).map_err(|error| error.to_string()));
+        verified.map_err(|reason| {
+            self.broken_ca(format!("ca.pem is damaged, what is signed with it does not verify ({reason})"))
         })
     }
 
