@@ -2,19 +2,17 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, date_time_ymd,
 };
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::{ServerName, UnixTime};
 
 use crate::CertError;
-use crate::config::{provider, roots};
+use crate::acceptance::verify;
+use crate::config::roots;
 use crate::file::{Access, read, write_atomically};
 use crate::store::load;
 
@@ -86,6 +84,14 @@ pub fn development(dir: &Path, names: &[String], now_unix_s: u64) -> Result<DevC
     })
 }
 
+/// Whether [`development`] would find a CA in `dir` that it cannot use. Changes nothing.
+///
+/// # Errors
+/// What is wrong with the CA, and what to do.
+pub fn check_development(dir: &Path, now_unix_s: u64) -> Result<(), CertError> {
+    Files::new(dir).has_valid_ca(now_unix_s).map(|_| ())
+}
+
 struct Files {
     dir: PathBuf,
     ca: PathBuf,
@@ -105,14 +111,33 @@ impl Files {
         }
     }
 
+    /// Whether there is a CA that is valid for a while yet. One that is there must be able to sign.
     fn has_valid_ca(&self, now_unix_s: u64) -> Result<bool, CertError> {
         if !self.ca.exists() {
             return Ok(false);
         }
-        let broken = |reason: String| CertError::DevelopmentCa { dir: self.dir.clone(), reason };
-        load(&self.ca, &self.ca_key).map_err(|error| broken(error.to_string()))?;
-        let label = Label::read(&self.ca).ok_or_else(|| broken("ca.pem was not made by Quoth".to_owned()))?;
+        load(&self.ca, &self.ca_key).map_err(|error| self.broken_ca(error.to_string()))?;
+        let label = Label::read(&self.ca);
+        let label = label.ok_or_else(|| self.broken_ca("ca.pem was not made by Quoth".to_owned()))?;
+        self.try_to_sign(now_unix_s)?;
         Ok(label.not_after_unix_s >= now_unix_s + CA_RENEW_BEFORE_S)
+    }
+
+    fn broken_ca(&self, reason: String) -> CertError {
+        CertError::DevelopmentCa { dir: self.dir.clone(), reason }
+    }
+
+    /// Signs a leaf that nobody gets and verifies it, since a damaged CA certificate can be read, have the right key, and
+    /// sign what no client accepts.
+    fn try_to_sign(&self, now_unix_s: u64) -> Result<(), CertError> {
+        let names = all_names(&[]);
+        let (leaf, _key) = self.sign_leaf(&names, now_unix_s, now_unix_s + LEAF_VALID_S)?;
+        let verified = roots(&self.ca)
+            .map_err(|error| error.to_string())
+            .and_then(|roots| verify(leaf.der(), roots, at(now_unix_s)).map_err(|error| error.to_string()));
+        verified.map_err(|reason| {
+            self.broken_ca(format!("ca.pem is damaged, what is signed with it does not verify ({reason})"))
+        })
     }
 
     fn make_ca(&self, now_unix_s: u64) -> Result<(), CertError> {
@@ -136,34 +161,38 @@ impl Files {
     fn leaf_verifies(&self, now_unix_s: u64) -> bool {
         let verify = || -> Result<(), CertError> {
             let leaf = load(&self.leaf, &self.leaf_key)?;
-            let roots = Arc::new(roots(&self.ca)?);
-            let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider())
-                .build()
-                .map_err(|error| rustls::Error::General(error.to_string()))?;
-            let now = UnixTime::since_unix_epoch(Duration::from_secs(now_unix_s));
-            let name = ServerName::from(std::net::IpAddr::from([127, 0, 0, 1]));
-            verifier.verify_server_cert(leaf.end_entity_cert()?, &[], &name, &[], now)?;
-            Ok(())
+            Ok(verify(leaf.end_entity_cert()?, roots(&self.ca)?, at(now_unix_s))?)
         };
         verify().is_ok()
     }
 
     fn make_leaf(&self, names: Vec<String>, now_unix_s: u64) -> Result<u64, CertError> {
-        let broken = |error: rcgen::Error| CertError::DevelopmentCa {
-            dir: self.dir.clone(),
-            reason: format!("ca-key.pem is no key: {error}"),
-        };
-        let ca_key_pem = String::from_utf8_lossy(&read(&self.ca_key)?).into_owned();
-        let ca_key = KeyPair::from_pem(&ca_key_pem).map_err(broken)?;
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let label = Label { names, not_after_unix_s: now_unix_s + LEAF_VALID_S };
-        let mut params = leaf_params(&label.names)?;
-        set_validity(&mut params, now_unix_s, label.not_after_unix_s);
-        let certificate = params.signed_by(&key, &Issuer::new(ca_params(), ca_key))?;
+        let (certificate, key) = self.sign_leaf(&label.names, now_unix_s, label.not_after_unix_s)?;
         write_atomically(&self.leaf_key, key.serialize_pem(), Access::Secret)?;
         write_atomically(&self.leaf, label.above(&certificate.pem()), Access::Public)?;
         Ok(label.not_after_unix_s)
     }
+
+    fn sign_leaf(
+        &self,
+        names: &[String],
+        now_unix_s: u64,
+        not_after_unix_s: u64,
+    ) -> Result<(Certificate, KeyPair), CertError> {
+        let ca_key_pem = String::from_utf8_lossy(&read(&self.ca_key)?).into_owned();
+        let ca_key = KeyPair::from_pem(&ca_key_pem)
+            .map_err(|error| self.broken_ca(format!("ca-key.pem is no key: {error}")))?;
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let mut params = leaf_params(names)?;
+        set_validity(&mut params, now_unix_s, not_after_unix_s);
+        let certificate = params.signed_by(&key, &Issuer::new(ca_params(), ca_key))?;
+        Ok((certificate, key))
+    }
+}
+
+fn at(unix_s: u64) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(unix_s))
 }
 
 /// What a certificate says, as text above its PEM section, where readers of PEM skip it. So nothing here needs to
@@ -248,7 +277,8 @@ mod tests {
     use std::path::Path;
 
     use super::{
-        BACKDATED_S, CA_VALID_S, DAY_S, Files, LEAF_RENEW_BEFORE_S, LEAF_VALID_S, development, leaf_is_due,
+        BACKDATED_S, CA_VALID_S, DAY_S, Files, LEAF_RENEW_BEFORE_S, LEAF_VALID_S, check_development,
+        development, leaf_is_due,
     };
     use crate::CertError;
 
@@ -337,8 +367,35 @@ mod tests {
         let before = ca(dir.path());
         let error = development(dir.path(), &[], NOW_UNIX_S).unwrap_err();
         assert!(matches!(error, CertError::DevelopmentCa { .. }), "{error}");
-        assert!(error.to_string().contains("remove ca.pem and ca-key.pem"), "{error}");
+        assert!(error.to_string().contains("restore ca.pem and ca-key.pem, or remove both"), "{error}");
         assert_eq!(ca(dir.path()), before);
+    }
+
+    #[test]
+    fn whatever_is_damaged_in_a_ca_no_leaf_is_made_that_clients_do_not_accept() {
+        let dir = tempfile::tempdir().unwrap();
+        development(dir.path(), &[], NOW_UNIX_S).unwrap();
+        let sound = ca(dir.path());
+        let (label, base64) = sound.split_at(sound.find("CATE-----\n").unwrap() + 10);
+        let (base64, end) = base64.split_at(base64.find("-----").unwrap());
+        for place in
+            base64.match_indices(|c: char| c.is_ascii_alphanumeric()).map(|(place, _)| place).step_by(7)
+        {
+            let damaged = if base64[place..].starts_with('Q') { "R" } else { "Q" };
+            let text = format!("{label}{}{damaged}{}{end}", &base64[..place], &base64[place + 1..]);
+            fs::write(dir.path().join("ca.pem"), &text).unwrap();
+            fs::remove_file(dir.path().join("leaf.pem")).ok();
+            let checked = check_development(dir.path(), NOW_UNIX_S).map_err(|error| error.to_string());
+            assert!(!dir.path().join("leaf.pem").exists(), "a check makes nothing");
+            match development(dir.path(), &[], NOW_UNIX_S) {
+                Ok(_) => assert!(Files::new(dir.path()).leaf_verifies(NOW_UNIX_S), "{text}"),
+                Err(error) => {
+                    assert!(matches!(error, CertError::DevelopmentCa { .. }), "{error}");
+                    assert_eq!(checked, Err(error.to_string()));
+                }
+            }
+            assert_eq!(ca(dir.path()), text, "a CA is not replaced");
+        }
     }
 
     #[test]

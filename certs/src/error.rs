@@ -56,10 +56,18 @@ pub enum CertError {
         /// What the TLS library says.
         reason: String,
     },
+    /// A certificate is sound, but no client accepts it from a server.
+    #[error("no client accepts {} as a server's certificate: {reason}", path.display())]
+    NotForServers {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The development CA is there but cannot sign. It is not replaced silently, since clients may trust it.
     #[error(
-        "the development CA in {} cannot be used: {reason}; remove ca.pem and ca-key.pem there to have a new one made, \
-         and have clients trust the new ca.pem",
+        "the development CA in {} cannot be used: {reason}; restore ca.pem and ca-key.pem, or remove both to have a new CA \
+         made, and have clients trust the new ca.pem",
         dir.display()
     )]
     DevelopmentCa {

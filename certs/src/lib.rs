@@ -19,6 +19,7 @@
 //! # }
 //! ```
 
+mod acceptance;
 mod config;
 mod dev;
 mod error;
@@ -26,7 +27,9 @@ mod file;
 mod store;
 
 pub use config::{client_config, server_config};
-pub use dev::{DevCertificates, LEAF_RENEW_BEFORE_S, LEAF_VALID_S, development, leaf_is_due};
+pub use dev::{
+    DevCertificates, LEAF_RENEW_BEFORE_S, LEAF_VALID_S, check_development, development, leaf_is_due,
+};
 pub use error::CertError;
 pub use file::{Access, write_atomically};
 pub use store::CertStore;

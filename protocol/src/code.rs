@@ -35,7 +35,7 @@ macro_rules! codes {
             /// Every code that this version names, in order.
             pub const ALL: &'static [Self] = &[$(Self::$name),+];
 
-            /// The code's name in lower case, or `unknown`.
+            /// The code's name in capitals, as in the protocol's table of codes, or `UNKNOWN`.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self {
@@ -131,6 +131,7 @@ mod tests {
     fn codes_are_unique_and_named() {
         for (i, a) in Code::ALL.iter().enumerate() {
             assert_ne!(a.name(), "UNKNOWN");
+            assert_eq!(a.to_string(), format!("{} (0x{:03x})", a.name().to_ascii_lowercase(), a.0));
             assert!(Code::ALL[i + 1..].iter().all(|b| a != b));
         }
     }

@@ -12,6 +12,10 @@ pub const FRAME_BYTES_MAX: usize = BODY_BYTES_MAX + 1024;
 /// peer without a token can make the server hold small. Outcome: as [`FRAME_BYTES_MAX`].
 pub const FIRST_FRAME_BYTES_MAX: usize = 8 * 1024;
 
+/// A token that fits into every Hello, in bytes: beside it there is 1 KiB for how device, platform and client are called. A
+/// longer one may be too much for its first frame. Outcome: `quoth-server token` does not sign it.
+pub const TOKEN_BYTES_MAX: usize = FIRST_FRAME_BYTES_MAX - 1024;
+
 /// One datagram, in bytes: what fits into the smallest packet that QUIC guarantees (1,200) beside its own overhead.
 /// Outcome: the sender uses the control stream instead; a larger one that arrives is dropped.
 pub const DATAGRAM_BYTES_MAX: usize = 1_100;
@@ -44,18 +48,19 @@ pub const FETCH_STALL_TIMEOUT_MS: u64 = 10_000;
 /// Events that an Open may ask for with [`Start::Last`](crate::frame::Start::Last). Outcome: it starts with this many.
 pub const START_LAST_MAX: u32 = 10_000;
 
-/// Open conversations of one connection, for an ordinary token. Outcome: one more is reset with
+/// Open conversations of one connection, unless configured otherwise. Outcome: one more is reset with
 /// [`Code::OVERLOADED`](crate::Code::OVERLOADED).
 pub const OPEN_CONVERSATIONS_MAX: u32 = 48;
 
-/// The same for a token that may publish on behalf of users (bridges, imports).
+/// The least of the same for a token that may publish on behalf of users (bridges, imports), whatever is configured.
 pub const OPEN_CONVERSATIONS_SERVICE_MAX: u32 = 224;
 
-/// From a connection's first byte to a valid Hello, in milliseconds. Outcome: closed with
+/// From the end of a connection's handshake to a valid Hello, in milliseconds. Outcome: closed with
 /// [`Code::HELLO_TIMEOUT`](crate::Code::HELLO_TIMEOUT).
 pub const HELLO_TIMEOUT_MS: u64 = 5_000;
 
-/// From a stream's start to the end of its first frame, in milliseconds. Outcome: the stream is reset with
+/// From when the server has begun to read a stream, which is not before the sign-in, to the end of its first frame, in
+/// milliseconds. Outcome: the stream is reset with
 /// [`Code::HELLO_TIMEOUT`](crate::Code::HELLO_TIMEOUT).
 pub const FIRST_FRAME_TIMEOUT_MS: u64 = 5_000;
 

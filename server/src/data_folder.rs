@@ -16,8 +16,8 @@ const OF_THE_FILE_SYSTEM: &str = "lost+found";
 /// Begins the name of the empty folder that is made, and removed at once, to see whether one can be made.
 const TRIAL: &str = ".quoth-check-";
 
-/// Checks that the folder, if it is there, is empty or a data folder of this server, and that it can be made or written.
-/// Leaves nothing behind. Whether the store in it opens is for the store to say.
+/// Checks that the folder, if it is there, is empty or a data folder of this server, with a store of this version, and that
+/// it can be made or written. Leaves nothing behind. Whether the store opens is for the store to say.
 ///
 /// # Errors
 /// What is wrong, and what to do.
@@ -26,7 +26,11 @@ pub fn check(dir: &Path) -> Result<(), String> {
     let failed = |what: &str, error: std::io::Error| {
         format!("the data folder {} cannot be {what}: {error}; {choose}", dir.display())
     };
-    if dir.join("store").join("format").is_file() {
+    let store = dir.join("store");
+    if store.exists() {
+        quoth_store::check_folder(&store).map_err(|error| error.to_string())?;
+    }
+    if store.join("format").is_file() {
         // Made by this server: what else somebody has put there is their own affair.
         return writable(dir).map_err(|error| failed("written", error));
     }
@@ -107,6 +111,23 @@ mod tests {
     }
 
     #[test]
+    fn a_store_of_somebody_else_or_of_another_version_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().join("store");
+        fs::create_dir(&store).unwrap();
+        fs::write(store.join("x"), "").unwrap();
+        let error = check(dir.path()).unwrap_err();
+        assert!(error.contains("is no data folder of Quoth"), "{error}");
+        fs::write(store.join("format"), "quoth-server data folder, format 999\n").unwrap();
+        let error = check(dir.path()).unwrap_err();
+        assert!(error.contains("has format 999"), "{error}");
+        assert_eq!(
+            (names(dir.path()), names(&store)),
+            (vec!["store".to_owned()], vec!["format".to_owned(), "x".to_owned()])
+        );
+    }
+
+    #[test]
     fn a_folder_that_is_ours_or_new_is_taken_and_left_as_it_is() {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("a/b");
@@ -118,7 +139,7 @@ mod tests {
             fs::create_dir(dir.join(name)).unwrap();
         }
         check(&dir).unwrap();
-        fs::write(dir.join("store/format"), "read by the store").unwrap();
+        quoth_store::Store::open(quoth_store::Options::new(dir.join("store"))).unwrap();
         fs::write(dir.join("notes.txt"), "of the operator").unwrap();
         check(&dir).unwrap();
         assert_eq!(

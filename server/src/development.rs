@@ -8,7 +8,7 @@ use quoth_protocol::UserId;
 use rand::RngExt as _;
 use serde_json::json;
 
-use crate::auth::{KeySpec, Rights, issue};
+use crate::auth::{KeySpec, Rights, Verifier, issue};
 use crate::config::Config;
 use crate::data_folder::CLIENT_FILE;
 use crate::secret::{hex, write_private};
@@ -37,8 +37,20 @@ pub struct Development {
     pub token_key: KeySpec,
     /// The first user's token.
     pub token: String,
-    /// JSON file with all that a client needs.
+    /// JSON file with all that a client needs, once it is [written](Development::write_client_file).
     pub client_file: PathBuf,
+    /// What it says.
+    client: serde_json::Value,
+}
+
+impl Development {
+    /// Writes the file for clients: not before nothing more can fail, since whoever finds it takes the server to be there.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_client_file(&self) -> Result<(), String> {
+        write_private(&self.client_file, format!("{:#}\n", self.client).as_bytes())
+    }
 }
 
 /// Path of the signing key of a development server.
@@ -47,7 +59,26 @@ pub fn signing_key_file(data_dir: &Path) -> PathBuf {
     data_dir.join("keys").join("signing.key")
 }
 
-/// Makes what is missing and returns where it is. `address` is where the server listens.
+/// What of an earlier start's keys in the data folder cannot be used, and what to do. Changes nothing.
+#[must_use]
+pub fn problems(config: &Config, now_s: u64) -> Vec<String> {
+    let ca = quoth_certs::check_development(&config.data_dir.join("keys"), now_s);
+    let mut problems: Vec<String> = ca.err().map(|error| error.to_string()).into_iter().collect();
+    let signing_key = signing_key_file(&config.data_dir);
+    if signing_key.exists() {
+        let loaded = Verifier::load(&config.audience, &[token_key(signing_key)]);
+        let remedy =
+            "delete it to have a new one made, and the tokens that it has signed are no longer accepted";
+        problems.extend(loaded.err().map(|error| format!("{error}; {remedy}")));
+    }
+    problems
+}
+
+fn token_key(signing_key: PathBuf) -> KeySpec {
+    KeySpec { id: None, algorithm: Algorithm::HS256, file: signing_key }
+}
+
+/// Makes what is missing, but for the file for clients, and returns where it is. `address` is where the server listens.
 ///
 /// # Errors
 /// What could not be made, with its path.
@@ -59,7 +90,6 @@ pub fn prepare(config: &Config, address: std::net::SocketAddr, now_s: u64) -> Re
         let secret: [u8; 32] = rand::rng().random();
         write_private(&signing_key, hex(&secret).as_bytes())?;
     }
-    let token_key = KeySpec { id: None, algorithm: Algorithm::HS256, file: signing_key.clone() };
     let all = || vec!["*".to_owned()];
     let sign = |user: &str, publish_as: Vec<String>| {
         let user = UserId::new(user).map_err(|error| error.to_string())?;
@@ -78,17 +108,15 @@ pub fn prepare(config: &Config, address: std::net::SocketAddr, now_s: u64) -> Re
         "signing_key": signing_key,
         "audience": config.audience,
     });
-    let text = format!("{client:#}\n");
-    let client_file = dir.join(CLIENT_FILE);
-    write_private(&client_file, text.as_bytes())?;
     Ok(Development {
         ca_file: certificates.ca_pem_path,
         certificate_file: certificates.leaf_pem_path,
         private_key_file: certificates.leaf_key_pem_path,
         certificate_ends_s: certificates.leaf_not_after_unix_s,
-        token_key,
+        token_key: token_key(signing_key),
         token,
-        client_file,
+        client_file: dir.join(CLIENT_FILE),
+        client,
     })
 }
 

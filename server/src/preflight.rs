@@ -1,8 +1,11 @@
 //! What is refused before anything is opened, by `quoth-server run` and `quoth-server check` alike.
 
+use quoth_certs::{CertError, CertStore};
+
 use crate::auth::Verifier;
 use crate::config::Config;
-use crate::data_folder;
+use crate::engine::{Clock as _, SystemClock};
+use crate::{data_folder, development, secret};
 
 /// Why the server could not start with this configuration: settings that do not fit together, a data folder that is not
 /// ours or cannot be written, and keys and certificates that cannot be used. Empty when nothing is wrong. Opens no socket
@@ -11,22 +14,59 @@ use crate::data_folder;
 pub fn problems(config: &Config) -> Vec<String> {
     let mut problems = config.problems();
     problems.extend(data_folder::check(&config.data_dir).err());
-    if let (Some(certificate), Some(key)) = (&config.certificate_file, &config.private_key_file)
-        && !config.development
-    {
-        let opened = quoth_certs::CertStore::open(certificate, key);
-        problems.extend(opened.err().map(|error| error.to_string()));
-    }
-    if !config.development {
+    if config.development {
+        problems.extend(development::problems(config, now_s()));
+    } else {
+        let opened = configured_certificate(config);
+        problems.extend(opened.and_then(Result::err).map(|error| error.to_string()));
         problems.extend(Verifier::load(&config.audience, &config.token_keys).err());
     }
+    problems.extend(secret::kept_endpoint_secret(&config.data_dir).err());
     problems
+}
+
+/// What the server starts with but an operator should mend: a certificate that no client accepts at present.
+#[must_use]
+pub fn warnings(config: &Config) -> Vec<String> {
+    let certificate = configured_certificate(config).and_then(Result::ok);
+    certificate.and_then(|certificate| certificate.out_of_date(now_s())).into_iter().collect()
+}
+
+/// The certificate of a server in production, when it is given.
+fn configured_certificate(config: &Config) -> Option<Result<CertStore, CertError>> {
+    let files = config.certificate_file.as_ref().zip(config.private_key_file.as_ref());
+    files.filter(|_| !config.development).map(|(certificate, key)| CertStore::open(certificate, key))
+}
+
+fn now_s() -> u64 {
+    SystemClock.unix_ms() / 1_000
 }
 
 #[cfg(test)]
 mod tests {
-    use super::problems;
+    use super::{problems, warnings};
     use crate::config::Config;
+
+    #[test]
+    fn an_expired_certificate_is_a_warning_and_a_cas_a_problem() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = quoth_certs::development(dir.path(), &[], 1_000_000_000).unwrap();
+        let expired = Config {
+            data_dir: dir.path().join("data"),
+            certificate_file: Some(made.leaf_pem_path),
+            private_key_file: Some(made.leaf_key_pem_path),
+            ..Config::default()
+        };
+        let is_about = |told: &[String], file: &str| told.iter().any(|text| text.contains(file));
+        assert!(!is_about(&problems(&expired), "leaf.pem"));
+        assert!(is_about(&warnings(&expired), "leaf.pem") && warnings(&expired)[0].contains("expired"));
+        let ca = Config {
+            certificate_file: Some(made.ca_pem_path),
+            private_key_file: Some(dir.path().join("ca-key.pem")),
+            ..expired
+        };
+        assert!(is_about(&problems(&ca), "ca.pem"), "{:?}", problems(&ca));
+    }
 
     #[test]
     fn everything_that_a_start_would_stumble_over_is_told_at_once() {

@@ -1,6 +1,6 @@
 //! Secrets in files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rand::RngExt as _;
 
@@ -11,18 +11,33 @@ use crate::quic::EndpointSecret;
 /// # Errors
 /// When the file cannot be read or written, or is damaged.
 pub fn endpoint_secret(data_dir: &Path) -> Result<EndpointSecret, String> {
-    let path = data_dir.join("keys").join("endpoint.key");
-    if !path.exists() {
-        let secret: EndpointSecret = rand::rng().random();
-        write_private(&path, hex(&secret).as_bytes())?;
+    if let Some(secret) = kept_endpoint_secret(data_dir)? {
         return Ok(secret);
+    }
+    let secret: EndpointSecret = rand::rng().random();
+    write_private(&endpoint_secret_file(data_dir), hex(&secret).as_bytes())?;
+    Ok(secret)
+}
+
+fn endpoint_secret_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("keys").join("endpoint.key")
+}
+
+/// The endpoint's secret that an earlier start has left in the data folder, if there was one.
+///
+/// # Errors
+/// When the file cannot be read, or is damaged.
+pub fn kept_endpoint_secret(data_dir: &Path) -> Result<Option<EndpointSecret>, String> {
+    let path = endpoint_secret_file(data_dir);
+    if !path.exists() {
+        return Ok(None);
     }
     let text = std::fs::read_to_string(&path)
         .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     let digits = text.trim().as_bytes().chunks(2);
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     let bytes: Option<Vec<u8>> = digits.map(byte).collect();
-    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| {
+    bytes.and_then(|bytes| bytes.try_into().ok()).map(Some).ok_or_else(|| {
         format!(
             "{} is damaged: delete it, and clients of before need up to their idle timeout to come back",
             path.display()

@@ -71,6 +71,9 @@ impl Server {
         let Credentials { certificates, secret, quic, verifier } = credentials;
         let endpoint = Endpoint::new(endpoint_config(&secret), Some(quic), socket, Arc::new(TokioRuntime))
             .map_err(|error| format!("QUIC cannot be served on {address}: {error}"))?;
+        if let Some(made) = &development {
+            made.write_client_file()?;
+        }
         let (engine, stopper) =
             Engine::start(store, Durability::Stored, Arc::new(SystemClock), Execution::Threads);
         let phase = PhaseSender::new();
@@ -113,12 +116,14 @@ impl Server {
         self.engine.durability()
     }
 
-    /// Reads the certificate's files again; handshakes from now on use the new one.
+    /// Reads the certificate's files again; handshakes from now on use the new one. Returns why no client accepts it at
+    /// present, if that is so.
     ///
     /// # Errors
     /// What is wrong with the files; the old certificate stays in force.
-    pub fn reload_certificate(&self) -> Result<(), String> {
-        self.certificates.reload().map_err(|error| error.to_string())
+    pub fn reload_certificate(&self) -> Result<Option<String>, String> {
+        self.certificates.reload().map_err(|error| error.to_string())?;
+        Ok(self.certificates.out_of_date(SystemClock.unix_ms() / 1_000))
     }
 
     /// Waits until the store fails or the listener ends. Dropping the future changes nothing.

@@ -49,6 +49,18 @@ impl Terminal {
         self.command("sh").args(["-c", line]).output().unwrap()
     }
 
+    /// What both `check` and `run` refuse with exit code 2.
+    fn refusal(&self, arguments: &[&str]) -> String {
+        let errors = |command: &str| {
+            let output = self.server(&[arguments, &[command]].concat());
+            assert_eq!(output.status.code(), Some(2), "{command} {arguments:?}: {}", text(&output));
+            String::from_utf8_lossy(&output.stderr).into_owned()
+        };
+        let (checked, run) = (errors("check"), errors("run"));
+        assert_eq!(checked, run);
+        run
+    }
+
     fn server(&self, arguments: &[&str]) -> Output {
         self.command(binary("quoth-server")).args(arguments).output().unwrap()
     }
@@ -139,17 +151,49 @@ fn check_and_run_refuse_the_same_with_the_same_code_and_touch_nothing() {
         (&["--config", "defaults.toml"], "set server.development to true"),
         (&["--listen", "127.0.0.1"], "--listen 127.0.0.1: expected a port as well, as in 127.0.0.1:4433"),
     ] {
-        let errors = |command: &str| {
-            let output = terminal.server(&[arguments, &[command]].concat());
-            assert_eq!(output.status.code(), Some(2), "{command} {arguments:?}: {}", text(&output));
-            String::from_utf8_lossy(&output.stderr).into_owned()
-        };
-        let (checked, run) = (errors("check"), errors("run"));
-        assert_eq!(checked, run);
-        assert!(run.contains(reason), "{run}");
+        let refusal = terminal.refusal(arguments);
+        assert!(refusal.contains(reason), "{refusal}");
     }
     assert_eq!(names(&terminal.path("postgres")), ["PG_VERSION"]);
+    let token = terminal.server(&["token", "--user", "carol", "--key", "key.pem"]);
+    assert_eq!(token.status.code(), Some(2), "{}", text(&token));
     let checked = terminal.server(&["check"]);
     assert_eq!(checked.status.code(), Some(0), "{}", text(&checked));
     assert!(!terminal.path("quoth-data").exists());
+}
+
+#[test]
+fn a_reader_of_the_output_that_has_gone_is_no_failure() {
+    let terminal = Terminal::new();
+    for arguments in [&["check"][..], &["config"], &["config", "--effective"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output =
+            terminal.command(binary("quoth-server")).args(arguments).stdout(writer).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output));
+    }
+}
+
+#[test]
+fn a_damaged_file_in_the_data_folder_is_refused_and_nothing_there_is_touched() {
+    let terminal = Terminal::new();
+    terminal.serve("data").terminate();
+    for (file, reason) in [
+        ("keys/signing.key", "signing.key is too short for HS256"),
+        ("keys/ca.pem", "restore ca.pem and ca-key.pem, or remove both"),
+        ("keys/ca-key.pem", "restore ca.pem and ca-key.pem, or remove both"),
+        ("keys/endpoint.key", "endpoint.key is damaged: delete it"),
+        ("store/format", "is no data folder of Quoth"),
+    ] {
+        let path = terminal.path("data").join(file);
+        let sound = std::fs::read(&path).unwrap();
+        std::fs::write(&path, "").unwrap();
+        let before = names(&terminal.path("data"));
+        let refusal = terminal.refusal(&["--data-dir", "data", "--listen", "127.0.0.1:0"]);
+        assert!(refusal.contains(reason), "{refusal}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"");
+        assert_eq!(names(&terminal.path("data")), before);
+        std::fs::write(&path, sound).unwrap();
+    }
+    terminal.serve("data").terminate();
 }

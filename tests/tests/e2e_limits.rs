@@ -1,9 +1,10 @@
-//! What a client gets that reaches a limit.
+//! What a client gets that reaches a limit, or sends what has no place.
 
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use quinn::{Connection, Endpoint, ReadError};
+use quoth_protocol::codec::encode;
 use quoth_protocol::frame::{ClientFrame, Fetch, FetchRange, ServerFrame, Start};
 use quoth_protocol::limits::{FETCH_STALL_TIMEOUT_MS, FETCHES_AT_ONCE_MAX, STREAMS_PER_SECOND_MAX};
 use quoth_protocol::{ALPN, Code, ConversationName};
@@ -97,6 +98,22 @@ fn one_conversation_more_than_the_server_said_is_reset() -> anyhow::Result<()> {
             while closed.next().await?.is_some() {}
         }
         peer.open("one more", 1, Some(Start::Live)).await?;
+        peer.close(&endpoint).await;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_frame_behind_a_fetch_resets_the_stream() -> anyhow::Result<()> {
+    with_server(|endpoint, server| async move {
+        let peer = Peer::connect(&endpoint, server.address(), &server.ca_file(), server.token()).await?;
+        let mut frames = Frames::open(&peer.quic).await?;
+        let fetch =
+            Fetch { conversation: ConversationName::new("room")?, range: FetchRange::Latest, limit: 1 };
+        // At once, so that it is there before the page is done.
+        let both = [encode(&ClientFrame::Fetch(fetch)), encode(&publish(1, ""))].concat();
+        frames.send.write_all(&both).await?;
+        assert_eq!(reset_code(&frames.next().await.expect_err("no page"))?, Code::PROTOCOL);
         peer.close(&endpoint).await;
         Ok(())
     })

@@ -1,7 +1,6 @@
 //! A start that is told to end, and one with a mistake in its configuration.
 
 use std::fs::OpenOptions;
-use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -29,8 +28,8 @@ fn sigterm_ends_a_start_that_takes_long() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let data_dir = dir.path().join("data");
     std::fs::create_dir_all(data_dir.join("keys"))?;
-    let secret = data_dir.join("keys").join("endpoint.key");
-    fifo(&secret);
+    let leaf = data_dir.join("keys").join("leaf.pem");
+    fifo(&leaf);
     let mut child = Command::new(binary("quoth-server"))
         .arg("--data-dir")
         .arg(&data_dir)
@@ -41,14 +40,31 @@ fn sigterm_ends_a_start_that_takes_long() -> anyhow::Result<()> {
         .spawn()?;
     let (sender, ended) = mpsc::channel();
     let pid = child.id().to_string();
-    let mut start_stands = OpenOptions::new().write(true).open(&secret)?;
+    let start_stands = OpenOptions::new().write(true).open(&leaf)?;
     std::thread::spawn(move || sender.send(child.wait()));
     assert!(Command::new("kill").args(["-TERM", &pid]).status()?.success());
     let status = ended.recv_timeout(PATIENCE);
-    // Lets a start that has not ended go on to an error, so that no process stays behind.
-    let _ended_already = start_stands.write_all(b"no secret");
+    // No process stays behind.
+    let _ended_already = Command::new("kill").args(["-KILL", &pid]).stderr(Stdio::null()).status()?;
     drop(start_stands);
     assert_eq!(status??.signal(), Some(SIGTERM));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_start_that_fails_tells_clients_of_no_server() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let config = Config {
+        listen: ([127, 0, 0, 1], 0).into(),
+        data_dir: dir.path().join("data"),
+        development: true,
+        ..Config::default()
+    };
+    std::fs::create_dir_all(config.data_dir.join("keys"))?;
+    std::fs::write(config.data_dir.join("keys").join("endpoint.key"), "")?;
+    let error = Server::start(&config).expect_err("the endpoint has no key");
+    assert!(error.contains("endpoint.key"), "{error}");
+    assert!(!config.data_dir.join("client.json").exists());
     Ok(())
 }
 

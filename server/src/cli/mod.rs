@@ -3,7 +3,7 @@
 mod banner;
 mod token;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -63,10 +63,11 @@ struct SourceArgs {
 enum Command {
     /// Serve (the default)
     Run,
-    /// Check the configuration, its keys and certificates, and say where each value came from
+    /// Check the configuration, its keys, certificates and data folder, and say where each value came from
     ///
     /// Opens no socket and no store, so it can run beside the server; run it as the server's user. Exit code 0: the
-    /// configuration is good, 2: `run` would refuse it with the same errors and exit code.
+    /// configuration is good, but for warnings such as of an expired certificate, 2: `run` would refuse it with the same
+    /// errors and exit code.
     Check,
     /// Print a configuration file with every setting, its default, unit and range
     Config {
@@ -125,6 +126,12 @@ struct Failure {
     reasons: Vec<String>,
 }
 
+impl Failure {
+    fn mistake(reason: String) -> Self {
+        Self { exit_code: EXIT_MISTAKE, reasons: vec![reason] }
+    }
+}
+
 impl From<String> for Failure {
     fn from(reason: String) -> Self {
         Self { exit_code: EXIT_FAILED, reasons: vec![reason] }
@@ -138,13 +145,14 @@ fn execute(command: Command, loaded: &Loaded) -> Result<(), Failure> {
         Command::Check => {
             print(&loaded.report())?;
             refuse_problems(config)?;
+            preflight::warnings(config).iter().for_each(|warning| eprintln!("warning: {warning}"));
             Ok(print("# the configuration is good\n")?)
         }
         Command::Config { effective } => {
             let text = if effective { loaded.report() } else { documented_defaults() };
             Ok(print(&text)?)
         }
-        Command::Token(args) => Ok(print(&format!("{}\n", token(config, args)?))?),
+        Command::Token(args) => Ok(print(&format!("{}\n", token(config, args).map_err(Failure::mistake)?))?),
         Command::Verify => Ok(verify(config)?),
     }
 }
@@ -200,8 +208,14 @@ fn documented_defaults() -> String {
     text
 }
 
+/// That the reader has gone is no failure (`quoth-server check | head`).
 fn print(text: &str) -> Result<(), String> {
-    std::io::stdout().write_all(text.as_bytes()).map_err(|error| error.to_string())
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(format!("cannot write to standard output: {error}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn verify(config: &Config) -> Result<(), String> {
@@ -282,7 +296,8 @@ fn start_log(config: &Config) -> Result<(), String> {
 
 fn serve(config: &Config) -> Result<(), Failure> {
     refuse_problems(config)?;
-    start_log(config).map_err(|reason| Failure { exit_code: EXIT_MISTAKE, reasons: vec![reason] })?;
+    start_log(config).map_err(Failure::mistake)?;
+    preflight::warnings(config).iter().for_each(|warning| tracing::warn!("{warning}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
     runtime
@@ -306,7 +321,8 @@ async fn serve_until_told(config: &Config) -> Result<(), (u8, String)> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => match server.reload_certificate() {
-                Ok(()) => tracing::info!("the certificate was read again"),
+                Ok(None) => tracing::info!("the certificate was read again"),
+                Ok(Some(warning)) => tracing::warn!(warning, "the certificate was read again"),
                 Err(error) => tracing::warn!(error, "the old certificate stays in force"),
             },
             _ = renewals.tick() => if let Some(ends_s) = &mut certificate_ends_s {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use jsonwebtoken::Algorithm;
 use quoth_protocol::UserId;
+use quoth_protocol::limits::TOKEN_BYTES_MAX;
 
 use crate::auth::{Rights, algorithm, issue};
 use crate::config::Config;
@@ -40,7 +41,7 @@ pub(super) struct TokenArgs {
     algorithm: Algorithm,
 }
 
-/// The token, signed.
+/// The token, signed. Every error is a mistake of whoever asks for it.
 pub(super) fn token(config: &Config, args: TokenArgs) -> Result<String, String> {
     let user = UserId::new(&args.user).map_err(|error| format!("--user {:?}: {error}", args.user))?;
     let rights = rights(&args)?;
@@ -49,7 +50,15 @@ pub(super) fn token(config: &Config, args: TokenArgs) -> Result<String, String> 
         None => development_key(config, args.algorithm)?,
     };
     let expires_s = SystemClock.unix_ms() / 1_000 + args.expires_in;
-    issue(&key, args.algorithm, &config.audience, &user, rights, expires_s)
+    let token = issue(&key, args.algorithm, &config.audience, &user, rights, expires_s)?;
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(format!(
+            "the token would have {} bytes, and clients can send {TOKEN_BYTES_MAX}: give fewer or shorter patterns, where * \
+             stands for any characters",
+            token.len()
+        ));
+    }
+    Ok(token)
 }
 
 /// A duration with its unit, in seconds.
@@ -111,7 +120,9 @@ mod tests {
     use clap::Parser;
     use jsonwebtoken::Algorithm;
 
-    use super::{LIFETIME_MAX_S, Rights, TokenArgs, development_key, lifetime_s, rights};
+    use super::{
+        LIFETIME_MAX_S, Rights, TOKEN_BYTES_MAX, TokenArgs, development_key, lifetime_s, rights, token,
+    };
     use crate::config::Config;
 
     #[derive(Debug, Parser)]
@@ -148,6 +159,22 @@ mod tests {
         let rights = token_rights(&[]).unwrap();
         assert_eq!((rights.read, rights.write), (vec!["*".to_owned()], vec!["*".to_owned()]));
         assert_eq!(rights.publish_as, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_token_that_no_client_can_send_is_not_signed() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("secret");
+        std::fs::write(&key, "s".repeat(64)).unwrap();
+        let sign = |patterns: usize| {
+            let mut line =
+                ["token", "--user", "carol", "--key", key.to_str().unwrap()].map(str::to_owned).to_vec();
+            line.extend((0..patterns).map(|n| format!("--read=team-{n:03}/general")));
+            token(&Config::default(), Line::try_parse_from(line).unwrap().token)
+        };
+        assert!(sign(100).unwrap().len() <= TOKEN_BYTES_MAX);
+        let error = sign(400).unwrap_err();
+        assert!(error.contains("clients can send 7168"), "{error}");
     }
 
     #[test]

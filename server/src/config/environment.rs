@@ -1,13 +1,24 @@
 //! Which environment variables are meant for the server, so that a mistyped one is told and not ignored.
 
-use super::load::nearest;
+use super::load::{LISTED, near};
 use super::{SETTINGS, Setting};
+
+/// Variables of the command line client, which often stand in the environment that a server is started in.
+const OF_THE_CLIENT: [&str; 7] = [
+    "QUOTH_SERVER",
+    "QUOTH_CLIENT_FILE",
+    "QUOTH_CA",
+    "QUOTH_SERVER_NAME",
+    "QUOTH_TOKEN",
+    "QUOTH_TOKEN_FILE",
+    "QUOTH_LOG",
+];
 
 /// Edits up to which a name is taken for a mistyped one.
 const NEAR_EDITS_MAX: usize = 2;
 
-/// The name of the setting that a variable without one is meant for, or `None` if it is somebody else's. Meant for the
-/// server is a variable that begins with `QUOTH_` in any case and
+/// What is wrong with a variable that is no setting, or `None` if it is somebody else's. Meant for the server is a variable
+/// that is none of the client's, begins with `QUOTH_` in any case and
 ///
 /// - has two underscores in a row, as every setting has between its section and its name (`QUOTH_SERVER__LISTN`), or
 /// - goes on with a section and an underscore (`QUOTH_SERVER_LISTEN`), unless it is one that Kubernetes sets for a service
@@ -15,22 +26,26 @@ const NEAR_EDITS_MAX: usize = 2;
 /// - is a setting without its section (`QUOTH_LISTEN`), or
 /// - is at most [`NEAR_EDITS_MAX`] edits from a setting (`QUOTH_LIMIT_CONNECTIONS_MAX`).
 ///
-/// So the variables of the command line client (`QUOTH_SERVER`, `QUOTH_TOKEN`, `QUOTH_LOG`) and of scripts and tests are
-/// left alone.
-pub(super) fn meant(name: &str) -> Option<String> {
+/// So the variables of scripts and tests are left alone.
+pub(super) fn mistake(name: &str) -> Option<String> {
+    if OF_THE_CLIENT.contains(&name) {
+        return None;
+    }
     let name = name.to_ascii_uppercase();
     let rest = name.strip_prefix("QUOTH_")?;
+    let nearest = |setting: &str| format!("no such setting; the nearest is {setting}");
     let is_bare = |setting: &&Setting| setting.section_and_name().1.eq_ignore_ascii_case(rest);
     if let Some(setting) = SETTINGS.iter().find(is_bare) {
-        return Some(setting.env_name());
+        return Some(nearest(&setting.env_name()));
     }
     let names: Vec<String> = SETTINGS.iter().map(Setting::env_name).collect();
-    let nearest = nearest(&name, names.iter().map(String::as_str));
-    let edits = strsim::damerau_levenshtein(&name.replace("__", "_"), &nearest.replace("__", "_"));
-    let is_meant = name.contains("__")
-        || edits <= NEAR_EDITS_MAX
-        || (begins_with_section(rest) && !is_service_link(rest));
-    is_meant.then(|| nearest.to_owned())
+    let near = near(&name, names.iter().map(String::as_str));
+    let is_mistyped = near.is_some_and(|near| {
+        strsim::damerau_levenshtein(&name.replace("__", "_"), &near.replace("__", "_")) <= NEAR_EDITS_MAX
+    });
+    let is_meant =
+        name.contains("__") || is_mistyped || (begins_with_section(rest) && !is_service_link(rest));
+    is_meant.then(|| near.map_or_else(|| format!("no such setting; {LISTED}"), nearest))
 }
 
 fn begins_with_section(rest: &str) -> bool {
@@ -52,7 +67,7 @@ fn is_service_link(rest: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::meant;
+    use super::{LISTED, OF_THE_CLIENT, mistake};
 
     #[test]
     fn a_variable_that_misses_a_setting_is_told_with_the_setting() {
@@ -68,7 +83,20 @@ mod tests {
             ("QUOTH_LIMIT_CONNECTIONS_MAX", "QUOTH_LIMITS__CONNECTIONS_MAX"),
             ("QUOTH_LOG_FILTER", "QUOTH_LOG__FILTER"),
         ] {
-            assert_eq!(meant(name).as_deref(), Some(setting), "{name}");
+            assert_eq!(mistake(name), Some(format!("no such setting; the nearest is {setting}")), "{name}");
+        }
+        assert_eq!(mistake("QUOTH_SERVER__FOO"), Some(format!("no such setting; {LISTED}")));
+    }
+
+    #[test]
+    fn every_variable_of_the_client_is_left_alone() {
+        let arguments = include_str!("../../../client-sdk/cli/src/args.rs");
+        let documented = arguments.split("[env: ").skip(1).map(|rest| rest.split(']').next().unwrap());
+        let mut of_the_client: Vec<&str> = documented.collect();
+        of_the_client.push("QUOTH_LOG");
+        assert_eq!(of_the_client, OF_THE_CLIENT);
+        for name in of_the_client {
+            assert_eq!(mistake(name), None, "{name}");
         }
     }
 
@@ -77,12 +105,6 @@ mod tests {
         for name in [
             "PATH",
             "SERVER__LISTEN",
-            "QUOTH_SERVER",
-            "QUOTH_CA",
-            "QUOTH_TOKEN",
-            "QUOTH_TOKEN_FILE",
-            "QUOTH_CLIENT_FILE",
-            "QUOTH_LOG",
             "QUOTH_CONFIG",
             "QUOTH_BIN_DIR",
             "QUOTH_PYTHON",
@@ -96,7 +118,7 @@ mod tests {
             "QUOTH_SERVER_PORT",
             "QUOTH_SERVER_PORT_4433_UDP_PROTO",
         ] {
-            assert_eq!(meant(name), None, "{name}");
+            assert_eq!(mistake(name), None, "{name}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::environment::meant;
+use super::environment;
 use super::{Config, Kind, SETTINGS, Setting};
 use crate::auth::KeySpec;
 
@@ -78,10 +78,12 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Every setting with its value and origin, as a TOML file.
+    /// Every setting with its value and origin, as a TOML file. Its paths are absolute, so it says where they lead, wherever
+    /// it is kept.
     #[must_use]
     pub fn report(&self) -> String {
         use fmt::Write as _;
+        let config = self.config.clone().with_absolute_paths();
         let mut out = String::new();
         let mut section = "";
         for setting in SETTINGS {
@@ -92,7 +94,7 @@ impl Loaded {
                 let _infallible = writeln!(out, "{newline}[{section}]");
             }
             let origin = self.origins.get(setting.key).unwrap_or(&Origin::Default);
-            let _infallible = writeln!(out, "{name} = {} # {origin}", setting.get(&self.config));
+            let _infallible = writeln!(out, "{name} = {} # {origin}", setting.get(&config));
         }
         out
     }
@@ -142,8 +144,8 @@ impl Loading {
             (Some(setting), Some(value)) => self.set(setting, value, Origin::Env(name), &place),
             (Some(_), None) => self.mistakes.push(format!("{place}: its value is not UTF-8")),
             (None, _) => {
-                if let Some(nearest) = meant(&name) {
-                    self.mistakes.push(format!("{place}: no such setting; the nearest is {nearest}"));
+                if let Some(mistake) = environment::mistake(&name) {
+                    self.mistakes.push(format!("{place}: {mistake}"));
                 }
             }
         }
@@ -243,23 +245,40 @@ fn no_section(name: &str, is_table: bool) -> String {
         return format!("{name} is a section: write [{name}]");
     }
     if is_table {
-        let nearest = nearest(name, SETTINGS.iter().map(|setting| setting.section_and_name().0));
-        return format!("no section [{name}]; the nearest is [{nearest}]");
+        let near = near(name, SETTINGS.iter().map(|setting| setting.section_and_name().0));
+        let advice = near.map_or_else(|| LISTED.to_owned(), |near| format!("the nearest is [{near}]"));
+        return format!("no section [{name}]; {advice}");
     }
-    let nearest = nearest(name, SETTINGS.iter().map(|setting| setting.section_and_name().1));
-    let setting = SETTINGS.iter().find(|setting| setting.section_and_name().1 == nearest);
-    let section = setting.map_or("", |setting| setting.section_and_name().0);
-    format!("no setting {name} outside of a section; the nearest is {nearest} in section [{section}]")
+    let near = near(name, SETTINGS.iter().map(|setting| setting.section_and_name().1));
+    let setting = SETTINGS.iter().map(Setting::section_and_name).find(|(_, known)| Some(*known) == near);
+    let advice = setting.map_or_else(
+        || LISTED.to_owned(),
+        |(section, near)| format!("the nearest is {near} in section [{section}]"),
+    );
+    format!("no setting {name} outside of a section; {advice}")
 }
 
 fn unknown(key: &str) -> String {
-    let nearest = nearest(key, SETTINGS.iter().map(|setting| setting.key));
-    format!("no setting {key}; the nearest is {nearest}")
+    let section = key.split_once('.').map_or("", |(section, _)| section);
+    let advice = match near(key, SETTINGS.iter().map(|setting| setting.key)) {
+        Some(near) => format!("the nearest is {near}"),
+        None if is_section(section) => {
+            let names = SETTINGS.iter().map(Setting::section_and_name).filter(|(of, _)| *of == section);
+            format!("[{section}] has {}", names.map(|(_, name)| name).collect::<Vec<_>>().join(", "))
+        }
+        None => LISTED.to_owned(),
+    };
+    format!("no setting {key}; {advice}")
 }
 
-/// The known name with the fewest edits from this one.
-pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> &'a str {
-    names.min_by_key(|known| strsim::damerau_levenshtein(name, known)).unwrap_or_default()
+/// What is said of a name that is near to no known one.
+pub(super) const LISTED: &str = "`quoth-server config` lists all settings";
+
+/// The known name with the fewest edits from this one, which are at most a third of its characters: from further away it
+/// would be a guess.
+pub(super) fn near<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let edits = |known: &str| strsim::damerau_levenshtein(name, known);
+    names.min_by_key(|known| edits(known)).filter(|known| 3 * edits(known) <= name.chars().count())
 }
 
 /// A place in a text.
@@ -318,7 +337,16 @@ mod tests {
         let loaded =
             load(&sources("[auth]\ntoken_keys = [\"a=EdDSA:x.pem\", \"HS256:y\"]\n", &[], &[])).unwrap();
         let again = load(&sources(&loaded.report(), &[], &[])).unwrap();
-        assert_eq!(format!("{:?}", again.config), format!("{:?}", loaded.config));
+        assert_eq!(format!("{:?}", again.config), format!("{:?}", loaded.config.with_absolute_paths()));
+    }
+
+    #[test]
+    fn the_report_says_where_relative_paths_lead() {
+        let file = "[server]\ndata_dir = \"rel\"\n[auth]\ntoken_keys = [\"HS256:key\"]\n";
+        let report = load(&sources(file, &[], &[])).unwrap().report();
+        let here = std::env::current_dir().unwrap();
+        assert!(report.contains(&format!("data_dir = {:?} # q.toml:2", here.join("rel"))), "{report}");
+        assert!(report.contains(&format!("[\"HS256:{}\"]", here.join("key").display())), "{report}");
     }
 
     #[test]
@@ -339,6 +367,8 @@ mod tests {
                 "q.toml:2:1: expected a whole number from 1 to 1000000 for limits.connections_max",
             ),
             ("server = 5\n", "q.toml:1:1: server is a section: write [server]"),
+            ("[log]\nfoo = 1\n", "q.toml:2:1: no setting log.foo; [log] has filter, format"),
+            ("[zoo]\nfoo = 1\n", "q.toml:1:2: no section [zoo]; `quoth-server config` lists all settings"),
         ];
         for (file, expected) in cases {
             let mistakes = load(&sources(file, &[], &[])).unwrap_err();
@@ -356,7 +386,7 @@ mod tests {
                     [auth]\naudience = 7\ntoken_keys = \"HS256:y\"\n[log]\nformat = \"xml\"\n";
         let mistakes = load(&sources(file, &[], &[])).unwrap_err();
         let expected = [
-            "q.toml:1:1: no setting zeal outside of a section; the nearest is ",
+            "q.toml:1:1: no setting zeal outside of a section; `quoth-server config` lists all settings",
             "q.toml:2:8: expected a port as well, as in 127.0.0.1:4433 for server.listen",
             "q.toml:3:1: no setting listen outside of a section; the nearest is listen in section [server]",
             "q.toml:5:1: expected a whole number from 1 to 1000000 without quotes for limits.connections_max",

@@ -49,7 +49,7 @@ pub struct Config {
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Text on a terminal, JSON otherwise.
+    /// Text in development mode and on a terminal, JSON otherwise.
     Auto,
     /// For people.
     Text,
@@ -78,6 +78,17 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The same with paths that do not depend on the current folder.
+    fn with_absolute_paths(mut self) -> Self {
+        let files = [&mut self.certificate_file, &mut self.private_key_file].into_iter().flatten();
+        let keys = self.token_keys.iter_mut().map(|key| &mut key.file);
+        for path in files.chain(keys).chain([&mut self.data_dir]) {
+            // Only an empty path has none, and stays what it is.
+            *path = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
+        }
+        self
+    }
+
     /// Checks what no single setting can: that the settings fit together. Each problem names its mend.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {

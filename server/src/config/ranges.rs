@@ -31,8 +31,10 @@ pub(super) const RETRY_ABOVE_HANDSHAKES: RangeInclusive<u64> = 0..=65_536;
 /// From one round trip in a bad network to a minute, within which a connection that has shown nothing holds its place.
 pub(super) const HANDSHAKE_TIMEOUT_MS: RangeInclusive<u64> = 100..=60_000;
 
-/// From some round trips to an hour, for which a client that has vanished holds its memory.
-pub(super) const IDLE_TIMEOUT_MS: RangeInclusive<u64> = 1_000..=3_600_000;
+/// From three of the longest round trips that a bad mobile network makes usual (1.5 s): a client sends something in each
+/// third of it, and one that is lost and sent again must not be its end. To an hour, for which a client that has vanished
+/// holds its memory.
+pub(super) const IDLE_TIMEOUT_MS: RangeInclusive<u64> = 5_000..=3_600_000;
 
 /// 0 sends none. Longer than the longest idle timeout it would have no effect.
 pub(super) const KEEP_ALIVE_INTERVAL_MS: RangeInclusive<u64> = 0..=3_600_000;

@@ -244,7 +244,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "limits.idle_timeout_ms",
-        doc: "silence after which a connection is dropped, in milliseconds",
+        doc: "silence after which a connection is dropped, in milliseconds; clients send something in each third of it",
         kind: Kind::Number(ranges::IDLE_TIMEOUT_MS),
         set: |c, t| number(&mut c.limits.idle_timeout_ms, t),
         get: |c| c.limits.idle_timeout_ms.to_string(),
@@ -258,7 +258,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "limits.open_conversations_max",
-        doc: "conversations that one connection may have open",
+        doc: "conversations that one connection may have open; one whose token has publish_as may always have 224",
         kind: Kind::Number(ranges::OPEN_CONVERSATIONS_MAX),
         set: |c, t| number(&mut c.limits.open_conversations_max, t),
         get: |c| c.limits.open_conversations_max.to_string(),
@@ -283,7 +283,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "log.format",
-        doc: "auto (text on a terminal, JSON otherwise), text or json",
+        doc: "auto (text in development mode and on a terminal, JSON otherwise), text or json",
         kind: Kind::Text,
         set: |c, t| {
             c.log_format = match t {

@@ -12,7 +12,7 @@ use quoth_protocol::codec::{decode, encode_datagram};
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION, Welcome, feature};
 use quoth_protocol::limits::{
     DATAGRAM_BYTES_MAX, FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, FIRST_FRAME_TIMEOUT_MS, HELLO_TIMEOUT_MS,
-    OPEN_CONVERSATIONS_SERVICE_MAX, STREAMS_PER_SECOND_MAX, TYPING_PER_SECOND_MAX,
+    STREAMS_PER_SECOND_MAX, TYPING_PER_SECOND_MAX,
 };
 use quoth_protocol::{Code, ConversationName};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -284,8 +284,7 @@ impl Connection {
 
     fn welcome(&mut self, identity: &Identity, hello: &Hello, now_ms: u64) {
         let is_service = !identity.grant.publish_as.is_empty();
-        let own_max = self.service.limits.open_conversations_max;
-        let open_conversations_max = if is_service { OPEN_CONVERSATIONS_SERVICE_MAX } else { own_max };
+        let open_conversations_max = self.service.limits.open_conversations_max_of(is_service);
         let can_send_datagrams = self.quic.max_datagram_size().is_some();
         let features = hello.features & if can_send_datagrams { feature::DATAGRAMS } else { 0 };
         self.quic.set_max_concurrent_bi_streams(VarInt::from_u32(streams_max(open_conversations_max)));
@@ -387,10 +386,21 @@ async fn serve(shared: &Arc<Shared>, reader: &mut FrameReader, writer: &mut Fram
         Ok(Some(ClientFrame::Fetch(request))) => tokio::select! {
             biased;
             phase = phase.next(false) => Err(phase.end_code()),
+            code = broken_behind_fetch(reader) => Err(code),
             served = fetch::run(shared, request, writer) => served,
         },
         Ok(Some(_)) => Err(Code::PROTOCOL),
         Err(ReadFailure::Broken(code)) => Err(code),
         Ok(None) | Err(ReadFailure::Gone) => Ok(()),
+    }
+}
+
+/// Waits until the client sends something behind its Fetch, where nothing has a place, and gives the code to reset the
+/// stream with.
+async fn broken_behind_fetch(reader: &mut FrameReader) -> Code {
+    match reader.next().await {
+        Ok(Some(_)) => Code::PROTOCOL,
+        Err(ReadFailure::Broken(code)) => code,
+        Ok(None) | Err(ReadFailure::Gone) => std::future::pending().await,
     }
 }

@@ -9,7 +9,7 @@ use quinn::congestion::CubicConfig;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
-use quoth_protocol::limits::{FETCHES_AT_ONCE_MAX, OPEN_CONVERSATIONS_MAX};
+use quoth_protocol::limits::{FETCHES_AT_ONCE_MAX, OPEN_CONVERSATIONS_MAX, OPEN_CONVERSATIONS_SERVICE_MAX};
 
 /// Streams of a connection before it has signed in: the control stream and a few that are opened right behind it.
 /// quinn holds a table slot for every stream that it allows, so this starts low.
@@ -57,7 +57,8 @@ pub struct Limits {
     pub idle_timeout_ms: u32,
     /// Silence after which the server sends a PING, in milliseconds; 0 for never: clients keep alive.
     pub keep_alive_interval_ms: u32,
-    /// Conversations that an ordinary connection may have open.
+    /// Conversations that a connection may have open; one that may publish on behalf of users has at least
+    /// [`OPEN_CONVERSATIONS_SERVICE_MAX`].
     pub open_conversations_max: u32,
     /// Whether one system call may send several packets: faster for few fast readers, 10 KB more for each connection.
     pub segmentation_offload: bool,
@@ -76,6 +77,14 @@ impl Default for Limits {
             open_conversations_max: OPEN_CONVERSATIONS_MAX,
             segmentation_offload: false,
         }
+    }
+}
+
+impl Limits {
+    /// Conversations that a connection may have open whose token may publish on behalf of users, or may not.
+    pub(super) fn open_conversations_max_of(&self, is_service: bool) -> u32 {
+        let least = if is_service { OPEN_CONVERSATIONS_SERVICE_MAX } else { 0 };
+        self.open_conversations_max.max(least)
     }
 }
 
@@ -153,7 +162,17 @@ mod tests {
         FETCHES_AT_ONCE_MAX, OPEN_CONVERSATIONS_MAX, OPEN_CONVERSATIONS_SERVICE_MAX,
     };
 
-    use super::streams_max;
+    use super::{Limits, streams_max};
+
+    #[test]
+    fn a_service_has_no_fewer_conversations_than_a_user() {
+        let most = |open_conversations_max| {
+            let limits = Limits { open_conversations_max, ..Limits::default() };
+            [false, true].map(|is_service| limits.open_conversations_max_of(is_service))
+        };
+        assert_eq!(most(OPEN_CONVERSATIONS_MAX), [OPEN_CONVERSATIONS_MAX, OPEN_CONVERSATIONS_SERVICE_MAX]);
+        assert_eq!(most(1_000), [1_000, 1_000]);
+    }
 
     /// The least credit of a client that has so many conversations open and fetches nothing, by the rule of
     /// `quinn_proto::StreamsState::queue_max_stream_id`.

@@ -51,6 +51,14 @@ impl Folder {
     }
 }
 
+/// Checks that a store can be made or opened in `dir` as far as whose it is and in which format. Changes nothing.
+///
+/// # Errors
+/// [`OpenError::Foreign`], [`OpenError::Format`], and when the folder cannot be read.
+pub fn check_folder(dir: &Path) -> Result<(), OpenError> {
+    is_ours(dir).map(|_| ())
+}
+
 /// Whether the folder is a data folder of this format. `false` when it is empty or missing.
 fn is_ours(dir: &Path) -> Result<bool, OpenError> {
     let path = dir.join(FORMAT_FILE);

@@ -46,6 +46,7 @@ mod view;
 
 pub use applier::{Applier, ApplierOptions, OnFailure};
 pub use durable::create_durable_dir;
+pub use folder::check_folder;
 pub use key::{ConversationKey, ProducerKey};
 pub use log::memory::MemoryLog;
 pub use log::segment::{SEGMENT_BYTES_MIN, SegmentLog};
