@@ -33,8 +33,9 @@ impl Default for ApplierOptions {
     }
 }
 
-/// So many times [`ApplierOptions::flush_bytes`] are applied while a flush is under way; then the applier waits for it. What
-/// is not flushed is in memory, about twice as much at most.
+/// So many times [`ApplierOptions::flush_bytes`] are applied while a flush is under way; then the applier waits for it. That
+/// much is in memory up to three times: what is applied, what is being flushed, and what the flush before has written, which
+/// the engine keeps until the next one.
 const FLUSHES_BEHIND_MAX: u64 = 4;
 
 /// Called once, when the view or the log fails or panics.

@@ -66,7 +66,13 @@ impl Report {
     #[must_use]
     pub fn is_view_lost(&self) -> bool {
         let of_view = |finding: &Finding| {
-            matches!(finding, Finding::View(_) | Finding::ViewMissing { .. } | Finding::Disagreement { .. })
+            matches!(
+                finding,
+                Finding::View(_)
+                    | Finding::RowsUnchecked
+                    | Finding::ViewMissing { .. }
+                    | Finding::Disagreement { .. }
+            )
         };
         !self.findings.is_empty() && self.findings.iter().all(of_view)
     }
@@ -87,6 +93,9 @@ pub enum Finding {
     /// In the view.
     #[error(transparent)]
     View(#[from] ViewError),
+    /// The view's rows were neither checked nor compared with the log.
+    #[error("its rows were not checked, since not all of its tables can be read")]
+    RowsUnchecked,
     /// A group whose checksum is right is no group of records.
     #[error("the group at position {position} does not decode: {source}")]
     Group {
@@ -149,9 +158,12 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Report, 
     };
     report.applied = view.as_ref().map(View::applied);
     let damaged_tables = view.as_ref().map(|view| view.check_tables(progress)).unwrap_or_default();
-    // Whatever is read from a damaged one would only say so again.
+    // Each row of a damaged one would say so again.
     let view = view.filter(|_| damaged_tables.is_empty());
-    report.findings.extend(damaged_tables);
+    if !damaged_tables.is_empty() {
+        report.findings.extend(damaged_tables);
+        report.findings.push(Finding::RowsUnchecked);
+    }
     let log = check_log(&folder.log(), view.as_ref(), &mut report, progress);
     check_extent(&log, is_missing, &mut report);
     report.findings.extend(log.damage.into_iter().map(Finding::Log));

@@ -99,7 +99,7 @@ pub enum ViewError {
         source: Arc<io::Error>,
     },
     /// The storage engine failed or found its files damaged.
-    #[error("the view in {} failed to {action}: {what}", path.display())]
+    #[error("cannot {action} the view in {}: {what}", path.display())]
     Engine {
         /// What was tried.
         action: &'static str,

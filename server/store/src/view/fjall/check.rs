@@ -47,7 +47,7 @@ impl FjallView {
         message.map(|message| record(conversation, message)).transpose()
     }
 
-    /// Checks every row's checksum and that every conversation is contiguous from its first message; and, when the view is up
+    /// Checks every message's checksum and that every conversation is contiguous from its first message; and, when the view is up
     /// to date, that its producers' rows and names are those of its messages.
     pub(crate) fn check_rows(
         &self,
@@ -78,7 +78,7 @@ impl FjallView {
                     Ok(run) => run,
                     Err(error) => {
                         report.findings.push(error.into());
-                        return;
+                        break;
                     }
                 };
                 counts.runs += 1;
@@ -92,6 +92,11 @@ impl FjallView {
                     progress(Progress::View { messages: report.messages + messages });
                 }
                 report.messages += messages;
+            }
+            if is_first && let Some(current) = &current {
+                let what = "its messages in a window are missing";
+                let conversation = current.name.clone();
+                report.findings.push(ViewError::DamagedConversation { conversation, what }.into());
             }
         }
         if let Some(ended) = &mut current {
@@ -109,7 +114,7 @@ impl FjallView {
             Ok(Some(name)) => Some(Current { key, name, last: Seq::ZERO, producers: HashMap::new() }),
             Ok(None) => {
                 let what = format!("the name of conversation {key:?} is missing");
-                report.findings.push(ViewError::engine(&self.dir, "read a conversation", what).into());
+                report.findings.push(ViewError::engine(&self.dir, "read a conversation from", what).into());
                 None
             }
             Err(error) => {
@@ -151,12 +156,12 @@ impl FjallView {
         for (rows, held, expected) in counts {
             if held != expected {
                 let what = format!("it has {held} {rows}, its messages have {expected}");
-                report.findings.push(ViewError::engine(&self.dir, "keep all messages", what).into());
+                report.findings.push(ViewError::engine(&self.dir, "find all rows of", what).into());
             }
         }
     }
 
-    /// Counts the producers' rows and checks that n grows from block to block. Their checksums are checked already.
+    /// Counts the producers' rows and checks that n grows from block to block.
     fn walk_producers(&self, snapshot: &Snapshot<'_>, report: &mut Report) -> u64 {
         let mut rows = 0;
         let mut before = None;
@@ -170,7 +175,7 @@ impl FjallView {
                     "the message of producer {producer:?} at seq {} of conversation {conversation:?}: {N_NOT_GROWING}",
                     state.seq
                 );
-                report.findings.push(ViewError::engine(&self.dir, "keep the order of", what).into());
+                report.findings.push(ViewError::engine(&self.dir, "find the order of", what).into());
             }
             before = Some((conversation, producer, state.n));
         }

@@ -5,15 +5,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use ::fjall::{AbstractTree as _, Keyspace};
+use ::fjall::{AbstractTree as _, Keyspace, LsmError};
 use parking_lot::{Condvar, Mutex};
 
 use super::engine::Engine;
 use crate::thread::panic_text;
 use crate::view::ViewError;
 
-/// So many tables, one above the other, are merged at once. Each time all tables of the level below are written again: with
-/// half as many, appends/s fall by a tenth (`figures store`).
+/// With so many tables, one above the other, a tree is merged. Each merge takes what its windows have in the level below too:
+/// with half as many, appends/s fall by a tenth (`figures store`).
 const UNMERGED_MIN: usize = 8;
 
 /// Tables, one above the other, that a flush may leave unmerged; with more it waits. A read looks into each of them. fjall
@@ -135,28 +135,43 @@ impl Shared {
         !state.stop
     }
 
-    /// Merges each tree that has enough new tables, until none of its levels is too large.
+    /// Merges each tree that has enough new tables, until none of its levels is too large. They take turns, so that a busy one
+    /// holds up no other.
     fn merge_all(&self) -> Result<(), ViewError> {
-        for keyspace in self.engine.keyspaces() {
-            if keyspace.tree.l0_run_count() >= UNMERGED_MIN {
-                self.merge(keyspace)?;
+        let mut has_changed = self.engine.keyspaces().map(|_| false);
+        loop {
+            for (keyspace, has_changed) in self.engine.keyspaces().into_iter().zip(&mut has_changed) {
+                if self.state.lock().stop {
+                    return Ok(());
+                }
+                let is_due = *has_changed || keyspace.tree.l0_run_count() >= UNMERGED_MIN;
+                *has_changed = is_due && self.merge(keyspace)?;
+            }
+            if has_changed == [false; 4] {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
-    fn merge(&self, keyspace: &Keyspace) -> Result<(), ViewError> {
-        while !self.state.lock().stop {
-            let before = keyspace.tree.current_version().id();
-            let compaction = Arc::clone(&self.engine.compaction);
-            let merged = keyspace.tree.compact(compaction as _, self.engine.unneeded());
-            self.engine.tree("merge tables of", merged)?;
-            self.notify();
-            if keyspace.tree.current_version().id() == before {
-                break;
-            }
+    /// Does what is most urgent in a tree, if anything is; says whether.
+    fn merge(&self, keyspace: &Keyspace) -> Result<bool, ViewError> {
+        const ACTION: &str = "merge tables of";
+        let before = keyspace.tree.current_version().id();
+        let compaction = Arc::clone(&self.engine.compaction);
+        let merged = keyspace.tree.compact(compaction as _, self.engine.unneeded());
+        if let Err(LsmError::ChecksumMismatch { .. }) = merged
+            && let Some(damaged) = self.engine.damaged_tables(&mut |_| {}).into_iter().next()
+        {
+            return Err(damaged);
         }
-        Ok(())
+        self.engine.tree(ACTION, merged)?;
+        self.notify();
+        let has_changed = keyspace.tree.current_version().id() != before;
+        if !has_changed && keyspace.tree.l0_run_count() >= UNMERGED_MAX {
+            let what = "the engine finds nothing to merge among too many tables".to_owned();
+            return Err(self.engine.failed(ACTION, what));
+        }
+        Ok(has_changed)
     }
 }
 
@@ -187,6 +202,7 @@ mod tests {
         assert_eq!(engine.messages.tree.l0_run_count(), UNMERGED_MAX, "nobody has told the thread yet");
         compactor.wait_for_room().unwrap();
         assert!(engine.messages.tree.l0_run_count() < UNMERGED_MIN);
+        assert!(engine.messages.tree.version_free_list_len() < UNMERGED_MIN, "old versions are not kept");
         for table in std::fs::read_dir(engine.messages.path().join("tables")).unwrap() {
             std::fs::remove_file(table.unwrap().path()).unwrap();
         }

@@ -4,7 +4,7 @@
 //! threads cost more than the rows do: one of them spins while the other compacts, each flush of a table waits for a flush of
 //! the journal, and an error of theirs ends in fjall's log (3.1.13, `worker_pool.rs`). So rows are put into the trees
 //! directly. The calls for it are public but not documented ([`Keyspace`]'s `tree`, [`Database`]'s `supervisor`), which is
-//! one reason why fjall's version is pinned exactly. They are used here and in `compactor.rs` alone.
+//! one reason why fjall's version is pinned exactly. Here, `compactor.rs` and `tables.rs` use them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,7 +22,7 @@ use parking_lot::{Mutex, RwLock};
 use super::guarded;
 use crate::view::ViewError;
 
-/// Size of fjall's tables, in bytes. Each is written and flushed at once, and the log's flush waits for the disk meanwhile: with
+/// Size of the tables that merges write, in bytes. Each is written and flushed at once, and the log's flush waits for the disk meanwhile: with
 /// fjall's default of 64 MiB the longest ack at 20,000 messages/s was 50 to 160 ms, with this about 30 ms, at the same
 /// throughput (`figures steady`).
 const TABLE_BYTES: u64 = 8 * 1024 * 1024;
@@ -65,11 +65,6 @@ impl<'a> Batch<'a> {
         value: impl Into<UserValue>,
     ) {
         self.0.push((keyspace, key.into(), value.into()));
-    }
-
-    /// Bytes of keys and values.
-    pub(super) fn bytes(&self) -> u64 {
-        self.0.iter().map(|(_, key, value)| (key.len() + value.len()) as u64).sum()
     }
 }
 
@@ -221,7 +216,7 @@ pub(super) fn engine_error(dir: &Path, action: &'static str, error: ::fjall::Err
 #[cfg(test)]
 mod tests {
     use super::{Batch, Engine};
-    use ::fjall::Readable as _;
+    use ::fjall::{AbstractTree as _, Readable as _};
 
     #[test]
     fn what_a_snapshot_needs_is_kept_and_the_rest_is_not() {
@@ -248,6 +243,39 @@ mod tests {
         assert_eq!(engine.unneeded(), held, "the other one is open still");
         drop(again);
         assert!(engine.unneeded() > held);
-        assert_eq!(&*engine.snapshot().get(&engine.producers, "key").unwrap().unwrap(), b"third");
+        assert!(engine.producers.tree.version_free_list_len() > 1, "the snapshots needed them");
+        write("fourth");
+        engine.cut();
+        engine.flush().unwrap();
+        assert_eq!(
+            engine.producers.tree.version_free_list_len(),
+            1,
+            "the last one is kept until the next flush"
+        );
+        assert_eq!(&*engine.snapshot().get(&engine.producers, "key").unwrap().unwrap(), b"fourth");
+    }
+
+    /// A flush in the middle of a batch makes what is in there visible to fjall's own snapshots.
+    #[test]
+    fn a_snapshot_has_a_batch_whole_or_not_at_all() {
+        const ROWS: u64 = 300_000;
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(dir.path(), &dir.path().join("engine"), true, 1 << 20).unwrap();
+        let mut other = Batch::default();
+        other.insert(&engine.spans, "other", "value");
+        engine.write(other);
+        engine.cut();
+        let mut batch = Batch::default();
+        (0..ROWS).for_each(|row| batch.insert(&engine.producers, row.to_be_bytes(), "value"));
+        std::thread::scope(|scope| {
+            scope.spawn(|| engine.write(batch));
+            while engine.producers.tree.active_memtable().is_empty() {
+                std::thread::yield_now();
+            }
+            engine.flush().unwrap();
+            let snapshot = engine.snapshot();
+            let has = |row: u64| snapshot.get(&engine.producers, row.to_be_bytes()).unwrap().is_some();
+            assert_eq!(has(0), has(ROWS - 1), "half of a batch");
+        });
     }
 }

@@ -11,8 +11,8 @@
 //!
 //! # Rows
 //!
-//! - `messages`: window, conversation key and seq of the last message → a run of consecutive messages; one for what a group
-//!   has of a conversation and block of seqs. `run.rs` and `window.rs` say why.
+//! - `messages`: window, conversation key and seq of the last message → a run of consecutive messages; a group
+//!   has one or few for each conversation and block of seqs. `run.rs` and `window.rs` say why.
 //! - `spans`: conversation key and first seq → the window that has the messages from there on; one per conversation and
 //!   window.
 //! - `producers`: conversation key, producer key and block of seqs → n and seq of the producer's last message in that
@@ -52,7 +52,7 @@ use self::compactor::Compactor;
 use self::engine::{Batch, Engine, Snapshot, engine_error};
 use self::find::ProducerRows;
 use self::row::Block;
-use self::window::{WINDOW_BYTES, Window};
+use self::window::{WINDOW_BYTES, Window, window_bytes};
 use super::{Bounds, PageLimit, ProducerState, View, ViewError};
 use crate::durable::create_durable_dir;
 use crate::key::{ConversationKey, ProducerKey};
@@ -178,20 +178,18 @@ impl FjallView {
         self.engine.snapshot()
     }
 
-    /// Sets apart for the disk what is applied, ends the window if it is full, and says what holds when the rest is written.
+    /// Sets apart for the disk what is applied, and says what holds when that is written.
     fn cut(&self) -> Checkpoint {
-        let mut writing = self.writing.lock();
+        let writing = self.writing.lock();
         self.engine.cut();
-        if writing.bytes >= self.window_bytes {
-            *writing = Writing { window: writing.window.next(), ..Writing::default() };
-        }
         Checkpoint { position: self.applied(), window: writing.window, window_bytes: writing.bytes }
     }
 
-    /// Whether a conversation has a span in the window that is written.
-    fn has_span(&self, conversation: ConversationKey, window: Window) -> Result<bool, ViewError> {
-        let last = self.last_span(&self.snapshot(), conversation)?;
-        Ok(last.is_some_and(|last| last.window == window))
+    /// Whether the window that is written has a span of a conversation that reaches to this seq. Spans behind it may be there
+    /// already, when groups are applied again.
+    fn has_span(&self, conversation: ConversationKey, seq: Seq, window: Window) -> Result<bool, ViewError> {
+        let span = self.span_at(&self.snapshot(), conversation, seq)?;
+        Ok(span.is_some_and(|span| span.window == window))
     }
 
     /// The name row of a conversation whose first message is written, unless it is there already.
@@ -229,8 +227,9 @@ impl View for FjallView {
                 batch.insert(&self.engine.conversations, conversation.0, name);
             }
             if !writing.begun.contains(&conversation) {
-                if !self.has_span(conversation, writing.window)? {
-                    let key = row::span_key(conversation, records[0].seq);
+                let first = records[0].seq;
+                if !self.has_span(conversation, first, writing.window)? {
+                    let key = row::span_key(conversation, first);
                     batch.insert(&self.engine.spans, key, row::encode_span(&key, writing.window));
                 }
                 begins.push(conversation);
@@ -247,9 +246,12 @@ impl View for FjallView {
                 }
             }
         }
-        writing.bytes += batch.bytes();
-        writing.begun.extend(begins);
         self.engine.write(batch);
+        writing.begun.extend(begins);
+        writing.bytes += records.iter().map(window_bytes).sum::<u64>();
+        if writing.bytes >= self.window_bytes {
+            *writing = Writing { window: writing.window.next(), ..Writing::default() };
+        }
         self.applied.store(position.0, Ordering::Release);
         Ok(())
     }

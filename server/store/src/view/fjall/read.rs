@@ -111,7 +111,7 @@ impl FjallView {
         let decode = |value: ::fjall::UserValue| {
             let damaged = || format!("the name of conversation {key:?} is damaged");
             row::decode_name(&key.0, &value)
-                .ok_or_else(|| ViewError::engine(&self.dir, "read a conversation", damaged()))
+                .ok_or_else(|| ViewError::engine(&self.dir, "read a conversation from", damaged()))
         };
         value.map(decode).transpose()
     }
@@ -122,9 +122,14 @@ impl FjallView {
         conversation: &ConversationName,
         key: ConversationKey,
     ) -> Result<Seq, ViewError> {
-        let Some(run) = self.runs_until(snapshot, key, Seq(u64::MAX)).next().transpose()? else {
+        let Some(span) = self.span_at(snapshot, key, Seq(u64::MAX))? else {
             return Ok(Seq::ZERO);
         };
+        let run = self.runs_back(snapshot, span, Seq(u64::MAX)).next().transpose()?;
+        let run = run.filter(|run| run.last >= span.first).ok_or_else(|| {
+            let what = "its last messages are missing";
+            ViewError::DamagedConversation { conversation: conversation.clone(), what }
+        })?;
         run.messages(conversation)?;
         Ok(run.last)
     }
@@ -137,7 +142,7 @@ impl FjallView {
     }
 
     pub(super) fn odd_key(&self) -> ViewError {
-        ViewError::engine(&self.dir, "read a message", "a row has a key of another length".to_owned())
+        ViewError::engine(&self.dir, "read a message from", "a row has a key of another length".to_owned())
     }
 }
 

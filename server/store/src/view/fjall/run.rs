@@ -18,7 +18,8 @@ use crate::record::{FLAG_ORIGIN_TIME, KIND_MESSAGE, Record};
 /// Version of the values of runs.
 const FORMAT: u8 = 2;
 
-/// A run that has so many bytes of bodies takes no further message: who wants one message reads its whole run.
+/// A run that has so many bytes of bodies takes no further message: who wants one message reads its whole run. With another
+/// value a store that was not closed would cut groups in another way than before: the folder's format has to change with it.
 const RUN_BYTES_MAX: usize = 16 * 1024;
 
 // A run's value counts its messages in a byte.

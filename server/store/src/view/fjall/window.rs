@@ -2,11 +2,11 @@
 //!
 //! Messages come in the order of time and are kept in the order of conversations, so new tables would overlap with all old
 //! ones, and merging them would write every message again and again, the more often the more there are. With the window in
-//! front of the key, a table overlaps with those of its window alone: once a window has ended, its tables are moved but never
-//! written again.
+//! front of the key, a table overlaps with those of its window alone, and soon after a window has ended its tables are
+//! written no more.
 //!
-//! A window ends with a flush, when it has [`WINDOW_BYTES`] of rows. The checkpoint says which one goes on, so a group that is
-//! applied again after a crash comes into the window that it was in before.
+//! A window ends behind the group that fills it, and the checkpoint says which one goes on and how full it is. So which
+//! window a group is in depends on the log alone: a group that is applied again after a crash comes to where it was.
 //!
 //! A **span** is what a window has of a conversation. Rows of `spans` lead from a seq to the window that holds it.
 
@@ -20,10 +20,18 @@ use super::read::StoredRun;
 use super::row::{self, Block};
 use super::{FjallView, ViewError};
 use crate::key::ConversationKey;
+use crate::record::Record;
 
-/// Rows of a window, in bytes. A smaller one is merged at less cost, but conversations that are seldom written to have a span
-/// for every few messages.
+/// Messages of a window, in bytes. A smaller one is merged at less cost, but conversations that are seldom written to have a
+/// span for every few messages. With another value, or other [`window_bytes`], a store that was not closed would put groups
+/// into other windows than before: the folder's format has to change with it.
 pub(super) const WINDOW_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What a message counts for in its window, in bytes: about its share of a row.
+pub(super) fn window_bytes(record: &Record) -> u64 {
+    const FIXED_BYTES: usize = 64;
+    (FIXED_BYTES + record.body.len()) as u64
+}
 
 /// The number of a window, counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -48,13 +56,14 @@ pub(super) struct Span {
 type Runs<'a> = Box<dyn Iterator<Item = Result<StoredRun, ViewError>> + 'a>;
 
 impl FjallView {
-    /// The conversation's last span.
-    pub(super) fn last_span(
+    /// The span that holds a seq, or the last one before it.
+    pub(super) fn span_at(
         &self,
         snapshot: &Snapshot<'_>,
         conversation: ConversationKey,
+        seq: Seq,
     ) -> Result<Option<Span>, ViewError> {
-        let keys = row::span_key(conversation, Seq::ZERO)..=row::span_key(conversation, Seq(u64::MAX));
+        let keys = row::span_key(conversation, Seq::ZERO)..=row::span_key(conversation, seq);
         snapshot.range(&self.engine.spans, keys).next_back().map(|row| self.span(row)).transpose()
     }
 
@@ -103,7 +112,7 @@ impl FjallView {
     }
 
     /// The runs of a span, descending, that end at a seq at the latest.
-    fn runs_back<'a>(&'a self, snapshot: &'a Snapshot<'_>, span: Span, last: Seq) -> Runs<'a> {
+    pub(super) fn runs_back<'a>(&'a self, snapshot: &'a Snapshot<'_>, span: Span, last: Seq) -> Runs<'a> {
         let key = |seq| row::run_key(span.window, span.conversation, seq);
         let rows = snapshot.range(&self.engine.messages, key(Seq::ZERO)..=key(last));
         Box::new(rows.rev().map(|row| self.run(row)))
