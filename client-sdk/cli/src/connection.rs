@@ -24,6 +24,9 @@ pub(crate) const START_ONE: &str = "start one with `cargo run --release`, or say
 /// here: a command waits for those of its messages itself.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// A command line has mains power mostly, and whoever reads wants to know that the server has restarted.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+
 /// How long to connect in silence.
 const SILENT_CONNECT: Duration = Duration::from_secs(2);
 
@@ -93,6 +96,7 @@ impl Connection {
         let connecting = Client::builder(&server)
             .ca_file(&ca)
             .token(token)
+            .keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .client_name(concat!("quoth/", env!("CARGO_PKG_VERSION")));
         let connecting = match self.server_name() {
             Some(name) => connecting.server_name(name),
