@@ -56,6 +56,9 @@ pub(crate) struct ConnectionArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Talk in a conversation: lines that you type are sent, what is said is shown (times are UTC)
+    ///
+    /// A line that begins with a slash is a command: /quit leaves, /help tells the commands. `//` sends a line that begins with
+    /// a slash. Empty lines are passed over.
     Chat(ChatArgs),
     /// Send one message, or one for each line of standard input
     Send(SendArgs),
