@@ -148,7 +148,7 @@ impl Connector {
     /// A connection to one of the server's addresses.
     async fn connect(&self, addresses: Vec<SocketAddr>) -> Result<(SocketAddr, Connection), Reason> {
         let connect = |address| async move { Ok((address, self.lasting(address).await?)) };
-        let no_address = || Err(Reason::Transport(format!("{}: no address", self.server)));
+        let no_address = || Err(Reason::NoAddress("its name resolves to none".to_owned()));
         race::first(addresses, connect).await.unwrap_or_else(no_address)
     }
 
@@ -177,6 +177,6 @@ impl Connector {
 
     async fn addresses(&self) -> Result<Vec<SocketAddr>, Reason> {
         let found = tokio::net::lookup_host(&self.server).await;
-        Ok(found.map_err(|e| Reason::Transport(format!("{}: {e}", self.server)))?.collect())
+        Ok(found.map_err(|e| Reason::NoAddress(e.to_string()))?.collect())
     }
 }

@@ -91,8 +91,15 @@ impl Connection {
     ) -> anyhow::Result<T> {
         let Target { server, ca, token, file } = self.target(purpose)?;
         let user = self.args.user.clone();
-        let mut situation =
-            Situation { server: &server, file: file.as_deref(), ca: &ca, user, purpose, head: None };
+        let mut situation = Situation {
+            server: &server,
+            file: file.as_deref(),
+            ca: &ca,
+            token_bytes: token.len(),
+            user,
+            purpose,
+            head: None,
+        };
         let connecting = Client::builder(&server)
             .ca_file(&ca)
             .token(token)
@@ -267,7 +274,7 @@ async fn telling_wait<T>(server: &str, connecting: impl Future<Output = T>) -> T
     match timeout(SILENT_CONNECT, connecting.as_mut()).await {
         Ok(connected) => connected,
         Err(_) => {
-            note(format_args!("* no answer from {server} yet, still trying"));
+            note(format_args!("* no connection to {server} yet, still trying"));
             connecting.await
         }
     }
