@@ -32,7 +32,7 @@ const UNKNOWN_SHOWN_MAX: usize = 10;
 pub(crate) async fn run(connection: &Connection, args: ChatArgs) -> anyhow::Result<()> {
     let interrupt = connection.interrupt();
     let chat = async |client: &Client, situation: &Situation<'_>| {
-        let room = client.conversation(&args.conversation)?;
+        let room = client.conversation(args.conversation.as_str())?;
         let screen = Screen::new(std::io::stdin().is_terminal() && std::io::stdout().is_terminal());
         let chat = async {
             let events = interrupt.unless_asked(room.events(Start::Last(args.last))).await??;
@@ -47,7 +47,7 @@ pub(crate) async fn run(connection: &Connection, args: ChatArgs) -> anyhow::Resu
         };
         telling_states(client, |text| screen.note(text), chat).await
     };
-    connection.run(Purpose::Talk(&args.conversation), chat).await
+    connection.run(Purpose::Talk(args.conversation.as_str()), chat).await
 }
 
 struct Chat<'a> {
