@@ -159,6 +159,8 @@ impl Builder {
     /// that its server has crashed and come back; that the server or the network stays away it learns when three have had
     /// no answer (10 s at least). A client that sends learns of both within seconds, whatever this is.
     ///
+    /// With a server whose idle timeout is under three of these intervals it is a third of that timeout.
+    ///
     /// Default: 10 s. NATs on the way forget a connection that is silent for 30 s (RFC 9000, 10.1.2), of which two lost
     /// packets are to be survived. Each packet wakes the radio of a phone for seconds, so much less drains its battery: an
     /// application on mains power may choose 2 s.
@@ -216,7 +218,9 @@ impl Builder {
         let connector = Connector {
             core: Arc::clone(&core),
             endpoint: endpoint.clone(),
-            config: transport::client_config(roots, self.open_conversations_max, self.keep_alive_interval)?,
+            tls: transport::tls(roots)?,
+            open_conversations_max: self.open_conversations_max,
+            keep_alive_interval: transport::keep_alive_interval(self.keep_alive_interval),
             server_name: self.server_name.unwrap_or_else(|| host.to_owned()),
             server: self.server.clone(),
             token,

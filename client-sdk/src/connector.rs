@@ -4,19 +4,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{ClientConfig, Connection, Endpoint};
+use quinn::{Connection, Endpoint};
 use quoth_protocol::frame::{Hello, VERSION, feature};
-use quoth_protocol::{Action, DeviceId};
+use quoth_protocol::{Action, Code, DeviceId};
 use rand::rngs::StdRng;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Backoff;
 use crate::control::{Control, SessionEnd};
+use crate::idle_timeout;
 use crate::link::Core;
 use crate::race;
 use crate::state::{Reason, State};
 use crate::token::{TOKEN_TIMEOUT, TokenSource};
+use crate::transport;
+use crate::wire::close;
 
 /// From the first packet to `Welcome`. Outcome: the attempt has failed.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,7 +28,9 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Connector {
     pub(crate) core: Arc<Core>,
     pub(crate) endpoint: Endpoint,
-    pub(crate) config: ClientConfig,
+    pub(crate) tls: Arc<idle_timeout::Listening>,
+    pub(crate) open_conversations_max: u32,
+    pub(crate) keep_alive_interval: Duration,
     pub(crate) server: String,
     pub(crate) server_name: String,
     pub(crate) token: TokenSource,
@@ -142,19 +147,36 @@ impl Connector {
 
     /// A connection to one of the server's addresses.
     async fn connect(&self, addresses: Vec<SocketAddr>) -> Result<(SocketAddr, Connection), Reason> {
-        let connect = |address| async move {
-            let connecting = self
-                .endpoint
-                .connect_with(self.config.clone(), address, &self.server_name)
-                .map_err(|e| Reason::Transport(e.to_string()))?;
-            Ok((address, connecting.await?))
-        };
-        let no_address = || Err(Reason::Transport(format!("{}: no address", self.server)));
+        let connect = |address| async move { Ok((address, self.lasting(address).await?)) };
+        let no_address = || Err(Reason::NoAddress("its name resolves to none".to_owned()));
         race::first(addresses, connect).await.unwrap_or_else(no_address)
+    }
+
+    /// A connection that lasts while nobody says anything. Only the handshake tells what that takes, and quinn's keep-alives
+    /// are set before it: a connection whose keep-alives prove too rare is given up for another.
+    async fn lasting(&self, address: SocketAddr) -> Result<Connection, Reason> {
+        let connection = self.handshake(address, self.keep_alive_interval).await?;
+        let interval = transport::keep_alive_interval_for(&connection);
+        if interval >= self.keep_alive_interval {
+            return Ok(connection);
+        }
+        close(&connection, Code::CLOSED, "the keep-alives would be too rare");
+        self.handshake(address, interval).await
+    }
+
+    async fn handshake(
+        &self,
+        address: SocketAddr,
+        keep_alive_interval: Duration,
+    ) -> Result<Connection, Reason> {
+        let tls = Arc::clone(&self.tls);
+        let config = transport::client_config(tls, self.open_conversations_max, keep_alive_interval);
+        let connecting = self.endpoint.connect_with(config, address, &self.server_name);
+        Ok(connecting.map_err(|e| Reason::Transport(e.to_string()))?.await?)
     }
 
     async fn addresses(&self) -> Result<Vec<SocketAddr>, Reason> {
         let found = tokio::net::lookup_host(&self.server).await;
-        Ok(found.map_err(|e| Reason::Transport(format!("{}: {e}", self.server)))?.collect())
+        Ok(found.map_err(|e| Reason::NoAddress(e.to_string()))?.collect())
     }
 }

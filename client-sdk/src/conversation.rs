@@ -71,6 +71,8 @@ impl Conversation {
 
     /// [`Conversation::send`] with a number, a user, an origin time or a time limit.
     ///
+    /// Dropping the future gives up the answer, not the message: it may be stored all the same.
+    ///
     /// # Errors
     /// Every [`SendError`].
     pub async fn send_with(&self, options: SendOptions) -> Result<Ack, SendError> {

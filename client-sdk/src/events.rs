@@ -116,7 +116,8 @@ impl Events {
     /// The next event, or `None` when there will be none. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// Every [`EventsError`] but `AlreadyReading` and `Failed`, once, as the last item.
+    /// Every [`EventsError`] but `AlreadyReading` and `Failed`, once, as the last item. The application's own
+    /// [`Client::close`](crate::Client::close) is no error: behind the events that are there comes `None`.
     pub async fn next(&mut self) -> Option<Result<ClientEvent, EventsError>> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }

@@ -24,6 +24,7 @@ mod cursor;
 mod error;
 mod events;
 mod history;
+mod idle_timeout;
 mod link;
 mod liveness;
 mod outbox;

@@ -48,6 +48,9 @@ pub enum Reason {
     /// The network or the QUIC layer failed.
     #[error("the connection failed: {0}")]
     Transport(String),
+    /// The server's name does not resolve, or to no address.
+    #[error("the server has no address: {0}")]
+    NoAddress(String),
     /// The TLS handshake failed; mostly because the certificate was not signed by the given CA or not for this name.
     #[error("the server's certificate or handshake was not accepted: {0}")]
     Tls(String),
@@ -65,14 +68,14 @@ impl Reason {
         match self {
             Self::Closed => Action::Nothing,
             Self::Code { code, .. } => code.action(),
-            Self::TimedOut | Self::Transport(_) | Self::Token(_) => Action::Retry,
+            Self::TimedOut | Self::Transport(_) | Self::NoAddress(_) | Self::Token(_) => Action::Retry,
             Self::Tls(_) | Self::Protocol(_) => Action::Stop,
         }
     }
 
     /// The way to the server has failed, not the server.
     pub(crate) fn is_of_the_network(&self) -> bool {
-        matches!(self, Self::TimedOut | Self::Transport(_))
+        matches!(self, Self::TimedOut | Self::Transport(_) | Self::NoAddress(_))
     }
 }
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Endpoint, IdleTimeout, TransportConfig, VarInt};
+use quinn::{ClientConfig, Connection, Endpoint, IdleTimeout, TransportConfig, VarInt};
 use quoth_protocol::ALPN;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::error::ConnectError;
+use crate::idle_timeout;
 
 /// Default of [`Builder::keep_alive_interval`](crate::Builder::keep_alive_interval), which has the reason.
 pub(crate) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -20,7 +21,10 @@ pub(crate) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_INTERVAL_MIN: Duration = Duration::from_secs(1);
 const KEEP_ALIVE_INTERVAL_MAX: Duration = Duration::from_secs(20);
 
-/// Keep-alives that are sent in an idle timeout: two may be lost.
+/// Below that a server's idle timeout is not followed: a third of the shortest that a Quoth server can have.
+const KEEP_ALIVE_INTERVAL_LEAST: Duration = Duration::from_millis(333);
+
+/// Keep-alives that are sent in an idle timeout, of either side: two may be lost.
 const KEEP_ALIVES_IN_IDLE_TIMEOUT: u32 = 3;
 
 /// A network that is away for less is waited for, however often keep-alives are sent.
@@ -45,12 +49,8 @@ const INITIAL_RTT: Duration = Duration::from_millis(200);
 /// Unidirectional streams are none of the protocol's; a few are granted so that a later server's are no error.
 const UNI_STREAMS_MAX: u32 = 8;
 
-/// The client's side of QUIC and TLS, trusting the given roots alone.
-pub(crate) fn client_config(
-    roots: RootCertStore,
-    open_conversations_max: u32,
-    keep_alive_interval: Duration,
-) -> Result<ClientConfig, ConnectError> {
+/// The client's side of TLS, trusting the given roots alone.
+pub(crate) fn tls(roots: RootCertStore) -> Result<Arc<idle_timeout::Listening>, ConnectError> {
     let tls_error = |e: &dyn std::fmt::Display| ConnectError::Tls(e.to_string());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut tls = rustls::ClientConfig::builder_with_provider(provider)
@@ -60,13 +60,26 @@ pub(crate) fn client_config(
         .with_no_client_auth();
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let crypto = QuicClientConfig::try_from(tls).map_err(|e| tls_error(&e))?;
-    let mut config = ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(transport(open_conversations_max, keep_alive_interval)));
-    Ok(config)
+    Ok(Arc::new(idle_timeout::Listening(Arc::new(crypto))))
 }
 
-fn transport(open_conversations_max: u32, keep_alive_interval: Duration) -> TransportConfig {
-    let keep_alive_interval = keep_alive_interval.clamp(KEEP_ALIVE_INTERVAL_MIN, KEEP_ALIVE_INTERVAL_MAX);
+/// What an application may choose.
+pub(crate) fn keep_alive_interval(chosen: Duration) -> Duration {
+    chosen.clamp(KEEP_ALIVE_INTERVAL_MIN, KEEP_ALIVE_INTERVAL_MAX)
+}
+
+/// The longest interval with which the server does not take a silent client for gone.
+pub(crate) fn keep_alive_interval_for(connection: &Connection) -> Duration {
+    let third = |timeout: Duration| timeout / KEEP_ALIVES_IN_IDLE_TIMEOUT;
+    idle_timeout::of(connection).map_or(Duration::MAX, third).max(KEEP_ALIVE_INTERVAL_LEAST)
+}
+
+/// The client's side of QUIC.
+pub(crate) fn client_config(
+    tls: Arc<idle_timeout::Listening>,
+    open_conversations_max: u32,
+    keep_alive_interval: Duration,
+) -> ClientConfig {
     let idle_timeout = (KEEP_ALIVES_IN_IDLE_TIMEOUT * keep_alive_interval).max(IDLE_TIMEOUT_MIN);
     // Room for every stream's window: conversations that stall cannot take the credit of others.
     let streams = open_conversations_max.saturating_add(SLACK_STREAMS);
@@ -83,7 +96,9 @@ fn transport(open_conversations_max: u32, keep_alive_interval: Duration) -> Tran
         .max_idle_timeout(IdleTimeout::try_from(idle_timeout).ok())
         .keep_alive_interval(Some(keep_alive_interval))
         .initial_rtt(INITIAL_RTT);
-    transport
+    let mut config = ClientConfig::new(tls);
+    config.transport_config(Arc::new(transport));
+    config
 }
 
 /// The certificates of a PEM text as roots.

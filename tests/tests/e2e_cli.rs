@@ -214,6 +214,22 @@ fn a_line_over_the_limit_stops_a_send_and_says_which() {
     assert!(server.terminate().unwrap().success());
 }
 
+#[test]
+fn a_command_of_a_chat_is_not_said_to_everybody() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(&dir.path().join("data")).unwrap();
+    let typed = "/help\n/foo bar\n//foo bar\n\n/quit\nnot read\n";
+    let output = fed(&mut quoth(&server, "alice", &["chat", "general"]), typed);
+    let (said, notes) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{notes}");
+    assert!(said.lines().count() == 1 && said.ends_with("<alice> /foo bar\n"), "{said}");
+    assert!(
+        notes.contains("\n* /quit or Ctrl-D leaves") && notes.contains("unknown command /foo,"),
+        "{notes}"
+    );
+    assert!(server.terminate().unwrap().success());
+}
+
 /// Lines of standard error, as they come.
 fn notes(child: &mut Child) -> impl Iterator<Item = String> + use<> {
     BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok)
@@ -255,6 +271,7 @@ fn leaving_says_what_it_waits_for_and_the_second_ctrl_c_does_not_wait() {
     chat.stdin.take().unwrap().write_all(b"hello\n").unwrap();
     assert!(notes.any(|note| note == "waiting for 1 message to be stored; Ctrl-C to leave now"));
     press_ctrl_c(&chat);
+    assert!(notes.any(|note| note == "* it is unknown whether your \"hello\" is stored"));
     assert!(notes.any(|note| note.contains("1 message was not sent, or it is unknown")));
     assert_eq!(chat.wait().unwrap().code(), Some(1));
 
@@ -324,10 +341,10 @@ fn an_error_says_what_can_be_done_about_it() {
     let (all, none) = (token(&[]), token(&["--read", "other", "--write", "other"]));
     let log = dir.path().join("a.log");
     std::fs::write(&log, "[00:00] <a> hi\n").unwrap();
-    fails(&none, &["send", "general", "hi"], "--user 'alice' --write 'general'");
-    fails(&none, &["tail", "general"], "--user 'alice' --read 'general'");
-    fails(&none, &["chat", "general"], "--user 'alice' --read 'general'");
-    fails(&none, &["history", "general"], "--user 'alice' --read 'general'");
+    fails(&none, &["send", "general", "hi"], "not allow to publish to general: ");
+    fails(&none, &["tail", "general"], "not allow to read general: ");
+    fails(&none, &["chat", "general"], "not allow to read general: ");
+    fails(&none, &["history", "general"], "not allow to read general: ");
     fails(&all, &["import", log.to_str().unwrap()], "--publish-as '*'");
     fails(&all, &["tail", "general", "--from", "99"], "general ends with 0: begin with 1 or less");
     fails("nonsense", &["history", "general"], "quoth-server token");

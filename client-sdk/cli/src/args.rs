@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::TypedValueParser;
 use clap::{Parser, Subcommand};
+use quoth_client::ConversationName;
 use quoth_client::protocol::limits::START_LAST_MAX;
 
 /// Talks to a Quoth server. Beside a development server on the same machine no flags are needed.
@@ -28,7 +29,7 @@ pub(crate) struct Args {
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectionArgs {
     /// Server; default: the development server of this machine [env: QUOTH_SERVER]
-    #[arg(short, long, global = true, value_name = "HOST:PORT")]
+    #[arg(short, long, global = true, value_name = "HOST:PORT", value_parser = server)]
     pub(crate) server: Option<String>,
     /// JSON file of a development server, `client.json` in its data folder, which has server, CA and tokens. Default:
     /// quoth-data/client.json, or else the file of the first development server of this machine [env: QUOTH_CLIENT_FILE]
@@ -56,10 +57,14 @@ pub(crate) struct ConnectionArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Talk in a conversation: lines that you type are sent, what is said is shown (times are UTC)
+    ///
+    /// A line that begins with a slash is a command: /quit leaves, /help tells the commands. `//` sends a line that begins with
+    /// a slash. Empty lines are passed over.
     Chat(ChatArgs),
     /// Send one message, or one for each line of standard input
     Send(SendArgs),
-    /// Print what is said in a conversation, from now on or from a place in the past, until it is interrupted
+    /// Print what is said in a conversation, from now on or from a place in the past, until it is interrupted: each message
+    /// with its seq and when it was said (UTC)
     Tail(TailArgs),
     /// Print a part of a conversation's history, each message with its seq and when it was said (UTC)
     History(HistoryArgs),
@@ -67,13 +72,16 @@ pub(crate) enum Command {
     ///
     /// `[HH:MM] <nick> text` becomes a message of that nick; every other line becomes a message of the user `*` with the
     /// whole line as its text. Importing again writes nothing twice, so an interrupted import is simply repeated.
+    ///
+    /// The day of `[HH:MM]` is in the file's name (YYYY-MM-DD). Without it the messages have no time of their own, only that of
+    /// the import.
     Import(ImportArgs),
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ChatArgs {
     /// Where to talk
-    pub(crate) conversation: String,
+    pub(crate) conversation: ConversationName,
     /// Messages to show from before, at most 10,000
     #[arg(short = 'n', long, default_value_t = 20, value_name = "N", value_parser = last_parser())]
     pub(crate) last: u32,
@@ -82,8 +90,12 @@ pub(crate) struct ChatArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct SendArgs {
     /// Where to send to
-    pub(crate) conversation: String,
+    pub(crate) conversation: ConversationName,
     /// The message; several words are joined by spaces. Without it, or with `-`, each line of standard input is one
+    ///
+    /// A message that begins with a dash has `--` before it: `quoth send general -- -x`. A line of standard input is taken
+    /// without the line feed, or carriage return and line feed, that ends it; an empty line is an empty message.
+    #[arg(value_parser = word)]
     pub(crate) text: Vec<String>,
     /// Number the lines of standard input under this key: sending the same input again with it writes nothing twice
     ///
@@ -96,7 +108,7 @@ pub(crate) struct SendArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct TailArgs {
     /// Which conversation
-    pub(crate) conversation: String,
+    pub(crate) conversation: ConversationName,
     /// Begin with this seq; 1 is the first message
     #[arg(long, value_name = "SEQ", conflicts_with = "last", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) from: Option<u64>,
@@ -111,7 +123,7 @@ pub(crate) struct TailArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct HistoryArgs {
     /// Which conversation
-    pub(crate) conversation: String,
+    pub(crate) conversation: ConversationName,
     /// The first messages behind this seq: 100, or as many as --first says
     #[arg(long, value_name = "SEQ", conflicts_with_all = ["before", "last"])]
     pub(crate) after: Option<u64>,
@@ -139,10 +151,25 @@ pub(crate) struct ImportArgs {
     pub(crate) paths: Vec<PathBuf>,
     /// Name of the conversation, for a single file; default: the file's name without .raw.txt, .txt or .log
     #[arg(long, value_name = "NAME", conflicts_with = "prefix")]
-    pub(crate) conversation: Option<String>,
+    pub(crate) conversation: Option<ConversationName>,
     /// Put this before each conversation's name, such as irc/
     #[arg(long, default_value = "", hide_default_value = true, value_name = "PREFIX")]
     pub(crate) prefix: String,
+}
+
+/// `host:port`.
+fn server(text: &str) -> Result<String, &'static str> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
+        _ => Err(
+            "it is no HOST:PORT, such as 127.0.0.1:4433 or [::1]:4433; before a message that begins with a dash put `--`",
+        ),
+    }
+}
+
+/// A word of a message.
+fn word(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() { Err("a message has some text") } else { Ok(text.to_owned()) }
 }
 
 /// What a stream of events can begin with.
@@ -159,6 +186,28 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_usage_is_told_before_anything_is_tried() {
+        let error = |arguments: &[&str]| {
+            let arguments = [&["quoth"], arguments].concat();
+            let error = Args::try_parse_from(arguments).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            error.to_string()
+        };
+        assert!(error(&["-s", "127.0.0.1", "tail", "general"]).contains("127.0.0.1:4433"));
+        assert!(error(&["send", "general", "-starts"]).contains("put `--`"));
+        assert!(error(&["send", "general", "-x"]).contains("-- -x"));
+        assert!(error(&["send", "general", ""]).contains("a message has some text"));
+        for conversation in [String::new(), "x".repeat(129)] {
+            for command in ["chat", "send", "tail", "history"] {
+                assert!(error(&[command, &conversation]).contains("<CONVERSATION>"));
+            }
+            assert!(error(&["import", "a.log", "--conversation", &conversation]).contains("--conversation"));
+        }
+        let dashed = Args::try_parse_from(["quoth", "send", "general", "--", "-starts", "here"]).unwrap();
+        assert!(matches!(dashed.command, Command::Send(send) if send.text == ["-starts", "here"]));
     }
 
     #[test]

@@ -1,43 +1,53 @@
 //! `quoth chat`.
 
+use std::collections::VecDeque;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::Context;
 use quoth_client::protocol::limits::BODY_BYTES_MAX;
-use quoth_client::{Ack, Client, ClientEvent, Conversation, Event, EventKind, Events, SendError, Seq, Start};
+use quoth_client::{
+    Ack, Client, ClientEvent, Conversation, Event, EventKind, Events, SendError, Sending, Seq, Start,
+};
 use tokio::io::{BufReader, Stdin};
-use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use crate::args::ChatArgs;
 use crate::clock::Days;
+use crate::command::{HELP, Typed};
 use crate::connection::{Connection, Purpose, telling_states};
 use crate::hint::{Situation, hint};
 use crate::input::{InputLine, InputLines};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, counted};
 use crate::output::{Format, day_line, note, shortened, written};
 use crate::screen::Screen;
 
 /// How long a chat that is left waits for its own last message to be shown.
 const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Messages of unknown outcome that a chat which is left shows. Outcome: the others are counted.
+const UNKNOWN_SHOWN_MAX: usize = 10;
+
 pub(crate) async fn run(connection: &Connection, args: ChatArgs) -> anyhow::Result<()> {
     let interrupt = connection.interrupt();
     let chat = async |client: &Client, situation: &Situation<'_>| {
-        let room = client.conversation(&args.conversation)?;
+        let room = client.conversation(args.conversation.as_str())?;
         let screen = Screen::new(std::io::stdin().is_terminal() && std::io::stdout().is_terminal());
         let chat = async {
             let events = interrupt.unless_asked(room.events(Start::Last(args.last))).await??;
             if let Some(welcome) = client.welcome() {
-                note(format_args!("* {} in {}; /quit or Ctrl-D leaves", welcome.user, room.name()));
+                note(format_args!(
+                    "* {} in {}; /quit or Ctrl-D leaves, /help tells more",
+                    welcome.user,
+                    room.name()
+                ));
             }
             Chat::new(room, events, interrupt.clone(), situation, &screen).run().await
         };
         telling_states(client, |text| screen.note(text), chat).await
     };
-    connection.run(Purpose::Talk(&args.conversation), chat).await
+    connection.run(Purpose::Talk(args.conversation.as_str()), chat).await
 }
 
 struct Chat<'a> {
@@ -48,8 +58,8 @@ struct Chat<'a> {
     input: InputLines<BufReader<Stdin>>,
     screen: &'a Screen,
     days: Days,
-    /// What is on its way, with its text.
-    sends: JoinSet<(Vec<u8>, Result<Ack, SendError>)>,
+    /// What is on its way, with its text, in the order in which it is answered.
+    sends: VecDeque<(Vec<u8>, Sending)>,
     /// What may be stored or not. The client goes on trying, so it may be shown yet.
     unknown: Vec<Vec<u8>>,
     /// The last of this chat's own messages that is stored, and the last message that is shown.
@@ -75,7 +85,7 @@ impl<'a> Chat<'a> {
             input: InputLines::new(BufReader::new(tokio::io::stdin())),
             screen,
             days: Days::from_today(),
-            sends: JoinSet::new(),
+            sends: VecDeque::new(),
             unknown: Vec::new(),
             last_sent: Seq::ZERO,
             last_shown: Seq::ZERO,
@@ -96,16 +106,22 @@ impl<'a> Chat<'a> {
             tokio::select! {
                 biased;
                 () = self.interrupt.asked() => return Ok(()),
-                Some(sent) = self.sends.join_next() => self.sent(sent),
+                (line, answer) = oldest_answer(&mut self.sends) => self.answered(line, answer),
                 event = self.events.next() => match event {
                     Some(event) => self.show(&event?)?,
                     None => return Ok(()),
                 },
                 line = self.input.next() => match line.context("cannot read standard input")? {
                     None => return Ok(()),
-                    Some(InputLine::Text(line)) if line == b"/quit" => return Ok(()),
-                    Some(InputLine::Text(line)) if line.is_empty() => {}
-                    Some(InputLine::Text(line)) => self.say(line).await,
+                    Some(InputLine::Text(line)) => match Typed::parse(line) {
+                        Typed::Text(text) => self.say(text).await,
+                        Typed::Help => self.screen.note(format_args!("* {HELP}")),
+                        Typed::Unknown(word) => {
+                            self.screen.note(format_args!("* unknown command {word}, nothing was sent; {HELP}"));
+                        }
+                        Typed::Empty => {}
+                        Typed::Quit => return Ok(()),
+                    },
                     Some(InputLine::TooLong) => self.failed(format_args!(
                         "a line of over {BODY_BYTES_MAX} bytes, the limit of a message, was not sent"
                     )),
@@ -118,12 +134,13 @@ impl<'a> Chat<'a> {
     async fn leave(&mut self) -> anyhow::Result<()> {
         let (interrupt, count) = (self.interrupt.clone(), self.sends.len());
         let acks = async {
-            while let Some(sent) = self.sends.join_next().await {
-                self.sent(sent);
+            while !self.sends.is_empty() {
+                let (line, answer) = oldest_answer(&mut self.sends).await;
+                self.answered(line, answer);
             }
         };
         interrupt.finish(count, acks).await;
-        self.failed += self.sends.len();
+        self.unknown.extend(self.sends.drain(..).map(|(line, _)| line));
         let last_word = async {
             while self.last_shown < self.last_sent {
                 match self.events.next().await {
@@ -135,6 +152,12 @@ impl<'a> Chat<'a> {
         };
         // Without it the messages are stored all the same, and only not shown.
         timeout(LAST_WORD_TIMEOUT, last_word).await.unwrap_or(Ok(()))?;
+        for line in self.unknown.iter().take(UNKNOWN_SHOWN_MAX) {
+            note(format_args!("* it is unknown whether your \"{}\" is stored", shortened(line)));
+        }
+        if let Some(more @ 1..) = self.unknown.len().checked_sub(UNKNOWN_SHOWN_MAX) {
+            note(format_args!("* nor is it known of {} more", counted(more, "message")));
+        }
         match self.failed + self.unknown.len() {
             0 => Ok(()),
             1 => anyhow::bail!("1 message was not sent, or it is unknown whether it was"),
@@ -145,16 +168,15 @@ impl<'a> Chat<'a> {
     async fn say(&mut self, line: Vec<u8>) {
         self.screen.typed(&line);
         match self.room.send_pipelined(line.clone().into()).await {
-            Ok(sending) => drop(self.sends.spawn(async move { (line, sending.await) })),
+            Ok(sending) => self.sends.push_back((line, sending)),
             Err(error) => self.not_acked(line, &error),
         }
     }
 
-    fn sent(&mut self, sent: Result<(Vec<u8>, Result<Ack, SendError>), JoinError>) {
-        match sent {
-            Ok((_, Ok(ack))) => self.last_sent = self.last_sent.max(ack.seq),
-            Ok((line, Err(error))) => self.not_acked(line, &error),
-            Err(error) => self.failed(error),
+    fn answered(&mut self, line: Vec<u8>, answer: Result<Ack, SendError>) {
+        match answer {
+            Ok(ack) => self.last_sent = self.last_sent.max(ack.seq),
+            Err(error) => self.not_acked(line, &error),
         }
     }
 
@@ -204,4 +226,12 @@ impl<'a> Chat<'a> {
         }
         written(self.screen.print(&String::from_utf8_lossy(&text), own))
     }
+}
+
+/// The answer to the oldest send, with its text; for ever when nothing is on its way. Cancel-safe.
+async fn oldest_answer(sends: &mut VecDeque<(Vec<u8>, Sending)>) -> (Vec<u8>, Result<Ack, SendError>) {
+    let Some((_, oldest)) = sends.front_mut() else { return std::future::pending().await };
+    let answer = oldest.await;
+    let line = sends.pop_front().map(|(line, _)| line).unwrap_or_default();
+    (line, answer)
 }

@@ -24,6 +24,9 @@ pub(crate) const START_ONE: &str = "start one with `cargo run --release`, or say
 /// here: a command waits for those of its messages itself.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// A command line has mains power mostly, and whoever reads wants to know that the server has restarted.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+
 /// How long to connect in silence.
 const SILENT_CONNECT: Duration = Duration::from_secs(2);
 
@@ -88,11 +91,19 @@ impl Connection {
     ) -> anyhow::Result<T> {
         let Target { server, ca, token, file } = self.target(purpose)?;
         let user = self.args.user.clone();
-        let mut situation =
-            Situation { server: &server, file: file.as_deref(), ca: &ca, user, purpose, head: None };
+        let mut situation = Situation {
+            server: &server,
+            file: file.as_deref(),
+            ca: &ca,
+            token_bytes: token.len(),
+            user,
+            purpose,
+            head: None,
+        };
         let connecting = Client::builder(&server)
             .ca_file(&ca)
             .token(token)
+            .keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .client_name(concat!("quoth/", env!("CARGO_PKG_VERSION")));
         let connecting = match self.server_name() {
             Some(name) => connecting.server_name(name),
@@ -263,7 +274,7 @@ async fn telling_wait<T>(server: &str, connecting: impl Future<Output = T>) -> T
     match timeout(SILENT_CONNECT, connecting.as_mut()).await {
         Ok(connected) => connected,
         Err(_) => {
-            note(format_args!("* no answer from {server} yet, still trying"));
+            note(format_args!("* no connection to {server} yet, still trying"));
             connecting.await
         }
     }

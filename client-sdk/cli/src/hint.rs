@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use quoth_client::protocol::Action;
-use quoth_client::protocol::limits::BODY_BYTES_MAX;
+use quoth_client::protocol::limits::{BODY_BYTES_MAX, FIRST_FRAME_BYTES_MAX};
 use quoth_client::{Code, ConnectError, EventsError, HistoryError, Reason, SendError, Seq};
 
 use crate::connection::{Purpose, START_ONE};
@@ -16,6 +16,8 @@ pub(crate) struct Situation<'a> {
     /// The development server's file that has named it.
     pub(crate) file: Option<&'a Path>,
     pub(crate) ca: &'a Path,
+    /// Length of the token, in bytes.
+    pub(crate) token_bytes: usize,
     /// Who is signed in, or wants to be; `None` when only the token knows.
     pub(crate) user: Option<String>,
     pub(crate) purpose: Purpose<'a>,
@@ -84,7 +86,9 @@ pub(crate) fn hint(error: &(dyn std::error::Error + 'static), situation: &Situat
 
 fn connect_hint(error: &ConnectError, situation: &Situation<'_>) -> Option<String> {
     match error {
-        ConnectError::TimedOut { last: Some(reason @ Reason::Code { .. }), .. }
+        ConnectError::TimedOut {
+            last: Some(reason @ (Reason::Code { .. } | Reason::NoAddress(_))), ..
+        }
         | ConnectError::Refused { reason, .. } => reason_hint(reason, Attempt::SignIn, situation),
         ConnectError::TimedOut { .. } => {
             let named =
@@ -128,6 +132,10 @@ fn reason_hint(reason: &Reason, attempt: Attempt, situation: &Situation<'_>) -> 
             "see whether the server at {} runs and the network is up, then try again",
             situation.server
         )),
+        Reason::NoAddress(_) => Some(format!(
+            "the name in {} does not resolve: see whether it is spelt right and the network is up",
+            situation.server
+        )),
         Reason::Protocol(_) => Some(code_hint(Code::PROTOCOL, attempt, situation)),
         _ => None,
     }
@@ -140,7 +148,8 @@ fn tls_hint(text: &str, situation: &Situation<'_>) -> String {
         format!("the certificate of {server} is for another name: give one that it is for with --server-name")
     } else if text.contains("expired") || text.contains("not valid yet") {
         format!(
-            "the certificate of {server} is not valid at this time: see whether the clock of this machine is right; the              server's operator can renew it"
+            "the certificate of {server} is not valid at this time: see whether the clock of this machine is \
+             right; the server's operator can renew it"
         )
     } else {
         format!(
@@ -185,7 +194,11 @@ fn named_code_hint(code: Code, attempt: Attempt, situation: &Situation<'_>) -> O
             env!("CARGO_PKG_VERSION")
         ),
         Code::FRAME_TOO_LARGE if attempt == Attempt::SignIn => {
-            format!("the token is too long to be one of this server: {}", new_token(situation))
+            format!(
+                "the token has {} bytes, and with it the sign-in is longer than the {FIRST_FRAME_BYTES_MAX} that a server takes: \
+                 get one with fewer or shorter patterns, such as 'team-*' for many conversations",
+                situation.token_bytes
+            )
         }
         Code::FRAME_TOO_LARGE | Code::TOO_LARGE => format!(
             "a message has at most {BODY_BYTES_MAX} bytes: split it, or put it elsewhere and send where it is"
@@ -221,14 +234,14 @@ fn forbidden(attempt: Attempt, situation: &Situation<'_>) -> String {
             new_token(situation)
         );
     };
-    let (right, verb) = if attempt == Attempt::Publish { ("write", "publish to") } else { ("read", "read") };
+    let verb = if attempt == Attempt::Publish { "publish to" } else { "read" };
     format!(
-        "the token of {} does not allow to {verb} {}: get one that does with `quoth-server token --user {} --{right} {}` \
-         and pass it with --token",
+        "the token of {} does not allow to {verb} {}: ask the server's operator for one that allows it beside what this \
+         one does, or make one for a development server, which may do everything, with `quoth-server token --user {}`; \
+         pass it with --token",
         printable(situation.user.as_deref().unwrap_or("this user")),
         printable(conversation),
-        situation.user.as_deref().map_or_else(|| "NAME".to_owned(), quoted),
-        quoted(conversation)
+        quoted_user(situation)
     )
 }
 
@@ -249,11 +262,17 @@ fn new_token(situation: &Situation<'_>) -> String {
         Purpose::Import => " --publish-as '*'",
         Purpose::Talk(_) => "",
     };
-    let user = situation.user.as_deref().map_or_else(|| "NAME".to_owned(), quoted);
     format!(
-        "get a new one from the server's operator or with `quoth-server token --user {user}{rights}` and pass it with \
-         --token; a development server makes new ones when it is restarted"
+        "get a new one from the server's operator, or make one for a development server with \
+         `quoth-server token --user {}{rights}`, and pass it with --token; a development server makes new ones when it is \
+         restarted",
+        quoted_user(situation)
     )
+}
+
+/// The user as a shell takes it.
+fn quoted_user(situation: &Situation<'_>) -> String {
+    situation.user.as_deref().map_or_else(|| "NAME".to_owned(), quoted)
 }
 
 /// A word as a shell takes it.
@@ -269,7 +288,8 @@ mod tests {
 
     fn situation(purpose: Purpose<'_>) -> Situation<'_> {
         let (server, ca) = ("chat.example:4433", Path::new("ca.pem"));
-        Situation { server, file: None, ca, user: Some("alice".to_owned()), purpose, head: None }
+        let user = Some("alice".to_owned());
+        Situation { server, file: None, ca, token_bytes: 9_000, user, purpose, head: None }
     }
 
     fn refused(code: Code) -> SendError {
@@ -294,12 +314,18 @@ mod tests {
         let talk = situation(Purpose::Talk("it's"));
         let hint_of = |error: &(dyn std::error::Error + 'static), situation| hint(error, situation).unwrap();
         let write = hint_of(&refused(Code::FORBIDDEN), &talk);
-        assert!(write.contains(r"`quoth-server token --user 'alice' --write 'it'\''s'`"), "{write}");
+        assert!(
+            write.contains("not allow to publish to it's:") && write.contains("--user 'alice'`"),
+            "{write}"
+        );
         let conversation = ConversationName::new("it's").unwrap();
         let read = EventsError::Refused { conversation: conversation.clone(), code: Code::FORBIDDEN };
-        assert!(hint_of(&read, &talk).contains("--user 'alice' --read"), "{}", hint_of(&read, &talk));
+        assert!(hint_of(&read, &talk).contains("not allow to read it's:"), "{}", hint_of(&read, &talk));
         let read = HistoryError::Refused { conversation, code: Code::FORBIDDEN };
-        assert!(hint_of(&read, &talk).contains("--read"), "{}", hint_of(&read, &talk));
+        assert!(hint_of(&read, &talk).contains("not allow to read it's:"), "{}", hint_of(&read, &talk));
+        let too_large = Reason::Code { code: Code::FRAME_TOO_LARGE, text: String::new() };
+        let too_large = ConnectError::Refused { server: String::new(), reason: too_large };
+        assert!(hint_of(&too_large, &talk).contains("the token has 9000 bytes"));
         let import = hint_of(&refused(Code::FORBIDDEN), &situation(Purpose::Import));
         assert!(import.contains("--publish-as '*'"), "{import}");
     }
@@ -341,6 +367,13 @@ mod tests {
         };
         let told = hint(&silent, &Situation { file: Some(Path::new("dev.json")), ..talk.clone() }).unwrap();
         assert!(told.contains("named by dev.json") && told.contains("--client-file"), "{told}");
+        let nameless = ConnectError::TimedOut {
+            server: talk.server.to_owned(),
+            timeout: std::time::Duration::from_secs(10),
+            last: Some(Reason::NoAddress(String::new())),
+        };
+        let told = hint(&nameless, &talk).unwrap();
+        assert!(told.contains("the name in chat.example:4433 does not resolve"), "{told}");
         let other = anyhow::Error::new(std::io::Error::other("disk"));
         assert!(hinted(other, &talk).downcast_ref::<Hint>().is_none());
     }

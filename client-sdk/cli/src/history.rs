@@ -19,7 +19,7 @@ const COUNT_DEFAULT: u64 = 100;
 pub(crate) async fn run(connection: &Connection, args: HistoryArgs) -> anyhow::Result<()> {
     let format = if args.json { Format::Json } else { Format::Full };
     let print = async |client: &Client| {
-        let room = client.conversation(&args.conversation)?;
+        let room = client.conversation(args.conversation.as_str())?;
         let mut out = BufWriter::new(std::io::stdout().lock());
         let empty = if args.all {
             forwards(&room, Seq::ZERO, u64::MAX, format, &mut out).await?
@@ -39,7 +39,7 @@ pub(crate) async fn run(connection: &Connection, args: HistoryArgs) -> anyhow::R
     };
     let print =
         async |client: &Client, _: &Situation<'_>| connection.interrupt().unless_asked(print(client)).await?;
-    connection.run(Purpose::Talk(&args.conversation), print).await
+    connection.run(Purpose::Talk(args.conversation.as_str()), print).await
 }
 
 /// Prints pages as they come. What retention has taken is told as a gap. Gives the head when there was nothing to print.

@@ -3,10 +3,13 @@
 use quoth_client::protocol::limits::BODY_BYTES_MAX;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 
+/// What is read of a line at once: a message, and the carriage return and line feed that end it.
+const LINE_BYTES_MAX: usize = BODY_BYTES_MAX + 2;
+
 /// What a line of the input is.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum InputLine {
-    /// Without its line feed. What ends without one is a line as well.
+    /// Without its line feed, and without the carriage return before that. What ends without one is a line as well.
     Text(Vec<u8>),
     /// Over the limit of a message. Its rest is passed over before the next line.
     TooLong,
@@ -30,8 +33,7 @@ impl<R: AsyncBufRead + Unpin> InputLines<R> {
     /// The next line, or `None` at the end. Dropping the future loses nothing.
     pub(crate) async fn next(&mut self) -> std::io::Result<Option<InputLine>> {
         loop {
-            // One byte more than a message: the line feed, or what makes the line too long.
-            let room = BODY_BYTES_MAX + 1 - self.line.len();
+            let room = LINE_BYTES_MAX - self.line.len();
             let read = (&mut self.input).take(room as u64).read_until(b'\n', &mut self.line).await?;
             let is_ended = self.line.last() == Some(&b'\n');
             let is_at_end = read == 0;
@@ -41,15 +43,16 @@ impl<R: AsyncBufRead + Unpin> InputLines<R> {
             if self.is_passing_over {
                 self.is_passing_over = !is_ended && !is_at_end;
                 self.line.clear();
-            } else if is_ended || is_at_end || self.line.len() <= BODY_BYTES_MAX {
-                let mut line = std::mem::take(&mut self.line);
-                line.pop_if(|byte| *byte == b'\n');
-                return Ok(Some(InputLine::Text(line)));
-            } else {
-                self.line.clear();
-                self.is_passing_over = true;
-                return Ok(Some(InputLine::TooLong));
+                continue;
             }
+            self.is_passing_over = !is_ended && self.line.len() == LINE_BYTES_MAX;
+            let mut line = std::mem::take(&mut self.line);
+            if is_ended {
+                line.pop();
+                line.pop_if(|byte| *byte == b'\r');
+            }
+            let is_too_long = line.len() > BODY_BYTES_MAX;
+            return Ok(Some(if is_too_long { InputLine::TooLong } else { InputLine::Text(line) }));
         }
     }
 }
@@ -62,7 +65,7 @@ mod tests {
         let mut input = InputLines::new(text);
         let mut lines = Vec::new();
         while let Some(line) = input.next().await.unwrap() {
-            assert!(input.line.capacity() <= 2 * (BODY_BYTES_MAX + 1), "{}", input.line.capacity());
+            assert!(input.line.capacity() <= 2 * LINE_BYTES_MAX, "{}", input.line.capacity());
             lines.push(line);
         }
         lines
@@ -76,7 +79,8 @@ mod tests {
     async fn every_line_is_one_whether_or_not_it_is_ended() {
         assert_eq!(lines(b"").await, []);
         assert_eq!(lines(b"\n").await, [text(b"")]);
-        assert_eq!(lines(b"a\n\xff\r\nb").await, [text(b"a"), text(b"\xff\r"), text(b"b")]);
+        assert_eq!(lines(b"a\n\xff\nb").await, [text(b"a"), text(b"\xff"), text(b"b")]);
+        assert_eq!(lines(b"a\r\n\r\r\n\rb\r").await, [text(b"a"), text(b"\r"), text(b"\rb\r")]);
     }
 
     #[tokio::test]
@@ -88,6 +92,9 @@ mod tests {
             [text(&longest), InputLine::TooLong, InputLine::TooLong, text(b"z"), InputLine::TooLong];
         assert_eq!(lines(&all).await, expected);
         assert_eq!(lines(&longest).await, [text(&longest)]);
+        let ended = [&longest[..], b"\r\n", &longest, b"\r\r\nz"].concat();
+        assert_eq!(lines(&ended).await, [text(&longest), InputLine::TooLong, text(b"z")]);
+        assert_eq!(lines(&[&longest[..], b"y"].concat()).await, [InputLine::TooLong]);
     }
 
     #[tokio::test]

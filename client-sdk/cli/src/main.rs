@@ -6,6 +6,7 @@
 mod args;
 mod chat;
 mod clock;
+mod command;
 mod connection;
 mod hint;
 mod history;

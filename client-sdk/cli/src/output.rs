@@ -49,9 +49,9 @@ struct JsonRange {
 /// The shape of what is printed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Format {
-    /// `[HH:MM] <user> text`, for people who follow what is said.
+    /// `[HH:MM] <user> text`, for people who talk.
     Live,
-    /// `SEQ [YYYY-MM-DD HH:MM] <user> text`, for people who look something up.
+    /// `SEQ [YYYY-MM-DD HH:MM] <user> text`, for people who read, and may want to find the place again.
     Full,
     /// One object a line, with every byte of the message.
     Json,

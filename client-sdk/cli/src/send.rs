@@ -39,7 +39,7 @@ pub(crate) async fn run(connection: &Connection, args: SendArgs) -> anyhow::Resu
         };
         sent.map_err(|error| if lines.is_numbered { repeatable(error) } else { error })
     };
-    connection.run(Purpose::Talk(&args.conversation), send).await
+    connection.run(Purpose::Talk(args.conversation.as_str()), send).await
 }
 
 /// Where lines go to.
@@ -56,10 +56,11 @@ impl Lines {
 }
 
 fn room(client: &Client, args: &SendArgs, situation: &Situation<'_>) -> anyhow::Result<Conversation> {
-    let Some(key) = &args.once else { return Ok(client.conversation(&args.conversation)?) };
+    let name = args.conversation.as_str();
+    let Some(key) = &args.once else { return Ok(client.conversation(name)?) };
     let user = situation.user.as_deref().unwrap_or_default();
-    let parts = ["quoth send", user, &args.conversation, key].map(str::as_bytes);
-    Ok(client.conversation_with_producer(&args.conversation, producer(&parts))?)
+    let parts = ["quoth send", user, name, key].map(str::as_bytes);
+    Ok(client.conversation_with_producer(name, producer(&parts))?)
 }
 
 /// What to do when lines that may be sent again have no ack.
@@ -79,7 +80,7 @@ async fn send_one(lines: &Lines, text: String, interrupt: &Interrupt) -> anyhow:
         .unless_asked(lines.room.send(lines.message(1, text.into_bytes())))
         .await
         .context("it is unknown whether the message is stored")??;
-    let before = if ack.duplicate { " (it was there already)" } else { "" };
+    let before = if lines.is_numbered && ack.duplicate { " (it was there already)" } else { "" };
     confirm(&format!("stored in {} as {}{before}", lines.room.name(), ack.seq));
     Ok(())
 }
@@ -96,21 +97,31 @@ async fn send_lines(lines: &Lines, progress: &ProgressBar, interrupt: &Interrupt
     let rest = settle_rest(&mut pipeline, progress, &mut settled);
     interrupt.finish(count, rest).await;
     progress.finish_and_clear();
-    let Tally { acked, duplicates, unknown, first, last, .. } = pipeline.tally();
-    let range = match (first, last) {
-        (Some(first), Some(last)) => format!(", {first} to {last}"),
-        _ => String::new(),
-    };
-    let before = if duplicates > 0 { format!(" ({duplicates} were there already)") } else { String::new() };
-    confirm(&format!("{acked} stored in {name}{range}{before}"));
+    let tally = pipeline.tally();
+    confirm(&summary(tally, name.as_str(), lines.is_numbered));
     let unsettled = pipeline.unsettled() as u64;
     let waited = if unsettled == 0 { Ok(()) } else { Err(Interrupted.into()) };
     pumped.map_err(anyhow::Error::from).flatten().and(settled).and(waited).with_context(|| {
-        match unknown + unsettled {
+        match tally.unknown + unsettled {
             0 => "not everything was sent".to_owned(),
             count => format!("of {count} of the lines behind these it is unknown whether they are stored"),
         }
     })
+}
+
+/// What is stored. Without numbers of an earlier run only this run's own messages can have been there already, by an ack that
+/// was lost with a connection: nobody needs to know.
+fn summary(tally: Tally, conversation: &str, is_numbered: bool) -> String {
+    let Tally { acked, duplicates, first, last, .. } = tally;
+    let range = match (first, last) {
+        (Some(first), Some(last)) => format!(", {first} to {last}"),
+        _ => String::new(),
+    };
+    let before = match duplicates {
+        1.. if is_numbered => format!(" ({duplicates} were there already)"),
+        _ => String::new(),
+    };
+    format!("{acked} stored in {conversation}{range}{before}")
 }
 
 /// Sends every line of standard input. Ends early when one of them cannot be sent, with nothing behind it sent.
@@ -171,4 +182,20 @@ fn progress() -> ProgressBar {
         return ProgressBar::hidden();
     }
     bar(None, "{spinner} {human_pos} stored, {rate}, {elapsed}")
+}
+
+#[cfg(test)]
+mod tests {
+    use quoth_client::Seq;
+
+    use super::*;
+
+    #[test]
+    fn repeats_of_this_run_are_not_told_as_those_of_another() {
+        let (first, last) = (Some(Seq(1)), Some(Seq(3)));
+        let tally = Tally { acked: 3, duplicates: 2, first, last, ..Tally::default() };
+        assert_eq!(summary(tally, "k", true), "3 stored in k, 1 to 3 (2 were there already)");
+        assert_eq!(summary(tally, "k", false), "3 stored in k, 1 to 3");
+        assert_eq!(summary(Tally::default(), "k", true), "0 stored in k");
+    }
 }

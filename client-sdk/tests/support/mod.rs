@@ -8,6 +8,7 @@ mod wire;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use quinn::{Connection, Endpoint, EndpointConfig, ServerConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
@@ -198,6 +199,17 @@ impl Identity {
         let mut endpoint = EndpointConfig::default();
         endpoint.cid_generator(|| Box::new(HashedConnectionIdGenerator::from_key(1)));
         Self { ca_pem: key.cert.pem(), config, endpoint }
+    }
+}
+
+impl Identity {
+    /// Connections that are silent for so long are dropped.
+    pub(crate) fn with_idle_timeout(mut self, timeout: Duration) -> Self {
+        let mut transport = quinn::TransportConfig::default();
+        transport.max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX));
+        transport.max_idle_timeout(Some(timeout.try_into().unwrap()));
+        self.config.transport_config(Arc::new(transport));
+        self
     }
 }
 

@@ -29,6 +29,14 @@ impl LogFile {
         let text = self.text.strip_suffix(b"\n").unwrap_or(&self.text);
         text.split(|byte| *byte == b'\n').filter(|_| !self.text.is_empty())
     }
+
+    /// Lines whose time of day is lost, since no day is known.
+    pub(super) fn undated(&self) -> usize {
+        match self.day {
+            Some(_) => 0,
+            None => self.lines().filter(|line| Line::parse(line).minutes.is_some()).count(),
+        }
+    }
 }
 
 /// What the paths of the command line name.
@@ -98,9 +106,14 @@ fn add_folder(found: &mut Found, folder: &Path, args: &ImportArgs) -> anyhow::Re
 fn log_file(path: &Path, text: Vec<u8>, args: &ImportArgs) -> anyhow::Result<LogFile> {
     let name = file_name(path);
     let stem = ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
-    let conversation = args.conversation.clone().unwrap_or_else(|| format!("{}{stem}", args.prefix));
-    let conversation = ConversationName::new(&conversation)
-        .with_context(|| format!("{} cannot become {conversation:?}", path.display()))?;
+    let conversation = match &args.conversation {
+        Some(conversation) => conversation.clone(),
+        None => {
+            let conversation = format!("{}{stem}", args.prefix);
+            ConversationName::new(&conversation)
+                .with_context(|| format!("{} cannot become {conversation:?}", path.display()))?
+        }
+    };
     let producer = producer(&conversation, &name, &text);
     let log = LogFile { path: path.to_owned(), conversation, producer, day: irc::day_in(&name), text };
     // Before anything is written: a message that is left out cannot be put in its place later.
@@ -148,7 +161,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         write("2004-12-25.b.raw.txt", "[00:00] <a> hi\n\nbye");
-        write("a.log", "=== a joins\n");
+        write("a.log", "=== a joins\n[00:00] <a> hi\n");
         write("LICENSE.txt", "Creative Commons\n");
         write("notes.md", "[00:00] <a> hi\n");
         std::fs::create_dir(folder.path().join("older")).unwrap();
@@ -160,6 +173,7 @@ mod tests {
         let lines: Vec<&[u8]> = found.logs[0].lines().collect();
         assert_eq!(lines, [&b"[00:00] <a> hi"[..], b"", b"bye"]);
         assert_eq!((found.logs[0].day, found.logs[1].day), (Some(12_777), None));
+        assert_eq!((found.logs[0].undated(), found.logs[1].undated()), (0, 1));
 
         let licence = find(&args(vec![folder.path().join("LICENSE.txt")])).unwrap_err();
         assert!(licence.to_string().contains("is no IRC log"), "{licence}");

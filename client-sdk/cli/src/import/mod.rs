@@ -38,6 +38,7 @@ pub(crate) async fn run(connection: &Connection, args: ImportArgs) -> anyhow::Re
         );
     }
     let log_count = logs.len();
+    let undated: usize = logs.iter().map(LogFile::undated).sum();
     let progress = progress(&logs);
     let import = async |client: &Client, _: &Situation<'_>| {
         let started = Instant::now();
@@ -58,6 +59,12 @@ pub(crate) async fn run(connection: &Connection, args: ImportArgs) -> anyhow::Re
         counted(log_count, "log"),
         acked as f64 / seconds.max(0.001)
     ));
+    if undated > 0 {
+        note(format_args!(
+            "{} got the time of the import alone: the name of the file has no date (YYYY-MM-DD)",
+            counted(undated, "message")
+        ));
+    }
     Ok(())
 }
 
