@@ -1,6 +1,6 @@
-//! The commands of README.md, run as they stand there, and the SDK's hello-world.
+//! The commands and files of README.md, used as they stand there, and the SDK's hello-world.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -10,21 +10,26 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// The lines of the README's shell blocks.
-fn commands() -> Vec<String> {
+/// The README's blocks of a language, by their lines.
+fn blocks(language: &str) -> Vec<Vec<String>> {
     let text = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let mut commands = Vec::new();
-    let mut is_shell = false;
+    let mut blocks = Vec::new();
+    let mut is_wanted = false;
     for line in text.lines() {
-        match line {
-            "```sh" => is_shell = true,
-            "```" => is_shell = false,
-            _ if line.starts_with("```") => panic!("a block that no test runs: {line}"),
-            _ if is_shell => commands.push(line.to_owned()),
-            _ => {}
+        match line.strip_prefix("```") {
+            Some("") => is_wanted = false,
+            Some(begun @ ("sh" | "toml")) => {
+                is_wanted = begun == language;
+                if is_wanted {
+                    blocks.push(Vec::new());
+                }
+            }
+            Some(other) => panic!("a block that no test runs: {other}"),
+            None if is_wanted => blocks.last_mut().unwrap().push(line.to_owned()),
+            None => {}
         }
     }
-    commands
+    blocks
 }
 
 /// A shell in the repository, as a new user has one; the data lies in `dir`, so that a developer's own is left alone.
@@ -47,8 +52,8 @@ impl Drop for Running {
 }
 
 /// Reads lines up to one that holds `text`.
-fn read_until(child: &mut Child, text: &str) -> Vec<String> {
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+fn read_until(output: impl Read, text: &str) -> Vec<String> {
+    let lines = BufReader::new(output).lines();
     let mut seen = Vec::new();
     for line in lines.map_while(Result::ok) {
         seen.push(line);
@@ -61,9 +66,10 @@ fn read_until(child: &mut Child, text: &str) -> Vec<String> {
 
 #[test]
 fn its_commands_start_a_server_and_two_people_chat() {
-    let commands = commands();
-    let [build, serve, alice, bob, test] = commands.as_slice() else {
-        panic!("commands came or went: {commands:?}")
+    let blocks = blocks("sh");
+    let [start, chat, _, _, test] = blocks.as_slice() else { panic!("blocks came or went: {blocks:?}") };
+    let ([build, serve], [alice, bob], [test]) = (&start[..], &chat[..], &test[..]) else {
+        panic!("commands came or went: {blocks:?}")
     };
     let test = test.strip_prefix("./").unwrap();
     assert!(root().join(test).is_file(), "{test} is what runs this test");
@@ -76,15 +82,66 @@ fn its_commands_start_a_server_and_two_people_chat() {
     assert!(shell(dir.path(), build).status().unwrap().success());
     let mut server = Running(shell(dir.path(), serve).spawn().unwrap());
     // The banner prints the same lines.
-    let banner = read_until(&mut server.0, "chat general --user bob");
+    let banner = read_until(server.0.stdout.take().unwrap(), "chat general --user bob");
     let banner: Vec<&str> = banner.iter().map(|line| line.trim()).collect();
     assert!(banner.ends_with(&[alice, bob]), "{banner:#?}");
     let mut first = Running(shell(dir.path(), alice).spawn().unwrap());
     first.0.stdin.as_mut().unwrap().write_all(b"hello from the README\n").unwrap();
-    read_until(&mut first.0, "<alice> hello from the README");
+    read_until(first.0.stdout.take().unwrap(), "<alice> hello from the README");
     let mut second = Running(shell(dir.path(), bob).spawn().unwrap());
     second.0.stdin.as_mut().unwrap().write_all(b"hello alice\n").unwrap();
-    read_until(&mut second.0, "<bob> hello alice");
+    read_until(second.0.stdout.take().unwrap(), "<bob> hello alice");
+}
+
+#[test]
+fn its_server_for_real_takes_its_tokens_and_no_others() {
+    let (shells, tomls) = (blocks("sh"), blocks("toml"));
+    let ([_, _, make, run, _], [_, config]) = (&shells[..], &tomls[..]) else {
+        panic!("blocks came or went")
+    };
+    let [check, token, serve, send] = &run[..] else { panic!("commands came or went: {run:?}") };
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(root().join("target"), dir.path().join("target")).unwrap();
+    std::fs::write(dir.path().join("quoth.toml"), config.join("\n")).unwrap();
+    let in_dir = |command: &str| {
+        let mut shell = shell(dir.path(), command);
+        shell.current_dir(dir.path());
+        shell
+    };
+    assert!(shell(dir.path(), "cargo build --release").status().unwrap().success());
+    for command in make.iter().chain([check, token]) {
+        assert!(in_dir(command).status().unwrap().success(), "{command}");
+    }
+    let mut server = Running(in_dir(serve).stderr(Stdio::piped()).spawn().unwrap());
+    let log = read_until(server.0.stderr.take().unwrap(), "\"serving\"");
+    // Its log has no reader from here on, which must not matter.
+    let serving: serde_json::Value = serde_json::from_str(log.last().unwrap()).unwrap();
+    let address = serving["fields"]["address"].as_str().unwrap();
+    // The name of the example is nobody's.
+    assert!(send.contains("chat.example:4433"), "{send}");
+    let send = send.replace("chat.example:4433", &format!("{address} --server-name chat.example"));
+    let sent = in_dir(&send).output().unwrap();
+    let notes = String::from_utf8_lossy(&sent.stderr);
+    assert_eq!(String::from_utf8_lossy(&sent.stdout), "stored in team-a as 1\n", "{notes}");
+    let elsewhere = in_dir(&send.replace("team-a", "other")).stderr(Stdio::piped()).output().unwrap();
+    assert!(String::from_utf8(elsewhere.stderr).unwrap().contains("does not allow to publish to other"));
+}
+
+#[test]
+fn the_hello_world_of_the_sdk_needs_no_more_than_it_says() {
+    let blocks = blocks("toml");
+    let [dependencies, _] = &blocks[..] else { panic!("blocks came or went: {blocks:?}") };
+    let dir = tempfile::tempdir().unwrap();
+    let in_dir = |name: &str| dir.path().join(name);
+    std::os::unix::fs::symlink(root(), in_dir("quoth")).unwrap();
+    std::fs::create_dir(in_dir("src")).unwrap();
+    std::fs::copy(root().join("client-sdk/examples/hello.rs"), in_dir("src/main.rs")).unwrap();
+    std::fs::copy(root().join("Cargo.lock"), in_dir("Cargo.lock")).unwrap();
+    let package = "[package]\nname = \"hello\"\nedition = \"2024\"\n";
+    std::fs::write(in_dir("Cargo.toml"), format!("{package}{}", dependencies.join("\n"))).unwrap();
+    let mut check = Command::new(env!("CARGO"));
+    check.args(["check", "--quiet", "--offline"]).current_dir(dir.path());
+    assert!(check.env("CARGO_TARGET_DIR", root().join("target")).status().unwrap().success());
 }
 
 #[test]

@@ -36,6 +36,8 @@ use crate::interrupt::{EXIT_INTERRUPTED, Interrupt, Interrupted};
 fn main() -> ExitCode {
     let args = Args::parse();
     tracing_subscriber::fmt()
+        // To tell of a reader of the log that has gone would panic.
+        .log_internal_errors(false)
         .with_env_filter(EnvFilter::from_env("QUOTH_LOG"))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())

@@ -280,7 +280,9 @@ fn start_log(config: &Config) -> Result<(), String> {
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log_filter)
         .map_err(|error| format!("log.filter {:?} is no filter: {error}", config.log_filter))?;
     let is_terminal = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A reader of the log that has gone would be told of on the standard error too, which panics.
+    let builder = tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter);
+    let builder = builder.with_writer(std::io::stderr);
     let is_json = match config.log_format {
         LogFormat::Auto => !is_terminal && !config.development,
         LogFormat::Text => false,
