@@ -8,13 +8,9 @@ use std::thread::JoinHandle;
 use ::fjall::{AbstractTree as _, Keyspace, LsmError};
 use parking_lot::{Condvar, Mutex};
 
-use super::engine::Engine;
+use super::engine::{Engine, UNMERGED_MIN};
 use crate::thread::panic_text;
 use crate::view::ViewError;
-
-/// With so many tables, one above the other, a tree is merged. Each merge takes what its windows have in the level below too:
-/// with half as many, appends/s fall by a tenth (`figures store`).
-const UNMERGED_MIN: usize = 8;
 
 /// Tables, one above the other, that a flush may leave unmerged; with more it waits. A read looks into each of them. fjall
 /// slows its writers down at as many.
@@ -144,7 +140,7 @@ impl Shared {
                 if self.state.lock().stop {
                     return Ok(());
                 }
-                let is_due = *has_changed || keyspace.tree.l0_run_count() >= UNMERGED_MIN;
+                let is_due = *has_changed || keyspace.tree.l0_run_count() >= usize::from(UNMERGED_MIN);
                 *has_changed = is_due && self.merge(keyspace)?;
             }
             if has_changed == [false; 4] {
@@ -201,8 +197,11 @@ mod tests {
         (0..UNMERGED_MAX).for_each(|table| add_table(&format!("value {table}")));
         assert_eq!(engine.messages.tree.l0_run_count(), UNMERGED_MAX, "nobody has told the thread yet");
         compactor.wait_for_room().unwrap();
-        assert!(engine.messages.tree.l0_run_count() < UNMERGED_MIN);
-        assert!(engine.messages.tree.version_free_list_len() < UNMERGED_MIN, "old versions are not kept");
+        assert!(engine.messages.tree.l0_run_count() < usize::from(UNMERGED_MIN));
+        assert!(
+            engine.messages.tree.version_free_list_len() < usize::from(UNMERGED_MIN),
+            "old versions are not kept"
+        );
         for table in std::fs::read_dir(engine.messages.path().join("tables")).unwrap() {
             std::fs::remove_file(table.unwrap().path()).unwrap();
         }

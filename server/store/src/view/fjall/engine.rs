@@ -22,10 +22,14 @@ use parking_lot::{Mutex, RwLock};
 use super::guarded;
 use crate::view::ViewError;
 
-/// Size of the tables that merges write, in bytes. Each is written and flushed at once, and the log's flush waits for the disk meanwhile: with
-/// fjall's default of 64 MiB the longest ack at 20,000 messages/s was 50 to 160 ms, with this about 30 ms, at the same
-/// throughput (`figures steady`).
-const TABLE_BYTES: u64 = 8 * 1024 * 1024;
+/// Size of the tables that merges write, in bytes. Each is written and flushed at once, and the log's flush waits for the disk
+/// meanwhile: with fjall's default of 64 MiB the longest ack at 20,000 messages/s was 50 to 160 ms, with this about 25 ms
+/// (`figures steady`). Each flush writes the list of all tables, so smaller ones would cost a large store more.
+const TABLE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// With so many tables, one above the other, a tree is merged. Each merge takes what its windows have in the level below too:
+/// with half as many, appends/s fall by a tenth (`figures store`).
+pub(super) const UNMERGED_MIN: u8 = 8;
 
 /// Size of the blocks of messages, in bytes: what is read, checked and compressed at once. A page has many runs, which are
 /// larger than fjall's default of 4 KiB in part, and compressing a small block costs more than its bytes do.
@@ -79,7 +83,8 @@ impl Engine {
         let database = guarded(dir, "open", || {
             Database::builder(engine_dir).cache_size(cache_bytes).worker_threads_unchecked(0).open()
         })?;
-        let compaction: Arc<Leveled> = Arc::new(Leveled::default().with_table_target_size(TABLE_BYTES));
+        let compaction =
+            Leveled::default().with_table_target_size(TABLE_BYTES).with_l0_threshold(UNMERGED_MIN);
         let keyspace = |name: &'static str, options: KeyspaceCreateOptions| {
             if !is_new && !database.keyspace_exists(name) {
                 return Err(ViewError::engine(dir, "open", format!("its keyspace {name} is missing")));
@@ -98,7 +103,7 @@ impl Engine {
             producers: keyspace("producers", in_ranges())?,
             conversations: keyspace("conversations", KeyspaceCreateOptions::default())?,
             database,
-            compaction,
+            compaction: Arc::new(compaction),
             batch: RwLock::default(),
             snapshots: Mutex::default(),
         })
