@@ -19,7 +19,7 @@ use crate::error::ConnectError;
 use crate::link::Core;
 use crate::state::{Reason, State};
 use crate::token::TokenSource;
-use crate::transport;
+use crate::transport::{self, KeepAliveInterval};
 
 /// Default of [`Builder::connect_timeout`].
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -220,7 +220,7 @@ impl Builder {
             endpoint: endpoint.clone(),
             tls: transport::tls(roots)?,
             open_conversations_max: self.open_conversations_max,
-            keep_alive_interval: transport::keep_alive_interval(self.keep_alive_interval),
+            keep_alive_interval: KeepAliveInterval::new(self.keep_alive_interval),
             server_name: self.server_name.unwrap_or_else(|| host.to_owned()),
             server: self.server.clone(),
             token,

@@ -18,7 +18,7 @@ use crate::link::Core;
 use crate::race;
 use crate::state::{Reason, State};
 use crate::token::{TOKEN_TIMEOUT, TokenSource};
-use crate::transport;
+use crate::transport::{self, KeepAliveInterval};
 use crate::wire::close;
 
 /// From the first packet to `Welcome`. Outcome: the attempt has failed.
@@ -30,7 +30,8 @@ pub(crate) struct Connector {
     pub(crate) endpoint: Endpoint,
     pub(crate) tls: Arc<idle_timeout::Listening>,
     pub(crate) open_conversations_max: u32,
-    pub(crate) keep_alive_interval: Duration,
+    /// With which a connection is begun; at most what the application has chosen.
+    pub(crate) keep_alive_interval: KeepAliveInterval,
     pub(crate) server: String,
     pub(crate) server_name: String,
     pub(crate) token: TokenSource,
@@ -153,13 +154,16 @@ impl Connector {
     }
 
     /// A connection that lasts while nobody says anything. Only the handshake tells what that takes, and quinn's keep-alives
-    /// are set before it: a connection whose keep-alives prove too rare is given up for another.
+    /// are set before it: a connection whose keep-alives prove too rare is given up for another, and the next ones begin with
+    /// the right interval.
     async fn lasting(&self, address: SocketAddr) -> Result<Connection, Reason> {
-        let connection = self.handshake(address, self.keep_alive_interval).await?;
+        let begun_with = self.keep_alive_interval.get();
+        let connection = self.handshake(address, begun_with).await?;
         let interval = transport::keep_alive_interval_for(&connection);
-        if interval >= self.keep_alive_interval {
+        if interval >= begun_with {
             return Ok(connection);
         }
+        self.keep_alive_interval.set(interval);
         close(&connection, Code::CLOSED, "the keep-alives would be too rare");
         self.handshake(address, interval).await
     }

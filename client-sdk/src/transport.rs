@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
@@ -63,9 +64,25 @@ pub(crate) fn tls(roots: RootCertStore) -> Result<Arc<idle_timeout::Listening>, 
     Ok(Arc::new(idle_timeout::Listening(Arc::new(crypto))))
 }
 
-/// What an application may choose.
-pub(crate) fn keep_alive_interval(chosen: Duration) -> Duration {
-    chosen.clamp(KEEP_ALIVE_INTERVAL_MIN, KEEP_ALIVE_INTERVAL_MAX)
+/// How often keep-alives are sent: what the application has chosen, or less if a server has proved to need it.
+#[derive(Debug)]
+pub(crate) struct KeepAliveInterval(AtomicU64);
+
+impl KeepAliveInterval {
+    /// What an application has chosen, within the bounds.
+    pub(crate) fn new(chosen: Duration) -> Self {
+        let interval = Self(AtomicU64::default());
+        interval.set(chosen.clamp(KEEP_ALIVE_INTERVAL_MIN, KEEP_ALIVE_INTERVAL_MAX));
+        interval
+    }
+
+    pub(crate) fn get(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set(&self, interval: Duration) {
+        self.0.store(u64::try_from(interval.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
 }
 
 /// The longest interval with which the server does not take a silent client for gone.
