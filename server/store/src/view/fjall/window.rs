@@ -75,10 +75,10 @@ impl FjallView {
         first: Seq,
     ) -> Runs<'a> {
         let key = |seq| row::span_key(conversation, seq);
-        let holding = snapshot.range(&self.engine.spans, key(Seq::ZERO)..=key(first)).next_back();
+        let holding = self.span_at(snapshot, conversation, first).transpose();
         let behind = (Bound::Excluded(key(first)), Bound::Included(key(Seq(u64::MAX))));
-        let behind = snapshot.range(&self.engine.spans, behind);
-        Box::new(holding.into_iter().chain(behind).flat_map(move |row| match self.span(row) {
+        let behind = snapshot.range(&self.engine.spans, behind).map(|row| self.span(row));
+        Box::new(holding.into_iter().chain(behind).flat_map(move |span| match span {
             Ok(span) => self.runs(snapshot, span, first, Seq(u64::MAX)),
             Err(error) => Box::new(std::iter::once(Err(error))),
         }))
