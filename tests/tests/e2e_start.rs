@@ -23,6 +23,11 @@ fn fifo(path: &Path) {
     assert!(status.success());
 }
 
+/// A server in a folder, on whatever port is free.
+fn config(dir: &Path) -> Config {
+    Config { listen: ([127, 0, 0, 1], 0).into(), data_dir: dir.join("data"), ..Config::default() }
+}
+
 #[test]
 fn sigterm_ends_a_start_that_takes_long() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
@@ -54,12 +59,7 @@ fn sigterm_ends_a_start_that_takes_long() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_start_that_fails_tells_clients_of_no_server() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
-    let config = Config {
-        listen: ([127, 0, 0, 1], 0).into(),
-        data_dir: dir.path().join("data"),
-        development: true,
-        ..Config::default()
-    };
+    let config = Config { development: true, ..config(dir.path()) };
     std::fs::create_dir_all(config.data_dir.join("keys"))?;
     std::fs::write(config.data_dir.join("keys").join("endpoint.key"), "")?;
     let error = Server::start(&config).expect_err("the endpoint has no key");
@@ -72,12 +72,10 @@ async fn a_start_that_fails_tells_clients_of_no_server() -> anyhow::Result<()> {
 async fn mistakes_in_the_configuration_are_told_before_the_store_is_opened() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let config = Config {
-        listen: ([127, 0, 0, 1], 0).into(),
-        data_dir: dir.path().join("data"),
         development: false,
         certificate_file: Some(dir.path().join("none.pem")),
         private_key_file: Some(dir.path().join("none.key")),
-        ..Config::default()
+        ..config(dir.path())
     };
     let error = Server::start(&config).expect_err("there is no certificate");
     assert!(error.contains("none.pem"), "{error}");
