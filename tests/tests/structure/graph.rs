@@ -12,7 +12,8 @@ const MAP: &[(&str, &[&str])] = &[
     ("quoth-certs", &[]),
     ("quoth-server", &["quoth-protocol", "quoth-core", "quoth-store", "quoth-certs"]),
     ("quoth-client", &["quoth-protocol"]),
-    ("quoth", &["quoth-client", "quoth-protocol"]),
+    ("quoth-bench", &["quoth-protocol", "quoth-certs"]),
+    ("quoth", &["quoth-client", "quoth-protocol", "quoth-bench"]),
     (
         "quoth-tests",
         &[
@@ -22,6 +23,7 @@ const MAP: &[(&str, &[&str])] = &[
             "quoth-certs",
             "quoth-server",
             "quoth-client",
+            "quoth-bench",
             "quoth",
         ],
     ),
@@ -53,6 +55,7 @@ pub(crate) const UNREACHABLE: &[Unreachable] = &[
     Unreachable { from: "quoth-core", targets: IMPURE },
     Unreachable { from: "quoth-server", targets: &["quoth-client"] },
     Unreachable { from: "quoth-client", targets: SERVER_SIDE },
+    Unreachable { from: "quoth-bench", targets: SERVER_SIDE },
     Unreachable { from: "quoth", targets: SERVER_SIDE },
 ];
 
@@ -68,7 +71,7 @@ const IMPURE: &[&str] = &[
     "mio",
     "socket2",
 ];
-const SERVER_SIDE: &[&str] = &["fjall", "quoth-server", "quoth-core", "quoth-store", "quoth-certs"];
+const SERVER_SIDE: &[&str] = &["fjall", "quoth-server", "quoth-core", "quoth-store"];
 
 /// Dependencies among our crates that the map does not have.
 pub(crate) fn off_the_map(crates: &[Crate]) -> Vec<String> {

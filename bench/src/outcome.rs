@@ -1,0 +1,228 @@
+//! What a run has found: the document that `--json` writes, and that tables, reports and comparisons read.
+//!
+//! Times are microseconds (`_us`) unless their name says otherwise. A run has rounds; in each round every system is measured
+//! once, one behind the other, so that a ratio of two systems is taken within a round and the median is taken over rounds.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of this document. A reader refuses any other.
+pub const FORMAT: u32 = 1;
+
+/// A whole run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The exact command, a word each.
+    pub command: Vec<String>,
+    /// When the run began, in milliseconds since 1970.
+    pub started_unix_ms: u64,
+    /// What it ran on.
+    pub machine: Machine,
+    /// What was measured: version and build of this program.
+    pub build: Build,
+    /// The profile with all flags applied, as a document.
+    pub profile: serde_json::Value,
+    /// The name of the profile, as in `chat`.
+    pub profile_name: String,
+    /// What the profile is for, in one sentence.
+    pub profile_about: String,
+    /// The network between clients and servers; none is loopback.
+    pub network: Option<serde_json::Value>,
+    /// What was measured, the server first, then floors, then rivals.
+    pub systems: Vec<System>,
+    /// Figures that set systems in relation.
+    pub ratios: Vec<Ratio>,
+}
+
+/// The machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// As the processor names itself.
+    pub cpu: String,
+    /// Processors that this process may use.
+    pub cores: usize,
+    /// Memory, in bytes.
+    pub memory_bytes: u64,
+    /// Name and version of the kernel.
+    pub kernel: String,
+    /// Name and version of the distribution.
+    pub system: String,
+    /// The file system that holds the servers' data, as in `ext4`.
+    pub filesystem: String,
+}
+
+/// This program.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// The version of Quoth.
+    pub version: String,
+    /// `release` or `debug`; figures of a debug build mean nothing.
+    pub profile: String,
+}
+
+/// What a system is in the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The server that is measured.
+    Subject,
+    /// The least that the machine can do.
+    Floor,
+    /// Another server.
+    Rival,
+}
+
+/// One system with all its rounds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct System {
+    /// As in `quoth`, `quinn relay`, `jetstream`.
+    pub name: String,
+    /// What it is in the run.
+    pub role: Role,
+    /// What an ack of it means, as in `stored: flushed to disk before the ack`.
+    pub durability: String,
+    /// Its version, where it tells one.
+    pub version: Option<String>,
+    /// One for each round.
+    pub rounds: Vec<Round>,
+    /// The rounds' latencies together, by name.
+    pub merged: BTreeMap<String, Latency>,
+}
+
+/// One system in one round.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Round {
+    /// Length of what was measured, without the warm-up, in seconds.
+    pub duration_s: f64,
+    /// Single figures by name, each with its unit last, as in `acked_per_s`, `cpu_us_per_delivery`,
+    /// `bytes_per_connection`.
+    pub values: BTreeMap<String, f64>,
+    /// Latencies by name: `ack` (due to ack), `delivery` (due to delivery), `timer` (lateness of the bench's own timer), and
+    /// what the profile has besides.
+    pub latencies: BTreeMap<String, Latency>,
+    /// What the history checker has found; all zero, or the run has failed.
+    pub check: Check,
+    /// Second by second, warm-up included (negative `at_s`).
+    pub timeline: Vec<Tick>,
+}
+
+/// A histogram in numbers.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Values recorded.
+    pub count: u64,
+    /// The least, in microseconds.
+    pub min_us: f64,
+    /// The mean.
+    pub mean_us: f64,
+    /// Half were at most this.
+    pub p50_us: f64,
+    /// Nine of ten.
+    pub p90_us: f64,
+    /// 99 of 100.
+    pub p99_us: f64,
+    /// 999 of 1,000.
+    pub p99_9_us: f64,
+    /// The greatest.
+    pub max_us: f64,
+    /// The distribution, rising: (quantile from 0 to 1, microseconds).
+    pub curve: Vec<(f64, f64)>,
+}
+
+/// What a history checker counts. Each of it is a broken promise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// Deliveries that were checked.
+    pub checked: u64,
+    /// Messages that were acked and did not come to a reader who should have got them.
+    pub lost: u64,
+    /// Messages that came twice to one reader.
+    pub duplicate: u64,
+    /// Places where a reader's sequence numbers left something out.
+    pub gap: u64,
+    /// Messages that came behind a later one of the same publisher.
+    pub reorder: u64,
+    /// Messages whose content was not what was sent.
+    pub altered: u64,
+}
+
+/// A piece of the timeline.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tick {
+    /// Its begin, in seconds behind the end of the warm-up.
+    pub at_s: f64,
+    /// Its length in seconds.
+    pub length_s: f64,
+    /// Acks within it.
+    pub acked: u64,
+    /// Deliveries within it.
+    pub delivered: u64,
+    /// Latencies of the deliveries within it (of the acks, where nobody reads), in microseconds; `None` without any.
+    pub p50_us: Option<f64>,
+    /// The same, 99 of 100.
+    pub p99_us: Option<f64>,
+    /// The same, the greatest.
+    pub max_us: Option<f64>,
+    /// Resident memory of the system's process at its end, in bytes; `None` where it is not known.
+    pub memory_bytes: Option<u64>,
+    /// Processor time of the system's process within it, in processors: 1.0 is one busy core.
+    pub cpu: Option<f64>,
+}
+
+/// A figure of two systems.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ratio {
+    /// As in `delivery p50: quoth over (quinn relay + append)`.
+    pub what: String,
+    /// The median over the rounds.
+    pub median: f64,
+    /// One for each round.
+    pub rounds: Vec<f64>,
+    /// Whether less is better.
+    pub less_is_better: bool,
+}
+
+impl Check {
+    /// Whether anything was broken.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.lost + self.duplicate + self.gap + self.reorder + self.altered == 0
+    }
+
+    /// Adds what another checker has counted.
+    pub fn add(&mut self, other: &Self) {
+        self.checked += other.checked;
+        self.lost += other.lost;
+        self.duplicate += other.duplicate;
+        self.gap += other.gap;
+        self.reorder += other.reorder;
+        self.altered += other.altered;
+    }
+}
+
+/// The middle value, or the mean of the two in the middle; NaN of none.
+#[must_use]
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        len if len % 2 == 1 => sorted[len / 2],
+        len => f64::midpoint(sorted[len / 2 - 1], sorted[len / 2]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert!(median(&[]).is_nan());
+        assert_eq!(median(&[3.0, 1.0, 2.0]).to_bits(), 2.0_f64.to_bits());
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]).to_bits(), 2.5_f64.to_bits());
+    }
+}
