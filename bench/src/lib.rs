@@ -8,6 +8,10 @@
 
 pub mod check;
 pub mod outcome;
+pub mod pacer;
 pub mod payload;
 pub mod process;
+pub mod profile;
+pub mod record;
+pub mod schedule;
 pub mod system;

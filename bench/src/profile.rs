@@ -1,0 +1,405 @@
+//! Profiles: what a load looks like, as files. The built-in ones are files in `bench/profiles/`; a user writes own ones.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+/// The built-in profiles, by name.
+pub const BUILT_IN: &[(&str, &str)] = &[
+    ("chat", include_str!("../profiles/chat.toml")),
+    ("fanout", include_str!("../profiles/fanout.toml")),
+    ("rooms", include_str!("../profiles/rooms.toml")),
+    ("catchup", include_str!("../profiles/catchup.toml")),
+    ("storm", include_str!("../profiles/storm.toml")),
+    ("idle", include_str!("../profiles/idle.toml")),
+    ("connect", include_str!("../profiles/connect.toml")),
+    ("lossy", include_str!("../profiles/lossy.toml")),
+    ("latency", include_str!("../profiles/latency.toml")),
+    ("throughput", include_str!("../profiles/throughput.toml")),
+    ("spread", include_str!("../profiles/spread.toml")),
+];
+
+/// A load.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// What it is for, in one sentence.
+    pub about: String,
+    /// What is done.
+    pub kind: Kind,
+    /// Who talks where.
+    #[serde(flatten)]
+    pub shape: Shape,
+    /// What a message is.
+    #[serde(default)]
+    pub payload: Payload,
+    /// Before what counts, in seconds.
+    #[serde(default = "default_warm_up_s")]
+    pub warm_up_s: f64,
+    /// What counts, in seconds.
+    #[serde(default = "default_duration_s")]
+    pub duration_s: f64,
+    /// How often each system is measured, in turn with the others.
+    #[serde(default = "default_rounds")]
+    pub rounds: u32,
+    /// The network between clients and servers, by name or file; loopback without it.
+    #[serde(default)]
+    pub network: Option<String>,
+    /// What is measured beside the server.
+    #[serde(default = "default_floors")]
+    pub floors: Vec<Floor>,
+    /// The same server under the same load in another shape, measured beside it.
+    #[serde(default, rename = "variant")]
+    pub variants: Vec<Variant>,
+}
+
+/// What is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Messages come at a rate, whatever has become of those before them.
+    Open,
+    /// Each publisher has so many messages on their way.
+    Closed,
+    /// Readers come back to a backlog.
+    Catchup,
+    /// All clients come back after a restart of the server.
+    Storm,
+    /// Connections that do nothing.
+    Idle,
+    /// A cold start: from nothing to the first message.
+    Connect,
+}
+
+/// Who talks where. Member m of conversation c is on connection (c × members + m) modulo connections, so members of one
+/// conversation are on different connections, and connections have equally many members.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
+    /// How many conversations.
+    pub conversations: u32,
+    /// Members of each.
+    pub members: u32,
+    /// How many of a conversation's members publish: the first ones.
+    #[serde(default = "one")]
+    pub publishers: u32,
+    /// Whether those read as well.
+    #[serde(default)]
+    pub publishers_read: bool,
+    /// Connections of all clients.
+    pub connections: u32,
+    /// Open loop: messages per second, all publishers together, in turn.
+    #[serde(default)]
+    pub rate_per_s: f64,
+    /// Open loop: how they come.
+    #[serde(default)]
+    pub arrival: Arrival,
+    /// Closed loop: messages of each publisher on their way.
+    #[serde(default = "default_window")]
+    pub window: u32,
+    /// Closed loop: until when a message is on its way.
+    #[serde(default)]
+    pub window_until: Until,
+    /// How many conversations, the last ones, have readers that never read, so that flow control stops them.
+    #[serde(default)]
+    pub stalled: u32,
+    /// Catch-up: messages in each conversation before readers come.
+    #[serde(default)]
+    pub backlog: u32,
+    /// Storm and connect: handshakes that are under way at once.
+    #[serde(default = "default_at_once")]
+    pub at_once: u32,
+}
+
+/// How messages of an open loop come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Arrival {
+    /// Evenly.
+    #[default]
+    Even,
+    /// At random, independent of each other, as people do (exponential gaps).
+    Poisson,
+    /// One of each publisher at once, then a pause.
+    Burst,
+}
+
+/// Until when a message of a closed loop is on its way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Until {
+    /// Its ack.
+    #[default]
+    Acked,
+    /// As many deliveries of the conversation as all its readers together have to get.
+    Delivered,
+}
+
+/// What a message is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Payload {
+    /// So many bytes.
+    Bytes(usize),
+    /// From the first to the second, all equally often.
+    Range([usize; 2]),
+}
+
+/// What the least is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Floor {
+    /// A relay over bare quinn that stores nothing.
+    Relay,
+    /// The same over bare WebSocket, without TLS.
+    Websocket,
+    /// A file that is appended to, with `fdatasync`.
+    Append,
+}
+
+/// Another shape of the same load. What is not given is as in the profile.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    /// How it is called in tables.
+    pub name: String,
+    conversations: Option<u32>,
+    members: Option<u32>,
+    connections: Option<u32>,
+    window: Option<u32>,
+    rate_per_s: Option<f64>,
+    stalled: Option<u32>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn default_window() -> u32 {
+    64
+}
+
+fn default_at_once() -> u32 {
+    64
+}
+
+fn default_warm_up_s() -> f64 {
+    1.0
+}
+
+fn default_duration_s() -> f64 {
+    5.0
+}
+
+fn default_rounds() -> u32 {
+    3
+}
+
+fn default_floors() -> Vec<Floor> {
+    vec![Floor::Relay, Floor::Websocket, Floor::Append]
+}
+
+impl Default for Payload {
+    /// What chats have with some markup, and what the rivals' benchmarks use.
+    fn default() -> Self {
+        Self::Bytes(200)
+    }
+}
+
+impl Payload {
+    /// The size of a message, made from a random number.
+    #[must_use]
+    pub fn bytes(&self, random: u64) -> usize {
+        match self {
+            Self::Bytes(bytes) => *bytes,
+            Self::Range([from, to]) => {
+                let sizes = (to - from) as u64 + 1;
+                from + usize::try_from(random % sizes).unwrap_or_default()
+            }
+        }
+    }
+
+    /// Bytes of a message on average.
+    #[must_use]
+    pub fn mean_bytes(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => *bytes,
+            Self::Range([from, to]) => usize::midpoint(*from, *to),
+        }
+    }
+}
+
+impl std::str::FromStr for Payload {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let explain = |_| format!("`{text}` is no size: give bytes as in 200, or a range as in 50-1000");
+        match text.split_once('-') {
+            None => Ok(Self::Bytes(text.parse().map_err(explain)?)),
+            Some((from, to)) => {
+                let (from, to) = (from.parse().map_err(explain)?, to.parse().map_err(explain)?);
+                if from > to { Err(format!("{from} is more than {to}")) } else { Ok(Self::Range([from, to])) }
+            }
+        }
+    }
+}
+
+impl Shape {
+    /// Readers of each conversation.
+    #[must_use]
+    pub fn readers(&self) -> u32 {
+        if self.publishers_read { self.members } else { self.members - self.publishers }
+    }
+
+    /// Members on a connection, at most.
+    #[must_use]
+    pub fn members_per_connection(&self) -> u32 {
+        (self.conversations * self.members).div_ceil(self.connections)
+    }
+}
+
+impl Variant {
+    /// The profile's shape with what the variant changes.
+    #[must_use]
+    pub fn apply(&self, shape: &Shape) -> Shape {
+        Shape {
+            conversations: self.conversations.unwrap_or(shape.conversations),
+            members: self.members.unwrap_or(shape.members),
+            connections: self.connections.unwrap_or(shape.connections),
+            window: self.window.unwrap_or(shape.window),
+            rate_per_s: self.rate_per_s.unwrap_or(shape.rate_per_s),
+            stalled: self.stalled.unwrap_or(shape.stalled),
+            ..shape.clone()
+        }
+    }
+}
+
+impl Profile {
+    /// A built-in profile by its name, or a file.
+    ///
+    /// # Errors
+    /// What is wrong, and which names there are.
+    pub fn find(name: &str) -> anyhow::Result<Self> {
+        if let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
+            return Self::parse(text).with_context(|| format!("built-in profile {name}"));
+        }
+        let path = Path::new(name);
+        if !path.exists() {
+            let names: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+            anyhow::bail!(
+                "there is no profile and no file `{name}`; the built-in ones are {}",
+                names.join(", ")
+            );
+        }
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        Self::parse(&text).with_context(|| path.display().to_string())
+    }
+
+    /// Reads a profile and checks it.
+    ///
+    /// # Errors
+    /// What is wrong, with its place.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        let profile: Self = toml::from_str(text)?;
+        profile.check()?;
+        Ok(profile)
+    }
+
+    /// Whether it can be played.
+    ///
+    /// # Errors
+    /// What cannot be, with the reason.
+    pub fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(self.rounds > 0, "rounds = 0 measures nothing");
+        anyhow::ensure!(self.duration_s > 0.0 && self.warm_up_s >= 0.0, "duration_s must be above 0");
+        if let Payload::Range([from, to]) = self.payload {
+            anyhow::ensure!(from <= to, "payload: {from} is more than {to}");
+        }
+        self.check_shape(&self.shape)?;
+        for variant in &self.variants {
+            let name = &variant.name;
+            self.check_shape(&variant.apply(&self.shape)).with_context(|| format!("variant {name}"))?;
+        }
+        Ok(())
+    }
+
+    fn check_shape(&self, shape: &Shape) -> anyhow::Result<()> {
+        let Shape { conversations, members, connections, publishers, .. } = *shape;
+        anyhow::ensure!(conversations > 0 && members > 0 && connections > 0, "a count of 0 measures nothing");
+        anyhow::ensure!(
+            members <= connections,
+            "members ({members}) must not be more than connections ({connections}): a conversation is opened only once on \
+             each connection"
+        );
+        anyhow::ensure!(
+            publishers <= members,
+            "publishers ({publishers}) are members, of whom there are {members} in a conversation"
+        );
+        anyhow::ensure!(
+            shape.stalled < conversations,
+            "stalled ({}) must leave a conversation of {conversations} to measure",
+            shape.stalled
+        );
+        match self.kind {
+            Kind::Open => anyhow::ensure!(shape.rate_per_s > 0.0, "an open loop needs rate_per_s above 0"),
+            Kind::Closed => {
+                anyhow::ensure!(shape.window > 0, "a closed loop needs a window above 0");
+                let delivered = shape.window_until == Until::Delivered;
+                anyhow::ensure!(
+                    !delivered || shape.readers() > 0,
+                    "window_until = \"delivered\" needs readers"
+                );
+            }
+            Kind::Catchup => anyhow::ensure!(shape.backlog > 0, "a catch-up needs a backlog above 0"),
+            Kind::Storm | Kind::Idle | Kind::Connect => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_profile_can_be_played() {
+        for (name, _) in BUILT_IN {
+            Profile::find(name).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        }
+    }
+
+    fn refused(change: &str) -> String {
+        let text = format!("about = \"\"\nkind = \"open\"\nrate_per_s = 1\nconversations = 2\n{change}");
+        format!("{:#}", Profile::parse(&text).expect_err("it is refused"))
+    }
+
+    #[test]
+    fn what_cannot_be_played_is_refused_with_the_reason() {
+        assert!(refused("members = 3\nconnections = 2").contains("opened only once"));
+        assert!(refused("members = 1\nconnections = 1\npublishers = 2").contains("are members"));
+        assert!(refused("members = 1\nconnections = 1\nstalled = 2").contains("to measure"));
+        assert!(refused("members = 1\nconnections = 1\nwarmup_s = 2").contains("warmup_s"));
+        assert!(Profile::find("chats").expect_err("no such").to_string().contains("chat, fanout"));
+    }
+
+    #[test]
+    fn a_size_is_a_number_or_a_range() {
+        assert_eq!("200".parse(), Ok(Payload::Bytes(200)));
+        assert_eq!("50-60".parse(), Ok(Payload::Range([50, 60])));
+        assert!("60-50".parse::<Payload>().is_err() && "big".parse::<Payload>().is_err());
+        let sizes: std::collections::BTreeSet<_> =
+            (0..100).map(|i| Payload::Range([50, 60]).bytes(i)).collect();
+        assert_eq!((sizes.first(), sizes.last(), sizes.len()), (Some(&50), Some(&60), 11));
+    }
+
+    #[test]
+    fn a_variant_changes_what_it_names() {
+        let text = "about = \"\"\nkind = \"closed\"\nconversations = 64\nmembers = 1\nconnections = 2\n[[variant]]\n\
+                    name = \"many\"\nconversations = 1000";
+        let profile = Profile::parse(text).expect("a profile");
+        let shape = profile.variants[0].apply(&profile.shape);
+        assert_eq!((shape.conversations, shape.connections, shape.window), (1_000, 2, 64));
+    }
+}
