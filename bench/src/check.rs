@@ -57,6 +57,12 @@ impl Checker {
         }
     }
 
+    /// Messages that came, each counted once.
+    #[must_use]
+    pub fn came(&self) -> u64 {
+        self.counts.checked - self.counts.duplicate - self.counts.altered
+    }
+
     /// Messages of one publisher that came, each counted once.
     #[must_use]
     pub fn came_of(&self, publisher: u32) -> u64 {

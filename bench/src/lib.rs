@@ -7,11 +7,18 @@
 //! - **Floors in the same run.** What the machine can do at the least stands beside every figure.
 
 pub mod check;
+pub mod command;
+pub mod floor;
+pub mod load;
+pub mod machine;
 pub mod outcome;
 pub mod pacer;
 pub mod payload;
 pub mod process;
 pub mod profile;
 pub mod record;
+pub mod run;
 pub mod schedule;
 pub mod system;
+pub mod target;
+pub mod wire;

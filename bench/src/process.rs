@@ -52,6 +52,14 @@ impl Process {
         self.child.id()
     }
 
+    /// Whether it has ended by itself.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn has_ended(&mut self) -> std::io::Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
     /// The end of what it has logged, for an error.
     #[must_use]
     pub fn log_tail(&self) -> String {

@@ -95,9 +95,12 @@ pub struct Shape {
     /// Open loop: how they come.
     #[serde(default)]
     pub arrival: Arrival,
-    /// Closed loop: messages of each publisher on their way.
+    /// Closed loop: messages on their way.
     #[serde(default = "default_window")]
     pub window: u32,
+    /// Closed loop: whose.
+    #[serde(default)]
+    pub window_of: WindowOf,
     /// Closed loop: until when a message is on its way.
     #[serde(default)]
     pub window_until: Until,
@@ -123,6 +126,17 @@ pub enum Arrival {
     Poisson,
     /// One of each publisher at once, then a pause.
     Burst,
+}
+
+/// Whose messages a window counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WindowOf {
+    /// Each publisher's.
+    #[default]
+    Publisher,
+    /// Those of all publishers on a connection, who publish in turn. Until their acks.
+    Connection,
 }
 
 /// Until when a message of a closed loop is on its way.

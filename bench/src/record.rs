@@ -9,8 +9,12 @@ use crate::outcome::{Latency, Tick};
 /// Nanoseconds with three digits: any value is told to within 0.1 %.
 #[must_use]
 pub fn histogram() -> Histogram<u64> {
-    const DIGITS: u8 = 3;
-    let mut histogram = Histogram::new(DIGITS).unwrap_or_else(|_| unreachable!("three digits are allowed"));
+    with_digits(3)
+}
+
+fn with_digits(digits: u8) -> Histogram<u64> {
+    let mut histogram =
+        Histogram::new(digits).unwrap_or_else(|_| unreachable!("up to five digits are allowed"));
     histogram.auto(true);
     histogram
 }
@@ -22,7 +26,7 @@ pub fn record(histogram: &mut Histogram<u64>, duration: Duration) {
 }
 
 /// What the clients of one thread have recorded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Recorder {
     /// From due to ack, behind the warm-up.
     pub ack: Histogram<u64>,
@@ -44,7 +48,9 @@ struct Part {
 
 impl Default for Part {
     fn default() -> Self {
-        Self { acked: 0, delivered: 0, ack: histogram(), delivery: histogram() }
+        // There are hundreds of them, for a picture.
+        let coarse = || with_digits(2);
+        Self { acked: 0, delivered: 0, ack: coarse(), delivery: coarse() }
     }
 }
 
@@ -64,11 +70,6 @@ impl Recorder {
         let part = self.part(at);
         part.acked += 1;
         record(&mut part.ack, age);
-    }
-
-    /// Takes acks that tell nothing of their messages' ages.
-    pub fn acked_unaged(&mut self, at: Duration, count: u64) {
-        self.part(at).acked += count;
     }
 
     /// Takes a delivery.

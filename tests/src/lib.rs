@@ -20,4 +20,4 @@ pub mod load;
 pub mod process;
 pub mod served;
 pub mod sim;
-pub mod wire;
+pub use quoth_bench::wire;

@@ -2,6 +2,9 @@
 //!
 //! The same load drives all of them through these traits, so none has a schedule, a checker or a clock of its own.
 
+pub mod quic;
+pub mod websocket;
+
 use std::future::Future;
 
 use bytes::Bytes;
@@ -49,6 +52,11 @@ pub enum Received {
 pub trait System: Send + Sync + 'static {
     /// A connection to it.
     type Client: Client;
+
+    /// Whether it acks what is published.
+    fn acks(&self) -> bool {
+        true
+    }
 
     /// Connects a client and signs it in.
     ///

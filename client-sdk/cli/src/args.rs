@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::TypedValueParser;
 use clap::{Parser, Subcommand};
+use quoth_bench::command::BenchArgs;
 use quoth_client::ConversationName;
 use quoth_client::protocol::limits::START_LAST_MAX;
 
@@ -76,6 +77,10 @@ pub(crate) enum Command {
     /// The day of `[HH:MM]` is in the file's name (YYYY-MM-DD). Without it the messages have no time of their own, only that of
     /// the import.
     Import(ImportArgs),
+    /// Measure a server under a load, with the least that this machine can do beside it
+    ///
+    /// Without --server it starts one of its own, on a new folder, and stops it again.
+    Bench(Box<BenchArgs>),
 }
 
 #[derive(Debug, clap::Args)]

@@ -72,6 +72,14 @@ struct Target {
     file: Option<PathBuf>,
 }
 
+/// A server with what it takes to sign in.
+#[derive(Debug)]
+pub(crate) struct NamedServer {
+    pub(crate) server: String,
+    pub(crate) ca: PathBuf,
+    pub(crate) token: String,
+}
+
 impl Connection {
     pub(crate) fn new(args: ConnectionArgs, interrupt: Interrupt) -> Self {
         Self { args, interrupt }
@@ -124,6 +132,18 @@ impl Connection {
         };
         timeout(CLOSE_TIMEOUT, client.close()).await.ok();
         result
+    }
+
+    /// The server that flags or the environment name, if any do: a development server that only happens to run on this
+    /// machine is not meant. Its token must allow everything.
+    pub(crate) fn named_server(&self) -> anyhow::Result<Option<NamedServer>> {
+        let args = &self.args;
+        let is_named = args.server.is_some() || args.client_file.is_some();
+        if !is_named && env("QUOTH_SERVER").is_none() && env("QUOTH_CLIENT_FILE").is_none() {
+            return Ok(None);
+        }
+        let Target { server, ca, token, .. } = self.target(Purpose::Import)?;
+        Ok(Some(NamedServer { server, ca, token }))
     }
 
     fn server_name(&self) -> Option<String> {

@@ -61,6 +61,11 @@ impl Interrupt {
         Ok(Self { asked })
     }
 
+    /// Whether the user has asked to leave.
+    pub(crate) fn is_asked(&self) -> bool {
+        *self.asked.borrow()
+    }
+
     /// Waits until the user asks to leave.
     pub(crate) async fn asked(&self) {
         if self.asked.clone().wait_for(|asked| *asked).await.is_err() {

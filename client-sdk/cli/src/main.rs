@@ -4,6 +4,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod args;
+mod bench;
 mod chat;
 mod clock;
 mod command;
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     match start(args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             tell(&error);
@@ -62,14 +63,19 @@ fn tell(error: &anyhow::Error) {
     }
 }
 
-fn start(args: Args) -> anyhow::Result<()> {
+fn start(args: Args) -> anyhow::Result<ExitCode> {
+    let args = match args {
+        // It has threads and runtimes of its own.
+        Args { connection, command: Command::Bench(args) } => return bench::run(connection, *args),
+        args => args,
+    };
     let interrupt = Interrupt::listen().context("cannot start")?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let result = runtime.block_on(run(args, interrupt));
     // Not waited for: a thread that waits for a line of standard input cannot be stopped.
     runtime.shutdown_background();
-    result
+    result.map(|()| ExitCode::SUCCESS)
 }
 
 async fn run(args: Args, interrupt: Interrupt) -> anyhow::Result<()> {
@@ -80,5 +86,6 @@ async fn run(args: Args, interrupt: Interrupt) -> anyhow::Result<()> {
         Command::Tail(args) => tail::run(&connection, args).await,
         Command::History(args) => history::run(&connection, args).await,
         Command::Import(args) => import::run(&connection, args).await,
+        Command::Bench(_) => unreachable!("it was run before"),
     }
 }

@@ -3,6 +3,7 @@
 mod files;
 mod irc;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -25,6 +26,34 @@ const LOGS_AT_ONCE: usize = 8;
 
 /// Without a terminal progress is told so often.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The lines of the logs in a folder, a list for each log, with their times behind the log's first line. What is said within one
+/// minute is spread over it, since logs tell no seconds.
+pub(crate) fn lines_in(folder: &Path) -> anyhow::Result<Vec<Vec<quoth_bench::schedule::Line>>> {
+    let args = ImportArgs { paths: vec![folder.to_owned()], conversation: None, prefix: String::new() };
+    let logs = files::find(&args)?.logs;
+    anyhow::ensure!(!logs.is_empty(), "there is no chat log in {}", folder.display());
+    Ok(logs.iter().map(timed_lines).collect())
+}
+
+fn timed_lines(log: &LogFile) -> Vec<quoth_bench::schedule::Line> {
+    let mut clock = Clock::new(Some(0));
+    let said: Vec<(u64, &[u8])> = log
+        .lines()
+        .map(Line::parse)
+        .filter_map(|line| Some((clock.time_ms(line.minutes)?, line.body)))
+        .collect();
+    let first_ms = said.first().map_or(0, |(ms, _)| *ms);
+    let minutes = said.chunk_by(|a, b| a.0 == b.0);
+    let spread = minutes.flat_map(|lines| {
+        let count = u32::try_from(lines.len()).unwrap_or(u32::MAX);
+        (0..).zip(lines).map(move |(i, (ms, text))| quoth_bench::schedule::Line {
+            at: Duration::from_millis(ms - first_ms) + Duration::from_secs(60) * i / count,
+            text: text.to_vec().into(),
+        })
+    });
+    spread.collect()
+}
 
 pub(crate) async fn run(connection: &Connection, args: ImportArgs) -> anyhow::Result<()> {
     let Found { logs, skipped } = files::find(&args)?;

@@ -204,3 +204,16 @@ pub fn hello(token: &str) -> anyhow::Result<ClientFrame> {
 pub fn publish(n: u64, body: impl Into<bytes::Bytes>) -> ClientFrame {
     ClientFrame::Publish(Publish { n, body: body.into(), publish_as: None, origin_time_ms: None })
 }
+
+/// A UDP socket with large buffers: with the usual default of 208 KiB, what is lost in bursts would be measured.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub fn socket(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
+    const BUFFER_BYTES: usize = 8 * 1024 * 1024;
+    let socket = std::net::UdpSocket::bind(address)?;
+    let options = socket2::SockRef::from(&socket);
+    options.set_recv_buffer_size(BUFFER_BYTES)?;
+    options.set_send_buffer_size(BUFFER_BYTES)?;
+    Ok(socket)
+}

@@ -1,0 +1,117 @@
+//! The command line of `quoth bench`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::floor::FloorCommand;
+use crate::profile::Payload;
+
+/// Measures a server under a load, with the least that this machine can do beside it.
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_precedence_over_arg = true,
+    after_help = "Examples:\n  quoth bench latency\n  quoth bench chat --rate 2000 --duration 30 --html report.html\n  \
+                  quoth bench my-load.toml --json after.json && quoth bench compare before.json after.json\n  \
+                  quoth bench profiles\n\n\
+                  Exit codes: 0 measured, 1 failed: a message lost, doubled, altered or out of order, or a regression; 2 wrong \
+                  usage."
+)]
+pub struct BenchArgs {
+    /// Another thing than a run
+    #[command(subcommand)]
+    pub(super) command: Option<BenchCommand>,
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BenchCommand {
+    /// List the built-in profiles, or print one to make an own one of
+    Profiles {
+        /// The one to print
+        name: Option<String>,
+    },
+    /// The floors' processes.
+    #[command(hide = true, subcommand)]
+    Floor(FloorCommand),
+}
+
+/// A run.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// The load: a built-in profile (`quoth bench profiles` lists them) or a TOML file
+    #[arg(default_value = "latency")]
+    pub(super) profile: String,
+
+    /// Messages per second of an open loop, all publishers together
+    #[arg(long, value_name = "PER_S", help_heading = "Load")]
+    pub(super) rate: Option<f64>,
+    /// A closed loop: as many as go through, with a window of messages on their way for each publisher
+    #[arg(long, help_heading = "Load", conflicts_with = "rate")]
+    pub(super) closed: bool,
+    /// Messages of each publisher on their way in a closed loop
+    #[arg(long, value_name = "MESSAGES", help_heading = "Load")]
+    pub(super) window: Option<u32>,
+    /// Bytes of a message, as in 200 or 50-1000
+    #[arg(long, value_name = "BYTES", help_heading = "Load")]
+    pub(super) payload: Option<Payload>,
+    /// Say the lines of chat logs in a folder, at their times, in place of made-up messages
+    #[arg(long, value_name = "DIR", help_heading = "Load", conflicts_with_all = ["rate", "closed", "payload"])]
+    pub(super) replay: Option<PathBuf>,
+    /// How many times as fast as the logs' people
+    #[arg(long, value_name = "TIMES", help_heading = "Load", default_value_t = 20.0, requires = "replay")]
+    pub(super) speed: f64,
+
+    /// What counts of each round, in seconds
+    #[arg(long, value_name = "S", help_heading = "Method")]
+    pub(super) duration: Option<f64>,
+    /// Before what counts, in seconds
+    #[arg(long, value_name = "S", help_heading = "Method")]
+    pub(super) warm_up: Option<f64>,
+    /// How often each system is measured, in turn with the others
+    #[arg(long, value_name = "N", help_heading = "Method")]
+    pub(super) rounds: Option<u32>,
+    /// Leave the floors out, and with them all that compares machines
+    #[arg(long, help_heading = "Method")]
+    pub(super) no_floors: bool,
+    /// Seed of whatever is random
+    #[arg(long, value_name = "N", help_heading = "Method", default_value_t = 1)]
+    pub(super) seed: u64,
+    /// Threads for clients; default: half of the processors
+    #[arg(long, value_name = "N", help_heading = "Method")]
+    pub(super) client_threads: Option<usize>,
+
+    /// Program of the server that is started; default: `quoth-server` beside this one
+    #[arg(long, value_name = "FILE", help_heading = "System")]
+    pub(super) server_binary: Option<PathBuf>,
+    /// Setting of that server; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE", help_heading = "System")]
+    pub(super) settings: Vec<String>,
+    /// Folder whose disk is measured: servers' data is in a new folder inside it, which is removed again
+    #[arg(long, value_name = "DIR", help_heading = "System", default_value = ".")]
+    pub(super) dir: PathBuf,
+    /// Process of a server that runs already (--server), to watch its memory and processor time
+    #[arg(long, value_name = "PID", help_heading = "System")]
+    pub(super) server_pid: Option<u32>,
+
+    /// Write what was found as JSON, for `quoth bench compare` and own tools
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(super) json: Option<PathBuf>,
+    /// Write a report that any browser opens
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(super) html: Option<PathBuf>,
+}
+
+/// A server that runs already, as the rest of the command line names it.
+#[derive(Debug, Clone)]
+pub struct RunningServer {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// PEM file of the CA of its certificate.
+    pub ca_file: PathBuf,
+    /// A token that may read and write anything.
+    pub token: String,
+}

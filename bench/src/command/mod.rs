@@ -1,0 +1,151 @@
+//! `quoth bench`: from arguments to a run and its output.
+
+mod args;
+mod watch;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+pub use args::{BenchArgs, RunningServer};
+use args::{BenchCommand, RunArgs};
+
+use crate::floor::{self, Program};
+use crate::outcome::Outcome;
+use crate::profile::{BUILT_IN, Kind, Profile};
+use crate::run::{Plan, Running, Subject, run};
+use crate::schedule::Line;
+use crate::target::{Place, QuothOptions};
+
+/// What the command line's other parts do for this one.
+pub struct Around<'a> {
+    /// The server that `--server` and its kin name, if any does.
+    pub running: Option<RunningServer>,
+    /// Reads the chat logs in a folder: a list of lines for each log.
+    pub logs: fn(&Path) -> anyhow::Result<Vec<Vec<Line>>>,
+    /// Writes to standard output what the user has asked for.
+    pub print: &'a dyn Fn(&str) -> anyhow::Result<()>,
+    /// Whether the user has asked to leave.
+    pub is_interrupted: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl std::fmt::Debug for Around<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Around").field("running", &self.running).finish_non_exhaustive()
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What went wrong, and what to do.
+pub fn execute(args: BenchArgs, around: &Around<'_>) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Some(BenchCommand::Floor(command)) => floor::run(command)?,
+        Some(BenchCommand::Profiles { name }) => (around.print)(&profiles(name.as_deref())?)?,
+        None => return measure(args.run, around),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn profiles(name: Option<&str>) -> anyhow::Result<String> {
+    let Some(name) = name else {
+        let line = |(name, _): &(&str, &str)| Ok(format!("{name:<12}{}\n", Profile::find(name)?.about));
+        return BUILT_IN.iter().map(line).collect();
+    };
+    let text = BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned());
+    text.with_context(|| format!("there is no built-in profile `{name}`; `quoth bench profiles` lists them"))
+}
+
+fn measure(args: RunArgs, around: &Around<'_>) -> anyhow::Result<ExitCode> {
+    let (json, html) = (args.json.clone(), args.html.clone());
+    let plan = plan(args, around)?;
+    let outcome = run(&plan, &watch::Bars)?;
+    (around.print)(&format!("{}\n", serde_json::to_string_pretty(&outcome.ratios)?))?;
+    for system in &outcome.systems {
+        for round in &system.rounds {
+            let l = |n: &str| round.latencies.get(n).map(|l| (l.p50_us, l.p99_us, l.max_us));
+            (around.print)(&format!(
+                "{} {:?} ack {:?} delivery {:?} timer {:?} {:?}\n",
+                system.name,
+                round.values,
+                l("ack"),
+                l("delivery"),
+                l("timer"),
+                round.check
+            ))?;
+        }
+    }
+    if let Some(path) = json {
+        write(&path, &serde_json::to_string(&outcome)?)?;
+    }
+    let _ = html;
+    Ok(verdict(&outcome))
+}
+
+fn verdict(outcome: &Outcome) -> ExitCode {
+    if outcome.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
+}
+
+fn plan(args: RunArgs, around: &Around<'_>) -> anyhow::Result<Plan> {
+    let mut profile = Profile::find(&args.profile)?;
+    apply(&args, &mut profile);
+    profile.check()?;
+    let replay = match &args.replay {
+        Some(dir) => Some((Arc::new((around.logs)(dir)?), args.speed)),
+        None => None,
+    };
+    let subject = match &around.running {
+        Some(RunningServer { address, ca_file, token }) => Subject::Running(Running {
+            address: *address,
+            ca_file: ca_file.clone(),
+            token: token.clone(),
+            pid: args.server_pid,
+        }),
+        None => Subject::Own(QuothOptions {
+            settings: args.settings,
+            ..match args.server_binary {
+                Some(binary) => QuothOptions { binary, settings: Vec::new() },
+                None => QuothOptions::beside_this()?,
+            }
+        }),
+    };
+    let half = std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2).max(1);
+    Ok(Plan {
+        profile,
+        profile_name: args.profile,
+        command: std::env::args().collect(),
+        subject,
+        rivals: Vec::new(),
+        program: Program::this()?,
+        place: Place { dir: args.dir },
+        replay,
+        seed: args.seed,
+        threads: args.client_threads.unwrap_or(half),
+    })
+}
+
+/// Flags win over the profile.
+fn apply(args: &RunArgs, profile: &mut Profile) {
+    if args.closed {
+        profile.kind = Kind::Closed;
+    }
+    let shape = &mut profile.shape;
+    shape.rate_per_s = args.rate.unwrap_or(shape.rate_per_s);
+    shape.window = args.window.unwrap_or(shape.window);
+    if let Some(payload) = &args.payload {
+        profile.payload = payload.clone();
+    }
+    profile.duration_s = args.duration.unwrap_or(profile.duration_s);
+    profile.warm_up_s = args.warm_up.unwrap_or(profile.warm_up_s);
+    profile.rounds = args.rounds.unwrap_or(profile.rounds);
+    if args.no_floors {
+        profile.floors.clear();
+    }
+}

@@ -1,0 +1,96 @@
+//! What the clients of one conversation share, on whatever threads they are.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use tokio::sync::{Notify, watch};
+
+/// A conversation of the load.
+#[derive(Debug)]
+pub(super) struct Conversation {
+    /// Its name; no two runs share one.
+    pub(super) name: String,
+    /// Those who read.
+    readers: u64,
+    /// The first one's number among all publishers; those of a conversation are next to each other.
+    first_publisher: u32,
+    published: AtomicU64,
+    /// Of each publisher.
+    acked: Vec<AtomicU64>,
+    delivered: AtomicU64,
+    /// Wakes publishers whose window may have opened.
+    pub(super) moved: Notify,
+}
+
+impl Conversation {
+    pub(super) fn new(name: String, readers: u32, first_publisher: u32, publishers: u32) -> Self {
+        Self {
+            name,
+            readers: u64::from(readers),
+            first_publisher,
+            published: AtomicU64::default(),
+            acked: (0..publishers).map(|_| AtomicU64::default()).collect(),
+            delivered: AtomicU64::default(),
+            moved: Notify::new(),
+        }
+    }
+
+    pub(super) fn published(&self, count: u64) {
+        self.published.fetch_add(count, Relaxed);
+    }
+
+    pub(super) fn acked(&self, publisher: u32, count: u64) {
+        let of_publisher = self.acked.get((publisher - self.first_publisher) as usize);
+        of_publisher.map(|acked| acked.fetch_add(count, Relaxed));
+    }
+
+    pub(super) fn delivered(&self, count: u64) {
+        self.delivered.fetch_add(count, Relaxed);
+        self.moved.notify_waiters();
+    }
+
+    /// Messages that not all readers together have got as often as they must.
+    pub(super) fn undelivered(&self) -> u64 {
+        let by_all = self.delivered.load(Relaxed) / self.readers.max(1);
+        self.published.load(Relaxed).saturating_sub(by_all)
+    }
+
+    /// Messages that each reader must have got, once all publishers are done.
+    pub(super) fn expected(&self) -> u64 {
+        self.acked.iter().map(|acked| acked.load(Relaxed)).sum()
+    }
+
+    /// The same by publisher.
+    pub(super) fn expected_of(&self) -> impl Iterator<Item = (u32, u64)> {
+        (self.first_publisher..).zip(self.acked.iter().map(|acked| acked.load(Relaxed)))
+    }
+}
+
+/// Counts publishers that are not done, and tells everybody when there is none.
+#[derive(Debug)]
+pub(super) struct Publishers {
+    busy: AtomicUsize,
+    done: watch::Sender<bool>,
+}
+
+impl Publishers {
+    pub(super) fn new(busy: usize) -> Self {
+        Self { busy: AtomicUsize::new(busy), done: watch::Sender::new(busy == 0) }
+    }
+
+    /// One has its last ack.
+    pub(super) fn one_is_done(&self) {
+        if self.busy.fetch_sub(1, Relaxed) == 1 {
+            self.done.send_replace(true);
+        }
+    }
+
+    /// Nobody is waited for any longer, since something has failed.
+    pub(super) fn give_up(&self) {
+        self.done.send_replace(true);
+    }
+
+    /// Turns true when all are done.
+    pub(super) fn all_done(&self) -> watch::Receiver<bool> {
+        self.done.subscribe()
+    }
+}

@@ -1,0 +1,35 @@
+//! Loads: what clients do to a system, whichever it is.
+//!
+//! | module | kind of profile |
+//! |---|---|
+//! | [`traffic`] | open and closed: members publish and read, every delivery is checked |
+//! | [`catchup`] | readers that come back to a backlog |
+//! | [`storm`] | all clients come back after a restart |
+//! | [`idle`] | connections that do nothing |
+//! | [`connect`] | cold starts |
+
+mod conductor;
+mod conversation;
+mod crew;
+mod member;
+mod stage;
+pub mod traffic;
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+/// How far a load has come.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Connections.
+    pub connected: AtomicU64,
+    /// Milliseconds behind the begin of the warm-up; 0 while clients connect.
+    pub elapsed_ms: AtomicU64,
+}
+
+/// How long a timeline's tick is: short enough to see a pause in, and no more than some hundred in a run.
+#[must_use]
+pub fn tick(length: Duration) -> Duration {
+    const TICKS: u32 = 200;
+    (length / TICKS).max(Duration::from_millis(100))
+}

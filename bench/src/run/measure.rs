@@ -1,0 +1,159 @@
+//! One system in one round.
+
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::contender::{Contender, Subject, What};
+use super::{Measurement, Plan, Running};
+use crate::floor::append;
+use crate::load::Progress;
+use crate::load::traffic::{Measured, Traffic, play};
+use crate::outcome::Round;
+use crate::process::Process;
+use crate::profile::{Floor, Kind};
+use crate::record::latency;
+use crate::system::quic::Quic;
+use crate::system::websocket::WebSocket;
+use crate::target::{Quoth, Relay, Spoken};
+
+pub(super) fn measure(
+    plan: &Plan,
+    contender: &Contender,
+    progress: &Arc<Progress>,
+    seed: u64,
+) -> anyhow::Result<Measurement> {
+    match &contender.what {
+        What::Quoth { .. } => quoth(plan, contender, progress, seed),
+        What::Floor(Floor::Relay) => relay(plan, contender, progress, seed),
+        What::Floor(Floor::Websocket) => websocket(plan, contender, progress, seed),
+        What::Floor(Floor::Append) => append_floor(plan, contender),
+        What::Rival(name) => anyhow::bail!("{name} is not built in"),
+    }
+}
+
+fn traffic(plan: &Plan, contender: &Contender, seed: u64) -> Traffic {
+    let profile = &plan.profile;
+    Traffic {
+        kind: profile.kind,
+        shape: contender.shape.clone(),
+        payload: profile.payload.clone(),
+        replay: plan.replay.clone(),
+        warm_up: Duration::from_secs_f64(profile.warm_up_s),
+        duration: Duration::from_secs_f64(profile.duration_s),
+        seed: plan.seed.wrapping_add(seed),
+        threads: plan.threads,
+    }
+}
+
+fn quoth(
+    plan: &Plan,
+    contender: &Contender,
+    progress: &Arc<Progress>,
+    seed: u64,
+) -> anyhow::Result<Measurement> {
+    let traffic = traffic(plan, contender, seed);
+    let quic = |address: SocketAddr, ca_file: &Path, token: &str, pid| {
+        let system = || {
+            plan.place.enter_clients_side()?;
+            Quic::new(address, ca_file, token)
+        };
+        play(&traffic, system, pid, progress).map(measurement)
+    };
+    match &plan.subject {
+        Subject::Own(options) => {
+            let server = Quoth::start(&plan.place, options)?;
+            let measured = quic(server.address(), server.ca_file(), server.token(), Some(server.pid()))?;
+            Ok(Measurement { version: Some(server.version().to_owned()), ..measured })
+        }
+        Subject::Running(Running { address, ca_file, token, pid }) => quic(*address, ca_file, token, *pid),
+    }
+}
+
+fn relay(
+    plan: &Plan,
+    contender: &Contender,
+    progress: &Arc<Progress>,
+    seed: u64,
+) -> anyhow::Result<Measurement> {
+    /// Beside the conversations': the control stream, and some that are being closed.
+    const MORE_STREAMS: u32 = 8;
+    let streams = contender.shape.members_per_connection() + MORE_STREAMS;
+    let relay = Relay::start(&plan.place, &plan.program, Spoken::Quic { streams })?;
+    let system = || {
+        plan.place.enter_clients_side()?;
+        Quic::new(relay.address(), &relay.ca_file(), "")
+    };
+    play(&traffic(plan, contender, seed), system, Some(relay.pid()), progress).map(measurement)
+}
+
+fn websocket(
+    plan: &Plan,
+    contender: &Contender,
+    progress: &Arc<Progress>,
+    seed: u64,
+) -> anyhow::Result<Measurement> {
+    let relay = Relay::start(&plan.place, &plan.program, Spoken::WebSocket)?;
+    let system = || {
+        plan.place.enter_clients_side()?;
+        Ok(WebSocket::new(relay.address()))
+    };
+    play(&traffic(plan, contender, seed), system, Some(relay.pid()), progress).map(measurement)
+}
+
+/// The disk alone. In a closed loop all messages that may be on their way share a flush.
+fn append_floor(plan: &Plan, contender: &Contender) -> anyhow::Result<Measurement> {
+    let dir = tempfile::Builder::new().prefix("quoth-bench-").tempdir_in(&plan.place.dir)?;
+    let shape = &contender.shape;
+    let group = if plan.profile.kind == Kind::Closed {
+        shape.conversations * shape.publishers * shape.window
+    } else {
+        0
+    };
+    let mut command = std::process::Command::new(&plan.program.path);
+    plan.program.arguments(&mut command, &append::arguments(dir.path(), &plan.profile, group)?);
+    let mut process = Process::start(&mut command, &dir.path().join("log"))?;
+    let mut told = String::new();
+    process.stdout()?.read_to_string(&mut told)?;
+    let found: append::Found = serde_json::from_str(&told)
+        .with_context(|| format!("the appending process has failed: {}", process.log_tail()))?;
+    let times = found.times();
+    let mut round = Round { duration_s: found.duration_s, ..Round::default() };
+    round.values.insert("acked_per_s".to_owned(), found.appends as f64 / found.duration_s);
+    round.latencies.insert("ack".to_owned(), latency(&times));
+    Ok(Measurement { round, histograms: [("ack".to_owned(), times)].into(), version: None })
+}
+
+fn measurement(measured: Measured) -> Measurement {
+    let Measured { recorder, timer, check, acked, delivered, duration_s, .. } = measured;
+    let mut round = Round { duration_s, check, timeline: measured.timeline, ..Round::default() };
+    let mut value = |name: &str, value: Option<f64>| {
+        if let Some(value) = value.filter(|value| value.is_finite()) {
+            round.values.insert(name.to_owned(), value);
+        }
+    };
+    let per_s = |count: u64| (count > 0).then(|| count as f64 / duration_s);
+    value("acked_per_s", per_s(acked));
+    value("delivered_per_s", per_s(delivered));
+    value("datagrams_per_delivery", measured.datagrams_per_delivery);
+    value("memory_peak_bytes", measured.memory_peak_bytes.map(|bytes| bytes as f64));
+    if let Some(cpu_s) = measured.cpu_s {
+        value("cpu", Some(cpu_s / duration_s));
+        // Of what there is more, which a server has more work with.
+        let (name, count) = if delivered > acked { ("delivery", delivered) } else { ("ack", acked) };
+        value(&format!("cpu_us_per_{name}"), (count > 0).then(|| cpu_s * 1e6 / count as f64));
+        value("deliveries_per_cpu_s", (delivered > 0 && cpu_s > 0.0).then(|| delivered as f64 / cpu_s));
+    }
+    let mut histograms = std::collections::BTreeMap::new();
+    for (name, histogram) in [("ack", recorder.ack), ("delivery", recorder.delivery), ("timer", timer)] {
+        if !histogram.is_empty() {
+            round.latencies.insert(name.to_owned(), latency(&histogram));
+            histograms.insert(name.to_owned(), histogram);
+        }
+    }
+    Measurement { round, histograms, version: None }
+}

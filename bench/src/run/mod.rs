@@ -1,0 +1,138 @@
+//! A run: rounds in which every system is measured once, one behind the other, and what follows from them.
+
+mod contender;
+mod measure;
+mod ratios;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hdrhistogram::Histogram;
+
+pub use contender::{Contender, Subject};
+
+use crate::floor::Program;
+use crate::machine;
+use crate::outcome::{FORMAT, Outcome, Role, Round, System};
+use crate::profile::Profile;
+use crate::record::{latency, merge};
+use crate::schedule::Line;
+use crate::target::Place;
+
+/// What is to be run.
+#[derive(Debug)]
+pub struct Plan {
+    /// The load.
+    pub profile: Profile,
+    /// Its name.
+    pub profile_name: String,
+    /// The command, for the report.
+    pub command: Vec<String>,
+    /// The server that is measured.
+    pub subject: Subject,
+    /// What is measured beside it.
+    pub rivals: Vec<String>,
+    /// How floors are started.
+    pub program: Program,
+    /// Where processes run.
+    pub place: Place,
+    /// Conversations that were had, to be played in place of the profile's messages, and how many times as fast.
+    pub replay: Option<(Arc<Vec<Vec<Line>>>, f64)>,
+    /// Of whatever is random.
+    pub seed: u64,
+    /// Threads for clients.
+    pub threads: usize,
+}
+
+/// Tells how far a run has come.
+pub trait Watch {
+    /// A system is measured next: the round from 1, of how many, and the system's name.
+    fn begin(&self, round: u32, rounds: u32, system: &str) -> Arc<crate::load::Progress>;
+
+    /// It is measured.
+    fn end(&self);
+}
+
+/// A system's round, with its histograms as they are.
+#[derive(Debug, Default)]
+pub(crate) struct Measurement {
+    pub(crate) round: Round,
+    pub(crate) histograms: BTreeMap<String, Histogram<u64>>,
+    pub(crate) version: Option<String>,
+}
+
+/// Measures all.
+///
+/// # Errors
+/// When a system does not start, goes away or refuses what it is asked; what the history checker finds is no error here.
+pub fn run(plan: &Plan, watch: &dyn Watch) -> anyhow::Result<Outcome> {
+    let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    let contenders = contender::line_up(plan)?;
+    let mut measured: Vec<Vec<Measurement>> = contenders.iter().map(|_| Vec::new()).collect();
+    for round in 1..=plan.profile.rounds {
+        for (contender, rounds) in contenders.iter().zip(&mut measured) {
+            let progress = watch.begin(round, plan.profile.rounds, &contender.name());
+            let result = measure::measure(plan, contender, &progress, u64::from(round));
+            watch.end();
+            rounds
+                .push(result.map_err(|error| error.context(format!("{}, round {round}", contender.name())))?);
+        }
+    }
+    let systems: Vec<System> =
+        contenders.iter().zip(measured).map(|(contender, rounds)| system(contender, rounds)).collect();
+    let ratios = ratios::of(&plan.profile, &systems);
+    Ok(Outcome {
+        format: FORMAT,
+        command: plan.command.clone(),
+        started_unix_ms: u64::try_from(started.as_millis())?,
+        machine: machine::describe(&plan.place.dir),
+        build: machine::build(),
+        profile: serde_json::to_value(&plan.profile)?,
+        profile_name: plan.profile_name.clone(),
+        profile_about: plan.profile.about.clone(),
+        network: plan.place.network_document(),
+        systems,
+        ratios,
+    })
+}
+
+fn system(contender: &Contender, measured: Vec<Measurement>) -> System {
+    let names: std::collections::BTreeSet<&String> =
+        measured.iter().flat_map(|measurement| measurement.histograms.keys()).collect();
+    let merged = names.into_iter().map(|name| {
+        let parts = measured.iter().filter_map(|measurement| measurement.histograms.get(name));
+        (name.clone(), latency(&merge(parts)))
+    });
+    System {
+        name: contender.name(),
+        role: contender.role(),
+        durability: contender.durability(),
+        version: measured.iter().find_map(|measurement| measurement.version.clone()),
+        merged: merged.collect(),
+        rounds: measured.into_iter().map(|measurement| measurement.round).collect(),
+    }
+}
+
+impl Outcome {
+    /// Whether a promise was broken by what must keep it: the server itself or the bench's own relay. What a rival loses is told
+    /// and does not fail a run.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        let ours = self.systems.iter().filter(|system| system.role != Role::Rival);
+        ours.flat_map(|system| &system.rounds).all(|round| round.check.is_clean())
+    }
+}
+
+/// A server that runs already.
+#[derive(Debug, Clone)]
+pub struct Running {
+    /// Where it listens.
+    pub address: std::net::SocketAddr,
+    /// The CA of its certificate.
+    pub ca_file: PathBuf,
+    /// A token that may read and write anything.
+    pub token: String,
+    /// Its process, where it runs on this machine and is to be watched.
+    pub pid: Option<u32>,
+}

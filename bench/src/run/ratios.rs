@@ -1,0 +1,121 @@
+//! Figures that set systems in relation, taken within each round.
+
+use crate::outcome::{Latency, Ratio, Role, Round, System, median};
+use crate::profile::{Kind, Profile};
+
+const QUOTH: &str = "quoth";
+const RELAY: &str = "quinn relay";
+const APPEND: &str = "append";
+
+type Quantile = (&'static str, fn(&Latency) -> f64);
+
+const P50: Quantile = ("p50", |latency| latency.p50_us);
+const P99: Quantile = ("p99", |latency| latency.p99_us);
+
+/// All that the systems of a run allow.
+pub(super) fn of(profile: &Profile, systems: &[System]) -> Vec<Ratio> {
+    let Some(quoth) = named(systems, QUOTH) else { return Vec::new() };
+    let mut ratios = Vec::new();
+    match profile.kind {
+        Kind::Open => open(quoth, systems, &mut ratios),
+        Kind::Closed => closed(quoth, systems, &mut ratios),
+        _ => others(quoth, systems, &mut ratios),
+    }
+    ratios.into_iter().flatten().collect()
+}
+
+fn named<'a>(systems: &'a [System], name: &str) -> Option<&'a System> {
+    systems.iter().find(|system| system.name == name)
+}
+
+fn variants(systems: &[System]) -> impl Iterator<Item = &System> {
+    systems.iter().filter(|system| system.role == Role::Subject && system.name != QUOTH)
+}
+
+fn rivals(systems: &[System]) -> impl Iterator<Item = &System> {
+    systems.iter().filter(|system| system.role == Role::Rival)
+}
+
+fn open(quoth: &System, systems: &[System], ratios: &mut Vec<Option<Ratio>>) {
+    let delivery = |q: Quantile| move |round: &Round| round.latencies.get("delivery").map(q.1);
+    for q in [P50, P99] {
+        let name = q.0;
+        if let (Some(relay), Some(append)) = (named(systems, RELAY), named(systems, APPEND)) {
+            let disk = |round: &Round| round.latencies.get("ack").map(q.1);
+            let floor = relay.rounds.iter().zip(&append.rounds);
+            let floor = floor.map(|(relay, append)| Some(delivery(q)(relay)? + disk(append)?));
+            let what = format!("delivery {name}: quoth over (quinn relay + append)");
+            ratios.push(ratio(what, quoth.rounds.iter().map(delivery(q)), floor, true));
+        }
+        for floor in systems.iter().filter(|system| system.role == Role::Floor && system.name != APPEND) {
+            let what = format!("delivery {name}: quoth over {}", floor.name);
+            ratios.push(between(what, quoth, floor, delivery(q), true));
+        }
+        for variant in variants(systems) {
+            let what = format!("delivery {name}: quoth over {}", variant.name);
+            ratios.push(between(what, quoth, variant, delivery(q), true));
+        }
+        for rival in rivals(systems) {
+            let what = format!("delivery {name}: {} over quoth", rival.name);
+            ratios.push(between(what, rival, quoth, delivery(q), false));
+        }
+    }
+}
+
+fn closed(quoth: &System, systems: &[System], ratios: &mut Vec<Option<Ratio>>) {
+    for (value, label) in [
+        ("acked_per_s", "acks/s"),
+        ("delivered_per_s", "deliveries/s"),
+        ("deliveries_per_cpu_s", "deliveries/s per core"),
+    ] {
+        let of = |round: &Round| round.values.get(value).copied();
+        for other in systems.iter().filter(|system| matches!(system.role, Role::Floor | Role::Rival)) {
+            ratios.push(between(format!("{label}: quoth over {}", other.name), quoth, other, of, false));
+        }
+        for variant in variants(systems) {
+            ratios.push(between(format!("{label}: {} over quoth", variant.name), variant, quoth, of, false));
+        }
+    }
+}
+
+/// Whatever single figures and latencies both have.
+fn others(quoth: &System, systems: &[System], ratios: &mut Vec<Option<Ratio>>) {
+    let Some(first) = quoth.rounds.first() else { return };
+    for floor in systems.iter().filter(|system| system.role == Role::Floor) {
+        for value in first.values.keys() {
+            let more_is_better = value.ends_with("_per_s");
+            let of = |round: &Round| round.values.get(value).copied();
+            let what = format!("{value}: quoth over {}", floor.name);
+            ratios.push(between(what, quoth, floor, of, !more_is_better));
+        }
+        for latency in first.latencies.keys().filter(|name| *name != "timer") {
+            for q in [P50, P99] {
+                let of = |round: &Round| round.latencies.get(latency).map(q.1);
+                let what = format!("{latency} {}: quoth over {}", q.0, floor.name);
+                ratios.push(between(what, quoth, floor, of, true));
+            }
+        }
+    }
+}
+
+fn between(
+    what: String,
+    upper: &System,
+    lower: &System,
+    of: impl Fn(&Round) -> Option<f64>,
+    less_is_better: bool,
+) -> Option<Ratio> {
+    ratio(what, upper.rounds.iter().map(&of), lower.rounds.iter().map(&of), less_is_better)
+}
+
+/// `None` when one of both lacks it in a round.
+fn ratio(
+    what: String,
+    upper: impl Iterator<Item = Option<f64>>,
+    lower: impl Iterator<Item = Option<f64>>,
+    less_is_better: bool,
+) -> Option<Ratio> {
+    let rounds: Vec<f64> =
+        upper.zip(lower).map(|(upper, lower)| Some(upper? / lower?)).collect::<Option<_>>()?;
+    Some(Ratio { what, median: median(&rounds), rounds, less_is_better })
+}

@@ -1,0 +1,157 @@
+//! Clients that speak Quoth's frames over QUIC: to the server and to the relay. Bare frames, the least that a client can do, so
+//! that little of what is measured is the client's.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::bail;
+use bytes::Bytes;
+use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use quoth_protocol::ALPN;
+use quoth_protocol::codec::encode;
+use quoth_protocol::frame::{EventKind, ServerFrame, Start};
+use rand::RngExt as _;
+
+use super::{Client, Part, Received, Receiver, Sender, System};
+use crate::wire::{Frames, Incoming, Peer, client_config, publish, socket};
+
+/// A server that speaks the frames, as one thread sees it: all its connections share a socket.
+#[derive(Debug)]
+pub struct Quic {
+    endpoint: Endpoint,
+    config: quinn::ClientConfig,
+    server: SocketAddr,
+    token: String,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct QuicClient {
+    endpoint: Endpoint,
+    peer: Peer,
+}
+
+/// The sending side of a stream.
+#[derive(Debug)]
+pub struct QuicSender {
+    send: quinn::SendStream,
+    frames: Vec<Bytes>,
+    n: u64,
+}
+
+/// The receiving side of a stream.
+#[derive(Debug)]
+pub struct QuicReceiver {
+    incoming: Incoming,
+    acked: u64,
+    /// Acks that came before those of lower numbers.
+    early: HashMap<u64, ()>,
+}
+
+impl Quic {
+    /// A server at `server` that has a certificate of the CA in `ca_file`. Needs a tokio runtime, whose thread is the one
+    /// meant.
+    ///
+    /// # Errors
+    /// When there is no such CA or no socket.
+    pub fn new(server: SocketAddr, ca_file: &Path, token: &str) -> anyhow::Result<Self> {
+        let any = SocketAddr::new(if server.is_ipv4() { [0; 4].into() } else { [0; 16].into() }, 0);
+        let runtime = std::sync::Arc::new(TokioRuntime);
+        let endpoint = Endpoint::new(EndpointConfig::default(), None, socket(any)?, runtime)?;
+        Ok(Self { endpoint, config: client_config(ca_file, ALPN)?, server, token: token.to_owned() })
+    }
+}
+
+impl System for Quic {
+    type Client = QuicClient;
+
+    async fn connect(&self) -> anyhow::Result<QuicClient> {
+        let peer = Peer::connect_with(&self.endpoint, self.config.clone(), self.server, &self.token).await?;
+        Ok(QuicClient { endpoint: self.endpoint.clone(), peer })
+    }
+}
+
+impl QuicClient {
+    /// What is beneath.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Enters a conversation at a place.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn enter_from(
+        &self,
+        conversation: &str,
+        from: Option<Start>,
+    ) -> anyhow::Result<(QuicSender, QuicReceiver)> {
+        let producer = rand::rng().random();
+        let (Frames { send, incoming }, _) = self.peer.open(conversation, producer, from).await?;
+        let sender = QuicSender { send, frames: Vec::new(), n: 0 };
+        Ok((sender, QuicReceiver { incoming, acked: 0, early: HashMap::new() }))
+    }
+}
+
+impl Client for QuicClient {
+    type Receiver = QuicReceiver;
+    type Sender = QuicSender;
+
+    async fn enter(&self, conversation: &str, part: Part) -> anyhow::Result<(QuicSender, QuicReceiver)> {
+        self.enter_from(conversation, part.reads().then_some(Start::Live)).await
+    }
+
+    fn datagrams_received(&self) -> Option<u64> {
+        Some(self.peer.quic.stats().udp_rx.datagrams)
+    }
+
+    async fn close(self) {
+        self.peer.close(&self.endpoint).await;
+    }
+}
+
+impl Sender for QuicSender {
+    async fn publish(&mut self, bodies: &mut Vec<Bytes>) -> anyhow::Result<()> {
+        for body in bodies.drain(..) {
+            self.n += 1;
+            self.frames.push(encode(&publish(self.n, body)));
+        }
+        self.send.write_all_chunks(&mut self.frames).await?;
+        self.frames.clear();
+        Ok(())
+    }
+}
+
+impl Receiver for QuicReceiver {
+    async fn receive(&mut self, into: &mut Vec<Received>) -> anyhow::Result<()> {
+        let mut next = self.incoming.next().await?;
+        if next.is_none() {
+            bail!("the server has ended the stream");
+        }
+        while let Some(frame) = next {
+            match frame {
+                ServerFrame::Event(event) => {
+                    let EventKind::Message { body } = event.kind;
+                    into.push(Received::Message { seq: Some(event.seq.0), body });
+                }
+                ServerFrame::Ack { n, duplicate: false, .. } => into.extend(self.acked(n)),
+                other => bail!("neither an event nor an ack: {other:?}"),
+            }
+            next = self.incoming.here()?;
+        }
+        Ok(())
+    }
+}
+
+impl QuicReceiver {
+    fn acked(&mut self, n: u64) -> Option<Received> {
+        self.early.insert(n, ());
+        let before = self.acked;
+        while self.early.remove(&(self.acked + 1)).is_some() {
+            self.acked += 1;
+        }
+        (self.acked > before).then(|| Received::Acks(self.acked - before))
+    }
+}

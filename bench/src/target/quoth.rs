@@ -1,0 +1,211 @@
+//! The server as a child process, on a new folder with keys of its own.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use tempfile::TempDir;
+
+use super::Place;
+use crate::process::Process;
+
+/// How long it may take to serve. A bound of a hang, not a measurement.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How a server is started.
+#[derive(Debug, Clone)]
+pub struct QuothOptions {
+    /// The program.
+    pub binary: PathBuf,
+    /// Settings as `section.name=value`, over those of the bench.
+    pub settings: Vec<String>,
+}
+
+/// A running server; killed when it is dropped, and its folder removed.
+#[derive(Debug)]
+pub struct Quoth {
+    process: Process,
+    address: SocketAddr,
+    token: String,
+    version: String,
+    files: Files,
+    options: QuothOptions,
+    place: Place,
+}
+
+#[derive(Debug)]
+struct Files {
+    dir: TempDir,
+    ca: PathBuf,
+}
+
+impl QuothOptions {
+    /// The program beside this one, with the settings of the bench alone.
+    ///
+    /// # Errors
+    /// When it is not there; the text says how to get it.
+    pub fn beside_this() -> anyhow::Result<Self> {
+        let binary = std::env::current_exe()?.with_file_name("quoth-server");
+        if !binary.exists() {
+            bail!(
+                "{} does not exist: build it with `cargo build --release`, or say where it is with --server-binary, or \
+                 measure a running server with --server",
+                binary.display()
+            );
+        }
+        Ok(Self { binary, settings: Vec::new() })
+    }
+}
+
+impl Quoth {
+    /// Starts a server and waits until it serves.
+    ///
+    /// # Errors
+    /// When it does not, with the end of its log.
+    pub fn start(place: &Place, options: &QuothOptions) -> anyhow::Result<Self> {
+        let files = Files::make(place)?;
+        let version = run(Command::new(&options.binary).arg("--version"))?;
+        let token = files.token(&options.binary)?;
+        let (process, address) = files.serve(place, options, place.listen())?;
+        let (options, place) = (options.clone(), place.clone());
+        Ok(Self { process, address, token, version, files, options, place })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The CA of its certificate.
+    #[must_use]
+    pub fn ca_file(&self) -> &Path {
+        &self.files.ca
+    }
+
+    /// A token that allows everything.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// As it names itself.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Kills it as a crash does, and starts it again on the same folder and address.
+    ///
+    /// # Errors
+    /// When it does not serve again.
+    pub fn restart(self) -> anyhow::Result<Self> {
+        let Self { process, address, token, version, files, options, place } = self;
+        process.kill()?;
+        let (process, address) = files.serve(&place, &options, address)?;
+        Ok(Self { process, address, token, version, files, options, place })
+    }
+}
+
+impl Files {
+    fn make(place: &Place) -> anyhow::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("quoth-bench-").tempdir_in(&place.dir)?;
+        let now_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
+        let made = quoth_certs::development(dir.path(), &["localhost".to_owned()], now_s)?;
+        std::fs::write(dir.path().join("secret"), random_hex())?;
+        let config = format!(
+            "[server]\ndata_dir = \"data\"\n[tls]\ncertificate_file = {:?}\nprivate_key_file = {:?}\n[auth]\ntoken_keys = \
+             [\"HS256:secret\"]\n[log]\nformat = \"text\"\n{}",
+            made.leaf_pem_path,
+            made.leaf_key_pem_path,
+            // All clients come from one address, which no deployment's do.
+            "[limits]\nhandshakes_max = 1024\nhandshakes_per_address_max = 1024\nretry_above_handshakes = 1024\n\
+             open_conversations_max = 1024\n",
+        );
+        std::fs::write(dir.path().join("quoth.toml"), config)?;
+        Ok(Self { ca: made.ca_pem_path, dir })
+    }
+
+    fn token(&self, binary: &Path) -> anyhow::Result<String> {
+        let mut command = Command::new(binary);
+        command.args(["token", "--user", "bench", "--read", "*", "--write", "*", "--publish-as", "*"]);
+        command.arg("--config").arg(self.config()).arg("--key").arg(self.dir.path().join("secret"));
+        run(&mut command).context("no token for the clients")
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir.path().join("quoth.toml")
+    }
+
+    fn serve(
+        &self,
+        place: &Place,
+        options: &QuothOptions,
+        listen: SocketAddr,
+    ) -> anyhow::Result<(Process, SocketAddr)> {
+        let mut command = place.server_command(&options.binary);
+        command.arg("--config").arg(self.config()).args(["--listen", &listen.to_string()]);
+        for setting in &options.settings {
+            command.args(["--set", setting]);
+        }
+        let log = self.dir.path().join("log");
+        let told_before = std::fs::metadata(&log).map_or(0, |log| log.len());
+        let mut process = Process::start(&mut command, &log)?;
+        let started = Instant::now();
+        loop {
+            let told = std::fs::read_to_string(&log)?;
+            let told = told.get(usize::try_from(told_before)?..).unwrap_or_default();
+            if let Some(address) = serving(told) {
+                return Ok((process, address));
+            }
+            if process.has_ended()? || started.elapsed() > START_TIMEOUT {
+                bail!("{} does not serve: {}", options.binary.display(), process.log_tail());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// The address that a log tells once the server serves.
+fn serving(log: &str) -> Option<SocketAddr> {
+    let line = log.lines().find(|line| line.contains(" serving "))?;
+    line.split_whitespace().find_map(|word| word.strip_prefix("address=")?.parse().ok())
+}
+
+fn random_hex() -> String {
+    let random: [u8; 32] = rand::random();
+    random.iter().fold(String::new(), |mut text, byte| {
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// What a command prints, which must succeed.
+fn run(command: &mut Command) -> anyhow::Result<String> {
+    let program = command.get_program().display().to_string();
+    let output = command.output().with_context(|| format!("{program} cannot be started"))?;
+    anyhow::ensure!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_found_in_the_log() {
+        let log = "2026-01-01 INFO quoth_server: opened\n2026-01-01 INFO quoth_server::cli: serving \
+                   address=127.0.0.1:4433 durability=stored\n";
+        assert_eq!(serving(log), Some(([127, 0, 0, 1], 4433).into()));
+        assert_eq!(serving("INFO opened address=1.2.3.4:5\n"), None);
+    }
+}
