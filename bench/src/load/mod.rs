@@ -8,11 +8,18 @@
 //! | [`idle`] | connections that do nothing |
 //! | [`connect`] | cold starts |
 
+mod at_once;
+mod backlog;
+pub mod catchup;
 mod conductor;
+pub mod connect;
 mod conversation;
 mod crew;
+pub mod idle;
 mod member;
+pub mod single;
 mod stage;
+pub mod storm;
 pub mod traffic;
 
 use std::sync::atomic::AtomicU64;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use bytes::Bytes;
@@ -22,6 +22,7 @@ pub struct Quic {
     endpoint: Endpoint,
     config: quinn::ClientConfig,
     server: SocketAddr,
+    ca_file: PathBuf,
     token: String,
 }
 
@@ -59,7 +60,33 @@ impl Quic {
         let any = SocketAddr::new(if server.is_ipv4() { [0; 4].into() } else { [0; 16].into() }, 0);
         let runtime = std::sync::Arc::new(TokioRuntime);
         let endpoint = Endpoint::new(EndpointConfig::default(), None, socket(any)?, runtime)?;
-        Ok(Self { endpoint, config: client_config(ca_file, ALPN)?, server, token: token.to_owned() })
+        let config = client_config(ca_file, ALPN)?;
+        Ok(Self { endpoint, config, server, ca_file: ca_file.to_owned(), token: token.to_owned() })
+    }
+}
+
+impl Quic {
+    /// The same server as another client sees it, which has not been there: on the same socket, without tickets.
+    ///
+    /// # Errors
+    /// When the CA cannot be read.
+    pub fn as_another_client(&self) -> anyhow::Result<Self> {
+        let (endpoint, token) = (self.endpoint.clone(), self.token.clone());
+        let config = client_config(&self.ca_file, ALPN)?;
+        Ok(Self { endpoint, config, server: self.server, ca_file: self.ca_file.clone(), token })
+    }
+
+    /// A connection without a sign-in.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn handshake(&self) -> anyhow::Result<quinn::Connection> {
+        Ok(self.endpoint.connect_with(self.config.clone(), self.server, "localhost")?.await?)
+    }
+
+    /// Waits until no connection of the socket is left.
+    pub async fn wait_idle(&self) {
+        self.endpoint.wait_idle().await;
     }
 }
 
@@ -73,10 +100,9 @@ impl System for Quic {
 }
 
 impl QuicClient {
-    /// What is beneath.
-    #[must_use]
-    pub fn peer(&self) -> &Peer {
-        &self.peer
+    /// Ends the connection at once, since the server does not know it any more.
+    pub fn forget(&self) {
+        self.peer.quic.close(0_u32.into(), b"");
     }
 
     /// Enters a conversation at a place.

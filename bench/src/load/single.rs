@@ -1,0 +1,83 @@
+//! What the loads share that measure a single thing and not a stream of messages. They speak to servers of Quoth's frames only.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use crate::outcome::Check;
+use crate::process::Usage;
+use crate::profile::{Payload, Shape};
+use crate::record::{histogram, record};
+use crate::system::quic::Quic;
+
+/// A server of Quoth's frames: the server or the relay.
+#[derive(Debug, Clone, Copy)]
+pub struct Server<'a> {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The CA of its certificate.
+    pub ca_file: &'a Path,
+    /// A token that allows everything.
+    pub token: &'a str,
+    /// Its process, where it can be watched.
+    pub pid: Option<u32>,
+    /// Whether it keeps what is published. A relay does not, so nobody can come back to anything.
+    pub stores: bool,
+}
+
+/// The load.
+#[derive(Debug, Clone, Copy)]
+pub struct Single<'a> {
+    /// Who talks where.
+    pub shape: &'a Shape,
+    /// What a message is.
+    pub payload: &'a Payload,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Single figures, with the unit last.
+    pub values: BTreeMap<String, f64>,
+    /// Times.
+    pub times: BTreeMap<String, Histogram<u64>>,
+    /// What the history checker has found.
+    pub check: Check,
+}
+
+impl Server<'_> {
+    /// It, as a thread of clients sees it.
+    pub(super) fn quic(&self) -> anyhow::Result<Quic> {
+        Quic::new(self.address, self.ca_file, self.token)
+    }
+
+    pub(super) fn usage(&self) -> anyhow::Result<Option<Usage>> {
+        self.pid.map(Usage::of).transpose()
+    }
+}
+
+impl Found {
+    pub(super) fn value(&mut self, name: &str, value: f64) {
+        self.values.insert(name.to_owned(), value);
+    }
+
+    pub(super) fn times(&mut self, name: &str, times: impl IntoIterator<Item = Duration>) {
+        let mut all = histogram();
+        times.into_iter().for_each(|time| record(&mut all, time));
+        self.times.insert(name.to_owned(), all);
+    }
+}
+
+/// A runtime for the clients.
+pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// A name that no other run has.
+pub(super) fn names(shape: &Shape) -> Vec<String> {
+    let run: u32 = rand::random();
+    (0..shape.conversations).map(|c| format!("bench-{run:08x}-{c}")).collect()
+}
