@@ -73,7 +73,7 @@ impl Process {
     ///
     /// # Errors
     /// When it cannot be signalled.
-    pub fn kill(mut self) -> std::io::Result<()> {
+    pub fn kill(&mut self) -> std::io::Result<()> {
         self.child.kill()?;
         self.child.wait().map(|_| ())
     }

@@ -1,8 +1,6 @@
 //! One system in one round.
 
 use std::io::Read as _;
-use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,15 +9,16 @@ use anyhow::Context as _;
 use super::contender::{Contender, Subject, What};
 use super::{Measurement, Plan, Running};
 use crate::floor::append;
-use crate::load::Progress;
+use crate::load::single::{Found, Server, Single};
 use crate::load::traffic::{Measured, Traffic, play};
+use crate::load::{Progress, catchup, connect, idle, storm};
 use crate::outcome::Round;
 use crate::process::Process;
 use crate::profile::{Floor, Kind};
 use crate::record::latency;
 use crate::system::quic::Quic;
 use crate::system::websocket::WebSocket;
-use crate::target::{Quoth, Relay, Spoken};
+use crate::target::{Quoth, QuothOptions, Relay, Spoken};
 
 pub(super) fn measure(
     plan: &Plan,
@@ -56,22 +55,35 @@ fn quoth(
     progress: &Arc<Progress>,
     seed: u64,
 ) -> anyhow::Result<Measurement> {
-    let traffic = traffic(plan, contender, seed);
-    let quic = |address: SocketAddr, ca_file: &Path, token: &str, pid| {
-        let system = || {
-            plan.place.enter_clients_side()?;
-            Quic::new(address, ca_file, token)
-        };
-        play(&traffic, system, pid, progress).map(measurement)
-    };
     match &plan.subject {
-        Subject::Own(options) => {
-            let server = Quoth::start(&plan.place, options)?;
-            let measured = quic(server.address(), server.ca_file(), server.token(), Some(server.pid()))?;
-            Ok(Measurement { version: Some(server.version().to_owned()), ..measured })
+        Subject::Own(options) => own(plan, contender, options, progress, seed),
+        Subject::Running(Running { address, ca_file, token, pid }) => {
+            let server = Server { address: *address, ca_file, token, pid: *pid, stores: true };
+            let restart = || {
+                anyhow::bail!(
+                    "a storm kills its server: leave --server out, so that the bench starts one of its own"
+                )
+            };
+            frames(plan, contender, server, restart, progress, seed)
         }
-        Subject::Running(Running { address, ca_file, token, pid }) => quic(*address, ca_file, token, *pid),
     }
+}
+
+/// A server of our own.
+fn own(
+    plan: &Plan,
+    contender: &Contender,
+    options: &QuothOptions,
+    progress: &Arc<Progress>,
+    seed: u64,
+) -> anyhow::Result<Measurement> {
+    let mut running = Quoth::start(&plan.place, options)?;
+    let (address, pid) = (running.address(), Some(running.pid()));
+    let (ca_file, token) = (running.ca_file().to_owned(), running.token().to_owned());
+    let version = Some(running.version().to_owned());
+    let server = Server { address, ca_file: &ca_file, token: &token, pid, stores: true };
+    let measured = frames(plan, contender, server, || running.restart(), progress, seed)?;
+    Ok(Measurement { version, ..measured })
 }
 
 fn relay(
@@ -84,11 +96,39 @@ fn relay(
     const MORE_STREAMS: u32 = 8;
     let streams = contender.shape.members_per_connection() + MORE_STREAMS;
     let relay = Relay::start(&plan.place, &plan.program, Spoken::Quic { streams })?;
-    let system = || {
-        plan.place.enter_clients_side()?;
-        Quic::new(relay.address(), &relay.ca_file(), "")
-    };
-    play(&traffic(plan, contender, seed), system, Some(relay.pid()), progress).map(measurement)
+    let (address, pid, ca_file) = (relay.address(), Some(relay.pid()), relay.ca_file());
+    let server = Server { address, ca_file: &ca_file, token: "", pid, stores: false };
+    frames(plan, contender, server, || Ok(()), progress, seed)
+}
+
+/// A server that speaks Quoth's frames, under any kind of load.
+fn frames(
+    plan: &Plan,
+    contender: &Contender,
+    server: Server<'_>,
+    restart: impl FnOnce() -> anyhow::Result<()>,
+    progress: &Arc<Progress>,
+    seed: u64,
+) -> anyhow::Result<Measurement> {
+    let load = Single { shape: &contender.shape, payload: &plan.profile.payload };
+    let found = match plan.profile.kind {
+        Kind::Open | Kind::Closed => {
+            let system = || {
+                plan.place.enter_clients_side()?;
+                Quic::new(server.address, server.ca_file, server.token)
+            };
+            return play(&traffic(plan, contender, seed), system, server.pid, progress).map(measurement);
+        }
+        Kind::Catchup => catchup::play(load, server),
+        Kind::Storm if server.stores => storm::play(load, server, restart),
+        Kind::Storm => storm::handshakes(load, server),
+        Kind::Idle => idle::play(load, server),
+        Kind::Connect => connect::play(load, server),
+    }?;
+    let Found { values, times, check } = found;
+    let latencies = times.iter().map(|(name, times)| (name.clone(), latency(times))).collect();
+    let round = Round { values, latencies, check, ..Round::default() };
+    Ok(Measurement { round, histograms: times, version: None })
 }
 
 fn websocket(

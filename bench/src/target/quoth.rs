@@ -108,11 +108,10 @@ impl Quoth {
     ///
     /// # Errors
     /// When it does not serve again.
-    pub fn restart(self) -> anyhow::Result<Self> {
-        let Self { process, address, token, version, files, options, place } = self;
-        process.kill()?;
-        let (process, address) = files.serve(&place, &options, address)?;
-        Ok(Self { process, address, token, version, files, options, place })
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        self.process.kill()?;
+        (self.process, self.address) = self.files.serve(&self.place, &self.options, self.address)?;
+        Ok(())
     }
 }
 
