@@ -62,7 +62,10 @@ fn profiles(name: Option<&str>) -> anyhow::Result<String> {
 fn measure(args: RunArgs, around: &Around<'_>) -> anyhow::Result<ExitCode> {
     let (json, html) = (args.json.clone(), args.html.clone());
     let plan = plan(args, around)?;
-    let outcome = run(&plan, &watch::Bars)?;
+    let profile = &plan.profile;
+    let length_s =
+        matches!(profile.kind, Kind::Open | Kind::Closed).then_some(profile.warm_up_s + profile.duration_s);
+    let outcome = run(&plan, &watch::Line { length_s, is_interrupted: around.is_interrupted })?;
     (around.print)(&format!("{}\n", serde_json::to_string_pretty(&outcome.ratios)?))?;
     for system in &outcome.systems {
         for round in &system.rounds {

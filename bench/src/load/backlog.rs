@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::at_once::at_once;
+use super::single::Single;
 use crate::check::Checker;
 use crate::payload::{Stamp, encode};
-use crate::profile::Payload;
 use crate::system::quic::{Quic, QuicReceiver};
 use crate::system::{Client as _, Part, Received, Receiver as _, Sender as _, System as _};
 
@@ -18,20 +18,16 @@ const IN_FLIGHT: u32 = 512;
 /// How long a reader waits for its next message.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Publishes `count` messages in each conversation, over one connection, and waits for all acks. The publisher of a conversation
+/// Publishes the backlog in each conversation, over one connection, and waits for all acks. The publisher of a conversation
 /// has the conversation's number.
-pub(super) async fn publish(
-    system: &Arc<Quic>,
-    names: &[String],
-    count: u32,
-    payload: &Payload,
-) -> anyhow::Result<()> {
+pub(super) async fn publish(load: Single<'_>, system: &Arc<Quic>, names: &[String]) -> anyhow::Result<()> {
     /// Conversations at once: a few keep the disk busy.
     const CONVERSATIONS: u32 = 32;
+    let count = load.shape.backlog;
     let client = Arc::new(system.connect().await?);
     let epoch = Instant::now();
-    let all = at_once((0_u32..).zip(names.to_vec()), CONVERSATIONS, |(publisher, name)| {
-        let (client, payload) = (Arc::clone(&client), payload.clone());
+    let all = at_once(load.progress, (0_u32..).zip(names.to_vec()), CONVERSATIONS, |(publisher, name)| {
+        let (client, payload) = (Arc::clone(&client), load.payload.clone());
         async move {
             let (mut sender, mut receiver) = client.enter(&name, Part::Publish).await?;
             let (mut published, mut acked) = (0, 0);

@@ -25,9 +25,9 @@ pub fn play(load: Single<'_>, server: Server<'_>) -> anyhow::Result<Found> {
     runtime()?.block_on(async {
         let system = Arc::new(server.quic()?);
         if server.stores {
-            publish(&system, &names, shape.backlog, load.payload).await?;
+            publish(load, &system, &names).await?;
         }
-        let clients = at_once(0..readers, shape.at_once, |_| {
+        let clients = at_once(load.progress, 0..readers, shape.at_once, |_| {
             let system = Arc::clone(&system);
             async move { system.connect().await }
         });
@@ -45,14 +45,17 @@ pub fn play(load: Single<'_>, server: Server<'_>) -> anyhow::Result<Found> {
             begun = Instant::now();
         }
         let backlog = u64::from(shape.backlog);
-        let reading = at_once(tasks, u32::MAX, |(conversation, client, sender, mut receiver)| async move {
-            let mut checker = Checker::default();
-            let bytes = read(&mut receiver, &mut checker, backlog).await?;
-            Ok((conversation, checker, bytes, begun.elapsed(), (client, sender)))
-        });
-        let publishing = async {
-            if server.stores { Ok(()) } else { publish(&system, &names, shape.backlog, load.payload).await }
-        };
+        let reading = at_once(
+            load.progress,
+            tasks,
+            u32::MAX,
+            |(conversation, client, sender, mut receiver)| async move {
+                let mut checker = Checker::default();
+                let bytes = read(&mut receiver, &mut checker, backlog).await?;
+                Ok((conversation, checker, bytes, begun.elapsed(), (client, sender)))
+            },
+        );
+        let publishing = async { if server.stores { Ok(()) } else { publish(load, &system, &names).await } };
         let (read, published) = tokio::join!(reading, publishing);
         published?;
         let read = read?;
@@ -73,7 +76,7 @@ pub fn play(load: Single<'_>, server: Server<'_>) -> anyhow::Result<Found> {
             found.check.add(&checker.end([(conversation, backlog)]));
             clients.push(client);
         }
-        at_once(clients, u32::MAX, |client| async move {
+        at_once(load.progress, clients, u32::MAX, |client| async move {
             client.close().await;
             Ok(())
         })

@@ -46,6 +46,7 @@ pub(super) fn conduct(
     let mut at = Duration::ZERO;
     loop {
         std::thread::sleep((epoch + at).saturating_duration_since(Instant::now()));
+        progress.go_on()?;
         progress.elapsed_ms.store(u64::try_from(at.as_millis())?.max(1), Relaxed);
         if let Some(pid) = pid {
             samples.push((epoch.elapsed(), Usage::of(pid)?));

@@ -21,7 +21,7 @@ pub fn play(load: Single<'_>, server: Server<'_>) -> anyhow::Result<Found> {
         let names = names(load.shape);
         let body = encode(Stamp { publisher: 0, n: 0, due: Duration::ZERO }, load.payload.mean_bytes(), None);
         let base = Arc::new(server.quic()?);
-        let starts = at_once(0..load.shape.connections as usize, load.shape.at_once, |i| {
+        let starts = at_once(load.progress, 0..load.shape.connections as usize, load.shape.at_once, |i| {
             let (name, body, base) = (names[i % names.len()].clone(), body.clone(), Arc::clone(&base));
             async move {
                 let fresh = base.as_another_client()?;

@@ -25,7 +25,7 @@ pub fn play(load: Single<'_>, server: Server<'_>) -> anyhow::Result<Found> {
         let before = server.usage()?.ok_or_else(no_process)?;
         let started = std::time::Instant::now();
         let connections = 0..load.shape.connections as usize;
-        let connected = at_once(connections, load.shape.at_once, |i| {
+        let connected = at_once(load.progress, connections, load.shape.at_once, |i| {
             let (system, name) = (Arc::clone(&system), names[i % names.len()].clone());
             async move {
                 let client = system.connect().await?;
@@ -43,7 +43,7 @@ pub fn play(load: Single<'_>, server: Server<'_>) -> anyhow::Result<Found> {
         found.value("bytes_per_connection", grown as f64 / count);
         found.value("connected_per_s", count / connected_in.as_secs_f64());
         let clients = connected.into_iter().map(|(client, _)| client).chain([first]);
-        at_once(clients, u32::MAX, |client| async move {
+        at_once(load.progress, clients, u32::MAX, |client| async move {
             client.close().await;
             Ok(())
         })

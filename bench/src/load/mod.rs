@@ -22,7 +22,7 @@ mod stage;
 pub mod storm;
 pub mod traffic;
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// How far a load has come.
@@ -32,6 +32,30 @@ pub struct Progress {
     pub connected: AtomicU64,
     /// Milliseconds behind the begin of the warm-up; 0 while clients connect.
     pub elapsed_ms: AtomicU64,
+    /// Whether it is to end before its time.
+    pub is_interrupted: AtomicBool,
+}
+
+/// The user has asked to leave.
+#[derive(Debug)]
+pub struct Interrupted;
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+impl Progress {
+    /// Ends the work if it is to end.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub fn go_on(&self) -> Result<(), Interrupted> {
+        if self.is_interrupted.load(Relaxed) { Err(Interrupted) } else { Ok(()) }
+    }
 }
 
 /// How long a timeline's tick is: short enough to see a pause in, and no more than some hundred in a run.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use super::Progress;
 use crate::outcome::Check;
 use crate::process::Usage;
 use crate::profile::{Payload, Shape};
@@ -35,6 +36,8 @@ pub struct Single<'a> {
     pub shape: &'a Shape,
     /// What a message is.
     pub payload: &'a Payload,
+    /// Says when to end before the time.
+    pub progress: &'a Progress,
 }
 
 /// What was found.

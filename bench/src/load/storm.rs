@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use quoth_protocol::Seq;
 use quoth_protocol::frame::Start;
 
+use super::Progress;
 use super::at_once::at_once;
 use super::backlog::{publish, read};
 use super::single::{Found, Server, Single, names, runtime};
@@ -33,7 +34,7 @@ pub fn play(
     let (shape, names) = (load.shape, names(load.shape));
     runtime()?.block_on(async {
         let base = Arc::new(server.quic()?);
-        let clients = at_once(0..shape.connections as usize, shape.at_once, |i| {
+        let clients = at_once(load.progress, 0..shape.connections as usize, shape.at_once, |i| {
             let (base, conversation) = (Arc::clone(&base), i % names.len());
             let name = names[conversation].clone();
             async move {
@@ -47,9 +48,9 @@ pub fn play(
         restart()?;
         let (away, connections): (Vec<Away>, Vec<_>) = clients.into_iter().unzip();
         connections.iter().for_each(QuicClient::forget);
-        publish(&base, &names, shape.backlog, load.payload).await?;
+        publish(load, &base, &names).await?;
         let started = Instant::now();
-        let back = at_once(away, shape.at_once, |Away { system, conversation }| {
+        let back = at_once(load.progress, away, shape.at_once, |Away { system, conversation }| {
             let (name, backlog) = (names[conversation].clone(), shape.backlog);
             async move {
                 let begun = Instant::now();
@@ -69,7 +70,7 @@ pub fn play(
             found.check.add(&checker.end([(u32::try_from(conversation)?, u64::from(shape.backlog))]));
             clients.push(client);
         }
-        close(clients).await?;
+        close(load.progress, clients).await?;
         Ok(found)
     })
 }
@@ -84,7 +85,7 @@ pub fn handshakes(load: Single<'_>, server: Server<'_>) -> anyhow::Result<Found>
         let fresh: Vec<Quic> =
             (0..load.shape.connections).map(|_| base.as_another_client()).collect::<Result<_, _>>()?;
         let started = Instant::now();
-        let connected = at_once(fresh, load.shape.at_once, |system| async move {
+        let connected = at_once(load.progress, fresh, load.shape.at_once, |system| async move {
             let begun = Instant::now();
             Ok((system.handshake().await?, begun.elapsed()))
         });
@@ -100,8 +101,8 @@ pub fn handshakes(load: Single<'_>, server: Server<'_>) -> anyhow::Result<Found>
     })
 }
 
-async fn close(clients: Vec<QuicClient>) -> anyhow::Result<()> {
-    let closed = at_once(clients, u32::MAX, |client| async move {
+async fn close(progress: &Progress, clients: Vec<QuicClient>) -> anyhow::Result<()> {
+    let closed = at_once(progress, clients, u32::MAX, |client| async move {
         client.close().await;
         Ok(())
     });

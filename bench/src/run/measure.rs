@@ -77,7 +77,8 @@ fn own(
     progress: &Arc<Progress>,
     seed: u64,
 ) -> anyhow::Result<Measurement> {
-    let mut running = Quoth::start(&plan.place, options)?;
+    let open_conversations = contender.shape.members_per_connection();
+    let mut running = Quoth::start(&plan.place, options, open_conversations)?;
     let (address, pid) = (running.address(), Some(running.pid()));
     let (ca_file, token) = (running.ca_file().to_owned(), running.token().to_owned());
     let version = Some(running.version().to_owned());
@@ -92,9 +93,11 @@ fn relay(
     progress: &Arc<Progress>,
     seed: u64,
 ) -> anyhow::Result<Measurement> {
+    /// What a chat's client is allowed; each takes memory in quinn's tables.
+    const CONVERSATIONS: u32 = 48;
     /// Beside the conversations': the control stream, and some that are being closed.
     const MORE_STREAMS: u32 = 8;
-    let streams = contender.shape.members_per_connection() + MORE_STREAMS;
+    let streams = contender.shape.members_per_connection().max(CONVERSATIONS) + MORE_STREAMS;
     let relay = Relay::start(&plan.place, &plan.program, Spoken::Quic { streams })?;
     let (address, pid, ca_file) = (relay.address(), Some(relay.pid()), relay.ca_file());
     let server = Server { address, ca_file: &ca_file, token: "", pid, stores: false };
@@ -110,7 +113,7 @@ fn frames(
     progress: &Arc<Progress>,
     seed: u64,
 ) -> anyhow::Result<Measurement> {
-    let load = Single { shape: &contender.shape, payload: &plan.profile.payload };
+    let load = Single { shape: &contender.shape, payload: &plan.profile.payload, progress };
     let found = match plan.profile.kind {
         Kind::Open | Kind::Closed => {
             let system = || {

@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use hdrhistogram::Histogram;
 
 pub use contender::{Contender, Subject};
 
 use crate::floor::Program;
+use crate::load::Progress;
 use crate::machine;
 use crate::outcome::{FORMAT, Outcome, Role, Round, System};
 use crate::profile::Profile;
@@ -45,13 +47,25 @@ pub struct Plan {
     pub threads: usize,
 }
 
+/// Which measurement of a run it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Position<'a> {
+    /// The round, from 1.
+    pub round: u32,
+    /// Of how many.
+    pub rounds: u32,
+    /// The system's number in the round, from 1.
+    pub number: usize,
+    /// Of how many.
+    pub of: usize,
+    /// The system's name.
+    pub system: &'a str,
+}
+
 /// Tells how far a run has come.
 pub trait Watch {
-    /// A system is measured next: the round from 1, of how many, and the system's name.
-    fn begin(&self, round: u32, rounds: u32, system: &str) -> Arc<crate::load::Progress>;
-
-    /// It is measured.
-    fn end(&self);
+    /// Does the work of one measurement and watches it.
+    fn during<T>(&self, position: Position<'_>, work: impl FnOnce(&Arc<Progress>) -> T) -> T;
 }
 
 /// A system's round, with its histograms as they are.
@@ -66,17 +80,20 @@ pub(crate) struct Measurement {
 ///
 /// # Errors
 /// When a system does not start, goes away or refuses what it is asked; what the history checker finds is no error here.
-pub fn run(plan: &Plan, watch: &dyn Watch) -> anyhow::Result<Outcome> {
+pub fn run(plan: &Plan, watch: &impl Watch) -> anyhow::Result<Outcome> {
     let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let contenders = contender::line_up(plan)?;
     let mut measured: Vec<Vec<Measurement>> = contenders.iter().map(|_| Vec::new()).collect();
-    for round in 1..=plan.profile.rounds {
-        for (contender, rounds) in contenders.iter().zip(&mut measured) {
-            let progress = watch.begin(round, plan.profile.rounds, &contender.name());
-            let result = measure::measure(plan, contender, &progress, u64::from(round));
-            watch.end();
-            rounds
-                .push(result.map_err(|error| error.context(format!("{}, round {round}", contender.name())))?);
+    let rounds = plan.profile.rounds;
+    for round in 1..=rounds {
+        for (number, (contender, measured)) in (1..).zip(contenders.iter().zip(&mut measured)) {
+            let system = contender.name();
+            let position = Position { round, rounds, number, of: contenders.len(), system: &system };
+            let result = watch.during(position, |progress| {
+                progress.go_on()?;
+                measure::measure(plan, contender, progress, u64::from(round))
+            });
+            measured.push(result.with_context(|| format!("{system}, round {round}"))?);
         }
     }
     let systems: Vec<System> =

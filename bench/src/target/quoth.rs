@@ -61,12 +61,13 @@ impl QuothOptions {
 }
 
 impl Quoth {
-    /// Starts a server and waits until it serves.
+    /// Starts a server whose connections may have so many conversations open, if that is more than its default, and waits until
+    /// it serves.
     ///
     /// # Errors
     /// When it does not, with the end of its log.
-    pub fn start(place: &Place, options: &QuothOptions) -> anyhow::Result<Self> {
-        let files = Files::make(place)?;
+    pub fn start(place: &Place, options: &QuothOptions, open_conversations: u32) -> anyhow::Result<Self> {
+        let files = Files::make(place, open_conversations)?;
         let version = run(Command::new(&options.binary).arg("--version"))?;
         let token = files.token(&options.binary)?;
         let (process, address) = files.serve(place, options, place.listen())?;
@@ -116,7 +117,9 @@ impl Quoth {
 }
 
 impl Files {
-    fn make(place: &Place) -> anyhow::Result<Self> {
+    fn make(place: &Place, open_conversations: u32) -> anyhow::Result<Self> {
+        /// The server's default.
+        const OPEN_CONVERSATIONS: u32 = 48;
         let dir = tempfile::Builder::new().prefix("quoth-bench-").tempdir_in(&place.dir)?;
         let now_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
         let made = quoth_certs::development(dir.path(), &["localhost".to_owned()], now_s)?;
@@ -127,8 +130,11 @@ impl Files {
             made.leaf_pem_path,
             made.leaf_key_pem_path,
             // All clients come from one address, which no deployment's do.
-            "[limits]\nhandshakes_max = 1024\nhandshakes_per_address_max = 1024\nretry_above_handshakes = 1024\n\
-             open_conversations_max = 1024\n",
+            format_args!(
+                "[limits]\nhandshakes_max = 1024\nhandshakes_per_address_max = 1024\nretry_above_handshakes = 1024\n\
+                 open_conversations_max = {}\n",
+                open_conversations.max(OPEN_CONVERSATIONS)
+            ),
         );
         std::fs::write(dir.path().join("quoth.toml"), config)?;
         Ok(Self { ca: made.ca_pem_path, dir })
@@ -136,7 +142,7 @@ impl Files {
 
     fn token(&self, binary: &Path) -> anyhow::Result<String> {
         let mut command = Command::new(binary);
-        command.args(["token", "--user", "bench", "--read", "*", "--write", "*", "--publish-as", "*"]);
+        command.args(["token", "--user", "bench", "--read", "*", "--write", "*"]);
         command.arg("--config").arg(self.config()).arg("--key").arg(self.dir.path().join("secret"));
         run(&mut command).context("no token for the clients")
     }
