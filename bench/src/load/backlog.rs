@@ -49,8 +49,7 @@ pub(super) async fn publish(load: Single<'_>, system: &Arc<Quic>, names: &[Strin
         }
     });
     all.await.context("the backlog is not published")?;
-    let client = Arc::into_inner(client).context("somebody has the client yet")?;
-    client.close().await;
+    client.leave();
     Ok(())
 }
 

@@ -47,7 +47,7 @@ pub fn play(
         let clients = clients.await?;
         restart()?;
         let (away, connections): (Vec<Away>, Vec<_>) = clients.into_iter().unzip();
-        connections.iter().for_each(QuicClient::forget);
+        connections.iter().for_each(QuicClient::leave);
         publish(load, &base, &names).await?;
         let started = Instant::now();
         let back = at_once(load.progress, away, shape.at_once, |Away { system, conversation }| {

@@ -100,8 +100,8 @@ impl System for Quic {
 }
 
 impl QuicClient {
-    /// Ends the connection at once, since the server does not know it any more.
-    pub fn forget(&self) {
+    /// Ends the connection without waiting until the server knows it, which takes until all others of the socket have ended.
+    pub fn leave(&self) {
         self.peer.quic.close(0_u32.into(), b"");
     }
 
