@@ -183,6 +183,39 @@ pub struct Ratio {
     pub rounds: Vec<f64>,
     /// Whether less is better.
     pub less_is_better: bool,
+    /// What it should be, where the profile says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goal: Option<Goal>,
+}
+
+/// What a figure should be.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Goal {
+    /// Not above.
+    AtMost(f64),
+    /// Not below.
+    AtLeast(f64),
+}
+
+impl Goal {
+    /// Whether a value reaches it.
+    #[must_use]
+    pub fn is_reached(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(most) => value <= most,
+            Self::AtLeast(least) => value >= least,
+        }
+    }
+}
+
+impl std::fmt::Display for Goal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::AtMost(most) => write!(f, "<= {most}"),
+            Self::AtLeast(least) => write!(f, ">= {least}"),
+        }
+    }
 }
 
 impl Check {
@@ -217,7 +250,14 @@ pub fn median(values: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::median;
+    use super::{Goal, median};
+
+    #[test]
+    fn a_goal_has_a_side() {
+        assert!(Goal::AtMost(1.0).is_reached(1.0) && !Goal::AtMost(1.0).is_reached(1.1));
+        assert!(Goal::AtLeast(1.0).is_reached(1.0) && !Goal::AtLeast(1.0).is_reached(0.9));
+        assert!(!Goal::AtLeast(1.0).is_reached(f64::NAN) && !Goal::AtMost(1.0).is_reached(f64::NAN));
+    }
 
     #[test]
     fn the_median_is_in_the_middle() {

@@ -1,9 +1,12 @@
 //! Profiles: what a load looks like, as files. The built-in ones are files in `bench/profiles/`; a user writes own ones.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
+
+use crate::outcome::Goal;
 
 /// The built-in profiles, by name.
 pub const BUILT_IN: &[(&str, &str)] = &[
@@ -49,6 +52,9 @@ pub struct Profile {
     /// What is measured beside the server.
     #[serde(default = "default_floors")]
     pub floors: Vec<Floor>,
+    /// What the ratios of the run should be, by their names.
+    #[serde(default)]
+    pub goals: BTreeMap<String, Goal>,
     /// The same server under the same load in another shape, measured beside it.
     #[serde(default, rename = "variant")]
     pub variants: Vec<Variant>,

@@ -77,6 +77,9 @@ pub(super) struct RunArgs {
     /// Leave the floors out, and with them all that compares machines
     #[arg(long, help_heading = "Method")]
     pub(super) no_floors: bool,
+    /// How long readers wait for what is missing when nothing more is published, in seconds
+    #[arg(long, value_name = "S", help_heading = "Method", default_value_t = 20.0)]
+    pub(super) patience: f64,
     /// Seed of whatever is random
     #[arg(long, value_name = "N", help_heading = "Method", default_value_t = 1)]
     pub(super) seed: u64,

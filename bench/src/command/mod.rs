@@ -6,6 +6,7 @@ mod watch;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -129,6 +130,7 @@ fn plan(args: RunArgs, around: &Around<'_>) -> anyhow::Result<Plan> {
         program: Program::this()?,
         place: Place { dir: args.dir },
         replay,
+        patience: Duration::from_secs_f64(args.patience),
         seed: args.seed,
         threads: args.client_threads.unwrap_or(half),
     })

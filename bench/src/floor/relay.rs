@@ -34,7 +34,7 @@ pub fn serve(dir: &Path, listen: SocketAddr, streams: u32) -> anyhow::Result<()>
         let runtime = Arc::new(quinn::TokioRuntime);
         let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), socket(listen)?, runtime)?;
         tell_address(endpoint.local_addr()?)?;
-        let rooms = Rooms::default();
+        let rooms = Rooms::new();
         while let Some(incoming) = endpoint.accept().await {
             tokio::spawn(connection(incoming, rooms.clone()));
         }

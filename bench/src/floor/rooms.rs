@@ -33,7 +33,33 @@ struct Room {
 
 /// All rooms.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Rooms(Arc<Mutex<HashMap<ConversationName, Room>>>);
+pub(super) struct Rooms {
+    by_name: Arc<Mutex<HashMap<ConversationName, Room>>>,
+    fault: Option<Fault>,
+}
+
+/// What a relay does wrong with each hundredth message, so that tests can see the history checker find it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Lose,
+    Double,
+    Alter,
+}
+
+impl Fault {
+    /// The environment variable that asks for one.
+    const VARIABLE: &str = "QUOTH_BENCH_FAULT";
+    const EVERY: u64 = 100;
+
+    fn asked() -> Option<Self> {
+        match std::env::var(Self::VARIABLE).ok()?.as_str() {
+            "lose" => Some(Self::Lose),
+            "double" => Some(Self::Double),
+            "alter" => Some(Self::Alter),
+            _ => None,
+        }
+    }
+}
 
 /// One stream or lane of a client.
 #[derive(Debug)]
@@ -44,6 +70,10 @@ pub(super) struct Member {
 }
 
 impl Rooms {
+    pub(super) fn new() -> Self {
+        Self { by_name: Arc::default(), fault: Fault::asked() }
+    }
+
     pub(super) fn member(&self, out: Out) -> Member {
         Member { rooms: self.clone(), out, opened: None }
     }
@@ -73,7 +103,7 @@ impl Member {
     }
 
     fn open(&self, open: &Open) -> Bytes {
-        let mut rooms = self.rooms.0.lock();
+        let mut rooms = self.rooms.by_name.lock();
         let room = rooms.entry(open.conversation.clone()).or_default();
         if open.from.is_some() {
             room.readers.push(self.out.clone());
@@ -83,15 +113,24 @@ impl Member {
 
     fn relay(&self, body: Bytes) -> anyhow::Result<Seq> {
         let name = self.opened.as_ref().context("a publish before Open")?;
-        let mut rooms = self.rooms.0.lock();
+        let mut rooms = self.rooms.by_name.lock();
         let room = rooms.entry(name.clone()).or_default();
         room.head = room.head.next();
         if !room.readers.is_empty() {
-            let kind = EventKind::Message { body };
-            let (seq, sender) = (room.head, UserId::new("relay")?);
+            let seq = room.head;
+            let fault = self.rooms.fault.filter(|_| seq.0.is_multiple_of(Fault::EVERY));
+            let body = if fault == Some(Fault::Alter) { body.slice(..body.len() - 1) } else { body };
+            let (kind, sender) = (EventKind::Message { body }, UserId::new("relay")?);
             let event = Event { seq, time_ms: 0, sender, origin_time_ms: None, kind };
             let event = encode(&ServerFrame::Event(event));
-            room.readers.retain(|reader| reader.send(event.clone()));
+            let times = match fault {
+                Some(Fault::Lose) => 0,
+                Some(Fault::Double) => 2,
+                Some(Fault::Alter) | None => 1,
+            };
+            for _ in 0..times {
+                room.readers.retain(|reader| reader.send(event.clone()));
+            }
         }
         Ok(room.head)
     }

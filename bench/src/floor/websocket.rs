@@ -29,7 +29,7 @@ pub fn serve(listen: SocketAddr) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let listener = TcpListener::bind(listen).await?;
         tell_address(listener.local_addr()?)?;
-        let rooms = Rooms::default();
+        let rooms = Rooms::new();
         loop {
             let (tcp, _) = listener.accept().await?;
             let rooms = rooms.clone();

@@ -20,9 +20,6 @@ use crate::record::Recorder;
 use crate::schedule::Line;
 use crate::system::System;
 
-/// How long readers wait for what is missing when nothing more is published.
-const PATIENCE: Duration = Duration::from_secs(20);
-
 /// How long acks may take behind the end.
 const ACK_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -41,6 +38,8 @@ pub struct Traffic {
     pub warm_up: Duration,
     /// What counts.
     pub duration: Duration,
+    /// How long readers wait for what is missing when nothing more is published.
+    pub patience: Duration,
     /// Of random arrivals and sizes.
     pub seed: u64,
     /// Threads for clients.
@@ -165,7 +164,7 @@ fn crew<S: System>(
             publishers: Arc::clone(&stage.publishers),
             stopped: Arc::clone(&stage.stopped),
             acks,
-            patience: PATIENCE,
+            patience: traffic.patience,
         });
         let source = |member: &Member| {
             let (payload, shape) = (traffic.payload.clone(), &traffic.shape);

@@ -44,6 +44,7 @@ fn traffic(plan: &Plan, contender: &Contender, seed: u64) -> Traffic {
         replay: plan.replay.clone(),
         warm_up: Duration::from_secs_f64(profile.warm_up_s),
         duration: Duration::from_secs_f64(profile.duration_s),
+        patience: plan.patience,
         seed: plan.seed.wrapping_add(seed),
         threads: plan.threads,
     }

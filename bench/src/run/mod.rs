@@ -7,6 +7,7 @@ mod ratios;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
@@ -41,6 +42,8 @@ pub struct Plan {
     pub place: Place,
     /// Conversations that were had, to be played in place of the profile's messages, and how many times as fast.
     pub replay: Option<(Arc<Vec<Vec<Line>>>, f64)>,
+    /// How long readers wait for what is missing when nothing more is published.
+    pub patience: Duration,
     /// Of whatever is random.
     pub seed: u64,
     /// Threads for clients.

@@ -21,7 +21,8 @@ pub(super) fn of(profile: &Profile, systems: &[System]) -> Vec<Ratio> {
         Kind::Closed => closed(quoth, systems, &mut ratios),
         _ => others(quoth, systems, &mut ratios),
     }
-    ratios.into_iter().flatten().collect()
+    let ratios = ratios.into_iter().flatten();
+    ratios.map(|ratio| Ratio { goal: profile.goals.get(&ratio.what).copied(), ..ratio }).collect()
 }
 
 fn named<'a>(systems: &'a [System], name: &str) -> Option<&'a System> {
@@ -37,6 +38,7 @@ fn rivals(systems: &[System]) -> impl Iterator<Item = &System> {
 }
 
 fn open(quoth: &System, systems: &[System], ratios: &mut Vec<Option<Ratio>>) {
+    ratios.push(datagrams(quoth));
     let delivery = |q: Quantile| move |round: &Round| round.latencies.get("delivery").map(q.1);
     for q in [P50, P99] {
         let name = q.0;
@@ -60,6 +62,13 @@ fn open(quoth: &System, systems: &[System], ratios: &mut Vec<Option<Ratio>>) {
             ratios.push(between(what, rival, quoth, delivery(q), false));
         }
     }
+}
+
+/// What shares a datagram: a figure of the server alone.
+fn datagrams(quoth: &System) -> Option<Ratio> {
+    let datagrams = |round: &Round| round.values.get("datagrams_per_delivery").copied();
+    let one = quoth.rounds.iter().map(|_| Some(1.0));
+    ratio("datagrams for each delivery: quoth".to_owned(), quoth.rounds.iter().map(datagrams), one, true)
 }
 
 fn closed(quoth: &System, systems: &[System], ratios: &mut Vec<Option<Ratio>>) {
@@ -117,5 +126,5 @@ fn ratio(
 ) -> Option<Ratio> {
     let rounds: Vec<f64> =
         upper.zip(lower).map(|(upper, lower)| Some(upper? / lower?)).collect::<Option<_>>()?;
-    Some(Ratio { what, median: median(&rounds), rounds, less_is_better })
+    Some(Ratio { what, median: median(&rounds), rounds, less_is_better, goal: None })
 }
