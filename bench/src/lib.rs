@@ -7,7 +7,13 @@
 //! - **Floors in the same run.** What the machine can do at the least stands beside every figure.
 
 pub mod check;
+pub mod figure;
+mod grid;
 pub mod outcome;
 pub mod payload;
 pub mod process;
 pub mod system;
+pub mod table;
+pub mod testing;
+pub mod unit;
+pub mod warning;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 /// The version of this document. A reader refuses any other.
@@ -185,6 +186,43 @@ pub struct Ratio {
     pub less_is_better: bool,
 }
 
+impl Outcome {
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// When it is not one, or one of another [`FORMAT`].
+    pub fn parse(json: &str) -> anyhow::Result<Self> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let head: Head = serde_json::from_str(json).context("this is no outcome of a run")?;
+        anyhow::ensure!(
+            head.format == FORMAT,
+            "it has format {}; this program reads format {FORMAT}",
+            head.format
+        );
+        serde_json::from_str(json).context("this outcome of a run is damaged")
+    }
+
+    /// The network as text: an object's members are told one behind the other.
+    #[must_use]
+    pub fn network_text(&self) -> String {
+        use serde_json::Value;
+        let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        match &self.network {
+            None | Some(Value::Null) => "loopback".to_owned(),
+            Some(Value::Object(members)) => {
+                let told = members
+                    .iter()
+                    .map(|(name, value)| format!("{} {}", name.replace('_', " "), plain(value)));
+                told.collect::<Vec<_>>().join(", ")
+            }
+            Some(other) => plain(other),
+        }
+    }
+}
+
 impl Check {
     /// Whether anything was broken.
     #[must_use]
@@ -217,7 +255,25 @@ pub fn median(values: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::median;
+    use super::{Outcome, median};
+    use crate::testing::sample;
+
+    #[test]
+    fn a_document_of_another_format_is_refused_before_it_is_read() {
+        let json = serde_json::to_string(&sample()).unwrap();
+        assert_eq!(Outcome::parse(&json).unwrap().systems.len(), sample().systems.len());
+        let error = Outcome::parse(r#"{"format": 99}"#).unwrap_err().to_string();
+        assert!(error.contains("format 99"), "{error}");
+        assert!(Outcome::parse("[]").unwrap_err().to_string().contains("no outcome"));
+    }
+
+    #[test]
+    fn a_network_is_told_in_words() {
+        let told = |network: serde_json::Value| Outcome { network: Some(network), ..sample() }.network_text();
+        assert_eq!(sample().network_text(), "loopback");
+        assert_eq!(told("lossy".into()), "lossy");
+        assert_eq!(told(serde_json::json!({"delay_ms": 20, "loss": "1 %"})), "delay ms 20, loss 1 %");
+    }
 
     #[test]
     fn the_median_is_in_the_middle() {
