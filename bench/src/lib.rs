@@ -7,6 +7,7 @@
 //! - **Floors in the same run.** What the machine can do at the least stands beside every figure.
 
 pub mod check;
+pub mod compare;
 pub mod figure;
 mod grid;
 pub mod outcome;
