@@ -10,6 +10,7 @@ pub mod check;
 pub mod compare;
 pub mod figure;
 mod grid;
+pub mod html;
 pub mod outcome;
 pub mod payload;
 pub mod process;
