@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::outcome::{Latency, Outcome, Role, Round, System, median};
+use crate::outcome::{Latency, Outcome, Round, System, median};
 use crate::unit::Scale;
 
 /// The latency of the bench's own timer.
@@ -224,13 +224,6 @@ fn names<'a, I: Iterator<Item = &'a String>>(
     of: impl Fn(&'a Round) -> I,
 ) -> BTreeSet<String> {
     outcome.systems.iter().flat_map(|system| &system.rounds).flat_map(of).cloned().collect()
-}
-
-/// The least that the machine can do, of what a figure tells: the first floor that has it.
-#[must_use]
-pub fn floor<'a>(outcome: &'a Outcome, figure: &Figure) -> Option<&'a System> {
-    let has_it = |system: &&System| system.role == Role::Floor && figure.spread(system).is_some();
-    outcome.systems.iter().find(has_it)
 }
 
 #[cfg(test)]

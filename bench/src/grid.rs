@@ -53,6 +53,9 @@ pub(crate) fn grid(title: &str, heads: &[String], rows: &[Row], columns: usize) 
     let mut text = String::new();
     let mut from = 0;
     while from < heads.len() {
+        if from > 0 {
+            text.push('\n');
+        }
         let mut to = from;
         let mut taken = names;
         while to < heads.len() && (to == from || taken + widths[to].total(beside) <= columns) {
@@ -149,7 +152,7 @@ mod tests {
 
     #[test]
     fn columns_that_do_not_fit_come_in_their_own_block() {
-        let expected = "ack            p50\n  one       1.5 ms\n           1.4–1.6\n  another    12 ms\n              9–15\n\
+        let expected = "ack            p50\n  one       1.5 ms\n           1.4–1.6\n  another    12 ms\n              9–15\n\n\
                         ack        count\n  one          7\n  another\n";
         assert_eq!(grid("ack", &heads(), &rows(), 20), expected);
     }

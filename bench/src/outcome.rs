@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The version of this document. A reader refuses any other.
 pub const FORMAT: u32 = 1;
@@ -25,13 +26,13 @@ pub struct Outcome {
     /// What was measured: version and build of this program.
     pub build: Build,
     /// The profile with all flags applied, as a document.
-    pub profile: serde_json::Value,
+    pub profile: Value,
     /// The name of the profile, as in `chat`.
     pub profile_name: String,
     /// What the profile is for, in one sentence.
     pub profile_about: String,
     /// The network between clients and servers; none is loopback.
-    pub network: Option<serde_json::Value>,
+    pub network: Option<Value>,
     /// What was measured, the server first, then floors, then rivals.
     pub systems: Vec<System>,
     /// Figures that set systems in relation.
@@ -205,21 +206,37 @@ impl Outcome {
         serde_json::from_str(json).context("this outcome of a run is damaged")
     }
 
-    /// The network as text: an object's members are told one behind the other.
+    /// Whether every system kept every promise.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.systems.iter().all(|system| system.check().is_clean())
+    }
+
+    /// The network as text: of an object's members as in `delay 20 ms`, since their names end with a unit.
     #[must_use]
     pub fn network_text(&self) -> String {
-        use serde_json::Value;
         let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let told = |(name, value): (&String, &Value)| match name.rsplit_once('_') {
+            Some((name, unit)) => format!("{} {} {unit}", name.replace('_', " "), plain(value)),
+            None => format!("{name} {}", plain(value)),
+        };
         match &self.network {
             None | Some(Value::Null) => "loopback".to_owned(),
             Some(Value::Object(members)) => {
-                let told = members
-                    .iter()
-                    .map(|(name, value)| format!("{} {}", name.replace('_', " "), plain(value)));
-                told.collect::<Vec<_>>().join(", ")
+                members.iter().filter(|(_, value)| !value.is_null()).map(told).collect::<Vec<_>>().join(", ")
             }
             Some(other) => plain(other),
         }
+    }
+}
+
+impl System {
+    /// What was found in all rounds together.
+    #[must_use]
+    pub fn check(&self) -> Check {
+        let mut whole = Check::default();
+        self.rounds.iter().for_each(|round| whole.add(&round.check));
+        whole
     }
 }
 
@@ -255,7 +272,7 @@ pub fn median(values: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Outcome, median};
+    use super::{Outcome, Value, median};
     use crate::testing::sample;
 
     #[test]
@@ -269,10 +286,13 @@ mod tests {
 
     #[test]
     fn a_network_is_told_in_words() {
-        let told = |network: serde_json::Value| Outcome { network: Some(network), ..sample() }.network_text();
+        let told = |network: Value| Outcome { network: Some(network), ..sample() }.network_text();
         assert_eq!(sample().network_text(), "loopback");
         assert_eq!(told("lossy".into()), "lossy");
-        assert_eq!(told(serde_json::json!({"delay_ms": 20, "loss": "1 %"})), "delay ms 20, loss 1 %");
+        assert_eq!(
+            told(serde_json::json!({"delay_ms": 20, "loss": "1 %", "rate_mbit": null})),
+            "delay 20 ms, loss 1 %"
+        );
     }
 
     #[test]

@@ -127,21 +127,13 @@ fn ratios(outcome: &Outcome, columns: usize) -> String {
 #[must_use]
 pub fn history(outcome: &Outcome) -> String {
     let broken: Vec<_> =
-        outcome.systems.iter().filter_map(|system| broken(&system.name, &checked(system))).collect();
+        outcome.systems.iter().filter_map(|system| broken(&system.name, &system.check())).collect();
     if !broken.is_empty() {
         return format!("FAILED: promises were broken: {}", broken.join("; "));
     }
-    let checked = outcome.systems.iter().map(|system| checked(system).checked).sum();
+    let checked = outcome.systems.iter().map(|system| system.check().checked).sum();
     let checked = unit::count(checked);
     format!("{checked} deliveries checked: nothing lost, duplicated, left out, reordered or altered")
-}
-
-/// What was found in all rounds of a system together.
-#[must_use]
-pub fn checked(system: &System) -> Check {
-    let mut whole = Check::default();
-    system.rounds.iter().for_each(|round| whole.add(&round.check));
-    whole
 }
 
 fn broken(name: &str, check: &Check) -> Option<String> {

@@ -15,7 +15,7 @@ const isDrawn = line => /^M[-\d. ML]+$/.test(line.getAttribute("d"));
 const shown = () => all(".plot path.line").filter(isDrawn).length;
 seen.lines = shown();
 seen.titles = all("figcaption").map(caption => caption.textContent.trim());
-seen.overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+seen.overflow = document.body.scrollWidth - document.body.clientWidth;
 seen.dark = getComputedStyle(document.body).backgroundColor !== "rgb(255, 255, 255)";
 const key = (element, key) => element?.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
 const isOfDelivery = plot => plot.getAttribute("aria-label").startsWith("Percentiles of delivery");
@@ -42,7 +42,10 @@ document.body.replaceChildren(JSON.stringify(seen));
 fn read(outcome: &Outcome, width: u32, dark: bool) -> Value {
     let dir = tempfile::tempdir().unwrap();
     let page = dir.path().join("report.html");
-    let html = html::render(outcome).replace("</body>", &format!("{READER}</body>"));
+    // Chromium's window is at least 500 wide.
+    let narrow = format!("<style>html {{ max-width: {width}px }}</style></head>");
+    let html =
+        html::render(outcome).replace("</head>", &narrow).replace("</body>", &format!("{READER}</body>"));
     std::fs::write(&page, html).unwrap();
     let output = chromium(dir.path(), &page, width, dark).output().expect("timeout(1) of coreutils");
     let log = String::from_utf8_lossy(&output.stderr);
@@ -99,7 +102,7 @@ fn arrow_keys_read_exact_values() {
 
 #[test]
 fn a_report_fits_a_narrow_screen_and_a_dark_one() {
-    let seen = read(&testing::sample(), 500, true);
+    let seen = read(&testing::sample(), 390, true);
     assert_eq!((&seen["dark"], &seen["overflow"]), (&true.into(), &0.into()), "{seen}");
 }
 
@@ -126,6 +129,8 @@ fn a_report_of_next_to_nothing_is_drawn_without_an_error() {
         round.values.insert("stalls".to_owned(), 0.0);
     }
     outcome.systems[0].rounds.truncate(1);
+    // As of a timer that is now and then not late at all: a logarithm has no place for it.
+    outcome.systems[0].merged.get_mut("timer").unwrap().curve[0].1 = 0.0;
     let seen = read(&outcome, 1400, false);
     assert_eq!((&seen["lines"], &seen["rounds"]), (&6.into(), &0.into()), "{seen}");
     outcome.systems.clear();

@@ -15,7 +15,6 @@ mod warn;
 
 use crate::figure::{self, Better, Figure, Quantile, Spread, TIMER};
 use crate::outcome::{FORMAT, Outcome, Role, System};
-use crate::table::checked;
 
 /// The bound that is meant when none is given: a tenth.
 pub const BOUND: f64 = 1.10;
@@ -108,7 +107,7 @@ pub fn compare(before: &Outcome, after: &Outcome, bound: f64) -> anyhow::Result<
             });
         }
     }
-    let broken = after.systems.iter().any(|system| !checked(system).is_clean());
+    let broken = !after.is_clean();
     let warnings = warn::warnings(before, after, &lines);
     Ok(Comparison { bound, lines, warnings, broken })
 }

@@ -2,13 +2,12 @@
 
 use super::{Line, Verdict, figures, judged, shared};
 use crate::outcome::{Outcome, Role};
-use crate::table::checked;
 
 /// All warnings, of the runs themselves first.
 pub(super) fn warnings(before: &Outcome, after: &Outcome, lines: &[Line]) -> Vec<String> {
     let mut warnings = Vec::new();
     for (which, outcome) in [("before", before), ("after", after)] {
-        let broken = outcome.systems.iter().filter(|system| !checked(system).is_clean());
+        let broken = outcome.systems.iter().filter(|system| !system.check().is_clean());
         warnings.extend(
             broken.map(|system| format!("{which}: {} broke a promise, so its run has failed", system.name)),
         );

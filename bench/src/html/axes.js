@@ -39,7 +39,7 @@ function sizes(greatest) {
   const ticks = axis.ticks.map(tick => tick * factor);
   return { at: v => axis.at(v / factor), value: p => axis.value(p) * factor, ticks, form: v => write("size", v, short) };
 }
-// As many ticks as `parts` allow, at round numbers.
+// What is below its least, as nothing at all, is shown there. As many ticks as `parts` allow, at round numbers.
 function logarithmic(least, greatest, form, parts = 8) {
   const from = Math.log10(least), to = Math.max(Math.log10(greatest), from + 0.01);
   const steps = [[1, 1.5, 2, 3, 4, 5, 7], [1, 2, 5]].find(steps => steps.length * (to - from) <= parts) ?? [1];
@@ -50,6 +50,6 @@ function logarithmic(least, greatest, form, parts = 8) {
       if (tick >= from - 1e-9 && tick <= to + 1e-9) ticks.push(step * 10 ** decade);
     }
   }
-  return { at: v => (Math.log10(v) - from) / (to - from), value: p => 10 ** (from + p * (to - from)), ticks, form };
+  return { at: v => (Math.log10(Math.max(v, least)) - from) / (to - from), value: p => 10 ** (from + p * (to - from)), ticks, form };
 }
 const times = (least, greatest, parts) => logarithmic(least, greatest, v => write("time", v, short), parts);

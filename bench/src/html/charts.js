@@ -137,14 +137,17 @@ function draw(parent, chart) {
   let stop = Math.floor(stops.length / 2);
   const away = (i, x) => Math.abs(chart.x.at(stops[i]) - chart.x.at(x));
   const nearest = x => stops.reduce((best, _, i) => away(i, x) < away(best, x) ? i : best, 0);
-  plot.addEventListener("pointermove", event => {
+  const pointAt = event => {
     const at = ((event.clientX - plot.getBoundingClientRect().left) * width / plot.clientWidth - box.left) / inner.width;
     if (at < -0.02 || at > 1.02) return hideAll();
     const x = chart.x.value(Math.max(0, Math.min(1, at)));
     stop = nearest(x);
     show(chart.snaps ? stops[stop] : x);
-  });
-  plot.addEventListener("pointerleave", hideAll);
+  };
+  plot.addEventListener("pointermove", pointAt);
+  plot.addEventListener("pointerdown", pointAt);
+  // A finger leaves at once; what it has shown stays until another place is touched.
+  plot.addEventListener("pointerleave", event => event.pointerType === "touch" || hideAll());
   plot.addEventListener("blur", hideAll);
   plot.addEventListener("focus", () => plot.matches(":focus-visible") && show(stops[stop]));
   plot.addEventListener("keydown", event => {

@@ -4,7 +4,7 @@
 //!   decade and 50 besides. Its ends are kept.
 //! - A timeline of more than [`TICKS_MAX`] ticks has neighbours joined: counts are added, the p50 is the median, p99 and max
 //!   are the greatest.
-//! - Numbers have four digits.
+//! - Numbers in lines have four digits, those that are written beside dots seven, so that they read as in the tables.
 
 use std::collections::BTreeMap;
 
@@ -79,7 +79,7 @@ impl Data {
         let ratios = outcome.ratios.iter().map(|ratio| Strip {
             name: ratio.what.clone(),
             kind: "number".to_owned(),
-            rounds: vec![ratio.rounds.iter().copied().map(rounded).collect()],
+            rounds: vec![ratio.rounds.iter().copied().map(exact).collect()],
         });
         Self {
             systems: outcome.systems.iter().enumerate().map(shown).collect(),
@@ -102,7 +102,7 @@ fn strips(outcome: &Outcome) -> Vec<Strip> {
         rounds: outcome
             .systems
             .iter()
-            .map(|system| system.rounds.iter().filter_map(|round| figure.of(round)).map(rounded).collect())
+            .map(|system| system.rounds.iter().filter_map(|round| figure.of(round)).map(exact).collect())
             .collect(),
     };
     latencies.chain(figure::values(outcome)).map(strip).collect()
@@ -148,6 +148,11 @@ fn timeline(ticks: &[Tick], is_read: bool) -> Timeline {
 /// With four digits.
 fn rounded(value: f64) -> f64 {
     format!("{value:.3e}").parse().unwrap_or(value)
+}
+
+/// With seven digits.
+fn exact(value: f64) -> f64 {
+    format!("{value:.6e}").parse().unwrap_or(value)
 }
 
 #[cfg(test)]

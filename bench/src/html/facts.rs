@@ -2,13 +2,7 @@
 
 use super::escape::text;
 use crate::outcome::{Outcome, Role};
-use crate::table::checked;
 use crate::unit::{Scale, count};
-
-/// Whether every promise was kept.
-pub(super) fn is_clean(outcome: &Outcome) -> bool {
-    outcome.systems.iter().all(|system| checked(system).is_clean())
-}
 
 /// The run in a line.
 pub(super) fn summary(outcome: &Outcome) -> String {
@@ -39,7 +33,7 @@ pub(super) fn command(outcome: &Outcome) -> String {
 
 /// What the history checker has counted.
 pub(super) fn promises(outcome: &Outcome) -> String {
-    let rows = outcome.systems.iter().map(|system| (system, checked(system)));
+    let rows = outcome.systems.iter().map(|system| (system, system.check()));
     let rows = rows.filter(|(_, check)| check.checked > 0 || !check.is_clean()).map(|(system, check)| {
         let broken = [check.lost, check.duplicate, check.gap, check.reorder, check.altered];
         let cells = broken.map(|broken| {

@@ -58,7 +58,7 @@ fn fill(template: &str, part: impl Fn(&str) -> String) -> String {
 /// What the history checker has found, and the warnings.
 fn notices(outcome: &Outcome) -> String {
     let history = history(outcome);
-    let class = if facts::is_clean(outcome) { "good" } else { "bad" };
+    let class = if outcome.is_clean() { "good" } else { "bad" };
     let mut notices = format!("<p class=\"notice {class}\">{}</p>\n", text(&history));
     for warning in warnings(outcome) {
         notices.push_str(&format!("<p class=\"notice warning\">Warning: {}</p>\n", text(&warning)));
