@@ -21,7 +21,7 @@ const key = (element, key) => element?.dispatchEvent(new KeyboardEvent("keydown"
 const isOfDelivery = plot => plot.getAttribute("aria-label").startsWith("Percentiles of delivery");
 const percentiles = all(".plot").find(isOfDelivery);
 key(percentiles, "Home");
-seen.read = percentiles?.querySelector(".tip").innerText.split("\n");
+seen.read = percentiles?.querySelector(".tip").innerText.split("\n").filter(text => text);
 key(percentiles, "Escape");
 seen.tips = all(".tip:not([hidden])").length;
 const first = all("[data-system]")[0];

@@ -121,11 +121,11 @@ function draw(parent, chart) {
     for (const other of linked) other === me || other.point(x);
     const read = point(x);
     tip.replaceChildren();
-    html("b", tip, "", chart.head(x));
+    html("p", tip, "", chart.head(x));
     for (const told of read) {
       const row = swatch(told.style, tip);
-      html("em", row, "", told.name).style.fontStyle = "normal";
-      html("i", row, "", chart.tell(told.value));
+      html("span", row, "", told.name);
+      html("b", row, "", chart.tell(told.value));
     }
     tip.hidden = false;
     const scale = plot.clientWidth / width, at = px(x) * scale;
