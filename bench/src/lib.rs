@@ -8,7 +8,11 @@
 
 pub mod check;
 pub mod command;
+pub mod compare;
+pub mod figure;
 pub mod floor;
+mod grid;
+pub mod html;
 pub mod load;
 pub mod machine;
 pub mod outcome;
@@ -20,5 +24,9 @@ pub mod record;
 pub mod run;
 pub mod schedule;
 pub mod system;
+pub mod table;
 pub mod target;
+pub mod testing;
+pub mod unit;
+pub mod warning;
 pub mod wire;

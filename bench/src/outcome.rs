@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The version of this document. A reader refuses any other.
 pub const FORMAT: u32 = 1;
@@ -24,13 +26,13 @@ pub struct Outcome {
     /// What was measured: version and build of this program.
     pub build: Build,
     /// The profile with all flags applied, as a document.
-    pub profile: serde_json::Value,
+    pub profile: Value,
     /// The name of the profile, as in `chat`.
     pub profile_name: String,
     /// What the profile is for, in one sentence.
     pub profile_about: String,
     /// The network between clients and servers; none is loopback.
-    pub network: Option<serde_json::Value>,
+    pub network: Option<Value>,
     /// What was measured, the server first, then floors, then rivals.
     pub systems: Vec<System>,
     /// Figures that set systems in relation.
@@ -209,12 +211,80 @@ impl Goal {
     }
 }
 
+impl Ratio {
+    /// Where it should go, in words: its goal and whether that is reached, or the better direction.
+    #[must_use]
+    pub fn aim(&self) -> String {
+        match (self.goal, self.less_is_better) {
+            (Some(goal), _) if goal.is_reached(self.median) => format!("{goal}: reached"),
+            (Some(goal), _) => format!("{goal}: NOT reached"),
+            (None, true) => "less".to_owned(),
+            (None, false) => "more".to_owned(),
+        }
+    }
+}
+
 impl std::fmt::Display for Goal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::AtMost(most) => write!(f, "<= {most}"),
             Self::AtLeast(least) => write!(f, ">= {least}"),
         }
+    }
+}
+
+impl Outcome {
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// When it is not one, or one of another [`FORMAT`].
+    pub fn parse(json: &str) -> anyhow::Result<Self> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let head: Head = serde_json::from_str(json).context("this is no outcome of a run")?;
+        anyhow::ensure!(
+            head.format == FORMAT,
+            "it has format {}; this program reads format {FORMAT}",
+            head.format
+        );
+        serde_json::from_str(json).context("this outcome of a run is damaged")
+    }
+
+    /// Whether every promise was kept by what must keep it: the server and the floors. What a rival loses is told and is no failure
+    /// of a run.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        let ours = self.systems.iter().filter(|system| system.role != Role::Rival);
+        ours.map(System::check).all(|check| check.is_clean())
+    }
+
+    /// The network as text: of an object's members as in `delay 20 ms`, since their names end with a unit.
+    #[must_use]
+    pub fn network_text(&self) -> String {
+        let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let told = |(name, value): (&String, &Value)| match name.rsplit_once('_') {
+            Some((name, unit)) => format!("{} {} {unit}", name.replace('_', " "), plain(value)),
+            None => format!("{name} {}", plain(value)),
+        };
+        match &self.network {
+            None | Some(Value::Null) => "loopback".to_owned(),
+            Some(Value::Object(members)) => {
+                members.iter().filter(|(_, value)| !value.is_null()).map(told).collect::<Vec<_>>().join(", ")
+            }
+            Some(other) => plain(other),
+        }
+    }
+}
+
+impl System {
+    /// What was found in all rounds together.
+    #[must_use]
+    pub fn check(&self) -> Check {
+        let mut whole = Check::default();
+        self.rounds.iter().for_each(|round| whole.add(&round.check));
+        whole
     }
 }
 
@@ -250,13 +320,35 @@ pub fn median(values: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Goal, median};
+    use super::{Goal, Outcome, Value, median};
+
+    use crate::testing::sample;
 
     #[test]
     fn a_goal_has_a_side() {
         assert!(Goal::AtMost(1.0).is_reached(1.0) && !Goal::AtMost(1.0).is_reached(1.1));
         assert!(Goal::AtLeast(1.0).is_reached(1.0) && !Goal::AtLeast(1.0).is_reached(0.9));
         assert!(!Goal::AtLeast(1.0).is_reached(f64::NAN) && !Goal::AtMost(1.0).is_reached(f64::NAN));
+    }
+
+    #[test]
+    fn a_document_of_another_format_is_refused_before_it_is_read() {
+        let json = serde_json::to_string(&sample()).unwrap();
+        assert_eq!(Outcome::parse(&json).unwrap().systems.len(), sample().systems.len());
+        let error = Outcome::parse(r#"{"format": 99}"#).unwrap_err().to_string();
+        assert!(error.contains("format 99"), "{error}");
+        assert!(Outcome::parse("[]").unwrap_err().to_string().contains("no outcome"));
+    }
+
+    #[test]
+    fn a_network_is_told_in_words() {
+        let told = |network: Value| Outcome { network: Some(network), ..sample() }.network_text();
+        assert_eq!(sample().network_text(), "loopback");
+        assert_eq!(told("lossy".into()), "lossy");
+        assert_eq!(
+            told(serde_json::json!({"delay_ms": 20, "loss": "1 %", "rate_mbit": null})),
+            "delay 20 ms, loss 1 %"
+        );
     }
 
     #[test]

@@ -34,6 +34,25 @@ pub(super) enum BenchCommand {
         /// The one to print
         name: Option<String>,
     },
+    /// Compare two runs; exits with 1 when the later one is worse
+    ///
+    /// What is judged where a floor was measured is the ratio to the floor, since machines and moments differ.
+    Compare {
+        /// The earlier run, written with --json
+        before: PathBuf,
+        /// The later one
+        after: PathBuf,
+        /// How much worse a figure may be, as a ratio
+        #[arg(long, value_name = "RATIO", default_value_t = crate::compare::BOUND)]
+        bound: f64,
+    },
+    /// Make the report of a run that was written with --json
+    Report {
+        /// The run
+        found: PathBuf,
+        /// The report to write
+        html: PathBuf,
+    },
     /// The floors' processes.
     #[command(hide = true, subcommand)]
     Floor(FloorCommand),

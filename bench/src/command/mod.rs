@@ -13,11 +13,14 @@ use anyhow::Context as _;
 pub use args::{BenchArgs, RunningServer};
 use args::{BenchCommand, RunArgs};
 
+use crate::compare::compare;
 use crate::floor::{self, Program};
+use crate::html;
 use crate::outcome::Outcome;
 use crate::profile::{BUILT_IN, Kind, Profile};
 use crate::run::{Plan, Running, Subject, run};
 use crate::schedule::Line;
+use crate::table;
 use crate::target::{Place, QuothOptions};
 
 /// What the command line's other parts do for this one.
@@ -46,6 +49,12 @@ pub fn execute(args: BenchArgs, around: &Around<'_>) -> anyhow::Result<ExitCode>
     match args.command {
         Some(BenchCommand::Floor(command)) => floor::run(command)?,
         Some(BenchCommand::Profiles { name }) => (around.print)(&profiles(name.as_deref())?)?,
+        Some(BenchCommand::Compare { before, after, bound }) => {
+            let comparison = compare(&read(&before)?, &read(&after)?, bound)?;
+            (around.print)(&comparison.render(columns()))?;
+            return Ok(comparison.exit_code().into());
+        }
+        Some(BenchCommand::Report { found, html }) => write(&html, &html::render(&read(&found)?))?,
         None => return measure(args.run, around),
     }
     Ok(ExitCode::SUCCESS)
@@ -67,30 +76,29 @@ fn measure(args: RunArgs, around: &Around<'_>) -> anyhow::Result<ExitCode> {
     let length_s =
         matches!(profile.kind, Kind::Open | Kind::Closed).then_some(profile.warm_up_s + profile.duration_s);
     let outcome = run(&plan, &watch::Line { length_s, is_interrupted: around.is_interrupted })?;
-    (around.print)(&format!("{}\n", serde_json::to_string_pretty(&outcome.ratios)?))?;
-    for system in &outcome.systems {
-        for round in &system.rounds {
-            let l = |n: &str| round.latencies.get(n).map(|l| (l.p50_us, l.p99_us, l.max_us));
-            (around.print)(&format!(
-                "{} {:?} ack {:?} delivery {:?} timer {:?} {:?}\n",
-                system.name,
-                round.values,
-                l("ack"),
-                l("delivery"),
-                l("timer"),
-                round.check
-            ))?;
-        }
-    }
+    (around.print)(&table::render(&outcome, columns()))?;
     if let Some(path) = json {
         write(&path, &serde_json::to_string(&outcome)?)?;
     }
-    let _ = html;
+    if let Some(path) = html {
+        write(&path, &html::render(&outcome))?;
+    }
     Ok(verdict(&outcome))
 }
 
 fn verdict(outcome: &Outcome) -> ExitCode {
     if outcome.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn read(path: &Path) -> anyhow::Result<Outcome> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    Outcome::parse(&text).with_context(|| path.display().to_string())
+}
+
+/// The width of the terminal, or one that fits into a document.
+fn columns() -> usize {
+    const ELSEWHERE: usize = 120;
+    terminal_size::terminal_size().map_or(ELSEWHERE, |(width, _)| width.0.into())
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {

@@ -1,0 +1,91 @@
+//! A comparison as text.
+
+use super::{Comparison, Line, Verdict};
+use crate::figure::{Figure, Spread};
+use crate::grid::{Cell, Row, grid, plain, wrapped};
+use crate::unit::{Scale, number};
+
+impl Verdict {
+    /// As in the table.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Worse => "WORSE",
+            Self::Better => "better",
+            Self::Same => "same",
+            Self::Noise => "noise",
+            Self::Shown => "",
+        }
+    }
+}
+
+impl Comparison {
+    /// A table for each system, then what follows, in lines of at most so many columns where names allow it.
+    #[must_use]
+    pub fn render(&self, columns: usize) -> String {
+        let mut text = String::new();
+        for lines in self.lines.chunk_by(|a, b| a.system == b.system) {
+            let judged = lines.iter().any(|line| line.verdict != Verdict::Shown);
+            text.push_str(&table(lines, judged, columns));
+            text.push('\n');
+        }
+        let mut floors: Vec<_> =
+            self.lines.iter().filter_map(|line| Some(line.to_floor.as_ref()?.floor.as_str())).collect();
+        floors.sort_unstable();
+        floors.dedup();
+        if !floors.is_empty() {
+            let note =
+                "to floor: how the ratio to a floor of the same round has changed; judged where it stands";
+            text.push_str(&wrapped(&format!("{note} ({})", floors.join(", ")), columns, 2));
+        }
+        for warning in &self.warnings {
+            text.push_str(&wrapped(&format!("warning: {warning}"), columns, 2));
+        }
+        text.push_str(&wrapped(&self.conclusion(), columns, 2));
+        text
+    }
+
+    /// What follows, in a sentence.
+    #[must_use]
+    pub fn conclusion(&self) -> String {
+        let bound = number(self.bound);
+        let worse: Vec<_> =
+            self.worse().map(|line| format!("{} {}", line.system, line.figure.whole_name())).collect();
+        match (self.broken, worse.is_empty()) {
+            (true, _) => "FAILED: the later run broke a promise".to_owned(),
+            (false, true) => format!("nothing is worse by more than a factor of {bound}"),
+            (false, false) => format!("WORSE by more than a factor of {bound}: {}", worse.join(", ")),
+        }
+    }
+}
+
+fn table(lines: &[Line], judged: bool, columns: usize) -> String {
+    let mut heads = vec!["before", "after", "ratio"];
+    if judged {
+        heads.extend(["to floor", "verdict"]);
+    }
+    let heads: Vec<_> = heads.into_iter().map(str::to_owned).collect();
+    let rows = lines.iter().map(|line| {
+        let mut cells = vec![
+            spread(&line.figure, line.before),
+            spread(&line.figure, line.after),
+            figure(number(line.after.median / line.before.median)),
+        ];
+        if judged {
+            let to_floor = line.to_floor.as_ref();
+            cells.push(figure(to_floor.map_or(String::new(), |f| number(f.after.median / f.before.median))));
+            cells.push(figure(line.verdict.name().to_owned()));
+        }
+        Row { name: plain(&line.figure.whole_name()), cells }
+    });
+    grid(&plain(&lines[0].system), &heads, &rows.collect::<Vec<_>>(), columns)
+}
+
+fn spread(of: &Figure, spread: Spread) -> Cell {
+    let scale: Scale = of.scale(spread.median);
+    Cell { figure: scale.write(spread.median), range: spread.range(scale) }
+}
+
+fn figure(figure: String) -> Cell {
+    Cell { figure, range: String::new() }
+}

@@ -1,0 +1,213 @@
+use super::*;
+use crate::testing::sample;
+
+/// Changes a latency of a system in all rounds.
+fn scale(outcome: &mut Outcome, system: usize, latency: &str, factor: f64) {
+    for round in &mut outcome.systems[system].rounds {
+        let latency = round.latencies.get_mut(latency).unwrap();
+        latency.p50_us *= factor;
+        latency.p99_us *= factor;
+        latency.p99_9_us *= factor;
+        latency.max_us *= factor;
+    }
+}
+
+fn set(outcome: &mut Outcome, value: &str, rounds: [f64; 5]) {
+    for (round, to) in outcome.systems[0].rounds.iter_mut().zip(rounds) {
+        round.values.insert(value.to_owned(), to);
+    }
+}
+
+fn worse(before: &Outcome, after: &Outcome) -> Vec<String> {
+    let comparison = compare(before, after, BOUND).unwrap();
+    assert_eq!(comparison.exit_code() == 1, comparison.worse().next().is_some() || comparison.broken);
+    comparison.worse().map(|line| format!("{} {}", line.system, line.figure.whole_name())).collect()
+}
+
+fn verdict_of(before: &Outcome, after: &Outcome, figure: &str) -> Verdict {
+    let comparison = compare(before, after, BOUND).unwrap();
+    let line =
+        comparison.lines.iter().find(|line| line.system == "quoth" && line.figure.whole_name() == figure);
+    line.unwrap().verdict
+}
+
+fn warns(before: &Outcome, after: &Outcome, of: &str) -> bool {
+    let warnings = compare(before, after, BOUND).unwrap().warnings;
+    warnings.iter().any(|warning| warning.contains(of))
+}
+
+/// Without floors, so that figures are judged as they are.
+fn alone() -> Outcome {
+    let mut outcome = sample();
+    outcome.systems.retain(|system| system.role == Role::Subject);
+    outcome
+}
+
+#[test]
+fn a_run_is_the_same_as_itself() {
+    let comparison = compare(&sample(), &sample(), BOUND).unwrap();
+    assert_eq!(comparison.exit_code(), 0);
+    assert_eq!(comparison.warnings, Vec::<String>::new());
+    assert!(comparison.lines.iter().all(|line| matches!(line.verdict, Verdict::Same | Verdict::Shown)));
+    assert!(comparison.render(80).ends_with("nothing is worse by more than a factor of 1.10\n"));
+}
+
+#[test]
+fn a_slower_server_is_worse_in_p50_and_p99_alone() {
+    let mut after = sample();
+    scale(&mut after, 0, "delivery", 1.5);
+    assert_eq!(worse(&sample(), &after), ["quoth delivery p50", "quoth delivery p99"]);
+    assert_eq!(verdict_of(&after, &sample(), "delivery p50"), Verdict::Better);
+    assert_eq!(verdict_of(&sample(), &after, "delivery max"), Verdict::Shown);
+    let printed = compare(&sample(), &after, BOUND).unwrap().render(80);
+    assert!(
+        printed.ends_with("WORSE by more than a factor of 1.10: quoth delivery p50, quoth delivery p99\n"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn the_bound_is_what_is_given() {
+    let mut after = alone();
+    scale(&mut after, 0, "ack", 1.2);
+    assert_eq!(compare(&alone(), &after, 1.15).unwrap().exit_code(), 1);
+    assert_eq!(compare(&alone(), &after, 1.25).unwrap().exit_code(), 0);
+    assert!(compare(&alone(), &after, 0.9).is_err());
+}
+
+#[test]
+fn a_slower_machine_is_no_slower_server() {
+    let mut after = sample();
+    after
+        .systems
+        .iter_mut()
+        .for_each(|system| system.rounds.iter_mut().for_each(|round| round.values.clear()));
+    for system in [0, 1, 3, 4] {
+        scale(&mut after, system, "delivery", 2.0);
+    }
+    assert_eq!(worse(&sample(), &after), Vec::<String>::new());
+    let comparison = compare(&sample(), &after, BOUND).unwrap();
+    assert_eq!(comparison.lines[0].to_floor.as_ref().unwrap().floor, "quinn relay");
+    // The same change without a floor.
+    let mut after = alone();
+    scale(&mut after, 0, "delivery", 2.0);
+    assert_eq!(worse(&alone(), &after), ["quoth delivery p50", "quoth delivery p99"]);
+}
+
+#[test]
+fn a_faster_floor_tells_of_a_server_that_did_not_follow() {
+    let mut after = sample();
+    scale(&mut after, 1, "delivery", 0.5);
+    assert_eq!(worse(&sample(), &after), ["quoth delivery p50", "quoth delivery p99"]);
+}
+
+#[test]
+fn a_rate_is_worse_when_it_falls_and_a_size_when_it_grows() {
+    let mut after = alone();
+    set(&mut after, "acked_per_s", [400.0; 5]);
+    set(&mut after, "memory_peak_bytes", [1e9; 5]);
+    set(&mut after, "cpu", [9.0; 5]);
+    assert_eq!(worse(&alone(), &after), ["quoth acked/s", "quoth memory peak"]);
+    assert_eq!(verdict_of(&alone(), &after, "cpu"), Verdict::Shown);
+    set(&mut after, "acked_per_s", [0.0; 5]);
+    assert_eq!(verdict_of(&alone(), &after, "acked/s"), Verdict::Worse);
+}
+
+#[test]
+fn a_size_is_judged_as_it_is_though_a_floor_has_it_too() {
+    let mut after = sample();
+    for system in &mut after.systems[..2] {
+        for round in &mut system.rounds {
+            *round.values.get_mut("memory_peak_bytes").unwrap() *= 2.0;
+        }
+    }
+    assert_eq!(worse(&sample(), &after), ["quoth memory peak"]);
+}
+
+#[test]
+fn rounds_that_differ_as_much_as_the_runs_are_noise() {
+    let (mut before, mut after) = (alone(), alone());
+    set(&mut before, "cpu_us_per_delivery", [10.0, 10.0, 10.0, 11.0, 13.0]);
+    set(&mut after, "cpu_us_per_delivery", [9.0, 11.0, 12.0, 12.0, 13.0]);
+    assert_eq!(verdict_of(&before, &after, "cpu/delivery"), Verdict::Noise);
+    assert_eq!(compare(&before, &after, BOUND).unwrap().exit_code(), 0);
+    assert!(warns(&before, &after, "in 1 of the figures rounds differ as much as the runs"));
+}
+
+#[test]
+fn rounds_that_lie_apart_are_no_noise_however_wide() {
+    let (mut before, mut after) = (alone(), alone());
+    set(&mut before, "cpu_us_per_delivery", [10.0; 5]);
+    set(&mut after, "cpu_us_per_delivery", [11.0, 12.0, 12.0, 30.0, 40.0]);
+    assert_eq!(verdict_of(&before, &after, "cpu/delivery"), Verdict::Worse);
+}
+
+#[test]
+fn a_great_difference_is_no_noise_though_single_rounds_meet() {
+    let (mut before, mut after) = (alone(), alone());
+    set(&mut before, "cpu_us_per_delivery", [10.0, 10.0, 10.0, 10.0, 14.0]);
+    set(&mut after, "cpu_us_per_delivery", [14.0, 15.0, 15.0, 15.0, 15.0]);
+    assert_eq!(verdict_of(&before, &after, "cpu/delivery"), Verdict::Worse);
+}
+
+#[test]
+fn a_broken_promise_is_worse_whatever_the_figures() {
+    let mut after = sample();
+    after.systems[0].rounds[2].check.duplicate = 1;
+    let comparison = compare(&sample(), &after, BOUND).unwrap();
+    assert_eq!((comparison.exit_code(), comparison.worse().count()), (1, 0));
+    assert!(comparison.render(80).ends_with("FAILED: the later run broke a promise\n"));
+    assert_eq!(compare(&after, &sample(), BOUND).unwrap().exit_code(), 0);
+    assert!(warns(&after, &sample(), "before: quoth broke a promise"));
+}
+
+#[test]
+fn documents_of_another_format_or_without_a_common_system_are_refused() {
+    let mut other = sample();
+    other.format += 1;
+    assert!(compare(&sample(), &other, BOUND).unwrap_err().to_string().contains("format 2"));
+    let mut other = sample();
+    other.systems.iter_mut().for_each(|system| system.name.push('x'));
+    assert!(compare(&sample(), &other, BOUND).unwrap_err().to_string().contains("no system in common"));
+}
+
+#[test]
+fn whatever_differs_is_told() {
+    let differs = |change: fn(&mut Outcome), of: &str| {
+        let mut after = sample();
+        change(&mut after);
+        let warnings = compare(&sample(), &after, BOUND).unwrap().warnings;
+        assert!(warns(&sample(), &after, of), "{of}: {warnings:?}");
+    };
+    differs(|o| o.machine.cpu = "other".to_owned(), "the processor (AMD EPYC 7R32; other)");
+    differs(|o| o.machine.cores = 64, "the number of cores");
+    differs(|o| o.machine.filesystem = "xfs".to_owned(), "the file system");
+    differs(|o| o.profile_name = "fanout".to_owned(), "the profile's name");
+    differs(|o| o.profile["payload"] = 7.into(), "the profile");
+    differs(|o| o.network = Some("lossy".into()), "the network");
+    differs(|o| o.systems[0].durability = "memory".to_owned(), "an ack of quoth means something else");
+    differs(|o| o.systems[0].rounds.truncate(1), "single round");
+    differs(|o| drop(o.systems.pop()), "only the earlier run has mosquitto");
+    differs(|o| o.build.profile = "debug".to_owned(), "after: this is a debug build");
+    let forget = |o: &mut Outcome| {
+        o.systems[0].rounds.iter_mut().for_each(|round| drop(round.latencies.remove("ack")));
+    };
+    differs(forget, "the later run has no ack p50 of quoth");
+    let elsewhere = |o: &mut Outcome| {
+        o.machine.cores = 64;
+        o.systems.retain(|system| system.role != Role::Floor);
+    };
+    differs(elsewhere, "though the machines differ");
+}
+
+#[test]
+fn the_table_is_as_it_was_seen_to_be_good() {
+    let mut after = sample();
+    scale(&mut after, 0, "delivery", 1.5);
+    scale(&mut after, 0, "ack", 0.7);
+    after.machine.kernel = "Linux 6.12.1".to_owned();
+    assert_eq!(
+        compare(&sample(), &after, BOUND).unwrap().render(80),
+        include_str!("../../golden/compare_80.txt")
+    );
+}

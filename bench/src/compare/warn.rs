@@ -1,0 +1,89 @@
+//! What makes two runs hard to compare.
+
+use super::{Line, Verdict, figures, judged, shared};
+use crate::outcome::{Outcome, Role};
+
+/// All warnings, of the runs themselves first.
+pub(super) fn warnings(before: &Outcome, after: &Outcome, lines: &[Line]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (which, outcome) in [("before", before), ("after", after)] {
+        let broken = outcome.systems.iter().filter(|system| !system.check().is_clean());
+        warnings.extend(
+            broken.map(|system| format!("{which}: {} broke a promise, so its run has failed", system.name)),
+        );
+        warnings
+            .extend(crate::warning::warnings(outcome).iter().map(|warning| format!("{which}: {warning}")));
+    }
+    let differing = differing(before, after);
+    if !differing.is_empty() {
+        warnings.push(format!("the runs differ in {}", differing.join(", ")));
+    }
+    let has_machines = before.machine != after.machine;
+    if has_machines && lines.iter().any(|line| line.to_floor.is_none() && is_of_the_machine(line)) {
+        warnings.push(
+            "figures without a floor in both runs are judged as they are, though the machines differ"
+                .to_owned(),
+        );
+    }
+    for (was, is) in shared(before, after) {
+        if was.durability != is.durability {
+            warnings.push(format!(
+                "an ack of {} means something else: {}; {}",
+                is.name, was.durability, is.durability
+            ));
+        }
+        let gone = figures(before).into_iter().filter(|figure| judged(was, figure).is_some());
+        let gone = gone.filter(|figure| figure.spread(was).is_some() && figure.spread(is).is_none());
+        warnings.extend(
+            gone.map(|figure| format!("the later run has no {} of {}", figure.whole_name(), is.name)),
+        );
+    }
+    for (which, this, other) in [("earlier", before, after), ("later", after, before)] {
+        let alone = this.systems.iter().filter(|system| !other.systems.iter().any(|s| s.name == system.name));
+        warnings.extend(alone.map(|system| format!("only the {which} run has {}", system.name)));
+    }
+    if shared(before, after)
+        .any(|(was, is)| is.role == Role::Subject && was.rounds.len().min(is.rounds.len()) < 2)
+    {
+        warnings
+            .push("a run has a single round, so nothing is known of noise; take three or more".to_owned());
+    }
+    let noisy = lines.iter().filter(|line| line.verdict == Verdict::Noise).count();
+    if noisy > 0 {
+        let text =
+            format!("in {noisy} of the figures rounds differ as much as the runs, so these are not counted");
+        warnings.push(format!("{text}; more rounds tell"));
+    }
+    warnings
+}
+
+/// Whether a line is judged and hangs on how fast the machine is.
+fn is_of_the_machine(line: &Line) -> bool {
+    line.verdict != Verdict::Shown && !line.figure.is_a_size()
+}
+
+/// What the runs were played on and what was played, where that differs.
+fn differing(before: &Outcome, after: &Outcome) -> Vec<String> {
+    let (was, is) = (&before.machine, &after.machine);
+    let texts = [
+        ("the processor", &was.cpu, &is.cpu),
+        ("the kernel", &was.kernel, &is.kernel),
+        ("the distribution", &was.system, &is.system),
+        ("the file system", &was.filesystem, &is.filesystem),
+        ("the build", &before.build.profile, &after.build.profile),
+        ("the profile's name", &before.profile_name, &after.profile_name),
+    ];
+    let texts = texts.iter().filter(|(_, was, is)| was != is);
+    let mut differing: Vec<_> = texts.map(|(what, was, is)| format!("{what} ({was}; {is})")).collect();
+    for (what, differs) in [
+        ("the number of cores", was.cores != is.cores),
+        ("memory", was.memory_bytes != is.memory_bytes),
+        ("the profile", before.profile != after.profile),
+        ("the network", before.network != after.network),
+    ] {
+        if differs {
+            differing.push(what.to_owned());
+        }
+    }
+    differing
+}

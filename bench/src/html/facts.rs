@@ -1,0 +1,83 @@
+//! The parts of the page that tell what was measured, on what, and what was found.
+
+use super::escape::text;
+use crate::outcome::{Outcome, Role};
+use crate::unit::{Scale, count};
+
+/// The run in a line.
+pub(super) fn summary(outcome: &Outcome) -> String {
+    let rounds = outcome.systems.iter().map(|system| system.rounds.len()).max().unwrap_or_default();
+    let seconds = outcome.systems.iter().flat_map(|system| &system.rounds).map(|round| round.duration_s);
+    let seconds = seconds.max_by(f64::total_cmp).unwrap_or_default().round();
+    let items = [
+        format!("quoth {}", outcome.build.version),
+        format!("{rounds} round{} of {seconds} s", if rounds == 1 { "" } else { "s" }),
+        format!("{}, {} cores", outcome.machine.cpu, outcome.machine.cores),
+        outcome.network_text(),
+    ];
+    items.map(|item| format!("<li>{}</li>", text(&item))).concat()
+}
+
+/// The command as it can be typed again: words that a shell would change are quoted.
+pub(super) fn command(outcome: &Outcome) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    let word = |word: &String| {
+        if !word.is_empty() && word.chars().all(is_plain) {
+            word.clone()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    };
+    outcome.command.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// What the history checker has counted.
+pub(super) fn promises(outcome: &Outcome) -> String {
+    let rows = outcome.systems.iter().map(|system| (system, system.check()));
+    let rows = rows.filter(|(_, check)| check.checked > 0 || !check.is_clean()).map(|(system, check)| {
+        let broken = [check.lost, check.duplicate, check.gap, check.reorder, check.altered];
+        let cells = broken.map(|broken| {
+            let class = if broken > 0 { " class=\"bad\"" } else { "" };
+            format!("<td{class}>{}</td>", count(broken))
+        });
+        let (name, checked) = (text(&system.name), count(check.checked));
+        format!("<tr><th scope=\"row\">{name}</th><td>{checked}</td>{}</tr>\n", cells.concat())
+    });
+    rows.collect()
+}
+
+/// Each system, and what an ack of it means.
+pub(super) fn systems(outcome: &Outcome) -> String {
+    let rows = outcome.systems.iter().map(|system| {
+        let role = match system.role {
+            Role::Subject => "subject",
+            Role::Floor => "floor",
+            Role::Rival => "rival",
+        };
+        let version = system.version.as_deref().unwrap_or_default();
+        format!(
+            "<tr><th scope=\"row\">{} <span class=\"version\">{}</span></th><td>{role}</td><td>{}</td></tr>\n",
+            text(&system.name),
+            text(version),
+            text(&system.durability)
+        )
+    });
+    rows.collect()
+}
+
+/// The machine, the build and the network.
+pub(super) fn setup(outcome: &Outcome) -> String {
+    let machine = &outcome.machine;
+    let memory = machine.memory_bytes as f64;
+    let facts = [
+        ("Processor", format!("{}, {} cores", machine.cpu, machine.cores)),
+        ("Memory", Scale::of_size(memory).write(memory)),
+        ("Kernel", machine.kernel.clone()),
+        ("System", machine.system.clone()),
+        ("File system", machine.filesystem.clone()),
+        ("Build", format!("quoth {}, {}", outcome.build.version, outcome.build.profile)),
+        ("Network", outcome.network_text()),
+        ("Profile", outcome.profile_name.clone()),
+    ];
+    facts.map(|(name, value)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", text(&value))).concat()
+}

@@ -1,0 +1,215 @@
+//! The table at the end of a run, in plain text: every system in one, whether it is the server, a floor or a rival.
+
+use std::fmt::Write as _;
+
+use crate::figure::{self, Figure, Quantile, Spread, TIMER};
+use crate::grid::{Cell, Row, grid, plain, wrapped};
+use crate::outcome::{Check, Outcome, Role, System};
+use crate::unit::{self, Scale};
+use crate::warning::warnings;
+
+/// The table, in lines of at most so many columns where names allow it; 80 are enough.
+#[must_use]
+pub fn render(outcome: &Outcome, columns: usize) -> String {
+    let mut text = head(outcome, columns);
+    text.push('\n');
+    text.push_str(&systems(outcome, columns));
+    for latency in figure::latencies(outcome).iter().filter(|name| *name != TIMER) {
+        let figures = Quantile::ALL.map(|quantile| Figure::Latency(latency.clone(), quantile));
+        text.push('\n');
+        text.push_str(&block(outcome, latency, &figures, columns));
+    }
+    let values = figure::values(outcome);
+    if !values.is_empty() {
+        text.push('\n');
+        text.push_str(&block(outcome, "", &values, columns));
+    }
+    text.push_str(&ratios(outcome, columns));
+    text.push('\n');
+    text.push_str(&wrapped(&history(outcome), columns, 2));
+    for warning in warnings(outcome) {
+        text.push_str(&wrapped(&format!("warning: {warning}"), columns, 2));
+    }
+    text
+}
+
+fn head(outcome: &Outcome, columns: usize) -> String {
+    let machine = &outcome.machine;
+    let rounds = outcome.systems.iter().map(|system| system.rounds.len()).max().unwrap_or_default();
+    let seconds = outcome.systems.iter().flat_map(|system| &system.rounds).map(|round| round.duration_s);
+    let seconds = seconds.max_by(f64::total_cmp).unwrap_or_default();
+    let mut text = wrapped(&format!("{}: {}", outcome.profile_name, outcome.profile_about), columns, 2);
+    text.push_str(&wrapped(
+        &format!(
+            "quoth {} ({}) on {}, {} cores, {} memory, {}, {}; {}",
+            outcome.build.version,
+            outcome.build.profile,
+            machine.cpu,
+            machine.cores,
+            Scale::of_size(machine.memory_bytes as f64).write(machine.memory_bytes as f64),
+            machine.filesystem,
+            machine.kernel,
+            outcome.network_text(),
+        ),
+        columns,
+        2,
+    ));
+    let each = format!("{} s", (seconds * 10.0).round() / 10.0);
+    text.push_str(&match rounds {
+        1 => format!("1 round of {each}\n"),
+        rounds => format!("{rounds} rounds of {each}: medians, with the least and the greatest round\n"),
+    });
+    text
+}
+
+/// What each system is, and what an ack of it means.
+fn systems(outcome: &Outcome, columns: usize) -> String {
+    let names: Vec<_> = outcome.systems.iter().map(named).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or_default() + 2;
+    let lines = outcome.systems.iter().zip(names).map(|(system, name)| {
+        let role = if system.role == Role::Floor { "floor; " } else { "" };
+        // The name is put before a paragraph whose first line leaves room for it.
+        let text = wrapped(&format!("{role}{}", system.durability), columns.saturating_sub(width), 0);
+        let text = text.trim_end().replace('\n', &format!("\n{:width$}", ""));
+        format!("{name:<width$}{text}\n")
+    });
+    lines.collect()
+}
+
+fn named(system: &System) -> String {
+    plain(
+        &system
+            .version
+            .as_ref()
+            .map_or_else(|| system.name.clone(), |version| format!("{} {version}", system.name)),
+    )
+}
+
+/// Some figures of all systems that have any of them.
+fn block(outcome: &Outcome, title: &str, figures: &[Figure], columns: usize) -> String {
+    let heads: Vec<_> = figures.iter().map(|figure| plain(&figure.head())).collect();
+    let rows = outcome.systems.iter().filter_map(|system| {
+        let spreads: Vec<_> = figures.iter().map(|figure| figure.spread(system)).collect();
+        spreads.iter().any(Option::is_some).then(|| Row {
+            name: plain(&system.name),
+            cells: figures.iter().zip(spreads).map(|(figure, spread)| cell(figure, spread)).collect(),
+        })
+    });
+    grid(&plain(title), &heads, &rows.collect::<Vec<_>>(), columns)
+}
+
+fn cell(figure: &Figure, spread: Option<Spread>) -> Cell {
+    let Some(spread) = spread else { return Cell { figure: "–".to_owned(), range: String::new() } };
+    let scale = figure.scale(spread.median);
+    Cell { figure: scale.write(spread.median), range: spread.range(scale) }
+}
+
+fn ratios(outcome: &Outcome, columns: usize) -> String {
+    if outcome.ratios.is_empty() {
+        return String::new();
+    }
+    let rows = outcome.ratios.iter().map(|ratio| {
+        let range = Spread::of(&ratio.rounds).map_or(String::new(), |spread| spread.range(Scale::NONE));
+        Row {
+            name: plain(&ratio.what),
+            cells: vec![
+                Cell { figure: unit::number(ratio.median), range },
+                Cell { figure: ratio.aim(), range: String::new() },
+            ],
+        }
+    });
+    let heads = ["median".to_owned(), "better".to_owned()];
+    format!("\n{}", grid("ratios within a round", &heads, &rows.collect::<Vec<_>>(), columns))
+}
+
+/// What the history checker has found, in a sentence.
+#[must_use]
+pub fn history(outcome: &Outcome) -> String {
+    let broken = |by_rivals: bool| {
+        let systems = outcome.systems.iter().filter(|system| (system.role == Role::Rival) == by_rivals);
+        let told: Vec<_> = systems.filter_map(|system| broken(&system.name, &system.check())).collect();
+        told.join("; ")
+    };
+    let (ours, rivals) = (broken(false), broken(true));
+    if !ours.is_empty() {
+        return format!("FAILED: promises were broken: {ours}");
+    }
+    let checked = unit::count(outcome.systems.iter().map(|system| system.check().checked).sum());
+    let kept =
+        format!("{checked} deliveries checked: nothing lost, duplicated, left out, reordered or altered");
+    if rivals.is_empty() { kept } else { format!("{kept}, but by rivals: {rivals}") }
+}
+
+fn broken(name: &str, check: &Check) -> Option<String> {
+    let counts = [
+        (check.lost, "lost"),
+        (check.duplicate, "duplicated"),
+        (check.gap, "gaps"),
+        (check.reorder, "reordered"),
+        (check.altered, "altered"),
+    ];
+    let mut text = String::new();
+    for (count, what) in counts.iter().filter(|(count, _)| *count > 0) {
+        let _ = write!(text, "{} {} {what}", if text.is_empty() { "" } else { "," }, unit::count(*count));
+    }
+    (!check.is_clean()).then(|| format!("{name}:{text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::sample;
+
+    #[test]
+    fn the_table_is_as_it_was_seen_to_be_good() {
+        assert_eq!(render(&sample(), 80), include_str!("../golden/table_80.txt"));
+        assert_eq!(render(&sample(), 120), include_str!("../golden/table_120.txt"));
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        for columns in [80, 100, 120, 200] {
+            let table = render(&sample(), columns);
+            let widest = table.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(columns), "{widest:?} of {columns}\n{table}");
+        }
+    }
+
+    #[test]
+    fn a_single_round_has_no_range() {
+        let mut outcome = sample();
+        outcome.systems.iter_mut().for_each(|system| system.rounds.truncate(1));
+        outcome.ratios.iter_mut().for_each(|ratio| ratio.rounds.truncate(1));
+        let table = render(&outcome, 80);
+        let has_range =
+            table.split('–').rev().skip(1).any(|before| before.ends_with(|c: char| c.is_ascii_digit()));
+        assert!(table.contains("1 round of 20 s\n") && !has_range, "{table}");
+    }
+
+    #[test]
+    fn a_broken_promise_is_told_with_its_system() {
+        let mut outcome = sample();
+        outcome.systems[0].rounds[1].check.lost = 2;
+        outcome.systems[0].rounds[3].check.lost = 1;
+        outcome.systems[4].rounds[0].check.reorder = 1_200;
+        let expected = "FAILED: promises were broken: quoth: 3 lost; mosquitto: 1,200 reordered";
+        assert_eq!(history(&outcome), expected);
+        assert!(render(&outcome, 200).contains(expected));
+    }
+
+    #[test]
+    fn warnings_end_the_table() {
+        let mut outcome = sample();
+        outcome.build.profile = "debug".to_owned();
+        assert!(render(&outcome, 80).ends_with("warning: this is a debug build; its figures mean nothing\n"));
+    }
+
+    #[test]
+    fn a_name_cannot_move_the_cursor() {
+        let mut outcome = sample();
+        outcome.systems[0].name = "quo\u{1b}[2Jth".to_owned();
+        outcome.ratios[0].what = "a\rb".to_owned();
+        let table = render(&outcome, 80);
+        assert!(table.chars().all(|character| character == '\n' || !character.is_control()), "{table}");
+    }
+}
