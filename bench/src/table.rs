@@ -191,10 +191,18 @@ mod tests {
         let mut outcome = sample();
         outcome.systems[0].rounds[1].check.lost = 2;
         outcome.systems[0].rounds[3].check.lost = 1;
-        outcome.systems[4].rounds[0].check.reorder = 1_200;
-        let expected = "FAILED: promises were broken: quoth: 3 lost; mosquitto: 1,200 reordered";
+        outcome.systems[1].rounds[0].check.reorder = 1_200;
+        let expected = "FAILED: promises were broken: quoth: 3 lost; quinn relay: 1,200 reordered";
         assert_eq!(history(&outcome), expected);
-        assert!(render(&outcome, 200).contains(expected));
+        assert!(render(&outcome, 200).contains(expected) && !outcome.is_clean());
+    }
+
+    #[test]
+    fn what_a_rival_does_is_told_and_no_failure() {
+        let mut outcome = sample();
+        outcome.systems[4].rounds[0].check.reorder = 1_200;
+        let told = history(&outcome);
+        assert!(told.ends_with("but by rivals: mosquitto: 1,200 reordered") && outcome.is_clean(), "{told}");
     }
 
     #[test]

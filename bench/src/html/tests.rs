@@ -118,11 +118,11 @@ fn a_report_is_small_however_long_the_run_was() {
 #[test]
 fn a_broken_promise_and_a_warning_are_seen_first() {
     let mut outcome = sample();
-    outcome.systems[3].rounds[0].check.lost = 7;
+    outcome.systems[0].rounds[0].check.lost = 7;
     outcome.build.profile = "debug".to_owned();
     let html = render(&outcome);
     let header = within(&html, "<header>", "</header>");
-    assert!(header.contains("class=\"notice bad\">FAILED: promises were broken: jetstream: 7 lost"));
+    assert!(header.contains("class=\"notice bad\">FAILED: promises were broken: quoth: 7 lost"));
     assert!(header.contains("class=\"notice warning\">Warning: this is a debug build"));
     assert!(html.contains("<td class=\"bad\">7</td>"));
     assert!(within(&render(&sample()), "<header>", "</header>").contains("class=\"notice good\""));
