@@ -10,4 +10,6 @@ pub mod check;
 pub mod outcome;
 pub mod payload;
 pub mod process;
+#[cfg(feature = "rivals")]
+pub mod rival;
 pub mod system;

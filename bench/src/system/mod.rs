@@ -50,6 +50,11 @@ pub trait System: Send + Sync + 'static {
     /// A connection to it.
     type Client: Client;
 
+    /// Whether it acks what is published.
+    fn acks(&self) -> bool {
+        true
+    }
+
     /// Connects a client and signs it in.
     ///
     /// # Errors
