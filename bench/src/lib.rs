@@ -21,6 +21,11 @@ pub mod payload;
 pub mod process;
 pub mod profile;
 pub mod record;
+#[cfg(not(feature = "rivals"))]
+#[path = "no_rival.rs"]
+pub mod rival;
+#[cfg(feature = "rivals")]
+pub mod rival;
 pub mod run;
 pub mod schedule;
 pub mod system;

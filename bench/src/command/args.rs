@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use crate::floor::FloorCommand;
 use crate::profile::Payload;
+use crate::rival::Kind;
 
 /// Measures a server under a load, with the least that this machine can do beside it.
 #[derive(Debug, Args)]
@@ -15,7 +16,7 @@ use crate::profile::Payload;
     subcommand_precedence_over_arg = true,
     after_help = "Examples:\n  quoth bench latency\n  quoth bench chat --rate 2000 --duration 30 --html report.html\n  \
                   quoth bench my-load.toml --json after.json && quoth bench compare before.json after.json\n  \
-                  quoth bench profiles\n\n\
+                  quoth bench versus throughput --against jetstream\n  quoth bench profiles\n\n\
                   Exit codes: 0 measured, 1 failed: a message lost, doubled, altered or out of order, or a regression; 2 wrong \
                   usage."
 )]
@@ -33,6 +34,17 @@ pub(super) enum BenchCommand {
     Profiles {
         /// The one to print
         name: Option<String>,
+    },
+    /// Measure other servers on the same schedule, one behind the other, in one table
+    ///
+    /// nats-server is looked for in NATS_SERVER, in the PATH and in .tools/venv/bin, mosquitto in the PATH and in /usr/sbin.
+    Versus {
+        /// Which ones, with commas between them: nats-core, jetstream, jetstream-default, mosquitto, and all but jetstream-default
+        /// with -tls behind the name
+        #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = rival)]
+        against: Vec<Kind>,
+        #[command(flatten)]
+        run: Box<RunArgs>,
     },
     /// Compare two runs; exits with 1 when the later one is worse
     ///
@@ -125,6 +137,11 @@ pub(super) struct RunArgs {
     /// Write a report that any browser opens
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(super) html: Option<PathBuf>,
+}
+
+fn rival(name: &str) -> Result<Kind, String> {
+    let names = || Kind::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+    Kind::named(name).ok_or_else(|| format!("there are {}", names()))
 }
 
 /// A server that runs already, as the rest of the command line names it.

@@ -18,6 +18,7 @@ use crate::floor::{self, Program};
 use crate::html;
 use crate::outcome::Outcome;
 use crate::profile::{BUILT_IN, Kind, Profile};
+use crate::rival;
 use crate::run::{Plan, Running, Subject, run};
 use crate::schedule::Line;
 use crate::table;
@@ -55,7 +56,16 @@ pub fn execute(args: BenchArgs, around: &Around<'_>) -> anyhow::Result<ExitCode>
             return Ok(comparison.exit_code().into());
         }
         Some(BenchCommand::Report { found, html }) => write(&html, &html::render(&read(&found)?))?,
-        None => return measure(args.run, around),
+        Some(BenchCommand::Versus { against, run }) => {
+            let all = || ["nats-core", "jetstream", "mosquitto"].into_iter().filter_map(rival::Kind::named);
+            anyhow::ensure!(
+                !rival::Kind::ALL.is_empty(),
+                "this build has no rivals: build it with `--features rivals`"
+            );
+            let rivals = if against.is_empty() { all().collect() } else { against };
+            return measure(*run, rivals, around);
+        }
+        None => return measure(args.run, Vec::new(), around),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -69,9 +79,9 @@ fn profiles(name: Option<&str>) -> anyhow::Result<String> {
     text.with_context(|| format!("there is no built-in profile `{name}`; `quoth bench profiles` lists them"))
 }
 
-fn measure(args: RunArgs, around: &Around<'_>) -> anyhow::Result<ExitCode> {
+fn measure(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow::Result<ExitCode> {
     let (json, html) = (args.json.clone(), args.html.clone());
-    let plan = plan(args, around)?;
+    let plan = plan(args, rivals, around)?;
     let profile = &plan.profile;
     let length_s =
         matches!(profile.kind, Kind::Open | Kind::Closed).then_some(profile.warm_up_s + profile.duration_s);
@@ -105,7 +115,7 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
 }
 
-fn plan(args: RunArgs, around: &Around<'_>) -> anyhow::Result<Plan> {
+fn plan(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow::Result<Plan> {
     let mut profile = Profile::find(&args.profile)?;
     apply(&args, &mut profile);
     profile.check()?;
@@ -134,7 +144,7 @@ fn plan(args: RunArgs, around: &Around<'_>) -> anyhow::Result<Plan> {
         profile_name: args.profile,
         command: std::env::args().collect(),
         subject,
-        rivals: Vec::new(),
+        rivals,
         program: Program::this()?,
         place: Place { dir: args.dir },
         replay,

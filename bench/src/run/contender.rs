@@ -3,6 +3,7 @@
 use super::{Plan, Running};
 use crate::outcome::Role;
 use crate::profile::{Floor, Kind, Shape};
+use crate::rival;
 use crate::target::QuothOptions;
 
 /// The server that is measured.
@@ -27,8 +28,8 @@ pub(super) enum What {
     Quoth { variant: Option<String> },
     /// A floor.
     Floor(Floor),
-    /// A rival, by its name.
-    Rival(String),
+    /// A rival.
+    Rival(rival::Kind),
 }
 
 /// All that are measured: the server, its variants, the floors, the rivals.
@@ -46,7 +47,7 @@ pub(super) fn line_up(plan: &Plan) -> anyhow::Result<Vec<Contender>> {
             matches!(profile.kind, Kind::Open | Kind::Closed),
             "rivals are measured under open and closed loops, and this profile is neither"
         );
-        contenders.push(with(What::Rival(rival.clone())));
+        contenders.push(with(What::Rival(*rival)));
     }
     Ok(contenders)
 }
@@ -61,7 +62,7 @@ impl Contender {
             What::Floor(Floor::Relay) => "quinn relay".to_owned(),
             What::Floor(Floor::Websocket) => "websocket relay".to_owned(),
             What::Floor(Floor::Append) => "append".to_owned(),
-            What::Rival(name) => name.clone(),
+            What::Rival(kind) => kind.name().to_owned(),
         }
     }
 
@@ -79,7 +80,7 @@ impl Contender {
             What::Quoth { .. } => "stored: flushed to the disk (fdatasync) before the ack".to_owned(),
             What::Floor(Floor::Append) => "flushed to the disk (fdatasync), and nothing else".to_owned(),
             What::Floor(_) => "none: nothing is stored".to_owned(),
-            What::Rival(name) => name.clone(),
+            What::Rival(kind) => kind.durability().to_owned(),
         }
     }
 }

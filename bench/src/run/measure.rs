@@ -16,6 +16,8 @@ use crate::outcome::Round;
 use crate::process::Process;
 use crate::profile::{Floor, Kind};
 use crate::record::latency;
+#[cfg(feature = "rivals")]
+use crate::rival::{Rival, StartOptions};
 use crate::system::quic::Quic;
 use crate::system::websocket::WebSocket;
 use crate::target::{Quoth, QuothOptions, Relay, Spoken};
@@ -31,7 +33,10 @@ pub(super) fn measure(
         What::Floor(Floor::Relay) => relay(plan, contender, progress, seed),
         What::Floor(Floor::Websocket) => websocket(plan, contender, progress, seed),
         What::Floor(Floor::Append) => append_floor(plan, contender),
-        What::Rival(name) => anyhow::bail!("{name} is not built in"),
+        #[cfg(not(feature = "rivals"))]
+        What::Rival(kind) => match *kind {},
+        #[cfg(feature = "rivals")]
+        What::Rival(kind) => rival(plan, contender, *kind, progress, seed),
     }
 }
 
@@ -147,6 +152,25 @@ fn websocket(
         Ok(WebSocket::new(relay.address()))
     };
     play(&traffic(plan, contender, seed), system, Some(relay.pid()), progress).map(measurement)
+}
+
+#[cfg(feature = "rivals")]
+fn rival(
+    plan: &Plan,
+    contender: &Contender,
+    kind: crate::rival::Kind,
+    progress: &Arc<Progress>,
+    seed: u64,
+) -> anyhow::Result<Measurement> {
+    let command = |program: &std::path::Path| plan.place.server_command(program);
+    let options = StartOptions { dir: &plan.place.dir, listen: plan.place.listen(), command: &command };
+    let rival = Rival::start(kind, &options)?;
+    let system = || {
+        plan.place.enter_clients_side()?;
+        Ok(rival.system())
+    };
+    let measured = play(&traffic(plan, contender, seed), system, Some(rival.pid()), progress)?;
+    Ok(Measurement { version: Some(rival.version().to_owned()), ..measurement(measured) })
 }
 
 /// The disk alone. In a closed loop all messages that may be on their way share a flush.

@@ -34,8 +34,8 @@ pub struct Plan {
     pub command: Vec<String>,
     /// The server that is measured.
     pub subject: Subject,
-    /// What is measured beside it.
-    pub rivals: Vec<String>,
+    /// Other servers that are measured beside it.
+    pub rivals: Vec<crate::rival::Kind>,
     /// How floors are started.
     pub program: Program,
     /// Where processes run.
