@@ -270,6 +270,10 @@ impl Outcome {
         };
         match &self.network {
             None | Some(Value::Null) => "loopback".to_owned(),
+            // One that has a name has its numbers in the document.
+            Some(Value::Object(members)) if members.contains_key("name") => {
+                members.get("name").map(plain).unwrap_or_default()
+            }
             Some(Value::Object(members)) => {
                 members.iter().filter(|(_, value)| !value.is_null()).map(told).collect::<Vec<_>>().join(", ")
             }

@@ -189,6 +189,7 @@ pub struct Variant {
     connections: Option<u32>,
     window: Option<u32>,
     rate_per_s: Option<f64>,
+    arrival: Option<Arrival>,
     stalled: Option<u32>,
 }
 
@@ -289,6 +290,7 @@ impl Variant {
             connections: self.connections.unwrap_or(shape.connections),
             window: self.window.unwrap_or(shape.window),
             rate_per_s: self.rate_per_s.unwrap_or(shape.rate_per_s),
+            arrival: self.arrival.unwrap_or(shape.arrival),
             stalled: self.stalled.unwrap_or(shape.stalled),
             ..shape.clone()
         }

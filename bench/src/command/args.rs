@@ -124,6 +124,9 @@ pub(super) struct RunArgs {
     /// Setting of that server; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", help_heading = "System")]
     pub(super) settings: Vec<String>,
+    /// Network between clients and servers: lan, home, mobile, bad, or a TOML file; `loopback` for none. Needs root
+    #[arg(long, value_name = "NAME", help_heading = "System")]
+    pub(super) network: Option<String>,
     /// Folder whose disk is measured: servers' data is in a new folder inside it, which is removed again
     #[arg(long, value_name = "DIR", help_heading = "System", default_value = ".")]
     pub(super) dir: PathBuf,

@@ -138,6 +138,10 @@ fn plan(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow:
             }
         }),
     };
+    let place = match profile.network.as_deref().filter(|name| *name != "loopback") {
+        Some(network) => Place::behind(args.dir, network, args.seed)?,
+        None => Place::loopback(args.dir),
+    };
     let half = std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2).max(1);
     Ok(Plan {
         profile,
@@ -146,7 +150,7 @@ fn plan(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow:
         subject,
         rivals,
         program: Program::this()?,
-        place: Place { dir: args.dir },
+        place,
         replay,
         patience: Duration::from_secs_f64(args.patience),
         seed: args.seed,
@@ -167,6 +171,7 @@ fn apply(args: &RunArgs, profile: &mut Profile) {
     }
     profile.duration_s = args.duration.unwrap_or(profile.duration_s);
     profile.warm_up_s = args.warm_up.unwrap_or(profile.warm_up_s);
+    profile.network = args.network.clone().or(profile.network.take());
     profile.rounds = args.rounds.unwrap_or(profile.rounds);
     if args.no_floors {
         profile.floors.clear();

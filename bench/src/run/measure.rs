@@ -115,7 +115,7 @@ fn frames(
     plan: &Plan,
     contender: &Contender,
     server: Server<'_>,
-    restart: impl FnOnce() -> anyhow::Result<()>,
+    restart: impl FnOnce() -> anyhow::Result<()> + Send,
     progress: &Arc<Progress>,
     seed: u64,
 ) -> anyhow::Result<Measurement> {
@@ -128,11 +128,14 @@ fn frames(
             };
             return play(&traffic(plan, contender, seed), system, server.pid, progress).map(measurement);
         }
-        Kind::Catchup => catchup::play(load, server),
-        Kind::Storm if server.stores => storm::play(load, server, restart),
-        Kind::Storm => storm::handshakes(load, server),
-        Kind::Idle => idle::play(load, server),
-        Kind::Connect => connect::play(load, server),
+        // On a thread of its own, which alone is on the clients' side.
+        kind => std::thread::scope(|scope| {
+            let single = scope.spawn(|| {
+                plan.place.enter_clients_side()?;
+                single(kind, load, server, restart)
+            });
+            single.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the clients have panicked")))
+        }),
     }?;
     let Found { values, times, check } = found;
     let latencies = times.iter().map(|(name, times)| (name.clone(), latency(times))).collect();
@@ -152,6 +155,22 @@ fn websocket(
         Ok(WebSocket::new(relay.address()))
     };
     play(&traffic(plan, contender, seed), system, Some(relay.pid()), progress).map(measurement)
+}
+
+fn single(
+    kind: Kind,
+    load: Single<'_>,
+    server: Server<'_>,
+    restart: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<Found> {
+    match kind {
+        Kind::Catchup => catchup::play(load, server),
+        Kind::Storm if server.stores => storm::play(load, server, restart),
+        Kind::Storm => storm::handshakes(load, server),
+        Kind::Idle => idle::play(load, server),
+        Kind::Connect => connect::play(load, server),
+        Kind::Open | Kind::Closed => unreachable!("they are traffic"),
+    }
 }
 
 #[cfg(feature = "rivals")]

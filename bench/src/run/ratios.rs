@@ -38,7 +38,7 @@ fn rivals(systems: &[System]) -> impl Iterator<Item = &System> {
 }
 
 fn open(quoth: &System, systems: &[System], ratios: &mut Vec<Option<Ratio>>) {
-    ratios.push(datagrams(quoth));
+    ratios.extend([datagrams(quoth)].into_iter().chain(variants(systems).map(datagrams)));
     let delivery = |q: Quantile| move |round: &Round| round.latencies.get("delivery").map(q.1);
     for q in [P50, P99] {
         let name = q.0;
@@ -64,11 +64,11 @@ fn open(quoth: &System, systems: &[System], ratios: &mut Vec<Option<Ratio>>) {
     }
 }
 
-/// What shares a datagram: a figure of the server alone.
-fn datagrams(quoth: &System) -> Option<Ratio> {
+/// What shares a datagram: a figure of one system alone.
+fn datagrams(system: &System) -> Option<Ratio> {
     let datagrams = |round: &Round| round.values.get("datagrams_per_delivery").copied();
-    let one = quoth.rounds.iter().map(|_| Some(1.0));
-    ratio("datagrams for each delivery: quoth".to_owned(), quoth.rounds.iter().map(datagrams), one, true)
+    let one = system.rounds.iter().map(|_| Some(1.0));
+    ratio(format!("datagrams for each delivery: {}", system.name), system.rounds.iter().map(datagrams), one, true)
 }
 
 fn closed(quoth: &System, systems: &[System], ratios: &mut Vec<Option<Ratio>>) {

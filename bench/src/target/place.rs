@@ -3,31 +3,58 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+
+use quoth_network::{Network, Profile, Side};
 
 /// Where processes run.
 #[derive(Debug, Clone)]
 pub struct Place {
     /// The folder for data: its disk is measured.
     pub dir: PathBuf,
+    network: Option<Arc<Named>>,
+}
+
+/// A network that runs, and what it is called.
+#[derive(Debug)]
+struct Named {
+    name: String,
+    profile: Profile,
+    network: Network,
 }
 
 impl Place {
+    /// On this machine alone, over loopback.
+    #[must_use]
+    pub fn loopback(dir: PathBuf) -> Self {
+        Self { dir, network: None }
+    }
+
+    /// With a network between clients and servers: a built-in profile of one by its name, or a file. The seed decides which packets
+    /// are lost.
+    ///
+    /// # Errors
+    /// When there is no such profile, or this is not root's process.
+    pub fn behind(dir: PathBuf, name: &str, seed: u64) -> anyhow::Result<Self> {
+        let profile = Profile::open(name)?;
+        let network = Network::start(&profile, seed)?;
+        Ok(Self { dir, network: Some(Arc::new(Named { name: name.to_owned(), profile, network })) })
+    }
+
     /// A command that runs a program on the servers' side.
     #[must_use]
     pub fn server_command(&self, program: &Path) -> Command {
-        Command::new(program)
+        match &self.network {
+            Some(named) => named.network.command_in(Side::Server, program),
+            None => Command::new(program),
+        }
     }
 
     /// Where servers listen, on a port that the system chooses.
     #[must_use]
     pub fn listen(&self) -> SocketAddr {
-        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
-    }
-
-    /// The network, for a report; `None` for loopback.
-    #[must_use]
-    pub fn network_document(&self) -> Option<serde_json::Value> {
-        None
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        SocketAddr::new(self.network.as_ref().map_or(loopback, |named| named.network.server_address()), 0)
     }
 
     /// Moves this thread to the clients' side.
@@ -35,6 +62,18 @@ impl Place {
     /// # Errors
     /// When the system refuses.
     pub fn enter_clients_side(&self) -> anyhow::Result<()> {
+        if let Some(named) = &self.network {
+            named.network.enter(Side::Client)?;
+        }
         Ok(())
+    }
+
+    /// The network, for a report; `None` for loopback.
+    #[must_use]
+    pub fn network_document(&self) -> Option<serde_json::Value> {
+        let named = self.network.as_ref()?;
+        let Profile { up, down } = &named.profile;
+        let direction = |conditions| serde_json::to_value(conditions).ok();
+        Some(serde_json::json!({ "name": named.name, "up": direction(up), "down": direction(down) }))
     }
 }
