@@ -7,7 +7,7 @@ use quinn::{Endpoint, Incoming, VarInt};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
-use super::admission::{Admission, Admitted, Handshake};
+use super::admission::{Admitted, Handshake};
 use super::{Phase, Service, connection};
 
 /// How long a drain waits for connections to finish: less than the 10 s in which the process must end.
@@ -21,7 +21,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Listener {
     endpoint: Endpoint,
     service: Service,
-    admission: Admission,
     handshakes: JoinSet<Option<Connected>>,
     connections: JoinSet<()>,
 }
@@ -36,8 +35,7 @@ pub async fn serve(endpoint: Endpoint, service: Service) {
 
 impl Listener {
     fn new(endpoint: Endpoint, service: Service) -> Self {
-        let admission = Admission::new(&service.limits);
-        Self { endpoint, service, admission, handshakes: JoinSet::new(), connections: JoinSet::new() }
+        Self { endpoint, service, handshakes: JoinSet::new(), connections: JoinSet::new() }
     }
 
     async fn run(mut self) {
@@ -64,7 +62,7 @@ impl Listener {
     /// Accepts, asks for a validated address, refuses or ignores.
     fn admit(&mut self, incoming: Incoming) {
         let peer = incoming.remote_address();
-        match self.admission.admit(peer.ip(), incoming.remote_address_validated()) {
+        match self.service.admission.admit(peer.ip(), incoming.remote_address_validated()) {
             Admitted::Accept(handshake, connection) => {
                 let timeout = Duration::from_millis(self.service.limits.handshake_timeout_ms);
                 self.handshakes.spawn(connect(incoming, timeout, handshake, connection));
