@@ -86,6 +86,12 @@ impl Server {
         self.address
     }
 
+    /// How many network workers it has.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.workers.count()
+    }
+
     /// What development mode has made.
     #[must_use]
     pub fn development(&self) -> Option<&Development> {

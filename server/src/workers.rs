@@ -27,7 +27,7 @@ pub(crate) struct Workers {
     /// Changes when any of them ends.
     ended: watch::Receiver<()>,
     /// The order of the sockets must last until the last worker has drained.
-    _sockets: Vec<UdpSocket>,
+    sockets: Vec<UdpSocket>,
 }
 
 /// A runtime that may be dropped within another one: it then waits for nothing.
@@ -93,7 +93,7 @@ impl Endpoints {
         });
         let others = others.collect();
         let first = tokio::spawn(guarded(self.first, service.clone()));
-        Workers { first, others, ended, _sockets: self.sockets }
+        Workers { first, others, ended, sockets: self.sockets }
     }
 }
 
@@ -111,6 +111,11 @@ impl OwnRuntime {
 }
 
 impl Workers {
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.sockets.len()
+    }
+
     /// Changes when any worker ends.
     pub(crate) fn ended(&self) -> watch::Receiver<()> {
         self.ended.clone()

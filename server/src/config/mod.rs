@@ -16,7 +16,7 @@ use crate::auth::KeySpec;
 use crate::quic::Limits;
 use crate::sockets::CAN_STEER;
 
-/// Workers that a server chooses to have at most.
+/// Workers that a server chooses to have at most: behind them stands one committer.
 const WORKERS_CHOSEN_MAX: u32 = 16;
 
 /// What the server is to do.
@@ -96,15 +96,15 @@ impl Config {
         self
     }
 
-    /// Network workers of the server: as configured, or one for every two cores that this process may use, and at most
-    /// [`WORKERS_CHOSEN_MAX`]. The other cores are for the committer, the view and the kernel.
+    /// Network workers of the server: as configured, or one for each core that this process may use, and at most
+    /// [`WORKERS_CHOSEN_MAX`]. One where the kernel cannot steer.
     #[must_use]
     pub fn workers(&self) -> u32 {
         if self.workers > 0 {
             return self.workers;
         }
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let chosen = u32::try_from(cores / 2).unwrap_or(u32::MAX).clamp(1, WORKERS_CHOSEN_MAX);
+        let chosen = u32::try_from(cores).unwrap_or(u32::MAX).min(WORKERS_CHOSEN_MAX);
         if CAN_STEER { chosen } else { 1 }
     }
 

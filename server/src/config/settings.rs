@@ -142,7 +142,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "server.workers",
-        doc: "network threads, each with its own socket; more than 1 on Linux only. 0: half as many as cores, at most 16",
+        doc: "network threads, each with its own socket; more than 1 on Linux only. 0: as many as cores, at most 16; 1 elsewhere",
         kind: Kind::Number(ranges::WORKERS),
         set: |c, t| number(&mut c.workers, t),
         get: |c| c.workers.to_string(),
