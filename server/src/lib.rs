@@ -12,6 +12,8 @@
 //! | [`development`] | what a server without a configuration makes by itself |
 //! | [`announce`] | how clients find a development server |
 //! | [`secret`] | keys in files |
+//! | `sockets` | one for each network worker, at one address |
+//! | `workers` | runtimes and threads of the network |
 //! | [`server`] | start, drain, stop |
 
 pub mod announce;
@@ -25,3 +27,5 @@ pub mod preflight;
 pub mod quic;
 pub mod secret;
 pub mod server;
+mod sockets;
+mod workers;

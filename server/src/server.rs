@@ -4,23 +4,20 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use quinn::{Endpoint, TokioRuntime};
 use quoth_certs::CertStore;
 use quoth_protocol::ALPN;
 use quoth_protocol::frame::Durability;
 use quoth_store::{Options, Store};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use crate::auth::{KeySpec, Verifier};
 use crate::config::Config;
 use crate::development::{self, Development};
 use crate::engine::{Clock as _, Engine, Execution, Stopper, SystemClock};
-use crate::quic::{EndpointSecret, Phase, PhaseSender, Service, endpoint_config, serve, server_config};
+use crate::quic::{EndpointSecret, Phase, PhaseSender, Service, server_config};
 use crate::secret::endpoint_secret;
-
-/// Bytes of the kernel's socket buffers that are asked for: the usual default of 208 KiB drops bursts.
-const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+use crate::sockets;
+use crate::workers::{Endpoints, Workers};
 
 /// A running server.
 #[derive(Debug)]
@@ -30,9 +27,7 @@ pub struct Server {
     phase: PhaseSender,
     drain_retry_after_ms: u32,
     engine: Engine,
-    serving: JoinHandle<()>,
-    /// Changes when `serving` ends.
-    ended: watch::Receiver<()>,
+    workers: Workers,
     stopper: Stopper,
     certificates: Arc<CertStore>,
 }
@@ -50,14 +45,15 @@ struct Credentials {
 }
 
 impl Server {
-    /// Binds the socket, opens the store and serves, on the current tokio runtime. Blocks while the store is brought up to
-    /// date; what an operator may have got wrong is told before.
+    /// Binds the sockets, opens the store and serves, on the current tokio runtime and a thread for each further worker.
+    /// Blocks while the store is brought up to date; what an operator may have got wrong is told before.
     ///
     /// # Errors
     /// What is wrong, where, and what to do.
     pub fn start(config: &Config) -> Result<Self, String> {
-        let socket = bind(config.listen)?;
-        let address = socket.local_addr().map_err(|error| format!("the socket has no address: {error}"))?;
+        let sockets = bind(config)?;
+        let address =
+            sockets[0].local_addr().map_err(|error| format!("the socket has no address: {error}"))?;
         let configured = if config.development { None } else { Some(Credentials::configured(config)?) };
         let store = Store::open(store_options(config)).map_err(|error| error.to_string())?;
         let (credentials, development) = match configured {
@@ -69,7 +65,7 @@ impl Server {
             }
         };
         let Credentials { certificates, secret, quic, verifier } = credentials;
-        let endpoint = Endpoint::new(endpoint_config(&secret), Some(quic), socket, Arc::new(TokioRuntime))
+        let endpoints = Endpoints::open(sockets, &secret, &quic)
             .map_err(|error| format!("QUIC cannot be served on {address}: {error}"))?;
         if let Some(made) = &development {
             made.write_client_file()?;
@@ -77,31 +73,23 @@ impl Server {
         let (engine, stopper) =
             Engine::start(store, Durability::Stored, Arc::new(SystemClock), Execution::Threads);
         let phase = PhaseSender::new();
-        let service = Service {
-            engine: engine.clone(),
-            verify: Arc::new(verifier),
-            limits: Arc::new(config.limits.clone()),
-            phase: phase.subscribe(),
-        };
-        let (serving, ended) = spawn(serve(endpoint, service));
+        let service =
+            Service::new(engine.clone(), Arc::new(verifier), config.limits.clone(), phase.subscribe());
+        let workers = endpoints.serve(&service);
         let drain_retry_after_ms = config.drain_retry_after_ms;
-        Ok(Self {
-            address,
-            development,
-            phase,
-            drain_retry_after_ms,
-            engine,
-            serving,
-            ended,
-            stopper,
-            certificates,
-        })
+        Ok(Self { address, development, phase, drain_retry_after_ms, engine, workers, stopper, certificates })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many network workers it has.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.workers.count()
     }
 
     /// What development mode has made.
@@ -126,9 +114,9 @@ impl Server {
         Ok(self.certificates.out_of_date(SystemClock.unix_ms() / 1_000))
     }
 
-    /// Waits until the store fails or the listener ends. Dropping the future changes nothing.
+    /// Waits until the store fails or a listener ends. Dropping the future changes nothing.
     pub async fn failed(&self) -> Failed {
-        failed(self.engine.failure(), self.ended.clone()).await
+        failed(self.engine.failure(), self.workers.ended()).await
     }
 
     /// Stops: tells every client to come back later, finishes what was read, closes the store.
@@ -139,7 +127,7 @@ impl Server {
         let has_failed = self.engine.failure().borrow().is_some();
         let retry_after_ms = self.drain_retry_after_ms;
         self.phase.set(if has_failed { Phase::Failed } else { Phase::Draining { retry_after_ms } });
-        let served = self.serving.await;
+        let served = self.workers.join().await;
         drop(self.engine);
         let stopper = self.stopper;
         let stopped = tokio::task::spawn_blocking(move || stopper.stop()).await;
@@ -180,14 +168,16 @@ impl Credentials {
     }
 }
 
-/// Spawns a task; what it returns besides changes when the task has ended, however that came.
-fn spawn(task: impl Future<Output = ()> + Send + 'static) -> (JoinHandle<()>, watch::Receiver<()>) {
-    let (runs, ended) = watch::channel(());
-    let task = async move {
-        let _runs = runs;
-        task.await;
-    };
-    (tokio::spawn(task), ended)
+/// Binds the sockets. A server that is left to choose makes do with one worker where the kernel has no more.
+fn bind(config: &Config) -> Result<Vec<UdpSocket>, String> {
+    match sockets::bind(config.listen, config.workers()) {
+        Err(error) if config.workers == 0 && config.workers() > 1 => {
+            let sockets = sockets::bind(config.listen, 1)?;
+            tracing::warn!(error, "one network worker only");
+            Ok(sockets)
+        }
+        bound => bound,
+    }
 }
 
 async fn failed(mut failure: watch::Receiver<Option<String>>, mut ended: watch::Receiver<()>) -> Failed {
@@ -201,52 +191,25 @@ async fn failed(mut failure: watch::Receiver<Option<String>>, mut ended: watch::
     }
 }
 
-/// Binds the UDP socket with large kernel buffers.
-fn bind(address: SocketAddr) -> Result<UdpSocket, String> {
-    let explain = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => format!(
-            "{address} is in use, perhaps by another quoth-server: stop it, or give another address with --listen"
-        ),
-        _ => format!("{address} cannot be bound: {error}"),
-    };
-    let socket = UdpSocket::bind(address).map_err(explain)?;
-    let options = socket2::SockRef::from(&socket);
-    // The kernel gives what it allows; less only drops more in a burst.
-    let _less_is_enough = options.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
-    let _less_is_enough = options.set_send_buffer_size(SOCKET_BUFFER_BYTES);
-    if let Ok(got) = options.recv_buffer_size()
-        && got < SOCKET_BUFFER_BYTES
-    {
-        tracing::debug!(
-            bytes = got,
-            wanted = SOCKET_BUFFER_BYTES,
-            "small receive buffer: raise net.core.rmem_max"
-        );
-    }
-    Ok(socket)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use tokio::sync::watch;
 
-    use super::{Failed, failed, spawn};
+    use super::{Failed, failed};
 
     async fn soon(failed: impl Future<Output = Failed>) -> String {
         tokio::time::timeout(Duration::from_secs(30), failed).await.expect("it is told").0
     }
 
     #[tokio::test]
-    async fn whatever_ends_the_listener_is_told_and_so_is_the_stores_failure() {
+    async fn the_end_of_a_worker_is_told_and_so_is_the_stores_failure() {
         let (fail, failure) = watch::channel(None);
-        let (_returned, ended) = spawn(async {});
+        let (runs, ended) = watch::channel(());
+        runs.send_replace(());
         assert!(soon(failed(failure.clone(), ended)).await.contains("listener"));
-        let (_panicked, ended) = spawn(async { panic!("a mistake, for a test") });
-        assert!(soon(failed(failure.clone(), ended)).await.contains("listener"));
-        let (_runs, ended) = spawn(std::future::pending());
         fail.send_replace(Some("no space".to_owned()));
-        assert!(soon(failed(failure, ended)).await.contains("no space"));
+        assert!(soon(failed(failure, runs.subscribe())).await.contains("no space"));
     }
 }

@@ -23,7 +23,7 @@ pub struct EmbeddedServer {
 }
 
 impl EmbeddedServer {
-    /// Starts a server on a free port of loopback.
+    /// Starts a server with two workers on a free port of loopback.
     ///
     /// # Errors
     /// When it does not start.
@@ -36,9 +36,18 @@ impl EmbeddedServer {
     /// # Errors
     /// When it does not start.
     pub fn start_with(limits: Limits) -> anyhow::Result<Self> {
+        Self::start_workers(2, limits)
+    }
+
+    /// The same with so many workers.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_workers(workers: u32, limits: Limits) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let config = Config {
             listen: ([127, 0, 0, 1], 0).into(),
+            workers,
             data_dir: dir.path().join("data"),
             development: true,
             limits,

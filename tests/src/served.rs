@@ -14,7 +14,7 @@ use quoth_protocol::frame::Durability;
 use quoth_protocol::{ALPN, Code, UserId};
 use quoth_server::engine::{Engine, Execution, Stopper, SystemClock};
 use quoth_server::quic::{
-    Limits, Phase, PhaseSender, Service, Verify, endpoint_config, serve, server_config,
+    Limits, Phase, PhaseSender, Service, Steering, Verify, endpoint_config, serve, server_config,
 };
 use quoth_store::Store;
 use tempfile::TempDir;
@@ -47,13 +47,16 @@ impl ServedEngine {
         let quic = server_config(tls, &limits, &ENDPOINT_SECRET)?;
         let socket = std::net::UdpSocket::bind(("127.0.0.1", 0))?;
         let address = socket.local_addr()?;
-        let endpoint =
-            Endpoint::new(endpoint_config(&ENDPOINT_SECRET), Some(quic), socket, Arc::new(TokioRuntime))?;
+        let endpoint = Endpoint::new(
+            endpoint_config(&ENDPOINT_SECRET, Steering::ALONE),
+            Some(quic),
+            socket,
+            Arc::new(TokioRuntime),
+        )?;
         let (engine, stopper) =
             Engine::start(store, Durability::Memory, Arc::new(SystemClock), Execution::Threads);
         let phase = PhaseSender::new();
-        let service =
-            Service { engine, verify: Arc::new(verify), limits: Arc::new(limits), phase: phase.subscribe() };
+        let service = Service::new(engine, Arc::new(verify), limits, phase.subscribe());
         let serving = tokio::spawn(serve(endpoint, service));
         Ok(Self { address, ca_file: files.ca_pem_path, phase, serving, stopper, _dir: dir })
     }

@@ -364,7 +364,7 @@ fn renew(server: &Server, config: &Config, ends_s: &mut u64) -> Result<bool, Str
 fn tell(server: &Server, config: &Config) -> Option<Announcement> {
     let (address, durability) = (server.address(), server.durability());
     let Some(made) = server.development() else {
-        tracing::info!(%address, %durability, data_dir = %config.data_dir.display(), "serving");
+        tracing::info!(%address, workers = server.workers(), %durability, data_dir = %config.data_dir.display(), "serving");
         return None;
     };
     let announced = Announcement::new(&made.client_file);

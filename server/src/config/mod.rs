@@ -14,12 +14,18 @@ pub use settings::{Kind, SETTINGS, Setting};
 
 use crate::auth::KeySpec;
 use crate::quic::Limits;
+use crate::sockets::CAN_STEER;
+
+/// Workers that a server chooses to have at most: behind them stands one committer.
+const WORKERS_CHOSEN_MAX: u32 = 16;
 
 /// What the server is to do.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// UDP address for QUIC.
     pub listen: SocketAddr,
+    /// Network workers, each with a thread; 0 for as many as [`Config::workers`] finds fit.
+    pub workers: u32,
     /// Folder of the store, and in development of keys and certificates.
     pub data_dir: PathBuf,
     /// Whether the server makes its own certificate, signing key and tokens. Only on loopback.
@@ -61,6 +67,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], quoth_protocol::DEFAULT_PORT)),
+            workers: 0,
             data_dir: PathBuf::from("quoth-data"),
             development: false,
             drain_retry_after_ms: 1_000,
@@ -89,10 +96,29 @@ impl Config {
         self
     }
 
+    /// Network workers of the server: as configured, or one for each core that this process may use, and at most
+    /// [`WORKERS_CHOSEN_MAX`]. One where the kernel cannot steer.
+    #[must_use]
+    pub fn workers(&self) -> u32 {
+        if self.workers > 0 {
+            return self.workers;
+        }
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let chosen = u32::try_from(cores).unwrap_or(u32::MAX).min(WORKERS_CHOSEN_MAX);
+        if CAN_STEER { chosen } else { 1 }
+    }
+
     /// Checks what no single setting can: that the settings fit together. Each problem names its mend.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
+        if self.workers > 1 && !CAN_STEER {
+            problems.push(format!(
+                "server.workers is {}, but only Linux can hand packets to the worker that has their connection: set \
+                 server.workers to 1",
+                self.workers
+            ));
+        }
         if self.development {
             if !self.listen.ip().is_loopback() {
                 problems.push(format!(
@@ -146,7 +172,14 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use super::Config;
+    use super::{Config, WORKERS_CHOSEN_MAX};
+
+    #[test]
+    fn there_is_a_worker_for_each_core_unless_their_number_is_set() {
+        let workers = |workers| Config { workers, ..Config::default() }.workers();
+        assert_eq!([1, 2, 128].map(workers), [1, 2, 128]);
+        assert!((1..=WORKERS_CHOSEN_MAX).contains(&workers(0)));
+    }
 
     #[test]
     fn what_development_mode_would_not_use_is_a_problem() {

@@ -141,6 +141,13 @@ pub const SETTINGS: &[Setting] = &[
         get: |c| quoted(c.listen),
     },
     Setting {
+        key: "server.workers",
+        doc: "network threads, each with its own socket; more than 1 on Linux only. 0: as many as cores, at most 16; 1 elsewhere",
+        kind: Kind::Number(ranges::WORKERS),
+        set: |c, t| number(&mut c.workers, t),
+        get: |c| c.workers.to_string(),
+    },
+    Setting {
         key: "server.data_dir",
         doc: "folder of the store and of keys, made at the first start",
         kind: Kind::Path,
@@ -307,7 +314,7 @@ mod tests {
     fn every_number_has_a_range_that_holds_its_default_and_is_kept() {
         let numbers =
             SETTINGS.iter().filter(|setting| setting.get(&Config::default()).parse::<u64>().is_ok());
-        assert_eq!(numbers.clone().count(), 11);
+        assert_eq!(numbers.clone().count(), 12);
         for setting in numbers {
             let range = setting.range().cloned().unwrap_or_else(|| panic!("{} has no range", setting.key));
             let mut config = Config::default();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quoth_core::sequencer::{RECENT_MAX, Sequenced, Sequencer};
-use quoth_protocol::{Code, ConversationName, Seq};
+use quoth_protocol::{Code, Seq};
 use quoth_store::{Applier, Log, Position, Record, StoreError, View, ViewError, group};
 use tokio::sync::{mpsc, watch};
 
@@ -17,6 +17,7 @@ use super::publisher::{Last, Prior, Publisher};
 use super::reads::Reads;
 use super::repeats::Repeats;
 use super::tails::Tails;
+use super::workers::{Wake, Workers};
 use super::{Clock, PublishRequest};
 
 /// Messages of one group. A larger group hardly flushes faster per message, and the first message of a group waits for its
@@ -29,15 +30,6 @@ const _: () = assert!(GROUP_PUBLISHES_MAX <= RECENT_MAX);
 /// Bytes of the bodies of one group, but for the last message.
 const GROUP_BYTES_MAX: usize = 1024 * 1024;
 
-/// Whom a group concerns.
-#[derive(Debug, Default)]
-pub(super) struct Wake {
-    /// Mailboxes that got outcomes.
-    pub(super) mailboxes: Vec<Arc<Mailbox>>,
-    /// Conversations that got events.
-    pub(super) conversations: Vec<ConversationName>,
-}
-
 /// What a committer works with.
 pub(super) struct Parts {
     pub(super) log: Arc<dyn Log>,
@@ -47,7 +39,7 @@ pub(super) struct Parts {
     pub(super) tails: Arc<Tails>,
     pub(super) reads: Reads,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) wakes: mpsc::UnboundedSender<Wake>,
+    pub(super) workers: Arc<Workers>,
     /// Position of the last group that was let out.
     pub(super) released: Arc<AtomicU64>,
 }
@@ -185,8 +177,8 @@ impl Committer {
         }
     }
 
-    /// Lets a group out that is durable: frames into the tails, outcomes into the mailboxes, one wake-up, and the
-    /// records to the view.
+    /// Lets a group out that is durable: frames into the tails, outcomes into the mailboxes, one wake-up to each
+    /// worker, and the records to the view.
     fn release(&mut self, group: Group) -> Result<(), ViewError> {
         let applied = self.applied();
         let mut wake = Wake::default();
@@ -202,7 +194,7 @@ impl Committer {
             mailbox.put(outcomes);
             wake.mailboxes.push(mailbox);
         }
-        let _runtime_is_gone = self.parts.wakes.send(wake);
+        self.parts.workers.wake(wake);
         group.repeats.look_up(&self.parts.reads, self.position, &self.runtime);
         if !group.records.is_empty() {
             match &self.parts.applier {
@@ -323,15 +315,15 @@ mod tests {
     use quoth_store::{MemoryLog, MemoryView, Position};
     use tokio::sync::{Semaphore, mpsc};
 
-    use super::{Committer, GROUP_PUBLISHES_MAX, Parts, Wake};
+    use super::{Committer, GROUP_PUBLISHES_MAX, Parts};
     use crate::engine::mailbox::{Mailbox, Outcome};
     use crate::engine::publisher::{Prior, Publisher};
     use crate::engine::reads::Reads;
     use crate::engine::tails::Tails;
+    use crate::engine::workers::Workers;
     use crate::engine::{Execution, PublishRequest, SystemClock};
 
-    fn committer() -> (Committer, mpsc::UnboundedReceiver<Wake>) {
-        let (wakes, woken) = mpsc::unbounded_channel();
+    fn committer() -> Committer {
         let view = Arc::new(MemoryView::new());
         let parts = Parts {
             log: Arc::new(MemoryLog::new()),
@@ -340,15 +332,15 @@ mod tests {
             tails: Arc::new(Tails::default()),
             reads: Reads::new(view, Execution::Threads),
             clock: Arc::new(SystemClock),
-            wakes,
+            workers: Arc::new(Workers::default()),
             released: Arc::new(AtomicU64::new(0)),
         };
-        (Committer::new(parts), woken)
+        Committer::new(parts)
     }
 
     fn publisher(room: &str, id: u64) -> Arc<Publisher> {
         let (room, user) = (ConversationName::new(room).unwrap(), UserId::new("ada").unwrap());
-        Publisher::new(room, user, ProducerId(id), Mailbox::new(mpsc::channel(1).0))
+        Publisher::new(room, user, ProducerId(id), Mailbox::new(0, mpsc::channel(1).0))
     }
 
     fn request(publisher: &Arc<Publisher>, n: u64) -> PublishRequest {
@@ -371,7 +363,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_repeat_within_a_full_group_is_a_duplicate() {
-        let (mut committer, _woken) = committer();
+        let mut committer = committer();
         let publisher = publisher("room", 1);
         let last = GROUP_PUBLISHES_MAX as u64 - 1;
         let requests = (1..=last).chain([1]).map(|n| request(&publisher, n)).collect();
@@ -388,7 +380,7 @@ mod tests {
     async fn what_is_forgotten_and_handed_over_stays_exact() {
         const ROOMS: u64 = 7;
         const PRODUCERS: u64 = 3;
-        let (mut committer, _woken) = committer();
+        let mut committer = committer();
         committer.sequencer = Sequencer::with_limits(3, 20);
         let mut random = 1_u64;
         let mut any = |below: u64| {

@@ -51,6 +51,7 @@ pub struct Typing {
 /// The mailbox of one conversation stream. Holds at most as many outcomes as the stream has publishes in flight.
 #[derive(Debug)]
 pub struct Mailbox {
+    worker: usize,
     outcomes: Mutex<Vec<Outcome>>,
     signal: Notify,
     /// Takes typing notices for the stream's connection; full means dropped.
@@ -58,10 +59,15 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// An empty mailbox of a stream whose connection takes typing notices there.
+    /// An empty mailbox of a stream that this worker serves and whose connection takes typing notices there.
     #[must_use]
-    pub fn new(typing: mpsc::Sender<Typing>) -> Arc<Self> {
-        Arc::new(Self { outcomes: Mutex::default(), signal: Notify::new(), typing })
+    pub(super) fn new(worker: usize, typing: mpsc::Sender<Typing>) -> Arc<Self> {
+        Arc::new(Self { worker, outcomes: Mutex::default(), signal: Notify::new(), typing })
+    }
+
+    /// The place of the stream's worker among all workers.
+    pub(super) fn worker(&self) -> usize {
+        self.worker
     }
 
     pub(crate) fn put(&self, outcomes: impl IntoIterator<Item = Outcome>) {

@@ -1,7 +1,7 @@
 //! The engine: conversations without a network. Publishes go in, outcomes come back, and cursors read on.
 //!
 //! One committer makes groups of what waits, sequences them, persists each with one flush, and only then lets
-//! anything out: acks to their mailboxes, frames into the tails, and one wake-up for everybody concerned.
+//! anything out: acks to their mailboxes, frames into the tails, and one wake-up to each worker that is concerned.
 
 mod committer;
 mod frame;
@@ -13,6 +13,7 @@ mod subscribers;
 mod tails;
 #[cfg(test)]
 mod tests;
+mod workers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,13 +27,14 @@ use quoth_protocol::{ConversationName, Seq};
 use quoth_store::{Applier, Bounds, Log, Position, Store, View, ViewError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
-use committer::{Committer, Parts, Wake};
+use committer::{Committer, Parts};
 pub use mailbox::{Mailbox, Outcome, Stored, Typing};
 pub use publisher::Publisher;
 pub use reads::{Page, Reads};
 use subscribers::Subscribers;
 pub use subscribers::Subscription;
 use tails::Tails;
+use workers::{Worker, Workers};
 
 /// Publishes that wait for the committer. When so many wait, connections are not read further.
 const QUEUE_PUBLISHES_MAX: usize = 8_192;
@@ -83,10 +85,12 @@ pub(crate) struct PublishRequest {
     queued: OwnedSemaphorePermit,
 }
 
-/// A running engine. Cheap to clone; it stops when [`Stopper::stop`] is called and the last clone is gone.
+/// A running engine, for streams of one worker. Cheap to clone; it stops when [`Stopper::stop`] is called and the last clone
+/// is gone.
 #[derive(Clone, Debug)]
 pub struct Engine {
     inner: Arc<Inner>,
+    worker: Worker,
 }
 
 #[derive(Debug)]
@@ -94,7 +98,7 @@ struct Inner {
     queue: mpsc::Sender<PublishRequest>,
     queue_bytes: Arc<Semaphore>,
     tails: Arc<Tails>,
-    subscribers: Arc<Subscribers>,
+    workers: Arc<Workers>,
     reads: Reads,
     durability: Durability,
     clock: Arc<dyn Clock>,
@@ -139,7 +143,7 @@ impl Stopper {
 }
 
 impl Engine {
-    /// Starts an engine on a store, on the current tokio runtime.
+    /// Starts an engine on a store. The current tokio runtime is its first worker.
     #[must_use]
     pub fn start(
         store: Store,
@@ -148,12 +152,11 @@ impl Engine {
         execution: Execution,
     ) -> (Self, Stopper) {
         let (queue, requests) = mpsc::channel(QUEUE_PUBLISHES_MAX);
-        let (wakes, woken) = mpsc::unbounded_channel();
         let (failed, failure) = watch::channel(None);
         let failed = Arc::new(failed);
         let tails = Arc::new(Tails::default());
-        let subscribers = Arc::new(Subscribers::default());
-        tokio::spawn(dispatch(woken, Arc::clone(&subscribers)));
+        let workers = Arc::new(Workers::default());
+        let worker = workers.add();
         let (log, view): (Arc<dyn Log>, Arc<dyn View>) = (Arc::clone(&store.log), Arc::clone(&store.view));
         let applier = match execution {
             Execution::Threads => {
@@ -174,7 +177,7 @@ impl Engine {
             tails: Arc::clone(&tails),
             reads: reads.clone(),
             clock: Arc::clone(&clock),
-            wakes,
+            workers: Arc::clone(&workers),
             released: Arc::clone(&released),
         };
         let committer = Committer::new(parts);
@@ -187,9 +190,20 @@ impl Engine {
         };
         let queue_bytes = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
         let stopper = Stopper { committer: thread, applier, store, failure: failure.clone() };
-        let inner =
-            Inner { queue, queue_bytes, tails, subscribers, reads, durability, clock, failure, released };
-        (Self { inner: Arc::new(inner) }, stopper)
+        let inner = Inner { queue, queue_bytes, tails, workers, reads, durability, clock, failure, released };
+        (Self { inner: Arc::new(inner), worker }, stopper)
+    }
+
+    /// The same engine for streams of another worker, which the current tokio runtime becomes.
+    #[must_use]
+    pub fn for_another_worker(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), worker: self.inner.workers.add() }
+    }
+
+    /// An empty mailbox of a stream of this worker, whose connection takes typing notices there.
+    #[must_use]
+    pub fn mailbox(&self, typing: mpsc::Sender<Typing>) -> Arc<Mailbox> {
+        Mailbox::new(self.worker.index, typing)
     }
 
     /// Hands a message to the committer; its outcome comes to the publisher's mailbox. Waits while the queue is full.
@@ -209,13 +223,13 @@ impl Engine {
     /// subscribe first and read then.
     #[must_use]
     pub fn subscribe(&self, conversation: &ConversationName, mailbox: &Arc<Mailbox>) -> Subscription {
-        Subscribers::add(&self.inner.subscribers, conversation, mailbox)
+        Subscribers::add(&self.worker.subscribers, conversation, mailbox)
     }
 
     /// Mailboxes of everybody who reads the conversation.
     #[must_use]
     pub fn readers(&self, conversation: &ConversationName) -> Vec<Arc<Mailbox>> {
-        self.inner.subscribers.of(conversation)
+        self.inner.workers.readers(conversation)
     }
 
     /// Reads recent frames behind a cursor; see [`Tail::read`](quoth_core::tail::Tail::read). A conversation without a
@@ -290,13 +304,4 @@ fn on_a_thread(commits: impl Future<Output = ()> + Send + 'static) -> std::threa
     let runtime = tokio::runtime::Handle::current();
     let thread = std::thread::Builder::new().name("committer".to_owned());
     thread.spawn(move || runtime.block_on(commits)).expect("a thread can be started at start-up")
-}
-
-/// Wakes within the runtime what a group concerns, so that the committer makes one wake-up for each group and not one
-/// for each reader.
-async fn dispatch(mut woken: mpsc::UnboundedReceiver<Wake>, subscribers: Arc<Subscribers>) {
-    while let Some(wake) = woken.recv().await {
-        wake.mailboxes.iter().for_each(|mailbox| mailbox.wake());
-        wake.conversations.iter().for_each(|conversation| subscribers.wake(conversation));
-    }
 }

@@ -115,7 +115,7 @@ mod tests {
         let (engine, stopper) =
             Engine::start(Store::memory(), Durability::Memory, Arc::new(SystemClock), Execution::Threads);
         let user = UserId::new("ada").unwrap();
-        let mailboxes = [(); 2].map(|()| Mailbox::new(mpsc::channel(1).0));
+        let mailboxes = [(); 2].map(|()| Mailbox::new(0, mpsc::channel(1).0));
         let publishers = [("a", &mailboxes[0]), ("b", &mailboxes[1])].map(|(room, mailbox)| {
             let room = ConversationName::new(room).unwrap();
             Publisher::new(room, user.clone(), ProducerId(1), Arc::clone(mailbox))

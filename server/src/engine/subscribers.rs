@@ -1,9 +1,9 @@
-//! Who reads which conversation now.
+//! Who reads which conversation now, on one worker.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 use quoth_protocol::ConversationName;
 
 use super::mailbox::Mailbox;
@@ -11,7 +11,8 @@ use super::mailbox::Mailbox;
 /// The readers of each conversation that has any.
 #[derive(Debug, Default)]
 pub(crate) struct Subscribers {
-    readers: Mutex<HashMap<ConversationName, Vec<Arc<Mailbox>>>>,
+    /// The committer looks while the worker wakes, so that neither waits for the other.
+    readers: RwLock<HashMap<ConversationName, Vec<Arc<Mailbox>>>>,
 }
 
 /// Keeps a mailbox subscribed; ends the subscription when it is dropped.
@@ -28,17 +29,21 @@ impl Subscribers {
         conversation: &ConversationName,
         mailbox: &Arc<Mailbox>,
     ) -> Subscription {
-        this.readers.lock().entry(conversation.clone()).or_default().push(Arc::clone(mailbox));
+        this.readers.write().entry(conversation.clone()).or_default().push(Arc::clone(mailbox));
         let (conversation, mailbox) = (conversation.clone(), Arc::clone(mailbox));
         Subscription { subscribers: Arc::clone(this), conversation, mailbox }
     }
 
     pub(crate) fn of(&self, conversation: &ConversationName) -> Vec<Arc<Mailbox>> {
-        self.readers.lock().get(conversation).cloned().unwrap_or_default()
+        self.readers.read().get(conversation).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn has(&self, conversation: &ConversationName) -> bool {
+        self.readers.read().contains_key(conversation)
     }
 
     pub(crate) fn wake(&self, conversation: &ConversationName) {
-        if let Some(readers) = self.readers.lock().get(conversation) {
+        if let Some(readers) = self.readers.read().get(conversation) {
             readers.iter().for_each(|mailbox| mailbox.wake());
         }
     }
@@ -46,7 +51,7 @@ impl Subscribers {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut readers = self.subscribers.readers.lock();
+        let mut readers = self.subscribers.readers.write();
         if let Some(of_conversation) = readers.get_mut(&self.conversation) {
             if let Some(at) = of_conversation.iter().position(|other| Arc::ptr_eq(other, &self.mailbox)) {
                 of_conversation.swap_remove(at);

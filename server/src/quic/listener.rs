@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use quinn::{Endpoint, Incoming, VarInt};
+use quinn::{Connecting, Endpoint, Incoming, VarInt};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
-use super::admission::{Admission, Admitted, Handshake};
+use super::admission::{Admitted, Handshake};
 use super::{Phase, Service, connection};
 
 /// How long a drain waits for connections to finish: less than the 10 s in which the process must end.
@@ -21,7 +21,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Listener {
     endpoint: Endpoint,
     service: Service,
-    admission: Admission,
     handshakes: JoinSet<Option<Connected>>,
     connections: JoinSet<()>,
 }
@@ -36,8 +35,7 @@ pub async fn serve(endpoint: Endpoint, service: Service) {
 
 impl Listener {
     fn new(endpoint: Endpoint, service: Service) -> Self {
-        let admission = Admission::new(&service.limits);
-        Self { endpoint, service, admission, handshakes: JoinSet::new(), connections: JoinSet::new() }
+        Self { endpoint, service, handshakes: JoinSet::new(), connections: JoinSet::new() }
     }
 
     async fn run(mut self) {
@@ -54,20 +52,30 @@ impl Listener {
                     }
                 }
                 incoming = self.endpoint.accept() => match incoming {
-                    Some(incoming) => self.admit(incoming),
+                    // A handshake's first step is its dearest, and no other task runs meanwhile. So streams wait for one
+                    // of them, not for all that came at once.
+                    Some(incoming) => if self.admit(incoming) {
+                        tokio::task::yield_now().await;
+                    },
                     None => return,
                 },
             }
         }
     }
 
-    /// Accepts, asks for a validated address, refuses or ignores.
-    fn admit(&mut self, incoming: Incoming) {
+    /// Accepts, asks for a validated address, refuses or ignores. Says whether a handshake was begun.
+    fn admit(&mut self, incoming: Incoming) -> bool {
         let peer = incoming.remote_address();
-        match self.admission.admit(peer.ip(), incoming.remote_address_validated()) {
+        match self.service.admission.admit(peer.ip(), incoming.remote_address_validated()) {
             Admitted::Accept(handshake, connection) => {
                 let timeout = Duration::from_millis(self.service.limits.handshake_timeout_ms);
-                self.handshakes.spawn(connect(incoming, timeout, handshake, connection));
+                match incoming.accept() {
+                    Ok(connecting) => {
+                        self.handshakes.spawn(connect(connecting, peer, timeout, handshake, connection));
+                    }
+                    Err(error) => tracing::debug!(%peer, %error, "no handshake"),
+                }
+                return true;
             }
             Admitted::Retry => {
                 let _validated_after_all = incoming.retry();
@@ -81,6 +89,7 @@ impl Listener {
                 incoming.ignore();
             }
         }
+        false
     }
 
     /// Waits for the connections to end. Handshakes that are under way are closed with the rest.
@@ -104,14 +113,13 @@ fn log_panic<T>(ended: &Result<T, tokio::task::JoinError>) {
 }
 
 async fn connect(
-    incoming: Incoming,
+    connecting: Connecting,
+    peer: SocketAddr,
     timeout: Duration,
     _handshake: Handshake,
     place: OwnedSemaphorePermit,
 ) -> Option<Connected> {
-    let peer: SocketAddr = incoming.remote_address();
-    let connected = async { incoming.accept()?.await };
-    match tokio::time::timeout(timeout, connected).await {
+    match tokio::time::timeout(timeout, connecting).await {
         Ok(Ok(quic)) => return Some((quic, place)),
         Ok(Err(error)) => tracing::debug!(%peer, %error, "no handshake"),
         Err(_) => tracing::debug!(%peer, "no handshake in time"),

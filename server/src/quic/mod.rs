@@ -9,6 +9,7 @@ mod gate;
 mod listener;
 mod open;
 mod phase;
+mod steering;
 mod transport;
 mod waiting;
 
@@ -18,9 +19,13 @@ use quoth_core::session::Identity;
 use quoth_protocol::Code;
 
 use crate::engine::Engine;
+use admission::Admission;
 
 pub use listener::{Listener, serve};
 pub use phase::{Phase, PhaseReceiver, PhaseSender};
+pub use steering::Steering;
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) use steering::{SteeredIds, worker_of};
 pub use transport::{EndpointSecret, Limits, endpoint_config, server_config};
 
 /// Says who a token is for and what it allows.
@@ -36,13 +41,31 @@ pub trait Verify: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct Service {
     /// Conversations.
-    pub engine: Engine,
+    engine: Engine,
     /// Tokens.
-    pub verify: Arc<dyn Verify>,
+    verify: Arc<dyn Verify>,
     /// Sizes and times.
-    pub limits: Arc<Limits>,
+    limits: Arc<Limits>,
     /// Whether the server takes work.
-    pub phase: PhaseReceiver,
+    phase: PhaseReceiver,
+    /// Counts over all workers.
+    admission: Arc<Admission>,
+}
+
+impl Service {
+    /// What connections need on the engine's worker, with limits that hold for all workers together.
+    #[must_use]
+    pub fn new(engine: Engine, verify: Arc<dyn Verify>, limits: Limits, phase: PhaseReceiver) -> Self {
+        let limits = Arc::new(limits);
+        let admission = Arc::new(Admission::new(&limits));
+        Self { engine, verify, limits, phase, admission }
+    }
+
+    /// The same for connections of another worker, which the current tokio runtime becomes.
+    #[must_use]
+    pub fn for_another_worker(&self) -> Self {
+        Self { engine: self.engine.for_another_worker(), ..self.clone() }
+    }
 }
 
 impl std::fmt::Debug for Service {

@@ -8,8 +8,9 @@ use aws_lc_rs::{hkdf, hmac};
 use quinn::congestion::CubicConfig;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
-use quinn_proto::HashedConnectionIdGenerator;
 use quoth_protocol::limits::{FETCHES_AT_ONCE_MAX, OPEN_CONVERSATIONS_MAX, OPEN_CONVERSATIONS_SERVICE_MAX};
+
+use super::steering::{SteeredIds, Steering};
 
 /// Streams of a connection before it has signed in: the control stream and a few that are opened right behind it.
 /// quinn holds a table slot for every stream that it allows, so this starts low.
@@ -144,15 +145,15 @@ pub fn server_config(
 /// stateless reset, that their connections are gone; otherwise they wait for their idle timeout.
 pub type EndpointSecret = [u8; 32];
 
-/// The configuration of the endpoint itself.
+/// The configuration of a worker's endpoint itself.
 #[must_use]
-pub fn endpoint_config(secret: &EndpointSecret) -> EndpointConfig {
+pub fn endpoint_config(secret: &EndpointSecret, steering: Steering) -> EndpointConfig {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
     let derived = hmac::sign(&key, b"quoth connection ids");
     let cid_key = derived.as_ref().iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte));
     let mut config = EndpointConfig::new(Arc::new(key));
     // An id that this generator cannot have made is dropped without an answer, so its key must be kept too.
-    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(cid_key)));
+    config.cid_generator(move || Box::new(SteeredIds::new(cid_key, steering)));
     config
 }
 

@@ -6,6 +6,7 @@
 
 pub mod append;
 mod client;
+mod datagrams;
 mod fanout;
 mod latency;
 mod machine;
@@ -90,6 +91,12 @@ pub const FIGURES: &[Figure] = &[
         what: "deliveries/s, 1 conversation x 500 connections, over the relay's",
         goal: Goal::AtLeast(1.0),
         run: fanout::run,
+    },
+    Figure {
+        name: "datagrams",
+        what: "datagrams for each delivery, one message to each of 16 conversations of a connection, 125 times/s",
+        goal: Goal::AtMost(0.5),
+        run: datagrams::run,
     },
     Figure {
         name: "memory",

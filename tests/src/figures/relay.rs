@@ -14,7 +14,7 @@ use quoth_protocol::codec::{Decoder, encode};
 use quoth_protocol::frame::{ClientFrame, Durability, Event, EventKind, Open, ServerFrame, VERSION, Welcome};
 use quoth_protocol::limits::FRAME_BYTES_MAX;
 use quoth_protocol::{ALPN, ConversationName, Seq, UserId};
-use quoth_server::quic::{Limits, endpoint_config, server_config};
+use quoth_server::quic::{Limits, Steering, endpoint_config, server_config};
 use tokio::sync::mpsc;
 
 use super::machine::socket;
@@ -52,7 +52,8 @@ pub fn serve(dir: &Path) -> anyhow::Result<()> {
     let config = server_config(tls, &Limits::default(), &secret)?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let runtime = Arc::new(quinn::TokioRuntime);
-        let endpoint = Endpoint::new(endpoint_config(&secret), Some(config), socket()?, runtime)?;
+        let endpoint =
+            Endpoint::new(endpoint_config(&secret, Steering::ALONE), Some(config), socket()?, runtime)?;
         println!("{}", endpoint.local_addr()?);
         let rooms = Rooms::default();
         while let Some(incoming) = endpoint.accept().await {

@@ -13,7 +13,7 @@ use quoth_protocol::frame::Durability;
 use quoth_protocol::{Code, UserId};
 use quoth_server::engine::{Engine, Execution};
 use quoth_server::quic::{
-    Limits, Phase, PhaseSender, Service, Verify, endpoint_config, serve, server_config,
+    Limits, Phase, PhaseSender, Service, Steering, Verify, endpoint_config, serve, server_config,
 };
 use quoth_store::{Log as _, LogError, MemoryLog, MemoryView, Position, Record, Store, View as _, group};
 
@@ -91,18 +91,14 @@ impl Machine {
         let limits = Limits { idle_timeout_ms: IDLE_TIMEOUT_MS, ..Limits::default() };
         let mut quic = server_config(inner.certificates.server()?, &limits, &ENDPOINT_SECRET)?;
         quic.time_source(Arc::new(clock));
-        let mut config = endpoint_config(&ENDPOINT_SECRET);
+        let mut config = endpoint_config(&ENDPOINT_SECRET, Steering::ALONE);
         config.rng_seed(Some(seed_bytes(inner.seed, start)));
         let socket = Socket::bind(HOST, PORT, &inner.network).await?;
         let endpoint =
             Endpoint::new_with_abstract_socket(config, Some(quic), socket, Arc::new(TokioRuntime))?;
         let mut failure = engine.failure();
-        let service = Service {
-            engine,
-            verify: Arc::new(UserNames { sign_ins: Arc::clone(&inner.sign_ins) }),
-            limits: Arc::new(limits),
-            phase: inner.phase.subscribe(),
-        };
+        let verify = Arc::new(UserNames { sign_ins: Arc::clone(&inner.sign_ins) });
+        let service = Service::new(engine, verify, limits, inner.phase.subscribe());
         tokio::select! {
             biased;
             failed = failure.wait_for(Option::is_some) => {

@@ -67,7 +67,7 @@ pub(super) fn room(name: &str) -> ConversationName {
 }
 
 pub(super) fn publisher(name: &str) -> Arc<Publisher> {
-    let mailbox = Mailbox::new(mpsc::channel(1).0);
+    let mailbox = Mailbox::new(0, mpsc::channel(1).0);
     Publisher::new(room(name), UserId::new("ada").unwrap(), ProducerId(1), mailbox)
 }
 

@@ -1,0 +1,162 @@
+//! Network workers: each has a socket, an endpoint and a runtime with one thread of its own, so that a connection and its
+//! streams never change threads. The first one is the runtime that the server was started on.
+
+use std::net::UdpSocket;
+use std::sync::Arc;
+
+use quinn::{Endpoint, ServerConfig, TokioRuntime};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::quic::{EndpointSecret, Service, Steering, endpoint_config, serve};
+
+/// Endpoints that do not serve yet.
+#[derive(Debug)]
+pub(crate) struct Endpoints {
+    first: Endpoint,
+    others: Vec<(Endpoint, OwnRuntime)>,
+    sockets: Vec<UdpSocket>,
+}
+
+/// Workers that serve.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    first: JoinHandle<()>,
+    others: Vec<std::thread::JoinHandle<()>>,
+    /// Changes when any of them ends.
+    ended: watch::Receiver<()>,
+    /// The order of the sockets must last until the last worker has drained.
+    sockets: Vec<UdpSocket>,
+}
+
+/// A runtime that may be dropped within another one: it then waits for nothing.
+#[derive(Debug)]
+struct OwnRuntime(Option<Runtime>);
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Tells that a worker has ended, however that came.
+struct Runs(Arc<watch::Sender<()>>);
+
+impl Drop for Runs {
+    fn drop(&mut self) {
+        self.0.send_replace(());
+    }
+}
+
+async fn guarded(_runs: Runs, task: impl Future<Output = ()>) {
+    task.await;
+}
+
+impl Endpoints {
+    /// Makes an endpoint for each socket, the first one on the current tokio runtime.
+    ///
+    /// # Errors
+    /// When the system lacks what an endpoint needs.
+    pub(crate) fn open(
+        sockets: Vec<UdpSocket>,
+        secret: &EndpointSecret,
+        config: &ServerConfig,
+    ) -> std::io::Result<Self> {
+        let workers = u32::try_from(sockets.len()).map_err(std::io::Error::other)?;
+        let endpoint = |worker: u32, socket: &UdpSocket| {
+            let ids = endpoint_config(secret, Steering { worker, workers });
+            Endpoint::new(ids, Some(config.clone()), socket.try_clone()?, Arc::new(TokioRuntime))
+        };
+        let first = endpoint(0, &sockets[0])?;
+        let mut others = Vec::new();
+        for (worker, socket) in (1..).zip(&sockets[1..]) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = OwnRuntime(Some(runtime));
+            let endpoint = runtime.within(|| endpoint(worker, socket))?;
+            others.push((endpoint, runtime));
+        }
+        Ok(Self { first, others, sockets })
+    }
+
+    /// Begins to serve, on the current tokio runtime and on a thread for each further worker.
+    pub(crate) fn serve(self, service: &Service) -> Workers {
+        let (runs, ended) = watch::channel(());
+        let runs = Arc::new(runs);
+        let guarded = |endpoint, service| guarded(Runs(Arc::clone(&runs)), serve(endpoint, service));
+        let others = (1..).zip(self.others).map(|(worker, (endpoint, runtime)): (u32, _)| {
+            let serves = guarded(endpoint, runtime.within(|| service.for_another_worker()));
+            let thread = std::thread::Builder::new().name(format!("network-{worker}"));
+            thread.spawn(move || runtime.block_on(serves)).expect("a thread can be started at start-up")
+        });
+        let others = others.collect();
+        let first = tokio::spawn(guarded(self.first, service.clone()));
+        Workers { first, others, ended, sockets: self.sockets }
+    }
+}
+
+impl OwnRuntime {
+    fn within<T>(&self, task: impl FnOnce() -> T) -> T {
+        let _entered = self.0.as_ref().map(Runtime::enter);
+        task()
+    }
+
+    fn block_on(self, task: impl Future<Output = ()>) {
+        if let Some(runtime) = &self.0 {
+            runtime.block_on(task);
+        }
+    }
+}
+
+impl Workers {
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Changes when any worker ends.
+    pub(crate) fn ended(&self) -> watch::Receiver<()> {
+        self.ended.clone()
+    }
+
+    /// Waits until all have ended.
+    ///
+    /// # Errors
+    /// When one has panicked.
+    pub(crate) async fn join(self) -> Result<(), String> {
+        let first = self.first.await.map_err(|error| error.to_string());
+        let join =
+            || self.others.into_iter().map(std::thread::JoinHandle::join).filter(Result::is_err).count();
+        let panicked = tokio::task::spawn_blocking(join).await.map_err(|error| error.to_string())?;
+        first?;
+        if panicked > 0 { Err("a worker panicked: its message is in the log".to_owned()) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::watch;
+
+    use super::{Runs, guarded};
+
+    #[tokio::test]
+    async fn whatever_ends_a_worker_is_told() {
+        let (runs, ended) = watch::channel(());
+        let runs = Arc::new(runs);
+        let mut pending = ended.clone();
+        tokio::spawn(guarded(Runs(Arc::clone(&runs)), std::future::pending()));
+        tokio::task::yield_now().await;
+        assert!(!pending.has_changed().unwrap());
+        let _returned = tokio::spawn(guarded(Runs(Arc::clone(&runs)), async {})).await;
+        pending.changed().await.unwrap();
+        let mut panicked = ended.clone();
+        panicked.mark_unchanged();
+        let panics = guarded(Runs(runs), async { panic!("a mistake, for a test") });
+        assert!(tokio::spawn(panics).await.is_err());
+        panicked.changed().await.unwrap();
+    }
+}
