@@ -171,7 +171,7 @@ fn apply(args: &RunArgs, profile: &mut Profile) {
     }
     profile.duration_s = args.duration.unwrap_or(profile.duration_s);
     profile.warm_up_s = args.warm_up.unwrap_or(profile.warm_up_s);
-    profile.network = args.network.clone().or(profile.network.take());
+    profile.network = args.network.clone().or_else(|| profile.network.take());
     profile.rounds = args.rounds.unwrap_or(profile.rounds);
     if args.no_floors {
         profile.floors.clear();

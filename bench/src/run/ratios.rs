@@ -68,7 +68,12 @@ fn open(quoth: &System, systems: &[System], ratios: &mut Vec<Option<Ratio>>) {
 fn datagrams(system: &System) -> Option<Ratio> {
     let datagrams = |round: &Round| round.values.get("datagrams_per_delivery").copied();
     let one = system.rounds.iter().map(|_| Some(1.0));
-    ratio(format!("datagrams for each delivery: {}", system.name), system.rounds.iter().map(datagrams), one, true)
+    ratio(
+        format!("datagrams for each delivery: {}", system.name),
+        system.rounds.iter().map(datagrams),
+        one,
+        true,
+    )
 }
 
 fn closed(quoth: &System, systems: &[System], ratios: &mut Vec<Option<Ratio>>) {

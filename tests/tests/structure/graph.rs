@@ -12,7 +12,8 @@ const MAP: &[(&str, &[&str])] = &[
     ("quoth-certs", &[]),
     ("quoth-server", &["quoth-protocol", "quoth-core", "quoth-store", "quoth-certs"]),
     ("quoth-client", &["quoth-protocol"]),
-    ("quoth-bench", &["quoth-protocol", "quoth-certs"]),
+    ("quoth-network", &[]),
+    ("quoth-bench", &["quoth-protocol", "quoth-certs", "quoth-network"]),
     ("quoth", &["quoth-client", "quoth-protocol", "quoth-bench"]),
     (
         "quoth-tests",
@@ -23,6 +24,7 @@ const MAP: &[(&str, &[&str])] = &[
             "quoth-certs",
             "quoth-server",
             "quoth-client",
+            "quoth-network",
             "quoth-bench",
             "quoth",
         ],
