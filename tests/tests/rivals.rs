@@ -81,9 +81,10 @@ async fn receive(receiver: &mut RivalReceiver, messages: u64, acks: u64) -> Got 
 /// Two clients in two conversations: in one the publisher reads too, in the other it does not.
 async fn everything_comes_in_order(kind: Kind) {
     let (rival, _dir) = started(kind);
-    let system = rival.system();
-    let acks = if system.acks() { MESSAGES } else { 0 };
-    let (first, second) = (system.connect().await.unwrap(), system.connect().await.unwrap());
+    let acks = if rival.system().acks() { MESSAGES } else { 0 };
+    // Two systems, as two processes with clients have, of which each makes the stream.
+    let first = rival.system().connect().await.unwrap();
+    let second = rival.system().connect().await.unwrap();
     let (mut one, mut one_itself) = first.enter("rooms/one", Part::Both).await.unwrap();
     let (mut two, mut two_acks) = first.enter("rooms/two", Part::Publish).await.unwrap();
     let (_, mut one_reader) = second.enter("rooms/one", Part::Read).await.unwrap();

@@ -36,7 +36,7 @@ pub struct RivalSystem {
     stream: Arc<OnceCell<()>>,
 }
 
-/// A connection.
+/// A connection. Dropped without being closed, it lives until its runtime ends.
 #[derive(Debug)]
 pub struct RivalClient {
     link: Arc<Link>,
