@@ -10,6 +10,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("quoth-core", &["quoth-protocol"]),
     ("quoth-store", &["quoth-protocol"]),
     ("quoth-certs", &[]),
+    ("quoth-network", &[]),
     ("quoth-server", &["quoth-protocol", "quoth-core", "quoth-store", "quoth-certs"]),
     ("quoth-client", &["quoth-protocol"]),
     ("quoth", &["quoth-client", "quoth-protocol"]),
@@ -20,6 +21,7 @@ const MAP: &[(&str, &[&str])] = &[
             "quoth-core",
             "quoth-store",
             "quoth-certs",
+            "quoth-network",
             "quoth-server",
             "quoth-client",
             "quoth",
@@ -32,6 +34,7 @@ const DECLARED_ONLY_BY: &[(&str, &[&str])] = &[
     ("fjall", &["quoth-store"]),
     ("lsm-tree", &["quoth-store"]),
     ("rcgen", &["quoth-certs", "quoth-client"]),
+    ("tun-rs", &["quoth-network"]),
     ("turmoil", &["quoth-tests"]),
 ];
 
