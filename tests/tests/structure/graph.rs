@@ -36,6 +36,7 @@ const DECLARED_ONLY_BY: &[(&str, &[&str])] = &[
     ("fjall", &["quoth-store"]),
     ("lsm-tree", &["quoth-store"]),
     ("rcgen", &["quoth-certs", "quoth-client"]),
+    ("tun-rs", &["quoth-network"]),
     ("turmoil", &["quoth-tests"]),
 ];
 

@@ -214,6 +214,8 @@ fn conditions() -> impl Strategy<Value = Conditions> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn nothing_is_invented_forgotten_or_early(
         conditions in conditions(),
