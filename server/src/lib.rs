@@ -12,6 +12,7 @@
 //! | [`development`] | what a server without a configuration makes by itself |
 //! | [`announce`] | how clients find a development server |
 //! | [`secret`] | keys in files |
+//! | [`tickets`] | keys by which clients come back without a certificate |
 //! | [`server`] | start, drain, stop |
 
 pub mod announce;
@@ -25,3 +26,4 @@ pub mod preflight;
 pub mod quic;
 pub mod secret;
 pub mod server;
+pub mod tickets;

@@ -18,6 +18,7 @@ use crate::development::{self, Development};
 use crate::engine::{Clock as _, Engine, Execution, Stopper, SystemClock};
 use crate::quic::{EndpointSecret, Phase, PhaseSender, Service, endpoint_config, serve, server_config};
 use crate::secret::endpoint_secret;
+use crate::tickets::TicketKeys;
 
 /// Bytes of the kernel's socket buffers that are asked for: the usual default of 208 KiB drops bursts.
 const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
@@ -35,6 +36,7 @@ pub struct Server {
     ended: watch::Receiver<()>,
     stopper: Stopper,
     certificates: Arc<CertStore>,
+    tickets: Arc<TicketKeys>,
 }
 
 /// Why a server ended by itself, as a sentence.
@@ -44,6 +46,7 @@ pub struct Failed(pub String);
 /// What is made of certificates, keys and secrets.
 struct Credentials {
     certificates: Arc<CertStore>,
+    tickets: Arc<TicketKeys>,
     secret: EndpointSecret,
     quic: quinn::ServerConfig,
     verifier: Verifier,
@@ -68,7 +71,7 @@ impl Server {
                 (Credentials::made(config, &made)?, Some(made))
             }
         };
-        let Credentials { certificates, secret, quic, verifier } = credentials;
+        let Credentials { certificates, tickets, secret, quic, verifier } = credentials;
         let endpoint = Endpoint::new(endpoint_config(&secret), Some(quic), socket, Arc::new(TokioRuntime))
             .map_err(|error| format!("QUIC cannot be served on {address}: {error}"))?;
         if let Some(made) = &development {
@@ -95,6 +98,7 @@ impl Server {
             ended,
             stopper,
             certificates,
+            tickets,
         })
     }
 
@@ -124,6 +128,15 @@ impl Server {
     pub fn reload_certificate(&self) -> Result<Option<String>, String> {
         self.certificates.reload().map_err(|error| error.to_string())?;
         Ok(self.certificates.out_of_date(SystemClock.unix_ms() / 1_000))
+    }
+
+    /// Takes another key for session tickets when it is time, and drops one that has been replaced for as long. Call it far
+    /// more often than that.
+    ///
+    /// # Errors
+    /// When the keys cannot be written; the old ones stay in force.
+    pub fn rotate_ticket_keys(&self) -> Result<(), String> {
+        self.tickets.rotate(SystemClock.unix_ms() / 1_000)
     }
 
     /// Waits until the store fails or the listener ends. Dropping the future changes nothing.
@@ -171,12 +184,14 @@ impl Credentials {
     fn load(config: &Config, certificate: &Path, key: &Path, token_keys: &[KeySpec]) -> Result<Self, String> {
         let certificates = CertStore::open(certificate, key).map_err(|error| error.to_string())?;
         let certificates = Arc::new(certificates);
-        let tls = quoth_certs::server_config(Arc::clone(&certificates), &[ALPN])
+        let mut tls = quoth_certs::server_config(Arc::clone(&certificates), &[ALPN])
             .map_err(|error| error.to_string())?;
+        let tickets = Arc::new(TicketKeys::open(&config.data_dir, SystemClock.unix_ms() / 1_000)?);
+        tls.ticketer = Arc::<TicketKeys>::clone(&tickets);
         let verifier = Verifier::load(&config.audience, token_keys)?;
         let secret = endpoint_secret(&config.data_dir)?;
         let quic = server_config(tls, &config.limits, &secret).map_err(|error| error.to_string())?;
-        Ok(Self { certificates, secret, quic, verifier })
+        Ok(Self { certificates, tickets, secret, quic, verifier })
     }
 }
 
