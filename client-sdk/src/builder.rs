@@ -219,6 +219,7 @@ impl Builder {
             core: Arc::clone(&core),
             endpoint: endpoint.clone(),
             tls: transport::tls(roots)?,
+            address_tokens: Arc::default(),
             open_conversations_max: self.open_conversations_max,
             keep_alive_interval: KeepAliveInterval::new(self.keep_alive_interval),
             server_name: self.server_name.unwrap_or_else(|| host.to_owned()),

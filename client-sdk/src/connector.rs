@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{Connection, Endpoint};
+use quinn_proto::TokenMemoryCache;
 use quoth_protocol::frame::{Hello, VERSION, feature};
 use quoth_protocol::{Action, Code, DeviceId};
 use rand::rngs::StdRng;
@@ -29,6 +30,9 @@ pub(crate) struct Connector {
     pub(crate) core: Arc<Core>,
     pub(crate) endpoint: Endpoint,
     pub(crate) tls: Arc<idle_timeout::Listening>,
+    /// By which the server knows the client's address again: without one, a server under load asks for it first, which costs a
+    /// round trip.
+    pub(crate) address_tokens: Arc<TokenMemoryCache>,
     pub(crate) open_conversations_max: u32,
     /// With which a connection is begun; at most what the application has chosen.
     pub(crate) keep_alive_interval: KeepAliveInterval,
@@ -174,7 +178,8 @@ impl Connector {
         keep_alive_interval: Duration,
     ) -> Result<Connection, Reason> {
         let tls = Arc::clone(&self.tls);
-        let config = transport::client_config(tls, self.open_conversations_max, keep_alive_interval);
+        let mut config = transport::client_config(tls, self.open_conversations_max, keep_alive_interval);
+        config.token_store(Arc::<TokenMemoryCache>::clone(&self.address_tokens));
         let connecting = self.endpoint.connect_with(config, address, &self.server_name);
         Ok(connecting.map_err(|e| Reason::Transport(e.to_string()))?.await?)
     }

@@ -14,6 +14,7 @@
 //! | [`secret`] | keys in files |
 //! | `sockets` | one for each network worker, at one address |
 //! | `workers` | runtimes and threads of the network |
+//! | [`tickets`] | keys by which clients come back without a certificate |
 //! | [`server`] | start, drain, stop |
 
 pub mod announce;
@@ -28,4 +29,5 @@ pub mod quic;
 pub mod secret;
 pub mod server;
 mod sockets;
+pub mod tickets;
 mod workers;

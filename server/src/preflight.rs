@@ -5,6 +5,7 @@ use quoth_certs::{CertError, CertStore};
 use crate::auth::Verifier;
 use crate::config::Config;
 use crate::engine::{Clock as _, SystemClock};
+use crate::tickets::TicketKeys;
 use crate::{data_folder, development, secret};
 
 /// Why the server could not start with this configuration: settings that do not fit together, a data folder that is not
@@ -22,6 +23,7 @@ pub fn problems(config: &Config) -> Vec<String> {
         problems.extend(Verifier::load(&config.audience, &config.token_keys).err());
     }
     problems.extend(secret::kept_endpoint_secret(&config.data_dir).err());
+    problems.extend(TicketKeys::check(&config.data_dir).err());
     problems
 }
 

@@ -34,10 +34,7 @@ pub fn kept_endpoint_secret(data_dir: &Path) -> Result<Option<EndpointSecret>, S
     }
     let text = std::fs::read_to_string(&path)
         .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-    let digits = text.trim().as_bytes().chunks(2);
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let bytes: Option<Vec<u8>> = digits.map(byte).collect();
-    bytes.and_then(|bytes| bytes.try_into().ok()).map(Some).ok_or_else(|| {
+    bytes_of_hex(text.trim()).map(Some).ok_or_else(|| {
         format!(
             "{} is damaged: delete it, and clients of before need up to their idle timeout to come back",
             path.display()
@@ -48,6 +45,13 @@ pub fn kept_endpoint_secret(data_dir: &Path) -> Result<Option<EndpointSecret>, S
 /// Bytes as hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes of exactly so many hexadecimal digits.
+pub(crate) fn bytes_of_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(byte).collect();
+    bytes?.try_into().ok()
 }
 
 /// Writes a file that only its owner may read, whole or not at all; its folder is made when it is missing.

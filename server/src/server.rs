@@ -17,6 +17,7 @@ use crate::engine::{Clock as _, Engine, Execution, Stopper, SystemClock};
 use crate::quic::{EndpointSecret, Phase, PhaseSender, Service, server_config};
 use crate::secret::endpoint_secret;
 use crate::sockets;
+use crate::tickets::TicketKeys;
 use crate::workers::{Endpoints, Workers};
 
 /// A running server.
@@ -30,6 +31,7 @@ pub struct Server {
     workers: Workers,
     stopper: Stopper,
     certificates: Arc<CertStore>,
+    tickets: Arc<TicketKeys>,
 }
 
 /// Why a server ended by itself, as a sentence.
@@ -39,6 +41,7 @@ pub struct Failed(pub String);
 /// What is made of certificates, keys and secrets.
 struct Credentials {
     certificates: Arc<CertStore>,
+    tickets: Arc<TicketKeys>,
     secret: EndpointSecret,
     quic: quinn::ServerConfig,
     verifier: Verifier,
@@ -64,7 +67,7 @@ impl Server {
                 (Credentials::made(config, &made)?, Some(made))
             }
         };
-        let Credentials { certificates, secret, quic, verifier } = credentials;
+        let Credentials { certificates, tickets, secret, quic, verifier } = credentials;
         let endpoints = Endpoints::open(sockets, &secret, &quic)
             .map_err(|error| format!("QUIC cannot be served on {address}: {error}"))?;
         if let Some(made) = &development {
@@ -77,7 +80,17 @@ impl Server {
             Service::new(engine.clone(), Arc::new(verifier), config.limits.clone(), phase.subscribe());
         let workers = endpoints.serve(&service);
         let drain_retry_after_ms = config.drain_retry_after_ms;
-        Ok(Self { address, development, phase, drain_retry_after_ms, engine, workers, stopper, certificates })
+        Ok(Self {
+            address,
+            development,
+            phase,
+            drain_retry_after_ms,
+            engine,
+            workers,
+            stopper,
+            certificates,
+            tickets,
+        })
     }
 
     /// Where it listens.
@@ -112,6 +125,15 @@ impl Server {
     pub fn reload_certificate(&self) -> Result<Option<String>, String> {
         self.certificates.reload().map_err(|error| error.to_string())?;
         Ok(self.certificates.out_of_date(SystemClock.unix_ms() / 1_000))
+    }
+
+    /// Takes another key for session tickets when it is time, and drops one that has been replaced for as long. Call it far
+    /// more often than that.
+    ///
+    /// # Errors
+    /// When the keys cannot be written; the old ones stay in force.
+    pub fn rotate_ticket_keys(&self) -> Result<(), String> {
+        self.tickets.rotate(SystemClock.unix_ms() / 1_000)
     }
 
     /// Waits until the store fails or a listener ends. Dropping the future changes nothing.
@@ -159,12 +181,14 @@ impl Credentials {
     fn load(config: &Config, certificate: &Path, key: &Path, token_keys: &[KeySpec]) -> Result<Self, String> {
         let certificates = CertStore::open(certificate, key).map_err(|error| error.to_string())?;
         let certificates = Arc::new(certificates);
-        let tls = quoth_certs::server_config(Arc::clone(&certificates), &[ALPN])
+        let mut tls = quoth_certs::server_config(Arc::clone(&certificates), &[ALPN])
             .map_err(|error| error.to_string())?;
+        let tickets = Arc::new(TicketKeys::open(&config.data_dir, SystemClock.unix_ms() / 1_000)?);
+        tls.ticketer = Arc::<TicketKeys>::clone(&tickets);
         let verifier = Verifier::load(&config.audience, token_keys)?;
         let secret = endpoint_secret(&config.data_dir)?;
         let quic = server_config(tls, &config.limits, &secret).map_err(|error| error.to_string())?;
-        Ok(Self { certificates, secret, quic, verifier })
+        Ok(Self { certificates, tickets, secret, quic, verifier })
     }
 }
 

@@ -183,6 +183,7 @@ fn a_damaged_file_in_the_data_folder_is_refused_and_nothing_there_is_touched() {
         ("keys/ca.pem", "restore ca.pem and ca-key.pem, or remove both"),
         ("keys/ca-key.pem", "restore ca.pem and ca-key.pem, or remove both"),
         ("keys/endpoint.key", "endpoint.key is damaged: delete it"),
+        ("keys/tickets.key", "tickets.key is damaged: delete it"),
         ("store/format", "is no data folder of Quoth"),
     ] {
         let path = terminal.path("data").join(file);

@@ -33,6 +33,18 @@ async fn until(client: &Client, what: impl FnMut(&State) -> bool) -> State {
 }
 
 #[tokio::test]
+async fn a_reconnect_shows_that_the_address_is_known() {
+    let server = FakeServer::start();
+    let client = server.client().await;
+    // An answer behind the handshake, so that what the handshake gave is here.
+    client.conversation("general").unwrap().send("hello").await.unwrap();
+    assert_eq!(server.world.lock().known_addresses, 0);
+    server.world.drop_connections(Code::INTERNAL);
+    timeout(PATIENCE, server.world.wait_until(|world| world.hellos.len() == 2)).await.unwrap();
+    assert_eq!(server.world.lock().known_addresses, 1);
+}
+
+#[tokio::test]
 async fn a_reconnect_needs_one_round_trip_behind_the_handshake() {
     let server = FakeServer::start();
     server.world.fill("general", 3);

@@ -62,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) events_sent: usize,
     /// Streams opened, by conversation.
     pub(crate) opens: Vec<String>,
+    /// Connections that came with a token of an earlier one.
+    pub(crate) known_addresses: usize,
     /// What was read of streams before the Hello was answered.
     pub(crate) early: Vec<ClientFrame>,
 }
@@ -251,6 +253,7 @@ async fn accept(endpoint: Endpoint, world: Arc<World>) {
             incoming.refuse();
             continue;
         }
+        world.lock().known_addresses += usize::from(incoming.remote_address_validated());
         tokio::spawn(async move {
             if let Ok(connection) = incoming.await {
                 serve(connection, world).await;

@@ -98,8 +98,8 @@ const EXIT_MISTAKE: u8 = 2;
 /// Exit code when the store or the listener has failed while serving: a supervisor should restart, and an operator look at the disk.
 const EXIT_STORE_FAILED: u8 = 70;
 
-/// How often a development server looks whether its certificate is due. Far below the days that are left then, since
-/// this clock stands still while the machine is suspended.
+/// How often it is looked whether a development server's certificate or a key of session tickets is due. Far below the
+/// time that is left then, since this clock stands still while the machine is suspended.
 const RENEWAL_CHECK_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Runs the command.
@@ -327,11 +327,16 @@ async fn serve_until_told(config: &Config) -> Result<(), (u8, String)> {
                 Ok(Some(warning)) => tracing::warn!(warning, "the certificate was read again"),
                 Err(error) => tracing::warn!(error, "the old certificate stays in force"),
             },
-            _ = renewals.tick() => if let Some(ends_s) = &mut certificate_ends_s {
-                match renew(&server, config, ends_s) {
-                    Ok(true) => tracing::info!("the certificate was made anew"),
-                    Ok(false) => {}
-                    Err(error) => tracing::warn!(error, "the old certificate stays in force"),
+            _ = renewals.tick() => {
+                if let Some(ends_s) = &mut certificate_ends_s {
+                    match renew(&server, config, ends_s) {
+                        Ok(true) => tracing::info!("the certificate was made anew"),
+                        Ok(false) => {}
+                        Err(error) => tracing::warn!(error, "the old certificate stays in force"),
+                    }
+                }
+                if let Err(error) = server.rotate_ticket_keys() {
+                    tracing::warn!(error, "the old keys of session tickets stay in force");
                 }
             },
             Failed(reason) = server.failed() => {

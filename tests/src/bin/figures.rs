@@ -24,6 +24,9 @@ struct Arguments {
     /// Messages in the folder of the figure `start`.
     #[arg(long, default_value_t = 10_000_000)]
     stored_messages: u64,
+    /// Connections of the figure `idle`; `storm` has half of it.
+    #[arg(long, default_value_t = 10_000)]
+    connections: usize,
     /// Folder on the disk that is measured.
     #[arg(long, default_value_os_t = std::env::temp_dir())]
     dir: PathBuf,
@@ -38,13 +41,15 @@ enum Floor {
     Relay {
         /// Where its certificate is made.
         dir: PathBuf,
+        /// Streams that each connection may open.
+        streams_max: u32,
     },
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    if let Some(Floor::Relay { dir }) = arguments.floor {
-        relay::serve(&dir)?;
+    if let Some(Floor::Relay { dir, streams_max }) = arguments.floor {
+        relay::serve(&dir, streams_max)?;
         return Ok(ExitCode::SUCCESS);
     }
     let plan = Plan {
@@ -52,6 +57,7 @@ fn main() -> anyhow::Result<ExitCode> {
         turn_s: arguments.turn_s,
         long_s: arguments.long_s,
         stored_messages: arguments.stored_messages,
+        connections: arguments.connections,
         dir: arguments.dir,
     };
     let chosen: Vec<&Figure> = FIGURES

@@ -36,9 +36,18 @@ pub(super) struct Clients {
 
 impl Clients {
     pub(super) fn of(target: &Target) -> anyhow::Result<Self> {
+        Self::with_token(target, target.token()?)
+    }
+
+    /// Clients that are users, each of which may have few conversations open.
+    pub(super) fn users_of(target: &Target) -> anyhow::Result<Self> {
+        Self::with_token(target, target.user_token()?)
+    }
+
+    fn with_token(target: &Target, token: String) -> anyhow::Result<Self> {
         let runtime = Arc::new(TokioRuntime);
         let endpoint = Endpoint::new(EndpointConfig::default(), None, socket()?, runtime)?;
-        let (server, ca_file, token) = (target.address(), target.ca_file(), target.token()?);
+        let (server, ca_file) = (target.address(), target.ca_file());
         Ok(Self { endpoint, server, ca_file, token, peers: Vec::new() })
     }
 

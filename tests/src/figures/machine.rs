@@ -1,6 +1,6 @@
 //! Memory and CPU time of a process, as Linux tells them, and a socket that does not drop bursts.
 
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 use anyhow::Context as _;
 
@@ -12,7 +12,15 @@ const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 /// # Errors
 /// When there is none.
 pub(super) fn socket() -> std::io::Result<UdpSocket> {
-    let socket = UdpSocket::bind(("127.0.0.1", 0))?;
+    socket_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+}
+
+/// The same at an address of loopback, of which there are many.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn socket_at(address: SocketAddr) -> std::io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(address)?;
     let options = socket2::SockRef::from(&socket);
     options.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
     options.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;

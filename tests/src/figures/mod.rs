@@ -8,6 +8,7 @@ pub mod append;
 mod client;
 mod datagrams;
 mod fanout;
+mod idle;
 mod latency;
 mod machine;
 pub mod relay;
@@ -16,6 +17,7 @@ mod stalled;
 mod start;
 mod steady;
 mod store;
+mod storm;
 mod target;
 mod throughput;
 
@@ -32,6 +34,8 @@ pub struct Plan {
     pub long_s: u64,
     /// Messages in the folder that a server starts on.
     pub stored_messages: u64,
+    /// Connections of `idle`; `storm` has half of it.
+    pub connections: usize,
     /// Where the servers' data and the bare files are: the disk that is measured.
     pub dir: std::path::PathBuf,
 }
@@ -109,6 +113,18 @@ pub const FIGURES: &[Figure] = &[
         what: "p99 of a connection's other conversations while one is stalled, over none stalled",
         goal: Goal::AtMost(1.2),
         run: stalled::isolation,
+    },
+    Figure {
+        name: "idle",
+        what: "server memory for each idle connection with a conversation of its own, over the relay's",
+        goal: Goal::AtMost(0.7),
+        run: idle::run,
+    },
+    Figure {
+        name: "storm",
+        what: "all clients back after a restart, with what they missed, over as many bare QUIC handshakes",
+        goal: Goal::AtMost(1.5),
+        run: storm::run,
     },
     Figure {
         name: "start",

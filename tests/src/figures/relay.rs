@@ -19,8 +19,8 @@ use tokio::sync::mpsc;
 
 use super::machine::socket;
 
-/// Streams that each connection may open.
-const STREAMS_MAX: u32 = 1_100;
+/// Unidirectional streams that each connection may open, as many servers allow for what comes later.
+const UNI_STREAMS_MAX: u32 = 8;
 
 /// Bytes of all streams that a client may have on their way.
 const RECEIVE_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
@@ -38,12 +38,12 @@ struct Room {
 
 type Rooms = Arc<Mutex<HashMap<ConversationName, Room>>>;
 
-/// Serves on a free port of loopback with a certificate that it makes in `dir`, and prints the address. Ends with its
-/// process.
+/// Serves on a free port of loopback with a certificate that it makes in `dir`, and prints the address. A connection may
+/// open `streams_max` streams. Ends with its process.
 ///
 /// # Errors
 /// When it cannot serve.
-pub fn serve(dir: &Path) -> anyhow::Result<()> {
+pub fn serve(dir: &Path, streams_max: u32) -> anyhow::Result<()> {
     let now_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
     let made = quoth_certs::development(dir, &["localhost".to_owned()], now_s)?;
     let store = Arc::new(quoth_certs::CertStore::open(&made.leaf_pem_path, &made.leaf_key_pem_path)?);
@@ -57,15 +57,16 @@ pub fn serve(dir: &Path) -> anyhow::Result<()> {
         println!("{}", endpoint.local_addr()?);
         let rooms = Rooms::default();
         while let Some(incoming) = endpoint.accept().await {
-            tokio::spawn(connection(incoming, Arc::clone(&rooms)));
+            tokio::spawn(connection(incoming, streams_max, Arc::clone(&rooms)));
         }
         Ok(())
     })
 }
 
-async fn connection(incoming: quinn::Incoming, rooms: Rooms) {
+async fn connection(incoming: quinn::Incoming, streams_max: u32, rooms: Rooms) {
     let Ok(quic) = incoming.await else { return };
-    quic.set_max_concurrent_bi_streams(VarInt::from_u32(STREAMS_MAX));
+    quic.set_max_concurrent_bi_streams(VarInt::from_u32(streams_max));
+    quic.set_max_concurrent_uni_streams(VarInt::from_u32(UNI_STREAMS_MAX));
     quic.set_receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES));
     while let Ok((send, recv)) = quic.accept_bi().await {
         let (frames, waiting) = mpsc::unbounded_channel();
@@ -78,7 +79,7 @@ async fn connection(incoming: quinn::Incoming, rooms: Rooms) {
 }
 
 async fn write(mut send: SendStream, mut waiting: mpsc::UnboundedReceiver<Bytes>) {
-    let mut frames = Vec::with_capacity(WRITE_FRAMES_MAX);
+    let mut frames = Vec::new();
     while waiting.recv_many(&mut frames, WRITE_FRAMES_MAX).await > 0 {
         if send.write_all_chunks(&mut frames).await.is_err() {
             return;
@@ -123,7 +124,7 @@ fn welcome() -> anyhow::Result<Bytes> {
         user: UserId::new("relay")?,
         durability: Durability::Memory,
         time_ms: 0,
-        open_conversations_max: STREAMS_MAX,
+        open_conversations_max: u32::MAX,
         server: "relay".to_owned(),
     })))
 }

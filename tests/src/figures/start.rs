@@ -28,7 +28,7 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let dir = tempfile::tempdir_in(&plan.dir)?;
     let data = dir.path().join("data");
     let small = first_answer(&data)?.0;
-    fill(&data.join("store"), plan.stored_messages)?;
+    fill(&data.join("store"), CONVERSATIONS, plan.stored_messages)?;
     for _ in 0..plan.rounds {
         let clean = first_answer(&data)?.0;
         let server = ServerProcess::start(&data)?;
@@ -102,15 +102,15 @@ fn load(server: &ServerProcess) -> anyhow::Result<()> {
     })
 }
 
-/// Stores messages without a server, as fast as it goes.
-fn fill(dir: &Path, messages: u64) -> anyhow::Result<()> {
+/// Stores messages without a server, as fast as it goes: one in each conversation in turn.
+pub(super) fn fill(dir: &Path, conversations: u64, messages: u64) -> anyhow::Result<()> {
     let store = Store::open(Options::new(dir))?;
     let on_failure = Box::new(|error| panic!("the view failed: {error}"));
     let applier = Applier::start(Arc::clone(&store.log), Arc::clone(&store.view), on_failure);
     let (body, mut encoded) = (bytes::Bytes::from(vec![b'x'; BODY_BYTES]), Vec::new());
     for group_at in (0..messages).step_by(usize::try_from(GROUP_RECORDS)?) {
-        let records: Vec<Record> = (group_at..group_at + GROUP_RECORDS)
-            .map(|i| (i % CONVERSATIONS, i / CONVERSATIONS + 1))
+        let records: Vec<Record> = (group_at..(group_at + GROUP_RECORDS).min(messages))
+            .map(|i| (i % conversations, i / conversations + 1))
             .map(|(room, seq)| Record { body: body.clone(), ..record(&format!("room-{room}"), seq, seq) })
             .collect();
         encoded.clear();

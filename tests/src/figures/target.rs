@@ -10,6 +10,12 @@ use tempfile::TempDir;
 
 use crate::process::ServerProcess;
 
+/// Streams that each connection to a relay may open: more than any figure has.
+const RELAY_STREAMS_MAX: u32 = 1_100;
+
+/// The same where each connection is a user's: as many as the conversations that the server lets a user open.
+pub(super) const USER_STREAMS_MAX: u32 = 48;
+
 /// A process to talk to. Ended when it is dropped.
 #[derive(Debug)]
 pub(super) struct Target {
@@ -39,9 +45,17 @@ impl Target {
     /// # Errors
     /// When it does not start.
     pub(super) fn relay(dir: &Path) -> anyhow::Result<Self> {
+        Self::relay_with(dir, RELAY_STREAMS_MAX)
+    }
+
+    /// The same with so many streams that each connection may open, for each of which QUIC has a place in its tables.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub(super) fn relay_with(dir: &Path, streams_max: u32) -> anyhow::Result<Self> {
         let dir = TempDir::new_in(dir)?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("relay").arg(dir.path()).stdout(Stdio::piped());
+        command.arg("relay").arg(dir.path()).arg(streams_max.to_string()).stdout(Stdio::piped());
         let mut child = command.spawn()?;
         let stdout = child.stdout.take().context("a piped stdout")?;
         let mut address = String::new();
@@ -65,9 +79,19 @@ impl Target {
         }
     }
 
+    /// A token of a service, which may have many conversations open.
     pub(super) fn token(&self) -> anyhow::Result<String> {
+        self.token_of("service_token")
+    }
+
+    /// A token of an ordinary user.
+    pub(super) fn user_token(&self) -> anyhow::Result<String> {
+        self.token_of("alice")
+    }
+
+    fn token_of(&self, user: &str) -> anyhow::Result<String> {
         match &self.process {
-            Process::Quoth(server) => server.token("service_token"),
+            Process::Quoth(server) => server.token(user),
             Process::Relay { .. } => Ok(String::new()),
         }
     }
