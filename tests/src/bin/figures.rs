@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use quoth_tests::figures::{FIGURES, Figure, Plan, relay};
+use clap::Parser;
+use quoth_tests::figures::{FIGURES, Figure, Plan};
 
-/// Measures the server of target/release against what this machine can do, and prints a table of ratios.
+/// Measures the server of target/release from the inside, and prints a table of ratios; `quoth bench` measures what clients see.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Figures to measure; all if none is named.
@@ -24,40 +24,18 @@ struct Arguments {
     /// Messages in the folder of the figure `start`.
     #[arg(long, default_value_t = 10_000_000)]
     stored_messages: u64,
-    /// Connections of the figure `idle`; `storm` has half of it.
-    #[arg(long, default_value_t = 10_000)]
-    connections: usize,
     /// Folder on the disk that is measured.
     #[arg(long, default_value_os_t = std::env::temp_dir())]
     dir: PathBuf,
-    #[command(subcommand)]
-    floor: Option<Floor>,
-}
-
-#[derive(Debug, Subcommand)]
-enum Floor {
-    /// Runs the relay that servers are measured against, until it is ended.
-    #[command(hide = true)]
-    Relay {
-        /// Where its certificate is made.
-        dir: PathBuf,
-        /// Streams that each connection may open.
-        streams_max: u32,
-    },
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    if let Some(Floor::Relay { dir, streams_max }) = arguments.floor {
-        relay::serve(&dir, streams_max)?;
-        return Ok(ExitCode::SUCCESS);
-    }
     let plan = Plan {
         rounds: arguments.rounds,
         turn_s: arguments.turn_s,
         long_s: arguments.long_s,
         stored_messages: arguments.stored_messages,
-        connections: arguments.connections,
         dir: arguments.dir,
     };
     let chosen: Vec<&Figure> = FIGURES

@@ -1,7 +1,7 @@
 //! The clients: bare frames, all on one thread, the same for server and relay.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -14,9 +14,8 @@ use quoth_protocol::frame::{EventKind, ServerFrame, Start};
 use rand::RngExt as _;
 use tokio::sync::mpsc;
 
-use super::machine::socket;
 use super::target::Target;
-use crate::wire::{Frames, Incoming, Peer, publish};
+use crate::wire::{Frames, Incoming, Peer, publish, socket};
 
 /// Bytes of a message: what chats have with some markup, and what the rivals' benchmarks use.
 pub(super) const BODY_BYTES: usize = 200;
@@ -36,18 +35,14 @@ pub(super) struct Clients {
 
 impl Clients {
     pub(super) fn of(target: &Target) -> anyhow::Result<Self> {
-        Self::with_token(target, target.token()?)
-    }
-
-    /// Clients that are users, each of which may have few conversations open.
-    pub(super) fn users_of(target: &Target) -> anyhow::Result<Self> {
-        Self::with_token(target, target.user_token()?)
-    }
-
-    fn with_token(target: &Target, token: String) -> anyhow::Result<Self> {
         let runtime = Arc::new(TokioRuntime);
-        let endpoint = Endpoint::new(EndpointConfig::default(), None, socket()?, runtime)?;
-        let (server, ca_file) = (target.address(), target.ca_file());
+        let endpoint = Endpoint::new(
+            EndpointConfig::default(),
+            None,
+            socket((Ipv4Addr::LOCALHOST, 0).into())?,
+            runtime,
+        )?;
+        let (server, ca_file, token) = (target.address(), target.ca_file(), target.token()?);
         Ok(Self { endpoint, server, ca_file, token, peers: Vec::new() })
     }
 
@@ -147,18 +142,6 @@ impl Publisher {
         }
         self.send.write_all_chunks(&mut frames).await?;
         Ok(())
-    }
-
-    /// Waits for acks; gives how many came, at least one.
-    pub(super) async fn acks(&mut self) -> anyhow::Result<usize> {
-        let mut next = self.incoming.next().await?;
-        let mut count = 0;
-        while let Some(frame) = next {
-            let ServerFrame::Ack { duplicate: false, .. } = frame else { bail!("not an ack: {frame:?}") };
-            count += 1;
-            next = self.incoming.here()?;
-        }
-        if count == 0 { bail!("the stream has ended") } else { Ok(count) }
     }
 
     /// Publishes each stamp as it comes, and calls `acked` with the time of each publish that is acked. Ends when all

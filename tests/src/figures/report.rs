@@ -107,24 +107,6 @@ impl FromIterator<Duration> for Times {
     }
 }
 
-/// How fast a server went.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rate {
-    pub(super) per_second: f64,
-    /// The server's CPU time for each, in microseconds.
-    pub(super) cpu_us: f64,
-}
-
-impl Rate {
-    /// Quoth's rate beside the relay's.
-    pub(super) fn against(self, relay: &Self) -> String {
-        format!(
-            "quoth {:.0}/s at {:.2} us of CPU each, relay {:.0}/s at {:.2} us",
-            self.per_second, self.cpu_us, relay.per_second, relay.cpu_us
-        )
-    }
-}
-
 /// The middle value, or the mean of the two in the middle; NaN of none.
 #[must_use]
 pub(super) fn median(values: &[f64]) -> f64 {
