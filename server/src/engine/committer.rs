@@ -313,7 +313,7 @@ mod tests {
     use quoth_core::sequencer::Sequencer;
     use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
     use quoth_store::{MemoryLog, MemoryView, Position};
-    use tokio::sync::{Semaphore, mpsc};
+    use tokio::sync::Semaphore;
 
     use super::{Committer, GROUP_PUBLISHES_MAX, Parts};
     use crate::engine::mailbox::{Mailbox, Outcome};
@@ -340,7 +340,7 @@ mod tests {
 
     fn publisher(room: &str, id: u64) -> Arc<Publisher> {
         let (room, user) = (ConversationName::new(room).unwrap(), UserId::new("ada").unwrap());
-        Publisher::new(room, user, ProducerId(id), Mailbox::new(0, mpsc::channel(1).0))
+        Publisher::new(room, user, ProducerId(id), Mailbox::new(0, Arc::default()))
     }
 
     fn request(publisher: &Arc<Publisher>, n: u64) -> PublishRequest {

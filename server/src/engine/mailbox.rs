@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use quoth_protocol::frame::ServerFrame;
-use quoth_protocol::{Code, ConversationName, Seq, UserId};
-use tokio::sync::{Notify, mpsc};
+use quoth_protocol::{Code, Seq};
+use tokio::sync::Notify;
+
+use super::typing::{Typing, Typings};
 
 /// A stored message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,30 +41,21 @@ impl Outcome {
     }
 }
 
-/// Somebody types in a conversation.
-#[derive(Debug, Clone)]
-pub struct Typing {
-    /// Where.
-    pub conversation: ConversationName,
-    /// Who.
-    pub user: UserId,
-}
-
 /// The mailbox of one conversation stream. Holds at most as many outcomes as the stream has publishes in flight.
 #[derive(Debug)]
 pub struct Mailbox {
     worker: usize,
     outcomes: Mutex<Vec<Outcome>>,
     signal: Notify,
-    /// Takes typing notices for the stream's connection; full means dropped.
-    typing: mpsc::Sender<Typing>,
+    /// Those of the stream's connection.
+    typings: Arc<Typings>,
 }
 
 impl Mailbox {
     /// An empty mailbox of a stream that this worker serves and whose connection takes typing notices there.
     #[must_use]
-    pub(super) fn new(worker: usize, typing: mpsc::Sender<Typing>) -> Arc<Self> {
-        Arc::new(Self { worker, outcomes: Mutex::default(), signal: Notify::new(), typing })
+    pub(super) fn new(worker: usize, typings: Arc<Typings>) -> Arc<Self> {
+        Arc::new(Self { worker, outcomes: Mutex::default(), signal: Notify::new(), typings })
     }
 
     /// The place of the stream's worker among all workers.
@@ -90,9 +83,9 @@ impl Mailbox {
 
     /// Passes a typing notice to the stream's connection, unless it has too many waiting or it is the one that
     /// `except` belongs to.
-    pub fn typing(&self, typing: &Typing, except: &mpsc::Sender<Typing>) {
-        if !self.typing.same_channel(except) {
-            let _dropped_when_full = self.typing.try_send(typing.clone());
+    pub fn typing(&self, typing: &Typing, except: &Arc<Typings>) {
+        if !Arc::ptr_eq(&self.typings, except) {
+            self.typings.push(typing);
         }
     }
 }

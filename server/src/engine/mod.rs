@@ -13,6 +13,7 @@ mod subscribers;
 mod tails;
 #[cfg(test)]
 mod tests;
+mod typing;
 mod workers;
 
 use std::sync::Arc;
@@ -28,12 +29,13 @@ use quoth_store::{Applier, Bounds, Log, Position, Store, View, ViewError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use committer::{Committer, Parts};
-pub use mailbox::{Mailbox, Outcome, Stored, Typing};
+pub use mailbox::{Mailbox, Outcome, Stored};
 pub use publisher::Publisher;
 pub use reads::{Page, Reads};
 use subscribers::Subscribers;
 pub use subscribers::Subscription;
 use tails::Tails;
+pub use typing::{Typing, Typings};
 use workers::{Worker, Workers};
 
 /// Publishes that wait for the committer. When so many wait, connections are not read further.
@@ -202,8 +204,8 @@ impl Engine {
 
     /// An empty mailbox of a stream of this worker, whose connection takes typing notices there.
     #[must_use]
-    pub fn mailbox(&self, typing: mpsc::Sender<Typing>) -> Arc<Mailbox> {
-        Mailbox::new(self.worker.index, typing)
+    pub fn mailbox(&self, typings: Arc<Typings>) -> Arc<Mailbox> {
+        Mailbox::new(self.worker.index, typings)
     }
 
     /// Hands a message to the committer; its outcome comes to the publisher's mailbox. Waits while the queue is full.

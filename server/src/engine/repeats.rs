@@ -93,7 +93,6 @@ mod tests {
     use quoth_protocol::frame::Durability;
     use quoth_protocol::{Code, ConversationName, ProducerId, UserId};
     use quoth_store::Store;
-    use tokio::sync::mpsc;
 
     use crate::engine::{Engine, Execution, Mailbox, Outcome, Publisher, QUEUE_BYTES_MAX, SystemClock};
 
@@ -115,7 +114,7 @@ mod tests {
         let (engine, stopper) =
             Engine::start(Store::memory(), Durability::Memory, Arc::new(SystemClock), Execution::Threads);
         let user = UserId::new("ada").unwrap();
-        let mailboxes = [(); 2].map(|()| Mailbox::new(0, mpsc::channel(1).0));
+        let mailboxes = [(); 2].map(|()| Mailbox::new(0, Arc::default()));
         let publishers = [("a", &mailboxes[0]), ("b", &mailboxes[1])].map(|(room, mailbox)| {
             let room = ConversationName::new(room).unwrap();
             Publisher::new(room, user.clone(), ProducerId(1), Arc::clone(mailbox))

@@ -15,20 +15,17 @@ use quoth_protocol::limits::{
     STREAMS_PER_SECOND_MAX, TYPING_PER_SECOND_MAX,
 };
 use quoth_protocol::{Code, ConversationName};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
 use super::open::OpenConversations;
 use super::transport::{RECEIVE_WINDOW_BYTES, streams_max};
 use super::{Phase, PhaseReceiver, Service, conversation, fetch};
-use crate::engine::Typing;
+use crate::engine::{Typing, Typings};
 
 /// Priority of the control stream; conversations have 0, pages of history less.
 const CONTROL_PRIORITY: i32 = 20;
-
-/// Typing notices that wait for a connection; more are dropped.
-const TYPING_WAITING_MAX: usize = 16;
 
 /// Bytes that may wait on the control stream before notices are dropped.
 const CONTROL_WAITING_BYTES_MAX: usize = 16 * 1024;
@@ -46,8 +43,8 @@ pub(super) struct Shared {
     pub(super) fetches: Semaphore,
     /// The present grant; it changes with a refreshed token.
     pub(super) grant: watch::Receiver<Arc<Grant>>,
-    /// Takes typing notices for this connection.
-    pub(super) typing: mpsc::Sender<Typing>,
+    /// Typing notices for this connection.
+    pub(super) typings: Arc<Typings>,
 }
 
 /// Why a connection ends.
@@ -114,7 +111,6 @@ struct Connection {
 struct SignedIn {
     shared: Arc<Shared>,
     grant: watch::Sender<Arc<Grant>>,
-    typing: mpsc::Receiver<Typing>,
     features: u64,
     typing_rate: Rate,
 }
@@ -124,7 +120,7 @@ enum Happened {
     Phase(Phase),
     Read(Result<Option<ClientFrame>, ReadFailure>),
     Wrote(Result<(), WriteFailure>),
-    Typing(Option<Typing>),
+    Typing(Typing),
     Datagram(Result<Bytes, quinn::ConnectionError>),
     Stream(Result<(SendStream, RecvStream), quinn::ConnectionError>),
     StreamEnded(Result<(), tokio::task::JoinError>),
@@ -189,8 +185,8 @@ impl Connection {
         });
         let (is_signed_in, drains) = (self.signed_in.is_some(), self.drains);
         let typing = async {
-            match &mut self.signed_in {
-                Some(signed_in) => signed_in.typing.recv().await,
+            match &self.signed_in {
+                Some(signed_in) => signed_in.shared.typings.next().await,
                 None => std::future::pending().await,
             }
         };
@@ -226,8 +222,8 @@ impl Connection {
             }
             Happened::Read(Err(ReadFailure::Gone)) | Happened::Wrote(Err(WriteFailure::Gone)) => Err(GONE),
             Happened::Stream(Err(_)) | Happened::Datagram(Err(_)) => Err(GONE),
-            Happened::Wrote(Ok(())) | Happened::Typing(None) | Happened::Woken => Ok(()),
-            Happened::Typing(Some(notice)) => {
+            Happened::Wrote(Ok(())) | Happened::Woken => Ok(()),
+            Happened::Typing(notice) => {
                 self.tell_typing(notice);
                 Ok(())
             }
@@ -290,18 +286,16 @@ impl Connection {
         self.quic.set_max_concurrent_bi_streams(VarInt::from_u32(streams_max(open_conversations_max)));
         self.quic.set_receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES));
         let (grant, granted) = watch::channel(Arc::clone(&identity.grant));
-        let (typing, typings) = mpsc::channel(TYPING_WAITING_MAX);
         let shared = Shared {
             service: self.service.clone(),
             open: OpenConversations::new(open_conversations_max),
             fetches: Semaphore::new(FETCHES_AT_ONCE_MAX as usize),
             grant: granted,
-            typing,
+            typings: Arc::default(),
         };
         self.signed_in = Some(SignedIn {
             shared: Arc::new(shared),
             grant,
-            typing: typings,
             features,
             typing_rate: Rate::new(TYPING_PER_SECOND_MAX, 1_000),
         });
@@ -342,7 +336,7 @@ impl Connection {
         }
         let notice = Typing { conversation, user: grant.user.clone() };
         for mailbox in self.service.engine.readers(&notice.conversation) {
-            mailbox.typing(&notice, &shared.typing);
+            mailbox.typing(&notice, &shared.typings);
         }
     }
 

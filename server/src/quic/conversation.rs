@@ -35,7 +35,7 @@ pub(super) async fn run(
     let _open = OpenGuard::new(shared, &open.conversation)?;
     reader.set_frame_bytes_max(FRAME_BYTES_MAX);
     let engine = shared.service.engine.clone();
-    let mailbox = engine.mailbox(shared.typing.clone());
+    let mailbox = engine.mailbox(Arc::clone(&shared.typings));
     let mut stream = Stream {
         publisher: Publisher::new(
             open.conversation.clone(),

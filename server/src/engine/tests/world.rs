@@ -11,7 +11,6 @@ use quoth_store::{
     Bounds, Log, LogError, MemoryLog, MemoryView, PageLimit, Position, ProducerKey, ProducerState, Record,
     Store, View, ViewError,
 };
-use tokio::sync::mpsc;
 
 use crate::engine::{Engine, Execution, Mailbox, Outcome, Publisher, Stopper, SystemClock};
 
@@ -67,7 +66,7 @@ pub(super) fn room(name: &str) -> ConversationName {
 }
 
 pub(super) fn publisher(name: &str) -> Arc<Publisher> {
-    let mailbox = Mailbox::new(0, mpsc::channel(1).0);
+    let mailbox = Mailbox::new(0, Arc::default());
     Publisher::new(room(name), UserId::new("ada").unwrap(), ProducerId(1), mailbox)
 }
 
