@@ -1,6 +1,7 @@
 //! The history checker: says of every delivery whether it is what the promises allow. Pure; one for each reader.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use crate::outcome::Check;
 use crate::payload::{self, Stamp};
@@ -8,6 +9,8 @@ use crate::payload::{self, Stamp};
 /// What one reader of one conversation has seen.
 #[derive(Debug, Default)]
 pub struct Checker {
+    /// Those who publish here; what another one has sent has lost its way.
+    publishers: Range<u32>,
     last_seq: Option<u64>,
     /// The next n that is expected of each publisher.
     next: HashMap<u32, u64>,
@@ -17,35 +20,49 @@ pub struct Checker {
 }
 
 impl Checker {
+    /// Of a reader of a conversation to which these publish.
+    #[must_use]
+    pub fn new(publishers: Range<u32>) -> Self {
+        Self { publishers, ..Self::default() }
+    }
+
     /// Takes a delivery; gives its stamp when its content is whole.
     pub fn take(&mut self, seq: Option<u64>, body: &[u8]) -> Option<Stamp> {
         self.counts.checked += 1;
-        self.take_seq(seq);
-        let Some(stamp) = payload::decode(body) else {
+        let rises = self.take_seq(seq);
+        let stamp = payload::decode(body).filter(|stamp| self.publishers.contains(&stamp.publisher));
+        let Some(stamp) = stamp else {
             self.counts.altered += 1;
             return None;
         };
-        self.take_stamp(stamp);
+        let is_next = self.take_stamp(stamp);
+        // Right by its publisher and wrong among publishers.
+        if is_next && !rises {
+            self.counts.reorder += 1;
+        }
         Some(stamp)
     }
 
-    fn take_seq(&mut self, seq: Option<u64>) {
-        let Some(seq) = seq else { return };
-        // What is wrong behind a seq that does not rise is told by the publisher's number.
+    /// Whether a seq is behind all that came before.
+    fn take_seq(&mut self, seq: Option<u64>) -> bool {
+        let Some(seq) = seq else { return true };
         if self.last_seq.is_some_and(|last| seq > last + 1) {
             self.counts.gap += 1;
         }
+        let rises = Some(seq) > self.last_seq;
         self.last_seq = self.last_seq.max(Some(seq));
+        rises
     }
 
-    fn take_stamp(&mut self, stamp: Stamp) {
+    /// Whether a message is behind all that its publisher has sent before.
+    fn take_stamp(&mut self, stamp: Stamp) -> bool {
         let next = self.next.entry(stamp.publisher).or_default();
         if stamp.n >= *next {
             if stamp.n > *next {
                 self.missing.entry(stamp.publisher).or_default().extend(*next..stamp.n);
             }
             *next = stamp.n + 1;
-            return;
+            return true;
         }
         let missing = self.missing.entry(stamp.publisher).or_default();
         match missing.iter().position(|n| *n == stamp.n) {
@@ -55,6 +72,7 @@ impl Checker {
             }
             None => self.counts.duplicate += 1,
         }
+        false
     }
 
     /// Messages that came, each counted once.
@@ -91,7 +109,7 @@ mod tests {
     }
 
     fn checked(deliveries: &[(Option<u64>, u32, u64)], acked: &[(u32, u64)]) -> Check {
-        let mut checker = Checker::default();
+        let mut checker = Checker::new(0..10);
         for (seq, publisher, n) in deliveries {
             checker.take(*seq, &body(*publisher, *n));
         }
@@ -114,13 +132,19 @@ mod tests {
         assert_eq!((check.reorder, check.duplicate, check.lost), (1, 0, 0));
         let check = checked(&[(None, 1, 0), (None, 1, 2)], &[(1, 4)]);
         assert_eq!((check.lost, check.reorder), (2, 0));
+        let check = checked(&[(Some(2), 1, 0), (Some(1), 2, 0)], &[(1, 1), (2, 1)]);
+        assert_eq!((check.reorder, check.lost), (1, 0), "between publishers");
+        let check = checked(&[(Some(1), 1, 0), (Some(1), 2, 0)], &[(1, 1), (2, 1)]);
+        assert_eq!(check.reorder, 1, "two messages with one seq");
+        let check = checked(&[(Some(1), 77, 0)], &[]);
+        assert_eq!(check.altered, 1, "of another conversation");
         let check = checked(&[], &[(9, 3)]);
         assert_eq!(check.lost, 3);
     }
 
     #[test]
     fn an_altered_message_is_found_and_counts_as_lost_too() {
-        let mut checker = Checker::default();
+        let mut checker = Checker::new(0..10);
         let mut altered = body(1, 0).to_vec();
         altered[35] ^= 1;
         assert_eq!(checker.take(Some(1), &altered), None);

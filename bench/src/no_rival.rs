@@ -22,6 +22,12 @@ impl Kind {
 
     /// Of none.
     #[must_use]
+    pub fn acks(self) -> bool {
+        match self {}
+    }
+
+    /// Of none.
+    #[must_use]
     pub fn durability(self) -> &'static str {
         match self {}
     }

@@ -44,7 +44,7 @@ fn sleep_until(at: Instant) {
 }
 
 /// Linux lets a sleep of an ordinary thread take 50 us longer, to save power. What cannot be changed shows in the lateness.
-fn sharpen_timer() {
+pub(crate) fn sharpen_timer() {
     const SLACK_NS: &str = "1";
     let Ok(thread) = std::fs::read_link("/proc/thread-self") else { return };
     let Some(id) = thread.file_name() else { return };

@@ -335,7 +335,10 @@ impl Profile {
     /// What cannot be, with the reason.
     pub fn check(&self) -> anyhow::Result<()> {
         anyhow::ensure!(self.rounds > 0, "rounds = 0 measures nothing");
-        anyhow::ensure!(self.duration_s > 0.0 && self.warm_up_s >= 0.0, "duration_s must be above 0");
+        anyhow::ensure!(
+            (0.2..1e6).contains(&self.duration_s) && (0.0..1e6).contains(&self.warm_up_s),
+            "duration_s must be 0.2 or more, and warm_up_s not below 0"
+        );
         if let Payload::Range([from, to]) = self.payload {
             anyhow::ensure!(from <= to, "payload: {from} is more than {to}");
         }
@@ -364,8 +367,19 @@ impl Profile {
             "stalled ({}) must leave a conversation of {conversations} to measure",
             shape.stalled
         );
+        anyhow::ensure!(
+            publishers > 0 || self.kind == Kind::Idle,
+            "publishers = 0 is for idle connections; everything else needs somebody who publishes"
+        );
+        anyhow::ensure!(
+            shape.stalled == 0 || shape.window_until == Until::Acked,
+            "stalled readers never take what window_until = \"delivered\" waits for"
+        );
         match self.kind {
-            Kind::Open => anyhow::ensure!(shape.rate_per_s > 0.0, "an open loop needs rate_per_s above 0"),
+            Kind::Open => anyhow::ensure!(
+                shape.rate_per_s > 0.0 && shape.rate_per_s.is_finite(),
+                "an open loop needs rate_per_s above 0"
+            ),
             Kind::Closed => {
                 anyhow::ensure!(shape.window > 0, "a closed loop needs a window above 0");
                 let delivered = shape.window_until == Until::Delivered;

@@ -1,7 +1,7 @@
 //! What weakens the figures of a run, in a sentence each.
 
 use crate::figure::{Figure, Quantile, TIMER};
-use crate::outcome::{Outcome, System};
+use crate::outcome::{Outcome, Round, System};
 use crate::unit::Scale;
 
 /// How late the bench's timer may be, as a part of what is measured with it.
@@ -21,6 +21,7 @@ pub fn warnings(outcome: &Outcome) -> Vec<String> {
         ));
     }
     warnings.extend(outcome.systems.iter().filter_map(lateness));
+    warnings.extend(outcome.systems.iter().filter_map(overrun));
     warnings
 }
 
@@ -41,6 +42,18 @@ fn lateness(system: &System) -> Option<String> {
                 Scale::of_time(measured).write(measured),
             )
         })
+    })
+}
+
+/// Packets that the machine was too busy to carry are not the profile's losses.
+fn overrun(system: &System) -> Option<String> {
+    let packets = |round: &Round| round.values.get("network_overrun_packets").copied();
+    let packets: f64 = system.rounds.iter().filter_map(packets).sum();
+    (packets > 0.0).then(|| {
+        format!(
+            "the machine was too busy to carry {packets} packets while {} was measured: it was not the profile's network",
+            system.name
+        )
     })
 }
 

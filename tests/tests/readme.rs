@@ -67,7 +67,7 @@ fn read_until(output: impl Read, text: &str) -> Vec<String> {
 #[test]
 fn its_commands_start_a_server_and_two_people_chat() {
     let blocks = blocks("sh");
-    let [start, chat, _, _, test] = blocks.as_slice() else { panic!("blocks came or went: {blocks:?}") };
+    let [start, chat, _, _, _, test] = blocks.as_slice() else { panic!("blocks came or went: {blocks:?}") };
     let ([build, serve], [alice, bob], [test]) = (&start[..], &chat[..], &test[..]) else {
         panic!("commands came or went: {blocks:?}")
     };
@@ -96,7 +96,7 @@ fn its_commands_start_a_server_and_two_people_chat() {
 #[test]
 fn its_server_for_real_takes_its_tokens_and_no_others() {
     let (shells, tomls) = (blocks("sh"), blocks("toml"));
-    let ([_, _, make, run, _], [_, config]) = (&shells[..], &tomls[..]) else {
+    let ([_, _, make, run, _, _], [_, config]) = (&shells[..], &tomls[..]) else {
         panic!("blocks came or went")
     };
     let [check, token, serve, send] = &run[..] else { panic!("commands came or went: {run:?}") };
@@ -125,6 +125,25 @@ fn its_server_for_real_takes_its_tokens_and_no_others() {
     assert_eq!(String::from_utf8_lossy(&sent.stdout), "stored in team-a as 1\n", "{notes}");
     let elsewhere = in_dir(&send.replace("team-a", "other")).stderr(Stdio::piped()).output().unwrap();
     assert!(String::from_utf8(elsewhere.stderr).unwrap().contains("does not allow to publish to other"));
+}
+
+#[test]
+fn its_bench_measures_server_and_floors() {
+    let blocks = blocks("sh");
+    let [bench] = &blocks[4][..] else { panic!("commands came or went: {blocks:?}") };
+    // Long enough to see that it works; the README's table takes two minutes.
+    let short = bench.replace("--rounds 5", "--rounds 1 --duration 1");
+    assert_ne!(*bench, short);
+    let dir = tempfile::tempdir().unwrap();
+    assert!(shell(dir.path(), "cargo build --release").status().unwrap().success());
+    let output = shell(dir.path(), &short).output().unwrap();
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for told in
+        ["fdatasync", "quinn relay", "delivery p50: quoth over (quinn relay + append)", "nothing lost"]
+    {
+        assert!(table.contains(told), "{table}");
+    }
 }
 
 #[test]

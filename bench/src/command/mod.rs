@@ -86,13 +86,14 @@ fn measure(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyh
     let length_s =
         matches!(profile.kind, Kind::Open | Kind::Closed).then_some(profile.warm_up_s + profile.duration_s);
     let outcome = run(&plan, &watch::Line { length_s, is_interrupted: around.is_interrupted })?;
-    (around.print)(&table::render(&outcome, columns()))?;
     if let Some(path) = json {
         write(&path, &serde_json::to_string(&outcome)?)?;
     }
     if let Some(path) = html {
         write(&path, &html::render(&outcome))?;
     }
+    // Last, since nobody may be there to read it.
+    (around.print)(&table::render(&outcome, columns()))?;
     Ok(verdict(&outcome))
 }
 
@@ -146,7 +147,7 @@ fn plan(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow:
     Ok(Plan {
         profile,
         profile_name: args.profile,
-        command: std::env::args().collect(),
+        command: command(std::env::args_os()),
         subject,
         rivals,
         program: Program::this()?,
@@ -156,6 +157,21 @@ fn plan(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow:
         seed: args.seed,
         threads: args.client_threads.unwrap_or(half),
     })
+}
+
+/// The command for reports, which are made to be shown: without the token.
+fn command(words: impl Iterator<Item = std::ffi::OsString>) -> Vec<String> {
+    let mut is_secret = false;
+    let told = words.map(|word| {
+        let word = word.to_string_lossy().into_owned();
+        let hides = std::mem::replace(&mut is_secret, word == "--token");
+        match word.split_once('=') {
+            _ if hides => "***".to_owned(),
+            Some(("--token", _)) => "--token=***".to_owned(),
+            _ => word,
+        }
+    });
+    told.collect()
 }
 
 /// Flags win over the profile.
@@ -175,5 +191,15 @@ fn apply(args: &RunArgs, profile: &mut Profile) {
     profile.rounds = args.rounds.unwrap_or(profile.rounds);
     if args.no_floors {
         profile.floors.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_token_is_in_no_report() {
+        let words = ["quoth", "--token", "secret", "bench", "--token=secret", "--token-file", "file"];
+        let told = super::command(words.into_iter().map(Into::into));
+        assert_eq!(told, ["quoth", "--token", "***", "bench", "--token=***", "--token-file", "file"]);
     }
 }

@@ -1,4 +1,4 @@
-//! The floor of the disk: a plain file that grows, with `fdatasync` behind each group of messages.
+//! The floor of the disk: a plain file that is allocated ahead, with `fdatasync` behind each group of messages.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
+use rustix::fs::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize};
 
+use crate::pacer::sharpen_timer;
 use crate::profile::Profile;
 use crate::record::{histogram, record};
-use crate::schedule;
+use crate::schedule::{self, Content};
 
 /// What is appended.
 #[derive(Debug, Clone, clap::Args)]
@@ -22,6 +24,8 @@ pub struct Task {
     profile: String,
     /// Messages that wait for one flush, in place of the profile's schedule; 0 for the schedule.
     group: u32,
+    /// Of whatever is random in the schedule.
+    seed: u64,
 }
 
 /// What was found.
@@ -53,9 +57,14 @@ impl Found {
 ///
 /// # Errors
 /// When the profile cannot be written as a document.
-pub fn arguments(dir: &Path, profile: &Profile, group: u32) -> anyhow::Result<[std::ffi::OsString; 4]> {
+pub fn arguments(
+    dir: &Path,
+    profile: &Profile,
+    group: u32,
+    seed: u64,
+) -> anyhow::Result<[std::ffi::OsString; 5]> {
     let profile = serde_json::to_string(profile)?;
-    Ok(["append".into(), dir.into(), profile.into(), group.to_string().into()])
+    Ok(["append".into(), dir.into(), profile.into(), group.to_string().into(), seed.to_string().into()])
 }
 
 /// Appends and prints what was found.
@@ -64,9 +73,9 @@ pub fn arguments(dir: &Path, profile: &Profile, group: u32) -> anyhow::Result<[s
 /// When the disk refuses.
 pub fn run(task: &Task) -> anyhow::Result<()> {
     let profile: Profile = serde_json::from_str(&task.profile).context("the profile")?;
-    let mut file = File::create(task.dir.join("append"))?;
+    let mut file = Allocated::create(&task.dir.join("append"))?;
     let found = if task.group == 0 {
-        on_schedule(&mut file, &profile)?
+        on_schedule(&mut file, &profile, task.seed)?
     } else {
         in_groups(&mut file, &profile, task.group)?
     };
@@ -75,23 +84,27 @@ pub fn run(task: &Task) -> anyhow::Result<()> {
 }
 
 /// Appends what is due, all that is due at once with one flush, as a group commit does.
-fn on_schedule(file: &mut File, profile: &Profile) -> anyhow::Result<Found> {
+fn on_schedule(file: &mut Allocated, profile: &Profile, seed: u64) -> anyhow::Result<Found> {
     let warm_up = Duration::from_secs_f64(profile.warm_up_s);
     let length = warm_up + Duration::from_secs_f64(profile.duration_s);
-    let mut messages = schedule::messages(&profile.shape, &profile.payload, length, 0).peekable();
-    let bytes = vec![b'x'; profile.payload.mean_bytes()];
+    let mut messages = schedule::messages(&profile.shape, &profile.payload, length, seed).peekable();
+    sharpen_timer();
     let (epoch, mut times, mut appends) = (Instant::now(), histogram(), 0);
     let (mut group, mut waiting) = (Vec::new(), Vec::new());
     while let Some(next) = messages.peek() {
-        std::thread::sleep((epoch + next.at).saturating_duration_since(Instant::now()));
+        let next_at = epoch + next.at;
+        // How late the timer is has no place here: where this time is added to a relay's, it is in there already.
+        let late = sleep_until(next_at);
         while let Some(due) = messages.next_if(|due| epoch + due.at <= Instant::now()) {
-            group.extend_from_slice(&bytes);
+            let Content::Bytes(bytes) = due.content else { continue };
+            group.resize(group.len() + bytes, b'x');
             waiting.push(due.at);
         }
-        append(file, &mut group)?;
+        file.append(&group)?;
+        group.clear();
         let now = epoch.elapsed();
         for due in waiting.drain(..).filter(|due| *due >= warm_up) {
-            record(&mut times, now.saturating_sub(due));
+            record(&mut times, now.saturating_sub(due).saturating_sub(late));
             appends += 1;
         }
     }
@@ -99,7 +112,7 @@ fn on_schedule(file: &mut File, profile: &Profile) -> anyhow::Result<Found> {
 }
 
 /// Appends groups of one size, one behind the other.
-fn in_groups(file: &mut File, profile: &Profile, group: u32) -> anyhow::Result<Found> {
+fn in_groups(file: &mut Allocated, profile: &Profile, group: u32) -> anyhow::Result<Found> {
     let bytes = vec![b'x'; profile.payload.mean_bytes() * group as usize];
     let mut times = histogram();
     let mut begin = Instant::now();
@@ -107,7 +120,7 @@ fn in_groups(file: &mut File, profile: &Profile, group: u32) -> anyhow::Result<F
     let warm_up_end = begin + Duration::from_secs_f64(profile.warm_up_s);
     while Instant::now() < end {
         let started = Instant::now();
-        append(file, &mut bytes.clone())?;
+        file.append(&bytes)?;
         if started >= warm_up_end {
             record(&mut times, started.elapsed());
         } else {
@@ -118,10 +131,41 @@ fn in_groups(file: &mut File, profile: &Profile, group: u32) -> anyhow::Result<F
     Ok(Found { appends, duration_s: begin.elapsed().as_secs_f64(), times: pairs(&times) })
 }
 
-fn append(file: &mut File, group: &mut Vec<u8>) -> std::io::Result<()> {
-    file.write_all(group)?;
-    group.clear();
-    file.sync_data()
+/// A file whose space is there before it is written: a flush of one that grows writes the file system's journal too.
+struct Allocated {
+    file: File,
+    written: u64,
+    allocated: u64,
+}
+
+impl Allocated {
+    /// As much as the server's log takes at a time.
+    const CHUNK_BYTES: u64 = 64 * 1024 * 1024;
+
+    fn create(path: &Path) -> std::io::Result<Self> {
+        Ok(Self { file: File::create(path)?, written: 0, allocated: 0 })
+    }
+
+    fn append(&mut self, group: &[u8]) -> std::io::Result<()> {
+        self.written += group.len() as u64;
+        if self.written > self.allocated {
+            let more = Self::CHUNK_BYTES.max(group.len() as u64);
+            fallocate(&self.file, FallocateFlags::empty(), self.allocated, more)?;
+            self.allocated += more;
+        }
+        self.file.write_all(group)?;
+        self.file.sync_data()
+    }
+}
+
+/// Sleeps; gives how much too long.
+fn sleep_until(at: Instant) -> Duration {
+    let left = at.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Duration::ZERO;
+    }
+    std::thread::sleep(left);
+    at.elapsed()
 }
 
 fn pairs(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {

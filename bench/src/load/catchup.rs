@@ -50,7 +50,7 @@ pub fn play(load: Single<'_>, server: Server<'_>) -> anyhow::Result<Found> {
             tasks,
             u32::MAX,
             |(conversation, client, sender, mut receiver)| async move {
-                let mut checker = Checker::default();
+                let mut checker = Checker::new(conversation..conversation + 1);
                 let bytes = read(&mut receiver, &mut checker, backlog).await?;
                 Ok((conversation, checker, bytes, begun.elapsed(), (client, sender)))
             },

@@ -41,6 +41,7 @@ pub(super) fn conduct(
         let _is_gone = start.send(epoch);
     }
     let pacer = start_pacer(traffic, stage, epoch);
+    let mut guard = Guard { stage, has_ended: false };
     let mut samples = Vec::new();
     let step = tick(traffic.length());
     let mut at = Duration::ZERO;
@@ -56,12 +57,28 @@ pub(super) fn conduct(
         }
         at = (at + step).min(traffic.length());
     }
-    stage.stopped.store(true, Relaxed);
+    stage.stop();
+    guard.has_ended = true;
     let timer = match pacer {
         Some(pacer) => pacer.join().map_err(|_| anyhow::anyhow!("the pacer has panicked"))?,
         None => histogram(),
     };
     Ok(Conducted { timer, samples, warm_up: traffic.warm_up })
+}
+
+/// Ends the clients when the load ends before its time.
+struct Guard<'a> {
+    stage: &'a Stage,
+    has_ended: bool,
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.stage.stop();
+            self.stage.publishers.give_up();
+        }
+    }
 }
 
 fn start_pacer(traffic: &Traffic, stage: &Stage, epoch: Instant) -> Option<JoinHandle<Histogram<u64>>> {

@@ -1,6 +1,10 @@
 //! What the clients of one conversation share, on whatever threads they are.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::ops::Range;
+use std::sync::atomic::{
+    AtomicU64, AtomicUsize,
+    Ordering::{AcqRel, Relaxed},
+};
 
 use tokio::sync::{Notify, watch};
 
@@ -48,6 +52,12 @@ impl Conversation {
         self.moved.notify_waiters();
     }
 
+    /// The numbers of its publishers.
+    pub(super) fn publishers(&self) -> Range<u32> {
+        let count = u32::try_from(self.acked.len()).unwrap_or(u32::MAX);
+        self.first_publisher..self.first_publisher.saturating_add(count)
+    }
+
     /// Messages that not all readers together have got as often as they must.
     pub(super) fn undelivered(&self) -> u64 {
         let by_all = self.delivered.load(Relaxed) / self.readers.max(1);
@@ -79,7 +89,8 @@ impl Publishers {
 
     /// One has its last ack.
     pub(super) fn one_is_done(&self) {
-        if self.busy.fetch_sub(1, Relaxed) == 1 {
+        // What it has counted before is seen by whoever sees that all are done.
+        if self.busy.fetch_sub(1, AcqRel) == 1 {
             self.done.send_replace(true);
         }
     }

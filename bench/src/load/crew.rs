@@ -1,18 +1,21 @@
 //! The clients of one thread: connected, put into their conversations, driven, closed.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::task::JoinSet;
 
+use super::Progress;
+use super::at_once::at_once;
 use super::member::{InFlight, Member, Shared, Source, publish, receive};
 use crate::check::Checker;
 use crate::record::Recorder;
 use crate::system::{Client, System};
 
 /// Connections that a thread sets up at once.
-const CONNECTING_AT_ONCE: usize = 16;
+const CONNECTING_AT_ONCE: u32 = 16;
 
 /// What one connection is to do.
 #[derive(Debug)]
@@ -48,27 +51,18 @@ impl<C: Client> Crew<C> {
     pub(super) async fn assemble<S: System<Client = C>>(
         system: Arc<S>,
         seats: Vec<Seat>,
-        connected: impl Fn() + Clone + Send + 'static,
+        progress: &Arc<Progress>,
     ) -> anyhow::Result<Self> {
-        let mut waiting = seats.into_iter();
-        let mut tasks = JoinSet::new();
-        let mut crew = Self { clients: Vec::new(), entered: Vec::new() };
-        loop {
-            while tasks.len() < CONNECTING_AT_ONCE
-                && let Some(seat) = waiting.next()
-            {
-                let (system, connected) = (Arc::clone(&system), connected.clone());
-                tasks.spawn(async move {
-                    let seated = sit(&*system, seat).await;
-                    connected();
-                    seated
-                });
+        let seated = at_once(progress, seats, CONNECTING_AT_ONCE, |seat| {
+            let (system, progress) = (Arc::clone(&system), Arc::clone(progress));
+            async move {
+                let seated = sit(&*system, seat).await?;
+                progress.connected.fetch_add(1, Relaxed);
+                Ok(seated)
             }
-            let Some(seated) = tasks.join_next().await else { return Ok(crew) };
-            let (client, members) = seated??;
-            crew.clients.push(client);
-            crew.entered.extend(members);
-        }
+        });
+        let (clients, entered): (Vec<C>, Vec<_>) = seated.await?.into_iter().unzip();
+        Ok(Self { clients, entered: entered.into_iter().flatten().collect() })
     }
 
     /// Drives all members to their end, within `timeout`.

@@ -122,7 +122,7 @@ impl Publisher {
         until: Until,
         payload: &Payload,
     ) -> anyhow::Result<()> {
-        while !self.shared.stopped.load(Relaxed) {
+        loop {
             let (conversation, in_flight) =
                 (Arc::clone(&self.member.conversation), Arc::clone(&self.in_flight));
             // Before the look, so that what comes between look and wait is not missed.
@@ -130,6 +130,9 @@ impl Publisher {
                 Until::Acked => in_flight.changed.notified(),
                 Until::Delivered => conversation.moved.notified(),
             };
+            if self.shared.stopped.load(Relaxed) {
+                return Ok(());
+            }
             let on_the_way = match until {
                 Until::Acked => in_flight.due.lock().len(),
                 Until::Delivered => usize::try_from(conversation.undelivered()).unwrap_or(usize::MAX),
@@ -142,7 +145,6 @@ impl Publisher {
             (0..free).for_each(|_| self.add_now(payload));
             self.send(sender).await?;
         }
-        Ok(())
     }
 
     async fn in_turns<S: Sender>(
@@ -233,7 +235,7 @@ pub(super) async fn receive<R: Receiver>(
     in_flight: Arc<InFlight>,
     shared: Arc<Shared>,
 ) -> anyhow::Result<Checker> {
-    let mut checker = Checker::default();
+    let mut checker = Checker::new(member.conversation.publishers());
     let mut all_done = shared.publishers.all_done();
     let mut taken = Vec::new();
     if member.is_stalled {

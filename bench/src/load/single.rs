@@ -64,7 +64,9 @@ impl Server<'_> {
 
 impl Found {
     pub(super) fn value(&mut self, name: &str, value: f64) {
-        self.values.insert(name.to_owned(), value);
+        if value.is_finite() {
+            self.values.insert(name.to_owned(), value);
+        }
     }
 
     pub(super) fn times(&mut self, name: &str, times: impl IntoIterator<Item = Duration>) {

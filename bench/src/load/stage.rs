@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc};
@@ -85,6 +85,12 @@ impl Stage {
     /// Where all publishers' messages are put, for whoever asks first.
     pub(super) fn take_letters(&self) -> Vec<mpsc::UnboundedSender<Due>> {
         std::mem::take(&mut self.letters.lock())
+    }
+
+    /// Ends closed loops, also those that wait for deliveries.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Relaxed);
+        self.conversations.iter().for_each(|conversation| conversation.moved.notify_waiters());
     }
 
     /// Ends all checks: a reader must have got all that was acked in its conversation.

@@ -56,7 +56,8 @@ pub fn play(
                 let begun = Instant::now();
                 let client = system.connect().await?;
                 let (sender, mut receiver) = client.enter_from(&name, Some(Start::After(Seq(0)))).await?;
-                let mut checker = Checker::default();
+                let publisher = u32::try_from(conversation)?;
+                let mut checker = Checker::new(publisher..publisher + 1);
                 read(&mut receiver, &mut checker, backlog.into()).await?;
                 Ok((begun.elapsed(), checker, conversation, (client, sender, receiver)))
             }

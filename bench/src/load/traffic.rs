@@ -1,7 +1,6 @@
 //! Open and closed loops: members publish and read, and every delivery is checked.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -150,10 +149,7 @@ fn crew<S: System>(
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async move {
         let system = Arc::new(system()?);
         let acks = system.acks();
-        let connected = move || {
-            progress.connected.fetch_add(1, Relaxed);
-        };
-        let crew = Crew::assemble(system, seats, connected).await?;
+        let crew = Crew::assemble(system, seats, &progress).await?;
         let (start, started) = oneshot::channel();
         ready.send(start)?;
         drop(ready);
@@ -178,6 +174,6 @@ fn crew<S: System>(
                 _ => Source::Due(stage.messages_of(member.publisher)),
             }
         };
-        crew.drive(shared, source, traffic.length() + ACK_TIMEOUT).await
+        crew.drive(shared, source, traffic.length() + ACK_TIMEOUT + traffic.patience).await
     })
 }

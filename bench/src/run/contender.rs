@@ -2,7 +2,7 @@
 
 use super::{Plan, Running};
 use crate::outcome::Role;
-use crate::profile::{Floor, Kind, Shape};
+use crate::profile::{Floor, Kind, Shape, Until};
 use crate::rival;
 use crate::target::QuothOptions;
 
@@ -41,11 +41,19 @@ pub(super) fn line_up(plan: &Plan) -> anyhow::Result<Vec<Contender>> {
         let what = What::Quoth { variant: Some(variant.name.clone()) };
         contenders.push(Contender { what, shape: variant.apply(&profile.shape) });
     }
-    contenders.extend(profile.floors.iter().map(|floor| with(What::Floor(*floor))));
+    // The disk alone knows no conversations that were had.
+    let floors = profile.floors.iter().filter(|floor| plan.replay.is_none() || **floor != Floor::Append);
+    contenders.extend(floors.map(|floor| with(What::Floor(*floor))));
     for rival in &plan.rivals {
         anyhow::ensure!(
             matches!(profile.kind, Kind::Open | Kind::Closed),
             "rivals are measured under open and closed loops, and this profile is neither"
+        );
+        let needs_acks = profile.kind == Kind::Closed && profile.shape.window_until == Until::Acked;
+        anyhow::ensure!(
+            rival.acks() || !needs_acks,
+            "{} acks nothing, and this load waits for acks: leave it out, or take window_until = \"delivered\"",
+            rival.name()
         );
         contenders.push(with(What::Rival(*rival)));
     }

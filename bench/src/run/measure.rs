@@ -14,7 +14,7 @@ use crate::load::traffic::{Measured, Traffic, play};
 use crate::load::{Progress, catchup, connect, idle, storm};
 use crate::outcome::Round;
 use crate::process::Process;
-use crate::profile::{Floor, Kind};
+use crate::profile::{Floor, Kind, WindowOf};
 use crate::record::latency;
 #[cfg(feature = "rivals")]
 use crate::rival::{Rival, StartOptions};
@@ -32,7 +32,7 @@ pub(super) fn measure(
         What::Quoth { .. } => quoth(plan, contender, progress, seed),
         What::Floor(Floor::Relay) => relay(plan, contender, progress, seed),
         What::Floor(Floor::Websocket) => websocket(plan, contender, progress, seed),
-        What::Floor(Floor::Append) => append_floor(plan, contender),
+        What::Floor(Floor::Append) => append_floor(plan, contender, plan.seed.wrapping_add(seed)),
         #[cfg(not(feature = "rivals"))]
         What::Rival(kind) => match *kind {},
         #[cfg(feature = "rivals")]
@@ -126,7 +126,8 @@ fn frames(
                 plan.place.enter_clients_side()?;
                 Quic::new(server.address, server.ca_file, server.token)
             };
-            return play(&traffic(plan, contender, seed), system, server.pid, progress).map(measurement);
+            return play(&traffic(plan, contender, seed), system, server.pid, progress)
+                .map(|measured| measurement(contender.shape.readers(), measured));
         }
         // On a thread of its own, which alone is on the clients' side.
         kind => std::thread::scope(|scope| {
@@ -154,7 +155,8 @@ fn websocket(
         plan.place.enter_clients_side()?;
         Ok(WebSocket::new(relay.address()))
     };
-    play(&traffic(plan, contender, seed), system, Some(relay.pid()), progress).map(measurement)
+    play(&traffic(plan, contender, seed), system, Some(relay.pid()), progress)
+        .map(|measured| measurement(contender.shape.readers(), measured))
 }
 
 fn single(
@@ -189,20 +191,23 @@ fn rival(
         Ok(rival.system())
     };
     let measured = play(&traffic(plan, contender, seed), system, Some(rival.pid()), progress)?;
-    Ok(Measurement { version: Some(rival.version().to_owned()), ..measurement(measured) })
+    Ok(Measurement {
+        version: Some(rival.version().to_owned()),
+        ..measurement(contender.shape.readers(), measured)
+    })
 }
 
 /// The disk alone. In a closed loop all messages that may be on their way share a flush.
-fn append_floor(plan: &Plan, contender: &Contender) -> anyhow::Result<Measurement> {
+fn append_floor(plan: &Plan, contender: &Contender, seed: u64) -> anyhow::Result<Measurement> {
     let dir = tempfile::Builder::new().prefix("quoth-bench-").tempdir_in(&plan.place.dir)?;
     let shape = &contender.shape;
-    let group = if plan.profile.kind == Kind::Closed {
-        shape.conversations * shape.publishers * shape.window
-    } else {
-        0
+    let group = match (plan.profile.kind, shape.window_of) {
+        (Kind::Closed, WindowOf::Publisher) => shape.conversations * shape.publishers * shape.window,
+        (Kind::Closed, WindowOf::Connection) => shape.connections * shape.window,
+        _ => 0,
     };
     let mut command = std::process::Command::new(&plan.program.path);
-    plan.program.arguments(&mut command, &append::arguments(dir.path(), &plan.profile, group)?);
+    plan.program.arguments(&mut command, &append::arguments(dir.path(), &plan.profile, group, seed)?);
     let mut process = Process::start(&mut command, &dir.path().join("log"))?;
     let mut told = String::new();
     process.stdout()?.read_to_string(&mut told)?;
@@ -215,7 +220,8 @@ fn append_floor(plan: &Plan, contender: &Contender) -> anyhow::Result<Measuremen
     Ok(Measurement { round, histograms: [("ack".to_owned(), times)].into(), version: None })
 }
 
-fn measurement(measured: Measured) -> Measurement {
+/// Of a load in which so many read each conversation.
+fn measurement(readers: u32, measured: Measured) -> Measurement {
     let Measured { recorder, timer, check, acked, delivered, duration_s, .. } = measured;
     let mut round = Round { duration_s, check, timeline: measured.timeline, ..Round::default() };
     let mut value = |name: &str, value: Option<f64>| {
@@ -230,8 +236,8 @@ fn measurement(measured: Measured) -> Measurement {
     value("memory_peak_bytes", measured.memory_peak_bytes.map(|bytes| bytes as f64));
     if let Some(cpu_s) = measured.cpu_s {
         value("cpu", Some(cpu_s / duration_s));
-        // Of what there is more, which a server has more work with.
-        let (name, count) = if delivered > acked { ("delivery", delivered) } else { ("ack", acked) };
+        // What a server has most work with.
+        let (name, count) = if readers > 0 { ("delivery", delivered) } else { ("ack", acked) };
         value(&format!("cpu_us_per_{name}"), (count > 0).then(|| cpu_s * 1e6 / count as f64));
         value("deliveries_per_cpu_s", (delivered > 0 && cpu_s > 0.0).then(|| delivered as f64 / cpu_s));
     }

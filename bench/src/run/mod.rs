@@ -89,14 +89,20 @@ pub fn run(plan: &Plan, watch: &impl Watch) -> anyhow::Result<Outcome> {
     let mut measured: Vec<Vec<Measurement>> = contenders.iter().map(|_| Vec::new()).collect();
     let rounds = plan.profile.rounds;
     for round in 1..=rounds {
-        for (number, (contender, measured)) in (1..).zip(contenders.iter().zip(&mut measured)) {
+        for number in 1..=contenders.len() {
+            // Each round begins with another, so that none always follows the same one's writes.
+            let index = (number - 1 + round as usize - 1) % contenders.len();
+            let contender = &contenders[index];
             let system = contender.name();
             let position = Position { round, rounds, number, of: contenders.len(), system: &system };
             let result = watch.during(position, |progress| {
                 progress.go_on()?;
-                measure::measure(plan, contender, progress, u64::from(round))
+                plan.place.renew(plan.seed.wrapping_add(round.into()))?;
+                let mut measured = measure::measure(plan, contender, progress, round.into())?;
+                add_network(&plan.place, &mut measured.round);
+                Ok::<_, anyhow::Error>(measured)
             });
-            measured.push(result.with_context(|| format!("{system}, round {round}"))?);
+            measured[index].push(result.with_context(|| format!("{system}, round {round}"))?);
         }
     }
     let systems: Vec<System> =
@@ -115,6 +121,21 @@ pub fn run(plan: &Plan, watch: &impl Watch) -> anyhow::Result<Outcome> {
         systems,
         ratios,
     })
+}
+
+/// What the network has taken beside what it was to take: packets that it could not carry itself, and how late it was.
+fn add_network(place: &Place, round: &mut Round) {
+    let Some(counters) = place.counters() else { return };
+    let both = [counters.up, counters.down];
+    let overrun: u64 = both.iter().map(|direction| direction.overrun).sum();
+    let late_us = both.iter().map(|direction| direction.lateness.p99_us).max().unwrap_or_default();
+    let lost: u64 = both.iter().map(|direction| direction.counts.lost).sum();
+    let values = [
+        ("network_lost_packets", lost),
+        ("network_overrun_packets", overrun),
+        ("network_late_p99_us", late_us),
+    ];
+    round.values.extend(values.map(|(name, value)| (name.to_owned(), value as f64)));
 }
 
 fn system(contender: &Contender, measured: Vec<Measurement>) -> System {

@@ -122,14 +122,16 @@ fn between(
     ratio(what, upper.rounds.iter().map(&of), lower.rounds.iter().map(&of), less_is_better)
 }
 
-/// `None` when one of both lacks it in a round.
+/// `None` when one of both lacks it in a round, or it is none.
 fn ratio(
     what: String,
     upper: impl Iterator<Item = Option<f64>>,
     lower: impl Iterator<Item = Option<f64>>,
     less_is_better: bool,
 ) -> Option<Ratio> {
-    let rounds: Vec<f64> =
-        upper.zip(lower).map(|(upper, lower)| Some(upper? / lower?)).collect::<Option<_>>()?;
+    let rounds: Vec<f64> = upper
+        .zip(lower)
+        .map(|(upper, lower)| Some(upper? / lower?).filter(|r| r.is_finite()))
+        .collect::<Option<_>>()?;
     Some(Ratio { what, median: median(&rounds), rounds, less_is_better, goal: None })
 }

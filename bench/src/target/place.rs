@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use quoth_network::{Network, Profile, Side};
+use parking_lot::Mutex;
+use quoth_network::{Counters, Network, Profile, Side};
 
 /// Where processes run.
 #[derive(Debug, Clone)]
 pub struct Place {
     /// The folder for data: its disk is measured.
     pub dir: PathBuf,
-    network: Option<Arc<Named>>,
+    network: Option<Arc<Mutex<Named>>>,
 }
 
 /// A network that runs, and what it is called.
@@ -38,14 +39,33 @@ impl Place {
     pub fn behind(dir: PathBuf, name: &str, seed: u64) -> anyhow::Result<Self> {
         let profile = Profile::open(name)?;
         let network = Network::start(&profile, seed)?;
-        Ok(Self { dir, network: Some(Arc::new(Named { name: name.to_owned(), profile, network })) })
+        let named = Named { name: name.to_owned(), profile, network };
+        Ok(Self { dir, network: Some(Arc::new(Mutex::new(named))) })
+    }
+
+    /// Another network of the same kind, so that every system of a round, with the round's seed, has the same luck.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn renew(&self, seed: u64) -> anyhow::Result<()> {
+        if let Some(named) = &self.network {
+            let mut named = named.lock();
+            named.network = Network::start(&named.profile, seed)?;
+        }
+        Ok(())
+    }
+
+    /// What the network has done since it is there; nothing over loopback.
+    #[must_use]
+    pub fn counters(&self) -> Option<Counters> {
+        Some(self.network.as_ref()?.lock().network.counters())
     }
 
     /// A command that runs a program on the servers' side.
     #[must_use]
     pub fn server_command(&self, program: &Path) -> Command {
         match &self.network {
-            Some(named) => named.network.command_in(Side::Server, program),
+            Some(named) => named.lock().network.command_in(Side::Server, program),
             None => Command::new(program),
         }
     }
@@ -54,7 +74,10 @@ impl Place {
     #[must_use]
     pub fn listen(&self) -> SocketAddr {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        SocketAddr::new(self.network.as_ref().map_or(loopback, |named| named.network.server_address()), 0)
+        SocketAddr::new(
+            self.network.as_ref().map_or(loopback, |named| named.lock().network.server_address()),
+            0,
+        )
     }
 
     /// Moves this thread to the clients' side.
@@ -63,7 +86,7 @@ impl Place {
     /// When the system refuses.
     pub fn enter_clients_side(&self) -> anyhow::Result<()> {
         if let Some(named) = &self.network {
-            named.network.enter(Side::Client)?;
+            named.lock().network.enter(Side::Client)?;
         }
         Ok(())
     }
@@ -71,7 +94,7 @@ impl Place {
     /// The network, for a report; `None` for loopback.
     #[must_use]
     pub fn network_document(&self) -> Option<serde_json::Value> {
-        let named = self.network.as_ref()?;
+        let named = self.network.as_ref()?.lock();
         let Profile { up, down } = &named.profile;
         let direction = |conditions| serde_json::to_value(conditions).ok();
         Some(serde_json::json!({ "name": named.name, "up": direction(up), "down": direction(down) }))

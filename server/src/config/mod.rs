@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn there_is_a_worker_for_each_core_unless_their_number_is_set() {
         let workers = |workers| Config { workers, ..Config::default() }.workers();
-        assert_eq!([1, 2, 128].map(workers), [1, 2, 128]);
+        assert_eq!([1, 2, 32].map(workers), [1, 2, 32]);
         assert!((1..=WORKERS_CHOSEN_MAX).contains(&workers(0)));
     }
 

@@ -7,7 +7,7 @@ const MIB: u64 = 1024 * 1024;
 const GIB: u64 = 1024 * MIB;
 
 /// 0 chooses. A worker has a thread and its buffers, some megabytes; more than cores only cost.
-pub(super) const WORKERS: RangeInclusive<u64> = 0..=128;
+pub(super) const WORKERS: RangeInclusive<u64> = 0..=32;
 
 /// An hour: clients that wait longer look dead to their users.
 pub(super) const DRAIN_RETRY_AFTER_MS: RangeInclusive<u64> = 0..=3_600_000;
