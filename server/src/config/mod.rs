@@ -97,7 +97,7 @@ impl Config {
     }
 
     /// Network workers of the server: as configured, or one for each core that this process may use, and at most
-    /// [`WORKERS_CHOSEN_MAX`]. One where the kernel cannot steer.
+    /// 16. One where the kernel cannot steer.
     #[must_use]
     pub fn workers(&self) -> u32 {
         if self.workers > 0 {
