@@ -7,7 +7,7 @@ use crate::outcome::Check;
 use crate::payload::{self, Stamp};
 
 /// What one reader of one conversation has seen.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Checker {
     /// Those who publish here; what another one has sent has lost its way.
     publishers: Range<u32>,
@@ -23,7 +23,13 @@ impl Checker {
     /// Of a reader of a conversation to which these publish.
     #[must_use]
     pub fn new(publishers: Range<u32>) -> Self {
-        Self { publishers, ..Self::default() }
+        Self {
+            publishers,
+            last_seq: None,
+            next: HashMap::new(),
+            missing: HashMap::new(),
+            counts: Check::default(),
+        }
     }
 
     /// Takes a delivery; gives its stamp when its content is whole.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::process::Command;
 use std::time::Duration;
 
@@ -18,8 +19,11 @@ const STUCK: Duration = Duration::from_secs(60);
 
 const MESSAGES: u64 = 2_000;
 
+/// The numbers of all publishers here.
+const PUBLISHERS: Range<u32> = 0..10;
+
 /// What a member has got.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Got {
     checker: Checker,
     messages: u64,
@@ -61,7 +65,7 @@ async fn publish(sender: &mut RivalSender, publisher: u32, messages: u64, bytes:
 
 /// Receives until so much has come.
 async fn receive(receiver: &mut RivalReceiver, messages: u64, acks: u64) -> Got {
-    let mut got = Got::default();
+    let mut got = Got { checker: Checker::new(PUBLISHERS), messages: 0, acks: 0 };
     let mut here = Vec::new();
     while got.messages < messages || got.acks < acks {
         receiver.receive(&mut here).await.unwrap();
