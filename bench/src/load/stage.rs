@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::conversation::{Conversation, Publishers};
 use super::crew::Seat;
 use super::member::Member;
+use super::single::names;
 use crate::check::Checker;
 use crate::outcome::Check;
 use crate::profile::Shape;
@@ -29,15 +30,13 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn new(shape: &Shape) -> Self {
-        let run: u32 = rand::random();
-        let conversation = |c| {
-            let (name, first_publisher) = (format!("bench-{run:08x}-{c}"), c * shape.publishers);
-            Arc::new(Conversation::new(name, shape.readers(), first_publisher, shape.publishers))
+        let conversation = |(c, name)| {
+            Arc::new(Conversation::new(name, shape.readers(), c * shape.publishers, shape.publishers))
         };
         let publishers = shape.conversations * shape.publishers;
         let (letters, desks): (Vec<_>, Vec<_>) = (0..publishers).map(|_| mpsc::unbounded_channel()).unzip();
         Self {
-            conversations: (0..shape.conversations).map(conversation).collect(),
+            conversations: (0..).zip(names(shape)).map(conversation).collect(),
             publishers: Arc::new(Publishers::new(publishers as usize)),
             stopped: Arc::default(),
             desks: Mutex::new((0..).zip(desks).collect()),

@@ -15,7 +15,8 @@ mod steady;
 mod store;
 mod target;
 
-pub use report::{Goal, Report};
+pub use quoth_bench::outcome::Goal;
+pub use report::Report;
 
 /// How much is measured.
 #[derive(Debug, Clone)]

@@ -2,34 +2,7 @@
 
 use std::time::Duration;
 
-/// What a figure should be.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Goal {
-    /// Not above.
-    AtMost(f64),
-    /// Not below.
-    AtLeast(f64),
-}
-
-impl Goal {
-    /// Whether a value reaches it.
-    #[must_use]
-    pub fn is_reached(self, value: f64) -> bool {
-        match self {
-            Self::AtMost(most) => value <= most,
-            Self::AtLeast(least) => value >= least,
-        }
-    }
-}
-
-impl std::fmt::Display for Goal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::AtMost(most) => write!(f, "<= {most}"),
-            Self::AtLeast(least) => write!(f, ">= {least}"),
-        }
-    }
-}
+use quoth_bench::outcome::median;
 
 /// The values of a figure's rounds, and what they are made of.
 #[derive(Debug, Default, Clone)]
@@ -104,36 +77,5 @@ impl Times {
 impl FromIterator<Duration> for Times {
     fn from_iter<I: IntoIterator<Item = Duration>>(times: I) -> Self {
         Self { times: times.into_iter().collect(), is_sorted: false }
-    }
-}
-
-/// The middle value, or the mean of the two in the middle; NaN of none.
-#[must_use]
-pub(super) fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    match sorted.len() {
-        0 => f64::NAN,
-        len if len % 2 == 1 => sorted[len / 2],
-        len => f64::midpoint(sorted[len / 2 - 1], sorted[len / 2]),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Goal, median};
-
-    #[test]
-    fn the_median_is_in_the_middle() {
-        assert!(median(&[]).is_nan());
-        assert_eq!(median(&[3.0, 1.0, 2.0]).to_bits(), 2.0_f64.to_bits());
-        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]).to_bits(), 2.5_f64.to_bits());
-    }
-
-    #[test]
-    fn a_goal_has_a_side() {
-        assert!(Goal::AtMost(1.0).is_reached(1.0) && !Goal::AtMost(1.0).is_reached(1.1));
-        assert!(Goal::AtLeast(1.0).is_reached(1.0) && !Goal::AtLeast(1.0).is_reached(0.9));
-        assert!(!Goal::AtLeast(1.0).is_reached(f64::NAN) && !Goal::AtMost(1.0).is_reached(f64::NAN));
     }
 }

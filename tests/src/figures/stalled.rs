@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use quoth_bench::outcome::median;
 
 use super::client::{Clients, Reader, WARM_UP, open_publisher, pace, runtime, warm_up_share};
 use super::machine::resident_kib;
-use super::report::{Times, median};
+use super::report::Times;
 use super::target::Target;
 use super::{Plan, Report};
 
