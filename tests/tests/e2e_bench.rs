@@ -124,6 +124,16 @@ fn whatever_a_system_does_wrong_fails_the_run() {
     }
 }
 
+/// Lost messages fill a window that waits for deliveries, and nothing opens it any more.
+#[test]
+fn a_closed_loop_ends_whatever_is_lost() {
+    let mut bench = Bench::new(&["throughput", "--duration", "1", "--patience", "1"]);
+    bench.command.env("QUOTH_BENCH_FAULT", "lose");
+    let (output, found) = bench.run();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(round(&found, "quinn relay").check.lost > 0);
+}
+
 #[test]
 fn what_cannot_be_played_is_told_with_what_can() {
     let output = Command::new(binary("quoth")).args(["bench", "chats"]).output().expect("quoth runs");
