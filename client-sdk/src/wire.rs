@@ -15,7 +15,7 @@ use crate::state::{Reason, code};
 const READ_BYTES_MAX: usize = 64 * 1024;
 
 /// The number of the last `ServerFrame` variant that this version knows.
-const LAST_KNOWN_VARIANT: u32 = 9;
+const LAST_KNOWN_VARIANT: u32 = 10;
 
 /// The number of `ServerFrame::Event`.
 const EVENT_VARIANT: u32 = 4;
@@ -211,9 +211,8 @@ mod tests {
 
     #[test]
     fn the_last_known_variant_is_the_protocol_s_last() {
-        let conversation = "general".parse().unwrap();
-        let typing = ServerFrame::Typing { conversation, user: UserId::new("bob").unwrap() };
-        assert_eq!(u32::from(encode_datagram(&typing)[0]), LAST_KNOWN_VARIANT);
+        let roster = ServerFrame::Roster { users: 0, present: vec![] };
+        assert_eq!(u32::from(encode_datagram(&roster)[0]), LAST_KNOWN_VARIANT);
         assert_eq!(u32::from(event_bytes()[0]), EVENT_VARIANT);
     }
 }

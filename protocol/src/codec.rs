@@ -28,6 +28,12 @@ pub enum DecodeError {
     /// The frame ends before its bytes do.
     #[error("{0} bytes are left over behind a frame")]
     TrailingBytes(usize),
+    /// A message without what it should hold.
+    #[error("the message is empty")]
+    Empty,
+    /// A message whose last frame goes on behind its end.
+    #[error("the message ends inside a frame")]
+    Cut,
 }
 
 /// Bytes of the largest length prefix; three carry 21 bits, enough for every limit.
@@ -155,21 +161,31 @@ impl Decoder {
     }
 
     fn length(&self) -> Result<Option<(usize, usize)>, DecodeError> {
-        let mut len = 0_usize;
-        for (i, byte) in self.buffer.iter().take(LENGTH_BYTES_MAX).enumerate() {
-            len |= usize::from(byte & 0x7F) << (7 * i);
-            if byte & 0x80 == 0 {
-                if i > 0 && *byte == 0 {
-                    return Err(DecodeError::BadLength);
-                }
-                if len > self.frame_bytes_max {
-                    return Err(DecodeError::TooLarge { len, max: self.frame_bytes_max });
-                }
-                return Ok(Some((len, i + 1)));
+        match frame_length(&self.buffer)? {
+            Some((len, _)) if len > self.frame_bytes_max => {
+                Err(DecodeError::TooLarge { len, max: self.frame_bytes_max })
             }
+            length => Ok(length),
         }
-        if self.buffer.len() >= LENGTH_BYTES_MAX { Err(DecodeError::BadLength) } else { Ok(None) }
     }
+}
+
+/// The length that the frame at the front of `bytes` has, and that of its length prefix; `None` until the prefix is whole.
+///
+/// # Errors
+/// [`DecodeError::BadLength`].
+pub fn frame_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, DecodeError> {
+    let mut len = 0_usize;
+    for (i, byte) in bytes.iter().take(LENGTH_BYTES_MAX).enumerate() {
+        len |= usize::from(byte & 0x7F) << (7 * i);
+        if byte & 0x80 == 0 {
+            if i > 0 && *byte == 0 {
+                return Err(DecodeError::BadLength);
+            }
+            return Ok(Some((len, i + 1)));
+        }
+    }
+    if bytes.len() >= LENGTH_BYTES_MAX { Err(DecodeError::BadLength) } else { Ok(None) }
 }
 
 #[cfg(test)]

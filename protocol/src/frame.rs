@@ -1,5 +1,7 @@
 //! Frames. Variants are only ever appended: the variant's number is its place in the enum and part of the wire.
 //! `docs/PROTOCOL.md` says for each frame where it may stand and what answers it.
+//!
+//! Names in serde's attributes are those of the JSON encoding (section 10); postcard has no names.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -14,10 +16,13 @@ pub const VERSION: u16 = 1;
 pub mod feature {
     /// Typing notices travel in QUIC datagrams.
     pub const DATAGRAMS: u64 = 1 << 0;
+    /// Streams that read are told who else reads, and how far.
+    pub const ROSTER: u64 = 1 << 1;
 }
 
 /// What a client sends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ClientFrame {
     /// Opens the control stream and signs in.
     Hello(Hello),
@@ -42,10 +47,16 @@ pub enum ClientFrame {
         /// Where; it must be open on this connection.
         conversation: ConversationName,
     },
+    /// The user has read the open conversation up to here, for everybody's [`Roster`](ServerFrame::Roster).
+    Seen {
+        /// The last event that was read.
+        seq: Seq,
+    },
 }
 
 /// First frame of a connection.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Hello {
     /// The client's [`VERSION`].
     pub version: u16,
@@ -76,6 +87,7 @@ impl std::fmt::Debug for Hello {
 
 /// First frame of a conversation stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Open {
     /// The conversation; it begins to exist with its first event.
     pub conversation: ConversationName,
@@ -87,6 +99,7 @@ pub struct Open {
 
 /// Where a reader starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Start {
     /// Behind this cursor: the first event is the next one, through history into live.
     After(Seq),
@@ -98,11 +111,13 @@ pub enum Start {
 
 /// A message to append.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Publish {
     /// The second half of the message id: grows with every new message of the producer. A repeat of a stored one
     /// writes nothing and is answered with the first one's seq and time.
     pub n: u64,
     /// The message, opaque to the server.
+    #[serde(with = "crate::body")]
     pub body: Bytes,
     /// The user in whose name to publish, if the token allows it.
     pub publish_as: Option<UserId>,
@@ -113,6 +128,7 @@ pub struct Publish {
 
 /// Asks for a page of history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Fetch {
     /// The conversation.
     pub conversation: ConversationName,
@@ -124,6 +140,7 @@ pub struct Fetch {
 
 /// Which part of a conversation a page shows. Pages are in ascending order in each case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum FetchRange {
     /// The first events behind this seq.
     After(Seq),
@@ -135,6 +152,7 @@ pub enum FetchRange {
 
 /// What a server sends. A client skips variants that it does not know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ServerFrame {
     /// Answers Hello.
     Welcome(Welcome),
@@ -200,10 +218,29 @@ pub enum ServerFrame {
         /// Who.
         user: UserId,
     },
+    /// Who reads the stream's conversation at the moment; replaces the one before.
+    Roster {
+        /// How many users.
+        users: u32,
+        /// The first of them, in the order of their ids' bytes; at most
+        /// [`ROSTER_USERS_MAX`](crate::limits::ROSTER_USERS_MAX).
+        present: Vec<Present>,
+    },
+}
+
+/// A user who reads a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Present {
+    /// Who.
+    pub user: UserId,
+    /// How far the user has read; 0 when nothing was said of it.
+    pub seen: Seq,
 }
 
 /// Answers Hello.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Welcome {
     /// The server's [`VERSION`].
     pub version: u16,
@@ -223,6 +260,7 @@ pub struct Welcome {
 
 /// What an ack means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Durability {
     /// Held in memory only: gone when the process ends. For tests.
     Memory,
@@ -241,6 +279,7 @@ impl std::fmt::Display for Durability {
 
 /// One entry of a conversation's log. The bytes of its frame are the same for every reader.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Event {
     /// Its place.
     pub seq: Seq,
@@ -256,10 +295,12 @@ pub struct Event {
 
 /// What an event is. A client shows an event of a kind that it does not know as an unknown one and keeps its seq.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum EventKind {
     /// A message.
     Message {
         /// As published.
+        #[serde(with = "crate::body")]
         body: Bytes,
     },
 }

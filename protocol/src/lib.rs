@@ -19,10 +19,12 @@
 //! assert_eq!(decoder.next_frame(), Ok(Some(frame)));
 //! ```
 
+mod body;
 pub mod code;
 pub mod codec;
 pub mod frame;
 pub mod id;
+pub mod lane;
 pub mod limits;
 
 pub use code::{Action, Code};
@@ -31,5 +33,17 @@ pub use id::{ConversationName, DeviceId, ProducerId, Seq, UserId};
 /// The application protocol of the TLS handshake.
 pub const ALPN: &[u8] = b"quoth/1";
 
-/// The UDP port of a server that is told no other.
+/// WebSocket subprotocol of lanes in binary.
+pub const SUBPROTOCOL_POSTCARD: &str = "quoth.v1.postcard";
+
+/// WebSocket subprotocol of lanes in JSON.
+pub const SUBPROTOCOL_JSON: &str = "quoth.v1.json";
+
+/// Where a server's WebSocket is.
+pub const WEBSOCKET_PATH: &str = "/v1/ws";
+
+/// The status of a WebSocket close is this and the code.
+pub const WEBSOCKET_STATUS_BASE: u16 = 4_000;
+
+/// The UDP and TCP port of a server that is told no other.
 pub const DEFAULT_PORT: u16 = 4433;

@@ -79,7 +79,41 @@ pub const STREAMS_PER_SECOND_MAX: u32 = 500;
 /// Typing notices of one connection per second. Outcome: further ones are dropped.
 pub const TYPING_PER_SECOND_MAX: u32 = 10;
 
+/// Users whom a [`Roster`](crate::frame::ServerFrame::Roster) names. Outcome: it counts the others.
+pub const ROSTER_USERS_MAX: usize = 64;
+
+/// Between two [`Roster`](crate::frame::ServerFrame::Roster)s of a stream, in milliseconds, at least. Outcome: what changes
+/// meanwhile is told together.
+pub const ROSTER_INTERVAL_MS: u64 = 250;
+
+/// A WebSocket message in binary, in bytes: the largest frame and 16 bytes for its length and its lane. Outcome: closed with
+/// [`Code::FRAME_TOO_LARGE`](crate::Code::FRAME_TOO_LARGE).
+pub const LANE_MESSAGE_BYTES_MAX: usize = FRAME_BYTES_MAX + 16;
+
+/// The same before the sign-in, for what clients send. Outcome: the same.
+pub const LANE_MESSAGE_BYTES_BEFORE_SIGN_IN_MAX: usize = FIRST_FRAME_BYTES_MAX + 16;
+
+/// A WebSocket message in JSON, in bytes of text: every frame fits, however it is escaped (six bytes of text for one of a
+/// body are the most). Outcome: the same.
+pub const JSON_MESSAGE_BYTES_MAX: usize = 400_000;
+
+/// The same before the sign-in, for what clients send: a Hello with the largest token, which needs no escapes. Outcome: the same.
+pub const JSON_MESSAGE_BYTES_BEFORE_SIGN_IN_MAX: usize = 16 * 1024;
+
+/// What a client may send on a lane before it gets more credit, in bytes of messages. Outcome: it waits; one that does not
+/// is closed with [`Code::PROTOCOL`](crate::Code::PROTOCOL).
+pub const LANE_CREDIT_OF_CLIENT_BYTES: u32 = 64 * 1024;
+
+/// What a server may send on a lane before it gets more credit, in bytes of messages: 20 Mbit/s at a round trip of 100 ms. It costs
+/// the server nothing, which reads events only as it sends them. Outcome: the server waits.
+pub const LANE_CREDIT_OF_SERVER_BYTES: u32 = 256 * 1024;
+
+/// Lanes or streams that a client may have at once before its sign-in, the control stream among them. Outcome: over QUIC the
+/// next ones wait; a lane is reset with [`Code::OVERLOADED`](crate::Code::OVERLOADED).
+pub const STREAMS_BEFORE_SIGN_IN_MAX: u32 = 4;
+
 const _: () =
     assert!(FRAME_BYTES_MAX > BODY_BYTES_MAX + CONVERSATION_NAME_BYTES_MAX + USER_ID_BYTES_MAX + 64);
 const _: () = assert!(STREAMS_PER_SECOND_MAX > OPEN_CONVERSATIONS_SERVICE_MAX);
 const _: () = assert!(FIRST_FRAME_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(JSON_MESSAGE_BYTES_MAX >= 6 * BODY_BYTES_MAX);

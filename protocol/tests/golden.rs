@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use quoth_protocol::codec::{self, Decoder};
 use quoth_protocol::frame::{
-    ClientFrame, Durability, Event, EventKind, Fetch, FetchRange, Hello, Open, Publish, ServerFrame, Start,
-    Welcome, feature,
+    ClientFrame, Durability, Event, EventKind, Fetch, FetchRange, Hello, Open, Present, Publish, ServerFrame,
+    Start, Welcome, feature,
 };
+use quoth_protocol::lane::{LaneMessage, Part, Signal};
 use quoth_protocol::limits::FRAME_BYTES_MAX;
 use quoth_protocol::{Code, ConversationName, DeviceId, ProducerId, Seq, UserId};
 
@@ -65,6 +66,7 @@ fn client_frames() -> Vec<(&'static str, ClientFrame)> {
         ("Fetch before", fetch(FetchRange::Before(Seq(1)), 1_000)),
         ("Fetch latest", fetch(FetchRange::Latest, 50)),
         ("Typing", ClientFrame::Typing { conversation: name("general") }),
+        ("Seen", ClientFrame::Seen { seq: Seq(300) }),
     ]
 }
 
@@ -102,6 +104,30 @@ fn server_frames() -> Vec<(&'static str, ServerFrame)> {
         ("Gap", ServerFrame::Gap { from: Seq(1), to: Seq(1_000) }),
         ("PageEnd", ServerFrame::PageEnd { head: Seq(12_345), floor: Seq(1), more: true }),
         ("Typing", ServerFrame::Typing { conversation: name("general"), user: user("bob") }),
+        ("Roster empty", ServerFrame::Roster { users: 0, present: vec![] }),
+        (
+            "Roster",
+            ServerFrame::Roster { users: 70, present: vec![present("alice", 0), present("bob", 300)] },
+        ),
+    ]
+}
+
+fn present(name: &str, seen: u64) -> Present {
+    Present { user: user(name), seen: Seq(seen) }
+}
+
+fn lane_messages() -> Vec<(&'static str, LaneMessage)> {
+    let frames = |frames: &[Bytes]| Part::Frames(Bytes::from(frames.concat()));
+    let typing = codec::encode(&ClientFrame::Typing { conversation: name("general") });
+    let seen = codec::encode(&ClientFrame::Seen { seq: Seq(300) });
+    vec![
+        ("Frames of the control lane", LaneMessage { lane: 0, part: frames(&[typing]) }),
+        ("Frames two", LaneMessage { lane: 300, part: frames(&[seen.clone(), seen]) }),
+        ("Finish", LaneMessage::signal(1, Signal::Finish {})),
+        ("Reset", LaneMessage::signal(127, Signal::Reset { code: Code::OVERLOADED })),
+        ("Credit", LaneMessage::signal(128, Signal::Credit { bytes: 65_536 })),
+        ("Ping", LaneMessage::signal(0, Signal::Ping { n: 7 })),
+        ("Pong", LaneMessage::signal(0, Signal::Pong { n: u64::MAX })),
     ]
 }
 
@@ -119,6 +145,10 @@ fn rendered() -> String {
     }
     for (what, frame) in server_frames() {
         writeln!(text, "server | {what} | {}", hex(&codec::encode(&frame))).unwrap();
+    }
+    text.push_str("# messages of a WebSocket, which have no length\n");
+    for (what, message) in lane_messages() {
+        writeln!(text, "lane | {what} | {}", hex(&message.encode())).unwrap();
     }
     text
 }
@@ -161,6 +191,9 @@ fn committed_bytes_decode_to_their_frames() {
     for (what, frame) in server_frames() {
         assert_eq!(decoder.next_frame().as_ref(), Ok(&Some(frame)), "{what}");
     }
+    for (bytes, (what, message)) in bytes_of("lane").into_iter().zip(lane_messages()) {
+        assert_eq!(LaneMessage::decode(&Bytes::from(bytes)), Ok(message), "{what}");
+    }
 }
 
 #[test]
@@ -168,6 +201,6 @@ fn every_variant_has_golden_bytes() {
     let variants = |frames: Vec<u8>| frames.into_iter().collect::<std::collections::BTreeSet<_>>();
     let client = client_frames().iter().map(|(_, f)| codec::encode_datagram(f)[0]).collect();
     let server = server_frames().iter().map(|(_, f)| codec::encode_datagram(f)[0]).collect();
-    assert_eq!(variants(client), (0..=6).collect());
-    assert_eq!(variants(server), (0..=9).collect());
+    assert_eq!(variants(client), (0..=7).collect());
+    assert_eq!(variants(server), (0..=10).collect());
 }

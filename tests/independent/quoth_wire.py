@@ -20,6 +20,7 @@ PAGE_EVENTS_MAX = 1_000
 LENGTH_BYTES_MAX = 3
 
 FEATURE_DATAGRAMS = 1
+FEATURE_ROSTER = 2
 
 
 class Code(enum.IntEnum):
@@ -174,6 +175,11 @@ class Typing:
     conversation: str
 
 
+@dataclass(frozen=True)
+class Seen:
+    seq: int
+
+
 # ServerFrame.
 
 
@@ -247,6 +253,20 @@ class TypingNotice:
 
     conversation: str
     user: str
+
+
+@dataclass(frozen=True)
+class Present:
+    user: str
+    seen: int
+
+
+@dataclass(frozen=True)
+class Roster:
+    """Who reads the stream's conversation at the moment."""
+
+    users: int
+    present: tuple[Present, ...]
 
 
 class Reader:
@@ -369,6 +389,23 @@ def option(inner: Type) -> Type:
     )
 
 
+def struct(cls: type, *types: Type) -> Type:
+    """A dataclass, its fields one after the other."""
+    assert len(fields(cls)) == len(types), cls
+    return Type(
+        lambda value: b"".join(t.encode(getattr(value, f.name)) for f, t in zip(fields(value), types)),
+        lambda reader: cls(*(t.decode(reader) for t in types)),
+    )
+
+
+def list_of(inner: Type) -> Type:
+    """Any number of values."""
+    return Type(
+        lambda values: U64.encode(len(values)) + b"".join(map(inner.encode, values)),
+        lambda reader: tuple(inner.decode(reader) for _ in range(U64.decode(reader))),
+    )
+
+
 def variants(*table: tuple[type, tuple[Type, ...]], skippable: bool = False) -> Type:
     """An enum whose variants are dataclasses, numbered from 0.
 
@@ -431,6 +468,7 @@ CLIENT_FRAME = variants(
     (Publish, (U64, BYTES, option(USER), option(U64))),
     (Fetch, (CONVERSATION, FETCH_RANGE, U32)),
     (Typing, (CONVERSATION,)),
+    (Seen, (SEQ,)),
     skippable=True,
 )
 SERVER_FRAME = variants(
@@ -444,6 +482,7 @@ SERVER_FRAME = variants(
     (Gap, (SEQ, SEQ)),
     (PageEnd, (SEQ, SEQ, BOOL)),
     (TypingNotice, (CONVERSATION, USER)),
+    (Roster, (U32, list_of(struct(Present, USER, SEQ)))),
     skippable=True,
 )
 
