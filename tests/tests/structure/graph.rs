@@ -7,18 +7,20 @@ use crate::workspace::Crate;
 /// The map: which of our crates each one may depend on, for builds and for tests.
 const MAP: &[(&str, &[&str])] = &[
     ("quoth-protocol", &[]),
+    ("quoth-lanes", &["quoth-protocol"]),
     ("quoth-core", &["quoth-protocol"]),
     ("quoth-store", &["quoth-protocol"]),
     ("quoth-certs", &[]),
-    ("quoth-server", &["quoth-protocol", "quoth-core", "quoth-store", "quoth-certs"]),
-    ("quoth-client", &["quoth-protocol"]),
+    ("quoth-server", &["quoth-protocol", "quoth-lanes", "quoth-core", "quoth-store", "quoth-certs"]),
+    ("quoth-client", &["quoth-protocol", "quoth-lanes"]),
     ("quoth-network", &[]),
-    ("quoth-bench", &["quoth-protocol", "quoth-certs", "quoth-network"]),
+    ("quoth-bench", &["quoth-protocol", "quoth-lanes", "quoth-certs", "quoth-network"]),
     ("quoth", &["quoth-client", "quoth-protocol", "quoth-bench"]),
     (
         "quoth-tests",
         &[
             "quoth-protocol",
+            "quoth-lanes",
             "quoth-core",
             "quoth-store",
             "quoth-certs",
@@ -55,6 +57,7 @@ pub(crate) struct Unreachable {
 /// The crates without IO, clock and entropy, and the client side without the server's parts.
 pub(crate) const UNREACHABLE: &[Unreachable] = &[
     Unreachable { from: "quoth-protocol", targets: IMPURE },
+    Unreachable { from: "quoth-lanes", targets: IMPURE },
     Unreachable { from: "quoth-core", targets: IMPURE },
     Unreachable { from: "quoth-server", targets: &["quoth-client"] },
     Unreachable { from: "quoth-client", targets: SERVER_SIDE },

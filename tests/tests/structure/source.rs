@@ -29,7 +29,7 @@ const IMPURE: &[&str] = &[
     "rand::",
 ];
 
-const PURE_FOLDERS: &[&str] = &["protocol/src/", "server/core/src/"];
+const PURE_FOLDERS: &[&str] = &["protocol/src/", "protocol/lanes/src/", "server/core/src/"];
 
 /// Every rule that a file breaks, with its line.
 pub(crate) fn violations(file: &SourceFile) -> Vec<String> {
