@@ -6,7 +6,8 @@
 //! | [`config`] | settings, their sources, and where each value came from |
 //! | [`auth`] | tokens |
 //! | [`engine`] | conversations without a network: committer, tails, readers |
-//! | [`quic`] | endpoints, connections, and a task for each stream |
+//! | [`session`] | connections and a task for each stream, whatever carries them |
+//! | [`quic`] | endpoints, and which worker has a connection |
 //! | [`data_folder`] | whether the data folder can be used |
 //! | [`preflight`] | what is refused before anything is opened |
 //! | [`development`] | what a server without a configuration makes by itself |
@@ -28,6 +29,7 @@ pub mod preflight;
 pub mod quic;
 pub mod secret;
 pub mod server;
+pub mod session;
 mod sockets;
 pub mod tickets;
 mod workers;

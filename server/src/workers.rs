@@ -9,7 +9,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::quic::{EndpointSecret, Service, Steering, endpoint_config, serve};
+use crate::quic::{EndpointSecret, Steering, endpoint_config, serve};
+use crate::session::Service;
 
 /// Endpoints that do not serve yet.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context as _, anyhow};
 use quoth_server::config::Config;
-use quoth_server::quic::Limits;
 use quoth_server::server::Server;
+use quoth_server::session::Limits;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 

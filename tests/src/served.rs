@@ -13,9 +13,8 @@ use quoth_core::session::Identity;
 use quoth_protocol::frame::Durability;
 use quoth_protocol::{ALPN, Code, UserId};
 use quoth_server::engine::{Engine, Execution, Stopper, SystemClock};
-use quoth_server::quic::{
-    Limits, Phase, PhaseSender, Service, Steering, Verify, endpoint_config, serve, server_config,
-};
+use quoth_server::quic::{Steering, endpoint_config, serve, server_config};
+use quoth_server::session::{Limits, Phase, PhaseSender, Service, Verify};
 use quoth_store::Store;
 use tempfile::TempDir;
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use half_open::{Answer, begin};
 use quinn::Endpoint;
 use quoth_protocol::ALPN;
-use quoth_server::quic::Limits;
+use quoth_server::session::Limits;
 use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::wire::{Peer, client_config};
 

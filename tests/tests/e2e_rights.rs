@@ -9,7 +9,7 @@ use quoth_core::authorize::Grant;
 use quoth_core::session::Identity;
 use quoth_protocol::frame::{ClientFrame, Fetch, FetchRange, ServerFrame, Start};
 use quoth_protocol::{ALPN, Code, ConversationName};
-use quoth_server::quic::Verify;
+use quoth_server::session::Verify;
 use quoth_store::testing::{commit, record};
 use quoth_store::{Record, Store};
 use quoth_tests::served::{ServedEngine, everything};

@@ -8,7 +8,7 @@ use quinn::{ConnectionError, Endpoint};
 use quinn_proto::EndpointConfig;
 use quoth_protocol::ALPN;
 use quoth_protocol::frame::{ServerFrame, Start};
-use quoth_server::quic::Limits;
+use quoth_server::session::Limits;
 use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::process::ServerProcess;
 use quoth_tests::wire::{Frames, Peer, client_config, publish};

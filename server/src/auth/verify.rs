@@ -10,7 +10,7 @@ use quoth_core::session::Identity;
 use quoth_protocol::{Code, UserId};
 
 use super::{Claims, KeySpec, LEEWAY_S, hmac_secret};
-use crate::quic::Verify;
+use crate::session::Verify;
 
 /// Characters of a token's key id that are logged: enough to recognise it, too few to fill a disk.
 const LOGGED_KEY_ID_CHARS_MAX: usize = 64;
@@ -200,7 +200,7 @@ mod tests {
 
     use super::{Rejection, Verifier};
     use crate::auth::{KeySpec, Rights, issue};
-    use crate::quic::Verify as _;
+    use crate::session::Verify as _;
     use quoth_protocol::{Code, UserId};
 
     const NOW_S: u64 = 1_700_000_000;

@@ -13,7 +13,7 @@ pub use load::{Flag, Loaded, Origin, Sources, load};
 pub use settings::{Kind, SETTINGS, Setting};
 
 use crate::auth::KeySpec;
-use crate::quic::Limits;
+use crate::session::Limits;
 use crate::sockets::CAN_STEER;
 
 /// Workers that a server chooses to have at most: behind them stands one committer.

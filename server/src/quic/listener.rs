@@ -7,8 +7,7 @@ use quinn::{Connecting, Endpoint, Incoming, VarInt};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
-use super::admission::{Admitted, Handshake};
-use super::{Phase, Service, connection};
+use crate::session::{self, Admitted, Handshake, Phase, Service, Transport};
 
 /// How long a drain waits for connections to finish: less than the 10 s in which the process must end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(7);
@@ -128,5 +127,5 @@ async fn connect(
 }
 
 async fn run(quic: quinn::Connection, service: Service, _place: OwnedSemaphorePermit) {
-    connection::run(quic, service).await;
+    session::run(Transport::Quic(quic), service).await;
 }

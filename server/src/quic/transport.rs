@@ -8,13 +8,13 @@ use aws_lc_rs::{hkdf, hmac};
 use quinn::congestion::CubicConfig;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
-use quoth_protocol::limits::{FETCHES_AT_ONCE_MAX, OPEN_CONVERSATIONS_MAX, OPEN_CONVERSATIONS_SERVICE_MAX};
 
 use super::steering::{SteeredIds, Steering};
+use crate::session::{Limits, streams_of};
 
 /// Streams of a connection before it has signed in: the control stream and a few that are opened right behind it.
 /// quinn holds a table slot for every stream that it allows, so this starts low.
-pub(super) const STREAMS_BEFORE_SIGN_IN: u32 = 4;
+const STREAMS_BEFORE_SIGN_IN: u32 = 4;
 
 /// Bytes that a client may have on its way in one stream: more than the largest frame, and 10 Mbit/s at 100 ms.
 const STREAM_RECEIVE_WINDOW_BYTES: u32 = 128 * 1024;
@@ -23,7 +23,7 @@ const STREAM_RECEIVE_WINDOW_BYTES: u32 = 128 * 1024;
 const RECEIVE_WINDOW_BEFORE_SIGN_IN_BYTES: u32 = 32 * 1024;
 
 /// The same afterwards.
-pub(super) const RECEIVE_WINDOW_BYTES: u32 = 512 * 1024;
+const RECEIVE_WINDOW_BYTES: u32 = 512 * 1024;
 
 /// Bytes sent and not acknowledged, for one connection: 20 Mbit/s at 100 ms, and the bound of what a client that
 /// vanishes costs.
@@ -40,63 +40,19 @@ const INCOMING_BYTES_TOTAL_MAX: u64 = 32 * 1024 * 1024;
 /// For how long an address validated by a Retry stays so, and by a token of an earlier connection.
 const RETRY_TOKEN_LIFETIME: Duration = Duration::from_secs(15);
 
-/// Sizes and times that a configuration may change.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Connections at once.
-    pub connections_max: usize,
-    /// Handshakes at once.
-    pub handshakes_max: usize,
-    /// Handshakes at once of one address: an IPv4 address, or a /64 network of IPv6. More are ignored, and from half of it
-    /// on the address must be validated by a Retry first.
-    pub handshakes_per_address_max: usize,
-    /// Handshakes at once from which on an address must be validated by a Retry first.
-    pub retry_above_handshakes: usize,
-    /// Time for a handshake, in milliseconds.
-    pub handshake_timeout_ms: u64,
-    /// Silence after which a connection is dropped, in milliseconds.
-    pub idle_timeout_ms: u32,
-    /// Silence after which the server sends a PING, in milliseconds; 0 for never: clients keep alive.
-    pub keep_alive_interval_ms: u32,
-    /// Conversations that a connection may have open; one that may publish on behalf of users has at least
-    /// [`OPEN_CONVERSATIONS_SERVICE_MAX`].
-    pub open_conversations_max: u32,
-    /// Whether one system call may send several packets: faster for few fast readers, 10 KB more for each connection.
-    pub segmentation_offload: bool,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections_max: 100_000,
-            handshakes_max: 256,
-            handshakes_per_address_max: 64,
-            retry_above_handshakes: 64,
-            handshake_timeout_ms: 5_000,
-            idle_timeout_ms: 60_000,
-            keep_alive_interval_ms: 0,
-            open_conversations_max: OPEN_CONVERSATIONS_MAX,
-            segmentation_offload: false,
-        }
-    }
-}
-
-impl Limits {
-    /// Conversations that a connection may have open whose token may publish on behalf of users, or may not.
-    pub(super) fn open_conversations_max_of(&self, is_service: bool) -> u32 {
-        let least = if is_service { OPEN_CONVERSATIONS_SERVICE_MAX } else { 0 };
-        self.open_conversations_max.max(least)
-    }
-}
-
-/// Streams that a signed-in connection is granted, so that it always has credit for the control stream, all its
-/// conversations and [`FETCHES_AT_ONCE_MAX`].
+/// Streams that a signed-in connection is granted, so that it always has credit for [all that it has](streams_of).
 ///
 /// quinn announces that streams are free again only when more than an eighth of all have become so, so up to an eighth
 /// may be free without the client's knowing.
-pub(super) const fn streams_max(open_conversations_max: u32) -> u32 {
-    let wanted = open_conversations_max.saturating_add(1 + FETCHES_AT_ONCE_MAX);
+const fn streams_max(open_conversations_max: u32) -> u32 {
+    let wanted = streams_of(open_conversations_max);
     wanted.saturating_add(wanted.div_ceil(7))
+}
+
+/// Grants a connection what it has once it is signed in and may have so many conversations open.
+pub(crate) fn raise_limits(quic: &quinn::Connection, open_conversations_max: u32) {
+    quic.set_max_concurrent_bi_streams(VarInt::from_u32(streams_max(open_conversations_max)));
+    quic.set_receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES));
 }
 
 fn transport_config(limits: &Limits) -> TransportConfig {
@@ -163,17 +119,7 @@ mod tests {
         FETCHES_AT_ONCE_MAX, OPEN_CONVERSATIONS_MAX, OPEN_CONVERSATIONS_SERVICE_MAX,
     };
 
-    use super::{Limits, streams_max};
-
-    #[test]
-    fn a_service_has_no_fewer_conversations_than_a_user() {
-        let most = |open_conversations_max| {
-            let limits = Limits { open_conversations_max, ..Limits::default() };
-            [false, true].map(|is_service| limits.open_conversations_max_of(is_service))
-        };
-        assert_eq!(most(OPEN_CONVERSATIONS_MAX), [OPEN_CONVERSATIONS_MAX, OPEN_CONVERSATIONS_SERVICE_MAX]);
-        assert_eq!(most(1_000), [1_000, 1_000]);
-    }
+    use super::streams_max;
 
     /// The least credit of a client that has so many conversations open and fetches nothing, by the rule of
     /// `quinn_proto::StreamsState::queue_max_stream_id`.

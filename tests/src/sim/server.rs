@@ -12,9 +12,8 @@ use quoth_core::session::Identity;
 use quoth_protocol::frame::Durability;
 use quoth_protocol::{Code, UserId};
 use quoth_server::engine::{Engine, Execution};
-use quoth_server::quic::{
-    Limits, Phase, PhaseSender, Service, Steering, Verify, endpoint_config, serve, server_config,
-};
+use quoth_server::quic::{Steering, endpoint_config, serve, server_config};
+use quoth_server::session::{Limits, Phase, PhaseSender, Service, Verify};
 use quoth_store::{Log as _, LogError, MemoryLog, MemoryView, Position, Record, Store, View as _, group};
 
 use super::clock::SimClock;

@@ -3,7 +3,7 @@
 use quoth_core::session::Identity;
 use quoth_protocol::{Code, ConversationName};
 use quoth_server::engine::{Clock as _, SystemClock};
-use quoth_server::quic::Verify;
+use quoth_server::session::Verify;
 use quoth_store::testing::{Overridden, ViewOverride};
 use quoth_store::{Bounds, MemoryView, Store, View, ViewError};
 use quoth_tests::served::{ServedEngine, everything};

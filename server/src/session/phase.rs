@@ -27,7 +27,7 @@ pub enum Phase {
 impl Phase {
     /// The code with which connections and streams end in this phase.
     #[must_use]
-    pub(super) fn end_code(self) -> Code {
+    pub(crate) fn end_code(self) -> Code {
         match self {
             Self::Failed => Code::STORE_FAILED,
             Self::Serving | Self::Draining { .. } => Code::GOING_AWAY,
@@ -95,7 +95,7 @@ impl PhaseReceiver {
 
     /// Waits for the phase that a connection has to act on: a failure always, a drain unless it drains already.
     /// Dropping the future misses nothing.
-    pub(super) async fn next(&self, drains: bool) -> Phase {
+    pub(crate) async fn next(&self, drains: bool) -> Phase {
         loop {
             // Before the look at the phase, so that no change goes unnoticed.
             let changed = self.shared.changed[self.shard].notified();

@@ -1,17 +1,17 @@
-//! Frames on a QUIC stream: a reader that may be dropped while it waits, and a writer that coalesces.
+//! Frames on a stream: a reader that may be dropped while it waits, and a writer that coalesces.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quinn::{ReadError, RecvStream, SendStream, VarInt, WriteError};
 use quoth_protocol::Code;
 use quoth_protocol::codec::{DecodeError, Decoder, encode};
 use quoth_protocol::frame::{ClientFrame, ServerFrame};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::gate::Gate;
+use super::transport::{Gone, RecvStream, SendStream};
 use super::waiting::Waiting;
 
 /// Bytes that a writer has waiting before its owner adds no more: some packets' worth, so that a write is worth its
@@ -40,8 +40,8 @@ impl From<DecodeError> for ReadFailure {
     }
 }
 
-impl From<ReadError> for ReadFailure {
-    fn from(_: ReadError) -> Self {
+impl From<Gone> for ReadFailure {
+    fn from(Gone: Gone) -> Self {
         Self::Gone
     }
 }
@@ -55,8 +55,8 @@ pub(super) enum WriteFailure {
     Stalled,
 }
 
-impl From<WriteError> for WriteFailure {
-    fn from(_: WriteError) -> Self {
+impl From<Gone> for WriteFailure {
+    fn from(Gone: Gone) -> Self {
         Self::Gone
     }
 }
@@ -87,10 +87,9 @@ impl FrameReader {
             }
             let recv = &mut self.recv;
             let gate = &mut self.gate;
-            let chunk =
-                poll_fn(|task| gate.poll(task, |task| pin!(recv.read_chunk(usize::MAX, true)).poll(task)));
+            let chunk = poll_fn(|task| gate.poll(task, |task| pin!(recv.read_chunk()).poll(task)));
             match chunk.await? {
-                Some(chunk) => self.decoder.push(&chunk.bytes),
+                Some(chunk) => self.decoder.push(&chunk),
                 None if self.decoder.is_mid_frame() => return Err(ReadFailure::Broken(Code::PROTOCOL)),
                 None => return Ok(None),
             }
@@ -98,7 +97,7 @@ impl FrameReader {
     }
 
     pub(super) fn stop(&mut self, code: Code) {
-        let _already_ended = self.recv.stop(VarInt::from_u32(code.0));
+        self.recv.stop(code);
     }
 }
 
@@ -201,11 +200,11 @@ impl FrameWriter {
     }
 
     pub(super) fn set_priority(&self, priority: i32) {
-        let _already_ended = self.send.set_priority(priority);
+        self.send.set_priority(priority);
     }
 
     pub(super) fn reset(&mut self, code: Code) {
-        let _already_ended = self.send.reset(VarInt::from_u32(code.0));
+        self.send.reset(code);
     }
 
     /// Finishes the stream and gives the peer a moment to have all of it. What it has not acknowledged then goes on being

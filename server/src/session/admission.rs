@@ -11,7 +11,7 @@ use super::Limits;
 
 /// Counts connections and handshakes.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(crate) struct Admission {
     limits: Arc<Limits>,
     connections: Arc<Semaphore>,
     handshakes: Arc<Handshakes>,
@@ -19,7 +19,7 @@ pub(super) struct Admission {
 
 /// What becomes of a connection attempt.
 #[derive(Debug)]
-pub(super) enum Admitted {
+pub(crate) enum Admitted {
     /// Go on with it. The first is to be held while the handshake lasts, the other one while the connection does.
     Accept(Handshake, OwnedSemaphorePermit),
     /// Have the address validated first: the attempt costs nothing until then.
@@ -32,7 +32,7 @@ pub(super) enum Admitted {
 
 /// A handshake that is under way.
 #[derive(Debug)]
-pub(super) struct Handshake {
+pub(crate) struct Handshake {
     handshakes: Arc<Handshakes>,
     address: Address,
 }
@@ -51,7 +51,7 @@ struct Counts {
 }
 
 impl Admission {
-    pub(super) fn new(limits: &Arc<Limits>) -> Self {
+    pub(crate) fn new(limits: &Arc<Limits>) -> Self {
         Self {
             limits: Arc::clone(limits),
             connections: Arc::new(Semaphore::new(limits.connections_max)),
@@ -63,7 +63,7 @@ impl Admission {
     ///
     /// An address that is not validated gets half of an address's share, so that nobody can use up the share of another
     /// one by sending in its name.
-    pub(super) fn admit(&self, peer: IpAddr, validated: bool) -> Admitted {
+    pub(crate) fn admit(&self, peer: IpAddr, validated: bool) -> Admitted {
         let (limits, address) = (&self.limits, address(peer));
         let mut counts = self.handshakes.0.lock();
         let of_address = counts.by_address.get(&address).copied().unwrap_or_default();
@@ -115,7 +115,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::{Admission, Admitted, Handshake};
-    use crate::quic::Limits;
+    use crate::session::Limits;
 
     fn admission() -> Admission {
         Admission::new(&Arc::new(Limits {

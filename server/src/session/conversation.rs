@@ -182,7 +182,7 @@ impl Stream {
                 }
                 Happened::Read(Ok(Some(frame))) => {
                     self.take(frame, writer).await?;
-                    // quinn's streams do not yield by themselves, and a client may send what needs no answer.
+                    // Streams do not yield by themselves, and a client may send what needs no answer.
                     tokio::task::consume_budget().await;
                 }
                 Happened::Read(Ok(None)) => self.client_finished = true,

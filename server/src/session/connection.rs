@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quinn::{RecvStream, SendStream, VarInt};
 use quoth_core::authorize::{Action, Grant, authorize};
 use quoth_core::rate::Rate;
 use quoth_core::session::{Identity, Input, Output, Session};
@@ -20,7 +19,7 @@ use tokio::task::JoinSet;
 
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
 use super::open::OpenConversations;
-use super::transport::{RECEIVE_WINDOW_BYTES, streams_max};
+use super::transport::{Gone, RecvStream, SendStream, Transport};
 use super::{Phase, PhaseReceiver, Service, conversation, fetch};
 use crate::engine::{Typing, Typings};
 
@@ -52,14 +51,14 @@ pub(super) struct Shared {
 struct End(Code, &'static str);
 
 /// Runs a connection, whose handshake is complete, until it ends.
-pub(super) async fn run(quic: quinn::Connection, service: Service) {
-    let _in_any_case = FaultCloses(&quic);
+pub(crate) async fn run(transport: Transport, service: Service) {
+    let _in_any_case = FaultCloses(&transport);
     let session = Session::new(service.engine.now_ms());
     let timeout = Duration::from_millis(HELLO_TIMEOUT_MS);
     let control = tokio::select! {
         biased;
         phase = service.phase.next(false) => Err(End(phase.end_code(), "the server is going away")),
-        accepted = tokio::time::timeout(timeout, quic.accept_bi()) => match accepted {
+        accepted = tokio::time::timeout(timeout, transport.accept()) => match accepted {
             Ok(Ok(streams)) => Ok(streams),
             Ok(Err(_)) => return,
             Err(_) => Err(End(Code::HELLO_TIMEOUT, "no Hello in time")),
@@ -67,11 +66,11 @@ pub(super) async fn run(quic: quinn::Connection, service: Service) {
     };
     let End(code, reason) = match control {
         Ok((send, recv)) => {
-            let mut connection = Connection::new(quic.clone(), send, recv, session, service);
+            let mut connection = Connection::new(transport.clone(), send, recv, session, service);
             let end = connection.run().await;
             tracing::info!(
                 user = connection.signed_in.as_ref().map(|signed_in| signed_in.shared.grant.borrow().user.to_string()),
-                peer = %quic.remote_address(),
+                peer = %transport.peer(),
                 code = %end.0,
                 reason = end.1,
                 "connection ended"
@@ -80,23 +79,23 @@ pub(super) async fn run(quic: quinn::Connection, service: Service) {
         }
         Err(end) => end,
     };
-    quic.close(VarInt::from_u32(code.0), reason.as_bytes());
+    transport.close(code, reason);
 }
 
-/// Closes a connection whose task panics. Left to quinn, the close would have code 0, and that tells the client that the
-/// end was wanted and that it must not come back.
-struct FaultCloses<'a>(&'a quinn::Connection);
+/// Closes a connection whose task panics. Left to the transport, the close would have code 0, and that tells the client that
+/// the end was wanted and that it must not come back.
+struct FaultCloses<'a>(&'a Transport);
 
 impl Drop for FaultCloses<'_> {
     fn drop(&mut self) {
-        if self.0.close_reason().is_none() {
-            self.0.close(VarInt::from_u32(Code::INTERNAL.0), b"a fault of the server");
+        if !self.0.is_closed() {
+            self.0.close(Code::INTERNAL, "a fault of the server");
         }
     }
 }
 
 struct Connection {
-    quic: quinn::Connection,
+    transport: Transport,
     service: Service,
     session: Session,
     reader: FrameReader,
@@ -121,8 +120,8 @@ enum Happened {
     Read(Result<Option<ClientFrame>, ReadFailure>),
     Wrote(Result<(), WriteFailure>),
     Typing(Typing),
-    Datagram(Result<Bytes, quinn::ConnectionError>),
-    Stream(Result<(SendStream, RecvStream), quinn::ConnectionError>),
+    Datagram(Result<Bytes, Gone>),
+    Stream(Result<(SendStream, RecvStream), Gone>),
     StreamEnded(Result<(), tokio::task::JoinError>),
     /// The session's deadline has passed.
     Deadline,
@@ -132,7 +131,7 @@ enum Happened {
 
 impl Connection {
     fn new(
-        quic: quinn::Connection,
+        transport: Transport,
         send: SendStream,
         recv: RecvStream,
         session: Session,
@@ -142,7 +141,7 @@ impl Connection {
         let writer = FrameWriter::new(send);
         writer.set_priority(CONTROL_PRIORITY);
         Self {
-            quic,
+            transport,
             service,
             session,
             reader,
@@ -165,7 +164,7 @@ impl Connection {
             if let Err(end) = self.take(happened) {
                 return end;
             }
-            // quinn's streams do not yield by themselves, and a client may send what needs no answer.
+            // Streams do not yield by themselves, and a client may send what needs no answer.
             tokio::task::consume_budget().await;
         }
     }
@@ -196,9 +195,9 @@ impl Connection {
             frame = self.reader.next() => Happened::Read(frame),
             written = self.writer.write(), if !self.writer.is_idle() => Happened::Wrote(written),
             Some(ended) = self.streams.join_next() => Happened::StreamEnded(ended),
-            stream = self.quic.accept_bi(), if accepts && !waits_for_rate => Happened::Stream(stream),
+            stream = self.transport.accept(), if accepts && !waits_for_rate => Happened::Stream(stream),
             notice = typing => Happened::Typing(notice),
-            datagram = self.quic.read_datagram(), if is_signed_in => Happened::Datagram(datagram),
+            datagram = self.transport.read_datagram(), if is_signed_in => Happened::Datagram(datagram),
             () = tokio::time::sleep(wait) => Happened::Woken,
         }
     }
@@ -281,10 +280,8 @@ impl Connection {
     fn welcome(&mut self, identity: &Identity, hello: &Hello, now_ms: u64) {
         let is_service = !identity.grant.publish_as.is_empty();
         let open_conversations_max = self.service.limits.open_conversations_max_of(is_service);
-        let can_send_datagrams = self.quic.max_datagram_size().is_some();
-        let features = hello.features & if can_send_datagrams { feature::DATAGRAMS } else { 0 };
-        self.quic.set_max_concurrent_bi_streams(VarInt::from_u32(streams_max(open_conversations_max)));
-        self.quic.set_receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES));
+        let features = hello.features & if self.transport.has_datagrams() { feature::DATAGRAMS } else { 0 };
+        self.transport.raise_limits(open_conversations_max);
         let (grant, granted) = watch::channel(Arc::clone(&identity.grant));
         let shared = Shared {
             service: self.service.clone(),
@@ -301,7 +298,7 @@ impl Connection {
         });
         tracing::info!(
             user = %identity.grant.user, device = %hello.device, client = hello.client, platform = hello.platform,
-            peer = %self.quic.remote_address(), "signed in"
+            peer = %self.transport.peer(), "signed in"
         );
         self.writer.push(&ServerFrame::Welcome(Welcome {
             version: VERSION,
@@ -344,7 +341,7 @@ impl Connection {
     fn tell_typing(&mut self, notice: Typing) {
         let frame = ServerFrame::Typing { conversation: notice.conversation, user: notice.user };
         let features = self.signed_in.as_ref().map_or(0, |signed_in| signed_in.features);
-        if features & feature::DATAGRAMS != 0 && self.quic.send_datagram(encode_datagram(&frame)).is_ok() {
+        if features & feature::DATAGRAMS != 0 && self.transport.send_datagram(encode_datagram(&frame)) {
             return;
         }
         if self.writer.waiting_bytes() < CONTROL_WAITING_BYTES_MAX {

@@ -1,0 +1,73 @@
+//! What a signed-in client is served with, whatever carries it: a task for its connection and one for each of its streams.
+
+mod admission;
+mod connection;
+mod conversation;
+mod fetch;
+mod frames;
+mod gate;
+mod limits;
+mod open;
+mod phase;
+mod transport;
+mod waiting;
+
+use std::sync::Arc;
+
+use quoth_core::session::Identity;
+use quoth_protocol::Code;
+
+use crate::engine::Engine;
+
+pub(crate) use admission::{Admission, Admitted, Handshake};
+pub(crate) use connection::run;
+pub use limits::Limits;
+pub(crate) use limits::streams_of;
+pub use phase::{Phase, PhaseReceiver, PhaseSender};
+pub(crate) use transport::Transport;
+
+/// Says who a token is for and what it allows.
+pub trait Verify: Send + Sync + 'static {
+    /// Verifies a token at `now_ms`, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// [`Code::TOKEN_EXPIRED`] or [`Code::TOKEN_REJECTED`].
+    fn verify(&self, token: &str, now_ms: u64) -> Result<Identity, Code>;
+}
+
+/// What every connection needs.
+#[derive(Clone)]
+pub struct Service {
+    /// Conversations.
+    engine: Engine,
+    /// Tokens.
+    verify: Arc<dyn Verify>,
+    /// Sizes and times.
+    pub(crate) limits: Arc<Limits>,
+    /// Whether the server takes work.
+    pub(crate) phase: PhaseReceiver,
+    /// Counts over all workers and transports.
+    pub(crate) admission: Arc<Admission>,
+}
+
+impl Service {
+    /// What connections need on the engine's worker, with limits that hold for all workers together.
+    #[must_use]
+    pub fn new(engine: Engine, verify: Arc<dyn Verify>, limits: Limits, phase: PhaseReceiver) -> Self {
+        let limits = Arc::new(limits);
+        let admission = Arc::new(Admission::new(&limits));
+        Self { engine, verify, limits, phase, admission }
+    }
+
+    /// The same for connections of another worker, which the current tokio runtime becomes.
+    #[must_use]
+    pub fn for_another_worker(&self) -> Self {
+        Self { engine: self.engine.for_another_worker(), ..self.clone() }
+    }
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
