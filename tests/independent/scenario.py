@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import Any, Awaitable, Callable
 
 import quoth_wire as wire
-from quoth_peer import Closed, Conversation, Deadline, Ended, Finished, Inbox, Peer, Reset, Stream, read_page
+from quoth_peer import Peer
+from quoth_streams import Closed, Conversation, Deadline, Ended, Finished, Inbox, Reset, Stream, read_page
 from quoth_wire import Code
 
 TOTAL_S = 60.0
