@@ -20,7 +20,7 @@ from quoth_streams import WAIT_S, Closed, Connection, Deadline, Reset, Typed
 
 ALPN = "quoth/1"
 IDLE_TIMEOUT_S = 60.0
-KEEP_ALIVE_S = 20.0
+KEEP_ALIVES_PER_TIMEOUT = 3
 
 
 class Peer(QuicConnectionProtocol, Connection):
@@ -33,15 +33,16 @@ class Peer(QuicConnectionProtocol, Connection):
         Connection.__init__(self)
         self._silent = False
         self._keep_alive: asyncio.TimerHandle | None = None
+        self._keep_alive_s = IDLE_TIMEOUT_S / KEEP_ALIVES_PER_TIMEOUT
 
     @classmethod
-    async def dial(cls, host: str, port: int, ca_file: str) -> Peer:
+    async def dial(cls, host: str, port: int, ca_file: str, idle_timeout_s: float = IDLE_TIMEOUT_S) -> Peer:
         """Connects and finishes the handshake. The server's certificate must be of `ca_file` and for `host`."""
         config = QuicConfiguration(
             is_client=True,
             alpn_protocols=[ALPN],
             server_name=host,
-            idle_timeout=IDLE_TIMEOUT_S,
+            idle_timeout=idle_timeout_s,
             max_datagram_frame_size=65_535,
             supported_versions=[QuicProtocolVersion.VERSION_1],
         )
@@ -59,21 +60,19 @@ class Peer(QuicConnectionProtocol, Connection):
         except (asyncio.TimeoutError, ConnectionError):
             peer.abandon()
             raise peer.end or Deadline(f"no handshake with {host}:{port} within {WAIT_S:g} s") from None
+        peer._keep_alive_s = idle_timeout_s / KEEP_ALIVES_PER_TIMEOUT
         peer._stay_alive()
         return peer
 
     def send_typing(self, conversation: str) -> None:
-        """Says by datagram that the user types."""
         self._quic.send_datagram_frame(wire.encode_body(wire.CLIENT_FRAME, wire.Typing(conversation)))
         self.transmit()
 
     def leave(self) -> None:
-        """Closes with CLOSED."""
         self.close(wire.Code.CLOSED, "done")
         self.abandon()
 
     def abandon(self) -> None:
-        """Falls silent without closing, like a device that has lost its network."""
         self._silent = True
         for timer in (self._timer, self._keep_alive):
             if timer:
@@ -129,4 +128,4 @@ class Peer(QuicConnectionProtocol, Connection):
             return
         self._quic.send_ping(0)
         self.transmit()
-        self._keep_alive = self._loop.call_later(KEEP_ALIVE_S, self._stay_alive)
+        self._keep_alive = self._loop.call_later(self._keep_alive_s, self._stay_alive)

@@ -80,7 +80,7 @@ class Inbox:
     async def get(self) -> Any:
         """The next item; `Ended` when none will come, `Deadline` when none has come in time."""
         try:
-            return await asyncio.wait_for(self._next(), WAIT_S)
+            return await asyncio.wait_for(self.wait(), WAIT_S)
         except asyncio.TimeoutError:
             raise Deadline(f"no {self._what} within {WAIT_S:g} s") from None
 
@@ -92,7 +92,8 @@ class Inbox:
             except Ended as end:
                 return end
 
-    async def _next(self) -> Any:
+    async def wait(self) -> Any:
+        """The next item, however long it takes; `Ended` when none will come."""
         while not self._items:
             if self._end:
                 raise self._end
@@ -280,6 +281,21 @@ class Connection:
             stream.on_end(end)
         self.typing.end(end)
         self.ends.end(end)
+
+    def leave(self) -> None:
+        """Closes with CLOSED."""
+        raise NotImplementedError
+
+    async def left(self) -> None:
+        """Waits until what `leave` has to say is said."""
+
+    def abandon(self) -> None:
+        """Falls silent without closing, like a device that has lost its network."""
+        raise NotImplementedError
+
+    def send_typing(self, conversation: str) -> None:
+        """Says that the user types."""
+        raise NotImplementedError
 
     def new_id(self) -> int:
         """The id of the next stream."""
