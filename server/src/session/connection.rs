@@ -44,6 +44,8 @@ pub(super) struct Shared {
     pub(super) grant: watch::Receiver<Arc<Grant>>,
     /// Typing notices for this connection.
     pub(super) typings: Arc<Typings>,
+    /// The feature bits in force.
+    pub(super) features: u64,
 }
 
 /// Why a connection ends.
@@ -111,7 +113,6 @@ struct Connection {
 struct SignedIn {
     shared: Arc<Shared>,
     grant: watch::Sender<Arc<Grant>>,
-    features: u64,
     typing_rate: Rate,
 }
 
@@ -281,7 +282,8 @@ impl Connection {
     fn welcome(&mut self, identity: &Identity, hello: &Hello, now_ms: u64) {
         let is_service = !identity.grant.publish_as.is_empty();
         let open_conversations_max = self.service.limits.open_conversations_max_of(is_service);
-        let features = hello.features & if self.transport.has_datagrams() { feature::DATAGRAMS } else { 0 };
+        let datagrams = if self.transport.has_datagrams() { feature::DATAGRAMS } else { 0 };
+        let features = hello.features & (datagrams | feature::ROSTER);
         self.transport.raise_limits(open_conversations_max);
         let (grant, granted) = watch::channel(Arc::clone(&identity.grant));
         let shared = Shared {
@@ -290,11 +292,11 @@ impl Connection {
             fetches: Semaphore::new(FETCHES_AT_ONCE_MAX as usize),
             grant: granted,
             typings: Arc::default(),
+            features,
         };
         self.signed_in = Some(SignedIn {
             shared: Arc::new(shared),
             grant,
-            features,
             typing_rate: Rate::new(TYPING_PER_SECOND_MAX, 1_000),
         });
         tracing::info!(
@@ -341,7 +343,7 @@ impl Connection {
     /// Tells this connection's client that somebody types.
     fn tell_typing(&mut self, notice: Typing) {
         let frame = ServerFrame::Typing { conversation: notice.conversation, user: notice.user };
-        let features = self.signed_in.as_ref().map_or(0, |signed_in| signed_in.features);
+        let features = self.signed_in.as_ref().map_or(0, |signed_in| signed_in.shared.features);
         if features & feature::DATAGRAMS != 0 && self.transport.send_datagram(encode_datagram(&frame)) {
             return;
         }
