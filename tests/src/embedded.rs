@@ -60,7 +60,7 @@ impl EmbeddedServer {
             runtime.map_err(|error| error.to_string())?.block_on(async {
                 let server = Server::start(&config)?;
                 let made = server.development().ok_or("not in development mode")?;
-                let told = (server.address(), made.ca_file.clone(), made.token.clone());
+                let told = (server.address(), made.ca_file.clone(), made.token().to_owned());
                 started.send(told).map_err(|error| error.to_string())?;
                 let _dropped_or_told = stopped.await;
                 server.stop().await

@@ -66,22 +66,23 @@ pub(crate) async fn run(transport: Transport, service: Service) {
             Err(_) => Err(End(Code::HELLO_TIMEOUT, "no Hello in time")),
         },
     };
-    let End(code, reason) = match control {
+    match control {
         Ok((send, recv)) => {
             let mut connection = Connection::new(transport.clone(), send, recv, session, service);
-            let end = connection.run().await;
+            let End(code, reason) = connection.run().await;
+            let before = transport.closed();
+            // Before the streams are dropped, which finishes them as if all had been said.
+            transport.close(code, reason);
             tracing::info!(
                 user = connection.signed_in.as_ref().map(|signed_in| signed_in.shared.grant.borrow().user.to_string()),
                 peer = %transport.peer(),
-                code = %end.0,
-                reason = end.1,
+                %code,
+                reason = before.as_deref().unwrap_or(reason),
                 "connection ended"
             );
-            end
         }
-        Err(end) => end,
-    };
-    transport.close(code, reason);
+        Err(End(code, reason)) => transport.close(code, reason),
+    }
 }
 
 /// Closes a connection whose task panics. Left to the transport, the close would have code 0, and that tells the client that
@@ -90,7 +91,7 @@ struct FaultCloses<'a>(&'a Transport);
 
 impl Drop for FaultCloses<'_> {
     fn drop(&mut self) {
-        if !self.0.is_closed() {
+        if self.0.closed().is_none() {
             self.0.close(Code::INTERNAL, "a fault of the server");
         }
     }
