@@ -10,7 +10,7 @@ import asyncio
 import ssl
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Iterable
+from typing import Any, Coroutine, Iterable
 
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
@@ -31,6 +31,8 @@ STATUSES = {
     1007: Code.PROTOCOL,
     1009: Code.FRAME_TOO_LARGE,
 }
+
+TASKS: set[asyncio.Task[None]] = set()
 
 
 @dataclass
@@ -60,7 +62,7 @@ class WebSocketPeer(Connection):
         self._codec = codec
         self._lanes: dict[int, Lane] = {}
         self._outgoing: asyncio.Queue[str | bytes | None] = asyncio.Queue()
-        self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._read())]
+        self._tasks = [kept(self._write()), kept(self._read())]
         self._closing: list[asyncio.Task[None]] = []
         self.pongs = Inbox("pong")
 
@@ -198,7 +200,7 @@ class WebSocketPeer(Connection):
         lane.waiting.clear()
 
     def _close(self, code: int, reason: str) -> None:
-        self._closing.append(asyncio.create_task(self._socket.close(lanes.STATUS_BASE + code, reason)))
+        self._closing.append(kept(self._socket.close(lanes.STATUS_BASE + code, reason)))
 
     async def _write(self) -> None:
         try:
@@ -218,6 +220,7 @@ class WebSocketPeer(Connection):
             self.on_closed(ServerFault(str(error)))
             self.pongs.end(self.end)
             self._close(Code.PROTOCOL, "the server's message has no place here")
+        self._tasks[0].cancel()
 
     def _on_close_frame(self, closed: websockets.ConnectionClosed) -> None:
         status, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "no close frame")
@@ -258,6 +261,14 @@ class WebSocketPeer(Connection):
             case lanes.Reset(code):
                 self._over(number)
                 self.streams[number].on_end(Reset(code))
+
+
+def kept(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """A task that lives until it is done, whoever forgets it."""
+    task = asyncio.create_task(work)
+    TASKS.add(task)
+    task.add_done_callback(TASKS.discard)
+    return task
 
 
 def size_of(message: str | bytes) -> int:

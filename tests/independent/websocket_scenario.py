@@ -17,7 +17,7 @@ import ssl
 import sys
 import urllib.error
 import urllib.request
-from typing import Any
+from typing import Any, Callable
 
 import websockets
 from websockets.asyncio.client import connect
@@ -150,8 +150,11 @@ async def step_roster(run: WebSocketRun) -> None:
 
     second = await run.login_with(run.second_token, wire.FEATURE_ROSTER)
     theirs = second.open(name, run.producer, wire.Live())
+    await theirs.opened()
     mine.send(wire.Publish(1, b"to be seen"), wire.Publish(2, b"not seen"))
     seqs = [(await mine.answers.get()).seq, (await mine.answers.get()).seq]
+    while (await theirs.deliveries.get()).seq < seqs[1]:
+        continue
     theirs.send(wire.Seen(seqs[0]), wire.Seen(seqs[1] + 1), wire.Seen(0))
     both = wire.Roster(2, tuple(sorted((wire.Present(me, 0), wire.Present(other, seqs[0])), key=by_bytes)))
     run.check("9 Seen reaches the other, and neither goes back nor beyond the head", await comes(mine, both), both)
@@ -187,9 +190,10 @@ async def step_ping(run: WebSocketRun) -> None:
     run.check("10 a Ping is answered with its number", await peer.pongs.get() == 7)
     for n in range(100, 200):
         peer.ping(n)
-    while (n := await peer.pongs.get()) != 199:
-        run.check("10 Pongs are of Pings that were sent", 100 <= n < 199, n)
-    run.check("10 of several Pings the last one is answered", n == 199)
+    pongs = [await peer.pongs.get()]
+    while pongs[-1] != 199:
+        pongs.append(await peer.pongs.get())
+    run.check("10 of several Pings the last one is answered", set(pongs) <= set(range(100, 200)), pongs)
     peer.leave()
 
 
@@ -284,18 +288,20 @@ async def step_lanes(run: WebSocketRun) -> None:
     peer.leave()
 
     open_frame = wire.Open(run.name, run.producer, None)
-    for what, parts in (
-        ("a lane number that is left out", [(2, lanes.Frames((open_frame,)))]),
-        ("Credit on a lane that was never opened", [(1, lanes.Credit(1))]),
-        ("Finish on a lane that was never opened", [(1, lanes.Finish())]),
-        ("Reset on a lane that was never opened", [(1, lanes.Reset(Code.CANCELLED))]),
-        ("Ping beside lane 0", [(1, lanes.Frames((open_frame,))), (1, lanes.Ping(1))]),
-        ("Pong beside lane 0", [(1, lanes.Frames((open_frame,))), (1, lanes.Pong(1))]),
+    for what, lane, part in (
+        ("a lane number that is left out", 2, lanes.Frames((open_frame,))),
+        ("Credit on a lane that was never opened", 1, lanes.Credit(1)),
+        ("Finish on a lane that was never opened", 1, lanes.Finish()),
+        ("Reset on a lane that was never opened", 1, lanes.Reset(Code.CANCELLED)),
     ):
         peer = await run.login()
-        for lane, part in parts:
-            peer.send_part(lane, part)
+        peer.send_part(lane, part)
         await check_closed(run, f"12 {what} closes", peer, Code.PROTOCOL)
+    for part in (lanes.Ping(1), lanes.Pong(1)):
+        peer = await run.login()
+        stream, _ = await run.open(peer, None)
+        peer.send_part(stream.id, part)
+        await check_closed(run, f"12 {type(part).__name__} beside lane 0 closes", peer, Code.PROTOCOL)
     for what, part in (("Finish", lanes.Finish()), ("Reset", lanes.Reset(Code.CLOSED))):
         peer = await run.login()
         peer.send_part(0, part)
@@ -305,14 +311,13 @@ async def step_lanes(run: WebSocketRun) -> None:
 async def step_broken(run: WebSocketRun) -> None:
     """13: messages that are none of the protocol."""
     hello = wire.Hello(1, 0, run.token, "independent", "python", "test")
-    opening = lanes.Frames((wire.Open(run.name, run.producer, None),))
     too_large = (lanes.JSON_MESSAGE_MAX if run.is_json else lanes.MESSAGE_MAX) + 1
     first_max = 16_384 if run.is_json else wire.FIRST_FRAME_MAX + 16
-    for what, messages, code in BROKEN[run.codec.subprotocol]:
+    for what, message in BROKEN[run.codec.subprotocol]:
         peer = await run.login()
-        for message in [run.codec.encode(1, opening), *messages]:
-            peer.send_message(message)
-        await check_closed(run, f"13 {what} closes", peer, code)
+        await run.open(peer, None)
+        peer.send_message(message)
+        await check_closed(run, f"13 {what} closes", peer, Code.PROTOCOL)
     peer = await run.login()
     peer.send_message(" " * too_large if run.is_json else bytes(too_large))
     await check_closed(run, "13 a message over the limit closes", peer, Code.FRAME_TOO_LARGE)
@@ -322,16 +327,15 @@ async def step_broken(run: WebSocketRun) -> None:
     peer = await run.connect()
     peer.send_part(0, lanes.Frames((wire.Publish(1, b""),)))
     await check_closed(run, "13 Publish as the connection's first frame closes", peer, Code.PROTOCOL)
-    peer = await run.connect()
-    for _ in range(2):
-        peer.send_part(0, lanes.Frames((hello,)))
+    peer = await run.login()
+    peer.send_part(0, lanes.Frames((hello,)))
     await check_closed(run, "13 a second Hello closes", peer, Code.PROTOCOL)
 
     peer = await run.login()
-    for what, message, code in BROKEN_FRAMES[run.codec.subprotocol]:
+    for what, message in BROKEN_FRAMES[run.codec.subprotocol]:
         stream, _ = await run.open(peer, None)
         peer.send_message(message(stream.id))
-        await check_reset(run, f"13 {what} resets its lane", stream, code)
+        await check_reset(run, f"13 {what} resets its lane", stream, Code.PROTOCOL)
     stream = Stream(peer, wire.Publish(run.n + 3, b""))
     await check_reset(run, "13 Publish as a lane's first frame is reset", stream, Code.PROTOCOL)
     stream, _ = await run.open(peer, None)
@@ -387,62 +391,59 @@ async def step_hello_timeout(run: WebSocketRun) -> None:
     await check_closed(run, "15 a WebSocket without a Hello is closed", peer, Code.HELLO_TIMEOUT)
 
 
-def json_frame(lane: int, name: str, members: Any) -> str:
-    """A frame that need not be one."""
-    return lanes.dump({"lane": lane, name: members})
-
-
 def postcard_frame(lane: int, body: bytes) -> bytes:
     """A frame that need not be one, with its length."""
     return wire.U32.encode(lane) + b"\0" + wire.encode_length(len(body)) + body
 
 
-# What closes the connection when lane 1 is open, and with which code.
-BROKEN: dict[str, list[tuple[str, list[str | bytes], Code]]] = {
+# What closes the connection when lane 1 is open.
+BROKEN: dict[str, list[tuple[str, str | bytes]]] = {
     "quoth.v1.json": [
-        ("a binary message", [b'{"lane":0,"ping":{"n":1}}'], Code.PROTOCOL),
-        ("an empty message", [""], Code.PROTOCOL),
-        ("no JSON", ['{"lane":0'], Code.PROTOCOL),
-        ("no object", ["[]"], Code.PROTOCOL),
-        ("no lane", ['{"ping":{"n":1}}'], Code.PROTOCOL),
-        ("a lane alone", ['{"lane":1}'], Code.PROTOCOL),
-        ("a lane that is no number", ['{"lane":"1","read":{"from":null}}'], Code.PROTOCOL),
-        ("a lane beyond u32", ['{"lane":4294967296,"ping":{"n":1}}'], Code.PROTOCOL),
-        ("two parts", ['{"lane":0,"ping":{"n":1},"pong":{"n":1}}'], Code.PROTOCOL),
-        ("two messages in one", ['{"lane":0,"ping":{"n":1}}{"lane":0,"ping":{"n":1}}'], Code.PROTOCOL),
-        ("a part without its field", ['{"lane":0,"ping":{}}'], Code.PROTOCOL),
-        ("a part with an unknown member", ['{"lane":0,"ping":{"n":1,"m":2}}'], Code.PROTOCOL),
-        ("an unknown frame on lane 0", ['{"lane":0,"wave":{}}'], Code.PROTOCOL),
+        ("a binary message", b'{"lane":0,"ping":{"n":1}}'),
+        ("an empty message", ""),
+        ("no JSON", '{"lane":0'),
+        ("no object", "[]"),
+        ("no lane", '{"ping":{"n":1}}'),
+        ("a lane alone", '{"lane":1}'),
+        ("a lane that is no number", '{"lane":"1","read":{"from":null}}'),
+        ("a lane beyond u32", '{"lane":4294967296,"ping":{"n":1}}'),
+        ("two parts", '{"lane":0,"ping":{"n":1},"pong":{"n":1}}'),
+        ("two messages in one", '{"lane":0,"ping":{"n":1}}{"lane":0,"ping":{"n":1}}'),
+        ("a part without its field", '{"lane":0,"ping":{}}'),
+        ("a part with an unknown member", '{"lane":0,"ping":{"n":1,"m":2}}'),
+        ("an unknown frame on lane 0", '{"lane":0,"wave":{}}'),
+        ("an unknown frame on lane 1", '{"lane":1,"wave":{}}'),
+        ("a server's frame", '{"lane":1,"opened":{"head":1,"floor":1}}'),
+        ("a frame without a field", '{"lane":1,"publish":{"n":1}}'),
+        ("a frame with an unknown member", '{"lane":1,"publish":{"n":1,"body":"","x":1}}'),
+        ("a fraction", '{"lane":1,"publish":{"n":1.5,"body":""}}'),
+        ("a negative number", '{"lane":1,"publish":{"n":-1,"body":""}}'),
+        ("a number beyond u64", '{"lane":1,"publish":{"n":18446744073709551616,"body":""}}'),
+        ("a body that is no base64", '{"lane":1,"publish":{"n":1,"body":{"base64":"!"}}}'),
+        ("base64 without padding", '{"lane":1,"publish":{"n":1,"body":{"base64":"YQ"}}}'),
+        ("half a surrogate pair", '{"lane":1,"publish":{"n":1,"body":"\\ud800"}}'),
+        ("an option that is no option", '{"lane":1,"read":{"from":{"first":1}}}'),
     ],
     "quoth.v1.postcard": [
-        ("a text message", ['{"lane":0,"ping":{"n":1}}'], Code.PROTOCOL),
-        ("an empty message", [b""], Code.PROTOCOL),
-        ("a lane alone", [b"\x01"], Code.PROTOCOL),
-        ("a part that nobody has", [b"\x00\x06"], Code.PROTOCOL),
-        ("no frame in Frames", [b"\x01\x00"], Code.PROTOCOL),
-        ("a frame that is cut off", [b"\x01\x00\x05\x03"], Code.PROTOCOL),
-        ("a part with bytes behind it", [b"\x00\x04\x01\x00"], Code.PROTOCOL),
-        ("a lane that is not in its shortest form", [b"\x80\x00\x04\x01"], Code.PROTOCOL),
-        ("an unknown variant on lane 0", [b"\x00\x00" + scenario.UNKNOWN_VARIANT], Code.PROTOCOL),
+        ("a text message", '{"lane":0,"ping":{"n":1}}'),
+        ("an empty message", b""),
+        ("a lane alone", b"\x01"),
+        ("a part that nobody has", b"\x00\x06"),
+        ("no frame in Frames", b"\x01\x00"),
+        ("a frame that is cut off", b"\x01\x00\x05\x03"),
+        ("a part with bytes behind it", b"\x00\x04\x01\x00"),
+        ("a lane that is not in its shortest form", b"\x80\x00\x04\x01"),
+        ("an unknown variant on lane 0", b"\x00\x00" + scenario.UNKNOWN_VARIANT),
     ],
 }
 
-# What resets its lane.
-BROKEN_FRAMES: dict[str, list[tuple[str, Any, Code]]] = {
-    "quoth.v1.json": [
-        ("an unknown frame", lambda lane: json_frame(lane, "wave", {}), Code.PROTOCOL),
-        ("a frame without a field", lambda lane: json_frame(lane, "publish", {"n": 1}), Code.PROTOCOL),
-        ("an unknown member", lambda lane: json_frame(lane, "publish", {"n": 1, "body": "", "x": 1}), Code.PROTOCOL),
-        ("a number that is none", lambda lane: json_frame(lane, "publish", {"n": 1.5, "body": ""}), Code.PROTOCOL),
-        ("a negative number", lambda lane: json_frame(lane, "publish", {"n": -1, "body": ""}), Code.PROTOCOL),
-        ("no base64", lambda lane: json_frame(lane, "publish", {"n": 1, "body": {"base64": "!"}}), Code.PROTOCOL),
-        ("a half surrogate", lambda lane: f'{{"lane":{lane},"publish":{{"n":1,"body":"\\ud800"}}}}', Code.PROTOCOL),
-        ("a server's frame", lambda lane: json_frame(lane, "opened", {"head": 1, "floor": 1}), Code.PROTOCOL),
-    ],
+# What resets its lane. With JSON a frame is decoded with its message, so nothing is broken within a lane alone.
+BROKEN_FRAMES: dict[str, list[tuple[str, Callable[[int], bytes]]]] = {
+    "quoth.v1.json": [],
     "quoth.v1.postcard": [
-        ("garbage", lambda lane: postcard_frame(lane, b"\x04\x80"), Code.PROTOCOL),
-        ("an empty frame", lambda lane: postcard_frame(lane, b""), Code.PROTOCOL),
-        ("an unknown variant", lambda lane: postcard_frame(lane, b"\x63\x00"), Code.PROTOCOL),
+        ("garbage", lambda lane: postcard_frame(lane, b"\x04\x80")),
+        ("an empty frame", lambda lane: postcard_frame(lane, b"")),
+        ("an unknown variant", lambda lane: postcard_frame(lane, b"\x63\x00")),
     ],
 }
 
