@@ -17,12 +17,12 @@ import random
 import secrets
 import sys
 from collections import deque
-from typing import Any
+from typing import Any, Coroutine
 
 import quoth_lanes as lanes
 import quoth_wire as wire
 from quoth_peer import Peer
-from quoth_streams import Closed, Connection, Conversation, Deadline, Ended, Reset
+from quoth_streams import Closed, Connection, Conversation, Deadline, Ended, Finished, Reset
 from quoth_websocket import WebSocketPeer
 
 CODECS = {"json": lanes.JSON, "postcard": lanes.POSTCARD}
@@ -116,7 +116,8 @@ class Chat:
     async def _follow(self) -> None:
         """Passes on what comes until all is said; raises how the connection was lost."""
         watches = [self._watch_events, self._watch_answers, self._watch_rosters, self._watch_notices, self._watch_typing]
-        tasks = [asyncio.create_task(watch()) for watch in (*watches, self._all_acked.wait)]
+        tasks = [asyncio.create_task(unless_finished(watch())) for watch in watches]
+        tasks.append(asyncio.create_task(self._all_acked.wait()))
         done, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in others:
             task.cancel()
@@ -172,6 +173,15 @@ class Chat:
         has_code = isinstance(end, Reset) or isinstance(end, Closed) and end.by_application
         if has_code and not 0x100 <= end.code <= 0x1FF:
             raise Stopped(str(end))
+
+
+async def unless_finished(watch: Coroutine[Any, Any, None]) -> None:
+    """Watches a stream. A server that goes away may finish it before it says so on the control stream, and closes the connection
+    when all is said: its end is no news then."""
+    try:
+        await watch
+    except Finished:
+        await asyncio.get_running_loop().create_future()
 
 
 def tell(**what: Any) -> None:

@@ -234,23 +234,26 @@ class WebSocketPeer(Connection):
 
     def _on_message(self, message: str | bytes) -> None:
         number, part = self._codec.decode(message)
-        lane = self._lanes.get(number)
-        if lane is None:
-            raise ServerFault(f"a message on lane {number}, which was never opened")
         match part:
-            case lanes.Ping(n) | lanes.Pong(n) if number != 0:
+            case lanes.Ping() | lanes.Pong() if number != 0:
                 raise ServerFault(f"{part} on lane {number}")
             case lanes.Ping(n):
                 self.send_part(0, lanes.Pong(n))
             case lanes.Pong(n):
                 self.pongs.put(n)
+            case _ if number not in self._lanes:
+                raise ServerFault(f"a message on lane {number}, which was never opened")
+            case _:
+                self._on_lane_message(number, self._lanes[number], part, size_of(message))
+
+    def _on_lane_message(self, number: int, lane: Lane, part: lanes.Part, size: int) -> None:
+        match part:
             case lanes.Credit(count):
                 lane.send_credit += count
                 self._send_waiting(number, lane)
             case lanes.Frames(frames):
                 if lane.receive_credit <= 0:
                     raise ServerFault(f"frames on lane {number} without credit")
-                size = size_of(message)
                 lane.receive_credit -= size
                 lane.received += size
                 lane.owed += size

@@ -185,9 +185,11 @@ async def step_roster(run: WebSocketRun) -> None:
 
 async def step_ping(run: WebSocketRun) -> None:
     """10: is the server there?"""
-    peer = await run.login()
+    peer = await run.connect()
     peer.ping(7)
-    run.check("10 a Ping is answered with its number", await peer.pongs.get() == 7)
+    run.check("10 a Ping is answered with its number, also before Hello", await peer.pongs.get() == 7)
+    peer.leave()
+    peer = await run.login()
     for n in range(100, 200):
         peer.ping(n)
     pongs = [await peer.pongs.get()]
@@ -324,6 +326,9 @@ async def step_broken(run: WebSocketRun) -> None:
     peer = await run.connect()
     peer.send_message(" " * (first_max + 1) if run.is_json else bytes(first_max + 1))
     await check_closed(run, "13 one over the limit before Welcome closes", peer, Code.FRAME_TOO_LARGE)
+    peer = await run.login()
+    peer.control.send(wire.Refresh("x" * wire.FIRST_FRAME_MAX))
+    await check_closed(run, "13 a control frame over its limit closes", peer, Code.FRAME_TOO_LARGE)
     peer = await run.connect()
     peer.send_part(0, lanes.Frames((wire.Publish(1, b""),)))
     await check_closed(run, "13 Publish as the connection's first frame closes", peer, Code.PROTOCOL)
@@ -344,6 +349,11 @@ async def step_broken(run: WebSocketRun) -> None:
     stream, _ = await run.open(peer, None)
     stream.send(wire.Publish(run.n + 2, b"", origin_time_ms=1))
     await check_reset(run, "13 origin_time_ms without publish_as is reset", stream, Code.PROTOCOL)
+    if run.is_json:
+        # A message of postcard has no room for such a frame.
+        stream, _ = await run.open(peer, None)
+        stream.send(wire.Publish(run.n + 2, b"x" * (wire.FRAME_MAX + 1)))
+        await check_reset(run, "13 a frame over its limit is reset", stream, Code.FRAME_TOO_LARGE)
     page = await peer.fetch(run.name, wire.Latest(), 1)
     run.check_events("13 the connection lives on, and nothing was stored", page.events, run.sent[-1:])
     peer.leave()

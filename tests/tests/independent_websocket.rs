@@ -98,9 +98,7 @@ fn they_chat_with_a_quic_client_over_a_crash_and_a_drain_of_the_server() {
     say(&mut chatters, 100);
     chatters[2].wait("some of it", |chatter| chatter.events.len() >= 100);
     server.kill().unwrap();
-    for chatter in &mut chatters {
-        chatter.wait("the connection is lost", |chatter| chatter.lost >= 1);
-    }
+    chatters[0].wait("the connection is lost", |chatter| chatter.lost >= 1);
     say(&mut chatters, 20);
     let server = ServerProcess::start_with(&data, &address, &[]).unwrap();
     wait_for_all(&mut chatters);
