@@ -1,5 +1,6 @@
 //! A client of bare WebSocket messages, which may break whatever it likes.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -37,6 +38,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 pub struct Socket {
     /// For what no call here does.
     pub inner: WebSocketStream<Box<dyn Io>>,
+    /// What has come of each lane's credit, in bytes.
+    come_bytes: HashMap<u32, usize>,
 }
 
 /// The answer to a handshake that was refused.
@@ -115,7 +118,7 @@ impl Socket {
             headers.insert("origin", HeaderValue::from_str(origin)?);
         }
         match tokio::time::timeout(PATIENCE, tokio_tungstenite::client_async(request, io)).await? {
-            Ok((inner, _)) => Ok(Ok(Self { inner })),
+            Ok((inner, _)) => Ok(Ok(Self { inner, come_bytes: HashMap::new() })),
             Err(Error::Http(response)) => Ok(Err(Refused {
                 status: response.status().as_u16(),
                 retry_after: response
@@ -219,6 +222,7 @@ impl Socket {
                 Part::Signal(Signal::Credit { .. }) => {}
                 Part::Signal(signal) => return Ok(vec![Come::Signal(lane, signal)]),
                 Part::Frames(frames) => {
+                    *self.come_bytes.entry(lane).or_default() += bytes.len();
                     let mut decoder = Decoder::new(FRAME_BYTES_MAX);
                     decoder.push(&frames);
                     let mut come = Vec::new();
@@ -229,6 +233,12 @@ impl Socket {
                 }
             }
         }
+    }
+
+    /// What of a lane's credit has come, in bytes.
+    #[must_use]
+    pub fn come_bytes(&self, lane: u32) -> usize {
+        self.come_bytes.get(&lane).copied().unwrap_or_default()
     }
 
     /// The next JSON object, but for credit.

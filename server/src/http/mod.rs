@@ -7,6 +7,8 @@ mod origin;
 mod page;
 mod routes;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod upgrade;
 
 use std::net::SocketAddr;
