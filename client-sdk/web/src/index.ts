@@ -1,0 +1,25 @@
+/**
+ * Quoth's client for browsers and Node: conversations as durable, gapless logs over WebSocket.
+ *
+ * ```ts
+ * const client = connect("wss://chat.example:4433", { token: () => fetchToken() });
+ * const room = client.conversation("general");
+ * const { seq } = await room.send("hello");
+ * for await (const event of room.events({ from: { last: 50 } })) {
+ *   if (event.type === "message") console.log(event.seq, event.sender, event.text);
+ * }
+ * ```
+ */
+import type { Client, ConnectOptions } from "./api.js";
+
+export type * from "./api.js";
+export { QuothError, SendError, type Outcome } from "./error.js";
+
+/**
+ * Makes a client and begins to connect; it does not wait for the connection.
+ *
+ * `url` is `wss://host:port`, `ws://…`, `https://…`, `http://…` or `host:port`; the path `/v1/ws` is added. In a page it may be
+ * left out, which means the page's own host. Throws a `QuothError` when it is none of these, or when there is no WebSocket.
+ */
+export declare function connect(url: string, options: ConnectOptions): Client;
+export declare function connect(options: ConnectOptions): Client;
