@@ -1,5 +1,6 @@
 /** Errors: what happened, and whether trying again can help. */
 import type { MessageId } from "./api.js";
+import { actionOf, nameOf } from "./wire/codes.js";
 
 /** Why a connection, a read or a call ended. */
 export class QuothError extends Error {
@@ -46,4 +47,28 @@ export class SendError extends QuothError {
   ) {
     super(code, message, retryable, options);
   }
+}
+
+/** What a server has said. `what` was going on, for people. */
+export function errorOfCode(code: number, what: string, text = ""): QuothError {
+  const action = actionOf(code);
+  const message = `${what}: ${nameOf(code)}${text && `: ${printable(text)}`}`;
+  return new QuothError(nameOf(code), message, action === "retry" || action === "new_token");
+}
+
+export function closedError(): QuothError {
+  return new QuothError("CLOSED", "the client was closed", false);
+}
+
+export function lostError(text: string): QuothError {
+  return new QuothError("LOST", text, true);
+}
+
+export function protocolError(text: string): QuothError {
+  return new QuothError("PROTOCOL", `the server broke the protocol: ${text}`, false);
+}
+
+/** Text of a peer with its control characters escaped, so that no log or terminal is at its mercy. */
+function printable(text: string): string {
+  return text.replace(/\p{Cc}/gu, (c) => `\\u{${(c.codePointAt(0) ?? 0).toString(16)}}`);
 }

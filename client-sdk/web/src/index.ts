@@ -10,7 +10,11 @@
  * }
  * ```
  */
-import type { Client, ConnectOptions } from "./api.js";
+import type { Client, ConnectOptions, WebSocketConstructor } from "./api.js";
+import { QuothClient } from "./client.js";
+import { realEnv } from "./env.js";
+import { QuothError } from "./error.js";
+import { webSocketUrl } from "./url.js";
 
 export type * from "./api.js";
 export { QuothError, SendError, type Outcome } from "./error.js";
@@ -21,5 +25,17 @@ export { QuothError, SendError, type Outcome } from "./error.js";
  * `url` is `wss://host:port`, `ws://…`, `https://…`, `http://…` or `host:port`; the path `/v1/ws` is added. In a page it may be
  * left out, which means the page's own host. Throws a `QuothError` when it is none of these, or when there is no WebSocket.
  */
-export declare function connect(url: string, options: ConnectOptions): Client;
-export declare function connect(options: ConnectOptions): Client;
+export function connect(url: string, options: ConnectOptions): Client;
+export function connect(options: ConnectOptions): Client;
+export function connect(first: string | ConnectOptions, second?: ConnectOptions): Client {
+  const [url, options] = typeof first === "string" ? [first, second] : [undefined, first];
+  if (!options?.token) {
+    throw new QuothError("BAD_ARGUMENT", "no token: give a text or a function, `connect(url, { token })`", false);
+  }
+  const WebSocket = options.WebSocket ?? (globalThis.WebSocket as WebSocketConstructor | undefined);
+  if (!WebSocket) {
+    const fix = "give one, `connect(url, { token, WebSocket })`, such as that of the package `ws`";
+    throw new QuothError("BAD_ARGUMENT", `there is no WebSocket here; ${fix}`, false);
+  }
+  return new QuothClient(webSocketUrl(url, globalThis.location), WebSocket, options, realEnv);
+}
