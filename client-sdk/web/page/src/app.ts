@@ -56,6 +56,7 @@ export class App {
     this.me = session.claims.user;
     const { client } = outbox;
     this.log = new LogView({
+      drawTop: () => this.blank.renderTop(this.active),
       needOlder: () => void this.active.loadOlder(),
       needNewer: () => void this.active.loadNewer(),
       needLatest: () => void this.active.toLatest(),

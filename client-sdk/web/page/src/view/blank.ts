@@ -35,17 +35,17 @@ export class BlankView {
       this.log.hidden = kind !== "none";
       this.view.replaceChildren(...nodesOf(room, kind));
     }
-    this.renderTop(room);
   }
 
-  private renderTop(room: Room): void {
+  /** What stands above the first message that is held. It is as high while it loads as when it waits. */
+  renderTop(room: Room): void {
     const start = room.timeline.atStart && room.timeline.entries.length > 0;
-    const told = `${room.name}\n${start}\n${room.older}`;
+    const told = `${room.name}\n${start}\n${room.older === "failed"}\n${room.timeline.entries.length > 0}`;
     if (told === this.toldTop) return;
     this.toldTop = told;
-    if (room.older === "loading") this.top.replaceChildren(h("span", { class: "spin", role: "img", "aria-label": "Loading older messages" }));
-    else if (room.older === "failed") this.top.replaceChildren("Older messages could not be loaded. ", h("button", { class: "quiet", type: "button" }, "Try again"));
+    if (room.older === "failed") this.top.replaceChildren("Older messages could not be loaded. ", h("button", { class: "quiet", type: "button" }, "Try again"));
     else if (start) this.top.replaceChildren(h("div", { class: "begin" }, face(room.name, "tile"), h("strong", {}, nameNode(room.name)), h("span", {}, "This is where the conversation begins.")));
+    else if (room.timeline.entries.length > 0) this.top.replaceChildren(h("span", { class: "spin", role: "img", "aria-label": "Loading older messages" }));
     else this.top.replaceChildren();
   }
 }

@@ -3,7 +3,7 @@
  * when the reader nears an edge, and the message that is read stays where it is on the screen.
  */
 
-import { followEnd, slideDown, slideUp, windowAround, windowAtEnd, type Window } from "../model/window.js";
+import { WINDOW_STEP, followEnd, slideDown, slideUp, windowAround, windowAtEnd, type Window } from "../model/window.js";
 import { firstSeq, lastSeq, type Entry, type Timeline } from "../model/timeline.js";
 import { rowsOf, type Day } from "../model/rows.js";
 import type { Outgoing } from "../model/outgoing.js";
@@ -23,6 +23,8 @@ export interface LogSource {
 }
 
 export interface LogHooks {
+  /** Draws what stands above the first message. */
+  drawTop(): void;
   /** The reader nears the start or the end of what is held. */
   needOlder(): void;
   needNewer(): void;
@@ -40,7 +42,10 @@ export interface LogHooks {
 /** Where to stand after a render: at the end, with a message near the top, or where the reader is. */
 export type Place = "end" | "stay" | { seq: number };
 
+/** Nearer to an edge than this, the window slides. */
 const EDGE_PX = 900;
+/** Nearer to it, history is fetched, well before it is seen: a page that comes changes what it joins. */
+const FETCH_PX = 3000;
 const END_PX = 24;
 const JUMP_PX = 260;
 /** Room above the unread line for the floating day and a last message that is known. */
@@ -61,7 +66,7 @@ export class LogView {
   private checking = false;
 
   constructor(private readonly hooks: LogHooks) {
-    this.scroller.addEventListener("scroll", () => this.check(), { passive: true });
+    this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
     this.scroller.addEventListener("keydown", (event) => {
       if (event.key !== "End" || event.ctrlKey || event.altKey) return;
       event.preventDefault();
@@ -129,6 +134,18 @@ export class LogView {
     });
   }
 
+  /** At once and not with the next frame: what is drawn until then must not pull a reader back who has just left the end. */
+  private scrolled(): void {
+    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
+    if (clientHeight > 0 && this.source) this.atEnd = this.endShown(this.held()) && scrollHeight - clientHeight - scrollTop <= END_PX;
+    this.check();
+  }
+
+  private endShown(window: Window): boolean {
+    const { timeline } = this.source as LogSource;
+    return timeline.attached && window.to >= timeline.entries.length;
+  }
+
   private windowFor(place: Place, entries: readonly Entry[]): Window {
     const length = entries.length;
     let window: Window;
@@ -168,6 +185,7 @@ export class LogView {
       outgoing: timeline.attached && window.to === timeline.entries.length ? source.outgoingShown() : [],
       nowMs,
     });
+    this.hooks.drawTop();
     const live = new Set<string>();
     arrange(this.rows, days.map((day) => this.drawDay(day, nowMs, live)));
     for (const key of this.nodes.keys()) if (!live.has(key)) this.nodes.delete(key);
@@ -201,11 +219,11 @@ export class LogView {
   /** The first row on the screen, to stay where it is. */
   private anchor(): { node: HTMLElement; top: number } | undefined {
     const edge = this.scroller.getBoundingClientRect().top;
-    for (const { list } of this.days.values()) {
-      if (!list.isConnected || list.getBoundingClientRect().bottom <= edge) continue;
-      for (const node of list.children as HTMLCollectionOf<HTMLElement>) {
+    for (const day of this.rows.children) {
+      if (day.getBoundingClientRect().bottom <= edge) continue;
+      for (const node of day.querySelectorAll<HTMLElement>("li[data-seq]")) {
         const box = node.getBoundingClientRect();
-        if (box.bottom > edge && node.dataset.seq !== undefined) return { node, top: box.top };
+        if (box.bottom > edge) return { node, top: box.top };
       }
     }
     return undefined;
@@ -235,17 +253,15 @@ export class LogView {
     const { timeline } = source;
     const window = this.held();
     const below = scrollHeight - clientHeight - scrollTop;
-    const endShown = timeline.attached && window.to >= timeline.entries.length;
+    const endShown = this.endShown(window);
     this.atEnd = endShown && below <= END_PX;
     this.showJump(source, !endShown || below > JUMP_PX);
 
-    if (scrollTop < EDGE_PX) {
-      if (window.from > 0) this.slide(slideUp(window));
-      else if (!timeline.atStart && timeline.entries.length > 0) this.hooks.needOlder();
-    } else if (below < EDGE_PX && !endShown) {
-      if (window.to < timeline.entries.length) this.slide(slideDown(window, timeline.entries.length));
-      else this.hooks.needNewer();
-    }
+    const length = timeline.entries.length;
+    if (scrollTop < EDGE_PX && window.from > 0) this.slide(slideUp(window));
+    else if (below < EDGE_PX && window.to < length) this.slide(slideDown(window, length));
+    if (scrollTop < FETCH_PX && window.from <= WINDOW_STEP && !timeline.atStart && length > 0) this.hooks.needOlder();
+    else if (below < FETCH_PX && window.to >= length - WINDOW_STEP && !timeline.attached) this.hooks.needNewer();
     this.tellVisible();
   }
 

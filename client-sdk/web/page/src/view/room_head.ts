@@ -53,9 +53,10 @@ export class RoomHeadView {
 
   private drawButton({ roster }: RoomHead): void {
     const users = roster?.users ?? 0;
-    const faces = h("span", { class: "faces" }, ...(roster?.present.slice(0, FACES) ?? []).map(({ user }) => face(user)));
-    this.people.replaceChildren(...(users > 0 ? [faces, h("span", {}, String(users))] : [h("span", {}, "⋯")]));
-    this.people.setAttribute("aria-label", users > 0 ? `Who is here: ${users}` : "About this conversation");
+    const faces = h("span", { class: "faces", "aria-hidden": "true" }, ...(roster?.present.slice(0, FACES) ?? []).map(({ user }) => face(user)));
+    this.people.replaceChildren(
+      ...(users > 0 ? [faces, h("span", { class: "sr" }, "Who is here: "), h("span", {}, String(users))] : [h("span", { "aria-hidden": "true" }, "⋯"), h("span", { class: "sr" }, "About this conversation")]),
+    );
     this.people.title = users > 0 ? "Who is here" : "About this conversation";
   }
 
