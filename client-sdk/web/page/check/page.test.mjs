@@ -96,6 +96,7 @@ test("texts are texts", async () => {
 
 test("ten thousand messages: every one is reached both ways, nothing jumps, few are in the document", async () => {
   const { page, context } = await open(browser, link(), {
+    height: 1400,
     prepare: () => {
       window.prepare = (mock) => {
         const general = mock.conversation("general");
@@ -138,8 +139,8 @@ test("ten thousand messages: every one is reached both ways, nothing jumps, few 
       }
       return seen.size;
     }
-    const up = await travel(-560, (rows) => rows[0].dataset.seq === "1" && log.scrollTop === 0);
-    const down = await travel(560, (rows) => rows.at(-1).dataset.seq === "10000");
+    const up = await travel(-850, (rows) => rows[0].dataset.seq === "1" && log.scrollTop === 0);
+    const down = await travel(850, (rows) => rows.at(-1).dataset.seq === "10000");
     return { up, down, jumps, nodesMax };
   });
   assert.deepEqual(result.jumps, []);
@@ -155,6 +156,14 @@ test("a reader can leave the end while messages pour in, and stays where they re
   const moved = await page.evaluate(async () => {
     const log = document.getElementById("log");
     const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+    // A message and the reader's scroll in one frame: the scroll wins.
+    for (let i = 0; i < 5; i++) await frame();
+    general.say("carol", "at the same time");
+    for (let i = 0; i < 20; i++) await Promise.resolve();
+    log.scrollTop -= 400;
+    for (let i = 0; i < 5; i++) await frame();
+    const left = log.scrollHeight - log.clientHeight - log.scrollTop;
+    log.scrollTop = log.scrollHeight;
     let n = 0;
     const flood = setInterval(() => general.say("carol", `flood ${n++}`), 4);
     for (let i = 0; i < 10; i++) await frame();
@@ -166,8 +175,9 @@ test("a reader can leave the end while messages pour in, and stays where they re
     const before = n;
     while (n < before + 300) await frame();
     clearInterval(flood);
-    return { by: mark.getBoundingClientRect().top - top, rows: document.querySelectorAll("#rows li").length };
+    return { left, by: mark.getBoundingClientRect().top - top, rows: document.querySelectorAll("#rows li").length };
   });
+  assert.ok(moved.left >= 400, `pulled back to ${moved.left} px from the end`);
   assert.ok(Math.abs(moved.by) <= 2, `moved by ${moved.by} px`);
   assert.ok(moved.rows <= 260);
   await page.click("#jump");

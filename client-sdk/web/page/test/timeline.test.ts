@@ -90,6 +90,11 @@ test("a page that overlaps what is held adds only what is missing", () => {
   timeline.before(page(40, 55, true, 60));
   assert.deepEqual([timeline.first, timeline.last], [40, 60]);
   contiguous(timeline);
+  const further = new Timeline(100);
+  further.reset(range(50, 60), { head: 90, moreBefore: true, moreAfter: true });
+  further.after(page(55, 70, true, 90));
+  assert.equal(further.last, 70);
+  contiguous(further);
 });
 
 test("an event that comes live while the last page is on its way is not skipped", () => {

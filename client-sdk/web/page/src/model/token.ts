@@ -30,7 +30,7 @@ export function matches(patterns: readonly string[], name: string): boolean {
     if (parts.length === 1) return pattern === name;
     const head = parts[0] as string;
     const tail = parts.at(-1) as string;
-    if (name.length < head.length + tail.length || !name.startsWith(head) || !name.endsWith(tail)) return false;
+    if (!name.startsWith(head) || !name.endsWith(tail)) return false;
     let at = head.length;
     for (const part of parts.slice(1, -1)) {
       const found = name.indexOf(part, at);
