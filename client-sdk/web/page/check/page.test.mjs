@@ -250,8 +250,8 @@ test("without a connection messages wait in their order; the banner counts down 
     await page.fill("#text", text);
     await page.press("#text", "Enter");
   }
-  await page.waitForSelector("#banner-text:has-text('3 messages are waiting')");
-  assert.match(await page.textContent("#banner-text"), /Trying again in \d+ seconds/u);
+  await page.waitForSelector("#banner-text:has-text('3 messages wait')");
+  assert.match(await page.textContent("#banner-text"), /Next try in \d+ s\./u);
   assert.equal(await page.locator(".msg.waiting").count(), 3);
   await page.click("#banner-action");
   await page.waitForSelector("#banner", { state: "hidden" });

@@ -1,6 +1,7 @@
 /** Serves files as the server does: with the strict policy, compressed, and with tokens for anyone. */
 
 import { createServer } from "node:http";
+import { connect } from "node:net";
 import { gzipSync } from "node:zlib";
 
 const TYPES = { html: "text/html; charset=utf-8", js: "text/javascript; charset=utf-8", css: "text/css; charset=utf-8", svg: "image/svg+xml", webmanifest: "application/manifest+json" };
@@ -12,8 +13,8 @@ export function tokenFor(user, { seconds = 3600, write = ["*"] } = {}) {
   return `${part({ alg: "HS256" })}.${part({ sub: user, aud: "quoth", exp: Math.floor(Date.now() / 1000) + seconds, read: ["*"], write })}.c2lnbmF0dXJl`;
 }
 
-/** Resolves with the address and a way to close. */
-export function serve(files, { development = true } = {}) {
+/** Resolves with the address and a way to close. WebSockets are passed on to the port `upstream`. */
+export function serve(files, { development = true, upstream } = {}) {
   const sent = { bytes: 0 };
   const server = createServer((request, response) => {
     const url = new URL(request.url, "http://localhost");
@@ -34,6 +35,17 @@ export function serve(files, { development = true } = {}) {
     sent.bytes += body.length;
     response.writeHead(200, { "content-type": TYPES[name.split(".").at(-1)], "content-encoding": "gzip", "content-security-policy": POLICY, "cache-control": "no-store" });
     response.end(body);
+  });
+  server.on("upgrade", (request, socket, head) => {
+    if (upstream === undefined) return socket.destroy();
+    const to = connect(upstream, "127.0.0.1", () => {
+      to.write(`GET ${request.url} HTTP/1.1\r\n${request.rawHeaders.map((text, i) => (i % 2 === 0 ? `${text}: ` : `${text}\r\n`)).join("")}\r\n`);
+      to.write(head);
+      to.pipe(socket).pipe(to);
+    });
+    to.on("error", () => socket.destroy());
+    socket.on("error", () => to.destroy());
+    return undefined;
   });
   return new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve({ url: `http://127.0.0.1:${server.address().port}/`, sent, close: () => server.close() })));
 }

@@ -5,6 +5,7 @@ import { Timeline, firstSeq, type Entry, type Message, type Page } from "./model
 import { OutgoingList, type Outgoing } from "./model/outgoing.js";
 import { SeenBook } from "./model/marks.js";
 import { unreadOf } from "./model/unread.js";
+import { isolated } from "./model/text.js";
 import type { Talk } from "./model/talks.js";
 import type { LogSource } from "./view/log.js";
 
@@ -308,7 +309,7 @@ export function entryOf(event: LogEvent | Gap): Entry {
   if (event.type === "message" && event.text !== undefined) {
     return { kind: "message", seq, timeMs, sender, text: event.text, ...(event.originTimeMs === undefined ? {} : { originMs: event.originTimeMs }) };
   }
-  const what = event.type === "message" ? `${sender} sent ${event.body.length.toLocaleString("en")} bytes that are not text` : `${sender} did something that this page does not know`;
+  const what = event.type === "message" ? `${isolated(sender)} sent ${event.body.length.toLocaleString("en")} bytes that are not text` : `${isolated(sender)} did something that this page does not know`;
   return { kind: "note", seq, timeMs, sender, what };
 }
 

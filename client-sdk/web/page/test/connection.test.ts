@@ -8,8 +8,8 @@ test("no banner while connected, nor on the first way there", () => {
 });
 
 test("the banner counts down and tells what waits", () => {
-  assert.deepEqual(bannerOf({ name: "waiting", retryAtMs: 4200, reason: "" }, 1, 1000), { text: "No connection. Trying again in 4 seconds. 1 message is waiting.", action: "now", bad: false });
-  assert.equal(bannerOf({ name: "offline" }, 2, 0)?.text, "You are offline. What you write is kept and sent later. 2 messages are waiting.");
+  assert.deepEqual(bannerOf({ name: "waiting", retryAtMs: 4200, reason: "" }, 1, 1000), { text: "No connection. Next try in 4 s. 1 message waits.", action: "now", bad: false });
+  assert.equal(bannerOf({ name: "offline" }, 2, 0)?.text, "You are offline. 2 messages wait.");
   assert.equal(bannerOf({ name: "ended", reason: "stopped" }, 0, 0)?.action, "reload");
 });
 

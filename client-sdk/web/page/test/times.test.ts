@@ -26,9 +26,9 @@ test("the nearer, the finer", () => {
 });
 
 test("countdowns and round trips", () => {
-  assert.equal(seconds(2900), "3 seconds");
-  assert.equal(seconds(400), "1 second");
-  assert.equal(seconds(-50), "1 second");
+  assert.equal(seconds(2900), "3 s");
+  assert.equal(seconds(400), "1 s");
+  assert.equal(seconds(-50), "1 s");
   assert.equal(roundTrip(0.4), "< 1 ms");
   assert.equal(roundTrip(12.4), "12 ms");
   assert.equal(roundTrip(2345), "2.3 s");

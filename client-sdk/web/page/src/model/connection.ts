@@ -17,16 +17,16 @@ export interface Banner {
 
 /** Nothing is said of a first connection on its way: the empty log shows that. */
 export function bannerOf(link: Link, waiting: number, nowMs: number): Banner | undefined {
-  const kept = waiting === 0 ? "" : waiting === 1 ? " 1 message is waiting." : ` ${waiting} messages are waiting.`;
+  const kept = waiting === 0 ? "" : waiting === 1 ? " 1 message waits." : ` ${waiting} messages wait.`;
   switch (link.name) {
     case "connected":
       return undefined;
     case "connecting":
       return link.first ? undefined : { text: `Connecting…${kept}`, action: undefined, bad: false };
     case "waiting":
-      return { text: `No connection. Trying again in ${seconds(link.retryAtMs - nowMs)}.${kept}`, action: "now", bad: false };
+      return { text: `No connection. Next try in ${seconds(link.retryAtMs - nowMs)}.${kept}`, action: "now", bad: false };
     case "offline":
-      return { text: `You are offline. What you write is kept and sent later.${kept}`, action: "now", bad: false };
+      return { text: waiting === 0 ? "You are offline. What you write is sent later." : `You are offline.${kept}`, action: "now", bad: false };
     case "ended":
       return { text: link.reason, action: "reload", bad: true };
   }

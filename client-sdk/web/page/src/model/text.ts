@@ -28,6 +28,9 @@ export function oneLine(text: string, charsMax = 140): string {
   return line.length > charsMax ? `${line.slice(0, charsMax - 1)}…` : line;
 }
 
+/** A name within a sentence: its direction of writing does not turn the words around it. */
+export const isolated = (name: string): string => `\u2068${name}\u2069`;
+
 /** "Ann", "Ann and Bob", "Ann, Bob and 3 others". */
 export function nameList(names: readonly string[], shown = 2): string {
   if (names.length <= 1) return names.join("");

@@ -45,10 +45,7 @@ export function relativeTime(ms: number, nowMs: number): string {
 }
 
 /** For a countdown: whole seconds, never 0 while there is something left. */
-export function seconds(ms: number): string {
-  const s = Math.max(1, Math.ceil(ms / 1000));
-  return s === 1 ? "1 second" : `${s} seconds`;
-}
+export const seconds = (ms: number): string => `${Math.max(1, Math.ceil(ms / 1000))} s`;
 
 /** How far away the server is. */
 export function roundTrip(ms: number): string {

@@ -1,7 +1,7 @@
 /** Where one writes. */
 
-import { byteLength, nameList } from "../model/text.js";
-import { byId, h, nameNode, setText } from "./dom.js";
+import { byteLength, isolated, nameList } from "../model/text.js";
+import { byId, h, setText } from "./dom.js";
 
 const BODY_BYTES_MAX = 65_536;
 const HINT = "Enter to send · Shift + Enter for a new line";
@@ -67,7 +67,7 @@ export class ComposerView {
     this.typings.replaceChildren();
     if (users.length === 0) return;
     const dots = h("span", { class: "dots", "aria-hidden": "true" }, h("i"), h("i"), h("i"));
-    this.typings.append(dots, nameNode(nameList(users, 3)), users.length === 1 ? " is typing" : " are typing");
+    this.typings.append(dots, nameList(users.map(isolated), 3), users.length === 1 ? " is typing" : " are typing");
   }
 
   focus(): void {

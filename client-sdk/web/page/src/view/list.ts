@@ -1,7 +1,7 @@
 /** The list of conversations. One item is in the Tab order; arrows move within. */
 
 import type { Last } from "../model/talks.js";
-import { badge, nameList, oneLine } from "../model/text.js";
+import { badge, isolated, nameList, oneLine } from "../model/text.js";
 import { relativeTime } from "../model/times.js";
 import { arrange, byId, face, h, nameNode, setText } from "./dom.js";
 
@@ -99,7 +99,7 @@ export class ListView {
 }
 
 function lastNodes(item: ListItem): (Node | string)[] {
-  if (item.typings.length > 0) return [`${nameList(item.typings, 1)} ${item.typings.length === 1 ? "is" : "are"} typing…`];
+  if (item.typings.length > 0) return [`${nameList(item.typings.map(isolated), 1)} ${item.typings.length === 1 ? "is" : "are"} typing…`];
   if (!item.last) return [item.hint];
   const who = h("span", { class: "who" }, item.last.sender === item.me ? "You" : nameNode(item.last.sender), ": ");
   return [who, nameNode(oneLine(item.last.text, 90))];

@@ -1,7 +1,7 @@
 /** The name of the conversation that is shown, who is in it, and the dialog that lists them. */
 
 import type { Roster } from "../../../src/index.js";
-import { nameList } from "../model/text.js";
+import { isolated, nameList } from "../model/text.js";
 import { byId, face, h, nameNode, setFace, setText } from "./dom.js";
 
 const FACES = 4;
@@ -74,7 +74,7 @@ export class RoomHeadView {
 
 function whoIsHere({ roster, me }: RoomHead): string {
   if (!roster) return "";
-  const others = roster.present.map((one) => one.user).filter((user) => user !== me);
+  const others = roster.present.flatMap((one) => (one.user === me ? [] : [isolated(one.user)]));
   if (roster.users <= 1 || others.length === 0) return "Only you are here";
   const hidden = Math.max(0, roster.users - 1 - others.length);
   const names = hidden === 0 ? nameList(others, 3) : `${others.slice(0, 3).join(", ")} and ${roster.users - 1 - Math.min(3, others.length)} others`;
