@@ -7,6 +7,8 @@ mod origin;
 mod page;
 mod routes;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod upgrade;
 
 use std::net::SocketAddr;
@@ -14,7 +16,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quoth_protocol::frame::VERSION;
-use quoth_protocol::{ALPN, SUBPROTOCOL_JSON, SUBPROTOCOL_POSTCARD};
+use quoth_protocol::{ALPN, SUBPROTOCOL_JSON, SUBPROTOCOL_POSTCARD, WEBSOCKET_PATH};
 use serde_json::json;
 use tokio_rustls::TlsAcceptor;
 
@@ -29,9 +31,6 @@ pub(crate) use stream::Stream;
 
 /// The application protocol of the TLS handshake.
 pub(crate) const ALPN_HTTP: &[u8] = b"http/1.1";
-
-/// Where WebSockets begin.
-const WEBSOCKET_PATH: &str = "/v1/ws";
 
 /// What all workers serve.
 pub(crate) struct Site {

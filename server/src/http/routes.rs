@@ -16,12 +16,12 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
 use quoth_lanes::Format;
-use quoth_protocol::UserId;
+use quoth_protocol::{UserId, WEBSOCKET_PATH};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Site, WEBSOCKET_PATH, origin, upgrade};
+use super::{Site, origin, upgrade};
 use crate::engine::{Clock as _, SystemClock};
 use crate::session::Service;
 
