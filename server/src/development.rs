@@ -22,6 +22,33 @@ const SERVICE_USER: &str = "importer";
 /// How long the ready tokens live. They are made anew at each start.
 const TOKEN_LIFETIME_S: u64 = 30 * 24 * 3_600;
 
+/// Signs tokens for users who may read and write everything.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    signing_key: PathBuf,
+    audience: String,
+}
+
+impl Tokens {
+    /// A user's token, which lives for 30 days from `now_s` on, in seconds since 1970.
+    ///
+    /// # Errors
+    /// When the key cannot be read.
+    pub fn of_user(&self, user: &UserId, now_s: u64) -> Result<String, String> {
+        self.sign(user, Vec::new(), now_s)
+    }
+
+    fn sign(&self, user: &UserId, publish_as: Vec<String>, now_s: u64) -> Result<String, String> {
+        let rights = Rights { read: everything(), write: everything(), publish_as };
+        let Self { signing_key, audience } = self;
+        issue(signing_key, Algorithm::HS256, audience, user, rights, now_s + TOKEN_LIFETIME_S)
+    }
+}
+
+fn everything() -> Vec<String> {
+    vec!["*".to_owned()]
+}
+
 /// What development mode has made.
 #[derive(Debug)]
 pub struct Development {
@@ -35,8 +62,10 @@ pub struct Development {
     pub certificate_ends_s: u64,
     /// The key that tokens are signed with.
     pub token_key: KeySpec,
-    /// The first user's token.
-    pub token: String,
+    /// What signs them.
+    pub tokens: Tokens,
+    /// [`USERS`] and their tokens.
+    pub user_tokens: Vec<(&'static str, String)>,
     /// JSON file with all that a client needs, once it is [written](Development::write_client_file).
     pub client_file: PathBuf,
     /// What it says.
@@ -44,6 +73,12 @@ pub struct Development {
 }
 
 impl Development {
+    /// The first user's token.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        self.user_tokens.first().map_or("", |(_, token)| token)
+    }
+
     /// Writes the file for clients: not before nothing more can fail, since whoever finds it takes the server to be there.
     ///
     /// # Errors
@@ -90,21 +125,20 @@ pub fn prepare(config: &Config, address: std::net::SocketAddr, now_s: u64) -> Re
         let secret: [u8; 32] = rand::rng().random();
         write_private(&signing_key, hex(&secret).as_bytes())?;
     }
-    let all = || vec!["*".to_owned()];
+    let signer = Tokens { signing_key: signing_key.clone(), audience: config.audience.clone() };
     let sign = |user: &str, publish_as: Vec<String>| {
         let user = UserId::new(user).map_err(|error| error.to_string())?;
-        let rights = Rights { read: all(), write: all(), publish_as };
-        issue(&signing_key, Algorithm::HS256, &config.audience, &user, rights, now_s + TOKEN_LIFETIME_S)
+        signer.sign(&user, publish_as, now_s)
     };
-    let tokens =
+    let user_tokens =
         USERS.iter().map(|user| Ok((*user, sign(user, Vec::new())?))).collect::<Result<Vec<_>, String>>()?;
-    let token = tokens.first().map(|(_, token)| token.clone()).unwrap_or_default();
+    let token_of = |(user, token): &(&str, String)| ((*user).to_owned(), json!(token));
     let client = json!({
         "server": address.to_string(),
         "ca": certificates.ca_pem_path,
-        "token": token,
-        "tokens": tokens.into_iter().map(|(user, token)| (user.to_owned(), json!(token))).collect::<serde_json::Map<_, _>>(),
-        "service_token": sign(SERVICE_USER, all())?,
+        "token": user_tokens.first().map(|(_, token)| token),
+        "tokens": user_tokens.iter().map(token_of).collect::<serde_json::Map<_, _>>(),
+        "service_token": sign(SERVICE_USER, everything())?,
         "signing_key": signing_key,
         "audience": config.audience,
     });
@@ -114,7 +148,8 @@ pub fn prepare(config: &Config, address: std::net::SocketAddr, now_s: u64) -> Re
         private_key_file: certificates.leaf_key_pem_path,
         certificate_ends_s: certificates.leaf_not_after_unix_s,
         token_key: token_key(signing_key),
-        token,
+        tokens: signer,
+        user_tokens,
         client_file: dir.join(CLIENT_FILE),
         client,
     })

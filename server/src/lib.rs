@@ -7,6 +7,8 @@
 //! | [`auth`] | tokens |
 //! | [`engine`] | conversations without a network: committer, tails, readers |
 //! | [`session`] | connections and a task for each stream, whatever carries them |
+//! | [`http`] | requests over TCP, and what becomes a WebSocket |
+//! | `websocket` | messages between sockets and lanes |
 //! | [`quic`] | endpoints, and which worker has a connection |
 //! | [`data_folder`] | whether the data folder can be used |
 //! | [`preflight`] | what is refused before anything is opened |
@@ -25,6 +27,7 @@ pub mod config;
 pub mod data_folder;
 pub mod development;
 pub mod engine;
+pub mod http;
 pub mod preflight;
 pub mod quic;
 pub mod secret;
@@ -32,4 +35,5 @@ pub mod server;
 pub mod session;
 mod sockets;
 pub mod tickets;
+mod websocket;
 mod workers;

@@ -1,6 +1,6 @@
 //! Start, drain, stop.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,10 +14,11 @@ use crate::auth::{KeySpec, Verifier};
 use crate::config::Config;
 use crate::development::{self, Development};
 use crate::engine::{Clock as _, Engine, Execution, Stopper, SystemClock};
+use crate::http::{ALPN_HTTP, Site};
 use crate::quic::{EndpointSecret, server_config};
 use crate::secret::endpoint_secret;
 use crate::session::{Phase, PhaseSender, Service};
-use crate::sockets;
+use crate::sockets::{self, Sockets};
 use crate::tickets::TicketKeys;
 use crate::workers::{Endpoints, Workers};
 
@@ -45,6 +46,7 @@ struct Credentials {
     tickets: Arc<TicketKeys>,
     secret: EndpointSecret,
     quic: quinn::ServerConfig,
+    http: rustls::ServerConfig,
     verifier: Verifier,
 }
 
@@ -57,7 +59,7 @@ impl Server {
     pub fn start(config: &Config) -> Result<Self, String> {
         let sockets = bind(config)?;
         let address =
-            sockets[0].local_addr().map_err(|error| format!("the socket has no address: {error}"))?;
+            sockets.udp[0].local_addr().map_err(|error| format!("the socket has no address: {error}"))?;
         let configured = if config.development { None } else { Some(Credentials::configured(config)?) };
         let store = Store::open(store_options(config)).map_err(|error| error.to_string())?;
         let (credentials, development) = match configured {
@@ -68,7 +70,8 @@ impl Server {
                 (Credentials::made(config, &made)?, Some(made))
             }
         };
-        let Credentials { certificates, tickets, secret, quic, verifier } = credentials;
+        let Credentials { certificates, tickets, secret, quic, http, verifier } = credentials;
+        let site = Site::new(config, address, http, development.as_ref());
         let endpoints = Endpoints::open(sockets, &secret, &quic)
             .map_err(|error| format!("QUIC cannot be served on {address}: {error}"))?;
         if let Some(made) = &development {
@@ -79,7 +82,7 @@ impl Server {
         let phase = PhaseSender::new();
         let service =
             Service::new(engine.clone(), Arc::new(verifier), config.limits.clone(), phase.subscribe());
-        let workers = endpoints.serve(&service);
+        let workers = endpoints.serve(&service, site);
         let drain_retry_after_ms = config.drain_retry_after_ms;
         Ok(Self {
             address,
@@ -182,22 +185,26 @@ impl Credentials {
     fn load(config: &Config, certificate: &Path, key: &Path, token_keys: &[KeySpec]) -> Result<Self, String> {
         let certificates = CertStore::open(certificate, key).map_err(|error| error.to_string())?;
         let certificates = Arc::new(certificates);
-        let mut tls = quoth_certs::server_config(Arc::clone(&certificates), &[ALPN])
-            .map_err(|error| error.to_string())?;
         let tickets = Arc::new(TicketKeys::open(&config.data_dir, SystemClock.unix_ms() / 1_000)?);
-        tls.ticketer = Arc::<TicketKeys>::clone(&tickets);
+        let tls = |alpn: &[u8]| {
+            let made = quoth_certs::server_config(Arc::clone(&certificates), &[alpn]);
+            let mut tls = made.map_err(|error| error.to_string())?;
+            tls.ticketer = Arc::<TicketKeys>::clone(&tickets);
+            Ok::<_, String>(tls)
+        };
         let verifier = Verifier::load(&config.audience, token_keys)?;
         let secret = endpoint_secret(&config.data_dir)?;
-        let quic = server_config(tls, &config.limits, &secret).map_err(|error| error.to_string())?;
-        Ok(Self { certificates, tickets, secret, quic, verifier })
+        let quic = server_config(tls(ALPN)?, &config.limits, &secret).map_err(|error| error.to_string())?;
+        let http = tls(ALPN_HTTP)?;
+        Ok(Self { certificates, tickets, secret, quic, http, verifier })
     }
 }
 
 /// Binds the sockets. A server that is left to choose makes do with one worker where the kernel has no more.
-fn bind(config: &Config) -> Result<Vec<UdpSocket>, String> {
-    match sockets::bind(config.listen, config.workers()) {
+fn bind(config: &Config) -> Result<Sockets, String> {
+    match sockets::bind(config.listen, config.workers(), config.websocket) {
         Err(error) if config.workers == 0 && config.workers() > 1 => {
-            let sockets = sockets::bind(config.listen, 1)?;
+            let sockets = sockets::bind(config.listen, 1, config.websocket)?;
             tracing::warn!(error, "one network worker only");
             Ok(sockets)
         }

@@ -1,7 +1,7 @@
-//! Network workers: each has a socket, an endpoint and a runtime with one thread of its own, so that a connection and its
-//! streams never change threads. The first one is the runtime that the server was started on.
+//! Network workers: each has a socket for UDP with an endpoint, one for TCP, and a runtime with one thread of its own, so that a
+//! connection and its streams never change threads. The first one is the runtime that the server was started on.
 
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
 
 use quinn::{Endpoint, ServerConfig, TokioRuntime};
@@ -9,15 +9,18 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::http::{self, Site};
 use crate::quic::{EndpointSecret, Steering, endpoint_config, serve};
 use crate::session::Service;
+use crate::sockets::Sockets;
 
 /// Endpoints that do not serve yet.
 #[derive(Debug)]
 pub(crate) struct Endpoints {
     first: Endpoint,
     others: Vec<(Endpoint, OwnRuntime)>,
-    sockets: Vec<UdpSocket>,
+    udp: Vec<UdpSocket>,
+    tcp: Vec<TcpListener>,
 }
 
 /// Workers that serve.
@@ -56,45 +59,64 @@ async fn guarded(_runs: Runs, task: impl Future<Output = ()>) {
     task.await;
 }
 
+/// Runs the one task here and the other one beside it, until both have ended. Panics when either has.
+async fn both(here: impl Future<Output = ()>, beside: Option<impl Future<Output = ()> + Send + 'static>) {
+    let beside = beside.map(tokio::spawn);
+    here.await;
+    if let Some(beside) = beside
+        && let Err(error) = beside.await
+    {
+        std::panic::resume_unwind(error.into_panic());
+    }
+}
+
 impl Endpoints {
     /// Makes an endpoint for each socket, the first one on the current tokio runtime.
     ///
     /// # Errors
     /// When the system lacks what an endpoint needs.
     pub(crate) fn open(
-        sockets: Vec<UdpSocket>,
+        sockets: Sockets,
         secret: &EndpointSecret,
         config: &ServerConfig,
     ) -> std::io::Result<Self> {
-        let workers = u32::try_from(sockets.len()).map_err(std::io::Error::other)?;
+        let Sockets { udp, tcp } = sockets;
+        let workers = u32::try_from(udp.len()).map_err(std::io::Error::other)?;
         let endpoint = |worker: u32, socket: &UdpSocket| {
             let ids = endpoint_config(secret, Steering { worker, workers });
             Endpoint::new(ids, Some(config.clone()), socket.try_clone()?, Arc::new(TokioRuntime))
         };
-        let first = endpoint(0, &sockets[0])?;
+        let first = endpoint(0, &udp[0])?;
         let mut others = Vec::new();
-        for (worker, socket) in (1..).zip(&sockets[1..]) {
+        for (worker, socket) in (1..).zip(&udp[1..]) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let runtime = OwnRuntime(Some(runtime));
             let endpoint = runtime.within(|| endpoint(worker, socket))?;
             others.push((endpoint, runtime));
         }
-        Ok(Self { first, others, sockets })
+        Ok(Self { first, others, udp, tcp })
     }
 
     /// Begins to serve, on the current tokio runtime and on a thread for each further worker.
-    pub(crate) fn serve(self, service: &Service) -> Workers {
+    pub(crate) fn serve(self, service: &Service, site: Site) -> Workers {
         let (runs, ended) = watch::channel(());
-        let runs = Arc::new(runs);
-        let guarded = |endpoint, service| guarded(Runs(Arc::clone(&runs)), serve(endpoint, service));
+        let (runs, site) = (Arc::new(runs), Arc::new(site));
+        let serves = |endpoint, tcp: Option<TcpListener>, service: Service| {
+            let http = tcp.map(|tcp| {
+                guarded(Runs(Arc::clone(&runs)), http::serve(tcp, Arc::clone(&site), service.clone()))
+            });
+            guarded(Runs(Arc::clone(&runs)), both(serve(endpoint, service), http))
+        };
+        let mut tcp = self.tcp.into_iter();
+        let first = serves(self.first, tcp.next(), service.clone());
         let others = (1..).zip(self.others).map(|(worker, (endpoint, runtime)): (u32, _)| {
-            let serves = guarded(endpoint, runtime.within(|| service.for_another_worker()));
+            let serves = serves(endpoint, tcp.next(), runtime.within(|| service.for_another_worker()));
             let thread = std::thread::Builder::new().name(format!("network-{worker}"));
             thread.spawn(move || runtime.block_on(serves)).expect("a thread can be started at start-up")
         });
         let others = others.collect();
-        let first = tokio::spawn(guarded(self.first, service.clone()));
-        Workers { first, others, ended, sockets: self.sockets }
+        let first = tokio::spawn(first);
+        Workers { first, others, ended, sockets: self.udp }
     }
 }
 

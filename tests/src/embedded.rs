@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 use anyhow::{Context as _, anyhow};
+use quoth_protocol::UserId;
+use quoth_server::auth::{LEEWAY_S, Rights, algorithm, issue};
 use quoth_server::config::Config;
+use quoth_server::development::signing_key_file;
 use quoth_server::server::Server;
 use quoth_server::session::Limits;
 use tempfile::TempDir;
@@ -19,7 +22,7 @@ pub struct EmbeddedServer {
     token: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), String>>>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl EmbeddedServer {
@@ -44,15 +47,26 @@ impl EmbeddedServer {
     /// # Errors
     /// When it does not start.
     pub fn start_workers(workers: u32, limits: Limits) -> anyhow::Result<Self> {
+        Self::start_configured(|config| {
+            config.workers = workers;
+            config.limits = limits;
+        })
+    }
+
+    /// The same with two workers and whatever is configured otherwise.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_configured(configure: impl FnOnce(&mut Config)) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
-        let config = Config {
+        let mut config = Config {
             listen: ([127, 0, 0, 1], 0).into(),
-            workers,
+            workers: 2,
             data_dir: dir.path().join("data"),
             development: true,
-            limits,
             ..Config::default()
         };
+        configure(&mut config);
         let (stop, stopped) = oneshot::channel();
         let (started, starts) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
@@ -60,7 +74,7 @@ impl EmbeddedServer {
             runtime.map_err(|error| error.to_string())?.block_on(async {
                 let server = Server::start(&config)?;
                 let made = server.development().ok_or("not in development mode")?;
-                let told = (server.address(), made.ca_file.clone(), made.token.clone());
+                let told = (server.address(), made.ca_file.clone(), made.token().to_owned());
                 started.send(told).map_err(|error| error.to_string())?;
                 let _dropped_or_told = stopped.await;
                 server.stop().await
@@ -68,7 +82,7 @@ impl EmbeddedServer {
         });
         match starts.recv() {
             Ok((address, ca_file, token)) => {
-                Ok(Self { address, ca_file, token, stop: Some(stop), thread: Some(thread), _dir: dir })
+                Ok(Self { address, ca_file, token, stop: Some(stop), thread: Some(thread), dir })
             }
             Err(_) => {
                 let ended = thread.join().map_err(|_| anyhow!("the server panicked"))?;
@@ -93,6 +107,19 @@ impl EmbeddedServer {
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
+    }
+
+    /// A token of a user who may do everything, which the server takes until `ends_s`, in seconds since 1970.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn token_until(&self, user: &str, ends_s: u64) -> anyhow::Result<String> {
+        let everything = || vec!["*".to_owned()];
+        let rights = Rights { read: everything(), write: everything(), publish_as: Vec::new() };
+        let key = signing_key_file(&self.dir.path().join("data"));
+        let (user, audience) = (UserId::new(user)?, Config::default().audience);
+        issue(&key, algorithm("HS256").map_err(|e| anyhow!(e))?, &audience, &user, rights, ends_s - LEEWAY_S)
+            .map_err(|error| anyhow!(error))
     }
 
     /// Stops it as SIGTERM does.

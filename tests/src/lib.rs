@@ -7,6 +7,7 @@
 //! | [`served`] | the real engine and listener over a store of the test's choice |
 //! | [`history`] | what clients saw, and whether the promises held |
 //! | [`wire`] | a client of bare frames |
+//! | [`websocket`] | a client of bare messages of a WebSocket |
 //! | [`load`] | publishers and readers that write down what they see |
 //! | [`sim`] | a deterministic simulation of server, clients and network |
 //! | [`figures`] | how far the server is from what the machine can do |
@@ -20,4 +21,5 @@ pub mod load;
 pub mod process;
 pub mod served;
 pub mod sim;
+pub mod websocket;
 pub use quoth_bench::wire;

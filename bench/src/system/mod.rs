@@ -2,9 +2,11 @@
 //!
 //! The same load drives all of them through these traits, so none has a schedule, a checker or a clock of its own.
 
+pub mod lanes;
 pub mod quic;
 pub mod websocket;
 
+use std::collections::HashSet;
 use std::future::Future;
 
 use bytes::Bytes;
@@ -109,4 +111,23 @@ pub trait Receiver: Send + 'static {
     /// # Errors
     /// When the connection is gone or something is refused.
     fn receive(&mut self, into: &mut Vec<Received>) -> impl Future<Output = anyhow::Result<()>> + Send;
+}
+
+/// The acks of one publisher, whose numbers begin at 1: those of repeated messages and refusals may overtake others.
+#[derive(Debug, Default)]
+struct Acks {
+    /// All up to here have come.
+    acked: u64,
+    early: HashSet<u64>,
+}
+
+impl Acks {
+    fn add(&mut self, n: u64) -> Option<Received> {
+        self.early.insert(n);
+        let before = self.acked;
+        while self.early.remove(&(self.acked + 1)) {
+            self.acked += 1;
+        }
+        (self.acked > before).then(|| Received::Acks(self.acked - before))
+    }
 }

@@ -1,7 +1,6 @@
 //! Clients that speak Quoth's frames over QUIC: to the server and to the relay. Bare frames, the least that a client can do, so
 //! that little of what is measured is the client's.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +12,7 @@ use quoth_protocol::codec::encode;
 use quoth_protocol::frame::{EventKind, ServerFrame, Start};
 use rand::RngExt as _;
 
-use super::{Client, Part, Received, Receiver, Sender, System};
+use super::{Acks, Client, Part, Received, Receiver, Sender, System};
 use crate::wire::{Frames, Incoming, Peer, client_config, publish, socket};
 
 /// A server that speaks the frames, as one thread sees it: all its connections share a socket.
@@ -45,9 +44,7 @@ pub struct QuicSender {
 #[derive(Debug)]
 pub struct QuicReceiver {
     incoming: Incoming,
-    acked: u64,
-    /// Acks that came before those of lower numbers.
-    early: HashMap<u64, ()>,
+    acks: Acks,
 }
 
 impl Quic {
@@ -117,7 +114,7 @@ impl QuicClient {
         let producer = rand::rng().random();
         let (Frames { send, incoming }, _) = self.peer.open(conversation, producer, from).await?;
         let sender = QuicSender { send, frames: Vec::new(), n: 0 };
-        Ok((sender, QuicReceiver { incoming, acked: 0, early: HashMap::new() }))
+        Ok((sender, QuicReceiver { incoming, acks: Acks::default() }))
     }
 }
 
@@ -162,22 +159,11 @@ impl Receiver for QuicReceiver {
                     let EventKind::Message { body } = event.kind;
                     into.push(Received::Message { seq: Some(event.seq.0), body });
                 }
-                ServerFrame::Ack { n, duplicate: false, .. } => into.extend(self.acked(n)),
+                ServerFrame::Ack { n, duplicate: false, .. } => into.extend(self.acks.add(n)),
                 other => bail!("neither an event nor an ack: {other:?}"),
             }
             next = self.incoming.here()?;
         }
         Ok(())
-    }
-}
-
-impl QuicReceiver {
-    fn acked(&mut self, n: u64) -> Option<Received> {
-        self.early.insert(n, ());
-        let before = self.acked;
-        while self.early.remove(&(self.acked + 1)).is_some() {
-            self.acked += 1;
-        }
-        (self.acked > before).then(|| Received::Acks(self.acked - before))
     }
 }

@@ -408,6 +408,10 @@ impl State {
     }
 
     fn signal(&mut self, number: u32, signal: Signal) {
+        // The close says it all. What is dropped behind it would tell of streams that ended well.
+        if self.end.is_some() {
+            return;
+        }
         let message = format::write_signal(self.format, number, signal);
         self.outgoing_bytes += message.len();
         self.outgoing.push_back(message);

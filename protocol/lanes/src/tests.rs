@@ -242,6 +242,15 @@ async fn a_close_comes_behind_what_was_written() {
 }
 
 #[tokio::test]
+async fn what_is_dropped_behind_a_close_says_nothing() {
+    let (client, server) = pair();
+    let (_ours, theirs) = lane(&client, &server).await;
+    server.close(Code::STORE_FAILED, "");
+    drop(theirs);
+    assert!(matches!(server.next_message().await, Outgoing::Close(_)));
+}
+
+#[tokio::test]
 async fn a_ping_is_answered_and_many_cost_nothing() {
     let (client, server) = pair();
     let pong = tokio::spawn({

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use quoth_protocol::frame::{ClientFrame, Open, Publish, ServerFrame, Start};
 use quoth_protocol::limits::{BODY_BYTES_MAX, IN_FLIGHT_PUBLISHES_MAX};
-use quoth_protocol::{Code, ConversationName, ProducerId, UserId};
+use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
 
 use crate::authorize::{Action, Grant, authorize};
 
@@ -27,6 +27,8 @@ pub enum Output {
     Append(Append),
     /// Move the cursor and answer with Opened, or stop delivery.
     Seek(Option<Start>),
+    /// The user has read up to here.
+    Seen(Seq),
     /// Answer with this frame.
     Send(ServerFrame),
     /// Reset the stream in both directions.
@@ -39,19 +41,30 @@ pub enum Output {
 pub struct ConversationStream {
     conversation: ConversationName,
     producer: ProducerId,
+    /// Whether the client wants to hear who else reads, and may say how far its user has read.
+    has_roster: bool,
+    /// Whether events are delivered.
+    reads: bool,
     unanswered: usize,
 }
 
 impl ConversationStream {
     /// Opens the stream, if the grant allows it: reading where a start is given, writing otherwise. The Open is to be
-    /// answered.
+    /// answered. `has_roster` says whether feature `ROSTER` is in force.
     ///
     /// # Errors
     /// The code to reset the stream with.
-    pub fn open(open: &Open, grant: &Grant) -> Result<Self, Code> {
-        let action = if open.from.is_some() { Action::Read } else { Action::Write };
-        authorize(grant, action, &open.conversation)?;
-        Ok(Self { conversation: open.conversation.clone(), producer: open.producer, unanswered: 1 })
+    pub fn open(open: &Open, grant: &Grant, has_roster: bool) -> Result<Self, Code> {
+        let reads = open.from.is_some();
+        authorize(grant, if reads { Action::Read } else { Action::Write }, &open.conversation)?;
+        let (conversation, producer) = (open.conversation.clone(), open.producer);
+        Ok(Self { conversation, producer, has_roster, reads, unanswered: 1 })
+    }
+
+    /// Whether the client is to be told who else reads.
+    #[must_use]
+    pub fn has_roster(&self) -> bool {
+        self.has_roster && self.reads
     }
 
     /// The conversation.
@@ -73,10 +86,12 @@ impl ConversationStream {
             ClientFrame::Read { from } => match authorize(grant, Action::Read, &self.conversation) {
                 Err(code) if from.is_some() => Output::Reset(code),
                 _ => {
-                    self.unanswered += usize::from(from.is_some());
+                    self.reads = from.is_some();
+                    self.unanswered += usize::from(self.reads);
                     Output::Seek(from)
                 }
             },
+            ClientFrame::Seen { seq } if self.has_roster() => Output::Seen(seq),
             _ => Output::Reset(Code::PROTOCOL),
         }
     }
@@ -124,7 +139,7 @@ mod tests {
     use bytes::Bytes;
     use quoth_protocol::frame::{ClientFrame, Open, Publish, ServerFrame, Start};
     use quoth_protocol::limits::{BODY_BYTES_MAX, IN_FLIGHT_PUBLISHES_MAX};
-    use quoth_protocol::{Code, ConversationName, ProducerId, UserId};
+    use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
 
     use super::{ConversationStream, Output};
     use crate::authorize::{Grant, Pattern};
@@ -150,7 +165,7 @@ mod tests {
 
     #[test]
     fn opening_needs_the_right_that_is_used() {
-        let code = |from, grant: &Grant| ConversationStream::open(&open(from), grant).err();
+        let code = |from, grant: &Grant| ConversationStream::open(&open(from), grant, false).err();
         assert_eq!(code(Some(Start::Live), &grant("room", "", "")), None);
         assert_eq!(code(None, &grant("room", "", "")), Some(Code::FORBIDDEN));
         assert_eq!(code(None, &grant("", "room", "")), None);
@@ -160,7 +175,7 @@ mod tests {
     #[test]
     fn a_publish_is_checked_before_it_is_appended() {
         let writer = grant("", "room", "guest-*");
-        let mut stream = ConversationStream::open(&open(None), &writer).unwrap();
+        let mut stream = ConversationStream::open(&open(None), &writer, false).unwrap();
         let reader = grant("room", "", "");
         assert_eq!(stream.handle(publish(1, None, None), &reader), refused(Code::FORBIDDEN));
         assert_eq!(stream.handle(publish(1, Some("boss"), None), &writer), refused(Code::FORBIDDEN));
@@ -180,7 +195,7 @@ mod tests {
             (ClientFrame::Read { from: Some(Start::Live) }, &writer),
         ];
         for (frame, grant) in frames {
-            let mut stream = ConversationStream::open(&open(None), &writer).unwrap();
+            let mut stream = ConversationStream::open(&open(None), &writer, false).unwrap();
             assert_eq!(stream.unanswered(), 1, "the Open");
             stream.answered(1);
             for _ in 0..IN_FLIGHT_PUBLISHES_MAX {
@@ -197,7 +212,7 @@ mod tests {
 
     #[test]
     fn reading_needs_the_right_at_each_move() {
-        let mut stream = ConversationStream::open(&open(None), &grant("", "room", "")).unwrap();
+        let mut stream = ConversationStream::open(&open(None), &grant("", "room", ""), false).unwrap();
         let read = |from| ClientFrame::Read { from };
         assert_eq!(
             stream.handle(read(Some(Start::Live)), &grant("", "room", "")),
@@ -208,5 +223,19 @@ mod tests {
         assert_eq!(seek, Output::Seek(Some(Start::Last(2))));
         let typing = ClientFrame::Typing { conversation: ConversationName::new("room").unwrap() };
         assert_eq!(stream.handle(typing, &grant("room", "", "")), Output::Reset(Code::PROTOCOL));
+    }
+
+    #[test]
+    fn only_who_reads_and_wants_the_roster_says_how_far() {
+        let reader = grant("room", "room", "");
+        let seen = || ClientFrame::Seen { seq: Seq(3) };
+        let mut stream = ConversationStream::open(&open(Some(Start::Live)), &reader, true).unwrap();
+        assert_eq!(stream.handle(seen(), &reader), Output::Seen(Seq(3)));
+        stream.handle(ClientFrame::Read { from: None }, &reader);
+        assert_eq!(stream.handle(seen(), &reader), Output::Reset(Code::PROTOCOL));
+        stream.handle(ClientFrame::Read { from: Some(Start::Live) }, &reader);
+        assert_eq!(stream.handle(seen(), &reader), Output::Seen(Seq(3)));
+        let mut stream = ConversationStream::open(&open(Some(Start::Live)), &reader, false).unwrap();
+        assert_eq!(stream.handle(seen(), &reader), Output::Reset(Code::PROTOCOL));
     }
 }

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::announce::{Announcement, Found};
+use crate::config::Config;
 use crate::development::Development;
+use crate::http::HAS_PAGE;
 
 /// What this process knows of where it was started.
 #[derive(Debug)]
@@ -17,16 +19,16 @@ struct Place {
     path: Vec<PathBuf>,
 }
 
-/// The banner. `address` is where the server listens, `data_dir` its data folder.
+/// The banner. `address` is where the server listens.
 pub(super) fn text(
     made: &Development,
     announced: &Announcement,
     address: std::net::SocketAddr,
     durability: impl std::fmt::Display,
-    data_dir: &Path,
+    config: &Config,
 ) -> String {
     let place = Place::here();
-    let data = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
+    let data = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
     let (quoth, is_built) = quoth(&place);
     let file = shell_word(announced.client_file());
     let (finds, choice) = match announced.found_from(&place.folder) {
@@ -39,21 +41,33 @@ pub(super) fn text(
             (format!("find this server with --client-file {file}"), format!(" --client-file {file}"))
         }
     };
+    let links = if config.websocket && HAS_PAGE { links(made, address) } else { String::new() };
     let mut text = format!(
         "quoth-server {version} (development mode: loopback only, keys and tokens made by itself)\n\
-         \n  address     {address} (QUIC, UDP)\n  CA          {ca}\n  data        {data}\n  \
+         \n  address     {address} ({transports})\n  CA          {ca}\n  data        {data}\n  \
          clients     {finds}\n  durability  {durability} (an ack means that the disk has it)\n  token       {token}\n\
-         \nChat from two other terminals",
+         {links}\nChat from two other terminals",
         version = env!("CARGO_PKG_VERSION"),
         ca = made.ca_file.display(),
         data = data.display(),
-        token = made.token,
+        token = made.token(),
+        transports =
+            if config.websocket { "QUIC over UDP, WebSocket and HTTP over TCP" } else { "QUIC over UDP" },
     );
     let note = if is_built { "" } else { " (the first one compiles the client)" };
     let _infallible = write!(
         text,
         "{note}:\n\n  {quoth}{choice} chat general\n  {quoth}{choice} chat general --user bob\n\n"
     );
+    text
+}
+
+/// Links to the chat page, each of which signs a user in. What stands behind the `#` is not sent to any server.
+fn links(made: &Development, address: std::net::SocketAddr) -> String {
+    let mut text = "\nChat in a browser:\n\n".to_owned();
+    for (user, token) in &made.user_tokens {
+        let _infallible = writeln!(text, "  {user:<6}http://{address}/#token={token}");
+    }
     text
 }
 

@@ -48,12 +48,15 @@ struct SourceArgs {
     /// flags win over it. Default: none, which is development mode
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// UDP address for QUIC (server.listen). Default: 127.0.0.1:4433
+    /// Address, for QUIC over UDP and for WebSocket and HTTP over TCP (server.listen). Default: 127.0.0.1:4433
     #[arg(long, global = true, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
     /// Folder of the store and of keys (server.data_dir). Default: quoth-data in the current folder
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<String>,
+    /// Serve the chat page at / outside of development mode, too (server.demo_page)
+    #[arg(long, global = true)]
+    demo: bool,
     /// Any other setting, as in limits.connections_max=1000; may be repeated. `quoth-server config` lists them
     #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -182,6 +185,7 @@ fn sources(args: &SourceArgs) -> Result<Sources, Vec<String>> {
     }
     flags.extend(args.listen.iter().map(|value| Flag::new("--listen", "server.listen", value)));
     flags.extend(args.data_dir.iter().map(|value| Flag::new("--data-dir", "server.data_dir", value)));
+    flags.extend(args.demo.then(|| Flag::new("--demo", "server.demo_page", "true")));
     Ok(Sources { file, env: std::env::vars_os().collect(), flags })
 }
 
@@ -373,7 +377,7 @@ fn tell(server: &Server, config: &Config) -> Option<Announcement> {
         return None;
     };
     let announced = Announcement::new(&made.client_file);
-    let text = banner::text(made, &announced, address, durability, &config.data_dir);
+    let text = banner::text(made, &announced, address, durability, config);
     // A closed stdout is no reason to stop serving.
     let _nobody_reads = std::io::stdout().write_all(text.as_bytes());
     Some(announced)

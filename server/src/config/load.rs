@@ -41,7 +41,12 @@ impl Flag {
     /// As it was typed.
     fn typed(&self) -> String {
         let Self { name, key, value } = self;
-        if *name == "--set" { format!("--set {key}={value}") } else { format!("{name} {value}") }
+        match *name {
+            "--set" => format!("--set {key}={value}"),
+            // One that is there or not.
+            "--demo" => "--demo".to_owned(),
+            name => format!("{name} {value}"),
+        }
     }
 }
 
@@ -219,6 +224,10 @@ fn as_text(kind: &Kind, value: &DeValue<'_>, folder: &Path) -> Option<String> {
             i128::from_str_radix(&digits, number.radix()).ok().map(|number| number.to_string())
         }
         (Kind::Boolean, DeValue::Boolean(value)) => Some(value.to_string()),
+        (Kind::Origins, DeValue::Array(items)) => {
+            let texts = items.iter().map(|item| item.get_ref().as_str());
+            texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
+        }
         (Kind::Keys, DeValue::Array(items)) => {
             let texts = items.iter().map(|item| item.get_ref().as_str().map(|text| key_in(folder, text)));
             texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(","))

@@ -13,6 +13,7 @@ pub use load::{Flag, Loaded, Origin, Sources, load};
 pub use settings::{Kind, SETTINGS, Setting};
 
 use crate::auth::KeySpec;
+use crate::http::{HAS_PAGE, WebOrigin};
 use crate::session::Limits;
 use crate::sockets::CAN_STEER;
 
@@ -22,10 +23,16 @@ const WORKERS_CHOSEN_MAX: u32 = 16;
 /// What the server is to do.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// UDP address for QUIC.
+    /// UDP address for QUIC, and TCP address for WebSocket and HTTP.
     pub listen: SocketAddr,
     /// Network workers, each with a thread; 0 for as many as [`Config::workers`] finds fit.
     pub workers: u32,
+    /// Whether it listens for TCP as well.
+    pub websocket: bool,
+    /// Origins of pages that may connect besides the server's own.
+    pub allowed_origins: Vec<WebOrigin>,
+    /// Whether the chat page is served outside of development, too.
+    pub demo_page: bool,
     /// Folder of the store, and in development of keys and certificates.
     pub data_dir: PathBuf,
     /// Whether the server makes its own certificate, signing key and tokens. Only on loopback.
@@ -68,6 +75,9 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], quoth_protocol::DEFAULT_PORT)),
             workers: 0,
+            websocket: true,
+            allowed_origins: Vec::new(),
+            demo_page: false,
             data_dir: PathBuf::from("quoth-data"),
             development: false,
             drain_retry_after_ms: 1_000,
@@ -118,6 +128,19 @@ impl Config {
                  server.workers to 1",
                 self.workers
             ));
+        }
+        if self.demo_page && !self.websocket {
+            problems.push(
+                "server.demo_page is true, but the chat page needs server.websocket: set that to true as well"
+                    .to_owned(),
+            );
+        }
+        if self.demo_page && !HAS_PAGE {
+            problems.push(
+                "server.demo_page is true, but this program was built without the chat page: build it in client-sdk/web with \
+                 `npm run build`, and then this program again"
+                    .to_owned(),
+            );
         }
         if self.development {
             if !self.listen.ip().is_loopback() {

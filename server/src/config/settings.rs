@@ -36,6 +36,8 @@ pub enum Kind {
     Boolean,
     /// An array of keys, each with a path as of [`Kind::Path`].
     Keys,
+    /// An array of origins.
+    Origins,
 }
 
 impl Kind {
@@ -50,6 +52,7 @@ impl Kind {
             }
             Self::Boolean => "true or false without quotes".to_owned(),
             Self::Keys => "an array of texts, as in [\"EdDSA:FILE\"]".to_owned(),
+            Self::Origins => "an array of texts, as in [\"https://chat.example\"]".to_owned(),
         }
     }
 }
@@ -116,6 +119,17 @@ fn path(slot: &mut Option<PathBuf>, text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The elements of a list, as it stands in the environment.
+fn list<T: FromStr<Err = String>>(slot: &mut Vec<T>, text: &str) -> Result<(), String> {
+    let elements = text.split(',').map(str::trim).filter(|element| !element.is_empty());
+    *slot = elements.map(str::parse).collect::<Result<_, String>>()?;
+    Ok(())
+}
+
+fn array(elements: &[impl Display]) -> String {
+    format!("[{}]", elements.iter().map(quoted).collect::<Vec<_>>().join(", "))
+}
+
 fn listen(slot: &mut SocketAddr, text: &str) -> Result<(), String> {
     if let Ok(ip) = text.trim_matches(['[', ']']).parse() {
         return Err(format!("expected a port as well, as in {}", SocketAddr::new(ip, DEFAULT_PORT)));
@@ -135,7 +149,7 @@ fn optional(path: Option<&PathBuf>) -> String {
 pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "server.listen",
-        doc: "UDP address for QUIC",
+        doc: "address: UDP for QUIC, and TCP at the same port for WebSocket and HTTP",
         kind: Kind::Text,
         set: |c, t| listen(&mut c.listen, t),
         get: |c| quoted(c.listen),
@@ -146,6 +160,27 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Number(ranges::WORKERS),
         set: |c, t| number(&mut c.workers, t),
         get: |c| c.workers.to_string(),
+    },
+    Setting {
+        key: "server.websocket",
+        doc: "listen for TCP as well: WebSocket for browsers and for networks without UDP, and /.well-known/quoth and /healthz",
+        kind: Kind::Boolean,
+        set: |c, t| parse(&mut c.websocket, t, "true or false"),
+        get: |c| c.websocket.to_string(),
+    },
+    Setting {
+        key: "server.allowed_origins",
+        doc: "origins of pages that may connect besides the server's own, as in [\"https://chat.example\"]",
+        kind: Kind::Origins,
+        set: |c, t| list(&mut c.allowed_origins, t),
+        get: |c| array(&c.allowed_origins),
+    },
+    Setting {
+        key: "server.demo_page",
+        doc: "serve the chat page at / as development mode does; its users sign in with a token that they paste",
+        kind: Kind::Boolean,
+        set: |c, t| parse(&mut c.demo_page, t, "true or false"),
+        get: |c| c.demo_page.to_string(),
     },
     Setting {
         key: "server.data_dir",
@@ -193,12 +228,8 @@ pub const SETTINGS: &[Setting] = &[
         key: "auth.token_keys",
         doc: "keys that tokens may be signed with: [\"EdDSA:FILE\", \"KEY-ID=ES256:FILE\", \"HS256:FILE\"]",
         kind: Kind::Keys,
-        set: |c, t| {
-            let specs = t.split(',').map(str::trim).filter(|spec| !spec.is_empty());
-            c.token_keys = specs.map(str::parse).collect::<Result<_, String>>()?;
-            Ok(())
-        },
-        get: |c| format!("[{}]", c.token_keys.iter().map(quoted).collect::<Vec<_>>().join(", ")),
+        set: |c, t| list(&mut c.token_keys, t),
+        get: |c| array(&c.token_keys),
     },
     Setting {
         key: "store.log_segment_bytes",
@@ -223,14 +254,14 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "limits.handshakes_max",
-        doc: "handshakes at once; more are refused",
+        doc: "handshakes at once, and TCP connections that are no WebSocket yet; more are refused",
         kind: Kind::Number(ranges::HANDSHAKES_MAX),
         set: |c, t| number(&mut c.limits.handshakes_max, t),
         get: |c| c.limits.handshakes_max.to_string(),
     },
     Setting {
         key: "limits.handshakes_per_address_max",
-        doc: "handshakes at once of one address (IPv6: of one /64 network); more are ignored, and their clients try again",
+        doc: "the same of one address (IPv6: of one /64 network); more are ignored, and their clients try again",
         kind: Kind::Number(ranges::HANDSHAKES_PER_ADDRESS_MAX),
         set: |c, t| number(&mut c.limits.handshakes_per_address_max, t),
         get: |c| c.limits.handshakes_per_address_max.to_string(),

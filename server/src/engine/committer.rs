@@ -340,7 +340,7 @@ mod tests {
 
     fn publisher(room: &str, id: u64) -> Arc<Publisher> {
         let (room, user) = (ConversationName::new(room).unwrap(), UserId::new("ada").unwrap());
-        Publisher::new(room, user, ProducerId(id), Mailbox::new(0, Arc::default()))
+        Publisher::new(room, user, ProducerId(id), Mailbox::of_anybody())
     }
 
     fn request(publisher: &Arc<Publisher>, n: u64) -> PublishRequest {

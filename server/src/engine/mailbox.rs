@@ -1,10 +1,11 @@
 //! Where the outcomes of a stream's publishes arrive, and how its task is woken.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use quoth_protocol::frame::ServerFrame;
-use quoth_protocol::{Code, Seq};
+use quoth_protocol::{Code, Seq, UserId};
 use tokio::sync::Notify;
 
 use super::typing::{Typing, Typings};
@@ -49,18 +50,47 @@ pub struct Mailbox {
     signal: Notify,
     /// Those of the stream's connection.
     typings: Arc<Typings>,
+    user: UserId,
+    /// How far the user has read, as the client says.
+    seen: AtomicU64,
+    wants_roster: bool,
 }
 
 impl Mailbox {
-    /// An empty mailbox of a stream that this worker serves and whose connection takes typing notices there.
+    /// An empty mailbox of a stream that this worker serves, of a user whose connection takes typing notices there.
+    /// `wants_roster` says whether it is woken when the conversation's roster has changed.
     #[must_use]
-    pub(super) fn new(worker: usize, typings: Arc<Typings>) -> Arc<Self> {
-        Arc::new(Self { worker, outcomes: Mutex::default(), signal: Notify::new(), typings })
+    pub(super) fn new(worker: usize, user: UserId, typings: Arc<Typings>, wants_roster: bool) -> Arc<Self> {
+        let (outcomes, signal, seen) = (Mutex::default(), Notify::new(), AtomicU64::new(0));
+        Arc::new(Self { worker, outcomes, signal, typings, user, seen, wants_roster })
     }
 
     /// The place of the stream's worker among all workers.
     pub(super) fn worker(&self) -> usize {
         self.worker
+    }
+
+    /// Some user's, which does not matter.
+    #[cfg(test)]
+    pub(super) fn of_anybody() -> Arc<Self> {
+        Self::new(0, UserId::new("anybody").expect("a valid id"), Arc::default(), false)
+    }
+
+    pub(super) fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    pub(super) fn wants_roster(&self) -> bool {
+        self.wants_roster
+    }
+
+    pub(super) fn seen(&self) -> Seq {
+        Seq(self.seen.load(Ordering::Relaxed))
+    }
+
+    /// The user has read up to here. Says whether that is further than before.
+    pub(super) fn set_seen(&self, seq: Seq) -> bool {
+        self.seen.fetch_max(seq.0, Ordering::Relaxed) < seq.0
     }
 
     pub(crate) fn put(&self, outcomes: impl IntoIterator<Item = Outcome>) {

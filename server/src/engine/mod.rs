@@ -9,6 +9,7 @@ mod mailbox;
 mod publisher;
 mod reads;
 mod repeats;
+mod rosters;
 mod subscribers;
 mod tails;
 #[cfg(test)]
@@ -24,7 +25,7 @@ use bytes::Bytes;
 use quoth_core::conversation::Append;
 use quoth_core::tail::Next;
 use quoth_protocol::frame::Durability;
-use quoth_protocol::{ConversationName, Seq};
+use quoth_protocol::{ConversationName, Seq, UserId};
 use quoth_store::{Applier, Bounds, Log, Position, Store, View, ViewError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
@@ -32,6 +33,8 @@ use committer::{Committer, Parts};
 pub use mailbox::{Mailbox, Outcome, Stored};
 pub use publisher::Publisher;
 pub use reads::{Page, Reads};
+pub use rosters::RosterWatch;
+use rosters::Rosters;
 use subscribers::Subscribers;
 pub use subscribers::Subscription;
 use tails::Tails;
@@ -101,6 +104,7 @@ struct Inner {
     queue_bytes: Arc<Semaphore>,
     tails: Arc<Tails>,
     workers: Arc<Workers>,
+    rosters: Arc<Rosters>,
     reads: Reads,
     durability: Durability,
     clock: Arc<dyn Clock>,
@@ -159,6 +163,8 @@ impl Engine {
         let tails = Arc::new(Tails::default());
         let workers = Arc::new(Workers::default());
         let worker = workers.add();
+        let rosters = Arc::new(Rosters::default());
+        tokio::spawn(rosters::tell(Arc::clone(&rosters), Arc::downgrade(&workers)));
         let (log, view): (Arc<dyn Log>, Arc<dyn View>) = (Arc::clone(&store.log), Arc::clone(&store.view));
         let applier = match execution {
             Execution::Threads => {
@@ -192,7 +198,18 @@ impl Engine {
         };
         let queue_bytes = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
         let stopper = Stopper { committer: thread, applier, store, failure: failure.clone() };
-        let inner = Inner { queue, queue_bytes, tails, workers, reads, durability, clock, failure, released };
+        let inner = Inner {
+            queue,
+            queue_bytes,
+            tails,
+            workers,
+            rosters,
+            reads,
+            durability,
+            clock,
+            failure,
+            released,
+        };
         (Self { inner: Arc::new(inner), worker }, stopper)
     }
 
@@ -202,10 +219,11 @@ impl Engine {
         Self { inner: Arc::clone(&self.inner), worker: self.inner.workers.add() }
     }
 
-    /// An empty mailbox of a stream of this worker, whose connection takes typing notices there.
+    /// An empty mailbox of a user's stream on this worker, whose connection takes typing notices there. `wants_roster` says whether it is
+    /// woken when the roster of a conversation that it is subscribed to has changed.
     #[must_use]
-    pub fn mailbox(&self, typings: Arc<Typings>) -> Arc<Mailbox> {
-        Mailbox::new(self.worker.index, typings)
+    pub fn mailbox(&self, user: &UserId, typings: Arc<Typings>, wants_roster: bool) -> Arc<Mailbox> {
+        Mailbox::new(self.worker.index, user.clone(), typings, wants_roster)
     }
 
     /// Hands a message to the committer; its outcome comes to the publisher's mailbox. Waits while the queue is full.
@@ -225,7 +243,20 @@ impl Engine {
     /// subscribe first and read then.
     #[must_use]
     pub fn subscribe(&self, conversation: &ConversationName, mailbox: &Arc<Mailbox>) -> Subscription {
-        Subscribers::add(&self.worker.subscribers, conversation, mailbox)
+        Subscribers::add(&self.worker.subscribers, &self.inner.rosters, conversation, mailbox)
+    }
+
+    /// Watches who reads the conversation.
+    #[must_use]
+    pub fn watch_roster(&self, conversation: &ConversationName) -> RosterWatch {
+        Rosters::watch(&self.inner.rosters, conversation)
+    }
+
+    /// The user of a mailbox that is subscribed to the conversation has read up to here; only ever forward.
+    pub fn seen(&self, conversation: &ConversationName, mailbox: &Mailbox, seq: Seq) {
+        if mailbox.set_seen(seq) {
+            self.inner.rosters.change(conversation);
+        }
     }
 
     /// Mailboxes of everybody who reads the conversation.

@@ -114,7 +114,7 @@ mod tests {
         let (engine, stopper) =
             Engine::start(Store::memory(), Durability::Memory, Arc::new(SystemClock), Execution::Threads);
         let user = UserId::new("ada").unwrap();
-        let mailboxes = [(); 2].map(|()| Mailbox::new(0, Arc::default()));
+        let mailboxes = [(); 2].map(|()| Mailbox::of_anybody());
         let publishers = [("a", &mailboxes[0]), ("b", &mailboxes[1])].map(|(room, mailbox)| {
             let room = ConversationName::new(room).unwrap();
             Publisher::new(room, user.clone(), ProducerId(1), Arc::clone(mailbox))

@@ -7,6 +7,7 @@ use parking_lot::RwLock;
 use quoth_protocol::ConversationName;
 
 use super::mailbox::Mailbox;
+use super::rosters::Rosters;
 
 /// The readers of each conversation that has any.
 #[derive(Debug, Default)]
@@ -19,6 +20,7 @@ pub(crate) struct Subscribers {
 #[derive(Debug)]
 pub struct Subscription {
     subscribers: Arc<Subscribers>,
+    rosters: Arc<Rosters>,
     conversation: ConversationName,
     mailbox: Arc<Mailbox>,
 }
@@ -26,12 +28,15 @@ pub struct Subscription {
 impl Subscribers {
     pub(crate) fn add(
         this: &Arc<Self>,
+        rosters: &Arc<Rosters>,
         conversation: &ConversationName,
         mailbox: &Arc<Mailbox>,
     ) -> Subscription {
         this.readers.write().entry(conversation.clone()).or_default().push(Arc::clone(mailbox));
-        let (conversation, mailbox) = (conversation.clone(), Arc::clone(mailbox));
-        Subscription { subscribers: Arc::clone(this), conversation, mailbox }
+        rosters.change(conversation);
+        let (rosters, conversation, mailbox) =
+            (Arc::clone(rosters), conversation.clone(), Arc::clone(mailbox));
+        Subscription { subscribers: Arc::clone(this), rosters, conversation, mailbox }
     }
 
     pub(crate) fn of(&self, conversation: &ConversationName) -> Vec<Arc<Mailbox>> {
@@ -60,5 +65,7 @@ impl Drop for Subscription {
                 readers.remove(&self.conversation);
             }
         }
+        drop(readers);
+        self.rosters.change(&self.conversation);
     }
 }

@@ -7,7 +7,7 @@ use quinn::{Connecting, Endpoint, Incoming, VarInt};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
-use crate::session::{self, Admitted, Handshake, Phase, Service, Transport};
+use crate::session::{self, Admitted, Handshake, Phase, Service, Transport, log_panic};
 
 /// How long a drain waits for connections to finish: less than the 10 s in which the process must end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(7);
@@ -102,12 +102,6 @@ impl Listener {
         }
         self.endpoint.close(VarInt::from_u32(phase.end_code().0), b"");
         let _some_did_not_hear = tokio::time::timeout(CLOSE_TIMEOUT, self.endpoint.wait_idle()).await;
-    }
-}
-
-fn log_panic<T>(ended: &Result<T, tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "a connection's task failed");
     }
 }
 

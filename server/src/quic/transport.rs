@@ -9,12 +9,10 @@ use quinn::congestion::CubicConfig;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
 
+use quoth_protocol::limits::STREAMS_BEFORE_SIGN_IN_MAX;
+
 use super::steering::{SteeredIds, Steering};
 use crate::session::{Limits, streams_of};
-
-/// Streams of a connection before it has signed in: the control stream and a few that are opened right behind it.
-/// quinn holds a table slot for every stream that it allows, so this starts low.
-const STREAMS_BEFORE_SIGN_IN: u32 = 4;
 
 /// Bytes that a client may have on its way in one stream: more than the largest frame, and 10 Mbit/s at 100 ms.
 const STREAM_RECEIVE_WINDOW_BYTES: u32 = 128 * 1024;
@@ -59,7 +57,7 @@ fn transport_config(limits: &Limits) -> TransportConfig {
     let mut transport = TransportConfig::default();
     let keep_alive = Duration::from_millis(limits.keep_alive_interval_ms.into());
     transport
-        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_BEFORE_SIGN_IN))
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_BEFORE_SIGN_IN_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(STREAM_RECEIVE_WINDOW_BYTES))
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW_BEFORE_SIGN_IN_BYTES))

@@ -66,7 +66,7 @@ impl Admission {
     pub(crate) fn admit(&self, peer: IpAddr, validated: bool) -> Admitted {
         let (limits, address) = (&self.limits, address(peer));
         let mut counts = self.handshakes.0.lock();
-        let of_address = counts.by_address.get(&address).copied().unwrap_or_default();
+        let of_address = counts.of(address);
         let share = limits.handshakes_per_address_max;
         if of_address >= share {
             return Admitted::Ignore;
@@ -77,12 +77,37 @@ impl Admission {
         if counts.all >= limits.handshakes_max {
             return Admitted::Refuse;
         }
-        let Ok(connection) = Arc::clone(&self.connections).try_acquire_owned() else {
-            return Admitted::Refuse;
-        };
+        match self.connection() {
+            Some(connection) => Admitted::Accept(self.begin(&mut counts, address), connection),
+            None => Admitted::Refuse,
+        }
+    }
+
+    /// Takes up a TCP connection for requests, which counts as a handshake until it has become a WebSocket or is closed; `None` if there
+    /// are too many. It has a place among the connections only then.
+    pub(crate) fn request(&self, peer: IpAddr) -> Option<Handshake> {
+        let address = address(peer);
+        let mut counts = self.handshakes.0.lock();
+        let has_room = counts.of(address) < self.limits.handshakes_per_address_max
+            && counts.all < self.limits.handshakes_max;
+        has_room.then(|| self.begin(&mut counts, address))
+    }
+
+    /// A place among the connections, if there is one left.
+    pub(crate) fn connection(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.connections).try_acquire_owned().ok()
+    }
+
+    fn begin(&self, counts: &mut Counts, address: Address) -> Handshake {
         counts.all += 1;
         *counts.by_address.entry(address).or_default() += 1;
-        Admitted::Accept(Handshake { handshakes: Arc::clone(&self.handshakes), address }, connection)
+        Handshake { handshakes: Arc::clone(&self.handshakes), address }
+    }
+}
+
+impl Counts {
+    fn of(&self, address: Address) -> usize {
+        self.by_address.get(&address).copied().unwrap_or_default()
     }
 }
 
@@ -189,5 +214,20 @@ mod tests {
         assert!(matches!(admission.admit(ip("192.0.2.1"), true), Admitted::Refuse));
         drop(first);
         assert!(matches!(admission.admit(ip("192.0.2.1"), true), Admitted::Accept(..)));
+    }
+    #[test]
+    fn requests_over_tcp_have_the_same_share_and_no_place() {
+        let admission = admission();
+        let peer = ip("192.0.2.1");
+        let mut held: Vec<_> = (0..3).map(|_| admission.request(peer).unwrap()).collect();
+        held.push(accepted(&admission, "192.0.2.1"));
+        assert!(admission.request(peer).is_none());
+        assert!(matches!(admission.admit(peer, true), Admitted::Ignore));
+        held.extend((2..8).map(|n| admission.request(ip(&format!("192.0.2.{n}"))).unwrap()));
+        assert!(admission.request(ip("192.0.2.9")).is_none(), "ten are under way");
+        let full = Admission::new(&Arc::new(Limits { connections_max: 1, ..Limits::default() }));
+        let _place = full.connection().unwrap();
+        assert!(full.connection().is_none() && full.request(peer).is_some());
+        assert!(matches!(full.admit(peer, true), Admitted::Refuse));
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct Shared {
     pub(super) grant: watch::Receiver<Arc<Grant>>,
     /// Typing notices for this connection.
     pub(super) typings: Arc<Typings>,
+    /// The feature bits in force.
+    pub(super) features: u64,
 }
 
 /// Why a connection ends.
@@ -64,22 +66,23 @@ pub(crate) async fn run(transport: Transport, service: Service) {
             Err(_) => Err(End(Code::HELLO_TIMEOUT, "no Hello in time")),
         },
     };
-    let End(code, reason) = match control {
+    match control {
         Ok((send, recv)) => {
             let mut connection = Connection::new(transport.clone(), send, recv, session, service);
-            let end = connection.run().await;
+            let End(code, reason) = connection.run().await;
+            let before = transport.closed();
+            // Before the streams are dropped, which finishes them as if all had been said.
+            transport.close(code, reason);
             tracing::info!(
                 user = connection.signed_in.as_ref().map(|signed_in| signed_in.shared.grant.borrow().user.to_string()),
                 peer = %transport.peer(),
-                code = %end.0,
-                reason = end.1,
+                %code,
+                reason = before.as_deref().unwrap_or(reason),
                 "connection ended"
             );
-            end
         }
-        Err(end) => end,
-    };
-    transport.close(code, reason);
+        Err(End(code, reason)) => transport.close(code, reason),
+    }
 }
 
 /// Closes a connection whose task panics. Left to the transport, the close would have code 0, and that tells the client that
@@ -88,7 +91,7 @@ struct FaultCloses<'a>(&'a Transport);
 
 impl Drop for FaultCloses<'_> {
     fn drop(&mut self) {
-        if !self.0.is_closed() {
+        if self.0.closed().is_none() {
             self.0.close(Code::INTERNAL, "a fault of the server");
         }
     }
@@ -110,7 +113,6 @@ struct Connection {
 struct SignedIn {
     shared: Arc<Shared>,
     grant: watch::Sender<Arc<Grant>>,
-    features: u64,
     typing_rate: Rate,
 }
 
@@ -280,7 +282,8 @@ impl Connection {
     fn welcome(&mut self, identity: &Identity, hello: &Hello, now_ms: u64) {
         let is_service = !identity.grant.publish_as.is_empty();
         let open_conversations_max = self.service.limits.open_conversations_max_of(is_service);
-        let features = hello.features & if self.transport.has_datagrams() { feature::DATAGRAMS } else { 0 };
+        let datagrams = if self.transport.has_datagrams() { feature::DATAGRAMS } else { 0 };
+        let features = hello.features & (datagrams | feature::ROSTER);
         self.transport.raise_limits(open_conversations_max);
         let (grant, granted) = watch::channel(Arc::clone(&identity.grant));
         let shared = Shared {
@@ -289,11 +292,11 @@ impl Connection {
             fetches: Semaphore::new(FETCHES_AT_ONCE_MAX as usize),
             grant: granted,
             typings: Arc::default(),
+            features,
         };
         self.signed_in = Some(SignedIn {
             shared: Arc::new(shared),
             grant,
-            features,
             typing_rate: Rate::new(TYPING_PER_SECOND_MAX, 1_000),
         });
         tracing::info!(
@@ -340,7 +343,7 @@ impl Connection {
     /// Tells this connection's client that somebody types.
     fn tell_typing(&mut self, notice: Typing) {
         let frame = ServerFrame::Typing { conversation: notice.conversation, user: notice.user };
-        let features = self.signed_in.as_ref().map_or(0, |signed_in| signed_in.features);
+        let features = self.signed_in.as_ref().map_or(0, |signed_in| signed_in.shared.features);
         if features & feature::DATAGRAMS != 0 && self.transport.send_datagram(encode_datagram(&frame)) {
             return;
         }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quoth_core::authorize::{Action, Grant, authorize};
 use quoth_core::conversation::{ConversationStream, Output};
 use quoth_core::tail::Next;
-use quoth_protocol::frame::{ClientFrame, Open, ServerFrame, Start};
+use quoth_protocol::frame::{ClientFrame, Open, ServerFrame, Start, feature};
 use quoth_protocol::limits::{FRAME_BYTES_MAX, START_LAST_MAX};
 use quoth_protocol::{Code, ConversationName, Seq};
 use quoth_store::{Bounds, PageLimit, ViewError};
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::connection::Shared;
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
 use super::{Phase, PhaseReceiver};
-use crate::engine::{Engine, Mailbox, Outcome, Page, Publisher, Subscription};
+use crate::engine::{Engine, Mailbox, Outcome, Page, Publisher, RosterWatch, Subscription};
 
 /// What a reader that is behind reads from the view at once.
 const VIEW_PAGE: PageLimit = PageLimit { records: 256, bytes: 64 * 1024 };
@@ -31,11 +31,12 @@ pub(super) async fn run(
     writer: &mut FrameWriter,
 ) -> Result<(), Code> {
     let grant = shared.grant.borrow().clone();
-    let machine = ConversationStream::open(&open, &grant)?;
+    let machine = ConversationStream::open(&open, &grant, shared.features & feature::ROSTER != 0)?;
     let _open = OpenGuard::new(shared, &open.conversation)?;
     reader.set_frame_bytes_max(FRAME_BYTES_MAX);
     let engine = shared.service.engine.clone();
-    let mailbox = engine.mailbox(Arc::clone(&shared.typings));
+    let mailbox =
+        engine.mailbox(&grant.user, Arc::clone(&shared.typings), shared.features & feature::ROSTER != 0);
     let mut stream = Stream {
         publisher: Publisher::new(
             open.conversation.clone(),
@@ -44,7 +45,13 @@ pub(super) async fn run(
             Arc::clone(&mailbox),
         ),
         mailbox,
-        cursor: Cursor { state: CursorState::Off, subscription: None, woken: false },
+        cursor: Cursor {
+            state: CursorState::Off,
+            subscription: None,
+            woken: false,
+            roster: None,
+            known: Seq::ZERO,
+        },
         read: None,
         outcomes: Vec::new(),
         frames: Vec::new(),
@@ -100,6 +107,10 @@ struct Cursor {
     subscription: Option<Subscription>,
     /// Whether a wake-up has come since the last read from the view began, which may have missed what it is about.
     woken: bool,
+    /// Who else reads, if the client wants to know.
+    roster: Option<RosterWatch>,
+    /// The last event that the client can know of.
+    known: Seq,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,6 +230,7 @@ impl Stream {
         if self.client_finished || self.drains {
             return Ok(());
         }
+        self.tell_roster(writer);
         while let CursorState::At(cursor) = self.cursor.state {
             if writer.room() == 0 || self.read.is_some() {
                 return Ok(());
@@ -237,6 +249,16 @@ impl Stream {
             }
         }
         Ok(())
+    }
+
+    /// Tells who else reads, if that has changed. A client that does not read on is told the latest when it does.
+    fn tell_roster(&mut self, writer: &mut FrameWriter) {
+        if !self.cursor.starts()
+            && writer.room() > 0
+            && let Some(roster) = &mut self.cursor.roster
+        {
+            writer.extend(roster.take());
+        }
     }
 
     fn answer(&mut self, frames: impl IntoIterator<Item = ServerFrame>, writer: &mut FrameWriter) {
@@ -268,6 +290,10 @@ impl Stream {
                 }
             }
             Output::Seek(from) => self.seek(from, false),
+            Output::Seen(seq) if seq <= self.cursor.known() => {
+                self.engine.seen(self.machine.conversation(), &self.mailbox, seq);
+            }
+            Output::Seen(_) => {}
             Output::Send(frame) => self.answer([frame], writer),
             Output::Reset(code) => return Err(code),
         }
@@ -281,6 +307,12 @@ impl Stream {
             self.cursor.subscription.get_or_insert_with(subscription);
         } else {
             self.cursor.subscription = None;
+        }
+        if self.machine.has_roster() {
+            let watch = || self.engine.watch_roster(self.machine.conversation());
+            self.cursor.roster.get_or_insert_with(watch);
+        } else {
+            self.cursor.roster = None;
         }
         if from.is_none() && !is_open {
             self.cursor.state = CursorState::Off;
@@ -309,6 +341,7 @@ impl Stream {
         match (loaded, self.cursor.state) {
             (ReadResult::Bounds(Bounds { floor, head }), CursorState::Starts(from)) => {
                 self.answer([ServerFrame::Opened { head, floor }], writer);
+                self.cursor.known = self.cursor.known.max(head);
                 self.cursor.state = start(from, head, floor)?;
             }
             (ReadResult::Page(page), CursorState::At(cursor)) => {
@@ -341,6 +374,14 @@ impl Cursor {
     /// Whether a start is being resolved. No frame is taken meanwhile, so a stream reads one thing at a time from the view.
     fn starts(&self) -> bool {
         matches!(self.state, CursorState::Starts(_))
+    }
+
+    /// The last event that the client can know of.
+    fn known(&self) -> Seq {
+        match self.state {
+            CursorState::At(cursor) | CursorState::AtEndOfView(cursor) => self.known.max(cursor),
+            CursorState::Off | CursorState::Starts(_) => self.known,
+        }
     }
 
     fn wake(&mut self) {

@@ -66,6 +66,13 @@ impl Service {
     }
 }
 
+/// Tells of a connection's task that has panicked.
+pub(crate) fn log_panic<T>(ended: &Result<T, tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection's task failed");
+    }
+}
+
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Service").field("limits", &self.limits).finish_non_exhaustive()

@@ -93,6 +93,11 @@ impl PhaseReceiver {
         Self { shared: Arc::clone(shared), shard }
     }
 
+    /// Whether the server takes work at the moment.
+    pub(crate) fn is_serving(&self) -> bool {
+        *self.shared.phase.read() == Phase::Serving
+    }
+
     /// Waits for the phase that a connection has to act on: a failure always, a drain unless it drains already.
     /// Dropping the future misses nothing.
     pub(crate) async fn next(&self, drains: bool) -> Phase {

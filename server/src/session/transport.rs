@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use quinn::VarInt;
+use quoth_lanes::{LaneRecv, LaneSend, Lanes};
 use quoth_protocol::Code;
 
+use super::streams_of;
 use crate::quic::raise_limits;
 
 /// A connection whose handshake is complete. Cheap to clone.
@@ -13,18 +15,27 @@ use crate::quic::raise_limits;
 pub(crate) enum Transport {
     /// QUIC, with its own streams.
     Quic(quinn::Connection),
+    /// A WebSocket, with lanes for streams.
+    WebSocket {
+        /// Its lanes.
+        lanes: Lanes,
+        /// The client's address.
+        peer: SocketAddr,
+    },
 }
 
 /// The server's side of a stream. Dropped, it is finished.
 #[derive(Debug)]
 pub(super) enum SendStream {
     Quic(quinn::SendStream),
+    Lane(LaneSend),
 }
 
 /// The client's side of a stream. Dropped, the client is told that no more of it is read.
 #[derive(Debug)]
 pub(super) enum RecvStream {
     Quic(quinn::RecvStream),
+    Lane(LaneRecv),
 }
 
 /// The client has ended the stream, or the connection is gone.
@@ -47,6 +58,10 @@ impl Transport {
                 let (send, recv) = quic.accept_bi().await.map_err(|_| Gone)?;
                 Ok((SendStream::Quic(send), RecvStream::Quic(recv)))
             }
+            Self::WebSocket { lanes, .. } => {
+                let (send, recv) = lanes.accept().await.map_err(|_| Gone)?;
+                Ok((SendStream::Lane(send), RecvStream::Lane(recv)))
+            }
         }
     }
 
@@ -54,6 +69,8 @@ impl Transport {
     pub(super) async fn read_datagram(&self) -> Result<Bytes, Gone> {
         match self {
             Self::Quic(quic) => quic.read_datagram().await.map_err(|_| Gone),
+            // It has none.
+            Self::WebSocket { .. } => std::future::pending().await,
         }
     }
 
@@ -61,6 +78,7 @@ impl Transport {
     pub(super) fn has_datagrams(&self) -> bool {
         match self {
             Self::Quic(quic) => quic.max_datagram_size().is_some(),
+            Self::WebSocket { .. } => false,
         }
     }
 
@@ -68,6 +86,7 @@ impl Transport {
     pub(super) fn send_datagram(&self, datagram: Bytes) -> bool {
         match self {
             Self::Quic(quic) => quic.send_datagram(datagram).is_ok(),
+            Self::WebSocket { .. } => false,
         }
     }
 
@@ -75,6 +94,7 @@ impl Transport {
     pub(super) fn raise_limits(&self, open_conversations_max: u32) {
         match self {
             Self::Quic(quic) => raise_limits(quic, open_conversations_max),
+            Self::WebSocket { lanes, .. } => lanes.signed_in(streams_of(open_conversations_max)),
         }
     }
 
@@ -82,13 +102,21 @@ impl Transport {
     pub(super) fn close(&self, code: Code, reason: &str) {
         match self {
             Self::Quic(quic) => quic.close(VarInt::from_u32(code.0), reason.as_bytes()),
+            Self::WebSocket { lanes, .. } => lanes.close(code, reason),
         }
     }
 
-    /// Whether the connection is closed, by either side, or lost.
-    pub(super) fn is_closed(&self) -> bool {
+    /// For people: how the connection was closed, by either side, or lost; `None` while it is there.
+    pub(super) fn closed(&self) -> Option<String> {
         match self {
-            Self::Quic(quic) => quic.close_reason().is_some(),
+            Self::Quic(quic) => quic.close_reason().map(|reason| reason.to_string()),
+            Self::WebSocket { lanes, .. } => {
+                lanes.close_reason().map(|closed| match (closed.by_peer, closed.code) {
+                    (true, Some(code)) => format!("closed by peer: {} {code}", closed.text),
+                    (false, Some(code)) => format!("closed: {} {code}", closed.text),
+                    (_, None) => closed.text,
+                })
+            }
         }
     }
 
@@ -96,15 +124,20 @@ impl Transport {
     pub(super) fn peer(&self) -> SocketAddr {
         match self {
             Self::Quic(quic) => quic.remote_address(),
+            Self::WebSocket { peer, .. } => *peer,
         }
     }
 }
 
 impl SendStream {
-    /// Writes as much of some chunks as there is room for. Dropping the future loses nothing.
+    /// Writes as much of some chunks, each of which is a whole frame or the rest of one, as there is room for. Dropping the future loses nothing.
     pub(super) async fn write_chunks(&mut self, chunks: &mut [Bytes]) -> Result<Written, Gone> {
         match self {
             Self::Quic(send) => {
+                let written = send.write_chunks(chunks).await.map_err(|_| Gone)?;
+                Ok(Written { chunks: written.chunks, bytes: written.bytes })
+            }
+            Self::Lane(send) => {
                 let written = send.write_chunks(chunks).await.map_err(|_| Gone)?;
                 Ok(Written { chunks: written.chunks, bytes: written.bytes })
             }
@@ -115,6 +148,10 @@ impl SendStream {
     pub(super) fn finish(&mut self) -> Result<(), Gone> {
         match self {
             Self::Quic(send) => send.finish().map_err(|_| Gone),
+            Self::Lane(send) => {
+                send.finish();
+                Ok(())
+            }
         }
     }
 
@@ -124,6 +161,8 @@ impl SendStream {
             Self::Quic(send) => {
                 let _in_any_case = send.stopped().await;
             }
+            // A close comes behind all that was written.
+            Self::Lane(_) => {}
         }
     }
 
@@ -133,6 +172,7 @@ impl SendStream {
             Self::Quic(send) => {
                 let _already_ended = send.reset(VarInt::from_u32(code.0));
             }
+            Self::Lane(send) => send.reset(code),
         }
     }
 
@@ -142,6 +182,8 @@ impl SendStream {
             Self::Quic(send) => {
                 let _already_ended = send.set_priority(priority);
             }
+            // What little waits for the socket goes in turns.
+            Self::Lane(_) => {}
         }
     }
 }
@@ -154,6 +196,7 @@ impl RecvStream {
                 let chunk = recv.read_chunk(usize::MAX, true).await.map_err(|_| Gone)?;
                 Ok(chunk.map(|chunk| chunk.bytes))
             }
+            Self::Lane(recv) => recv.read_chunk().await.map_err(|_| Gone),
         }
     }
 
@@ -163,6 +206,7 @@ impl RecvStream {
             Self::Quic(recv) => {
                 let _already_ended = recv.stop(VarInt::from_u32(code.0));
             }
+            Self::Lane(recv) => recv.stop(code),
         }
     }
 }

@@ -1,26 +1,58 @@
-//! The UDP sockets: one for each worker, all at the same address.
+//! The sockets: for each worker one for UDP and one for TCP, all at the same address.
 
 #[cfg(target_os = "linux")]
 mod attach;
 #[cfg(target_os = "linux")]
 mod program;
+mod tcp;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use socket2::SockRef;
 
 /// Bytes of the kernel's buffers of a socket that are asked for: the usual default of 208 KiB drops bursts.
 const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 
+/// Ports that are tried when any free one will do.
+const TRIES: usize = 64;
+
 /// Whether the kernel can pick a worker's socket by connection id.
 pub(crate) const CAN_STEER: bool = cfg!(target_os = "linux");
 
-/// Binds a socket for each of some workers, in their order. When they are several, the kernel picks the one that a packet is
-/// for by its connection id, until the last of them is closed: one that is closed before leaves its place to another one.
+/// The sockets of a server's workers, in their order.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    /// For QUIC. When they are several, the kernel picks the one that a packet is for by its connection id, until the last of
+    /// them is closed: one that is closed before leaves its place to another one.
+    pub(crate) udp: Vec<UdpSocket>,
+    /// For HTTP, at the same port; as many, or none.
+    pub(crate) tcp: Vec<TcpListener>,
+}
+
+/// Binds the sockets of some workers, those of TCP if they are wanted.
 ///
 /// # Errors
 /// What is wrong and what to do.
-pub(crate) fn bind(address: SocketAddr, workers: u32) -> Result<Vec<UdpSocket>, String> {
+pub(crate) fn bind(address: SocketAddr, workers: u32, with_tcp: bool) -> Result<Sockets, String> {
+    let mut tries = TRIES;
+    loop {
+        let udp = bind_udp(address, workers)?;
+        if !with_tcp {
+            return Ok(Sockets { udp, tcp: Vec::new() });
+        }
+        let chosen = udp[0].local_addr().map_err(|error| format!("the socket has no address: {error}"))?;
+        tries -= 1;
+        match tcp::listen(chosen, workers) {
+            Ok(tcp) => return Ok(Sockets { udp, tcp }),
+            // The port was any that is free for UDP, and somebody has it for TCP.
+            Err(error)
+                if address.port() == 0 && tries > 0 && error.kind() == std::io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(tcp::explain(chosen, &error)),
+        }
+    }
+}
+
+fn bind_udp(address: SocketAddr, workers: u32) -> Result<Vec<UdpSocket>, String> {
     // Without the option that lets others in, so that an address which anybody has, in whatever way, is refused.
     let first = UdpSocket::bind(address).map_err(|error| explain(address, &error))?;
     enlarge_buffers(&first);
@@ -87,7 +119,7 @@ mod tests {
     use std::net::{SocketAddr, UdpSocket};
     use std::time::{Duration, Instant};
 
-    use super::bind;
+    use super::bind_udp;
     use super::program::tests::{long_header, short_header};
 
     /// Bound of a hang.
@@ -113,7 +145,7 @@ mod tests {
     #[test]
     fn the_kernel_picks_the_socket_by_the_connection_id_whatever_port_a_packet_comes_from() {
         for address in LOOPBACK {
-            let sockets = bind(address.parse().unwrap(), 3).unwrap();
+            let sockets = bind_udp(address.parse().unwrap(), 3).unwrap();
             for socket in &sockets {
                 socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
             }
@@ -128,8 +160,8 @@ mod tests {
     #[test]
     fn an_address_that_a_server_has_is_refused_whatever_number_of_workers_both_have() {
         for (here, there) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
-            let here = bind("127.0.0.1:0".parse().unwrap(), here).unwrap();
-            let error = bind(here[0].local_addr().unwrap(), there).unwrap_err();
+            let here = bind_udp("127.0.0.1:0".parse().unwrap(), here).unwrap();
+            let error = bind_udp(here[0].local_addr().unwrap(), there).unwrap_err();
             assert!(error.contains("in use"), "{error}");
         }
     }

@@ -49,7 +49,12 @@ impl Server {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        Ok(Self { child, address: address.to_string(), ca_file: made.ca_file, token: made.token })
+        Ok(Self {
+            child,
+            address: address.to_string(),
+            token: made.token().to_owned(),
+            ca_file: made.ca_file,
+        })
     }
 
     /// A client's settings.

@@ -3,4 +3,5 @@
 mod durable;
 mod faults;
 mod loads;
+mod rosters;
 mod world;

@@ -66,7 +66,7 @@ pub(super) fn room(name: &str) -> ConversationName {
 }
 
 pub(super) fn publisher(name: &str) -> Arc<Publisher> {
-    let mailbox = Mailbox::new(0, Arc::default());
+    let mailbox = Mailbox::of_anybody();
     Publisher::new(room(name), UserId::new("ada").unwrap(), ProducerId(1), mailbox)
 }
 

@@ -1,0 +1,44 @@
+/** How far the others have read. A roster forgets who has left; the page remembers for as long as it lives. */
+
+export interface Present {
+  user: string;
+  seen: number;
+}
+
+export class SeenBook {
+  private seen = new Map<string, number>();
+
+  constructor(
+    readonly me: string,
+    readonly usersMax = 1000,
+  ) {}
+
+  /** Returns whether any mark has moved. */
+  apply(present: readonly Present[]): boolean {
+    let moved = false;
+    for (const { user, seen } of present) {
+      if (seen <= (this.seen.get(user) ?? 0)) continue;
+      if (!this.seen.has(user) && this.seen.size >= this.usersMax) continue;
+      this.seen.set(user, seen);
+      moved = true;
+    }
+    return moved;
+  }
+
+  /** The highest seq that another user has read. */
+  get readUpTo(): number {
+    let max = 0;
+    for (const [user, seen] of this.seen) if (user !== this.me && seen > max) max = seen;
+    return max;
+  }
+
+  /** How far this user has read on any device. */
+  get own(): number {
+    return this.seen.get(this.me) ?? 0;
+  }
+
+  /** Who has read the message at `seq`, in the order of their names. */
+  readers(seq: number): string[] {
+    return [...this.seen].filter(([user, seen]) => user !== this.me && seen >= seq).map(([user]) => user).sort();
+  }
+}

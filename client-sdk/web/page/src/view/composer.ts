@@ -1,0 +1,106 @@
+/** Where one writes. */
+
+import { byteLength, isolated, nameList } from "../model/text.js";
+import { byId, h, setText } from "./dom.js";
+
+const BODY_BYTES_MAX = 65_536;
+const HINT = "Enter to send · Shift + Enter for a new line";
+
+export interface ComposerHooks {
+  send(text: string): void;
+  typing(): void;
+  draft(text: string): void;
+}
+
+export class ComposerView {
+  readonly text = byId<HTMLTextAreaElement>("text");
+  private readonly form = byId<HTMLFormElement>("composer");
+  private readonly button = byId<HTMLButtonElement>("send");
+  private readonly hint = byId("text-hint");
+  private readonly typings = byId("typing");
+  private readonly dock = this.form.closest(".dock") as HTMLElement;
+  private typingTold = "";
+
+  constructor(private readonly hooks: ComposerHooks) {
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.submit();
+    });
+    this.text.addEventListener("keydown", (event) => {
+      // While a word is being composed (Japanese, Chinese, …), Enter takes the word.
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+      event.preventDefault();
+      this.submit();
+    });
+    this.text.addEventListener("input", () => {
+      if (this.text.value.trim() !== "") this.hooks.typing();
+      this.hooks.draft(this.text.value);
+      this.changed();
+    });
+  }
+
+  /** Shows a conversation's unsent text. */
+  show(name: string, draft: string): void {
+    this.text.placeholder = `Message ${name}`;
+    this.text.value = draft;
+    this.changed();
+  }
+
+  /** `why` takes the place of the field where one cannot write. */
+  allow(why: string | undefined): void {
+    this.dock.classList.toggle("readonly", why !== undefined);
+    this.text.disabled = why !== undefined;
+    if (why !== undefined) setText(this.hint, why);
+    else this.changed();
+  }
+
+  /** Says what went wrong with the text that is in the field again. */
+  complain(problem: string): void {
+    this.hint.classList.add("bad");
+    setText(this.hint, problem);
+  }
+
+  showTypings(users: readonly string[]): void {
+    const told = JSON.stringify(users);
+    if (told === this.typingTold) return;
+    this.typingTold = told;
+    this.typings.replaceChildren();
+    if (users.length === 0) return;
+    const dots = h("span", { class: "dots", "aria-hidden": "true" }, h("i"), h("i"), h("i"));
+    this.typings.append(dots, nameList(users.map(isolated), 3), users.length === 1 ? " is typing" : " are typing");
+  }
+
+  focus(): void {
+    if (!this.text.disabled) this.text.focus({ preventScroll: true });
+  }
+
+  private submit(): void {
+    const text = this.text.value.replace(/\s+$/u, "");
+    if (text.trim() === "" || this.tooLong(text)) return;
+    this.text.value = "";
+    this.hooks.draft("");
+    this.changed();
+    this.hooks.send(text);
+  }
+
+  private changed(): void {
+    const { value } = this.text;
+    this.grow();
+    const long = this.tooLong(value);
+    this.button.setAttribute("aria-disabled", String(value.trim() === "" || long));
+    this.hint.classList.toggle("bad", long);
+    setText(this.hint, long ? `Too long by ${(byteLength(value) - BODY_BYTES_MAX).toLocaleString("en")} bytes: a message has at most 65,536.` : HINT);
+  }
+
+  /** A UTF-16 unit is at most 3 bytes: short texts need no count. */
+  private tooLong(text: string): boolean {
+    return text.length * 3 > BODY_BYTES_MAX && byteLength(text) > BODY_BYTES_MAX;
+  }
+
+  /** For browsers whose fields do not grow by themselves. */
+  private grow(): void {
+    if (CSS.supports("field-sizing", "content")) return;
+    this.text.style.height = "auto";
+    this.text.style.height = `${this.text.scrollHeight}px`;
+  }
+}

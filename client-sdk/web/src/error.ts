@@ -1,0 +1,74 @@
+/** Errors: what happened, and whether trying again can help. */
+import type { MessageId } from "./api.js";
+import { actionOf, nameOf } from "./wire/codes.js";
+
+/** Why a connection, a read or a call ended. */
+export class QuothError extends Error {
+  override readonly name: string = "QuothError";
+
+  /**
+   * @param code A name of section 7 of the protocol (`FORBIDDEN`, `OVERLOADED`, …), `0x…` for a number that it does not have, or
+   *   one of the client's own: `CLOSED` (the application closed the client), `LOST` (no connection, or it broke), `TIMED_OUT`,
+   *   `ABORTED`, `NO_TOKEN` (the token function failed), `BAD_ARGUMENT`.
+   * @param message For people.
+   * @param retryable Whether the same call can succeed later.
+   */
+  constructor(
+    readonly code: string,
+    message: string,
+    readonly retryable: boolean,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/**
+ * What is known of a message whose send failed.
+ *
+ * - `not_sent`: it never left this client. It is not stored.
+ * - `refused`: the server did not store it.
+ * - `unknown`: it may be stored or not. Sending it again with the same `id` is safe: it is stored once in every case.
+ */
+export type Outcome = "not_sent" | "refused" | "unknown";
+
+/** Why a send has no ack. */
+export class SendError extends QuothError {
+  override readonly name: string = "SendError";
+
+  constructor(
+    code: string,
+    message: string,
+    retryable: boolean,
+    readonly outcome: Outcome,
+    /** The message's id, to send it again under; missing when it never got one. */
+    readonly id: MessageId | undefined,
+    options?: ErrorOptions,
+  ) {
+    super(code, message, retryable, options);
+  }
+}
+
+/** What a server has said. `what` was going on, for people. */
+export function errorOfCode(code: number, what: string, text = ""): QuothError {
+  const action = actionOf(code);
+  const message = `${what}: ${nameOf(code)}${text && `: ${printable(text)}`}`;
+  return new QuothError(nameOf(code), message, action === "retry" || action === "new_token");
+}
+
+export function closedError(): QuothError {
+  return new QuothError("CLOSED", "the client was closed", false);
+}
+
+export function lostError(text: string): QuothError {
+  return new QuothError("LOST", text, true);
+}
+
+export function protocolError(text: string): QuothError {
+  return new QuothError("PROTOCOL", `the server broke the protocol: ${text}`, false);
+}
+
+/** Text of a peer with its control characters escaped, so that no log or terminal is at its mercy. */
+function printable(text: string): string {
+  return text.replace(/\p{Cc}/gu, (c) => `\\u{${(c.codePointAt(0) ?? 0).toString(16)}}`);
+}

@@ -1,0 +1,118 @@
+/** A page of history, over as many connections as it takes. */
+import type { Page } from "./api.js";
+import { Backoff, FAILURES_BEFORE_TOLD } from "./backoff.js";
+import type { Env } from "./env.js";
+import { errorOfCode, protocolError, type QuothError } from "./error.js";
+import type { Lane, LaneUser } from "./link/lane.js";
+import { eventOf } from "./room/reading.js";
+import { actionOf, Code } from "./wire/codes.js";
+import type { ClientFrame, ServerFrame } from "./wire/frames.js";
+import { FETCH_EVENTS_MAX } from "./wire/limits.js";
+
+export interface PageSession {
+  openPage(user: LaneUser): Lane | undefined;
+}
+
+export interface PageOwner {
+  readonly session: PageSession | undefined;
+  /** The page is over: it wants no more calls of `advance`. */
+  pageOver(request: PageRequest): void;
+}
+
+export class PageRequest implements LaneUser {
+  private lane: Lane | undefined;
+  private events: Page["events"][number][] = [];
+  private gaps = 0;
+  private failures = 0;
+  private readonly backoff = new Backoff();
+  private cancelRetry: (() => void) | undefined;
+
+  constructor(
+    private readonly fetch: ClientFrame & { type: "fetch" },
+    private readonly owner: PageOwner,
+    private readonly env: Env,
+    private readonly answer: { resolve: (page: Page) => void; reject: (reason: unknown) => void },
+  ) {}
+
+  /** Asks for the page as soon as that can be done. */
+  advance(): void {
+    if (this.lane || this.cancelRetry) return;
+    this.lane = this.owner.session?.openPage(this);
+    if (!this.lane) return;
+    this.events = [];
+    this.gaps = 0;
+    this.lane.send(this.fetch);
+    this.lane.finish();
+  }
+
+  /** Gives the page up. */
+  cancel(reason: unknown): void {
+    this.lane?.reset(Code.CANCELLED);
+    this.over();
+    this.answer.reject(reason);
+  }
+
+  frame(frame: ServerFrame): void {
+    switch (frame.type) {
+      case "event":
+        this.events.push(eventOf(frame));
+        break;
+      case "gap":
+        this.events.push({ type: "gap", from: frame.from, to: frame.to });
+        this.gaps += 1;
+        break;
+      case "page_end": {
+        const { head, floor, more } = frame;
+        // The server finishes the lane behind it, which needs no answer.
+        this.over();
+        return this.answer.resolve({ events: this.events, head, floor, more });
+      }
+      default:
+        return this.broken(`${frame.type} in a page`);
+    }
+    const count = this.events.length - this.gaps;
+    // Gaps are not counted by the limit. Between two of them is an event.
+    if (count > FETCH_EVENTS_MAX || this.gaps > count + 1) this.broken(`a page of ${count} events and ${this.gaps} gaps`);
+  }
+
+  writable(): void {}
+
+  finished(): void {
+    // Behind PageEnd the lane is nobody's.
+    if (this.lane) this.broken("a page without an end");
+  }
+
+  broken(text: string): void {
+    this.cancel(protocolError(text));
+  }
+
+  reset(code: number): void {
+    if (!this.lane) return;
+    this.lane = undefined;
+    const error = errorOfCode(code, `the server refused to read ${this.fetch.conversation}`);
+    // A server that drains is about to be left, and says nothing about the next one.
+    if (code !== Code.GOING_AWAY) this.failures += 1;
+    if (actionOf(code) !== "retry" || this.failures === FAILURES_BEFORE_TOLD) return this.fail(error);
+    this.cancelRetry = this.env.after(this.backoff.nextDelayMs(this.env.random), () => {
+      this.cancelRetry = undefined;
+      this.advance();
+    });
+  }
+
+  /** Asked for again on the next connection. */
+  lost(): void {
+    this.lane = undefined;
+  }
+
+  /** There will be no page. */
+  fail(error: QuothError): void {
+    this.over();
+    this.answer.reject(error);
+  }
+
+  private over(): void {
+    this.lane = undefined;
+    this.cancelRetry?.();
+    this.owner.pageOver(this);
+  }
+}

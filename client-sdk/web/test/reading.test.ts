@@ -1,0 +1,202 @@
+import assert from "node:assert/strict";
+import { QuothError } from "../src/index.js";
+import { brief, briefs, reached, scene, sleep, take, until } from "./support/setup.js";
+
+scene("history leads into live without a seam", async ({ server, connect }) => {
+  for (const text of ["a", "b", "c"]) server.say("general", text);
+  const room = connect().conversation("general");
+  const events = room.events({ from: { after: 1 } });
+  assert.deepEqual(await briefs(events, 3), ["2 b", "3 c", "caught up 3"]);
+  server.say("general", "d");
+  assert.deepEqual(await briefs(events, 1), ["4 d"]);
+});
+
+scene("reading begins with the last events, or with none", async ({ server, connect }) => {
+  for (const text of ["a", "b", "c"]) server.say("general", text);
+  const client = connect();
+  const last = client.conversation("general").events({ from: { last: 2 } });
+  assert.deepEqual(await briefs(last, 3), ["2 b", "3 c", "caught up 3"]);
+  const live = client.conversation("other").events();
+  assert.deepEqual(await briefs(live, 1), ["caught up 0"]);
+  server.say("other", "x");
+  assert.deepEqual(await briefs(live, 1), ["1 x"]);
+});
+
+scene("a reader goes on where it was when the connection is lost", async ({ server, connect }) => {
+  server.say("general", "a");
+  const client = connect();
+  const events = client.conversation("general").events({ from: { after: 0 } });
+  assert.deepEqual(await briefs(events, 2), ["1 a", "caught up 1"]);
+  server.kill();
+  await reached(client, "disconnected");
+  server.say("general", "b");
+  assert.deepEqual(await briefs(events, 1), ["2 b"]);
+});
+
+scene("what retention took is told as a gap", async ({ server, connect }) => {
+  for (let i = 1; i <= 5; i++) server.say("general", `m${i}`);
+  server.log("general").retain(4);
+  const events = connect().conversation("general").events({ from: { after: 1 } });
+  assert.deepEqual(await briefs(events, 4), ["gap 2-3", "4 m4", "5 m5", "caught up 5"]);
+});
+
+scene("an event of an unknown kind is shown and counts", async ({ server, connect }) => {
+  server.say("general", "a");
+  server.sayUnknown("general");
+  server.say("general", "c");
+  const events = connect().conversation("general").events({ from: { after: 0 } });
+  assert.deepEqual(await briefs(events, 4), ["1 a", "2 unknown", "3 c", "caught up 3"]);
+});
+
+scene("a body that is not UTF-8 has no text", async ({ server, connect }) => {
+  server.log("general").append("bob", new Uint8Array([0xff, 0xfe]));
+  const [event] = await take(connect().conversation("general").events({ from: { last: 1 } }), 1);
+  assert.ok(event?.type === "message");
+  assert.deepEqual([event.text, [...event.body]], [undefined, [0xff, 0xfe]]);
+});
+
+scene("several readers share a lane, each from its own place", async ({ server, connect }) => {
+  for (let i = 1; i <= 60; i++) server.say("general", `m${i}`);
+  const client = connect();
+  const room = client.conversation("general");
+  const first = room.events({ from: { last: 1 } });
+  assert.deepEqual(await briefs(first, 2), ["60 m60", "caught up 60"]);
+  const [second, third, fourth] = [room.events({ from: { after: 3 } }), room.events(), room.events({ from: { last: 2 } })];
+  assert.deepEqual(await briefs(fourth, 3), ["59 m59", "60 m60", "caught up 60"]);
+  assert.deepEqual(await briefs(third, 1), ["caught up 60"]);
+  const caughtUp = await briefs(second, 58);
+  assert.deepEqual([caughtUp[0], caughtUp[56], caughtUp[57]], ["4 m4", "60 m60", "caught up 60"]);
+  server.say("general", "live");
+  for (const events of [first, second, third, fourth]) assert.deepEqual(await briefs(events, 1), ["61 live"]);
+  await second.return?.();
+  server.kill();
+  server.say("general", "later");
+  for (const events of [first, third, fourth]) assert.deepEqual(await briefs(events, 1), ["62 later"]);
+  const [connection] = server.connections;
+  assert.equal(connection?.lanes.size, 2, "the control lane and one for the conversation");
+});
+
+scene("a reader that does not read holds up its lane and no other, and not the acks", async ({ server, connect }) => {
+  const body = "x".repeat(10_000);
+  for (let i = 0; i < 100; i++) server.say("big", body);
+  server.say("small", "s");
+  const client = connect();
+  const big = client.conversation("big");
+  const stalled = big.events({ from: { after: 0 } });
+  const lane = () => [...server.connections].flatMap((c) => [...c.lanes.values()]).find((l) => l.conversation === "big");
+  await until(() => (lane()?.sendCredit ?? 1) <= 0, "the server has no credit");
+  assert.deepEqual(await briefs(client.conversation("small").events({ from: { last: 1 } }), 1), ["1 s"]);
+  // Its ack must not wait behind events that nobody reads.
+  assert.equal((await big.send("mine")).seq, 101);
+  assert.ok(lane(), "the lane is the same");
+  const seqs = (await take(stalled, 102)).map((event) => ("seq" in event ? event.seq : event.type));
+  const expected = [...Array.from({ length: 100 }, (_, i) => i + 1), "caught_up", 101];
+  assert.deepEqual(seqs, expected);
+});
+
+scene("a stalled reader gets everything when it reads on", async ({ server, connect }) => {
+  const body = "x".repeat(10_000);
+  for (let i = 0; i < 200; i++) server.say("big", body);
+  const events = connect().conversation("big").events({ from: { after: 0 } });
+  await sleep(50);
+  const seqs = (await take(events, 200)).map((event) => ("seq" in event ? event.seq : 0));
+  assert.deepEqual(seqs, Array.from({ length: 200 }, (_, i) => i + 1));
+});
+
+scene("leaving a loop and aborting end the reading without an error", async ({ server, connect }) => {
+  server.say("general", "a");
+  const room = connect().conversation("general");
+  for await (const event of room.events({ from: { last: 1 } })) {
+    assert.equal(brief(event), "1 a");
+    break;
+  }
+  const controller = new AbortController();
+  const seen: string[] = [];
+  for await (const event of room.events({ from: { last: 1 }, signal: controller.signal })) {
+    seen.push(brief(event));
+    controller.abort();
+  }
+  assert.deepEqual(seen, ["1 a"]);
+  const none = [];
+  for await (const event of room.events({ signal: AbortSignal.abort() })) none.push(event);
+  assert.deepEqual(none, []);
+});
+
+scene("a reader that may not read is told so, and sends go on", async ({ server, connect }) => {
+  server.mayRead = () => false;
+  const room = connect().conversation("general");
+  const events = room.events({ from: { last: 5 } });
+  const ack = room.send("blind");
+  await assert.rejects(events.next(), { code: "FORBIDDEN", retryable: false });
+  assert.deepEqual(await events.next(), { done: true, value: undefined });
+  assert.equal((await ack).seq, 1);
+});
+
+scene("a cursor beyond the head is refused, and the other readers go on", async ({ server, connect }) => {
+  server.say("general", "a");
+  const room = connect().conversation("general");
+  const good = room.events({ from: { after: 0 } });
+  const bad = room.events({ from: { after: 7 } });
+  await assert.rejects(bad.next(), { code: "CURSOR_AHEAD" });
+  assert.deepEqual(await briefs(good, 2), ["1 a", "caught up 1"]);
+  const alone = connect().conversation("general").events({ from: { after: 7 } });
+  await assert.rejects(alone.next(), { code: "CURSOR_AHEAD" });
+});
+
+scene("a server that keeps failing to begin is told to the reader, which may try again", async ({ server, connect }) => {
+  server.openCode = 0x103;
+  const events = connect().conversation("general").events();
+  await assert.rejects(events.next(), (error) => error instanceof QuothError && error.code === "STORE_FAILED" && error.retryable);
+});
+
+scene("a hole is a breach of the protocol, not a silent loss", async ({ server, connect }) => {
+  server.say("general", "a");
+  const events = connect().conversation("general").events({ from: { after: 0 } });
+  assert.deepEqual(await briefs(events, 2), ["1 a", "caught up 1"]);
+  const [connection] = server.connections;
+  connection?.frame(1, { type: "event", seq: 3, timeMs: 1, sender: "bob", originTimeMs: undefined, body: new Uint8Array() });
+  await assert.rejects(events.next(), { code: "PROTOCOL" });
+});
+
+scene("pages of history, forwards and backwards", async ({ server, connect }) => {
+  for (let i = 1; i <= 10; i++) server.say("general", `m${i}`);
+  server.log("general").retain(3);
+  const room = connect().conversation("general");
+  const latest = await room.history({ limit: 3 });
+  assert.deepEqual([latest.events.map(brief), latest.more, latest.head, latest.floor], [["8 m8", "9 m9", "10 m10"], true, 10, 3]);
+  const older = await room.history({ before: 8, limit: 10 });
+  assert.deepEqual([older.events.length, older.more], [5, false]);
+  const newer = await room.history({ after: 0, limit: 2 });
+  assert.deepEqual([newer.events.map(brief), newer.more], [["gap 1-2", "3 m3", "4 m4"], true]);
+  await assert.rejects(room.history({ before: 1, after: 1 }), { code: "BAD_ARGUMENT" });
+  server.mayRead = () => false;
+  await assert.rejects(room.history(), { code: "FORBIDDEN" });
+});
+
+scene("more pages than the server gives at once, over a lost connection, and cancelled ones", async ({ server, connect }) => {
+  for (let i = 1; i <= 300; i++) server.say("general", "x".repeat(5_000));
+  const client = connect();
+  const room = client.conversation("general");
+  await reached(client, "connected");
+  const pages = Array.from({ length: 12 }, () => room.history({ after: 0, limit: 300 }));
+  const controller = new AbortController();
+  const cancelled = room.history({ signal: controller.signal });
+  controller.abort(new Error("enough"));
+  await assert.rejects(cancelled, { message: "enough" });
+  await sleep(2);
+  server.kill();
+  for (const page of await Promise.all(pages)) assert.equal(page.events.length, 300);
+});
+
+scene("a conversation that nobody uses is closed on the server, and opens again", async ({ server, connect }) => {
+  server.say("general", "a");
+  const client = connect();
+  const room = client.conversation("general");
+  const events = room.events({ from: { last: 1 } });
+  assert.deepEqual(await briefs(events, 1), ["1 a"]);
+  const [connection] = server.connections;
+  assert.equal(connection?.lanes.size, 2);
+  await events.return?.();
+  await until(() => connection?.lanes.size === 1, "the lane is over");
+  assert.deepEqual(await briefs(room.events({ from: { last: 1 } }), 1), ["1 a"]);
+});

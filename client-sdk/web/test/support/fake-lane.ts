@@ -1,0 +1,196 @@
+/** One lane of the fake server: a conversation or a page. */
+import type { Start } from "../../src/api.js";
+import { Code } from "../../src/wire/codes.js";
+import type { ClientFrame, ServerFrame } from "../../src/wire/frames.js";
+import { CLIENT_CREDIT_BYTES, SERVER_CREDIT_BYTES } from "../../src/wire/limits.js";
+import type { FakeConnection } from "./fake-connection.js";
+import { encodeServerFrame } from "./server-codec.js";
+import type { Log } from "./store.js";
+
+/** Frames are put into one message until it has so much. */
+const MESSAGE_BYTES = 1_000;
+
+export class FakeLane {
+  receiveCredit = CLIENT_CREDIT_BYTES;
+  sendCredit = SERVER_CREDIT_BYTES;
+  conversation: string | undefined;
+  /** Publishes in the order in which they came, as `producer/n`. */
+  readonly published: string[] = [];
+  readonly seen: number[] = [];
+  private producer = 0n;
+  private log: Log | undefined;
+  private cursor: number | undefined;
+  private isFetched = false;
+  private isFinished = false;
+  private awaiting = 0;
+  /** Frames that go before events. */
+  private readonly first: Uint8Array[] = [];
+
+  constructor(
+    private readonly connection: FakeConnection,
+    readonly number: number,
+  ) {}
+
+  reads(conversation: string): boolean {
+    return this.conversation === conversation && this.cursor !== undefined;
+  }
+
+  take(frame: ClientFrame): void {
+    if (this.isFinished) return this.connection.violation("a frame behind Finish");
+    switch (frame.type) {
+      case "open":
+        return this.open(frame);
+      case "read":
+        return this.read(frame.from);
+      case "publish":
+        return this.publish(Number(frame.n), frame.body);
+      case "seen":
+        if (this.cursor === undefined) return this.connection.violation("Seen without a cursor");
+        this.seen.push(frame.seq);
+        return this.roster(frame.seq);
+      case "fetch":
+        return this.fetch(frame);
+      default:
+        this.connection.violation(`${frame.type} on lane ${this.number}`);
+    }
+  }
+
+  finished(): void {
+    this.isFinished = true;
+    this.cursor = undefined;
+    this.deliver();
+  }
+
+  reset(code: number): void {
+    this.connection.lanes.delete(this.number);
+    this.connection.part(this.number, { type: "reset", code });
+  }
+
+  /** Sends what the credit allows. */
+  deliver(): void {
+    if (!this.connection.lanes.has(this.number)) return;
+    while (this.sendCredit > 0) {
+      const frames = this.next();
+      if (frames.length === 0) break;
+      this.connection.frames(this.number, Buffer.concat(frames));
+    }
+    const isDone = this.first.length === 0 && this.awaiting === 0 && this.isFinished;
+    if (isDone) {
+      this.connection.lanes.delete(this.number);
+      this.connection.part(this.number, { type: "finish" });
+    }
+  }
+
+  /** Frames for one message. */
+  private next(): Uint8Array[] {
+    const frames = [];
+    for (let bytes = 0; bytes < MESSAGE_BYTES; ) {
+      const frame = this.first.shift() ?? this.event();
+      if (!frame) break;
+      frames.push(frame);
+      bytes += frame.length;
+    }
+    return frames;
+  }
+
+  private event(): Uint8Array | undefined {
+    const log = this.log;
+    if (!log || this.cursor === undefined || this.cursor >= log.head) return undefined;
+    if (this.cursor + 1 < log.floor) {
+      const from = this.cursor + 1;
+      this.cursor = log.floor - 1;
+      return encodeServerFrame({ type: "gap", from, to: this.cursor });
+    }
+    const event = log.events[this.cursor++];
+    return event && encodeServerFrame(event);
+  }
+
+  private answer(frame: ServerFrame): void {
+    this.first.push(encodeServerFrame(frame));
+    this.deliver();
+  }
+
+  private open(frame: ClientFrame & { type: "open" }): void {
+    const { server, user } = this.connection;
+    const isOpen = [...this.connection.lanes.values()].some((lane) => lane.conversation === frame.conversation);
+    if (this.conversation !== undefined) return this.connection.violation("Open on an open lane");
+    if (isOpen) return this.reset(Code.ALREADY_OPEN);
+    if (server.openCode !== undefined) return this.reset(server.openCode);
+    const may = frame.from === undefined ? server.mayWrite : server.mayRead;
+    if (user === undefined || !may(user, frame.conversation)) return this.reset(Code.FORBIDDEN);
+    this.conversation = frame.conversation;
+    this.producer = frame.producer;
+    this.log = server.log(frame.conversation);
+    this.place(frame.from);
+  }
+
+  private read(from: Start | undefined): void {
+    const { server, user } = this.connection;
+    if (this.conversation === undefined) return this.connection.violation("Read before Open");
+    if (from === undefined) {
+      this.cursor = undefined;
+      return;
+    }
+    if (!server.mayRead(user ?? "", this.conversation)) return this.reset(Code.FORBIDDEN);
+    this.place(from);
+  }
+
+  private place(from: Start | undefined): void {
+    const { head, floor } = this.log ?? { head: 0, floor: 1 };
+    if (from === undefined || from === "live") this.cursor = from && head;
+    else if ("after" in from) {
+      if (from.after > head) return this.reset(Code.CURSOR_AHEAD);
+      this.cursor = from.after;
+    } else this.cursor = Math.min(Math.max(head - from.last, floor - 1), head);
+    this.first.push(encodeServerFrame({ type: "opened", head, floor }));
+    if (from !== undefined) this.roster(0);
+    this.deliver();
+  }
+
+  private roster(seen: number): void {
+    const user = this.connection.user ?? "";
+    if (this.connection.server.features & 2) this.answer({ type: "roster", users: 1, present: [{ user, seen }] });
+  }
+
+  private publish(n: number, body: Uint8Array): void {
+    const { server, user = "" } = this.connection;
+    if (this.conversation === undefined) return this.connection.violation("Publish before Open");
+    if (this.awaiting >= 256) return this.connection.violation("over 256 publishes without an ack");
+    if (this.connection.isLeaving) return;
+    this.published.push(`${this.producer}/${n}`);
+    if (!server.mayWrite(user, this.conversation)) return this.answer({ type: "refused", n, code: Code.FORBIDDEN });
+    const log = server.log(this.conversation);
+    this.awaiting += 1;
+    const store = () => {
+      const stored = log.publish(user, this.producer, n, body);
+      this.awaiting -= 1;
+      if (typeof stored === "number") return this.answer({ type: "refused", n, code: stored });
+      const { event, duplicate } = stored;
+      this.answer({ type: "ack", n, seq: event.seq, timeMs: event.timeMs, duplicate });
+      server.deliver();
+    };
+    if (server.ackDelayMs > 0) setTimeout(store, server.ackDelayMs);
+    else store();
+  }
+
+  private fetch({ conversation, range, limit }: ClientFrame & { type: "fetch" }): void {
+    const { server, user } = this.connection;
+    if (this.isFetched || this.conversation !== undefined) return this.connection.violation("a second first frame");
+    this.isFetched = true;
+    if (user === undefined || !server.mayRead(user, conversation)) return this.reset(Code.FORBIDDEN);
+    const { head, floor, events } = server.log(conversation);
+    const readable = events.slice(floor - 1);
+    const all =
+      range === "latest"
+        ? readable
+        : readable.filter(({ seq }) => ("after" in range ? seq > range.after : seq < range.before));
+    const isForward = range !== "latest" && "after" in range;
+    const count = Math.min(limit, 1_000);
+    const page = isForward ? all.slice(0, count) : all.slice(Math.max(0, all.length - count));
+    if (isForward && range.after + 1 < floor && page.length > 0) {
+      this.first.push(encodeServerFrame({ type: "gap", from: range.after + 1, to: floor - 1 }));
+    }
+    for (const event of page) this.first.push(encodeServerFrame(event));
+    this.answer({ type: "page_end", head, floor, more: all.length > page.length });
+  }
+}

@@ -1,0 +1,132 @@
+//! Who reads which conversation, told to those who want to know.
+//!
+//! A roster is made from the mailboxes of all workers when something of it has changed, once for everybody who watches and at
+//! most every [`ROSTER_INTERVAL_MS`]. Conversations that nobody watches cost one look-up when a reader comes or goes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use quoth_protocol::codec::encode;
+use quoth_protocol::frame::{Present, ServerFrame};
+use quoth_protocol::limits::{ROSTER_INTERVAL_MS, ROSTER_USERS_MAX};
+use quoth_protocol::{ConversationName, Seq, UserId};
+use tokio::sync::Notify;
+
+use super::mailbox::Mailbox;
+use super::workers::Workers;
+
+/// The rosters of the conversations that somebody watches.
+#[derive(Debug, Default)]
+pub(super) struct Rosters {
+    watched: Mutex<HashMap<ConversationName, Watched>>,
+    /// Rings when a roster has changed.
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct Watched {
+    watchers: usize,
+    has_changed: bool,
+    roster: Arc<Roster>,
+}
+
+/// The roster of one conversation as it was told last.
+#[derive(Debug, Default)]
+struct Roster {
+    /// Grows with every frame; 0 before the first one.
+    version: AtomicU64,
+    frame: Mutex<Bytes>,
+}
+
+/// Watches the roster of one conversation until it is dropped.
+#[derive(Debug)]
+pub struct RosterWatch {
+    rosters: Arc<Rosters>,
+    conversation: ConversationName,
+    roster: Arc<Roster>,
+    /// The version that was taken last.
+    taken: u64,
+}
+
+impl Rosters {
+    pub(super) fn watch(this: &Arc<Self>, conversation: &ConversationName) -> RosterWatch {
+        let mut watched = this.watched.lock();
+        let entry = watched.entry(conversation.clone()).or_insert_with(|| Watched {
+            watchers: 0,
+            has_changed: true,
+            roster: Arc::default(),
+        });
+        entry.watchers += 1;
+        let roster = Arc::clone(&entry.roster);
+        this.changed.notify_one();
+        RosterWatch { rosters: Arc::clone(this), conversation: conversation.clone(), roster, taken: 0 }
+    }
+
+    /// A reader has come, has gone, or has read on.
+    pub(super) fn change(&self, conversation: &ConversationName) {
+        if let Some(watched) = self.watched.lock().get_mut(conversation) {
+            watched.has_changed = true;
+            self.changed.notify_one();
+        }
+    }
+
+    fn take_changed(&self) -> Vec<(ConversationName, Arc<Roster>)> {
+        let mut watched = self.watched.lock();
+        let changed = watched.iter_mut().filter_map(|(name, watched)| {
+            std::mem::take(&mut watched.has_changed).then(|| (name.clone(), Arc::clone(&watched.roster)))
+        });
+        changed.collect()
+    }
+}
+
+impl RosterWatch {
+    /// The present roster's frame, if it is another one than was taken last.
+    pub fn take(&mut self) -> Option<Bytes> {
+        let version = self.roster.version.load(Ordering::Acquire);
+        (version != std::mem::replace(&mut self.taken, version)).then(|| self.roster.frame.lock().clone())
+    }
+}
+
+impl Drop for RosterWatch {
+    fn drop(&mut self) {
+        let mut watched = self.rosters.watched.lock();
+        if let Some(entry) = watched.get_mut(&self.conversation) {
+            entry.watchers -= 1;
+            if entry.watchers == 0 {
+                watched.remove(&self.conversation);
+            }
+        }
+    }
+}
+
+/// Makes the rosters that have changed and wakes their watchers, for as long as the engine lives.
+pub(super) async fn tell(rosters: Arc<Rosters>, workers: Weak<Workers>) {
+    loop {
+        rosters.changed.notified().await;
+        let Some(workers) = workers.upgrade() else { return };
+        for (conversation, roster) in rosters.take_changed() {
+            let readers = workers.readers(&conversation);
+            *roster.frame.lock() = encode(&frame(&readers));
+            roster.version.fetch_add(1, Ordering::Release);
+            readers.iter().filter(|reader| reader.wants_roster()).for_each(|reader| reader.wake());
+        }
+        drop(workers);
+        tokio::time::sleep(Duration::from_millis(ROSTER_INTERVAL_MS)).await;
+    }
+}
+
+fn frame(readers: &[Arc<Mailbox>]) -> ServerFrame {
+    let mut users: BTreeMap<&UserId, Seq> = BTreeMap::new();
+    for reader in readers {
+        let seen = users.entry(reader.user()).or_default();
+        *seen = reader.seen().max(*seen);
+    }
+    let count = u32::try_from(users.len()).unwrap_or(u32::MAX);
+    let present = users.into_iter().take(ROSTER_USERS_MAX);
+    let present = present.map(|(user, seen)| Present { user: user.clone(), seen }).collect();
+    ServerFrame::Roster { users: count, present }
+}

@@ -1,0 +1,52 @@
+//! A WebSocket from its upgrade to its end: moves messages between a socket and the lanes that stand for QUIC's streams.
+//!
+//! What the messages mean is `quoth_lanes`' and the session's work; here is what a socket needs: frames of RFC 6455, bounds,
+//! pings, timeouts, and closes that say why.
+
+mod heartbeat;
+mod outbox;
+mod pump;
+mod status;
+mod wire;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use quoth_lanes::{Format, Lanes};
+
+use crate::http::Stream;
+use crate::session::{self, Service, Transport};
+use heartbeat::Heartbeat;
+use pump::Pump;
+
+/// Silence of the server after which it pings, unless a third of the idle timeout is less.
+const PING_INTERVAL_MAX: Duration = Duration::from_secs(20);
+
+/// How long a client may take nothing of what is sent to it. Lanes that nobody reads are held up by their credit; this is a socket
+/// that nobody reads.
+const STALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a close may take: to be written, and to be answered. Less than the second and the seven within which a drain ends.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A socket on which the handshake of RFC 6455 is done, and how its messages are written.
+#[derive(Debug)]
+pub(crate) struct Upgraded {
+    pub(crate) stream: Stream,
+    /// What of the client's first messages came with the handshake.
+    pub(crate) read: Vec<u8>,
+    pub(crate) format: Format,
+    pub(crate) peer: SocketAddr,
+}
+
+/// The two tasks of a connection: its session, and what moves its messages. Each ends when the other one has.
+pub(crate) fn tasks(
+    upgraded: Upgraded,
+    service: Service,
+) -> (impl Future<Output = ()> + Send, impl Future<Output = ()> + Send) {
+    let lanes = Lanes::server(upgraded.format);
+    let idle_timeout = Duration::from_millis(service.limits.idle_timeout_ms.into());
+    let heartbeat = Heartbeat::new(idle_timeout, PING_INTERVAL_MAX.min(idle_timeout / 3), STALL_TIMEOUT);
+    let transport = Transport::WebSocket { lanes: lanes.clone(), peer: upgraded.peer };
+    (session::run(transport, service), Pump::new(upgraded, lanes, heartbeat).run())
+}

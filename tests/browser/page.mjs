@@ -1,0 +1,92 @@
+/** Pages in a real Chromium, as their users see them. */
+
+import { mkdirSync } from "node:fs";
+import { createRequire } from "node:module";
+import path from "node:path";
+
+import { until } from "./server.mjs";
+
+const require = createRequire(new URL("../../client-sdk/web/package.json", import.meta.url));
+const { chromium } = require("playwright-core");
+const axeSource = require.resolve("axe-core/axe.min.js");
+
+const ARGUMENTS = [
+  "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+];
+
+const SCREENSHOTS = process.env.QUOTH_SCREENSHOTS ?? new URL("../../target/screenshots", import.meta.url).pathname;
+
+export async function launch() {
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ARGUMENTS });
+}
+
+export class Page {
+  /** Opens a window of its own, so that nothing is shared with other users' windows. What goes wrong in it fails the test. */
+  static async open(browser, link, options = {}) {
+    const context = await browser.newContext({ viewport: { width: 1200, height: 800 }, ...options });
+    const self = new Page(await context.newPage());
+    await self.page.goto(link);
+    await self.page.locator("#app").waitFor();
+    return self;
+  }
+
+  constructor(page) {
+    this.page = page;
+    this.faults = [];
+    page.on("pageerror", (error) => this.faults.push(String(error)));
+    page.on("console", (message) => {
+      // A connection that is refused while the server is down is told by the browser itself.
+      if (message.type() === "error" && !/WebSocket connection|ERR_CONNECTION_REFUSED|ERR_INTERNET_DISCONNECTED/.test(message.text())) this.faults.push(message.text());
+    });
+  }
+
+  get context() {
+    return this.page.context();
+  }
+
+  async say(text) {
+    await this.page.getByRole("textbox", { name: "Message" }).fill(text);
+    await this.page.keyboard.press("Enter");
+  }
+
+  /** The messages in the document: who, what, seq, and the mark of own ones. */
+  async messages() {
+    return this.page.locator("#rows .msg").evaluateAll((nodes) =>
+      nodes.map((node) => {
+        const text = node.querySelector(".text").cloneNode(true);
+        text.querySelector(".meta")?.remove();
+        return {
+          from: node.classList.contains("own") ? "You" : node.querySelector(".from").textContent,
+          text: text.textContent,
+          seq: Number(node.dataset.seq ?? 0),
+          mark: node.querySelector(".tick")?.getAttribute("aria-label") ?? null,
+        };
+      }),
+    );
+  }
+
+  async texts() {
+    return (await this.messages()).map((message) => message.text);
+  }
+
+  /** Waits for a message and gives it. */
+  async hears(text, also = () => true) {
+    return until(`the page shows ${JSON.stringify(text)}`, async () => (await this.messages()).find((message) => message.text === text && also(message)));
+  }
+
+  async screenshot(name) {
+    mkdirSync(SCREENSHOTS, { recursive: true });
+    await this.page.screenshot({ path: path.join(SCREENSHOTS, `${name}.png`) });
+  }
+
+  /** Faults of accessibility that axe calls serious or critical. */
+  async accessibilityFaults() {
+    // The page's policy allows no scripts but its own: axe comes by way of the debugger.
+    const { readFileSync } = await import("node:fs");
+    await this.page.evaluate(readFileSync(axeSource, "utf8"));
+    const { violations } = await this.page.evaluate(() => globalThis.axe.run());
+    return violations
+      .filter(({ impact }) => impact === "serious" || impact === "critical")
+      .map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target).join(", ")}`);
+  }
+}
