@@ -17,8 +17,13 @@ use crate::rival::Kind;
     after_help = "Examples:\n  quoth bench latency\n  quoth bench chat --rate 2000 --duration 30 --html report.html\n  \
                   quoth bench my-load.toml --json after.json && quoth bench compare before.json after.json\n  \
                   quoth bench versus throughput --against jetstream\n  quoth bench profiles\n\n\
-                  Exit codes: 0 measured, 1 failed: a message lost, doubled, altered or out of order, or a regression; 2 wrong \
-                  usage."
+                  A server that runs already:\n  quoth bench latency --server HOST:PORT --ca ca.pem --token-file token --server-pid PID\n\
+                  The token must allow to read and write anything. --server-name is for a certificate that is not for HOST; \
+                  --server-pid is for a server on this machine, whose memory and processor time are watched then. Floors run \
+                  on this machine wherever the server is: --no-floors leaves them out.\n\n\
+                  Exit codes: 0 measured; 1 failed: a message lost, doubled, altered or out of order, a round that could not be \
+                  measured, or a regression (compare); 2 wrong usage; 128 and the signal's number when interrupted, after what \
+                  was measured before is told. The second Ctrl-C ends everything at once."
 )]
 pub struct BenchArgs {
     /// Another thing than a run
@@ -92,9 +97,9 @@ pub(super) struct RunArgs {
     /// Say the lines of chat logs in a folder, at their times, in place of made-up messages
     #[arg(long, value_name = "DIR", help_heading = "Load", conflicts_with_all = ["rate", "closed", "payload"])]
     pub(super) replay: Option<PathBuf>,
-    /// How many times as fast as the logs' people
-    #[arg(long, value_name = "TIMES", help_heading = "Load", default_value_t = 20.0, requires = "replay")]
-    pub(super) speed: f64,
+    /// How many times as fast as the logs' people; default: 20
+    #[arg(long, value_name = "TIMES", help_heading = "Load", requires = "replay")]
+    pub(super) speed: Option<f64>,
 
     /// What counts of each round, in seconds
     #[arg(long, value_name = "S", help_heading = "Method")]
@@ -108,9 +113,9 @@ pub(super) struct RunArgs {
     /// Leave the floors out, and with them all that compares machines
     #[arg(long, help_heading = "Method")]
     pub(super) no_floors: bool,
-    /// How long readers wait for what is missing when nothing more is published, in seconds
-    #[arg(long, value_name = "S", help_heading = "Method", default_value_t = 20.0)]
-    pub(super) patience: f64,
+    /// How long readers wait for what is missing when nothing more is published, in seconds; default: 20
+    #[arg(long, value_name = "S", help_heading = "Method")]
+    pub(super) patience: Option<f64>,
     /// Seed of whatever is random
     #[arg(long, value_name = "N", help_heading = "Method", default_value_t = 1)]
     pub(super) seed: u64,
@@ -154,6 +159,8 @@ pub struct RunningServer {
     pub address: SocketAddr,
     /// PEM file of the CA of its certificate.
     pub ca_file: PathBuf,
+    /// The name that its certificate is for.
+    pub name: String,
     /// A token that may read and write anything.
     pub token: String,
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use hdrhistogram::Histogram;
 use tokio::sync::oneshot;
 
@@ -50,7 +51,9 @@ pub(super) fn conduct(
         progress.go_on()?;
         progress.elapsed_ms.store(u64::try_from(at.as_millis())?.max(1), Relaxed);
         if let Some(pid) = pid {
-            samples.push((epoch.elapsed(), Usage::of(pid)?));
+            let usage =
+                Usage::of(pid).with_context(|| format!("the process that is measured ({pid}) has ended"));
+            samples.push((epoch.elapsed(), usage?));
         }
         if at >= traffic.length() {
             break;

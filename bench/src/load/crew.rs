@@ -23,6 +23,13 @@ pub(super) struct Seat {
     pub(super) members: Vec<Member>,
 }
 
+impl Seat {
+    /// Whether everybody publishes and nobody reads.
+    pub(super) fn only_publishes(&self) -> bool {
+        self.members.iter().all(|member| !member.part.reads())
+    }
+}
+
 /// A member that is in its conversation.
 struct Entered<C: Client> {
     member: Member,
@@ -44,6 +51,8 @@ pub(super) struct Seen {
     pub(super) checkers: Vec<(u32, Checker)>,
     /// Datagrams that came to the clients while they were driven.
     pub(super) datagrams: Option<u64>,
+    /// Seconds of processor time that the thread has taken for each second of what counts.
+    pub(super) cpu: f64,
 }
 
 impl<C: Client> Crew<C> {
@@ -111,7 +120,7 @@ impl<C: Client> Crew<C> {
         let datagrams = crew.datagrams().zip(datagrams_before).map(|(after, before)| after - before);
         crew.close().await;
         let recorder = shared.recorder.lock().clone();
-        Ok(Seen { recorder, checkers, datagrams })
+        Ok(Seen { recorder, checkers, datagrams, cpu: 0.0 })
     }
 
     fn datagrams(&self) -> Option<u64> {

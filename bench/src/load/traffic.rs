@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
+use quoth_network::Side;
 use tokio::sync::oneshot;
 
 use super::crew::{Crew, Seat, Seen};
 use super::member::{Member, Shared, Source};
+use super::meter::metered;
 use super::stage::Stage;
 use super::{Progress, conductor, tick};
 use crate::outcome::{Check, Tick};
@@ -76,19 +78,31 @@ pub struct Measured {
     pub duration_s: f64,
     /// Processor time of the system's process in what counts, in seconds; `None` where it is not known.
     pub cpu_s: Option<f64>,
-    /// Its most memory, in bytes.
+    /// What the bench's own clients took.
+    pub clients: Clients,
+    /// The process's most memory, in bytes.
     pub memory_peak_bytes: Option<u64>,
     /// The timeline, with what is known of the process.
     pub timeline: Vec<Tick>,
 }
 
-/// Plays traffic on a system. `system` gives it as each thread sees it, within the thread's runtime; `pid` is its process.
+/// What clients took of the processors in what counts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Clients {
+    /// Seconds of processor time for each second, all threads together.
+    pub cpu: f64,
+    /// The same of the thread that took most.
+    pub busiest: f64,
+}
+
+/// Plays traffic on a system. `system` gives it as each thread sees it from its side of the network, within the thread's runtime;
+/// `pid` is its process.
 ///
 /// # Errors
 /// When the system refuses something or goes away.
 pub fn play<S: System>(
     traffic: &Traffic,
-    system: impl Fn() -> anyhow::Result<S> + Sync,
+    system: impl Fn(Side) -> anyhow::Result<S> + Sync,
     pid: Option<u32>,
     progress: &Arc<Progress>,
 ) -> anyhow::Result<Measured> {
@@ -97,8 +111,9 @@ pub fn play<S: System>(
     let (ready, all_ready) = mpsc::channel();
     let (seen, conducted) = std::thread::scope(|scope| {
         let mut crews = Vec::new();
-        for seats in seats {
+        for (side, seats) in seats {
             let (stage, system, ready, progress) = (&stage, &system, ready.clone(), Arc::clone(progress));
+            let system = move || system(side);
             crews.push(scope.spawn(move || crew(traffic, stage, seats, system, ready, progress)));
         }
         drop(ready);
@@ -117,6 +132,10 @@ pub fn play<S: System>(
     seen.iter().for_each(|seen| recorder.add(&seen.recorder));
     let (acked, delivered, duration_s) = recorder.counted_until(traffic.length());
     let datagrams: Option<u64> = seen.iter().map(|seen| seen.datagrams).sum();
+    let clients = Clients {
+        cpu: seen.iter().map(|seen| seen.cpu).sum(),
+        busiest: seen.iter().map(|seen| seen.cpu).fold(0.0, f64::max),
+    };
     let check = stage.check(seen.into_iter().flat_map(|seen| seen.checkers));
     let datagrams_per_delivery =
         datagrams.filter(|_| check.checked > 0).map(|datagrams| datagrams as f64 / check.checked as f64);
@@ -132,6 +151,7 @@ pub fn play<S: System>(
         delivered,
         duration_s,
         cpu_s,
+        clients,
         memory_peak_bytes,
         timeline,
     })
@@ -142,7 +162,7 @@ fn crew<S: System>(
     traffic: &Traffic,
     stage: &Stage,
     seats: Vec<Seat>,
-    system: &(impl Fn() -> anyhow::Result<S> + Sync),
+    system: impl Fn() -> anyhow::Result<S>,
     ready: mpsc::Sender<oneshot::Sender<Instant>>,
     progress: Arc<Progress>,
 ) -> anyhow::Result<Seen> {
@@ -174,6 +194,8 @@ fn crew<S: System>(
                 _ => Source::Due(stage.messages_of(member.publisher)),
             }
         };
-        crew.drive(shared, source, traffic.length() + ACK_TIMEOUT + traffic.patience).await
+        let driving = crew.drive(shared, source, traffic.length() + ACK_TIMEOUT + traffic.patience);
+        let (seen, cpu) = metered(epoch + traffic.warm_up, epoch + traffic.length(), driving).await;
+        Ok(Seen { cpu: cpu.unwrap_or_default(), ..seen? })
     })
 }
