@@ -1,5 +1,7 @@
 //! Flags over a profile: one that would have no effect is refused, since whoever has given it expects one.
 
+use anyhow::Context as _;
+
 use super::args::RunArgs;
 use crate::profile::keys::takers;
 use crate::profile::{Kind, Profile};
@@ -45,6 +47,9 @@ pub(super) fn profile(args: &RunArgs, is_running: bool) -> anyhow::Result<Profil
         profile.floors.clear();
     }
     profile.check()?;
+    if let Some(network) = profile.network.as_deref().filter(|network| *network != "loopback") {
+        quoth_network::Profile::open(network).with_context(|| format!("the network {network}"))?;
+    }
     Ok(profile)
 }
 
@@ -152,13 +157,13 @@ mod tests {
                 "latency --window 5",
                 "it is for kind \"closed\" (fanout, throughput, spread), or open loops with --closed",
             ),
-            ("storm --duration 5", "it is for kind \"open\" and \"closed\" (chat, fanout, "),
+            ("storm --duration 5", "it is for kind \"open\" or \"closed\" (chat, fanout, "),
             ("idle --payload 5", "it is for kind"),
             ("connect --warm-up 5", "it is for kind"),
             ("catchup --patience 5", "it is for kind"),
             ("idle --client-threads 5", "it is for kind"),
             ("fanout --replay logs", "it is for kind \"open\""),
-            ("catchup --closed", "it is for kind \"open\" and \"closed\""),
+            ("catchup --closed", "it is for kind \"open\" or \"closed\""),
             ("latency --server-pid 5", "--server"),
             ("latency --running --set a=b", "--set is for the server that the bench starts"),
             ("latency --running --server-binary x", "--server-binary is for"),
@@ -182,6 +187,7 @@ mod tests {
             "chat --replay logs --speed 0",
             "latency --closed --window 0",
             "latency --rounds 0",
+            "latency --network nowhere",
         ] {
             refused(line);
         }

@@ -53,7 +53,7 @@ pub fn takers(key: &str) -> String {
         .iter()
         .filter(|(_, text)| toml::from_str::<Head>(text).is_ok_and(|head| kinds.contains(&head.kind)));
     let built_in: Vec<&str> = built_in.map(|(name, _)| *name).collect();
-    format!("kind {} ({})", names.join(" and "), built_in.join(", "))
+    format!("kind {} ({})", names.join(" or "), built_in.join(", "))
 }
 
 /// As much of a profile as tells its kind.

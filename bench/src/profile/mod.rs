@@ -348,7 +348,7 @@ impl Profile {
         }
         let text =
             std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
-        Self::parse(&text).with_context(|| path.display().to_string())
+        Self::parse(&text).with_context(|| format!("{} is no profile that can be played", path.display()))
     }
 
     /// Reads a profile and checks it.
@@ -356,9 +356,9 @@ impl Profile {
     /// # Errors
     /// What is wrong, with its place.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
-        let table: toml::Table = toml::from_str(text)?;
+        let table: toml::Table = toml::from_str(text).map_err(|error| with_line(text, &error))?;
         keys::check(&table)?;
-        let mut profile: Self = toml::from_str(text)?;
+        let mut profile: Self = toml::from_str(text).map_err(|error| with_line(text, &error))?;
         if !table.contains_key("floors") {
             profile.floors = profile.kind.floors().to_vec();
         }
@@ -449,6 +449,13 @@ impl Profile {
     }
 }
 
+/// What is wrong, with its line where that is known; the parser would show the whole line, however long.
+fn with_line(text: &str, error: &toml::de::Error) -> anyhow::Error {
+    let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+    let line = line.map_or_else(String::new, |line| format!("line {line}: "));
+    anyhow::anyhow!("{line}{}", error.message())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -471,6 +478,8 @@ mod tests {
         assert!(refused("members = 1\nconnections = 1\npublishers = 2").contains("are members"));
         assert!(refused("members = 1\nconnections = 1\nstalled = 2").contains("to measure"));
         assert!(refused("connections = 1").contains("`members` is missing"));
+        assert!(refused("members = 1\nconnections = ").contains("line 6: "));
+        assert!(refused("members = 1\nconnections = \"x\"").contains("expected u32"));
         assert!(Profile::find("chats").expect_err("no such").to_string().contains("chat, fanout"));
     }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use parking_lot::Mutex;
 use quoth_network::{Counters, Network, Profile, Side};
 use tempfile::TempDir;
@@ -39,13 +40,12 @@ impl Place {
         Ok(Self { folder: Arc::new(RunFolder::create(dir)?), program, network: None })
     }
 
-    /// With a network between clients and servers: a built-in profile of one by its name, or a file. The seed decides which packets
-    /// are lost.
+    /// With a network between clients and servers, by its name or file. The seed decides which packets are lost.
     ///
     /// # Errors
-    /// When there is no such profile, or this is not root's process.
+    /// When there is no such network, or this is not root's process.
     pub fn behind(dir: &Path, program: Program, name: &str, seed: u64) -> anyhow::Result<Self> {
-        let profile = Profile::open(name)?;
+        let profile = Profile::open(name).with_context(|| format!("the network {name}"))?;
         let network = Network::start(&profile, seed)?;
         let named = Named { name: name.to_owned(), profile, network };
         Ok(Self { network: Some(Arc::new(Mutex::new(named))), ..Self::loopback(dir, program)? })
