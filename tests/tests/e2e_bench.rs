@@ -3,12 +3,15 @@
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quoth_bench::figure;
 use quoth_bench::outcome::{Outcome, Round};
 use quoth_tests::process::{ServerProcess, binary};
 use tempfile::TempDir;
+
+/// How long anything may take that must happen before it counts as stuck.
+const STUCK: Duration = Duration::from_secs(60);
 
 /// One sender, one reader.
 const PAIR: &str =
@@ -85,15 +88,23 @@ fn config_of_serving(dir: &Path) -> PathBuf {
         let entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
         entries.map(|entry| entry.path()).collect()
     };
-    loop {
+    let mut found = None;
+    until("a server of a run in the folder serves", || {
         let servers = inside(dir).into_iter().flat_map(|run| inside(&run));
         let mut configs = servers.map(|server| server.join("quoth.toml"));
         let serves = |config: &PathBuf| {
             std::fs::read_to_string(config.with_file_name("log")).is_ok_and(|log| log.contains(" serving "))
         };
-        if let Some(config) = configs.find(serves) {
-            return config;
-        }
+        found = configs.find(serves);
+        found.is_some()
+    });
+    found.expect("it was found")
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < STUCK, "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -198,9 +209,7 @@ fn whatever_ends_a_run_its_server_and_its_folder_go_too() {
     let (run, config) = running(dir.path());
     assert_eq!(signalled(run, &["KILL"]).signal(), Some(9));
     // Nobody waits for it, so it ends when the kernel gets to it.
-    while !pid_of(&config).is_empty() {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("the server of a dead run has ended", || pid_of(&config).is_empty());
     assert!(config.exists(), "nobody was there to remove it");
     // The next run sweeps. Two signals end it at once, as a second Ctrl-C does.
     std::fs::remove_file(config.with_file_name("log")).expect("the dead server's log");
