@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use hdrhistogram::Histogram;
 use tokio::sync::oneshot;
 
+use super::conversation::GivenUp;
 use super::stage::Stage;
 use super::traffic::Traffic;
 use super::{Progress, tick};
@@ -49,6 +50,7 @@ pub(super) fn conduct(
     loop {
         std::thread::sleep((epoch + at).saturating_duration_since(Instant::now()));
         progress.go_on()?;
+        anyhow::ensure!(!stage.publishers.is_given_up(), GivenUp);
         progress.elapsed_ms.store(u64::try_from(at.as_millis())?.max(1), Relaxed);
         if let Some(pid) = pid {
             let usage =

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use super::Progress;
 use super::at_once::at_once;
+use super::conversation::GivenUp;
 use super::member::{InFlight, Member, Shared, Source, publish, receive};
 use crate::check::Checker;
 use crate::record::Recorder;
@@ -111,11 +112,17 @@ impl<C: Client> Crew<C> {
             }
             Ok::<_, anyhow::Error>(kept)
         };
-        let driven = tokio::time::timeout(timeout, all).await.context("some messages were never acked");
-        if !matches!(driven, Ok(Ok(_))) {
+        let driven = tokio::select! {
+            biased;
+            driven = tokio::time::timeout(timeout, all) => {
+                driven.context("some messages were never acked").flatten()
+            }
+            () = shared.publishers.given_up() => Err(GivenUp.into()),
+        };
+        if driven.is_err() {
             shared.publishers.give_up();
         }
-        let _kept_until_now = driven??;
+        let _kept_until_now = driven?;
         let crew = Self { clients, entered: Vec::new() };
         let datagrams = crew.datagrams().zip(datagrams_before).map(|(after, before)| after - before);
         crew.close().await;

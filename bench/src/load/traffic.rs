@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use quoth_network::Side;
 use tokio::sync::oneshot;
 
+use super::conductor::Conducted;
+use super::conversation::GivenUp;
 use super::crew::{Crew, Seat, Seen};
 use super::member::{Member, Shared, Source};
 use super::meter::metered;
@@ -124,10 +125,9 @@ pub fn play<S: System>(
         let seen = crews
             .into_iter()
             .map(|crew| crew.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread panicked"))));
-        (seen.collect::<anyhow::Result<Vec<Seen>>>(), conducted)
+        (seen.collect::<Vec<anyhow::Result<Seen>>>(), conducted)
     });
-    let seen = seen?;
-    let conducted = conducted.context("some clients did not get ready")??;
+    let (seen, conducted) = unless_failed(seen, conducted)?;
     let mut recorder = traffic.recorder();
     seen.iter().for_each(|seen| recorder.add(&seen.recorder));
     let (acked, delivered, duration_s) = recorder.counted_until(traffic.length());
@@ -157,6 +157,29 @@ pub fn play<S: System>(
     })
 }
 
+/// What was seen, if nothing has failed; else why, in the words of who has failed first and not of who has given up for it.
+fn unless_failed(
+    seen: Vec<anyhow::Result<Seen>>,
+    conducted: Option<anyhow::Result<Conducted>>,
+) -> anyhow::Result<(Vec<Seen>, Conducted)> {
+    let conducted = conducted.unwrap_or_else(|| Err(GivenUp.into()));
+    let (mut whole, mut errors) = (Vec::new(), Vec::new());
+    for seen in seen {
+        match seen {
+            Ok(seen) => whole.push(seen),
+            Err(error) => errors.push(error),
+        }
+    }
+    match conducted {
+        Ok(conducted) if errors.is_empty() => Ok((whole, conducted)),
+        conducted => {
+            errors.extend(conducted.err());
+            let first = errors.iter().position(|error| !error.is::<GivenUp>()).unwrap_or_default();
+            Err(errors.swap_remove(first))
+        }
+    }
+}
+
 /// One thread of clients, from the first connection to the last.
 fn crew<S: System>(
     traffic: &Traffic,
@@ -173,7 +196,7 @@ fn crew<S: System>(
         let (start, started) = oneshot::channel();
         ready.send(start)?;
         drop(ready);
-        let epoch = started.await.context("other clients did not get ready")?;
+        let epoch = started.await.map_err(|_| GivenUp)?;
         let shared = Arc::new(Shared {
             epoch,
             recorder: Mutex::new(traffic.recorder()),
@@ -198,4 +221,21 @@ fn crew<S: System>(
         let (seen, cpu) = metered(epoch + traffic.warm_up, epoch + traffic.length(), driving).await;
         Ok(Seen { cpu: cpu.unwrap_or_default(), ..seen? })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::Interrupted;
+
+    #[test]
+    fn who_has_failed_first_says_why() {
+        let given_up = || Err(GivenUp.into());
+        let crews = vec![given_up(), Err(anyhow::anyhow!("a client does not connect"))];
+        let error = unless_failed(crews, None).expect_err("it failed");
+        assert_eq!(error.to_string(), "a client does not connect");
+        let error = unless_failed(vec![given_up()], Some(Err(Interrupted.into()))).expect_err("it failed");
+        assert!(error.is::<Interrupted>());
+        assert!(unless_failed(vec![given_up()], None).expect_err("it failed").is::<GivenUp>());
+    }
 }
