@@ -53,10 +53,12 @@ fn head(outcome: &Outcome, columns: usize) -> String {
         columns,
         2,
     ));
-    let each = format!("{} s", (seconds * 10.0).round() / 10.0);
+    // A load without a length takes as long as it takes.
+    let each =
+        if seconds > 0.0 { format!(" of {} s", (seconds * 10.0).round() / 10.0) } else { String::new() };
     text.push_str(&match rounds {
-        1 => format!("1 round of {each}\n"),
-        rounds => format!("{rounds} rounds of {each}: medians, with the least and the greatest round\n"),
+        1 => format!("1 round{each}\n"),
+        rounds => format!("{rounds} rounds{each}: medians, with the least and the greatest round\n"),
     });
     text
 }
@@ -140,9 +142,13 @@ pub fn history(outcome: &Outcome) -> String {
     if !ours.is_empty() {
         return format!("FAILED: promises were broken: {ours}");
     }
-    let checked = unit::count(outcome.systems.iter().map(|system| system.check().checked).sum());
-    let kept =
-        format!("{checked} deliveries checked: nothing lost, duplicated, left out, reordered or altered");
+    let kept = match outcome.systems.iter().map(|system| system.check().checked).sum() {
+        0 => "this load has no deliveries to check".to_owned(),
+        checked => format!(
+            "{} deliveries checked: nothing lost, duplicated, left out, reordered or altered",
+            unit::count(checked)
+        ),
+    };
     if rivals.is_empty() { kept } else { format!("{kept}, but by rivals: {rivals}") }
 }
 

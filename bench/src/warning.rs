@@ -23,10 +23,25 @@ pub fn warnings(outcome: &Outcome) -> Vec<String> {
             outcome.machine.filesystem
         ));
     }
+    warnings.extend(goals_without_a_ratio(outcome));
     warnings.extend(outcome.systems.iter().filter_map(lateness));
     warnings.extend(outcome.systems.iter().filter_map(busy));
     warnings.extend(outcome.systems.iter().filter_map(overrun));
     warnings
+}
+
+/// A goal that nothing is held to though what it names was measured: most likely its name is mistyped.
+fn goals_without_a_ratio(outcome: &Outcome) -> impl Iterator<Item = String> {
+    let goals = outcome.profile.get("goals").and_then(|goals| goals.as_object()).into_iter().flatten();
+    let is_measured = |name: &str| outcome.systems.iter().any(|system| system.name == name);
+    let goals = goals.map(|(goal, _)| goal).filter(move |goal| {
+        let (_, systems) = goal.split_once(": ").unwrap_or_default();
+        let mut systems = systems.split(" over ").flat_map(|name| name.trim_matches(['(', ')']).split(" + "));
+        outcome.failure.is_none()
+            && systems.all(is_measured)
+            && !outcome.ratios.iter().any(|ratio| ratio.what == **goal)
+    });
+    goals.map(|goal| format!("no ratio of this run is called `{goal}`, so nothing is held to that goal"))
 }
 
 /// A latency counts from when a message was due, so each is too great by as much as the bench was late to publish it. Like is
@@ -103,6 +118,18 @@ mod tests {
         let mut outcome = sample();
         outcome.machine.filesystem = "tmpfs".to_owned();
         assert!(only(&outcome).contains("tmpfs"));
+    }
+
+    #[test]
+    fn a_goal_that_nothing_is_held_to_is_told() {
+        let mut outcome = sample();
+        let goal = serde_json::json!({ "at_most": 1.0 });
+        outcome.profile["goals"] = serde_json::json!({
+            "delivery p50: quoth over quinn relay": goal,
+            "delivery p50: nats-core over quoth": goal,
+            "delivery p05: quoth over (quinn relay + append)": goal,
+        });
+        assert!(only(&outcome).contains("`delivery p05: quoth over (quinn relay + append)`"));
     }
 
     #[test]
