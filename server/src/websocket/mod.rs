@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use quoth_lanes::{Format, Lanes};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::http::Stream;
 use crate::session::{self, Service, Transport};
@@ -37,6 +38,8 @@ pub(crate) struct Upgraded {
     pub(crate) read: Vec<u8>,
     pub(crate) format: Format,
     pub(crate) peer: SocketAddr,
+    /// Its place among the connections.
+    pub(crate) place: OwnedSemaphorePermit,
 }
 
 /// The two tasks of a connection: its session, and what moves its messages. Each ends when the other one has.

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use quoth_lanes::{Closed, Lanes, Message, Outgoing};
 use tokio::io::{AsyncRead, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message as WsMessage};
@@ -20,7 +21,7 @@ use super::{CLOSE_TIMEOUT, Upgraded};
 use crate::http::Stream;
 
 /// Bytes that are read at once. Each connection has so many at any time.
-const READ_BYTES: usize = 4 * 1_024;
+const READ_BYTES: usize = 2 * 1_024;
 
 /// Bytes in the outbox from which on no more is taken from the lanes, so that what a client does not read waits there, where it holds
 /// up those who write.
@@ -44,6 +45,7 @@ pub(super) struct Pump {
     message_bytes_max: usize,
     lanes: Lanes,
     heartbeat: Heartbeat,
+    _place: OwnedSemaphorePermit,
 }
 
 /// How a socket ends.
@@ -59,7 +61,8 @@ enum End {
 }
 
 impl Pump {
-    pub(super) fn new(upgraded: Upgraded, lanes: Lanes, heartbeat: Heartbeat) -> Self {
+    /// Boxed, since a future that had it would have room for it twice.
+    pub(super) fn new(upgraded: Upgraded, lanes: Lanes, heartbeat: Heartbeat) -> Box<Self> {
         let message_bytes_max = lanes.message_bytes_max();
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BYTES)
@@ -68,7 +71,8 @@ impl Pump {
             .max_write_buffer_size(256)
             .max_message_size(Some(message_bytes_max))
             .max_frame_size(Some(message_bytes_max));
-        Self {
+        Box::new(Self {
+            _place: upgraded.place,
             stream: upgraded.stream,
             context: WebSocketContext::from_partially_read(upgraded.read, Role::Server, Some(config)),
             outbox: Outbox::default(),
@@ -77,10 +81,10 @@ impl Pump {
             message_bytes_max,
             lanes,
             heartbeat,
-        }
+        })
     }
 
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self: Box<Self>) {
         let end = {
             let mut timer = pin!(sleep_until(self.heartbeat.next()));
             poll_fn(|task| self.poll(task, timer.as_mut())).await
