@@ -126,17 +126,25 @@ fn check(chatters: &[Chatter]) {
     }
     for chatter in chatters {
         assert_eq!(&chatter.events, log, "{} saw something else", chatter.user);
-        let said: Vec<&str> =
-            log.iter().filter(|event| event.sender == chatter.user).map(|event| event.body.as_str()).collect();
+        let said: Vec<&str> = log
+            .iter()
+            .filter(|event| event.sender == chatter.user)
+            .map(|event| event.body.as_str())
+            .collect();
         let expected: Vec<String> = (0..chatter.said()).map(|number| chatter.body(number)).collect();
         assert_eq!(said, expected, "what {} said is not there once and in order", chatter.user);
         assert_eq!(chatter.acks.len(), chatter.said());
         for ack in &chatter.acks {
             let event = &log[usize::try_from(ack.seq).unwrap() - 1];
-            assert_eq!((&event.sender, &event.body), (&chatter.user, &ack.body), "an ack has another one's seq");
+            assert_eq!(
+                (&event.sender, &event.body),
+                (&chatter.user, &ack.body),
+                "an ack has another one's seq"
+            );
             assert_eq!(event.time_ms, ack.time_ms);
         }
     }
-    let repeated: usize = chatters.iter().flat_map(|chatter| &chatter.acks).filter(|ack| ack.duplicate).count();
+    let repeated: usize =
+        chatters.iter().flat_map(|chatter| &chatter.acks).filter(|ack| ack.duplicate).count();
     println!("{} events; {repeated} acks were of messages that were stored before the crash", log.len());
 }

@@ -12,12 +12,12 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message as WsMessage};
 
+use super::CLOSE_TIMEOUT;
 use super::heartbeat::{Due, Heartbeat};
 use super::messages::Messages;
 use super::outbox::Outbox;
 use super::status::{close_with, code_of, violation};
 use super::wire::Wire;
-use super::CLOSE_TIMEOUT;
 use crate::http::Stream;
 
 /// Bytes that are read at once. Each connection has so many at any time.

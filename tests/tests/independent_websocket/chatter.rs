@@ -53,7 +53,8 @@ pub(crate) struct Chatter {
 impl Chatter {
     /// Starts the command.
     pub(crate) fn start(user: &str, command: &mut Command) -> Self {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the client starts");
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the client starts");
         let stdout = child.stdout.take().expect("it is piped");
         let (sender, lines) = channel();
         thread::spawn(move || {
@@ -150,7 +151,8 @@ impl Chatter {
         let told: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         let (what, value) = told.as_object().and_then(|told| told.iter().next()).expect("one thing a line");
         let number = |name: &str| value[name].as_u64().unwrap_or_else(|| panic!("no {name} in {line}"));
-        let text = |name: &str| value[name].as_str().unwrap_or_else(|| panic!("no {name} in {line}")).to_owned();
+        let text =
+            |name: &str| value[name].as_str().unwrap_or_else(|| panic!("no {name} in {line}")).to_owned();
         match what.as_str() {
             "event" => self.events.push(Event {
                 seq: number("seq"),
