@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use quoth_lanes::{Format, Lanes};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::http::Stream;
 use crate::session::{self, Service, Transport};
@@ -40,6 +41,8 @@ pub(crate) struct Upgraded {
     pub(crate) read: Vec<u8>,
     pub(crate) format: Format,
     pub(crate) peer: SocketAddr,
+    /// Its place among the connections.
+    pub(crate) place: OwnedSemaphorePermit,
 }
 
 /// The two tasks of a connection: its session, and what moves its messages. Each ends when the other one has.
@@ -47,16 +50,17 @@ pub(crate) fn tasks(
     upgraded: Upgraded,
     service: Service,
 ) -> (impl Future<Output = ()> + Send, impl Future<Output = ()> + Send) {
-    let Upgraded { stream, read, format, peer } = upgraded;
+    let Upgraded { stream, read, format, peer, place } = upgraded;
     let lanes = Lanes::server(format);
-    let pump = Pump::new(stream, read, lanes.clone(), heartbeat(service.limits.idle_timeout_ms));
+    let heartbeat = heartbeat(service.limits.idle_timeout_ms);
+    let pump = Pump::new(stream, read, Some(place), lanes.clone(), heartbeat);
     (session::run(Transport::WebSocket { lanes, peer }, service), pump.run())
 }
 
 /// Moves messages between a TCP connection and what stands behind it until either ends, just as is done for sessions: so that tests can
 /// see how the socket behaves when something else is there. The handshake of RFC 6455 is done, and nothing has come behind it.
 pub async fn run(tcp: TcpStream, messages: impl Messages, idle_timeout_ms: u32) {
-    Pump::new(Stream::plain(tcp), Vec::new(), messages, heartbeat(idle_timeout_ms)).run().await;
+    Pump::new(Stream::plain(tcp), Vec::new(), None, messages, heartbeat(idle_timeout_ms)).run().await;
 }
 
 fn heartbeat(idle_timeout_ms: u32) -> Heartbeat {

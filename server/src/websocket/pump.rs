@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use quoth_lanes::{Closed, Message, Outgoing};
 use tokio::io::{AsyncRead, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message as WsMessage};
@@ -21,7 +22,7 @@ use super::wire::Wire;
 use crate::http::Stream;
 
 /// Bytes that are read at once. Each connection has so many at any time.
-const READ_BYTES: usize = 4 * 1_024;
+const READ_BYTES: usize = 2 * 1_024;
 
 /// Bytes in the outbox from which on no more is taken from the lanes, so that what a client does not read waits there, where it holds
 /// up those who write.
@@ -45,6 +46,7 @@ pub(super) struct Pump<M: Messages> {
     message_bytes_max: usize,
     messages: M,
     heartbeat: Heartbeat,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// How a socket ends.
@@ -60,8 +62,15 @@ enum End {
 }
 
 impl<M: Messages> Pump<M> {
-    /// Of a socket on which the handshake is done; `read` is what came with it.
-    pub(super) fn new(stream: Stream, read: Vec<u8>, messages: M, heartbeat: Heartbeat) -> Self {
+    /// Of a socket on which the handshake is done; `read` is what came with it, and `place` its place among the connections. Boxed,
+    /// since a future that had it would have room for it twice.
+    pub(super) fn new(
+        stream: Stream,
+        read: Vec<u8>,
+        place: Option<OwnedSemaphorePermit>,
+        messages: M,
+        heartbeat: Heartbeat,
+    ) -> Box<Self> {
         let message_bytes_max = messages.message_bytes_max();
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BYTES)
@@ -70,8 +79,9 @@ impl<M: Messages> Pump<M> {
             .max_write_buffer_size(256)
             .max_message_size(Some(message_bytes_max))
             .max_frame_size(Some(message_bytes_max));
-        Self {
+        Box::new(Self {
             stream,
+            _place: place,
             context: WebSocketContext::from_partially_read(read, Role::Server, Some(config)),
             outbox: Outbox::default(),
             is_unflushed: false,
@@ -79,10 +89,10 @@ impl<M: Messages> Pump<M> {
             message_bytes_max,
             messages,
             heartbeat,
-        }
+        })
     }
 
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self: Box<Self>) {
         let end = {
             let mut timer = pin!(sleep_until(self.heartbeat.next()));
             poll_fn(|task| self.poll(task, timer.as_mut())).await
