@@ -199,6 +199,11 @@ scene("typings and rosters", async ({ server, connect }) => {
   assert.deepEqual(server.typings, ["bob general"], "one notice in 3 s");
   await his.send("done");
   await until(() => users.length === 2);
+  his.typing();
+  await until(() => users.length === 3);
+  await his.send("done again");
+  await until(() => users.length === 4);
+  users.splice(2);
   assert.deepEqual(users, [["bob"], []]);
   hers.seen(1);
   await until(() => hers.roster?.present[0]?.seen === 1);
