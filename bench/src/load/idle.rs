@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::at_once::at_once;
+use super::meter::Meter;
 use super::single::{Found, Server, Single, names, runtime};
 use crate::system::{Client as _, Part, System as _};
 
@@ -24,6 +25,7 @@ pub fn play(load: Single<'_>, server: Server<'_>) -> anyhow::Result<Found> {
         let first = system.connect().await?;
         let before = server.usage()?.ok_or_else(no_process)?;
         let started = std::time::Instant::now();
+        let meter = Meter::start();
         let connections = 0..load.shape.connections as usize;
         let connected = at_once(load.progress, connections, load.shape.at_once, |i| {
             let (system, name) = (Arc::clone(&system), names[i % names.len()].clone());
@@ -35,10 +37,11 @@ pub fn play(load: Single<'_>, server: Server<'_>) -> anyhow::Result<Found> {
         });
         let connected = connected.await?;
         let connected_in = started.elapsed();
+        let mut found = Found::default();
+        found.clients(meter);
         tokio::time::sleep(SETTLE).await;
         let after = server.usage()?.ok_or_else(no_process)?;
         let count = connected.len() as f64;
-        let mut found = Found::default();
         let grown = after.memory_bytes.saturating_sub(before.memory_bytes);
         found.value("bytes_per_connection", grown as f64 / count);
         found.value("connected_per_s", count / connected_in.as_secs_f64());

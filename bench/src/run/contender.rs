@@ -6,6 +6,9 @@ use crate::profile::{Floor, Kind, Shape, Until};
 use crate::rival;
 use crate::target::QuothOptions;
 
+/// The name of the disk alone, in tables.
+pub const APPEND: &str = "append";
+
 /// The server that is measured.
 #[derive(Debug, Clone)]
 pub enum Subject {
@@ -44,6 +47,7 @@ pub(super) fn line_up(plan: &Plan) -> anyhow::Result<Vec<Contender>> {
     // The disk alone knows no conversations that were had.
     let floors = profile.floors.iter().filter(|floor| plan.replay.is_none() || **floor != Floor::Append);
     contenders.extend(floors.map(|floor| with(What::Floor(*floor))));
+    rival::check_programs(&plan.rivals)?;
     for rival in &plan.rivals {
         anyhow::ensure!(
             matches!(profile.kind, Kind::Open | Kind::Closed),
@@ -69,7 +73,7 @@ impl Contender {
             What::Quoth { variant: Some(variant) } => format!("quoth, {variant}"),
             What::Floor(Floor::Relay) => "quinn relay".to_owned(),
             What::Floor(Floor::Websocket) => "websocket relay".to_owned(),
-            What::Floor(Floor::Append) => "append".to_owned(),
+            What::Floor(Floor::Append) => APPEND.to_owned(),
             What::Rival(kind) => kind.name().to_owned(),
         }
     }
@@ -82,10 +86,10 @@ impl Contender {
         }
     }
 
-    /// What an ack of it means.
+    /// What an ack of it means, where it does not say so itself.
     pub(super) fn durability(&self) -> String {
         match &self.what {
-            What::Quoth { .. } => "stored: flushed to the disk (fdatasync) before the ack".to_owned(),
+            What::Quoth { .. } => "it does not say".to_owned(),
             What::Floor(Floor::Append) => "flushed to the disk (fdatasync), and nothing else".to_owned(),
             What::Floor(_) => "none: nothing is stored".to_owned(),
             What::Rival(kind) => kind.durability().to_owned(),

@@ -116,7 +116,7 @@ async fn open(worker: &Worker, tcp: TcpStream) -> io::Result<Option<Stream>> {
         return Ok(Some(Stream::Tls(Box::new(tls))));
     }
     if worker.site.takes_plain {
-        return Ok(Some(Stream::Plain(Counted::new(tcp))));
+        return Ok(Some(Stream::plain(tcp)));
     }
     refuse(tcp).await?;
     Ok(None)

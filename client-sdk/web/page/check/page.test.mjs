@@ -296,9 +296,21 @@ test("everything can be done with the keyboard alone", async () => {
   await page.keyboard.press("F6");
   await page.keyboard.press("F6");
   assert.equal(await focused(), "log");
+  const place = () => page.evaluate(() => log.scrollTop);
+  const end = await place();
+  await page.keyboard.press("PageUp");
+  await page.waitForFunction((from) => log.scrollTop < from, end);
+  await page.keyboard.press("End");
+  await page.waitForFunction((to) => log.scrollTop >= to, end);
   await page.keyboard.press("x");
   assert.equal(await focused(), "text", "typing on the messages is writing");
   assert.equal(await page.inputValue("#text"), "x");
+  await page.keyboard.press("PageUp");
+  await page.waitForFunction((from) => log.scrollTop < from, end);
+  assert.equal(await focused(), "text");
+  await frames(page);
+  await page.keyboard.press("Escape");
+  await page.waitForFunction((to) => log.scrollTop >= to, end);
   await context.close();
 });
 

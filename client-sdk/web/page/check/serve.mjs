@@ -38,8 +38,11 @@ export function serve(files, { development = true, upstream } = {}) {
   });
   server.on("upgrade", (request, socket, head) => {
     if (upstream === undefined) return socket.destroy();
+    // A server takes WebSockets of its own pages only: to it, these are.
+    const own = { host: `127.0.0.1:${upstream}`, origin: `http://127.0.0.1:${upstream}` };
+    const headers = Object.entries({ ...request.headers, ...own });
     const to = connect(upstream, "127.0.0.1", () => {
-      to.write(`GET ${request.url} HTTP/1.1\r\n${request.rawHeaders.map((text, i) => (i % 2 === 0 ? `${text}: ` : `${text}\r\n`)).join("")}\r\n`);
+      to.write(`GET ${request.url} HTTP/1.1\r\n${headers.map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`);
       to.write(head);
       to.pipe(socket).pipe(to);
     });

@@ -27,6 +27,7 @@ const STANDARD = "general";
 /** Relative times and days move on. */
 const CLOCK_MS = 20_000;
 const SAVE_MS = 400;
+const SETTLED_MS = 3000;
 const HIDDEN_RENDER_MS = 250;
 
 export class App {
@@ -123,6 +124,7 @@ export class App {
       escape: () => this.escape(),
       write: () => this.composer.focus(),
       cycle: (step) => this.cycle(step),
+      page: (step) => this.log.page(step),
       help,
     });
   }
@@ -230,7 +232,11 @@ export class App {
 
   private takeState(state: State): void {
     const connected = state.name === "connected";
-    if (connected) this.everConnected = true;
+    if (connected) {
+      this.everConnected = true;
+      // The first round trip is measured while the page is busy with its start.
+      setTimeout(() => this.outbox.client.state.name === "connected" && this.outbox.client.wake(), SETTLED_MS);
+    }
     this.rooms.setConnected(connected);
     if (state.name === "closed" && (state.reason.code === "SIGNED_OUT" || state.reason.code.startsWith("TOKEN_"))) this.signOut(state.reason.message);
     if (state.name === "disconnected") this.countdown ??= setInterval(() => this.schedule(), 500);
@@ -270,7 +276,7 @@ export class App {
       }),
       nowMs,
     );
-    this.head.render({ name: room.name, me: this.me, roster: room.roster, head: room.timeline.head, trouble: room.interrupted ? "The server has trouble sending what comes next…" : undefined });
+    this.head.render({ name: room.name, me: this.me, roster: room.roster, head: room.timeline.head, trouble: troubleOf(room) });
     this.composer.showTypings(room.typings);
     this.composer.allow(this.whyReadOnly(room));
     this.status.render(this.link(), this.rooms.waiting, nowMs);
@@ -349,6 +355,11 @@ export class App {
     this.saving = undefined;
     this.rooms.talks.save();
   }
+}
+
+function troubleOf(room: Room): string | undefined {
+  if (room.state.name === "ended" && room.state.error.code !== "FORBIDDEN") return `Nothing new comes here: ${room.state.error.message}`;
+  return room.interrupted ? "The server has trouble sending what comes next…" : undefined;
 }
 
 /** What the list says of a conversation without a message. */

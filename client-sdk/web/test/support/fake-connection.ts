@@ -21,6 +21,8 @@ export class FakeConnection {
   ) {
     socket.on("message", (data: Buffer, isBinary: boolean) => {
       if (!isBinary) return this.violation("text");
+      // What a cut connection has received already is lost with it.
+      if (socket.readyState !== 1) return;
       if (server.cut("in")) return this.cut();
       if (!server.isSilent) this.receive(new Uint8Array(data));
     });
@@ -110,6 +112,8 @@ export class FakeConnection {
     if (lane.receiveCredit <= 0) return this.violation(`lane ${lane.number} has no credit`);
     lane.receiveCredit -= size;
     for (const { frame } of splitFrames(bytes)) {
+      // What stands behind a frame for which the lane was reset is dropped.
+      if (!this.lanes.has(lane.number)) return;
       const decoded = decodeClientFrame(frame);
       if (lane.number === 0) this.control(decoded);
       else lane.take(decoded);
@@ -148,6 +152,7 @@ export class FakeConnection {
 
   private signIn(token: string): void {
     this.server.tokens.push(token);
+    if (this.server.goAwayFirst !== undefined) return this.goAway(Code.OVERLOADED, this.server.goAwayFirst);
     const user = this.server.userOf(token);
     if (typeof user === "number") return this.close(user);
     this.user = user;

@@ -31,6 +31,8 @@ export class FakeServer {
   isSilent = false;
   /** Ends the first frame of every conversation lane with this code. */
   openCode: number | undefined;
+  /** Answers every Hello with a GoAway that asks for so long a wait. */
+  goAwayFirst: number | undefined;
   /** Called for every message in either direction; `true` cuts the connection before it is handled. */
   cut: (direction: "in" | "out") => boolean = () => false;
 

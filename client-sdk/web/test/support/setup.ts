@@ -35,16 +35,14 @@ export function scene(name: string, run: (scene: Scene) => Promise<void>): void 
 }
 
 /** Waits for a state. */
-export function reached(client: Client, name: State["name"]): Promise<State> {
-  return new Promise((resolve) => {
-    const look = (state: State) => {
-      if (state.name !== name) return;
-      stop();
-      resolve(state);
-    };
-    const stop = client.onState(look);
-    look(client.state);
+export async function reached(client: Client, name: State["name"]): Promise<State> {
+  let found = client.state.name === name ? client.state : undefined;
+  const stop = client.onState((state) => {
+    if (state.name === name) found ??= state;
   });
+  await until(() => found !== undefined, `the client is ${name}`);
+  stop();
+  return found ?? client.state;
 }
 
 /** Waits until something holds. */

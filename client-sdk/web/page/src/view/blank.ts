@@ -51,8 +51,10 @@ export class BlankView {
 }
 
 function kindOf(room: Room): string {
-  if (room.state.name === "ended") return `ended ${room.state.error.code}`;
-  if (room.outgoing.shown().length > 0 || room.timeline.entries.length > 0) return "none";
+  const held = room.timeline.entries.length > 0;
+  // What has been read stays to be read, unless the right to read it is gone.
+  if (room.state.name === "ended" && (!held || room.state.error.code === "FORBIDDEN")) return `ended ${room.state.error.code}`;
+  if (room.outgoing.shown().length > 0 || held) return "none";
   if (room.state.name === "opening") return "opening";
   return room.timeline.head > 0 ? "gone" : "empty";
 }

@@ -124,6 +124,10 @@ export class LogView {
     else this.hooks.needLatest();
   }
 
+  page(step: number): void {
+    this.scroller.scrollBy(0, step * this.scroller.clientHeight * 0.85);
+  }
+
   /** Looks again at what is on the screen: the window has come to the front. */
   check(): void {
     if (this.checking) return;
