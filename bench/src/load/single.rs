@@ -13,8 +13,9 @@ use super::Progress;
 use super::meter::Meter;
 use crate::outcome::Check;
 use crate::process::Usage;
-use crate::profile::{Payload, Shape};
+use crate::profile::{Payload, Shape, Transport};
 use crate::record::{histogram, record};
+use crate::system::lanes::QuothWebSocket;
 use crate::system::quic::Quic;
 use crate::system::{Client as _, System as _};
 
@@ -64,6 +65,15 @@ impl Server<'_> {
     /// When there is no such CA or no socket.
     pub fn quic(&self) -> anyhow::Result<Quic> {
         Quic::new(self.address, self.name, self.ca_file, self.token)
+    }
+
+    /// The same over WebSocket.
+    ///
+    /// # Errors
+    /// When there is no such CA.
+    pub fn websocket(&self, transport: Transport) -> anyhow::Result<QuothWebSocket> {
+        let tls = (transport == Transport::Websocket).then_some((self.name, self.ca_file));
+        QuothWebSocket::new(self.address, tls, self.token)
     }
 
     /// What it says when a client signs in.

@@ -20,6 +20,7 @@ const OF_SOME: &[(&str, &[Kind])] = &[
     ("publishers_read", TRAFFIC),
     ("publishers_near", TRAFFIC),
     ("stalled", TRAFFIC),
+    ("transport", &[Kind::Open, Kind::Closed, Kind::Idle]),
     ("rate_per_s", &[Kind::Open]),
     ("arrival", &[Kind::Open]),
     ("window", &[Kind::Closed]),

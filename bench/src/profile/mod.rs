@@ -23,6 +23,9 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("latency", include_str!("../../profiles/latency.toml")),
     ("throughput", include_str!("../../profiles/throughput.toml")),
     ("spread", include_str!("../../profiles/spread.toml")),
+    ("websocket-latency", include_str!("../../profiles/websocket-latency.toml")),
+    ("websocket-fanout", include_str!("../../profiles/websocket-fanout.toml")),
+    ("websocket-idle", include_str!("../../profiles/websocket-idle.toml")),
 ];
 
 /// A load.
@@ -126,6 +129,9 @@ pub struct Shape {
     pub publishers_near: bool,
     /// Connections of all clients.
     pub connections: u32,
+    /// What the server's clients speak. Floors and rivals speak what they do.
+    #[serde(default)]
+    pub transport: Transport,
     /// Open loop: messages per second, all publishers together, in turn.
     #[serde(default)]
     pub rate_per_s: f64,
@@ -153,6 +159,19 @@ pub struct Shape {
     /// Storm: whether clients have kept what lets them come back with a shorter handshake. A floor never has.
     #[serde(default)]
     pub tickets: bool,
+}
+
+/// What a client speaks its frames over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// QUIC.
+    #[default]
+    Quic,
+    /// WebSocket, with TLS.
+    Websocket,
+    /// WebSocket without TLS, as the relay's is; a server that runs already must have `server.plain_http`.
+    WebsocketPlain,
 }
 
 /// How messages of an open loop come.

@@ -2,7 +2,7 @@
 
 use super::{Plan, Running};
 use crate::outcome::Role;
-use crate::profile::{Floor, Kind, Shape, Until};
+use crate::profile::{Floor, Kind, Shape, Transport, Until};
 use crate::rival;
 use crate::target::QuothOptions;
 
@@ -45,8 +45,12 @@ pub(super) fn line_up(plan: &Plan) -> anyhow::Result<Vec<Contender>> {
         contenders.push(Contender { what, shape: variant.apply(&profile.shape) });
     }
     // The disk alone knows no conversations that were had.
+    let floor = |floor: &Floor| {
+        let shape = Shape { transport: Transport::Quic, ..profile.shape.clone() };
+        Contender { what: What::Floor(*floor), shape }
+    };
     let floors = profile.floors.iter().filter(|floor| plan.replay.is_none() || **floor != Floor::Append);
-    contenders.extend(floors.map(|floor| with(What::Floor(*floor))));
+    contenders.extend(floors.map(floor));
     rival::check_programs(&plan.rivals)?;
     for rival in &plan.rivals {
         anyhow::ensure!(

@@ -16,7 +16,7 @@ use crate::load::traffic::{Measured, Traffic, play};
 use crate::load::{Progress, catchup, connect, idle, storm};
 use crate::outcome::Round;
 use crate::process::Process;
-use crate::profile::{Floor, Kind, WindowOf};
+use crate::profile::{Floor, Kind, Transport, WindowOf};
 use crate::record::latency;
 #[cfg(feature = "rivals")]
 use crate::rival::{Rival, StartOptions};
@@ -88,7 +88,11 @@ fn own(
     seed: u64,
 ) -> anyhow::Result<Measurement> {
     let open_conversations = contender.shape.members_per_connection();
-    let mut running = Quoth::start(&plan.place, options, open_conversations)?;
+    let mut options = options.clone();
+    if contender.shape.transport == Transport::WebsocketPlain {
+        options.settings.push("server.plain_http=true".to_owned());
+    }
+    let mut running = Quoth::start(&plan.place, &options, open_conversations)?;
     let (address, pid) = (running.address(), Some(running.pid()));
     let (ca_file, token) = (running.ca_file().to_owned(), running.token().to_owned());
     let server = Server { address, name: LOCALHOST, ca_file: &ca_file, token: &token, pid, stores: true };
@@ -125,11 +129,15 @@ fn frames(
     let welcome = server.stores.then(|| on_clients_side(plan, || server.welcome())).transpose()?;
     let measured = match plan.profile.kind {
         Kind::Open | Kind::Closed => {
-            let system = |side| {
-                plan.place.enter(side)?;
-                server.quic()
+            let enter = |side| plan.place.enter(side);
+            let traffic = traffic(plan, contender, seed);
+            let transport = contender.shape.transport;
+            let measured = if transport == Transport::Quic {
+                play(&traffic, |side| enter(side).and_then(|()| server.quic()), server.pid, progress)?
+            } else {
+                let system = |side| enter(side).and_then(|()| server.websocket(transport));
+                play(&traffic, system, server.pid, progress)?
             };
-            let measured = play(&traffic(plan, contender, seed), system, server.pid, progress)?;
             measurement(contender.shape.readers(), measured)
         }
         kind => on_clients_side(plan, || single(kind, load, server, restart))?.into(),

@@ -3,10 +3,11 @@
 use super::APPEND;
 use crate::figure::{Better, Figure};
 use crate::outcome::{Latency, Ratio, Role, Round, System, median};
-use crate::profile::{Kind, Profile};
+use crate::profile::{Kind, Profile, Transport};
 
 const QUOTH: &str = "quoth";
 const RELAY: &str = "quinn relay";
+const WEBSOCKET: &str = "websocket relay";
 
 type Quantile = (&'static str, fn(&Latency) -> f64);
 
@@ -19,7 +20,7 @@ pub(super) fn of(profile: &Profile, systems: &[System]) -> Vec<Ratio> {
     let Some(quoth) = named(systems, QUOTH) else { return Vec::new() };
     let mut ratios = Vec::new();
     match profile.kind {
-        Kind::Open => open(quoth, systems, &mut ratios),
+        Kind::Open => open(quoth, relay_of(profile), systems, &mut ratios),
         Kind::Closed => closed(quoth, systems, &mut ratios),
         _ => others(quoth, systems, &mut ratios),
     }
@@ -39,7 +40,15 @@ fn rivals(systems: &[System]) -> impl Iterator<Item = &System> {
     systems.iter().filter(|system| system.role == Role::Rival)
 }
 
-fn open(quoth: &System, systems: &[System], ratios: &mut Vec<Option<Ratio>>) {
+/// The floor that speaks what the server's clients do.
+fn relay_of(profile: &Profile) -> &'static str {
+    match profile.shape.transport {
+        Transport::Quic => RELAY,
+        Transport::Websocket | Transport::WebsocketPlain => WEBSOCKET,
+    }
+}
+
+fn open(quoth: &System, relay_name: &str, systems: &[System], ratios: &mut Vec<Option<Ratio>>) {
     ratios.extend([datagrams(quoth)].into_iter().chain(variants(systems).map(datagrams)));
     let delivery = |q: Quantile| move |round: &Round| round.latencies.get("delivery").map(q.1);
     // A shape of the load may differ from another in what it does to some messages of a hundred and not to one.
@@ -51,11 +60,11 @@ fn open(quoth: &System, systems: &[System], ratios: &mut Vec<Option<Ratio>>) {
     }
     for q in [P50, P99] {
         let name = q.0;
-        if let (Some(relay), Some(append)) = (named(systems, RELAY), named(systems, APPEND)) {
+        if let (Some(relay), Some(append)) = (named(systems, relay_name), named(systems, APPEND)) {
             let disk = |round: &Round| round.latencies.get("ack").map(q.1);
             let floor = relay.rounds.iter().zip(&append.rounds);
             let floor = floor.map(|(relay, append)| Some(delivery(q)(relay)? + disk(append)?));
-            let what = format!("delivery {name}: quoth over (quinn relay + append)");
+            let what = format!("delivery {name}: quoth over ({relay_name} + append)");
             ratios.push(ratio(what, quoth.rounds.iter().map(delivery(q)), floor, true));
         }
         for floor in systems.iter().filter(|system| system.role == Role::Floor && system.name != APPEND) {

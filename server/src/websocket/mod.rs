@@ -52,18 +52,15 @@ pub(crate) fn tasks(
 ) -> (impl Future<Output = ()> + Send, impl Future<Output = ()> + Send) {
     let Upgraded { stream, read, format, peer, place } = upgraded;
     let lanes = Lanes::server(format);
-    let pump = Pump::new(stream, read, lanes.clone(), heartbeat(service.limits.idle_timeout_ms));
-    let pumps = async move {
-        pump.run().await;
-        drop(place);
-    };
-    (session::run(Transport::WebSocket { lanes, peer }, service), pumps)
+    let heartbeat = heartbeat(service.limits.idle_timeout_ms);
+    let pump = Pump::new(stream, read, Some(place), lanes.clone(), heartbeat);
+    (session::run(Transport::WebSocket { lanes, peer }, service), pump.run())
 }
 
 /// Moves messages between a TCP connection and what stands behind it until either ends, just as is done for sessions: so that tests can
 /// see how the socket behaves when something else is there. The handshake of RFC 6455 is done, and nothing has come behind it.
 pub async fn run(tcp: TcpStream, messages: impl Messages, idle_timeout_ms: u32) {
-    Pump::new(Stream::plain(tcp), Vec::new(), messages, heartbeat(idle_timeout_ms)).run().await;
+    Pump::new(Stream::plain(tcp), Vec::new(), None, messages, heartbeat(idle_timeout_ms)).run().await;
 }
 
 fn heartbeat(idle_timeout_ms: u32) -> Heartbeat {

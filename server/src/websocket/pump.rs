@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use quoth_lanes::{Closed, Message, Outgoing};
 use tokio::io::{AsyncRead, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message as WsMessage};
@@ -45,6 +46,8 @@ pub(super) struct Pump<M: Messages> {
     message_bytes_max: usize,
     messages: M,
     heartbeat: Heartbeat,
+    /// Among the connections, for as long as this one is there.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// How a socket ends.
@@ -60,9 +63,15 @@ enum End {
 }
 
 impl<M: Messages> Pump<M> {
-    /// Of a socket on which the handshake is done; `read` is what came with it. Boxed, since a future that had it would have
-    /// room for it twice.
-    pub(super) fn new(stream: Stream, read: Vec<u8>, messages: M, heartbeat: Heartbeat) -> Box<Self> {
+    /// Of a socket on which the handshake is done; `read` is what came with it. Boxed, since a future that had it would have room for
+    /// it twice.
+    pub(super) fn new(
+        stream: Stream,
+        read: Vec<u8>,
+        place: Option<OwnedSemaphorePermit>,
+        messages: M,
+        heartbeat: Heartbeat,
+    ) -> Box<Self> {
         let message_bytes_max = messages.message_bytes_max();
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BYTES)
@@ -72,6 +81,7 @@ impl<M: Messages> Pump<M> {
             .max_message_size(Some(message_bytes_max))
             .max_frame_size(Some(message_bytes_max));
         Box::new(Self {
+            _place: place,
             stream,
             context: WebSocketContext::from_partially_read(read, Role::Server, Some(config)),
             outbox: Outbox::default(),

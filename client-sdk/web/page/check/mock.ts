@@ -213,6 +213,7 @@ export class MockClient implements Client {
   }
 
   wake(): void {
+    if (this.state.name === "connected") return;
     this.set({ name: "connecting" });
     setTimeout(() => this.connect(), 300);
   }

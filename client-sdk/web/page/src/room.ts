@@ -259,8 +259,9 @@ export class Room implements LogSource {
   private live(entry: Entry): void {
     const attention = this.hooks.attention(this);
     const fromOther = entry.kind !== "gap" && entry.sender !== this.me;
-    const away = attention === "unfocused" || attention === "scrolled";
-    if (fromOther && away && this.unread === 0) this.unreadAfter = this.talk.read;
+    // A line that stands is not moved before the reader's eyes.
+    const lineMayMove = attention === "unfocused" || (attention === "scrolled" && this.unreadAfter === undefined);
+    if (fromOther && lineMayMove && this.unread === 0) this.unreadAfter = this.talk.read;
     this.timeline.live(entry, attention === "scrolled" ? "start" : "end");
     if (attention === "elsewhere" && this.timeline.entries.length > 2 * OPEN_EVENTS) this.timeline.shrink(OPEN_EVENTS);
     if (entry.kind === "message") {

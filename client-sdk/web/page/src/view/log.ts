@@ -48,6 +48,8 @@ const EDGE_PX = 900;
 const FETCH_PX = 3000;
 const END_PX = 24;
 const JUMP_PX = 260;
+/** How long a jump to the end holds against a scroll that is still gliding, as after a key or a flick. */
+const PIN_MS = 400;
 /** Room above the unread line for the floating day and a last message that is known. */
 const UNREAD_PX = 90;
 
@@ -64,9 +66,11 @@ export class LogView {
   private days = new Map<string, { node: HTMLElement; list: HTMLOListElement; label: HTMLElement }>();
   private atEnd = true;
   private checking = false;
+  private pinnedUntilMs = 0;
 
   constructor(private readonly hooks: LogHooks) {
     this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
+    for (const hand of ["wheel", "touchstart", "pointerdown", "keydown"]) this.scroller.addEventListener(hand, () => (this.pinnedUntilMs = 0), { passive: true });
     this.scroller.addEventListener("keydown", (event) => {
       if (event.key !== "End" || event.ctrlKey || event.altKey) return;
       event.preventDefault();
@@ -120,11 +124,13 @@ export class LogView {
   toEnd(): void {
     const timeline = this.source?.timeline;
     if (!timeline) return;
-    if (timeline.attached) this.render("end");
-    else this.hooks.needLatest();
+    if (!timeline.attached) return this.hooks.needLatest();
+    this.pinnedUntilMs = performance.now() + PIN_MS;
+    this.render("end");
   }
 
   page(step: number): void {
+    this.pinnedUntilMs = 0;
     this.scroller.scrollBy(0, step * this.scroller.clientHeight * 0.85);
   }
 
@@ -140,6 +146,10 @@ export class LogView {
 
   /** At once and not with the next frame: what is drawn until then must not pull a reader back who has just left the end. */
   private scrolled(): void {
+    if (performance.now() < this.pinnedUntilMs) {
+      this.putAtEnd();
+      return this.check();
+    }
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
     if (clientHeight > 0 && this.source) this.atEnd = this.endShown(this.held()) && scrollHeight - clientHeight - scrollTop <= END_PX;
     this.check();
