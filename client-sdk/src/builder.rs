@@ -15,17 +15,22 @@ use tokio::time::timeout;
 
 use crate::client::{Client, Settings};
 use crate::connector::Connector;
+use crate::dial::Dialer;
 use crate::error::ConnectError;
 use crate::link::Core;
+use crate::paths::Paths;
 use crate::state::{Reason, State};
 use crate::token::TokenSource;
-use crate::transport::{self, KeepAliveInterval};
+use crate::transport::{self, Transport, quic, websocket};
 
 /// Default of [`Builder::connect_timeout`].
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Default of [`Builder::send_timeout`].
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Default of [`Builder::return_pause`].
+const RETURN_PAUSE: Duration = Duration::from_secs(10);
 
 /// Settings of a [`Client`] that is to be connected. Needed: a CA and a token or a token provider.
 #[derive(Debug)]
@@ -38,6 +43,8 @@ pub struct Builder {
     platform: String,
     client_name: String,
     producer: Option<ProducerId>,
+    transport: Transport,
+    return_pause: Duration,
     open_conversations_max: u32,
     keep_alive_interval: Duration,
     connect_timeout: Duration,
@@ -63,6 +70,8 @@ impl Builder {
             platform: std::env::consts::OS.to_owned(),
             client_name: concat!("quoth-client/", env!("CARGO_PKG_VERSION")).to_owned(),
             producer: None,
+            transport: Transport::default(),
+            return_pause: RETURN_PAUSE,
             open_conversations_max: OPEN_CONVERSATIONS_MAX,
             keep_alive_interval: transport::KEEP_ALIVE_INTERVAL,
             connect_timeout: CONNECT_TIMEOUT,
@@ -147,6 +156,21 @@ impl Builder {
         self
     }
 
+    /// What carries the connection. Default: [`Transport::Auto`].
+    #[must_use]
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// While a WebSocket is in use with [`Transport::Auto`]: how long to wait, a quarter more or less, before QUIC is tried again.
+    /// The wait doubles with each try up to 2 min, which is also the most that can be said here. Default: 10 s.
+    #[must_use]
+    pub fn return_pause(mut self, pause: Duration) -> Self {
+        self.return_pause = pause;
+        self
+    }
+
     /// Conversations that are open at once, for which the connection's receive window must have room. The server has its
     /// own limit. Default: 48.
     #[must_use]
@@ -155,7 +179,8 @@ impl Builder {
         self
     }
 
-    /// How often a packet is sent when there is nothing else to send, from 1 s to 20 s. A client that only reads learns by it
+    /// How often a packet is sent when there is nothing else to send, from 1 s to 20 s; over a WebSocket, how long the server may be
+    /// silent before it is asked whether it is there. A client that only reads learns by it
     /// that its server has crashed and come back; that the server or the network stays away it learns when three have had
     /// no answer (10 s at least). A client that sends learns of both within seconds, whatever this is.
     ///
@@ -184,8 +209,8 @@ impl Builder {
         self
     }
 
-    /// Uses this endpoint in place of one of its own, for sockets other than the system's. [`Client::rebind`] is then the
-    /// caller's business.
+    /// Uses this endpoint for QUIC in place of one of its own, for sockets other than the system's. [`Client::rebind`] is then
+    /// the caller's business. A WebSocket has the system's sockets all the same: see [`Builder::transport`].
     #[must_use]
     pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
         self.endpoint = Some(endpoint);
@@ -214,16 +239,28 @@ impl Builder {
         let (shutdown, shutdown_watch) = watch::channel(false);
         let core = Arc::new(Core::new());
         let own_endpoint = self.endpoint.is_none();
-        let endpoint = self.endpoint.map_or_else(transport::endpoint, Ok)?;
-        let connector = Connector {
-            core: Arc::clone(&core),
-            endpoint: endpoint.clone(),
-            tls: transport::tls(roots)?,
-            address_tokens: Arc::default(),
-            open_conversations_max: self.open_conversations_max,
-            keep_alive_interval: KeepAliveInterval::new(self.keep_alive_interval),
+        let keep_alive_interval = transport::keep_alive_interval(self.keep_alive_interval);
+        let endpoint = match (self.transport, self.endpoint) {
+            (Transport::WebSocket, _) => None,
+            (Transport::Auto | Transport::Quic, None) => Some(quic::endpoint()?),
+            (Transport::Auto | Transport::Quic, given) => given,
+        };
+        let quic = |endpoint: &Endpoint| {
+            let (endpoint, roots) = (endpoint.clone(), roots.clone());
+            quic::Dialer::new(endpoint, roots, self.open_conversations_max, keep_alive_interval)
+        };
+        let websocket = || websocket::Dialer::new(roots.clone(), keep_alive_interval);
+        let dialer = Dialer {
             server_name: self.server_name.unwrap_or_else(|| host.to_owned()),
             server: self.server.clone(),
+            quic: endpoint.as_ref().map(quic).transpose()?,
+            websocket: (self.transport != Transport::Quic).then(websocket).transpose()?,
+        };
+        let connector = Connector {
+            core: Arc::clone(&core),
+            dialer,
+            paths: Paths::new(self.transport),
+            return_pause: self.return_pause,
             token,
             device: DeviceId::new(device)?,
             platform: self.platform,

@@ -20,7 +20,7 @@ use crate::link::Core;
 use crate::room::{COMMANDS_MAX, Command, Room};
 use crate::send::Numbers;
 use crate::state::State;
-use crate::transport;
+use crate::transport::{Connection, Transport, quic};
 
 /// What [`Client::close`] gives sends to get their acks. Outcome: their outcome is unknown.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,7 +50,8 @@ pub(crate) struct Settings {
 pub(crate) struct Shared {
     pub(crate) core: Arc<Core>,
     pub(crate) settings: Settings,
-    endpoint: Endpoint,
+    /// `None` when the client has no QUIC.
+    endpoint: Option<Endpoint>,
     shutdown: watch::Sender<bool>,
     numbers: Arc<Numbers>,
     rooms: Mutex<Rooms>,
@@ -121,6 +122,14 @@ impl Client {
         Some(Arc::clone(&signed_in.welcome))
     }
 
+    /// What carries the connection at present: never [`Transport::Auto`]. `None` while there is no connection.
+    #[must_use]
+    pub fn transport(&self) -> Option<Transport> {
+        let link = self.shared.core.link.borrow();
+        let session = link.session.as_ref().filter(|session| session.signed_in.is_some())?;
+        Some(session.connection.path().into())
+    }
+
     /// The first half of this client's message ids.
     #[must_use]
     pub fn producer(&self) -> ProducerId {
@@ -130,8 +139,8 @@ impl Client {
     /// Moves to a fresh socket after a change of networks. Call it when the system reports such a change; without it the
     /// connection is found dead after the idle timeout. The connection and all that is open on it survive when the server
     /// answers on the new path within three round trips (1 s at least, 3 s at most); otherwise the client connects again
-    /// at once, reads on and repeats what has no ack, as after any disconnect. A client without a connection tries again
-    /// at once.
+    /// at once, reads on and repeats what has no ack, as after any disconnect, and as it does in any case over a WebSocket, which
+    /// cannot move. A client without a connection tries again at once.
     ///
     /// # Errors
     /// When no socket can be bound, and on a client that was built with an endpoint of the caller's, who must rebind that
@@ -143,12 +152,12 @@ impl Client {
                 "the endpoint was given to the builder; rebind that one",
             ));
         }
-        let endpoint = &self.shared.endpoint;
-        let socket = transport::socket(endpoint.local_addr()?)?;
         let core = &self.shared.core;
-        let connection = core.link.borrow().session.as_ref().map(|s| s.connection.clone());
-        let challenges = connection.map_or(0, |c| c.stats().frame_rx.path_challenge);
-        endpoint.rebind(socket)?;
+        let connection = self.shared.connection();
+        let challenges = connection.and_then(|c| c.path_challenges()).unwrap_or_default();
+        if let Some(endpoint) = &self.shared.endpoint {
+            endpoint.rebind(quic::socket(endpoint.local_addr()?)?)?;
+        }
         core.moves.send_replace(challenges);
         Ok(())
     }
@@ -167,20 +176,29 @@ impl Client {
         };
         // What has no ack by now has an unknown outcome, which the connector's end tells each caller.
         timeout(CLOSE_TIMEOUT, finished).await.ok();
-        let own_connections = usize::from(self.shared.core.link.borrow().session.is_some());
-        let is_alone = self.shared.endpoint.open_connections() <= own_connections;
+        let connection = self.shared.connection();
+        let is_quic = matches!(connection, Some(Connection::Quic(_)));
+        // Idle is the endpoint, not a connection: those of others would be waited for.
+        let idle = self.shared.endpoint.as_ref().filter(|endpoint| {
+            self.shared.settings.own_endpoint || endpoint.open_connections() <= usize::from(is_quic)
+        });
         self.shared.shutdown.send_replace(true);
         let mut states = self.states();
         states.wait_for(|state| matches!(state, State::Closed { .. })).await.ok();
-        // Idle is the endpoint, not a connection: those of others would be waited for.
-        if self.shared.settings.own_endpoint || is_alone {
-            timeout(IDLE_TIMEOUT, self.shared.endpoint.wait_idle()).await.ok();
-        }
+        let told = async {
+            if let Some(connection) = connection {
+                connection.told().await;
+            }
+            if let Some(endpoint) = idle {
+                endpoint.wait_idle().await;
+            }
+        };
+        timeout(IDLE_TIMEOUT, told).await.ok();
     }
 
     pub(crate) fn new(
         core: Arc<Core>,
-        endpoint: Endpoint,
+        endpoint: Option<Endpoint>,
         shutdown: watch::Sender<bool>,
         settings: Settings,
         rng: StdRng,
@@ -192,6 +210,11 @@ impl Client {
 }
 
 impl Shared {
+    /// The connection, if there is one.
+    fn connection(&self) -> Option<Connection> {
+        self.core.link.borrow().session.as_ref().map(|session| session.connection.clone())
+    }
+
     /// A seed for a random number generator of one's own.
     pub(crate) fn seed(&self) -> u64 {
         self.rooms().rng.random()

@@ -4,40 +4,34 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{Connection, Endpoint};
-use quinn_proto::TokenMemoryCache;
-use quoth_protocol::frame::{Hello, VERSION, feature};
-use quoth_protocol::{Action, Code, DeviceId};
+use quoth_protocol::frame::{Hello, VERSION};
+use quoth_protocol::{Action, DeviceId};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Backoff;
-use crate::control::{Control, SessionEnd};
-use crate::idle_timeout;
+use crate::control::Control;
+use crate::dial::Dialer;
 use crate::link::Core;
+use crate::paths::{Failure, Paths, ReturnPauses, together};
 use crate::race;
+use crate::session_end::SessionEnd;
 use crate::state::{Reason, State};
 use crate::token::{TOKEN_TIMEOUT, TokenSource};
-use crate::transport::{self, KeepAliveInterval};
-use crate::wire::close;
+use crate::transport::{Connection, Path};
 
-/// From the first packet to `Welcome`. Outcome: the attempt has failed.
+/// From the first packet to `Welcome`, on one path. Outcome: the path has failed.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a connector needs to sign in again and again.
 pub(crate) struct Connector {
     pub(crate) core: Arc<Core>,
-    pub(crate) endpoint: Endpoint,
-    pub(crate) tls: Arc<idle_timeout::Listening>,
-    /// By which the server knows the client's address again: without one, a server under load asks for it first, which costs a
-    /// round trip.
-    pub(crate) address_tokens: Arc<TokenMemoryCache>,
-    pub(crate) open_conversations_max: u32,
-    /// With which a connection is begun; at most what the application has chosen.
-    pub(crate) keep_alive_interval: KeepAliveInterval,
-    pub(crate) server: String,
-    pub(crate) server_name: String,
+    pub(crate) dialer: Dialer,
+    pub(crate) paths: Paths,
+    /// The first pause before QUIC is tried again while a WebSocket is in use.
+    pub(crate) return_pause: Duration,
     pub(crate) token: TokenSource,
     pub(crate) device: DeviceId,
     pub(crate) platform: String,
@@ -49,9 +43,14 @@ pub(crate) struct Connector {
     pub(crate) shutdown: watch::Receiver<bool>,
 }
 
+/// What has led to a session.
+struct SignedIn {
+    control: Control,
+    address: SocketAddr,
+}
+
 impl Connector {
-    /// Runs until the application closes the client or trying again cannot help. Dropping the future ends the connection
-    /// when the client's handles are dropped as well.
+    /// Runs until the application closes the client or trying again cannot help. Dropping the future ends the connection.
     pub(crate) async fn run(mut self) {
         let mut shutdown = self.shutdown.clone();
         let reason = tokio::select! {
@@ -59,23 +58,25 @@ impl Connector {
             _ = shutdown.wait_for(|closed| *closed) => Reason::Closed,
             reason = self.connect_until_terminal() => reason,
         };
-        self.core.end_session("the client was closed");
         self.core.close(reason);
     }
 
     async fn connect_until_terminal(&mut self) -> Reason {
         let mut backoff = Backoff::default();
         let mut moves = self.core.moves.subscribe();
-        let mut epoch = 0;
+        let mut attempt = 0;
         loop {
             self.core.state.send_replace(State::Connecting);
-            let end = self.connection(epoch, &mut moves, &mut backoff).await;
-            epoch += 1;
-            tracing::debug!(server = self.server, reason = %end.reason, "disconnected");
-            match end.reason.action() {
+            let end = self.connection(attempt, &mut moves, &mut backoff).await;
+            attempt += 1;
+            tracing::debug!(server = self.dialer.server, reason = %end.reason, "disconnected");
+            match end.action {
                 Action::Retry => {}
                 Action::Reauthenticate if self.token.can_renew() => {}
                 Action::Reauthenticate | Action::Nothing | Action::Stop => return end.reason,
+            }
+            if end.moved {
+                self.paths.forget();
             }
             let (at_once, may_be_cut_short) = (end.may_retry_at_once(), end.may_be_cut_short());
             let retry_in = match at_once {
@@ -85,107 +86,144 @@ impl Connector {
             self.core.state.send_replace(State::Disconnected { reason: end.reason, retry_in });
             tokio::select! {
                 biased;
-                Ok(()) = moves.changed(), if may_be_cut_short => {}
+                Ok(()) = moves.changed(), if may_be_cut_short => self.paths.forget(),
                 () = sleep(retry_in) => {}
             }
         }
     }
 
-    /// A connection, from its first packet to its end.
+    /// A session, from its first packet to its end, whatever it is moved to in between.
     async fn connection(
         &mut self,
-        epoch: u64,
+        attempt: u64,
         moves: &mut watch::Receiver<u64>,
         backoff: &mut Backoff,
     ) -> SessionEnd {
         moves.mark_unchanged();
         let signed_in = tokio::select! {
             biased;
-            signed_in = self.sign_in(epoch) => signed_in,
+            signed_in = self.sign_in(attempt) => signed_in,
             // QUIC cannot take a handshake along.
             Ok(()) = moves.changed() => {
                 let reason = Reason::Transport("the client has moved to another network".to_owned());
                 Err(SessionEnd { moved: true, ..SessionEnd::from(reason) })
             }
         };
-        let end = match signed_in {
-            Ok(control) => {
-                let since = Instant::now();
-                let end = control.run(moves).await;
-                backoff.held_for(since.elapsed());
-                end
+        let mut control = match signed_in {
+            Ok(control) => control,
+            Err(end) => {
+                self.paths.forget();
+                return end;
             }
-            Err(end) => end,
         };
-        self.core.end_session("the connection was given up");
-        end
+        let since = Instant::now();
+        loop {
+            let path = control.path();
+            tracing::debug!(server = self.dialer.server, ?path, "signed in");
+            let pauses = self.paths.wants_better(path).then(|| StdRng::from_rng(&mut self.rng));
+            let better = tokio::select! {
+                biased;
+                end = control.run(moves) => {
+                    // It has led to the server until now.
+                    self.paths.led_there(path, Instant::now());
+                    backoff.held_for(since.elapsed());
+                    return end;
+                }
+                better = self.back_over_quic(pauses) => better,
+            };
+            // The control stream of before is dropped by now, and its connection is closed: what was open there goes over.
+            control = self.keep(better);
+        }
     }
 
-    /// Connects and signs in.
-    async fn sign_in(&mut self, epoch: u64) -> Result<Control, SessionEnd> {
+    /// Signs in over the first path on which that succeeds.
+    async fn sign_in(&mut self, attempt: u64) -> Result<Control, SessionEnd> {
         let worked = self.worked.take();
-        let token = timeout(TOKEN_TIMEOUT, self.token.token()).await.map_err(|_| Reason::TimedOut)?;
-        let hello = self.hello(token.map_err(Reason::Token)?);
-        let attempt = async {
-            let addresses = race::ordered(self.addresses().await?, worked, epoch);
-            let (address, connection) = self.connect(addresses).await?;
-            let shared = (Arc::clone(&self.core), self.token.clone());
-            Ok((address, Control::sign_in(connection, shared, hello, epoch).await?))
-        };
-        let signed_in: Result<_, SessionEnd> =
-            timeout(ATTEMPT_TIMEOUT, attempt).await.map_err(|_| Reason::TimedOut)?;
-        let (address, control) = signed_in?;
-        self.worked = Some(address);
-        Ok(control)
+        let token = self.fresh_token().await?;
+        let addresses =
+            timeout(ATTEMPT_TIMEOUT, self.dialer.addresses()).await.map_err(|_| Reason::TimedOut)??;
+        let addresses = race::ordered(addresses, worked, attempt);
+        let paths = self.paths.ordered(Instant::now());
+        let has_rivals = paths.len() > 1;
+        let over = |path| self.sign_in_over(path, token.clone(), addresses.clone(), has_rivals);
+        let signed_in = race::first(paths, over, |failure| failure.is_final).await.map_err(together)?;
+        Ok(self.keep(signed_in))
     }
 
-    fn hello(&self, token: String) -> Hello {
+    fn keep(&mut self, SignedIn { control, address }: SignedIn) -> Control {
+        self.worked = Some(address);
+        self.paths.led_there(control.path(), Instant::now());
+        control
+    }
+
+    async fn sign_in_over(
+        &self,
+        path: Path,
+        token: String,
+        addresses: Vec<SocketAddr>,
+        has_rivals: bool,
+    ) -> Result<SignedIn, Failure> {
+        let signed_in = async {
+            let failed = |end| Failure { path, end, is_final: false };
+            let (address, connection) = self.dialer.connect(path, addresses).await.map_err(failed)?;
+            let refused = |end: SessionEnd| {
+                let is_final = matches!(end.reason, Reason::Code { .. });
+                Failure { path, end, is_final }
+            };
+            let control = self.greet(connection, token, has_rivals).await.map_err(refused)?;
+            Ok(SignedIn { control, address })
+        };
+        let late = |_| Failure { path, end: Reason::TimedOut.into(), is_final: false };
+        timeout(ATTEMPT_TIMEOUT, signed_in).await.map_err(late)?
+    }
+
+    /// Tries QUIC with pauses in between until there is a session over it; without pauses it waits for ever.
+    async fn back_over_quic(&self, pauses: Option<StdRng>) -> SignedIn {
+        let Some(mut rng) = pauses else { return std::future::pending().await };
+        let mut pauses = ReturnPauses::new(self.return_pause);
+        loop {
+            sleep(pauses.next(&mut rng)).await;
+            match timeout(ATTEMPT_TIMEOUT, self.try_quic()).await {
+                Ok(Ok(signed_in)) => return signed_in,
+                Ok(Err(end)) => tracing::debug!(reason = %end.reason, "still no QUIC"),
+                Err(_) => tracing::debug!("still no answer over QUIC"),
+            }
+        }
+    }
+
+    async fn try_quic(&self) -> Result<SignedIn, SessionEnd> {
+        let addresses = race::ordered(self.dialer.addresses().await?, self.worked, 0);
+        let (address, connection) = self.dialer.connect(Path::Quic, addresses).await?;
+        // Only here, so that no provider is asked in vain where no UDP gets through.
+        let token = self.fresh_token().await?;
+        let control = self.greet(connection, token, false).await?;
+        Ok(SignedIn { control, address })
+    }
+
+    async fn greet(
+        &self,
+        connection: Connection,
+        token: String,
+        has_rivals: bool,
+    ) -> Result<Control, SessionEnd> {
+        let hello = self.hello(connection.path(), token);
+        let shared = (Arc::clone(&self.core), self.token.clone());
+        Control::sign_in(connection, shared, hello, has_rivals).await
+    }
+
+    async fn fresh_token(&self) -> Result<String, Reason> {
+        let token = timeout(TOKEN_TIMEOUT, self.token.token()).await.map_err(|_| Reason::TimedOut)?;
+        token.map_err(Reason::Token)
+    }
+
+    fn hello(&self, path: Path, token: String) -> Hello {
         Hello {
             version: VERSION,
-            features: feature::DATAGRAMS,
+            features: path.features(),
             token,
             device: self.device.clone(),
             platform: self.platform.clone(),
             client: self.client_name.clone(),
         }
-    }
-
-    /// A connection to one of the server's addresses.
-    async fn connect(&self, addresses: Vec<SocketAddr>) -> Result<(SocketAddr, Connection), Reason> {
-        let connect = |address| async move { Ok((address, self.lasting(address).await?)) };
-        let no_address = || Err(Reason::NoAddress("its name resolves to none".to_owned()));
-        race::first(addresses, connect).await.unwrap_or_else(no_address)
-    }
-
-    /// A connection that lasts while nobody says anything. Only the handshake tells what that takes, and quinn's keep-alives
-    /// are set before it: a connection whose keep-alives prove too rare is given up for another, and the next ones begin with
-    /// the right interval.
-    async fn lasting(&self, address: SocketAddr) -> Result<Connection, Reason> {
-        let begun_with = self.keep_alive_interval.get();
-        let connection = self.handshake(address, begun_with).await?;
-        let interval = transport::keep_alive_interval_for(&connection);
-        if interval >= begun_with {
-            return Ok(connection);
-        }
-        self.keep_alive_interval.set(interval);
-        close(&connection, Code::CLOSED, "the keep-alives would be too rare");
-        self.handshake(address, interval).await
-    }
-
-    async fn handshake(
-        &self,
-        address: SocketAddr,
-        keep_alive_interval: Duration,
-    ) -> Result<Connection, Reason> {
-        let tls = Arc::clone(&self.tls);
-        let mut config = transport::client_config(tls, self.open_conversations_max, keep_alive_interval);
-        config.token_store(Arc::<TokenMemoryCache>::clone(&self.address_tokens));
-        let connecting = self.endpoint.connect_with(config, address, &self.server_name);
-        Ok(connecting.map_err(|e| Reason::Transport(e.to_string()))?.await?)
-    }
-
-    async fn addresses(&self) -> Result<Vec<SocketAddr>, Reason> {
-        let found = tokio::net::lookup_host(&self.server).await;
-        Ok(found.map_err(|e| Reason::NoAddress(e.to_string()))?.collect())
     }
 }

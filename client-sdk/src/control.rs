@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quinn::Connection;
 use quoth_protocol::Code;
 use quoth_protocol::codec::encode_datagram;
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION, feature};
@@ -12,12 +11,13 @@ use quoth_protocol::limits::DATAGRAM_BYTES_MAX;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::link::{Core, Session, SignedIn};
-use crate::liveness::{CHECK_INTERVAL, Liveness};
+use crate::link::{Core, Place, Session, SignedIn};
 use crate::renewal::Renewal;
+use crate::session_end::SessionEnd;
 use crate::state::{Reason, State};
 use crate::token::TokenSource;
-use crate::wire::{FrameReader, FrameWriter, Incoming, StreamEnd, close, incoming};
+use crate::transport::{Connection, Path, Silence};
+use crate::wire::{FrameReader, FrameWriter, Incoming, StreamEnd, incoming};
 
 /// What the server's close may take behind the end of the control stream. Outcome: the client closes.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,48 +36,19 @@ const PATH_ROUND_TRIPS: u32 = 3;
 const PATH_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 const PATH_TIMEOUT_MAX: Duration = Duration::from_secs(3);
 
-/// Why a connection ended, and when to try again.
-#[derive(Debug)]
-pub(crate) struct SessionEnd {
-    pub(crate) reason: Reason,
-    /// The server does not want to be asked before this.
-    pub(crate) retry_after: Option<Duration>,
-    /// The client had just moved to another network.
-    pub(crate) moved: bool,
-}
-
-impl From<Reason> for SessionEnd {
-    fn from(reason: Reason) -> Self {
-        Self { reason, retry_after: None, moved: false }
-    }
-}
-
-impl SessionEnd {
-    /// A move to another network has ended it, so that it says nothing about the server: nobody is spared by a wait.
-    pub(crate) fn may_retry_at_once(&self) -> bool {
-        self.moved && self.may_be_cut_short()
-    }
-
-    /// The wait that follows is for a network to come back, which a move may mean.
-    pub(crate) fn may_be_cut_short(&self) -> bool {
-        self.retry_after.is_none() && self.reason.is_of_the_network()
-    }
-}
-
 /// The control stream of a connection that is signed in.
 pub(crate) struct Control {
     connection: Connection,
     reader: FrameReader,
     writer: FrameWriter,
     core: Arc<Core>,
+    place: Place,
     /// Frames of the client's other tasks.
     queue: mpsc::Receiver<ClientFrame>,
     drain: Option<Drain>,
     renewal: Renewal,
     move_check: Option<MoveCheck>,
-    liveness: Liveness,
-    /// When to look at it next.
-    liveness_check: Instant,
+    silence: Silence,
 }
 
 /// The server has said that it is about to close.
@@ -104,75 +75,81 @@ enum Happened {
     Queued(ClientFrame),
     Moved { challenges: u64 },
     MoveCheckDue,
-    LivenessCheckDue,
+    FellSilent,
     DrainOver,
     Token(String),
 }
 
 impl Control {
     /// Signs in on a new connection. Its conversations open their streams behind the Hello without waiting for the
-    /// answer. Dropping the future leaves the connection in the link: see [`Core::end_session`].
+    /// answer, unless there is a session already, in whose place this one comes with the answer. Dropping the future ends the
+    /// connection.
     pub(crate) async fn sign_in(
         connection: Connection,
         (core, token): (Arc<Core>, TokenSource),
         hello: Hello,
-        epoch: u64,
+        has_rivals: bool,
     ) -> Result<Self, SessionEnd> {
-        let (send, recv) = connection.open_bi().await.map_err(Reason::from)?;
+        let (send, recv) = connection.open().await?;
         let (mut writer, mut reader) = (FrameWriter::new(send), FrameReader::new(recv));
         let renewal = Renewal::new(token, hello.token.clone());
         writer.push(&ClientFrame::Hello(hello));
         if let Err(end) = writer.write_all().await {
             return Err(ended(&connection, end).await.into());
         }
-        let session = Session { connection: connection.clone(), epoch, signed_in: None, going_away: false };
-        core.link.send_modify(|link| link.session = Some(session));
+        let mut place = Place::behind_hello(Arc::clone(&core), connection.clone(), has_rivals);
         match reader.next().await {
             Ok(Incoming::Frame(ServerFrame::Welcome(welcome))) if welcome.version == VERSION => {
                 let (frames, queue) = mpsc::channel(CONTROL_FRAMES_MAX);
-                let signed_in = SignedIn { welcome: Arc::new(welcome), control: frames };
-                core.change_session(|session| session.signed_in = Some(signed_in));
+                connection.signed_in(&welcome);
+                place.signed_in(SignedIn { welcome: Arc::new(welcome), control: frames });
                 core.state.send_replace(State::Connected);
+                let silence = connection.silence();
+                let (drain, move_check) = (None, None);
                 Ok(Self {
                     connection,
                     reader,
                     writer,
                     core,
+                    place,
                     queue,
-                    drain: None,
+                    drain,
                     renewal,
-                    move_check: None,
-                    liveness: Liveness::default(),
-                    liveness_check: Instant::now() + CHECK_INTERVAL,
+                    move_check,
+                    silence,
                 })
             }
             Ok(Incoming::Frame(ServerFrame::GoAway { code, retry_after_ms })) => {
-                close(&connection, Code::CLOSED, "the server drains");
+                connection.close(Code::CLOSED, "the server drains");
                 let retry_after = Some(Duration::from_millis(retry_after_ms.into()));
                 let reason = Reason::Code { code, text: String::new() };
-                Err(SessionEnd { reason, retry_after, moved: false })
+                Err(SessionEnd { retry_after, ..SessionEnd::from(reason) })
             }
             Ok(other) => Err(broken(&connection, format!("{other:?} in place of Welcome")).into()),
             Err(end) => Err(ended(&connection, end).await.into()),
         }
     }
 
-    /// Runs until the connection has ended. `moves` tells changes of networks. Dropping the future leaves the connection
-    /// in the link: see [`Core::end_session`].
+    /// The path that it runs over.
+    pub(crate) fn path(&self) -> Path {
+        self.connection.path()
+    }
+
+    /// Runs until the connection has ended. `moves` tells changes of networks. Dropping the future ends the connection.
     pub(crate) async fn run(mut self, moves: &mut watch::Receiver<u64>) -> SessionEnd {
         loop {
             let happened = self.next(moves).await;
             if let Err(reason) = self.take(happened).await {
-                let left = |drain: Drain| drain.retry_after.saturating_sub(drain.since.elapsed());
-                let (retry_after, moved) = (self.drain.map(left), self.move_check.is_some());
-                return SessionEnd { reason, retry_after, moved };
+                let left = |drain: &Drain| drain.retry_after.saturating_sub(drain.since.elapsed());
+                let (retry_after, moved) = (self.drain.as_ref().map(left), self.move_check.is_some());
+                return SessionEnd { retry_after, moved, ..SessionEnd::from(reason) };
             }
         }
     }
 
     /// The next thing that happens. Cancel-safe.
     async fn next(&mut self, moves: &mut watch::Receiver<u64>) -> Happened {
-        let Self { connection, reader, writer, queue, drain, renewal, move_check, liveness_check, .. } = self;
+        let Self { connection, reader, writer, queue, drain, renewal, move_check, silence, .. } = self;
         tokio::select! {
             biased;
             // What the server said last is read before an end of writing is noticed.
@@ -180,10 +157,10 @@ impl Control {
             wrote = writer.write_some(), if writer.waiting() > 0 => Happened::Wrote(wrote),
             Ok(()) = moves.changed() => Happened::Moved { challenges: *moves.borrow_and_update() },
             () = due(move_check) => Happened::MoveCheckDue,
-            () = sleep_until(*liveness_check) => Happened::LivenessCheckDue,
+            () = silence.as_mut() => Happened::FellSilent,
             () = over(drain) => Happened::DrainOver,
             // An end is told by the control stream as well.
-            Ok(datagram) = connection.read_datagram() => Happened::Datagram(datagram),
+            Some(datagram) = connection.read_datagram() => Happened::Datagram(datagram),
             Some(frame) = queue.recv(), if writer.waiting() < CONTROL_FRAMES_MAX => Happened::Queued(frame),
             token = renewal.next() => Happened::Token(token),
         }
@@ -204,13 +181,16 @@ impl Control {
             Happened::Datagram(datagram) => self.datagram(&datagram),
             Happened::Queued(frame) => self.writer.push(&frame),
             Happened::Moved { challenges } => {
-                let deadline = Instant::now() + path_timeout(self.connection.rtt());
+                let deadline = Instant::now() + path_timeout(self.connection.round_trip());
                 self.move_check = Some(MoveCheck { deadline, challenges });
+                if self.connection.path_challenges().is_none() {
+                    return Err(self.give_up("the client has moved"));
+                }
             }
             Happened::MoveCheckDue => self.check_move()?,
-            Happened::LivenessCheckDue => self.check_liveness()?,
+            Happened::FellSilent => return Err(self.give_up("the server has fallen silent")),
             Happened::DrainOver => {
-                close(&self.connection, Code::CLOSED, "the server does not close behind its GoAway");
+                self.connection.close(Code::CLOSED, "the server does not close behind its GoAway");
                 let code = self.drain.as_ref().map_or(Code::GOING_AWAY, |drain| drain.code);
                 return Err(Reason::Code { code, text: String::new() });
             }
@@ -223,7 +203,7 @@ impl Control {
         match frame {
             ServerFrame::GoAway { code, retry_after_ms } => {
                 tracing::debug!(%code, retry_after_ms, "the server drains");
-                self.core.change_session(|session| session.going_away = true);
+                self.place.going_away();
                 let retry_after = Duration::from_millis(retry_after_ms.into());
                 self.drain = Some(Drain { code, since: Instant::now(), retry_after });
             }
@@ -247,41 +227,32 @@ impl Control {
 
     /// Gives the connection up when its new path has not answered: QUIC itself would find out by the idle timeout.
     fn check_move(&mut self) -> Result<(), Reason> {
-        let challenges = self.connection.stats().frame_rx.path_challenge;
+        let challenges = self.connection.path_challenges().unwrap_or_default();
         if self.move_check.as_ref().is_some_and(|check| challenges <= check.challenges) {
-            close(&self.connection, Code::CLOSED, "the client has moved");
-            return Err(Reason::TimedOut);
+            return Err(self.give_up("the client has moved"));
         }
         self.move_check = None;
         Ok(())
     }
 
-    /// Gives the connection up when its server has fallen silent.
-    fn check_liveness(&mut self) -> Result<(), Reason> {
-        if self.liveness.is_lost(&self.connection.stats()) {
-            close(&self.connection, Code::CLOSED, "the server has fallen silent");
-            return Err(Reason::TimedOut);
-        }
-        self.liveness_check = Instant::now() + CHECK_INTERVAL;
-        Ok(())
+    fn give_up(&self, why: &str) -> Reason {
+        self.connection.close(Code::CLOSED, why);
+        Reason::TimedOut
     }
 }
 
 /// Sends a typing notice by whatever way there is. One that finds no room is dropped: the next one says the same.
 pub(crate) fn send_typing(session: &Session, frame: ClientFrame) {
     let Some(SignedIn { welcome, control }) = &session.signed_in else { return };
-    if welcome.features & feature::DATAGRAMS != 0 {
-        let datagram = encode_datagram(&frame);
-        if session.connection.max_datagram_size().is_some_and(|max| datagram.len() <= max) {
-            session.connection.send_datagram(datagram).ok();
-            return;
-        }
+    let has_datagrams = welcome.features & feature::DATAGRAMS != 0;
+    if has_datagrams && session.connection.send_datagram(encode_datagram(&frame)) {
+        return;
     }
     control.try_send(frame).ok();
 }
 
 fn broken(connection: &Connection, text: String) -> Reason {
-    close(connection, Code::PROTOCOL, "the server broke the protocol");
+    connection.close(Code::PROTOCOL, "the server broke the protocol");
     Reason::Protocol(text)
 }
 
@@ -293,7 +264,7 @@ async fn ended(connection: &Connection, end: StreamEnd) -> Reason {
         // The close that says why is right behind.
         StreamEnd::Finished | StreamEnd::Reset(_) => {
             match timeout(CLOSE_TIMEOUT, connection.closed()).await {
-                Ok(error) => error.into(),
+                Ok(reason) => reason,
                 Err(_) => broken(connection, "the control stream ended before the connection".to_owned()),
             }
         }

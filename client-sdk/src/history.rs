@@ -108,7 +108,7 @@ async fn next_session(
 
 /// A page over one connection. Dropping the future cancels the stream.
 async fn page_once(session: &Session, fetch: &Fetch) -> Result<Page, StreamEnd> {
-    let (send, recv) = session.connection.open_bi().await.map_err(|e| StreamEnd::ConnectionLost(e.into()))?;
+    let (send, recv) = session.connection.open().await.map_err(StreamEnd::ConnectionLost)?;
     let mut writer = FrameWriter::new(send);
     writer.push(&ClientFrame::Fetch(fetch.clone()));
     writer.write_all().await?;

@@ -1,4 +1,4 @@
-//! Quoth's native client: conversations as durable streams over QUIC.
+//! Quoth's native client: conversations as durable streams over QUIC, or over a WebSocket where no UDP gets through.
 //!
 //! A [`Client`] is one connection to one server. It connects again by itself, goes on reading where it was, and repeats
 //! what has no ack under the same id, so that nothing is lost and nothing appears twice.
@@ -21,18 +21,19 @@ mod connector;
 mod control;
 mod conversation;
 mod cursor;
+mod dial;
 mod error;
 mod events;
 mod history;
-mod idle_timeout;
 mod link;
-mod liveness;
 mod outbox;
+mod paths;
 mod queue;
 mod race;
 mod renewal;
 mod room;
 mod send;
+mod session_end;
 mod state;
 mod token;
 mod transport;
@@ -49,3 +50,4 @@ pub use quoth_protocol::frame::{Event, EventKind, FetchRange, Start};
 pub use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
 pub use send::{Ack, MessageId, SendError, SendOptions};
 pub use state::{Reason, State};
+pub use transport::Transport;

@@ -7,7 +7,7 @@ use quoth_protocol::{Code, ConversationName, UserId};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::state::{Reason, State};
-use crate::wire::close;
+use crate::transport::Connection;
 
 /// Typing notices that wait for a slow listener. Outcome: the oldest are dropped.
 const TYPINGS_MAX: usize = 64;
@@ -16,6 +16,8 @@ const TYPINGS_MAX: usize = 64;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Link {
     pub(crate) session: Option<Session>,
+    /// Sessions that there have been.
+    sessions: u64,
     /// The application closes the client: finish what waits, begin nothing.
     pub(crate) closing: bool,
     /// The client has ended.
@@ -25,11 +27,13 @@ pub(crate) struct Link {
 /// A connection whose Hello is on the way or accepted.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
-    pub(crate) connection: quinn::Connection,
-    /// Grows with every connection of a client.
+    pub(crate) connection: Connection,
+    /// Grows with every session of a client.
     pub(crate) epoch: u64,
     /// `None` until the server has answered the Hello.
     pub(crate) signed_in: Option<SignedIn>,
+    /// Until then another path to the server may win, and this connection is then left.
+    pub(crate) has_rivals: bool,
     /// The server drains: begin nothing here.
     pub(crate) going_away: bool,
 }
@@ -42,6 +46,13 @@ pub(crate) struct SignedIn {
     pub(crate) control: mpsc::Sender<ClientFrame>,
 }
 
+impl Session {
+    /// Whether anything may be published on it: reading on two paths at once costs nothing, but a publish has one path.
+    pub(crate) fn may_publish(&self) -> bool {
+        self.signed_in.is_some() || !self.has_rivals
+    }
+}
+
 impl Link {
     /// The session, if a stream may be opened on it: behind the Hello already.
     pub(crate) fn usable(&self) -> Option<&Session> {
@@ -51,6 +62,18 @@ impl Link {
     /// The session, if anything may begin on it.
     pub(crate) fn signed_in(&self) -> Option<&Session> {
         self.usable().filter(|s| s.signed_in.is_some())
+    }
+
+    fn session_of(&mut self, epoch: Option<u64>) -> Option<&mut Session> {
+        self.session.as_mut().filter(|session| Some(session.epoch) == epoch)
+    }
+
+    /// Puts a session in the place of the one that is there, and gives its epoch.
+    fn put(&mut self, connection: Connection, signed_in: Option<SignedIn>, has_rivals: bool) -> u64 {
+        self.sessions += 1;
+        let epoch = self.sessions;
+        self.session = Some(Session { connection, epoch, signed_in, has_rivals, going_away: false });
+        epoch
     }
 }
 
@@ -74,24 +97,6 @@ impl Core {
         }
     }
 
-    /// Notes something about the session, if there still is one.
-    pub(crate) fn change_session(&self, change: impl FnOnce(&mut Session)) {
-        self.link.send_modify(|link| {
-            if let Some(session) = &mut link.session {
-                change(session);
-            }
-        });
-    }
-
-    /// Takes the session from everyone and closes its connection, if it has not ended: the streams on it would keep it.
-    pub(crate) fn end_session(&self, text: &str) {
-        self.link.send_modify(|link| {
-            if let Some(session) = link.session.take() {
-                close(&session.connection, Code::CLOSED, text);
-            }
-        });
-    }
-
     /// The end, for everyone.
     pub(crate) fn close(&self, reason: Reason) {
         self.link.send_modify(|link| {
@@ -99,5 +104,60 @@ impl Core {
             link.closed.get_or_insert_with(|| reason.clone());
         });
         self.state.send_replace(State::Closed { reason });
+    }
+}
+
+/// A connection's place in the link. Dropped, it is empty again, unless another connection has it by then; and the connection
+/// is closed if it has not ended: the streams on it would keep it.
+#[derive(Debug)]
+pub(crate) struct Place {
+    core: Arc<Core>,
+    connection: Connection,
+    /// Of its session, if it has had one.
+    epoch: Option<u64>,
+}
+
+impl Place {
+    /// For a connection whose Hello is on its way: all that the client has open is opened on it, unless there is another one.
+    pub(crate) fn behind_hello(core: Arc<Core>, connection: Connection, has_rivals: bool) -> Self {
+        let mut epoch = None;
+        core.link.send_if_modified(|link| {
+            if link.session.is_none() {
+                epoch = Some(link.put(connection.clone(), None, has_rivals));
+            }
+            epoch.is_some()
+        });
+        Self { core, connection, epoch }
+    }
+
+    /// The server has accepted: this is the client's session, whichever was there before.
+    pub(crate) fn signed_in(&mut self, signed_in: SignedIn) {
+        let Self { core, connection, epoch } = self;
+        core.link.send_modify(|link| match link.session_of(*epoch) {
+            Some(session) => session.signed_in = Some(signed_in),
+            None => *epoch = Some(link.put(connection.clone(), Some(signed_in), false)),
+        });
+    }
+
+    /// The server drains: nothing more is begun here.
+    pub(crate) fn going_away(&self) {
+        self.core.link.send_modify(|link| {
+            if let Some(session) = link.session_of(self.epoch) {
+                session.going_away = true;
+            }
+        });
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.core.link.send_if_modified(|link| {
+            let is_there = link.session_of(self.epoch).is_some();
+            if is_there {
+                link.session = None;
+            }
+            is_there
+        });
+        self.connection.close(Code::CLOSED, "the client has left");
     }
 }

@@ -1,4 +1,5 @@
-//! Which of a server's addresses to connect to: all of them, one after the other, until one answers (RFC 8305).
+//! Which of several ways to a server to take, be it addresses or transports: all of them, one after the other, until one leads
+//! there (RFC 8305).
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -6,13 +7,10 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use quoth_protocol::Action;
 use tokio::time::sleep;
 
-use crate::state::Reason;
-
-/// The head start of each address over the next one, as RFC 8305 recommends. Less would open two connections to a server
-/// that is merely far away; an IPv6 that leads nowhere costs no more than this.
+/// The head start of each way over the next one, as RFC 8305 recommends. Less would open two connections to a server
+/// that is merely far away; an IPv6 that leads nowhere, or a network without UDP, costs no more than this.
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// The addresses in the order in which to try them: from the one that worked last on, or else from another one with each
@@ -31,31 +29,32 @@ pub(crate) fn ordered(
     addresses
 }
 
-/// The first success, or a failure that other addresses would not mend, or the last failure. What else has been begun is
-/// dropped. `None` without an address.
-pub(crate) async fn first<T, F>(
-    addresses: Vec<SocketAddr>,
-    connect: impl Fn(SocketAddr) -> F,
-) -> Option<Result<T, Reason>>
+/// The first success, or else all failures in the order in which they came; of a failure after which no other way is worth
+/// trying, that one alone. What else has been begun is dropped.
+pub(crate) async fn first<W, T, E, F>(
+    ways: Vec<W>,
+    connect: impl Fn(W) -> F,
+    is_final: impl Fn(&E) -> bool,
+) -> Result<T, Vec<E>>
 where
-    F: Future<Output = Result<T, Reason>>,
+    F: Future<Output = Result<T, E>>,
 {
-    let mut addresses = addresses.into_iter();
+    let mut ways = ways.into_iter();
     let mut running: Vec<Pin<Box<F>>> = Vec::new();
-    let mut failure = None;
+    let mut failures = Vec::new();
     loop {
-        match addresses.next() {
-            Some(address) => running.push(Box::pin(connect(address))),
-            None if running.is_empty() => return failure.map(Err),
+        match ways.next() {
+            Some(way) => running.push(Box::pin(connect(way))),
+            None if running.is_empty() => return Err(failures),
             None => {}
         }
-        let has_next = addresses.len() > 0;
+        let has_next = ways.len() > 0;
         tokio::select! {
             biased;
             done = any(&mut running) => match done {
-                Ok(connected) => return Some(Ok(connected)),
-                Err(reason) if reason.action() != Action::Retry => return Some(Err(reason)),
-                Err(reason) => failure = Some(reason),
+                Ok(connected) => return Ok(connected),
+                Err(failure) if is_final(&failure) => return Err(vec![failure]),
+                Err(failure) => failures.push(failure),
             },
             () = sleep(HEAD_START), if has_next => {}
         }
@@ -88,9 +87,7 @@ mod tests {
         SocketAddr::from(([127, 0, 0, 1], port))
     }
 
-    fn lost() -> Reason {
-        Reason::Transport("lost".to_owned())
-    }
+    const LOST: &str = "lost";
 
     #[test]
     fn the_address_that_worked_is_tried_first_and_else_another_each_time() {
@@ -107,11 +104,11 @@ mod tests {
         let tried = RefCell::new(Vec::new());
         let connect = |to: SocketAddr| {
             tried.borrow_mut().push((to.port(), begun.elapsed()));
-            async move { if to.port() == 3 { Ok(to) } else { std::future::pending().await } }
+            async move { if to.port() == 3 { Ok::<_, ()>(to) } else { std::future::pending().await } }
         };
-        let first = first([1, 2, 3, 4].map(address).to_vec(), connect);
+        let first = first([1, 2, 3, 4].map(address).to_vec(), connect, |()| false);
         let won = timeout(10 * HEAD_START, first).await.unwrap();
-        assert_eq!(won, Some(Ok(address(3))));
+        assert_eq!(won, Ok(address(3)));
         let tried = tried.into_inner();
         assert_eq!(tried.iter().map(|(port, _)| *port).collect::<Vec<_>>(), [1, 2, 3]);
         assert!(tried[1].1 >= HEAD_START && tried[2].1 >= 2 * HEAD_START, "{tried:?}");
@@ -120,25 +117,21 @@ mod tests {
     #[tokio::test]
     async fn a_failure_makes_room_for_the_next_one_at_once() {
         let begun = Instant::now();
-        let connect = |to: SocketAddr| async move { if to.port() == 3 { Ok(to) } else { Err(lost()) } };
-        let won = first([1, 2, 3].map(address).to_vec(), connect).await;
-        assert_eq!(won, Some(Ok(address(3))));
+        let connect = |to: SocketAddr| async move { if to.port() == 3 { Ok(to) } else { Err(LOST) } };
+        let won = first([1, 2, 3].map(address).to_vec(), connect, |_| false).await;
+        assert_eq!(won, Ok(address(3)));
         assert!(begun.elapsed() < HEAD_START, "{:?}", begun.elapsed());
-        let lost_all = first([1, 2].map(address).to_vec(), connect).await;
-        assert_eq!(lost_all, Some(Err(lost())));
-        assert_eq!(first(Vec::new(), connect).await, None);
+        let lost_all = first([1, 2].map(address).to_vec(), connect, |_| false).await;
+        assert_eq!(lost_all, Err(vec![LOST, LOST]));
+        assert_eq!(first(Vec::new(), connect, |_| false).await, Err(vec![]));
     }
 
     #[tokio::test]
     async fn a_failure_that_is_the_same_everywhere_is_the_answer() {
         let connect = |to: SocketAddr| async move {
-            if to.port() == 1 {
-                std::future::pending().await
-            } else {
-                Err::<(), _>(Reason::Tls("no".to_owned()))
-            }
+            if to.port() == 1 { std::future::pending().await } else { Err::<(), _>("no") }
         };
-        let answer = first([1, 2, 3].map(address).to_vec(), connect).await;
-        assert_eq!(answer, Some(Err(Reason::Tls("no".to_owned()))));
+        let answer = first([1, 2, 3].map(address).to_vec(), connect, |reason| *reason == "no").await;
+        assert_eq!(answer, Err(vec!["no"]));
     }
 }

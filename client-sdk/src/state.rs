@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use quinn::ConnectionError;
 use quoth_protocol::{Action, Code};
 
 /// Whether a client can reach its server.
@@ -45,7 +44,7 @@ pub enum Reason {
     /// No answer in time.
     #[error("no answer in time")]
     TimedOut,
-    /// The network or the QUIC layer failed.
+    /// The network, QUIC or the WebSocket failed.
     #[error("the connection failed: {0}")]
     Transport(String),
     /// The server's name does not resolve, or to no address.
@@ -54,6 +53,9 @@ pub enum Reason {
     /// The TLS handshake failed; mostly because the certificate was not signed by the given CA or not for this name.
     #[error("the server's certificate or handshake was not accepted: {0}")]
     Tls(String),
+    /// Whatever answers over TCP has no WebSocket for this client.
+    #[error("there is no WebSocket for this client: {0}")]
+    NoWebSocket(String),
     /// The token provider gave no token.
     #[error("no token: {0}")]
     Token(String),
@@ -69,7 +71,7 @@ impl Reason {
             Self::Closed => Action::Nothing,
             Self::Code { code, .. } => code.action(),
             Self::TimedOut | Self::Transport(_) | Self::NoAddress(_) | Self::Token(_) => Action::Retry,
-            Self::Tls(_) | Self::Protocol(_) => Action::Stop,
+            Self::Tls(_) | Self::NoWebSocket(_) | Self::Protocol(_) => Action::Stop,
         }
     }
 
@@ -77,34 +79,6 @@ impl Reason {
     pub(crate) fn is_of_the_network(&self) -> bool {
         matches!(self, Self::TimedOut | Self::Transport(_) | Self::NoAddress(_))
     }
-}
-
-/// TLS alerts occupy this range of QUIC's transport error codes (RFC 9001, 4.8).
-const TLS_ALERTS: std::ops::Range<u64> = 0x100..0x200;
-
-impl From<ConnectionError> for Reason {
-    fn from(error: ConnectionError) -> Self {
-        match error {
-            ConnectionError::ApplicationClosed(close) => Self::Code {
-                code: code(close.error_code),
-                text: printable(&String::from_utf8_lossy(&close.reason)),
-            },
-            ConnectionError::TransportError(e) if TLS_ALERTS.contains(&u64::from(e.code)) => {
-                Self::Tls(printable(&e.to_string()))
-            }
-            ConnectionError::ConnectionClosed(e) if TLS_ALERTS.contains(&u64::from(e.error_code)) => {
-                Self::Tls(printable(&e.to_string()))
-            }
-            ConnectionError::TimedOut => Self::TimedOut,
-            ConnectionError::LocallyClosed => Self::Closed,
-            other => Self::Transport(printable(&other.to_string())),
-        }
-    }
-}
-
-/// A QUIC application error code as one of ours; what does not fit is of no known range.
-pub(crate) fn code(code: quinn::VarInt) -> Code {
-    Code(u32::try_from(code.into_inner()).unwrap_or(u32::MAX))
 }
 
 /// Text from a peer with its control characters escaped, so that no log line or terminal is at its mercy.
@@ -123,11 +97,5 @@ mod tests {
     #[test]
     fn texts_of_a_peer_cannot_steer_a_terminal() {
         assert_eq!(printable("a\u{1b}[2Jb\n\u{9b}"), "a\\u{1b}[2Jb\\n\\u{9b}");
-    }
-
-    #[test]
-    fn a_code_beyond_32_bits_stops() {
-        assert_eq!(code(quinn::VarInt::MAX).action(), Action::Stop);
-        assert_eq!(code(quinn::VarInt::from_u32(0x100)), Code::GOING_AWAY);
     }
 }

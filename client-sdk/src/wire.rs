@@ -1,18 +1,15 @@
-//! Frames over quinn's streams. Both halves are cancel-safe, so that one task can wait for both at once.
+//! Frames over a connection's streams. Both halves are cancel-safe, so that one task can wait for both at once.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use quinn::{Connection, ReadError, RecvStream, SendStream, VarInt, WriteError};
 use quoth_protocol::codec::{DecodeError, Decoder, decode, encode};
 use quoth_protocol::frame::{ClientFrame, ServerFrame};
 use quoth_protocol::limits::FRAME_BYTES_MAX;
 use quoth_protocol::{Code, Seq, UserId};
 
-use crate::state::{Reason, code};
-
-/// Bytes that one read takes at most.
-const READ_BYTES_MAX: usize = 64 * 1024;
+use crate::state::Reason;
+use crate::transport::{RecvHalf, SendHalf};
 
 /// The number of the last `ServerFrame` variant that this version knows.
 const LAST_KNOWN_VARIANT: u32 = 10;
@@ -48,12 +45,12 @@ pub(crate) enum StreamEnd {
 /// The receiving half of a stream.
 #[derive(Debug)]
 pub(crate) struct FrameReader {
-    stream: RecvStream,
+    stream: RecvHalf,
     decoder: Decoder,
 }
 
 impl FrameReader {
-    pub(crate) fn new(stream: RecvStream) -> Self {
+    pub(crate) fn new(stream: RecvHalf) -> Self {
         Self { stream, decoder: Decoder::new(FRAME_BYTES_MAX) }
     }
 
@@ -63,15 +60,12 @@ impl FrameReader {
             if let Some(incoming) = self.buffered()? {
                 return Ok(incoming);
             }
-            match self.stream.read_chunk(READ_BYTES_MAX, true).await {
-                Ok(Some(chunk)) => self.decoder.push(&chunk.bytes),
-                Ok(None) if self.decoder.is_mid_frame() => {
+            match self.stream.read().await? {
+                Some(bytes) => self.decoder.push(&bytes),
+                None if self.decoder.is_mid_frame() => {
                     return Err(StreamEnd::Protocol("a stream ends inside a frame".to_owned()));
                 }
-                Ok(None) => return Err(StreamEnd::Finished),
-                Err(ReadError::Reset(reset)) => return Err(StreamEnd::Reset(code(reset))),
-                Err(ReadError::ConnectionLost(e)) => return Err(StreamEnd::ConnectionLost(e.into())),
-                Err(other) => return Err(StreamEnd::Protocol(other.to_string())),
+                None => return Err(StreamEnd::Finished),
             }
         }
     }
@@ -89,15 +83,7 @@ impl FrameReader {
 
     /// Tells the server that nothing more is read here.
     pub(crate) fn stop(&mut self, code: Code) {
-        // Fails only on a stream that has ended, where there is nothing to stop.
-        self.stream.stop(VarInt::from_u32(code.0)).ok();
-    }
-}
-
-/// Closes with a code and a text for people; a connection that has ended stays as it is.
-pub(crate) fn close(connection: &Connection, code: Code, text: &str) {
-    if connection.close_reason().is_none() {
-        connection.close(VarInt::from_u32(code.0), text.as_bytes());
+        self.stream.stop(code);
     }
 }
 
@@ -124,12 +110,12 @@ fn unknown_event(fields: &[u8]) -> Option<Incoming> {
 /// The sending half of a stream and the frames that wait to be written.
 #[derive(Debug)]
 pub(crate) struct FrameWriter {
-    stream: SendStream,
+    stream: SendHalf,
     waiting: VecDeque<Bytes>,
 }
 
 impl FrameWriter {
-    pub(crate) fn new(stream: SendStream) -> Self {
+    pub(crate) fn new(stream: SendHalf) -> Self {
         Self { stream, waiting: VecDeque::new() }
     }
 
@@ -145,13 +131,8 @@ impl FrameWriter {
 
     /// Writes some of what waits. Cancel-safe: what has been written has left the queue.
     pub(crate) async fn write_some(&mut self) -> Result<(), StreamEnd> {
-        let written = self.stream.write_chunks(self.waiting.make_contiguous()).await;
-        let written = written.map_err(|e| match e {
-            WriteError::Stopped(stopped) => StreamEnd::Reset(code(stopped)),
-            WriteError::ConnectionLost(e) => StreamEnd::ConnectionLost(e.into()),
-            other => StreamEnd::Protocol(other.to_string()),
-        })?;
-        self.waiting.drain(..written.chunks);
+        let written = self.stream.write(self.waiting.make_contiguous()).await?;
+        self.waiting.drain(..written);
         Ok(())
     }
 
@@ -165,13 +146,12 @@ impl FrameWriter {
 
     /// Says that nothing more follows.
     pub(crate) fn finish(&mut self) {
-        // Fails only on a stream that the peer has stopped, which is an end as well.
-        self.stream.finish().ok();
+        self.stream.finish();
     }
 
     /// Abandons the stream.
     pub(crate) fn reset(&mut self, code: Code) {
-        self.stream.reset(VarInt::from_u32(code.0)).ok();
+        self.stream.reset(code);
     }
 }
 

@@ -1,5 +1,26 @@
 //! The SDK against a server that keeps the protocol and loses, refuses and drops on request.
 
+/// Each of these tests over QUIC and over WebSocket.
+macro_rules! over_both {
+    ($($test:ident)+) => {
+        $(mod $test {
+            use quoth_client::Transport;
+
+            #[tokio::test]
+            async fn quic() {
+                super::$test(Transport::Quic).await;
+            }
+
+            #[tokio::test]
+            async fn websocket() {
+                super::$test(Transport::WebSocket).await;
+            }
+        })+
+    };
+}
+
+#[path = "client/fallback.rs"]
+mod fallback;
 #[path = "client/liveness.rs"]
 mod liveness;
 #[path = "client/network.rs"]
@@ -18,6 +39,7 @@ use quoth_client::protocol::frame::ServerFrame;
 use quoth_client::{
     Client, ClientEvent, Code, ConnectError, Conversation, ConversationError, Events, EventsError,
     FetchRange, HistoryError, MessageId, ProducerId, Reason, SendError, SendOptions, Seq, Start, State,
+    Transport,
 };
 use support::FakeServer;
 use tokio::time::timeout;
@@ -37,9 +59,26 @@ async fn seqs(events: &mut Events, count: usize) -> Vec<u64> {
     seqs
 }
 
-#[tokio::test]
-async fn a_message_is_acked_and_read() {
-    let server = FakeServer::start();
+over_both! {
+    a_message_is_acked_and_read
+    what_has_no_ack_is_repeated_in_order_and_stored_once
+    a_refusal_ends_the_calls_it_is_for_and_no_others
+    a_stream_that_may_not_be_opened_refuses_its_sends
+    an_unknown_outcome_is_safe_to_send_again
+    what_never_left_is_told_apart_from_what_may_be_stored
+    close_waits_for_acks_and_says_what_is_unknown
+    go_away_is_obeyed_and_survived
+    a_server_that_does_not_close_behind_its_go_away_is_left
+    a_server_that_drains_before_it_welcomes_is_tried_again
+    the_codes_decide_whether_a_client_tries_again
+    typing_is_passed_on_with_and_without_datagrams
+    a_fixed_producer_s_messages_need_numbers
+    a_conversation_can_be_dropped_and_opened_again
+    a_certificate_of_somebody_else_is_refused_for_good
+}
+
+async fn a_message_is_acked_and_read(over: Transport) {
+    let server = FakeServer::over(over);
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
     let ack = room.send("hi").await.unwrap();
@@ -53,9 +92,8 @@ async fn a_message_is_acked_and_read() {
     assert!(room.send("late").await.is_err());
 }
 
-#[tokio::test]
-async fn what_has_no_ack_is_repeated_in_order_and_stored_once() {
-    let server = FakeServer::start();
+async fn what_has_no_ack_is_repeated_in_order_and_stored_once(over: Transport) {
+    let server = FakeServer::over(over);
     server.world.lock().faults.swallow_acks = 10;
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
@@ -77,9 +115,8 @@ async fn what_has_no_ack_is_repeated_in_order_and_stored_once() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_refusal_ends_the_calls_it_is_for_and_no_others() {
-    let server = FakeServer::start();
+async fn a_refusal_ends_the_calls_it_is_for_and_no_others(over: Transport) {
+    let server = FakeServer::over(over);
     {
         let faults = &mut server.world.lock().faults;
         faults.forbid_reading = true;
@@ -99,9 +136,8 @@ async fn a_refusal_ends_the_calls_it_is_for_and_no_others() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_stream_that_may_not_be_opened_refuses_its_sends() {
-    let server = FakeServer::start();
+async fn a_stream_that_may_not_be_opened_refuses_its_sends(over: Transport) {
+    let server = FakeServer::over(over);
     server.world.lock().faults.reset_opens = vec![Code::FORBIDDEN];
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
@@ -112,9 +148,8 @@ async fn a_stream_that_may_not_be_opened_refuses_its_sends() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn an_unknown_outcome_is_safe_to_send_again() {
-    let server = FakeServer::start();
+async fn an_unknown_outcome_is_safe_to_send_again(over: Transport) {
+    let server = FakeServer::over(over);
     server.world.lock().faults.swallow_acks = 1;
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
@@ -132,9 +167,8 @@ async fn an_unknown_outcome_is_safe_to_send_again() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn what_never_left_is_told_apart_from_what_may_be_stored() {
-    let server = FakeServer::start();
+async fn what_never_left_is_told_apart_from_what_may_be_stored(over: Transport) {
+    let server = FakeServer::over(over);
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
     server.world.lock().faults.reject_hellos = vec![Code::OVERLOADED; 100];
@@ -147,9 +181,8 @@ async fn what_never_left_is_told_apart_from_what_may_be_stored() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn close_waits_for_acks_and_says_what_is_unknown() {
-    let server = FakeServer::start();
+async fn close_waits_for_acks_and_says_what_is_unknown(over: Transport) {
+    let server = FakeServer::over(over);
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
     let sending = room.send_pipelined("acked".into()).await.unwrap();
@@ -178,7 +211,7 @@ async fn close_does_not_wait_for_others_on_the_endpoint() {
     one.close().await;
     assert!(begun.elapsed() < Duration::from_millis(500), "closed after {:?}", begun.elapsed());
     let ended = async {
-        while server.world.lock().connections.iter().all(|(c, _)| c.close_reason().is_none()) {
+        while server.world.lock().connections.iter().all(|(c, _)| !c.is_closed()) {
             tokio::task::yield_now().await;
         }
     };
@@ -187,9 +220,8 @@ async fn close_does_not_wait_for_others_on_the_endpoint() {
     other.close().await;
 }
 
-#[tokio::test]
-async fn go_away_is_obeyed_and_survived() {
-    let server = FakeServer::start();
+async fn go_away_is_obeyed_and_survived(over: Transport) {
+    let server = FakeServer::over(over);
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
     room.send("before").await.unwrap();
@@ -202,9 +234,8 @@ async fn go_away_is_obeyed_and_survived() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_server_that_does_not_close_behind_its_go_away_is_left() {
-    let server = FakeServer::start();
+async fn a_server_that_does_not_close_behind_its_go_away_is_left(over: Transport) {
+    let server = FakeServer::over(over);
     let client = server.client().await;
     server.world.lock().faults.stay_behind_go_away = true;
     server.world.tell_all(&ServerFrame::GoAway { code: Code::GOING_AWAY, retry_after_ms: 1 });
@@ -217,9 +248,8 @@ async fn a_server_that_does_not_close_behind_its_go_away_is_left() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_server_that_drains_before_it_welcomes_is_tried_again() {
-    let server = FakeServer::start();
+async fn a_server_that_drains_before_it_welcomes_is_tried_again(over: Transport) {
+    let server = FakeServer::over(over);
     server.world.lock().faults.go_away_hellos = 1;
     let client = server.client().await;
     assert_eq!(client.state(), State::Connected);
@@ -227,9 +257,8 @@ async fn a_server_that_drains_before_it_welcomes_is_tried_again() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn the_codes_decide_whether_a_client_tries_again() {
-    let server = FakeServer::start();
+async fn the_codes_decide_whether_a_client_tries_again(over: Transport) {
+    let server = FakeServer::over(over);
     server.world.lock().faults.reject_hellos = vec![Code::OVERLOADED];
     let client = server.client().await;
     server.world.drop_connections(Code::TOKEN_EXPIRED);
@@ -249,9 +278,8 @@ async fn the_codes_decide_whether_a_client_tries_again() {
     );
 }
 
-#[tokio::test]
-async fn typing_is_passed_on_with_and_without_datagrams() {
-    let server = FakeServer::start();
+async fn typing_is_passed_on_with_and_without_datagrams(over: Transport) {
+    let server = FakeServer::over(over);
     for without_datagrams in [false, true] {
         server.world.lock().faults.without_datagrams = without_datagrams;
         let (alice, bob) = (server.client().await, server.builder().token("bob").connect().await.unwrap());
@@ -264,9 +292,8 @@ async fn typing_is_passed_on_with_and_without_datagrams() {
     }
 }
 
-#[tokio::test]
-async fn a_fixed_producer_s_messages_need_numbers() {
-    let server = FakeServer::start();
+async fn a_fixed_producer_s_messages_need_numbers(over: Transport) {
+    let server = FakeServer::over(over);
     let client = server.builder().producer(ProducerId(7)).connect().await.unwrap();
     let room = client.conversation("general").unwrap();
     assert_eq!(room.send("hi").await, Err(SendError::NumberMissing));
@@ -283,9 +310,8 @@ async fn a_fixed_producer_s_messages_need_numbers() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_conversation_can_be_dropped_and_opened_again() {
-    let server = FakeServer::start();
+async fn a_conversation_can_be_dropped_and_opened_again(over: Transport) {
+    let server = FakeServer::over(over);
     let client = server.client().await;
     for n in 1..=20 {
         let ack = client.conversation("general").unwrap().send("hi").await.unwrap();
@@ -294,9 +320,8 @@ async fn a_conversation_can_be_dropped_and_opened_again() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_certificate_of_somebody_else_is_refused_for_good() {
-    let (server, other) = (FakeServer::start(), FakeServer::start());
+async fn a_certificate_of_somebody_else_is_refused_for_good(over: Transport) {
+    let (server, other) = (FakeServer::over(over), FakeServer::over(over));
     let refused = server.builder().ca_pem(other.ca_pem.clone()).connect().await.unwrap_err();
     assert!(matches!(refused, ConnectError::Refused { reason: Reason::Tls(_), .. }), "{refused:?}");
 }

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::builder::TypedValueParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use quoth_bench::command::BenchArgs;
-use quoth_client::ConversationName;
 use quoth_client::protocol::limits::START_LAST_MAX;
+use quoth_client::{ConversationName, Transport};
 
 /// Talks to a Quoth server. Beside a development server on the same machine no flags are needed.
 #[derive(Debug, Parser)]
@@ -44,6 +44,10 @@ pub(crate) struct ConnectionArgs {
     /// Name that the server's certificate is for, where it is not HOST [env: QUOTH_SERVER_NAME]
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) server_name: Option<String>,
+    /// What to connect over: QUIC, a WebSocket where no UDP gets through, or whichever comes first; default: auto
+    /// [env: QUOTH_TRANSPORT]
+    #[arg(long, global = true, value_name = "TRANSPORT", value_parser = transport_parser())]
+    pub(crate) transport: Option<Transport>,
     /// Token to sign in with [env: QUOTH_TOKEN]
     #[arg(long, global = true, value_name = "TOKEN", conflicts_with_all = ["token_file", "user"])]
     pub(crate) token: Option<String>,
@@ -172,6 +176,21 @@ fn server(text: &str) -> Result<String, &'static str> {
     }
 }
 
+/// What transports are called.
+const TRANSPORTS: [(&str, Transport); 3] =
+    [("auto", Transport::Auto), ("quic", Transport::Quic), ("websocket", Transport::WebSocket)];
+
+/// A transport, by its name.
+pub(crate) fn transport(name: &str) -> Result<Transport, String> {
+    let found = TRANSPORTS.iter().find(|(known, _)| *known == name);
+    let names = || TRANSPORTS.map(|(known, _)| known).join(", ");
+    found.map(|(_, transport)| *transport).ok_or_else(|| format!("{name:?} is none of {}", names()))
+}
+
+fn transport_parser() -> impl TypedValueParser<Value = Transport> {
+    PossibleValuesParser::new(TRANSPORTS.map(|(name, _)| name)).try_map(|name| transport(&name))
+}
+
 /// A word of a message.
 fn word(text: &str) -> Result<String, &'static str> {
     if text.is_empty() { Err("a message has some text") } else { Ok(text.to_owned()) }
@@ -213,6 +232,14 @@ mod tests {
         }
         let dashed = Args::try_parse_from(["quoth", "send", "general", "--", "-starts", "here"]).unwrap();
         assert!(matches!(dashed.command, Command::Send(send) if send.text == ["-starts", "here"]));
+    }
+
+    #[test]
+    fn a_transport_is_one_of_three() {
+        let parsed = |name: &str| Args::try_parse_from(["quoth", "chat", "general", "--transport", name]);
+        assert_eq!(parsed("websocket").unwrap().connection.transport, Some(Transport::WebSocket));
+        let error = parsed("tcp").unwrap_err().to_string();
+        assert!(error.contains("auto, quic, websocket"), "{error}");
     }
 
     #[test]

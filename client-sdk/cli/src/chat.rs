@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::args::ChatArgs;
 use crate::clock::Days;
 use crate::command::{HELP, Typed};
-use crate::connection::{Connection, Purpose, telling_states};
+use crate::connection::{Connection, Purpose, over, telling_states};
 use crate::hint::{Situation, hint};
 use crate::input::{InputLine, InputLines};
 use crate::interrupt::{Interrupt, counted};
@@ -38,9 +38,10 @@ pub(crate) async fn run(connection: &Connection, args: ChatArgs) -> anyhow::Resu
             let events = interrupt.unless_asked(room.events(Start::Last(args.last))).await??;
             if let Some(welcome) = client.welcome() {
                 note(format_args!(
-                    "* {} in {}; /quit or Ctrl-D leaves, /help tells more",
+                    "* {} in {}{}; /quit or Ctrl-D leaves, /help tells more",
                     welcome.user,
-                    room.name()
+                    room.name(),
+                    over(client)
                 ));
             }
             Chat::new(room, events, interrupt.clone(), situation, &screen).run().await

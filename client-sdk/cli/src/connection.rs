@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use quoth_client::{Client, Code, EventsError, FetchRange, Seq, State};
+use quoth_client::{Client, Code, EventsError, FetchRange, Seq, State, Transport};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use crate::args::ConnectionArgs;
+use crate::args::{self, ConnectionArgs};
 use crate::hint::{Situation, hinted};
 use crate::interrupt::Interrupt;
 use crate::output::note;
@@ -76,6 +76,8 @@ struct Target {
 #[derive(Debug)]
 pub(crate) struct NamedServer {
     pub(crate) server: String,
+    /// The name that its certificate is for.
+    pub(crate) server_name: String,
     pub(crate) ca: PathBuf,
     pub(crate) token: String,
 }
@@ -111,6 +113,7 @@ impl Connection {
         let connecting = Client::builder(&server)
             .ca_file(&ca)
             .token(token)
+            .transport(self.transport()?)
             .keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .client_name(concat!("quoth/", env!("CARGO_PKG_VERSION")));
         let connecting = match self.server_name() {
@@ -143,11 +146,18 @@ impl Connection {
             return Ok(None);
         }
         let Target { server, ca, token, .. } = self.target(Purpose::Import)?;
-        Ok(Some(NamedServer { server, ca, token }))
+        let server_name = self.server_name().unwrap_or_else(|| host(&server).to_owned());
+        Ok(Some(NamedServer { server, server_name, ca, token }))
     }
 
     fn server_name(&self) -> Option<String> {
         self.args.server_name.clone().or_else(|| env("QUOTH_SERVER_NAME"))
+    }
+
+    fn transport(&self) -> anyhow::Result<Transport> {
+        let named = || env("QUOTH_TRANSPORT").map(|name| args::transport(&name)).transpose();
+        let transport = self.args.transport.map_or_else(named, |given| Ok(Some(given)));
+        Ok(transport.map_err(|error| anyhow!("QUOTH_TRANSPORT: {error}"))?.unwrap_or_default())
     }
 
     fn target(&self, purpose: Purpose<'_>) -> anyhow::Result<Target> {
@@ -182,6 +192,12 @@ impl Connection {
             }
         }
     }
+}
+
+/// The host of a HOST:PORT, without the brackets of an IPv6 address.
+fn host(server: &str) -> &str {
+    let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 /// An environment variable that says something.
@@ -317,13 +333,27 @@ pub(crate) async fn telling_states<T>(
     }
 }
 
+/// How a line says what carries the connection: only what is not as usual.
+pub(crate) fn over(client: &Client) -> &'static str {
+    if client.transport() == Some(Transport::WebSocket) { ", over WebSocket" } else { "" }
+}
+
 /// Until the client is closed.
 async fn tell_states(client: &Client, say: impl Fn(&str)) {
     let mut states = client.states();
     let mut told = None;
+    let mut carried_by = client.transport();
     loop {
         match states.borrow_and_update().clone() {
-            State::Connected if told.take().is_some() => say("* connected again"),
+            State::Connected => {
+                let transport = client.transport();
+                if told.take().is_some() {
+                    say(&format!("* connected again{}", over(client)));
+                } else if let Some(transport) = transport.filter(|_| transport != carried_by) {
+                    say(&format!("* over {transport} from here on"));
+                }
+                carried_by = transport.or(carried_by);
+            }
             // Every attempt ends so: only what is new is told.
             State::Disconnected { reason, .. } if told.as_ref() != Some(&reason) => {
                 say(&format!("* disconnected: {reason}; trying again until the server is back"));
@@ -367,6 +397,12 @@ mod tests {
         assert_eq!(token(None, Purpose::Import).unwrap(), "token of importer");
         let error = token(Some("carol"), TALK).unwrap_err().to_string();
         assert!(error.contains("quoth-server token --user carol"), "{error}");
+    }
+
+    #[test]
+    fn a_certificate_is_for_the_host() {
+        let servers = ["chat.example:4433", "127.0.0.1:4433", "[::1]:4433"];
+        assert_eq!(servers.map(host), ["chat.example", "127.0.0.1", "::1"]);
     }
 
     #[test]

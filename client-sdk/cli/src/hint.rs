@@ -87,7 +87,14 @@ pub(crate) fn hint(error: &(dyn std::error::Error + 'static), situation: &Situat
 fn connect_hint(error: &ConnectError, situation: &Situation<'_>) -> Option<String> {
     match error {
         ConnectError::TimedOut {
-            last: Some(reason @ (Reason::Code { .. } | Reason::NoAddress(_))), ..
+            last:
+                Some(
+                    reason @ (Reason::Code { .. }
+                    | Reason::NoAddress(_)
+                    | Reason::NoWebSocket(_)
+                    | Reason::Tls(_)),
+                ),
+            ..
         }
         | ConnectError::Refused { reason, .. } => reason_hint(reason, Attempt::SignIn, situation),
         ConnectError::TimedOut { .. } => {
@@ -130,6 +137,12 @@ fn reason_hint(reason: &Reason, attempt: Attempt, situation: &Situation<'_>) -> 
         Reason::Tls(text) => Some(tls_hint(text, situation)),
         Reason::TimedOut | Reason::Transport(_) => Some(format!(
             "see whether the server at {} runs and the network is up, then try again",
+            situation.server
+        )),
+        Reason::NoWebSocket(_) => Some(format!(
+            "UDP does not get through to {0}, or was not wanted, and what answers there over TCP is not Quoth, or has no \
+             WebSocket: see whether {0} is right and no proxy answers in its place; where UDP gets through, try \
+             --transport quic",
             situation.server
         )),
         Reason::NoAddress(_) => Some(format!(
@@ -374,6 +387,13 @@ mod tests {
         };
         let told = hint(&nameless, &talk).unwrap();
         assert!(told.contains("the name in chat.example:4433 does not resolve"), "{told}");
+        let portal = ConnectError::TimedOut {
+            server: talk.server.to_owned(),
+            timeout: std::time::Duration::from_secs(10),
+            last: Some(Reason::NoWebSocket("HTTP 302 Found".to_owned())),
+        };
+        let told = hint(&portal, &talk).unwrap();
+        assert!(told.contains("no proxy answers") && told.contains("--transport quic"), "{told}");
         let other = anyhow::Error::new(std::io::Error::other("disk"));
         assert!(hinted(other, &talk).downcast_ref::<Hint>().is_none());
     }

@@ -188,15 +188,15 @@ impl Room {
                     return self.probe.reset();
                 };
                 // Before Welcome only repeats go out: of all else it is known that it was not sent, should the server
-                // refuse the sign-in.
+                // refuse the sign-in. Where another path may still win they wait as well.
                 let may_begin = session.signed_in.is_some();
-                while stream.has_room() {
+                while stream.has_room() && session.may_publish() {
                     let Some(publish) = self.outbox.take_next(may_begin) else { break };
                     stream.push(&ClientFrame::Publish(publish));
                 }
                 if !self.outbox.is_awaiting() || !stream.is_writable() {
                     self.probe.reset();
-                } else if self.probe.is_due(Instant::now(), session.connection.rtt())
+                } else if self.probe.is_due(Instant::now(), session.connection.round_trip())
                     && stream.has_written_all()
                     && let Some(publish) = self.outbox.repeat_oldest()
                 {

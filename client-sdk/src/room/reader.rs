@@ -10,7 +10,7 @@ use crate::backoff::FAILURES_BEFORE_TOLD;
 use crate::cursor::{Cursor, Verdict};
 use crate::events::{ClientEvent, EventsError, IncomingEvents};
 use crate::queue::{self, queue};
-use crate::transport::STREAM_WINDOW_BYTES;
+use crate::transport::quic::STREAM_WINDOW_BYTES;
 
 /// Events that wait for the application, in bytes: as much as the server may send ahead, so that half of it covers the
 /// time that the other half takes to come. Outcome: the stream is not read on; the server holds back what it has, and

@@ -58,7 +58,7 @@ impl Opening {
         let connection = session.connection.clone();
         let epoch = session.epoch;
         let ready = Box::pin(async move {
-            let (send, recv) = connection.open_bi().await.map_err(|e| StreamEnd::ConnectionLost(e.into()))?;
+            let (send, recv) = connection.open().await.map_err(StreamEnd::ConnectionLost)?;
             Ok(NewStream { writer: FrameWriter::new(send), reader: FrameReader::new(recv), epoch })
         });
         Self { epoch, ready }

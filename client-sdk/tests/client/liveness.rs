@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use quoth_client::{Client, Events, Reason, Sending, Seq, Start, State};
+use quoth_client::{Client, Events, Reason, Sending, Seq, Start, State, Transport};
 use tokio::time::timeout;
 
 use super::support::{FakeServer, Identity, Machine};
@@ -28,9 +28,14 @@ async fn send_without_ack(client: &Client) -> (Events, Sending) {
     (events, sending)
 }
 
-#[tokio::test]
-async fn an_ack_that_does_not_come_is_asked_for_again() {
-    let server = FakeServer::start();
+over_both! {
+    an_ack_that_does_not_come_is_asked_for_again
+    a_waiting_sender_finds_out_soon_that_its_server_was_restarted
+    a_passive_reader_finds_out_by_its_keep_alive_that_its_server_was_restarted
+}
+
+async fn an_ack_that_does_not_come_is_asked_for_again(over: Transport) {
+    let server = FakeServer::over(over);
     server.world.lock().faults.swallow_acks = 2;
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
@@ -42,11 +47,10 @@ async fn an_ack_that_does_not_come_is_asked_for_again() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_waiting_sender_finds_out_soon_that_its_server_was_restarted() {
+async fn a_waiting_sender_finds_out_soon_that_its_server_was_restarted(over: Transport) {
     let identity = Identity::new();
     let mut machine = Machine::start(identity.clone());
-    let crashing = machine.server().await;
+    let crashing = machine.server(over).await;
     crashing.world.lock().faults.swallow_acks = usize::MAX;
     let client = crashing.builder().keep_alive_interval(RARE_KEEP_ALIVES).connect().await.unwrap();
     let (_events, sending) = send_without_ack(&client).await;
@@ -60,11 +64,10 @@ async fn a_waiting_sender_finds_out_soon_that_its_server_was_restarted() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_passive_reader_finds_out_by_its_keep_alive_that_its_server_was_restarted() {
+async fn a_passive_reader_finds_out_by_its_keep_alive_that_its_server_was_restarted(over: Transport) {
     let identity = Identity::new();
     let mut machine = Machine::start(identity.clone());
-    let crashing = machine.server().await;
+    let crashing = machine.server(over).await;
     let client = crashing.builder().keep_alive_interval(Duration::from_secs(1)).connect().await.unwrap();
     let mut events = client.conversation("general").unwrap().events(Start::Live).await.unwrap();
     tokio::time::sleep(QUIET).await;
@@ -81,7 +84,7 @@ async fn a_passive_reader_finds_out_by_its_keep_alive_that_its_server_was_restar
 #[tokio::test]
 async fn a_waiting_sender_finds_out_that_its_server_is_dead() {
     let mut machine = Machine::start(Identity::new());
-    let crashing = machine.server().await;
+    let crashing = machine.server(Transport::Quic).await;
     crashing.world.lock().faults.swallow_acks = usize::MAX;
     let client = crashing.builder().keep_alive_interval(RARE_KEEP_ALIVES).connect().await.unwrap();
     let (_events, sending) = send_without_ack(&client).await;

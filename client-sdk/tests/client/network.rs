@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use quoth_client::protocol::frame::{ClientFrame, Open, Publish};
-use quoth_client::{Client, Code, EventsError, Reason, SendError, SendOptions, Seq, Start, State};
+use quoth_client::{Client, Code, EventsError, Reason, SendError, SendOptions, Seq, Start, State, Transport};
 use tokio::time::timeout;
 
 use super::support::{FakeServer, Identity, Machine, Proxy};
@@ -44,9 +44,18 @@ async fn a_reconnect_shows_that_the_address_is_known() {
     assert_eq!(server.world.lock().known_addresses, 1);
 }
 
-#[tokio::test]
-async fn a_reconnect_needs_one_round_trip_behind_the_handshake() {
-    let server = FakeServer::start();
+over_both! {
+    a_reconnect_needs_one_round_trip_behind_the_handshake
+    what_a_refused_connection_was_given_is_sent_again
+    a_refused_stream_leaves_unknown_what_was_sent_on_the_one_before_it
+    a_refused_sign_in_is_told_as_such_by_all_that_was_begun_behind_it
+    a_connection_refused_without_a_code_is_tried_again_and_sooner_after_a_move
+    a_sign_in_that_a_move_interrupts_begins_anew
+    a_connection_that_a_move_has_cut_is_replaced_soon
+}
+
+async fn a_reconnect_needs_one_round_trip_behind_the_handshake(over: Transport) {
+    let server = FakeServer::over(over);
     server.world.fill("general", 3);
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
@@ -81,9 +90,8 @@ async fn a_reconnect_needs_one_round_trip_behind_the_handshake() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn what_a_refused_connection_was_given_is_sent_again() {
-    let server = FakeServer::start();
+async fn what_a_refused_connection_was_given_is_sent_again(over: Transport) {
+    let server = FakeServer::over(over);
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
     server.world.lock().faults.stop_reading = true;
@@ -109,9 +117,8 @@ async fn what_a_refused_connection_was_given_is_sent_again() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_refused_stream_leaves_unknown_what_was_sent_on_the_one_before_it() {
-    let server = FakeServer::start();
+async fn a_refused_stream_leaves_unknown_what_was_sent_on_the_one_before_it(over: Transport) {
+    let server = FakeServer::over(over);
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
     server.world.lock().faults.swallow_acks = 1;
@@ -132,9 +139,8 @@ async fn a_refused_stream_leaves_unknown_what_was_sent_on_the_one_before_it() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_refused_sign_in_is_told_as_such_by_all_that_was_begun_behind_it() {
-    let server = FakeServer::start();
+async fn a_refused_sign_in_is_told_as_such_by_all_that_was_begun_behind_it(over: Transport) {
+    let server = FakeServer::over(over);
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
     let mut events = room.events(Start::Live).await.unwrap();
@@ -184,7 +190,7 @@ async fn acks_are_read_on_a_stream_that_takes_nothing_more() {
 async fn a_server_that_crashed_and_came_back_is_found_by_its_reset() {
     let identity = Identity::new();
     let mut machine = Machine::start(identity.clone());
-    let crashing = machine.server().await;
+    let crashing = machine.server(Transport::Quic).await;
     let client = crashing.client().await;
     let room = client.conversation("general").unwrap();
     room.send("before").await.unwrap();
@@ -200,9 +206,8 @@ async fn a_server_that_crashed_and_came_back_is_found_by_its_reset() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_connection_refused_without_a_code_is_tried_again_and_sooner_after_a_move() {
-    let server = FakeServer::start();
+async fn a_connection_refused_without_a_code_is_tried_again_and_sooner_after_a_move(over: Transport) {
+    let server = FakeServer::over(over);
     let client = server.client().await;
     server.world.lock().faults.refuse_connections = true;
     server.world.drop_connections(Code::INTERNAL);
@@ -218,9 +223,8 @@ async fn a_connection_refused_without_a_code_is_tried_again_and_sooner_after_a_m
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_sign_in_that_a_move_interrupts_begins_anew() {
-    let server = FakeServer::start();
+async fn a_sign_in_that_a_move_interrupts_begins_anew(over: Transport) {
+    let server = FakeServer::over(over);
     let client = server.client().await;
     server.world.lock().faults.hold_answers = true;
     server.world.drop_connections(Code::INTERNAL);
@@ -250,12 +254,10 @@ async fn a_connection_that_survives_a_move_is_kept() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_connection_that_a_move_has_cut_is_replaced_soon() {
-    let server = FakeServer::start();
-    let proxy = Proxy::start(server.address).await;
-    let client = Client::builder(proxy.address.to_string());
-    let client = client.ca_pem(server.ca_pem.clone()).token("alice").rng_seed(1).connect().await.unwrap();
+async fn a_connection_that_a_move_has_cut_is_replaced_soon(over: Transport) {
+    let server = FakeServer::over(over);
+    let proxy = Proxy::start(server.address);
+    let client = server.builder_by_way_of(proxy.address).connect().await.unwrap();
     let room = client.conversation("general").unwrap();
     let mut events = room.events(Start::Live).await.unwrap();
     for moves in 1..=2 {

@@ -6,15 +6,37 @@ use std::time::Duration;
 
 use quoth_client::{
     ClientEvent, Code, Conversation, EventsError, FetchRange, HistoryError, Reason, Seq, Start, State,
+    Transport,
 };
 use tokio::time::timeout;
 
 use super::support::{FakeServer, STREAMS_MAX};
 use super::{PATIENCE, seqs};
 
-#[tokio::test]
-async fn an_application_that_does_not_read_its_events_still_gets_its_acks() {
-    let server = FakeServer::start();
+over_both! {
+    an_application_that_does_not_read_its_events_still_gets_its_acks
+    a_slow_application_is_sent_its_events_once
+    a_reader_goes_on_where_it_was_over_reconnects
+    a_live_reader_misses_nothing_that_was_said_before_its_first_event
+    a_reader_on_a_stream_that_is_open_for_sending_is_placed_exactly
+    there_is_one_reader_at_a_time
+    a_reader_that_is_given_up_makes_room_for_the_next_one_at_once
+    a_reader_given_up_before_its_stream_was_open_does_not_place_the_next_one
+    events_are_a_handle_on_the_client_and_the_conversation
+    typings_are_a_handle_on_the_client
+    what_retention_took_is_told_as_a_gap
+    a_hole_is_an_error_and_the_client_goes_on
+    a_seq_that_there_cannot_be_is_an_error_and_the_client_goes_on
+    history_comes_in_pages
+    a_page_may_be_full_behind_a_gap
+    a_reader_is_told_why_its_client_ends
+    a_reader_that_is_given_up_is_refused_to_nobody_else
+    a_reader_is_told_that_the_server_fails_again_and_again
+    what_the_server_fails_to_begin_again_and_again_is_told_soon
+}
+
+async fn an_application_that_does_not_read_its_events_still_gets_its_acks(over: Transport) {
+    let server = FakeServer::over(over);
     server.world.fill("general", 1_000);
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
@@ -26,10 +48,9 @@ async fn an_application_that_does_not_read_its_events_still_gets_its_acks() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_slow_application_is_sent_its_events_once() {
+async fn a_slow_application_is_sent_its_events_once(over: Transport) {
     for sends in [false, true] {
-        let server = FakeServer::start();
+        let server = FakeServer::over(over);
         server.world.fill("general", 10_000);
         let client = server.client().await;
         let room = client.conversation("general").unwrap();
@@ -48,9 +69,8 @@ async fn a_slow_application_is_sent_its_events_once() {
     }
 }
 
-#[tokio::test]
-async fn a_reader_goes_on_where_it_was_over_reconnects() {
-    let server = FakeServer::start();
+async fn a_reader_goes_on_where_it_was_over_reconnects(over: Transport) {
+    let server = FakeServer::over(over);
     server.world.fill("general", 100);
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
@@ -66,9 +86,8 @@ async fn a_reader_goes_on_where_it_was_over_reconnects() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_live_reader_misses_nothing_that_was_said_before_its_first_event() {
-    let server = FakeServer::start();
+async fn a_live_reader_misses_nothing_that_was_said_before_its_first_event(over: Transport) {
+    let server = FakeServer::over(over);
     server.world.fill("general", 100);
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
@@ -80,9 +99,8 @@ async fn a_live_reader_misses_nothing_that_was_said_before_its_first_event() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_reader_on_a_stream_that_is_open_for_sending_is_placed_exactly() {
-    let server = FakeServer::start();
+async fn a_reader_on_a_stream_that_is_open_for_sending_is_placed_exactly(over: Transport) {
+    let server = FakeServer::over(over);
     server.world.fill("general", 100);
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
@@ -98,9 +116,8 @@ async fn a_reader_on_a_stream_that_is_open_for_sending_is_placed_exactly() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn there_is_one_reader_at_a_time() {
-    let server = FakeServer::start();
+async fn there_is_one_reader_at_a_time(over: Transport) {
+    let server = FakeServer::over(over);
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
     let events = room.events(Start::Live).await.unwrap();
@@ -111,9 +128,8 @@ async fn there_is_one_reader_at_a_time() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_reader_that_is_given_up_makes_room_for_the_next_one_at_once() {
-    let server = FakeServer::start();
+async fn a_reader_that_is_given_up_makes_room_for_the_next_one_at_once(over: Transport) {
+    let server = FakeServer::over(over);
     server.world.fill("general", 10);
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
@@ -125,9 +141,8 @@ async fn a_reader_that_is_given_up_makes_room_for_the_next_one_at_once() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_reader_given_up_before_its_stream_was_open_does_not_place_the_next_one() {
-    let server = FakeServer::start();
+async fn a_reader_given_up_before_its_stream_was_open_does_not_place_the_next_one(over: Transport) {
+    let server = FakeServer::over(over);
     server.world.fill("late", 10);
     let client = server.client().await;
     let mut open = Vec::new();
@@ -149,9 +164,8 @@ async fn a_reader_given_up_before_its_stream_was_open_does_not_place_the_next_on
     client.close().await;
 }
 
-#[tokio::test]
-async fn events_are_a_handle_on_the_client_and_the_conversation() {
-    let server = FakeServer::start();
+async fn events_are_a_handle_on_the_client_and_the_conversation(over: Transport) {
+    let server = FakeServer::over(over);
     server.world.fill("general", 3);
     let client = server.client().await;
     let mut events = client.conversation("general").unwrap().events(Start::After(Seq(0))).await.unwrap();
@@ -166,9 +180,8 @@ async fn events_are_a_handle_on_the_client_and_the_conversation() {
     timeout(PATIENCE, states.wait_for(|s| matches!(s, State::Closed { .. }))).await.unwrap().unwrap();
 }
 
-#[tokio::test]
-async fn typings_are_a_handle_on_the_client() {
-    let server = FakeServer::start();
+async fn typings_are_a_handle_on_the_client(over: Transport) {
+    let server = FakeServer::over(over);
     let mut typings = server.client().await.conversation("general").unwrap().typings();
     let bob = server.builder().token("bob").connect().await.unwrap();
     bob.conversation("general").unwrap().typing();
@@ -176,9 +189,8 @@ async fn typings_are_a_handle_on_the_client() {
     assert_eq!(user.as_str(), "bob");
 }
 
-#[tokio::test]
-async fn what_retention_took_is_told_as_a_gap() {
-    let server = FakeServer::start();
+async fn what_retention_took_is_told_as_a_gap(over: Transport) {
+    let server = FakeServer::over(over);
     server.world.fill("general", 10);
     server.world.lock().logs.get_mut("general").unwrap().floor = 5;
     let client = server.client().await;
@@ -189,9 +201,8 @@ async fn what_retention_took_is_told_as_a_gap() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_hole_is_an_error_and_the_client_goes_on() {
-    let server = FakeServer::start();
+async fn a_hole_is_an_error_and_the_client_goes_on(over: Transport) {
+    let server = FakeServer::over(over);
     server.world.fill("general", 10);
     server.world.lock().faults.leave_out = Some(4);
     let client = server.client().await;
@@ -205,9 +216,8 @@ async fn a_hole_is_an_error_and_the_client_goes_on() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_seq_that_there_cannot_be_is_an_error_and_the_client_goes_on() {
-    let server = FakeServer::start();
+async fn a_seq_that_there_cannot_be_is_an_error_and_the_client_goes_on(over: Transport) {
+    let server = FakeServer::over(over);
     server.world.fill("general", 1);
     server.world.lock().faults.endless_gap = true;
     let client = server.client().await;
@@ -219,9 +229,8 @@ async fn a_seq_that_there_cannot_be_is_an_error_and_the_client_goes_on() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn history_comes_in_pages() {
-    let server = FakeServer::start();
+async fn history_comes_in_pages(over: Transport) {
+    let server = FakeServer::over(over);
     server.world.fill("general", 25);
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
@@ -233,9 +242,8 @@ async fn history_comes_in_pages() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_page_may_be_full_behind_a_gap() {
-    let server = FakeServer::start();
+async fn a_page_may_be_full_behind_a_gap(over: Transport) {
+    let server = FakeServer::over(over);
     server.world.fill("general", 2_000);
     server.world.lock().logs.get_mut("general").unwrap().floor = 11;
     let client = server.client().await;
@@ -246,9 +254,8 @@ async fn a_page_may_be_full_behind_a_gap() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_reader_is_told_why_its_client_ends() {
-    let server = FakeServer::start();
+async fn a_reader_is_told_why_its_client_ends(over: Transport) {
+    let server = FakeServer::over(over);
     let client = server.client().await;
     let mut events = client.conversation("general").unwrap().events(Start::Live).await.unwrap();
     server.world.drop_connections(Code::TOKEN_REJECTED);
@@ -278,9 +285,8 @@ async fn give_up_reading(room: &Conversation, start: Start, is_asked_for: bool) 
     }
 }
 
-#[tokio::test]
-async fn a_reader_that_is_given_up_is_refused_to_nobody_else() {
-    let server = FakeServer::start();
+async fn a_reader_that_is_given_up_is_refused_to_nobody_else(over: Transport) {
+    let server = FakeServer::over(over);
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
     let beyond = Start::After(Seq(500));
@@ -297,9 +303,8 @@ async fn a_reader_that_is_given_up_is_refused_to_nobody_else() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_reader_is_told_that_the_server_fails_again_and_again() {
-    let server = FakeServer::start();
+async fn a_reader_is_told_that_the_server_fails_again_and_again(over: Transport) {
+    let server = FakeServer::over(over);
     server.world.fill("general", 5);
     server.world.lock().faults.damaged_behind = Some(3);
     let client = server.client().await;
@@ -314,9 +319,8 @@ async fn a_reader_is_told_that_the_server_fails_again_and_again() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn what_the_server_fails_to_begin_again_and_again_is_told_soon() {
-    let server = FakeServer::start();
+async fn what_the_server_fails_to_begin_again_and_again_is_told_soon(over: Transport) {
+    let server = FakeServer::over(over);
     let client = server.client().await;
     let room = client.conversation("general").unwrap();
     server.world.lock().faults.reset_opens = vec![Code::INTERNAL; 4];

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use quoth_client::Code;
 use quoth_client::protocol::frame::ServerFrame;
+use quoth_client::{Code, Transport};
 use tokio::time::timeout;
 
 use super::support::FakeServer;
@@ -25,9 +25,14 @@ fn counting_provider() -> (Arc<AtomicUsize>, impl Fn() -> Ready<Result<String, S
     (asked, provider)
 }
 
-#[tokio::test]
-async fn a_token_provider_is_asked_for_each_sign_in_and_before_a_token_ends() {
-    let server = FakeServer::start();
+over_both! {
+    a_token_provider_is_asked_for_each_sign_in_and_before_a_token_ends
+    a_token_that_is_about_to_end_when_it_comes_is_not_renewed_at_once
+    the_token_in_force_is_not_sent_as_a_fresh_one
+}
+
+async fn a_token_provider_is_asked_for_each_sign_in_and_before_a_token_ends(over: Transport) {
+    let server = FakeServer::over(over);
     let (asked, provider) = counting_provider();
     server.world.lock().faults.reject_hellos = vec![Code::TOKEN_EXPIRED];
     let client = server.builder().token_provider(provider).connect().await.unwrap();
@@ -38,9 +43,8 @@ async fn a_token_provider_is_asked_for_each_sign_in_and_before_a_token_ends() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn a_token_that_is_about_to_end_when_it_comes_is_not_renewed_at_once() {
-    let server = FakeServer::start();
+async fn a_token_that_is_about_to_end_when_it_comes_is_not_renewed_at_once(over: Transport) {
+    let server = FakeServer::over(over);
     let (asked, provider) = counting_provider();
     let client = server.builder().token_provider(provider).connect().await.unwrap();
     server.world.tell_all(&ServerFrame::TokenExpiring { in_ms: 100 });
@@ -52,9 +56,8 @@ async fn a_token_that_is_about_to_end_when_it_comes_is_not_renewed_at_once() {
     client.close().await;
 }
 
-#[tokio::test]
-async fn the_token_in_force_is_not_sent_as_a_fresh_one() {
-    let server = FakeServer::start();
+async fn the_token_in_force_is_not_sent_as_a_fresh_one(over: Transport) {
+    let server = FakeServer::over(over);
     let client = server.builder().token_provider(async || Ok::<_, String>("same".to_owned())).connect().await;
     let client = client.unwrap();
     server.world.tell_all(&ServerFrame::TokenExpiring { in_ms: 60_000 });

@@ -2,6 +2,7 @@
 
 use std::thread::JoinHandle;
 
+use quoth_client::Transport;
 use tokio::sync::oneshot;
 
 use super::{FakeServer, Identity};
@@ -26,8 +27,11 @@ impl Machine {
         Self { server, crash, thread }
     }
 
-    pub(crate) async fn server(&mut self) -> FakeServer {
-        (&mut self.server).await.unwrap()
+    /// For clients that use this transport.
+    pub(crate) async fn server(&mut self, transport: Transport) -> FakeServer {
+        let mut server = (&mut self.server).await.unwrap();
+        server.transport = transport;
+        server
     }
 
     /// Drops all tasks of the server where they are, so that nothing is sent, and frees its port.

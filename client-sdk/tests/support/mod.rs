@@ -1,8 +1,10 @@
 //! A small server for tests of the SDK: it speaks the protocol, keeps its logs in memory, and misbehaves on request.
 
+mod connection;
 mod conversation;
 mod machine;
 mod proxy;
+mod websocket;
 mod wire;
 
 use std::collections::HashMap;
@@ -10,16 +12,18 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use quinn::{Connection, Endpoint, EndpointConfig, ServerConfig, VarInt};
+use quinn::{Endpoint, EndpointConfig, ServerConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 use quoth_client::protocol::frame::{
     ClientFrame, Durability, Event, EventKind, Hello, ServerFrame, Welcome, feature,
 };
-use quoth_client::{Builder, Client, Code, Seq, UserId};
+use quoth_client::{Builder, Client, Code, Seq, Transport, UserId};
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 
+use self::connection::Connection;
 pub(crate) use self::machine::Machine;
-pub(crate) use self::proxy::Proxy;
+pub(crate) use self::proxy::{Passes, Proxy};
 use self::wire::Frames;
 
 /// Streams that a client may have open at once.
@@ -30,6 +34,8 @@ pub(crate) struct FakeServer {
     pub(crate) address: SocketAddr,
     pub(crate) ca_pem: String,
     pub(crate) world: Arc<World>,
+    /// What its clients use.
+    pub(crate) transport: Transport,
     endpoint: Endpoint,
 }
 
@@ -39,6 +45,8 @@ pub(crate) struct Identity {
     ca_pem: String,
     config: ServerConfig,
     endpoint: EndpointConfig,
+    /// For TLS over TCP.
+    tls: Arc<rustls::ServerConfig>,
 }
 
 /// What outlives connections.
@@ -54,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) logs: HashMap<String, Log>,
     pub(crate) faults: Faults,
     pub(crate) hellos: Vec<Hello>,
+    /// What each of them came over.
+    pub(crate) hellos_over: Vec<Transport>,
     pub(crate) refreshes: Vec<String>,
     /// All publishes as they came in, with repeats: (producer, n).
     pub(crate) publishes: Vec<(u64, u64)>,
@@ -66,6 +76,8 @@ pub(crate) struct Inner {
     pub(crate) known_addresses: usize,
     /// What was read of streams before the Hello was answered.
     pub(crate) early: Vec<ClientFrame>,
+    /// How clients have closed: over what, with which code if with any.
+    pub(crate) ends: Vec<(Transport, Option<Code>)>,
 }
 
 /// A conversation.
@@ -98,8 +110,12 @@ pub(crate) struct Faults {
     pub(crate) frames_before_answer: usize,
     /// No Hello is answered.
     pub(crate) hold_answers: bool,
-    /// Connections are refused by QUIC itself, which has no codes of ours.
+    /// Only what comes over this is answered.
+    pub(crate) answer_only: Option<Transport>,
+    /// Connections are refused by QUIC itself, which has no codes of ours, and cut by TCP.
     pub(crate) refuse_connections: bool,
+    /// Requests for a WebSocket are answered with this status and `Retry-After`, in seconds.
+    pub(crate) answer_requests: Option<(u16, u64)>,
     /// The next stream with a publish is stopped behind that, and its ack comes later.
     pub(crate) stop_before_ack: bool,
     /// So many sign-ins are answered with GoAway, as by a server that drains.
@@ -169,7 +185,7 @@ impl World {
     /// Ends every connection with a code.
     pub(crate) fn drop_connections(&self, code: Code) {
         for (connection, _) in self.lock().connections.drain(..) {
-            connection.close(VarInt::from_u32(code.0), b"dropped by the test");
+            connection.close(code, "dropped by the test");
         }
     }
 
@@ -192,6 +208,8 @@ impl Identity {
             .with_no_client_auth()
             .with_single_cert(vec![key.cert.der().clone()], key_der.into())
             .unwrap();
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let tcp_tls = Arc::new(tls.clone());
         tls.alpn_protocols = vec![b"quoth/1".to_vec()];
         let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
         let mut config = ServerConfig::with_crypto(Arc::new(crypto));
@@ -200,7 +218,7 @@ impl Identity {
         config.transport_config(Arc::new(transport));
         let mut endpoint = EndpointConfig::default();
         endpoint.cid_generator(|| Box::new(HashedConnectionIdGenerator::from_key(1)));
-        Self { ca_pem: key.cert.pem(), config, endpoint }
+        Self { ca_pem: key.cert.pem(), config, endpoint, tls: tcp_tls }
     }
 }
 
@@ -216,23 +234,38 @@ impl Identity {
 }
 
 impl FakeServer {
+    /// For clients that use this transport.
+    pub(crate) fn over(transport: Transport) -> Self {
+        let mut server = Self::start();
+        server.transport = transport;
+        server
+    }
+
+    /// For clients that use QUIC.
     pub(crate) fn start() -> Self {
         Self::start_as(&Identity::new(), 0)
     }
 
     /// Starts, perhaps again, on this port.
     pub(crate) fn start_as(identity: &Identity, port: u16) -> Self {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let (udp, tcp) = bind(port);
         let (config, runtime) = (Some(identity.config.clone()), Arc::new(quinn::TokioRuntime));
-        let endpoint = Endpoint::new(identity.endpoint.clone(), config, socket, runtime).unwrap();
+        let endpoint = Endpoint::new(identity.endpoint.clone(), config, udp, runtime).unwrap();
         let world = Arc::new(World::default());
         tokio::spawn(accept(endpoint.clone(), Arc::clone(&world)));
+        tokio::spawn(websocket::accept(tcp, Arc::clone(&identity.tls), Arc::clone(&world)));
         let address = endpoint.local_addr().unwrap();
-        Self { address, ca_pem: identity.ca_pem.clone(), world, endpoint }
+        Self { address, ca_pem: identity.ca_pem.clone(), world, transport: Transport::Quic, endpoint }
     }
 
     pub(crate) fn builder(&self) -> Builder {
-        Client::builder(self.address.to_string()).ca_pem(self.ca_pem.clone()).token("alice").rng_seed(1)
+        self.builder_by_way_of(self.address)
+    }
+
+    /// The server is reached at another address than its own.
+    pub(crate) fn builder_by_way_of(&self, address: SocketAddr) -> Builder {
+        let builder = Client::builder(address.to_string()).ca_pem(self.ca_pem.clone());
+        builder.token("alice").rng_seed(1).transport(self.transport)
     }
 
     pub(crate) async fn client(&self) -> Client {
@@ -246,6 +279,22 @@ impl Drop for FakeServer {
     }
 }
 
+/// Sockets on one port number; 0 is any that both have free.
+fn bind(port: u16) -> (UdpSocket, TcpListener) {
+    loop {
+        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let port_of_both = udp.local_addr().unwrap().port();
+        match std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port_of_both)) {
+            Ok(tcp) => {
+                tcp.set_nonblocking(true).unwrap();
+                return (udp, TcpListener::from_std(tcp).unwrap());
+            }
+            // Somebody else's.
+            Err(error) => assert_eq!(port, 0, "{error}"),
+        }
+    }
+}
+
 async fn accept(endpoint: Endpoint, world: Arc<World>) {
     while let Some(incoming) = endpoint.accept().await {
         let world = Arc::clone(&world);
@@ -256,7 +305,7 @@ async fn accept(endpoint: Endpoint, world: Arc<World>) {
         world.lock().known_addresses += usize::from(incoming.remote_address_validated());
         tokio::spawn(async move {
             if let Ok(connection) = incoming.await {
-                serve(connection, world).await;
+                serve(Connection::Quic(connection), world).await;
             }
         });
     }
@@ -264,15 +313,25 @@ async fn accept(endpoint: Endpoint, world: Arc<World>) {
 
 /// A connection. The token is the user's name.
 async fn serve(connection: Connection, world: Arc<World>) {
-    let Ok((send, recv)) = connection.accept_bi().await else { return };
-    let mut control = Frames::new(send, recv);
+    let Ok(mut control) = connection.accept().await else { return };
     let Ok(Some(ClientFrame::Hello(hello))) = control.next().await else { return };
     let user = UserId::new(&hello.token).unwrap();
     let (frames, queue) = mpsc::unbounded_channel();
-    world.lock().hellos.push(hello);
+    let (ending, ends) = (connection.clone(), Arc::clone(&world));
+    tokio::spawn(async move {
+        let code = ending.closed().await;
+        ends.lock().ends.push((ending.transport(), code));
+        ends.changed.notify_waiters();
+    });
+    {
+        let mut inner = world.lock();
+        inner.hellos.push(hello);
+        inner.hellos_over.push(connection.transport());
+    }
     world.changed.notify_waiters();
     let early = early_stream(&connection, &world).await;
-    world.wait_until(|w| !w.faults.hold_answers).await;
+    let is_answered = |faults: &Faults| faults.answer_only.is_none_or(|over| over == connection.transport());
+    world.wait_until(|w| !w.faults.hold_answers && is_answered(&w.faults)).await;
     let goes_away = {
         let mut inner = world.lock();
         let goes_away = inner.faults.go_away_hellos > 0;
@@ -284,28 +343,31 @@ async fn serve(connection: Connection, world: Arc<World>) {
         control.flush().await.ok();
         control.finish();
         control.received().await;
-        connection.close(VarInt::from_u32(Code::GOING_AWAY.0), b"the server is going away");
+        connection.close(Code::GOING_AWAY, "the server is going away");
         return;
     }
     let features = {
         let mut inner = world.lock();
         if !inner.faults.reject_hellos.is_empty() {
             let code = inner.faults.reject_hellos.remove(0);
-            connection.close(VarInt::from_u32(code.0), b"rejected by the test");
+            connection.close(code, "rejected by the test");
             drop(inner);
             world.changed.notify_waiters();
             return;
         }
         inner.connections.push((connection.clone(), frames));
-        if inner.faults.without_datagrams { 0 } else { feature::DATAGRAMS }
+        let has_datagrams = !inner.faults.without_datagrams && connection.transport() == Transport::Quic;
+        if has_datagrams { feature::DATAGRAMS } else { 0 }
     };
+    connection.signed_in();
     control.push(&ServerFrame::Welcome(Welcome {
         version: 1,
         features,
         user: user.clone(),
         durability: Durability::Memory,
         time_ms: 1_000,
-        open_conversations_max: 48,
+        // Beside them are the control stream and 4 pages.
+        open_conversations_max: STREAMS_MAX - 5,
         server: "fake".to_owned(),
     }));
     control.flush().await.ok();
@@ -314,39 +376,54 @@ async fn serve(connection: Connection, world: Arc<World>) {
         if let Some(frames) = early {
             tokio::spawn(conversation::serve(frames, Arc::clone(&world), user.clone()));
         }
-        while let Ok((send, recv)) = connection.accept_bi().await {
-            let (world, user) = (Arc::clone(&world), user.clone());
-            tokio::spawn(conversation::serve(Frames::new(send, recv), world, user));
+        while let Ok(frames) = connection.accept().await {
+            tokio::spawn(conversation::serve(frames, Arc::clone(&world), user.clone()));
         }
     };
-    let datagrams = async {
-        while let Ok(datagram) = connection.read_datagram().await {
-            if let Ok(ClientFrame::Typing { conversation }) = quoth_client::protocol::codec::decode(&datagram)
-            {
-                let notice = ServerFrame::Typing { conversation, user: user.clone() };
-                let notice = quoth_client::protocol::codec::encode_datagram(&notice);
-                let connections: Vec<Connection> =
-                    world.lock().connections.iter().map(|(c, _)| c.clone()).collect();
-                for other in connections {
-                    other.send_datagram(notice.clone()).ok();
-                }
+    tokio::join!(
+        streams,
+        pass_typing_on(&connection, &world, &user),
+        serve_control(&connection, control, queue, &world, &user)
+    );
+}
+
+/// Typing notices in datagrams.
+async fn pass_typing_on(connection: &Connection, world: &World, user: &UserId) {
+    while let Some(datagram) = connection.read_datagram().await {
+        if let Ok(ClientFrame::Typing { conversation }) = quoth_client::protocol::codec::decode(&datagram) {
+            let notice = ServerFrame::Typing { conversation, user: user.clone() };
+            let notice = quoth_client::protocol::codec::encode_datagram(&notice);
+            for (other, _) in &world.lock().connections {
+                other.send_datagram(notice.clone());
             }
         }
-    };
-    tokio::join!(streams, datagrams, serve_control(&connection, control, queue, &world, &user));
+    }
 }
 
 /// The stream of which something is read before the Hello is answered.
 async fn early_stream(connection: &Connection, world: &World) -> Option<Frames> {
-    let count = world.lock().faults.frames_before_answer;
-    if count == 0 {
+    let count = || world.lock().faults.frames_before_answer;
+    let no_more_are_awaited = || world.wait_until(|w| w.faults.frames_before_answer == 0);
+    if count() == 0 {
         return None;
     }
-    let (send, recv) = connection.accept_bi().await.ok()?;
-    let mut frames = Frames::new(send, recv);
-    let seen = frames.peek(count).await;
-    world.lock().early.extend(seen);
-    world.changed.notify_waiters();
+    let mut frames = tokio::select! {
+        frames = connection.accept() => frames.ok()?,
+        () = no_more_are_awaited() => return None,
+    };
+    let mut seen = Vec::new();
+    while seen.len() < count() {
+        tokio::select! {
+            frame = frames.next() => {
+                let Ok(Some(frame)) = frame else { break };
+                world.lock().early.push(frame.clone());
+                seen.push(frame);
+            }
+            () = no_more_are_awaited() => break,
+        }
+        world.changed.notify_waiters();
+    }
+    frames.put_back(seen);
     Some(frames)
 }
 
@@ -378,7 +455,7 @@ async fn serve_control(
                 {
                     control.finish();
                     control.received().await;
-                    return connection.close(VarInt::from_u32(code.0), b"going away");
+                    return connection.close(code, "going away");
                 }
             }
         }

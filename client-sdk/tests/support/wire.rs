@@ -2,29 +2,30 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
-use quinn::{RecvStream, SendStream, VarInt};
+use bytes::Bytes;
 use quoth_client::Code;
 use quoth_client::protocol::codec::{Decoder, encode};
 use quoth_client::protocol::frame::{ClientFrame, ServerFrame};
 use quoth_client::protocol::limits::FRAME_BYTES_MAX;
 
+use super::connection::{RecvHalf, SendHalf};
+
 pub(super) struct Frames {
-    send: SendStream,
-    recv: RecvStream,
+    send: SendHalf,
+    recv: RecvHalf,
     decoder: Decoder,
     peeked: VecDeque<ClientFrame>,
-    waiting: BytesMut,
+    waiting: VecDeque<Bytes>,
 }
 
 impl Frames {
-    pub(super) fn new(send: SendStream, recv: RecvStream) -> Self {
+    pub(super) fn new(send: SendHalf, recv: RecvHalf) -> Self {
         Self {
             send,
             recv,
             decoder: Decoder::new(FRAME_BYTES_MAX),
             peeked: VecDeque::new(),
-            waiting: BytesMut::new(),
+            waiting: VecDeque::new(),
         }
     }
 
@@ -37,51 +38,49 @@ impl Frames {
             if let Some(frame) = self.decoder.next_frame().unwrap() {
                 return Ok(Some(frame));
             }
-            match self.recv.read_chunk(usize::MAX, true).await {
-                Ok(Some(chunk)) => self.decoder.push(&chunk.bytes),
-                Ok(None) => return Ok(None),
-                Err(_) => return Err(()),
+            match self.recv.read().await? {
+                Some(bytes) => self.decoder.push(&bytes),
+                None => return Ok(None),
             }
         }
     }
 
-    /// The next frames, which [`Frames::next`] gives again.
-    pub(super) async fn peek(&mut self, count: usize) -> Vec<ClientFrame> {
-        let mut frames = Vec::new();
-        while frames.len() < count
-            && let Ok(Some(frame)) = self.next().await
-        {
-            frames.push(frame);
-        }
-        self.peeked.extend(frames.iter().cloned());
-        frames
+    /// [`Frames::next`] gives these again.
+    pub(super) fn put_back(&mut self, frames: Vec<ClientFrame>) {
+        self.peeked.extend(frames);
     }
 
     pub(super) fn push(&mut self, frame: &ServerFrame) {
-        self.waiting.extend_from_slice(&encode(frame));
+        self.waiting.push_back(encode(frame));
     }
 
+    /// An error tells that the stream has ended, also when nothing waits.
     pub(super) async fn flush(&mut self) -> Result<(), ()> {
-        let bytes: Bytes = self.waiting.split().freeze();
-        self.send.write_chunk(bytes).await.map_err(|_| ())
+        loop {
+            let written = self.send.write(self.waiting.make_contiguous()).await?;
+            self.waiting.drain(..written);
+            if self.waiting.is_empty() {
+                return Ok(());
+            }
+        }
     }
 
     pub(super) fn finish(&mut self) {
-        self.send.finish().ok();
+        self.send.finish();
     }
 
     /// Waits until the client has got all that was sent, behind a finish.
     pub(super) async fn received(&mut self) {
-        self.send.stopped().await.ok();
+        self.send.received().await;
     }
 
     /// Takes nothing more.
     pub(super) fn stop(&mut self, code: Code) {
-        self.recv.stop(VarInt::from_u32(code.0)).ok();
+        self.recv.stop(code);
     }
 
     pub(super) fn reset(&mut self, code: Code) {
-        self.send.reset(VarInt::from_u32(code.0)).ok();
-        self.recv.stop(VarInt::from_u32(code.0)).ok();
+        self.send.reset(code);
+        self.recv.stop(code);
     }
 }

@@ -46,6 +46,7 @@ pub(super) struct Pump<M: Messages> {
     message_bytes_max: usize,
     messages: M,
     heartbeat: Heartbeat,
+    /// Among the connections, for as long as this one is there.
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -62,8 +63,8 @@ enum End {
 }
 
 impl<M: Messages> Pump<M> {
-    /// Of a socket on which the handshake is done; `read` is what came with it, and `place` its place among the connections. Boxed,
-    /// since a future that had it would have room for it twice.
+    /// Of a socket on which the handshake is done; `read` is what came with it. Boxed, since a future that had it would have room for
+    /// it twice.
     pub(super) fn new(
         stream: Stream,
         read: Vec<u8>,
@@ -80,8 +81,8 @@ impl<M: Messages> Pump<M> {
             .max_message_size(Some(message_bytes_max))
             .max_frame_size(Some(message_bytes_max));
         Box::new(Self {
-            stream,
             _place: place,
+            stream,
             context: WebSocketContext::from_partially_read(read, Role::Server, Some(config)),
             outbox: Outbox::default(),
             is_unflushed: false,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
-use quoth_client::{Client, Code, ConnectError, Reason, Seq, Start, State};
+use quoth_client::{Client, Code, ConnectError, Reason, Seq, Start, State, Transport};
 use quoth_protocol::frame::ServerFrame;
 use quoth_server::engine::Execution;
 use rand::SeedableRng as _;
@@ -124,6 +124,7 @@ fn builder(dial: Dial, ca_file: PathBuf) -> quoth_client::Builder {
         .server_name("localhost")
         .token(dial.token)
         .endpoint(dial.endpoint)
+        .transport(Transport::Quic)
         .rng_seed(1)
 }
 

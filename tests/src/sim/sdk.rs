@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use bytes::Bytes;
-use quoth_client::{Client, ClientEvent, Conversation, SendError, SendOptions, Sending, Start};
+use quoth_client::{Client, ClientEvent, Conversation, SendError, SendOptions, Sending, Start, Transport};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
@@ -31,6 +31,8 @@ pub(super) async fn run(dial: Dial, parts: Vec<Part>, ca_file: PathBuf, seed: u6
         .server_name("localhost")
         .token(dial.token)
         .endpoint(dial.endpoint)
+        // Only UDP is simulated.
+        .transport(Transport::Quic)
         .producer(*producer)
         .rng_seed(seed)
         .connect_timeout(CONNECT_TIMEOUT)

@@ -12,11 +12,11 @@ use tokio::time::Instant;
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// How often to look.
-pub(crate) const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Whether anything comes from the server.
 #[derive(Debug, Default)]
-pub(crate) struct Liveness {
+pub(super) struct Liveness {
     /// Datagrams that had come when it was last known to be there.
     received: u64,
     /// STREAM frames, repeats included, that had been sent then.
@@ -26,7 +26,7 @@ pub(crate) struct Liveness {
 
 impl Liveness {
     /// Looks at a connection; whether its server counts as lost.
-    pub(crate) fn is_lost(&mut self, stats: &ConnectionStats) -> bool {
+    pub(super) fn is_lost(&mut self, stats: &ConnectionStats) -> bool {
         self.is_silent(stats.udp_rx.datagrams, stats.frame_tx.stream, Instant::now())
     }
 

@@ -16,13 +16,13 @@ use quinn_proto::transport_parameters::TransportParameters;
 const MAX_IDLE_TIMEOUT_ID: u64 = 1;
 
 /// TLS as it is, which tells the server's idle timeout besides.
-pub(crate) struct Listening(pub(crate) Arc<QuicClientConfig>);
+pub(super) struct Listening(pub(super) Arc<QuicClientConfig>);
 
 /// What quinn gives as the data of the handshake.
 struct IdleTimeout(Option<Duration>);
 
 /// The server's idle timeout; `None` when it has none, or when TLS was not listened to.
-pub(crate) fn of(connection: &Connection) -> Option<Duration> {
+pub(super) fn of(connection: &Connection) -> Option<Duration> {
     connection.handshake_data()?.downcast::<IdleTimeout>().ok()?.0
 }
 
