@@ -66,5 +66,6 @@ pub fn assert_passes(command: &mut Command) {
     let output = command.output().expect("the script's program runs");
     let text = String::from_utf8_lossy(&output.stdout);
     println!("{text}");
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let (status, errors) = (output.status, String::from_utf8_lossy(&output.stderr));
+    assert!(status.success(), "{status}: {text}{errors}");
 }
