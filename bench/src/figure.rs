@@ -3,16 +3,50 @@
 use std::collections::BTreeSet;
 
 use crate::outcome::{Latency, Outcome, Round, System, median};
+use crate::run::APPEND;
 use crate::unit::Scale;
 
 /// The latency of the bench's own timer.
 pub const TIMER: &str = "timer";
+
+/// From when a message was due until the bench has given it to its connection.
+pub const PUBLISH: &str = "publish";
+
+/// Single figures that are better one way.
+const BETTER: &[(&str, Better)] = &[
+    ("acked_per_s", Better::More),
+    ("delivered_per_s", Better::More),
+    ("deliveries_per_cpu_s", Better::More),
+    ("megabytes_per_s", Better::More),
+    ("connected_per_s", Better::More),
+    ("caught_up_s", Better::Less),
+    ("back_s", Better::Less),
+    ("restart_s", Better::Less),
+    ("cpu_us_per_delivery", Better::Less),
+    ("cpu_us_per_ack", Better::Less),
+    ("datagrams_per_delivery", Better::Less),
+    ("memory_peak_bytes", Better::Less),
+    ("memory_grown_bytes", Better::Less),
+    ("bytes_per_connection", Better::Less),
+];
+
+/// Single figures that are neither better when they are less nor when they are more, and why.
+const NEITHER: &[(&str, &str)] = &[
+    ("cpu", "whoever gets more done takes more"),
+    ("clients_cpu", "it is the bench's own"),
+    ("clients_cpu_busiest", "it is the bench's own"),
+    ("network_lost_packets", "it is the network's luck"),
+    ("network_overrun_packets", "it is the bench's own"),
+    ("network_late_p99_us", "it is the bench's own"),
+];
 
 /// Which part of a distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Quantile {
     /// Half are at most this.
     P50,
+    /// 95 of 100.
+    P95,
     /// 99 of 100.
     P99,
     /// 999 of 1,000.
@@ -52,17 +86,24 @@ pub struct Spread {
 
 impl Quantile {
     /// All that are shown.
-    pub const ALL: [Self; 4] = [Self::P50, Self::P99, Self::P99_9, Self::Max];
+    pub const ALL: [Self; 5] = [Self::P50, Self::P95, Self::P99, Self::P99_9, Self::Max];
 
     /// As in a table's head.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::P50 => "p50",
+            Self::P95 => "p95",
             Self::P99 => "p99",
             Self::P99_9 => "p99.9",
             Self::Max => "max",
         }
+    }
+
+    /// Whether a few messages decide it.
+    #[must_use]
+    pub fn is_luck(self) -> bool {
+        matches!(self, Self::P99_9 | Self::Max)
     }
 
     /// What it is, in microseconds.
@@ -70,6 +111,7 @@ impl Quantile {
     pub fn of(self, latency: &Latency) -> f64 {
         match self {
             Self::P50 => latency.p50_us,
+            Self::P95 => latency.p95_us,
             Self::P99 => latency.p99_us,
             Self::P99_9 => latency.p99_9_us,
             Self::Max => latency.max_us,
@@ -93,6 +135,33 @@ impl Figure {
         Spread::of(&system.rounds.iter().filter_map(|round| self.of(round)).collect::<Vec<_>>())
     }
 
+    /// The figure of a floor that stands for this one: the disk delivers nothing, and a delivery waits for what its ack does.
+    #[must_use]
+    pub fn on(&self, floor: &System) -> Self {
+        match self {
+            Self::Latency(name, quantile) if floor.name == APPEND && name == "delivery" => {
+                Self::Latency("ack".to_owned(), *quantile)
+            }
+            _ => self.clone(),
+        }
+    }
+
+    /// What the floors are together that a system stands on: latencies add up, since a message goes through one behind the
+    /// other, and the slowest limits a rate. In each round that has it of all of them.
+    #[must_use]
+    pub fn together(&self, floors: &[&System]) -> Vec<Option<f64>> {
+        let rounds = floors.iter().map(|floor| floor.rounds.len()).min().unwrap_or_default();
+        let of_round = |i: usize| {
+            let values: Vec<f64> =
+                floors.iter().map(|floor| self.on(floor).of(&floor.rounds[i])).collect::<Option<_>>()?;
+            match self {
+                Self::Latency(..) => Some(values.iter().sum()),
+                Self::Value(_) => values.into_iter().min_by(f64::total_cmp),
+            }
+        };
+        (0..rounds).map(of_round).collect()
+    }
+
     /// The ratio of two systems within each round that has it of both.
     #[must_use]
     pub fn ratios(&self, upper: &System, lower: &System) -> Vec<f64> {
@@ -101,24 +170,35 @@ impl Figure {
         ratios.filter(|ratio| ratio.is_finite()).collect()
     }
 
-    /// Told by the name: latencies, processor time, memory and bytes are better when they are less, and whatever comes per
-    /// second when it is more. `None` for anything else, as for how busy the processors are in a load without a schedule.
+    /// Which way it is better: less of a latency of the system. `None` for what is only told, as how busy the processors are, and
+    /// for what is about the bench itself.
     #[must_use]
     pub fn better(&self) -> Option<Better> {
-        let Self::Value(name) = self else { return Some(Better::Less) };
-        let is_a_rate = name.contains("_per_") && name.ends_with("_s");
-        let is_a_cost = name.starts_with("cpu_") || self.is_a_size();
-        match (is_a_rate, is_a_cost) {
-            (true, false) => Some(Better::More),
-            (false, true) => Some(Better::Less),
-            _ => None,
+        match self {
+            Self::Latency(name, _) => (!is_the_benchs_own(name)).then_some(Better::Less),
+            Self::Value(name) => BETTER.iter().find(|(known, _)| known == name).map(|(_, better)| *better),
         }
     }
 
-    /// Whether it is bytes, as of memory or of a network: what does not hang on how fast a machine is.
+    /// Why it is only told, where it is better neither way.
+    #[must_use]
+    pub fn why_told(&self) -> Option<&'static str> {
+        match self {
+            Self::Latency(name, _) => is_the_benchs_own(name).then_some("it is the bench's own"),
+            Self::Value(name) => NEITHER.iter().find(|(known, _)| known == name).map(|(_, why)| *why),
+        }
+    }
+
+    /// Whether it is bytes, as of memory or of a network.
     #[must_use]
     pub fn is_a_size(&self) -> bool {
         matches!(self, Self::Value(name) if name.split('_').any(|word| word == "bytes" || word == "memory"))
+    }
+
+    /// Whether it hangs on how fast a machine is.
+    #[must_use]
+    pub fn is_of_the_machine(&self) -> bool {
+        !self.is_a_size() && !matches!(self, Self::Value(name) if name == "datagrams_per_delivery")
     }
 
     /// As in a table's head: `p99`, `acked/s`, `memory peak`.
@@ -129,6 +209,9 @@ impl Figure {
             Self::Value(name) => name,
         };
         let (what, per) = name.split_once("_per_").map_or((name.as_str(), None), |(a, b)| (a, Some(b)));
+        if per.is_none() && self.kind() == "seconds" {
+            return what.trim_end_matches("_s").replace('_', " ");
+        }
         let what = ["_us", "_bytes"].iter().find_map(|unit| what.strip_suffix(unit)).unwrap_or(what);
         per.map_or_else(|| what.to_owned(), |per| format!("{what}/{per}")).replace('_', " ")
     }
@@ -142,13 +225,14 @@ impl Figure {
         }
     }
 
-    /// How it is written: as a `time` in microseconds, as a `size` in bytes, or as a `number`.
+    /// How it is written: as a `time` in microseconds, as `seconds`, as a `size` in bytes, or as a `number`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Latency(..) => "time",
             Self::Value(name) if name.split('_').any(|word| word == "us") => "time",
             Self::Value(_) if self.is_a_size() => "size",
+            Self::Value(name) if name.ends_with("_s") && !name.contains("_per_") => "seconds",
             Self::Value(_) => "number",
         }
     }
@@ -159,6 +243,7 @@ impl Figure {
         match self.kind() {
             "time" => Scale::of_time(value),
             "size" => Scale::of_size(value),
+            "seconds" => Scale::SECONDS,
             _ => Scale::NONE,
         }
     }
@@ -196,26 +281,54 @@ impl Spread {
     }
 }
 
-/// The latencies that any system has: deliveries first, then acks, the bench's own timer last.
+/// Whether a latency is not a system's.
+#[must_use]
+pub fn is_the_benchs_own(latency: &str) -> bool {
+    matches!(latency, TIMER | PUBLISH)
+}
+
+/// The latencies that any system has: deliveries first, then acks, the bench's own last.
 #[must_use]
 pub fn latencies(outcome: &Outcome) -> Vec<String> {
     let mut names: Vec<_> = names(outcome, |round| round.latencies.keys()).into_iter().collect();
     let order = |name: &String| match name.as_str() {
         "delivery" => 0,
         "ack" => 1,
-        TIMER => 3,
+        PUBLISH => 3,
+        TIMER => 4,
         _ => 2,
     };
     names.sort_by_key(order);
     names
 }
 
+/// The systems' latencies alone.
+pub fn latencies_of_systems(outcome: &Outcome) -> impl Iterator<Item = String> {
+    latencies(outcome).into_iter().filter(|name| !is_the_benchs_own(name))
+}
+
 /// The single figures that any system has, what comes per second first.
 #[must_use]
 pub fn values(outcome: &Outcome) -> Vec<Figure> {
     let names = names(outcome, |round| round.values.keys());
-    let mut figures: Vec<_> = names.into_iter().map(Figure::Value).collect();
+    let names = names.into_iter().filter(|name| !name.starts_with("clients_"));
+    let mut figures: Vec<_> = names.map(Figure::Value).collect();
     figures.sort_by_key(|figure| figure.better() != Some(Better::More));
+    figures
+}
+
+/// What the bench's own clients took and how late they were, each with its head in a table; those that any system has.
+#[must_use]
+pub fn of_clients(outcome: &Outcome) -> Vec<(&'static str, Figure)> {
+    let publish = |quantile| Figure::Latency(PUBLISH.to_owned(), quantile);
+    let value = |name: &str| Figure::Value(name.to_owned());
+    let mut figures = vec![
+        ("cpu", value("clients_cpu")),
+        ("busiest thread", value("clients_cpu_busiest")),
+        ("late p50", publish(Quantile::P50)),
+        ("late p99", publish(Quantile::P99)),
+    ];
+    figures.retain(|(_, figure)| outcome.systems.iter().any(|system| figure.spread(system).is_some()));
     figures
 }
 
@@ -235,17 +348,15 @@ mod tests {
     }
 
     #[test]
-    fn the_name_tells_which_way_is_better() {
-        for less in ["cpu_us_per_delivery", "memory_peak_bytes", "bytes_per_connection"] {
-            assert_eq!(value(less).better(), Some(Better::Less), "{less}");
-        }
-        for more in ["acked_per_s", "deliveries_per_cpu_s"] {
-            assert_eq!(value(more).better(), Some(Better::More), "{more}");
-        }
-        for unknown in ["cpu", "datagrams_per_delivery", "bytes_per_s"] {
-            assert_eq!(value(unknown).better(), None, "{unknown}");
-        }
+    fn a_figure_is_better_one_way_or_it_is_told_why_not() {
+        assert_eq!(value("memory_peak_bytes").better(), Some(Better::Less));
+        assert_eq!(value("acked_per_s").better(), Some(Better::More));
+        assert_eq!((value("cpu").better(), value("cpu").why_told().is_some()), (None, true));
         assert_eq!(Figure::Latency("ack".to_owned(), Quantile::Max).better(), Some(Better::Less));
+        assert_eq!(Figure::Latency(PUBLISH.to_owned(), Quantile::Max).better(), None);
+        for (name, _) in BETTER {
+            assert_eq!(value(name).why_told(), None, "{name}");
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub mod rival;
 #[cfg(feature = "rivals")]
 pub mod rival;
 pub mod run;
+pub mod run_folder;
 pub mod schedule;
 pub mod system;
 pub mod table;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The version of this document. A reader refuses any other.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +37,27 @@ pub struct Outcome {
     pub systems: Vec<System>,
     /// Figures that set systems in relation.
     pub ratios: Vec<Ratio>,
+    /// What ended the run before its time; all else is of what was measured before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// A measurement that could not be finished.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Its round, from 1.
+    pub round: u32,
+    /// The system that was measured.
+    pub system: String,
+    /// What went wrong.
+    pub reason: String,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { round, system, reason } = self;
+        write!(f, "round {round} of {system} could not be measured, and the run ended there: {reason}")
+    }
 }
 
 /// The machine.
@@ -102,8 +123,8 @@ pub struct Round {
     /// Single figures by name, each with its unit last, as in `acked_per_s`, `cpu_us_per_delivery`,
     /// `bytes_per_connection`.
     pub values: BTreeMap<String, f64>,
-    /// Latencies by name: `ack` (due to ack), `delivery` (due to delivery), `timer` (lateness of the bench's own timer), and
-    /// what the profile has besides.
+    /// Latencies by name: `ack` (due to ack), `delivery` (due to delivery), `publish` (due to publish: how late the bench was),
+    /// `timer` (its timer's part of that), and what the profile has besides.
     pub latencies: BTreeMap<String, Latency>,
     /// What the history checker has found; all zero, or the run has failed.
     pub check: Check,
@@ -122,8 +143,8 @@ pub struct Latency {
     pub mean_us: f64,
     /// Half were at most this.
     pub p50_us: f64,
-    /// Nine of ten.
-    pub p90_us: f64,
+    /// 95 of 100.
+    pub p95_us: f64,
     /// 99 of 100.
     pub p99_us: f64,
     /// 999 of 1,000.

@@ -2,8 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::Context as _;
+use parking_lot::Mutex;
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+
+use crate::run_folder;
+
+/// Children of this process that have not been waited for, so that their ids are theirs.
+static CHILDREN: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// A child process; killed when it is dropped.
 #[derive(Debug)]
@@ -29,12 +37,14 @@ impl Process {
     pub fn start(command: &mut Command, log: &Path) -> anyhow::Result<Self> {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
         let program = command.get_program().display().to_string();
+        let mut children = CHILDREN.lock();
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(file)
             .spawn()
             .with_context(|| format!("{program} cannot be started"))?;
+        children.extend(pid_of(&child));
         Ok(Self { child, log: log.to_owned() })
     }
 
@@ -44,6 +54,29 @@ impl Process {
     /// The second time.
     pub fn stdout(&mut self) -> anyhow::Result<std::process::ChildStdout> {
         self.child.stdout.take().context("stdout was taken before")
+    }
+
+    /// All that it prints until it ends. `go_on` is asked again and again, and what it refuses ends the process.
+    ///
+    /// # Errors
+    /// What `go_on` says, or that nothing can be read.
+    pub fn output<E: Into<anyhow::Error>>(
+        &mut self,
+        go_on: impl Fn() -> Result<(), E>,
+    ) -> anyhow::Result<String> {
+        const INTERVAL: Duration = Duration::from_millis(50);
+        let mut stdout = self.stdout()?;
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(move || std::io::read_to_string(&mut stdout));
+            while !reading.is_finished() {
+                if let Err(reason) = go_on() {
+                    self.kill()?;
+                    return Err(reason.into());
+                }
+                std::thread::sleep(INTERVAL);
+            }
+            Ok(reading.join().map_err(|_| anyhow::anyhow!("a thread has panicked"))??)
+        })
     }
 
     /// Its process id.
@@ -57,7 +90,12 @@ impl Process {
     /// # Errors
     /// When the system does not say.
     pub fn has_ended(&mut self) -> std::io::Result<bool> {
-        Ok(self.child.try_wait()?.is_some())
+        let mut children = CHILDREN.lock();
+        let has_ended = self.child.try_wait()?.is_some();
+        if has_ended {
+            children.retain(|pid| Some(*pid) != pid_of(&self.child));
+        }
+        Ok(has_ended)
     }
 
     /// The end of what it has logged, for an error.
@@ -74,16 +112,37 @@ impl Process {
     /// # Errors
     /// When it cannot be signalled.
     pub fn kill(&mut self) -> std::io::Result<()> {
+        let mut children = CHILDREN.lock();
         self.child.kill()?;
-        self.child.wait().map(|_| ())
+        self.child.wait()?;
+        children.retain(|pid| Some(*pid) != pid_of(&self.child));
+        Ok(())
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _reaped = self.child.wait();
+        let _has_ended = self.kill();
     }
+}
+
+fn pid_of(child: &Child) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(child.id()).ok()?)
+}
+
+/// Ends all children and removes all folders of runs, for a process that is about to end without dropping anything.
+pub fn leave_nothing() {
+    // Held until the process ends, so that nothing is started meanwhile.
+    let children = CHILDREN.lock();
+    for child in children.iter() {
+        let _has_ended = kill_process(*child, Signal::KILL);
+    }
+    // One that has not ended yet may write while its folder is removed.
+    for child in children.iter() {
+        let _was_reaped = waitpid(Some(*child), WaitOptions::empty());
+    }
+    run_folder::remove_all();
+    std::mem::forget(children);
 }
 
 impl Usage {
@@ -113,6 +172,16 @@ fn cpu_s(pid: u32) -> anyhow::Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_asks_to_leave_does_not_wait_for_a_process() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let mut talks = Process::start(Command::new("echo").arg("told"), log.path()).unwrap();
+        assert_eq!(talks.output(|| Ok::<_, anyhow::Error>(())).unwrap(), "told\n");
+        let mut hangs = Process::start(Command::new("sleep").arg("1000"), log.path()).unwrap();
+        let error = hangs.output(|| Err(crate::load::Interrupted)).unwrap_err();
+        assert!(error.is::<crate::load::Interrupted>() && hangs.has_ended().unwrap());
+    }
 
     #[test]
     fn this_process_has_memory_and_has_used_time() {

@@ -32,6 +32,8 @@ pub struct Recorder {
     pub ack: Histogram<u64>,
     /// From due to delivery, behind the warm-up.
     pub delivery: Histogram<u64>,
+    /// From due until it was given to the connection, behind the warm-up: how late the sender was.
+    pub publish: Histogram<u64>,
     ticks: Vec<Part>,
     tick: Duration,
     warm_up: Duration,
@@ -58,7 +60,21 @@ impl Recorder {
     /// Begins with the warm-up, in ticks of `tick`.
     #[must_use]
     pub fn new(warm_up: Duration, tick: Duration) -> Self {
-        Self { ack: histogram(), delivery: histogram(), ticks: Vec::new(), tick, warm_up }
+        Self {
+            ack: histogram(),
+            delivery: histogram(),
+            publish: histogram(),
+            ticks: Vec::new(),
+            tick,
+            warm_up,
+        }
+    }
+
+    /// Takes a message that is given to the connection now.
+    pub fn published(&mut self, at: Duration, due: Duration) {
+        if due >= self.warm_up {
+            record(&mut self.publish, at.saturating_sub(due));
+        }
     }
 
     /// Takes an ack that came `at` behind the epoch, of a message that was due at `due`.
@@ -87,6 +103,7 @@ impl Recorder {
     pub fn add(&mut self, other: &Self) {
         add(&mut self.ack, &other.ack);
         add(&mut self.delivery, &other.delivery);
+        add(&mut self.publish, &other.publish);
         if self.ticks.len() < other.ticks.len() {
             self.ticks.resize(other.ticks.len(), Part::default());
         }
@@ -165,7 +182,7 @@ pub fn latency(histogram: &Histogram<u64>) -> Latency {
         min_us: histogram.min() as f64 / 1_000.0,
         mean_us: histogram.mean() / 1_000.0,
         p50_us: us(0.5),
-        p90_us: us(0.9),
+        p95_us: us(0.95),
         p99_us: us(0.99),
         p99_9_us: us(0.999),
         max_us: histogram.max() as f64 / 1_000.0,

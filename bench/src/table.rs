@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::figure::{self, Figure, Quantile, Spread, TIMER};
+use crate::figure::{self, Figure, Quantile, Spread};
 use crate::grid::{Cell, Row, grid, plain, wrapped};
 use crate::outcome::{Check, Outcome, Role, System};
 use crate::unit::{self, Scale};
@@ -14,18 +14,17 @@ pub fn render(outcome: &Outcome, columns: usize) -> String {
     let mut text = head(outcome, columns);
     text.push('\n');
     text.push_str(&systems(outcome, columns));
-    for latency in figure::latencies(outcome).iter().filter(|name| *name != TIMER) {
+    for latency in figure::latencies_of_systems(outcome) {
         let figures = Quantile::ALL.map(|quantile| Figure::Latency(latency.clone(), quantile));
-        text.push('\n');
-        text.push_str(&block(outcome, latency, &figures, columns));
+        text.push_str(&block(outcome, &latency, with_heads(&figures), columns));
     }
-    let values = figure::values(outcome);
-    if !values.is_empty() {
-        text.push('\n');
-        text.push_str(&block(outcome, "", &values, columns));
-    }
+    text.push_str(&block(outcome, "", with_heads(&figure::values(outcome)), columns));
+    text.push_str(&block(outcome, "the bench's clients", figure::of_clients(outcome), columns));
     text.push_str(&ratios(outcome, columns));
     text.push('\n');
+    if let Some(failure) = &outcome.failure {
+        text.push_str(&wrapped(&format!("FAILED: {failure}"), columns, 2));
+    }
     text.push_str(&wrapped(&history(outcome), columns, 2));
     for warning in warnings(outcome) {
         text.push_str(&wrapped(&format!("warning: {warning}"), columns, 2));
@@ -54,10 +53,12 @@ fn head(outcome: &Outcome, columns: usize) -> String {
         columns,
         2,
     ));
-    let each = format!("{} s", (seconds * 10.0).round() / 10.0);
+    // A load without a length takes as long as it takes.
+    let each =
+        if seconds > 0.0 { format!(" of {} s", (seconds * 10.0).round() / 10.0) } else { String::new() };
     text.push_str(&match rounds {
-        1 => format!("1 round of {each}\n"),
-        rounds => format!("{rounds} rounds of {each}: medians, with the least and the greatest round\n"),
+        1 => format!("1 round{each}\n"),
+        rounds => format!("{rounds} rounds{each}: medians, with the least and the greatest round\n"),
     });
     text
 }
@@ -85,17 +86,24 @@ fn named(system: &System) -> String {
     )
 }
 
-/// Some figures of all systems that have any of them.
-fn block(outcome: &Outcome, title: &str, figures: &[Figure], columns: usize) -> String {
-    let heads: Vec<_> = figures.iter().map(|figure| plain(&figure.head())).collect();
+fn with_heads(figures: &[Figure]) -> Vec<(String, Figure)> {
+    figures.iter().map(|figure| (figure.head(), figure.clone())).collect()
+}
+
+/// Some figures, each with its head, of all systems that have any of them; nothing where there is none.
+fn block<H: AsRef<str>>(outcome: &Outcome, title: &str, figures: Vec<(H, Figure)>, columns: usize) -> String {
+    if figures.is_empty() {
+        return String::new();
+    }
+    let heads: Vec<_> = figures.iter().map(|(head, _)| plain(head.as_ref())).collect();
     let rows = outcome.systems.iter().filter_map(|system| {
-        let spreads: Vec<_> = figures.iter().map(|figure| figure.spread(system)).collect();
+        let spreads: Vec<_> = figures.iter().map(|(_, figure)| figure.spread(system)).collect();
         spreads.iter().any(Option::is_some).then(|| Row {
             name: plain(&system.name),
-            cells: figures.iter().zip(spreads).map(|(figure, spread)| cell(figure, spread)).collect(),
+            cells: figures.iter().zip(spreads).map(|((_, figure), spread)| cell(figure, spread)).collect(),
         })
     });
-    grid(&plain(title), &heads, &rows.collect::<Vec<_>>(), columns)
+    format!("\n{}", grid(&plain(title), &heads, &rows.collect::<Vec<_>>(), columns))
 }
 
 fn cell(figure: &Figure, spread: Option<Spread>) -> Cell {
@@ -134,9 +142,13 @@ pub fn history(outcome: &Outcome) -> String {
     if !ours.is_empty() {
         return format!("FAILED: promises were broken: {ours}");
     }
-    let checked = unit::count(outcome.systems.iter().map(|system| system.check().checked).sum());
-    let kept =
-        format!("{checked} deliveries checked: nothing lost, duplicated, left out, reordered or altered");
+    let kept = match outcome.systems.iter().map(|system| system.check().checked).sum() {
+        0 => "this load has no deliveries to check".to_owned(),
+        checked => format!(
+            "{} deliveries checked: nothing lost, duplicated, left out, reordered or altered",
+            unit::count(checked)
+        ),
+    };
     if rivals.is_empty() { kept } else { format!("{kept}, but by rivals: {rivals}") }
 }
 
@@ -203,6 +215,15 @@ mod tests {
         outcome.systems[4].rounds[0].check.reorder = 1_200;
         let told = history(&outcome);
         assert!(told.ends_with("but by rivals: mosquitto: 1,200 reordered") && outcome.is_clean(), "{told}");
+    }
+
+    #[test]
+    fn a_run_that_ended_early_says_where_and_why() {
+        let mut outcome = sample();
+        let (system, reason) = ("quinn relay".to_owned(), "the relay has ended".to_owned());
+        outcome.failure = Some(crate::outcome::Failure { round: 3, system, reason });
+        let told = "FAILED: round 3 of quinn relay could not be measured, and the run ended there: the relay has ended\n";
+        assert!(render(&outcome, 200).contains(told));
     }
 
     #[test]

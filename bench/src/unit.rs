@@ -26,6 +26,9 @@ impl Scale {
     /// For numbers without a unit.
     pub const NONE: Self = Self { factor: 1.0, suffix: "" };
 
+    /// For seconds.
+    pub const SECONDS: Self = Self { factor: 1.0, suffix: " s" };
+
     /// For times near to this one, in microseconds.
     #[must_use]
     pub fn of_time(us: f64) -> Self {

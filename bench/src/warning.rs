@@ -1,11 +1,14 @@
 //! What weakens the figures of a run, in a sentence each.
 
-use crate::figure::{Figure, Quantile, TIMER};
+use crate::figure::{Figure, PUBLISH, Quantile};
 use crate::outcome::{Outcome, Round, System};
-use crate::unit::Scale;
+use crate::unit::{Scale, number};
 
-/// How late the bench's timer may be, as a part of what is measured with it.
+/// How late the bench may publish, as a part of what is measured.
 const LATENESS_MAX: f64 = 0.1;
+
+/// How much of a processor one of its threads may take.
+const BUSY_MAX: f64 = 0.9;
 
 /// All warnings.
 #[must_use]
@@ -20,28 +23,58 @@ pub fn warnings(outcome: &Outcome) -> Vec<String> {
             outcome.machine.filesystem
         ));
     }
+    warnings.extend(goals_without_a_ratio(outcome));
     warnings.extend(outcome.systems.iter().filter_map(lateness));
+    warnings.extend(outcome.systems.iter().filter_map(busy));
     warnings.extend(outcome.systems.iter().filter_map(overrun));
     warnings
 }
 
-/// A latency counts from when a message was due, so each is too great by as much as the timer was late. Like is compared
-/// with like: half of the messages suffer the timer's p50 at most, 99 of 100 its p99.
+/// A goal that nothing is held to though what it names was measured: most likely its name is mistyped.
+fn goals_without_a_ratio(outcome: &Outcome) -> impl Iterator<Item = String> {
+    let goals = outcome.profile.get("goals").and_then(|goals| goals.as_object()).into_iter().flatten();
+    let is_measured = |name: &str| outcome.systems.iter().any(|system| system.name == name);
+    let goals = goals.map(|(goal, _)| goal).filter(move |goal| {
+        let (_, systems) = goal.split_once(": ").unwrap_or_default();
+        let mut systems = systems.split(" over ").flat_map(|name| name.trim_matches(['(', ')']).split(" + "));
+        outcome.failure.is_none()
+            && systems.all(is_measured)
+            && !outcome.ratios.iter().any(|ratio| ratio.what == **goal)
+    });
+    goals.map(|goal| format!("no ratio of this run is called `{goal}`, so nothing is held to that goal"))
+}
+
+/// A latency counts from when a message was due, so each is too great by as much as the bench was late to publish it. Like is
+/// compared with like: half of the messages suffer the p50 at most, 99 of 100 the p99.
 fn lateness(system: &System) -> Option<String> {
     let latency =
         ["delivery", "ack"].into_iter().find(|name| median(system, name, Quantile::P50).is_some())?;
     [Quantile::P50, Quantile::P99].into_iter().find_map(|quantile| {
-        let late = median(system, TIMER, quantile)?;
+        let late = median(system, PUBLISH, quantile)?;
         let measured = median(system, latency, quantile)?;
         (late > measured * LATENESS_MAX).then(|| {
             format!(
-                "the bench's own timer was late while {} was measured: its {} is {} beside {} of {latency}",
+                "messages went out late while {} was measured, because the bench's timer or clients were busy or the system took \
+                 no more: {} is {} beside {} of {latency}",
                 system.name,
                 quantile.name(),
                 Scale::of_time(late).write(late),
                 Scale::of_time(measured).write(measured),
             )
         })
+    })
+}
+
+/// Clients that have no time are late with all that they do, and in a closed loop they are what limits it.
+fn busy(system: &System) -> Option<String> {
+    let share = Figure::Value("clients_cpu_busiest".to_owned()).spread(system)?.median;
+    (share > BUSY_MAX).then(|| {
+        format!(
+            "the bench's clients took all of a processor while {} was measured ({} of it): it may have been them that was measured; \
+             --client-threads gives them more",
+            system.name,
+            number(share)
+        )
     })
 }
 
@@ -88,12 +121,35 @@ mod tests {
     }
 
     #[test]
-    fn a_late_timer_is_told_of_the_system_and_the_quantile() {
+    fn a_goal_that_nothing_is_held_to_is_told() {
+        let mut outcome = sample();
+        let goal = serde_json::json!({ "at_most": 1.0 });
+        outcome.profile["goals"] = serde_json::json!({
+            "delivery p50: quoth over quinn relay": goal,
+            "delivery p50: nats-core over quoth": goal,
+            "delivery p05: quoth over (quinn relay + append)": goal,
+        });
+        assert!(only(&outcome).contains("`delivery p05: quoth over (quinn relay + append)`"));
+    }
+
+    #[test]
+    fn late_messages_are_told_of_the_system_and_the_quantile() {
         let mut outcome = sample();
         for round in &mut outcome.systems[0].rounds {
             let delivery = round.latencies["delivery"].p99_us;
-            round.latencies.get_mut(TIMER).unwrap().p99_us = delivery * 0.11;
+            round.latencies.get_mut(PUBLISH).unwrap().p99_us = delivery * 0.11;
         }
-        assert!(only(&outcome).contains("while quoth was measured: its p99"), "{}", only(&outcome));
+        let told = only(&outcome);
+        assert!(told.contains("while quoth was measured") && told.contains(": p99 is "), "{told}");
+    }
+
+    #[test]
+    fn clients_without_time_are_told() {
+        let mut outcome = sample();
+        for round in &mut outcome.systems[1].rounds {
+            round.values.insert("clients_cpu_busiest".to_owned(), 0.93);
+        }
+        let told = only(&outcome);
+        assert!(told.contains("while quinn relay was measured (0.930 of it)"), "{told}");
     }
 }

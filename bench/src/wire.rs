@@ -95,7 +95,21 @@ impl Peer {
         server: SocketAddr,
         token: &str,
     ) -> anyhow::Result<Self> {
-        let quic = endpoint.connect_with(config, server, "localhost")?.await.context("no QUIC connection")?;
+        Self::connect_to(endpoint, config, server, "localhost", token).await
+    }
+
+    /// The same to a server whose certificate is for `name`.
+    ///
+    /// # Errors
+    /// When there is no connection or no Welcome.
+    pub async fn connect_to(
+        endpoint: &Endpoint,
+        config: ClientConfig,
+        server: SocketAddr,
+        name: &str,
+        token: &str,
+    ) -> anyhow::Result<Self> {
+        let quic = endpoint.connect_with(config, server, name)?.await.context("no QUIC connection")?;
         let mut control = Frames::open(&quic).await?;
         control.write(&hello(token)?).await?;
         match control.next().await? {

@@ -8,7 +8,7 @@
 //! | [`engine`] | conversations without a network: committer, tails, readers |
 //! | [`session`] | connections and a task for each stream, whatever carries them |
 //! | [`http`] | requests over TCP, and what becomes a WebSocket |
-//! | `websocket` | messages between sockets and lanes |
+//! | [`websocket`] | messages between sockets and lanes |
 //! | [`quic`] | endpoints, and which worker has a connection |
 //! | [`data_folder`] | whether the data folder can be used |
 //! | [`preflight`] | what is refused before anything is opened |
@@ -35,5 +35,5 @@ pub mod server;
 pub mod session;
 mod sockets;
 pub mod tickets;
-mod websocket;
+pub mod websocket;
 mod workers;

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import Any, Awaitable, Callable
 
 import quoth_wire as wire
-from quoth_peer import Closed, Conversation, Deadline, Ended, Finished, Inbox, Peer, Reset, Stream, read_page
+from quoth_peer import Peer
+from quoth_streams import Closed, Connection, Conversation, Deadline, Ended, Finished, Inbox, Reset, Stream, read_page
 from quoth_wire import Code
 
 TOTAL_S = 60.0
@@ -68,18 +69,18 @@ class Run:
             raise CheckFailed(what)
         self.passed += 1
 
-    async def connect(self) -> Peer:
+    async def connect(self) -> Connection:
         """A connection without a Hello."""
         return await Peer.dial(self.host, self.port, self.ca)
 
-    async def login(self, features: int = wire.FEATURE_DATAGRAMS) -> Peer:
+    async def login(self, features: int | None = None) -> Connection:
         """A connection that has its Welcome."""
         peer = await self.connect()
         peer.hello(self.token, features)
         await peer.welcome()
         return peer
 
-    async def open(self, peer: Peer, start: wire.Start | None) -> tuple[Conversation, wire.Opened]:
+    async def open(self, peer: Connection, start: wire.Start | None) -> tuple[Conversation, wire.Opened]:
         """The conversation, opened on `peer`."""
         stream = peer.open(self.name, self.producer, start)
         return stream, await stream.opened()
@@ -307,6 +308,14 @@ async def step_refusals(run: Run) -> None:
     stream = peer.open(run.name, run.producer, wire.After(sent[0].seq + 1_000))
     await check_reset(run, "6 Open beyond the head is reset", stream, Code.CURSOR_AHEAD)
 
+    page = await peer.fetch(run.name, wire.Latest(), 1)
+    run.check_events("6 the connection lives on, and nothing was stored", page.events, sent)
+    peer.leave()
+
+
+async def step_broken_frames(run: Run) -> None:
+    """6b: bytes that are no frame reset their stream, while the connection lives on."""
+    peer = await run.login()
     cut_publish = wire.encode_length(2) + b"\x04\x80"
     over_limit = wire.encode_length(wire.FRAME_MAX + 1)
     origin_alone = wire.encode_frame(wire.CLIENT_FRAME, wire.Publish(run.n + 2, b"", origin_time_ms=1))
@@ -327,13 +336,13 @@ async def step_refusals(run: Run) -> None:
     await check_reset(run, "6 a first frame over its limit is reset", too_long, Code.FRAME_TOO_LARGE)
 
     page = await peer.fetch(run.name, wire.Latest(), 1)
-    run.check_events("6 the connection lives on, and nothing was stored", page.events, sent)
+    run.check_events("6 the connection lives on behind broken frames, and nothing was stored", page.events, run.sent[-1:])
     await check_unknown_variant(run, peer)
     peer.leave()
 
 
 async def step_closes(run: Run) -> None:
-    """6b: what closes the connection."""
+    """6c: what closes the connection."""
     hello = wire.encode_frame(wire.CLIENT_FRAME, wire.Hello(1, 1, run.token, "independent", "python", "test"))
     publish = wire.encode_frame(wire.CLIENT_FRAME, wire.Publish(1, b""))
     for what, first, code in (
@@ -413,7 +422,7 @@ async def step_typing(run: Run) -> None:
         peer.leave()
 
 
-async def check_forbidden(run: Run, peer: Peer) -> None:
+async def check_forbidden(run: Run, peer: Connection) -> None:
     """What the token does not allow."""
     if run.forbidden is None:
         print("skip 6 forbidden conversations: there is no --forbidden", flush=True)
@@ -432,7 +441,7 @@ async def check_reset(run: Run, what: str, stream: Stream, code: Code) -> None:
     run.check(f"{what} with {code.name}", isinstance(end, Reset) and end.code == code, end)
 
 
-async def check_closed(run: Run, what: str, peer: Peer, code: Code) -> None:
+async def check_closed(run: Run, what: str, peer: Connection, code: Code) -> None:
     """The server closes the connection with `code` and a short text."""
     end = await end_or_deadline(peer.ends)
     good = isinstance(end, Closed) and end.by_application and end.code == code and len(end.reason.encode()) <= 256
@@ -440,7 +449,7 @@ async def check_closed(run: Run, what: str, peer: Peer, code: Code) -> None:
     peer.abandon()
 
 
-async def check_unknown_variant(run: Run, peer: Peer) -> None:
+async def check_unknown_variant(run: Run, peer: Connection) -> None:
     """Section 2 says both of a variant that the server does not know: the connection closes, the stream is reset."""
     stream, _ = await run.open(peer, None)
     stream.send_bytes(UNKNOWN_VARIANT)
@@ -479,15 +488,16 @@ STEPS: list[Callable[[Run], Awaitable[None]]] = [
     step_history,
     step_starts,
     step_refusals,
+    step_broken_frames,
     step_closes,
     step_pipelined,
     step_typing,
 ]
 
 
-async def run_steps(run: Run) -> None:
+async def run_steps(run: Run, steps: list[Callable[[Any], Awaitable[None]]]) -> None:
     """Runs the steps in order, also behind one that has failed, unless there is no signing in at all."""
-    for step in STEPS:
+    for step in steps:
         try:
             await step(run)
         except CheckFailed:
@@ -499,22 +509,22 @@ async def run_steps(run: Run) -> None:
                 return
 
 
-async def main() -> int:
-    """Parses the command line and runs everything within `TOTAL_S` seconds."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--server", required=True, metavar="HOST:PORT")
-    parser.add_argument("--ca", required=True, metavar="PEM", help="file with the certificate that signed the server's")
-    parser.add_argument("--token", required=True, metavar="JWT")
-    parser.add_argument("--conversation", required=True, metavar="NAME")
-    parser.add_argument("--forbidden", metavar="NAME", help="a conversation that the token does not allow")
-    args = parser.parse_args()
-    try:
-        run = Run(args)
-    except (ValueError, IndexError) as error:
-        parser.error(f"--server must be HOST:PORT and --token a JSON Web Token: {error}")
+def parser(description: str) -> argparse.ArgumentParser:
+    """What every scenario must be told."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--server", required=True, metavar="HOST:PORT")
+    made.add_argument("--ca", required=True, metavar="PEM", help="file with the certificate that signed the server's")
+    made.add_argument("--token", required=True, metavar="JWT")
+    made.add_argument("--conversation", required=True, metavar="NAME")
+    made.add_argument("--forbidden", metavar="NAME", help="a conversation that the token does not allow")
+    return made
+
+
+async def run_all(run: Run, steps: list[Callable[[Any], Awaitable[None]]]) -> int:
+    """Runs everything within `TOTAL_S` seconds, and gives the exit code."""
     started = time.monotonic()
     try:
-        await asyncio.wait_for(run_steps(run), TOTAL_S)
+        await asyncio.wait_for(run_steps(run, steps), TOTAL_S)
     except asyncio.TimeoutError:
         run.failed += 1
         print(f"FAIL the whole scenario takes more than {TOTAL_S:g} s", flush=True)
@@ -523,4 +533,4 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(asyncio.run(run_all(Run(parser(__doc__).parse_args()), STEPS)))

@@ -11,12 +11,14 @@
 //! | [`load`] | publishers and readers that write down what they see |
 //! | [`sim`] | a deterministic simulation of server, clients and network |
 //! | [`figures`] | how far the server is from what the machine can do |
+//! | [`independent`] | clients in other languages |
 //! | [`fuzz`] | what the fuzz targets and the corpus replay run |
 
 pub mod embedded;
 pub mod figures;
 pub mod fuzz;
 pub mod history;
+pub mod independent;
 pub mod load;
 pub mod process;
 pub mod served;

@@ -1,12 +1,21 @@
 //! `quoth bench` as its users see it: the method holds, and what is broken on purpose fails the run.
 
-use std::path::Path;
-use std::process::{Command, Output};
-use std::time::Duration;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
+use quoth_bench::figure;
 use quoth_bench::outcome::{Outcome, Round};
-use quoth_tests::process::binary;
+use quoth_tests::process::{ServerProcess, binary};
 use tempfile::TempDir;
+
+/// How long anything may take that must happen before it counts as stuck.
+const STUCK: Duration = Duration::from_secs(60);
+
+/// One sender, one reader.
+const PAIR: &str =
+    "about = \"\"\nkind = \"open\"\nconversations = 1\nmembers = 2\nconnections = 2\nrate_per_s = 1000\n";
 
 /// A run on a new folder.
 struct Bench {
@@ -21,6 +30,15 @@ impl Bench {
         command.arg("bench").args(arguments).args(["--rounds", "1", "--warm-up", "0.5"]);
         command.arg("--dir").arg(dir.path()).arg("--json").arg(dir.path().join("found.json"));
         Self { dir, command }
+    }
+
+    /// Of a pair, with one floor.
+    fn of_pair(floor: &str, arguments: &[&str]) -> Self {
+        let mut bench = Self::new(arguments);
+        let profile = bench.dir.path().join("pair.toml");
+        std::fs::write(&profile, format!("{PAIR}floors = [{floor:?}]\n")).expect("a profile");
+        bench.command.arg(profile);
+        bench
     }
 
     fn run(mut self) -> (Output, Outcome) {
@@ -51,8 +69,12 @@ fn a_run_measures_server_and_floors_and_leaves_nothing() {
         assert!(round.check.is_clean() && round.check.checked == 300, "{system}: {:?}", round.check);
         assert_eq!(round.latencies["delivery"].count, 200, "{system}: without the warm-up");
         assert!(round.latencies["timer"].count > 0 && round.values["cpu"] >= 0.0, "{system}");
+        assert!(round.latencies["publish"].count == 200 && round.values["clients_cpu"] > 0.0, "{system}");
     }
     assert_eq!(round(&found, "append").latencies["ack"].count, 200);
+    for figure in figure::values(&found) {
+        assert!(figure.better().is_some() || figure.why_told().is_some(), "which way is {figure:?} better?");
+    }
     assert!(found.ratios.iter().any(|ratio| ratio.what == "delivery p50: quoth over (quinn relay + append)"));
     assert!(found.systems[0].durability.contains("fdatasync"));
     drop(keep);
@@ -60,25 +82,45 @@ fn a_run_measures_server_and_floors_and_leaves_nothing() {
     assert_eq!(left.len(), 1, "only the JSON file is left: {left:?}");
 }
 
-/// Stops the server of a run for a while, as a long pause would.
-fn pause_server_of(dir: &Path, pause: Duration) {
-    let config = loop {
-        let folders = std::fs::read_dir(dir).expect("the folder").filter_map(Result::ok);
-        if let Some(config) =
-            folders.map(|folder| folder.path().join("quoth.toml")).find(|file| file.exists())
-        {
-            break config;
-        }
-        std::thread::sleep(Duration::from_millis(5));
+/// The configuration of a run's server in this folder, once it serves.
+fn config_of_serving(dir: &Path) -> PathBuf {
+    let inside = |dir: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+        entries.map(|entry| entry.path()).collect()
     };
-    let log = config.with_file_name("log");
-    while !std::fs::read_to_string(&log).is_ok_and(|log| log.contains(" serving ")) {
+    let mut found = None;
+    until("a server of a run in the folder serves", || {
+        let servers = inside(dir).into_iter().flat_map(|run| inside(&run));
+        let mut configs = servers.map(|server| server.join("quoth.toml"));
+        let serves = |config: &PathBuf| {
+            std::fs::read_to_string(config.with_file_name("log")).is_ok_and(|log| log.contains(" serving "))
+        };
+        found = configs.find(serves);
+        found.is_some()
+    });
+    found.expect("it was found")
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < STUCK, "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// The process that has this configuration; empty when there is none.
+fn pid_of(config: &Path) -> String {
+    let found = Command::new("pgrep").arg("-f").arg(config).output().expect("pgrep");
+    String::from_utf8_lossy(&found.stdout).trim().to_owned()
+}
+
+/// Stops the server of a run for a while, as a long pause would.
+fn pause_server_of(dir: &Path, pause: Duration) {
+    let config = config_of_serving(dir);
     // Clients connect within a fraction of the time that a run lasts.
     std::thread::sleep(Duration::from_millis(1_500));
-    let found = Command::new("pgrep").arg("-f").arg(config).output().expect("pgrep");
-    let pid = String::from_utf8_lossy(&found.stdout).trim().to_owned();
+    let pid = pid_of(&config);
     let signal = |name: &str| Command::new("kill").args([name, &pid]).status().expect("kill").success();
     assert!(signal("-STOP"), "no process {pid}");
     std::thread::sleep(pause);
@@ -106,7 +148,7 @@ fn a_server_that_pauses_shows_as_the_latency_of_all_that_was_due_meanwhile() {
 #[test]
 fn whatever_a_system_does_wrong_fails_the_run() {
     for (fault, closed) in [("lose", false), ("double", true), ("alter", false)] {
-        let mut bench = Bench::new(&["latency", "--duration", "1", "--patience", "1"]);
+        let mut bench = Bench::of_pair("relay", &["--duration", "1", "--patience", "1"]);
         if closed {
             bench.command.args(["--closed", "--window", "8"]);
         }
@@ -144,4 +186,82 @@ fn what_cannot_be_played_is_told_with_what_can() {
         .output()
         .expect("quoth runs");
     assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("/no/such"));
+}
+
+/// A run that would take a minute, whose server serves.
+fn running(dir: &Path) -> (Child, PathBuf) {
+    let mut command = Command::new(binary("quoth"));
+    command.args(["bench", "latency", "--duration", "60", "--no-floors", "--dir"]).arg(dir);
+    let run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("quoth runs");
+    (run, config_of_serving(dir))
+}
+
+fn signalled(mut run: Child, signals: &[&str]) -> std::process::ExitStatus {
+    let words: Vec<String> = signals.iter().map(|signal| format!("kill -{signal} {}", run.id())).collect();
+    assert!(Command::new("sh").arg("-c").arg(words.join(" && ")).status().expect("sh").success());
+    run.wait().expect("it ends")
+}
+
+#[test]
+fn whatever_ends_a_run_its_server_and_its_folder_go_too() {
+    let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let is_empty = || std::fs::read_dir(dir.path()).expect("the folder").count() == 0;
+    let (run, config) = running(dir.path());
+    assert_eq!(signalled(run, &["KILL"]).signal(), Some(9));
+    // Nobody waits for it, so it ends when the kernel gets to it.
+    until("the server of a dead run has ended", || pid_of(&config).is_empty());
+    assert!(config.exists(), "nobody was there to remove it");
+    // The next run sweeps. Two signals end it at once, as a second Ctrl-C does.
+    std::fs::remove_file(config.with_file_name("log")).expect("the dead server's log");
+    let (run, config) = running(dir.path());
+    assert_eq!(signalled(run, &["INT", "TERM"]).code(), Some(143));
+    assert!(is_empty() && pid_of(&config).is_empty());
+    let (run, config) = running(dir.path());
+    assert_eq!(signalled(run, &["TERM"]).code(), Some(143));
+    assert!(is_empty() && pid_of(&config).is_empty());
+}
+
+#[test]
+fn a_round_that_fails_keeps_what_was_measured_before() {
+    let mut bench = Bench::of_pair("websocket", &["--duration", "0.5", "--rate", "400"]);
+    bench.command.env("QUOTH_BENCH_FAULT", "exit");
+    let (output, found) = bench.run();
+    assert_eq!(output.status.code(), Some(1));
+    let failure = found.failure.as_ref().expect("it is told");
+    assert_eq!((failure.round, failure.system.as_str()), (1, "websocket relay"));
+    assert!(round(&found, "quoth").check.checked == 400 && found.systems.len() == 1, "{failure}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("FAILED: round 1 of websocket relay"));
+}
+
+#[test]
+fn a_server_that_runs_already_is_measured_under_its_name() {
+    let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let data = dir.path().join("data");
+    let server = ServerProcess::start(&data).expect("a server");
+    let bench = |name: &str| {
+        let mut bench = Bench::new(&["latency", "--duration", "0.5", "--rate", "200", "--no-floors"]);
+        bench.command.arg("--client-file").arg(data.join("client.json"));
+        bench.command.args(["--server-name", name, "--server-pid", &server.pid().to_string()]);
+        bench
+    };
+    let (output, found) = bench("localhost").run();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let quoth = &found.systems[0];
+    assert!(quoth.durability.starts_with("stored") && quoth.version.is_some(), "{quoth:?}");
+    assert!(quoth.rounds[0].values["memory_peak_bytes"] > 0.0);
+    let output = bench("nobody.example").command.output().expect("quoth runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && told.contains("certificate"), "{told}");
+}
+
+#[test]
+fn wrong_usage_is_told_before_anything_is_started() {
+    let told = |arguments: &[&str]| {
+        let output = Command::new(binary("quoth")).arg("bench").args(arguments).output().expect("quoth runs");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(told(&["storm", "--duration", "5"]).contains("--duration has no effect on `storm`"));
+    assert!(told(&["chats"]).contains("there is no profile"));
+    assert!(told(&["profiles", "chats"]).contains("lists them"));
 }

@@ -108,7 +108,7 @@ impl Default for Conditions {
 #[non_exhaustive]
 pub enum ProfileError {
     /// The file cannot be read.
-    #[error("{}: {source}; a profile is a file or one of {}", path.display(), names())]
+    #[error("{} cannot be read; a network is a TOML file or one of {}", path.display(), names())]
     File {
         /// The file.
         path: PathBuf,

@@ -17,8 +17,13 @@ use crate::rival::Kind;
     after_help = "Examples:\n  quoth bench latency\n  quoth bench chat --rate 2000 --duration 30 --html report.html\n  \
                   quoth bench my-load.toml --json after.json && quoth bench compare before.json after.json\n  \
                   quoth bench versus throughput --against jetstream\n  quoth bench profiles\n\n\
-                  Exit codes: 0 measured, 1 failed: a message lost, doubled, altered or out of order, or a regression; 2 wrong \
-                  usage."
+                  A server that runs already:\n  quoth bench latency --server HOST:PORT --ca ca.pem --token-file token --server-pid PID\n\
+                  The token must allow to read and write anything. --server-name is for a certificate that is not for HOST; \
+                  --server-pid is for a server on this machine, whose memory and processor time are watched then. Floors run \
+                  on this machine wherever the server is: --no-floors leaves them out.\n\n\
+                  Exit codes: 0 measured; 1 failed: a message lost, doubled, altered or out of order, a round that could not be \
+                  measured, or a regression (compare); 2 wrong usage; 128 and the signal's number when interrupted, after what \
+                  was measured before is told. The second Ctrl-C ends everything at once."
 )]
 pub struct BenchArgs {
     /// Another thing than a run
@@ -46,15 +51,16 @@ pub(super) enum BenchCommand {
         #[command(flatten)]
         run: Box<RunArgs>,
     },
-    /// Compare two runs; exits with 1 when the later one is worse
+    /// Compare two runs; exits with 1 when the later one is worse beyond the bound, or broke a promise
     ///
-    /// What is judged where a floor was measured is the ratio to the floor, since machines and moments differ.
+    /// What is judged where a floor was measured is the ratio to the floor, since machines and moments differ. What is told
+    /// only is said at the end.
     Compare {
         /// The earlier run, written with --json
         before: PathBuf,
         /// The later one
         after: PathBuf,
-        /// How much worse a figure may be, as a ratio
+        /// How much worse a figure may be, as a ratio: 1.10 is a tenth
         #[arg(long, value_name = "RATIO", default_value_t = crate::compare::BOUND)]
         bound: f64,
     },
@@ -77,29 +83,29 @@ pub(super) struct RunArgs {
     #[arg(default_value = "latency")]
     pub(super) profile: String,
 
-    /// Messages per second of an open loop, all publishers together
+    /// Open loops: messages per second, all publishers together
     #[arg(long, value_name = "PER_S", help_heading = "Load")]
     pub(super) rate: Option<f64>,
-    /// A closed loop: as many as go through, with a window of messages on their way for each publisher
+    /// Make a closed loop of an open one: as many as go through, with a window of messages on their way for each publisher
     #[arg(long, help_heading = "Load", conflicts_with = "rate")]
     pub(super) closed: bool,
-    /// Messages of each publisher on their way in a closed loop
+    /// Closed loops: messages of each publisher on their way, or of each connection where the profile says so
     #[arg(long, value_name = "MESSAGES", help_heading = "Load")]
     pub(super) window: Option<u32>,
-    /// Bytes of a message, as in 200 or 50-1000
+    /// Bytes of a message, as in 200 or 50-1000; idle connections have none
     #[arg(long, value_name = "BYTES", help_heading = "Load")]
     pub(super) payload: Option<Payload>,
-    /// Say the lines of chat logs in a folder, at their times, in place of made-up messages
+    /// Open loops: say the lines of chat logs in a folder, at their times, in place of made-up messages
     #[arg(long, value_name = "DIR", help_heading = "Load", conflicts_with_all = ["rate", "closed", "payload"])]
     pub(super) replay: Option<PathBuf>,
-    /// How many times as fast as the logs' people
-    #[arg(long, value_name = "TIMES", help_heading = "Load", default_value_t = 20.0, requires = "replay")]
-    pub(super) speed: f64,
+    /// How many times as fast as the logs' people; default: 20
+    #[arg(long, value_name = "TIMES", help_heading = "Load", requires = "replay")]
+    pub(super) speed: Option<f64>,
 
-    /// What counts of each round, in seconds
+    /// Open and closed loops: what counts of each round, in seconds
     #[arg(long, value_name = "S", help_heading = "Method")]
     pub(super) duration: Option<f64>,
-    /// Before what counts, in seconds
+    /// Open and closed loops: before what counts, in seconds
     #[arg(long, value_name = "S", help_heading = "Method")]
     pub(super) warm_up: Option<f64>,
     /// How often each system is measured, in turn with the others
@@ -108,13 +114,13 @@ pub(super) struct RunArgs {
     /// Leave the floors out, and with them all that compares machines
     #[arg(long, help_heading = "Method")]
     pub(super) no_floors: bool,
-    /// How long readers wait for what is missing when nothing more is published, in seconds
-    #[arg(long, value_name = "S", help_heading = "Method", default_value_t = 20.0)]
-    pub(super) patience: f64,
+    /// Open and closed loops: how long readers wait for what is missing when nothing more is published, in seconds; default: 20
+    #[arg(long, value_name = "S", help_heading = "Method")]
+    pub(super) patience: Option<f64>,
     /// Seed of whatever is random
     #[arg(long, value_name = "N", help_heading = "Method", default_value_t = 1)]
     pub(super) seed: u64,
-    /// Threads for clients; default: half of the processors
+    /// Open and closed loops: threads for clients; default: half of the processors
     #[arg(long, value_name = "N", help_heading = "Method")]
     pub(super) client_threads: Option<usize>,
 
@@ -154,6 +160,8 @@ pub struct RunningServer {
     pub address: SocketAddr,
     /// PEM file of the CA of its certificate.
     pub ca_file: PathBuf,
+    /// The name that its certificate is for.
+    pub name: String,
     /// A token that may read and write anything.
     pub token: String,
 }

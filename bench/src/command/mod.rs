@@ -1,6 +1,7 @@
 //! `quoth bench`: from arguments to a run and its output.
 
 mod args;
+mod flags;
 mod watch;
 
 use std::path::Path;
@@ -12,6 +13,7 @@ use anyhow::Context as _;
 
 pub use args::{BenchArgs, RunningServer};
 use args::{BenchCommand, RunArgs};
+pub use flags::WrongUsage;
 
 use crate::compare::compare;
 use crate::floor::{self, Program};
@@ -42,13 +44,22 @@ impl std::fmt::Debug for Around<'_> {
     }
 }
 
+/// Runs a floor in this process, if that is what the arguments ask for. The bench starts such processes, and they end with it,
+/// so they listen to no signal and read nothing of the user's.
+pub fn run_floor(args: &BenchArgs) -> Option<anyhow::Result<()>> {
+    match &args.command {
+        Some(BenchCommand::Floor(command)) => Some(floor::run(command)),
+        _ => None,
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// What went wrong, and what to do.
 pub fn execute(args: BenchArgs, around: &Around<'_>) -> anyhow::Result<ExitCode> {
     match args.command {
-        Some(BenchCommand::Floor(command)) => floor::run(command)?,
+        Some(BenchCommand::Floor(command)) => floor::run(&command)?,
         Some(BenchCommand::Profiles { name }) => (around.print)(&profiles(name.as_deref())?)?,
         Some(BenchCommand::Compare { before, after, bound }) => {
             let comparison = compare(&read(&before)?, &read(&after)?, bound)?;
@@ -76,7 +87,9 @@ fn profiles(name: Option<&str>) -> anyhow::Result<String> {
         return BUILT_IN.iter().map(line).collect();
     };
     let text = BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned());
-    text.with_context(|| format!("there is no built-in profile `{name}`; `quoth bench profiles` lists them"))
+    let unknown =
+        || anyhow::anyhow!("there is no built-in profile `{name}`; `quoth bench profiles` lists them");
+    text.ok_or_else(|| WrongUsage::of(&unknown()).into())
 }
 
 fn measure(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow::Result<ExitCode> {
@@ -98,7 +111,7 @@ fn measure(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyh
 }
 
 fn verdict(outcome: &Outcome) -> ExitCode {
-    if outcome.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if outcome.is_clean() && outcome.failure.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn read(path: &Path) -> anyhow::Result<Outcome> {
@@ -117,16 +130,17 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 fn plan(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow::Result<Plan> {
-    let mut profile = Profile::find(&args.profile)?;
-    apply(&args, &mut profile);
-    profile.check()?;
+    const SPEED: f64 = 20.0;
+    const PATIENCE_S: f64 = 20.0;
+    let profile = flags::profile(&args, around.running.is_some()).map_err(|error| WrongUsage::of(&error))?;
     let replay = match &args.replay {
-        Some(dir) => Some((Arc::new((around.logs)(dir)?), args.speed)),
+        Some(dir) => Some((Arc::new((around.logs)(dir)?), args.speed.unwrap_or(SPEED))),
         None => None,
     };
     let subject = match &around.running {
-        Some(RunningServer { address, ca_file, token }) => Subject::Running(Running {
+        Some(RunningServer { address, name, ca_file, token }) => Subject::Running(Running {
             address: *address,
+            name: name.clone(),
             ca_file: ca_file.clone(),
             token: token.clone(),
             pid: args.server_pid,
@@ -140,8 +154,8 @@ fn plan(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow:
         }),
     };
     let place = match profile.network.as_deref().filter(|name| *name != "loopback") {
-        Some(network) => Place::behind(args.dir, network, args.seed)?,
-        None => Place::loopback(args.dir),
+        Some(network) => Place::behind(&args.dir, Program::this()?, network, args.seed)?,
+        None => Place::loopback(&args.dir, Program::this()?)?,
     };
     let half = std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2).max(1);
     Ok(Plan {
@@ -150,10 +164,9 @@ fn plan(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow:
         command: command(std::env::args_os()),
         subject,
         rivals,
-        program: Program::this()?,
         place,
         replay,
-        patience: Duration::from_secs_f64(args.patience),
+        patience: Duration::from_secs_f64(args.patience.unwrap_or(PATIENCE_S)),
         seed: args.seed,
         threads: args.client_threads.unwrap_or(half),
     })
@@ -172,26 +185,6 @@ fn command(words: impl Iterator<Item = std::ffi::OsString>) -> Vec<String> {
         }
     });
     told.collect()
-}
-
-/// Flags win over the profile.
-fn apply(args: &RunArgs, profile: &mut Profile) {
-    if args.closed {
-        profile.kind = Kind::Closed;
-    }
-    let shape = &mut profile.shape;
-    shape.rate_per_s = args.rate.unwrap_or(shape.rate_per_s);
-    shape.window = args.window.unwrap_or(shape.window);
-    if let Some(payload) = &args.payload {
-        profile.payload = payload.clone();
-    }
-    profile.duration_s = args.duration.unwrap_or(profile.duration_s);
-    profile.warm_up_s = args.warm_up.unwrap_or(profile.warm_up_s);
-    profile.network = args.network.clone().or_else(|| profile.network.take());
-    profile.rounds = args.rounds.unwrap_or(profile.rounds);
-    if args.no_floors {
-        profile.floors.clear();
-    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Sets one run beside another, and says whether anything has become worse.
 //!
-//! - **What is judged.** The p50 and p99 of each latency and each single figure whose name tells which way it is better, of
-//!   the servers that both runs measured. All else is shown: a tail of a few messages is luck, and floors and rivals are not
-//!   what has changed.
+//! - **What is judged.** The p50, p95 and p99 of each latency and each single figure that is better one way, of the servers that
+//!   both runs measured. All else is told only: a tail of a few messages is luck, floors and rivals are not what has changed,
+//!   and what the bench's own clients took is no figure of a server.
 //! - **By what.** Machines differ, and one machine differs from day to day. So where both runs have a floor with the figure,
 //!   its ratio to that floor, taken within each round, is judged in place of the figure; where they have none, the figure.
-//!   Sizes in bytes are always judged as they are, since they hang on no machine's speed.
+//!   A durable message goes through a network and onto a disk: where both runs have a relay and the disk, a latency's floor
+//!   is their sum, as in the tables, and a rate's the slower of them. Sizes in bytes and counts of datagrams are always
+//!   judged as they are, since they hang on no machine's speed.
 //! - **Noise.** A difference counts when the rounds of both runs lie apart, or when it is at least as great as the rounds of
 //!   either run differ among themselves. Else it is called noise and does not count.
 //! - **Promises.** A later run that broke one is worse, whatever its figures.
@@ -13,8 +15,9 @@
 mod print;
 mod warn;
 
-use crate::figure::{self, Better, Figure, Quantile, Spread, TIMER};
+use crate::figure::{self, Better, Figure, Quantile, Spread};
 use crate::outcome::{FORMAT, Outcome, Role, System};
+use crate::run::APPEND;
 
 /// The bound that is meant when none is given: a tenth.
 pub const BOUND: f64 = 1.10;
@@ -72,7 +75,7 @@ pub enum Verdict {
     /// It differs by more than the bound, but its rounds differ as much among themselves.
     Noise,
     /// It is not judged.
-    Shown,
+    Told,
 }
 
 /// Compares two runs; `bound` is by how much a figure may be worse, 1 or more.
@@ -95,8 +98,7 @@ pub fn compare(before: &Outcome, after: &Outcome, bound: f64) -> anyhow::Result<
             };
             let to_floor = to_floor(figure, (before, was), (after, is));
             let (from, to) = to_floor.as_ref().map_or((spread_before, spread_after), |f| (f.before, f.after));
-            let verdict =
-                judged(is, figure).map_or(Verdict::Shown, |better| verdict(from, to, better, bound));
+            let verdict = judged(is, figure).map_or(Verdict::Told, |better| verdict(from, to, better, bound));
             lines.push(Line {
                 system: is.name.clone(),
                 figure: figure.clone(),
@@ -133,28 +135,44 @@ fn shared<'a>(before: &'a Outcome, after: &'a Outcome) -> impl Iterator<Item = (
     })
 }
 
-/// All figures of a run but those of the bench's own timer.
+/// All figures of a run but the bench's own.
 fn figures(outcome: &Outcome) -> Vec<Figure> {
-    let latencies = figure::latencies(outcome).into_iter().filter(|name| name != TIMER);
+    let latencies = figure::latencies_of_systems(outcome);
     let quantiles = |name: String| Quantile::ALL.map(|quantile| Figure::Latency(name.clone(), quantile));
     latencies.flat_map(quantiles).chain(figure::values(outcome)).collect()
 }
 
 /// Which way a figure is better, where it is judged.
 fn judged(system: &System, figure: &Figure) -> Option<Better> {
-    let is_luck = matches!(figure, Figure::Latency(_, Quantile::P99_9 | Quantile::Max));
+    let is_luck = matches!(figure, Figure::Latency(_, quantile) if quantile.is_luck());
     figure.better().filter(|_| system.role == Role::Subject && !is_luck)
 }
 
 fn to_floor(figure: &Figure, before: (&Outcome, &System), after: (&Outcome, &System)) -> Option<ToFloor> {
-    if after.1.role != Role::Subject || figure.is_a_size() {
+    if after.1.role != Role::Subject || !figure.is_of_the_machine() {
         return None;
     }
-    let mut floors = shared(before.0, after.0).filter(|(_, floor)| floor.role == Role::Floor);
-    floors.find_map(|(was, is)| {
-        let (before, after) = (figure.ratios(before.1, was), figure.ratios(after.1, is));
-        Some(ToFloor { floor: is.name.clone(), before: Spread::of(&before)?, after: Spread::of(&after)? })
+    let has = |floor: &System| figure.on(floor).spread(floor).is_some();
+    let floors: Vec<_> =
+        shared(before.0, after.0).filter(|(was, is)| is.role == Role::Floor && has(was) && has(is)).collect();
+    // Of the relays the first one, which is the one over QUIC.
+    let relay = floors.iter().find(|(_, floor)| floor.name != APPEND);
+    let disk = floors.iter().find(|(_, floor)| floor.name == APPEND);
+    let (was, is): (Vec<_>, Vec<_>) = relay.into_iter().chain(disk).copied().unzip();
+    let names: Vec<_> = is.iter().map(|floor| floor.name.as_str()).collect();
+    let join = if matches!(figure, Figure::Latency(..)) { " + " } else { " or " };
+    Some(ToFloor {
+        floor: names.join(join),
+        before: over(figure, before.1, &was)?,
+        after: over(figure, after.1, &is)?,
     })
+}
+
+/// A system's ratio to floors, within each round.
+fn over(figure: &Figure, system: &System, floors: &[&System]) -> Option<Spread> {
+    let rounds = system.rounds.iter().zip(figure.together(floors));
+    let ratios = rounds.filter_map(|(round, floor)| Some(figure.of(round)? / floor?));
+    Spread::of(&ratios.filter(|ratio| ratio.is_finite()).collect::<Vec<_>>())
 }
 
 fn verdict(before: Spread, after: Spread, better: Better, bound: f64) -> Verdict {

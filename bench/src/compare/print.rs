@@ -14,7 +14,7 @@ impl Verdict {
             Self::Better => "better",
             Self::Same => "same",
             Self::Noise => "noise",
-            Self::Shown => "",
+            Self::Told => "told",
         }
     }
 }
@@ -25,7 +25,7 @@ impl Comparison {
     pub fn render(&self, columns: usize) -> String {
         let mut text = String::new();
         for lines in self.lines.chunk_by(|a, b| a.system == b.system) {
-            let judged = lines.iter().any(|line| line.verdict != Verdict::Shown);
+            let judged = lines.iter().any(|line| line.verdict != Verdict::Told);
             text.push_str(&table(lines, judged, columns));
             text.push('\n');
         }
@@ -38,11 +38,39 @@ impl Comparison {
                 "to floor: how the ratio to a floor of the same round has changed; judged where it stands";
             text.push_str(&wrapped(&format!("{note} ({})", floors.join(", ")), columns, 2));
         }
+        text.push_str(&wrapped(&self.told_only(), columns, 2));
         for warning in &self.warnings {
             text.push_str(&wrapped(&format!("warning: {warning}"), columns, 2));
         }
         text.push_str(&wrapped(&self.conclusion(), columns, 2));
         text
+    }
+
+    /// What is told and not judged, and why, in a sentence.
+    fn told_only(&self) -> String {
+        let why = |figure: &Figure| match figure {
+            Figure::Latency(_, quantile) if quantile.is_luck() => {
+                Some((quantile.name().to_owned(), "a few messages decide them"))
+            }
+            other => Some((other.whole_name(), other.why_told()?)),
+        };
+        let mut told: Vec<(String, &str)> = self.lines.iter().filter_map(|line| why(&line.figure)).collect();
+        told.push(("floors and rivals".to_owned(), "they are not what has changed"));
+        told.push((
+            "timer, publish, clients".to_owned(),
+            "they are the bench's own, and in each run's table",
+        ));
+        let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
+        for (name, why) in told {
+            match reasons.iter_mut().find(|(reason, _)| *reason == why) {
+                Some((_, names)) if names.contains(&name) => {}
+                Some((_, names)) => names.push(name),
+                None => reasons.push((why, vec![name])),
+            }
+        }
+        let reasons: Vec<_> =
+            reasons.iter().map(|(why, names)| format!("{}: {why}", names.join(", "))).collect();
+        format!("told only: {}", reasons.join("; "))
     }
 
     /// What follows, in a sentence.

@@ -4,7 +4,8 @@ use crate::testing::sample;
 /// Changes a latency of a system in all rounds.
 fn scale(outcome: &mut Outcome, system: usize, latency: &str, factor: f64) {
     for round in &mut outcome.systems[system].rounds {
-        let latency = round.latencies.get_mut(latency).unwrap();
+        let Some(latency) = round.latencies.get_mut(latency) else { continue };
+        latency.p95_us *= factor;
         latency.p50_us *= factor;
         latency.p99_us *= factor;
         latency.p99_9_us *= factor;
@@ -48,20 +49,20 @@ fn a_run_is_the_same_as_itself() {
     let comparison = compare(&sample(), &sample(), BOUND).unwrap();
     assert_eq!(comparison.exit_code(), 0);
     assert_eq!(comparison.warnings, Vec::<String>::new());
-    assert!(comparison.lines.iter().all(|line| matches!(line.verdict, Verdict::Same | Verdict::Shown)));
+    assert!(comparison.lines.iter().all(|line| matches!(line.verdict, Verdict::Same | Verdict::Told)));
     assert!(comparison.render(80).ends_with("nothing is worse by more than a factor of 1.10\n"));
 }
 
 #[test]
-fn a_slower_server_is_worse_in_p50_and_p99_alone() {
+fn a_slower_server_is_worse_in_what_is_judged_alone() {
     let mut after = sample();
     scale(&mut after, 0, "delivery", 1.5);
-    assert_eq!(worse(&sample(), &after), ["quoth delivery p50", "quoth delivery p99"]);
+    assert_eq!(worse(&sample(), &after), ["quoth delivery p50", "quoth delivery p95", "quoth delivery p99"]);
     assert_eq!(verdict_of(&after, &sample(), "delivery p50"), Verdict::Better);
-    assert_eq!(verdict_of(&sample(), &after, "delivery max"), Verdict::Shown);
+    assert_eq!(verdict_of(&sample(), &after, "delivery max"), Verdict::Told);
     let printed = compare(&sample(), &after, BOUND).unwrap().render(80);
     assert!(
-        printed.ends_with("WORSE by more than a factor of 1.10: quoth delivery p50, quoth delivery p99\n"),
+        printed.ends_with("WORSE by more than a factor of 1.10: quoth delivery p50, quoth delivery p95,\n  quoth delivery p99\n"),
         "{printed}"
     );
 }
@@ -85,20 +86,54 @@ fn a_slower_machine_is_no_slower_server() {
     for system in [0, 1, 3, 4] {
         scale(&mut after, system, "delivery", 2.0);
     }
+    (0..5).for_each(|system| scale(&mut after, system, "ack", 2.0));
     assert_eq!(worse(&sample(), &after), Vec::<String>::new());
     let comparison = compare(&sample(), &after, BOUND).unwrap();
-    assert_eq!(comparison.lines[0].to_floor.as_ref().unwrap().floor, "quinn relay");
+    assert_eq!(comparison.lines[0].to_floor.as_ref().unwrap().floor, "quinn relay + append");
     // The same change without a floor.
     let mut after = alone();
     scale(&mut after, 0, "delivery", 2.0);
-    assert_eq!(worse(&alone(), &after), ["quoth delivery p50", "quoth delivery p99"]);
+    assert_eq!(worse(&alone(), &after), ["quoth delivery p50", "quoth delivery p95", "quoth delivery p99"]);
 }
 
 #[test]
 fn a_faster_floor_tells_of_a_server_that_did_not_follow() {
     let mut after = sample();
     scale(&mut after, 1, "delivery", 0.5);
-    assert_eq!(worse(&sample(), &after), ["quoth delivery p50", "quoth delivery p99"]);
+    scale(&mut after, 2, "ack", 0.5);
+    let worse = worse(&sample(), &after);
+    for figure in ["delivery p50", "delivery p99", "ack p50", "ack p99"] {
+        assert!(worse.contains(&format!("quoth {figure}")), "{figure}: {worse:?}");
+    }
+}
+
+#[test]
+fn a_slower_disk_is_no_slower_server() {
+    let mut after = sample();
+    let disk_us = after.systems[2].rounds[0].latencies["ack"].p50_us;
+    scale(&mut after, 2, "ack", 2.0);
+    for latency in ["ack", "delivery"] {
+        let was_us = after.systems[0].rounds[0].latencies[latency].p50_us;
+        scale(&mut after, 0, latency, (was_us + disk_us) / was_us);
+    }
+    assert_eq!(worse(&sample(), &after), Vec::<String>::new());
+    // Without the disk to compare with they are.
+    let without = |mut outcome: Outcome| {
+        outcome.systems.remove(2);
+        outcome
+    };
+    assert!(worse(&without(sample()), &without(after)).contains(&"quoth ack p50".to_owned()));
+}
+
+#[test]
+fn seconds_are_judged() {
+    let (mut before, mut after) = (alone(), alone());
+    set(&mut before, "back_s", [4.0; 5]);
+    set(&mut after, "back_s", [6.0; 5]);
+    set(&mut after, "clients_cpu", [0.9; 5]);
+    assert_eq!(worse(&before, &after), ["quoth back"]);
+    let printed = compare(&before, &after, BOUND).unwrap().render(80);
+    assert!(printed.contains("told only: ") && printed.contains("4.00 s"), "{printed}");
 }
 
 #[test]
@@ -108,7 +143,7 @@ fn a_rate_is_worse_when_it_falls_and_a_size_when_it_grows() {
     set(&mut after, "memory_peak_bytes", [1e9; 5]);
     set(&mut after, "cpu", [9.0; 5]);
     assert_eq!(worse(&alone(), &after), ["quoth acked/s", "quoth memory peak"]);
-    assert_eq!(verdict_of(&alone(), &after, "cpu"), Verdict::Shown);
+    assert_eq!(verdict_of(&alone(), &after, "cpu"), Verdict::Told);
     set(&mut after, "acked_per_s", [0.0; 5]);
     assert_eq!(verdict_of(&alone(), &after, "acked/s"), Verdict::Worse);
 }
@@ -165,7 +200,7 @@ fn a_broken_promise_is_worse_whatever_the_figures() {
 fn documents_of_another_format_or_without_a_common_system_are_refused() {
     let mut other = sample();
     other.format += 1;
-    assert!(compare(&sample(), &other, BOUND).unwrap_err().to_string().contains("format 2"));
+    assert!(compare(&sample(), &other, BOUND).unwrap_err().to_string().contains("format 3"));
     let mut other = sample();
     other.systems.iter_mut().for_each(|system| system.name.push('x'));
     assert!(compare(&sample(), &other, BOUND).unwrap_err().to_string().contains("no system in common"));

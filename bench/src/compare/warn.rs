@@ -11,6 +11,7 @@ pub(super) fn warnings(before: &Outcome, after: &Outcome, lines: &[Line]) -> Vec
         warnings.extend(
             broken.map(|system| format!("{which}: {} broke a promise, so its run has failed", system.name)),
         );
+        warnings.extend(outcome.failure.iter().map(|failure| format!("{which}: {failure}")));
         warnings
             .extend(crate::warning::warnings(outcome).iter().map(|warning| format!("{which}: {warning}")));
     }
@@ -59,7 +60,7 @@ pub(super) fn warnings(before: &Outcome, after: &Outcome, lines: &[Line]) -> Vec
 
 /// Whether a line is judged and hangs on how fast the machine is.
 fn is_of_the_machine(line: &Line) -> bool {
-    line.verdict != Verdict::Shown && !line.figure.is_a_size()
+    line.verdict != Verdict::Told && line.figure.is_of_the_machine()
 }
 
 /// What the runs were played on and what was played, where that differs.

@@ -7,6 +7,7 @@
 //! | [`append`] | a network: a file that is appended to, with `fdatasync` |
 
 pub mod append;
+mod bound;
 pub mod relay;
 mod rooms;
 pub mod websocket;
@@ -16,6 +17,8 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
+
+pub(crate) use bound::arguments as bound_arguments;
 
 /// What a floor's process is told.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -36,17 +39,20 @@ pub enum FloorCommand {
     },
     /// Appends to a file, and tells how long each append took.
     Append(append::Task),
+    /// Any program, bound to the life of the bench.
+    Bound(bound::Bound),
 }
 
 /// Runs a floor in this process; a server ends with its process.
 ///
 /// # Errors
 /// When it cannot.
-pub fn run(command: FloorCommand) -> anyhow::Result<()> {
+pub fn run(command: &FloorCommand) -> anyhow::Result<()> {
     match command {
-        FloorCommand::Relay { dir, listen, streams } => relay::serve(&dir, listen, streams),
-        FloorCommand::Websocket { listen } => websocket::serve(listen),
-        FloorCommand::Append(task) => append::run(&task),
+        FloorCommand::Relay { dir, listen, streams } => relay::serve(dir, *listen, *streams),
+        FloorCommand::Websocket { listen } => websocket::serve(*listen),
+        FloorCommand::Append(task) => append::run(task),
+        FloorCommand::Bound(bound) => bound::become_program(bound),
     }
 }
 

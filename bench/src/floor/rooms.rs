@@ -44,6 +44,8 @@ enum Fault {
     Lose,
     Double,
     Alter,
+    /// Its process ends.
+    Exit,
 }
 
 impl Fault {
@@ -56,6 +58,7 @@ impl Fault {
             "lose" => Some(Self::Lose),
             "double" => Some(Self::Double),
             "alter" => Some(Self::Alter),
+            "exit" => Some(Self::Exit),
             _ => None,
         }
     }
@@ -124,6 +127,7 @@ impl Member {
             let event = Event { seq, time_ms: 0, sender, origin_time_ms: None, kind };
             let event = encode(&ServerFrame::Event(event));
             let times = match fault {
+                Some(Fault::Exit) => std::process::exit(1),
                 Some(Fault::Lose) => 0,
                 Some(Fault::Double) => 2,
                 Some(Fault::Alter) | None => 1,

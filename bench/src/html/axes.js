@@ -11,6 +11,7 @@ const fitting = (value, units) => units.findLast(([factor]) => Math.abs(value) >
 const units = {
   time: [[1, "µs"], [1e3, "ms"], [1e6, "s"]],
   size: [[1, "B"], [2 ** 10, "KiB"], [2 ** 20, "MiB"], [2 ** 30, "GiB"]],
+  seconds: [[1, "s"]],
   number: [[1, ""]],
 };
 function write(kind, value, form = digits) {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::figures::style;
-use crate::figure::{self, Figure, Quantile, TIMER};
+use crate::figure::{self, Figure, Quantile};
 use crate::outcome::{Latency, Outcome, System, Tick, median};
 
 /// Ticks of a round at most.
@@ -46,7 +46,7 @@ struct Shown {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Strip {
     name: String,
-    /// How it is written: `time`, `size` or `number`.
+    /// How it is written: `time`, `seconds`, `size` or `number`.
     kind: String,
     /// A list for each system, empty for one that lacks it; a single one for a ratio.
     rounds: Vec<Vec<f64>>,
@@ -92,7 +92,7 @@ impl Data {
 }
 
 fn strips(outcome: &Outcome) -> Vec<Strip> {
-    let latencies = figure::latencies(outcome).into_iter().filter(|name| name != TIMER);
+    let latencies = figure::latencies_of_systems(outcome);
     let quantiles = [Quantile::P50, Quantile::P99];
     let latencies =
         latencies.flat_map(|name| quantiles.map(|quantile| Figure::Latency(name.clone(), quantile)));

@@ -9,9 +9,10 @@ pub(super) fn summary(outcome: &Outcome) -> String {
     let rounds = outcome.systems.iter().map(|system| system.rounds.len()).max().unwrap_or_default();
     let seconds = outcome.systems.iter().flat_map(|system| &system.rounds).map(|round| round.duration_s);
     let seconds = seconds.max_by(f64::total_cmp).unwrap_or_default().round();
+    let each = if seconds > 0.0 { format!(" of {seconds} s") } else { String::new() };
     let items = [
         format!("quoth {}", outcome.build.version),
-        format!("{rounds} round{} of {seconds} s", if rounds == 1 { "" } else { "s" }),
+        format!("{rounds} round{}{each}", if rounds == 1 { "" } else { "s" }),
         format!("{}, {} cores", outcome.machine.cpu, outcome.machine.cores),
         outcome.network_text(),
     ];

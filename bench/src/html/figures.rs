@@ -1,7 +1,7 @@
 //! The parts of the page that have figures.
 
 use super::escape::text;
-use crate::figure::{self, Figure, Quantile, Spread, TIMER};
+use crate::figure::{self, Figure, PUBLISH, Quantile, Spread, TIMER};
 use crate::outcome::{Outcome, Role, System};
 use crate::unit::{Scale, number};
 
@@ -39,8 +39,7 @@ pub(super) fn subject(outcome: &Outcome) -> Option<&System> {
 /// What there is to see at a glance: the server's figures with their ratios to floors.
 pub(super) fn headline(outcome: &Outcome) -> String {
     let Some(subject) = subject(outcome) else { return String::new() };
-    let latencies = figure::latencies(outcome).into_iter().filter(|name| name != TIMER);
-    let mut panels: String = latencies
+    let mut panels: String = figure::latencies_of_systems(outcome)
         .map(|name| {
             let figures = Quantile::ALL.map(|quantile| Figure::Latency(name.clone(), quantile));
             panel(outcome, subject, &name, &figures)
@@ -82,15 +81,22 @@ fn card(outcome: &Outcome, subject: &System, figure: &Figure) -> Option<String> 
 pub(super) fn numbers(outcome: &Outcome) -> String {
     let mut tables = String::new();
     for latency in figure::latencies(outcome) {
-        let caption = if latency == TIMER { "timer: how late the bench's own was" } else { &latency };
+        let caption = match latency.as_str() {
+            PUBLISH => "publish: how late the bench was",
+            TIMER => "timer: its timer's part of that",
+            latency => latency,
+        };
         let figures = Quantile::ALL.map(|quantile| Figure::Latency(latency.clone(), quantile));
         tables.push_str(&numbers_of(outcome, caption, &figures));
     }
-    tables + &numbers_of(outcome, "single figures", &figure::values(outcome))
+    tables.push_str(&numbers_of(outcome, "single figures", &figure::values(outcome)));
+    let cpu = ["clients_cpu", "clients_cpu_busiest"].map(|name| Figure::Value(name.to_owned()));
+    tables + &numbers_of(outcome, "the bench's own clients", &cpu)
 }
 
 fn numbers_of(outcome: &Outcome, caption: &str, figures: &[Figure]) -> String {
-    if figures.is_empty() {
+    let has_any = |figure: &Figure| outcome.systems.iter().any(|system| figure.spread(system).is_some());
+    if !figures.iter().any(has_any) {
         return String::new();
     }
     let heads: String =

@@ -60,6 +60,9 @@ fn notices(outcome: &Outcome) -> String {
     let history = history(outcome);
     let class = if outcome.is_clean() { "good" } else { "bad" };
     let mut notices = format!("<p class=\"notice {class}\">{}</p>\n", text(&history));
+    if let Some(failure) = &outcome.failure {
+        notices.push_str(&format!("<p class=\"notice bad\">FAILED: {}</p>\n", text(&failure.to_string())));
+    }
     for warning in warnings(outcome) {
         notices.push_str(&format!("<p class=\"notice warning\">Warning: {}</p>\n", text(&warning)));
     }

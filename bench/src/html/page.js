@@ -21,7 +21,8 @@ function drawLatencies() {
     const nines = Math.max(...all.map(p => p[0]), 1);
     const time = times(least, greatest);
     const pair = html("div", parent, "pair");
-    const what = name === "timer" ? "timer: how late the bench's own was" : name;
+    const own = { publish: "publish: how late the bench was", timer: "timer: its timer's part of that" };
+    const what = own[name] ?? name;
     const part = n => 1 - 10 ** -n;
     draw(pair, {
       title: what, note: "part of the messages that took at most so long", label: `Distribution of ${what}`,

@@ -9,6 +9,7 @@ use quoth_protocol::frame::Start;
 
 use super::at_once::at_once;
 use super::backlog::{publish, read};
+use super::meter::Meter;
 use super::single::{Found, Server, Single, names, runtime};
 use crate::check::Checker;
 use crate::system::{Client as _, System as _};
@@ -44,6 +45,7 @@ pub fn play(load: Single<'_>, server: Server<'_>) -> anyhow::Result<Found> {
         if !server.stores {
             begun = Instant::now();
         }
+        let meter = Meter::start();
         let backlog = u64::from(shape.backlog);
         let reading = at_once(
             load.progress,
@@ -62,6 +64,7 @@ pub fn play(load: Single<'_>, server: Server<'_>) -> anyhow::Result<Found> {
         let took_s = begun.elapsed().as_secs_f64();
         let after = server.usage()?;
         let mut found = Found::default();
+        found.clients(meter);
         let bytes: u64 = read.iter().map(|(_, _, bytes, ..)| bytes).sum();
         found.value("caught_up_s", took_s);
         found.value("delivered_per_s", (u64::from(readers) * backlog) as f64 / took_s);

@@ -4,9 +4,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use hdrhistogram::Histogram;
 use tokio::sync::oneshot;
 
+use super::conversation::GivenUp;
 use super::stage::Stage;
 use super::traffic::Traffic;
 use super::{Progress, tick};
@@ -48,9 +50,12 @@ pub(super) fn conduct(
     loop {
         std::thread::sleep((epoch + at).saturating_duration_since(Instant::now()));
         progress.go_on()?;
+        anyhow::ensure!(!stage.publishers.is_given_up(), GivenUp);
         progress.elapsed_ms.store(u64::try_from(at.as_millis())?.max(1), Relaxed);
         if let Some(pid) = pid {
-            samples.push((epoch.elapsed(), Usage::of(pid)?));
+            let usage =
+                Usage::of(pid).with_context(|| format!("the process that is measured ({pid}) has ended"));
+            samples.push((epoch.elapsed(), usage?));
         }
         if at >= traffic.length() {
             break;

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 
 use super::at_once::at_once;
+use super::meter::Meter;
 use super::single::{Found, Server, Single, names, runtime};
 use crate::payload::{Stamp, encode};
 use crate::system::quic::Quic;
@@ -21,6 +22,7 @@ pub fn play(load: Single<'_>, server: Server<'_>) -> anyhow::Result<Found> {
         let names = names(load.shape);
         let body = encode(Stamp { publisher: 0, n: 0, due: Duration::ZERO }, load.payload.mean_bytes(), None);
         let base = Arc::new(server.quic()?);
+        let meter = Meter::start();
         let starts = at_once(load.progress, 0..load.shape.connections as usize, load.shape.at_once, |i| {
             let (name, body, base) = (names[i % names.len()].clone(), body.clone(), Arc::clone(&base));
             async move {
@@ -32,6 +34,7 @@ pub fn play(load: Single<'_>, server: Server<'_>) -> anyhow::Result<Found> {
         });
         let starts = starts.await?;
         let mut found = Found::default();
+        found.clients(meter);
         found.times("full", starts.iter().map(|(full, _)| *full));
         found.times("resumed", starts.iter().map(|(_, resumed)| *resumed));
         Ok(found)

@@ -80,11 +80,25 @@ impl Conversation {
 pub(super) struct Publishers {
     busy: AtomicUsize,
     done: watch::Sender<bool>,
+    given_up: watch::Sender<bool>,
 }
+
+/// The load has ended before its time; whoever has ended it says why.
+#[derive(Debug)]
+pub(super) struct GivenUp;
+
+impl std::fmt::Display for GivenUp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the load was given up")
+    }
+}
+
+impl std::error::Error for GivenUp {}
 
 impl Publishers {
     pub(super) fn new(busy: usize) -> Self {
-        Self { busy: AtomicUsize::new(busy), done: watch::Sender::new(busy == 0) }
+        let (done, given_up) = (watch::Sender::new(busy == 0), watch::Sender::new(false));
+        Self { busy: AtomicUsize::new(busy), done, given_up }
     }
 
     /// One has its last ack.
@@ -95,9 +109,19 @@ impl Publishers {
         }
     }
 
-    /// Nobody is waited for any longer, since something has failed.
+    /// Nobody is waited for any longer, since something has failed or the user has asked to leave.
     pub(super) fn give_up(&self) {
-        self.done.send_replace(true);
+        self.given_up.send_replace(true);
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        *self.given_up.borrow()
+    }
+
+    /// Waits until nobody is waited for any longer.
+    pub(super) async fn given_up(&self) {
+        let mut given_up = self.given_up.subscribe();
+        let _never_fails = given_up.wait_for(|given_up| *given_up).await;
     }
 
     /// Turns true when all are done.

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use super::Progress;
 use super::at_once::at_once;
+use super::conversation::GivenUp;
 use super::member::{InFlight, Member, Shared, Source, publish, receive};
 use crate::check::Checker;
 use crate::record::Recorder;
@@ -21,6 +22,13 @@ const CONNECTING_AT_ONCE: u32 = 16;
 #[derive(Debug)]
 pub(super) struct Seat {
     pub(super) members: Vec<Member>,
+}
+
+impl Seat {
+    /// Whether everybody publishes and nobody reads.
+    pub(super) fn only_publishes(&self) -> bool {
+        self.members.iter().all(|member| !member.part.reads())
+    }
 }
 
 /// A member that is in its conversation.
@@ -44,6 +52,8 @@ pub(super) struct Seen {
     pub(super) checkers: Vec<(u32, Checker)>,
     /// Datagrams that came to the clients while they were driven.
     pub(super) datagrams: Option<u64>,
+    /// Seconds of processor time that the thread has taken for each second of what counts.
+    pub(super) cpu: f64,
 }
 
 impl<C: Client> Crew<C> {
@@ -102,16 +112,22 @@ impl<C: Client> Crew<C> {
             }
             Ok::<_, anyhow::Error>(kept)
         };
-        let driven = tokio::time::timeout(timeout, all).await.context("some messages were never acked");
-        if !matches!(driven, Ok(Ok(_))) {
+        let driven = tokio::select! {
+            biased;
+            driven = tokio::time::timeout(timeout, all) => {
+                driven.context("some messages were never acked").flatten()
+            }
+            () = shared.publishers.given_up() => Err(GivenUp.into()),
+        };
+        if driven.is_err() {
             shared.publishers.give_up();
         }
-        let _kept_until_now = driven??;
+        let _kept_until_now = driven?;
         let crew = Self { clients, entered: Vec::new() };
         let datagrams = crew.datagrams().zip(datagrams_before).map(|(after, before)| after - before);
         crew.close().await;
         let recorder = shared.recorder.lock().clone();
-        Ok(Seen { recorder, checkers, datagrams })
+        Ok(Seen { recorder, checkers, datagrams, cpu: 0.0 })
     }
 
     fn datagrams(&self) -> Option<u64> {

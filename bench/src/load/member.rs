@@ -102,17 +102,26 @@ impl Publisher {
         mut messages: mpsc::UnboundedReceiver<Due>,
     ) -> anyhow::Result<()> {
         const TAKEN_MAX: usize = 1_024;
-        let mut taken = Vec::new();
+        let (mut taken, mut due) = (Vec::new(), Vec::new());
         while messages.recv_many(&mut taken, TAKEN_MAX).await > 0 {
             for Due { at, content, .. } in taken.drain(..) {
+                due.push(at);
                 match content {
                     Content::Bytes(bytes) => self.add(at, bytes, None),
                     Content::Text(text) => self.add(at, 0, Some(&text)),
                 }
             }
+            self.tell_late(&mut due);
             self.send(sender).await?;
         }
         Ok(())
+    }
+
+    /// Records how late messages are that go out now.
+    fn tell_late(&self, due: &mut Vec<Duration>) {
+        let now = self.shared.epoch.elapsed();
+        let mut recorder = self.shared.recorder.lock();
+        due.drain(..).for_each(|due| recorder.published(now, due));
     }
 
     async fn in_window<S: Sender>(

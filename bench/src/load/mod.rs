@@ -17,6 +17,7 @@ mod conversation;
 mod crew;
 pub mod idle;
 mod member;
+mod meter;
 pub mod single;
 mod stage;
 pub mod storm;

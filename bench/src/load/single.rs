@@ -5,20 +5,27 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use hdrhistogram::Histogram;
+use quoth_protocol::frame::Welcome;
 
 use super::Progress;
+use super::meter::Meter;
 use crate::outcome::Check;
 use crate::process::Usage;
-use crate::profile::{Payload, Shape};
+use crate::profile::{Payload, Shape, Transport};
 use crate::record::{histogram, record};
+use crate::system::lanes::QuothWebSocket;
 use crate::system::quic::Quic;
+use crate::system::{Client as _, System as _};
 
 /// A server of Quoth's frames: the server or the relay.
 #[derive(Debug, Clone, Copy)]
 pub struct Server<'a> {
     /// Where it listens.
     pub address: SocketAddr,
+    /// The name that its certificate is for.
+    pub name: &'a str,
     /// The CA of its certificate.
     pub ca_file: &'a Path,
     /// A token that allows everything.
@@ -52,9 +59,34 @@ pub struct Found {
 }
 
 impl Server<'_> {
-    /// It, as a thread of clients sees it.
-    pub(super) fn quic(&self) -> anyhow::Result<Quic> {
-        Quic::new(self.address, self.ca_file, self.token)
+    /// It, as a thread of clients sees it, within the thread's runtime.
+    ///
+    /// # Errors
+    /// When there is no such CA or no socket.
+    pub fn quic(&self) -> anyhow::Result<Quic> {
+        Quic::new(self.address, self.name, self.ca_file, self.token)
+    }
+
+    /// The same over WebSocket.
+    ///
+    /// # Errors
+    /// When there is no such CA.
+    pub fn websocket(&self, transport: Transport) -> anyhow::Result<QuothWebSocket> {
+        let tls = (transport == Transport::Websocket).then_some((self.name, self.ca_file));
+        QuothWebSocket::new(self.address, tls, self.token)
+    }
+
+    /// What it says when a client signs in.
+    ///
+    /// # Errors
+    /// When none can.
+    pub fn welcome(&self) -> anyhow::Result<Welcome> {
+        runtime()?.block_on(async {
+            let client = self.quic()?.connect().await.context("a client does not connect")?;
+            let welcome = client.welcome().clone();
+            client.close().await;
+            Ok(welcome)
+        })
     }
 
     pub(super) fn usage(&self) -> anyhow::Result<Option<Usage>> {
@@ -67,6 +99,13 @@ impl Found {
         if value.is_finite() {
             self.values.insert(name.to_owned(), value);
         }
+    }
+
+    /// What the clients took of a processor, all of them on one thread.
+    pub(super) fn clients(&mut self, meter: Meter) {
+        let share = meter.share();
+        self.value("clients_cpu", share);
+        self.value("clients_cpu_busiest", share);
     }
 
     pub(super) fn times(&mut self, name: &str, times: impl IntoIterator<Item = Duration>) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use parking_lot::Mutex;
+use quoth_network::Side;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::conversation::{Conversation, Publishers};
@@ -44,8 +45,8 @@ impl Stage {
         }
     }
 
-    /// The seats of each of so many threads.
-    pub(super) fn seats(&self, shape: &Shape, threads: usize) -> Vec<Vec<Seat>> {
+    /// The seats of each of so many threads, and of so many more near to the servers where the shape has such.
+    pub(super) fn seats(&self, shape: &Shape, threads: usize) -> Vec<(Side, Vec<Seat>)> {
         let mut seats: Vec<Seat> = (0..shape.connections).map(|_| Seat { members: Vec::new() }).collect();
         let windows: Vec<Arc<Semaphore>> =
             (0..shape.connections).map(|_| Arc::new(Semaphore::new(shape.window as usize))).collect();
@@ -68,12 +69,10 @@ impl Stage {
                 });
             }
         }
-        let threads = threads.clamp(1, seats.len());
-        let mut of_threads: Vec<Vec<Seat>> = (0..threads).map(|_| Vec::new()).collect();
-        for (i, seat) in seats.into_iter().enumerate() {
-            of_threads[i % threads].push(seat);
-        }
-        of_threads
+        let (near, far): (Vec<_>, Vec<_>) =
+            seats.into_iter().partition(|seat| shape.publishers_near && seat.only_publishes());
+        let near = divided(near, threads).into_iter().map(|seats| (Side::Server, seats));
+        near.chain(divided(far, threads).into_iter().map(|seats| (Side::Client, seats))).collect()
     }
 
     /// The messages of a publisher, for whoever asks first.
@@ -99,5 +98,39 @@ impl Stage {
             whole.add(&checker.end(self.conversations[c as usize].expected_of()));
         }
         whole
+    }
+}
+
+/// Seats divided among so many threads, or as many as there are seats.
+fn divided(seats: Vec<Seat>, threads: usize) -> Vec<Vec<Seat>> {
+    let threads = threads.max(1).min(seats.len());
+    let mut of_threads: Vec<Vec<Seat>> = (0..threads).map(|_| Vec::new()).collect();
+    for (i, seat) in seats.into_iter().enumerate() {
+        of_threads[i % threads].push(seat);
+    }
+    of_threads
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Profile;
+
+    #[test]
+    fn publishers_alone_may_be_near_and_no_reader_is() {
+        let seats = |more: &str| {
+            let text = format!(
+                "about = \"\"\nkind = \"open\"\nrate_per_s = 1\nconversations = 6\nmembers = 2\nconnections = 4\n{more}"
+            );
+            let shape = Profile::parse(&text).expect("a profile").shape;
+            let seats = Stage::new(&shape).seats(&shape, 8);
+            let on = |wanted: Side| -> usize {
+                seats.iter().filter(|(side, _)| *side == wanted).map(|(_, seats)| seats.len()).sum()
+            };
+            (on(Side::Server), on(Side::Client))
+        };
+        assert_eq!(seats("publishers_near = false"), (0, 4));
+        assert_eq!(seats("publishers_near = true"), (2, 2));
+        assert_eq!(seats("publishers_near = true\npublishers_read = true"), (0, 4));
     }
 }

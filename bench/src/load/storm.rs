@@ -1,4 +1,8 @@
 //! All clients come back after the server was killed and started again.
+//!
+//! The clock begins when the server serves again and what the clients have missed is stored: how long a start takes is a
+//! figure of its own (`restart_s`), and nothing of it is in the clients' time. Clients and floor handshake alike: in full,
+//! unless the shape says that clients have kept their tickets, which the floor's never have.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +13,7 @@ use quoth_protocol::frame::Start;
 use super::Progress;
 use super::at_once::at_once;
 use super::backlog::{publish, read};
+use super::meter::Meter;
 use super::single::{Found, Server, Single, names, runtime};
 use crate::check::Checker;
 use crate::system::quic::{Quic, QuicClient};
@@ -19,6 +24,14 @@ use crate::system::{Client as _, System as _};
 struct Away {
     system: Arc<Quic>,
     conversation: usize,
+}
+
+impl Away {
+    /// With what it has got when it was there, or as one that has never been there.
+    fn with_tickets(self, has_kept: bool) -> anyhow::Result<Self> {
+        let system = if has_kept { self.system } else { Arc::new(self.system.as_another_client()?) };
+        Ok(Self { system, ..self })
+    }
 }
 
 /// Connects all clients, kills the server and starts it again at the same place with `restart`, publishes what they have missed,
@@ -45,11 +58,15 @@ pub fn play(
             }
         });
         let clients = clients.await?;
+        let killed = Instant::now();
         restart()?;
+        let restart_s = killed.elapsed().as_secs_f64();
         let (away, connections): (Vec<Away>, Vec<_>) = clients.into_iter().unzip();
         connections.iter().for_each(QuicClient::leave);
         publish(load, &base, &names).await?;
-        let started = Instant::now();
+        let away = away.into_iter().map(|away| away.with_tickets(shape.tickets));
+        let away = away.collect::<anyhow::Result<Vec<Away>>>()?;
+        let (started, meter) = (Instant::now(), Meter::start());
         let back = at_once(load.progress, away, shape.at_once, |Away { system, conversation }| {
             let (name, backlog) = (names[conversation].clone(), shape.backlog);
             async move {
@@ -65,6 +82,8 @@ pub fn play(
         let back = back.await?;
         let mut found = Found::default();
         found.value("back_s", started.elapsed().as_secs_f64());
+        found.value("restart_s", restart_s);
+        found.clients(meter);
         found.times("reconnect", back.iter().map(|(took, ..)| *took));
         let mut clients = Vec::new();
         for (_, checker, conversation, (client, ..)) in back {
@@ -85,7 +104,7 @@ pub fn handshakes(load: Single<'_>, server: Server<'_>) -> anyhow::Result<Found>
         let base = Arc::new(server.quic()?);
         let fresh: Vec<Quic> =
             (0..load.shape.connections).map(|_| base.as_another_client()).collect::<Result<_, _>>()?;
-        let started = Instant::now();
+        let (started, meter) = (Instant::now(), Meter::start());
         let connected = at_once(load.progress, fresh, load.shape.at_once, |system| async move {
             let begun = Instant::now();
             Ok((system.handshake().await?, begun.elapsed()))
@@ -93,6 +112,7 @@ pub fn handshakes(load: Single<'_>, server: Server<'_>) -> anyhow::Result<Found>
         let connected = connected.await?;
         let mut found = Found::default();
         found.value("back_s", started.elapsed().as_secs_f64());
+        found.clients(meter);
         found.times("reconnect", connected.iter().map(|(_, took): &(_, Duration)| *took));
         for (connection, _) in &connected {
             connection.close(0_u32.into(), b"");

@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
+use quoth_network::Side;
 use tokio::sync::oneshot;
 
+use super::conductor::Conducted;
+use super::conversation::GivenUp;
 use super::crew::{Crew, Seat, Seen};
 use super::member::{Member, Shared, Source};
+use super::meter::metered;
 use super::stage::Stage;
 use super::{Progress, conductor, tick};
 use crate::outcome::{Check, Tick};
@@ -76,19 +79,31 @@ pub struct Measured {
     pub duration_s: f64,
     /// Processor time of the system's process in what counts, in seconds; `None` where it is not known.
     pub cpu_s: Option<f64>,
-    /// Its most memory, in bytes.
+    /// What the bench's own clients took.
+    pub clients: Clients,
+    /// The process's most memory, in bytes.
     pub memory_peak_bytes: Option<u64>,
     /// The timeline, with what is known of the process.
     pub timeline: Vec<Tick>,
 }
 
-/// Plays traffic on a system. `system` gives it as each thread sees it, within the thread's runtime; `pid` is its process.
+/// What clients took of the processors in what counts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Clients {
+    /// Seconds of processor time for each second, all threads together.
+    pub cpu: f64,
+    /// The same of the thread that took most.
+    pub busiest: f64,
+}
+
+/// Plays traffic on a system. `system` gives it as each thread sees it from its side of the network, within the thread's runtime;
+/// `pid` is its process.
 ///
 /// # Errors
 /// When the system refuses something or goes away.
 pub fn play<S: System>(
     traffic: &Traffic,
-    system: impl Fn() -> anyhow::Result<S> + Sync,
+    system: impl Fn(Side) -> anyhow::Result<S> + Sync,
     pid: Option<u32>,
     progress: &Arc<Progress>,
 ) -> anyhow::Result<Measured> {
@@ -97,8 +112,9 @@ pub fn play<S: System>(
     let (ready, all_ready) = mpsc::channel();
     let (seen, conducted) = std::thread::scope(|scope| {
         let mut crews = Vec::new();
-        for seats in seats {
+        for (side, seats) in seats {
             let (stage, system, ready, progress) = (&stage, &system, ready.clone(), Arc::clone(progress));
+            let system = move || system(side);
             crews.push(scope.spawn(move || crew(traffic, stage, seats, system, ready, progress)));
         }
         drop(ready);
@@ -109,14 +125,17 @@ pub fn play<S: System>(
         let seen = crews
             .into_iter()
             .map(|crew| crew.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread panicked"))));
-        (seen.collect::<anyhow::Result<Vec<Seen>>>(), conducted)
+        (seen.collect::<Vec<anyhow::Result<Seen>>>(), conducted)
     });
-    let seen = seen?;
-    let conducted = conducted.context("some clients did not get ready")??;
+    let (seen, conducted) = unless_failed(seen, conducted)?;
     let mut recorder = traffic.recorder();
     seen.iter().for_each(|seen| recorder.add(&seen.recorder));
     let (acked, delivered, duration_s) = recorder.counted_until(traffic.length());
     let datagrams: Option<u64> = seen.iter().map(|seen| seen.datagrams).sum();
+    let clients = Clients {
+        cpu: seen.iter().map(|seen| seen.cpu).sum(),
+        busiest: seen.iter().map(|seen| seen.cpu).fold(0.0, f64::max),
+    };
     let check = stage.check(seen.into_iter().flat_map(|seen| seen.checkers));
     let datagrams_per_delivery =
         datagrams.filter(|_| check.checked > 0).map(|datagrams| datagrams as f64 / check.checked as f64);
@@ -132,9 +151,33 @@ pub fn play<S: System>(
         delivered,
         duration_s,
         cpu_s,
+        clients,
         memory_peak_bytes,
         timeline,
     })
+}
+
+/// What was seen, if nothing has failed; else why, in the words of who has failed first and not of who has given up for it.
+fn unless_failed(
+    seen: Vec<anyhow::Result<Seen>>,
+    conducted: Option<anyhow::Result<Conducted>>,
+) -> anyhow::Result<(Vec<Seen>, Conducted)> {
+    let conducted = conducted.unwrap_or_else(|| Err(GivenUp.into()));
+    let (mut whole, mut errors) = (Vec::new(), Vec::new());
+    for seen in seen {
+        match seen {
+            Ok(seen) => whole.push(seen),
+            Err(error) => errors.push(error),
+        }
+    }
+    match conducted {
+        Ok(conducted) if errors.is_empty() => Ok((whole, conducted)),
+        conducted => {
+            errors.extend(conducted.err());
+            let first = errors.iter().position(|error| !error.is::<GivenUp>()).unwrap_or_default();
+            Err(errors.swap_remove(first))
+        }
+    }
 }
 
 /// One thread of clients, from the first connection to the last.
@@ -142,7 +185,7 @@ fn crew<S: System>(
     traffic: &Traffic,
     stage: &Stage,
     seats: Vec<Seat>,
-    system: &(impl Fn() -> anyhow::Result<S> + Sync),
+    system: impl Fn() -> anyhow::Result<S>,
     ready: mpsc::Sender<oneshot::Sender<Instant>>,
     progress: Arc<Progress>,
 ) -> anyhow::Result<Seen> {
@@ -153,7 +196,7 @@ fn crew<S: System>(
         let (start, started) = oneshot::channel();
         ready.send(start)?;
         drop(ready);
-        let epoch = started.await.context("other clients did not get ready")?;
+        let epoch = started.await.map_err(|_| GivenUp)?;
         let shared = Arc::new(Shared {
             epoch,
             recorder: Mutex::new(traffic.recorder()),
@@ -174,6 +217,25 @@ fn crew<S: System>(
                 _ => Source::Due(stage.messages_of(member.publisher)),
             }
         };
-        crew.drive(shared, source, traffic.length() + ACK_TIMEOUT + traffic.patience).await
+        let driving = crew.drive(shared, source, traffic.length() + ACK_TIMEOUT + traffic.patience);
+        let (seen, cpu) = metered(epoch + traffic.warm_up, epoch + traffic.length(), driving).await;
+        Ok(Seen { cpu: cpu.unwrap_or_default(), ..seen? })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::Interrupted;
+
+    #[test]
+    fn who_has_failed_first_says_why() {
+        let given_up = || Err(GivenUp.into());
+        let crews = vec![given_up(), Err(anyhow::anyhow!("a client does not connect"))];
+        let error = unless_failed(crews, None).expect_err("it failed");
+        assert_eq!(error.to_string(), "a client does not connect");
+        let error = unless_failed(vec![given_up()], Some(Err(Interrupted.into()))).expect_err("it failed");
+        assert!(error.is::<Interrupted>());
+        assert!(unless_failed(vec![given_up()], None).expect_err("it failed").is::<GivenUp>());
+    }
 }

@@ -117,6 +117,18 @@ impl Kind {
     }
 }
 
+/// Whether the programs of all these are there and new enough, before any is needed.
+///
+/// # Errors
+/// All that are not, with how to get them.
+pub fn check_programs(kinds: &[Kind]) -> anyhow::Result<()> {
+    let mut missing: Vec<String> =
+        kinds.iter().filter_map(|kind| program::of(*kind).err()).map(|error| format!("{error:#}")).collect();
+    missing.dedup();
+    anyhow::ensure!(missing.is_empty(), "{}", missing.join("; "));
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::Kind;

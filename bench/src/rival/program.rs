@@ -5,6 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
+use super::Kind;
+
 /// A program that can be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Program {
@@ -19,11 +21,19 @@ pub(super) struct Version(u32, u32, u32);
 /// Older ones flush less than `sync_interval: always` promises, or do not know it.
 const NATS_MIN: Version = Version(2, 15, 0);
 
+/// The program of a kind.
+///
+/// # Errors
+/// When it is missing or too old, with how to get it.
+pub(super) fn of(kind: Kind) -> anyhow::Result<Program> {
+    if kind.is_nats() { nats_server() } else { mosquitto() }
+}
+
 /// nats-server, from `NATS_SERVER` or else from the search path or the tests' Python packages.
 ///
 /// # Errors
 /// When there is none that is new enough; the text says how to get one.
-pub(super) fn nats_server() -> anyhow::Result<Program> {
+fn nats_server() -> anyhow::Result<Program> {
     let candidates = match std::env::var_os("NATS_SERVER") {
         Some(path) => vec![PathBuf::from(path)],
         None => {
@@ -48,7 +58,7 @@ pub(super) fn nats_server() -> anyhow::Result<Program> {
 ///
 /// # Errors
 /// When there is none.
-pub(super) fn mosquitto() -> anyhow::Result<Program> {
+fn mosquitto() -> anyhow::Result<Program> {
     let candidates = in_folders("mosquitto", search_path().chain([PathBuf::from("/usr/sbin")]));
     let path = candidates.first().context(
         "mosquitto was not found; `apt install mosquitto` brings it. It is looked for in PATH and /usr/sbin",

@@ -54,7 +54,7 @@ impl Rival {
     /// # Errors
     /// When its program is missing or too old, with how to get it, or when it does not start, with the end of its log.
     pub fn start(kind: Kind, options: &StartOptions<'_>) -> anyhow::Result<Self> {
-        let program = if kind.is_nats() { program::nats_server() } else { program::mosquitto() }?;
+        let program = program::of(kind)?;
         let dir = tempfile::Builder::new().prefix("quoth-bench-").tempdir_in(options.dir)?;
         let now_unix_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let certificates =

@@ -2,9 +2,12 @@
 
 use super::{Plan, Running};
 use crate::outcome::Role;
-use crate::profile::{Floor, Kind, Shape, Until};
+use crate::profile::{Floor, Kind, Shape, Transport, Until};
 use crate::rival;
 use crate::target::QuothOptions;
+
+/// The name of the disk alone, in tables.
+pub const APPEND: &str = "append";
 
 /// The server that is measured.
 #[derive(Debug, Clone)]
@@ -42,8 +45,13 @@ pub(super) fn line_up(plan: &Plan) -> anyhow::Result<Vec<Contender>> {
         contenders.push(Contender { what, shape: variant.apply(&profile.shape) });
     }
     // The disk alone knows no conversations that were had.
+    let floor = |floor: &Floor| {
+        let shape = Shape { transport: Transport::Quic, ..profile.shape.clone() };
+        Contender { what: What::Floor(*floor), shape }
+    };
     let floors = profile.floors.iter().filter(|floor| plan.replay.is_none() || **floor != Floor::Append);
-    contenders.extend(floors.map(|floor| with(What::Floor(*floor))));
+    contenders.extend(floors.map(floor));
+    rival::check_programs(&plan.rivals)?;
     for rival in &plan.rivals {
         anyhow::ensure!(
             matches!(profile.kind, Kind::Open | Kind::Closed),
@@ -69,7 +77,7 @@ impl Contender {
             What::Quoth { variant: Some(variant) } => format!("quoth, {variant}"),
             What::Floor(Floor::Relay) => "quinn relay".to_owned(),
             What::Floor(Floor::Websocket) => "websocket relay".to_owned(),
-            What::Floor(Floor::Append) => "append".to_owned(),
+            What::Floor(Floor::Append) => APPEND.to_owned(),
             What::Rival(kind) => kind.name().to_owned(),
         }
     }
@@ -82,10 +90,10 @@ impl Contender {
         }
     }
 
-    /// What an ack of it means.
+    /// What an ack of it means, where it does not say so itself.
     pub(super) fn durability(&self) -> String {
         match &self.what {
-            What::Quoth { .. } => "stored: flushed to the disk (fdatasync) before the ack".to_owned(),
+            What::Quoth { .. } => "it does not say".to_owned(),
             What::Floor(Floor::Append) => "flushed to the disk (fdatasync), and nothing else".to_owned(),
             What::Floor(_) => "none: nothing is stored".to_owned(),
             What::Rival(kind) => kind.durability().to_owned(),

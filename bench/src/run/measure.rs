@@ -1,26 +1,30 @@
 //! One system in one round.
 
-use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use quoth_network::Side;
+use quoth_protocol::frame::{Durability, Welcome};
 
 use super::contender::{Contender, Subject, What};
 use super::{Measurement, Plan, Running};
+use crate::figure::{PUBLISH, TIMER};
 use crate::floor::append;
 use crate::load::single::{Found, Server, Single};
 use crate::load::traffic::{Measured, Traffic, play};
 use crate::load::{Progress, catchup, connect, idle, storm};
 use crate::outcome::Round;
 use crate::process::Process;
-use crate::profile::{Floor, Kind, WindowOf};
+use crate::profile::{Floor, Kind, Transport, WindowOf};
 use crate::record::latency;
 #[cfg(feature = "rivals")]
 use crate::rival::{Rival, StartOptions};
-use crate::system::quic::Quic;
 use crate::system::websocket::WebSocket;
 use crate::target::{Quoth, QuothOptions, Relay, Spoken};
+
+/// Whom the certificates of the bench's own servers are for.
+const LOCALHOST: &str = "localhost";
 
 pub(super) fn measure(
     plan: &Plan,
@@ -32,7 +36,7 @@ pub(super) fn measure(
         What::Quoth { .. } => quoth(plan, contender, progress, seed),
         What::Floor(Floor::Relay) => relay(plan, contender, progress, seed),
         What::Floor(Floor::Websocket) => websocket(plan, contender, progress, seed),
-        What::Floor(Floor::Append) => append_floor(plan, contender, plan.seed.wrapping_add(seed)),
+        What::Floor(Floor::Append) => append_floor(plan, contender, progress, plan.seed.wrapping_add(seed)),
         #[cfg(not(feature = "rivals"))]
         What::Rival(kind) => match *kind {},
         #[cfg(feature = "rivals")]
@@ -63,8 +67,8 @@ fn quoth(
 ) -> anyhow::Result<Measurement> {
     match &plan.subject {
         Subject::Own(options) => own(plan, contender, options, progress, seed),
-        Subject::Running(Running { address, ca_file, token, pid }) => {
-            let server = Server { address: *address, ca_file, token, pid: *pid, stores: true };
+        Subject::Running(Running { address, name, ca_file, token, pid }) => {
+            let server = Server { address: *address, name, ca_file, token, pid: *pid, stores: true };
             let restart = || {
                 anyhow::bail!(
                     "a storm kills its server: leave --server out, so that the bench starts one of its own"
@@ -84,13 +88,15 @@ fn own(
     seed: u64,
 ) -> anyhow::Result<Measurement> {
     let open_conversations = contender.shape.members_per_connection();
-    let mut running = Quoth::start(&plan.place, options, open_conversations)?;
+    let mut options = options.clone();
+    if contender.shape.transport == Transport::WebsocketPlain {
+        options.settings.push("server.plain_http=true".to_owned());
+    }
+    let mut running = Quoth::start(&plan.place, &options, open_conversations)?;
     let (address, pid) = (running.address(), Some(running.pid()));
     let (ca_file, token) = (running.ca_file().to_owned(), running.token().to_owned());
-    let version = Some(running.version().to_owned());
-    let server = Server { address, ca_file: &ca_file, token: &token, pid, stores: true };
-    let measured = frames(plan, contender, server, || running.restart(), progress, seed)?;
-    Ok(Measurement { version, ..measured })
+    let server = Server { address, name: LOCALHOST, ca_file: &ca_file, token: &token, pid, stores: true };
+    frames(plan, contender, server, || running.restart(), progress, seed)
 }
 
 fn relay(
@@ -104,9 +110,9 @@ fn relay(
     /// Beside the conversations': the control stream, and some that are being closed.
     const MORE_STREAMS: u32 = 8;
     let streams = contender.shape.members_per_connection().max(CONVERSATIONS) + MORE_STREAMS;
-    let relay = Relay::start(&plan.place, &plan.program, Spoken::Quic { streams })?;
+    let relay = Relay::start(&plan.place, Spoken::Quic { streams })?;
     let (address, pid, ca_file) = (relay.address(), Some(relay.pid()), relay.ca_file());
-    let server = Server { address, ca_file: &ca_file, token: "", pid, stores: false };
+    let server = Server { address, name: LOCALHOST, ca_file: &ca_file, token: "", pid, stores: false };
     frames(plan, contender, server, || Ok(()), progress, seed)
 }
 
@@ -120,28 +126,59 @@ fn frames(
     seed: u64,
 ) -> anyhow::Result<Measurement> {
     let load = Single { shape: &contender.shape, payload: &plan.profile.payload, progress };
-    let found = match plan.profile.kind {
+    let welcome = server.stores.then(|| on_clients_side(plan, || server.welcome())).transpose()?;
+    let measured = match plan.profile.kind {
         Kind::Open | Kind::Closed => {
-            let system = || {
-                plan.place.enter_clients_side()?;
-                Quic::new(server.address, server.ca_file, server.token)
+            let enter = |side| plan.place.enter(side);
+            let traffic = traffic(plan, contender, seed);
+            let transport = contender.shape.transport;
+            let measured = if transport == Transport::Quic {
+                play(&traffic, |side| enter(side).and_then(|()| server.quic()), server.pid, progress)?
+            } else {
+                let system = |side| enter(side).and_then(|()| server.websocket(transport));
+                play(&traffic, system, server.pid, progress)?
             };
-            return play(&traffic(plan, contender, seed), system, server.pid, progress)
-                .map(|measured| measurement(contender.shape.readers(), measured));
+            measurement(contender.shape.readers(), measured)
         }
-        // On a thread of its own, which alone is on the clients' side.
-        kind => std::thread::scope(|scope| {
-            let single = scope.spawn(|| {
-                plan.place.enter_clients_side()?;
-                single(kind, load, server, restart)
-            });
-            single.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the clients have panicked")))
-        }),
-    }?;
-    let Found { values, times, check } = found;
-    let latencies = times.iter().map(|(name, times)| (name.clone(), latency(times))).collect();
-    let round = Round { values, latencies, check, ..Round::default() };
-    Ok(Measurement { round, histograms: times, version: None })
+        kind => on_clients_side(plan, || single(kind, load, server, restart))?.into(),
+    };
+    let durability = welcome.as_ref().map(|welcome| meaning(welcome.durability).to_owned());
+    // It names its software too, which the system's name does already.
+    let version = welcome.map(|Welcome { server, .. }| match server.split_once('/') {
+        Some((_, version)) => version.to_owned(),
+        None => server,
+    });
+    Ok(Measurement { version, durability, ..measured })
+}
+
+/// Does work on a thread of its own, which alone is on the clients' side.
+fn on_clients_side<T: Send>(
+    plan: &Plan,
+    work: impl FnOnce() -> anyhow::Result<T> + Send,
+) -> anyhow::Result<T> {
+    std::thread::scope(|scope| {
+        let done = scope.spawn(|| {
+            plan.place.enter(Side::Client)?;
+            work()
+        });
+        done.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the clients have panicked")))
+    })
+}
+
+/// What an ack means, in a sentence.
+fn meaning(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Stored => "stored: flushed to the disk (fdatasync) before the ack",
+        Durability::Memory => "memory: acked when taken in, and gone when the process ends",
+    }
+}
+
+impl From<Found> for Measurement {
+    fn from(Found { values, times, check }: Found) -> Self {
+        let latencies = times.iter().map(|(name, times)| (name.clone(), latency(times))).collect();
+        let round = Round { values, latencies, check, ..Round::default() };
+        Self { round, histograms: times, ..Self::default() }
+    }
 }
 
 fn websocket(
@@ -150,9 +187,9 @@ fn websocket(
     progress: &Arc<Progress>,
     seed: u64,
 ) -> anyhow::Result<Measurement> {
-    let relay = Relay::start(&plan.place, &plan.program, Spoken::WebSocket)?;
-    let system = || {
-        plan.place.enter_clients_side()?;
+    let relay = Relay::start(&plan.place, Spoken::WebSocket)?;
+    let system = |side| {
+        plan.place.enter(side)?;
         Ok(WebSocket::new(relay.address()))
     };
     play(&traffic(plan, contender, seed), system, Some(relay.pid()), progress)
@@ -184,10 +221,10 @@ fn rival(
     seed: u64,
 ) -> anyhow::Result<Measurement> {
     let command = |program: &std::path::Path| plan.place.server_command(program);
-    let options = StartOptions { dir: &plan.place.dir, listen: plan.place.listen(), command: &command };
+    let options = StartOptions { dir: plan.place.folder(), listen: plan.place.listen(), command: &command };
     let rival = Rival::start(kind, &options)?;
-    let system = || {
-        plan.place.enter_clients_side()?;
+    let system = |side| {
+        plan.place.enter(side)?;
         Ok(rival.system())
     };
     let measured = play(&traffic(plan, contender, seed), system, Some(rival.pid()), progress)?;
@@ -198,31 +235,34 @@ fn rival(
 }
 
 /// The disk alone. In a closed loop all messages that may be on their way share a flush.
-fn append_floor(plan: &Plan, contender: &Contender, seed: u64) -> anyhow::Result<Measurement> {
-    let dir = tempfile::Builder::new().prefix("quoth-bench-").tempdir_in(&plan.place.dir)?;
+fn append_floor(
+    plan: &Plan,
+    contender: &Contender,
+    progress: &Progress,
+    seed: u64,
+) -> anyhow::Result<Measurement> {
+    let dir = plan.place.folder_for("append")?;
     let shape = &contender.shape;
     let group = match (plan.profile.kind, shape.window_of) {
         (Kind::Closed, WindowOf::Publisher) => shape.conversations * shape.publishers * shape.window,
         (Kind::Closed, WindowOf::Connection) => shape.connections * shape.window,
         _ => 0,
     };
-    let mut command = std::process::Command::new(&plan.program.path);
-    plan.program.arguments(&mut command, &append::arguments(dir.path(), &plan.profile, group, seed)?);
-    let mut process = Process::start(&mut command, &dir.path().join("log"))?;
-    let mut told = String::new();
-    process.stdout()?.read_to_string(&mut told)?;
+    let arguments = append::arguments(dir.path(), &plan.profile, group, seed)?;
+    let mut process = Process::start(&mut plan.place.floor_command(&arguments), &dir.path().join("log"))?;
+    let told = process.output(|| progress.go_on())?;
     let found: append::Found = serde_json::from_str(&told)
         .with_context(|| format!("the appending process has failed: {}", process.log_tail()))?;
     let times = found.times();
     let mut round = Round { duration_s: found.duration_s, ..Round::default() };
     round.values.insert("acked_per_s".to_owned(), found.appends as f64 / found.duration_s);
     round.latencies.insert("ack".to_owned(), latency(&times));
-    Ok(Measurement { round, histograms: [("ack".to_owned(), times)].into(), version: None })
+    Ok(Measurement { round, histograms: [("ack".to_owned(), times)].into(), ..Measurement::default() })
 }
 
 /// Of a load in which so many read each conversation.
 fn measurement(readers: u32, measured: Measured) -> Measurement {
-    let Measured { recorder, timer, check, acked, delivered, duration_s, .. } = measured;
+    let Measured { recorder, timer, check, acked, delivered, duration_s, clients, .. } = measured;
     let mut round = Round { duration_s, check, timeline: measured.timeline, ..Round::default() };
     let mut value = |name: &str, value: Option<f64>| {
         if let Some(value) = value.filter(|value| value.is_finite()) {
@@ -234,6 +274,8 @@ fn measurement(readers: u32, measured: Measured) -> Measurement {
     value("delivered_per_s", per_s(delivered));
     value("datagrams_per_delivery", measured.datagrams_per_delivery);
     value("memory_peak_bytes", measured.memory_peak_bytes.map(|bytes| bytes as f64));
+    value("clients_cpu", Some(clients.cpu));
+    value("clients_cpu_busiest", Some(clients.busiest));
     if let Some(cpu_s) = measured.cpu_s {
         value("cpu", Some(cpu_s / duration_s));
         // What a server has most work with.
@@ -242,11 +284,13 @@ fn measurement(readers: u32, measured: Measured) -> Measurement {
         value("deliveries_per_cpu_s", (delivered > 0 && cpu_s > 0.0).then(|| delivered as f64 / cpu_s));
     }
     let mut histograms = std::collections::BTreeMap::new();
-    for (name, histogram) in [("ack", recorder.ack), ("delivery", recorder.delivery), ("timer", timer)] {
+    for (name, histogram) in
+        [("ack", recorder.ack), ("delivery", recorder.delivery), (PUBLISH, recorder.publish), (TIMER, timer)]
+    {
         if !histogram.is_empty() {
             round.latencies.insert(name.to_owned(), latency(&histogram));
             histograms.insert(name.to_owned(), histogram);
         }
     }
-    Measurement { round, histograms, version: None }
+    Measurement { round, histograms, ..Measurement::default() }
 }

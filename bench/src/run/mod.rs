@@ -9,15 +9,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use hdrhistogram::Histogram;
 
-pub use contender::{Contender, Subject};
+pub use contender::{APPEND, Contender, Subject};
 
-use crate::floor::Program;
 use crate::load::Progress;
 use crate::machine;
-use crate::outcome::{FORMAT, Outcome, Round, System};
+use crate::outcome::{FORMAT, Failure, Outcome, Round, System};
 use crate::profile::Profile;
 use crate::record::{latency, merge};
 use crate::schedule::Line;
@@ -36,8 +34,6 @@ pub struct Plan {
     pub subject: Subject,
     /// Other servers that are measured beside it.
     pub rivals: Vec<crate::rival::Kind>,
-    /// How floors are started.
-    pub program: Program,
     /// Where processes run.
     pub place: Place,
     /// Conversations that were had, to be played in place of the profile's messages, and how many times as fast.
@@ -77,16 +73,66 @@ pub(crate) struct Measurement {
     pub(crate) round: Round,
     pub(crate) histograms: BTreeMap<String, Histogram<u64>>,
     pub(crate) version: Option<String>,
+    /// What an ack means, where the system says so itself.
+    pub(crate) durability: Option<String>,
 }
 
-/// Measures all.
+/// Measures all. A measurement that fails ends the run; what was measured before is kept and told with the failure.
 ///
 /// # Errors
-/// When a system does not start, goes away or refuses what it is asked; what the history checker finds is no error here.
+/// When nothing could be measured: a system does not start, goes away or refuses what it is asked. What the history checker
+/// finds is no error here.
 pub fn run(plan: &Plan, watch: &impl Watch) -> anyhow::Result<Outcome> {
     let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let contenders = contender::line_up(plan)?;
     let mut measured: Vec<Vec<Measurement>> = contenders.iter().map(|_| Vec::new()).collect();
+    let failure = measure_rounds(plan, watch, &contenders, &mut measured).err();
+    let failure = match failure {
+        Some((position, error)) if measured.iter().all(Vec::is_empty) => return Err(error.context(position)),
+        Some((position, error)) => {
+            Some(Failure { round: position.round, system: position.system, reason: format!("{error:#}") })
+        }
+        None => None,
+    };
+    let measured = contenders.iter().zip(measured).filter(|(_, rounds)| !rounds.is_empty());
+    let systems: Vec<System> = measured.map(|(contender, rounds)| system(contender, rounds)).collect();
+    let ratios = ratios::of(&plan.profile, &systems);
+    Ok(Outcome {
+        format: FORMAT,
+        command: plan.command.clone(),
+        started_unix_ms: u64::try_from(started.as_millis())?,
+        machine: machine::describe(plan.place.folder()),
+        build: machine::build(),
+        profile: serde_json::to_value(&plan.profile)?,
+        profile_name: plan.profile_name.clone(),
+        profile_about: plan.profile.about.clone(),
+        network: plan.place.network_document(),
+        systems,
+        ratios,
+        failure,
+    })
+}
+
+/// Where a run has ended before its time.
+#[derive(Debug)]
+struct Ended {
+    round: u32,
+    system: String,
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, round {}", self.system, self.round)
+    }
+}
+
+/// All rounds, each system behind the other.
+fn measure_rounds(
+    plan: &Plan,
+    watch: &impl Watch,
+    contenders: &[Contender],
+    measured: &mut [Vec<Measurement>],
+) -> Result<(), (Ended, anyhow::Error)> {
     let rounds = plan.profile.rounds;
     for round in 1..=rounds {
         for number in 1..=contenders.len() {
@@ -102,25 +148,13 @@ pub fn run(plan: &Plan, watch: &impl Watch) -> anyhow::Result<Outcome> {
                 add_network(&plan.place, &mut measured.round);
                 Ok::<_, anyhow::Error>(measured)
             });
-            measured[index].push(result.with_context(|| format!("{system}, round {round}"))?);
+            match result {
+                Ok(measurement) => measured[index].push(measurement),
+                Err(error) => return Err((Ended { round, system }, error)),
+            }
         }
     }
-    let systems: Vec<System> =
-        contenders.iter().zip(measured).map(|(contender, rounds)| system(contender, rounds)).collect();
-    let ratios = ratios::of(&plan.profile, &systems);
-    Ok(Outcome {
-        format: FORMAT,
-        command: plan.command.clone(),
-        started_unix_ms: u64::try_from(started.as_millis())?,
-        machine: machine::describe(&plan.place.dir),
-        build: machine::build(),
-        profile: serde_json::to_value(&plan.profile)?,
-        profile_name: plan.profile_name.clone(),
-        profile_about: plan.profile.about.clone(),
-        network: plan.place.network_document(),
-        systems,
-        ratios,
-    })
+    Ok(())
 }
 
 /// What the network has taken beside what it was to take: packets that it could not carry itself, and how late it was.
@@ -148,7 +182,10 @@ fn system(contender: &Contender, measured: Vec<Measurement>) -> System {
     System {
         name: contender.name(),
         role: contender.role(),
-        durability: contender.durability(),
+        durability: measured
+            .iter()
+            .find_map(|measurement| measurement.durability.clone())
+            .unwrap_or_else(|| contender.durability()),
         version: measured.iter().find_map(|measurement| measurement.version.clone()),
         merged: merged.collect(),
         rounds: measured.into_iter().map(|measurement| measurement.round).collect(),
@@ -160,6 +197,8 @@ fn system(contender: &Contender, measured: Vec<Measurement>) -> System {
 pub struct Running {
     /// Where it listens.
     pub address: std::net::SocketAddr,
+    /// The name that its certificate is for.
+    pub name: String,
     /// The CA of its certificate.
     pub ca_file: PathBuf,
     /// A token that may read and write anything.

@@ -1,15 +1,18 @@
 //! Figures that set systems in relation, taken within each round.
 
+use super::APPEND;
+use crate::figure::{Better, Figure};
 use crate::outcome::{Latency, Ratio, Role, Round, System, median};
-use crate::profile::{Kind, Profile};
+use crate::profile::{Kind, Profile, Transport};
 
 const QUOTH: &str = "quoth";
 const RELAY: &str = "quinn relay";
-const APPEND: &str = "append";
+const WEBSOCKET: &str = "websocket relay";
 
 type Quantile = (&'static str, fn(&Latency) -> f64);
 
 const P50: Quantile = ("p50", |latency| latency.p50_us);
+const P95: Quantile = ("p95", |latency| latency.p95_us);
 const P99: Quantile = ("p99", |latency| latency.p99_us);
 
 /// All that the systems of a run allow.
@@ -17,7 +20,7 @@ pub(super) fn of(profile: &Profile, systems: &[System]) -> Vec<Ratio> {
     let Some(quoth) = named(systems, QUOTH) else { return Vec::new() };
     let mut ratios = Vec::new();
     match profile.kind {
-        Kind::Open => open(quoth, systems, &mut ratios),
+        Kind::Open => open(quoth, relay_of(profile), systems, &mut ratios),
         Kind::Closed => closed(quoth, systems, &mut ratios),
         _ => others(quoth, systems, &mut ratios),
     }
@@ -37,25 +40,36 @@ fn rivals(systems: &[System]) -> impl Iterator<Item = &System> {
     systems.iter().filter(|system| system.role == Role::Rival)
 }
 
-fn open(quoth: &System, systems: &[System], ratios: &mut Vec<Option<Ratio>>) {
+/// The floor that speaks what the server's clients do.
+fn relay_of(profile: &Profile) -> &'static str {
+    match profile.shape.transport {
+        Transport::Quic => RELAY,
+        Transport::Websocket | Transport::WebsocketPlain => WEBSOCKET,
+    }
+}
+
+fn open(quoth: &System, relay_name: &str, systems: &[System], ratios: &mut Vec<Option<Ratio>>) {
     ratios.extend([datagrams(quoth)].into_iter().chain(variants(systems).map(datagrams)));
     let delivery = |q: Quantile| move |round: &Round| round.latencies.get("delivery").map(q.1);
+    // A shape of the load may differ from another in what it does to some messages of a hundred and not to one.
+    for q in [P50, P95, P99] {
+        for variant in variants(systems) {
+            let what = format!("delivery {}: quoth over {}", q.0, variant.name);
+            ratios.push(between(what, quoth, variant, delivery(q), true));
+        }
+    }
     for q in [P50, P99] {
         let name = q.0;
-        if let (Some(relay), Some(append)) = (named(systems, RELAY), named(systems, APPEND)) {
+        if let (Some(relay), Some(append)) = (named(systems, relay_name), named(systems, APPEND)) {
             let disk = |round: &Round| round.latencies.get("ack").map(q.1);
             let floor = relay.rounds.iter().zip(&append.rounds);
             let floor = floor.map(|(relay, append)| Some(delivery(q)(relay)? + disk(append)?));
-            let what = format!("delivery {name}: quoth over (quinn relay + append)");
+            let what = format!("delivery {name}: quoth over ({relay_name} + append)");
             ratios.push(ratio(what, quoth.rounds.iter().map(delivery(q)), floor, true));
         }
         for floor in systems.iter().filter(|system| system.role == Role::Floor && system.name != APPEND) {
             let what = format!("delivery {name}: quoth over {}", floor.name);
             ratios.push(between(what, quoth, floor, delivery(q), true));
-        }
-        for variant in variants(systems) {
-            let what = format!("delivery {name}: quoth over {}", variant.name);
-            ratios.push(between(what, quoth, variant, delivery(q), true));
         }
         for rival in rivals(systems) {
             let what = format!("delivery {name}: {} over quoth", rival.name);
@@ -92,21 +106,22 @@ fn closed(quoth: &System, systems: &[System], ratios: &mut Vec<Option<Ratio>>) {
     }
 }
 
-/// Whatever single figures and latencies both have.
+/// Whatever figures both have that are better one way, of the server and of its variants.
 fn others(quoth: &System, systems: &[System], ratios: &mut Vec<Option<Ratio>>) {
-    let Some(first) = quoth.rounds.first() else { return };
     for floor in systems.iter().filter(|system| system.role == Role::Floor) {
-        for value in first.values.keys() {
-            let more_is_better = value.ends_with("_per_s");
-            let of = |round: &Round| round.values.get(value).copied();
-            let what = format!("{value}: quoth over {}", floor.name);
-            ratios.push(between(what, quoth, floor, of, !more_is_better));
-        }
-        for latency in first.latencies.keys().filter(|name| *name != "timer") {
-            for q in [P50, P99] {
-                let of = |round: &Round| round.latencies.get(latency).map(q.1);
-                let what = format!("{latency} {}: quoth over {}", q.0, floor.name);
-                ratios.push(between(what, quoth, floor, of, true));
+        for subject in [quoth].into_iter().chain(variants(systems)) {
+            let Some(first) = subject.rounds.first() else { continue };
+            let over = |what: &str| format!("{what}: {} over {}", subject.name, floor.name);
+            for name in first.values.keys() {
+                let Some(better) = Figure::Value(name.clone()).better() else { continue };
+                let of = |round: &Round| round.values.get(name).copied();
+                ratios.push(between(over(name), subject, floor, of, better == Better::Less));
+            }
+            for latency in first.latencies.keys() {
+                for q in [P50, P99] {
+                    let of = |round: &Round| round.latencies.get(latency).map(q.1);
+                    ratios.push(between(over(&format!("{latency} {}", q.0)), subject, floor, of, true));
+                }
             }
         }
     }
@@ -122,7 +137,7 @@ fn between(
     ratio(what, upper.rounds.iter().map(&of), lower.rounds.iter().map(&of), less_is_better)
 }
 
-/// `None` when one of both lacks it in a round, or it is none.
+/// `None` when one of both lacks it in a round, it is none, or one of them has no round.
 fn ratio(
     what: String,
     upper: impl Iterator<Item = Option<f64>>,
@@ -133,5 +148,8 @@ fn ratio(
         .zip(lower)
         .map(|(upper, lower)| Some(upper? / lower?).filter(|r| r.is_finite()))
         .collect::<Option<_>>()?;
+    if rounds.is_empty() {
+        return None;
+    }
     Some(Ratio { what, median: median(&rounds), rounds, less_is_better, goal: None })
 }

@@ -2,7 +2,10 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
@@ -12,9 +15,14 @@ use quoth_lanes::{LaneRecv, LaneSend, Lanes, Message as LaneMessage, Outgoing};
 use quoth_protocol::codec::{Decoder, encode};
 use quoth_protocol::frame::{ClientFrame, EventKind, Open, ServerFrame, Start};
 use quoth_protocol::limits::FRAME_BYTES_MAX;
-use quoth_protocol::{ConversationName, ProducerId, SUBPROTOCOL_POSTCARD, WEBSOCKET_PATH};
+use quoth_protocol::{Code, ConversationName, ProducerId, SUBPROTOCOL_POSTCARD, WEBSOCKET_PATH};
 use rand::RngExt as _;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -24,10 +32,14 @@ use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 use super::{Acks, Client, Part, Received, Receiver, Sender, System};
 use crate::wire::{hello, publish};
 
-/// A server over WebSocket without TLS, as behind a proxy that has it, and as the relay is.
-#[derive(Debug)]
+/// How long a close may take to be answered. A bound of a hang.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A server over WebSocket.
 pub struct QuothWebSocket {
     server: SocketAddr,
+    /// Without it there is none, as behind a proxy that has it.
+    tls: Option<(ServerName<'static>, TlsConnector)>,
     token: String,
 }
 
@@ -37,6 +49,8 @@ pub struct LanesClient {
     lanes: Lanes,
     /// The control lane, which ends the connection when it is dropped.
     _control: Lane,
+    /// Ends when the server has closed the socket.
+    reader: JoinHandle<()>,
 }
 
 /// The sending side of a lane.
@@ -67,10 +81,22 @@ struct Incoming {
 }
 
 impl QuothWebSocket {
-    /// A server at `server`.
-    #[must_use]
-    pub fn new(server: SocketAddr, token: &str) -> Self {
-        Self { server, token: token.to_owned() }
+    /// A server at `server`, with TLS for a name whose certificate is of the CA in a file, or without it.
+    ///
+    /// # Errors
+    /// When there is no such CA.
+    pub fn new(server: SocketAddr, tls: Option<(&str, &Path)>, token: &str) -> anyhow::Result<Self> {
+        let tls = tls.map(|(name, ca_file)| {
+            let config = Arc::new(quoth_certs::client_config(ca_file, &[b"http/1.1"])?);
+            anyhow::Ok((ServerName::try_from(name.to_owned())?, TlsConnector::from(config)))
+        });
+        Ok(Self { server, tls: tls.transpose()?, token: token.to_owned() })
+    }
+}
+
+impl std::fmt::Debug for QuothWebSocket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QuothWebSocket").field("server", &self.server).finish_non_exhaustive()
     }
 }
 
@@ -80,23 +106,37 @@ impl System for QuothWebSocket {
     async fn connect(&self) -> anyhow::Result<LanesClient> {
         let tcp = TcpStream::connect(self.server).await?;
         tcp.set_nodelay(true)?;
-        let mut request = format!("ws://{}{WEBSOCKET_PATH}", self.server).into_client_request()?;
-        request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL_POSTCARD));
-        let (socket, _) = tokio_tungstenite::client_async(request, tcp).await.context("no WebSocket")?;
-        let (sink, stream) = socket.split();
         let lanes = Lanes::client();
-        tokio::spawn(write(sink, lanes.clone()));
-        tokio::spawn(read(stream, lanes.clone()));
+        let reader = match &self.tls {
+            Some((name, connector)) => {
+                let tls = connector.connect(name.clone(), tcp).await.context("no TLS")?;
+                upgrade(tls, self.server, &lanes).await?
+            }
+            None => upgrade(tcp, self.server, &lanes).await?,
+        };
         let mut control = Lane::open(&lanes).await?;
         control.write(&hello(&self.token)?).await?;
         match control.incoming.next().await? {
             Some(ServerFrame::Welcome(welcome)) => {
-                lanes.signed_in(welcome.open_conversations_max.saturating_add(1))
+                lanes.signed_in(welcome.open_conversations_max.saturating_add(1));
             }
             other => bail!("not a Welcome: {other:?}"),
         }
-        Ok(LanesClient { lanes, _control: control })
+        Ok(LanesClient { lanes, _control: control, reader })
     }
+}
+
+/// Makes a WebSocket of a connection and moves its messages; the task that reads ends with it.
+async fn upgrade<S>(stream: S, server: SocketAddr, lanes: &Lanes) -> anyhow::Result<JoinHandle<()>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut request = format!("ws://{server}{WEBSOCKET_PATH}").into_client_request()?;
+    request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL_POSTCARD));
+    let (socket, _) = tokio_tungstenite::client_async(request, stream).await.context("no WebSocket")?;
+    let (sink, stream) = socket.split();
+    tokio::spawn(write(sink, lanes.clone()));
+    Ok(tokio::spawn(read(stream, lanes.clone())))
 }
 
 impl Client for LanesClient {
@@ -116,7 +156,8 @@ impl Client for LanesClient {
     }
 
     async fn close(self) {
-        self.lanes.close(quoth_protocol::Code::CLOSED, "");
+        self.lanes.close(Code::CLOSED, "");
+        let _ended_anyhow = timeout(CLOSE_TIMEOUT, self.reader).await;
     }
 }
 
@@ -187,7 +228,10 @@ impl Incoming {
 }
 
 /// Sends what the lanes have, all that there is in one write.
-async fn write(mut sink: SplitSink<WebSocketStream<TcpStream>, Message>, lanes: Lanes) -> anyhow::Result<()> {
+async fn write<S: AsyncRead + AsyncWrite + Unpin>(
+    mut sink: SplitSink<WebSocketStream<S>, Message>,
+    lanes: Lanes,
+) -> anyhow::Result<()> {
     loop {
         let mut outgoing = lanes.next_message().await;
         loop {
@@ -206,7 +250,7 @@ async fn write(mut sink: SplitSink<WebSocketStream<TcpStream>, Message>, lanes: 
 }
 
 /// Hands the lanes what comes.
-async fn read(mut stream: SplitStream<WebSocketStream<TcpStream>>, lanes: Lanes) -> anyhow::Result<()> {
+async fn read<S: AsyncRead + AsyncWrite + Unpin>(mut stream: SplitStream<WebSocketStream<S>>, lanes: Lanes) {
     while let Some(Ok(message)) = stream.next().await {
         if let Message::Binary(bytes) = message
             && lanes.receive(LaneMessage::Binary(bytes)).is_err()
@@ -215,5 +259,4 @@ async fn read(mut stream: SplitStream<WebSocketStream<TcpStream>>, lanes: Lanes)
         }
     }
     lanes.closed_by_peer(None, "the server has ended the connection");
-    Ok(())
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use quoth_protocol::ALPN;
 use quoth_protocol::codec::encode;
-use quoth_protocol::frame::{EventKind, ServerFrame, Start};
+use quoth_protocol::frame::{EventKind, ServerFrame, Start, Welcome};
 use rand::RngExt as _;
 
 use super::{Acks, Client, Part, Received, Receiver, Sender, System};
@@ -21,6 +21,7 @@ pub struct Quic {
     endpoint: Endpoint,
     config: quinn::ClientConfig,
     server: SocketAddr,
+    name: String,
     ca_file: PathBuf,
     token: String,
 }
@@ -48,17 +49,18 @@ pub struct QuicReceiver {
 }
 
 impl Quic {
-    /// A server at `server` that has a certificate of the CA in `ca_file`. Needs a tokio runtime, whose thread is the one
+    /// A server at `server` that has a certificate for `name` of the CA in `ca_file`. Needs a tokio runtime, whose thread is the one
     /// meant.
     ///
     /// # Errors
     /// When there is no such CA or no socket.
-    pub fn new(server: SocketAddr, ca_file: &Path, token: &str) -> anyhow::Result<Self> {
+    pub fn new(server: SocketAddr, name: &str, ca_file: &Path, token: &str) -> anyhow::Result<Self> {
         let any = SocketAddr::new(if server.is_ipv4() { [0; 4].into() } else { [0; 16].into() }, 0);
         let runtime = std::sync::Arc::new(TokioRuntime);
         let endpoint = Endpoint::new(EndpointConfig::default(), None, socket(any)?, runtime)?;
         let config = client_config(ca_file, ALPN)?;
-        Ok(Self { endpoint, config, server, ca_file: ca_file.to_owned(), token: token.to_owned() })
+        let (name, token) = (name.to_owned(), token.to_owned());
+        Ok(Self { endpoint, config, server, name, ca_file: ca_file.to_owned(), token })
     }
 }
 
@@ -68,9 +70,15 @@ impl Quic {
     /// # Errors
     /// When the CA cannot be read.
     pub fn as_another_client(&self) -> anyhow::Result<Self> {
-        let (endpoint, token) = (self.endpoint.clone(), self.token.clone());
         let config = client_config(&self.ca_file, ALPN)?;
-        Ok(Self { endpoint, config, server: self.server, ca_file: self.ca_file.clone(), token })
+        Ok(Self {
+            endpoint: self.endpoint.clone(),
+            config,
+            server: self.server,
+            name: self.name.clone(),
+            ca_file: self.ca_file.clone(),
+            token: self.token.clone(),
+        })
     }
 
     /// A connection without a sign-in.
@@ -78,7 +86,7 @@ impl Quic {
     /// # Errors
     /// When there is none.
     pub async fn handshake(&self) -> anyhow::Result<quinn::Connection> {
-        Ok(self.endpoint.connect_with(self.config.clone(), self.server, "localhost")?.await?)
+        Ok(self.endpoint.connect_with(self.config.clone(), self.server, &self.name)?.await?)
     }
 
     /// Waits until no connection of the socket is left.
@@ -91,12 +99,19 @@ impl System for Quic {
     type Client = QuicClient;
 
     async fn connect(&self) -> anyhow::Result<QuicClient> {
-        let peer = Peer::connect_with(&self.endpoint, self.config.clone(), self.server, &self.token).await?;
+        let (config, name) = (self.config.clone(), &self.name);
+        let peer = Peer::connect_to(&self.endpoint, config, self.server, name, &self.token).await?;
         Ok(QuicClient { endpoint: self.endpoint.clone(), peer })
     }
 }
 
 impl QuicClient {
+    /// What the server said when the client signed in.
+    #[must_use]
+    pub fn welcome(&self) -> &Welcome {
+        &self.peer.welcome
+    }
+
     /// Ends the connection without waiting until the server knows it, which takes until all others of the socket have ended.
     pub fn leave(&self) {
         self.peer.quic.close(0_u32.into(), b"");

@@ -96,7 +96,7 @@ impl Client for WebSocketClient {
         let conversation = ConversationName::new(conversation)?;
         let from = part.reads().then_some(Start::Live);
         let open = ClientFrame::Open(Open { conversation, producer: ProducerId(0), from });
-        self.out.send((lane, encode(&open)))?;
+        self.out.send((lane, encode(&open))).ok().context("the relay has ended the connection")?;
         let opened = frames.recv().await.context("the relay has ended the connection")?;
         anyhow::ensure!(matches!(opened, ServerFrame::Opened { .. }), "not an Opened: {opened:?}");
         let sender = WebSocketSender { lane, out: self.out.clone(), n: 0 };
@@ -112,7 +112,8 @@ impl Sender for WebSocketSender {
     async fn publish(&mut self, bodies: &mut Vec<Bytes>) -> anyhow::Result<()> {
         for body in bodies.drain(..) {
             self.n += 1;
-            self.out.send((self.lane, encode(&publish(self.n, body))))?;
+            let frame = (self.lane, encode(&publish(self.n, body)));
+            self.out.send(frame).ok().context("the relay has ended the connection")?;
         }
         Ok(())
     }

@@ -1,18 +1,24 @@
 //! Where processes run: which disk, which side of which network.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use parking_lot::Mutex;
 use quoth_network::{Counters, Network, Profile, Side};
+use tempfile::TempDir;
 
-/// Where processes run.
+use crate::floor::{Program, bound_arguments};
+use crate::run_folder::RunFolder;
+
+/// Where processes run, and what ends and removes them.
 #[derive(Debug, Clone)]
 pub struct Place {
-    /// The folder for data: its disk is measured.
-    pub dir: PathBuf,
+    folder: Arc<RunFolder>,
+    program: Program,
     network: Option<Arc<Mutex<Named>>>,
 }
 
@@ -25,22 +31,38 @@ struct Named {
 }
 
 impl Place {
-    /// On this machine alone, over loopback.
-    #[must_use]
-    pub fn loopback(dir: PathBuf) -> Self {
-        Self { dir, network: None }
-    }
-
-    /// With a network between clients and servers: a built-in profile of one by its name, or a file. The seed decides which packets
-    /// are lost.
+    /// On this machine alone, over loopback, with all data in a folder inside of `dir`, whose disk is measured. `program` is
+    /// this program, which starts floors and binds the life of others to that of this process.
     ///
     /// # Errors
-    /// When there is no such profile, or this is not root's process.
-    pub fn behind(dir: PathBuf, name: &str, seed: u64) -> anyhow::Result<Self> {
-        let profile = Profile::open(name)?;
+    /// When nothing can be written there.
+    pub fn loopback(dir: &Path, program: Program) -> anyhow::Result<Self> {
+        Ok(Self { folder: Arc::new(RunFolder::create(dir)?), program, network: None })
+    }
+
+    /// With a network between clients and servers, by its name or file. The seed decides which packets are lost.
+    ///
+    /// # Errors
+    /// When there is no such network, or this is not root's process.
+    pub fn behind(dir: &Path, program: Program, name: &str, seed: u64) -> anyhow::Result<Self> {
+        let profile = Profile::open(name).with_context(|| format!("the network {name}"))?;
         let network = Network::start(&profile, seed)?;
         let named = Named { name: name.to_owned(), profile, network };
-        Ok(Self { dir, network: Some(Arc::new(Mutex::new(named))) })
+        Ok(Self { network: Some(Arc::new(Mutex::new(named))), ..Self::loopback(dir, program)? })
+    }
+
+    /// The folder of the run, on the disk that is measured.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A new folder in it for a process, which is removed when it is dropped.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn folder_for(&self, what: &str) -> std::io::Result<TempDir> {
+        self.folder.folder_for(what)
     }
 
     /// Another network of the same kind, so that every system of a round, with the round's seed, has the same luck.
@@ -61,13 +83,35 @@ impl Place {
         Some(self.network.as_ref()?.lock().network.counters())
     }
 
-    /// A command that runs a program on the servers' side.
+    /// A command that runs a program on the servers' side. Its process ends with this one.
     #[must_use]
     pub fn server_command(&self, program: &Path) -> Command {
-        match &self.network {
+        self.bound(&match &self.network {
             Some(named) => named.lock().network.command_in(Side::Server, program),
             None => Command::new(program),
-        }
+        })
+    }
+
+    /// A command that runs a floor that serves, on the servers' side.
+    #[must_use]
+    pub fn floor_server_command(&self, arguments: &[OsString]) -> Command {
+        let mut command = self.server_command(&self.program.path);
+        self.program.arguments(&mut command, arguments);
+        command
+    }
+
+    /// A command that runs a floor that needs no network.
+    #[must_use]
+    pub fn floor_command(&self, arguments: &[OsString]) -> Command {
+        let mut command = Command::new(&self.program.path);
+        self.program.arguments(&mut command, arguments);
+        self.bound(&command)
+    }
+
+    fn bound(&self, command: &Command) -> Command {
+        let mut bound = Command::new(&self.program.path);
+        self.program.arguments(&mut bound, &bound_arguments(command));
+        bound
     }
 
     /// Where servers listen, on a port that the system chooses.
@@ -80,13 +124,13 @@ impl Place {
         )
     }
 
-    /// Moves this thread to the clients' side.
+    /// Moves this thread to a side.
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn enter_clients_side(&self) -> anyhow::Result<()> {
+    pub fn enter(&self, side: Side) -> anyhow::Result<()> {
         if let Some(named) = &self.network {
-            named.lock().network.enter(Side::Client)?;
+            named.lock().network.enter(side)?;
         }
         Ok(())
     }

@@ -30,7 +30,6 @@ pub struct Quoth {
     process: Process,
     address: SocketAddr,
     token: String,
-    version: String,
     files: Files,
     options: QuothOptions,
     place: Place,
@@ -68,11 +67,10 @@ impl Quoth {
     /// When it does not, with the end of its log.
     pub fn start(place: &Place, options: &QuothOptions, open_conversations: u32) -> anyhow::Result<Self> {
         let files = Files::make(place, open_conversations)?;
-        let version = run(Command::new(&options.binary).arg("--version"))?;
         let token = files.token(&options.binary)?;
         let (process, address) = files.serve(place, options, place.listen())?;
         let (options, place) = (options.clone(), place.clone());
-        Ok(Self { process, address, token, version, files, options, place })
+        Ok(Self { process, address, token, files, options, place })
     }
 
     /// Where it listens.
@@ -99,12 +97,6 @@ impl Quoth {
         self.process.pid()
     }
 
-    /// As it names itself.
-    #[must_use]
-    pub fn version(&self) -> &str {
-        &self.version
-    }
-
     /// Kills it as a crash does, and starts it again on the same folder and address.
     ///
     /// # Errors
@@ -120,7 +112,7 @@ impl Files {
     fn make(place: &Place, open_conversations: u32) -> anyhow::Result<Self> {
         /// The server's default.
         const OPEN_CONVERSATIONS: u32 = 48;
-        let dir = tempfile::Builder::new().prefix("quoth-bench-").tempdir_in(&place.dir)?;
+        let dir = place.folder_for("quoth")?;
         let now_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
         let made = quoth_certs::development(dir.path(), &["localhost".to_owned()], now_s)?;
         std::fs::write(dir.path().join("secret"), random_hex())?;

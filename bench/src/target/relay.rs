@@ -9,7 +9,6 @@ use anyhow::Context as _;
 use tempfile::TempDir;
 
 use super::Place;
-use crate::floor::Program;
 use crate::process::Process;
 
 /// What a relay speaks.
@@ -37,8 +36,8 @@ impl Relay {
     ///
     /// # Errors
     /// When it does not, with the end of its log.
-    pub fn start(place: &Place, program: &Program, spoken: Spoken) -> anyhow::Result<Self> {
-        let dir = tempfile::Builder::new().prefix("quoth-bench-").tempdir_in(&place.dir)?;
+    pub fn start(place: &Place, spoken: Spoken) -> anyhow::Result<Self> {
+        let dir = place.folder_for("relay")?;
         let listen = place.listen().to_string();
         let arguments: Vec<OsString> = match spoken {
             Spoken::Quic { streams } => {
@@ -46,9 +45,8 @@ impl Relay {
             }
             Spoken::WebSocket => vec!["websocket".into(), listen.into()],
         };
-        let mut command = place.server_command(&program.path);
-        program.arguments(&mut command, &arguments);
-        let mut process = Process::start(&mut command, &dir.path().join("log"))?;
+        let mut process =
+            Process::start(&mut place.floor_server_command(&arguments), &dir.path().join("log"))?;
         let mut address = String::new();
         BufReader::new(process.stdout()?).read_line(&mut address)?;
         let address = address

@@ -1,20 +1,23 @@
 //! `quoth bench`: what the bench takes from the rest of the command line.
 
 use std::net::ToSocketAddrs as _;
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use quoth_bench::command::{Around, BenchArgs, RunningServer, execute};
+use quoth_bench::command::{Around, BenchArgs, RunningServer, execute, run_floor};
+use quoth_bench::process::leave_nothing;
 
 use crate::args::ConnectionArgs;
 use crate::connection::{Connection, NamedServer};
 use crate::import;
-use crate::interrupt::{Interrupt, Interrupted};
-use crate::output::written;
+use crate::interrupt::Interrupt;
+use crate::output::{note, written};
 
 pub(crate) fn run(connection: ConnectionArgs, args: BenchArgs) -> anyhow::Result<ExitCode> {
-    let interrupt = Interrupt::listen().context("cannot start")?;
+    if let Some(done) = run_floor(&args) {
+        return done.map(|()| ExitCode::SUCCESS);
+    }
+    let interrupt = Interrupt::listen_for_any_end(leave_nothing).context("cannot start")?;
     let connection = Connection::new(connection, interrupt.clone());
     let running = connection.named_server()?.map(running).transpose()?;
     let around = Around {
@@ -24,12 +27,18 @@ pub(crate) fn run(connection: ConnectionArgs, args: BenchArgs) -> anyhow::Result
         is_interrupted: &|| interrupt.is_asked(),
     };
     let result = execute(args, &around);
-    if interrupt.is_asked() { Err(Interrupted.into()) } else { result }
+    match interrupt.exit_code() {
+        Some(code) => {
+            note("interrupted");
+            Ok(code.into())
+        }
+        None => result,
+    }
 }
 
 fn running(named: NamedServer) -> anyhow::Result<RunningServer> {
-    let NamedServer { server, ca, token } = named;
+    let NamedServer { server, server_name, ca, token } = named;
     let address = server.to_socket_addrs().with_context(|| format!("{server} is not found"))?.next();
     let address = address.with_context(|| format!("{server} has no address"))?;
-    Ok(RunningServer { address, ca_file: Path::new(&ca).to_owned(), token })
+    Ok(RunningServer { address, name: server_name, ca_file: ca, token })
 }

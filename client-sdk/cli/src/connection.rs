@@ -76,6 +76,8 @@ struct Target {
 #[derive(Debug)]
 pub(crate) struct NamedServer {
     pub(crate) server: String,
+    /// The name that its certificate is for.
+    pub(crate) server_name: String,
     pub(crate) ca: PathBuf,
     pub(crate) token: String,
 }
@@ -146,7 +148,8 @@ impl Connection {
             return Ok(None);
         }
         let Target { server, ca, token, .. } = self.target(Purpose::Import)?;
-        Ok(Some(NamedServer { server, ca, token }))
+        let server_name = self.server_name().unwrap_or_else(|| host(&server).to_owned());
+        Ok(Some(NamedServer { server, server_name, ca, token }))
     }
 
     fn server_name(&self) -> Option<String> {
@@ -191,6 +194,12 @@ impl Connection {
             }
         }
     }
+}
+
+/// The host of a HOST:PORT, without the brackets of an IPv6 address.
+fn host(server: &str) -> &str {
+    let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 /// An environment variable that says something.
@@ -390,6 +399,12 @@ mod tests {
         assert_eq!(token(None, Purpose::Import).unwrap(), "token of importer");
         let error = token(Some("carol"), TALK).unwrap_err().to_string();
         assert!(error.contains("quoth-server token --user carol"), "{error}");
+    }
+
+    #[test]
+    fn a_certificate_is_for_the_host() {
+        let servers = ["chat.example:4433", "127.0.0.1:4433", "[::1]:4433"];
+        assert_eq!(servers.map(host), ["chat.example", "127.0.0.1", "::1"]);
     }
 
     #[test]

@@ -1,13 +1,16 @@
-//! Ctrl-C: the first one asks the program to leave, the second one ends it at once.
+//! Ctrl-C, and for some commands other signals that end a program: the first one asks it to leave, the second one ends it at
+//! once.
 
+use std::task::Poll;
 use std::time::Duration;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::output::note;
 
-/// Exit code of a program that was interrupted before it had done what it was asked to, as shells have it (128 + SIGINT).
+/// Exit code of a program that was interrupted with Ctrl-C before it had done what it was asked to.
 pub(crate) const EXIT_INTERRUPTED: u8 = 130;
 
 /// How long a program that leaves waits before it says so.
@@ -20,7 +23,8 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Whether the user has asked to leave. Clones are the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Interrupt {
-    asked: watch::Receiver<bool>,
+    /// The exit code of a program that does.
+    asked: watch::Receiver<Option<u8>>,
 }
 
 /// The user has asked to leave before the work was done.
@@ -36,26 +40,34 @@ impl std::fmt::Display for Interrupted {
 impl std::error::Error for Interrupted {}
 
 impl Interrupt {
-    /// Listens from now on, on a thread of its own: whatever the program is busy with or blocked by, the second Ctrl-C
+    /// Listens for Ctrl-C from now on, on a thread of its own: whatever the program is busy with or blocked by, the second one
     /// ends it.
     pub(crate) fn listen() -> std::io::Result<Self> {
-        let (sender, asked) = watch::channel(false);
+        Self::listen_for(&[SignalKind::interrupt()], || {})
+    }
+
+    /// The same for the end of the terminal and SIGTERM too. The second signal ends the program with `at_last` before: for one
+    /// that must not simply end, since it has started others.
+    pub(crate) fn listen_for_any_end(at_last: fn()) -> std::io::Result<Self> {
+        let kinds = [SignalKind::interrupt(), SignalKind::hangup(), SignalKind::terminate()];
+        // Under `nohup` a terminal that ends means nothing.
+        let kinds: Vec<_> = kinds.into_iter().filter(|kind| !is_ignored(*kind)).collect();
+        Self::listen_for(&kinds, at_last)
+    }
+
+    fn listen_for(kinds: &[SignalKind], at_last: fn()) -> std::io::Result<Self> {
+        let (sender, asked) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let mut first = Box::pin(tokio::signal::ctrl_c());
-        // It is caught from its first poll on, which is here and not at some time in the thread. Where none can be caught, it
-        // ends the program as it does by default.
-        let at_once = runtime.block_on(async { timeout(Duration::ZERO, &mut first).await.ok() });
+        // They are caught from here on, and not from some time in the thread on.
+        let mut signals = {
+            let _in_runtime = runtime.enter();
+            kinds.iter().map(|kind| Ok((*kind, signal(*kind)?))).collect::<std::io::Result<Vec<_>>>()?
+        };
         let listen = async move {
-            let is_asked = match at_once {
-                Some(caught) => caught,
-                None => first.await,
-            };
-            if is_asked.is_ok() {
-                sender.send_replace(true);
-                if tokio::signal::ctrl_c().await.is_ok() {
-                    std::process::exit(i32::from(EXIT_INTERRUPTED));
-                }
-            }
+            sender.send_replace(Some(exit_code(next(&mut signals).await)));
+            let second = next(&mut signals).await;
+            at_last();
+            std::process::exit(exit_code(second).into());
         };
         std::thread::Builder::new().name("interrupt".to_owned()).spawn(move || runtime.block_on(listen))?;
         Ok(Self { asked })
@@ -63,12 +75,17 @@ impl Interrupt {
 
     /// Whether the user has asked to leave.
     pub(crate) fn is_asked(&self) -> bool {
+        self.asked.borrow().is_some()
+    }
+
+    /// What a program that the user has asked to leave exits with, as shells have it: 128 and the signal's number.
+    pub(crate) fn exit_code(&self) -> Option<u8> {
         *self.asked.borrow()
     }
 
     /// Waits until the user asks to leave.
     pub(crate) async fn asked(&self) {
-        if self.asked.clone().wait_for(|asked| *asked).await.is_err() {
+        if self.asked.clone().wait_for(Option::is_some).await.is_err() {
             std::future::pending().await
         }
     }
@@ -88,7 +105,7 @@ impl Interrupt {
     /// Waits, on the way out, for the acks of `count` messages. Says so when that takes long enough to be noticed. A user
     /// who has asked to leave waits for 10 s at most; any other can cut it short by asking.
     pub(crate) async fn finish(&self, count: usize, acks: impl Future<Output = ()>) {
-        let was_asked = *self.asked.borrow();
+        let was_asked = self.is_asked();
         let mut acks = std::pin::pin!(acks);
         if timeout(QUIET_DURATION, &mut acks).await.is_ok() {
             return;
@@ -105,6 +122,33 @@ impl Interrupt {
     }
 }
 
+/// Waits for any of the signals.
+async fn next(signals: &mut [(SignalKind, Signal)]) -> SignalKind {
+    std::future::poll_fn(|context| {
+        let mut signals = signals.iter_mut();
+        let came = signals.find_map(|(kind, signal)| signal.poll_recv(context).is_ready().then_some(*kind));
+        came.map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
+}
+
+fn exit_code(kind: SignalKind) -> u8 {
+    u8::try_from(128 + kind.as_raw_value()).unwrap_or(u8::MAX)
+}
+
+/// Whether this process was started so that the signal does nothing.
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ignores(&status, kind)
+}
+
+/// The same in what the kernel tells of a process: a bit for each signal, in hex.
+fn ignores(status: &str, kind: SignalKind) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask >> (kind.as_raw_value() - 1) & 1 == 1
+}
+
 /// `1 message`, `2 messages`.
 pub(crate) fn counted(count: usize, thing: &str) -> String {
     format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
@@ -116,8 +160,8 @@ mod tests {
 
     use super::*;
 
-    fn interrupt() -> (watch::Sender<bool>, Interrupt) {
-        let (sender, asked) = watch::channel(false);
+    fn interrupt() -> (watch::Sender<Option<u8>>, Interrupt) {
+        let (sender, asked) = watch::channel(None);
         (sender, Interrupt { asked })
     }
 
@@ -134,7 +178,7 @@ mod tests {
         let started = Instant::now();
         let press = async {
             sleep(Duration::from_secs(2)).await;
-            sender.send_replace(true);
+            sender.send_replace(Some(EXIT_INTERRUPTED));
         };
         tokio::join!(press, interrupt.finish(1, std::future::pending()));
         assert_eq!(started.elapsed(), Duration::from_secs(2));
@@ -144,11 +188,19 @@ mod tests {
         assert_eq!(started.elapsed(), QUIET_DURATION + LEAVE_TIMEOUT);
     }
 
+    #[test]
+    fn a_signal_that_is_ignored_stays_so() {
+        let status = "Name:\tquoth\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000002\n";
+        assert!(ignores(status, SignalKind::hangup()) && !ignores(status, SignalKind::interrupt()));
+        assert!(!ignores("", SignalKind::hangup()));
+        assert_eq!([SignalKind::interrupt(), SignalKind::terminate()].map(exit_code), [130, 143]);
+    }
+
     #[tokio::test]
     async fn work_ends_when_the_user_asks() {
         let (sender, interrupt) = interrupt();
         assert_eq!(interrupt.unless_asked(async { 5 }).await.unwrap(), 5);
-        sender.send_replace(true);
+        sender.send_replace(Some(EXIT_INTERRUPTED));
         assert!(interrupt.unless_asked(std::future::pending::<()>()).await.is_err());
     }
 }

@@ -27,6 +27,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use quoth_bench::command::WrongUsage;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Args, Command};
@@ -48,8 +49,20 @@ fn main() -> ExitCode {
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             tell(&error);
-            if error.is::<Interrupted>() { ExitCode::from(EXIT_INTERRUPTED) } else { ExitCode::FAILURE }
+            exit_code(&error)
         }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    /// As the command line's parser has it.
+    const EXIT_WRONG_USAGE: u8 = 2;
+    if error.is::<Interrupted>() {
+        ExitCode::from(EXIT_INTERRUPTED)
+    } else if error.is::<WrongUsage>() {
+        ExitCode::from(EXIT_WRONG_USAGE)
+    } else {
+        ExitCode::FAILURE
     }
 }
 

@@ -54,23 +54,31 @@ pub(crate) enum FormatError {
     Kind,
 }
 
-/// The messages with a lane's frames, each of which has its length.
+/// The messages with a lane's frames, each of which has its length, until `write` says that no more may be sent. Returns how many
+/// frames are written.
 pub(crate) fn write_frames(
     format: Format,
     side: Side,
     lane: u32,
     frames: &[Bytes],
-    mut write: impl FnMut(Message),
-) {
-    match (format, side) {
-        (Format::Postcard, _) => write(Message::Binary(encode_frames(lane, frames))),
-        (Format::Json, Side::Server) => {
-            frames.iter().for_each(|frame| write(frame_text::<ServerFrame>(lane, frame)))
+    mut write: impl FnMut(Message) -> bool,
+) -> usize {
+    let frame_text = match (format, side) {
+        (Format::Postcard, _) => {
+            write(Message::Binary(encode_frames(lane, frames)));
+            return frames.len();
         }
-        (Format::Json, Side::Client) => {
-            frames.iter().for_each(|frame| write(frame_text::<ClientFrame>(lane, frame)))
+        (Format::Json, Side::Server) => frame_text::<ServerFrame>,
+        (Format::Json, Side::Client) => frame_text::<ClientFrame>,
+    };
+    let mut count = 0;
+    for frame in frames {
+        count += 1;
+        if !write(frame_text(lane, frame)) {
+            break;
         }
     }
+    count
 }
 
 /// The message that says something of a lane.

@@ -229,14 +229,16 @@ impl State {
             number
         });
         let (outgoing, mut cost) = (&mut self.outgoing, 0);
-        format::write_frames(self.format, self.side, number, &frames[..count], |message| {
+        // A text can be many times as long as its frame, so that there is credit for fewer of them.
+        let count = format::write_frames(self.format, self.side, number, &frames[..count], |message| {
             cost += message.len();
             outgoing.push_back(message);
+            cost < credit
         });
         lane.send_credit -= i64::try_from(cost).unwrap_or(i64::MAX);
         self.outgoing_bytes += cost;
         self.wake_socket();
-        Poll::Ready(Sent::Frames(count, bytes))
+        Poll::Ready(Sent::Frames(count, frames[..count].iter().map(Bytes::len).sum()))
     }
 
     /// `Err` when the connection has ended.

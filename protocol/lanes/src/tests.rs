@@ -6,14 +6,14 @@ use std::task::Poll;
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use quoth_protocol::Code;
 use quoth_protocol::codec::encode;
-use quoth_protocol::frame::ClientFrame;
+use quoth_protocol::frame::{ClientFrame, Event, EventKind, ServerFrame};
 use quoth_protocol::lane::{LaneMessage, Signal, encode_frames};
 use quoth_protocol::limits::{
     FRAME_BYTES_MAX, LANE_CREDIT_OF_CLIENT_BYTES, LANE_CREDIT_OF_SERVER_BYTES,
     LANE_MESSAGE_BYTES_BEFORE_SIGN_IN_MAX, LANE_MESSAGE_BYTES_MAX, STREAMS_BEFORE_SIGN_IN_MAX,
 };
+use quoth_protocol::{Code, Seq, UserId};
 use tokio::task::yield_now;
 
 use crate::{
@@ -363,4 +363,31 @@ fn a_text_costs_its_length_and_not_that_of_its_frame() {
         format!(r#"{{"lane":0,"seen":{{"seq":1}}{}}}"#, " ".repeat(LANE_CREDIT_OF_CLIENT_BYTES as usize));
     assert_eq!(server.receive(Message::Text(padded.clone())), Ok(()));
     assert_eq!(server.receive(Message::Text(padded)), Err(Code::PROTOCOL), "no credit is left");
+}
+
+#[tokio::test]
+async fn a_lane_of_texts_stops_when_their_length_has_used_the_credit_up() {
+    let server = Lanes::server(Format::Json);
+    server.signed_in(1);
+    server.receive(Message::Text(r#"{"lane":0,"seen":{"seq":1}}"#.to_owned())).unwrap();
+    let (mut send, _recv) = now(server.accept()).await.expect("the lane has arrived").unwrap();
+    // In JSON each byte of these bodies takes six.
+    let event = encode(&ServerFrame::Event(Event {
+        seq: Seq(1),
+        time_ms: 1,
+        sender: UserId::new("alice").unwrap(),
+        origin_time_ms: None,
+        kind: EventKind::Message { body: Bytes::from(vec![1; 4_000]) },
+    }));
+    let frames = vec![event; 100];
+    let (mut count, mut before_last, mut length) = (0, 0, 0);
+    while let Some(written) = now(send.write_chunks(&frames)).await {
+        count += written.unwrap().chunks;
+        while let Some(Outgoing::Message(message)) = now(server.next_message()).await {
+            (before_last, length) = (length, length + message.len());
+        }
+    }
+    let credit = LANE_CREDIT_OF_SERVER_BYTES as usize;
+    assert!(before_last < credit && length >= credit, "{before_last} and {length} bytes of {credit}");
+    assert_eq!(count, length / (length - before_last), "what is written is what is sent");
 }

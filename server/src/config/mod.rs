@@ -31,6 +31,8 @@ pub struct Config {
     pub websocket: bool,
     /// Origins of pages that may connect besides the server's own.
     pub allowed_origins: Vec<WebOrigin>,
+    /// Whether HTTP and WebSocket are served without TLS, too, as they are in development.
+    pub plain_http: bool,
     /// Whether the chat page is served outside of development, too.
     pub demo_page: bool,
     /// Folder of the store, and in development of keys and certificates.
@@ -77,6 +79,7 @@ impl Default for Config {
             workers: 0,
             websocket: true,
             allowed_origins: Vec::new(),
+            plain_http: false,
             demo_page: false,
             data_dir: PathBuf::from("quoth-data"),
             development: false,

@@ -176,6 +176,13 @@ pub const SETTINGS: &[Setting] = &[
         get: |c| array(&c.allowed_origins),
     },
     Setting {
+        key: "server.plain_http",
+        doc: "serve WebSocket and HTTP without TLS as well, behind a proxy that has it and on a network that nobody else is on",
+        kind: Kind::Boolean,
+        set: |c, t| parse(&mut c.plain_http, t, "true or false"),
+        get: |c| c.plain_http.to_string(),
+    },
+    Setting {
         key: "server.demo_page",
         doc: "serve the chat page at / as development mode does; its users sign in with a token that they paste",
         kind: Kind::Boolean,

@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::Site;
@@ -67,13 +67,13 @@ impl Worker {
     }
 }
 
-/// Serves a connection until it ends or becomes a WebSocket, with its place among the connections.
+/// Serves a connection until it ends or becomes a WebSocket.
 pub(super) async fn serve(
     worker: Arc<Worker>,
     tcp: TcpStream,
     peer: SocketAddr,
     _counts_as: Handshake,
-) -> Option<(Upgraded, OwnedSemaphorePermit)> {
+) -> Option<Upgraded> {
     let handshake_timeout = Duration::from_millis(worker.service.limits.handshake_timeout_ms);
     let stream = match timeout(handshake_timeout, open(&worker, tcp)).await {
         Ok(Ok(Some(stream))) => stream,
@@ -90,8 +90,8 @@ pub(super) async fn serve(
     let Granted { on_upgrade, format, place } = requests(&worker, stream, peer).await?;
     let upgraded = on_upgrade.await.ok()?;
     let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
-    let upgraded = Upgraded { stream: parts.io.into_inner(), read: parts.read_buf.to_vec(), format, peer };
-    Some((upgraded, place))
+    let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
+    Some(Upgraded { stream, read, format, peer, place })
 }
 
 /// What a connection's bytes are read from and written to, or `None` if it is refused.
@@ -116,7 +116,7 @@ async fn open(worker: &Worker, tcp: TcpStream) -> io::Result<Option<Stream>> {
         return Ok(Some(Stream::Tls(Box::new(tls))));
     }
     if worker.site.takes_plain {
-        return Ok(Some(Stream::Plain(Counted::new(tcp))));
+        return Ok(Some(Stream::plain(tcp)));
     }
     refuse(tcp).await?;
     Ok(None)

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
 use super::Site;
@@ -35,7 +34,7 @@ struct Listener {
     service: Service,
     worker: Arc<Worker>,
     /// Connections that are not WebSockets, or not yet.
-    requests: JoinSet<Option<(Upgraded, OwnedSemaphorePermit)>>,
+    requests: JoinSet<Option<Upgraded>>,
     /// For each WebSocket two tasks.
     sockets: JoinSet<()>,
 }
@@ -55,8 +54,8 @@ impl Listener {
                 Some(ended) = self.sockets.join_next() => log_panic(&ended),
                 Some(ended) = self.requests.join_next() => {
                     log_panic(&ended);
-                    if let Ok(Some((upgraded, place))) = ended {
-                        self.begin(upgraded, place);
+                    if let Ok(Some(upgraded)) = ended {
+                        begin(&mut self.sockets, upgraded, &self.service);
                     }
                 }
                 accepted = self.tcp.accept() => match accepted {
@@ -81,15 +80,6 @@ impl Listener {
         }
     }
 
-    fn begin(&mut self, upgraded: Upgraded, place: OwnedSemaphorePermit) {
-        let (session, pump) = websocket::tasks(upgraded, self.service.clone());
-        self.sockets.spawn(session);
-        self.sockets.spawn(async move {
-            pump.await;
-            drop(place);
-        });
-    }
-
     /// Waits for the connections to end, each of which knows the phase.
     async fn end(mut self, phase: Phase) {
         drop(self.tcp);
@@ -97,10 +87,8 @@ impl Listener {
         let finish = async {
             // A WebSocket that was granted hears of the phase as a connection.
             while let Some(ended) = self.requests.join_next().await {
-                if let Ok(Some((upgraded, _place))) = ended {
-                    let (session, pump) = websocket::tasks(upgraded, self.service.clone());
-                    self.sockets.spawn(session);
-                    self.sockets.spawn(pump);
+                if let Ok(Some(upgraded)) = ended {
+                    begin(&mut self.sockets, upgraded, &self.service);
                 }
             }
             while self.sockets.join_next().await.is_some() {}
@@ -109,4 +97,10 @@ impl Listener {
             tracing::warn!(tasks = self.sockets.len(), "WebSockets were closed before they had finished");
         }
     }
+}
+
+fn begin(sockets: &mut JoinSet<()>, upgraded: Upgraded, service: &Service) {
+    let (session, pump) = websocket::tasks(upgraded, service.clone());
+    sockets.spawn(session);
+    sockets.spawn(pump);
 }

@@ -61,7 +61,7 @@ impl Site {
         });
         Self {
             tls: TlsAcceptor::from(Arc::new(tls)),
-            takes_plain: config.development,
+            takes_plain: config.development || config.plain_http,
             allowed_origins: config.allowed_origins.clone(),
             page: (config.development || config.demo_page).then(Page::built_in),
             tokens: development.map(|made| made.tokens.clone()),

@@ -32,6 +32,11 @@ impl Counted {
 }
 
 impl Stream {
+    /// A connection without TLS.
+    pub(crate) fn plain(tcp: TcpStream) -> Self {
+        Self::Plain(Counted::new(tcp))
+    }
+
     fn counted(&self) -> &Counted {
         match self {
             Self::Plain(counted) => counted,

@@ -132,17 +132,18 @@ enum Happened {
 }
 
 impl Connection {
+    /// Boxed, since a future that had it would have room for it twice.
     fn new(
         transport: Transport,
         send: SendStream,
         recv: RecvStream,
         session: Session,
         service: Service,
-    ) -> Self {
+    ) -> Box<Self> {
         let reader = FrameReader::new(recv, FIRST_FRAME_BYTES_MAX);
         let writer = FrameWriter::new(send);
         writer.set_priority(CONTROL_PRIORITY);
-        Self {
+        Box::new(Self {
             transport,
             service,
             session,
@@ -152,7 +153,7 @@ impl Connection {
             streams: JoinSet::new(),
             streams_rate: Rate::new(STREAMS_PER_SECOND_MAX, 1_000),
             drains: false,
-        }
+        })
     }
 
     async fn run(&mut self) -> End {

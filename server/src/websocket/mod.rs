@@ -4,6 +4,7 @@
 //! pings, timeouts, and closes that say why.
 
 mod heartbeat;
+mod messages;
 mod outbox;
 mod pump;
 mod status;
@@ -13,10 +14,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use quoth_lanes::{Format, Lanes};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::http::Stream;
 use crate::session::{self, Service, Transport};
 use heartbeat::Heartbeat;
+pub use messages::Messages;
 use pump::Pump;
 
 /// Silence of the server after which it pings, unless a third of the idle timeout is less.
@@ -37,6 +41,8 @@ pub(crate) struct Upgraded {
     pub(crate) read: Vec<u8>,
     pub(crate) format: Format,
     pub(crate) peer: SocketAddr,
+    /// Its place among the connections.
+    pub(crate) place: OwnedSemaphorePermit,
 }
 
 /// The two tasks of a connection: its session, and what moves its messages. Each ends when the other one has.
@@ -44,9 +50,20 @@ pub(crate) fn tasks(
     upgraded: Upgraded,
     service: Service,
 ) -> (impl Future<Output = ()> + Send, impl Future<Output = ()> + Send) {
-    let lanes = Lanes::server(upgraded.format);
-    let idle_timeout = Duration::from_millis(service.limits.idle_timeout_ms.into());
-    let heartbeat = Heartbeat::new(idle_timeout, PING_INTERVAL_MAX.min(idle_timeout / 3), STALL_TIMEOUT);
-    let transport = Transport::WebSocket { lanes: lanes.clone(), peer: upgraded.peer };
-    (session::run(transport, service), Pump::new(upgraded, lanes, heartbeat).run())
+    let Upgraded { stream, read, format, peer, place } = upgraded;
+    let lanes = Lanes::server(format);
+    let heartbeat = heartbeat(service.limits.idle_timeout_ms);
+    let pump = Pump::new(stream, read, Some(place), lanes.clone(), heartbeat);
+    (session::run(Transport::WebSocket { lanes, peer }, service), pump.run())
+}
+
+/// Moves messages between a TCP connection and what stands behind it until either ends, just as is done for sessions: so that tests can
+/// see how the socket behaves when something else is there. The handshake of RFC 6455 is done, and nothing has come behind it.
+pub async fn run(tcp: TcpStream, messages: impl Messages, idle_timeout_ms: u32) {
+    Pump::new(Stream::plain(tcp), Vec::new(), None, messages, heartbeat(idle_timeout_ms)).run().await;
+}
+
+fn heartbeat(idle_timeout_ms: u32) -> Heartbeat {
+    let idle_timeout = Duration::from_millis(idle_timeout_ms.into());
+    Heartbeat::new(idle_timeout, PING_INTERVAL_MAX.min(idle_timeout / 3), STALL_TIMEOUT)
 }

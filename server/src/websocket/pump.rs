@@ -6,21 +6,23 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use quoth_lanes::{Closed, Lanes, Message, Outgoing};
+use quoth_lanes::{Closed, Message, Outgoing};
 use tokio::io::{AsyncRead, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message as WsMessage};
 
+use super::CLOSE_TIMEOUT;
 use super::heartbeat::{Due, Heartbeat};
+use super::messages::Messages;
 use super::outbox::Outbox;
 use super::status::{close_with, code_of, violation};
 use super::wire::Wire;
-use super::{CLOSE_TIMEOUT, Upgraded};
 use crate::http::Stream;
 
 /// Bytes that are read at once. Each connection has so many at any time.
-const READ_BYTES: usize = 4 * 1_024;
+const READ_BYTES: usize = 2 * 1_024;
 
 /// Bytes in the outbox from which on no more is taken from the lanes, so that what a client does not read waits there, where it holds
 /// up those who write.
@@ -32,8 +34,8 @@ const MESSAGES_AT_ONCE: usize = 64;
 /// Messages of at most so many bytes are copied, so that one which waits to be read pins itself and not what was read with it.
 const COPIED_BYTES_MAX: usize = 2 * 1_024;
 
-/// A socket and its lanes.
-pub(super) struct Pump {
+/// A socket and what stands behind it.
+pub(super) struct Pump<M: Messages> {
     stream: Stream,
     context: WebSocketContext,
     outbox: Outbox,
@@ -42,8 +44,10 @@ pub(super) struct Pump {
     /// Bytes that have come since the last whole message.
     come_bytes: usize,
     message_bytes_max: usize,
-    lanes: Lanes,
+    messages: M,
     heartbeat: Heartbeat,
+    /// Among the connections, for as long as this one is there.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// How a socket ends.
@@ -58,9 +62,17 @@ enum End {
     Lost,
 }
 
-impl Pump {
-    pub(super) fn new(upgraded: Upgraded, lanes: Lanes, heartbeat: Heartbeat) -> Self {
-        let message_bytes_max = lanes.message_bytes_max();
+impl<M: Messages> Pump<M> {
+    /// Of a socket on which the handshake is done; `read` is what came with it. Boxed, since a future that had it would have room for
+    /// it twice.
+    pub(super) fn new(
+        stream: Stream,
+        read: Vec<u8>,
+        place: Option<OwnedSemaphorePermit>,
+        messages: M,
+        heartbeat: Heartbeat,
+    ) -> Box<Self> {
+        let message_bytes_max = messages.message_bytes_max();
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BYTES)
             // What it writes goes into the outbox at once. When that is full, the last answer waits.
@@ -68,25 +80,26 @@ impl Pump {
             .max_write_buffer_size(256)
             .max_message_size(Some(message_bytes_max))
             .max_frame_size(Some(message_bytes_max));
-        Self {
-            stream: upgraded.stream,
-            context: WebSocketContext::from_partially_read(upgraded.read, Role::Server, Some(config)),
+        Box::new(Self {
+            _place: place,
+            stream,
+            context: WebSocketContext::from_partially_read(read, Role::Server, Some(config)),
             outbox: Outbox::default(),
             is_unflushed: false,
             come_bytes: 0,
             message_bytes_max,
-            lanes,
+            messages,
             heartbeat,
-        }
+        })
     }
 
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self: Box<Self>) {
         let end = {
             let mut timer = pin!(sleep_until(self.heartbeat.next()));
             poll_fn(|task| self.poll(task, timer.as_mut())).await
         };
         // Whatever it was, the session must not wait for more. It knows of the end already unless the socket is lost.
-        self.lanes.closed_by_peer(None, "the connection is lost");
+        self.messages.closed_by_peer(None, "the connection is lost");
         // Boxed, so that only sockets that end have room for it.
         let _client_is_slow_or_gone = timeout(CLOSE_TIMEOUT, Box::pin(self.end(end))).await;
     }
@@ -154,12 +167,12 @@ impl Pump {
                 WsMessage::Text(text) => Message::Text(text.as_str().to_owned()),
                 WsMessage::Close(close) => {
                     let text = close.as_ref().map_or("", |close| close.reason.as_str());
-                    self.lanes.closed_by_peer(code_of(close.as_ref()), text);
+                    self.messages.closed_by_peer(code_of(close.as_ref()), text);
                     return Err(End::Answer);
                 }
                 WsMessage::Ping(_) | WsMessage::Pong(_) | WsMessage::Frame(_) => continue,
             };
-            if self.lanes.receive(message).is_err() {
+            if self.messages.receive(message).is_err() {
                 // The lanes have ended, and what is written next says why.
                 return Ok(());
             }
@@ -170,7 +183,7 @@ impl Pump {
 
     /// Messages may be larger once the client is signed in.
     fn raise_limits(&mut self) {
-        let message_bytes_max = self.lanes.message_bytes_max();
+        let message_bytes_max = self.messages.message_bytes_max();
         if message_bytes_max != self.message_bytes_max {
             self.message_bytes_max = message_bytes_max;
             self.context.set_config(|config| {
@@ -183,7 +196,7 @@ impl Pump {
     fn unreadable(&self, error: &Error) -> End {
         match violation(error) {
             Some((code, close)) => {
-                self.lanes.close(code, &close.reason);
+                self.messages.close(code, &close.reason);
                 End::Violation(close)
             }
             None => End::Lost,
@@ -196,7 +209,7 @@ impl Pump {
             self.take_answers(task);
             let mut has_more = false;
             while self.outbox.bytes() < OUTBOX_BYTES_MAX {
-                match self.lanes.poll_next_message(task) {
+                match self.messages.poll_next_message(task) {
                     Poll::Ready(Outgoing::Message(message)) => {
                         self.outbox.push(message);
                         has_more = true;
@@ -294,9 +307,9 @@ impl Pump {
 }
 
 /// Whatever ends this task ends the session.
-impl Drop for Pump {
+impl<M: Messages> Drop for Pump<M> {
     fn drop(&mut self) {
-        self.lanes.closed_by_peer(None, "the connection is lost");
+        self.messages.closed_by_peer(None, "the connection is lost");
     }
 }
 

@@ -8,6 +8,7 @@ export interface KeyHooks {
   escape(): void;
   write(): void;
   cycle(step: number): void;
+  page(step: number): void;
   help(): void;
 }
 
@@ -31,9 +32,16 @@ function actionOf(event: KeyboardEvent, ctrl: boolean, hooks: KeyHooks): (() => 
   if (event.altKey && !ctrl && event.key === "ArrowDown") return () => hooks.neighbour(1);
   if (ctrl && !event.altKey && event.key.toLowerCase() === "k") return () => hooks.openField();
   if (ctrl && !event.altKey && event.key === "/") return () => hooks.help();
+  if ((event.key === "PageUp" || event.key === "PageDown") && leavesPaging(event.target))
+    return () => hooks.page(event.key === "PageUp" ? -1 : 1);
   if (event.key === "Escape") return () => hooks.escape();
   if (event.key === "F6") return () => hooks.cycle(event.shiftKey ? -1 : 1);
   return undefined;
+}
+
+/** A text that fits its field has no use for these keys: they page the messages. */
+function leavesPaging(target: EventTarget | null): boolean {
+  return target instanceof HTMLTextAreaElement && target.scrollHeight <= target.clientHeight;
 }
 
 /** Typing with the focus on the messages, or on nothing, means to write. */

@@ -1,30 +1,36 @@
 /** The page as the server serves it. */
 
-import { connect, QuothError } from "../../src/index.js";
+import { connect, QuothError, type Client } from "../../src/index.js";
 import { openOutbox, type Outbox } from "../../src/outbox/index.js";
 import { boot } from "./boot.js";
 import { MemoryOutbox } from "./memory_outbox.js";
 import { SignedOut, type Session } from "./session.js";
 
-boot(async (session): Promise<Outbox> => {
-  const client = (producer?: bigint) =>
+boot((session) => {
+  const client = (producer?: bigint): Client =>
     connect({
-      token: async (why) => {
-        try {
-          return await session.fresh(why === "rejected", why === "expiring");
-        } catch (error) {
-          throw error instanceof SignedOut ? new QuothError("SIGNED_OUT", error.message, false) : error;
-        }
-      },
+      token: (why) => freshToken(session, why),
       clientName: "quoth-page",
       ...(producer === undefined ? {} : { producer }),
     });
-  try {
-    return await openOutbox({ name: outboxName(session), connect: client });
-  } catch {
-    return new MemoryOutbox(client());
-  }
+  return open(`${session.claims.user}@${location.host}`, client);
 });
 
-/** Messages are never sent as another user or to another server. */
-const outboxName = (session: Session): string => `${session.claims.user}@${location.host}`;
+/** Messages are never sent as another user or to another server: `name` has both. */
+async function open(name: string, client: (producer?: bigint) => Client): Promise<Outbox> {
+  try {
+    return await openOutbox({ name, connect: client });
+  } catch (error) {
+    // No database for this page, as in some private windows: messages then wait for as long as the page lives.
+    if (error instanceof QuothError) return new MemoryOutbox(client());
+    throw error;
+  }
+}
+
+async function freshToken(session: Session, why: "sign_in" | "expiring" | "rejected"): Promise<string> {
+  try {
+    return await session.fresh(why === "rejected", why === "expiring");
+  } catch (error) {
+    throw error instanceof SignedOut ? new QuothError("SIGNED_OUT", error.message, false) : error;
+  }
+}

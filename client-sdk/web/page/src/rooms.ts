@@ -54,6 +54,7 @@ export class Rooms {
     this.connected = connected;
     for (const room of this.rooms.values()) {
       room.outgoing.connected(connected);
+      if (connected && room.state.name === "ended" && room.state.error.retryable) room.restart();
       this.hooks.changed(room);
     }
   }

@@ -36,6 +36,8 @@ export class Mux {
   open(kind: LaneKind, user: LaneUser): Lane {
     const lane = new Lane(kind, user, { wake: () => this.owner.wake(), dropped: (l) => this.drop(l) });
     this.lanes.add(lane);
+    // The server may speak on the control lane at any time.
+    if (kind === "control") lane.number = this.number(lane);
     return lane;
   }
 

@@ -8,7 +8,10 @@
  * ```
  */
 import type { Ack, Client, MessageId, Unsubscribe } from "../api.js";
-import type { SendError } from "../error.js";
+import { QuothError, type SendError } from "../error.js";
+import { Database } from "./database.js";
+import { tryLock } from "./locks.js";
+import { TabOutbox } from "./outbox.js";
 
 export interface OutboxOptions {
   /**
@@ -34,7 +37,8 @@ export interface Outbox {
 
   /**
    * Keeps a message and sends it as soon as it can, in the order of the calls. Resolves when the message is kept, not when it is
-   * sent. Rejects when the body is over 65,536 bytes or the database does not take it.
+   * sent. Rejects with a `QuothError` when the body is over 65,536 bytes, when 1,000 entries are here already, or when the database
+   * does not take it.
    */
   send(conversation: string, body: string | Uint8Array): Promise<Entry>;
 
@@ -43,7 +47,10 @@ export interface Outbox {
   /** Tells every change of an entry: kept, stored, refused, discarded. */
   onChange(listener: (entry: Entry) => void): Unsubscribe;
 
-  /** Sends a refused message again, under a new id and behind all others. */
+  /**
+   * Sends a refused message again: under the same id if the server still takes that, otherwise under a new one, in which case the
+   * entry with the old id is told as discarded.
+   */
   retry(id: MessageId): Promise<Entry>;
   /** Forgets a message. A waiting one may be stored all the same when it has been sent already. */
   discard(id: MessageId): Promise<void>;
@@ -69,5 +76,17 @@ export interface Entry {
   readonly error?: SendError;
 }
 
-/** Opens the outbox of this tab; messages of tabs that are gone are taken over. Throws a `QuothError`. */
-export declare function openOutbox(options: OutboxOptions): Promise<Outbox>;
+/**
+ * Opens the outbox of this tab; messages of tabs that are gone are taken over. Throws a `QuothError` where there is no IndexedDB
+ * or no Web Locks, or when the database does not open.
+ */
+export async function openOutbox(options: OutboxOptions): Promise<Outbox> {
+  const { name, connect, indexedDB = globalThis.indexedDB, locks = globalThis.navigator?.locks } = options;
+  if (!indexedDB || !locks) {
+    const what = indexedDB ? "Web Locks (a page must come over https or from localhost)" : "IndexedDB";
+    throw new QuothError("BAD_ARGUMENT", `an outbox needs ${what}`, false);
+  }
+  const outbox = new TabOutbox(await Database.open(indexedDB, name), connect);
+  await outbox.takeOver((tab) => tryLock(locks, `quoth-outbox:${name}:${tab}`));
+  return outbox;
+}

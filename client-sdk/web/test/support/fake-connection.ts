@@ -13,7 +13,11 @@ export class FakeConnection {
   user: string | undefined;
   hello: (ClientFrame & { type: "hello" }) | undefined;
   isLeaving = false;
+  /** Publishes that came behind a GoAway. */
+  ignored = 0;
   private nextLane = 0;
+  /** What came on other lanes before the sign-in. */
+  private waiting: (() => void)[] = [];
 
   constructor(
     readonly server: FakeServer,
@@ -21,6 +25,8 @@ export class FakeConnection {
   ) {
     socket.on("message", (data: Buffer, isBinary: boolean) => {
       if (!isBinary) return this.violation("text");
+      // What a cut connection has received already is lost with it.
+      if (socket.readyState !== 1) return;
       if (server.cut("in")) return this.cut();
       if (!server.isSilent) this.receive(new Uint8Array(data));
     });
@@ -86,7 +92,9 @@ export class FakeConnection {
     if (!lane) return;
     switch (part.type) {
       case "frames":
-        return this.take(lane, part.bytes, message.length);
+        if (number === 0 || this.user !== undefined) return this.take(lane, part.bytes, message.length);
+        this.waiting.push(() => this.take(lane, part.bytes, message.length));
+        return;
       case "finish":
         return lane.finished();
       case "reset":
@@ -110,6 +118,8 @@ export class FakeConnection {
     if (lane.receiveCredit <= 0) return this.violation(`lane ${lane.number} has no credit`);
     lane.receiveCredit -= size;
     for (const { frame } of splitFrames(bytes)) {
+      // What stands behind a frame for which the lane was reset is dropped.
+      if (!this.lanes.has(lane.number)) return;
       const decoded = decodeClientFrame(frame);
       if (lane.number === 0) this.control(decoded);
       else lane.take(decoded);
@@ -126,11 +136,15 @@ export class FakeConnection {
       case "hello":
         if (this.hello) return this.violation("a second Hello");
         this.hello = frame;
-        return this.signIn(frame.token);
+        this.server.tokens.push(frame.token);
+        // A token takes its time.
+        setTimeout(() => this.signIn(frame.token), 1);
+        return;
       case "refresh":
         this.server.tokens.push(frame.token);
         return;
       case "typing":
+        this.server.typings.push(`${this.user} ${frame.conversation}`);
         for (const other of this.server.connections) {
           if (other !== this && other.reads(frame.conversation)) {
             other.frame(0, { type: "typing", conversation: frame.conversation, user: this.user ?? "" });
@@ -147,7 +161,7 @@ export class FakeConnection {
   }
 
   private signIn(token: string): void {
-    this.server.tokens.push(token);
+    if (this.server.goAwayFirst !== undefined) return this.goAway(Code.OVERLOADED, this.server.goAwayFirst);
     const user = this.server.userOf(token);
     if (typeof user === "number") return this.close(user);
     this.user = user;
@@ -161,6 +175,7 @@ export class FakeConnection {
       openConversationsMax: this.server.openConversationsMax,
       server: "fake/1",
     });
+    for (const take of this.waiting.splice(0)) take();
     this.deliver();
   }
 }

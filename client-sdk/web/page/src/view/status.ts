@@ -42,7 +42,8 @@ export class StatusView {
     this.toldStatus = told;
     this.status.replaceChildren(
       h("span", { class: `dot ${status.dot}`, "aria-hidden": "true" }),
-      ...status.parts.map((part) => h("span", { class: "part", title: part.title }, part.text)),
+      // The spaces are for screen readers; what is seen between the parts is drawn.
+      ...status.parts.flatMap((part) => [" ", h("span", { class: "part", title: part.title }, part.text)]),
     );
   }
 }

@@ -1,5 +1,7 @@
 //! Profiles: what a load looks like, as files. The built-in ones are files in `bench/profiles/`; a user writes own ones.
 
+pub mod keys;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -10,17 +12,20 @@ use crate::outcome::Goal;
 
 /// The built-in profiles, by name.
 pub const BUILT_IN: &[(&str, &str)] = &[
-    ("chat", include_str!("../profiles/chat.toml")),
-    ("fanout", include_str!("../profiles/fanout.toml")),
-    ("rooms", include_str!("../profiles/rooms.toml")),
-    ("catchup", include_str!("../profiles/catchup.toml")),
-    ("storm", include_str!("../profiles/storm.toml")),
-    ("idle", include_str!("../profiles/idle.toml")),
-    ("connect", include_str!("../profiles/connect.toml")),
-    ("lossy", include_str!("../profiles/lossy.toml")),
-    ("latency", include_str!("../profiles/latency.toml")),
-    ("throughput", include_str!("../profiles/throughput.toml")),
-    ("spread", include_str!("../profiles/spread.toml")),
+    ("chat", include_str!("../../profiles/chat.toml")),
+    ("fanout", include_str!("../../profiles/fanout.toml")),
+    ("rooms", include_str!("../../profiles/rooms.toml")),
+    ("catchup", include_str!("../../profiles/catchup.toml")),
+    ("storm", include_str!("../../profiles/storm.toml")),
+    ("idle", include_str!("../../profiles/idle.toml")),
+    ("connect", include_str!("../../profiles/connect.toml")),
+    ("lossy", include_str!("../../profiles/lossy.toml")),
+    ("latency", include_str!("../../profiles/latency.toml")),
+    ("throughput", include_str!("../../profiles/throughput.toml")),
+    ("spread", include_str!("../../profiles/spread.toml")),
+    ("websocket-latency", include_str!("../../profiles/websocket-latency.toml")),
+    ("websocket-fanout", include_str!("../../profiles/websocket-fanout.toml")),
+    ("websocket-idle", include_str!("../../profiles/websocket-idle.toml")),
 ];
 
 /// A load.
@@ -49,8 +54,8 @@ pub struct Profile {
     /// The network between clients and servers, by name or file; loopback without it.
     #[serde(default)]
     pub network: Option<String>,
-    /// What is measured beside the server.
-    #[serde(default = "default_floors")]
+    /// What is measured beside the server. Without the key: all of them for open and closed loops, the relay for others.
+    #[serde(default)]
     pub floors: Vec<Floor>,
     /// What the ratios of the run should be, by their names.
     #[serde(default)]
@@ -78,6 +83,30 @@ pub enum Kind {
     Connect,
 }
 
+impl Kind {
+    /// As it stands in a profile.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+            Self::Catchup => "catchup",
+            Self::Storm => "storm",
+            Self::Idle => "idle",
+            Self::Connect => "connect",
+        }
+    }
+
+    /// What can be measured beside the server.
+    #[must_use]
+    pub fn floors(self) -> &'static [Floor] {
+        match self {
+            Self::Open | Self::Closed => &[Floor::Relay, Floor::Websocket, Floor::Append],
+            Self::Catchup | Self::Storm | Self::Idle | Self::Connect => &[Floor::Relay],
+        }
+    }
+}
+
 /// Who talks where. Member m of conversation c is on connection (c × members + m) modulo connections, so members of one
 /// conversation are on different connections, and connections have equally many members.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -85,7 +114,8 @@ pub enum Kind {
 pub struct Shape {
     /// How many conversations.
     pub conversations: u32,
-    /// Members of each.
+    /// Members of each. Loads whose clients all do the same have as many as there are connections for them.
+    #[serde(default)]
     pub members: u32,
     /// How many of a conversation's members publish: the first ones.
     #[serde(default = "one")]
@@ -93,8 +123,15 @@ pub struct Shape {
     /// Whether those read as well.
     #[serde(default)]
     pub publishers_read: bool,
+    /// Whether connections on which everybody publishes are on the servers' side of the network, as those of people who are
+    /// elsewhere and not what is measured. Without a network it changes nothing.
+    #[serde(default)]
+    pub publishers_near: bool,
     /// Connections of all clients.
     pub connections: u32,
+    /// What the server's clients speak. Floors and rivals speak what they do.
+    #[serde(default)]
+    pub transport: Transport,
     /// Open loop: messages per second, all publishers together, in turn.
     #[serde(default)]
     pub rate_per_s: f64,
@@ -113,12 +150,28 @@ pub struct Shape {
     /// How many conversations, the last ones, have readers that never read, so that flow control stops them.
     #[serde(default)]
     pub stalled: u32,
-    /// Catch-up: messages in each conversation before readers come.
+    /// Catch-up and storm: messages in each conversation that readers come back to.
     #[serde(default)]
     pub backlog: u32,
-    /// Storm and connect: handshakes that are under way at once.
+    /// All but open and closed loops: handshakes that are under way at once.
     #[serde(default = "default_at_once")]
     pub at_once: u32,
+    /// Storm: whether clients have kept what lets them come back with a shorter handshake. A floor never has.
+    #[serde(default)]
+    pub tickets: bool,
+}
+
+/// What a client speaks its frames over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// QUIC.
+    #[default]
+    Quic,
+    /// WebSocket, with TLS.
+    Websocket,
+    /// WebSocket without TLS, as the relay's is; a server that runs already must have `server.plain_http`.
+    WebsocketPlain,
 }
 
 /// How messages of an open loop come.
@@ -191,6 +244,7 @@ pub struct Variant {
     rate_per_s: Option<f64>,
     arrival: Option<Arrival>,
     stalled: Option<u32>,
+    tickets: Option<bool>,
 }
 
 fn one() -> u32 {
@@ -215,10 +269,6 @@ fn default_duration_s() -> f64 {
 
 fn default_rounds() -> u32 {
     3
-}
-
-fn default_floors() -> Vec<Floor> {
-    vec![Floor::Relay, Floor::Websocket, Floor::Append]
 }
 
 impl Default for Payload {
@@ -292,6 +342,7 @@ impl Variant {
             rate_per_s: self.rate_per_s.unwrap_or(shape.rate_per_s),
             arrival: self.arrival.unwrap_or(shape.arrival),
             stalled: self.stalled.unwrap_or(shape.stalled),
+            tickets: self.tickets.unwrap_or(shape.tickets),
             ..shape.clone()
         }
     }
@@ -316,7 +367,7 @@ impl Profile {
         }
         let text =
             std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
-        Self::parse(&text).with_context(|| path.display().to_string())
+        Self::parse(&text).with_context(|| format!("{} is no profile that can be played", path.display()))
     }
 
     /// Reads a profile and checks it.
@@ -324,7 +375,15 @@ impl Profile {
     /// # Errors
     /// What is wrong, with its place.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
-        let profile: Self = toml::from_str(text)?;
+        let table: toml::Table = toml::from_str(text).map_err(|error| with_line(text, &error))?;
+        keys::check(&table)?;
+        let mut profile: Self = toml::from_str(text).map_err(|error| with_line(text, &error))?;
+        if !table.contains_key("floors") {
+            profile.floors = profile.kind.floors().to_vec();
+        }
+        if !profile.takes("members") && profile.shape.conversations > 0 {
+            profile.shape.members = profile.shape.connections.div_ceil(profile.shape.conversations);
+        }
         profile.check()?;
         Ok(profile)
     }
@@ -339,6 +398,13 @@ impl Profile {
             (0.2..1e6).contains(&self.duration_s) && (0.0..1e6).contains(&self.warm_up_s),
             "duration_s must be 0.2 or more, and warm_up_s not below 0"
         );
+        for floor in &self.floors {
+            anyhow::ensure!(
+                self.kind.floors().contains(floor),
+                "floors: kind \"{}\" has only \"relay\"",
+                self.kind.name()
+            );
+        }
         if let Payload::Range([from, to]) = self.payload {
             anyhow::ensure!(from <= to, "payload: {from} is more than {to}");
         }
@@ -352,7 +418,11 @@ impl Profile {
 
     fn check_shape(&self, shape: &Shape) -> anyhow::Result<()> {
         let Shape { conversations, members, connections, publishers, .. } = *shape;
-        anyhow::ensure!(conversations > 0 && members > 0 && connections > 0, "a count of 0 measures nothing");
+        for (name, count) in
+            [("conversations", conversations), ("members", members), ("connections", connections)]
+        {
+            anyhow::ensure!(count > 0, "`{name}` is missing or 0, which measures nothing");
+        }
         anyhow::ensure!(
             members <= connections,
             "members ({members}) must not be more than connections ({connections}): a conversation is opened only once on \
@@ -368,8 +438,8 @@ impl Profile {
             shape.stalled
         );
         anyhow::ensure!(
-            publishers > 0 || self.kind == Kind::Idle,
-            "publishers = 0 is for idle connections; everything else needs somebody who publishes"
+            publishers > 0,
+            "publishers = 0 measures nothing; for connections that do nothing there is kind \"idle\""
         );
         anyhow::ensure!(
             shape.stalled == 0 || shape.window_until == Until::Acked,
@@ -391,8 +461,18 @@ impl Profile {
             Kind::Catchup => anyhow::ensure!(shape.backlog > 0, "a catch-up needs a backlog above 0"),
             Kind::Storm | Kind::Idle | Kind::Connect => {}
         }
+        if self.takes("at_once") {
+            anyhow::ensure!(shape.at_once > 0, "at_once = 0 connects nobody");
+        }
         Ok(())
     }
+}
+
+/// What is wrong, with its line where that is known; the parser would show the whole line, however long.
+fn with_line(text: &str, error: &toml::de::Error) -> anyhow::Error {
+    let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+    let line = line.map_or_else(String::new, |line| format!("line {line}: "));
+    anyhow::anyhow!("{line}{}", error.message())
 }
 
 #[cfg(test)]
@@ -416,7 +496,9 @@ mod tests {
         assert!(refused("members = 3\nconnections = 2").contains("opened only once"));
         assert!(refused("members = 1\nconnections = 1\npublishers = 2").contains("are members"));
         assert!(refused("members = 1\nconnections = 1\nstalled = 2").contains("to measure"));
-        assert!(refused("members = 1\nconnections = 1\nwarmup_s = 2").contains("warmup_s"));
+        assert!(refused("connections = 1").contains("`members` is missing"));
+        assert!(refused("members = 1\nconnections = ").contains("line 6: "));
+        assert!(refused("members = 1\nconnections = \"x\"").contains("expected u32"));
         assert!(Profile::find("chats").expect_err("no such").to_string().contains("chat, fanout"));
     }
 
@@ -428,6 +510,20 @@ mod tests {
         let sizes: std::collections::BTreeSet<_> =
             (0..100).map(|i| Payload::Range([50, 60]).bytes(i)).collect();
         assert_eq!((sizes.first(), sizes.last(), sizes.len()), (Some(&50), Some(&60), 11));
+    }
+
+    #[test]
+    fn what_is_measured_beside_hangs_on_the_kind() {
+        let of = |kind, more| {
+            Profile::parse(&format!(
+                "about = \"\"\nkind = \"{kind}\"\nconversations = 3\nconnections = 7\n{more}"
+            ))
+        };
+        let idle = of("idle", "").expect("a profile");
+        assert_eq!((idle.floors, idle.shape.members), (vec![Floor::Relay], 3));
+        assert_eq!(of("closed", "members = 2").expect("a profile").floors.len(), 3);
+        let told = of("storm", "floors = [\"append\"]").expect_err("it is refused").to_string();
+        assert!(told.contains("only \"relay\""), "{told}");
     }
 
     #[test]

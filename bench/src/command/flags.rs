@@ -1,0 +1,204 @@
+//! Flags over a profile: one that would have no effect is refused, since whoever has given it expects one.
+
+use anyhow::Context as _;
+
+use super::args::RunArgs;
+use crate::profile::keys::takers;
+use crate::profile::{Kind, Profile};
+
+/// What the user has asked for cannot be; nothing was tried.
+#[derive(Debug)]
+pub struct WrongUsage(String);
+
+impl std::fmt::Display for WrongUsage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for WrongUsage {}
+
+impl WrongUsage {
+    pub(super) fn of(error: &anyhow::Error) -> Self {
+        Self(format!("{error:#}"))
+    }
+}
+
+/// The profile that the arguments name, with the flags over it.
+pub(super) fn profile(args: &RunArgs, is_running: bool) -> anyhow::Result<Profile> {
+    let mut profile = Profile::find(&args.profile)?;
+    check_server(args, &profile, is_running)?;
+    if args.closed {
+        refuse_unless(&profile, "--closed", "stalled", &args.profile)?;
+        profile.kind = Kind::Closed;
+    }
+    check_load(args, &profile)?;
+    let shape = &mut profile.shape;
+    shape.rate_per_s = args.rate.unwrap_or(shape.rate_per_s);
+    shape.window = args.window.unwrap_or(shape.window);
+    if let Some(payload) = &args.payload {
+        profile.payload = payload.clone();
+    }
+    profile.duration_s = args.duration.unwrap_or(profile.duration_s);
+    profile.warm_up_s = args.warm_up.unwrap_or(profile.warm_up_s);
+    profile.network = args.network.clone().or_else(|| profile.network.take());
+    profile.rounds = args.rounds.unwrap_or(profile.rounds);
+    if args.no_floors {
+        profile.floors.clear();
+    }
+    profile.check()?;
+    if let Some(network) = profile.network.as_deref().filter(|network| *network != "loopback") {
+        quoth_network::Profile::open(network).with_context(|| format!("the network {network}"))?;
+    }
+    Ok(profile)
+}
+
+/// Flags that hang on the kind of load: each with the key that it is like.
+fn check_load(args: &RunArgs, profile: &Profile) -> anyhow::Result<()> {
+    let given = [
+        ("--rate", args.rate.is_some(), "rate_per_s"),
+        ("--window", args.window.is_some(), "window"),
+        ("--payload", args.payload.is_some(), "payload"),
+        ("--replay", args.replay.is_some(), "rate_per_s"),
+        ("--duration", args.duration.is_some(), "duration_s"),
+        ("--warm-up", args.warm_up.is_some(), "warm_up_s"),
+        ("--patience", args.patience.is_some(), "duration_s"),
+        ("--client-threads", args.client_threads.is_some(), "duration_s"),
+    ];
+    for (flag, _, key) in given.into_iter().filter(|(_, is_given, _)| *is_given) {
+        refuse_unless(profile, flag, key, &args.profile)?;
+    }
+    anyhow::ensure!(
+        args.speed.is_none_or(|speed| speed > 0.0 && speed.is_finite()),
+        "--speed must be above 0"
+    );
+    anyhow::ensure!(
+        args.patience.is_none_or(|patience_s| (0.0..1e6).contains(&patience_s)),
+        "--patience must not be below 0"
+    );
+    anyhow::ensure!(args.client_threads != Some(0), "--client-threads 0 has nobody to run the clients");
+    Ok(())
+}
+
+fn refuse_unless(profile: &Profile, flag: &str, key: &str, name: &str) -> anyhow::Result<()> {
+    let closed = if key == "window" { ", or open loops with --closed" } else { "" };
+    anyhow::ensure!(
+        profile.takes(key),
+        "{flag} has no effect on `{name}`, which is of kind \"{}\"{}; it is for {}{closed}",
+        profile.kind.name(),
+        if key == "rate_per_s" && profile.kind == Kind::Closed {
+            ": it sends as fast as messages go through"
+        } else {
+            ""
+        },
+        takers(key),
+    );
+    Ok(())
+}
+
+/// Flags that hang on whose server is measured.
+fn check_server(args: &RunArgs, profile: &Profile, is_running: bool) -> anyhow::Result<()> {
+    if !is_running {
+        anyhow::ensure!(
+            args.server_pid.is_none(),
+            "--server-pid is for a server that runs already (--server); the bench knows the one that it starts"
+        );
+        return Ok(());
+    }
+    let own = "the server that the bench starts, and this run measures one that runs already: leave it out, or leave --server \
+               out (and QUOTH_SERVER and QUOTH_CLIENT_FILE)";
+    anyhow::ensure!(args.server_binary.is_none(), "--server-binary is for {own}");
+    anyhow::ensure!(args.settings.is_empty(), "--set is for {own}");
+    let network = args.network.as_deref().or(profile.network.as_deref());
+    anyhow::ensure!(
+        network.is_none_or(|network| network == "loopback"),
+        "a network lies between the clients and a server that the bench starts, and a server that runs already is on neither \
+         side: leave --server out, or take --network loopback"
+    );
+    anyhow::ensure!(
+        profile.kind != Kind::Storm,
+        "a storm kills its server: leave --server out, so that the bench starts one of its own"
+    );
+    anyhow::ensure!(
+        profile.kind != Kind::Idle || args.server_pid.is_some(),
+        "memory needs the server's process: give --server-pid as well, or leave --server out"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    fn parsed(line: &str) -> anyhow::Result<Profile> {
+        let is_running = line.contains("--running");
+        let words = line.split(' ').filter(|word| *word != "--running");
+        let line = Line::try_parse_from(["bench"].into_iter().chain(words))?;
+        profile(&line.run, is_running)
+    }
+
+    fn refused(line: &str) -> String {
+        format!("{:#}", parsed(line).expect_err(line))
+    }
+
+    #[test]
+    fn a_flag_without_an_effect_is_refused_with_who_takes_it() {
+        for (line, takers) in [
+            ("throughput --rate 5", "it is for kind \"open\" (chat, rooms, lossy, latency)"),
+            (
+                "latency --window 5",
+                "it is for kind \"closed\" (fanout, throughput, spread), or open loops with --closed",
+            ),
+            ("storm --duration 5", "it is for kind \"open\" or \"closed\" (chat, fanout, "),
+            ("idle --payload 5", "it is for kind"),
+            ("connect --warm-up 5", "it is for kind"),
+            ("catchup --patience 5", "it is for kind"),
+            ("idle --client-threads 5", "it is for kind"),
+            ("fanout --replay logs", "it is for kind \"open\""),
+            ("catchup --closed", "it is for kind \"open\" or \"closed\""),
+            ("latency --server-pid 5", "--server"),
+            ("latency --running --set a=b", "--set is for the server that the bench starts"),
+            ("latency --running --server-binary x", "--server-binary is for"),
+            ("lossy --running", "--network loopback"),
+            ("storm --running", "kills its server"),
+            ("idle --running", "--server-pid"),
+        ] {
+            let told = refused(line);
+            assert!(told.contains(takers), "{line}: {told}");
+        }
+        assert!(refused("latency --replay logs --payload 5").contains("--payload"));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for line in [
+            "latency --duration 0",
+            "latency --rate 0",
+            "latency --patience=-1",
+            "latency --client-threads 0",
+            "chat --replay logs --speed 0",
+            "latency --closed --window 0",
+            "latency --rounds 0",
+            "latency --network nowhere",
+        ] {
+            refused(line);
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_profile() {
+        let profile = parsed("latency --closed --window 5 --duration 2 --payload 50-60 --no-floors")
+            .expect("it is fine");
+        assert_eq!((profile.kind, profile.shape.window, profile.floors.len()), (Kind::Closed, 5, 0));
+        let profile = parsed("lossy --running --network loopback").expect("it is fine");
+        assert_eq!(profile.network.as_deref(), Some("loopback"));
+    }
+}
