@@ -18,7 +18,7 @@ use crate::connector::Connector;
 use crate::dial::Dialer;
 use crate::error::ConnectError;
 use crate::link::Core;
-use crate::paths::Paths;
+use crate::paths::{Paths, ReturnPauses};
 use crate::state::{Reason, State};
 use crate::token::TokenSource;
 use crate::transport::{self, Transport, quic, websocket};
@@ -260,7 +260,7 @@ impl Builder {
             core: Arc::clone(&core),
             dialer,
             paths: Paths::new(self.transport),
-            return_pause: self.return_pause,
+            return_pauses: ReturnPauses::new(self.return_pause),
             token,
             device: DeviceId::new(device)?,
             platform: self.platform,

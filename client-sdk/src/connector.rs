@@ -30,8 +30,7 @@ pub(crate) struct Connector {
     pub(crate) core: Arc<Core>,
     pub(crate) dialer: Dialer,
     pub(crate) paths: Paths,
-    /// The first pause before QUIC is tried again while a WebSocket is in use.
-    pub(crate) return_pause: Duration,
+    pub(crate) return_pauses: ReturnPauses,
     pub(crate) token: TokenSource,
     pub(crate) device: DeviceId,
     pub(crate) platform: String,
@@ -76,7 +75,7 @@ impl Connector {
                 Action::Reauthenticate | Action::Nothing | Action::Stop => return end.reason,
             }
             if end.moved {
-                self.paths.forget();
+                self.has_moved();
             }
             let (at_once, may_be_cut_short) = (end.may_retry_at_once(), end.may_be_cut_short());
             let retry_in = match at_once {
@@ -86,7 +85,7 @@ impl Connector {
             self.core.state.send_replace(State::Disconnected { reason: end.reason, retry_in });
             tokio::select! {
                 biased;
-                Ok(()) = moves.changed(), if may_be_cut_short => self.paths.forget(),
+                Ok(()) = moves.changed(), if may_be_cut_short => self.has_moved(),
                 () = sleep(retry_in) => {}
             }
         }
@@ -112,25 +111,34 @@ impl Connector {
         let mut control = match signed_in {
             Ok(control) => control,
             Err(end) => {
-                self.paths.forget();
+                // Unless the server has answered, the path that it had does not lead there any more.
+                if !matches!(end.reason, Reason::Code { .. }) {
+                    self.paths.forget();
+                }
                 return end;
             }
         };
-        let since = Instant::now();
+        let begun = Instant::now();
         loop {
-            let path = control.path();
+            let (path, since) = (control.path(), Instant::now());
             tracing::debug!(server = self.dialer.server, ?path, "signed in");
-            let pauses = self.paths.wants_better(path).then(|| StdRng::from_rng(&mut self.rng));
+            let rng = self.paths.wants_better(path).then(|| StdRng::from_rng(&mut self.rng));
+            let mut pauses = self.return_pauses.clone();
             let better = tokio::select! {
                 biased;
                 end = control.run(moves) => {
                     // It has led to the server until now.
                     self.paths.led_there(path, Instant::now());
-                    backoff.held_for(since.elapsed());
+                    backoff.held_for(begun.elapsed());
+                    if path == Path::Quic {
+                        pauses.held_for(since.elapsed());
+                    }
+                    self.return_pauses = pauses;
                     return end;
                 }
-                better = self.back_over_quic(pauses) => better,
+                better = self.back_over_quic(&mut pauses, rng) => better,
             };
+            self.return_pauses = pauses;
             // The control stream of before is dropped by now, and its connection is closed: what was open there goes over.
             control = self.keep(better);
         }
@@ -177,10 +185,15 @@ impl Connector {
         timeout(ATTEMPT_TIMEOUT, signed_in).await.map_err(late)?
     }
 
-    /// Tries QUIC with pauses in between until there is a session over it; without pauses it waits for ever.
-    async fn back_over_quic(&self, pauses: Option<StdRng>) -> SignedIn {
-        let Some(mut rng) = pauses else { return std::future::pending().await };
-        let mut pauses = ReturnPauses::new(self.return_pause);
+    /// What is known of the network is of another one.
+    fn has_moved(&mut self) {
+        self.paths.forget();
+        self.return_pauses.begin_anew();
+    }
+
+    /// Tries QUIC with pauses in between until there is a session over it; without the randomness for those it waits for ever.
+    async fn back_over_quic(&self, pauses: &mut ReturnPauses, rng: Option<StdRng>) -> SignedIn {
+        let Some(mut rng) = rng else { return std::future::pending().await };
         loop {
             sleep(pauses.next(&mut rng)).await;
             match timeout(ATTEMPT_TIMEOUT, self.try_quic()).await {

@@ -96,15 +96,18 @@ fn says(reason: &Reason) -> u8 {
     }
 }
 
-/// The pauses between two tries of QUIC while a WebSocket is in use: they double.
-#[derive(Debug)]
+/// The pauses between two tries of QUIC while a WebSocket is in use: they double. A QUIC that works and soon does not any more is no
+/// reason to begin anew, or a client would leave a WebSocket that works every few seconds.
+#[derive(Debug, Clone)]
 pub(crate) struct ReturnPauses {
+    first: Duration,
     next: Duration,
 }
 
 impl ReturnPauses {
     pub(crate) fn new(first: Duration) -> Self {
-        Self { next: first.min(RETURN_PAUSE_MAX) }
+        let first = first.min(RETURN_PAUSE_MAX);
+        Self { first, next: first }
     }
 
     /// The pause before the next try: a quarter more or less, since a network that lets no UDP through has many clients.
@@ -112,6 +115,18 @@ impl ReturnPauses {
         let pause = self.next;
         self.next = (2 * pause).min(RETURN_PAUSE_MAX);
         pause.mul_f64(rng.random_range(0.75..=1.25))
+    }
+
+    /// A session over QUIC has held for so long.
+    pub(crate) fn held_for(&mut self, duration: Duration) {
+        if duration >= RETURN_PAUSE_MAX {
+            self.begin_anew();
+        }
+    }
+
+    /// The client is in another network.
+    pub(crate) fn begin_anew(&mut self) {
+        self.next = self.first;
     }
 }
 
@@ -183,6 +198,10 @@ mod tests {
             let spread = pauses.next(&mut rng).as_secs_f64() / f64::from(expected);
             assert!((0.75..=1.25).contains(&spread), "{expected}: {spread}");
         }
+        pauses.held_for(RETURN_PAUSE_MAX / 2);
+        assert!(pauses.next(&mut rng) > Duration::from_secs(80), "QUIC did not hold");
+        pauses.held_for(RETURN_PAUSE_MAX);
+        assert!(pauses.next(&mut rng) < Duration::from_secs(13), "QUIC held");
         let mut draws = || ReturnPauses::new(Duration::from_secs(10)).next(&mut rng);
         assert_ne!(draws(), draws());
     }

@@ -101,10 +101,12 @@ impl Connection {
     ) -> anyhow::Result<T> {
         let Target { server, ca, token, file } = self.target(purpose)?;
         let user = self.args.user.clone();
+        let transport = self.transport()?;
         let mut situation = Situation {
             server: &server,
             file: file.as_deref(),
             ca: &ca,
+            transport,
             token_bytes: token.len(),
             user,
             purpose,
@@ -113,7 +115,7 @@ impl Connection {
         let connecting = Client::builder(&server)
             .ca_file(&ca)
             .token(token)
-            .transport(self.transport()?)
+            .transport(transport)
             .keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .client_name(concat!("quoth/", env!("CARGO_PKG_VERSION")));
         let connecting = match self.server_name() {

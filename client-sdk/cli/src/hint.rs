@@ -4,7 +4,7 @@ use std::path::Path;
 
 use quoth_client::protocol::Action;
 use quoth_client::protocol::limits::{BODY_BYTES_MAX, FIRST_FRAME_BYTES_MAX};
-use quoth_client::{Code, ConnectError, EventsError, HistoryError, Reason, SendError, Seq};
+use quoth_client::{Code, ConnectError, EventsError, HistoryError, Reason, SendError, Seq, Transport};
 
 use crate::connection::{Purpose, START_ONE};
 use crate::output::printable;
@@ -16,6 +16,8 @@ pub(crate) struct Situation<'a> {
     /// The development server's file that has named it.
     pub(crate) file: Option<&'a Path>,
     pub(crate) ca: &'a Path,
+    /// What was to be connected over.
+    pub(crate) transport: Transport,
     /// Length of the token, in bytes.
     pub(crate) token_bytes: usize,
     /// Who is signed in, or wants to be; `None` when only the token knows.
@@ -100,8 +102,12 @@ fn connect_hint(error: &ConnectError, situation: &Situation<'_>) -> Option<Strin
         ConnectError::TimedOut { .. } => {
             let named =
                 situation.file.map_or_else(String::new, |file| format!(", named by {}", file.display()));
+            let blocked = match situation.transport {
+                Transport::Quic => "; in a network that lets no UDP through, leave --transport out",
+                Transport::Auto | Transport::WebSocket => "",
+            };
             Some(format!(
-                "nothing answers at {}{named}: if no server runs there, {START_ONE}",
+                "nothing answers at {}{named}: if no server runs there, {START_ONE}{blocked}",
                 situation.server
             ))
         }
@@ -302,7 +308,8 @@ mod tests {
     fn situation(purpose: Purpose<'_>) -> Situation<'_> {
         let (server, ca) = ("chat.example:4433", Path::new("ca.pem"));
         let user = Some("alice".to_owned());
-        Situation { server, file: None, ca, token_bytes: 9_000, user, purpose, head: None }
+        let transport = Transport::Auto;
+        Situation { server, file: None, ca, transport, token_bytes: 9_000, user, purpose, head: None }
     }
 
     fn refused(code: Code) -> SendError {
@@ -380,6 +387,9 @@ mod tests {
         };
         let told = hint(&silent, &Situation { file: Some(Path::new("dev.json")), ..talk.clone() }).unwrap();
         assert!(told.contains("named by dev.json") && told.contains("--client-file"), "{told}");
+        assert!(!told.contains("--transport"), "{told}");
+        let told = hint(&silent, &Situation { transport: Transport::Quic, ..talk.clone() }).unwrap();
+        assert!(told.contains("leave --transport out"), "{told}");
         let nameless = ConnectError::TimedOut {
             server: talk.server.to_owned(),
             timeout: std::time::Duration::from_secs(10),
