@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use quoth_network::Namespace;
 
 /// How long a server may take to print its banner. A bound of a hang, not a measurement.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -54,6 +55,14 @@ impl ServerProcess {
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(format!("{setup}; exec \"$0\" \"$@\"")).arg(binary("quoth-server"));
         Self::start_command(shell, data_dir, "127.0.0.1:0", arguments)
+    }
+
+    /// The same in a network namespace.
+    ///
+    /// # Errors
+    /// When it ends or prints no banner.
+    pub fn start_in(namespace: &Namespace, data_dir: &Path) -> anyhow::Result<Self> {
+        Self::start_command(namespace.command(binary("quoth-server")), data_dir, "127.0.0.1:0", &[])
     }
 
     fn start_command(

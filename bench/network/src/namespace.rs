@@ -53,6 +53,19 @@ impl Namespace {
         made.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
+    /// A new namespace that has loopback and nothing else.
+    ///
+    /// # Errors
+    /// What it takes is not there, root's rights in particular.
+    pub fn with_loopback() -> Result<Self, NetworkError> {
+        let made = std::thread::spawn(|| {
+            let namespace = Self::new().map_err(NetworkError::set_up("a network namespace"))?;
+            ip("link set dev lo up\n")?;
+            Ok(namespace)
+        });
+        made.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
     /// Moves the calling thread into a new namespace.
     fn new() -> io::Result<Self> {
         unshare(CloneFlags::CLONE_NEWNET)?;

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use quoth_client::protocol::frame::ClientFrame;
 use quoth_client::{
     Client, Code, ConnectError, Events, Reason, SendError, SendOptions, Seq, Start, State, Transport,
 };
 use tokio::time::timeout;
 
-use super::support::{FakeServer, Passes, Proxy};
+use super::support::{FakeServer, Inner, Passes, Proxy};
 use super::{PATIENCE, seqs};
 
 /// What a network without UDP may cost at most.
@@ -135,15 +136,17 @@ async fn the_first_welcome_wins_and_nothing_was_published_on_the_other_path() {
         server.world.lock().faults.swallow_acks = 1;
         let sending = client.conversation("general").unwrap().send_pipelined("once".into()).await.unwrap();
         assert_eq!(seqs(&mut events, 1).await, [1]);
-        server.world.lock().faults.hold_answers = true;
+        server.world.lock().faults.frames_before_answer = 2;
         server.world.drop_connections(Code::INTERNAL);
-        timeout(PATIENCE, server.world.wait_until(|w| w.hellos.len() == 3)).await.unwrap();
+        let both_wait = |w: &Inner| w.hellos.len() == 3 && !w.early.is_empty();
+        timeout(PATIENCE, server.world.wait_until(both_wait)).await.unwrap();
         {
             let mut world = server.world.lock();
             assert_eq!(world.hellos_over[1..], [Transport::Quic, Transport::WebSocket]);
-            assert_eq!(world.publishes.len(), 1);
+            let [ClientFrame::Open(open)] = &world.early[..] else { panic!("{:?}", world.early) };
+            assert_eq!(open.from, Some(Start::After(Seq(1))));
             world.ends.clear();
-            (world.faults.answer_only, world.faults.hold_answers) = (Some(winner), false);
+            (world.faults.answer_only, world.faults.frames_before_answer) = (Some(winner), 0);
         }
         server.world.changed.notify_waiters();
         let ack = timeout(PATIENCE, sending).await.unwrap().unwrap();

@@ -402,14 +402,28 @@ async fn pass_typing_on(connection: &Connection, world: &World, user: &UserId) {
 
 /// The stream of which something is read before the Hello is answered.
 async fn early_stream(connection: &Connection, world: &World) -> Option<Frames> {
-    let count = world.lock().faults.frames_before_answer;
-    if count == 0 {
+    let count = || world.lock().faults.frames_before_answer;
+    let no_more_are_awaited = || world.wait_until(|w| w.faults.frames_before_answer == 0);
+    if count() == 0 {
         return None;
     }
-    let mut frames = connection.accept().await.ok()?;
-    let seen = frames.peek(count).await;
-    world.lock().early.extend(seen);
-    world.changed.notify_waiters();
+    let mut frames = tokio::select! {
+        frames = connection.accept() => frames.ok()?,
+        () = no_more_are_awaited() => return None,
+    };
+    let mut seen = Vec::new();
+    while seen.len() < count() {
+        tokio::select! {
+            frame = frames.next() => {
+                let Ok(Some(frame)) = frame else { break };
+                world.lock().early.push(frame.clone());
+                seen.push(frame);
+            }
+            () = no_more_are_awaited() => break,
+        }
+        world.changed.notify_waiters();
+    }
+    frames.put_back(seen);
     Some(frames)
 }
 

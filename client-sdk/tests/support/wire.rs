@@ -45,16 +45,9 @@ impl Frames {
         }
     }
 
-    /// The next frames, which [`Frames::next`] gives again.
-    pub(super) async fn peek(&mut self, count: usize) -> Vec<ClientFrame> {
-        let mut frames = Vec::new();
-        while frames.len() < count
-            && let Ok(Some(frame)) = self.next().await
-        {
-            frames.push(frame);
-        }
-        self.peeked.extend(frames.iter().cloned());
-        frames
+    /// [`Frames::next`] gives these again.
+    pub(super) fn put_back(&mut self, frames: Vec<ClientFrame>) {
+        self.peeked.extend(frames);
     }
 
     pub(super) fn push(&mut self, frame: &ServerFrame) {

@@ -49,14 +49,17 @@ async function main() {
     transfer += compressed;
     console.log(`${name.padEnd(24)} ${String(bytes.length).padStart(7)} bytes, ${String(compressed).padStart(6)} compressed`);
   }
-  console.log(`${"a first use".padEnd(24)} ${"".padStart(7)}        ${String(transfer).padStart(6)} of at most ${TRANSFER_BYTES_MAX}`);
+  console.log(
+    `${"a first use".padEnd(24)} ${"".padStart(7)}        ${String(transfer).padStart(6)} of at most ${TRANSFER_BYTES_MAX}`,
+  );
   if (transfer > TRANSFER_BYTES_MAX) throw new Error("the page is too large for a first use");
 
   if (process.argv.includes("--check")) {
     const held = await committed();
     const names = new Set([...files.keys(), ...held.keys()]);
     const stale = [...names].filter((name) => !files.get(name)?.equals(held.get(name) ?? Buffer.alloc(0)));
-    if (stale.length > 0) throw new Error(`page/dist differs from its sources (${stale.join(", ")}): run "npm run page" and commit the result`);
+    if (stale.length > 0)
+      throw new Error(`page/dist differs from its sources (${stale.join(", ")}): run "npm run page" and commit the result`);
     return;
   }
   await rm(DIST, { recursive: true, force: true });

@@ -10,8 +10,22 @@ const TESTS = join(import.meta.dirname, "test");
 const out = await mkdtemp(join(tmpdir(), "quoth-page-test-"));
 try {
   const names = (await readdir(TESTS)).filter((name) => name.endsWith(".test.ts"));
-  await build({ entryPoints: names.map((name) => join(TESTS, name)), bundle: true, outdir: out, platform: "node", format: "esm", target: "node20", sourcemap: "inline", outExtension: { ".js": ".mjs" }, logLevel: "warning" });
-  const { status } = spawnSync(process.execPath, ["--enable-source-maps", "--test", ...names.map((name) => join(out, name.replace(/\.ts$/u, ".mjs")))], { stdio: "inherit" });
+  await build({
+    entryPoints: names.map((name) => join(TESTS, name)),
+    bundle: true,
+    outdir: out,
+    platform: "node",
+    format: "esm",
+    target: "node20",
+    sourcemap: "inline",
+    outExtension: { ".js": ".mjs" },
+    logLevel: "warning",
+  });
+  const { status } = spawnSync(
+    process.execPath,
+    ["--enable-source-maps", "--test", ...names.map((name) => join(out, name.replace(/\.ts$/u, ".mjs")))],
+    { stdio: "inherit" },
+  );
   process.exitCode = status ?? 1;
 } finally {
   await rm(out, { recursive: true, force: true });

@@ -35,14 +35,17 @@ export type TokenWanted = "sign_in" | "expiring" | "rejected";
 /** The part of the WebSocket class that the SDK uses. */
 export type WebSocketConstructor = new (url: string, protocols: string[]) => WebSocketLike;
 
-/** The part of a WebSocket that the SDK uses. */
+/** The part of a WebSocket that the SDK uses. The types of the events differ between browsers and packages. */
 export interface WebSocketLike {
   binaryType: string;
   readonly readyState: number;
   readonly protocol: string;
   send(data: Uint8Array<ArrayBuffer>): void;
   close(code?: number, reason?: string): void;
-  addEventListener(type: "open" | "message" | "close" | "error", listener: (event: never) => void): void;
+  onopen: ((event: any) => void) | null;
+  onmessage: ((event: any) => void) | null;
+  onclose: ((event: any) => void) | null;
+  onerror: ((event: any) => void) | null;
 }
 
 /**
@@ -146,7 +149,7 @@ export interface Conversation {
   history(options?: HistoryOptions): Promise<Page>;
 
   /**
-   * Says that the user is typing. Call it with every key: it goes out at most once in 3 s, only while the conversation is open,
+   * Says that the user is typing. Call it with every key: it goes out at most once in 3 s (at once behind a message), only while the conversation is open,
    * and may be lost.
    */
   typing(): void;

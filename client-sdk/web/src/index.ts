@@ -10,7 +10,7 @@
  * }
  * ```
  */
-import type { Client, ConnectOptions, WebSocketConstructor } from "./api.js";
+import type { Client, ConnectOptions } from "./api.js";
 import { QuothClient } from "./client.js";
 import { realEnv } from "./env.js";
 import { QuothError } from "./error.js";
@@ -32,7 +32,7 @@ export function connect(first: string | ConnectOptions, second?: ConnectOptions)
   if (!options?.token) {
     throw new QuothError("BAD_ARGUMENT", "no token: give a text or a function, `connect(url, { token })`", false);
   }
-  const WebSocket = options.WebSocket ?? (globalThis.WebSocket as WebSocketConstructor | undefined);
+  const WebSocket = options.WebSocket ?? (globalThis.WebSocket as typeof globalThis.WebSocket | undefined);
   if (!WebSocket) {
     const fix = "give one, `connect(url, { token, WebSocket })`, such as that of the package `ws`";
     throw new QuothError("BAD_ARGUMENT", `there is no WebSocket here; ${fix}`, false);

@@ -85,6 +85,8 @@ scene("a reader that does not read holds up its lane and no other, and not the a
   const stalled = big.events({ from: { after: 0 } });
   const lane = () => [...server.connections].flatMap((c) => [...c.lanes.values()]).find((l) => l.conversation === "big");
   await until(() => (lane()?.sendCredit ?? 1) <= 0, "the server has no credit");
+  await sleep(50);
+  assert.ok((lane()?.sendCredit ?? 1) <= 0, "and gets none");
   assert.deepEqual(await briefs(client.conversation("small").events({ from: { last: 1 } }), 1), ["1 s"]);
   // Its ack must not wait behind events that nobody reads.
   assert.equal((await big.send("mine")).seq, 101);
@@ -139,6 +141,13 @@ scene("a cursor beyond the head is refused, and the other readers go on", async 
   const bad = room.events({ from: { after: 7 } });
   await assert.rejects(bad.next(), { code: "CURSOR_AHEAD" });
   assert.deepEqual(await briefs(good, 2), ["1 a", "caught up 1"]);
+  // The answer to one that was asked for alone says nothing about one that has come since.
+  const other = connect();
+  await reached(other, "connected");
+  const ahead = other.conversation("general").events({ from: { after: 7 } });
+  const behind = other.conversation("general").events({ from: { after: 0 } });
+  await assert.rejects(ahead.next(), { code: "CURSOR_AHEAD" });
+  assert.deepEqual(await briefs(behind, 2), ["1 a", "caught up 1"]);
   const alone = connect().conversation("general").events({ from: { after: 7 } });
   await assert.rejects(alone.next(), { code: "CURSOR_AHEAD" });
 });
@@ -147,6 +156,17 @@ scene("a server that keeps failing to begin is told to the reader, which may try
   server.openCode = 0x103;
   const events = connect().conversation("general").events();
   await assert.rejects(events.next(), (error) => error instanceof QuothError && error.code === "STORE_FAILED" && error.retryable);
+});
+
+scene("a reader that has begun is told of such a server, and goes on when that has passed", async ({ server, connect }) => {
+  const events = connect().conversation("general").events();
+  assert.deepEqual(await briefs(events, 1), ["caught up 0"]);
+  server.openCode = 0x103;
+  server.kill();
+  assert.deepEqual(await briefs(events, 1), ["interrupted STORE_FAILED"]);
+  server.openCode = undefined;
+  server.say("general", "a");
+  assert.deepEqual(await briefs(events, 1), ["1 a"]);
 });
 
 scene("a hole is a breach of the protocol, not a silent loss", async ({ server, connect }) => {
@@ -183,9 +203,22 @@ scene("more pages than the server gives at once, over a lost connection, and can
   const cancelled = room.history({ signal: controller.signal });
   controller.abort(new Error("enough"));
   await assert.rejects(cancelled, { message: "enough" });
+  await assert.rejects(room.history({ signal: AbortSignal.abort(new Error("before")) }), { message: "before" });
   await sleep(2);
   server.kill();
   for (const page of await Promise.all(pages)) assert.equal(page.events.length, 300);
+});
+
+scene("a page that is cancelled is not sent on", async ({ server, connect }) => {
+  const client = connect();
+  const controller = new AbortController();
+  server.withholdsPages = true;
+  const page = client.conversation("general").history({ signal: controller.signal });
+  const lanes = () => [...server.connections].map((connection) => connection.lanes.size);
+  await until(() => lanes()[0] === 2, "the page was asked for");
+  controller.abort();
+  await assert.rejects(page, { name: "AbortError" });
+  await until(() => lanes()[0] === 1, "the lane is over");
 });
 
 scene("a conversation that nobody uses is closed on the server, and opens again", async ({ server, connect }) => {

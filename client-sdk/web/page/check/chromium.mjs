@@ -2,7 +2,15 @@
 
 import { chromium } from "playwright-core";
 
-const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const FLAGS = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
 
 export async function launch() {
   return chromium.launch({ executablePath: process.env.QUOTH_CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
@@ -10,7 +18,13 @@ export async function launch() {
 
 /** Opens a window of its own, with a storage of its own. `problems` gathers what the browser complains of. */
 export async function open(browser, url, { width = 1280, height = 800, dark = false, touch = width < 720, prepare } = {}) {
-  const context = await browser.newContext({ viewport: { width, height }, colorScheme: dark ? "dark" : "light", hasTouch: touch, isMobile: touch, reducedMotion: "reduce" });
+  const context = await browser.newContext({
+    viewport: { width, height },
+    colorScheme: dark ? "dark" : "light",
+    hasTouch: touch,
+    isMobile: touch,
+    reducedMotion: "reduce",
+  });
   const page = await context.newPage();
   const problems = [];
   const requests = [];

@@ -52,7 +52,15 @@ class MockRoom implements Conversation {
 
   say(sender: string, text: string, timeMs = Date.now(), originTimeMs?: number): number {
     const seq = this.head + 1;
-    this.add({ type: "message", seq, timeMs, sender, body: encoder.encode(text), text, ...(originTimeMs === undefined ? {} : { originTimeMs }) });
+    this.add({
+      type: "message",
+      seq,
+      timeMs,
+      sender,
+      body: encoder.encode(text),
+      text,
+      ...(originTimeMs === undefined ? {} : { originTimeMs }),
+    });
     return seq;
   }
 
@@ -129,7 +137,8 @@ class MockRoom implements Conversation {
       events = behind.slice(0, limit);
       more = behind.length > limit;
     } else {
-      const before = options.before === undefined ? this.log : this.log.filter((event) => first(event) < (options.before as number));
+      const before =
+        options.before === undefined ? this.log : this.log.filter((event) => first(event) < (options.before as number));
       events = before.slice(-limit);
       more = before.length > limit;
     }
@@ -191,7 +200,12 @@ export class MockClient implements Client {
   }
 
   lose(retryMs = 8000): void {
-    this.set({ name: "disconnected", reason: new QuothError("LOST", "the connection was lost", true), retryAtMs: Date.now() + retryMs, attempt: 3 });
+    this.set({
+      name: "disconnected",
+      reason: new QuothError("LOST", "the connection was lost", true),
+      retryAtMs: Date.now() + retryMs,
+      attempt: 3,
+    });
   }
 
   end(code: string, message: string): void {

@@ -34,16 +34,35 @@ function busy() {
     general.say("bob", "unread one", now - 1e6);
     general.say("carol", "unread two", now - 1e5);
     mock.conversation("second").say("carol", "hello", now - 1e7);
-    general.roster = { users: 3, present: [{ user: "alice", seen: 5 }, { user: "bob", seen: 20 }, { user: "carol", seen: 0 }] };
-    localStorage.setItem("quoth.list.alice", JSON.stringify([{ name: "general", read: general.head - 2 }, { name: "second", read: 1 }]));
+    general.roster = {
+      users: 3,
+      present: [
+        { user: "alice", seen: 5 },
+        { user: "bob", seen: 20 },
+        { user: "carol", seen: 0 },
+      ],
+    };
+    localStorage.setItem(
+      "quoth.list.alice",
+      JSON.stringify([
+        { name: "general", read: general.head - 2 },
+        { name: "second", read: 1 },
+      ]),
+    );
     window.general = general;
     mock.connect();
   };
 }
 
 const link = (more = "") => `${site.url}#token=${tokenFor("alice")}${more}`;
-const frames = (page) => page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
-const violations = (page) => page.evaluate(async () => (await axe.run(document, { resultTypes: ["violations"] })).violations.map((one) => `${one.id}: ${one.nodes.map((node) => `${node.target} ${node.failureSummary}`).join(" | ")}`));
+const frames = (page) =>
+  page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+const violations = (page) =>
+  page.evaluate(async () =>
+    (await axe.run(document, { resultTypes: ["violations"] })).violations.map(
+      (one) => `${one.id}: ${one.nodes.map((node) => `${node.target} ${node.failureSummary}`).join(" | ")}`,
+    ),
+  );
 
 async function axe(page) {
   await page.evaluate(AXE);
@@ -57,7 +76,10 @@ test("the token leaves the address bar, a reload keeps the user, and nothing com
   await page.reload();
   await page.waitForSelector("#log >> text=unread two");
   assert.equal(await page.textContent("#me-name"), "alice");
-  assert.deepEqual(requests.filter((url) => !url.startsWith(site.url)), []);
+  assert.deepEqual(
+    requests.filter((url) => !url.startsWith(site.url)),
+    [],
+  );
   assert.deepEqual(problems, [], "a strict policy has nothing to complain of");
   await context.close();
 });
@@ -90,7 +112,13 @@ test("texts are texts", async () => {
   await frames(page);
   assert.equal(await page.evaluate(() => window.broken), undefined);
   assert.equal(await page.locator("#app img, #app script").count(), 0);
-  assert.equal(await page.locator(".msg:last-child .text").last().evaluate((node) => node.firstChild.textContent), evil);
+  assert.equal(
+    await page
+      .locator(".msg:last-child .text")
+      .last()
+      .evaluate((node) => node.firstChild.textContent),
+    evil,
+  );
   await context.close();
 });
 
@@ -100,7 +128,12 @@ test("ten thousand messages: every one is reached both ways, nothing jumps, few 
     prepare: () => {
       window.prepare = (mock) => {
         const general = mock.conversation("general");
-        for (let k = 1; k <= 10_000; k++) general.say(["bob", "carol", "alice"][(k >> 2) % 3], `message ${k} ${"word ".repeat((k * 7) % 40)}`, Date.now() - (10_000 - k) * 60_000);
+        for (let k = 1; k <= 10_000; k++)
+          general.say(
+            ["bob", "carol", "alice"][(k >> 2) % 3],
+            `message ${k} ${"word ".repeat((k * 7) % 40)}`,
+            Date.now() - (10_000 - k) * 60_000,
+          );
         localStorage.setItem("quoth.list.alice", JSON.stringify([{ name: "general", read: 10_000 }]));
         mock.historyMs = 20;
         mock.connect();
@@ -213,6 +246,40 @@ test("what is seen is told only for what is on the screen of a focused window", 
   await context.close();
 });
 
+test("a long absence begins at the first unread message, and nothing that was not shown counts as seen", async () => {
+  const { page, context } = await open(browser, link(), {
+    prepare: () => {
+      window.prepare = (mock) => {
+        window.general = mock.conversation("general");
+        for (let k = 1; k <= 2000; k++) general.say("bob", `message ${k}`, Date.now() - (2000 - k) * 60_000);
+        localStorage.setItem("quoth.list.alice", JSON.stringify([{ name: "general", read: 500 }]));
+        mock.historyMs = 300;
+        mock.connect();
+      };
+    },
+  });
+  await page.waitForSelector('li[data-seq="501"]');
+  await frames(page);
+  const shown = await page.evaluate(() => {
+    const pane = log.getBoundingClientRect();
+    const rows = [...log.querySelectorAll("li[data-seq]")].filter((row) => {
+      const box = row.getBoundingClientRect();
+      return box.bottom > pane.top && box.bottom <= pane.bottom;
+    });
+    return { first: Number(rows[0].dataset.seq), last: Number(rows.at(-1).dataset.seq), seen: general.seenSeq };
+  });
+  assert.ok(shown.first > 480 && shown.first <= 501, `the first one on the screen is ${shown.first}`);
+  assert.ok(shown.seen >= 501 && shown.seen <= shown.last + 1, `${shown.seen} is seen, ${shown.last} shown`);
+  assert.equal(await page.locator(".new-line").count(), 1);
+  const title = await page.title();
+  assert.ok(/^\(999\+\)/u.test(title), title);
+  await page.evaluate(() => general.say("bob", "and one more"));
+  await page.click("#jump");
+  await page.waitForSelector("#log >> text=and one more");
+  await page.waitForFunction(() => general.seenSeq === general.head && document.title === "Quoth");
+  await context.close();
+});
+
 test("ticks: sending, stored, read; refused ones say why and go", async () => {
   const { page, context } = await open(browser, link(), { prepare: busy });
   await page.waitForSelector("#log >> text=unread two");
@@ -255,9 +322,16 @@ test("without a connection messages wait in their order; the banner counts down 
   assert.equal(await page.locator(".msg.waiting").count(), 3);
   await page.click("#banner-action");
   await page.waitForSelector("#banner", { state: "hidden" });
-  await page.waitForFunction(() => document.querySelectorAll("[aria-label=Stored]").length > 0 && document.querySelectorAll(".msg.waiting, [aria-label=Sending]").length === 0);
+  await page.waitForFunction(
+    () =>
+      document.querySelectorAll("[aria-label=Stored]").length > 0 &&
+      document.querySelectorAll(".msg.waiting, [aria-label=Sending]").length === 0,
+  );
   assert.deepEqual(await page.evaluate(() => general.log.slice(-3).map((event) => event.text)), ["one", "two", "three"]);
-  assert.deepEqual((await page.locator(".own .text").allTextContents()).slice(-3).map((text) => text.replace(/\d.*$/u, "")), ["one", "two", "three"]);
+  assert.deepEqual(
+    (await page.locator(".own .text").allTextContents()).slice(-3).map((text) => text.replace(/\d.*$/u, "")),
+    ["one", "two", "three"],
+  );
   await context.close();
 });
 
@@ -323,7 +397,9 @@ test("screen readers are told new messages and states, and not the history", asy
   await page.evaluate(() => {
     for (let i = 0; i < 50; i++) general.say("bob", `flood ${i}`);
   });
-  await page.waitForFunction(() => /50 new messages, the last one: bob: flood 49$/u.test(document.getElementById("say-message").textContent));
+  await page.waitForFunction(() =>
+    /50 new messages, the last one: bob: flood 49$/u.test(document.getElementById("say-message").textContent),
+  );
   await page.evaluate(() => mock.lose(9000));
   await page.waitForFunction(() => document.getElementById("say").textContent === "Connection lost, trying again");
   await page.evaluate(() => mock.connect());

@@ -4,7 +4,13 @@ import { createServer } from "node:http";
 import { connect } from "node:net";
 import { gzipSync } from "node:zlib";
 
-const TYPES = { html: "text/html; charset=utf-8", js: "text/javascript; charset=utf-8", css: "text/css; charset=utf-8", svg: "image/svg+xml", webmanifest: "application/manifest+json" };
+const TYPES = {
+  html: "text/html; charset=utf-8",
+  js: "text/javascript; charset=utf-8",
+  css: "text/css; charset=utf-8",
+  svg: "image/svg+xml",
+  webmanifest: "application/manifest+json",
+};
 export const POLICY = "default-src 'self'; connect-src 'self' ws: wss:";
 
 /** A token as a server would sign it, but for the signature. */
@@ -33,7 +39,12 @@ export function serve(files, { development = true, upstream } = {}) {
     }
     const body = gzipSync(bytes);
     sent.bytes += body.length;
-    response.writeHead(200, { "content-type": TYPES[name.split(".").at(-1)], "content-encoding": "gzip", "content-security-policy": POLICY, "cache-control": "no-store" });
+    response.writeHead(200, {
+      "content-type": TYPES[name.split(".").at(-1)],
+      "content-encoding": "gzip",
+      "content-security-policy": POLICY,
+      "cache-control": "no-store",
+    });
     response.end(body);
   });
   server.on("upgrade", (request, socket, head) => {
@@ -50,5 +61,9 @@ export function serve(files, { development = true, upstream } = {}) {
     socket.on("error", () => to.destroy());
     return undefined;
   });
-  return new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve({ url: `http://127.0.0.1:${server.address().port}/`, sent, close: () => server.close() })));
+  return new Promise((resolve) =>
+    server.listen(0, "127.0.0.1", () =>
+      resolve({ url: `http://127.0.0.1:${server.address().port}/`, sent, close: () => server.close() }),
+    ),
+  );
 }

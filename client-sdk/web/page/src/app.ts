@@ -1,38 +1,42 @@
-/** The page once somebody is signed in: joins the rooms to the views. */
+/** The page once somebody is signed in: joins the rooms to the views, and draws what has changed. */
 
 import type { State } from "../../src/index.js";
 import type { Outbox } from "../../src/outbox/index.js";
 import { Drafts } from "./drafts.js";
 import { listenToKeys } from "./keys.js";
 import type { Link } from "./model/connection.js";
-import { TALKS_MAX, TalkList } from "./model/talks.js";
+import { TalkList } from "./model/talks.js";
 import { badge, oneLine, titleOf } from "./model/text.js";
 import type { Message } from "./model/timeline.js";
-import { matches, nameProblem } from "./model/token.js";
+import { matches } from "./model/token.js";
+import { Navigation, STANDARD } from "./navigation.js";
 import { Panes } from "./panes.js";
 import type { Attention, Room } from "./room.js";
 import { Rooms } from "./rooms.js";
 import type { Session } from "./session.js";
+import { kept } from "./storage.js";
 import { BlankView } from "./view/blank.js";
 import { ComposerView } from "./view/composer.js";
 import { closeByClickBeside, help } from "./view/dialogs.js";
 import { byId, setFace, setText } from "./view/dom.js";
-import { ListView } from "./view/list.js";
+import { ListView, type ListItem } from "./view/list.js";
 import { LogView } from "./view/log.js";
 import { RoomHeadView } from "./view/room_head.js";
 import { sayMessage } from "./view/say.js";
 import { StatusView } from "./view/status.js";
 
-const STANDARD = "general";
 /** Relative times and days move on. */
 const CLOCK_MS = 20_000;
+const COUNTDOWN_MS = 500;
 const SAVE_MS = 400;
+/** After a connection begins, until the page is quiet. */
 const SETTLED_MS = 3000;
 const HIDDEN_RENDER_MS = 250;
 
 export class App {
   private readonly me: string;
   private readonly rooms: Rooms;
+  private readonly nav: Navigation;
   private readonly drafts = new Drafts();
   private readonly panes = new Panes(() => this.roomShown());
   private readonly log: LogView;
@@ -41,7 +45,6 @@ export class App {
   private readonly composer: ComposerView;
   private readonly blank: BlankView;
   private readonly status: StatusView;
-  private active!: Room;
   private everConnected = false;
   private scheduled = false;
   private logChanged = false;
@@ -55,36 +58,55 @@ export class App {
     private readonly signOut: (why?: string) => void,
   ) {
     this.me = session.claims.user;
-    const { client } = outbox;
     this.log = new LogView({
       drawTop: () => this.blank.renderTop(this.active),
-      needOlder: () => void this.active.loadOlder(),
-      needNewer: () => void this.active.loadNewer(),
-      needLatest: () => void this.active.toLatest(),
+      needOlder: () => void this.active.history.loadOlder(),
+      needNewer: () => void this.active.history.loadNewer(),
+      needLatest: () => void this.active.history.toLatest(),
       looking: () => this.looking(),
       visible: (seq) => this.seen(seq),
       retry: (id) => this.rooms.retry(id),
       discard: (id) => this.rooms.discard(id),
       readersOf: (seq) => this.active.seenBook.readers(seq),
     });
-    this.list = new ListView((name) => this.open(name));
-    this.head = new RoomHeadView(() => this.remove(this.active.name));
-    this.composer = new ComposerView({ send: (text) => void this.send(text), typing: () => this.active.typing(), draft: (text) => this.drafts.set(this.active.name, text) });
-    this.blank = new BlankView(() => this.active.restart(), () => this.remove(this.active.name), () => this.active.retryOlder());
-    this.status = new StatusView(() => client.wake(), () => this.signOut());
-    this.rooms = new Rooms(outbox, new TalkList(localStorage, `quoth.list.${this.me}`, STANDARD), this.me, {
+    this.list = new ListView((name) => this.nav.open(name));
+    this.head = new RoomHeadView(() => this.nav.remove(this.active.name));
+    this.composer = new ComposerView({
+      send: (text) => void this.send(text),
+      typing: () => this.active.typing(),
+      draft: (text) => this.drafts.set(this.active.name, text),
+    });
+    this.blank = new BlankView({
+      again: () => this.active.restart(),
+      remove: () => this.nav.remove(this.active.name),
+      older: () => this.active.history.retryOlder(),
+    });
+    this.status = new StatusView(
+      () => outbox.client.wake(),
+      () => this.signOut(),
+    );
+    this.rooms = new Rooms(outbox, this.talks(), this.me, {
       changed: (room) => this.changed(room),
       arrived: (room, message) => this.arrived(room, message),
       opened: (room) => this.opened(room),
-      moved: (room, place) => {
-        if (room === this.active) this.log.render(place);
-      },
+      moved: (room, place) => room === this.active && this.log.render(place),
       attention: (room) => this.attention(room),
     });
+    const { rooms, panes, list, log, composer } = this;
+    this.nav = new Navigation({ rooms, panes, list, log, composer }, (room) => this.show(room));
     this.showMe();
-    this.wire(client);
-    this.takeState(client.state);
-    this.start(conversation);
+    this.listen();
+    this.takeState(outbox.client.state);
+    this.nav.start(conversation);
+  }
+
+  private get active(): Room {
+    return this.nav.active;
+  }
+
+  private talks(): TalkList {
+    const key = `quoth.list.${this.me}`;
+    return new TalkList({ get: () => kept.get(key), set: (value) => kept.set(key, value) }, STANDARD);
   }
 
   private showMe(): void {
@@ -94,90 +116,47 @@ export class App {
     byId("signin").hidden = true;
   }
 
-  private wire(client: Outbox["client"]): void {
+  private listen(): void {
+    const { client } = this.outbox;
     client.onState((state) => this.takeState(state));
     client.onRtt(() => this.schedule());
-    addEventListener("online", () => this.schedule());
-    addEventListener("offline", () => this.schedule());
+    for (const change of ["online", "offline"]) addEventListener(change, () => this.schedule());
     addEventListener("focus", () => this.log.check());
     document.addEventListener("visibilitychange", () => {
       this.schedule();
       this.log.check();
     });
+    addEventListener("pagehide", () => this.save());
     setInterval(() => {
       this.logChanged = true;
       this.schedule();
     }, CLOCK_MS);
-    byId<HTMLFormElement>("open-form").addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.openTyped();
-    });
-    byId("open-name").addEventListener("input", () => setText(byId("open-problem"), ""));
     byId("help-open").addEventListener("click", help);
     byId("sign-out").addEventListener("click", () => this.signOut());
-    byId("back").addEventListener("click", () => this.panes.back());
     for (const dialog of document.querySelectorAll("dialog")) closeByClickBeside(dialog);
-    addEventListener("pagehide", () => this.save());
     listenToKeys({
-      neighbour: (step) => this.neighbour(step),
-      openField: () => this.openField(),
-      escape: () => this.escape(),
+      neighbour: (step) => this.nav.neighbour(step),
+      openField: () => this.nav.openField(),
+      escape: () => this.nav.escape(),
+      cycle: (step) => this.nav.cycle(step),
       write: () => this.composer.focus(),
-      cycle: (step) => this.cycle(step),
       page: (step) => this.log.page(step),
       help,
     });
   }
 
-  private start(conversation: string | undefined): void {
-    const asked = conversation !== undefined && nameProblem(conversation) === undefined ? this.rooms.add(conversation) : undefined;
-    const before = this.rooms.get(this.panes.remembered ?? "");
-    const latest = this.rooms.talks.sorted()[0];
-    const first = asked ?? before ?? (latest?.last ? this.rooms.get(latest.name) : undefined) ?? this.rooms.get(STANDARD) ?? this.rooms.all[0];
-    this.activate(first as Room);
-    if (asked && !before) this.panes.enter(asked.name);
-    if (this.panes.roomVisible && matchMedia("(pointer: fine)").matches) this.composer.focus();
-  }
-
-  /** The user asks for a conversation of the list. */
-  private open(name: string): void {
-    const room = this.rooms.get(name);
-    if (!room) return;
-    if (room !== this.active) this.activate(room);
-    this.panes.enter(name);
-    if (matchMedia("(pointer: fine)").matches) this.composer.focus();
-  }
-
-  private activate(room: Room): void {
-    const before = this.active as Room | undefined;
-    this.active = room;
-    before?.leave();
-    this.panes.remember(room.name);
+  /** Another conversation has become the active one. */
+  private show(room: Room): void {
     this.composer.show(room.name, this.drafts.get(room.name));
     this.blank.render(room);
     this.log.show(room, room.enter());
     this.renderNow();
   }
 
-  private openTyped(): void {
-    const field = byId<HTMLInputElement>("open-name");
-    const name = field.value.trim();
-    const problem = nameProblem(name) ?? (this.rooms.add(name) ? undefined : `The list is full: at most ${TALKS_MAX} conversations. Remove one first.`);
-    setText(byId("open-problem"), problem ?? "");
-    if (problem !== undefined) return;
-    field.value = "";
-    this.open(name);
-  }
-
-  private remove(name: string): void {
-    if (this.rooms.all.length === 1 && name === STANDARD) return;
-    const order = this.rooms.talks.sorted().map((talk) => talk.name);
-    this.rooms.remove(name);
-    if (this.rooms.all.length === 0) this.rooms.add(STANDARD);
-    const next = this.rooms.get(order[order.indexOf(name) + 1] ?? order[order.indexOf(name) - 1] ?? STANDARD) ?? this.rooms.all[0];
-    this.activate(next as Room);
-    this.panes.back();
-    this.list.focus();
+  /** The conversation has come on the screen, where there is room for one view only. */
+  private roomShown(): void {
+    this.log.render(this.active.enter());
+    this.schedule();
   }
 
   private async send(text: string): Promise<void> {
@@ -192,7 +171,7 @@ export class App {
     }
     if (room !== this.active) return;
     if (room.timeline.attached) this.log.render("end");
-    else void room.toLatest();
+    else void room.history.toLatest();
   }
 
   private attention(room: Room): Attention {
@@ -206,13 +185,13 @@ export class App {
   }
 
   private seen(seq: number): void {
-    if (this.active.state.name !== "open" || !this.looking() || !this.active.markSeen(seq)) return;
+    if (!this.looking() || !this.active.markSeen(seq)) return;
     this.saveSoon();
     this.schedule();
   }
 
   private changed(room: Room): void {
-    if (room === this.active) this.logChanged = true;
+    if (room === this.nav?.active) this.logChanged = true;
     this.saveSoon();
     this.schedule();
   }
@@ -231,18 +210,16 @@ export class App {
   }
 
   private takeState(state: State): void {
-    const connected = state.name === "connected";
-    if (connected) {
+    this.rooms.setConnected(state.name === "connected");
+    clearInterval(this.countdown);
+    if (state.name === "connected") {
       this.everConnected = true;
       // The first round trip is measured while the page is busy with its start.
       setTimeout(() => this.outbox.client.state.name === "connected" && this.outbox.client.wake(), SETTLED_MS);
-    }
-    this.rooms.setConnected(connected);
-    if (state.name === "closed" && (state.reason.code === "SIGNED_OUT" || state.reason.code.startsWith("TOKEN_"))) this.signOut(state.reason.message);
-    if (state.name === "disconnected") this.countdown ??= setInterval(() => this.schedule(), 500);
-    else {
-      clearInterval(this.countdown);
-      this.countdown = undefined;
+    } else if (state.name === "disconnected") {
+      this.countdown = setInterval(() => this.schedule(), COUNTDOWN_MS);
+    } else if (state.name === "closed" && isAboutToken(state.reason.code)) {
+      this.signOut(state.reason.message);
     }
     this.schedule();
   }
@@ -250,7 +227,9 @@ export class App {
   private link(): Link {
     const { client } = this.outbox;
     const { state } = client;
-    if (state.name === "connected") return { name: "connected", rttMs: client.rttMs, transport: client.transport, durability: client.welcome?.durability };
+    if (state.name === "connected") {
+      return { name: "connected", rttMs: client.rttMs, transport: client.transport, durability: client.welcome?.durability };
+    }
     if (state.name === "closed") return { name: "ended", reason: state.reason.message };
     if (!navigator.onLine) return { name: "offline" };
     if (state.name === "disconnected") return { name: "waiting", retryAtMs: state.retryAtMs, reason: state.reason.message };
@@ -269,14 +248,9 @@ export class App {
     this.scheduled = false;
     const nowMs = Date.now();
     const room = this.active;
-    this.list.render(
-      this.rooms.talks.sorted().map(({ name, last }) => {
-        const one = this.rooms.get(name) as Room;
-        return { name, last, unread: one.unread, typings: one.typings, hint: hintOf(one), current: one === room, me: this.me };
-      }),
-      nowMs,
-    );
-    this.head.render({ name: room.name, me: this.me, roster: room.roster, head: room.timeline.head, trouble: troubleOf(room) });
+    this.list.render(this.listItems(), nowMs);
+    const { name, roster } = room;
+    this.head.render({ name, me: this.me, roster, head: room.timeline.head, trouble: troubleOf(room) });
     this.composer.showTypings(room.typings);
     this.composer.allow(this.whyReadOnly(room));
     this.status.render(this.link(), this.rooms.waiting, nowMs);
@@ -284,6 +258,14 @@ export class App {
     if (this.logChanged) this.log.render();
     this.logChanged = false;
     this.showUnread();
+  }
+
+  private listItems(): ListItem[] {
+    return this.rooms.talks.sorted().map(({ name, last }) => {
+      const room = this.rooms.get(name) as Room;
+      const { unread, typings } = room;
+      return { name, last, unread, typings, hint: hintOf(room), current: room === this.active, me: this.me };
+    });
   }
 
   private whyReadOnly(room: Room): string | undefined {
@@ -295,55 +277,12 @@ export class App {
     const { unread } = this.rooms;
     const title = titleOf(unread);
     if (document.title !== title) document.title = title;
+    const icon = byId<HTMLLinkElement>("icon");
     const href = unread > 0 ? "favicon-unread.svg" : "favicon.svg";
-    const link = byId<HTMLLinkElement>("icon");
-    if (link.getAttribute("href") !== href) link.setAttribute("href", href);
+    if (icon.getAttribute("href") !== href) icon.setAttribute("href", href);
     const elsewhere = unread - this.active.unread;
-    const back = byId("back-badge");
-    back.hidden = elsewhere === 0;
-    setText(back, badge(elsewhere));
-  }
-
-  private roomShown(): void {
-    this.log.render(this.active.enter());
-    this.schedule();
-  }
-
-  private neighbour(step: number): void {
-    const names = this.rooms.talks.sorted().map((talk) => talk.name);
-    const next = names[names.indexOf(this.active.name) + step];
-    if (next !== undefined) this.open(next);
-  }
-
-  private openField(): void {
-    this.panes.back();
-    const field = byId<HTMLInputElement>("open-name");
-    field.focus();
-    field.select();
-  }
-
-  private escape(): void {
-    const field = byId<HTMLInputElement>("open-name");
-    if (document.activeElement === field) {
-      field.value = "";
-      setText(byId("open-problem"), "");
-    } else if (!this.log.isAtEnd) {
-      this.log.toEnd();
-    } else if (this.panes.narrow && this.panes.roomVisible) {
-      this.panes.back();
-      this.list.focus();
-      return;
-    }
-    this.composer.focus();
-  }
-
-  private cycle(step: number): void {
-    const stops = [byId("side"), byId("log"), byId("composer")].filter((one) => one.offsetParent !== null);
-    const at = stops.findIndex((one) => one.contains(document.activeElement));
-    const next = stops[(at + step + stops.length) % stops.length];
-    if (next === byId("side")) this.list.focus();
-    else if (next === byId("composer")) this.composer.focus();
-    else next?.focus();
+    byId("back-badge").hidden = elsewhere === 0;
+    setText(byId("back-badge"), badge(elsewhere));
   }
 
   private saveSoon(): void {
@@ -357,8 +296,11 @@ export class App {
   }
 }
 
+const isAboutToken = (code: string): boolean => code === "SIGNED_OUT" || code.startsWith("TOKEN_");
+
 function troubleOf(room: Room): string | undefined {
-  if (room.state.name === "ended" && room.state.error.code !== "FORBIDDEN") return `Nothing new comes here: ${room.state.error.message}`;
+  if (room.state.name === "ended" && room.state.error.code !== "FORBIDDEN")
+    return `Nothing new comes here: ${room.state.error.message}`;
   return room.interrupted ? "The server has trouble sending what comes next…" : undefined;
 }
 

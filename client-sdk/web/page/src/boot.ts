@@ -3,6 +3,7 @@
 import type { Outbox } from "../../src/outbox/index.js";
 import { App } from "./app.js";
 import { devToken, findSession, forget, sessionOf, type Session } from "./session.js";
+import { windowKept } from "./storage.js";
 import { showSignIn } from "./view/signin.js";
 
 /** Signs in: makes the client and the outbox of a session. */
@@ -49,27 +50,15 @@ async function enter(connect: Connect, session: Session, conversation: string | 
     if (leaving) return;
     leaving = true;
     forget();
-    if (why !== undefined) keepProblem(why);
+    windowKept.set(PROBLEM_KEY, why);
     // A fresh page is the surest way to leave nothing of one user to the next.
     const soon = new Promise((resolve) => setTimeout(resolve, LEAVE_MS));
     void Promise.race([outbox.close(), soon]).finally(() => location.reload());
   });
 }
 
-function keepProblem(why: string): void {
-  try {
-    sessionStorage.setItem(PROBLEM_KEY, why);
-  } catch {
-    // The form then says nothing of the reason.
-  }
-}
-
 function takeProblem(): string | undefined {
-  try {
-    const problem = sessionStorage.getItem(PROBLEM_KEY) ?? undefined;
-    sessionStorage.removeItem(PROBLEM_KEY);
-    return problem;
-  } catch {
-    return undefined;
-  }
+  const problem = windowKept.get(PROBLEM_KEY);
+  windowKept.set(PROBLEM_KEY, undefined);
+  return problem;
 }

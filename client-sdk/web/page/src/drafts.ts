@@ -1,18 +1,11 @@
 /** What was begun and not sent, by conversation; kept with the window. */
 
+import { windowKept } from "./storage.js";
+
 const KEY = "quoth.drafts";
 
 export class Drafts {
-  private texts = new Map<string, string>();
-
-  constructor() {
-    try {
-      const kept: unknown = JSON.parse(sessionStorage.getItem(KEY) ?? "{}");
-      for (const [name, text] of Object.entries(kept as object)) if (typeof text === "string") this.texts.set(name, text);
-    } catch {
-      // No drafts then.
-    }
-  }
+  private readonly texts = new Map(Object.entries(load()));
 
   get(name: string): string {
     return this.texts.get(name) ?? "";
@@ -21,10 +14,15 @@ export class Drafts {
   set(name: string, text: string): void {
     if (text === "") this.texts.delete(name);
     else this.texts.set(name, text);
-    try {
-      sessionStorage.setItem(KEY, JSON.stringify(Object.fromEntries(this.texts)));
-    } catch {
-      // They live as long as the page then.
-    }
+    windowKept.set(KEY, JSON.stringify(Object.fromEntries(this.texts)));
+  }
+}
+
+function load(): Record<string, string> {
+  try {
+    const value: unknown = JSON.parse(windowKept.get(KEY) ?? "{}");
+    return Object.fromEntries(Object.entries(value ?? {}).filter(([, text]) => typeof text === "string"));
+  } catch {
+    return {};
   }
 }

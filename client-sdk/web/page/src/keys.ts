@@ -32,7 +32,8 @@ function actionOf(event: KeyboardEvent, ctrl: boolean, hooks: KeyHooks): (() => 
   if (event.altKey && !ctrl && event.key === "ArrowDown") return () => hooks.neighbour(1);
   if (ctrl && !event.altKey && event.key.toLowerCase() === "k") return () => hooks.openField();
   if (ctrl && !event.altKey && event.key === "/") return () => hooks.help();
-  if ((event.key === "PageUp" || event.key === "PageDown") && leavesPaging(event.target)) return () => hooks.page(event.key === "PageUp" ? -1 : 1);
+  if ((event.key === "PageUp" || event.key === "PageDown") && leavesPaging(event.target))
+    return () => hooks.page(event.key === "PageUp" ? -1 : 1);
   if (event.key === "Escape") return () => hooks.escape();
   if (event.key === "F6") return () => hooks.cycle(event.shiftKey ? -1 : 1);
   return undefined;

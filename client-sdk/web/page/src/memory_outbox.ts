@@ -21,7 +21,14 @@ export class MemoryOutbox implements Outbox {
   async send(conversation: string, body: string | Uint8Array): Promise<Entry> {
     const room = this.client.conversation(conversation);
     const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
-    const entry: Entry = { id: room.newId(), conversation, body: bytes, text: typeof body === "string" ? body : undefined, keptAtMs: Date.now(), state: "waiting" };
+    const entry: Entry = {
+      id: room.newId(),
+      conversation,
+      body: bytes,
+      text: typeof body === "string" ? body : undefined,
+      keptAtMs: Date.now(),
+      state: "waiting",
+    };
     this.kept.push(entry);
     this.tell(entry);
     void room.send(bytes, { id: entry.id }).then(
@@ -56,7 +63,10 @@ export class MemoryOutbox implements Outbox {
   private settle(entry: Entry): void {
     const known = this.find(entry.id);
     if (!known) return;
-    this.kept = entry.state === "refused" ? this.kept.map((one) => (one === known ? entry : one)) : this.kept.filter((one) => one !== known);
+    this.kept =
+      entry.state === "refused"
+        ? this.kept.map((one) => (one === known ? entry : one))
+        : this.kept.filter((one) => one !== known);
     this.tell(entry);
   }
 

@@ -3,6 +3,7 @@
  * so the device's own way back leads to the list.
  */
 
+import { windowKept } from "./storage.js";
 import { byId } from "./view/dom.js";
 
 const NARROW = "(max-width: 719px)";
@@ -37,19 +38,11 @@ export class Panes {
 
   /** The conversation that this window has shown last. */
   get remembered(): string | undefined {
-    try {
-      return sessionStorage.getItem(ACTIVE_KEY) ?? undefined;
-    } catch {
-      return undefined;
-    }
+    return windowKept.get(ACTIVE_KEY);
   }
 
   remember(name: string): void {
-    try {
-      sessionStorage.setItem(ACTIVE_KEY, name);
-    } catch {
-      // A reload then begins with the latest one.
-    }
+    windowKept.set(ACTIVE_KEY, name);
   }
 
   private get inRoom(): boolean {

@@ -5,6 +5,7 @@
 
 import { claimsOf, type Claims } from "./model/token.js";
 import { linkOf } from "./model/fragment.js";
+import { windowKept } from "./storage.js";
 
 const TOKEN_KEY = "quoth.token";
 const DEV_TOKEN = "dev/token";
@@ -14,7 +15,10 @@ const FRESH_MS = 20_000;
 export class SignedOut extends Error {}
 
 export class Session {
-  constructor(public token: string, public claims: Claims) {}
+  constructor(
+    public token: string,
+    public claims: Claims,
+  ) {}
 
   /** A token for a sign-in or a renewal. Throws `SignedOut` when there is none any more; other failures may pass. */
   async fresh(rejected: boolean, expiring = false): Promise<string> {
@@ -28,7 +32,7 @@ export class Session {
     if (claims?.user !== this.claims.user) throw new SignedOut("The new token is not for the same user.");
     this.token = token;
     this.claims = claims;
-    remember(token);
+    windowKept.set(TOKEN_KEY, token);
     return token;
   }
 }
@@ -37,51 +41,38 @@ export class Session {
 export function findSession(): { session: Session | undefined; conversation: string | undefined; problem: string | undefined } {
   const link = linkOf(location.hash);
   if (location.hash !== "") history.replaceState(history.state, "", location.pathname + location.search);
-  const token = link.token ?? recall();
+  const token = link.token ?? windowKept.get(TOKEN_KEY);
   if (token === undefined) return { session: undefined, conversation: link.conversation, problem: undefined };
   const session = sessionOf(token);
-  return { session, conversation: link.conversation, problem: session ? undefined : "The link's token is not one: copy the whole link." };
+  return {
+    session,
+    conversation: link.conversation,
+    problem: session ? undefined : "The link's token is not one: copy the whole link.",
+  };
 }
 
 /** None when the text is no token. */
 export function sessionOf(token: string): Session | undefined {
   const claims = claimsOf(token);
   if (!claims) return undefined;
-  remember(token);
+  windowKept.set(TOKEN_KEY, token);
   return new Session(token, claims);
 }
 
 export function forget(): void {
-  try {
-    sessionStorage.removeItem(TOKEN_KEY);
-  } catch {
-    // Nothing was kept then either.
-  }
+  windowKept.set(TOKEN_KEY, undefined);
 }
 
 /** A development server's token for a user; none when the server gives none. Throws when it cannot be asked. */
 export async function devToken(user: string): Promise<string | undefined> {
-  const answer = await fetch(`${DEV_TOKEN}?user=${encodeURIComponent(user)}`, { cache: "no-store", headers: { accept: "application/json" } });
+  const answer = await fetch(`${DEV_TOKEN}?user=${encodeURIComponent(user)}`, {
+    cache: "no-store",
+    headers: { accept: "application/json" },
+  });
   if (!answer.ok || !(answer.headers.get("content-type") ?? "").includes("json")) {
     if (answer.status >= 500) throw new Error(`the server answered ${answer.status}`);
     return undefined;
   }
   const body = (await answer.json()) as { token?: unknown };
   return typeof body.token === "string" ? body.token : undefined;
-}
-
-function remember(token: string): void {
-  try {
-    sessionStorage.setItem(TOKEN_KEY, token);
-  } catch {
-    // Without storage a reload asks again.
-  }
-}
-
-function recall(): string | undefined {
-  try {
-    return sessionStorage.getItem(TOKEN_KEY) ?? undefined;
-  } catch {
-    return undefined;
-  }
 }

@@ -8,7 +8,10 @@ test("ack first: the message stays until its event is shown", () => {
   const list = new OutgoingList();
   list.add("a", "hello", 0, "sending");
   list.stored("a", 7, 6);
-  assert.deepEqual(list.shown().map((one) => one.mark), ["stored"]);
+  assert.deepEqual(
+    list.shown().map((one) => one.mark),
+    ["stored"],
+  );
   list.echo(7, "hello");
   list.shownUpTo(7);
   assert.deepEqual(texts(list), []);
@@ -57,7 +60,13 @@ test("without a connection what is on its way waits; what failed stays failed", 
   list.add("b", "y", 0, "sending");
   list.mark("b", "failed", "why");
   list.connected(false);
-  assert.deepEqual(list.shown().map((one) => one.mark), ["waiting", "failed"]);
+  assert.deepEqual(
+    list.shown().map((one) => one.mark),
+    ["waiting", "failed"],
+  );
   list.connected(true);
-  assert.deepEqual(list.shown().map((one) => one.mark), ["sending", "failed"]);
+  assert.deepEqual(
+    list.shown().map((one) => one.mark),
+    ["sending", "failed"],
+  );
 });

@@ -8,15 +8,41 @@ const NOON = new Date(2026, 5, 15, 12).getTime();
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
 
-const said = (seq: number, sender: string, timeMs: number, more: Partial<Message> = {}): Entry => ({ kind: "message", seq, timeMs, sender, text: `text ${seq}`, ...more });
+const said = (seq: number, sender: string, timeMs: number, more: Partial<Message> = {}): Entry => ({
+  kind: "message",
+  seq,
+  timeMs,
+  sender,
+  text: `text ${seq}`,
+  ...more,
+});
 const layout = (entries: Entry[], more: Partial<RowsInput> = {}): Day[] =>
-  rowsOf({ entries, from: 0, to: entries.length, me: "me", unreadAfter: undefined, readUpTo: 0, outgoing: [], nowMs: NOON, ...more });
+  rowsOf({
+    entries,
+    from: 0,
+    to: entries.length,
+    me: "me",
+    unreadAfter: undefined,
+    readUpTo: 0,
+    outgoing: [],
+    nowMs: NOON,
+    ...more,
+  });
 const flat = (days: Day[]): Row[] => days.flatMap((day) => day.rows);
 const messages = (days: Day[]): MessageRow[] => flat(days).filter((row): row is MessageRow => row.kind === "message");
-const shape = (days: Day[]): string => messages(days).map((row) => `${row.first ? "[" : ""}${row.sender}${row.last ? "]" : ""}`).join(" ");
+const shape = (days: Day[]): string =>
+  messages(days)
+    .map((row) => `${row.first ? "[" : ""}${row.sender}${row.last ? "]" : ""}`)
+    .join(" ");
 
 test("messages of one sender that are close in time are a group", () => {
-  const entries = [said(1, "bob", NOON), said(2, "bob", NOON + MINUTE), said(3, "me", NOON + 2 * MINUTE), said(4, "bob", NOON + 3 * MINUTE), said(5, "bob", NOON + 20 * MINUTE)];
+  const entries = [
+    said(1, "bob", NOON),
+    said(2, "bob", NOON + MINUTE),
+    said(3, "me", NOON + 2 * MINUTE),
+    said(4, "bob", NOON + 3 * MINUTE),
+    said(5, "bob", NOON + 20 * MINUTE),
+  ];
   assert.equal(shape(layout(entries)), "[bob bob] [me] [bob] [bob]");
 });
 
@@ -32,7 +58,9 @@ test("a window in the middle of a group goes on with it", () => {
 });
 
 test("an imported message stands at the time when it was said, one that a bridge passes on at once is none", () => {
-  const [row, bridged] = messages(layout([said(1, "bob", NOON, { originMs: NOON - 900 * DAY }), said(2, "bob", NOON, { originMs: NOON - 2000 })]));
+  const [row, bridged] = messages(
+    layout([said(1, "bob", NOON, { originMs: NOON - 900 * DAY }), said(2, "bob", NOON, { originMs: NOON - 2000 })]),
+  );
   assert.equal(row?.imported, true);
   assert.equal(row?.timeMs, NOON - 900 * DAY);
   assert.equal(row?.storedMs, NOON);
@@ -42,9 +70,18 @@ test("an imported message stands at the time when it was said, one that a bridge
 test("the unread line stands once, before the first message of another user behind what was read", () => {
   const entries = [said(1, "bob", NOON), said(2, "me", NOON), said(3, "me", NOON), said(4, "bob", NOON), said(5, "bob", NOON)];
   const rows = flat(layout(entries, { unreadAfter: 1 }));
-  assert.deepEqual(rows.map((row) => row.key), ["m1", "m2", "m3", "unread", "m4", "m5"]);
-  assert.equal(flat(layout(entries, { unreadAfter: 5 })).some((row) => row.kind === "unread"), false);
-  assert.equal(flat(layout(entries, { unreadAfter: undefined })).some((row) => row.kind === "unread"), false);
+  assert.deepEqual(
+    rows.map((row) => row.key),
+    ["m1", "m2", "m3", "unread", "m4", "m5"],
+  );
+  assert.equal(
+    flat(layout(entries, { unreadAfter: 5 })).some((row) => row.kind === "unread"),
+    false,
+  );
+  assert.equal(
+    flat(layout(entries, { unreadAfter: undefined })).some((row) => row.kind === "unread"),
+    false,
+  );
 });
 
 test("the unread line splits a group", () => {
@@ -53,22 +90,42 @@ test("the unread line splits a group", () => {
 });
 
 test("there is no unread line where more that is unread lies before what is held", () => {
-  assert.equal(flat(layout([said(10, "bob", NOON)], { unreadAfter: 3 })).some((row) => row.kind === "unread"), false);
-  assert.equal(flat(layout([said(10, "bob", NOON)], { unreadAfter: 9 })).some((row) => row.kind === "unread"), true);
+  assert.equal(
+    flat(layout([said(10, "bob", NOON)], { unreadAfter: 3 })).some((row) => row.kind === "unread"),
+    false,
+  );
+  assert.equal(
+    flat(layout([said(10, "bob", NOON)], { unreadAfter: 9 })).some((row) => row.kind === "unread"),
+    true,
+  );
 });
 
 test("a window behind the unread line has none of its own", () => {
   const entries = Array.from({ length: 10 }, (_, i) => said(i + 1, "bob", NOON));
-  assert.equal(flat(layout(entries, { unreadAfter: 2, from: 6 })).some((row) => row.kind === "unread"), false);
+  assert.equal(
+    flat(layout(entries, { unreadAfter: 2, from: 6 })).some((row) => row.kind === "unread"),
+    false,
+  );
 });
 
 test("gaps and unknown events are quiet lines", () => {
-  const rows = flat(layout([{ kind: "gap", from: 1, to: 7 }, { kind: "note", seq: 8, timeMs: NOON, sender: "bob", what: "bob did something" }, said(9, "bob", NOON)]));
-  assert.deepEqual(rows.map((row) => (row.kind === "quiet" ? row.text : row.kind)), ["7 messages are no longer kept", "bob did something", "message"]);
+  const rows = flat(
+    layout([
+      { kind: "gap", from: 1, to: 7 },
+      { kind: "note", seq: 8, timeMs: NOON, sender: "bob", what: "bob did something" },
+      said(9, "bob", NOON),
+    ]),
+  );
+  assert.deepEqual(
+    rows.map((row) => (row.kind === "quiet" ? row.text : row.kind)),
+    ["7 messages are no longer kept", "bob did something", "message"],
+  );
 });
 
 test("ticks: stored until another user has read it", () => {
-  const marks = messages(layout([said(1, "me", NOON), said(2, "me", NOON), said(3, "bob", NOON)], { readUpTo: 1 })).map((row) => row.mark);
+  const marks = messages(layout([said(1, "me", NOON), said(2, "me", NOON), said(3, "bob", NOON)], { readUpTo: 1 })).map(
+    (row) => row.mark,
+  );
   assert.deepEqual(marks, ["read", "stored", undefined]);
 });
 

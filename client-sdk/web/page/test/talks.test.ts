@@ -2,45 +2,49 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { TALKS_MAX, TalkList, type Slot } from "../src/model/talks.js";
 
-function slot(value: string | null = null): Slot & { value: string | null } {
-  return {
-    value,
-    getItem() {
-      return this.value;
-    },
-    setItem(_key, text) {
-      this.value = text;
-    },
-  };
+function slot(value?: string): Slot {
+  let held = value;
+  return { get: () => held, set: (text) => (held = text) };
 }
 
 test("a first visit has the standard conversation", () => {
-  assert.deepEqual(new TalkList(slot(), "k", "general").all.map((talk) => talk.name), ["general"]);
+  assert.deepEqual(
+    new TalkList(slot(), "general").all.map((talk) => talk.name),
+    ["general"],
+  );
 });
 
 test("what was kept comes back, the latest first", () => {
   const store = slot();
-  const list = new TalkList(store, "k", "general");
+  const list = new TalkList(store, "general");
   const other = list.add("other");
   assert.ok(other);
   other.read = 7;
   other.last = { sender: "bob", text: "x".repeat(1000), timeMs: 5 };
   list.save();
-  const again = new TalkList(store, "k", "general");
-  assert.deepEqual(again.sorted().map((talk) => talk.name), ["other", "general"]);
+  const again = new TalkList(store, "general");
+  assert.deepEqual(
+    again.sorted().map((talk) => talk.name),
+    ["other", "general"],
+  );
   assert.equal(again.get("other")?.read, 7);
   assert.equal(again.get("general")?.read, undefined);
   assert.equal(again.get("other")?.last?.text.length, 160);
 });
 
 test("a broken store is an empty one", () => {
-  for (const value of ["{", "null", "{}", '[1,null,{"name":""},{"read":3}]']) assert.deepEqual(new TalkList(slot(value), "k", "general").all.map((talk) => talk.name), ["general"], value);
-  const half = new TalkList(slot('[{"name":"a","read":"3","last":{"sender":1}}]'), "k", "general");
+  for (const value of ["{", "null", "{}", '[1,null,{"name":""},{"read":3}]'])
+    assert.deepEqual(
+      new TalkList(slot(value), "general").all.map((talk) => talk.name),
+      ["general"],
+      value,
+    );
+  const half = new TalkList(slot('[{"name":"a","read":"3","last":{"sender":1}}]'), "general");
   assert.deepEqual(half.get("a"), { name: "a", read: undefined, last: undefined });
 });
 
 test("the list is bounded", () => {
-  const list = new TalkList(slot(), "k", "general");
+  const list = new TalkList(slot(), "general");
   for (let i = 1; i < TALKS_MAX; i++) assert.ok(list.add(`c${i}`));
   assert.equal(list.add("one more"), undefined);
   assert.ok(list.add("c1"), "a known one is not one more");

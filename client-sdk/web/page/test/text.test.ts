@@ -5,7 +5,10 @@ import { byteLength, isEmojiOnly, isLong, nameList, oneLine, titleOf } from "../
 import { hueOf, initials, HUES } from "../src/model/avatar.js";
 
 const links = (text: string): string[] => pieces(text).flatMap((piece) => (piece.href === undefined ? [] : [piece.href]));
-const whole = (text: string): string => pieces(text).map((piece) => piece.text).join("");
+const whole = (text: string): string =>
+  pieces(text)
+    .map((piece) => piece.text)
+    .join("");
 
 test("links are found, and the text stays the same", () => {
   for (const [text, expected] of [

@@ -3,14 +3,24 @@ import { test } from "node:test";
 import { Timeline, firstSeq, lastSeq, type Entry, type Page } from "../src/model/timeline.js";
 import { unreadOf } from "../src/model/unread.js";
 
-const message = (seq: number, sender = "bob"): Entry => ({ kind: "message", seq, timeMs: seq * 1000, sender, text: `text ${seq}` });
+const message = (seq: number, sender = "bob"): Entry => ({
+  kind: "message",
+  seq,
+  timeMs: seq * 1000,
+  sender,
+  text: `text ${seq}`,
+});
 const range = (from: number, to: number): Entry[] => Array.from({ length: to - from + 1 }, (_, i) => message(from + i));
 const page = (from: number, to: number, more: boolean, head = 1000): Page => ({ entries: range(from, to), head, floor: 1, more });
 const seqs = (timeline: Timeline): number[] => timeline.entries.map(lastSeq);
 
 function contiguous(timeline: Timeline): void {
   for (let i = 1; i < timeline.entries.length; i++) {
-    assert.equal(firstSeq(timeline.entries[i] as Entry), lastSeq(timeline.entries[i - 1] as Entry) + 1, `a hole before entry ${i}`);
+    assert.equal(
+      firstSeq(timeline.entries[i] as Entry),
+      lastSeq(timeline.entries[i - 1] as Entry) + 1,
+      `a hole before entry ${i}`,
+    );
   }
 }
 
@@ -119,7 +129,11 @@ test("an empty last page attaches, even when the last events are gone", () => {
 
 test("unread counts others' messages, in view and out of it", () => {
   const timeline = new Timeline(100);
-  timeline.reset([message(11), message(12, "me"), message(13), { kind: "gap", from: 14, to: 20 }, message(21)], { head: 21, moreBefore: true, moreAfter: false });
+  timeline.reset([message(11), message(12, "me"), message(13), { kind: "gap", from: 14, to: 20 }, message(21)], {
+    head: 21,
+    moreBefore: true,
+    moreAfter: false,
+  });
   assert.equal(unreadOf(timeline, 21, "me"), 0);
   assert.equal(unreadOf(timeline, 11, "me"), 2, "13 and 21: not the own one, not what is gone");
   assert.equal(unreadOf(timeline, 5, "me"), 8, "6 to 10 out of view, 11, 13 and 21");

@@ -7,12 +7,18 @@ const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toSt
 const token = (claims: unknown): string => `${part({ alg: "EdDSA" })}.${part(claims)}.c2ln`;
 
 test("claims are read", () => {
-  assert.deepEqual(claimsOf(token({ sub: "дана", exp: 1_800_000_000, read: ["*"], write: ["general"] })), { user: "дана", endsMs: 1_800_000_000_000, read: ["*"], write: ["general"] });
+  assert.deepEqual(claimsOf(token({ sub: "дана", exp: 1_800_000_000, read: ["*"], write: ["general"] })), {
+    user: "дана",
+    endsMs: 1_800_000_000_000,
+    read: ["*"],
+    write: ["general"],
+  });
   assert.deepEqual(claimsOf(token({ sub: "a", exp: 1 })), { user: "a", endsMs: 1000, read: [], write: [] });
 });
 
 test("what is no token gives nothing", () => {
-  for (const text of ["", "a.b.c", "hello", token({ exp: 1 }), token({ sub: "a" }), token({ sub: 1, exp: 1 }), token(null)]) assert.equal(claimsOf(text), undefined, text);
+  for (const text of ["", "a.b.c", "hello", token({ exp: 1 }), token({ sub: "a" }), token({ sub: 1, exp: 1 }), token(null)])
+    assert.equal(claimsOf(text), undefined, text);
 });
 
 test("patterns: a star is any characters, none included", () => {

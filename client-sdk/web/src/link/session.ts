@@ -55,13 +55,11 @@ export class Session implements RoomSession {
   ) {
     this.socket = new WebSocket(url, [SUBPROTOCOL]);
     this.socket.binaryType = "arraybuffer";
-    this.socket.addEventListener("open", () => this.flushSoon());
-    this.socket.addEventListener("message", ({ data }: { data: unknown }) => this.message(data));
-    this.socket.addEventListener("close", ({ code, reason }: { code: number; reason: string }) =>
-      this.end(endOfStatus(code, reason)),
-    );
+    this.socket.onopen = () => this.flushSoon();
+    this.socket.onmessage = ({ data }: { data: unknown }) => this.message(data);
+    this.socket.onclose = ({ code, reason }: { code: number; reason: string }) => this.end(endOfStatus(code, reason));
     // A close follows. Without a listener some WebSockets throw.
-    this.socket.addEventListener("error", () => {});
+    this.socket.onerror = () => {};
     this.mux = new Mux({
       wake: () => this.flushSoon(),
       pong: (n) => this.pong(n),

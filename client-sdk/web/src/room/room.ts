@@ -78,6 +78,8 @@ export class Room implements LaneUser {
   }
 
   publish(publish: Publish & { n: number }, waiter: Waiter): void {
+    // A message ends the notice at those who read it: what is typed behind it is said at once.
+    this.lastTypingMs = -Infinity;
     this.outbox.push(publish, waiter);
     this.advance();
   }

@@ -13,7 +13,11 @@ export class FakeConnection {
   user: string | undefined;
   hello: (ClientFrame & { type: "hello" }) | undefined;
   isLeaving = false;
+  /** Publishes that came behind a GoAway. */
+  ignored = 0;
   private nextLane = 0;
+  /** What came on other lanes before the sign-in. */
+  private waiting: (() => void)[] = [];
 
   constructor(
     readonly server: FakeServer,
@@ -88,7 +92,9 @@ export class FakeConnection {
     if (!lane) return;
     switch (part.type) {
       case "frames":
-        return this.take(lane, part.bytes, message.length);
+        if (number === 0 || this.user !== undefined) return this.take(lane, part.bytes, message.length);
+        this.waiting.push(() => this.take(lane, part.bytes, message.length));
+        return;
       case "finish":
         return lane.finished();
       case "reset":
@@ -130,11 +136,15 @@ export class FakeConnection {
       case "hello":
         if (this.hello) return this.violation("a second Hello");
         this.hello = frame;
-        return this.signIn(frame.token);
+        this.server.tokens.push(frame.token);
+        // A token takes its time.
+        setTimeout(() => this.signIn(frame.token), 1);
+        return;
       case "refresh":
         this.server.tokens.push(frame.token);
         return;
       case "typing":
+        this.server.typings.push(`${this.user} ${frame.conversation}`);
         for (const other of this.server.connections) {
           if (other !== this && other.reads(frame.conversation)) {
             other.frame(0, { type: "typing", conversation: frame.conversation, user: this.user ?? "" });
@@ -151,7 +161,6 @@ export class FakeConnection {
   }
 
   private signIn(token: string): void {
-    this.server.tokens.push(token);
     if (this.server.goAwayFirst !== undefined) return this.goAway(Code.OVERLOADED, this.server.goAwayFirst);
     const user = this.server.userOf(token);
     if (typeof user === "number") return this.close(user);
@@ -166,6 +175,7 @@ export class FakeConnection {
       openConversationsMax: this.server.openConversationsMax,
       server: "fake/1",
     });
+    for (const take of this.waiting.splice(0)) take();
     this.deliver();
   }
 }

@@ -74,7 +74,8 @@ export class FakeLane {
       if (frames.length === 0) break;
       this.connection.frames(this.number, Buffer.concat(frames));
     }
-    const isDone = this.first.length === 0 && this.awaiting === 0 && this.isFinished;
+    const isWithheld = this.isFetched && this.connection.server.withholdsPages;
+    const isDone = this.first.length === 0 && this.awaiting === 0 && this.isFinished && !isWithheld;
     if (isDone) {
       this.connection.lanes.delete(this.number);
       this.connection.part(this.number, { type: "finish" });
@@ -115,6 +116,8 @@ export class FakeLane {
     const isOpen = [...this.connection.lanes.values()].some((lane) => lane.conversation === frame.conversation);
     if (this.conversation !== undefined) return this.connection.violation("Open on an open lane");
     if (isOpen) return this.reset(Code.ALREADY_OPEN);
+    const open = [...this.connection.lanes.values()].filter((lane) => lane.conversation !== undefined);
+    if (open.length >= server.openConversationsMax) return this.reset(Code.OVERLOADED);
     if (server.openCode !== undefined) return this.reset(server.openCode);
     const may = frame.from === undefined ? server.mayWrite : server.mayRead;
     if (user === undefined || !may(user, frame.conversation)) return this.reset(Code.FORBIDDEN);
@@ -156,7 +159,10 @@ export class FakeLane {
     const { server, user = "" } = this.connection;
     if (this.conversation === undefined) return this.connection.violation("Publish before Open");
     if (this.awaiting >= 256) return this.connection.violation("over 256 publishes without an ack");
-    if (this.connection.isLeaving) return;
+    if (this.connection.isLeaving) {
+      this.connection.ignored += 1;
+      return;
+    }
     this.published.push(`${this.producer}/${n}`);
     if (!server.mayWrite(user, this.conversation)) return this.answer({ type: "refused", n, code: Code.FORBIDDEN });
     const log = server.log(this.conversation);
@@ -177,6 +183,9 @@ export class FakeLane {
     const { server, user } = this.connection;
     if (this.isFetched || this.conversation !== undefined) return this.connection.violation("a second first frame");
     this.isFetched = true;
+    const pages = [...this.connection.lanes.values()].filter((lane) => lane.isFetched);
+    if (pages.length > 4) return this.connection.violation(`${pages.length} pages at once`);
+    if (server.withholdsPages) return;
     if (user === undefined || !server.mayRead(user, conversation)) return this.reset(Code.FORBIDDEN);
     const { head, floor, events } = server.log(conversation);
     const readable = events.slice(floor - 1);

@@ -13,6 +13,8 @@ export class FakeServer {
   readonly logs = new Map<string, Log>();
   /** Every token that came with a Hello or a Refresh. */
   readonly tokens: string[] = [];
+  /** Every typing notice, as user and conversation. */
+  readonly typings: string[] = [];
   /** How many connections there have been. */
   accepted = 0;
 
@@ -25,6 +27,8 @@ export class FakeServer {
   openConversationsMax = 48;
   /** Acks and events of publishes wait for this. */
   ackDelayMs = 0;
+  /** Pages are not answered. */
+  withholdsPages = false;
   /** Clients get no credit back. */
   withholdsCredit = false;
   /** Answers neither lanes nor pings: a network that is dead. */

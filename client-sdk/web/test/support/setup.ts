@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { WebSocket } from "ws";
 import { connect, type Client, type ConnectOptions, type RoomEvent, type State } from "../../src/index.js";
-import type { WebSocketConstructor } from "../../src/api.js";
 import { FakeServer } from "./fake-server.js";
 
 export interface Scene {
@@ -21,7 +20,7 @@ export function scene(name: string, run: (scene: Scene) => Promise<void>): void 
       await run({
         server,
         connect(options = {}) {
-          const client = connect(server.url, { token: "alice", WebSocket: WebSocket as unknown as WebSocketConstructor, ...options });
+          const client = connect(server.url, { token: "alice", WebSocket, ...options });
           clients.push(client);
           return client;
         },

@@ -26,7 +26,11 @@ export function bannerOf(link: Link, waiting: number, nowMs: number): Banner | u
     case "waiting":
       return { text: `No connection. Next try in ${seconds(link.retryAtMs - nowMs)}.${kept}`, action: "now", bad: false };
     case "offline":
-      return { text: waiting === 0 ? "You are offline. What you write is sent later." : `You are offline.${kept}`, action: "now", bad: false };
+      return {
+        text: waiting === 0 ? "You are offline. What you write is sent later." : `You are offline.${kept}`,
+        action: "now",
+        bad: false,
+      };
     case "ended":
       return { text: link.reason, action: "reload", bad: true };
   }
@@ -56,10 +60,13 @@ export interface Status {
 export function statusOf(link: Link): Status {
   switch (link.name) {
     case "connected": {
-      const parts = [{ text: link.transport === "websocket" ? "WebSocket" : link.transport, title: "How this page reaches the server" }];
+      const parts = [
+        { text: link.transport === "websocket" ? "WebSocket" : link.transport, title: "How this page reaches the server" },
+      ];
       if (link.rttMs !== undefined) parts.push({ text: roundTrip(link.rttMs), title: "To the server and back" });
       if (link.durability === "stored") parts.push({ text: "durable", title: "One tick: the message is on the server's disk" });
-      if (link.durability === "memory") parts.push({ text: "in memory", title: "One tick: the server has the message, but it would not survive the server" });
+      if (link.durability === "memory")
+        parts.push({ text: "in memory", title: "One tick: the server has the message, but it would not survive the server" });
       return { dot: "on", parts };
     }
     case "connecting":

@@ -31,7 +31,11 @@ function trimEnd(link: string): string {
 }
 
 function closesWhatIsOpen(link: string): string {
-  for (const [open, close] of [["(", ")"], ["[", "]"], ["{", "}"]] as const) {
+  for (const [open, close] of [
+    ["(", ")"],
+    ["[", "]"],
+    ["{", "}"],
+  ] as const) {
     if (link.endsWith(close) && link.split(close).length > link.split(open).length) return link.slice(0, -1);
   }
   return link;

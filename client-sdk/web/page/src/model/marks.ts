@@ -25,6 +25,10 @@ export class SeenBook {
     return moved;
   }
 
+  clear(): void {
+    this.seen.clear();
+  }
+
   /** The highest seq that another user has read. */
   get readUpTo(): number {
     let max = 0;
@@ -39,6 +43,9 @@ export class SeenBook {
 
   /** Who has read the message at `seq`, in the order of their names. */
   readers(seq: number): string[] {
-    return [...this.seen].filter(([user, seen]) => user !== this.me && seen >= seq).map(([user]) => user).sort();
+    return [...this.seen]
+      .filter(([user, seen]) => user !== this.me && seen >= seq)
+      .map(([user]) => user)
+      .sort();
   }
 }

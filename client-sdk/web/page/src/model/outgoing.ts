@@ -19,7 +19,8 @@ export class OutgoingList {
   private items: (Outgoing & { echo: number | undefined })[] = [];
 
   add(id: string, text: string, timeMs: number, mark: Mark): void {
-    if (!this.items.some((item) => item.id === id)) this.items.push({ id, text, timeMs, mark, seq: undefined, failure: undefined, echo: undefined });
+    if (!this.items.some((item) => item.id === id))
+      this.items.push({ id, text, timeMs, mark, seq: undefined, failure: undefined, echo: undefined });
   }
 
   mark(id: string, mark: Mark, failure?: string): void {
@@ -31,7 +32,8 @@ export class OutgoingList {
 
   /** Whether what waits is on its way or waits for the connection. */
   connected(yes: boolean): void {
-    for (const item of this.items) if (item.mark === "sending" || item.mark === "waiting") item.mark = yes ? "sending" : "waiting";
+    for (const item of this.items)
+      if (item.mark === "sending" || item.mark === "waiting") item.mark = yes ? "sending" : "waiting";
   }
 
   /** The ack: from here on the event of `seq` is known to be this message. `last` is the last seq that is shown. */
@@ -46,7 +48,9 @@ export class OutgoingList {
   /** An own event has come live: the oldest message under way with this text is taken to be it. */
   echo(seq: number, text: string): void {
     if (this.items.some((item) => item.seq === seq)) return;
-    const item = this.items.find((one) => one.seq === undefined && one.echo === undefined && one.mark !== "failed" && one.text === text);
+    const item = this.items.find(
+      (one) => one.seq === undefined && one.echo === undefined && one.mark !== "failed" && one.text === text,
+    );
     if (item) item.echo = seq;
   }
 
@@ -71,5 +75,4 @@ export class OutgoingList {
   get size(): number {
     return this.items.length;
   }
-
 }

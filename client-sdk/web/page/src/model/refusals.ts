@@ -25,8 +25,26 @@ export interface Ending {
 
 /** Why a conversation cannot be read. */
 export function endingOf(code: string, name: string, message: string): Ending {
-  if (code === "FORBIDDEN") return { title: "Nothing to see here", text: `You have no access to “${name}”, or there is no such conversation.`, icon: "lock", action: "remove" };
-  if (code === "OVERLOADED") return { title: "Too many open conversations", text: "Remove one from your list, then try again.", icon: "cloud", action: "again" };
-  if (code === "STORE_FAILED") return { title: "This conversation cannot be read", text: "The server has a problem with its store.", icon: "cloud", action: "again" };
+  if (code === "FORBIDDEN")
+    return {
+      title: "Nothing to see here",
+      text: `You have no access to “${name}”, or there is no such conversation.`,
+      icon: "lock",
+      action: "remove",
+    };
+  if (code === "OVERLOADED")
+    return {
+      title: "Too many open conversations",
+      text: "Remove one from your list, then try again.",
+      icon: "cloud",
+      action: "again",
+    };
+  if (code === "STORE_FAILED")
+    return {
+      title: "This conversation cannot be read",
+      text: "The server has a problem with its store.",
+      icon: "cloud",
+      action: "again",
+    };
   return { title: "This conversation has stopped", text: message, icon: "cloud", action: "again" };
 }

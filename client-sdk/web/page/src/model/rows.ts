@@ -77,14 +77,16 @@ export function rowsOf(input: RowsInput): Day[] {
     const entry = entries[i] as Entry;
     const ms = entryMs(entries, i, input.nowMs);
     if (i === unreadAt) layout.line(ms, { kind: "unread", key: "unread" });
-    if (entry.kind === "gap") layout.line(ms, { kind: "quiet", key: `g${entry.from}`, seq: entry.to, text: gapText(entry.from, entry.to) });
+    if (entry.kind === "gap")
+      layout.line(ms, { kind: "quiet", key: `g${entry.from}`, seq: entry.to, text: gapText(entry.from, entry.to) });
     else if (entry.kind === "note") layout.line(ms, { kind: "quiet", key: `m${entry.seq}`, seq: entry.seq, text: entry.what });
     else layout.message(messageRow(entry, entry.sender === me, input.readUpTo));
   }
   // The entry before the window decides whether the window's first one begins a group.
   const before = entries[from - 1];
   const first = layout.days[0]?.rows[0];
-  if (before?.kind === "message" && first?.kind === "message" && sameGroup(messageRow(before, before.sender === me, 0), first)) first.first = false;
+  if (before?.kind === "message" && first?.kind === "message" && sameGroup(messageRow(before, before.sender === me, 0), first))
+    first.first = false;
 
   for (const out of input.outgoing) layout.message(outgoingRow(out, me));
   nameDays(layout.days);
@@ -123,7 +125,12 @@ class Layout {
 }
 
 function sameGroup(a: MessageRow, b: MessageRow): boolean {
-  return a.sender === b.sender && a.imported === b.imported && Math.abs(b.timeMs - a.timeMs) < GROUP_MS && dayOf(a.timeMs) === dayOf(b.timeMs);
+  return (
+    a.sender === b.sender &&
+    a.imported === b.imported &&
+    Math.abs(b.timeMs - a.timeMs) < GROUP_MS &&
+    dayOf(a.timeMs) === dayOf(b.timeMs)
+  );
 }
 
 /** Where the unread line stands; -1 when it has no place in what is held. */

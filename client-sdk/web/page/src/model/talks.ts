@@ -17,17 +17,20 @@ export interface Talk {
 export const TALKS_MAX = 40;
 const TEXT_MAX = 160;
 
-export type Slot = Pick<Storage, "getItem" | "setItem">;
+/** Where the list is kept. */
+export interface Slot {
+  get(): string | undefined;
+  set(value: string): void;
+}
 
 export class TalkList {
   private talks: Talk[];
 
   constructor(
     private readonly slot: Slot,
-    private readonly key: string,
     standard: string,
   ) {
-    this.talks = load(slot, key);
+    this.talks = load(slot);
     if (this.talks.length === 0) this.talks.push({ name: standard, read: undefined, last: undefined });
   }
 
@@ -61,25 +64,28 @@ export class TalkList {
   }
 
   save(): void {
-    const kept = this.talks.map((talk) => ({ ...talk, last: talk.last && { ...talk.last, text: talk.last.text.slice(0, TEXT_MAX) } }));
-    try {
-      this.slot.setItem(this.key, JSON.stringify(kept));
-    } catch {
-      // A full or forbidden storage costs the list its memory and nothing else.
-    }
+    this.slot.set(JSON.stringify(this.talks.map((talk) => ({ ...talk, last: talk.last && shortened(talk.last) }))));
   }
 }
 
-function load(slot: Slot, key: string): Talk[] {
+const shortened = (last: Last): Last => ({ ...last, text: last.text.slice(0, TEXT_MAX) });
+
+function load(slot: Slot): Talk[] {
   try {
-    const value: unknown = JSON.parse(slot.getItem(key) ?? "[]");
-    if (!Array.isArray(value)) return [];
-    return value.flatMap((one: Partial<Talk>) => (typeof one?.name === "string" && one.name !== "" ? [{ name: one.name, read: typeof one.read === "number" ? one.read : undefined, last: lastOf(one.last) }] : [])).slice(0, TALKS_MAX);
+    const value: unknown = JSON.parse(slot.get() ?? "[]");
+    return Array.isArray(value) ? value.flatMap(talkOf).slice(0, TALKS_MAX) : [];
   } catch {
     return [];
   }
 }
 
+function talkOf(value: Partial<Talk> | null): Talk[] {
+  if (typeof value?.name !== "string" || value.name === "") return [];
+  return [{ name: value.name, read: typeof value.read === "number" ? value.read : undefined, last: lastOf(value.last) }];
+}
+
 function lastOf(value: Partial<Last> | undefined | null): Last | undefined {
-  return value && typeof value.sender === "string" && typeof value.text === "string" && typeof value.timeMs === "number" ? { sender: value.sender, text: value.text, timeMs: value.timeMs } : undefined;
+  const { sender, text, timeMs } = value ?? {};
+  if (typeof sender !== "string" || typeof text !== "string" || typeof timeMs !== "number") return undefined;
+  return { sender, text, timeMs };
 }

@@ -11,7 +11,8 @@ export function isLong(text: string): boolean {
   return false;
 }
 
-const EMOJI = /^(?:\p{RI}\p{RI}|\p{Emoji}(?:\p{EMod}|\uFE0F\u20E3?|[\u{E0020}-\u{E007E}]+\u{E007F})?(?:\u200D\p{Emoji}(?:\p{EMod}|\uFE0F)?)*)$/u;
+const EMOJI =
+  /^(?:\p{RI}\p{RI}|\p{Emoji}(?:\p{EMod}|\uFE0F\u20E3?|[\u{E0020}-\u{E007E}]+\u{E007F})?(?:\u200D\p{Emoji}(?:\p{EMod}|\uFE0F)?)*)$/u;
 const segmenter = new Intl.Segmenter("en", { granularity: "grapheme" });
 
 /** Up to three emoji and nothing else: shown large. */
@@ -24,7 +25,10 @@ export function isEmojiOnly(text: string): boolean {
 
 /** One line for the list and for announcements. */
 export function oneLine(text: string, charsMax = 140): string {
-  const line = text.slice(0, charsMax * 2).replace(/\s+/gu, " ").trim();
+  const line = text
+    .slice(0, charsMax * 2)
+    .replace(/\s+/gu, " ")
+    .trim();
   return line.length > charsMax ? `${line.slice(0, charsMax - 1)}…` : line;
 }
 

@@ -21,7 +21,8 @@ export function claimsOf(token: string): Claims | undefined {
   }
 }
 
-const texts = (value: unknown): string[] => (Array.isArray(value) ? value.filter((one): one is string => typeof one === "string") : []);
+const texts = (value: unknown): string[] =>
+  Array.isArray(value) ? value.filter((one): one is string => typeof one === "string") : [];
 
 /** A pattern is a name in which each `*` stands for any characters. */
 export function matches(patterns: readonly string[], name: string): boolean {

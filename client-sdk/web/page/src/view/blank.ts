@@ -4,6 +4,15 @@ import { endingOf } from "../model/refusals.js";
 import type { Room } from "../room.js";
 import { byId, face, h, icon, nameNode } from "./dom.js";
 
+export interface BlankHooks {
+  /** Tries to read the conversation again. */
+  again(): void;
+  /** Takes it off the list. */
+  remove(): void;
+  /** Asks for older messages again. */
+  older(): void;
+}
+
 export class BlankView {
   private readonly view = byId("blank");
   private readonly log = byId("log");
@@ -11,18 +20,14 @@ export class BlankView {
   private told = "";
   private toldTop = "";
 
-  constructor(
-    private readonly again: () => void,
-    private readonly remove: () => void,
-    private readonly older: () => void,
-  ) {
+  constructor(private readonly hooks: BlankHooks) {
     this.view.addEventListener("click", (event) => {
       const does = (event.target as Element).closest("button")?.dataset.does;
-      if (does === "again") this.again();
-      if (does === "remove") this.remove();
+      if (does === "again") this.hooks.again();
+      if (does === "remove") this.hooks.remove();
     });
     this.top.addEventListener("click", (event) => {
-      if ((event.target as Element).closest("button")) this.older();
+      if ((event.target as Element).closest("button")) this.hooks.older();
     });
   }
 
@@ -40,12 +45,26 @@ export class BlankView {
   /** What stands above the first message that is held. It is as high while it loads as when it waits. */
   renderTop(room: Room): void {
     const start = room.timeline.atStart && room.timeline.entries.length > 0;
-    const told = `${room.name}\n${start}\n${room.older === "failed"}\n${room.timeline.entries.length > 0}`;
+    const told = `${room.name}\n${start}\n${room.history.older === "failed"}\n${room.timeline.entries.length > 0}`;
     if (told === this.toldTop) return;
     this.toldTop = told;
-    if (room.older === "failed") this.top.replaceChildren("Older messages could not be loaded. ", h("button", { class: "quiet", type: "button" }, "Try again"));
-    else if (start) this.top.replaceChildren(h("div", { class: "begin" }, face(room.name, "tile"), h("strong", {}, nameNode(room.name)), h("span", {}, "This is where the conversation begins.")));
-    else if (room.timeline.entries.length > 0) this.top.replaceChildren(h("span", { class: "spin", role: "img", "aria-label": "Loading older messages" }));
+    if (room.history.older === "failed")
+      this.top.replaceChildren(
+        "Older messages could not be loaded. ",
+        h("button", { class: "quiet", type: "button" }, "Try again"),
+      );
+    else if (start)
+      this.top.replaceChildren(
+        h(
+          "div",
+          { class: "begin" },
+          face(room.name, "tile"),
+          h("strong", {}, nameNode(room.name)),
+          h("span", {}, "This is where the conversation begins."),
+        ),
+      );
+    else if (room.timeline.entries.length > 0)
+      this.top.replaceChildren(h("span", { class: "spin", role: "img", "aria-label": "Loading older messages" }));
     else this.top.replaceChildren();
   }
 }
@@ -68,8 +87,26 @@ function nodesOf(room: Room, kind: string): Node[] {
   }
   if (room.state.name === "ended") {
     const ending = endingOf(room.state.error.code, room.name, room.state.error.message);
-    return [icon(ending.icon), h("h3", {}, ending.title), h("p", { dir: "auto" }, ending.text), h("button", { class: "primary", type: "button", dataset: { does: ending.action } }, ending.action === "again" ? "Try again" : "Remove from my list")];
+    return [
+      icon(ending.icon),
+      h("h3", {}, ending.title),
+      h("p", { dir: "auto" }, ending.text),
+      h(
+        "button",
+        { class: "primary", type: "button", dataset: { does: ending.action } },
+        ending.action === "again" ? "Try again" : "Remove from my list",
+      ),
+    ];
   }
-  if (kind === "gone") return [icon("quill"), h("h3", {}, "Nothing is kept here any more"), h("p", {}, "Earlier messages have expired. What you write is kept as long as the server keeps it.")];
-  return [icon("quill"), h("h3", {}, "A blank page"), h("p", {}, "Nobody has said anything in ", nameNode(room.name), " yet. The first word is yours.")];
+  if (kind === "gone")
+    return [
+      icon("quill"),
+      h("h3", {}, "Nothing is kept here any more"),
+      h("p", {}, "Earlier messages have expired. What you write is kept as long as the server keeps it."),
+    ];
+  return [
+    icon("quill"),
+    h("h3", {}, "A blank page"),
+    h("p", {}, "Nobody has said anything in ", nameNode(room.name), " yet. The first word is yours."),
+  ];
 }

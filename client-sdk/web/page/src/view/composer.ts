@@ -89,7 +89,12 @@ export class ComposerView {
     const long = this.tooLong(value);
     this.button.setAttribute("aria-disabled", String(value.trim() === "" || long));
     this.hint.classList.toggle("bad", long);
-    setText(this.hint, long ? `Too long by ${(byteLength(value) - BODY_BYTES_MAX).toLocaleString("en")} bytes: a message has at most 65,536.` : HINT);
+    setText(
+      this.hint,
+      long
+        ? `Too long by ${(byteLength(value) - BODY_BYTES_MAX).toLocaleString("en")} bytes: a message has at most 65,536.`
+        : HINT,
+    );
   }
 
   /** A UTF-16 unit is at most 3 bytes: short texts need no count. */

@@ -45,8 +45,10 @@ export class ListView {
     const focused = document.activeElement;
     arrange(this.list, nodes);
     // A move in the document takes the focus away.
-    if (focused instanceof HTMLElement && this.list.contains(focused) && document.activeElement !== focused) focused.focus({ preventScroll: true });
-    if (!this.list.querySelector('.talk[tabindex="0"]')) this.rove(this.list.querySelector<HTMLElement>(".talk[aria-current]") ?? this.list.querySelector<HTMLElement>(".talk"));
+    if (focused instanceof HTMLElement && this.list.contains(focused) && document.activeElement !== focused)
+      focused.focus({ preventScroll: true });
+    if (!this.list.querySelector('.talk[tabindex="0"]'))
+      this.rove(this.list.querySelector<HTMLElement>(".talk[aria-current]") ?? this.list.querySelector<HTMLElement>(".talk"));
   }
 
   focus(): void {
@@ -73,7 +75,15 @@ export class ListView {
     const time = h("span", { class: "talk-time" });
     const last = h("span", { class: "talk-last" });
     const count = h("span", { class: "badge" });
-    const button = h("button", { class: "talk", type: "button", dataset: { name } }, face(name, "tile"), h("span", { class: "talk-name" }, nameNode(name)), time, last, count);
+    const button = h(
+      "button",
+      { class: "talk", type: "button", dataset: { name } },
+      face(name, "tile"),
+      h("span", { class: "talk-name" }, nameNode(name)),
+      time,
+      last,
+      count,
+    );
     button.tabIndex = -1;
     const held: Held = { item: h("li", {}, button), button, time, last, badge: count, told: "" };
     this.held.set(name, held);
@@ -99,7 +109,8 @@ export class ListView {
 }
 
 function lastNodes(item: ListItem): (Node | string)[] {
-  if (item.typings.length > 0) return [`${nameList(item.typings.map(isolated), 1)} ${item.typings.length === 1 ? "is" : "are"} typing…`];
+  if (item.typings.length > 0)
+    return [`${nameList(item.typings.map(isolated), 1)} ${item.typings.length === 1 ? "is" : "are"} typing…`];
   if (!item.last) return [item.hint];
   const who = h("span", { class: "who" }, item.last.sender === item.me ? "You" : nameNode(item.last.sender), ": ");
   return [who, nameNode(oneLine(item.last.text, 90))];

@@ -5,12 +5,13 @@
 
 import { WINDOW_STEP, followEnd, slideDown, slideUp, windowAround, windowAtEnd, type Window } from "../model/window.js";
 import { firstSeq, lastSeq, type Entry, type Timeline } from "../model/timeline.js";
-import { rowsOf, type Day } from "../model/rows.js";
+import { rowsOf } from "../model/rows.js";
+import type { Place } from "../history.js";
 import type { Outgoing } from "../model/outgoing.js";
-import { dayLabel } from "../model/times.js";
 import { badge } from "../model/text.js";
-import { arrange, byId, h, setText } from "./dom.js";
-import { makeRow, patchRow, type RowNode } from "./message.js";
+import { byId, setText } from "./dom.js";
+import { listenToRows, type LogActions } from "./log_actions.js";
+import { LogRows } from "./log_rows.js";
 
 /** What the log shows: one conversation. */
 export interface LogSource {
@@ -22,7 +23,7 @@ export interface LogSource {
   outgoingShown(): Outgoing[];
 }
 
-export interface LogHooks {
+export interface LogHooks extends Omit<LogActions, "resized"> {
   /** Draws what stands above the first message. */
   drawTop(): void;
   /** The reader nears the start or the end of what is held. */
@@ -34,13 +35,10 @@ export interface LogHooks {
   looking(): boolean;
   /** Everything up to this seq has been on the screen. */
   visible(seq: number): void;
-  retry(id: string): void;
-  discard(id: string): void;
-  readersOf(seq: number): string[];
 }
 
-/** Where to stand after a render: at the end, with a message near the top, or where the reader is. */
-export type Place = "end" | "stay" | { seq: number };
+/** Where to stand after a render: as asked, or where the reader is. */
+export type Stand = Place | "stay";
 
 /** Nearer to an edge than this, the window slides. */
 const EDGE_PX = 900;
@@ -55,30 +53,33 @@ const UNREAD_PX = 90;
 
 export class LogView {
   readonly scroller = byId("log");
-  private readonly rows = byId("rows");
+  private readonly rows = new LogRows();
   private readonly jump = byId<HTMLButtonElement>("jump");
   private readonly jumpCount = byId("jump-count");
 
   private source: LogSource | undefined;
   /** The window's ends as seqs, since indices move when entries are put in front or let go. */
   private span: { first: number; last: number } | undefined;
-  private nodes = new Map<string, RowNode>();
-  private days = new Map<string, { node: HTMLElement; list: HTMLOListElement; label: HTMLElement }>();
   private atEnd = true;
   private checking = false;
   private pinnedUntilMs = 0;
 
   constructor(private readonly hooks: LogHooks) {
     this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
-    for (const hand of ["wheel", "touchstart", "pointerdown", "keydown"]) this.scroller.addEventListener(hand, () => (this.pinnedUntilMs = 0), { passive: true });
+    for (const hand of ["wheel", "touchstart", "pointerdown", "keydown"])
+      this.scroller.addEventListener(hand, () => (this.pinnedUntilMs = 0), { passive: true });
     this.scroller.addEventListener("keydown", (event) => {
       if (event.key !== "End" || event.ctrlKey || event.altKey) return;
       event.preventDefault();
       this.toEnd();
     });
     this.jump.addEventListener("click", () => this.toEnd());
-    this.rows.addEventListener("click", (event) => this.click(event));
-    this.rows.addEventListener("pointerover", (event) => this.tellReaders(event));
+    listenToRows(this.rows.root, {
+      retry: (id) => hooks.retry(id),
+      discard: (id) => hooks.discard(id),
+      readersOf: (seq) => hooks.readersOf(seq),
+      resized: () => this.check(),
+    });
     // The pane's height changes with the keyboard on a phone, a growing text, a banner: the end stays the end.
     new ResizeObserver(() => {
       if (this.atEnd) this.putAtEnd();
@@ -91,23 +92,16 @@ export class LogView {
     return this.atEnd && this.source !== undefined && this.source.timeline.attached;
   }
 
-  /** How many message rows are in the document. */
-  get rowCount(): number {
-    return this.nodes.size;
-  }
-
   show(source: LogSource | undefined, place: Place = "end"): void {
     this.source = source;
     this.span = undefined;
-    this.nodes.clear();
-    this.days.clear();
-    this.rows.replaceChildren();
+    this.rows.clear();
     this.atEnd = place === "end";
     if (source) this.render(place);
     else this.jump.hidden = true;
   }
 
-  render(place: Place = "stay"): void {
+  render(place: Stand = "stay"): void {
     const source = this.source;
     if (!source) return;
     const { entries } = source.timeline;
@@ -151,7 +145,8 @@ export class LogView {
       return this.check();
     }
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
-    if (clientHeight > 0 && this.source) this.atEnd = this.endShown(this.held()) && scrollHeight - clientHeight - scrollTop <= END_PX;
+    if (clientHeight > 0 && this.source)
+      this.atEnd = this.endShown(this.held()) && scrollHeight - clientHeight - scrollTop <= END_PX;
     this.check();
   }
 
@@ -160,7 +155,7 @@ export class LogView {
     return timeline.attached && window.to >= timeline.entries.length;
   }
 
-  private windowFor(place: Place, entries: readonly Entry[]): Window {
+  private windowFor(place: Stand, entries: readonly Entry[]): Window {
     const length = entries.length;
     let window: Window;
     if (typeof place === "object") window = windowAround((this.source as LogSource).timeline.indexOf(place.seq), length);
@@ -200,53 +195,18 @@ export class LogView {
       nowMs,
     });
     this.hooks.drawTop();
-    const live = new Set<string>();
-    arrange(this.rows, days.map((day) => this.drawDay(day, nowMs, live)));
-    for (const key of this.nodes.keys()) if (!live.has(key)) this.nodes.delete(key);
-    const keys = new Set(days.map((day) => day.key));
-    for (const key of this.days.keys()) if (!keys.has(key)) this.days.delete(key);
-  }
-
-  private drawDay(day: Day, nowMs: number, live: Set<string>): HTMLElement {
-    let held = this.days.get(day.key);
-    if (!held) {
-      const label = h("span");
-      const list = h("ol");
-      held = { node: h("section", { class: "day" }, h("h3", {}, label), list), list, label };
-      this.days.set(day.key, held);
-    }
-    setText(held.label, dayLabel(day.dayMs, nowMs));
-    arrange(held.list, day.rows.map((row) => {
-      live.add(row.key);
-      const node = this.nodes.get(row.key);
-      if (node) {
-        patchRow(node, row);
-        return node.node;
-      }
-      const made = makeRow(row);
-      this.nodes.set(row.key, made);
-      return made.node;
-    }));
-    return held.node;
+    this.rows.draw(days, nowMs);
   }
 
   /** The first row on the screen, to stay where it is. */
   private anchor(): { node: HTMLElement; top: number } | undefined {
-    const edge = this.scroller.getBoundingClientRect().top;
-    for (const day of this.rows.children) {
-      if (day.getBoundingClientRect().bottom <= edge) continue;
-      for (const node of day.querySelectorAll<HTMLElement>("li[data-seq]")) {
-        const box = node.getBoundingClientRect();
-        if (box.bottom > edge) return { node, top: box.top };
-      }
-    }
-    return undefined;
+    return this.rows.firstBelow(this.scroller.getBoundingClientRect().top);
   }
 
   /** Nobody looks: what is new goes no further than the unread line, so that its beginning is there on return. */
   private putAtEnd(): void {
     this.scroller.scrollTop = this.scroller.scrollHeight;
-    const line = this.hooks.looking() ? null : this.rows.querySelector(".new-line");
+    const line = this.hooks.looking() ? null : this.rows.unreadLine;
     if (!line) return;
     const offset = line.getBoundingClientRect().top - this.scroller.getBoundingClientRect().top - UNREAD_PX;
     if (offset < 0) this.scroller.scrollTop += offset;
@@ -254,7 +214,7 @@ export class LogView {
 
   private putNearTop(seq: number): void {
     this.atEnd = false;
-    const node = this.rows.querySelector<HTMLElement>(".new-line") ?? this.nodes.get(`m${seq}`)?.node;
+    const node = this.rows.unreadLine ?? this.rows.row(seq);
     if (!node) return;
     const offset = node.getBoundingClientRect().top - this.scroller.getBoundingClientRect().top;
     this.scroller.scrollTop += offset - UNREAD_PX;
@@ -300,36 +260,7 @@ export class LogView {
 
   /** A message counts as seen when its beginning is on the screen or has been. */
   private tellVisible(): void {
-    const edge = this.scroller.getBoundingClientRect().bottom;
-    const rows = this.rows.querySelectorAll<HTMLElement>("li[data-seq]");
-    for (let i = rows.length - 1; i >= 0; i--) {
-      const row = rows[i] as HTMLElement;
-      const box = row.getBoundingClientRect();
-      if (box.top + Math.min(box.height, 40) <= edge) return this.hooks.visible(Number(row.dataset.seq));
-    }
-  }
-
-  private click(event: Event): void {
-    const button = (event.target as Element).closest("button");
-    const row = button?.closest<HTMLElement>(".msg");
-    if (!button || !row) return;
-    if (button.classList.contains("more")) {
-      const folded = row.classList.toggle("folded");
-      row.classList.toggle("open", !folded);
-      button.textContent = folded ? "Show all" : "Show less";
-      this.check();
-    } else if (row.dataset.id !== undefined) {
-      if (button.classList.contains("retry")) this.hooks.retry(row.dataset.id);
-      if (button.classList.contains("discard")) this.hooks.discard(row.dataset.id);
-      this.scroller.focus({ preventScroll: true });
-    }
-  }
-
-  private tellReaders(event: Event): void {
-    const meta = (event.target as Element).closest<HTMLElement>(".own .meta");
-    const seq = Number(meta?.closest<HTMLElement>(".msg")?.dataset.seq ?? 0);
-    if (!meta || seq === 0) return;
-    const readers = this.hooks.readersOf(seq);
-    meta.title = readers.length === 0 ? "Stored, not read yet" : `Read by ${readers.slice(0, 12).join(", ")}${readers.length > 12 ? ` and ${readers.length - 12} more` : ""}`;
+    const seq = this.rows.lastBegunAbove(this.scroller.getBoundingClientRect().bottom);
+    if (seq !== undefined) this.hooks.visible(seq);
   }
 }

@@ -27,7 +27,8 @@ export function signatureOf(row: Row): string {
 export function makeRow(row: Row): RowNode {
   const signature = signatureOf(row);
   if (row.kind === "unread") return { node: h("li", { class: "new-line" }, "New messages"), signature };
-  if (row.kind === "quiet") return { node: h("li", { class: "quiet-line", dataset: { seq: String(row.seq) } }, row.text), signature };
+  if (row.kind === "quiet")
+    return { node: h("li", { class: "quiet-line", dataset: { seq: String(row.seq) } }, row.text), signature };
   return { node: makeMessage(row), signature };
 }
 
@@ -46,7 +47,6 @@ export function patchRow(held: RowNode, row: Row): void {
 }
 
 function setClasses(node: HTMLElement, row: MessageRow): void {
-  const keep = ["folded", "open"].filter((one) => node.classList.contains(one));
   node.className = [
     "msg",
     row.own && "own",
@@ -56,14 +56,18 @@ function setClasses(node: HTMLElement, row: MessageRow): void {
     isEmojiOnly(row.text) && "emoji",
     row.mark === "waiting" && "waiting",
     row.mark === "failed" && "failed",
-    ...keep,
-  ].filter(Boolean).join(" ");
+    node.classList.contains("folded") && "folded",
+  ]
+    .filter(Boolean)
+    .join(" ");
   const from = node.querySelector(".from");
   if (from) from.classList.toggle("sr", row.own || !row.first);
 }
 
 function makeMessage(row: MessageRow): HTMLElement {
-  const node = h("li", { dataset: { ...(row.seq === undefined ? {} : { seq: String(row.seq) }), ...(row.id === undefined ? {} : { id: row.id }) } });
+  const node = h("li", {
+    dataset: { ...(row.seq === undefined ? {} : { seq: String(row.seq) }), ...(row.id === undefined ? {} : { id: row.id }) },
+  });
   const avatar = face(row.sender);
   const from = h("span", { class: "from" }, row.own ? "You" : nameNode(row.sender));
   for (const hue of avatar.classList) if (hue.startsWith("hue-")) from.classList.add(hue);
@@ -84,7 +88,11 @@ function makeMessage(row: MessageRow): HTMLElement {
 }
 
 function timeNode(row: MessageRow): HTMLTimeElement {
-  const node = h("time", { title: row.imported ? `Said ${fullTime(row.timeMs)}, stored here ${fullTime(row.storedMs)}` : fullTime(row.storedMs) }, clockTime(row.timeMs));
+  const node = h(
+    "time",
+    { title: row.imported ? `Said ${fullTime(row.timeMs)}, stored here ${fullTime(row.storedMs)}` : fullTime(row.storedMs) },
+    clockTime(row.timeMs),
+  );
   node.dateTime = new Date(row.timeMs).toISOString();
   return node;
 }

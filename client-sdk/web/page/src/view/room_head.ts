@@ -53,9 +53,15 @@ export class RoomHeadView {
 
   private drawButton({ roster }: RoomHead): void {
     const users = roster?.users ?? 0;
-    const faces = h("span", { class: "faces", "aria-hidden": "true" }, ...(roster?.present.slice(0, FACES) ?? []).map(({ user }) => face(user)));
+    const faces = h(
+      "span",
+      { class: "faces", "aria-hidden": "true" },
+      ...(roster?.present.slice(0, FACES) ?? []).map(({ user }) => face(user)),
+    );
     this.people.replaceChildren(
-      ...(users > 0 ? [faces, h("span", { class: "sr" }, "Who is here: "), h("span", {}, String(users))] : [h("span", { "aria-hidden": "true" }, "⋯"), h("span", { class: "sr" }, "About this conversation")]),
+      ...(users > 0
+        ? [faces, h("span", { class: "sr" }, "Who is here: "), h("span", {}, String(users))]
+        : [h("span", { "aria-hidden": "true" }, "⋯"), h("span", { class: "sr" }, "About this conversation")]),
     );
     this.people.title = users > 0 ? "Who is here" : "About this conversation";
   }
@@ -63,12 +69,33 @@ export class RoomHeadView {
   private drawPeople(): void {
     const { roster, head, me } = this.shown ?? { roster: undefined, head: 0, me: "" };
     this.list.replaceChildren(
-      ...[...(roster?.present ?? [])].sort((a, b) => Number(b.user === me) - Number(a.user === me)).map(({ user, seen }) =>
-        h("li", {}, face(user), h("span", { class: "who" }, nameNode(user)), h("span", { class: "hint" }, user === me ? "you" : seen === 0 ? "" : seen >= head ? "has read all" : `${(head - seen).toLocaleString("en")} behind`)),
-      ),
+      ...[...(roster?.present ?? [])]
+        .sort((a, b) => Number(b.user === me) - Number(a.user === me))
+        .map(({ user, seen }) =>
+          h(
+            "li",
+            {},
+            face(user),
+            h("span", { class: "who" }, nameNode(user)),
+            h(
+              "span",
+              { class: "hint" },
+              user === me
+                ? "you"
+                : seen === 0
+                  ? ""
+                  : seen >= head
+                    ? "has read all"
+                    : `${(head - seen).toLocaleString("en")} behind`,
+            ),
+          ),
+        ),
     );
     const rest = (roster?.users ?? 0) - (roster?.present.length ?? 0);
-    setText(this.more, !roster ? "The server does not tell who is here at the moment." : rest > 0 ? `and ${rest.toLocaleString("en")} more` : "");
+    setText(
+      this.more,
+      !roster ? "The server does not tell who is here at the moment." : rest > 0 ? `and ${rest.toLocaleString("en")} more` : "",
+    );
   }
 }
 
@@ -77,6 +104,9 @@ function whoIsHere({ roster, me }: RoomHead): string {
   const others = roster.present.flatMap((one) => (one.user === me ? [] : [isolated(one.user)]));
   if (roster.users <= 1 || others.length === 0) return "Only you are here";
   const hidden = Math.max(0, roster.users - 1 - others.length);
-  const names = hidden === 0 ? nameList(others, 3) : `${others.slice(0, 3).join(", ")} and ${roster.users - 1 - Math.min(3, others.length)} others`;
+  const names =
+    hidden === 0
+      ? nameList(others, 3)
+      : `${others.slice(0, 3).join(", ")} and ${roster.users - 1 - Math.min(3, others.length)} others`;
   return `${names} ${roster.users === 2 ? "is" : "are"} here`;
 }

@@ -1,0 +1,24 @@
+/** From the SDK's events to what the page holds. */
+
+import type { Gap, LogEvent, Page as SdkPage } from "../../src/index.js";
+import { isolated } from "./model/text.js";
+import type { Entry, Page } from "./model/timeline.js";
+
+export function pageOf(page: SdkPage): Page {
+  return { entries: page.events.map(entryOf), head: page.head, floor: page.floor, more: page.more };
+}
+
+export function entryOf(event: LogEvent | Gap): Entry {
+  if (event.type === "gap") return { kind: "gap", from: event.from, to: event.to };
+  const { seq, timeMs, sender } = event;
+  if (event.type === "message" && event.text !== undefined) {
+    const origin = event.originTimeMs === undefined ? {} : { originMs: event.originTimeMs };
+    return { kind: "message", seq, timeMs, sender, text: event.text, ...origin };
+  }
+  const who = isolated(sender);
+  const what =
+    event.type === "message"
+      ? `${who} sent ${event.body.length.toLocaleString("en")} bytes that are not text`
+      : `${who} did something that this page does not know`;
+  return { kind: "note", seq, timeMs, sender, what };
+}
