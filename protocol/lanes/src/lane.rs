@@ -1,12 +1,12 @@
 //! One lane: what has come and is not taken yet, the credit of both directions, and how far both sides have ended.
 
-use std::collections::VecDeque;
 use std::task::Waker;
 
 use bytes::Bytes;
 use quoth_protocol::Code;
 use quoth_protocol::limits::{LANE_CREDIT_OF_CLIENT_BYTES, LANE_CREDIT_OF_SERVER_BYTES};
 
+use crate::incoming::Incoming;
 use crate::state::Side;
 
 /// Credit is given back in steps of this part of what a direction begins with: few messages, and no sender that waits while its
@@ -18,8 +18,8 @@ const CREDIT_STEPS: u32 = 4;
 pub(crate) struct Lane {
     /// Given with the first frame.
     pub(crate) number: Option<u32>,
-    /// Frames that have come, and what each message cost.
-    incoming: VecDeque<(Bytes, usize)>,
+    /// Frames that have come.
+    incoming: Incoming,
     incoming_end: IncomingEnd,
     /// What the peer may still send, in bytes.
     receive_credit: i64,
@@ -82,7 +82,7 @@ impl Lane {
         };
         Self {
             number,
-            incoming: VecDeque::new(),
+            incoming: Incoming::default(),
             incoming_end: IncomingEnd::Open,
             receive_credit: receive.into(),
             taken: 0,
@@ -116,7 +116,7 @@ impl Lane {
         }
         self.receive_credit -= i64::try_from(cost).unwrap_or(i64::MAX);
         if self.incoming_end == IncomingEnd::Open {
-            self.incoming.push_back((frames, cost));
+            self.incoming.push(frames, cost);
             self.wake_receiver();
         }
         Ok(())
@@ -145,7 +145,7 @@ impl Lane {
         if let Some(code) = self.reset {
             return Taken::Reset(code);
         }
-        match self.incoming.pop_front() {
+        match self.incoming.pop() {
             Some((frames, cost)) => Taken::Frames(frames, self.credit_for(cost)),
             None if self.peer_has_finished() => Taken::Finished,
             None => Taken::Nothing,
@@ -205,7 +205,8 @@ mod tests {
     #[test]
     fn credit_is_given_back_for_what_is_taken() {
         let mut lane = Lane::new(Side::Server, Some(0));
-        let frames = Bytes::from_static(b"frames");
+        // So large that each message is taken for itself.
+        let frames = Bytes::from(vec![0; 3_000]);
         for _ in 0..CREDIT_STEPS {
             lane.receive(frames.clone(), STEP).unwrap();
         }
@@ -227,7 +228,7 @@ mod tests {
         for _ in 1..CREDIT_STEPS {
             lane.receive(Bytes::from_static(b"x"), STEP).unwrap();
         }
-        assert!(lane.incoming.is_empty());
+        assert_eq!(lane.incoming.pop(), None);
         assert_eq!(lane.receive(Bytes::from_static(b"x"), 1), Err(Refusal::NoCredit));
         lane.finish_incoming();
         lane.is_finished = true;

@@ -24,6 +24,7 @@
 //! ```
 
 mod format;
+mod incoming;
 mod lane;
 mod state;
 mod streams;

@@ -4,11 +4,12 @@ use super::load::{LISTED, near};
 use super::{SETTINGS, Setting};
 
 /// Variables of the command line client, which often stand in the environment that a server is started in.
-const OF_THE_CLIENT: [&str; 7] = [
+const OF_THE_CLIENT: [&str; 8] = [
     "QUOTH_SERVER",
     "QUOTH_CLIENT_FILE",
     "QUOTH_CA",
     "QUOTH_SERVER_NAME",
+    "QUOTH_TRANSPORT",
     "QUOTH_TOKEN",
     "QUOTH_TOKEN_FILE",
     "QUOTH_LOG",

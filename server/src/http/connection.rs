@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::Site;
+use super::origin::{BEHIND_PROXY, WITH_TLS, WITHOUT_TLS};
 use super::routes::{Client, Granted, Routes};
 use super::stream::{Counted, Stream};
 use crate::session::{Handshake, Service};
@@ -98,7 +99,8 @@ pub(super) async fn serve(
 async fn open(worker: &Worker, tcp: TcpStream) -> io::Result<Option<Stream>> {
     tcp.set_nodelay(true)?;
     #[cfg(target_os = "linux")]
-    socket2::SockRef::from(&tcp).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
+    // Where a system has no such bound, its own is in force.
+    let _more_waits = socket2::SockRef::from(&tcp).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
     let mut first = [0];
     if tcp.peek(&mut first).await? == 0 {
         return Ok(None);
@@ -138,9 +140,13 @@ async fn refuse(mut tcp: TcpStream) -> io::Result<()> {
 /// Answers requests. Returns the WebSocket that the last of them has asked for.
 async fn requests(worker: &Worker, stream: Stream, peer: SocketAddr) -> Option<Granted> {
     let granted = Arc::new(Mutex::new(None));
-    let is_tls = matches!(stream, Stream::Tls(_));
+    let schemes = match stream {
+        Stream::Tls(_) => WITH_TLS,
+        Stream::Plain(_) if worker.site.is_behind_proxy => BEHIND_PROXY,
+        Stream::Plain(_) => WITHOUT_TLS,
+    };
     let is_loopback = peer.ip().to_canonical().is_loopback();
-    let client = Client { is_loopback, is_tls, granted: Arc::clone(&granted) };
+    let client = Client { is_loopback, schemes, granted: Arc::clone(&granted) };
     let answers = service_fn(|request: Request<Incoming>| {
         let (routes, client) = (worker.routes.clone(), client.clone());
         async move { Ok::<_, Infallible>(routes.answer(client, request.map(Body::new)).await) }

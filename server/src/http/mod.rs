@@ -37,6 +37,8 @@ pub(crate) struct Site {
     tls: TlsAcceptor,
     /// Whether what comes without TLS is served as well.
     takes_plain: bool,
+    /// Whether what comes without TLS may have come to a proxy with it.
+    is_behind_proxy: bool,
     allowed_origins: Vec<WebOrigin>,
     page: Option<Page>,
     /// Signs a token for whoever asks, in development.
@@ -62,6 +64,7 @@ impl Site {
         Self {
             tls: TlsAcceptor::from(Arc::new(tls)),
             takes_plain: config.development || config.plain_http,
+            is_behind_proxy: config.plain_http,
             allowed_origins: config.allowed_origins.clone(),
             page: (config.development || config.demo_page).then(Page::built_in),
             tokens: development.map(|made| made.tokens.clone()),

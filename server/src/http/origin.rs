@@ -10,13 +10,13 @@ use axum::http::Uri;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebOrigin(String);
 
-impl WebOrigin {
-    /// The origin of this server's own pages, as a client names it.
-    pub(super) fn of_server(is_tls: bool, host: &str) -> Option<Self> {
-        let scheme = if is_tls { "https" } else { "http" };
-        format!("{scheme}://{host}").parse().ok()
-    }
-}
+/// Schemes that the server's own pages may have.
+pub(super) type Schemes = &'static [&'static str];
+
+/// Those of pages that come over TLS, without it, and without it from a proxy that may have it.
+pub(super) const WITH_TLS: Schemes = &["https"];
+pub(super) const WITHOUT_TLS: Schemes = &["http"];
+pub(super) const BEHIND_PROXY: Schemes = &["https", "http"];
 
 impl FromStr for WebOrigin {
     type Err = String;
@@ -52,14 +52,17 @@ impl fmt::Display for WebOrigin {
 pub(super) fn check(
     origin: Option<&str>,
     host: Option<&str>,
-    is_tls: bool,
+    schemes: Schemes,
     allowed: &[WebOrigin],
 ) -> Result<(), String> {
     // No browser, or a page that is of no other origin.
     let Some(origin) = origin else { return Ok(()) };
-    let parsed = origin.parse::<WebOrigin>().ok();
-    let own = host.and_then(|host| WebOrigin::of_server(is_tls, host));
-    if parsed.is_some_and(|origin| Some(&origin) == own.as_ref() || allowed.contains(&origin)) {
+    let own =
+        host.into_iter().flat_map(|host| schemes.iter().map(move |scheme| format!("{scheme}://{host}")));
+    let mut own = own.filter_map(|own| own.parse::<WebOrigin>().ok());
+    if let Ok(origin) = origin.parse::<WebOrigin>()
+        && (allowed.contains(&origin) || own.any(|own| own == origin))
+    {
         return Ok(());
     }
     Err(format!("pages of {origin:?} may not connect: list it in server.allowed_origins if they should\n"))
@@ -75,7 +78,7 @@ pub(super) fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{WebOrigin, check, is_loopback};
+    use super::{BEHIND_PROXY, WITH_TLS, WITHOUT_TLS, WebOrigin, check, is_loopback};
 
     #[test]
     fn an_origin_is_what_browsers_send() {
@@ -106,13 +109,13 @@ mod tests {
     #[test]
     fn pages_of_the_server_itself_and_those_that_are_listed_may_connect() {
         let listed = ["https://app.example".parse().unwrap()];
-        let may = |origin, host, is_tls| check(origin, host, is_tls, &listed).is_ok();
-        assert!(may(None, Some("chat.example"), true));
-        assert!(may(Some("https://chat.example"), Some("chat.example"), true));
-        assert!(may(Some("https://chat.example"), Some("Chat.Example:443"), true));
-        assert!(may(Some("https://chat.example:4433"), Some("chat.example:4433"), true));
-        assert!(may(Some("http://127.0.0.1:4433"), Some("127.0.0.1:4433"), false));
-        assert!(may(Some("https://app.example"), Some("chat.example:4433"), true));
+        let may = |origin, host, schemes| check(origin, host, schemes, &listed).is_ok();
+        assert!(may(None, Some("chat.example"), WITH_TLS));
+        assert!(may(Some("https://chat.example"), Some("chat.example"), WITH_TLS));
+        assert!(may(Some("https://chat.example"), Some("Chat.Example:443"), WITH_TLS));
+        assert!(may(Some("https://chat.example:4433"), Some("chat.example:4433"), WITH_TLS));
+        assert!(may(Some("http://127.0.0.1:4433"), Some("127.0.0.1:4433"), WITHOUT_TLS));
+        assert!(may(Some("https://app.example"), Some("chat.example:4433"), WITH_TLS));
         for origin in [
             "https://evil.example",
             "http://chat.example",
@@ -120,10 +123,12 @@ mod tests {
             "null",
             "https://app.example.evil.example",
         ] {
-            assert!(!may(Some(origin), Some("chat.example"), true), "{origin}");
+            assert!(!may(Some(origin), Some("chat.example"), WITH_TLS), "{origin}");
         }
-        assert!(!may(Some("https://chat.example"), None, true));
-        let text = check(Some("https://evil.example"), Some("chat.example"), true, &[]).unwrap_err();
+        assert!(!may(Some("https://chat.example"), None, WITH_TLS));
+        assert!(may(Some("https://chat.example"), Some("chat.example"), BEHIND_PROXY));
+        assert!(!may(Some("https://evil.example"), Some("chat.example"), BEHIND_PROXY));
+        let text = check(Some("https://evil.example"), Some("chat.example"), WITH_TLS, &[]).unwrap_err();
         assert!(text.contains("server.allowed_origins"));
     }
 

@@ -21,7 +21,8 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Site, origin, upgrade};
+use super::origin::{self, Schemes};
+use super::{Site, upgrade};
 use crate::engine::{Clock as _, SystemClock};
 use crate::session::Service;
 
@@ -32,7 +33,7 @@ const RETRY_AFTER_S: &str = "2";
 #[derive(Clone)]
 pub(super) struct Client {
     pub(super) is_loopback: bool,
-    pub(super) is_tls: bool,
+    pub(super) schemes: Schemes,
     /// Where a WebSocket goes that is granted.
     pub(super) granted: Arc<Mutex<Option<Granted>>>,
 }
@@ -100,7 +101,7 @@ async fn websocket(
         request.method(),
         request.version(),
         request.headers(),
-        client.is_tls,
+        client.schemes,
         &app.site.allowed_origins,
     ) {
         Ok(wanted) => wanted,
@@ -166,7 +167,7 @@ async fn token(
     let is_own = client.is_loopback
         && header(HOST).is_some_and(origin::is_loopback)
         && header(HeaderName::from_static("sec-fetch-site")).is_none_or(|site| site == "same-origin")
-        && origin::check(header(ORIGIN), header(HOST), client.is_tls, &[]).is_ok();
+        && origin::check(header(ORIGIN), header(HOST), client.schemes, &[]).is_ok();
     let Some(tokens) = app.site.tokens.as_ref().filter(|_| is_own) else {
         return text(StatusCode::FORBIDDEN, "tokens are for this server's own page only\n");
     };

@@ -12,7 +12,7 @@ use quoth_lanes::Format;
 use quoth_protocol::{SUBPROTOCOL_JSON, SUBPROTOCOL_POSTCARD};
 use tungstenite::handshake::derive_accept_key;
 
-use super::origin::{self, WebOrigin};
+use super::origin::{self, Schemes, WebOrigin};
 
 /// The subprotocols, and how the messages of each are written.
 const SUBPROTOCOLS: [(&str, Format); 2] =
@@ -39,7 +39,7 @@ pub(super) fn wanted(
     method: &Method,
     version: Version,
     headers: &HeaderMap,
-    is_tls: bool,
+    schemes: Schemes,
     allowed: &[WebOrigin],
 ) -> Result<Wanted, Refused> {
     let is_upgrade = method == Method::GET
@@ -65,7 +65,7 @@ pub(super) fn wanted(
     let host = only(headers, &HOST).ok_or_else(|| bad("one Host is needed\n"))?;
     // One that is no text is of no page.
     let origin = headers.get(ORIGIN).map(|value| value.to_str().unwrap_or("null"));
-    origin::check(origin, Some(host), is_tls, allowed).map_err(|text| Refused {
+    origin::check(origin, Some(host), schemes, allowed).map_err(|text| Refused {
         status: StatusCode::FORBIDDEN,
         header: None,
         text,
@@ -137,6 +137,7 @@ mod tests {
     use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
     use quoth_lanes::Format;
 
+    use super::super::origin::WITH_TLS;
     use super::{Refused, Wanted, wanted};
 
     const GOOD: [(&str, &str); 6] = [
@@ -156,7 +157,7 @@ mod tests {
             let name: HeaderName = name.parse().unwrap();
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
-        wanted(&Method::GET, Version::HTTP_11, &headers, true, &[])
+        wanted(&Method::GET, Version::HTTP_11, &headers, WITH_TLS, &[])
     }
 
     #[test]

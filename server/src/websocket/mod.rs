@@ -8,6 +8,8 @@ mod messages;
 mod outbox;
 mod pump;
 mod status;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::net::SocketAddr;

@@ -31,9 +31,6 @@ const OUTBOX_BYTES_MAX: usize = 32 * 1_024;
 /// Messages that are read before others have their turn.
 const MESSAGES_AT_ONCE: usize = 64;
 
-/// Messages of at most so many bytes are copied, so that one which waits to be read pins itself and not what was read with it.
-const COPIED_BYTES_MAX: usize = 2 * 1_024;
-
 /// A socket and what stands behind it.
 pub(super) struct Pump<M: Messages> {
     stream: Stream,
@@ -160,9 +157,6 @@ impl<M: Messages> Pump<M> {
             };
             self.come_bytes = 0;
             let message = match message {
-                WsMessage::Binary(bytes) if bytes.len() <= COPIED_BYTES_MAX => {
-                    Message::Binary(Bytes::copy_from_slice(&bytes))
-                }
                 WsMessage::Binary(bytes) => Message::Binary(bytes),
                 WsMessage::Text(text) => Message::Text(text.as_str().to_owned()),
                 WsMessage::Close(close) => {

@@ -1,0 +1,89 @@
+//! A socket whose client does not do its part.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use quoth_lanes::{Format, Lanes, Message, OUTGOING_BYTES_MAX};
+use quoth_protocol::Code;
+use quoth_protocol::codec::encode;
+use quoth_protocol::frame::{ClientFrame, ServerFrame};
+use quoth_protocol::lane::encode_frames;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::heartbeat::Heartbeat;
+use super::pump::Pump;
+use crate::http::Stream;
+
+/// A bound of a hang.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const NEVER: Duration = Duration::from_secs(3_600);
+
+/// The two ends of a connection.
+async fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (listener.accept().await.unwrap().0, client)
+}
+
+/// A session on whose first lane there is always something to say, and which tells how much it could.
+async fn talk(lanes: Lanes) -> usize {
+    let control = encode_frames(0, &[encode(&ClientFrame::Read { from: None })]);
+    lanes.receive(Message::Binary(control)).unwrap();
+    lanes.signed_in(10);
+    let (mut send, _recv) = lanes.accept().await.unwrap();
+    let frame = encode(&ServerFrame::TokenExpiring { in_ms: 1 });
+    let frames: Vec<Bytes> = vec![frame; 1_000];
+    let mut written = 0;
+    while let Ok(bytes) = send.write_chunks(&frames).await {
+        written += bytes.bytes;
+        let credit = quoth_protocol::lane::LaneMessage::signal(
+            0,
+            quoth_protocol::lane::Signal::Credit { bytes: 1_000_000 },
+        );
+        let _until_it_ends = lanes.receive(Message::Binary(credit.encode()));
+    }
+    written
+}
+
+#[tokio::test]
+async fn a_socket_that_nobody_reads_ends_and_holds_little_meanwhile() {
+    const STALL_TIMEOUT: Duration = Duration::from_secs(1);
+    /// What the kernel may hold for both ends of a connection.
+    const KERNEL_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+    let (server, client) = pair().await;
+    let lanes = Lanes::server(Format::Postcard);
+    let heartbeat = Heartbeat::new(NEVER, NEVER, STALL_TIMEOUT);
+    let pump = Pump::new(Stream::plain(server), Vec::new(), None, lanes.clone(), heartbeat);
+    let talks = tokio::spawn(talk(lanes.clone()));
+    tokio::time::timeout(PATIENCE, pump.run()).await.expect("it ends");
+    assert_eq!(lanes.close_reason().unwrap().code, None, "it is lost");
+    let written = talks.await.unwrap();
+    assert!(written < KERNEL_BYTES_MAX + 2 * OUTGOING_BYTES_MAX, "{written}");
+    drop(client);
+}
+
+#[tokio::test]
+async fn one_that_is_read_slowly_goes_on() {
+    // Far more than the client waits between its reads, which all in all takes longer.
+    const STALL_TIMEOUT: Duration = Duration::from_secs(3);
+    let (server, mut client) = pair().await;
+    let lanes = Lanes::server(Format::Postcard);
+    let heartbeat = Heartbeat::new(NEVER, NEVER, STALL_TIMEOUT);
+    let pump = Pump::new(Stream::plain(server), Vec::new(), None, lanes.clone(), heartbeat);
+    let (pumps, _talks) = (tokio::spawn(pump.run()), tokio::spawn(talk(lanes.clone())));
+    let mut buffer = vec![0; 4 * 1_024 * 1_024];
+    for _ in 0..8 {
+        tokio::time::sleep(STALL_TIMEOUT / 6).await;
+        // What has gathered, so that there is room for more.
+        let mut read = 0;
+        while read < buffer.len() / 4 {
+            read += client.read(&mut buffer).await.unwrap();
+        }
+    }
+    assert_eq!(lanes.close_reason(), None);
+    lanes.close(Code::CLOSED, "");
+    drop(client);
+    tokio::time::timeout(PATIENCE, pumps).await.expect("it ends").unwrap();
+}
