@@ -135,6 +135,23 @@ fn the_line_of_each_banner_reaches_its_server_and_the_first_one_stays_the_defaul
 }
 
 #[test]
+fn the_banner_links_each_user_to_the_chat_page() {
+    let terminal = Terminal::new();
+    let server = terminal.serve("data");
+    let client: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(terminal.path("data/client.json")).unwrap()).unwrap();
+    for user in ["alice", "bob"] {
+        let line = server.banner.iter().find(|line| line.starts_with(user)).unwrap();
+        let (page, token) = line[user.len()..].trim().split_once("#token=").unwrap();
+        assert_eq!(page, format!("http://{}/", server.address()));
+        assert_eq!(client["tokens"][user], token);
+    }
+    let without =
+        terminal.command(binary("quoth-server")).args(["--set", "server.websocket=false", "check"]).output();
+    assert!(without.unwrap().status.success());
+}
+
+#[test]
 fn check_and_run_refuse_the_same_with_the_same_code_and_touch_nothing() {
     let terminal = Terminal::new();
     std::fs::create_dir(terminal.path("postgres")).unwrap();

@@ -36,7 +36,12 @@ struct Served {
     _dir: tempfile::TempDir,
 }
 
-fn served(development: bool, limits: Limits) -> Served {
+/// One of a development server.
+fn served(limits: Limits) -> Served {
+    served_as(Config { development: true, ..Config::default() }, limits)
+}
+
+fn served_as(config: Config, limits: Limits) -> Served {
     let dir = tempfile::tempdir().unwrap();
     let made = quoth_certs::development(dir.path(), &[], 1_700_000_000).unwrap();
     let certificates = CertStore::open(&made.leaf_pem_path, &made.leaf_key_pem_path).unwrap();
@@ -44,7 +49,6 @@ fn served(development: bool, limits: Limits) -> Served {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
-    let config = Config { development, ..Config::default() };
     let site = Arc::new(Site::new(&config, address, tls, None));
     let (engine, _stopper) =
         Engine::start(Store::memory(), Durability::Memory, Arc::new(SystemClock), Execution::Threads);
@@ -75,7 +79,7 @@ async fn rest(tcp: &mut TcpStream) -> String {
 
 #[tokio::test]
 async fn without_tls_outside_of_development_the_answer_says_what_to_use() {
-    let served = served(false, Limits::default());
+    let served = served_as(Config::default(), Limits::default());
     let answer = served.answer(b"GET /healthz HTTP/1.1\r\nHost: chat.example\r\n\r\n").await;
     let (head, text) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 400 ") && text.contains("https://"), "{answer}");
@@ -85,7 +89,7 @@ async fn without_tls_outside_of_development_the_answer_says_what_to_use() {
 
 #[tokio::test]
 async fn heads_are_bounded() {
-    let served = served(true, Limits::default());
+    let served = served(Limits::default());
     let head = |headers: &str| format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
     let close = "Connection: close\r\n";
     assert!(served.answer(head(close).as_bytes()).await.starts_with("HTTP/1.1 200 "));
@@ -98,7 +102,7 @@ async fn heads_are_bounded() {
 
 #[tokio::test]
 async fn who_does_nothing_is_closed_whatever_has_begun() {
-    let served = served(true, Limits { handshake_timeout_ms: 300, ..Limits::default() });
+    let served = served(Limits { handshake_timeout_ms: 300, ..Limits::default() });
     assert_eq!(rest(&mut served.connect().await).await, "", "not a byte");
     let mut half = served.connect().await;
     half.write_all(&[0x16, 3, 1]).await.unwrap();
@@ -113,7 +117,7 @@ async fn who_does_nothing_is_closed_whatever_has_begun() {
 
 #[tokio::test]
 async fn an_address_has_its_share_of_connections_without_a_websocket() {
-    let served = served(true, Limits { handshakes_per_address_max: 2, ..Limits::default() });
+    let served = served(Limits { handshakes_per_address_max: 2, ..Limits::default() });
     let held = [served.connect().await, served.connect().await];
     // They are accepted in order, so they have their places when the third is closed.
     assert_eq!(served.answer(b"").await, "");
@@ -125,7 +129,7 @@ async fn an_address_has_its_share_of_connections_without_a_websocket() {
 
 #[tokio::test]
 async fn a_drain_ends_requests_and_the_listener() {
-    let served = served(true, Limits::default());
+    let served = served(Limits::default());
     let mut idle = served.connect().await;
     idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut first = [0; 17];
@@ -134,4 +138,26 @@ async fn a_drain_ends_requests_and_the_listener() {
     assert!(rest(&mut idle).await.ends_with("serving\n"));
     tokio::time::timeout(PATIENCE, served.serves).await.expect("it ends").unwrap();
     assert!(TcpStream::connect(served.address).await.is_err());
+}
+
+#[tokio::test]
+async fn the_page_is_there_in_development_and_where_it_is_wanted() {
+    let get =
+        |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").into_bytes();
+    let plain = Config { plain_http: true, ..Config::default() };
+    let demo = Config { demo_page: true, ..plain.clone() };
+    let development = Config { development: true, ..Config::default() };
+    for (config, has_page) in [(plain, false), (demo, true), (development, true)] {
+        let served = served_as(config, Limits::default());
+        let status = if has_page { "HTTP/1.1 200 " } else { "HTTP/1.1 404 " };
+        let page = served.answer(&get("/")).await;
+        assert!(page.starts_with(status), "{page}");
+        assert_eq!(page.contains("content-security-policy: default-src 'self'"), has_page, "{page}");
+        assert!(served.answer(&get("/no-such-file.js")).await.starts_with("HTTP/1.1 404 "));
+        let post = get("/").into_iter().skip(3);
+        let post: Vec<u8> = b"POST".iter().copied().chain(post).collect();
+        assert_eq!(served.answer(&post).await.starts_with("HTTP/1.1 405 "), has_page);
+        // Nobody made tokens here.
+        assert!(served.answer(&get("/dev/token?user=alice")).await.starts_with("HTTP/1.1 404 "));
+    }
 }
