@@ -149,8 +149,8 @@ export interface Conversation {
   history(options?: HistoryOptions): Promise<Page>;
 
   /**
-   * Says that the user is typing. Call it with every key: it goes out at most once in 3 s (at once behind a message), only while the conversation is open,
-   * and may be lost.
+   * Says that the user is typing. Call it with every key: it goes out at most once in 3 s (at once behind a message), only while
+   * the conversation is open, and may be lost.
    */
   typing(): void;
   /** The other users who are typing, as far as known; kept up to date while the conversation is read. */
