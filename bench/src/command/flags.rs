@@ -152,10 +152,10 @@ mod tests {
     #[test]
     fn a_flag_without_an_effect_is_refused_with_who_takes_it() {
         for (line, takers) in [
-            ("throughput --rate 5", "it is for kind \"open\" (chat, rooms, lossy, latency)"),
+            ("throughput --rate 5", "it is for kind \"open\" (chat, rooms, lossy, latency, "),
             (
                 "latency --window 5",
-                "it is for kind \"closed\" (fanout, throughput, spread), or open loops with --closed",
+                "it is for kind \"closed\" (fanout, throughput, spread, websocket-fanout), or open loops with --closed",
             ),
             ("storm --duration 5", "it is for kind \"open\" or \"closed\" (chat, fanout, "),
             ("idle --payload 5", "it is for kind"),

@@ -142,7 +142,7 @@ mod tests {
         let text = "about = \"\"\nkind = \"open\"\nconversations = 1\nmembers = 1\nconnections = 1\nrate_per_s = 1\n";
         let told = refused(&format!("{text}window = 2"));
         assert!(told.contains("`window` means nothing for kind \"open\""), "{told}");
-        assert!(told.contains("kind \"closed\" (fanout, throughput, spread)"), "{told}");
+        assert!(told.contains("kind \"closed\" (fanout, throughput, spread, "), "{told}");
         let told = refused(&format!("{text}[[variant]]\nname = \"x\"\nwindow = 2"));
         assert!(told.contains("variant") && told.contains("`window` means nothing"), "{told}");
     }
