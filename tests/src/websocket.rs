@@ -274,13 +274,15 @@ impl Socket {
 
     /// The next message, pings and pongs aside.
     async fn message(&mut self) -> anyhow::Result<Message> {
-        loop {
-            let message = tokio::time::timeout(PATIENCE, self.inner.next()).await.context("nothing comes")?;
-            match message.context("the connection is closed")?? {
-                Message::Ping(_) | Message::Pong(_) => {}
-                message => return Ok(message),
+        let message = async {
+            loop {
+                match self.inner.next().await.context("the connection is closed")?? {
+                    Message::Ping(_) | Message::Pong(_) => {}
+                    message => return Ok(message),
+                }
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, message).await.context("nothing comes")?
     }
 }
 
