@@ -39,7 +39,10 @@ function plant(server: FakeServer, random: Random): () => void {
 async function write(room: Conversation, who: string, random: Random): Promise<void> {
   const sends = [];
   for (let i = 0; i < MESSAGES; i++) {
-    sends.push(room.send(`${who} ${i} ${"x".repeat(random() * 2_000)}`));
+    const send = room.send(`${who} ${i} ${"x".repeat(random() * 2_000)}`);
+    // It is awaited with the others: until then one that fails is nobody's, and would hide what has failed first.
+    send.catch(() => {});
+    sends.push(send);
     if (random() < 0.3) await sleep(random() * 5);
   }
   await Promise.all(sends);
