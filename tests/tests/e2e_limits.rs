@@ -174,11 +174,15 @@ fn pages_that_nobody_takes_are_few_and_end() -> anyhow::Result<()> {
             let Some(ServerFrame::Event(_)) = frames.next().await? else { bail!("no event") };
             stalled.push(frames);
         }
+        let stalled_since = tokio::time::Instant::now();
         let mut waits = begin_fetch(&peer.quic, "large", LARGE_COUNT).await?;
         let early = tokio::time::timeout(Duration::from_secs(1), waits.next()).await;
         assert!(early.is_err(), "it is not its turn: {early:?}");
         let timeout = Duration::from_millis(FETCH_STALL_TIMEOUT_MS) + STEP_TIMEOUT;
         assert_eq!(tokio::time::timeout(timeout, page(waits)).await??, LARGE_COUNT);
+        // One of the stalled pages has made room. The others have their own 10 s, which end no later than this.
+        let all_ended = Duration::from_millis(FETCH_STALL_TIMEOUT_MS) + Duration::from_secs(2);
+        tokio::time::sleep_until(stalled_since + all_ended).await;
         let mut reset = Vec::new();
         for frames in stalled {
             let Err(error) = page(frames).await else { bail!("a page that was not taken is complete") };
