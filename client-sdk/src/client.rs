@@ -178,9 +178,12 @@ impl Client {
         timeout(CLOSE_TIMEOUT, finished).await.ok();
         let connection = self.shared.connection();
         let is_quic = matches!(connection, Some(Connection::Quic(_)));
-        // Idle is the endpoint, not a connection: those of others would be waited for.
+        let is_websocket = matches!(connection, Some(Connection::WebSocket(_)));
+        // Idle is the endpoint, not a connection: those of others would be waited for, and so would a QUIC that was given up for
+        // a WebSocket.
         let idle = self.shared.endpoint.as_ref().filter(|endpoint| {
-            self.shared.settings.own_endpoint || endpoint.open_connections() <= usize::from(is_quic)
+            let is_alone = endpoint.open_connections() <= usize::from(is_quic);
+            !is_websocket && (self.shared.settings.own_endpoint || is_alone)
         });
         self.shared.shutdown.send_replace(true);
         let mut states = self.states();

@@ -64,7 +64,13 @@ async fn where_no_udp_gets_through_a_client_talks_within_a_second() {
     assert!(begun.elapsed() < SOON, "after {:?}", begun.elapsed());
     assert_eq!(client.transport(), Some(Transport::WebSocket));
     assert_eq!(server.world.lock().hellos_over, [Transport::WebSocket]);
+    let closing = Instant::now();
     client.close().await;
+    assert!(
+        closing.elapsed() < SOON / 2,
+        "it has waited for the QUIC that was given up: {:?}",
+        closing.elapsed()
+    );
     server.world.wait_until(|w| w.ends == [(Transport::WebSocket, Some(Code::CLOSED))]).await;
 }
 
