@@ -67,6 +67,19 @@ test("what is written is text and nothing else", async () => {
   assert.deepEqual(await bob.page.locator("#rows .msg a").evaluateAll((links) => links.map((link) => link.href)), ["https://example.org/a?b=c"]);
 });
 
+test("who writes fast stays at the end", async () => {
+  await server.send("bob", Array.from({ length: 40 }, (_, i) => `message ${i}`));
+  const alice = await open("alice");
+  await alice.hears("message 39");
+  const below = () => alice.page.locator("#log").evaluate((log) => log.scrollHeight - log.scrollTop - log.clientHeight);
+  for (let round = 0; round < 3; round++) {
+    await alice.say(`one ${round}`);
+    await alice.say(`two ${round}`);
+    await alice.hears(`two ${round}`, ({ mark }) => mark === "Stored");
+    await until("the last message is in sight", async () => (await below()) < 2, 5_000);
+  }
+});
+
 test("a conversation goes on over a crash of the server", async () => {
   const [alice, bob] = [await open("alice"), await open("bob")];
   for (let i = 1; i <= 5; i++) await alice.say(`before ${i}`);

@@ -104,7 +104,10 @@ fn connect_hint(error: &ConnectError, situation: &Situation<'_>) -> Option<Strin
                 situation.file.map_or_else(String::new, |file| format!(", named by {}", file.display()));
             let blocked = match situation.transport {
                 Transport::Quic => "; in a network that lets no UDP through, leave --transport out",
-                Transport::Auto | Transport::WebSocket => "",
+                Transport::WebSocket => {
+                    "; one with server.websocket = false takes QUIC alone: leave --transport out, or say --transport quic"
+                }
+                Transport::Auto => "",
             };
             Some(format!(
                 "nothing answers at {}{named}: if no server runs there, {START_ONE}{blocked}",

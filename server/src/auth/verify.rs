@@ -114,7 +114,12 @@ impl Key {
             _ => Ok(DecodingKey::from_secret(hmac_secret(&spec.file, &bytes)?)),
         };
         let key =
-            key.map_err(|error| format!("{file} is no public key for {algorithm:?} in PEM: {error}"))?;
+            key.map_err(|_| {
+                format!(
+                    "{file} is no public key for {algorithm:?} in PEM: if it is the private one, the public half is what \
+                     `openssl pkey -in {file} -pubout` prints"
+                )
+            })?;
         Ok(Self { id: spec.id.clone(), algorithm, key })
     }
 }

@@ -121,7 +121,11 @@ fn path(slot: &mut Option<PathBuf>, text: &str) -> Result<(), String> {
 
 /// The elements of a list, as it stands in the environment.
 fn list<T: FromStr<Err = String>>(slot: &mut Vec<T>, text: &str) -> Result<(), String> {
-    let elements = text.split(',').map(str::trim).filter(|element| !element.is_empty());
+    // Flags and environment variables have them with commas between them, or as a configuration file has them.
+    let text = text.trim();
+    let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let elements = text.split(',').map(|element| element.trim().trim_matches('"'));
+    let elements = elements.filter(|element| !element.is_empty());
     *slot = elements.map(str::parse).collect::<Result<_, String>>()?;
     Ok(())
 }
@@ -370,6 +374,24 @@ mod tests {
                 setting.set(&mut config, &inside.to_string()).unwrap();
                 assert_eq!(setting.get(&config), inside.to_string(), "{}", setting.key);
             }
+        }
+    }
+    #[test]
+    fn a_list_is_taken_as_it_is_printed_and_with_commas_alone() {
+        for key in ["server.allowed_origins", "auth.token_keys"] {
+            let setting = super::Setting::find(key).unwrap();
+            let elements = if key.starts_with("auth") {
+                ["EdDSA:a.pem", "k=HS256:b"]
+            } else {
+                ["https://a.example", "http://[::1]:80"]
+            };
+            let mut config = Config::default();
+            setting.set(&mut config, &elements.join(",")).unwrap();
+            let printed = setting.get(&config);
+            assert!(printed.starts_with("[\""), "{printed}");
+            let mut again = Config::default();
+            setting.set(&mut again, &printed).unwrap();
+            assert_eq!(setting.get(&again), printed);
         }
     }
 }

@@ -61,6 +61,9 @@ export class LogView {
   /** The window's ends as seqs, since indices move when entries are put in front or let go. */
   private span: { first: number; last: number } | undefined;
   private atEnd = true;
+  /** Whether the last row that was drawn was the conversation's last. What has come since is drawn with the next frame, and does not take
+   *  the reader from the end until then. */
+  private endDrawn = false;
   private checking = false;
   private pinnedUntilMs = 0;
 
@@ -146,13 +149,8 @@ export class LogView {
     }
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
     if (clientHeight > 0 && this.source)
-      this.atEnd = this.endShown(this.held()) && scrollHeight - clientHeight - scrollTop <= END_PX;
+      this.atEnd = this.endDrawn && scrollHeight - clientHeight - scrollTop <= END_PX;
     this.check();
-  }
-
-  private endShown(window: Window): boolean {
-    const { timeline } = this.source as LogSource;
-    return timeline.attached && window.to >= timeline.entries.length;
   }
 
   private windowFor(place: Stand, entries: readonly Entry[]): Window {
@@ -184,6 +182,7 @@ export class LogView {
   private draw(source: LogSource, window: Window): void {
     const { timeline } = source;
     const nowMs = Date.now();
+    this.endDrawn = timeline.attached && window.to >= timeline.entries.length;
     const days = rowsOf({
       entries: timeline.entries,
       from: window.from,
@@ -227,9 +226,8 @@ export class LogView {
     const { timeline } = source;
     const window = this.held();
     const below = scrollHeight - clientHeight - scrollTop;
-    const endShown = this.endShown(window);
-    this.atEnd = endShown && below <= END_PX;
-    this.showJump(source, !endShown || below > JUMP_PX);
+    this.atEnd = this.endDrawn && below <= END_PX;
+    this.showJump(source, !this.endDrawn || below > JUMP_PX);
 
     const length = timeline.entries.length;
     if (scrollTop < EDGE_PX && window.from > 0) this.slide(slideUp(window));
