@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-pub use args::{BenchArgs, RunningServer};
+pub use args::{BenchArgs, Connecting, RunningServer};
 use args::{BenchCommand, RunArgs};
 pub use flags::WrongUsage;
 
@@ -28,8 +28,8 @@ use crate::target::{Place, QuothOptions};
 
 /// What the command line's other parts do for this one.
 pub struct Around<'a> {
-    /// The server that `--server` and its kin name, if any does.
-    pub running: Option<RunningServer>,
+    /// Reads what flags and environment say about connecting, which only a run needs.
+    pub connecting: &'a dyn Fn() -> anyhow::Result<Connecting>,
     /// Reads the chat logs in a folder: a list of lines for each log.
     pub logs: fn(&Path) -> anyhow::Result<Vec<Vec<Line>>>,
     /// Writes to standard output what the user has asked for.
@@ -40,7 +40,7 @@ pub struct Around<'a> {
 
 impl std::fmt::Debug for Around<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Around").field("running", &self.running).finish_non_exhaustive()
+        f.debug_struct("Around").finish_non_exhaustive()
     }
 }
 
@@ -132,19 +132,16 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 fn plan(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow::Result<Plan> {
     const SPEED: f64 = 20.0;
     const PATIENCE_S: f64 = 20.0;
-    let profile = flags::profile(&args, around.running.is_some()).map_err(|error| WrongUsage::of(&error))?;
+    let connecting = (around.connecting)()?;
+    let profile = flags::profile(&args, &connecting).map_err(|error| WrongUsage::of(&error))?;
     let replay = match &args.replay {
         Some(dir) => Some((Arc::new((around.logs)(dir)?), args.speed.unwrap_or(SPEED))),
         None => None,
     };
-    let subject = match &around.running {
-        Some(RunningServer { address, name, ca_file, token }) => Subject::Running(Running {
-            address: *address,
-            name: name.clone(),
-            ca_file: ca_file.clone(),
-            token: token.clone(),
-            pid: args.server_pid,
-        }),
+    let subject = match connecting.running {
+        Some(RunningServer { address, name, ca_file, token }) => {
+            Subject::Running(Running { address, name, ca_file, token, pid: args.server_pid })
+        }
         None => Subject::Own(QuothOptions {
             settings: args.settings,
             ..match args.server_binary {
@@ -189,10 +186,38 @@ fn command(words: impl Iterator<Item = std::ffi::OsString>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Bench {
+        #[command(flatten)]
+        args: BenchArgs,
+    }
+
+    /// Where nobody can say which server is meant.
+    fn nowhere(line: &str) -> anyhow::Result<ExitCode> {
+        let around = Around {
+            connecting: &|| anyhow::bail!("no server"),
+            logs: |_| Ok(Vec::new()),
+            print: &|_| Ok(()),
+            is_interrupted: &|| false,
+        };
+        let Bench { args } = Bench::try_parse_from(["bench"].into_iter().chain(line.split(' ')))?;
+        execute(args, &around)
+    }
+
+    #[test]
+    fn only_a_run_connects() {
+        nowhere("profiles").expect("it needs no server");
+        assert_eq!(nowhere("latency").expect_err("it needs one").to_string(), "no server");
+    }
+
     #[test]
     fn a_token_is_in_no_report() {
         let words = ["quoth", "--token", "secret", "bench", "--token=secret", "--token-file", "file"];
-        let told = super::command(words.into_iter().map(Into::into));
+        let told = command(words.into_iter().map(Into::into));
         assert_eq!(told, ["quoth", "--token", "***", "bench", "--token=***", "--token-file", "file"]);
     }
 }
