@@ -232,11 +232,27 @@ impl Goal {
     }
 }
 
+/// Below this the median message is faster than the parts that it is made of, which cannot be; the rest is how much they vary.
+const LEAST_OVER_PARTS: f64 = 0.95;
+
 impl Ratio {
+    /// Whether the floor was slower than what stands on it, as a disturbed machine makes it: then the ratio says nothing of the
+    /// server. It shows where the floor is all that a message needs, a relay and the disk, and in their medians: of other
+    /// quantiles the sum is no least.
+    #[must_use]
+    pub fn is_below_its_floor(&self) -> bool {
+        self.what.starts_with("delivery p50: ")
+            && self.what.ends_with(" + append)")
+            && self.median < LEAST_OVER_PARTS
+    }
+
     /// Where it should go, in words: its goal and whether that is reached, or the better direction.
     #[must_use]
     pub fn aim(&self) -> String {
         match (self.goal, self.less_is_better) {
+            (Some(goal), _) if self.is_below_its_floor() => {
+                format!("{goal}: not judged: the floor was slower than what stands on it")
+            }
             (Some(goal), _) if goal.is_reached(self.median) => format!("{goal}: reached"),
             (Some(goal), _) => format!("{goal}: NOT reached"),
             (None, true) => "less".to_owned(),
@@ -345,7 +361,7 @@ pub fn median(values: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Goal, Outcome, Value, median};
+    use super::{Goal, Outcome, Ratio, Value, median};
 
     use crate::testing::sample;
 
@@ -354,6 +370,19 @@ mod tests {
         assert!(Goal::AtMost(1.0).is_reached(1.0) && !Goal::AtMost(1.0).is_reached(1.1));
         assert!(Goal::AtLeast(1.0).is_reached(1.0) && !Goal::AtLeast(1.0).is_reached(0.9));
         assert!(!Goal::AtLeast(1.0).is_reached(f64::NAN) && !Goal::AtMost(1.0).is_reached(f64::NAN));
+    }
+
+    #[test]
+    fn what_is_faster_than_its_parts_is_not_judged() {
+        let aim = |what: &str, median| {
+            let goal = Some(Goal::AtMost(1.25));
+            Ratio { what: what.to_owned(), median, rounds: vec![median], less_is_better: true, goal }.aim()
+        };
+        let whole = "delivery p50: quoth over (quinn relay + append)";
+        assert_eq!(aim(whole, 0.95), "<= 1.25: reached");
+        assert_eq!(aim(whole, 0.4), "<= 1.25: not judged: the floor was slower than what stands on it");
+        assert_eq!(aim("delivery p99: quoth over (quinn relay + append)", 0.4), "<= 1.25: reached");
+        assert_eq!(aim("delivery p50: quoth over quinn relay", 0.4), "<= 1.25: reached");
     }
 
     #[test]

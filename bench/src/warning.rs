@@ -1,7 +1,7 @@
 //! What weakens the figures of a run, in a sentence each.
 
 use crate::figure::{Figure, PUBLISH, Quantile};
-use crate::outcome::{Outcome, Round, System};
+use crate::outcome::{Outcome, Ratio, Round, System};
 use crate::unit::{Scale, number};
 
 /// How late the bench may publish, as a part of what is measured.
@@ -24,6 +24,7 @@ pub fn warnings(outcome: &Outcome) -> Vec<String> {
         ));
     }
     warnings.extend(goals_without_a_ratio(outcome));
+    warnings.extend(outcome.ratios.iter().filter(|ratio| ratio.is_below_its_floor()).map(slow_floor));
     warnings.extend(outcome.systems.iter().filter_map(lateness));
     warnings.extend(outcome.systems.iter().filter_map(busy));
     warnings.extend(outcome.systems.iter().filter_map(overrun));
@@ -42,6 +43,16 @@ fn goals_without_a_ratio(outcome: &Outcome) -> impl Iterator<Item = String> {
             && !outcome.ratios.iter().any(|ratio| ratio.what == **goal)
     });
     goals.map(|goal| format!("no ratio of this run is called `{goal}`, so nothing is held to that goal"))
+}
+
+/// A server is not faster than its parts.
+fn slow_floor(ratio: &Ratio) -> String {
+    format!(
+        "`{}` is {}: the floor was slower than what stands on it, so the machine was disturbed while it was measured; nothing is \
+         judged by it, and a run on a quiet machine is needed",
+        ratio.what,
+        number(ratio.median)
+    )
 }
 
 /// A latency counts from when a message was due, so each is too great by as much as the bench was late to publish it. Like is
@@ -130,6 +141,16 @@ mod tests {
             "delivery p05: quoth over (quinn relay + append)": goal,
         });
         assert!(only(&outcome).contains("`delivery p05: quoth over (quinn relay + append)`"));
+    }
+
+    #[test]
+    fn a_floor_that_was_slower_than_what_stands_on_it_is_told() {
+        let mut outcome = sample();
+        outcome.ratios[0].what = "delivery p50: quoth over (quinn relay + append)".to_owned();
+        outcome.ratios[0].median = 0.43;
+        assert!(
+            only(&outcome).contains("`delivery p50: quoth over (quinn relay + append)` is 0.430: the floor")
+        );
     }
 
     #[test]
