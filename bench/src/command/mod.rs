@@ -2,6 +2,7 @@
 
 mod args;
 mod flags;
+mod output;
 mod watch;
 
 use std::path::Path;
@@ -66,7 +67,7 @@ pub fn execute(args: BenchArgs, around: &Around<'_>) -> anyhow::Result<ExitCode>
             (around.print)(&comparison.render(columns()))?;
             return Ok(comparison.exit_code().into());
         }
-        Some(BenchCommand::Report { found, html }) => write(&html, &html::render(&read(&found)?))?,
+        Some(BenchCommand::Report { found, html }) => output::write(&html, &html::render(&read(&found)?))?,
         Some(BenchCommand::Versus { against, run }) => {
             let all = || ["nats-core", "jetstream", "mosquitto"].into_iter().filter_map(rival::Kind::named);
             anyhow::ensure!(
@@ -94,19 +95,23 @@ fn profiles(name: Option<&str>) -> anyhow::Result<String> {
 
 fn measure(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow::Result<ExitCode> {
     let (json, html) = (args.json.clone(), args.html.clone());
+    for path in json.iter().chain(&html) {
+        output::check(path).map_err(|error| WrongUsage::of(&error))?;
+    }
     let plan = plan(args, rivals, around)?;
     let profile = &plan.profile;
     let length_s =
         matches!(profile.kind, Kind::Open | Kind::Closed).then_some(profile.warm_up_s + profile.duration_s);
     let outcome = run(&plan, &watch::Line { length_s, is_interrupted: around.is_interrupted })?;
+    // First, so that a file that cannot be written costs nobody the figures; and nobody may be there to read it.
+    let printed = (around.print)(&table::render(&outcome, columns()));
     if let Some(path) = json {
-        write(&path, &serde_json::to_string(&outcome)?)?;
+        output::write(&path, &serde_json::to_string(&outcome)?)?;
     }
     if let Some(path) = html {
-        write(&path, &html::render(&outcome))?;
+        output::write(&path, &html::render(&outcome))?;
     }
-    // Last, since nobody may be there to read it.
-    (around.print)(&table::render(&outcome, columns()))?;
+    printed?;
     Ok(verdict(&outcome))
 }
 
@@ -123,10 +128,6 @@ fn read(path: &Path) -> anyhow::Result<Outcome> {
 fn columns() -> usize {
     const ELSEWHERE: usize = 120;
     terminal_size::terminal_size().map_or(ELSEWHERE, |(width, _)| width.0.into())
-}
-
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    std::fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
 }
 
 fn plan(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow::Result<Plan> {
@@ -212,6 +213,16 @@ mod tests {
     fn only_a_run_connects() {
         nowhere("profiles").expect("it needs no server");
         assert_eq!(nowhere("latency").expect_err("it needs one").to_string(), "no server");
+    }
+
+    #[test]
+    fn files_that_cannot_be_written_are_told_before_the_run() {
+        for flag in ["--json", "--html"] {
+            let error = nowhere(&format!("latency {flag} /no/such/file")).expect_err("it cannot be written");
+            assert!(
+                error.is::<WrongUsage>() && error.to_string().contains("/no/such/file cannot be written")
+            );
+        }
     }
 
     #[test]
