@@ -84,7 +84,8 @@ pub fn execute(args: BenchArgs, around: &Around<'_>) -> anyhow::Result<ExitCode>
 
 fn profiles(name: Option<&str>) -> anyhow::Result<String> {
     let Some(name) = name else {
-        let line = |(name, _): &(&str, &str)| Ok(format!("{name:<12}{}\n", Profile::find(name)?.about));
+        let width = BUILT_IN.iter().map(|(name, _)| name.len()).max().unwrap_or_default() + 2;
+        let line = |(name, _): &(&str, &str)| Ok(format!("{name:<width$}{}\n", Profile::find(name)?.about));
         return BUILT_IN.iter().map(line).collect();
     };
     let text = BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned());
@@ -213,6 +214,15 @@ mod tests {
     fn only_a_run_connects() {
         nowhere("profiles").expect("it needs no server");
         assert_eq!(nowhere("latency").expect_err("it needs one").to_string(), "no server");
+    }
+
+    #[test]
+    fn a_profile_is_listed_beside_what_it_is_for() {
+        let listed = profiles(None).expect("a list");
+        for (line, (name, _)) in listed.lines().zip(BUILT_IN) {
+            let (told, about) = line.split_once("  ").expect("two columns");
+            assert_eq!((told, about.trim_start()), (*name, &*Profile::find(name).expect("a profile").about));
+        }
     }
 
     #[test]
