@@ -212,6 +212,7 @@ mod tests {
             "latency --closed --window 0",
             "latency --rounds 0",
             "latency --network nowhere",
+            "latency --payload 65537",
         ] {
             refused(line);
         }
