@@ -9,6 +9,8 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::profile::Transport;
+
 /// The version of this document. A reader refuses any other.
 pub const FORMAT: u32 = 2;
 
@@ -297,6 +299,27 @@ impl Outcome {
         ours.map(System::check).all(|check| check.is_clean())
     }
 
+    /// The command as it can be typed again: words that a shell would change are quoted.
+    #[must_use]
+    pub fn command_text(&self) -> String {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+        let word = |word: &String| {
+            if !word.is_empty() && word.chars().all(is_plain) {
+                word.clone()
+            } else {
+                format!("'{}'", word.replace('\'', r"'\''"))
+            }
+        };
+        self.command.iter().map(word).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What the server's clients spoke.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        let transport = self.profile.get("transport").cloned();
+        transport.and_then(|transport| serde_json::from_value(transport).ok()).unwrap_or_default()
+    }
+
     /// The network as text: of an object's members as in `delay 20 ms`, since their names end with a unit.
     #[must_use]
     pub fn network_text(&self) -> String {
@@ -392,6 +415,12 @@ mod tests {
         let error = Outcome::parse(r#"{"format": 99}"#).unwrap_err().to_string();
         assert!(error.contains("format 99"), "{error}");
         assert!(Outcome::parse("[]").unwrap_err().to_string().contains("no outcome"));
+    }
+
+    #[test]
+    fn a_command_can_be_typed_again() {
+        let command = ["quoth", "a b", "it's", "", "$x"].map(str::to_owned).to_vec();
+        assert_eq!(Outcome { command, ..sample() }.command_text(), r"quoth 'a b' 'it'\''s' '' '$x'");
     }
 
     #[test]

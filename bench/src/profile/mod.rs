@@ -176,6 +176,18 @@ pub enum Transport {
     WebsocketPlain,
 }
 
+impl Transport {
+    /// In words.
+    #[must_use]
+    pub fn told(self) -> &'static str {
+        match self {
+            Self::Quic => "QUIC",
+            Self::Websocket => "WebSocket with TLS",
+            Self::WebsocketPlain => "WebSocket without TLS",
+        }
+    }
+}
+
 /// How messages of an open loop come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
