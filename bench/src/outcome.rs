@@ -9,6 +9,8 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::profile::Transport;
+
 /// The version of this document. A reader refuses any other.
 pub const FORMAT: u32 = 2;
 
@@ -232,11 +234,27 @@ impl Goal {
     }
 }
 
+/// Below this the median message is faster than the parts that it is made of, which cannot be; the rest is how much they vary.
+const LEAST_OVER_PARTS: f64 = 0.95;
+
 impl Ratio {
+    /// Whether the floor was slower than what stands on it, as a disturbed machine makes it: then the ratio says nothing of the
+    /// server. It shows where the floor is all that a message needs, a relay and the disk, and in their medians: of other
+    /// quantiles the sum is no least.
+    #[must_use]
+    pub fn is_below_its_floor(&self) -> bool {
+        self.what.starts_with("delivery p50: ")
+            && self.what.ends_with(" + append)")
+            && self.median < LEAST_OVER_PARTS
+    }
+
     /// Where it should go, in words: its goal and whether that is reached, or the better direction.
     #[must_use]
     pub fn aim(&self) -> String {
         match (self.goal, self.less_is_better) {
+            (Some(goal), _) if self.is_below_its_floor() => {
+                format!("{goal}: not judged: the floor was slower than what stands on it")
+            }
             (Some(goal), _) if goal.is_reached(self.median) => format!("{goal}: reached"),
             (Some(goal), _) => format!("{goal}: NOT reached"),
             (None, true) => "less".to_owned(),
@@ -279,6 +297,27 @@ impl Outcome {
     pub fn is_clean(&self) -> bool {
         let ours = self.systems.iter().filter(|system| system.role != Role::Rival);
         ours.map(System::check).all(|check| check.is_clean())
+    }
+
+    /// The command as it can be typed again: words that a shell would change are quoted.
+    #[must_use]
+    pub fn command_text(&self) -> String {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+        let word = |word: &String| {
+            if !word.is_empty() && word.chars().all(is_plain) {
+                word.clone()
+            } else {
+                format!("'{}'", word.replace('\'', r"'\''"))
+            }
+        };
+        self.command.iter().map(word).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What the server's clients spoke.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        let transport = self.profile.get("transport").cloned();
+        transport.and_then(|transport| serde_json::from_value(transport).ok()).unwrap_or_default()
     }
 
     /// The network as text: of an object's members as in `delay 20 ms`, since their names end with a unit.
@@ -345,7 +384,7 @@ pub fn median(values: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Goal, Outcome, Value, median};
+    use super::{Goal, Outcome, Ratio, Value, median};
 
     use crate::testing::sample;
 
@@ -357,12 +396,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_faster_than_its_parts_is_not_judged() {
+        let aim = |what: &str, median| {
+            let goal = Some(Goal::AtMost(1.25));
+            Ratio { what: what.to_owned(), median, rounds: vec![median], less_is_better: true, goal }.aim()
+        };
+        let whole = "delivery p50: quoth over (quinn relay + append)";
+        assert_eq!(aim(whole, 0.95), "<= 1.25: reached");
+        assert_eq!(aim(whole, 0.4), "<= 1.25: not judged: the floor was slower than what stands on it");
+        assert_eq!(aim("delivery p99: quoth over (quinn relay + append)", 0.4), "<= 1.25: reached");
+        assert_eq!(aim("delivery p50: quoth over quinn relay", 0.4), "<= 1.25: reached");
+    }
+
+    #[test]
     fn a_document_of_another_format_is_refused_before_it_is_read() {
         let json = serde_json::to_string(&sample()).unwrap();
         assert_eq!(Outcome::parse(&json).unwrap().systems.len(), sample().systems.len());
         let error = Outcome::parse(r#"{"format": 99}"#).unwrap_err().to_string();
         assert!(error.contains("format 99"), "{error}");
         assert!(Outcome::parse("[]").unwrap_err().to_string().contains("no outcome"));
+    }
+
+    #[test]
+    fn a_command_can_be_typed_again() {
+        let command = ["quoth", "a b", "it's", "", "$x"].map(str::to_owned).to_vec();
+        assert_eq!(Outcome { command, ..sample() }.command_text(), r"quoth 'a b' 'it'\''s' '' '$x'");
     }
 
     #[test]

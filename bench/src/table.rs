@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::figure::{self, Figure, Quantile, Spread};
 use crate::grid::{Cell, Row, grid, plain, wrapped};
 use crate::outcome::{Check, Outcome, Role, System};
+use crate::profile::Transport;
 use crate::unit::{self, Scale};
 use crate::warning::warnings;
 
@@ -37,7 +38,8 @@ fn head(outcome: &Outcome, columns: usize) -> String {
     let rounds = outcome.systems.iter().map(|system| system.rounds.len()).max().unwrap_or_default();
     let seconds = outcome.systems.iter().flat_map(|system| &system.rounds).map(|round| round.duration_s);
     let seconds = seconds.max_by(f64::total_cmp).unwrap_or_default();
-    let mut text = wrapped(&format!("{}: {}", outcome.profile_name, outcome.profile_about), columns, 2);
+    let mut text = wrapped(&format!("$ {}", outcome.command_text()), columns, 2);
+    text.push_str(&wrapped(&format!("{}: {}", outcome.profile_name, outcome.profile_about), columns, 2));
     text.push_str(&wrapped(
         &format!(
             "quoth {} ({}) on {}, {} cores, {} memory, {}, {}; {}",
@@ -53,6 +55,10 @@ fn head(outcome: &Outcome, columns: usize) -> String {
         columns,
         2,
     ));
+    let transport = outcome.transport();
+    if transport != Transport::Quic {
+        text.push_str(&wrapped(&format!("the server's clients speak {}", transport.told()), columns, 2));
+    }
     // A load without a length takes as long as it takes.
     let each =
         if seconds > 0.0 { format!(" of {} s", (seconds * 10.0).round() / 10.0) } else { String::new() };
@@ -185,6 +191,14 @@ mod tests {
             let widest = table.lines().map(|line| line.chars().count()).max();
             assert!(widest <= Some(columns), "{widest:?} of {columns}\n{table}");
         }
+    }
+
+    #[test]
+    fn what_clients_speak_is_told_where_it_is_not_quic() {
+        let mut outcome = sample();
+        assert!(!render(&outcome, 80).contains("clients speak"));
+        outcome.profile["transport"] = "websocket_plain".into();
+        assert!(render(&outcome, 80).contains("\nthe server's clients speak WebSocket without TLS\n"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What weakens the figures of a run, in a sentence each.
 
 use crate::figure::{Figure, PUBLISH, Quantile};
-use crate::outcome::{Outcome, Round, System};
+use crate::outcome::{Outcome, Ratio, Round, System};
 use crate::unit::{Scale, number};
 
 /// How late the bench may publish, as a part of what is measured.
@@ -24,6 +24,7 @@ pub fn warnings(outcome: &Outcome) -> Vec<String> {
         ));
     }
     warnings.extend(goals_without_a_ratio(outcome));
+    warnings.extend(outcome.ratios.iter().filter(|ratio| ratio.is_below_its_floor()).map(slow_floor));
     warnings.extend(outcome.systems.iter().filter_map(lateness));
     warnings.extend(outcome.systems.iter().filter_map(busy));
     warnings.extend(outcome.systems.iter().filter_map(overrun));
@@ -44,25 +45,36 @@ fn goals_without_a_ratio(outcome: &Outcome) -> impl Iterator<Item = String> {
     goals.map(|goal| format!("no ratio of this run is called `{goal}`, so nothing is held to that goal"))
 }
 
+/// A server is not faster than its parts.
+fn slow_floor(ratio: &Ratio) -> String {
+    format!(
+        "`{}` is {}: the floor was slower than what stands on it, so the machine was disturbed while it was measured; nothing is \
+         judged by it, and a run on a quiet machine is needed",
+        ratio.what,
+        number(ratio.median)
+    )
+}
+
 /// A latency counts from when a message was due, so each is too great by as much as the bench was late to publish it. Like is
-/// compared with like: half of the messages suffer the p50 at most, 99 of 100 the p99.
+/// compared with like: half of the messages suffer the p50 at most, 99 of 100 the p99. The worse of both is told.
 fn lateness(system: &System) -> Option<String> {
     let latency =
         ["delivery", "ack"].into_iter().find(|name| median(system, name, Quantile::P50).is_some())?;
-    [Quantile::P50, Quantile::P99].into_iter().find_map(|quantile| {
+    let late = [Quantile::P50, Quantile::P99].into_iter().filter_map(|quantile| {
         let late = median(system, PUBLISH, quantile)?;
         let measured = median(system, latency, quantile)?;
-        (late > measured * LATENESS_MAX).then(|| {
-            format!(
-                "messages went out late while {} was measured, because the bench's timer or clients were busy or the system took \
-                 no more: {} is {} beside {} of {latency}",
-                system.name,
-                quantile.name(),
-                Scale::of_time(late).write(late),
-                Scale::of_time(measured).write(measured),
-            )
-        })
-    })
+        (late > measured * LATENESS_MAX).then_some((quantile, late, measured))
+    });
+    let (quantile, late, measured) =
+        late.max_by(|(_, a, of_a), (_, b, of_b)| (a / of_a).total_cmp(&(b / of_b)))?;
+    Some(format!(
+        "messages went out late while {} was measured, because the bench's timer or clients were busy or the system took \
+         no more: {} is {} beside {} of {latency}",
+        system.name,
+        quantile.name(),
+        Scale::of_time(late).write(late),
+        Scale::of_time(measured).write(measured),
+    ))
 }
 
 /// Clients that have no time are late with all that they do, and in a closed loop they are what limits it.
@@ -133,6 +145,16 @@ mod tests {
     }
 
     #[test]
+    fn a_floor_that_was_slower_than_what_stands_on_it_is_told() {
+        let mut outcome = sample();
+        outcome.ratios[0].what = "delivery p50: quoth over (quinn relay + append)".to_owned();
+        outcome.ratios[0].median = 0.43;
+        assert!(
+            only(&outcome).contains("`delivery p50: quoth over (quinn relay + append)` is 0.430: the floor")
+        );
+    }
+
+    #[test]
     fn late_messages_are_told_of_the_system_and_the_quantile() {
         let mut outcome = sample();
         for round in &mut outcome.systems[0].rounds {
@@ -141,6 +163,13 @@ mod tests {
         }
         let told = only(&outcome);
         assert!(told.contains("while quoth was measured") && told.contains(": p99 is "), "{told}");
+        for (part, worse) in [(0.105, "p99"), (0.12, "p50")] {
+            for round in &mut outcome.systems[0].rounds {
+                let delivery = round.latencies["delivery"].p50_us;
+                round.latencies.get_mut(PUBLISH).unwrap().p50_us = delivery * part;
+            }
+            assert!(only(&outcome).contains(&format!(": {worse} is ")));
+        }
     }
 
     #[test]

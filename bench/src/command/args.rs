@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use crate::floor::FloorCommand;
-use crate::profile::Payload;
+use crate::profile::{Payload, Transport};
 use crate::rival::Kind;
 
 /// Measures a server under a load, with the least that this machine can do beside it.
@@ -21,6 +21,7 @@ use crate::rival::Kind;
                   The token must allow to read and write anything. --server-name is for a certificate that is not for HOST; \
                   --server-pid is for a server on this machine, whose memory and processor time are watched then. Floors run \
                   on this machine wherever the server is: --no-floors leaves them out.\n\n\
+                  --transport is what the server's clients speak; auto leaves that to the profile.\n\n\
                   Exit codes: 0 measured; 1 failed: a message lost, doubled, altered or out of order, a round that could not be \
                   measured, or a regression (compare); 2 wrong usage; 128 and the signal's number when interrupted, after what \
                   was measured before is told. The second Ctrl-C ends everything at once."
@@ -151,6 +152,17 @@ pub(super) struct RunArgs {
 fn rival(name: &str) -> Result<Kind, String> {
     let names = || Kind::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
     Kind::named(name).ok_or_else(|| format!("there are {}", names()))
+}
+
+/// What the rest of the command line and the environment say about connecting.
+#[derive(Debug, Default)]
+pub struct Connecting {
+    /// The server that runs already, if one is named.
+    pub running: Option<RunningServer>,
+    /// What the clients are to speak; the profile says it where nobody else does.
+    pub transport: Option<Transport>,
+    /// Flags that were given and only tell how to reach a server that runs already, as in `--ca`.
+    pub of_running: Vec<&'static str>,
 }
 
 /// A server that runs already, as the rest of the command line names it.

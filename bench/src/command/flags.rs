@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 
-use super::args::RunArgs;
+use super::args::{Connecting, RunArgs};
 use crate::profile::keys::takers;
 use crate::profile::{Kind, Profile};
 
@@ -25,14 +25,18 @@ impl WrongUsage {
 }
 
 /// The profile that the arguments name, with the flags over it.
-pub(super) fn profile(args: &RunArgs, is_running: bool) -> anyhow::Result<Profile> {
+pub(super) fn profile(args: &RunArgs, connecting: &Connecting) -> anyhow::Result<Profile> {
     let mut profile = Profile::find(&args.profile)?;
-    check_server(args, &profile, is_running)?;
+    check_server(args, &profile, connecting)?;
     if args.closed {
         refuse_unless(&profile, "--closed", "stalled", &args.profile)?;
         profile.kind = Kind::Closed;
     }
     check_load(args, &profile)?;
+    if let Some(transport) = connecting.transport.filter(|transport| *transport != profile.shape.transport) {
+        refuse_unless(&profile, "--transport (or QUOTH_TRANSPORT)", "transport", &args.profile)?;
+        profile.shape.transport = transport;
+    }
     let shape = &mut profile.shape;
     shape.rate_per_s = args.rate.unwrap_or(shape.rate_per_s);
     shape.window = args.window.unwrap_or(shape.window);
@@ -97,8 +101,14 @@ fn refuse_unless(profile: &Profile, flag: &str, key: &str, name: &str) -> anyhow
 }
 
 /// Flags that hang on whose server is measured.
-fn check_server(args: &RunArgs, profile: &Profile, is_running: bool) -> anyhow::Result<()> {
-    if !is_running {
+fn check_server(args: &RunArgs, profile: &Profile, connecting: &Connecting) -> anyhow::Result<()> {
+    if connecting.running.is_none() {
+        if let Some(flag) = connecting.of_running.first() {
+            anyhow::bail!(
+                "{flag} is for a server that runs already: name it with --server or --client-file, or leave {flag} out; the bench \
+                 knows how to reach the one that it starts"
+            );
+        }
         anyhow::ensure!(
             args.server_pid.is_none(),
             "--server-pid is for a server that runs already (--server); the bench knows the one that it starts"
@@ -130,7 +140,9 @@ fn check_server(args: &RunArgs, profile: &Profile, is_running: bool) -> anyhow::
 mod tests {
     use clap::Parser as _;
 
+    use super::super::RunningServer;
     use super::*;
+    use crate::profile::Transport;
 
     #[derive(Debug, clap::Parser)]
     struct Line {
@@ -139,10 +151,20 @@ mod tests {
     }
 
     fn parsed(line: &str) -> anyhow::Result<Profile> {
-        let is_running = line.contains("--running");
-        let words = line.split(' ').filter(|word| *word != "--running");
+        let running = RunningServer {
+            address: ([127, 0, 0, 1], 4433).into(),
+            ca_file: "ca.pem".into(),
+            name: "localhost".to_owned(),
+            token: "token".to_owned(),
+        };
+        let connecting = Connecting {
+            running: line.contains("--running").then_some(running),
+            transport: line.contains("--websocket").then_some(Transport::Websocket),
+            of_running: if line.contains("--ca") { vec!["--ca"] } else { Vec::new() },
+        };
+        let words = line.split(' ').filter(|word| !["--running", "--websocket", "--ca"].contains(word));
         let line = Line::try_parse_from(["bench"].into_iter().chain(words))?;
-        profile(&line.run, is_running)
+        profile(&line.run, &connecting)
     }
 
     fn refused(line: &str) -> String {
@@ -170,6 +192,8 @@ mod tests {
             ("lossy --running", "--network loopback"),
             ("storm --running", "kills its server"),
             ("idle --running", "--server-pid"),
+            ("storm --websocket", "--transport (or QUOTH_TRANSPORT) has no effect on `storm`"),
+            ("latency --ca", "--ca is for a server that runs already"),
         ] {
             let told = refused(line);
             assert!(told.contains(takers), "{line}: {told}");
@@ -188,6 +212,7 @@ mod tests {
             "latency --closed --window 0",
             "latency --rounds 0",
             "latency --network nowhere",
+            "latency --payload 65537",
         ] {
             refused(line);
         }
@@ -200,5 +225,8 @@ mod tests {
         assert_eq!((profile.kind, profile.shape.window, profile.floors.len()), (Kind::Closed, 5, 0));
         let profile = parsed("lossy --running --network loopback").expect("it is fine");
         assert_eq!(profile.network.as_deref(), Some("loopback"));
+        for line in ["latency --websocket", "latency --websocket --running --ca", "idle --websocket"] {
+            assert_eq!(parsed(line).expect("it is fine").shape.transport, Transport::Websocket, "{line}");
+        }
     }
 }

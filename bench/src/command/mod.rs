@@ -2,6 +2,7 @@
 
 mod args;
 mod flags;
+mod output;
 mod watch;
 
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-pub use args::{BenchArgs, RunningServer};
+pub use args::{BenchArgs, Connecting, RunningServer};
 use args::{BenchCommand, RunArgs};
 pub use flags::WrongUsage;
 
@@ -28,8 +29,8 @@ use crate::target::{Place, QuothOptions};
 
 /// What the command line's other parts do for this one.
 pub struct Around<'a> {
-    /// The server that `--server` and its kin name, if any does.
-    pub running: Option<RunningServer>,
+    /// Reads what flags and environment say about connecting, which only a run needs.
+    pub connecting: &'a dyn Fn() -> anyhow::Result<Connecting>,
     /// Reads the chat logs in a folder: a list of lines for each log.
     pub logs: fn(&Path) -> anyhow::Result<Vec<Vec<Line>>>,
     /// Writes to standard output what the user has asked for.
@@ -40,7 +41,7 @@ pub struct Around<'a> {
 
 impl std::fmt::Debug for Around<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Around").field("running", &self.running).finish_non_exhaustive()
+        f.debug_struct("Around").finish_non_exhaustive()
     }
 }
 
@@ -66,7 +67,7 @@ pub fn execute(args: BenchArgs, around: &Around<'_>) -> anyhow::Result<ExitCode>
             (around.print)(&comparison.render(columns()))?;
             return Ok(comparison.exit_code().into());
         }
-        Some(BenchCommand::Report { found, html }) => write(&html, &html::render(&read(&found)?))?,
+        Some(BenchCommand::Report { found, html }) => output::write(&html, &html::render(&read(&found)?))?,
         Some(BenchCommand::Versus { against, run }) => {
             let all = || ["nats-core", "jetstream", "mosquitto"].into_iter().filter_map(rival::Kind::named);
             anyhow::ensure!(
@@ -83,7 +84,8 @@ pub fn execute(args: BenchArgs, around: &Around<'_>) -> anyhow::Result<ExitCode>
 
 fn profiles(name: Option<&str>) -> anyhow::Result<String> {
     let Some(name) = name else {
-        let line = |(name, _): &(&str, &str)| Ok(format!("{name:<12}{}\n", Profile::find(name)?.about));
+        let width = BUILT_IN.iter().map(|(name, _)| name.len()).max().unwrap_or_default() + 2;
+        let line = |(name, _): &(&str, &str)| Ok(format!("{name:<width$}{}\n", Profile::find(name)?.about));
         return BUILT_IN.iter().map(line).collect();
     };
     let text = BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned());
@@ -94,19 +96,23 @@ fn profiles(name: Option<&str>) -> anyhow::Result<String> {
 
 fn measure(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow::Result<ExitCode> {
     let (json, html) = (args.json.clone(), args.html.clone());
+    for path in json.iter().chain(&html) {
+        output::check(path).map_err(|error| WrongUsage::of(&error))?;
+    }
     let plan = plan(args, rivals, around)?;
     let profile = &plan.profile;
     let length_s =
         matches!(profile.kind, Kind::Open | Kind::Closed).then_some(profile.warm_up_s + profile.duration_s);
     let outcome = run(&plan, &watch::Line { length_s, is_interrupted: around.is_interrupted })?;
+    // First, so that a file that cannot be written costs nobody the figures; and nobody may be there to read it.
+    let printed = (around.print)(&table::render(&outcome, columns()));
     if let Some(path) = json {
-        write(&path, &serde_json::to_string(&outcome)?)?;
+        output::write(&path, &serde_json::to_string(&outcome)?)?;
     }
     if let Some(path) = html {
-        write(&path, &html::render(&outcome))?;
+        output::write(&path, &html::render(&outcome))?;
     }
-    // Last, since nobody may be there to read it.
-    (around.print)(&table::render(&outcome, columns()))?;
+    printed?;
     Ok(verdict(&outcome))
 }
 
@@ -125,26 +131,19 @@ fn columns() -> usize {
     terminal_size::terminal_size().map_or(ELSEWHERE, |(width, _)| width.0.into())
 }
 
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    std::fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
-}
-
 fn plan(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow::Result<Plan> {
     const SPEED: f64 = 20.0;
     const PATIENCE_S: f64 = 20.0;
-    let profile = flags::profile(&args, around.running.is_some()).map_err(|error| WrongUsage::of(&error))?;
+    let connecting = (around.connecting)()?;
+    let profile = flags::profile(&args, &connecting).map_err(|error| WrongUsage::of(&error))?;
     let replay = match &args.replay {
         Some(dir) => Some((Arc::new((around.logs)(dir)?), args.speed.unwrap_or(SPEED))),
         None => None,
     };
-    let subject = match &around.running {
-        Some(RunningServer { address, name, ca_file, token }) => Subject::Running(Running {
-            address: *address,
-            name: name.clone(),
-            ca_file: ca_file.clone(),
-            token: token.clone(),
-            pid: args.server_pid,
-        }),
+    let subject = match connecting.running {
+        Some(RunningServer { address, name, ca_file, token }) => {
+            Subject::Running(Running { address, name, ca_file, token, pid: args.server_pid })
+        }
         None => Subject::Own(QuothOptions {
             settings: args.settings,
             ..match args.server_binary {
@@ -189,10 +188,57 @@ fn command(words: impl Iterator<Item = std::ffi::OsString>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Bench {
+        #[command(flatten)]
+        args: BenchArgs,
+    }
+
+    /// Where nobody can say which server is meant.
+    fn nowhere(line: &str) -> anyhow::Result<ExitCode> {
+        let around = Around {
+            connecting: &|| anyhow::bail!("no server"),
+            logs: |_| Ok(Vec::new()),
+            print: &|_| Ok(()),
+            is_interrupted: &|| false,
+        };
+        let Bench { args } = Bench::try_parse_from(["bench"].into_iter().chain(line.split(' ')))?;
+        execute(args, &around)
+    }
+
+    #[test]
+    fn only_a_run_connects() {
+        nowhere("profiles").expect("it needs no server");
+        assert_eq!(nowhere("latency").expect_err("it needs one").to_string(), "no server");
+    }
+
+    #[test]
+    fn a_profile_is_listed_beside_what_it_is_for() {
+        let listed = profiles(None).expect("a list");
+        for (line, (name, _)) in listed.lines().zip(BUILT_IN) {
+            let (told, about) = line.split_once("  ").expect("two columns");
+            assert_eq!((told, about.trim_start()), (*name, &*Profile::find(name).expect("a profile").about));
+        }
+    }
+
+    #[test]
+    fn files_that_cannot_be_written_are_told_before_the_run() {
+        for flag in ["--json", "--html"] {
+            let error = nowhere(&format!("latency {flag} /no/such/file")).expect_err("it cannot be written");
+            assert!(
+                error.is::<WrongUsage>() && error.to_string().contains("/no/such/file cannot be written")
+            );
+        }
+    }
+
     #[test]
     fn a_token_is_in_no_report() {
         let words = ["quoth", "--token", "secret", "bench", "--token=secret", "--token-file", "file"];
-        let told = super::command(words.into_iter().map(Into::into));
+        let told = command(words.into_iter().map(Into::into));
         assert_eq!(told, ["quoth", "--token", "***", "bench", "--token=***", "--token-file", "file"]);
     }
 }

@@ -8,6 +8,7 @@
 //!   A durable message goes through a network and onto a disk: where both runs have a relay and the disk, a latency's floor
 //!   is their sum, as in the tables, and a rate's the slower of them. Sizes in bytes and counts of datagrams are always
 //!   judged as they are, since they hang on no machine's speed.
+//!   Where a run's floor was slower than what stands on it, the machine was disturbed, and no latency is judged by it.
 //! - **Noise.** A difference counts when the rounds of both runs lie apart, or when it is at least as great as the rounds of
 //!   either run differ among themselves. Else it is called noise and does not count.
 //! - **Promises.** A later run that broke one is worse, whatever its figures.
@@ -16,7 +17,7 @@ mod print;
 mod warn;
 
 use crate::figure::{self, Better, Figure, Quantile, Spread};
-use crate::outcome::{FORMAT, Outcome, Role, System};
+use crate::outcome::{FORMAT, Outcome, Ratio, Role, System};
 use crate::run::APPEND;
 
 /// The bound that is meant when none is given: a tenth.
@@ -76,6 +77,8 @@ pub enum Verdict {
     Noise,
     /// It is not judged.
     Told,
+    /// It would be judged by a floor that was slower than what stands on it.
+    Disturbed,
 }
 
 /// Compares two runs; `bound` is by how much a figure may be worse, 1 or more.
@@ -90,6 +93,7 @@ pub fn compare(before: &Outcome, after: &Outcome, bound: f64) -> anyhow::Result<
     let shared: Vec<_> = shared(before, after).collect();
     anyhow::ensure!(!shared.is_empty(), "the runs have no system in common");
     let figures = figures(after);
+    let is_disturbed = [before, after].iter().any(|run| run.ratios.iter().any(Ratio::is_below_its_floor));
     let mut lines = Vec::new();
     for (was, is) in &shared {
         for figure in &figures {
@@ -98,7 +102,13 @@ pub fn compare(before: &Outcome, after: &Outcome, bound: f64) -> anyhow::Result<
             };
             let to_floor = to_floor(figure, (before, was), (after, is));
             let (from, to) = to_floor.as_ref().map_or((spread_before, spread_after), |f| (f.before, f.after));
-            let verdict = judged(is, figure).map_or(Verdict::Told, |better| verdict(from, to, better, bound));
+            let verdict = match judged(is, figure) {
+                None => Verdict::Told,
+                Some(_) if is_disturbed && to_floor.is_some() && matches!(figure, Figure::Latency(..)) => {
+                    Verdict::Disturbed
+                }
+                Some(better) => verdict(from, to, better, bound),
+            };
             lines.push(Line {
                 system: is.name.clone(),
                 figure: figure.clone(),

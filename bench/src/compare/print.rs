@@ -15,6 +15,7 @@ impl Verdict {
             Self::Same => "same",
             Self::Noise => "noise",
             Self::Told => "told",
+            Self::Disturbed => "not judged",
         }
     }
 }

@@ -54,6 +54,18 @@ fn a_run_is_the_same_as_itself() {
 }
 
 #[test]
+fn nothing_is_judged_by_a_floor_that_was_slower_than_what_stands_on_it() {
+    let mut before = sample();
+    before.ratios[0].what = "delivery p50: quoth over (quinn relay + append)".to_owned();
+    before.ratios[0].median = 0.43;
+    let mut after = sample();
+    scale(&mut after, 0, "delivery", 1.5);
+    assert_eq!(verdict_of(&before, &after, "delivery p50"), Verdict::Disturbed);
+    assert_eq!(worse(&before, &after), Vec::<String>::new());
+    assert!(warns(&before, &after, "before: `delivery p50: quoth over (quinn relay + append)` is 0.430"));
+}
+
+#[test]
 fn a_slower_server_is_worse_in_what_is_judged_alone() {
     let mut after = sample();
     scale(&mut after, 0, "delivery", 1.5);

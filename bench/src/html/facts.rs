@@ -19,19 +19,6 @@ pub(super) fn summary(outcome: &Outcome) -> String {
     items.map(|item| format!("<li>{}</li>", text(&item))).concat()
 }
 
-/// The command as it can be typed again: words that a shell would change are quoted.
-pub(super) fn command(outcome: &Outcome) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
-    let word = |word: &String| {
-        if !word.is_empty() && word.chars().all(is_plain) {
-            word.clone()
-        } else {
-            format!("'{}'", word.replace('\'', r"'\''"))
-        }
-    };
-    outcome.command.iter().map(word).collect::<Vec<_>>().join(" ")
-}
-
 /// What the history checker has counted.
 pub(super) fn promises(outcome: &Outcome) -> String {
     let rows = outcome.systems.iter().map(|system| (system, system.check()));
@@ -78,6 +65,7 @@ pub(super) fn setup(outcome: &Outcome) -> String {
         ("File system", machine.filesystem.clone()),
         ("Build", format!("quoth {}, {}", outcome.build.version, outcome.build.profile)),
         ("Network", outcome.network_text()),
+        ("Clients", outcome.transport().told().to_owned()),
         ("Profile", outcome.profile_name.clone()),
     ];
     facts.map(|(name, value)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", text(&value))).concat()

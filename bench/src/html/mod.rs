@@ -36,7 +36,7 @@ pub fn render(outcome: &Outcome) -> String {
         "promises" => facts::promises(outcome),
         "systems" => facts::systems(outcome),
         "setup" => facts::setup(outcome),
-        "command" => text(&facts::command(outcome)),
+        "command" => text(&outcome.command_text()),
         "profile" => text(&serde_json::to_string_pretty(&outcome.profile).unwrap_or_default()),
         unknown => unreachable!("the template names {unknown}"),
     })

@@ -152,10 +152,3 @@ fn a_run_with_next_to_nothing_is_a_page_too() {
     outcome.systems.clear();
     assert_eq!(unbalanced(&render(&outcome)), Vec::<String>::new());
 }
-
-#[test]
-fn a_command_can_be_typed_again() {
-    let mut outcome = sample();
-    outcome.command = ["quoth", "a b", "it's", "", "$x"].map(str::to_owned).to_vec();
-    assert_eq!(facts::command(&outcome), r"quoth 'a b' 'it'\''s' '' '$x'");
-}

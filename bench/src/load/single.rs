@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
 use quoth_protocol::frame::Welcome;
+use tokio::time::timeout;
 
 use super::Progress;
 use super::meter::Meter;
@@ -80,13 +81,37 @@ impl Server<'_> {
     ///
     /// # Errors
     /// When none can.
-    pub fn welcome(&self) -> anyhow::Result<Welcome> {
-        runtime()?.block_on(async {
-            let client = self.quic()?.connect().await.context("a client does not connect")?;
+    pub fn welcome(&self, transport: Transport) -> anyhow::Result<Welcome> {
+        runtime()?.block_on(self.greet(transport)).context("a client does not connect")
+    }
+
+    /// Whether it answers within a time at all, which none does where no server is.
+    ///
+    /// # Errors
+    /// When it does not, or lets no client in.
+    pub fn check_answers(&self, transport: Transport, within: Duration) -> anyhow::Result<()> {
+        let answer = runtime()?.block_on(async { timeout(within, self.greet(transport)).await });
+        let (address, spoken) = (self.address, transport.told());
+        match answer {
+            Ok(welcome) => welcome.map(drop).with_context(|| format!("{address} over {spoken}")),
+            Err(_) => anyhow::bail!(
+                "{address} does not answer over {spoken} within {} s: is it the server's address, and does the server run?",
+                within.as_secs_f64()
+            ),
+        }
+    }
+
+    async fn greet(&self, transport: Transport) -> anyhow::Result<Welcome> {
+        if transport == Transport::Quic {
+            let client = self.quic()?.connect().await?;
             let welcome = client.welcome().clone();
             client.close().await;
-            Ok(welcome)
-        })
+            return Ok(welcome);
+        }
+        let client = self.websocket(transport)?.connect().await?;
+        let welcome = client.welcome().clone();
+        client.close().await;
+        Ok(welcome)
     }
 
     pub(super) fn usage(&self) -> anyhow::Result<Option<Usage>> {
@@ -124,4 +149,30 @@ pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 pub(super) fn names(shape: &Shape) -> Vec<String> {
     let run: u32 = rand::random();
     (0..shape.conversations).map(|c| format!("bench-{run:08x}-{c}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sockets that take what comes and never answer.
+    #[test]
+    fn a_server_that_does_not_answer_is_told_with_its_address() {
+        let udp = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
+        let (udp, tcp) = (udp.local_addr().expect("an address"), tcp.local_addr().expect("an address"));
+        let dir = tempfile::tempdir().expect("a folder");
+        let made =
+            quoth_certs::development(dir.path(), &["localhost".to_owned()], 1_800_000_000).expect("a CA");
+        let ca_file = &made.ca_pem_path;
+        for (transport, address) in
+            [(Transport::Quic, udp), (Transport::Websocket, tcp), (Transport::WebsocketPlain, tcp)]
+        {
+            let server = Server { address, name: "localhost", ca_file, token: "", pid: None, stores: true };
+            let error =
+                server.check_answers(transport, Duration::from_millis(20)).expect_err("nobody is there");
+            let told = format!("{address} does not answer over {} within 0.02 s", transport.told());
+            assert!(error.to_string().starts_with(&told), "{error:#}");
+        }
+    }
 }

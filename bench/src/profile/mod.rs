@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context as _;
+use quoth_protocol::limits::BODY_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::Goal;
@@ -54,7 +55,8 @@ pub struct Profile {
     /// The network between clients and servers, by name or file; loopback without it.
     #[serde(default)]
     pub network: Option<String>,
-    /// What is measured beside the server. Without the key: all of them for open and closed loops, the relay for others.
+    /// What is measured beside the server; an empty list for nothing. Without the key: all of them for open and closed loops, the
+    /// relay for others.
     #[serde(default)]
     pub floors: Vec<Floor>,
     /// What the ratios of the run should be, by their names.
@@ -172,6 +174,18 @@ pub enum Transport {
     Websocket,
     /// WebSocket without TLS, as the relay's is; a server that runs already must have `server.plain_http`.
     WebsocketPlain,
+}
+
+impl Transport {
+    /// In words.
+    #[must_use]
+    pub fn told(self) -> &'static str {
+        match self {
+            Self::Quic => "QUIC",
+            Self::Websocket => "WebSocket with TLS",
+            Self::WebsocketPlain => "WebSocket without TLS",
+        }
+    }
 }
 
 /// How messages of an open loop come.
@@ -408,6 +422,11 @@ impl Profile {
         if let Payload::Range([from, to]) = self.payload {
             anyhow::ensure!(from <= to, "payload: {from} is more than {to}");
         }
+        let (Payload::Bytes(most) | Payload::Range([_, most])) = self.payload;
+        anyhow::ensure!(
+            most <= BODY_BYTES_MAX,
+            "payload: {most} bytes are more than a message can have, which is {BODY_BYTES_MAX}"
+        );
         self.check_shape(&self.shape)?;
         for variant in &self.variants {
             let name = &variant.name;
@@ -499,6 +518,10 @@ mod tests {
         assert!(refused("connections = 1").contains("`members` is missing"));
         assert!(refused("members = 1\nconnections = ").contains("line 6: "));
         assert!(refused("members = 1\nconnections = \"x\"").contains("expected u32"));
+        for payload in ["65537", "[1, 65537]"] {
+            let told = refused(&format!("members = 1\nconnections = 1\npayload = {payload}"));
+            assert!(told.contains("65537 bytes are more than a message can have, which is 65536"), "{told}");
+        }
         assert!(Profile::find("chats").expect_err("no such").to_string().contains("chat, fanout"));
     }
 
@@ -521,6 +544,7 @@ mod tests {
         };
         let idle = of("idle", "").expect("a profile");
         assert_eq!((idle.floors, idle.shape.members), (vec![Floor::Relay], 3));
+        assert_eq!(of("idle", "floors = []").expect("a profile").floors, []);
         assert_eq!(of("closed", "members = 2").expect("a profile").floors.len(), 3);
         let told = of("storm", "floors = [\"append\"]").expect_err("it is refused").to_string();
         assert!(told.contains("only \"relay\""), "{told}");

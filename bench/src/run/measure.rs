@@ -8,7 +8,7 @@ use quoth_network::Side;
 use quoth_protocol::frame::{Durability, Welcome};
 
 use super::contender::{Contender, Subject, What};
-use super::{Measurement, Plan, Running};
+use super::{Measurement, Plan};
 use crate::figure::{PUBLISH, TIMER};
 use crate::floor::append;
 use crate::load::single::{Found, Server, Single};
@@ -67,14 +67,13 @@ fn quoth(
 ) -> anyhow::Result<Measurement> {
     match &plan.subject {
         Subject::Own(options) => own(plan, contender, options, progress, seed),
-        Subject::Running(Running { address, name, ca_file, token, pid }) => {
-            let server = Server { address: *address, name, ca_file, token, pid: *pid, stores: true };
+        Subject::Running(running) => {
             let restart = || {
                 anyhow::bail!(
                     "a storm kills its server: leave --server out, so that the bench starts one of its own"
                 )
             };
-            frames(plan, contender, server, restart, progress, seed)
+            frames(plan, contender, running.server(), restart, progress, seed)
         }
     }
 }
@@ -126,7 +125,10 @@ fn frames(
     seed: u64,
 ) -> anyhow::Result<Measurement> {
     let load = Single { shape: &contender.shape, payload: &plan.profile.payload, progress };
-    let welcome = server.stores.then(|| on_clients_side(plan, || server.welcome())).transpose()?;
+    let welcome = server
+        .stores
+        .then(|| on_clients_side(plan, || server.welcome(contender.shape.transport)))
+        .transpose()?;
     let measured = match plan.profile.kind {
         Kind::Open | Kind::Closed => {
             let enter = |side| plan.place.enter(side);

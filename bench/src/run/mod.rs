@@ -14,12 +14,16 @@ use hdrhistogram::Histogram;
 pub use contender::{APPEND, Contender, Subject};
 
 use crate::load::Progress;
+use crate::load::single::Server;
 use crate::machine;
 use crate::outcome::{FORMAT, Failure, Outcome, Round, System};
 use crate::profile::Profile;
 use crate::record::{latency, merge};
 use crate::schedule::Line;
 use crate::target::Place;
+
+/// How long a server that runs already may take to let a first client in. Outcome: there is none.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is to be run.
 #[derive(Debug)]
@@ -85,6 +89,9 @@ pub(crate) struct Measurement {
 pub fn run(plan: &Plan, watch: &impl Watch) -> anyhow::Result<Outcome> {
     let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let contenders = contender::line_up(plan)?;
+    if let Subject::Running(running) = &plan.subject {
+        running.server().check_answers(plan.profile.shape.transport, ANSWER_TIMEOUT)?;
+    }
     let mut measured: Vec<Vec<Measurement>> = contenders.iter().map(|_| Vec::new()).collect();
     let failure = measure_rounds(plan, watch, &contenders, &mut measured).err();
     let failure = match failure {
@@ -205,4 +212,11 @@ pub struct Running {
     pub token: String,
     /// Its process, where it runs on this machine and is to be watched.
     pub pid: Option<u32>,
+}
+
+impl Running {
+    pub(super) fn server(&self) -> Server<'_> {
+        let Self { address, name, ca_file, token, pid } = self;
+        Server { address: *address, name, ca_file, token, pid: *pid, stores: true }
+    }
 }

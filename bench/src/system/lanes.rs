@@ -13,7 +13,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use quoth_lanes::{LaneRecv, LaneSend, Lanes, Message as LaneMessage, Outgoing};
 use quoth_protocol::codec::{Decoder, encode};
-use quoth_protocol::frame::{ClientFrame, EventKind, Open, ServerFrame, Start};
+use quoth_protocol::frame::{ClientFrame, EventKind, Open, ServerFrame, Start, Welcome};
 use quoth_protocol::limits::FRAME_BYTES_MAX;
 use quoth_protocol::{Code, ConversationName, ProducerId, SUBPROTOCOL_POSTCARD, WEBSOCKET_PATH};
 use rand::RngExt as _;
@@ -47,6 +47,7 @@ pub struct QuothWebSocket {
 #[derive(Debug)]
 pub struct LanesClient {
     lanes: Lanes,
+    welcome: Welcome,
     /// The control lane, which ends the connection when it is dropped.
     _control: Lane,
     /// Ends when the server has closed the socket.
@@ -119,10 +120,10 @@ impl System for QuothWebSocket {
         match control.incoming.next().await? {
             Some(ServerFrame::Welcome(welcome)) => {
                 lanes.signed_in(welcome.open_conversations_max.saturating_add(1));
+                Ok(LanesClient { lanes, welcome, _control: control, reader })
             }
             other => bail!("not a Welcome: {other:?}"),
         }
-        Ok(LanesClient { lanes, _control: control, reader })
     }
 }
 
@@ -137,6 +138,14 @@ where
     let (sink, stream) = socket.split();
     tokio::spawn(write(sink, lanes.clone()));
     Ok(tokio::spawn(read(stream, lanes.clone())))
+}
+
+impl LanesClient {
+    /// What the server said when the client signed in.
+    #[must_use]
+    pub fn welcome(&self) -> &Welcome {
+        &self.welcome
+    }
 }
 
 impl Client for LanesClient {

@@ -4,8 +4,10 @@ use std::net::ToSocketAddrs as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use quoth_bench::command::{Around, BenchArgs, RunningServer, execute, run_floor};
+use quoth_bench::command::{Around, BenchArgs, Connecting, RunningServer, execute, run_floor};
 use quoth_bench::process::leave_nothing;
+use quoth_bench::profile;
+use quoth_client::Transport;
 
 use crate::args::ConnectionArgs;
 use crate::connection::{Connection, NamedServer};
@@ -19,9 +21,8 @@ pub(crate) fn run(connection: ConnectionArgs, args: BenchArgs) -> anyhow::Result
     }
     let interrupt = Interrupt::listen_for_any_end(leave_nothing).context("cannot start")?;
     let connection = Connection::new(connection, interrupt.clone());
-    let running = connection.named_server()?.map(running).transpose()?;
     let around = Around {
-        running,
+        connecting: &|| connecting(&connection),
         logs: import::lines_in,
         print: &|text| written(std::io::Write::write_all(&mut std::io::stdout().lock(), text.as_bytes())),
         is_interrupted: &|| interrupt.is_asked(),
@@ -34,6 +35,19 @@ pub(crate) fn run(connection: ConnectionArgs, args: BenchArgs) -> anyhow::Result
         }
         None => result,
     }
+}
+
+fn connecting(connection: &Connection) -> anyhow::Result<Connecting> {
+    Ok(Connecting {
+        running: connection.named_server()?.map(running).transpose()?,
+        transport: match connection.transport()? {
+            Transport::Quic => Some(profile::Transport::Quic),
+            Transport::WebSocket => Some(profile::Transport::Websocket),
+            // A figure is of one transport, so nothing is tried first.
+            Transport::Auto => None,
+        },
+        of_running: connection.flags_for_a_named_server(),
+    })
 }
 
 fn running(named: NamedServer) -> anyhow::Result<RunningServer> {

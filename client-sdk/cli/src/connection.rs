@@ -152,11 +152,24 @@ impl Connection {
         Ok(Some(NamedServer { server, server_name, ca, token }))
     }
 
+    /// The flags that were given and say how to reach a server, and not which.
+    pub(crate) fn flags_for_a_named_server(&self) -> Vec<&'static str> {
+        let ConnectionArgs { ca, server_name, token, token_file, user, .. } = &self.args;
+        let given = [
+            ("--ca", ca.is_some()),
+            ("--server-name", server_name.is_some()),
+            ("--token", token.is_some()),
+            ("--token-file", token_file.is_some()),
+            ("--user", user.is_some()),
+        ];
+        given.into_iter().filter_map(|(flag, is_given)| is_given.then_some(flag)).collect()
+    }
+
     fn server_name(&self) -> Option<String> {
         self.args.server_name.clone().or_else(|| env("QUOTH_SERVER_NAME"))
     }
 
-    fn transport(&self) -> anyhow::Result<Transport> {
+    pub(crate) fn transport(&self) -> anyhow::Result<Transport> {
         let named = || env("QUOTH_TRANSPORT").map(|name| args::transport(&name)).transpose();
         let transport = self.args.transport.map_or_else(named, |given| Ok(Some(given)));
         Ok(transport.map_err(|error| anyhow!("QUOTH_TRANSPORT: {error}"))?.unwrap_or_default())
