@@ -1,11 +1,11 @@
-/** Quoth's own server, in development mode: `QUOTH_SERVER` says where its binary is. */
+/** Quoth's own server, in development mode: `QUOTH_SERVER_BINARY` says where its binary is. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-export const serverBinary = process.env.QUOTH_SERVER;
+export const serverBinary = process.env.QUOTH_SERVER_BINARY;
 
 export class RealServer {
   private readonly folder = mkdtempSync(join(tmpdir(), "quoth-web-"));
