@@ -1,4 +1,4 @@
-/** Against Quoth's own server: `QUOTH_SERVER_BINARY=…/quoth-server npm test -- server`. */
+/** Against Quoth's own server: `QUOTH_BIN_DIR=…/target/release npm test -- server`. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { WebSocket } from "ws";
@@ -6,7 +6,7 @@ import { type Client, connect, type ConnectOptions, type Conversation, type Mess
 import { CuttingProxy, RealServer, serverBinary } from "./support/real-server.js";
 import { brief, briefs, reached, seeded, sleep, take, until } from "./support/setup.js";
 
-const options = { skip: serverBinary === undefined && "QUOTH_SERVER_BINARY is not set", timeout: 120_000 };
+const options = { skip: serverBinary === undefined && "QUOTH_BIN_DIR is not set", timeout: 120_000 };
 let server: RealServer;
 const clients: Client[] = [];
 

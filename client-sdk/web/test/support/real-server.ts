@@ -1,11 +1,13 @@
-/** Quoth's own server, in development mode: `QUOTH_SERVER_BINARY` says where its binary is. */
+/** Quoth's own server, in development mode: `QUOTH_BIN_DIR` is the folder of its binary. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-export const serverBinary = process.env.QUOTH_SERVER_BINARY;
+const { QUOTH_BIN_DIR } = process.env;
+
+export const serverBinary = QUOTH_BIN_DIR === undefined ? undefined : join(QUOTH_BIN_DIR, "quoth-server");
 
 export class RealServer {
   private readonly folder = mkdtempSync(join(tmpdir(), "quoth-web-"));
