@@ -13,7 +13,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use quoth_lanes::{LaneRecv, LaneSend, Lanes, Message as LaneMessage, Outgoing};
 use quoth_protocol::codec::{Decoder, encode};
-use quoth_protocol::frame::{ClientFrame, EventKind, Open, ServerFrame, Start, Welcome};
+use quoth_protocol::frame::{ClientFrame, Open, ServerFrame, Start, Welcome};
 use quoth_protocol::limits::FRAME_BYTES_MAX;
 use quoth_protocol::{Code, ConversationName, ProducerId, SUBPROTOCOL_POSTCARD, WEBSOCKET_PATH};
 use rand::RngExt as _;
@@ -187,14 +187,7 @@ impl Receiver for LanesReceiver {
             bail!("the server has ended the lane");
         }
         while let Some(frame) = next {
-            match frame {
-                ServerFrame::Event(event) => {
-                    let EventKind::Message { body } = event.kind;
-                    into.push(Received::Message { seq: Some(event.seq.0), body });
-                }
-                ServerFrame::Ack { n, duplicate: false, .. } => into.extend(self.acks.add(n)),
-                other => bail!("neither an event nor an ack: {other:?}"),
-            }
+            self.acks.take(frame, into)?;
             next = self.incoming.decoder.next_frame()?;
         }
         Ok(())

@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use std::future::Future;
 
 use bytes::Bytes;
+use quoth_protocol::frame::{EventKind, ServerFrame};
 
 /// What a member of a conversation does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +123,19 @@ struct Acks {
 }
 
 impl Acks {
+    /// Takes what has come of a server of Quoth's frames.
+    fn take(&mut self, frame: ServerFrame, into: &mut Vec<Received>) -> anyhow::Result<()> {
+        match frame {
+            ServerFrame::Event(event) => {
+                let EventKind::Message { body } = event.kind;
+                into.push(Received::Message { seq: Some(event.seq.0), body });
+            }
+            ServerFrame::Ack { n, duplicate: false, .. } => into.extend(self.add(n)),
+            other => anyhow::bail!("neither an event nor an ack: {other:?}"),
+        }
+        Ok(())
+    }
+
     fn add(&mut self, n: u64) -> Option<Received> {
         self.early.insert(n);
         let before = self.acked;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use quoth_protocol::ALPN;
 use quoth_protocol::codec::encode;
-use quoth_protocol::frame::{EventKind, ServerFrame, Start, Welcome};
+use quoth_protocol::frame::{Start, Welcome};
 use rand::RngExt as _;
 
 use super::{Acks, Client, Part, Received, Receiver, Sender, System};
@@ -169,14 +169,7 @@ impl Receiver for QuicReceiver {
             bail!("the server has ended the stream");
         }
         while let Some(frame) = next {
-            match frame {
-                ServerFrame::Event(event) => {
-                    let EventKind::Message { body } = event.kind;
-                    into.push(Received::Message { seq: Some(event.seq.0), body });
-                }
-                ServerFrame::Ack { n, duplicate: false, .. } => into.extend(self.acks.add(n)),
-                other => bail!("neither an event nor an ack: {other:?}"),
-            }
+            self.acks.take(frame, into)?;
             next = self.incoming.here()?;
         }
         Ok(())
