@@ -26,6 +26,7 @@ pub mod frame;
 pub mod id;
 pub mod lane;
 pub mod limits;
+pub mod websocket;
 
 pub use code::{Action, Code};
 pub use id::{ConversationName, DeviceId, ProducerId, Seq, UserId};
@@ -41,9 +42,6 @@ pub const SUBPROTOCOL_JSON: &str = "quoth.v1.json";
 
 /// Where a server's WebSocket is.
 pub const WEBSOCKET_PATH: &str = "/v1/ws";
-
-/// The status of a WebSocket close is this and the code.
-pub const WEBSOCKET_STATUS_BASE: u16 = 4_000;
 
 /// The UDP and TCP port of a server that is told no other.
 pub const DEFAULT_PORT: u16 = 4433;
