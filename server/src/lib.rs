@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`config`] | settings, their sources, and where each value came from |
 //! | [`auth`] | tokens |
+//! | [`api`] | HTTP for backends, on a port of its own |
 //! | [`engine`] | conversations without a network: committer, tails, readers |
 //! | [`session`] | connections and a task for each stream, whatever carries them |
 //! | [`http`] | requests over TCP, and what becomes a WebSocket |
@@ -21,6 +22,7 @@
 //! | [`server`] | start, drain, stop |
 
 pub mod announce;
+pub mod api;
 pub mod auth;
 pub mod cli;
 pub mod config;

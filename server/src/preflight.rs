@@ -2,6 +2,7 @@
 
 use quoth_certs::{CertError, CertStore};
 
+use crate::api::Keys;
 use crate::auth::Verifier;
 use crate::config::Config;
 use crate::engine::{Clock as _, SystemClock};
@@ -22,6 +23,7 @@ pub fn problems(config: &Config) -> Vec<String> {
         problems.extend(opened.and_then(Result::err).map(|error| error.to_string()));
         problems.extend(Verifier::load(&config.audience, &config.token_keys).err());
     }
+    problems.extend(Keys::load(&config.api.keys).err());
     problems.extend(secret::kept_endpoint_secret(&config.data_dir).err());
     problems.extend(TicketKeys::check(&config.data_dir).err());
     problems

@@ -10,6 +10,7 @@ use quoth_protocol::frame::Durability;
 use quoth_store::{Options, Store};
 use tokio::sync::watch;
 
+use crate::api::{self, ApiKeySpec, Keys};
 use crate::auth::{KeySpec, Verifier};
 use crate::config::Config;
 use crate::development::{self, Development};
@@ -31,6 +32,7 @@ pub struct Server {
     drain_retry_after_ms: u32,
     engine: Engine,
     workers: Workers,
+    api: Option<api::Running>,
     stopper: Stopper,
     certificates: Arc<CertStore>,
     tickets: Arc<TicketKeys>,
@@ -48,6 +50,7 @@ struct Credentials {
     quic: quinn::ServerConfig,
     http: rustls::ServerConfig,
     verifier: Verifier,
+    api_keys: Keys,
 }
 
 impl Server {
@@ -60,17 +63,24 @@ impl Server {
         let sockets = bind(config)?;
         let address =
             sockets.udp[0].local_addr().map_err(|error| format!("the socket has no address: {error}"))?;
+        let api = api::bind(&config.api, config.development, address)?;
         let configured = if config.development { None } else { Some(Credentials::configured(config)?) };
         let store = Store::open(store_options(config)).map_err(|error| error.to_string())?;
         let (credentials, development) = match configured {
             Some(credentials) => (credentials, None),
             // Not before the store is ours: another server's files must stay as they are.
             None => {
-                let made = development::prepare(config, address, SystemClock.unix_ms() / 1_000)?;
+                let made = development::prepare(
+                    config,
+                    address,
+                    api.as_ref().map(|api| api.address),
+                    SystemClock.unix_ms() / 1_000,
+                )?;
                 (Credentials::made(config, &made)?, Some(made))
             }
         };
-        let Credentials { certificates, tickets, secret, quic, http, verifier } = credentials;
+        let Credentials { certificates, tickets, secret, quic, http, verifier, api_keys } = credentials;
+        let api_tls = http.clone();
         let site = Site::new(config, address, http, development.as_ref());
         let endpoints = Endpoints::open(sockets, &secret, &quic)
             .map_err(|error| format!("QUIC cannot be served on {address}: {error}"))?;
@@ -82,6 +92,11 @@ impl Server {
         let phase = PhaseSender::new();
         let service =
             Service::new(engine.clone(), Arc::new(verifier), config.limits.clone(), phase.subscribe());
+        let api = api.map(|api| {
+            api.serve(&service, api_keys, config.api.limits, api_tls, config.data_dir.join("store"))
+                .map_err(|error| format!("the server API has no thread: {error}"))
+        });
+        let api = api.transpose()?;
         let workers = endpoints.serve(&service, site);
         let drain_retry_after_ms = config.drain_retry_after_ms;
         Ok(Self {
@@ -91,6 +106,7 @@ impl Server {
             drain_retry_after_ms,
             engine,
             workers,
+            api,
             stopper,
             certificates,
             tickets,
@@ -101,6 +117,12 @@ impl Server {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its API listens, if it is served.
+    #[must_use]
+    pub fn api_address(&self) -> Option<SocketAddr> {
+        self.api.as_ref().map(api::Running::address)
     }
 
     /// How many network workers it has.
@@ -154,6 +176,9 @@ impl Server {
         let retry_after_ms = self.drain_retry_after_ms;
         self.phase.set(if has_failed { Phase::Failed } else { Phase::Draining { retry_after_ms } });
         let served = self.workers.join().await;
+        if let Some(api) = self.api {
+            let _ended = tokio::task::spawn_blocking(move || api.join()).await;
+        }
         drop(self.engine);
         let stopper = self.stopper;
         let stopped = tokio::task::spawn_blocking(move || stopper.stop()).await;
@@ -174,15 +199,22 @@ impl Credentials {
     fn configured(config: &Config) -> Result<Self, String> {
         let file = |file: &Option<PathBuf>| file.clone().unwrap_or_default();
         let (certificate, key) = (file(&config.certificate_file), file(&config.private_key_file));
-        Self::load(config, &certificate, &key, &config.token_keys)
+        Self::load(config, &certificate, &key, &config.token_keys, &config.api.keys)
     }
 
     fn made(config: &Config, made: &Development) -> Result<Self, String> {
         let token_keys = std::slice::from_ref(&made.token_key);
-        Self::load(config, &made.certificate_file, &made.private_key_file, token_keys)
+        let api_keys: Vec<_> = config.api.keys.iter().chain([&made.api_key]).cloned().collect();
+        Self::load(config, &made.certificate_file, &made.private_key_file, token_keys, &api_keys)
     }
 
-    fn load(config: &Config, certificate: &Path, key: &Path, token_keys: &[KeySpec]) -> Result<Self, String> {
+    fn load(
+        config: &Config,
+        certificate: &Path,
+        key: &Path,
+        token_keys: &[KeySpec],
+        api_keys: &[ApiKeySpec],
+    ) -> Result<Self, String> {
         let certificates = CertStore::open(certificate, key).map_err(|error| error.to_string())?;
         let certificates = Arc::new(certificates);
         let tickets = Arc::new(TicketKeys::open(&config.data_dir, SystemClock.unix_ms() / 1_000)?);
@@ -196,7 +228,8 @@ impl Credentials {
         let secret = endpoint_secret(&config.data_dir)?;
         let quic = server_config(tls(ALPN)?, &config.limits, &secret).map_err(|error| error.to_string())?;
         let http = tls(ALPN_HTTP)?;
-        Ok(Self { certificates, tickets, secret, quic, http, verifier })
+        let api_keys = Keys::load(api_keys)?;
+        Ok(Self { certificates, tickets, secret, quic, http, verifier, api_keys })
     }
 }
 

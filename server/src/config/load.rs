@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::environment;
 use super::{Config, Kind, SETTINGS, Setting};
+use crate::api::ApiKeySpec;
 use crate::auth::KeySpec;
 
 /// Where a configuration comes from.
@@ -228,6 +229,10 @@ fn as_text(kind: &Kind, value: &DeValue<'_>, folder: &Path) -> Option<String> {
             let texts = items.iter().map(|item| item.get_ref().as_str());
             texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
         }
+        (Kind::ApiKeys, DeValue::Array(items)) => {
+            let texts = items.iter().map(|item| item.get_ref().as_str().map(|text| api_key_in(folder, text)));
+            texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
+        }
         (Kind::Keys, DeValue::Array(items)) => {
             let texts = items.iter().map(|item| item.get_ref().as_str().map(|text| key_in(folder, text)));
             texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
@@ -241,6 +246,14 @@ fn key_in(folder: &Path, text: &str) -> String {
     text.parse().map_or_else(
         |_| text.to_owned(),
         |key: KeySpec| KeySpec { file: folder.join(&key.file), ..key }.to_string(),
+    )
+}
+
+/// The same of a key of the server API.
+fn api_key_in(folder: &Path, text: &str) -> String {
+    text.parse().map_or_else(
+        |_| text.to_owned(),
+        |key: ApiKeySpec| ApiKeySpec { file: folder.join(&key.file), ..key }.to_string(),
     )
 }
 

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 pub use load::{Flag, Loaded, Origin, Sources, load};
 pub use settings::{Kind, SETTINGS, Setting};
 
+use crate::api::ApiConfig;
 use crate::auth::KeySpec;
 use crate::http::{HAS_PAGE, WebOrigin};
 use crate::session::Limits;
@@ -55,6 +56,8 @@ pub struct Config {
     pub view_cache_bytes: u64,
     /// Connection limits.
     pub limits: Limits,
+    /// The server API.
+    pub api: ApiConfig,
     /// Which log lines are written, as in `info,quoth_server=debug`.
     pub log_filter: String,
     /// How log lines look.
@@ -91,6 +94,7 @@ impl Default for Config {
             log_segment_bytes: 64 * 1024 * 1024,
             view_cache_bytes: 64 * 1024 * 1024,
             limits: Limits::default(),
+            api: ApiConfig::default(),
             log_filter: "info".to_owned(),
             log_format: LogFormat::Auto,
         }
@@ -102,6 +106,7 @@ impl Config {
     fn with_absolute_paths(mut self) -> Self {
         let files = [&mut self.certificate_file, &mut self.private_key_file].into_iter().flatten();
         let keys = self.token_keys.iter_mut().map(|key| &mut key.file);
+        let keys = keys.chain(self.api.keys.iter_mut().map(|key| &mut key.file));
         for path in files.chain(keys).chain([&mut self.data_dir]) {
             // Only an empty path has none, and stays what it is.
             *path = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
@@ -145,6 +150,7 @@ impl Config {
                     .to_owned(),
             );
         }
+        problems.extend(self.api.problems(self.development));
         if self.development {
             if !self.listen.ip().is_loopback() {
                 problems.push(format!(

@@ -44,3 +44,13 @@ pub(super) const KEEP_ALIVE_INTERVAL_MS: RangeInclusive<u64> = 0..=3_600_000;
 
 /// quinn holds a table slot for every stream that it allows: at most some tens of kilobytes for a connection.
 pub(super) const OPEN_CONVERSATIONS_MAX: RangeInclusive<u64> = 1..=1_024;
+
+/// At least one of the largest messages as base64 in JSON. At most what a request may reasonably cost in memory, times
+/// [`API_REQUESTS_MAX`] at worst.
+pub(super) const API_BODY_BYTES_MAX: RangeInclusive<u64> = 128 * 1024..=256 * MIB;
+
+/// From some flushes of a slow disk to ten minutes, longer than proxies and clients of HTTP wait.
+pub(super) const API_REQUEST_TIMEOUT_MS: RangeInclusive<u64> = 100..=600_000;
+
+/// Backends are few; each request may hold [`API_BODY_BYTES_MAX`].
+pub(super) const API_REQUESTS_MAX: RangeInclusive<u64> = 1..=10_000;

@@ -38,6 +38,8 @@ pub enum Kind {
     Keys,
     /// An array of origins.
     Origins,
+    /// An array of keys of the server API, each with a path as of [`Kind::Path`].
+    ApiKeys,
 }
 
 impl Kind {
@@ -52,6 +54,7 @@ impl Kind {
             }
             Self::Boolean => "true or false without quotes".to_owned(),
             Self::Keys => "an array of texts, as in [\"EdDSA:FILE\"]".to_owned(),
+            Self::ApiKeys => "an array of texts, as in [\"shop=publish+conversations:FILE\"]".to_owned(),
             Self::Origins => "an array of texts, as in [\"https://chat.example\"]".to_owned(),
         }
     }
@@ -320,6 +323,52 @@ pub const SETTINGS: &[Setting] = &[
         get: |c| c.limits.segmentation_offload.to_string(),
     },
     Setting {
+        key: "api.listen",
+        doc: "address of the server API: auto (127.0.0.1:4434 when api.keys is set, beside server.listen in development), off, or ADDRESS:PORT; \
+              with TLS, as clients have it, unless that is loopback",
+        kind: Kind::Text,
+        set: |c, t| {
+            c.api.listen = t.parse()?;
+            Ok(())
+        },
+        get: |c| quoted(c.api.listen),
+    },
+    Setting {
+        key: "api.keys",
+        doc: "keys of backends: [\"NAME=SCOPE+SCOPE:FILE\"] with the scopes publish, conversations, history, sessions, stats, admin (all)",
+        kind: Kind::ApiKeys,
+        set: |c, t| list(&mut c.api.keys, t),
+        get: |c| array(&c.api.keys),
+    },
+    Setting {
+        key: "api.plain_http",
+        doc: "serve the API without TLS on an address that is not loopback, too, on a network that nobody else is on",
+        kind: Kind::Boolean,
+        set: |c, t| parse(&mut c.api.plain_http, t, "true or false"),
+        get: |c| c.api.plain_http.to_string(),
+    },
+    Setting {
+        key: "api.body_bytes_max",
+        doc: "a request's body, in bytes; larger ones are refused",
+        kind: Kind::Number(ranges::API_BODY_BYTES_MAX),
+        set: |c, t| number(&mut c.api.limits.body_bytes_max, t),
+        get: |c| c.api.limits.body_bytes_max.to_string(),
+    },
+    Setting {
+        key: "api.request_timeout_ms",
+        doc: "time for a request, in milliseconds; then it is answered with 504",
+        kind: Kind::Number(ranges::API_REQUEST_TIMEOUT_MS),
+        set: |c, t| number(&mut c.api.limits.request_timeout_ms, t),
+        get: |c| c.api.limits.request_timeout_ms.to_string(),
+    },
+    Setting {
+        key: "api.requests_max",
+        doc: "requests at once; more are answered with 503",
+        kind: Kind::Number(ranges::API_REQUESTS_MAX),
+        set: |c, t| number(&mut c.api.limits.requests_max, t),
+        get: |c| c.api.limits.requests_max.to_string(),
+    },
+    Setting {
         key: "log.filter",
         doc: "which log lines are written, as in info,quoth_server=debug",
         kind: Kind::Text,
@@ -356,7 +405,7 @@ mod tests {
     fn every_number_has_a_range_that_holds_its_default_and_is_kept() {
         let numbers =
             SETTINGS.iter().filter(|setting| setting.get(&Config::default()).parse::<u64>().is_ok());
-        assert_eq!(numbers.clone().count(), 12);
+        assert_eq!(numbers.clone().count(), 15);
         for setting in numbers {
             let range = setting.range().cloned().unwrap_or_else(|| panic!("{} has no range", setting.key));
             let mut config = Config::default();

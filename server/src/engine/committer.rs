@@ -16,6 +16,7 @@ use super::mailbox::{Mailbox, Outcome, Stored};
 use super::publisher::{Last, Prior, Publisher};
 use super::reads::Reads;
 use super::repeats::Repeats;
+use super::stats::Counts;
 use super::tails::Tails;
 use super::workers::{Wake, Workers};
 use super::{Clock, PublishRequest};
@@ -42,6 +43,7 @@ pub(super) struct Parts {
     pub(super) workers: Arc<Workers>,
     /// Position of the last group that was let out.
     pub(super) released: Arc<AtomicU64>,
+    pub(super) counts: Arc<Counts>,
 }
 
 /// The only writer of the log.
@@ -189,6 +191,7 @@ impl Committer {
             wake.conversations.push(name.clone());
         }
         self.parts.released.store(self.position.0, Ordering::Release);
+        self.parts.counts.add_stored(group.records.len());
         let by_mailbox = group.outcomes.into_iter().map(|(mailbox, outcome)| (Owner(mailbox), outcome));
         for (Owner(mailbox), outcomes) in gather_by(by_mailbox) {
             mailbox.put(outcomes);
@@ -334,6 +337,7 @@ mod tests {
             clock: Arc::new(SystemClock),
             workers: Arc::new(Workers::default()),
             released: Arc::new(AtomicU64::new(0)),
+            counts: Arc::default(),
         };
         Committer::new(parts)
     }

@@ -14,7 +14,7 @@ const SHARED_BUFFER_BYTES_MAX: usize = 16 * 1024;
 
 /// Encodes a record's event frame: the same bytes for every reader, live or from history.
 pub(crate) fn encode_event(record: &Record) -> Bytes {
-    codec::encode(&event(record))
+    codec::encode(&ServerFrame::Event(event(record)))
 }
 
 /// The same for a conversation's records of one group, which share buffers.
@@ -28,20 +28,21 @@ pub(crate) fn encode_events(records: &[&Record]) -> Vec<Bytes> {
             count += 1;
         }
         let (these, others) = rest.split_at(count);
-        frames.extend(codec::encode_all(these.iter().map(|record| event(record)), bytes));
+        frames.extend(codec::encode_all(these.iter().map(|record| ServerFrame::Event(event(record))), bytes));
         rest = others;
     }
     frames
 }
 
-fn event(record: &Record) -> ServerFrame {
-    ServerFrame::Event(Event {
+/// A record as an event.
+pub(super) fn event(record: &Record) -> Event {
+    Event {
         seq: record.seq,
         time_ms: record.time_ms,
         sender: record.sender.clone(),
         origin_time_ms: record.origin_time_ms,
         kind: EventKind::Message { body: record.body.clone() },
-    })
+    }
 }
 
 #[cfg(test)]

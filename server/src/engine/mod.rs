@@ -10,6 +10,7 @@ mod publisher;
 mod reads;
 mod repeats;
 mod rosters;
+mod stats;
 mod subscribers;
 mod tails;
 #[cfg(test)]
@@ -35,6 +36,8 @@ pub use publisher::Publisher;
 pub use reads::{Page, Reads};
 pub use rosters::RosterWatch;
 use rosters::Rosters;
+use stats::Counts;
+pub use stats::Stats;
 use subscribers::Subscribers;
 pub use subscribers::Subscription;
 use tails::Tails;
@@ -111,6 +114,7 @@ struct Inner {
     failure: watch::Receiver<Option<String>>,
     /// Log position of the last group that was let out.
     released: Arc<AtomicU64>,
+    counts: Arc<Counts>,
 }
 
 /// What ends an engine; see [`Stopper::stop`].
@@ -178,6 +182,7 @@ impl Engine {
         };
         let reads = Reads::new(Arc::clone(&view), execution);
         let released = Arc::new(AtomicU64::new(log.next().0.saturating_sub(1)));
+        let counts = Arc::new(Counts::default());
         let parts = Parts {
             log,
             view,
@@ -187,6 +192,7 @@ impl Engine {
             clock: Arc::clone(&clock),
             workers: Arc::clone(&workers),
             released: Arc::clone(&released),
+            counts: Arc::clone(&counts),
         };
         let committer = Committer::new(parts);
         let thread = match execution {
@@ -209,6 +215,7 @@ impl Engine {
             clock,
             failure,
             released,
+            counts,
         };
         (Self { inner: Arc::new(inner), worker }, stopper)
     }
@@ -311,6 +318,18 @@ impl Engine {
     #[must_use]
     pub fn reads(&self) -> &Reads {
         &self.inner.reads
+    }
+
+    /// How much there is of what.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let queue = &self.inner.queue;
+        Stats {
+            stored: self.inner.counts.stored(),
+            queued: queue.max_capacity() - queue.capacity(),
+            queued_max: queue.max_capacity(),
+            position: self.inner.released.load(Ordering::Acquire),
+        }
     }
 
     /// What an ack means.

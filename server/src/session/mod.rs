@@ -39,7 +39,7 @@ pub trait Verify: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct Service {
     /// Conversations.
-    engine: Engine,
+    pub(crate) engine: Engine,
     /// Tokens.
     verify: Arc<dyn Verify>,
     /// Sizes and times.
