@@ -13,8 +13,8 @@ use axum::extract::{Query, RawPathParams, Request, State};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use axum::routing::{MethodFilter, MethodRouter};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::keys::{Caller, Scope};
@@ -102,6 +102,11 @@ impl Call {
         }
         serde_json::from_slice(&self.body).map_err(|error| Problem::invalid(format!("the body: {error}")))
     }
+}
+
+/// A field that may be left out, but is not null where it stands.
+pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(field).map(Some)
 }
 
 /// What is answered.

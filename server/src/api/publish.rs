@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::keys::Scope;
-use super::operation::{Answer, Call, Operation, Operations, Parameter};
+use super::operation::{Answer, Call, Operation, Operations, Parameter, given};
 use super::poster::{Post, Posted};
 use super::problem::Problem;
 use crate::engine::Stored;
@@ -78,12 +78,19 @@ fn idempotency_key() -> Parameter {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Message {
+    #[serde(default, deserialize_with = "given")]
     conversation: Option<ConversationName>,
+    #[serde(default, deserialize_with = "given")]
     conversations: Option<Vec<ConversationName>>,
+    #[serde(default, deserialize_with = "given")]
     text: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     base64: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     publish_as: Option<UserId>,
+    #[serde(default, deserialize_with = "given")]
     origin_time_ms: Option<u64>,
+    #[serde(default, deserialize_with = "given")]
     idempotency_key: Option<String>,
 }
 
