@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use crate::applier::FLUSH_BYTES;
 use crate::folder::Folder;
+use crate::group;
 use crate::log::memory::MemoryLog;
 use crate::log::segment::{Found, SegmentLog};
 use crate::log::{Log, LogError, Position};
-use crate::record::group;
 use crate::view::fjall::FjallView;
 use crate::view::memory::MemoryView;
 use crate::view::{View, ViewError};
