@@ -120,7 +120,7 @@ impl Reads {
         limit: PageLimit,
     ) -> Result<Vec<Event>, ViewError> {
         let conversation = conversation.clone();
-        self.run(move |view| Ok(view.after(&conversation, after, limit)?.iter().map(event).collect())).await
+        self.run(move |view| view.after(&conversation, after, limit)?.iter().map(event).collect()).await
     }
 
     /// The last events before a seq, or the last ones of all, ascending.
@@ -134,7 +134,7 @@ impl Reads {
         limit: PageLimit,
     ) -> Result<Vec<Event>, ViewError> {
         let conversation = conversation.clone();
-        self.run(move |view| Ok(view.before(&conversation, before, limit)?.iter().map(event).collect())).await
+        self.run(move |view| view.before(&conversation, before, limit)?.iter().map(event).collect()).await
     }
 
     /// Waits until the view has what the log holds up to `position`.
