@@ -11,9 +11,11 @@
 //! | [`sequencer`] | seqs, times, and what a repeated message id gets |
 //! | [`tail`] | which recent frames stay in memory, and where a cursor reads on |
 //! | [`conversation`] | what a conversation stream does with each frame |
+//! | [`breaker`] | whether somebody is asked who may not answer |
 //! | [`rate`] | how often something may happen |
 
 pub mod authorize;
+pub mod breaker;
 pub mod conversation;
 pub mod rate;
 
