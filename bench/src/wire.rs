@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -198,16 +200,19 @@ impl Incoming {
     }
 }
 
-/// A Hello with this token.
+/// A Hello with this token, each of a device of its own: the later one of two of a device takes the place of the other.
 ///
 /// # Errors
 /// Never; the device's id is valid.
 pub fn hello(token: &str) -> anyhow::Result<ClientFrame> {
+    static DEVICES: AtomicU64 = AtomicU64::new(0);
+    let device = format!("{}-{}", std::process::id(), DEVICES.fetch_add(1, Relaxed));
     Ok(ClientFrame::Hello(Hello {
         version: VERSION,
         features: 0,
         token: token.to_owned(),
-        device: DeviceId::new("test")?,
+        device: DeviceId::new(device)?,
+        generation: 0,
         platform: "test".into(),
         client: "quoth-tests".into(),
     }))

@@ -266,6 +266,7 @@ impl Builder {
             platform: self.platform,
             client_name: self.client_name,
             rng: StdRng::from_rng(&mut rng),
+            generation: 0,
             worked: None,
             shutdown: shutdown_watch,
         };

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use quoth_protocol::frame::{Hello, VERSION};
 use quoth_protocol::{Action, DeviceId};
@@ -36,6 +36,8 @@ pub(crate) struct Connector {
     pub(crate) platform: String,
     pub(crate) client_name: String,
     pub(crate) rng: StdRng,
+    /// Of the latest connection, on whichever paths it is tried and to whichever it is moved: see [`Hello::generation`].
+    pub(crate) generation: u64,
     /// The server's address at the last sign-in, unless an attempt has failed since.
     pub(crate) worked: Option<SocketAddr>,
     /// Becomes true when the application has closed the client; ends when it has dropped all of it.
@@ -99,6 +101,7 @@ impl Connector {
         backoff: &mut Backoff,
     ) -> SessionEnd {
         moves.mark_unchanged();
+        self.generation = unix_ms().max(self.generation + 1);
         let signed_in = tokio::select! {
             biased;
             signed_in = self.sign_in(attempt) => signed_in,
@@ -235,8 +238,14 @@ impl Connector {
             features: path.features(),
             token,
             device: self.device.clone(),
+            generation: self.generation,
             platform: self.platform.clone(),
             client: self.client_name.clone(),
         }
     }
+}
+
+fn unix_ms() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }

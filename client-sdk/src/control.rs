@@ -119,7 +119,7 @@ impl Control {
                     silence,
                 })
             }
-            Ok(Incoming::Frame(ServerFrame::GoAway { code, retry_after_ms })) => {
+            Ok(Incoming::Frame(ServerFrame::GoAway { code, retry_after_ms, .. })) => {
                 connection.close(Code::CLOSED, "the server drains");
                 let retry_after = Some(Duration::from_millis(retry_after_ms.into()));
                 let reason = Reason::Code { code, text: String::new() };
@@ -201,7 +201,7 @@ impl Control {
 
     fn frame(&mut self, frame: ServerFrame) -> Result<(), String> {
         match frame {
-            ServerFrame::GoAway { code, retry_after_ms } => {
+            ServerFrame::GoAway { code, retry_after_ms, .. } => {
                 tracing::debug!(%code, retry_after_ms, "the server drains");
                 self.place.going_away();
                 let retry_after = Duration::from_millis(retry_after_ms.into());

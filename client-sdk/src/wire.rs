@@ -12,10 +12,13 @@ use crate::state::Reason;
 use crate::transport::{RecvHalf, SendHalf};
 
 /// The number of the last `ServerFrame` variant that this version knows.
-const LAST_KNOWN_VARIANT: u32 = 10;
+const LAST_KNOWN_VARIANT: u32 = 12;
 
 /// The number of `ServerFrame::Event`.
 const EVENT_VARIANT: u32 = 4;
+
+/// The number of the last `EventKind` that this version knows.
+const LAST_KNOWN_KIND: u32 = 12;
 
 /// What a server sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -104,7 +107,7 @@ pub(crate) fn incoming(bytes: &[u8]) -> Result<Option<Incoming>, DecodeError> {
 fn unknown_event(fields: &[u8]) -> Option<Incoming> {
     type Head = (Seq, u64, UserId, Option<u64>, u32);
     let ((seq, time_ms, sender, _, kind), _): (Head, _) = postcard::take_from_bytes(fields).ok()?;
-    (kind > 0).then_some(Incoming::UnknownEvent { seq, time_ms, sender })
+    (kind > LAST_KNOWN_KIND).then_some(Incoming::UnknownEvent { seq, time_ms, sender })
 }
 
 /// The sending half of a stream and the frames that wait to be written.
@@ -157,8 +160,10 @@ impl FrameWriter {
 
 #[cfg(test)]
 mod tests {
+    use quoth_protocol::ConversationName;
     use quoth_protocol::codec::encode_datagram;
     use quoth_protocol::frame::{Event, EventKind};
+    use quoth_protocol::presence::Status;
 
     use super::*;
 
@@ -175,7 +180,7 @@ mod tests {
         assert!(matches!(incoming(&event_bytes()), Ok(Some(Incoming::Frame(ServerFrame::Event(_))))));
         let mut later = event_bytes();
         later.truncate(later.len() - 2);
-        later.extend([1, 9, 9, 9]);
+        later.extend([u8::try_from(LAST_KNOWN_KIND).unwrap() + 1, 9, 9, 9]);
         let sender = UserId::new("alice").unwrap();
         assert_eq!(incoming(&later), Ok(Some(Incoming::UnknownEvent { seq: Seq(7), time_ms: 8, sender })));
     }
@@ -191,8 +196,11 @@ mod tests {
 
     #[test]
     fn the_last_known_variant_is_the_protocol_s_last() {
-        let roster = ServerFrame::Roster { users: 0, present: vec![] };
-        assert_eq!(u32::from(encode_datagram(&roster)[0]), LAST_KNOWN_VARIANT);
+        let (conversation, user) = (ConversationName::new("c").unwrap(), UserId::new("u").unwrap());
+        let presence = ServerFrame::Presence { conversation, user, status: Status::Away, last_seen_ms: 0 };
+        assert_eq!(u32::from(encode_datagram(&presence)[0]), LAST_KNOWN_VARIANT);
         assert_eq!(u32::from(event_bytes()[0]), EVENT_VARIANT);
+        let kind = EventKind::Blocked { user: UserId::new("u").unwrap(), blocked: true };
+        assert_eq!(u32::from(encode_datagram(&kind)[0]), LAST_KNOWN_KIND);
     }
 }

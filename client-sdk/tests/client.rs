@@ -226,7 +226,11 @@ async fn go_away_is_obeyed_and_survived(over: Transport) {
     let room = client.conversation("general").unwrap();
     room.send("before").await.unwrap();
     let told = Instant::now();
-    server.world.tell_all(&ServerFrame::GoAway { code: Code::GOING_AWAY, retry_after_ms: 700 });
+    server.world.tell_all(&ServerFrame::GoAway {
+        code: Code::GOING_AWAY,
+        retry_after_ms: 700,
+        reason: String::new(),
+    });
     client.states().wait_for(|s| matches!(s, State::Disconnected { .. })).await.unwrap();
     let ack = timeout(PATIENCE, room.send("after")).await.unwrap().unwrap();
     assert_eq!(ack.seq, Seq(2));
@@ -238,7 +242,11 @@ async fn a_server_that_does_not_close_behind_its_go_away_is_left(over: Transport
     let server = FakeServer::over(over);
     let client = server.client().await;
     server.world.lock().faults.stay_behind_go_away = true;
-    server.world.tell_all(&ServerFrame::GoAway { code: Code::GOING_AWAY, retry_after_ms: 1 });
+    server.world.tell_all(&ServerFrame::GoAway {
+        code: Code::GOING_AWAY,
+        retry_after_ms: 1,
+        reason: String::new(),
+    });
     let going_away = |s: &State| {
         matches!(s, State::Disconnected { reason: Reason::Code { code: Code::GOING_AWAY, .. }, .. })
     };

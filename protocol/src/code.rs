@@ -52,6 +52,8 @@ codes! {
     CLOSED = 0x000;
     /// The stream's work is done and the peer needs nothing more of it.
     CANCELLED = 0x001;
+    /// The same device has signed in again: the later connection has taken this one's place.
+    REPLACED = 0x002;
 
     /// The server drains; `retry_after_ms` says when to come back.
     GOING_AWAY = 0x100;
@@ -63,11 +65,19 @@ codes! {
     STORE_FAILED = 0x103;
     /// No Hello, or no first frame of a stream, in time. A bad network can make any client late.
     HELLO_TIMEOUT = 0x104;
+    /// More of something than its rate allows; `retry_after_ms` says when there is room again.
+    RATE_LIMITED = 0x105;
+    /// The conversation is in slow mode; `retry_after_ms` says when the user may write again.
+    SLOW_MODE = 0x106;
+    /// Something outside of the server that must be asked first (a hook, a source of keys) does not answer.
+    UNAVAILABLE = 0x107;
 
     /// The token's `exp` has passed.
     TOKEN_EXPIRED = 0x200;
     /// The token is not valid: signature, algorithm, audience or a claim.
     TOKEN_REJECTED = 0x201;
+    /// The token was good and is revoked.
+    TOKEN_REVOKED = 0x202;
 
     /// A frame that does not decode, or that has no place here.
     PROTOCOL = 0x300;
@@ -86,6 +96,21 @@ codes! {
     STALE_MESSAGE_ID = 0x307;
     /// A cursor beyond the conversation's head: the client has seen what this server never stored.
     CURSOR_AHEAD = 0x308;
+    /// Signed out by the server: by its rules for devices, by an administrator, or by the user from another device. The
+    /// GoAway's reason says which.
+    KICKED = 0x309;
+    /// The user is muted in this conversation; `retry_after_ms` says for how long, as far as it can.
+    MUTED = 0x30A;
+    /// A conversation with this name exists already.
+    ALREADY_EXISTS = 0x30B;
+    /// A request that means nothing: a field out of its range, or one that has no place with the others.
+    INVALID_REQUEST = 0x30C;
+    /// The conversation would have no owner left.
+    LAST_OWNER = 0x30D;
+    /// There would be more of something than its limit: members, invitations, blocked users.
+    TOO_MANY = 0x30E;
+    /// The operator's rules, which a hook has told, do not allow it.
+    DENIED = 0x30F;
 }
 
 impl Code {

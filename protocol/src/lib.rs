@@ -26,6 +26,11 @@ pub mod frame;
 pub mod id;
 pub mod lane;
 pub mod limits;
+pub mod membership;
+pub mod name;
+pub mod presence;
+pub mod reply;
+pub mod request;
 pub mod websocket;
 
 pub use code::{Action, Code};

@@ -86,6 +86,54 @@ pub const ROSTER_USERS_MAX: usize = 64;
 /// meanwhile is told together.
 pub const ROSTER_INTERVAL_MS: u64 = 250;
 
+/// A conversation's title, in bytes of UTF-8. Outcome: the request is refused with
+/// [`Code::INVALID_REQUEST`](crate::Code::INVALID_REQUEST).
+pub const TITLE_BYTES_MAX: usize = 256;
+
+/// An invitation's text, in bytes of UTF-8. Outcome: one that is longer is none that the server has made.
+pub const INVITATION_BYTES_MAX: usize = 128;
+
+/// A reason for people, in GoAway and in a refusal, in bytes of UTF-8. Outcome: the server cuts it.
+pub const REASON_BYTES_MAX: usize = 512;
+
+/// What a Hello says that its device is (`platform`), in bytes of UTF-8, as far as the server keeps it. Outcome: it keeps
+/// the beginning.
+pub const PLATFORM_BYTES_MAX: usize = 64;
+
+/// Requests of one connection that wait for their answers. Outcome: the control stream is not read on.
+pub const REQUESTS_UNDER_WAY_MAX: usize = 16;
+
+/// Members of a conversation, unless configured otherwise. Outcome: one more is refused with
+/// [`Code::TOO_MANY`](crate::Code::TOO_MANY).
+pub const MEMBERS_MAX: u32 = 10_000;
+
+/// Members that a Create may name. Outcome: refused with [`Code::TOO_MANY`](crate::Code::TOO_MANY).
+pub const CREATE_MEMBERS_MAX: usize = 100;
+
+/// Invitations of a conversation that hold at once. Outcome: as [`MEMBERS_MAX`].
+pub const INVITATIONS_MAX: usize = 100;
+
+/// Users whom one user may have blocked; all of them fit into one answer. Outcome: as [`MEMBERS_MAX`].
+pub const BLOCKED_USERS_MAX: usize = 1_000;
+
+/// Devices of a user that the server knows of, those that are not connected among them. Outcome: it forgets the one that was
+/// seen least recently of those that are not connected.
+pub const SESSIONS_MAX: usize = 256;
+
+/// Members of a page. Outcome: the server sends at most this many and says that there are more.
+pub const MEMBERS_PAGE_MAX: u32 = 500;
+
+/// Conversations of a page. Outcome: as [`MEMBERS_PAGE_MAX`].
+pub const CONVERSATIONS_PAGE_MAX: u32 = 100;
+
+/// Conversations whose members' presence one connection watches. Outcome: one more is refused with
+/// [`Code::TOO_MANY`](crate::Code::TOO_MANY).
+pub const WATCHED_CONVERSATIONS_MAX: usize = 64;
+
+/// Between two tellings of one member's presence on a connection, in milliseconds, at least. Outcome: what changes meanwhile is told
+/// together.
+pub const PRESENCE_INTERVAL_MS: u64 = 1_000;
+
 /// A WebSocket message in binary, in bytes: the largest frame and 16 bytes for its length and its lane. Outcome: closed with
 /// [`Code::FRAME_TOO_LARGE`](crate::Code::FRAME_TOO_LARGE).
 pub const LANE_MESSAGE_BYTES_MAX: usize = FRAME_BYTES_MAX + 16;
@@ -117,3 +165,15 @@ const _: () =
 const _: () = assert!(STREAMS_PER_SECOND_MAX > OPEN_CONVERSATIONS_SERVICE_MAX);
 const _: () = assert!(FIRST_FRAME_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(JSON_MESSAGE_BYTES_MAX >= 6 * BODY_BYTES_MAX);
+
+/// Bytes that an answer's elements have beside their texts, at most, with a varint of the largest size for every number.
+const ELEMENT_BYTES_MAX: usize = 64;
+const _: () = assert!(MEMBERS_PAGE_MAX as usize * (USER_ID_BYTES_MAX + ELEMENT_BYTES_MAX) < FRAME_BYTES_MAX);
+const _: () = assert!(
+    CONVERSATIONS_PAGE_MAX as usize * (CONVERSATION_NAME_BYTES_MAX + TITLE_BYTES_MAX + ELEMENT_BYTES_MAX)
+        < FRAME_BYTES_MAX
+);
+const _: () = assert!(BLOCKED_USERS_MAX * (USER_ID_BYTES_MAX + 1) < FRAME_BYTES_MAX);
+const _: () =
+    assert!(SESSIONS_MAX * (DEVICE_ID_BYTES_MAX + PLATFORM_BYTES_MAX + ELEMENT_BYTES_MAX) < FRAME_BYTES_MAX);
+const _: () = assert!(CREATE_MEMBERS_MAX * (USER_ID_BYTES_MAX + 1) < FIRST_FRAME_BYTES_MAX);

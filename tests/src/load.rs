@@ -106,7 +106,7 @@ impl Publisher {
                     let ack = Ack { seq, time_ms, duplicate };
                     self.recorder.write(&self.conversation, What::Acked { id: self.id(n), ack });
                 }
-                Some(ServerFrame::Refused { n, code }) => {
+                Some(ServerFrame::Refused { n, code, .. }) => {
                     self.recorder.write(&self.conversation, What::Refused { id: self.id(n), code });
                     bail!("{n} was refused with {code}");
                 }

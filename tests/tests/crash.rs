@@ -159,7 +159,7 @@ async fn sigterm_under_load_acks_what_was_read_and_ends_in_time() -> anyhow::Res
     server.signal("TERM")?;
     let ends = tokio::task::spawn_blocking(move || server.wait(Duration::from_secs(10)));
     let told = tokio::time::timeout(HANG, bystander.control.next()).await??;
-    let Some(ServerFrame::GoAway { code, retry_after_ms }) = told else {
+    let Some(ServerFrame::GoAway { code, retry_after_ms, .. }) = told else {
         panic!("no GoAway but {told:?}");
     };
     assert_eq!((code, retry_after_ms), (Code::GOING_AWAY, 1_000));

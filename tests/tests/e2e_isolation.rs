@@ -69,7 +69,10 @@ fn refusals_that_nobody_takes_stop_the_reading() -> anyhow::Result<()> {
         while answered < sent {
             let frame =
                 tokio::time::timeout(PATIENCE, frames.next()).await.context("the stream stands")??;
-            assert_eq!(frame, Some(ServerFrame::Refused { n: answered, code: Code::FORBIDDEN }));
+            assert_eq!(
+                frame,
+                Some(ServerFrame::Refused { n: answered, code: Code::FORBIDDEN, retry_after_ms: 0 })
+            );
             answered += 1;
         }
         peer.close(&endpoint).await;

@@ -127,7 +127,9 @@ impl Acks {
     fn take(&mut self, frame: ServerFrame, into: &mut Vec<Received>) -> anyhow::Result<()> {
         match frame {
             ServerFrame::Event(event) => {
-                let EventKind::Message { body } = event.kind;
+                let EventKind::Message { body } = event.kind else {
+                    anyhow::bail!("not a message: {event:?}")
+                };
                 into.push(Received::Message { seq: Some(event.seq.0), body });
             }
             ServerFrame::Ack { n, duplicate: false, .. } => into.extend(self.add(n)),

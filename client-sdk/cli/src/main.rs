@@ -9,6 +9,7 @@ mod chat;
 mod clock;
 mod command;
 mod connection;
+mod deed;
 mod hint;
 mod history;
 mod import;

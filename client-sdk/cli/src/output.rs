@@ -10,6 +10,7 @@ use quoth_client::{ClientEvent, Event, EventKind, Seq};
 use serde::Serialize;
 
 use crate::clock::{self, Days};
+use crate::deed::deed;
 
 /// Characters of a text that is quoted to remind of it.
 const SHORTENED_CHARS: usize = 60;
@@ -25,6 +26,9 @@ struct JsonEvent<'a> {
     body: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body_base64: Option<String>,
+    /// What it is instead of a message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'a EventKind>,
 }
 
 #[derive(Serialize)]
@@ -72,9 +76,11 @@ impl Format {
     fn text_line(self, event: &ClientEvent) -> Option<String> {
         match event {
             ClientEvent::Event(event) => {
-                let EventKind::Message { body } = &event.kind;
                 let place = self.place(event.seq, shown_time_ms(event));
-                let text = String::from_utf8_lossy(body);
+                if let Some(deed) = deed(event) {
+                    return Some(format!("{place} * {deed}"));
+                }
+                let text = String::from_utf8_lossy(event.kind.body()?);
                 Some(format!("{place} <{}> {}", printable(event.sender.as_str()), printable(&text)))
             }
             ClientEvent::Unknown { seq, time_ms, sender } => Some(format!(
@@ -151,18 +157,17 @@ fn confirm_on(out: &mut impl Write, notes: &mut impl Write, text: &str) {
 
 fn json_line(out: &mut impl Write, event: &ClientEvent) -> std::io::Result<()> {
     match event {
-        ClientEvent::Event(Event {
-            seq,
-            time_ms,
-            sender,
-            origin_time_ms,
-            kind: EventKind::Message { body },
-        }) => {
-            let text = std::str::from_utf8(body).ok();
-            let body_base64 = text.is_none().then(|| STANDARD.encode(body));
+        ClientEvent::Event(Event { seq, time_ms, sender, origin_time_ms, kind }) => {
+            let (body, body_base64, kind) = match kind {
+                EventKind::Message { body } => match std::str::from_utf8(body) {
+                    Ok(text) => (Some(text), None, None),
+                    Err(_) => (None, Some(STANDARD.encode(body)), None),
+                },
+                kind => (None, None, Some(kind)),
+            };
             let (seq, time_ms, sender) = (seq.0, *time_ms, sender.as_str());
-            let line =
-                JsonEvent { seq, time_ms, sender, origin_time_ms: *origin_time_ms, body: text, body_base64 };
+            let origin_time_ms = *origin_time_ms;
+            let line = JsonEvent { seq, time_ms, sender, origin_time_ms, body, body_base64, kind };
             serde_json::to_writer(&mut *out, &line)?;
         }
         ClientEvent::Unknown { seq, time_ms, sender } => {
@@ -226,6 +231,20 @@ mod tests {
         let gap = ClientEvent::Gap { from: Seq(1), to: Seq(3) };
         assert_eq!(printed(Format::Json, &gap), "{\"gap\":{\"from\":1,\"to\":3}}\n");
         assert_eq!(printed(Format::Json, &ClientEvent::CaughtUp { head: Seq(3) }), "");
+    }
+
+    #[test]
+    fn what_is_no_message_is_told_too() {
+        let (sender, kind) = (UserId::new("alice").unwrap(), EventKind::SlowMode { interval_ms: 1_500 });
+        let (seq, time_ms, origin_time_ms) = (Seq(7), 1_103_947_440_000, None);
+        let event = ClientEvent::Event(Event { seq, time_ms, sender, origin_time_ms, kind });
+        let line = "[04:04] * alice set slow mode: one message in 1.5 s\n";
+        assert_eq!(printed(Format::Live, &event), line);
+        assert_eq!(
+            printed(Format::Json, &event),
+            "{\"seq\":7,\"time_ms\":1103947440000,\"sender\":\"alice\",\"origin_time_ms\":null,\
+             \"kind\":{\"slow_mode\":{\"interval_ms\":1500}}}\n"
+        );
     }
 
     #[test]

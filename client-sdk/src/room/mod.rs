@@ -266,7 +266,7 @@ impl Room {
                 self.settle(n, Ok(Ack { seq, time_ms, duplicate }));
                 Ok(())
             }
-            ServerFrame::Refused { n, code } => {
+            ServerFrame::Refused { n, code, .. } => {
                 self.settle(n, Err(code));
                 Ok(())
             }

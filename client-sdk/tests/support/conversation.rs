@@ -125,14 +125,14 @@ fn answer(frames: &mut Frames, world: &World, name: &str, user: &UserId, produce
     inner.publishes.push((producer, n));
     if !inner.faults.refuse.is_empty() {
         let code = inner.faults.refuse.remove(0);
-        return frames.push(&ServerFrame::Refused { n, code });
+        return frames.push(&ServerFrame::Refused { n, code, retry_after_ms: 0 });
     }
     let log = inner.logs.get_mut(name).unwrap();
     let highest = log.ids.keys().filter(|(p, _)| *p == producer).map(|(_, n)| *n).max();
     let (seq, duplicate) = match log.ids.get(&(producer, n)) {
         Some(seq) => (*seq, true),
         None if highest.is_some_and(|highest| n < highest) => {
-            return frames.push(&ServerFrame::Refused { n, code: Code::STALE_MESSAGE_ID });
+            return frames.push(&ServerFrame::Refused { n, code: Code::STALE_MESSAGE_ID, retry_after_ms: 0 });
         }
         None => {
             let sender = publish.publish_as.as_ref().unwrap_or(user);

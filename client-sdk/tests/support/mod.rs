@@ -174,12 +174,7 @@ impl World {
     pub(crate) fn bodies(&self, conversation: &str) -> Vec<String> {
         let inner = self.lock();
         let Some(log) = inner.logs.get(conversation) else { return Vec::new() };
-        log.events
-            .iter()
-            .map(|e| match &e.kind {
-                EventKind::Message { body } => String::from_utf8_lossy(body).into_owned(),
-            })
-            .collect()
+        log.events.iter().filter_map(|e| Some(String::from_utf8_lossy(e.kind.body()?).into_owned())).collect()
     }
 
     /// Ends every connection with a code.
@@ -339,7 +334,11 @@ async fn serve(connection: Connection, world: Arc<World>) {
         goes_away
     };
     if goes_away {
-        control.push(&ServerFrame::GoAway { code: Code::GOING_AWAY, retry_after_ms: 1 });
+        control.push(&ServerFrame::GoAway {
+            code: Code::GOING_AWAY,
+            retry_after_ms: 1,
+            reason: String::new(),
+        });
         control.flush().await.ok();
         control.finish();
         control.received().await;

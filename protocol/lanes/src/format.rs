@@ -132,6 +132,7 @@ fn parse<F: Serialize + DeserializeOwned>(text: &str) -> Result<LaneMessage, For
 mod tests {
     use quoth_protocol::Code;
     use quoth_protocol::frame::{Event, EventKind, Open, Present, Publish, Start};
+    use quoth_protocol::presence::Status;
     use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
 
     use super::*;
@@ -160,12 +161,12 @@ mod tests {
         let hello = r#"{"lane":1,"event":{"seq":7,"time_ms":8,"sender":"bob","origin_time_ms":null,"kind":{"message":{"body":"hello"}}}}"#;
         assert_eq!(written(&event(b"hello")), hello);
         assert!(written(&event(b"\xFF\x00")).contains(r#""body":{"base64":"/wA="}"#));
-        let present = vec![Present { user: user("a"), seen: Seq(3) }];
-        let roster = r#"{"lane":1,"roster":{"users":1,"present":[{"user":"a","seen":3}]}}"#;
+        let present = vec![Present { user: user("a"), seen: Seq(3), status: Status::Away }];
+        let roster = r#"{"lane":1,"roster":{"users":1,"present":[{"user":"a","seen":3,"status":"away"}]}}"#;
         assert_eq!(written(&ServerFrame::Roster { users: 1, present }), roster);
         assert_eq!(
-            written(&ServerFrame::GoAway { code: Code::GOING_AWAY, retry_after_ms: 5 }),
-            r#"{"lane":1,"go_away":{"code":256,"retry_after_ms":5}}"#
+            written(&ServerFrame::GoAway { code: Code::GOING_AWAY, retry_after_ms: 5, reason: "bye".into() }),
+            r#"{"lane":1,"go_away":{"code":256,"retry_after_ms":5,"reason":"bye"}}"#
         );
         assert_eq!(written(&Signal::Finish {}), r#"{"lane":1,"finish":{}}"#);
     }

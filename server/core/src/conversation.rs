@@ -104,10 +104,10 @@ impl ConversationStream {
         self.unanswered += 1;
         let action = publish.publish_as.as_ref().map_or(Action::Write, Action::WriteAs);
         if let Err(code) = authorize(grant, action, &self.conversation) {
-            return Output::Send(ServerFrame::Refused { n, code });
+            return Output::Send(ServerFrame::Refused { n, code, retry_after_ms: 0 });
         }
         if publish.body.len() > BODY_BYTES_MAX {
-            return Output::Send(ServerFrame::Refused { n, code: Code::TOO_LARGE });
+            return Output::Send(ServerFrame::Refused { n, code: Code::TOO_LARGE, retry_after_ms: 0 });
         }
         let sender = publish.publish_as.unwrap_or_else(|| grant.user.clone());
         Output::Append(Append { n, sender, origin_time_ms: publish.origin_time_ms, body: publish.body })
@@ -160,7 +160,7 @@ mod tests {
     }
 
     fn refused(code: Code) -> Output {
-        Output::Send(ServerFrame::Refused { n: 9, code })
+        Output::Send(ServerFrame::Refused { n: 9, code, retry_after_ms: 0 })
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION};
 use quoth_protocol::limits::{HELLO_TIMEOUT_MS, REFRESHES_PER_MINUTE_MAX, TOKEN_EXPIRING_NOTICE_MS};
+use quoth_protocol::reply::Reply;
 use quoth_protocol::{Code, ConversationName, DeviceId};
 
 use crate::authorize::Grant;
@@ -145,6 +146,13 @@ impl Session {
             (state @ State::SignedIn { .. }, ClientFrame::Typing { conversation }) => {
                 (state, Some(Output::Typing(conversation)))
             }
+            (state @ State::SignedIn { .. }, ClientFrame::Request { id, .. }) => {
+                let (code, reason) =
+                    (Code::INVALID_REQUEST, "this server does not serve requests".to_owned());
+                let reply = Reply::Refused { code, retry_after_ms: 0, reason };
+                (state, Some(Output::Send(ServerFrame::Reply { id, reply })))
+            }
+            (state @ State::SignedIn { .. }, ClientFrame::Status { .. }) => (state, None),
             (State::Closed, _) => (State::Closed, None),
             (State::AwaitsHello { .. }, _) => {
                 (State::Closed, Some(Output::Close(Code::PROTOCOL, "the first frame must be a Hello")))
@@ -222,6 +230,7 @@ mod tests {
             features: 0,
             token: "t".into(),
             device: DeviceId::new("d").unwrap(),
+            generation: 1,
             platform: String::new(),
             client: String::new(),
         }))

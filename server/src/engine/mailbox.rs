@@ -37,7 +37,7 @@ impl Outcome {
         let n = self.n;
         match self.result {
             Ok(Stored { seq, time_ms, duplicate }) => ServerFrame::Ack { n, seq, time_ms, duplicate },
-            Err(code) => ServerFrame::Refused { n, code },
+            Err(code) => ServerFrame::Refused { n, code, retry_after_ms: 0 },
         }
     }
 }

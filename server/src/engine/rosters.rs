@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use quoth_protocol::codec::encode;
 use quoth_protocol::frame::{Present, ServerFrame};
 use quoth_protocol::limits::{ROSTER_INTERVAL_MS, ROSTER_USERS_MAX};
+use quoth_protocol::presence::Status;
 use quoth_protocol::{ConversationName, Seq, UserId};
 use tokio::sync::Notify;
 
@@ -127,6 +128,7 @@ fn frame(readers: &[Arc<Mailbox>]) -> ServerFrame {
     }
     let count = u32::try_from(users.len()).unwrap_or(u32::MAX);
     let present = users.into_iter().take(ROSTER_USERS_MAX);
-    let present = present.map(|(user, seen)| Present { user: user.clone(), seen }).collect();
+    let present =
+        present.map(|(user, seen)| Present { user: user.clone(), seen, status: Status::Online }).collect();
     ServerFrame::Roster { users: count, present }
 }

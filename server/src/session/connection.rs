@@ -218,7 +218,11 @@ impl Connection {
             Happened::Phase(Phase::Serving) => Ok(()),
             Happened::Phase(Phase::Draining { retry_after_ms }) => {
                 self.drains = true;
-                self.writer.push(&ServerFrame::GoAway { code: Code::GOING_AWAY, retry_after_ms });
+                self.writer.push(&ServerFrame::GoAway {
+                    code: Code::GOING_AWAY,
+                    retry_after_ms,
+                    reason: String::new(),
+                });
                 self.writer.drain();
                 Ok(())
             }
@@ -297,7 +301,7 @@ impl Connection {
         let is_service = !identity.grant.publish_as.is_empty();
         let open_conversations_max = self.service.limits.open_conversations_max_of(is_service);
         let datagrams = if self.transport.has_datagrams() { feature::DATAGRAMS } else { 0 };
-        let features = hello.features & (datagrams | feature::ROSTER);
+        let features = hello.features & (datagrams | feature::ROSTER | feature::MEMBERSHIP);
         self.transport.raise_limits(open_conversations_max);
         let (grant, granted) = watch::channel(Arc::clone(&identity.grant));
         let shared = Shared {

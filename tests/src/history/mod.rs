@@ -14,7 +14,7 @@ pub mod plant;
 
 use std::fmt;
 
-use quoth_protocol::frame::{Event, EventKind};
+use quoth_protocol::frame::Event;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use sha2::{Digest as _, Sha256};
 
@@ -66,9 +66,12 @@ pub struct Entry {
 
 impl Entry {
     /// What the checker needs of an event.
+    ///
+    /// # Panics
+    /// When it is no message: nobody has made a conversation of these loads anything else.
     #[must_use]
     pub fn of(event: &Event) -> Self {
-        let EventKind::Message { body } = &event.kind;
+        let body = event.kind.body().expect("only messages are published");
         Self { seq: event.seq, time_ms: event.time_ms, content: Content::new(&event.sender, body) }
     }
 }

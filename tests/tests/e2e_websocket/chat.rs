@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use quinn::Endpoint;
 use quoth_protocol::Seq;
-use quoth_protocol::frame::{EventKind, ServerFrame, Start};
+use quoth_protocol::frame::{ServerFrame, Start};
 use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::process::ServerProcess;
 use quoth_tests::websocket::{Come, Handshake, Socket};
@@ -30,8 +30,8 @@ async fn bodies(socket: &mut Socket, lane: u32, count: u64) -> anyhow::Result<Ve
 }
 
 fn text(event: quoth_protocol::frame::Event) -> (u64, String) {
-    let EventKind::Message { body } = event.kind;
-    (event.seq.0, String::from_utf8_lossy(&body).into_owned())
+    let body = event.kind.body().expect("only messages are published");
+    (event.seq.0, String::from_utf8_lossy(body).into_owned())
 }
 
 async fn bodies_of_stream(frames: &mut Frames, count: u64) -> anyhow::Result<Vec<(u64, String)>> {

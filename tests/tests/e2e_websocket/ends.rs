@@ -60,7 +60,10 @@ fn a_drain_says_so_acks_what_was_read_and_closes() -> anyhow::Result<()> {
             for come in socket.next_all().await? {
                 match come {
                     Come::Frame(1, ServerFrame::Ack { n: 1, .. }) => acked = true,
-                    Come::Frame(0, ServerFrame::GoAway { code: Code::GOING_AWAY, retry_after_ms: 1_000 }) => {
+                    Come::Frame(
+                        0,
+                        ServerFrame::GoAway { code: Code::GOING_AWAY, retry_after_ms: 1_000, .. },
+                    ) => {
                         goes_away = true;
                     }
                     Come::Frame(1, ServerFrame::Event(_)) | Come::Signal(1 | 0, _) => {}

@@ -34,7 +34,7 @@ async fn next(watch: &mut RosterWatch, mailbox: &Mailbox) -> (u32, Vec<(String, 
     decoder.push(&frame);
     match decode(&decoder.next_bytes().unwrap().unwrap()).unwrap() {
         ServerFrame::Roster { users, present } => {
-            let named = |Present { user, seen }| (user.to_string(), seen.0);
+            let named = |Present { user, seen, .. }| (user.to_string(), seen.0);
             (users, present.into_iter().map(named).collect())
         }
         other => panic!("no roster: {other:?}"),

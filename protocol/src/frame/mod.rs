@@ -3,11 +3,17 @@
 //!
 //! Names in serde's attributes are those of the JSON encoding (section 10); postcard has no names.
 
+mod event;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use self::event::{Event, EventKind};
 use crate::code::Code;
 use crate::id::{ConversationName, DeviceId, ProducerId, Seq, UserId};
+use crate::presence::Status;
+use crate::reply::Reply;
+use crate::request::Request;
 
 /// Protocol version of this crate, spoken under [`ALPN`](crate::ALPN).
 pub const VERSION: u16 = 1;
@@ -18,6 +24,8 @@ pub mod feature {
     pub const DATAGRAMS: u64 = 1 << 0;
     /// Streams that read are told who else reads, and how far.
     pub const ROSTER: u64 = 1 << 1;
+    /// Requests may be sent, and conversations have events of membership.
+    pub const MEMBERSHIP: u64 = 1 << 2;
 }
 
 /// What a client sends.
@@ -52,6 +60,18 @@ pub enum ClientFrame {
         /// The last event that was read.
         seq: Seq,
     },
+    /// Asks the server to do or to tell something, on the control stream. Answered by one [`Reply`](ServerFrame::Reply).
+    Request {
+        /// The client's number for it, which the answer repeats; not that of another one under way.
+        id: u32,
+        /// What is asked.
+        request: Request,
+    },
+    /// Whether somebody sits at this device, on the control stream. A device is there from its Welcome on.
+    Status {
+        /// Nobody does.
+        away: bool,
+    },
 }
 
 /// First frame of a connection.
@@ -66,6 +86,9 @@ pub struct Hello {
     pub token: String,
     /// Which of the user's devices this is.
     pub device: DeviceId,
+    /// Grows with each connection of the device, so that the server knows which of two is the later one: milliseconds since
+    /// 1970 at its start, or the last one and 1 where that is more.
+    pub generation: u64,
     /// Kind of device, free text: `linux`, `android`, `web`.
     pub platform: String,
     /// Name and version of the client's software, for logs.
@@ -79,6 +102,7 @@ impl std::fmt::Debug for Hello {
             .field("version", &self.version)
             .field("features", &self.features)
             .field("device", &self.device)
+            .field("generation", &self.generation)
             .field("platform", &self.platform)
             .field("client", &self.client)
             .finish_non_exhaustive()
@@ -162,6 +186,8 @@ pub enum ServerFrame {
         code: Code,
         /// When to connect again, in milliseconds from now.
         retry_after_ms: u32,
+        /// Why, for people; clients show it. May be empty.
+        reason: String,
     },
     /// The connection's token ends soon; answer with Refresh.
     TokenExpiring {
@@ -194,6 +220,8 @@ pub enum ServerFrame {
         n: u64,
         /// Why.
         code: Code,
+        /// When it may be sent again, in milliseconds from now; 0 when the code does not depend on time.
+        retry_after_ms: u32,
     },
     /// Events that retention took before this reader came to them: the cursor moves to `to`.
     Gap {
@@ -226,6 +254,24 @@ pub enum ServerFrame {
         /// [`ROSTER_USERS_MAX`](crate::limits::ROSTER_USERS_MAX).
         present: Vec<Present>,
     },
+    /// Answers a request.
+    Reply {
+        /// The request's number.
+        id: u32,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Whether a member is there, for those who asked to be told; replaces the one before.
+    Presence {
+        /// The conversation whose members are watched.
+        conversation: ConversationName,
+        /// Which member.
+        user: UserId,
+        /// The best of the user's devices.
+        status: Status,
+        /// When a device of the user was last connected, in milliseconds since 1970; 0 when none ever was.
+        last_seen_ms: u64,
+    },
 }
 
 /// A user who reads a conversation.
@@ -236,6 +282,8 @@ pub struct Present {
     pub user: UserId,
     /// How far the user has read; 0 when nothing was said of it.
     pub seen: Seq,
+    /// Whether the user is there.
+    pub status: Status,
 }
 
 /// Answers Hello.
@@ -275,32 +323,4 @@ impl std::fmt::Display for Durability {
             Self::Stored => "stored",
         })
     }
-}
-
-/// One entry of a conversation's log. The bytes of its frame are the same for every reader.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Event {
-    /// Its place.
-    pub seq: Seq,
-    /// When it was stored, in milliseconds since 1970; never smaller than the event's before it.
-    pub time_ms: u64,
-    /// Who published it.
-    pub sender: UserId,
-    /// When it was first said, for imported messages, in milliseconds since 1970.
-    pub origin_time_ms: Option<u64>,
-    /// What happened.
-    pub kind: EventKind,
-}
-
-/// What an event is. A client shows an event of a kind that it does not know as an unknown one and keeps its seq.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum EventKind {
-    /// A message.
-    Message {
-        /// As published.
-        #[serde(with = "crate::body")]
-        body: Bytes,
-    },
 }

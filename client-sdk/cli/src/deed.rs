@@ -1,0 +1,140 @@
+//! What happens in a conversation besides messages, as a line for people.
+
+use quoth_client::protocol::membership::{GoneCause, Role};
+use quoth_client::{Event, EventKind, UserId};
+
+use crate::clock;
+use crate::output::printable;
+
+/// What an event says that somebody did, or `None` for a message.
+pub(crate) fn deed(event: &Event) -> Option<String> {
+    let actor = shown(&event.sender);
+    let text = match &event.kind {
+        EventKind::Message { .. } => return None,
+        EventKind::Created { kind, title, .. } => format!("{actor} created this {kind}{}", called(title)),
+        EventKind::Renamed { title } if title.is_empty() => format!("{actor} took the title away"),
+        EventKind::Renamed { title } => format!("{actor} renamed this to \"{}\"", printable(title)),
+        EventKind::MemberSet { user, role, previous, invitation, .. } => {
+            member_set(&event.sender, user, *role, *previous, invitation.is_some())
+        }
+        EventKind::MemberGone { user, cause } => match cause {
+            GoneCause::Left => format!("{} left", shown(user)),
+            GoneCause::Removed => format!("{actor} removed {}", shown(user)),
+            GoneCause::Banned => format!("{actor} banned {} from here", shown(user)),
+        },
+        EventKind::Muted { user, until_ms } => muted(&actor, user.as_ref(), *until_ms),
+        EventKind::Banned { user, until_ms: 0 } => format!("{actor} lifted the ban of {}", shown(user)),
+        EventKind::Banned { user, until_ms } => format!("{actor} banned {}{}", shown(user), until(*until_ms)),
+        EventKind::SlowMode { interval_ms: 0 } => format!("{actor} ended slow mode"),
+        EventKind::SlowMode { interval_ms } => {
+            format!("{actor} set slow mode: one message in {} s", f64::from(*interval_ms) / 1_000.0)
+        }
+        EventKind::InvitationMade { role, .. } => format!("{actor} made an invitation for a {role}"),
+        EventKind::InvitationsRevoked => format!("{actor} revoked all invitations"),
+        EventKind::Belongs { conversation, role, title, .. } => {
+            format!("you are {role} of {}{}", printable(conversation.as_str()), called(title))
+        }
+        EventKind::BelongsNoMore { conversation, cause } => {
+            format!("you are not in {} any more ({cause})", printable(conversation.as_str()))
+        }
+        EventKind::Blocked { user, blocked: true } => format!("you blocked {}", shown(user)),
+        EventKind::Blocked { user, blocked: false } => format!("you do not block {} any more", shown(user)),
+    };
+    Some(text)
+}
+
+fn member_set(actor: &UserId, user: &UserId, role: Role, previous: Option<Role>, is_invited: bool) -> String {
+    let (by, who) = (shown(actor), shown(user));
+    match previous {
+        None if is_invited => format!("{who} came with an invitation as {role}"),
+        None if actor == user => format!("{who} joined as {role}"),
+        None => format!("{by} added {who} as {role}"),
+        Some(previous) if previous == role => format!("{by} changed what {who} may do"),
+        Some(previous) => format!("{by} made {who} {role} ({previous} before)"),
+    }
+}
+
+fn muted(actor: &str, user: Option<&UserId>, until_ms: u64) -> String {
+    let who = user.map_or_else(|| "everybody".to_owned(), shown);
+    match until_ms {
+        0 => format!("{actor} lets {who} write again"),
+        _ => format!("{actor} muted {who}{}", until(until_ms)),
+    }
+}
+
+/// A time that never comes is not told.
+fn until(time_ms: u64) -> String {
+    match time_ms {
+        u64::MAX => String::new(),
+        _ => format!(" until {} {}", clock::date(time_ms), clock::time(time_ms)),
+    }
+}
+
+fn called(title: &str) -> String {
+    if title.is_empty() { String::new() } else { format!(" \"{}\"", printable(title)) }
+}
+
+fn shown(user: &UserId) -> String {
+    printable(user.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use quoth_client::Seq;
+    use quoth_client::protocol::membership::{ConversationKind, InvitationHash, Permissions};
+
+    use super::*;
+
+    fn user(text: &str) -> UserId {
+        UserId::new(text).unwrap()
+    }
+
+    fn of(sender: &str, kind: EventKind) -> Option<String> {
+        deed(&Event { seq: Seq(1), time_ms: 0, sender: user(sender), origin_time_ms: None, kind })
+    }
+
+    fn set(sender: &str, role: Role, previous: Option<Role>, invitation: Option<&str>) -> Option<String> {
+        let (user, permissions) = (user("bob"), Permissions::READ);
+        let invitation = invitation.map(InvitationHash::of);
+        of(sender, EventKind::MemberSet { user, role, permissions, previous, invitation })
+    }
+
+    #[test]
+    fn each_way_to_become_a_member_is_told_apart() {
+        let told = [
+            set("alice", Role::Member, None, None),
+            set("bob", Role::Reader, None, None),
+            set("bob", Role::Member, None, Some("abc")),
+            set("alice", Role::Admin, Some(Role::Member), None),
+            set("alice", Role::Admin, Some(Role::Admin), None),
+        ];
+        assert_eq!(
+            told.map(Option::unwrap),
+            [
+                "alice added bob as member",
+                "bob joined as reader",
+                "bob came with an invitation as member",
+                "alice made bob admin (member before)",
+                "alice changed what bob may do",
+            ]
+        );
+    }
+
+    #[test]
+    fn times_are_told_unless_they_never_come() {
+        let ban = |until_ms| of("alice", EventKind::Banned { user: user("bob"), until_ms }).unwrap();
+        assert_eq!(ban(0), "alice lifted the ban of bob");
+        assert_eq!(ban(1_103_947_440_000), "alice banned bob until 2004-12-25 04:04");
+        assert_eq!(ban(u64::MAX), "alice banned bob");
+        let mute = of("alice", EventKind::Muted { user: None, until_ms: 1_103_947_440_000 }).unwrap();
+        assert_eq!(mute, "alice muted everybody until 2004-12-25 04:04");
+    }
+
+    #[test]
+    fn titles_cannot_steer_the_terminal() {
+        let kind = ConversationKind::Group;
+        let created = EventKind::Created { kind, title: "a\u{202e}b".into(), open: true };
+        assert_eq!(of("alice", created).unwrap(), "alice created this group \"a\\u{202e}b\"");
+        assert_eq!(of("alice", EventKind::Message { body: "hi".into() }), None);
+    }
+}

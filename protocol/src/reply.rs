@@ -1,0 +1,125 @@
+//! Replies: what answers requests. Variants are only ever appended.
+
+use serde::{Deserialize, Serialize};
+
+use crate::code::Code;
+use crate::id::{ConversationName, DeviceId, Seq, UserId};
+use crate::membership::{ConversationKind, Permissions, Role};
+use crate::presence::Status;
+
+/// Answers a [`Request`](crate::request::Request).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Reply {
+    /// It is done and stored.
+    Done {
+        /// Where.
+        conversation: ConversationName,
+        /// The last event that came of it; 0 when nothing had to change.
+        seq: Seq,
+        /// When that was stored, in milliseconds since 1970; 0 when nothing had to change.
+        time_ms: u64,
+    },
+    /// It was not done, and nothing was stored.
+    Refused {
+        /// Why.
+        code: Code,
+        /// When it may be tried again, in milliseconds from now; 0 when the code does not depend on time.
+        retry_after_ms: u32,
+        /// Why, for people. May be empty.
+        reason: String,
+    },
+    /// Answers `Invite`.
+    Invitation {
+        /// What somebody joins with. The server tells it this once.
+        invitation: String,
+    },
+    /// Answers `Describe`.
+    Conversation(ConversationInfo),
+    /// Answers `Members`.
+    Members {
+        /// In the order of their ids' bytes.
+        members: Vec<MemberInfo>,
+        /// Whether there are further ones.
+        more: bool,
+    },
+    /// Answers `Blocked`.
+    Users {
+        /// In the order of their ids' bytes.
+        users: Vec<UserId>,
+    },
+    /// Answers `Sessions`.
+    Sessions {
+        /// The user's devices, also those that are not connected; the latest first.
+        sessions: Vec<SessionInfo>,
+    },
+    /// Answers `Conversations`.
+    Conversations {
+        /// In the order of their names' bytes.
+        conversations: Vec<ConversationInfo>,
+        /// Whether there are further ones.
+        more: bool,
+    },
+}
+
+/// What a conversation is, for one user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConversationInfo {
+    /// Which.
+    pub conversation: ConversationName,
+    /// What it is.
+    pub kind: ConversationKind,
+    /// What people call it; may be empty.
+    pub title: String,
+    /// Whether anybody may join without an invitation.
+    pub open: bool,
+    /// As what the asking user is in it; `None`: not.
+    pub role: Option<Role>,
+    /// What the asking user may do, mutes apart.
+    pub permissions: Permissions,
+    /// How many members it has.
+    pub members: u32,
+    /// Until when nobody who may not moderate may write, in milliseconds since 1970; 0: they may.
+    pub muted_until_ms: u64,
+    /// Each member who may not moderate writes at most once in so many milliseconds; 0: as often as they like.
+    pub slow_mode_interval_ms: u32,
+    /// The last event that changed anything of this or of the members.
+    pub version: Seq,
+}
+
+/// A member of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberInfo {
+    /// Who.
+    pub user: UserId,
+    /// As what.
+    pub role: Role,
+    /// What the member may do, mutes apart.
+    pub permissions: Permissions,
+    /// Until when the member may not write, in milliseconds since 1970; 0: the member may.
+    pub muted_until_ms: u64,
+    /// Whether the member is there.
+    pub status: Status,
+    /// When a device of the member was last connected, in milliseconds since 1970; 0 when none ever was.
+    pub last_seen_ms: u64,
+}
+
+/// One of a user's devices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionInfo {
+    /// Which.
+    pub device: DeviceId,
+    /// What its Hello said that it is.
+    pub platform: String,
+    /// Its Hello's generation.
+    pub generation: u64,
+    /// Whether it is connected, and whether somebody sits there.
+    pub status: Status,
+    /// When it connected, in milliseconds since 1970.
+    pub connected_ms: u64,
+    /// When it was last connected, in milliseconds since 1970: now while it is.
+    pub last_seen_ms: u64,
+}

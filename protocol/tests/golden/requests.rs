@@ -1,0 +1,134 @@
+//! Requests and replies.
+
+use quoth_protocol::frame::{ClientFrame, ServerFrame};
+use quoth_protocol::membership::{ConversationKind, Permissions, Role};
+use quoth_protocol::presence::Status;
+use quoth_protocol::reply::{ConversationInfo, MemberInfo, Reply, SessionInfo};
+use quoth_protocol::request::Request;
+use quoth_protocol::{Code, Seq};
+
+use super::{TIME_MS, device, name, user};
+
+pub(crate) fn requests() -> Vec<(&'static str, ClientFrame)> {
+    let numbered = (1..).zip(all_requests());
+    numbered.map(|(id, (what, request))| (what, ClientFrame::Request { id, request })).collect()
+}
+
+fn all_requests() -> Vec<(&'static str, Request)> {
+    let (conversation, user) = (|| name("team"), user("bob"));
+    let create = |conversation, kind, title: &str, members: &[&str], open| {
+        let members = members.iter().copied().map(super::user).collect();
+        Request::Create { conversation, kind, title: title.into(), members, open }
+    };
+    let set = |permissions| Request::SetMember {
+        conversation: conversation(),
+        user: super::user("bob"),
+        role: Role::Admin,
+        permissions,
+    };
+    vec![
+        ("Create", create(Some(name("team")), ConversationKind::Group, "Team", &["bob", "carol"], true)),
+        ("Create direct", create(None, ConversationKind::Direct, "", &["bob"], false)),
+        ("Join", Request::Join { conversation: conversation(), invitation: None }),
+        ("Join invited", Request::Join { conversation: conversation(), invitation: Some("abc".into()) }),
+        ("Leave", Request::Leave { conversation: conversation() }),
+        ("SetMember", set(None)),
+        ("SetMember permissions", set(Some(Permissions(31)))),
+        ("Remove", Request::Remove { conversation: conversation(), user: user.clone() }),
+        ("Rename", Request::Rename { conversation: conversation(), title: "Grüße".into() }),
+        ("Mute", Request::Mute { conversation: conversation(), user: Some(user.clone()), until_ms: TIME_MS }),
+        ("Mute all", Request::Mute { conversation: conversation(), user: None, until_ms: 0 }),
+        ("Ban", Request::Ban { conversation: conversation(), user: user.clone(), until_ms: u64::MAX }),
+        ("SlowMode", Request::SlowMode { conversation: conversation(), interval_ms: 30_000 }),
+        (
+            "Invite",
+            Request::Invite {
+                conversation: conversation(),
+                role: Role::Member,
+                expires_ms: TIME_MS,
+                uses_max: 5,
+            },
+        ),
+        ("RevokeInvitations", Request::RevokeInvitations { conversation: conversation() }),
+        ("Describe", Request::Describe { conversation: conversation() }),
+        ("Members", Request::Members { conversation: conversation(), after: None, limit: 100 }),
+        (
+            "Members behind",
+            Request::Members { conversation: conversation(), after: Some(user.clone()), limit: 100 },
+        ),
+        ("Block", Request::Block { user, blocked: true }),
+        ("Blocked", Request::Blocked),
+        ("Sessions", Request::Sessions),
+        ("EndSession", Request::EndSession { device: device("phone") }),
+        ("Conversations", Request::Conversations { after: None, limit: 50 }),
+        ("Conversations behind", Request::Conversations { after: Some(name("team")), limit: 50 }),
+        ("WatchPresence", Request::WatchPresence { conversation: conversation(), watch: true }),
+    ]
+}
+
+pub(crate) fn replies() -> Vec<(&'static str, ServerFrame)> {
+    let numbered = (1..).zip(all_replies());
+    numbered.map(|(id, (what, reply))| (what, ServerFrame::Reply { id, reply })).collect()
+}
+
+fn all_replies() -> Vec<(&'static str, Reply)> {
+    vec![
+        ("Done", Reply::Done { conversation: name("team"), seq: Seq(9), time_ms: TIME_MS }),
+        ("Done already", Reply::Done { conversation: name("team"), seq: Seq(0), time_ms: 0 }),
+        (
+            "Refused request",
+            Reply::Refused { code: Code::RATE_LIMITED, retry_after_ms: 700, reason: "slowly".into() },
+        ),
+        ("Invitation", Reply::Invitation { invitation: "abc".into() }),
+        ("Conversation", Reply::Conversation(conversation("team", Some(Role::Owner)))),
+        ("Conversation of others", Reply::Conversation(conversation("team", None))),
+        ("Members", Reply::Members { members: vec![member("alice"), member("bob")], more: true }),
+        ("Users", Reply::Users { users: vec![user("bob"), user("carol")] }),
+        ("Sessions", Reply::Sessions { sessions: vec![session()] }),
+        (
+            "Conversations",
+            Reply::Conversations {
+                conversations: vec![conversation("team", Some(Role::Member))],
+                more: false,
+            },
+        ),
+    ]
+}
+
+fn conversation(text: &str, role: Option<Role>) -> ConversationInfo {
+    let kind = ConversationKind::Group;
+    ConversationInfo {
+        conversation: name(text),
+        kind,
+        title: "Team".into(),
+        open: true,
+        role,
+        permissions: role.map_or(Permissions::NONE, |role| role.permissions(kind)),
+        members: 3,
+        muted_until_ms: 0,
+        slow_mode_interval_ms: 30_000,
+        version: Seq(300),
+    }
+}
+
+fn member(text: &str) -> MemberInfo {
+    MemberInfo {
+        user: user(text),
+        role: Role::Member,
+        permissions: Permissions(7),
+        muted_until_ms: 0,
+        status: Status::Online,
+        last_seen_ms: TIME_MS,
+    }
+}
+
+fn session() -> SessionInfo {
+    SessionInfo {
+        device: device("phone"),
+        platform: "android".into(),
+        generation: TIME_MS,
+        status: Status::Offline,
+        connected_ms: TIME_MS,
+        last_seen_ms: TIME_MS + 1,
+    }
+}

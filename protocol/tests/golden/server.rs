@@ -1,0 +1,69 @@
+//! Frames of servers, but for replies and for events other than messages.
+
+use bytes::Bytes;
+use quoth_protocol::frame::{Durability, Event, EventKind, Present, ServerFrame, Welcome, feature};
+use quoth_protocol::presence::Status;
+use quoth_protocol::{Code, Seq};
+
+use super::{name, user};
+
+fn event(seq: u64, sender: &str, origin_time_ms: Option<u64>, body: &[u8]) -> ServerFrame {
+    let kind = EventKind::Message { body: Bytes::copy_from_slice(body) };
+    let time_ms = 1_790_000_000_000;
+    ServerFrame::Event(Event { seq: Seq(seq), time_ms, sender: user(sender), origin_time_ms, kind })
+}
+
+pub(crate) fn server_frames() -> Vec<(&'static str, ServerFrame)> {
+    let welcome = Welcome {
+        version: 1,
+        features: feature::DATAGRAMS,
+        user: user("alice"),
+        durability: Durability::Stored,
+        time_ms: 1_790_000_000_000,
+        open_conversations_max: 48,
+        server: "quoth-server/0.1.0".into(),
+    };
+    vec![
+        ("Welcome", ServerFrame::Welcome(welcome)),
+        (
+            "GoAway",
+            ServerFrame::GoAway { code: Code::GOING_AWAY, retry_after_ms: 1_000, reason: String::new() },
+        ),
+        (
+            "GoAway kicked",
+            ServerFrame::GoAway { code: Code::KICKED, retry_after_ms: 0, reason: "bye".into() },
+        ),
+        ("TokenExpiring", ServerFrame::TokenExpiring { in_ms: 60_000 }),
+        ("Opened empty", ServerFrame::Opened { head: Seq(0), floor: Seq(1) }),
+        ("Opened", ServerFrame::Opened { head: Seq(12_345), floor: Seq(1) }),
+        ("Event", event(1, "alice", None, b"hello")),
+        ("Event imported", event(300, "bob", Some(1_103_966_040_000), "grüße".as_bytes())),
+        ("Event 200 bytes", event(16_384, "alice", None, &[0x61; 200])),
+        ("Ack", ServerFrame::Ack { n: 1, seq: Seq(1), time_ms: 1_790_000_000_000, duplicate: false }),
+        (
+            "Ack duplicate",
+            ServerFrame::Ack { n: 1, seq: Seq(1), time_ms: 1_790_000_000_000, duplicate: true },
+        ),
+        ("Refused", ServerFrame::Refused { n: 7, code: Code::STALE_MESSAGE_ID, retry_after_ms: 0 }),
+        ("Refused for a while", ServerFrame::Refused { n: 8, code: Code::SLOW_MODE, retry_after_ms: 2_500 }),
+        ("Gap", ServerFrame::Gap { from: Seq(1), to: Seq(1_000) }),
+        ("PageEnd", ServerFrame::PageEnd { head: Seq(12_345), floor: Seq(1), more: true }),
+        ("Typing", ServerFrame::Typing { conversation: name("general"), user: user("bob") }),
+        ("Roster empty", ServerFrame::Roster { users: 0, present: vec![] }),
+        (
+            "Roster",
+            ServerFrame::Roster { users: 70, present: vec![present("alice", 0), present("bob", 300)] },
+        ),
+        ("Presence", presence(Status::Away)),
+    ]
+}
+
+fn present(name: &str, seen: u64) -> Present {
+    let status = if seen == 0 { Status::Online } else { Status::Away };
+    Present { user: user(name), seen: Seq(seen), status }
+}
+
+fn presence(status: Status) -> ServerFrame {
+    let (conversation, user) = (name("general"), user("bob"));
+    ServerFrame::Presence { conversation, user, status, last_seen_ms: 1_790_000_000_000 }
+}
