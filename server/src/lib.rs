@@ -10,6 +10,7 @@
 //! | [`session`] | connections and a task for each stream, whatever carries them |
 //! | [`http`] | requests over TCP, and what becomes a WebSocket |
 //! | [`websocket`] | messages between sockets and lanes |
+//! | [`outbound`] | requests that the server itself makes |
 //! | [`quic`] | endpoints, and which worker has a connection |
 //! | [`data_folder`] | whether the data folder can be used |
 //! | [`preflight`] | what is refused before anything is opened |
@@ -30,6 +31,7 @@ pub mod data_folder;
 pub mod development;
 pub mod engine;
 pub mod http;
+pub mod outbound;
 pub mod preflight;
 pub mod quic;
 pub mod secret;

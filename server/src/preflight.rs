@@ -3,7 +3,6 @@
 use quoth_certs::{CertError, CertStore};
 
 use crate::api::Keys;
-use crate::auth::Verifier;
 use crate::config::Config;
 use crate::engine::{Clock as _, SystemClock};
 use crate::tickets::TicketKeys;
@@ -21,7 +20,7 @@ pub fn problems(config: &Config) -> Vec<String> {
     } else {
         let opened = configured_certificate(config);
         problems.extend(opened.and_then(Result::err).map(|error| error.to_string()));
-        problems.extend(Verifier::load(&config.audience, &config.token_keys).err());
+        problems.extend(config.verifier(&config.token_keys).err());
     }
     problems.extend(Keys::load(&config.api.keys).err());
     problems.extend(secret::kept_endpoint_secret(&config.data_dir).err());

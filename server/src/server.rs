@@ -89,6 +89,7 @@ impl Server {
         }
         let (engine, stopper) =
             Engine::start(store, Durability::Stored, Arc::new(SystemClock), Execution::Threads);
+        verifier.start();
         let phase = PhaseSender::new();
         let service =
             Service::new(engine.clone(), Arc::new(verifier), config.limits.clone(), phase.subscribe());
@@ -224,7 +225,7 @@ impl Credentials {
             tls.ticketer = Arc::<TicketKeys>::clone(&tickets);
             Ok::<_, String>(tls)
         };
-        let verifier = Verifier::load(&config.audience, token_keys)?;
+        let verifier = config.verifier(token_keys)?;
         let secret = endpoint_secret(&config.data_dir)?;
         let quic = server_config(tls(ALPN)?, &config.limits, &secret).map_err(|error| error.to_string())?;
         let http = tls(ALPN_HTTP)?;

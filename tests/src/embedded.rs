@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context as _, anyhow};
 use quoth_protocol::UserId;
-use quoth_server::auth::{LEEWAY_S, Rights, algorithm, issue};
+use quoth_server::auth::{Issue, LEEWAY_S, Rights, algorithm, issue};
 use quoth_server::config::Config;
 use quoth_server::development::signing_key_file;
 use quoth_server::server::Server;
@@ -118,8 +118,16 @@ impl EmbeddedServer {
         let rights = Rights { read: everything(), write: everything(), publish_as: Vec::new() };
         let key = signing_key_file(&self.dir.path().join("data"));
         let (user, audience) = (UserId::new(user)?, Config::default().audience);
-        issue(&key, algorithm("HS256").map_err(|e| anyhow!(e))?, &audience, &user, rights, ends_s - LEEWAY_S)
-            .map_err(|error| anyhow!(error))
+        let what = Issue {
+            audience: &audience,
+            user: &user,
+            device: None,
+            rights,
+            token_id: None,
+            issued_s: 0,
+            expires_s: ends_s - LEEWAY_S,
+        };
+        issue(&key, algorithm("HS256").map_err(|e| anyhow!(e))?, what).map_err(|error| anyhow!(error))
     }
 
     /// Stops it as SIGTERM does.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION};
 use quoth_protocol::limits::{HELLO_TIMEOUT_MS, REFRESHES_PER_MINUTE_MAX, TOKEN_EXPIRING_NOTICE_MS};
 use quoth_protocol::reply::Reply;
-use quoth_protocol::{Code, ConversationName};
+use quoth_protocol::{Code, ConversationName, DeviceId};
 
 use crate::authorize::Grant;
 use crate::rate::Rate;
@@ -17,6 +17,12 @@ pub struct Identity {
     pub grant: Arc<Grant>,
     /// When the token ends, in milliseconds since 1970.
     pub expires_ms: u64,
+    /// When the token was issued, in milliseconds since 1970; 0 when it does not say.
+    pub issued_ms: u64,
+    /// The token's id, by which it can be revoked alone.
+    pub token_id: Option<String>,
+    /// The only device that may sign in with the token.
+    pub device: Option<DeviceId>,
 }
 
 /// What comes to a session.
@@ -215,7 +221,7 @@ mod tests {
     fn identity(user: &str, expires_ms: u64) -> Identity {
         let user = UserId::new(user).unwrap();
         let grant = Arc::new(Grant { user, read: vec![], write: vec![], publish_as: vec![] });
-        Identity { grant, expires_ms }
+        Identity { grant, expires_ms, issued_ms: 0, token_id: None, device: None }
     }
 
     fn hello(version: u16) -> Input {

@@ -8,13 +8,15 @@ mod settings;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use load::{Flag, Loaded, Origin, Sources, load};
 pub use settings::{Kind, SETTINGS, Setting};
 
 use crate::api::ApiConfig;
-use crate::auth::KeySpec;
+use crate::auth::{Demands, JwksConfig, KeySpec, Verifier};
 use crate::http::{HAS_PAGE, WebOrigin};
+use crate::outbound::Url;
 use crate::session::Limits;
 use crate::sockets::CAN_STEER;
 
@@ -50,6 +52,10 @@ pub struct Config {
     pub audience: String,
     /// Keys that tokens may be signed with.
     pub token_keys: Vec<KeySpec>,
+    /// Where further ones are.
+    pub jwks: Jwks,
+    /// How long a token may live from `iat` to `exp`, in seconds; 0 for no limit.
+    pub token_lifetime_max_s: u64,
     /// Size of a log segment, in bytes.
     pub log_segment_bytes: u64,
     /// Memory for the view's block cache, in bytes.
@@ -62,6 +68,27 @@ pub struct Config {
     pub log_filter: String,
     /// How log lines look.
     pub log_format: LogFormat,
+}
+
+/// A set of token keys at a URL.
+#[derive(Debug, Clone)]
+pub struct Jwks {
+    /// Where it is, if there is one.
+    pub url: Option<Url>,
+    /// PEM file of further certificate authorities to trust there.
+    pub ca_file: Option<PathBuf>,
+    /// How long it is taken for good, in seconds.
+    pub refresh_s: u64,
+    /// The least time between two looks at it, in seconds.
+    pub refresh_min_s: u64,
+    /// How long a key goes on that is no longer in it, in seconds.
+    pub overlap_s: u64,
+}
+
+impl Default for Jwks {
+    fn default() -> Self {
+        Self { url: None, ca_file: None, refresh_s: 300, refresh_min_s: 30, overlap_s: 300 }
+    }
 }
 
 /// How log lines look.
@@ -91,6 +118,8 @@ impl Default for Config {
             private_key_file: None,
             audience: "quoth".to_owned(),
             token_keys: Vec::new(),
+            jwks: Jwks::default(),
+            token_lifetime_max_s: 0,
             log_segment_bytes: 64 * 1024 * 1024,
             view_cache_bytes: 64 * 1024 * 1024,
             limits: Limits::default(),
@@ -104,7 +133,8 @@ impl Default for Config {
 impl Config {
     /// The same with paths that do not depend on the current folder.
     fn with_absolute_paths(mut self) -> Self {
-        let files = [&mut self.certificate_file, &mut self.private_key_file].into_iter().flatten();
+        let files = [&mut self.certificate_file, &mut self.private_key_file, &mut self.jwks.ca_file];
+        let files = files.into_iter().flatten();
         let keys = self.token_keys.iter_mut().map(|key| &mut key.file);
         let keys = keys.chain(self.api.keys.iter_mut().map(|key| &mut key.file));
         for path in files.chain(keys).chain([&mut self.data_dir]) {
@@ -112,6 +142,24 @@ impl Config {
             *path = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
         }
         self
+    }
+
+    /// What verifies tokens that are signed with these keys or with one of the key set's.
+    ///
+    /// # Errors
+    /// The first key that cannot be used.
+    pub(crate) fn verifier(&self, token_keys: &[KeySpec]) -> Result<Verifier, String> {
+        let lifetime_max =
+            (self.token_lifetime_max_s > 0).then(|| Duration::from_secs(self.token_lifetime_max_s));
+        let demands = Demands { audience: self.audience.clone(), lifetime_max };
+        let jwks = self.jwks.url.clone().map(|url| JwksConfig {
+            url,
+            ca_file: self.jwks.ca_file.clone(),
+            refresh: Duration::from_secs(self.jwks.refresh_s),
+            refresh_min: Duration::from_secs(self.jwks.refresh_min_s),
+            overlap: Duration::from_secs(self.jwks.overlap_s),
+        });
+        Verifier::load(demands, token_keys, jwks)
     }
 
     /// Network workers of the server: as configured, or one for each core that this process may use, and at most
@@ -124,6 +172,11 @@ impl Config {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let chosen = u32::try_from(cores).unwrap_or(u32::MAX).min(WORKERS_CHOSEN_MAX);
         if CAN_STEER { chosen } else { 1 }
+    }
+
+    /// Whether anybody could sign in.
+    fn has_keys(&self) -> bool {
+        !self.token_keys.is_empty() || self.jwks.url.is_some()
     }
 
     /// Checks what no single setting can: that the settings fit together. Each problem names its mend.
@@ -151,6 +204,13 @@ impl Config {
             );
         }
         problems.extend(self.api.problems(self.development));
+        if self.jwks.refresh_min_s > self.jwks.refresh_s {
+            problems.push(format!(
+                "auth.jwks_refresh_min_s is {}, and auth.jwks_refresh_s is {}: the least time between two looks at the keys must not be \
+                 the longer one",
+                self.jwks.refresh_min_s, self.jwks.refresh_s
+            ));
+        }
         if self.development {
             if !self.listen.ip().is_loopback() {
                 problems.push(format!(
@@ -174,7 +234,7 @@ impl Config {
             }
             return problems;
         }
-        if self.certificate_file.is_none() && self.private_key_file.is_none() && self.token_keys.is_empty() {
+        if self.certificate_file.is_none() && self.private_key_file.is_none() && !self.has_keys() {
             problems.push(
                 "server.development is false, as it is by default with a configuration file, and nothing that takes its \
                  place is set: give tls.certificate_file, tls.private_key_file and auth.token_keys, or set \
@@ -191,10 +251,10 @@ impl Config {
                 problems.push(format!("{key} is not set: give the path of a PEM file"));
             }
         }
-        if self.token_keys.is_empty() {
+        if !self.has_keys() {
             problems.push(
-                "auth.token_keys is empty, so nobody could sign in: give at least one, as in \
-                 [\"EdDSA:/etc/quoth/token-public-key.pem\"]"
+                "auth.token_keys is empty and there is no auth.jwks_url, so nobody could sign in: give at least one key, as in \
+                 [\"EdDSA:/etc/quoth/token-public-key.pem\"], or the URL of a key set"
                     .to_owned(),
             );
         }

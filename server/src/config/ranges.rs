@@ -12,6 +12,18 @@ pub(super) const WORKERS: RangeInclusive<u64> = 0..=32;
 /// An hour: clients that wait longer look dead to their users.
 pub(super) const DRAIN_RETRY_AFTER_MS: RangeInclusive<u64> = 0..=3_600_000;
 
+/// To a day: a key that an issuer has withdrawn should not be good for longer.
+pub(super) const JWKS_REFRESH_S: RangeInclusive<u64> = 1..=86_400;
+
+/// From one look a second, which any issuer bears, to an hour, for which nobody could sign in with a new key.
+pub(super) const JWKS_REFRESH_MIN_S: RangeInclusive<u64> = 1..=3_600;
+
+/// To a week: longer than any rotation takes.
+pub(super) const JWKS_OVERLAP_S: RangeInclusive<u64> = 0..=604_800;
+
+/// 0 has no limit. To ten years, which is what `quoth-server token` signs at most.
+pub(super) const TOKEN_LIFETIME_MAX_S: RangeInclusive<u64> = 0..=3_650 * 86_400;
+
 /// At least some of the largest groups. At most what a start reads in a few seconds, since it looks at the rest of the
 /// last segment; the log takes two or three times this of the disk.
 pub(super) const LOG_SEGMENT_BYTES: RangeInclusive<u64> = 4 * MIB..=GIB;

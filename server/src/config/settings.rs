@@ -122,6 +122,11 @@ fn path(slot: &mut Option<PathBuf>, text: &str) -> Result<(), String> {
     Ok(())
 }
 
+fn optional_value<T: FromStr<Err = String>>(slot: &mut Option<T>, text: &str) -> Result<(), String> {
+    *slot = if text.is_empty() { None } else { Some(text.parse()?) };
+    Ok(())
+}
+
 /// The elements of a list, as it stands in the environment.
 fn list<T: FromStr<Err = String>>(slot: &mut Vec<T>, text: &str) -> Result<(), String> {
     // Flags and environment variables have them with commas between them, or as a configuration file has them.
@@ -240,10 +245,52 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "auth.token_keys",
-        doc: "keys that tokens may be signed with: [\"EdDSA:FILE\", \"KEY-ID=ES256:FILE\", \"HS256:FILE\"]",
+        doc: "keys that tokens may be signed with: [\"EdDSA:FILE\", \"KEY-ID=ES256:FILE\", \"RS256:FILE\", \"HS256:FILE\"]",
         kind: Kind::Keys,
         set: |c, t| list(&mut c.token_keys, t),
         get: |c| array(&c.token_keys),
+    },
+    Setting {
+        key: "auth.jwks_url",
+        doc: "URL of a set of further keys (JWKS): https://…, http://… on loopback, or file:///…",
+        kind: Kind::Text,
+        set: |c, t| optional_value(&mut c.jwks.url, t),
+        get: |c| quoted(c.jwks.url.as_ref().map(ToString::to_string).unwrap_or_default()),
+    },
+    Setting {
+        key: "auth.jwks_ca_file",
+        doc: "PEM file of certificate authorities to trust there besides the machine's",
+        kind: Kind::Path,
+        set: |c, t| path(&mut c.jwks.ca_file, t),
+        get: |c| optional(c.jwks.ca_file.as_ref()),
+    },
+    Setting {
+        key: "auth.jwks_refresh_s",
+        doc: "how long the set is taken for good, in seconds; a token with an unknown `kid` has it read at once",
+        kind: Kind::Number(ranges::JWKS_REFRESH_S),
+        set: |c, t| number(&mut c.jwks.refresh_s, t),
+        get: |c| c.jwks.refresh_s.to_string(),
+    },
+    Setting {
+        key: "auth.jwks_refresh_min_s",
+        doc: "the least time between two looks at the set, whoever asks and after a failed one, in seconds",
+        kind: Kind::Number(ranges::JWKS_REFRESH_MIN_S),
+        set: |c, t| number(&mut c.jwks.refresh_min_s, t),
+        get: |c| c.jwks.refresh_min_s.to_string(),
+    },
+    Setting {
+        key: "auth.jwks_overlap_s",
+        doc: "how long a key goes on that is no longer in the set, in seconds; 0: it ends when that is noticed",
+        kind: Kind::Number(ranges::JWKS_OVERLAP_S),
+        set: |c, t| number(&mut c.jwks.overlap_s, t),
+        get: |c| c.jwks.overlap_s.to_string(),
+    },
+    Setting {
+        key: "auth.token_lifetime_max_s",
+        doc: "how long a token may live from its `iat`, which it then must have, to its `exp`, in seconds; 0: no limit",
+        kind: Kind::Number(ranges::TOKEN_LIFETIME_MAX_S),
+        set: |c, t| number(&mut c.token_lifetime_max_s, t),
+        get: |c| c.token_lifetime_max_s.to_string(),
     },
     Setting {
         key: "store.log_segment_bytes",
@@ -405,7 +452,7 @@ mod tests {
     fn every_number_has_a_range_that_holds_its_default_and_is_kept() {
         let numbers =
             SETTINGS.iter().filter(|setting| setting.get(&Config::default()).parse::<u64>().is_ok());
-        assert_eq!(numbers.clone().count(), 15);
+        assert_eq!(numbers.clone().count(), 19);
         for setting in numbers {
             let range = setting.range().cloned().unwrap_or_else(|| panic!("{} has no range", setting.key));
             let mut config = Config::default();

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
 use super::open::OpenConversations;
 use super::transport::{Gone, RecvStream, SendStream, Transport};
-use super::{Phase, PhaseReceiver, Service, conversation, fetch};
+use super::{Phase, PhaseReceiver, Service, Verification, Verifying, conversation, fetch};
 use crate::engine::{Typing, Typings};
 
 /// Priority of the control stream; conversations have 0, pages of history less.
@@ -104,6 +104,8 @@ struct Connection {
     reader: FrameReader,
     writer: FrameWriter,
     signed_in: Option<SignedIn>,
+    /// A token whose key has to be asked for. The control stream is not read meanwhile.
+    verifying: Option<Verifying>,
     streams: JoinSet<()>,
     streams_rate: Rate,
     drains: bool,
@@ -120,6 +122,7 @@ struct SignedIn {
 enum Happened {
     Phase(Phase),
     Read(Result<Option<ClientFrame>, ReadFailure>),
+    Verified(Result<Identity, Code>),
     Wrote(Result<(), WriteFailure>),
     Typing(Typing),
     Datagram(Result<Bytes, Gone>),
@@ -150,6 +153,7 @@ impl Connection {
             reader,
             writer,
             signed_in: None,
+            verifying: None,
             streams: JoinSet::new(),
             streams_rate: Rate::new(STREAMS_PER_SECOND_MAX, 1_000),
             drains: false,
@@ -186,6 +190,7 @@ impl Connection {
             Duration::from_millis(wake_ms.saturating_sub(now_ms)).min(DEADLINE_WAIT_MAX)
         });
         let (is_signed_in, drains) = (self.signed_in.is_some(), self.drains);
+        let verifies = self.verifying.is_some();
         let typing = async {
             match &self.signed_in {
                 Some(signed_in) => signed_in.shared.typings.next().await,
@@ -195,7 +200,8 @@ impl Connection {
         tokio::select! {
             biased;
             phase = phase.next(drains) => Happened::Phase(phase),
-            frame = self.reader.next() => Happened::Read(frame),
+            verified = verified(&mut self.verifying), if verifies => Happened::Verified(verified),
+            frame = self.reader.next(), if !verifies => Happened::Read(frame),
             written = self.writer.write(), if !self.writer.is_idle() => Happened::Wrote(written),
             Some(ended) = self.streams.join_next() => Happened::StreamEnded(ended),
             stream = self.transport.accept(), if accepts && !waits_for_rate => Happened::Stream(stream),
@@ -221,6 +227,10 @@ impl Connection {
                 Ok(())
             }
             Happened::Read(Ok(Some(frame))) => self.input(Input::Frame(frame)),
+            Happened::Verified(verified) => {
+                self.verifying = None;
+                self.input(Input::Verified(verified))
+            }
             Happened::Read(Ok(None)) => Err(End(Code::CLOSED, "the client has finished its control stream")),
             Happened::Read(Err(ReadFailure::Broken(code))) => Err(End(code, "a control frame is broken")),
             Happened::Wrote(Err(WriteFailure::Stalled)) => {
@@ -258,10 +268,13 @@ impl Connection {
         let now_ms = self.service.engine.now_ms();
         match self.session.handle(input, now_ms) {
             None => Ok(()),
-            Some(Output::Verify(token)) => {
-                let verified = self.service.verify.verify(&token, now_ms);
-                self.input(Input::Verified(verified))
-            }
+            Some(Output::Verify(token)) => match self.service.verify.verify(&token, now_ms) {
+                Verification::Ready(verified) => self.input(Input::Verified(verified)),
+                Verification::Waits(verifying) => {
+                    self.verifying = Some(verifying);
+                    Ok(())
+                }
+            },
             Some(Output::Welcome { identity, hello }) => {
                 self.welcome(&identity, &hello, now_ms);
                 Ok(())
@@ -355,6 +368,13 @@ impl Connection {
         if self.writer.waiting_bytes() < CONTROL_WAITING_BYTES_MAX {
             self.writer.push(&frame);
         }
+    }
+}
+
+async fn verified(verifying: &mut Option<Verifying>) -> Result<Identity, Code> {
+    match verifying {
+        Some(verifying) => verifying.await,
+        None => std::future::pending().await,
     }
 }
 

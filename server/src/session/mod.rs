@@ -12,6 +12,7 @@ mod phase;
 mod transport;
 mod waiting;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use quoth_core::session::Identity;
@@ -28,11 +29,35 @@ pub(crate) use transport::Transport;
 
 /// Says who a token is for and what it allows.
 pub trait Verify: Send + Sync + 'static {
-    /// Verifies a token at `now_ms`, in milliseconds since 1970.
-    ///
-    /// # Errors
-    /// [`Code::TOKEN_EXPIRED`] or [`Code::TOKEN_REJECTED`].
-    fn verify(&self, token: &str, now_ms: u64) -> Result<Identity, Code>;
+    /// Verifies a token at `now_ms`, in milliseconds since 1970. The error is [`Code::TOKEN_EXPIRED`], [`Code::TOKEN_REJECTED`], or
+    /// [`Code::UNAVAILABLE`] when the keys cannot be had at the moment.
+    fn verify(&self, token: &str, now_ms: u64) -> Verification;
+}
+
+/// What becomes of a token.
+pub enum Verification {
+    /// This.
+    Ready(Result<Identity, Code>),
+    /// It turns out later, within seconds: its key has to be asked for.
+    Waits(Verifying),
+}
+
+/// The verification of a token that has to wait for something. Dropping it ends it.
+pub type Verifying = Pin<Box<dyn Future<Output = Result<Identity, Code>> + Send>>;
+
+impl From<Result<Identity, Code>> for Verification {
+    fn from(verified: Result<Identity, Code>) -> Self {
+        Self::Ready(verified)
+    }
+}
+
+impl std::fmt::Debug for Verification {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ready(verified) => f.debug_tuple("Ready").field(verified).finish(),
+            Self::Waits(_) => f.write_str("Waits"),
+        }
+    }
 }
 
 /// What every connection needs.
