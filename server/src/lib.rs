@@ -8,6 +8,8 @@
 //! | [`api`] | HTTP for backends, on a port of its own |
 //! | [`engine`] | conversations without a network: committer, tails, readers |
 //! | [`session`] | connections and a task for each stream, whatever carries them |
+//! | [`hooks`] | backends that are asked before something happens |
+//! | `outbox` | events for a backend, in order and at least once |
 //! | [`http`] | requests over TCP, and what becomes a WebSocket |
 //! | [`websocket`] | messages between sockets and lanes |
 //! | [`outbound`] | requests that the server itself makes |
@@ -30,8 +32,10 @@ pub mod config;
 pub mod data_folder;
 pub mod development;
 pub mod engine;
+pub mod hooks;
 pub mod http;
 pub mod outbound;
+mod outbox;
 pub mod preflight;
 pub mod quic;
 pub mod secret;

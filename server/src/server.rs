@@ -15,7 +15,9 @@ use crate::auth::{KeySpec, Verifier};
 use crate::config::Config;
 use crate::development::{self, Development};
 use crate::engine::{Clock as _, Engine, Execution, Stopper, SystemClock};
+use crate::hooks::{Backend, Hooks};
 use crate::http::{ALPN_HTTP, Site};
+use crate::outbox;
 use crate::quic::{EndpointSecret, server_config};
 use crate::secret::endpoint_secret;
 use crate::session::{Phase, PhaseSender, Service};
@@ -33,6 +35,7 @@ pub struct Server {
     engine: Engine,
     workers: Workers,
     api: Option<api::Running>,
+    outbox: Option<outbox::Running>,
     stopper: Stopper,
     certificates: Arc<CertStore>,
     tickets: Arc<TicketKeys>,
@@ -65,7 +68,8 @@ impl Server {
             sockets.udp[0].local_addr().map_err(|error| format!("the socket has no address: {error}"))?;
         let api = api::bind(&config.api, config.development, address)?;
         let configured = if config.development { None } else { Some(Credentials::configured(config)?) };
-        let store = Store::open(store_options(config)).map_err(|error| error.to_string())?;
+        let mut store = Store::open(store_options(config)?).map_err(|error| error.to_string())?;
+        let (log, hold) = (Arc::clone(&store.log), store.hold.take());
         let (credentials, development) = match configured {
             Some(credentials) => (credentials, None),
             // Not before the store is ours: another server's files must stay as they are.
@@ -91,10 +95,22 @@ impl Server {
             Engine::start(store, Durability::Stored, Arc::new(SystemClock), Execution::Threads);
         verifier.start();
         let phase = PhaseSender::new();
+        let backend = Backend::of(config)?;
+        let hooks = backend.as_ref().map(|backend| Hooks::new(&config.hooks, backend)).unwrap_or_default();
         let service =
-            Service::new(engine.clone(), Arc::new(verifier), config.limits.clone(), phase.subscribe());
+            Service::new(engine.clone(), Arc::new(verifier), config.limits.clone(), phase.subscribe())
+                .with_hooks(hooks);
+        let outbox = match &backend {
+            Some(backend) => {
+                let (engine, phase) = (engine.clone(), phase.subscribe());
+                outbox::start(&config.hooks, &config.data_dir, log, hold, engine, phase, backend)?
+            }
+            None => None,
+        };
         let api = api.map(|api| {
-            api.serve(&service, api_keys, config.api.limits, api_tls, config.data_dir.join("store"))
+            let progress = outbox.as_ref().map(|outbox| Arc::clone(outbox.progress()));
+            let store_dir = config.data_dir.join("store");
+            api.serve(&service, api_keys, config.api.limits, api_tls, store_dir, progress)
                 .map_err(|error| format!("the server API has no thread: {error}"))
         });
         let api = api.transpose()?;
@@ -108,6 +124,7 @@ impl Server {
             engine,
             workers,
             api,
+            outbox,
             stopper,
             certificates,
             tickets,
@@ -177,9 +194,12 @@ impl Server {
         let retry_after_ms = self.drain_retry_after_ms;
         self.phase.set(if has_failed { Phase::Failed } else { Phase::Draining { retry_after_ms } });
         let served = self.workers.join().await;
-        if let Some(api) = self.api {
-            let _ended = tokio::task::spawn_blocking(move || api.join()).await;
-        }
+        let (api, outbox) = (self.api, self.outbox);
+        let ended = tokio::task::spawn_blocking(move || {
+            api.map(api::Running::join);
+            outbox.map(outbox::Running::join);
+        });
+        let _joined = ended.await;
         drop(self.engine);
         let stopper = self.stopper;
         let stopped = tokio::task::spawn_blocking(move || stopper.stop()).await;
@@ -188,12 +208,13 @@ impl Server {
     }
 }
 
-fn store_options(config: &Config) -> Options {
-    Options {
+fn store_options(config: &Config) -> Result<Options, String> {
+    Ok(Options {
         segment_bytes: config.log_segment_bytes,
         cache_bytes: config.view_cache_bytes,
+        hold_from: outbox::hold_from(&config.hooks, &config.data_dir)?,
         ..Options::new(config.data_dir.join("store"))
-    }
+    })
 }
 
 impl Credentials {

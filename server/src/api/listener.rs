@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use super::requests::Requests;
 use super::{ApiConfig, ApiLimits, Keys, router};
 use crate::http::Stream;
+use crate::outbox::Progress;
 use crate::session::{Service, log_panic};
 
 /// How long a connection may say nothing, between requests and within the head of one: backends keep connections for a while.
@@ -118,12 +119,13 @@ impl Bound {
         limits: ApiLimits,
         tls: rustls::ServerConfig,
         store_dir: PathBuf,
+        outbox: Option<Arc<Progress>>,
     ) -> io::Result<Running> {
         let address = self.address;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let within = runtime.enter();
         let service = service.for_another_worker();
-        let router = router(service.clone(), Arc::new(keys), limits, store_dir);
+        let router = router(service.clone(), keys, limits, store_dir, outbox);
         drop(within);
         let connections_max = limits.requests_max.saturating_mul(CONNECTIONS_PER_REQUEST);
         let shared = Arc::new(Shared {

@@ -30,6 +30,7 @@ use std::time::Instant;
 
 use axum::Router;
 
+use crate::outbox::Progress;
 use crate::session::Service;
 pub use keys::{ApiKeySpec, Scope};
 pub(crate) use keys::{Keys, make as make_key};
@@ -46,6 +47,7 @@ struct App {
     poster: Arc<Poster>,
     limits: ApiLimits,
     store_dir: Arc<PathBuf>,
+    outbox: Option<Arc<Progress>>,
     started: Instant,
     document: Arc<serde_json::Value>,
 }
@@ -58,16 +60,23 @@ fn operations() -> Operations {
 }
 
 /// The routes of a service on the current runtime.
-fn router(service: Service, keys: Arc<Keys>, limits: ApiLimits, store_dir: PathBuf) -> Router {
+fn router(
+    service: Service,
+    keys: Keys,
+    limits: ApiLimits,
+    store_dir: PathBuf,
+    outbox: Option<Arc<Progress>>,
+) -> Router {
     let (router, paths) = operations().into_parts();
     let poster = Arc::new(Poster::new(service.engine.clone()));
     let document = Arc::new(openapi::document(paths));
     router.with_state(App {
         service,
-        keys,
+        keys: Arc::new(keys),
         poster,
         limits,
         store_dir: Arc::new(store_dir),
+        outbox,
         started: Instant::now(),
         document,
     })

@@ -130,9 +130,19 @@ fn stats() -> Value {
         "log_position",
         "store_bytes",
     ];
-    let mut properties = json!({ "version": of("Text") });
+    let mut outbox = object(
+        &["delivered", "backlog_bytes", "failing"],
+        json!({
+            "delivered": of("Count"),
+            "backlog_bytes": of("Count"),
+            "failing": { "type": ["string", "null"], "description": "why the last batch was not taken" },
+        }),
+    );
+    outbox["type"] = json!(["object", "null"]);
+    outbox["description"] = json!("null when hooks.events_url is not set");
+    let mut properties = json!({ "version": of("Text"), "outbox": outbox });
     for count in counts {
         properties[count] = of("Count");
     }
-    json!({ "Stats": object(&[&["version"][..], &counts].concat(), properties) })
+    json!({ "Stats": object(&[&["version", "outbox"][..], &counts].concat(), properties) })
 }

@@ -44,6 +44,13 @@ async fn stats(call: Call) -> Result<Answer, Problem> {
     let store_bytes = tokio::task::spawn_blocking(move || bytes_of(&store)).await.unwrap_or_default();
     let engine = app.service.engine.stats();
     let limits = &app.service.limits;
+    let outbox = app.outbox.as_ref().map(|progress| {
+        json!({
+            "delivered": progress.delivered(),
+            "backlog_bytes": progress.backlog_bytes(),
+            "failing": progress.failing(),
+        })
+    });
     Answer::of(&json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_ms": u64::try_from(app.started.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -54,6 +61,7 @@ async fn stats(call: Call) -> Result<Answer, Problem> {
         "queued_publishes_max": engine.queued_max,
         "log_position": engine.position,
         "store_bytes": store_bytes,
+        "outbox": outbox,
     }))
 }
 

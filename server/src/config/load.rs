@@ -225,7 +225,7 @@ fn as_text(kind: &Kind, value: &DeValue<'_>, folder: &Path) -> Option<String> {
             i128::from_str_radix(&digits, number.radix()).ok().map(|number| number.to_string())
         }
         (Kind::Boolean, DeValue::Boolean(value)) => Some(value.to_string()),
-        (Kind::Origins, DeValue::Array(items)) => {
+        (Kind::Origins | Kind::Texts(_), DeValue::Array(items)) => {
             let texts = items.iter().map(|item| item.get_ref().as_str());
             texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
         }

@@ -15,6 +15,7 @@ pub use settings::{Kind, SETTINGS, Setting};
 
 use crate::api::ApiConfig;
 use crate::auth::{Demands, JwksConfig, KeySpec, Verifier};
+use crate::hooks::HooksConfig;
 use crate::http::{HAS_PAGE, WebOrigin};
 use crate::outbound::Url;
 use crate::session::Limits;
@@ -64,6 +65,8 @@ pub struct Config {
     pub limits: Limits,
     /// The server API.
     pub api: ApiConfig,
+    /// Hooks and events for backends.
+    pub hooks: HooksConfig,
     /// Which log lines are written, as in `info,quoth_server=debug`.
     pub log_filter: String,
     /// How log lines look.
@@ -124,6 +127,7 @@ impl Default for Config {
             view_cache_bytes: 64 * 1024 * 1024,
             limits: Limits::default(),
             api: ApiConfig::default(),
+            hooks: HooksConfig::default(),
             log_filter: "info".to_owned(),
             log_format: LogFormat::Auto,
         }
@@ -134,7 +138,7 @@ impl Config {
     /// The same with paths that do not depend on the current folder.
     fn with_absolute_paths(mut self) -> Self {
         let files = [&mut self.certificate_file, &mut self.private_key_file, &mut self.jwks.ca_file];
-        let files = files.into_iter().flatten();
+        let files = files.into_iter().chain([&mut self.hooks.secret_file, &mut self.hooks.ca_file]).flatten();
         let keys = self.token_keys.iter_mut().map(|key| &mut key.file);
         let keys = keys.chain(self.api.keys.iter_mut().map(|key| &mut key.file));
         for path in files.chain(keys).chain([&mut self.data_dir]) {
@@ -204,6 +208,7 @@ impl Config {
             );
         }
         problems.extend(self.api.problems(self.development));
+        problems.extend(self.hooks.problems(self.development, self.log_segment_bytes));
         if self.jwks.refresh_min_s > self.jwks.refresh_s {
             problems.push(format!(
                 "auth.jwks_refresh_min_s is {}, and auth.jwks_refresh_s is {}: the least time between two looks at the keys must not be \

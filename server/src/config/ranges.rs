@@ -66,3 +66,15 @@ pub(super) const API_REQUEST_TIMEOUT_MS: RangeInclusive<u64> = 100..=600_000;
 
 /// Backends are few; each request may hold [`API_BODY_BYTES_MAX`].
 pub(super) const API_REQUESTS_MAX: RangeInclusive<u64> = 1..=10_000;
+
+/// From a round trip to another machine to a minute, for which a message would wait.
+pub(super) const HOOKS_TIMEOUT_MS: RangeInclusive<u64> = 10..=60_000;
+
+/// Each has a connection and a message.
+pub(super) const HOOKS_REQUESTS_MAX: RangeInclusive<u64> = 1..=10_000;
+
+/// From a busy backend's usual time to ten minutes, for which a backend that has gone goes unnoticed.
+pub(super) const HOOKS_EVENTS_TIMEOUT_MS: RangeInclusive<u64> = 100..=600_000;
+
+/// From two of the smallest segments of the log to more than disks have.
+pub(super) const HOOKS_OUTBOX_BYTES_MAX: RangeInclusive<u64> = 8 * MIB..=1024 * 1024 * GIB;

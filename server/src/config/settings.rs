@@ -9,6 +9,7 @@ use std::str::FromStr;
 use quoth_protocol::DEFAULT_PORT;
 
 use super::{Config, LogFormat, ranges};
+use crate::outbox::KINDS;
 
 /// One setting.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub enum Kind {
     Keys,
     /// An array of origins.
     Origins,
+    /// An array of texts, as in this one.
+    Texts(&'static str),
     /// An array of keys of the server API, each with a path as of [`Kind::Path`].
     ApiKeys,
 }
@@ -54,6 +57,7 @@ impl Kind {
             }
             Self::Boolean => "true or false without quotes".to_owned(),
             Self::Keys => "an array of texts, as in [\"EdDSA:FILE\"]".to_owned(),
+            Self::Texts(example) => format!("an array of texts, as in {example}"),
             Self::ApiKeys => "an array of texts, as in [\"shop=publish+conversations:FILE\"]".to_owned(),
             Self::Origins => "an array of texts, as in [\"https://chat.example\"]".to_owned(),
         }
@@ -130,12 +134,20 @@ fn optional_value<T: FromStr<Err = String>>(slot: &mut Option<T>, text: &str) ->
 /// The elements of a list, as it stands in the environment.
 fn list<T: FromStr<Err = String>>(slot: &mut Vec<T>, text: &str) -> Result<(), String> {
     // Flags and environment variables have them with commas between them, or as a configuration file has them.
+    *slot = elements(text).map(str::parse).collect::<Result<_, String>>()?;
+    Ok(())
+}
+
+fn elements(text: &str) -> impl Iterator<Item = &str> {
     let text = text.trim();
     let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let elements = text.split(',').map(|element| element.trim().trim_matches('"'));
-    let elements = elements.filter(|element| !element.is_empty());
-    *slot = elements.map(str::parse).collect::<Result<_, String>>()?;
-    Ok(())
+    elements.filter(|element| !element.is_empty())
+}
+
+/// The same for any texts.
+fn texts(slot: &mut Vec<String>, text: &str) {
+    *slot = elements(text).map(str::to_owned).collect();
 }
 
 fn array(elements: &[impl Display]) -> String {
@@ -416,6 +428,134 @@ pub const SETTINGS: &[Setting] = &[
         get: |c| c.api.limits.requests_max.to_string(),
     },
     Setting {
+        key: "hooks.connect",
+        doc: "URL that is asked before a client is signed in; none when it is empty",
+        kind: Kind::Text,
+        set: |c, t| optional_value(&mut c.hooks.connect.url, t),
+        get: |c| quoted(c.hooks.connect.url.as_ref().map(ToString::to_string).unwrap_or_default()),
+    },
+    Setting {
+        key: "hooks.connect_on_failure",
+        doc: "what holds when it does not answer: allow or deny",
+        kind: Kind::Text,
+        set: |c, t| {
+            c.hooks.connect.on_failure = t.parse()?;
+            Ok(())
+        },
+        get: |c| quoted(c.hooks.connect.on_failure),
+    },
+    Setting {
+        key: "hooks.join",
+        doc: "URL that is asked before a user joins a conversation; none when it is empty",
+        kind: Kind::Text,
+        set: |c, t| optional_value(&mut c.hooks.join.url, t),
+        get: |c| quoted(c.hooks.join.url.as_ref().map(ToString::to_string).unwrap_or_default()),
+    },
+    Setting {
+        key: "hooks.join_on_failure",
+        doc: "what holds when it does not answer: allow or deny",
+        kind: Kind::Text,
+        set: |c, t| {
+            c.hooks.join.on_failure = t.parse()?;
+            Ok(())
+        },
+        get: |c| quoted(c.hooks.join.on_failure),
+    },
+    Setting {
+        key: "hooks.publish",
+        doc: "URL that is asked before a client's message is stored, and may change it; none when it is empty",
+        kind: Kind::Text,
+        set: |c, t| optional_value(&mut c.hooks.publish.url, t),
+        get: |c| quoted(c.hooks.publish.url.as_ref().map(ToString::to_string).unwrap_or_default()),
+    },
+    Setting {
+        key: "hooks.publish_on_failure",
+        doc: "what holds when it does not answer: allow or deny",
+        kind: Kind::Text,
+        set: |c, t| {
+            c.hooks.publish.on_failure = t.parse()?;
+            Ok(())
+        },
+        get: |c| quoted(c.hooks.publish.on_failure),
+    },
+    Setting {
+        key: "hooks.timeout_ms",
+        doc: "time for an answer of these hooks, in milliseconds",
+        kind: Kind::Number(ranges::HOOKS_TIMEOUT_MS),
+        set: |c, t| number(&mut c.hooks.timeout_ms, t),
+        get: |c| c.hooks.timeout_ms.to_string(),
+    },
+    Setting {
+        key: "hooks.requests_max",
+        doc: "questions of each hook at once; more wait",
+        kind: Kind::Number(ranges::HOOKS_REQUESTS_MAX),
+        set: |c, t| number(&mut c.hooks.requests_max, t),
+        get: |c| c.hooks.requests_max.to_string(),
+    },
+    Setting {
+        key: "hooks.secret_file",
+        doc: "file with the secret that hooks and events are signed with: whsec_ and base64. Made by itself in development",
+        kind: Kind::Path,
+        set: |c, t| path(&mut c.hooks.secret_file, t),
+        get: |c| optional(c.hooks.secret_file.as_ref()),
+    },
+    Setting {
+        key: "hooks.ca_file",
+        doc: "PEM file of a CA that backends' certificates may be signed by besides the machine's own ones",
+        kind: Kind::Path,
+        set: |c, t| path(&mut c.hooks.ca_file, t),
+        get: |c| optional(c.hooks.ca_file.as_ref()),
+    },
+    Setting {
+        key: "hooks.events_url",
+        doc: "URL that what happens is sent to, in order and at least once; none when it is empty",
+        kind: Kind::Text,
+        set: |c, t| optional_value(&mut c.hooks.events_url, t),
+        get: |c| quoted(c.hooks.events_url.as_ref().map(ToString::to_string).unwrap_or_default()),
+    },
+    Setting {
+        key: "hooks.events_timeout_ms",
+        doc: "time for a batch of events to be taken, in milliseconds",
+        kind: Kind::Number(ranges::HOOKS_EVENTS_TIMEOUT_MS),
+        set: |c, t| number(&mut c.hooks.events_timeout_ms, t),
+        get: |c| c.hooks.events_timeout_ms.to_string(),
+    },
+    Setting {
+        key: "hooks.events_kinds",
+        doc: "kinds of events that are sent, as in [\"message\", \"member_set\", \"member_gone\", \"online\", \"offline\"]; all when it is empty",
+        kind: Kind::Texts("[\"message\", \"online\"]"),
+        set: |c, t| {
+            let mut kinds: Vec<String> = Vec::new();
+            texts(&mut kinds, t);
+            if let Some(unknown) = kinds.iter().find(|kind| !KINDS.contains(&kind.as_str())) {
+                return Err(format!(
+                    "expected kinds of events (any of {}) in place of {unknown:?}",
+                    KINDS.join(", ")
+                ));
+            }
+            c.hooks.events_kinds = kinds;
+            Ok(())
+        },
+        get: |c| array(&c.hooks.events_kinds),
+    },
+    Setting {
+        key: "hooks.events_conversations",
+        doc: "conversations whose events are sent, where * stands for any characters; all when it is empty",
+        kind: Kind::Texts("[\"support-*\"]"),
+        set: |c, t| {
+            texts(&mut c.hooks.events_conversations, t);
+            Ok(())
+        },
+        get: |c| array(&c.hooks.events_conversations),
+    },
+    Setting {
+        key: "hooks.outbox_bytes_max",
+        doc: "what of the log is kept for events that nobody has taken, in bytes; beyond it the oldest half is dropped, and a gap is told",
+        kind: Kind::Number(ranges::HOOKS_OUTBOX_BYTES_MAX),
+        set: |c, t| number(&mut c.hooks.outbox_bytes_max, t),
+        get: |c| c.hooks.outbox_bytes_max.to_string(),
+    },
+    Setting {
         key: "log.filter",
         doc: "which log lines are written, as in info,quoth_server=debug",
         kind: Kind::Text,
@@ -452,7 +592,7 @@ mod tests {
     fn every_number_has_a_range_that_holds_its_default_and_is_kept() {
         let numbers =
             SETTINGS.iter().filter(|setting| setting.get(&Config::default()).parse::<u64>().is_ok());
-        assert_eq!(numbers.clone().count(), 19);
+        assert_eq!(numbers.clone().count(), 23);
         for setting in numbers {
             let range = setting.range().cloned().unwrap_or_else(|| panic!("{} has no range", setting.key));
             let mut config = Config::default();

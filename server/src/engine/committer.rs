@@ -192,7 +192,9 @@ impl Committer {
             wake.conversations.push(name.clone());
         }
         self.parts.released.store(self.position.0, Ordering::Release);
-        self.parts.counts.add_stored(group.records.len());
+        if !group.records.is_empty() {
+            self.parts.counts.add_group(group.records.len(), self.encoded.len());
+        }
         let by_mailbox = group.outcomes.into_iter().map(|(mailbox, outcome)| (Owner(mailbox), outcome));
         for (Owner(mailbox), outcomes) in gather_by(by_mailbox) {
             mailbox.put(outcomes);

@@ -45,11 +45,13 @@ pub(crate) fn event(record: &Record) -> Result<Event, ViewError> {
     let Record { seq, time_ms, sender, origin_time_ms, content, .. } = record;
     let kind = match content {
         Content::Message(body) => EventKind::Message { body: body.clone() },
-        Content::Change(kind) | Content::Notice(kind) => codec::decode(kind).map_err(|_| ViewError::DamagedRow {
-            conversation: record.conversation.clone(),
-            seq: *seq,
-            what: "its change does not decode",
-        })?,
+        Content::Change(kind) | Content::Notice(kind) => {
+            codec::decode(kind).map_err(|_| ViewError::DamagedRow {
+                conversation: record.conversation.clone(),
+                seq: *seq,
+                what: "its change does not decode",
+            })?
+        }
     };
     let (seq, time_ms, sender, origin_time_ms) = (*seq, *time_ms, sender.clone(), *origin_time_ms);
     Ok(Event { seq, time_ms, sender, origin_time_ms, kind })

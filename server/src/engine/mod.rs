@@ -31,6 +31,7 @@ use quoth_store::{Applier, Bounds, Log, Position, Store, View, ViewError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use committer::{Committer, Parts};
+pub(crate) use frame::event;
 pub use mailbox::{Mailbox, Outcome, Stored};
 pub use publisher::Publisher;
 pub use reads::{Page, Reads};
@@ -329,7 +330,13 @@ impl Engine {
             queued: queue.max_capacity() - queue.capacity(),
             queued_max: queue.max_capacity(),
             position: self.inner.released.load(Ordering::Acquire),
+            log_bytes: self.inner.counts.log_bytes(),
         }
+    }
+
+    /// Waits until a group was stored since the last call: for the one who follows the log.
+    pub(crate) async fn followed(&self) {
+        self.inner.counts.followed().await;
     }
 
     /// What an ack means.

@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
+use super::judged::Connecting;
 use super::open::OpenConversations;
 use super::transport::{Gone, RecvStream, SendStream, Transport};
 use super::{Phase, PhaseReceiver, Service, Verification, Verifying, conversation, fetch};
@@ -106,6 +107,8 @@ struct Connection {
     signed_in: Option<SignedIn>,
     /// A token whose key has to be asked for. The control stream is not read meanwhile.
     verifying: Option<Verifying>,
+    /// A client that is not signed in yet, when a hook is to be asked about it.
+    connecting: Option<Connecting>,
     streams: JoinSet<()>,
     streams_rate: Rate,
     drains: bool,
@@ -154,6 +157,7 @@ impl Connection {
             writer,
             signed_in: None,
             verifying: None,
+            connecting: None,
             streams: JoinSet::new(),
             streams_rate: Rate::new(STREAMS_PER_SECOND_MAX, 1_000),
             drains: false,
@@ -229,7 +233,7 @@ impl Connection {
             Happened::Read(Ok(Some(frame))) => self.input(Input::Frame(frame)),
             Happened::Verified(verified) => {
                 self.verifying = None;
-                self.input(Input::Verified(verified))
+                self.verified(verified)
             }
             Happened::Read(Ok(None)) => Err(End(Code::CLOSED, "the client has finished its control stream")),
             Happened::Read(Err(ReadFailure::Broken(code))) => Err(End(code, "a control frame is broken")),
@@ -263,13 +267,28 @@ impl Connection {
         }
     }
 
+    /// Goes on with a token's verification: a client that would be signed in by it is asked about first, where a hook wants that.
+    fn verified(&mut self, verified: Result<Identity, Code>) -> Result<(), End> {
+        match (self.connecting.take(), verified) {
+            (Some(connecting), Ok(identity)) => {
+                self.verifying = Some(connecting.ask(identity));
+                Ok(())
+            }
+            (_, verified) => self.input(Input::Verified(verified)),
+        }
+    }
+
     /// Feeds the session and performs what it wants.
     fn input(&mut self, input: Input) -> Result<(), End> {
+        if let (Input::Frame(ClientFrame::Hello(hello)), None) = (&input, &self.signed_in) {
+            let hook = self.service.hooks.connect.as_ref();
+            self.connecting = hook.map(|hook| Connecting::new(hook, hello, self.transport.peer()));
+        }
         let now_ms = self.service.engine.now_ms();
         match self.session.handle(input, now_ms) {
             None => Ok(()),
             Some(Output::Verify(token)) => match self.service.verify.verify(&token, now_ms) {
-                Verification::Ready(verified) => self.input(Input::Verified(verified)),
+                Verification::Ready(verified) => self.verified(verified),
                 Verification::Waits(verifying) => {
                     self.verifying = Some(verifying);
                     Ok(())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quoth_core::authorize::{Action, Grant, authorize};
-use quoth_core::conversation::{ConversationStream, Output};
+use quoth_core::conversation::{Append, ConversationStream, Output};
 use quoth_core::tail::Next;
 use quoth_protocol::frame::{ClientFrame, Open, ServerFrame, Start, feature};
 use quoth_protocol::limits::{FRAME_BYTES_MAX, START_LAST_MAX};
@@ -17,8 +17,10 @@ use tokio::sync::watch;
 
 use super::connection::Shared;
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
+use super::judged::{Judged, Messages};
 use super::{Phase, PhaseReceiver};
 use crate::engine::{Engine, Mailbox, Outcome, Page, Publisher, RosterWatch, Subscription};
+use crate::hooks::{Hook, Judgement};
 
 /// What a reader that is behind reads from the view at once.
 const VIEW_PAGE: PageLimit = PageLimit { records: 256, bytes: 64 * 1024 };
@@ -55,6 +57,8 @@ pub(super) async fn run(
         read: None,
         outcomes: Vec::new(),
         frames: Vec::new(),
+        hook: shared.service.hooks.publish.clone(),
+        judged: Messages::default(),
         answers: VecDeque::new(),
         client_finished: false,
         drains: false,
@@ -94,6 +98,9 @@ struct Stream {
     outcomes: Vec<Outcome>,
     /// Frames on their way from the tail to the writer.
     frames: Vec<Bytes>,
+    /// Who is asked before a message is stored, and the messages that are asked about.
+    hook: Option<Hook>,
+    judged: Messages,
     /// Answers that the writer has, in order: how many end at or before which byte of the stream.
     answers: VecDeque<(u64, usize)>,
     client_finished: bool,
@@ -155,6 +162,7 @@ enum Happened {
     Wrote(Result<(), WriteFailure>),
     Loaded(Result<ReadResult, ViewError>),
     Woken,
+    Judged(Judged),
     Granted(watch::Receiver<Arc<Grant>>),
     Phase((Phase, PhaseReceiver)),
 }
@@ -181,6 +189,7 @@ impl Stream {
                 written = writer.write(), if !writer.is_idle() => Happened::Wrote(written),
                 () = self.mailbox.woken() => Happened::Woken,
                 loaded = load(&mut self.read), if self.read.is_some() => Happened::Loaded(loaded),
+                judged = self.judged.next(), if !self.judged.is_empty() => Happened::Judged(judged),
                 frame = reader.next(), if reads => Happened::Read(frame),
                 granted = &mut regranted => Happened::Granted(granted),
                 next = &mut phase => Happened::Phase(next),
@@ -200,6 +209,7 @@ impl Stream {
                 Happened::Read(Err(ReadFailure::Broken(code))) => return Err(code),
                 Happened::Loaded(loaded) => self.loaded(loaded, writer)?,
                 Happened::Woken => self.cursor.wake(),
+                Happened::Judged(judged) => self.judged(judged, writer).await?,
                 Happened::Granted(mut granted) => {
                     self.regrant(granted.borrow_and_update().clone())?;
                     regranted.set(self::regranted(granted));
@@ -284,11 +294,13 @@ impl Stream {
 
     async fn take(&mut self, frame: ClientFrame, writer: &mut FrameWriter) -> Result<(), Code> {
         match self.machine.handle(frame, &self.grant) {
-            Output::Append(append) => {
-                if !self.engine.publish(&self.publisher, append).await {
-                    return Err(Code::STORE_FAILED);
+            Output::Append(append) => match &self.hook {
+                None => self.publish(append).await?,
+                Some(hook) => {
+                    let conversation = self.machine.conversation();
+                    self.judged.ask(hook.clone(), conversation, &self.grant.user, append);
                 }
-            }
+            },
             Output::Seek(from) => self.seek(from, false),
             Output::Seen(seq) if seq <= self.cursor.known() => {
                 self.engine.seen(self.machine.conversation(), &self.mailbox, seq);
@@ -298,6 +310,29 @@ impl Stream {
             Output::Reset(code) => return Err(code),
         }
         Ok(())
+    }
+
+    async fn publish(&mut self, append: Append) -> Result<(), Code> {
+        if self.engine.publish(&self.publisher, append).await { Ok(()) } else { Err(Code::STORE_FAILED) }
+    }
+
+    /// Does with a message what its hook has said.
+    async fn judged(&mut self, judged: Judged, writer: &mut FrameWriter) -> Result<(), Code> {
+        let Judged { append, judgement } = judged;
+        match judgement {
+            Judgement::Allow => self.publish(append).await,
+            Judgement::Change(body) => self.publish(Append { body, ..append }).await,
+            Judgement::Deny(reason) => {
+                tracing::debug!(reason, user = %self.grant.user, "a hook has refused a message");
+                self.answer(
+                    [ServerFrame::Refused { n: append.n, code: Code::DENIED, retry_after_ms: 0 }],
+                    writer,
+                );
+                Ok(())
+            }
+            // No refusal, since it may be stored when it is sent again.
+            Judgement::Unavailable => Err(Code::UNAVAILABLE),
+        }
     }
 
     /// Moves the cursor. An Open is answered even when it starts no reader.

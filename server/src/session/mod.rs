@@ -6,6 +6,7 @@ mod conversation;
 mod fetch;
 mod frames;
 mod gate;
+mod judged;
 mod limits;
 mod open;
 mod phase;
@@ -19,6 +20,7 @@ use quoth_core::session::Identity;
 use quoth_protocol::Code;
 
 use crate::engine::Engine;
+use crate::hooks::Hooks;
 
 pub(crate) use admission::{Admission, Admitted, Handshake};
 pub(crate) use connection::run;
@@ -73,6 +75,8 @@ pub struct Service {
     pub(crate) phase: PhaseReceiver,
     /// Counts over all workers and transports.
     pub(crate) admission: Arc<Admission>,
+    /// Who is asked before something happens.
+    pub(crate) hooks: Arc<Hooks>,
 }
 
 impl Service {
@@ -81,7 +85,13 @@ impl Service {
     pub fn new(engine: Engine, verify: Arc<dyn Verify>, limits: Limits, phase: PhaseReceiver) -> Self {
         let limits = Arc::new(limits);
         let admission = Arc::new(Admission::new(&limits));
-        Self { engine, verify, limits, phase, admission }
+        Self { engine, verify, limits, phase, admission, hooks: Arc::default() }
+    }
+
+    /// The same with backends that are asked.
+    #[must_use]
+    pub(crate) fn with_hooks(self, hooks: Hooks) -> Self {
+        Self { hooks: Arc::new(hooks), ..self }
     }
 
     /// The same for connections of another worker, which the current tokio runtime becomes.
