@@ -8,6 +8,7 @@
 //! | [`history`] | what clients saw, and whether the promises held |
 //! | [`wire`] | a client of bare frames |
 //! | [`websocket`] | a client of bare messages of a WebSocket |
+//! | [`http`] | requests to the server API, and a backend that it asks |
 //! | [`load`] | publishers and readers that write down what they see |
 //! | [`sim`] | a deterministic simulation of server, clients and network |
 //! | [`figures`] | how far the server is from what the machine can do |
@@ -18,6 +19,7 @@ pub mod embedded;
 pub mod figures;
 pub mod fuzz;
 pub mod history;
+pub mod http;
 pub mod independent;
 pub mod load;
 pub mod process;
