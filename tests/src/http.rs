@@ -150,6 +150,7 @@ impl Api {
 pub struct Backend {
     address: SocketAddr,
     shared: Arc<Shared>,
+    accepts: Option<std::thread::JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -190,7 +191,7 @@ impl Backend {
         let address = listener.local_addr()?;
         let (shared, answer) = (Arc::new(Shared::default()), Arc::new(answer));
         let accepts = Arc::clone(&shared);
-        std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             for tcp in listener.incoming() {
                 if accepts.is_gone.load(Ordering::Acquire) {
                     return;
@@ -204,7 +205,7 @@ impl Backend {
                 std::thread::spawn(move || serve(tcp, &shared, &*answer));
             }
         });
-        Ok(Self { address, shared })
+        Ok(Self { address, shared, accepts: Some(thread) })
     }
 
     /// Where it listens.
@@ -249,6 +250,8 @@ impl Drop for Backend {
         self.shared.connections.lock().drain(..).for_each(|tcp| drop(tcp.shutdown(std::net::Shutdown::Both)));
         // Wakes the one who accepts.
         let _woken = TcpStream::connect(self.address);
+        // The address is free then.
+        let _ended = self.accepts.take().map(std::thread::JoinHandle::join);
     }
 }
 

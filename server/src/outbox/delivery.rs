@@ -1,5 +1,6 @@
 //! Sends batches, one after the other, and waits while nobody takes them.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -74,7 +75,9 @@ impl Delivery {
                 Ok(()) => break,
                 Err(error) => {
                     tracing::error!(%error, cursor = %standing.cursor.next, "the outbox cannot read the log: it tries again");
-                    if self.pauses(&mut pause).await {
+                    let unknown =
+                        Backlog { known_bytes: 0, written_before_bytes: self.engine.stats().log_bytes };
+                    if self.pauses(&mut pause, unknown).await {
                         break;
                     }
                 }
@@ -144,7 +147,7 @@ impl Delivery {
                     }
                     *self.progress.failing.lock() = Some(error);
                     batch = Some(next);
-                    if self.pauses(&mut pause).await {
+                    if self.pauses(&mut pause, backlog).await {
                         return Ok(());
                     }
                 }
@@ -191,15 +194,20 @@ impl Delivery {
         if answer.status.is_success() { Ok(()) } else { Err(format!("it answered with {}", answer.status)) }
     }
 
-    /// Waits before another try, for a random part of the pause, and lengthens it. Says whether the service drains.
-    async fn pauses(&self, pause: &mut Duration) -> bool {
-        let this = pause.mul_f64(rand::rng().random_range(0.5..=1.0));
+    /// Waits before another try, for a random part of the pause, and lengthens it; no longer than what is kept is within its bound.
+    /// Says whether the service drains.
+    async fn pauses(&self, pause: &mut Duration, backlog: Backlog) -> bool {
+        let mut waits = pin!(tokio::time::sleep(pause.mul_f64(rand::rng().random_range(0.5..=1.0))));
         *pause = (*pause * 2).min(PAUSE_MAX);
-        tokio::select! {
-            biased;
-            _ = self.phase.next(false) => true,
-            () = tokio::time::sleep(this) => false,
+        while self.tell_backlog(backlog) <= self.bytes_max {
+            tokio::select! {
+                biased;
+                _ = self.phase.next(false) => return true,
+                () = waits.as_mut() => return false,
+                () = self.engine.followed() => {}
+            }
         }
+        false
     }
 
     fn reached(&mut self, standing: &mut Standing, cursor: Cursor) {
