@@ -11,7 +11,7 @@ use quoth_protocol::frame::{ClientFrame, Fetch, FetchRange, ServerFrame, Start};
 use quoth_protocol::{ALPN, Code, ConversationName};
 use quoth_server::session::Verify;
 use quoth_store::testing::{commit, record};
-use quoth_store::{Record, Store};
+use quoth_store::{Content, Record, Store};
 use quoth_tests::served::{ServedEngine, everything};
 use quoth_tests::wire::{Frames, Peer, client_config_with};
 
@@ -54,8 +54,9 @@ async fn reset(frames: &mut Frames) -> anyhow::Result<Code> {
 async fn a_token_with_fewer_rights_ends_readers_and_pages() -> anyhow::Result<()> {
     let store = Store::memory();
     let body = vec![b'x'; 1_000];
-    let records: Vec<Record> =
-        (1..=EVENTS).map(|n| Record { body: body.clone().into(), ..record("room", n, n) }).collect();
+    let records: Vec<Record> = (1..=EVENTS)
+        .map(|n| Record { content: Content::Message(body.clone().into()), ..record("room", n, n) })
+        .collect();
     store.view.apply(commit(&*store.log, &records)?, &records)?;
     let server = ServedEngine::start(store, AllOrNothing)?;
     let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use quoth_core::sequencer::{RECENT_MAX, Sequenced, Sequencer};
 use quoth_protocol::{Code, Seq};
-use quoth_store::{Applier, Log, Position, Record, StoreError, View, ViewError, group};
+use quoth_store::{Applier, Content, Log, MessageId, Position, Record, StoreError, View, ViewError, group};
 use tokio::sync::{mpsc, watch};
 
 use super::frame::encode_events;
@@ -182,7 +182,8 @@ impl Committer {
     fn release(&mut self, group: Group) -> Result<(), ViewError> {
         let applied = self.applied();
         let mut wake = Wake::default();
-        let by_conversation = gather_by(group.records.iter().map(|record| (&record.conversation, record)));
+        let events = group.records.iter().filter(|record| record.is_event());
+        let by_conversation = gather_by(events.map(|record| (&record.conversation, record)));
         for (name, records) in by_conversation {
             let frames = encode_events(&records);
             self.parts.tails.push(name, records[0].seq, frames, self.position.0, applied.0);
@@ -228,9 +229,9 @@ fn record(request: &PublishRequest, seq: Seq, time_ms: u64) -> Record {
         time_ms,
         origin_time_ms: request.append.origin_time_ms,
         sender: request.append.sender.clone(),
-        producer: request.publisher.key,
-        n: request.append.n,
-        body: request.append.body.clone(),
+        id: Some(MessageId { producer: request.publisher.key, n: request.append.n }),
+        content: Content::Message(request.append.body.clone()),
+        registers: Vec::new(),
     }
 }
 
@@ -294,6 +295,7 @@ fn concerns_one_conversation(error: &ViewError) -> bool {
         ViewError::DamagedRow { .. }
         | ViewError::DamagedConversation { .. }
         | ViewError::DamagedProducer { .. }
+        | ViewError::DamagedRegister { .. }
         | ViewError::Hole { .. }
         | ViewError::KeyCollision { .. } => true,
         ViewError::Io { .. }

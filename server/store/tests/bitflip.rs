@@ -54,8 +54,8 @@ fn read_all(dir: &Path) -> Result<(), Box<dyn std::error::Error>> {
         let bounds = store.view.bounds(&conversation)?;
         let after = store.view.after(&conversation, Seq::ZERO, all)?;
         let before = store.view.before(&conversation, None, all)?;
-        let producer = store.view.producer(&conversation, expected[0].producer)?;
-        let found = store.view.find(&conversation, expected[0].producer, 60)?;
+        let producer = store.view.producer(&conversation, expected[0].id.unwrap().producer)?;
+        let found = store.view.find(&conversation, expected[0].id.unwrap().producer, 60)?;
         assert_eq!(bounds.head, Seq(ROUNDS), "head of {name}");
         assert_eq!(after, expected, "{name}");
         assert_eq!(before, expected, "{name}");

@@ -5,7 +5,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use quoth_store::testing::{commit, contents, record};
-use quoth_store::{Finding, LogError, OpenError, Options, Position, Progress, Record, Report, Store, verify};
+use quoth_store::{
+    Content, Finding, LogError, OpenError, Options, Position, Progress, Record, Report, Store, verify,
+};
 
 fn open(dir: &Path) -> Store {
     Store::open(Options { segment_bytes: 4096, cache_bytes: 1 << 20, ..Options::new(dir) }).unwrap()
@@ -29,7 +31,10 @@ fn check_with(dir: &Path, progress: &mut dyn FnMut(Progress)) -> Report {
 fn commit_and_apply(store: &Store, seqs: std::ops::RangeInclusive<u64>, body: &str) {
     for seq in seqs {
         let group: Vec<Record> = ["a", "b"]
-            .map(|name| Record { body: format!("{body} {seq}").into(), ..record(name, seq, seq) })
+            .map(|name| Record {
+                content: Content::Message(format!("{body} {seq}").into()),
+                ..record(name, seq, seq)
+            })
             .to_vec();
         let position = commit(&*store.log, &group).unwrap();
         store.view.apply(position, &group).unwrap();
@@ -148,7 +153,8 @@ fn a_torn_group_is_told_but_is_no_damage() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     commit_and_apply(&store, 1..=3, "x");
-    commit(&*store.log, &[Record { body: vec![7; 2000].into(), ..record("a", 4, 4) }]).unwrap();
+    commit(&*store.log, &[Record { content: Content::Message(vec![7; 2000].into()), ..record("a", 4, 4) }])
+        .unwrap();
     drop(store);
     let file = OpenOptions::new().write(true).open(&segments(dir.path())[0]).unwrap();
     file.write_all_at(&[0; 512], 1536).unwrap();

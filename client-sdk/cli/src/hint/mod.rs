@@ -1,13 +1,13 @@
 //! What a user can do about an error of the SDK. Pure.
 
+mod code;
+
 use std::path::Path;
 
-use quoth_client::protocol::Action;
-use quoth_client::protocol::limits::{BODY_BYTES_MAX, FIRST_FRAME_BYTES_MAX};
 use quoth_client::{Code, ConnectError, EventsError, HistoryError, Reason, SendError, Seq, Transport};
 
+use self::code::{code_hint, quoted};
 use crate::connection::{Purpose, START_ONE};
-use crate::output::printable;
 
 /// What was going on when an error came up.
 #[derive(Debug, Clone)]
@@ -180,135 +180,13 @@ fn tls_hint(text: &str, situation: &Situation<'_>) -> String {
     }
 }
 
-/// What can be done about a code; for one that this version does not name, what its range says.
-fn code_hint(code: Code, attempt: Attempt, situation: &Situation<'_>) -> String {
-    named_code_hint(code, attempt, situation).unwrap_or_else(|| match code.action() {
-        Action::Retry => "try again in a moment".to_owned(),
-        Action::Reauthenticate => new_token(situation),
-        Action::Nothing | Action::Stop => {
-            "this version of quoth does not know the code: use the client of the server's release".to_owned()
-        }
-    })
-}
-
-fn named_code_hint(code: Code, attempt: Attempt, situation: &Situation<'_>) -> Option<String> {
-    let hint = match code {
-        Code::CLOSED | Code::CANCELLED => "the server has ended this on purpose: try again".to_owned(),
-        Code::GOING_AWAY => "the server is being stopped or restarted: try again when it is back".to_owned(),
-        Code::OVERLOADED => "the server has too much to do at the moment: try again in a minute".to_owned(),
-        Code::INTERNAL => "this is a fault of the server: its log says more".to_owned(),
-        Code::STORE_FAILED if attempt == Attempt::Read => {
-            "the server cannot read what it has stored of this conversation: its log says what is damaged, and \
-             `quoth-server verify` on the server's machine what can be done"
-                .to_owned()
-        }
-        Code::STORE_FAILED => {
-            "the server's disk is full or has failed: its log says more; it takes messages again when \
-             the cause is removed and it is restarted"
-                .to_owned()
-        }
-        Code::TOKEN_EXPIRED => format!("the token has expired: {}", new_token(situation)),
-        Code::TOKEN_REJECTED => {
-            format!("the token was not made for this server, or is damaged: {}", new_token(situation))
-        }
-        Code::PROTOCOL | Code::UNSUPPORTED_VERSION => format!(
-            "client and server do not understand each other: use the same release of both; this is quoth {}",
-            env!("CARGO_PKG_VERSION")
-        ),
-        Code::FRAME_TOO_LARGE if attempt == Attempt::SignIn => {
-            format!(
-                "the token has {} bytes, and with it the sign-in is longer than the {FIRST_FRAME_BYTES_MAX} that a server takes: \
-                 get one with fewer or shorter patterns, such as 'team-*' for many conversations",
-                situation.token_bytes
-            )
-        }
-        Code::FRAME_TOO_LARGE | Code::TOO_LARGE => format!(
-            "a message has at most {BODY_BYTES_MAX} bytes: split it, or put it elsewhere and send where it is"
-        ),
-        Code::HELLO_TIMEOUT => "the network is too slow, or the machine is too busy: try again".to_owned(),
-        Code::FORBIDDEN => forbidden(attempt, situation),
-        Code::ALREADY_OPEN => {
-            "the server has not yet seen the end of an earlier connection: try again in a moment".to_owned()
-        }
-        Code::STALE_MESSAGE_ID => {
-            let way = match situation.purpose {
-                Purpose::Import => {
-                    "import the log into another conversation, with --prefix or --conversation"
-                }
-                Purpose::Talk(_) => "send it with another --once, or without",
-            };
-            format!(
-                "later messages of the same producer are stored and this one never was, so its place is taken: {way}"
-            )
-        }
-        Code::CURSOR_AHEAD => cursor_ahead(situation),
-        _ => return None,
-    };
-    Some(hint)
-}
-
-/// Which right the token lacks.
-fn forbidden(attempt: Attempt, situation: &Situation<'_>) -> String {
-    let Purpose::Talk(conversation) = situation.purpose else {
-        return format!(
-            "an import needs a token that may publish in every user's name: {}; beside a development server leave --token \
-             and --user out",
-            new_token(situation)
-        );
-    };
-    let verb = if attempt == Attempt::Publish { "publish to" } else { "read" };
-    format!(
-        "the token of {} does not allow to {verb} {}: ask the server's operator for one that allows it beside what this \
-         one does, or make one for a development server, which may do everything, with `quoth-server token --user {}`; \
-         pass it with --token",
-        printable(situation.user.as_deref().unwrap_or("this user")),
-        printable(conversation),
-        quoted_user(situation)
-    )
-}
-
-fn cursor_ahead(situation: &Situation<'_>) -> String {
-    match (situation.head, situation.purpose) {
-        (Some(head), Purpose::Talk(conversation)) => format!(
-            "{} ends with {head}: begin with {} or less",
-            printable(conversation),
-            head.0.saturating_add(1)
-        ),
-        _ => "the conversation ends before that: `quoth history` shows its last messages".to_owned(),
-    }
-}
-
-/// Where a token comes from.
-fn new_token(situation: &Situation<'_>) -> String {
-    let rights = match situation.purpose {
-        Purpose::Import => " --publish-as '*'",
-        Purpose::Talk(_) => "",
-    };
-    format!(
-        "get a new one from the server's operator, or make one for a development server with \
-         `quoth-server token --user {}{rights}`, and pass it with --token; a development server makes new ones when it is \
-         restarted",
-        quoted_user(situation)
-    )
-}
-
-/// The user as a shell takes it.
-fn quoted_user(situation: &Situation<'_>) -> String {
-    situation.user.as_deref().map_or_else(|| "NAME".to_owned(), quoted)
-}
-
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    format!("'{}'", printable(word).replace('\'', "'\\''"))
-}
-
 #[cfg(test)]
 mod tests {
     use quoth_client::{ConversationName, MessageId, ProducerId};
 
     use super::*;
 
-    fn situation(purpose: Purpose<'_>) -> Situation<'_> {
+    pub(super) fn situation(purpose: Purpose<'_>) -> Situation<'_> {
         let (server, ca) = ("chat.example:4433", Path::new("ca.pem"));
         let user = Some("alice".to_owned());
         let transport = Transport::Auto;
@@ -317,19 +195,6 @@ mod tests {
 
     fn refused(code: Code) -> SendError {
         SendError::Refused { id: MessageId { producer: ProducerId(1), n: 1 }, code }
-    }
-
-    #[test]
-    fn every_code_has_a_hint() {
-        for purpose in [Purpose::Talk("general"), Purpose::Import] {
-            for attempt in [Attempt::SignIn, Attempt::Read, Attempt::Publish] {
-                for code in Code::ALL {
-                    let hint = named_code_hint(*code, attempt, &situation(purpose));
-                    assert!(hint.is_some_and(|hint| !hint.is_empty()), "{code} has no hint");
-                }
-            }
-        }
-        assert_eq!(named_code_hint(Code(0xFFFF), Attempt::Read, &situation(Purpose::Import)), None);
     }
 
     #[test]
