@@ -47,6 +47,9 @@ pub fn issue(
     };
     let key = key.map_err(|error| format!("{file} is no private key for {algorithm:?} in PEM: {error}"))?;
     let Rights { read, write, publish_as } = rights;
+    // A claim that is missing leaves managed conversations to membership.
+    let claimed = |patterns: Vec<String>| (!patterns.is_empty()).then_some(patterns);
+    let (read, write) = (claimed(read), claimed(write));
     let claims = Claims { sub: user.to_string(), exp: expires_s as f64, nbf: None, read, write, publish_as };
     jsonwebtoken::encode(&Header::new(algorithm), &Issued { aud: audience, claims }, &key)
         .map_err(|error| format!("no token can be signed with {file}: {error}"))

@@ -76,10 +76,10 @@ struct Claims {
     exp: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     nbf: Option<f64>,
-    #[serde(default)]
-    read: Vec<String>,
-    #[serde(default)]
-    write: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    read: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    write: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     publish_as: Vec<String>,
 }

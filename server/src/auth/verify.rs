@@ -62,7 +62,7 @@ impl Verifier {
             return Err(Rejection::NotYet { user, in_s: (begins_ms - now_ms).div_ceil(1_000) });
         }
         let patterns = |texts: Vec<String>| texts.into_iter().map(Pattern::new).collect();
-        let (read, write) = (patterns(claims.read), patterns(claims.write));
+        let (read, write) = (claims.read.map(patterns), claims.write.map(patterns));
         let grant = Grant { user, read, write, publish_as: patterns(claims.publish_as) };
         Ok(Identity { grant: Arc::new(grant), expires_ms: ends_ms })
     }

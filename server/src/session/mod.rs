@@ -3,12 +3,14 @@
 mod admission;
 mod connection;
 mod conversation;
+mod cursor;
 mod fetch;
 mod frames;
 mod gate;
 mod limits;
 mod open;
 mod phase;
+mod requests;
 mod transport;
 mod waiting;
 

@@ -198,7 +198,7 @@ impl Verify for UserNames {
         assert_ne!(token, PANIC_TOKEN, "planted");
         let user = UserId::new(token).map_err(|_| Code::TOKEN_REJECTED)?;
         let all = || vec![Pattern::new("*")];
-        let grant = Grant { user, read: all(), write: all(), publish_as: Vec::new() };
+        let grant = Grant { user, read: Some(all()), write: Some(all()), publish_as: Vec::new() };
         Ok(Identity { grant: Arc::new(grant), expires_ms: u64::MAX })
     }
 }

@@ -37,6 +37,12 @@ impl UserState {
         self.blocked.iter()
     }
 
+    /// How many users the user has blocked.
+    #[must_use]
+    pub fn blocked_count(&self) -> usize {
+        self.blocked.len()
+    }
+
     /// The last event that changed it, as far as it is known: who is unblocked leaves no register behind.
     #[must_use]
     pub const fn version(&self) -> Seq {
