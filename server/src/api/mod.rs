@@ -9,8 +9,10 @@
 //! | `operation`, `openapi`, `schemas` | the table of operations, from which routes and document are made |
 //! | `problem` | refusals |
 //! | `publish`, `poster` | messages, each stored once |
+//! | `conversations` | managed conversations and their members |
 //! | `history`, `stats` | what is read |
 
+mod conversations;
 mod history;
 mod keys;
 mod listener;
@@ -54,7 +56,7 @@ struct App {
 
 /// Everything that is served.
 fn operations() -> Operations {
-    [publish::operations, history::operations, stats::operations]
+    [publish::operations, conversations::operations, history::operations, stats::operations]
         .into_iter()
         .fold(Operations::new(), |operations, add| add(operations))
 }

@@ -74,6 +74,11 @@ impl Call {
         text.parse().map_err(|error| Problem::invalid(format!("{name} in the path: {error}")))
     }
 
+    /// Whether the path has such a part.
+    pub(super) fn has_path(&self, name: &str) -> bool {
+        self.path.contains_key(name)
+    }
+
     /// The parameters of the query.
     pub(super) fn query<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let query = Query::try_from_uri(&self.uri);

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use quoth_core::authorize::Action;
 use quoth_core::conversation::Append;
+use quoth_core::membership::{Actor, Refusal};
 use quoth_protocol::{Code, ConversationName, ProducerId, UserId};
 use rand::RngExt as _;
 use tokio::sync::Mutex;
 
-use crate::engine::{Engine, Mailbox, Publisher, Stored, Typings};
+use crate::engine::{Engine, Mailbox, NotStored, Publisher, Role, Stored, Typings};
 
 /// Begins the users of this API's producers. A `$` begins what is the server's own.
 const PRODUCER_PREFIX: &str = "$api";
@@ -44,7 +46,7 @@ pub(super) struct Posted(Arc<Mailbox>);
 
 impl Posted {
     /// What became of it. Dropping the future changes nothing.
-    pub(super) async fn outcome(self) -> Result<Stored, Code> {
+    pub(super) async fn outcome(self) -> Result<Stored, NotStored> {
         let mut outcomes = Vec::new();
         loop {
             self.0.take(&mut outcomes);
@@ -63,26 +65,47 @@ impl Poster {
     }
 
     /// Hands a message of a caller over; waits while the queue is full. What is handed over first is stored first.
-    pub(super) async fn post(&self, caller: &UserId, post: Post) -> Result<Posted, Code> {
+    ///
+    /// # Errors
+    /// Why it is not taken.
+    pub(super) async fn post(&self, caller: &UserId, post: Post) -> Result<Posted, NotStored> {
+        const FAILED: NotStored = NotStored::Unknown(Code::STORE_FAILED);
         let Post { conversation, mut append, once } = post;
+        if conversation.is_me() {
+            return Err(NotStored::Refused(Refusal::FORBIDDEN));
+        }
+        let access = self.engine.access(&conversation, caller).await.map_err(|error| {
+            tracing::error!(%error, %conversation, "what is known of a conversation cannot be read");
+            FAILED
+        })?;
+        let actor = Actor::Operator { sender: caller };
+        let stand = access.stand(actor);
+        let allowed = stand.standing.allows(actor, Action::Publish, self.engine.now_ms());
+        allowed.map_err(NotStored::Refused)?;
         let mailbox = self.engine.mailbox(caller, Arc::<Typings>::default(), false);
         let is_taken = match once {
             Some(key) => {
                 append.n = 1;
                 let user = producer_of(caller, &key);
-                let publisher = Publisher::new(conversation, user, ProducerId(0), Arc::clone(&mailbox));
-                self.engine.publish(&publisher, append).await
+                let publisher =
+                    Publisher::new(access, Role::Operator, user, ProducerId(0), Arc::clone(&mailbox));
+                self.engine.publish(&publisher, append, stand).await
             }
             None => {
-                let publisher =
-                    Publisher::new(conversation, self.user.clone(), self.producer, Arc::clone(&mailbox));
+                let publisher = Publisher::new(
+                    access,
+                    Role::Operator,
+                    self.user.clone(),
+                    self.producer,
+                    Arc::clone(&mailbox),
+                );
                 let mut next_n = self.next_n.lock().await;
                 append.n = *next_n;
                 *next_n += 1;
-                self.engine.publish(&publisher, append).await
+                self.engine.publish(&publisher, append, stand).await
             }
         };
-        if is_taken { Ok(Posted(mailbox)) } else { Err(Code::STORE_FAILED) }
+        if is_taken { Ok(Posted(mailbox)) } else { Err(FAILED) }
     }
 }
 

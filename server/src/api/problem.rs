@@ -86,7 +86,11 @@ fn status(code: Code) -> StatusCode {
     match code {
         Code::INTERNAL => StatusCode::INTERNAL_SERVER_ERROR,
         Code::TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
-        Code::STALE_MESSAGE_ID => StatusCode::CONFLICT,
+        Code::STALE_MESSAGE_ID | Code::ALREADY_EXISTS | Code::LAST_OWNER | Code::TOO_MANY => {
+            StatusCode::CONFLICT
+        }
+        Code::INVALID_REQUEST => StatusCode::BAD_REQUEST,
+        Code::RATE_LIMITED | Code::SLOW_MODE => StatusCode::TOO_MANY_REQUESTS,
         code if code.action() == Action::Retry => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::FORBIDDEN,
     }

@@ -14,7 +14,7 @@ use super::keys::Scope;
 use super::operation::{Answer, Call, Operation, Operations, Parameter, given};
 use super::poster::{Post, Posted};
 use super::problem::Problem;
-use crate::engine::Stored;
+use crate::engine::{NotStored, Stored};
 
 /// Messages of one request, counted once for each conversation that they go to.
 const MESSAGES_MAX: usize = 1_000;
@@ -162,7 +162,7 @@ async fn batch(call: Call) -> Result<Answer, Problem> {
 /// Publishes in order, and tells what became of each: one that is refused holds up no other.
 async fn results(call: &Call, posts: Vec<Post>) -> Result<Answer, Problem> {
     let caller = &call.caller()?.name;
-    let mut handed_over: Vec<(ConversationName, Result<Posted, Code>)> = Vec::with_capacity(posts.len());
+    let mut handed_over: Vec<(ConversationName, Result<Posted, NotStored>)> = Vec::with_capacity(posts.len());
     for post in posts {
         handed_over.push((post.conversation.clone(), call.app.poster.post(caller, post).await));
     }
@@ -170,14 +170,14 @@ async fn results(call: &Call, posts: Vec<Post>) -> Result<Answer, Problem> {
     for (conversation, posted) in handed_over {
         let outcome = match posted {
             Ok(posted) => posted.outcome().await,
-            Err(code) => Err(code),
+            Err(error) => Err(error),
         };
         results.push(match outcome {
             Ok(stored) => {
                 stored_count += 1;
                 json!(Done::new(&conversation, stored))
             }
-            Err(code) => json!({ "conversation": conversation, "problem": refused(code).json() }),
+            Err(error) => json!({ "conversation": conversation, "problem": refused(error).json() }),
         });
     }
     Answer::of(
@@ -197,15 +197,25 @@ fn check_count(count: usize) -> Result<(), Problem> {
     }
 }
 
-fn refused(code: Code) -> Problem {
-    let detail = match code {
-        Code::STORE_FAILED => {
-            "the store failed or the server is stopping: try again, with the same idempotency key"
+fn refused(error: NotStored) -> Problem {
+    let code = error.code();
+    let (retry_after_ms, detail) = match error {
+        _ if code == Code::STALE_MESSAGE_ID => (
+            0,
+            "a message with this idempotency key was stored and is no longer kept: send a new one with another key",
+        ),
+        NotStored::Refused(refusal) if code == Code::FORBIDDEN => {
+            let detail = "nobody publishes there: names that begin with $, and those that only the server gives (group/, channel/, \
+                          direct/, notes/) before it has given them";
+            (refusal.retry_after_ms, detail)
         }
-        Code::STALE_MESSAGE_ID => "a message with this idempotency key was stored and is no longer kept",
-        _ => "the message was not stored: the code says why, see the table of codes in docs/PROTOCOL.md",
+        NotStored::Refused(refusal) => (refusal.retry_after_ms, refusal.reason),
+        NotStored::Unknown(_) => (
+            0,
+            "the store failed or the server is stopping, and it may be stored: try again with the same idempotency key",
+        ),
     };
-    Problem::of(code, 0, detail)
+    Problem::of(code, retry_after_ms, detail)
 }
 
 impl<'a> Done<'a> {

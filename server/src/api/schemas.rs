@@ -19,7 +19,7 @@ pub(super) fn all() -> Value {
         "Document": { "type": "object" },
         "Health": object(&["status"], json!({ "status": { "const": "serving" } })),
     });
-    for more in [publish(), history(), stats()] {
+    for more in [publish(), conversations(), history(), stats()] {
         if let (Value::Object(all), Value::Object(more)) = (&mut schemas, more) {
             all.extend(more);
         }
@@ -93,6 +93,90 @@ fn publish() -> Value {
                 "description": "one for each message and conversation, in their order",
                 "items": { "oneOf": [of("Stored"), of("Refused")] },
             },
+        })),
+    })
+}
+
+fn conversations() -> Value {
+    let title = || json!({ "type": "string", "description": "at most 256 bytes without control characters; may be empty" });
+    let role = || json!({ "enum": ["reader", "member", "admin", "owner"] });
+    let kind = || json!({ "enum": ["group", "channel", "direct", "notes"] });
+    let number = |maximum: u64, text: &str| json!({ "type": "integer", "minimum": 0, "maximum": maximum, "description": text });
+    let (u32_max, u64_max) = (u64::from(u32::MAX), u64::MAX);
+    let permissions =
+        || number(u32_max, "bits: READ 1, WRITE 2, INVITE 4, MODERATE 8, MANAGE 16, DELETE_ANY 32");
+    let users = || json!({ "type": "array", "items": of("UserId") });
+    let conversation = object(
+        &[
+            "conversation",
+            "kind",
+            "title",
+            "open",
+            "role",
+            "permissions",
+            "members",
+            "muted_until_ms",
+            "slow_mode_interval_ms",
+            "version",
+        ],
+        json!({
+            "conversation": of("ConversationName"),
+            "kind": kind(),
+            "title": title(),
+            "open": { "type": "boolean", "description": "whether anybody may join without an invitation" },
+            "role": { "enum": ["reader", "member", "admin", "owner", null], "description": "of the user who was asked for" },
+            "permissions": permissions(),
+            "members": of("Count"),
+            "muted_until_ms": of("TimeMs"),
+            "slow_mode_interval_ms": of("Count"),
+            "version": of("Seq"),
+        }),
+    );
+    let member = object(
+        &["user", "role", "permissions", "muted_until_ms", "status", "last_seen_ms"],
+        json!({
+            "user": of("UserId"),
+            "role": role(),
+            "permissions": permissions(),
+            "muted_until_ms": of("TimeMs"),
+            "status": of("Status"),
+            "last_seen_ms": of("TimeMs"),
+        }),
+    );
+    json!({
+        "Status": { "enum": ["online", "away", "offline"] },
+        "Create": object(&["kind", "owner"], json!({
+            "conversation": { "$ref": "#/components/schemas/ConversationName", "description": "a free name that is not reserved; without it the server makes one" },
+            "kind": kind(),
+            "owner": of("UserId"),
+            "title": title(),
+            "members": users(),
+            "open": { "type": "boolean", "default": false },
+        })),
+        "Rename": object(&["title"], json!({ "title": title() })),
+        "SetMember": object(&["role"], json!({ "role": role(), "permissions": permissions() })),
+        "Until": object(&[], json!({ "until_ms": number(u64_max, "in milliseconds since 1970; without it: for ever") })),
+        "SlowMode": object(&["interval_ms"], json!({ "interval_ms": number(u32_max, "one message in so many milliseconds; 0: off") })),
+        "Invite": object(&["role"], json!({
+            "role": role(),
+            "expires_ms": number(u64_max, "in milliseconds since 1970; 0: never"),
+            "uses_max": number(u32_max, "how many may join with it; 0: any number"),
+        })),
+        "Changed": object(&["conversation", "seq", "time_ms"], json!({
+            "conversation": of("ConversationName"),
+            "seq": { "$ref": "#/components/schemas/Seq", "description": "of the last event that came of it; 0 when nothing had to change" },
+            "time_ms": of("TimeMs"),
+        })),
+        "Invitation": object(&["invitation"], json!({ "invitation": of("Text") })),
+        "Conversation": conversation,
+        "Member": member,
+        "Members": object(&["members", "more"], json!({
+            "members": { "type": "array", "items": of("Member") },
+            "more": { "type": "boolean" },
+        })),
+        "Conversations": object(&["conversations", "more"], json!({
+            "conversations": { "type": "array", "items": of("Conversation") },
+            "more": { "type": "boolean" },
         })),
     })
 }

@@ -61,6 +61,9 @@ pub fn issue(key_file: &Path, algorithm: Algorithm, what: Issue<'_>) -> Result<S
     };
     let key = key.map_err(|error| format!("{file} is no private key for {algorithm:?} in PEM: {error}"))?;
     let Rights { read, write, publish_as } = what.rights;
+    // A claim that is missing leaves managed conversations to membership.
+    let claimed = |patterns: Vec<String>| (!patterns.is_empty()).then_some(patterns);
+    let (read, write) = (claimed(read), claimed(write));
     let claims = Claims {
         sub: what.user.to_string(),
         exp: what.expires_s as f64,

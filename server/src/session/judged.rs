@@ -1,4 +1,4 @@
-//! Clients and messages that a hook is asked about. The order of messages is kept, however the answers come.
+//! Clients, joins and messages that a hook is asked about. The order of messages is kept, however the answers come.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -9,15 +9,19 @@ use futures_util::stream::FuturesOrdered;
 use quoth_core::conversation::Append;
 use quoth_core::session::Identity;
 use quoth_protocol::frame::{EventKind, Hello};
+use quoth_protocol::reply::Reply;
 use quoth_protocol::{Code, ConversationName, UserId};
 use serde_json::{Value, json};
 
 use super::Verifying;
+use crate::engine::Stand;
 use crate::hooks::{Hook, Judgement};
 
 /// What is known of a message that was asked about.
 pub(super) struct Judged {
     pub(super) append: Append,
+    /// What it was let through by before it was asked about: what has changed since is for the committer to find out.
+    pub(super) stand: Stand,
     pub(super) judgement: Judgement,
 }
 
@@ -33,11 +37,18 @@ impl Messages {
     }
 
     /// Asks about a message of a user behind those before it.
-    pub(super) fn ask(&mut self, hook: Hook, conversation: &ConversationName, user: &UserId, append: Append) {
+    pub(super) fn ask(
+        &mut self,
+        hook: Hook,
+        conversation: &ConversationName,
+        user: &UserId,
+        append: Append,
+        stand: Stand,
+    ) {
         let data = data(conversation, user, &append);
         let judging = Box::pin(async move {
             let judgement = hook.ask(data).await;
-            Judged { append, judgement }
+            Judged { append, stand, judgement }
         });
         self.0.get_or_insert_default().push_back(judging);
     }
@@ -51,6 +62,25 @@ impl Messages {
         }
         std::future::pending().await
     }
+}
+
+/// Asks whether a user may join.
+///
+/// # Errors
+/// The reply that says why not.
+pub(super) async fn may_join(
+    hook: &Hook,
+    user: &UserId,
+    conversation: &ConversationName,
+    is_invited: bool,
+) -> Result<(), Reply> {
+    let data = json!({ "conversation": conversation, "user": user, "invitation": is_invited });
+    let (code, reason) = match hook.ask(data).await {
+        Judgement::Allow | Judgement::Change(_) => return Ok(()),
+        Judgement::Deny(reason) => (Code::DENIED, reason),
+        Judgement::Unavailable => (Code::UNAVAILABLE, "what has to allow this does not answer".to_owned()),
+    };
+    Err(Reply::Refused { code, retry_after_ms: 0, reason })
 }
 
 /// A client that asks to be signed in.

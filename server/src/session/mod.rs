@@ -3,6 +3,7 @@
 mod admission;
 mod connection;
 mod conversation;
+mod cursor;
 mod fetch;
 mod frames;
 mod gate;
@@ -10,6 +11,7 @@ mod judged;
 mod limits;
 mod open;
 mod phase;
+mod requests;
 mod transport;
 mod waiting;
 
@@ -27,6 +29,7 @@ pub(crate) use connection::run;
 pub use limits::Limits;
 pub(crate) use limits::streams_of;
 pub use phase::{Phase, PhaseReceiver, PhaseSender};
+pub(crate) use requests::answer;
 pub(crate) use transport::Transport;
 
 /// Says who a token is for and what it allows.
