@@ -7,6 +7,7 @@
 //! | [`auth`] | tokens |
 //! | [`engine`] | conversations without a network: committer, tails, readers |
 //! | [`session`] | connections and a task for each stream, whatever carries them |
+//! | [`sessions`] | who is signed in: devices, revocations, presence |
 //! | [`http`] | requests over TCP, and what becomes a WebSocket |
 //! | [`websocket`] | messages between sockets and lanes |
 //! | [`outbound`] | requests that the server itself makes |
@@ -35,6 +36,7 @@ pub mod quic;
 pub mod secret;
 pub mod server;
 pub mod session;
+pub mod sessions;
 mod sockets;
 pub mod tickets;
 pub mod websocket;

@@ -88,6 +88,12 @@ impl Presence {
         self.leaving.push_back((now_ms.saturating_add(self.leave_ms), user.clone(), device.clone()));
     }
 
+    /// How many users are there.
+    #[must_use]
+    pub fn users(&self) -> usize {
+        self.users.len()
+    }
+
     /// When something is due next, in milliseconds since 1970.
     #[must_use]
     pub fn due_ms(&self) -> Option<u64> {

@@ -6,6 +6,7 @@ mod conversation;
 mod fetch;
 mod frames;
 mod gate;
+mod goodbye;
 mod limits;
 mod open;
 mod phase;
@@ -19,6 +20,7 @@ use quoth_core::session::Identity;
 use quoth_protocol::Code;
 
 use crate::engine::Engine;
+use crate::sessions::{Nothing, Sessions, SessionsConfig};
 
 pub(crate) use admission::{Admission, Admitted, Handshake};
 pub(crate) use connection::run;
@@ -67,6 +69,8 @@ pub struct Service {
     engine: Engine,
     /// Tokens.
     verify: Arc<dyn Verify>,
+    /// Who is signed in.
+    pub(crate) sessions: Sessions,
     /// Sizes and times.
     pub(crate) limits: Arc<Limits>,
     /// Whether the server takes work.
@@ -76,12 +80,23 @@ pub struct Service {
 }
 
 impl Service {
-    /// What connections need on the engine's worker, with limits that hold for all workers together.
+    /// What connections need on the engine's worker, with limits that hold for all workers together. All devices of a user stay, and
+    /// what is known of them ends with the server; [`Service::with_sessions`] changes that.
     #[must_use]
     pub fn new(engine: Engine, verify: Arc<dyn Verify>, limits: Limits, phase: PhaseReceiver) -> Self {
+        let sessions =
+            Sessions::start(SessionsConfig::default(), Arc::new(Nothing), Arc::clone(engine.clock()));
+        engine.set_statuses(sessions.statuses());
         let limits = Arc::new(limits);
         let admission = Arc::new(Admission::new(&limits));
-        Self { engine, verify, limits, phase, admission }
+        Self { engine, verify, sessions, limits, phase, admission }
+    }
+
+    /// The same with these sessions, before any connection comes.
+    #[must_use]
+    pub fn with_sessions(self, sessions: Sessions) -> Self {
+        self.engine.set_statuses(sessions.statuses());
+        Self { sessions, ..self }
     }
 
     /// The same for connections of another worker, which the current tokio runtime becomes.

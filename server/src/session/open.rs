@@ -34,6 +34,10 @@ impl OpenConversations {
         self.names.lock().remove(name);
     }
 
+    pub(super) fn names(&self) -> Vec<ConversationName> {
+        self.names.lock().iter().cloned().collect()
+    }
+
     pub(super) fn contains(&self, name: &ConversationName) -> bool {
         self.names.lock().contains(name)
     }

@@ -183,6 +183,16 @@ impl Idle {
 }
 
 impl Entry {
+    fn device(&self) -> Device {
+        Device {
+            device: self.device.clone(),
+            platform: self.platform.clone(),
+            generation: self.generation,
+            connected_ms: self.connected_ms,
+            sessions: self.sessions.clone(),
+        }
+    }
+
     fn is_here(&self) -> bool {
         matches!(self.state, State::Here)
     }
@@ -339,17 +349,22 @@ impl Logins {
     #[must_use]
     pub fn devices(&self, user: &UserId) -> Vec<Device> {
         let here = self.users.get(user).into_iter().flatten().filter(|entry| entry.is_here());
-        let mut devices: Vec<Device> = here
-            .map(|entry| Device {
-                device: entry.device.clone(),
-                platform: entry.platform.clone(),
-                generation: entry.generation,
-                connected_ms: entry.connected_ms,
-                sessions: entry.sessions.clone(),
-            })
-            .collect();
+        let mut devices: Vec<Device> = here.map(Entry::device).collect();
         devices.sort_by_key(|device| std::cmp::Reverse(device.connected_ms));
         devices
+    }
+
+    /// One of a user's devices, connected or not.
+    #[must_use]
+    pub fn device(&self, user: &UserId, device: &DeviceId) -> Option<Device> {
+        let entry = self.users.get(user)?.iter().find(|entry| entry.device == *device)?;
+        Some(entry.device())
+    }
+
+    /// Whether a device has a connection that stands.
+    #[must_use]
+    pub fn is_connected(&self, user: &UserId, device: &DeviceId) -> bool {
+        self.device(user, device).is_some_and(|device| !device.sessions.is_empty())
     }
 
     /// Whose connection it is.
