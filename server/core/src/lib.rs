@@ -7,6 +7,7 @@
 //! | module | decides |
 //! |---|---|
 //! | [`authorize`] | who may do what in which conversation |
+//! | [`membership`] | what a managed conversation's events come to, and which changes become events |
 //! | [`session`] | signing in, token refresh and expiry on a control stream |
 //! | [`sequencer`] | seqs, times, and what a repeated message id gets |
 //! | [`tail`] | which recent frames stay in memory, and where a cursor reads on |
@@ -19,11 +20,10 @@
 pub mod authorize;
 pub mod conversation;
 pub mod login;
+pub mod membership;
 pub mod presence;
 pub mod rate;
 pub mod revocation;
-
 pub mod sequencer;
 pub mod session;
-
 pub mod tail;

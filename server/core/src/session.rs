@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION};
 use quoth_protocol::limits::{HELLO_TIMEOUT_MS, REFRESHES_PER_MINUTE_MAX, TOKEN_EXPIRING_NOTICE_MS};
-use quoth_protocol::reply::Reply;
+use quoth_protocol::request::Request;
 use quoth_protocol::{Code, ConversationName, DeviceId};
 
 use crate::authorize::Grant;
@@ -52,6 +52,13 @@ pub enum Output {
     Replace(Identity),
     /// Send a frame on the control stream.
     Send(ServerFrame),
+    /// Serve a request and answer it with a [`Reply`](quoth_protocol::reply::Reply).
+    Request {
+        /// The client's number for it.
+        id: u32,
+        /// What is asked.
+        request: Request,
+    },
     /// Pass on that the user types here.
     Typing(ConversationName),
     /// Pass on whether somebody sits at the device.
@@ -148,12 +155,10 @@ impl Session {
             (state @ State::SignedIn { .. }, ClientFrame::Typing { conversation }) => {
                 (state, Some(Output::Typing(conversation)))
             }
-            (state @ State::SignedIn { .. }, ClientFrame::Request { id, .. }) => {
-                let (code, reason) =
-                    (Code::INVALID_REQUEST, "this server does not serve requests".to_owned());
-                let reply = Reply::Refused { code, retry_after_ms: 0, reason };
-                (state, Some(Output::Send(ServerFrame::Reply { id, reply })))
-            }
+            (
+                state @ (State::SignedIn { .. } | State::Refreshes { .. }),
+                ClientFrame::Request { id, request },
+            ) => (state, Some(Output::Request { id, request })),
             (state @ State::SignedIn { .. }, ClientFrame::Status { away }) => {
                 (state, Some(Output::Away(away)))
             }
@@ -235,7 +240,7 @@ mod tests {
 
     fn identity(user: &str, expires_ms: u64) -> Identity {
         let user = UserId::new(user).unwrap();
-        let grant = Arc::new(Grant { user, read: vec![], write: vec![], publish_as: vec![] });
+        let grant = Arc::new(Grant { user, read: None, write: None, publish_as: vec![] });
         Identity { grant, expires_ms, issued_ms: 0, token_id: None, device: None }
     }
 

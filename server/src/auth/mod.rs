@@ -91,10 +91,10 @@ struct Claims {
     jti: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     device: Option<String>,
-    #[serde(default)]
-    read: Vec<String>,
-    #[serde(default)]
-    write: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    read: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    write: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     publish_as: Vec<String>,
 }

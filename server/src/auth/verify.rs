@@ -96,7 +96,7 @@ impl Inner {
             return Err(Rejection::TokenId(TOKEN_ID_BYTES_MAX));
         }
         let patterns = |texts: Vec<String>| texts.into_iter().map(Pattern::new).collect();
-        let (read, write) = (patterns(claims.read), patterns(claims.write));
+        let (read, write) = (claims.read.map(patterns), claims.write.map(patterns));
         let grant = Grant { user, read, write, publish_as: patterns(claims.publish_as) };
         Ok(Identity { grant: Arc::new(grant), expires_ms: ends_ms, issued_ms, token_id: claims.jti, device })
     }

@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quoth_core::authorize::{Action, Grant, authorize};
+use quoth_core::authorize::{Action, Grant};
+use quoth_core::membership::Actor;
 use quoth_core::rate::Rate;
 use quoth_core::session::{Identity, Input, Output, Session};
 use quoth_protocol::codec::{decode, encode_datagram};
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION, Welcome, feature};
 use quoth_protocol::limits::{
     DATAGRAM_BYTES_MAX, FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, FIRST_FRAME_TIMEOUT_MS, HELLO_TIMEOUT_MS,
-    STREAMS_PER_SECOND_MAX, TYPING_PER_SECOND_MAX,
+    REQUESTS_UNDER_WAY_MAX, STREAMS_PER_SECOND_MAX, TYPING_PER_SECOND_MAX,
 };
+use quoth_protocol::reply::Reply;
+use quoth_protocol::request::Request;
 use quoth_protocol::{Action as Wish, Code, ConversationName};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -21,7 +24,7 @@ use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
 use super::goodbye;
 use super::open::OpenConversations;
 use super::transport::{Gone, RecvStream, SendStream, Transport};
-use super::{Phase, PhaseReceiver, Service, Verification, Verifying, conversation, fetch};
+use super::{Phase, PhaseReceiver, Service, Verification, Verifying, conversation, fetch, requests};
 use crate::engine::{Typing, Typings};
 use crate::sessions::{Attendance, Goodbye, Refused, Seen, Told};
 
@@ -158,7 +161,9 @@ struct Connection {
     signed_in: Option<SignedIn>,
     /// A token whose key has to be asked for. The control stream is not read meanwhile.
     verifying: Option<Verifying>,
-    streams: JoinSet<()>,
+    /// Its other streams, and its requests with their answers.
+    streams: JoinSet<Option<Answered>>,
+    requests_under_way: usize,
     streams_rate: Rate,
     drains: bool,
     /// Its place among the sessions, from the sign-in on. Last, since its end says that nothing more is delivered.
@@ -172,6 +177,9 @@ struct SignedIn {
     typing_rate: Rate,
 }
 
+/// The answer to a request of that number.
+type Answered = (u32, Reply);
+
 /// What happened on a connection.
 enum Happened {
     Phase(Phase),
@@ -182,7 +190,7 @@ enum Happened {
     Typing(Typing),
     Datagram(Result<Bytes, Gone>),
     Stream(Result<(SendStream, RecvStream), Gone>),
-    StreamEnded(Result<(), tokio::task::JoinError>),
+    StreamEnded(Result<Option<Answered>, tokio::task::JoinError>),
     /// The session's deadline has passed.
     Deadline,
     /// It is time to look at the clock.
@@ -210,6 +218,7 @@ impl Connection {
             signed_in: None,
             verifying: None,
             streams: JoinSet::new(),
+            requests_under_way: 0,
             streams_rate: Rate::new(STREAMS_PER_SECOND_MAX, 1_000),
             drains: false,
             attendance: None,
@@ -245,6 +254,9 @@ impl Connection {
         let wait = wake_ms.into_iter().flatten().min().map_or(DEADLINE_WAIT_MAX, |wake_ms| {
             Duration::from_millis(wake_ms.saturating_sub(now_ms)).min(DEADLINE_WAIT_MAX)
         });
+        // Answers that the client does not take hold up its next requests.
+        let reads = self.requests_under_way < REQUESTS_UNDER_WAY_MAX
+            && (self.requests_under_way == 0 || self.writer.waiting_bytes() < CONTROL_WAITING_BYTES_MAX);
         let (is_signed_in, drains) = (self.signed_in.is_some(), self.drains);
         let verifies = self.verifying.is_some();
         let typing = async {
@@ -265,7 +277,7 @@ impl Connection {
             phase = phase.next(drains) => Happened::Phase(phase),
             told = told => Happened::Told(told),
             verified = verified(&mut self.verifying), if verifies => Happened::Verified(verified),
-            frame = self.reader.next(), if !verifies => Happened::Read(frame),
+            frame = self.reader.next(), if reads && !verifies => Happened::Read(frame),
             written = self.writer.write(), if !self.writer.is_idle() => Happened::Wrote(written),
             Some(ended) = self.streams.join_next() => Happened::StreamEnded(ended),
             stream = self.transport.accept(), if accepts && !waits_for_rate => Happened::Stream(stream),
@@ -317,14 +329,22 @@ impl Connection {
             Happened::Stream(Ok((send, recv))) => {
                 self.streams_rate.take(self.service.engine.now_ms());
                 if let Some(signed_in) = &self.signed_in {
-                    self.streams.spawn(stream(Arc::clone(&signed_in.shared), send, recv));
+                    let shared = Arc::clone(&signed_in.shared);
+                    self.streams.spawn(async move {
+                        stream(shared, send, recv).await;
+                        None
+                    });
                 }
                 Ok(())
             }
-            Happened::StreamEnded(ended) => {
-                if let Err(error) = ended
-                    && error.is_panic()
-                {
+            Happened::StreamEnded(Ok(None)) => Ok(()),
+            Happened::StreamEnded(Ok(Some((id, reply)))) => {
+                self.requests_under_way -= 1;
+                self.writer.push(&ServerFrame::Reply { id, reply });
+                Ok(())
+            }
+            Happened::StreamEnded(Err(error)) => {
+                if error.is_panic() {
                     tracing::error!(%error, "a stream's task panicked");
                 }
                 Ok(())
@@ -367,6 +387,10 @@ impl Connection {
             }
             Some(Output::Send(frame)) => {
                 self.writer.push(&frame);
+                Ok(())
+            }
+            Some(Output::Request { id, request }) => {
+                self.request(id, request);
                 Ok(())
             }
             Some(Output::Typing(conversation)) => {
@@ -453,16 +477,31 @@ impl Connection {
         }
     }
 
+    /// Serves a request beside everything else.
+    fn request(&mut self, id: u32, request: Request) {
+        let Some(signed_in) = &self.signed_in else { return };
+        let shared = Arc::clone(&signed_in.shared);
+        self.requests_under_way += 1;
+        self.streams.spawn(async move {
+            // In a task of its own, so that one that panics is answered too.
+            let served = tokio::spawn(async move { requests::serve(&shared, request).await });
+            let reply = served.await.unwrap_or_else(|error| {
+                tracing::error!(%error, "a request's task failed");
+                requests::fault()
+            });
+            Some((id, reply))
+        });
+    }
+
     /// Passes on that this connection's user types.
     fn typing(&mut self, conversation: ConversationName, now_ms: u64) {
         let Some(signed_in) = &mut self.signed_in else { return };
         let is_in_time = signed_in.typing_rate.take(now_ms);
         let shared = &signed_in.shared;
         let grant = Arc::clone(&shared.grant.borrow());
-        if !is_in_time
-            || !shared.open.contains(&conversation)
-            || authorize(&grant, Action::Write, &conversation).is_err()
-        {
+        let Some(access) = shared.open.get(&conversation).filter(|_| is_in_time) else { return };
+        let actor = Actor::User(&grant);
+        if access.stand(actor).standing.allows(actor, Action::Typing, now_ms).is_err() {
             return;
         }
         let notice = Typing { conversation, user: grant.user.clone() };

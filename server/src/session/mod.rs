@@ -3,6 +3,7 @@
 mod admission;
 mod connection;
 mod conversation;
+mod cursor;
 mod fetch;
 mod frames;
 mod gate;
@@ -10,6 +11,7 @@ mod goodbye;
 mod limits;
 mod open;
 mod phase;
+mod requests;
 mod transport;
 mod waiting;
 
