@@ -10,6 +10,7 @@
 //! | [`session`] | connections and a task for each stream, whatever carries them |
 //! | [`hooks`] | backends that are asked before something happens |
 //! | `outbox` | events for a backend, in order and at least once |
+//! | [`sessions`] | who is signed in: devices, revocations, presence |
 //! | [`http`] | requests over TCP, and what becomes a WebSocket |
 //! | [`websocket`] | messages between sockets and lanes |
 //! | [`outbound`] | requests that the server itself makes |
@@ -41,6 +42,7 @@ pub mod quic;
 pub mod secret;
 pub mod server;
 pub mod session;
+pub mod sessions;
 mod sockets;
 pub mod tickets;
 pub mod websocket;

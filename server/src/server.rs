@@ -21,6 +21,7 @@ use crate::outbox;
 use crate::quic::{EndpointSecret, server_config};
 use crate::secret::endpoint_secret;
 use crate::session::{Phase, PhaseSender, Service};
+use crate::sessions::{Nothing, Sessions};
 use crate::sockets::{self, Sockets};
 use crate::tickets::TicketKeys;
 use crate::workers::{Endpoints, Workers};
@@ -33,6 +34,7 @@ pub struct Server {
     phase: PhaseSender,
     drain_retry_after_ms: u32,
     engine: Engine,
+    sessions: Sessions,
     workers: Workers,
     api: Option<api::Running>,
     outbox: Option<outbox::Running>,
@@ -95,11 +97,13 @@ impl Server {
             Engine::start(store, Durability::Stored, Arc::new(SystemClock), Execution::Threads);
         verifier.start();
         let phase = PhaseSender::new();
+        let sessions = Sessions::start(config.sessions(), Arc::new(Nothing), Arc::new(SystemClock));
         let backend = Backend::of(config)?;
         let hooks = backend.as_ref().map(|backend| Hooks::new(&config.hooks, backend)).unwrap_or_default();
         let service =
             Service::new(engine.clone(), Arc::new(verifier), config.limits.clone(), phase.subscribe())
-                .with_hooks(hooks);
+                .with_hooks(hooks)
+                .with_sessions(sessions.clone());
         let outbox = match &backend {
             Some(backend) => {
                 let (engine, phase) = (engine.clone(), phase.subscribe());
@@ -122,6 +126,7 @@ impl Server {
             phase,
             drain_retry_after_ms,
             engine,
+            sessions,
             workers,
             api,
             outbox,
@@ -161,6 +166,12 @@ impl Server {
         self.engine.durability()
     }
 
+    /// Who is signed in.
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
     /// Reads the certificate's files again; handshakes from now on use the new one. Returns why no client accepts it at
     /// present, if that is so.
     ///
@@ -194,6 +205,7 @@ impl Server {
         let retry_after_ms = self.drain_retry_after_ms;
         self.phase.set(if has_failed { Phase::Failed } else { Phase::Draining { retry_after_ms } });
         let served = self.workers.join().await;
+        self.sessions.close().await;
         let (api, outbox) = (self.api, self.outbox);
         let ended = tokio::task::spawn_blocking(move || {
             api.map(api::Running::join);

@@ -63,7 +63,6 @@ pub fn issue(key_file: &Path, algorithm: Algorithm, what: Issue<'_>) -> Result<S
     let Rights { read, write, publish_as } = what.rights;
     // A claim that is missing leaves managed conversations to membership.
     let claimed = |patterns: Vec<String>| (!patterns.is_empty()).then_some(patterns);
-    let (read, write) = (claimed(read), claimed(write));
     let claims = Claims {
         sub: what.user.to_string(),
         exp: what.expires_s as f64,
@@ -71,8 +70,8 @@ pub fn issue(key_file: &Path, algorithm: Algorithm, what: Issue<'_>) -> Result<S
         iat: Some(what.issued_s as f64),
         jti: what.token_id,
         device: what.device.map(ToString::to_string),
-        read,
-        write,
+        read: claimed(read),
+        write: claimed(write),
         publish_as,
     };
     jsonwebtoken::encode(&Header::new(algorithm), &Issued { aud: what.audience, claims }, &key)

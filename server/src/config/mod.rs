@@ -10,6 +10,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use quoth_core::login::Policy;
+
 pub use load::{Flag, Loaded, Origin, Sources, load};
 pub use settings::{Kind, SETTINGS, Setting};
 
@@ -19,6 +21,7 @@ use crate::hooks::HooksConfig;
 use crate::http::{HAS_PAGE, WebOrigin};
 use crate::outbound::Url;
 use crate::session::Limits;
+use crate::sessions::SessionsConfig;
 use crate::sockets::CAN_STEER;
 
 /// Workers that a server chooses to have at most: behind them stands one committer.
@@ -57,6 +60,14 @@ pub struct Config {
     pub jwks: Jwks,
     /// How long a token may live from `iat` to `exp`, in seconds; 0 for no limit.
     pub token_lifetime_max_s: u64,
+    /// Revocations in force at once.
+    pub revocations_max: usize,
+    /// Which devices of one user may be signed in together.
+    pub login_policy: LoginPolicy,
+    /// How many, where the policy is [`LoginPolicy::Newest`].
+    pub login_devices_max: usize,
+    /// How long a device that has gone is taken for there, in milliseconds.
+    pub presence_leave_ms: u64,
     /// Size of a log segment, in bytes.
     pub log_segment_bytes: u64,
     /// Memory for the view's block cache, in bytes.
@@ -94,6 +105,19 @@ impl Default for Jwks {
     }
 }
 
+/// The names of the policies for devices of one user; [`Policy`] says what they mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginPolicy {
+    /// `all`
+    All,
+    /// `one_per_class`
+    OnePerClass,
+    /// `one_device`
+    OneDevice,
+    /// `newest`
+    Newest,
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -123,6 +147,10 @@ impl Default for Config {
             token_keys: Vec::new(),
             jwks: Jwks::default(),
             token_lifetime_max_s: 0,
+            revocations_max: 100_000,
+            login_policy: LoginPolicy::All,
+            login_devices_max: 5,
+            presence_leave_ms: 5_000,
             log_segment_bytes: 64 * 1024 * 1024,
             view_cache_bytes: 64 * 1024 * 1024,
             limits: Limits::default(),
@@ -164,6 +192,23 @@ impl Config {
             overlap: Duration::from_secs(self.jwks.overlap_s),
         });
         Verifier::load(demands, token_keys, jwks)
+    }
+
+    /// How the devices of a user get along.
+    pub(crate) fn sessions(&self) -> SessionsConfig {
+        let policy = match self.login_policy {
+            LoginPolicy::All => Policy::All,
+            LoginPolicy::OnePerClass => Policy::OnePerClass,
+            LoginPolicy::OneDevice => Policy::OneDevice,
+            LoginPolicy::Newest => Policy::Newest { devices_max: self.login_devices_max },
+        };
+        let lifetime_max_ms = self.token_lifetime_max_s.saturating_mul(1_000);
+        SessionsConfig {
+            policy,
+            leave_ms: self.presence_leave_ms,
+            revocations_max: self.revocations_max,
+            token_lifetime_max_ms: (lifetime_max_ms > 0).then_some(lifetime_max_ms),
+        }
     }
 
     /// Network workers of the server: as configured, or one for each core that this process may use, and at most

@@ -24,6 +24,15 @@ pub(super) const JWKS_OVERLAP_S: RangeInclusive<u64> = 0..=604_800;
 /// 0 has no limit. To ten years, which is what `quoth-server token` signs at most.
 pub(super) const TOKEN_LIFETIME_MAX_S: RangeInclusive<u64> = 0..=3_650 * 86_400;
 
+/// One takes some hundred bytes. All are gone through when something is revoked, and read at each start.
+pub(super) const REVOCATIONS_MAX: RangeInclusive<u64> = 1..=10_000_000;
+
+/// To more devices than anybody has.
+pub(super) const LOGIN_DEVICES_MAX: RangeInclusive<u64> = 1..=1_000;
+
+/// To ten minutes, for which somebody who has gone looks there.
+pub(super) const PRESENCE_LEAVE_MS: RangeInclusive<u64> = 0..=600_000;
+
 /// At least some of the largest groups. At most what a start reads in a few seconds, since it looks at the rest of the
 /// last segment; the log takes two or three times this of the disk.
 pub(super) const LOG_SEGMENT_BYTES: RangeInclusive<u64> = 4 * MIB..=GIB;

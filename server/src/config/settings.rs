@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use quoth_protocol::DEFAULT_PORT;
 
-use super::{Config, LogFormat, ranges};
+use super::{Config, LogFormat, LoginPolicy, ranges};
 use crate::outbox::KINDS;
 
 /// One setting.
@@ -305,6 +305,51 @@ pub const SETTINGS: &[Setting] = &[
         get: |c| c.token_lifetime_max_s.to_string(),
     },
     Setting {
+        key: "auth.revocations_max",
+        doc: "revocations in force at once; a further one is refused, and none is forgotten for it",
+        kind: Kind::Number(ranges::REVOCATIONS_MAX),
+        set: |c, t| number(&mut c.revocations_max, t),
+        get: |c| c.revocations_max.to_string(),
+    },
+    Setting {
+        key: "login.policy",
+        doc: "which devices of one user may be signed in together: all, one_per_class (one mobile, desktop, web and other each, by what \
+              the client calls its platform), one_device, or newest (login.devices_max of them). Who signs in stays",
+        kind: Kind::Text,
+        set: |c, t| {
+            c.login_policy = match t {
+                "all" => LoginPolicy::All,
+                "one_per_class" => LoginPolicy::OnePerClass,
+                "one_device" => LoginPolicy::OneDevice,
+                "newest" => LoginPolicy::Newest,
+                _ => return Err("expected all, one_per_class, one_device or newest".to_owned()),
+            };
+            Ok(())
+        },
+        get: |c| {
+            quoted(match c.login_policy {
+                LoginPolicy::All => "all",
+                LoginPolicy::OnePerClass => "one_per_class",
+                LoginPolicy::OneDevice => "one_device",
+                LoginPolicy::Newest => "newest",
+            })
+        },
+    },
+    Setting {
+        key: "login.devices_max",
+        doc: "how many devices of one user may be signed in where login.policy is newest",
+        kind: Kind::Number(ranges::LOGIN_DEVICES_MAX),
+        set: |c, t| number(&mut c.login_devices_max, t),
+        get: |c| c.login_devices_max.to_string(),
+    },
+    Setting {
+        key: "presence.leave_ms",
+        doc: "how long a device that has gone is taken for there, in milliseconds, so that a reconnect is not told",
+        kind: Kind::Number(ranges::PRESENCE_LEAVE_MS),
+        set: |c, t| number(&mut c.presence_leave_ms, t),
+        get: |c| c.presence_leave_ms.to_string(),
+    },
+    Setting {
         key: "store.log_segment_bytes",
         doc: "size of a log segment, in bytes; the log keeps two or three",
         kind: Kind::Number(ranges::LOG_SEGMENT_BYTES),
@@ -592,7 +637,7 @@ mod tests {
     fn every_number_has_a_range_that_holds_its_default_and_is_kept() {
         let numbers =
             SETTINGS.iter().filter(|setting| setting.get(&Config::default()).parse::<u64>().is_ok());
-        assert_eq!(numbers.clone().count(), 23);
+        assert_eq!(numbers.clone().count(), 26);
         for setting in numbers {
             let range = setting.range().cloned().unwrap_or_else(|| panic!("{} has no range", setting.key));
             let mut config = Config::default();

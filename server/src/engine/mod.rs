@@ -46,8 +46,8 @@ pub use mailbox::{Mailbox, NotStored, Outcome, Stored};
 pub use names::{new_invitation, new_name};
 pub use publisher::{Publisher, Role};
 pub use reads::{Page, Reads};
-pub use rosters::RosterWatch;
 use rosters::Rosters;
+pub use rosters::{RosterWatch, Statuses};
 use states::States;
 use stats::Counts;
 pub use stats::Stats;
@@ -213,7 +213,7 @@ impl Engine {
         let tails = Arc::new(Tails::default());
         let workers = Arc::new(Workers::default());
         let worker = workers.add();
-        let rosters = Arc::new(Rosters::default());
+        let rosters = Arc::new(Rosters::new(Arc::clone(&clock)));
         tokio::spawn(rosters::tell(Arc::clone(&rosters), Arc::downgrade(&workers)));
         let (log, view): (Arc<dyn Log>, Arc<dyn View>) = (Arc::clone(&store.log), Arc::clone(&store.view));
         let applier = match execution {
@@ -409,6 +409,22 @@ impl Engine {
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.inner.clock.unix_ms()
+    }
+
+    /// Where it gets the time from.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.clock
+    }
+
+    /// Rosters tell from now on what these say of the users.
+    pub fn set_statuses(&self, statuses: Arc<dyn Statuses>) {
+        self.inner.rosters.set_statuses(statuses);
+    }
+
+    /// Who reads the conversation is to be told again: something of a reader is another than before.
+    pub fn roster_changed(&self, conversation: &ConversationName) {
+        self.inner.rosters.change(conversation);
     }
 
     /// Tells why the store failed, once it has: nothing is acked any more and the server must stop.

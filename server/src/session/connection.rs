@@ -16,16 +16,18 @@ use quoth_protocol::limits::{
 };
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
-use quoth_protocol::{Code, ConversationName};
+use quoth_protocol::{Action as Wish, Code, ConversationName};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
+use super::goodbye;
 use super::judged::Connecting;
 use super::open::OpenConversations;
 use super::transport::{Gone, RecvStream, SendStream, Transport};
 use super::{Phase, PhaseReceiver, Service, Verification, Verifying, conversation, fetch, requests};
 use crate::engine::{Typing, Typings};
+use crate::sessions::{Attendance, Goodbye, Refused, Seen, Told};
 
 /// Priority of the control stream; conversations have 0, pages of history less.
 const CONTROL_PRIORITY: i32 = 20;
@@ -54,7 +56,51 @@ pub(super) struct Shared {
 
 /// Why a connection ends.
 #[derive(Debug)]
-struct End(Code, &'static str);
+enum End {
+    /// Nobody is there.
+    Gone,
+    /// With a close.
+    Close(Code, &'static str),
+    /// With a close, and the reason before it.
+    Goodbye(Goodbye),
+}
+
+impl End {
+    /// Ends the connection; says whether the client does not come back by itself, because it has wanted the end or has heard the
+    /// reason.
+    async fn perform(&self, connection: &mut Connection) -> bool {
+        let Connection { transport, writer, streams, .. } = connection;
+        match self {
+            // Before the streams are dropped, which finishes them as if all had been said.
+            Self::Close(..) | Self::Gone => transport.close(self.code(), self.reason()),
+            // The other one of the same client needs no reason, and is there already.
+            Self::Goodbye(goodbye) if goodbye.code == Code::REPLACED => {
+                transport.close(goodbye.code, &goodbye.reason);
+            }
+            Self::Goodbye(goodbye) => {
+                streams.abort_all();
+                return goodbye::say(goodbye, writer, transport).await;
+            }
+        }
+        false
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::Gone => Code::CLOSED,
+            Self::Close(code, _) => *code,
+            Self::Goodbye(goodbye) => goodbye.code,
+        }
+    }
+
+    fn reason(&self) -> &str {
+        match self {
+            Self::Gone => "the client is gone",
+            Self::Close(_, reason) => reason,
+            Self::Goodbye(goodbye) => &goodbye.reason,
+        }
+    }
+}
 
 /// Runs a connection, whose handshake is complete, until it ends.
 pub(crate) async fn run(transport: Transport, service: Service) {
@@ -63,20 +109,26 @@ pub(crate) async fn run(transport: Transport, service: Service) {
     let timeout = Duration::from_millis(HELLO_TIMEOUT_MS);
     let control = tokio::select! {
         biased;
-        phase = service.phase.next(false) => Err(End(phase.end_code(), "the server is going away")),
+        phase = service.phase.next(false) => Err((phase.end_code(), "the server is going away")),
         accepted = tokio::time::timeout(timeout, transport.accept()) => match accepted {
             Ok(Ok(streams)) => Ok(streams),
             Ok(Err(_)) => return,
-            Err(_) => Err(End(Code::HELLO_TIMEOUT, "no Hello in time")),
+            Err(_) => Err((Code::HELLO_TIMEOUT, "no Hello in time")),
         },
     };
     match control {
         Ok((send, recv)) => {
             let mut connection = Connection::new(transport.clone(), send, recv, session, service);
-            let End(code, reason) = connection.run().await;
+            let end = connection.run().await;
             let before = transport.closed();
-            // Before the streams are dropped, which finishes them as if all had been said.
-            transport.close(code, reason);
+            let by_client = transport.closed_by_client().is_some_and(|code| code.action() == Wish::Nothing);
+            let is_wanted = end.perform(&mut connection).await
+                || by_client
+                || matches!(&end, End::Close(code, _) if before.is_none() && code.action() == Wish::Nothing);
+            if is_wanted && let Some(attendance) = &mut connection.attendance {
+                attendance.is_wanted();
+            }
+            let (code, reason) = (end.code(), end.reason());
             tracing::info!(
                 user = connection.signed_in.as_ref().map(|signed_in| signed_in.shared.grant.borrow().user.to_string()),
                 peer = %transport.peer(),
@@ -85,7 +137,7 @@ pub(crate) async fn run(transport: Transport, service: Service) {
                 "connection ended"
             );
         }
-        Err(End(code, reason)) => transport.close(code, reason),
+        Err((code, reason)) => transport.close(code, reason),
     }
 }
 
@@ -117,6 +169,8 @@ struct Connection {
     requests_under_way: usize,
     streams_rate: Rate,
     drains: bool,
+    /// Its place among the sessions, from the sign-in on. Last, since its end says that nothing more is delivered.
+    attendance: Option<Attendance>,
 }
 
 /// What a connection has once its token is accepted.
@@ -134,6 +188,7 @@ enum Happened {
     Phase(Phase),
     Read(Result<Option<ClientFrame>, ReadFailure>),
     Verified(Result<Identity, Code>),
+    Told(Told),
     Wrote(Result<(), WriteFailure>),
     Typing(Typing),
     Datagram(Result<Bytes, Gone>),
@@ -170,6 +225,7 @@ impl Connection {
             requests_under_way: 0,
             streams_rate: Rate::new(STREAMS_PER_SECOND_MAX, 1_000),
             drains: false,
+            attendance: None,
         })
     }
 
@@ -178,7 +234,7 @@ impl Connection {
         loop {
             if self.drains && self.streams.is_empty() && self.writer.is_idle() {
                 self.writer.finish().await;
-                return End(Code::GOING_AWAY, "the server is going away");
+                return End::Close(Code::GOING_AWAY, "the server is going away");
             }
             let happened = self.happens(&phase).await;
             if let Err(end) = self.take(happened) {
@@ -213,9 +269,17 @@ impl Connection {
                 None => std::future::pending().await,
             }
         };
+        let has_room = self.writer.waiting_bytes() < CONTROL_WAITING_BYTES_MAX;
+        let told = async {
+            match &self.attendance {
+                Some(attendance) => attendance.told(has_room).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             phase = phase.next(drains) => Happened::Phase(phase),
+            told = told => Happened::Told(told),
             verified = verified(&mut self.verifying), if verifies => Happened::Verified(verified),
             frame = self.reader.next(), if reads && !verifies => Happened::Read(frame),
             written = self.writer.write(), if !self.writer.is_idle() => Happened::Wrote(written),
@@ -228,9 +292,8 @@ impl Connection {
     }
 
     fn take(&mut self, happened: Happened) -> Result<(), End> {
-        const GONE: End = End(Code::CLOSED, "the client is gone");
         match happened {
-            Happened::Phase(Phase::Failed) => Err(End(Code::STORE_FAILED, "the store has failed")),
+            Happened::Phase(Phase::Failed) => Err(End::Close(Code::STORE_FAILED, "the store has failed")),
             Happened::Phase(Phase::Serving) => Ok(()),
             Happened::Phase(Phase::Draining { retry_after_ms }) => {
                 self.drains = true;
@@ -247,13 +310,20 @@ impl Connection {
                 self.verifying = None;
                 self.verified(verified)
             }
-            Happened::Read(Ok(None)) => Err(End(Code::CLOSED, "the client has finished its control stream")),
-            Happened::Read(Err(ReadFailure::Broken(code))) => Err(End(code, "a control frame is broken")),
-            Happened::Wrote(Err(WriteFailure::Stalled)) => {
-                Err(End(Code::GOING_AWAY, "the server is going away and the client does not read"))
+            Happened::Told(told) => self.told(told),
+            Happened::Read(Ok(None)) => {
+                Err(End::Close(Code::CLOSED, "the client has finished its control stream"))
             }
-            Happened::Read(Err(ReadFailure::Gone)) | Happened::Wrote(Err(WriteFailure::Gone)) => Err(GONE),
-            Happened::Stream(Err(_)) | Happened::Datagram(Err(_)) => Err(GONE),
+            Happened::Read(Err(ReadFailure::Broken(code))) => {
+                Err(End::Close(code, "a control frame is broken"))
+            }
+            Happened::Wrote(Err(WriteFailure::Stalled)) => {
+                Err(End::Close(Code::GOING_AWAY, "the server is going away and the client does not read"))
+            }
+            Happened::Read(Err(ReadFailure::Gone))
+            | Happened::Wrote(Err(WriteFailure::Gone))
+            | Happened::Stream(Err(_))
+            | Happened::Datagram(Err(_)) => Err(End::Gone),
             Happened::Wrote(Ok(())) | Happened::Woken => Ok(()),
             Happened::Typing(notice) => {
                 self.tell_typing(notice);
@@ -315,10 +385,20 @@ impl Connection {
                 }
             },
             Some(Output::Welcome { identity, hello }) => {
+                self.attend(&identity, &hello, now_ms)?;
                 self.welcome(&identity, &hello, now_ms);
                 Ok(())
             }
+            Some(Output::Away(away)) => {
+                if let Some(attendance) = &self.attendance {
+                    attendance.set_away(away, now_ms);
+                }
+                Ok(())
+            }
             Some(Output::Replace(identity)) => {
+                if let Some(attendance) = &self.attendance {
+                    attendance.refresh(&identity, now_ms).map_err(End::Goodbye)?;
+                }
                 if let Some(signed_in) = &self.signed_in {
                     signed_in.grant.send_replace(identity.grant);
                 }
@@ -336,7 +416,40 @@ impl Connection {
                 self.typing(conversation, now_ms);
                 Ok(())
             }
-            Some(Output::Close(code, reason)) => Err(End(code, reason)),
+            Some(Output::Close(code, reason)) => Err(End::Close(code, reason)),
+        }
+    }
+
+    /// Takes a place among the sessions.
+    fn attend(&mut self, identity: &Identity, hello: &Hello, now_ms: u64) -> Result<(), End> {
+        match self.service.sessions.sign_in(identity, hello, now_ms) {
+            Ok(attendance) => {
+                self.attendance = Some(attendance);
+                Ok(())
+            }
+            Err(refused) => {
+                let Refused { goodbye, attendance } = *refused;
+                self.attendance = attendance;
+                Err(End::Goodbye(goodbye))
+            }
+        }
+    }
+
+    /// Does what others have told this connection.
+    fn told(&mut self, told: Told) -> Result<(), End> {
+        match told {
+            Told::Goodbye(goodbye) => Err(End::Goodbye(goodbye)),
+            Told::Presence(seen) => {
+                for Seen { conversation, user, status, last_seen_ms } in seen {
+                    self.writer.push(&ServerFrame::Presence { conversation, user, status, last_seen_ms });
+                }
+                Ok(())
+            }
+            Told::Status => {
+                let open = self.signed_in.iter().flat_map(|signed_in| signed_in.shared.open.names());
+                open.for_each(|conversation| self.service.engine.roster_changed(&conversation));
+                Ok(())
+            }
         }
     }
 
@@ -379,7 +492,7 @@ impl Connection {
         match decode(datagram) {
             _ if datagram.len() > DATAGRAM_BYTES_MAX => Ok(()),
             Ok(frame @ ClientFrame::Typing { .. }) => self.input(Input::Frame(frame)),
-            Ok(_) | Err(_) => Err(End(Code::PROTOCOL, "a datagram is no typing notice")),
+            Ok(_) | Err(_) => Err(End::Close(Code::PROTOCOL, "a datagram is no typing notice")),
         }
     }
 
@@ -441,7 +554,9 @@ async fn stream(shared: Arc<Shared>, send: SendStream, recv: RecvStream) {
     let mut reader = FrameReader::new(recv, FIRST_FRAME_BYTES_MAX);
     let mut writer = FrameWriter::new(send);
     match serve(&shared, &mut reader, &mut writer).await {
-        Ok(()) => writer.finish().await,
+        Ok(()) => {
+            writer.finish().await;
+        }
         Err(code) => {
             writer.reset(code);
             reader.stop(code);

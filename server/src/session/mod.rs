@@ -7,6 +7,7 @@ mod cursor;
 mod fetch;
 mod frames;
 mod gate;
+mod goodbye;
 mod judged;
 mod limits;
 mod open;
@@ -23,6 +24,7 @@ use quoth_protocol::Code;
 
 use crate::engine::Engine;
 use crate::hooks::Hooks;
+use crate::sessions::{Nothing, Sessions, SessionsConfig};
 
 pub(crate) use admission::{Admission, Admitted, Handshake};
 pub(crate) use connection::run;
@@ -72,6 +74,8 @@ pub struct Service {
     pub(crate) engine: Engine,
     /// Tokens.
     verify: Arc<dyn Verify>,
+    /// Who is signed in.
+    pub(crate) sessions: Sessions,
     /// Sizes and times.
     pub(crate) limits: Arc<Limits>,
     /// Whether the server takes work.
@@ -83,18 +87,29 @@ pub struct Service {
 }
 
 impl Service {
-    /// What connections need on the engine's worker, with limits that hold for all workers together.
+    /// What connections need on the engine's worker, with limits that hold for all workers together. All devices of a user stay, and
+    /// what is known of them ends with the server; [`Service::with_sessions`] changes that.
     #[must_use]
     pub fn new(engine: Engine, verify: Arc<dyn Verify>, limits: Limits, phase: PhaseReceiver) -> Self {
+        let sessions =
+            Sessions::start(SessionsConfig::default(), Arc::new(Nothing), Arc::clone(engine.clock()));
+        engine.set_statuses(sessions.statuses());
         let limits = Arc::new(limits);
         let admission = Arc::new(Admission::new(&limits));
-        Self { engine, verify, limits, phase, admission, hooks: Arc::default() }
+        Self { engine, verify, limits, phase, admission, sessions, hooks: Arc::default() }
     }
 
     /// The same with backends that are asked.
     #[must_use]
     pub(crate) fn with_hooks(self, hooks: Hooks) -> Self {
         Self { hooks: Arc::new(hooks), ..self }
+    }
+
+    /// The same with these sessions, before any connection comes.
+    #[must_use]
+    pub fn with_sessions(self, sessions: Sessions) -> Self {
+        self.engine.set_statuses(sessions.statuses());
+        Self { sessions, ..self }
     }
 
     /// The same for connections of another worker, which the current tokio runtime becomes.

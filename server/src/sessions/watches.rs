@@ -1,0 +1,211 @@
+//! Connections that want to know whether somebody is there. Changes gather for each of them and are handed over at most once in
+//! [`INTERVAL_MS`], the latest of each user only.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use quoth_core::login::SessionId;
+use quoth_core::presence::Change;
+use quoth_protocol::presence::Status;
+use quoth_protocol::{ConversationName, UserId};
+
+use super::inbox::{Inbox, Seen};
+
+/// Between two hand-overs to one connection, in milliseconds, at least.
+pub(super) const INTERVAL_MS: u64 = 1_000;
+
+/// All that is watched.
+#[derive(Debug, Default)]
+pub(super) struct Watches {
+    sessions: HashMap<SessionId, OfSession>,
+    watchers: HashMap<UserId, HashSet<SessionId>>,
+    due: BTreeSet<(u64, SessionId)>,
+}
+
+#[derive(Debug)]
+struct OfSession {
+    inbox: Arc<Inbox>,
+    conversations: HashMap<ConversationName, HashSet<UserId>>,
+    pending: BTreeMap<(ConversationName, UserId), (Status, u64)>,
+    /// When changes may be handed over again.
+    next_ms: u64,
+}
+
+impl Watches {
+    /// A connection watches these users, in place of those whom it has watched for the conversation. Users may be none.
+    pub(super) fn watch(
+        &mut self,
+        session: SessionId,
+        inbox: &Arc<Inbox>,
+        conversation: ConversationName,
+        users: HashSet<UserId>,
+    ) {
+        self.unwatch(session, &conversation);
+        if users.is_empty() {
+            return;
+        }
+        for user in &users {
+            self.watchers.entry(user.clone()).or_default().insert(session);
+        }
+        let of_session = self.sessions.entry(session).or_insert_with(|| OfSession {
+            inbox: Arc::clone(inbox),
+            conversations: HashMap::new(),
+            pending: BTreeMap::new(),
+            next_ms: 0,
+        });
+        of_session.conversations.insert(conversation, users);
+    }
+
+    /// How many conversations a connection watches.
+    pub(super) fn count(&self, session: SessionId) -> usize {
+        self.sessions.get(&session).map_or(0, |of_session| of_session.conversations.len())
+    }
+
+    /// A connection watches a conversation no more.
+    pub(super) fn unwatch(&mut self, session: SessionId, conversation: &ConversationName) {
+        let Some(of_session) = self.sessions.get_mut(&session) else { return };
+        let Some(users) = of_session.conversations.remove(conversation) else { return };
+        of_session.pending.retain(|(of, _), _| of != conversation);
+        let conversations = &of_session.conversations;
+        let is_watched = |user: &UserId| conversations.values().any(|users| users.contains(user));
+        for user in users.iter().filter(|user| !is_watched(user)) {
+            forget(&mut self.watchers, user, session);
+        }
+        if of_session.conversations.is_empty() {
+            self.sessions.remove(&session);
+        }
+    }
+
+    /// A connection is gone.
+    pub(super) fn gone(&mut self, session: SessionId) {
+        let Some(of_session) = self.sessions.remove(&session) else { return };
+        for user in of_session.conversations.values().flatten() {
+            forget(&mut self.watchers, user, session);
+        }
+    }
+
+    /// Somebody's status has changed at `now_ms`.
+    pub(super) fn change(&mut self, change: &Change, now_ms: u64) {
+        let Some(sessions) = self.watchers.get(&change.user) else { return };
+        for session in sessions {
+            let Some(of_session) = self.sessions.get_mut(session) else { continue };
+            let of_user = of_session.conversations.iter().filter(|(_, users)| users.contains(&change.user));
+            for (conversation, _) in of_user {
+                let key = (conversation.clone(), change.user.clone());
+                of_session.pending.insert(key, (change.status, change.last_seen_ms));
+            }
+            self.due.insert((of_session.next_ms.max(now_ms), *session));
+        }
+    }
+
+    /// When something is to be handed over, in milliseconds since 1970.
+    pub(super) fn due_ms(&self) -> Option<u64> {
+        self.due.first().map(|(due_ms, _)| *due_ms)
+    }
+
+    /// Hands over what is due at `now_ms`.
+    pub(super) fn hand_over(&mut self, now_ms: u64) {
+        while self.due_ms().is_some_and(|due_ms| due_ms <= now_ms) {
+            let Some((_, session)) = self.due.pop_first() else { return };
+            let Some(of_session) = self.sessions.get_mut(&session) else { continue };
+            let pending = std::mem::take(&mut of_session.pending);
+            if pending.is_empty() {
+                continue;
+            }
+            let seen = |((conversation, user), (status, last_seen_ms))| Seen {
+                conversation,
+                user,
+                status,
+                last_seen_ms,
+            };
+            of_session.inbox.presence(pending.into_iter().map(seen).collect());
+            of_session.next_ms = now_ms.saturating_add(INTERVAL_MS);
+        }
+    }
+}
+
+fn forget(watchers: &mut HashMap<UserId, HashSet<SessionId>>, user: &UserId, session: SessionId) {
+    if let Some(sessions) = watchers.get_mut(user) {
+        sessions.remove(&session);
+        if sessions.is_empty() {
+            watchers.remove(user);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Arc;
+
+    use quoth_core::login::SessionId;
+    use quoth_core::presence::Change;
+    use quoth_protocol::presence::Status;
+    use quoth_protocol::{ConversationName, UserId};
+
+    use super::{INTERVAL_MS, Watches};
+    use crate::sessions::inbox::{Inbox, Told};
+
+    fn user(id: &str) -> UserId {
+        UserId::new(id).unwrap()
+    }
+
+    fn name(name: &str) -> ConversationName {
+        ConversationName::new(name).unwrap()
+    }
+
+    fn change(of: &str, status: Status, at_ms: u64) -> Change {
+        Change { user: user(of), status, last_seen_ms: at_ms }
+    }
+
+    fn users(ids: &[&str]) -> HashSet<UserId> {
+        ids.iter().map(|id| user(id)).collect()
+    }
+
+    async fn told(inbox: &Inbox) -> Vec<(String, String, Status)> {
+        let Told::Presence(seen) = inbox.next(true).await else { panic!("no presence") };
+        seen.into_iter()
+            .map(|seen| (seen.conversation.to_string(), seen.user.to_string(), seen.status))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn changes_gather_and_the_latest_counts() {
+        let (mut watches, inbox) = (Watches::default(), Arc::<Inbox>::default());
+        let session = SessionId(1);
+        watches.watch(session, &inbox, name("a"), users(&["bob", "eve"]));
+        watches.watch(session, &inbox, name("b"), users(&["bob"]));
+        watches.change(&change("bob", Status::Online, 10), 10);
+        watches.change(&change("nobody", Status::Online, 10), 10);
+        assert_eq!(watches.due_ms(), Some(10), "the first one comes at once");
+        watches.hand_over(10);
+        let online =
+            |conversation: &str, user: &str| (conversation.to_owned(), user.to_owned(), Status::Online);
+        assert_eq!(told(&inbox).await, [online("a", "bob"), online("b", "bob")]);
+        for (status, at_ms) in [(Status::Away, 11), (Status::Offline, 12), (Status::Away, 13)] {
+            watches.change(&change("bob", status, at_ms), at_ms);
+        }
+        watches.hand_over(10 + INTERVAL_MS - 1);
+        assert!(inbox.take(true).is_none());
+        watches.unwatch(session, &name("b"));
+        watches.hand_over(10 + INTERVAL_MS);
+        assert_eq!(told(&inbox).await, [("a".to_owned(), "bob".to_owned(), Status::Away)]);
+        watches.gone(session);
+        watches.change(&change("bob", Status::Online, 9_000), 9_000);
+        watches.hand_over(u64::MAX);
+        assert!(inbox.take(true).is_none() && watches.watchers.is_empty() && watches.sessions.is_empty());
+    }
+
+    #[test]
+    fn who_is_watched_for_two_conversations_is_watched_for_the_other_one() {
+        let (mut watches, inbox) = (Watches::default(), Arc::<Inbox>::default());
+        watches.watch(SessionId(1), &inbox, name("a"), users(&["bob"]));
+        watches.watch(SessionId(1), &inbox, name("b"), users(&["bob"]));
+        watches.unwatch(SessionId(1), &name("a"));
+        watches.change(&change("bob", Status::Online, 1), 1);
+        watches.hand_over(1);
+        assert!(inbox.take(true).is_some());
+        watches.watch(SessionId(1), &inbox, name("b"), HashSet::new());
+        assert!(watches.watchers.is_empty() && watches.count(SessionId(1)) == 0);
+    }
+}
