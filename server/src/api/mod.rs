@@ -10,6 +10,7 @@
 //! | `problem` | refusals |
 //! | `publish`, `poster` | messages, each stored once |
 //! | `conversations` | managed conversations and their members |
+//! | `sessions` | who is signed in, and whose tokens are revoked |
 //! | `history`, `stats` | what is read |
 
 mod conversations;
@@ -23,6 +24,7 @@ mod problem;
 mod publish;
 mod requests;
 mod schemas;
+mod sessions;
 mod settings;
 mod stats;
 
@@ -56,9 +58,15 @@ struct App {
 
 /// Everything that is served.
 fn operations() -> Operations {
-    [publish::operations, conversations::operations, history::operations, stats::operations]
-        .into_iter()
-        .fold(Operations::new(), |operations, add| add(operations))
+    [
+        publish::operations,
+        conversations::operations,
+        history::operations,
+        sessions::operations,
+        stats::operations,
+    ]
+    .into_iter()
+    .fold(Operations::new(), |operations, add| add(operations))
 }
 
 /// The routes of a service on the current runtime.

@@ -19,7 +19,7 @@ pub(super) fn all() -> Value {
         "Document": { "type": "object" },
         "Health": object(&["status"], json!({ "status": { "const": "serving" } })),
     });
-    for more in [publish(), conversations(), history(), stats()] {
+    for more in [publish(), conversations(), sessions(), history(), stats()] {
         if let (Value::Object(all), Value::Object(more)) = (&mut schemas, more) {
             all.extend(more);
         }
@@ -181,6 +181,50 @@ fn conversations() -> Value {
     })
 }
 
+fn sessions() -> Value {
+    let number =
+        |text: &str| json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX, "description": text });
+    let reason =
+        || json!({ "type": "string", "maxLength": 256, "description": "for people; clients show it" });
+    let token_id = || json!({ "type": "string", "minLength": 1, "description": "a token's jti" });
+    json!({
+        "Session": object(&["device", "platform", "generation", "status", "connected_ms", "last_seen_ms"], json!({
+            "device": of("DeviceId"),
+            "platform": of("Text"),
+            "generation": of("Count"),
+            "status": of("Status"),
+            "connected_ms": of("TimeMs"),
+            "last_seen_ms": of("TimeMs"),
+        })),
+        "Sessions": object(&["sessions"], json!({ "sessions": { "type": "array", "items": of("Session") } })),
+        "Presence": object(&["user", "status", "last_seen_ms", "devices"], json!({
+            "user": of("UserId"),
+            "status": of("Status"),
+            "last_seen_ms": of("TimeMs"),
+            "devices": {
+                "type": "array",
+                "items": object(&["device", "status", "last_seen_ms"], json!({
+                    "device": of("DeviceId"),
+                    "status": of("Status"),
+                    "last_seen_ms": of("TimeMs"),
+                })),
+            },
+        })),
+        "Kick": object(&[], json!({ "device": of("DeviceId"), "reason": reason() })),
+        "Revoke": object(&[], json!({
+            "user": of("UserId"),
+            "device": of("DeviceId"),
+            "token_id": token_id(),
+            "issued_before_ms": number("tokens of the user that were issued before, in milliseconds since 1970; without it: before now"),
+            "expires_ms": number("when no token is left that this concerns, in milliseconds since 1970; without it: never"),
+            "reason": reason(),
+        })),
+        "Lift": object(&[], json!({ "user": of("UserId"), "device": of("DeviceId"), "token_id": token_id() })),
+        "Closed": object(&["closed"], json!({ "closed": of("Count") })),
+        "Lifted": object(&["lifted"], json!({ "lifted": { "type": "boolean", "description": "whether there was one" } })),
+    })
+}
+
 fn history() -> Value {
     json!({
         "Event": object(&["seq", "time_ms", "sender", "origin_time_ms", "kind"], json!({
@@ -206,6 +250,9 @@ fn history() -> Value {
 fn stats() -> Value {
     let counts = [
         "uptime_ms",
+        "sessions",
+        "users",
+        "revocations",
         "connections",
         "connections_max",
         "publishes",

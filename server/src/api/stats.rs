@@ -42,7 +42,7 @@ async fn stats(call: Call) -> Result<Answer, Problem> {
     let app = &call.app;
     let store = app.store_dir.clone();
     let store_bytes = tokio::task::spawn_blocking(move || bytes_of(&store)).await.unwrap_or_default();
-    let engine = app.service.engine.stats();
+    let (engine, sessions) = (app.service.engine.stats(), app.service.sessions.counts());
     let limits = &app.service.limits;
     let outbox = app.outbox.as_ref().map(|progress| {
         json!({
@@ -56,6 +56,9 @@ async fn stats(call: Call) -> Result<Answer, Problem> {
         "uptime_ms": u64::try_from(app.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         "connections": app.service.admission.connections(),
         "connections_max": limits.connections_max,
+        "sessions": sessions.connections,
+        "users": sessions.users,
+        "revocations": sessions.revocations,
         "publishes": engine.stored,
         "queued_publishes": engine.queued,
         "queued_publishes_max": engine.queued_max,
