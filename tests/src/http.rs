@@ -259,13 +259,13 @@ fn serve(tcp: TcpStream, shared: &Shared, answer: &(dyn Fn(&Message) -> Answer +
     let Ok(reads) = tcp.try_clone() else { return };
     let mut reader = BufReader::new(reads);
     while let Ok(Some(request)) = Message::read(&mut reader) {
+        shared.requests.lock().push(request.clone());
+        shared.came.notify_all();
         let (status, body) = answer(&request);
         if shared.is_gone.load(Ordering::Acquire) {
             return;
         }
         let head = format!("HTTP/1.1 {status} Told\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        shared.requests.lock().push(request);
-        shared.came.notify_all();
         if (&tcp).write_all(head.as_bytes()).is_err() {
             return;
         }
