@@ -233,7 +233,7 @@ fn history() -> Value {
             "sender": of("UserId"),
             "origin_time_ms": { "type": ["integer", "null"] },
             "kind": {
-                "type": "object", "minProperties": 1, "maxProperties": 1,
+                "oneOf": [{ "type": "object", "minProperties": 1, "maxProperties": 1 }, { "const": "invitations_revoked" }],
                 "description": "as section 10 of docs/PROTOCOL.md writes it: {\"message\": {\"body\": \"text\"}}, where a body that is no \
                                 text is {\"base64\": \"…\"}",
             },

@@ -63,7 +63,10 @@ impl Filter {
             return None;
         }
         // A change of a kind that this version does not know is told as one that is not known.
-        let kind_of = |event: &Value| Some(event["kind"].as_object()?.keys().next()?.clone());
+        let kind_of = |event: &Value| match &event["kind"] {
+            Value::String(kind) => Some(kind.clone()),
+            kind => Some(kind.as_object()?.keys().next()?.clone()),
+        };
         let event = event(record).ok().map(|event| json!(event));
         let kind = event.as_ref().and_then(kind_of).unwrap_or_else(|| "unknown".to_owned());
         self.wants_kind(&kind).then(|| {
@@ -116,6 +119,25 @@ mod tests {
             (told["conversation"].as_str(), told["event"]["seq"].as_u64()),
             (Some("team/red"), Some(5))
         );
+    }
+
+    #[test]
+    fn a_change_is_told_by_its_kind_whether_it_says_more_or_not() {
+        use quoth_protocol::codec::encode_datagram;
+        use quoth_protocol::frame::EventKind;
+        for (kind, name) in [
+            (EventKind::SlowMode { interval_ms: 1 }, "slow_mode"),
+            (EventKind::InvitationsRevoked, "invitations_revoked"),
+        ] {
+            let content = Content::Change(encode_datagram(&kind));
+            let record = Record { content, ..testing::record("room", 1, 1) };
+            let told = filter(&[], &[]).event(&record, PLACE).unwrap();
+            assert_eq!(told["type"].as_str(), Some(name));
+            assert!(KINDS.contains(&name));
+        }
+        let record =
+            Record { content: Content::Change(vec![255, 255, 255].into()), ..testing::record("room", 1, 1) };
+        assert_eq!(filter(&[], &[]).event(&record, PLACE).unwrap()["type"].as_str(), Some("unknown"));
     }
 
     #[test]
