@@ -18,7 +18,7 @@ use crate::http::{ALPN_HTTP, Site};
 use crate::quic::{EndpointSecret, server_config};
 use crate::secret::endpoint_secret;
 use crate::session::{Phase, PhaseSender, Service};
-use crate::sessions::{Nothing, Sessions};
+use crate::sessions::{Sessions, revoked_in};
 use crate::sockets::{self, Sockets};
 use crate::tickets::TicketKeys;
 use crate::workers::{Endpoints, Workers};
@@ -79,11 +79,13 @@ impl Server {
         if let Some(made) = &development {
             made.write_client_file()?;
         }
+        let revoked = revoked_in(&*store.view)?;
         let (engine, stopper) =
             Engine::start(store, Durability::Stored, Arc::new(SystemClock), Execution::Threads);
         verifier.start();
         let phase = PhaseSender::new();
-        let sessions = Sessions::start(config.sessions(), Arc::new(Nothing), Arc::new(SystemClock));
+        let sessions = Sessions::start(config.sessions(), Arc::new(engine.clone()), Arc::new(SystemClock));
+        sessions.restore(&revoked);
         let service =
             Service::new(engine.clone(), Arc::new(verifier), config.limits.clone(), phase.subscribe())
                 .with_sessions(sessions.clone());

@@ -22,16 +22,12 @@ const PLATFORM_CHARS_MAX: usize = 64;
 /// Devices that have gone, by user and device.
 pub(super) type Gone = HashMap<(UserId, DeviceId), SessionInfo>;
 
-fn conversation(user: &UserId) -> ConversationName {
-    ConversationName::new(format!("$user/{user}")).expect("a name")
-}
-
 /// The devices that a user has had.
 ///
 /// # Errors
 /// When they cannot be read.
 pub(super) async fn load(keep: &dyn Keep, user: &UserId) -> Result<Vec<SessionInfo>, String> {
-    let registers = keep.load(conversation(user), PREFIX, 4 * DEVICES_MAX).await?;
+    let registers = keep.load(ConversationName::of_user(user), PREFIX, 4 * DEVICES_MAX).await?;
     Ok(registers.iter().filter_map(|(key, value)| decode(key, value)).collect())
 }
 
@@ -43,7 +39,7 @@ pub(super) async fn keep(keep: &dyn Keep, gone: Gone) {
     }
     for (user, gone) in by_user {
         let stored = match load(keep, &user).await {
-            Ok(before) => keep.keep(conversation(&user), registers(gone, before)).await,
+            Ok(before) => keep.keep(ConversationName::of_user(&user), registers(gone, before)).await,
             Err(error) => Err(error),
         };
         if let Err(error) = stored {
