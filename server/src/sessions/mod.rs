@@ -27,7 +27,8 @@ use quoth_protocol::{Code, ConversationName, DeviceId, UserId};
 use tokio::sync::Notify;
 
 use crate::engine::{Clock, Statuses};
-pub use attendance::{Attendance, Refused};
+pub(crate) use attendance::Members;
+pub use attendance::{Attendance, Refused, Watcher};
 pub use inbox::{Goodbye, Seen, Told};
 pub use keep::{Keep, Kept, Nothing, Registers};
 pub use revoked::revoked_in;
@@ -317,6 +318,23 @@ struct WeakSessions(Weak<Inner>);
 impl Statuses for WeakSessions {
     fn of(&self, user: &UserId, now_ms: u64) -> Status {
         self.0.upgrade().map_or(Status::Online, |inner| Sessions(inner).status_now(user, now_ms))
+    }
+
+    fn members_changed(&self, conversation: &ConversationName) {
+        let Some(inner) = self.0.upgrade() else { return };
+        inner.state.lock().watches.review(conversation, inner.clock.unix_ms());
+        inner.sooner.notify_one();
+    }
+
+    fn block_changed(&self, user: &UserId) {
+        let Some(inner) = self.0.upgrade() else { return };
+        let now_ms = inner.clock.unix_ms();
+        let mut state = inner.state.lock();
+        for session in state.logins.devices(user).into_iter().flat_map(|device| device.sessions) {
+            state.watches.review_all(session, now_ms);
+        }
+        drop(state);
+        inner.sooner.notify_one();
     }
 }
 

@@ -71,6 +71,10 @@ impl State {
         inbox
     }
 
+    pub(super) fn is_live(&self, session: SessionId) -> bool {
+        self.live.contains_key(&session)
+    }
+
     pub(super) fn eject(&self, session: SessionId, goodbye: Goodbye) {
         if let Some(live) = self.live.get(&session) {
             live.inbox.goodbye(goodbye);
