@@ -21,7 +21,7 @@ use crate::outbox;
 use crate::quic::{EndpointSecret, server_config};
 use crate::secret::endpoint_secret;
 use crate::session::{Phase, PhaseSender, Service};
-use crate::sessions::{Nothing, Sessions};
+use crate::sessions::{Sessions, revoked_in};
 use crate::sockets::{self, Sockets};
 use crate::tickets::TicketKeys;
 use crate::workers::{Endpoints, Workers};
@@ -93,11 +93,13 @@ impl Server {
         if let Some(made) = &development {
             made.write_client_file()?;
         }
+        let revoked = revoked_in(&*store.view)?;
         let (engine, stopper) =
             Engine::start(store, Durability::Stored, Arc::new(SystemClock), Execution::Threads);
         verifier.start();
         let phase = PhaseSender::new();
-        let sessions = Sessions::start(config.sessions(), Arc::new(Nothing), Arc::new(SystemClock));
+        let sessions = Sessions::start(config.sessions(), Arc::new(engine.clone()), Arc::new(SystemClock));
+        sessions.restore(&revoked);
         let backend = Backend::of(config)?;
         let hooks = backend.as_ref().map(|backend| Hooks::new(&config.hooks, backend)).unwrap_or_default();
         let service =

@@ -156,8 +156,7 @@ async fn ask(call: &Call, user: Option<UserId>, request: Request) -> Result<Answ
         None => call.caller()?.name.clone(),
     };
     let conversation = call.path::<ConversationName>("conversation").ok();
-    let engine = &call.app.service.engine;
-    match crate::session::answer(engine, Caller::Operator(user), request).await {
+    match crate::session::answer(&call.app.service, Caller::Operator(user), request).await {
         Ok(reply) => {
             // What is in the one variant.
             let reply = json!(reply);

@@ -15,7 +15,7 @@ use quoth_core::membership::Rules;
 use quoth_core::membership::slow::SlowModes;
 use quoth_core::sequencer::{RECENT_MAX, Sequencer};
 use quoth_store::{Applier, Log, Position, Record, StoreError, View, ViewError, group};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use self::change::Changed;
 use super::changes::Answer;
@@ -142,6 +142,11 @@ impl Committer {
             match request {
                 Request::Publish(publish) => self.publish(publish, now_ms, &mut group)?,
                 Request::Change(change) => self.change(change, now_ms, &mut group)?,
+                Request::Note(note) => {
+                    let (record, noted) = note.into_record(now_ms);
+                    group.records.push(record);
+                    group.noted.push(noted);
+                }
             }
         }
         if !group.records.is_empty() {
@@ -178,6 +183,9 @@ impl Committer {
             wake.mailboxes.push(mailbox);
         }
         self.parts.workers.wake(wake);
+        for noted in group.noted {
+            let _nobody_waits_any_more = noted.send(());
+        }
         for (answer, done) in group.answers {
             let _nobody_waits_any_more = answer.send(done);
         }
@@ -206,6 +214,8 @@ struct Group {
     /// Changes of states, which are out with the group.
     changes: Vec<Changed>,
     answers: Vec<Answer>,
+    /// Told when the group is durable.
+    noted: Vec<oneshot::Sender<()>>,
     /// Looked up after the release, since one may repeat a message of the group itself.
     repeats: Repeats,
 }

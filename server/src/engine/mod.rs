@@ -10,6 +10,7 @@ mod drafts;
 mod frame;
 mod mailbox;
 mod names;
+mod notes;
 mod publisher;
 mod reads;
 mod repeats;
@@ -44,6 +45,7 @@ use committer::{Committer, Parts};
 pub(crate) use frame::event;
 pub use mailbox::{Mailbox, NotStored, Outcome, Stored};
 pub use names::{new_invitation, new_name};
+use notes::NoteRequest;
 pub use publisher::{Publisher, Role};
 pub use reads::{Page, Reads};
 use rosters::Rosters;
@@ -102,6 +104,7 @@ pub enum Execution {
 enum Request {
     Publish(PublishRequest),
     Change(Box<ChangeRequest>),
+    Note(NoteRequest),
 }
 
 impl Request {
@@ -110,6 +113,7 @@ impl Request {
         match self {
             Self::Publish(publish) => publish.append.body.len(),
             Self::Change(change) => change.bytes(),
+            Self::Note(note) => note.bytes(),
         }
     }
 }

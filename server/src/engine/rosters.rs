@@ -21,10 +21,16 @@ use super::Clock;
 use super::mailbox::Mailbox;
 use super::workers::Workers;
 
-/// Says who is there.
+/// Says who is there, and hears of what is of importance to those who want to know that.
 pub trait Statuses: std::fmt::Debug + Send + Sync {
     /// A user's status at `now_ms`, in milliseconds since 1970.
     fn of(&self, user: &UserId, now_ms: u64) -> Status;
+
+    /// A managed conversation has other members than before.
+    fn members_changed(&self, conversation: &ConversationName);
+
+    /// Somebody has blocked a user, or does so no more.
+    fn block_changed(&self, user: &UserId);
 }
 
 /// The rosters of the conversations that somebody watches.
@@ -72,6 +78,11 @@ impl Rosters {
         *self.statuses.write() = Some(statuses);
     }
 
+    /// Who hears of changes, if anybody does.
+    pub(super) fn statuses(&self) -> Option<Arc<dyn Statuses>> {
+        self.statuses.read().clone()
+    }
+
     fn frame(&self, readers: &[Arc<Mailbox>]) -> ServerFrame {
         let mut users: BTreeMap<&UserId, Seq> = BTreeMap::new();
         for reader in readers {
@@ -79,7 +90,7 @@ impl Rosters {
             *seen = reader.seen().max(*seen);
         }
         let count = u32::try_from(users.len()).unwrap_or(u32::MAX);
-        let (statuses, now_ms) = (self.statuses.read().clone(), self.clock.unix_ms());
+        let (statuses, now_ms) = (self.statuses(), self.clock.unix_ms());
         // One who reads is there, whatever has not come to the others yet.
         let status = |user: &UserId| match &statuses {
             Some(statuses) => statuses.of(user, now_ms).min(Status::Away),

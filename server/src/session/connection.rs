@@ -25,9 +25,11 @@ use super::goodbye;
 use super::judged::Connecting;
 use super::open::OpenConversations;
 use super::transport::{Gone, RecvStream, SendStream, Transport};
-use super::{Phase, PhaseReceiver, Service, Verification, Verifying, conversation, fetch, requests};
+use super::{
+    Phase, PhaseReceiver, Service, Verification, Verifying, conversation, fetch, presence, requests,
+};
 use crate::engine::{Typing, Typings};
-use crate::sessions::{Attendance, Goodbye, Refused, Seen, Told};
+use crate::sessions::{Attendance, Goodbye, Refused, Seen, Told, Watcher};
 
 /// Priority of the control stream; conversations have 0, pages of history less.
 const CONTROL_PRIORITY: i32 = 20;
@@ -52,6 +54,8 @@ pub(super) struct Shared {
     pub(super) typings: Arc<Typings>,
     /// The feature bits in force.
     pub(super) features: u64,
+    /// Its place among the sessions.
+    pub(super) watcher: Watcher,
 }
 
 /// Why a connection ends.
@@ -269,7 +273,9 @@ impl Connection {
                 None => std::future::pending().await,
             }
         };
-        let has_room = self.writer.waiting_bytes() < CONTROL_WAITING_BYTES_MAX;
+        // What is told of others comes behind the answer to the request for it.
+        let has_room =
+            self.requests_under_way == 0 && self.writer.waiting_bytes() < CONTROL_WAITING_BYTES_MAX;
         let told = async {
             match &self.attendance {
                 Some(attendance) => attendance.told(has_room).await,
@@ -385,8 +391,8 @@ impl Connection {
                 }
             },
             Some(Output::Welcome { identity, hello }) => {
-                self.attend(&identity, &hello, now_ms)?;
-                self.welcome(&identity, &hello, now_ms);
+                let watcher = self.attend(&identity, &hello, now_ms)?;
+                self.welcome(&identity, &hello, watcher, now_ms);
                 Ok(())
             }
             Some(Output::Away(away)) => {
@@ -421,12 +427,9 @@ impl Connection {
     }
 
     /// Takes a place among the sessions.
-    fn attend(&mut self, identity: &Identity, hello: &Hello, now_ms: u64) -> Result<(), End> {
+    fn attend(&mut self, identity: &Identity, hello: &Hello, now_ms: u64) -> Result<Watcher, End> {
         match self.service.sessions.sign_in(identity, hello, now_ms) {
-            Ok(attendance) => {
-                self.attendance = Some(attendance);
-                Ok(())
-            }
+            Ok(attendance) => Ok(self.attendance.insert(attendance).watcher()),
             Err(refused) => {
                 let Refused { goodbye, attendance } = *refused;
                 self.attendance = attendance;
@@ -445,6 +448,18 @@ impl Connection {
                 }
                 Ok(())
             }
+            Told::Review(conversations) => {
+                if let Some(signed_in) = &self.signed_in {
+                    let shared = Arc::clone(&signed_in.shared);
+                    self.streams.spawn(async move {
+                        for conversation in conversations {
+                            presence::review(&shared, &conversation).await;
+                        }
+                        None
+                    });
+                }
+                Ok(())
+            }
             Told::Status => {
                 let open = self.signed_in.iter().flat_map(|signed_in| signed_in.shared.open.names());
                 open.for_each(|conversation| self.service.engine.roster_changed(&conversation));
@@ -453,7 +468,7 @@ impl Connection {
         }
     }
 
-    fn welcome(&mut self, identity: &Identity, hello: &Hello, now_ms: u64) {
+    fn welcome(&mut self, identity: &Identity, hello: &Hello, watcher: Watcher, now_ms: u64) {
         let is_service = !identity.grant.publish_as.is_empty();
         let open_conversations_max = self.service.limits.open_conversations_max_of(is_service);
         let datagrams = if self.transport.has_datagrams() { feature::DATAGRAMS } else { 0 };
@@ -467,6 +482,7 @@ impl Connection {
             grant: granted,
             typings: Arc::default(),
             features,
+            watcher,
         };
         self.signed_in = Some(SignedIn {
             shared: Arc::new(shared),

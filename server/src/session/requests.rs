@@ -9,23 +9,43 @@ use quoth_protocol::membership::{ConversationKind, InvitationHash, Permissions};
 use quoth_protocol::presence::Status;
 use quoth_protocol::reply::{ConversationInfo, MemberInfo, Reply};
 use quoth_protocol::request::Request;
-use quoth_protocol::{Code, ConversationName, UserId};
+use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use quoth_store::ViewError;
 
 use super::connection::Shared;
 use super::judged::may_join;
+use super::{Service, devices, presence};
 use crate::engine::{Caller, Done, Engine, new_invitation, new_name};
 
 /// Answers a request.
 pub(super) async fn serve(shared: &Shared, request: Request) -> Reply {
+    of_connection(shared, request).await.unwrap_or_else(refused)
+}
+
+/// Does what is asked by a connection's user, and what is about the connection itself.
+async fn of_connection(shared: &Shared, request: Request) -> Result<Reply, Refusal> {
     let grant = Arc::clone(&shared.grant.borrow());
-    if let (Request::Join { conversation, invitation }, Some(hook)) = (&request, &shared.service.hooks.join)
-        && let Err(refused) = may_join(hook, &grant.user, conversation, invitation.is_some()).await
-    {
-        return refused;
+    match request {
+        Request::Sessions => Ok(Reply::Sessions { sessions: devices::all(shared).await }),
+        Request::EndSession { device } => devices::end(shared, &device),
+        Request::WatchPresence { conversation, watch: true } => {
+            presence::watch(shared, &conversation).await?;
+            Ok(nothing_stored(conversation))
+        }
+        Request::WatchPresence { conversation, watch: false } => {
+            shared.watcher.unwatch(&conversation);
+            Ok(nothing_stored(conversation))
+        }
+        request => {
+            if let (Request::Join { conversation, invitation }, Some(hook)) =
+                (&request, &shared.service.hooks.join)
+                && let Err(refused) = may_join(hook, &grant.user, conversation, invitation.is_some()).await
+            {
+                return Ok(refused);
+            }
+            answer(&shared.service, Caller::User(grant), request).await
+        }
     }
-    let caller = Caller::User(grant);
-    answer(&shared.service.engine, caller, request).await.unwrap_or_else(refused)
 }
 
 /// The answer to a request whose task has failed.
@@ -37,11 +57,12 @@ fn refused(Refusal { code, retry_after_ms, reason }: Refusal) -> Reply {
     Reply::Refused { code, retry_after_ms, reason: reason.to_owned() }
 }
 
-/// Does what is asked, or refuses it.
+/// Does what is asked.
 ///
 /// # Errors
-/// Why it is refused.
-pub(crate) async fn answer(engine: &Engine, caller: Caller, request: Request) -> Result<Reply, Refusal> {
+/// Why it is refused. What is about a connection is.
+pub(crate) async fn answer(service: &Service, caller: Caller, request: Request) -> Result<Reply, Refusal> {
+    let engine = &service.engine;
     let change = async |name: ConversationName, change: Change| {
         engine.change(caller.clone(), &name, change).await.map(done)
     };
@@ -82,7 +103,7 @@ pub(crate) async fn answer(engine: &Engine, caller: Caller, request: Request) ->
         Request::RevokeInvitations { conversation } => change(conversation, Change::RevokeInvitations).await,
         Request::Describe { conversation } => describe(engine, &caller, &conversation).await,
         Request::Members { conversation, after, limit } => {
-            members(engine, &caller, &conversation, after.as_ref(), limit).await
+            members(service, &caller, &conversation, after.as_ref(), limit).await
         }
         Request::Block { user, blocked } => engine.block(caller, user, blocked).await.map(done),
         Request::Blocked => {
@@ -93,9 +114,14 @@ pub(crate) async fn answer(engine: &Engine, caller: Caller, request: Request) ->
             conversations(engine, &caller, after.as_ref(), limit).await
         }
         Request::Sessions | Request::EndSession { .. } | Request::WatchPresence { .. } => {
-            Err(Refusal::invalid("this server does not serve this request"))
+            Err(Refusal::invalid("this is for a connection"))
         }
     }
+}
+
+/// The answer to what was done without anything having to be stored.
+pub(super) const fn nothing_stored(conversation: ConversationName) -> Reply {
+    Reply::Done { conversation, seq: Seq::ZERO, time_ms: 0 }
 }
 
 fn done(Done { conversation, seq, time_ms }: Done) -> Reply {
@@ -137,12 +163,13 @@ async fn describe(engine: &Engine, caller: &Caller, name: &ConversationName) -> 
 }
 
 async fn members(
-    engine: &Engine,
+    service: &Service,
     caller: &Caller,
     name: &ConversationName,
     after: Option<&UserId>,
     limit: u32,
 ) -> Result<Reply, Refusal> {
+    let engine = &service.engine;
     let now_ms = engine.now_ms();
     let limit = limit.min(MEMBERS_PAGE_MAX) as usize;
     let page = |state: Option<&ConversationState>| {
@@ -156,10 +183,15 @@ async fn members(
             status: Status::Offline,
             last_seen_ms: 0,
         });
-        let members = members.collect();
-        Ok(Reply::Members { members, more: rest.next().is_some() })
+        let members: Vec<MemberInfo> = members.collect();
+        Ok::<_, Refusal>((members, rest.next().is_some()))
     };
-    engine.with_state(name, page).await.map_err(|error| unreadable(&error))?
+    let (mut members, more) = engine.with_state(name, page).await.map_err(|error| unreadable(&error))??;
+    for member in &mut members {
+        (member.status, member.last_seen_ms) =
+            presence::of(service, caller.actor().user(), &member.user).await?;
+    }
+    Ok(Reply::Members { members, more })
 }
 
 async fn conversations(
@@ -184,7 +216,7 @@ async fn conversations(
     Ok(Reply::Conversations { conversations, more })
 }
 
-fn allowed<'a>(
+pub(super) fn allowed<'a>(
     actor: Actor<'_>,
     action: Action<'_>,
     name: &ConversationName,
@@ -216,7 +248,7 @@ const fn until(until_ms: u64, now_ms: u64) -> u64 {
     if until_ms > now_ms { until_ms } else { 0 }
 }
 
-fn unreadable(error: &ViewError) -> Refusal {
+pub(super) fn unreadable(error: &ViewError) -> Refusal {
     tracing::error!(%error, "what is stored of a conversation or of a user cannot be read");
     Refusal::new(Code::STORE_FAILED, "what is stored of this cannot be read")
 }

@@ -1,5 +1,7 @@
 //! What a connection is told by others. Most are told nothing for hours, so an idle one holds nothing.
 
+use std::collections::BTreeSet;
+
 use parking_lot::Mutex;
 use quoth_protocol::presence::Status;
 use quoth_protocol::{Code, ConversationName, UserId};
@@ -34,6 +36,8 @@ pub enum Told {
     Goodbye(Goodbye),
     /// What has become of those whom it watches.
     Presence(Vec<Seen>),
+    /// To look anew who is to be watched of these conversations.
+    Review(BTreeSet<ConversationName>),
     /// The user's own status has changed, by this connection or another one.
     Status,
 }
@@ -49,6 +53,7 @@ pub(super) struct Inbox {
 struct Waiting {
     goodbye: Option<Goodbye>,
     presence: Vec<Seen>,
+    reviews: BTreeSet<ConversationName>,
     has_status: bool,
 }
 
@@ -59,9 +64,11 @@ impl Inbox {
         self.arrived.notify_one();
     }
 
-    /// Tells what has become of those whom it watches; the latest of each counts.
-    pub(super) fn presence(&self, seen: Vec<Seen>) {
+    /// Tells what has become of those whom it watches, the latest of each counts; and of which conversations it is to look anew who that
+    /// is.
+    pub(super) fn presence(&self, seen: Vec<Seen>, reviews: BTreeSet<ConversationName>) {
         let mut waiting = self.waiting.lock();
+        waiting.reviews.extend(reviews);
         for seen in seen {
             let same = |other: &&mut Seen| other.conversation == seen.conversation && other.user == seen.user;
             match waiting.presence.iter_mut().find(same) {
@@ -104,6 +111,10 @@ impl Inbox {
         }
         if !has_room {
             return None;
+        }
+        let reviews = std::mem::take(&mut waiting.reviews);
+        if !reviews.is_empty() {
+            return Some(Told::Review(reviews));
         }
         let presence = std::mem::take(&mut waiting.presence);
         (!presence.is_empty()).then_some(Told::Presence(presence))

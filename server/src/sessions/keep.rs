@@ -7,6 +7,8 @@ use bytes::Bytes;
 use quoth_protocol::ConversationName;
 use quoth_store::Register;
 
+use crate::engine::Engine;
+
 /// A future of either.
 pub type Kept<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
 
@@ -25,6 +27,23 @@ pub trait Keep: std::fmt::Debug + Send + Sync {
         prefix: &'static [u8],
         limit: usize,
     ) -> Kept<'_, Registers>;
+}
+
+impl Keep for Engine {
+    fn keep(&self, conversation: ConversationName, registers: Vec<Register>) -> Kept<'_, ()> {
+        Box::pin(self.note(conversation, registers))
+    }
+
+    fn load(
+        &self,
+        conversation: ConversationName,
+        prefix: &'static [u8],
+        limit: usize,
+    ) -> Kept<'_, Registers> {
+        Box::pin(async move {
+            self.registers(conversation, prefix, limit).await.map_err(|error| error.to_string())
+        })
+    }
 }
 
 /// Keeps nothing: for servers without a store of their own, as tests have.

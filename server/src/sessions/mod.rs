@@ -23,13 +23,15 @@ use quoth_core::session::Identity;
 use quoth_protocol::frame::Hello;
 use quoth_protocol::presence::Status;
 use quoth_protocol::reply::SessionInfo;
-use quoth_protocol::{Code, DeviceId, UserId};
+use quoth_protocol::{Code, ConversationName, DeviceId, UserId};
 use tokio::sync::Notify;
 
 use crate::engine::{Clock, Statuses};
-pub use attendance::{Attendance, Refused};
+pub(crate) use attendance::Members;
+pub use attendance::{Attendance, Refused, Watcher};
 pub use inbox::{Goodbye, Seen, Told};
 pub use keep::{Keep, Kept, Nothing, Registers};
+pub use revoked::revoked_in;
 use state::State;
 
 /// How the devices of a user get along, and what watchers hear.
@@ -103,18 +105,12 @@ impl Sessions {
         Self(inner)
     }
 
-    /// Puts back what was revoked before a restart.
-    ///
-    /// # Errors
-    /// When it cannot be read: a server must not take tokens that were revoked.
-    pub fn restore(&self, registers: &[(bytes::Bytes, bytes::Bytes)]) -> Result<(), String> {
+    /// Puts back what was [revoked](revoked_in) before a restart.
+    pub fn restore(&self, revoked: &[(Revoked, Extent)]) {
         let mut state = self.0.state.lock();
-        for (key, value) in registers {
-            let (revoked, extent) = revoked::decode(key, value)
-                .ok_or_else(|| format!("the revocation {} is damaged", key.escape_ascii()))?;
-            state.revocations.restore(&revoked, extent);
+        for (revoked, extent) in revoked {
+            state.revocations.restore(revoked, *extent);
         }
-        Ok(())
     }
 
     /// A connection has shown a good token at `now_ms`, in milliseconds since 1970.
@@ -228,7 +224,11 @@ impl Sessions {
             (extent, state.eject_revoked(reason, now_ms))
         };
         let register = revoked::register(revoked, Some(extent));
-        self.0.keep().keep(revoked::conversation(), vec![register]).await.map_err(RevokeError::NotStored)?;
+        self.0
+            .keep()
+            .keep(ConversationName::server(), vec![register])
+            .await
+            .map_err(RevokeError::NotStored)?;
         Ok(count)
     }
 
@@ -239,7 +239,11 @@ impl Sessions {
     pub async fn lift(&self, revoked: &Revoked) -> Result<bool, RevokeError> {
         let was = self.0.state.lock().revocations.lift(revoked);
         let register = revoked::register(revoked, None);
-        self.0.keep().keep(revoked::conversation(), vec![register]).await.map_err(RevokeError::NotStored)?;
+        self.0
+            .keep()
+            .keep(ConversationName::server(), vec![register])
+            .await
+            .map_err(RevokeError::NotStored)?;
         Ok(was)
     }
 
@@ -314,6 +318,23 @@ struct WeakSessions(Weak<Inner>);
 impl Statuses for WeakSessions {
     fn of(&self, user: &UserId, now_ms: u64) -> Status {
         self.0.upgrade().map_or(Status::Online, |inner| Sessions(inner).status_now(user, now_ms))
+    }
+
+    fn members_changed(&self, conversation: &ConversationName) {
+        let Some(inner) = self.0.upgrade() else { return };
+        inner.state.lock().watches.review(conversation, inner.clock.unix_ms());
+        inner.sooner.notify_one();
+    }
+
+    fn block_changed(&self, user: &UserId) {
+        let Some(inner) = self.0.upgrade() else { return };
+        let now_ms = inner.clock.unix_ms();
+        let mut state = inner.state.lock();
+        for session in state.logins.devices(user).into_iter().flat_map(|device| device.sessions) {
+            state.watches.review_all(session, now_ms);
+        }
+        drop(state);
+        inner.sooner.notify_one();
     }
 }
 

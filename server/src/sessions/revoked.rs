@@ -3,14 +3,22 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 use quoth_core::revocation::{Extent, Revoked};
 use quoth_protocol::{ConversationName, DeviceId, UserId};
-use quoth_store::Register;
+use quoth_store::{Register, View};
 
 /// What the keys begin with. Behind it: `u`, `d` or `t`, and a 0 in front of each id, since no id has one.
 pub(super) const PREFIX: &[u8] = b"revoked/";
 
-/// Where they are.
-pub(super) fn conversation() -> ConversationName {
-    ConversationName::new("$server").expect("a name")
+/// What a store's view has of revocations. Blocks.
+///
+/// # Errors
+/// When it cannot be read: a server must not take tokens that were revoked.
+pub fn revoked_in(view: &dyn View) -> Result<Vec<(Revoked, Extent)>, String> {
+    let registers = view.registers(&ConversationName::server(), PREFIX, None, usize::MAX);
+    let registers = registers.map_err(|error| format!("the revocations cannot be read: {error}"))?;
+    let decoded = registers.iter().map(|(key, value)| {
+        decode(key, value).ok_or_else(|| format!("the revocation {} is damaged", key.escape_ascii()))
+    });
+    decoded.collect()
 }
 
 /// The register of a revocation; `None` removes it.
@@ -61,7 +69,7 @@ pub(super) fn decode(key: &Bytes, value: &Bytes) -> Option<(Revoked, Extent)> {
 #[cfg(test)]
 mod tests {
     use quoth_core::revocation::{Extent, Revoked};
-    use quoth_protocol::{DeviceId, UserId};
+    use quoth_protocol::{ConversationName, DeviceId, UserId};
 
     use super::{decode, register};
 

@@ -10,7 +10,7 @@ use quoth_core::revocation::{Bearer, Revocations, Revoked};
 use quoth_core::session::Identity;
 use quoth_protocol::presence::Status;
 use quoth_protocol::reply::SessionInfo;
-use quoth_protocol::{Code, UserId};
+use quoth_protocol::{Code, ConversationName, UserId};
 
 use super::devices::{self, Gone};
 use super::inbox::{Goodbye, Inbox};
@@ -69,6 +69,10 @@ impl State {
         let (token_id, issued_ms) = (identity.token_id.clone(), identity.issued_ms);
         self.live.insert(session, Live { inbox: Arc::clone(&inbox), token_id, issued_ms });
         inbox
+    }
+
+    pub(super) fn is_live(&self, session: SessionId) -> bool {
+        self.live.contains_key(&session)
     }
 
     pub(super) fn eject(&self, session: SessionId, goodbye: Goodbye) {
@@ -197,7 +201,7 @@ async fn forget(inner: &Inner, over: Vec<Revoked>) {
         return;
     }
     let registers = over.iter().map(|over| revoked::register(over, None)).collect();
-    if let Err(error) = inner.keep().keep(revoked::conversation(), registers).await {
+    if let Err(error) = inner.keep().keep(ConversationName::server(), registers).await {
         tracing::warn!(
             error,
             "revocations that are over could not be removed from the store; they are without effect"

@@ -16,7 +16,7 @@ use quoth_protocol::{Code, ConversationName, DeviceId, UserId};
 use quoth_store::Register;
 
 use super::keep::{Kept, Registers};
-use super::revoked::{PREFIX, conversation};
+use super::revoked::{PREFIX, decode};
 use super::{Attendance, Keep, RevokeError, Sessions, SessionsConfig, Told};
 use crate::engine::Clock;
 
@@ -142,8 +142,9 @@ async fn what_is_revoked_ends_at_once_and_does_not_come_back() {
         assert_eq!(ended, expected.iter().copied().collect(), "{revoked:?}");
         // After a restart too.
         let again = world_with(SessionsConfig::default(), Arc::clone(&world.memory));
-        let registers = world.memory.load(conversation(), PREFIX, usize::MAX).await.unwrap();
-        again.sessions.restore(&registers).unwrap();
+        let registers = world.memory.load(ConversationName::server(), PREFIX, usize::MAX).await.unwrap();
+        let kept: Vec<_> = registers.iter().map(|(key, value)| decode(key, value).unwrap()).collect();
+        again.sessions.restore(&kept);
         for world in [&world, &again] {
             for which in all {
                 let refused = come(world, which).err();
@@ -152,7 +153,7 @@ async fn what_is_revoked_ends_at_once_and_does_not_come_back() {
             }
         }
         assert!(world.sessions.lift(&revoked).await.unwrap());
-        assert!(world.memory.load(conversation(), PREFIX, usize::MAX).await.unwrap().is_empty());
+        assert!(world.memory.load(ConversationName::server(), PREFIX, usize::MAX).await.unwrap().is_empty());
         assert!(all.iter().all(|which| come(&world, which).is_ok()));
     }
 }

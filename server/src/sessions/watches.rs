@@ -1,24 +1,24 @@
 //! Connections that want to know whether somebody is there. Changes gather for each of them and are handed over at most once in
-//! [`INTERVAL_MS`], the latest of each user only.
+//! [`PRESENCE_INTERVAL_MS`], the latest of each user only.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::Arc;
 
 use quoth_core::login::SessionId;
 use quoth_core::presence::Change;
+use quoth_protocol::limits::PRESENCE_INTERVAL_MS;
 use quoth_protocol::presence::Status;
 use quoth_protocol::{ConversationName, UserId};
 
 use super::inbox::{Inbox, Seen};
-
-/// Between two hand-overs to one connection, in milliseconds, at least.
-pub(super) const INTERVAL_MS: u64 = 1_000;
 
 /// All that is watched.
 #[derive(Debug, Default)]
 pub(super) struct Watches {
     sessions: HashMap<SessionId, OfSession>,
     watchers: HashMap<UserId, HashSet<SessionId>>,
+    watching: HashMap<ConversationName, HashSet<SessionId>>,
     due: BTreeSet<(u64, SessionId)>,
 }
 
@@ -27,12 +27,14 @@ struct OfSession {
     inbox: Arc<Inbox>,
     conversations: HashMap<ConversationName, HashSet<UserId>>,
     pending: BTreeMap<(ConversationName, UserId), (Status, u64)>,
+    /// Conversations of which it is to be looked anew who is to be watched.
+    reviews: BTreeSet<ConversationName>,
     /// When changes may be handed over again.
     next_ms: u64,
 }
 
 impl Watches {
-    /// A connection watches these users, in place of those whom it has watched for the conversation. Users may be none.
+    /// A connection watches these users, in place of those whom it has watched for the conversation.
     pub(super) fn watch(
         &mut self,
         session: SessionId,
@@ -40,10 +42,10 @@ impl Watches {
         conversation: ConversationName,
         users: HashSet<UserId>,
     ) {
+        let pending =
+            self.sessions.get_mut(&session).map(|of_session| std::mem::take(&mut of_session.pending));
         self.unwatch(session, &conversation);
-        if users.is_empty() {
-            return;
-        }
+        self.watching.entry(conversation.clone()).or_default().insert(session);
         for user in &users {
             self.watchers.entry(user.clone()).or_default().insert(session);
         }
@@ -51,20 +53,69 @@ impl Watches {
             inbox: Arc::clone(inbox),
             conversations: HashMap::new(),
             pending: BTreeMap::new(),
+            reviews: BTreeSet::new(),
             next_ms: 0,
         });
+        // What has not been told of those who are watched still is told still.
+        let mut pending = pending.unwrap_or_default();
+        pending.retain(|(of, user), _| *of != conversation || users.contains(user));
+        of_session.pending = pending;
         of_session.conversations.insert(conversation, users);
     }
 
-    /// How many conversations a connection watches.
-    pub(super) fn count(&self, session: SessionId) -> usize {
-        self.sessions.get(&session).map_or(0, |of_session| of_session.conversations.len())
+    /// Somebody's status is to be told to a connection that watches a conversation.
+    pub(super) fn tell(
+        &mut self,
+        session: SessionId,
+        conversation: &ConversationName,
+        user: &UserId,
+        (status, last_seen_ms): (Status, u64),
+        now_ms: u64,
+    ) {
+        let Some(of_session) = self.sessions.get_mut(&session) else { return };
+        of_session.pending.insert((conversation.clone(), user.clone()), (status, last_seen_ms));
+        self.due.insert((of_session.next_ms.max(now_ms), session));
+    }
+
+    /// Whoever watches a conversation is to look anew who its members are.
+    pub(super) fn review(&mut self, conversation: &ConversationName, now_ms: u64) {
+        for session in self.watching.get(conversation).cloned().unwrap_or_default() {
+            self.review_of(session, conversation, now_ms);
+        }
+    }
+
+    /// A connection is to look anew whom it may watch.
+    pub(super) fn review_all(&mut self, session: SessionId, now_ms: u64) {
+        for conversation in self.of(session).cloned().collect::<Vec<_>>() {
+            self.review_of(session, &conversation, now_ms);
+        }
+    }
+
+    fn review_of(&mut self, session: SessionId, conversation: &ConversationName, now_ms: u64) {
+        let Some(of_session) = self.sessions.get_mut(&session) else { return };
+        of_session.reviews.insert(conversation.clone());
+        self.due.insert((of_session.next_ms.max(now_ms), session));
+    }
+
+    /// The conversations that a connection watches.
+    pub(super) fn of(&self, session: SessionId) -> impl Iterator<Item = &ConversationName> {
+        self.sessions.get(&session).into_iter().flat_map(|of_session| of_session.conversations.keys())
+    }
+
+    /// Whom a connection watches for a conversation.
+    pub(super) fn users(&self, session: SessionId, conversation: &ConversationName) -> HashSet<UserId> {
+        let of_session = self.sessions.get(&session);
+        of_session
+            .and_then(|of_session| of_session.conversations.get(conversation))
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// A connection watches a conversation no more.
     pub(super) fn unwatch(&mut self, session: SessionId, conversation: &ConversationName) {
         let Some(of_session) = self.sessions.get_mut(&session) else { return };
         let Some(users) = of_session.conversations.remove(conversation) else { return };
+        forget(&mut self.watching, conversation, session);
         of_session.pending.retain(|(of, _), _| of != conversation);
         let conversations = &of_session.conversations;
         let is_watched = |user: &UserId| conversations.values().any(|users| users.contains(user));
@@ -79,8 +130,9 @@ impl Watches {
     /// A connection is gone.
     pub(super) fn gone(&mut self, session: SessionId) {
         let Some(of_session) = self.sessions.remove(&session) else { return };
-        for user in of_session.conversations.values().flatten() {
-            forget(&mut self.watchers, user, session);
+        for (conversation, users) in &of_session.conversations {
+            forget(&mut self.watching, conversation, session);
+            users.iter().for_each(|user| forget(&mut self.watchers, user, session));
         }
     }
 
@@ -108,8 +160,9 @@ impl Watches {
         while self.due_ms().is_some_and(|due_ms| due_ms <= now_ms) {
             let Some((_, session)) = self.due.pop_first() else { return };
             let Some(of_session) = self.sessions.get_mut(&session) else { continue };
-            let pending = std::mem::take(&mut of_session.pending);
-            if pending.is_empty() {
+            let (pending, reviews) =
+                (std::mem::take(&mut of_session.pending), std::mem::take(&mut of_session.reviews));
+            if pending.is_empty() && reviews.is_empty() {
                 continue;
             }
             let seen = |((conversation, user), (status, last_seen_ms))| Seen {
@@ -118,17 +171,17 @@ impl Watches {
                 status,
                 last_seen_ms,
             };
-            of_session.inbox.presence(pending.into_iter().map(seen).collect());
-            of_session.next_ms = now_ms.saturating_add(INTERVAL_MS);
+            of_session.inbox.presence(pending.into_iter().map(seen).collect(), reviews);
+            of_session.next_ms = now_ms.saturating_add(PRESENCE_INTERVAL_MS);
         }
     }
 }
 
-fn forget(watchers: &mut HashMap<UserId, HashSet<SessionId>>, user: &UserId, session: SessionId) {
-    if let Some(sessions) = watchers.get_mut(user) {
+fn forget<K: Eq + Hash>(watchers: &mut HashMap<K, HashSet<SessionId>>, of: &K, session: SessionId) {
+    if let Some(sessions) = watchers.get_mut(of) {
         sessions.remove(&session);
         if sessions.is_empty() {
-            watchers.remove(user);
+            watchers.remove(of);
         }
     }
 }
@@ -143,7 +196,7 @@ mod tests {
     use quoth_protocol::presence::Status;
     use quoth_protocol::{ConversationName, UserId};
 
-    use super::{INTERVAL_MS, Watches};
+    use super::{PRESENCE_INTERVAL_MS, Watches};
     use crate::sessions::inbox::{Inbox, Told};
 
     fn user(id: &str) -> UserId {
@@ -185,10 +238,10 @@ mod tests {
         for (status, at_ms) in [(Status::Away, 11), (Status::Offline, 12), (Status::Away, 13)] {
             watches.change(&change("bob", status, at_ms), at_ms);
         }
-        watches.hand_over(10 + INTERVAL_MS - 1);
+        watches.hand_over(10 + PRESENCE_INTERVAL_MS - 1);
         assert!(inbox.take(true).is_none());
         watches.unwatch(session, &name("b"));
-        watches.hand_over(10 + INTERVAL_MS);
+        watches.hand_over(10 + PRESENCE_INTERVAL_MS);
         assert_eq!(told(&inbox).await, [("a".to_owned(), "bob".to_owned(), Status::Away)]);
         watches.gone(session);
         watches.change(&change("bob", Status::Online, 9_000), 9_000);
@@ -206,6 +259,6 @@ mod tests {
         watches.hand_over(1);
         assert!(inbox.take(true).is_some());
         watches.watch(SessionId(1), &inbox, name("b"), HashSet::new());
-        assert!(watches.watchers.is_empty() && watches.count(SessionId(1)) == 0);
+        assert!(watches.watchers.is_empty() && watches.of(SessionId(1)).count() == 1);
     }
 }

@@ -22,9 +22,9 @@ use quoth_protocol::{DeviceId, UserId};
 
 pub use policy::{Class, Policy};
 
-/// Connections of one sign-in at once: the paths that a client races or moves between are two, and one of before may not be gone yet.
-/// The oldest one is closed when there is one more.
-pub const PATHS_MAX: usize = 3;
+/// Connections of one sign-in at once: the paths that a client races or moves between are two. The oldest one is closed when there is
+/// one more.
+pub const PATHS_MAX: usize = 2;
 
 /// A connection, by a number that the shell gives it and never again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
