@@ -108,8 +108,9 @@ impl Server {
                 .with_sessions(sessions.clone());
         let outbox = match &backend {
             Some(backend) => {
-                let (engine, phase) = (engine.clone(), phase.subscribe());
-                outbox::start(&config.hooks, &config.data_dir, log, hold, engine, phase, backend)?
+                let (engine, sessions, phase) = (engine.clone(), sessions.clone(), phase.subscribe());
+                let backend = backend.clone();
+                outbox::start(config, outbox::Parts { log, hold, engine, sessions, phase, backend })?
             }
             None => None,
         };

@@ -43,6 +43,11 @@ impl Filter {
         Self { kinds, conversations }
     }
 
+    /// Whether it is sent who comes and goes.
+    pub(super) fn wants_presence(&self) -> bool {
+        self.wants_kind("online") || self.wants_kind("offline")
+    }
+
     fn wants_kind(&self, kind: &str) -> bool {
         self.kinds.is_empty() || self.kinds.iter().any(|wanted| wanted == kind)
     }

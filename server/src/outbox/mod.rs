@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `place` | places in the log, and the cursor on disk |
 //! | `event` | records as events, and which of them are sent |
+//! | `presence` | who comes and goes, as notices of the log |
 //! | `feed` | batches from the log |
 //! | `delivery` | sends them, and waits while nobody takes them |
 
@@ -14,22 +15,27 @@ mod delivery;
 mod event;
 mod feed;
 mod place;
+mod presence;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use quoth_store::{Hold, Log, Position};
 
+use crate::config::Config;
 use crate::engine::Engine;
 use crate::hooks::{Backend, HooksConfig};
 use crate::outbound::Url;
 use crate::session::PhaseReceiver;
+use crate::sessions::Sessions;
 use delivery::Delivery;
 use event::Filter;
 pub(crate) use event::KINDS;
 use place::{Cursor, CursorFile, Place};
+use presence::Attendance;
 
 /// How it goes, for operators.
 #[derive(Debug, Default)]
@@ -90,21 +96,27 @@ impl Running {
     }
 }
 
-/// Begins to send, on a thread of its own; `None` if it is not configured. `hold` is what [`hold_from`] has asked for.
+/// What an outbox works with.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) log: Arc<dyn Log>,
+    /// What [`hold_from`] has asked for.
+    pub(crate) hold: Option<Hold>,
+    pub(crate) engine: Engine,
+    pub(crate) sessions: Sessions,
+    pub(crate) phase: PhaseReceiver,
+    pub(crate) backend: Backend,
+}
+
+/// Begins to send, on a thread of its own; `None` if it is not configured.
 ///
 /// # Errors
 /// When the cursor cannot be read or written, or the system gives no thread.
-pub(crate) fn start(
-    config: &HooksConfig,
-    data_dir: &Path,
-    log: Arc<dyn Log>,
-    hold: Option<Hold>,
-    engine: Engine,
-    phase: PhaseReceiver,
-    backend: &Backend,
-) -> Result<Option<Running>, String> {
-    let Some(Url::Http(uri)) = &config.events_url else { return Ok(None) };
-    let file = CursorFile::of(data_dir);
+pub(crate) fn start(config: &Config, parts: Parts) -> Result<Option<Running>, String> {
+    let Parts { log, hold, engine, sessions, phase, backend } = parts;
+    let (hooks, leave) = (&config.hooks, Duration::from_millis(config.presence_leave_ms));
+    let Some(Url::Http(uri)) = &hooks.events_url else { return Ok(None) };
+    let file = CursorFile::of(&config.data_dir);
     let cursor = match file.read()? {
         Some(cursor) => cursor,
         None => {
@@ -113,25 +125,36 @@ pub(crate) fn start(
             cursor
         }
     };
+    let filter = Filter::new(hooks.events_kinds.clone(), hooks.events_patterns());
+    let attendance = filter.wants_presence().then(|| {
+        // Before anybody comes.
+        (Attendance { engine: engine.clone(), sessions: sessions.clone(), leave }, sessions.observe())
+    });
     let hold = hold.unwrap_or_else(|| log.hold(cursor.next.position));
     let progress = Arc::new(Progress::default());
     let delivery = Delivery {
         uri: uri.clone(),
-        timeout: std::time::Duration::from_millis(config.events_timeout_ms),
-        bytes_max: config.outbox_bytes_max,
-        filter: Filter::new(config.events_kinds.clone(), config.events_patterns()),
+        timeout: Duration::from_millis(hooks.events_timeout_ms),
+        bytes_max: hooks.outbox_bytes_max,
+        filter,
         file,
         log,
         hold,
         engine,
         phase,
-        backend: backend.clone(),
+        backend,
         progress: Arc::clone(&progress),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("the outbox has no runtime: {error}"))?;
     let thread = std::thread::Builder::new().name("outbox".to_owned());
-    let thread = thread.spawn(move || runtime.block_on(delivery.run(cursor)));
+    let thread = thread.spawn(move || {
+        runtime.block_on(async {
+            // Ends with the runtime.
+            attendance.map(|(attendance, changed)| tokio::spawn(attendance.run(changed)));
+            delivery.run(cursor).await;
+        });
+    });
     let thread = thread.map_err(|error| format!("the outbox has no thread: {error}"))?;
     Ok(Some(Running { thread, progress }))
 }
