@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use quinn::Endpoint;
 use quoth_tests::http::{Api, Backend, Message};
 use quoth_tests::process::ServerProcess;
+use quoth_tests::wire::Peer;
 use serde_json::{Value, json};
 
 /// Conversations of the load.
@@ -194,5 +196,50 @@ fn only_what_is_wanted_is_sent() -> anyhow::Result<()> {
     });
     let names: Vec<_> = once(&backend.requests()).iter().map(|event| event["conversation"].clone()).collect();
     assert_eq!(names, ["team/red", "team/blue", "last"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_and_goes_is_told_once_also_over_a_crash() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    let backend = Backend::start(|_| (200, String::new()))?;
+    let settings = ["--set", "hooks.events_kinds=online,offline", "--set", "presence.leave_ms=1000"];
+    let (server, _) = start(&data, backend.address(), &settings)?;
+    let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
+    let connect = async |server: &ServerProcess, user: &str| {
+        Peer::connect(&endpoint, server.address(), &server.ca_file(), &server.token(user)?).await
+    };
+    let told = |requests: &[Message]| -> Vec<String> {
+        let text = |event: &Value| {
+            format!(
+                "{} {}",
+                event["user"].as_str().unwrap_or_default(),
+                event["type"].as_str().unwrap_or_default()
+            )
+        };
+        once(requests).iter().map(text).collect()
+    };
+    let wait = |expected: &[&str]| {
+        backend.wait_until(|requests| told(requests).len() >= expected.len());
+        assert_eq!(told(&backend.requests()), expected);
+    };
+    let first = connect(&server, "alice").await?;
+    wait(&["alice online"]);
+    // Who comes back at once was not away.
+    first.quic.close(0_u32.into(), b"");
+    let again = connect(&server, "alice").await?;
+    let bob = connect(&server, "bob").await?;
+    wait(&["alice online", "bob online"]);
+    bob.quic.close(0_u32.into(), b"");
+    wait(&["alice online", "bob online", "bob offline"]);
+    let _bob = connect(&server, "bob").await?;
+    wait(&["alice online", "bob online", "bob offline", "bob online"]);
+    // Neither says goodbye. One of them comes back.
+    server.kill()?;
+    drop(again);
+    let (server, _) = start(&data, backend.address(), &settings)?;
+    let _alice = connect(&server, "alice").await?;
+    wait(&["alice online", "bob online", "bob offline", "bob online", "bob offline"]);
     Ok(())
 }
