@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`process`] | the real server as a process |
 //! | [`embedded`] | the real server within the test's process |
+//! | [`device`] | a device of a user, over QUIC or a WebSocket |
 //! | [`served`] | the real engine and listener over a store of the test's choice |
 //! | [`history`] | what clients saw, and whether the promises held |
 //! | [`wire`] | a client of bare frames |
@@ -14,6 +15,7 @@
 //! | [`independent`] | clients in other languages |
 //! | [`fuzz`] | what the fuzz targets and the corpus replay run |
 
+pub mod device;
 pub mod embedded;
 pub mod figures;
 pub mod fuzz;
