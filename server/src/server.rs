@@ -77,8 +77,13 @@ impl Server {
         if let Some(made) = &development {
             made.write_client_file()?;
         }
-        let (engine, stopper) =
-            Engine::start(store, Durability::Stored, Arc::new(SystemClock), Execution::Threads);
+        let (engine, stopper) = Engine::start_with(
+            store,
+            Durability::Stored,
+            Arc::new(SystemClock),
+            Execution::Threads,
+            config.rules,
+        );
         let phase = PhaseSender::new();
         let service =
             Service::new(engine.clone(), Arc::new(verifier), config.limits.clone(), phase.subscribe());

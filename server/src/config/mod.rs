@@ -14,6 +14,8 @@ pub use settings::{Kind, SETTINGS, Setting};
 
 use crate::auth::KeySpec;
 use crate::http::{HAS_PAGE, WebOrigin};
+use quoth_core::membership::Rules;
+
 use crate::session::Limits;
 use crate::sockets::CAN_STEER;
 
@@ -55,6 +57,8 @@ pub struct Config {
     pub view_cache_bytes: u64,
     /// Connection limits.
     pub limits: Limits,
+    /// Numbers of managed conversations.
+    pub rules: Rules,
     /// Which log lines are written, as in `info,quoth_server=debug`.
     pub log_filter: String,
     /// How log lines look.
@@ -91,6 +95,7 @@ impl Default for Config {
             log_segment_bytes: 64 * 1024 * 1024,
             view_cache_bytes: 64 * 1024 * 1024,
             limits: Limits::default(),
+            rules: Rules::default(),
             log_filter: "info".to_owned(),
             log_format: LogFormat::Auto,
         }

@@ -306,6 +306,13 @@ pub const SETTINGS: &[Setting] = &[
         get: |c| c.limits.keep_alive_interval_ms.to_string(),
     },
     Setting {
+        key: "limits.members_max",
+        doc: "members that a conversation may have; those who are more already stay",
+        kind: Kind::Number(ranges::MEMBERS_MAX),
+        set: |c, t| number(&mut c.rules.members_max, t),
+        get: |c| c.rules.members_max.to_string(),
+    },
+    Setting {
         key: "limits.open_conversations_max",
         doc: "conversations that one connection may have open; one whose token has publish_as may always have 224",
         kind: Kind::Number(ranges::OPEN_CONVERSATIONS_MAX),

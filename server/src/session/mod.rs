@@ -10,7 +10,7 @@ mod gate;
 mod limits;
 mod open;
 mod phase;
-mod requests;
+pub(crate) mod requests;
 mod transport;
 mod waiting;
 

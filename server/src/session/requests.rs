@@ -30,7 +30,8 @@ fn refused(Refusal { code, retry_after_ms, reason }: Refusal) -> Reply {
     Reply::Refused { code, retry_after_ms, reason: reason.to_owned() }
 }
 
-async fn answer(engine: &Engine, caller: Caller, request: Request) -> Result<Reply, Refusal> {
+/// Answers whoever asks: what is a matter of a connection has no place here.
+pub(crate) async fn answer(engine: &Engine, caller: Caller, request: Request) -> Result<Reply, Refusal> {
     let change = async |name: ConversationName, change: Change| {
         engine.change(caller.clone(), &name, change).await.map(done)
     };
