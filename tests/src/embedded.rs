@@ -122,6 +122,12 @@ impl EmbeddedServer {
         self.ca_file.clone()
     }
 
+    /// Its data folder.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
     /// A token of the user `alice`.
     #[must_use]
     pub fn token(&self) -> &str {

@@ -9,6 +9,7 @@
 //! | [`history`] | what clients saw, and whether the promises held |
 //! | [`wire`] | a client of bare frames |
 //! | [`websocket`] | a client of bare messages of a WebSocket |
+//! | [`member`] | a client of bare frames that makes requests, over either transport |
 //! | [`load`] | publishers and readers that write down what they see |
 //! | [`sim`] | a deterministic simulation of server, clients and network |
 //! | [`figures`] | how far the server is from what the machine can do |
@@ -22,6 +23,7 @@ pub mod fuzz;
 pub mod history;
 pub mod independent;
 pub mod load;
+pub mod member;
 pub mod process;
 pub mod served;
 pub mod sim;

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use quoth_core::login::Policy;
+use quoth_core::membership::Rules;
 
 pub use load::{Flag, Loaded, Origin, Sources, load};
 pub use settings::{Kind, SETTINGS, Setting};
@@ -72,6 +73,8 @@ pub struct Config {
     pub view_cache_bytes: u64,
     /// Connection limits.
     pub limits: Limits,
+    /// Numbers of managed conversations.
+    pub rules: Rules,
     /// Which log lines are written, as in `info,quoth_server=debug`.
     pub log_filter: String,
     /// How log lines look.
@@ -148,6 +151,7 @@ impl Default for Config {
             log_segment_bytes: 64 * 1024 * 1024,
             view_cache_bytes: 64 * 1024 * 1024,
             limits: Limits::default(),
+            rules: Rules::default(),
             log_filter: "info".to_owned(),
             log_format: LogFormat::Auto,
         }

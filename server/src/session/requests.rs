@@ -18,8 +18,34 @@ use crate::engine::{Caller, Done, Engine, new_invitation, new_name};
 
 /// Answers a request.
 pub(super) async fn serve(shared: &Shared, request: Request) -> Reply {
-    let caller = Caller::User(Arc::clone(&shared.grant.borrow()));
-    answer(shared, caller, request).await.unwrap_or_else(refused)
+    answer_here(shared, request).await.unwrap_or_else(refused)
+}
+
+/// Answers a connection: what is a matter of its own, and what others are to it.
+async fn answer_here(shared: &Shared, request: Request) -> Result<Reply, Refusal> {
+    match request {
+        Request::Sessions => Ok(Reply::Sessions { sessions: devices::all(shared).await }),
+        Request::EndSession { device } => devices::end(shared, &device),
+        Request::WatchPresence { conversation, watch: true } => {
+            presence::watch(shared, &conversation).await?;
+            Ok(nothing_stored(conversation))
+        }
+        Request::WatchPresence { conversation, watch: false } => {
+            shared.watcher.unwatch(&conversation);
+            Ok(nothing_stored(conversation))
+        }
+        request => {
+            let caller = Caller::User(Arc::clone(&shared.grant.borrow()));
+            let mut reply = answer(&shared.service.engine, caller, request).await?;
+            if let Reply::Members { members, .. } = &mut reply {
+                let me = shared.grant.borrow().user.clone();
+                for member in members {
+                    (member.status, member.last_seen_ms) = presence::of(shared, &me, &member.user).await?;
+                }
+            }
+            Ok(reply)
+        }
+    }
 }
 
 /// The answer to a request whose task has failed.
@@ -31,8 +57,8 @@ fn refused(Refusal { code, retry_after_ms, reason }: Refusal) -> Reply {
     Reply::Refused { code, retry_after_ms, reason: reason.to_owned() }
 }
 
-async fn answer(shared: &Shared, caller: Caller, request: Request) -> Result<Reply, Refusal> {
-    let engine = &shared.service.engine;
+/// Answers whoever asks: what is a matter of a connection has no place here.
+pub(crate) async fn answer(engine: &Engine, caller: Caller, request: Request) -> Result<Reply, Refusal> {
     let change = async |name: ConversationName, change: Change| {
         engine.change(caller.clone(), &name, change).await.map(done)
     };
@@ -73,7 +99,7 @@ async fn answer(shared: &Shared, caller: Caller, request: Request) -> Result<Rep
         Request::RevokeInvitations { conversation } => change(conversation, Change::RevokeInvitations).await,
         Request::Describe { conversation } => describe(engine, &caller, &conversation).await,
         Request::Members { conversation, after, limit } => {
-            members(shared, &caller, &conversation, after.as_ref(), limit).await
+            members(engine, &caller, &conversation, after.as_ref(), limit).await
         }
         Request::Block { user, blocked } => engine.block(caller, user, blocked).await.map(done),
         Request::Blocked => {
@@ -83,15 +109,8 @@ async fn answer(shared: &Shared, caller: Caller, request: Request) -> Result<Rep
         Request::Conversations { after, limit } => {
             conversations(engine, &caller, after.as_ref(), limit).await
         }
-        Request::Sessions => Ok(Reply::Sessions { sessions: devices::all(shared).await }),
-        Request::EndSession { device } => devices::end(shared, &device),
-        Request::WatchPresence { conversation, watch: true } => {
-            presence::watch(shared, &conversation).await?;
-            Ok(nothing_stored(conversation))
-        }
-        Request::WatchPresence { conversation, watch: false } => {
-            shared.watcher.unwatch(&conversation);
-            Ok(nothing_stored(conversation))
+        Request::Sessions | Request::EndSession { .. } | Request::WatchPresence { .. } => {
+            Err(Refusal::invalid("this server does not serve this request"))
         }
     }
 }
@@ -140,13 +159,12 @@ async fn describe(engine: &Engine, caller: &Caller, name: &ConversationName) -> 
 }
 
 async fn members(
-    shared: &Shared,
+    engine: &Engine,
     caller: &Caller,
     name: &ConversationName,
     after: Option<&UserId>,
     limit: u32,
 ) -> Result<Reply, Refusal> {
-    let engine = &shared.service.engine;
     let now_ms = engine.now_ms();
     let limit = limit.min(MEMBERS_PAGE_MAX) as usize;
     let page = |state: Option<&ConversationState>| {
@@ -160,15 +178,10 @@ async fn members(
             status: Status::Offline,
             last_seen_ms: 0,
         });
-        let members: Vec<MemberInfo> = members.collect();
-        Ok::<_, Refusal>((members, rest.next().is_some()))
+        let members = members.collect();
+        Ok(Reply::Members { members, more: rest.next().is_some() })
     };
-    let (mut members, more) = engine.with_state(name, page).await.map_err(|error| unreadable(&error))??;
-    for member in &mut members {
-        (member.status, member.last_seen_ms) =
-            presence::of(shared, caller.actor().user(), &member.user).await?;
-    }
-    Ok(Reply::Members { members, more })
+    engine.with_state(name, page).await.map_err(|error| unreadable(&error))?
 }
 
 async fn conversations(

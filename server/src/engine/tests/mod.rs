@@ -1,5 +1,6 @@
 //! What the engine promises, over a log and a view that block, fail and panic when a test says so.
 
+mod changes;
 mod durable;
 mod faults;
 mod loads;
