@@ -1,15 +1,18 @@
 //! A device of a user, over QUIC or a WebSocket: what is the same for both is tested with both.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use quinn::{Connection, ConnectionError, Endpoint, VarInt};
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, Start, VERSION, feature};
-use quoth_protocol::lane::CONTROL_LANE;
+use quoth_protocol::lane::{CONTROL_LANE, Signal};
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
 use quoth_protocol::{ALPN, Code, DeviceId};
+
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::embedded::EmbeddedServer;
 use crate::websocket::{Come, Handshake, Socket, open};
@@ -78,6 +81,8 @@ struct Lanes {
     come: VecDeque<Come>,
     /// The code of the server's close.
     closed: Option<Code>,
+    /// What of each lane's credit was given back, in bytes.
+    credited: HashMap<u32, usize>,
 }
 
 impl Lanes {
@@ -96,9 +101,18 @@ impl Lanes {
                     let _closed = self.socket.next_all().await;
                     let code = status.checked_sub(4_000).context("no code of the protocol")?;
                     self.closed = Some(Code(code.into()));
-                } else {
-                    self.come.push_back(come);
+                    continue;
                 }
+                if let Come::Frame(lane, _) = come {
+                    let bytes = self.socket.come_bytes(lane);
+                    let more = bytes - self.credited.insert(lane, bytes).unwrap_or_default();
+                    if more > 0 {
+                        let credit = Signal::Credit { bytes: u32::try_from(more)? };
+                        // One that is closed needs none.
+                        let _gone = self.socket.signal(lane, credit).await;
+                    }
+                }
+                self.come.push_back(come);
             }
         }
     }
@@ -136,7 +150,12 @@ impl Device {
                 let connected = Socket::connect(server.address(), Handshake::PLAIN).await?;
                 let mut socket = connected.map_err(|refused| anyhow::anyhow!("{refused:?}"))?;
                 socket.send(CONTROL_LANE, &[hello]).await?;
-                Link::WebSocket(Box::new(Lanes { socket, come: VecDeque::new(), closed: None }))
+                Link::WebSocket(Box::new(Lanes {
+                    socket,
+                    come: VecDeque::new(),
+                    closed: None,
+                    credited: HashMap::new(),
+                }))
             }
         };
         let mut device = Self { link, requests: 0, lanes: 0, told: VecDeque::new(), streams: Vec::new() };
@@ -325,7 +344,8 @@ impl Device {
                 tokio::time::timeout(PATIENCE, _endpoint.wait_idle()).await?;
             }
             Link::WebSocket(mut lanes) if code == Code::CLOSED => {
-                lanes.socket.inner.close(None).await?;
+                let close = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+                lanes.socket.inner.close(Some(close)).await?;
                 while lanes.socket.next_all().await.is_ok() {}
             }
             Link::WebSocket(lanes) => drop(lanes),

@@ -79,14 +79,23 @@ async fn race(server: Arc<EmbeddedServer>, seed: u64) -> anyhow::Result<()> {
     let first = sign_in(&server, Over::ALL[rng.random_range(0..2)], &token, "loser", 1).await?;
     let paths: Vec<Over> = (0..6).map(|_| Over::ALL[rng.random_range(0..2)]).collect();
     let (over, pause_ms) = (Over::ALL[rng.random_range(0..2)], rng.random_range(0..30));
+    let lasts = Duration::from_millis(rng.random_range(0..10));
     let loser = {
         let (server, token) = (Arc::clone(&server), token.clone());
         // Loses its connection again and again, and comes back by itself until it hears that it is out.
         tokio::spawn(async move {
             let mut device = Some(first);
             for (generation, over) in (2..).zip(paths) {
-                if let Some(device) = device.take() {
-                    device.lose().await?;
+                if let Some(mut device) = device.take() {
+                    // A client reads what comes, until its connection is lost: what its QUIC has acknowledged it has heard.
+                    tokio::select! {
+                        biased;
+                        ended = device.ended() => {
+                            assert_eq!(ended?.code, Code::KICKED);
+                            return Ok(());
+                        }
+                        () = tokio::time::sleep(lasts) => device.lose().await?,
+                    }
                 }
                 match try_sign_in(&server, over, &token, "loser", generation).await? {
                     Ok(signed_in) => device = Some(signed_in),

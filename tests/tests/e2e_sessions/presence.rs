@@ -239,7 +239,7 @@ fn when_somebody_was_last_there_survives_a_restart() -> anyhow::Result<()> {
     })?;
     let server = server.restart_configured(|_| {})?;
     runtime.block_on(async {
-        let users = Users { server: &server, over: Over::WebSocket };
+        let users = Users { server: &server, over: Over::Quic };
         let mut alice = users.come("alice", "a", 2).await?;
         let listed = statuses(&mut alice, &group).await?;
         assert!(listed.contains(&("bob".to_owned(), Status::Offline, before)), "{listed:?}");
