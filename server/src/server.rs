@@ -94,8 +94,13 @@ impl Server {
             made.write_client_file()?;
         }
         let revoked = revoked_in(&*store.view)?;
-        let (engine, stopper) =
-            Engine::start(store, Durability::Stored, Arc::new(SystemClock), Execution::Threads);
+        let (engine, stopper) = Engine::start_with(
+            store,
+            Durability::Stored,
+            Arc::new(SystemClock),
+            Execution::Threads,
+            config.rules,
+        );
         verifier.start();
         let phase = PhaseSender::new();
         let sessions = Sessions::start(config.sessions(), Arc::new(engine.clone()), Arc::new(SystemClock));

@@ -4,6 +4,7 @@
 use axum::http::{Method, StatusCode};
 use quoth_core::membership::Refusal;
 use quoth_protocol::membership::{ConversationKind, Permissions, Role};
+use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
 use quoth_protocol::{Code, ConversationName, UserId};
 use serde::Deserialize;
@@ -156,8 +157,15 @@ async fn ask(call: &Call, user: Option<UserId>, request: Request) -> Result<Answ
         None => call.caller()?.name.clone(),
     };
     let conversation = call.path::<ConversationName>("conversation").ok();
-    match crate::session::answer(&call.app.service, Caller::Operator(user), request).await {
-        Ok(reply) => {
+    let service = &call.app.service;
+    match crate::session::answer(&service.engine, Caller::Operator(user), request).await {
+        Ok(mut reply) => {
+            if let Reply::Members { members, .. } = &mut reply {
+                for member in members {
+                    (member.status, member.last_seen_ms) =
+                        service.sessions.status(&member.user, service.engine.now_ms()).await;
+                }
+            }
             // What is in the one variant.
             let reply = json!(reply);
             let inner = reply.as_object().and_then(|variant| variant.values().next());

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use quoth_core::login::Policy;
+use quoth_core::membership::Rules;
 
 pub use load::{Flag, Loaded, Origin, Sources, load};
 pub use settings::{Kind, SETTINGS, Setting};
@@ -78,6 +79,8 @@ pub struct Config {
     pub api: ApiConfig,
     /// Hooks and events for backends.
     pub hooks: HooksConfig,
+    /// Numbers of managed conversations.
+    pub rules: Rules,
     /// Which log lines are written, as in `info,quoth_server=debug`.
     pub log_filter: String,
     /// How log lines look.
@@ -156,6 +159,7 @@ impl Default for Config {
             limits: Limits::default(),
             api: ApiConfig::default(),
             hooks: HooksConfig::default(),
+            rules: Rules::default(),
             log_filter: "info".to_owned(),
             log_format: LogFormat::Auto,
         }

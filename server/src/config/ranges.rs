@@ -63,6 +63,10 @@ pub(super) const IDLE_TIMEOUT_MS: RangeInclusive<u64> = 5_000..=3_600_000;
 /// 0 sends none. Longer than the longest idle timeout it would have no effect.
 pub(super) const KEEP_ALIVE_INTERVAL_MS: RangeInclusive<u64> = 0..=3_600_000;
 
+/// Two: a conversation of one has notes. At most what a start of the conversation, which reads them all, does within a
+/// second; each costs about 100 bytes of memory while the conversation is in use.
+pub(super) const MEMBERS_MAX: RangeInclusive<u64> = 2..=100_000;
+
 /// quinn holds a table slot for every stream that it allows: at most some tens of kilobytes for a connection.
 pub(super) const OPEN_CONVERSATIONS_MAX: RangeInclusive<u64> = 1..=1_024;
 

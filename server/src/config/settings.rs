@@ -413,6 +413,13 @@ pub const SETTINGS: &[Setting] = &[
         get: |c| c.limits.keep_alive_interval_ms.to_string(),
     },
     Setting {
+        key: "limits.members_max",
+        doc: "members that a conversation may have; those who are more already stay",
+        kind: Kind::Number(ranges::MEMBERS_MAX),
+        set: |c, t| number(&mut c.rules.members_max, t),
+        get: |c| c.rules.members_max.to_string(),
+    },
+    Setting {
         key: "limits.open_conversations_max",
         doc: "conversations that one connection may have open; one whose token has publish_as may always have 224",
         kind: Kind::Number(ranges::OPEN_CONVERSATIONS_MAX),
@@ -637,7 +644,7 @@ mod tests {
     fn every_number_has_a_range_that_holds_its_default_and_is_kept() {
         let numbers =
             SETTINGS.iter().filter(|setting| setting.get(&Config::default()).parse::<u64>().is_ok());
-        assert_eq!(numbers.clone().count(), 26);
+        assert_eq!(numbers.clone().count(), 27);
         for setting in numbers {
             let range = setting.range().cloned().unwrap_or_else(|| panic!("{} has no range", setting.key));
             let mut config = Config::default();

@@ -109,6 +109,8 @@ impl Serialize for Raw<'_> {
 mod tests {
     use quoth_protocol::codec;
     use quoth_protocol::frame::{Event, EventKind, ServerFrame};
+    use quoth_protocol::membership::{ConversationKind, GoneCause, InvitationHash, Permissions, Role};
+    use quoth_protocol::{ConversationName, UserId};
     use quoth_store::{Content, Record, testing};
 
     use super::{encode_event, encode_events};
@@ -126,16 +128,48 @@ mod tests {
         assert_eq!(together, records.iter().map(encode_event).collect::<Vec<_>>());
     }
 
+    /// One of each kind.
+    fn kinds() -> Vec<EventKind> {
+        let (user, title) = (UserId::new("bob").unwrap(), "The room".to_owned());
+        let conversation = ConversationName::new("room").unwrap();
+        let (kind, role, cause, hash) =
+            (ConversationKind::Channel, Role::Owner, GoneCause::Banned, InvitationHash::of("invitation"));
+        vec![
+            EventKind::Message { body: vec![7; 70_000].into() },
+            EventKind::Created { kind, title: title.clone(), open: true },
+            EventKind::Renamed { title: "x".repeat(256) },
+            EventKind::MemberSet {
+                user: user.clone(),
+                role,
+                permissions: Permissions::READ,
+                previous: Some(Role::Reader),
+                invitation: Some(hash),
+            },
+            EventKind::MemberGone { user: user.clone(), cause },
+            EventKind::Muted { user: None, until_ms: u64::MAX },
+            EventKind::Banned { user: user.clone(), until_ms: 0 },
+            EventKind::SlowMode { interval_ms: u32::MAX },
+            EventKind::InvitationMade { hash, role, expires_ms: 1, uses_max: 2 },
+            EventKind::InvitationsRevoked,
+            EventKind::Belongs { conversation: conversation.clone(), kind, title, role },
+            EventKind::BelongsNoMore { conversation, cause },
+            EventKind::Blocked { user, blocked: true },
+        ]
+    }
+
     #[test]
     fn a_frame_of_a_change_is_that_of_its_event() {
-        for (len, origin_time_ms) in [(0, None), (1, Some(7)), (127, None), (70_000, Some(u64::MAX))] {
-            let kind = EventKind::Message { body: vec![7; len].into() };
-            let bytes = codec::encode_datagram(&kind);
-            let record = testing::change("general", 1 << 40, []);
-            let record = Record { content: Content::Change(bytes), origin_time_ms, ..record };
-            let (seq, time_ms, sender) = (record.seq, record.time_ms, record.sender.clone());
-            let event = Event { seq, time_ms, sender, origin_time_ms, kind };
-            assert_eq!(encode_event(&record), codec::encode(&ServerFrame::Event(event)));
+        for kind in kinds() {
+            for origin_time_ms in [None, Some(u64::MAX)] {
+                let record = Record {
+                    content: Content::Change(codec::encode_datagram(&kind)),
+                    origin_time_ms,
+                    ..testing::change("general", 1 << 40, [])
+                };
+                let (seq, time_ms, sender) = (record.seq, record.time_ms, record.sender.clone());
+                let event = Event { seq, time_ms, sender, origin_time_ms, kind: kind.clone() };
+                assert_eq!(encode_event(&record), codec::encode(&ServerFrame::Event(event)));
+            }
         }
     }
 }

@@ -277,3 +277,79 @@ fn registers(
 fn damaged(name: &ConversationName, what: &'static str) -> ViewError {
     ViewError::DamagedConversation { conversation: name.clone(), what }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use quoth_protocol::UserId;
+    use quoth_store::{MemoryView, View, ViewError};
+
+    use super::{STATE_USERS, State, States};
+    use crate::engine::{Execution, Reads};
+
+    static LOADS: AtomicUsize = AtomicUsize::new(0);
+
+    /// A number that grows.
+    #[derive(Debug)]
+    struct Counted(u64);
+
+    impl State for Counted {
+        type Key = UserId;
+
+        fn load(_: &dyn View, _: &UserId) -> Result<Self, ViewError> {
+            LOADS.fetch_add(1, Ordering::Relaxed);
+            Ok(Self(0))
+        }
+
+        fn version(&self) -> u64 {
+            self.0
+        }
+
+        fn users(&self) -> usize {
+            0
+        }
+    }
+
+    fn reads() -> Reads {
+        let read = Duration::from_micros(1);
+        Reads::new(Arc::new(MemoryView::new()), Execution::Tasks { flush: Duration::ZERO, read })
+    }
+
+    fn user(name: usize) -> UserId {
+        UserId::new(format!("u{name}")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn states_are_loaded_once_and_forgotten_when_they_may_be() {
+        let (states, reads) = (States::<Counted>::with_users_max(10 * STATE_USERS), reads());
+        let first = user(0);
+        let (a, b) = tokio::join!(states.get(&first, &reads, 0), states.get(&first, &reads, 0));
+        let (a, b) = (a.unwrap(), b.unwrap());
+        assert!(Arc::ptr_eq(&a, &b));
+        assert_eq!(LOADS.load(Ordering::Relaxed), 1, "by whoever asks first");
+        // One is in use, one has a change at position 7 that the view lacks, and the others go.
+        drop(b);
+        let changed = states.get(&user(1), &reads, 0).await.unwrap();
+        changed.release(7, |state| state.0 = 3);
+        drop(changed);
+        let forget = async |applied| {
+            for other in 2..200 {
+                drop(states.get(&user(other), &reads, applied).await.unwrap());
+            }
+        };
+        forget(6).await;
+        let cache = || states.cache.lock().known.len();
+        assert!((2..=13).contains(&cache()), "{}", cache());
+        assert!(Arc::ptr_eq(&a, &states.get(&user(0), &reads, 6).await.unwrap()));
+        assert_eq!(states.get(&user(1), &reads, 6).await.unwrap().read().0, 3, "the view has an older one");
+        assert_eq!(a.released(), 0);
+        drop(a);
+        forget(7).await;
+        assert_eq!(states.get(&user(1), &reads, 7).await.unwrap().read().0, 0, "it was loaded again");
+        let kept = cache() as u64;
+        assert_eq!(states.cache.lock().users, STATE_USERS * kept);
+    }
+}

@@ -14,7 +14,7 @@ mod limits;
 mod open;
 mod phase;
 mod presence;
-mod requests;
+pub(crate) mod requests;
 mod transport;
 mod waiting;
 

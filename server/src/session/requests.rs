@@ -14,17 +14,16 @@ use quoth_store::ViewError;
 
 use super::connection::Shared;
 use super::judged::may_join;
-use super::{Service, devices, presence};
+use super::{devices, presence};
 use crate::engine::{Caller, Done, Engine, new_invitation, new_name};
 
 /// Answers a request.
 pub(super) async fn serve(shared: &Shared, request: Request) -> Reply {
-    of_connection(shared, request).await.unwrap_or_else(refused)
+    answer_here(shared, request).await.unwrap_or_else(refused)
 }
 
-/// Does what is asked by a connection's user, and what is about the connection itself.
-async fn of_connection(shared: &Shared, request: Request) -> Result<Reply, Refusal> {
-    let grant = Arc::clone(&shared.grant.borrow());
+/// Answers a connection: what is a matter of its own, and what others are to it.
+async fn answer_here(shared: &Shared, request: Request) -> Result<Reply, Refusal> {
     match request {
         Request::Sessions => Ok(Reply::Sessions { sessions: devices::all(shared).await }),
         Request::EndSession { device } => devices::end(shared, &device),
@@ -37,13 +36,23 @@ async fn of_connection(shared: &Shared, request: Request) -> Result<Reply, Refus
             Ok(nothing_stored(conversation))
         }
         request => {
+            let grant = Arc::clone(&shared.grant.borrow());
             if let (Request::Join { conversation, invitation }, Some(hook)) =
                 (&request, &shared.service.hooks.join)
                 && let Err(refused) = may_join(hook, &grant.user, conversation, invitation.is_some()).await
             {
                 return Ok(refused);
             }
-            answer(&shared.service, Caller::User(grant), request).await
+            let caller = Caller::User(grant);
+            let mut reply = answer(&shared.service.engine, caller, request).await?;
+            if let Reply::Members { members, .. } = &mut reply {
+                let me = shared.grant.borrow().user.clone();
+                for member in members {
+                    (member.status, member.last_seen_ms) =
+                        presence::of(&shared.service, &me, &member.user).await?;
+                }
+            }
+            Ok(reply)
         }
     }
 }
@@ -57,12 +66,8 @@ fn refused(Refusal { code, retry_after_ms, reason }: Refusal) -> Reply {
     Reply::Refused { code, retry_after_ms, reason: reason.to_owned() }
 }
 
-/// Does what is asked.
-///
-/// # Errors
-/// Why it is refused. What is about a connection is.
-pub(crate) async fn answer(service: &Service, caller: Caller, request: Request) -> Result<Reply, Refusal> {
-    let engine = &service.engine;
+/// Answers whoever asks: what is a matter of a connection has no place here.
+pub(crate) async fn answer(engine: &Engine, caller: Caller, request: Request) -> Result<Reply, Refusal> {
     let change = async |name: ConversationName, change: Change| {
         engine.change(caller.clone(), &name, change).await.map(done)
     };
@@ -103,7 +108,7 @@ pub(crate) async fn answer(service: &Service, caller: Caller, request: Request) 
         Request::RevokeInvitations { conversation } => change(conversation, Change::RevokeInvitations).await,
         Request::Describe { conversation } => describe(engine, &caller, &conversation).await,
         Request::Members { conversation, after, limit } => {
-            members(service, &caller, &conversation, after.as_ref(), limit).await
+            members(engine, &caller, &conversation, after.as_ref(), limit).await
         }
         Request::Block { user, blocked } => engine.block(caller, user, blocked).await.map(done),
         Request::Blocked => {
@@ -114,7 +119,7 @@ pub(crate) async fn answer(service: &Service, caller: Caller, request: Request) 
             conversations(engine, &caller, after.as_ref(), limit).await
         }
         Request::Sessions | Request::EndSession { .. } | Request::WatchPresence { .. } => {
-            Err(Refusal::invalid("this is for a connection"))
+            Err(Refusal::invalid("this server does not serve this request"))
         }
     }
 }
@@ -163,13 +168,12 @@ async fn describe(engine: &Engine, caller: &Caller, name: &ConversationName) -> 
 }
 
 async fn members(
-    service: &Service,
+    engine: &Engine,
     caller: &Caller,
     name: &ConversationName,
     after: Option<&UserId>,
     limit: u32,
 ) -> Result<Reply, Refusal> {
-    let engine = &service.engine;
     let now_ms = engine.now_ms();
     let limit = limit.min(MEMBERS_PAGE_MAX) as usize;
     let page = |state: Option<&ConversationState>| {
@@ -183,15 +187,10 @@ async fn members(
             status: Status::Offline,
             last_seen_ms: 0,
         });
-        let members: Vec<MemberInfo> = members.collect();
-        Ok::<_, Refusal>((members, rest.next().is_some()))
+        let members = members.collect();
+        Ok(Reply::Members { members, more: rest.next().is_some() })
     };
-    let (mut members, more) = engine.with_state(name, page).await.map_err(|error| unreadable(&error))??;
-    for member in &mut members {
-        (member.status, member.last_seen_ms) =
-            presence::of(service, caller.actor().user(), &member.user).await?;
-    }
-    Ok(Reply::Members { members, more })
+    engine.with_state(name, page).await.map_err(|error| unreadable(&error))?
 }
 
 async fn conversations(

@@ -69,7 +69,7 @@ pub(super) fn decode(key: &Bytes, value: &Bytes) -> Option<(Revoked, Extent)> {
 #[cfg(test)]
 mod tests {
     use quoth_core::revocation::{Extent, Revoked};
-    use quoth_protocol::{ConversationName, DeviceId, UserId};
+    use quoth_protocol::{DeviceId, UserId};
 
     use super::{decode, register};
 

@@ -27,8 +27,10 @@ struct OfSession {
     inbox: Arc<Inbox>,
     conversations: HashMap<ConversationName, HashSet<UserId>>,
     pending: BTreeMap<(ConversationName, UserId), (Status, u64)>,
-    /// Conversations of which it is to be looked anew who is to be watched.
+    /// Conversations of which it is to be looked anew who is to be watched, and those of which that is under way: nothing of these is
+    /// told until it is known.
     reviews: BTreeSet<ConversationName>,
+    under_review: BTreeSet<ConversationName>,
     /// When changes may be handed over again.
     next_ms: u64,
 }
@@ -54,12 +56,17 @@ impl Watches {
             conversations: HashMap::new(),
             pending: BTreeMap::new(),
             reviews: BTreeSet::new(),
+            under_review: BTreeSet::new(),
             next_ms: 0,
         });
         // What has not been told of those who are watched still is told still.
         let mut pending = pending.unwrap_or_default();
         pending.retain(|(of, user), _| *of != conversation || users.contains(user));
+        if !pending.is_empty() {
+            self.due.insert((of_session.next_ms, session));
+        }
         of_session.pending = pending;
+        of_session.under_review.remove(&conversation);
         of_session.conversations.insert(conversation, users);
     }
 
@@ -94,6 +101,7 @@ impl Watches {
     fn review_of(&mut self, session: SessionId, conversation: &ConversationName, now_ms: u64) {
         let Some(of_session) = self.sessions.get_mut(&session) else { return };
         of_session.reviews.insert(conversation.clone());
+        of_session.under_review.insert(conversation.clone());
         self.due.insert((of_session.next_ms.max(now_ms), session));
     }
 
@@ -117,6 +125,8 @@ impl Watches {
         let Some(users) = of_session.conversations.remove(conversation) else { return };
         forget(&mut self.watching, conversation, session);
         of_session.pending.retain(|(of, _), _| of != conversation);
+        of_session.reviews.remove(conversation);
+        of_session.under_review.remove(conversation);
         let conversations = &of_session.conversations;
         let is_watched = |user: &UserId| conversations.values().any(|users| users.contains(user));
         for user in users.iter().filter(|user| !is_watched(user)) {
@@ -160,8 +170,11 @@ impl Watches {
         while self.due_ms().is_some_and(|due_ms| due_ms <= now_ms) {
             let Some((_, session)) = self.due.pop_first() else { return };
             let Some(of_session) = self.sessions.get_mut(&session) else { continue };
-            let (pending, reviews) =
-                (std::mem::take(&mut of_session.pending), std::mem::take(&mut of_session.reviews));
+            let reviews = std::mem::take(&mut of_session.reviews);
+            let (held, pending) = std::mem::take(&mut of_session.pending)
+                .into_iter()
+                .partition::<BTreeMap<_, _>, _>(|((of, _), _)| of_session.under_review.contains(of));
+            of_session.pending = held;
             if pending.is_empty() && reviews.is_empty() {
                 continue;
             }

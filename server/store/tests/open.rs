@@ -275,3 +275,25 @@ fn a_failing_view_is_reported_once_and_holds_nobody_up() {
     applier.stop();
     assert!(failures.recv().is_err(), "reported once");
 }
+
+#[test]
+fn what_is_held_stays_over_a_start_that_shortens_the_log() {
+    const GROUPS: u64 = 24;
+    let dir = tempfile::tempdir().unwrap();
+    let content = Content::Message(Bytes::from(vec![b'x'; 1 << 20]));
+    let options = Options { segment_bytes: 2 << 20, ..options(dir.path()) };
+    let store = Store::open(options.clone()).unwrap();
+    for seq in 1..=GROUPS {
+        commit(&*store.log, &[Record { content: content.clone(), ..record("a", seq, seq) }]).unwrap();
+    }
+    drop(store);
+    let mut store = Store::open(Options { hold_from: Some(Position(5)), ..options.clone() }).unwrap();
+    assert_eq!(store.view.applied(), Position(GROUPS));
+    let first = store.log.first();
+    assert!(first > Position(1) && first <= Position(5), "the log starts at {first}");
+    assert_eq!(store.hold.take().map(|hold| hold.from()), Some(Position(5)));
+    store.close().unwrap();
+    // Whoever comes too late is told from where on there is something.
+    let store = Store::open(Options { hold_from: Some(Position(1)), ..options }).unwrap();
+    assert_eq!(store.hold.as_ref().map(quoth_store::Hold::from), Some(first));
+}

@@ -1,67 +1,18 @@
 //! What every view keeps, run for each of them.
 
+mod views;
+
 use std::path::Path;
-use std::sync::Arc;
 
 use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
-use quoth_store::testing::{Overridden, ViewOverride, record};
+use quoth_store::testing::{change, notice, record};
 use quoth_store::{
-    Bounds, Content, FjallView, MemoryView, MessageId, PageLimit, Position, ProducerKey, ProducerState,
-    Record, View, ViewError,
+    Bounds, Content, FjallView, MessageId, PageLimit, Position, ProducerKey, ProducerState, Record, View,
+    ViewError,
 };
+use views::{CACHE_BYTES, Subject, each, fjall, flush_without_checkpoint};
 
-const CACHE_BYTES: u64 = 1024 * 1024;
 const ALL: PageLimit = PageLimit { records: 1000, bytes: 1 << 20 };
-
-/// A view and what a restart after a clean stop is.
-struct Subject {
-    view: Arc<dyn View>,
-    reopen: Box<dyn Fn() -> Arc<dyn View>>,
-    /// A folder that lives as long as the view.
-    _dir: Option<tempfile::TempDir>,
-}
-
-fn memory() -> Subject {
-    let view = MemoryView::new();
-    Subject { view: Arc::new(view.clone()), reopen: Box::new(move || Arc::new(view.clone())), _dir: None }
-}
-
-fn fjall() -> Subject {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("view");
-    let open = move || -> Arc<dyn View> { Arc::new(FjallView::open(&path, CACHE_BYTES).unwrap()) };
-    Subject { view: open(), reopen: Box::new(open), _dir: Some(dir) }
-}
-
-/// A view that flushes each group and puts the next one into a new window.
-struct Windows(FjallView);
-
-impl ViewOverride for Windows {
-    fn inner(&self) -> &dyn View {
-        &self.0
-    }
-
-    fn apply(&self, position: Position, records: &[Record]) -> Result<(), ViewError> {
-        self.0.apply(position, records)?;
-        self.0.flush().map(drop)
-    }
-}
-
-fn windows() -> Subject {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("view");
-    let open = move || -> Arc<dyn View> {
-        let view = FjallView::open(&path, CACHE_BYTES).unwrap();
-        Arc::new(Overridden(Windows(view.with_window_bytes(1))))
-    };
-    Subject { view: open(), reopen: Box::new(open), _dir: Some(dir) }
-}
-
-fn each(check: impl Fn(Subject)) {
-    check(memory());
-    check(fjall());
-    check(windows());
-}
 
 fn name(text: &str) -> ConversationName {
     ConversationName::new(text).unwrap()
@@ -350,14 +301,6 @@ fn small_windows(dir: &Path) -> FjallView {
     FjallView::open(dir, CACHE_BYTES).unwrap().with_window_bytes(SMALL_WINDOW_BYTES)
 }
 
-/// Flushes that write tables but no checkpoint, as a crash behind the tables does.
-fn flush_without_checkpoint(view: &FjallView, dir: &Path) {
-    let obstacle = dir.join("checkpoint.new");
-    std::fs::create_dir(&obstacle).unwrap();
-    view.flush().unwrap_err();
-    std::fs::remove_dir(obstacle).unwrap();
-}
-
 /// Crashes at every place, behind one or two flushes of which tables are left but no checkpoint. What is applied again comes
 /// to where it was, wherever the flushes are this time.
 #[test]
@@ -427,5 +370,46 @@ fn readers_see_whole_groups() {
                 assert!(head >= applied.0 * 7, "group {applied} was applied, the head is {head}");
             }
         });
+    });
+}
+
+#[test]
+fn changes_are_read_as_messages_are_and_notices_are_not_read() {
+    each(|Subject { view, reopen, _dir }| {
+        let mut changes = [change("a", 2, []), change("a", 4, [])];
+        changes[0].origin_time_ms = Some(0);
+        // A change may have an id too.
+        changes[1].id = Some(MessageId { n: 30, ..id(&record("a", 1, 10)) });
+        let [first, second] = changes;
+        let events = vec![record("a", 1, 10), first, record("a", 3, 20), second, record("a", 5, 40)];
+        let mut group = events.clone();
+        // Before the first event and between others, also of conversations that have no event.
+        for (at, of) in [(0, "a"), (3, "a"), (4, "b"), (8, "a")] {
+            group.insert(at, notice(of, []));
+        }
+        group[3].id = Some(id(&record("a", 1, 11)));
+        view.apply(Position(1), &[notice("c", [])]).unwrap();
+        view.apply(Position(2), &group).unwrap();
+        let check = |view: &dyn View| {
+            let a = name("a");
+            assert_eq!(view.bounds(&a).unwrap(), Bounds { floor: Seq(1), head: Seq(5) });
+            assert_eq!(view.after(&a, Seq::ZERO, ALL).unwrap(), events);
+            assert_eq!(view.after(&a, Seq(1), ALL).unwrap(), events[1..]);
+            assert_eq!(view.before(&a, None, ALL).unwrap(), events);
+            assert_eq!(view.before(&a, Some(Seq(3)), ALL).unwrap(), events[..2]);
+            let producer = id(&events[0]).producer;
+            for event in [&events[0], &events[2], &events[3], &events[4]] {
+                assert_eq!(view.find(&a, producer, id(event).n).unwrap().as_ref(), Some(event));
+            }
+            assert_eq!(view.find(&a, producer, 11).unwrap(), None, "the id of a notice");
+            for of in ["b", "c"] {
+                assert_eq!(view.bounds(&name(of)).unwrap(), Bounds { floor: Seq(1), head: Seq::ZERO });
+                assert_eq!(view.after(&name(of), Seq::ZERO, ALL).unwrap(), []);
+            }
+        };
+        check(&*view);
+        view.flush().unwrap();
+        drop(view);
+        check(&*reopen());
     });
 }

@@ -138,3 +138,98 @@ fn register_value(conversation: &ConversationName, row_key: &[u8], value: &[u8])
     })?;
     Ok(Bytes::copy_from_slice(value))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::row;
+    use super::{Bytes, ConversationKey, FjallView, Report};
+    use crate::log::Position;
+    use crate::testing::{change, notice, record, set};
+    use crate::view::{View, ViewError};
+
+    fn view(dir: &std::path::Path) -> FjallView {
+        let view = FjallView::open(dir, 1 << 20).unwrap();
+        let group =
+            [change("a", 1, [set("k", "v"), set("l", "w")]), record("b", 1, 1), notice("c", [set("k", "v")])];
+        view.apply(Position(1), &group).unwrap();
+        view
+    }
+
+    fn findings(view: &FjallView) -> Vec<String> {
+        let mut report = Report::default();
+        view.check_rows(true, &mut report, &mut |_| {});
+        report.findings.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_damaged_register_concerns_its_conversation_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let view = view(dir.path());
+        assert_eq!(findings(&view), [""; 0]);
+        let (a, b, c) = (change("a", 2, []).conversation, record("b", 1, 1), notice("c", []));
+        let key = |key: &str| row::register_key(ConversationKey::new(&a), key.as_bytes());
+        let registers = &view.engine.registers;
+        let value = registers.get(key("l")).unwrap().unwrap();
+        // Another one's value, a shorter one, and none.
+        for damaged in [registers.get(key("k")).unwrap().unwrap().to_vec(), value[..3].to_vec(), Vec::new()] {
+            registers.insert(key("l"), damaged).unwrap();
+            let error = view.register(&a, b"l").unwrap_err();
+            assert!(matches!(&error, ViewError::DamagedRegister { key, .. } if key == "l"), "{error}");
+            assert!(matches!(view.registers(&a, b"", None, 9), Err(ViewError::DamagedRegister { .. })));
+            assert_eq!(view.register(&a, b"k").unwrap(), Some(Bytes::from("v")));
+            assert_eq!(view.register(&c.conversation, b"k").unwrap(), Some(Bytes::from("v")));
+            assert_eq!(view.bounds(&b.conversation).unwrap().head, b.seq);
+            let found = findings(&view);
+            assert!(
+                found.len() == 1 && found[0].contains("register l of conversation a is damaged"),
+                "{found:?}"
+            );
+        }
+        // What comes later is written over it.
+        view.apply(Position(2), &[notice("a", [set("l", "new")])]).unwrap();
+        assert_eq!(view.register(&a, b"l").unwrap(), Some(Bytes::from("new")));
+        assert_eq!(findings(&view), [""; 0]);
+    }
+
+    #[test]
+    fn two_names_with_one_key_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let view = view(dir.path());
+        let (a, c) = (change("a", 2, []).conversation, notice("c", [set("k", "w")]));
+        let key = ConversationKey::new(&c.conversation);
+        view.engine.conversations.insert(key.0, row::encode_name(&key.0, &a, false)).unwrap();
+        let name = &c.conversation;
+        assert!(matches!(view.register(name, b"k"), Err(ViewError::KeyCollision { .. })));
+        assert!(matches!(view.register(name, b"never"), Err(ViewError::KeyCollision { .. })));
+        assert!(matches!(view.registers(name, b"", None, 9), Err(ViewError::KeyCollision { .. })));
+        assert!(matches!(view.apply(Position(2), &[c]), Err(ViewError::KeyCollision { .. })));
+    }
+
+    #[test]
+    fn registers_without_a_name_are_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let view = view(dir.path());
+        let name = notice("c", []).conversation;
+        let key = ConversationKey::new(&name);
+        view.engine.conversations.remove(key.0).unwrap();
+        assert!(matches!(view.register(&name, b"k"), Err(ViewError::DamagedConversation { .. })));
+        assert!(matches!(view.registers(&name, b"", None, 9), Err(ViewError::DamagedConversation { .. })));
+        let found = findings(&view);
+        assert!(found.len() == 1 && found[0].contains("the name of conversation"), "{found:?}");
+    }
+
+    #[test]
+    fn a_name_that_denies_its_events_is_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let view = view(dir.path());
+        for (of, has_events) in [("b", false), ("c", true)] {
+            let name = record(of, 1, 1).conversation;
+            let key = ConversationKey::new(&name).0;
+            view.engine.conversations.insert(key, row::encode_name(&key, &name, has_events)).unwrap();
+            assert!(matches!(view.bounds(&name), Err(ViewError::DamagedConversation { .. })));
+            let found = findings(&view);
+            assert!(found.len() == 1 && found[0].contains("conversations, its messages have"), "{found:?}");
+            view.engine.conversations.insert(key, row::encode_name(&key, &name, !has_events)).unwrap();
+        }
+    }
+}
