@@ -216,8 +216,12 @@ impl Server {
         self.sessions.close().await;
         let (api, outbox) = (self.api, self.outbox);
         let ended = tokio::task::spawn_blocking(move || {
-            api.map(api::Running::join);
-            outbox.map(outbox::Running::join);
+            if let Some(api) = api {
+                api.join();
+            }
+            if let Some(outbox) = outbox {
+                outbox.join();
+            }
         });
         let _joined = ended.await;
         drop(self.engine);

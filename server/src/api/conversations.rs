@@ -16,6 +16,7 @@ use super::problem::Problem;
 use crate::engine::Caller;
 
 const CONVERSATION: &str = "/v1/conversations/{conversation}";
+const MEMBERS: &str = "/v1/conversations/{conversation}/members";
 const MEMBER: &str = "/v1/conversations/{conversation}/members/{user}";
 const MUTE: &str = "/v1/conversations/{conversation}/members/{user}/mute";
 const MUTE_ALL: &str = "/v1/conversations/{conversation}/mute";
@@ -30,7 +31,18 @@ const PAGE_MAX: u32 = 1_000;
 const PAGE_DEFAULT: u32 = 100;
 
 pub(super) fn operations(operations: Operations) -> Operations {
-    let change = |id, method, path, summary, request| Operation {
+    of_moderators(of_members(of_conversations(operations)))
+}
+
+/// A change with what most of them have.
+fn change(
+    id: &'static str,
+    method: Method,
+    path: &'static str,
+    summary: &'static str,
+    request: Option<&'static str>,
+) -> Operation {
+    Operation {
         id,
         method,
         path,
@@ -40,66 +52,73 @@ pub(super) fn operations(operations: Operations) -> Operations {
         request,
         response: "Changed",
         refusals: &[404, 409],
-    };
-    let get =
-        |id, path, summary, response| Operation { response, ..change(id, Method::GET, path, summary, None) };
-    let paged = |operation: Operation, after| Operation { parameters: page(after), ..operation };
-    let (post, put, delete) = (Method::POST, Method::PUT, Method::DELETE);
+    }
+}
+
+fn get(id: &'static str, path: &'static str, summary: &'static str, response: &'static str) -> Operation {
+    Operation { response, ..change(id, Method::GET, path, summary, None) }
+}
+
+fn of_conversations(operations: Operations) -> Operations {
+    let make = "Make a managed conversation";
+    let invite_summary = "Make an invitation, which is told this once";
+    let of_user = "/v1/users/{user}/conversations";
     operations
-        .add(
-            change(
-                "create",
-                post.clone(),
-                "/v1/conversations",
-                "Make a managed conversation",
-                Some("Create"),
-            ),
-            create,
-        )
+        .add(change("create", Method::POST, "/v1/conversations", make, Some("Create")), create)
         .add(get("describe", CONVERSATION, "What a conversation is", "Conversation"), |call| async move {
             let conversation = call.path("conversation")?;
             ask(&call, None, Request::Describe { conversation }).await
         })
         .add(change("rename", Method::PATCH, CONVERSATION, "Set the title", Some("Rename")), rename)
         .add(
-            paged(
-                get(
-                    "conversationsOf",
-                    "/v1/users/{user}/conversations",
-                    "The conversations that a user is in",
-                    "Conversations",
-                ),
-                "the page begins behind this conversation",
-            ),
+            Operation {
+                parameters: page("the page begins behind this conversation"),
+                ..get("conversationsOf", of_user, "The conversations that a user is in", "Conversations")
+            },
             conversations_of,
         )
         .add(
-            paged(
-                get("members", "/v1/conversations/{conversation}/members", "The members", "Members"),
-                "the page begins behind this user",
-            ),
+            Operation {
+                response: "Invitation",
+                ..change("invite", Method::POST, INVITATIONS, invite_summary, Some("Invite"))
+            },
+            invite,
+        )
+        .add(
+            change("revokeInvitations", Method::DELETE, INVITATIONS, "End all invitations", None),
+            |call| async move {
+                let conversation = call.path("conversation")?;
+                ask(&call, None, Request::RevokeInvitations { conversation }).await
+            },
+        )
+}
+
+fn of_members(operations: Operations) -> Operations {
+    operations
+        .add(
+            Operation {
+                parameters: page("the page begins behind this user"),
+                ..get("members", MEMBERS, "The members", "Members")
+            },
             members,
         )
         .add(
-            change("setMember", put.clone(), MEMBER, "Add a member, or change one", Some("SetMember")),
+            change("setMember", Method::PUT, MEMBER, "Add a member, or change one", Some("SetMember")),
             set_member,
         )
-        .add(change("removeMember", delete.clone(), MEMBER, "End a membership", None), |call| async move {
+        .add(change("removeMember", Method::DELETE, MEMBER, "End a membership", None), |call| async move {
             let (conversation, user) = (call.path("conversation")?, call.path("user")?);
             ask(&call, None, Request::Remove { conversation, user }).await
         })
+}
+
+fn of_moderators(operations: Operations) -> Operations {
+    let (put, delete) = (Method::PUT, Method::DELETE);
+    let mute_all = "Keep all who may not moderate from writing";
+    operations
         .add(change("mute", put.clone(), MUTE, "Keep a user from writing", Some("Until")), mute)
         .add(change("unmute", delete.clone(), MUTE, "Let a user write again", None), unmute)
-        .add(
-            change(
-                "muteAll",
-                put.clone(),
-                MUTE_ALL,
-                "Keep all who may not moderate from writing",
-                Some("Until"),
-            ),
-            mute,
-        )
+        .add(change("muteAll", put.clone(), MUTE_ALL, mute_all, Some("Until")), mute)
         .add(change("unmuteAll", delete.clone(), MUTE_ALL, "Let all write again", None), unmute)
         .add(
             change("ban", put.clone(), BAN, "End a membership and keep the user out", Some("Until")),
@@ -108,32 +127,12 @@ pub(super) fn operations(operations: Operations) -> Operations {
                 ban(&call, until_ms.unwrap_or(u64::MAX)).await
             },
         )
-        .add(change("unban", delete.clone(), BAN, "Let a user join again", None), |call| async move {
+        .add(change("unban", delete, BAN, "Let a user join again", None), |call| async move {
             ban(&call, 0).await
         })
         .add(
             change("slowMode", put, SLOW_MODE, "Set how often each member may write", Some("SlowMode")),
             slow_mode,
-        )
-        .add(
-            Operation {
-                response: "Invitation",
-                ..change(
-                    "invite",
-                    post,
-                    INVITATIONS,
-                    "Make an invitation, which is told this once",
-                    Some("Invite"),
-                )
-            },
-            invite,
-        )
-        .add(
-            change("revokeInvitations", delete, INVITATIONS, "End all invitations", None),
-            |call| async move {
-                let conversation = call.path("conversation")?;
-                ask(&call, None, Request::RevokeInvitations { conversation }).await
-            },
         )
 }
 

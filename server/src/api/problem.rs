@@ -17,7 +17,7 @@ pub(crate) struct Problem {
     pub(super) code: String,
     /// For people.
     pub(super) detail: String,
-    pub(super) header: Option<(HeaderName, HeaderValue)>,
+    pub(super) header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 impl Problem {
@@ -42,11 +42,11 @@ impl Problem {
     /// No key, or one that is not known.
     pub(super) fn unauthorized(detail: impl Into<String>) -> Self {
         let header = (WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        Self { header: Some(header), ..Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail) }
+        Self { header: Some(Box::new(header)), ..Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail) }
     }
 
     fn retry_after(self, seconds: u32) -> Self {
-        Self { header: Some((RETRY_AFTER, HeaderValue::from(seconds))), ..self }
+        Self { header: Some(Box::new((RETRY_AFTER, HeaderValue::from(seconds)))), ..self }
     }
 
     /// A refusal by one of the protocol's codes.
@@ -74,7 +74,8 @@ impl Problem {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some((name, value)) = self.header {
+        if let Some(header) = self.header {
+            let (name, value) = *header;
             headers.insert(name, value);
         }
         response

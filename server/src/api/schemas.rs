@@ -97,52 +97,33 @@ fn publish() -> Value {
     })
 }
 
+fn choice(names: &[&str]) -> Value {
+    json!({ "enum": names })
+}
+
+fn role() -> Value {
+    choice(&["reader", "member", "admin", "owner"])
+}
+
+fn kind() -> Value {
+    choice(&["group", "channel", "direct", "notes"])
+}
+
+fn title() -> Value {
+    json!({ "type": "string", "description": "at most 256 bytes without control characters; may be empty" })
+}
+
+fn number(maximum: u64, text: &str) -> Value {
+    json!({ "type": "integer", "minimum": 0, "maximum": maximum, "description": text })
+}
+
+fn permissions() -> Value {
+    number(u32::MAX.into(), "bits: READ 1, WRITE 2, INVITE 4, MODERATE 8, MANAGE 16, DELETE_ANY 32")
+}
+
 fn conversations() -> Value {
-    let title = || json!({ "type": "string", "description": "at most 256 bytes without control characters; may be empty" });
-    let role = || json!({ "enum": ["reader", "member", "admin", "owner"] });
-    let kind = || json!({ "enum": ["group", "channel", "direct", "notes"] });
-    let number = |maximum: u64, text: &str| json!({ "type": "integer", "minimum": 0, "maximum": maximum, "description": text });
     let (u32_max, u64_max) = (u64::from(u32::MAX), u64::MAX);
-    let permissions =
-        || number(u32_max, "bits: READ 1, WRITE 2, INVITE 4, MODERATE 8, MANAGE 16, DELETE_ANY 32");
     let users = || json!({ "type": "array", "items": of("UserId") });
-    let conversation = object(
-        &[
-            "conversation",
-            "kind",
-            "title",
-            "open",
-            "role",
-            "permissions",
-            "members",
-            "muted_until_ms",
-            "slow_mode_interval_ms",
-            "version",
-        ],
-        json!({
-            "conversation": of("ConversationName"),
-            "kind": kind(),
-            "title": title(),
-            "open": { "type": "boolean", "description": "whether anybody may join without an invitation" },
-            "role": { "enum": ["reader", "member", "admin", "owner", null], "description": "of the user who was asked for" },
-            "permissions": permissions(),
-            "members": of("Count"),
-            "muted_until_ms": of("TimeMs"),
-            "slow_mode_interval_ms": of("Count"),
-            "version": of("Seq"),
-        }),
-    );
-    let member = object(
-        &["user", "role", "permissions", "muted_until_ms", "status", "last_seen_ms"],
-        json!({
-            "user": of("UserId"),
-            "role": role(),
-            "permissions": permissions(),
-            "muted_until_ms": of("TimeMs"),
-            "status": of("Status"),
-            "last_seen_ms": of("TimeMs"),
-        }),
-    );
     json!({
         "Status": { "enum": ["online", "away", "offline"] },
         "Create": object(&["kind", "owner"], json!({
@@ -168,8 +149,8 @@ fn conversations() -> Value {
             "time_ms": of("TimeMs"),
         })),
         "Invitation": object(&["invitation"], json!({ "invitation": of("Text") })),
-        "Conversation": conversation,
-        "Member": member,
+        "Conversation": conversation(),
+        "Member": member(),
         "Members": object(&["members", "more"], json!({
             "members": { "type": "array", "items": of("Member") },
             "more": { "type": "boolean" },
@@ -181,9 +162,51 @@ fn conversations() -> Value {
     })
 }
 
+fn conversation() -> Value {
+    object(
+        &[
+            "conversation",
+            "kind",
+            "title",
+            "open",
+            "role",
+            "permissions",
+            "members",
+            "muted_until_ms",
+            "slow_mode_interval_ms",
+            "version",
+        ],
+        json!({
+            "conversation": of("ConversationName"),
+            "kind": kind(),
+            "title": title(),
+            "open": { "type": "boolean", "description": "whether anybody may join without an invitation" },
+            "role": { "enum": ["reader", "member", "admin", "owner", null], "description": "of the user who was asked for" },
+            "permissions": permissions(),
+            "members": of("Count"),
+            "muted_until_ms": of("TimeMs"),
+            "slow_mode_interval_ms": of("Count"),
+            "version": of("Seq"),
+        }),
+    )
+}
+
+fn member() -> Value {
+    object(
+        &["user", "role", "permissions", "muted_until_ms", "status", "last_seen_ms"],
+        json!({
+            "user": of("UserId"),
+            "role": role(),
+            "permissions": permissions(),
+            "muted_until_ms": of("TimeMs"),
+            "status": of("Status"),
+            "last_seen_ms": of("TimeMs"),
+        }),
+    )
+}
+
 fn sessions() -> Value {
-    let number =
-        |text: &str| json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX, "description": text });
+    let number = |text: &str| number(u64::MAX, text);
     let reason =
         || json!({ "type": "string", "maxLength": 256, "description": "for people; clients show it" });
     let token_id = || json!({ "type": "string", "minLength": 1, "description": "a token's jti" });

@@ -223,7 +223,7 @@ impl Engine {
         let queued = queued.map_err(|_never_closed| FAILED)?;
         let heads = self.inner.reads.run(move |view| Heads::read(view, names)).await;
         let (answer, answered) = oneshot::channel();
-        let request = ChangeRequest { caller, what, heads, answer, queued: queued };
+        let request = ChangeRequest { caller, what, heads, answer, queued };
         self.inner.queue.send(Request::Change(Box::new(request))).await.map_err(|_stopped| FAILED)?;
         answered.await.unwrap_or(Err(FAILED))
     }

@@ -70,16 +70,19 @@ pub(crate) enum AdminCommand {
     /// A user's devices, connected or not
     Sessions {
         /// Whose
+        #[arg(id = "whom", value_name = "USER")]
         user: UserId,
     },
     /// Whether a user is there, and on which devices
     Presence {
         /// Who
+        #[arg(id = "whom", value_name = "USER")]
         user: UserId,
     },
     /// End a user's connections; they may come back, unless their tokens are revoked
     Kick {
         /// Whose
+        #[arg(id = "whom", value_name = "USER")]
         user: UserId,
         /// Of this device only
         #[arg(long, value_name = "DEVICE")]
@@ -115,10 +118,16 @@ pub(crate) enum AdminCommand {
 #[derive(Debug, Args)]
 pub(crate) struct Which {
     /// All of this user
-    #[arg(long, required_unless_present = "token_id", conflicts_with = "token_id", value_name = "USER")]
+    #[arg(
+        id = "of",
+        long,
+        required_unless_present = "token_id",
+        conflicts_with = "token_id",
+        value_name = "USER"
+    )]
     pub(crate) user: Option<UserId>,
     /// Of this device of the user only
-    #[arg(long, requires = "user", value_name = "DEVICE")]
+    #[arg(long, requires = "of", value_name = "DEVICE")]
     pub(crate) device: Option<String>,
     /// The one with this id (jti)
     #[arg(long, value_name = "ID")]
@@ -181,6 +190,7 @@ pub(crate) enum ConversationCommand {
     /// Those that a user is in
     Of {
         /// Who
+        #[arg(id = "whom", value_name = "USER")]
         user: UserId,
         /// Behind this one
         #[arg(long, value_name = "NAME")]
@@ -294,5 +304,6 @@ pub(crate) struct Whom {
     /// Where
     pub(crate) conversation: ConversationName,
     /// Who
+    #[arg(id = "whom", value_name = "USER")]
     pub(crate) user: UserId,
 }

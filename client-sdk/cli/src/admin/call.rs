@@ -203,6 +203,25 @@ mod tests {
         of(Line::try_parse_from([&["admin"], line].concat()).unwrap().admin.command)
     }
 
+    #[test]
+    fn no_name_is_that_of_another_flag() {
+        let parsed =
+            crate::args::Args::try_parse_from(["quoth", "admin", "revoke", "--of", "a", "--user", "b"])
+                .unwrap();
+        assert_eq!(parsed.connection.user.as_deref(), Some("b"));
+        let crate::args::Command::Admin(admin) = parsed.command else { panic!("not admin") };
+        assert_eq!(of(admin.command).body.unwrap()["user"], "a");
+        for line in [
+            &["sessions", "a"][..],
+            &["presence", "a"],
+            &["kick", "a"],
+            &["conversation", "of", "a"],
+            &["member", "remove", "c", "a"],
+        ] {
+            crate::args::Args::try_parse_from([&["quoth", "admin"], line].concat()).unwrap();
+        }
+    }
+
     fn shown(line: &[&str]) -> String {
         let Call { method, path, body, once } = call(line);
         format!(
@@ -240,7 +259,7 @@ mod tests {
             "POST /v1/revocations {\"reason\":\"\",\"token_id\":\"t\"} "
         );
         for wrong in
-            [&["revoke"][..], &["revoke", "--user", "a", "--token-id", "t"], &["revoke", "--device", "d"]]
+            [&["revoke"][..], &["revoke", "--of", "a", "--token-id", "t"], &["revoke", "--device", "d"]]
         {
             Line::try_parse_from([&["admin"], wrong].concat()).unwrap_err();
         }
