@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::profile::Transport;
 
 /// The version of this document. A reader refuses any other.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,9 +25,14 @@ pub struct Outcome {
     pub started_unix_ms: u64,
     /// What it ran on.
     pub machine: Machine,
-    /// What was measured: version and build of this program.
+    /// This program.
     pub build: Build,
-    /// The profile with all flags applied, as a document.
+    /// The server that was measured, as it tells of itself and as its file is.
+    pub server: Server,
+    /// What else the machine did.
+    pub surroundings: Surroundings,
+    /// The profile with all flags applied, as a document, with `seed`, `patience_s`, `client_threads`, `server_settings`, `replay`
+    /// (its folder, speed and content) and `overrides`: the flags that have changed the load.
     pub profile: Value,
     /// The name of the profile, as in `chat`.
     pub profile_name: String,
@@ -58,7 +63,7 @@ pub struct Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { round, system, reason } = self;
-        write!(f, "round {round} of {system} could not be measured, and the run ended there: {reason}")
+        write!(f, "{reason} during round {round} of {system}, and the run ended there")
     }
 }
 
@@ -82,10 +87,34 @@ pub struct Machine {
 /// This program.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Build {
-    /// The version of Quoth.
+    /// The version of Quoth and the commit it was built from, as in `0.1.0+1a2b3c4d5e6f`; with `.dirty` behind it where files
+    /// differed from that commit, and `0.1.0+unknown` where there was no repository.
     pub version: String,
     /// `release` or `debug`; figures of a debug build mean nothing.
     pub profile: String,
+}
+
+/// The server that was measured.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// As it has told clients, in the form of [`Build::version`]; `None` when none got in.
+    pub version: Option<String>,
+    /// SHA-256 of its program's file, in hex; `None` where the process is not known.
+    pub binary_sha256: Option<String>,
+}
+
+/// What the machine did beside the run. `None` where the system does not tell.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Surroundings {
+    /// Processes that ran or waited, on average over the minute before the run.
+    pub load_average_begin: Option<f64>,
+    /// The same at its end, the run's own among them.
+    pub load_average_end: Option<f64>,
+    /// The part of all processor time in the run that the hypervisor gave to others, from 0 to 1.
+    pub steal: Option<f64>,
+    /// Processors that others than the run's own processes kept busy; 1.0 is one. `None` where a server that is measured is not
+    /// told from them.
+    pub others_cpu: Option<f64>,
 }
 
 /// What a system is in the run.
@@ -128,10 +157,22 @@ pub struct Round {
     /// Latencies by name: `ack` (due to ack), `delivery` (due to delivery), `publish` (due to publish: how late the bench was),
     /// `timer` (its timer's part of that), and what the profile has besides.
     pub latencies: BTreeMap<String, Latency>,
-    /// What the history checker has found; all zero, or the run has failed.
+    /// What the history checker has found; nothing of it broken, or the run has failed.
     pub check: Check,
+    /// What an open loop had to get done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Due>,
     /// Second by second, warm-up included (negative `at_s`).
     pub timeline: Vec<Tick>,
+}
+
+/// What was due in what counts of an open loop.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Due {
+    /// Messages to be acked.
+    pub acks_per_s: f64,
+    /// Deliveries to readers who read.
+    pub deliveries_per_s: f64,
 }
 
 /// A histogram in numbers.
@@ -160,13 +201,16 @@ pub struct Latency {
 /// What a history checker counts. Each of it is a broken promise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
-    /// Deliveries that were checked.
+    /// Deliveries that were checked, and messages that were read back where nobody had read them.
     pub checked: u64,
+    /// Acks whose sequence numbers were checked.
+    #[serde(default)]
+    pub acks: u64,
     /// Messages that were acked and did not come to a reader who should have got them.
     pub lost: u64,
-    /// Messages that came twice to one reader.
+    /// Messages that came twice to one reader, and acks of a sequence number that another message has.
     pub duplicate: u64,
-    /// Places where a reader's sequence numbers left something out.
+    /// Places where a reader's sequence numbers, or all acked ones of a conversation together, left something out.
     pub gap: u64,
     /// Messages that came behind a later one of the same publisher.
     pub reorder: u64,
@@ -211,6 +255,9 @@ pub struct Ratio {
     /// What it should be, where the profile says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goal: Option<Goal>,
+    /// Why it is not held to its goal, where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_judged: Option<String>,
 }
 
 /// What a figure should be.
@@ -252,6 +299,7 @@ impl Ratio {
     #[must_use]
     pub fn aim(&self) -> String {
         match (self.goal, self.less_is_better) {
+            (Some(goal), _) if self.not_judged.is_some() => format!("{goal}: not judged"),
             (Some(goal), _) if self.is_below_its_floor() => {
                 format!("{goal}: not judged: the floor was slower than what stands on it")
             }
@@ -343,6 +391,31 @@ impl Outcome {
 }
 
 impl System {
+    /// How much of what was due in an open loop was done, from 0 to 1: of acks or of deliveries, whichever is less. `None` of
+    /// other loads.
+    #[must_use]
+    pub fn done(&self) -> Option<f64> {
+        let of = |name: &str, due: fn(&Due) -> f64| {
+            let rounds = self.rounds.iter().filter_map(|round| Some((round, due(round.due.as_ref()?))));
+            // What nobody acks or reads is not due.
+            let rounds = rounds.filter(|(_, due)| *due > 0.0);
+            let parts: Vec<f64> = rounds
+                .map(|(round, due)| round.values.get(name).copied().unwrap_or_default() / due)
+                .collect();
+            (!parts.is_empty()).then(|| median(&parts))
+        };
+        let acks = of("acked_per_s", |due| due.acks_per_s);
+        let deliveries = of("delivered_per_s", |due| due.deliveries_per_s);
+        acks.into_iter().chain(deliveries).min_by(f64::total_cmp)
+    }
+
+    /// Whether it did much less than was due, so that what it took for that is of another load.
+    #[must_use]
+    pub fn is_starved(&self) -> bool {
+        const LEAST: f64 = 0.9;
+        self.done().is_some_and(|done| done < LEAST)
+    }
+
     /// What was found in all rounds together.
     #[must_use]
     pub fn check(&self) -> Check {
@@ -362,6 +435,7 @@ impl Check {
     /// Adds what another checker has counted.
     pub fn add(&mut self, other: &Self) {
         self.checked += other.checked;
+        self.acks += other.acks;
         self.lost += other.lost;
         self.duplicate += other.duplicate;
         self.gap += other.gap;
@@ -399,7 +473,8 @@ mod tests {
     fn what_is_faster_than_its_parts_is_not_judged() {
         let aim = |what: &str, median| {
             let goal = Some(Goal::AtMost(1.25));
-            Ratio { what: what.to_owned(), median, rounds: vec![median], less_is_better: true, goal }.aim()
+            let (what, rounds) = (what.to_owned(), vec![median]);
+            Ratio { what, median, rounds, less_is_better: true, goal, not_judged: None }.aim()
         };
         let whole = "delivery p50: quoth over (quinn relay + append)";
         assert_eq!(aim(whole, 0.95), "<= 1.25: reached");

@@ -230,7 +230,7 @@ fn a_round_that_fails_keeps_what_was_measured_before() {
     let failure = found.failure.as_ref().expect("it is told");
     assert_eq!((failure.round, failure.system.as_str()), (1, "websocket relay"));
     assert!(round(&found, "quoth").check.checked == 400 && found.systems.len() == 1, "{failure}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("FAILED: round 1 of websocket relay"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("FAILED: the relay ended (exit code 1) during round 1 of websocket relay"));
 }
 
 #[test]

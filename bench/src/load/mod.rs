@@ -7,6 +7,8 @@
 //! | [`storm`] | all clients come back after a restart |
 //! | [`idle`] | connections that do nothing |
 //! | [`connect`] | cold starts |
+//!
+//! What nobody reads is read back behind the load ([`read_back`]).
 
 mod at_once;
 mod backlog;
@@ -18,6 +20,7 @@ mod crew;
 pub mod idle;
 mod member;
 mod meter;
+pub mod read_back;
 pub mod single;
 mod stage;
 pub mod storm;
