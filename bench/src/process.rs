@@ -3,6 +3,8 @@
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -10,6 +12,7 @@ use nix::time::{clock_getcpuclockid, clock_gettime};
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
+use crate::load::{Interrupted, Progress};
 use crate::run_folder;
 
 /// Children of this process that have not been waited for, so that their ids are theirs.
@@ -107,13 +110,12 @@ impl Process {
         // Its sockets are closed before it can be waited for.
         const GRACE: Duration = Duration::from_millis(500);
         const INTERVAL: Duration = Duration::from_millis(5);
-        if error.is::<crate::load::Interrupted>() {
-            return error;
-        }
         let until = Instant::now() + GRACE;
         loop {
             match self.ended() {
                 Ok(Some(status)) => return anyhow::anyhow!("{what} ended ({})", told(status)),
+                // Whoever has asked to leave does not wait.
+                Ok(None) if error.is::<Interrupted>() => return error,
                 Ok(None) if Instant::now() < until => std::thread::sleep(INTERVAL),
                 Ok(None) | Err(_) => return error,
             }
@@ -146,6 +148,25 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _has_ended = self.kill();
     }
+}
+
+/// Does work that a process is needed for, and ends it soon when that has ended: clients would wait for it until they time out.
+pub fn needing<T>(pid: Option<u32>, progress: &Progress, work: impl FnOnce() -> T) -> T {
+    const INTERVAL: Duration = Duration::from_millis(100);
+    let Some(pid) = pid else { return work() };
+    let (done, is_done) = channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while let Err(RecvTimeoutError::Timeout) = is_done.recv_timeout(INTERVAL) {
+                if Usage::of(pid).is_err() {
+                    progress.is_interrupted.store(true, Relaxed);
+                }
+            }
+        });
+        // Ends the watch however the work ends.
+        let _done = done;
+        work()
+    })
 }
 
 /// As in `signal 9` or `exit code 1`.
@@ -207,8 +228,8 @@ mod tests {
         let mut talks = Process::start(Command::new("echo").arg("told"), log.path()).unwrap();
         assert_eq!(talks.output(|| Ok::<_, anyhow::Error>(())).unwrap(), "told\n");
         let mut hangs = Process::start(Command::new("sleep").arg("1000"), log.path()).unwrap();
-        let error = hangs.output(|| Err(crate::load::Interrupted)).unwrap_err();
-        assert!(error.is::<crate::load::Interrupted>() && hangs.ended().unwrap().is_some());
+        let error = hangs.output(|| Err(Interrupted)).unwrap_err();
+        assert!(error.is::<Interrupted>() && hangs.ended().unwrap().is_some());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::load::single::{Found, Server, Single};
 use crate::load::traffic::{Measured, Traffic, play};
 use crate::load::{Progress, catchup, connect, idle, storm};
 use crate::outcome::{Due, Round};
-use crate::process::Process;
+use crate::process::{Process, needing};
 use crate::profile::{Floor, Kind, Transport, WindowOf};
 use crate::record::latency;
 #[cfg(feature = "rivals")]
@@ -75,7 +75,8 @@ fn quoth(
                     "a storm kills its server: leave --server out, so that the bench starts one of its own"
                 )
             };
-            frames(plan, contender, running.server(), restart, progress, seed)
+            let server = running.server();
+            needing(server.pid, progress, || frames(plan, contender, server, restart, progress, seed))
                 .map_err(|error| running.explain(error))
         }
     }
@@ -98,7 +99,10 @@ fn own(
     let (address, pid) = (running.address(), Some(running.pid()));
     let (ca_file, token) = (running.ca_file().to_owned(), running.token().to_owned());
     let server = Server { address, name: LOCALHOST, ca_file: &ca_file, token: &token, pid, stores: true };
-    let measured = frames(plan, contender, server, || running.restart(), progress, seed);
+    // A storm ends it on purpose.
+    let needed = pid.filter(|_| plan.profile.kind != Kind::Storm);
+    let measured =
+        needing(needed, progress, || frames(plan, contender, server, || running.restart(), progress, seed));
     measured.map_err(|error| running.explain(error))
 }
 
@@ -116,7 +120,8 @@ fn relay(
     let mut relay = Relay::start(&plan.place, Spoken::Quic { streams })?;
     let (address, pid, ca_file) = (relay.address(), Some(relay.pid()), relay.ca_file());
     let server = Server { address, name: LOCALHOST, ca_file: &ca_file, token: "", pid, stores: false };
-    frames(plan, contender, server, || Ok(()), progress, seed).map_err(|error| relay.explain(error))
+    needing(pid, progress, || frames(plan, contender, server, || Ok(()), progress, seed))
+        .map_err(|error| relay.explain(error))
 }
 
 /// A server that speaks Quoth's frames, under any kind of load.
@@ -208,7 +213,8 @@ fn websocket(
         plan.place.enter(side)?;
         Ok(WebSocket::new(address))
     };
-    play(&traffic(plan, contender, seed), system, Some(relay.pid()), progress)
+    let pid = Some(relay.pid());
+    needing(pid, progress, || play(&traffic(plan, contender, seed), system, pid, progress))
         .map(|measured| measurement(contender.shape.readers(), measured))
         .map_err(|error| relay.explain(error))
 }
@@ -245,7 +251,8 @@ fn rival(
         plan.place.enter(side)?;
         Ok(played.clone())
     };
-    let measured = play(&traffic(plan, contender, seed), system, Some(rival.pid()), progress);
+    let pid = Some(rival.pid());
+    let measured = needing(pid, progress, || play(&traffic(plan, contender, seed), system, pid, progress));
     let measured = measured.map_err(|error| rival.explain(error))?;
     Ok(Measurement {
         version: Some(rival.version().to_owned()),

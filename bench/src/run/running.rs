@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use crate::load::Interrupted;
 use crate::load::single::Server;
 use crate::process::Usage;
 
@@ -34,7 +33,7 @@ impl Running {
     /// An error behind which may be that its process has ended.
     pub(super) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
         match self.pid {
-            Some(pid) if !error.is::<Interrupted>() && Usage::of(pid).is_err() => {
+            Some(pid) if Usage::of(pid).is_err() => {
                 anyhow::anyhow!("the server (process {pid}) ended")
             }
             _ => error,

@@ -47,6 +47,13 @@ impl QuothOptions {
     /// # Errors
     /// What it says.
     pub fn check(&self, place: &Place) -> anyhow::Result<()> {
+        let version = run(Command::new(&self.binary).arg("--version"))?;
+        anyhow::ensure!(
+            version.starts_with("quoth-server "),
+            "{} is no quoth-server: it says `{}`",
+            self.binary.display(),
+            version.lines().next().unwrap_or_default()
+        );
         let files = Files::make(place, 0)?;
         let mut command = Command::new(&self.binary);
         command.arg("--config").arg(files.config());
