@@ -18,7 +18,8 @@ pub(crate) fn tell(made_of: &[&str]) {
     println!("cargo::rustc-env=QUOTH_VERSION={version}+{commit}");
 }
 
-fn commit(root: &Path, made_of: &[&str]) -> Option<String> {
+/// The commit of the sources below a root, as it stands behind a version; `None` where they are in no repository of their own.
+pub(crate) fn commit(root: &Path, made_of: &[&str]) -> Option<String> {
     let top = git(root, &["rev-parse", "--show-toplevel"])?;
     // An archive that was unpacked within somebody else's repository is not of that repository's commit.
     if Path::new(&top).canonicalize().ok()? != root.canonicalize().ok()? {

@@ -96,6 +96,8 @@ pub(super) fn numbers(outcome: &Outcome) -> String {
 }
 
 fn numbers_of(outcome: &Outcome, caption: &str, figures: &[Figure]) -> String {
+    /// With ranges below them, beside another table at 1,280 pixels.
+    const COLUMNS_OF_HALF: usize = 5;
     let has_any = |figure: &Figure| outcome.systems.iter().any(|system| figure.spread(system).is_some());
     if !figures.iter().any(has_any) {
         return String::new();
@@ -110,8 +112,9 @@ fn numbers_of(outcome: &Outcome, caption: &str, figures: &[Figure]) -> String {
         })
     });
     let rows: String = rows.collect();
+    let wide = if figures.len() > COLUMNS_OF_HALF { " wide" } else { "" };
     format!(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\"><table><caption>{caption}</caption>\
+        "<div class=\"scroll{wide}\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\"><table><caption>{caption}</caption>\
          <thead><tr><td></td>{heads}</tr></thead><tbody>\n{rows}</tbody></table></div>\n",
         caption = text(caption)
     )

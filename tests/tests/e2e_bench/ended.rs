@@ -57,7 +57,8 @@ fn what_was_measured_before_a_signal_is_kept() {
     command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
     let run = command.spawn().expect("quoth runs");
     // Round 1 begins with the server and ends with the disk.
-    until("the disk is measured", || !pid_of(Path::new("bench floor append")).is_empty());
+    let disk = format!("bench floor append {}", dir.path().display());
+    until("the disk is measured", || !pid_of(Path::new(&disk)).is_empty());
     signal_group(&run, "INT");
     let output = run.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(130));
