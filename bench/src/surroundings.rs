@@ -45,15 +45,23 @@ impl Watched {
         Surroundings {
             load_average_begin: self.load_average,
             load_average_end: load_average(),
-            steal: between.and_then(|(was, is)| {
-                let all = is.all - was.all;
-                (all > 0.0).then(|| (is.stolen - was.stolen) / all)
-            }),
-            others_cpu: between.filter(|_| !self.is_blind && elapsed_s > 0.0).map(|(was, is)| {
-                let others = (is.busy - was.busy) - (is.ours - was.ours);
-                (others / TICKS_PER_SECOND / elapsed_s).max(0.0)
-            }),
+            steal: between.and_then(|(was, is)| is.steal_since(was)),
+            others_cpu: between.filter(|_| !self.is_blind).map(|(was, is)| is.others_since(was, elapsed_s)),
         }
+    }
+}
+
+impl Ticks {
+    /// The part of all processor time that was stolen.
+    fn steal_since(self, was: Self) -> Option<f64> {
+        let all = self.all - was.all;
+        (all > 0.0).then(|| (self.stolen - was.stolen) / all)
+    }
+
+    /// Processors that others have kept busy. What we took is counted in whole ticks of each process, and so may be a few more.
+    fn others_since(self, was: Self, elapsed_s: f64) -> f64 {
+        let others = (self.busy - was.busy) - (self.ours - was.ours);
+        (others / TICKS_PER_SECOND / elapsed_s).max(0.0)
     }
 }
 
@@ -99,15 +107,30 @@ mod tests {
     }
 
     #[test]
-    fn others_are_seen_and_our_own_work_is_not_theirs() {
-        let own = Watched::begin(None, false);
-        let begun = Instant::now();
-        while begun.elapsed().as_millis() < 300 {}
-        let told = own.end();
-        let (busy, idle) = (told.others_cpu.unwrap(), told.steal.unwrap());
-        let processors = std::thread::available_parallelism().unwrap().get() as f64;
-        assert!(busy <= processors && (0.0..=1.0).contains(&idle), "{told:?}");
-        assert!(told.load_average_begin.is_some() && told.load_average_end.is_some());
-        assert_eq!(Watched::begin(None, true).end().others_cpu, None);
+    fn our_own_work_is_not_that_of_others() {
+        let was = Ticks { all: 1_000.0, busy: 400.0, stolen: 10.0, ours: 50.0 };
+        let is = Ticks { all: 1_400.0, busy: 650.0, stolen: 30.0, ours: 200.0 };
+        // In two seconds others have had one, and we one and a half.
+        assert_eq!(is.others_since(was, 2.0).to_bits(), 0.5_f64.to_bits());
+        assert_eq!(is.steal_since(was).map(f64::to_bits), Some(0.05_f64.to_bits()));
+        assert_eq!(was.steal_since(was), None);
+    }
+
+    #[test]
+    fn this_machine_tells_all_of_it() {
+        let watched = Watched::begin(None, false);
+        // A tick is a hundredth of a second; without one nothing can be stolen.
+        while ticks(None).map(|ticks| ticks.all) == watched.before.map(|ticks| ticks.all) {}
+        let told = watched.end();
+        assert!(told.load_average_begin.is_some() && told.load_average_end.is_some(), "{told:?}");
+        assert!(
+            told.others_cpu.is_some() && told.steal.is_some_and(|steal| (0.0..=1.0).contains(&steal)),
+            "{told:?}"
+        );
+        assert_eq!(
+            Watched::begin(None, true).end().others_cpu,
+            None,
+            "of a server whose process is not known"
+        );
     }
 }

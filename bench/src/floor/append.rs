@@ -209,3 +209,25 @@ fn sleep_until(at: Instant) -> Duration {
 fn pairs(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
     histogram.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_replayed_is_due_with_its_own_sizes() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let profile = Profile::find("chat").expect("a profile");
+        let text = |ms, text: &'static str| Due {
+            at: Duration::from_millis(ms),
+            publisher: 0,
+            content: Content::Text(text.into()),
+        };
+        let due = [text(0, "hi"), text(3, "a longer line")];
+        let arguments = arguments(dir.path(), &profile, 0, 1, Some(&due)).expect("arguments");
+        let schedule = std::fs::read_to_string(arguments.last().expect("a file")).expect("a file");
+        let expected = [(Duration::ZERO, STAMP_BYTES + 2), (Duration::from_millis(3), STAMP_BYTES + 13)];
+        assert_eq!(read(&schedule).expect("a schedule"), expected);
+        assert!(read("5").is_err());
+    }
+}

@@ -22,20 +22,15 @@ const RIVALS: &[&str] = &[
 
 /// Refuses goals that no run of the profile can have a figure for.
 pub(super) fn check(profile: &Profile) -> anyhow::Result<()> {
-    if profile.goals.is_empty() {
-        return Ok(());
-    }
     let names = names(profile);
-    for goal in profile.goals.keys().filter(|goal| !names.contains(goal)) {
-        let similarity = |name: &&String| strsim::normalized_damerau_levenshtein(goal, name);
-        let nearest = names.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
-        let hint = nearest.map_or_else(
-            || "it has none".to_owned(),
-            |nearest| format!("the nearest of those it has is `{nearest}`"),
-        );
-        anyhow::bail!("goals: no run of this profile has a figure called `{goal}`: {hint}");
-    }
-    Ok(())
+    let Some(goal) = profile.goals.keys().find(|goal| !names.contains(goal)) else { return Ok(()) };
+    let similarity = |name: &&String| strsim::normalized_damerau_levenshtein(goal, name);
+    let nearest = names.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+    let hint = nearest.map_or_else(
+        || "it has none".to_owned(),
+        |nearest| format!("the nearest of those it has is `{nearest}`"),
+    );
+    anyhow::bail!("goals: no run of this profile has a figure called `{goal}`: {hint}")
 }
 
 /// The figures of a run with all that the profile measures, and with all rivals.
