@@ -60,6 +60,17 @@ impl Progress {
     pub fn go_on(&self) -> Result<(), Interrupted> {
         if self.is_interrupted.load(Relaxed) { Err(Interrupted) } else { Ok(()) }
     }
+
+    /// Waits until the work is to end.
+    pub(crate) async fn ended(&self) -> Interrupted {
+        const INTERVAL: Duration = Duration::from_millis(100);
+        loop {
+            if let Err(interrupted) = self.go_on() {
+                return interrupted;
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
 }
 
 /// How long a timeline's tick is: short enough to see a pause in, and no more than some hundred in a run.

@@ -136,7 +136,7 @@ fn frames(
     let load = Single { shape: &contender.shape, payload: &plan.profile.payload, progress };
     let welcome = server
         .stores
-        .then(|| on_clients_side(plan, || server.welcome(contender.shape.transport)))
+        .then(|| on_clients_side(plan, || server.welcome(contender.shape.transport, progress)))
         .transpose()?;
     let measured = match plan.profile.kind {
         Kind::Open | Kind::Closed => {

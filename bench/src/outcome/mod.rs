@@ -3,11 +3,17 @@
 //! Times are microseconds (`_us`) unless their name says otherwise. A run has rounds; in each round every system is measured
 //! once, one behind the other, so that a ratio of two systems is taken within a round and the median is taken over rounds.
 
+mod check;
+mod ratio;
+
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use check::Check;
+pub use ratio::{Goal, Ratio};
 
 use crate::profile::Transport;
 
@@ -198,26 +204,6 @@ pub struct Latency {
     pub curve: Vec<(f64, f64)>,
 }
 
-/// What a history checker counts. Each of it is a broken promise.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Check {
-    /// Deliveries that were checked, and messages that were read back where nobody had read them.
-    pub checked: u64,
-    /// Acks whose sequence numbers were checked.
-    #[serde(default)]
-    pub acks: u64,
-    /// Messages that were acked and did not come to a reader who should have got them.
-    pub lost: u64,
-    /// Messages that came twice to one reader, and acks of a sequence number that another message has.
-    pub duplicate: u64,
-    /// Places where a reader's sequence numbers, or all acked ones of a conversation together, left something out.
-    pub gap: u64,
-    /// Messages that came behind a later one of the same publisher.
-    pub reorder: u64,
-    /// Messages whose content was not what was sent.
-    pub altered: u64,
-}
-
 /// A piece of the timeline.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tick {
@@ -239,85 +225,6 @@ pub struct Tick {
     pub memory_bytes: Option<u64>,
     /// Processor time of the system's process within it, in processors: 1.0 is one busy core.
     pub cpu: Option<f64>,
-}
-
-/// A figure of two systems.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Ratio {
-    /// As in `delivery p50: quoth over (quinn relay + append)`.
-    pub what: String,
-    /// The median over the rounds.
-    pub median: f64,
-    /// One for each round.
-    pub rounds: Vec<f64>,
-    /// Whether less is better.
-    pub less_is_better: bool,
-    /// What it should be, where the profile says so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub goal: Option<Goal>,
-    /// Why it is not held to its goal, where it is not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub not_judged: Option<String>,
-}
-
-/// What a figure should be.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Goal {
-    /// Not above.
-    AtMost(f64),
-    /// Not below.
-    AtLeast(f64),
-}
-
-impl Goal {
-    /// Whether a value reaches it.
-    #[must_use]
-    pub fn is_reached(self, value: f64) -> bool {
-        match self {
-            Self::AtMost(most) => value <= most,
-            Self::AtLeast(least) => value >= least,
-        }
-    }
-}
-
-/// Below this the median message is faster than the parts that it is made of, which cannot be; the rest is how much they vary.
-const LEAST_OVER_PARTS: f64 = 0.95;
-
-impl Ratio {
-    /// Whether the floor was slower than what stands on it, as a disturbed machine makes it: then the ratio says nothing of the
-    /// server. It shows where the floor is all that a message needs, a relay and the disk, and in their medians: of other
-    /// quantiles the sum is no least.
-    #[must_use]
-    pub fn is_below_its_floor(&self) -> bool {
-        self.what.starts_with("delivery p50: ")
-            && self.what.ends_with(" + append)")
-            && self.median < LEAST_OVER_PARTS
-    }
-
-    /// Where it should go, in words: its goal and whether that is reached, or the better direction.
-    #[must_use]
-    pub fn aim(&self) -> String {
-        match (self.goal, self.less_is_better) {
-            (Some(goal), _) if self.not_judged.is_some() => format!("{goal}: not judged"),
-            (Some(goal), _) if self.is_below_its_floor() => {
-                format!("{goal}: not judged: the floor was slower than what stands on it")
-            }
-            (Some(goal), _) if goal.is_reached(self.median) => format!("{goal}: reached"),
-            (Some(goal), _) => format!("{goal}: NOT reached"),
-            (None, true) => "less".to_owned(),
-            (None, false) => "more".to_owned(),
-        }
-    }
-}
-
-impl std::fmt::Display for Goal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::AtMost(most) => write!(f, "<= {most}"),
-            Self::AtLeast(least) => write!(f, ">= {least}"),
-        }
-    }
 }
 
 impl Outcome {
@@ -425,25 +332,6 @@ impl System {
     }
 }
 
-impl Check {
-    /// Whether anything was broken.
-    #[must_use]
-    pub fn is_clean(&self) -> bool {
-        self.lost + self.duplicate + self.gap + self.reorder + self.altered == 0
-    }
-
-    /// Adds what another checker has counted.
-    pub fn add(&mut self, other: &Self) {
-        self.checked += other.checked;
-        self.acks += other.acks;
-        self.lost += other.lost;
-        self.duplicate += other.duplicate;
-        self.gap += other.gap;
-        self.reorder += other.reorder;
-        self.altered += other.altered;
-    }
-}
-
 /// The middle value, or the mean of the two in the middle; NaN of none.
 #[must_use]
 pub fn median(values: &[f64]) -> f64 {
@@ -458,30 +346,9 @@ pub fn median(values: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Goal, Outcome, Ratio, Value, median};
+    use super::{Outcome, Value, median};
 
     use crate::testing::sample;
-
-    #[test]
-    fn a_goal_has_a_side() {
-        assert!(Goal::AtMost(1.0).is_reached(1.0) && !Goal::AtMost(1.0).is_reached(1.1));
-        assert!(Goal::AtLeast(1.0).is_reached(1.0) && !Goal::AtLeast(1.0).is_reached(0.9));
-        assert!(!Goal::AtLeast(1.0).is_reached(f64::NAN) && !Goal::AtMost(1.0).is_reached(f64::NAN));
-    }
-
-    #[test]
-    fn what_is_faster_than_its_parts_is_not_judged() {
-        let aim = |what: &str, median| {
-            let goal = Some(Goal::AtMost(1.25));
-            let (what, rounds) = (what.to_owned(), vec![median]);
-            Ratio { what, median, rounds, less_is_better: true, goal, not_judged: None }.aim()
-        };
-        let whole = "delivery p50: quoth over (quinn relay + append)";
-        assert_eq!(aim(whole, 0.95), "<= 1.25: reached");
-        assert_eq!(aim(whole, 0.4), "<= 1.25: not judged: the floor was slower than what stands on it");
-        assert_eq!(aim("delivery p99: quoth over (quinn relay + append)", 0.4), "<= 1.25: reached");
-        assert_eq!(aim("delivery p50: quoth over quinn relay", 0.4), "<= 1.25: reached");
-    }
 
     #[test]
     fn a_document_of_another_format_is_refused_before_it_is_read() {
