@@ -5,7 +5,7 @@ use std::process::Command;
 use quoth_bench::outcome::Goal;
 use quoth_tests::process::binary;
 
-use super::{Bench, round};
+use super::{Bench, PAIR, round};
 
 #[test]
 fn a_report_says_which_server_was_measured_and_how() {
@@ -60,7 +60,9 @@ fn nothing_is_held_to_a_goal_under_another_load() {
 
 #[test]
 fn a_replay_is_recorded_and_has_all_floors() {
-    let mut bench = Bench::new(&["chat", "--duration", "1", "--speed", "600"]);
+    let mut bench = Bench::of_pair("relay", &["--duration", "1", "--speed", "600"]);
+    let profile = bench.dir.path().join("pair.toml");
+    std::fs::write(&profile, format!("{PAIR}floors = [\"relay\", \"append\"]\n")).expect("a profile");
     let logs = bench.dir.path().join("logs");
     std::fs::create_dir(&logs).expect("a folder");
     let line = |i: u32| format!("[08:{:02}] <ada{}> line {i}\n", i / 10, i % 3);
