@@ -66,6 +66,8 @@ pub struct Device {
     /// What came while something else was waited for.
     told: VecDeque<ServerFrame>,
     streams: Vec<Frames>,
+    /// The GoAway that has come.
+    go_away: Option<(Code, String)>,
 }
 
 #[derive(Debug)]
@@ -158,13 +160,11 @@ impl Device {
                 }))
             }
         };
-        let mut device = Self { link, requests: 0, lanes: 0, told: VecDeque::new(), streams: Vec::new() };
+        let mut device =
+            Self { link, requests: 0, lanes: 0, told: VecDeque::new(), streams: Vec::new(), go_away: None };
         match device.control().await? {
             Ok(ServerFrame::Welcome(_)) => Ok(Ok(device)),
-            Ok(ServerFrame::GoAway { code, reason, .. }) => {
-                let ended = device.ended().await?;
-                Ok(Err(Ended { go_away: Some((code, reason)), ..ended }))
-            }
+            Ok(ServerFrame::GoAway { .. }) => Ok(Err(device.ended().await?)),
             Ok(other) => bail!("no Welcome: {other:?}"),
             Err(code) => Ok(Err(Ended { code, go_away: None })),
         }
@@ -180,7 +180,7 @@ impl Device {
                         ConnectionError::ApplicationClosed(close) => {
                             Ok(Err(Code(u32::try_from(close.error_code.into_inner())?)))
                         }
-                        error => Err(error.into()),
+                        error => Err(anyhow::Error::from(error)),
                     },
                 },
                 Link::WebSocket(lanes) => {
@@ -191,7 +191,17 @@ impl Device {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, next).await.context("nothing comes")?
+        let next = tokio::time::timeout(PATIENCE, next).await.context("nothing comes")??;
+        if let Ok(ServerFrame::GoAway { code, reason, .. }) = &next {
+            self.go_away = Some((*code, reason.clone()));
+        }
+        Ok(next)
+    }
+
+    /// The code of the GoAway that has come, whoever was waiting for it.
+    #[must_use]
+    pub fn has_heard(&self) -> Option<Code> {
+        self.go_away.as_ref().map(|(code, _)| *code)
     }
 
     /// The next frame of the control stream.
@@ -213,12 +223,9 @@ impl Device {
     /// # Errors
     /// When it ends otherwise.
     pub async fn ended(&mut self) -> anyhow::Result<Ended> {
-        let mut go_away = None;
         loop {
-            match self.control().await? {
-                Ok(ServerFrame::GoAway { code, reason, .. }) => go_away = Some((code, reason)),
-                Ok(_) => {}
-                Err(code) => return Ok(Ended { code, go_away }),
+            if let Err(code) = self.control().await? {
+                return Ok(Ended { code, go_away: self.go_away.clone() });
             }
         }
     }

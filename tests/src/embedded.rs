@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
-use quoth_protocol::UserId;
+use quoth_protocol::{DeviceId, UserId};
 use quoth_server::auth::{Issue, LEEWAY_S, Rights, algorithm, issue};
 use quoth_server::config::Config;
 use quoth_server::development::signing_key_file;
@@ -166,6 +166,23 @@ impl EmbeddedServer {
     /// # Errors
     /// When it cannot be signed.
     pub fn token_with(&self, user: &str, change: impl FnOnce(&mut Issue<'_>)) -> anyhow::Result<String> {
+        self.token_of(user, None, change)
+    }
+
+    /// The same for one device only.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn token_for_device(&self, user: &str, device: &DeviceId) -> anyhow::Result<String> {
+        self.token_of(user, Some(device), |_| {})
+    }
+
+    fn token_of(
+        &self,
+        user: &str,
+        device: Option<&DeviceId>,
+        change: impl FnOnce(&mut Issue<'_>),
+    ) -> anyhow::Result<String> {
         let everything = || vec!["*".to_owned()];
         let rights = Rights { read: everything(), write: everything(), publish_as: Vec::new() };
         let key = signing_key_file(&self.dir.path().join("data"));
@@ -174,7 +191,7 @@ impl EmbeddedServer {
         let mut what = Issue {
             audience: &audience,
             user: &user,
-            device: None,
+            device,
             rights,
             token_id: None,
             issued_s,

@@ -89,7 +89,7 @@ impl Poster {
                 let user = producer_of(caller, &key);
                 let publisher =
                     Publisher::new(access, Role::Operator, user, ProducerId(0), Arc::clone(&mailbox));
-                self.engine.publish(&publisher, append, stand).await
+                self.engine.publish(&publisher, append, &stand).await
             }
             None => {
                 let publisher = Publisher::new(
@@ -102,7 +102,7 @@ impl Poster {
                 let mut next_n = self.next_n.lock().await;
                 append.n = *next_n;
                 *next_n += 1;
-                self.engine.publish(&publisher, append, stand).await
+                self.engine.publish(&publisher, append, &stand).await
             }
         };
         if is_taken { Ok(Posted(mailbox)) } else { Err(FAILED) }

@@ -307,11 +307,14 @@ impl Stream {
     }
 
     async fn take(&mut self, frame: ClientFrame, writer: &mut FrameWriter) -> Result<(), Code> {
-        let rights =
-            Rights { grant: &self.grant, standing: &self.stand.standing, now_ms: self.engine.now_ms() };
+        let standing = &self.stand.standing;
+        // The clock costs more than everything else here.
+        let now_ms = if standing.depends_on_time() { self.engine.now_ms() } else { 0 };
+        let rights = Rights { grant: &self.grant, standing, now_ms };
         match self.machine.handle(frame, rights) {
             Output::Append(append) => match &self.hook {
-                None => self.publish(append, self.stand).await?,
+                None if self.engine.publish(&self.publisher, append, &self.stand).await => {}
+                None => return Err(Code::STORE_FAILED),
                 Some(hook) => {
                     let conversation = self.machine.conversation();
                     self.judged.ask(hook.clone(), conversation, &self.grant.user, append, self.stand);
@@ -328,7 +331,7 @@ impl Stream {
         Ok(())
     }
 
-    async fn publish(&mut self, append: Append, stand: Stand) -> Result<(), Code> {
+    async fn publish(&mut self, append: Append, stand: &Stand) -> Result<(), Code> {
         if self.engine.publish(&self.publisher, append, stand).await {
             Ok(())
         } else {
@@ -340,8 +343,8 @@ impl Stream {
     async fn judged(&mut self, judged: Judged, writer: &mut FrameWriter) -> Result<(), Code> {
         let Judged { append, stand, judgement } = judged;
         match judgement {
-            Judgement::Allow => self.publish(append, stand).await,
-            Judgement::Change(body) => self.publish(Append { body, ..append }, stand).await,
+            Judgement::Allow => self.publish(append, &stand).await,
+            Judgement::Change(body) => self.publish(Append { body, ..append }, &stand).await,
             Judgement::Deny(reason) => {
                 tracing::debug!(reason, user = %self.grant.user, "a hook has refused a message");
                 self.answer(

@@ -30,8 +30,8 @@ use crate::sessions::{Nothing, Sessions, SessionsConfig};
 
 pub(crate) use admission::{Admission, Admitted, Handshake};
 pub(crate) use connection::run;
-pub use limits::Limits;
 pub(crate) use limits::streams_of;
+pub use limits::{CongestionControl, Limits};
 pub use phase::{Phase, PhaseReceiver, PhaseSender};
 pub(crate) use requests::answer;
 pub(crate) use transport::Transport;

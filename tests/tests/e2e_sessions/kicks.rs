@@ -94,8 +94,12 @@ async fn race(server: Arc<EmbeddedServer>, seed: u64) -> anyhow::Result<()> {
                             assert_eq!(ended?.code, Code::KICKED);
                             return Ok(());
                         }
-                        () = tokio::time::sleep(lasts) => device.lose().await?,
+                        () = tokio::time::sleep(lasts) => {}
                     }
+                    if device.has_heard() == Some(Code::KICKED) {
+                        return Ok(());
+                    }
+                    device.lose().await?;
                 }
                 match try_sign_in(&server, over, &token, "loser", generation).await? {
                     Ok(signed_in) => device = Some(signed_in),
