@@ -313,8 +313,11 @@ impl Stream {
         let rights = Rights { grant: &self.grant, standing, now_ms };
         match self.machine.handle(frame, rights) {
             Output::Append(append) => match &self.hook {
-                None if self.engine.publish(&self.publisher, append, &self.stand).await => {}
-                None => return Err(Code::STORE_FAILED),
+                None => {
+                    if !self.engine.publish(&self.publisher, append, &self.stand).await {
+                        return Err(Code::STORE_FAILED);
+                    }
+                }
                 Some(hook) => {
                     let conversation = self.machine.conversation();
                     self.judged.ask(hook.clone(), conversation, &self.grant.user, append, self.stand);
