@@ -108,7 +108,26 @@ async fn an_operator_makes_changes_and_fills_conversations_without_being_in_them
     done(&api, "DELETE", &format!("{path}/bans/alice"), Value::Null).await?;
     done(&api, "PUT", &format!("{path}/members/alice"), json!({ "role": "admin" })).await?;
     alice.open(&name, 2, Some(Start::Live)).await?;
-    // What the rules exclude is refused, and what is not there is not found.
+    let history = done(&api, "GET", &format!("{path}/history?limit=1000"), Value::Null).await?;
+    let events = history["events"].as_array().context("events")?;
+    let messages = events.iter().filter(|event| event["kind"]["message"].is_object()).count();
+    assert!(messages == 3 && events.iter().any(|event| event["kind"] == json!("invitations_revoked")));
+    assert!(events[1..].iter().all(|event| event["sender"] == json!("operator")
+        || event["seq"] == json!(2)
+        || event["seq"] == json!(3)));
+    alice.close(&endpoint).await;
+    server.stop()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_rules_exclude_for_everybody_is_refused_and_what_is_not_there_is_not_found() -> anyhow::Result<()>
+{
+    let server = EmbeddedServer::start()?;
+    let api = server.api()?;
+    let body = json!({ "conversation": "team", "kind": "group", "owner": "boss" });
+    done(&api, "POST", "/v1/conversations", body.clone()).await?;
+    let path = "/v1/conversations/team".to_owned();
+    assert_eq!(refused(&api, "POST", "/v1/conversations", body).await?, (409, "already_exists".to_owned()));
     let nothing = "/v1/conversations/nothing";
     for (method, path, body, status, code) in [
         ("DELETE", format!("{path}/members/boss"), Value::Null, 409, "last_owner"),
@@ -140,14 +159,6 @@ async fn an_operator_makes_changes_and_fills_conversations_without_being_in_them
     ] {
         assert_eq!(refused(&api, method, &path, body).await?, (status, code.to_owned()), "{method} {path}");
     }
-    let history = done(&api, "GET", &format!("{path}/history?limit=1000"), Value::Null).await?;
-    let events = history["events"].as_array().context("events")?;
-    let messages = events.iter().filter(|event| event["kind"]["message"].is_object()).count();
-    assert!(messages == 3 && events.iter().any(|event| event["kind"] == json!("invitations_revoked")));
-    assert!(events[1..].iter().all(|event| event["sender"] == json!("operator")
-        || event["seq"] == json!(2)
-        || event["seq"] == json!(3)));
-    alice.close(&endpoint).await;
     server.stop()
 }
 
