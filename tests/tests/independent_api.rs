@@ -35,10 +35,11 @@ fn no_request_has_an_answer_outside_of_the_document() -> anyhow::Result<()> {
     let text = String::from_utf8_lossy(&output.stdout);
     println!("{text}");
     assert!(output.status.success(), "{}: {text}", output.status);
-    // It has found the operations, and tested them all.
+    // It has found the operations, and tested all but the one that has told it of them.
     let document = Api { key: String::new(), ..api }.done("GET", "/v1/openapi.json", None)?;
     let methods = |path: &serde_json::Value| path.as_object().map_or(0, serde_json::Map::len);
     let count: usize = document["paths"].as_object().context("no paths")?.values().map(methods).sum();
+    let count = count - 1;
     assert!(text.contains(&format!("Selected: {count}/{count}")), "{count}: {text}");
     server.stop()
 }

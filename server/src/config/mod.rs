@@ -5,6 +5,7 @@ mod environment;
 mod load;
 mod ranges;
 mod settings;
+mod table;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,7 +15,8 @@ use quoth_core::login::Policy;
 use quoth_core::membership::Rules;
 
 pub use load::{Flag, Loaded, Origin, Sources, load};
-pub use settings::{Kind, SETTINGS, Setting};
+pub use settings::{Kind, Setting};
+pub use table::SETTINGS;
 
 use crate::api::ApiConfig;
 use crate::auth::{Demands, JwksConfig, KeySpec, Verifier};

@@ -11,8 +11,8 @@ use quoth_core::session::{Identity, Input, Output, Session};
 use quoth_protocol::codec::{decode, encode_datagram};
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION, Welcome, feature};
 use quoth_protocol::limits::{
-    DATAGRAM_BYTES_MAX, FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, FIRST_FRAME_TIMEOUT_MS, HELLO_TIMEOUT_MS,
-    REQUESTS_UNDER_WAY_MAX, STREAMS_PER_SECOND_MAX, TYPING_PER_SECOND_MAX,
+    DATAGRAM_BYTES_MAX, FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, HELLO_TIMEOUT_MS, REQUESTS_UNDER_WAY_MAX,
+    STREAMS_PER_SECOND_MAX, TYPING_PER_SECOND_MAX,
 };
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
@@ -25,9 +25,7 @@ use super::goodbye;
 use super::judged::Connecting;
 use super::open::OpenConversations;
 use super::transport::{Gone, RecvStream, SendStream, Transport};
-use super::{
-    Phase, PhaseReceiver, Service, Verification, Verifying, conversation, fetch, presence, requests,
-};
+use super::{Phase, PhaseReceiver, Service, Verification, Verifying, presence, requests, stream};
 use crate::engine::{Typing, Typings};
 use crate::sessions::{Attendance, Goodbye, Refused, Seen, Told, Watcher};
 
@@ -341,7 +339,7 @@ impl Connection {
                 if let Some(signed_in) = &self.signed_in {
                     let shared = Arc::clone(&signed_in.shared);
                     self.streams.spawn(async move {
-                        stream(shared, send, recv).await;
+                        stream::run(shared, send, recv).await;
                         None
                     });
                 }
@@ -562,53 +560,5 @@ async fn verified(verifying: &mut Option<Verifying>) -> Result<Identity, Code> {
     match verifying {
         Some(verifying) => verifying.await,
         None => std::future::pending().await,
-    }
-}
-
-/// Runs a stream besides the control stream until either side ends it.
-async fn stream(shared: Arc<Shared>, send: SendStream, recv: RecvStream) {
-    let mut reader = FrameReader::new(recv, FIRST_FRAME_BYTES_MAX);
-    let mut writer = FrameWriter::new(send);
-    match serve(&shared, &mut reader, &mut writer).await {
-        Ok(()) => {
-            writer.finish().await;
-        }
-        Err(code) => {
-            writer.reset(code);
-            reader.stop(code);
-        }
-    }
-}
-
-/// Serves a stream: its first frame says what it is. The error is the code to reset it with.
-async fn serve(shared: &Arc<Shared>, reader: &mut FrameReader, writer: &mut FrameWriter) -> Result<(), Code> {
-    let phase = shared.service.phase.clone();
-    let timeout = Duration::from_millis(FIRST_FRAME_TIMEOUT_MS);
-    let first = tokio::select! {
-        biased;
-        phase = phase.next(false) => return Err(phase.end_code()),
-        first = tokio::time::timeout(timeout, reader.next()) => first.map_err(|_| Code::HELLO_TIMEOUT)?,
-    };
-    match first {
-        Ok(Some(ClientFrame::Open(open))) => conversation::run(shared, open, reader, writer).await,
-        Ok(Some(ClientFrame::Fetch(request))) => tokio::select! {
-            biased;
-            phase = phase.next(false) => Err(phase.end_code()),
-            code = broken_behind_fetch(reader) => Err(code),
-            served = fetch::run(shared, request, writer) => served,
-        },
-        Ok(Some(_)) => Err(Code::PROTOCOL),
-        Err(ReadFailure::Broken(code)) => Err(code),
-        Ok(None) | Err(ReadFailure::Gone) => Ok(()),
-    }
-}
-
-/// Waits until the client sends something behind its Fetch, where nothing has a place, and gives the code to reset the
-/// stream with.
-async fn broken_behind_fetch(reader: &mut FrameReader) -> Code {
-    match reader.next().await {
-        Ok(Some(_)) => Code::PROTOCOL,
-        Err(ReadFailure::Broken(code)) => code,
-        Ok(None) | Err(ReadFailure::Gone) => std::future::pending().await,
     }
 }

@@ -15,6 +15,7 @@ mod open;
 mod phase;
 mod presence;
 pub(crate) mod requests;
+mod stream;
 mod transport;
 mod waiting;
 
