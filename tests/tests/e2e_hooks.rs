@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use quinn::{ConnectionError, Endpoint, ReadError};
 use quoth_protocol::frame::{ClientFrame, EventKind, ServerFrame, Start};
 use quoth_protocol::reply::Reply;
@@ -103,10 +103,10 @@ async fn messages_are_let_through_changed_or_refused_and_keep_their_order() -> a
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backend_that_hangs_does_not_hold_up_messages_for_long() -> anyhow::Result<()> {
-    let gate = Arc::new(Mutex::new(()));
-    let (held, waits) = (gate.lock(), Arc::clone(&gate));
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let waits = Arc::clone(&gate);
     let backend = Backend::start(move |_| {
-        drop(waits.lock());
+        waits.1.wait_while(&mut waits.0.lock(), |is_open| !*is_open);
         (204, String::new())
     })?;
     let server = EmbeddedServer::start_configured(|config| {
@@ -122,7 +122,8 @@ async fn a_backend_that_hangs_does_not_hold_up_messages_for_long() -> anyhow::Re
     let asked = backend.requests().len();
     assert!((5..=8).contains(&asked), "{asked} of 300 were asked about");
     // When it answers again it is asked again.
-    drop(held);
+    *gate.0.lock() = true;
+    gate.1.notify_all();
     let mut n = 300;
     while backend.requests().len() < asked + 20 {
         n += 1;
