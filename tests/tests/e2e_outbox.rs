@@ -149,6 +149,39 @@ fn nothing_is_lost_while_nobody_takes_events_and_the_server_is_killed() -> anyho
 }
 
 #[test]
+fn the_log_is_kept_for_events_when_the_view_needs_it_no_more() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    let backend = Backend::start(|_| (200, String::new()))?;
+    let address = backend.address();
+    drop(backend);
+    let small = ["--set", "store.log_segment_bytes=4194304"];
+    let messages = vec![json!({ "conversation": "room", "text": "x".repeat(60_000) }); 100];
+    let batch = json!({ "messages": messages });
+    let segments = || Ok::<_, std::io::Error>(std::fs::read_dir(data.join("store/log"))?.count());
+    // Far more than a log keeps for itself, over runs that each end with a view that has everything.
+    for _ in 0..3 {
+        let (server, api) = start(&data, address, &small)?;
+        for _ in 0..4 {
+            api.done("POST", "/v1/publish/batch", Some(&batch))?;
+        }
+        assert!(server.terminate()?.success());
+    }
+    let kept = segments()?;
+    assert!(kept > 12, "{kept} segments of 4 MiB are not 72 MB");
+    let backend = Backend::start_at(address, |_| (200, String::new()))?;
+    let (server, _) = start(&data, address, &small)?;
+    let taken = |requests: &[Message]| requests.iter().map(|request| events(request).len()).sum::<usize>();
+    backend.wait_until(|requests| taken(requests) >= 1_200);
+    assert_complete(&once(&backend.requests()), 1_200);
+    assert!(server.terminate()?.success());
+    let (server, _) = start(&data, address, &small)?;
+    assert!(segments()? < kept, "what was taken is let go");
+    assert!(server.terminate()?.success());
+    Ok(())
+}
+
+#[test]
 fn what_is_kept_has_a_bound_and_a_gap_is_told_before_what_follows_it() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let data = dir.path().join("data");
