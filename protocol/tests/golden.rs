@@ -1,5 +1,5 @@
-//! The bytes of every frame, as committed in `golden/frames.txt`. A difference is a change of the wire: it belongs in
-//! `docs/PROTOCOL.md` and in every client too. `QUOTH_WRITE_GOLDEN=1 cargo test -p quoth-protocol` writes the file.
+//! The bytes of every frame, as committed in `golden/frames.txt`, and its JSON, as in `golden/json.txt`. A difference is a change of the wire: it belongs in
+//! `docs/PROTOCOL.md` and in every client too. `QUOTH_WRITE_GOLDEN=1 cargo test -p quoth-protocol` writes the files.
 
 #[path = "golden/client.rs"]
 mod client;
@@ -21,6 +21,7 @@ use quoth_protocol::limits::FRAME_BYTES_MAX;
 use quoth_protocol::{Code, ConversationName, DeviceId, Seq, UserId};
 
 const GOLDEN: &str = include_str!("../golden/frames.txt");
+const GOLDEN_JSON: &str = include_str!("../golden/json.txt");
 const TIME_MS: u64 = 1_790_000_000_000;
 
 fn name(text: &str) -> ConversationName {
@@ -35,12 +36,16 @@ fn device(text: &str) -> DeviceId {
     DeviceId::new(text).unwrap()
 }
 
-fn client_frames() -> Vec<(&'static str, ClientFrame)> {
-    [client::client_frames(), requests::requests()].concat()
+fn client_frames() -> Vec<(String, ClientFrame)> {
+    named(client::frames()).chain(requests::requests()).collect()
 }
 
-fn server_frames() -> Vec<(&'static str, ServerFrame)> {
-    [server::server_frames(), events::events(), requests::replies()].concat()
+fn server_frames() -> Vec<(String, ServerFrame)> {
+    named(server::frames()).chain(events::events()).chain(requests::replies()).collect()
+}
+
+fn named<F>(frames: Vec<(&'static str, F)>) -> impl Iterator<Item = (String, F)> {
+    frames.into_iter().map(|(what, frame)| (what.to_owned(), frame))
 }
 
 fn lane_messages() -> Vec<(&'static str, LaneMessage)> {
@@ -80,18 +85,33 @@ fn rendered() -> String {
     text
 }
 
-#[test]
-fn frames_have_their_committed_bytes() {
-    let rendered = rendered();
+fn rendered_json() -> String {
+    let mut text = String::from("# side | frame | JSON, without the lane\n");
+    for (what, frame) in client_frames() {
+        writeln!(text, "client | {what} | {}", serde_json::to_string(&frame).unwrap()).unwrap();
+    }
+    for (what, frame) in server_frames() {
+        writeln!(text, "server | {what} | {}", serde_json::to_string(&frame).unwrap()).unwrap();
+    }
+    text
+}
+
+fn is_as_committed(file: &str, committed: &str, rendered: &str) {
     if std::env::var_os("QUOTH_WRITE_GOLDEN").is_some() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/frames.txt");
-        std::fs::write(path, &rendered).unwrap();
+        let path = format!("{}/golden/{file}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::write(path, rendered).unwrap();
         return;
     }
-    for (committed, now) in GOLDEN.lines().zip(rendered.lines()) {
+    for (committed, now) in committed.lines().zip(rendered.lines()) {
         assert_eq!(committed, now, "the wire changed");
     }
-    assert_eq!(GOLDEN.lines().count(), rendered.lines().count(), "a frame came or went");
+    assert_eq!(committed.lines().count(), rendered.lines().count(), "a frame came or went");
+}
+
+#[test]
+fn frames_have_their_committed_bytes_and_json() {
+    is_as_committed("frames.txt", GOLDEN, &rendered());
+    is_as_committed("json.txt", GOLDEN_JSON, &rendered_json());
 }
 
 #[test]
@@ -149,12 +169,14 @@ fn every_variant_has_golden_bytes() {
 
 #[test]
 fn frames_come_back_from_json() {
-    for (what, frame) in client_frames() {
-        let text = serde_json::to_string(&frame).unwrap();
+    let text_of = |line: &str| line.splitn(3, " | ").last().unwrap().to_owned();
+    let texts = |side: &str| {
+        GOLDEN_JSON.lines().filter(|line| line.starts_with(side)).map(text_of).collect::<Vec<_>>()
+    };
+    for ((what, frame), text) in client_frames().into_iter().zip(texts("client")) {
         assert_eq!(serde_json::from_str::<ClientFrame>(&text).unwrap(), frame, "{what}: {text}");
     }
-    for (what, frame) in server_frames() {
-        let text = serde_json::to_string(&frame).unwrap();
+    for ((what, frame), text) in server_frames().into_iter().zip(texts("server")) {
         assert_eq!(serde_json::from_str::<ServerFrame>(&text).unwrap(), frame, "{what}: {text}");
     }
 }

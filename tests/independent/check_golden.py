@@ -1,17 +1,21 @@
-"""Checks `quoth_wire` against the bytes in protocol/golden/frames.txt. Exits 0 when all of them agree.
+"""Checks `quoth_wire` and `quoth_lanes` against protocol/golden: bytes in frames.txt, JSON in json.txt. Exits 0 when all of them agree.
 
-    python check_golden.py [FRAMES_FILE]
+    python check_golden.py [FRAMES_FILE [JSON_FILE]]
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
+import quoth_lanes as lanes
+import quoth_members as members
 import quoth_wire as wire
 
 GOLDEN = Path(__file__).resolve().parents[2] / "protocol" / "golden" / "frames.txt"
+GOLDEN_JSON = GOLDEN.with_name("json.txt")
 SIDES = {"client": wire.CLIENT_FRAME, "server": wire.SERVER_FRAME}
 
 # What section 2 says does not decode, as bodies without a length.
@@ -19,7 +23,7 @@ NOT_FRAMES = {
     "an empty frame": (wire.CLIENT_FRAME, ""),
     "a varint that is not in its shortest form": (wire.CLIENT_FRAME, "048700" + "00" + "0000"),
     "a variant number of six bytes": (wire.CLIENT_FRAME, "848080808000" + "00"),
-    "a u16 of 65,536": (wire.CLIENT_FRAME, "00808004" + "00" + "00" + "0161" + "00" + "00"),
+    "a u16 of 65,536": (wire.CLIENT_FRAME, "00808004" + "00" + "00" + "0161" + "00" + "00" + "00"),
     "a u64 of 65 bits": (wire.CLIENT_FRAME, "04" + "ffffffffffffffffff02" + "00" + "0000"),
     "an option with tag 2": (wire.CLIENT_FRAME, "0302"),
     "a bool of 2": (wire.SERVER_FRAME, "0501010002"),
@@ -30,6 +34,9 @@ NOT_FRAMES = {
     "an empty conversation name": (wire.CLIENT_FRAME, "0600"),
     "a conversation name of 129 bytes": (wire.CLIENT_FRAME, "068101" + "61" * 129),
     "a conversation name with a control character": (wire.CLIENT_FRAME, "0602c285"),
+    "a request beyond the last variant": (wire.CLIENT_FRAME, "0801" + "13"),
+    "a role beyond the last variant": (wire.CLIENT_FRAME, "0801" + "03" + "0161" + "0161" + "04" + "00"),
+    "a hash of 15 bytes": (wire.SERVER_FRAME, "0401010161" + "00" + "08" + "0f" + "00" * 15 + "000000"),
     "a user id of 65 bytes": (wire.SERVER_FRAME, "090161" + "41" + "61" * 65),
 }
 
@@ -37,16 +44,19 @@ NOT_FRAMES = {
 def main() -> int:
     """Runs every check and prints a line for each that fails, then the count."""
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else GOLDEN
+    json_path = Path(sys.argv[2]) if len(sys.argv) > 2 else GOLDEN_JSON
     failures: list[str] = []
     lines = list(golden_lines(path))
     for side, label, data in lines:
         failures += [f"{side} {label}: {fault}" for fault in faults_of_line(SIDES[side], label, data)]
     if not failures:
         failures += [f"{side}: {fault}" for side in SIDES for fault in faults_of_cuts(side, lines)]
+        failures += list(faults_of_json(json_path, lines))
     failures += list(faults_of_coverage(lines))
     failures += list(faults_of_not_frames())
     failures += list(faults_of_limits())
     failures += list(faults_of_growth())
+    failures += list(faults_of_names())
     for failure in failures:
         print(f"FAIL {failure}")
     print(f"{len(lines)} golden frames, {len(NOT_FRAMES)} refused ones: {len(failures)} failures")
@@ -96,12 +106,44 @@ def faults_of_cuts(side: str, lines: list[tuple[str, str, bytes]]) -> Iterator[s
             yield f"a stream cut at {len(pieces[0])} gives other frames"
 
 
+def faults_of_json(path: Path, lines: list[tuple[str, str, bytes]]) -> Iterator[str]:
+    """Every golden frame as JSON: what a server says is read as the same frame, and what a client says is written so."""
+    texts = [line.split(" | ", 2) for line in path.read_text(encoding="utf-8").splitlines() if line[0] != "#"]
+    if [(side, label) for side, label, _ in texts] != [(side, label) for side, label, _ in lines]:
+        yield f"{path.name} has other frames than the bytes"
+        return
+    for (side, label, data), (_, _, text) in zip(lines, texts):
+        (frame,) = wire.FrameDecoder(SIDES[side]).feed(data)
+        try:
+            if side == "server":
+                read = lanes.JSON.decode('{"lane":1,' + text[1:])
+                if read != (1, lanes.Frames((frame,))):
+                    yield f"{label}: {text} is read as {read}"
+            elif (written := filled(lanes.client_frame_to_json(frame), json.loads(text))) != json.loads(text):
+                yield f"{label}: written as {written} instead of {text}"
+        except wire.WireError as error:
+            yield f"{label}: {text}: {error}"
+
+
+def filled(written: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
+    """A client's frame with the members that are none and may be left out."""
+    (inner,) = expected.values()
+    none = {key: None for key, value in inner.items() if value is None}
+    return {key: {**none, **value} for key, value in written.items()}
+
+
 def faults_of_coverage(lines: list[tuple[str, str, bytes]]) -> Iterator[str]:
-    """Every variant of each side has a golden line."""
-    for side, count in (("client", 8), ("server", 11)):
+    """Every variant of each side, and of what a frame is about, has a golden line."""
+    for side, count in (("client", 10), ("server", 13)):
         numbers = {frame_number(data) for of, _, data in lines if of == side}
         if numbers != set(range(count)):
             yield f"{side}: golden frames for the variants {sorted(numbers)} instead of 0 to {count - 1}"
+    frames = [frame for side, _, data in lines for frame in wire.FrameDecoder(SIDES[side]).feed(data)]
+    kinds = {type(frame.kind) for frame in frames if isinstance(frame, wire.Event)}
+    requests = {type(frame.request) for frame in frames if isinstance(frame, wire.Request)}
+    replies = {type(frame.reply) for frame in frames if isinstance(frame, wire.Reply)}
+    if (len(kinds), len(requests), len(replies)) != (13, 19, 8) or wire.UnknownKind in kinds:
+        yield f"golden frames for {len(kinds)} kinds, {len(requests)} requests and {len(replies)} replies"
 
 
 def faults_of_not_frames() -> Iterator[str]:
@@ -138,9 +180,17 @@ def faults_of_growth() -> Iterator[str]:
     known = wire.encode_frame(wire.SERVER_FRAME, wire.TokenExpiring(5))
     if wire.FrameDecoder(wire.SERVER_FRAME).feed(unknown + known) != [wire.TokenExpiring(5)]:
         yield "a frame of an unknown variant is not skipped"
-    event = wire.Event(7, 1, "alice", None, wire.UnknownKind(9, b"\x01\x02"))
+    event = wire.Event(7, 1, "alice", None, wire.UnknownKind(99, b"\x01\x02"))
     if wire.FrameDecoder(wire.SERVER_FRAME).feed(wire.encode_frame(wire.SERVER_FRAME, event)) != [event]:
         yield "an event of an unknown kind is not kept"
+
+
+def faults_of_names() -> Iterator[str]:
+    """Names and hashes that everybody must make alike."""
+    if members.direct_name("bob", "alice") != "direct/65531a8eefea7b93693a6f811dfcd740":
+        yield "the name of a direct conversation is another one"
+    if members.invitation_hash("abc").hex() != "ba7816bf8f01cfea414140de5dae2223":
+        yield "the hash of an invitation is another one"
 
 
 def refuses(side: wire.Type, body: bytes) -> bool:

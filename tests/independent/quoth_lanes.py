@@ -7,10 +7,12 @@ frames of `quoth_wire`. `JSON` and `POSTCARD` are the two encodings.
 from __future__ import annotations
 
 import base64
+import enum
 import json
 from dataclasses import dataclass
 from typing import Any, Callable
 
+import quoth_members as members
 import quoth_wire as wire
 from quoth_wire import U32, U64, WireError
 
@@ -113,13 +115,13 @@ class Json:
         if isinstance(message, bytes):
             raise WireError("a binary message in place of a text")
         try:
-            members = json.loads(message, object_pairs_hook=unique_members)
+            parsed = json.loads(message, object_pairs_hook=unique_members)
         except ValueError as error:
             raise WireError(f"no JSON: {error}") from error
-        if not isinstance(members, dict) or "lane" not in members or len(members) != 2:
+        if not isinstance(parsed, dict) or "lane" not in parsed or len(parsed) != 2:
             raise WireError("a message is an object with lane and one other member")
-        lane = unsigned(32)(members.pop("lane"))
-        ((name, value),) = members.items()
+        lane = unsigned(32)(parsed.pop("lane"))
+        ((name, value),) = parsed.items()
         if name in PARTS:
             return lane, read_struct(*PARTS[name])(value)
         if name in SERVER_FRAMES:
@@ -130,17 +132,17 @@ class Json:
 JSON, POSTCARD = Json(), Postcard()
 
 
-def dump(members: Any) -> str:
+def dump(value: Any) -> str:
     """JSON on one line; characters beyond ASCII as they are."""
-    return json.dumps(members, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object's members, each of which may come once."""
-    members = dict(pairs)
-    if len(members) != len(pairs):
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
         raise ValueError("a member comes twice")
-    return members
+    return unique
 
 
 # Values of JSON, read.
@@ -190,24 +192,51 @@ def read_body(value: Any) -> bytes:
     raise WireError(f"{value!r} is UTF-8 and comes as base64")
 
 
-def read_durability(value: Any) -> wire.Durability:
-    """`"memory"` or `"stored"`."""
-    names = {"memory": wire.Durability.MEMORY, "stored": wire.Durability.STORED}
-    if value not in names:
-        raise WireError(f"{value!r} is no durability")
-    return names[value]
+def read_enum(cls: type[enum.IntEnum]) -> Read:
+    """An enum without fields: its name in lower case."""
+    names = {one.name.lower(): one for one in cls}
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, str) or value not in names:
+            raise WireError(f"{value!r} is no {cls.__name__}")
+        return names[value]
+
+    return read
 
 
-def read_kind(value: Any) -> wire.Message | wire.UnknownKind:
-    """An event's kind; one of an unknown name keeps its text."""
+def read_hash(value: Any) -> bytes:
+    """16 bytes in hexadecimal."""
+    if not isinstance(value, str) or len(value) != 32 or set(value) - set("0123456789abcdef"):
+        raise WireError(f"{value!r} is no hash")
+    return bytes.fromhex(value)
+
+
+def read_variant(table: dict[str, Read], value: Any) -> Any:
+    """A variant with fields is an object with its name, one without is the name; `KeyError` for an unknown name."""
     if isinstance(value, str):
-        return wire.UnknownKind(-1, value.encode())
+        return table[value]({})
     if not isinstance(value, dict) or len(value) != 1:
-        raise WireError(f"{value!r} is no kind")
+        raise WireError(f"{value!r} is no variant")
     ((name, inner),) = value.items()
-    if name == "message":
-        return read_struct(wire.Message, {"body": read_body})(inner)
-    return wire.UnknownKind(-1, dump(value).encode())
+    if inner == {}:
+        raise WireError(f"{name} without fields is an object")
+    return table[name](inner)
+
+
+def read_kind(value: Any) -> Any:
+    """An event's kind; one of an unknown name keeps its text."""
+    try:
+        return read_variant(KINDS, value)
+    except KeyError:
+        return wire.UnknownKind(-1, dump(value).encode())
+
+
+def read_reply(value: Any) -> Any:
+    """A reply."""
+    try:
+        return read_variant(REPLIES, value)
+    except KeyError as error:
+        raise WireError(f"{value!r} is no reply") from error
 
 
 def option(inner: Read) -> Read:
@@ -226,19 +255,103 @@ def list_of(inner: Read) -> Read:
     return read
 
 
-def read_struct(cls: type, members: dict[str, Read]) -> Read:
+def read_struct(cls: type, fields: dict[str, Read]) -> Read:
     """An object with exactly these members, in the order of the dataclass's fields."""
 
     def read(value: Any) -> Any:
-        if not isinstance(value, dict) or set(value) != set(members):
-            raise WireError(f"{cls.__name__} has {list(members)}, not {value!r}"[:500])
-        return cls(*(read_member(value[name]) for name, read_member in members.items()))
+        if not isinstance(value, dict) or set(value) != set(fields):
+            raise WireError(f"{cls.__name__} has {list(fields)}, not {value!r}"[:500])
+        return cls(*(read_member(value[name]) for name, read_member in fields.items()))
 
     return read
 
 
 u16, u32, u64 = unsigned(16), unsigned(32), unsigned(64)
 seq = u64
+read_status, read_role = read_enum(members.Status), read_enum(members.Role)
+read_conversation_kind, read_cause = read_enum(members.ConversationKind), read_enum(members.Cause)
+
+INFO = read_struct(
+    members.ConversationInfo,
+    {
+        "conversation": read_text,
+        "kind": read_conversation_kind,
+        "title": read_text,
+        "open": read_bool,
+        "role": option(read_role),
+        "permissions": u32,
+        "members": u32,
+        "muted_until_ms": u64,
+        "slow_mode_interval_ms": u32,
+        "version": seq,
+    },
+)
+MEMBER = read_struct(
+    members.MemberInfo,
+    {
+        "user": read_text,
+        "role": read_role,
+        "permissions": u32,
+        "muted_until_ms": u64,
+        "status": read_status,
+        "last_seen_ms": u64,
+    },
+)
+SESSION = read_struct(
+    members.SessionInfo,
+    {
+        "device": read_text,
+        "platform": read_text,
+        "generation": u64,
+        "status": read_status,
+        "connected_ms": u64,
+        "last_seen_ms": u64,
+    },
+)
+
+
+def named(*table: tuple[type, dict[str, Read]]) -> dict[str, Read]:
+    """Variants by their names."""
+    return {members.json_name(cls): read_struct(cls, fields) for cls, fields in table}
+
+
+KINDS = named(
+    (wire.Message, {"body": read_body}),
+    (members.Created, {"kind": read_conversation_kind, "title": read_text, "open": read_bool}),
+    (members.Renamed, {"title": read_text}),
+    (
+        members.MemberSet,
+        {
+            "user": read_text,
+            "role": read_role,
+            "permissions": u32,
+            "previous": option(read_role),
+            "invitation": option(read_hash),
+        },
+    ),
+    (members.MemberGone, {"user": read_text, "cause": read_cause}),
+    (members.Muted, {"user": option(read_text), "until_ms": u64}),
+    (members.Banned, {"user": read_text, "until_ms": u64}),
+    (members.SlowModeSet, {"interval_ms": u32}),
+    (members.InvitationMade, {"hash": read_hash, "role": read_role, "expires_ms": u64, "uses_max": u32}),
+    (members.InvitationsRevoked, {}),
+    (
+        members.Belongs,
+        {"conversation": read_text, "kind": read_conversation_kind, "title": read_text, "role": read_role},
+    ),
+    (members.BelongsNoMore, {"conversation": read_text, "cause": read_cause}),
+    (members.BlockedUser, {"user": read_text, "blocked": read_bool}),
+)
+REPLIES = named(
+    (members.Done, {"conversation": read_text, "seq": seq, "time_ms": u64}),
+    (members.RefusedRequest, {"code": u32, "retry_after_ms": u32, "reason": read_text}),
+    (members.Invitation, {"invitation": read_text}),
+    (members.MemberPage, {"members": list_of(MEMBER), "more": read_bool}),
+    (members.Users, {"users": list_of(read_text)}),
+    (members.SessionList, {"sessions": list_of(SESSION)}),
+    (members.ConversationPage, {"conversations": list_of(INFO), "more": read_bool}),
+)
+REPLIES["conversation"] = lambda value: members.Conversation(INFO(value))
 
 PARTS: dict[str, tuple[type, dict[str, Read]]] = {
     "finish": (Finish, {}),
@@ -255,13 +368,13 @@ SERVER_FRAMES: dict[str, tuple[type, dict[str, Read]]] = {
             "version": u16,
             "features": u64,
             "user": read_text,
-            "durability": read_durability,
+            "durability": read_enum(wire.Durability),
             "time_ms": u64,
             "open_conversations_max": u32,
             "server": read_text,
         },
     ),
-    "go_away": (wire.GoAway, {"code": u32, "retry_after_ms": u32}),
+    "go_away": (wire.GoAway, {"code": u32, "retry_after_ms": u32, "reason": read_text}),
     "token_expiring": (wire.TokenExpiring, {"in_ms": u32}),
     "opened": (wire.Opened, {"head": seq, "floor": seq}),
     "event": (
@@ -269,13 +382,23 @@ SERVER_FRAMES: dict[str, tuple[type, dict[str, Read]]] = {
         {"seq": seq, "time_ms": u64, "sender": read_text, "origin_time_ms": option(u64), "kind": read_kind},
     ),
     "ack": (wire.Ack, {"n": u64, "seq": seq, "time_ms": u64, "duplicate": read_bool}),
-    "refused": (wire.Refused, {"n": u64, "code": u32}),
+    "refused": (wire.Refused, {"n": u64, "code": u32, "retry_after_ms": u32}),
     "gap": (wire.Gap, {"from": seq, "to": seq}),
     "page_end": (wire.PageEnd, {"head": seq, "floor": seq, "more": read_bool}),
     "typing": (wire.TypingNotice, {"conversation": read_text, "user": read_text}),
     "roster": (
         wire.Roster,
-        {"users": u32, "present": list_of(read_struct(wire.Present, {"user": read_text, "seen": seq}))},
+        {
+            "users": u32,
+            "present": list_of(
+                read_struct(wire.Present, {"user": read_text, "seen": seq, "status": read_status})
+            ),
+        },
+    ),
+    "reply": (wire.Reply, {"id": u32, "reply": read_reply}),
+    "presence": (
+        wire.Presence,
+        {"conversation": read_text, "user": read_text, "status": read_status, "last_seen_ms": u64},
     ),
 }
 
@@ -305,17 +428,21 @@ def client_frame_to_json(frame: Any) -> dict[str, Any]:
     """A frame as the one member that has its name."""
     match frame:
         case wire.Hello() | wire.Refresh() | wire.Typing() | wire.Seen():
-            members = dict(frame.__dict__)
+            fields = dict(frame.__dict__)
+        case wire.StatusNotice(away):
+            return {"status": {"away": away}}
+        case wire.Request(id_, request):
+            fields = {"id": id_, "request": members.to_json(request)}
         case wire.Open(conversation, producer, start):
-            members = {"conversation": conversation, "producer": producer, "from": place_to_json(start)}
+            fields = {"conversation": conversation, "producer": producer, "from": place_to_json(start)}
         case wire.Read(start):
-            members = {"from": place_to_json(start)}
+            fields = {"from": place_to_json(start)}
         case wire.Publish(n, body, publish_as, origin_time_ms):
-            members = {"n": n, "body": body_to_json(body), "publish_as": publish_as, "origin_time_ms": origin_time_ms}
+            fields = {"n": n, "body": body_to_json(body), "publish_as": publish_as, "origin_time_ms": origin_time_ms}
             # An option that is none may be left out.
-            members = {name: value for name, value in members.items() if value is not None}
+            fields = {name: value for name, value in fields.items() if value is not None}
         case wire.Fetch(conversation, range_, limit):
-            members = {"conversation": conversation, "range": place_to_json(range_), "limit": limit}
+            fields = {"conversation": conversation, "range": place_to_json(range_), "limit": limit}
         case _:
             raise WireError(f"{frame} is no frame of clients")
-    return {type(frame).__name__.lower(): members}
+    return {type(frame).__name__.lower(): fields}

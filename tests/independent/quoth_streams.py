@@ -7,6 +7,9 @@ It adds nothing to the protocol: no reconnects, no queue, no waiting between fra
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Iterable
@@ -14,6 +17,7 @@ from typing import Any, Iterable
 import quoth_wire as wire
 
 WAIT_S = 5.0
+_devices = itertools.count()
 
 
 class Ended(Exception):
@@ -315,8 +319,9 @@ class Connection:
 
 
 def hello_frame(token: str, features: int, version: int = 1) -> wire.Hello:
-    """The Hello of this client."""
-    return wire.Hello(version, features, token, "independent", "python", "quoth-independent/1")
+    """The Hello of this client, each of a device of its own: a second one of the same would take the first one's place."""
+    device, generation = f"independent-{next(_devices)}-{os.getpid()}", time.time_ns() // 1_000_000
+    return wire.Hello(version, features, token, device, generation, "python", "quoth-independent/1")
 
 
 async def read_page(stream: Stream) -> Page:

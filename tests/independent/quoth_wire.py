@@ -8,9 +8,34 @@ Written from docs/PROTOCOL.md alone. `encode_frame` makes the bytes of a frame w
 from __future__ import annotations
 
 import enum
-import unicodedata
-from dataclasses import dataclass, fields
-from typing import Any, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from quoth_codec import (
+    BOOL,
+    BYTES,
+    CONVERSATION,
+    DEVICE,
+    SEQ,
+    TEXT,
+    U16,
+    U32,
+    U64,
+    USER,
+    FrameTooLarge,
+    Reader,
+    Type,
+    UnknownVariant,
+    WireError,
+    decode_varint,
+    encode_varint,
+    list_of,
+    numbers,
+    option,
+    struct,
+    variants,
+)
+from quoth_members import KINDS, REPLY, REQUEST, STATUS, Status
 
 FRAME_MAX = 66_560
 FIRST_FRAME_MAX = 8_192
@@ -21,6 +46,7 @@ LENGTH_BYTES_MAX = 3
 
 FEATURE_DATAGRAMS = 1
 FEATURE_ROSTER = 2
+FEATURE_MEMBERSHIP = 4
 
 
 class Code(enum.IntEnum):
@@ -28,13 +54,18 @@ class Code(enum.IntEnum):
 
     CLOSED = 0x000
     CANCELLED = 0x001
+    REPLACED = 0x002
     GOING_AWAY = 0x100
     OVERLOADED = 0x101
     INTERNAL = 0x102
     STORE_FAILED = 0x103
     HELLO_TIMEOUT = 0x104
+    RATE_LIMITED = 0x105
+    SLOW_MODE = 0x106
+    UNAVAILABLE = 0x107
     TOKEN_EXPIRED = 0x200
     TOKEN_REJECTED = 0x201
+    TOKEN_REVOKED = 0x202
     PROTOCOL = 0x300
     UNSUPPORTED_VERSION = 0x301
     FRAME_TOO_LARGE = 0x302
@@ -43,6 +74,13 @@ class Code(enum.IntEnum):
     TOO_LARGE = 0x306
     STALE_MESSAGE_ID = 0x307
     CURSOR_AHEAD = 0x308
+    KICKED = 0x309
+    MUTED = 0x30A
+    ALREADY_EXISTS = 0x30B
+    INVALID_REQUEST = 0x30C
+    LAST_OWNER = 0x30D
+    TOO_MANY = 0x30E
+    DENIED = 0x30F
 
 
 def code_name(code: int) -> str:
@@ -51,23 +89,6 @@ def code_name(code: int) -> str:
         return Code(code).name
     except ValueError:
         return f"{code:#05x}"
-
-
-class WireError(Exception):
-    """The bytes are no frame of this protocol, or a value cannot be put into one."""
-
-
-class FrameTooLarge(WireError):
-    """A frame's length is over the limit in force."""
-
-
-class UnknownVariant(WireError):
-    """The variant number is none of version 1. Carries the number and the bytes that follow it."""
-
-    def __init__(self, number: int, payload: bytes):
-        super().__init__(f"variant {number} is unknown")
-        self.number = number
-        self.payload = payload
 
 
 class Durability(enum.IntEnum):
@@ -109,7 +130,7 @@ Start = After | Last | Live
 FetchRange = After | Before | Latest
 
 
-# The kinds of an event.
+# The kinds of an event, but for those of `quoth_members`.
 
 
 @dataclass(frozen=True)
@@ -134,6 +155,7 @@ class Hello:
     features: int
     token: str
     device: str
+    generation: int
     platform: str
     client: str
 
@@ -180,6 +202,21 @@ class Seen:
     seq: int
 
 
+@dataclass(frozen=True)
+class Request:
+    """`request` is one of `quoth_members`."""
+
+    id: int
+    request: Any
+
+
+@dataclass(frozen=True)
+class StatusNotice:
+    """`Status` of the client."""
+
+    away: bool
+
+
 # ServerFrame.
 
 
@@ -198,6 +235,7 @@ class Welcome:
 class GoAway:
     code: int
     retry_after_ms: int
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -217,7 +255,7 @@ class Event:
     time_ms: int
     sender: str
     origin_time_ms: int | None
-    kind: Message | UnknownKind
+    kind: Any
 
 
 @dataclass(frozen=True)
@@ -232,6 +270,7 @@ class Ack:
 class Refused:
     n: int
     code: int
+    retry_after_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -259,6 +298,7 @@ class TypingNotice:
 class Present:
     user: str
     seen: int
+    status: Status = Status.ONLINE
 
 
 @dataclass(frozen=True)
@@ -269,199 +309,45 @@ class Roster:
     present: tuple[Present, ...]
 
 
-class Reader:
-    """The bytes of one frame, read from front to back."""
+@dataclass(frozen=True)
+class Reply:
+    """`reply` is one of `quoth_members`."""
 
-    def __init__(self, data: bytes):
-        self._data = data
-        self._at = 0
-
-    def take(self, count: int) -> bytes:
-        """The next `count` bytes; `WireError` when there are fewer."""
-        end = self._at + count
-        if end > len(self._data):
-            raise WireError(f"the frame ends {end - len(self._data)} bytes too early")
-        taken = self._data[self._at : end]
-        self._at = end
-        return taken
-
-    def rest(self) -> bytes:
-        """All bytes that are left."""
-        return self.take(len(self._data) - self._at)
-
-    def finish(self) -> None:
-        """`WireError` when bytes are left."""
-        left = len(self._data) - self._at
-        if left:
-            raise WireError(f"{left} bytes too many behind the frame's last field")
+    id: int
+    reply: Any
 
 
 @dataclass(frozen=True)
-class Type:
-    """How values of one type are written and read."""
-
-    encode: Callable[[Any], bytes]
-    decode: Callable[[Reader], Any]
-
-
-def encode_varint(value: int, bits: int) -> bytes:
-    """The shortest varint of an unsigned integer of `bits` bits."""
-    if not 0 <= value < 1 << bits:
-        raise WireError(f"{value} does not fit into {bits} bits")
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+class Presence:
+    conversation: str
+    user: str
+    status: Status
+    last_seen_ms: int
 
 
-def decode_varint(reader: Reader, bits: int) -> int:
-    """A varint in its shortest form whose value fits into `bits` bits."""
-    value = 0
-    for place in range(-(-bits // 7)):
-        byte = reader.take(1)[0]
-        value |= (byte & 0x7F) << 7 * place
-        if byte & 0x80:
-            continue
-        if place and not byte:
-            raise WireError("a varint is not in its shortest form")
-        if value >> bits:
-            raise WireError(f"a varint does not fit into {bits} bits")
-        return value
-    raise WireError(f"a varint of {bits} bits has too many bytes")
+_KNOWN_KIND = variants((Message, (BYTES,)), *KINDS, skippable=True)
 
 
-def unsigned(bits: int) -> Type:
-    """An unsigned integer of `bits` bits."""
-    return Type(lambda value: encode_varint(value, bits), lambda reader: decode_varint(reader, bits))
-
-
-U16, U32, U64 = unsigned(16), unsigned(32), unsigned(64)
-SEQ = U64
-
-
-def _decode_flag(reader: Reader) -> bool:
-    byte = reader.take(1)[0]
-    if byte > 1:
-        raise WireError(f"{byte} is neither 0 nor 1")
-    return byte == 1
-
-
-BOOL = Type(lambda value: b"\x01" if value else b"\x00", _decode_flag)
-BYTES = Type(
-    lambda value: U64.encode(len(value)) + value,
-    lambda reader: reader.take(U64.decode(reader)),
-)
-
-
-def _decode_text(reader: Reader) -> str:
-    try:
-        return BYTES.decode(reader).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise WireError(f"a text is not UTF-8: {error}") from error
-
-
-TEXT = Type(lambda value: BYTES.encode(value.encode("utf-8")), _decode_text)
-
-
-def identifier(bytes_max: int) -> Type:
-    """A text of 1 to `bytes_max` bytes without control characters."""
-
-    def checked(value: str) -> str:
-        if not 1 <= len(value.encode("utf-8")) <= bytes_max:
-            raise WireError(f"an identifier must have 1 to {bytes_max} bytes")
-        if any(unicodedata.category(char) == "Cc" for char in value):
-            raise WireError("an identifier has a control character")
-        return value
-
-    return Type(lambda value: TEXT.encode(checked(value)), lambda reader: checked(TEXT.decode(reader)))
-
-
-CONVERSATION, USER, DEVICE = identifier(128), identifier(64), identifier(64)
-
-
-def option(inner: Type) -> Type:
-    """A value or `None`."""
-    return Type(
-        lambda value: b"\x00" if value is None else b"\x01" + inner.encode(value),
-        lambda reader: inner.decode(reader) if BOOL.decode(reader) else None,
-    )
-
-
-def struct(cls: type, *types: Type) -> Type:
-    """A dataclass, its fields one after the other."""
-    assert len(fields(cls)) == len(types), cls
-    return Type(
-        lambda value: b"".join(t.encode(getattr(value, f.name)) for f, t in zip(fields(value), types)),
-        lambda reader: cls(*(t.decode(reader) for t in types)),
-    )
-
-
-def list_of(inner: Type) -> Type:
-    """Any number of values."""
-    return Type(
-        lambda values: U64.encode(len(values)) + b"".join(map(inner.encode, values)),
-        lambda reader: tuple(inner.decode(reader) for _ in range(U64.decode(reader))),
-    )
-
-
-def variants(*table: tuple[type, tuple[Type, ...]], skippable: bool = False) -> Type:
-    """An enum whose variants are dataclasses, numbered from 0.
-
-    A number beyond the table is `UnknownVariant` when `skippable`, for enums that fill the rest of their frame and may
-    grow; otherwise it is a `WireError` like any other.
-    """
-    numbers = {cls: number for number, (cls, _) in enumerate(table)}
-    for cls, types in table:
-        assert len(fields(cls)) == len(types), cls
-
-    def encode(value: Any) -> bytes:
-        number = numbers[type(value)]
-        values = (getattr(value, field.name) for field in fields(value))
-        return U32.encode(number) + b"".join(t.encode(v) for t, v in zip(table[number][1], values))
-
-    def decode(reader: Reader) -> Any:
-        number = U32.decode(reader)
-        if number >= len(table):
-            raise UnknownVariant(number, reader.rest()) if skippable else WireError(f"variant {number} is unknown")
-        cls, types = table[number]
-        return cls(*(t.decode(reader) for t in types))
-
-    return Type(encode, decode)
-
-
-def _decode_durability(reader: Reader) -> Durability:
-    number = U32.decode(reader)
-    try:
-        return Durability(number)
-    except ValueError as error:
-        raise WireError(f"durability {number} is unknown") from error
-
-
-_KNOWN_KIND = variants((Message, (BYTES,)), skippable=True)
-
-
-def _encode_kind(kind: Message | UnknownKind) -> bytes:
+def _encode_kind(kind: Any) -> bytes:
     if isinstance(kind, UnknownKind):
         return U32.encode(kind.number) + kind.payload
     return _KNOWN_KIND.encode(kind)
 
 
-def _decode_kind(reader: Reader) -> Message | UnknownKind:
+def _decode_kind(reader: Reader) -> Any:
     try:
         return _KNOWN_KIND.decode(reader)
     except UnknownVariant as unknown:
         return UnknownKind(unknown.number, unknown.payload)
 
 
-DURABILITY = Type(U32.encode, _decode_durability)
+DURABILITY = numbers(Durability)
 KIND = Type(_encode_kind, _decode_kind)
 START = variants((After, (SEQ,)), (Last, (U32,)), (Live, ()))
 FETCH_RANGE = variants((After, (SEQ,)), (Before, (SEQ,)), (Latest, ()))
 
 CLIENT_FRAME = variants(
-    (Hello, (U16, U64, TEXT, DEVICE, TEXT, TEXT)),
+    (Hello, (U16, U64, TEXT, DEVICE, U64, TEXT, TEXT)),
     (Refresh, (TEXT,)),
     (Open, (CONVERSATION, U64, option(START))),
     (Read, (option(START),)),
@@ -469,20 +355,24 @@ CLIENT_FRAME = variants(
     (Fetch, (CONVERSATION, FETCH_RANGE, U32)),
     (Typing, (CONVERSATION,)),
     (Seen, (SEQ,)),
+    (Request, (U32, REQUEST)),
+    (StatusNotice, (BOOL,)),
     skippable=True,
 )
 SERVER_FRAME = variants(
     (Welcome, (U16, U64, USER, DURABILITY, U64, U32, TEXT)),
-    (GoAway, (U32, U32)),
+    (GoAway, (U32, U32, TEXT)),
     (TokenExpiring, (U32,)),
     (Opened, (SEQ, SEQ)),
     (Event, (SEQ, U64, USER, option(U64), KIND)),
     (Ack, (U64, SEQ, U64, BOOL)),
-    (Refused, (U64, U32)),
+    (Refused, (U64, U32, U32)),
     (Gap, (SEQ, SEQ)),
     (PageEnd, (SEQ, SEQ, BOOL)),
     (TypingNotice, (CONVERSATION, USER)),
-    (Roster, (U32, list_of(struct(Present, USER, SEQ)))),
+    (Roster, (U32, list_of(struct(Present, USER, SEQ, STATUS)))),
+    (Reply, (U32, REPLY)),
+    (Presence, (CONVERSATION, USER, STATUS, U64)),
     skippable=True,
 )
 

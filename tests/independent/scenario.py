@@ -343,7 +343,7 @@ async def step_broken_frames(run: Run) -> None:
 
 async def step_closes(run: Run) -> None:
     """6c: what closes the connection."""
-    hello = wire.encode_frame(wire.CLIENT_FRAME, wire.Hello(1, 1, run.token, "independent", "python", "test"))
+    hello = wire.encode_frame(wire.CLIENT_FRAME, wire.Hello(1, 1, run.token, "independent", 1, "python", "test"))
     publish = wire.encode_frame(wire.CLIENT_FRAME, wire.Publish(1, b""))
     for what, first, code in (
         ("Publish as the connection's first frame", publish, Code.PROTOCOL),
@@ -380,7 +380,7 @@ async def step_pipelined(run: Run) -> None:
     await check_closed(run, "7 behind a Hello that is refused", peer, Code.TOKEN_REJECTED)
 
     peer = await run.connect()
-    hello = wire.encode_frame(wire.CLIENT_FRAME, wire.Hello(1, 1, run.token, "independent", "python", "test"))
+    hello = wire.encode_frame(wire.CLIENT_FRAME, wire.Hello(1, 1, run.token, "independent", 1, "python", "test"))
     control = Stream(peer, hello[:1])
     await control.send_bytewise(hello[1:])
     welcome = await control.frames.get()

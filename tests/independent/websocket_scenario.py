@@ -310,7 +310,7 @@ async def step_lanes(run: WebSocketRun) -> None:
 
 async def step_broken(run: WebSocketRun) -> None:
     """13: messages that are none of the protocol."""
-    hello = wire.Hello(1, 0, run.token, "independent", "python", "test")
+    hello = wire.Hello(1, 0, run.token, "independent", 1, "python", "test")
     too_large = (lanes.JSON_MESSAGE_MAX if run.is_json else lanes.MESSAGE_MAX) + 1
     first_max = 16_384 if run.is_json else wire.FIRST_FRAME_MAX + 16
     for what, message in BROKEN[run.codec.subprotocol]:

@@ -4,6 +4,7 @@
  * Seqs and times are plain numbers; times are milliseconds since 1970 on the server's clock.
  */
 import type { QuothError } from "./error.js";
+import type { MembershipEvent, Status } from "./members.js";
 
 /** Ends a subscription. Calling it again does nothing. */
 export type Unsubscribe = () => void;
@@ -170,7 +171,7 @@ export interface Conversation {
 export type RoomEvent = LogEvent | Gap | CaughtUp | Interrupted;
 
 /** An event of the log. Its seq is one more than that of the event before. */
-export type LogEvent = Message | UnknownEvent;
+export type LogEvent = Message | MembershipEvent | UnknownEvent;
 
 export interface Message {
   readonly type: "message";
@@ -267,5 +268,5 @@ export interface Roster {
   /** How many users. */
   readonly users: number;
   /** Up to 64 of them, each once, in a fixed order. `seen` is how far they have said to have read, 0 for nothing. */
-  readonly present: readonly { readonly user: string; readonly seen: number }[];
+  readonly present: readonly { readonly user: string; readonly seen: number; readonly status: Status }[];
 }

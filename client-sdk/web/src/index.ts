@@ -17,6 +17,7 @@ import { QuothError } from "./error.js";
 import { webSocketUrl } from "./url.js";
 
 export type * from "./api.js";
+export * from "./members.js";
 export { QuothError, SendError, type Outcome } from "./error.js";
 
 /**

@@ -53,7 +53,7 @@ function muxed() {
   const sent = () => mux.takeMessages().map((message) => ({ ...decodeLane(message), size: message.length }));
   const receive = (lane: number, part: Part) => mux.receive(encodeLane({ lane, part }));
   const events = (lane: number, bytes: number) => {
-    const event = { type: "event", seq: 1, timeMs: 1, sender: "b", originTimeMs: undefined, body: new Uint8Array(bytes) } as const;
+    const event = { type: "event", seq: 1, timeMs: 1, sender: "b", kind: { type: "message", body: new Uint8Array(bytes) } } as const;
     receive(lane, { type: "frames", bytes: encodeServerFrame(event) });
   };
   mux.open("control", user("control")).send({ type: "refresh", token: "t" });

@@ -174,7 +174,7 @@ scene("a hole is a breach of the protocol, not a silent loss", async ({ server, 
   const events = connect().conversation("general").events({ from: { after: 0 } });
   assert.deepEqual(await briefs(events, 2), ["1 a", "caught up 1"]);
   const [connection] = server.connections;
-  connection?.frame(1, { type: "event", seq: 3, timeMs: 1, sender: "bob", originTimeMs: undefined, body: new Uint8Array() });
+  connection?.frame(1, { type: "event", seq: 3, timeMs: 1, sender: "bob", kind: { type: "message", body: new Uint8Array() } });
   await assert.rejects(events.next(), { code: "PROTOCOL" });
 });
 

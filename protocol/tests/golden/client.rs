@@ -23,7 +23,7 @@ fn fetch(range: FetchRange, limit: u32) -> ClientFrame {
     ClientFrame::Fetch(Fetch { conversation: name("general"), range, limit })
 }
 
-pub(crate) fn client_frames() -> Vec<(&'static str, ClientFrame)> {
+pub(crate) fn frames() -> Vec<(&'static str, ClientFrame)> {
     let hello = Hello {
         version: 1,
         features: feature::DATAGRAMS,

@@ -6,16 +6,19 @@ use quoth_protocol::membership::{ConversationKind, GoneCause, InvitationHash, Pe
 
 use super::{TIME_MS, name, user};
 
-pub(crate) fn events() -> Vec<(&'static str, ServerFrame)> {
+pub(crate) fn events() -> Vec<(String, ServerFrame)> {
     let numbered = (1..).zip(kinds());
     let event = |(seq, (what, kind))| {
         let (time_ms, sender, origin_time_ms) = (TIME_MS, user("alice"), None);
-        (what, ServerFrame::Event(Event { seq: Seq(seq), time_ms, sender, origin_time_ms, kind }))
+        (
+            format!("Event {what}"),
+            ServerFrame::Event(Event { seq: Seq(seq), time_ms, sender, origin_time_ms, kind }),
+        )
     };
     numbered.map(event).collect()
 }
 
-pub(crate) fn kinds() -> Vec<(&'static str, EventKind)> {
+fn kinds() -> Vec<(&'static str, EventKind)> {
     let set = |role, permissions, previous, invitation| EventKind::MemberSet {
         user: user("bob"),
         role,
@@ -53,6 +56,6 @@ pub(crate) fn kinds() -> Vec<(&'static str, EventKind)> {
             },
         ),
         ("BelongsNoMore", EventKind::BelongsNoMore { conversation: name("team"), cause: GoneCause::Banned }),
-        ("Blocked user", EventKind::Blocked { user: user("bob"), blocked: true }),
+        ("Blocked", EventKind::Blocked { user: user("bob"), blocked: true }),
     ]
 }

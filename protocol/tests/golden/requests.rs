@@ -9,9 +9,9 @@ use quoth_protocol::{Code, Seq};
 
 use super::{TIME_MS, device, name, user};
 
-pub(crate) fn requests() -> Vec<(&'static str, ClientFrame)> {
-    let numbered = (1..).zip(all_requests());
-    numbered.map(|(id, (what, request))| (what, ClientFrame::Request { id, request })).collect()
+pub(crate) fn requests() -> Vec<(String, ClientFrame)> {
+    let framed = |(id, (what, request))| (format!("Request {what}"), ClientFrame::Request { id, request });
+    (1..).zip(all_requests()).map(framed).collect()
 }
 
 fn all_requests() -> Vec<(&'static str, Request)> {
@@ -66,9 +66,9 @@ fn all_requests() -> Vec<(&'static str, Request)> {
     ]
 }
 
-pub(crate) fn replies() -> Vec<(&'static str, ServerFrame)> {
-    let numbered = (1..).zip(all_replies());
-    numbered.map(|(id, (what, reply))| (what, ServerFrame::Reply { id, reply })).collect()
+pub(crate) fn replies() -> Vec<(String, ServerFrame)> {
+    let framed = |(id, (what, reply))| (format!("Reply {what}"), ServerFrame::Reply { id, reply });
+    (1..).zip(all_replies()).map(framed).collect()
 }
 
 fn all_replies() -> Vec<(&'static str, Reply)> {
@@ -76,7 +76,7 @@ fn all_replies() -> Vec<(&'static str, Reply)> {
         ("Done", Reply::Done { conversation: name("team"), seq: Seq(9), time_ms: TIME_MS }),
         ("Done already", Reply::Done { conversation: name("team"), seq: Seq(0), time_ms: 0 }),
         (
-            "Refused request",
+            "Refused",
             Reply::Refused { code: Code::RATE_LIMITED, retry_after_ms: 700, reason: "slowly".into() },
         ),
         ("Invitation", Reply::Invitation { invitation: "abc".into() }),

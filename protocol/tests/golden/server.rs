@@ -13,7 +13,7 @@ fn event(seq: u64, sender: &str, origin_time_ms: Option<u64>, body: &[u8]) -> Se
     ServerFrame::Event(Event { seq: Seq(seq), time_ms, sender: user(sender), origin_time_ms, kind })
 }
 
-pub(crate) fn server_frames() -> Vec<(&'static str, ServerFrame)> {
+pub(crate) fn frames() -> Vec<(&'static str, ServerFrame)> {
     let welcome = Welcome {
         version: 1,
         features: feature::DATAGRAMS,

@@ -4,7 +4,7 @@ import { Backoff } from "../backoff.js";
 import type { Env } from "../env.js";
 import { QuothError } from "../error.js";
 import { Code } from "../wire/codes.js";
-import { Feature, type WelcomeFrame } from "../wire/frames.js";
+import { Feature, VERSION, type WelcomeFrame } from "../wire/frames.js";
 import { closed, lost, noToken, type SessionEnd } from "./end.js";
 import { Session } from "./session.js";
 import type { Tokens } from "./tokens.js";
@@ -40,6 +40,8 @@ export class Connector {
   private tokenWanted: TokenWanted = "sign_in";
   /** An attempt whose number is another one has been given up. */
   private attempts = 0;
+  /** Of the latest connection: the server takes the greater one for the one that lives. */
+  private generation = 0;
 
   constructor(
     private readonly options: ConnectorOptions,
@@ -97,7 +99,10 @@ export class Connector {
 
   private open(token: string): void {
     const { url, WebSocket, tokens, device, platform, clientName } = this.options;
-    const hello = { type: "hello", features: Feature.ROSTER, token, device, platform, client: clientName } as const;
+    const features = Feature.ROSTER | Feature.MEMBERSHIP;
+    const generation = (this.generation = Math.max(Date.now(), this.generation + 1));
+    const common = { version: VERSION, features, token, device, generation, platform, client: clientName };
+    const hello = { type: "hello", ...common } as const;
     try {
       this.session = new Session(url, WebSocket, hello, this.env, {
         signedIn: (welcome) => this.signedIn(welcome),

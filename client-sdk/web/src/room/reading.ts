@@ -5,7 +5,7 @@
  * skips what it has. A reader that does not know its place yet (`live`, the last events) learns it first: the cursor is moved
  * there, the answer tells the conversation's bounds, and then the cursor moves back if another reader needs that.
  */
-import type { RoomEvent, Start } from "../api.js";
+import type { LogEvent, Start } from "../api.js";
 import { FAILURES_BEFORE_TOLD } from "../backoff.js";
 import { errorOfCode, type QuothError } from "../error.js";
 import { decodeText } from "../wire/bytes.js";
@@ -219,10 +219,11 @@ export class Reading {
 }
 
 /** An event as the application sees it. */
-export function eventOf(frame: EventFrame): RoomEvent & { type: "message" | "unknown" } {
-  const { seq, timeMs, sender, originTimeMs, body } = frame;
+export function eventOf(frame: EventFrame): LogEvent {
+  const { seq, timeMs, sender, originTimeMs, kind } = frame;
   const common = { seq, timeMs, sender, ...(originTimeMs !== undefined && { originTimeMs }) };
-  return body ? { type: "message", ...common, body, text: textOf(body) } : { type: "unknown", ...common };
+  if (kind?.type === "message") return { ...kind, ...common, text: textOf(kind.body) };
+  return kind ? { ...kind, ...common } : { type: "unknown", ...common };
 }
 
 /** The text of a body, if it is one. */

@@ -44,8 +44,8 @@ export class FakeConnection {
   }
 
   /** Tells the client to go, sends what waits and closes. */
-  goAway(code: number, retryAfterMs: number, closeAfterMs = 5): void {
-    this.frame(0, { type: "go_away", code, retryAfterMs });
+  goAway(code: number, retryAfterMs: number, closeAfterMs = 5, reason = ""): void {
+    this.frame(0, { type: "go_away", code, retryAfterMs, reason });
     this.isLeaving = true;
     setTimeout(() => this.close(code), closeAfterMs);
   }
@@ -168,7 +168,7 @@ export class FakeConnection {
     this.frame(0, {
       type: "welcome",
       version: 1,
-      features: (this.hello?.features ?? 0) & this.server.features,
+      features: Number(this.hello?.features ?? 0) & this.server.features,
       user,
       durability: "stored",
       timeMs: 1_000,

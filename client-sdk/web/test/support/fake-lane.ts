@@ -152,7 +152,7 @@ export class FakeLane {
 
   private roster(seen: number): void {
     const user = this.connection.user ?? "";
-    if (this.connection.server.features & 2) this.answer({ type: "roster", users: 1, present: [{ user, seen }] });
+    if (this.connection.server.features & 2) this.answer({ type: "roster", users: 1, present: [{ user, seen, status: "online" }] });
   }
 
   private publish(n: number, body: Uint8Array): void {
@@ -164,13 +164,13 @@ export class FakeLane {
       return;
     }
     this.published.push(`${this.producer}/${n}`);
-    if (!server.mayWrite(user, this.conversation)) return this.answer({ type: "refused", n, code: Code.FORBIDDEN });
+    if (!server.mayWrite(user, this.conversation)) return this.answer({ type: "refused", n, code: Code.FORBIDDEN, retryAfterMs: 0 });
     const log = server.log(this.conversation);
     this.awaiting += 1;
     const store = () => {
       const stored = log.publish(user, this.producer, n, body);
       this.awaiting -= 1;
-      if (typeof stored === "number") return this.answer({ type: "refused", n, code: stored });
+      if (typeof stored === "number") return this.answer({ type: "refused", n, code: stored, retryAfterMs: 0 });
       const { event, duplicate } = stored;
       this.answer({ type: "ack", n, seq: event.seq, timeMs: event.timeMs, duplicate });
       server.deliver();

@@ -99,7 +99,7 @@ export class FakeServer {
   }
 
   texts(conversation: string): string[] {
-    return this.log(conversation).events.map(({ body }) => new TextDecoder().decode(body));
+    return this.log(conversation).events.map(({ kind }) => new TextDecoder().decode(kind?.type === "message" ? kind.body : undefined));
   }
 
   async stop(): Promise<void> {

@@ -81,6 +81,8 @@ export function brief(event: RoomEvent): string {
       return `caught up ${event.head}`;
     case "interrupted":
       return `interrupted ${event.reason.code}`;
+    default:
+      return `${event.seq} ${event.type}`;
   }
 }
 

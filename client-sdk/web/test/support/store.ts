@@ -15,7 +15,7 @@ export class Log {
   }
 
   append(sender: string, body: Uint8Array | undefined, originTimeMs?: number): EventFrame {
-    const event: EventFrame = { type: "event", seq: this.head + 1, timeMs: 1_000 + this.head, sender, originTimeMs, body };
+    const event: EventFrame = { type: "event", seq: this.head + 1, timeMs: 1_000 + this.head, sender, originTimeMs, kind: body && { type: "message", body } };
     this.events.push(event);
     return event;
   }

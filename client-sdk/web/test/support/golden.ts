@@ -1,0 +1,85 @@
+/** What the golden file has of membership. */
+import { createHash } from "node:crypto";
+import type { ClientFrame, EventFrame, ServerFrame } from "../../src/wire/frames.js";
+import type { Reply, Request } from "../../src/wire/members.js";
+
+export const timeMs = 1_790_000_000_000;
+export const utf8 = (text: string) => new TextEncoder().encode(text);
+const hash = new Uint8Array(createHash("sha256").update("abc").digest().subarray(0, 16));
+
+export function message(seq: number, text: string): EventFrame {
+  return { type: "event", seq, timeMs, sender: "alice", kind: { type: "message", body: utf8(text) } };
+}
+
+const set = { type: "member_set", user: "bob" } as const;
+const kinds: [string, NonNullable<EventFrame["kind"]>][] = [
+  ["Created", { type: "created", kind: "channel", title: "News", open: true }],
+  ["Renamed", { type: "renamed", title: "Grüße" }],
+  ["MemberSet", { ...set, role: "owner", permissions: 63, previous: "admin" }],
+  ["MemberSet invited", { ...set, role: "reader", permissions: 1, invitation: hash }],
+  ["MemberGone", { type: "member_gone", user: "bob", cause: "removed" }],
+  ["Muted", { type: "muted", user: "bob", untilMs: timeMs }],
+  ["Muted all", { type: "muted", untilMs: 0 }],
+  ["Banned", { type: "banned", user: "bob", untilMs: Infinity }],
+  ["SlowMode", { type: "slow_mode", intervalMs: 30_000 }],
+  ["InvitationMade", { type: "invitation_made", hash, role: "member", expiresMs: timeMs, usesMax: 5 }],
+  ["InvitationsRevoked", { type: "invitations_revoked" }],
+  ["Belongs", { type: "belongs", conversation: "team", kind: "group", title: "Team", role: "admin" }],
+  ["BelongsNoMore", { type: "belongs_no_more", conversation: "team", cause: "banned" }],
+  ["Blocked", { type: "blocked", user: "bob", blocked: true }],
+];
+
+const at = { conversation: "team" };
+const all: [string, Request][] = [
+  ["Create", { type: "create", ...at, kind: "group", title: "Team", members: ["bob", "carol"], open: true }],
+  ["Create direct", { type: "create", kind: "direct", title: "", members: ["bob"], open: false }],
+  ["Join", { type: "join", ...at }],
+  ["Join invited", { type: "join", ...at, invitation: "abc" }],
+  ["Leave", { type: "leave", ...at }],
+  ["SetMember", { type: "set_member", ...at, user: "bob", role: "admin" }],
+  ["SetMember permissions", { type: "set_member", ...at, user: "bob", role: "admin", permissions: 31 }],
+  ["Remove", { type: "remove", ...at, user: "bob" }],
+  ["Rename", { type: "rename", ...at, title: "Grüße" }],
+  ["Mute", { type: "mute", ...at, user: "bob", untilMs: timeMs }],
+  ["Mute all", { type: "mute", ...at, untilMs: 0 }],
+  ["Ban", { type: "ban", ...at, user: "bob", untilMs: Infinity }],
+  ["SlowMode", { type: "slow_mode", ...at, intervalMs: 30_000 }],
+  ["Invite", { type: "invite", ...at, role: "member", expiresMs: timeMs, usesMax: 5 }],
+  ["RevokeInvitations", { type: "revoke_invitations", ...at }],
+  ["Describe", { type: "describe", ...at }],
+  ["Members", { type: "members", ...at, limit: 100 }],
+  ["Members behind", { type: "members", ...at, after: "bob", limit: 100 }],
+  ["Block", { type: "block", user: "bob", blocked: true }],
+  ["Blocked", { type: "blocked" }],
+  ["Sessions", { type: "sessions" }],
+  ["EndSession", { type: "end_session", device: "phone" }],
+  ["Conversations", { type: "conversations", limit: 50 }],
+  ["Conversations behind", { type: "conversations", after: "team", limit: 50 }],
+  ["WatchPresence", { type: "watch_presence", ...at, watch: true }],
+];
+
+const info = { ...at, kind: "group", title: "Team", open: true, members: 3, mutedUntilMs: 0, slowModeIntervalMs: 30_000, version: 300 } as const;
+const member = { role: "member", permissions: 7, mutedUntilMs: 0, status: "online", lastSeenMs: timeMs } as const;
+const session = { device: "phone", platform: "android", generation: timeMs, status: "offline", connectedMs: timeMs } as const;
+const answers: [string, Reply][] = [
+  ["Done", { type: "done", ...at, seq: 9, timeMs }],
+  ["Done already", { type: "done", ...at, seq: 0, timeMs: 0 }],
+  ["Refused", { type: "refused", code: 0x105, retryAfterMs: 700, reason: "slowly" }],
+  ["Invitation", { type: "invitation", invitation: "abc" }],
+  ["Conversation", { type: "conversation", info: { ...info, role: "owner", permissions: 63 } }],
+  ["Conversation of others", { type: "conversation", info: { ...info, permissions: 0 } }],
+  ["Members", { type: "members", members: [{ user: "alice", ...member }, { user: "bob", ...member }], more: true }],
+  ["Users", { type: "users", users: ["bob", "carol"] }],
+  ["Sessions", { type: "sessions", sessions: [{ ...session, lastSeenMs: timeMs + 1 }] }],
+  ["Conversations", { type: "conversations", conversations: [{ ...info, role: "member", permissions: 7 }], more: false }],
+];
+
+export const events: Record<string, ServerFrame> = Object.fromEntries(
+  kinds.map(([name, kind], i) => [`Event ${name}`, { type: "event", seq: i + 1, timeMs, sender: "alice", kind }]),
+);
+export const requests: Record<string, ClientFrame> = Object.fromEntries(
+  all.map(([name, request], i) => [`Request ${name}`, { type: "request", id: i + 1, request }]),
+);
+export const replies: Record<string, ServerFrame> = Object.fromEntries(
+  answers.map(([name, reply], i) => [`Reply ${name}`, { type: "reply", id: i + 1, reply }]),
+);
