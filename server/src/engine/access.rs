@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use quoth_core::authorize::{Place, Standing};
-use quoth_core::membership::user::UserState;
 use quoth_core::membership::{Actor, ConversationState};
 use quoth_protocol::{ConversationName, UserId};
 
-use super::states::{Known, State as _};
+use super::states::{Known, KnownConversation, KnownUser, State as _};
 
 /// One user's access to a conversation. It holds the states that it depends on, so all who hold one see the same versions.
 #[derive(Debug)]
@@ -23,9 +22,9 @@ enum Rule {
     /// One of the server's own, of which there is no state.
     Nowhere,
     State {
-        conversation: Arc<Known<Option<ConversationState>>>,
+        conversation: Arc<KnownConversation>,
         /// The other user of a direct conversation, who may have blocked this one.
-        other: Option<Arc<Known<UserState>>>,
+        other: Option<Arc<KnownUser>>,
     },
 }
 
@@ -57,8 +56,8 @@ impl Access {
 
     pub(super) fn new(
         name: ConversationName,
-        conversation: Arc<Known<Option<ConversationState>>>,
-        other: Option<Arc<Known<UserState>>>,
+        conversation: Arc<KnownConversation>,
+        other: Option<Arc<KnownUser>>,
     ) -> Arc<Self> {
         Arc::new(Self { name, rule: Rule::State { conversation, other } })
     }
@@ -91,8 +90,8 @@ impl Access {
     /// Both only grow, so their sum is another one whenever one of them is.
     fn versions(
         &self,
-        of_conversation: impl Fn(&Known<Option<ConversationState>>) -> u64,
-        of_user: impl Fn(&Known<UserState>) -> u64,
+        of_conversation: impl Fn(&KnownConversation) -> u64,
+        of_user: impl Fn(&KnownUser) -> u64,
     ) -> u64 {
         match &self.rule {
             Rule::Own | Rule::Nowhere => 0,
@@ -129,9 +128,7 @@ impl Access {
     }
 
     /// What the committer keeps ahead of what is out.
-    pub(super) fn known(
-        &self,
-    ) -> Option<(&Arc<Known<Option<ConversationState>>>, Option<&Arc<Known<UserState>>>)> {
+    pub(super) fn known(&self) -> Option<(&Arc<KnownConversation>, Option<&Arc<KnownUser>>)> {
         match &self.rule {
             Rule::Own | Rule::Nowhere => None,
             Rule::State { conversation, other } => Some((conversation, other.as_ref())),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use quoth_core::authorize::Grant;
-use quoth_core::membership::user::{CONVERSATION, UserState, conversation_of};
+use quoth_core::membership::user::{CONVERSATION, conversation_of};
 use quoth_core::membership::{Actor, Change, ConversationState, Refusal};
 use quoth_protocol::name::Reserved;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::access::Access;
 use super::publisher::Last;
-use super::states::Known;
+use super::states::{KnownConversation, KnownUser};
 use super::{Engine, Request};
 
 /// What a waiting change takes, in bytes; rounded up, but for those of whom it makes members.
@@ -79,14 +79,14 @@ impl ChangeRequest {
 pub(super) enum What {
     Conversation {
         name: ConversationName,
-        known: Arc<Known<Option<ConversationState>>>,
+        known: Arc<KnownConversation>,
         change: Change,
         /// Those who would be added, who may have blocked the caller.
-        added: Vec<(UserId, Arc<Known<UserState>>)>,
+        added: Vec<(UserId, Arc<KnownUser>)>,
     },
     Block {
         me: UserId,
-        known: Arc<Known<UserState>>,
+        known: Arc<KnownUser>,
         user: UserId,
         blocked: bool,
     },
@@ -136,10 +136,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the view cannot be read.
-    pub(crate) async fn state(
-        &self,
-        name: &ConversationName,
-    ) -> Result<Arc<Known<Option<ConversationState>>>, ViewError> {
+    pub(crate) async fn state(&self, name: &ConversationName) -> Result<Arc<KnownConversation>, ViewError> {
         let (reads, applied) = (&self.inner.reads, self.inner.reads.applied_position().0);
         self.inner.conversations.get(name, reads, applied).await
     }
@@ -148,7 +145,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the view cannot be read.
-    pub(crate) async fn user(&self, user: &UserId) -> Result<Arc<Known<UserState>>, ViewError> {
+    pub(crate) async fn user(&self, user: &UserId) -> Result<Arc<KnownUser>, ViewError> {
         let (reads, applied) = (&self.inner.reads, self.inner.reads.applied_position().0);
         self.inner.users.get(user, reads, applied).await
     }
@@ -223,7 +220,7 @@ impl Engine {
         let queued = queued.map_err(|_never_closed| FAILED)?;
         let heads = self.inner.reads.run(move |view| Heads::read(view, names)).await;
         let (answer, answered) = oneshot::channel();
-        let request = ChangeRequest { caller, what, heads, answer, queued: queued };
+        let request = ChangeRequest { caller, what, heads, answer, queued };
         self.inner.queue.send(Request::Change(Box::new(request))).await.map_err(|_stopped| FAILED)?;
         answered.await.unwrap_or(Err(FAILED))
     }

@@ -139,7 +139,7 @@ impl Committer {
         for request in requests.drain(..) {
             match request {
                 Request::Publish(publish) => self.publish(publish, now_ms, &mut group)?,
-                Request::Change(change) => self.change(change, now_ms, &mut group)?,
+                Request::Change(change) => self.change(*change, now_ms, &mut group)?,
                 Request::Note(note) => {
                     let (record, noted) = note.into_record(now_ms);
                     group.records.push(record);

@@ -10,7 +10,7 @@ use quoth_core::membership::ConversationState;
 use quoth_core::membership::user::UserState;
 use quoth_protocol::{ConversationName, UserId};
 
-use super::states::{Known, State};
+use super::states::{Known, KnownConversation, KnownUser, State};
 
 /// Users that the copies of one kind know of together before all are dropped. A copy costs a pass over its users once, so those
 /// of conversations that change again and again are kept.
@@ -82,13 +82,13 @@ impl Drafts {
     pub(super) fn conversation(
         &mut self,
         name: &ConversationName,
-        known: &Arc<Known<Option<ConversationState>>>,
+        known: &Arc<KnownConversation>,
     ) -> &mut Option<ConversationState> {
         self.conversations.get_mut(name, known)
     }
 
     /// Whether a user has blocked another one.
-    pub(super) fn blocks(&self, user: &UserId, known: &Known<UserState>, other: &UserId) -> bool {
+    pub(super) fn blocks(&self, user: &UserId, known: &KnownUser, other: &UserId) -> bool {
         self.users.look(user, known, |state| state.blocks(other))
     }
 

@@ -119,8 +119,10 @@ impl Request {
 pub(crate) struct PublishRequest {
     publisher: Arc<Publisher>,
     append: Append,
-    /// By what it was let through: the committer looks again when that is not the latest.
-    stand: Stand,
+    /// The version by which it was let through: the committer looks again when that is not the latest.
+    version: u64,
+    /// As of that version, the user writes at most once in so many milliseconds; 0: as often as the user likes.
+    slow_mode_interval_ms: u32,
     /// Its share of [`QUEUE_BYTES_MAX`].
     queued: OwnedSemaphorePermit,
 }
@@ -283,12 +285,18 @@ impl Engine {
     ///
     /// Dropping the future before it is ready publishes nothing. Returns false when the engine has failed or is stopping:
     /// then no outcome comes.
-    pub async fn publish(&self, publisher: &Arc<Publisher>, append: Append, stand: Stand) -> bool {
+    pub async fn publish(&self, publisher: &Arc<Publisher>, append: Append, stand: &Stand) -> bool {
         let weight = append.body.len().saturating_add(PUBLISH_OVERHEAD_BYTES);
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let queued = Arc::clone(&self.inner.queue_bytes).acquire_many_owned(weight).await;
         let Ok(queued) = queued else { return false };
-        let request = PublishRequest { publisher: Arc::clone(publisher), append, stand, queued };
+        let request = PublishRequest {
+            publisher: Arc::clone(publisher),
+            append,
+            version: stand.version,
+            slow_mode_interval_ms: stand.standing.slow_mode_interval_ms(),
+            queued,
+        };
         self.inner.queue.send(Request::Publish(request)).await.is_ok()
     }
 

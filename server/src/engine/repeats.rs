@@ -131,7 +131,7 @@ mod tests {
                 for publisher in &publishers {
                     let append =
                         Append { n, sender: user.clone(), origin_time_ms: None, body: "text".into() };
-                    assert!(engine.publish(publisher, append, Stand::FIXED).await);
+                    assert!(engine.publish(publisher, append, &Stand::FIXED).await);
                 }
             }
         };

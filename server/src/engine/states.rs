@@ -59,6 +59,12 @@ pub(crate) struct Known<S> {
     charge: AtomicU64,
 }
 
+/// A conversation, managed or not.
+pub(crate) type KnownConversation = Known<Option<ConversationState>>;
+
+/// A user.
+pub(crate) type KnownUser = Known<UserState>;
+
 impl<S> Default for Known<S> {
     fn default() -> Self {
         Self {

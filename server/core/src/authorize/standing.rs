@@ -97,6 +97,17 @@ impl Standing {
         }
     }
 
+    /// Whether what it allows is another thing at another time.
+    #[must_use]
+    pub const fn depends_on_time(&self) -> bool {
+        match self.membership {
+            Membership::Managed { banned_until_ms, muted_until_ms, .. } => {
+                banned_until_ms > 0 || muted_until_ms > 0
+            }
+            Membership::Unmanaged | Membership::Nowhere | Membership::Own | Membership::Operator => false,
+        }
+    }
+
     /// The user writes at most once in so many milliseconds; 0: as often as the user likes.
     #[must_use]
     pub const fn slow_mode_interval_ms(&self) -> u32 {

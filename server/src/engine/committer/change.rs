@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use quoth_core::membership::user::{self, UserState, echo};
+use quoth_core::membership::user::{self, echo};
 use quoth_core::membership::{
     Actor, Change, Context, ConversationState, Fact, Refusal, RegisterChange, decide,
 };
@@ -14,13 +14,13 @@ use quoth_store::{Content, Record, Register, StoreError, ViewError};
 use super::{Committer, Group, concerns_one_conversation};
 use crate::engine::changes::{ChangeRequest, Done, Heads, What};
 use crate::engine::publisher::Last;
-use crate::engine::states::{Known, State as _};
+use crate::engine::states::{KnownConversation, KnownUser, State as _};
 
 /// A change of a state that is sequenced.
 #[derive(Debug)]
 pub(super) enum Changed {
-    Conversation { known: Arc<Known<Option<ConversationState>>>, event: Happened },
-    User { known: Arc<Known<UserState>>, event: Happened },
+    Conversation { known: Arc<KnownConversation>, event: Happened },
+    User { known: Arc<KnownUser>, event: Happened },
 }
 
 /// An event without its log.
@@ -75,11 +75,11 @@ impl Committer {
     /// is not durable yet.
     pub(super) fn change(
         &mut self,
-        request: Box<ChangeRequest>,
+        request: ChangeRequest,
         now_ms: u64,
         group: &mut Group,
     ) -> Result<(), StoreError> {
-        let ChangeRequest { caller, what, heads, answer, queued: _queued } = *request;
+        let ChangeRequest { caller, what, heads, answer, queued: _queued } = request;
         let before = group.records.len();
         let done = match what {
             What::Conversation { name, known, change, added } => self.change_conversation(
@@ -115,9 +115,9 @@ impl Committer {
     fn change_conversation(
         &mut self,
         actor: Actor<'_>,
-        (name, known): (&ConversationName, &Arc<Known<Option<ConversationState>>>),
+        (name, known): (&ConversationName, &Arc<KnownConversation>),
         change: &Change,
-        added: &[(UserId, Arc<Known<UserState>>)],
+        added: &[(UserId, Arc<KnownUser>)],
         heads: &Heads,
         now_ms: u64,
         group: &mut Group,
@@ -126,7 +126,7 @@ impl Committer {
         let me = actor.user();
         let is_user = matches!(actor, Actor::User(_));
         let has_blocked =
-            |(user, known): &&(UserId, Arc<Known<UserState>>)| is_user && self.drafts.blocks(user, known, me);
+            |(user, known): &&(UserId, Arc<KnownUser>)| is_user && self.drafts.blocks(user, known, me);
         let blockers: HashSet<UserId> =
             added.iter().filter(has_blocked).map(|(user, _)| user.clone()).collect();
         let context = Context { now_ms, rules: &self.parts.rules, name, is_empty, blockers: &blockers };
@@ -165,7 +165,7 @@ impl Committer {
     fn block(
         &mut self,
         actor: Actor<'_>,
-        (me, known): (&UserId, &Arc<Known<UserState>>),
+        (me, known): (&UserId, &Arc<KnownUser>),
         (user, blocked): (&UserId, bool),
         heads: &Heads,
         now_ms: u64,

@@ -51,15 +51,14 @@ impl Committer {
         now_ms: u64,
     ) -> Result<Result<Sequenced, Refusal>, ViewError> {
         let (publisher, n) = (&*request.publisher, request.append.n);
-        let standing = if publisher.access.sequenced() == request.stand.version {
-            request.stand.standing
+        let interval_ms = if publisher.access.sequenced() == request.version {
+            request.slow_mode_interval_ms
         } else {
             match self.stand_again(publisher, now_ms) {
-                Ok(standing) => standing,
+                Ok(standing) => standing.slow_mode_interval_ms(),
                 Err(refusal) => return Ok(Err(refusal)),
             }
         };
-        let interval_ms = standing.slow_mode_interval_ms();
         if interval_ms > 0 && self.is_new(publisher, n)? {
             let (name, user) = (&publisher.conversation, &publisher.producer.user);
             if let Err(refusal) = self.slow_modes.take(name, user, interval_ms, now_ms) {

@@ -17,7 +17,7 @@ use crate::engine::publisher::{Prior, Publisher};
 use crate::engine::reads::Reads;
 use crate::engine::tails::Tails;
 use crate::engine::workers::Workers;
-use crate::engine::{Access, Execution, PublishRequest, Request, Role, Stand, SystemClock};
+use crate::engine::{Access, Execution, PublishRequest, Request, Role, SystemClock};
 
 fn committer() -> Committer {
     let view = Arc::new(MemoryView::new());
@@ -45,7 +45,7 @@ fn request(publisher: &Arc<Publisher>, n: u64) -> Request {
     let append = Append { n, sender, origin_time_ms: None, body: "text".into() };
     let queued = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let publisher = Arc::clone(publisher);
-    Request::Publish(PublishRequest { publisher, append, stand: Stand::FIXED, queued })
+    Request::Publish(PublishRequest { publisher, append, version: 0, slow_mode_interval_ms: 0, queued })
 }
 
 async fn commit(

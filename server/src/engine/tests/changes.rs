@@ -42,7 +42,7 @@ async fn publish(engine: &Engine, publisher: &Arc<Publisher>, n: u64) {
     let sender = publisher.producer.user.clone();
     let stand = publisher.access.stand(Actor::User(&Grant::of_membership(sender.clone())));
     let append = Append { n, sender, origin_time_ms: None, body: "text".into() };
-    assert!(engine.publish(publisher, append, stand).await);
+    assert!(engine.publish(publisher, append, &stand).await);
 }
 
 async fn begins(begun: Receiver<()>) -> Receiver<()> {

@@ -75,7 +75,7 @@ pub(super) fn publisher(name: &str) -> Arc<Publisher> {
 pub(super) async fn publish(engine: &Engine, publisher: &Arc<Publisher>, n: u64) -> bool {
     let sender = publisher.producer.user.clone();
     let append = Append { n, sender, origin_time_ms: None, body: "text".into() };
-    engine.publish(publisher, append, Stand::FIXED).await
+    engine.publish(publisher, append, &Stand::FIXED).await
 }
 
 pub(super) async fn outcome(publisher: &Publisher) -> Outcome {
