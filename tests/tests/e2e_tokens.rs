@@ -50,7 +50,7 @@ const PRESENT: &[(&str, &str, &str, u64)] = &[
     ("ben", "laptop", "t4", 0),
 ];
 
-async fn token_of(
+fn token_of(
     server: &EmbeddedServer,
     (user, _, id, older_s): (&str, &str, &str, u64),
 ) -> anyhow::Result<String> {
@@ -92,7 +92,7 @@ async fn revoke(
 ) -> anyhow::Result<()> {
     let mut live = Vec::new();
     for (n, present) in PRESENT.iter().enumerate() {
-        let token = token_of(server, *present).await?;
+        let token = token_of(server, *present)?;
         let mut device = sign_in(server, Over::ALL[n % 2], &token, present.1).await?;
         let stream = device.open("room", 1, Some(Start::Live)).await?;
         live.push((format!("{} {}", present.0, present.1), device, stream));
@@ -120,7 +120,7 @@ async fn revoke(
 /// Whoever is concerned, and nobody else, is turned away.
 async fn assert_out(server: &EmbeddedServer, concerned: &[&str]) -> anyhow::Result<()> {
     for (n, present) in PRESENT.iter().enumerate() {
-        let (who, token) = (format!("{} {}", present.0, present.1), token_of(server, *present).await?);
+        let (who, token) = (format!("{} {}", present.0, present.1), token_of(server, *present)?);
         let refused = try_sign_in(server, Over::ALL[(n + 1) % 2], &token, present.1).await?.err();
         let expected = concerned.contains(&who.as_str()).then_some(Code::TOKEN_REVOKED);
         assert_eq!(refused.map(|ended| ended.code), expected, "{who}");
@@ -165,7 +165,7 @@ fn with_issuer(issuer: &Issuer, overlap_s: u64) -> anyhow::Result<EmbeddedServer
 fn keys_rotate_while_the_server_runs() -> anyhow::Result<()> {
     let runtime = runtime()?;
     runtime.block_on(async {
-        let mut issuer = Issuer::start().await?;
+        let mut issuer = Issuer::start()?;
         let old = issuer.add_ed25519("old")?;
         let rsa = issuer.add_rsa("rsa")?;
         let server = with_issuer(&issuer, 3_600)?;
@@ -195,7 +195,7 @@ fn keys_rotate_while_the_server_runs() -> anyhow::Result<()> {
 #[test]
 fn many_who_come_with_an_unknown_key_are_one_look() -> anyhow::Result<()> {
     runtime()?.block_on(async {
-        let mut issuer = Issuer::start().await?;
+        let mut issuer = Issuer::start()?;
         let known = issuer.add_ed25519("known")?;
         let server = std::sync::Arc::new(with_issuer(&issuer, 0)?);
         sign_in(&server, Over::Quic, &known.token("alice")?, "first").await?;
@@ -205,7 +205,7 @@ fn many_who_come_with_an_unknown_key_are_one_look() -> anyhow::Result<()> {
         issuer.hold();
         let come = |n: usize| {
             let server = std::sync::Arc::clone(&server);
-            let key = if n % 2 == 0 { &late } else { &unknown };
+            let key = if n.is_multiple_of(2) { &late } else { &unknown };
             let token = key.token(&format!("user {n}"));
             tokio::spawn(async move { try_sign_in(&server, Over::ALL[(n / 2) % 2], &token?, "d").await })
         };
@@ -229,7 +229,7 @@ fn many_who_come_with_an_unknown_key_are_one_look() -> anyhow::Result<()> {
 #[test]
 fn an_issuer_that_does_not_answer_is_waited_for_and_not_for_ever() -> anyhow::Result<()> {
     runtime()?.block_on(async {
-        let mut issuer = Issuer::start().await?;
+        let mut issuer = Issuer::start()?;
         let key = issuer.add_ed25519("key")?;
         issuer.hold();
         let server = with_issuer(&issuer, 0)?;

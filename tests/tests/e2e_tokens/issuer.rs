@@ -70,7 +70,7 @@ pub(crate) struct Issuer {
 }
 
 impl Issuer {
-    pub(crate) async fn start() -> anyhow::Result<Self> {
+    pub(crate) fn start() -> anyhow::Result<Self> {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let url = format!("http://{}/keys.json", listener.local_addr()?);
