@@ -7,7 +7,7 @@ use quoth_protocol::membership::{ConversationKind, InvitationHash, Role};
 use quoth_protocol::request::Request;
 use quoth_protocol::{Code, DeviceId, UserId};
 
-use super::{Action, Grant, Pattern, Place, Reach, authorize};
+use super::{Action, Grant, Pattern, Place, Reach, Standing, authorize};
 use crate::membership::testing::{World, grant, user};
 use crate::membership::{Actor, Change, Refusal};
 use crate::session::{Identity, Input, Output, Session};
@@ -275,6 +275,19 @@ fn every_verb_for_every_role_in_every_condition() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn everybody_reads_the_own_log_and_nobody_writes_there() {
+    let grant = grant("alice");
+    let allowed = [Action::ReadLive, Action::ReadHistory, Action::Roster];
+    let forbidden =
+        [Action::Publish, Action::Typing, Action::Members, Action::Describe, Action::Change(&Change::Leave)];
+    for (actions, expected) in [(&allowed[..], Ok(Reach::Whole)), (&forbidden[..], Err(Refusal::FORBIDDEN))] {
+        for action in actions {
+            assert_eq!(Standing::OF_OWN_LOG.allows(Actor::User(&grant), *action, 0), expected, "{action:?}");
+        }
+    }
 }
 
 /// Who is no member, who was banned, and a conversation that does not exist must look alike to the last field.
