@@ -9,6 +9,7 @@ use std::str::FromStr;
 use quoth_protocol::DEFAULT_PORT;
 
 use super::{Config, LogFormat, ranges};
+use crate::session::CongestionControl;
 
 /// One setting.
 #[derive(Debug)]
@@ -213,6 +214,20 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Number(ranges::DRAIN_RETRY_AFTER_MS),
         set: |c, t| number(&mut c.drain_retry_after_ms, t),
         get: |c| c.drain_retry_after_ms.to_string(),
+    },
+    Setting {
+        key: "server.congestion_control",
+        doc: "bbr, which losses alone do not slow down, or cubic, which shares a full line with others more evenly",
+        kind: Kind::Text,
+        set: |c, t| {
+            c.limits.congestion_control = match t {
+                "bbr" => CongestionControl::Bbr,
+                "cubic" => CongestionControl::Cubic,
+                _ => return Err("expected bbr or cubic".to_owned()),
+            };
+            Ok(())
+        },
+        get: |c| quoted(format!("{:?}", c.limits.congestion_control).to_ascii_lowercase()),
     },
     Setting {
         key: "tls.certificate_file",

@@ -339,7 +339,7 @@ impl Connection {
             durability: self.service.engine.durability(),
             time_ms: now_ms,
             open_conversations_max,
-            server: concat!("quoth-server/", env!("CARGO_PKG_VERSION")).to_owned(),
+            server: concat!("quoth-server/", env!("QUOTH_VERSION")).to_owned(),
         }));
     }
 

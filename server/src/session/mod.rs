@@ -23,8 +23,8 @@ use crate::engine::Engine;
 
 pub(crate) use admission::{Admission, Admitted, Handshake};
 pub(crate) use connection::run;
-pub use limits::Limits;
 pub(crate) use limits::streams_of;
+pub use limits::{CongestionControl, Limits};
 pub use phase::{Phase, PhaseReceiver, PhaseSender};
 pub(crate) use transport::Transport;
 
