@@ -37,7 +37,7 @@ const TABLE: &str = "
     describe            YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
     join                YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
     join_by_invitation  YYYY    YYYY    YYYY FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
-    leave               YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
+    leave               YYYY    FFFF    YYYY FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
     add_joiner          YYYF    FFFF    FFFF FFFF   YYYF  EEEE    RRRR    AAAA     FFFF    FFFF
     add_admin           YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
     add_owner           YFFF    FFFF    FFFF FFFF   YFFF  EEEE    RRRR    AAAA     FFFF    FFFF
