@@ -1,17 +1,14 @@
 //! Tokens on a running server: revoked ones, and such whose keys come from a key set.
 
-#[path = "e2e_tokens/issuer.rs"]
-mod issuer;
-
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use issuer::Issuer;
 use quoth_core::revocation::{Extent, Revoked};
 use quoth_protocol::frame::{ClientFrame, Start};
 use quoth_protocol::{Code, DeviceId, UserId};
 use quoth_tests::device::{Device, Ended, Over, Who};
 use quoth_tests::embedded::EmbeddedServer;
+use quoth_tests::issuer::{Issuer, Key};
 
 /// All tokens, for ever.
 const EVER: Extent = Extent { issued_before_ms: u64::MAX, over_ms: u64::MAX };
@@ -185,7 +182,7 @@ fn keys_rotate_while_the_server_runs() -> anyhow::Result<()> {
             .await
             .context("an old one goes on for a while")?;
         assert_eq!(issuer.asked(), 2);
-        let forged = issuer::Key::ed25519("new")?;
+        let forged = Key::ed25519("new")?;
         let refused = try_sign_in(&server, Over::Quic, &forged.token("alice")?, "d").await?.err();
         assert_eq!(refused.map(|ended| ended.code), Some(Code::TOKEN_REJECTED));
         Ok(())
@@ -200,7 +197,7 @@ fn many_who_come_with_an_unknown_key_are_one_look() -> anyhow::Result<()> {
         let server = std::sync::Arc::new(with_issuer(&issuer, 0)?);
         sign_in(&server, Over::Quic, &known.token("alice")?, "first").await?;
         let late = issuer.add_ed25519("late")?;
-        let unknown = issuer::Key::ed25519("unknown")?;
+        let unknown = Key::ed25519("unknown")?;
         tokio::time::sleep(Duration::from_millis(1_001)).await;
         issuer.hold();
         let come = |n: usize| {
