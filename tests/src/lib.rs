@@ -10,6 +10,7 @@
 //! | [`history`] | what clients saw, and whether the promises held |
 //! | [`wire`] | a client of bare frames |
 //! | [`websocket`] | a client of bare messages of a WebSocket |
+//! | [`http`] | requests to the server API, and a backend that it asks |
 //! | [`member`] | a client of bare frames that makes requests, over either transport |
 //! | [`load`] | publishers and readers that write down what they see |
 //! | [`sim`] | a deterministic simulation of server, clients and network |
@@ -22,6 +23,7 @@ pub mod embedded;
 pub mod figures;
 pub mod fuzz;
 pub mod history;
+pub mod http;
 pub mod independent;
 pub mod issuer;
 pub mod load;

@@ -69,3 +69,25 @@ pub(super) const MEMBERS_MAX: RangeInclusive<u64> = 2..=100_000;
 
 /// quinn holds a table slot for every stream that it allows: at most some tens of kilobytes for a connection.
 pub(super) const OPEN_CONVERSATIONS_MAX: RangeInclusive<u64> = 1..=1_024;
+
+/// At least one of the largest messages as base64 in JSON. At most what a request may reasonably cost in memory, times
+/// [`API_REQUESTS_MAX`] at worst.
+pub(super) const API_BODY_BYTES_MAX: RangeInclusive<u64> = 128 * 1024..=256 * MIB;
+
+/// From some flushes of a slow disk to ten minutes, longer than proxies and clients of HTTP wait.
+pub(super) const API_REQUEST_TIMEOUT_MS: RangeInclusive<u64> = 100..=600_000;
+
+/// Backends are few; each request may hold [`API_BODY_BYTES_MAX`].
+pub(super) const API_REQUESTS_MAX: RangeInclusive<u64> = 1..=10_000;
+
+/// From a round trip to another machine to a minute, for which a message would wait.
+pub(super) const HOOKS_TIMEOUT_MS: RangeInclusive<u64> = 10..=60_000;
+
+/// Each has a connection and a message.
+pub(super) const HOOKS_REQUESTS_MAX: RangeInclusive<u64> = 1..=10_000;
+
+/// From a busy backend's usual time to ten minutes, for which a backend that has gone goes unnoticed.
+pub(super) const HOOKS_EVENTS_TIMEOUT_MS: RangeInclusive<u64> = 100..=600_000;
+
+/// From two of the smallest segments of the log to more than disks have.
+pub(super) const HOOKS_OUTBOX_BYTES_MAX: RangeInclusive<u64> = 8 * MIB..=1024 * 1024 * GIB;

@@ -11,8 +11,8 @@ use quoth_core::session::{Identity, Input, Output, Session};
 use quoth_protocol::codec::{decode, encode_datagram};
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION, Welcome, feature};
 use quoth_protocol::limits::{
-    DATAGRAM_BYTES_MAX, FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, FIRST_FRAME_TIMEOUT_MS, HELLO_TIMEOUT_MS,
-    REQUESTS_UNDER_WAY_MAX, STREAMS_PER_SECOND_MAX, TYPING_PER_SECOND_MAX,
+    DATAGRAM_BYTES_MAX, FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, HELLO_TIMEOUT_MS, REQUESTS_UNDER_WAY_MAX,
+    STREAMS_PER_SECOND_MAX, TYPING_PER_SECOND_MAX,
 };
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
@@ -22,11 +22,10 @@ use tokio::task::JoinSet;
 
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
 use super::goodbye;
+use super::judged::Connecting;
 use super::open::OpenConversations;
 use super::transport::{Gone, RecvStream, SendStream, Transport};
-use super::{
-    Phase, PhaseReceiver, Service, Verification, Verifying, conversation, fetch, presence, requests,
-};
+use super::{Phase, PhaseReceiver, Service, Verification, Verifying, presence, requests, stream};
 use crate::engine::{Typing, Typings};
 use crate::sessions::{Attendance, Goodbye, Refused, Seen, Told, Watcher};
 
@@ -165,6 +164,8 @@ struct Connection {
     signed_in: Option<SignedIn>,
     /// A token whose key has to be asked for. The control stream is not read meanwhile.
     verifying: Option<Verifying>,
+    /// A client that is not signed in yet, when a hook is to be asked about it.
+    connecting: Option<Connecting>,
     /// Its other streams, and its requests with their answers.
     streams: JoinSet<Option<Answered>>,
     requests_under_way: usize,
@@ -221,6 +222,7 @@ impl Connection {
             writer,
             signed_in: None,
             verifying: None,
+            connecting: None,
             streams: JoinSet::new(),
             requests_under_way: 0,
             streams_rate: Rate::new(STREAMS_PER_SECOND_MAX, 1_000),
@@ -310,7 +312,7 @@ impl Connection {
             Happened::Read(Ok(Some(frame))) => self.input(Input::Frame(frame)),
             Happened::Verified(verified) => {
                 self.verifying = None;
-                self.input(Input::Verified(verified))
+                self.verified(verified)
             }
             Happened::Told(told) => self.told(told),
             Happened::Read(Ok(None)) => {
@@ -337,7 +339,7 @@ impl Connection {
                 if let Some(signed_in) = &self.signed_in {
                     let shared = Arc::clone(&signed_in.shared);
                     self.streams.spawn(async move {
-                        stream(shared, send, recv).await;
+                        stream::run(shared, send, recv).await;
                         None
                     });
                 }
@@ -359,13 +361,28 @@ impl Connection {
         }
     }
 
+    /// Goes on with a token's verification: a client that would be signed in by it is asked about first, where a hook wants that.
+    fn verified(&mut self, verified: Result<Identity, Code>) -> Result<(), End> {
+        match (self.connecting.take(), verified) {
+            (Some(connecting), Ok(identity)) => {
+                self.verifying = Some(connecting.ask(identity));
+                Ok(())
+            }
+            (_, verified) => self.input(Input::Verified(verified)),
+        }
+    }
+
     /// Feeds the session and performs what it wants.
     fn input(&mut self, input: Input) -> Result<(), End> {
+        if let (Input::Frame(ClientFrame::Hello(hello)), None) = (&input, &self.signed_in) {
+            let hook = self.service.hooks.connect.as_ref();
+            self.connecting = hook.map(|hook| Connecting::new(hook, hello, self.transport.peer()));
+        }
         let now_ms = self.service.engine.now_ms();
         match self.session.handle(input, now_ms) {
             None => Ok(()),
             Some(Output::Verify(token)) => match self.service.verify.verify(&token, now_ms) {
-                Verification::Ready(verified) => self.input(Input::Verified(verified)),
+                Verification::Ready(verified) => self.verified(verified),
                 Verification::Waits(verifying) => {
                     self.verifying = Some(verifying);
                     Ok(())
@@ -543,53 +560,5 @@ async fn verified(verifying: &mut Option<Verifying>) -> Result<Identity, Code> {
     match verifying {
         Some(verifying) => verifying.await,
         None => std::future::pending().await,
-    }
-}
-
-/// Runs a stream besides the control stream until either side ends it.
-async fn stream(shared: Arc<Shared>, send: SendStream, recv: RecvStream) {
-    let mut reader = FrameReader::new(recv, FIRST_FRAME_BYTES_MAX);
-    let mut writer = FrameWriter::new(send);
-    match serve(&shared, &mut reader, &mut writer).await {
-        Ok(()) => {
-            writer.finish().await;
-        }
-        Err(code) => {
-            writer.reset(code);
-            reader.stop(code);
-        }
-    }
-}
-
-/// Serves a stream: its first frame says what it is. The error is the code to reset it with.
-async fn serve(shared: &Arc<Shared>, reader: &mut FrameReader, writer: &mut FrameWriter) -> Result<(), Code> {
-    let phase = shared.service.phase.clone();
-    let timeout = Duration::from_millis(FIRST_FRAME_TIMEOUT_MS);
-    let first = tokio::select! {
-        biased;
-        phase = phase.next(false) => return Err(phase.end_code()),
-        first = tokio::time::timeout(timeout, reader.next()) => first.map_err(|_| Code::HELLO_TIMEOUT)?,
-    };
-    match first {
-        Ok(Some(ClientFrame::Open(open))) => conversation::run(shared, open, reader, writer).await,
-        Ok(Some(ClientFrame::Fetch(request))) => tokio::select! {
-            biased;
-            phase = phase.next(false) => Err(phase.end_code()),
-            code = broken_behind_fetch(reader) => Err(code),
-            served = fetch::run(shared, request, writer) => served,
-        },
-        Ok(Some(_)) => Err(Code::PROTOCOL),
-        Err(ReadFailure::Broken(code)) => Err(code),
-        Ok(None) | Err(ReadFailure::Gone) => Ok(()),
-    }
-}
-
-/// Waits until the client sends something behind its Fetch, where nothing has a place, and gives the code to reset the
-/// stream with.
-async fn broken_behind_fetch(reader: &mut FrameReader) -> Code {
-    match reader.next().await {
-        Ok(Some(_)) => Code::PROTOCOL,
-        Err(ReadFailure::Broken(code)) => code,
-        Ok(None) | Err(ReadFailure::Gone) => std::future::pending().await,
     }
 }

@@ -9,11 +9,13 @@ mod fetch;
 mod frames;
 mod gate;
 mod goodbye;
+mod judged;
 mod limits;
 mod open;
 mod phase;
 mod presence;
 pub(crate) mod requests;
+mod stream;
 mod transport;
 mod waiting;
 
@@ -24,6 +26,7 @@ use quoth_core::session::Identity;
 use quoth_protocol::Code;
 
 use crate::engine::Engine;
+use crate::hooks::Hooks;
 use crate::sessions::{Nothing, Sessions, SessionsConfig};
 
 pub(crate) use admission::{Admission, Admitted, Handshake};
@@ -31,6 +34,7 @@ pub(crate) use connection::run;
 pub(crate) use limits::streams_of;
 pub use limits::{CongestionControl, Limits};
 pub use phase::{Phase, PhaseReceiver, PhaseSender};
+pub(crate) use requests::answer;
 pub(crate) use transport::Transport;
 
 /// Says who a token is for and what it allows.
@@ -70,7 +74,7 @@ impl std::fmt::Debug for Verification {
 #[derive(Clone)]
 pub struct Service {
     /// Conversations.
-    engine: Engine,
+    pub(crate) engine: Engine,
     /// Tokens.
     verify: Arc<dyn Verify>,
     /// Who is signed in.
@@ -81,6 +85,8 @@ pub struct Service {
     pub(crate) phase: PhaseReceiver,
     /// Counts over all workers and transports.
     pub(crate) admission: Arc<Admission>,
+    /// Who is asked before something happens.
+    pub(crate) hooks: Arc<Hooks>,
 }
 
 impl Service {
@@ -93,7 +99,13 @@ impl Service {
         engine.set_statuses(sessions.statuses());
         let limits = Arc::new(limits);
         let admission = Arc::new(Admission::new(&limits));
-        Self { engine, verify, sessions, limits, phase, admission }
+        Self { engine, verify, limits, phase, admission, sessions, hooks: Arc::default() }
+    }
+
+    /// The same with backends that are asked.
+    #[must_use]
+    pub(crate) fn with_hooks(self, hooks: Hooks) -> Self {
+        Self { hooks: Arc::new(hooks), ..self }
     }
 
     /// The same with these sessions, before any connection comes.

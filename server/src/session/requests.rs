@@ -13,6 +13,7 @@ use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use quoth_store::ViewError;
 
 use super::connection::Shared;
+use super::judged::may_join;
 use super::{devices, presence};
 use crate::engine::{Caller, Done, Engine, new_invitation, new_name};
 
@@ -35,12 +36,20 @@ async fn answer_here(shared: &Shared, request: Request) -> Result<Reply, Refusal
             Ok(nothing_stored(conversation))
         }
         request => {
-            let caller = Caller::User(Arc::clone(&shared.grant.borrow()));
+            let grant = Arc::clone(&shared.grant.borrow());
+            if let (Request::Join { conversation, invitation }, Some(hook)) =
+                (&request, &shared.service.hooks.join)
+                && let Err(refused) = may_join(hook, &grant.user, conversation, invitation.is_some()).await
+            {
+                return Ok(refused);
+            }
+            let caller = Caller::User(grant);
             let mut reply = answer(&shared.service.engine, caller, request).await?;
             if let Reply::Members { members, .. } = &mut reply {
                 let me = shared.grant.borrow().user.clone();
                 for member in members {
-                    (member.status, member.last_seen_ms) = presence::of(shared, &me, &member.user).await?;
+                    (member.status, member.last_seen_ms) =
+                        presence::of(&shared.service, &me, &member.user).await?;
                 }
             }
             Ok(reply)
