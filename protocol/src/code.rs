@@ -63,6 +63,8 @@ codes! {
     STORE_FAILED = 0x103;
     /// No Hello, or no first frame of a stream, in time. A bad network can make any client late.
     HELLO_TIMEOUT = 0x104;
+    /// More of something than any client has use for, in a short time.
+    RATE_LIMITED = 0x105;
 
     /// The token's `exp` has passed.
     TOKEN_EXPIRED = 0x200;

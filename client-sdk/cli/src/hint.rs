@@ -226,6 +226,9 @@ fn named_code_hint(code: Code, attempt: Attempt, situation: &Situation<'_>) -> O
             "a message has at most {BODY_BYTES_MAX} bytes: split it, or put it elsewhere and send where it is"
         ),
         Code::HELLO_TIMEOUT => "the network is too slow, or the machine is too busy: try again".to_owned(),
+        Code::RATE_LIMITED => {
+            "the server has taken what came for a flood, and closed: try again in a moment, and more slowly".to_owned()
+        }
         Code::FORBIDDEN => forbidden(attempt, situation),
         Code::ALREADY_OPEN => {
             "the server has not yet seen the end of an earlier connection: try again in a moment".to_owned()
