@@ -11,9 +11,11 @@
 //! | [`sequencer`] | seqs, times, and what a repeated message id gets |
 //! | [`tail`] | which recent frames stay in memory, and where a cursor reads on |
 //! | [`conversation`] | what a conversation stream does with each frame |
-//! | [`rate`] | how often something may happen |
+//! | [`rate`] | how often something may happen in a window of time |
+//! | [`bucket`] | how fast something may go on, with a burst |
 
 pub mod authorize;
+pub mod bucket;
 pub mod conversation;
 pub mod rate;
 

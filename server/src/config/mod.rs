@@ -13,7 +13,7 @@ pub use load::{Flag, Loaded, Origin, Sources, load};
 pub use settings::{Kind, SETTINGS, Setting};
 
 use crate::auth::KeySpec;
-use crate::http::{HAS_PAGE, WebOrigin};
+use crate::http::{HAS_PAGE, Network, WebOrigin};
 use crate::session::Limits;
 use crate::sockets::CAN_STEER;
 
@@ -31,6 +31,8 @@ pub struct Config {
     pub websocket: bool,
     /// Origins of pages that may connect besides the server's own.
     pub allowed_origins: Vec<WebOrigin>,
+    /// Proxies whose `X-Forwarded-For` says who a client is.
+    pub trusted_proxies: Vec<Network>,
     /// Whether HTTP and WebSocket are served without TLS, too, as they are in development.
     pub plain_http: bool,
     /// Whether the chat page is served outside of development, too.
@@ -79,6 +81,7 @@ impl Default for Config {
             workers: 0,
             websocket: true,
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             plain_http: false,
             demo_page: false,
             data_dir: PathBuf::from("quoth-data"),

@@ -44,3 +44,16 @@ pub(super) const KEEP_ALIVE_INTERVAL_MS: RangeInclusive<u64> = 0..=3_600_000;
 
 /// quinn holds a table slot for every stream that it allows: at most some tens of kilobytes for a connection.
 pub(super) const OPEN_CONVERSATIONS_MAX: RangeInclusive<u64> = 1..=1_024;
+
+/// 0 counts none.
+pub(super) const CONNECTIONS_OF_ONE_MAX: RangeInclusive<u64> = 0..=1_000_000;
+
+/// 0 slows nobody. Above a million a second it would have no effect.
+pub(super) const PER_SECOND_MAX: RangeInclusive<u64> = 0..=1_000_000;
+
+/// 0 slows nobody. Below one of the largest frames a second a connection would not be worth having, which is left to who wants it so;
+/// at most 4 GB/s.
+pub(super) const BYTES_PER_SECOND_MAX: RangeInclusive<u64> = 0..=4_000_000_000;
+
+/// 0 is no limit. At least what a client opens behind its Hello when it comes back, or it would wait for a second each time.
+pub(super) const STREAMS_PER_SECOND_MAX: RangeInclusive<u64> = 0..=1_000_000;

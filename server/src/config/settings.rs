@@ -39,6 +39,8 @@ pub enum Kind {
     Keys,
     /// An array of origins.
     Origins,
+    /// An array of networks.
+    Networks,
 }
 
 impl Kind {
@@ -53,6 +55,7 @@ impl Kind {
             }
             Self::Boolean => "true or false without quotes".to_owned(),
             Self::Keys => "an array of texts, as in [\"EdDSA:FILE\"]".to_owned(),
+            Self::Networks => "an array of texts, as in [\"10.0.0.0/8\"]".to_owned(),
             Self::Origins => "an array of texts, as in [\"https://chat.example\"]".to_owned(),
         }
     }
@@ -179,6 +182,13 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Origins,
         set: |c, t| list(&mut c.allowed_origins, t),
         get: |c| array(&c.allowed_origins),
+    },
+    Setting {
+        key: "server.trusted_proxies",
+        doc: "proxies whose X-Forwarded-For says who a client is, for limits of addresses: [\"10.0.0.2\", \"10.1.0.0/16\"]",
+        kind: Kind::Networks,
+        set: |c, t| list(&mut c.trusted_proxies, t),
+        get: |c| array(&c.trusted_proxies),
     },
     Setting {
         key: "server.plain_http",
@@ -328,6 +338,76 @@ pub const SETTINGS: &[Setting] = &[
         get: |c| c.limits.open_conversations_max.to_string(),
     },
     Setting {
+        key: "limits.connections_per_address_max",
+        doc: "connections at once of one address (IPv6: of one /64 network); 0: no limit. Unless set: 1000, in development 0",
+        kind: Kind::Number(ranges::CONNECTIONS_OF_ONE_MAX),
+        set: |c, t| number(&mut c.limits.connections_per_address_max, t),
+        get: |c| c.limits.connections_per_address_max.to_string(),
+    },
+    Setting {
+        key: "limits.connections_per_user_max",
+        doc: "connections at once of one user whose token has no publish_as; 0: no limit. Unless set: 100, in development 0",
+        kind: Kind::Number(ranges::CONNECTIONS_OF_ONE_MAX),
+        set: |c, t| number(&mut c.limits.connections_per_user_max, t),
+        get: |c| c.limits.connections_per_user_max.to_string(),
+    },
+    Setting {
+        key: "limits.frames_per_second_max",
+        doc: "frames of one connection in a second, three seconds' worth at once; it is read no faster. 0: no limit. Unless set: 2000, in development 0",
+        kind: Kind::Number(ranges::PER_SECOND_MAX),
+        set: |c, t| number(&mut c.limits.frames_per_second_max, t),
+        get: |c| c.limits.frames_per_second_max.to_string(),
+    },
+    Setting {
+        key: "limits.bytes_per_second_max",
+        doc: "the same in bytes. Unless set: 4194304, in development 0",
+        kind: Kind::Number(ranges::BYTES_PER_SECOND_MAX),
+        set: |c, t| number(&mut c.limits.bytes_per_second_max, t),
+        get: |c| c.limits.bytes_per_second_max.to_string(),
+    },
+    Setting {
+        key: "limits.user_publishes_per_second_max",
+        doc: "the same for publishes of one user, over all connections. Unless set: 100, in development 0",
+        kind: Kind::Number(ranges::PER_SECOND_MAX),
+        set: |c, t| number(&mut c.limits.user_publishes_per_second_max, t),
+        get: |c| c.limits.user_publishes_per_second_max.to_string(),
+    },
+    Setting {
+        key: "limits.conversation_publishes_per_second_max",
+        doc: "the same for publishes to one conversation. Unless set: 1000, in development 0",
+        kind: Kind::Number(ranges::PER_SECOND_MAX),
+        set: |c, t| number(&mut c.limits.conversation_publishes_per_second_max, t),
+        get: |c| c.limits.conversation_publishes_per_second_max.to_string(),
+    },
+    Setting {
+        key: "limits.streams_per_second_max",
+        doc: "streams of one connection in a second; the next ones wait. 0: no limit",
+        kind: Kind::Number(ranges::STREAMS_PER_SECOND_MAX),
+        set: |c, t| number(&mut c.limits.streams_per_second_max, t),
+        get: |c| c.limits.streams_per_second_max.to_string(),
+    },
+    Setting {
+        key: "limits.resets_per_second_max",
+        doc: "streams that one client resets in a second, three seconds' worth at once; more close it. 0: no limit",
+        kind: Kind::Number(ranges::PER_SECOND_MAX),
+        set: |c, t| number(&mut c.limits.resets_per_second_max, t),
+        get: |c| c.limits.resets_per_second_max.to_string(),
+    },
+    Setting {
+        key: "limits.datagrams_per_second_max",
+        doc: "the same for datagrams of one connection",
+        kind: Kind::Number(ranges::PER_SECOND_MAX),
+        set: |c, t| number(&mut c.limits.datagrams_per_second_max, t),
+        get: |c| c.limits.datagrams_per_second_max.to_string(),
+    },
+    Setting {
+        key: "limits.control_frames_per_second_max",
+        doc: "the same for pings and pongs of one WebSocket",
+        kind: Kind::Number(ranges::PER_SECOND_MAX),
+        set: |c, t| number(&mut c.limits.control_frames_per_second_max, t),
+        get: |c| c.limits.control_frames_per_second_max.to_string(),
+    },
+    Setting {
         key: "limits.segmentation_offload",
         doc: "send several packets with one system call: faster for few fast readers, 10 KB more for each connection",
         kind: Kind::Boolean,
@@ -371,7 +451,7 @@ mod tests {
     fn every_number_has_a_range_that_holds_its_default_and_is_kept() {
         let numbers =
             SETTINGS.iter().filter(|setting| setting.get(&Config::default()).parse::<u64>().is_ok());
-        assert_eq!(numbers.clone().count(), 12);
+        assert_eq!(numbers.clone().count(), 22);
         for setting in numbers {
             let range = setting.range().cloned().unwrap_or_else(|| panic!("{} has no range", setting.key));
             let mut config = Config::default();
@@ -393,10 +473,12 @@ mod tests {
     }
     #[test]
     fn a_list_is_taken_as_it_is_printed_and_with_commas_alone() {
-        for key in ["server.allowed_origins", "auth.token_keys"] {
+        for key in ["server.allowed_origins", "server.trusted_proxies", "auth.token_keys"] {
             let setting = super::Setting::find(key).unwrap();
             let elements = if key.starts_with("auth") {
                 ["EdDSA:a.pem", "k=HS256:b"]
+            } else if key.ends_with("proxies") {
+                ["10.0.0.0/8", "::1/128"]
             } else {
                 ["https://a.example", "http://[::1]:80"]
             };

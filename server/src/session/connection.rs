@@ -5,20 +5,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quoth_core::authorize::{Action, Grant, authorize};
+use quoth_core::bucket::{Bucket, Pace};
 use quoth_core::rate::Rate;
 use quoth_core::session::{Identity, Input, Output, Session};
 use quoth_protocol::codec::{decode, encode_datagram};
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION, Welcome, feature};
 use quoth_protocol::limits::{
     DATAGRAM_BYTES_MAX, FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, FIRST_FRAME_TIMEOUT_MS, HELLO_TIMEOUT_MS,
-    STREAMS_PER_SECOND_MAX, TYPING_PER_SECOND_MAX,
+    TYPING_PER_SECOND_MAX,
 };
-use quoth_protocol::{Code, ConversationName};
+use quoth_protocol::{Code, ConversationName, UserId};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::counts::Counted;
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
 use super::open::OpenConversations;
+use super::pace::ConnectionPaces;
 use super::transport::{Gone, RecvStream, SendStream, Transport};
 use super::{Phase, PhaseReceiver, Service, conversation, fetch};
 use crate::engine::{Typing, Typings};
@@ -46,6 +49,8 @@ pub(super) struct Shared {
     pub(super) typings: Arc<Typings>,
     /// The feature bits in force.
     pub(super) features: u64,
+    /// What slows the client, if anything does.
+    pub(super) paces: Option<Arc<ConnectionPaces>>,
 }
 
 /// Why a connection ends.
@@ -104,8 +109,11 @@ struct Connection {
     reader: FrameReader,
     writer: FrameWriter,
     signed_in: Option<SignedIn>,
-    streams: JoinSet<()>,
-    streams_rate: Rate,
+    /// Each says whether the client has abandoned it.
+    streams: JoinSet<bool>,
+    streams_rate: Option<Rate>,
+    resets: Flood,
+    datagrams: Flood,
     drains: bool,
 }
 
@@ -114,6 +122,25 @@ struct SignedIn {
     shared: Arc<Shared>,
     grant: watch::Sender<Arc<Grant>>,
     typing_rate: Rate,
+    /// Among the connections of its user.
+    _place: Counted<UserId>,
+}
+
+/// Something of which no honest client does much.
+struct Flood {
+    pace: Option<Pace>,
+    bucket: Bucket,
+}
+
+impl Flood {
+    fn new(per_second_max: u32) -> Self {
+        Self { pace: Pace::new(per_second_max.into()), bucket: Bucket::FULL }
+    }
+
+    /// Whether one more is too many.
+    fn is_over(&mut self, now_ms: u64) -> bool {
+        self.pace.is_some_and(|pace| !self.bucket.take(pace, now_ms))
+    }
 }
 
 /// What happened on a connection.
@@ -124,7 +151,7 @@ enum Happened {
     Typing(Typing),
     Datagram(Result<Bytes, Gone>),
     Stream(Result<(SendStream, RecvStream), Gone>),
-    StreamEnded(Result<(), tokio::task::JoinError>),
+    StreamEnded(Result<bool, tokio::task::JoinError>),
     /// The session's deadline has passed.
     Deadline,
     /// It is time to look at the clock.
@@ -143,6 +170,8 @@ impl Connection {
         let reader = FrameReader::new(recv, FIRST_FRAME_BYTES_MAX);
         let writer = FrameWriter::new(send);
         writer.set_priority(CONTROL_PRIORITY);
+        let limits = Arc::clone(&service.limits);
+        let streams_max = limits.streams_per_second_max;
         Box::new(Self {
             transport,
             service,
@@ -151,7 +180,9 @@ impl Connection {
             writer,
             signed_in: None,
             streams: JoinSet::new(),
-            streams_rate: Rate::new(STREAMS_PER_SECOND_MAX, 1_000),
+            streams_rate: (streams_max > 0).then(|| Rate::new(streams_max, 1_000)),
+            resets: Flood::new(limits.resets_per_second_max),
+            datagrams: Flood::new(limits.datagrams_per_second_max),
             drains: false,
         })
     }
@@ -180,8 +211,9 @@ impl Connection {
             return Happened::Deadline;
         }
         let accepts = self.signed_in.is_some() && !self.drains;
-        let waits_for_rate = accepts && !self.streams_rate.has_left(now_ms);
-        let wake_ms = [deadline_ms, waits_for_rate.then(|| self.streams_rate.window_end_ms(now_ms))];
+        let exhausted = self.streams_rate.filter(|rate| accepts && !rate.has_left(now_ms));
+        let waits_for_rate = exhausted.is_some();
+        let wake_ms = [deadline_ms, exhausted.map(|rate| rate.window_end_ms(now_ms))];
         let wait = wake_ms.into_iter().flatten().min().map_or(DEADLINE_WAIT_MAX, |wake_ms| {
             Duration::from_millis(wake_ms.saturating_sub(now_ms)).min(DEADLINE_WAIT_MAX)
         });
@@ -231,16 +263,22 @@ impl Connection {
             }
             Happened::Datagram(Ok(datagram)) => self.datagram(&datagram),
             Happened::Stream(Ok((send, recv))) => {
-                self.streams_rate.take(self.service.engine.now_ms());
+                if let Some(rate) = &mut self.streams_rate {
+                    rate.take(self.service.engine.now_ms());
+                }
                 if let Some(signed_in) = &self.signed_in {
                     self.streams.spawn(stream(Arc::clone(&signed_in.shared), send, recv));
                 }
                 Ok(())
             }
-            Happened::StreamEnded(ended) => {
-                if let Err(error) = ended
-                    && error.is_panic()
-                {
+            Happened::StreamEnded(Ok(is_abandoned)) => {
+                if is_abandoned && self.resets.is_over(self.service.engine.now_ms()) {
+                    return Err(End(Code::RATE_LIMITED, "too many streams were reset"));
+                }
+                Ok(())
+            }
+            Happened::StreamEnded(Err(error)) => {
+                if error.is_panic() {
                     tracing::error!(%error, "a stream's task panicked");
                 }
                 Ok(())
@@ -258,10 +296,7 @@ impl Connection {
                 let verified = self.service.verify.verify(&token, now_ms);
                 self.input(Input::Verified(verified))
             }
-            Some(Output::Welcome { identity, hello }) => {
-                self.welcome(&identity, &hello, now_ms);
-                Ok(())
-            }
+            Some(Output::Welcome { identity, hello }) => self.welcome(&identity, &hello, now_ms),
             Some(Output::Replace(identity)) => {
                 if let Some(signed_in) = &self.signed_in {
                     signed_in.grant.send_replace(identity.grant);
@@ -280,8 +315,17 @@ impl Connection {
         }
     }
 
-    fn welcome(&mut self, identity: &Identity, hello: &Hello, now_ms: u64) {
+    fn welcome(&mut self, identity: &Identity, hello: &Hello, now_ms: u64) -> Result<(), End> {
         let is_service = !identity.grant.publish_as.is_empty();
+        let place = self.service.admission.of_user(&identity.grant.user, is_service);
+        let place = place.ok_or(End(Code::OVERLOADED, "the user has too many connections"))?;
+        let paces = ConnectionPaces::new(
+            &self.service.limits,
+            &self.service.paces,
+            &self.service.engine,
+            &identity.grant,
+        );
+        self.reader.set_paces(paces.as_ref().map(|paces| paces.stream(None)));
         let open_conversations_max = self.service.limits.open_conversations_max_of(is_service);
         let datagrams = if self.transport.has_datagrams() { feature::DATAGRAMS } else { 0 };
         let features = hello.features & (datagrams | feature::ROSTER);
@@ -294,11 +338,13 @@ impl Connection {
             grant: granted,
             typings: Arc::default(),
             features,
+            paces,
         };
         self.signed_in = Some(SignedIn {
             shared: Arc::new(shared),
             grant,
             typing_rate: Rate::new(TYPING_PER_SECOND_MAX, 1_000),
+            _place: place,
         });
         tracing::info!(
             user = %identity.grant.user, device = %hello.device, client = hello.client, platform = hello.platform,
@@ -313,9 +359,13 @@ impl Connection {
             open_conversations_max,
             server: concat!("quoth-server/", env!("QUOTH_VERSION")).to_owned(),
         }));
+        Ok(())
     }
 
     fn datagram(&mut self, datagram: &[u8]) -> Result<(), End> {
+        if self.datagrams.is_over(self.service.engine.now_ms()) {
+            return Err(End(Code::RATE_LIMITED, "too many datagrams"));
+        }
         match decode(datagram) {
             _ if datagram.len() > DATAGRAM_BYTES_MAX => Ok(()),
             Ok(frame @ ClientFrame::Typing { .. }) => self.input(Input::Frame(frame)),
@@ -354,8 +404,9 @@ impl Connection {
     }
 }
 
-/// Runs a stream besides the control stream until either side ends it.
-async fn stream(shared: Arc<Shared>, send: SendStream, recv: RecvStream) {
+/// Runs a stream besides the control stream until either side ends it. Says whether the client has abandoned it: reset its side, or
+/// wanted no more of the server's.
+async fn stream(shared: Arc<Shared>, send: SendStream, recv: RecvStream) -> bool {
     let mut reader = FrameReader::new(recv, FIRST_FRAME_BYTES_MAX);
     let mut writer = FrameWriter::new(send);
     match serve(&shared, &mut reader, &mut writer).await {
@@ -365,6 +416,7 @@ async fn stream(shared: Arc<Shared>, send: SendStream, recv: RecvStream) {
             reader.stop(code);
         }
     }
+    reader.is_reset() || writer.is_stopped()
 }
 
 /// Serves a stream: its first frame says what it is. The error is the code to reset it with.

@@ -34,6 +34,7 @@ pub(super) async fn run(
     let machine = ConversationStream::open(&open, &grant, shared.features & feature::ROSTER != 0)?;
     let _open = OpenGuard::new(shared, &open.conversation)?;
     reader.set_frame_bytes_max(FRAME_BYTES_MAX);
+    reader.set_paces(shared.paces.as_ref().map(|paces| paces.stream(Some(&open.conversation))));
     let engine = shared.service.engine.clone();
     let mailbox =
         engine.mailbox(&grant.user, Arc::clone(&shared.typings), shared.features & feature::ROSTER != 0);

@@ -3,12 +3,15 @@
 mod admission;
 mod connection;
 mod conversation;
+mod counts;
 mod fetch;
 mod frames;
 mod gate;
 mod limits;
 mod open;
+mod pace;
 mod phase;
+mod refusals;
 mod transport;
 mod waiting;
 
@@ -19,7 +22,7 @@ use quoth_protocol::Code;
 
 use crate::engine::Engine;
 
-pub(crate) use admission::{Admission, Admitted, Handshake};
+pub(crate) use admission::{Admission, Admitted, Handshake, Place};
 pub(crate) use connection::run;
 pub(crate) use limits::streams_of;
 pub use limits::{CongestionControl, Limits};
@@ -48,6 +51,8 @@ pub struct Service {
     pub(crate) phase: PhaseReceiver,
     /// Counts over all workers and transports.
     pub(crate) admission: Arc<Admission>,
+    /// Rates over all workers.
+    paces: Arc<pace::Tables>,
 }
 
 impl Service {
@@ -56,7 +61,8 @@ impl Service {
     pub fn new(engine: Engine, verify: Arc<dyn Verify>, limits: Limits, phase: PhaseReceiver) -> Self {
         let limits = Arc::new(limits);
         let admission = Arc::new(Admission::new(&limits));
-        Self { engine, verify, limits, phase, admission }
+        let paces = Arc::new(pace::Tables::new(&limits));
+        Self { engine, verify, limits, phase, admission, paces }
     }
 
     /// The same for connections of another worker, which the current tokio runtime becomes.

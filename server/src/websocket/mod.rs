@@ -17,10 +17,9 @@ use std::time::Duration;
 
 use quoth_lanes::{Format, Lanes};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::http::Stream;
-use crate::session::{self, Service, Transport};
+use crate::session::{self, Place, Service, Transport};
 use heartbeat::Heartbeat;
 pub use messages::Messages;
 use pump::Pump;
@@ -44,7 +43,7 @@ pub(crate) struct Upgraded {
     pub(crate) format: Format,
     pub(crate) peer: SocketAddr,
     /// Its place among the connections.
-    pub(crate) place: OwnedSemaphorePermit,
+    pub(crate) place: Place,
 }
 
 /// The two tasks of a connection: its session, and what moves its messages. Each ends when the other one has.
@@ -55,14 +54,15 @@ pub(crate) fn tasks(
     let Upgraded { stream, read, format, peer, place } = upgraded;
     let lanes = Lanes::server(format);
     let heartbeat = heartbeat(service.limits.idle_timeout_ms);
-    let pump = Pump::new(stream, read, Some(place), lanes.clone(), heartbeat);
+    let control_frames_max = service.limits.control_frames_per_second_max;
+    let pump = Pump::new(stream, read, Some(place), lanes.clone(), heartbeat, control_frames_max);
     (session::run(Transport::WebSocket { lanes, peer }, service), pump.run())
 }
 
 /// Moves messages between a TCP connection and what stands behind it until either ends, just as is done for sessions: so that tests can
 /// see how the socket behaves when something else is there. The handshake of RFC 6455 is done, and nothing has come behind it.
 pub async fn run(tcp: TcpStream, messages: impl Messages, idle_timeout_ms: u32) {
-    Pump::new(Stream::plain(tcp), Vec::new(), None, messages, heartbeat(idle_timeout_ms)).run().await;
+    Pump::new(Stream::plain(tcp), Vec::new(), None, messages, heartbeat(idle_timeout_ms), 0).run().await;
 }
 
 fn heartbeat(idle_timeout_ms: u32) -> Heartbeat {
