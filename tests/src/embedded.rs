@@ -114,8 +114,21 @@ impl EmbeddedServer {
     /// # Errors
     /// When it cannot be signed.
     pub fn token_until(&self, user: &str, ends_s: u64) -> anyhow::Result<String> {
+        self.signed(user, Vec::new(), ends_s)
+    }
+
+    /// A token that may do everything, also on behalf of users.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn service_token(&self) -> anyhow::Result<String> {
+        let now_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
+        self.signed("service", vec!["*".to_owned()], now_s + 3_600)
+    }
+
+    fn signed(&self, user: &str, publish_as: Vec<String>, ends_s: u64) -> anyhow::Result<String> {
         let everything = || vec!["*".to_owned()];
-        let rights = Rights { read: everything(), write: everything(), publish_as: Vec::new() };
+        let rights = Rights { read: everything(), write: everything(), publish_as };
         let key = signing_key_file(&self.dir.path().join("data"));
         let (user, audience) = (UserId::new(user)?, Config::default().audience);
         issue(&key, algorithm("HS256").map_err(|e| anyhow!(e))?, &audience, &user, rights, ends_s - LEEWAY_S)

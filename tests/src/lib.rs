@@ -5,6 +5,7 @@
 //! | [`process`] | the real server as a process |
 //! | [`embedded`] | the real server within the test's process |
 //! | [`served`] | the real engine and listener over a store of the test's choice |
+//! | [`half_open`] | handshakes that are begun and never finished |
 //! | [`history`] | what clients saw, and whether the promises held |
 //! | [`wire`] | a client of bare frames |
 //! | [`websocket`] | a client of bare messages of a WebSocket |
@@ -17,6 +18,7 @@
 pub mod embedded;
 pub mod figures;
 pub mod fuzz;
+pub mod half_open;
 pub mod history;
 pub mod independent;
 pub mod load;
