@@ -30,6 +30,10 @@ const READ_BYTES: usize = 2 * 1_024;
 /// up those who write.
 const OUTBOX_BYTES_MAX: usize = 32 * 1_024;
 
+/// Bytes that are read and dropped behind a close, so that the client gets to hear it: what it may have on its way. Who sends more does
+/// not listen.
+const DROPPED_BYTES_MAX: usize = 1_024 * 1_024;
+
 /// Messages that are read before others have their turn.
 const MESSAGES_AT_ONCE: usize = 64;
 
@@ -295,11 +299,13 @@ impl<M: Messages> Pump<M> {
         self.stream.shutdown().await?;
         // A socket that is closed while something comes would take the close back that is on its way.
         let mut dropped = [0; 1_024];
+        let mut dropped_bytes = 0;
         poll_fn(|task| {
             loop {
                 let mut dropped = ReadBuf::new(&mut dropped);
                 std::task::ready!(Pin::new(&mut self.stream).poll_read(task, &mut dropped))?;
-                if dropped.filled().is_empty() {
+                dropped_bytes += dropped.filled().len();
+                if dropped.filled().is_empty() || dropped_bytes > DROPPED_BYTES_MAX {
                     return Poll::Ready(Ok(()));
                 }
             }
