@@ -2,6 +2,8 @@
 //!
 //! Each test prints what it has measured. `HOSTILE_SECONDS` makes the attacks longer, as in `HOSTILE_SECONDS=30`.
 
+#[path = "e2e_hostile/attack.rs"]
+mod attack;
 #[path = "e2e_hostile/honest.rs"]
 mod honest;
 #[path = "e2e_hostile/initials.rs"]
