@@ -7,6 +7,7 @@
 //! | [`device`] | a device of a user, over QUIC or a WebSocket |
 //! | [`issuer`] | an issuer of tokens with a key set |
 //! | [`served`] | the real engine and listener over a store of the test's choice |
+//! | [`half_open`] | handshakes that are begun and never finished |
 //! | [`history`] | what clients saw, and whether the promises held |
 //! | [`wire`] | a client of bare frames |
 //! | [`websocket`] | a client of bare messages of a WebSocket |
@@ -22,6 +23,7 @@ pub mod device;
 pub mod embedded;
 pub mod figures;
 pub mod fuzz;
+pub mod half_open;
 pub mod history;
 pub mod http;
 pub mod independent;
