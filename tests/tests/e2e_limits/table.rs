@@ -153,10 +153,13 @@ fn every_code_and_every_test_of_the_table_exists() {
             .unwrap_or_else(|| panic!("{limit}: not a test with its file: {test}"));
         let source = read(path);
         let is_test = source.split_once(&format!("fn {name}(")).is_some_and(|(before, _)| {
-            let lines = before.lines().rev().take_while(|line| !line.trim().is_empty());
-            lines
-                .into_iter()
-                .any(|line| line.trim_start().starts_with("#[test]") || line.contains("#[tokio::test"))
+            // What stands before `fn` in its line, and then the attributes above.
+            let mut above =
+                before.trim_end_matches([' ', '\n']).trim_end_matches("async").trim_end().lines().rev();
+            above.next().is_some_and(|line| {
+                let attribute = line.trim_start();
+                attribute.starts_with("#[test]") || attribute.starts_with("#[tokio::test")
+            })
         });
         assert!(is_test, "{limit}: {path} has no test {name}");
     }
