@@ -5,10 +5,15 @@
 //! |---|---|
 //! | [`config`] | settings, their sources, and where each value came from |
 //! | [`auth`] | tokens |
+//! | [`api`] | HTTP for backends, on a port of its own |
 //! | [`engine`] | conversations without a network: committer, tails, readers |
 //! | [`session`] | connections and a task for each stream, whatever carries them |
+//! | [`hooks`] | backends that are asked before something happens |
+//! | `outbox` | events for a backend, in order and at least once |
+//! | [`sessions`] | who is signed in: devices, revocations, presence |
 //! | [`http`] | requests over TCP, and what becomes a WebSocket |
 //! | [`websocket`] | messages between sockets and lanes |
+//! | [`outbound`] | requests that the server itself makes |
 //! | [`quic`] | endpoints, and which worker has a connection |
 //! | [`data_folder`] | whether the data folder can be used |
 //! | [`preflight`] | what is refused before anything is opened |
@@ -21,18 +26,23 @@
 //! | [`server`] | start, drain, stop |
 
 pub mod announce;
+pub mod api;
 pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod data_folder;
 pub mod development;
 pub mod engine;
+pub mod hooks;
 pub mod http;
+pub mod outbound;
+mod outbox;
 pub mod preflight;
 pub mod quic;
 pub mod secret;
 pub mod server;
 pub mod session;
+pub mod sessions;
 mod sockets;
 pub mod tickets;
 pub mod websocket;

@@ -2,9 +2,10 @@
 
 use quoth_certs::{CertError, CertStore};
 
-use crate::auth::Verifier;
+use crate::api::Keys;
 use crate::config::Config;
 use crate::engine::{Clock as _, SystemClock};
+use crate::hooks::Backend;
 use crate::tickets::TicketKeys;
 use crate::{data_folder, development, secret};
 
@@ -20,8 +21,10 @@ pub fn problems(config: &Config) -> Vec<String> {
     } else {
         let opened = configured_certificate(config);
         problems.extend(opened.and_then(Result::err).map(|error| error.to_string()));
-        problems.extend(Verifier::load(&config.audience, &config.token_keys).err());
+        problems.extend(config.verifier(&config.token_keys).err());
     }
+    problems.extend(Keys::load(&config.api.keys).err());
+    problems.extend(Backend::problems(config));
     problems.extend(secret::kept_endpoint_secret(&config.data_dir).err());
     problems.extend(TicketKeys::check(&config.data_dir).err());
     problems

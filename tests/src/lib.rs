@@ -4,10 +4,13 @@
 //! |---|---|
 //! | [`process`] | the real server as a process |
 //! | [`embedded`] | the real server within the test's process |
+//! | [`device`] | a device of a user, over QUIC or a WebSocket |
+//! | [`issuer`] | an issuer of tokens with a key set |
 //! | [`served`] | the real engine and listener over a store of the test's choice |
 //! | [`history`] | what clients saw, and whether the promises held |
 //! | [`wire`] | a client of bare frames |
 //! | [`websocket`] | a client of bare messages of a WebSocket |
+//! | [`http`] | requests to the server API, and a backend that it asks |
 //! | [`member`] | a client of bare frames that makes requests, over either transport |
 //! | [`load`] | publishers and readers that write down what they see |
 //! | [`sim`] | a deterministic simulation of server, clients and network |
@@ -15,11 +18,14 @@
 //! | [`independent`] | clients in other languages |
 //! | [`fuzz`] | what the fuzz targets and the corpus replay run |
 
+pub mod device;
 pub mod embedded;
 pub mod figures;
 pub mod fuzz;
 pub mod history;
+pub mod http;
 pub mod independent;
+pub mod issuer;
 pub mod load;
 pub mod member;
 pub mod process;

@@ -9,7 +9,7 @@ use quoth_core::authorize::Grant;
 use quoth_core::session::Identity;
 use quoth_protocol::frame::{ClientFrame, Fetch, FetchRange, ServerFrame, Start};
 use quoth_protocol::{ALPN, Code, ConversationName};
-use quoth_server::session::Verify;
+use quoth_server::session::{Verification, Verify};
 use quoth_store::testing::{commit, record};
 use quoth_store::{Content, Record, Store};
 use quoth_tests::served::{ServedEngine, everything};
@@ -26,14 +26,14 @@ const EVENTS: u64 = 300;
 struct AllOrNothing;
 
 impl Verify for AllOrNothing {
-    fn verify(&self, token: &str, _: u64) -> Result<Identity, Code> {
-        let identity = everything("alice", u64::MAX)?;
+    fn verify(&self, token: &str, _: u64) -> Verification {
+        let identity = everything("alice", u64::MAX).expect("a user's name");
         if token == "all" {
-            return Ok(identity);
+            return Ok(identity).into();
         }
         let user = identity.grant.user.clone();
         let grant = Grant { user, read: None, write: None, publish_as: Vec::new() };
-        Ok(Identity { grant: Arc::new(grant), ..identity })
+        Ok(Identity { grant: Arc::new(grant), ..identity }).into()
     }
 }
 

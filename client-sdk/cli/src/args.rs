@@ -8,6 +8,8 @@ use quoth_bench::command::BenchArgs;
 use quoth_client::protocol::limits::START_LAST_MAX;
 use quoth_client::{ConversationName, Transport};
 
+use crate::admin::AdminArgs;
+
 /// Talks to a Quoth server. Beside a development server on the same machine no flags are needed.
 #[derive(Debug, Parser)]
 #[command(
@@ -81,6 +83,14 @@ pub(crate) enum Command {
     /// The day of `[HH:MM]` is in the file's name (YYYY-MM-DD). Without it the messages have no time of their own, only that of
     /// the import.
     Import(ImportArgs),
+    /// Operate a server over its API: messages, conversations, members, sessions, revocations, statistics
+    ///
+    /// Beside a development server no flags are needed; else give --api and --api-key-file.
+    #[command(
+        after_help = "Examples:\n  quoth admin stats\n  quoth admin publish general 'Maintenance at 10:00' --as ops\n  \
+                            quoth admin conversation create --owner alice --member bob --title Team\n  quoth admin kick bob --reason 'have a break'"
+    )]
+    Admin(Box<AdminArgs>),
     /// Measure a server under a load, with the least that this machine can do beside it
     ///
     /// Without --server it starts one of its own, on a new folder, and stops it again.

@@ -58,6 +58,8 @@ struct Development {
     #[serde(default)]
     tokens: BTreeMap<String, String>,
     service_token: Option<String>,
+    api: Option<String>,
+    api_key: Option<String>,
     /// Where all of this was read.
     #[serde(skip)]
     file: PathBuf,
@@ -209,6 +211,29 @@ impl Connection {
     }
 }
 
+/// What a development server has told of its API.
+#[derive(Debug)]
+pub(crate) struct ApiOfDevelopment {
+    pub(crate) url: String,
+    pub(crate) key: String,
+}
+
+/// The API of the development server that flags or the environment name, or else of this machine's.
+pub(crate) fn api_of_development(args: &ConnectionArgs) -> anyhow::Result<ApiOfDevelopment> {
+    let file = args.client_file.clone().or_else(|| env("QUOTH_CLIENT_FILE").map(PathBuf::from));
+    let found = match &file {
+        Some(file) => development(file)?,
+        None => first_development(env)?,
+    };
+    let Some(Development { api, api_key, file, .. }) = found else {
+        bail!("there is no development server: say where the API is with --api and --api-key-file");
+    };
+    match (api, api_key) {
+        (Some(url), Some(key)) => Ok(ApiOfDevelopment { url, key }),
+        _ => bail!("the development server of {} does not serve its API (api.listen)", file.display()),
+    }
+}
+
 /// The host of a HOST:PORT, without the brackets of an IPv6 address.
 fn host(server: &str) -> &str {
     let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
@@ -216,7 +241,7 @@ fn host(server: &str) -> &str {
 }
 
 /// An environment variable that says something.
-fn env(name: &str) -> Option<String> {
+pub(crate) fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -394,6 +419,8 @@ mod tests {
             ca: PathBuf::from("ca.pem"),
             token: "token of alice".to_owned(),
             tokens: [token("alice"), token("bob")].into(),
+            api: None,
+            api_key: None,
             service_token: Some("token of importer".to_owned()),
             file: PathBuf::from("dev.json"),
         }

@@ -3,6 +3,7 @@
 // They panic when the stream cannot be written; `output` has what does not.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod admin;
 mod args;
 mod bench;
 mod chat;
@@ -81,6 +82,7 @@ fn start(args: Args) -> anyhow::Result<ExitCode> {
     let args = match args {
         // It has threads and runtimes of its own.
         Args { connection, command: Command::Bench(args) } => return bench::run(connection, *args),
+        Args { connection, command: Command::Admin(args) } => return admin::run(connection, *args),
         args => args,
     };
     let interrupt = Interrupt::listen().context("cannot start")?;
@@ -100,6 +102,6 @@ async fn run(args: Args, interrupt: Interrupt) -> anyhow::Result<()> {
         Command::Tail(args) => tail::run(&connection, args).await,
         Command::History(args) => history::run(&connection, args).await,
         Command::Import(args) => import::run(&connection, args).await,
-        Command::Bench(_) => unreachable!("it was run before"),
+        Command::Bench(_) | Command::Admin(_) => unreachable!("it was run before"),
     }
 }

@@ -12,12 +12,20 @@
 //! | [`sequencer`] | seqs, times, and what a repeated message id gets |
 //! | [`tail`] | which recent frames stay in memory, and where a cursor reads on |
 //! | [`conversation`] | what a conversation stream does with each frame |
+//! | [`breaker`] | whether somebody is asked who may not answer |
+//! | [`login`] | which devices of a user stay when another one signs in |
+//! | [`presence`] | who is there, away or gone |
+//! | [`revocation`] | which tokens are revoked |
 //! | [`rate`] | how often something may happen |
 
 pub mod authorize;
+pub mod breaker;
 pub mod conversation;
+pub mod login;
 pub mod membership;
+pub mod presence;
 pub mod rate;
+pub mod revocation;
 pub mod sequencer;
 pub mod session;
 pub mod tail;

@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::environment;
 use super::{Config, Kind, SETTINGS, Setting};
+use crate::api::ApiKeySpec;
 use crate::auth::KeySpec;
 
 /// Where a configuration comes from.
@@ -224,8 +225,12 @@ fn as_text(kind: &Kind, value: &DeValue<'_>, folder: &Path) -> Option<String> {
             i128::from_str_radix(&digits, number.radix()).ok().map(|number| number.to_string())
         }
         (Kind::Boolean, DeValue::Boolean(value)) => Some(value.to_string()),
-        (Kind::Origins, DeValue::Array(items)) => {
+        (Kind::Origins | Kind::Texts(_), DeValue::Array(items)) => {
             let texts = items.iter().map(|item| item.get_ref().as_str());
+            texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
+        }
+        (Kind::ApiKeys, DeValue::Array(items)) => {
+            let texts = items.iter().map(|item| item.get_ref().as_str().map(|text| api_key_in(folder, text)));
             texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
         }
         (Kind::Keys, DeValue::Array(items)) => {
@@ -241,6 +246,14 @@ fn key_in(folder: &Path, text: &str) -> String {
     text.parse().map_or_else(
         |_| text.to_owned(),
         |key: KeySpec| KeySpec { file: folder.join(&key.file), ..key }.to_string(),
+    )
+}
+
+/// The same of a key of the server API.
+fn api_key_in(folder: &Path, text: &str) -> String {
+    text.parse().map_or_else(
+        |_| text.to_owned(),
+        |key: ApiKeySpec| ApiKeySpec { file: folder.join(&key.file), ..key }.to_string(),
     )
 }
 

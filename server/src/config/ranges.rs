@@ -12,6 +12,27 @@ pub(super) const WORKERS: RangeInclusive<u64> = 0..=32;
 /// An hour: clients that wait longer look dead to their users.
 pub(super) const DRAIN_RETRY_AFTER_MS: RangeInclusive<u64> = 0..=3_600_000;
 
+/// To a day: a key that an issuer has withdrawn should not be good for longer.
+pub(super) const JWKS_REFRESH_S: RangeInclusive<u64> = 1..=86_400;
+
+/// From one look a second, which any issuer bears, to an hour, for which nobody could sign in with a new key.
+pub(super) const JWKS_REFRESH_MIN_S: RangeInclusive<u64> = 1..=3_600;
+
+/// To a week: longer than any rotation takes.
+pub(super) const JWKS_OVERLAP_S: RangeInclusive<u64> = 0..=604_800;
+
+/// 0 has no limit. To ten years, which is what `quoth-server token` signs at most.
+pub(super) const TOKEN_LIFETIME_MAX_S: RangeInclusive<u64> = 0..=3_650 * 86_400;
+
+/// One takes some hundred bytes. All are gone through when something is revoked, and read at each start.
+pub(super) const REVOCATIONS_MAX: RangeInclusive<u64> = 1..=10_000_000;
+
+/// To more devices than anybody has.
+pub(super) const LOGIN_DEVICES_MAX: RangeInclusive<u64> = 1..=1_000;
+
+/// To ten minutes, for which somebody who has gone looks there.
+pub(super) const PRESENCE_LEAVE_MS: RangeInclusive<u64> = 0..=600_000;
+
 /// At least some of the largest groups. At most what a start reads in a few seconds, since it looks at the rest of the
 /// last segment; the log takes two or three times this of the disk.
 pub(super) const LOG_SEGMENT_BYTES: RangeInclusive<u64> = 4 * MIB..=GIB;
@@ -48,3 +69,25 @@ pub(super) const MEMBERS_MAX: RangeInclusive<u64> = 2..=100_000;
 
 /// quinn holds a table slot for every stream that it allows: at most some tens of kilobytes for a connection.
 pub(super) const OPEN_CONVERSATIONS_MAX: RangeInclusive<u64> = 1..=1_024;
+
+/// At least one of the largest messages as base64 in JSON. At most what a request may reasonably cost in memory, times
+/// [`API_REQUESTS_MAX`] at worst.
+pub(super) const API_BODY_BYTES_MAX: RangeInclusive<u64> = 128 * 1024..=256 * MIB;
+
+/// From some flushes of a slow disk to ten minutes, longer than proxies and clients of HTTP wait.
+pub(super) const API_REQUEST_TIMEOUT_MS: RangeInclusive<u64> = 100..=600_000;
+
+/// Backends are few; each request may hold [`API_BODY_BYTES_MAX`].
+pub(super) const API_REQUESTS_MAX: RangeInclusive<u64> = 1..=10_000;
+
+/// From a round trip to another machine to a minute, for which a message would wait.
+pub(super) const HOOKS_TIMEOUT_MS: RangeInclusive<u64> = 10..=60_000;
+
+/// Each has a connection and a message.
+pub(super) const HOOKS_REQUESTS_MAX: RangeInclusive<u64> = 1..=10_000;
+
+/// From a busy backend's usual time to ten minutes, for which a backend that has gone goes unnoticed.
+pub(super) const HOOKS_EVENTS_TIMEOUT_MS: RangeInclusive<u64> = 100..=600_000;
+
+/// From two of the smallest segments of the log to more than disks have.
+pub(super) const HOOKS_OUTBOX_BYTES_MAX: RangeInclusive<u64> = 8 * MIB..=1024 * 1024 * GIB;

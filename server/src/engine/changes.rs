@@ -188,8 +188,13 @@ impl Engine {
         }
         let users = change.concerned().chain([caller.actor().user()]);
         let names = users.map(ConversationName::of_user).chain([name.clone()]).collect();
+        let moves = change.moves_members();
         let what = What::Conversation { name: name.clone(), known, change, added };
-        self.ask(caller, what, names).await
+        let done = self.ask(caller, what, names).await?;
+        if moves && let Some(statuses) = self.inner.rosters.statuses() {
+            statuses.members_changed(name);
+        }
+        Ok(done)
     }
 
     /// Makes a user block somebody, or do so no more. As with [`Engine::change`].
@@ -200,7 +205,11 @@ impl Engine {
         let me = caller.actor().user().clone();
         let known = self.user(&me).await.map_err(|error| unreadable(&error))?;
         let names = vec![ConversationName::of_user(&me)];
-        self.ask(caller, What::Block { me, known, user, blocked }, names).await
+        let done = self.ask(caller, What::Block { me, known, user: user.clone(), blocked }, names).await?;
+        if let Some(statuses) = self.inner.rosters.statuses() {
+            statuses.block_changed(&user);
+        }
+        Ok(done)
     }
 
     async fn ask(&self, caller: Caller, what: What, names: Vec<ConversationName>) -> Result<Done, Refusal> {

@@ -15,7 +15,7 @@ use quoth_core::membership::Rules;
 use quoth_core::membership::slow::SlowModes;
 use quoth_core::sequencer::{RECENT_MAX, Sequencer};
 use quoth_store::{Applier, Log, Position, Record, StoreError, View, ViewError, group};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use self::change::Changed;
 use super::changes::Answer;
@@ -24,6 +24,7 @@ use super::frame::encode_events;
 use super::mailbox::{Mailbox, Outcome};
 use super::reads::Reads;
 use super::repeats::Repeats;
+use super::stats::Counts;
 use super::tails::Tails;
 use super::workers::{Wake, Workers};
 use super::{Clock, Request};
@@ -50,6 +51,7 @@ pub(super) struct Parts {
     pub(super) workers: Arc<Workers>,
     /// Position of the last group that was let out.
     pub(super) released: Arc<AtomicU64>,
+    pub(super) counts: Arc<Counts>,
     pub(super) rules: Rules,
 }
 
@@ -140,6 +142,11 @@ impl Committer {
             match request {
                 Request::Publish(publish) => self.publish(publish, now_ms, &mut group)?,
                 Request::Change(change) => self.change(*change, now_ms, &mut group)?,
+                Request::Note(note) => {
+                    let (record, noted) = note.into_record(now_ms);
+                    group.records.push(record);
+                    group.noted.push(noted);
+                }
             }
         }
         if !group.records.is_empty() {
@@ -167,12 +174,18 @@ impl Committer {
             wake.conversations.push(name.clone());
         }
         self.parts.released.store(self.position.0, Ordering::Release);
+        if !group.records.is_empty() {
+            self.parts.counts.add_group(group.records.len(), self.encoded.len());
+        }
         let by_mailbox = group.outcomes.into_iter().map(|(mailbox, outcome)| (Owner(mailbox), outcome));
         for (Owner(mailbox), outcomes) in gather_by(by_mailbox) {
             mailbox.put(outcomes);
             wake.mailboxes.push(mailbox);
         }
         self.parts.workers.wake(wake);
+        for noted in group.noted {
+            let _nobody_waits_any_more = noted.send(());
+        }
         for (answer, done) in group.answers {
             let _nobody_waits_any_more = answer.send(done);
         }
@@ -201,6 +214,8 @@ struct Group {
     /// Changes of states, which are out with the group.
     changes: Vec<Changed>,
     answers: Vec<Answer>,
+    /// Told when the group is durable.
+    noted: Vec<oneshot::Sender<()>>,
     /// Looked up after the release, since one may repeat a message of the group itself.
     repeats: Repeats,
 }

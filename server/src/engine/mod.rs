@@ -10,11 +10,13 @@ mod drafts;
 mod frame;
 mod mailbox;
 mod names;
+mod notes;
 mod publisher;
 mod reads;
 mod repeats;
 mod rosters;
 mod states;
+mod stats;
 mod subscribers;
 mod tails;
 #[cfg(test)]
@@ -40,13 +42,17 @@ pub use access::{Access, Stand};
 use changes::ChangeRequest;
 pub use changes::{Caller, Done};
 use committer::{Committer, Parts};
+pub(crate) use frame::event;
 pub use mailbox::{Mailbox, NotStored, Outcome, Stored};
 pub use names::{new_invitation, new_name};
+use notes::NoteRequest;
 pub use publisher::{Publisher, Role};
 pub use reads::{Page, Reads};
-pub use rosters::RosterWatch;
 use rosters::Rosters;
+pub use rosters::{RosterWatch, Statuses};
 use states::States;
+use stats::Counts;
+pub use stats::Stats;
 use subscribers::Subscribers;
 pub use subscribers::Subscription;
 use tails::Tails;
@@ -98,6 +104,7 @@ pub enum Execution {
 enum Request {
     Publish(PublishRequest),
     Change(Box<ChangeRequest>),
+    Note(NoteRequest),
 }
 
 impl Request {
@@ -106,6 +113,7 @@ impl Request {
         match self {
             Self::Publish(publish) => publish.append.body.len(),
             Self::Change(change) => change.bytes(),
+            Self::Note(note) => note.bytes(),
         }
     }
 }
@@ -146,6 +154,7 @@ struct Inner {
     failure: watch::Receiver<Option<String>>,
     /// Log position of the last group that was let out.
     released: Arc<AtomicU64>,
+    counts: Arc<Counts>,
 }
 
 /// What ends an engine; see [`Stopper::stop`].
@@ -210,7 +219,7 @@ impl Engine {
         let tails = Arc::new(Tails::default());
         let workers = Arc::new(Workers::default());
         let worker = workers.add();
-        let rosters = Arc::new(Rosters::default());
+        let rosters = Arc::new(Rosters::new(Arc::clone(&clock)));
         tokio::spawn(rosters::tell(Arc::clone(&rosters), Arc::downgrade(&workers)));
         let (log, view): (Arc<dyn Log>, Arc<dyn View>) = (Arc::clone(&store.log), Arc::clone(&store.view));
         let applier = match execution {
@@ -225,6 +234,7 @@ impl Engine {
         };
         let reads = Reads::new(Arc::clone(&view), execution);
         let released = Arc::new(AtomicU64::new(log.next().0.saturating_sub(1)));
+        let counts = Arc::new(Counts::default());
         let parts = Parts {
             log,
             view,
@@ -234,6 +244,7 @@ impl Engine {
             clock: Arc::clone(&clock),
             workers: Arc::clone(&workers),
             released: Arc::clone(&released),
+            counts: Arc::clone(&counts),
             rules,
         };
         let committer = Committer::new(parts);
@@ -259,6 +270,7 @@ impl Engine {
             clock,
             failure,
             released,
+            counts,
         };
         (Self { inner: Arc::new(inner), worker }, stopper)
     }
@@ -381,6 +393,24 @@ impl Engine {
         &self.inner.reads
     }
 
+    /// How much there is of what.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let queue = &self.inner.queue;
+        Stats {
+            stored: self.inner.counts.stored(),
+            queued: queue.max_capacity() - queue.capacity(),
+            queued_max: queue.max_capacity(),
+            position: self.inner.released.load(Ordering::Acquire),
+            log_bytes: self.inner.counts.log_bytes(),
+        }
+    }
+
+    /// Waits until a group was stored since the last call: for the one who follows the log.
+    pub(crate) async fn followed(&self) {
+        self.inner.counts.followed().await;
+    }
+
     /// What an ack means.
     #[must_use]
     pub fn durability(&self) -> Durability {
@@ -391,6 +421,22 @@ impl Engine {
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.inner.clock.unix_ms()
+    }
+
+    /// Where it gets the time from.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.clock
+    }
+
+    /// Rosters tell from now on what these say of the users.
+    pub fn set_statuses(&self, statuses: Arc<dyn Statuses>) {
+        self.inner.rosters.set_statuses(statuses);
+    }
+
+    /// Who reads the conversation is to be told again: something of a reader is another than before.
+    pub fn roster_changed(&self, conversation: &ConversationName) {
+        self.inner.rosters.change(conversation);
     }
 
     /// Tells why the store failed, once it has: nothing is acked any more and the server must stop.

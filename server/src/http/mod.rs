@@ -27,7 +27,7 @@ use page::Page;
 pub(crate) use listener::serve;
 pub use origin::WebOrigin;
 pub(crate) use page::HAS_PAGE;
-pub(crate) use stream::Stream;
+pub(crate) use stream::{Counted, Stream};
 
 /// The application protocol of the TLS handshake.
 pub(crate) const ALPN_HTTP: &[u8] = b"http/1.1";

@@ -98,6 +98,11 @@ impl Admission {
         Arc::clone(&self.connections).try_acquire_owned().ok()
     }
 
+    /// How many there are.
+    pub(crate) fn connections(&self) -> usize {
+        self.limits.connections_max.saturating_sub(self.connections.available_permits())
+    }
+
     fn begin(&self, counts: &mut Counts, address: Address) -> Handshake {
         counts.all += 1;
         *counts.by_address.entry(address).or_default() += 1;

@@ -11,20 +11,23 @@ use quoth_core::session::{Identity, Input, Output, Session};
 use quoth_protocol::codec::{decode, encode_datagram};
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION, Welcome, feature};
 use quoth_protocol::limits::{
-    DATAGRAM_BYTES_MAX, FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, FIRST_FRAME_TIMEOUT_MS, HELLO_TIMEOUT_MS,
-    REQUESTS_UNDER_WAY_MAX, STREAMS_PER_SECOND_MAX, TYPING_PER_SECOND_MAX,
+    DATAGRAM_BYTES_MAX, FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, HELLO_TIMEOUT_MS, REQUESTS_UNDER_WAY_MAX,
+    STREAMS_PER_SECOND_MAX, TYPING_PER_SECOND_MAX,
 };
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
-use quoth_protocol::{Code, ConversationName};
+use quoth_protocol::{Action as Wish, Code, ConversationName};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
+use super::goodbye;
+use super::judged::Connecting;
 use super::open::OpenConversations;
 use super::transport::{Gone, RecvStream, SendStream, Transport};
-use super::{Phase, PhaseReceiver, Service, conversation, fetch, requests};
+use super::{Phase, PhaseReceiver, Service, Verification, Verifying, presence, requests, stream};
 use crate::engine::{Typing, Typings};
+use crate::sessions::{Attendance, Goodbye, Refused, Seen, Told, Watcher};
 
 /// Priority of the control stream; conversations have 0, pages of history less.
 const CONTROL_PRIORITY: i32 = 20;
@@ -49,11 +52,57 @@ pub(super) struct Shared {
     pub(super) typings: Arc<Typings>,
     /// The feature bits in force.
     pub(super) features: u64,
+    /// Its place among the sessions.
+    pub(super) watcher: Watcher,
 }
 
 /// Why a connection ends.
 #[derive(Debug)]
-struct End(Code, &'static str);
+enum End {
+    /// Nobody is there.
+    Gone,
+    /// With a close.
+    Close(Code, &'static str),
+    /// With a close, and the reason before it.
+    Goodbye(Goodbye),
+}
+
+impl End {
+    /// Ends the connection; says whether the client does not come back by itself, because it has wanted the end or has heard the
+    /// reason.
+    async fn perform(&self, connection: &mut Connection) -> bool {
+        let Connection { transport, writer, streams, .. } = connection;
+        match self {
+            // Before the streams are dropped, which finishes them as if all had been said.
+            Self::Close(..) | Self::Gone => transport.close(self.code(), self.reason()),
+            // The other one of the same client needs no reason, and is there already.
+            Self::Goodbye(goodbye) if goodbye.code == Code::REPLACED => {
+                transport.close(goodbye.code, &goodbye.reason);
+            }
+            Self::Goodbye(goodbye) => {
+                streams.abort_all();
+                return goodbye::say(goodbye, writer, transport).await;
+            }
+        }
+        false
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::Gone => Code::CLOSED,
+            Self::Close(code, _) => *code,
+            Self::Goodbye(goodbye) => goodbye.code,
+        }
+    }
+
+    fn reason(&self) -> &str {
+        match self {
+            Self::Gone => "the client is gone",
+            Self::Close(_, reason) => reason,
+            Self::Goodbye(goodbye) => &goodbye.reason,
+        }
+    }
+}
 
 /// Runs a connection, whose handshake is complete, until it ends.
 pub(crate) async fn run(transport: Transport, service: Service) {
@@ -62,20 +111,26 @@ pub(crate) async fn run(transport: Transport, service: Service) {
     let timeout = Duration::from_millis(HELLO_TIMEOUT_MS);
     let control = tokio::select! {
         biased;
-        phase = service.phase.next(false) => Err(End(phase.end_code(), "the server is going away")),
+        phase = service.phase.next(false) => Err((phase.end_code(), "the server is going away")),
         accepted = tokio::time::timeout(timeout, transport.accept()) => match accepted {
             Ok(Ok(streams)) => Ok(streams),
             Ok(Err(_)) => return,
-            Err(_) => Err(End(Code::HELLO_TIMEOUT, "no Hello in time")),
+            Err(_) => Err((Code::HELLO_TIMEOUT, "no Hello in time")),
         },
     };
     match control {
         Ok((send, recv)) => {
             let mut connection = Connection::new(transport.clone(), send, recv, session, service);
-            let End(code, reason) = connection.run().await;
+            let end = connection.run().await;
             let before = transport.closed();
-            // Before the streams are dropped, which finishes them as if all had been said.
-            transport.close(code, reason);
+            let by_client = transport.closed_by_client().is_some_and(|code| code.action() == Wish::Nothing);
+            let is_wanted = end.perform(&mut connection).await
+                || by_client
+                || matches!(&end, End::Close(code, _) if before.is_none() && code.action() == Wish::Nothing);
+            if is_wanted && let Some(attendance) = &mut connection.attendance {
+                attendance.is_wanted();
+            }
+            let (code, reason) = (end.code(), end.reason());
             tracing::info!(
                 user = connection.signed_in.as_ref().map(|signed_in| signed_in.shared.grant.borrow().user.to_string()),
                 peer = %transport.peer(),
@@ -84,7 +139,7 @@ pub(crate) async fn run(transport: Transport, service: Service) {
                 "connection ended"
             );
         }
-        Err(End(code, reason)) => transport.close(code, reason),
+        Err((code, reason)) => transport.close(code, reason),
     }
 }
 
@@ -107,11 +162,17 @@ struct Connection {
     reader: FrameReader,
     writer: FrameWriter,
     signed_in: Option<SignedIn>,
+    /// A token whose key has to be asked for. The control stream is not read meanwhile.
+    verifying: Option<Verifying>,
+    /// A client that is not signed in yet, when a hook is to be asked about it.
+    connecting: Option<Connecting>,
     /// Its other streams, and its requests with their answers.
     streams: JoinSet<Option<Answered>>,
     requests_under_way: usize,
     streams_rate: Rate,
     drains: bool,
+    /// Its place among the sessions, from the sign-in on. Last, since its end says that nothing more is delivered.
+    attendance: Option<Attendance>,
 }
 
 /// What a connection has once its token is accepted.
@@ -128,6 +189,8 @@ type Answered = (u32, Reply);
 enum Happened {
     Phase(Phase),
     Read(Result<Option<ClientFrame>, ReadFailure>),
+    Verified(Result<Identity, Code>),
+    Told(Told),
     Wrote(Result<(), WriteFailure>),
     Typing(Typing),
     Datagram(Result<Bytes, Gone>),
@@ -158,10 +221,13 @@ impl Connection {
             reader,
             writer,
             signed_in: None,
+            verifying: None,
+            connecting: None,
             streams: JoinSet::new(),
             requests_under_way: 0,
             streams_rate: Rate::new(STREAMS_PER_SECOND_MAX, 1_000),
             drains: false,
+            attendance: None,
         })
     }
 
@@ -170,7 +236,7 @@ impl Connection {
         loop {
             if self.drains && self.streams.is_empty() && self.writer.is_idle() {
                 self.writer.finish().await;
-                return End(Code::GOING_AWAY, "the server is going away");
+                return End::Close(Code::GOING_AWAY, "the server is going away");
             }
             let happened = self.happens(&phase).await;
             if let Err(end) = self.take(happened) {
@@ -198,16 +264,28 @@ impl Connection {
         let reads = self.requests_under_way < REQUESTS_UNDER_WAY_MAX
             && (self.requests_under_way == 0 || self.writer.waiting_bytes() < CONTROL_WAITING_BYTES_MAX);
         let (is_signed_in, drains) = (self.signed_in.is_some(), self.drains);
+        let verifies = self.verifying.is_some();
         let typing = async {
             match &self.signed_in {
                 Some(signed_in) => signed_in.shared.typings.next().await,
                 None => std::future::pending().await,
             }
         };
+        // What is told of others comes behind the answer to the request for it.
+        let has_room =
+            self.requests_under_way == 0 && self.writer.waiting_bytes() < CONTROL_WAITING_BYTES_MAX;
+        let told = async {
+            match &self.attendance {
+                Some(attendance) => attendance.told(has_room).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             phase = phase.next(drains) => Happened::Phase(phase),
-            frame = self.reader.next(), if reads => Happened::Read(frame),
+            told = told => Happened::Told(told),
+            verified = verified(&mut self.verifying), if verifies => Happened::Verified(verified),
+            frame = self.reader.next(), if reads && !verifies => Happened::Read(frame),
             written = self.writer.write(), if !self.writer.is_idle() => Happened::Wrote(written),
             Some(ended) = self.streams.join_next() => Happened::StreamEnded(ended),
             stream = self.transport.accept(), if accepts && !waits_for_rate => Happened::Stream(stream),
@@ -218,9 +296,8 @@ impl Connection {
     }
 
     fn take(&mut self, happened: Happened) -> Result<(), End> {
-        const GONE: End = End(Code::CLOSED, "the client is gone");
         match happened {
-            Happened::Phase(Phase::Failed) => Err(End(Code::STORE_FAILED, "the store has failed")),
+            Happened::Phase(Phase::Failed) => Err(End::Close(Code::STORE_FAILED, "the store has failed")),
             Happened::Phase(Phase::Serving) => Ok(()),
             Happened::Phase(Phase::Draining { retry_after_ms }) => {
                 self.drains = true;
@@ -233,13 +310,24 @@ impl Connection {
                 Ok(())
             }
             Happened::Read(Ok(Some(frame))) => self.input(Input::Frame(frame)),
-            Happened::Read(Ok(None)) => Err(End(Code::CLOSED, "the client has finished its control stream")),
-            Happened::Read(Err(ReadFailure::Broken(code))) => Err(End(code, "a control frame is broken")),
-            Happened::Wrote(Err(WriteFailure::Stalled)) => {
-                Err(End(Code::GOING_AWAY, "the server is going away and the client does not read"))
+            Happened::Verified(verified) => {
+                self.verifying = None;
+                self.verified(verified)
             }
-            Happened::Read(Err(ReadFailure::Gone)) | Happened::Wrote(Err(WriteFailure::Gone)) => Err(GONE),
-            Happened::Stream(Err(_)) | Happened::Datagram(Err(_)) => Err(GONE),
+            Happened::Told(told) => self.told(told),
+            Happened::Read(Ok(None)) => {
+                Err(End::Close(Code::CLOSED, "the client has finished its control stream"))
+            }
+            Happened::Read(Err(ReadFailure::Broken(code))) => {
+                Err(End::Close(code, "a control frame is broken"))
+            }
+            Happened::Wrote(Err(WriteFailure::Stalled)) => {
+                Err(End::Close(Code::GOING_AWAY, "the server is going away and the client does not read"))
+            }
+            Happened::Read(Err(ReadFailure::Gone))
+            | Happened::Wrote(Err(WriteFailure::Gone))
+            | Happened::Stream(Err(_))
+            | Happened::Datagram(Err(_)) => Err(End::Gone),
             Happened::Wrote(Ok(())) | Happened::Woken => Ok(()),
             Happened::Typing(notice) => {
                 self.tell_typing(notice);
@@ -251,7 +339,7 @@ impl Connection {
                 if let Some(signed_in) = &self.signed_in {
                     let shared = Arc::clone(&signed_in.shared);
                     self.streams.spawn(async move {
-                        stream(shared, send, recv).await;
+                        stream::run(shared, send, recv).await;
                         None
                     });
                 }
@@ -273,20 +361,48 @@ impl Connection {
         }
     }
 
+    /// Goes on with a token's verification: a client that would be signed in by it is asked about first, where a hook wants that.
+    fn verified(&mut self, verified: Result<Identity, Code>) -> Result<(), End> {
+        match (self.connecting.take(), verified) {
+            (Some(connecting), Ok(identity)) => {
+                self.verifying = Some(connecting.ask(identity));
+                Ok(())
+            }
+            (_, verified) => self.input(Input::Verified(verified)),
+        }
+    }
+
     /// Feeds the session and performs what it wants.
     fn input(&mut self, input: Input) -> Result<(), End> {
+        if let (Input::Frame(ClientFrame::Hello(hello)), None) = (&input, &self.signed_in) {
+            let hook = self.service.hooks.connect.as_ref();
+            self.connecting = hook.map(|hook| Connecting::new(hook, hello, self.transport.peer()));
+        }
         let now_ms = self.service.engine.now_ms();
         match self.session.handle(input, now_ms) {
             None => Ok(()),
-            Some(Output::Verify(token)) => {
-                let verified = self.service.verify.verify(&token, now_ms);
-                self.input(Input::Verified(verified))
-            }
+            Some(Output::Verify(token)) => match self.service.verify.verify(&token, now_ms) {
+                Verification::Ready(verified) => self.verified(verified),
+                Verification::Waits(verifying) => {
+                    self.verifying = Some(verifying);
+                    Ok(())
+                }
+            },
             Some(Output::Welcome { identity, hello }) => {
-                self.welcome(&identity, &hello, now_ms);
+                let watcher = self.attend(&identity, &hello, now_ms)?;
+                self.welcome(&identity, &hello, watcher, now_ms);
+                Ok(())
+            }
+            Some(Output::Away(away)) => {
+                if let Some(attendance) = &self.attendance {
+                    attendance.set_away(away, now_ms);
+                }
                 Ok(())
             }
             Some(Output::Replace(identity)) => {
+                if let Some(attendance) = &self.attendance {
+                    attendance.refresh(&identity, now_ms).map_err(End::Goodbye)?;
+                }
                 if let Some(signed_in) = &self.signed_in {
                     signed_in.grant.send_replace(identity.grant);
                 }
@@ -304,11 +420,53 @@ impl Connection {
                 self.typing(conversation, now_ms);
                 Ok(())
             }
-            Some(Output::Close(code, reason)) => Err(End(code, reason)),
+            Some(Output::Close(code, reason)) => Err(End::Close(code, reason)),
         }
     }
 
-    fn welcome(&mut self, identity: &Identity, hello: &Hello, now_ms: u64) {
+    /// Takes a place among the sessions.
+    fn attend(&mut self, identity: &Identity, hello: &Hello, now_ms: u64) -> Result<Watcher, End> {
+        match self.service.sessions.sign_in(identity, hello, now_ms) {
+            Ok(attendance) => Ok(self.attendance.insert(attendance).watcher()),
+            Err(refused) => {
+                let Refused { goodbye, attendance } = *refused;
+                self.attendance = attendance;
+                Err(End::Goodbye(goodbye))
+            }
+        }
+    }
+
+    /// Does what others have told this connection.
+    fn told(&mut self, told: Told) -> Result<(), End> {
+        match told {
+            Told::Goodbye(goodbye) => Err(End::Goodbye(goodbye)),
+            Told::Presence(seen) => {
+                for Seen { conversation, user, status, last_seen_ms } in seen {
+                    self.writer.push(&ServerFrame::Presence { conversation, user, status, last_seen_ms });
+                }
+                Ok(())
+            }
+            Told::Review(conversations) => {
+                if let Some(signed_in) = &self.signed_in {
+                    let shared = Arc::clone(&signed_in.shared);
+                    self.streams.spawn(async move {
+                        for conversation in conversations {
+                            presence::review(&shared, &conversation).await;
+                        }
+                        None
+                    });
+                }
+                Ok(())
+            }
+            Told::Status => {
+                let open = self.signed_in.iter().flat_map(|signed_in| signed_in.shared.open.names());
+                open.for_each(|conversation| self.service.engine.roster_changed(&conversation));
+                Ok(())
+            }
+        }
+    }
+
+    fn welcome(&mut self, identity: &Identity, hello: &Hello, watcher: Watcher, now_ms: u64) {
         let is_service = !identity.grant.publish_as.is_empty();
         let open_conversations_max = self.service.limits.open_conversations_max_of(is_service);
         let datagrams = if self.transport.has_datagrams() { feature::DATAGRAMS } else { 0 };
@@ -322,6 +480,7 @@ impl Connection {
             grant: granted,
             typings: Arc::default(),
             features,
+            watcher,
         };
         self.signed_in = Some(SignedIn {
             shared: Arc::new(shared),
@@ -347,7 +506,7 @@ impl Connection {
         match decode(datagram) {
             _ if datagram.len() > DATAGRAM_BYTES_MAX => Ok(()),
             Ok(frame @ ClientFrame::Typing { .. }) => self.input(Input::Frame(frame)),
-            Ok(_) | Err(_) => Err(End(Code::PROTOCOL, "a datagram is no typing notice")),
+            Ok(_) | Err(_) => Err(End::Close(Code::PROTOCOL, "a datagram is no typing notice")),
         }
     }
 
@@ -397,48 +556,9 @@ impl Connection {
     }
 }
 
-/// Runs a stream besides the control stream until either side ends it.
-async fn stream(shared: Arc<Shared>, send: SendStream, recv: RecvStream) {
-    let mut reader = FrameReader::new(recv, FIRST_FRAME_BYTES_MAX);
-    let mut writer = FrameWriter::new(send);
-    match serve(&shared, &mut reader, &mut writer).await {
-        Ok(()) => writer.finish().await,
-        Err(code) => {
-            writer.reset(code);
-            reader.stop(code);
-        }
-    }
-}
-
-/// Serves a stream: its first frame says what it is. The error is the code to reset it with.
-async fn serve(shared: &Arc<Shared>, reader: &mut FrameReader, writer: &mut FrameWriter) -> Result<(), Code> {
-    let phase = shared.service.phase.clone();
-    let timeout = Duration::from_millis(FIRST_FRAME_TIMEOUT_MS);
-    let first = tokio::select! {
-        biased;
-        phase = phase.next(false) => return Err(phase.end_code()),
-        first = tokio::time::timeout(timeout, reader.next()) => first.map_err(|_| Code::HELLO_TIMEOUT)?,
-    };
-    match first {
-        Ok(Some(ClientFrame::Open(open))) => conversation::run(shared, open, reader, writer).await,
-        Ok(Some(ClientFrame::Fetch(request))) => tokio::select! {
-            biased;
-            phase = phase.next(false) => Err(phase.end_code()),
-            code = broken_behind_fetch(reader) => Err(code),
-            served = fetch::run(shared, request, writer) => served,
-        },
-        Ok(Some(_)) => Err(Code::PROTOCOL),
-        Err(ReadFailure::Broken(code)) => Err(code),
-        Ok(None) | Err(ReadFailure::Gone) => Ok(()),
-    }
-}
-
-/// Waits until the client sends something behind its Fetch, where nothing has a place, and gives the code to reset the
-/// stream with.
-async fn broken_behind_fetch(reader: &mut FrameReader) -> Code {
-    match reader.next().await {
-        Ok(Some(_)) => Code::PROTOCOL,
-        Err(ReadFailure::Broken(code)) => code,
-        Ok(None) | Err(ReadFailure::Gone) => std::future::pending().await,
+async fn verified(verifying: &mut Option<Verifying>) -> Result<Identity, Code> {
+    match verifying {
+        Some(verifying) => verifying.await,
+        None => std::future::pending().await,
     }
 }

@@ -39,6 +39,10 @@ impl OpenConversations {
         self.names.lock().remove(name);
     }
 
+    pub(super) fn names(&self) -> Vec<ConversationName> {
+        self.names.lock().keys().cloned().collect()
+    }
+
     /// The user's access to a conversation that is open.
     pub(super) fn get(&self, name: &ConversationName) -> Option<Arc<Access>> {
         self.names.lock().get(name).cloned()

@@ -9,16 +9,52 @@ use quoth_protocol::membership::{ConversationKind, InvitationHash, Permissions};
 use quoth_protocol::presence::Status;
 use quoth_protocol::reply::{ConversationInfo, MemberInfo, Reply};
 use quoth_protocol::request::Request;
-use quoth_protocol::{Code, ConversationName, UserId};
+use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use quoth_store::ViewError;
 
 use super::connection::Shared;
+use super::judged::may_join;
+use super::{devices, presence};
 use crate::engine::{Caller, Done, Engine, new_invitation, new_name};
 
 /// Answers a request.
 pub(super) async fn serve(shared: &Shared, request: Request) -> Reply {
-    let caller = Caller::User(Arc::clone(&shared.grant.borrow()));
-    answer(&shared.service.engine, caller, request).await.unwrap_or_else(refused)
+    answer_here(shared, request).await.unwrap_or_else(refused)
+}
+
+/// Answers a connection: what is a matter of its own, and what others are to it.
+async fn answer_here(shared: &Shared, request: Request) -> Result<Reply, Refusal> {
+    match request {
+        Request::Sessions => Ok(Reply::Sessions { sessions: devices::all(shared).await }),
+        Request::EndSession { device } => devices::end(shared, &device),
+        Request::WatchPresence { conversation, watch: true } => {
+            presence::watch(shared, &conversation).await?;
+            Ok(nothing_stored(conversation))
+        }
+        Request::WatchPresence { conversation, watch: false } => {
+            shared.watcher.unwatch(&conversation);
+            Ok(nothing_stored(conversation))
+        }
+        request => {
+            let grant = Arc::clone(&shared.grant.borrow());
+            if let (Request::Join { conversation, invitation }, Some(hook)) =
+                (&request, &shared.service.hooks.join)
+                && let Err(refused) = may_join(hook, &grant.user, conversation, invitation.is_some()).await
+            {
+                return Ok(refused);
+            }
+            let caller = Caller::User(grant);
+            let mut reply = answer(&shared.service.engine, caller, request).await?;
+            if let Reply::Members { members, .. } = &mut reply {
+                let me = shared.grant.borrow().user.clone();
+                for member in members {
+                    (member.status, member.last_seen_ms) =
+                        presence::of(&shared.service, &me, &member.user).await?;
+                }
+            }
+            Ok(reply)
+        }
+    }
 }
 
 /// The answer to a request whose task has failed.
@@ -86,6 +122,11 @@ pub(crate) async fn answer(engine: &Engine, caller: Caller, request: Request) ->
             Err(Refusal::invalid("this server does not serve this request"))
         }
     }
+}
+
+/// The answer to what was done without anything having to be stored.
+pub(super) const fn nothing_stored(conversation: ConversationName) -> Reply {
+    Reply::Done { conversation, seq: Seq::ZERO, time_ms: 0 }
 }
 
 fn done(Done { conversation, seq, time_ms }: Done) -> Reply {
@@ -174,7 +215,7 @@ async fn conversations(
     Ok(Reply::Conversations { conversations, more })
 }
 
-fn allowed<'a>(
+pub(super) fn allowed<'a>(
     actor: Actor<'_>,
     action: Action<'_>,
     name: &ConversationName,
@@ -206,7 +247,7 @@ const fn until(until_ms: u64, now_ms: u64) -> u64 {
     if until_ms > now_ms { until_ms } else { 0 }
 }
 
-fn unreadable(error: &ViewError) -> Refusal {
+pub(super) fn unreadable(error: &ViewError) -> Refusal {
     tracing::error!(%error, "what is stored of a conversation or of a user cannot be read");
     Refusal::new(Code::STORE_FAILED, "what is stored of this cannot be read")
 }

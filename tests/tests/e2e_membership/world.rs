@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use quoth_protocol::membership::{ConversationKind, Role};
 use quoth_protocol::request::Request;
 use quoth_protocol::{ConversationName, UserId};
-use quoth_server::auth::{Rights, algorithm, issue};
+use quoth_server::auth::{Issue, Rights, algorithm, issue};
 use quoth_server::config::Config;
 use quoth_server::development::signing_key_file;
 use quoth_tests::embedded::EmbeddedServer;
@@ -53,7 +53,16 @@ impl Site {
 fn token(data_dir: &Path, user: &str, rights: Rights) -> anyhow::Result<String> {
     let (key, user, audience) = (signing_key_file(data_dir), UserId::new(user)?, Config::default().audience);
     let algorithm = algorithm("HS256").map_err(|error| anyhow!(error))?;
-    issue(&key, algorithm, &audience, &user, rights, ENDS_S).map_err(|error| anyhow!(error))
+    let what = Issue {
+        audience: &audience,
+        user: &user,
+        device: None,
+        rights,
+        token_id: None,
+        issued_s: 0,
+        expires_s: ENDS_S,
+    };
+    issue(&key, algorithm, what).map_err(|error| anyhow!(error))
 }
 
 /// Runs a test with a server of its own for each carrier.

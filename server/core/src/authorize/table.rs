@@ -208,7 +208,13 @@ fn sign_in(code: Code) -> Code {
     let closed = session.handle(Input::Verified(Err(code)), 0);
     let request = ClientFrame::Request { id: 1, request: Request::Blocked };
     assert_eq!(session.handle(Input::Frame(request), 0), None);
-    let identity = Identity { grant: Arc::new(grant("subject")), expires_ms: u64::MAX };
+    let identity = Identity {
+        grant: Arc::new(grant("subject")),
+        expires_ms: u64::MAX,
+        issued_ms: 0,
+        token_id: None,
+        device: None,
+    };
     assert_eq!(session.handle(Input::Verified(Ok(identity)), 0), None);
     match closed {
         Some(Output::Close(code, _)) => code,

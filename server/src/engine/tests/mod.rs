@@ -4,5 +4,6 @@ mod changes;
 mod durable;
 mod faults;
 mod loads;
+mod notes;
 mod rosters;
 mod world;
