@@ -124,7 +124,7 @@ async fn what_rules_exclude_for_everybody_is_refused_and_what_is_not_there_is_no
 {
     let server = EmbeddedServer::start()?;
     let api = server.api()?;
-    let body = json!({ "conversation": "team", "kind": "group", "owner": "boss" });
+    let body = json!({ "conversation": "team", "kind": "group", "owner": "boss", "members": ["alice"] });
     // A repeat changes nothing, and somebody else's is another one.
     for _ in 0..2 {
         done(&api, "POST", "/v1/conversations", body.clone()).await?;
