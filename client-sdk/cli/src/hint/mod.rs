@@ -194,7 +194,7 @@ mod tests {
     }
 
     fn refused(code: Code) -> SendError {
-        SendError::Refused { id: MessageId { producer: ProducerId(1), n: 1 }, code }
+        SendError::Refused { id: MessageId { producer: ProducerId(1), n: 1 }, code, retry_after: None }
     }
 
     #[test]
