@@ -1,8 +1,12 @@
-//! Lists the chat page's files, so that they become part of the program. There are none when the page is not built.
+//! Lists the chat page's files, so that they become part of the program, and finds out which version and commit it is. There are
+//! none of the page when it is not built.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
+
+#[path = "../build/version.rs"]
+mod version;
 
 /// Where the build of the page leaves them, from this crate's folder.
 const PAGE: &str = "../client-sdk/web/page/dist";
@@ -13,6 +17,7 @@ fn main() -> io::Result<()> {
     let watched = page.ancestors().find(|path| path.exists()).unwrap_or(&page);
     println!("cargo::rerun-if-changed={}", watched.display());
     println!("cargo::rerun-if-changed=build.rs");
+    version::tell(&["server", "protocol", "certs", "build", "Cargo.toml", "Cargo.lock"]);
     let mut files = Vec::new();
     if page.is_dir() {
         collect(&page, &mut files)?;

@@ -195,6 +195,12 @@ impl Figure {
         matches!(self, Self::Value(name) if name.split('_').any(|word| word == "bytes" || word == "memory"))
     }
 
+    /// Whether it is what a server took, and not what it got done: of another load it is another.
+    #[must_use]
+    pub fn is_for_each(&self) -> bool {
+        matches!(self, Self::Value(name) if name.contains("cpu") || name.contains("datagrams") || name.contains("memory"))
+    }
+
     /// Whether it hangs on how fast a machine is.
     #[must_use]
     pub fn is_of_the_machine(&self) -> bool {

@@ -6,6 +6,7 @@
 //!   doubled, altered or out of order fails the run.
 //! - **Floors in the same run.** What the machine can do at the least stands beside every figure.
 
+pub mod acked;
 pub mod check;
 pub mod command;
 pub mod compare;
@@ -29,6 +30,7 @@ pub mod rival;
 pub mod run;
 pub mod run_folder;
 pub mod schedule;
+pub mod surroundings;
 pub mod system;
 pub mod table;
 pub mod target;

@@ -1,6 +1,10 @@
 //! What a run ran on.
 
+use std::fmt::Write as _;
+use std::io::Write;
 use std::path::Path;
+
+use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::outcome::{Build, Machine};
 
@@ -28,7 +32,30 @@ pub fn describe(dir: &Path) -> Machine {
 #[must_use]
 pub fn build() -> Build {
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-    Build { version: env!("CARGO_PKG_VERSION").to_owned(), profile: profile.to_owned() }
+    Build { version: env!("QUOTH_VERSION").to_owned(), profile: profile.to_owned() }
+}
+
+/// SHA-256 of a file, in hex.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn sha256(path: &Path) -> std::io::Result<String> {
+    struct Hash(Context);
+    impl Write for Hash {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.update(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut hash = Hash(Context::new(&SHA256));
+    std::io::copy(&mut std::fs::File::open(path)?, &mut hash)?;
+    Ok(hash.0.finish().as_ref().iter().fold(String::new(), |mut hex, byte| {
+        let _infallible = write!(hex, "{byte:02x}");
+        hex
+    }))
 }
 
 /// The type of the file system that is mounted closest above a folder.
@@ -46,6 +73,15 @@ fn filesystem(mounts: &str, dir: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_has_the_hash_that_others_tell() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "abc").unwrap();
+        let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256(&path).unwrap(), known);
+    }
 
     #[test]
     fn the_closest_mount_counts() {

@@ -1,13 +1,18 @@
 //! The processes that are measured: started, watched and ended by this one.
 
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use nix::time::{clock_getcpuclockid, clock_gettime};
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
+use crate::load::{Interrupted, Progress};
 use crate::run_folder;
 
 /// Children of this process that have not been waited for, so that their ids are theirs.
@@ -38,7 +43,9 @@ impl Process {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
         let program = command.get_program().display().to_string();
         let mut children = CHILDREN.lock();
+        // A signal to a terminal's or a service's whole group is for this process, which ends them when it is done with them.
         let child = command
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(file)
@@ -85,17 +92,34 @@ impl Process {
         self.child.id()
     }
 
-    /// Whether it has ended by itself.
+    /// How it has ended, if it has by itself.
     ///
     /// # Errors
     /// When the system does not say.
-    pub fn has_ended(&mut self) -> std::io::Result<bool> {
+    pub fn ended(&mut self) -> std::io::Result<Option<ExitStatus>> {
         let mut children = CHILDREN.lock();
-        let has_ended = self.child.try_wait()?.is_some();
-        if has_ended {
+        let status = self.child.try_wait()?;
+        if status.is_some() {
             children.retain(|pid| Some(*pid) != pid_of(&self.child));
         }
-        Ok(has_ended)
+        Ok(status)
+    }
+
+    /// An error behind which may be that it has ended, told as that if it has: as in `the server ended (signal 9)`.
+    pub fn explain(&mut self, what: &str, error: anyhow::Error) -> anyhow::Error {
+        // Its sockets are closed before it can be waited for.
+        const GRACE: Duration = Duration::from_millis(500);
+        const INTERVAL: Duration = Duration::from_millis(5);
+        let until = Instant::now() + GRACE;
+        loop {
+            match self.ended() {
+                Ok(Some(status)) => return anyhow::anyhow!("{what} ended ({})", told(status)),
+                // Whoever has asked to leave does not wait.
+                Ok(None) if error.is::<Interrupted>() => return error,
+                Ok(None) if Instant::now() < until => std::thread::sleep(INTERVAL),
+                Ok(None) | Err(_) => return error,
+            }
+        }
     }
 
     /// The end of what it has logged, for an error.
@@ -126,6 +150,34 @@ impl Drop for Process {
     }
 }
 
+/// Does work that a process is needed for, and ends it soon when that has ended: clients would wait for it until they time out.
+pub fn needing<T>(pid: Option<u32>, progress: &Progress, work: impl FnOnce() -> T) -> T {
+    const INTERVAL: Duration = Duration::from_millis(100);
+    let Some(pid) = pid else { return work() };
+    let (done, is_done) = channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while let Err(RecvTimeoutError::Timeout) = is_done.recv_timeout(INTERVAL) {
+                if Usage::of(pid).is_err() {
+                    progress.is_interrupted.store(true, Relaxed);
+                }
+            }
+        });
+        // Ends the watch however the work ends.
+        let _done = done;
+        work()
+    })
+}
+
+/// As in `signal 9` or `exit code 1`.
+fn told(status: ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => format!("signal {signal}"),
+        (None, Some(code)) => format!("exit code {code}"),
+        (None, None) => status.to_string(),
+    }
+}
+
 fn pid_of(child: &Child) -> Option<Pid> {
     Pid::from_raw(i32::try_from(child.id()).ok()?)
 }
@@ -152,21 +204,18 @@ impl Usage {
     /// When there is no such process.
     pub fn of(pid: u32) -> anyhow::Result<Self> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        // A process that has ended and was not waited for has no memory.
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("it has ended")?;
         let kib: u64 = resident.trim().trim_end_matches(" kB").parse()?;
         Ok(Self { memory_bytes: kib * 1024, cpu_s: cpu_s(pid)? })
     }
 }
 
-/// Processor time of a process, in seconds.
+/// Processor time of a process, in seconds, to the nanosecond: the kernel's own clock of it, which has what threads took that have
+/// ended. `/proc` tells hundredths of a second.
 fn cpu_s(pid: u32) -> anyhow::Result<f64> {
-    /// `USER_HZ`, which Linux has fixed at 100 for what it tells in /proc.
-    const TICKS_PER_SECOND: f64 = 100.0;
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields = stat.rsplit_once(") ").context("no command in stat")?.1;
-    let ticks: Vec<f64> =
-        fields.split(' ').skip(11).take(2).map(str::parse).collect::<Result<_, _>>().context("no times")?;
-    Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
+    let clock = clock_getcpuclockid(nix::unistd::Pid::from_raw(i32::try_from(pid)?))?;
+    Ok(Duration::from(clock_gettime(clock)?).as_secs_f64())
 }
 
 #[cfg(test)]
@@ -179,8 +228,8 @@ mod tests {
         let mut talks = Process::start(Command::new("echo").arg("told"), log.path()).unwrap();
         assert_eq!(talks.output(|| Ok::<_, anyhow::Error>(())).unwrap(), "told\n");
         let mut hangs = Process::start(Command::new("sleep").arg("1000"), log.path()).unwrap();
-        let error = hangs.output(|| Err(crate::load::Interrupted)).unwrap_err();
-        assert!(error.is::<crate::load::Interrupted>() && hangs.has_ended().unwrap());
+        let error = hangs.output(|| Err(Interrupted)).unwrap_err();
+        assert!(error.is::<Interrupted>() && hangs.ended().unwrap().is_some());
     }
 
     #[test]
@@ -188,5 +237,30 @@ mod tests {
         let before = Usage::of(std::process::id()).expect("this process");
         assert!(before.memory_bytes > 100_000);
         while Usage::of(std::process::id()).expect("this process").cpu_s <= before.cpu_s {}
+    }
+
+    #[test]
+    fn processor_time_is_finer_than_the_ticks_of_proc_and_has_that_of_ended_threads() {
+        let cpu_s = || cpu_s(std::process::id()).expect("this process");
+        let before = cpu_s();
+        let begun = Instant::now();
+        let thread = std::thread::spawn(move || while begun.elapsed() < Duration::from_millis(3) {});
+        thread.join().expect("it ends");
+        let after = cpu_s();
+        // A hundredth of a second is a tick: a part of one is seen.
+        let is_whole = |value: f64| (value * 100.0).fract().abs() < 1e-6;
+        assert!(after > before && !(is_whole(before) && is_whole(after)), "{before} {after}");
+    }
+
+    #[test]
+    fn a_process_that_has_ended_is_told_with_its_signal() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let start =
+            |script: &str| Process::start(Command::new("sh").args(["-c", script]), log.path()).unwrap();
+        let told =
+            |mut process: Process| process.explain("the server", anyhow::anyhow!("no bytes")).to_string();
+        assert_eq!(told(start("kill -9 $$")), "the server ended (signal 9)");
+        assert_eq!(told(start("exit 3")), "the server ended (exit code 3)");
+        assert_eq!(told(start("exec sleep 1000")), "no bytes");
     }
 }

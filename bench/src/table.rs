@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::figure::{self, Figure, Quantile, Spread};
 use crate::grid::{Cell, Row, grid, plain, wrapped};
-use crate::outcome::{Check, Outcome, Role, System};
+use crate::outcome::{Check, Outcome, Role, Surroundings, System};
 use crate::profile::Transport;
 use crate::unit::{self, Scale};
 use crate::warning::warnings;
@@ -27,6 +27,8 @@ pub fn render(outcome: &Outcome, columns: usize) -> String {
         text.push_str(&wrapped(&format!("FAILED: {failure}"), columns, 2));
     }
     text.push_str(&wrapped(&history(outcome), columns, 2));
+    text.push_str(&wrapped(&built(outcome), columns, 2));
+    text.push_str(&wrapped(&around(outcome), columns, 2));
     for warning in warnings(outcome) {
         text.push_str(&wrapped(&format!("warning: {warning}"), columns, 2));
     }
@@ -133,7 +135,41 @@ fn ratios(outcome: &Outcome, columns: usize) -> String {
         }
     });
     let heads = ["median".to_owned(), "better".to_owned()];
-    format!("\n{}", grid("ratios within a round", &heads, &rows.collect::<Vec<_>>(), columns))
+    let grid = grid("ratios within a round", &heads, &rows.collect::<Vec<_>>(), columns);
+    let why = not_judged(outcome).map_or_else(String::new, |why| wrapped(&why, columns, 2));
+    format!("\n{grid}{why}")
+}
+
+/// Why nothing is held to goals, where nothing is.
+#[must_use]
+pub fn not_judged(outcome: &Outcome) -> Option<String> {
+    let why = outcome.ratios.iter().find_map(|ratio| ratio.not_judged.as_ref())?;
+    Some(format!("not judged: {why}"))
+}
+
+/// What was measured by what, so that it can be found again.
+#[must_use]
+pub fn built(outcome: &Outcome) -> String {
+    const HASH_DIGITS: usize = 16;
+    let version = outcome.server.version.as_deref().unwrap_or("of an unknown version");
+    // The whole of it is in the document and in the report.
+    let hash = |hash: &String| format!(", sha256 {}…", hash.get(..HASH_DIGITS).unwrap_or(hash));
+    let hash = outcome.server.binary_sha256.as_ref().map_or_else(String::new, hash);
+    format!("built: server {version}{hash}; bench {} ({})", outcome.build.version, outcome.build.profile)
+}
+
+/// What else the machine did, in a sentence.
+#[must_use]
+pub fn around(outcome: &Outcome) -> String {
+    let Surroundings { load_average_begin, load_average_end, steal, others_cpu } = &outcome.surroundings;
+    let told = |value: Option<f64>| value.map_or_else(|| "unknown".to_owned(), unit::number);
+    format!(
+        "machine: load average {} before, {} at the end; other programs kept {} processors busy; stolen: {} %",
+        told(*load_average_begin),
+        told(*load_average_end),
+        told(*others_cpu),
+        told(steal.map(|steal| steal * 100.0))
+    )
 }
 
 /// What the history checker has found, in a sentence.
@@ -148,12 +184,15 @@ pub fn history(outcome: &Outcome) -> String {
     if !ours.is_empty() {
         return format!("FAILED: promises were broken: {ours}");
     }
-    let kept = match outcome.systems.iter().map(|system| system.check().checked).sum() {
-        0 => "this load has no deliveries to check".to_owned(),
-        checked => format!(
-            "{} deliveries checked: nothing lost, duplicated, left out, reordered or altered",
-            unit::count(checked)
-        ),
+    let sum = |of: fn(&Check) -> u64| outcome.systems.iter().map(|system| of(&system.check())).sum();
+    let counted = [(sum(|check| check.checked), "deliveries"), (sum(|check| check.acks), "acks")];
+    let counted: Vec<_> = counted.iter().filter(|(count, _)| *count > 0).collect();
+    let counted: Vec<_> = counted.iter().map(|(count, of)| format!("{} {of}", unit::count(*count))).collect();
+    let kept = if counted.is_empty() {
+        "this load has no deliveries to check".to_owned()
+    } else {
+        let counted = counted.join(" and ");
+        format!("{counted} checked: nothing lost, duplicated, left out, reordered or altered")
     };
     if rivals.is_empty() { kept } else { format!("{kept}, but by rivals: {rivals}") }
 }
@@ -234,9 +273,10 @@ mod tests {
     #[test]
     fn a_run_that_ended_early_says_where_and_why() {
         let mut outcome = sample();
-        let (system, reason) = ("quinn relay".to_owned(), "the relay has ended".to_owned());
+        let (system, reason) = ("quinn relay".to_owned(), "the relay ended (signal 9)".to_owned());
         outcome.failure = Some(crate::outcome::Failure { round: 3, system, reason });
-        let told = "FAILED: round 3 of quinn relay could not be measured, and the run ended there: the relay has ended\n";
+        let told =
+            "FAILED: the relay ended (signal 9) during round 3 of quinn relay, and the run ended there\n";
         assert!(render(&outcome, 200).contains(told));
     }
 
@@ -245,6 +285,17 @@ mod tests {
         let mut outcome = sample();
         outcome.build.profile = "debug".to_owned();
         assert!(render(&outcome, 80).ends_with("warning: this is a debug build; its figures mean nothing\n"));
+    }
+
+    #[test]
+    fn goals_of_another_load_are_not_judged_and_it_is_told_why() {
+        let mut outcome = sample();
+        outcome.ratios[0].goal = Some(crate::outcome::Goal::AtMost(1.0));
+        assert!(render(&outcome, 200).contains("<= 1: NOT reached") && not_judged(&outcome).is_none());
+        outcome.ratios[0].not_judged = Some("--rate changes the load that the goal is for".to_owned());
+        let table = render(&outcome, 200);
+        assert!(table.contains("<= 1: not judged\n") && !table.contains("reached"), "{table}");
+        assert!(table.contains("\nnot judged: --rate changes the load that the goal is for\n"), "{table}");
     }
 
     #[test]

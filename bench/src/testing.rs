@@ -7,7 +7,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::figure::{PUBLISH, TIMER};
 use crate::outcome::{
-    Build, Check, FORMAT, Latency, Machine, Outcome, Ratio, Role, Round, System, Tick, median,
+    Build, Check, Due, FORMAT, Latency, Machine, Outcome, Ratio, Role, Round, Server, Surroundings, System,
+    Tick, median,
 };
 
 const ROUNDS: u64 = 5;
@@ -15,6 +16,7 @@ const WARM_UP_S: u64 = 3;
 const MEASURED_S: u64 = 20;
 const ACKED_PER_S: f64 = 500.0;
 const READERS: f64 = 9.0;
+const VERSION: &str = "0.1.0+9a3e5f5c01de";
 
 /// What a made up system is like.
 struct Nature {
@@ -35,7 +37,7 @@ const NATURES: [Nature; 5] = [
         name: "quoth",
         role: Role::Subject,
         durability: "stored: flushed to disk before the ack",
-        version: Some("0.1.0"),
+        version: Some(VERSION),
         ack_us: Some(1_240.0),
         delivery_us: Some(1_420.0),
         tail: 1.15,
@@ -106,7 +108,14 @@ pub fn sample() -> Outcome {
             system: "Debian GNU/Linux 12 (bookworm)".to_owned(),
             filesystem: "ext4".to_owned(),
         },
-        build: Build { version: "0.1.0".to_owned(), profile: "release".to_owned() },
+        build: Build { version: VERSION.to_owned(), profile: "release".to_owned() },
+        server: Server { version: Some(VERSION.to_owned()), binary_sha256: Some("3f9a".repeat(16)) },
+        surroundings: Surroundings {
+            load_average_begin: Some(0.12),
+            load_average_end: Some(1.31),
+            steal: Some(0.001),
+            others_cpu: Some(0.02),
+        },
         profile: json!({
             "about": "Many small rooms in which everybody reads and writes, at the times at which people do",
             "kind": "open",
@@ -114,6 +123,8 @@ pub fn sample() -> Outcome {
             "payload": [40, 400],
             "measured_s": 20,
             "warm_up_s": 3,
+            "seed": 1,
+            "overrides": [],
         }),
         profile_name: "chat".to_owned(),
         profile_about:
@@ -175,6 +186,7 @@ fn round(nature: &Nature, number: u64) -> Round {
         value("cpu_us_per_delivery", nature.cpu * wobble("cpu") * 1e6 / (ACKED_PER_S * READERS));
         value("memory_peak_bytes", nature.memory_mib * wobble("memory") * 1_048_576.0);
         round.check = Check { checked: count(ACKED_PER_S * READERS), ..Check::default() };
+        round.due = Some(Due { acks_per_s: ACKED_PER_S, deliveries_per_s: ACKED_PER_S * READERS });
         round.timeline = timeline(nature, number);
     }
     round
@@ -259,7 +271,14 @@ fn ratio(what: &str, upper: &System, lower: &System, less_is_better: bool) -> Ra
     let rounds = upper.rounds.iter().zip(&lower.rounds);
     let p50 = |round: &Round| round.latencies["delivery"].p50_us;
     let rounds: Vec<_> = rounds.map(|(upper, lower)| p50(upper) / p50(lower)).collect();
-    Ratio { what: what.to_owned(), median: median(&rounds), rounds, less_is_better, goal: None }
+    Ratio {
+        what: what.to_owned(),
+        median: median(&rounds),
+        rounds,
+        less_is_better,
+        goal: None,
+        not_judged: None,
+    }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "what is made up here is small and not negative")]

@@ -1,7 +1,7 @@
 //! What weakens the figures of a run, in a sentence each.
 
 use crate::figure::{Figure, PUBLISH, Quantile};
-use crate::outcome::{Outcome, Ratio, Round, System};
+use crate::outcome::{Outcome, Ratio, Round, Surroundings, System};
 use crate::unit::{Scale, number};
 
 /// How late the bench may publish, as a part of what is measured.
@@ -23,26 +23,53 @@ pub fn warnings(outcome: &Outcome) -> Vec<String> {
             outcome.machine.filesystem
         ));
     }
-    warnings.extend(goals_without_a_ratio(outcome));
+    warnings.extend(surroundings(outcome));
     warnings.extend(outcome.ratios.iter().filter(|ratio| ratio.is_below_its_floor()).map(slow_floor));
+    warnings.extend(outcome.systems.iter().filter_map(starved));
     warnings.extend(outcome.systems.iter().filter_map(lateness));
     warnings.extend(outcome.systems.iter().filter_map(busy));
     warnings.extend(outcome.systems.iter().filter_map(overrun));
     warnings
 }
 
-/// A goal that nothing is held to though what it names was measured: most likely its name is mistyped.
-fn goals_without_a_ratio(outcome: &Outcome) -> impl Iterator<Item = String> {
-    let goals = outcome.profile.get("goals").and_then(|goals| goals.as_object()).into_iter().flatten();
-    let is_measured = |name: &str| outcome.systems.iter().any(|system| system.name == name);
-    let goals = goals.map(|(goal, _)| goal).filter(move |goal| {
-        let (_, systems) = goal.split_once(": ").unwrap_or_default();
-        let mut systems = systems.split(" over ").flat_map(|name| name.trim_matches(['(', ')']).split(" + "));
-        outcome.failure.is_none()
-            && systems.all(is_measured)
-            && !outcome.ratios.iter().any(|ratio| ratio.what == **goal)
-    });
-    goals.map(|goal| format!("no ratio of this run is called `{goal}`, so nothing is held to that goal"))
+/// Whoever else works takes from what is measured. Above what a desktop or a quiet server does by the way.
+fn surroundings(outcome: &Outcome) -> Vec<String> {
+    /// Of all processors together.
+    const OTHERS_MAX: f64 = 0.1;
+    const STEAL_MAX: f64 = 0.02;
+    let Surroundings { load_average_begin, load_average_end, steal, others_cpu } = &outcome.surroundings;
+    let average = |average: &Option<f64>| average.map_or_else(|| "–".to_owned(), number);
+    let mut told = Vec::new();
+    if let Some(others) =
+        others_cpu.filter(|others| *others > OTHERS_MAX * outcome.machine.cores.max(1) as f64)
+    {
+        told.push(format!(
+            "other programs kept {} of {} processors busy during the run (load average {} before it, {} at its end): they took from \
+             what was measured; a run on a quiet machine is needed",
+            number(others),
+            outcome.machine.cores,
+            average(load_average_begin),
+            average(load_average_end),
+        ));
+    }
+    if let Some(steal) = steal.filter(|steal| *steal > STEAL_MAX) {
+        told.push(format!(
+            "the hypervisor gave {} % of the processors' time to other machines during the run: what was measured had less than \
+             this machine has",
+            number(steal * 100.0)
+        ));
+    }
+    told
+}
+
+/// A run that did much less than was due is of another load.
+fn starved(system: &System) -> Option<String> {
+    let done = system.done().filter(|_| system.is_starved())?;
+    Some(format!(
+        "{} got only {} % of what was due done in time: what it took for each message is of another load",
+        system.name,
+        number(done * 100.0)
+    ))
 }
 
 /// A server is not faster than its parts.
@@ -133,15 +160,33 @@ mod tests {
     }
 
     #[test]
-    fn a_goal_that_nothing_is_held_to_is_told() {
+    fn whoever_else_works_is_told() {
         let mut outcome = sample();
-        let goal = serde_json::json!({ "at_most": 1.0 });
-        outcome.profile["goals"] = serde_json::json!({
-            "delivery p50: quoth over quinn relay": goal,
-            "delivery p50: nats-core over quoth": goal,
-            "delivery p05: quoth over (quinn relay + append)": goal,
-        });
-        assert!(only(&outcome).contains("`delivery p05: quoth over (quinn relay + append)`"));
+        outcome.surroundings.others_cpu = Some(0.19);
+        outcome.surroundings.steal = Some(0.019);
+        assert_eq!(warnings(&outcome), Vec::<String>::new());
+        outcome.surroundings.others_cpu = Some(1.2);
+        assert!(
+            only(&outcome)
+                .contains("kept 1.20 of 2 processors busy during the run (load average 0.120 before")
+        );
+        outcome.surroundings.others_cpu = None;
+        outcome.surroundings.steal = Some(0.13);
+        assert!(only(&outcome).contains("gave 13.0 % of the processors' time"));
+    }
+
+    #[test]
+    fn a_run_that_did_not_do_what_was_due_is_told() {
+        let mut outcome = sample();
+        for round in &mut outcome.systems[0].rounds {
+            round.values.insert("delivered_per_s".to_owned(), 4_500.0 * 0.4);
+        }
+        assert!(only(&outcome).contains("quoth got only 40.0 % of what was due"));
+        for round in &mut outcome.systems[0].rounds {
+            round.values.insert("delivered_per_s".to_owned(), 4_500.0);
+            round.values.remove("acked_per_s");
+        }
+        assert!(only(&outcome).contains("quoth got only 0 % of what was due"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use quinn::congestion::BbrConfig;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, TransportConfig, VarInt};
 use quoth_protocol::codec::{Decoder, encode};
@@ -66,6 +67,8 @@ pub fn client_config_with(
         .stream_receive_window(VarInt::from_u32(stream_window_bytes))
         .receive_window(VarInt::from_u32(8 * 1024 * 1024))
         .send_window(1024 * 1024)
+        // As the SDK has it.
+        .congestion_controller_factory(Arc::new(BbrConfig::default()))
         .keep_alive_interval(Some(Duration::from_secs(20)))
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_idle_timeout(Some(VarInt::from_u32(60_000).into()));

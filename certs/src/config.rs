@@ -44,6 +44,23 @@ pub fn client_config(ca_pem_path: &Path, alpn: &[&[u8]]) -> Result<ClientConfig,
     Ok(config)
 }
 
+/// A client's TLS configuration for servers of others: it trusts the machine's certificate authorities, and those in a PEM file if
+/// there is one. Without any authority it trusts nobody, so a machine that has none is no error here.
+///
+/// # Errors
+/// When the file cannot be read, holds no certificate, or one that cannot be a trust anchor.
+pub fn outbound_config(ca_pem_path: Option<&Path>) -> Result<ClientConfig, CertError> {
+    let mut trusted = match ca_pem_path {
+        Some(path) => roots(path)?,
+        None => RootCertStore::empty(),
+    };
+    trusted.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    Ok(ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])?
+        .with_root_certificates(trusted)
+        .with_no_client_auth())
+}
+
 /// The certificates of a PEM file as trust anchors.
 pub(crate) fn roots(ca_pem_path: &Path) -> Result<RootCertStore, CertError> {
     let mut roots = RootCertStore::empty();

@@ -26,7 +26,7 @@ mod error;
 mod file;
 mod store;
 
-pub use config::{client_config, server_config};
+pub use config::{client_config, outbound_config, server_config};
 pub use dev::{
     DevCertificates, LEAF_RENEW_BEFORE_S, LEAF_VALID_S, check_development, development, leaf_is_due,
 };

@@ -130,6 +130,9 @@ pub const CONVERSATIONS_PAGE_MAX: u32 = 100;
 /// [`Code::TOO_MANY`](crate::Code::TOO_MANY).
 pub const WATCHED_CONVERSATIONS_MAX: usize = 64;
 
+/// Members of a conversation whose presence is watched. Outcome: as [`WATCHED_CONVERSATIONS_MAX`].
+pub const WATCHED_MEMBERS_MAX: usize = 500;
+
 /// Between two tellings of one member's presence on a connection, in milliseconds, at least. Outcome: what changes meanwhile is told
 /// together.
 pub const PRESENCE_INTERVAL_MS: u64 = 1_000;

@@ -8,7 +8,7 @@ use quoth_protocol::UserId;
 use rand::RngExt as _;
 use serde_json::json;
 
-use crate::auth::{KeySpec, Rights, Verifier, issue};
+use crate::auth::{Issue, KeySpec, Rights, issue};
 use crate::config::Config;
 use crate::data_folder::CLIENT_FILE;
 use crate::secret::{hex, write_private};
@@ -41,7 +41,16 @@ impl Tokens {
     fn sign(&self, user: &UserId, publish_as: Vec<String>, now_s: u64) -> Result<String, String> {
         let rights = Rights { read: everything(), write: everything(), publish_as };
         let Self { signing_key, audience } = self;
-        issue(signing_key, Algorithm::HS256, audience, user, rights, now_s + TOKEN_LIFETIME_S)
+        let what = Issue {
+            audience,
+            user,
+            device: None,
+            rights,
+            token_id: Some(hex(&rand::rng().random::<[u8; 16]>())),
+            issued_s: now_s,
+            expires_s: now_s + TOKEN_LIFETIME_S,
+        };
+        issue(signing_key, Algorithm::HS256, what)
     }
 }
 
@@ -101,7 +110,7 @@ pub fn problems(config: &Config, now_s: u64) -> Vec<String> {
     let mut problems: Vec<String> = ca.err().map(|error| error.to_string()).into_iter().collect();
     let signing_key = signing_key_file(&config.data_dir);
     if signing_key.exists() {
-        let loaded = Verifier::load(&config.audience, &[token_key(signing_key)]);
+        let loaded = config.verifier(&[token_key(signing_key)]);
         let remedy =
             "delete it to have a new one made, and the tokens that it has signed are no longer accepted";
         problems.extend(loaded.err().map(|error| format!("{error}; {remedy}")));

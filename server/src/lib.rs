@@ -7,8 +7,10 @@
 //! | [`auth`] | tokens |
 //! | [`engine`] | conversations without a network: committer, tails, readers |
 //! | [`session`] | connections and a task for each stream, whatever carries them |
+//! | [`sessions`] | who is signed in: devices, revocations, presence |
 //! | [`http`] | requests over TCP, and what becomes a WebSocket |
 //! | [`websocket`] | messages between sockets and lanes |
+//! | [`outbound`] | requests that the server itself makes |
 //! | [`quic`] | endpoints, and which worker has a connection |
 //! | [`data_folder`] | whether the data folder can be used |
 //! | [`preflight`] | what is refused before anything is opened |
@@ -28,11 +30,13 @@ pub mod data_folder;
 pub mod development;
 pub mod engine;
 pub mod http;
+pub mod outbound;
 pub mod preflight;
 pub mod quic;
 pub mod secret;
 pub mod server;
 pub mod session;
+pub mod sessions;
 mod sockets;
 pub mod tickets;
 pub mod websocket;

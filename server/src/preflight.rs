@@ -2,7 +2,6 @@
 
 use quoth_certs::{CertError, CertStore};
 
-use crate::auth::Verifier;
 use crate::config::Config;
 use crate::engine::{Clock as _, SystemClock};
 use crate::tickets::TicketKeys;
@@ -20,7 +19,7 @@ pub fn problems(config: &Config) -> Vec<String> {
     } else {
         let opened = configured_certificate(config);
         problems.extend(opened.and_then(Result::err).map(|error| error.to_string()));
-        problems.extend(Verifier::load(&config.audience, &config.token_keys).err());
+        problems.extend(config.verifier(&config.token_keys).err());
     }
     problems.extend(secret::kept_endpoint_secret(&config.data_dir).err());
     problems.extend(TicketKeys::check(&config.data_dir).err());

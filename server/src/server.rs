@@ -18,6 +18,7 @@ use crate::http::{ALPN_HTTP, Site};
 use crate::quic::{EndpointSecret, server_config};
 use crate::secret::endpoint_secret;
 use crate::session::{Phase, PhaseSender, Service};
+use crate::sessions::{Sessions, revoked_in};
 use crate::sockets::{self, Sockets};
 use crate::tickets::TicketKeys;
 use crate::workers::{Endpoints, Workers};
@@ -30,6 +31,7 @@ pub struct Server {
     phase: PhaseSender,
     drain_retry_after_ms: u32,
     engine: Engine,
+    sessions: Sessions,
     workers: Workers,
     stopper: Stopper,
     certificates: Arc<CertStore>,
@@ -77,11 +79,21 @@ impl Server {
         if let Some(made) = &development {
             made.write_client_file()?;
         }
-        let (engine, stopper) =
-            Engine::start(store, Durability::Stored, Arc::new(SystemClock), Execution::Threads);
+        let revoked = revoked_in(&*store.view)?;
+        let (engine, stopper) = Engine::start_with(
+            store,
+            Durability::Stored,
+            Arc::new(SystemClock),
+            Execution::Threads,
+            config.rules,
+        );
+        verifier.start();
         let phase = PhaseSender::new();
+        let sessions = Sessions::start(config.sessions(), Arc::new(engine.clone()), Arc::new(SystemClock));
+        sessions.restore(&revoked);
         let service =
-            Service::new(engine.clone(), Arc::new(verifier), config.limits.clone(), phase.subscribe());
+            Service::new(engine.clone(), Arc::new(verifier), config.limits.clone(), phase.subscribe())
+                .with_sessions(sessions.clone());
         let workers = endpoints.serve(&service, site);
         let drain_retry_after_ms = config.drain_retry_after_ms;
         Ok(Self {
@@ -90,6 +102,7 @@ impl Server {
             phase,
             drain_retry_after_ms,
             engine,
+            sessions,
             workers,
             stopper,
             certificates,
@@ -119,6 +132,12 @@ impl Server {
     #[must_use]
     pub fn durability(&self) -> Durability {
         self.engine.durability()
+    }
+
+    /// Who is signed in.
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     /// Reads the certificate's files again; handshakes from now on use the new one. Returns why no client accepts it at
@@ -154,6 +173,7 @@ impl Server {
         let retry_after_ms = self.drain_retry_after_ms;
         self.phase.set(if has_failed { Phase::Failed } else { Phase::Draining { retry_after_ms } });
         let served = self.workers.join().await;
+        self.sessions.close().await;
         drop(self.engine);
         let stopper = self.stopper;
         let stopped = tokio::task::spawn_blocking(move || stopper.stop()).await;
@@ -192,7 +212,7 @@ impl Credentials {
             tls.ticketer = Arc::<TicketKeys>::clone(&tickets);
             Ok::<_, String>(tls)
         };
-        let verifier = Verifier::load(&config.audience, token_keys)?;
+        let verifier = config.verifier(token_keys)?;
         let secret = endpoint_secret(&config.data_dir)?;
         let quic = server_config(tls(ALPN)?, &config.limits, &secret).map_err(|error| error.to_string())?;
         let http = tls(ALPN_HTTP)?;

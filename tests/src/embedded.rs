@@ -2,15 +2,19 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
-use quoth_protocol::UserId;
-use quoth_server::auth::{LEEWAY_S, Rights, algorithm, issue};
+use quoth_protocol::{DeviceId, UserId};
+use quoth_server::auth::{Issue, LEEWAY_S, Rights, algorithm, issue};
 use quoth_server::config::Config;
 use quoth_server::development::signing_key_file;
+use quoth_server::engine::{Clock as _, SystemClock};
 use quoth_server::server::Server;
 use quoth_server::session::Limits;
+use quoth_server::sessions::Sessions;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -20,9 +24,10 @@ pub struct EmbeddedServer {
     address: SocketAddr,
     ca_file: PathBuf,
     token: String,
+    sessions: Sessions,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), String>>>,
-    dir: TempDir,
+    dir: Arc<TempDir>,
 }
 
 impl EmbeddedServer {
@@ -58,7 +63,20 @@ impl EmbeddedServer {
     /// # Errors
     /// When it does not start.
     pub fn start_configured(configure: impl FnOnce(&mut Config)) -> anyhow::Result<Self> {
-        let dir = tempfile::tempdir()?;
+        Self::start_in(Arc::new(tempfile::tempdir()?), configure)
+    }
+
+    /// The same with the data of one before, which is stopped.
+    ///
+    /// # Errors
+    /// When either does not do as it should.
+    pub fn restart_configured(self, configure: impl FnOnce(&mut Config)) -> anyhow::Result<Self> {
+        let dir = Arc::clone(&self.dir);
+        self.stop()?;
+        Self::start_in(dir, configure)
+    }
+
+    fn start_in(dir: Arc<TempDir>, configure: impl FnOnce(&mut Config)) -> anyhow::Result<Self> {
         let mut config = Config {
             listen: ([127, 0, 0, 1], 0).into(),
             workers: 2,
@@ -74,15 +92,16 @@ impl EmbeddedServer {
             runtime.map_err(|error| error.to_string())?.block_on(async {
                 let server = Server::start(&config)?;
                 let made = server.development().ok_or("not in development mode")?;
-                let told = (server.address(), made.ca_file.clone(), made.token().to_owned());
+                let sessions = server.sessions().clone();
+                let told = (server.address(), made.ca_file.clone(), made.token().to_owned(), sessions);
                 started.send(told).map_err(|error| error.to_string())?;
                 let _dropped_or_told = stopped.await;
                 server.stop().await
             })
         });
         match starts.recv() {
-            Ok((address, ca_file, token)) => {
-                Ok(Self { address, ca_file, token, stop: Some(stop), thread: Some(thread), dir })
+            Ok((address, ca_file, token, sessions)) => {
+                Ok(Self { address, ca_file, token, sessions, stop: Some(stop), thread: Some(thread), dir })
             }
             Err(_) => {
                 let ended = thread.join().map_err(|_| anyhow!("the server panicked"))?;
@@ -103,10 +122,68 @@ impl EmbeddedServer {
         self.ca_file.clone()
     }
 
+    /// Its data folder.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
     /// A token of the user `alice`.
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
+    }
+
+    /// The server's clock, in milliseconds since 1970.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        SystemClock.unix_ms()
+    }
+
+    /// Who is signed in.
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// A token of a user who may do everything, which says this besides and ends in an hour.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn token_with(&self, user: &str, change: impl FnOnce(&mut Issue<'_>)) -> anyhow::Result<String> {
+        self.token_of(user, None, change)
+    }
+
+    /// The same for one device only.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn token_for_device(&self, user: &str, device: &DeviceId) -> anyhow::Result<String> {
+        self.token_of(user, Some(device), |_| {})
+    }
+
+    fn token_of(
+        &self,
+        user: &str,
+        device: Option<&DeviceId>,
+        change: impl FnOnce(&mut Issue<'_>),
+    ) -> anyhow::Result<String> {
+        let everything = || vec!["*".to_owned()];
+        let rights = Rights { read: everything(), write: everything(), publish_as: Vec::new() };
+        let key = signing_key_file(&self.dir.path().join("data"));
+        let (user, audience) = (UserId::new(user)?, Config::default().audience);
+        let issued_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        let mut what = Issue {
+            audience: &audience,
+            user: &user,
+            device,
+            rights,
+            token_id: None,
+            issued_s,
+            expires_s: issued_s + 3_600,
+        };
+        change(&mut what);
+        issue(&key, algorithm("HS256").map_err(|e| anyhow!(e))?, what).map_err(|error| anyhow!(error))
     }
 
     /// A token of a user who may do everything, which the server takes until `ends_s`, in seconds since 1970.
@@ -114,12 +191,7 @@ impl EmbeddedServer {
     /// # Errors
     /// When it cannot be signed.
     pub fn token_until(&self, user: &str, ends_s: u64) -> anyhow::Result<String> {
-        let everything = || vec!["*".to_owned()];
-        let rights = Rights { read: everything(), write: everything(), publish_as: Vec::new() };
-        let key = signing_key_file(&self.dir.path().join("data"));
-        let (user, audience) = (UserId::new(user)?, Config::default().audience);
-        issue(&key, algorithm("HS256").map_err(|e| anyhow!(e))?, &audience, &user, rights, ends_s - LEEWAY_S)
-            .map_err(|error| anyhow!(error))
+        self.token_with(user, |what| (what.issued_s, what.expires_s) = (0, ends_s - LEEWAY_S))
     }
 
     /// Stops it as SIGTERM does.

@@ -4,22 +4,26 @@
 //! |---|---|
 //! | [`process`] | the real server as a process |
 //! | [`embedded`] | the real server within the test's process |
+//! | [`device`] | a device of a user, over QUIC or a WebSocket |
 //! | [`served`] | the real engine and listener over a store of the test's choice |
 //! | [`history`] | what clients saw, and whether the promises held |
 //! | [`wire`] | a client of bare frames |
 //! | [`websocket`] | a client of bare messages of a WebSocket |
+//! | [`member`] | a client of bare frames that makes requests, over either transport |
 //! | [`load`] | publishers and readers that write down what they see |
 //! | [`sim`] | a deterministic simulation of server, clients and network |
 //! | [`figures`] | how far the server is from what the machine can do |
 //! | [`independent`] | clients in other languages |
 //! | [`fuzz`] | what the fuzz targets and the corpus replay run |
 
+pub mod device;
 pub mod embedded;
 pub mod figures;
 pub mod fuzz;
 pub mod history;
 pub mod independent;
 pub mod load;
+pub mod member;
 pub mod process;
 pub mod served;
 pub mod sim;

@@ -14,7 +14,7 @@ use quoth_protocol::frame::Durability;
 use quoth_protocol::{ALPN, Code, UserId};
 use quoth_server::engine::{Engine, Execution, Stopper, SystemClock};
 use quoth_server::quic::{Steering, endpoint_config, serve, server_config};
-use quoth_server::session::{Limits, Phase, PhaseSender, Service, Verify};
+use quoth_server::session::{Limits, Phase, PhaseSender, Service, Verification, Verify};
 use quoth_store::Store;
 use tempfile::TempDir;
 
@@ -89,8 +89,8 @@ impl ServedEngine {
 pub struct UserNames;
 
 impl Verify for UserNames {
-    fn verify(&self, token: &str, _: u64) -> Result<Identity, Code> {
-        everything(token, u64::MAX)
+    fn verify(&self, token: &str, _: u64) -> Verification {
+        everything(token, u64::MAX).into()
     }
 }
 
@@ -101,6 +101,6 @@ impl Verify for UserNames {
 pub fn everything(user: &str, expires_ms: u64) -> Result<Identity, Code> {
     let user = UserId::new(user).map_err(|_| Code::TOKEN_REJECTED)?;
     let all = || vec![Pattern::new("*")];
-    let grant = Grant { user, read: all(), write: all(), publish_as: Vec::new() };
-    Ok(Identity { grant: Arc::new(grant), expires_ms })
+    let grant = Grant { user, read: Some(all()), write: Some(all()), publish_as: Vec::new() };
+    Ok(Identity { grant: Arc::new(grant), expires_ms, issued_ms: 0, token_id: None, device: None })
 }

@@ -16,6 +16,8 @@ const shown = () => all(".plot path.line").filter(isDrawn).length;
 seen.lines = shown();
 seen.titles = all("figcaption").map(caption => caption.textContent.trim());
 seen.overflow = document.body.scrollWidth - document.body.clientWidth;
+const isCut = element => element.scrollWidth > element.clientWidth;
+seen.cut = all(".tables .scroll, .legend").filter(isCut).map(element => element.getAttribute("aria-label") ?? "legend");
 seen.dark = getComputedStyle(document.body).backgroundColor !== "rgb(255, 255, 255)";
 const key = (element, key) => element?.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
 const isOfDelivery = plot => plot.getAttribute("aria-label").startsWith("Percentiles of delivery");
@@ -103,8 +105,31 @@ fn arrow_keys_read_exact_values() {
 
 #[test]
 fn a_report_fits_a_narrow_screen_and_a_dark_one() {
-    let seen = read(&testing::sample(), 390, true);
-    assert_eq!((&seen["dark"], &seen["overflow"]), (&true.into(), &0.into()), "{seen}");
+    for dark in [false, true] {
+        let seen = read(&testing::sample(), 390, dark);
+        assert_eq!((&seen["dark"], &seen["overflow"]), (&dark.into(), &0.into()), "{seen}");
+        assert!(!seen["cut"].as_array().unwrap().contains(&"legend".into()), "{seen}");
+    }
+}
+
+#[test]
+fn no_figure_is_cut_on_a_small_laptop() {
+    let mut outcome = testing::sample();
+    for round in &mut outcome.systems[0].rounds {
+        let values = [
+            ("deliveries_per_cpu_s", 20_112.5),
+            ("datagrams_per_delivery", 2.013_4),
+            ("network_lost_packets", 1_234.0),
+            ("network_late_p99_us", 123.4),
+        ];
+        for (i, (name, value)) in values.into_iter().enumerate() {
+            round.values.insert(name.to_owned(), value * (1.0 + i as f64 / 7.0));
+        }
+    }
+    for dark in [false, true] {
+        let seen = read(&outcome, 1280, dark);
+        assert_eq!((&seen["cut"], &seen["overflow"]), (&Value::Array(Vec::new()), &0.into()), "{seen}");
+    }
 }
 
 #[test]

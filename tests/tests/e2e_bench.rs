@@ -1,5 +1,14 @@
 //! `quoth bench` as its users see it: the method holds, and what is broken on purpose fails the run.
 
+#[path = "e2e_bench/acked.rs"]
+mod acked;
+#[path = "e2e_bench/compared.rs"]
+mod compared;
+#[path = "e2e_bench/ended.rs"]
+mod ended;
+#[path = "e2e_bench/recorded.rs"]
+mod recorded;
+
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -25,9 +34,16 @@ struct Bench {
 
 impl Bench {
     fn new(arguments: &[&str]) -> Self {
+        let mut bench = Self::new_without_times(arguments);
+        bench.command.args(["--warm-up", "0.5"]);
+        bench
+    }
+
+    /// Of a load that takes as long as it takes.
+    fn new_without_times(arguments: &[&str]) -> Self {
         let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let mut command = Command::new(binary("quoth"));
-        command.arg("bench").args(arguments).args(["--rounds", "1", "--warm-up", "0.5"]);
+        command.arg("bench").args(arguments).args(["--rounds", "1"]);
         command.arg("--dir").arg(dir.path()).arg("--json").arg(dir.path().join("found.json"));
         Self { dir, command }
     }
@@ -230,7 +246,10 @@ fn a_round_that_fails_keeps_what_was_measured_before() {
     let failure = found.failure.as_ref().expect("it is told");
     assert_eq!((failure.round, failure.system.as_str()), (1, "websocket relay"));
     assert!(round(&found, "quoth").check.checked == 400 && found.systems.len() == 1, "{failure}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("FAILED: round 1 of websocket relay"));
+    assert!(
+        String::from_utf8_lossy(&output.stdout)
+            .contains("FAILED: the relay ended (exit code 1) during round 1 of websocket relay")
+    );
 }
 
 #[test]
@@ -261,6 +280,15 @@ fn wrong_usage_is_told_before_anything_is_started() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
+    assert!(told(&["latency", "--set", "bogus"]).contains("--set bogus: expected KEY=VALUE"));
+    assert!(told(&["latency", "--set", "limits.bogus=1"]).contains("no setting limits.bogus"));
+    assert!(told(&["latency", "--server-binary", "/no/such"]).contains("/no/such cannot be started"));
+    assert!(told(&["latency", "--server-binary", "/bin/true"]).contains("/bin/true is no quoth-server"));
+    assert!(told(&["latency", "--dir", "/no/such"]).contains("--dir /no/such is no folder"));
+    assert!(told(&["chat", "--replay", "/no/such"]).contains("--replay: cannot read /no/such"));
+    assert!(told(&["/"]).contains("/ cannot be read"));
+    assert!(told(&["compare", "/no/such", "/no/such"]).contains("/no/such cannot be read"));
+    assert!(told(&["report", "/no/such", "/dev/null"]).contains("/no/such cannot be read"));
     assert!(told(&["storm", "--duration", "5"]).contains("--duration has no effect on `storm`"));
     assert!(told(&["chats"]).contains("there is no profile"));
     assert!(told(&["profiles", "chats"]).contains("lists them"));

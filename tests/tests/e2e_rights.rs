@@ -9,9 +9,9 @@ use quoth_core::authorize::Grant;
 use quoth_core::session::Identity;
 use quoth_protocol::frame::{ClientFrame, Fetch, FetchRange, ServerFrame, Start};
 use quoth_protocol::{ALPN, Code, ConversationName};
-use quoth_server::session::Verify;
+use quoth_server::session::{Verification, Verify};
 use quoth_store::testing::{commit, record};
-use quoth_store::{Record, Store};
+use quoth_store::{Content, Record, Store};
 use quoth_tests::served::{ServedEngine, everything};
 use quoth_tests::wire::{Frames, Peer, client_config_with};
 
@@ -26,14 +26,14 @@ const EVENTS: u64 = 300;
 struct AllOrNothing;
 
 impl Verify for AllOrNothing {
-    fn verify(&self, token: &str, _: u64) -> Result<Identity, Code> {
-        let identity = everything("alice", u64::MAX)?;
+    fn verify(&self, token: &str, _: u64) -> Verification {
+        let identity = everything("alice", u64::MAX).expect("a user's name");
         if token == "all" {
-            return Ok(identity);
+            return Ok(identity).into();
         }
         let user = identity.grant.user.clone();
-        let grant = Grant { user, read: Vec::new(), write: Vec::new(), publish_as: Vec::new() };
-        Ok(Identity { grant: Arc::new(grant), ..identity })
+        let grant = Grant { user, read: None, write: None, publish_as: Vec::new() };
+        Ok(Identity { grant: Arc::new(grant), ..identity }).into()
     }
 }
 
@@ -54,8 +54,9 @@ async fn reset(frames: &mut Frames) -> anyhow::Result<Code> {
 async fn a_token_with_fewer_rights_ends_readers_and_pages() -> anyhow::Result<()> {
     let store = Store::memory();
     let body = vec![b'x'; 1_000];
-    let records: Vec<Record> =
-        (1..=EVENTS).map(|n| Record { body: body.clone().into(), ..record("room", n, n) }).collect();
+    let records: Vec<Record> = (1..=EVENTS)
+        .map(|n| Record { content: Content::Message(body.clone().into()), ..record("room", n, n) })
+        .collect();
     store.view.apply(commit(&*store.log, &records)?, &records)?;
     let server = ServedEngine::start(store, AllOrNothing)?;
     let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;

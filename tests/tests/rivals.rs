@@ -72,6 +72,7 @@ async fn receive(receiver: &mut RivalReceiver, messages: u64, acks: u64) -> Got 
         for received in here.drain(..) {
             match received {
                 Received::Acks(acks) => got.acks += acks,
+                Received::Seq(_) => {}
                 Received::Message { seq, body } => {
                     got.messages += 1;
                     got.checker.take(seq, &body);

@@ -22,9 +22,9 @@ use crate::rival::Kind;
                   --server-pid is for a server on this machine, whose memory and processor time are watched then. Floors run \
                   on this machine wherever the server is: --no-floors leaves them out.\n\n\
                   --transport is what the server's clients speak; auto leaves that to the profile.\n\n\
-                  Exit codes: 0 measured; 1 failed: a message lost, doubled, altered or out of order, a round that could not be \
-                  measured, or a regression (compare); 2 wrong usage; 128 and the signal's number when interrupted, after what \
-                  was measured before is told. The second Ctrl-C ends everything at once."
+                  Exit codes: 0 measured; 1 failed: a message lost, doubled, altered or out of order by the server or a floor, a round \
+                  that could not be measured, or a regression (compare); 2 wrong usage, told before anything is measured; 3 \
+                  undecided (compare); 128 and the signal's number when interrupted, after what was measured before is told. The second Ctrl-C ends everything at once."
 )]
 pub struct BenchArgs {
     /// Another thing than a run
@@ -52,10 +52,19 @@ pub(super) enum BenchCommand {
         #[command(flatten)]
         run: Box<RunArgs>,
     },
-    /// Compare two runs; exits with 1 when the later one is worse beyond the bound, or broke a promise
+    /// Compare two runs of the same load, and say of each figure whether it is better, worse or undecided
     ///
-    /// What is judged where a floor was measured is the ratio to the floor, since machines and moments differ. What is told
-    /// only is said at the end.
+    /// A figure is WORSE or better when its median has changed by more than the bound and the rounds of the two runs lie apart,
+    /// however wide they are. It is the same when its median is within the bound, and each round within the bound of its run's
+    /// median. Else it is undecided: rounds meet or are too wide, and more of them are needed.
+    ///
+    /// What is judged where a floor was measured is the ratio to the floor, since machines and moments differ; where the floor's
+    /// rounds are too wide for that, the figure itself, if its own rounds lie apart and the floor's do not. Figures for each
+    /// delivery of a run that did less than nine tenths of what was due (starved) are not called better. What is told only is
+    /// said at the end.
+    ///
+    /// Exit codes: 0 nothing is worse; 1 a regression, or the later run broke a promise; 3 undecided: no regression, and a figure
+    /// whose median has changed by more than the bound is undecided; 2 wrong usage, as runs of different loads.
     Compare {
         /// The earlier run, written with --json
         before: PathBuf,

@@ -57,6 +57,27 @@ pub(super) fn profile(args: &RunArgs, connecting: &Connecting) -> anyhow::Result
     Ok(profile)
 }
 
+/// Flags that have made another load, or another server, of what the profile's goals are for. `profile` is what the flags have made.
+pub(super) fn overrides(args: &RunArgs, profile: &Profile) -> anyhow::Result<Vec<&'static str>> {
+    let as_it_was = Profile::find(&args.profile)?;
+    let (was, is) = (&as_it_was.shape, &profile.shape);
+    let network = |profile: &Profile| profile.network.clone().filter(|network| network != "loopback");
+    let changes = [
+        ("--rate", was.rate_per_s.to_bits() != is.rate_per_s.to_bits()),
+        ("--closed", as_it_was.kind != profile.kind),
+        ("--window", was.window != is.window),
+        ("--payload", as_it_was.payload != profile.payload),
+        ("--replay", args.replay.is_some()),
+        ("--duration", as_it_was.duration_s.to_bits() != profile.duration_s.to_bits()),
+        ("--warm-up", as_it_was.warm_up_s.to_bits() != profile.warm_up_s.to_bits()),
+        ("--network", network(&as_it_was) != network(profile)),
+        ("--transport", was.transport != is.transport),
+        ("--client-threads", args.client_threads.is_some()),
+        ("--set", !args.settings.is_empty()),
+    ];
+    Ok(changes.into_iter().filter(|(_, changes)| *changes).map(|(flag, _)| flag).collect())
+}
+
 /// Flags that hang on the kind of load: each with the key that it is like.
 fn check_load(args: &RunArgs, profile: &Profile) -> anyhow::Result<()> {
     let given = [
@@ -216,6 +237,30 @@ mod tests {
         ] {
             refused(line);
         }
+    }
+
+    #[test]
+    fn what_changes_the_load_is_known() {
+        let overrides_of = overrides;
+        let overrides = |line: &str| {
+            let profile = parsed(line).expect(line);
+            let words = ["bench"].into_iter().chain(line.split(' '));
+            overrides_of(&Line::try_parse_from(words).expect(line).run, &profile).expect(line)
+        };
+        assert_eq!(overrides("latency"), Vec::<&str>::new());
+        // What is as in the profile changes nothing.
+        assert_eq!(overrides("latency --rate 1000 --rounds 9 --seed 5 --no-floors"), Vec::<&str>::new());
+        assert_eq!(overrides("latency --network loopback --duration 5"), Vec::<&str>::new());
+        assert_eq!(overrides("latency --rate 500 --duration 3"), ["--rate", "--duration"]);
+        assert_eq!(
+            overrides("latency --closed --window 3 --payload 5"),
+            ["--closed", "--window", "--payload"]
+        );
+        assert_eq!(overrides("lossy --network bad --warm-up 2"), ["--warm-up", "--network"]);
+        assert_eq!(
+            overrides("chat --replay logs --client-threads 2 --set a=b"),
+            ["--replay", "--client-threads", "--set"]
+        );
     }
 
     #[test]

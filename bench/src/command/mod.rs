@@ -22,7 +22,7 @@ use crate::html;
 use crate::outcome::Outcome;
 use crate::profile::{BUILT_IN, Kind, Profile};
 use crate::rival;
-use crate::run::{Plan, Running, Subject, run};
+use crate::run::{Plan, Replay, Running, Subject, run};
 use crate::schedule::Line;
 use crate::table;
 use crate::target::{Place, QuothOptions};
@@ -35,8 +35,10 @@ pub struct Around<'a> {
     pub logs: fn(&Path) -> anyhow::Result<Vec<Vec<Line>>>,
     /// Writes to standard output what the user has asked for.
     pub print: &'a dyn Fn(&str) -> anyhow::Result<()>,
-    /// Whether the user has asked to leave.
-    pub is_interrupted: &'a (dyn Fn() -> bool + Sync),
+    /// Tells the user something beside that.
+    pub note: &'a dyn Fn(&str),
+    /// The signal by which the user has asked to leave, as in `SIGINT`.
+    pub stopped_by: &'a (dyn Fn() -> Option<&'static str> + Sync),
 }
 
 impl std::fmt::Debug for Around<'_> {
@@ -63,17 +65,18 @@ pub fn execute(args: BenchArgs, around: &Around<'_>) -> anyhow::Result<ExitCode>
         Some(BenchCommand::Floor(command)) => floor::run(&command)?,
         Some(BenchCommand::Profiles { name }) => (around.print)(&profiles(name.as_deref())?)?,
         Some(BenchCommand::Compare { before, after, bound }) => {
-            let comparison = compare(&read(&before)?, &read(&after)?, bound)?;
+            let comparison = compare(&read(&before)?, &read(&after)?, bound).map_err(wrong)?;
             (around.print)(&comparison.render(columns()))?;
             return Ok(comparison.exit_code().into());
         }
         Some(BenchCommand::Report { found, html }) => output::write(&html, &html::render(&read(&found)?))?,
         Some(BenchCommand::Versus { against, run }) => {
             let all = || ["nats-core", "jetstream", "mosquitto"].into_iter().filter_map(rival::Kind::named);
-            anyhow::ensure!(
-                !rival::Kind::ALL.is_empty(),
-                "this build has no rivals: build it with `--features rivals`"
-            );
+            if rival::Kind::ALL.is_empty() {
+                return Err(wrong(anyhow::anyhow!(
+                    "this build has no rivals: build it with `--features rivals`"
+                )));
+            }
             let rivals = if against.is_empty() { all().collect() } else { against };
             return measure(*run, rivals, around);
         }
@@ -91,19 +94,33 @@ fn profiles(name: Option<&str>) -> anyhow::Result<String> {
     let text = BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned());
     let unknown =
         || anyhow::anyhow!("there is no built-in profile `{name}`; `quoth bench profiles` lists them");
-    text.ok_or_else(|| WrongUsage::of(&unknown()).into())
+    text.ok_or_else(|| wrong(unknown()))
+}
+
+/// What was asked for cannot be; nothing was tried.
+fn wrong(error: anyhow::Error) -> anyhow::Error {
+    WrongUsage::of(&error).into()
 }
 
 fn measure(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow::Result<ExitCode> {
     let (json, html) = (args.json.clone(), args.html.clone());
     for path in json.iter().chain(&html) {
-        output::check(path).map_err(|error| WrongUsage::of(&error))?;
+        output::check(path).map_err(wrong)?;
     }
-    let plan = plan(args, rivals, around)?;
+    let plan = plan(args, rivals, around);
+    let plan = plan.and_then(|plan| crate::run::check(&plan).map(|()| plan).map_err(wrong));
+    if let (Err(_), Some(signal)) = (&plan, (around.stopped_by)()) {
+        (around.note)(&stopped(signal, None, None));
+    }
+    let plan = plan?;
     let profile = &plan.profile;
     let length_s =
         matches!(profile.kind, Kind::Open | Kind::Closed).then_some(profile.warm_up_s + profile.duration_s);
-    let outcome = run(&plan, &watch::Line { length_s, is_interrupted: around.is_interrupted })?;
+    let outcome = run(&plan, &watch::Line { length_s, stopped_by: around.stopped_by });
+    if let Some(signal) = (around.stopped_by)() {
+        (around.note)(&stopped(signal, outcome.as_ref().ok(), json.as_deref()));
+    }
+    let outcome = outcome?;
     // First, so that a file that cannot be written costs nobody the figures; and nobody may be there to read it.
     let printed = (around.print)(&table::render(&outcome, columns()));
     if let Some(path) = json {
@@ -116,13 +133,33 @@ fn measure(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyh
     Ok(verdict(&outcome))
 }
 
+/// What is left of a run that a signal has ended, in a line.
+fn stopped(signal: &str, outcome: Option<&Outcome>, json: Option<&Path>) -> String {
+    let Some(outcome) = outcome else {
+        return format!("stopped by {signal} before anything was measured; nothing is kept");
+    };
+    let measured: usize = outcome.systems.iter().map(|system| system.rounds.len()).sum();
+    let rounds = outcome.failure.as_ref().map(|failure| failure.round - 1);
+    let rounds =
+        rounds.map_or_else(|| "all rounds".to_owned(), |rounds| counted(rounds as usize, "whole round"));
+    let kept = match json {
+        Some(path) => format!("kept in {}", path.display()),
+        None => "told below and kept nowhere (--json keeps them)".to_owned(),
+    };
+    format!("stopped by {signal} after {rounds}; {} {kept}", counted(measured, "measurement"))
+}
+
+fn counted(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
 fn verdict(outcome: &Outcome) -> ExitCode {
     if outcome.is_clean() && outcome.failure.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn read(path: &Path) -> anyhow::Result<Outcome> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    Outcome::parse(&text).with_context(|| path.display().to_string())
+    let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()));
+    text.and_then(|text| Outcome::parse(&text).with_context(|| path.display().to_string())).map_err(wrong)
 }
 
 /// The width of the terminal, or one that fits into a document.
@@ -135,9 +172,14 @@ fn plan(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow:
     const SPEED: f64 = 20.0;
     const PATIENCE_S: f64 = 20.0;
     let connecting = (around.connecting)()?;
-    let profile = flags::profile(&args, &connecting).map_err(|error| WrongUsage::of(&error))?;
+    let profile = flags::profile(&args, &connecting).map_err(wrong)?;
+    let overrides = flags::overrides(&args, &profile).map_err(wrong)?;
     let replay = match &args.replay {
-        Some(dir) => Some((Arc::new((around.logs)(dir)?), args.speed.unwrap_or(SPEED))),
+        Some(folder) => Some(Replay {
+            folder: folder.clone(),
+            conversations: Arc::new((around.logs)(folder).context("--replay").map_err(wrong)?),
+            speed: args.speed.unwrap_or(SPEED),
+        }),
         None => None,
     };
     let subject = match connecting.running {
@@ -148,10 +190,13 @@ fn plan(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow:
             settings: args.settings,
             ..match args.server_binary {
                 Some(binary) => QuothOptions { binary, settings: Vec::new() },
-                None => QuothOptions::beside_this()?,
+                None => QuothOptions::beside_this().map_err(wrong)?,
             }
         }),
     };
+    if !args.dir.is_dir() {
+        return Err(wrong(anyhow::anyhow!("--dir {} is no folder", args.dir.display())));
+    }
     let place = match profile.network.as_deref().filter(|name| *name != "loopback") {
         Some(network) => Place::behind(&args.dir, Program::this()?, network, args.seed)?,
         None => Place::loopback(&args.dir, Program::this()?)?,
@@ -165,6 +210,7 @@ fn plan(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow:
         rivals,
         place,
         replay,
+        overrides,
         patience: Duration::from_secs_f64(args.patience.unwrap_or(PATIENCE_S)),
         seed: args.seed,
         threads: args.client_threads.unwrap_or(half),
@@ -204,7 +250,8 @@ mod tests {
             connecting: &|| anyhow::bail!("no server"),
             logs: |_| Ok(Vec::new()),
             print: &|_| Ok(()),
-            is_interrupted: &|| false,
+            note: &|_| {},
+            stopped_by: &|| None,
         };
         let Bench { args } = Bench::try_parse_from(["bench"].into_iter().chain(line.split(' ')))?;
         execute(args, &around)

@@ -18,7 +18,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 pub(super) struct Line<'a> {
     /// What one measurement takes without connecting, in seconds; `None` where nobody knows.
     pub(super) length_s: Option<f64>,
-    pub(super) is_interrupted: &'a (dyn Fn() -> bool + Sync),
+    pub(super) stopped_by: &'a (dyn Fn() -> Option<&'static str> + Sync),
 }
 
 impl Watch for Line<'_> {
@@ -38,7 +38,7 @@ impl Watch for Line<'_> {
                 let is_done = is_done;
                 let started = Instant::now();
                 while let Err(RecvTimeoutError::Timeout) = is_done.recv_timeout(INTERVAL) {
-                    progress.is_interrupted.fetch_or((self.is_interrupted)(), Relaxed);
+                    progress.is_interrupted.fetch_or((self.stopped_by)().is_some(), Relaxed);
                     bar.set_message(self.line(&position, &progress, started.elapsed()));
                 }
                 bar.finish_and_clear();
@@ -47,6 +47,10 @@ impl Watch for Line<'_> {
             let _done: Sender<()> = done;
             work(&progress)
         })
+    }
+
+    fn stopped_by(&self) -> Option<&'static str> {
+        (self.stopped_by)()
     }
 }
 

@@ -8,13 +8,23 @@
 //!   A durable message goes through a network and onto a disk: where both runs have a relay and the disk, a latency's floor
 //!   is their sum, as in the tables, and a rate's the slower of them. Sizes in bytes and counts of datagrams are always
 //!   judged as they are, since they hang on no machine's speed.
-//!   Where a run's floor was slower than what stands on it, the machine was disturbed, and no latency is judged by it.
-//! - **Noise.** A difference counts when the rounds of both runs lie apart, or when it is at least as great as the rounds of
-//!   either run differ among themselves. Else it is called noise and does not count.
+//! - **How.** A figure is `WORSE` or `better` when its median has changed by more than the bound and the rounds of both runs lie
+//!   apart, however wide they are. It is the `same` when its median is within the bound, and each round of either run within
+//!   the bound of its run's median. Else it is `undecided`: rounds meet, or are too wide. See [`Verdict`].
+//!   Where a ratio is undecided, since its floor's rounds are wide or the floor was slower than what stands on it, the figure
+//!   itself decides if its own rounds lie apart and those of the floor do not.
+//! - **What that means.** Anything worse is a regression. Something undecided whose medians differ by more than the bound is
+//!   none and no all-clear either; it has an exit code of its own, and more rounds decide it.
+//! - **Starved runs.** A run that did not get done what was due is another load: nothing that counts for each delivery is better.
+//! - **Like with like.** Runs of different loads are refused. What else differs, as machines, is told.
 //! - **Promises.** A later run that broke one is worse, whatever its figures.
 
+mod load;
 mod print;
+mod verdict;
 mod warn;
+
+pub use verdict::Verdict;
 
 use crate::figure::{self, Better, Figure, Quantile, Spread};
 use crate::outcome::{FORMAT, Outcome, Ratio, Role, System};
@@ -62,34 +72,20 @@ pub struct ToFloor {
     pub before: Spread,
     /// As it is.
     pub after: Spread,
-}
-
-/// What has become of a figure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is worse, by more than the bound.
-    Worse,
-    /// It is better, by more than the bound.
-    Better,
-    /// It is within the bound.
-    Same,
-    /// It differs by more than the bound, but its rounds differ as much among themselves.
-    Noise,
-    /// It is not judged.
-    Told,
-    /// It would be judged by a floor that was slower than what stands on it.
-    Disturbed,
+    /// The floors themselves, as they were and as they are.
+    pub floors: (Spread, Spread),
 }
 
 /// Compares two runs; `bound` is by how much a figure may be worse, 1 or more.
 ///
 /// # Errors
-/// When one has another [`FORMAT`], when they share no system, or when the bound is below 1.
+/// When one has another [`FORMAT`], when they are of different loads or share no system, or when the bound is below 1.
 pub fn compare(before: &Outcome, after: &Outcome, bound: f64) -> anyhow::Result<Comparison> {
     anyhow::ensure!(bound.is_finite() && bound >= 1.0, "a bound is 1 or more, as 1.10 for a tenth");
     for outcome in [before, after] {
         anyhow::ensure!(outcome.format == FORMAT, "a document has format {}, not {FORMAT}", outcome.format);
     }
+    load::check_same(before, after)?;
     let shared: Vec<_> = shared(before, after).collect();
     anyhow::ensure!(!shared.is_empty(), "the runs have no system in common");
     let figures = figures(after);
@@ -101,13 +97,18 @@ pub fn compare(before: &Outcome, after: &Outcome, bound: f64) -> anyhow::Result<
                 continue;
             };
             let to_floor = to_floor(figure, (before, was), (after, is));
-            let (from, to) = to_floor.as_ref().map_or((spread_before, spread_after), |f| (f.before, f.after));
-            let verdict = match judged(is, figure) {
-                None => Verdict::Told,
-                Some(_) if is_disturbed && to_floor.is_some() && matches!(figure, Figure::Latency(..)) => {
-                    Verdict::Disturbed
+            let verdict = match (judged(is, figure), &to_floor) {
+                (None, _) => Verdict::Told,
+                (Some(better), None) => verdict::of_rounds(spread_before, spread_after, better, bound),
+                (Some(better), Some(to_floor)) => {
+                    let is_disturbed = is_disturbed && matches!(figure, Figure::Latency(..));
+                    verdict::on_floors((spread_before, spread_after), to_floor, is_disturbed, better, bound)
                 }
-                Some(better) => verdict(from, to, better, bound),
+            };
+            let verdict = match verdict {
+                Verdict::Better if is.is_starved() && figure.is_for_each() => Verdict::Starved,
+                Verdict::Worse if was.is_starved() && figure.is_for_each() => Verdict::Starved,
+                verdict => verdict,
             };
             lines.push(Line {
                 system: is.name.clone(),
@@ -130,10 +131,23 @@ impl Comparison {
         self.lines.iter().filter(|line| line.verdict == Verdict::Worse)
     }
 
-    /// For the process: 1 when anything has become worse or a promise was broken, else 0.
+    /// Figures that are undecided though their medians differ by more than the bound.
+    pub fn undecided(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(|line| line.verdict == Verdict::Undecided { beyond: true })
+    }
+
+    /// For the process: 1 when anything has become worse or a promise was broken, 3 when nothing has and something is undecided
+    /// whose medians differ by more than the bound, else 0.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        u8::from(self.broken || self.worse().next().is_some())
+        const EXIT_UNDECIDED: u8 = 3;
+        if self.broken || self.worse().next().is_some() {
+            1
+        } else if self.undecided().next().is_some() {
+            EXIT_UNDECIDED
+        } else {
+            0
+        }
     }
 }
 
@@ -175,7 +189,13 @@ fn to_floor(figure: &Figure, before: (&Outcome, &System), after: (&Outcome, &Sys
         floor: names.join(join),
         before: over(figure, before.1, &was)?,
         after: over(figure, after.1, &is)?,
+        floors: (together(figure, &was)?, together(figure, &is)?),
     })
+}
+
+/// What floors are together, over their rounds.
+fn together(figure: &Figure, floors: &[&System]) -> Option<Spread> {
+    Spread::of(&figure.together(floors).into_iter().flatten().collect::<Vec<_>>())
 }
 
 /// A system's ratio to floors, within each round.
@@ -183,21 +203,6 @@ fn over(figure: &Figure, system: &System, floors: &[&System]) -> Option<Spread> 
     let rounds = system.rounds.iter().zip(figure.together(floors));
     let ratios = rounds.filter_map(|(round, floor)| Some(figure.of(round)? / floor?));
     Spread::of(&ratios.filter(|ratio| ratio.is_finite()).collect::<Vec<_>>())
-}
-
-fn verdict(before: Spread, after: Spread, better: Better, bound: f64) -> Verdict {
-    let worse_by = match better {
-        Better::Less => after.median / before.median,
-        Better::More => before.median / after.median,
-    };
-    let change = match worse_by {
-        worse if worse > bound => Verdict::Worse,
-        better if better < 1.0 / bound => Verdict::Better,
-        _ => return Verdict::Same,
-    };
-    let difference = (after.median - before.median).abs();
-    let is_noise = before.width().max(after.width()) > difference && before.overlaps(after);
-    if is_noise { Verdict::Noise } else { change }
 }
 
 #[cfg(test)]

@@ -13,9 +13,9 @@ impl Verdict {
             Self::Worse => "WORSE",
             Self::Better => "better",
             Self::Same => "same",
-            Self::Noise => "noise",
+            Self::Undecided { .. } => "undecided",
+            Self::Starved => "starved",
             Self::Told => "told",
-            Self::Disturbed => "not judged",
         }
     }
 }
@@ -74,17 +74,29 @@ impl Comparison {
         format!("told only: {}", reasons.join("; "))
     }
 
-    /// What follows, in a sentence.
+    /// What follows, in a sentence or two.
     #[must_use]
     pub fn conclusion(&self) -> String {
         let bound = number(self.bound);
-        let worse: Vec<_> =
-            self.worse().map(|line| format!("{} {}", line.system, line.figure.whole_name())).collect();
-        match (self.broken, worse.is_empty()) {
-            (true, _) => "FAILED: the later run broke a promise".to_owned(),
-            (false, true) => format!("nothing is worse by more than a factor of {bound}"),
-            (false, false) => format!("WORSE by more than a factor of {bound}: {}", worse.join(", ")),
+        let named = |line: &Line| format!("{} {}", line.system, line.figure.whole_name());
+        let worse: Vec<_> = self.worse().map(named).collect();
+        let undecided: Vec<_> = self.undecided().map(named).collect();
+        let decided = if self.broken {
+            "FAILED: the later run broke a promise".to_owned()
+        } else if !worse.is_empty() {
+            format!("WORSE by more than a factor of {bound}: {}", worse.join(", "))
+        } else if undecided.is_empty() {
+            format!("nothing is worse by more than a factor of {bound}")
+        } else {
+            format!("nothing is certainly worse by more than a factor of {bound}")
+        };
+        if undecided.is_empty() {
+            return decided;
         }
+        format!(
+            "{decided}; UNDECIDED: medians differ by more than that and rounds overlap, so more rounds are needed: {}",
+            undecided.join(", ")
+        )
     }
 }
 

@@ -1,5 +1,6 @@
 //! What makes two runs hard to compare.
 
+use super::load::differing_method;
 use super::{Line, Verdict, figures, judged, shared};
 use crate::outcome::{Outcome, Role};
 
@@ -7,10 +8,11 @@ use crate::outcome::{Outcome, Role};
 pub(super) fn warnings(before: &Outcome, after: &Outcome, lines: &[Line]) -> Vec<String> {
     let mut warnings = Vec::new();
     for (which, outcome) in [("before", before), ("after", after)] {
-        let broken = outcome.systems.iter().filter(|system| !system.check().is_clean());
-        warnings.extend(
-            broken.map(|system| format!("{which}: {} broke a promise, so its run has failed", system.name)),
-        );
+        for system in outcome.systems.iter().filter(|system| !system.check().is_clean()) {
+            let follows =
+                if system.role == Role::Rival { "which fails no run" } else { "so its run has failed" };
+            warnings.push(format!("{which}: {} broke a promise, {follows}", system.name));
+        }
         warnings.extend(outcome.failure.iter().map(|failure| format!("{which}: {failure}")));
         warnings
             .extend(crate::warning::warnings(outcome).iter().map(|warning| format!("{which}: {warning}")));
@@ -49,11 +51,12 @@ pub(super) fn warnings(before: &Outcome, after: &Outcome, lines: &[Line]) -> Vec
         warnings
             .push("a run has a single round, so nothing is known of noise; take three or more".to_owned());
     }
-    let noisy = lines.iter().filter(|line| line.verdict == Verdict::Noise).count();
-    if noisy > 0 {
-        let text =
-            format!("in {noisy} of the figures rounds differ as much as the runs, so these are not counted");
-        warnings.push(format!("{text}; more rounds tell"));
+    let wide = lines.iter().filter(|line| line.verdict == Verdict::Undecided { beyond: false }).count();
+    if wide > 0 {
+        warnings.push(format!(
+            "{wide} of the figures are undecided with medians within the bound: single rounds lie farther from their run's \
+             median than that, so a change as great as the bound would not be seen; more rounds tell"
+        ));
     }
     warnings
 }
@@ -76,15 +79,13 @@ fn differing(before: &Outcome, after: &Outcome) -> Vec<String> {
     ];
     let texts = texts.iter().filter(|(_, was, is)| was != is);
     let mut differing: Vec<_> = texts.map(|(what, was, is)| format!("{what} ({was}; {is})")).collect();
-    for (what, differs) in [
-        ("the number of cores", was.cores != is.cores),
-        ("memory", was.memory_bytes != is.memory_bytes),
-        ("the profile", before.profile != after.profile),
-        ("the network", before.network != after.network),
-    ] {
+    for (what, differs) in
+        [("the number of cores", was.cores != is.cores), ("memory", was.memory_bytes != is.memory_bytes)]
+    {
         if differs {
             differing.push(what.to_owned());
         }
     }
+    differing.extend(differing_method(before, after));
     differing
 }

@@ -11,9 +11,10 @@ use rustix::fs::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize};
 
 use crate::pacer::sharpen_timer;
+use crate::payload::STAMP_BYTES;
 use crate::profile::Profile;
 use crate::record::{histogram, record};
-use crate::schedule::{self, Content};
+use crate::schedule::{self, Content, Due};
 
 /// What is appended.
 #[derive(Debug, Clone, clap::Args)]
@@ -26,6 +27,9 @@ pub struct Task {
     group: u32,
     /// Of whatever is random in the schedule.
     seed: u64,
+    /// A file with what is due in place of the profile's schedule: a line for each message, with the nanoseconds behind the begin and
+    /// the bytes.
+    schedule: Option<PathBuf>,
 }
 
 /// What was found.
@@ -53,18 +57,44 @@ impl Found {
     }
 }
 
-/// The arguments of a task.
+/// The arguments of a task. What is `replayed` is due in place of the profile's schedule.
 ///
 /// # Errors
-/// When the profile cannot be written as a document.
+/// When the profile or what is due cannot be written.
 pub fn arguments(
     dir: &Path,
     profile: &Profile,
     group: u32,
     seed: u64,
-) -> anyhow::Result<[std::ffi::OsString; 5]> {
+    replayed: Option<&[Due]>,
+) -> anyhow::Result<Vec<std::ffi::OsString>> {
     let profile = serde_json::to_string(profile)?;
-    Ok(["append".into(), dir.into(), profile.into(), group.to_string().into(), seed.to_string().into()])
+    let mut arguments =
+        vec!["append".into(), dir.into(), profile.into(), group.to_string().into(), seed.to_string().into()];
+    if let Some(due) = replayed {
+        let path = dir.join("schedule");
+        let line = |due: &Due| format!("{} {}\n", due.at.as_nanos(), bytes_of(&due.content));
+        std::fs::write(&path, due.iter().map(line).collect::<String>())?;
+        arguments.push(path.into());
+    }
+    Ok(arguments)
+}
+
+/// Bytes of a message, as clients send it.
+fn bytes_of(content: &Content) -> usize {
+    match content {
+        Content::Bytes(bytes) => *bytes,
+        Content::Text(text) => STAMP_BYTES + text.len(),
+    }
+}
+
+/// What is due, as in the file that [`arguments`] writes.
+fn read(schedule: &str) -> anyhow::Result<Vec<(Duration, usize)>> {
+    let due = |line: &str| {
+        let (nanos, bytes) = line.split_once(' ')?;
+        Some((Duration::from_nanos(nanos.parse().ok()?), bytes.parse().ok()?))
+    };
+    schedule.lines().map(|line| due(line).with_context(|| format!("no line of a schedule: {line}"))).collect()
 }
 
 /// Appends and prints what was found.
@@ -74,31 +104,39 @@ pub fn arguments(
 pub fn run(task: &Task) -> anyhow::Result<()> {
     let profile: Profile = serde_json::from_str(&task.profile).context("the profile")?;
     let mut file = Allocated::create(&task.dir.join("append"))?;
-    let found = if task.group == 0 {
-        on_schedule(&mut file, &profile, task.seed)?
-    } else {
-        in_groups(&mut file, &profile, task.group)?
+    let length = Duration::from_secs_f64(profile.warm_up_s + profile.duration_s);
+    let found = match &task.schedule {
+        Some(schedule) => {
+            on_schedule(&mut file, &profile, read(&std::fs::read_to_string(schedule)?)?.into_iter())?
+        }
+        None if task.group == 0 => {
+            let messages = schedule::messages(&profile.shape, &profile.payload, length, task.seed);
+            on_schedule(&mut file, &profile, messages.map(|due| (due.at, bytes_of(&due.content))))?
+        }
+        None => in_groups(&mut file, &profile, task.group)?,
     };
     println!("{}", serde_json::to_string(&found)?);
     Ok(())
 }
 
 /// Appends what is due, all that is due at once with one flush, as a group commit does.
-fn on_schedule(file: &mut Allocated, profile: &Profile, seed: u64) -> anyhow::Result<Found> {
+fn on_schedule(
+    file: &mut Allocated,
+    profile: &Profile,
+    messages: impl Iterator<Item = (Duration, usize)>,
+) -> anyhow::Result<Found> {
     let warm_up = Duration::from_secs_f64(profile.warm_up_s);
-    let length = warm_up + Duration::from_secs_f64(profile.duration_s);
-    let mut messages = schedule::messages(&profile.shape, &profile.payload, length, seed).peekable();
+    let mut messages = messages.peekable();
     sharpen_timer();
     let (epoch, mut times, mut appends) = (Instant::now(), histogram(), 0);
     let (mut group, mut waiting) = (Vec::new(), Vec::new());
-    while let Some(next) = messages.peek() {
-        let next_at = epoch + next.at;
+    while let Some((next, _)) = messages.peek() {
+        let next_at = epoch + *next;
         // How late the timer is has no place here: where this time is added to a relay's, it is in there already.
         let late = sleep_until(next_at);
-        while let Some(due) = messages.next_if(|due| epoch + due.at <= Instant::now()) {
-            let Content::Bytes(bytes) = due.content else { continue };
+        while let Some((at, bytes)) = messages.next_if(|(at, _)| epoch + *at <= Instant::now()) {
             group.resize(group.len() + bytes, b'x');
-            waiting.push(due.at);
+            waiting.push(at);
         }
         file.append(&group)?;
         group.clear();
@@ -170,4 +208,26 @@ fn sleep_until(at: Instant) -> Duration {
 
 fn pairs(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
     histogram.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_replayed_is_due_with_its_own_sizes() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let profile = Profile::find("chat").expect("a profile");
+        let text = |ms, text: &'static str| Due {
+            at: Duration::from_millis(ms),
+            publisher: 0,
+            content: Content::Text(text.into()),
+        };
+        let due = [text(0, "hi"), text(3, "a longer line")];
+        let arguments = arguments(dir.path(), &profile, 0, 1, Some(&due)).expect("arguments");
+        let schedule = std::fs::read_to_string(arguments.last().expect("a file")).expect("a file");
+        let expected = [(Duration::ZERO, STAMP_BYTES + 2), (Duration::from_millis(3), STAMP_BYTES + 13)];
+        assert_eq!(read(&schedule).expect("a schedule"), expected);
+        assert!(read("5").is_err());
+    }
 }

@@ -44,6 +44,10 @@ enum Fault {
     Lose,
     Double,
     Alter,
+    /// An ack tells a sequence number far behind all others.
+    Skip,
+    /// Two acks have one sequence number.
+    Repeat,
     /// Its process ends.
     Exit,
 }
@@ -58,6 +62,8 @@ impl Fault {
             "lose" => Some(Self::Lose),
             "double" => Some(Self::Double),
             "alter" => Some(Self::Alter),
+            "skip" => Some(Self::Skip),
+            "repeat" => Some(Self::Repeat),
             "exit" => Some(Self::Exit),
             _ => None,
         }
@@ -96,7 +102,7 @@ impl Member {
                 answer
             }
             ClientFrame::Publish(publish) => {
-                let seq = self.relay(publish.body)?;
+                let seq = self.acked(self.relay(publish.body)?);
                 encode(&ServerFrame::Ack { n: publish.n, seq, time_ms: 0, duplicate: false })
             }
             other => anyhow::bail!("a relay does not know {other:?}"),
@@ -112,6 +118,16 @@ impl Member {
             room.readers.push(self.out.clone());
         }
         encode(&ServerFrame::Opened { head: room.head, floor: Seq(1) })
+    }
+
+    /// The sequence number that an ack tells.
+    fn acked(&self, seq: Seq) -> Seq {
+        let is_due = seq.0.is_multiple_of(Fault::EVERY);
+        match self.rooms.fault.filter(|_| is_due) {
+            Some(Fault::Skip) => Seq(seq.0 + 1_000_000),
+            Some(Fault::Repeat) => Seq(seq.0 - 1),
+            _ => seq,
+        }
     }
 
     fn relay(&self, body: Bytes) -> anyhow::Result<Seq> {
@@ -130,7 +146,7 @@ impl Member {
                 Some(Fault::Exit) => std::process::exit(1),
                 Some(Fault::Lose) => 0,
                 Some(Fault::Double) => 2,
-                Some(Fault::Alter) | None => 1,
+                Some(Fault::Alter | Fault::Skip | Fault::Repeat) | None => 1,
             };
             for _ in 0..times {
                 room.readers.retain(|reader| reader.send(event.clone()));

@@ -2,6 +2,7 @@
 
 use super::escape::text;
 use crate::outcome::{Outcome, Role};
+use crate::table::around;
 use crate::unit::{Scale, count};
 
 /// The run in a line.
@@ -22,15 +23,20 @@ pub(super) fn summary(outcome: &Outcome) -> String {
 /// What the history checker has counted.
 pub(super) fn promises(outcome: &Outcome) -> String {
     let rows = outcome.systems.iter().map(|system| (system, system.check()));
-    let rows = rows.filter(|(_, check)| check.checked > 0 || !check.is_clean()).map(|(system, check)| {
-        let broken = [check.lost, check.duplicate, check.gap, check.reorder, check.altered];
-        let cells = broken.map(|broken| {
-            let class = if broken > 0 { " class=\"bad\"" } else { "" };
-            format!("<td{class}>{}</td>", count(broken))
-        });
-        let (name, checked) = (text(&system.name), count(check.checked));
-        format!("<tr><th scope=\"row\">{name}</th><td>{checked}</td>{}</tr>\n", cells.concat())
-    });
+    let rows = rows.filter(|(_, check)| check.checked + check.acks > 0 || !check.is_clean()).map(
+        |(system, check)| {
+            let broken = [check.lost, check.duplicate, check.gap, check.reorder, check.altered];
+            let cells = broken.map(|broken| {
+                let class = if broken > 0 { " class=\"bad\"" } else { "" };
+                format!("<td{class}>{}</td>", count(broken))
+            });
+            let (name, acks, checked) = (text(&system.name), count(check.acks), count(check.checked));
+            format!(
+                "<tr><th scope=\"row\">{name}</th><td>{acks}</td><td>{checked}</td>{}</tr>\n",
+                cells.concat()
+            )
+        },
+    );
     rows.collect()
 }
 
@@ -63,7 +69,13 @@ pub(super) fn setup(outcome: &Outcome) -> String {
         ("Kernel", machine.kernel.clone()),
         ("System", machine.system.clone()),
         ("File system", machine.filesystem.clone()),
-        ("Build", format!("quoth {}, {}", outcome.build.version, outcome.build.profile)),
+        ("Server", outcome.server.version.clone().unwrap_or_else(|| "unknown".to_owned())),
+        (
+            "Server's file, SHA-256",
+            outcome.server.binary_sha256.clone().unwrap_or_else(|| "unknown".to_owned()),
+        ),
+        ("Bench", format!("{}, {}", outcome.build.version, outcome.build.profile)),
+        ("Machine's other work", around(outcome).trim_start_matches("machine: ").to_owned()),
         ("Network", outcome.network_text()),
         ("Clients", outcome.transport().told().to_owned()),
         ("Profile", outcome.profile_name.clone()),

@@ -3,6 +3,7 @@
 use super::escape::text;
 use crate::figure::{self, Figure, PUBLISH, Quantile, Spread, TIMER};
 use crate::outcome::{Outcome, Role, System};
+use crate::table::not_judged;
 use crate::unit::{Scale, number};
 
 /// The class of a system: a letter for its role and a number, which together give it a colour and dashes.
@@ -95,6 +96,8 @@ pub(super) fn numbers(outcome: &Outcome) -> String {
 }
 
 fn numbers_of(outcome: &Outcome, caption: &str, figures: &[Figure]) -> String {
+    /// With ranges below them, beside another table at 1,280 pixels.
+    const COLUMNS_OF_HALF: usize = 5;
     let has_any = |figure: &Figure| outcome.systems.iter().any(|system| figure.spread(system).is_some());
     if !figures.iter().any(has_any) {
         return String::new();
@@ -109,8 +112,9 @@ fn numbers_of(outcome: &Outcome, caption: &str, figures: &[Figure]) -> String {
         })
     });
     let rows: String = rows.collect();
+    let wide = if figures.len() > COLUMNS_OF_HALF { " wide" } else { "" };
     format!(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\"><table><caption>{caption}</caption>\
+        "<div class=\"scroll{wide}\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\"><table><caption>{caption}</caption>\
          <thead><tr><td></td>{heads}</tr></thead><tbody>\n{rows}</tbody></table></div>\n",
         caption = text(caption)
     )
@@ -127,6 +131,8 @@ pub(super) fn ratios(outcome: &Outcome) -> String {
     if outcome.ratios.is_empty() {
         return "<p>The run has none.</p>".to_owned();
     }
+    let why =
+        not_judged(outcome).map_or_else(String::new, |why| format!("<p class=\"hint\">{}</p>", text(&why)));
     let rows = outcome.ratios.iter().map(|ratio| {
         let range = Spread::of(&ratio.rounds).map_or(String::new(), |spread| spread.range(Scale::NONE));
         format!(
@@ -137,9 +143,9 @@ pub(super) fn ratios(outcome: &Outcome) -> String {
         )
     });
     format!(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"ratios\"><table><thead><tr><th scope=\"col\">\
+        "<div>{why}<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"ratios\"><table><thead><tr><th scope=\"col\">\
          within a round</th><th scope=\"col\">median</th><th scope=\"col\">better</th></tr></thead><tbody>\n{}</tbody></table>\
-         </div>",
+         </div></div>",
         rows.collect::<String>()
     )
 }

@@ -8,7 +8,7 @@ mod escape;
 mod facts;
 mod figures;
 
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Role, System};
 use crate::table::history;
 use crate::unit::moment;
 use crate::warning::warnings;
@@ -58,7 +58,12 @@ fn fill(template: &str, part: impl Fn(&str) -> String) -> String {
 /// What the history checker has found, and the warnings.
 fn notices(outcome: &Outcome) -> String {
     let history = history(outcome);
-    let class = if outcome.is_clean() { "good" } else { "bad" };
+    let rivals = outcome.systems.iter().filter(|system| system.role == Role::Rival);
+    let class = match (outcome.is_clean(), rivals.map(System::check).all(|check| check.is_clean())) {
+        (false, _) => "bad",
+        (true, false) => "warning",
+        (true, true) => "good",
+    };
     let mut notices = format!("<p class=\"notice {class}\">{}</p>\n", text(&history));
     if let Some(failure) = &outcome.failure {
         notices.push_str(&format!("<p class=\"notice bad\">FAILED: {}</p>\n", text(&failure.to_string())));

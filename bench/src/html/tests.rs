@@ -129,6 +129,30 @@ fn a_broken_promise_and_a_warning_are_seen_first() {
 }
 
 #[test]
+fn what_a_rival_breaks_is_told_and_fails_no_run() {
+    let mut outcome = sample();
+    outcome.systems[4].rounds[0].check.lost = 7;
+    let html = render(&outcome);
+    let header = within(&html, "<header>", "</header>");
+    assert!(
+        header.contains("class=\"notice warning\">") && header.contains("but by rivals: mosquitto: 7 lost")
+    );
+    assert!(!header.contains("FAILED") && outcome.is_clean());
+    assert!(
+        html.contains("what a rival did is told and fails no run")
+            && html.contains("<td class=\"bad\">7</td>")
+    );
+}
+
+#[test]
+fn a_report_says_what_it_is_of() {
+    let html = render(&sample());
+    let setup = within(&html, "<dl class=\"facts\">", "</dl>");
+    let known = ["0.1.0+9a3e5f5c01de", &"3f9a".repeat(16), "load average 0.120 before", "stolen: 0.100 %"];
+    assert!(known.iter().all(|known| setup.contains(known)), "{setup}");
+}
+
+#[test]
 fn the_figures_stand_in_the_page_without_scripts() {
     let html = render(&sample());
     let headline = within(&html, "class=\"panels\"", "</section>");

@@ -7,7 +7,9 @@ use anyhow::Context as _;
 
 use super::at_once::at_once;
 use super::single::Single;
+use crate::acked::Acked;
 use crate::check::Checker;
+use crate::outcome::Check;
 use crate::payload::{Stamp, encode};
 use crate::system::quic::{Quic, QuicReceiver};
 use crate::system::{Client as _, Part, Received, Receiver as _, Sender as _, System as _};
@@ -19,8 +21,8 @@ const IN_FLIGHT: u32 = 512;
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Publishes the backlog in each conversation, over one connection, and waits for all acks. The publisher of a conversation
-/// has the conversation's number.
-pub(super) async fn publish(load: Single<'_>, system: &Arc<Quic>, names: &[String]) -> anyhow::Result<()> {
+/// has the conversation's number. Gives what the acks' sequence numbers say.
+pub(super) async fn publish(load: Single<'_>, system: &Arc<Quic>, names: &[String]) -> anyhow::Result<Check> {
     /// Conversations at once: a few keep the disk busy.
     const CONVERSATIONS: u32 = 32;
     let count = load.shape.backlog;
@@ -31,7 +33,7 @@ pub(super) async fn publish(load: Single<'_>, system: &Arc<Quic>, names: &[Strin
         async move {
             let (mut sender, mut receiver) = client.enter(&name, Part::Publish).await?;
             let (mut published, mut acked) = (0, 0);
-            let (mut bodies, mut received) = (Vec::new(), Vec::new());
+            let (mut bodies, mut received, mut seqs) = (Vec::new(), Vec::new(), Acked::default());
             while acked < count {
                 while published < count && published - acked < IN_FLIGHT {
                     let stamp = Stamp { publisher, n: u64::from(published), due: epoch.elapsed() };
@@ -41,16 +43,20 @@ pub(super) async fn publish(load: Single<'_>, system: &Arc<Quic>, names: &[Strin
                 sender.publish(&mut bodies).await?;
                 receiver.receive(&mut received).await?;
                 for received in received.drain(..) {
-                    let Received::Acks(more) = received else { anyhow::bail!("not an ack") };
-                    acked += u32::try_from(more)?;
+                    match received {
+                        Received::Acks(more) => acked += u32::try_from(more)?,
+                        Received::Seq(seq) => seqs.take(seq),
+                        Received::Message { .. } => anyhow::bail!("not an ack"),
+                    }
                 }
             }
-            Ok(())
+            Ok(seqs.end())
         }
     });
-    all.await.context("the backlog is not published")?;
+    let mut check = Check::default();
+    all.await.context("the backlog is not published")?.iter().for_each(|acks| check.add(acks));
     client.leave();
-    Ok(())
+    Ok(check)
 }
 
 /// Reads until `count` messages have come; gives their bytes.

@@ -12,7 +12,8 @@ use super::backlog::{publish, read};
 use super::meter::Meter;
 use super::single::{Found, Server, Single, names, runtime};
 use crate::check::Checker;
-use crate::system::{Client as _, System as _};
+use crate::outcome::Check;
+use crate::system::{Client as _, Keeps as _, System as _};
 
 /// Publishes the backlog and lets all readers catch up. A relay keeps nothing: there the readers are present while it is published,
 /// which is the least that a delivery of as many messages takes.
@@ -25,9 +26,7 @@ pub fn play(load: Single<'_>, server: Server<'_>) -> anyhow::Result<Found> {
     let readers = shape.conversations * readers_each;
     runtime()?.block_on(async {
         let system = Arc::new(server.quic()?);
-        if server.stores {
-            publish(load, &system, &names).await?;
-        }
+        let mut check = if server.stores { publish(load, &system, &names).await? } else { Check::default() };
         let clients = at_once(load.progress, 0..readers, shape.at_once, |_| {
             let system = Arc::clone(&system);
             async move { system.connect().await }
@@ -57,13 +56,14 @@ pub fn play(load: Single<'_>, server: Server<'_>) -> anyhow::Result<Found> {
                 Ok((conversation, checker, bytes, begun.elapsed(), (client, sender)))
             },
         );
-        let publishing = async { if server.stores { Ok(()) } else { publish(load, &system, &names).await } };
+        let publishing =
+            async { if server.stores { Ok(Check::default()) } else { publish(load, &system, &names).await } };
         let (read, published) = tokio::join!(reading, publishing);
-        published?;
+        check.add(&published?);
         let read = read?;
         let took_s = begun.elapsed().as_secs_f64();
         let after = server.usage()?;
-        let mut found = Found::default();
+        let mut found = Found { check, ..Found::default() };
         found.clients(meter);
         let bytes: u64 = read.iter().map(|(_, _, bytes, ..)| bytes).sum();
         found.value("caught_up_s", took_s);

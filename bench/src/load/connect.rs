@@ -8,49 +8,75 @@ use bytes::Bytes;
 
 use super::at_once::at_once;
 use super::meter::Meter;
+use super::read_back::{Unread, read_back_on};
 use super::single::{Found, Server, Single, names, runtime};
+use crate::acked::Acked;
 use crate::payload::{Stamp, encode};
 use crate::system::quic::Quic;
 use crate::system::{Client as _, Part, Received, Receiver as _, Sender as _, System as _};
 
-/// Connects each client twice: with nothing known, and with what the server has given it the first time.
+/// How long a message may take that is read back.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Connects each client twice: with nothing known, and with what the server has given it the first time. Each sends a message, which
+/// is read back behind all of them where the server keeps it.
 ///
 /// # Errors
 /// When a client is refused.
 pub fn play(load: Single<'_>, server: Server<'_>) -> anyhow::Result<Found> {
     runtime()?.block_on(async {
         let names = names(load.shape);
-        let body = encode(Stamp { publisher: 0, n: 0, due: Duration::ZERO }, load.payload.mean_bytes(), None);
+        let bytes = load.payload.mean_bytes();
+        // Each message is of a publisher of its own.
+        let body = move |publisher| encode(Stamp { publisher, n: 0, due: Duration::ZERO }, bytes, None);
         let base = Arc::new(server.quic()?);
         let meter = Meter::start();
-        let starts = at_once(load.progress, 0..load.shape.connections as usize, load.shape.at_once, |i| {
-            let (name, body, base) = (names[i % names.len()].clone(), body.clone(), Arc::clone(&base));
+        let starts = at_once(load.progress, 0..load.shape.connections, load.shape.at_once, |i| {
+            let conversation = i as usize % names.len();
+            let (name, base) = (names[conversation].clone(), Arc::clone(&base));
             async move {
                 let fresh = base.as_another_client()?;
-                let full = first_message(&fresh, &name, &body).await.context("the first connection")?;
-                let resumed = first_message(&fresh, &name, &body).await.context("the second connection")?;
-                Ok((full, resumed))
+                let full = first_message(&fresh, &name, body(2 * i)).await.context("the first connection")?;
+                let resumed = first_message(&fresh, &name, body(2 * i + 1));
+                let resumed = resumed.await.context("the second connection")?;
+                Ok((i, conversation, full, resumed))
             }
         });
         let starts = starts.await?;
         let mut found = Found::default();
         found.clients(meter);
-        found.times("full", starts.iter().map(|(full, _)| *full));
-        found.times("resumed", starts.iter().map(|(_, resumed)| *resumed));
+        found.times("full", starts.iter().map(|(.., (full, _), _)| *full));
+        found.times("resumed", starts.iter().map(|(.., (resumed, _))| *resumed));
+        let mut seqs = vec![Acked::default(); names.len()];
+        let unread = names.into_iter().map(|name| Unread { name, acked: Vec::new() });
+        let mut unread: Vec<Unread> = unread.collect();
+        for (i, conversation, (_, full), (_, resumed)) in starts {
+            full.into_iter().chain(resumed).for_each(|seq| seqs[conversation].take(seq));
+            unread[conversation].acked.extend([(2 * i, 1), (2 * i + 1, 1)]);
+        }
+        seqs.iter().for_each(|seqs| found.check.add(&seqs.end()));
+        if server.stores {
+            let system = base.as_another_client()?;
+            found.check.add(&read_back_on(system, unread, READ_TIMEOUT, load.progress).await?);
+        }
         Ok(found)
     })
 }
 
-/// How long it takes from nothing to the ack of a message.
-async fn first_message(system: &Quic, name: &str, body: &Bytes) -> anyhow::Result<Duration> {
+/// How long it takes from nothing to the ack of a message, and the sequence number that the ack tells.
+async fn first_message(system: &Quic, name: &str, body: Bytes) -> anyhow::Result<(Duration, Option<u64>)> {
     let started = Instant::now();
     let client = system.connect().await?;
     let (mut sender, mut receiver) = client.enter(name, Part::Publish).await?;
-    sender.publish(&mut vec![body.clone()]).await?;
+    sender.publish(&mut vec![body]).await?;
     let mut received = Vec::new();
     receiver.receive(&mut received).await?;
     let took = started.elapsed();
-    anyhow::ensure!(received == [Received::Acks(1)], "not one ack: {received:?}");
+    let seq = match received[..] {
+        [Received::Acks(1)] => None,
+        [Received::Seq(seq), Received::Acks(1)] => Some(seq),
+        _ => anyhow::bail!("not one ack: {received:?}"),
+    };
     client.close().await;
-    Ok(took)
+    Ok((took, seq))
 }

@@ -6,7 +6,11 @@ use std::sync::atomic::{
     Ordering::{AcqRel, Relaxed},
 };
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
+
+use crate::acked::Acked;
+use crate::outcome::Check;
 
 /// A conversation of the load.
 #[derive(Debug)]
@@ -20,6 +24,8 @@ pub(super) struct Conversation {
     published: AtomicU64,
     /// Of each publisher.
     acked: Vec<AtomicU64>,
+    /// Of all publishers together.
+    seqs: Mutex<Acked>,
     delivered: AtomicU64,
     /// Wakes publishers whose window may have opened.
     pub(super) moved: Notify,
@@ -33,6 +39,7 @@ impl Conversation {
             first_publisher,
             published: AtomicU64::default(),
             acked: (0..publishers).map(|_| AtomicU64::default()).collect(),
+            seqs: Mutex::default(),
             delivered: AtomicU64::default(),
             moved: Notify::new(),
         }
@@ -45,6 +52,17 @@ impl Conversation {
     pub(super) fn acked(&self, publisher: u32, count: u64) {
         let of_publisher = self.acked.get((publisher - self.first_publisher) as usize);
         of_publisher.map(|acked| acked.fetch_add(count, Relaxed));
+    }
+
+    /// Takes the sequence numbers that acks tell.
+    pub(super) fn take_seqs(&self, seqs: &[u64]) {
+        let mut acked = self.seqs.lock();
+        seqs.iter().for_each(|seq| acked.take(*seq));
+    }
+
+    /// What these say, once all publishers are done.
+    pub(super) fn check_acks(&self) -> Check {
+        self.seqs.lock().end()
     }
 
     pub(super) fn delivered(&self, count: u64) {

@@ -280,7 +280,7 @@ fn take(
     checker: &mut Checker,
 ) {
     let now = shared.epoch.elapsed();
-    let (mut acked, mut delivered) = (0, 0);
+    let (mut acked, mut delivered, mut seqs) = (0, 0, Vec::new());
     let mut recorder = shared.recorder.lock();
     for received in taken.drain(..) {
         match received {
@@ -288,6 +288,7 @@ fn take(
                 acked += count;
                 in_flight.acked(count, |due| recorder.acked(now, due));
             }
+            Received::Seq(seq) => seqs.push(seq),
             Received::Message { seq, body } => {
                 delivered += 1;
                 if let Some(stamp) = checker.take(seq, &body) {
@@ -297,6 +298,9 @@ fn take(
         }
     }
     drop(recorder);
+    if !seqs.is_empty() {
+        member.conversation.take_seqs(&seqs);
+    }
     if acked > 0 {
         member.conversation.acked(member.publisher, acked);
         in_flight.end_if_done(&shared.publishers);

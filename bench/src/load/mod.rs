@@ -7,6 +7,8 @@
 //! | [`storm`] | all clients come back after a restart |
 //! | [`idle`] | connections that do nothing |
 //! | [`connect`] | cold starts |
+//!
+//! What nobody reads is read back behind the load ([`read_back`]).
 
 mod at_once;
 mod backlog;
@@ -18,6 +20,7 @@ mod crew;
 pub mod idle;
 mod member;
 mod meter;
+pub mod read_back;
 pub mod single;
 mod stage;
 pub mod storm;
@@ -56,6 +59,17 @@ impl Progress {
     /// [`Interrupted`].
     pub fn go_on(&self) -> Result<(), Interrupted> {
         if self.is_interrupted.load(Relaxed) { Err(Interrupted) } else { Ok(()) }
+    }
+
+    /// Waits until the work is to end.
+    pub(crate) async fn ended(&self) -> Interrupted {
+        const INTERVAL: Duration = Duration::from_millis(100);
+        loop {
+            if let Err(interrupted) = self.go_on() {
+                return interrupted;
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
     }
 }
 

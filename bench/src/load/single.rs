@@ -81,8 +81,14 @@ impl Server<'_> {
     ///
     /// # Errors
     /// When none can.
-    pub fn welcome(&self, transport: Transport) -> anyhow::Result<Welcome> {
-        runtime()?.block_on(self.greet(transport)).context("a client does not connect")
+    pub fn welcome(&self, transport: Transport, progress: &Progress) -> anyhow::Result<Welcome> {
+        runtime()?.block_on(async {
+            tokio::select! {
+                welcome = self.greet(transport) => welcome.context("a client does not connect"),
+                // A server that has ended never answers.
+                ended = progress.ended() => Err(ended.into()),
+            }
+        })
     }
 
     /// Whether it answers within a time at all, which none does where no server is.

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::conversation::{Conversation, Publishers};
 use super::crew::Seat;
 use super::member::Member;
+use super::read_back::Unread;
 use super::single::names;
 use crate::check::Checker;
 use crate::outcome::Check;
@@ -91,9 +92,18 @@ impl Stage {
         self.conversations.iter().for_each(|conversation| conversation.moved.notify_waiters());
     }
 
-    /// Ends all checks: a reader must have got all that was acked in its conversation.
+    /// Conversations that nobody reads, or whose readers all are stalled.
+    pub(super) fn unread(&self, shape: &Shape) -> Vec<Unread> {
+        let flowing = if shape.readers() == 0 { 0 } else { shape.conversations - shape.stalled };
+        let first = if shape.publishers_read { shape.conversations } else { flowing };
+        let unread = self.conversations.iter().skip(first as usize);
+        unread.map(|c| Unread { name: c.name.clone(), acked: c.expected_of().collect() }).collect()
+    }
+
+    /// Ends all checks: a reader must have got all that was acked in its conversation, and acks leave no sequence number out.
     pub(super) fn check(&self, checkers: impl Iterator<Item = (u32, Checker)>) -> Check {
         let mut whole = Check::default();
+        self.conversations.iter().for_each(|conversation| whole.add(&conversation.check_acks()));
         for (c, checker) in checkers {
             whole.add(&checker.end(self.conversations[c as usize].expected_of()));
         }

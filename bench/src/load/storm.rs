@@ -17,7 +17,7 @@ use super::meter::Meter;
 use super::single::{Found, Server, Single, names, runtime};
 use crate::check::Checker;
 use crate::system::quic::{Quic, QuicClient};
-use crate::system::{Client as _, System as _};
+use crate::system::{Client as _, Keeps as _, System as _};
 
 /// A client between its connections: what it has kept.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ pub fn play(
         let restart_s = killed.elapsed().as_secs_f64();
         let (away, connections): (Vec<Away>, Vec<_>) = clients.into_iter().unzip();
         connections.iter().for_each(QuicClient::leave);
-        publish(load, &base, &names).await?;
+        let check = publish(load, &base, &names).await?;
         let away = away.into_iter().map(|away| away.with_tickets(shape.tickets));
         let away = away.collect::<anyhow::Result<Vec<Away>>>()?;
         let (started, meter) = (Instant::now(), Meter::start());
@@ -80,7 +80,7 @@ pub fn play(
             }
         });
         let back = back.await?;
-        let mut found = Found::default();
+        let mut found = Found { check, ..Found::default() };
         found.value("back_s", started.elapsed().as_secs_f64());
         found.value("restart_s", restart_s);
         found.clients(meter);

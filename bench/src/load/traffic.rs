@@ -14,9 +14,10 @@ use super::conversation::GivenUp;
 use super::crew::{Crew, Seat, Seen};
 use super::member::{Member, Shared, Source};
 use super::meter::metered;
+use super::read_back::Unread;
 use super::stage::Stage;
 use super::{Progress, conductor, tick};
-use crate::outcome::{Check, Tick};
+use crate::outcome::{Check, Due, Tick};
 use crate::profile::{Kind, Payload, Shape, WindowOf};
 use crate::record::Recorder;
 use crate::schedule::Line;
@@ -85,6 +86,10 @@ pub struct Measured {
     pub memory_peak_bytes: Option<u64>,
     /// The timeline, with what is known of the process.
     pub timeline: Vec<Tick>,
+    /// What an open loop had to get done.
+    pub due: Option<Due>,
+    /// What nobody has read.
+    pub unread: Vec<Unread>,
 }
 
 /// What clients took of the processors in what counts.
@@ -140,6 +145,7 @@ pub fn play<S: System>(
     let datagrams_per_delivery =
         datagrams.filter(|_| check.checked > 0).map(|datagrams| datagrams as f64 / check.checked as f64);
     let timeline = conducted.timeline(&recorder);
+    let due = conducted.due();
     let (cpu_s, memory_peak_bytes) = (conducted.cpu_s(), conducted.memory_peak_bytes());
     let timer = conducted.timer;
     Ok(Measured {
@@ -154,6 +160,8 @@ pub fn play<S: System>(
         clients,
         memory_peak_bytes,
         timeline,
+        due,
+        unread: stage.unread(&traffic.shape),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Profiles: what a load looks like, as files. The built-in ones are files in `bench/profiles/`; a user writes own ones.
 
+mod goals;
 pub mod keys;
 
 use std::collections::BTreeMap;
@@ -59,7 +60,7 @@ pub struct Profile {
     /// relay for others.
     #[serde(default)]
     pub floors: Vec<Floor>,
-    /// What the ratios of the run should be, by their names.
+    /// What the ratios of the run should be, by their names; one that no run of the profile has is refused.
     #[serde(default)]
     pub goals: BTreeMap<String, Goal>,
     /// The same server under the same load in another shape, measured beside it.
@@ -399,6 +400,7 @@ impl Profile {
             profile.shape.members = profile.shape.connections.div_ceil(profile.shape.conversations);
         }
         profile.check()?;
+        goals::check(&profile)?;
         Ok(profile)
     }
 

@@ -79,6 +79,11 @@ impl Rival {
         RivalSystem::new(self.kind, self.address, self.tls.clone())
     }
 
+    /// An error behind which may be that its process has ended.
+    pub fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
+        self.process.explain(self.kind.name(), error)
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {

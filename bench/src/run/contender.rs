@@ -44,13 +44,11 @@ pub(super) fn line_up(plan: &Plan) -> anyhow::Result<Vec<Contender>> {
         let what = What::Quoth { variant: Some(variant.name.clone()) };
         contenders.push(Contender { what, shape: variant.apply(&profile.shape) });
     }
-    // The disk alone knows no conversations that were had.
     let floor = |floor: &Floor| {
         let shape = Shape { transport: Transport::Quic, ..profile.shape.clone() };
         Contender { what: What::Floor(*floor), shape }
     };
-    let floors = profile.floors.iter().filter(|floor| plan.replay.is_none() || **floor != Floor::Append);
-    contenders.extend(floors.map(floor));
+    contenders.extend(profile.floors.iter().map(floor));
     rival::check_programs(&plan.rivals)?;
     for rival in &plan.rivals {
         anyhow::ensure!(
@@ -75,9 +73,7 @@ impl Contender {
         match &self.what {
             What::Quoth { variant: None } => "quoth".to_owned(),
             What::Quoth { variant: Some(variant) } => format!("quoth, {variant}"),
-            What::Floor(Floor::Relay) => "quinn relay".to_owned(),
-            What::Floor(Floor::Websocket) => "websocket relay".to_owned(),
-            What::Floor(Floor::Append) => APPEND.to_owned(),
+            What::Floor(floor) => floor.system().to_owned(),
             What::Rival(kind) => kind.name().to_owned(),
         }
     }

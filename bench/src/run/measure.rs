@@ -11,15 +11,17 @@ use super::contender::{Contender, Subject, What};
 use super::{Measurement, Plan};
 use crate::figure::{PUBLISH, TIMER};
 use crate::floor::append;
+use crate::load::read_back::read_back;
 use crate::load::single::{Found, Server, Single};
 use crate::load::traffic::{Measured, Traffic, play};
 use crate::load::{Progress, catchup, connect, idle, storm};
-use crate::outcome::Round;
-use crate::process::Process;
+use crate::outcome::{Due, Round};
+use crate::process::{Process, needing};
 use crate::profile::{Floor, Kind, Transport, WindowOf};
 use crate::record::latency;
 #[cfg(feature = "rivals")]
 use crate::rival::{Rival, StartOptions};
+use crate::schedule;
 use crate::system::websocket::WebSocket;
 use crate::target::{Quoth, QuothOptions, Relay, Spoken};
 
@@ -50,7 +52,7 @@ fn traffic(plan: &Plan, contender: &Contender, seed: u64) -> Traffic {
         kind: profile.kind,
         shape: contender.shape.clone(),
         payload: profile.payload.clone(),
-        replay: plan.replay.clone(),
+        replay: plan.replay.as_ref().map(|replay| (Arc::clone(&replay.conversations), replay.speed)),
         warm_up: Duration::from_secs_f64(profile.warm_up_s),
         duration: Duration::from_secs_f64(profile.duration_s),
         patience: plan.patience,
@@ -73,7 +75,9 @@ fn quoth(
                     "a storm kills its server: leave --server out, so that the bench starts one of its own"
                 )
             };
-            frames(plan, contender, running.server(), restart, progress, seed)
+            let server = running.server();
+            needing(server.pid, progress, || frames(plan, contender, server, restart, progress, seed))
+                .map_err(|error| running.explain(error))
         }
     }
 }
@@ -95,7 +99,11 @@ fn own(
     let (address, pid) = (running.address(), Some(running.pid()));
     let (ca_file, token) = (running.ca_file().to_owned(), running.token().to_owned());
     let server = Server { address, name: LOCALHOST, ca_file: &ca_file, token: &token, pid, stores: true };
-    frames(plan, contender, server, || running.restart(), progress, seed)
+    // A storm ends it on purpose.
+    let needed = pid.filter(|_| plan.profile.kind != Kind::Storm);
+    let measured =
+        needing(needed, progress, || frames(plan, contender, server, || running.restart(), progress, seed));
+    measured.map_err(|error| running.explain(error))
 }
 
 fn relay(
@@ -109,10 +117,11 @@ fn relay(
     /// Beside the conversations': the control stream, and some that are being closed.
     const MORE_STREAMS: u32 = 8;
     let streams = contender.shape.members_per_connection().max(CONVERSATIONS) + MORE_STREAMS;
-    let relay = Relay::start(&plan.place, Spoken::Quic { streams })?;
+    let mut relay = Relay::start(&plan.place, Spoken::Quic { streams })?;
     let (address, pid, ca_file) = (relay.address(), Some(relay.pid()), relay.ca_file());
     let server = Server { address, name: LOCALHOST, ca_file: &ca_file, token: "", pid, stores: false };
-    frames(plan, contender, server, || Ok(()), progress, seed)
+    needing(pid, progress, || frames(plan, contender, server, || Ok(()), progress, seed))
+        .map_err(|error| relay.explain(error))
 }
 
 /// A server that speaks Quoth's frames, under any kind of load.
@@ -127,7 +136,7 @@ fn frames(
     let load = Single { shape: &contender.shape, payload: &plan.profile.payload, progress };
     let welcome = server
         .stores
-        .then(|| on_clients_side(plan, || server.welcome(contender.shape.transport)))
+        .then(|| on_clients_side(plan, || server.welcome(contender.shape.transport, progress)))
         .transpose()?;
     let measured = match plan.profile.kind {
         Kind::Open | Kind::Closed => {
@@ -140,7 +149,16 @@ fn frames(
                 let system = |side| enter(side).and_then(|()| server.websocket(transport));
                 play(&traffic, system, server.pid, progress)?
             };
-            measurement(contender.shape.readers(), measured)
+            let unread = if server.stores { measured.unread.clone() } else { Vec::new() };
+            let mut measurement = measurement(contender.shape.readers(), measured);
+            if !unread.is_empty() {
+                let read = || read_back(server, transport, unread, plan.patience, progress);
+                measurement
+                    .round
+                    .check
+                    .add(&on_clients_side(plan, read).context("what was acked is not read back")?);
+            }
+            measurement
         }
         kind => on_clients_side(plan, || single(kind, load, server, restart))?.into(),
     };
@@ -189,13 +207,16 @@ fn websocket(
     progress: &Arc<Progress>,
     seed: u64,
 ) -> anyhow::Result<Measurement> {
-    let relay = Relay::start(&plan.place, Spoken::WebSocket)?;
+    let mut relay = Relay::start(&plan.place, Spoken::WebSocket)?;
+    let address = relay.address();
     let system = |side| {
         plan.place.enter(side)?;
-        Ok(WebSocket::new(relay.address()))
+        Ok(WebSocket::new(address))
     };
-    play(&traffic(plan, contender, seed), system, Some(relay.pid()), progress)
+    let pid = Some(relay.pid());
+    needing(pid, progress, || play(&traffic(plan, contender, seed), system, pid, progress))
         .map(|measured| measurement(contender.shape.readers(), measured))
+        .map_err(|error| relay.explain(error))
 }
 
 fn single(
@@ -224,12 +245,15 @@ fn rival(
 ) -> anyhow::Result<Measurement> {
     let command = |program: &std::path::Path| plan.place.server_command(program);
     let options = StartOptions { dir: plan.place.folder(), listen: plan.place.listen(), command: &command };
-    let rival = Rival::start(kind, &options)?;
+    let mut rival = Rival::start(kind, &options)?;
+    let played = rival.system();
     let system = |side| {
         plan.place.enter(side)?;
-        Ok(rival.system())
+        Ok(played.clone())
     };
-    let measured = play(&traffic(plan, contender, seed), system, Some(rival.pid()), progress)?;
+    let pid = Some(rival.pid());
+    let measured = needing(pid, progress, || play(&traffic(plan, contender, seed), system, pid, progress));
+    let measured = measured.map_err(|error| rival.explain(error))?;
     Ok(Measurement {
         version: Some(rival.version().to_owned()),
         ..measurement(contender.shape.readers(), measured)
@@ -250,11 +274,18 @@ fn append_floor(
         (Kind::Closed, WindowOf::Connection) => shape.connections * shape.window,
         _ => 0,
     };
-    let arguments = append::arguments(dir.path(), &plan.profile, group, seed)?;
+    let replayed = plan.replay.as_ref().map(|replay| {
+        let profile = &plan.profile;
+        let length = Duration::from_secs_f64(profile.warm_up_s + profile.duration_s);
+        let publishers = shape.conversations * shape.publishers;
+        schedule::replay(&replay.conversations, publishers, replay.speed, length)
+    });
+    let arguments = append::arguments(dir.path(), &plan.profile, group, seed, replayed.as_deref())?;
     let mut process = Process::start(&mut plan.place.floor_command(&arguments), &dir.path().join("log"))?;
     let told = process.output(|| progress.go_on())?;
     let found: append::Found = serde_json::from_str(&told)
-        .with_context(|| format!("the appending process has failed: {}", process.log_tail()))?;
+        .with_context(|| format!("the appending process has failed: {}", process.log_tail()))
+        .map_err(|error| process.explain("the appending process", error))?;
     let times = found.times();
     let mut round = Round { duration_s: found.duration_s, ..Round::default() };
     round.values.insert("acked_per_s".to_owned(), found.appends as f64 / found.duration_s);
@@ -265,7 +296,16 @@ fn append_floor(
 /// Of a load in which so many read each conversation.
 fn measurement(readers: u32, measured: Measured) -> Measurement {
     let Measured { recorder, timer, check, acked, delivered, duration_s, clients, .. } = measured;
-    let mut round = Round { duration_s, check, timeline: measured.timeline, ..Round::default() };
+    let due = measured.due.map(|due| Due {
+        // Who acks nothing has nothing to ack.
+        acks_per_s: if recorder.ack.is_empty() && !recorder.delivery.is_empty() {
+            0.0
+        } else {
+            due.acks_per_s
+        },
+        ..due
+    });
+    let mut round = Round { duration_s, check, due, timeline: measured.timeline, ..Round::default() };
     let mut value = |name: &str, value: Option<f64>| {
         if let Some(value) = value.filter(|value| value.is_finite()) {
             round.values.insert(name.to_owned(), value);

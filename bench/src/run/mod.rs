@@ -1,25 +1,28 @@
 //! A run: rounds in which every system is measured once, one behind the other, and what follows from them.
 
 mod contender;
+mod document;
 mod measure;
-mod ratios;
+pub(crate) mod ratios;
+mod running;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
 pub use contender::{APPEND, Contender, Subject};
+pub use running::Running;
 
-use crate::load::Progress;
-use crate::load::single::Server;
+use crate::load::{Interrupted, Progress};
 use crate::machine;
-use crate::outcome::{FORMAT, Failure, Outcome, Round, System};
+use crate::outcome::{FORMAT, Failure, Outcome, Role, Round, Server, System};
 use crate::profile::Profile;
 use crate::record::{latency, merge};
 use crate::schedule::Line;
+use crate::surroundings::Watched;
 use crate::target::Place;
 
 /// How long a server that runs already may take to let a first client in. Outcome: there is none.
@@ -40,14 +43,27 @@ pub struct Plan {
     pub rivals: Vec<crate::rival::Kind>,
     /// Where processes run.
     pub place: Place,
-    /// Conversations that were had, to be played in place of the profile's messages, and how many times as fast.
-    pub replay: Option<(Arc<Vec<Vec<Line>>>, f64)>,
+    /// Conversations that were had, to be played in place of the profile's messages.
+    pub replay: Option<Replay>,
+    /// Flags that have changed the load, or the server, that the profile's goals are for.
+    pub overrides: Vec<&'static str>,
     /// How long readers wait for what is missing when nothing more is published.
     pub patience: Duration,
     /// Of whatever is random.
     pub seed: u64,
     /// Threads for clients.
     pub threads: usize,
+}
+
+/// Conversations that were had.
+#[derive(Debug, Clone)]
+pub struct Replay {
+    /// Where they were found.
+    pub folder: PathBuf,
+    /// The lines of each.
+    pub conversations: Arc<Vec<Vec<Line>>>,
+    /// How many times as fast they are played.
+    pub speed: f64,
 }
 
 /// Which measurement of a run it is.
@@ -69,6 +85,9 @@ pub struct Position<'a> {
 pub trait Watch {
     /// Does the work of one measurement and watches it.
     fn during<T>(&self, position: Position<'_>, work: impl FnOnce(&Arc<Progress>) -> T) -> T;
+
+    /// The signal by which the user has asked to leave, if so.
+    fn stopped_by(&self) -> Option<&'static str>;
 }
 
 /// A system's round, with its histograms as they are.
@@ -81,6 +100,18 @@ pub(crate) struct Measurement {
     pub(crate) durability: Option<String>,
 }
 
+/// Whether a run can be: what it needs is there and fits together. Starts no load.
+///
+/// # Errors
+/// What is missing, or does not go together.
+pub fn check(plan: &Plan) -> anyhow::Result<()> {
+    contender::line_up(plan)?;
+    match &plan.subject {
+        Subject::Own(options) => options.check(&plan.place),
+        Subject::Running(running) => running.check_process(),
+    }
+}
+
 /// Measures all. A measurement that fails ends the run; what was measured before is kept and told with the failure.
 ///
 /// # Errors
@@ -89,9 +120,16 @@ pub(crate) struct Measurement {
 pub fn run(plan: &Plan, watch: &impl Watch) -> anyhow::Result<Outcome> {
     let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let contenders = contender::line_up(plan)?;
-    if let Subject::Running(running) = &plan.subject {
+    let running = match &plan.subject {
+        Subject::Running(running) => Some(running),
+        Subject::Own(_) => None,
+    };
+    if let Some(running) = running {
         running.server().check_answers(plan.profile.shape.transport, ANSWER_TIMEOUT)?;
     }
+    let binary_sha256 = server_file(&plan.subject).and_then(|file| machine::sha256(&file).ok());
+    let pid = running.and_then(|running| running.pid);
+    let watched = Watched::begin(pid, running.is_some() && pid.is_none());
     let mut measured: Vec<Vec<Measurement>> = contenders.iter().map(|_| Vec::new()).collect();
     let failure = measure_rounds(plan, watch, &contenders, &mut measured).err();
     let failure = match failure {
@@ -103,14 +141,22 @@ pub fn run(plan: &Plan, watch: &impl Watch) -> anyhow::Result<Outcome> {
     };
     let measured = contenders.iter().zip(measured).filter(|(_, rounds)| !rounds.is_empty());
     let systems: Vec<System> = measured.map(|(contender, rounds)| system(contender, rounds)).collect();
-    let ratios = ratios::of(&plan.profile, &systems);
+    let mut ratios = ratios::of(&plan.profile, &systems);
+    if let Some(reason) = changed(&plan.overrides) {
+        let with_goals = ratios.iter_mut().filter(|ratio| ratio.goal.is_some());
+        with_goals.for_each(|ratio| ratio.not_judged = Some(reason.clone()));
+    }
+    let subject = systems.iter().find(|system| system.role == Role::Subject);
+    let version = subject.and_then(|subject| subject.version.clone());
     Ok(Outcome {
         format: FORMAT,
         command: plan.command.clone(),
         started_unix_ms: u64::try_from(started.as_millis())?,
         machine: machine::describe(plan.place.folder()),
         build: machine::build(),
-        profile: serde_json::to_value(&plan.profile)?,
+        server: Server { version, binary_sha256 },
+        surroundings: watched.end(),
+        profile: document::document(plan)?,
         profile_name: plan.profile_name.clone(),
         profile_about: plan.profile.about.clone(),
         network: plan.place.network_document(),
@@ -118,6 +164,23 @@ pub fn run(plan: &Plan, watch: &impl Watch) -> anyhow::Result<Outcome> {
         ratios,
         failure,
     })
+}
+
+/// The file of the server's program.
+fn server_file(subject: &Subject) -> Option<PathBuf> {
+    match subject {
+        Subject::Own(options) => Some(options.binary.clone()),
+        Subject::Running(running) => {
+            running.pid.map(|pid| Path::new("/proc").join(pid.to_string()).join("exe"))
+        }
+    }
+}
+
+/// Why nothing is held to a goal: flags have made another load of the one that it is for.
+fn changed(overrides: &[&str]) -> Option<String> {
+    let s = if overrides.len() == 1 { "s" } else { "" };
+    let flags = overrides.join(", ");
+    (!overrides.is_empty()).then(|| format!("{flags} change{s} the load that the goal is for"))
 }
 
 /// Where a run has ended before its time.
@@ -157,11 +220,23 @@ fn measure_rounds(
             });
             match result {
                 Ok(measurement) => measured[index].push(measurement),
-                Err(error) => return Err((Ended { round, system }, error)),
+                Err(error) => return Err((Ended { round, system }, stopped(watch, error))),
             }
         }
     }
     Ok(())
+}
+
+/// Why a measurement has failed: what a signal to all processes does to them may be seen before the signal is.
+fn stopped(watch: &impl Watch, error: anyhow::Error) -> anyhow::Error {
+    const GRACE: Duration = Duration::from_millis(200);
+    if watch.stopped_by().is_none() && !error.is::<Interrupted>() {
+        std::thread::sleep(GRACE);
+    }
+    match watch.stopped_by() {
+        Some(signal) => anyhow::anyhow!("stopped by {signal}"),
+        None => error,
+    }
 }
 
 /// What the network has taken beside what it was to take: packets that it could not carry itself, and how late it was.
@@ -196,27 +271,5 @@ fn system(contender: &Contender, measured: Vec<Measurement>) -> System {
         version: measured.iter().find_map(|measurement| measurement.version.clone()),
         merged: merged.collect(),
         rounds: measured.into_iter().map(|measurement| measurement.round).collect(),
-    }
-}
-
-/// A server that runs already.
-#[derive(Debug, Clone)]
-pub struct Running {
-    /// Where it listens.
-    pub address: std::net::SocketAddr,
-    /// The name that its certificate is for.
-    pub name: String,
-    /// The CA of its certificate.
-    pub ca_file: PathBuf,
-    /// A token that may read and write anything.
-    pub token: String,
-    /// Its process, where it runs on this machine and is to be watched.
-    pub pid: Option<u32>,
-}
-
-impl Running {
-    pub(super) fn server(&self) -> Server<'_> {
-        let Self { address, name, ca_file, token, pid } = self;
-        Server { address: *address, name, ca_file, token, pid: *pid, stores: true }
     }
 }

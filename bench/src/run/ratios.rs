@@ -16,7 +16,7 @@ const P95: Quantile = ("p95", |latency| latency.p95_us);
 const P99: Quantile = ("p99", |latency| latency.p99_us);
 
 /// All that the systems of a run allow.
-pub(super) fn of(profile: &Profile, systems: &[System]) -> Vec<Ratio> {
+pub(crate) fn of(profile: &Profile, systems: &[System]) -> Vec<Ratio> {
     let Some(quoth) = named(systems, QUOTH) else { return Vec::new() };
     let mut ratios = Vec::new();
     match profile.kind {
@@ -151,5 +151,5 @@ fn ratio(
     if rounds.is_empty() {
         return None;
     }
-    Some(Ratio { what, median: median(&rounds), rounds, less_is_better, goal: None })
+    Some(Ratio { what, median: median(&rounds), rounds, less_is_better, goal: None, not_judged: None })
 }

@@ -29,7 +29,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 
-use super::{Acks, Client, Part, Received, Receiver, Sender, System};
+use super::{Acks, Client, Keeps, Part, Received, Receiver, Sender, System};
 use crate::wire::{hello, publish};
 
 /// How long a close may take to be answered. A bound of a hang.
@@ -153,20 +153,29 @@ impl Client for LanesClient {
     type Sender = LanesSender;
 
     async fn enter(&self, conversation: &str, part: Part) -> anyhow::Result<(LanesSender, LanesReceiver)> {
-        let mut lane = Lane::open(&self.lanes).await?;
-        let (conversation, producer) =
-            (ConversationName::new(conversation)?, ProducerId(rand::rng().random()));
-        let from = part.reads().then_some(Start::Live);
-        lane.write(&ClientFrame::Open(Open { conversation, producer, from })).await?;
-        let opened = lane.incoming.next().await?;
-        anyhow::ensure!(matches!(opened, Some(ServerFrame::Opened { .. })), "not an Opened: {opened:?}");
-        let sender = LanesSender { send: lane.send, frames: Vec::new(), n: 0 };
-        Ok((sender, LanesReceiver { incoming: lane.incoming, acks: Acks::default() }))
+        self.enter_from(conversation, part.reads().then_some(Start::Live)).await
     }
 
     async fn close(self) {
         self.lanes.close(Code::CLOSED, "");
         let _ended_anyhow = timeout(CLOSE_TIMEOUT, self.reader).await;
+    }
+}
+
+impl Keeps for LanesClient {
+    async fn enter_from(
+        &self,
+        conversation: &str,
+        from: Option<Start>,
+    ) -> anyhow::Result<(LanesSender, LanesReceiver)> {
+        let mut lane = Lane::open(&self.lanes).await?;
+        let (conversation, producer) =
+            (ConversationName::new(conversation)?, ProducerId(rand::rng().random()));
+        lane.write(&ClientFrame::Open(Open { conversation, producer, from })).await?;
+        let opened = lane.incoming.next().await?;
+        anyhow::ensure!(matches!(opened, Some(ServerFrame::Opened { .. })), "not an Opened: {opened:?}");
+        let sender = LanesSender { send: lane.send, frames: Vec::new(), n: 0 };
+        Ok((sender, LanesReceiver { incoming: lane.incoming, acks: Acks::default() }))
     }
 }
 

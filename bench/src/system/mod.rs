@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::future::Future;
 
 use bytes::Bytes;
-use quoth_protocol::frame::{EventKind, ServerFrame};
+use quoth_protocol::frame::{EventKind, ServerFrame, Start};
 
 /// What a member of a conversation does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,9 @@ impl Part {
 pub enum Received {
     /// The oldest so many publishes that had none yet are acked. Acks come in order.
     Acks(u64),
+    /// The sequence number that an ack tells, where the system numbers a conversation's messages from 1 without a hole. In front of
+    /// the [`Self::Acks`] that it is part of.
+    Seq(u64),
     /// A message, with its seq where the system numbers a conversation's messages without a hole from any start.
     Message {
         /// Its number.
@@ -95,6 +98,19 @@ pub trait Client: Send + Sync + 'static {
     fn close(self) -> impl Future<Output = ()> + Send;
 }
 
+/// A connection to a system that keeps what is published.
+pub trait Keeps: Client {
+    /// Enters a conversation as a reader from a place on, or as one that reads nothing.
+    ///
+    /// # Errors
+    /// When it is refused.
+    fn enter_from(
+        &self,
+        conversation: &str,
+        from: Option<Start>,
+    ) -> impl Future<Output = anyhow::Result<(Self::Sender, Self::Receiver)>> + Send;
+}
+
 /// The sending side of a member.
 pub trait Sender: Send + 'static {
     /// Publishes all bodies, which are left empty, in as few writes as the system allows. May wait for flow control.
@@ -132,7 +148,10 @@ impl Acks {
                 };
                 into.push(Received::Message { seq: Some(event.seq.0), body });
             }
-            ServerFrame::Ack { n, duplicate: false, .. } => into.extend(self.add(n)),
+            ServerFrame::Ack { n, seq, duplicate: false, .. } => {
+                into.push(Received::Seq(seq.0));
+                into.extend(self.add(n));
+            }
             other => anyhow::bail!("neither an event nor an ack: {other:?}"),
         }
         Ok(())

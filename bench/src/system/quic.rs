@@ -12,7 +12,7 @@ use quoth_protocol::codec::encode;
 use quoth_protocol::frame::{Start, Welcome};
 use rand::RngExt as _;
 
-use super::{Acks, Client, Part, Received, Receiver, Sender, System};
+use super::{Acks, Client, Keeps, Part, Received, Receiver, Sender, System};
 use crate::wire::{Frames, Incoming, Peer, client_config, publish, socket};
 
 /// A server that speaks the frames, as one thread sees it: all its connections share a socket.
@@ -116,12 +116,10 @@ impl QuicClient {
     pub fn leave(&self) {
         self.peer.quic.close(0_u32.into(), b"");
     }
+}
 
-    /// Enters a conversation at a place.
-    ///
-    /// # Errors
-    /// When it is refused.
-    pub async fn enter_from(
+impl Keeps for QuicClient {
+    async fn enter_from(
         &self,
         conversation: &str,
         from: Option<Start>,

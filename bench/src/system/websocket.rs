@@ -131,7 +131,7 @@ impl Receiver for WebSocketReceiver {
                     let EventKind::Message { body } = event.kind else { bail!("not a message: {event:?}") };
                     into.push(Received::Message { seq: Some(event.seq.0), body });
                 }
-                ServerFrame::Ack { .. } => into.push(Received::Acks(1)),
+                ServerFrame::Ack { seq, .. } => into.extend([Received::Seq(seq.0), Received::Acks(1)]),
                 other => bail!("neither an event nor an ack: {other:?}"),
             }
         }

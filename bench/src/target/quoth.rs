@@ -42,6 +42,32 @@ struct Files {
 }
 
 impl QuothOptions {
+    /// Whether a server can be started like this, as the server itself says: its program, and each setting.
+    ///
+    /// # Errors
+    /// What it says.
+    pub fn check(&self, place: &Place) -> anyhow::Result<()> {
+        let version = run(Command::new(&self.binary).arg("--version"))?;
+        anyhow::ensure!(
+            version.starts_with("quoth-server "),
+            "{} is no quoth-server: it says `{}`",
+            self.binary.display(),
+            version.lines().next().unwrap_or_default()
+        );
+        let files = Files::make(place, 0)?;
+        let mut command = Command::new(&self.binary);
+        command.arg("--config").arg(files.config());
+        for setting in &self.settings {
+            command.args(["--set", setting]);
+        }
+        let output = command.arg("check").output();
+        let output = output.with_context(|| format!("{} cannot be started", self.binary.display()))?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        let told: Vec<_> = told.lines().map(|line| line.trim_start_matches("error: ")).collect();
+        anyhow::ensure!(output.status.success(), "{}: {}", self.binary.display(), told.join("; "));
+        Ok(())
+    }
+
     /// The program beside this one, with the settings of the bench alone.
     ///
     /// # Errors
@@ -89,6 +115,11 @@ impl Quoth {
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
+    }
+
+    /// An error behind which may be that it has ended.
+    pub fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
+        self.process.explain("the server", error)
     }
 
     /// Its process id.
@@ -164,7 +195,7 @@ impl Files {
             if let Some(address) = serving(told) {
                 return Ok((process, address));
             }
-            if process.has_ended()? || started.elapsed() > START_TIMEOUT {
+            if process.ended()?.is_some() || started.elapsed() > START_TIMEOUT {
                 bail!("{} does not serve: {}", options.binary.display(), process.log_tail());
             }
             std::thread::sleep(Duration::from_millis(2));

@@ -68,6 +68,11 @@ impl Relay {
         self.dir.path().join("ca.pem")
     }
 
+    /// An error behind which may be that it has ended.
+    pub fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
+        self.process.explain("the relay", error)
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {

@@ -25,14 +25,12 @@ pub(crate) fn run(connection: ConnectionArgs, args: BenchArgs) -> anyhow::Result
         connecting: &|| connecting(&connection),
         logs: import::lines_in,
         print: &|text| written(std::io::Write::write_all(&mut std::io::stdout().lock(), text.as_bytes())),
-        is_interrupted: &|| interrupt.is_asked(),
+        note: &|text| note(text),
+        stopped_by: &|| interrupt.signal(),
     };
     let result = execute(args, &around);
     match interrupt.exit_code() {
-        Some(code) => {
-            note("interrupted");
-            Ok(code.into())
-        }
+        Some(code) => Ok(code.into()),
         None => result,
     }
 }

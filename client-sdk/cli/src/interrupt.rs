@@ -83,6 +83,15 @@ impl Interrupt {
         *self.asked.borrow()
     }
 
+    /// The signal by which the user has asked to leave.
+    pub(crate) fn signal(&self) -> Option<&'static str> {
+        self.exit_code().map(|code| match code {
+            129 => "SIGHUP",
+            EXIT_INTERRUPTED => "SIGINT",
+            _ => "SIGTERM",
+        })
+    }
+
     /// Waits until the user asks to leave.
     pub(crate) async fn asked(&self) {
         if self.asked.clone().wait_for(Option::is_some).await.is_err() {

@@ -1,125 +1,96 @@
 //! Who may do what in which conversation. [`authorize`] is the one guard in front of every verb.
+//!
+//! In a conversation that nobody has created (an unmanaged one) the token alone says what is allowed. In a managed one
+//! membership says it, and the token only narrows that. What does not exist and what is not allowed are refused alike.
 
-use quoth_protocol::{Code, ConversationName, UserId};
+mod change;
+mod grant;
+mod standing;
+#[cfg(test)]
+mod table;
 
-/// What a subject wants to do in a conversation.
+use quoth_protocol::{ConversationName, Seq, UserId};
+
+pub use grant::{Grant, Pattern};
+pub use standing::Standing;
+
+use crate::membership::{Actor, Change, ConversationState, Refusal};
+
+/// What somebody wants to do in a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action<'a> {
-    /// Read events: live, replay or history.
-    Read,
-    /// Publish in the subject's own name, and show that the subject types.
-    Write,
+    /// Get events as they come.
+    ReadLive,
+    /// Read events that are there already.
+    ReadHistory,
+    /// Publish in the actor's own name.
+    Publish,
     /// Publish in the name of another user.
-    WriteAs(&'a UserId),
+    PublishAs(&'a UserId),
+    /// Show that the actor types.
+    Typing,
+    /// See who reads, and tell how far one has read.
+    Roster,
+    /// See who the members are, and whether they are there.
+    Members,
+    /// See what the conversation is.
+    Describe,
+    /// Change it, come or go.
+    Change(&'a Change),
 }
 
-/// A signed-in user and what the token allows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grant {
-    /// The user.
-    pub user: UserId,
-    /// Conversations that may be read.
-    pub read: Vec<Pattern>,
-    /// Conversations that may be published to.
-    pub write: Vec<Pattern>,
-    /// Users in whose name may be published.
-    pub publish_as: Vec<Pattern>,
+/// How much of a conversation's log an action may touch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// All of it.
+    Whole,
+    /// Up to and including this event.
+    UpTo(Seq),
 }
 
-/// Lets an action pass or says with which code it is refused. A conversation that does not exist and one that is
-/// not allowed are refused alike.
+impl Reach {
+    /// The last event that is within reach: none is behind it.
+    #[must_use]
+    pub const fn last(self) -> Seq {
+        match self {
+            Self::Whole => Seq(u64::MAX),
+            Self::UpTo(seq) => seq,
+        }
+    }
+}
+
+/// Where somebody wants to do something.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The conversation's name.
+    pub name: &'a ConversationName,
+    /// Its state; `None` when it is not managed.
+    pub state: Option<&'a ConversationState>,
+    /// Whether it is a direct conversation whose other user has blocked the actor.
+    pub is_blocked: bool,
+}
+
+/// Lets an action pass at `now_ms`, in milliseconds since 1970, and says how far it reaches, or refuses it.
+///
+/// Whoever asks often keeps the actor's [`Standing`] for as long as neither the conversation's version nor the token changes.
 ///
 /// # Errors
-/// [`Code::FORBIDDEN`].
-pub fn authorize(grant: &Grant, action: Action<'_>, conversation: &ConversationName) -> Result<(), Code> {
-    let any = |patterns: &[Pattern], text: &str| patterns.iter().any(|pattern| pattern.matches(text));
-    let allowed = match action {
-        Action::Read => any(&grant.read, conversation.as_str()),
-        Action::Write => any(&grant.write, conversation.as_str()),
-        Action::WriteAs(user) => {
-            any(&grant.write, conversation.as_str()) && any(&grant.publish_as, user.as_str())
-        }
-    };
-    if allowed { Ok(()) } else { Err(Code::FORBIDDEN) }
-}
-
-/// A name in which each `*` stands for any number of characters, none included.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern(String);
-
-impl Pattern {
-    /// Any text is a pattern.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// Whether the whole of `text` fits. Takes time proportional to both lengths at worst.
-    #[must_use]
-    pub fn matches(&self, text: &str) -> bool {
-        let mut parts = self.0.split('*');
-        let first = parts.next().unwrap_or_default();
-        let Some(mut rest) = text.strip_prefix(first) else { return false };
-        let Some(last) = parts.next_back() else { return rest.is_empty() };
-        for part in parts {
-            let Some(at) = rest.find(part) else { return false };
-            rest = &rest[at + part.len()..];
-        }
-        rest.ends_with(last)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use quoth_protocol::{Code, ConversationName, UserId};
-
-    use super::{Action, Grant, Pattern, authorize};
-
-    #[test]
-    fn patterns_match_whole_names() {
-        let cases = [
-            ("general", "general", true),
-            ("general", "general2", false),
-            ("general", "a-general", false),
-            ("*", "anything", true),
-            ("team/*", "team/red", true),
-            ("team/*", "team", false),
-            ("*/red", "team/red", true),
-            ("a*b*c", "a-b-b-c", true),
-            ("a*b*c", "a-c-b", false),
-            ("ab*ba", "aba", false),
-            ("", "x", false),
-        ];
-        for (pattern, text, fits) in cases {
-            assert_eq!(Pattern::new(pattern).matches(text), fits, "{pattern} {text}");
-        }
-    }
-
-    #[test]
-    fn each_action_asks_its_own_right() {
-        let user = |text| UserId::new(text).unwrap();
-        let patterns = |texts: &[&str]| texts.iter().map(|text| Pattern::new(*text)).collect();
-        let grant = Grant {
-            user: user("alice"),
-            read: patterns(&["r", "rw"]),
-            write: patterns(&["w", "rw"]),
-            publish_as: patterns(&["irc-*"]),
-        };
-        let (guest, boss) = (user("irc-bob"), user("boss"));
-        let cases = [
-            (Action::Read, "r", true),
-            (Action::Read, "rw", true),
-            (Action::Read, "w", false),
-            (Action::Write, "w", true),
-            (Action::Write, "r", false),
-            (Action::WriteAs(&guest), "w", true),
-            (Action::WriteAs(&guest), "r", false),
-            (Action::WriteAs(&boss), "w", false),
-        ];
-        for (action, conversation, allowed) in cases {
-            let name = ConversationName::new(conversation).unwrap();
-            let expected = if allowed { Ok(()) } else { Err(Code::FORBIDDEN) };
-            assert_eq!(authorize(&grant, action, &name), expected, "{action:?} {conversation}");
-        }
+/// Why not. Whether the conversation exists does not show in it.
+pub fn authorize(
+    actor: Actor<'_>,
+    action: Action<'_>,
+    place: Place<'_>,
+    now_ms: u64,
+) -> Result<Reach, Refusal> {
+    match action {
+        Action::Change(change) => change::authorize(actor, change, place, now_ms).map(|()| Reach::Whole),
+        Action::ReadLive
+        | Action::ReadHistory
+        | Action::Publish
+        | Action::PublishAs(_)
+        | Action::Typing
+        | Action::Roster
+        | Action::Members
+        | Action::Describe => Standing::new(actor, place).allows(actor, action, now_ms),
     }
 }

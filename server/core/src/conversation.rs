@@ -5,7 +5,8 @@ use quoth_protocol::frame::{ClientFrame, Open, Publish, ServerFrame, Start};
 use quoth_protocol::limits::{BODY_BYTES_MAX, IN_FLIGHT_PUBLISHES_MAX};
 use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
 
-use crate::authorize::{Action, Grant, authorize};
+use crate::authorize::{Action, Grant, Reach, Standing};
+use crate::membership::{Actor, Refusal};
 
 /// A message that has passed all checks and is to be appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,27 @@ pub struct Append {
     pub origin_time_ms: Option<u64>,
     /// The message.
     pub body: Bytes,
+}
+
+/// Whose stream it is, and how the user stands in its conversation at the moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Rights<'a> {
+    /// The user's grant.
+    pub grant: &'a Grant,
+    /// How the user stands there.
+    pub standing: &'a Standing,
+    /// The time, in milliseconds since 1970.
+    pub now_ms: u64,
+}
+
+impl Rights<'_> {
+    /// Whether the user may do this here; see [`authorize`](crate::authorize::authorize).
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn allow(&self, action: Action<'_>) -> Result<Reach, Refusal> {
+        self.standing.allows(Actor::User(self.grant), action, self.now_ms)
+    }
 }
 
 /// What a conversation stream wants done.
@@ -49,14 +71,20 @@ pub struct ConversationStream {
 }
 
 impl ConversationStream {
-    /// Opens the stream, if the grant allows it: reading where a start is given, writing otherwise. The Open is to be
-    /// answered. `has_roster` says whether feature `ROSTER` is in force.
+    /// Opens the stream, if the user may: reading where a start is given, writing otherwise. The Open is to be answered.
+    /// `has_roster` says whether feature `ROSTER` is in force.
+    ///
+    /// Who is muted may open it, since a mute ends by itself.
     ///
     /// # Errors
     /// The code to reset the stream with.
-    pub fn open(open: &Open, grant: &Grant, has_roster: bool) -> Result<Self, Code> {
+    pub fn open(open: &Open, rights: Rights<'_>, has_roster: bool) -> Result<Self, Code> {
         let reads = open.from.is_some();
-        authorize(grant, if reads { Action::Read } else { Action::Write }, &open.conversation)?;
+        match rights.allow(if reads { Action::ReadHistory } else { Action::Publish }) {
+            Ok(_) => {}
+            Err(Refusal { code: Code::MUTED, .. }) => {}
+            Err(refusal) => return Err(refusal.code),
+        }
         let (conversation, producer) = (open.conversation.clone(), open.producer);
         Ok(Self { conversation, producer, has_roster, reads, unanswered: 1 })
     }
@@ -79,12 +107,12 @@ impl ConversationStream {
         self.producer
     }
 
-    /// Takes a frame. `grant` is the connection's present one.
-    pub fn handle(&mut self, frame: ClientFrame, grant: &Grant) -> Output {
+    /// Takes a frame. `rights` are those of the moment.
+    pub fn handle(&mut self, frame: ClientFrame, rights: Rights<'_>) -> Output {
         match frame {
-            ClientFrame::Publish(publish) => self.publish(publish, grant),
-            ClientFrame::Read { from } => match authorize(grant, Action::Read, &self.conversation) {
-                Err(code) if from.is_some() => Output::Reset(code),
+            ClientFrame::Publish(publish) => self.publish(publish, rights),
+            ClientFrame::Read { from } => match rights.allow(Action::ReadHistory) {
+                Err(refusal) if from.is_some() => Output::Reset(refusal.code),
                 _ => {
                     self.reads = from.is_some();
                     self.unanswered += usize::from(self.reads);
@@ -96,20 +124,20 @@ impl ConversationStream {
         }
     }
 
-    fn publish(&mut self, publish: Publish, grant: &Grant) -> Output {
+    fn publish(&mut self, publish: Publish, rights: Rights<'_>) -> Output {
         let n = publish.n;
         if publish.origin_time_ms.is_some() && publish.publish_as.is_none() {
             return Output::Reset(Code::PROTOCOL);
         }
         self.unanswered += 1;
-        let action = publish.publish_as.as_ref().map_or(Action::Write, Action::WriteAs);
-        if let Err(code) = authorize(grant, action, &self.conversation) {
-            return Output::Send(ServerFrame::Refused { n, code, retry_after_ms: 0 });
+        let action = publish.publish_as.as_ref().map_or(Action::Publish, Action::PublishAs);
+        if let Err(Refusal { code, retry_after_ms, .. }) = rights.allow(action) {
+            return Output::Send(ServerFrame::Refused { n, code, retry_after_ms });
         }
         if publish.body.len() > BODY_BYTES_MAX {
             return Output::Send(ServerFrame::Refused { n, code: Code::TOO_LARGE, retry_after_ms: 0 });
         }
-        let sender = publish.publish_as.unwrap_or_else(|| grant.user.clone());
+        let sender = publish.publish_as.unwrap_or_else(|| rights.grant.user.clone());
         Output::Append(Append { n, sender, origin_time_ms: publish.origin_time_ms, body: publish.body })
     }
 
@@ -141,13 +169,27 @@ mod tests {
     use quoth_protocol::limits::{BODY_BYTES_MAX, IN_FLIGHT_PUBLISHES_MAX};
     use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
 
-    use super::{ConversationStream, Output};
-    use crate::authorize::{Grant, Pattern};
+    use super::{ConversationStream, Output, Rights};
+    use crate::authorize::{Grant, Pattern, Place, Standing};
+    use crate::membership::Actor;
 
-    fn grant(read: &str, write: &str, publish_as: &str) -> Grant {
+    /// A user's grant and how the user stands in the room, which is not managed.
+    struct User(Grant, Standing);
+
+    impl User {
+        fn rights(&self) -> Rights<'_> {
+            Rights { grant: &self.0, standing: &self.1, now_ms: 0 }
+        }
+    }
+
+    fn grant(read: &str, write: &str, publish_as: &str) -> User {
         let patterns = |text: &str| vec![Pattern::new(text)];
         let user = UserId::new("alice").unwrap();
-        Grant { user, read: patterns(read), write: patterns(write), publish_as: patterns(publish_as) }
+        let (read, write) = (Some(patterns(read)), Some(patterns(write)));
+        let grant = Grant { user, read, write, publish_as: patterns(publish_as) };
+        let place = Place { name: &ConversationName::new("room").unwrap(), state: None, is_blocked: false };
+        let standing = Standing::new(Actor::User(&grant), place);
+        User(grant, standing)
     }
 
     fn open(from: Option<Start>) -> Open {
@@ -165,23 +207,26 @@ mod tests {
 
     #[test]
     fn opening_needs_the_right_that_is_used() {
-        let code = |from, grant: &Grant| ConversationStream::open(&open(from), grant, false).err();
-        assert_eq!(code(Some(Start::Live), &grant("room", "", "")), None);
-        assert_eq!(code(None, &grant("room", "", "")), Some(Code::FORBIDDEN));
-        assert_eq!(code(None, &grant("", "room", "")), None);
-        assert_eq!(code(Some(Start::Live), &grant("", "room", "")), Some(Code::FORBIDDEN));
+        let code = |from, rights: Rights<'_>| ConversationStream::open(&open(from), rights, false).err();
+        assert_eq!(code(Some(Start::Live), grant("room", "", "").rights()), None);
+        assert_eq!(code(None, grant("room", "", "").rights()), Some(Code::FORBIDDEN));
+        assert_eq!(code(None, grant("", "room", "").rights()), None);
+        assert_eq!(code(Some(Start::Live), grant("", "room", "").rights()), Some(Code::FORBIDDEN));
     }
 
     #[test]
     fn a_publish_is_checked_before_it_is_appended() {
         let writer = grant("", "room", "guest-*");
-        let mut stream = ConversationStream::open(&open(None), &writer, false).unwrap();
+        let mut stream = ConversationStream::open(&open(None), writer.rights(), false).unwrap();
         let reader = grant("room", "", "");
-        assert_eq!(stream.handle(publish(1, None, None), &reader), refused(Code::FORBIDDEN));
-        assert_eq!(stream.handle(publish(1, Some("boss"), None), &writer), refused(Code::FORBIDDEN));
-        assert_eq!(stream.handle(publish(BODY_BYTES_MAX + 1, None, None), &writer), refused(Code::TOO_LARGE));
-        assert_eq!(stream.handle(publish(1, None, Some(5)), &writer), Output::Reset(Code::PROTOCOL));
-        let output = stream.handle(publish(BODY_BYTES_MAX, Some("guest-1"), Some(5)), &writer);
+        assert_eq!(stream.handle(publish(1, None, None), reader.rights()), refused(Code::FORBIDDEN));
+        assert_eq!(stream.handle(publish(1, Some("boss"), None), writer.rights()), refused(Code::FORBIDDEN));
+        assert_eq!(
+            stream.handle(publish(BODY_BYTES_MAX + 1, None, None), writer.rights()),
+            refused(Code::TOO_LARGE)
+        );
+        assert_eq!(stream.handle(publish(1, None, Some(5)), writer.rights()), Output::Reset(Code::PROTOCOL));
+        let output = stream.handle(publish(BODY_BYTES_MAX, Some("guest-1"), Some(5)), writer.rights());
         assert!(matches!(output, Output::Append(append) if append.sender.as_str() == "guest-1"));
     }
 
@@ -189,53 +234,54 @@ mod tests {
     fn a_stream_that_owes_too_many_answers_is_not_read_on() {
         let (writer, other) = (grant("room", "room", ""), grant("room", "", ""));
         let frames = [
-            (publish(0, None, None), &writer),
-            (publish(0, None, None), &other),
-            (publish(BODY_BYTES_MAX + 1, None, None), &writer),
-            (ClientFrame::Read { from: Some(Start::Live) }, &writer),
+            (publish(0, None, None), writer.rights()),
+            (publish(0, None, None), other.rights()),
+            (publish(BODY_BYTES_MAX + 1, None, None), writer.rights()),
+            (ClientFrame::Read { from: Some(Start::Live) }, writer.rights()),
         ];
-        for (frame, grant) in frames {
-            let mut stream = ConversationStream::open(&open(None), &writer, false).unwrap();
+        for (frame, rights) in frames {
+            let mut stream = ConversationStream::open(&open(None), writer.rights(), false).unwrap();
             assert_eq!(stream.unanswered(), 1, "the Open");
             stream.answered(1);
             for _ in 0..IN_FLIGHT_PUBLISHES_MAX {
                 assert!(stream.may_read());
-                stream.handle(frame.clone(), grant);
+                stream.handle(frame.clone(), rights);
             }
             assert!(!stream.may_read(), "{frame:?}");
             stream.answered(1);
             assert!(stream.may_read());
-            assert_eq!(stream.handle(ClientFrame::Read { from: None }, grant), Output::Seek(None));
+            assert_eq!(stream.handle(ClientFrame::Read { from: None }, rights), Output::Seek(None));
             assert!(stream.may_read(), "needs no answer");
         }
     }
 
     #[test]
     fn reading_needs_the_right_at_each_move() {
-        let mut stream = ConversationStream::open(&open(None), &grant("", "room", ""), false).unwrap();
+        let mut stream =
+            ConversationStream::open(&open(None), grant("", "room", "").rights(), false).unwrap();
         let read = |from| ClientFrame::Read { from };
         assert_eq!(
-            stream.handle(read(Some(Start::Live)), &grant("", "room", "")),
+            stream.handle(read(Some(Start::Live)), grant("", "room", "").rights()),
             Output::Reset(Code::FORBIDDEN)
         );
-        assert_eq!(stream.handle(read(None), &grant("", "room", "")), Output::Seek(None));
-        let seek = stream.handle(read(Some(Start::Last(2))), &grant("room", "", ""));
+        assert_eq!(stream.handle(read(None), grant("", "room", "").rights()), Output::Seek(None));
+        let seek = stream.handle(read(Some(Start::Last(2))), grant("room", "", "").rights());
         assert_eq!(seek, Output::Seek(Some(Start::Last(2))));
         let typing = ClientFrame::Typing { conversation: ConversationName::new("room").unwrap() };
-        assert_eq!(stream.handle(typing, &grant("room", "", "")), Output::Reset(Code::PROTOCOL));
+        assert_eq!(stream.handle(typing, grant("room", "", "").rights()), Output::Reset(Code::PROTOCOL));
     }
 
     #[test]
     fn only_who_reads_and_wants_the_roster_says_how_far() {
         let reader = grant("room", "room", "");
         let seen = || ClientFrame::Seen { seq: Seq(3) };
-        let mut stream = ConversationStream::open(&open(Some(Start::Live)), &reader, true).unwrap();
-        assert_eq!(stream.handle(seen(), &reader), Output::Seen(Seq(3)));
-        stream.handle(ClientFrame::Read { from: None }, &reader);
-        assert_eq!(stream.handle(seen(), &reader), Output::Reset(Code::PROTOCOL));
-        stream.handle(ClientFrame::Read { from: Some(Start::Live) }, &reader);
-        assert_eq!(stream.handle(seen(), &reader), Output::Seen(Seq(3)));
-        let mut stream = ConversationStream::open(&open(Some(Start::Live)), &reader, false).unwrap();
-        assert_eq!(stream.handle(seen(), &reader), Output::Reset(Code::PROTOCOL));
+        let mut stream = ConversationStream::open(&open(Some(Start::Live)), reader.rights(), true).unwrap();
+        assert_eq!(stream.handle(seen(), reader.rights()), Output::Seen(Seq(3)));
+        stream.handle(ClientFrame::Read { from: None }, reader.rights());
+        assert_eq!(stream.handle(seen(), reader.rights()), Output::Reset(Code::PROTOCOL));
+        stream.handle(ClientFrame::Read { from: Some(Start::Live) }, reader.rights());
+        assert_eq!(stream.handle(seen(), reader.rights()), Output::Seen(Seq(3)));
+        let mut stream = ConversationStream::open(&open(Some(Start::Live)), reader.rights(), false).unwrap();
+        assert_eq!(stream.handle(seen(), reader.rights()), Output::Reset(Code::PROTOCOL));
     }
 }

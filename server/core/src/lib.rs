@@ -7,17 +7,23 @@
 //! | module | decides |
 //! |---|---|
 //! | [`authorize`] | who may do what in which conversation |
+//! | [`membership`] | what a managed conversation's events come to, and which changes become events |
 //! | [`session`] | signing in, token refresh and expiry on a control stream |
 //! | [`sequencer`] | seqs, times, and what a repeated message id gets |
 //! | [`tail`] | which recent frames stay in memory, and where a cursor reads on |
 //! | [`conversation`] | what a conversation stream does with each frame |
+//! | [`login`] | which devices of a user stay when another one signs in |
+//! | [`presence`] | who is there, away or gone |
+//! | [`revocation`] | which tokens are revoked |
 //! | [`rate`] | how often something may happen |
 
 pub mod authorize;
 pub mod conversation;
+pub mod login;
+pub mod membership;
+pub mod presence;
 pub mod rate;
-
+pub mod revocation;
 pub mod sequencer;
 pub mod session;
-
 pub mod tail;

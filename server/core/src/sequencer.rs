@@ -55,6 +55,19 @@ pub enum Sequenced {
     NeedProducer,
 }
 
+/// Whether a message id is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judged {
+    /// [`Sequencer::sequence`] would append it.
+    New,
+    /// It would not.
+    Known,
+    /// As [`Sequenced::NeedConversation`].
+    NeedConversation,
+    /// As [`Sequenced::NeedProducer`].
+    NeedProducer,
+}
+
 /// What a sequencer has forgotten.
 #[derive(Debug)]
 pub struct Forgotten {
@@ -83,7 +96,7 @@ struct Conversation {
     producers: HashMap<Producer, Highest>,
     /// Whether every producer of the conversation is loaded, as in one that began while it was.
     is_complete: bool,
-    /// The last message ids, in order of seq and without a hole.
+    /// The last message ids, in order of seq.
     recent: VecDeque<Recent>,
     /// How many of them were taken in this generation.
     young_recent: usize,
@@ -133,16 +146,45 @@ impl Sequencer {
         now_ms: u64,
     ) -> Sequenced {
         let generation = self.generation;
+        let Some(conversation) = self.conversation(name) else { return Sequenced::NeedConversation };
+        let entries = conversation.entries();
+        let sequenced = conversation.sequence(producer, n, now_ms, generation);
+        let added = conversation.entries() - entries;
+        self.young_entries += added;
+        sequenced
+    }
+
+    /// Whether a publish would be appended, for whoever has to know before it is.
+    pub fn judge(&mut self, name: &ConversationName, producer: &Producer, n: u64) -> Judged {
+        let Some(conversation) = self.conversation(name) else { return Judged::NeedConversation };
+        match conversation.producers.get(producer) {
+            Some(highest) if highest.n.is_some_and(|highest| n <= highest) => Judged::Known,
+            Some(_) => Judged::New,
+            None if conversation.is_complete => Judged::New,
+            None => Judged::NeedProducer,
+        }
+    }
+
+    /// Gives an event its place that has no message id, as those have which the server makes; `None` when the conversation
+    /// is to be loaded first. The time is as in [`Sequencer::sequence`].
+    pub fn append(&mut self, name: &ConversationName, now_ms: u64) -> Option<(Seq, u64)> {
+        let conversation = self.conversation(name)?;
+        Some(conversation.next(now_ms))
+    }
+
+    /// The last seq of a conversation; `None` when it is to be loaded first.
+    pub fn head(&mut self, name: &ConversationName) -> Option<Seq> {
+        Some(self.conversation(name)?.head)
+    }
+
+    /// A conversation that is loaded. It counts as used in this generation.
+    fn conversation(&mut self, name: &ConversationName) -> Option<&mut Conversation> {
         if let Some((name, mut conversation)) = self.old.remove_entry(name) {
-            conversation.forget_before(generation.saturating_sub(1));
+            conversation.forget_before(self.generation.saturating_sub(1));
             self.young_entries += conversation.entries();
             self.young.insert(name, conversation);
         }
-        let Some(conversation) = self.young.get_mut(name) else { return Sequenced::NeedConversation };
-        let entries = conversation.entries();
-        let sequenced = conversation.sequence(producer, n, now_ms, generation);
-        self.young_entries += conversation.entries() - entries;
-        sequenced
+        self.young.get_mut(name)
     }
 
     /// Loads a conversation: the seq of its last event and that event's time, or zeros when it has none.
@@ -200,14 +242,19 @@ impl Conversation {
             };
         }
         highest.n = Some(n);
-        let (seq, time_ms) = (self.head.next(), now_ms.max(self.time_ms));
-        (self.head, self.time_ms) = (seq, time_ms);
+        let (seq, time_ms) = self.next(now_ms);
         if self.recent.len() == RECENT_MAX {
             self.recent.pop_front();
         }
         self.recent.push_back(Recent { producer: producer.clone(), n, seq, time_ms });
         self.young_recent = (self.young_recent + 1).min(RECENT_MAX);
         Sequenced::Append { seq, time_ms }
+    }
+
+    /// The place of the next event.
+    fn next(&mut self, now_ms: u64) -> (Seq, u64) {
+        (self.head, self.time_ms) = (self.head.next(), now_ms.max(self.time_ms));
+        (self.head, self.time_ms)
     }
 
     /// What it counts for in a generation.
@@ -233,7 +280,7 @@ mod tests {
 
     use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
 
-    use super::{Producer, RECENT_MAX, Sequenced, Sequencer};
+    use super::{Judged, Producer, RECENT_MAX, Sequenced, Sequencer};
 
     fn producer(user: &str, id: u64) -> Producer {
         Producer { user: UserId::new(user).unwrap(), id: ProducerId(id) }
@@ -241,6 +288,30 @@ mod tests {
 
     fn room() -> ConversationName {
         ConversationName::new("room").unwrap()
+    }
+
+    #[test]
+    fn what_has_no_message_id_has_its_place_among_what_has() {
+        let mut sequencer = Sequencer::default();
+        let alice = producer("alice", 1);
+        assert_eq!((sequencer.append(&room(), 5), sequencer.head(&room())), (None, None));
+        assert_eq!(sequencer.judge(&room(), &alice, 1), Judged::NeedConversation);
+        sequencer.load_conversation(&room(), Seq(7), 40);
+        assert_eq!(sequencer.judge(&room(), &alice, 1), Judged::NeedProducer);
+        sequencer.load_producer(&room(), &alice, Some(3));
+        assert_eq!(sequencer.append(&room(), 5), Some((Seq(8), 40)));
+        assert_eq!(sequencer.judge(&room(), &alice, 4), Judged::New);
+        assert_eq!(
+            sequencer.sequence(&room(), &alice, 4, 50),
+            Sequenced::Append { seq: Seq(9), time_ms: 50 }
+        );
+        assert_eq!(sequencer.append(&room(), 60), Some((Seq(10), 60)));
+        assert_eq!([3, 4].map(|n| sequencer.judge(&room(), &alice, n)), [Judged::Known; 2]);
+        assert_eq!(
+            sequencer.sequence(&room(), &alice, 4, 70),
+            Sequenced::Duplicate { seq: Seq(9), time_ms: 50 }
+        );
+        assert_eq!(sequencer.head(&room()), Some(Seq(10)));
     }
 
     #[test]

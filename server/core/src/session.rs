@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION};
 use quoth_protocol::limits::{HELLO_TIMEOUT_MS, REFRESHES_PER_MINUTE_MAX, TOKEN_EXPIRING_NOTICE_MS};
-use quoth_protocol::reply::Reply;
-use quoth_protocol::{Code, ConversationName};
+use quoth_protocol::request::Request;
+use quoth_protocol::{Code, ConversationName, DeviceId};
 
 use crate::authorize::Grant;
 use crate::rate::Rate;
@@ -17,6 +17,12 @@ pub struct Identity {
     pub grant: Arc<Grant>,
     /// When the token ends, in milliseconds since 1970.
     pub expires_ms: u64,
+    /// When the token was issued, in milliseconds since 1970; 0 when it does not say.
+    pub issued_ms: u64,
+    /// The token's id, by which it can be revoked alone.
+    pub token_id: Option<String>,
+    /// The only device that may sign in with the token.
+    pub device: Option<DeviceId>,
 }
 
 /// What comes to a session.
@@ -46,8 +52,17 @@ pub enum Output {
     Replace(Identity),
     /// Send a frame on the control stream.
     Send(ServerFrame),
+    /// Serve a request and answer it with a [`Reply`](quoth_protocol::reply::Reply).
+    Request {
+        /// The client's number for it.
+        id: u32,
+        /// What is asked.
+        request: Request,
+    },
     /// Pass on that the user types here.
     Typing(ConversationName),
+    /// Pass on whether somebody sits at the device.
+    Away(bool),
     /// Close the connection.
     Close(Code, &'static str),
 }
@@ -64,8 +79,8 @@ pub struct Session {
 enum State {
     AwaitsHello { deadline_ms: u64 },
     Verifies { hello: Box<Hello> },
-    SignedIn { identity: Identity, notice: Notice },
-    Refreshes { identity: Identity, notice: Notice },
+    SignedIn { identity: Identity, device: DeviceId, notice: Notice },
+    Refreshes { identity: Identity, device: DeviceId, notice: Notice },
     Closed,
 }
 
@@ -103,7 +118,7 @@ impl Session {
     pub fn deadline_ms(&self) -> Option<u64> {
         match &self.state {
             State::AwaitsHello { deadline_ms } => Some(*deadline_ms),
-            State::SignedIn { identity, notice } => Some(notice.at_ms.unwrap_or(identity.expires_ms)),
+            State::SignedIn { identity, notice, .. } => Some(notice.at_ms.unwrap_or(identity.expires_ms)),
             State::Refreshes { identity, .. } => Some(identity.expires_ms),
             State::Verifies { .. } | State::Closed => None,
         }
@@ -134,19 +149,19 @@ impl Session {
                 let token = hello.token.clone();
                 (State::Verifies { hello: Box::new(hello) }, Some(Output::Verify(token)))
             }
-            (State::SignedIn { identity, notice }, ClientFrame::Refresh { token }) => {
-                (State::Refreshes { identity, notice }, Some(Output::Verify(token)))
+            (State::SignedIn { identity, device, notice }, ClientFrame::Refresh { token }) => {
+                (State::Refreshes { identity, device, notice }, Some(Output::Verify(token)))
             }
             (state @ State::SignedIn { .. }, ClientFrame::Typing { conversation }) => {
                 (state, Some(Output::Typing(conversation)))
             }
-            (state @ State::SignedIn { .. }, ClientFrame::Request { id, .. }) => {
-                let (code, reason) =
-                    (Code::INVALID_REQUEST, "this server does not serve requests".to_owned());
-                let reply = Reply::Refused { code, retry_after_ms: 0, reason };
-                (state, Some(Output::Send(ServerFrame::Reply { id, reply })))
+            (
+                state @ (State::SignedIn { .. } | State::Refreshes { .. }),
+                ClientFrame::Request { id, request },
+            ) => (state, Some(Output::Request { id, request })),
+            (state @ State::SignedIn { .. }, ClientFrame::Status { away }) => {
+                (state, Some(Output::Away(away)))
             }
-            (state @ State::SignedIn { .. }, ClientFrame::Status { .. }) => (state, None),
             (State::Closed, _) => (State::Closed, None),
             (State::AwaitsHello { .. }, _) => {
                 (State::Closed, Some(Output::Close(Code::PROTOCOL, "the first frame must be a Hello")))
@@ -159,19 +174,28 @@ impl Session {
     }
 
     fn verified(state: State, result: Result<Identity, Code>, now_ms: u64) -> (State, Option<Output>) {
+        let is_for = |identity: &Identity, device: &DeviceId| {
+            identity.device.as_ref().is_none_or(|only| only == device)
+        };
         match (state, result) {
-            (State::Verifies { hello }, Ok(identity)) => {
+            (State::Verifies { hello }, Ok(identity)) if is_for(&identity, &hello.device) => {
                 let notice = Notice::of(identity.expires_ms, now_ms, 0);
-                let state = State::SignedIn { identity: identity.clone(), notice };
+                let device = hello.device.clone();
+                let state = State::SignedIn { identity: identity.clone(), device, notice };
                 (state, Some(Output::Welcome { identity, hello }))
             }
-            (State::Refreshes { identity: old, notice }, Ok(new)) if old.grant.user == new.grant.user => {
+            (State::Refreshes { identity: old, device, notice }, Ok(new))
+                if old.grant.user == new.grant.user && is_for(&new, &device) =>
+            {
                 let notice = Notice::of(new.expires_ms, now_ms, notice.told_ms);
-                (State::SignedIn { identity: new.clone(), notice }, Some(Output::Replace(new)))
+                (State::SignedIn { identity: new.clone(), device, notice }, Some(Output::Replace(new)))
+            }
+            (State::Verifies { .. }, Ok(_)) => {
+                (State::Closed, Some(Output::Close(Code::TOKEN_REJECTED, "the token is for another device")))
             }
             (State::Refreshes { .. }, Ok(_)) => (
                 State::Closed,
-                Some(Output::Close(Code::TOKEN_REJECTED, "the new token is for another user")),
+                Some(Output::Close(Code::TOKEN_REJECTED, "the new token is for another user or device")),
             ),
             (State::Verifies { .. } | State::Refreshes { .. }, Err(code)) => {
                 (State::Closed, Some(Output::Close(code, "the token was not accepted")))
@@ -190,11 +214,13 @@ impl Session {
             {
                 (State::Closed, Some(Output::Close(Code::TOKEN_EXPIRED, "the token has ended")))
             }
-            State::SignedIn { identity, notice } if notice.at_ms.is_some_and(|at_ms| at_ms <= now_ms) => {
+            State::SignedIn { identity, device, notice }
+                if notice.at_ms.is_some_and(|at_ms| at_ms <= now_ms) =>
+            {
                 let in_ms = u32::try_from(identity.expires_ms - now_ms).unwrap_or(u32::MAX);
                 let output = Output::Send(ServerFrame::TokenExpiring { in_ms });
                 let notice = Notice { at_ms: None, told_ms: identity.expires_ms };
-                (State::SignedIn { identity, notice }, Some(output))
+                (State::SignedIn { identity, device, notice }, Some(output))
             }
             state => (state, None),
         }
@@ -214,8 +240,8 @@ mod tests {
 
     fn identity(user: &str, expires_ms: u64) -> Identity {
         let user = UserId::new(user).unwrap();
-        let grant = Arc::new(Grant { user, read: vec![], write: vec![], publish_as: vec![] });
-        Identity { grant, expires_ms }
+        let grant = Arc::new(Grant { user, read: None, write: None, publish_as: vec![] });
+        Identity { grant, expires_ms, issued_ms: 0, token_id: None, device: None }
     }
 
     fn hello(version: u16) -> Input {
@@ -290,6 +316,25 @@ mod tests {
         assert_eq!(session.handle(refresh(), now_ms), Some(Output::Verify("new".into())));
         let output = session.handle(Input::Verified(Ok(identity("alice", expires_ms))), now_ms);
         assert!(matches!(output, Some(Output::Replace(_))));
+    }
+
+    #[test]
+    fn a_token_for_a_device_is_for_no_other() {
+        let of = |device: &str| Identity {
+            device: Some(DeviceId::new(device).unwrap()),
+            ..identity("alice", 900_000)
+        };
+        let mut session = Session::new(0);
+        session.handle(hello(1), 0);
+        assert_eq!(close_code(session.handle(Input::Verified(Ok(of("other"))), 0)), Code::TOKEN_REJECTED);
+        let mut session = Session::new(0);
+        session.handle(hello(1), 0);
+        let welcome = session.handle(Input::Verified(Ok(of("d"))), 0);
+        assert!(matches!(welcome, Some(Output::Welcome { .. })));
+        session.handle(refresh(), 1);
+        assert!(matches!(session.handle(Input::Verified(Ok(of("d"))), 1), Some(Output::Replace(_))));
+        session.handle(refresh(), 1);
+        assert_eq!(close_code(session.handle(Input::Verified(Ok(of("other"))), 1)), Code::TOKEN_REJECTED);
     }
 
     #[test]

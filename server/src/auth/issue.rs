@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use quoth_protocol::UserId;
+use quoth_protocol::{DeviceId, UserId};
 use serde::Serialize;
 
-use super::{Claims, hmac_secret};
+use super::Claims;
+use super::key::hmac_secret;
 
 /// What a token is to allow.
 #[derive(Debug, Clone, Default)]
@@ -19,18 +20,30 @@ pub struct Rights {
     pub publish_as: Vec<String>,
 }
 
+/// What a token is to say.
+#[derive(Debug, Clone)]
+pub struct Issue<'a> {
+    /// The `aud`.
+    pub audience: &'a str,
+    /// Whom it is for.
+    pub user: &'a UserId,
+    /// The one device that it is for; `None` for all.
+    pub device: Option<&'a DeviceId>,
+    /// What it allows.
+    pub rights: Rights,
+    /// Its id, by which it can be revoked alone.
+    pub token_id: Option<String>,
+    /// When it begins, in seconds since 1970.
+    pub issued_s: u64,
+    /// When it ends, in seconds since 1970.
+    pub expires_s: u64,
+}
+
 /// Signs a token.
 ///
 /// # Errors
 /// A key file that cannot be read or is no private key of the algorithm, which is one of [`algorithm`](super::algorithm).
-pub fn issue(
-    key_file: &Path,
-    algorithm: Algorithm,
-    audience: &str,
-    user: &UserId,
-    rights: Rights,
-    expires_s: u64,
-) -> Result<String, String> {
+pub fn issue(key_file: &Path, algorithm: Algorithm, what: Issue<'_>) -> Result<String, String> {
     #[derive(Serialize)]
     struct Issued<'a> {
         aud: &'a str,
@@ -43,11 +56,24 @@ pub fn issue(
     let key = match algorithm {
         Algorithm::EdDSA => EncodingKey::from_ed_pem(&bytes),
         Algorithm::ES256 => EncodingKey::from_ec_pem(&bytes),
+        Algorithm::RS256 => EncodingKey::from_rsa_pem(&bytes),
         _ => Ok(EncodingKey::from_secret(hmac_secret(key_file, &bytes)?)),
     };
     let key = key.map_err(|error| format!("{file} is no private key for {algorithm:?} in PEM: {error}"))?;
-    let Rights { read, write, publish_as } = rights;
-    let claims = Claims { sub: user.to_string(), exp: expires_s as f64, nbf: None, read, write, publish_as };
-    jsonwebtoken::encode(&Header::new(algorithm), &Issued { aud: audience, claims }, &key)
+    let Rights { read, write, publish_as } = what.rights;
+    // A claim that is missing leaves managed conversations to membership.
+    let claimed = |patterns: Vec<String>| (!patterns.is_empty()).then_some(patterns);
+    let claims = Claims {
+        sub: what.user.to_string(),
+        exp: what.expires_s as f64,
+        nbf: None,
+        iat: Some(what.issued_s as f64),
+        jti: what.token_id,
+        device: what.device.map(ToString::to_string),
+        read: claimed(read),
+        write: claimed(write),
+        publish_as,
+    };
+    jsonwebtoken::encode(&Header::new(algorithm), &Issued { aud: what.audience, claims }, &key)
         .map_err(|error| format!("no token can be signed with {file}: {error}"))
 }

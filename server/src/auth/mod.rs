@@ -1,27 +1,35 @@
 //! Tokens: JSON Web Tokens with a strict list of keys, each for one algorithm.
 
 mod issue;
+mod jwks;
+mod key;
+mod rejection;
 mod verify;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use jsonwebtoken::Algorithm;
 use serde::{Deserialize, Serialize};
 
-pub use issue::{Rights, issue};
-pub use verify::Verifier;
+pub use issue::{Issue, Rights, issue};
+pub use jwks::JwksConfig;
+pub use verify::{Demands, Verifier};
 
 /// Seconds by which the clocks of the issuer and of this server may differ.
 pub const LEEWAY_S: u64 = 30;
 
-/// Bytes that an HS256 secret needs: those of its hash (RFC 7518, section 3.2).
-const HMAC_SECRET_BYTES_MIN: usize = 32;
+/// Bytes that a token's id (`jti`) may have: a UUID has 36, a SHA-256 in hexadecimal 64. Ids of revoked tokens are kept.
+pub const TOKEN_ID_BYTES_MAX: usize = 128;
 
 /// Algorithms that a key may be for.
-const ALGORITHMS: &[(&str, Algorithm)] =
-    &[("EdDSA", Algorithm::EdDSA), ("ES256", Algorithm::ES256), ("HS256", Algorithm::HS256)];
+const ALGORITHMS: &[(&str, Algorithm)] = &[
+    ("EdDSA", Algorithm::EdDSA),
+    ("ES256", Algorithm::ES256),
+    ("RS256", Algorithm::RS256),
+    ("HS256", Algorithm::HS256),
+];
 
 /// A key that tokens may be signed with: `ALGORITHM:FILE`, or `KEY-ID=ALGORITHM:FILE` when tokens name it by `kid`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +64,7 @@ pub fn algorithm(name: &str) -> Result<Algorithm, String> {
     let known = ALGORITHMS.iter().find(|(known, _)| *known == name);
     known
         .map(|(_, algorithm)| *algorithm)
-        .ok_or_else(|| format!("expected EdDSA, ES256 or HS256 in place of {name:?}"))
+        .ok_or_else(|| format!("expected EdDSA, ES256, RS256 or HS256 in place of {name:?}"))
 }
 
 impl fmt::Display for KeySpec {
@@ -76,28 +84,17 @@ struct Claims {
     exp: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     nbf: Option<f64>,
-    #[serde(default)]
-    read: Vec<String>,
-    #[serde(default)]
-    write: Vec<String>,
+    /// As `exp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    iat: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    jti: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    read: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    write: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     publish_as: Vec<String>,
-}
-
-/// The HS256 secret in a file: its bytes without white space at the end.
-///
-/// # Errors
-/// When it is too short, or a PEM file: a public key is known to everybody, who could then sign tokens.
-fn hmac_secret<'a>(file: &Path, bytes: &'a [u8]) -> Result<&'a [u8], String> {
-    let (secret, file) = (bytes.trim_ascii_end(), file.display());
-    let pem = b"-----BEGIN ";
-    if secret.windows(pem.len()).any(|window| window == pem) {
-        return Err(format!("{file} is a PEM file and no HS256 secret: give its algorithm, EdDSA or ES256"));
-    }
-    if secret.len() < HMAC_SECRET_BYTES_MIN {
-        return Err(format!(
-            "{file} is too short for HS256: a secret needs at least {HMAC_SECRET_BYTES_MIN} bytes"
-        ));
-    }
-    Ok(secret)
 }

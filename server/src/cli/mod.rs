@@ -26,7 +26,7 @@ use crate::server::{Failed, Server};
 #[derive(Debug, Parser)]
 #[command(
     name = "quoth-server",
-    version,
+    version = env!("QUOTH_VERSION"),
     after_help = "Examples:\n  quoth-server\n  quoth-server --listen 127.0.0.1:5000 --data-dir /tmp/quoth\n  \
                   quoth-server config > quoth.toml\n  quoth-server --config quoth.toml check\n\n\
                   SIGTERM and SIGINT drain and stop, SIGHUP reads the certificate's files again.\n\

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 use jsonwebtoken::Algorithm;
-use quoth_protocol::UserId;
 use quoth_protocol::limits::TOKEN_BYTES_MAX;
+use quoth_protocol::{DeviceId, UserId};
+use rand::RngExt as _;
 
-use crate::auth::{Rights, algorithm, issue};
+use crate::auth::{Issue, Rights, algorithm, issue};
 use crate::config::Config;
 use crate::development::signing_key_file;
 use crate::engine::{Clock as _, SystemClock};
+use crate::secret::hex;
 
 /// Ten years: a token that is to live longer is better replaced by a new key.
 const LIFETIME_MAX_S: u64 = 3_650 * 24 * 3_600;
@@ -30,13 +32,16 @@ pub(super) struct TokenArgs {
     /// Users in whose name may be published, for bridges and imports; may be repeated. Default: none
     #[arg(long, value_name = "PATTERN")]
     publish_as: Vec<String>,
+    /// The only device that may sign in with it. Default: any
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
     /// How long it lives: a number with s, m, h or d, as in 30m, 12h or 7d, up to 3650d
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = lifetime_s)]
     expires_in: u64,
     /// Private key in PEM, or a file with the HS256 secret. Default: the development server's in the data folder
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// The key's algorithm: EdDSA, ES256 or HS256
+    /// The key's algorithm: EdDSA, ES256, RS256 or HS256
     #[arg(long, default_value = "HS256", value_parser = algorithm)]
     algorithm: Algorithm,
 }
@@ -49,8 +54,22 @@ pub(super) fn token(config: &Config, args: TokenArgs) -> Result<String, String> 
         Some(key) => key,
         None => development_key(config, args.algorithm)?,
     };
-    let expires_s = SystemClock.unix_ms() / 1_000 + args.expires_in;
-    let token = issue(&key, args.algorithm, &config.audience, &user, rights, expires_s)?;
+    let device = args
+        .device
+        .as_ref()
+        .map(|device| DeviceId::new(device).map_err(|error| format!("--device {device:?}: {error}")));
+    let device = device.transpose()?;
+    let issued_s = SystemClock.unix_ms() / 1_000;
+    let what = Issue {
+        audience: &config.audience,
+        user: &user,
+        device: device.as_ref(),
+        rights,
+        token_id: Some(hex(&rand::rng().random::<[u8; 16]>())),
+        issued_s,
+        expires_s: issued_s + args.expires_in,
+    };
+    let token = issue(&key, args.algorithm, what)?;
     if token.len() > TOKEN_BYTES_MAX {
         return Err(format!(
             "the token would have {} bytes, and clients can send {TOKEN_BYTES_MAX}: give fewer or shorter patterns, where * \

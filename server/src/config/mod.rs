@@ -8,13 +8,19 @@ mod settings;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use quoth_core::login::Policy;
+use quoth_core::membership::Rules;
 
 pub use load::{Flag, Loaded, Origin, Sources, load};
 pub use settings::{Kind, SETTINGS, Setting};
 
-use crate::auth::KeySpec;
+use crate::auth::{Demands, JwksConfig, KeySpec, Verifier};
 use crate::http::{HAS_PAGE, WebOrigin};
+use crate::outbound::Url;
 use crate::session::Limits;
+use crate::sessions::SessionsConfig;
 use crate::sockets::CAN_STEER;
 
 /// Workers that a server chooses to have at most: behind them stands one committer.
@@ -49,16 +55,64 @@ pub struct Config {
     pub audience: String,
     /// Keys that tokens may be signed with.
     pub token_keys: Vec<KeySpec>,
+    /// Where further ones are.
+    pub jwks: Jwks,
+    /// How long a token may live from `iat` to `exp`, in seconds; 0 for no limit.
+    pub token_lifetime_max_s: u64,
+    /// Revocations in force at once.
+    pub revocations_max: usize,
+    /// Which devices of one user may be signed in together.
+    pub login_policy: LoginPolicy,
+    /// How many, where the policy is [`LoginPolicy::Newest`].
+    pub login_devices_max: usize,
+    /// How long a device that has gone is taken for there, in milliseconds.
+    pub presence_leave_ms: u64,
     /// Size of a log segment, in bytes.
     pub log_segment_bytes: u64,
     /// Memory for the view's block cache, in bytes.
     pub view_cache_bytes: u64,
     /// Connection limits.
     pub limits: Limits,
+    /// Numbers of managed conversations.
+    pub rules: Rules,
     /// Which log lines are written, as in `info,quoth_server=debug`.
     pub log_filter: String,
     /// How log lines look.
     pub log_format: LogFormat,
+}
+
+/// A set of token keys at a URL.
+#[derive(Debug, Clone)]
+pub struct Jwks {
+    /// Where it is, if there is one.
+    pub url: Option<Url>,
+    /// PEM file of further certificate authorities to trust there.
+    pub ca_file: Option<PathBuf>,
+    /// How long it is taken for good, in seconds.
+    pub refresh_s: u64,
+    /// The least time between two looks at it, in seconds.
+    pub refresh_min_s: u64,
+    /// How long a key goes on that is no longer in it, in seconds.
+    pub overlap_s: u64,
+}
+
+impl Default for Jwks {
+    fn default() -> Self {
+        Self { url: None, ca_file: None, refresh_s: 300, refresh_min_s: 30, overlap_s: 300 }
+    }
+}
+
+/// The names of the policies for devices of one user; [`Policy`] says what they mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginPolicy {
+    /// `all`
+    All,
+    /// `one_per_class`
+    OnePerClass,
+    /// `one_device`
+    OneDevice,
+    /// `newest`
+    Newest,
 }
 
 /// How log lines look.
@@ -88,9 +142,16 @@ impl Default for Config {
             private_key_file: None,
             audience: "quoth".to_owned(),
             token_keys: Vec::new(),
+            jwks: Jwks::default(),
+            token_lifetime_max_s: 0,
+            revocations_max: 100_000,
+            login_policy: LoginPolicy::All,
+            login_devices_max: 5,
+            presence_leave_ms: 5_000,
             log_segment_bytes: 64 * 1024 * 1024,
             view_cache_bytes: 64 * 1024 * 1024,
             limits: Limits::default(),
+            rules: Rules::default(),
             log_filter: "info".to_owned(),
             log_format: LogFormat::Auto,
         }
@@ -100,13 +161,49 @@ impl Default for Config {
 impl Config {
     /// The same with paths that do not depend on the current folder.
     fn with_absolute_paths(mut self) -> Self {
-        let files = [&mut self.certificate_file, &mut self.private_key_file].into_iter().flatten();
+        let files = [&mut self.certificate_file, &mut self.private_key_file, &mut self.jwks.ca_file];
+        let files = files.into_iter().flatten();
         let keys = self.token_keys.iter_mut().map(|key| &mut key.file);
         for path in files.chain(keys).chain([&mut self.data_dir]) {
             // Only an empty path has none, and stays what it is.
             *path = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
         }
         self
+    }
+
+    /// What verifies tokens that are signed with these keys or with one of the key set's.
+    ///
+    /// # Errors
+    /// The first key that cannot be used.
+    pub(crate) fn verifier(&self, token_keys: &[KeySpec]) -> Result<Verifier, String> {
+        let lifetime_max =
+            (self.token_lifetime_max_s > 0).then(|| Duration::from_secs(self.token_lifetime_max_s));
+        let demands = Demands { audience: self.audience.clone(), lifetime_max };
+        let jwks = self.jwks.url.clone().map(|url| JwksConfig {
+            url,
+            ca_file: self.jwks.ca_file.clone(),
+            refresh: Duration::from_secs(self.jwks.refresh_s),
+            refresh_min: Duration::from_secs(self.jwks.refresh_min_s),
+            overlap: Duration::from_secs(self.jwks.overlap_s),
+        });
+        Verifier::load(demands, token_keys, jwks)
+    }
+
+    /// How the devices of a user get along.
+    pub(crate) fn sessions(&self) -> SessionsConfig {
+        let policy = match self.login_policy {
+            LoginPolicy::All => Policy::All,
+            LoginPolicy::OnePerClass => Policy::OnePerClass,
+            LoginPolicy::OneDevice => Policy::OneDevice,
+            LoginPolicy::Newest => Policy::Newest { devices_max: self.login_devices_max },
+        };
+        let lifetime_max_ms = self.token_lifetime_max_s.saturating_mul(1_000);
+        SessionsConfig {
+            policy,
+            leave_ms: self.presence_leave_ms,
+            revocations_max: self.revocations_max,
+            token_lifetime_max_ms: (lifetime_max_ms > 0).then_some(lifetime_max_ms),
+        }
     }
 
     /// Network workers of the server: as configured, or one for each core that this process may use, and at most
@@ -119,6 +216,11 @@ impl Config {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let chosen = u32::try_from(cores).unwrap_or(u32::MAX).min(WORKERS_CHOSEN_MAX);
         if CAN_STEER { chosen } else { 1 }
+    }
+
+    /// Whether anybody could sign in.
+    fn has_keys(&self) -> bool {
+        !self.token_keys.is_empty() || self.jwks.url.is_some()
     }
 
     /// Checks what no single setting can: that the settings fit together. Each problem names its mend.
@@ -145,6 +247,13 @@ impl Config {
                     .to_owned(),
             );
         }
+        if self.jwks.refresh_min_s > self.jwks.refresh_s {
+            problems.push(format!(
+                "auth.jwks_refresh_min_s is {}, and auth.jwks_refresh_s is {}: the least time between two looks at the keys must not be \
+                 the longer one",
+                self.jwks.refresh_min_s, self.jwks.refresh_s
+            ));
+        }
         if self.development {
             if !self.listen.ip().is_loopback() {
                 problems.push(format!(
@@ -168,7 +277,7 @@ impl Config {
             }
             return problems;
         }
-        if self.certificate_file.is_none() && self.private_key_file.is_none() && self.token_keys.is_empty() {
+        if self.certificate_file.is_none() && self.private_key_file.is_none() && !self.has_keys() {
             problems.push(
                 "server.development is false, as it is by default with a configuration file, and nothing that takes its \
                  place is set: give tls.certificate_file, tls.private_key_file and auth.token_keys, or set \
@@ -185,10 +294,10 @@ impl Config {
                 problems.push(format!("{key} is not set: give the path of a PEM file"));
             }
         }
-        if self.token_keys.is_empty() {
+        if !self.has_keys() {
             problems.push(
-                "auth.token_keys is empty, so nobody could sign in: give at least one, as in \
-                 [\"EdDSA:/etc/quoth/token-public-key.pem\"]"
+                "auth.token_keys is empty and there is no auth.jwks_url, so nobody could sign in: give at least one key, as in \
+                 [\"EdDSA:/etc/quoth/token-public-key.pem\"], or the URL of a key set"
                     .to_owned(),
             );
         }

@@ -12,6 +12,27 @@ pub(super) const WORKERS: RangeInclusive<u64> = 0..=32;
 /// An hour: clients that wait longer look dead to their users.
 pub(super) const DRAIN_RETRY_AFTER_MS: RangeInclusive<u64> = 0..=3_600_000;
 
+/// To a day: a key that an issuer has withdrawn should not be good for longer.
+pub(super) const JWKS_REFRESH_S: RangeInclusive<u64> = 1..=86_400;
+
+/// From one look a second, which any issuer bears, to an hour, for which nobody could sign in with a new key.
+pub(super) const JWKS_REFRESH_MIN_S: RangeInclusive<u64> = 1..=3_600;
+
+/// To a week: longer than any rotation takes.
+pub(super) const JWKS_OVERLAP_S: RangeInclusive<u64> = 0..=604_800;
+
+/// 0 has no limit. To ten years, which is what `quoth-server token` signs at most.
+pub(super) const TOKEN_LIFETIME_MAX_S: RangeInclusive<u64> = 0..=3_650 * 86_400;
+
+/// One takes some hundred bytes. All are gone through when something is revoked, and read at each start.
+pub(super) const REVOCATIONS_MAX: RangeInclusive<u64> = 1..=10_000_000;
+
+/// To more devices than anybody has.
+pub(super) const LOGIN_DEVICES_MAX: RangeInclusive<u64> = 1..=1_000;
+
+/// To ten minutes, for which somebody who has gone looks there.
+pub(super) const PRESENCE_LEAVE_MS: RangeInclusive<u64> = 0..=600_000;
+
 /// At least some of the largest groups. At most what a start reads in a few seconds, since it looks at the rest of the
 /// last segment; the log takes two or three times this of the disk.
 pub(super) const LOG_SEGMENT_BYTES: RangeInclusive<u64> = 4 * MIB..=GIB;
@@ -41,6 +62,10 @@ pub(super) const IDLE_TIMEOUT_MS: RangeInclusive<u64> = 5_000..=3_600_000;
 
 /// 0 sends none. Longer than the longest idle timeout it would have no effect.
 pub(super) const KEEP_ALIVE_INTERVAL_MS: RangeInclusive<u64> = 0..=3_600_000;
+
+/// Two: a conversation of one has notes. At most what a start of the conversation, which reads them all, does within a
+/// second; each costs about 100 bytes of memory while the conversation is in use.
+pub(super) const MEMBERS_MAX: RangeInclusive<u64> = 2..=100_000;
 
 /// quinn holds a table slot for every stream that it allows: at most some tens of kilobytes for a connection.
 pub(super) const OPEN_CONVERSATIONS_MAX: RangeInclusive<u64> = 1..=1_024;

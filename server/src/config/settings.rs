@@ -8,7 +8,8 @@ use std::str::FromStr;
 
 use quoth_protocol::DEFAULT_PORT;
 
-use super::{Config, LogFormat, ranges};
+use super::{Config, LogFormat, LoginPolicy, ranges};
+use crate::session::CongestionControl;
 
 /// One setting.
 #[derive(Debug)]
@@ -119,6 +120,11 @@ fn path(slot: &mut Option<PathBuf>, text: &str) -> Result<(), String> {
     Ok(())
 }
 
+fn optional_value<T: FromStr<Err = String>>(slot: &mut Option<T>, text: &str) -> Result<(), String> {
+    *slot = if text.is_empty() { None } else { Some(text.parse()?) };
+    Ok(())
+}
+
 /// The elements of a list, as it stands in the environment.
 fn list<T: FromStr<Err = String>>(slot: &mut Vec<T>, text: &str) -> Result<(), String> {
     // Flags and environment variables have them with commas between them, or as a configuration file has them.
@@ -215,6 +221,20 @@ pub const SETTINGS: &[Setting] = &[
         get: |c| c.drain_retry_after_ms.to_string(),
     },
     Setting {
+        key: "server.congestion_control",
+        doc: "bbr, which losses alone do not slow down, or cubic, which shares a full line with others more evenly",
+        kind: Kind::Text,
+        set: |c, t| {
+            c.limits.congestion_control = match t {
+                "bbr" => CongestionControl::Bbr,
+                "cubic" => CongestionControl::Cubic,
+                _ => return Err("expected bbr or cubic".to_owned()),
+            };
+            Ok(())
+        },
+        get: |c| quoted(format!("{:?}", c.limits.congestion_control).to_ascii_lowercase()),
+    },
+    Setting {
         key: "tls.certificate_file",
         doc: "PEM file of the certificate chain, leaf first",
         kind: Kind::Path,
@@ -237,10 +257,97 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "auth.token_keys",
-        doc: "keys that tokens may be signed with: [\"EdDSA:FILE\", \"KEY-ID=ES256:FILE\", \"HS256:FILE\"]",
+        doc: "keys that tokens may be signed with: [\"EdDSA:FILE\", \"KEY-ID=ES256:FILE\", \"RS256:FILE\", \"HS256:FILE\"]",
         kind: Kind::Keys,
         set: |c, t| list(&mut c.token_keys, t),
         get: |c| array(&c.token_keys),
+    },
+    Setting {
+        key: "auth.jwks_url",
+        doc: "URL of a set of further keys (JWKS): https://…, http://… on loopback, or file:///…",
+        kind: Kind::Text,
+        set: |c, t| optional_value(&mut c.jwks.url, t),
+        get: |c| quoted(c.jwks.url.as_ref().map(ToString::to_string).unwrap_or_default()),
+    },
+    Setting {
+        key: "auth.jwks_ca_file",
+        doc: "PEM file of certificate authorities to trust there besides the machine's",
+        kind: Kind::Path,
+        set: |c, t| path(&mut c.jwks.ca_file, t),
+        get: |c| optional(c.jwks.ca_file.as_ref()),
+    },
+    Setting {
+        key: "auth.jwks_refresh_s",
+        doc: "how long the set is taken for good, in seconds; a token with an unknown `kid` has it read at once",
+        kind: Kind::Number(ranges::JWKS_REFRESH_S),
+        set: |c, t| number(&mut c.jwks.refresh_s, t),
+        get: |c| c.jwks.refresh_s.to_string(),
+    },
+    Setting {
+        key: "auth.jwks_refresh_min_s",
+        doc: "the least time between two looks at the set, whoever asks and after a failed one, in seconds",
+        kind: Kind::Number(ranges::JWKS_REFRESH_MIN_S),
+        set: |c, t| number(&mut c.jwks.refresh_min_s, t),
+        get: |c| c.jwks.refresh_min_s.to_string(),
+    },
+    Setting {
+        key: "auth.jwks_overlap_s",
+        doc: "how long a key goes on that is no longer in the set, in seconds; 0: it ends when that is noticed",
+        kind: Kind::Number(ranges::JWKS_OVERLAP_S),
+        set: |c, t| number(&mut c.jwks.overlap_s, t),
+        get: |c| c.jwks.overlap_s.to_string(),
+    },
+    Setting {
+        key: "auth.token_lifetime_max_s",
+        doc: "how long a token may live from its `iat`, which it then must have, to its `exp`, in seconds; 0: no limit",
+        kind: Kind::Number(ranges::TOKEN_LIFETIME_MAX_S),
+        set: |c, t| number(&mut c.token_lifetime_max_s, t),
+        get: |c| c.token_lifetime_max_s.to_string(),
+    },
+    Setting {
+        key: "auth.revocations_max",
+        doc: "revocations in force at once; a further one is refused, and none is forgotten for it",
+        kind: Kind::Number(ranges::REVOCATIONS_MAX),
+        set: |c, t| number(&mut c.revocations_max, t),
+        get: |c| c.revocations_max.to_string(),
+    },
+    Setting {
+        key: "login.policy",
+        doc: "which devices of one user may be signed in together: all, one_per_class (one mobile, desktop, web and other each, by what \
+              the client calls its platform), one_device, or newest (login.devices_max of them). Who signs in stays",
+        kind: Kind::Text,
+        set: |c, t| {
+            c.login_policy = match t {
+                "all" => LoginPolicy::All,
+                "one_per_class" => LoginPolicy::OnePerClass,
+                "one_device" => LoginPolicy::OneDevice,
+                "newest" => LoginPolicy::Newest,
+                _ => return Err("expected all, one_per_class, one_device or newest".to_owned()),
+            };
+            Ok(())
+        },
+        get: |c| {
+            quoted(match c.login_policy {
+                LoginPolicy::All => "all",
+                LoginPolicy::OnePerClass => "one_per_class",
+                LoginPolicy::OneDevice => "one_device",
+                LoginPolicy::Newest => "newest",
+            })
+        },
+    },
+    Setting {
+        key: "login.devices_max",
+        doc: "how many devices of one user may be signed in where login.policy is newest",
+        kind: Kind::Number(ranges::LOGIN_DEVICES_MAX),
+        set: |c, t| number(&mut c.login_devices_max, t),
+        get: |c| c.login_devices_max.to_string(),
+    },
+    Setting {
+        key: "presence.leave_ms",
+        doc: "how long a device that has gone is taken for there, in milliseconds, so that a reconnect is not told",
+        kind: Kind::Number(ranges::PRESENCE_LEAVE_MS),
+        set: |c, t| number(&mut c.presence_leave_ms, t),
+        get: |c| c.presence_leave_ms.to_string(),
     },
     Setting {
         key: "store.log_segment_bytes",
@@ -306,6 +413,13 @@ pub const SETTINGS: &[Setting] = &[
         get: |c| c.limits.keep_alive_interval_ms.to_string(),
     },
     Setting {
+        key: "limits.members_max",
+        doc: "members that a conversation may have; those who are more already stay",
+        kind: Kind::Number(ranges::MEMBERS_MAX),
+        set: |c, t| number(&mut c.rules.members_max, t),
+        get: |c| c.rules.members_max.to_string(),
+    },
+    Setting {
         key: "limits.open_conversations_max",
         doc: "conversations that one connection may have open; one whose token has publish_as may always have 224",
         kind: Kind::Number(ranges::OPEN_CONVERSATIONS_MAX),
@@ -356,7 +470,7 @@ mod tests {
     fn every_number_has_a_range_that_holds_its_default_and_is_kept() {
         let numbers =
             SETTINGS.iter().filter(|setting| setting.get(&Config::default()).parse::<u64>().is_ok());
-        assert_eq!(numbers.clone().count(), 12);
+        assert_eq!(numbers.clone().count(), 20);
         for setting in numbers {
             let range = setting.range().cloned().unwrap_or_else(|| panic!("{} has no range", setting.key));
             let mut config = Config::default();

@@ -1,24 +1,32 @@
 //! Makes groups of what waits, sequences them, persists each with one flush, and only then lets anything out.
 
+mod change;
+mod publish;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use quoth_core::sequencer::{RECENT_MAX, Sequenced, Sequencer};
-use quoth_protocol::{Code, Seq};
+use quoth_core::membership::Rules;
+use quoth_core::membership::slow::SlowModes;
+use quoth_core::sequencer::{RECENT_MAX, Sequencer};
 use quoth_store::{Applier, Log, Position, Record, StoreError, View, ViewError, group};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use self::change::Changed;
+use super::changes::Answer;
+use super::drafts::Drafts;
 use super::frame::encode_events;
-use super::mailbox::{Mailbox, Outcome, Stored};
-use super::publisher::{Last, Prior, Publisher};
+use super::mailbox::{Mailbox, Outcome};
 use super::reads::Reads;
 use super::repeats::Repeats;
 use super::tails::Tails;
 use super::workers::{Wake, Workers};
-use super::{Clock, PublishRequest};
+use super::{Clock, Request};
 
 /// Messages of one group. A larger group hardly flushes faster per message, and the first message of a group waits for its
 /// last.
@@ -42,12 +50,15 @@ pub(super) struct Parts {
     pub(super) workers: Arc<Workers>,
     /// Position of the last group that was let out.
     pub(super) released: Arc<AtomicU64>,
+    pub(super) rules: Rules,
 }
 
 /// The only writer of the log.
 pub(super) struct Committer {
     parts: Parts,
     sequencer: Sequencer,
+    drafts: Drafts,
+    slow_modes: SlowModes,
     /// The last group, the last one when the sequencer began its generation, and when it began the one before. What the
     /// sequencer does not hold was not published to since then.
     position: Position,
@@ -64,6 +75,8 @@ impl Committer {
         Self {
             parts,
             sequencer: Sequencer::default(),
+            drafts: Drafts::default(),
+            slow_modes: SlowModes::default(),
             position,
             generation_position: position,
             horizon: position,
@@ -78,7 +91,7 @@ impl Committer {
     /// `flush_time` is added to each flush, for the simulation.
     pub(super) async fn run(
         mut self,
-        mut queue: mpsc::Receiver<PublishRequest>,
+        mut queue: mpsc::Receiver<Request>,
         failed: Arc<watch::Sender<Option<String>>>,
         flush_time: Option<Duration>,
     ) {
@@ -88,7 +101,6 @@ impl Committer {
             requests.push(first);
             gather(&mut queue, &mut requests);
             let committed = self.commit(&mut requests, flush_time).await;
-            requests.clear();
             if let Err(error) = committed {
                 tracing::error!(%error, "the store failed: nothing is acked any more");
                 failed.send_replace(Some(error.to_string()));
@@ -100,9 +112,10 @@ impl Committer {
         }
     }
 
+    /// Commits what waits, which is taken.
     async fn commit(
         &mut self,
-        requests: &mut [PublishRequest],
+        requests: &mut Vec<Request>,
         flush_time: Option<Duration>,
     ) -> Result<(), StoreError> {
         let group = self.append(requests)?;
@@ -120,28 +133,19 @@ impl Committer {
     }
 
     /// Sequences a group and appends it to the log. Nothing may leave before [`Committer::release`].
-    fn append(&mut self, requests: &mut [PublishRequest]) -> Result<Group, StoreError> {
+    fn append(&mut self, requests: &mut Vec<Request>) -> Result<Group, StoreError> {
         let now_ms = self.parts.clock.unix_ms();
         let mut group = Group { records: Vec::with_capacity(requests.len()), ..Group::default() };
-        for request in requests {
-            let n = request.append.n;
-            let result = match self.sequence(&request.publisher, n, now_ms) {
-                Ok(Sequenced::Append { seq, time_ms }) => {
-                    group.records.push(record(request, seq, time_ms));
-                    Ok(Stored { seq, time_ms, duplicate: false })
+        for request in requests.drain(..) {
+            match request {
+                Request::Publish(publish) => self.publish(publish, now_ms, &mut group)?,
+                Request::Change(change) => self.change(*change, now_ms, &mut group)?,
+                Request::Note(note) => {
+                    let (record, noted) = note.into_record(now_ms);
+                    group.records.push(record);
+                    group.noted.push(noted);
                 }
-                Ok(Sequenced::Duplicate { seq, time_ms }) => Ok(Stored { seq, time_ms, duplicate: true }),
-                Ok(_) => {
-                    group.repeats.take(request);
-                    continue;
-                }
-                Err(error) if concerns_one_conversation(&error) => {
-                    tracing::error!(%error, "a conversation takes no messages: its rows are damaged");
-                    Err(Code::STORE_FAILED)
-                }
-                Err(error) => return Err(error.into()),
-            };
-            group.outcomes.push((Arc::clone(&request.publisher.mailbox), Outcome { n, result }));
+            }
         }
         if !group.records.is_empty() {
             self.encoded.clear();
@@ -151,38 +155,17 @@ impl Committer {
         Ok(group)
     }
 
-    fn sequence(&mut self, publisher: &Publisher, n: u64, now_ms: u64) -> Result<Sequenced, ViewError> {
-        let (name, producer) = (&publisher.conversation, &publisher.producer);
-        let view = &*self.parts.view;
-        // Later publishes are not in it, but then the sequencer holds what they are about.
-        let prior = publisher.prior.get().filter(|prior| prior.applied >= self.horizon);
-        loop {
-            match self.sequencer.sequence(name, producer, n, now_ms) {
-                Sequenced::NeedConversation => {
-                    let last = match prior {
-                        Some(Prior { last, .. }) => *last,
-                        None => Last::read(view, name, view.bounds(name)?)?,
-                    };
-                    self.sequencer.load_conversation(name, last.seq, last.time_ms);
-                }
-                Sequenced::NeedProducer => {
-                    let highest = match prior {
-                        Some(Prior { n, .. }) => *n,
-                        None => view.producer(name, publisher.key)?.map(|state| state.n),
-                    };
-                    self.sequencer.load_producer(name, producer, highest);
-                }
-                sequenced => return Ok(sequenced),
-            }
-        }
-    }
-
     /// Lets a group out that is durable: frames into the tails, outcomes into the mailboxes, one wake-up to each
     /// worker, and the records to the view.
     fn release(&mut self, group: Group) -> Result<(), ViewError> {
         let applied = self.applied();
+        // Before the events: who has lost a right must not get what is behind that, and who asks anew after an event is
+        // judged by it.
+        group.changes.iter().for_each(|change| change.release(self.position.0));
+        self.drafts.released();
         let mut wake = Wake::default();
-        let by_conversation = gather_by(group.records.iter().map(|record| (&record.conversation, record)));
+        let events = group.records.iter().filter(|record| record.is_event());
+        let by_conversation = gather_by(events.map(|record| (&record.conversation, record)));
         for (name, records) in by_conversation {
             let frames = encode_events(&records);
             self.parts.tails.push(name, records[0].seq, frames, self.position.0, applied.0);
@@ -195,6 +178,12 @@ impl Committer {
             wake.mailboxes.push(mailbox);
         }
         self.parts.workers.wake(wake);
+        for noted in group.noted {
+            let _nobody_waits_any_more = noted.send(());
+        }
+        for (answer, done) in group.answers {
+            let _nobody_waits_any_more = answer.send(done);
+        }
         group.repeats.look_up(&self.parts.reads, self.position, &self.runtime);
         if !group.records.is_empty() {
             match &self.parts.applier {
@@ -217,29 +206,21 @@ impl Committer {
 struct Group {
     records: Vec<Record>,
     outcomes: Vec<(Arc<Mailbox>, Outcome)>,
+    /// Changes of states, which are out with the group.
+    changes: Vec<Changed>,
+    answers: Vec<Answer>,
+    /// Told when the group is durable.
+    noted: Vec<oneshot::Sender<()>>,
     /// Looked up after the release, since one may repeat a message of the group itself.
     repeats: Repeats,
 }
 
-fn record(request: &PublishRequest, seq: Seq, time_ms: u64) -> Record {
-    Record {
-        conversation: request.publisher.conversation.clone(),
-        seq,
-        time_ms,
-        origin_time_ms: request.append.origin_time_ms,
-        sender: request.append.sender.clone(),
-        producer: request.publisher.key,
-        n: request.append.n,
-        body: request.append.body.clone(),
-    }
-}
-
 /// Takes what waits besides `requests`, up to a group's limits.
-fn gather(queue: &mut mpsc::Receiver<PublishRequest>, requests: &mut Vec<PublishRequest>) {
+fn gather(queue: &mut mpsc::Receiver<Request>, requests: &mut Vec<Request>) {
     let mut bytes = 0;
     while requests.len() < GROUP_PUBLISHES_MAX && bytes < GROUP_BYTES_MAX {
         let Ok(request) = queue.try_recv() else { return };
-        bytes += request.append.body.len();
+        bytes += request.bytes();
         requests.push(request);
     }
 }
@@ -294,136 +275,12 @@ fn concerns_one_conversation(error: &ViewError) -> bool {
         ViewError::DamagedRow { .. }
         | ViewError::DamagedConversation { .. }
         | ViewError::DamagedProducer { .. }
+        | ViewError::DamagedRegister { .. }
         | ViewError::Hole { .. }
         | ViewError::KeyCollision { .. } => true,
         ViewError::Io { .. }
         | ViewError::Engine { .. }
         | ViewError::DamagedTable { .. }
         | ViewError::Skipped { .. } => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-    use std::sync::Arc;
-    use std::sync::atomic::AtomicU64;
-
-    use quoth_core::conversation::Append;
-    use quoth_core::sequencer::Sequencer;
-    use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
-    use quoth_store::{MemoryLog, MemoryView, Position};
-    use tokio::sync::Semaphore;
-
-    use super::{Committer, GROUP_PUBLISHES_MAX, Parts};
-    use crate::engine::mailbox::{Mailbox, Outcome};
-    use crate::engine::publisher::{Prior, Publisher};
-    use crate::engine::reads::Reads;
-    use crate::engine::tails::Tails;
-    use crate::engine::workers::Workers;
-    use crate::engine::{Execution, PublishRequest, SystemClock};
-
-    fn committer() -> Committer {
-        let view = Arc::new(MemoryView::new());
-        let parts = Parts {
-            log: Arc::new(MemoryLog::new()),
-            view: Arc::clone(&view) as _,
-            applier: None,
-            tails: Arc::new(Tails::default()),
-            reads: Reads::new(view, Execution::Threads),
-            clock: Arc::new(SystemClock),
-            workers: Arc::new(Workers::default()),
-            released: Arc::new(AtomicU64::new(0)),
-        };
-        Committer::new(parts)
-    }
-
-    fn publisher(room: &str, id: u64) -> Arc<Publisher> {
-        let (room, user) = (ConversationName::new(room).unwrap(), UserId::new("ada").unwrap());
-        Publisher::new(room, user, ProducerId(id), Mailbox::of_anybody())
-    }
-
-    fn request(publisher: &Arc<Publisher>, n: u64) -> PublishRequest {
-        let sender = publisher.producer.user.clone();
-        let append = Append { n, sender, origin_time_ms: None, body: "text".into() };
-        let queued = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        PublishRequest { publisher: Arc::clone(publisher), append, queued }
-    }
-
-    async fn commit(
-        committer: &mut Committer,
-        publisher: &Publisher,
-        mut requests: Vec<PublishRequest>,
-    ) -> Vec<Outcome> {
-        committer.commit(&mut requests, None).await.unwrap();
-        let mut outcomes = Vec::new();
-        publisher.mailbox.take(&mut outcomes);
-        outcomes
-    }
-
-    #[tokio::test]
-    async fn a_repeat_within_a_full_group_is_a_duplicate() {
-        let mut committer = committer();
-        let publisher = publisher("room", 1);
-        let last = GROUP_PUBLISHES_MAX as u64 - 1;
-        let requests = (1..=last).chain([1]).map(|n| request(&publisher, n)).collect();
-        let outcomes = commit(&mut committer, &publisher, requests).await;
-        assert_eq!(outcomes.len(), GROUP_PUBLISHES_MAX);
-        let repeat = outcomes.last().unwrap().result.unwrap();
-        assert_eq!((repeat.seq, repeat.duplicate), (Seq(1), true));
-        assert_eq!(committer.parts.log.next(), Position(2));
-    }
-
-    /// Publishes to more conversations, by more producers, than the sequencer holds, from streams that were begun at some
-    /// time or never.
-    #[tokio::test]
-    async fn what_is_forgotten_and_handed_over_stays_exact() {
-        const ROOMS: u64 = 7;
-        const PRODUCERS: u64 = 3;
-        let mut committer = committer();
-        committer.sequencer = Sequencer::with_limits(3, 20);
-        let mut random = 1_u64;
-        let mut any = |below: u64| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (random >> 33) % below
-        };
-        let (mut heads, mut numbers) = (HashMap::new(), HashMap::new());
-        let mut publishers = HashMap::new();
-        let (mut priors, mut stale) = (0, 0);
-        for _ in 0..20_000 {
-            // Some rooms are busier than others.
-            let (room, id) = (any(ROOMS).min(any(ROOMS)), any(PRODUCERS));
-            let begins = any(10) == 0;
-            let publisher = match publishers.remove(&(room, id)) {
-                Some(publisher) if !begins => publisher,
-                _ => publisher(&format!("room {room}"), id),
-            };
-            if begins {
-                let (_, prior) = Prior::read(&*committer.parts.view, &publisher).unwrap();
-                publisher.prior.set(prior.unwrap()).unwrap();
-            }
-            if let Some(prior) = publisher.prior.get() {
-                priors += 1;
-                stale += usize::from(prior.applied < committer.horizon);
-            }
-            let head: &mut u64 = heads.entry(room).or_default();
-            let n: &mut u64 = numbers.entry((room, id)).or_default();
-            let is_repeat = *n > 0 && any(5) == 0;
-            *n += u64::from(!is_repeat);
-            let requests = vec![request(&publisher, *n)];
-            let outcomes = commit(&mut committer, &publisher, requests).await;
-            match outcomes.first().map(|outcome| outcome.result) {
-                Some(Ok(stored)) if !is_repeat => {
-                    *head += 1;
-                    assert_eq!((stored.seq, stored.duplicate), (Seq(*head), false));
-                }
-                Some(Ok(stored)) => assert!(stored.duplicate),
-                // It is looked up in the view.
-                None => assert!(is_repeat),
-                Some(Err(code)) => panic!("{code:?} is not {:?}", Code::STALE_MESSAGE_ID),
-            }
-            publishers.insert((room, id), publisher);
-        }
-        assert!(priors > 1_000 && stale > 1_000, "{priors} of {stale} were of use");
     }
 }

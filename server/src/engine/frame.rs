@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use quoth_protocol::codec;
 use quoth_protocol::frame::{Event, EventKind, ServerFrame};
-use quoth_store::Record;
+use quoth_protocol::{Seq, UserId};
+use quoth_store::{Content, Record};
+use serde::Serialize;
+use serde::ser::{SerializeTuple as _, Serializer};
 
 /// About what a frame takes besides its body and its sender, in bytes.
 const FRAME_FIXED_BYTES: usize = 32;
@@ -12,41 +15,83 @@ const FRAME_FIXED_BYTES: usize = 32;
 /// what a tail, or a reader that takes nothing, may hold beyond what is counted.
 const SHARED_BUFFER_BYTES_MAX: usize = 16 * 1024;
 
-/// Encodes a record's event frame: the same bytes for every reader, live or from history.
+/// Encodes an event's frame: the same bytes for every reader, live or from history.
 pub(crate) fn encode_event(record: &Record) -> Bytes {
-    codec::encode(&event(record))
+    codec::encode(&Frame(record))
 }
 
-/// The same for a conversation's records of one group, which share buffers.
+/// The same for a conversation's events of one group, which share buffers.
 pub(crate) fn encode_events(records: &[&Record]) -> Vec<Bytes> {
     let mut frames = Vec::with_capacity(records.len());
     let mut rest = records;
     while !rest.is_empty() {
         let (mut count, mut bytes) = (0, 0);
         while count < rest.len() && bytes < SHARED_BUFFER_BYTES_MAX {
-            bytes += FRAME_FIXED_BYTES + rest[count].sender.as_str().len() + rest[count].body.len();
+            bytes += FRAME_FIXED_BYTES + rest[count].sender.as_str().len() + rest[count].content.len();
             count += 1;
         }
         let (these, others) = rest.split_at(count);
-        frames.extend(codec::encode_all(these.iter().map(|record| event(record)), bytes));
+        frames.extend(codec::encode_all(these.iter().map(|record| Frame(record)), bytes));
         rest = others;
     }
     frames
 }
 
-fn event(record: &Record) -> ServerFrame {
-    ServerFrame::Event(Event {
-        seq: record.seq,
-        time_ms: record.time_ms,
-        sender: record.sender.clone(),
-        origin_time_ms: record.origin_time_ms,
-        kind: EventKind::Message { body: record.body.clone() },
-    })
+/// The frame of an event, whose change is not decoded for it: an event's encoding ends with that of its kind.
+struct Frame<'a>(&'a Record);
+
+impl Serialize for Frame<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Record { seq, time_ms, sender, origin_time_ms, content, .. } = self.0;
+        match content {
+            Content::Message(body) => ServerFrame::Event(Event {
+                seq: *seq,
+                time_ms: *time_ms,
+                sender: sender.clone(),
+                origin_time_ms: *origin_time_ms,
+                kind: EventKind::Message { body: body.clone() },
+            })
+            .serialize(serializer),
+            Content::Change(kind) | Content::Notice(kind) => {
+                let (seq, time_ms, origin_time_ms) = (*seq, *time_ms, *origin_time_ms);
+                let event = Encoded { seq, time_ms, sender, origin_time_ms, kind: Raw(kind) };
+                serializer.serialize_newtype_variant("ServerFrame", EVENT_VARIANT, "event", &event)
+            }
+        }
+    }
+}
+
+/// Number of [`ServerFrame::Event`].
+const EVENT_VARIANT: u32 = 4;
+
+/// An [`Event`] whose kind is encoded already.
+#[derive(Serialize)]
+struct Encoded<'a> {
+    seq: Seq,
+    time_ms: u64,
+    sender: &'a UserId,
+    origin_time_ms: Option<u64>,
+    kind: Raw<'a>,
+}
+
+/// Bytes as they are: those of a tuple, which has no length in front.
+struct Raw<'a>(&'a [u8]);
+
+impl Serialize for Raw<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = serializer.serialize_tuple(self.0.len())?;
+        self.0.iter().try_for_each(|byte| tuple.serialize_element(byte))?;
+        tuple.end()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use quoth_store::{Record, testing};
+    use quoth_protocol::codec;
+    use quoth_protocol::frame::{Event, EventKind, ServerFrame};
+    use quoth_protocol::membership::{ConversationKind, GoneCause, InvitationHash, Permissions, Role};
+    use quoth_protocol::{ConversationName, UserId};
+    use quoth_store::{Content, Record, testing};
 
     use super::{encode_event, encode_events};
 
@@ -54,11 +99,57 @@ mod tests {
     fn together_they_are_the_same_bytes_as_each_alone() {
         let records: Vec<Record> = (1..=300_u64)
             .map(|seq| {
-                let body = vec![b'x'; usize::try_from(seq * 7 % 5_000).unwrap()];
-                Record { body: body.into(), ..testing::record("general", seq, seq) }
+                let body = vec![b'x'; usize::try_from(seq * 7 % 5_000).unwrap()].into();
+                let content = if seq % 9 == 0 { Content::Change(body) } else { Content::Message(body) };
+                Record { content, ..testing::record("general", seq, seq) }
             })
             .collect();
         let together = encode_events(&records.iter().collect::<Vec<_>>());
         assert_eq!(together, records.iter().map(encode_event).collect::<Vec<_>>());
+    }
+
+    /// One of each kind.
+    fn kinds() -> Vec<EventKind> {
+        let (user, title) = (UserId::new("bob").unwrap(), "The room".to_owned());
+        let conversation = ConversationName::new("room").unwrap();
+        let (kind, role, cause, hash) =
+            (ConversationKind::Channel, Role::Owner, GoneCause::Banned, InvitationHash::of("invitation"));
+        vec![
+            EventKind::Message { body: vec![7; 70_000].into() },
+            EventKind::Created { kind, title: title.clone(), open: true },
+            EventKind::Renamed { title: "x".repeat(256) },
+            EventKind::MemberSet {
+                user: user.clone(),
+                role,
+                permissions: Permissions::READ,
+                previous: Some(Role::Reader),
+                invitation: Some(hash),
+            },
+            EventKind::MemberGone { user: user.clone(), cause },
+            EventKind::Muted { user: None, until_ms: u64::MAX },
+            EventKind::Banned { user: user.clone(), until_ms: 0 },
+            EventKind::SlowMode { interval_ms: u32::MAX },
+            EventKind::InvitationMade { hash, role, expires_ms: 1, uses_max: 2 },
+            EventKind::InvitationsRevoked,
+            EventKind::Belongs { conversation: conversation.clone(), kind, title, role },
+            EventKind::BelongsNoMore { conversation, cause },
+            EventKind::Blocked { user, blocked: true },
+        ]
+    }
+
+    #[test]
+    fn a_frame_of_a_change_is_that_of_its_event() {
+        for kind in kinds() {
+            for origin_time_ms in [None, Some(u64::MAX)] {
+                let record = Record {
+                    content: Content::Change(codec::encode_datagram(&kind)),
+                    origin_time_ms,
+                    ..testing::change("general", 1 << 40, [])
+                };
+                let (seq, time_ms, sender) = (record.seq, record.time_ms, record.sender.clone());
+                let event = Event { seq, time_ms, sender, origin_time_ms, kind: kind.clone() };
+                assert_eq!(encode_event(&record), codec::encode(&ServerFrame::Event(event)));
+            }
+        }
     }
 }

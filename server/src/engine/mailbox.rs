@@ -1,9 +1,10 @@
 //! Where the outcomes of a stream's publishes arrive, and how its task is woken.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use quoth_core::membership::Refusal;
 use quoth_protocol::frame::ServerFrame;
 use quoth_protocol::{Code, Seq, UserId};
 use tokio::sync::Notify;
@@ -21,23 +22,48 @@ pub struct Stored {
     pub duplicate: bool,
 }
 
+/// Why a message is not stored, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotStored {
+    /// It is refused: it is not stored.
+    Refused(Refusal),
+    /// Nobody knows: the stream ends with this code.
+    Unknown(Code),
+}
+
+impl NotStored {
+    /// The code that tells it.
+    #[must_use]
+    pub const fn code(self) -> Code {
+        match self {
+            Self::Refused(refusal) => refusal.code,
+            Self::Unknown(code) => code,
+        }
+    }
+}
+
 /// What became of a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
     /// The publish's number.
     pub n: u64,
     /// Stored, or why not.
-    pub result: Result<Stored, Code>,
+    pub result: Result<Stored, NotStored>,
 }
 
 impl Outcome {
     /// The frame that tells it.
-    #[must_use]
-    pub fn frame(self) -> ServerFrame {
+    ///
+    /// # Errors
+    /// The code to end the stream with, when it is not known what became of the publish.
+    pub fn frame(self) -> Result<ServerFrame, Code> {
         let n = self.n;
         match self.result {
-            Ok(Stored { seq, time_ms, duplicate }) => ServerFrame::Ack { n, seq, time_ms, duplicate },
-            Err(code) => ServerFrame::Refused { n, code, retry_after_ms: 0 },
+            Ok(Stored { seq, time_ms, duplicate }) => Ok(ServerFrame::Ack { n, seq, time_ms, duplicate }),
+            Err(NotStored::Refused(Refusal { code, retry_after_ms, .. })) => {
+                Ok(ServerFrame::Refused { n, code, retry_after_ms })
+            }
+            Err(NotStored::Unknown(code)) => Err(code),
         }
     }
 }
@@ -53,6 +79,8 @@ pub struct Mailbox {
     user: UserId,
     /// How far the user has read, as the client says.
     seen: AtomicU64,
+    /// Whether the user is to be seen by those who read the conversation, and told who types there.
+    is_present: AtomicBool,
     wants_roster: bool,
 }
 
@@ -62,7 +90,8 @@ impl Mailbox {
     #[must_use]
     pub(super) fn new(worker: usize, user: UserId, typings: Arc<Typings>, wants_roster: bool) -> Arc<Self> {
         let (outcomes, signal, seen) = (Mutex::default(), Notify::new(), AtomicU64::new(0));
-        Arc::new(Self { worker, outcomes, signal, typings, user, seen, wants_roster })
+        let is_present = AtomicBool::new(true);
+        Arc::new(Self { worker, outcomes, signal, typings, user, seen, is_present, wants_roster })
     }
 
     /// The place of the stream's worker among all workers.
@@ -91,6 +120,15 @@ impl Mailbox {
     /// The user has read up to here. Says whether that is further than before.
     pub(super) fn set_seen(&self, seq: Seq) -> bool {
         self.seen.fetch_max(seq.0, Ordering::Relaxed) < seq.0
+    }
+
+    pub(super) fn is_present(&self) -> bool {
+        self.is_present.load(Ordering::Relaxed)
+    }
+
+    /// Says whether that has changed.
+    pub(super) fn set_present(&self, is_present: bool) -> bool {
+        self.is_present.swap(is_present, Ordering::Relaxed) != is_present
     }
 
     pub(crate) fn put(&self, outcomes: impl IntoIterator<Item = Outcome>) {

@@ -3,13 +3,19 @@
 //! One committer makes groups of what waits, sequences them, persists each with one flush, and only then lets
 //! anything out: acks to their mailboxes, frames into the tails, and one wake-up to each worker that is concerned.
 
+mod access;
+mod changes;
 mod committer;
+mod drafts;
 mod frame;
 mod mailbox;
+mod names;
+mod notes;
 mod publisher;
 mod reads;
 mod repeats;
 mod rosters;
+mod states;
 mod subscribers;
 mod tails;
 #[cfg(test)]
@@ -23,18 +29,26 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quoth_core::conversation::Append;
+use quoth_core::membership::user::UserState;
+use quoth_core::membership::{ConversationState, Rules};
 use quoth_core::tail::Next;
 use quoth_protocol::frame::Durability;
 use quoth_protocol::{ConversationName, Seq, UserId};
 use quoth_store::{Applier, Bounds, Log, Position, Store, View, ViewError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
+pub use access::{Access, Stand};
+use changes::ChangeRequest;
+pub use changes::{Caller, Done};
 use committer::{Committer, Parts};
-pub use mailbox::{Mailbox, Outcome, Stored};
-pub use publisher::Publisher;
+pub use mailbox::{Mailbox, NotStored, Outcome, Stored};
+pub use names::{new_invitation, new_name};
+use notes::NoteRequest;
+pub use publisher::{Publisher, Role};
 pub use reads::{Page, Reads};
-pub use rosters::RosterWatch;
 use rosters::Rosters;
+pub use rosters::{RosterWatch, Statuses};
+use states::States;
 use subscribers::Subscribers;
 pub use subscribers::Subscription;
 use tails::Tails;
@@ -81,11 +95,34 @@ pub enum Execution {
     },
 }
 
+/// What waits for the committer.
+#[derive(Debug)]
+enum Request {
+    Publish(PublishRequest),
+    Change(Box<ChangeRequest>),
+    Note(NoteRequest),
+}
+
+impl Request {
+    /// About what it adds to a group.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Publish(publish) => publish.append.body.len(),
+            Self::Change(change) => change.bytes(),
+            Self::Note(note) => note.bytes(),
+        }
+    }
+}
+
 /// A message on its way to the log.
 #[derive(Debug)]
 pub(crate) struct PublishRequest {
     publisher: Arc<Publisher>,
     append: Append,
+    /// The version by which it was let through: the committer looks again when that is not the latest.
+    version: u64,
+    /// As of that version, the user writes at most once in so many milliseconds; 0: as often as the user likes.
+    slow_mode_interval_ms: u32,
     /// Its share of [`QUEUE_BYTES_MAX`].
     queued: OwnedSemaphorePermit,
 }
@@ -100,11 +137,13 @@ pub struct Engine {
 
 #[derive(Debug)]
 struct Inner {
-    queue: mpsc::Sender<PublishRequest>,
+    queue: mpsc::Sender<Request>,
     queue_bytes: Arc<Semaphore>,
     tails: Arc<Tails>,
     workers: Arc<Workers>,
     rosters: Arc<Rosters>,
+    conversations: States<Option<ConversationState>>,
+    users: States<UserState>,
     reads: Reads,
     durability: Durability,
     clock: Arc<dyn Clock>,
@@ -157,13 +196,25 @@ impl Engine {
         clock: Arc<dyn Clock>,
         execution: Execution,
     ) -> (Self, Stopper) {
+        Self::start_with(store, durability, clock, execution, Rules::default())
+    }
+
+    /// The same, with an operator's numbers.
+    #[must_use]
+    pub fn start_with(
+        store: Store,
+        durability: Durability,
+        clock: Arc<dyn Clock>,
+        execution: Execution,
+        rules: Rules,
+    ) -> (Self, Stopper) {
         let (queue, requests) = mpsc::channel(QUEUE_PUBLISHES_MAX);
         let (failed, failure) = watch::channel(None);
         let failed = Arc::new(failed);
         let tails = Arc::new(Tails::default());
         let workers = Arc::new(Workers::default());
         let worker = workers.add();
-        let rosters = Arc::new(Rosters::default());
+        let rosters = Arc::new(Rosters::new(Arc::clone(&clock)));
         tokio::spawn(rosters::tell(Arc::clone(&rosters), Arc::downgrade(&workers)));
         let (log, view): (Arc<dyn Log>, Arc<dyn View>) = (Arc::clone(&store.log), Arc::clone(&store.view));
         let applier = match execution {
@@ -187,6 +238,7 @@ impl Engine {
             clock: Arc::clone(&clock),
             workers: Arc::clone(&workers),
             released: Arc::clone(&released),
+            rules,
         };
         let committer = Committer::new(parts);
         let thread = match execution {
@@ -204,6 +256,8 @@ impl Engine {
             tails,
             workers,
             rosters,
+            conversations: States::default(),
+            users: States::default(),
             reads,
             durability,
             clock,
@@ -226,17 +280,24 @@ impl Engine {
         Mailbox::new(self.worker.index, user.clone(), typings, wants_roster)
     }
 
-    /// Hands a message to the committer; its outcome comes to the publisher's mailbox. Waits while the queue is full.
+    /// Hands a message to the committer; its outcome comes to the publisher's mailbox. Waits while the queue is full. `stand` is
+    /// what the message was let through by: that of the publisher's user by the publisher's access.
     ///
     /// Dropping the future before it is ready publishes nothing. Returns false when the engine has failed or is stopping:
     /// then no outcome comes.
-    pub async fn publish(&self, publisher: &Arc<Publisher>, append: Append) -> bool {
+    pub async fn publish(&self, publisher: &Arc<Publisher>, append: Append, stand: &Stand) -> bool {
         let weight = append.body.len().saturating_add(PUBLISH_OVERHEAD_BYTES);
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let queued = Arc::clone(&self.inner.queue_bytes).acquire_many_owned(weight).await;
         let Ok(queued) = queued else { return false };
-        let request = PublishRequest { publisher: Arc::clone(publisher), append, queued };
-        self.inner.queue.send(request).await.is_ok()
+        let request = PublishRequest {
+            publisher: Arc::clone(publisher),
+            append,
+            version: stand.version,
+            slow_mode_interval_ms: stand.standing.slow_mode_interval_ms(),
+            queued,
+        };
+        self.inner.queue.send(Request::Publish(request)).await.is_ok()
     }
 
     /// Wakes the mailbox at each new event of the conversation, until the subscription is dropped. To miss nothing,
@@ -259,7 +320,14 @@ impl Engine {
         }
     }
 
-    /// Mailboxes of everybody who reads the conversation.
+    /// Says whether the user of a mailbox is to be seen by those who read the conversation, and told who types there; at first so.
+    pub fn set_present(&self, conversation: &ConversationName, mailbox: &Mailbox, is_present: bool) {
+        if mailbox.set_present(is_present) {
+            self.inner.rosters.change(conversation);
+        }
+    }
+
+    /// Mailboxes of everybody who reads the conversation and is to be seen there.
     #[must_use]
     pub fn readers(&self, conversation: &ConversationName) -> Vec<Arc<Mailbox>> {
         self.inner.workers.readers(conversation)
@@ -303,8 +371,12 @@ impl Engine {
     /// # Errors
     /// When the view cannot be read.
     pub async fn applied_bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
-        let released = Position(self.inner.released.load(Ordering::Acquire));
-        self.inner.reads.bounds_at(conversation, released).await
+        self.inner.reads.bounds_at(conversation, self.released()).await
+    }
+
+    /// The last group that was let out.
+    fn released(&self) -> Position {
+        Position(self.inner.released.load(Ordering::Acquire))
     }
 
     /// Reads from the view, which may be behind the tails.
@@ -323,6 +395,22 @@ impl Engine {
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.inner.clock.unix_ms()
+    }
+
+    /// Where it gets the time from.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.clock
+    }
+
+    /// Rosters tell from now on what these say of the users.
+    pub fn set_statuses(&self, statuses: Arc<dyn Statuses>) {
+        self.inner.rosters.set_statuses(statuses);
+    }
+
+    /// Who reads the conversation is to be told again: something of a reader is another than before.
+    pub fn roster_changed(&self, conversation: &ConversationName) {
+        self.inner.rosters.change(conversation);
     }
 
     /// Tells why the store failed, once it has: nothing is acked any more and the server must stop.

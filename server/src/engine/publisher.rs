@@ -6,30 +6,44 @@ use quoth_core::sequencer::Producer;
 use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
 use quoth_store::{Bounds, PageLimit, Position, ProducerKey, View, ViewError};
 
+use super::access::Access;
 use super::mailbox::Mailbox;
 
 /// One stream's publishes: all go to one conversation, have one producer, and their outcomes come to one mailbox.
 #[derive(Debug)]
 pub struct Publisher {
     pub(super) conversation: ConversationName,
+    pub(super) access: Arc<Access>,
+    pub(super) role: Role,
     pub(super) producer: Producer,
     pub(super) key: ProducerKey,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) prior: OnceLock<Prior>,
 }
 
+/// By which right somebody publishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// By the user's own.
+    User,
+    /// By the operator's, who needs to be no member.
+    Operator,
+}
+
 impl Publisher {
-    /// A publisher of the signed-in `user`.
+    /// A publisher of `user`, to the conversation that `access` is to.
     #[must_use]
     pub fn new(
-        conversation: ConversationName,
+        access: Arc<Access>,
+        role: Role,
         user: UserId,
         id: ProducerId,
         mailbox: Arc<Mailbox>,
     ) -> Arc<Self> {
         let key = ProducerKey::new(&user, id);
         let producer = Producer { user, id };
-        Arc::new(Self { conversation, producer, key, mailbox, prior: OnceLock::new() })
+        let (conversation, prior) = (access.name().clone(), OnceLock::new());
+        Arc::new(Self { conversation, access, role, producer, key, mailbox, prior })
     }
 }
 

@@ -50,7 +50,10 @@ impl Reads {
         Self { view, execution, look_ups: Arc::new(Semaphore::new(LOOK_UPS_AT_ONCE_MAX)) }
     }
 
-    async fn run<T: Send + 'static>(&self, read: impl FnOnce(&dyn View) -> T + Send + 'static) -> T {
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn View) -> T + Send + 'static,
+    ) -> T {
         if let Execution::Tasks { read: duration, .. } = self.execution {
             let value = read(&*self.view);
             tokio::time::sleep(duration).await;
@@ -83,7 +86,7 @@ impl Reads {
         .await
     }
 
-    /// The events behind a cursor.
+    /// The events behind a cursor, up to and including `to`.
     ///
     /// # Errors
     /// When the view cannot be read.
@@ -91,17 +94,23 @@ impl Reads {
         &self,
         conversation: &ConversationName,
         cursor: Seq,
+        to: Seq,
         limit: PageLimit,
     ) -> Result<Page, ViewError> {
         let conversation = conversation.clone();
         self.run(move |view| {
             let bounds = view.bounds(&conversation)?;
             let before_floor = bounds.floor.0.saturating_sub(1).min(bounds.head.0);
-            let readable = Seq(cursor.0.max(before_floor));
+            let readable = Seq(cursor.0.max(before_floor.min(to.0)));
             let mut frames = Vec::new();
             if readable > cursor {
                 frames.push(codec::encode(&ServerFrame::Gap { from: cursor.next(), to: readable }));
             }
+            let readable_max = usize::try_from(to.0.saturating_sub(readable.0)).unwrap_or(usize::MAX);
+            if readable_max == 0 {
+                return Ok(Page { frames, reached: readable });
+            }
+            let limit = PageLimit { records: limit.records.min(readable_max), ..limit };
             let records = view.after(&conversation, readable, limit)?;
             frames.extend(records.iter().map(encode_event));
             Ok(Page { frames, reached: records.last().map_or(readable, |record| record.seq) })
@@ -109,8 +118,13 @@ impl Reads {
         .await
     }
 
+    /// Up to which group of the log the view is.
+    pub(super) fn applied_position(&self) -> Position {
+        self.view.applied()
+    }
+
     /// Waits until the view has what the log holds up to `position`.
-    async fn applied(&self, position: Position) {
+    pub(super) async fn applied(&self, position: Position) {
         while self.view.applied() < position {
             tokio::time::sleep(APPLIED_POLL).await;
         }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use quoth_core::membership::Refusal;
 use quoth_protocol::Code;
 use quoth_store::{Position, Record, ViewError};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::mailbox::{Outcome, Stored};
+use super::mailbox::{NotStored, Outcome, Stored};
 use super::publisher::Publisher;
 use super::reads::Reads;
 use super::{PUBLISH_OVERHEAD_BYTES, PublishRequest};
@@ -67,20 +68,23 @@ struct Unanswered {
 impl Drop for Unanswered {
     fn drop(&mut self) {
         if !self.numbers.is_empty() {
-            let result = Err(Code::INTERNAL);
+            let result = Err(NotStored::Unknown(Code::INTERNAL));
             self.publisher.mailbox.put(self.numbers.drain(..).map(|n| Outcome { n, result }));
             self.publisher.mailbox.wake();
         }
     }
 }
 
-fn answer(found: Result<Option<Record>, ViewError>) -> Result<Stored, Code> {
+const STALE: Refusal =
+    Refusal::new(Code::STALE_MESSAGE_ID, "below the producer's highest number, and never stored");
+
+fn answer(found: Result<Option<Record>, ViewError>) -> Result<Stored, NotStored> {
     match found {
         Ok(Some(Record { seq, time_ms, .. })) => Ok(Stored { seq, time_ms, duplicate: true }),
-        Ok(None) => Err(Code::STALE_MESSAGE_ID),
+        Ok(None) => Err(NotStored::Refused(STALE)),
         Err(error) => {
             tracing::error!(%error, "an old message id cannot be looked up");
-            Err(Code::STORE_FAILED)
+            Err(NotStored::Unknown(Code::STORE_FAILED))
         }
     }
 }
@@ -94,7 +98,10 @@ mod tests {
     use quoth_protocol::{Code, ConversationName, ProducerId, UserId};
     use quoth_store::Store;
 
-    use crate::engine::{Engine, Execution, Mailbox, Outcome, Publisher, QUEUE_BYTES_MAX, SystemClock};
+    use crate::engine::mailbox::NotStored;
+    use crate::engine::{
+        Access, Engine, Execution, Mailbox, Outcome, Publisher, QUEUE_BYTES_MAX, Role, Stand, SystemClock,
+    };
 
     /// More than the sequencer knows without the view.
     const MESSAGES: u64 = 2_000;
@@ -117,14 +124,14 @@ mod tests {
         let mailboxes = [(); 2].map(|()| Mailbox::of_anybody());
         let publishers = [("a", &mailboxes[0]), ("b", &mailboxes[1])].map(|(room, mailbox)| {
             let room = ConversationName::new(room).unwrap();
-            Publisher::new(room, user.clone(), ProducerId(1), Arc::clone(mailbox))
+            Publisher::new(Access::fixed(room), Role::User, user.clone(), ProducerId(1), Arc::clone(mailbox))
         });
         let publish = async |numbers: &mut dyn Iterator<Item = u64>| {
             for n in numbers {
                 for publisher in &publishers {
                     let append =
                         Append { n, sender: user.clone(), origin_time_ms: None, body: "text".into() };
-                    assert!(engine.publish(publisher, append).await);
+                    assert!(engine.publish(publisher, append, &Stand::FIXED).await);
                 }
             }
         };
@@ -138,7 +145,7 @@ mod tests {
         for (mailbox, first) in mailboxes.iter().zip(first) {
             let again = outcomes(mailbox, MESSAGES * 2).await;
             for (pair, first) in again.chunks(2).zip(first) {
-                assert_eq!(pair[0].result, Err(Code::STALE_MESSAGE_ID));
+                assert_eq!(pair[0].result.map_err(NotStored::code), Err(Code::STALE_MESSAGE_ID));
                 let expected = first.result.map(|first| crate::engine::Stored { duplicate: true, ..first });
                 assert_eq!((pair[1].n, pair[1].result), (first.n, expected));
             }

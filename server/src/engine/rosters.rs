@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use quoth_protocol::codec::encode;
 use quoth_protocol::frame::{Present, ServerFrame};
 use quoth_protocol::limits::{ROSTER_INTERVAL_MS, ROSTER_USERS_MAX};
@@ -17,12 +17,28 @@ use quoth_protocol::presence::Status;
 use quoth_protocol::{ConversationName, Seq, UserId};
 use tokio::sync::Notify;
 
+use super::Clock;
 use super::mailbox::Mailbox;
 use super::workers::Workers;
 
+/// Says who is there, and hears of what is of importance to those who want to know that.
+pub trait Statuses: std::fmt::Debug + Send + Sync {
+    /// A user's status at `now_ms`, in milliseconds since 1970.
+    fn of(&self, user: &UserId, now_ms: u64) -> Status;
+
+    /// A managed conversation has other members than before.
+    fn members_changed(&self, conversation: &ConversationName);
+
+    /// Somebody has blocked a user, or does so no more.
+    fn block_changed(&self, user: &UserId);
+}
+
 /// The rosters of the conversations that somebody watches.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Rosters {
+    clock: Arc<dyn Clock>,
+    /// Without it everybody who reads is taken for there.
+    statuses: RwLock<Option<Arc<dyn Statuses>>>,
     watched: Mutex<HashMap<ConversationName, Watched>>,
     /// Rings when a roster has changed.
     changed: Notify,
@@ -54,6 +70,37 @@ pub struct RosterWatch {
 }
 
 impl Rosters {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, statuses: RwLock::default(), watched: Mutex::default(), changed: Notify::new() }
+    }
+
+    pub(super) fn set_statuses(&self, statuses: Arc<dyn Statuses>) {
+        *self.statuses.write() = Some(statuses);
+    }
+
+    /// Who hears of changes, if anybody does.
+    pub(super) fn statuses(&self) -> Option<Arc<dyn Statuses>> {
+        self.statuses.read().clone()
+    }
+
+    fn frame(&self, readers: &[Arc<Mailbox>]) -> ServerFrame {
+        let mut users: BTreeMap<&UserId, Seq> = BTreeMap::new();
+        for reader in readers {
+            let seen = users.entry(reader.user()).or_default();
+            *seen = reader.seen().max(*seen);
+        }
+        let count = u32::try_from(users.len()).unwrap_or(u32::MAX);
+        let (statuses, now_ms) = (self.statuses(), self.clock.unix_ms());
+        // One who reads is there, whatever has not come to the others yet.
+        let status = |user: &UserId| match &statuses {
+            Some(statuses) => statuses.of(user, now_ms).min(Status::Away),
+            None => Status::Online,
+        };
+        let present = users.into_iter().take(ROSTER_USERS_MAX);
+        let present = present.map(|(user, seen)| Present { user: user.clone(), seen, status: status(user) });
+        ServerFrame::Roster { users: count, present: present.collect() }
+    }
+
     pub(super) fn watch(this: &Arc<Self>, conversation: &ConversationName) -> RosterWatch {
         let mut watched = this.watched.lock();
         let entry = watched.entry(conversation.clone()).or_insert_with(|| Watched {
@@ -111,24 +158,11 @@ pub(super) async fn tell(rosters: Arc<Rosters>, workers: Weak<Workers>) {
         let Some(workers) = workers.upgrade() else { return };
         for (conversation, roster) in rosters.take_changed() {
             let readers = workers.readers(&conversation);
-            *roster.frame.lock() = encode(&frame(&readers));
+            *roster.frame.lock() = encode(&rosters.frame(&readers));
             roster.version.fetch_add(1, Ordering::Release);
             readers.iter().filter(|reader| reader.wants_roster()).for_each(|reader| reader.wake());
         }
         drop(workers);
         tokio::time::sleep(Duration::from_millis(ROSTER_INTERVAL_MS)).await;
     }
-}
-
-fn frame(readers: &[Arc<Mailbox>]) -> ServerFrame {
-    let mut users: BTreeMap<&UserId, Seq> = BTreeMap::new();
-    for reader in readers {
-        let seen = users.entry(reader.user()).or_default();
-        *seen = reader.seen().max(*seen);
-    }
-    let count = u32::try_from(users.len()).unwrap_or(u32::MAX);
-    let present = users.into_iter().take(ROSTER_USERS_MAX);
-    let present =
-        present.map(|(user, seen)| Present { user: user.clone(), seen, status: Status::Online }).collect();
-    ServerFrame::Roster { users: count, present }
 }

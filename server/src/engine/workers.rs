@@ -48,9 +48,11 @@ impl Workers {
         Worker { index: channels.len() - 1, subscribers }
     }
 
-    /// Mailboxes of everybody who reads the conversation, on whatever worker.
+    /// Mailboxes of everybody who reads the conversation, on whatever worker, but for those who may read only what is past.
     pub(super) fn readers(&self, conversation: &ConversationName) -> Vec<Arc<Mailbox>> {
-        self.0.read().iter().flat_map(|channel| channel.subscribers.of(conversation)).collect()
+        let readers = self.0.read();
+        let readers = readers.iter().flat_map(|channel| channel.subscribers.of(conversation));
+        readers.filter(|mailbox| mailbox.is_present()).collect()
     }
 
     /// Wakes whom a group concerns: one wake-up goes to each worker that has anybody to wake.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quoth_certs::CertStore;
-use quoth_core::session::Identity;
 use quoth_protocol::Code;
 use quoth_protocol::frame::Durability;
 use quoth_store::Store;
@@ -15,7 +14,7 @@ use tokio::net::TcpStream;
 use super::{ALPN_HTTP, Site, serve};
 use crate::config::Config;
 use crate::engine::{Engine, Execution, SystemClock};
-use crate::session::{Limits, Phase, PhaseSender, Service, Verify};
+use crate::session::{Limits, Phase, PhaseSender, Service, Verification, Verify};
 
 /// A bound of a hang.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,8 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Nobody;
 
 impl Verify for Nobody {
-    fn verify(&self, _: &str, _: u64) -> Result<Identity, Code> {
-        Err(Code::TOKEN_REJECTED)
+    fn verify(&self, _: &str, _: u64) -> Verification {
+        Err(Code::TOKEN_REJECTED).into()
     }
 }
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::{hkdf, hmac};
-use quinn::congestion::CubicConfig;
+use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
 
 use quoth_protocol::limits::STREAMS_BEFORE_SIGN_IN_MAX;
 
 use super::steering::{SteeredIds, Steering};
-use crate::session::{Limits, streams_of};
+use crate::session::{CongestionControl, Limits, streams_of};
 
 /// Bytes that a client may have on its way in one stream: more than the largest frame, and 10 Mbit/s at 100 ms.
 const STREAM_RECEIVE_WINDOW_BYTES: u32 = 128 * 1024;
@@ -68,10 +68,17 @@ fn transport_config(limits: &Limits) -> TransportConfig {
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(limits.idle_timeout_ms))))
         .keep_alive_interval((!keep_alive.is_zero()).then_some(keep_alive))
         .mtu_discovery_config(Some(MtuDiscoveryConfig::default()))
-        .congestion_controller_factory(Arc::new(CubicConfig::default()))
+        .congestion_controller_factory(congestion_controller(limits.congestion_control))
         .allow_spin(false)
         .enable_segmentation_offload(limits.segmentation_offload);
     transport
+}
+
+fn congestion_controller(chosen: CongestionControl) -> Arc<dyn ControllerFactory + Send + Sync> {
+    match chosen {
+        CongestionControl::Bbr => Arc::new(BbrConfig::default()),
+        CongestionControl::Cubic => Arc::new(CubicConfig::default()),
+    }
 }
 
 /// The QUIC configuration around a TLS one.

@@ -4,24 +4,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quoth_core::authorize::{Action, Grant, authorize};
+use quoth_core::authorize::{Action, Grant};
+use quoth_core::membership::Actor;
 use quoth_core::rate::Rate;
 use quoth_core::session::{Identity, Input, Output, Session};
 use quoth_protocol::codec::{decode, encode_datagram};
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION, Welcome, feature};
 use quoth_protocol::limits::{
     DATAGRAM_BYTES_MAX, FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, FIRST_FRAME_TIMEOUT_MS, HELLO_TIMEOUT_MS,
-    STREAMS_PER_SECOND_MAX, TYPING_PER_SECOND_MAX,
+    REQUESTS_UNDER_WAY_MAX, STREAMS_PER_SECOND_MAX, TYPING_PER_SECOND_MAX,
 };
-use quoth_protocol::{Code, ConversationName};
+use quoth_protocol::reply::Reply;
+use quoth_protocol::request::Request;
+use quoth_protocol::{Action as Wish, Code, ConversationName};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
+use super::goodbye;
 use super::open::OpenConversations;
 use super::transport::{Gone, RecvStream, SendStream, Transport};
-use super::{Phase, PhaseReceiver, Service, conversation, fetch};
+use super::{
+    Phase, PhaseReceiver, Service, Verification, Verifying, conversation, fetch, presence, requests,
+};
 use crate::engine::{Typing, Typings};
+use crate::sessions::{Attendance, Goodbye, Refused, Seen, Told, Watcher};
 
 /// Priority of the control stream; conversations have 0, pages of history less.
 const CONTROL_PRIORITY: i32 = 20;
@@ -46,11 +53,57 @@ pub(super) struct Shared {
     pub(super) typings: Arc<Typings>,
     /// The feature bits in force.
     pub(super) features: u64,
+    /// Its place among the sessions.
+    pub(super) watcher: Watcher,
 }
 
 /// Why a connection ends.
 #[derive(Debug)]
-struct End(Code, &'static str);
+enum End {
+    /// Nobody is there.
+    Gone,
+    /// With a close.
+    Close(Code, &'static str),
+    /// With a close, and the reason before it.
+    Goodbye(Goodbye),
+}
+
+impl End {
+    /// Ends the connection; says whether the client does not come back by itself, because it has wanted the end or has heard the
+    /// reason.
+    async fn perform(&self, connection: &mut Connection) -> bool {
+        let Connection { transport, writer, streams, .. } = connection;
+        match self {
+            // Before the streams are dropped, which finishes them as if all had been said.
+            Self::Close(..) | Self::Gone => transport.close(self.code(), self.reason()),
+            // The other one of the same client needs no reason, and is there already.
+            Self::Goodbye(goodbye) if goodbye.code == Code::REPLACED => {
+                transport.close(goodbye.code, &goodbye.reason);
+            }
+            Self::Goodbye(goodbye) => {
+                streams.abort_all();
+                return goodbye::say(goodbye, writer, transport).await;
+            }
+        }
+        false
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::Gone => Code::CLOSED,
+            Self::Close(code, _) => *code,
+            Self::Goodbye(goodbye) => goodbye.code,
+        }
+    }
+
+    fn reason(&self) -> &str {
+        match self {
+            Self::Gone => "the client is gone",
+            Self::Close(_, reason) => reason,
+            Self::Goodbye(goodbye) => &goodbye.reason,
+        }
+    }
+}
 
 /// Runs a connection, whose handshake is complete, until it ends.
 pub(crate) async fn run(transport: Transport, service: Service) {
@@ -59,20 +112,26 @@ pub(crate) async fn run(transport: Transport, service: Service) {
     let timeout = Duration::from_millis(HELLO_TIMEOUT_MS);
     let control = tokio::select! {
         biased;
-        phase = service.phase.next(false) => Err(End(phase.end_code(), "the server is going away")),
+        phase = service.phase.next(false) => Err((phase.end_code(), "the server is going away")),
         accepted = tokio::time::timeout(timeout, transport.accept()) => match accepted {
             Ok(Ok(streams)) => Ok(streams),
             Ok(Err(_)) => return,
-            Err(_) => Err(End(Code::HELLO_TIMEOUT, "no Hello in time")),
+            Err(_) => Err((Code::HELLO_TIMEOUT, "no Hello in time")),
         },
     };
     match control {
         Ok((send, recv)) => {
             let mut connection = Connection::new(transport.clone(), send, recv, session, service);
-            let End(code, reason) = connection.run().await;
+            let end = connection.run().await;
             let before = transport.closed();
-            // Before the streams are dropped, which finishes them as if all had been said.
-            transport.close(code, reason);
+            let by_client = transport.closed_by_client().is_some_and(|code| code.action() == Wish::Nothing);
+            let is_wanted = end.perform(&mut connection).await
+                || by_client
+                || matches!(&end, End::Close(code, _) if before.is_none() && code.action() == Wish::Nothing);
+            if is_wanted && let Some(attendance) = &mut connection.attendance {
+                attendance.is_wanted();
+            }
+            let (code, reason) = (end.code(), end.reason());
             tracing::info!(
                 user = connection.signed_in.as_ref().map(|signed_in| signed_in.shared.grant.borrow().user.to_string()),
                 peer = %transport.peer(),
@@ -81,7 +140,7 @@ pub(crate) async fn run(transport: Transport, service: Service) {
                 "connection ended"
             );
         }
-        Err(End(code, reason)) => transport.close(code, reason),
+        Err((code, reason)) => transport.close(code, reason),
     }
 }
 
@@ -104,9 +163,15 @@ struct Connection {
     reader: FrameReader,
     writer: FrameWriter,
     signed_in: Option<SignedIn>,
-    streams: JoinSet<()>,
+    /// A token whose key has to be asked for. The control stream is not read meanwhile.
+    verifying: Option<Verifying>,
+    /// Its other streams, and its requests with their answers.
+    streams: JoinSet<Option<Answered>>,
+    requests_under_way: usize,
     streams_rate: Rate,
     drains: bool,
+    /// Its place among the sessions, from the sign-in on. Last, since its end says that nothing more is delivered.
+    attendance: Option<Attendance>,
 }
 
 /// What a connection has once its token is accepted.
@@ -116,15 +181,20 @@ struct SignedIn {
     typing_rate: Rate,
 }
 
+/// The answer to a request of that number.
+type Answered = (u32, Reply);
+
 /// What happened on a connection.
 enum Happened {
     Phase(Phase),
     Read(Result<Option<ClientFrame>, ReadFailure>),
+    Verified(Result<Identity, Code>),
+    Told(Told),
     Wrote(Result<(), WriteFailure>),
     Typing(Typing),
     Datagram(Result<Bytes, Gone>),
     Stream(Result<(SendStream, RecvStream), Gone>),
-    StreamEnded(Result<(), tokio::task::JoinError>),
+    StreamEnded(Result<Option<Answered>, tokio::task::JoinError>),
     /// The session's deadline has passed.
     Deadline,
     /// It is time to look at the clock.
@@ -150,9 +220,12 @@ impl Connection {
             reader,
             writer,
             signed_in: None,
+            verifying: None,
             streams: JoinSet::new(),
+            requests_under_way: 0,
             streams_rate: Rate::new(STREAMS_PER_SECOND_MAX, 1_000),
             drains: false,
+            attendance: None,
         })
     }
 
@@ -161,7 +234,7 @@ impl Connection {
         loop {
             if self.drains && self.streams.is_empty() && self.writer.is_idle() {
                 self.writer.finish().await;
-                return End(Code::GOING_AWAY, "the server is going away");
+                return End::Close(Code::GOING_AWAY, "the server is going away");
             }
             let happened = self.happens(&phase).await;
             if let Err(end) = self.take(happened) {
@@ -185,17 +258,32 @@ impl Connection {
         let wait = wake_ms.into_iter().flatten().min().map_or(DEADLINE_WAIT_MAX, |wake_ms| {
             Duration::from_millis(wake_ms.saturating_sub(now_ms)).min(DEADLINE_WAIT_MAX)
         });
+        // Answers that the client does not take hold up its next requests.
+        let reads = self.requests_under_way < REQUESTS_UNDER_WAY_MAX
+            && (self.requests_under_way == 0 || self.writer.waiting_bytes() < CONTROL_WAITING_BYTES_MAX);
         let (is_signed_in, drains) = (self.signed_in.is_some(), self.drains);
+        let verifies = self.verifying.is_some();
         let typing = async {
             match &self.signed_in {
                 Some(signed_in) => signed_in.shared.typings.next().await,
                 None => std::future::pending().await,
             }
         };
+        // What is told of others comes behind the answer to the request for it.
+        let has_room =
+            self.requests_under_way == 0 && self.writer.waiting_bytes() < CONTROL_WAITING_BYTES_MAX;
+        let told = async {
+            match &self.attendance {
+                Some(attendance) => attendance.told(has_room).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             phase = phase.next(drains) => Happened::Phase(phase),
-            frame = self.reader.next() => Happened::Read(frame),
+            told = told => Happened::Told(told),
+            verified = verified(&mut self.verifying), if verifies => Happened::Verified(verified),
+            frame = self.reader.next(), if reads && !verifies => Happened::Read(frame),
             written = self.writer.write(), if !self.writer.is_idle() => Happened::Wrote(written),
             Some(ended) = self.streams.join_next() => Happened::StreamEnded(ended),
             stream = self.transport.accept(), if accepts && !waits_for_rate => Happened::Stream(stream),
@@ -206,9 +294,8 @@ impl Connection {
     }
 
     fn take(&mut self, happened: Happened) -> Result<(), End> {
-        const GONE: End = End(Code::CLOSED, "the client is gone");
         match happened {
-            Happened::Phase(Phase::Failed) => Err(End(Code::STORE_FAILED, "the store has failed")),
+            Happened::Phase(Phase::Failed) => Err(End::Close(Code::STORE_FAILED, "the store has failed")),
             Happened::Phase(Phase::Serving) => Ok(()),
             Happened::Phase(Phase::Draining { retry_after_ms }) => {
                 self.drains = true;
@@ -221,13 +308,24 @@ impl Connection {
                 Ok(())
             }
             Happened::Read(Ok(Some(frame))) => self.input(Input::Frame(frame)),
-            Happened::Read(Ok(None)) => Err(End(Code::CLOSED, "the client has finished its control stream")),
-            Happened::Read(Err(ReadFailure::Broken(code))) => Err(End(code, "a control frame is broken")),
-            Happened::Wrote(Err(WriteFailure::Stalled)) => {
-                Err(End(Code::GOING_AWAY, "the server is going away and the client does not read"))
+            Happened::Verified(verified) => {
+                self.verifying = None;
+                self.input(Input::Verified(verified))
             }
-            Happened::Read(Err(ReadFailure::Gone)) | Happened::Wrote(Err(WriteFailure::Gone)) => Err(GONE),
-            Happened::Stream(Err(_)) | Happened::Datagram(Err(_)) => Err(GONE),
+            Happened::Told(told) => self.told(told),
+            Happened::Read(Ok(None)) => {
+                Err(End::Close(Code::CLOSED, "the client has finished its control stream"))
+            }
+            Happened::Read(Err(ReadFailure::Broken(code))) => {
+                Err(End::Close(code, "a control frame is broken"))
+            }
+            Happened::Wrote(Err(WriteFailure::Stalled)) => {
+                Err(End::Close(Code::GOING_AWAY, "the server is going away and the client does not read"))
+            }
+            Happened::Read(Err(ReadFailure::Gone))
+            | Happened::Wrote(Err(WriteFailure::Gone))
+            | Happened::Stream(Err(_))
+            | Happened::Datagram(Err(_)) => Err(End::Gone),
             Happened::Wrote(Ok(())) | Happened::Woken => Ok(()),
             Happened::Typing(notice) => {
                 self.tell_typing(notice);
@@ -237,14 +335,22 @@ impl Connection {
             Happened::Stream(Ok((send, recv))) => {
                 self.streams_rate.take(self.service.engine.now_ms());
                 if let Some(signed_in) = &self.signed_in {
-                    self.streams.spawn(stream(Arc::clone(&signed_in.shared), send, recv));
+                    let shared = Arc::clone(&signed_in.shared);
+                    self.streams.spawn(async move {
+                        stream(shared, send, recv).await;
+                        None
+                    });
                 }
                 Ok(())
             }
-            Happened::StreamEnded(ended) => {
-                if let Err(error) = ended
-                    && error.is_panic()
-                {
+            Happened::StreamEnded(Ok(None)) => Ok(()),
+            Happened::StreamEnded(Ok(Some((id, reply)))) => {
+                self.requests_under_way -= 1;
+                self.writer.push(&ServerFrame::Reply { id, reply });
+                Ok(())
+            }
+            Happened::StreamEnded(Err(error)) => {
+                if error.is_panic() {
                     tracing::error!(%error, "a stream's task panicked");
                 }
                 Ok(())
@@ -258,15 +364,28 @@ impl Connection {
         let now_ms = self.service.engine.now_ms();
         match self.session.handle(input, now_ms) {
             None => Ok(()),
-            Some(Output::Verify(token)) => {
-                let verified = self.service.verify.verify(&token, now_ms);
-                self.input(Input::Verified(verified))
-            }
+            Some(Output::Verify(token)) => match self.service.verify.verify(&token, now_ms) {
+                Verification::Ready(verified) => self.input(Input::Verified(verified)),
+                Verification::Waits(verifying) => {
+                    self.verifying = Some(verifying);
+                    Ok(())
+                }
+            },
             Some(Output::Welcome { identity, hello }) => {
-                self.welcome(&identity, &hello, now_ms);
+                let watcher = self.attend(&identity, &hello, now_ms)?;
+                self.welcome(&identity, &hello, watcher, now_ms);
+                Ok(())
+            }
+            Some(Output::Away(away)) => {
+                if let Some(attendance) = &self.attendance {
+                    attendance.set_away(away, now_ms);
+                }
                 Ok(())
             }
             Some(Output::Replace(identity)) => {
+                if let Some(attendance) = &self.attendance {
+                    attendance.refresh(&identity, now_ms).map_err(End::Goodbye)?;
+                }
                 if let Some(signed_in) = &self.signed_in {
                     signed_in.grant.send_replace(identity.grant);
                 }
@@ -276,15 +395,61 @@ impl Connection {
                 self.writer.push(&frame);
                 Ok(())
             }
+            Some(Output::Request { id, request }) => {
+                self.request(id, request);
+                Ok(())
+            }
             Some(Output::Typing(conversation)) => {
                 self.typing(conversation, now_ms);
                 Ok(())
             }
-            Some(Output::Close(code, reason)) => Err(End(code, reason)),
+            Some(Output::Close(code, reason)) => Err(End::Close(code, reason)),
         }
     }
 
-    fn welcome(&mut self, identity: &Identity, hello: &Hello, now_ms: u64) {
+    /// Takes a place among the sessions.
+    fn attend(&mut self, identity: &Identity, hello: &Hello, now_ms: u64) -> Result<Watcher, End> {
+        match self.service.sessions.sign_in(identity, hello, now_ms) {
+            Ok(attendance) => Ok(self.attendance.insert(attendance).watcher()),
+            Err(refused) => {
+                let Refused { goodbye, attendance } = *refused;
+                self.attendance = attendance;
+                Err(End::Goodbye(goodbye))
+            }
+        }
+    }
+
+    /// Does what others have told this connection.
+    fn told(&mut self, told: Told) -> Result<(), End> {
+        match told {
+            Told::Goodbye(goodbye) => Err(End::Goodbye(goodbye)),
+            Told::Presence(seen) => {
+                for Seen { conversation, user, status, last_seen_ms } in seen {
+                    self.writer.push(&ServerFrame::Presence { conversation, user, status, last_seen_ms });
+                }
+                Ok(())
+            }
+            Told::Review(conversations) => {
+                if let Some(signed_in) = &self.signed_in {
+                    let shared = Arc::clone(&signed_in.shared);
+                    self.streams.spawn(async move {
+                        for conversation in conversations {
+                            presence::review(&shared, &conversation).await;
+                        }
+                        None
+                    });
+                }
+                Ok(())
+            }
+            Told::Status => {
+                let open = self.signed_in.iter().flat_map(|signed_in| signed_in.shared.open.names());
+                open.for_each(|conversation| self.service.engine.roster_changed(&conversation));
+                Ok(())
+            }
+        }
+    }
+
+    fn welcome(&mut self, identity: &Identity, hello: &Hello, watcher: Watcher, now_ms: u64) {
         let is_service = !identity.grant.publish_as.is_empty();
         let open_conversations_max = self.service.limits.open_conversations_max_of(is_service);
         let datagrams = if self.transport.has_datagrams() { feature::DATAGRAMS } else { 0 };
@@ -298,6 +463,7 @@ impl Connection {
             grant: granted,
             typings: Arc::default(),
             features,
+            watcher,
         };
         self.signed_in = Some(SignedIn {
             shared: Arc::new(shared),
@@ -315,7 +481,7 @@ impl Connection {
             durability: self.service.engine.durability(),
             time_ms: now_ms,
             open_conversations_max,
-            server: concat!("quoth-server/", env!("CARGO_PKG_VERSION")).to_owned(),
+            server: concat!("quoth-server/", env!("QUOTH_VERSION")).to_owned(),
         }));
     }
 
@@ -323,8 +489,24 @@ impl Connection {
         match decode(datagram) {
             _ if datagram.len() > DATAGRAM_BYTES_MAX => Ok(()),
             Ok(frame @ ClientFrame::Typing { .. }) => self.input(Input::Frame(frame)),
-            Ok(_) | Err(_) => Err(End(Code::PROTOCOL, "a datagram is no typing notice")),
+            Ok(_) | Err(_) => Err(End::Close(Code::PROTOCOL, "a datagram is no typing notice")),
         }
+    }
+
+    /// Serves a request beside everything else.
+    fn request(&mut self, id: u32, request: Request) {
+        let Some(signed_in) = &self.signed_in else { return };
+        let shared = Arc::clone(&signed_in.shared);
+        self.requests_under_way += 1;
+        self.streams.spawn(async move {
+            // In a task of its own, so that one that panics is answered too.
+            let served = tokio::spawn(async move { requests::serve(&shared, request).await });
+            let reply = served.await.unwrap_or_else(|error| {
+                tracing::error!(%error, "a request's task failed");
+                requests::fault()
+            });
+            Some((id, reply))
+        });
     }
 
     /// Passes on that this connection's user types.
@@ -333,10 +515,9 @@ impl Connection {
         let is_in_time = signed_in.typing_rate.take(now_ms);
         let shared = &signed_in.shared;
         let grant = Arc::clone(&shared.grant.borrow());
-        if !is_in_time
-            || !shared.open.contains(&conversation)
-            || authorize(&grant, Action::Write, &conversation).is_err()
-        {
+        let Some(access) = shared.open.get(&conversation).filter(|_| is_in_time) else { return };
+        let actor = Actor::User(&grant);
+        if access.stand(actor).standing.allows(actor, Action::Typing, now_ms).is_err() {
             return;
         }
         let notice = Typing { conversation, user: grant.user.clone() };
@@ -358,12 +539,21 @@ impl Connection {
     }
 }
 
+async fn verified(verifying: &mut Option<Verifying>) -> Result<Identity, Code> {
+    match verifying {
+        Some(verifying) => verifying.await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Runs a stream besides the control stream until either side ends it.
 async fn stream(shared: Arc<Shared>, send: SendStream, recv: RecvStream) {
     let mut reader = FrameReader::new(recv, FIRST_FRAME_BYTES_MAX);
     let mut writer = FrameWriter::new(send);
     match serve(&shared, &mut reader, &mut writer).await {
-        Ok(()) => writer.finish().await,
+        Ok(()) => {
+            writer.finish().await;
+        }
         Err(code) => {
             writer.reset(code);
             reader.stop(code);

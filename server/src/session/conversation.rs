@@ -1,27 +1,30 @@
 //! A conversation stream: publishes and their outcomes, and one cursor that pulls from tail and view.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use quoth_core::authorize::{Action, Grant, authorize};
-use quoth_core::conversation::{ConversationStream, Output};
+use quoth_core::authorize::{Action, Grant, Reach};
+use quoth_core::conversation::{ConversationStream, Output, Rights};
+use quoth_core::membership::Actor;
 use quoth_core::tail::Next;
 use quoth_protocol::frame::{ClientFrame, Open, ServerFrame, Start, feature};
-use quoth_protocol::limits::{FRAME_BYTES_MAX, START_LAST_MAX};
+use quoth_protocol::limits::FRAME_BYTES_MAX;
 use quoth_protocol::{Code, ConversationName, Seq};
-use quoth_store::{Bounds, PageLimit, ViewError};
+use quoth_store::{Bounds, ViewError};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::connection::Shared;
+use super::cursor::{Cursor, CursorState, ReadResult, StoreRead, load, start};
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
 use super::{Phase, PhaseReceiver};
-use crate::engine::{Engine, Mailbox, Outcome, Page, Publisher, RosterWatch, Subscription};
+use crate::engine::{Access, Engine, Mailbox, Outcome, Publisher, Role, Stand};
 
-/// What a reader that is behind reads from the view at once.
-const VIEW_PAGE: PageLimit = PageLimit { records: 256, bytes: 64 * 1024 };
+/// How long who has left has to read up to there before the stream is reset, which may overtake what is on its way.
+const END_DELAY: Duration = Duration::from_millis(300);
 
 /// Runs a conversation stream until either side ends it. The error is the code to reset it with.
 pub(super) async fn run(
@@ -30,20 +33,25 @@ pub(super) async fn run(
     reader: &mut FrameReader,
     writer: &mut FrameWriter,
 ) -> Result<(), Code> {
-    let grant = shared.grant.borrow().clone();
-    let machine = ConversationStream::open(&open, &grant, shared.features & feature::ROSTER != 0)?;
-    let _open = OpenGuard::new(shared, &open.conversation)?;
-    reader.set_frame_bytes_max(FRAME_BYTES_MAX);
     let engine = shared.service.engine.clone();
-    let mailbox =
-        engine.mailbox(&grant.user, Arc::clone(&shared.typings), shared.features & feature::ROSTER != 0);
+    let user = shared.grant.borrow().user.clone();
+    let access = engine.access(&open.conversation, &user).await.map_err(|error| {
+        tracing::error!(%error, conversation = %open.conversation, "the conversation cannot be read");
+        Code::STORE_FAILED
+    })?;
+    let grant = shared.grant.borrow().clone();
+    let stand = access.stand(Actor::User(&grant));
+    let rights = Rights { grant: &grant, standing: &stand.standing, now_ms: engine.now_ms() };
+    // Everybody knows who reads their own log.
+    let has_roster = shared.features & feature::ROSTER != 0 && !open.conversation.is_me();
+    let machine = ConversationStream::open(&open, rights, has_roster)?;
+    let _open = OpenGuard::new(shared, &open.conversation, &access)?;
+    reader.set_frame_bytes_max(FRAME_BYTES_MAX);
+    let mailbox = engine.mailbox(&user, Arc::clone(&shared.typings), has_roster);
+    let publisher =
+        Publisher::new(Arc::clone(&access), Role::User, user, open.producer, Arc::clone(&mailbox));
     let mut stream = Stream {
-        publisher: Publisher::new(
-            open.conversation.clone(),
-            grant.user.clone(),
-            open.producer,
-            Arc::clone(&mailbox),
-        ),
+        publisher,
         mailbox,
         cursor: Cursor {
             state: CursorState::Off,
@@ -52,6 +60,8 @@ pub(super) async fn run(
             roster: None,
             known: Seq::ZERO,
         },
+        last: Reach::Whole.last(),
+        ends_at: None,
         read: None,
         outcomes: Vec::new(),
         frames: Vec::new(),
@@ -60,8 +70,11 @@ pub(super) async fn run(
         drains: false,
         machine,
         engine,
+        access,
+        stand,
         grant,
     };
+    stream.reach()?;
     stream.seek(open.from, true);
     stream.run(shared, reader, writer).await
 }
@@ -70,8 +83,8 @@ pub(super) async fn run(
 struct OpenGuard<'a>(&'a Shared, ConversationName);
 
 impl<'a> OpenGuard<'a> {
-    fn new(shared: &'a Shared, name: &ConversationName) -> Result<Self, Code> {
-        shared.open.add(name)?;
+    fn new(shared: &'a Shared, name: &ConversationName, access: &Arc<Access>) -> Result<Self, Code> {
+        shared.open.add(name, access)?;
         Ok(Self(shared, name.clone()))
     }
 }
@@ -86,9 +99,16 @@ struct Stream {
     machine: ConversationStream,
     engine: Engine,
     grant: Arc<Grant>,
+    access: Arc<Access>,
+    /// How the user stands, as of the version that was looked at last.
+    stand: Stand,
     publisher: Arc<Publisher>,
     mailbox: Arc<Mailbox>,
     cursor: Cursor,
+    /// The last event that the user may read: that by which the user left.
+    last: Seq,
+    /// When the stream of a user who has left is reset, once everything up to there is written.
+    ends_at: Option<Instant>,
     /// The read from the view that is under way; at most one.
     read: Option<StoreRead>,
     outcomes: Vec<Outcome>,
@@ -98,56 +118,6 @@ struct Stream {
     answers: VecDeque<(u64, usize)>,
     client_finished: bool,
     drains: bool,
-}
-
-/// The stream's reader.
-struct Cursor {
-    state: CursorState,
-    /// Held while there is a reader, from before its first read on, so that no event goes unnoticed.
-    subscription: Option<Subscription>,
-    /// Whether a wake-up has come since the last read from the view began, which may have missed what it is about.
-    woken: bool,
-    /// Who else reads, if the client wants to know.
-    roster: Option<RosterWatch>,
-    /// The last event that the client can know of.
-    known: Seq,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum CursorState {
-    /// Nothing is delivered.
-    Off,
-    /// A start is being resolved.
-    Starts(Option<Start>),
-    /// The last event that was handed to the writer.
-    At(Seq),
-    /// The view had nothing behind this seq, and no wake-up has come since.
-    AtEndOfView(Seq),
-}
-
-/// A read from the view.
-struct StoreRead(Pin<Box<dyn Future<Output = Result<ReadResult, ViewError>> + Send>>);
-
-enum ReadResult {
-    Bounds(Bounds),
-    Page(Page),
-}
-
-impl StoreRead {
-    fn bounds(engine: &Engine, name: &ConversationName) -> Self {
-        let (engine, name) = (engine.clone(), name.clone());
-        Self(Box::pin(async move { engine.bounds(&name).await.map(ReadResult::Bounds) }))
-    }
-
-    fn begin(engine: &Engine, publisher: &Arc<Publisher>) -> Self {
-        let (engine, publisher) = (engine.clone(), Arc::clone(publisher));
-        Self(Box::pin(async move { engine.begin(&publisher).await.map(ReadResult::Bounds) }))
-    }
-
-    fn page(engine: &Engine, name: &ConversationName, cursor: Seq) -> Self {
-        let (reads, name) = (engine.reads().clone(), name.clone());
-        Self(Box::pin(async move { reads.after(&name, cursor, VIEW_PAGE).await.map(ReadResult::Page) }))
-    }
 }
 
 enum Happened {
@@ -170,7 +140,9 @@ impl Stream {
         let mut regranted = pin!(regranted(shared.grant.clone()));
         let mut phase = pin!(next_phase(shared.service.phase.clone(), self.drains));
         loop {
+            self.follow()?;
             self.deliver(writer)?;
+            self.end(writer);
             let ends = self.client_finished || self.drains;
             if ends && self.machine.unanswered() == 0 && writer.is_idle() {
                 return Ok(());
@@ -184,6 +156,7 @@ impl Stream {
                 frame = reader.next(), if reads => Happened::Read(frame),
                 granted = &mut regranted => Happened::Granted(granted),
                 next = &mut phase => Happened::Phase(next),
+                () = at(self.ends_at), if self.ends_at.is_some() => return Err(Code::FORBIDDEN),
             };
             match happened {
                 Happened::Wrote(Ok(())) => self.wrote(writer.written_bytes()),
@@ -192,6 +165,7 @@ impl Stream {
                     return Ok(());
                 }
                 Happened::Read(Ok(Some(frame))) => {
+                    self.follow()?;
                     self.take(frame, writer).await?;
                     // Streams do not yield by themselves, and a client may send what needs no answer.
                     tokio::task::consume_budget().await;
@@ -217,38 +191,78 @@ impl Stream {
     /// Gives the writer what there is for it: outcomes always, events as far as there is room.
     fn deliver(&mut self, writer: &mut FrameWriter) -> Result<(), Code> {
         self.mailbox.take(&mut self.outcomes);
-        // What the client shall try again is no refusal: it may be stored.
-        let try_again = |outcome: &Outcome| {
-            outcome.result.err().filter(|code| code.action() == quoth_protocol::Action::Retry)
-        };
-        if let Some(code) = self.outcomes.iter().find_map(try_again) {
+        // Of a message that may be stored nothing is said: the client asks again.
+        if let Some(code) = self.outcomes.iter().find_map(|outcome| outcome.frame().err()) {
             return Err(code);
         }
         let mut outcomes = std::mem::take(&mut self.outcomes);
-        self.answer(outcomes.drain(..).map(Outcome::frame), writer);
+        self.answer(outcomes.drain(..).filter_map(|outcome| outcome.frame().ok()), writer);
         self.outcomes = outcomes;
         if self.client_finished || self.drains {
             return Ok(());
         }
         self.tell_roster(writer);
         while let CursorState::At(cursor) = self.cursor.state {
-            if writer.room() == 0 || self.read.is_some() {
+            if writer.room() == 0 || self.read.is_some() || cursor >= self.last {
                 return Ok(());
             }
-            match self.engine.read_tail(self.machine.conversation(), cursor, writer.room(), &mut self.frames)
-            {
+            match self.engine.read_tail(self.access.name(), cursor, writer.room(), &mut self.frames) {
                 Next::Wait => return Ok(()),
                 Next::View { .. } => {
                     self.cursor.woken = false;
-                    self.read = Some(StoreRead::page(&self.engine, self.machine.conversation(), cursor));
+                    self.read = Some(StoreRead::page(&self.engine, self.access.name(), cursor, self.last));
                 }
-                Next::Frames(cursor) => {
-                    self.cursor.state = CursorState::At(cursor);
+                Next::Frames(reached) => {
+                    // States are out before events are. So who had left before one of these is known to have by now.
+                    self.follow()?;
+                    let behind = usize::try_from(reached.0.saturating_sub(self.last.0)).unwrap_or(usize::MAX);
+                    self.frames.truncate(self.frames.len().saturating_sub(behind));
+                    self.cursor.state = CursorState::At(reached.min(self.last));
                     writer.extend(self.frames.drain(..));
                 }
             }
         }
         Ok(())
+    }
+
+    /// What the user may do, as of the version that was looked at last.
+    fn rights(&self) -> Rights<'_> {
+        Rights { grant: &self.grant, standing: &self.stand.standing, now_ms: self.engine.now_ms() }
+    }
+
+    /// Looks again how the user stands, if anything has changed.
+    fn follow(&mut self) -> Result<(), Code> {
+        if self.access.version() == self.stand.version {
+            return Ok(());
+        }
+        self.stand = self.access.stand(Actor::User(&self.grant));
+        self.reach()
+    }
+
+    /// Up to where the stream may read now. One that reads may no longer, if the user has lost that altogether.
+    fn reach(&mut self) -> Result<(), Code> {
+        match self.rights().allow(Action::ReadHistory) {
+            Ok(reach) => self.last = reach.last(),
+            Err(refusal) if self.cursor.subscription.is_some() => return Err(refusal.code),
+            Err(_) => {}
+        }
+        let is_present = self.rights().allow(Action::Roster).is_ok();
+        self.engine.set_present(self.access.name(), &self.mailbox, is_present);
+        if !is_present {
+            self.cursor.roster = None;
+        }
+        Ok(())
+    }
+
+    /// Ends the stream of a reader who has left and has everything up to there.
+    fn end(&mut self, writer: &FrameWriter) {
+        let has_all = match self.cursor.state {
+            CursorState::At(cursor) | CursorState::AtEndOfView(cursor) => cursor >= self.last,
+            CursorState::Off | CursorState::Starts(_) => false,
+        };
+        if has_all && writer.is_idle() {
+            self.ends_at.get_or_insert_with(|| Instant::now() + END_DELAY);
+        }
     }
 
     /// Tells who else reads, if that has changed. A client that does not read on is told the latest when it does.
@@ -283,15 +297,19 @@ impl Stream {
     }
 
     async fn take(&mut self, frame: ClientFrame, writer: &mut FrameWriter) -> Result<(), Code> {
-        match self.machine.handle(frame, &self.grant) {
+        let standing = &self.stand.standing;
+        // The clock costs more than everything else here.
+        let now_ms = if standing.depends_on_time() { self.engine.now_ms() } else { 0 };
+        let rights = Rights { grant: &self.grant, standing, now_ms };
+        match self.machine.handle(frame, rights) {
             Output::Append(append) => {
-                if !self.engine.publish(&self.publisher, append).await {
+                if !self.engine.publish(&self.publisher, append, &self.stand).await {
                     return Err(Code::STORE_FAILED);
                 }
             }
             Output::Seek(from) => self.seek(from, false),
             Output::Seen(seq) if seq <= self.cursor.known() => {
-                self.engine.seen(self.machine.conversation(), &self.mailbox, seq);
+                self.engine.seen(self.access.name(), &self.mailbox, seq);
             }
             Output::Seen(_) => {}
             Output::Send(frame) => self.answer([frame], writer),
@@ -303,13 +321,13 @@ impl Stream {
     /// Moves the cursor. An Open is answered even when it starts no reader.
     fn seek(&mut self, from: Option<Start>, is_open: bool) {
         if from.is_some() {
-            let subscription = || self.engine.subscribe(self.machine.conversation(), &self.mailbox);
+            let subscription = || self.engine.subscribe(self.access.name(), &self.mailbox);
             self.cursor.subscription.get_or_insert_with(subscription);
         } else {
             self.cursor.subscription = None;
         }
-        if self.machine.has_roster() {
-            let watch = || self.engine.watch_roster(self.machine.conversation());
+        if self.machine.has_roster() && self.rights().allow(Action::Roster).is_ok() {
+            let watch = || self.engine.watch_roster(self.access.name());
             self.cursor.roster.get_or_insert_with(watch);
         } else {
             self.cursor.roster = None;
@@ -319,8 +337,8 @@ impl Stream {
             return;
         }
         self.cursor.state = CursorState::Starts(from);
-        let (engine, name) = (&self.engine, self.machine.conversation());
-        if is_open && authorize(&self.grant, Action::Write, name).is_ok() {
+        let (engine, name) = (&self.engine, self.access.name());
+        if is_open && self.rights().allow(Action::Publish).is_ok() {
             self.read = Some(StoreRead::begin(engine, &self.publisher));
         } else if self.read.is_none() {
             // A read that is under way goes on when it is dropped, so the next one waits for it.
@@ -340,11 +358,19 @@ impl Stream {
         })?;
         match (loaded, self.cursor.state) {
             (ReadResult::Bounds(Bounds { floor, head }), CursorState::Starts(from)) => {
+                self.follow()?;
+                let head = head.min(self.last);
+                let floor = floor.min(head.next());
                 self.answer([ServerFrame::Opened { head, floor }], writer);
                 self.cursor.known = self.cursor.known.max(head);
                 self.cursor.state = start(from, head, floor)?;
             }
             (ReadResult::Page(page), CursorState::At(cursor)) => {
+                self.follow()?;
+                if page.reached > self.last {
+                    // The user has left meanwhile: it is read again, up to there.
+                    return Ok(());
+                }
                 self.cursor.state = match page.reached {
                     reached if reached == cursor && !self.cursor.woken => CursorState::AtEndOfView(cursor),
                     reached => CursorState::At(reached),
@@ -353,7 +379,7 @@ impl Stream {
             }
             // The cursor was moved meanwhile.
             (ReadResult::Page(_), CursorState::Starts(_)) => {
-                self.read = Some(StoreRead::bounds(&self.engine, self.machine.conversation()));
+                self.read = Some(StoreRead::bounds(&self.engine, self.access.name()));
             }
             _ => {}
         }
@@ -363,47 +389,8 @@ impl Stream {
     /// A new token may no longer allow what the stream does.
     fn regrant(&mut self, grant: Arc<Grant>) -> Result<(), Code> {
         self.grant = grant;
-        if self.cursor.subscription.is_none() {
-            return Ok(());
-        }
-        authorize(&self.grant, Action::Read, self.machine.conversation())
-    }
-}
-
-impl Cursor {
-    /// Whether a start is being resolved. No frame is taken meanwhile, so a stream reads one thing at a time from the view.
-    fn starts(&self) -> bool {
-        matches!(self.state, CursorState::Starts(_))
-    }
-
-    /// The last event that the client can know of.
-    fn known(&self) -> Seq {
-        match self.state {
-            CursorState::At(cursor) | CursorState::AtEndOfView(cursor) => self.known.max(cursor),
-            CursorState::Off | CursorState::Starts(_) => self.known,
-        }
-    }
-
-    fn wake(&mut self) {
-        self.woken = true;
-        if let CursorState::AtEndOfView(cursor) = self.state {
-            self.state = CursorState::At(cursor);
-        }
-    }
-}
-
-/// Where a start lies.
-fn start(from: Option<Start>, head: Seq, floor: Seq) -> Result<CursorState, Code> {
-    let before_floor = floor.0.saturating_sub(1);
-    match from {
-        None => Ok(CursorState::Off),
-        Some(Start::After(cursor)) if cursor > head => Err(Code::CURSOR_AHEAD),
-        Some(Start::After(cursor)) => Ok(CursorState::At(cursor)),
-        Some(Start::Last(count)) => {
-            let cursor = head.0.saturating_sub(count.min(START_LAST_MAX).into());
-            Ok(CursorState::At(Seq(cursor.max(before_floor.min(head.0)))))
-        }
-        Some(Start::Live) => Ok(CursorState::At(head)),
+        self.stand = self.access.stand(Actor::User(&self.grant));
+        self.reach()
     }
 }
 
@@ -416,13 +403,14 @@ async fn regranted(mut granted: watch::Receiver<Arc<Grant>>) -> watch::Receiver<
     }
 }
 
-async fn next_phase(phase: PhaseReceiver, drains: bool) -> (Phase, PhaseReceiver) {
-    (phase.next(drains).await, phase)
-}
-
-async fn load(read: &mut Option<StoreRead>) -> Result<ReadResult, ViewError> {
-    match read {
-        Some(StoreRead(future)) => future.await,
+/// Waits until then.
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
         None => std::future::pending().await,
     }
+}
+
+async fn next_phase(phase: PhaseReceiver, drains: bool) -> (Phase, PhaseReceiver) {
+    (phase.next(drains).await, phase)
 }

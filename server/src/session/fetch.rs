@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use quoth_core::authorize::{Action, authorize};
+use quoth_core::authorize::{Action, Reach};
+use quoth_core::membership::Actor;
 use quoth_protocol::frame::{Fetch, FetchRange, ServerFrame};
 use quoth_protocol::limits::{FETCH_EVENTS_MAX, FETCH_STALL_TIMEOUT_MS};
 use quoth_protocol::{Code, Seq};
@@ -55,21 +56,31 @@ impl From<WriteFailure> for Failure {
 }
 
 async fn send(shared: &Shared, fetch: &Fetch, writer: &mut FrameWriter) -> Result<(), Failure> {
-    let (engine, conversation) = (&shared.service.engine, &fetch.conversation);
-    let allowed = || {
+    let engine = &shared.service.engine;
+    let user = shared.grant.borrow().user.clone();
+    let access = engine.access(&fetch.conversation, &user).await?;
+    let conversation = access.name();
+    let reaches = || {
         let grant = shared.grant.borrow().clone();
-        authorize(&grant, Action::Read, conversation).map_err(Failure::Denied)
+        let actor = Actor::User(&grant);
+        let standing = access.stand(actor).standing;
+        let reach = standing.allows(actor, Action::ReadHistory, engine.now_ms());
+        reach.map(Reach::last).map_err(|refusal| Failure::Denied(refusal.code))
     };
-    allowed()?;
-    let bounds = engine.applied_bounds(conversation).await?;
+    reaches()?;
+    let Bounds { floor, head } = engine.applied_bounds(conversation).await?;
+    let head = head.min(reaches()?);
+    let bounds = Bounds { floor: floor.min(head.next()), head };
     let page = Page::of(fetch.range, fetch.limit, bounds);
     let mut cursor = page.after;
     while cursor < page.last {
         let records = usize::try_from(page.last.0 - cursor.0).unwrap_or(usize::MAX);
         let limit = PageLimit { records, bytes: PIECE_BYTES_MAX };
-        let piece = engine.reads().after(conversation, cursor, limit).await?;
+        let piece = engine.reads().after(conversation, cursor, page.last, limit).await?;
         cursor = piece.reached;
-        allowed()?;
+        if reaches()? < cursor {
+            return Err(Failure::Denied(Code::FORBIDDEN));
+        }
         writer.extend(piece.frames);
         writer.write_all().await?;
     }

@@ -208,19 +208,22 @@ impl FrameWriter {
     }
 
     /// Finishes the stream and gives the peer a moment to have all of it. What it has not acknowledged then goes on being
-    /// sent for as long as the connection lives.
-    pub(super) async fn finish(&mut self) {
-        if self.send.finish().is_ok() {
-            let _peer_is_slow_or_gone = timeout(DRAIN_STALL_TIMEOUT, self.send.stopped()).await;
+    /// sent for as long as the connection lives. Gives whether it is known to have all.
+    pub(super) async fn finish(&mut self) -> bool {
+        if self.send.finish().is_err() {
+            return false;
         }
+        timeout(DRAIN_STALL_TIMEOUT, self.send.stopped()).await.unwrap_or(false)
     }
 }
 
-/// Without it the stream of a task that panics would be finished, as if all had been said.
+/// Without it the stream of a task that panics, or is ended from outside, would be finished as if all had been said.
 impl Drop for FrameWriter {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.reset(Code::INTERNAL);
+        } else if !self.is_idle() {
+            self.reset(Code::GOING_AWAY);
         }
     }
 }

@@ -25,6 +25,17 @@ pub struct Limits {
     pub open_conversations_max: u32,
     /// Whether one system call may send several packets: faster for few fast readers, 10 KB more for each connection.
     pub segmentation_offload: bool,
+    /// What decides how much may be on its way to a client.
+    pub congestion_control: CongestionControl,
+}
+
+/// What decides how much may be on its way to a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CongestionControl {
+    /// By the rate at which packets arrive (quinn's BBR): a loss alone does not slow it down.
+    Bbr,
+    /// By losses (RFC 9438), as quinn does it by itself.
+    Cubic,
 }
 
 impl Default for Limits {
@@ -39,6 +50,7 @@ impl Default for Limits {
             keep_alive_interval_ms: 0,
             open_conversations_max: OPEN_CONVERSATIONS_MAX,
             segmentation_offload: false,
+            congestion_control: CongestionControl::Bbr,
         }
     }
 }

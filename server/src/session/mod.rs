@@ -3,36 +3,67 @@
 mod admission;
 mod connection;
 mod conversation;
+mod cursor;
+mod devices;
 mod fetch;
 mod frames;
 mod gate;
+mod goodbye;
 mod limits;
 mod open;
 mod phase;
+mod presence;
+pub(crate) mod requests;
 mod transport;
 mod waiting;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use quoth_core::session::Identity;
 use quoth_protocol::Code;
 
 use crate::engine::Engine;
+use crate::sessions::{Nothing, Sessions, SessionsConfig};
 
 pub(crate) use admission::{Admission, Admitted, Handshake};
 pub(crate) use connection::run;
-pub use limits::Limits;
 pub(crate) use limits::streams_of;
+pub use limits::{CongestionControl, Limits};
 pub use phase::{Phase, PhaseReceiver, PhaseSender};
 pub(crate) use transport::Transport;
 
 /// Says who a token is for and what it allows.
 pub trait Verify: Send + Sync + 'static {
-    /// Verifies a token at `now_ms`, in milliseconds since 1970.
-    ///
-    /// # Errors
-    /// [`Code::TOKEN_EXPIRED`] or [`Code::TOKEN_REJECTED`].
-    fn verify(&self, token: &str, now_ms: u64) -> Result<Identity, Code>;
+    /// Verifies a token at `now_ms`, in milliseconds since 1970. The error is [`Code::TOKEN_EXPIRED`], [`Code::TOKEN_REJECTED`], or
+    /// [`Code::UNAVAILABLE`] when the keys cannot be had at the moment.
+    fn verify(&self, token: &str, now_ms: u64) -> Verification;
+}
+
+/// What becomes of a token.
+pub enum Verification {
+    /// This.
+    Ready(Result<Identity, Code>),
+    /// It turns out later, within seconds: its key has to be asked for.
+    Waits(Verifying),
+}
+
+/// The verification of a token that has to wait for something. Dropping it ends it.
+pub type Verifying = Pin<Box<dyn Future<Output = Result<Identity, Code>> + Send>>;
+
+impl From<Result<Identity, Code>> for Verification {
+    fn from(verified: Result<Identity, Code>) -> Self {
+        Self::Ready(verified)
+    }
+}
+
+impl std::fmt::Debug for Verification {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ready(verified) => f.debug_tuple("Ready").field(verified).finish(),
+            Self::Waits(_) => f.write_str("Waits"),
+        }
+    }
 }
 
 /// What every connection needs.
@@ -42,6 +73,8 @@ pub struct Service {
     engine: Engine,
     /// Tokens.
     verify: Arc<dyn Verify>,
+    /// Who is signed in.
+    pub(crate) sessions: Sessions,
     /// Sizes and times.
     pub(crate) limits: Arc<Limits>,
     /// Whether the server takes work.
@@ -51,12 +84,23 @@ pub struct Service {
 }
 
 impl Service {
-    /// What connections need on the engine's worker, with limits that hold for all workers together.
+    /// What connections need on the engine's worker, with limits that hold for all workers together. All devices of a user stay, and
+    /// what is known of them ends with the server; [`Service::with_sessions`] changes that.
     #[must_use]
     pub fn new(engine: Engine, verify: Arc<dyn Verify>, limits: Limits, phase: PhaseReceiver) -> Self {
+        let sessions =
+            Sessions::start(SessionsConfig::default(), Arc::new(Nothing), Arc::clone(engine.clock()));
+        engine.set_statuses(sessions.statuses());
         let limits = Arc::new(limits);
         let admission = Arc::new(Admission::new(&limits));
-        Self { engine, verify, limits, phase, admission }
+        Self { engine, verify, sessions, limits, phase, admission }
+    }
+
+    /// The same with these sessions, before any connection comes.
+    #[must_use]
+    pub fn with_sessions(self, sessions: Sessions) -> Self {
+        self.engine.set_statuses(sessions.statuses());
+        Self { sessions, ..self }
     }
 
     /// The same for connections of another worker, which the current tokio runtime becomes.

@@ -1,14 +1,18 @@
 //! The conversations that a connection has open.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use quoth_protocol::{Code, ConversationName};
 
-/// A set of names with a maximum.
+use crate::engine::Access;
+
+/// Conversations by the names that the client gives them, with a maximum.
 #[derive(Debug)]
 pub(super) struct OpenConversations {
-    names: Mutex<HashSet<ConversationName>>,
+    names: Mutex<HashMap<ConversationName, Arc<Access>>>,
     max: usize,
 }
 
@@ -18,42 +22,51 @@ impl OpenConversations {
     }
 
     /// Adds a conversation. The error is the code to reset its stream with.
-    pub(super) fn add(&self, name: &ConversationName) -> Result<(), Code> {
+    pub(super) fn add(&self, name: &ConversationName, access: &Arc<Access>) -> Result<(), Code> {
         let mut names = self.names.lock();
-        if names.contains(name) {
-            return Err(Code::ALREADY_OPEN);
+        let has_room = names.len() < self.max;
+        match names.entry(name.clone()) {
+            Entry::Occupied(_) => Err(Code::ALREADY_OPEN),
+            Entry::Vacant(_) if !has_room => Err(Code::OVERLOADED),
+            Entry::Vacant(vacant) => {
+                vacant.insert(Arc::clone(access));
+                Ok(())
+            }
         }
-        if names.len() >= self.max {
-            return Err(Code::OVERLOADED);
-        }
-        names.insert(name.clone());
-        Ok(())
     }
 
     pub(super) fn remove(&self, name: &ConversationName) {
         self.names.lock().remove(name);
     }
 
-    pub(super) fn contains(&self, name: &ConversationName) -> bool {
-        self.names.lock().contains(name)
+    pub(super) fn names(&self) -> Vec<ConversationName> {
+        self.names.lock().keys().cloned().collect()
+    }
+
+    /// The user's access to a conversation that is open.
+    pub(super) fn get(&self, name: &ConversationName) -> Option<Arc<Access>> {
+        self.names.lock().get(name).cloned()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use quoth_protocol::{Code, ConversationName};
+    use quoth_protocol::{Code, ConversationName, UserId};
 
     use super::OpenConversations;
+    use crate::engine::Access;
 
     #[test]
     fn each_is_open_once_and_no_more_than_the_maximum() {
         let [a, b, c] = ["a", "b", "c"].map(|name| ConversationName::new(name).unwrap());
+        let access = Access::of_own_log(&UserId::new("ada").unwrap());
         let open = OpenConversations::new(2);
-        assert_eq!((open.add(&a), open.add(&b)), (Ok(()), Ok(())));
-        assert_eq!(open.add(&a), Err(Code::ALREADY_OPEN));
-        assert_eq!(open.add(&c), Err(Code::OVERLOADED));
+        let add = |name| open.add(name, &access);
+        assert_eq!((add(&a), add(&b)), (Ok(()), Ok(())));
+        assert_eq!(add(&a), Err(Code::ALREADY_OPEN));
+        assert_eq!(add(&c), Err(Code::OVERLOADED));
         open.remove(&a);
-        assert_eq!(open.add(&c), Ok(()));
-        assert!(open.contains(&c) && !open.contains(&a));
+        assert_eq!(add(&c), Ok(()));
+        assert!(open.get(&c).is_some() && open.get(&a).is_none());
     }
 }

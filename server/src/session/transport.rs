@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use quinn::VarInt;
+use quinn::{ConnectionError, VarInt};
 use quoth_lanes::{LaneRecv, LaneSend, Lanes};
 use quoth_protocol::Code;
 
 use super::streams_of;
 use crate::quic::raise_limits;
+use crate::websocket::Heard;
 
 /// A connection whose handshake is complete. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub(crate) enum Transport {
         lanes: Lanes,
         /// The client's address.
         peer: SocketAddr,
+        /// Whether the client has answered a close.
+        heard: Heard,
     },
 }
 
@@ -120,6 +123,27 @@ impl Transport {
         }
     }
 
+    /// The code with which the client has closed the connection, if it has.
+    pub(super) fn closed_by_client(&self) -> Option<Code> {
+        match self {
+            Self::Quic(quic) => match quic.close_reason()? {
+                ConnectionError::ApplicationClosed(close) => {
+                    u32::try_from(close.error_code.into_inner()).ok().map(Code)
+                }
+                _ => None,
+            },
+            Self::WebSocket { lanes, .. } => lanes.close_reason().filter(|closed| closed.by_peer)?.code,
+        }
+    }
+
+    /// Waits until the client has answered the server's close; for ever where closes have no answers.
+    pub(super) async fn close_answered(&self) {
+        match self {
+            Self::Quic(_) => std::future::pending().await,
+            Self::WebSocket { heard, .. } => heard.wait().await,
+        }
+    }
+
     /// The client's address at present.
     pub(super) fn peer(&self) -> SocketAddr {
         match self {
@@ -155,14 +179,12 @@ impl SendStream {
         }
     }
 
-    /// Waits until the client has all of a finished stream, or wants no more.
-    pub(super) async fn stopped(&mut self) {
+    /// Waits until the client has all of a finished stream, or wants no more. Gives whether it is known to have all.
+    pub(super) async fn stopped(&mut self) -> bool {
         match self {
-            Self::Quic(send) => {
-                let _in_any_case = send.stopped().await;
-            }
+            Self::Quic(send) => matches!(send.stopped().await, Ok(None)),
             // A close comes behind all that was written.
-            Self::Lane(_) => {}
+            Self::Lane(_) => false,
         }
     }
 

@@ -3,6 +3,7 @@
 //! What the messages mean is `quoth_lanes`' and the session's work; here is what a socket needs: frames of RFC 6455, bounds,
 //! pings, timeouts, and closes that say why.
 
+mod heard;
 mod heartbeat;
 mod messages;
 mod outbox;
@@ -21,6 +22,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::http::Stream;
 use crate::session::{self, Service, Transport};
+pub use heard::Heard;
 use heartbeat::Heartbeat;
 pub use messages::Messages;
 use pump::Pump;
@@ -55,14 +57,16 @@ pub(crate) fn tasks(
     let Upgraded { stream, read, format, peer, place } = upgraded;
     let lanes = Lanes::server(format);
     let heartbeat = heartbeat(service.limits.idle_timeout_ms);
-    let pump = Pump::new(stream, read, Some(place), lanes.clone(), heartbeat);
-    (session::run(Transport::WebSocket { lanes, peer }, service), pump.run())
+    let heard = Heard::default();
+    let pump = Pump::new(stream, read, Some(place), lanes.clone(), heartbeat, heard.clone());
+    (session::run(Transport::WebSocket { lanes, peer, heard }, service), pump.run())
 }
 
 /// Moves messages between a TCP connection and what stands behind it until either ends, just as is done for sessions: so that tests can
 /// see how the socket behaves when something else is there. The handshake of RFC 6455 is done, and nothing has come behind it.
 pub async fn run(tcp: TcpStream, messages: impl Messages, idle_timeout_ms: u32) {
-    Pump::new(Stream::plain(tcp), Vec::new(), None, messages, heartbeat(idle_timeout_ms)).run().await;
+    let heartbeat = heartbeat(idle_timeout_ms);
+    Pump::new(Stream::plain(tcp), Vec::new(), None, messages, heartbeat, Heard::default()).run().await;
 }
 
 fn heartbeat(idle_timeout_ms: u32) -> Heartbeat {

@@ -14,6 +14,7 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext}
 use tungstenite::{Error, Message as WsMessage};
 
 use super::CLOSE_TIMEOUT;
+use super::heard::Heard;
 use super::heartbeat::{Due, Heartbeat};
 use super::messages::Messages;
 use super::outbox::Outbox;
@@ -43,6 +44,7 @@ pub(super) struct Pump<M: Messages> {
     message_bytes_max: usize,
     messages: M,
     heartbeat: Heartbeat,
+    heard: Heard,
     /// Among the connections, for as long as this one is there.
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -68,6 +70,7 @@ impl<M: Messages> Pump<M> {
         place: Option<OwnedSemaphorePermit>,
         messages: M,
         heartbeat: Heartbeat,
+        heard: Heard,
     ) -> Box<Self> {
         let message_bytes_max = messages.message_bytes_max();
         let config = WebSocketConfig::default()
@@ -87,6 +90,7 @@ impl<M: Messages> Pump<M> {
             message_bytes_max,
             messages,
             heartbeat,
+            heard,
         })
     }
 
@@ -294,6 +298,10 @@ impl<M: Messages> Pump<M> {
             match context.read(&mut wire) {
                 Ok(_) => self.come_bytes = 0,
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Err(Error::ConnectionClosed) => {
+                    self.heard.set();
+                    return Poll::Ready(());
+                }
                 Err(_) => return Poll::Ready(()),
             }
         }

@@ -11,6 +11,7 @@ use quoth_protocol::lane::encode_frames;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::heard::Heard;
 use super::heartbeat::Heartbeat;
 use super::pump::Pump;
 use crate::http::Stream;
@@ -55,7 +56,7 @@ async fn a_socket_that_nobody_reads_ends_and_holds_little_meanwhile() {
     let (server, client) = pair().await;
     let lanes = Lanes::server(Format::Postcard);
     let heartbeat = Heartbeat::new(NEVER, NEVER, STALL_TIMEOUT);
-    let pump = Pump::new(Stream::plain(server), Vec::new(), None, lanes.clone(), heartbeat);
+    let pump = Pump::new(Stream::plain(server), Vec::new(), None, lanes.clone(), heartbeat, Heard::default());
     let talks = tokio::spawn(talk(lanes.clone()));
     tokio::time::timeout(PATIENCE, pump.run()).await.expect("it ends");
     assert_eq!(lanes.close_reason().unwrap().code, None, "it is lost");
@@ -71,7 +72,7 @@ async fn one_that_is_read_slowly_goes_on() {
     let (server, mut client) = pair().await;
     let lanes = Lanes::server(Format::Postcard);
     let heartbeat = Heartbeat::new(NEVER, NEVER, STALL_TIMEOUT);
-    let pump = Pump::new(Stream::plain(server), Vec::new(), None, lanes.clone(), heartbeat);
+    let pump = Pump::new(Stream::plain(server), Vec::new(), None, lanes.clone(), heartbeat, Heard::default());
     let (pumps, _talks) = (tokio::spawn(pump.run()), tokio::spawn(talk(lanes.clone())));
     let mut buffer = vec![0; 4 * 1_024 * 1_024];
     for _ in 0..8 {

@@ -6,11 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
 use crate::StoreError;
 use crate::log::{Log, Position};
-use crate::record::Record;
+use crate::record::{Record, Register};
 use crate::thread::panic_text;
 use crate::view::View;
 
@@ -151,8 +152,12 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
 /// About what the records take in memory and in the log, in bytes.
 fn group_bytes(records: &[Record]) -> usize {
     const FIXED_BYTES: usize = 64;
+    let register_bytes =
+        |register: &Register| register.key.len() + register.value.as_ref().map_or(0, Bytes::len);
     let record_bytes = |record: &Record| {
-        FIXED_BYTES + record.conversation.as_str().len() + record.sender.as_str().len() + record.body.len()
+        let registers = record.registers.iter().map(register_bytes).sum::<usize>();
+        let texts = record.conversation.as_str().len() + record.sender.as_str().len();
+        FIXED_BYTES + texts + record.content.len() + registers
     };
     records.iter().map(record_bytes).sum()
 }

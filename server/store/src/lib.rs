@@ -2,13 +2,14 @@
 //!
 //! The writer appends groups of [`Record`]s to the [`Log`], flushes it once per group and acks; an [`Applier`] feeds the
 //! flushed groups to the [`View`], from which history is read. The log is the truth: what of the view is not on stable
-//! storage yet is applied again at the next start, and the log is trimmed behind what is.
+//! storage yet is applied again at the next start, and the log is trimmed behind what is, and behind what others
+//! [hold](Log::hold).
 //!
 //! [`Store::open`] opens both in one folder and brings the view up to date; [`Store::memory`] is for tests.
 //!
 //! ```
 //! # use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
-//! # use quoth_store::{PageLimit, ProducerKey, Record, Store, group};
+//! # use quoth_store::{Content, MessageId, PageLimit, ProducerKey, Record, Store, group};
 //! let store = Store::memory();
 //! let (conversation, sender) = (ConversationName::new("general")?, UserId::new("ada")?);
 //! let record = Record {
@@ -16,10 +17,10 @@
 //!     seq: Seq(1),
 //!     time_ms: 1_700_000_000_000,
 //!     origin_time_ms: None,
-//!     producer: ProducerKey::new(&sender, ProducerId(7)),
+//!     id: Some(MessageId { producer: ProducerKey::new(&sender, ProducerId(7)), n: 1 }),
 //!     sender,
-//!     n: 1,
-//!     body: "hello".into(),
+//!     content: Content::Message("hello".into()),
+//!     registers: Vec::new(),
 //! };
 //! let mut bytes = Vec::new();
 //! group::encode(&[record.clone()], &mut bytes);
@@ -35,6 +36,7 @@ mod applier;
 mod bytes_reader;
 mod durable;
 mod folder;
+pub mod group;
 mod key;
 mod log;
 mod record;
@@ -48,10 +50,11 @@ pub use applier::{Applier, ApplierOptions, OnFailure};
 pub use durable::create_durable_dir;
 pub use folder::check_folder;
 pub use key::{ConversationKey, ProducerKey};
+pub use log::hold::Hold;
 pub use log::memory::MemoryLog;
 pub use log::segment::{SEGMENT_BYTES_MIN, SegmentLog};
-pub use log::{Log, LogError, Position, Visit};
-pub use record::{Record, group};
+pub use log::{Log, LogError, LogReader, Position, Visit};
+pub use record::{Content, MessageId, REGISTER_KEY_BYTES_MAX, Record, Register};
 pub use store::{OpenError, Options, Store, StoreError};
 pub use verify::{Finding, Progress, Report, verify};
 pub use view::fjall::FjallView;

@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use crate::applier::FLUSH_BYTES;
 use crate::folder::Folder;
+use crate::group;
+use crate::log::hold::Hold;
 use crate::log::memory::MemoryLog;
 use crate::log::segment::{Found, SegmentLog};
 use crate::log::{Log, LogError, Position};
-use crate::record::group;
 use crate::view::fjall::FjallView;
 use crate::view::memory::MemoryView;
 use crate::view::{View, ViewError};
@@ -25,13 +26,17 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Cache of the view in bytes. Default 64 MiB.
     pub cache_bytes: u64,
+    /// From where on the log is held for whoever follows it, as [`Log::hold`] does, before anything of it is freed. The hold is
+    /// [`Store::hold`]. Default none.
+    pub hold_from: Option<Position>,
 }
 
 impl Options {
     /// The defaults, for a folder.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), segment_bytes: 64 * 1024 * 1024, cache_bytes: 64 * 1024 * 1024 }
+        let (segment_bytes, cache_bytes) = (64 * 1024 * 1024, 64 * 1024 * 1024);
+        Self { dir: dir.into(), segment_bytes, cache_bytes, hold_from: None }
     }
 }
 
@@ -42,6 +47,8 @@ pub struct Store {
     pub log: Arc<dyn Log>,
     /// What readers read. Up to date with the log when the store is opened; an [`Applier`](crate::Applier) keeps it so.
     pub view: Arc<dyn View>,
+    /// What [`Options::hold_from`] asked for, for its holder to take.
+    pub hold: Option<Hold>,
     /// `None` in memory.
     folder: Option<Folder>,
 }
@@ -163,7 +170,7 @@ impl Store {
     /// # Errors
     /// When the folder is foreign, of another version or in use, or log or view are damaged or do not fit together.
     pub fn open(options: Options) -> Result<Self, OpenError> {
-        let Options { dir, segment_bytes, cache_bytes } = options;
+        let Options { dir, segment_bytes, cache_bytes, hold_from } = options;
         let folder = Folder::take(&dir)?;
         let stored = FjallView::checkpoint(&folder.view())?;
         let checkpoint = stored.unwrap_or_default();
@@ -179,14 +186,16 @@ impl Store {
         }
         let view = FjallView::open(&folder.view(), cache_bytes)?;
         let log = SegmentLog::start(found, segment_bytes)?;
+        let hold = hold_from.map(|from| log.hold(from));
         catch_up(&log, &view)?;
-        Ok(Self { log: Arc::new(log), view: Arc::new(view), folder: Some(folder) })
+        Ok(Self { log: Arc::new(log), view: Arc::new(view), hold, folder: Some(folder) })
     }
 
     /// A store in memory.
     #[must_use]
     pub fn memory() -> Self {
-        Self { log: Arc::new(MemoryLog::new()), view: Arc::new(MemoryView::new()), folder: None }
+        let (log, view) = (Arc::new(MemoryLog::new()), Arc::new(MemoryView::new()));
+        Self { log, view, hold: None, folder: None }
     }
 
     /// Flushes the view and closes the log. Stop the [`Applier`](crate::Applier) before. The folder is free for another
@@ -195,7 +204,7 @@ impl Store {
     /// # Errors
     /// When either fails. What was acked is stored nevertheless.
     pub fn close(self) -> Result<(), StoreError> {
-        let Self { log, view, folder } = self;
+        let Self { log, view, folder, hold: _ } = self;
         view.flush()?;
         log.close()?;
         // The folder is released last.

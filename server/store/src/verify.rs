@@ -1,13 +1,16 @@
 //! Checks all that a data folder holds.
 
+use std::collections::HashMap;
 use std::path::Path;
 
+use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq};
 
 use crate::folder::Folder;
+use crate::group;
 use crate::log::segment::{Walked, walk_all};
 use crate::log::{LogError, Position};
-use crate::record::{Record, group};
+use crate::record::{Record, Register};
 use crate::store::OpenError;
 use crate::view::fjall::FjallView;
 use crate::view::{View, ViewError};
@@ -53,8 +56,10 @@ pub struct Report {
     pub applied: Option<Position>,
     /// Conversations in the view.
     pub conversations: u64,
-    /// Messages in the view.
+    /// Messages in the view, and other events.
     pub messages: u64,
+    /// Registers in the view.
+    pub registers: u64,
     /// The first group that the log holds; a view can be rebuilt while this is the first group of all.
     pub log_first: Position,
     /// All that is wrong.
@@ -72,6 +77,7 @@ impl Report {
                     | Finding::RowsUnchecked
                     | Finding::ViewMissing { .. }
                     | Finding::Disagreement { .. }
+                    | Finding::RegisterDisagreement { .. }
             )
         };
         !self.findings.is_empty() && self.findings.iter().all(of_view)
@@ -117,6 +123,19 @@ pub enum Finding {
         position: Position,
         /// `missing` or `another message`.
         how: &'static str,
+    },
+    /// Log and view do not agree about a register.
+    #[error(
+        "register {} of conversation {conversation}, in the log at position {position}, holds something else in the view",
+        key.escape_ascii()
+    )]
+    RegisterDisagreement {
+        /// The conversation.
+        conversation: ConversationName,
+        /// The register's key.
+        key: Bytes,
+        /// The position of the last group that sets or removes it.
+        position: Position,
     },
     /// There is no view, and the log does not reach back far enough to build one.
     #[error("there is no view, and it cannot be built anew, since the log starts at {first}")]
@@ -164,12 +183,17 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Report, 
         report.findings.extend(damaged_tables);
         report.findings.push(Finding::RowsUnchecked);
     }
-    let log = check_log(&folder.log(), view.as_ref(), &mut report, progress);
+    let mut registers = Registers::default();
+    let log = check_log(&folder.log(), view.as_ref(), &mut registers, &mut report, progress);
     check_extent(&log, is_missing, &mut report);
     report.findings.extend(log.damage.into_iter().map(Finding::Log));
     if let Some(view) = view {
         // Rows of groups that could not be applied may be there in part.
-        let is_up_to_date = !report.findings.iter().any(|finding| matches!(finding, Finding::Log(_)));
+        let is_up_to_date =
+            !report.findings.iter().any(|finding| matches!(finding, Finding::Log(_) | Finding::Group { .. }));
+        if is_up_to_date {
+            report.findings.extend(registers.compare(&view));
+        }
         view.check_rows(is_up_to_date, &mut report, progress);
     }
     Ok(report)
@@ -178,6 +202,7 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Report, 
 fn check_log(
     dir: &Path,
     view: Option<&FjallView>,
+    registers: &mut Registers,
     report: &mut Report,
     progress: &mut dyn FnMut(Progress),
 ) -> Walked {
@@ -193,6 +218,7 @@ fn check_log(
                     records += decoded.len() as u64;
                     let compared = view.map(|view| compare(view, checkpoint, position, &decoded));
                     findings.extend(compared.into_iter().flatten());
+                    registers.take(position, decoded);
                 }
                 Err(source) => findings.push(Finding::Group { position, source }),
             }
@@ -232,7 +258,7 @@ fn compare(view: &FjallView, checkpoint: Position, position: Position, records: 
     }
     let check = |record: &Record| {
         let how = match view.message(&record.conversation, record.seq) {
-            Ok(Some(held)) if held == *record => return None,
+            Ok(Some(held)) if held == record.without_registers() => return None,
             Ok(Some(_)) => "another message",
             Ok(None) => "missing",
             // The walk over the view's rows reports damaged ones.
@@ -245,5 +271,31 @@ fn compare(view: &FjallView, checkpoint: Position, position: Position, records: 
             how,
         })
     };
-    records.iter().filter_map(check).collect()
+    records.iter().filter(|record| record.is_event()).filter_map(check).collect()
+}
+
+/// What registers should hold, by the groups of a log.
+#[derive(Default)]
+struct Registers(HashMap<(ConversationName, Bytes), (Position, Option<Bytes>)>);
+
+impl Registers {
+    fn take(&mut self, position: Position, records: Vec<Record>) {
+        for Record { conversation, registers, .. } in records {
+            for Register { key, value } in registers {
+                self.0.insert((conversation.clone(), key), (position, value));
+            }
+        }
+    }
+
+    /// Those that hold something else in a view that has all of the log.
+    fn compare(self, view: &FjallView) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for ((conversation, key), (position, value)) in self.0 {
+            // The walk over the view's rows reports damaged ones.
+            if view.register(&conversation, &key).is_ok_and(|held| held != value) {
+                findings.push(Finding::RegisterDisagreement { conversation, key, position });
+            }
+        }
+        findings
+    }
 }

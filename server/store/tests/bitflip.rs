@@ -7,25 +7,48 @@
 //!
 //! `QUOTH_BITFLIP_SECONDS` sets the time for each of the two stores; 20 minutes are enough for every byte.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::testing::{commit, record};
+use quoth_store::testing::{change, commit, notice, record, set};
 use quoth_store::{Applier, ApplierOptions, Options, PageLimit, ProducerState, Record, Store, StoreError};
 
 const CONVERSATIONS: [&str; 4] = ["a", "b", "c", "d"];
 const ROUNDS: u64 = 60;
+
+/// Registers of each conversation, more or less.
+const REGISTERS: u64 = 7;
 
 fn options(dir: &Path) -> Options {
     Options { segment_bytes: 4096, cache_bytes: 1 << 20, ..Options::new(dir) }
 }
 
 fn expected(conversation: &str) -> Vec<Record> {
-    (1..=ROUNDS).map(|seq| record(conversation, seq, seq * 2)).collect()
+    let records = (1..=ROUNDS).flat_map(|seq| group(conversation, seq));
+    let events = records.filter(Record::is_event);
+    events.map(|event| Record { registers: Vec::new(), ..event }).collect()
+}
+
+/// What a round has of a conversation: an event, a message mostly, and now and then a notice.
+fn group(conversation: &str, seq: u64) -> Vec<Record> {
+    let (key, value) = (format!("key {}", seq % REGISTERS), format!("value at {seq}"));
+    match seq % 5 {
+        4 => vec![change(conversation, seq, [set(&key, &value)])],
+        3 => vec![record(conversation, seq, seq * 2), notice(conversation, [set(&key, &value)])],
+        _ => vec![record(conversation, seq, seq * 2)],
+    }
+}
+
+/// What the registers come to.
+fn expected_registers(conversation: &str) -> BTreeMap<Bytes, Bytes> {
+    let registers = (1..=ROUNDS).flat_map(|seq| group(conversation, seq)).flat_map(|record| record.registers);
+    registers.filter_map(|register| Some((register.key, register.value?))).collect()
 }
 
 /// Builds the store: several log segments and several tables per keyspace of the view.
@@ -37,7 +60,7 @@ fn build(dir: &Path, trim: bool) {
         ApplierOptions { flush_bytes: if trim { 8_000 } else { u64::MAX }, ..ApplierOptions::default() };
     let applier = Applier::start_with(options, Arc::clone(&store.log), Arc::clone(&store.view), on_failure);
     for seq in 1..=ROUNDS {
-        let group: Vec<Record> = CONVERSATIONS.iter().map(|name| record(name, seq, seq * 2)).collect();
+        let group: Vec<Record> = CONVERSATIONS.iter().flat_map(|name| group(name, seq)).collect();
         let position = commit(&*store.log, &group).unwrap();
         applier.submit(position, group.into());
     }
@@ -54,8 +77,13 @@ fn read_all(dir: &Path) -> Result<(), Box<dyn std::error::Error>> {
         let bounds = store.view.bounds(&conversation)?;
         let after = store.view.after(&conversation, Seq::ZERO, all)?;
         let before = store.view.before(&conversation, None, all)?;
-        let producer = store.view.producer(&conversation, expected[0].producer)?;
-        let found = store.view.find(&conversation, expected[0].producer, 60)?;
+        let producer = store.view.producer(&conversation, expected[0].id.unwrap().producer)?;
+        let found = store.view.find(&conversation, expected[0].id.unwrap().producer, 60)?;
+        let registers = store.view.registers(&conversation, b"", None, 1_000)?;
+        assert_eq!(BTreeMap::from_iter(registers), expected_registers(name), "registers of {name}");
+        for (key, value) in expected_registers(name) {
+            assert_eq!(store.view.register(&conversation, &key)?, Some(value), "a register of {name}");
+        }
         assert_eq!(bounds.head, Seq(ROUNDS), "head of {name}");
         assert_eq!(after, expected, "{name}");
         assert_eq!(before, expected, "{name}");

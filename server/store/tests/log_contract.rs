@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quoth_store::{Log, LogError, MemoryLog, Position, SegmentLog};
+use quoth_store::{Log, LogError, LogReader, MemoryLog, Position, SegmentLog};
 
 /// A log and how it is opened again, for a view that holds the groups up to a position.
 struct Subject {
@@ -239,4 +239,147 @@ fn readers_and_trims_run_beside_the_writer() {
     assert_eq!(log.next(), Position(2001));
     let first = log.first();
     assert_eq!(read(&*log, first.0), expected(first.0..=2000));
+}
+
+/// Reads on to what is flushed.
+fn drain(reader: &mut dyn LogReader) -> Vec<(u64, Vec<u8>)> {
+    let mut groups = Vec::new();
+    while let Some((position, group)) = reader.next().unwrap() {
+        groups.push((position.0, group.to_vec()));
+    }
+    groups
+}
+
+#[test]
+fn a_reader_goes_on_with_what_is_flushed_meanwhile() {
+    each(|Subject { log, reopen, _dir }| {
+        let mut early = log.reader(Position::ZERO).unwrap();
+        assert_eq!(drain(&mut *early), []);
+        fill(&*log, 1..=3);
+        // Into the middle of what was read ahead, and far beyond it.
+        for (from, to) in [(4, 4), (5, 6), (7, 90)] {
+            assert_eq!(drain(&mut *early).last().map(|(position, _)| *position), Some(from - 1));
+            fill(&*log, from..=to);
+        }
+        log.append(&payload(91)).unwrap();
+        assert_eq!(drain(&mut *early), expected(7..=90), "what is flushed");
+        log.flush().unwrap();
+        assert_eq!(drain(&mut *early), expected(91..=91));
+        assert_eq!(drain(&mut *early), []);
+        assert_eq!(drain(&mut *log.reader(Position(40)).unwrap()), expected(40..=91));
+        assert_eq!(drain(&mut *log.reader(Position(400)).unwrap()), []);
+        log.close().unwrap();
+        assert_eq!(drain(&mut *early), []);
+        drop(log);
+        // Over the marks of two starts.
+        let log = reopen(Position::ZERO);
+        let mut reader = log.reader(Position(1)).unwrap();
+        fill(&*log, 92..=95);
+        assert_eq!(drain(&mut *reader), expected(1..=95));
+    });
+}
+
+/// A segment of marks alone is replaced when the group that comes does not fit into it.
+#[test]
+fn a_reader_at_the_end_meets_a_segment_that_is_replaced() {
+    let Subject { log, reopen, _dir } = segments();
+    let largest = vec![1; 4096 - 64 - 48 - 8];
+    log.append(&largest).unwrap();
+    log.flush().unwrap();
+    drop(log);
+    let log = reopen(Position::ZERO);
+    let mut readers = [1, 2].map(|from| log.reader(Position(from)).unwrap());
+    let read = readers.each_mut().map(|reader| drain(&mut **reader).len());
+    assert_eq!(read, [1, 0]);
+    log.append(&largest).unwrap();
+    log.flush().unwrap();
+    for mut reader in readers {
+        assert_eq!(drain(&mut *reader), [(2, largest.clone())]);
+    }
+}
+
+#[test]
+fn what_is_held_is_not_trimmed() {
+    each(|Subject { log, .. }| {
+        fill(&*log, 1..=100);
+        let mut held = log.hold(Position(30));
+        let late = log.hold(Position(60));
+        assert_eq!((held.from(), late.from()), (Position(30), Position(60)));
+        let mut reader = log.reader(Position(30)).unwrap();
+        log.trim(Position(100)).unwrap();
+        assert!(log.first() > Position(1) && log.first() <= Position(30), "{}", log.first());
+        assert_eq!(drain(&mut *reader), expected(30..=100));
+        held.advance(Position(20));
+        assert_eq!(held.from(), Position(30));
+        held.advance(Position(80));
+        let first = log.first();
+        assert!(first <= Position(30), "until the next trim");
+        log.trim(Position(100)).unwrap();
+        assert!(log.first() > first && log.first() <= Position(60), "{}", log.first());
+        drop(late);
+        log.trim(Position(100)).unwrap();
+        assert!(log.first() > Position(60) && log.first() <= Position(80), "{}", log.first());
+        drop(held);
+        log.trim(Position(100)).unwrap();
+        assert!(log.first() > Position(80), "{}", log.first());
+    });
+}
+
+#[test]
+fn holds_of_the_same_position_count() {
+    each(|Subject { log, .. }| {
+        fill(&*log, 1..=100);
+        let (one, other) = (log.hold(Position(5)), log.hold(Position(5)));
+        drop(one);
+        log.trim(Position(100)).unwrap();
+        assert!(log.first() <= Position(5), "{}", log.first());
+        drop(other);
+        log.trim(Position(100)).unwrap();
+        assert!(log.first() > Position(5), "{}", log.first());
+    });
+}
+
+#[test]
+fn what_was_freed_is_neither_held_nor_read() {
+    each(|Subject { log, .. }| {
+        fill(&*log, 1..=100);
+        let mut slow = log.reader(Position(1)).unwrap();
+        slow.next().unwrap();
+        log.trim(Position(90)).unwrap();
+        let first = log.first();
+        assert_eq!(log.hold(Position(3)).from(), first);
+        assert!(matches!(log.reader(Position(3)), Err(LogError::Gone { from: Position(3), .. })));
+        let gone = loop {
+            match slow.next() {
+                // What is in its segment's file, which is open.
+                Ok(group) => assert!(group.unwrap().0 < first),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(gone, LogError::Gone { .. }), "{gone}");
+    });
+}
+
+#[test]
+fn a_reader_and_its_hold_follow_the_writer() {
+    each(|Subject { log, .. }| {
+        const GROUPS: u64 = 1_000;
+        std::thread::scope(|scope| {
+            scope.spawn(|| fill(&*log, 1..=GROUPS));
+            let (mut hold, mut reader) = (log.hold(Position(1)), log.reader(Position(1)).unwrap());
+            let mut next = 1;
+            while next <= GROUPS {
+                let Some((position, group)) = reader.next().unwrap() else {
+                    std::thread::yield_now();
+                    continue;
+                };
+                assert_eq!((position.0, group), (next, &payload(next)[..]));
+                next += 1;
+                hold.advance(Position(next));
+                // As far as the view could be: ahead of it.
+                log.trim(log.next()).unwrap();
+            }
+        });
+        assert_eq!(log.next(), Position(GROUPS + 1));
+    });
 }

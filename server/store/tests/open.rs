@@ -8,8 +8,8 @@ use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::testing::{Overridden, ViewOverride, commit, contents, record};
 use quoth_store::{
-    Applier, ApplierOptions, Finding, Log, LogError, MemoryLog, MemoryView, OpenError, Options, PageLimit,
-    Position, Record, Store, StoreError, View, ViewError, verify,
+    Applier, ApplierOptions, Content, Finding, Log, LogError, MemoryLog, MemoryView, OpenError, Options,
+    PageLimit, Position, Record, Store, StoreError, View, ViewError, verify,
 };
 
 const ALL: PageLimit = PageLimit { records: 10_000, bytes: 1 << 24 };
@@ -101,7 +101,7 @@ fn another_format_is_refused() {
     drop(open(dir.path()));
     fs::write(dir.path().join("format"), "quoth-server data folder, format 9\n").unwrap();
     let error = refused_untouched(dir.path());
-    assert!(matches!(error, OpenError::Format { found: 9, expected: 4, .. }), "{error}");
+    assert!(matches!(error, OpenError::Format { found: 9, expected: 5, .. }), "{error}");
 }
 
 #[test]
@@ -126,7 +126,11 @@ fn a_start_with_much_to_apply_shortens_the_log() {
         // A crash: neither applied nor closed.
         let store = Store::open(options.clone()).unwrap();
         for seq in run * GROUPS_PER_RUN + 1..=(run + 1) * GROUPS_PER_RUN {
-            commit(&*store.log, &[Record { body: body.clone(), ..record("a", seq, seq) }]).unwrap();
+            commit(
+                &*store.log,
+                &[Record { content: Content::Message(body.clone()), ..record("a", seq, seq) }],
+            )
+            .unwrap();
         }
     }
     let store = Store::open(options).unwrap();
@@ -146,7 +150,7 @@ fn a_deleted_view_is_rebuilt_from_the_whole_log() {
     fs::remove_dir_all(dir.path().join("view")).unwrap();
     let store = open(dir.path());
     assert_holds(&store, 200);
-    assert!(store.view.find(&name(), record("a", 1, 1).producer, 17).unwrap().is_some());
+    assert!(store.view.find(&name(), record("a", 1, 1).id.unwrap().producer, 17).unwrap().is_some());
 }
 
 #[test]
@@ -270,4 +274,26 @@ fn a_failing_view_is_reported_once_and_holds_nobody_up() {
     assert_eq!(applier.applied(), Position::ZERO);
     applier.stop();
     assert!(failures.recv().is_err(), "reported once");
+}
+
+#[test]
+fn what_is_held_stays_over_a_start_that_shortens_the_log() {
+    const GROUPS: u64 = 24;
+    let dir = tempfile::tempdir().unwrap();
+    let content = Content::Message(Bytes::from(vec![b'x'; 1 << 20]));
+    let options = Options { segment_bytes: 2 << 20, ..options(dir.path()) };
+    let store = Store::open(options.clone()).unwrap();
+    for seq in 1..=GROUPS {
+        commit(&*store.log, &[Record { content: content.clone(), ..record("a", seq, seq) }]).unwrap();
+    }
+    drop(store);
+    let mut store = Store::open(Options { hold_from: Some(Position(5)), ..options.clone() }).unwrap();
+    assert_eq!(store.view.applied(), Position(GROUPS));
+    let first = store.log.first();
+    assert!(first > Position(1) && first <= Position(5), "the log starts at {first}");
+    assert_eq!(store.hold.take().map(|hold| hold.from()), Some(Position(5)));
+    store.close().unwrap();
+    // Whoever comes too late is told from where on there is something.
+    let store = Store::open(Options { hold_from: Some(Position(1)), ..options }).unwrap();
+    assert_eq!(store.hold.as_ref().map(quoth_store::Hold::from), Some(first));
 }

@@ -4,8 +4,10 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use quoth_store::testing::{commit, contents, record};
-use quoth_store::{Finding, LogError, OpenError, Options, Position, Progress, Record, Report, Store, verify};
+use quoth_store::testing::{change, commit, contents, notice, record, removed, set};
+use quoth_store::{
+    Content, Finding, LogError, OpenError, Options, Position, Progress, Record, Report, Store, verify,
+};
 
 fn open(dir: &Path) -> Store {
     Store::open(Options { segment_bytes: 4096, cache_bytes: 1 << 20, ..Options::new(dir) }).unwrap()
@@ -29,7 +31,10 @@ fn check_with(dir: &Path, progress: &mut dyn FnMut(Progress)) -> Report {
 fn commit_and_apply(store: &Store, seqs: std::ops::RangeInclusive<u64>, body: &str) {
     for seq in seqs {
         let group: Vec<Record> = ["a", "b"]
-            .map(|name| Record { body: format!("{body} {seq}").into(), ..record(name, seq, seq) })
+            .map(|name| Record {
+                content: Content::Message(format!("{body} {seq}").into()),
+                ..record(name, seq, seq)
+            })
             .to_vec();
         let position = commit(&*store.log, &group).unwrap();
         store.view.apply(position, &group).unwrap();
@@ -148,7 +153,8 @@ fn a_torn_group_is_told_but_is_no_damage() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     commit_and_apply(&store, 1..=3, "x");
-    commit(&*store.log, &[Record { body: vec![7; 2000].into(), ..record("a", 4, 4) }]).unwrap();
+    commit(&*store.log, &[Record { content: Content::Message(vec![7; 2000].into()), ..record("a", 4, 4) }])
+        .unwrap();
     drop(store);
     let file = OpenOptions::new().write(true).open(&segments(dir.path())[0]).unwrap();
     file.write_all_at(&[0; 512], 1536).unwrap();
@@ -199,4 +205,39 @@ fn a_folder_without_a_view_is_checked_as_far_as_it_goes() {
     assert_eq!((report.applied, report.groups), (None, 5));
     assert!(report.findings.is_empty(), "{}", texts(&report));
     assert!(!dir.path().join("view").exists(), "a check creates no view");
+}
+
+#[test]
+fn registers_are_checked_and_compared_with_the_log() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for (dir, values) in [(&dir, ["1", "2", "3"]), (&other, ["1", "9", "3"])] {
+        let store = open(dir.path());
+        let keys = ["a", "b", "c"];
+        let registers: Vec<_> = keys.iter().zip(values).map(|(key, value)| set(key, value)).collect();
+        let groups = [
+            vec![change("a", 1, registers), notice("b", [set("k", "v"), set("l", "v")])],
+            vec![change("a", 2, [removed("c")]), notice("b", [set("k", values[1])])],
+        ];
+        for group in groups {
+            let position = commit(&*store.log, &group).unwrap();
+            store.view.apply(position, &group).unwrap();
+        }
+        store.close().unwrap();
+        let report = check(dir.path());
+        assert!(report.findings.is_empty(), "{}", texts(&report));
+        assert_eq!((report.records, report.conversations, report.messages, report.registers), (4, 2, 2, 4));
+    }
+    fs::remove_dir_all(dir.path().join("view")).unwrap();
+    fs::rename(other.path().join("view"), dir.path().join("view")).unwrap();
+    let report = check(dir.path());
+    let mut text: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
+    text.sort();
+    let expected = [("b", "a", 1), ("k", "b", 2)].map(|(key, conversation, position)| {
+        format!(
+            "register {key} of conversation {conversation}, in the log at position {position}, holds something else in \
+             the view"
+        )
+    });
+    assert_eq!(text, expected);
+    assert!(report.is_view_lost() && report.can_rebuild_view());
 }

@@ -1,66 +1,18 @@
 //! What every view keeps, run for each of them.
 
+mod views;
+
 use std::path::Path;
-use std::sync::Arc;
 
 use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
-use quoth_store::testing::{Overridden, ViewOverride, record};
+use quoth_store::testing::{change, notice, record};
 use quoth_store::{
-    Bounds, FjallView, MemoryView, PageLimit, Position, ProducerKey, ProducerState, Record, View, ViewError,
+    Bounds, Content, FjallView, MessageId, PageLimit, Position, ProducerKey, ProducerState, Record, View,
+    ViewError,
 };
+use views::{CACHE_BYTES, Subject, each, fjall, flush_without_checkpoint};
 
-const CACHE_BYTES: u64 = 1024 * 1024;
 const ALL: PageLimit = PageLimit { records: 1000, bytes: 1 << 20 };
-
-/// A view and what a restart after a clean stop is.
-struct Subject {
-    view: Arc<dyn View>,
-    reopen: Box<dyn Fn() -> Arc<dyn View>>,
-    /// A folder that lives as long as the view.
-    _dir: Option<tempfile::TempDir>,
-}
-
-fn memory() -> Subject {
-    let view = MemoryView::new();
-    Subject { view: Arc::new(view.clone()), reopen: Box::new(move || Arc::new(view.clone())), _dir: None }
-}
-
-fn fjall() -> Subject {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("view");
-    let open = move || -> Arc<dyn View> { Arc::new(FjallView::open(&path, CACHE_BYTES).unwrap()) };
-    Subject { view: open(), reopen: Box::new(open), _dir: Some(dir) }
-}
-
-/// A view that flushes each group and puts the next one into a new window.
-struct Windows(FjallView);
-
-impl ViewOverride for Windows {
-    fn inner(&self) -> &dyn View {
-        &self.0
-    }
-
-    fn apply(&self, position: Position, records: &[Record]) -> Result<(), ViewError> {
-        self.0.apply(position, records)?;
-        self.0.flush().map(drop)
-    }
-}
-
-fn windows() -> Subject {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("view");
-    let open = move || -> Arc<dyn View> {
-        let view = FjallView::open(&path, CACHE_BYTES).unwrap();
-        Arc::new(Overridden(Windows(view.with_window_bytes(1))))
-    };
-    Subject { view: open(), reopen: Box::new(open), _dir: Some(dir) }
-}
-
-fn each(check: impl Fn(Subject)) {
-    check(memory());
-    check(fjall());
-    check(windows());
-}
 
 fn name(text: &str) -> ConversationName {
     ConversationName::new(text).unwrap()
@@ -68,6 +20,10 @@ fn name(text: &str) -> ConversationName {
 
 fn records(conversation: &str, seqs: std::ops::RangeInclusive<u64>) -> Vec<Record> {
     seqs.map(|seq| record(conversation, seq, seq * 10)).collect()
+}
+
+fn id(record: &Record) -> MessageId {
+    record.id.unwrap()
 }
 
 fn seqs(records: &[Record]) -> Vec<u64> {
@@ -82,8 +38,8 @@ fn an_unknown_conversation_is_empty() {
         assert_eq!(view.after(&unknown, Seq::ZERO, ALL).unwrap(), []);
         assert_eq!(view.before(&unknown, None, ALL).unwrap(), []);
         assert_eq!(view.before(&unknown, Some(Seq(9)), ALL).unwrap(), []);
-        assert_eq!(view.producer(&unknown, record("unknown", 1, 1).producer).unwrap(), None);
-        assert_eq!(view.find(&unknown, record("unknown", 1, 1).producer, 1).unwrap(), None);
+        assert_eq!(view.producer(&unknown, record("unknown", 1, 1).id.unwrap().producer).unwrap(), None);
+        assert_eq!(view.find(&unknown, record("unknown", 1, 1).id.unwrap().producer, 1).unwrap(), None);
     });
 }
 
@@ -93,7 +49,7 @@ fn what_is_applied_is_read_in_both_directions() {
         let mut group = records("a", 1..=20);
         group.extend(records("b", 1..=3));
         group[4].origin_time_ms = Some(5);
-        group[5].body = bytes::Bytes::new();
+        group[5].content = Content::Message(bytes::Bytes::new());
         view.apply(Position(1), &group).unwrap();
         let (a, expected) = (name("a"), &group[..20]);
         assert_eq!(view.bounds(&a).unwrap(), Bounds { floor: Seq(1), head: Seq(20) });
@@ -147,7 +103,10 @@ fn every_page_of_groups_of_any_size_is_right() {
                 }
             }
             for record in &all {
-                assert_eq!(view.find(name, record.producer, record.n).unwrap().as_ref(), Some(record));
+                assert_eq!(
+                    view.find(name, id(record).producer, id(record).n).unwrap().as_ref(),
+                    Some(record)
+                );
             }
         }
     });
@@ -157,7 +116,7 @@ fn every_page_of_groups_of_any_size_is_right() {
 fn pages_keep_their_limits_and_make_progress() {
     each(|Subject { view, .. }| {
         let mut group = records("a", 1..=10);
-        group.iter_mut().for_each(|record| record.body = vec![7; 100].into());
+        group.iter_mut().for_each(|record| record.content = Content::Message(vec![7; 100].into()));
         view.apply(Position(1), &group).unwrap();
         let a = name("a");
         let three = PageLimit { records: 3, bytes: 1 << 20 };
@@ -220,15 +179,18 @@ fn a_message_id_is_found_and_an_unused_one_is_not() {
     each(|Subject { view, .. }| {
         let other = ProducerKey::new(&UserId::new("bob").unwrap(), ProducerId(1));
         let mut group = records("a", 1..=8);
-        group.iter_mut().filter(|record| record.seq.0 % 2 == 0).for_each(|record| record.producer = other);
+        group
+            .iter_mut()
+            .filter(|record| record.seq.0 % 2 == 0)
+            .for_each(|record| record.id.as_mut().unwrap().producer = other);
         view.apply(Position(1), &group[..5]).unwrap();
         view.apply(Position(2), &group[5..]).unwrap();
-        let (a, ada) = (name("a"), group[0].producer);
+        let (a, ada) = (name("a"), group[0].id.unwrap().producer);
         assert_eq!(view.producer(&a, ada).unwrap(), Some(ProducerState { n: 70, seq: Seq(7) }));
         assert_eq!(view.producer(&a, other).unwrap(), Some(ProducerState { n: 80, seq: Seq(8) }));
         assert_eq!(view.producer(&name("b"), ada).unwrap(), None);
         for record in &group {
-            assert_eq!(view.find(&a, record.producer, record.n).unwrap().as_ref(), Some(record));
+            assert_eq!(view.find(&a, id(record).producer, id(record).n).unwrap().as_ref(), Some(record));
         }
         for n in [0, 5, 20, 35, 71, 90] {
             assert_eq!(view.find(&a, ada, n).unwrap(), None, "{n}");
@@ -255,27 +217,30 @@ fn ids_of_interleaved_producers_are_found_wherever_they_are() {
                 _ if seq % 2 == 0 => (0, seq - 200),
                 _ => (1 + seq % 35, u64::MAX - (SEQS - seq) * 7),
             };
-            (record.producer, record.n) = (producers[usize::try_from(id).unwrap()], n);
+            let producer = producers[usize::try_from(id).unwrap()];
+            record.id = Some(MessageId { producer, n });
         }
         let (first, second) = group.split_at(777);
         view.apply(Position(1), first).unwrap();
         view.apply(Position(2), second).unwrap();
         // The same ids in another conversation mean other messages.
         let mut others = records("b", 1..=100);
-        others.iter_mut().for_each(|other| (other.producer, other.n) = (producers[0], 3 * other.seq.0));
+        for other in &mut others {
+            other.id = Some(MessageId { producer: producers[0], n: 3 * other.seq.0 });
+        }
         view.apply(Position(3), &others).unwrap();
         let (a, b) = (name("a"), name("b"));
         let mut last_of = std::collections::HashMap::new();
         for record in &group {
-            last_of.insert(record.producer, ProducerState { n: record.n, seq: record.seq });
-            assert_eq!(view.find(&a, record.producer, record.n).unwrap().as_ref(), Some(record));
+            last_of.insert(id(record).producer, ProducerState { n: id(record).n, seq: record.seq });
+            assert_eq!(view.find(&a, id(record).producer, id(record).n).unwrap().as_ref(), Some(record));
         }
         let stored: std::collections::HashSet<_> =
-            group.iter().map(|record| (record.producer, record.n)).collect();
+            group.iter().map(|record| (id(record).producer, id(record).n)).collect();
         for record in &group {
-            for n in [record.n.saturating_sub(1), record.n.saturating_add(1), 0] {
-                if !stored.contains(&(record.producer, n)) {
-                    assert_eq!(view.find(&a, record.producer, n).unwrap(), None, "{n}");
+            for n in [id(record).n.saturating_sub(1), id(record).n.saturating_add(1), 0] {
+                if !stored.contains(&(id(record).producer, n)) {
+                    assert_eq!(view.find(&a, id(record).producer, n).unwrap(), None, "{n}");
                 }
             }
         }
@@ -283,8 +248,8 @@ fn ids_of_interleaved_producers_are_found_wherever_they_are() {
             assert_eq!(view.producer(&a, *producer).unwrap(), last_of.get(producer).copied());
         }
         for other in &others {
-            assert_eq!(view.find(&b, other.producer, other.n).unwrap().as_ref(), Some(other));
-            assert_eq!(view.find(&b, producers[39], other.n).unwrap(), None);
+            assert_eq!(view.find(&b, id(other).producer, id(other).n).unwrap().as_ref(), Some(other));
+            assert_eq!(view.find(&b, producers[39], id(other).n).unwrap(), None);
         }
         assert_eq!(view.producer(&b, producers[0]).unwrap(), Some(ProducerState { n: 300, seq: Seq(100) }));
         assert_eq!(view.producer(&b, producers[39]).unwrap(), None);
@@ -309,7 +274,7 @@ fn what_is_flushed_survives_a_restart() {
         drop(view);
         let view = reopen();
         assert_eq!(view.bounds(&name("a")).unwrap().head, Seq(6));
-        assert_eq!(view.producer(&name("a"), group[0].producer).unwrap().unwrap().seq, Seq(6));
+        assert_eq!(view.producer(&name("a"), group[0].id.unwrap().producer).unwrap().unwrap().seq, Seq(6));
     });
 }
 
@@ -334,14 +299,6 @@ const SMALL_WINDOW_BYTES: u64 = 2_000;
 /// A view in which a window has some groups.
 fn small_windows(dir: &Path) -> FjallView {
     FjallView::open(dir, CACHE_BYTES).unwrap().with_window_bytes(SMALL_WINDOW_BYTES)
-}
-
-/// Flushes that write tables but no checkpoint, as a crash behind the tables does.
-fn flush_without_checkpoint(view: &FjallView, dir: &Path) {
-    let obstacle = dir.join("checkpoint.new");
-    std::fs::create_dir(&obstacle).unwrap();
-    view.flush().unwrap_err();
-    std::fs::remove_dir(obstacle).unwrap();
 }
 
 /// Crashes at every place, behind one or two flushes of which tables are left but no checkpoint. What is applied again comes
@@ -379,7 +336,7 @@ fn a_crash_leaves_no_trace_in_windows() {
                 assert_eq!(view.after(&name, Seq::ZERO, ALL).unwrap(), all, "{crash} {before} {behind}");
                 assert_eq!(view.before(&name, None, ALL).unwrap(), all, "{crash} {before} {behind}");
                 for record in all {
-                    assert_eq!(view.find(&name, record.producer, record.n).unwrap(), Some(record));
+                    assert_eq!(view.find(&name, id(&record).producer, id(&record).n).unwrap(), Some(record));
                 }
             }
         }
@@ -413,5 +370,46 @@ fn readers_see_whole_groups() {
                 assert!(head >= applied.0 * 7, "group {applied} was applied, the head is {head}");
             }
         });
+    });
+}
+
+#[test]
+fn changes_are_read_as_messages_are_and_notices_are_not_read() {
+    each(|Subject { view, reopen, _dir }| {
+        let mut changes = [change("a", 2, []), change("a", 4, [])];
+        changes[0].origin_time_ms = Some(0);
+        // A change may have an id too.
+        changes[1].id = Some(MessageId { n: 30, ..id(&record("a", 1, 10)) });
+        let [first, second] = changes;
+        let events = vec![record("a", 1, 10), first, record("a", 3, 20), second, record("a", 5, 40)];
+        let mut group = events.clone();
+        // Before the first event and between others, also of conversations that have no event.
+        for (at, of) in [(0, "a"), (3, "a"), (4, "b"), (8, "a")] {
+            group.insert(at, notice(of, []));
+        }
+        group[3].id = Some(id(&record("a", 1, 11)));
+        view.apply(Position(1), &[notice("c", [])]).unwrap();
+        view.apply(Position(2), &group).unwrap();
+        let check = |view: &dyn View| {
+            let a = name("a");
+            assert_eq!(view.bounds(&a).unwrap(), Bounds { floor: Seq(1), head: Seq(5) });
+            assert_eq!(view.after(&a, Seq::ZERO, ALL).unwrap(), events);
+            assert_eq!(view.after(&a, Seq(1), ALL).unwrap(), events[1..]);
+            assert_eq!(view.before(&a, None, ALL).unwrap(), events);
+            assert_eq!(view.before(&a, Some(Seq(3)), ALL).unwrap(), events[..2]);
+            let producer = id(&events[0]).producer;
+            for event in [&events[0], &events[2], &events[3], &events[4]] {
+                assert_eq!(view.find(&a, producer, id(event).n).unwrap().as_ref(), Some(event));
+            }
+            assert_eq!(view.find(&a, producer, 11).unwrap(), None, "the id of a notice");
+            for of in ["b", "c"] {
+                assert_eq!(view.bounds(&name(of)).unwrap(), Bounds { floor: Seq(1), head: Seq::ZERO });
+                assert_eq!(view.after(&name(of), Seq::ZERO, ALL).unwrap(), []);
+            }
+        };
+        check(&*view);
+        view.flush().unwrap();
+        drop(view);
+        check(&*reopen());
     });
 }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use quoth_protocol::ConversationName;
 use quoth_protocol::frame::{ClientFrame, Fetch, FetchRange, ServerFrame};
 use quoth_store::testing::record;
-use quoth_store::{Applier, Options, Record, Store, group};
+use quoth_store::{Applier, Content, Options, Record, Store, group};
 
 use super::client::{BODY_BYTES, body, runtime};
 use super::{Plan, Report};
@@ -111,7 +111,10 @@ pub(super) fn fill(dir: &Path, conversations: u64, messages: u64) -> anyhow::Res
     for group_at in (0..messages).step_by(usize::try_from(GROUP_RECORDS)?) {
         let records: Vec<Record> = (group_at..(group_at + GROUP_RECORDS).min(messages))
             .map(|i| (i % conversations, i / conversations + 1))
-            .map(|(room, seq)| Record { body: body.clone(), ..record(&format!("room-{room}"), seq, seq) })
+            .map(|(room, seq)| Record {
+                content: Content::Message(body.clone()),
+                ..record(&format!("room-{room}"), seq, seq)
+            })
             .collect();
         encoded.clear();
         group::encode(&records, &mut encoded);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quoth_store::testing::record;
-use quoth_store::{Applier, Options, Record, Store, group};
+use quoth_store::{Applier, Content, MessageId, Options, Record, Store, group};
 
 use super::append::PlainFile;
 use super::client::BODY_BYTES;
@@ -95,8 +95,10 @@ struct Messages {
 impl Messages {
     fn new() -> Self {
         let body = bytes::Bytes::from(vec![b'x'; BODY_BYTES]);
-        let of =
-            |conversation| Record { body: body.clone(), ..record(&format!("room-{conversation}"), 0, 0) };
+        let of = |conversation| Record {
+            content: Content::Message(body.clone()),
+            ..record(&format!("room-{conversation}"), 0, 0)
+        };
         Self { last: (0..CONVERSATIONS).map(of).collect() }
     }
 
@@ -106,7 +108,7 @@ impl Messages {
         for _ in 0..OUTSTANDING / CONVERSATIONS {
             for last in &mut self.last {
                 last.seq = last.seq.next();
-                last.n += 1;
+                last.id = last.id.map(|id| MessageId { n: id.n + 1, ..id });
                 group.push(last.clone());
             }
         }

@@ -86,8 +86,8 @@ impl History {
     /// Ends the history with everything that the server stored.
     pub(super) fn finish(&mut self, records: &[Record]) -> Result<(), Broken> {
         let mut logs: BTreeMap<&ConversationName, Vec<Entry>> = BTreeMap::new();
-        for Record { conversation, seq, time_ms, sender, body, .. } in records {
-            let content = Content::new(sender, body);
+        for Record { conversation, seq, time_ms, sender, content, .. } in records {
+            let content = Content::new(sender, content.bytes());
             let entry = Entry { seq: *seq, time_ms: *time_ms, content };
             logs.entry(conversation).or_default().push(entry);
         }

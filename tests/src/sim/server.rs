@@ -7,19 +7,17 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use parking_lot::Mutex;
 use quinn::{Endpoint, TokioRuntime};
-use quoth_core::authorize::{Grant, Pattern};
-use quoth_core::session::Identity;
 use quoth_protocol::frame::Durability;
-use quoth_protocol::{Code, UserId};
 use quoth_server::engine::{Engine, Execution};
 use quoth_server::quic::{Steering, endpoint_config, serve, server_config};
-use quoth_server::session::{Limits, Phase, PhaseSender, Service, Verify};
+use quoth_server::session::{Limits, Phase, PhaseSender, Service, Verification, Verify};
 use quoth_store::{Log as _, LogError, MemoryLog, MemoryView, Position, Record, Store, View as _, group};
 
 use super::clock::SimClock;
 use super::plant::Plant;
 use super::socket::{Network, Socket};
 use super::tls::Certificates;
+use crate::served::everything;
 
 /// A simulated server keeps its endpoint's secret over a restart, as the real one does.
 const ENDPOINT_SECRET: [u8; 32] = [7; 32];
@@ -193,12 +191,9 @@ struct UserNames {
 }
 
 impl Verify for UserNames {
-    fn verify(&self, token: &str, _: u64) -> Result<Identity, Code> {
+    fn verify(&self, token: &str, _: u64) -> Verification {
         self.sign_ins.fetch_add(1, Ordering::Relaxed);
         assert_ne!(token, PANIC_TOKEN, "planted");
-        let user = UserId::new(token).map_err(|_| Code::TOKEN_REJECTED)?;
-        let all = || vec![Pattern::new("*")];
-        let grant = Grant { user, read: all(), write: all(), publish_as: Vec::new() };
-        Ok(Identity { grant: Arc::new(grant), expires_ms: u64::MAX })
+        everything(token, u64::MAX).into()
     }
 }

@@ -1,9 +1,8 @@
 //! A server whose parts fail on demand.
 
-use quoth_core::session::Identity;
 use quoth_protocol::{Code, ConversationName};
 use quoth_server::engine::{Clock as _, SystemClock};
-use quoth_server::session::Verify;
+use quoth_server::session::{Verification, Verify};
 use quoth_store::testing::{Overridden, ViewOverride};
 use quoth_store::{Bounds, MemoryView, Store, View, ViewError};
 use quoth_tests::served::{ServedEngine, everything};
@@ -24,10 +23,10 @@ pub(crate) fn start() -> anyhow::Result<ServedEngine> {
 struct Lifetimes;
 
 impl Verify for Lifetimes {
-    fn verify(&self, token: &str, _now_ms: u64) -> Result<Identity, Code> {
+    fn verify(&self, token: &str, _now_ms: u64) -> Verification {
         assert_ne!(token, FAULTY_TOKEN, "the fault that is wanted");
-        let lifetime_ms: u64 = token.parse().map_err(|_| Code::TOKEN_REJECTED)?;
-        everything("alice", SystemClock.unix_ms() + lifetime_ms)
+        let lifetime_ms = token.parse::<u64>().map_err(|_| Code::TOKEN_REJECTED);
+        lifetime_ms.and_then(|lifetime_ms| everything("alice", SystemClock.unix_ms() + lifetime_ms)).into()
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use quinn::congestion::BbrConfig;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint, IdleTimeout, TransportConfig, VarInt};
 use quoth_protocol::ALPN;
@@ -90,6 +91,8 @@ pub(super) fn client_config(
         // Far below the 2^62 ms that QUIC can say, with which no timeout would be set.
         .max_idle_timeout(IdleTimeout::try_from(idle_timeout).ok())
         .keep_alive_interval(Some(keep_alive_interval))
+        // As the server does it: a phone's losses are seldom congestion.
+        .congestion_controller_factory(Arc::new(BbrConfig::default()))
         .initial_rtt(INITIAL_RTT);
     let mut config = ClientConfig::new(tls);
     config.transport_config(Arc::new(transport));

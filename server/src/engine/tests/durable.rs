@@ -12,7 +12,7 @@ use super::world::{failure, hooked_log, outcome, publish, publisher, room, start
 use crate::engine::{Engine, Mailbox};
 
 /// A log whose flushes say that they have begun and wait for a word how to end.
-fn gated_log() -> (impl Log, Receiver<()>, Sender<Result<(), LogError>>) {
+pub(super) fn gated_log() -> (impl Log, Receiver<()>, Sender<Result<(), LogError>>) {
     let (begin, begun) = channel();
     let (end, ends) = channel();
     let (begin, ends) = (Mutex::new(begin), Mutex::new(ends));

@@ -9,6 +9,8 @@ use quoth_protocol::{Code, Seq};
 use quoth_store::testing::{commit, record};
 use quoth_store::{Bounds, MemoryLog, MemoryView, Position, View as _, ViewError};
 
+use crate::engine::NotStored;
+
 use super::world::{
     failure, hooked_log, hooked_view, outcome, publish, publisher, room, start, stop, stored,
 };
@@ -40,7 +42,7 @@ async fn damaged_rows_of_one_conversation_stop_only_that_one() {
     let (damaged, sound) = (publisher("damaged"), publisher("sound"));
     for n in 1..=3 {
         assert!(publish(&engine, &damaged, n).await);
-        assert_eq!(outcome(&damaged).await.result, Err(Code::STORE_FAILED));
+        assert_eq!(outcome(&damaged).await.result, Err(NotStored::Unknown(Code::STORE_FAILED)));
         assert_eq!(stored(&engine, &sound, n).await, Seq(n));
     }
     assert_eq!(*engine.failure().borrow(), None);
@@ -72,7 +74,7 @@ async fn a_panic_of_a_look_up_is_answered() {
     let (engine, stopper) = start(log, hooked_view(inner, hook));
     let writer = publisher("room");
     assert!(publish(&engine, &writer, 1).await);
-    assert_eq!(outcome(&writer).await.result, Err(Code::INTERNAL));
+    assert_eq!(outcome(&writer).await.result, Err(NotStored::Unknown(Code::INTERNAL)));
     assert_eq!(stored(&engine, &writer, 2).await, Seq(2));
     stop(engine, stopper).await.unwrap();
 }
@@ -98,7 +100,7 @@ async fn the_view_has_everything_when_the_engine_has_stopped_even_while_reads_ar
     let (engine, stopper) = start(MemoryLog::new(), hooked_view(inner.clone(), hook));
     let reads = engine.reads().clone();
     let limit = quoth_store::PageLimit { records: 1, bytes: 1 };
-    let read = tokio::spawn(async move { reads.after(&room("other"), Seq(0), limit).await });
+    let read = tokio::spawn(async move { reads.after(&room("other"), Seq(0), Seq(u64::MAX), limit).await });
     tokio::task::spawn_blocking(move || read_begun.recv().unwrap()).await.unwrap();
     stored(&engine, &publisher("room"), 1).await;
     stop(engine, stopper).await.unwrap();

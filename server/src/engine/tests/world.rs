@@ -12,7 +12,9 @@ use quoth_store::{
     Store, View, ViewError,
 };
 
-use crate::engine::{Engine, Execution, Mailbox, Outcome, Publisher, Stopper, SystemClock};
+use crate::engine::{
+    Access, Engine, Execution, Mailbox, Outcome, Publisher, Role, Stand, Stopper, SystemClock,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -67,12 +69,13 @@ pub(super) fn room(name: &str) -> ConversationName {
 
 pub(super) fn publisher(name: &str) -> Arc<Publisher> {
     let mailbox = Mailbox::of_anybody();
-    Publisher::new(room(name), UserId::new("ada").unwrap(), ProducerId(1), mailbox)
+    Publisher::new(Access::fixed(room(name)), Role::User, UserId::new("ada").unwrap(), ProducerId(1), mailbox)
 }
 
 pub(super) async fn publish(engine: &Engine, publisher: &Arc<Publisher>, n: u64) -> bool {
     let sender = publisher.producer.user.clone();
-    engine.publish(publisher, Append { n, sender, origin_time_ms: None, body: "text".into() }).await
+    let append = Append { n, sender, origin_time_ms: None, body: "text".into() };
+    engine.publish(publisher, append, &Stand::FIXED).await
 }
 
 pub(super) async fn outcome(publisher: &Publisher) -> Outcome {

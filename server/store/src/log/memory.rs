@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Log, LogError, Position, Visit};
+use super::hold::{Hold, Holds};
+use super::{Log, LogError, LogReader, Position, Visit};
 
 /// A log in memory. Clones are the same handle; [`reopen`](Self::reopen) gives the handle of a process that starts.
 #[derive(Debug, Clone)]
@@ -21,6 +22,7 @@ struct Shared {
     trimmed: u64,
     flushed: Position,
     epoch: u64,
+    holds: Holds,
 }
 
 /// What ends with the process.
@@ -113,6 +115,20 @@ impl Log for MemoryLog {
             .try_for_each(|(p, group)| visit(p, group))
     }
 
+    fn reader(&self, from: Position) -> Result<Box<dyn LogReader>, LogError> {
+        let next = from.max(Position(1));
+        let first = self.first();
+        if next < first {
+            return Err(LogError::Gone { from: next, first });
+        }
+        Ok(Box::new(Reader { shared: Arc::clone(&self.shared), next, group: Arc::default() }))
+    }
+
+    fn hold(&self, from: Position) -> Hold {
+        let shared = self.shared.lock();
+        shared.holds.hold(from.max(Position(shared.trimmed + 1)))
+    }
+
     fn first(&self) -> Position {
         Position(self.shared.lock().trimmed + 1)
     }
@@ -123,6 +139,7 @@ impl Log for MemoryLog {
 
     fn trim(&self, before: Position) -> Result<(), LogError> {
         let mut shared = self.shared.lock();
+        let before = shared.holds.limit(before);
         while shared.trimmed + 1 < before.0 && shared.trimmed < shared.flushed.0 {
             shared.groups.pop_front();
             shared.trimmed += 1;
@@ -145,5 +162,32 @@ impl Log for MemoryLog {
         self.flush()?;
         self.handle.lock().closed = true;
         Ok(())
+    }
+}
+
+/// Where a reader is.
+#[derive(Debug)]
+struct Reader {
+    shared: Arc<Mutex<Shared>>,
+    next: Position,
+    group: Arc<[u8]>,
+}
+
+impl LogReader for Reader {
+    fn next(&mut self) -> Result<Option<(Position, &[u8])>, LogError> {
+        let position = self.next;
+        let shared = self.shared.lock();
+        let first = Position(shared.trimmed + 1);
+        if position < first {
+            return Err(LogError::Gone { from: position, first });
+        }
+        if position > shared.flushed {
+            return Ok(None);
+        }
+        let index = usize::try_from(position.0 - first.0).unwrap_or(usize::MAX);
+        let Some(group) = shared.groups.get(index) else { return Ok(None) };
+        self.group = Arc::clone(group);
+        self.next = position.next();
+        Ok(Some((position, &self.group)))
     }
 }

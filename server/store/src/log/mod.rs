@@ -5,6 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use self::hold::Hold;
+
+pub(crate) mod hold;
 pub(crate) mod memory;
 pub(crate) mod segment;
 
@@ -124,9 +127,19 @@ impl LogError {
 /// Called with each group that is read.
 pub type Visit<'a> = dyn FnMut(Position, &[u8]) -> Result<(), LogError> + 'a;
 
+/// Reads a log's flushed groups in order, also those that are flushed while it reads.
+pub trait LogReader: Send + fmt::Debug {
+    /// The next group. `None` when it is not flushed yet; whoever waits for it is told by the one who flushes, and asks
+    /// again.
+    ///
+    /// # Errors
+    /// When the group was freed or is damaged. The reader is of no use afterwards.
+    fn next(&mut self) -> Result<Option<(Position, &[u8])>, LogError>;
+}
+
 /// Orders and persists opaque groups.
 ///
-/// One thread appends and flushes; any thread may read, trim and ask for positions meanwhile.
+/// One thread appends and flushes; any thread may read, trim, hold and ask for positions meanwhile.
 pub trait Log: Send + Sync + fmt::Debug {
     /// Appends a group. It is with the operating system when this returns, and durable after the next
     /// [`flush`](Self::flush), which must come before the next append.
@@ -148,14 +161,26 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// When `from` was freed, a group is damaged, or the visitor failed.
     fn read(&self, from: Position, visit: &mut Visit<'_>) -> Result<(), LogError>;
 
-    /// The first position still held; the same as [`next`](Self::next) when there is none.
+    /// Reads piecewise from a position on, beside appends. The groups before `from` in its segment are read over first;
+    /// from then on each group is read once. What is not read yet may be freed, unless a [hold](Self::hold) keeps it.
+    ///
+    /// # Errors
+    /// When `from` was freed.
+    fn reader(&self, from: Position) -> Result<Box<dyn LogReader>, LogError>;
+
+    /// Keeps the groups from a position on, whatever [`trim`](Self::trim) allows, until the hold is moved on or dropped.
+    /// When the first of them were freed already, it holds from the [first](Self::first) on that is left, and
+    /// [`Hold::from`] says so. Space is freed at the next trim only.
+    fn hold(&self, from: Position) -> Hold;
+
+    /// The first position still there; the same as [`next`](Self::next) when there is none.
     fn first(&self) -> Position;
 
     /// The position that the next append gets.
     fn next(&self) -> Position;
 
-    /// Allows to free the groups before a position. Whole segments are freed, so groups before it may stay. Does not hold
-    /// up an append on another thread.
+    /// Allows to free the groups before a position. Whole segments are freed and none that is held, so groups before it may
+    /// stay. Does not hold up an append on another thread.
     ///
     /// # Errors
     /// When the log's state does not allow it.

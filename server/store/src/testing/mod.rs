@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
 
+use crate::group;
 use crate::key::ProducerKey;
 use crate::log::{Log, LogError, Position};
-use crate::record::{Record, group};
+use crate::record::{Content, MessageId, Record, Register};
 #[cfg(test)]
 use crate::view::View;
 
@@ -28,11 +29,48 @@ pub fn record(conversation: &str, seq: u64, n: u64) -> Record {
         seq: Seq(seq),
         time_ms: 1_700_000_000_000 + seq,
         origin_time_ms: None,
-        producer: ProducerKey::new(&sender, ProducerId(1)),
+        id: Some(MessageId { producer: ProducerKey::new(&sender, ProducerId(1)), n }),
         sender,
-        n,
-        body: format!("message {n} of {conversation} at {seq}").into(),
+        content: Content::Message(format!("message {n} of {conversation} at {seq}").into()),
+        registers: Vec::new(),
     }
+}
+
+/// A change by some user, without an id.
+///
+/// # Panics
+/// When `conversation` is no conversation name.
+#[must_use]
+pub fn change(conversation: &str, seq: u64, registers: impl Into<Vec<Register>>) -> Record {
+    Record {
+        id: None,
+        content: Content::Change(format!("change of {conversation} at {seq}").into()),
+        registers: registers.into(),
+        ..record(conversation, seq, 0)
+    }
+}
+
+/// A notice about a conversation.
+///
+/// # Panics
+/// When `conversation` is no conversation name.
+#[must_use]
+pub fn notice(conversation: &str, registers: impl Into<Vec<Register>>) -> Record {
+    let content = Content::Notice(format!("notice of {conversation}").into());
+    Record { content, ..change(conversation, 0, registers) }
+}
+
+/// A register that gets a value.
+#[must_use]
+pub fn set(key: &str, value: &str) -> Register {
+    let (key, value) = (key.to_owned().into(), Some(value.to_owned().into()));
+    Register { key, value }
+}
+
+/// A register that is removed.
+#[must_use]
+pub fn removed(key: &str) -> Register {
+    Register { key: key.to_owned().into(), value: None }
 }
 
 /// Applies each record as a group of its own, from the first position on.

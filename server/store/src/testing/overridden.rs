@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq};
 
 use crate::key::ProducerKey;
-use crate::log::{Log, LogError, Position, Visit};
+use crate::log::hold::Hold;
+use crate::log::{Log, LogError, LogReader, Position, Visit};
 use crate::record::Record;
 use crate::view::{Bounds, PageLimit, ProducerState, View, ViewError};
 
@@ -52,6 +54,14 @@ impl<T: LogOverride> Log for Overridden<T> {
 
     fn read(&self, from: Position, visit: &mut Visit<'_>) -> Result<(), LogError> {
         self.0.inner().read(from, visit)
+    }
+
+    fn reader(&self, from: Position) -> Result<Box<dyn LogReader>, LogError> {
+        self.0.inner().reader(from)
+    }
+
+    fn hold(&self, from: Position) -> Hold {
+        self.0.inner().hold(from)
     }
 
     fn first(&self) -> Position {
@@ -127,6 +137,20 @@ pub trait ViewOverride: Send + Sync {
     ) -> Result<Option<Record>, ViewError> {
         self.inner().find(conversation, producer, n)
     }
+
+    fn register(&self, conversation: &ConversationName, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
+        self.inner().register(conversation, key)
+    }
+
+    fn registers(
+        &self,
+        conversation: &ConversationName,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
+        self.inner().registers(conversation, prefix, after, limit)
+    }
 }
 
 impl<T: ViewOverride> View for Overridden<T> {
@@ -179,5 +203,19 @@ impl<T: ViewOverride> View for Overridden<T> {
         n: u64,
     ) -> Result<Option<Record>, ViewError> {
         self.0.find(conversation, producer, n)
+    }
+
+    fn register(&self, conversation: &ConversationName, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
+        self.0.register(conversation, key)
+    }
+
+    fn registers(
+        &self,
+        conversation: &ConversationName,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
+        self.0.registers(conversation, prefix, after, limit)
     }
 }

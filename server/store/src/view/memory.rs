@@ -1,15 +1,17 @@
 //! A view in memory, for tests and simulations.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::RwLock;
 use quoth_protocol::{ConversationName, Seq};
 
 use super::{Bounds, Page, PageLimit, ProducerState, View, ViewError};
 use crate::key::ProducerKey;
 use crate::log::Position;
-use crate::record::Record;
+use crate::record::{Record, Register};
 
 /// A view in memory. Clones share what is in it.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +28,7 @@ struct Conversation {
     records: BTreeMap<Seq, Record>,
     /// The seq of each n.
     producers: HashMap<ProducerKey, BTreeMap<u64, Seq>>,
+    registers: BTreeMap<Bytes, Bytes>,
 }
 
 impl MemoryView {
@@ -68,8 +71,19 @@ impl View for MemoryView {
         }
         for record in records {
             let conversation = state.conversations.entry(record.conversation.clone()).or_default();
-            conversation.producers.entry(record.producer).or_default().insert(record.n, record.seq);
-            conversation.records.insert(record.seq, record.clone());
+            for Register { key, value } in &record.registers {
+                match value {
+                    Some(value) => conversation.registers.insert(key.clone(), value.clone()),
+                    None => conversation.registers.remove(key),
+                };
+            }
+            if !record.is_event() {
+                continue;
+            }
+            if let Some(id) = record.id {
+                conversation.producers.entry(id.producer).or_default().insert(id.n, record.seq);
+            }
+            conversation.records.insert(record.seq, record.without_registers());
         }
         state.applied = position;
         Ok(())
@@ -148,5 +162,30 @@ impl View for MemoryView {
             known.records.get(seq).cloned()
         };
         Ok(state.conversations.get(conversation).and_then(find))
+    }
+
+    fn register(&self, conversation: &ConversationName, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
+        let state = self.0.read();
+        Ok(state.conversations.get(conversation).and_then(|known| known.registers.get(key)).cloned())
+    }
+
+    fn registers(
+        &self,
+        conversation: &ConversationName,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
+        let state = self.0.read();
+        let Some(known) = state.conversations.get(conversation) else {
+            return Ok(Vec::new());
+        };
+        let first = match after.filter(|after| *after >= prefix) {
+            Some(after) => Bound::Excluded(after),
+            None => Bound::Included(prefix),
+        };
+        let behind = known.registers.range::<[u8], _>((first, Bound::Unbounded));
+        let of_prefix = behind.take_while(|(key, _)| key.starts_with(prefix)).take(limit);
+        Ok(of_prefix.map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 }

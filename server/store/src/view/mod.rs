@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq};
 
 use crate::key::ProducerKey;
@@ -28,7 +29,7 @@ pub struct Bounds {
 pub struct PageLimit {
     /// Records.
     pub records: usize,
-    /// Bytes of bodies.
+    /// Bytes of contents.
     pub bytes: usize,
 }
 
@@ -52,7 +53,7 @@ impl Page {
 
     /// Takes a record unless it is over the limit; says whether it did.
     pub(crate) fn take(&mut self, record: Record) -> bool {
-        let bytes = self.bytes.saturating_add(record.body.len());
+        let bytes = self.bytes.saturating_add(record.content.len());
         if self.is_full() || (!self.records.is_empty() && bytes > self.limit.bytes) {
             return false;
         }
@@ -142,6 +143,18 @@ pub enum ViewError {
         /// What is wrong.
         what: &'static str,
     },
+    /// A register is not what was written.
+    #[error(
+        "the view's register {} of conversation {conversation} is damaged: {what}", key.escape_ascii()
+    )]
+    DamagedRegister {
+        /// The conversation.
+        conversation: ConversationName,
+        /// The register's key.
+        key: Bytes,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// A conversation is not contiguous.
     #[error(
         "conversation {conversation} has a hole in the view: seq {expected} is missing, the next one is {found:?}"
@@ -197,6 +210,7 @@ fn advice(source: &io::Error) -> &'static str {
 /// One thread applies; any thread may read and flush meanwhile.
 pub trait View: Send + Sync + fmt::Debug {
     /// Applies the group at a position; reads show it when this returns. A group that is applied already is left alone.
+    /// Registers get the values of the last records that set or remove them. Of a notice there are its registers only.
     ///
     /// # Errors
     /// When it is not the next group, or could not be written.
@@ -261,4 +275,23 @@ pub trait View: Send + Sync + fmt::Debug {
         producer: ProducerKey,
         n: u64,
     ) -> Result<Option<Record>, ViewError>;
+
+    /// What a conversation's register holds; `None` when it was never set, or removed.
+    ///
+    /// # Errors
+    /// When its row is damaged or could not be read.
+    fn register(&self, conversation: &ConversationName, key: &[u8]) -> Result<Option<Bytes>, ViewError>;
+
+    /// A conversation's registers whose keys begin with `prefix` and come behind `after`, with their values, ascending by
+    /// key. Fewer than `limit` means that these are the last ones.
+    ///
+    /// # Errors
+    /// When a row is damaged or could not be read.
+    fn registers(
+        &self,
+        conversation: &ConversationName,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, ViewError>;
 }

@@ -40,6 +40,7 @@
 
 mod files;
 mod format;
+mod reader;
 mod recover;
 mod tail;
 mod walk;
@@ -48,18 +49,20 @@ use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
 use files::{Keeper, Segment, Spare};
 use format::{GroupHeader, Kind, SEGMENT_HEADER_BYTES, SegmentHeader};
-use recover::{End, open_next};
+use reader::Reader;
+use recover::End;
 pub(crate) use recover::{Found, Walked, walk_all};
-use tail::{Expected, Tail};
-use walk::Step;
+use tail::Expected;
 
-use super::{Log, LogError, Position, Visit};
+use super::hold::{Hold, Holds};
+use super::{Log, LogError, LogReader, Position, Visit};
 use crate::durable::{create_durable_dir, sync_data, sync_dir};
 
 /// Smallest segment, in bytes.
@@ -70,11 +73,28 @@ pub const SEGMENT_BYTES_MIN: u64 = 4096;
 pub struct SegmentLog {
     dir: PathBuf,
     segment_bytes: u64,
-    segments: RwLock<Vec<Segment>>,
+    shared: Arc<Shared>,
     writer: Mutex<Writer>,
     next: AtomicU64,
-    flushed: AtomicU64,
+    holds: Holds,
     keeper: Keeper,
+}
+
+/// What readers need.
+#[derive(Debug)]
+struct Shared {
+    segments: RwLock<Vec<Segment>>,
+    flushed: AtomicU64,
+}
+
+impl Shared {
+    fn flushed(&self) -> Position {
+        Position(self.flushed.load(Ordering::Acquire))
+    }
+
+    fn first(&self) -> Position {
+        self.segments.read().first().map_or(Position(1), |segment| segment.first)
+    }
 }
 
 #[derive(Debug)]
@@ -130,10 +150,10 @@ impl SegmentLog {
         let next = writer.end.position;
         let log = Self {
             segment_bytes,
-            segments: RwLock::new(segments),
+            shared: Arc::new(Shared { segments: RwLock::new(segments), flushed: AtomicU64::new(next.0 - 1) }),
             writer: Mutex::new(writer),
             next: AtomicU64::new(next.0),
-            flushed: AtomicU64::new(next.0 - 1),
+            holds: Holds::default(),
             keeper: Keeper::start(&dir, segment_bytes)?,
             dir,
         };
@@ -177,7 +197,7 @@ impl SegmentLog {
         };
         next.buffer = std::mem::take(&mut writer.buffer);
         *writer = next;
-        let mut segments = self.segments.write();
+        let mut segments = self.shared.segments.write();
         // A segment that holds marks alone is replaced by the one that takes over its position.
         segments.retain(|held| held.first < segment.first);
         segments.push(segment);
@@ -188,10 +208,6 @@ impl SegmentLog {
     fn mark(&self, writer: &mut Writer, kind: Kind) -> Result<(), LogError> {
         self.write(writer, kind, &[])?;
         writer.flush()
-    }
-
-    fn flushed(&self) -> Position {
-        Position(self.flushed.load(Ordering::Acquire))
     }
 }
 
@@ -304,53 +320,34 @@ impl Log for SegmentLog {
     fn flush(&self) -> Result<(), LogError> {
         let mut writer = self.writer.lock();
         writer.flush()?;
-        self.flushed.store(writer.end.position.0 - 1, Ordering::Release);
+        self.shared.flushed.store(writer.end.position.0 - 1, Ordering::Release);
         Ok(())
     }
 
     fn read(&self, from: Position, visit: &mut Visit<'_>) -> Result<(), LogError> {
-        let from = from.max(Position(1));
-        let last = self.flushed();
-        let segments = self.segments.read().clone();
+        let last = self.shared.flushed();
+        let mut reader = Reader::start(&self.shared, from)?;
+        while reader.is_before_end_at(last)
+            && let Some((position, group)) = reader.next()?
+        {
+            visit(position, group)?;
+        }
+        Ok(())
+    }
+
+    fn reader(&self, from: Position) -> Result<Box<dyn LogReader>, LogError> {
+        Ok(Box::new(Reader::start(&self.shared, from)?))
+    }
+
+    fn hold(&self, from: Position) -> Hold {
+        // Nothing is freed while this is locked.
+        let segments = self.shared.segments.read();
         let first = segments.first().map_or(Position(1), |segment| segment.first);
-        if from < first {
-            return Err(LogError::Gone { from, first });
-        }
-        if from > last {
-            return Ok(());
-        }
-        let read_from = segments.iter().rposition(|segment| segment.first <= from).unwrap_or_default();
-        let mut previous: Option<Expected> = None;
-        for segment in segments.iter().skip(read_from) {
-            let mut walk = open_next(segment, previous.as_ref())?;
-            while walk.expected().position <= last {
-                match walk.step()? {
-                    Step::Group(Kind::Records, position) if position >= from => {
-                        visit(position, walk.payload())?
-                    }
-                    Step::Group(..) => {}
-                    Step::Stop => match walk.judge_tail()? {
-                        Tail::Clean => break,
-                        Tail::Torn => return Err(walk.corrupt("a damaged group")),
-                        Tail::Corrupt(what) => return Err(walk.corrupt(what)),
-                    },
-                }
-            }
-            if walk.expected().position > last {
-                return Ok(());
-            }
-            previous = Some(*walk.expected());
-        }
-        Err(LogError::Corrupt {
-            path: self.dir.clone(),
-            offset: 0,
-            position: previous.map_or(from, |previous| previous.position),
-            what: "flushed groups are missing",
-        })
+        self.holds.hold(from.max(first))
     }
 
     fn first(&self) -> Position {
-        self.segments.read().first().map_or(Position(1), |segment| segment.first)
+        self.shared.first()
     }
 
     fn next(&self) -> Position {
@@ -359,7 +356,8 @@ impl Log for SegmentLog {
 
     fn trim(&self, before: Position) -> Result<(), LogError> {
         let freed: Vec<_> = {
-            let mut segments = self.segments.write();
+            let mut segments = self.shared.segments.write();
+            let before = self.holds.limit(before);
             let kept_from = segments.iter().rposition(|segment| segment.first <= before).unwrap_or_default();
             segments.drain(..kept_from).map(|segment| segment.path).collect()
         };
@@ -382,7 +380,7 @@ impl Log for SegmentLog {
             return Ok(());
         }
         writer.flush()?;
-        self.flushed.store(writer.end.position.0 - 1, Ordering::Release);
+        self.shared.flushed.store(writer.end.position.0 - 1, Ordering::Release);
         self.mark(&mut writer, Kind::Close)?;
         writer.state = State::Closed;
         Ok(())

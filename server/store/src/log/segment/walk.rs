@@ -117,6 +117,12 @@ impl Walk {
         Ok(Step::Group(header.kind, header.position))
     }
 
+    /// Drops what was read ahead, which may have been written since.
+    pub(super) fn forget_what_is_ahead(&mut self) -> Result<(), LogError> {
+        let offset = SeekFrom::Start(self.expected.offset);
+        self.reader.seek(offset).map(drop).map_err(LogError::io("read", &self.path))
+    }
+
     fn read_into(&mut self, from: usize) -> Result<(), LogError> {
         self.reader.read_exact(&mut self.group[from..]).map_err(LogError::io("read", &self.path))
     }
@@ -133,8 +139,7 @@ impl Walk {
         };
         self.expected.offset += at as u64;
         (self.expected.position, self.expected.previous) = (header.position, header.previous);
-        let offset = SeekFrom::Start(self.expected.offset);
-        self.reader.seek(offset).map_err(LogError::io("read", &self.path))?;
+        self.forget_what_is_ahead()?;
         Ok(true)
     }
 

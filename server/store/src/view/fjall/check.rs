@@ -9,10 +9,10 @@ use super::FjallView;
 use super::engine::Snapshot;
 use super::find::{NOT_LAST_IN_BLOCK, ProducerRows};
 use super::read::{StoredRun, damaged, hole, record};
-use super::row::{self, Block};
+use super::row::{self, Block, Named};
 use super::run::Message;
 use crate::key::{ConversationKey, ProducerKey};
-use crate::record::Record;
+use crate::record::{MessageId, Record};
 use crate::verify::{Progress, Report};
 use crate::view::{ProducerState, ViewError};
 
@@ -102,6 +102,7 @@ impl FjallView {
         if let Some(ended) = &mut current {
             counts.producers += self.check_producers(&snapshot, ended, is_up_to_date, report);
         }
+        self.check_registers(&snapshot, report);
         if is_up_to_date {
             self.check_counts(&snapshot, &counts, report);
         }
@@ -111,10 +112,11 @@ impl FjallView {
     fn begin(&self, snapshot: &Snapshot<'_>, key: ConversationKey, report: &mut Report) -> Option<Current> {
         report.conversations += 1;
         match self.stored_name(snapshot, key) {
-            Ok(Some(name)) => Some(Current { key, name, last: Seq::ZERO, producers: HashMap::new() }),
+            Ok(Some(Named { name, .. })) => {
+                Some(Current { key, name, last: Seq::ZERO, producers: HashMap::new() })
+            }
             Ok(None) => {
-                let what = format!("the name of conversation {key:?} is missing");
-                report.findings.push(ViewError::engine(&self.dir, "read a conversation from", what).into());
+                report.findings.push(self.missing_name(key).into());
                 None
             }
             Err(error) => {
@@ -148,10 +150,11 @@ impl FjallView {
 
     /// Rows of producers and names without a message would not be met by a walk over the messages.
     fn check_counts(&self, snapshot: &Snapshot<'_>, counts: &Counts, report: &mut Report) {
+        let (with_events, without) = self.count_names(snapshot);
         let counts = [
             ("rows of messages", snapshot.iter(&self.engine.messages).count() as u64, counts.runs),
             ("rows of producers", self.walk_producers(snapshot, report), counts.producers),
-            ("conversations", snapshot.iter(&self.engine.conversations).count() as u64, report.conversations),
+            ("conversations", with_events, report.conversations),
         ];
         for (rows, held, expected) in counts {
             if held != expected {
@@ -159,6 +162,18 @@ impl FjallView {
                 report.findings.push(ViewError::engine(&self.dir, "find all rows of", what).into());
             }
         }
+        report.conversations += without;
+    }
+
+    /// Counts the conversations that have events, and those that have registers alone.
+    fn count_names(&self, snapshot: &Snapshot<'_>) -> (u64, u64) {
+        let (mut with_events, mut without) = (0, 0);
+        for guard in snapshot.iter(&self.engine.conversations) {
+            let named = guard.into_inner().ok().and_then(|(key, value)| row::decode_name(&key, &value));
+            let has_events = named.is_none_or(|named| named.has_events);
+            *(if has_events { &mut with_events } else { &mut without }) += 1;
+        }
+        (with_events, without)
     }
 
     /// Counts the producers' rows and checks that n grows from block to block.
@@ -229,8 +244,10 @@ fn check_message(current: &mut Current, message: Message<'_>, report: &mut Repor
         report.findings.push(hole(&current.name, expected, Some(seq)).into());
     }
     current.last = seq;
-    let before = current.producers.insert(message.producer, ProducerState { n: message.n, seq });
-    if before.is_some_and(|before| before.n >= message.n) {
+    if let Some(MessageId { producer, n }) = message.id
+        && let Some(before) = current.producers.insert(producer, ProducerState { n, seq })
+        && before.n >= n
+    {
         report.findings.push(damaged(&current.name, seq, N_NOT_GROWING).into());
     }
     if let Err(error) = record(&current.name, message) {
@@ -341,7 +358,7 @@ mod tests {
         let records: Vec<_> = (1..=200).map(|seq| record("a", seq, seq)).collect();
         view.apply(Position(1), &records).unwrap();
         assert_eq!(findings(&view), [""; 0]);
-        let (name, producer) = (&records[0].conversation, records[0].producer);
+        let (name, producer) = (&records[0].conversation, records[0].id.unwrap().producer);
         let key = row::producer_key(ConversationKey::new(name), producer, Block(1));
         let last = ProducerState { n: 127, seq: Seq(127) };
         for wrong in [ProducerState { n: 126, ..last }, ProducerState { seq: Seq(126), ..last }] {
@@ -361,7 +378,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let view = FjallView::open(dir.path(), 1 << 20).unwrap();
             let mut records: Vec<_> = (1..=128).map(|seq| record("a", seq, seq)).collect();
-            records[seq - 1].n = n;
+            records[seq - 1].id.as_mut().unwrap().n = n;
             view.apply(Position(1), &records).unwrap();
             let found = findings(&view);
             assert!(found.len() == 1 && found[0].contains(super::N_NOT_GROWING), "{seq}: {found:?}");
@@ -374,7 +391,7 @@ mod tests {
         let view = view(dir.path());
         let (a, b) = (record("a", 1, 1), record("b", 1, 1));
         let key = ConversationKey::new(&b.conversation);
-        view.engine.conversations.insert(key.0, row::encode_name(&key.0, &a.conversation)).unwrap();
+        view.engine.conversations.insert(key.0, row::encode_name(&key.0, &a.conversation, true)).unwrap();
         assert!(matches!(view.bounds(&b.conversation), Err(ViewError::KeyCollision { .. })));
         assert!(matches!(view.apply(Position(4), &[b]), Err(ViewError::KeyCollision { .. })));
     }

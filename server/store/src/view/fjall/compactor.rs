@@ -143,7 +143,7 @@ impl Shared {
                 let is_due = *has_changed || keyspace.tree.l0_run_count() >= usize::from(UNMERGED_MIN);
                 *has_changed = is_due && self.merge(keyspace)?;
             }
-            if has_changed == [false; 4] {
+            if !has_changed.contains(&true) {
                 return Ok(());
             }
         }

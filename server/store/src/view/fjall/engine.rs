@@ -44,6 +44,7 @@ pub(super) struct Engine {
     pub(super) spans: Keyspace,
     pub(super) producers: Keyspace,
     pub(super) conversations: Keyspace,
+    pub(super) registers: Keyspace,
     pub(super) compaction: Arc<Leveled>,
     /// Held for writing while a batch goes in: no snapshot begins in the middle of one.
     batch: RwLock<()>,
@@ -59,7 +60,7 @@ impl fmt::Debug for Engine {
 
 /// Rows that readers see all at once.
 #[derive(Default)]
-pub(super) struct Batch<'a>(Vec<(&'a Keyspace, UserKey, UserValue)>);
+pub(super) struct Batch<'a>(Vec<(&'a Keyspace, UserKey, Option<UserValue>)>);
 
 impl<'a> Batch<'a> {
     /// A key may come once.
@@ -69,7 +70,12 @@ impl<'a> Batch<'a> {
         key: impl Into<UserKey>,
         value: impl Into<UserValue>,
     ) {
-        self.0.push((keyspace, key.into(), value.into()));
+        self.0.push((keyspace, key.into(), Some(value.into())));
+    }
+
+    /// A key may come once.
+    pub(super) fn remove(&mut self, keyspace: &'a Keyspace, key: impl Into<UserKey>) {
+        self.0.push((keyspace, key.into(), None));
     }
 }
 
@@ -92,7 +98,7 @@ impl Engine {
             }
             guarded(dir, "open", || database.keyspace(name, || options))
         };
-        // Filters serve look-ups of single keys, and these are read in ranges. A damaged one would hide a row.
+        // Filters serve look-ups of single keys, and most of these are read in ranges. A damaged one would hide a row.
         let in_ranges = || KeyspaceCreateOptions::default().filter_policy(FilterPolicy::disabled());
         Ok(Self {
             dir: dir.to_owned(),
@@ -103,6 +109,7 @@ impl Engine {
             spans: keyspace("spans", in_ranges())?,
             producers: keyspace("producers", in_ranges())?,
             conversations: keyspace("conversations", KeyspaceCreateOptions::default())?,
+            registers: keyspace("registers", in_ranges())?,
             database,
             compaction: Arc::new(compaction),
             batch: RwLock::default(),
@@ -110,8 +117,8 @@ impl Engine {
         })
     }
 
-    pub(super) const fn keyspaces(&self) -> [&Keyspace; 4] {
-        [&self.messages, &self.spans, &self.producers, &self.conversations]
+    pub(super) const fn keyspaces(&self) -> [&Keyspace; 5] {
+        [&self.messages, &self.spans, &self.producers, &self.conversations, &self.registers]
     }
 
     /// Puts rows in. They are in memory; [`Engine::cut`] and [`Engine::flush`] bring them to the disk.
@@ -120,7 +127,10 @@ impl Engine {
         let supervisor = &self.database.supervisor;
         let seqno = supervisor.seqno.next();
         for (keyspace, key, value) in batch.0 {
-            keyspace.tree.insert(key, value, seqno);
+            match value {
+                Some(value) => keyspace.tree.insert(key, value, seqno),
+                None => keyspace.tree.remove(key, seqno),
+            };
         }
         supervisor.snapshot_tracker.publish(seqno);
     }

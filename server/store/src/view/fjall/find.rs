@@ -14,7 +14,7 @@ use super::engine::Snapshot;
 use super::read::{hole, record};
 use super::row::{self, Block};
 use crate::key::{ConversationKey, ProducerKey};
-use crate::record::Record;
+use crate::record::{MessageId, Record};
 use crate::view::{ProducerState, ViewError};
 
 /// What is wrong with a row that its block's messages contradict.
@@ -88,16 +88,20 @@ impl ProducerRows<'_> {
                 if message.seq != expected {
                     return Err(hole(self.conversation, expected, Some(message.seq)));
                 }
-                if message.seq == last.seq && (message.producer, message.n) != (self.producer, last.n) {
+                if message.seq == last.seq && message.id != Some(self.id(last.n)) {
                     return Err(self.damaged(NOT_LAST_IN_BLOCK));
                 }
-                if message.producer == self.producer && message.n <= n {
-                    return (message.n == n).then(|| record(self.conversation, message)).transpose();
+                if let Some(id) = message.id.filter(|id| id.producer == self.producer && id.n <= n) {
+                    return (id.n == n).then(|| record(self.conversation, message)).transpose();
                 }
                 expected = Seq(expected.0.saturating_sub(1));
             }
         }
         if expected >= block.first() { Err(hole(self.conversation, expected, None)) } else { Ok(None) }
+    }
+
+    const fn id(&self, n: u64) -> MessageId {
+        MessageId { producer: self.producer, n }
     }
 
     fn key(&self, block: Block) -> [u8; row::PRODUCER_KEY_BYTES] {
@@ -135,7 +139,7 @@ mod tests {
         let view = FjallView::open(dir.path(), 1 << 20).unwrap();
         let records: Vec<_> = (1..=200).map(|seq| record("a", seq, seq)).collect();
         apply_one_by_one(&view, &records);
-        let (name, producer) = (&records[0].conversation, records[0].producer);
+        let (name, producer) = (&records[0].conversation, records[0].id.unwrap().producer);
         for seq in [1, 64, 100, 127] {
             let key = row::run_key(Window(0), ConversationKey::new(name), Seq(seq));
             let value = view.engine.messages.get(key).unwrap().unwrap();
@@ -155,7 +159,7 @@ mod tests {
         let view = FjallView::open(dir.path(), 1 << 20).unwrap();
         let records: Vec<_> = (1..64 * 64).map(|seq| record("a", seq, seq * 3)).collect();
         apply_one_by_one(&view, &records);
-        let (name, producer) = (&records[0].conversation, records[0].producer);
+        let (name, producer) = (&records[0].conversation, records[0].id.unwrap().producer);
         let (key, block) = (ConversationKey::new(name), Block::of(Seq(700)));
         let (wanted, others): (Vec<_>, Vec<_>) =
             records.iter().partition(|record| Block::of(record.seq) == block);
@@ -163,8 +167,9 @@ mod tests {
             view.engine.messages.insert(row::run_key(Window(0), key, other.seq), "damaged").unwrap();
         }
         for wanted in wanted {
-            assert_eq!(view.find(name, producer, wanted.n).unwrap().as_ref(), Some(wanted));
-            assert_eq!(view.find(name, producer, wanted.n - 1).unwrap(), None);
+            let n = wanted.id.unwrap().n;
+            assert_eq!(view.find(name, producer, n).unwrap().as_ref(), Some(wanted));
+            assert_eq!(view.find(name, producer, n - 1).unwrap(), None);
         }
         // The rows that a look-up reads are those whose damage it meets.
         let is_read = |number: &u64| {

@@ -17,7 +17,9 @@
 //!   window.
 //! - `producers`: conversation key, producer key and block of seqs → n and seq of the producer's last message in that
 //!   block; written once per group, producer and block. `find.rs` says what the blocks are for.
-//! - `conversations`: conversation key → name; one per conversation, written with its first message.
+//! - `conversations`: conversation key → name, and whether it has events; one per conversation, written with its first
+//!   event or register.
+//! - `registers`: conversation key and register key → value; `registers.rs`.
 //!
 //! All rows of a group are written in one batch, and reads of several rows go through a snapshot, so a reader sees whole
 //! groups. A conversation's head is its last row. `row.rs` has the bytes.
@@ -30,12 +32,13 @@ mod engine;
 mod find;
 mod precheck;
 mod read;
+mod registers;
 mod row;
 mod run;
 mod tables;
 mod window;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -43,6 +46,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use quoth_protocol::{ConversationName, Seq};
 use tempfile::TempDir;
@@ -57,7 +61,7 @@ use super::{Bounds, PageLimit, ProducerState, View, ViewError};
 use crate::durable::create_durable_dir;
 use crate::key::{ConversationKey, ProducerKey};
 use crate::log::Position;
-use crate::record::Record;
+use crate::record::{MessageId, Record};
 
 /// Folder of fjall's files in the view's folder.
 const ENGINE_DIR: &str = "engine";
@@ -192,19 +196,24 @@ impl FjallView {
         Ok(span.is_some_and(|span| span.window == window))
     }
 
-    /// The name row of a conversation whose first message is written, unless it is there already.
-    fn name_row(
-        &self,
-        key: ConversationKey,
-        conversation: &ConversationName,
-    ) -> Result<Option<Vec<u8>>, ViewError> {
-        match self.stored_name(&self.snapshot(), key)? {
-            None => Ok(Some(row::encode_name(&key.0, conversation))),
-            Some(stored) if stored == *conversation => Ok(None),
-            Some(stored) => {
-                Err(ViewError::KeyCollision { stored: stored.to_string(), asked: conversation.clone() })
+    /// Adds to a batch the names of conversations that get their first event, or registers, unless they are there already.
+    fn name<'a>(&'a self, records: &[Record], batch: &mut Batch<'a>) -> Result<(), ViewError> {
+        let mut begin = BTreeMap::new();
+        for record in records {
+            let is_first = record.seq == Seq(1);
+            if is_first || !record.registers.is_empty() {
+                *begin.entry(&record.conversation).or_insert(false) |= is_first;
             }
         }
+        for (name, has_first) in begin {
+            let key = ConversationKey::new(name);
+            let stored = self.read_name(&self.snapshot(), name, key)?;
+            let has_events = has_first || stored.as_ref().is_some_and(|stored| stored.has_events);
+            if stored.is_none_or(|stored| stored.has_events != has_events) {
+                batch.insert(&self.engine.conversations, key.0, row::encode_name(&key.0, name, has_events));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -219,13 +228,10 @@ impl View for FjallView {
             return Err(ViewError::Skipped { applied, position });
         }
         let (mut batch, mut begins) = (Batch::default(), Vec::new());
+        self.name(records, &mut batch)?;
+        self.set_registers(records, &mut batch);
         for (name, records) in by_conversation(records) {
             let conversation = ConversationKey::new(name);
-            if records[0].seq == Seq(1)
-                && let Some(name) = self.name_row(conversation, name)?
-            {
-                batch.insert(&self.engine.conversations, conversation.0, name);
-            }
             if !writing.begun.contains(&conversation) {
                 let first = records[0].seq;
                 if !self.has_span(conversation, first, writing.window)? {
@@ -248,7 +254,7 @@ impl View for FjallView {
         }
         self.engine.write(batch);
         writing.begun.extend(begins);
-        writing.bytes += records.iter().map(window_bytes).sum::<u64>();
+        writing.bytes += events(records).map(window_bytes).sum::<u64>();
         if writing.bytes >= self.window_bytes {
             *writing = Writing { window: writing.window.next(), ..Writing::default() };
         }
@@ -313,13 +319,32 @@ impl View for FjallView {
     ) -> Result<Option<Record>, ViewError> {
         ProducerRows { view: self, snapshot: &self.snapshot(), conversation, producer }.find(n)
     }
+
+    fn register(&self, conversation: &ConversationName, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
+        self.read_register(conversation, key)
+    }
+
+    fn registers(
+        &self,
+        conversation: &ConversationName,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
+        self.read_registers(conversation, prefix, after, limit)
+    }
 }
 
-/// The records of each conversation of a group, in their order.
+/// Those of a group's records that readers see.
+fn events(records: &[Record]) -> impl Iterator<Item = &Record> {
+    records.iter().filter(|record| record.is_event())
+}
+
+/// The events of each conversation of a group, in their order.
 fn by_conversation(records: &[Record]) -> Vec<(&ConversationName, Vec<&Record>)> {
     let mut places = HashMap::new();
     let mut gathered: Vec<(&ConversationName, Vec<&Record>)> = Vec::new();
-    for record in records {
+    for record in events(records) {
         let place = *places.entry(&record.conversation).or_insert_with(|| {
             gathered.push((&record.conversation, Vec::new()));
             gathered.len() - 1
@@ -333,10 +358,11 @@ fn by_conversation(records: &[Record]) -> Vec<(&ConversationName, Vec<&Record>)>
 fn last_of_producers(records: &[&Record]) -> Vec<(ProducerKey, ProducerState)> {
     let mut last: Vec<(ProducerKey, ProducerState)> = Vec::new();
     for record in records {
-        let state = ProducerState { n: record.n, seq: record.seq };
-        match last.iter_mut().find(|(producer, _)| *producer == record.producer) {
+        let Some(MessageId { producer, n }) = record.id else { continue };
+        let state = ProducerState { n, seq: record.seq };
+        match last.iter_mut().find(|(of, _)| *of == producer) {
             Some((_, before)) => *before = state,
-            None => last.push((record.producer, state)),
+            None => last.push((producer, state)),
         }
     }
     last

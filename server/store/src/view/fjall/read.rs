@@ -3,9 +3,10 @@
 use ::fjall::{Guard, Readable as _, UserKey, UserValue};
 use quoth_protocol::{ConversationName, Seq};
 
+use super::FjallView;
 use super::engine::Snapshot;
+use super::row::{self, Named};
 use super::run::{self, Message};
-use super::{FjallView, row};
 use crate::key::ConversationKey;
 use crate::record::Record;
 use crate::view::{Bounds, Page, PageLimit, ViewError};
@@ -14,22 +15,35 @@ impl FjallView {
     pub(super) fn read_bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
         let key = ConversationKey::new(conversation);
         let snapshot = self.snapshot();
-        let damaged = |what| ViewError::DamagedConversation { conversation: conversation.clone(), what };
-        let value = self
-            .engine
-            .database("read a conversation from", snapshot.get(&self.engine.conversations, key.0))?;
-        let decode = |value: ::fjall::UserValue| {
-            row::decode_name(&key.0, &value).ok_or_else(|| damaged("its checksum does not match"))
-        };
-        let name = value.map(decode).transpose()?;
-        if let Some(stored) = name.as_ref().filter(|stored| *stored != conversation) {
-            return Err(ViewError::KeyCollision { stored: stored.to_string(), asked: conversation.clone() });
-        }
+        let named = self.read_name(&snapshot, conversation, key)?;
         let head = self.head(&snapshot, conversation, key)?;
-        if name.is_some() != (head > Seq::ZERO) {
-            return Err(damaged("either the name or the messages are missing"));
+        if named.is_some_and(|named| named.has_events) != (head > Seq::ZERO) {
+            let what = "either the name or the messages are missing";
+            return Err(ViewError::DamagedConversation { conversation: conversation.clone(), what });
         }
         Ok(Bounds { floor: Seq(1), head })
+    }
+
+    /// What is stored for a conversation's key, if it is this conversation's.
+    pub(super) fn read_name(
+        &self,
+        snapshot: &Snapshot<'_>,
+        conversation: &ConversationName,
+        key: ConversationKey,
+    ) -> Result<Option<Named>, ViewError> {
+        let value = snapshot.get(&self.engine.conversations, key.0);
+        let Some(value) = self.engine.database("read a conversation from", value)? else {
+            return Ok(None);
+        };
+        let Some(named) = row::decode_name(&key.0, &value) else {
+            let what = "its checksum does not match";
+            return Err(ViewError::DamagedConversation { conversation: conversation.clone(), what });
+        };
+        if named.name != *conversation {
+            let stored = named.name.to_string();
+            return Err(ViewError::KeyCollision { stored, asked: conversation.clone() });
+        }
+        Ok(Some(named))
     }
 
     pub(super) fn read_after(
@@ -99,12 +113,12 @@ impl FjallView {
         }
     }
 
-    /// The name that is stored for a conversation's key.
+    /// What is stored for a conversation's key, whoever's it is.
     pub(super) fn stored_name(
         &self,
         snapshot: &Snapshot<'_>,
         key: ConversationKey,
-    ) -> Result<Option<ConversationName>, ViewError> {
+    ) -> Result<Option<Named>, ViewError> {
         let value = self
             .engine
             .database("read a conversation from", snapshot.get(&self.engine.conversations, key.0))?;
@@ -139,6 +153,11 @@ impl FjallView {
         let (key, value) = self.engine.database("read a message from", row.into_inner())?;
         let (_, _, last) = row::split_run_key(&key).ok_or_else(|| self.odd_key())?;
         Ok(StoredRun { key, last, value })
+    }
+
+    pub(super) fn missing_name(&self, key: ConversationKey) -> ViewError {
+        let what = format!("the name of conversation {key:?} is missing");
+        ViewError::engine(&self.dir, "read a conversation from", what)
     }
 
     pub(super) fn odd_key(&self) -> ViewError {

@@ -126,16 +126,50 @@ pub(super) fn decode_producer(key: &[u8], value: &[u8]) -> Option<ProducerState>
     reader.0.is_empty().then_some(state)
 }
 
-/// A conversation's value: checksum `u64` and its name.
-pub(super) fn encode_name(key: &[u8], name: &ConversationName) -> Vec<u8> {
+/// A row of `conversations`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) name: ConversationName,
+    /// Whether it has events, and not registers alone.
+    pub(super) has_events: bool,
+}
+
+/// A conversation's value: checksum `u64`, whether it has events `u8`, and its name.
+pub(super) fn encode_name(key: &[u8], name: &ConversationName, has_events: bool) -> Vec<u8> {
     let mut value = vec![0; 8];
+    value.push(has_events.into());
     value.extend(name.as_str().as_bytes());
     seal(key, &mut value);
     value
 }
 
-pub(super) fn decode_name(key: &[u8], value: &[u8]) -> Option<ConversationName> {
-    ConversationName::new(std::str::from_utf8(checked(key, value)?).ok()?).ok()
+pub(super) fn decode_name(key: &[u8], value: &[u8]) -> Option<Named> {
+    let (has_events, name) = checked(key, value)?.split_first()?;
+    let name = ConversationName::new(std::str::from_utf8(name).ok()?).ok()?;
+    Some(Named { name, has_events: *has_events != 0 })
+}
+
+/// The key of a register's row: conversation 16 bytes, the register's key. So those of a conversation stand in their order.
+pub(super) fn register_key(conversation: ConversationKey, key: &[u8]) -> Vec<u8> {
+    [&conversation.0, key].concat()
+}
+
+/// The conversation of a register's row.
+pub(super) fn conversation_of_register(row_key: &[u8]) -> Option<ConversationKey> {
+    row_key.first_chunk().copied().map(ConversationKey)
+}
+
+/// The register's key in the key of its row.
+pub(super) fn key_of_register(row_key: &[u8]) -> &[u8] {
+    row_key.get(16..).unwrap_or_default()
+}
+
+/// A register's value: checksum `u64` and what it holds.
+pub(super) fn encode_register(row_key: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut sealed = vec![0; 8];
+    sealed.extend(value);
+    seal(row_key, &mut sealed);
+    sealed
 }
 
 fn checksum(key: &[u8], content: &[u8]) -> u64 {

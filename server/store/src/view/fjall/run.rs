@@ -13,12 +13,12 @@ use quoth_protocol::{ConversationName, Seq, UserId};
 use super::row::{self, Block};
 use crate::bytes_reader::Reader;
 use crate::key::ProducerKey;
-use crate::record::{FLAG_ORIGIN_TIME, KIND_MESSAGE, Record};
+use crate::record::{Content, FLAG_ID, FLAG_ORIGIN_TIME, KIND_CHANGE, KIND_MESSAGE, MessageId, Record};
 
 /// Version of the values of runs.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
-/// A run that has so many bytes of bodies takes no further message: who wants one message reads its whole run. With another
+/// A run that has so many bytes of contents takes no further message: who wants one message reads its whole run. With another
 /// value a store that was not closed would cut groups in another way than before: the folder's format has to change with it.
 const RUN_BYTES_MAX: usize = 16 * 1024;
 
@@ -33,7 +33,7 @@ pub(super) fn split<'a, 'r>(mut records: &'a [&'r Record]) -> impl Iterator<Item
             && bytes < RUN_BYTES_MAX
             && (count == 0 || record.seq == records[count - 1].seq.next())
         {
-            bytes += record.body.len();
+            bytes += record.content.len();
             count += 1;
         }
         let (run, rest) = records.split_at(count);
@@ -42,12 +42,12 @@ pub(super) fn split<'a, 'r>(mut records: &'a [&'r Record]) -> impl Iterator<Item
     })
 }
 
-/// A run's value: checksum `u64`, format `u8`, number of messages `u8`, and per message kind, flags and length of the sender
-/// `u8` each, length of the body `u32`, time and n `u64` each, origin time `u64` if the flag says so, producer 16 bytes, the
-/// sender, the body.
+/// A run's value: checksum `u64`, format `u8`, number of messages `u8`, and per event kind, flags and length of the sender
+/// `u8` each, length of the content `u32`, time `u64`, origin time `u64` if a flag says so, n `u64` and producer 16 bytes if a
+/// flag says so, the sender, the content.
 pub(super) fn encode(key: &[u8], run: &[&Record]) -> Vec<u8> {
     const FIXED_BYTES: usize = 47;
-    let texts = run.iter().map(|record| record.sender.as_str().len() + record.body.len()).sum::<usize>();
+    let texts = run.iter().map(|record| record.sender.as_str().len() + record.content.len()).sum::<usize>();
     let mut value = Vec::with_capacity(10 + run.len() * FIXED_BYTES + texts);
     value.extend([0; 8]);
     // A block has fewer messages, and a user id at most 64 bytes, which its type checks.
@@ -55,31 +55,35 @@ pub(super) fn encode(key: &[u8], run: &[&Record]) -> Vec<u8> {
     value.extend([FORMAT, short(run.len())]);
     for record in run {
         let sender = record.sender.as_str();
-        let flags = if record.origin_time_ms.is_some() { FLAG_ORIGIN_TIME } else { 0 };
-        value.extend([KIND_MESSAGE, flags, short(sender.len())]);
-        // The wire's limits keep bodies below 4 GiB.
-        value.extend(u32::try_from(record.body.len()).unwrap_or(u32::MAX).to_le_bytes());
+        let origin_flag = if record.origin_time_ms.is_some() { FLAG_ORIGIN_TIME } else { 0 };
+        let id_flag = if record.id.is_some() { FLAG_ID } else { 0 };
+        let kind = if matches!(record.content, Content::Message(_)) { KIND_MESSAGE } else { KIND_CHANGE };
+        value.extend([kind, origin_flag | id_flag, short(sender.len())]);
+        // The wire's limits keep contents below 4 GiB.
+        value.extend(u32::try_from(record.content.len()).unwrap_or(u32::MAX).to_le_bytes());
         value.extend(record.time_ms.to_le_bytes());
-        value.extend(record.n.to_le_bytes());
         value.extend(record.origin_time_ms.map(u64::to_le_bytes).iter().flatten());
-        value.extend(record.producer.0);
+        if let Some(id) = record.id {
+            value.extend(id.n.to_le_bytes());
+            value.extend(id.producer.0);
+        }
         value.extend(sender.as_bytes());
-        value.extend(&record.body);
+        value.extend(record.content.bytes());
     }
     row::seal(key, &mut value);
     value
 }
 
-/// A message in the bytes of its run.
+/// A message, or another event, in the bytes of its run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Message<'a> {
     pub(super) seq: Seq,
-    pub(super) producer: ProducerKey,
-    pub(super) n: u64,
+    pub(super) id: Option<MessageId>,
     time_ms: u64,
     origin_time_ms: Option<u64>,
     sender: &'a [u8],
-    body: &'a [u8],
+    kind: u8,
+    content: &'a [u8],
 }
 
 /// Checks the value of the run that ends with seq `last`, and gives its messages, ascending.
@@ -95,25 +99,29 @@ pub(super) fn open<'a>(key: &[u8], last: Seq, value: &'a [u8]) -> Result<Vec<Mes
     let mut messages = Vec::with_capacity(count.into());
     for seq in before + 1..=last.0 {
         let [kind, flags, sender_bytes] = reader.array().ok_or(TOO_SHORT)?;
-        if kind != KIND_MESSAGE {
+        if kind != KIND_MESSAGE && kind != KIND_CHANGE {
             return Err("it has a message of a kind that is unknown to this version");
         }
-        messages.push(read(&mut reader, Seq(seq), flags, sender_bytes).ok_or(TOO_SHORT)?);
+        messages.push(read(&mut reader, Seq(seq), kind, flags, sender_bytes).ok_or(TOO_SHORT)?);
     }
     let lies_in_a_block = count > 0 && Block::of(Seq(before + 1)) == Block::of(last);
     if reader.0.is_empty() && lies_in_a_block { Ok(messages) } else { Err("it is malformed") }
 }
 
-fn read<'a>(reader: &mut Reader<'a>, seq: Seq, flags: u8, sender_bytes: u8) -> Option<Message<'a>> {
-    let body_bytes = usize::try_from(reader.u32()?).ok()?;
+fn read<'a>(reader: &mut Reader<'a>, seq: Seq, kind: u8, flags: u8, sender_bytes: u8) -> Option<Message<'a>> {
+    let content_bytes = usize::try_from(reader.u32()?).ok()?;
     Some(Message {
         seq,
         time_ms: reader.u64()?,
-        n: reader.u64()?,
         origin_time_ms: if flags & FLAG_ORIGIN_TIME == 0 { None } else { Some(reader.u64()?) },
-        producer: ProducerKey(reader.array()?),
+        id: if flags & FLAG_ID == 0 {
+            None
+        } else {
+            Some(MessageId { n: reader.u64()?, producer: ProducerKey(reader.array()?) })
+        },
         sender: reader.bytes(sender_bytes.into())?,
-        body: reader.bytes(body_bytes)?,
+        kind,
+        content: reader.bytes(content_bytes)?,
     })
 }
 
@@ -121,15 +129,19 @@ impl Message<'_> {
     /// The message as a record of its own.
     pub(super) fn to_record(self, conversation: &ConversationName) -> Result<Record, &'static str> {
         let sender = std::str::from_utf8(self.sender).ok().and_then(|sender| UserId::new(sender).ok());
+        let content = Bytes::copy_from_slice(self.content);
         Ok(Record {
             conversation: conversation.clone(),
             seq: self.seq,
             time_ms: self.time_ms,
             origin_time_ms: self.origin_time_ms,
             sender: sender.ok_or("a sender is no user id")?,
-            producer: self.producer,
-            n: self.n,
-            body: Bytes::copy_from_slice(self.body),
+            id: self.id,
+            content: match self.kind {
+                KIND_MESSAGE => Content::Message(content),
+                _ => Content::Change(content),
+            },
+            registers: Vec::new(),
         })
     }
 }
@@ -139,8 +151,8 @@ mod tests {
     use quoth_protocol::Seq;
 
     use super::super::row;
-    use super::{RUN_BYTES_MAX, Record, encode, open, split};
-    use crate::testing::record;
+    use super::{Content, RUN_BYTES_MAX, Record, encode, open, split};
+    use crate::testing::{change, record};
 
     const KEY: &[u8] = b"key";
 
@@ -160,7 +172,7 @@ mod tests {
     fn a_run_ends_at_a_hole_and_when_it_is_large() {
         let mut records: Vec<_> = [1, 2, 3, 5, 6, 7, 8].map(|seq| record("a", seq, seq)).to_vec();
         assert_eq!(runs(&records), [vec![1, 2, 3], vec![5, 6, 7, 8]]);
-        records[1].body = vec![0; RUN_BYTES_MAX].into();
+        records[1].content = Content::Message(vec![0; RUN_BYTES_MAX].into());
         assert_eq!(runs(&records), [vec![1, 2], vec![3], vec![5, 6, 7, 8]]);
         assert_eq!(runs(&[]), [[0; 0]; 0]);
     }
@@ -169,7 +181,8 @@ mod tests {
     fn a_run_survives_its_encoding() {
         let mut records: Vec<_> = (61..=63).map(|seq| record("a", seq, seq * 2)).collect();
         records[0].origin_time_ms = Some(0);
-        records[2].body = bytes::Bytes::new();
+        records[1] = change("a", 62, []);
+        records[2].content = Content::Message(bytes::Bytes::new());
         let value = encode(KEY, &records.iter().collect::<Vec<_>>());
         let opened = open(KEY, Seq(63), &value).unwrap();
         let opened: Vec<_> =

@@ -27,10 +27,10 @@ use crate::record::Record;
 /// into other windows than before: the folder's format has to change with it.
 pub(super) const WINDOW_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What a message counts for in its window, in bytes: about its share of a row.
+/// What an event counts for in its window, in bytes: about its share of a row.
 pub(super) fn window_bytes(record: &Record) -> u64 {
     const FIXED_BYTES: usize = 64;
-    (FIXED_BYTES + record.body.len()) as u64
+    (FIXED_BYTES + record.content.len()) as u64
 }
 
 /// The number of a window, counted from 0.

@@ -3,16 +3,22 @@
 //! Times are microseconds (`_us`) unless their name says otherwise. A run has rounds; in each round every system is measured
 //! once, one behind the other, so that a ratio of two systems is taken within a round and the median is taken over rounds.
 
+mod check;
+mod ratio;
+
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use check::Check;
+pub use ratio::{Goal, Ratio};
+
 use crate::profile::Transport;
 
 /// The version of this document. A reader refuses any other.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,9 +31,14 @@ pub struct Outcome {
     pub started_unix_ms: u64,
     /// What it ran on.
     pub machine: Machine,
-    /// What was measured: version and build of this program.
+    /// This program.
     pub build: Build,
-    /// The profile with all flags applied, as a document.
+    /// The server that was measured, as it tells of itself and as its file is.
+    pub server: Server,
+    /// What else the machine did.
+    pub surroundings: Surroundings,
+    /// The profile with all flags applied, as a document, with `seed`, `patience_s`, `client_threads`, `server_settings`, `replay`
+    /// (its folder, speed and content) and `overrides`: the flags that have changed the load.
     pub profile: Value,
     /// The name of the profile, as in `chat`.
     pub profile_name: String,
@@ -58,7 +69,7 @@ pub struct Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { round, system, reason } = self;
-        write!(f, "round {round} of {system} could not be measured, and the run ended there: {reason}")
+        write!(f, "{reason} during round {round} of {system}, and the run ended there")
     }
 }
 
@@ -82,10 +93,34 @@ pub struct Machine {
 /// This program.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Build {
-    /// The version of Quoth.
+    /// The version of Quoth and the commit it was built from, as in `0.1.0+1a2b3c4d5e6f`; with `.dirty` behind it where files
+    /// differed from that commit, and `0.1.0+unknown` where there was no repository.
     pub version: String,
     /// `release` or `debug`; figures of a debug build mean nothing.
     pub profile: String,
+}
+
+/// The server that was measured.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// As it has told clients, in the form of [`Build::version`]; `None` when none got in.
+    pub version: Option<String>,
+    /// SHA-256 of its program's file, in hex; `None` where the process is not known.
+    pub binary_sha256: Option<String>,
+}
+
+/// What the machine did beside the run. `None` where the system does not tell.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Surroundings {
+    /// Processes that ran or waited, on average over the minute before the run.
+    pub load_average_begin: Option<f64>,
+    /// The same at its end, the run's own among them.
+    pub load_average_end: Option<f64>,
+    /// The part of all processor time in the run that the hypervisor gave to others, from 0 to 1.
+    pub steal: Option<f64>,
+    /// Processors that others than the run's own processes kept busy; 1.0 is one. `None` where a server that is measured is not
+    /// told from them.
+    pub others_cpu: Option<f64>,
 }
 
 /// What a system is in the run.
@@ -128,10 +163,22 @@ pub struct Round {
     /// Latencies by name: `ack` (due to ack), `delivery` (due to delivery), `publish` (due to publish: how late the bench was),
     /// `timer` (its timer's part of that), and what the profile has besides.
     pub latencies: BTreeMap<String, Latency>,
-    /// What the history checker has found; all zero, or the run has failed.
+    /// What the history checker has found; nothing of it broken, or the run has failed.
     pub check: Check,
+    /// What an open loop had to get done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Due>,
     /// Second by second, warm-up included (negative `at_s`).
     pub timeline: Vec<Tick>,
+}
+
+/// What was due in what counts of an open loop.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Due {
+    /// Messages to be acked.
+    pub acks_per_s: f64,
+    /// Deliveries to readers who read.
+    pub deliveries_per_s: f64,
 }
 
 /// A histogram in numbers.
@@ -157,23 +204,6 @@ pub struct Latency {
     pub curve: Vec<(f64, f64)>,
 }
 
-/// What a history checker counts. Each of it is a broken promise.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Check {
-    /// Deliveries that were checked.
-    pub checked: u64,
-    /// Messages that were acked and did not come to a reader who should have got them.
-    pub lost: u64,
-    /// Messages that came twice to one reader.
-    pub duplicate: u64,
-    /// Places where a reader's sequence numbers left something out.
-    pub gap: u64,
-    /// Messages that came behind a later one of the same publisher.
-    pub reorder: u64,
-    /// Messages whose content was not what was sent.
-    pub altered: u64,
-}
-
 /// A piece of the timeline.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tick {
@@ -195,81 +225,6 @@ pub struct Tick {
     pub memory_bytes: Option<u64>,
     /// Processor time of the system's process within it, in processors: 1.0 is one busy core.
     pub cpu: Option<f64>,
-}
-
-/// A figure of two systems.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Ratio {
-    /// As in `delivery p50: quoth over (quinn relay + append)`.
-    pub what: String,
-    /// The median over the rounds.
-    pub median: f64,
-    /// One for each round.
-    pub rounds: Vec<f64>,
-    /// Whether less is better.
-    pub less_is_better: bool,
-    /// What it should be, where the profile says so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub goal: Option<Goal>,
-}
-
-/// What a figure should be.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Goal {
-    /// Not above.
-    AtMost(f64),
-    /// Not below.
-    AtLeast(f64),
-}
-
-impl Goal {
-    /// Whether a value reaches it.
-    #[must_use]
-    pub fn is_reached(self, value: f64) -> bool {
-        match self {
-            Self::AtMost(most) => value <= most,
-            Self::AtLeast(least) => value >= least,
-        }
-    }
-}
-
-/// Below this the median message is faster than the parts that it is made of, which cannot be; the rest is how much they vary.
-const LEAST_OVER_PARTS: f64 = 0.95;
-
-impl Ratio {
-    /// Whether the floor was slower than what stands on it, as a disturbed machine makes it: then the ratio says nothing of the
-    /// server. It shows where the floor is all that a message needs, a relay and the disk, and in their medians: of other
-    /// quantiles the sum is no least.
-    #[must_use]
-    pub fn is_below_its_floor(&self) -> bool {
-        self.what.starts_with("delivery p50: ")
-            && self.what.ends_with(" + append)")
-            && self.median < LEAST_OVER_PARTS
-    }
-
-    /// Where it should go, in words: its goal and whether that is reached, or the better direction.
-    #[must_use]
-    pub fn aim(&self) -> String {
-        match (self.goal, self.less_is_better) {
-            (Some(goal), _) if self.is_below_its_floor() => {
-                format!("{goal}: not judged: the floor was slower than what stands on it")
-            }
-            (Some(goal), _) if goal.is_reached(self.median) => format!("{goal}: reached"),
-            (Some(goal), _) => format!("{goal}: NOT reached"),
-            (None, true) => "less".to_owned(),
-            (None, false) => "more".to_owned(),
-        }
-    }
-}
-
-impl std::fmt::Display for Goal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::AtMost(most) => write!(f, "<= {most}"),
-            Self::AtLeast(least) => write!(f, ">= {least}"),
-        }
-    }
 }
 
 impl Outcome {
@@ -343,30 +298,37 @@ impl Outcome {
 }
 
 impl System {
+    /// How much of what was due in an open loop was done, from 0 to 1: of acks or of deliveries, whichever is less. `None` of
+    /// other loads.
+    #[must_use]
+    pub fn done(&self) -> Option<f64> {
+        let of = |name: &str, due: fn(&Due) -> f64| {
+            let rounds = self.rounds.iter().filter_map(|round| Some((round, due(round.due.as_ref()?))));
+            // What nobody acks or reads is not due.
+            let rounds = rounds.filter(|(_, due)| *due > 0.0);
+            let parts: Vec<f64> = rounds
+                .map(|(round, due)| round.values.get(name).copied().unwrap_or_default() / due)
+                .collect();
+            (!parts.is_empty()).then(|| median(&parts))
+        };
+        let acks = of("acked_per_s", |due| due.acks_per_s);
+        let deliveries = of("delivered_per_s", |due| due.deliveries_per_s);
+        acks.into_iter().chain(deliveries).min_by(f64::total_cmp)
+    }
+
+    /// Whether it did much less than was due, so that what it took for that is of another load.
+    #[must_use]
+    pub fn is_starved(&self) -> bool {
+        const LEAST: f64 = 0.9;
+        self.done().is_some_and(|done| done < LEAST)
+    }
+
     /// What was found in all rounds together.
     #[must_use]
     pub fn check(&self) -> Check {
         let mut whole = Check::default();
         self.rounds.iter().for_each(|round| whole.add(&round.check));
         whole
-    }
-}
-
-impl Check {
-    /// Whether anything was broken.
-    #[must_use]
-    pub fn is_clean(&self) -> bool {
-        self.lost + self.duplicate + self.gap + self.reorder + self.altered == 0
-    }
-
-    /// Adds what another checker has counted.
-    pub fn add(&mut self, other: &Self) {
-        self.checked += other.checked;
-        self.lost += other.lost;
-        self.duplicate += other.duplicate;
-        self.gap += other.gap;
-        self.reorder += other.reorder;
-        self.altered += other.altered;
     }
 }
 
@@ -384,29 +346,9 @@ pub fn median(values: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Goal, Outcome, Ratio, Value, median};
+    use super::{Outcome, Value, median};
 
     use crate::testing::sample;
-
-    #[test]
-    fn a_goal_has_a_side() {
-        assert!(Goal::AtMost(1.0).is_reached(1.0) && !Goal::AtMost(1.0).is_reached(1.1));
-        assert!(Goal::AtLeast(1.0).is_reached(1.0) && !Goal::AtLeast(1.0).is_reached(0.9));
-        assert!(!Goal::AtLeast(1.0).is_reached(f64::NAN) && !Goal::AtMost(1.0).is_reached(f64::NAN));
-    }
-
-    #[test]
-    fn what_is_faster_than_its_parts_is_not_judged() {
-        let aim = |what: &str, median| {
-            let goal = Some(Goal::AtMost(1.25));
-            Ratio { what: what.to_owned(), median, rounds: vec![median], less_is_better: true, goal }.aim()
-        };
-        let whole = "delivery p50: quoth over (quinn relay + append)";
-        assert_eq!(aim(whole, 0.95), "<= 1.25: reached");
-        assert_eq!(aim(whole, 0.4), "<= 1.25: not judged: the floor was slower than what stands on it");
-        assert_eq!(aim("delivery p99: quoth over (quinn relay + append)", 0.4), "<= 1.25: reached");
-        assert_eq!(aim("delivery p50: quoth over quinn relay", 0.4), "<= 1.25: reached");
-    }
 
     #[test]
     fn a_document_of_another_format_is_refused_before_it_is_read() {

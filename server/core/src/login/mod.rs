@@ -1,0 +1,387 @@
+//! The devices of each user, and which of them stay when another one signs in.
+//!
+//! A device is known by its id and counts its connections: the **generation** grows with each of them. Of a device the highest
+//! generation counts, in whatever order connections come; connections of the same generation are paths of one sign-in, and
+//! are there together. Between devices it is the order of arrival that counts, because generations come from clocks of different
+//! machines.
+//!
+//! A device whose connection was **lost** will come back by itself, so it counts as signed in for a while ([`Policy::memory_ms`]). One
+//! that somebody or the policy has put out meanwhile, or that may not have heard of it, is told so when it comes back, until it has heard it: otherwise it
+//! would put out the one that has won, which would come back as well, and so on. Signing in again after that is somebody's wish, and wins;
+//! and so it does when the one that has won is no longer there.
+
+mod policy;
+#[cfg(test)]
+mod races;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+
+use quoth_protocol::{DeviceId, UserId};
+
+pub use policy::{Class, Policy};
+
+/// Connections of one sign-in at once: the paths that a client races or moves between are two. The oldest one is closed when there is
+/// one more.
+pub const PATHS_MAX: usize = 2;
+
+/// A connection, by a number that the shell gives it and never again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// A connection that has shown a good token.
+#[derive(Debug, Clone)]
+pub struct SignIn<'a> {
+    /// Its number.
+    pub session: SessionId,
+    /// Whose.
+    pub user: &'a UserId,
+    /// Of which device.
+    pub device: &'a DeviceId,
+    /// Which of the device's connections; 0: it does not count them, and this one is later than all before.
+    pub generation: u64,
+    /// What kind of device it says that it is.
+    pub platform: &'a str,
+}
+
+/// What becomes of a sign-in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It stands, and these connections are to be closed.
+    Admitted(Vec<Ejected>),
+    /// It is turned away.
+    Refused(Reason),
+}
+
+/// A connection that is to be closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ejected {
+    /// Which.
+    pub session: SessionId,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why a connection is closed or turned away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// A later one of the same device has taken its place.
+    Replaced,
+    /// Somebody or the policy has put the device out; a text for people.
+    Kicked(String),
+}
+
+/// How a connection has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// By the client's wish, or with a reason that has come to the client: it does not come back by itself.
+    Wanted,
+    /// In any other way.
+    Lost,
+}
+
+/// A device, for those who ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Which.
+    pub device: DeviceId,
+    /// What it said that it is.
+    pub platform: String,
+    /// The generation of its latest connection.
+    pub generation: u64,
+    /// When that signed in, in milliseconds since 1970.
+    pub connected_ms: u64,
+    /// Its connections; none while it is lost.
+    pub sessions: Vec<SessionId>,
+}
+
+/// All devices of all users. Times are in milliseconds since 1970, and may stand still or jump.
+#[derive(Debug)]
+pub struct Logins {
+    policy: Policy,
+    users: HashMap<UserId, Vec<Entry>>,
+    sessions: HashMap<SessionId, (UserId, DeviceId)>,
+    idle: Idle,
+    /// The place of the next device that comes.
+    next_place: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    device: DeviceId,
+    platform: String,
+    class: Class,
+    generation: u64,
+    connected_ms: u64,
+    sessions: Vec<SessionId>,
+    /// Grows with each device that comes, not with one that comes back.
+    place: u64,
+    state: State,
+    /// When it may be forgotten if it has no connection then, in milliseconds since 1970.
+    forget_ms: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    /// It is connected, or lost and expected back.
+    Here,
+    /// It has gone by its own wish, or has heard why; what other paths of that sign-in are told.
+    Gone(Reason),
+    /// It was put out and may not have heard why.
+    Untold(PutOut),
+}
+
+#[derive(Debug)]
+struct PutOut {
+    reason: String,
+    /// The device that has won by the policy; `None` when somebody has done it.
+    by: Option<DeviceId>,
+    /// Connections that are told so.
+    sessions: Vec<SessionId>,
+}
+
+/// Devices without a connection, in the order in which they may be forgotten.
+#[derive(Debug)]
+struct Idle {
+    memory_ms: u64,
+    queue: VecDeque<(u64, UserId, DeviceId)>,
+}
+
+impl Idle {
+    fn add(&mut self, entry: &mut Entry, user: &UserId, now_ms: u64) {
+        entry.forget_ms = now_ms.saturating_add(self.memory_ms);
+        self.queue.push_back((entry.forget_ms, user.clone(), entry.device.clone()));
+    }
+
+    /// Puts a device out; gives its connections, which are to be closed.
+    fn put_out(
+        &mut self,
+        entries: &mut [Entry],
+        user: &UserId,
+        device: &DeviceId,
+        put_out: PutOut,
+        now_ms: u64,
+    ) -> Vec<Ejected> {
+        let Some(entry) = entries.iter_mut().find(|entry| entry.device == *device) else { return Vec::new() };
+        let sessions = std::mem::take(&mut entry.sessions);
+        let kicked = |session: &SessionId| Ejected {
+            session: *session,
+            reason: Reason::Kicked(put_out.reason.clone()),
+        };
+        let ejected = sessions.iter().map(kicked).collect();
+        entry.state = State::Untold(PutOut { sessions, ..put_out });
+        self.add(entry, user, now_ms);
+        ejected
+    }
+
+    /// The next device whose time has come.
+    fn take_due(&mut self, now_ms: u64) -> Option<(UserId, DeviceId)> {
+        self.queue.front().filter(|(at_ms, ..)| *at_ms <= now_ms)?;
+        self.queue.pop_front().map(|(_, user, device)| (user, device))
+    }
+}
+
+impl Entry {
+    fn device(&self) -> Device {
+        Device {
+            device: self.device.clone(),
+            platform: self.platform.clone(),
+            generation: self.generation,
+            connected_ms: self.connected_ms,
+            sessions: self.sessions.clone(),
+        }
+    }
+
+    fn is_here(&self) -> bool {
+        matches!(self.state, State::Here)
+    }
+}
+
+impl Logins {
+    /// Nobody, with this policy.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            users: HashMap::new(),
+            sessions: HashMap::new(),
+            idle: Idle { memory_ms: policy.memory_ms(), queue: VecDeque::new() },
+            next_place: 0,
+        }
+    }
+
+    /// A connection signs in at `now_ms`.
+    pub fn sign_in(&mut self, sign_in: &SignIn<'_>, now_ms: u64) -> Outcome {
+        let SignIn { session, user, device, generation, platform } = *sign_in;
+        let class = Class::of_platform(platform);
+        let place = self.next_place;
+        let entries = self.users.entry(user.clone()).or_default();
+        let here: Vec<DeviceId> =
+            entries.iter().filter(|entry| entry.is_here()).map(|entry| entry.device.clone()).collect();
+        let mut ejected = Vec::new();
+        let known = entries.iter_mut().find(|entry| entry.device == *device);
+        let generation = match &known {
+            Some(entry) if generation == 0 => entry.generation.saturating_add(1),
+            _ => generation,
+        };
+        match known {
+            Some(entry) if generation < entry.generation => return Outcome::Refused(Reason::Replaced),
+            Some(entry) if generation == entry.generation && entry.is_here() => {
+                entry.sessions.push(session);
+                if entry.sessions.len() > PATHS_MAX {
+                    ejected.push(Ejected { session: entry.sessions.remove(0), reason: Reason::Replaced });
+                }
+            }
+            // A path of a sign-in that is over.
+            Some(entry) if generation == entry.generation => {
+                return Outcome::Refused(match &entry.state {
+                    State::Untold(put_out) => Reason::Kicked(put_out.reason.clone()),
+                    State::Gone(reason) => reason.clone(),
+                    State::Here => Reason::Replaced,
+                });
+            }
+            Some(entry) => {
+                entry.generation = generation;
+                if let State::Untold(put_out) = &mut entry.state
+                    && put_out.by.as_ref().is_none_or(|winner| here.contains(winner))
+                {
+                    // Untold still: the client may have left this connection.
+                    put_out.sessions.push(session);
+                    let reason = Reason::Kicked(put_out.reason.clone());
+                    self.sessions.insert(session, (user.clone(), device.clone()));
+                    return Outcome::Refused(reason);
+                }
+                if !entry.is_here() {
+                    (entry.state, entry.place) = (State::Here, place);
+                }
+                let before = std::mem::replace(&mut entry.sessions, vec![session]);
+                ejected
+                    .extend(before.into_iter().map(|session| Ejected { session, reason: Reason::Replaced }));
+                (entry.class, entry.connected_ms) = (class, now_ms);
+                platform.clone_into(&mut entry.platform);
+            }
+            None => entries.push(Entry {
+                device: device.clone(),
+                platform: platform.to_owned(),
+                class,
+                generation,
+                connected_ms: now_ms,
+                sessions: vec![session],
+                place,
+                state: State::Here,
+                forget_ms: 0,
+            }),
+        }
+        self.next_place += 1;
+        self.sessions.insert(session, (user.clone(), device.clone()));
+        let winner = if platform.is_empty() { device.to_string() } else { format!("{device} ({platform})") };
+        let reason = format!("signed in on {winner}");
+        for loser in self.policy.losers(entries, device) {
+            let put_out = PutOut { reason: reason.clone(), by: Some(device.clone()), sessions: Vec::new() };
+            ejected.extend(self.idle.put_out(entries, user, &loser, put_out, now_ms));
+        }
+        Outcome::Admitted(ejected)
+    }
+
+    /// A connection that was admitted or refused has ended at `now_ms`.
+    pub fn ended(&mut self, session: SessionId, end: End, now_ms: u64) {
+        let Some((user, device)) = self.sessions.remove(&session) else { return };
+        let Some(entries) = self.users.get_mut(&user) else { return };
+        let Some(entry) = entries.iter_mut().find(|entry| entry.device == device) else { return };
+        let before = entry.sessions.len();
+        entry.sessions.retain(|other| *other != session);
+        let was_its = entry.sessions.len() < before;
+        match &mut entry.state {
+            State::Here if was_its && entry.sessions.is_empty() => {
+                if end == End::Wanted {
+                    entry.state = State::Gone(Reason::Replaced);
+                }
+                self.idle.add(entry, &user, now_ms);
+            }
+            State::Untold(put_out) if put_out.sessions.contains(&session) => {
+                put_out.sessions.retain(|other| *other != session);
+                if end == End::Wanted {
+                    entry.state = State::Gone(Reason::Kicked(put_out.reason.clone()));
+                }
+            }
+            // One of before, which another one has replaced, or one of several paths.
+            State::Here | State::Untold(_) | State::Gone(_) => {}
+        }
+    }
+
+    /// Puts out a user's devices at `now_ms`, or one of them, with a text for people. Gives what is to be closed.
+    pub fn kick(
+        &mut self,
+        user: &UserId,
+        device: Option<&DeviceId>,
+        reason: &str,
+        now_ms: u64,
+    ) -> Vec<Ejected> {
+        let Some(entries) = self.users.get_mut(user) else { return Vec::new() };
+        let here = entries.iter().filter(|entry| entry.is_here());
+        let meant: Vec<DeviceId> = here
+            .filter(|entry| device.is_none_or(|device| entry.device == *device))
+            .map(|entry| entry.device.clone())
+            .collect();
+        let mut ejected = Vec::new();
+        for device in meant {
+            let put_out = PutOut { reason: reason.to_owned(), by: None, sessions: Vec::new() };
+            ejected.extend(self.idle.put_out(entries, user, &device, put_out, now_ms));
+        }
+        ejected
+    }
+
+    /// Forgets at `now_ms` what has been gone for long.
+    pub fn expire(&mut self, now_ms: u64) {
+        while let Some((user, device)) = self.idle.take_due(now_ms) {
+            let Some(entries) = self.users.get_mut(&user) else { continue };
+            // One that has come back, or has come and gone again, has a later time.
+            let stays = |entry: &Entry| !entry.sessions.is_empty() || entry.forget_ms > now_ms;
+            entries.retain(|entry| entry.device != device || stays(entry));
+            if entries.is_empty() {
+                self.users.remove(&user);
+            }
+        }
+    }
+
+    /// A user's devices that are connected, or lost and expected back; the latest first.
+    #[must_use]
+    pub fn devices(&self, user: &UserId) -> Vec<Device> {
+        let here = self.users.get(user).into_iter().flatten().filter(|entry| entry.is_here());
+        let mut devices: Vec<Device> = here.map(Entry::device).collect();
+        devices.sort_by_key(|device| std::cmp::Reverse(device.connected_ms));
+        devices
+    }
+
+    /// One of a user's devices, connected or not.
+    #[must_use]
+    pub fn device(&self, user: &UserId, device: &DeviceId) -> Option<Device> {
+        let entry = self.users.get(user)?.iter().find(|entry| entry.device == *device)?;
+        Some(entry.device())
+    }
+
+    /// Whether a device has a connection that stands.
+    #[must_use]
+    pub fn is_connected(&self, user: &UserId, device: &DeviceId) -> bool {
+        self.device(user, device).is_some_and(|device| !device.sessions.is_empty())
+    }
+
+    /// Whose connection it is.
+    #[must_use]
+    pub fn of_session(&self, session: SessionId) -> Option<(&UserId, &DeviceId)> {
+        self.sessions.get(&session).map(|(user, device)| (user, device))
+    }
+
+    /// How many connections there are, those that are being closed among them.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// How many users are known, those that have gone a moment ago among them.
+    #[must_use]
+    pub fn users(&self) -> usize {
+        self.users.len()
+    }
+}

@@ -1,0 +1,163 @@
+//! What events come to.
+
+use std::collections::BTreeMap;
+
+use quoth_protocol::frame::EventKind;
+use quoth_protocol::membership::InvitationHash;
+use quoth_protocol::{Seq, UserId};
+
+use super::state::{ConversationState, Invitation, Member, Present};
+
+/// An event, as far as a state is concerned.
+#[derive(Debug, Clone, Copy)]
+pub struct Fact<'a> {
+    /// Its place.
+    pub seq: Seq,
+    /// When it was stored, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// Who did it.
+    pub sender: &'a UserId,
+    /// What happened.
+    pub kind: &'a EventKind,
+}
+
+/// Which parts of a state an event has changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Touched {
+    pub(super) attributes: bool,
+    pub(super) user: Option<UserId>,
+    pub(super) invitations: Vec<InvitationHash>,
+}
+
+impl ConversationState {
+    /// Takes the next event of the conversation, whose state is `None` before it is created. Messages change nothing.
+    pub fn apply(state: &mut Option<Self>, fact: Fact<'_>) -> Touched {
+        if let EventKind::Created { kind, title, open } = fact.kind {
+            *state = Some(Self {
+                kind: *kind,
+                title: title.clone(),
+                open: *open,
+                creator: fact.sender.clone(),
+                muted_until_ms: 0,
+                slow_mode_interval_ms: 0,
+                members: BTreeMap::new(),
+                invitations: BTreeMap::new(),
+                count: 0,
+                owners: 0,
+                version: fact.seq,
+                attributes_seq: fact.seq,
+            });
+            return Touched { attributes: true, ..Touched::default() };
+        }
+        let Some(state) = state else { return Touched::default() };
+        let mut touched = state.change(fact);
+        if touched != Touched::default() {
+            state.version = fact.seq;
+            let rows_left = touched.user.as_ref().is_some_and(|user| state.members.contains_key(user))
+                || touched.invitations.iter().any(|hash| state.invitations.contains_key(hash));
+            // So that the version is in a row that stays.
+            touched.attributes |= !rows_left;
+            if touched.attributes {
+                state.attributes_seq = fact.seq;
+            }
+        }
+        touched
+    }
+
+    fn change(&mut self, Fact { seq, time_ms, kind, .. }: Fact<'_>) -> Touched {
+        let attributes = Touched { attributes: true, ..Touched::default() };
+        match kind {
+            EventKind::Renamed { title } => {
+                self.title.clone_from(title);
+                attributes
+            }
+            EventKind::SlowMode { interval_ms } => {
+                self.slow_mode_interval_ms = *interval_ms;
+                attributes
+            }
+            EventKind::Muted { user: None, until_ms } => {
+                self.muted_until_ms = *until_ms;
+                attributes
+            }
+            EventKind::Muted { user: Some(user), until_ms } => {
+                self.user_changes(user, seq, |member| member.muted_until_ms = *until_ms)
+            }
+            EventKind::Banned { user, until_ms } => {
+                self.user_changes(user, seq, |member| member.banned_until_ms = *until_ms)
+            }
+            EventKind::MemberSet { user, role, permissions, invitation, .. } => {
+                let present = Some(Present { role: *role, permissions: *permissions });
+                let touched = self.user_changes(user, seq, |member| {
+                    (member.present, member.left_seq, member.banned_until_ms) = (present, Seq::ZERO, 0);
+                });
+                let invitations = invitation.iter().filter(|hash| self.use_up(hash, seq)).copied().collect();
+                Touched { invitations, ..touched }
+            }
+            EventKind::MemberGone { user, .. } => {
+                self.user_changes(user, seq, |member| (member.present, member.left_seq) = (None, seq))
+            }
+            EventKind::InvitationMade { hash, role, expires_ms, uses_max } => {
+                // What has ended makes room.
+                let mut invitations = self.remove_invitations(|invitation| !invitation.holds(time_ms));
+                let uses_left = (*uses_max > 0).then_some(*uses_max);
+                let made = Invitation { role: *role, expires_ms: *expires_ms, uses_left, seq };
+                self.invitations.insert(*hash, made);
+                invitations.push(*hash);
+                Touched { invitations, ..Touched::default() }
+            }
+            EventKind::InvitationsRevoked => {
+                let invitations = self.remove_invitations(|_| true);
+                Touched { invitations, ..attributes }
+            }
+            EventKind::Created { .. }
+            | EventKind::Message { .. }
+            | EventKind::Belongs { .. }
+            | EventKind::BelongsNoMore { .. }
+            | EventKind::Blocked { .. } => Touched::default(),
+        }
+    }
+
+    fn user_changes(&mut self, user: &UserId, seq: Seq, change: impl FnOnce(&mut Member)) -> Touched {
+        let member = self.members.entry(user.clone()).or_default();
+        let before = *member;
+        change(member);
+        member.seq = seq;
+        let after = *member;
+        let count = |counter: &mut u32, before: bool, after: bool| match (before, after) {
+            (false, true) => *counter += 1,
+            (true, false) => *counter -= 1,
+            (true, true) | (false, false) => {}
+        };
+        count(&mut self.count, before.present.is_some(), after.present.is_some());
+        count(&mut self.owners, before.is_owner(), after.is_owner());
+        if after.is_nothing() {
+            self.members.remove(user);
+        }
+        Touched { user: Some(user.clone()), ..Touched::default() }
+    }
+
+    /// Somebody comes with an invitation. Says whether it changes by that.
+    fn use_up(&mut self, hash: &InvitationHash, seq: Seq) -> bool {
+        let Some(Invitation { uses_left: Some(uses_left), seq: used, .. }) = self.invitations.get_mut(hash)
+        else {
+            return false;
+        };
+        *uses_left = uses_left.saturating_sub(1);
+        *used = seq;
+        if *uses_left == 0 {
+            self.invitations.remove(hash);
+        }
+        true
+    }
+
+    fn remove_invitations(&mut self, which: impl Fn(&Invitation) -> bool) -> Vec<InvitationHash> {
+        let removed: Vec<_> = self
+            .invitations
+            .iter()
+            .filter(|(_, invitation)| which(invitation))
+            .map(|(hash, _)| *hash)
+            .collect();
+        self.invitations.retain(|hash, _| !removed.contains(hash));
+        removed
+    }
+}

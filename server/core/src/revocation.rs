@@ -1,0 +1,323 @@
+//! Which tokens are revoked. A token is judged by what it says of itself: its user, its id, and when it was issued.
+//!
+//! The index holds what a token can still run into and no more: a revoked token's id goes when the token has ended, and all
+//! that is known of a user is at most one time for the user and one for each device.
+
+use std::collections::HashMap;
+
+use quoth_protocol::{DeviceId, UserId};
+
+/// What is revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Revoked {
+    /// Tokens of a user, and of one device only if it is named.
+    User {
+        /// Whose.
+        user: UserId,
+        /// On which device; `None`: on all.
+        device: Option<DeviceId>,
+    },
+    /// One token.
+    Token {
+        /// Its `jti`.
+        id: String,
+    },
+}
+
+/// Since when or until when it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Tokens that were issued before this, in milliseconds since 1970; `u64::MAX`: all of them, those to come too. Of a single token it
+    /// is not asked.
+    pub issued_before_ms: u64,
+    /// When no token is left that this concerns, in milliseconds since 1970; `u64::MAX`: it is not known.
+    pub over_ms: u64,
+}
+
+/// A token, by what it says of itself, and where it is used.
+#[derive(Debug, Clone, Copy)]
+pub struct Bearer<'a> {
+    /// Its user.
+    pub user: &'a UserId,
+    /// The device that it is used on.
+    pub device: &'a DeviceId,
+    /// Its id, if it has one.
+    pub token_id: Option<&'a str>,
+    /// When it was issued, in milliseconds since 1970; 0 when it does not say.
+    pub issued_ms: u64,
+}
+
+/// Why something is not revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{max} revocations are in force, which are the most: lift some, or raise auth.revocations_max")]
+pub struct TooMany {
+    /// The most that there may be.
+    pub max: usize,
+}
+
+/// All revocations in force.
+#[derive(Debug, Default)]
+pub struct Revocations {
+    users: HashMap<UserId, OfUser>,
+    tokens: HashMap<String, u64>,
+    count: usize,
+    max: usize,
+}
+
+#[derive(Debug, Default)]
+struct OfUser {
+    all: Option<Extent>,
+    devices: HashMap<DeviceId, Extent>,
+}
+
+impl Extent {
+    /// Both of them: as many tokens, for as long.
+    fn join(self, other: Self) -> Self {
+        Self {
+            issued_before_ms: self.issued_before_ms.max(other.issued_before_ms),
+            over_ms: self.over_ms.max(other.over_ms),
+        }
+    }
+}
+
+impl Revocations {
+    /// None yet, and at most so many.
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        Self { max, ..Self::default() }
+    }
+
+    /// How many are in force.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Whether a token is revoked at `now_ms`, in milliseconds since 1970.
+    #[must_use]
+    pub fn has(&self, bearer: Bearer<'_>, now_ms: u64) -> bool {
+        let concerns =
+            |extent: &Extent| extent.over_ms > now_ms && bearer.issued_ms < extent.issued_before_ms;
+        let of_user = self.users.get(bearer.user).is_some_and(|of_user| {
+            of_user.all.as_ref().is_some_and(concerns)
+                || of_user.devices.get(bearer.device).is_some_and(concerns)
+        });
+        of_user
+            || bearer.token_id.is_some_and(|id| self.tokens.get(id).is_some_and(|over_ms| *over_ms > now_ms))
+    }
+
+    /// Revokes something, beside what is revoked of it already, and gives what is in force then.
+    ///
+    /// # Errors
+    /// When that would be one more than the most. Nothing is forgotten to make room, since a token that was revoked would be good
+    /// again.
+    pub fn revoke(&mut self, revoked: &Revoked, extent: Extent) -> Result<Extent, TooMany> {
+        let before = self.find(revoked);
+        if before.is_none() && self.count >= self.max {
+            return Err(TooMany { max: self.max });
+        }
+        let extent = before.map_or(extent, |before| before.join(extent));
+        self.put(revoked, extent);
+        Ok(extent)
+    }
+
+    /// Puts back what was in force, whatever is known of it and however much there is.
+    pub fn restore(&mut self, revoked: &Revoked, extent: Extent) {
+        self.put(revoked, extent);
+    }
+
+    /// Ends a revocation; says whether there was one.
+    pub fn lift(&mut self, revoked: &Revoked) -> bool {
+        let was = match revoked {
+            Revoked::Token { id } => self.tokens.remove(id).is_some(),
+            Revoked::User { user, device } => {
+                let Some(of_user) = self.users.get_mut(user) else { return false };
+                let was = match device {
+                    Some(device) => of_user.devices.remove(device).is_some(),
+                    None => of_user.all.take().is_some(),
+                };
+                if of_user.all.is_none() && of_user.devices.is_empty() {
+                    self.users.remove(user);
+                }
+                was
+            }
+        };
+        self.count -= usize::from(was);
+        was
+    }
+
+    /// Forgets what concerns no token any more at `now_ms`, in milliseconds since 1970, and gives it.
+    pub fn expire(&mut self, now_ms: u64) -> Vec<Revoked> {
+        let over: Vec<Revoked> =
+            self.all().filter(|(_, extent)| extent.over_ms <= now_ms).map(|(revoked, _)| revoked).collect();
+        for revoked in &over {
+            self.lift(revoked);
+        }
+        over
+    }
+
+    /// All that are in force, in any order.
+    pub fn all(&self) -> impl Iterator<Item = (Revoked, Extent)> + '_ {
+        let users = self.users.iter().flat_map(|(user, of_user)| {
+            let all = of_user.all.map(|extent| (None, extent));
+            let devices = of_user.devices.iter().map(|(device, extent)| (Some(device.clone()), *extent));
+            let of_user = all.into_iter().chain(devices);
+            of_user.map(|(device, extent)| (Revoked::User { user: user.clone(), device }, extent))
+        });
+        let tokens = self.tokens.iter().map(|(id, over_ms)| {
+            let extent = Extent { issued_before_ms: u64::MAX, over_ms: *over_ms };
+            (Revoked::Token { id: id.clone() }, extent)
+        });
+        users.chain(tokens)
+    }
+
+    fn find(&self, revoked: &Revoked) -> Option<Extent> {
+        match revoked {
+            Revoked::Token { id } => {
+                self.tokens.get(id).map(|over_ms| Extent { issued_before_ms: u64::MAX, over_ms: *over_ms })
+            }
+            Revoked::User { user, device: None } => self.users.get(user)?.all,
+            Revoked::User { user, device: Some(device) } => {
+                self.users.get(user)?.devices.get(device).copied()
+            }
+        }
+    }
+
+    fn put(&mut self, revoked: &Revoked, extent: Extent) {
+        let was = match revoked {
+            Revoked::Token { id } => self.tokens.insert(id.clone(), extent.over_ms).is_some(),
+            Revoked::User { user, device } => {
+                let of_user = self.users.entry(user.clone()).or_default();
+                match device {
+                    Some(device) => of_user.devices.insert(device.clone(), extent).is_some(),
+                    None => of_user.all.replace(extent).is_some(),
+                }
+            }
+        };
+        self.count += usize::from(!was);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quoth_protocol::{DeviceId, UserId};
+
+    use super::{Bearer, Extent, Revocations, Revoked, TooMany};
+
+    const EVER: u64 = u64::MAX;
+
+    fn user(id: &str) -> UserId {
+        UserId::new(id).unwrap()
+    }
+
+    fn device(id: &str) -> DeviceId {
+        DeviceId::new(id).unwrap()
+    }
+
+    fn of_user(id: &str) -> Revoked {
+        Revoked::User { user: user(id), device: None }
+    }
+
+    fn of_device(id: &str, of: &str) -> Revoked {
+        Revoked::User { user: user(id), device: Some(device(of)) }
+    }
+
+    fn token(id: &str) -> Revoked {
+        Revoked::Token { id: id.to_owned() }
+    }
+
+    fn extent(issued_before_ms: u64, over_ms: u64) -> Extent {
+        Extent { issued_before_ms, over_ms }
+    }
+
+    fn has(revocations: &Revocations, of: (&str, &str, Option<&str>, u64), now_ms: u64) -> bool {
+        let (id, on, token_id, issued_ms) = of;
+        revocations.has(Bearer { user: &user(id), device: &device(on), token_id, issued_ms }, now_ms)
+    }
+
+    #[test]
+    fn each_kind_concerns_its_tokens_and_no_others() {
+        let mut revocations = Revocations::new(10);
+        revocations.revoke(&of_user("all"), extent(EVER, EVER)).unwrap();
+        revocations.revoke(&of_user("old"), extent(100, EVER)).unwrap();
+        revocations.revoke(&of_device("alice", "phone"), extent(100, EVER)).unwrap();
+        revocations.revoke(&token("t1"), extent(EVER, 500)).unwrap();
+        for (of, expected) in [
+            (("all", "d", None, 0), true),
+            (("all", "d", Some("t9"), EVER - 1), true),
+            (("other", "d", None, 0), false),
+            (("old", "d", None, 0), true),
+            (("old", "d", None, 99), true),
+            (("old", "d", None, 100), false),
+            (("alice", "phone", None, 99), true),
+            (("alice", "phone", None, 100), false),
+            (("alice", "laptop", None, 0), false),
+            (("bob", "phone", None, 0), false),
+            (("bob", "phone", Some("t1"), 1_000), true),
+            (("bob", "phone", Some("t2"), 0), false),
+        ] {
+            assert_eq!(has(&revocations, of, 0), expected, "{of:?}");
+        }
+        assert!(!has(&revocations, ("bob", "phone", Some("t1"), 1_000), 500), "it has ended by itself");
+    }
+
+    #[test]
+    fn a_weaker_revocation_takes_nothing_away() {
+        let mut revocations = Revocations::new(10);
+        revocations.revoke(&of_user("a"), extent(200, EVER)).unwrap();
+        assert_eq!(revocations.revoke(&of_user("a"), extent(100, 300)), Ok(extent(200, EVER)));
+        assert!(has(&revocations, ("a", "d", None, 199), 1_000));
+        assert_eq!(revocations.revoke(&of_user("a"), extent(EVER, EVER)), Ok(extent(EVER, EVER)));
+        assert!(has(&revocations, ("a", "d", None, 5_000), 0));
+        assert!(revocations.lift(&of_user("a")) && !revocations.lift(&of_user("a")));
+        assert!(!has(&revocations, ("a", "d", None, 0), 0) && revocations.is_empty());
+    }
+
+    #[test]
+    fn what_no_token_can_outlive_is_dropped_and_the_rest_is_bounded() {
+        let mut revocations = Revocations::new(3);
+        for n in 0..3 {
+            revocations.revoke(&token(&n.to_string()), extent(EVER, 100 + n)).unwrap();
+        }
+        assert_eq!(revocations.revoke(&of_user("a"), extent(EVER, EVER)), Err(TooMany { max: 3 }));
+        assert_eq!(
+            revocations.revoke(&token("1"), extent(EVER, 900)).unwrap().over_ms,
+            900,
+            "one that is there"
+        );
+        assert_eq!(revocations.expire(100), [token("0")]);
+        assert_eq!(revocations.len(), 2);
+        revocations.revoke(&of_device("a", "d"), extent(50, EVER)).unwrap();
+        assert_eq!(revocations.expire(899), [token("2")]);
+        assert_eq!(revocations.expire(900), [token("1")]);
+        assert_eq!((revocations.expire(EVER - 1), revocations.len()), (vec![], 1));
+    }
+
+    #[test]
+    fn all_that_is_in_force_can_be_put_back() {
+        let mut revocations = Revocations::new(10);
+        let put = [
+            (of_user("a"), extent(7, EVER)),
+            (of_device("a", "d"), extent(EVER, 9)),
+            (of_device("b", "d"), extent(1, 2)),
+            (token("t"), extent(EVER, 3)),
+        ];
+        for (revoked, extent) in &put {
+            revocations.revoke(revoked, *extent).unwrap();
+        }
+        let mut again = Revocations::new(0);
+        for (revoked, extent) in revocations.all() {
+            again.restore(&revoked, extent);
+        }
+        assert_eq!(again.len(), 4, "more than may be added");
+        for (revoked, extent) in &put {
+            assert_eq!(again.find(revoked), Some(*extent));
+        }
+    }
+}

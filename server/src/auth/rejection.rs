@@ -1,0 +1,67 @@
+//! Why a token is not accepted.
+
+use jsonwebtoken::Algorithm;
+use jsonwebtoken::errors::{Error, ErrorKind};
+use quoth_protocol::{Code, UserId};
+
+/// Why a token is not accepted. No text holds the token or a part of it besides its key id and user.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub(super) enum Rejection {
+    #[error("it is no JSON Web Token, or one of an unknown algorithm")]
+    NoToken,
+    #[error("its kid is {0:?}, which no key in auth.token_keys or at auth.jwks_url has")]
+    UnknownKeyId(String),
+    #[error("it has no kid, and no key in auth.token_keys or at auth.jwks_url is for {0:?}")]
+    NoKey(Algorithm),
+    #[error("its key may be at auth.jwks_url, which cannot be read at the moment")]
+    NoKeySet,
+    #[error("it says {token:?}, but the key with its kid is for {key:?}")]
+    Algorithm { token: Algorithm, key: Algorithm },
+    #[error("no key that it may be signed with has made its signature")]
+    Signature,
+    #[error("its aud is not auth.audience")]
+    Audience,
+    #[error("it has no {0}")]
+    Missing(String),
+    #[error("its claims are not as docs/PROTOCOL.md says in section 4: {0}")]
+    Claims(String),
+    #[error("its sub is no user id: {0}")]
+    User(String),
+    #[error("its device is no device id: {0}")]
+    Device(String),
+    #[error("its {0} is no time in seconds since 1970")]
+    Time(&'static str),
+    #[error("its jti has over {0} bytes")]
+    TokenId(usize),
+    #[error("it has no iat, which auth.token_lifetime_max_s needs")]
+    NoIssueTime,
+    #[error("it lives for {lives_s} s, and auth.token_lifetime_max_s is {max_s} (user {user})")]
+    LivesTooLong { user: UserId, lives_s: u64, max_s: u64 },
+    #[error("it expired {ago_s} s ago (user {user})")]
+    Expired { user: UserId, ago_s: u64 },
+    #[error("it begins in {in_s} s (user {user})")]
+    NotYet { user: UserId, in_s: u64 },
+}
+
+impl Rejection {
+    pub(super) fn new(error: &Error, token: Algorithm, key: Algorithm) -> Self {
+        match error.kind() {
+            ErrorKind::InvalidAlgorithm => Self::Algorithm { token, key },
+            ErrorKind::InvalidAudience => Self::Audience,
+            ErrorKind::MissingRequiredClaim(claim) => Self::Missing(claim.clone()),
+            // Of the payload: only read once the signature is good. Its place, since its text may quote a claim.
+            ErrorKind::Json(error) => {
+                Self::Claims(format!("line {} column {}", error.line(), error.column()))
+            }
+            _ => Self::Signature,
+        }
+    }
+
+    pub(super) fn code(&self) -> Code {
+        match self {
+            Self::Expired { .. } => Code::TOKEN_EXPIRED,
+            Self::NoKeySet => Code::UNAVAILABLE,
+            _ => Code::TOKEN_REJECTED,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What a stream, or a request, needs to know of a conversation to say what a user may do there.
+
+use std::sync::Arc;
+
+use quoth_core::authorize::{Place, Standing};
+use quoth_core::membership::{Actor, ConversationState};
+use quoth_protocol::{ConversationName, UserId};
+
+use super::states::{Known, KnownConversation, KnownUser, State as _};
+
+/// One user's access to a conversation. It holds the states that it depends on, so all who hold one see the same versions.
+#[derive(Debug)]
+pub struct Access {
+    name: ConversationName,
+    rule: Rule,
+}
+
+#[derive(Debug)]
+enum Rule {
+    /// The user's own log.
+    Own,
+    /// One of the server's own, of which there is no state.
+    Nowhere,
+    State {
+        conversation: Arc<KnownConversation>,
+        /// The other user of a direct conversation, who may have blocked this one.
+        other: Option<Arc<KnownUser>>,
+    },
+}
+
+/// How a user stands in a conversation, and of which version that is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stand {
+    /// How the user stands.
+    pub standing: Standing,
+    /// Holds for as long as [`Access::version`] is this.
+    pub version: u64,
+}
+
+impl Stand {
+    /// That of [`Access::fixed`].
+    #[cfg(test)]
+    pub(super) const FIXED: Self = Self { standing: Standing::OF_OWN_LOG, version: 0 };
+}
+
+impl Access {
+    /// A user's access to the own log.
+    #[must_use]
+    pub fn of_own_log(user: &UserId) -> Arc<Self> {
+        Arc::new(Self { name: ConversationName::of_user(user), rule: Rule::Own })
+    }
+
+    pub(super) fn nowhere(name: ConversationName) -> Arc<Self> {
+        Arc::new(Self { name, rule: Rule::Nowhere })
+    }
+
+    pub(super) fn new(
+        name: ConversationName,
+        conversation: Arc<KnownConversation>,
+        other: Option<Arc<KnownUser>>,
+    ) -> Arc<Self> {
+        Arc::new(Self { name, rule: Rule::State { conversation, other } })
+    }
+
+    /// The log's name: that of the conversation, and for `$me` the one behind it.
+    #[must_use]
+    pub fn name(&self) -> &ConversationName {
+        &self.name
+    }
+
+    /// The state that is out; `None` when the conversation is not managed.
+    pub fn with_state<T>(&self, look: impl FnOnce(Option<&ConversationState>) -> T) -> T {
+        match &self.rule {
+            Rule::Own | Rule::Nowhere => look(None),
+            Rule::State { conversation, .. } => look(conversation.read().as_ref()),
+        }
+    }
+
+    /// Grows with whatever may change how a user stands: a look at it costs next to nothing.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.versions(Known::released, Known::released)
+    }
+
+    /// What [`Access::version`] is when everything that is sequenced is out.
+    pub(super) fn sequenced(&self) -> u64 {
+        self.versions(Known::sequenced, Known::sequenced)
+    }
+
+    /// Both only grow, so their sum is another one whenever one of them is.
+    fn versions(
+        &self,
+        of_conversation: impl Fn(&KnownConversation) -> u64,
+        of_user: impl Fn(&KnownUser) -> u64,
+    ) -> u64 {
+        match &self.rule {
+            Rule::Own | Rule::Nowhere => 0,
+            Rule::State { conversation, other } => {
+                of_conversation(conversation) + other.as_deref().map_or(0, of_user)
+            }
+        }
+    }
+
+    /// How a user stands there now.
+    #[must_use]
+    pub fn stand(&self, actor: Actor<'_>) -> Stand {
+        match &self.rule {
+            Rule::Own => Stand { standing: Standing::OF_OWN_LOG, version: 0 },
+            Rule::Nowhere => {
+                let place = Place { name: &self.name, state: None, is_blocked: false };
+                Stand { standing: Standing::new(actor, place), version: 0 }
+            }
+            Rule::State { conversation, other } => {
+                let state = conversation.read();
+                let other = other.as_deref().map(Known::read);
+                let is_blocked = other.as_ref().is_some_and(|other| other.blocks(actor.user()));
+                let place = Place { name: &self.name, state: state.as_ref(), is_blocked };
+                let version = state.version() + other.as_ref().map_or(0, |other| other.version().0);
+                Stand { standing: Standing::new(actor, place), version }
+            }
+        }
+    }
+
+    /// An access that never changes, for tests of what comes behind it.
+    #[cfg(test)]
+    pub(super) fn fixed(name: ConversationName) -> Arc<Self> {
+        Self::nowhere(name)
+    }
+
+    /// What the committer keeps ahead of what is out.
+    pub(super) fn known(&self) -> Option<(&Arc<KnownConversation>, Option<&Arc<KnownUser>>)> {
+        match &self.rule {
+            Rule::Own | Rule::Nowhere => None,
+            Rule::State { conversation, other } => Some((conversation, other.as_ref())),
+        }
+    }
+}

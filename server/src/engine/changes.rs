@@ -1,0 +1,265 @@
+//! Changes on their way to the log, and what readers of the states ask for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use quoth_core::authorize::Grant;
+use quoth_core::membership::user::{CONVERSATION, conversation_of};
+use quoth_core::membership::{Actor, Change, ConversationState, Refusal};
+use quoth_protocol::name::Reserved;
+use quoth_protocol::{Code, ConversationName, Seq, UserId};
+use quoth_store::{Position, View, ViewError};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::access::Access;
+use super::publisher::Last;
+use super::states::{KnownConversation, KnownUser};
+use super::{Engine, Request};
+
+/// What a waiting change takes, in bytes; rounded up, but for those of whom it makes members.
+const CHANGE_BYTES: usize = 4 * 1024;
+
+/// What each user takes whom a waiting change is about, in bytes; rounded up.
+const USER_BYTES: usize = 512;
+
+/// Who asks for a change.
+#[derive(Debug, Clone)]
+pub enum Caller {
+    /// A signed-in user.
+    User(Arc<Grant>),
+    /// The operator, in a user's name: see [`Actor::Operator`].
+    Operator(UserId),
+}
+
+impl Caller {
+    /// The caller, for the rules.
+    #[must_use]
+    pub fn actor(&self) -> Actor<'_> {
+        match self {
+            Self::User(grant) => Actor::User(grant),
+            Self::Operator(sender) => Actor::Operator { sender },
+        }
+    }
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// The log in which it is.
+    pub conversation: ConversationName,
+    /// Its last event there; 0 when nothing had to change.
+    pub seq: Seq,
+    /// When that was stored, in milliseconds since 1970; 0 when nothing had to change.
+    pub time_ms: u64,
+}
+
+/// Tells what became of a change, once that is durable.
+pub(super) type Answer = (oneshot::Sender<Result<Done, Refusal>>, Result<Done, Refusal>);
+
+/// A change on its way to the log.
+#[derive(Debug)]
+pub(super) struct ChangeRequest {
+    pub(super) caller: Caller,
+    pub(super) what: What,
+    pub(super) heads: Heads,
+    pub(super) answer: oneshot::Sender<Result<Done, Refusal>>,
+    /// Its share of what waits.
+    pub(super) queued: OwnedSemaphorePermit,
+}
+
+impl ChangeRequest {
+    /// What it takes while it waits.
+    pub(super) fn bytes(&self) -> usize {
+        self.queued.num_permits()
+    }
+}
+
+/// What is to change. The states are loaded.
+#[derive(Debug)]
+pub(super) enum What {
+    Conversation {
+        name: ConversationName,
+        known: Arc<KnownConversation>,
+        change: Change,
+        /// Those who would be added, who may have blocked the caller.
+        added: Vec<(UserId, Arc<KnownUser>)>,
+    },
+    Block {
+        me: UserId,
+        known: Arc<KnownUser>,
+        user: UserId,
+        blocked: bool,
+    },
+}
+
+/// Where the logs end to which a change may append, as the view has it. It saves the committer its own reads, as
+/// [`Prior`](super::publisher::Prior) does.
+#[derive(Debug)]
+pub(super) struct Heads {
+    /// The view had at least the groups up to here.
+    pub(super) applied: Position,
+    pub(super) lasts: HashMap<ConversationName, Last>,
+}
+
+impl Heads {
+    fn read(view: &dyn View, names: Vec<ConversationName>) -> Self {
+        let applied = view.applied();
+        // The committer comes upon the same damage, and says so.
+        let read = |name: &ConversationName| Last::read(view, name, view.bounds(name)?);
+        let lasts = names.into_iter().filter_map(|name| read(&name).ok().map(|last| (name, last)));
+        Self { applied, lasts: lasts.collect() }
+    }
+}
+
+impl Engine {
+    /// A user's access to a conversation, by the name that clients give it.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn access(&self, name: &ConversationName, user: &UserId) -> Result<Arc<Access>, ViewError> {
+        if name.is_me() {
+            return Ok(Access::of_own_log(user));
+        }
+        if name.reserved() == Some(Reserved::Server) {
+            return Ok(Access::nowhere(name.clone()));
+        }
+        let conversation = self.state(name).await?;
+        let other = conversation.read().as_ref().and_then(|state| state.other(user)).cloned();
+        let other = match other {
+            Some(other) => Some(self.user(&other).await?),
+            None => None,
+        };
+        Ok(Access::new(name.clone(), conversation, other))
+    }
+
+    /// What is known of a conversation: whether it is managed, and its state.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub(crate) async fn state(&self, name: &ConversationName) -> Result<Arc<KnownConversation>, ViewError> {
+        let (reads, applied) = (&self.inner.reads, self.inner.reads.applied_position().0);
+        self.inner.conversations.get(name, reads, applied).await
+    }
+
+    /// What is known of a user.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub(crate) async fn user(&self, user: &UserId) -> Result<Arc<KnownUser>, ViewError> {
+        let (reads, applied) = (&self.inner.reads, self.inner.reads.applied_position().0);
+        self.inner.users.get(user, reads, applied).await
+    }
+
+    /// A conversation's state as it is now, if it is managed.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn with_state<T>(
+        &self,
+        name: &ConversationName,
+        look: impl FnOnce(Option<&ConversationState>) -> T,
+    ) -> Result<T, ViewError> {
+        if name.reserved() == Some(Reserved::Server) {
+            return Ok(look(None));
+        }
+        let known = self.state(name).await?;
+        let state = known.read();
+        Ok(look(state.as_ref()))
+    }
+
+    /// Changes a conversation, or makes one. The answer comes when the change is durable and everybody is judged by it. The same
+    /// change again changes nothing, so one whose answer is lost may be repeated.
+    ///
+    /// # Errors
+    /// Why it is refused; [`Code::STORE_FAILED`] when it is not known what becomes of it.
+    pub async fn change(
+        &self,
+        caller: Caller,
+        name: &ConversationName,
+        change: Change,
+    ) -> Result<Done, Refusal> {
+        if name.reserved() == Some(Reserved::Server) {
+            return Err(Refusal::FORBIDDEN);
+        }
+        let known = self.state(name).await.map_err(|error| unreadable(&error))?;
+        let mut added = Vec::new();
+        for user in change.added() {
+            added.push((user.clone(), self.user(user).await.map_err(|error| unreadable(&error))?));
+        }
+        let users = change.concerned().chain([caller.actor().user()]);
+        let names = users.map(ConversationName::of_user).chain([name.clone()]).collect();
+        let moves = change.moves_members();
+        let what = What::Conversation { name: name.clone(), known, change, added };
+        let done = self.ask(caller, what, names).await?;
+        if moves && let Some(statuses) = self.inner.rosters.statuses() {
+            statuses.members_changed(name);
+        }
+        Ok(done)
+    }
+
+    /// Makes a user block somebody, or do so no more. As with [`Engine::change`].
+    ///
+    /// # Errors
+    /// Why it is refused; [`Code::STORE_FAILED`] when it is not known what becomes of it.
+    pub async fn block(&self, caller: Caller, user: UserId, blocked: bool) -> Result<Done, Refusal> {
+        let me = caller.actor().user().clone();
+        let known = self.user(&me).await.map_err(|error| unreadable(&error))?;
+        let names = vec![ConversationName::of_user(&me)];
+        let done = self.ask(caller, What::Block { me, known, user: user.clone(), blocked }, names).await?;
+        if let Some(statuses) = self.inner.rosters.statuses() {
+            statuses.block_changed(&user);
+        }
+        Ok(done)
+    }
+
+    async fn ask(&self, caller: Caller, what: What, names: Vec<ConversationName>) -> Result<Done, Refusal> {
+        const FAILED: Refusal = Refusal::new(Code::STORE_FAILED, "the store failed");
+        let weight = CHANGE_BYTES + names.len() * USER_BYTES;
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+        let queued = Arc::clone(&self.inner.queue_bytes).acquire_many_owned(weight).await;
+        let queued = queued.map_err(|_never_closed| FAILED)?;
+        let heads = self.inner.reads.run(move |view| Heads::read(view, names)).await;
+        let (answer, answered) = oneshot::channel();
+        let request = ChangeRequest { caller, what, heads, answer, queued };
+        self.inner.queue.send(Request::Change(Box::new(request))).await.map_err(|_stopped| FAILED)?;
+        answered.await.unwrap_or(Err(FAILED))
+    }
+
+    /// Whom a user has blocked, in the order of their ids' bytes.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn blocked_by(&self, user: &UserId) -> Result<Vec<UserId>, ViewError> {
+        Ok(self.user(user).await?.read().blocked().cloned().collect())
+    }
+
+    /// A page of the conversations that a user is in, in the order of their names' bytes, and whether there are further ones. It has
+    /// everything that was answered by now.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn conversations_of(
+        &self,
+        user: &UserId,
+        after: Option<&ConversationName>,
+        limit: usize,
+    ) -> Result<(Vec<ConversationName>, bool), ViewError> {
+        let log = ConversationName::of_user(user);
+        let key = |name: &ConversationName| [&[CONVERSATION], name.as_str().as_bytes()].concat();
+        let after = after.map(key);
+        self.inner.reads.applied(self.released()).await;
+        let rows = self
+            .inner
+            .reads
+            .run(move |view| view.registers(&log, &[CONVERSATION], after.as_deref(), limit.saturating_add(1)))
+            .await?;
+        let more = rows.len() > limit;
+        let names = rows.iter().take(limit).filter_map(|(key, _)| conversation_of(key));
+        Ok((names.collect(), more))
+    }
+}
+
+fn unreadable(error: &ViewError) -> Refusal {
+    tracing::error!(%error, "what is known of a conversation or of a user cannot be read");
+    Refusal::new(Code::STORE_FAILED, "the store failed")
+}

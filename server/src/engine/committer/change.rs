@@ -1,0 +1,227 @@
+//! Changes: decided on what everybody before has changed, stored or not, and out when they are stored.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use quoth_core::membership::user::{self, echo};
+use quoth_core::membership::{
+    Actor, Change, Context, ConversationState, Fact, Refusal, RegisterChange, decide,
+};
+use quoth_protocol::frame::EventKind;
+use quoth_protocol::{Code, ConversationName, Seq, UserId, codec};
+use quoth_store::{Content, Record, Register, StoreError, ViewError};
+
+use super::{Committer, Group, concerns_one_conversation};
+use crate::engine::changes::{ChangeRequest, Done, Heads, What};
+use crate::engine::publisher::Last;
+use crate::engine::states::{KnownConversation, KnownUser, State as _};
+
+/// A change of a state that is sequenced.
+#[derive(Debug)]
+pub(super) enum Changed {
+    Conversation { known: Arc<KnownConversation>, event: Happened },
+    User { known: Arc<KnownUser>, event: Happened },
+}
+
+/// An event without its log.
+#[derive(Debug)]
+pub(super) struct Happened {
+    seq: Seq,
+    time_ms: u64,
+    sender: UserId,
+    kind: EventKind,
+}
+
+impl Changed {
+    /// Lets it out.
+    pub(super) fn release(&self, position: u64) {
+        match self {
+            Self::Conversation { known, event } => known.release(position, |state| {
+                let _registers_are_stored = ConversationState::apply(state, event.fact());
+            }),
+            Self::User { known, event } => {
+                known.release(position, |state| state.apply(event.seq, &event.kind));
+            }
+        }
+    }
+}
+
+impl Happened {
+    fn fact(&self) -> Fact<'_> {
+        Fact { seq: self.seq, time_ms: self.time_ms, sender: &self.sender, kind: &self.kind }
+    }
+}
+
+/// Why a change is not made.
+enum Failure {
+    Refused(Refusal),
+    View(ViewError),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<ViewError> for Failure {
+    fn from(error: ViewError) -> Self {
+        Self::View(error)
+    }
+}
+
+impl Committer {
+    /// Decides a change and sequences what comes of it into a group. A refusal too is told with the group, since it may be by what
+    /// is not durable yet.
+    pub(super) fn change(
+        &mut self,
+        request: ChangeRequest,
+        now_ms: u64,
+        group: &mut Group,
+    ) -> Result<(), StoreError> {
+        let ChangeRequest { caller, what, heads, answer, queued: _queued } = request;
+        let before = group.records.len();
+        let done = match what {
+            What::Conversation { name, known, change, added } => self.change_conversation(
+                caller.actor(),
+                (&name, &known),
+                &change,
+                &added,
+                &heads,
+                now_ms,
+                group,
+            ),
+            What::Block { me, known, user, blocked } => {
+                self.block(caller.actor(), (&me, &known), (&user, blocked), &heads, now_ms, group)
+            }
+        };
+        let done = match done {
+            Ok(done) => Ok(done),
+            Err(Failure::Refused(refusal)) => Err(refusal),
+            // Heads are loaded before anything is sequenced.
+            Err(Failure::View(error))
+                if concerns_one_conversation(&error) && group.records.len() == before =>
+            {
+                tracing::error!(%error, "a change cannot be made: rows are damaged");
+                Err(Refusal::new(Code::STORE_FAILED, "what is stored of this is damaged"))
+            }
+            Err(Failure::View(error)) => return Err(error.into()),
+        };
+        group.answers.push((answer, done));
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
+    fn change_conversation(
+        &mut self,
+        actor: Actor<'_>,
+        (name, known): (&ConversationName, &Arc<KnownConversation>),
+        change: &Change,
+        added: &[(UserId, Arc<KnownUser>)],
+        heads: &Heads,
+        now_ms: u64,
+        group: &mut Group,
+    ) -> Result<Done, Failure> {
+        let is_empty = self.head(name, heads)? == Seq::ZERO;
+        let me = actor.user();
+        let is_user = matches!(actor, Actor::User(_));
+        let has_blocked =
+            |(user, known): &&(UserId, Arc<KnownUser>)| is_user && self.drafts.blocks(user, known, me);
+        let blockers: HashSet<UserId> =
+            added.iter().filter(has_blocked).map(|(user, _)| user.clone()).collect();
+        let context = Context { now_ms, rules: &self.parts.rules, name, is_empty, blockers: &blockers };
+        let state = self.drafts.conversation(name, known);
+        let events = decide(state.as_ref(), actor, change, context)?;
+        for user in change.concerned().chain([me]) {
+            if !events.is_empty() {
+                self.head(&ConversationName::of_user(user), heads)?;
+            }
+        }
+        let mut done = Done { conversation: name.clone(), seq: Seq::ZERO, time_ms: 0 };
+        for kind in events {
+            let (seq, time_ms) = self.next(name, now_ms)?;
+            let event = Happened { seq, time_ms, sender: me.clone(), kind };
+            let state = self.drafts.conversation(name, known);
+            let touched = ConversationState::apply(state, event.fact());
+            let version = state.version();
+            let state = state.as_ref().expect("an event has a state behind it");
+            let registers = state.registers(&touched);
+            let echo = echo(name, state, &event.kind);
+            known.set_sequenced(version);
+            group.records.push(record(name, &event, registers));
+            group.changes.push(Changed::Conversation { known: Arc::clone(known), event });
+            (done.seq, done.time_ms) = (seq, time_ms);
+            if let Some((user, kind)) = echo {
+                let log = ConversationName::of_user(&user);
+                let (seq, time_ms) = self.next(&log, now_ms)?;
+                let registers = user::registers(seq, &kind);
+                let event = Happened { seq, time_ms, sender: me.clone(), kind };
+                group.records.push(record(&log, &event, registers));
+            }
+        }
+        Ok(done)
+    }
+
+    fn block(
+        &mut self,
+        actor: Actor<'_>,
+        (me, known): (&UserId, &Arc<KnownUser>),
+        (user, blocked): (&UserId, bool),
+        heads: &Heads,
+        now_ms: u64,
+        group: &mut Group,
+    ) -> Result<Done, Failure> {
+        let log = ConversationName::of_user(me);
+        let conversation = ConversationName::me();
+        let event = self.drafts.users.get_mut(me, known).block(me, user, blocked)?;
+        let Some(kind) = event else { return Ok(Done { conversation, seq: Seq::ZERO, time_ms: 0 }) };
+        self.head(&log, heads)?;
+        let (seq, time_ms) = self.next(&log, now_ms)?;
+        let state = self.drafts.users.get_mut(me, known);
+        state.apply(seq, &kind);
+        known.set_sequenced(state.version().0);
+        let event = Happened { seq, time_ms, sender: actor.user().clone(), kind };
+        group.records.push(record(&log, &event, user::registers(seq, &event.kind)));
+        group.changes.push(Changed::User { known: Arc::clone(known), event });
+        Ok(Done { conversation, seq, time_ms })
+    }
+
+    /// The last seq of a log, which is loaded by that.
+    fn head(&mut self, name: &ConversationName, heads: &Heads) -> Result<Seq, ViewError> {
+        loop {
+            if let Some(head) = self.sequencer.head(name) {
+                return Ok(head);
+            }
+            // As with a publisher's: what is later is in the sequencer.
+            let last = heads.lasts.get(name).filter(|_| heads.applied >= self.horizon);
+            let last = match last {
+                Some(last) => *last,
+                None => Last::read(&*self.parts.view, name, self.parts.view.bounds(name)?)?,
+            };
+            self.sequencer.load_conversation(name, last.seq, last.time_ms);
+        }
+    }
+
+    /// The place of the next event in a log.
+    fn next(&mut self, name: &ConversationName, now_ms: u64) -> Result<(Seq, u64), ViewError> {
+        let nothing = Heads { applied: quoth_store::Position(0), lasts: std::collections::HashMap::new() };
+        self.head(name, &nothing)?;
+        Ok(self.sequencer.append(name, now_ms).expect("it was loaded a moment ago"))
+    }
+}
+
+fn record(log: &ConversationName, event: &Happened, registers: Vec<RegisterChange>) -> Record {
+    let registers =
+        registers.into_iter().map(|(key, value)| Register { key: key.into(), value: value.map(Into::into) });
+    Record {
+        conversation: log.clone(),
+        seq: event.seq,
+        time_ms: event.time_ms,
+        origin_time_ms: None,
+        sender: event.sender.clone(),
+        id: None,
+        // Without a length in front, as datagrams are.
+        content: Content::Change(codec::encode_datagram(&event.kind)),
+        registers: registers.collect(),
+    }
+}

@@ -1,0 +1,148 @@
+//! Messages: whether they still may, and their places.
+
+use std::sync::Arc;
+
+use quoth_core::authorize::{Action, Grant, Place, Reach, Standing};
+use quoth_core::membership::{Actor, Refusal};
+use quoth_core::sequencer::{Judged, Sequenced};
+use quoth_protocol::{Code, Seq};
+use quoth_store::{Content, MessageId, Record, StoreError, ViewError};
+
+use super::{Committer, Group, concerns_one_conversation};
+use crate::engine::PublishRequest;
+use crate::engine::mailbox::{NotStored, Outcome, Stored};
+use crate::engine::publisher::{Last, Prior, Publisher, Role};
+
+impl Committer {
+    /// Sequences a message into a group, or takes its outcome.
+    pub(super) fn publish(
+        &mut self,
+        mut request: PublishRequest,
+        now_ms: u64,
+        group: &mut Group,
+    ) -> Result<(), StoreError> {
+        let n = request.append.n;
+        let result = match self.sequence(&request, now_ms) {
+            Ok(Ok(Sequenced::Append { seq, time_ms })) => {
+                group.records.push(record(&mut request, seq, time_ms));
+                Ok(Stored { seq, time_ms, duplicate: false })
+            }
+            Ok(Ok(Sequenced::Duplicate { seq, time_ms })) => Ok(Stored { seq, time_ms, duplicate: true }),
+            Ok(Ok(_)) => {
+                group.repeats.take(&mut request);
+                return Ok(());
+            }
+            Ok(Err(refusal)) => Err(NotStored::Refused(refusal)),
+            Err(error) if concerns_one_conversation(&error) => {
+                tracing::error!(%error, "a conversation takes no messages: its rows are damaged");
+                Err(NotStored::Unknown(Code::STORE_FAILED))
+            }
+            Err(error) => return Err(error.into()),
+        };
+        group.outcomes.push((Arc::clone(&request.publisher.mailbox), Outcome { n, result }));
+        Ok(())
+    }
+
+    /// The order of the checks is the protocol's: the rights, then the id. Slow mode comes last, since a repeat is no message
+    /// more.
+    fn sequence(
+        &mut self,
+        request: &PublishRequest,
+        now_ms: u64,
+    ) -> Result<Result<Sequenced, Refusal>, ViewError> {
+        let (publisher, n) = (&*request.publisher, request.append.n);
+        let interval_ms = if publisher.access.sequenced() == request.version {
+            request.slow_mode_interval_ms
+        } else {
+            match self.stand_again(publisher, now_ms) {
+                Ok(standing) => standing.slow_mode_interval_ms(),
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        };
+        if interval_ms > 0 && self.is_new(publisher, n)? {
+            let (name, user) = (&publisher.conversation, &publisher.producer.user);
+            if let Err(refusal) = self.slow_modes.take(name, user, interval_ms, now_ms) {
+                return Ok(Err(refusal));
+            }
+        }
+        let (name, producer) = (&publisher.conversation, &publisher.producer);
+        loop {
+            match self.sequencer.sequence(name, producer, n, now_ms) {
+                Sequenced::NeedConversation => self.load_conversation(publisher)?,
+                Sequenced::NeedProducer => self.load_producer(publisher)?,
+                sequenced => return Ok(Ok(sequenced)),
+            }
+        }
+    }
+
+    /// How a publisher stands by what is sequenced, which is ahead of what the stream has looked at. What the token says was
+    /// looked at there and is not about versions.
+    fn stand_again(&self, publisher: &Publisher, now_ms: u64) -> Result<Standing, Refusal> {
+        let user = &publisher.producer.user;
+        let (conversation, other) = publisher.access.known().ok_or(Refusal::FORBIDDEN)?;
+        let name = &publisher.conversation;
+        self.drafts.conversations.look(name, conversation, |state| {
+            let other_user = state.as_ref().and_then(|state| state.other(user));
+            let is_blocked = other_user
+                .zip(other)
+                .is_some_and(|(other_user, other)| self.drafts.blocks(other_user, other, user));
+            let place = Place { name, state: state.as_ref(), is_blocked };
+            let grant = Grant::of_membership(user.clone());
+            let actor = match publisher.role {
+                Role::User => Actor::User(&grant),
+                Role::Operator => Actor::Operator { sender: user },
+            };
+            let standing = Standing::new(actor, place);
+            standing.allows(actor, Action::Publish, now_ms).map(|_: Reach| standing)
+        })
+    }
+
+    fn is_new(&mut self, publisher: &Publisher, n: u64) -> Result<bool, ViewError> {
+        loop {
+            match self.sequencer.judge(&publisher.conversation, &publisher.producer, n) {
+                Judged::NeedConversation => self.load_conversation(publisher)?,
+                Judged::NeedProducer => self.load_producer(publisher)?,
+                Judged::New => return Ok(true),
+                Judged::Known => return Ok(false),
+            }
+        }
+    }
+
+    /// Later publishes are not in it, but then the sequencer holds what they are about.
+    fn prior<'a>(&self, publisher: &'a Publisher) -> Option<&'a Prior> {
+        publisher.prior.get().filter(|prior| prior.applied >= self.horizon)
+    }
+
+    fn load_conversation(&mut self, publisher: &Publisher) -> Result<(), ViewError> {
+        let name = &publisher.conversation;
+        let last = match self.prior(publisher) {
+            Some(Prior { last, .. }) => *last,
+            None => Last::read(&*self.parts.view, name, self.parts.view.bounds(name)?)?,
+        };
+        self.sequencer.load_conversation(name, last.seq, last.time_ms);
+        Ok(())
+    }
+
+    fn load_producer(&mut self, publisher: &Publisher) -> Result<(), ViewError> {
+        let (name, producer) = (&publisher.conversation, &publisher.producer);
+        let highest = match self.prior(publisher) {
+            Some(Prior { n, .. }) => *n,
+            None => self.parts.view.producer(name, publisher.key)?.map(|state| state.n),
+        };
+        self.sequencer.load_producer(name, producer, highest);
+        Ok(())
+    }
+}
+
+fn record(request: &mut PublishRequest, seq: Seq, time_ms: u64) -> Record {
+    Record {
+        conversation: request.publisher.conversation.clone(),
+        seq,
+        time_ms,
+        origin_time_ms: request.append.origin_time_ms,
+        sender: request.append.sender.clone(),
+        id: Some(MessageId { producer: request.publisher.key, n: request.append.n }),
+        content: Content::Message(std::mem::take(&mut request.append.body)),
+        registers: Vec::new(),
+    }
+}

@@ -1,0 +1,77 @@
+//! What the server itself keeps: registers without an event, written as notices.
+
+use bytes::Bytes;
+use quoth_protocol::{ConversationName, Seq, UserId};
+use quoth_store::{Content, Record, Register, ViewError};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::{Engine, Request};
+
+/// What a waiting notice takes besides its registers, in bytes; rounded up.
+const NOTE_BYTES: usize = 256;
+
+/// Registers on their way to the log.
+#[derive(Debug)]
+pub(super) struct NoteRequest {
+    conversation: ConversationName,
+    registers: Vec<Register>,
+    pub(super) noted: oneshot::Sender<()>,
+    /// Its share of what waits.
+    queued: OwnedSemaphorePermit,
+}
+
+impl NoteRequest {
+    /// What it takes while it waits.
+    pub(super) fn bytes(&self) -> usize {
+        self.queued.num_permits()
+    }
+
+    /// What the log gets, and who is to be told when it is durable.
+    pub(super) fn into_record(self, time_ms: u64) -> (Record, oneshot::Sender<()>) {
+        let Self { conversation, registers, noted, queued: _ } = self;
+        let record = Record {
+            conversation,
+            seq: Seq::ZERO,
+            time_ms,
+            origin_time_ms: None,
+            sender: UserId::new("$server").expect("an id"),
+            id: None,
+            content: Content::Notice(Bytes::new()),
+            registers,
+        };
+        (record, noted)
+    }
+}
+
+impl Engine {
+    /// Sets registers of a conversation, all of them or none. They are durable when this is ready.
+    ///
+    /// # Errors
+    /// When the store has failed: it is then not known whether they are stored.
+    pub async fn note(&self, conversation: ConversationName, registers: Vec<Register>) -> Result<(), String> {
+        let failed = || "the store failed".to_owned();
+        let value = |register: &Register| register.value.as_ref().map_or(0, Bytes::len);
+        let bytes: usize =
+            registers.iter().map(|register| NOTE_BYTES + register.key.len() + value(register)).sum();
+        let weight = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let queued = self.inner.queue_bytes.clone().acquire_many_owned(weight).await.map_err(|_| failed())?;
+        let (noted, is_noted) = oneshot::channel();
+        let request = NoteRequest { conversation, registers, noted, queued };
+        self.inner.queue.send(Request::Note(request)).await.map_err(|_| failed())?;
+        is_noted.await.map_err(|_| failed())
+    }
+
+    /// A conversation's registers whose keys begin with `prefix`, at most `limit`, with everything that was noted by now.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn registers(
+        &self,
+        conversation: ConversationName,
+        prefix: &'static [u8],
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
+        self.inner.reads.applied(self.released()).await;
+        self.inner.reads.run(move |view| view.registers(&conversation, prefix, None, limit)).await
+    }
+}

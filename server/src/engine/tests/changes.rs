@@ -1,0 +1,183 @@
+//! Changes: out when they are durable and not before, and everybody is judged by what is sequenced.
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use quoth_core::authorize::Grant;
+use quoth_core::conversation::Append;
+use quoth_core::membership::{Actor, Change, ConversationState};
+use quoth_core::tail::Next;
+use quoth_protocol::membership::ConversationKind;
+use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
+use quoth_store::{LogError, MemoryLog, MemoryView};
+
+use super::durable::gated_log;
+use super::world::{failure, hooked_log, outcome, room, start, stop};
+use crate::engine::{Access, Caller, Engine, Mailbox, NotStored, Publisher, Role};
+
+fn user(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+fn caller(name: &str) -> Caller {
+    Caller::User(Arc::new(Grant::of_membership(user(name))))
+}
+
+fn create(members: &[&str]) -> Change {
+    let members = members.iter().map(|name| user(name)).collect();
+    Change::Create { kind: ConversationKind::Group, title: String::new(), members, open: false }
+}
+
+fn remove(name: &str) -> Change {
+    Change::Remove { user: user(name) }
+}
+
+async fn publisher(engine: &Engine, name: &str) -> Arc<Publisher> {
+    let access = engine.access(&room("room"), &user(name)).await.unwrap();
+    Publisher::new(access, Role::User, user(name), ProducerId(1), Mailbox::of_anybody())
+}
+
+/// Publishes with what is out now for a standing.
+async fn publish(engine: &Engine, publisher: &Arc<Publisher>, n: u64) {
+    let sender = publisher.producer.user.clone();
+    let stand = publisher.access.stand(Actor::User(&Grant::of_membership(sender.clone())));
+    let append = Append { n, sender, origin_time_ms: None, body: "text".into() };
+    assert!(engine.publish(publisher, append, &stand).await);
+}
+
+async fn begins(begun: Receiver<()>) -> Receiver<()> {
+    let begun = tokio::task::spawn_blocking(move || {
+        begun.recv().unwrap();
+        begun
+    });
+    begun.await.unwrap()
+}
+
+fn members(access: &Access) -> u32 {
+    access.with_state(|state| state.map_or(0, ConversationState::members_count))
+}
+
+#[tokio::test]
+async fn nothing_of_a_change_is_out_before_its_flush() {
+    let (log, begun, end) = gated_log();
+    let view = MemoryView::new();
+    let (engine, stopper) = start(log, view.clone());
+    let access = engine.access(&room("room"), &user("alice")).await.unwrap();
+    let create = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.change(caller("alice"), &room("room"), create(&["bob"])).await }
+    });
+    let begun = begins(begun).await;
+    assert_eq!((members(&access), access.version()), (0, 0));
+    let tail = |name: &ConversationName| engine.read_tail(name, Seq(0), usize::MAX, &mut Vec::new());
+    let own = ConversationName::of_user(&user("bob"));
+    assert!(matches!(tail(&room("room")), Next::View { .. }) && matches!(tail(&own), Next::View { .. }));
+    assert!(!create.is_finished());
+    end.send(Ok(())).unwrap();
+    let done = create.await.unwrap().unwrap();
+    assert_eq!((done.seq, members(&access), access.version()), (Seq(3), 2, 3), "out when it is answered");
+    assert!(
+        matches!(tail(&room("room")), Next::Frames(Seq(3))) && matches!(tail(&own), Next::Frames(Seq(1)))
+    );
+
+    // One whose flush fails is never out.
+    let again = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.change(caller("alice"), &room("room"), remove("bob")).await }
+    });
+    let _begun = begins(begun).await;
+    end.send(Err(LogError::Poisoned)).unwrap();
+    assert!(failure(&engine).await.contains("earlier write failed"));
+    assert_eq!(again.await.unwrap().unwrap_err().code, Code::STORE_FAILED);
+    assert_eq!((members(&access), access.version()), (2, 3));
+    stop(engine, stopper).await.unwrap_err();
+}
+
+/// While a group is flushed, a removal and a publish that was let through before it gather behind it, in one group.
+#[tokio::test]
+async fn a_publish_behind_a_removal_that_is_not_durable_yet_is_refused() {
+    let (log, begun, end) = gated_log();
+    let (engine, stopper) = start(log, MemoryView::new());
+    let setup = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.change(caller("alice"), &room("room"), create(&["bob"])).await }
+    });
+    let begun = begins(begun).await;
+    end.send(Ok(())).unwrap();
+    setup.await.unwrap().unwrap();
+    let (alice, bob) = (publisher(&engine, "alice").await, publisher(&engine, "bob").await);
+
+    publish(&engine, &alice, 1).await;
+    let begun = begins(begun).await;
+    publish(&engine, &bob, 1).await;
+    let the_room = room("room");
+    let mut removal = Box::pin(engine.change(caller("alice"), &the_room, remove("bob")));
+    // Up to the queue, where the channel keeps the order in which they came.
+    while engine.inner.queue.capacity() + 2 > engine.inner.queue.max_capacity() {
+        tokio::select! {
+            biased;
+            _ = &mut removal => panic!("nothing is durable"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    publish(&engine, &bob, 2).await;
+    publish(&engine, &alice, 2).await;
+    end.send(Ok(())).unwrap();
+    assert_eq!(outcome(&alice).await.result.unwrap().seq, Seq(4));
+    let _begun = begins(begun).await;
+    assert!(
+        engine
+            .access(&room("room"), &user("bob"))
+            .await
+            .unwrap()
+            .with_state(|state| state.unwrap().present(&user("bob")).is_some()),
+        "the removal is not out"
+    );
+    end.send(Ok(())).unwrap();
+    let done = removal.await.unwrap();
+    assert_eq!(done.seq, Seq(6), "behind the message that came before it");
+    let mut outcomes = Vec::new();
+    while outcomes.len() < 2 {
+        bob.mailbox.woken().await;
+        bob.mailbox.take(&mut outcomes);
+    }
+    outcomes.sort_by_key(|outcome| outcome.n);
+    assert_eq!(outcomes[0].result.unwrap().seq, Seq(5));
+    assert_eq!(outcomes[1].result.map_err(NotStored::code), Err(Code::FORBIDDEN));
+    assert_eq!(outcome(&alice).await.result.unwrap().seq, Seq(7));
+    drop((alice, bob));
+    stop(engine, stopper).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_changed_is_loaded_as_it_was() {
+    let (log, view) = (MemoryLog::new(), MemoryView::new());
+    let (engine, stopper) = start(hooked_log(log.clone(), |_| Ok(())), view.clone());
+    engine.change(caller("alice"), &room("room"), create(&["bob", "carol"])).await.unwrap();
+    engine.change(caller("alice"), &room("room"), remove("bob")).await.unwrap();
+    engine.block(caller("alice"), user("bob"), true).await.unwrap();
+    let state = engine.with_state(&room("room"), |state| state.cloned()).await.unwrap();
+    // As after a crash, which closes no log.
+    engine.applied_bounds(&room("room")).await.unwrap();
+    drop((engine, stopper));
+    let (engine, stopper) = start(log, view);
+    assert_eq!(engine.with_state(&room("room"), |state| state.cloned()).await.unwrap(), state);
+    assert_eq!(engine.blocked_by(&user("alice")).await.unwrap(), [user("bob")]);
+    let conversations = async |name: &str| engine.conversations_of(&user(name), None, 10).await.unwrap();
+    assert_eq!(conversations("carol").await, (vec![room("room")], false));
+    assert_eq!(conversations("bob").await, (vec![], false));
+    // Nor does the name become free, or a seq come twice.
+    let taken = engine.change(caller("eve"), &room("room"), create(&[])).await.unwrap_err();
+    assert_eq!(taken.code, Code::ALREADY_EXISTS);
+    let done = engine.change(caller("carol"), &room("room"), Change::Leave).await.unwrap();
+    assert_eq!(done.seq, state.unwrap().version().next());
+    let operator = Caller::Operator(user("operator"));
+    let invited = Change::SetMember {
+        user: user("dora"),
+        role: quoth_protocol::membership::Role::Member,
+        permissions: None,
+    };
+    engine.change(operator, &room("room"), invited).await.unwrap();
+    assert_eq!(conversations("dora").await.0, [room("room")]);
+    stop(engine, stopper).await.unwrap();
+}

@@ -1,0 +1,109 @@
+//! Where a stream's reader stands, and its reads from the view.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use quoth_protocol::frame::Start;
+use quoth_protocol::limits::START_LAST_MAX;
+use quoth_protocol::{Code, ConversationName, Seq};
+use quoth_store::{Bounds, PageLimit, ViewError};
+
+use crate::engine::{Engine, Page, Publisher, RosterWatch, Subscription};
+
+/// What a reader that is behind reads from the view at once.
+const VIEW_PAGE: PageLimit = PageLimit { records: 256, bytes: 64 * 1024 };
+
+/// The stream's reader.
+pub(super) struct Cursor {
+    pub(super) state: CursorState,
+    /// Held while there is a reader, from before its first read on, so that no event goes unnoticed.
+    pub(super) subscription: Option<Subscription>,
+    /// Whether a wake-up has come since the last read from the view began, which may have missed what it is about.
+    pub(super) woken: bool,
+    /// Who else reads, if the client wants to know.
+    pub(super) roster: Option<RosterWatch>,
+    /// The last event that the client can know of.
+    pub(super) known: Seq,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CursorState {
+    /// Nothing is delivered.
+    Off,
+    /// A start is being resolved.
+    Starts(Option<Start>),
+    /// The last event that was handed to the writer.
+    At(Seq),
+    /// The view had nothing behind this seq, and no wake-up has come since.
+    AtEndOfView(Seq),
+}
+
+/// A read from the view.
+pub(super) struct StoreRead(Pin<Box<dyn Future<Output = Result<ReadResult, ViewError>> + Send>>);
+
+pub(super) enum ReadResult {
+    Bounds(Bounds),
+    Page(Page),
+}
+
+impl StoreRead {
+    pub(super) fn bounds(engine: &Engine, name: &ConversationName) -> Self {
+        let (engine, name) = (engine.clone(), name.clone());
+        Self(Box::pin(async move { engine.bounds(&name).await.map(ReadResult::Bounds) }))
+    }
+
+    pub(super) fn begin(engine: &Engine, publisher: &Arc<Publisher>) -> Self {
+        let (engine, publisher) = (engine.clone(), Arc::clone(publisher));
+        Self(Box::pin(async move { engine.begin(&publisher).await.map(ReadResult::Bounds) }))
+    }
+
+    pub(super) fn page(engine: &Engine, name: &ConversationName, cursor: Seq, to: Seq) -> Self {
+        let (reads, name) = (engine.reads().clone(), name.clone());
+        Self(Box::pin(async move { reads.after(&name, cursor, to, VIEW_PAGE).await.map(ReadResult::Page) }))
+    }
+}
+
+impl Cursor {
+    /// Whether a start is being resolved. No frame is taken meanwhile, so a stream reads one thing at a time from the view.
+    pub(super) fn starts(&self) -> bool {
+        matches!(self.state, CursorState::Starts(_))
+    }
+
+    /// The last event that the client can know of.
+    pub(super) fn known(&self) -> Seq {
+        match self.state {
+            CursorState::At(cursor) | CursorState::AtEndOfView(cursor) => self.known.max(cursor),
+            CursorState::Off | CursorState::Starts(_) => self.known,
+        }
+    }
+
+    pub(super) fn wake(&mut self) {
+        self.woken = true;
+        if let CursorState::AtEndOfView(cursor) = self.state {
+            self.state = CursorState::At(cursor);
+        }
+    }
+}
+
+/// Where a start lies.
+pub(super) fn start(from: Option<Start>, head: Seq, floor: Seq) -> Result<CursorState, Code> {
+    let before_floor = floor.0.saturating_sub(1);
+    match from {
+        None => Ok(CursorState::Off),
+        Some(Start::After(cursor)) if cursor > head => Err(Code::CURSOR_AHEAD),
+        Some(Start::After(cursor)) => Ok(CursorState::At(cursor)),
+        Some(Start::Last(count)) => {
+            let cursor = head.0.saturating_sub(count.min(START_LAST_MAX).into());
+            Ok(CursorState::At(Seq(cursor.max(before_floor.min(head.0)))))
+        }
+        Some(Start::Live) => Ok(CursorState::At(head)),
+    }
+}
+
+pub(super) async fn load(read: &mut Option<StoreRead>) -> Result<ReadResult, ViewError> {
+    match read {
+        Some(StoreRead(future)) => future.await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,60 @@
+//! Whether others are there, as one user may know it.
+
+use quoth_core::authorize::Action;
+use quoth_core::membership::{Actor, ConversationState, Refusal};
+use quoth_protocol::limits::WATCHED_MEMBERS_MAX;
+use quoth_protocol::presence::Status;
+use quoth_protocol::{Code, ConversationName, UserId};
+
+use super::connection::Shared;
+use super::requests::{allowed, unreadable};
+use crate::sessions::Members;
+
+/// Whether somebody is there for `me`, and when a device was last connected, in milliseconds since 1970. One who has blocked `me` never
+/// was.
+pub(super) async fn of(shared: &Shared, me: &UserId, user: &UserId) -> Result<(Status, u64), Refusal> {
+    if has_blocked(shared, user, me).await? {
+        return Ok((Status::Offline, 0));
+    }
+    Ok(shared.service.sessions.status(user, shared.service.engine.now_ms()).await)
+}
+
+/// Watches the members of a conversation for the connection; those who have blocked its user are not there for it.
+pub(super) async fn watch(shared: &Shared, name: &ConversationName) -> Result<(), Refusal> {
+    let grant = shared.grant.borrow().clone();
+    let engine = &shared.service.engine;
+    let others = |state: Option<&ConversationState>| {
+        let actor = Actor::User(&grant);
+        let state = allowed(actor, Action::Members, name, state, engine.now_ms())?;
+        if state.members_count() as usize > WATCHED_MEMBERS_MAX {
+            return Err(Refusal::new(Code::TOO_MANY, "it has too many members to watch"));
+        }
+        let others = state.members_after(None).map(|(user, ..)| user).filter(|user| **user != grant.user);
+        Ok(others.cloned().collect::<Vec<UserId>>())
+    };
+    let others = engine.with_state(name, others).await.map_err(|error| unreadable(&error))??;
+    let mut members = Members::default();
+    for other in others {
+        let of = if has_blocked(shared, &other, &grant.user).await? {
+            &mut members.unseen
+        } else {
+            &mut members.seen
+        };
+        of.insert(other);
+    }
+    let watched = shared.watcher.watch(name, members, engine.now_ms());
+    watched.map_err(|code| Refusal::new(code, "this connection watches too many conversations"))
+}
+
+/// Looks anew who is to be watched of a conversation. Without the right to that it is watched no more.
+pub(super) async fn review(shared: &Shared, name: &ConversationName) {
+    if shared.watcher.is_watching(name) && watch(shared, name).await.is_err() {
+        shared.watcher.unwatch(name);
+    }
+}
+
+async fn has_blocked(shared: &Shared, user: &UserId, me: &UserId) -> Result<bool, Refusal> {
+    let known = shared.service.engine.user(user).await.map_err(|error| unreadable(&error))?;
+    let blocks = known.read().blocks(me);
+    Ok(blocks)
+}

@@ -1,0 +1,244 @@
+//! Requests of the control stream. Each is let through by the one guard, and answered when what it has changed is stored.
+
+use std::sync::Arc;
+
+use quoth_core::authorize::{Action, Place, authorize};
+use quoth_core::membership::{Actor, Change, ConversationState, Refusal};
+use quoth_protocol::limits::{CONVERSATIONS_PAGE_MAX, INVITATION_BYTES_MAX, MEMBERS_PAGE_MAX};
+use quoth_protocol::membership::{ConversationKind, InvitationHash, Permissions};
+use quoth_protocol::presence::Status;
+use quoth_protocol::reply::{ConversationInfo, MemberInfo, Reply};
+use quoth_protocol::request::Request;
+use quoth_protocol::{Code, ConversationName, Seq, UserId};
+use quoth_store::ViewError;
+
+use super::connection::Shared;
+use super::{devices, presence};
+use crate::engine::{Caller, Done, Engine, new_invitation, new_name};
+
+/// Answers a request.
+pub(super) async fn serve(shared: &Shared, request: Request) -> Reply {
+    answer_here(shared, request).await.unwrap_or_else(refused)
+}
+
+/// Answers a connection: what is a matter of its own, and what others are to it.
+async fn answer_here(shared: &Shared, request: Request) -> Result<Reply, Refusal> {
+    match request {
+        Request::Sessions => Ok(Reply::Sessions { sessions: devices::all(shared).await }),
+        Request::EndSession { device } => devices::end(shared, &device),
+        Request::WatchPresence { conversation, watch: true } => {
+            presence::watch(shared, &conversation).await?;
+            Ok(nothing_stored(conversation))
+        }
+        Request::WatchPresence { conversation, watch: false } => {
+            shared.watcher.unwatch(&conversation);
+            Ok(nothing_stored(conversation))
+        }
+        request => {
+            let caller = Caller::User(Arc::clone(&shared.grant.borrow()));
+            let mut reply = answer(&shared.service.engine, caller, request).await?;
+            if let Reply::Members { members, .. } = &mut reply {
+                let me = shared.grant.borrow().user.clone();
+                for member in members {
+                    (member.status, member.last_seen_ms) = presence::of(shared, &me, &member.user).await?;
+                }
+            }
+            Ok(reply)
+        }
+    }
+}
+
+/// The answer to a request whose task has failed.
+pub(super) fn fault() -> Reply {
+    refused(Refusal::new(Code::INTERNAL, "a fault of the server"))
+}
+
+fn refused(Refusal { code, retry_after_ms, reason }: Refusal) -> Reply {
+    Reply::Refused { code, retry_after_ms, reason: reason.to_owned() }
+}
+
+/// Answers whoever asks: what is a matter of a connection has no place here.
+pub(crate) async fn answer(engine: &Engine, caller: Caller, request: Request) -> Result<Reply, Refusal> {
+    let change = async |name: ConversationName, change: Change| {
+        engine.change(caller.clone(), &name, change).await.map(done)
+    };
+    match request {
+        Request::Create { conversation, kind, title, members, open } => {
+            let name = name_of(&caller, conversation, kind, &members)?;
+            change(name, Change::Create { kind, title, members, open }).await
+        }
+        Request::Join { conversation, invitation } => {
+            if invitation.as_ref().is_some_and(|text| text.len() > INVITATION_BYTES_MAX) {
+                // None that the server has made.
+                return Err(Refusal::FORBIDDEN);
+            }
+            let invitation = invitation.as_deref().map(InvitationHash::of);
+            change(conversation, Change::Join { invitation }).await
+        }
+        Request::Leave { conversation } => change(conversation, Change::Leave).await,
+        Request::SetMember { conversation, user, role, permissions } => {
+            change(conversation, Change::SetMember { user, role, permissions }).await
+        }
+        Request::Remove { conversation, user } => change(conversation, Change::Remove { user }).await,
+        Request::Rename { conversation, title } => change(conversation, Change::Rename { title }).await,
+        Request::Mute { conversation, user, until_ms } => {
+            change(conversation, Change::Mute { user, until_ms }).await
+        }
+        Request::Ban { conversation, user, until_ms } => {
+            change(conversation, Change::Ban { user, until_ms }).await
+        }
+        Request::SlowMode { conversation, interval_ms } => {
+            change(conversation, Change::SlowMode { interval_ms }).await
+        }
+        Request::Invite { conversation, role, expires_ms, uses_max } => {
+            let invitation = new_invitation();
+            let hash = InvitationHash::of(&invitation);
+            change(conversation, Change::Invite { hash, role, expires_ms, uses_max }).await?;
+            Ok(Reply::Invitation { invitation })
+        }
+        Request::RevokeInvitations { conversation } => change(conversation, Change::RevokeInvitations).await,
+        Request::Describe { conversation } => describe(engine, &caller, &conversation).await,
+        Request::Members { conversation, after, limit } => {
+            members(engine, &caller, &conversation, after.as_ref(), limit).await
+        }
+        Request::Block { user, blocked } => engine.block(caller, user, blocked).await.map(done),
+        Request::Blocked => {
+            let users = engine.blocked_by(caller.actor().user()).await.map_err(|error| unreadable(&error))?;
+            Ok(Reply::Users { users })
+        }
+        Request::Conversations { after, limit } => {
+            conversations(engine, &caller, after.as_ref(), limit).await
+        }
+        Request::Sessions | Request::EndSession { .. } | Request::WatchPresence { .. } => {
+            Err(Refusal::invalid("this server does not serve this request"))
+        }
+    }
+}
+
+/// The answer to what was done without anything having to be stored.
+pub(super) const fn nothing_stored(conversation: ConversationName) -> Reply {
+    Reply::Done { conversation, seq: Seq::ZERO, time_ms: 0 }
+}
+
+fn done(Done { conversation, seq, time_ms }: Done) -> Reply {
+    Reply::Done { conversation, seq, time_ms }
+}
+
+/// The name of a conversation that is to be made.
+fn name_of(
+    caller: &Caller,
+    asked: Option<ConversationName>,
+    kind: ConversationKind,
+    members: &[UserId],
+) -> Result<ConversationName, Refusal> {
+    let me = caller.actor().user();
+    match (kind, asked, members) {
+        (ConversationKind::Group | ConversationKind::Channel, Some(name), _) => match name.reserved() {
+            None => Ok(name),
+            Some(_) => Err(Refusal::invalid("this name is reserved: leave it to the server to make one")),
+        },
+        (ConversationKind::Group | ConversationKind::Channel, None, _) => Ok(new_name(kind)),
+        (ConversationKind::Direct, None, [other]) => Ok(ConversationName::direct(me, other)),
+        (ConversationKind::Notes, None, []) => Ok(ConversationName::notes(me)),
+        (ConversationKind::Direct, ..) => {
+            Err(Refusal::invalid("a direct conversation has one other member and no name of its own"))
+        }
+        (ConversationKind::Notes, ..) => {
+            Err(Refusal::invalid("notes have no other members and no name of their own"))
+        }
+    }
+}
+
+async fn describe(engine: &Engine, caller: &Caller, name: &ConversationName) -> Result<Reply, Refusal> {
+    let now_ms = engine.now_ms();
+    let describe = |state: Option<&ConversationState>| {
+        let state = allowed(caller.actor(), Action::Describe, name, state, now_ms)?;
+        Ok(Reply::Conversation(info(name, state, caller.actor().user(), now_ms)))
+    };
+    engine.with_state(name, describe).await.map_err(|error| unreadable(&error))?
+}
+
+async fn members(
+    engine: &Engine,
+    caller: &Caller,
+    name: &ConversationName,
+    after: Option<&UserId>,
+    limit: u32,
+) -> Result<Reply, Refusal> {
+    let now_ms = engine.now_ms();
+    let limit = limit.min(MEMBERS_PAGE_MAX) as usize;
+    let page = |state: Option<&ConversationState>| {
+        let state = allowed(caller.actor(), Action::Members, name, state, now_ms)?;
+        let mut rest = state.members_after(after);
+        let members = rest.by_ref().take(limit).map(|(user, member, present)| MemberInfo {
+            user: user.clone(),
+            role: present.role,
+            permissions: present.permissions,
+            muted_until_ms: until(member.muted_until_ms, now_ms),
+            status: Status::Offline,
+            last_seen_ms: 0,
+        });
+        let members = members.collect();
+        Ok(Reply::Members { members, more: rest.next().is_some() })
+    };
+    engine.with_state(name, page).await.map_err(|error| unreadable(&error))?
+}
+
+async fn conversations(
+    engine: &Engine,
+    caller: &Caller,
+    after: Option<&ConversationName>,
+    limit: u32,
+) -> Result<Reply, Refusal> {
+    let (me, now_ms) = (caller.actor().user(), engine.now_ms());
+    let limit = limit.min(CONVERSATIONS_PAGE_MAX) as usize;
+    let page = engine.conversations_of(me, after, limit).await;
+    let (names, more) = page.map_err(|error| unreadable(&error))?;
+    let mut conversations = Vec::with_capacity(names.len());
+    for name in names {
+        // Those that the token is not for are left out, as is one that the user has left since the page was read.
+        let describe = |state: Option<&ConversationState>| {
+            let state = allowed(caller.actor(), Action::Describe, &name, state, now_ms).ok()?;
+            state.present(me).map(|_| info(&name, state, me, now_ms))
+        };
+        conversations.extend(engine.with_state(&name, describe).await.map_err(|error| unreadable(&error))?);
+    }
+    Ok(Reply::Conversations { conversations, more })
+}
+
+pub(super) fn allowed<'a>(
+    actor: Actor<'_>,
+    action: Action<'_>,
+    name: &ConversationName,
+    state: Option<&'a ConversationState>,
+    now_ms: u64,
+) -> Result<&'a ConversationState, Refusal> {
+    authorize(actor, action, Place { name, state, is_blocked: false }, now_ms)?;
+    state.ok_or(Refusal::FORBIDDEN)
+}
+
+fn info(name: &ConversationName, state: &ConversationState, me: &UserId, now_ms: u64) -> ConversationInfo {
+    let present = state.present(me);
+    ConversationInfo {
+        conversation: name.clone(),
+        kind: state.kind(),
+        title: state.title().to_owned(),
+        open: state.is_open(),
+        role: present.map(|present| present.role),
+        permissions: present.map_or(Permissions::NONE, |present| present.permissions),
+        members: state.members_count(),
+        muted_until_ms: until(state.muted_until_ms(), now_ms),
+        slow_mode_interval_ms: state.slow_mode_interval_ms(),
+        version: state.version(),
+    }
+}
+
+/// A time that has come already is no time.
+const fn until(until_ms: u64, now_ms: u64) -> u64 {
+    if until_ms > now_ms { until_ms } else { 0 }
+}
+
+pub(super) fn unreadable(error: &ViewError) -> Refusal {
+    tracing::error!(%error, "what is stored of a conversation or of a user cannot be read");
+    Refusal::new(Code::STORE_FAILED, "what is stored of this cannot be read")
+}

@@ -1,0 +1,148 @@
+//! A connection's place among the sessions.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use quoth_core::login::{End, SessionId};
+use quoth_core::session::Identity;
+use quoth_protocol::limits::WATCHED_CONVERSATIONS_MAX;
+use quoth_protocol::presence::Status;
+use quoth_protocol::{Code, ConversationName, DeviceId, UserId};
+
+use super::Sessions;
+use super::inbox::{Goodbye, Inbox, Told};
+
+/// A connection that may not stay.
+#[derive(Debug)]
+pub struct Refused {
+    /// What it is to be told.
+    pub goodbye: Goodbye,
+    /// Its place until it has heard it, if that is of importance.
+    pub attendance: Option<Attendance>,
+}
+
+/// A connection's place among the sessions. Dropped, the connection is lost.
+#[derive(Debug)]
+pub struct Attendance {
+    sessions: Sessions,
+    session: SessionId,
+    pub(super) inbox: Arc<Inbox>,
+    end: End,
+}
+
+impl Attendance {
+    pub(super) fn new(sessions: Sessions, session: SessionId, inbox: Arc<Inbox>) -> Self {
+        Self { sessions, session, inbox, end: End::Lost }
+    }
+
+    /// What the connection is told next; about others only if it `has_room` for that. For one task at a time; dropping the future
+    /// loses nothing.
+    pub async fn told(&self, has_room: bool) -> Told {
+        self.inbox.next(has_room).await
+    }
+
+    /// A new token at `now_ms`, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// When it is revoked.
+    pub(crate) fn refresh(&self, identity: &Identity, now_ms: u64) -> Result<(), Goodbye> {
+        self.sessions.0.state.lock().refresh(self.session, identity, now_ms)
+    }
+
+    /// Whether somebody sits at the device.
+    pub(crate) fn set_away(&self, away: bool, now_ms: u64) {
+        let mut state = self.sessions.0.state.lock();
+        let Some((user, device)) = state.logins.of_session(self.session) else { return };
+        let (user, device) = (user.clone(), device.clone());
+        let change = state.presence.set_away(&user, &device, away, now_ms);
+        self.sessions.tell(&mut state, change, now_ms);
+    }
+
+    /// The same place for those who act for the connection.
+    pub(crate) fn watcher(&self) -> Watcher {
+        Watcher { sessions: self.sessions.clone(), session: self.session, inbox: Arc::clone(&self.inbox) }
+    }
+
+    /// The connection ends by the client's wish, or the client has heard why.
+    pub(crate) fn is_wanted(&mut self) {
+        self.end = End::Wanted;
+    }
+}
+
+/// Watches others for a connection.
+#[derive(Debug, Clone)]
+pub struct Watcher {
+    sessions: Sessions,
+    session: SessionId,
+    inbox: Arc<Inbox>,
+}
+
+/// Whom a connection may watch of a conversation.
+#[derive(Debug, Default)]
+pub(crate) struct Members {
+    /// Those whom it is told of.
+    pub(crate) seen: HashSet<UserId>,
+    /// Those who want nothing of its user: to it they are not there.
+    pub(crate) unseen: HashSet<UserId>,
+}
+
+impl Watcher {
+    /// Whether it watches a conversation.
+    pub(crate) fn is_watching(&self, conversation: &ConversationName) -> bool {
+        let state = self.sessions.0.state.lock();
+        state.watches.of(self.session).any(|watched| watched == conversation)
+    }
+
+    /// Watches these from `now_ms` on, in place of those whom it has watched for the conversation; it is told of who is there of them.
+    ///
+    /// # Errors
+    /// [`Code::TOO_MANY`] when it watches as many conversations as it may.
+    pub(crate) fn watch(
+        &self,
+        conversation: &ConversationName,
+        members: Members,
+        now_ms: u64,
+    ) -> Result<(), Code> {
+        let Members { seen, unseen } = members;
+        let mut state = self.sessions.0.state.lock();
+        if !state.is_live(self.session) {
+            return Ok(());
+        }
+        let is_new = state.watches.of(self.session).all(|watched| watched != conversation);
+        if is_new && state.watches.of(self.session).count() >= WATCHED_CONVERSATIONS_MAX {
+            return Err(Code::TOO_MANY);
+        }
+        let before = state.watches.users(self.session, conversation);
+        state.watches.watch(self.session, &self.inbox, conversation.clone(), seen.clone());
+        for user in seen.difference(&before) {
+            if let Some(present) = state.presence.of(user, now_ms) {
+                state.watches.tell(self.session, conversation, user, present, now_ms);
+            }
+        }
+        for user in before.intersection(&unseen) {
+            state.watches.tell(self.session, conversation, user, (Status::Offline, 0), now_ms);
+        }
+        drop(state);
+        self.sessions.0.sooner.notify_one();
+        Ok(())
+    }
+
+    /// Watches a conversation no more.
+    pub(crate) fn unwatch(&self, conversation: &ConversationName) {
+        self.sessions.0.state.lock().watches.unwatch(self.session, conversation);
+    }
+
+    /// The device of the connection.
+    pub(crate) fn device(&self) -> Option<DeviceId> {
+        let state = self.sessions.0.state.lock();
+        state.logins.of_session(self.session).map(|(_, device)| device.clone())
+    }
+}
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        let now_ms = self.sessions.0.clock.unix_ms();
+        self.sessions.0.state.lock().ended(self.session, self.end, now_ms);
+        self.sessions.0.sooner.notify_one();
+    }
+}

@@ -1,0 +1,127 @@
+//! Devices that were connected, as registers of their user's own log.
+
+use std::collections::HashMap;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use quoth_protocol::limits::{PLATFORM_BYTES_MAX, SESSIONS_MAX};
+use quoth_protocol::presence::Status;
+use quoth_protocol::reply::SessionInfo;
+use quoth_protocol::{ConversationName, DeviceId, UserId};
+use quoth_store::Register;
+
+use super::keep::Keep;
+
+/// What the keys begin with; behind it is the device's id.
+const PREFIX: &[u8] = b"device/";
+
+/// Devices that have gone, by user and device.
+pub(super) type Gone = HashMap<(UserId, DeviceId), SessionInfo>;
+
+/// The devices that a user has had.
+///
+/// # Errors
+/// When they cannot be read.
+pub(super) async fn load(keep: &dyn Keep, user: &UserId) -> Result<Vec<SessionInfo>, String> {
+    let registers = keep.load(ConversationName::of_user(user), PREFIX, 4 * SESSIONS_MAX).await?;
+    Ok(registers.iter().filter_map(|(key, value)| decode(key, value)).collect())
+}
+
+/// Remembers devices, and forgets the oldest ones of each user.
+pub(super) async fn keep(keep: &dyn Keep, gone: Gone) {
+    let mut by_user: HashMap<UserId, Vec<SessionInfo>> = HashMap::new();
+    for ((user, _), info) in gone {
+        by_user.entry(user).or_default().push(info);
+    }
+    for (user, gone) in by_user {
+        let stored = match load(keep, &user).await {
+            Ok(before) => keep.keep(ConversationName::of_user(&user), registers(gone, before)).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = stored {
+            tracing::warn!(%user, error, "when the devices were last there cannot be stored");
+        }
+    }
+}
+
+fn registers(gone: Vec<SessionInfo>, before: Vec<SessionInfo>) -> Vec<Register> {
+    let mut others: Vec<SessionInfo> =
+        before.into_iter().filter(|info| gone.iter().all(|gone| gone.device != info.device)).collect();
+    others.sort_by_key(|info| std::cmp::Reverse(info.last_seen_ms));
+    let forgotten = others.drain(SESSIONS_MAX.saturating_sub(gone.len()).min(others.len())..);
+    let removed: Vec<Register> =
+        forgotten.map(|info| Register { key: key(&info.device), value: None }).collect();
+    gone.iter()
+        .map(|info| Register { key: key(&info.device), value: Some(encode(info)) })
+        .chain(removed)
+        .collect()
+}
+
+fn key(device: &DeviceId) -> Bytes {
+    [PREFIX, device.as_str().as_bytes()].concat().into()
+}
+
+fn encode(info: &SessionInfo) -> Bytes {
+    let mut value = BytesMut::new();
+    for number in [info.generation, info.connected_ms, info.last_seen_ms] {
+        value.put_u64_le(number);
+    }
+    value.put_slice(text_of(&info.platform, PLATFORM_BYTES_MAX).as_bytes());
+    value.freeze()
+}
+
+/// The beginning of a text, of at most so many bytes.
+fn text_of(text: &str, bytes_max: usize) -> &str {
+    let end = (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or_default()]
+}
+
+fn decode(key: &Bytes, value: &Bytes) -> Option<SessionInfo> {
+    let device = DeviceId::new(std::str::from_utf8(key.strip_prefix(PREFIX)?).ok()?).ok()?;
+    let (numbers, platform) = value.split_at_checked(24)?;
+    let number = |at: usize| numbers[at..at + 8].try_into().map(u64::from_le_bytes).ok();
+    Some(SessionInfo {
+        device,
+        platform: std::str::from_utf8(platform).ok()?.to_owned(),
+        generation: number(0)?,
+        status: Status::Offline,
+        connected_ms: number(8)?,
+        last_seen_ms: number(16)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use quoth_protocol::DeviceId;
+    use quoth_protocol::presence::Status;
+    use quoth_protocol::reply::SessionInfo;
+
+    use super::{SESSIONS_MAX, decode, encode, key, registers};
+
+    fn info(id: &str, last_seen_ms: u64) -> SessionInfo {
+        SessionInfo {
+            device: DeviceId::new(id).unwrap(),
+            platform: "ü".repeat(32),
+            generation: 7,
+            status: Status::Offline,
+            connected_ms: 8,
+            last_seen_ms,
+        }
+    }
+
+    #[test]
+    fn a_device_comes_back() {
+        let info = info(&"d".repeat(64), 9);
+        assert_eq!(decode(&key(&info.device), &encode(&info)), Some(info.clone()));
+        let long = SessionInfo { platform: "ü".repeat(32) + "xy", ..info.clone() };
+        assert_eq!(decode(&key(&long.device), &encode(&long)), Some(info));
+    }
+
+    #[test]
+    fn the_oldest_devices_are_forgotten() {
+        let before = (0..SESSIONS_MAX as u64).map(|n| info(&format!("old {n}"), n)).collect();
+        let registers = registers(vec![info("new", 1_000), info("old 3", 1_000)], before);
+        let removed: Vec<_> = registers.iter().filter(|register| register.value.is_none()).collect();
+        assert_eq!((registers.len(), removed.len()), (3, 1));
+        assert_eq!(removed[0].key, key(&DeviceId::new("old 0").unwrap()));
+    }
+}

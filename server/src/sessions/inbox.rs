@@ -1,0 +1,122 @@
+//! What a connection is told by others. Most are told nothing for hours, so an idle one holds nothing.
+
+use std::collections::BTreeSet;
+
+use parking_lot::Mutex;
+use quoth_protocol::presence::Status;
+use quoth_protocol::{Code, ConversationName, UserId};
+use tokio::sync::Notify;
+
+/// Why a connection is to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Goodbye {
+    /// The code that it is closed with.
+    pub code: Code,
+    /// For people; may be empty.
+    pub reason: String,
+}
+
+/// Somebody whom the connection watches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Among the members of which conversation.
+    pub conversation: ConversationName,
+    /// Who.
+    pub user: UserId,
+    /// Whether the user is there.
+    pub status: Status,
+    /// When a device of the user was last connected, in milliseconds since 1970.
+    pub last_seen_ms: u64,
+}
+
+/// What a connection is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// To end.
+    Goodbye(Goodbye),
+    /// What has become of those whom it watches.
+    Presence(Vec<Seen>),
+    /// To look anew who is to be watched of these conversations.
+    Review(BTreeSet<ConversationName>),
+    /// The user's own status has changed, by this connection or another one.
+    Status,
+}
+
+/// What one connection has not taken yet.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    waiting: Mutex<Waiting>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    goodbye: Option<Goodbye>,
+    presence: Vec<Seen>,
+    reviews: BTreeSet<ConversationName>,
+    has_status: bool,
+}
+
+impl Inbox {
+    /// Tells it to end. The first reason counts.
+    pub(super) fn goodbye(&self, goodbye: Goodbye) {
+        self.waiting.lock().goodbye.get_or_insert(goodbye);
+        self.arrived.notify_one();
+    }
+
+    /// Tells what has become of those whom it watches, the latest of each counts; and of which conversations it is to look anew who that
+    /// is.
+    pub(super) fn presence(&self, seen: Vec<Seen>, reviews: BTreeSet<ConversationName>) {
+        let mut waiting = self.waiting.lock();
+        waiting.reviews.extend(reviews);
+        for seen in seen {
+            let same = |other: &&mut Seen| other.conversation == seen.conversation && other.user == seen.user;
+            match waiting.presence.iter_mut().find(same) {
+                Some(before) => *before = seen,
+                None => waiting.presence.push(seen),
+            }
+        }
+        drop(waiting);
+        self.arrived.notify_one();
+    }
+
+    /// Tells that the user's own status has changed.
+    pub(super) fn status(&self) {
+        self.waiting.lock().has_status = true;
+        self.arrived.notify_one();
+    }
+
+    /// Whether it is told to end.
+    pub(super) fn has_goodbye(&self) -> bool {
+        self.waiting.lock().goodbye.is_some()
+    }
+
+    /// What comes next; about others only if there is room for that. For one task at a time; dropping the future loses nothing.
+    pub(super) async fn next(&self, has_room: bool) -> Told {
+        loop {
+            if let Some(told) = self.take(has_room) {
+                return told;
+            }
+            self.arrived.notified().await;
+        }
+    }
+
+    pub(super) fn take(&self, has_room: bool) -> Option<Told> {
+        let mut waiting = self.waiting.lock();
+        if let Some(goodbye) = &waiting.goodbye {
+            return Some(Told::Goodbye(goodbye.clone()));
+        }
+        if std::mem::take(&mut waiting.has_status) {
+            return Some(Told::Status);
+        }
+        if !has_room {
+            return None;
+        }
+        let reviews = std::mem::take(&mut waiting.reviews);
+        if !reviews.is_empty() {
+            return Some(Told::Review(reviews));
+        }
+        let presence = std::mem::take(&mut waiting.presence);
+        (!presence.is_empty()).then_some(Told::Presence(presence))
+    }
+}

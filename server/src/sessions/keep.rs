@@ -1,0 +1,61 @@
+//! What outlives the server: registers of the server's own conversations.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use quoth_protocol::ConversationName;
+use quoth_store::Register;
+
+use crate::engine::Engine;
+
+/// A future of either.
+pub type Kept<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
+
+/// Registers by their keys, with their values.
+pub type Registers = Vec<(Bytes, Bytes)>;
+
+/// Keeps registers, as an engine does.
+pub trait Keep: std::fmt::Debug + Send + Sync {
+    /// Stores registers of a conversation; they are durable when this is ready. The error is a sentence.
+    fn keep(&self, conversation: ConversationName, registers: Vec<Register>) -> Kept<'_, ()>;
+
+    /// A conversation's registers whose keys begin with `prefix`, at most `limit`. The error is a sentence.
+    fn load(
+        &self,
+        conversation: ConversationName,
+        prefix: &'static [u8],
+        limit: usize,
+    ) -> Kept<'_, Registers>;
+}
+
+impl Keep for Engine {
+    fn keep(&self, conversation: ConversationName, registers: Vec<Register>) -> Kept<'_, ()> {
+        Box::pin(self.note(conversation, registers))
+    }
+
+    fn load(
+        &self,
+        conversation: ConversationName,
+        prefix: &'static [u8],
+        limit: usize,
+    ) -> Kept<'_, Registers> {
+        Box::pin(async move {
+            self.registers(conversation, prefix, limit).await.map_err(|error| error.to_string())
+        })
+    }
+}
+
+/// Keeps nothing: for servers without a store of their own, as tests have.
+#[derive(Debug, Clone, Copy)]
+pub struct Nothing;
+
+impl Keep for Nothing {
+    fn keep(&self, _: ConversationName, _: Vec<Register>) -> Kept<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn load(&self, _: ConversationName, _: &'static [u8], _: usize) -> Kept<'_, Registers> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+}

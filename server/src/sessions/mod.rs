@@ -1,0 +1,357 @@
+//! Who is signed in, over all workers: which devices stay, whose tokens are revoked, who is there.
+//!
+//! The rules are the machines of `quoth_core` ([`login`](quoth_core::login), [`revocation`](quoth_core::revocation),
+//! [`presence`](quoth_core::presence)). Here they share one lock, so that a sign-in cannot slip through between a look at the
+//! revocations and its entry among the devices, and whatever ends a connection is handed to its own task.
+
+mod attendance;
+mod devices;
+mod inbox;
+mod keep;
+mod revoked;
+mod state;
+#[cfg(test)]
+mod tests;
+mod watches;
+
+use std::sync::{Arc, Weak};
+
+use parking_lot::{Mutex, RwLock};
+use quoth_core::login::{Device, Outcome, Policy, Reason, SignIn};
+use quoth_core::revocation::{Bearer, Extent, Revoked};
+use quoth_core::session::Identity;
+use quoth_protocol::frame::Hello;
+use quoth_protocol::presence::Status;
+use quoth_protocol::reply::SessionInfo;
+use quoth_protocol::{Code, ConversationName, DeviceId, UserId};
+use tokio::sync::Notify;
+
+use crate::engine::{Clock, Statuses};
+pub(crate) use attendance::Members;
+pub use attendance::{Attendance, Refused, Watcher};
+pub use inbox::{Goodbye, Seen, Told};
+pub use keep::{Keep, Kept, Nothing, Registers};
+pub use revoked::revoked_in;
+use state::State;
+
+/// How the devices of a user get along, and what watchers hear.
+#[derive(Debug, Clone)]
+pub struct SessionsConfig {
+    /// Which devices of one user may be signed in together.
+    pub policy: Policy,
+    /// How long a device that has gone is taken for there, in milliseconds.
+    pub leave_ms: u64,
+    /// Revocations in force at once.
+    pub revocations_max: usize,
+    /// How long a token may live, in milliseconds, if that is limited: so long a revocation of all tokens that were issued before some
+    /// time has to be kept.
+    pub token_lifetime_max_ms: Option<u64>,
+}
+
+impl Default for SessionsConfig {
+    fn default() -> Self {
+        Self { policy: Policy::All, leave_ms: 5_000, revocations_max: 100_000, token_lifetime_max_ms: None }
+    }
+}
+
+/// How many there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Signed-in connections.
+    pub connections: usize,
+    /// Users of whom at least one device is connected, or was a moment ago.
+    pub users: usize,
+    /// Revocations in force.
+    pub revocations: usize,
+}
+
+/// Why something could not be revoked.
+#[derive(Debug, thiserror::Error)]
+pub enum RevokeError {
+    /// There are as many as there may be.
+    #[error(transparent)]
+    TooMany(#[from] quoth_core::revocation::TooMany),
+    /// It is in force, and would not be after a restart.
+    #[error("it is in force, but could not be stored: {0}")]
+    NotStored(String),
+}
+
+/// All sessions of a server. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Sessions(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    state: Mutex<State>,
+    /// Rings when something is due sooner than it was.
+    sooner: Arc<Notify>,
+    keep: RwLock<Arc<dyn Keep>>,
+    clock: Arc<dyn Clock>,
+    config: SessionsConfig,
+}
+
+impl Sessions {
+    /// Nobody yet. What is due later is done by a task of the current tokio runtime, for as long as somebody has this.
+    #[must_use]
+    pub fn start(config: SessionsConfig, keep: Arc<dyn Keep>, clock: Arc<dyn Clock>) -> Self {
+        let inner = Arc::new(Inner {
+            state: Mutex::new(State::new(&config)),
+            sooner: Arc::default(),
+            keep: RwLock::new(keep),
+            clock,
+            config,
+        });
+        tokio::spawn(state::run(Arc::downgrade(&inner)));
+        Self(inner)
+    }
+
+    /// Puts back what was [revoked](revoked_in) before a restart.
+    pub fn restore(&self, revoked: &[(Revoked, Extent)]) {
+        let mut state = self.0.state.lock();
+        for (revoked, extent) in revoked {
+            state.revocations.restore(revoked, *extent);
+        }
+    }
+
+    /// A connection has shown a good token at `now_ms`, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// When it may not stay.
+    pub(crate) fn sign_in(
+        &self,
+        identity: &Identity,
+        hello: &Hello,
+        now_ms: u64,
+    ) -> Result<Attendance, Box<Refused>> {
+        let (user, device) = (&identity.grant.user, &hello.device);
+        let mut state = self.0.state.lock();
+        if state.revocations.has(bearer(identity, device), now_ms) {
+            let goodbye = Goodbye { code: Code::TOKEN_REVOKED, reason: String::new() };
+            return Err(Box::new(Refused { goodbye, attendance: None }));
+        }
+        let session = state.next_session();
+        let sign_in =
+            SignIn { session, user, device, generation: hello.generation, platform: &hello.platform };
+        match state.logins.sign_in(&sign_in, now_ms) {
+            Outcome::Admitted(ejected) => {
+                for ejected in ejected {
+                    state.eject(ejected.session, goodbye(ejected.reason));
+                }
+                let inbox = state.admit(session, identity);
+                let change = state.presence.come(user, device, now_ms);
+                self.tell(&mut state, change, now_ms);
+                drop(state);
+                Ok(Attendance::new(self.clone(), session, inbox))
+            }
+            Outcome::Refused(reason) => {
+                drop(state);
+                let attendance = matches!(reason, Reason::Kicked(_))
+                    .then(|| Attendance::new(self.clone(), session, Arc::default()));
+                Err(Box::new(Refused { goodbye: goodbye(reason), attendance }))
+            }
+        }
+    }
+
+    /// A user's devices that are connected, or lost and expected back; the latest first.
+    #[must_use]
+    pub fn devices(&self, user: &UserId) -> Vec<Device> {
+        self.0.state.lock().logins.devices(user)
+    }
+
+    /// A user's devices for a [`Reply`](quoth_protocol::reply::Reply): those that are connected, and those that were before.
+    pub async fn session_infos(&self, user: &UserId, now_ms: u64) -> Vec<SessionInfo> {
+        let mut before = self.0.state.lock().gone_of(user);
+        before.extend(self.devices_before(user).await);
+        let state = self.0.state.lock();
+        let mut infos: Vec<SessionInfo> = state
+            .logins
+            .devices(user)
+            .into_iter()
+            .filter(|device| !device.sessions.is_empty())
+            .map(|device| SessionInfo {
+                status: state.presence.of_device(user, &device.device),
+                device: device.device,
+                platform: device.platform,
+                generation: device.generation,
+                connected_ms: device.connected_ms,
+                last_seen_ms: now_ms,
+            })
+            .collect();
+        drop(state);
+        before.sort_by_key(|info| std::cmp::Reverse(info.last_seen_ms));
+        for info in before {
+            if infos.iter().all(|other| other.device != info.device) {
+                infos.push(info);
+            }
+        }
+        infos
+    }
+
+    async fn devices_before(&self, user: &UserId) -> Vec<SessionInfo> {
+        devices::load(&*self.0.keep(), user).await.unwrap_or_else(|error| {
+            tracing::warn!(%user, error, "the devices of before cannot be read");
+            Vec::new()
+        })
+    }
+
+    /// Puts out a user's devices at `now_ms`, or one of them, with a reason for people. Says how many connections that closes.
+    pub fn kick(&self, user: &UserId, device: Option<&DeviceId>, reason: &str, now_ms: u64) -> usize {
+        let mut state = self.0.state.lock();
+        let ejected = state.logins.kick(user, device, reason, now_ms);
+        let count = ejected.len();
+        for ejected in ejected {
+            state.eject(ejected.session, goodbye(ejected.reason));
+        }
+        count
+    }
+
+    /// Revokes something at `now_ms` and closes what it concerns, with a reason for people. It is in force when this is first polled, and
+    /// stored when it is ready. Says how many connections it has closed.
+    ///
+    /// # Errors
+    /// When there are too many, and when it could not be stored.
+    pub async fn revoke(
+        &self,
+        revoked: &Revoked,
+        extent: Extent,
+        reason: &str,
+        now_ms: u64,
+    ) -> Result<usize, RevokeError> {
+        let extent = self.bounded(extent);
+        let (extent, count) = {
+            let mut state = self.0.state.lock();
+            let extent = state.revocations.revoke(revoked, extent)?;
+            (extent, state.eject_revoked(reason, now_ms))
+        };
+        let register = revoked::register(revoked, Some(extent));
+        self.0
+            .keep()
+            .keep(ConversationName::server(), vec![register])
+            .await
+            .map_err(RevokeError::NotStored)?;
+        Ok(count)
+    }
+
+    /// Ends a revocation. Says whether there was one.
+    ///
+    /// # Errors
+    /// When that could not be stored.
+    pub async fn lift(&self, revoked: &Revoked) -> Result<bool, RevokeError> {
+        let was = self.0.state.lock().revocations.lift(revoked);
+        let register = revoked::register(revoked, None);
+        self.0
+            .keep()
+            .keep(ConversationName::server(), vec![register])
+            .await
+            .map_err(RevokeError::NotStored)?;
+        Ok(was)
+    }
+
+    /// Where tokens live so long at most, those that were issued before a time are gone after it by as much.
+    fn bounded(&self, extent: Extent) -> Extent {
+        let issued = Some(extent.issued_before_ms).filter(|before_ms| *before_ms < u64::MAX);
+        let over_ms = issued.zip(self.0.config.token_lifetime_max_ms).map(|(before_ms, lives_ms)| {
+            before_ms.saturating_add(lives_ms).saturating_add(crate::auth::LEEWAY_S * 1_000)
+        });
+        Extent { over_ms: over_ms.map_or(extent.over_ms, |over_ms| over_ms.min(extent.over_ms)), ..extent }
+    }
+
+    /// Whether a user is there, and when a device was last connected, in milliseconds since 1970; 0 when none ever was.
+    pub async fn status(&self, user: &UserId, now_ms: u64) -> (Status, u64) {
+        if let Some(present) = self.0.state.lock().presence.of(user, now_ms) {
+            return present;
+        }
+        let mut before = self.0.state.lock().gone_of(user);
+        before.extend(self.devices_before(user).await);
+        let last_seen_ms = before.iter().map(|info| info.last_seen_ms).max().unwrap_or_default();
+        (Status::Offline, last_seen_ms)
+    }
+
+    /// Whether a user is there, as far as it is known without asking the store.
+    #[must_use]
+    pub fn status_now(&self, user: &UserId, now_ms: u64) -> Status {
+        self.0.state.lock().presence.of(user, now_ms).map_or(Status::Offline, |(status, _)| status)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let state = self.0.state.lock();
+        Counts {
+            connections: state.logins.sessions(),
+            users: state.presence.users(),
+            revocations: state.revocations.len(),
+        }
+    }
+
+    /// Stores what waits to be stored and lets go of the store. To be called at the end, when all connections are gone.
+    pub async fn close(&self) {
+        let gone = self.0.state.lock().take_gone();
+        devices::keep(&*self.0.keep(), gone).await;
+        *self.0.keep.write() = Arc::new(Nothing);
+    }
+
+    /// What tells rosters who is there.
+    pub(crate) fn statuses(&self) -> Arc<dyn Statuses> {
+        Arc::new(WeakSessions(Arc::downgrade(&self.0)))
+    }
+
+    fn tell(&self, state: &mut State, change: Option<quoth_core::presence::Change>, now_ms: u64) {
+        if let Some(change) = change {
+            state.watches.change(&change, now_ms);
+            state.status_changed(&change.user);
+            self.0.sooner.notify_one();
+        }
+    }
+}
+
+impl Inner {
+    fn keep(&self) -> Arc<dyn Keep> {
+        Arc::clone(&self.keep.read())
+    }
+}
+
+/// Sessions for an engine, which they may have themselves.
+#[derive(Debug)]
+struct WeakSessions(Weak<Inner>);
+
+impl Statuses for WeakSessions {
+    fn of(&self, user: &UserId, now_ms: u64) -> Status {
+        self.0.upgrade().map_or(Status::Online, |inner| Sessions(inner).status_now(user, now_ms))
+    }
+
+    fn members_changed(&self, conversation: &ConversationName) {
+        let Some(inner) = self.0.upgrade() else { return };
+        inner.state.lock().watches.review(conversation, inner.clock.unix_ms());
+        inner.sooner.notify_one();
+    }
+
+    fn block_changed(&self, user: &UserId) {
+        let Some(inner) = self.0.upgrade() else { return };
+        let now_ms = inner.clock.unix_ms();
+        let mut state = inner.state.lock();
+        for session in state.logins.devices(user).into_iter().flat_map(|device| device.sessions) {
+            state.watches.review_all(session, now_ms);
+        }
+        drop(state);
+        inner.sooner.notify_one();
+    }
+}
+
+fn goodbye(reason: Reason) -> Goodbye {
+    match reason {
+        Reason::Replaced => {
+            Goodbye { code: Code::REPLACED, reason: "this device has signed in again".to_owned() }
+        }
+        Reason::Kicked(reason) => Goodbye { code: Code::KICKED, reason },
+    }
+}
+
+fn bearer<'a>(identity: &'a Identity, device: &'a DeviceId) -> Bearer<'a> {
+    Bearer {
+        user: &identity.grant.user,
+        device,
+        token_id: identity.token_id.as_deref(),
+        issued_ms: identity.issued_ms,
+    }
+}

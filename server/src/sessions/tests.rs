@@ -1,0 +1,256 @@
+//! Connections come and go, against a store in memory.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use quoth_core::authorize::Grant;
+use quoth_core::login::Policy;
+use quoth_core::revocation::{Extent, Revoked};
+use quoth_core::session::Identity;
+use quoth_protocol::frame::{Hello, VERSION};
+use quoth_protocol::presence::Status;
+use quoth_protocol::{Code, ConversationName, DeviceId, UserId};
+use quoth_store::Register;
+
+use super::keep::{Kept, Registers};
+use super::revoked::{PREFIX, decode};
+use super::{Attendance, Keep, RevokeError, Sessions, SessionsConfig, Told};
+use crate::engine::Clock;
+
+const EVER: Extent = Extent { issued_before_ms: u64::MAX, over_ms: u64::MAX };
+
+#[derive(Debug, Default)]
+struct Memory(Mutex<BTreeMap<(String, Bytes), Bytes>>);
+
+impl Keep for Memory {
+    fn keep(&self, conversation: ConversationName, registers: Vec<Register>) -> Kept<'_, ()> {
+        let mut held = self.0.lock();
+        for Register { key, value } in registers {
+            let key = (conversation.to_string(), key);
+            match value {
+                Some(value) => held.insert(key, value),
+                None => held.remove(&key),
+            };
+        }
+        Box::pin(async { Ok(()) })
+    }
+
+    fn load(&self, of: ConversationName, prefix: &'static [u8], limit: usize) -> Kept<'_, Registers> {
+        let held = self.0.lock();
+        let found = held
+            .iter()
+            .filter(|((conversation, key), _)| *conversation == *of.as_str() && key.starts_with(prefix));
+        let found = found.take(limit).map(|((_, key), value)| (key.clone(), value.clone())).collect();
+        Box::pin(async { Ok(found) })
+    }
+}
+
+#[derive(Debug, Default)]
+struct SetClock(AtomicU64);
+
+impl Clock for SetClock {
+    fn unix_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+struct World {
+    sessions: Sessions,
+    memory: Arc<Memory>,
+    clock: Arc<SetClock>,
+}
+
+fn world(config: SessionsConfig) -> World {
+    world_with(config, Arc::default())
+}
+
+fn world_with(config: SessionsConfig, memory: Arc<Memory>) -> World {
+    let clock = Arc::<SetClock>::default();
+    let sessions = Sessions::start(config, Arc::clone(&memory) as _, Arc::clone(&clock) as _);
+    World { sessions, memory, clock }
+}
+
+fn user(id: &str) -> UserId {
+    UserId::new(id).unwrap()
+}
+
+fn device(id: &str) -> DeviceId {
+    DeviceId::new(id).unwrap()
+}
+
+fn identity(id: &str, token_id: Option<&str>, issued_ms: u64) -> Identity {
+    let grant = Grant { user: user(id), read: None, write: None, publish_as: vec![] };
+    let token_id = token_id.map(ToOwned::to_owned);
+    Identity { grant: Arc::new(grant), expires_ms: u64::MAX, issued_ms, token_id, device: None }
+}
+
+fn hello(on: &str, generation: u64) -> Hello {
+    Hello {
+        version: VERSION,
+        features: 0,
+        token: String::new(),
+        device: device(on),
+        generation,
+        platform: "linux".to_owned(),
+        client: String::new(),
+    }
+}
+
+fn come(world: &World, id: &str, on: &str, token_id: Option<&str>) -> Result<Attendance, Code> {
+    let now_ms = world.clock.unix_ms();
+    let came = world.sessions.sign_in(&identity(id, token_id, 100), &hello(on, 0), now_ms);
+    came.map_err(|refused| refused.goodbye.code)
+}
+
+/// The code with which a connection is told to end, if it is.
+fn told(attendance: &Attendance) -> Option<Code> {
+    match attendance.inbox.take(true) {
+        Some(Told::Goodbye(goodbye)) => Some(goodbye.code),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn what_is_revoked_ends_at_once_and_does_not_come_back() {
+    let of_user = |id: &str, on: Option<&str>| Revoked::User { user: user(id), device: on.map(device) };
+    let cases = [
+        (of_user("alice", None), EVER, ["alice phone", "alice laptop"].as_slice()),
+        (of_user("alice", Some("phone")), EVER, &["alice phone"]),
+        (of_user("alice", None), Extent { issued_before_ms: 101, ..EVER }, &["alice phone", "alice laptop"]),
+        (of_user("alice", None), Extent { issued_before_ms: 100, ..EVER }, &[]),
+        (Revoked::Token { id: "t bob phone".to_owned() }, EVER, &["bob phone"]),
+    ];
+    for (revoked, extent, expected) in cases {
+        let world = world(SessionsConfig::default());
+        let all = ["alice phone", "alice laptop", "bob phone"];
+        let come = |world: &World, which: &str| {
+            let (id, on) = which.split_once(' ').unwrap();
+            come(world, id, on, Some(&format!("t {which}")))
+        };
+        let live: Vec<(&str, Attendance)> =
+            all.iter().map(|which| (*which, come(&world, which).unwrap())).collect();
+        let count = world.sessions.revoke(&revoked, extent, "lost", 0).await.unwrap();
+        assert_eq!(count, expected.len(), "{revoked:?}");
+        let ended: HashSet<&str> = live
+            .iter()
+            .filter(|(_, live)| told(live) == Some(Code::TOKEN_REVOKED))
+            .map(|(which, _)| *which)
+            .collect();
+        assert_eq!(ended, expected.iter().copied().collect(), "{revoked:?}");
+        // After a restart too.
+        let again = world_with(SessionsConfig::default(), Arc::clone(&world.memory));
+        let registers = world.memory.load(ConversationName::server(), PREFIX, usize::MAX).await.unwrap();
+        let kept: Vec<_> = registers.iter().map(|(key, value)| decode(key, value).unwrap()).collect();
+        again.sessions.restore(&kept);
+        for world in [&world, &again] {
+            for which in all {
+                let refused = come(world, which).err();
+                let expected = expected.contains(&which).then_some(Code::TOKEN_REVOKED);
+                assert_eq!(refused, expected, "{which} and {revoked:?}");
+            }
+        }
+        assert!(world.sessions.lift(&revoked).await.unwrap());
+        assert!(world.memory.load(ConversationName::server(), PREFIX, usize::MAX).await.unwrap().is_empty());
+        assert!(all.iter().all(|which| come(&world, which).is_ok()));
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_no_new_one() {
+    let world = world(SessionsConfig { revocations_max: 1, ..SessionsConfig::default() });
+    let attendance = come(&world, "alice", "phone", Some("first")).unwrap();
+    let token = |id: &str| Revoked::Token { id: id.to_owned() };
+    world.sessions.revoke(&token("second"), EVER, "", 0).await.unwrap();
+    let refused = attendance.refresh(&identity("alice", Some("second"), 0), 0);
+    assert_eq!(refused.unwrap_err().code, Code::TOKEN_REVOKED);
+    attendance.refresh(&identity("alice", Some("third"), 0), 0).unwrap();
+    let full = world.sessions.revoke(&token("third"), EVER, "", 0).await;
+    assert!(matches!(full, Err(RevokeError::TooMany(_))));
+    assert!(told(&attendance).is_none());
+    world.sessions.lift(&token("second")).await.unwrap();
+    world.sessions.revoke(&token("third"), EVER, "", 0).await.unwrap();
+    assert_eq!(told(&attendance), Some(Code::TOKEN_REVOKED), "the connection's token is the new one");
+}
+
+#[tokio::test]
+async fn where_tokens_are_short_a_revocation_is_kept_no_longer_than_they_live() {
+    let world = world(SessionsConfig { token_lifetime_max_ms: Some(1_000), ..SessionsConfig::default() });
+    let revoked = Revoked::User { user: user("alice"), device: None };
+    let before = Extent { issued_before_ms: 500, over_ms: u64::MAX };
+    world.sessions.revoke(&revoked, before, "", 0).await.unwrap();
+    assert_eq!(world.sessions.counts().revocations, 1);
+    let over_ms = 500 + 1_000 + 30_000;
+    assert!(come(&world, "alice", "phone", None).is_err());
+    world.clock.0.store(over_ms, Ordering::Relaxed);
+    world.sessions.0.sooner.notify_one();
+    while world.sessions.counts().revocations > 0 || !world.memory.0.lock().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert!(come(&world, "alice", "phone", None).is_ok());
+}
+
+#[tokio::test]
+async fn a_device_is_remembered_when_it_goes() {
+    let world = world(SessionsConfig::default());
+    let (phone, laptop) =
+        (come(&world, "alice", "phone", None).unwrap(), come(&world, "alice", "laptop", None).unwrap());
+    world.clock.0.store(7_000, Ordering::Relaxed);
+    drop(phone);
+    let infos = |sessions: Sessions| async move {
+        let infos = sessions.session_infos(&user("alice"), 9_000).await;
+        infos
+            .into_iter()
+            .map(|info| (info.device.to_string(), info.status, info.last_seen_ms))
+            .collect::<Vec<_>>()
+    };
+    let expected =
+        [("laptop".to_owned(), Status::Online, 9_000), ("phone".to_owned(), Status::Offline, 7_000)];
+    assert_eq!(infos(world.sessions.clone()).await, expected, "before it is stored");
+    drop(laptop);
+    world.sessions.close().await;
+    let again = world_with(SessionsConfig::default(), world.memory);
+    let infos = infos(again.sessions.clone()).await;
+    assert_eq!(infos.len(), 2);
+    assert!(
+        infos.iter().all(|(_, status, last_seen_ms)| (*status, *last_seen_ms) == (Status::Offline, 7_000))
+    );
+    assert_eq!(again.sessions.status(&user("alice"), 9_000).await, (Status::Offline, 7_000));
+    assert_eq!(again.sessions.status(&user("nobody"), 9_000).await, (Status::Offline, 0));
+}
+
+#[tokio::test]
+async fn what_waits_to_be_stored_is_stored_by_itself() {
+    let world = world(SessionsConfig::default());
+    drop(come(&world, "alice", "phone", None).unwrap());
+    world.clock.0.store(2_000, Ordering::Relaxed);
+    world.sessions.0.sooner.notify_one();
+    while world.memory.0.lock().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert!(world.sessions.0.state.lock().take_gone().is_empty());
+}
+
+#[tokio::test]
+async fn the_loser_is_told_and_counts_are_right() {
+    let world = world(SessionsConfig { policy: Policy::OneDevice, ..SessionsConfig::default() });
+    let phone = come(&world, "alice", "phone", None).unwrap();
+    let laptop = come(&world, "alice", "laptop", None).unwrap();
+    assert_eq!((told(&phone), told(&laptop)), (Some(Code::KICKED), None));
+    drop(phone);
+    assert_eq!(come(&world, "alice", "phone", None).err(), Some(Code::KICKED), "it may not have heard it");
+    let mut refused = world.sessions.sign_in(&identity("alice", None, 0), &hello("phone", 0), 0).unwrap_err();
+    let mut heard = refused.attendance.take().unwrap();
+    heard.is_wanted();
+    drop(heard);
+    let again = world.sessions.sign_in(&identity("alice", None, 0), &hello("laptop", 0), 0).unwrap();
+    assert_eq!((told(&laptop), told(&again)), (Some(Code::REPLACED), None));
+    drop(laptop);
+    let counts = world.sessions.counts();
+    assert_eq!((counts.connections, counts.users), (1, 1));
+    assert_eq!(world.sessions.kick(&user("alice"), Some(&device("phone")), "", 0), 0, "it is out");
+    assert_eq!(world.sessions.kick(&user("alice"), None, "by us", 0), 1);
+    assert_eq!(told(&again), Some(Code::KICKED));
+}

@@ -1,0 +1,277 @@
+//! Connections that want to know whether somebody is there. Changes gather for each of them and are handed over at most once in
+//! [`PRESENCE_INTERVAL_MS`], the latest of each user only.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
+use std::sync::Arc;
+
+use quoth_core::login::SessionId;
+use quoth_core::presence::Change;
+use quoth_protocol::limits::PRESENCE_INTERVAL_MS;
+use quoth_protocol::presence::Status;
+use quoth_protocol::{ConversationName, UserId};
+
+use super::inbox::{Inbox, Seen};
+
+/// All that is watched.
+#[derive(Debug, Default)]
+pub(super) struct Watches {
+    sessions: HashMap<SessionId, OfSession>,
+    watchers: HashMap<UserId, HashSet<SessionId>>,
+    watching: HashMap<ConversationName, HashSet<SessionId>>,
+    due: BTreeSet<(u64, SessionId)>,
+}
+
+#[derive(Debug)]
+struct OfSession {
+    inbox: Arc<Inbox>,
+    conversations: HashMap<ConversationName, HashSet<UserId>>,
+    pending: BTreeMap<(ConversationName, UserId), (Status, u64)>,
+    /// Conversations of which it is to be looked anew who is to be watched, and those of which that is under way: nothing of these is
+    /// told until it is known.
+    reviews: BTreeSet<ConversationName>,
+    under_review: BTreeSet<ConversationName>,
+    /// When changes may be handed over again.
+    next_ms: u64,
+}
+
+impl Watches {
+    /// A connection watches these users, in place of those whom it has watched for the conversation.
+    pub(super) fn watch(
+        &mut self,
+        session: SessionId,
+        inbox: &Arc<Inbox>,
+        conversation: ConversationName,
+        users: HashSet<UserId>,
+    ) {
+        let pending =
+            self.sessions.get_mut(&session).map(|of_session| std::mem::take(&mut of_session.pending));
+        self.unwatch(session, &conversation);
+        self.watching.entry(conversation.clone()).or_default().insert(session);
+        for user in &users {
+            self.watchers.entry(user.clone()).or_default().insert(session);
+        }
+        let of_session = self.sessions.entry(session).or_insert_with(|| OfSession {
+            inbox: Arc::clone(inbox),
+            conversations: HashMap::new(),
+            pending: BTreeMap::new(),
+            reviews: BTreeSet::new(),
+            under_review: BTreeSet::new(),
+            next_ms: 0,
+        });
+        // What has not been told of those who are watched still is told still.
+        let mut pending = pending.unwrap_or_default();
+        pending.retain(|(of, user), _| *of != conversation || users.contains(user));
+        if !pending.is_empty() {
+            self.due.insert((of_session.next_ms, session));
+        }
+        of_session.pending = pending;
+        of_session.under_review.remove(&conversation);
+        of_session.conversations.insert(conversation, users);
+    }
+
+    /// Somebody's status is to be told to a connection that watches a conversation.
+    pub(super) fn tell(
+        &mut self,
+        session: SessionId,
+        conversation: &ConversationName,
+        user: &UserId,
+        (status, last_seen_ms): (Status, u64),
+        now_ms: u64,
+    ) {
+        let Some(of_session) = self.sessions.get_mut(&session) else { return };
+        of_session.pending.insert((conversation.clone(), user.clone()), (status, last_seen_ms));
+        self.due.insert((of_session.next_ms.max(now_ms), session));
+    }
+
+    /// Whoever watches a conversation is to look anew who its members are.
+    pub(super) fn review(&mut self, conversation: &ConversationName, now_ms: u64) {
+        for session in self.watching.get(conversation).cloned().unwrap_or_default() {
+            self.review_of(session, conversation, now_ms);
+        }
+    }
+
+    /// A connection is to look anew whom it may watch.
+    pub(super) fn review_all(&mut self, session: SessionId, now_ms: u64) {
+        for conversation in self.of(session).cloned().collect::<Vec<_>>() {
+            self.review_of(session, &conversation, now_ms);
+        }
+    }
+
+    fn review_of(&mut self, session: SessionId, conversation: &ConversationName, now_ms: u64) {
+        let Some(of_session) = self.sessions.get_mut(&session) else { return };
+        of_session.reviews.insert(conversation.clone());
+        of_session.under_review.insert(conversation.clone());
+        self.due.insert((of_session.next_ms.max(now_ms), session));
+    }
+
+    /// The conversations that a connection watches.
+    pub(super) fn of(&self, session: SessionId) -> impl Iterator<Item = &ConversationName> {
+        self.sessions.get(&session).into_iter().flat_map(|of_session| of_session.conversations.keys())
+    }
+
+    /// Whom a connection watches for a conversation.
+    pub(super) fn users(&self, session: SessionId, conversation: &ConversationName) -> HashSet<UserId> {
+        let of_session = self.sessions.get(&session);
+        of_session
+            .and_then(|of_session| of_session.conversations.get(conversation))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// A connection watches a conversation no more.
+    pub(super) fn unwatch(&mut self, session: SessionId, conversation: &ConversationName) {
+        let Some(of_session) = self.sessions.get_mut(&session) else { return };
+        let Some(users) = of_session.conversations.remove(conversation) else { return };
+        forget(&mut self.watching, conversation, session);
+        of_session.pending.retain(|(of, _), _| of != conversation);
+        of_session.reviews.remove(conversation);
+        of_session.under_review.remove(conversation);
+        let conversations = &of_session.conversations;
+        let is_watched = |user: &UserId| conversations.values().any(|users| users.contains(user));
+        for user in users.iter().filter(|user| !is_watched(user)) {
+            forget(&mut self.watchers, user, session);
+        }
+        if of_session.conversations.is_empty() {
+            self.sessions.remove(&session);
+        }
+    }
+
+    /// A connection is gone.
+    pub(super) fn gone(&mut self, session: SessionId) {
+        let Some(of_session) = self.sessions.remove(&session) else { return };
+        for (conversation, users) in &of_session.conversations {
+            forget(&mut self.watching, conversation, session);
+            users.iter().for_each(|user| forget(&mut self.watchers, user, session));
+        }
+    }
+
+    /// Somebody's status has changed at `now_ms`.
+    pub(super) fn change(&mut self, change: &Change, now_ms: u64) {
+        let Some(sessions) = self.watchers.get(&change.user) else { return };
+        for session in sessions {
+            let Some(of_session) = self.sessions.get_mut(session) else { continue };
+            let of_user = of_session.conversations.iter().filter(|(_, users)| users.contains(&change.user));
+            for (conversation, _) in of_user {
+                let key = (conversation.clone(), change.user.clone());
+                of_session.pending.insert(key, (change.status, change.last_seen_ms));
+            }
+            self.due.insert((of_session.next_ms.max(now_ms), *session));
+        }
+    }
+
+    /// When something is to be handed over, in milliseconds since 1970.
+    pub(super) fn due_ms(&self) -> Option<u64> {
+        self.due.first().map(|(due_ms, _)| *due_ms)
+    }
+
+    /// Hands over what is due at `now_ms`.
+    pub(super) fn hand_over(&mut self, now_ms: u64) {
+        while self.due_ms().is_some_and(|due_ms| due_ms <= now_ms) {
+            let Some((_, session)) = self.due.pop_first() else { return };
+            let Some(of_session) = self.sessions.get_mut(&session) else { continue };
+            let reviews = std::mem::take(&mut of_session.reviews);
+            let (held, pending) = std::mem::take(&mut of_session.pending)
+                .into_iter()
+                .partition::<BTreeMap<_, _>, _>(|((of, _), _)| of_session.under_review.contains(of));
+            of_session.pending = held;
+            if pending.is_empty() && reviews.is_empty() {
+                continue;
+            }
+            let seen = |((conversation, user), (status, last_seen_ms))| Seen {
+                conversation,
+                user,
+                status,
+                last_seen_ms,
+            };
+            of_session.inbox.presence(pending.into_iter().map(seen).collect(), reviews);
+            of_session.next_ms = now_ms.saturating_add(PRESENCE_INTERVAL_MS);
+        }
+    }
+}
+
+fn forget<K: Eq + Hash>(watchers: &mut HashMap<K, HashSet<SessionId>>, of: &K, session: SessionId) {
+    if let Some(sessions) = watchers.get_mut(of) {
+        sessions.remove(&session);
+        if sessions.is_empty() {
+            watchers.remove(of);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Arc;
+
+    use quoth_core::login::SessionId;
+    use quoth_core::presence::Change;
+    use quoth_protocol::presence::Status;
+    use quoth_protocol::{ConversationName, UserId};
+
+    use super::{PRESENCE_INTERVAL_MS, Watches};
+    use crate::sessions::inbox::{Inbox, Told};
+
+    fn user(id: &str) -> UserId {
+        UserId::new(id).unwrap()
+    }
+
+    fn name(name: &str) -> ConversationName {
+        ConversationName::new(name).unwrap()
+    }
+
+    fn change(of: &str, status: Status, at_ms: u64) -> Change {
+        Change { user: user(of), status, last_seen_ms: at_ms }
+    }
+
+    fn users(ids: &[&str]) -> HashSet<UserId> {
+        ids.iter().map(|id| user(id)).collect()
+    }
+
+    async fn told(inbox: &Inbox) -> Vec<(String, String, Status)> {
+        let Told::Presence(seen) = inbox.next(true).await else { panic!("no presence") };
+        seen.into_iter()
+            .map(|seen| (seen.conversation.to_string(), seen.user.to_string(), seen.status))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn changes_gather_and_the_latest_counts() {
+        let (mut watches, inbox) = (Watches::default(), Arc::<Inbox>::default());
+        let session = SessionId(1);
+        watches.watch(session, &inbox, name("a"), users(&["bob", "eve"]));
+        watches.watch(session, &inbox, name("b"), users(&["bob"]));
+        watches.change(&change("bob", Status::Online, 10), 10);
+        watches.change(&change("nobody", Status::Online, 10), 10);
+        assert_eq!(watches.due_ms(), Some(10), "the first one comes at once");
+        watches.hand_over(10);
+        let online =
+            |conversation: &str, user: &str| (conversation.to_owned(), user.to_owned(), Status::Online);
+        assert_eq!(told(&inbox).await, [online("a", "bob"), online("b", "bob")]);
+        for (status, at_ms) in [(Status::Away, 11), (Status::Offline, 12), (Status::Away, 13)] {
+            watches.change(&change("bob", status, at_ms), at_ms);
+        }
+        watches.hand_over(10 + PRESENCE_INTERVAL_MS - 1);
+        assert!(inbox.take(true).is_none());
+        watches.unwatch(session, &name("b"));
+        watches.hand_over(10 + PRESENCE_INTERVAL_MS);
+        assert_eq!(told(&inbox).await, [("a".to_owned(), "bob".to_owned(), Status::Away)]);
+        watches.gone(session);
+        watches.change(&change("bob", Status::Online, 9_000), 9_000);
+        watches.hand_over(u64::MAX);
+        assert!(inbox.take(true).is_none() && watches.watchers.is_empty() && watches.sessions.is_empty());
+    }
+
+    #[test]
+    fn who_is_watched_for_two_conversations_is_watched_for_the_other_one() {
+        let (mut watches, inbox) = (Watches::default(), Arc::<Inbox>::default());
+        watches.watch(SessionId(1), &inbox, name("a"), users(&["bob"]));
+        watches.watch(SessionId(1), &inbox, name("b"), users(&["bob"]));
+        watches.unwatch(SessionId(1), &name("a"));
+        watches.change(&change("bob", Status::Online, 1), 1);
+        watches.hand_over(1);
+        assert!(inbox.take(true).is_some());
+        watches.watch(SessionId(1), &inbox, name("b"), HashSet::new());
+        assert!(watches.watchers.is_empty() && watches.of(SessionId(1)).count() == 1);
+    }
+}

@@ -1,0 +1,362 @@
+//! A device of a user, over QUIC or a WebSocket: what is the same for both is tested with both.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use quinn::{Connection, ConnectionError, Endpoint, VarInt};
+use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, Start, VERSION, feature};
+use quoth_protocol::lane::{CONTROL_LANE, Signal};
+use quoth_protocol::reply::Reply;
+use quoth_protocol::request::Request;
+use quoth_protocol::{ALPN, Code, DeviceId};
+
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::embedded::EmbeddedServer;
+use crate::websocket::{Come, Handshake, Socket, open};
+use crate::wire::{Frames, client_config};
+
+/// How long anything may take. A bound of a hang, not a measurement.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What carries it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// QUIC.
+    Quic,
+    /// A WebSocket.
+    WebSocket,
+}
+
+impl Over {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Quic, Self::WebSocket];
+}
+
+/// What a device says of itself.
+#[derive(Debug, Clone)]
+pub struct Who<'a> {
+    /// A token.
+    pub token: &'a str,
+    /// Which device.
+    pub device: &'a str,
+    /// Which of its connections.
+    pub generation: u64,
+    /// What kind of device.
+    pub platform: &'a str,
+}
+
+/// How a connection has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// With which code.
+    pub code: Code,
+    /// What the GoAway before it said, if there was one.
+    pub go_away: Option<(Code, String)>,
+}
+
+/// A signed-in device.
+#[derive(Debug)]
+pub struct Device {
+    link: Link,
+    requests: u32,
+    lanes: u32,
+    /// What came while something else was waited for.
+    told: VecDeque<ServerFrame>,
+    streams: Vec<Frames>,
+    /// The GoAway that has come.
+    go_away: Option<(Code, String)>,
+}
+
+#[derive(Debug)]
+enum Link {
+    Quic { quic: Connection, control: Frames, _endpoint: Endpoint },
+    WebSocket(Box<Lanes>),
+}
+
+/// A WebSocket, and what its last message has that was not taken yet.
+#[derive(Debug)]
+struct Lanes {
+    socket: Socket,
+    come: VecDeque<Come>,
+    /// The code of the server's close.
+    closed: Option<Code>,
+    /// What of each lane's credit was given back, in bytes.
+    credited: HashMap<u32, usize>,
+}
+
+impl Lanes {
+    /// The next frame that `wanted` takes; those that it does not take stay. `None` when the socket is closed.
+    async fn next(&mut self, wanted: impl Fn(&Come) -> bool) -> anyhow::Result<Option<Come>> {
+        loop {
+            if let Some(at) = self.come.iter().position(&wanted) {
+                return Ok(self.come.remove(at));
+            }
+            if self.closed.is_some() {
+                return Ok(None);
+            }
+            for come in self.socket.next_all().await? {
+                if let Come::Close(status, _) = come {
+                    // The answer to the close goes out with the next look.
+                    let _closed = self.socket.next_all().await;
+                    let code = status.checked_sub(4_000).context("no code of the protocol")?;
+                    self.closed = Some(Code(code.into()));
+                    continue;
+                }
+                if let Come::Frame(lane, _) = come {
+                    let bytes = self.socket.come_bytes(lane);
+                    let more = bytes - self.credited.insert(lane, bytes).unwrap_or_default();
+                    if more > 0 {
+                        let credit = Signal::Credit { bytes: u32::try_from(more)? };
+                        // One that is closed needs none.
+                        let _gone = self.socket.signal(lane, credit).await;
+                    }
+                }
+                self.come.push_back(come);
+            }
+        }
+    }
+}
+
+impl Device {
+    /// Connects and signs in; within it, how that was refused.
+    ///
+    /// # Errors
+    /// When there is no connection.
+    pub async fn sign_in(
+        server: &EmbeddedServer,
+        over: Over,
+        who: &Who<'_>,
+    ) -> anyhow::Result<Result<Self, Ended>> {
+        let hello = ClientFrame::Hello(Hello {
+            version: VERSION,
+            features: feature::ROSTER | feature::MEMBERSHIP,
+            token: who.token.to_owned(),
+            device: DeviceId::new(who.device)?,
+            generation: who.generation,
+            platform: who.platform.to_owned(),
+            client: "quoth-tests".to_owned(),
+        });
+        let link = match over {
+            Over::Quic => {
+                let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
+                let config = client_config(&server.ca_file(), ALPN)?;
+                let quic = endpoint.connect_with(config, server.address(), "localhost")?.await?;
+                let mut control = Frames::open(&quic).await?;
+                control.write(&hello).await?;
+                Link::Quic { quic, control, _endpoint: endpoint }
+            }
+            Over::WebSocket => {
+                let connected = Socket::connect(server.address(), Handshake::PLAIN).await?;
+                let mut socket = connected.map_err(|refused| anyhow::anyhow!("{refused:?}"))?;
+                socket.send(CONTROL_LANE, &[hello]).await?;
+                Link::WebSocket(Box::new(Lanes {
+                    socket,
+                    come: VecDeque::new(),
+                    closed: None,
+                    credited: HashMap::new(),
+                }))
+            }
+        };
+        let mut device =
+            Self { link, requests: 0, lanes: 0, told: VecDeque::new(), streams: Vec::new(), go_away: None };
+        match device.control().await? {
+            Ok(ServerFrame::Welcome(_)) => Ok(Ok(device)),
+            Ok(ServerFrame::GoAway { .. }) => Ok(Err(device.ended().await?)),
+            Ok(other) => bail!("no Welcome: {other:?}"),
+            Err(code) => Ok(Err(Ended { code, go_away: None })),
+        }
+    }
+
+    /// The next frame of the control stream; within it, the code with which the connection was closed.
+    async fn control(&mut self) -> anyhow::Result<Result<ServerFrame, Code>> {
+        let next = async {
+            match &mut self.link {
+                Link::Quic { quic, control, .. } => match control.next().await {
+                    Ok(Some(frame)) => Ok(Ok(frame)),
+                    Ok(None) | Err(_) => match quic.closed().await {
+                        ConnectionError::ApplicationClosed(close) => {
+                            Ok(Err(Code(u32::try_from(close.error_code.into_inner())?)))
+                        }
+                        error => Err(anyhow::Error::from(error)),
+                    },
+                },
+                Link::WebSocket(lanes) => {
+                    match lanes.next(|come| matches!(come, Come::Frame(CONTROL_LANE, _))).await? {
+                        Some(Come::Frame(_, frame)) => Ok(Ok(frame)),
+                        _ => Ok(Err(lanes.closed.context("it is closed")?)),
+                    }
+                }
+            }
+        };
+        let next = tokio::time::timeout(PATIENCE, next).await.context("nothing comes")??;
+        if let Ok(ServerFrame::GoAway { code, reason, .. }) = &next {
+            self.go_away = Some((*code, reason.clone()));
+        }
+        Ok(next)
+    }
+
+    /// The code of the GoAway that has come, whoever was waiting for it.
+    #[must_use]
+    pub fn has_heard(&self) -> Option<Code> {
+        self.go_away.as_ref().map(|(code, _)| *code)
+    }
+
+    /// The next frame of the control stream.
+    ///
+    /// # Errors
+    /// When the connection ends.
+    pub async fn told(&mut self) -> anyhow::Result<ServerFrame> {
+        if let Some(frame) = self.told.pop_front() {
+            return Ok(frame);
+        }
+        match self.control().await? {
+            Ok(frame) => Ok(frame),
+            Err(code) => bail!("closed with {code:?}"),
+        }
+    }
+
+    /// Waits until the server has closed the connection.
+    ///
+    /// # Errors
+    /// When it ends otherwise.
+    pub async fn ended(&mut self) -> anyhow::Result<Ended> {
+        loop {
+            if let Err(code) = self.control().await? {
+                return Ok(Ended { code, go_away: self.go_away.clone() });
+            }
+        }
+    }
+
+    /// Sends a frame on the control stream.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn say(&mut self, frame: &ClientFrame) -> anyhow::Result<()> {
+        match &mut self.link {
+            Link::Quic { control, .. } => control.write(frame).await,
+            Link::WebSocket(lanes) => {
+                lanes.socket.send(CONTROL_LANE, std::slice::from_ref(frame)).await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes a request and waits for its answer.
+    ///
+    /// # Errors
+    /// When the connection ends.
+    pub async fn request(&mut self, request: Request) -> anyhow::Result<Reply> {
+        self.requests += 1;
+        let asked = self.requests;
+        self.say(&ClientFrame::Request { id: asked, request }).await?;
+        loop {
+            match self.control().await? {
+                Ok(ServerFrame::Reply { id, reply }) if id == asked => return Ok(reply),
+                Ok(frame) => self.told.push_back(frame),
+                Err(code) => bail!("closed with {code:?}"),
+            }
+        }
+    }
+
+    /// Opens a conversation and waits for Opened; gives the number of the stream.
+    ///
+    /// # Errors
+    /// When something else comes.
+    pub async fn open(&mut self, name: &str, producer: u64, from: Option<Start>) -> anyhow::Result<u32> {
+        self.lanes += 1;
+        let frame = open(name, producer, from)?;
+        match &mut self.link {
+            Link::Quic { quic, .. } => {
+                let mut frames = Frames::open(quic).await?;
+                frames.write(&frame).await?;
+                self.streams.push(frames);
+            }
+            Link::WebSocket(lanes) => {
+                lanes.socket.send(self.lanes, &[frame]).await?;
+            }
+        }
+        let stream = self.lanes;
+        match self.next(stream).await? {
+            Some(ServerFrame::Opened { .. }) => Ok(stream),
+            other => bail!("no Opened: {other:?}"),
+        }
+    }
+
+    /// Sends a frame on a stream.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub async fn send(&mut self, stream: u32, frame: &ClientFrame) -> anyhow::Result<()> {
+        match &mut self.link {
+            Link::Quic { .. } => self.streams[stream as usize - 1].write(frame).await,
+            Link::WebSocket(lanes) => {
+                lanes.socket.send(stream, std::slice::from_ref(frame)).await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// The next frame of a stream; `None` when the stream or the connection has ended.
+    ///
+    /// # Errors
+    /// When nothing comes.
+    pub async fn next(&mut self, stream: u32) -> anyhow::Result<Option<ServerFrame>> {
+        let next = async {
+            match &mut self.link {
+                Link::Quic { .. } => Ok(self.streams[stream as usize - 1].next().await.ok().flatten()),
+                Link::WebSocket(lanes) => {
+                    let is_its = |come: &Come| matches!(come, Come::Frame(on, _) | Come::Signal(on, _) if *on == stream);
+                    match lanes.next(is_its).await? {
+                        Some(Come::Frame(_, frame)) => Ok(Some(frame)),
+                        _ => Ok(None),
+                    }
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, next).await.context("nothing comes")?
+    }
+
+    /// Waits until a stream has ended, by itself or with the connection.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub async fn over(&mut self, stream: u32) -> anyhow::Result<()> {
+        while self.next(stream).await?.is_some() {}
+        Ok(())
+    }
+
+    /// Closes, as a client does whose user wants that.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub async fn close(self) -> anyhow::Result<()> {
+        self.end(Code::CLOSED).await
+    }
+
+    /// Ends as a connection that is lost.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub async fn lose(self) -> anyhow::Result<()> {
+        self.end(Code::INTERNAL).await
+    }
+
+    async fn end(self, code: Code) -> anyhow::Result<()> {
+        match self.link {
+            Link::Quic { quic, _endpoint, .. } => {
+                quic.close(VarInt::from_u32(code.0), b"");
+                tokio::time::timeout(PATIENCE, _endpoint.wait_idle()).await?;
+            }
+            Link::WebSocket(mut lanes) if code == Code::CLOSED => {
+                let close = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+                lanes.socket.inner.close(Some(close)).await?;
+                while lanes.socket.next_all().await.is_ok() {}
+            }
+            Link::WebSocket(lanes) => drop(lanes),
+        }
+        Ok(())
+    }
+}

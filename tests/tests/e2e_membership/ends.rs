@@ -1,0 +1,156 @@
+//! What a membership gave ends with it.
+
+use std::time::{Duration, Instant};
+
+use quoth_protocol::frame::{ClientFrame, EventKind, ServerFrame, Start};
+use quoth_protocol::membership::GoneCause;
+use quoth_protocol::{Code, ConversationName};
+use quoth_tests::member::{Next, text};
+
+use super::world::{ban, create_room, join, leave, name, remove, set, user, with_each_carrier};
+use quoth_protocol::membership::Role;
+
+/// A live stream ends within so long after its user was removed, as is promised.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
+
+#[test]
+fn who_is_removed_reads_up_to_there_and_nothing_behind_it() -> anyhow::Result<()> {
+    with_each_carrier(|site, carrier| async move {
+        let room = name("room");
+        let (mut alice, mut bob) = (site.member(carrier, "alice").await?, site.member(carrier, "bob").await?);
+        alice.done(create_room(&["bob"])).await?;
+        let mut of_alice = alice.enter(&room, Some(Start::Live)).await?;
+        let mut of_bob = bob.enter(&room, Some(Start::After(quoth_protocol::Seq::ZERO))).await?;
+        alice.publish(&mut of_alice, 1, "hello").await?.unwrap();
+        let started = Instant::now();
+        let (_, left) = alice.done(remove("bob")).await?;
+        // Behind the removal, and on its way at the same time.
+        let after = alice.publish(&mut of_alice, 2, "a secret").await?.unwrap();
+        assert_eq!(after, left.next());
+        let mut last = None;
+        let code = loop {
+            match bob.event(&mut of_bob).await? {
+                Ok(event) => last = Some(event),
+                Err(code) => break code,
+            }
+        };
+        assert!(started.elapsed() < ENDS_WITHIN, "{:?}", started.elapsed());
+        assert_eq!(code, Code::FORBIDDEN);
+        let last = last.expect("there were events");
+        assert_eq!((last.seq, last.sender), (left, user("alice")));
+        assert_eq!(last.kind, EventKind::MemberGone { user: user("bob"), cause: GoneCause::Removed });
+
+        let (events, head) = bob.fetch(&room).await?.unwrap();
+        assert_eq!((head, events.last().map(|event| event.seq)), (left, Some(left)));
+        assert!(events.iter().all(|event| text(event) != "a secret"));
+        let mut again = bob.enter(&room, Some(Start::Last(10))).await?;
+        assert_eq!(again.head, left, "the head says nothing of what came later");
+        let mut seqs = Vec::new();
+        while let Ok(event) = bob.event(&mut again).await? {
+            seqs.push(event.seq);
+        }
+        assert_eq!(seqs.last(), Some(&left));
+        assert_eq!(bob.open(&room, None).await?.unwrap_err(), Code::FORBIDDEN, "nor publishes");
+
+        alice.done(set("bob", Role::Reader)).await?;
+        let mut back = bob.enter(&room, Some(Start::After(left))).await?;
+        assert_eq!(text(&bob.event(&mut back).await?.unwrap()), "a secret", "a return restores all");
+        alice.close().await;
+        bob.close().await;
+        Ok(())
+    })
+}
+
+#[test]
+fn who_only_publishes_is_refused_from_then_on() -> anyhow::Result<()> {
+    with_each_carrier(|site, carrier| async move {
+        let room = name("room");
+        let (mut alice, mut bob) = (site.member(carrier, "alice").await?, site.member(carrier, "bob").await?);
+        alice.done(create_room(&["bob"])).await?;
+        let mut of_bob = bob.enter(&room, None).await?;
+        bob.publish(&mut of_bob, 1, "hello").await?.unwrap();
+        bob.done(leave()).await?;
+        assert_eq!(bob.publish(&mut of_bob, 2, "still here").await?, Err((Code::FORBIDDEN, 0)));
+        alice.done(set("bob", Role::Member)).await?;
+        bob.publish(&mut of_bob, 3, "back").await?.unwrap();
+        alice.done(set("bob", Role::Reader)).await?;
+        assert_eq!(bob.publish(&mut of_bob, 4, "again").await?, Err((Code::FORBIDDEN, 0)));
+        alice.close().await;
+        bob.close().await;
+        Ok(())
+    })
+}
+
+#[test]
+fn who_is_banned_reads_nothing_and_does_not_come_back() -> anyhow::Result<()> {
+    with_each_carrier(|site, carrier| async move {
+        let room = name("room");
+        let (mut alice, mut bob) = (site.member(carrier, "alice").await?, site.member(carrier, "bob").await?);
+        alice.done(create_room(&["bob"])).await?;
+        let mut of_bob = bob.enter(&room, Some(Start::Live)).await?;
+        let mut me = bob.enter(&ConversationName::me(), Some(Start::Live)).await?;
+        let started = Instant::now();
+        alice.done(ban("bob", u64::MAX)).await?;
+        while bob.event(&mut of_bob).await?.is_ok() {}
+        assert!(started.elapsed() < ENDS_WITHIN, "{:?}", started.elapsed());
+        let told = bob.event(&mut me).await?.unwrap();
+        let gone = EventKind::BelongsNoMore { conversation: room.clone(), cause: GoneCause::Banned };
+        assert_eq!((told.kind, told.sender), (gone, user("alice")));
+        assert_eq!(bob.open(&room, Some(Start::Live)).await?.unwrap_err(), Code::FORBIDDEN);
+        assert_eq!(bob.fetch(&room).await?.unwrap_err(), Code::FORBIDDEN);
+        assert_eq!(bob.refused(join(None)).await?, Code::FORBIDDEN);
+        assert_eq!(alice.refused(set("bob", Role::Member)).await?, Code::INVALID_REQUEST);
+        alice.done(ban("bob", 0)).await?;
+        assert!(bob.fetch(&room).await?.is_ok(), "as one who has left");
+        alice.close().await;
+        bob.close().await;
+        Ok(())
+    })
+}
+
+#[test]
+fn who_has_left_is_not_seen_and_sees_nobody() -> anyhow::Result<()> {
+    with_each_carrier(|site, carrier| async move {
+        let room = name("room");
+        let (mut alice, mut bob) = (site.member(carrier, "alice").await?, site.member(carrier, "bob").await?);
+        alice.done(create_room(&["bob"])).await?;
+        let mut of_alice = alice.enter(&room, Some(Start::Live)).await?;
+        let mut of_bob = bob.enter(&room, Some(Start::Live)).await?;
+        let users = async |member: &mut quoth_tests::member::Member, stream: &mut _, expected: u32| loop {
+            match member.next(stream).await? {
+                Next::Frame(ServerFrame::Roster { users, .. }) if users == expected => return anyhow::Ok(()),
+                Next::Frame(_) => {}
+                other => anyhow::bail!("no roster of {expected}: {other:?}"),
+            }
+        };
+        users(&mut alice, &mut of_alice, 2).await?;
+        users(&mut bob, &mut of_bob, 2).await?;
+        bob.done(leave()).await?;
+        users(&mut alice, &mut of_alice, 1).await?;
+        // Nothing that says who is there comes behind the event.
+        let mut has_left = false;
+        loop {
+            match bob.next(&mut of_bob).await? {
+                Next::Frame(ServerFrame::Event(_)) => has_left = true,
+                Next::Frame(ServerFrame::Roster { .. }) => assert!(!has_left, "a roster behind the end"),
+                Next::Reset(Code::FORBIDDEN) => break,
+                other => anyhow::bail!("{other:?}"),
+            }
+        }
+        assert!(has_left);
+        let mut past = bob.enter(&room, Some(Start::Last(1))).await?;
+        alice.send_control(&ClientFrame::Typing { conversation: room.clone() }).await?;
+        loop {
+            match bob.next(&mut past).await? {
+                Next::Frame(ServerFrame::Event(_)) => {}
+                Next::Reset(Code::FORBIDDEN) => break,
+                other => anyhow::bail!("{other:?}"),
+            }
+        }
+        bob.request(quoth_protocol::request::Request::Blocked).await?;
+        assert_eq!(bob.notices().count(), 0, "nobody types for who has left");
+        alice.close().await;
+        bob.close().await;
+        Ok(())
+    })
+}
