@@ -4,7 +4,9 @@ mod code;
 
 use std::path::Path;
 
-use quoth_client::{Code, ConnectError, EventsError, HistoryError, Reason, SendError, Seq, Transport};
+use quoth_client::{
+    Code, ConnectError, EventsError, HistoryError, Reason, RequestError, SendError, Seq, Transport,
+};
 
 use self::code::{code_hint, quoted};
 use crate::connection::{Purpose, START_ONE};
@@ -37,6 +39,7 @@ enum Attempt {
     SignIn,
     Read,
     Publish,
+    Ask,
 }
 
 impl std::fmt::Display for Hint {
@@ -63,6 +66,9 @@ pub(crate) fn hint(error: &(dyn std::error::Error + 'static), situation: &Situat
     }
     if let Some(error) = error.downcast_ref::<SendError>() {
         return send_hint(error, situation);
+    }
+    if let Some(error) = error.downcast_ref::<RequestError>() {
+        return request_hint(error, situation);
     }
     if let Some(error) = error.downcast_ref::<EventsError>() {
         return match error {
@@ -126,6 +132,7 @@ fn send_hint(error: &SendError, situation: &Situation<'_>) -> Option<String> {
             let why = reason_hint(reason, Attempt::Publish, situation).map(|hint| format!("{hint}; "));
             let then = match situation.purpose {
                 Purpose::Import => "import again: what is there already is not written twice".to_owned(),
+                Purpose::Ask => "ask again".to_owned(),
                 Purpose::Talk(conversation) => {
                     format!(
                         "look with `quoth history {}` before you send it again: it would be a new message",
@@ -136,6 +143,23 @@ fn send_hint(error: &SendError, situation: &Situation<'_>) -> Option<String> {
             Some(format!("{}{then}", why.unwrap_or_default()))
         }
         SendError::TooLarge { .. } => Some(code_hint(Code::TOO_LARGE, Attempt::Publish, situation)),
+        _ => None,
+    }
+}
+
+fn request_hint(error: &RequestError, situation: &Situation<'_>) -> Option<String> {
+    match error {
+        // It says why itself.
+        RequestError::Refused { code, reason, .. } if !reason.is_empty() && *code != Code::FORBIDDEN => None,
+        RequestError::Refused { code, .. } => Some(code_hint(*code, Attempt::Ask, situation)),
+        RequestError::NotSent { reason } => reason_hint(reason, Attempt::Ask, situation),
+        RequestError::UnknownOutcome { reason } => {
+            let why = reason_hint(reason, Attempt::Ask, situation).map(|hint| format!("{hint}; "));
+            let then =
+                "see whether it was done before you ask again, with `quoth conversation list` or `show`";
+            Some(format!("{}{then}", why.unwrap_or_default()))
+        }
+        RequestError::Protocol(_) => Some(code_hint(Code::PROTOCOL, Attempt::Ask, situation)),
         _ => None,
     }
 }
