@@ -5,6 +5,7 @@
 //! | [`process`] | the real server as a process |
 //! | [`embedded`] | the real server within the test's process |
 //! | [`device`] | a device of a user, over QUIC or a WebSocket |
+//! | [`issuer`] | an issuer of tokens with a key set |
 //! | [`served`] | the real engine and listener over a store of the test's choice |
 //! | [`history`] | what clients saw, and whether the promises held |
 //! | [`wire`] | a client of bare frames |
@@ -22,6 +23,7 @@ pub mod figures;
 pub mod fuzz;
 pub mod history;
 pub mod independent;
+pub mod issuer;
 pub mod load;
 pub mod member;
 pub mod process;

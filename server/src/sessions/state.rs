@@ -141,7 +141,7 @@ impl State {
             last_seen_ms: now_ms,
         };
         self.gone.insert((user, device), info);
-        self.store_ms.get_or_insert(now_ms.saturating_add(GATHER_MS));
+        self.store_ms.get_or_insert_with(|| now_ms.saturating_add(GATHER_MS));
     }
 
     pub(super) fn take_gone(&mut self) -> Gone {
