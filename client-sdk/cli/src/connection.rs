@@ -354,14 +354,18 @@ pub(crate) async fn telling_states<T>(
     work: impl Future<Output = T>,
 ) -> T {
     let states = async {
-        tell_states(client, say).await;
+        tell_states(client, &say).await;
         // The end of the work says why.
         std::future::pending().await
     };
-    tokio::select! {
+    let done = tokio::select! {
         done = work => done,
         never = states => never,
+    };
+    if matches!(client.state(), State::Closed { reason: Reason::Code { code: Code::REPLACED, .. } }) {
+        say("* this device has connected anew elsewhere, and goes on there");
     }
+    done
 }
 
 /// How a line says what carries the connection: only what is not as usual.
@@ -389,9 +393,6 @@ async fn tell_states(client: &Client, say: impl Fn(&str)) {
             State::Disconnected { reason, .. } if told.as_ref() != Some(&reason) => {
                 say(&format!("* disconnected: {reason}; trying again until the server is back"));
                 told = Some(reason);
-            }
-            State::Closed { reason: Reason::Code { code: Code::REPLACED, .. } } => {
-                return say("* this device has connected anew elsewhere, and goes on there");
             }
             State::Closed { .. } => return,
             _ => {}

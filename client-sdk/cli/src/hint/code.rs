@@ -113,13 +113,13 @@ fn forbidden(attempt: Attempt, situation: &Situation<'_>) -> String {
             new_token(situation)
         );
     };
+    let user = printable(situation.user.as_deref().unwrap_or("this user"));
+    let conversation = printable(conversation);
     let verb = if attempt == Attempt::Publish { "publish to" } else { "read" };
     format!(
-        "the token of {} does not allow to {verb} {}: ask the server's operator for one that allows it beside what this \
-         one does, or make one for a development server, which may do everything, with `quoth-server token --user {}`; \
-         pass it with --token",
-        printable(situation.user.as_deref().unwrap_or("this user")),
-        printable(conversation),
+        "the token of {user} does not allow to {verb} {conversation}, or {conversation} has members and {user} is none: \
+         ask one of them to add {user}, or the server's operator for a token that allows it beside what this one does; for a \
+         development server `quoth-server token --user {}` makes one, and --token takes it",
         quoted_user(situation)
     )
 }

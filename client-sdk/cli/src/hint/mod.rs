@@ -227,14 +227,14 @@ mod tests {
         let hint_of = |error: &(dyn std::error::Error + 'static), situation| hint(error, situation).unwrap();
         let write = hint_of(&refused(Code::FORBIDDEN), &talk);
         assert!(
-            write.contains("not allow to publish to it's:") && write.contains("--user 'alice'`"),
+            write.contains("not allow to publish to it's,") && write.contains("--user 'alice'`"),
             "{write}"
         );
         let conversation = ConversationName::new("it's").unwrap();
         let read = EventsError::Refused { conversation: conversation.clone(), code: Code::FORBIDDEN };
-        assert!(hint_of(&read, &talk).contains("not allow to read it's:"), "{}", hint_of(&read, &talk));
+        assert!(hint_of(&read, &talk).contains("not allow to read it's,"), "{}", hint_of(&read, &talk));
         let read = HistoryError::Refused { conversation, code: Code::FORBIDDEN };
-        assert!(hint_of(&read, &talk).contains("not allow to read it's:"), "{}", hint_of(&read, &talk));
+        assert!(hint_of(&read, &talk).contains("not allow to read it's,"), "{}", hint_of(&read, &talk));
         let too_large = Reason::Code { code: Code::FRAME_TOO_LARGE, text: String::new() };
         let too_large = ConnectError::Refused { server: String::new(), reason: too_large };
         assert!(hint_of(&too_large, &talk).contains("the token has 9000 bytes"));

@@ -6,8 +6,13 @@ use crate::clock;
 use crate::output::printable;
 
 pub(super) fn list_line(info: &ConversationInfo) -> String {
-    let role = info.role.map(|role| format!("{role} of a ")).unwrap_or_default();
-    format!("{}  {role}{}{}", printable(info.conversation.as_str()), info.kind, called(&info.title))
+    let name = printable(info.conversation.as_str());
+    match (info.kind, info.role) {
+        (ConversationKind::Direct, _) => format!("{name}  with {}", printable(&info.title)),
+        (ConversationKind::Notes, _) => format!("{name}  notes{}", called(&info.title)),
+        (kind, Some(role)) => format!("{name}  {role} of a {kind}{}", called(&info.title)),
+        (kind, None) => format!("{name}  {kind}{}", called(&info.title)),
+    }
 }
 
 pub(super) fn conversation_lines(info: &ConversationInfo) -> Vec<String> {
@@ -100,6 +105,9 @@ mod tests {
                 "slow mode: each member writes once in 1.5 s",
             ]
         );
+        let direct =
+            ConversationInfo { kind: ConversationKind::Direct, title: "bob".to_owned(), ..info.clone() };
+        assert_eq!(list_line(&direct), "team  with bob");
         (info.title, info.role, info.members) = (String::new(), None, 1);
         (info.muted_until_ms, info.slow_mode_interval_ms) = (0, 0);
         assert_eq!(conversation_lines(&info), ["team  open group", "1 member; you are not in it"]);
