@@ -12,9 +12,9 @@ const OF_THE_CLIENT: [&str; 11] = [
     "QUOTH_TRANSPORT",
     "QUOTH_TOKEN",
     "QUOTH_TOKEN_FILE",
+    "QUOTH_DEVICE",
     "QUOTH_API",
     "QUOTH_API_KEY_FILE",
-    "QUOTH_DEVICE",
     "QUOTH_LOG",
 ];
 
