@@ -209,6 +209,14 @@ impl EmbeddedServer {
         self.token_with(user, |what| (what.issued_s, what.expires_s) = (0, ends_s - LEEWAY_S))
     }
 
+    /// A token that may do everything, also on behalf of users.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn service_token(&self) -> anyhow::Result<String> {
+        self.token_with("service", |what| what.rights.publish_as = vec!["*".to_owned()])
+    }
+
     /// Stops it as SIGTERM does.
     ///
     /// # Errors

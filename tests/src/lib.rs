@@ -5,7 +5,9 @@
 //! | [`process`] | the real server as a process |
 //! | [`embedded`] | the real server within the test's process |
 //! | [`device`] | a device of a user, over QUIC or a WebSocket |
+//! | [`issuer`] | an issuer of tokens with a key set |
 //! | [`served`] | the real engine and listener over a store of the test's choice |
+//! | [`half_open`] | handshakes that are begun and never finished |
 //! | [`history`] | what clients saw, and whether the promises held |
 //! | [`wire`] | a client of bare frames |
 //! | [`websocket`] | a client of bare messages of a WebSocket |
@@ -21,9 +23,11 @@ pub mod device;
 pub mod embedded;
 pub mod figures;
 pub mod fuzz;
+pub mod half_open;
 pub mod history;
 pub mod http;
 pub mod independent;
+pub mod issuer;
 pub mod load;
 pub mod member;
 pub mod process;

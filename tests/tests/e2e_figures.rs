@@ -10,7 +10,18 @@ fn every_figure_is_measured_and_has_a_row() {
     // So that a missing server is told before the figures look for it.
     let _server = binary("quoth-server");
     let output = Command::new(env!("CARGO_BIN_EXE_figures"))
-        .args(["--rounds", "1", "--turn-s", "1", "--long-s", "3", "--stored-messages", "20000"])
+        .args([
+            "--rounds",
+            "1",
+            "--turn-s",
+            "1",
+            "--long-s",
+            "3",
+            "--stored-messages",
+            "20000",
+            "--sign-ins",
+            "50",
+        ])
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

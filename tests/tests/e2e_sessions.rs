@@ -5,6 +5,8 @@ mod kicks;
 #[path = "e2e_sessions/presence.rs"]
 mod presence;
 
+use std::time::Duration;
+
 use anyhow::{Context as _, bail};
 use quoth_protocol::frame::{ServerFrame, Start};
 use quoth_protocol::presence::Status;
@@ -15,6 +17,9 @@ use quoth_server::config::LoginPolicy;
 use quoth_tests::device::{Device, Ended, Over, Who};
 use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::wire::publish;
+
+/// A bound of a hang.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs a test against a server of its own with this policy.
 fn with_policy<F: Future<Output = anyhow::Result<()>>>(
@@ -104,12 +109,15 @@ fn the_loser_hears_who_has_won_and_may_come_back_by_wish() -> anyhow::Result<()>
             loser.over(stream).await.context("its streams are over")?;
             assert!(devices(&mut winner).await?.contains(&(second.clone(), Status::Online)));
             // It has heard that, so it is somebody's wish. The server knows when the close is answered.
-            let mut again = loop {
-                match try_sign_in(&server, over, server.token(), &first, 2).await? {
-                    Ok(device) => break device,
-                    Err(ended) => assert_eq!(ended, kicked(&format!("signed in on {second} (linux)"))),
+            let comes_back = async {
+                loop {
+                    match try_sign_in(&server, over, server.token(), &first, 2).await? {
+                        Ok(device) => return anyhow::Ok(device),
+                        Err(ended) => assert_eq!(ended, kicked(&format!("signed in on {second} (linux)"))),
+                    }
                 }
             };
+            let mut again = tokio::time::timeout(PATIENCE, comes_back).await.context("it is kept out")??;
             assert_eq!(winner.ended().await?.code, Code::KICKED);
             devices(&mut again).await?;
             again.close().await?;

@@ -1,17 +1,14 @@
 //! Tokens on a running server: revoked ones, and such whose keys come from a key set.
 
-#[path = "e2e_tokens/issuer.rs"]
-mod issuer;
-
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use issuer::Issuer;
 use quoth_core::revocation::{Extent, Revoked};
 use quoth_protocol::frame::{ClientFrame, Start};
 use quoth_protocol::{Code, DeviceId, UserId};
 use quoth_tests::device::{Device, Ended, Over, Who};
 use quoth_tests::embedded::EmbeddedServer;
+use quoth_tests::issuer::{Issuer, Key};
 
 /// All tokens, for ever.
 const EVER: Extent = Extent { issued_before_ms: u64::MAX, over_ms: u64::MAX };
@@ -50,7 +47,7 @@ const PRESENT: &[(&str, &str, &str, u64)] = &[
     ("ben", "laptop", "t4", 0),
 ];
 
-async fn token_of(
+fn token_of(
     server: &EmbeddedServer,
     (user, _, id, older_s): (&str, &str, &str, u64),
 ) -> anyhow::Result<String> {
@@ -92,7 +89,7 @@ async fn revoke(
 ) -> anyhow::Result<()> {
     let mut live = Vec::new();
     for (n, present) in PRESENT.iter().enumerate() {
-        let token = token_of(server, *present).await?;
+        let token = token_of(server, *present)?;
         let mut device = sign_in(server, Over::ALL[n % 2], &token, present.1).await?;
         let stream = device.open("room", 1, Some(Start::Live)).await?;
         live.push((format!("{} {}", present.0, present.1), device, stream));
@@ -120,7 +117,7 @@ async fn revoke(
 /// Whoever is concerned, and nobody else, is turned away.
 async fn assert_out(server: &EmbeddedServer, concerned: &[&str]) -> anyhow::Result<()> {
     for (n, present) in PRESENT.iter().enumerate() {
-        let (who, token) = (format!("{} {}", present.0, present.1), token_of(server, *present).await?);
+        let (who, token) = (format!("{} {}", present.0, present.1), token_of(server, *present)?);
         let refused = try_sign_in(server, Over::ALL[(n + 1) % 2], &token, present.1).await?.err();
         let expected = concerned.contains(&who.as_str()).then_some(Code::TOKEN_REVOKED);
         assert_eq!(refused.map(|ended| ended.code), expected, "{who}");
@@ -165,7 +162,7 @@ fn with_issuer(issuer: &Issuer, overlap_s: u64) -> anyhow::Result<EmbeddedServer
 fn keys_rotate_while_the_server_runs() -> anyhow::Result<()> {
     let runtime = runtime()?;
     runtime.block_on(async {
-        let mut issuer = Issuer::start().await?;
+        let mut issuer = Issuer::start()?;
         let old = issuer.add_ed25519("old")?;
         let rsa = issuer.add_rsa("rsa")?;
         let server = with_issuer(&issuer, 3_600)?;
@@ -185,7 +182,7 @@ fn keys_rotate_while_the_server_runs() -> anyhow::Result<()> {
             .await
             .context("an old one goes on for a while")?;
         assert_eq!(issuer.asked(), 2);
-        let forged = issuer::Key::ed25519("new")?;
+        let forged = Key::ed25519("new")?;
         let refused = try_sign_in(&server, Over::Quic, &forged.token("alice")?, "d").await?.err();
         assert_eq!(refused.map(|ended| ended.code), Some(Code::TOKEN_REJECTED));
         Ok(())
@@ -195,17 +192,17 @@ fn keys_rotate_while_the_server_runs() -> anyhow::Result<()> {
 #[test]
 fn many_who_come_with_an_unknown_key_are_one_look() -> anyhow::Result<()> {
     runtime()?.block_on(async {
-        let mut issuer = Issuer::start().await?;
+        let mut issuer = Issuer::start()?;
         let known = issuer.add_ed25519("known")?;
         let server = std::sync::Arc::new(with_issuer(&issuer, 0)?);
         sign_in(&server, Over::Quic, &known.token("alice")?, "first").await?;
         let late = issuer.add_ed25519("late")?;
-        let unknown = issuer::Key::ed25519("unknown")?;
+        let unknown = Key::ed25519("unknown")?;
         tokio::time::sleep(Duration::from_millis(1_001)).await;
         issuer.hold();
         let come = |n: usize| {
             let server = std::sync::Arc::clone(&server);
-            let key = if n % 2 == 0 { &late } else { &unknown };
+            let key = if n.is_multiple_of(2) { &late } else { &unknown };
             let token = key.token(&format!("user {n}"));
             tokio::spawn(async move { try_sign_in(&server, Over::ALL[(n / 2) % 2], &token?, "d").await })
         };
@@ -229,7 +226,7 @@ fn many_who_come_with_an_unknown_key_are_one_look() -> anyhow::Result<()> {
 #[test]
 fn an_issuer_that_does_not_answer_is_waited_for_and_not_for_ever() -> anyhow::Result<()> {
     runtime()?.block_on(async {
-        let mut issuer = Issuer::start().await?;
+        let mut issuer = Issuer::start()?;
         let key = issuer.add_ed25519("key")?;
         issuer.hold();
         let server = with_issuer(&issuer, 0)?;

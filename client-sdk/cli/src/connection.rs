@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use quoth_client::{Client, Code, EventsError, FetchRange, Seq, State, Transport};
+use quoth_client::{Client, Code, DeviceId, EventsError, FetchRange, Reason, Seq, State, Transport};
 use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::args::{self, ConnectionArgs};
+use crate::device::Device;
 use crate::hint::{Situation, hinted};
 use crate::interrupt::Interrupt;
 use crate::output::note;
@@ -47,6 +48,8 @@ pub(crate) enum Purpose<'a> {
     Talk(&'a str),
     /// To publish in every user's name, with a service's token.
     Import,
+    /// To ask for something besides, as a user.
+    Ask,
 }
 
 /// What a development server leaves for its clients.
@@ -120,6 +123,11 @@ impl Connection {
             .transport(transport)
             .keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .client_name(concat!("quoth/", env!("CARGO_PKG_VERSION")));
+        let machine = Device::of_machine(env);
+        let connecting = match self.device(machine.as_ref())? {
+            Some(device) => connecting.device(device),
+            None => connecting,
+        };
         let connecting = match self.server_name() {
             Some(name) => connecting.server_name(name),
             None => connecting,
@@ -165,6 +173,14 @@ impl Connection {
             ("--user", user.is_some()),
         ];
         given.into_iter().filter_map(|(flag, is_given)| is_given.then_some(flag)).collect()
+    }
+
+    /// What was named, or else one of this machine.
+    fn device(&self, machine: Option<&Device>) -> anyhow::Result<Option<String>> {
+        let named = || env("QUOTH_DEVICE").map(DeviceId::new).transpose();
+        let named = self.args.device.clone().map_or_else(named, |given| Ok(Some(given)));
+        let device = named.context("QUOTH_DEVICE")?;
+        Ok(device.or_else(|| machine.map(|machine| machine.id.clone())).map(|device| device.to_string()))
     }
 
     fn server_name(&self) -> Option<String> {
@@ -298,7 +314,7 @@ fn ready_token(development: Development, user: Option<&str>, purpose: Purpose<'_
                  `quoth-server token --user importer --publish-as '*'` and pass it with --token"
             )
         }),
-        (None, Purpose::Talk(_)) => Ok(development.token),
+        (None, Purpose::Talk(_) | Purpose::Ask) => Ok(development.token),
     }
 }
 
@@ -363,14 +379,18 @@ pub(crate) async fn telling_states<T>(
     work: impl Future<Output = T>,
 ) -> T {
     let states = async {
-        tell_states(client, say).await;
+        tell_states(client, &say).await;
         // The end of the work says why.
         std::future::pending().await
     };
-    tokio::select! {
+    let done = tokio::select! {
         done = work => done,
         never = states => never,
+    };
+    if matches!(client.state(), State::Closed { reason: Reason::Code { code: Code::REPLACED, .. } }) {
+        say("* this device has connected anew elsewhere, and goes on there");
     }
+    done
 }
 
 /// How a line says what carries the connection: only what is not as usual.

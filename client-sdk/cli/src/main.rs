@@ -11,11 +11,13 @@ mod clock;
 mod command;
 mod connection;
 mod deed;
+mod device;
 mod hint;
 mod history;
 mod import;
 mod input;
 mod interrupt;
+mod members;
 mod output;
 mod pipeline;
 mod producer;
@@ -102,6 +104,9 @@ async fn run(args: Args, interrupt: Interrupt) -> anyhow::Result<()> {
         Command::Tail(args) => tail::run(&connection, args).await,
         Command::History(args) => history::run(&connection, args).await,
         Command::Import(args) => import::run(&connection, args).await,
+        Command::Conversation(command) => members::conversation(&connection, command).await,
+        Command::Block(args) => members::block(&connection, args).await,
+        Command::Sessions(args) => members::sessions(&connection, args).await,
         Command::Bench(_) | Command::Admin(_) => unreachable!("it was run before"),
     }
 }

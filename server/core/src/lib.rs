@@ -16,10 +16,12 @@
 //! | [`login`] | which devices of a user stay when another one signs in |
 //! | [`presence`] | who is there, away or gone |
 //! | [`revocation`] | which tokens are revoked |
-//! | [`rate`] | how often something may happen |
+//! | [`rate`] | how often something may happen in a window of time |
+//! | [`bucket`] | how fast something may go on, with a burst |
 
 pub mod authorize;
 pub mod breaker;
+pub mod bucket;
 pub mod conversation;
 pub mod login;
 pub mod membership;

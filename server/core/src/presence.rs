@@ -70,14 +70,14 @@ impl Presence {
     pub fn come(&mut self, user: &UserId, device: &DeviceId, now_ms: u64) -> Option<Change> {
         let of_user = self.users.entry(user.clone()).or_default();
         of_user.devices.insert(device.clone(), OfDevice { away: false, gone_ms: None });
-        self.change(user, now_ms)
+        self.change(user, 0, now_ms)
     }
 
     /// Whether somebody sits at a device that is connected.
     pub fn set_away(&mut self, user: &UserId, device: &DeviceId, away: bool, now_ms: u64) -> Option<Change> {
         let of_device = self.users.get_mut(user)?.devices.get_mut(device)?;
         of_device.away = away;
-        self.change(user, now_ms)
+        self.change(user, 0, now_ms)
     }
 
     /// A device has gone at `now_ms`. What comes of it is told by [`Presence::expire`].
@@ -107,13 +107,10 @@ impl Presence {
             let Some((due_ms, user, device)) = self.leaving.pop_front() else { break };
             let Some(of_user) = self.users.get_mut(&user) else { continue };
             // One that has gone again meanwhile is due later.
-            let is_gone =
-                |of: &OfDevice| of.gone_ms.is_some_and(|gone| gone.saturating_add(self.leave_ms) <= due_ms);
-            if of_user.devices.get(&device).is_some_and(is_gone) {
-                let last_seen_ms = of_user.last_seen_ms(now_ms);
+            let gone_ms = of_user.devices.get(&device).and_then(|of_device| of_device.gone_ms);
+            if let Some(gone_ms) = gone_ms.filter(|gone_ms| gone_ms.saturating_add(self.leave_ms) <= due_ms) {
                 of_user.devices.remove(&device);
-                let change = self.change(&user, now_ms);
-                changes.extend(change.map(|change| Change { last_seen_ms, ..change }));
+                changes.extend(self.change(&user, gone_ms, now_ms));
             }
         }
         changes
@@ -138,16 +135,19 @@ impl Presence {
         }
     }
 
-    /// Tells what is to be told of a user, and forgets one who is offline.
-    fn change(&mut self, user: &UserId, now_ms: u64) -> Option<Change> {
+    /// Tells what is to be told of a user, of whom a device was there at `seen_ms` that is forgotten, and forgets one who is offline.
+    fn change(&mut self, user: &UserId, seen_ms: u64, now_ms: u64) -> Option<Change> {
         let of_user = self.users.get_mut(user)?;
         let status = of_user.status();
-        let last_seen_ms = of_user.last_seen_ms(now_ms);
-        let was = of_user.told.replace(status).unwrap_or(Status::Offline);
+        if of_user.told.replace(status).unwrap_or(Status::Offline) == status {
+            return None;
+        }
+        // Only now: a user may have thousands of devices.
+        let last_seen_ms = of_user.last_seen_ms(now_ms).max(seen_ms);
         if of_user.devices.is_empty() {
             self.users.remove(user);
         }
-        (was != status).then(|| Change { user: user.clone(), status, last_seen_ms })
+        Some(Change { user: user.clone(), status, last_seen_ms })
     }
 }
 

@@ -21,7 +21,7 @@ pub use table::SETTINGS;
 use crate::api::ApiConfig;
 use crate::auth::{Demands, JwksConfig, KeySpec, Verifier};
 use crate::hooks::HooksConfig;
-use crate::http::{HAS_PAGE, WebOrigin};
+use crate::http::{HAS_PAGE, Network, WebOrigin};
 use crate::outbound::Url;
 use crate::session::Limits;
 use crate::sessions::SessionsConfig;
@@ -41,6 +41,8 @@ pub struct Config {
     pub websocket: bool,
     /// Origins of pages that may connect besides the server's own.
     pub allowed_origins: Vec<WebOrigin>,
+    /// Proxies whose `X-Forwarded-For` says who a client is.
+    pub trusted_proxies: Vec<Network>,
     /// Whether HTTP and WebSocket are served without TLS, too, as they are in development.
     pub plain_http: bool,
     /// Whether the chat page is served outside of development, too.
@@ -141,6 +143,7 @@ impl Default for Config {
             workers: 0,
             websocket: true,
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             plain_http: false,
             demo_page: false,
             data_dir: PathBuf::from("quoth-data"),

@@ -91,3 +91,15 @@ pub(super) const HOOKS_EVENTS_TIMEOUT_MS: RangeInclusive<u64> = 100..=600_000;
 
 /// From two of the smallest segments of the log to more than disks have.
 pub(super) const HOOKS_OUTBOX_BYTES_MAX: RangeInclusive<u64> = 8 * MIB..=1024 * 1024 * GIB;
+/// 0 counts none.
+pub(super) const CONNECTIONS_OF_ONE_MAX: RangeInclusive<u64> = 0..=1_000_000;
+
+/// 0 slows nobody. Above a million a second it would have no effect.
+pub(super) const PER_SECOND_MAX: RangeInclusive<u64> = 0..=1_000_000;
+
+/// 0 slows nobody. Below one of the largest frames a second a connection would not be worth having, which is left to who wants it so;
+/// at most 4 GB/s.
+pub(super) const BYTES_PER_SECOND_MAX: RangeInclusive<u64> = 0..=4_000_000_000;
+
+/// 0 is no limit. At least what a client opens behind its Hello when it comes back, or it would wait for a second each time.
+pub(super) const STREAMS_PER_SECOND_MAX: RangeInclusive<u64> = 0..=1_000_000;

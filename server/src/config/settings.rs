@@ -42,6 +42,8 @@ pub enum Kind {
     Texts(&'static str),
     /// An array of keys of the server API, each with a path as of [`Kind::Path`].
     ApiKeys,
+    /// An array of networks.
+    Networks,
 }
 
 impl Kind {
@@ -58,6 +60,7 @@ impl Kind {
             Self::Keys => "an array of texts, as in [\"EdDSA:FILE\"]".to_owned(),
             Self::Texts(example) => format!("an array of texts, as in {example}"),
             Self::ApiKeys => "an array of texts, as in [\"shop=publish+conversations:FILE\"]".to_owned(),
+            Self::Networks => "an array of texts, as in [\"10.0.0.0/8\"]".to_owned(),
             Self::Origins => "an array of texts, as in [\"https://chat.example\"]".to_owned(),
         }
     }
@@ -179,7 +182,7 @@ mod tests {
     fn every_number_has_a_range_that_holds_its_default_and_is_kept() {
         let numbers =
             SETTINGS.iter().filter(|setting| setting.get(&Config::default()).parse::<u64>().is_ok());
-        assert_eq!(numbers.clone().count(), 27);
+        assert_eq!(numbers.clone().count(), 37);
         for setting in numbers {
             let range = setting.range().cloned().unwrap_or_else(|| panic!("{} has no range", setting.key));
             let mut config = Config::default();
@@ -201,10 +204,12 @@ mod tests {
     }
     #[test]
     fn a_list_is_taken_as_it_is_printed_and_with_commas_alone() {
-        for key in ["server.allowed_origins", "auth.token_keys"] {
+        for key in ["server.allowed_origins", "server.trusted_proxies", "auth.token_keys"] {
             let setting = super::Setting::find(key).unwrap();
             let elements = if key.starts_with("auth") {
                 ["EdDSA:a.pem", "k=HS256:b"]
+            } else if key.ends_with("proxies") {
+                ["10.0.0.0/8", "::1/128"]
             } else {
                 ["https://a.example", "http://[::1]:80"]
             };

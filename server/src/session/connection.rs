@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quoth_core::authorize::{Action, Grant};
+use quoth_core::bucket::{Bucket, Pace};
 use quoth_core::membership::Actor;
 use quoth_core::rate::Rate;
 use quoth_core::session::{Identity, Input, Output, Session};
@@ -12,18 +13,20 @@ use quoth_protocol::codec::{decode, encode_datagram};
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION, Welcome, feature};
 use quoth_protocol::limits::{
     DATAGRAM_BYTES_MAX, FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, HELLO_TIMEOUT_MS, REQUESTS_UNDER_WAY_MAX,
-    STREAMS_PER_SECOND_MAX, TYPING_PER_SECOND_MAX,
+    TYPING_PER_SECOND_MAX,
 };
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
-use quoth_protocol::{Action as Wish, Code, ConversationName};
+use quoth_protocol::{Action as Wish, Code, ConversationName, UserId};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::counts::Counted;
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
 use super::goodbye;
 use super::judged::Connecting;
 use super::open::OpenConversations;
+use super::pace::ConnectionPaces;
 use super::transport::{Gone, RecvStream, SendStream, Transport};
 use super::{Phase, PhaseReceiver, Service, Verification, Verifying, presence, requests, stream};
 use crate::engine::{Typing, Typings};
@@ -54,6 +57,8 @@ pub(super) struct Shared {
     pub(super) features: u64,
     /// Its place among the sessions.
     pub(super) watcher: Watcher,
+    /// What slows the client, if anything does.
+    pub(super) paces: Option<Arc<ConnectionPaces>>,
 }
 
 /// Why a connection ends.
@@ -167,9 +172,11 @@ struct Connection {
     /// A client that is not signed in yet, when a hook is to be asked about it.
     connecting: Option<Connecting>,
     /// Its other streams, and its requests with their answers.
-    streams: JoinSet<Option<Answered>>,
+    streams: JoinSet<Ended>,
     requests_under_way: usize,
-    streams_rate: Rate,
+    streams_rate: Option<Rate>,
+    resets: Flood,
+    datagrams: Flood,
     drains: bool,
     /// Its place among the sessions, from the sign-in on. Last, since its end says that nothing more is delivered.
     attendance: Option<Attendance>,
@@ -180,10 +187,36 @@ struct SignedIn {
     shared: Arc<Shared>,
     grant: watch::Sender<Arc<Grant>>,
     typing_rate: Rate,
+    /// Among the connections of its user.
+    _place: Counted<UserId>,
 }
 
-/// The answer to a request of that number.
-type Answered = (u32, Reply);
+/// Something of which no honest client does much.
+struct Flood {
+    pace: Option<Pace>,
+    bucket: Bucket,
+}
+
+impl Flood {
+    fn new(per_second_max: u32) -> Self {
+        Self { pace: Pace::new(per_second_max.into()), bucket: Bucket::FULL }
+    }
+
+    /// Whether one more is too many.
+    fn is_over(&mut self, now_ms: u64) -> bool {
+        self.pace.is_some_and(|pace| !self.bucket.take(pace, now_ms))
+    }
+}
+
+/// What has ended beside the control stream.
+enum Ended {
+    /// A stream, which the client may have abandoned.
+    Stream { is_abandoned: bool },
+    /// A request of this number, with its answer.
+    Request(u32, Reply),
+    /// Something that nobody waits for.
+    Task,
+}
 
 /// What happened on a connection.
 enum Happened {
@@ -195,7 +228,7 @@ enum Happened {
     Typing(Typing),
     Datagram(Result<Bytes, Gone>),
     Stream(Result<(SendStream, RecvStream), Gone>),
-    StreamEnded(Result<Option<Answered>, tokio::task::JoinError>),
+    StreamEnded(Result<Ended, tokio::task::JoinError>),
     /// The session's deadline has passed.
     Deadline,
     /// It is time to look at the clock.
@@ -214,6 +247,8 @@ impl Connection {
         let reader = FrameReader::new(recv, FIRST_FRAME_BYTES_MAX);
         let writer = FrameWriter::new(send);
         writer.set_priority(CONTROL_PRIORITY);
+        let limits = Arc::clone(&service.limits);
+        let streams_max = limits.streams_per_second_max;
         Box::new(Self {
             transport,
             service,
@@ -225,7 +260,9 @@ impl Connection {
             connecting: None,
             streams: JoinSet::new(),
             requests_under_way: 0,
-            streams_rate: Rate::new(STREAMS_PER_SECOND_MAX, 1_000),
+            streams_rate: (streams_max > 0).then(|| Rate::new(streams_max, 1_000)),
+            resets: Flood::new(limits.resets_per_second_max),
+            datagrams: Flood::new(limits.datagrams_per_second_max),
             drains: false,
             attendance: None,
         })
@@ -255,8 +292,9 @@ impl Connection {
             return Happened::Deadline;
         }
         let accepts = self.signed_in.is_some() && !self.drains;
-        let waits_for_rate = accepts && !self.streams_rate.has_left(now_ms);
-        let wake_ms = [deadline_ms, waits_for_rate.then(|| self.streams_rate.window_end_ms(now_ms))];
+        let exhausted = self.streams_rate.filter(|rate| accepts && !rate.has_left(now_ms));
+        let waits_for_rate = exhausted.is_some();
+        let wake_ms = [deadline_ms, exhausted.map(|rate| rate.window_end_ms(now_ms))];
         let wait = wake_ms.into_iter().flatten().min().map_or(DEADLINE_WAIT_MAX, |wake_ms| {
             Duration::from_millis(wake_ms.saturating_sub(now_ms)).min(DEADLINE_WAIT_MAX)
         });
@@ -335,20 +373,27 @@ impl Connection {
             }
             Happened::Datagram(Ok(datagram)) => self.datagram(&datagram),
             Happened::Stream(Ok((send, recv))) => {
-                self.streams_rate.take(self.service.engine.now_ms());
+                if let Some(rate) = &mut self.streams_rate {
+                    rate.take(self.service.engine.now_ms());
+                }
                 if let Some(signed_in) = &self.signed_in {
                     let shared = Arc::clone(&signed_in.shared);
                     self.streams.spawn(async move {
-                        stream::run(shared, send, recv).await;
-                        None
+                        Ended::Stream { is_abandoned: stream::run(shared, send, recv).await }
                     });
                 }
                 Ok(())
             }
-            Happened::StreamEnded(Ok(None)) => Ok(()),
-            Happened::StreamEnded(Ok(Some((id, reply)))) => {
+            Happened::StreamEnded(Ok(Ended::Task)) => Ok(()),
+            Happened::StreamEnded(Ok(Ended::Request(id, reply))) => {
                 self.requests_under_way -= 1;
                 self.writer.push(&ServerFrame::Reply { id, reply });
+                Ok(())
+            }
+            Happened::StreamEnded(Ok(Ended::Stream { is_abandoned })) => {
+                if is_abandoned && self.resets.is_over(self.service.engine.now_ms()) {
+                    return Err(End::Close(Code::RATE_LIMITED, "too many streams were reset"));
+                }
                 Ok(())
             }
             Happened::StreamEnded(Err(error)) => {
@@ -389,8 +434,12 @@ impl Connection {
                 }
             },
             Some(Output::Welcome { identity, hello }) => {
+                // Before a place among the sessions, for which other devices of the user may have to go.
+                let is_service = !identity.grant.publish_as.is_empty();
+                let place = self.service.admission.of_user(&identity.grant.user, is_service);
+                let place = place.ok_or(End::Close(Code::OVERLOADED, "the user has too many connections"))?;
                 let watcher = self.attend(&identity, &hello, now_ms)?;
-                self.welcome(&identity, &hello, watcher, now_ms);
+                self.welcome(&identity, &hello, (watcher, place), now_ms);
                 Ok(())
             }
             Some(Output::Away(away)) => {
@@ -453,7 +502,7 @@ impl Connection {
                         for conversation in conversations {
                             presence::review(&shared, &conversation).await;
                         }
-                        None
+                        Ended::Task
                     });
                 }
                 Ok(())
@@ -466,8 +515,21 @@ impl Connection {
         }
     }
 
-    fn welcome(&mut self, identity: &Identity, hello: &Hello, watcher: Watcher, now_ms: u64) {
+    fn welcome(
+        &mut self,
+        identity: &Identity,
+        hello: &Hello,
+        (watcher, place): (Watcher, Counted<UserId>),
+        now_ms: u64,
+    ) {
         let is_service = !identity.grant.publish_as.is_empty();
+        let paces = ConnectionPaces::new(
+            &self.service.limits,
+            &self.service.paces,
+            &self.service.engine,
+            &identity.grant,
+        );
+        self.reader.set_paces(paces.as_ref().map(|paces| paces.stream(None)));
         let open_conversations_max = self.service.limits.open_conversations_max_of(is_service);
         let datagrams = if self.transport.has_datagrams() { feature::DATAGRAMS } else { 0 };
         let features = hello.features & (datagrams | feature::ROSTER | feature::MEMBERSHIP);
@@ -481,11 +543,13 @@ impl Connection {
             typings: Arc::default(),
             features,
             watcher,
+            paces,
         };
         self.signed_in = Some(SignedIn {
             shared: Arc::new(shared),
             grant,
             typing_rate: Rate::new(TYPING_PER_SECOND_MAX, 1_000),
+            _place: place,
         });
         tracing::info!(
             user = %identity.grant.user, device = %hello.device, client = hello.client, platform = hello.platform,
@@ -503,6 +567,9 @@ impl Connection {
     }
 
     fn datagram(&mut self, datagram: &[u8]) -> Result<(), End> {
+        if self.datagrams.is_over(self.service.engine.now_ms()) {
+            return Err(End::Close(Code::RATE_LIMITED, "too many datagrams"));
+        }
         match decode(datagram) {
             _ if datagram.len() > DATAGRAM_BYTES_MAX => Ok(()),
             Ok(frame @ ClientFrame::Typing { .. }) => self.input(Input::Frame(frame)),
@@ -522,7 +589,7 @@ impl Connection {
                 tracing::error!(%error, "a request's task failed");
                 requests::fault()
             });
-            Some((id, reply))
+            Ended::Request(id, reply)
         });
     }
 

@@ -49,6 +49,7 @@ pub(super) async fn run(
     let machine = ConversationStream::open(&open, rights, has_roster)?;
     let _open = OpenGuard::new(shared, &open.conversation, &access)?;
     reader.set_frame_bytes_max(FRAME_BYTES_MAX);
+    reader.set_paces(shared.paces.as_ref().map(|paces| paces.stream(Some(&open.conversation))));
     let mailbox = engine.mailbox(&user, Arc::clone(&shared.typings), has_roster);
     let publisher =
         Publisher::new(Arc::clone(&access), Role::User, user, open.producer, Arc::clone(&mailbox));

@@ -3,6 +3,7 @@
 mod admission;
 mod connection;
 mod conversation;
+mod counts;
 mod cursor;
 mod devices;
 mod fetch;
@@ -12,8 +13,10 @@ mod goodbye;
 mod judged;
 mod limits;
 mod open;
+mod pace;
 mod phase;
 mod presence;
+mod refusals;
 pub(crate) mod requests;
 mod stream;
 mod transport;
@@ -29,7 +32,7 @@ use crate::engine::Engine;
 use crate::hooks::Hooks;
 use crate::sessions::{Nothing, Sessions, SessionsConfig};
 
-pub(crate) use admission::{Admission, Admitted, Handshake};
+pub(crate) use admission::{Admission, Admitted, Handshake, Place};
 pub(crate) use connection::run;
 pub(crate) use limits::streams_of;
 pub use limits::{CongestionControl, Limits};
@@ -85,6 +88,8 @@ pub struct Service {
     pub(crate) phase: PhaseReceiver,
     /// Counts over all workers and transports.
     pub(crate) admission: Arc<Admission>,
+    /// Rates over all workers.
+    paces: Arc<pace::Tables>,
     /// Who is asked before something happens.
     pub(crate) hooks: Arc<Hooks>,
 }
@@ -99,7 +104,8 @@ impl Service {
         engine.set_statuses(sessions.statuses());
         let limits = Arc::new(limits);
         let admission = Arc::new(Admission::new(&limits));
-        Self { engine, verify, limits, phase, admission, sessions, hooks: Arc::default() }
+        let paces = Arc::new(pace::Tables::new(&limits));
+        Self { engine, verify, limits, phase, admission, paces, sessions, hooks: Arc::default() }
     }
 
     /// The same with backends that are asked.

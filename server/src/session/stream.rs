@@ -12,8 +12,9 @@ use super::frames::{FrameReader, FrameWriter, ReadFailure};
 use super::transport::{RecvStream, SendStream};
 use super::{conversation, fetch};
 
-/// Runs a stream besides the control stream until either side ends it.
-pub(super) async fn run(shared: Arc<Shared>, send: SendStream, recv: RecvStream) {
+/// Runs a stream besides the control stream until either side ends it. Says whether the client has abandoned it: reset its
+/// side, or wanted no more of the server's.
+pub(super) async fn run(shared: Arc<Shared>, send: SendStream, recv: RecvStream) -> bool {
     let mut reader = FrameReader::new(recv, FIRST_FRAME_BYTES_MAX);
     let mut writer = FrameWriter::new(send);
     match serve(&shared, &mut reader, &mut writer).await {
@@ -25,6 +26,7 @@ pub(super) async fn run(shared: Arc<Shared>, send: SendStream, recv: RecvStream)
             reader.stop(code);
         }
     }
+    reader.is_reset() || writer.is_stopped()
 }
 
 /// Serves a stream: its first frame says what it is. The error is the code to reset it with.

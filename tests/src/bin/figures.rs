@@ -24,6 +24,9 @@ struct Arguments {
     /// Messages in the folder of the figure `start`.
     #[arg(long, default_value_t = 10_000_000)]
     stored_messages: u64,
+    /// Sessions of the figure `sign-ins`.
+    #[arg(long, default_value_t = 5_000)]
+    sign_ins: u64,
     /// Folder on the disk that is measured.
     #[arg(long, default_value_os_t = std::env::temp_dir())]
     dir: PathBuf,
@@ -36,6 +39,7 @@ fn main() -> anyhow::Result<ExitCode> {
         turn_s: arguments.turn_s,
         long_s: arguments.long_s,
         stored_messages: arguments.stored_messages,
+        sign_ins: arguments.sign_ins,
         dir: arguments.dir,
     };
     let chosen: Vec<&Figure> = FIGURES

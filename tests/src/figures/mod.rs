@@ -9,6 +9,7 @@ pub mod append;
 mod client;
 mod machine;
 mod report;
+mod sign_ins;
 mod stalled;
 mod start;
 mod steady;
@@ -29,6 +30,8 @@ pub struct Plan {
     pub long_s: u64,
     /// Messages in the folder that a server starts on.
     pub stored_messages: u64,
+    /// Sessions that sign in at once.
+    pub sign_ins: u64,
     /// Where the servers' data and the bare files are: the disk that is measured.
     pub dir: std::path::PathBuf,
 }
@@ -88,5 +91,11 @@ pub const FIGURES: &[Figure] = &[
         what: "start after kill -9 under load to the first answered request, in seconds",
         goal: Goal::AtMost(1.0),
         run: start::run,
+    },
+    Figure {
+        name: "sign-ins",
+        what: "sign-ins of a storm with tokens of a key set (RS256), over the same without verification",
+        goal: Goal::AtMost(1.2),
+        run: sign_ins::run,
     },
 ];

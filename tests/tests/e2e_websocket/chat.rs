@@ -83,7 +83,7 @@ fn a_client_in_json_has_the_same_conversation() -> anyhow::Result<()> {
         binary.open(1, "room", 1, Some(Start::Live)).await?;
         let with_tls = Handshake { ca_file: Some(&ca), ..Handshake::JSON };
         let mut json = Socket::connect(server.address(), with_tls).await?.expect("it is granted");
-        let hello = json!({"version": 1, "features": 0, "token": server.token(), "device": "d", "platform": "", "client": ""});
+        let hello = json!({"version": 1, "features": 0, "token": server.token(), "device": "d", "generation": 1, "platform": "", "client": ""});
         json.send_json(json!({ "lane": 0, "hello": hello })).await?;
         let welcome = json.next_json().await?;
         assert_eq!(welcome["welcome"]["user"], "alice");

@@ -16,7 +16,7 @@ mod races;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use quoth_protocol::{DeviceId, UserId};
 
@@ -100,12 +100,15 @@ pub struct Device {
 #[derive(Debug)]
 pub struct Logins {
     policy: Policy,
-    users: HashMap<UserId, Vec<Entry>>,
+    users: HashMap<UserId, Entries>,
     sessions: HashMap<SessionId, (UserId, DeviceId)>,
     idle: Idle,
     /// The place of the next device that comes.
     next_place: u64,
 }
+
+/// The devices of one user. Mostly a few, but a bot may have thousands.
+type Entries = BTreeMap<DeviceId, Entry>;
 
 #[derive(Debug)]
 struct Entry {
@@ -157,13 +160,13 @@ impl Idle {
     /// Puts a device out; gives its connections, which are to be closed.
     fn put_out(
         &mut self,
-        entries: &mut [Entry],
+        entries: &mut Entries,
         user: &UserId,
         device: &DeviceId,
         put_out: PutOut,
         now_ms: u64,
     ) -> Vec<Ejected> {
-        let Some(entry) = entries.iter_mut().find(|entry| entry.device == *device) else { return Vec::new() };
+        let Some(entry) = entries.get_mut(device) else { return Vec::new() };
         let sessions = std::mem::take(&mut entry.sessions);
         let kicked = |session: &SessionId| Ejected {
             session: *session,
@@ -217,10 +220,16 @@ impl Logins {
         let class = Class::of_platform(platform);
         let place = self.next_place;
         let entries = self.users.entry(user.clone()).or_default();
-        let here: Vec<DeviceId> =
-            entries.iter().filter(|entry| entry.is_here()).map(|entry| entry.device.clone()).collect();
         let mut ejected = Vec::new();
-        let known = entries.iter_mut().find(|entry| entry.device == *device);
+        // Whether the device is out and the one that has won is there.
+        let is_out = match entries.get(device).map(|entry| &entry.state) {
+            Some(State::Untold(PutOut { by: Some(winner), .. })) => {
+                entries.get(winner).is_some_and(Entry::is_here)
+            }
+            Some(State::Untold(_)) => true,
+            Some(State::Here | State::Gone(_)) | None => false,
+        };
+        let known = entries.get_mut(device);
         let generation = match &known {
             Some(entry) if generation == 0 => entry.generation.saturating_add(1),
             _ => generation,
@@ -244,7 +253,7 @@ impl Logins {
             Some(entry) => {
                 entry.generation = generation;
                 if let State::Untold(put_out) = &mut entry.state
-                    && put_out.by.as_ref().is_none_or(|winner| here.contains(winner))
+                    && is_out
                 {
                     // Untold still: the client may have left this connection.
                     put_out.sessions.push(session);
@@ -261,17 +270,20 @@ impl Logins {
                 (entry.class, entry.connected_ms) = (class, now_ms);
                 platform.clone_into(&mut entry.platform);
             }
-            None => entries.push(Entry {
-                device: device.clone(),
-                platform: platform.to_owned(),
-                class,
-                generation,
-                connected_ms: now_ms,
-                sessions: vec![session],
-                place,
-                state: State::Here,
-                forget_ms: 0,
-            }),
+            None => {
+                let entry = Entry {
+                    device: device.clone(),
+                    platform: platform.to_owned(),
+                    class,
+                    generation,
+                    connected_ms: now_ms,
+                    sessions: vec![session],
+                    place,
+                    state: State::Here,
+                    forget_ms: 0,
+                };
+                entries.insert(device.clone(), entry);
+            }
         }
         self.next_place += 1;
         self.sessions.insert(session, (user.clone(), device.clone()));
@@ -288,7 +300,7 @@ impl Logins {
     pub fn ended(&mut self, session: SessionId, end: End, now_ms: u64) {
         let Some((user, device)) = self.sessions.remove(&session) else { return };
         let Some(entries) = self.users.get_mut(&user) else { return };
-        let Some(entry) = entries.iter_mut().find(|entry| entry.device == device) else { return };
+        let Some(entry) = entries.get_mut(&device) else { return };
         let before = entry.sessions.len();
         entry.sessions.retain(|other| *other != session);
         let was_its = entry.sessions.len() < before;
@@ -319,7 +331,7 @@ impl Logins {
         now_ms: u64,
     ) -> Vec<Ejected> {
         let Some(entries) = self.users.get_mut(user) else { return Vec::new() };
-        let here = entries.iter().filter(|entry| entry.is_here());
+        let here = entries.values().filter(|entry| entry.is_here());
         let meant: Vec<DeviceId> = here
             .filter(|entry| device.is_none_or(|device| entry.device == *device))
             .map(|entry| entry.device.clone())
@@ -338,7 +350,9 @@ impl Logins {
             let Some(entries) = self.users.get_mut(&user) else { continue };
             // One that has come back, or has come and gone again, has a later time.
             let stays = |entry: &Entry| !entry.sessions.is_empty() || entry.forget_ms > now_ms;
-            entries.retain(|entry| entry.device != device || stays(entry));
+            if !entries.get(&device).is_some_and(stays) {
+                entries.remove(&device);
+            }
             if entries.is_empty() {
                 self.users.remove(&user);
             }
@@ -348,7 +362,8 @@ impl Logins {
     /// A user's devices that are connected, or lost and expected back; the latest first.
     #[must_use]
     pub fn devices(&self, user: &UserId) -> Vec<Device> {
-        let here = self.users.get(user).into_iter().flatten().filter(|entry| entry.is_here());
+        let entries = self.users.get(user).into_iter().flat_map(Entries::values);
+        let here = entries.filter(|entry| entry.is_here());
         let mut devices: Vec<Device> = here.map(Entry::device).collect();
         devices.sort_by_key(|device| std::cmp::Reverse(device.connected_ms));
         devices
@@ -357,8 +372,7 @@ impl Logins {
     /// One of a user's devices, connected or not.
     #[must_use]
     pub fn device(&self, user: &UserId, device: &DeviceId) -> Option<Device> {
-        let entry = self.users.get(user)?.iter().find(|entry| entry.device == *device)?;
-        Some(entry.device())
+        self.users.get(user)?.get(device).map(Entry::device)
     }
 
     /// Whether a device has a connection that stands.

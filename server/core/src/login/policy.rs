@@ -2,7 +2,7 @@
 
 use quoth_protocol::DeviceId;
 
-use super::Entry;
+use super::{Entries, Entry};
 
 /// Which devices of one user may be signed in together. Whoever signs in stays; others may have to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,9 +80,9 @@ impl Policy {
     }
 
     /// Who has to go now that `winner` has signed in, which is one of the entries.
-    pub(super) fn losers(self, entries: &[Entry], winner: &DeviceId) -> Vec<DeviceId> {
-        let others = || entries.iter().filter(|entry| entry.is_here() && entry.device != *winner);
-        let class = entries.iter().find(|entry| entry.device == *winner).map(|entry| entry.class);
+    pub(super) fn losers(self, entries: &Entries, winner: &DeviceId) -> Vec<DeviceId> {
+        let others = || entries.values().filter(|entry| entry.is_here() && entry.device != *winner);
+        let class = entries.get(winner).map(|entry| entry.class);
         let mut losers: Vec<&Entry> = match self {
             Self::All => Vec::new(),
             Self::OnePerClass => others().filter(|entry| Some(entry.class) == class).collect(),

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::Context as _;
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _, RsaKeyPair};
@@ -19,8 +18,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 
 /// A key that signs.
-#[derive(Clone)]
-pub(crate) struct Key {
+#[derive(Debug, Clone)]
+pub struct Key {
     kid: String,
     algorithm: Algorithm,
     signing: EncodingKey,
@@ -28,7 +27,11 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    pub(crate) fn ed25519(kid: &str) -> anyhow::Result<Self> {
+    /// A new one for EdDSA.
+    ///
+    /// # Errors
+    /// When there is no entropy.
+    pub fn ed25519(kid: &str) -> anyhow::Result<Self> {
         let pair = Ed25519KeyPair::generate()?;
         let x = BASE64_URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
         let jwk = json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": kid, "x": x});
@@ -36,7 +39,11 @@ impl Key {
         Ok(Self { kid: kid.to_owned(), algorithm: Algorithm::EdDSA, signing, jwk })
     }
 
-    fn rsa(kid: &str) -> anyhow::Result<Self> {
+    /// A new one for RS256, of 2,048 bits.
+    ///
+    /// # Errors
+    /// When there is no entropy.
+    pub fn rsa(kid: &str) -> anyhow::Result<Self> {
         let pair = RsaKeyPair::generate(KeySize::Rsa2048)?;
         let der: Pkcs8V1Der<'_> = pair.as_der()?;
         let pem = format!(
@@ -50,7 +57,10 @@ impl Key {
     }
 
     /// A token of a user who may do everything, for an hour.
-    pub(crate) fn token(&self, user: &str) -> anyhow::Result<String> {
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn token(&self, user: &str) -> anyhow::Result<String> {
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let claims = json!({
             "sub": user, "aud": "quoth", "iat": now_s, "exp": now_s + 3_600, "read": ["*"], "write": ["*"],
@@ -61,7 +71,8 @@ impl Key {
 }
 
 /// A server of a key set, on a thread of its own: those under test may be started on the caller's.
-pub(crate) struct Issuer {
+#[derive(Debug)]
+pub struct Issuer {
     url: String,
     keys: Arc<Mutex<Vec<Key>>>,
     asked: Arc<AtomicU32>,
@@ -70,7 +81,11 @@ pub(crate) struct Issuer {
 }
 
 impl Issuer {
-    pub(crate) async fn start() -> anyhow::Result<Self> {
+    /// Serves no key yet.
+    ///
+    /// # Errors
+    /// When there is no port.
+    pub fn start() -> anyhow::Result<Self> {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let url = format!("http://{}/keys.json", listener.local_addr()?);
@@ -106,44 +121,58 @@ impl Issuer {
         Ok(issuer)
     }
 
-    pub(crate) fn url(&self) -> &str {
+    /// Where the key set is.
+    #[must_use]
+    pub fn url(&self) -> &str {
         &self.url
     }
 
-    pub(crate) fn add_ed25519(&mut self, kid: &str) -> anyhow::Result<Key> {
-        self.add(Key::ed25519(kid)?)
+    /// Publishes a new key for EdDSA.
+    ///
+    /// # Errors
+    /// When there is no entropy.
+    pub fn add_ed25519(&mut self, kid: &str) -> anyhow::Result<Key> {
+        Ok(self.add(Key::ed25519(kid)?))
     }
 
-    pub(crate) fn add_rsa(&mut self, kid: &str) -> anyhow::Result<Key> {
-        self.add(Key::rsa(kid).context("no RSA key")?)
+    /// Publishes a new key for RS256.
+    ///
+    /// # Errors
+    /// When there is no entropy.
+    pub fn add_rsa(&mut self, kid: &str) -> anyhow::Result<Key> {
+        Ok(self.add(Key::rsa(kid)?))
     }
 
-    fn add(&mut self, key: Key) -> anyhow::Result<Key> {
+    fn add(&mut self, key: Key) -> Key {
         self.keys.lock().push(key.clone());
-        Ok(key)
+        key
     }
 
-    pub(crate) fn remove(&mut self, kid: &str) {
+    /// Withdraws a key.
+    pub fn remove(&mut self, kid: &str) {
         self.keys.lock().retain(|key| key.kid != kid);
     }
 
     /// How often it was asked.
-    pub(crate) fn asked(&self) -> u32 {
+    #[must_use]
+    pub fn asked(&self) -> u32 {
         self.asked.load(Ordering::SeqCst)
     }
 
-    pub(crate) async fn asked_more_than(&self, times: u32) {
+    /// Waits until it was asked more often than this.
+    pub async fn asked_more_than(&self, times: u32) {
         while self.asked() <= times {
             self.was_asked.notified().await;
         }
     }
 
     /// Answers nobody until it is released.
-    pub(crate) fn hold(&self) {
+    pub fn hold(&self) {
         self.holds.send_replace(true);
     }
 
-    pub(crate) fn release(&self) {
+    /// Answers again, also those that wait.
+    pub fn release(&self) {
         self.holds.send_replace(false);
     }
 }
