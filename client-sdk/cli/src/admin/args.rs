@@ -20,7 +20,7 @@ pub(crate) struct AdminArgs {
 /// Where the server API is, and with which key it is used.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ApiArgs {
-    /// Where the server API is, as in https://chat.example:4434; default: that of this machine's development server
+    /// URL of the server API, as in `--api https://chat.example:4434`; default: that of this machine's development server
     /// [env: QUOTH_API]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) api: Option<String>,
