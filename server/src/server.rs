@@ -219,14 +219,14 @@ impl Server {
             if let Some(api) = api {
                 api.join();
             }
-            if let Some(outbox) = outbox {
-                outbox.join();
-            }
+            outbox.and_then(outbox::Running::join)
         });
-        let _joined = ended.await;
+        let hold = ended.await;
         drop(self.engine);
         let stopper = self.stopper;
         let stopped = tokio::task::spawn_blocking(move || stopper.stop()).await;
+        // Not before the store has stopped, which frees what of the log nobody holds.
+        drop(hold);
         served.map_err(|error| format!("the listener failed: {error}"))?;
         stopped.map_err(|error| format!("the store was not closed: {error}"))?
     }

@@ -1,6 +1,7 @@
 //! Backends that are asked before something happens.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use parking_lot::{Condvar, Mutex};
@@ -14,6 +15,9 @@ use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::http::{Answer, Backend, Message};
 use quoth_tests::wire::{Frames, Peer, publish};
 use serde_json::{Value, json};
+
+/// A bound of a hang.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn hook(backend: &Backend, on_failure: OnFailure) -> HookConfig {
     HookConfig { url: Some(backend.url("/hook").parse().expect("a URL")), on_failure }
@@ -38,7 +42,7 @@ fn censor(request: &Message) -> Answer {
     let body = request.json()["data"]["body"].as_str().unwrap_or_default().to_owned();
     let n: u64 = body.parse().unwrap_or_default();
     // Not as a synchronisation: answers that take different times come in another order than the questions.
-    std::thread::sleep(std::time::Duration::from_millis(n * 7 % 23));
+    std::thread::sleep(Duration::from_millis(n * 7 % 23));
     let said = match n {
         n if n % 5 == 0 => json!({ "result": "deny", "reason": "a fifth" }),
         n if n % 3 == 0 => json!({ "result": "change", "body": format!("changed {n}") }),
@@ -61,7 +65,8 @@ async fn messages_are_let_through_changed_or_refused_and_keep_their_order() -> a
     }
     let stored = (1..=MESSAGES).filter(|n| n % 5 != 0).count();
     while outcomes.len() as u64 != MESSAGES || events.len() != stored {
-        match reader.next().await?.context("the stream has ended")? {
+        let next = tokio::time::timeout(PATIENCE, reader.next()).await.context("nothing more comes")?;
+        match next?.context("the stream has ended")? {
             ServerFrame::Ack { n, .. } => outcomes.push((n, Ok(()))),
             ServerFrame::Refused { n, code, .. } => outcomes.push((n, Err(code))),
             ServerFrame::Event(event) => {

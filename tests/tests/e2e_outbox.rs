@@ -3,12 +3,19 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use quinn::Endpoint;
 use quoth_tests::http::{Api, Backend, Message};
 use quoth_tests::process::ServerProcess;
 use quoth_tests::wire::Peer;
 use serde_json::{Value, json};
+
+/// A bound of a hang.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Batches that are refused before one is taken.
+const REFUSALS: usize = 3;
 
 /// Conversations of the load.
 const ROOMS: u64 = 3;
@@ -95,7 +102,7 @@ fn nothing_is_lost_while_nobody_takes_events_and_the_server_is_killed() -> anyho
     server.kill()?;
     // Somebody is there and takes nothing at first; then the server is killed while its events are taken.
     let (server, api) = start(&data, address, &[])?;
-    let refusals = std::sync::atomic::AtomicU32::new(3);
+    let refusals = std::sync::atomic::AtomicUsize::new(REFUSALS);
     let is_refused = move || {
         let left = refusals.load(std::sync::atomic::Ordering::Relaxed);
         refusals.store(left.saturating_sub(1), std::sync::atomic::Ordering::Relaxed);
@@ -107,9 +114,10 @@ fn nothing_is_lost_while_nobody_takes_events_and_the_server_is_killed() -> anyho
             move |_| if is_refused() { (503, String::new()) } else { (200, String::new()) },
         )?;
     publish(&api, 1_000)?;
-    backend.wait_until(|requests| requests.len() >= 7);
+    backend.wait_until(|requests| requests.len() >= REFUSALS + 4);
     server.kill()?;
-    taken.extend(backend.stop());
+    // What it has refused it does not have.
+    taken.extend(backend.stop().into_iter().skip(REFUSALS));
     let backend = Backend::start_at(address, takes)?;
     let (server, api) = start(&data, address, &[])?;
     publish(&api, 500)?;
@@ -141,6 +149,39 @@ fn nothing_is_lost_while_nobody_takes_events_and_the_server_is_killed() -> anyho
 }
 
 #[test]
+fn the_log_is_kept_for_events_when_the_view_needs_it_no_more() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    let backend = Backend::start(|_| (200, String::new()))?;
+    let address = backend.address();
+    drop(backend);
+    let small = ["--set", "store.log_segment_bytes=4194304"];
+    let messages = vec![json!({ "conversation": "room", "text": "x".repeat(60_000) }); 100];
+    let batch = json!({ "messages": messages });
+    let segments = || Ok::<_, std::io::Error>(std::fs::read_dir(data.join("store/log"))?.count());
+    // Far more than a log keeps for itself, over runs that each end with a view that has everything.
+    for _ in 0..3 {
+        let (server, api) = start(&data, address, &small)?;
+        for _ in 0..4 {
+            api.done("POST", "/v1/publish/batch", Some(&batch))?;
+        }
+        assert!(server.terminate()?.success());
+    }
+    let kept = segments()?;
+    assert!(kept > 12, "{kept} segments of 4 MiB are not 72 MB");
+    let backend = Backend::start_at(address, |_| (200, String::new()))?;
+    let (server, _) = start(&data, address, &small)?;
+    let taken = |requests: &[Message]| requests.iter().map(|request| events(request).len()).sum::<usize>();
+    backend.wait_until(|requests| taken(requests) >= 1_200);
+    assert_complete(&once(&backend.requests()), 1_200);
+    assert!(server.terminate()?.success());
+    let (server, _) = start(&data, address, &small)?;
+    assert!(segments()? < kept, "what was taken is let go");
+    assert!(server.terminate()?.success());
+    Ok(())
+}
+
+#[test]
 fn what_is_kept_has_a_bound_and_a_gap_is_told_before_what_follows_it() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let data = dir.path().join("data");
@@ -156,7 +197,9 @@ fn what_is_kept_has_a_bound_and_a_gap_is_told_before_what_follows_it() -> anyhow
         api.done("POST", "/v1/publish/batch", Some(&batch))?;
     }
     // Over 24 MB, of which 8 are kept at most.
+    let started = Instant::now();
     loop {
+        assert!(started.elapsed() < PATIENCE, "nothing is dropped");
         let outbox = api.done("GET", "/v1/stats", None)?["outbox"].clone();
         let is_bounded = outbox["backlog_bytes"].as_u64().is_some_and(|bytes| bytes <= 8_388_608);
         if is_bounded && ServerProcess::log(&data).contains("EVENTS ARE DROPPED") {

@@ -65,8 +65,8 @@ struct Standing {
 }
 
 impl Delivery {
-    /// Sends until the service drains or fails.
-    pub(super) async fn run(mut self, cursor: Cursor) {
+    /// Sends until the service drains or fails. Gives back what holds the log for the next run.
+    pub(super) async fn run(mut self, cursor: Cursor) -> Hold {
         let mut pause = PAUSE_MIN;
         let mut standing = Standing { cursor, written: cursor, written_at: Instant::now() };
         loop {
@@ -84,6 +84,7 @@ impl Delivery {
             }
         }
         self.write(&mut standing);
+        self.hold
     }
 
     async fn send_all(&mut self, standing: &mut Standing) -> Result<(), LogError> {

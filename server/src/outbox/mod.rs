@@ -77,7 +77,7 @@ pub(crate) fn hold_from(config: &HooksConfig, data_dir: &Path) -> Result<Option<
 /// An outbox that sends.
 #[derive(Debug)]
 pub(crate) struct Running {
-    thread: std::thread::JoinHandle<()>,
+    thread: std::thread::JoinHandle<Hold>,
     progress: Arc<Progress>,
 }
 
@@ -86,13 +86,16 @@ impl Running {
         &self.progress
     }
 
-    /// Waits for its end, which comes with the service's drain. Blocks.
-    pub(crate) fn join(self) {
-        if self.thread.join().is_err() {
+    /// Waits for its end, which comes with the service's drain. Blocks. What is given back must be dropped behind the store, which frees
+    /// what nobody holds when it stops.
+    pub(crate) fn join(self) -> Option<Hold> {
+        let hold = self.thread.join().ok();
+        if hold.is_none() {
             tracing::error!(
-                "the outbox panicked: its message is in the log; events are sent again after a restart"
+                "the outbox panicked, and events that were not taken may be lost: its message is in the log"
             );
         }
+        hold
     }
 }
 
@@ -152,8 +155,8 @@ pub(crate) fn start(config: &Config, parts: Parts) -> Result<Option<Running>, St
         runtime.block_on(async {
             // Ends with the runtime.
             attendance.map(|(attendance, changed)| tokio::spawn(attendance.run(changed)));
-            delivery.run(cursor).await;
-        });
+            delivery.run(cursor).await
+        })
     });
     let thread = thread.map_err(|error| format!("the outbox has no thread: {error}"))?;
     Ok(Some(Running { thread, progress }))
