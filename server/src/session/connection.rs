@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quoth_core::authorize::{Action, Grant};
-use quoth_core::bucket::{Bucket, Pace};
 use quoth_core::membership::Actor;
 use quoth_core::rate::Rate;
 use quoth_core::session::{Identity, Input, Output, Session};
@@ -22,15 +21,16 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::counts::Counted;
+use super::end::End;
+use super::flood::Flood;
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
-use super::goodbye;
 use super::judged::Connecting;
 use super::open::OpenConversations;
 use super::pace::ConnectionPaces;
 use super::transport::{Gone, RecvStream, SendStream, Transport};
 use super::{Phase, PhaseReceiver, Service, Verification, Verifying, presence, requests, stream};
 use crate::engine::{Typing, Typings};
-use crate::sessions::{Attendance, Goodbye, Refused, Seen, Told, Watcher};
+use crate::sessions::{Attendance, Refused, Seen, Told, Watcher};
 
 /// Priority of the control stream; conversations have 0, pages of history less.
 const CONTROL_PRIORITY: i32 = 20;
@@ -61,54 +61,6 @@ pub(super) struct Shared {
     pub(super) paces: Option<Arc<ConnectionPaces>>,
 }
 
-/// Why a connection ends.
-#[derive(Debug)]
-enum End {
-    /// Nobody is there.
-    Gone,
-    /// With a close.
-    Close(Code, &'static str),
-    /// With a close, and the reason before it.
-    Goodbye(Goodbye),
-}
-
-impl End {
-    /// Ends the connection; says whether the client does not come back by itself, because it has wanted the end or has heard the
-    /// reason.
-    async fn perform(&self, connection: &mut Connection) -> bool {
-        let Connection { transport, writer, streams, .. } = connection;
-        match self {
-            // Before the streams are dropped, which finishes them as if all had been said.
-            Self::Close(..) | Self::Gone => transport.close(self.code(), self.reason()),
-            // The other one of the same client needs no reason, and is there already.
-            Self::Goodbye(goodbye) if goodbye.code == Code::REPLACED => {
-                transport.close(goodbye.code, &goodbye.reason);
-            }
-            Self::Goodbye(goodbye) => {
-                streams.abort_all();
-                return goodbye::say(goodbye, writer, transport).await;
-            }
-        }
-        false
-    }
-
-    fn code(&self) -> Code {
-        match self {
-            Self::Gone => Code::CLOSED,
-            Self::Close(code, _) => *code,
-            Self::Goodbye(goodbye) => goodbye.code,
-        }
-    }
-
-    fn reason(&self) -> &str {
-        match self {
-            Self::Gone => "the client is gone",
-            Self::Close(_, reason) => reason,
-            Self::Goodbye(goodbye) => &goodbye.reason,
-        }
-    }
-}
-
 /// Runs a connection, whose handshake is complete, until it ends.
 pub(crate) async fn run(transport: Transport, service: Service) {
     let _in_any_case = FaultCloses(&transport);
@@ -129,7 +81,7 @@ pub(crate) async fn run(transport: Transport, service: Service) {
             let end = connection.run().await;
             let before = transport.closed();
             let by_client = transport.closed_by_client().is_some_and(|code| code.action() == Wish::Nothing);
-            let is_wanted = end.perform(&mut connection).await
+            let is_wanted = connection.end(&end).await
                 || by_client
                 || matches!(&end, End::Close(code, _) if before.is_none() && code.action() == Wish::Nothing);
             if is_wanted && let Some(attendance) = &mut connection.attendance {
@@ -189,23 +141,6 @@ struct SignedIn {
     typing_rate: Rate,
     /// Among the connections of its user.
     _place: Counted<UserId>,
-}
-
-/// Something of which no honest client does much.
-struct Flood {
-    pace: Option<Pace>,
-    bucket: Bucket,
-}
-
-impl Flood {
-    fn new(per_second_max: u32) -> Self {
-        Self { pace: Pace::new(per_second_max.into()), bucket: Bucket::FULL }
-    }
-
-    /// Whether one more is too many.
-    fn is_over(&mut self, now_ms: u64) -> bool {
-        self.pace.is_some_and(|pace| !self.bucket.take(pace, now_ms))
-    }
 }
 
 /// What has ended beside the control stream.
@@ -282,6 +217,11 @@ impl Connection {
             // Streams do not yield by themselves, and a client may send what needs no answer.
             tokio::task::consume_budget().await;
         }
+    }
+
+    /// Ends it; says what [`End::perform`] says.
+    async fn end(&mut self, end: &End) -> bool {
+        end.perform(&self.transport, &mut self.writer, &mut self.streams).await
     }
 
     async fn happens(&mut self, phase: &PhaseReceiver) -> Happened {
