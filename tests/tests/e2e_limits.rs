@@ -10,6 +10,8 @@ mod floods;
 mod pages;
 #[path = "e2e_limits/rates.rs"]
 mod rates;
+#[path = "e2e_limits/requests.rs"]
+mod requests;
 #[path = "e2e_limits/sizes.rs"]
 mod sizes;
 #[path = "e2e_limits/table.rs"]

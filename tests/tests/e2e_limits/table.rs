@@ -10,15 +10,22 @@ use quoth_server::config::{Config, SETTINGS, Setting};
 const NO_LIMITS: [&str; 2] = ["limits.keep_alive_interval_ms", "limits.segmentation_offload"];
 
 /// Constants of the protocol that no client can reach: they are part of another one, or say when and how often the server speaks.
-const NOT_REACHED: [&str; 7] = [
+const NOT_REACHED: [&str; 12] = [
     "TOKEN_BYTES_MAX",
     "CONVERSATION_NAME_BYTES_MAX",
     "USER_ID_BYTES_MAX",
     "DEVICE_ID_BYTES_MAX",
     "TOKEN_EXPIRING_NOTICE_MS",
     "ROSTER_INTERVAL_MS",
+    "PRESENCE_INTERVAL_MS",
+    "REASON_BYTES_MAX",
+    // The server makes no longer ones, so they are refused like all that it has not made.
+    "INVITATION_BYTES_MAX",
+    // What is longer is cut.
+    "PLATFORM_BYTES_MAX",
     // The value of a setting when it is not set.
     "OPEN_CONVERSATIONS_MAX",
+    "MEMBERS_MAX",
 ];
 
 /// The names and values of constants.
@@ -117,6 +124,16 @@ fn every_constant_of_the_protocol_is_in_the_table_with_its_value() {
         LANE_CREDIT_OF_CLIENT_BYTES,
         LANE_CREDIT_OF_SERVER_BYTES,
         STREAMS_BEFORE_SIGN_IN_MAX,
+        TITLE_BYTES_MAX,
+        REQUESTS_UNDER_WAY_MAX,
+        CREATE_MEMBERS_MAX,
+        INVITATIONS_MAX,
+        BLOCKED_USERS_MAX,
+        SESSIONS_MAX,
+        MEMBERS_PAGE_MAX,
+        CONVERSATIONS_PAGE_MAX,
+        WATCHED_CONVERSATIONS_MAX,
+        WATCHED_MEMBERS_MAX,
     ];
     let mut told = HashSet::new();
     for Row { limit, default, setting, .. } in rows() {
