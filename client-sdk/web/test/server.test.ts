@@ -36,7 +36,7 @@ test("sends, reads, pages, rosters and typings", options, async () => {
   assert.deepEqual([page.events.map(brief), page.head, page.floor, page.more], [["2 b"], 3, 1, true]);
   his.seen(2);
   await until(() => his.roster?.present[0]?.seen === 2);
-  assert.deepEqual(his.roster, { users: 1, present: [{ user: "bob", seen: 2 }] });
+  assert.deepEqual(his.roster, { users: 1, present: [{ user: "bob", seen: 2, status: "online" }] });
   hers.typing();
   await until(() => his.typings[0] === "alice");
   const again = await hers.send("c", { id: { producer: alice.producer, n: 3 } });
