@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -71,6 +72,16 @@ fn world_with(config: SessionsConfig, memory: Arc<Memory>) -> World {
     let clock = Arc::<SetClock>::default();
     let sessions = Sessions::start(config, Arc::clone(&memory) as _, Arc::clone(&clock) as _);
     World { sessions, memory, clock }
+}
+
+/// Waits for what another task does.
+async fn until(is_done: impl Fn() -> bool) {
+    let waits = async {
+        while !is_done() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waits).await.expect("it is done");
 }
 
 fn user(id: &str) -> UserId {
@@ -186,9 +197,7 @@ async fn where_tokens_are_short_a_revocation_is_kept_no_longer_than_they_live() 
     assert!(come(&world, "alice", "phone", None).is_err());
     world.clock.0.store(over_ms, Ordering::Relaxed);
     world.sessions.0.sooner.notify_one();
-    while world.sessions.counts().revocations > 0 || !world.memory.0.lock().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    until(|| world.sessions.counts().revocations == 0 && world.memory.0.lock().is_empty()).await;
     assert!(come(&world, "alice", "phone", None).is_ok());
 }
 
@@ -227,9 +236,7 @@ async fn what_waits_to_be_stored_is_stored_by_itself() {
     drop(come(&world, "alice", "phone", None).unwrap());
     world.clock.0.store(2_000, Ordering::Relaxed);
     world.sessions.0.sooner.notify_one();
-    while world.memory.0.lock().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    until(|| !world.memory.0.lock().is_empty()).await;
     assert!(world.sessions.0.state.lock().take_gone().is_empty());
 }
 
