@@ -5,6 +5,8 @@
 mod blocks;
 #[path = "e2e_membership/ends.rs"]
 mod ends;
+#[path = "e2e_membership/lists.rs"]
+mod lists;
 #[path = "e2e_membership/races.rs"]
 mod races;
 #[path = "e2e_membership/restart.rs"]
