@@ -209,7 +209,8 @@ impl Incoming {
 /// Never; the device's id is valid.
 pub fn hello(token: &str) -> anyhow::Result<ClientFrame> {
     static DEVICES: AtomicU64 = AtomicU64::new(0);
-    let device = format!("{}-{}", std::process::id(), DEVICES.fetch_add(1, Relaxed));
+    // All of one length: a simulation sends as many bytes each time.
+    let device = format!("{:08x}-{:016x}", std::process::id(), DEVICES.fetch_add(1, Relaxed));
     Ok(ClientFrame::Hello(Hello {
         version: VERSION,
         features: 0,

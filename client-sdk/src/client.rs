@@ -34,7 +34,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// is closed without waiting for acks: prefer [`Client::close`].
 #[derive(Debug, Clone)]
 pub struct Client {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What does not change.

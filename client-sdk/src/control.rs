@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quoth_protocol::Code;
 use quoth_protocol::codec::encode_datagram;
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION, feature};
 use quoth_protocol::limits::DATAGRAM_BYTES_MAX;
+use quoth_protocol::{Action, Code};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::link::{Core, Place, Session, SignedIn};
+use crate::link::{Core, Outgoing, Place, Session, SignedIn};
 use crate::renewal::Renewal;
+use crate::requests::{MemberPresence, UnderWay};
 use crate::session_end::SessionEnd;
-use crate::state::{Reason, State};
+use crate::state::{Reason, State, printable};
 use crate::token::TokenSource;
 use crate::transport::{Connection, Path, Silence};
 use crate::wire::{FrameReader, FrameWriter, Incoming, StreamEnd, incoming};
@@ -43,8 +44,13 @@ pub(crate) struct Control {
     writer: FrameWriter,
     core: Arc<Core>,
     place: Place,
+    /// Feature `MEMBERSHIP` is in force.
+    has_membership: bool,
     /// Frames of the client's other tasks.
-    queue: mpsc::Receiver<ClientFrame>,
+    queue: mpsc::Receiver<Outgoing>,
+    under_way: UnderWay,
+    /// Whether anybody sits here, as far as the server is to know.
+    away: watch::Receiver<bool>,
     drain: Option<Drain>,
     renewal: Renewal,
     move_check: Option<MoveCheck>,
@@ -57,6 +63,8 @@ struct Drain {
     since: Instant,
     /// It does not want to be asked before this has passed.
     retry_after: Duration,
+    /// Why, for people.
+    reason: String,
 }
 
 /// Whether the connection survives a move to another network.
@@ -72,8 +80,12 @@ enum Happened {
     Wrote(Result<(), StreamEnd>),
     Read(Result<Incoming, StreamEnd>),
     Datagram(Bytes),
-    Queued(ClientFrame),
-    Moved { challenges: u64 },
+    Queued(Outgoing),
+    /// Whether anybody sits here is another thing now.
+    Away(bool),
+    Moved {
+        challenges: u64,
+    },
     MoveCheckDue,
     FellSilent,
     DrainOver,
@@ -102,6 +114,13 @@ impl Control {
             Ok(Incoming::Frame(ServerFrame::Welcome(welcome))) if welcome.version == VERSION => {
                 let (frames, queue) = mpsc::channel(CONTROL_FRAMES_MAX);
                 connection.signed_in(&welcome);
+                core.presences.forget();
+                let has_membership = welcome.features & feature::MEMBERSHIP != 0;
+                let mut away = core.away.subscribe();
+                // Whoever has just come counts as being here.
+                if *away.borrow() {
+                    away.mark_changed();
+                }
                 place.signed_in(SignedIn { welcome: Arc::new(welcome), control: frames });
                 core.state.send_replace(State::Connected);
                 let silence = connection.silence();
@@ -112,17 +131,20 @@ impl Control {
                     writer,
                     core,
                     place,
+                    has_membership,
                     queue,
+                    under_way: UnderWay::default(),
+                    away,
                     drain,
                     renewal,
                     move_check,
                     silence,
                 })
             }
-            Ok(Incoming::Frame(ServerFrame::GoAway { code, retry_after_ms, .. })) => {
+            Ok(Incoming::Frame(ServerFrame::GoAway { code, retry_after_ms, reason })) => {
                 connection.close(Code::CLOSED, "the server drains");
                 let retry_after = Some(Duration::from_millis(retry_after_ms.into()));
-                let reason = Reason::Code { code, text: String::new() };
+                let reason = Reason::Code { code, text: printable(&reason) };
                 Err(SessionEnd { retry_after, ..SessionEnd::from(reason) })
             }
             Ok(other) => Err(broken(&connection, format!("{other:?} in place of Welcome")).into()),
@@ -142,14 +164,16 @@ impl Control {
             if let Err(reason) = self.take(happened).await {
                 let left = |drain: &Drain| drain.retry_after.saturating_sub(drain.since.elapsed());
                 let (retry_after, moved) = (self.drain.as_ref().map(left), self.move_check.is_some());
-                return SessionEnd { retry_after, moved, ..SessionEnd::from(reason) };
+                return SessionEnd { retry_after, moved, ..SessionEnd::from(self.told(reason)) };
             }
         }
     }
 
     /// The next thing that happens. Cancel-safe.
     async fn next(&mut self, moves: &mut watch::Receiver<u64>) -> Happened {
-        let Self { connection, reader, writer, queue, drain, renewal, move_check, silence, .. } = self;
+        let Self { connection, reader, writer, queue, under_way, drain, renewal, move_check, .. } = self;
+        let (silence, away) = (&mut self.silence, &mut self.away);
+        let has_room = writer.waiting() < CONTROL_FRAMES_MAX;
         tokio::select! {
             biased;
             // What the server said last is read before an end of writing is noticed.
@@ -161,7 +185,8 @@ impl Control {
             () = over(drain) => Happened::DrainOver,
             // An end is told by the control stream as well.
             Some(datagram) = connection.read_datagram() => Happened::Datagram(datagram),
-            Some(frame) = queue.recv(), if writer.waiting() < CONTROL_FRAMES_MAX => Happened::Queued(frame),
+            Ok(()) = away.changed(), if has_room => Happened::Away(*away.borrow_and_update()),
+            Some(outgoing) = queue.recv(), if has_room && under_way.has_room() => Happened::Queued(outgoing),
             token = renewal.next() => Happened::Token(token),
         }
     }
@@ -179,7 +204,12 @@ impl Control {
                 return Err(ended(&self.connection, end).await);
             }
             Happened::Datagram(datagram) => self.datagram(&datagram),
-            Happened::Queued(frame) => self.writer.push(&frame),
+            Happened::Queued(Outgoing::Typing(frame)) => self.writer.push(&frame),
+            Happened::Queued(Outgoing::Request(request, waiter)) => {
+                self.writer.push(&self.under_way.begin(request, waiter));
+            }
+            Happened::Away(away) if self.has_membership => self.writer.push(&ClientFrame::Status { away }),
+            Happened::Away(_) => {}
             Happened::Moved { challenges } => {
                 let deadline = Instant::now() + path_timeout(self.connection.round_trip());
                 self.move_check = Some(MoveCheck { deadline, challenges });
@@ -201,16 +231,21 @@ impl Control {
 
     fn frame(&mut self, frame: ServerFrame) -> Result<(), String> {
         match frame {
-            ServerFrame::GoAway { code, retry_after_ms, .. } => {
-                tracing::debug!(%code, retry_after_ms, "the server drains");
+            ServerFrame::GoAway { code, retry_after_ms, reason } => {
+                tracing::debug!(%code, retry_after_ms, reason, "the server is about to close");
                 self.place.going_away();
                 let retry_after = Duration::from_millis(retry_after_ms.into());
-                self.drain = Some(Drain { code, since: Instant::now(), retry_after });
+                let (since, reason) = (Instant::now(), printable(&reason));
+                self.drain = Some(Drain { code, since, retry_after, reason });
             }
             ServerFrame::TokenExpiring { .. } => self.renewal.begin(),
             ServerFrame::Typing { conversation, user } => {
                 // Without a listener nobody wants to know.
                 self.core.typings.send((conversation, user)).ok();
+            }
+            ServerFrame::Reply { id, reply } => self.under_way.answered(id, reply)?,
+            ServerFrame::Presence { conversation, user, status, last_seen_ms } => {
+                self.core.presences.tell(&conversation, user, MemberPresence { status, last_seen_ms });
             }
             other => return Err(format!("{other:?} on the control stream")),
         }
@@ -235,6 +270,17 @@ impl Control {
         Ok(())
     }
 
+    /// Why the connection has ended, given how. What the server has said before counts unless it only drains, and then its reason
+    /// for people still does.
+    fn told(&self, reason: Reason) -> Reason {
+        let Some(drain) = &self.drain else { return reason };
+        let is_told = matches!(reason, Reason::Code { code, .. } if code == drain.code);
+        match drain.code.action() {
+            Action::Retry if !is_told || drain.reason.is_empty() => reason,
+            _ => Reason::Code { code: drain.code, text: drain.reason.clone() },
+        }
+    }
+
     fn give_up(&self, why: &str) -> Reason {
         self.connection.close(Code::CLOSED, why);
         Reason::TimedOut
@@ -248,7 +294,7 @@ pub(crate) fn send_typing(session: &Session, frame: ClientFrame) {
     if has_datagrams && session.connection.send_datagram(encode_datagram(&frame)) {
         return;
     }
-    control.try_send(frame).ok();
+    control.try_send(Outgoing::Typing(frame)).ok();
 }
 
 fn broken(connection: &Connection, text: String) -> Reason {

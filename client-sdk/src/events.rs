@@ -117,7 +117,8 @@ impl Events {
     ///
     /// # Errors
     /// Every [`EventsError`] but `AlreadyReading` and `Failed`, once, as the last item. The application's own
-    /// [`Client::close`](crate::Client::close) is no error: behind the events that are there comes `None`.
+    /// [`Client::close`](crate::Client::close) is no error: behind the events that are there comes `None`; so it is when another
+    /// client has taken this one's place ([`Code::REPLACED`]).
     pub async fn next(&mut self) -> Option<Result<ClientEvent, EventsError>> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
@@ -140,7 +141,9 @@ impl Stream for Events {
             Poll::Ready(None) => {
                 self.told_end = true;
                 let end = self.incoming.end.get().cloned();
-                Poll::Ready(end.filter(|e| *e != EventsError::Closed(Reason::Closed)).map(Err))
+                let is_wanted =
+                    |e: &EventsError| matches!(e, EventsError::Closed(reason) if reason.is_wanted());
+                Poll::Ready(end.filter(|e| !is_wanted(e)).map(Err))
             }
         }
     }

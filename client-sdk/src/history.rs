@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::backoff::{Backoff, FAILURES_BEFORE_TOLD};
 use crate::error::HistoryError;
 use crate::events::ClientEvent;
-use crate::link::{Link, Session};
+use crate::link::{Link, Session, next_session};
 use crate::state::Reason;
 use crate::wire::{FrameReader, FrameWriter, Incoming, StreamEnd};
 
@@ -52,7 +52,7 @@ pub(crate) async fn page(
     let timed_out = |reason| HistoryError::TimedOut { conversation: conversation.clone(), timeout, reason };
     loop {
         let session = match timeout_at(deadline, next_session(link, lost_epoch)).await {
-            Ok(session) => session?,
+            Ok(session) => session.map_err(HistoryError::Closed)?,
             Err(_) => return Err(timed_out(reason)),
         };
         match timeout_at(deadline, page_once(&session, fetch)).await {
@@ -86,23 +86,6 @@ pub(crate) async fn page(
             }
             Err(_) => return Err(timed_out(reason)),
         }
-    }
-}
-
-/// The first session after the lost one.
-async fn next_session(
-    link: &mut watch::Receiver<Link>,
-    lost_epoch: Option<u64>,
-) -> Result<Session, HistoryError> {
-    let usable = |link: &Link| {
-        link.closed.is_some()
-            || link.signed_in().is_some_and(|s| lost_epoch.is_none_or(|lost| s.epoch > lost))
-    };
-    let found = link.wait_for(usable).await.map_err(|_| HistoryError::Closed(Reason::Closed))?;
-    match (&found.closed, &found.session) {
-        (Some(reason), _) => Err(HistoryError::Closed(reason.clone())),
-        (None, Some(session)) => Ok(session.clone()),
-        (None, None) => Err(HistoryError::Closed(Reason::Closed)),
     }
 }
 

@@ -12,6 +12,8 @@
 //!   [`Conversation::resend`] is safe.
 //! - **Reading**: [`Conversation::events`] gives every event behind a cursor exactly once and in order, through history
 //!   into live and over reconnects. [`Conversation::history`] gives pages.
+//! - **Members**: [`Client::create`], [`Client::join`] and what stands beside them ask the server; what they lead to is told as events
+//!   ([`EventKind`]). `$me` is the conversation that tells of the user's own.
 //! - **States**: [`Client::states`]. A client is closed by [`Client::close`], or when trying again cannot help.
 
 mod backoff;
@@ -31,6 +33,7 @@ mod paths;
 mod queue;
 mod race;
 mod renewal;
+mod requests;
 mod room;
 mod send;
 mod session_end;
@@ -47,7 +50,11 @@ pub use events::{ClientEvent, Events, EventsError, Typings};
 pub use history::Page;
 pub use quoth_protocol as protocol;
 pub use quoth_protocol::frame::{Event, EventKind, FetchRange, Start};
-pub use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
+pub use quoth_protocol::membership::{ConversationKind, GoneCause, Permissions, Role};
+pub use quoth_protocol::presence::Status;
+pub use quoth_protocol::reply::{ConversationInfo, MemberInfo, SessionInfo};
+pub use quoth_protocol::{Code, ConversationName, DeviceId, ProducerId, Seq, UserId};
+pub use requests::{Done, ListPage, MemberPresence, NewConversation, PresenceWatch, RequestError};
 pub use send::{Ack, MessageId, SendError, SendOptions};
 pub use state::{Reason, State};
 pub use transport::Transport;

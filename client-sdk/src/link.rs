@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use quoth_protocol::frame::{ClientFrame, Welcome};
+use quoth_protocol::reply::Reply;
+use quoth_protocol::request::Request;
 use quoth_protocol::{Code, ConversationName, UserId};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::requests::Presences;
 use crate::state::{Reason, State};
 use crate::transport::Connection;
 
@@ -42,8 +45,17 @@ pub(crate) struct Session {
 #[derive(Debug, Clone)]
 pub(crate) struct SignedIn {
     pub(crate) welcome: Arc<Welcome>,
-    /// Frames for the control stream.
-    pub(crate) control: mpsc::Sender<ClientFrame>,
+    /// For the control stream.
+    pub(crate) control: mpsc::Sender<Outgoing>,
+}
+
+/// What goes out on a control stream.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    /// That the user types.
+    Typing(ClientFrame),
+    /// A request, and who waits for its answer. Dropped without one, the connection is gone.
+    Request(Request, oneshot::Sender<Reply>),
 }
 
 impl Session {
@@ -77,12 +89,32 @@ impl Link {
     }
 }
 
+/// The first session after the lost one that anything may begin on, or why there is none.
+pub(crate) async fn next_session(
+    link: &mut watch::Receiver<Link>,
+    lost_epoch: Option<u64>,
+) -> Result<Session, Reason> {
+    let usable = |link: &Link| {
+        link.closed.is_some()
+            || link.signed_in().is_some_and(|s| lost_epoch.is_none_or(|lost| s.epoch > lost))
+    };
+    let found = link.wait_for(usable).await.map_err(|_| Reason::Closed)?;
+    match (&found.closed, &found.session) {
+        (Some(reason), _) => Err(reason.clone()),
+        (None, Some(session)) => Ok(session.clone()),
+        (None, None) => Err(Reason::Closed),
+    }
+}
+
 /// The shared ends. The connector writes, everyone reads.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) link: watch::Sender<Link>,
     pub(crate) state: watch::Sender<State>,
     pub(crate) typings: broadcast::Sender<(ConversationName, UserId)>,
+    pub(crate) presences: Presences,
+    /// Nobody sits here; told to the server on each connection.
+    pub(crate) away: watch::Sender<bool>,
     /// Rings when the client has moved to another network; the PATH_CHALLENGE frames of its connection before that.
     pub(crate) moves: watch::Sender<u64>,
 }
@@ -93,6 +125,8 @@ impl Core {
             link: watch::Sender::new(Link::default()),
             state: watch::Sender::new(State::Connecting),
             typings: broadcast::Sender::new(TYPINGS_MAX),
+            presences: Presences::default(),
+            away: watch::Sender::new(false),
             moves: watch::Sender::new(0),
         }
     }

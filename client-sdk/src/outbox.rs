@@ -5,12 +5,11 @@
 
 use std::collections::VecDeque;
 
-use quoth_protocol::Code;
 use quoth_protocol::frame::Publish;
 use quoth_protocol::limits::IN_FLIGHT_PUBLISHES_MAX;
 use tokio::time::Instant;
 
-use crate::send::Ack;
+use crate::send::{Ack, Refusal};
 
 /// Publishes that wait for an answer, sent or not. Outcome: further sends wait for room.
 pub(crate) const OUTBOX_MAX: usize = 1_024;
@@ -20,7 +19,7 @@ pub(crate) const OUTBOX_MAX: usize = 1_024;
 const SETTLED_MAX: usize = 256;
 
 /// How the server answered a publish.
-pub(crate) type Answer = Result<Ack, Code>;
+pub(crate) type Answer = Result<Ack, Refusal>;
 
 /// The queue of one conversation. `W` is who waits for an answer.
 #[derive(Debug)]
@@ -43,7 +42,7 @@ struct Entry<W> {
     /// How often it was given to the current stream without an answer to that.
     unanswered: u32,
     /// How the first of those was refused that were.
-    refusal: Option<Code>,
+    refusal: Option<Refusal>,
 }
 
 /// A publish whose caller does not wait any longer.
@@ -138,8 +137,8 @@ impl<W> Outbox<W> {
         let Some(at) = self.entries.iter().take(self.sent).position(|e| e.publish.n == n) else {
             return (Vec::new(), answer);
         };
-        if let (Err(code), Some(entry)) = (answer, self.entries.get_mut(at)) {
-            let first = *entry.refusal.get_or_insert(code);
+        if let (Err(refusal), Some(entry)) = (answer, self.entries.get_mut(at)) {
+            let first = *entry.refusal.get_or_insert(refusal);
             entry.unanswered = entry.unanswered.saturating_sub(1);
             if entry.unanswered > 0 {
                 return (Vec::new(), answer);
@@ -223,7 +222,7 @@ mod tests {
     use std::time::Duration;
 
     use proptest::prelude::*;
-    use quoth_protocol::Seq;
+    use quoth_protocol::{Code, Seq};
 
     use super::*;
 
@@ -277,7 +276,7 @@ mod tests {
             outbox.push(publish(n), Instant::now(), n);
         }
         assert_eq!(sent(&mut outbox).len(), IN_FLIGHT_PUBLISHES_MAX);
-        assert_eq!(outbox.answered(5, Err(Code::FORBIDDEN)).0, [5]);
+        assert_eq!(outbox.answered(5, Err(Code::FORBIDDEN.into())).0, [5]);
         assert_eq!(sent(&mut outbox), [IN_FLIGHT_PUBLISHES_MAX as u64 + 1]);
     }
 
@@ -316,7 +315,7 @@ mod tests {
 
     #[test]
     fn of_two_answers_to_one_number_an_ack_counts_and_else_the_first() {
-        let (forbidden, stale) = (Err(Code::FORBIDDEN), Err(Code::STALE_MESSAGE_ID));
+        let (forbidden, stale) = (Err(Code::FORBIDDEN.into()), Err(Code::STALE_MESSAGE_ID.into()));
         let nobody = Vec::<u64>::new();
         let mut outbox = Outbox::new();
         assert_eq!(outbox.repeat_oldest(), None);

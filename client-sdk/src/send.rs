@@ -76,6 +76,35 @@ impl From<Vec<u8>> for SendOptions {
     }
 }
 
+/// The server has refused a publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) code: Code,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl From<Code> for Refusal {
+    fn from(code: Code) -> Self {
+        Self { code, retry_after: None }
+    }
+}
+
+/// A wait that a server asks for; 0 is none.
+pub(crate) fn retry_after(retry_after_ms: u32) -> Option<Duration> {
+    (retry_after_ms > 0).then(|| Duration::from_millis(retry_after_ms.into()))
+}
+
+/// The same for people, behind a code.
+pub(crate) fn retry_text(retry_after: Option<Duration>) -> String {
+    let Some(wait) = retry_after else { return String::new() };
+    // Rounded up: whoever comes a moment too early is refused again.
+    match wait.as_millis().div_ceil(1_000) {
+        seconds @ ..120 => format!("; again in {seconds} s"),
+        seconds @ ..7_200 => format!("; again in {} min", seconds.div_ceil(60)),
+        seconds => format!("; again in {} h", seconds.div_ceil(3_600)),
+    }
+}
+
 /// Why a send has no ack.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -102,12 +131,15 @@ pub enum SendError {
     #[error("the client's runtime ended before it was known whether the message is stored")]
     Abandoned,
     /// The server refused the message: it is not stored. [`Code::action`] says whether trying again can help.
-    #[error("the server refused message {}: {code}", .id.n)]
+    #[error("the server refused message {}: {code}{}", .id.n, retry_text(*.retry_after))]
     Refused {
         /// Which message.
         id: MessageId,
         /// Why.
         code: Code,
+        /// When it may be sent again, in slow mode, while the user is muted, or where a rate was exceeded. Later messages may have
+        /// been stored meanwhile, so send it anew, without its number.
+        retry_after: Option<Duration>,
     },
     /// The body is over [`BODY_BYTES_MAX`].
     #[error("a body of {len} bytes is over the limit of {BODY_BYTES_MAX}; send a reference to it instead")]

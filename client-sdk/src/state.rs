@@ -75,6 +75,11 @@ impl Reason {
         }
     }
 
+    /// The application has ended the client, or another client of the same device goes on in its place.
+    pub(crate) fn is_wanted(&self) -> bool {
+        matches!(self, Self::Closed | Self::Code { code: Code::REPLACED, .. })
+    }
+
     /// The way to the server has failed, not the server.
     pub(crate) fn is_of_the_network(&self) -> bool {
         matches!(self, Self::TimedOut | Self::Transport(_) | Self::NoAddress(_))

@@ -27,6 +27,8 @@ mod liveness;
 mod network;
 #[path = "client/reading.rs"]
 mod reading;
+#[path = "client/requests.rs"]
+mod requests;
 mod support;
 #[path = "client/tokens.rs"]
 mod tokens;

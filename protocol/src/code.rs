@@ -65,7 +65,7 @@ codes! {
     STORE_FAILED = 0x103;
     /// No Hello, or no first frame of a stream, in time. A bad network can make any client late.
     HELLO_TIMEOUT = 0x104;
-    /// More of something than its rate allows; `retry_after_ms` says when there is room again.
+    /// More of something than any client has use for, in a short time.
     RATE_LIMITED = 0x105;
     /// The conversation is in slow mode; `retry_after_ms` says when the user may write again.
     SLOW_MODE = 0x106;

@@ -72,8 +72,8 @@ pub const TOKEN_EXPIRING_NOTICE_MS: u64 = 60_000;
 /// [`Code::OVERLOADED`](crate::Code::OVERLOADED).
 pub const REFRESHES_PER_MINUTE_MAX: u32 = 10;
 
-/// Streams of one connection that the server takes up per second, whatever they are: more than a client opens behind its
-/// Hello. Outcome: the next ones wait until the second is over.
+/// Streams of one connection that the server takes up per second unless configured otherwise, whatever they are: more than a
+/// client opens behind its Hello. Outcome: the next ones wait until the second is over.
 pub const STREAMS_PER_SECOND_MAX: u32 = 500;
 
 /// Typing notices of one connection per second. Outcome: further ones are dropped.

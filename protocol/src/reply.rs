@@ -70,7 +70,7 @@ pub struct ConversationInfo {
     pub conversation: ConversationName,
     /// What it is.
     pub kind: ConversationKind,
-    /// What people call it; may be empty.
+    /// What people call it; may be empty. The other user's id for who is in a direct conversation.
     pub title: String,
     /// Whether anybody may join without an invitation.
     pub open: bool,

@@ -5,7 +5,10 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 /// What this server makes in its data folder.
-const OURS: [&str; 3] = ["store", "keys", CLIENT_FILE];
+const OURS: [&str; 4] = ["store", "keys", CLIENT_FILE, OUTBOX_FILE];
+
+/// Name of the file that says which events were taken.
+pub(crate) const OUTBOX_FILE: &str = "outbox.json";
 
 /// Name of the file that a development server leaves in its data folder for clients.
 pub const CLIENT_FILE: &str = "client.json";

@@ -1,6 +1,7 @@
 //! What a server without a configuration makes by itself: certificates, a signing key, ready tokens, and a file that
 //! tells clients all of it.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use jsonwebtoken::Algorithm;
@@ -8,6 +9,7 @@ use quoth_protocol::UserId;
 use rand::RngExt as _;
 use serde_json::json;
 
+use crate::api::{ApiKeySpec, Scope, make_key};
 use crate::auth::{Issue, KeySpec, Rights, issue};
 use crate::config::Config;
 use crate::data_folder::CLIENT_FILE;
@@ -18,6 +20,9 @@ pub const USERS: &[&str] = &["alice", "bob"];
 
 /// The user of the ready token that may publish on behalf of everybody, for imports.
 const SERVICE_USER: &str = "importer";
+
+/// Whose the key of the server API is.
+const OPERATOR: &str = "operator";
 
 /// How long the ready tokens live. They are made anew at each start.
 const TOKEN_LIFETIME_S: u64 = 30 * 24 * 3_600;
@@ -71,6 +76,8 @@ pub struct Development {
     pub certificate_ends_s: u64,
     /// The key that tokens are signed with.
     pub token_key: KeySpec,
+    /// The key of the server API.
+    pub api_key: ApiKeySpec,
     /// What signs them.
     pub tokens: Tokens,
     /// [`USERS`] and their tokens.
@@ -122,11 +129,17 @@ fn token_key(signing_key: PathBuf) -> KeySpec {
     KeySpec { id: None, algorithm: Algorithm::HS256, file: signing_key }
 }
 
-/// Makes what is missing, but for the file for clients, and returns where it is. `address` is where the server listens.
+/// Makes what is missing, but for the file for clients, and returns where it is. `address` is where the server listens, `api` where it
+/// serves its API.
 ///
 /// # Errors
 /// What could not be made, with its path.
-pub fn prepare(config: &Config, address: std::net::SocketAddr, now_s: u64) -> Result<Development, String> {
+pub fn prepare(
+    config: &Config,
+    address: SocketAddr,
+    api: Option<SocketAddr>,
+    now_s: u64,
+) -> Result<Development, String> {
     let dir = absolute(&config.data_dir)?;
     let certificates = certificates(&dir, now_s)?;
     let signing_key = signing_key_file(&dir);
@@ -134,6 +147,15 @@ pub fn prepare(config: &Config, address: std::net::SocketAddr, now_s: u64) -> Re
         let secret: [u8; 32] = rand::rng().random();
         write_private(&signing_key, hex(&secret).as_bytes())?;
     }
+    let api_key_file = dir.join("keys").join("api.key");
+    let api_key = match std::fs::read_to_string(&api_key_file) {
+        Ok(key) => key.trim().to_owned(),
+        Err(_) => {
+            let key = make_key();
+            write_private(&api_key_file, key.as_bytes())?;
+            key
+        }
+    };
     let signer = Tokens { signing_key: signing_key.clone(), audience: config.audience.clone() };
     let sign = |user: &str, publish_as: Vec<String>| {
         let user = UserId::new(user).map_err(|error| error.to_string())?;
@@ -142,7 +164,7 @@ pub fn prepare(config: &Config, address: std::net::SocketAddr, now_s: u64) -> Re
     let user_tokens =
         USERS.iter().map(|user| Ok((*user, sign(user, Vec::new())?))).collect::<Result<Vec<_>, String>>()?;
     let token_of = |(user, token): &(&str, String)| ((*user).to_owned(), json!(token));
-    let client = json!({
+    let mut client = json!({
         "server": address.to_string(),
         "ca": certificates.ca_pem_path,
         "token": user_tokens.first().map(|(_, token)| token),
@@ -151,12 +173,18 @@ pub fn prepare(config: &Config, address: std::net::SocketAddr, now_s: u64) -> Re
         "signing_key": signing_key,
         "audience": config.audience,
     });
+    if let Some(api) = api {
+        client["api"] = json!(format!("http://{api}"));
+        client["api_key"] = json!(api_key);
+    }
+    let name = UserId::new(OPERATOR).map_err(|error| error.to_string())?;
     Ok(Development {
         ca_file: certificates.ca_pem_path,
         certificate_file: certificates.leaf_pem_path,
         private_key_file: certificates.leaf_key_pem_path,
         certificate_ends_s: certificates.leaf_not_after_unix_s,
         token_key: token_key(signing_key),
+        api_key: ApiKeySpec { name, scopes: vec![Scope::Admin], file: api_key_file },
         tokens: signer,
         user_tokens,
         client_file: dir.join(CLIENT_FILE),

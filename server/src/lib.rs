@@ -5,8 +5,11 @@
 //! |---|---|
 //! | [`config`] | settings, their sources, and where each value came from |
 //! | [`auth`] | tokens |
+//! | [`api`] | HTTP for backends, on a port of its own |
 //! | [`engine`] | conversations without a network: committer, tails, readers |
 //! | [`session`] | connections and a task for each stream, whatever carries them |
+//! | [`hooks`] | backends that are asked before something happens |
+//! | `outbox` | events for a backend, in order and at least once |
 //! | [`sessions`] | who is signed in: devices, revocations, presence |
 //! | [`http`] | requests over TCP, and what becomes a WebSocket |
 //! | [`websocket`] | messages between sockets and lanes |
@@ -23,14 +26,17 @@
 //! | [`server`] | start, drain, stop |
 
 pub mod announce;
+pub mod api;
 pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod data_folder;
 pub mod development;
 pub mod engine;
+pub mod hooks;
 pub mod http;
 pub mod outbound;
+mod outbox;
 pub mod preflight;
 pub mod quic;
 pub mod secret;

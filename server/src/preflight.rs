@@ -2,8 +2,10 @@
 
 use quoth_certs::{CertError, CertStore};
 
+use crate::api::Keys;
 use crate::config::Config;
 use crate::engine::{Clock as _, SystemClock};
+use crate::hooks::Backend;
 use crate::tickets::TicketKeys;
 use crate::{data_folder, development, secret};
 
@@ -21,6 +23,8 @@ pub fn problems(config: &Config) -> Vec<String> {
         problems.extend(opened.and_then(Result::err).map(|error| error.to_string()));
         problems.extend(config.verifier(&config.token_keys).err());
     }
+    problems.extend(Keys::load(&config.api.keys).err());
+    problems.extend(Backend::problems(config));
     problems.extend(secret::kept_endpoint_secret(&config.data_dir).err());
     problems.extend(TicketKeys::check(&config.data_dir).err());
     problems

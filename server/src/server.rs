@@ -10,11 +10,14 @@ use quoth_protocol::frame::Durability;
 use quoth_store::{Options, Store};
 use tokio::sync::watch;
 
+use crate::api::{self, ApiKeySpec, Keys};
 use crate::auth::{KeySpec, Verifier};
 use crate::config::Config;
 use crate::development::{self, Development};
 use crate::engine::{Clock as _, Engine, Execution, Stopper, SystemClock};
+use crate::hooks::{Backend, Hooks};
 use crate::http::{ALPN_HTTP, Site};
+use crate::outbox;
 use crate::quic::{EndpointSecret, server_config};
 use crate::secret::endpoint_secret;
 use crate::session::{Phase, PhaseSender, Service};
@@ -33,6 +36,8 @@ pub struct Server {
     engine: Engine,
     sessions: Sessions,
     workers: Workers,
+    api: Option<api::Running>,
+    outbox: Option<outbox::Running>,
     stopper: Stopper,
     certificates: Arc<CertStore>,
     tickets: Arc<TicketKeys>,
@@ -50,6 +55,7 @@ struct Credentials {
     quic: quinn::ServerConfig,
     http: rustls::ServerConfig,
     verifier: Verifier,
+    api_keys: Keys,
 }
 
 impl Server {
@@ -62,17 +68,25 @@ impl Server {
         let sockets = bind(config)?;
         let address =
             sockets.udp[0].local_addr().map_err(|error| format!("the socket has no address: {error}"))?;
+        let api = api::bind(&config.api, config.development, address)?;
         let configured = if config.development { None } else { Some(Credentials::configured(config)?) };
-        let store = Store::open(store_options(config)).map_err(|error| error.to_string())?;
+        let mut store = Store::open(store_options(config)?).map_err(|error| error.to_string())?;
+        let (log, hold) = (Arc::clone(&store.log), store.hold.take());
         let (credentials, development) = match configured {
             Some(credentials) => (credentials, None),
             // Not before the store is ours: another server's files must stay as they are.
             None => {
-                let made = development::prepare(config, address, SystemClock.unix_ms() / 1_000)?;
+                let made = development::prepare(
+                    config,
+                    address,
+                    api.as_ref().map(|api| api.address),
+                    SystemClock.unix_ms() / 1_000,
+                )?;
                 (Credentials::made(config, &made)?, Some(made))
             }
         };
-        let Credentials { certificates, tickets, secret, quic, http, verifier } = credentials;
+        let Credentials { certificates, tickets, secret, quic, http, verifier, api_keys } = credentials;
+        let api_tls = http.clone();
         let site = Site::new(config, address, http, development.as_ref());
         let endpoints = Endpoints::open(sockets, &secret, &quic)
             .map_err(|error| format!("QUIC cannot be served on {address}: {error}"))?;
@@ -91,9 +105,27 @@ impl Server {
         let phase = PhaseSender::new();
         let sessions = Sessions::start(config.sessions(), Arc::new(engine.clone()), Arc::new(SystemClock));
         sessions.restore(&revoked);
+        let backend = Backend::of(config)?;
+        let hooks = backend.as_ref().map(|backend| Hooks::new(&config.hooks, backend)).unwrap_or_default();
         let service =
             Service::new(engine.clone(), Arc::new(verifier), config.limits.clone(), phase.subscribe())
+                .with_hooks(hooks)
                 .with_sessions(sessions.clone());
+        let outbox = match &backend {
+            Some(backend) => {
+                let (engine, sessions, phase) = (engine.clone(), sessions.clone(), phase.subscribe());
+                let backend = backend.clone();
+                outbox::start(config, outbox::Parts { log, hold, engine, sessions, phase, backend })?
+            }
+            None => None,
+        };
+        let api = api.map(|api| {
+            let progress = outbox.as_ref().map(|outbox| Arc::clone(outbox.progress()));
+            let store_dir = config.data_dir.join("store");
+            api.serve(&service, api_keys, config.api.limits, api_tls, store_dir, progress)
+                .map_err(|error| format!("the server API has no thread: {error}"))
+        });
+        let api = api.transpose()?;
         let workers = endpoints.serve(&service, site);
         let drain_retry_after_ms = config.drain_retry_after_ms;
         Ok(Self {
@@ -104,6 +136,8 @@ impl Server {
             engine,
             sessions,
             workers,
+            api,
+            outbox,
             stopper,
             certificates,
             tickets,
@@ -114,6 +148,12 @@ impl Server {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its API listens, if it is served.
+    #[must_use]
+    pub fn api_address(&self) -> Option<SocketAddr> {
+        self.api.as_ref().map(api::Running::address)
     }
 
     /// How many network workers it has.
@@ -174,35 +214,53 @@ impl Server {
         self.phase.set(if has_failed { Phase::Failed } else { Phase::Draining { retry_after_ms } });
         let served = self.workers.join().await;
         self.sessions.close().await;
+        let (api, outbox) = (self.api, self.outbox);
+        let ended = tokio::task::spawn_blocking(move || {
+            if let Some(api) = api {
+                api.join();
+            }
+            outbox.and_then(outbox::Running::join)
+        });
+        let hold = ended.await;
         drop(self.engine);
         let stopper = self.stopper;
         let stopped = tokio::task::spawn_blocking(move || stopper.stop()).await;
+        // Not before the store has stopped, which frees what of the log nobody holds.
+        drop(hold);
         served.map_err(|error| format!("the listener failed: {error}"))?;
         stopped.map_err(|error| format!("the store was not closed: {error}"))?
     }
 }
 
-fn store_options(config: &Config) -> Options {
-    Options {
+fn store_options(config: &Config) -> Result<Options, String> {
+    Ok(Options {
         segment_bytes: config.log_segment_bytes,
         cache_bytes: config.view_cache_bytes,
+        hold_from: outbox::hold_from(&config.hooks, &config.data_dir)?,
         ..Options::new(config.data_dir.join("store"))
-    }
+    })
 }
 
 impl Credentials {
     fn configured(config: &Config) -> Result<Self, String> {
         let file = |file: &Option<PathBuf>| file.clone().unwrap_or_default();
         let (certificate, key) = (file(&config.certificate_file), file(&config.private_key_file));
-        Self::load(config, &certificate, &key, &config.token_keys)
+        Self::load(config, &certificate, &key, &config.token_keys, &config.api.keys)
     }
 
     fn made(config: &Config, made: &Development) -> Result<Self, String> {
         let token_keys = std::slice::from_ref(&made.token_key);
-        Self::load(config, &made.certificate_file, &made.private_key_file, token_keys)
+        let api_keys: Vec<_> = config.api.keys.iter().chain([&made.api_key]).cloned().collect();
+        Self::load(config, &made.certificate_file, &made.private_key_file, token_keys, &api_keys)
     }
 
-    fn load(config: &Config, certificate: &Path, key: &Path, token_keys: &[KeySpec]) -> Result<Self, String> {
+    fn load(
+        config: &Config,
+        certificate: &Path,
+        key: &Path,
+        token_keys: &[KeySpec],
+        api_keys: &[ApiKeySpec],
+    ) -> Result<Self, String> {
         let certificates = CertStore::open(certificate, key).map_err(|error| error.to_string())?;
         let certificates = Arc::new(certificates);
         let tickets = Arc::new(TicketKeys::open(&config.data_dir, SystemClock.unix_ms() / 1_000)?);
@@ -216,7 +274,8 @@ impl Credentials {
         let secret = endpoint_secret(&config.data_dir)?;
         let quic = server_config(tls(ALPN)?, &config.limits, &secret).map_err(|error| error.to_string())?;
         let http = tls(ALPN_HTTP)?;
-        Ok(Self { certificates, tickets, secret, quic, http, verifier })
+        let api_keys = Keys::load(api_keys)?;
+        Ok(Self { certificates, tickets, secret, quic, http, verifier, api_keys })
     }
 }
 

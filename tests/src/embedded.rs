@@ -18,12 +18,15 @@ use quoth_server::sessions::Sessions;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
+use crate::http::Api;
+
 /// A running server in development mode; stopped when it is dropped.
 #[derive(Debug)]
 pub struct EmbeddedServer {
     address: SocketAddr,
     ca_file: PathBuf,
     token: String,
+    api: Option<Api>,
     sessions: Sessions,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), String>>>,
@@ -92,16 +95,20 @@ impl EmbeddedServer {
             runtime.map_err(|error| error.to_string())?.block_on(async {
                 let server = Server::start(&config)?;
                 let made = server.development().ok_or("not in development mode")?;
+                let key = std::fs::read_to_string(&made.api_key.file).map_err(|error| error.to_string())?;
+                let api = server.api_address().map(|address| Api { address, key });
                 let sessions = server.sessions().clone();
-                let told = (server.address(), made.ca_file.clone(), made.token().to_owned(), sessions);
+                let token = made.token().to_owned();
+                let told = (server.address(), made.ca_file.clone(), token, api, sessions);
                 started.send(told).map_err(|error| error.to_string())?;
                 let _dropped_or_told = stopped.await;
                 server.stop().await
             })
         });
         match starts.recv() {
-            Ok((address, ca_file, token, sessions)) => {
-                Ok(Self { address, ca_file, token, sessions, stop: Some(stop), thread: Some(thread), dir })
+            Ok((address, ca_file, token, api, sessions)) => {
+                let (stop, thread) = (Some(stop), Some(thread));
+                Ok(Self { address, ca_file, token, api, sessions, stop, thread, dir })
             }
             Err(_) => {
                 let ended = thread.join().map_err(|_| anyhow!("the server panicked"))?;
@@ -120,6 +127,14 @@ impl EmbeddedServer {
     #[must_use]
     pub fn ca_file(&self) -> PathBuf {
         self.ca_file.clone()
+    }
+
+    /// Its API.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn api(&self) -> anyhow::Result<Api> {
+        self.api.clone().context("the API is off")
     }
 
     /// Its data folder.
@@ -192,6 +207,14 @@ impl EmbeddedServer {
     /// When it cannot be signed.
     pub fn token_until(&self, user: &str, ends_s: u64) -> anyhow::Result<String> {
         self.token_with(user, |what| (what.issued_s, what.expires_s) = (0, ends_s - LEEWAY_S))
+    }
+
+    /// A token that may do everything, also on behalf of users.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn service_token(&self) -> anyhow::Result<String> {
+        self.token_with("service", |what| what.rights.publish_as = vec!["*".to_owned()])
     }
 
     /// Stops it as SIGTERM does.

@@ -15,14 +15,24 @@ fn folder() -> PathBuf {
 /// When the Python that `tests/run` makes is missing.
 #[must_use]
 pub fn python(script: &str) -> Command {
+    let mut command = Command::new(python_program("python"));
+    command.arg(folder().join(script));
+    command
+}
+
+/// A program of the Python environment that `tests/run` makes.
+///
+/// # Panics
+/// When it is missing.
+#[must_use]
+pub fn python_program(name: &str) -> PathBuf {
     let python = std::env::var_os("QUOTH_PYTHON").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/venv/bin/python"),
         PathBuf::from,
     );
-    assert!(python.exists(), "{} does not exist: tests/run makes it", python.display());
-    let mut command = Command::new(python);
-    command.arg(folder().join(script));
-    command
+    let program = python.with_file_name(name);
+    assert!(program.exists(), "{} does not exist: tests/run makes it", program.display());
+    program
 }
 
 /// A script of `tests/independent/node`.

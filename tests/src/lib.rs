@@ -7,9 +7,11 @@
 //! | [`device`] | a device of a user, over QUIC or a WebSocket |
 //! | [`issuer`] | an issuer of tokens with a key set |
 //! | [`served`] | the real engine and listener over a store of the test's choice |
+//! | [`half_open`] | handshakes that are begun and never finished |
 //! | [`history`] | what clients saw, and whether the promises held |
 //! | [`wire`] | a client of bare frames |
 //! | [`websocket`] | a client of bare messages of a WebSocket |
+//! | [`http`] | requests to the server API, and a backend that it asks |
 //! | [`member`] | a client of bare frames that makes requests, over either transport |
 //! | [`load`] | publishers and readers that write down what they see |
 //! | [`sim`] | a deterministic simulation of server, clients and network |
@@ -21,7 +23,9 @@ pub mod device;
 pub mod embedded;
 pub mod figures;
 pub mod fuzz;
+pub mod half_open;
 pub mod history;
+pub mod http;
 pub mod independent;
 pub mod issuer;
 pub mod load;

@@ -71,13 +71,16 @@ pub struct Handshake<'a> {
     pub subprotocols: &'a str,
     /// From which page.
     pub origin: Option<&'a str>,
+    /// What a proxy says about where the client is.
+    pub forwarded_for: Option<&'a str>,
     /// The CA to verify the server with; `None` for no TLS.
     pub ca_file: Option<&'a Path>,
 }
 
 impl Handshake<'static> {
     /// Without TLS, in binary.
-    pub const PLAIN: Self = Self { subprotocols: SUBPROTOCOL_POSTCARD, origin: None, ca_file: None };
+    pub const PLAIN: Self =
+        Self { subprotocols: SUBPROTOCOL_POSTCARD, origin: None, forwarded_for: None, ca_file: None };
 
     /// Without TLS, in JSON.
     pub const JSON: Self = Self { subprotocols: SUBPROTOCOL_JSON, ..Self::PLAIN };
@@ -116,6 +119,9 @@ impl Socket {
         }
         if let Some(origin) = with.origin {
             headers.insert("origin", HeaderValue::from_str(origin)?);
+        }
+        if let Some(client) = with.forwarded_for {
+            headers.insert("x-forwarded-for", HeaderValue::from_str(client)?);
         }
         match tokio::time::timeout(PATIENCE, tokio_tungstenite::client_async(request, io)).await? {
             Ok((inner, _)) => Ok(Ok(Self { inner, come_bytes: HashMap::new() })),

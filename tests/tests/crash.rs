@@ -55,6 +55,13 @@ async fn nothing_is_missing(world: World, data_dir: &Path) -> anyhow::Result<()>
     Ok(())
 }
 
+/// Log and view have no damage and agree, about events and about registers.
+fn assert_sound(data_dir: &Path) -> anyhow::Result<()> {
+    let report = quoth_store::verify(&data_dir.join("store"), &mut |_| {})?;
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    Ok(())
+}
+
 fn has(violations: &[Violation], kind: Kind) -> bool {
     violations.iter().any(|violation| violation.kind == kind)
 }
@@ -88,10 +95,12 @@ async fn nothing_acked_is_missing_after_kills_under_load() -> anyhow::Result<()>
         server.kill()?;
         world = load.end().await;
     }
+    assert_sound(&data_dir)?;
     let server = start(&data_dir)?;
     let world = tokio::time::timeout(HANG, world.settle(&server)).await??;
     let events = tokio::time::timeout(HANG, world.read_logs(&server)).await??;
     assert!(server.terminate()?.success());
+    assert_sound(&data_dir)?;
     let steps = world.recorder.steps();
     println!("{rounds} kills, {events} events, {} steps", steps.len());
     assert_right(&steps);

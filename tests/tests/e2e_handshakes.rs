@@ -1,16 +1,13 @@
 //! Handshakes that are never finished: who makes them gets in nobody else's way.
 
-#[path = "e2e_handshakes/half_open.rs"]
-mod half_open;
-
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use half_open::{Answer, begin};
 use quinn::Endpoint;
 use quoth_protocol::ALPN;
 use quoth_server::session::Limits;
 use quoth_tests::embedded::EmbeddedServer;
+use quoth_tests::half_open::{Answer, begin};
 use quoth_tests::wire::{Peer, client_config};
 
 const ATTACKER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));

@@ -1,39 +1,83 @@
-//! What a client gets that reaches a limit, or sends what has no place.
+//! What a client gets that reaches a limit. `docs/LIMITS.md` has them all, and names the test of each; `table.rs` checks that.
 
-use std::time::{Duration, Instant};
+#[path = "e2e_limits/at_once.rs"]
+mod at_once;
+#[path = "e2e_limits/deadlines.rs"]
+mod deadlines;
+#[path = "e2e_limits/floods.rs"]
+mod floods;
+#[path = "e2e_limits/pages.rs"]
+mod pages;
+#[path = "e2e_limits/rates.rs"]
+mod rates;
+#[path = "e2e_limits/requests.rs"]
+mod requests;
+#[path = "e2e_limits/sizes.rs"]
+mod sizes;
+#[path = "e2e_limits/table.rs"]
+mod table;
 
-use anyhow::bail;
-use quinn::{Connection, Endpoint, ReadError};
-use quoth_protocol::codec::encode;
-use quoth_protocol::frame::{ClientFrame, Fetch, FetchRange, ServerFrame, Start};
-use quoth_protocol::limits::{FETCH_STALL_TIMEOUT_MS, FETCHES_AT_ONCE_MAX, STREAMS_PER_SECOND_MAX};
-use quoth_protocol::{ALPN, Code, ConversationName};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use quinn::{Connection, ConnectionError, Endpoint, ReadError};
+use quoth_protocol::Code;
+use quoth_protocol::frame::ServerFrame;
+use quoth_server::session::Limits;
 use quoth_tests::embedded::EmbeddedServer;
-use quoth_tests::wire::{Frames, Peer, client_config_with, publish};
+use quoth_tests::wire::{Frames, Peer, publish};
 
-/// Generous: nothing here takes long unless it hangs.
-const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long anything may take that is waited for. A bound of a hang, not a measurement.
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Runs a test against a server of its own.
-fn with_server<F: Future<Output = anyhow::Result<()>>>(
-    test: impl FnOnce(Endpoint, std::sync::Arc<EmbeddedServer>) -> F,
+/// Runs a test against a server of its own with these limits.
+fn with_limits<F: Future<Output = anyhow::Result<()>>>(
+    limits: Limits,
+    test: impl FnOnce(Endpoint, Arc<EmbeddedServer>) -> F,
 ) -> anyhow::Result<()> {
-    let server = std::sync::Arc::new(EmbeddedServer::start()?);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let server = Arc::new(EmbeddedServer::start_with(limits)?);
+    run(async {
         let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
         test(endpoint, server).await
     })
 }
 
-/// Opens a conversation whose stream is to be reset, and gives the code.
-async fn refused_open(peer: &Peer, name: &str) -> anyhow::Result<Code> {
-    match peer.open(name, 1, Some(Start::Live)).await {
-        Ok(_) => bail!("{name} is open"),
-        Err(error) => reset_code(&error),
-    }
+/// The same with the limits of development.
+fn with_server<F: Future<Output = anyhow::Result<()>>>(
+    test: impl FnOnce(Endpoint, Arc<EmbeddedServer>) -> F,
+) -> anyhow::Result<()> {
+    with_limits(Limits::default(), test)
 }
 
+fn run(test: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(test)
+}
+
+/// Whatever is awaited, or an error in place of a hang.
+async fn soon<T>(what: &str, comes: impl Future<Output = T>) -> anyhow::Result<T> {
+    tokio::time::timeout(PATIENCE, comes).await.with_context(|| format!("{what} has not come"))
+}
+
+/// A connection of `alice`, whom development knows.
+async fn alice(endpoint: &Endpoint, server: &EmbeddedServer) -> anyhow::Result<Peer> {
+    connect(endpoint, server, server.token()).await
+}
+
+async fn connect(endpoint: &Endpoint, server: &EmbeddedServer, token: &str) -> anyhow::Result<Peer> {
+    soon("a Welcome", Peer::connect(endpoint, server.address(), &server.ca_file(), token)).await?
+}
+
+/// A token of a user who may do everything.
+fn token_of(server: &EmbeddedServer, user: &str) -> anyhow::Result<String> {
+    server.token_until(user, now_s()? + 3_600)
+}
+
+fn now_s() -> anyhow::Result<u64> {
+    Ok(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs())
+}
+
+/// The code with which a stream was reset.
 fn reset_code(error: &anyhow::Error) -> anyhow::Result<Code> {
     match error.downcast_ref::<ReadError>() {
         Some(ReadError::Reset(code)) => Ok(Code(code.into_inner().try_into()?)),
@@ -41,155 +85,32 @@ fn reset_code(error: &anyhow::Error) -> anyhow::Result<Code> {
     }
 }
 
-async fn begin_fetch(quic: &Connection, name: &str, limit: u32) -> anyhow::Result<Frames> {
-    let mut frames = Frames::open(quic).await?;
-    let conversation = ConversationName::new(name)?;
-    frames.write(&ClientFrame::Fetch(Fetch { conversation, range: FetchRange::Latest, limit })).await?;
-    frames.send.finish()?;
-    Ok(frames)
-}
-
-/// The number of events of a page.
-async fn page(mut frames: Frames) -> anyhow::Result<u32> {
-    let mut events = 0;
-    loop {
-        match frames.next().await? {
-            Some(ServerFrame::Event(_)) => events += 1,
-            Some(ServerFrame::PageEnd { .. }) => break,
-            other => bail!("no page: {other:?}"),
-        }
+/// The code with which the server closes a connection.
+async fn close_code(quic: &Connection) -> anyhow::Result<Code> {
+    match soon("a close", quic.closed()).await? {
+        ConnectionError::ApplicationClosed(close) => Ok(Code(close.error_code.into_inner().try_into()?)),
+        other => bail!("not closed by the server: {other}"),
     }
-    while frames.next().await?.is_some() {}
-    Ok(events)
 }
 
-#[test]
-fn pages_can_be_fetched_one_after_the_other_while_all_conversations_are_open() -> anyhow::Result<()> {
-    with_server(|endpoint, server| async move {
-        let peer = Peer::connect(&endpoint, server.address(), &server.ca_file(), server.token()).await?;
-        let mut open = Vec::new();
-        for n in 0..peer.welcome.open_conversations_max {
-            open.push(peer.open(&format!("room {n}"), 1, Some(Start::Live)).await?);
+/// Publishes bodies of this size with these numbers at once, and waits for the acks, which come in order.
+async fn publish_all(frames: &mut Frames, ns: std::ops::Range<u64>, body_bytes: usize) -> anyhow::Result<()> {
+    let acked = async {
+        for n in ns.clone() {
+            match frames.incoming.next().await? {
+                Some(ServerFrame::Ack { n: acked, duplicate: false, .. }) if acked == n => {}
+                other => bail!("{other:?} in place of the ack of {n}"),
+            }
         }
-        for n in 0..50 {
-            let fetched = async { page(begin_fetch(&peer.quic, "room 0", 1).await?).await };
-            let Ok(events) = tokio::time::timeout(STEP_TIMEOUT, fetched).await else {
-                bail!("page {n} has not come")
-            };
-            assert_eq!(events?, 0);
-        }
-        peer.close(&endpoint).await;
         Ok(())
-    })
-}
-
-#[test]
-fn one_conversation_more_than_the_server_said_is_reset() -> anyhow::Result<()> {
-    with_server(|endpoint, server| async move {
-        let peer = Peer::connect(&endpoint, server.address(), &server.ca_file(), server.token()).await?;
-        let mut open = Vec::new();
-        for n in 0..peer.welcome.open_conversations_max {
-            open.push(peer.open(&format!("room {n}"), 1, Some(Start::Live)).await?.0);
+    };
+    let sent = async {
+        for n in ns.clone() {
+            let frame = quoth_protocol::codec::encode(&publish(n, vec![b'x'; body_bytes]));
+            frames.send.write_chunk(frame).await?;
         }
-        assert_eq!(refused_open(&peer, "one more").await?, Code::OVERLOADED);
-        assert_eq!(refused_open(&peer, "room 0").await?, Code::ALREADY_OPEN);
-        if let Some(mut closed) = open.pop() {
-            closed.send.finish()?;
-            while closed.next().await?.is_some() {}
-        }
-        peer.open("one more", 1, Some(Start::Live)).await?;
-        peer.close(&endpoint).await;
         Ok(())
-    })
-}
-
-#[test]
-fn a_frame_behind_a_fetch_resets_the_stream() -> anyhow::Result<()> {
-    with_server(|endpoint, server| async move {
-        let peer = Peer::connect(&endpoint, server.address(), &server.ca_file(), server.token()).await?;
-        let mut frames = Frames::open(&peer.quic).await?;
-        let fetch =
-            Fetch { conversation: ConversationName::new("room")?, range: FetchRange::Latest, limit: 1 };
-        // At once, so that it is there before the page is done.
-        let both = [encode(&ClientFrame::Fetch(fetch)), encode(&publish(1, ""))].concat();
-        frames.send.write_all(&both).await?;
-        assert_eq!(reset_code(&frames.next().await.expect_err("no page"))?, Code::PROTOCOL);
-        peer.close(&endpoint).await;
-        Ok(())
-    })
-}
-
-#[test]
-fn a_flood_of_streams_waits() -> anyhow::Result<()> {
-    with_server(|endpoint, server| async move {
-        let peer = Peer::connect(&endpoint, server.address(), &server.ca_file(), server.token()).await?;
-        let began_at = Instant::now();
-        // More than two seconds' worth, and as many as the client has credit for beyond the server's back.
-        for _ in 0..2 * STREAMS_PER_SECOND_MAX + 200 {
-            let (mut send, mut recv) = peer.quic.open_bi().await?;
-            send.reset(0_u32.into())?;
-            recv.stop(0_u32.into())?;
-        }
-        let took = began_at.elapsed();
-        assert!(took >= Duration::from_secs(1), "a whole second lies between, but it took {took:?}");
-        peer.open("room", 1, Some(Start::Live)).await?;
-        peer.close(&endpoint).await;
-        Ok(())
-    })
-}
-
-/// Messages of this size are in the conversation `large`: many more than fit into a window or are read at once.
-const LARGE_BYTES: usize = 60_000;
-const LARGE_COUNT: u32 = 20;
-
-async fn fill_large(peer: &Peer) -> anyhow::Result<()> {
-    let (mut frames, _) = peer.open("large", 1, None).await?;
-    for n in 1..=LARGE_COUNT {
-        frames.write(&publish(n.into(), vec![b'x'; LARGE_BYTES])).await?;
-        let Some(ServerFrame::Ack { .. }) = frames.next().await? else { bail!("no ack") };
-    }
+    };
+    soon("an ack", async { tokio::try_join!(acked, sent) }).await??;
     Ok(())
-}
-
-#[test]
-fn a_page_is_complete_whatever_its_size() -> anyhow::Result<()> {
-    with_server(|endpoint, server| async move {
-        let peer = Peer::connect(&endpoint, server.address(), &server.ca_file(), server.token()).await?;
-        fill_large(&peer).await?;
-        assert_eq!(page(begin_fetch(&peer.quic, "large", LARGE_COUNT).await?).await?, LARGE_COUNT);
-        peer.close(&endpoint).await;
-        Ok(())
-    })
-}
-
-#[test]
-fn pages_that_nobody_takes_are_few_and_end() -> anyhow::Result<()> {
-    with_server(|endpoint, server| async move {
-        let narrow = client_config_with(&server.ca_file(), ALPN, 4 * 1024)?;
-        let peer = Peer::connect_with(&endpoint, narrow, server.address(), server.token()).await?;
-        fill_large(&peer).await?;
-        let mut stalled = Vec::new();
-        for _ in 0..FETCHES_AT_ONCE_MAX {
-            let mut frames = begin_fetch(&peer.quic, "large", LARGE_COUNT).await?;
-            let Some(ServerFrame::Event(_)) = frames.next().await? else { bail!("no event") };
-            stalled.push(frames);
-        }
-        let stalled_since = tokio::time::Instant::now();
-        let mut waits = begin_fetch(&peer.quic, "large", LARGE_COUNT).await?;
-        let early = tokio::time::timeout(Duration::from_secs(1), waits.next()).await;
-        assert!(early.is_err(), "it is not its turn: {early:?}");
-        let timeout = Duration::from_millis(FETCH_STALL_TIMEOUT_MS) + STEP_TIMEOUT;
-        assert_eq!(tokio::time::timeout(timeout, page(waits)).await??, LARGE_COUNT);
-        // One of the stalled pages has made room. The others have their own 10 s, which end no later than this.
-        let all_ended = Duration::from_millis(FETCH_STALL_TIMEOUT_MS) + Duration::from_secs(2);
-        tokio::time::sleep_until(stalled_since + all_ended).await;
-        let mut reset = Vec::new();
-        for frames in stalled {
-            let Err(error) = page(frames).await else { bail!("a page that was not taken is complete") };
-            reset.push(reset_code(&error)?);
-        }
-        assert_eq!(reset, [Code::OVERLOADED; FETCHES_AT_ONCE_MAX as usize]);
-        peer.close(&endpoint).await;
-        Ok(())
-    })
 }

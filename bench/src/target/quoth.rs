@@ -152,9 +152,12 @@ impl Files {
              [\"HS256:secret\"]\n[log]\nformat = \"text\"\n{}",
             made.leaf_pem_path,
             made.leaf_key_pem_path,
-            // All clients come from one address, which no deployment's do.
+            // All clients come from one address and are one user, which no deployment's do, and they are as fast as they can.
             format_args!(
                 "[limits]\nhandshakes_max = 1024\nhandshakes_per_address_max = 1024\nretry_above_handshakes = 1024\n\
+                 connections_per_address_max = 0\nconnections_per_user_max = 0\nframes_per_second_max = 0\n\
+                 bytes_per_second_max = 0\nuser_publishes_per_second_max = 0\n\
+                 conversation_publishes_per_second_max = 0\n\
                  open_conversations_max = {}\n",
                 open_conversations.max(OPEN_CONVERSATIONS)
             ),

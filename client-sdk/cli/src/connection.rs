@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use quoth_client::{Client, Code, EventsError, FetchRange, Seq, State, Transport};
+use quoth_client::{Client, Code, DeviceId, EventsError, FetchRange, Reason, Seq, State, Transport};
 use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::args::{self, ConnectionArgs};
+use crate::device::Device;
 use crate::hint::{Situation, hinted};
 use crate::interrupt::Interrupt;
 use crate::output::note;
@@ -47,6 +48,8 @@ pub(crate) enum Purpose<'a> {
     Talk(&'a str),
     /// To publish in every user's name, with a service's token.
     Import,
+    /// To ask for something besides, as a user.
+    Ask,
 }
 
 /// What a development server leaves for its clients.
@@ -58,6 +61,8 @@ struct Development {
     #[serde(default)]
     tokens: BTreeMap<String, String>,
     service_token: Option<String>,
+    api: Option<String>,
+    api_key: Option<String>,
     /// Where all of this was read.
     #[serde(skip)]
     file: PathBuf,
@@ -118,6 +123,11 @@ impl Connection {
             .transport(transport)
             .keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .client_name(concat!("quoth/", env!("CARGO_PKG_VERSION")));
+        let machine = Device::of_machine(env);
+        let connecting = match self.device(machine.as_ref())? {
+            Some(device) => connecting.device(device),
+            None => connecting,
+        };
         let connecting = match self.server_name() {
             Some(name) => connecting.server_name(name),
             None => connecting,
@@ -165,6 +175,14 @@ impl Connection {
         given.into_iter().filter_map(|(flag, is_given)| is_given.then_some(flag)).collect()
     }
 
+    /// What was named, or else one of this machine.
+    fn device(&self, machine: Option<&Device>) -> anyhow::Result<Option<String>> {
+        let named = || env("QUOTH_DEVICE").map(DeviceId::new).transpose();
+        let named = self.args.device.clone().map_or_else(named, |given| Ok(Some(given)));
+        let device = named.context("QUOTH_DEVICE")?;
+        Ok(device.or_else(|| machine.map(|machine| machine.id.clone())).map(|device| device.to_string()))
+    }
+
     fn server_name(&self) -> Option<String> {
         self.args.server_name.clone().or_else(|| env("QUOTH_SERVER_NAME"))
     }
@@ -209,6 +227,29 @@ impl Connection {
     }
 }
 
+/// What a development server has told of its API.
+#[derive(Debug)]
+pub(crate) struct ApiOfDevelopment {
+    pub(crate) url: String,
+    pub(crate) key: String,
+}
+
+/// The API of the development server that flags or the environment name, or else of this machine's.
+pub(crate) fn api_of_development(args: &ConnectionArgs) -> anyhow::Result<ApiOfDevelopment> {
+    let file = args.client_file.clone().or_else(|| env("QUOTH_CLIENT_FILE").map(PathBuf::from));
+    let found = match &file {
+        Some(file) => development(file)?,
+        None => first_development(env)?,
+    };
+    let Some(Development { api, api_key, file, .. }) = found else {
+        bail!("there is no development server: say where the API is with --api and --api-key-file");
+    };
+    match (api, api_key) {
+        (Some(url), Some(key)) => Ok(ApiOfDevelopment { url, key }),
+        _ => bail!("the development server of {} does not serve its API (api.listen)", file.display()),
+    }
+}
+
 /// The host of a HOST:PORT, without the brackets of an IPv6 address.
 fn host(server: &str) -> &str {
     let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
@@ -216,7 +257,7 @@ fn host(server: &str) -> &str {
 }
 
 /// An environment variable that says something.
-fn env(name: &str) -> Option<String> {
+pub(crate) fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -273,7 +314,7 @@ fn ready_token(development: Development, user: Option<&str>, purpose: Purpose<'_
                  `quoth-server token --user importer --publish-as '*'` and pass it with --token"
             )
         }),
-        (None, Purpose::Talk(_)) => Ok(development.token),
+        (None, Purpose::Talk(_) | Purpose::Ask) => Ok(development.token),
     }
 }
 
@@ -338,14 +379,18 @@ pub(crate) async fn telling_states<T>(
     work: impl Future<Output = T>,
 ) -> T {
     let states = async {
-        tell_states(client, say).await;
+        tell_states(client, &say).await;
         // The end of the work says why.
         std::future::pending().await
     };
-    tokio::select! {
+    let done = tokio::select! {
         done = work => done,
         never = states => never,
+    };
+    if matches!(client.state(), State::Closed { reason: Reason::Code { code: Code::REPLACED, .. } }) {
+        say("* this device has connected anew elsewhere, and goes on there");
     }
+    done
 }
 
 /// How a line says what carries the connection: only what is not as usual.
@@ -394,6 +439,8 @@ mod tests {
             ca: PathBuf::from("ca.pem"),
             token: "token of alice".to_owned(),
             tokens: [token("alice"), token("bob")].into(),
+            api: None,
+            api_key: None,
             service_token: Some("token of importer".to_owned()),
             file: PathBuf::from("dev.json"),
         }

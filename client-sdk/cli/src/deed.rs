@@ -20,7 +20,7 @@ pub(crate) fn deed(event: &Event) -> Option<String> {
         EventKind::MemberGone { user, cause } => match cause {
             GoneCause::Left => format!("{} left", shown(user)),
             GoneCause::Removed => format!("{actor} removed {}", shown(user)),
-            GoneCause::Banned => format!("{actor} banned {} from here", shown(user)),
+            GoneCause::Banned => format!("{} is out by a ban", shown(user)),
         },
         EventKind::Muted { user, until_ms } => muted(&actor, user.as_ref(), *until_ms),
         EventKind::Banned { user, until_ms: 0 } => format!("{actor} lifted the ban of {}", shown(user)),

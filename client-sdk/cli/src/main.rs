@@ -3,6 +3,7 @@
 // They panic when the stream cannot be written; `output` has what does not.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod admin;
 mod args;
 mod bench;
 mod chat;
@@ -10,11 +11,13 @@ mod clock;
 mod command;
 mod connection;
 mod deed;
+mod device;
 mod hint;
 mod history;
 mod import;
 mod input;
 mod interrupt;
+mod members;
 mod output;
 mod pipeline;
 mod producer;
@@ -81,6 +84,7 @@ fn start(args: Args) -> anyhow::Result<ExitCode> {
     let args = match args {
         // It has threads and runtimes of its own.
         Args { connection, command: Command::Bench(args) } => return bench::run(connection, *args),
+        Args { connection, command: Command::Admin(args) } => return admin::run(connection, *args),
         args => args,
     };
     let interrupt = Interrupt::listen().context("cannot start")?;
@@ -100,6 +104,9 @@ async fn run(args: Args, interrupt: Interrupt) -> anyhow::Result<()> {
         Command::Tail(args) => tail::run(&connection, args).await,
         Command::History(args) => history::run(&connection, args).await,
         Command::Import(args) => import::run(&connection, args).await,
-        Command::Bench(_) => unreachable!("it was run before"),
+        Command::Conversation(command) => members::conversation(&connection, command).await,
+        Command::Block(args) => members::block(&connection, args).await,
+        Command::Sessions(args) => members::sessions(&connection, args).await,
+        Command::Bench(_) | Command::Admin(_) => unreachable!("it was run before"),
     }
 }

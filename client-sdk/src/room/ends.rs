@@ -78,7 +78,7 @@ impl Room {
         for expired in self.outbox.refuse() {
             match expired.attempted {
                 true => self.tell_expired(expired.n, true, expired.waiters, &reason),
-                false => self.answer(expired.n, Err(code), expired.waiters),
+                false => self.answer(expired.n, Err(code.into()), expired.waiters),
             }
         }
     }

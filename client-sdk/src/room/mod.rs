@@ -25,7 +25,7 @@ use crate::backoff::Backoff;
 use crate::events::{ClientEvent, EventsError};
 use crate::link::Link;
 use crate::outbox::{Answer, Outbox, Reattached};
-use crate::send::{Ack, MessageId, Numbers, SendError, SendOptions};
+use crate::send::{Ack, MessageId, Numbers, Refusal, SendError, SendOptions, retry_after};
 use crate::state::Reason;
 use crate::wire::{Incoming, StreamEnd};
 
@@ -266,8 +266,8 @@ impl Room {
                 self.settle(n, Ok(Ack { seq, time_ms, duplicate }));
                 Ok(())
             }
-            ServerFrame::Refused { n, code, .. } => {
-                self.settle(n, Err(code));
+            ServerFrame::Refused { n, code, retry_after_ms } => {
+                self.settle(n, Err(Refusal { code, retry_after: retry_after(retry_after_ms) }));
                 Ok(())
             }
             other => Err(StreamEnd::Protocol(format!("{other:?} has no place here"))),
@@ -282,7 +282,9 @@ impl Room {
 
     fn answer(&self, n: u64, answer: Answer, waiters: impl IntoIterator<Item = Waiter>) {
         for waiter in waiters {
-            waiter.send(answer.map_err(|code| SendError::Refused { id: self.id(n), code })).ok();
+            let refused =
+                |Refusal { code, retry_after }| SendError::Refused { id: self.id(n), code, retry_after };
+            waiter.send(answer.map_err(refused)).ok();
         }
     }
 }

@@ -127,6 +127,9 @@ fn answer(frames: &mut Frames, world: &World, name: &str, user: &UserId, produce
         let code = inner.faults.refuse.remove(0);
         return frames.push(&ServerFrame::Refused { n, code, retry_after_ms: 0 });
     }
+    if let Some((code, retry_after_ms)) = inner.faults.refuse_for.take() {
+        return frames.push(&ServerFrame::Refused { n, code, retry_after_ms });
+    }
     let log = inner.logs.get_mut(name).unwrap();
     let highest = log.ids.keys().filter(|(p, _)| *p == producer).map(|(_, n)| *n).max();
     let (seq, duplicate) = match log.ids.get(&(producer, n)) {

@@ -4,6 +4,7 @@ mod connection;
 mod conversation;
 mod machine;
 mod proxy;
+pub(crate) mod requests;
 mod websocket;
 mod wire;
 
@@ -24,6 +25,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use self::connection::Connection;
 pub(crate) use self::machine::Machine;
 pub(crate) use self::proxy::{Passes, Proxy};
+use self::requests::Requests;
 use self::wire::Frames;
 
 /// Streams that a client may have open at once.
@@ -61,6 +63,7 @@ pub(crate) struct World {
 pub(crate) struct Inner {
     pub(crate) logs: HashMap<String, Log>,
     pub(crate) faults: Faults,
+    pub(crate) requests: Requests,
     pub(crate) hellos: Vec<Hello>,
     /// What each of them came over.
     pub(crate) hellos_over: Vec<Transport>,
@@ -98,6 +101,8 @@ pub(crate) struct Faults {
     pub(crate) stop_reading: bool,
     /// The next publishes are refused, with these codes.
     pub(crate) refuse: Vec<Code>,
+    /// The next publish is refused for so many milliseconds.
+    pub(crate) refuse_for: Option<(Code, u32)>,
     /// The next opens are reset, with these codes.
     pub(crate) reset_opens: Vec<Code>,
     /// Everything that reads behind this seq is reset with STORE_FAILED.
@@ -354,9 +359,10 @@ async fn serve(connection: Connection, world: Arc<World>) {
             world.changed.notify_waiters();
             return;
         }
-        inner.connections.push((connection.clone(), frames));
+        inner.connections.push((connection.clone(), frames.clone()));
         let has_datagrams = !inner.faults.without_datagrams && connection.transport() == Transport::Quic;
-        if has_datagrams { feature::DATAGRAMS } else { 0 }
+        let membership = if inner.requests.unknown { 0 } else { feature::MEMBERSHIP };
+        membership | if has_datagrams { feature::DATAGRAMS } else { 0 }
     };
     connection.signed_in();
     control.push(&ServerFrame::Welcome(Welcome {
@@ -382,7 +388,7 @@ async fn serve(connection: Connection, world: Arc<World>) {
     tokio::join!(
         streams,
         pass_typing_on(&connection, &world, &user),
-        serve_control(&connection, control, queue, &world, &user)
+        serve_control(&connection, control, (frames, queue), &world, &user)
     );
 }
 
@@ -429,8 +435,8 @@ async fn early_stream(connection: &Connection, world: &World) -> Option<Frames> 
 async fn serve_control(
     connection: &Connection,
     mut control: Frames,
-    mut queue: mpsc::UnboundedReceiver<ServerFrame>,
-    world: &World,
+    (frames, mut queue): (mpsc::UnboundedSender<ServerFrame>, mpsc::UnboundedReceiver<ServerFrame>),
+    world: &Arc<World>,
     user: &UserId,
 ) {
     loop {
@@ -442,6 +448,14 @@ async fn serve_control(
                 }
                 Ok(Some(ClientFrame::Typing { conversation })) => {
                     world.tell_all(&ServerFrame::Typing { conversation, user: user.clone() });
+                }
+                Ok(Some(ClientFrame::Request { id, request })) if !world.lock().requests.unknown => {
+                    let frames = frames.clone();
+                    requests::take(world, id, request, move |reply| drop(frames.send(reply)));
+                }
+                Ok(Some(ClientFrame::Status { away })) if !world.lock().requests.unknown => {
+                    world.lock().requests.statuses.push(away);
+                    world.changed.notify_waiters();
                 }
                 Ok(Some(other)) => panic!("{other:?} on the control stream"),
                 Ok(None) | Err(()) => return,

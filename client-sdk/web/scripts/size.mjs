@@ -3,7 +3,7 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 const LIMIT_BYTES = 15 * 1024;
-const entries = { "@quoth/client": "src/index.ts", outbox: "src/outbox/index.ts", react: "src/react/index.ts" };
+const entries = { "@quoth/client": "src/index.ts", outbox: "src/outbox/index.ts", react: "src/react/index.ts", members: "src/members/index.ts" };
 
 for (const [name, entry] of Object.entries(entries)) {
   const { outputFiles } = await build({

@@ -4,7 +4,7 @@
  * Seqs and times are plain numbers; times are milliseconds since 1970 on the server's clock.
  */
 import type { QuothError } from "./error.js";
-import type { MembershipEvent, Status } from "./members.js";
+import type { MembershipEvent, Status } from "./members/shapes.js";
 
 /** Ends a subscription. Calling it again does nothing. */
 export type Unsubscribe = () => void;

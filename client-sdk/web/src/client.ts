@@ -21,12 +21,25 @@ import { Tokens } from "./link/tokens.js";
 import { onAbort } from "./abort.js";
 import { Listeners } from "./listeners.js";
 import { Room } from "./room/room.js";
-import type { FetchRange, WelcomeFrame } from "./wire/frames.js";
+import type { FetchRange, ServerFrame, WelcomeFrame } from "./wire/frames.js";
 import { DEVICE_BYTES_MAX, NAME_BYTES_MAX } from "./wire/limits.js";
 
 /** What `close` gives sends to get their acks. Outcome: their outcome is unknown. */
 const CLOSE_TIMEOUT_MS = 5_000;
 const CLIENT_NAME = "quoth-web/0.1.0";
+
+/** What uses a client's control lane besides the client. */
+export interface Extension {
+  /** Something may have changed that it has waited for. */
+  advance(): void;
+  signedIn(): void;
+  /** A frame that the client has no use for. The result is the complaint about one that has no place there. */
+  frame(frame: ServerFrame): string | undefined;
+  /** The connection, or the attempt at one, is over. */
+  lost(reason: QuothError): void;
+  /** The client has ended. */
+  closed(reason: QuothError): void;
+}
 
 export class QuothClient implements Client, ConversationOwner, PageOwner {
   readonly transport = "websocket";
@@ -39,6 +52,8 @@ export class QuothClient implements Client, ConversationOwner, PageOwner {
   private readonly pages = new Set<PageRequest>();
   private readonly states = new Listeners<State>();
   private readonly rtts = new Listeners<number>();
+  /** What else uses the control lane. */
+  extension: Extension | undefined;
   private readonly connector: Connector;
   private readonly stopWatching: () => void;
   private lastNumber = 0;
@@ -64,6 +79,8 @@ export class QuothClient implements Client, ConversationOwner, PageOwner {
       signedIn: (frame) => this.signedIn(frame),
       changed: () => this.advance(),
       typing: (conversation, user) => this.typing(conversation, user),
+      other: (frame) => (this.extension ? this.extension.frame(frame) : `${frame.type} on the control lane`),
+      lost: (reason) => this.extension?.lost(reason),
       rtt: (rttMs) => this.measured(rttMs),
     });
     this.stopWatching = watchPage(this.connector);
@@ -147,6 +164,7 @@ export class QuothClient implements Client, ConversationOwner, PageOwner {
   private advance(): void {
     for (const { room } of this.rooms.values()) room.advance();
     for (const page of [...this.pages]) page.advance();
+    this.extension?.advance();
   }
 
   /** Takes nothing more, and waits for what was taken. */
@@ -165,6 +183,7 @@ export class QuothClient implements Client, ConversationOwner, PageOwner {
 
   private signedIn({ user, durability, timeMs, openConversationsMax, server }: WelcomeFrame): void {
     this.welcome = { user, durability, timeMs, openConversationsMax, server };
+    this.extension?.signedIn();
   }
 
   private stateChanged(state: State): void {
@@ -177,6 +196,7 @@ export class QuothClient implements Client, ConversationOwner, PageOwner {
     this.stopWatching();
     for (const { room } of this.rooms.values()) room.close(reason);
     for (const page of [...this.pages]) page.fail(reason);
+    this.extension?.closed(reason);
     this.drained?.();
   }
 

@@ -141,9 +141,9 @@ function checkStart(from: Start): void {
 function sendWaiter(id: MessageId, resolve: (ack: Ack) => void, reject: (error: SendError) => void): Waiter {
   return {
     stored: ({ seq, timeMs, duplicate }) => resolve({ seq, timeMs, duplicate, id }),
-    refused(code) {
-      const { code: name, message, retryable } = errorOfCode(code, `the server refused message ${id.n}`);
-      reject(new SendError(name, message, retryable, "refused", id));
+    refused(code, retryAfterMs) {
+      const error = errorOfCode(code, `the server refused message ${id.n}`, "", retryAfterMs);
+      reject(new SendError(error.code, error.message, error.retryable, "refused", id, error));
     },
     failed({ code, message, cause }, attempted) {
       const outcome = attempted ? "unknown" : "not_sent";

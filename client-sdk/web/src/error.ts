@@ -17,18 +17,23 @@ export class QuothError extends Error {
     readonly code: string,
     message: string,
     readonly retryable: boolean,
-    options?: ErrorOptions,
+    options?: ErrorOptions & { retryAfterMs?: number | undefined },
   ) {
     super(message, options);
+    this.retryAfterMs = options?.retryAfterMs;
   }
+
+  /** When the server takes the same again (slow mode, a mute, a rate), in milliseconds from when the error came. */
+  readonly retryAfterMs: number | undefined;
 }
 
 /**
- * What is known of a message whose send failed.
+ * What is known of a message or a request that failed.
  *
- * - `not_sent`: it never left this client. It is not stored.
- * - `refused`: the server did not store it.
- * - `unknown`: it may be stored or not. Sending it again with the same `id` is safe: it is stored once in every case.
+ * - `not_sent`: it never left this client. It is not stored, or not done.
+ * - `refused`: the server did not store it, or do it.
+ * - `unknown`: it may be or not. Sending a message again with the same `id` is safe: it is stored once in every case. Of requests,
+ *   only a `create` without a name and an `invite` are done twice.
  */
 export type Outcome = "not_sent" | "refused" | "unknown";
 
@@ -43,17 +48,19 @@ export class SendError extends QuothError {
     readonly outcome: Outcome,
     /** The message's id, to send it again under; missing when it never got one. */
     readonly id: MessageId | undefined,
-    options?: ErrorOptions,
+    options?: ErrorOptions & { retryAfterMs?: number | undefined },
   ) {
     super(code, message, retryable, options);
   }
 }
 
 /** What a server has said. `what` was going on, for people. */
-export function errorOfCode(code: number, what: string, text = ""): QuothError {
+export function errorOfCode(code: number, what: string, text = "", retryAfterMs = 0): QuothError {
   const action = actionOf(code);
-  const message = `${what}: ${nameOf(code)}${text && `: ${printable(text)}`}`;
-  return new QuothError(nameOf(code), message, action === "retry" || action === "new_token");
+  const again = retryAfterMs && `; again in ${Math.ceil(retryAfterMs / 1_000)} s`;
+  const message = `${what}: ${nameOf(code)}${text && `: ${printable(text)}`}${again || ""}`;
+  const options = { retryAfterMs: retryAfterMs || undefined };
+  return new QuothError(nameOf(code), message, action === "retry" || action === "new_token", options);
 }
 
 export function closedError(): QuothError {

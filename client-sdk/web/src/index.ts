@@ -17,7 +17,7 @@ import { QuothError } from "./error.js";
 import { webSocketUrl } from "./url.js";
 
 export type * from "./api.js";
-export * from "./members.js";
+export type { ConversationKind, GoneCause, MembershipChange, MembershipEvent, Role, Status } from "./members/shapes.js";
 export { QuothError, SendError, type Outcome } from "./error.js";
 
 /**

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { WebSocket } from "ws";
 import { type Client, connect, type ConnectOptions, type Conversation, type Message, type RoomEvent } from "../src/index.js";
+import { membersOf } from "../src/members/index.js";
 import { CuttingProxy, RealServer, serverBinary } from "./support/real-server.js";
 import { brief, briefs, reached, seeded, sleep, take, until } from "./support/setup.js";
 
@@ -36,11 +37,46 @@ test("sends, reads, pages, rosters and typings", options, async () => {
   assert.deepEqual([page.events.map(brief), page.head, page.floor, page.more], [["2 b"], 3, 1, true]);
   his.seen(2);
   await until(() => his.roster?.present[0]?.seen === 2);
-  assert.deepEqual(his.roster, { users: 1, present: [{ user: "bob", seen: 2 }] });
+  assert.deepEqual(his.roster, { users: 1, present: [{ user: "bob", seen: 2, status: "online" }] });
   hers.typing();
   await until(() => his.typings[0] === "alice");
   const again = await hers.send("c", { id: { producer: alice.producer, n: 3 } });
   assert.deepEqual([again.seq, again.duplicate], [3, true]);
+});
+
+test("a group, from its creation to the last device that is signed out", options, async () => {
+  // A user is as much there as the best of all devices is.
+  await Promise.all(clients.map((made) => made.close()));
+  const [alice, bob] = [client("alice", server.url, { device: "laptop" }), client("bob")];
+  const [hers, his] = [membersOf(alice), membersOf(bob)];
+  const { conversation } = await hers.create({ kind: "group", title: "Team" });
+  assert.match(conversation, /^group\/[\w-]{22}$/);
+  await assert.rejects(his.join(conversation, "none"), { code: "FORBIDDEN", outcome: "refused" });
+  await his.join(conversation, await hers.invite(conversation, "member", { usesMax: 1 }));
+  const room = bob.conversation(conversation);
+  const events = room.events({ from: { after: 0 } });
+  const changes = (await take(events, 4)).map((event) => event.type);
+  assert.deepEqual(changes, ["created", "member_set", "invitation_made", "member_set"]);
+  let present: string[] = [];
+  hers.watchPresence(conversation, (members) => (present = [...members].map(([user, { status }]) => `${user} ${status}`)));
+  await until(() => present.join() === "bob online");
+  his.setAway(true);
+  await until(() => present.join() === "bob away");
+  await hers.mute(conversation, "bob", Infinity);
+  await assert.rejects(room.send("hi"), { code: "MUTED", outcome: "refused" });
+  await hers.remove(conversation, "bob");
+  const last = await take(events, 3);
+  assert.deepEqual(last.map((event) => event.type), ["caught_up", "muted", "member_gone"]);
+  await assert.rejects(events.next(), { code: "FORBIDDEN" });
+  const direct = await his.create({ kind: "direct", members: ["alice"] });
+  assert.equal((await hers.describe(direct.conversation)).title, "bob");
+  const titles = (await hers.conversations()).conversations.map(({ title }) => title);
+  assert.deepEqual(titles.sort(), ["Team", "bob"]);
+  const phone = client("alice", server.url, { device: "phone" });
+  await reached(phone, "connected");
+  await hers.endSession("phone");
+  const state = await reached(phone, "closed");
+  assert.ok(state.name === "closed" && state.reason.code === "KICKED" && /laptop/.test(state.reason.message));
 });
 
 test("several readers, and one that does not read", options, async () => {

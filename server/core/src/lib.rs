@@ -12,12 +12,16 @@
 //! | [`sequencer`] | seqs, times, and what a repeated message id gets |
 //! | [`tail`] | which recent frames stay in memory, and where a cursor reads on |
 //! | [`conversation`] | what a conversation stream does with each frame |
+//! | [`breaker`] | whether somebody is asked who may not answer |
 //! | [`login`] | which devices of a user stay when another one signs in |
 //! | [`presence`] | who is there, away or gone |
 //! | [`revocation`] | which tokens are revoked |
-//! | [`rate`] | how often something may happen |
+//! | [`rate`] | how often something may happen in a window of time |
+//! | [`bucket`] | how fast something may go on, with a burst |
 
 pub mod authorize;
+pub mod breaker;
+pub mod bucket;
 pub mod conversation;
 pub mod login;
 pub mod membership;

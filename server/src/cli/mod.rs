@@ -240,9 +240,10 @@ fn verify(config: &Config) -> Result<(), String> {
         eprint!("\r\x1b[K");
     }
     let advice = view_advice(&report, &dir);
-    let Report { groups, records, torn, applied, conversations, messages, findings, .. } = report;
+    let Report { groups, records, torn, applied, conversations, messages, registers, findings, .. } = report;
     let mut text = format!(
-        "log   {records} records in {groups} groups\nview  {messages} messages in {conversations} conversations\n"
+        "log   {records} records in {groups} groups\n\
+         view  {messages} messages and {registers} registers in {conversations} conversations\n"
     );
     if let Some(position) = torn {
         text.push_str(&format!(

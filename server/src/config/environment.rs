@@ -4,7 +4,7 @@ use super::load::{LISTED, near};
 use super::{SETTINGS, Setting};
 
 /// Variables of the command line client, which often stand in the environment that a server is started in.
-const OF_THE_CLIENT: [&str; 8] = [
+const OF_THE_CLIENT: [&str; 11] = [
     "QUOTH_SERVER",
     "QUOTH_CLIENT_FILE",
     "QUOTH_CA",
@@ -12,6 +12,9 @@ const OF_THE_CLIENT: [&str; 8] = [
     "QUOTH_TRANSPORT",
     "QUOTH_TOKEN",
     "QUOTH_TOKEN_FILE",
+    "QUOTH_DEVICE",
+    "QUOTH_API",
+    "QUOTH_API_KEY_FILE",
     "QUOTH_LOG",
 ];
 
@@ -91,7 +94,9 @@ mod tests {
 
     #[test]
     fn every_variable_of_the_client_is_left_alone() {
-        let arguments = include_str!("../../../client-sdk/cli/src/args.rs");
+        let arguments = include_str!("../../../client-sdk/cli/src/args/mod.rs");
+        let of_admin = include_str!("../../../client-sdk/cli/src/admin/args.rs");
+        let arguments = format!("{arguments}{of_admin}");
         let documented = arguments.split("[env: ").skip(1).map(|rest| rest.split(']').next().unwrap());
         let mut of_the_client: Vec<&str> = documented.collect();
         of_the_client.push("QUOTH_LOG");

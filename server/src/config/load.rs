@@ -9,7 +9,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::environment;
 use super::{Config, Kind, SETTINGS, Setting};
+use crate::api::ApiKeySpec;
 use crate::auth::KeySpec;
+use crate::session::Limits;
 
 /// Where a configuration comes from.
 #[derive(Debug, Default)]
@@ -124,6 +126,9 @@ pub fn load(sources: &Sources) -> Result<Loaded, Vec<String>> {
             None => loading.mistakes.push(format!("{}: {}", flag.typed(), unknown(&flag.key))),
         }
     }
+    if !loading.loaded.config.development {
+        loading.deployed();
+    }
     if loading.mistakes.is_empty() { Ok(loading.loaded) } else { Err(loading.mistakes) }
 }
 
@@ -133,6 +138,17 @@ struct Loading {
 }
 
 impl Loading {
+    /// Gives the limits that nobody has set the values that they have outside of development.
+    fn deployed(&mut self) {
+        let Loaded { config, origins } = &mut self.loaded;
+        let deployed = Config { limits: Limits::default().deployed(), ..Config::default() };
+        for setting in SETTINGS.iter().filter(|setting| setting.range().is_some()) {
+            if setting.section_and_name().0 == "limits" && !origins.contains_key(setting.key) {
+                self.mistakes.extend(setting.set(config, &setting.get(&deployed)).err());
+            }
+        }
+    }
+
     fn set(&mut self, setting: &'static Setting, value: &str, origin: Origin, place: &str) {
         match setting.set(&mut self.loaded.config, value) {
             Ok(()) => {
@@ -224,8 +240,12 @@ fn as_text(kind: &Kind, value: &DeValue<'_>, folder: &Path) -> Option<String> {
             i128::from_str_radix(&digits, number.radix()).ok().map(|number| number.to_string())
         }
         (Kind::Boolean, DeValue::Boolean(value)) => Some(value.to_string()),
-        (Kind::Origins, DeValue::Array(items)) => {
+        (Kind::Origins | Kind::Networks | Kind::Texts(_), DeValue::Array(items)) => {
             let texts = items.iter().map(|item| item.get_ref().as_str());
+            texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
+        }
+        (Kind::ApiKeys, DeValue::Array(items)) => {
+            let texts = items.iter().map(|item| item.get_ref().as_str().map(|text| api_key_in(folder, text)));
             texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
         }
         (Kind::Keys, DeValue::Array(items)) => {
@@ -241,6 +261,14 @@ fn key_in(folder: &Path, text: &str) -> String {
     text.parse().map_or_else(
         |_| text.to_owned(),
         |key: KeySpec| KeySpec { file: folder.join(&key.file), ..key }.to_string(),
+    )
+}
+
+/// The same of a key of the server API.
+fn api_key_in(folder: &Path, text: &str) -> String {
+    text.parse().map_or_else(
+        |_| text.to_owned(),
+        |key: ApiKeySpec| ApiKeySpec { file: folder.join(&key.file), ..key }.to_string(),
     )
 }
 
@@ -339,6 +367,22 @@ mod tests {
         assert!(report.contains("drain_retry_after_ms = 2000 # q.toml:3"), "{report}");
         assert!(report.contains("connections_max = 7 # flag --set"), "{report}");
         assert!(report.contains("idle_timeout_ms = 60000 # default"), "{report}");
+    }
+
+    #[test]
+    fn limits_are_off_in_development_unless_they_are_set() {
+        let loaded = |file: &str, flags: &[(&str, &str)]| {
+            let limits = load(&sources(file, &[], flags)).unwrap().config.limits;
+            [limits.user_publishes_per_second_max, limits.connections_per_user_max]
+        };
+        assert_eq!(loaded("", &[]), [100, 100]);
+        assert_eq!(loaded("[server]\ndevelopment = true\n", &[]), [0, 0]);
+        assert_eq!(loaded("", &[("server.development", "true")]), [0, 0]);
+        let set = "[limits]\nuser_publishes_per_second_max = 0\nconnections_per_user_max = 7\n";
+        assert_eq!(loaded(set, &[]), [0, 7]);
+        assert_eq!(loaded(set, &[("server.development", "true")]), [0, 7]);
+        let report = load(&sources("", &[], &[])).unwrap().report();
+        assert!(report.contains("user_publishes_per_second_max = 100 # default"), "{report}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod environment;
 mod load;
 mod ranges;
 mod settings;
+mod table;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,10 +15,13 @@ use quoth_core::login::Policy;
 use quoth_core::membership::Rules;
 
 pub use load::{Flag, Loaded, Origin, Sources, load};
-pub use settings::{Kind, SETTINGS, Setting};
+pub use settings::{Kind, Setting};
+pub use table::SETTINGS;
 
+use crate::api::ApiConfig;
 use crate::auth::{Demands, JwksConfig, KeySpec, Verifier};
-use crate::http::{HAS_PAGE, WebOrigin};
+use crate::hooks::HooksConfig;
+use crate::http::{HAS_PAGE, Network, WebOrigin};
 use crate::outbound::Url;
 use crate::session::Limits;
 use crate::sessions::SessionsConfig;
@@ -37,6 +41,8 @@ pub struct Config {
     pub websocket: bool,
     /// Origins of pages that may connect besides the server's own.
     pub allowed_origins: Vec<WebOrigin>,
+    /// Proxies whose `X-Forwarded-For` says who a client is.
+    pub trusted_proxies: Vec<Network>,
     /// Whether HTTP and WebSocket are served without TLS, too, as they are in development.
     pub plain_http: bool,
     /// Whether the chat page is served outside of development, too.
@@ -73,6 +79,10 @@ pub struct Config {
     pub view_cache_bytes: u64,
     /// Connection limits.
     pub limits: Limits,
+    /// The server API.
+    pub api: ApiConfig,
+    /// Hooks and events for backends.
+    pub hooks: HooksConfig,
     /// Numbers of managed conversations.
     pub rules: Rules,
     /// Which log lines are written, as in `info,quoth_server=debug`.
@@ -133,6 +143,7 @@ impl Default for Config {
             workers: 0,
             websocket: true,
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             plain_http: false,
             demo_page: false,
             data_dir: PathBuf::from("quoth-data"),
@@ -151,6 +162,8 @@ impl Default for Config {
             log_segment_bytes: 64 * 1024 * 1024,
             view_cache_bytes: 64 * 1024 * 1024,
             limits: Limits::default(),
+            api: ApiConfig::default(),
+            hooks: HooksConfig::default(),
             rules: Rules::default(),
             log_filter: "info".to_owned(),
             log_format: LogFormat::Auto,
@@ -162,8 +175,9 @@ impl Config {
     /// The same with paths that do not depend on the current folder.
     fn with_absolute_paths(mut self) -> Self {
         let files = [&mut self.certificate_file, &mut self.private_key_file, &mut self.jwks.ca_file];
-        let files = files.into_iter().flatten();
+        let files = files.into_iter().chain([&mut self.hooks.secret_file, &mut self.hooks.ca_file]).flatten();
         let keys = self.token_keys.iter_mut().map(|key| &mut key.file);
+        let keys = keys.chain(self.api.keys.iter_mut().map(|key| &mut key.file));
         for path in files.chain(keys).chain([&mut self.data_dir]) {
             // Only an empty path has none, and stays what it is.
             *path = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
@@ -247,6 +261,8 @@ impl Config {
                     .to_owned(),
             );
         }
+        problems.extend(self.api.problems(self.development));
+        problems.extend(self.hooks.problems(self.development, self.log_segment_bytes));
         if self.jwks.refresh_min_s > self.jwks.refresh_s {
             problems.push(format!(
                 "auth.jwks_refresh_min_s is {}, and auth.jwks_refresh_s is {}: the least time between two looks at the keys must not be \

@@ -24,6 +24,7 @@ use super::frame::encode_events;
 use super::mailbox::{Mailbox, Outcome};
 use super::reads::Reads;
 use super::repeats::Repeats;
+use super::stats::Counts;
 use super::tails::Tails;
 use super::workers::{Wake, Workers};
 use super::{Clock, Request};
@@ -50,6 +51,7 @@ pub(super) struct Parts {
     pub(super) workers: Arc<Workers>,
     /// Position of the last group that was let out.
     pub(super) released: Arc<AtomicU64>,
+    pub(super) counts: Arc<Counts>,
     pub(super) rules: Rules,
 }
 
@@ -172,6 +174,9 @@ impl Committer {
             wake.conversations.push(name.clone());
         }
         self.parts.released.store(self.position.0, Ordering::Release);
+        if !group.records.is_empty() {
+            self.parts.counts.add_group(group.records.len(), self.encoded.len());
+        }
         let by_mailbox = group.outcomes.into_iter().map(|(mailbox, outcome)| (Owner(mailbox), outcome));
         for (Owner(mailbox), outcomes) in gather_by(by_mailbox) {
             mailbox.put(outcomes);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use quoth_protocol::codec;
 use quoth_protocol::frame::{Event, EventKind, ServerFrame};
 use quoth_protocol::{Seq, UserId};
-use quoth_store::{Content, Record};
+use quoth_store::{Content, Record, ViewError};
 use serde::Serialize;
 use serde::ser::{SerializeTuple as _, Serializer};
 
@@ -35,6 +35,26 @@ pub(crate) fn encode_events(records: &[&Record]) -> Vec<Bytes> {
         rest = others;
     }
     frames
+}
+
+/// A record as an event, with its change decoded.
+///
+/// # Errors
+/// When the change does not decode.
+pub(crate) fn event(record: &Record) -> Result<Event, ViewError> {
+    let Record { seq, time_ms, sender, origin_time_ms, content, .. } = record;
+    let kind = match content {
+        Content::Message(body) => EventKind::Message { body: body.clone() },
+        Content::Change(kind) | Content::Notice(kind) => {
+            codec::decode(kind).map_err(|_| ViewError::DamagedRow {
+                conversation: record.conversation.clone(),
+                seq: *seq,
+                what: "its change does not decode",
+            })?
+        }
+    };
+    let (seq, time_ms, sender, origin_time_ms) = (*seq, *time_ms, sender.clone(), *origin_time_ms);
+    Ok(Event { seq, time_ms, sender, origin_time_ms, kind })
 }
 
 /// The frame of an event, whose change is not decoded for it: an event's encoding ends with that of its kind.

@@ -16,6 +16,7 @@ mod reads;
 mod repeats;
 mod rosters;
 mod states;
+mod stats;
 mod subscribers;
 mod tails;
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use access::{Access, Stand};
 use changes::ChangeRequest;
 pub use changes::{Caller, Done};
 use committer::{Committer, Parts};
+pub(crate) use frame::event;
 pub use mailbox::{Mailbox, NotStored, Outcome, Stored};
 pub use names::{new_invitation, new_name};
 use notes::NoteRequest;
@@ -49,6 +51,8 @@ pub use reads::{Page, Reads};
 use rosters::Rosters;
 pub use rosters::{RosterWatch, Statuses};
 use states::States;
+use stats::Counts;
+pub use stats::Stats;
 use subscribers::Subscribers;
 pub use subscribers::Subscription;
 use tails::Tails;
@@ -150,6 +154,7 @@ struct Inner {
     failure: watch::Receiver<Option<String>>,
     /// Log position of the last group that was let out.
     released: Arc<AtomicU64>,
+    counts: Arc<Counts>,
 }
 
 /// What ends an engine; see [`Stopper::stop`].
@@ -229,6 +234,7 @@ impl Engine {
         };
         let reads = Reads::new(Arc::clone(&view), execution);
         let released = Arc::new(AtomicU64::new(log.next().0.saturating_sub(1)));
+        let counts = Arc::new(Counts::default());
         let parts = Parts {
             log,
             view,
@@ -238,6 +244,7 @@ impl Engine {
             clock: Arc::clone(&clock),
             workers: Arc::clone(&workers),
             released: Arc::clone(&released),
+            counts: Arc::clone(&counts),
             rules,
         };
         let committer = Committer::new(parts);
@@ -263,6 +270,7 @@ impl Engine {
             clock,
             failure,
             released,
+            counts,
         };
         (Self { inner: Arc::new(inner), worker }, stopper)
     }
@@ -383,6 +391,24 @@ impl Engine {
     #[must_use]
     pub fn reads(&self) -> &Reads {
         &self.inner.reads
+    }
+
+    /// How much there is of what.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let queue = &self.inner.queue;
+        Stats {
+            stored: self.inner.counts.stored(),
+            queued: queue.max_capacity() - queue.capacity(),
+            queued_max: queue.max_capacity(),
+            position: self.inner.released.load(Ordering::Acquire),
+            log_bytes: self.inner.counts.log_bytes(),
+        }
+    }
+
+    /// Waits until a group was stored since the last call: for the one who follows the log.
+    pub(crate) async fn followed(&self) {
+        self.inner.counts.followed().await;
     }
 
     /// What an ack means.

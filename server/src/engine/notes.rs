@@ -14,6 +14,7 @@ const NOTE_BYTES: usize = 256;
 #[derive(Debug)]
 pub(super) struct NoteRequest {
     conversation: ConversationName,
+    content: Bytes,
     registers: Vec<Register>,
     pub(super) noted: oneshot::Sender<()>,
     /// Its share of what waits.
@@ -28,7 +29,7 @@ impl NoteRequest {
 
     /// What the log gets, and who is to be told when it is durable.
     pub(super) fn into_record(self, time_ms: u64) -> (Record, oneshot::Sender<()>) {
-        let Self { conversation, registers, noted, queued: _ } = self;
+        let Self { conversation, content, registers, noted, queued: _ } = self;
         let record = Record {
             conversation,
             seq: Seq::ZERO,
@@ -36,7 +37,7 @@ impl NoteRequest {
             origin_time_ms: None,
             sender: UserId::new("$server").expect("an id"),
             id: None,
-            content: Content::Notice(Bytes::new()),
+            content: Content::Notice(content),
             registers,
         };
         (record, noted)
@@ -49,6 +50,20 @@ impl Engine {
     /// # Errors
     /// When the store has failed: it is then not known whether they are stored.
     pub async fn note(&self, conversation: ConversationName, registers: Vec<Register>) -> Result<(), String> {
+        self.notice(conversation, Bytes::new(), registers).await
+    }
+
+    /// The same with something that those are told who follow the log, where it stands among events in the order in which all of it
+    /// happened. Dropping the future once it was polled changes nothing.
+    ///
+    /// # Errors
+    /// As of [`Engine::note`].
+    pub(crate) async fn notice(
+        &self,
+        conversation: ConversationName,
+        content: Bytes,
+        registers: Vec<Register>,
+    ) -> Result<(), String> {
         let failed = || "the store failed".to_owned();
         let value = |register: &Register| register.value.as_ref().map_or(0, Bytes::len);
         let bytes: usize =
@@ -56,7 +71,7 @@ impl Engine {
         let weight = u32::try_from(bytes).unwrap_or(u32::MAX);
         let queued = self.inner.queue_bytes.clone().acquire_many_owned(weight).await.map_err(|_| failed())?;
         let (noted, is_noted) = oneshot::channel();
-        let request = NoteRequest { conversation, registers, noted, queued };
+        let request = NoteRequest { conversation, content, registers, noted, queued };
         self.inner.queue.send(Request::Note(request)).await.map_err(|_| failed())?;
         is_noted.await.map_err(|_| failed())
     }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quoth_protocol::frame::ServerFrame;
+use quoth_protocol::frame::{Event, ServerFrame};
 use quoth_protocol::{ConversationName, Seq, codec};
 use quoth_store::{Bounds, PageLimit, Position, ProducerKey, Record, View, ViewError};
 
 use tokio::sync::Semaphore;
 
 use super::Execution;
-use super::frame::encode_event;
+use super::frame::{encode_event, event};
 use super::publisher::{Prior, Publisher};
 
 /// How long a read of what may be fresh waits between two looks at how far the applier is; it is usually done with a
@@ -116,6 +116,34 @@ impl Reads {
             Ok(Page { frames, reached: records.last().map_or(readable, |record| record.seq) })
         })
         .await
+    }
+
+    /// The first events behind a seq, which must not be before the floor, ascending.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn events_after(
+        &self,
+        conversation: &ConversationName,
+        after: Seq,
+        limit: PageLimit,
+    ) -> Result<Vec<Event>, ViewError> {
+        let conversation = conversation.clone();
+        self.run(move |view| view.after(&conversation, after, limit)?.iter().map(event).collect()).await
+    }
+
+    /// The last events before a seq, or the last ones of all, ascending.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn events_before(
+        &self,
+        conversation: &ConversationName,
+        before: Option<Seq>,
+        limit: PageLimit,
+    ) -> Result<Vec<Event>, ViewError> {
+        let conversation = conversation.clone();
+        self.run(move |view| view.before(&conversation, before, limit)?.iter().map(event).collect()).await
     }
 
     /// Up to which group of the log the view is.

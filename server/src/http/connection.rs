@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -20,10 +20,10 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::Site;
 use super::origin::{BEHIND_PROXY, WITH_TLS, WITHOUT_TLS};
 use super::routes::{Client, Granted, Routes};
 use super::stream::{Counted, Stream};
+use super::{Site, proxies};
 use crate::session::{Handshake, Service};
 use crate::websocket::Upgraded;
 
@@ -65,6 +65,11 @@ impl Worker {
     pub(super) fn new(site: Arc<Site>, service: Service) -> Self {
         let routes = Routes::new(Arc::clone(&site), service.clone());
         Self { site, service, routes, turns: Semaphore::new(1) }
+    }
+
+    /// Whether what comes from here is a proxy's, which has the requests of many.
+    pub(super) fn is_proxy(&self, peer: IpAddr) -> bool {
+        proxies::is_trusted(peer, &self.site.trusted_proxies)
     }
 }
 
@@ -145,8 +150,7 @@ async fn requests(worker: &Worker, stream: Stream, peer: SocketAddr) -> Option<G
         Stream::Plain(_) if worker.site.is_behind_proxy => BEHIND_PROXY,
         Stream::Plain(_) => WITHOUT_TLS,
     };
-    let is_loopback = peer.ip().to_canonical().is_loopback();
-    let client = Client { is_loopback, schemes, granted: Arc::clone(&granted) };
+    let client = Client { peer: peer.ip(), schemes, granted: Arc::clone(&granted) };
     let answers = service_fn(|request: Request<Incoming>| {
         let (routes, client) = (worker.routes.clone(), client.clone());
         async move { Ok::<_, Infallible>(routes.answer(client, request.map(Body::new)).await) }

@@ -72,7 +72,8 @@ impl Listener {
     /// What comes of an address that has its share, or while too many handshakes are under way, is closed: to say why would take
     /// one of them.
     fn admit(&mut self, tcp: TcpStream, peer: SocketAddr) {
-        match self.service.admission.request(peer.ip()) {
+        let of = (!self.worker.is_proxy(peer.ip())).then_some(peer.ip());
+        match self.service.admission.request(of) {
             Some(handshake) => {
                 self.requests.spawn(connection::serve(Arc::clone(&self.worker), tcp, peer, handshake));
             }

@@ -5,6 +5,7 @@ mod connection;
 mod listener;
 mod origin;
 mod page;
+mod proxies;
 mod routes;
 mod stream;
 #[cfg(test)]
@@ -27,7 +28,8 @@ use page::Page;
 pub(crate) use listener::serve;
 pub use origin::WebOrigin;
 pub(crate) use page::HAS_PAGE;
-pub(crate) use stream::Stream;
+pub use proxies::Network;
+pub(crate) use stream::{Counted, Stream};
 
 /// The application protocol of the TLS handshake.
 pub(crate) const ALPN_HTTP: &[u8] = b"http/1.1";
@@ -40,6 +42,7 @@ pub(crate) struct Site {
     /// Whether what comes without TLS may have come to a proxy with it.
     is_behind_proxy: bool,
     allowed_origins: Vec<WebOrigin>,
+    trusted_proxies: Vec<Network>,
     page: Option<Page>,
     /// Signs a token for whoever asks, in development.
     tokens: Option<Tokens>,
@@ -66,6 +69,7 @@ impl Site {
             takes_plain: config.development || config.plain_http,
             is_behind_proxy: config.plain_http,
             allowed_origins: config.allowed_origins.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
             page: (config.development || config.demo_page).then(Page::built_in),
             tokens: development.map(|made| made.tokens.clone()),
             discovery: Bytes::from(discovery.to_string()),

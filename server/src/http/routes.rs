@@ -1,5 +1,6 @@
 //! What is answered where.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -19,12 +20,11 @@ use quoth_lanes::Format;
 use quoth_protocol::{UserId, WEBSOCKET_PATH};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::origin::{self, Schemes};
-use super::{Site, upgrade};
+use super::{Site, proxies, upgrade};
 use crate::engine::{Clock as _, SystemClock};
-use crate::session::Service;
+use crate::session::{Place, Service};
 
 /// When a client should try again that was one too many, in seconds.
 const RETRY_AFTER_S: &str = "2";
@@ -32,7 +32,8 @@ const RETRY_AFTER_S: &str = "2";
 /// What is known of who sends a request.
 #[derive(Clone)]
 pub(super) struct Client {
-    pub(super) is_loopback: bool,
+    /// The address of who sends it: a proxy's, if there is one.
+    pub(super) peer: IpAddr,
     pub(super) schemes: Schemes,
     /// Where a WebSocket goes that is granted.
     pub(super) granted: Arc<Mutex<Option<Granted>>>,
@@ -43,7 +44,7 @@ pub(super) struct Granted {
     pub(super) on_upgrade: OnUpgrade,
     pub(super) format: Format,
     /// Its place among the connections.
-    pub(super) place: OwnedSemaphorePermit,
+    pub(super) place: Place,
 }
 
 #[derive(Clone)]
@@ -107,12 +108,21 @@ async fn websocket(
         Ok(wanted) => wanted,
         Err(refused) => return refused.answer(),
     };
-    let place = if app.service.phase.is_serving() { app.service.admission.connection() } else { None };
-    let Some(place) = place else {
-        let mut full =
-            text(StatusCode::SERVICE_UNAVAILABLE, "there are too many connections: try again later\n");
+    let full = |status, says: &'static str| {
+        let mut full = text(status, says);
         set(&mut full, RETRY_AFTER, RETRY_AFTER_S);
-        return full;
+        full
+    };
+    let admission = &app.service.admission;
+    let among_all = if app.service.phase.is_serving() { admission.connection() } else { None };
+    let Some(among_all) = among_all else {
+        let says = "there are too many connections: try again later\n";
+        return full(StatusCode::SERVICE_UNAVAILABLE, says);
+    };
+    let address = proxies::client_of(client.peer, request.headers(), &app.site.trusted_proxies);
+    let Some(place) = admission.place(address, among_all) else {
+        let says = "there are too many connections from this address: try again later\n";
+        return full(StatusCode::TOO_MANY_REQUESTS, says);
     };
     let on_upgrade = hyper::upgrade::on(request);
     *client.granted.lock() = Some(Granted { on_upgrade, format: wanted.format, place });
@@ -164,7 +174,7 @@ async fn token(
     query: Result<Query<TokenQuery>, QueryRejection>,
 ) -> Response<Body> {
     let header = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let is_own = client.is_loopback
+    let is_own = client.peer.to_canonical().is_loopback()
         && header(HOST).is_some_and(origin::is_loopback)
         && header(HeaderName::from_static("sec-fetch-site")).is_none_or(|site| site == "same-origin")
         && origin::check(header(ORIGIN), header(HOST), client.schemes, &[]).is_ok();

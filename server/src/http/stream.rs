@@ -26,7 +26,7 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
-    pub(super) fn new(tcp: TcpStream) -> Self {
+    pub(crate) fn new(tcp: TcpStream) -> Self {
         Self { tcp, read_bytes: 0, written_bytes: 0 }
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use quinn::{Connecting, Endpoint, Incoming, VarInt};
+use quoth_protocol::Code;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
@@ -120,6 +121,9 @@ async fn connect(
     None
 }
 
-async fn run(quic: quinn::Connection, service: Service, _place: OwnedSemaphorePermit) {
+async fn run(quic: quinn::Connection, service: Service, place: OwnedSemaphorePermit) {
+    let Some(_place) = service.admission.place(quic.remote_address().ip(), place) else {
+        return quic.close(VarInt::from_u32(Code::OVERLOADED.0), b"the address has too many connections");
+    };
     session::run(Transport::Quic(quic), service).await;
 }

@@ -5,9 +5,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use quoth_protocol::UserId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Limits;
+use super::counts::{Counted, Counts};
+use super::refusals::{Refusal, Refusals};
 
 /// Counts connections and handshakes.
 #[derive(Debug)]
@@ -15,6 +18,9 @@ pub(crate) struct Admission {
     limits: Arc<Limits>,
     connections: Arc<Semaphore>,
     handshakes: Arc<Handshakes>,
+    addresses: Arc<Counts<Address>>,
+    users: Arc<Counts<UserId>>,
+    refusals: Refusals,
 }
 
 /// What becomes of a connection attempt.
@@ -30,21 +36,28 @@ pub(crate) enum Admitted {
     Ignore,
 }
 
+/// A connection's place among all of them, and among those of its address.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _among_all: OwnedSemaphorePermit,
+    _of_address: Counted<Address>,
+}
+
 /// A handshake that is under way.
 #[derive(Debug)]
 pub(crate) struct Handshake {
     handshakes: Arc<Handshakes>,
-    address: Address,
+    address: Option<Address>,
 }
 
 /// An IPv4 address, or the /64 network of an IPv6 address, which is what one subscriber has.
-type Address = IpAddr;
+pub(crate) type Address = IpAddr;
 
 #[derive(Debug, Default)]
-struct Handshakes(Mutex<Counts>);
+struct Handshakes(Mutex<HandshakeCounts>);
 
 #[derive(Debug, Default)]
-struct Counts {
+struct HandshakeCounts {
     all: usize,
     /// Addresses with a handshake under way, so never more than there may be handshakes.
     by_address: HashMap<Address, usize>,
@@ -56,6 +69,9 @@ impl Admission {
             limits: Arc::clone(limits),
             connections: Arc::new(Semaphore::new(limits.connections_max)),
             handshakes: Arc::default(),
+            addresses: Counts::new(limits.connections_per_address_max),
+            users: Counts::new(limits.connections_per_user_max),
+            refusals: Refusals::default(),
         }
     }
 
@@ -64,6 +80,17 @@ impl Admission {
     /// An address that is not validated gets half of an address's share, so that nobody can use up the share of another
     /// one by sending in its name.
     pub(crate) fn admit(&self, peer: IpAddr, validated: bool) -> Admitted {
+        let admitted = self.judge(peer, validated);
+        match &admitted {
+            Admitted::Accept(..) => {}
+            Admitted::Retry => self.refusals.count(Refusal::Retried),
+            Admitted::Refuse => self.refusals.count(Refusal::Refused),
+            Admitted::Ignore => self.refusals.count(Refusal::Ignored),
+        }
+        admitted
+    }
+
+    fn judge(&self, peer: IpAddr, validated: bool) -> Admitted {
         let (limits, address) = (&self.limits, address(peer));
         let mut counts = self.handshakes.0.lock();
         let of_address = counts.of(address);
@@ -74,23 +101,41 @@ impl Admission {
         if !validated && (counts.all >= limits.retry_above_handshakes || of_address >= share / 2) {
             return Admitted::Retry;
         }
-        if counts.all >= limits.handshakes_max {
+        if counts.all >= limits.handshakes_max || self.addresses.is_full(&address) {
             return Admitted::Refuse;
         }
         match self.connection() {
-            Some(connection) => Admitted::Accept(self.begin(&mut counts, address), connection),
+            Some(connection) => Admitted::Accept(self.begin(&mut counts, Some(address)), connection),
             None => Admitted::Refuse,
         }
     }
 
     /// Takes up a TCP connection for requests, which counts as a handshake until it has become a WebSocket or is closed; `None` if there
-    /// are too many. It has a place among the connections only then.
-    pub(crate) fn request(&self, peer: IpAddr) -> Option<Handshake> {
-        let address = address(peer);
+    /// are too many. It has a place among the connections only then. No address is for a proxy, which has the requests of many.
+    pub(crate) fn request(&self, peer: Option<IpAddr>) -> Option<Handshake> {
+        let address = peer.map(address);
         let mut counts = self.handshakes.0.lock();
-        let has_room = counts.of(address) < self.limits.handshakes_per_address_max
-            && counts.all < self.limits.handshakes_max;
+        let has_share =
+            address.is_none_or(|address| counts.of(address) < self.limits.handshakes_per_address_max);
+        let has_room = has_share && counts.all < self.limits.handshakes_max;
+        if !has_room {
+            self.refusals.count(Refusal::Ignored);
+        }
         has_room.then(|| self.begin(&mut counts, address))
+    }
+
+    /// The place of a connection from an address that has shown that it gets what is sent there; `None` if it has too many.
+    pub(crate) fn place(&self, peer: IpAddr, among_all: OwnedSemaphorePermit) -> Option<Place> {
+        let Some(of_address) = self.addresses.take(&address(peer)) else {
+            self.refusals.count(Refusal::Refused);
+            return None;
+        };
+        Some(Place { _among_all: among_all, _of_address: of_address })
+    }
+
+    /// A place among the connections of a user. A service (a bridge, an import) speaks for many, and is not counted.
+    pub(super) fn of_user(&self, user: &UserId, is_service: bool) -> Option<Counted<UserId>> {
+        if is_service { Some(self.users.uncounted()) } else { self.users.take(user) }
     }
 
     /// A place among the connections, if there is one left.
@@ -98,14 +143,21 @@ impl Admission {
         Arc::clone(&self.connections).try_acquire_owned().ok()
     }
 
-    fn begin(&self, counts: &mut Counts, address: Address) -> Handshake {
+    /// How many there are.
+    pub(crate) fn connections(&self) -> usize {
+        self.limits.connections_max.saturating_sub(self.connections.available_permits())
+    }
+
+    fn begin(&self, counts: &mut HandshakeCounts, address: Option<Address>) -> Handshake {
         counts.all += 1;
-        *counts.by_address.entry(address).or_default() += 1;
+        if let Some(address) = address {
+            *counts.by_address.entry(address).or_default() += 1;
+        }
         Handshake { handshakes: Arc::clone(&self.handshakes), address }
     }
 }
 
-impl Counts {
+impl HandshakeCounts {
     fn of(&self, address: Address) -> usize {
         self.by_address.get(&address).copied().unwrap_or_default()
     }
@@ -115,10 +167,12 @@ impl Drop for Handshake {
     fn drop(&mut self) {
         let mut counts = self.handshakes.0.lock();
         counts.all -= 1;
-        if let Some(count) = counts.by_address.get_mut(&self.address) {
+        if let Some(address) = &self.address
+            && let Some(count) = counts.by_address.get_mut(address)
+        {
             *count -= 1;
             if *count == 0 {
-                counts.by_address.remove(&self.address);
+                counts.by_address.remove(address);
             }
         }
     }
@@ -219,15 +273,16 @@ mod tests {
     fn requests_over_tcp_have_the_same_share_and_no_place() {
         let admission = admission();
         let peer = ip("192.0.2.1");
-        let mut held: Vec<_> = (0..3).map(|_| admission.request(peer).unwrap()).collect();
+        let mut held: Vec<_> = (0..3).map(|_| admission.request(Some(peer)).unwrap()).collect();
         held.push(accepted(&admission, "192.0.2.1"));
-        assert!(admission.request(peer).is_none());
+        assert!(admission.request(Some(peer)).is_none());
         assert!(matches!(admission.admit(peer, true), Admitted::Ignore));
-        held.extend((2..8).map(|n| admission.request(ip(&format!("192.0.2.{n}"))).unwrap()));
-        assert!(admission.request(ip("192.0.2.9")).is_none(), "ten are under way");
+        held.extend((2..8).map(|n| admission.request(Some(ip(&format!("192.0.2.{n}")))).unwrap()));
+        assert!(admission.request(Some(ip("192.0.2.9"))).is_none(), "ten are under way");
+        assert!(admission.request(None).is_none(), "for a proxy, too");
         let full = Admission::new(&Arc::new(Limits { connections_max: 1, ..Limits::default() }));
         let _place = full.connection().unwrap();
-        assert!(full.connection().is_none() && full.request(peer).is_some());
+        assert!(full.connection().is_none() && full.request(Some(peer)).is_some());
         assert!(matches!(full.admit(peer, true), Admitted::Refuse));
     }
 }

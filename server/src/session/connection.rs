@@ -11,24 +11,26 @@ use quoth_core::session::{Identity, Input, Output, Session};
 use quoth_protocol::codec::{decode, encode_datagram};
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION, Welcome, feature};
 use quoth_protocol::limits::{
-    DATAGRAM_BYTES_MAX, FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, FIRST_FRAME_TIMEOUT_MS, HELLO_TIMEOUT_MS,
-    REQUESTS_UNDER_WAY_MAX, STREAMS_PER_SECOND_MAX, TYPING_PER_SECOND_MAX,
+    DATAGRAM_BYTES_MAX, FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, HELLO_TIMEOUT_MS, REQUESTS_UNDER_WAY_MAX,
+    TYPING_PER_SECOND_MAX,
 };
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
-use quoth_protocol::{Action as Wish, Code, ConversationName};
+use quoth_protocol::{Action as Wish, Code, ConversationName, UserId};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::counts::Counted;
+use super::end::End;
+use super::flood::Flood;
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
-use super::goodbye;
+use super::judged::Connecting;
 use super::open::OpenConversations;
+use super::pace::ConnectionPaces;
 use super::transport::{Gone, RecvStream, SendStream, Transport};
-use super::{
-    Phase, PhaseReceiver, Service, Verification, Verifying, conversation, fetch, presence, requests,
-};
+use super::{Phase, PhaseReceiver, Service, Verification, Verifying, presence, requests, stream};
 use crate::engine::{Typing, Typings};
-use crate::sessions::{Attendance, Goodbye, Refused, Seen, Told, Watcher};
+use crate::sessions::{Attendance, Refused, Seen, Told, Watcher};
 
 /// Priority of the control stream; conversations have 0, pages of history less.
 const CONTROL_PRIORITY: i32 = 20;
@@ -55,54 +57,8 @@ pub(super) struct Shared {
     pub(super) features: u64,
     /// Its place among the sessions.
     pub(super) watcher: Watcher,
-}
-
-/// Why a connection ends.
-#[derive(Debug)]
-enum End {
-    /// Nobody is there.
-    Gone,
-    /// With a close.
-    Close(Code, &'static str),
-    /// With a close, and the reason before it.
-    Goodbye(Goodbye),
-}
-
-impl End {
-    /// Ends the connection; says whether the client does not come back by itself, because it has wanted the end or has heard the
-    /// reason.
-    async fn perform(&self, connection: &mut Connection) -> bool {
-        let Connection { transport, writer, streams, .. } = connection;
-        match self {
-            // Before the streams are dropped, which finishes them as if all had been said.
-            Self::Close(..) | Self::Gone => transport.close(self.code(), self.reason()),
-            // The other one of the same client needs no reason, and is there already.
-            Self::Goodbye(goodbye) if goodbye.code == Code::REPLACED => {
-                transport.close(goodbye.code, &goodbye.reason);
-            }
-            Self::Goodbye(goodbye) => {
-                streams.abort_all();
-                return goodbye::say(goodbye, writer, transport).await;
-            }
-        }
-        false
-    }
-
-    fn code(&self) -> Code {
-        match self {
-            Self::Gone => Code::CLOSED,
-            Self::Close(code, _) => *code,
-            Self::Goodbye(goodbye) => goodbye.code,
-        }
-    }
-
-    fn reason(&self) -> &str {
-        match self {
-            Self::Gone => "the client is gone",
-            Self::Close(_, reason) => reason,
-            Self::Goodbye(goodbye) => &goodbye.reason,
-        }
-    }
+    /// What slows the client, if anything does.
+    pub(super) paces: Option<Arc<ConnectionPaces>>,
 }
 
 /// Runs a connection, whose handshake is complete, until it ends.
@@ -125,7 +81,7 @@ pub(crate) async fn run(transport: Transport, service: Service) {
             let end = connection.run().await;
             let before = transport.closed();
             let by_client = transport.closed_by_client().is_some_and(|code| code.action() == Wish::Nothing);
-            let is_wanted = end.perform(&mut connection).await
+            let is_wanted = connection.end(&end).await
                 || by_client
                 || matches!(&end, End::Close(code, _) if before.is_none() && code.action() == Wish::Nothing);
             if is_wanted && let Some(attendance) = &mut connection.attendance {
@@ -165,10 +121,14 @@ struct Connection {
     signed_in: Option<SignedIn>,
     /// A token whose key has to be asked for. The control stream is not read meanwhile.
     verifying: Option<Verifying>,
+    /// A client that is not signed in yet, when a hook is to be asked about it.
+    connecting: Option<Connecting>,
     /// Its other streams, and its requests with their answers.
-    streams: JoinSet<Option<Answered>>,
+    streams: JoinSet<Ended>,
     requests_under_way: usize,
-    streams_rate: Rate,
+    streams_rate: Option<Rate>,
+    resets: Flood,
+    datagrams: Flood,
     drains: bool,
     /// Its place among the sessions, from the sign-in on. Last, since its end says that nothing more is delivered.
     attendance: Option<Attendance>,
@@ -179,10 +139,19 @@ struct SignedIn {
     shared: Arc<Shared>,
     grant: watch::Sender<Arc<Grant>>,
     typing_rate: Rate,
+    /// Among the connections of its user.
+    _place: Counted<UserId>,
 }
 
-/// The answer to a request of that number.
-type Answered = (u32, Reply);
+/// What has ended beside the control stream.
+enum Ended {
+    /// A stream, which the client may have abandoned.
+    Stream { is_abandoned: bool },
+    /// A request of this number, with its answer.
+    Request(u32, Reply),
+    /// Something that nobody waits for.
+    Task,
+}
 
 /// What happened on a connection.
 enum Happened {
@@ -194,7 +163,7 @@ enum Happened {
     Typing(Typing),
     Datagram(Result<Bytes, Gone>),
     Stream(Result<(SendStream, RecvStream), Gone>),
-    StreamEnded(Result<Option<Answered>, tokio::task::JoinError>),
+    StreamEnded(Result<Ended, tokio::task::JoinError>),
     /// The session's deadline has passed.
     Deadline,
     /// It is time to look at the clock.
@@ -213,6 +182,8 @@ impl Connection {
         let reader = FrameReader::new(recv, FIRST_FRAME_BYTES_MAX);
         let writer = FrameWriter::new(send);
         writer.set_priority(CONTROL_PRIORITY);
+        let limits = Arc::clone(&service.limits);
+        let streams_max = limits.streams_per_second_max;
         Box::new(Self {
             transport,
             service,
@@ -221,9 +192,12 @@ impl Connection {
             writer,
             signed_in: None,
             verifying: None,
+            connecting: None,
             streams: JoinSet::new(),
             requests_under_way: 0,
-            streams_rate: Rate::new(STREAMS_PER_SECOND_MAX, 1_000),
+            streams_rate: (streams_max > 0).then(|| Rate::new(streams_max, 1_000)),
+            resets: Flood::new(limits.resets_per_second_max),
+            datagrams: Flood::new(limits.datagrams_per_second_max),
             drains: false,
             attendance: None,
         })
@@ -245,6 +219,11 @@ impl Connection {
         }
     }
 
+    /// Ends it; says what [`End::perform`] says.
+    async fn end(&mut self, end: &End) -> bool {
+        end.perform(&self.transport, &mut self.writer, &mut self.streams).await
+    }
+
     async fn happens(&mut self, phase: &PhaseReceiver) -> Happened {
         let now_ms = self.service.engine.now_ms();
         let deadline_ms = self.session.deadline_ms();
@@ -253,8 +232,9 @@ impl Connection {
             return Happened::Deadline;
         }
         let accepts = self.signed_in.is_some() && !self.drains;
-        let waits_for_rate = accepts && !self.streams_rate.has_left(now_ms);
-        let wake_ms = [deadline_ms, waits_for_rate.then(|| self.streams_rate.window_end_ms(now_ms))];
+        let exhausted = self.streams_rate.filter(|rate| accepts && !rate.has_left(now_ms));
+        let waits_for_rate = exhausted.is_some();
+        let wake_ms = [deadline_ms, exhausted.map(|rate| rate.window_end_ms(now_ms))];
         let wait = wake_ms.into_iter().flatten().min().map_or(DEADLINE_WAIT_MAX, |wake_ms| {
             Duration::from_millis(wake_ms.saturating_sub(now_ms)).min(DEADLINE_WAIT_MAX)
         });
@@ -310,7 +290,7 @@ impl Connection {
             Happened::Read(Ok(Some(frame))) => self.input(Input::Frame(frame)),
             Happened::Verified(verified) => {
                 self.verifying = None;
-                self.input(Input::Verified(verified))
+                self.verified(verified)
             }
             Happened::Told(told) => self.told(told),
             Happened::Read(Ok(None)) => {
@@ -333,20 +313,27 @@ impl Connection {
             }
             Happened::Datagram(Ok(datagram)) => self.datagram(&datagram),
             Happened::Stream(Ok((send, recv))) => {
-                self.streams_rate.take(self.service.engine.now_ms());
+                if let Some(rate) = &mut self.streams_rate {
+                    rate.take(self.service.engine.now_ms());
+                }
                 if let Some(signed_in) = &self.signed_in {
                     let shared = Arc::clone(&signed_in.shared);
                     self.streams.spawn(async move {
-                        stream(shared, send, recv).await;
-                        None
+                        Ended::Stream { is_abandoned: stream::run(shared, send, recv).await }
                     });
                 }
                 Ok(())
             }
-            Happened::StreamEnded(Ok(None)) => Ok(()),
-            Happened::StreamEnded(Ok(Some((id, reply)))) => {
+            Happened::StreamEnded(Ok(Ended::Task)) => Ok(()),
+            Happened::StreamEnded(Ok(Ended::Request(id, reply))) => {
                 self.requests_under_way -= 1;
                 self.writer.push(&ServerFrame::Reply { id, reply });
+                Ok(())
+            }
+            Happened::StreamEnded(Ok(Ended::Stream { is_abandoned })) => {
+                if is_abandoned && self.resets.is_over(self.service.engine.now_ms()) {
+                    return Err(End::Close(Code::RATE_LIMITED, "too many streams were reset"));
+                }
                 Ok(())
             }
             Happened::StreamEnded(Err(error)) => {
@@ -359,21 +346,40 @@ impl Connection {
         }
     }
 
+    /// Goes on with a token's verification: a client that would be signed in by it is asked about first, where a hook wants that.
+    fn verified(&mut self, verified: Result<Identity, Code>) -> Result<(), End> {
+        match (self.connecting.take(), verified) {
+            (Some(connecting), Ok(identity)) => {
+                self.verifying = Some(connecting.ask(identity));
+                Ok(())
+            }
+            (_, verified) => self.input(Input::Verified(verified)),
+        }
+    }
+
     /// Feeds the session and performs what it wants.
     fn input(&mut self, input: Input) -> Result<(), End> {
+        if let (Input::Frame(ClientFrame::Hello(hello)), None) = (&input, &self.signed_in) {
+            let hook = self.service.hooks.connect.as_ref();
+            self.connecting = hook.map(|hook| Connecting::new(hook, hello, self.transport.peer()));
+        }
         let now_ms = self.service.engine.now_ms();
         match self.session.handle(input, now_ms) {
             None => Ok(()),
             Some(Output::Verify(token)) => match self.service.verify.verify(&token, now_ms) {
-                Verification::Ready(verified) => self.input(Input::Verified(verified)),
+                Verification::Ready(verified) => self.verified(verified),
                 Verification::Waits(verifying) => {
                     self.verifying = Some(verifying);
                     Ok(())
                 }
             },
             Some(Output::Welcome { identity, hello }) => {
+                // Before a place among the sessions, for which other devices of the user may have to go.
+                let is_service = !identity.grant.publish_as.is_empty();
+                let place = self.service.admission.of_user(&identity.grant.user, is_service);
+                let place = place.ok_or(End::Close(Code::OVERLOADED, "the user has too many connections"))?;
                 let watcher = self.attend(&identity, &hello, now_ms)?;
-                self.welcome(&identity, &hello, watcher, now_ms);
+                self.welcome(&identity, &hello, (watcher, place), now_ms);
                 Ok(())
             }
             Some(Output::Away(away)) => {
@@ -436,7 +442,7 @@ impl Connection {
                         for conversation in conversations {
                             presence::review(&shared, &conversation).await;
                         }
-                        None
+                        Ended::Task
                     });
                 }
                 Ok(())
@@ -449,8 +455,21 @@ impl Connection {
         }
     }
 
-    fn welcome(&mut self, identity: &Identity, hello: &Hello, watcher: Watcher, now_ms: u64) {
+    fn welcome(
+        &mut self,
+        identity: &Identity,
+        hello: &Hello,
+        (watcher, place): (Watcher, Counted<UserId>),
+        now_ms: u64,
+    ) {
         let is_service = !identity.grant.publish_as.is_empty();
+        let paces = ConnectionPaces::new(
+            &self.service.limits,
+            &self.service.paces,
+            &self.service.engine,
+            &identity.grant,
+        );
+        self.reader.set_paces(paces.as_ref().map(|paces| paces.stream(None)));
         let open_conversations_max = self.service.limits.open_conversations_max_of(is_service);
         let datagrams = if self.transport.has_datagrams() { feature::DATAGRAMS } else { 0 };
         let features = hello.features & (datagrams | feature::ROSTER | feature::MEMBERSHIP);
@@ -464,11 +483,13 @@ impl Connection {
             typings: Arc::default(),
             features,
             watcher,
+            paces,
         };
         self.signed_in = Some(SignedIn {
             shared: Arc::new(shared),
             grant,
             typing_rate: Rate::new(TYPING_PER_SECOND_MAX, 1_000),
+            _place: place,
         });
         tracing::info!(
             user = %identity.grant.user, device = %hello.device, client = hello.client, platform = hello.platform,
@@ -486,6 +507,9 @@ impl Connection {
     }
 
     fn datagram(&mut self, datagram: &[u8]) -> Result<(), End> {
+        if self.datagrams.is_over(self.service.engine.now_ms()) {
+            return Err(End::Close(Code::RATE_LIMITED, "too many datagrams"));
+        }
         match decode(datagram) {
             _ if datagram.len() > DATAGRAM_BYTES_MAX => Ok(()),
             Ok(frame @ ClientFrame::Typing { .. }) => self.input(Input::Frame(frame)),
@@ -505,7 +529,7 @@ impl Connection {
                 tracing::error!(%error, "a request's task failed");
                 requests::fault()
             });
-            Some((id, reply))
+            Ended::Request(id, reply)
         });
     }
 
@@ -543,53 +567,5 @@ async fn verified(verifying: &mut Option<Verifying>) -> Result<Identity, Code> {
     match verifying {
         Some(verifying) => verifying.await,
         None => std::future::pending().await,
-    }
-}
-
-/// Runs a stream besides the control stream until either side ends it.
-async fn stream(shared: Arc<Shared>, send: SendStream, recv: RecvStream) {
-    let mut reader = FrameReader::new(recv, FIRST_FRAME_BYTES_MAX);
-    let mut writer = FrameWriter::new(send);
-    match serve(&shared, &mut reader, &mut writer).await {
-        Ok(()) => {
-            writer.finish().await;
-        }
-        Err(code) => {
-            writer.reset(code);
-            reader.stop(code);
-        }
-    }
-}
-
-/// Serves a stream: its first frame says what it is. The error is the code to reset it with.
-async fn serve(shared: &Arc<Shared>, reader: &mut FrameReader, writer: &mut FrameWriter) -> Result<(), Code> {
-    let phase = shared.service.phase.clone();
-    let timeout = Duration::from_millis(FIRST_FRAME_TIMEOUT_MS);
-    let first = tokio::select! {
-        biased;
-        phase = phase.next(false) => return Err(phase.end_code()),
-        first = tokio::time::timeout(timeout, reader.next()) => first.map_err(|_| Code::HELLO_TIMEOUT)?,
-    };
-    match first {
-        Ok(Some(ClientFrame::Open(open))) => conversation::run(shared, open, reader, writer).await,
-        Ok(Some(ClientFrame::Fetch(request))) => tokio::select! {
-            biased;
-            phase = phase.next(false) => Err(phase.end_code()),
-            code = broken_behind_fetch(reader) => Err(code),
-            served = fetch::run(shared, request, writer) => served,
-        },
-        Ok(Some(_)) => Err(Code::PROTOCOL),
-        Err(ReadFailure::Broken(code)) => Err(code),
-        Ok(None) | Err(ReadFailure::Gone) => Ok(()),
-    }
-}
-
-/// Waits until the client sends something behind its Fetch, where nothing has a place, and gives the code to reset the
-/// stream with.
-async fn broken_behind_fetch(reader: &mut FrameReader) -> Code {
-    match reader.next().await {
-        Ok(Some(_)) => Code::PROTOCOL,
-        Err(ReadFailure::Broken(code)) => code,
-        Ok(None) | Err(ReadFailure::Gone) => std::future::pending().await,
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quoth_core::authorize::{Action, Grant, Reach};
-use quoth_core::conversation::{ConversationStream, Output, Rights};
+use quoth_core::conversation::{Append, ConversationStream, Output, Rights};
 use quoth_core::membership::Actor;
 use quoth_core::tail::Next;
 use quoth_protocol::frame::{ClientFrame, Open, ServerFrame, Start, feature};
@@ -20,8 +20,10 @@ use tokio::time::Instant;
 use super::connection::Shared;
 use super::cursor::{Cursor, CursorState, ReadResult, StoreRead, load, start};
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
+use super::judged::{Judged, Messages};
 use super::{Phase, PhaseReceiver};
 use crate::engine::{Access, Engine, Mailbox, Outcome, Publisher, Role, Stand};
+use crate::hooks::{Hook, Judgement};
 
 /// How long who has left has to read up to there before the stream is reset, which may overtake what is on its way.
 const END_DELAY: Duration = Duration::from_millis(300);
@@ -47,6 +49,7 @@ pub(super) async fn run(
     let machine = ConversationStream::open(&open, rights, has_roster)?;
     let _open = OpenGuard::new(shared, &open.conversation, &access)?;
     reader.set_frame_bytes_max(FRAME_BYTES_MAX);
+    reader.set_paces(shared.paces.as_ref().map(|paces| paces.stream(Some(&open.conversation))));
     let mailbox = engine.mailbox(&user, Arc::clone(&shared.typings), has_roster);
     let publisher =
         Publisher::new(Arc::clone(&access), Role::User, user, open.producer, Arc::clone(&mailbox));
@@ -65,6 +68,8 @@ pub(super) async fn run(
         read: None,
         outcomes: Vec::new(),
         frames: Vec::new(),
+        hook: shared.service.hooks.publish.clone(),
+        judged: Messages::default(),
         answers: VecDeque::new(),
         client_finished: false,
         drains: false,
@@ -114,6 +119,9 @@ struct Stream {
     outcomes: Vec<Outcome>,
     /// Frames on their way from the tail to the writer.
     frames: Vec<Bytes>,
+    /// Who is asked before a message is stored, and the messages that are asked about.
+    hook: Option<Hook>,
+    judged: Messages,
     /// Answers that the writer has, in order: how many end at or before which byte of the stream.
     answers: VecDeque<(u64, usize)>,
     client_finished: bool,
@@ -125,6 +133,7 @@ enum Happened {
     Wrote(Result<(), WriteFailure>),
     Loaded(Result<ReadResult, ViewError>),
     Woken,
+    Judged(Judged),
     Granted(watch::Receiver<Arc<Grant>>),
     Phase((Phase, PhaseReceiver)),
 }
@@ -153,6 +162,7 @@ impl Stream {
                 written = writer.write(), if !writer.is_idle() => Happened::Wrote(written),
                 () = self.mailbox.woken() => Happened::Woken,
                 loaded = load(&mut self.read), if self.read.is_some() => Happened::Loaded(loaded),
+                judged = self.judged.next(), if !self.judged.is_empty() => Happened::Judged(judged),
                 frame = reader.next(), if reads => Happened::Read(frame),
                 granted = &mut regranted => Happened::Granted(granted),
                 next = &mut phase => Happened::Phase(next),
@@ -174,6 +184,7 @@ impl Stream {
                 Happened::Read(Err(ReadFailure::Broken(code))) => return Err(code),
                 Happened::Loaded(loaded) => self.loaded(loaded, writer)?,
                 Happened::Woken => self.cursor.wake(),
+                Happened::Judged(judged) => self.judged(judged, writer).await?,
                 Happened::Granted(mut granted) => {
                     self.regrant(granted.borrow_and_update().clone())?;
                     regranted.set(self::regranted(granted));
@@ -302,11 +313,17 @@ impl Stream {
         let now_ms = if standing.depends_on_time() { self.engine.now_ms() } else { 0 };
         let rights = Rights { grant: &self.grant, standing, now_ms };
         match self.machine.handle(frame, rights) {
-            Output::Append(append) => {
-                if !self.engine.publish(&self.publisher, append, &self.stand).await {
-                    return Err(Code::STORE_FAILED);
+            Output::Append(append) => match &self.hook {
+                None => {
+                    if !self.engine.publish(&self.publisher, append, &self.stand).await {
+                        return Err(Code::STORE_FAILED);
+                    }
                 }
-            }
+                Some(hook) => {
+                    let conversation = self.machine.conversation();
+                    self.judged.ask(hook.clone(), conversation, &self.grant.user, append, self.stand);
+                }
+            },
             Output::Seek(from) => self.seek(from, false),
             Output::Seen(seq) if seq <= self.cursor.known() => {
                 self.engine.seen(self.access.name(), &self.mailbox, seq);
@@ -316,6 +333,33 @@ impl Stream {
             Output::Reset(code) => return Err(code),
         }
         Ok(())
+    }
+
+    async fn publish(&mut self, append: Append, stand: &Stand) -> Result<(), Code> {
+        if self.engine.publish(&self.publisher, append, stand).await {
+            Ok(())
+        } else {
+            Err(Code::STORE_FAILED)
+        }
+    }
+
+    /// Does with a message what its hook has said.
+    async fn judged(&mut self, judged: Judged, writer: &mut FrameWriter) -> Result<(), Code> {
+        let Judged { append, stand, judgement } = judged;
+        match judgement {
+            Judgement::Allow => self.publish(append, &stand).await,
+            Judgement::Change(body) => self.publish(Append { body, ..append }, &stand).await,
+            Judgement::Deny(reason) => {
+                tracing::debug!(reason, user = %self.grant.user, "a hook has refused a message");
+                self.answer(
+                    [ServerFrame::Refused { n: append.n, code: Code::DENIED, retry_after_ms: 0 }],
+                    writer,
+                );
+                Ok(())
+            }
+            // No refusal, since it may be stored when it is sent again.
+            Judgement::Unavailable => Err(Code::UNAVAILABLE),
+        }
     }
 
     /// Moves the cursor. An Open is answered even when it starts no reader.

@@ -107,3 +107,23 @@ pub(super) async fn load(read: &mut Option<StoreRead>) -> Result<ReadResult, Vie
         None => std::future::pending().await,
     }
 }
+#[cfg(test)]
+mod tests {
+    use quoth_protocol::frame::Start;
+    use quoth_protocol::limits::START_LAST_MAX;
+    use quoth_protocol::{Code, Seq};
+
+    use super::{CursorState, start};
+
+    #[test]
+    fn reading_starts_with_so_many_events_at_most() {
+        let starts = |from, head, floor| start(Some(from), Seq(head), Seq(floor));
+        let (most, head) = (START_LAST_MAX, 3 * u64::from(START_LAST_MAX));
+        let first = Ok(CursorState::At(Seq(head - u64::from(most))));
+        assert_eq!(starts(Start::Last(most), head, 1), first);
+        assert_eq!(starts(Start::Last(u32::MAX), head, 1), first);
+        assert_eq!(starts(Start::Last(5), 3, 1), Ok(CursorState::At(Seq::ZERO)));
+        assert_eq!(starts(Start::Last(5), 10, 8), Ok(CursorState::At(Seq(7))), "from the floor on");
+        assert_eq!(starts(Start::After(Seq(11)), 10, 1), Err(Code::CURSOR_AHEAD));
+    }
+}

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use quoth_protocol::Code;
 use quoth_protocol::codec::{DecodeError, Decoder, encode};
 use quoth_protocol::frame::{ClientFrame, ServerFrame};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::gate::Gate;
+use super::pace::StreamPaces;
 use super::transport::{Gone, RecvStream, SendStream};
 use super::waiting::Waiting;
 
@@ -68,11 +69,37 @@ pub(super) struct FrameReader {
     decoder: Decoder,
     /// A look for bytes locks the connection, and a stream's task is woken far more often by what it delivers.
     gate: Gate,
+    /// What slows the client, if anything does.
+    paces: Option<StreamPaces>,
+    /// Until when nothing is read.
+    waits_until: Option<Instant>,
+    /// A frame that waits for its places.
+    held: Option<ClientFrame>,
+    /// Whether the client has reset the stream, or the connection is gone.
+    is_reset: bool,
 }
 
 impl FrameReader {
     pub(super) fn new(recv: RecvStream, frame_bytes_max: usize) -> Self {
-        Self { recv, decoder: Decoder::new(frame_bytes_max), gate: Gate::new() }
+        Self {
+            recv,
+            decoder: Decoder::new(frame_bytes_max),
+            gate: Gate::new(),
+            paces: None,
+            waits_until: None,
+            held: None,
+            is_reset: false,
+        }
+    }
+
+    /// From now on the client is read no faster than this.
+    pub(super) fn set_paces(&mut self, paces: Option<StreamPaces>) {
+        self.paces = paces;
+    }
+
+    /// Whether the client has reset the stream, or the connection is gone.
+    pub(super) fn is_reset(&self) -> bool {
+        self.is_reset
     }
 
     pub(super) fn set_frame_bytes_max(&mut self, frame_bytes_max: usize) {
@@ -82,14 +109,34 @@ impl FrameReader {
     /// The next frame, or `None` when the peer has finished its side. Dropping the future loses nothing.
     pub(super) async fn next(&mut self) -> Result<Option<ClientFrame>, ReadFailure> {
         loop {
-            if let Some(frame) = self.decoder.next_frame()? {
-                return Ok(Some(frame));
+            if let Some(until) = self.waits_until {
+                sleep_until(until).await;
+                self.waits_until = None;
+            }
+            let frame = match self.held.take() {
+                Some(frame) => Some(frame),
+                None => self.decoder.next_frame()?,
+            };
+            if let Some(frame) = frame {
+                match self.paces.as_mut().and_then(|paces| paces.frame(&frame)) {
+                    Some(wait) => {
+                        self.held = Some(frame);
+                        self.waits_until = Some(Instant::now() + wait);
+                        continue;
+                    }
+                    None => return Ok(Some(frame)),
+                }
             }
             let recv = &mut self.recv;
             let gate = &mut self.gate;
             let chunk = poll_fn(|task| gate.poll(task, |task| pin!(recv.read_chunk()).poll(task)));
-            match chunk.await? {
-                Some(chunk) => self.decoder.push(&chunk),
+            let chunk = chunk.await.inspect_err(|_| self.is_reset = true)?;
+            match chunk {
+                Some(chunk) => {
+                    self.decoder.push(&chunk);
+                    let wait = self.paces.as_ref().and_then(|paces| paces.bytes(chunk.len()));
+                    self.waits_until = wait.map(|wait| Instant::now() + wait);
+                }
                 None if self.decoder.is_mid_frame() => return Err(ReadFailure::Broken(Code::PROTOCOL)),
                 None => return Ok(None),
             }
@@ -119,11 +166,20 @@ pub(super) struct FrameWriter {
     stall_timeout: Option<Duration>,
     /// Since when a write has waited for the peer.
     stalled_since: Option<Instant>,
+    /// Whether the client wants nothing more of the stream, or the connection is gone.
+    is_stopped: bool,
 }
 
 impl FrameWriter {
     pub(super) fn new(send: SendStream) -> Self {
-        Self { send, waiting: Waiting::default(), drains: false, stall_timeout: None, stalled_since: None }
+        Self {
+            send,
+            waiting: Waiting::default(),
+            drains: false,
+            stall_timeout: None,
+            stalled_since: None,
+            is_stopped: false,
+        }
     }
 
     pub(super) fn push(&mut self, frame: &ServerFrame) {
@@ -138,6 +194,11 @@ impl FrameWriter {
         for frame in frames {
             self.waiting.push(frame, true);
         }
+    }
+
+    /// Whether the client wants nothing more of the stream, or the connection is gone.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.is_stopped
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -182,11 +243,10 @@ impl FrameWriter {
         let since = *self.stalled_since.get_or_insert_with(Instant::now);
         let writes = self.send.write_chunks(self.waiting.chunks());
         let done = match self.stall_timeout {
-            Some(timeout) => {
-                timeout_at(since + timeout, writes).await.map_err(|_| WriteFailure::Stalled)??
-            }
-            None => writes.await?,
+            Some(timeout) => timeout_at(since + timeout, writes).await.map_err(|_| WriteFailure::Stalled)?,
+            None => writes.await,
         };
+        let done = done.inspect_err(|_| self.is_stopped = true)?;
         self.stalled_since = None;
         self.waiting.written(done.chunks, done.bytes);
         Ok(())

@@ -1,8 +1,11 @@
 //! Sizes and times that a configuration may change.
 
-use quoth_protocol::limits::{FETCHES_AT_ONCE_MAX, OPEN_CONVERSATIONS_MAX, OPEN_CONVERSATIONS_SERVICE_MAX};
+use quoth_protocol::limits::{
+    FETCHES_AT_ONCE_MAX, OPEN_CONVERSATIONS_MAX, OPEN_CONVERSATIONS_SERVICE_MAX, STREAMS_PER_SECOND_MAX,
+};
 
-/// Sizes and times that a configuration may change.
+/// Sizes, times and rates that a configuration may change. A rate or a count of 0 is no limit; `docs/LIMITS.md` has what comes of
+/// reaching each.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Connections at once.
@@ -23,6 +26,26 @@ pub struct Limits {
     /// Conversations that a connection may have open; one that may publish on behalf of users has at least
     /// [`OPEN_CONVERSATIONS_SERVICE_MAX`].
     pub open_conversations_max: u32,
+    /// Connections at once of one address: an IPv4 address, or a /64 network of IPv6.
+    pub connections_per_address_max: u32,
+    /// Signed-in connections at once of one user whose token may not publish on behalf of others.
+    pub connections_per_user_max: u32,
+    /// Frames of a connection in a second, but for the first one of each stream.
+    pub frames_per_second_max: u32,
+    /// Bytes of a connection's streams in a second, the same.
+    pub bytes_per_second_max: u32,
+    /// Publishes of one user in a second, over all connections.
+    pub user_publishes_per_second_max: u32,
+    /// Publishes to one conversation in a second.
+    pub conversation_publishes_per_second_max: u32,
+    /// Streams of a connection in a second.
+    pub streams_per_second_max: u32,
+    /// Streams that a client resets in a second.
+    pub resets_per_second_max: u32,
+    /// Datagrams of a connection in a second.
+    pub datagrams_per_second_max: u32,
+    /// Pings, pongs and closes of a WebSocket in a second.
+    pub control_frames_per_second_max: u32,
     /// Whether one system call may send several packets: faster for few fast readers, 10 KB more for each connection.
     pub segmentation_offload: bool,
     /// What decides how much may be on its way to a client.
@@ -49,6 +72,16 @@ impl Default for Limits {
             idle_timeout_ms: 60_000,
             keep_alive_interval_ms: 0,
             open_conversations_max: OPEN_CONVERSATIONS_MAX,
+            connections_per_address_max: 0,
+            connections_per_user_max: 0,
+            frames_per_second_max: 0,
+            bytes_per_second_max: 0,
+            user_publishes_per_second_max: 0,
+            conversation_publishes_per_second_max: 0,
+            streams_per_second_max: STREAMS_PER_SECOND_MAX,
+            resets_per_second_max: 100,
+            datagrams_per_second_max: 100,
+            control_frames_per_second_max: 20,
             segmentation_offload: false,
             congestion_control: CongestionControl::Bbr,
         }
@@ -56,6 +89,27 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// What a server has that is not in development mode and whose configuration does not say otherwise. In development there are
+    /// no such limits: all that comes is the developer's own, often as one user from one address, and often as fast as it can.
+    #[must_use]
+    pub fn deployed(self) -> Self {
+        Self {
+            // Many people are behind one address of a mobile network or an office.
+            connections_per_address_max: 1_000,
+            connections_per_user_max: 100,
+            // Far above what an application sends; a flood of them takes less than a twentieth of a core.
+            frames_per_second_max: 2_000,
+            // A third of what a fast home uplink has.
+            bytes_per_second_max: 4 * 1_024 * 1_024,
+            // People type less than one a second, and a burst of three seconds' worth holds the 256 that a stream may have on its
+            // way, so that an application which sends what has gathered is not slowed.
+            user_publishes_per_second_max: 100,
+            // Nobody can read so many.
+            conversation_publishes_per_second_max: 1_000,
+            ..self
+        }
+    }
+
     /// Conversations that a connection may have open whose token may publish on behalf of users, or may not.
     pub(super) fn open_conversations_max_of(&self, is_service: bool) -> u32 {
         let least = if is_service { OPEN_CONVERSATIONS_SERVICE_MAX } else { 0 };

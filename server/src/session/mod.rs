@@ -3,17 +3,24 @@
 mod admission;
 mod connection;
 mod conversation;
+mod counts;
 mod cursor;
 mod devices;
+mod end;
 mod fetch;
+mod flood;
 mod frames;
 mod gate;
 mod goodbye;
+mod judged;
 mod limits;
 mod open;
+mod pace;
 mod phase;
 mod presence;
+mod refusals;
 pub(crate) mod requests;
+mod stream;
 mod transport;
 mod waiting;
 
@@ -24,13 +31,15 @@ use quoth_core::session::Identity;
 use quoth_protocol::Code;
 
 use crate::engine::Engine;
+use crate::hooks::Hooks;
 use crate::sessions::{Nothing, Sessions, SessionsConfig};
 
-pub(crate) use admission::{Admission, Admitted, Handshake};
+pub(crate) use admission::{Admission, Admitted, Handshake, Place};
 pub(crate) use connection::run;
 pub(crate) use limits::streams_of;
 pub use limits::{CongestionControl, Limits};
 pub use phase::{Phase, PhaseReceiver, PhaseSender};
+pub(crate) use requests::answer;
 pub(crate) use transport::Transport;
 
 /// Says who a token is for and what it allows.
@@ -70,7 +79,7 @@ impl std::fmt::Debug for Verification {
 #[derive(Clone)]
 pub struct Service {
     /// Conversations.
-    engine: Engine,
+    pub(crate) engine: Engine,
     /// Tokens.
     verify: Arc<dyn Verify>,
     /// Who is signed in.
@@ -81,6 +90,10 @@ pub struct Service {
     pub(crate) phase: PhaseReceiver,
     /// Counts over all workers and transports.
     pub(crate) admission: Arc<Admission>,
+    /// Rates over all workers.
+    paces: Arc<pace::Tables>,
+    /// Who is asked before something happens.
+    pub(crate) hooks: Arc<Hooks>,
 }
 
 impl Service {
@@ -93,7 +106,14 @@ impl Service {
         engine.set_statuses(sessions.statuses());
         let limits = Arc::new(limits);
         let admission = Arc::new(Admission::new(&limits));
-        Self { engine, verify, sessions, limits, phase, admission }
+        let paces = Arc::new(pace::Tables::new(&limits));
+        Self { engine, verify, limits, phase, admission, paces, sessions, hooks: Arc::default() }
+    }
+
+    /// The same with backends that are asked.
+    #[must_use]
+    pub(crate) fn with_hooks(self, hooks: Hooks) -> Self {
+        Self { hooks: Arc::new(hooks), ..self }
     }
 
     /// The same with these sessions, before any connection comes.

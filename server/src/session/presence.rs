@@ -6,17 +6,18 @@ use quoth_protocol::limits::WATCHED_MEMBERS_MAX;
 use quoth_protocol::presence::Status;
 use quoth_protocol::{Code, ConversationName, UserId};
 
+use super::Service;
 use super::connection::Shared;
 use super::requests::{allowed, unreadable};
 use crate::sessions::Members;
 
 /// Whether somebody is there for `me`, and when a device was last connected, in milliseconds since 1970. One who has blocked `me` never
 /// was.
-pub(super) async fn of(shared: &Shared, me: &UserId, user: &UserId) -> Result<(Status, u64), Refusal> {
-    if has_blocked(shared, user, me).await? {
+pub(super) async fn of(service: &Service, me: &UserId, user: &UserId) -> Result<(Status, u64), Refusal> {
+    if has_blocked(service, user, me).await? {
         return Ok((Status::Offline, 0));
     }
-    Ok(shared.service.sessions.status(user, shared.service.engine.now_ms()).await)
+    Ok(service.sessions.status(user, service.engine.now_ms()).await)
 }
 
 /// Watches the members of a conversation for the connection; those who have blocked its user are not there for it.
@@ -35,7 +36,7 @@ pub(super) async fn watch(shared: &Shared, name: &ConversationName) -> Result<()
     let others = engine.with_state(name, others).await.map_err(|error| unreadable(&error))??;
     let mut members = Members::default();
     for other in others {
-        let of = if has_blocked(shared, &other, &grant.user).await? {
+        let of = if has_blocked(&shared.service, &other, &grant.user).await? {
             &mut members.unseen
         } else {
             &mut members.seen
@@ -53,8 +54,8 @@ pub(super) async fn review(shared: &Shared, name: &ConversationName) {
     }
 }
 
-async fn has_blocked(shared: &Shared, user: &UserId, me: &UserId) -> Result<bool, Refusal> {
-    let known = shared.service.engine.user(user).await.map_err(|error| unreadable(&error))?;
+async fn has_blocked(service: &Service, user: &UserId, me: &UserId) -> Result<bool, Refusal> {
+    let known = service.engine.user(user).await.map_err(|error| unreadable(&error))?;
     let blocks = known.read().blocks(me);
     Ok(blocks)
 }

@@ -13,6 +13,7 @@ use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use quoth_store::ViewError;
 
 use super::connection::Shared;
+use super::judged::may_join;
 use super::{devices, presence};
 use crate::engine::{Caller, Done, Engine, new_invitation, new_name};
 
@@ -35,12 +36,20 @@ async fn answer_here(shared: &Shared, request: Request) -> Result<Reply, Refusal
             Ok(nothing_stored(conversation))
         }
         request => {
-            let caller = Caller::User(Arc::clone(&shared.grant.borrow()));
+            let grant = Arc::clone(&shared.grant.borrow());
+            if let (Request::Join { conversation, invitation }, Some(hook)) =
+                (&request, &shared.service.hooks.join)
+                && let Err(refused) = may_join(hook, &grant.user, conversation, invitation.is_some()).await
+            {
+                return Ok(refused);
+            }
+            let caller = Caller::User(grant);
             let mut reply = answer(&shared.service.engine, caller, request).await?;
             if let Reply::Members { members, .. } = &mut reply {
                 let me = shared.grant.borrow().user.clone();
                 for member in members {
-                    (member.status, member.last_seen_ms) = presence::of(shared, &me, &member.user).await?;
+                    (member.status, member.last_seen_ms) =
+                        presence::of(&shared.service, &me, &member.user).await?;
                 }
             }
             Ok(reply)
@@ -192,18 +201,27 @@ async fn conversations(
 ) -> Result<Reply, Refusal> {
     let (me, now_ms) = (caller.actor().user(), engine.now_ms());
     let limit = limit.min(CONVERSATIONS_PAGE_MAX) as usize;
-    let page = engine.conversations_of(me, after, limit).await;
-    let (names, more) = page.map_err(|error| unreadable(&error))?;
-    let mut conversations = Vec::with_capacity(names.len());
-    for name in names {
-        // Those that the token is not for are left out, as is one that the user has left since the page was read.
-        let describe = |state: Option<&ConversationState>| {
-            let state = allowed(caller.actor(), Action::Describe, &name, state, now_ms).ok()?;
-            state.present(me).map(|_| info(&name, state, me, now_ms))
-        };
-        conversations.extend(engine.with_state(&name, describe).await.map_err(|error| unreadable(&error))?);
+    let mut after = after.cloned();
+    loop {
+        let page = engine.conversations_of(me, after.as_ref(), limit).await;
+        let (names, more) = page.map_err(|error| unreadable(&error))?;
+        let mut conversations = Vec::with_capacity(names.len());
+        for name in &names {
+            // Those that the token is not for are left out, as is one that the user has left since the page was read.
+            let describe = |state: Option<&ConversationState>| {
+                let state = allowed(caller.actor(), Action::Describe, name, state, now_ms).ok()?;
+                state.present(me).map(|_| info(name, state, me, now_ms))
+            };
+            conversations
+                .extend(engine.with_state(name, describe).await.map_err(|error| unreadable(&error))?);
+        }
+        // Whoever asks goes on behind the last one, so there must be one.
+        if conversations.is_empty() && more && !names.is_empty() {
+            after = names.last().cloned();
+            continue;
+        }
+        return Ok(Reply::Conversations { conversations, more });
     }
-    Ok(Reply::Conversations { conversations, more })
 }
 
 pub(super) fn allowed<'a>(
@@ -219,10 +237,12 @@ pub(super) fn allowed<'a>(
 
 fn info(name: &ConversationName, state: &ConversationState, me: &UserId, now_ms: u64) -> ConversationInfo {
     let present = state.present(me);
+    // What two users call their conversation is each other.
+    let other = state.other(me).filter(|_| present.is_some());
     ConversationInfo {
         conversation: name.clone(),
         kind: state.kind(),
-        title: state.title().to_owned(),
+        title: other.map_or_else(|| state.title(), UserId::as_str).to_owned(),
         open: state.is_open(),
         role: present.map(|present| present.role),
         permissions: present.map_or(Permissions::NONE, |present| present.permissions),

@@ -24,7 +24,7 @@ use quoth_protocol::frame::Hello;
 use quoth_protocol::presence::Status;
 use quoth_protocol::reply::SessionInfo;
 use quoth_protocol::{Code, ConversationName, DeviceId, UserId};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::engine::{Clock, Statuses};
 pub(crate) use attendance::Members;
@@ -271,6 +271,13 @@ impl Sessions {
     #[must_use]
     pub fn status_now(&self, user: &UserId, now_ms: u64) -> Status {
         self.0.state.lock().presence.of(user, now_ms).map_or(Status::Offline, |(status, _)| status)
+    }
+
+    /// Tells of every user whose status has changed from now on, in place of whom it was told before.
+    pub(crate) fn observe(&self) -> mpsc::UnboundedReceiver<UserId> {
+        let (observer, observed) = mpsc::unbounded_channel();
+        self.0.state.lock().observe(observer);
+        observed
     }
 
     /// How many there are.

@@ -12,6 +12,8 @@ use quoth_protocol::presence::Status;
 use quoth_protocol::reply::SessionInfo;
 use quoth_protocol::{Code, ConversationName, UserId};
 
+use tokio::sync::mpsc;
+
 use super::devices::{self, Gone};
 use super::inbox::{Goodbye, Inbox};
 use super::watches::Watches;
@@ -35,6 +37,8 @@ pub(super) struct State {
     gone: Gone,
     /// When devices that have gone are to be stored.
     store_ms: Option<u64>,
+    /// Hears of every user whose status has changed.
+    observer: Option<mpsc::UnboundedSender<UserId>>,
 }
 
 /// A signed-in connection.
@@ -56,7 +60,12 @@ impl State {
             last_session: 0,
             gone: Gone::new(),
             store_ms: None,
+            observer: None,
         }
+    }
+
+    pub(super) fn observe(&mut self, observer: mpsc::UnboundedSender<UserId>) {
+        self.observer = Some(observer);
     }
 
     pub(super) fn next_session(&mut self) -> SessionId {
@@ -113,8 +122,11 @@ impl State {
         Ok(())
     }
 
-    /// Tells the connections of a user that the user's status has changed.
+    /// Tells the observer, and the connections of a user, that the user's status has changed.
     pub(super) fn status_changed(&self, user: &UserId) {
+        if let Some(observer) = &self.observer {
+            let _nobody_hears_any_more = observer.send(user.clone());
+        }
         let sessions = self.logins.devices(user).into_iter().flat_map(|device| device.sessions);
         for live in sessions.filter_map(|session| self.live.get(&session)) {
             live.inbox.status();

@@ -18,10 +18,9 @@ use std::time::Duration;
 
 use quoth_lanes::{Format, Lanes};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::http::Stream;
-use crate::session::{self, Service, Transport};
+use crate::session::{self, Place, Service, Transport};
 pub use heard::Heard;
 use heartbeat::Heartbeat;
 pub use messages::Messages;
@@ -46,7 +45,7 @@ pub(crate) struct Upgraded {
     pub(crate) format: Format,
     pub(crate) peer: SocketAddr,
     /// Its place among the connections.
-    pub(crate) place: OwnedSemaphorePermit,
+    pub(crate) place: Place,
 }
 
 /// The two tasks of a connection: its session, and what moves its messages. Each ends when the other one has.
@@ -58,7 +57,9 @@ pub(crate) fn tasks(
     let lanes = Lanes::server(format);
     let heartbeat = heartbeat(service.limits.idle_timeout_ms);
     let heard = Heard::default();
-    let pump = Pump::new(stream, read, Some(place), lanes.clone(), heartbeat, heard.clone());
+    let control_frames_max = service.limits.control_frames_per_second_max;
+    let pump =
+        Pump::new(stream, read, Some(place), lanes.clone(), heartbeat, heard.clone(), control_frames_max);
     (session::run(Transport::WebSocket { lanes, peer, heard }, service), pump.run())
 }
 
@@ -66,7 +67,7 @@ pub(crate) fn tasks(
 /// see how the socket behaves when something else is there. The handshake of RFC 6455 is done, and nothing has come behind it.
 pub async fn run(tcp: TcpStream, messages: impl Messages, idle_timeout_ms: u32) {
     let heartbeat = heartbeat(idle_timeout_ms);
-    Pump::new(Stream::plain(tcp), Vec::new(), None, messages, heartbeat, Heard::default()).run().await;
+    Pump::new(Stream::plain(tcp), Vec::new(), None, messages, heartbeat, Heard::default(), 0).run().await;
 }
 
 fn heartbeat(idle_timeout_ms: u32) -> Heartbeat {

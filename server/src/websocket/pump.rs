@@ -6,9 +6,10 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use quoth_core::bucket::{Bucket, Pace};
 use quoth_lanes::{Closed, Message, Outgoing};
+use quoth_protocol::Code;
 use tokio::io::{AsyncRead, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message as WsMessage};
@@ -21,6 +22,7 @@ use super::outbox::Outbox;
 use super::status::{close_with, code_of, violation};
 use super::wire::Wire;
 use crate::http::Stream;
+use crate::session::Place;
 
 /// Bytes that are read at once. Each connection has so many at any time.
 const READ_BYTES: usize = 2 * 1_024;
@@ -28,6 +30,10 @@ const READ_BYTES: usize = 2 * 1_024;
 /// Bytes in the outbox from which on no more is taken from the lanes, so that what a client does not read waits there, where it holds
 /// up those who write.
 const OUTBOX_BYTES_MAX: usize = 32 * 1_024;
+
+/// Bytes that are read and dropped behind a close, so that the client gets to hear it: what it may have on its way. Who sends more does
+/// not listen.
+const DROPPED_BYTES_MAX: usize = 1_024 * 1_024;
 
 /// Messages that are read before others have their turn.
 const MESSAGES_AT_ONCE: usize = 64;
@@ -45,8 +51,11 @@ pub(super) struct Pump<M: Messages> {
     messages: M,
     heartbeat: Heartbeat,
     heard: Heard,
+    /// How many pings, pongs and closes may come.
+    control_frames: Option<(Pace, Bucket)>,
+    began: Instant,
     /// Among the connections, for as long as this one is there.
-    _place: Option<OwnedSemaphorePermit>,
+    _place: Option<Place>,
 }
 
 /// How a socket ends.
@@ -67,10 +76,11 @@ impl<M: Messages> Pump<M> {
     pub(super) fn new(
         stream: Stream,
         read: Vec<u8>,
-        place: Option<OwnedSemaphorePermit>,
+        place: Option<Place>,
         messages: M,
         heartbeat: Heartbeat,
         heard: Heard,
+        control_frames_per_second_max: u32,
     ) -> Box<Self> {
         let message_bytes_max = messages.message_bytes_max();
         let config = WebSocketConfig::default()
@@ -91,6 +101,8 @@ impl<M: Messages> Pump<M> {
             messages,
             heartbeat,
             heard,
+            control_frames: Pace::new(control_frames_per_second_max.into()).map(|pace| (pace, Bucket::FULL)),
+            began: Instant::now(),
         })
     }
 
@@ -168,6 +180,11 @@ impl<M: Messages> Pump<M> {
                     self.messages.closed_by_peer(code_of(close.as_ref()), text);
                     return Err(End::Answer);
                 }
+                WsMessage::Ping(_) | WsMessage::Pong(_) | WsMessage::Frame(_) if self.is_flooded() => {
+                    let text = "too many pings and pongs";
+                    self.messages.close(Code::RATE_LIMITED, text);
+                    return Err(End::Violation(close_with(Code::RATE_LIMITED, text)));
+                }
                 WsMessage::Ping(_) | WsMessage::Pong(_) | WsMessage::Frame(_) => continue,
             };
             if self.messages.receive(message).is_err() {
@@ -177,6 +194,13 @@ impl<M: Messages> Pump<M> {
         }
         task.waker().wake_by_ref();
         Ok(())
+    }
+
+    /// Whether one more control frame is too many.
+    fn is_flooded(&mut self) -> bool {
+        // Time since the beginning is as good as any other.
+        let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.control_frames.as_mut().is_some_and(|(pace, bucket)| !bucket.take(*pace, now_ms))
     }
 
     /// Messages may be larger once the client is signed in.
@@ -279,11 +303,13 @@ impl<M: Messages> Pump<M> {
         self.stream.shutdown().await?;
         // A socket that is closed while something comes would take the close back that is on its way.
         let mut dropped = [0; 1_024];
+        let mut dropped_bytes = 0;
         poll_fn(|task| {
             loop {
                 let mut dropped = ReadBuf::new(&mut dropped);
                 std::task::ready!(Pin::new(&mut self.stream).poll_read(task, &mut dropped))?;
-                if dropped.filled().is_empty() {
+                dropped_bytes += dropped.filled().len();
+                if dropped.filled().is_empty() || dropped_bytes > DROPPED_BYTES_MAX {
                     return Poll::Ready(Ok(()));
                 }
             }

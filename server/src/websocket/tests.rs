@@ -56,7 +56,8 @@ async fn a_socket_that_nobody_reads_ends_and_holds_little_meanwhile() {
     let (server, client) = pair().await;
     let lanes = Lanes::server(Format::Postcard);
     let heartbeat = Heartbeat::new(NEVER, NEVER, STALL_TIMEOUT);
-    let pump = Pump::new(Stream::plain(server), Vec::new(), None, lanes.clone(), heartbeat, Heard::default());
+    let pump =
+        Pump::new(Stream::plain(server), Vec::new(), None, lanes.clone(), heartbeat, Heard::default(), 0);
     let talks = tokio::spawn(talk(lanes.clone()));
     tokio::time::timeout(PATIENCE, pump.run()).await.expect("it ends");
     assert_eq!(lanes.close_reason().unwrap().code, None, "it is lost");
@@ -72,7 +73,8 @@ async fn one_that_is_read_slowly_goes_on() {
     let (server, mut client) = pair().await;
     let lanes = Lanes::server(Format::Postcard);
     let heartbeat = Heartbeat::new(NEVER, NEVER, STALL_TIMEOUT);
-    let pump = Pump::new(Stream::plain(server), Vec::new(), None, lanes.clone(), heartbeat, Heard::default());
+    let pump =
+        Pump::new(Stream::plain(server), Vec::new(), None, lanes.clone(), heartbeat, Heard::default(), 0);
     let (pumps, _talks) = (tokio::spawn(pump.run()), tokio::spawn(talk(lanes.clone())));
     let mut buffer = vec![0; 4 * 1_024 * 1_024];
     for _ in 0..8 {

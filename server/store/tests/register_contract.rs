@@ -140,11 +140,14 @@ fn readers_see_the_registers_of_whole_groups() {
     });
 }
 
+/// A record: its conversation and key, the value or none, and whether it is a notice.
+type Set = (u8, u8, Option<u8>, bool);
+
 /// What happens to a view.
 #[derive(Debug, Clone)]
 enum Step {
-    /// Groups come: for each record conversation, key and value or none, and whether it is a notice.
-    Apply(Vec<Vec<(u8, u8, Option<u8>, bool)>>),
+    /// Groups come.
+    Apply(Vec<Vec<Set>>),
     Flush,
     /// A flush writes tables, and a crash comes before its checkpoint.
     TornFlush,
@@ -177,7 +180,7 @@ struct Log {
 }
 
 impl Log {
-    fn append(&mut self, records: &[(u8, u8, Option<u8>, bool)]) {
+    fn append(&mut self, records: &[Set]) {
         let mut group = Vec::new();
         for (conversation, key, value, is_notice) in records {
             let of = CONVERSATIONS[usize::from(*conversation)];
@@ -203,9 +206,9 @@ impl Log {
 
     /// Applies what a view does not hold, as a start does.
     fn catch_up(&self, view: &dyn View) {
-        for (position, group) in (1..).map(Position).zip(&self.groups).skip(view.applied().0 as usize) {
-            view.apply(position, group).unwrap();
-        }
+        let applied = view.applied();
+        let groups = (1..).map(Position).zip(&self.groups).filter(|(position, _)| *position > applied);
+        groups.for_each(|(position, group)| view.apply(position, group).unwrap());
     }
 
     fn assert_held(&self, view: &dyn View) {

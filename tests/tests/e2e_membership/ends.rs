@@ -126,17 +126,33 @@ fn who_has_left_is_not_seen_and_sees_nobody() -> anyhow::Result<()> {
         users(&mut alice, &mut of_alice, 2).await?;
         users(&mut bob, &mut of_bob, 2).await?;
         bob.done(leave()).await?;
-        users(&mut alice, &mut of_alice, 1).await?;
-        // Nothing that says who is there comes behind the event.
-        let mut has_left = false;
-        loop {
-            match bob.next(&mut of_bob).await? {
-                Next::Frame(ServerFrame::Event(_)) => has_left = true,
-                Next::Frame(ServerFrame::Roster { .. }) => assert!(!has_left, "a roster behind the end"),
-                Next::Reset(Code::FORBIDDEN) => break,
-                other => anyhow::bail!("{other:?}"),
+        // Nothing comes behind the event, whatever happens there meanwhile: neither who is there nor what is said.
+        let (mut has_left, ended) = (false, std::cell::Cell::new(false));
+        let reads = async {
+            loop {
+                match bob.next(&mut of_bob).await? {
+                    Next::Frame(ServerFrame::Event(event)) => {
+                        assert!(!has_left, "behind the end: {event:?}");
+                        has_left = matches!(event.kind, EventKind::MemberGone { .. });
+                    }
+                    Next::Frame(ServerFrame::Roster { .. }) => assert!(!has_left, "a roster behind the end"),
+                    Next::Reset(Code::FORBIDDEN) => break,
+                    other => anyhow::bail!("{other:?}"),
+                }
             }
-        }
+            ended.set(true);
+            anyhow::Ok(())
+        };
+        let talks = async {
+            let mut n = 0;
+            while !ended.get() {
+                n += 1;
+                alice.publish(&mut of_alice, n, "still here").await?.unwrap();
+            }
+            anyhow::Ok(())
+        };
+        tokio::try_join!(reads, talks)?;
+        users(&mut alice, &mut of_alice, 1).await?;
         assert!(has_left);
         let mut past = bob.enter(&room, Some(Start::Last(1))).await?;
         alice.send_control(&ClientFrame::Typing { conversation: room.clone() }).await?;

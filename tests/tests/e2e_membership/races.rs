@@ -1,6 +1,6 @@
 //! Changes that meet: one comes first, and the other one is judged by it.
 
-use quoth_protocol::frame::{EventKind, Start};
+use quoth_protocol::frame::{EventKind, ServerFrame, Start};
 use quoth_protocol::membership::Role;
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
@@ -41,29 +41,36 @@ fn of_two_admins_who_remove_each_other_one_does() -> anyhow::Result<()> {
     })
 }
 
-/// However publishes and a removal meet, the log has none of the removed user's behind the removal, and what was acked is in it.
+/// However publishes and a removal meet, the log has none of the removed user's behind the removal, and the user gets nothing
+/// of what others have said behind it.
 #[test]
-fn nothing_of_who_is_removed_is_stored_behind_that() -> anyhow::Result<()> {
+fn nothing_of_who_is_removed_is_stored_behind_that_and_nothing_is_read() -> anyhow::Result<()> {
     with_each_carrier(|site, carrier| async move {
         let room = name("room");
         let (mut alice, mut bob) = (site.member(carrier, "alice").await?, site.member(carrier, "bob").await?);
-        alice.done(create_room(&[])).await?;
+        let mut carol = site.member(carrier, "carol").await?;
+        alice.done(create_room(&["carol"])).await?;
+        let mut of_carol = carol.enter(&room, None).await?;
         let mut n = 0;
         for round in 0..20 {
             alice.done(set("bob", Role::Member)).await?;
             let mut stream = bob.enter(&room, Some(Start::Live)).await?;
-            let removal = alice.send_request(remove("bob"));
-            for _ in 0..30 {
+            for _ in 0..10 {
                 n += 1;
-                bob.send(&mut stream, &publish(n, format!("{n}"))).await?;
+                bob.send(&mut stream, &publish(n, format!("{n} of bob"))).await?;
             }
-            let removal = removal.await?;
+            let removal = alice.send_request(remove("bob")).await?;
+            for _ in 0..10 {
+                n += 1;
+                carol.send(&mut of_carol, &publish(n, format!("{n} of carol"))).await?;
+                bob.send(&mut stream, &publish(n, format!("{n} of bob"))).await?;
+            }
             let Reply::Done { seq: left, .. } = alice.reply(removal).await? else {
                 anyhow::bail!("not removed")
             };
             loop {
                 match bob.next(&mut stream).await? {
-                    Next::Frame(quoth_protocol::frame::ServerFrame::Event(event)) => {
+                    Next::Frame(ServerFrame::Event(event)) => {
                         assert!(
                             event.seq <= left,
                             "round {round}: {event:?} is behind the removal at {left}"
@@ -74,14 +81,18 @@ fn nothing_of_who_is_removed_is_stored_behind_that() -> anyhow::Result<()> {
                     other => anyhow::bail!("{other:?}"),
                 }
             }
+            for _ in 0..10 {
+                carol.next(&mut of_carol).await?;
+            }
             let (events, _) = alice.fetch(&room).await?.unwrap();
-            let behind = events.iter().filter(|event| event.seq > left);
+            let behind = events.iter().filter(|event| event.seq > left && event.sender.as_str() == "bob");
             assert_eq!(behind.map(text).collect::<Vec<_>>(), [""; 0], "round {round}");
             let last = events.iter().find(|event| event.seq == left).map(|event| &event.kind);
             assert!(matches!(last, Some(EventKind::MemberGone { .. })), "round {round}: {last:?}");
         }
-        alice.close().await;
-        bob.close().await;
+        for member in [alice, bob, carol] {
+            member.close().await;
+        }
         Ok(())
     })
 }

@@ -31,7 +31,7 @@ impl Server {
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let address = std::net::SocketAddr::new(network.server_address(), DEFAULT_PORT);
         let config = Config { data_dir: dir.join("made"), ..Config::default() };
-        let made = development::prepare(&config, address, now_s).map_err(|error| anyhow!(error))?;
+        let made = development::prepare(&config, address, None, now_s).map_err(|error| anyhow!(error))?;
         let key = format!("HS256:{}", made.token_key.file.display());
         let settings = format!(
             "[server]\nlisten = {:?}\ndata_dir = {:?}\n[tls]\ncertificate_file = {:?}\nprivate_key_file = {:?}\n\

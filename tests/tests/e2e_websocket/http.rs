@@ -38,7 +38,7 @@ fn who_may_not_connect_is_told_why() -> anyhow::Result<()> {
     run(async {
         let own = format!("http://{}", server.address());
         let connect = |subprotocols, origin| {
-            let with = Handshake { subprotocols, origin, ca_file: None };
+            let with = Handshake { subprotocols, origin, ..Handshake::PLAIN };
             Socket::connect(server.address(), with)
         };
         for origin in [None, Some(own.as_str()), Some("https://app.example")] {

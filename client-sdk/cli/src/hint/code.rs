@@ -63,7 +63,7 @@ fn named_code_hint(code: Code, attempt: Attempt, situation: &Situation<'_>) -> O
                 Purpose::Import => {
                     "import the log into another conversation, with --prefix or --conversation"
                 }
-                Purpose::Talk(_) => "send it with another --once, or without",
+                Purpose::Talk(_) | Purpose::Ask => "send it with another --once, or without",
             };
             format!(
                 "later messages of the same producer are stored and this one never was, so its place is taken: {way}"
@@ -101,6 +101,11 @@ fn membership_hint(code: Code) -> Option<String> {
 
 /// Which right the token lacks.
 fn forbidden(attempt: Attempt, situation: &Situation<'_>) -> String {
+    if attempt == Attempt::Ask || situation.purpose == Purpose::Ask {
+        return "there is no such conversation, or you are not in it, or who you are there may not do this: `quoth conversation \
+                list` shows yours"
+            .to_owned();
+    }
     let Purpose::Talk(conversation) = situation.purpose else {
         return format!(
             "an import needs a token that may publish in every user's name: {}; beside a development server leave --token \
@@ -108,13 +113,13 @@ fn forbidden(attempt: Attempt, situation: &Situation<'_>) -> String {
             new_token(situation)
         );
     };
+    let user = printable(situation.user.as_deref().unwrap_or("this user"));
+    let conversation = printable(conversation);
     let verb = if attempt == Attempt::Publish { "publish to" } else { "read" };
     format!(
-        "the token of {} does not allow to {verb} {}: ask the server's operator for one that allows it beside what this \
-         one does, or make one for a development server, which may do everything, with `quoth-server token --user {}`; \
-         pass it with --token",
-        printable(situation.user.as_deref().unwrap_or("this user")),
-        printable(conversation),
+        "the token of {user} does not allow to {verb} {conversation}, or {conversation} has members and {user} is none: \
+         ask one of them to add {user}, or the server's operator for a token that allows it beside what this one does; for a \
+         development server `quoth-server token --user {}` makes one, and --token takes it",
         quoted_user(situation)
     )
 }
@@ -134,7 +139,7 @@ fn cursor_ahead(situation: &Situation<'_>) -> String {
 fn new_token(situation: &Situation<'_>) -> String {
     let rights = match situation.purpose {
         Purpose::Import => " --publish-as '*'",
-        Purpose::Talk(_) => "",
+        Purpose::Talk(_) | Purpose::Ask => "",
     };
     format!(
         "get a new one from the server's operator, or make one for a development server with \
@@ -161,8 +166,8 @@ mod tests {
 
     #[test]
     fn every_code_has_a_hint() {
-        for purpose in [Purpose::Talk("general"), Purpose::Import] {
-            for attempt in [Attempt::SignIn, Attempt::Read, Attempt::Publish] {
+        for purpose in [Purpose::Talk("general"), Purpose::Import, Purpose::Ask] {
+            for attempt in [Attempt::SignIn, Attempt::Read, Attempt::Publish, Attempt::Ask] {
                 for code in Code::ALL {
                     let hint = named_code_hint(*code, attempt, &situation(purpose));
                     assert!(hint.is_some_and(|hint| !hint.is_empty()), "{code} has no hint");

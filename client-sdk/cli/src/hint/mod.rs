@@ -4,7 +4,9 @@ mod code;
 
 use std::path::Path;
 
-use quoth_client::{Code, ConnectError, EventsError, HistoryError, Reason, SendError, Seq, Transport};
+use quoth_client::{
+    Code, ConnectError, EventsError, HistoryError, Reason, RequestError, SendError, Seq, Transport,
+};
 
 use self::code::{code_hint, quoted};
 use crate::connection::{Purpose, START_ONE};
@@ -37,6 +39,7 @@ enum Attempt {
     SignIn,
     Read,
     Publish,
+    Ask,
 }
 
 impl std::fmt::Display for Hint {
@@ -63,6 +66,9 @@ pub(crate) fn hint(error: &(dyn std::error::Error + 'static), situation: &Situat
     }
     if let Some(error) = error.downcast_ref::<SendError>() {
         return send_hint(error, situation);
+    }
+    if let Some(error) = error.downcast_ref::<RequestError>() {
+        return request_hint(error, situation);
     }
     if let Some(error) = error.downcast_ref::<EventsError>() {
         return match error {
@@ -126,6 +132,7 @@ fn send_hint(error: &SendError, situation: &Situation<'_>) -> Option<String> {
             let why = reason_hint(reason, Attempt::Publish, situation).map(|hint| format!("{hint}; "));
             let then = match situation.purpose {
                 Purpose::Import => "import again: what is there already is not written twice".to_owned(),
+                Purpose::Ask => "ask again".to_owned(),
                 Purpose::Talk(conversation) => {
                     format!(
                         "look with `quoth history {}` before you send it again: it would be a new message",
@@ -136,6 +143,23 @@ fn send_hint(error: &SendError, situation: &Situation<'_>) -> Option<String> {
             Some(format!("{}{then}", why.unwrap_or_default()))
         }
         SendError::TooLarge { .. } => Some(code_hint(Code::TOO_LARGE, Attempt::Publish, situation)),
+        _ => None,
+    }
+}
+
+fn request_hint(error: &RequestError, situation: &Situation<'_>) -> Option<String> {
+    match error {
+        // It says why itself.
+        RequestError::Refused { code, reason, .. } if !reason.is_empty() && *code != Code::FORBIDDEN => None,
+        RequestError::Refused { code, .. } => Some(code_hint(*code, Attempt::Ask, situation)),
+        RequestError::NotSent { reason } => reason_hint(reason, Attempt::Ask, situation),
+        RequestError::UnknownOutcome { reason } => {
+            let why = reason_hint(reason, Attempt::Ask, situation).map(|hint| format!("{hint}; "));
+            let then =
+                "see whether it was done before you ask again, with `quoth conversation list` or `show`";
+            Some(format!("{}{then}", why.unwrap_or_default()))
+        }
+        RequestError::Protocol(_) => Some(code_hint(Code::PROTOCOL, Attempt::Ask, situation)),
         _ => None,
     }
 }
@@ -194,7 +218,7 @@ mod tests {
     }
 
     fn refused(code: Code) -> SendError {
-        SendError::Refused { id: MessageId { producer: ProducerId(1), n: 1 }, code }
+        SendError::Refused { id: MessageId { producer: ProducerId(1), n: 1 }, code, retry_after: None }
     }
 
     #[test]
@@ -203,14 +227,14 @@ mod tests {
         let hint_of = |error: &(dyn std::error::Error + 'static), situation| hint(error, situation).unwrap();
         let write = hint_of(&refused(Code::FORBIDDEN), &talk);
         assert!(
-            write.contains("not allow to publish to it's:") && write.contains("--user 'alice'`"),
+            write.contains("not allow to publish to it's,") && write.contains("--user 'alice'`"),
             "{write}"
         );
         let conversation = ConversationName::new("it's").unwrap();
         let read = EventsError::Refused { conversation: conversation.clone(), code: Code::FORBIDDEN };
-        assert!(hint_of(&read, &talk).contains("not allow to read it's:"), "{}", hint_of(&read, &talk));
+        assert!(hint_of(&read, &talk).contains("not allow to read it's,"), "{}", hint_of(&read, &talk));
         let read = HistoryError::Refused { conversation, code: Code::FORBIDDEN };
-        assert!(hint_of(&read, &talk).contains("not allow to read it's:"), "{}", hint_of(&read, &talk));
+        assert!(hint_of(&read, &talk).contains("not allow to read it's,"), "{}", hint_of(&read, &talk));
         let too_large = Reason::Code { code: Code::FRAME_TOO_LARGE, text: String::new() };
         let too_large = ConnectError::Refused { server: String::new(), reason: too_large };
         assert!(hint_of(&too_large, &talk).contains("the token has 9000 bytes"));

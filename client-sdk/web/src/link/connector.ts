@@ -4,7 +4,7 @@ import { Backoff } from "../backoff.js";
 import type { Env } from "../env.js";
 import { QuothError } from "../error.js";
 import { Code } from "../wire/codes.js";
-import { Feature, VERSION, type WelcomeFrame } from "../wire/frames.js";
+import { Feature, type ServerFrame, VERSION, type WelcomeFrame } from "../wire/frames.js";
 import { closed, lost, noToken, type SessionEnd } from "./end.js";
 import { Session } from "./session.js";
 import type { Tokens } from "./tokens.js";
@@ -24,7 +24,11 @@ export interface ConnectorOwner {
   /** Something has changed that conversations and pages may have waited for. */
   changed(): void;
   typing(conversation: string, user: string): void;
+  /** Another frame of the control lane. The result is the complaint about one that has no place there. */
+  other(frame: ServerFrame): string | undefined;
   rtt(rttMs: number | undefined): void;
+  /** The connection, or the attempt at one, is over. */
+  lost(reason: QuothError): void;
 }
 
 export class Connector {
@@ -109,6 +113,7 @@ export class Connector {
         changed: () => this.owner.changed(),
         tokenExpiring: () => tokens.renew((fresh) => this.session?.sendControl({ type: "refresh", token: fresh })),
         typing: (conversation, user) => this.owner.typing(conversation, user),
+        other: (frame) => this.owner.other(frame),
         rtt: (rttMs) => this.owner.rtt(rttMs),
         ended: (end) => this.ended(end),
       });
@@ -136,6 +141,7 @@ export class Connector {
     if (this.signedInAtMs !== undefined) this.backoff.heldFor(this.env.now() - this.signedInAtMs);
     this.signedInAtMs = undefined;
     this.owner.rtt(undefined);
+    this.owner.lost(end.reason);
     if (!this.mayRetry(end)) return this.setState({ name: "closed", reason: end.reason });
     this.notBeforeMs = this.env.now() + end.retryAfterMs;
     const delayMs = this.backoff.nextDelayMs(this.env.random, end.retryAfterMs);

@@ -27,6 +27,8 @@ export interface SessionOwner {
   changed(): void;
   tokenExpiring(): void;
   typing(conversation: string, user: string): void;
+  /** The result is the complaint about a frame that has no place here. */
+  other(frame: ServerFrame): string | undefined;
   rtt(rttMs: number): void;
   /** The last thing that is told. */
   ended(end: SessionEnd): void;
@@ -37,8 +39,9 @@ export class Session implements RoomSession {
   private welcome: WelcomeFrame | undefined;
   private hasEnded = false;
   private isFlushDue = false;
-  /** Set by GoAway: the earliest time for the next connection. */
+  /** Set by GoAway: the earliest time for the next connection, and what the server has said. */
   private retryAtMs: number | undefined;
+  private goodbye: SessionEnd | undefined;
   private readonly socket: WebSocketLike;
   private readonly mux: Mux;
   private readonly control: Lane;
@@ -76,7 +79,11 @@ export class Session implements RoomSession {
   }
 
   get hasRoster(): boolean {
-    return this.welcome !== undefined && (Number(this.welcome.features) & Feature.ROSTER) !== 0;
+    return this.has(Feature.ROSTER);
+  }
+
+  get hasMembership(): boolean {
+    return this.has(Feature.MEMBERSHIP);
   }
 
   openConversation(user: LaneUser): Lane | undefined {
@@ -108,6 +115,10 @@ export class Session implements RoomSession {
     this.end(end);
   }
 
+  private has(feature: number): boolean {
+    return (Number(this.welcome?.features) & feature) !== 0;
+  }
+
   private get hasLane(): boolean {
     return !this.hasEnded && !this.isLeaving && (this.welcome !== undefined || this.mux.count() < LANES_BEFORE_WELCOME_MAX);
   }
@@ -120,7 +131,9 @@ export class Session implements RoomSession {
     const retryAfterMs = this.retryAtMs === undefined ? end.retryAfterMs : Math.max(0, this.retryAtMs - this.env.now());
     this.socket.close();
     this.mux.end();
-    this.owner.ended({ ...end, retryAfterMs });
+    // What the server has said before counts, unless it only drains or this side has closed.
+    const isTold = this.goodbye && this.goodbye.action !== "retry" && end.reason.code !== "CLOSED";
+    this.owner.ended({ ...((isTold && this.goodbye) || end), retryAfterMs });
   }
 
   private broken(text: string): void {
@@ -189,13 +202,15 @@ export class Session implements RoomSession {
       case "welcome":
         return this.signedIn(frame);
       case "go_away":
-        return this.goAway(frame.code, frame.retryAfterMs);
+        return this.goAway(frame.retryAfterMs, told(frame.code, frame.reason, frame.retryAfterMs));
       case "token_expiring":
         return this.owner.tokenExpiring();
       case "typing":
         return this.owner.typing(frame.conversation, frame.user);
-      default:
-        this.broken(`${frame.type} on the control lane`);
+      default: {
+        const complaint = this.owner.other(frame);
+        if (complaint) this.broken(complaint);
+      }
     }
   }
 
@@ -208,11 +223,12 @@ export class Session implements RoomSession {
     this.look();
   }
 
-  private goAway(code: number, retryAfterMs: number): void {
-    if (!this.welcome) return this.close(Code.CLOSED, "the server drains", told(code, "", retryAfterMs));
+  private goAway(retryAfterMs: number, goodbye: SessionEnd): void {
+    if (!this.welcome) return this.close(Code.CLOSED, "the server drains", goodbye);
     this.isLeaving = true;
+    this.goodbye = goodbye;
     this.retryAtMs = this.env.now() + retryAfterMs;
-    this.closeAfter(GO_AWAY_TIMEOUT_MS, told(code));
+    this.closeAfter(GO_AWAY_TIMEOUT_MS, goodbye);
     this.owner.changed();
   }
 

@@ -1,8 +1,8 @@
 /** Frames (section 3), with and without their lengths. */
 import { ByteReader, ByteWriter, DecodeError } from "./bytes.js";
 import { FRAME_BYTES_MAX } from "./limits.js";
-import { kinds, reply, request, status } from "./members.js";
-import { big, bool, bytes, growing, list, names, number, option, type Of, place, struct, text, type Type, u32, u64, variant } from "./schema.js";
+import { kinds, status } from "./members.js";
+import { big, bool, bytes, growing, list, names, number, option, type Of, place, rest, struct, text, type Type, u32, u64, variant } from "./schema.js";
 
 export const VERSION = 1;
 
@@ -23,7 +23,8 @@ export const clientFrame = variant({
   fetch: { conversation, range: fetchRange, limit: u32 },
   typing: { conversation },
   seen: { seq: number },
-  request: { id: u32, request },
+  /** `request` and `reply` are encoded apart (requests.ts). */
+  request: { id: u32, request: rest },
   status: { away: bool },
 });
 
@@ -48,7 +49,7 @@ export const serverFrame = growing({
   page_end: { head: number, floor: number, more: bool },
   typing: { conversation, user },
   roster: { users: u32, present: list(struct({ user, seen: number, status })) },
-  reply: { id: u32, reply },
+  reply: { id: u32, reply: rest },
   presence: { conversation, user, status, lastSeenMs: number },
 });
 

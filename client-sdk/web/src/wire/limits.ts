@@ -18,3 +18,5 @@ export const LANES_BEFORE_WELCOME_MAX = 4;
 export const FETCHES_MAX = 4;
 export const FETCH_EVENTS_MAX = 1_000;
 export const LAST_EVENTS_MAX = 10_000;
+/** Requests that wait for their answers. */
+export const REQUESTS_MAX = 16;

@@ -42,6 +42,9 @@ export const text: Type<string> = { read: (from) => from.text(), write: (to, val
 /** Bytes. Those that are read are a copy: what came in the same message is not kept alive by it. */
 export const bytes: Type<Uint8Array> = { read: (from) => from.bytes().slice(), write: (to, value) => void to.bytes(value) };
 
+/** All that is left of a frame, for whoever knows what it is. */
+export const rest: Type<Uint8Array> = { read: (from) => from.rest().slice(), write: (to, value) => void to.raw(value) };
+
 export const option = <T>(inner: Type<T>): Type<T | undefined> => ({
   read: (from) => from.option(() => inner.read(from)),
   write: (to, value) => void to.option(value, (some) => inner.write(to, some)),

@@ -136,6 +136,7 @@ export class FakeConnection {
       case "hello":
         if (this.hello) return this.violation("a second Hello");
         this.hello = frame;
+        this.server.generations.push(frame.generation);
         this.server.tokens.push(frame.token);
         // A token takes its time.
         setTimeout(() => this.signIn(frame.token), 1);
@@ -150,6 +151,13 @@ export class FakeConnection {
             other.frame(0, { type: "typing", conversation: frame.conversation, user: this.user ?? "" });
           }
         }
+        return;
+      case "request":
+        if (!(this.server.features & 4)) return this.violation("a request without the feature");
+        return this.server.requests.take(this, frame.id, frame.request);
+      case "status":
+        if (!(this.server.features & 4)) return this.violation("a status without the feature");
+        this.server.requests.statuses.push(frame.away);
         return;
       default:
         this.violation(`${frame.type} on the control lane`);

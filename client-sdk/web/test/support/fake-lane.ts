@@ -165,6 +165,11 @@ export class FakeLane {
     }
     this.published.push(`${this.producer}/${n}`);
     if (!server.mayWrite(user, this.conversation)) return this.answer({ type: "refused", n, code: Code.FORBIDDEN, retryAfterMs: 0 });
+    if (server.refuseOnce) {
+      this.answer({ type: "refused", n, ...server.refuseOnce });
+      server.refuseOnce = undefined;
+      return;
+    }
     const log = server.log(this.conversation);
     this.awaiting += 1;
     const store = () => {

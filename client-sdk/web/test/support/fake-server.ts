@@ -5,6 +5,7 @@
 import type { AddressInfo } from "node:net";
 import { WebSocketServer } from "ws";
 import { FakeConnection } from "./fake-connection.js";
+import { FakeRequests } from "./fake-requests.js";
 import { Log } from "./store.js";
 
 export class FakeServer {
@@ -15,6 +16,9 @@ export class FakeServer {
   readonly tokens: string[] = [];
   /** Every typing notice, as user and conversation. */
   readonly typings: string[] = [];
+  readonly requests = new FakeRequests();
+  /** Every Hello's generation. */
+  readonly generations: number[] = [];
   /** How many connections there have been. */
   accepted = 0;
 
@@ -23,10 +27,12 @@ export class FakeServer {
   userOf: (token: string) => string | number = (token) => token.split(":")[0] ?? token;
   mayRead: (user: string, conversation: string) => boolean = () => true;
   mayWrite: (user: string, conversation: string) => boolean = () => true;
-  features = 2;
+  features = 2 | 4;
   openConversationsMax = 48;
   /** Acks and events of publishes wait for this. */
   ackDelayMs = 0;
+  /** The next publish is refused with this code for so many milliseconds. */
+  refuseOnce: { code: number; retryAfterMs: number } | undefined;
   /** Pages are not answered. */
   withholdsPages = false;
   /** Clients get no credit back. */

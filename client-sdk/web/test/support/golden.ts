@@ -1,7 +1,9 @@
 /** What the golden file has of membership. */
 import { createHash } from "node:crypto";
 import type { ClientFrame, EventFrame, ServerFrame } from "../../src/wire/frames.js";
-import type { Reply, Request } from "../../src/wire/members.js";
+import { ByteWriter } from "../../src/wire/bytes.js";
+import { type Reply, reply, type Request, request } from "../../src/wire/requests.js";
+import type { Type } from "../../src/wire/schema.js";
 
 export const timeMs = 1_790_000_000_000;
 export const utf8 = (text: string) => new TextEncoder().encode(text);
@@ -78,8 +80,19 @@ export const events: Record<string, ServerFrame> = Object.fromEntries(
   kinds.map(([name, kind], i) => [`Event ${name}`, { type: "event", seq: i + 1, timeMs, sender: "alice", kind }]),
 );
 export const requests: Record<string, ClientFrame> = Object.fromEntries(
-  all.map(([name, request], i) => [`Request ${name}`, { type: "request", id: i + 1, request }]),
+  all.map(([name, asked], i) => [`Request ${name}`, { type: "request", id: i + 1, request: bytesOf(request, asked) }]),
 );
 export const replies: Record<string, ServerFrame> = Object.fromEntries(
-  answers.map(([name, reply], i) => [`Reply ${name}`, { type: "reply", id: i + 1, reply }]),
+  answers.map(([name, answer], i) => [`Reply ${name}`, { type: "reply", id: i + 1, reply: bytesOf(reply, answer) }]),
 );
+/** What stands in those frames. */
+export const contents = new Map<string, Request | Reply>([
+  ...all.map(([name, asked]): [string, Request] => [`Request ${name}`, asked]),
+  ...answers.map(([name, answer]): [string, Reply] => [`Reply ${name}`, answer]),
+]);
+
+function bytesOf<T>(type: Type<T>, value: T): Uint8Array {
+  const to = new ByteWriter();
+  type.write(to, value);
+  return new Uint8Array(to.finish());
+}

@@ -1,8 +1,8 @@
 //! Who may change what.
 
-use quoth_protocol::UserId;
 use quoth_protocol::membership::{ConversationKind, Permissions, Role};
 use quoth_protocol::name::Reserved;
+use quoth_protocol::{Seq, UserId};
 
 use super::Place;
 use crate::membership::{Actor, Change, ConversationState, Present, Refusal};
@@ -39,7 +39,10 @@ pub(super) fn authorize(
     let ok = match change {
         Change::Create { .. } | Change::Rename { .. } => false,
         Change::Join { invitation } => return join(actor, state, invitation.as_ref(), now_ms),
-        Change::Leave => state.present(me).is_some(),
+        // Who has left has done so: the answer may have been lost.
+        Change::Leave => state.user(me).is_some_and(|member| {
+            member.present.is_some() || (member.left_seq > Seq::ZERO && !member.is_banned(now_ms))
+        }),
         Change::SetMember { user, role, permissions } => {
             reaches(user)? && sets(member(actor, state)?, state, user, *role, *permissions)
         }
@@ -117,6 +120,8 @@ fn sets(
     if me.permissions.contains(Permissions::MANAGE) {
         let new = permissions.unwrap_or_else(|| role.permissions(state.kind()));
         let old = before.map_or(Permissions::NONE, |present| present.permissions);
+        // Bits that nobody knows are told as such later.
+        let new = new.difference(new.difference(Permissions::ALL));
         return role <= me.role && me.permissions.contains(new.difference(old));
     }
     let joins = role == Role::of_joiner(state.kind()) && permissions.is_none();

@@ -7,7 +7,7 @@ use quoth_protocol::membership::{ConversationKind, InvitationHash, Role};
 use quoth_protocol::request::Request;
 use quoth_protocol::{Code, DeviceId, UserId};
 
-use super::{Action, Grant, Pattern, Place, Reach, authorize};
+use super::{Action, Grant, Pattern, Place, Reach, Standing, authorize};
 use crate::membership::testing::{World, grant, user};
 use crate::membership::{Actor, Change, Refusal};
 use crate::session::{Identity, Input, Output, Session};
@@ -37,7 +37,7 @@ const TABLE: &str = "
     describe            YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
     join                YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
     join_by_invitation  YYYY    YYYY    YYYY FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
-    leave               YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
+    leave               YYYY    FFFF    YYYY FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
     add_joiner          YYYF    FFFF    FFFF FFFF   YYYF  EEEE    RRRR    AAAA     FFFF    FFFF
     add_admin           YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
     add_owner           YFFF    FFFF    FFFF FFFF   YFFF  EEEE    RRRR    AAAA     FFFF    FFFF
@@ -281,6 +281,19 @@ fn every_verb_for_every_role_in_every_condition() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn everybody_reads_the_own_log_and_nobody_writes_there() {
+    let grant = grant("alice");
+    let allowed = [Action::ReadLive, Action::ReadHistory, Action::Roster];
+    let forbidden =
+        [Action::Publish, Action::Typing, Action::Members, Action::Describe, Action::Change(&Change::Leave)];
+    for (actions, expected) in [(&allowed[..], Ok(Reach::Whole)), (&forbidden[..], Err(Refusal::FORBIDDEN))] {
+        for action in actions {
+            assert_eq!(Standing::OF_OWN_LOG.allows(Actor::User(&grant), *action, 0), expected, "{action:?}");
+        }
+    }
 }
 
 /// Who is no member, who was banned, and a conversation that does not exist must look alike to the last field.

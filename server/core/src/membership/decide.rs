@@ -178,6 +178,9 @@ fn set_member(
 ) -> Result<Vec<EventKind>, Refusal> {
     let member = state.user(user).copied().unwrap_or_default();
     let permissions = permissions.unwrap_or_else(|| role.permissions(state.kind()));
+    if !Permissions::ALL.contains(permissions) {
+        return Err(Refusal::invalid("there are permissions that this server does not know"));
+    }
     let new = Present { role, permissions };
     if member.present == Some(new) {
         return Ok(Vec::new());

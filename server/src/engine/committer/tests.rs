@@ -30,6 +30,7 @@ fn committer() -> Committer {
         clock: Arc::new(SystemClock),
         workers: Arc::new(Workers::default()),
         released: Arc::new(AtomicU64::new(0)),
+        counts: Arc::default(),
         rules: Rules::default(),
     };
     Committer::new(parts)

@@ -181,3 +181,34 @@ async fn what_was_changed_is_loaded_as_it_was() {
     assert_eq!(conversations("dora").await.0, [room("room")]);
     stop(engine, stopper).await.unwrap();
 }
+
+/// Whoever finds an event in the tail and looks at the state behind that finds one that has it. The other way round a stream
+/// would give its user what lies behind the user's leave.
+#[tokio::test]
+async fn states_are_out_before_their_events_are() {
+    let (engine, stopper) = start(MemoryLog::new(), MemoryView::new());
+    engine.change(caller("alice"), &room("room"), create(&[])).await.unwrap();
+    let access = engine.access(&room("room"), &user("alice")).await.unwrap();
+    let looks = std::thread::spawn({
+        let engine = engine.clone();
+        move || {
+            let (name, mut cursor, mut frames) = (room("room"), Seq(2), Vec::new());
+            while cursor < Seq(2 + CHANGES) {
+                let next = engine.read_tail(&name, cursor, usize::MAX, &mut frames);
+                let version = access.version();
+                if let Next::Frames(reached) = next {
+                    assert!(version >= reached.0, "event {reached} is out, and the state is at {version}");
+                    cursor = reached;
+                }
+            }
+        }
+    });
+    for n in 0..CHANGES {
+        let rename = Change::Rename { title: format!("title {n}") };
+        engine.change(caller("alice"), &room("room"), rename).await.unwrap();
+    }
+    tokio::task::spawn_blocking(|| looks.join().unwrap()).await.unwrap();
+    stop(engine, stopper).await.unwrap();
+}
+
+const CHANGES: u64 = 500;

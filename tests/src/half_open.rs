@@ -12,7 +12,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a first packet got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// The server's side of the handshake.
     Handshake,
     /// The same, after the address was validated by a Retry.
@@ -24,7 +24,10 @@ pub(crate) enum Answer {
 }
 
 /// Begins a handshake from a port of its own on `from` and says what came back. The server goes on to wait for the rest.
-pub(crate) fn begin(server: SocketAddr, from: IpAddr, config: ClientConfig) -> anyhow::Result<Answer> {
+///
+/// # Errors
+/// When nothing can be sent or what comes is for nobody.
+pub fn begin(server: SocketAddr, from: IpAddr, config: ClientConfig) -> anyhow::Result<Answer> {
     let socket = UdpSocket::bind((from, 0))?;
     socket.connect(server)?;
     socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;

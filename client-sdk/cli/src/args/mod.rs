@@ -1,12 +1,20 @@
 //! The command line.
 
+mod members;
+
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use quoth_bench::command::BenchArgs;
 use quoth_client::protocol::limits::START_LAST_MAX;
-use quoth_client::{ConversationName, Transport};
+use quoth_client::{ConversationName, DeviceId, Transport};
+
+pub(crate) use self::members::{
+    BlockArgs, ConversationCommand, CreateArgs, SessionsArgs, SessionsCommand, TimeArgs,
+};
+
+use crate::admin::AdminArgs;
 
 /// Talks to a Quoth server. Beside a development server on the same machine no flags are needed.
 #[derive(Debug, Parser)]
@@ -14,7 +22,8 @@ use quoth_client::{ConversationName, Transport};
     version,
     after_help = "Examples:\n  quoth chat general\n  quoth chat general --user bob\n  quoth send general 'hello'\n  \
                   seq 1000 | quoth send numbers -\n  quoth tail general --last 10 --json\n  \
-                  quoth history general --all --json > general.jsonl\n  quoth import logs/\n\n\
+                  quoth history general --all --json > general.jsonl\n  quoth import logs/\n  \
+                  quoth conversation create --title 'The team' --member bob\n\n\
                   Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.\n\
                   The first Ctrl-C asks to leave, the second one leaves at once."
 )]
@@ -57,6 +66,10 @@ pub(crate) struct ConnectionArgs {
     /// Sign in as this user of the development server; default: its first one
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) user: Option<String>,
+    /// Which of the user's devices this is; a second one of the same name takes the first one's place. Default: one of this
+    /// machine that no other `quoth` is at the moment [env: QUOTH_DEVICE]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) device: Option<DeviceId>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -81,6 +94,21 @@ pub(crate) enum Command {
     /// The day of `[HH:MM]` is in the file's name (YYYY-MM-DD). Without it the messages have no time of their own, only that of
     /// the import.
     Import(ImportArgs),
+    /// Make conversations with members, and say who may do what there
+    #[command(subcommand)]
+    Conversation(ConversationCommand),
+    /// Have nothing to do with a user: no direct conversation, no conversations that the user adds you to
+    Block(BlockArgs),
+    /// List your devices, the latest first, or sign one out
+    Sessions(SessionsArgs),
+    /// Operate a server over its API: messages, conversations, members, sessions, revocations, statistics
+    ///
+    /// Beside a development server no flags are needed; else give --api and --api-key-file.
+    #[command(
+        after_help = "Examples:\n  quoth admin stats\n  quoth admin publish general 'Maintenance at 10:00' --as ops\n  \
+                            quoth admin conversation create --owner alice --member bob --title Team\n  quoth admin kick bob --reason 'have a break'"
+    )]
+    Admin(Box<AdminArgs>),
     /// Measure a server under a load, with the least that this machine can do beside it
     ///
     /// Without --server it starts one of its own, on a new folder, and stops it again.

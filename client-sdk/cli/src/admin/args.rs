@@ -1,0 +1,309 @@
+//! The command line of `quoth admin`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use quoth_client::{ConversationName, UserId};
+
+/// What the operator does.
+#[derive(Debug, Args)]
+pub(crate) struct AdminArgs {
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+    /// Print the server's answer as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: AdminCommand,
+}
+
+/// Where the server API is, and with which key it is used.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ApiArgs {
+    /// URL of the server API, as in `--api https://chat.example:4434`; default: that of this machine's development server
+    /// [env: QUOTH_API]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) api: Option<String>,
+    /// File with a key of the server's api.keys [env: QUOTH_API_KEY_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) api_key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdminCommand {
+    /// How the server does
+    Stats,
+    /// Publish a message in anybody's name, past memberships
+    Publish {
+        /// Where to
+        conversation: ConversationName,
+        /// The message; several words are joined by spaces
+        #[arg(required = true)]
+        text: Vec<String>,
+        /// In whose name; default: the key's name
+        #[arg(long = "as", value_name = "USER")]
+        publish_as: Option<UserId>,
+        /// Idempotency key: publishing again with it writes nothing
+        #[arg(long, value_name = "KEY")]
+        once: Option<String>,
+    },
+    /// Print a page of a conversation's events
+    History {
+        /// Which conversation
+        conversation: ConversationName,
+        /// The first ones behind this seq
+        #[arg(long, value_name = "SEQ", conflicts_with = "before")]
+        after: Option<u64>,
+        /// The last ones before this seq
+        #[arg(long, value_name = "SEQ")]
+        before: Option<u64>,
+        /// At most so many
+        #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        limit: u32,
+    },
+    /// Managed conversations
+    #[command(subcommand)]
+    Conversation(ConversationCommand),
+    /// Members of a managed conversation
+    #[command(subcommand)]
+    Member(MemberCommand),
+    /// A user's devices, connected or not
+    Sessions {
+        /// Whose
+        #[arg(id = "whom", value_name = "USER")]
+        user: UserId,
+    },
+    /// Whether a user is there, and on which devices
+    Presence {
+        /// Who
+        #[arg(id = "whom", value_name = "USER")]
+        user: UserId,
+    },
+    /// End a user's connections; they may come back, unless their tokens are revoked
+    Kick {
+        /// Whose
+        #[arg(id = "whom", value_name = "USER")]
+        user: UserId,
+        /// Of this device only
+        #[arg(long, value_name = "DEVICE")]
+        device: Option<String>,
+        /// Why, for people
+        #[arg(long, default_value = "", value_name = "TEXT")]
+        reason: String,
+    },
+    /// Revoke tokens, and end the connections that were signed in with them
+    ///
+    /// Of a user, or of one device: all that are out by now, or those that were issued before --issued-before-ms.
+    Revoke {
+        #[command(flatten)]
+        which: Which,
+        /// Tokens that were issued before this, in milliseconds since 1970
+        #[arg(long, value_name = "MS", conflicts_with = "token_id")]
+        issued_before_ms: Option<u64>,
+        /// When the last token that this concerns has ended, in milliseconds since 1970; default: never
+        #[arg(long, value_name = "MS")]
+        expires_ms: Option<u64>,
+        /// Why, for people
+        #[arg(long, default_value = "", value_name = "TEXT")]
+        reason: String,
+    },
+    /// End a revocation
+    Unrevoke {
+        #[command(flatten)]
+        which: Which,
+    },
+}
+
+/// Which tokens are meant.
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// All of this user
+    #[arg(
+        id = "of",
+        long,
+        required_unless_present = "token_id",
+        conflicts_with = "token_id",
+        value_name = "USER"
+    )]
+    pub(crate) user: Option<UserId>,
+    /// Of this device of the user only
+    #[arg(long, requires = "of", value_name = "DEVICE")]
+    pub(crate) device: Option<String>,
+    /// The one with this id (jti)
+    #[arg(long, value_name = "ID")]
+    pub(crate) token_id: Option<String>,
+}
+
+/// What a conversation is.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Kind {
+    /// All members write
+    Group,
+    /// Few write, and who joins reads
+    Channel,
+    /// The owner and one other
+    Direct,
+    /// The owner alone
+    Notes,
+}
+
+/// What a member is.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Role {
+    /// Reads
+    Reader,
+    /// Reads, writes, invites
+    Member,
+    /// Does everything, but not to owners
+    Admin,
+    /// Does everything
+    Owner,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConversationCommand {
+    /// Make one
+    Create {
+        /// Its name; default: the server makes one
+        conversation: Option<ConversationName>,
+        /// Whose it is
+        #[arg(long, value_name = "USER")]
+        owner: UserId,
+        /// What it is to be
+        #[arg(long, default_value = "group", value_name = "KIND")]
+        kind: Kind,
+        /// What people call it
+        #[arg(long, default_value = "", value_name = "TEXT")]
+        title: String,
+        /// Who is in it from the beginning; may be repeated
+        #[arg(long, value_name = "USER")]
+        member: Vec<UserId>,
+        /// Let anybody join
+        #[arg(long)]
+        open: bool,
+    },
+    /// What one is
+    Show {
+        /// Which
+        conversation: ConversationName,
+    },
+    /// Those that a user is in
+    Of {
+        /// Who
+        #[arg(id = "whom", value_name = "USER")]
+        user: UserId,
+        /// Behind this one
+        #[arg(long, value_name = "NAME")]
+        after: Option<ConversationName>,
+    },
+    /// Set the title
+    Rename {
+        /// Which
+        conversation: ConversationName,
+        /// What people call it
+        title: String,
+    },
+    /// Keep all who may not moderate from writing
+    Mute {
+        /// Which
+        conversation: ConversationName,
+        /// Until then, in milliseconds since 1970; default: for ever
+        #[arg(long, value_name = "MS")]
+        until_ms: Option<u64>,
+    },
+    /// Let all write again
+    Unmute {
+        /// Which
+        conversation: ConversationName,
+    },
+    /// Let each member write once in so many milliseconds; 0: as often as they like
+    SlowMode {
+        /// Which
+        conversation: ConversationName,
+        /// Milliseconds
+        interval_ms: u32,
+    },
+    /// Make an invitation and print it
+    Invite {
+        /// To which
+        conversation: ConversationName,
+        /// As what who comes with it comes in
+        #[arg(long, default_value = "member", value_name = "ROLE")]
+        role: Role,
+        /// Until then, in milliseconds since 1970; 0: until it is revoked
+        #[arg(long, default_value_t = 0, value_name = "MS")]
+        expires_ms: u64,
+        /// How many may come with it; 0: any number
+        #[arg(long, default_value_t = 0, value_name = "N")]
+        uses_max: u32,
+    },
+    /// End all invitations
+    RevokeInvitations {
+        /// To which
+        conversation: ConversationName,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MemberCommand {
+    /// Who is in it
+    List {
+        /// Where
+        conversation: ConversationName,
+        /// Behind this user
+        #[arg(long, value_name = "USER")]
+        after: Option<UserId>,
+        /// At most so many
+        #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        limit: u32,
+    },
+    /// Add one, or change one's role
+    Set {
+        #[command(flatten)]
+        whom: Whom,
+        /// As what
+        #[arg(long, default_value = "member", value_name = "ROLE")]
+        role: Role,
+    },
+    /// End a membership
+    Remove {
+        #[command(flatten)]
+        whom: Whom,
+    },
+    /// Keep one from writing
+    Mute {
+        #[command(flatten)]
+        whom: Whom,
+        /// Until then, in milliseconds since 1970; default: for ever
+        #[arg(long, value_name = "MS")]
+        until_ms: Option<u64>,
+    },
+    /// Let one write again
+    Unmute {
+        #[command(flatten)]
+        whom: Whom,
+    },
+    /// End a membership and keep the user out
+    Ban {
+        #[command(flatten)]
+        whom: Whom,
+        /// Until then, in milliseconds since 1970; default: for ever
+        #[arg(long, value_name = "MS")]
+        until_ms: Option<u64>,
+    },
+    /// Let one join again
+    Unban {
+        #[command(flatten)]
+        whom: Whom,
+    },
+}
+
+/// A user in a conversation.
+#[derive(Debug, Args)]
+pub(crate) struct Whom {
+    /// Where
+    pub(crate) conversation: ConversationName,
+    /// Who
+    #[arg(id = "whom", value_name = "USER")]
+    pub(crate) user: UserId,
+}

@@ -1,0 +1,267 @@
+//! Which request does what a command asks. Pure.
+
+use std::fmt::Write as _;
+
+use clap::ValueEnum;
+use quoth_client::ConversationName;
+use serde_json::{Value, json};
+
+use super::args::{AdminCommand, ConversationCommand, MemberCommand, Which, Whom};
+
+/// A request.
+#[derive(Debug, PartialEq)]
+pub(super) struct Call {
+    pub(super) method: &'static str,
+    /// With its query.
+    pub(super) path: String,
+    pub(super) body: Option<Value>,
+    pub(super) once: Option<String>,
+}
+
+impl Call {
+    fn new(method: &'static str, path: String, body: Option<Value>) -> Self {
+        Self { method, path, body, once: None }
+    }
+
+    fn get(path: String) -> Self {
+        Self::new("GET", path, None)
+    }
+}
+
+/// A text as one part of a path or a query (RFC 3986, section 2.3: all but unreserved characters are encoded).
+fn encoded(text: impl std::fmt::Display) -> String {
+    let mut out = String::new();
+    for byte in text.to_string().bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _infallible = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+/// A path with those of the parameters that are given.
+fn with(path: String, parameters: &[(&str, Option<String>)]) -> String {
+    let given =
+        parameters.iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(value.as_ref()?))));
+    let query = given.collect::<Vec<_>>().join("&");
+    if query.is_empty() { path } else { format!("{path}?{query}") }
+}
+
+/// The name of a choice, as the server has it.
+fn named(value: impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+/// An object of the fields that are given.
+fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
+    fields
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+/// The request of a command.
+pub(super) fn of(command: AdminCommand) -> Call {
+    match command {
+        AdminCommand::Stats => Call::get("/v1/stats".to_owned()),
+        AdminCommand::Publish { conversation, text, publish_as, once } => {
+            let body = object([
+                ("conversation", Some(json!(conversation))),
+                ("text", Some(json!(text.join(" ")))),
+                ("publish_as", publish_as.map(|user| json!(user))),
+            ]);
+            Call { once, ..Call::new("POST", "/v1/publish".to_owned(), Some(body)) }
+        }
+        AdminCommand::History { conversation, after, before, limit } => {
+            let number = |number: Option<u64>| number.map(|number| number.to_string());
+            let parameters =
+                [("after", number(after)), ("before", number(before)), ("limit", Some(limit.to_string()))];
+            Call::get(with(format!("/v1/conversations/{}/history", encoded(conversation)), &parameters))
+        }
+        AdminCommand::Conversation(command) => of_conversation(command),
+        AdminCommand::Member(command) => of_member(command),
+        AdminCommand::Sessions { user } => Call::get(format!("/v1/users/{}/sessions", encoded(user))),
+        AdminCommand::Presence { user } => Call::get(format!("/v1/users/{}/presence", encoded(user))),
+        AdminCommand::Kick { user, device, reason } => {
+            let body = object([("device", device.map(Value::from)), ("reason", Some(json!(reason)))]);
+            Call::new("POST", format!("/v1/users/{}/kick", encoded(user)), Some(body))
+        }
+        AdminCommand::Revoke {
+            which: Which { user, device, token_id },
+            issued_before_ms,
+            expires_ms,
+            reason,
+        } => {
+            let body = object([
+                ("user", user.map(|user| json!(user))),
+                ("device", device.map(Value::from)),
+                ("token_id", token_id.map(Value::from)),
+                ("issued_before_ms", issued_before_ms.map(Value::from)),
+                ("expires_ms", expires_ms.map(Value::from)),
+                ("reason", Some(json!(reason))),
+            ]);
+            Call::new("POST", "/v1/revocations".to_owned(), Some(body))
+        }
+        AdminCommand::Unrevoke { which: Which { user, device, token_id } } => {
+            let body = object([
+                ("user", user.map(|user| json!(user))),
+                ("device", device.map(Value::from)),
+                ("token_id", token_id.map(Value::from)),
+            ]);
+            Call::new("POST", "/v1/revocations/lift".to_owned(), Some(body))
+        }
+    }
+}
+
+fn of_conversation(command: ConversationCommand) -> Call {
+    let path = |name: ConversationName, below: &str| format!("/v1/conversations/{}{below}", encoded(name));
+    match command {
+        ConversationCommand::Create { conversation, owner, kind, title, member, open } => {
+            let body = object([
+                ("conversation", conversation.map(|name| json!(name))),
+                ("kind", Some(json!(named(kind)))),
+                ("owner", Some(json!(owner))),
+                ("title", Some(json!(title))),
+                ("members", Some(json!(member))),
+                ("open", Some(json!(open))),
+            ]);
+            Call::new("POST", "/v1/conversations".to_owned(), Some(body))
+        }
+        ConversationCommand::Show { conversation } => Call::get(path(conversation, "")),
+        ConversationCommand::Of { user, after } => {
+            let after = after.map(|name| name.to_string());
+            Call::get(with(format!("/v1/users/{}/conversations", encoded(user)), &[("after", after)]))
+        }
+        ConversationCommand::Rename { conversation, title } => {
+            Call::new("PATCH", path(conversation, ""), Some(json!({ "title": title })))
+        }
+        ConversationCommand::Mute { conversation, until_ms } => {
+            Call::new("PUT", path(conversation, "/mute"), Some(until(until_ms)))
+        }
+        ConversationCommand::Unmute { conversation } => {
+            Call::new("DELETE", path(conversation, "/mute"), None)
+        }
+        ConversationCommand::SlowMode { conversation, interval_ms } => {
+            Call::new("PUT", path(conversation, "/slow_mode"), Some(json!({ "interval_ms": interval_ms })))
+        }
+        ConversationCommand::Invite { conversation, role, expires_ms, uses_max } => {
+            let body = json!({ "role": named(role), "expires_ms": expires_ms, "uses_max": uses_max });
+            Call::new("POST", path(conversation, "/invitations"), Some(body))
+        }
+        ConversationCommand::RevokeInvitations { conversation } => {
+            Call::new("DELETE", path(conversation, "/invitations"), None)
+        }
+    }
+}
+
+fn of_member(command: MemberCommand) -> Call {
+    let path = |Whom { conversation, user }, folder: &str, below: &str| {
+        format!("/v1/conversations/{}/{folder}/{}{below}", encoded(conversation), encoded(user))
+    };
+    match command {
+        MemberCommand::List { conversation, after, limit } => {
+            let parameters =
+                [("after", after.map(|user| user.to_string())), ("limit", Some(limit.to_string()))];
+            Call::get(with(format!("/v1/conversations/{}/members", encoded(conversation)), &parameters))
+        }
+        MemberCommand::Set { whom, role } => {
+            Call::new("PUT", path(whom, "members", ""), Some(json!({ "role": named(role) })))
+        }
+        MemberCommand::Remove { whom } => Call::new("DELETE", path(whom, "members", ""), None),
+        MemberCommand::Mute { whom, until_ms } => {
+            Call::new("PUT", path(whom, "members", "/mute"), Some(until(until_ms)))
+        }
+        MemberCommand::Unmute { whom } => Call::new("DELETE", path(whom, "members", "/mute"), None),
+        MemberCommand::Ban { whom, until_ms } => {
+            Call::new("PUT", path(whom, "bans", ""), Some(until(until_ms)))
+        }
+        MemberCommand::Unban { whom } => Call::new("DELETE", path(whom, "bans", ""), None),
+    }
+}
+
+fn until(until_ms: Option<u64>) -> Value {
+    object([("until_ms", until_ms.map(Value::from))])
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::args::AdminArgs;
+    use super::{Call, of};
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        admin: AdminArgs,
+    }
+
+    fn call(line: &[&str]) -> Call {
+        of(Line::try_parse_from([&["admin"], line].concat()).unwrap().admin.command)
+    }
+
+    #[test]
+    fn no_name_is_that_of_another_flag() {
+        let parsed =
+            crate::args::Args::try_parse_from(["quoth", "admin", "revoke", "--of", "a", "--user", "b"])
+                .unwrap();
+        assert_eq!(parsed.connection.user.as_deref(), Some("b"));
+        let crate::args::Command::Admin(admin) = parsed.command else { panic!("not admin") };
+        assert_eq!(of(admin.command).body.unwrap()["user"], "a");
+        for line in [
+            &["sessions", "a"][..],
+            &["presence", "a"],
+            &["kick", "a"],
+            &["conversation", "of", "a"],
+            &["member", "remove", "c", "a"],
+        ] {
+            crate::args::Args::try_parse_from([&["quoth", "admin"], line].concat()).unwrap();
+        }
+    }
+
+    fn shown(line: &[&str]) -> String {
+        let Call { method, path, body, once } = call(line);
+        format!(
+            "{method} {path} {} {}",
+            body.map(|body| body.to_string()).unwrap_or_default(),
+            once.unwrap_or_default()
+        )
+    }
+
+    #[test]
+    fn names_are_one_part_of_the_path_whatever_is_in_them() {
+        assert_eq!(
+            shown(&["conversation", "show", "group/a b?"]),
+            "GET /v1/conversations/group%2Fa%20b%3F  "
+        );
+        assert_eq!(
+            shown(&["member", "ban", "team", "\u{e9}va", "--until-ms", "7"]),
+            "PUT /v1/conversations/team/bans/%C3%A9va {\"until_ms\":7} "
+        );
+        assert_eq!(
+            shown(&["history", "a", "--after", "7"]),
+            "GET /v1/conversations/a/history?after=7&limit=100  "
+        );
+    }
+
+    #[test]
+    fn what_is_not_given_is_left_out() {
+        assert_eq!(
+            shown(&["publish", "a", "b", "c", "--once", "k"]),
+            "POST /v1/publish {\"conversation\":\"a\",\"text\":\"b c\"} k"
+        );
+        assert_eq!(shown(&["member", "mute", "a", "b"]), "PUT /v1/conversations/a/members/b/mute {} ");
+        assert_eq!(
+            shown(&["revoke", "--token-id", "t"]),
+            "POST /v1/revocations {\"reason\":\"\",\"token_id\":\"t\"} "
+        );
+        for wrong in
+            [&["revoke"][..], &["revoke", "--of", "a", "--token-id", "t"], &["revoke", "--device", "d"]]
+        {
+            Line::try_parse_from([&["admin"], wrong].concat()).unwrap_err();
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Answers as people read them. Pure.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::clock::{date, time};
+use crate::output::printable;
+
+/// What is between two columns.
+const GAP: &str = "  ";
+
+/// An answer as text: a line for each field, and a table for each list.
+pub(super) fn text(answer: &Value) -> String {
+    let Some(fields) = answer.as_object() else { return format!("{answer}\n") };
+    let (lists, single): (Vec<_>, Vec<_>) = fields.iter().partition(|(_, value)| value.is_array());
+    let mut out = String::new();
+    if lists.is_empty() || single.iter().any(|(name, _)| *name != "more") {
+        let rows: Vec<_> = single.iter().map(|(name, value)| vec![label(name), cell(name, value)]).collect();
+        out.push_str(&aligned(&rows));
+    }
+    for (name, list) in lists {
+        let rows = list.as_array().map(Vec::as_slice).unwrap_or_default();
+        if rows.is_empty() {
+            let _infallible = writeln!(out, "no {}", label(name));
+        } else {
+            out.push_str(&table(rows));
+        }
+    }
+    if single.iter().any(|(name, value)| *name == "more" && **value == Value::Bool(true) && fields.len() <= 4)
+    {
+        out.push_str("there are more\n");
+    }
+    out
+}
+
+fn table(rows: &[Value]) -> String {
+    let none = Map::new();
+    let rows: Vec<_> = rows.iter().map(|row| row.as_object().unwrap_or(&none)).collect();
+    let names: Vec<&String> = rows.first().map(|row| row.keys().collect()).unwrap_or_default();
+    let head = names.iter().map(|name| label(name)).collect();
+    let cells = rows.iter().map(|row| names.iter().map(|name| cell(name, &row[name.as_str()])).collect());
+    aligned(&std::iter::once(head).chain(cells).collect::<Vec<Vec<String>>>())
+}
+
+/// A field's name for people: times are shown as such, so their unit is left out.
+fn label(name: &str) -> String {
+    let name = if is_time(name) { name.trim_end_matches("_ms") } else { name };
+    name.replace('_', " ")
+}
+
+/// Whether a field is a time since 1970, and no length of time.
+fn is_time(name: &str) -> bool {
+    name.ends_with("_ms") && !name.ends_with("interval_ms") && !name.ends_with("uptime_ms")
+}
+
+fn cell(name: &str, value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => printable(text),
+        Value::Number(number) if is_time(name) => match number.as_u64() {
+            Some(0) | None => "-".to_owned(),
+            Some(u64::MAX) => "for ever".to_owned(),
+            Some(time_ms) => format!("{} {}", date(time_ms), time(time_ms)),
+        },
+        Value::Object(fields) if fields.len() == 1 && name == "kind" => match &fields["message"]["body"] {
+            Value::String(text) => printable(text),
+            _ => printable(&value.to_string()),
+        },
+        other => printable(&other.to_string()),
+    }
+}
+
+/// Rows in columns as wide as what is in them; lines end with their last cell.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut out = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let fill = " ".repeat(width - cell.width());
+            let _infallible = write!(line, "{cell}{fill}{GAP}");
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::text;
+
+    #[test]
+    fn fields_are_lines_and_lists_are_tables() {
+        let stats = json!({ "connections": 12, "uptime_ms": 5, "outbox": null });
+        assert_eq!(text(&stats), "connections  12\noutbox       -\nuptime ms    5\n");
+        let members = json!({ "members": [
+            { "last_seen_ms": 0, "role": "owner", "user": "boss" },
+            { "last_seen_ms": 1_104_000_000_000_u64, "role": "member", "user": "\u{202e}x" },
+        ], "more": true });
+        assert_eq!(
+            text(&members),
+            "last seen         role    user\n-                 owner   boss\n2004-12-25 18:40  member  \\u{202e}x\nthere are more\n"
+        );
+        assert_eq!(text(&json!({ "sessions": [] })), "no sessions\n");
+        assert_eq!(text(&json!({ "conversation": "a", "seq": 7 })), "conversation  a\nseq           7\n");
+    }
+
+    #[test]
+    fn a_message_is_shown_as_its_text() {
+        let page = json!({ "events": [{ "kind": { "message": { "body": "hi\u{7}" } }, "seq": 1 }, { "kind": "invitations_revoked", "seq": 2 }],
+                           "floor": 1, "head": 2, "more": false });
+        let shown = text(&page);
+        assert!(shown.contains("hi\\u{7}") && shown.contains("invitations_revoked"), "{shown}");
+    }
+}

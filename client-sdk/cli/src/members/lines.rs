@@ -1,0 +1,130 @@
+//! Conversations, members and devices, as lines for people. Pure.
+
+use quoth_client::{ConversationInfo, ConversationKind, MemberInfo, SessionInfo, Status};
+
+use crate::clock;
+use crate::output::printable;
+
+pub(super) fn list_line(info: &ConversationInfo) -> String {
+    let name = printable(info.conversation.as_str());
+    match (info.kind, info.role) {
+        (ConversationKind::Direct, _) => format!("{name}  with {}", printable(&info.title)),
+        (ConversationKind::Notes, _) => format!("{name}  notes{}", called(&info.title)),
+        (kind, Some(role)) => format!("{name}  {role} of a {kind}{}", called(&info.title)),
+        (kind, None) => format!("{name}  {kind}{}", called(&info.title)),
+    }
+}
+
+pub(super) fn conversation_lines(info: &ConversationInfo) -> Vec<String> {
+    let kind = match (info.kind, info.open) {
+        (ConversationKind::Group | ConversationKind::Channel, true) => format!("open {}", info.kind),
+        _ => info.kind.to_string(),
+    };
+    let mut lines = vec![format!("{}  {kind}{}", printable(info.conversation.as_str()), called(&info.title))];
+    let members = if info.members == 1 { "1 member".to_owned() } else { format!("{} members", info.members) };
+    let role = info.role.map_or_else(|| "you are not in it".to_owned(), |role| format!("you are {role}"));
+    lines.push(format!("{members}; {role}"));
+    if info.muted_until_ms > 0 {
+        lines.push(format!("muted{}", until(info.muted_until_ms)));
+    }
+    if info.slow_mode_interval_ms > 0 {
+        let seconds = f64::from(info.slow_mode_interval_ms) / 1_000.0;
+        lines.push(format!("slow mode: each member writes once in {seconds} s"));
+    }
+    lines
+}
+
+pub(super) fn member_line(member: &MemberInfo) -> String {
+    let muted = match member.muted_until_ms {
+        0 => String::new(),
+        until_ms => format!(", muted{}", until(until_ms)),
+    };
+    format!(
+        "{}  {}, {}{muted}",
+        printable(member.user.as_str()),
+        member.role,
+        seen(member.status, member.last_seen_ms)
+    )
+}
+
+pub(super) fn session_line(session: &SessionInfo) -> String {
+    format!(
+        "{}  {}, {}",
+        printable(session.device.as_str()),
+        printable(&session.platform),
+        seen(session.status, session.last_seen_ms)
+    )
+}
+
+fn seen(status: Status, last_seen_ms: u64) -> String {
+    match (status, last_seen_ms) {
+        (Status::Offline, 0) => "never seen".to_owned(),
+        (Status::Offline, at) => format!("last seen {} {}", clock::date(at), clock::time(at)),
+        (status, _) => status.to_string(),
+    }
+}
+
+fn until(time_ms: u64) -> String {
+    match time_ms {
+        u64::MAX => String::new(),
+        _ => format!(" until {} {}", clock::date(time_ms), clock::time(time_ms)),
+    }
+}
+
+fn called(title: &str) -> String {
+    if title.is_empty() { String::new() } else { format!(" \"{}\"", printable(title)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use quoth_client::{ConversationName, Permissions, Role, Seq, UserId};
+
+    use super::*;
+
+    #[test]
+    fn a_conversation_is_told_in_a_few_lines() {
+        let mut info = ConversationInfo {
+            conversation: ConversationName::new("team").unwrap(),
+            kind: ConversationKind::Group,
+            title: "The\u{202e} team".to_owned(),
+            open: true,
+            role: Some(Role::Owner),
+            permissions: Permissions::ALL,
+            members: 2,
+            muted_until_ms: 1_103_947_440_000,
+            slow_mode_interval_ms: 1_500,
+            version: Seq(9),
+        };
+        assert_eq!(list_line(&info), "team  owner of a group \"The\\u{202e} team\"");
+        assert_eq!(
+            conversation_lines(&info),
+            [
+                "team  open group \"The\\u{202e} team\"",
+                "2 members; you are owner",
+                "muted until 2004-12-25 04:04",
+                "slow mode: each member writes once in 1.5 s",
+            ]
+        );
+        let direct =
+            ConversationInfo { kind: ConversationKind::Direct, title: "bob".to_owned(), ..info.clone() };
+        assert_eq!(list_line(&direct), "team  with bob");
+        (info.title, info.role, info.members) = (String::new(), None, 1);
+        (info.muted_until_ms, info.slow_mode_interval_ms) = (0, 0);
+        assert_eq!(conversation_lines(&info), ["team  open group", "1 member; you are not in it"]);
+    }
+
+    #[test]
+    fn a_member_is_told_with_what_matters_now() {
+        let member = MemberInfo {
+            user: UserId::new("bob").unwrap(),
+            role: Role::Reader,
+            permissions: Permissions::READ,
+            muted_until_ms: u64::MAX,
+            status: Status::Offline,
+            last_seen_ms: 1_103_947_440_000,
+        };
+        assert_eq!(member_line(&member), "bob  reader, last seen 2004-12-25 04:04, muted");
+        let here = MemberInfo { muted_until_ms: 0, status: Status::Away, ..member };
+        assert_eq!(member_line(&here), "bob  reader, away");
+    }
+}

@@ -1,0 +1,242 @@
+//! `quoth conversation`, `quoth block` and `quoth sessions`.
+
+mod lines;
+
+use std::fmt::Display;
+use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use quoth_client::{
+    Client, ConversationInfo, ConversationName, Done, MemberInfo, NewConversation, RequestError, Role, UserId,
+};
+use serde::Serialize;
+
+use self::lines::{conversation_lines, list_line, member_line, session_line};
+use crate::args::{BlockArgs, ConversationCommand, CreateArgs, SessionsArgs, SessionsCommand, TimeArgs};
+use crate::connection::{Connection, Purpose, telling_states};
+use crate::hint::Situation;
+use crate::output::{confirm, note, printable, written};
+
+/// Members or conversations asked for at once; the server gives what it has room for.
+const PAGE_ITEMS: u32 = 500;
+
+pub(crate) async fn conversation(
+    connection: &Connection,
+    command: ConversationCommand,
+) -> anyhow::Result<()> {
+    asking(connection, async |client| converse(client, command).await).await
+}
+
+pub(crate) async fn block(connection: &Connection, args: BlockArgs) -> anyhow::Result<()> {
+    asking(connection, async |client| {
+        let Some(user) = args.whom else {
+            let blocked = client.blocked().await?;
+            return lines(blocked.iter().map(|user| printable(user.as_str())));
+        };
+        let done = client.block(&user, !args.lift).await?;
+        let verb = if args.lift { "is not blocked any more" } else { "is blocked" };
+        told(format_args!("{} {verb}", printable(user.as_str())), &done);
+        Ok(())
+    })
+    .await
+}
+
+pub(crate) async fn sessions(connection: &Connection, args: SessionsArgs) -> anyhow::Result<()> {
+    asking(connection, async |client| match args.command {
+        None => {
+            let sessions = client.sessions().await?;
+            if args.json { json(&sessions) } else { lines(sessions.iter().map(session_line)) }
+        }
+        Some(SessionsCommand::End { which }) => {
+            client.end_session(&which).await?;
+            confirm(&format!("{} is signed out", printable(which.as_str())));
+            Ok(())
+        }
+    })
+    .await
+}
+
+/// Does `work` with a client, unless the user asks to leave.
+async fn asking(
+    connection: &Connection,
+    work: impl AsyncFnOnce(&Client) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let work = async |client: &Client, _: &Situation<'_>| {
+        let work = telling_states(client, |text| note(text), work(client));
+        connection.interrupt().unless_asked(work).await?
+    };
+    connection.run(Purpose::Ask, work).await
+}
+
+async fn converse(client: &Client, command: ConversationCommand) -> anyhow::Result<()> {
+    use ConversationCommand as C;
+    match command {
+        C::Create(args) => {
+            let done = client.create(new_conversation(args)).await?;
+            if done.seq.is_none() {
+                note("it was there already");
+            }
+            lines([printable(done.conversation.as_str())])
+        }
+        C::Invite { conversation, role, holds, uses, revoke: false } => {
+            let role = role_or_joiner_s(client, &conversation, role).await?;
+            let invitation = client.invite(&conversation, role, holds.map_or(0, in_ms), uses).await?;
+            lines([printable(&invitation)])?;
+            note(format_args!(
+                "who has it comes with: quoth conversation join '{}' --invitation {}",
+                printable(conversation.as_str()),
+                printable(&invitation)
+            ));
+            Ok(())
+        }
+        C::Show { conversation, json: is_json } => {
+            let info = client.describe(&conversation).await?;
+            if is_json { json(&[info]) } else { lines(conversation_lines(&info)) }
+        }
+        C::Members { conversation, json: is_json } => {
+            let members = all_members(client, &conversation).await?;
+            if is_json { json(&members) } else { lines(members.iter().map(member_line)) }
+        }
+        C::List { json: is_json } => {
+            let all = all_conversations(client).await?;
+            if is_json { json(&all) } else { lines(all.iter().map(list_line)) }
+        }
+        change => {
+            let (text, done) = self::change(client, change).await?;
+            told(text, &done);
+            Ok(())
+        }
+    }
+}
+
+/// Changes something, and says what is so then.
+async fn change(client: &Client, command: ConversationCommand) -> anyhow::Result<(String, Done)> {
+    use ConversationCommand as C;
+    let user = |user: &UserId| printable(user.as_str());
+    let name = |name: &ConversationName| printable(name.as_str());
+    Ok(match command {
+        C::Join { conversation: at, invitation } => {
+            (format!("you are in {}", name(&at)), client.join(&at, invitation.as_deref()).await?)
+        }
+        C::Leave { conversation: at } => (format!("you have left {}", name(&at)), client.leave(&at).await?),
+        C::Add { conversation: at, whom, role } => {
+            let role = role_or_joiner_s(client, &at, role).await?;
+            let done = client.set_member(&at, &whom, role, None).await?;
+            (format!("{} is {role} of {}", user(&whom), name(&at)), done)
+        }
+        C::Remove { conversation: at, whom } => {
+            (format!("{} is not in {}", user(&whom), name(&at)), client.remove(&at, &whom).await?)
+        }
+        C::Role { conversation: at, whom, role, permissions } => {
+            let done = client.set_member(&at, &whom, role, permissions).await?;
+            (format!("{} is {role} of {}", user(&whom), name(&at)), done)
+        }
+        C::Rename { conversation: at, title } => {
+            (format!("{} is called \"{}\"", name(&at), printable(&title)), client.rename(&at, &title).await?)
+        }
+        C::Mute { conversation: at, whom, time } => {
+            let who = whom.as_ref().map_or_else(|| "everybody".to_owned(), user);
+            let done = client.mute(&at, whom.as_ref().map(AsRef::as_ref), until_ms(&time)).await?;
+            (format!("{who} {}", if time.lift { "may write again" } else { "is muted" }), done)
+        }
+        C::Ban { conversation: at, whom, time } => {
+            let done = client.ban(&at, &whom, until_ms(&time)).await?;
+            (format!("{} {}", user(&whom), if time.lift { "may come back" } else { "is banned" }), done)
+        }
+        C::SlowMode { conversation: at, interval } => {
+            let interval_ms = u32::try_from(interval.as_millis()).unwrap_or(u32::MAX);
+            let text = match interval_ms {
+                0 => "slow mode is over".to_owned(),
+                _ => format!("each member writes once in {} s", interval.as_secs()),
+            };
+            (text, client.slow_mode(&at, interval_ms).await?)
+        }
+        C::Invite { conversation: at, .. } => {
+            (format!("no invitation to {} holds any more", name(&at)), client.revoke_invitations(&at).await?)
+        }
+        C::Create(_) | C::Show { .. } | C::Members { .. } | C::List { .. } => {
+            unreachable!("they change nothing else")
+        }
+    })
+}
+
+fn new_conversation(args: CreateArgs) -> NewConversation {
+    if let Some(user) = args.direct {
+        return NewConversation::direct(user.as_str());
+    }
+    if args.notes {
+        return NewConversation::notes();
+    }
+    let new = match args.channel {
+        true => NewConversation::channel(args.title),
+        false => NewConversation::group(args.title),
+    };
+    let new = new.members(args.members.iter().map(|user| user.as_str()));
+    let new = if args.open { new.open() } else { new };
+    match args.conversation {
+        Some(name) => new.name(name.as_str()),
+        None => new,
+    }
+}
+
+async fn role_or_joiner_s(
+    client: &Client,
+    conversation: &ConversationName,
+    role: Option<Role>,
+) -> Result<Role, RequestError> {
+    match role {
+        Some(role) => Ok(role),
+        None => Ok(Role::of_joiner(client.describe(conversation).await?.kind)),
+    }
+}
+
+async fn all_members(client: &Client, conversation: &ConversationName) -> anyhow::Result<Vec<MemberInfo>> {
+    let mut all: Vec<MemberInfo> = Vec::new();
+    loop {
+        let page = client.members(conversation, all.last().map(|member| &member.user), PAGE_ITEMS).await?;
+        let is_last = !page.more || page.items.is_empty();
+        all.extend(page.items);
+        if is_last {
+            return Ok(all);
+        }
+    }
+}
+
+async fn all_conversations(client: &Client) -> anyhow::Result<Vec<ConversationInfo>> {
+    let mut all: Vec<ConversationInfo> = Vec::new();
+    loop {
+        let page = client.conversations(all.last().map(|info| &info.conversation), PAGE_ITEMS).await?;
+        let is_last = !page.more || page.items.is_empty();
+        all.extend(page.items);
+        if is_last {
+            return Ok(all);
+        }
+    }
+}
+
+/// A time that is so far from now.
+fn in_ms(duration: Duration) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from((now + duration).as_millis()).unwrap_or(u64::MAX)
+}
+
+fn until_ms(time: &TimeArgs) -> u64 {
+    if time.lift { 0 } else { time.holds.map_or(u64::MAX, in_ms) }
+}
+
+/// Says what is so now.
+fn told(text: impl Display, done: &Done) {
+    match done.seq {
+        Some(_) => confirm(&text.to_string()),
+        None => confirm(&format!("{text}, as before")),
+    }
+}
+
+fn lines(lines: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    written(lines.into_iter().try_for_each(|line| writeln!(out, "{line}")))
+}
+
+fn json<T: Serialize>(items: &[T]) -> anyhow::Result<()> {
+    lines(items.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?)
+}

@@ -1,0 +1,93 @@
+//! The server API: HTTP for backends, on a port of its own. Whoever has a key acts as the operator: memberships and clients' limits do
+//! not hold for it, scopes do.
+//!
+//! | module | has |
+//! |---|---|
+//! | `settings` | what is configured |
+//! | `keys` | who may ask what |
+//! | `listener`, `requests` | connections, and bounds of requests |
+//! | `operation`, `openapi`, `schemas` | the table of operations, from which routes and document are made |
+//! | `problem` | refusals |
+//! | `publish`, `poster` | messages, each stored once |
+//! | `conversations` | managed conversations and their members |
+//! | `sessions` | who is signed in, and whose tokens are revoked |
+//! | `history`, `stats` | what is read |
+
+mod conversations;
+mod history;
+mod keys;
+mod listener;
+mod openapi;
+mod operation;
+mod poster;
+mod problem;
+mod publish;
+mod requests;
+mod schemas;
+mod sessions;
+mod settings;
+mod stats;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+
+use crate::outbox::Progress;
+use crate::session::Service;
+pub use keys::{ApiKeySpec, Scope};
+pub(crate) use keys::{Keys, make as make_key};
+pub(crate) use listener::{Running, bind};
+use operation::Operations;
+use poster::Poster;
+pub use settings::{ApiConfig, ApiLimits, ApiListen};
+
+/// What requests are answered with. Cheap to clone.
+#[derive(Clone)]
+struct App {
+    service: Service,
+    keys: Arc<Keys>,
+    poster: Arc<Poster>,
+    limits: ApiLimits,
+    store_dir: Arc<PathBuf>,
+    outbox: Option<Arc<Progress>>,
+    started: Instant,
+    document: Arc<serde_json::Value>,
+}
+
+/// Everything that is served.
+fn operations() -> Operations {
+    [
+        publish::operations,
+        conversations::operations,
+        history::operations,
+        sessions::operations,
+        stats::operations,
+    ]
+    .into_iter()
+    .fold(Operations::new(), |operations, add| add(operations))
+}
+
+/// The routes of a service on the current runtime.
+fn router(
+    service: Service,
+    keys: Keys,
+    limits: ApiLimits,
+    store_dir: PathBuf,
+    outbox: Option<Arc<Progress>>,
+) -> Router {
+    let (router, paths) = operations().into_parts();
+    let poster = Arc::new(Poster::new(service.engine.clone()));
+    let document = Arc::new(openapi::document(paths));
+    router.with_state(App {
+        service,
+        keys: Arc::new(keys),
+        poster,
+        limits,
+        store_dir: Arc::new(store_dir),
+        outbox,
+        started: Instant::now(),
+        document,
+    })
+}

@@ -1,0 +1,302 @@
+//! The schemas of bodies and answers. A test sends requests that fit them and finds no answer that does not.
+
+use quoth_protocol::limits::BODY_BYTES_MAX;
+use serde_json::{Value, json};
+
+/// All of them, by their names.
+pub(super) fn all() -> Value {
+    let mut schemas = json!({
+        "Problem": object(&["title", "status", "code", "detail"], json!({
+            "title": { "type": "string" },
+            "status": { "type": "integer" },
+            "code": { "type": "string", "description": "for programs" },
+            "detail": { "type": "string", "description": "for people: the reason and what to do" },
+        })),
+        "Seq": { "type": "integer", "minimum": 0 },
+        "TimeMs": { "type": "integer", "minimum": 0, "description": "milliseconds since 1970" },
+        "Count": { "type": "integer", "minimum": 0 },
+        "Text": { "type": "string" },
+        "Document": { "type": "object" },
+        "Health": object(&["status"], json!({ "status": { "const": "serving" } })),
+    });
+    for more in [publish(), conversations(), sessions(), history(), stats()] {
+        if let (Value::Object(all), Value::Object(more)) = (&mut schemas, more) {
+            all.extend(more);
+        }
+    }
+    schemas
+}
+
+fn object(required: &[&str], properties: Value) -> Value {
+    json!({ "type": "object", "additionalProperties": false, "required": required, "properties": properties })
+}
+
+fn of(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+fn publish() -> Value {
+    let message = |required: &[&str], more: Value| {
+        let mut properties = json!({
+            "text": { "type": "string", "maxLength": BODY_BYTES_MAX, "description": "the body, as UTF-8" },
+            "base64": { "type": "string", "contentEncoding": "base64", "description": "the body, in place of text" },
+            "publish_as": { "description": "the sender; without it the key's name", "$ref": "#/components/schemas/UserId" },
+            "origin_time_ms": {
+                "type": "integer", "minimum": 0, "maximum": u64::MAX,
+                "description": "when it was first said, for imports, in milliseconds since 1970; only with publish_as",
+            },
+            "idempotency_key": {
+                "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$",
+                "description": "see the header Idempotency-Key",
+            },
+        });
+        if let (Value::Object(all), Value::Object(more)) = (&mut properties, more) {
+            all.extend(more);
+        }
+        let mut schema = object(required, properties);
+        schema["dependentRequired"] = json!({ "origin_time_ms": ["publish_as"] });
+        schema
+    };
+    let with_body = |mut schema: Value| {
+        schema["oneOf"] = json!([{ "required": ["text"] }, { "required": ["base64"] }]);
+        schema
+    };
+    let conversations =
+        || json!({ "type": "array", "minItems": 1, "maxItems": 1_000, "items": of("ConversationName") });
+    let many = json!({ "conversation": of("ConversationName"), "conversations": conversations() });
+    let mut of_batch = message(&[], many);
+    of_batch["allOf"] = json!([
+        { "oneOf": [{ "required": ["text"] }, { "required": ["base64"] }] },
+        { "oneOf": [{ "required": ["conversation"] }, { "required": ["conversations"] }] },
+    ]);
+    json!({
+        "Publish": with_body(message(&["conversation"], json!({ "conversation": of("ConversationName") }))),
+        "Broadcast": with_body(message(&["conversations"], json!({ "conversations": conversations() }))),
+        "Batch": object(&["messages"], json!({
+            "messages": { "type": "array", "minItems": 1, "maxItems": 1_000, "items": of_batch },
+        })),
+        "Stored": object(&["conversation", "seq", "time_ms", "duplicate"], json!({
+            "conversation": of("ConversationName"),
+            "seq": of("Seq"),
+            "time_ms": of("TimeMs"),
+            "duplicate": { "type": "boolean", "description": "whether an earlier request with the same key stored it" },
+        })),
+        "Refused": object(&["conversation", "problem"], json!({
+            "conversation": of("ConversationName"),
+            "problem": of("Problem"),
+        })),
+        "Results": object(&["stored", "refused", "results"], json!({
+            "stored": of("Count"),
+            "refused": of("Count"),
+            "results": {
+                "type": "array",
+                "description": "one for each message and conversation, in their order",
+                "items": { "oneOf": [of("Stored"), of("Refused")] },
+            },
+        })),
+    })
+}
+
+fn choice(names: &[&str]) -> Value {
+    json!({ "enum": names })
+}
+
+fn role() -> Value {
+    choice(&["reader", "member", "admin", "owner"])
+}
+
+fn kind() -> Value {
+    choice(&["group", "channel", "direct", "notes"])
+}
+
+fn title() -> Value {
+    json!({ "type": "string", "description": "at most 256 bytes without control characters; may be empty" })
+}
+
+fn number(maximum: u64, text: &str) -> Value {
+    json!({ "type": "integer", "minimum": 0, "maximum": maximum, "description": text })
+}
+
+fn permissions() -> Value {
+    number(u32::MAX.into(), "bits: READ 1, WRITE 2, INVITE 4, MODERATE 8, MANAGE 16, DELETE_ANY 32")
+}
+
+fn conversations() -> Value {
+    let (u32_max, u64_max) = (u64::from(u32::MAX), u64::MAX);
+    let users = || json!({ "type": "array", "items": of("UserId") });
+    json!({
+        "Status": { "enum": ["online", "away", "offline"] },
+        "Create": object(&["kind", "owner"], json!({
+            "conversation": { "$ref": "#/components/schemas/ConversationName", "description": "a free name that is not reserved; without it the server makes one" },
+            "kind": kind(),
+            "owner": of("UserId"),
+            "title": title(),
+            "members": users(),
+            "open": { "type": "boolean", "default": false },
+        })),
+        "Rename": object(&["title"], json!({ "title": title() })),
+        "SetMember": object(&["role"], json!({ "role": role(), "permissions": permissions() })),
+        "Until": object(&[], json!({ "until_ms": number(u64_max, "in milliseconds since 1970; without it: for ever") })),
+        "SlowMode": object(&["interval_ms"], json!({ "interval_ms": number(u32_max, "one message in so many milliseconds; 0: off") })),
+        "Invite": object(&["role"], json!({
+            "role": role(),
+            "expires_ms": number(u64_max, "in milliseconds since 1970; 0: never"),
+            "uses_max": number(u32_max, "how many may join with it; 0: any number"),
+        })),
+        "Changed": object(&["conversation", "seq", "time_ms"], json!({
+            "conversation": of("ConversationName"),
+            "seq": { "$ref": "#/components/schemas/Seq", "description": "of the last event that came of it; 0 when nothing had to change" },
+            "time_ms": of("TimeMs"),
+        })),
+        "Invitation": object(&["invitation"], json!({ "invitation": of("Text") })),
+        "Conversation": conversation(),
+        "Member": member(),
+        "Members": object(&["members", "more"], json!({
+            "members": { "type": "array", "items": of("Member") },
+            "more": { "type": "boolean" },
+        })),
+        "Conversations": object(&["conversations", "more"], json!({
+            "conversations": { "type": "array", "items": of("Conversation") },
+            "more": { "type": "boolean" },
+        })),
+    })
+}
+
+fn conversation() -> Value {
+    object(
+        &[
+            "conversation",
+            "kind",
+            "title",
+            "open",
+            "role",
+            "permissions",
+            "members",
+            "muted_until_ms",
+            "slow_mode_interval_ms",
+            "version",
+        ],
+        json!({
+            "conversation": of("ConversationName"),
+            "kind": kind(),
+            "title": title(),
+            "open": { "type": "boolean", "description": "whether anybody may join without an invitation" },
+            "role": { "enum": ["reader", "member", "admin", "owner", null], "description": "of the user who was asked for" },
+            "permissions": permissions(),
+            "members": of("Count"),
+            "muted_until_ms": of("TimeMs"),
+            "slow_mode_interval_ms": of("Count"),
+            "version": of("Seq"),
+        }),
+    )
+}
+
+fn member() -> Value {
+    object(
+        &["user", "role", "permissions", "muted_until_ms", "status", "last_seen_ms"],
+        json!({
+            "user": of("UserId"),
+            "role": role(),
+            "permissions": permissions(),
+            "muted_until_ms": of("TimeMs"),
+            "status": of("Status"),
+            "last_seen_ms": of("TimeMs"),
+        }),
+    )
+}
+
+fn sessions() -> Value {
+    let number = |text: &str| number(u64::MAX, text);
+    let reason =
+        || json!({ "type": "string", "maxLength": 256, "description": "for people; clients show it" });
+    let token_id = || json!({ "type": "string", "minLength": 1, "description": "a token's jti" });
+    json!({
+        "Session": object(&["device", "platform", "generation", "status", "connected_ms", "last_seen_ms"], json!({
+            "device": of("DeviceId"),
+            "platform": of("Text"),
+            "generation": of("Count"),
+            "status": of("Status"),
+            "connected_ms": of("TimeMs"),
+            "last_seen_ms": of("TimeMs"),
+        })),
+        "Sessions": object(&["sessions"], json!({ "sessions": { "type": "array", "items": of("Session") } })),
+        "Presence": object(&["user", "status", "last_seen_ms", "devices"], json!({
+            "user": of("UserId"),
+            "status": of("Status"),
+            "last_seen_ms": of("TimeMs"),
+            "devices": {
+                "type": "array",
+                "items": object(&["device", "status", "last_seen_ms"], json!({
+                    "device": of("DeviceId"),
+                    "status": of("Status"),
+                    "last_seen_ms": of("TimeMs"),
+                })),
+            },
+        })),
+        "Kick": object(&[], json!({ "device": of("DeviceId"), "reason": reason() })),
+        "Revoke": object(&[], json!({
+            "user": of("UserId"),
+            "device": of("DeviceId"),
+            "token_id": token_id(),
+            "issued_before_ms": number("tokens of the user that were issued before, in milliseconds since 1970; without it: before now"),
+            "expires_ms": number("when no token is left that this concerns, in milliseconds since 1970; without it: never"),
+            "reason": reason(),
+        })),
+        "Lift": object(&[], json!({ "user": of("UserId"), "device": of("DeviceId"), "token_id": token_id() })),
+        "Closed": object(&["closed"], json!({ "closed": of("Count") })),
+        "Lifted": object(&["lifted"], json!({ "lifted": { "type": "boolean", "description": "whether there was one" } })),
+    })
+}
+
+fn history() -> Value {
+    json!({
+        "Event": object(&["seq", "time_ms", "sender", "origin_time_ms", "kind"], json!({
+            "seq": of("Seq"),
+            "time_ms": of("TimeMs"),
+            "sender": of("UserId"),
+            "origin_time_ms": { "type": ["integer", "null"] },
+            "kind": {
+                "oneOf": [{ "type": "object", "minProperties": 1, "maxProperties": 1 }, { "const": "invitations_revoked" }],
+                "description": "as section 10 of docs/PROTOCOL.md writes it: {\"message\": {\"body\": \"text\"}}, where a body that is no \
+                                text is {\"base64\": \"…\"}",
+            },
+        })),
+        "History": object(&["events", "more", "head", "floor"], json!({
+            "events": { "type": "array", "items": of("Event") },
+            "more": { "type": "boolean", "description": "whether there are further events in the page's direction" },
+            "head": of("Seq"),
+            "floor": of("Seq"),
+        })),
+    })
+}
+
+fn stats() -> Value {
+    let counts = [
+        "uptime_ms",
+        "sessions",
+        "users",
+        "revocations",
+        "connections",
+        "connections_max",
+        "publishes",
+        "queued_publishes",
+        "queued_publishes_max",
+        "log_position",
+        "store_bytes",
+    ];
+    let mut outbox = object(
+        &["delivered", "backlog_bytes", "failing"],
+        json!({
+            "delivered": of("Count"),
+            "backlog_bytes": of("Count"),
+            "failing": { "type": ["string", "null"], "description": "why the last batch was not taken" },
+        }),
+    );
+    outbox["type"] = json!(["object", "null"]);
+    outbox["description"] = json!("null when hooks.events_url is not set");
+    let mut properties = json!({ "version": of("Text"), "outbox": outbox });
+    for count in counts {
+        properties[count] = of("Count");
+    }
+    json!({ "Stats": object(&[&["version", "outbox"][..], &counts].concat(), properties) })
+}

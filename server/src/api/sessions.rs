@@ -1,0 +1,197 @@
+//! `/v1/users/{user}` and `/v1/revocations`: who is signed in and who is there, and how that is ended.
+
+use axum::http::{Method, StatusCode};
+use quoth_core::revocation::{Extent, Revoked};
+use quoth_protocol::presence::Status;
+use quoth_protocol::{Code, DeviceId, UserId};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::keys::Scope;
+use super::operation::{Answer, Call, Operation, Operations, given};
+use super::problem::Problem;
+use crate::sessions::RevokeError;
+
+/// Bytes of a reason that clients show.
+const REASON_BYTES_MAX: usize = 256;
+
+pub(super) fn operations(operations: Operations) -> Operations {
+    let operation = |id, method, path, summary, request, response| Operation {
+        id,
+        method,
+        path,
+        scope: Some(Scope::Sessions),
+        summary,
+        parameters: Vec::new(),
+        request,
+        response,
+        refusals: &[409],
+    };
+    let get = |id, path, summary, response| operation(id, Method::GET, path, summary, None, response);
+    let post = |id, path, summary, request, response| {
+        operation(id, Method::POST, path, summary, Some(request), response)
+    };
+    operations
+        .add(
+            get(
+                "sessions",
+                "/v1/users/{user}/sessions",
+                "A user's devices: those that are connected, and those that were",
+                "Sessions",
+            ),
+            sessions,
+        )
+        .add(
+            get(
+                "presence",
+                "/v1/users/{user}/presence",
+                "Whether a user is there, and on which devices",
+                "Presence",
+            ),
+            presence,
+        )
+        .add(
+            post(
+                "kick",
+                "/v1/users/{user}/kick",
+                "End a user's connections, or those of one device; they may come back",
+                "Kick",
+                "Closed",
+            ),
+            kick,
+        )
+        .add(
+            post(
+                "revoke",
+                "/v1/revocations",
+                "Revoke tokens, and end the connections that were signed in with them",
+                "Revoke",
+                "Closed",
+            ),
+            revoke,
+        )
+        .add(post("liftRevocation", "/v1/revocations/lift", "End a revocation", "Lift", "Lifted"), lift)
+}
+
+async fn sessions(call: Call) -> Result<Answer, Problem> {
+    let (user, now_ms): (UserId, _) = (call.path("user")?, call.app.service.engine.now_ms());
+    let sessions = call.app.service.sessions.session_infos(&user, now_ms).await;
+    Answer::of(&json!({ "sessions": sessions }))
+}
+
+async fn presence(call: Call) -> Result<Answer, Problem> {
+    let (user, now_ms): (UserId, _) = (call.path("user")?, call.app.service.engine.now_ms());
+    let (status, last_seen_ms) = call.app.service.sessions.status(&user, now_ms).await;
+    let sessions = call.app.service.sessions.session_infos(&user, now_ms).await;
+    let is_there = |status: Status| status != Status::Offline;
+    let devices: Vec<_> = sessions
+        .into_iter()
+        .map(|info| json!({ "device": info.device, "status": info.status, "last_seen_ms": if is_there(info.status) { now_ms } else { info.last_seen_ms } }))
+        .collect();
+    Answer::of(&json!({ "user": user, "status": status, "last_seen_ms": last_seen_ms, "devices": devices }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kick {
+    #[serde(default, deserialize_with = "given")]
+    device: Option<DeviceId>,
+    #[serde(default)]
+    reason: String,
+}
+
+async fn kick(call: Call) -> Result<Answer, Problem> {
+    let (user, Kick { device, reason }): (UserId, _) = (call.path("user")?, call.json()?);
+    let reason = shown(&reason)?;
+    let now_ms = call.app.service.engine.now_ms();
+    let closed = call.app.service.sessions.kick(&user, device.as_ref(), &reason, now_ms);
+    Answer::of(&json!({ "closed": closed }))
+}
+
+/// A reason as clients show it.
+fn shown(reason: &str) -> Result<String, Problem> {
+    if reason.len() > REASON_BYTES_MAX || reason.chars().any(char::is_control) {
+        return Err(Problem::invalid(format!(
+            "a reason has at most {REASON_BYTES_MAX} bytes and no control characters"
+        )));
+    }
+    Ok(reason.to_owned())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Revoke {
+    #[serde(default, deserialize_with = "given")]
+    user: Option<UserId>,
+    #[serde(default, deserialize_with = "given")]
+    device: Option<DeviceId>,
+    #[serde(default, deserialize_with = "given")]
+    token_id: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    issued_before_ms: Option<u64>,
+    #[serde(default, deserialize_with = "given")]
+    expires_ms: Option<u64>,
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lift {
+    #[serde(default, deserialize_with = "given")]
+    user: Option<UserId>,
+    #[serde(default, deserialize_with = "given")]
+    device: Option<DeviceId>,
+    #[serde(default, deserialize_with = "given")]
+    token_id: Option<String>,
+}
+
+/// Which tokens are meant.
+fn revoked(
+    user: Option<UserId>,
+    device: Option<DeviceId>,
+    token_id: Option<String>,
+) -> Result<Revoked, Problem> {
+    match (user, device, token_id) {
+        (Some(user), device, None) => Ok(Revoked::User { user, device }),
+        (None, None, Some(id)) if (1..=crate::auth::TOKEN_ID_BYTES_MAX).contains(&id.len()) => {
+            Ok(Revoked::Token { id })
+        }
+        (None, None, Some(_)) => Err(Problem::invalid(format!(
+            "token_id is a token's jti: 1 to {} bytes",
+            crate::auth::TOKEN_ID_BYTES_MAX
+        ))),
+        _ => Err(Problem::invalid("give either token_id, or user and perhaps a device")),
+    }
+}
+
+async fn revoke(call: Call) -> Result<Answer, Problem> {
+    let Revoke { user, device, token_id, issued_before_ms, expires_ms, reason } = call.json()?;
+    let is_token = token_id.is_some();
+    let revoked = revoked(user, device, token_id)?;
+    if is_token && issued_before_ms.is_some() {
+        return Err(Problem::invalid(
+            "issued_before_ms is for a user's tokens: a single one is revoked whenever it was issued",
+        ));
+    }
+    let reason = shown(&reason)?;
+    let now_ms = call.app.service.engine.now_ms();
+    // Without a time: those that are out by now. A user who gets a new token may come back.
+    let issued_before_ms = issued_before_ms.unwrap_or(if is_token { u64::MAX } else { now_ms });
+    let extent = Extent { issued_before_ms, over_ms: expires_ms.unwrap_or(u64::MAX) };
+    let closed = call.app.service.sessions.revoke(&revoked, extent, &reason, now_ms).await.map_err(failed)?;
+    Answer::of(&json!({ "closed": closed }))
+}
+
+async fn lift(call: Call) -> Result<Answer, Problem> {
+    let Lift { user, device, token_id } = call.json()?;
+    let lifted = call.app.service.sessions.lift(&revoked(user, device, token_id)?).await.map_err(failed)?;
+    Answer::of(&json!({ "lifted": lifted }))
+}
+
+fn failed(error: RevokeError) -> Problem {
+    match error {
+        RevokeError::TooMany(_) => Problem::new(StatusCode::CONFLICT, "too_many", error.to_string()),
+        RevokeError::NotStored(_) => Problem::of(Code::STORE_FAILED, 0, format!("{error}: try again")),
+    }
+}

@@ -1,0 +1,80 @@
+//! `/v1/stats`, `/v1/healthz` and the document.
+
+use std::path::Path;
+
+use axum::http::Method;
+use serde_json::json;
+
+use super::keys::Scope;
+use super::operation::{Answer, Call, Operation, Operations};
+use super::problem::Problem;
+
+pub(super) fn operations(operations: Operations) -> Operations {
+    let get = |id, path, scope, summary, response| Operation {
+        id,
+        method: Method::GET,
+        path,
+        scope,
+        summary,
+        parameters: Vec::new(),
+        request: None,
+        response,
+        refusals: &[],
+    };
+    operations
+        .add(get("stats", "/v1/stats", Some(Scope::Stats), "How the server does", "Stats"), stats)
+        .add(get("healthz", "/v1/healthz", None, "Whether the server takes work", "Health"), health)
+        .add(get("openapi", "/v1/openapi.json", None, "This document", "Document"), document)
+}
+
+async fn health(call: Call) -> Result<Answer, Problem> {
+    if call.app.service.phase.is_serving() {
+        return Answer::of(&json!({ "status": "serving" }));
+    }
+    Err(Problem::overloaded("the server is stopping: another one, or this one after its restart, takes work"))
+}
+
+async fn document(call: Call) -> Result<Answer, Problem> {
+    Answer::of(&*call.app.document)
+}
+
+async fn stats(call: Call) -> Result<Answer, Problem> {
+    let app = &call.app;
+    let store = app.store_dir.clone();
+    let store_bytes = tokio::task::spawn_blocking(move || bytes_of(&store)).await.unwrap_or_default();
+    let (engine, sessions) = (app.service.engine.stats(), app.service.sessions.counts());
+    let limits = &app.service.limits;
+    let outbox = app.outbox.as_ref().map(|progress| {
+        json!({
+            "delivered": progress.delivered(),
+            "backlog_bytes": progress.backlog_bytes(),
+            "failing": progress.failing(),
+        })
+    });
+    Answer::of(&json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_ms": u64::try_from(app.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "connections": app.service.admission.connections(),
+        "connections_max": limits.connections_max,
+        "sessions": sessions.connections,
+        "users": sessions.users,
+        "revocations": sessions.revocations,
+        "publishes": engine.stored,
+        "queued_publishes": engine.queued,
+        "queued_publishes_max": engine.queued_max,
+        "log_position": engine.position,
+        "store_bytes": store_bytes,
+        "outbox": outbox,
+    }))
+}
+
+/// What the files of a folder take, in bytes. One that goes meanwhile counts nothing.
+fn bytes_of(dir: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    let of = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_of(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    };
+    entries.flatten().map(of).sum()
+}

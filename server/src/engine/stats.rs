@@ -1,0 +1,51 @@
+//! What the engine counts, for operators.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Notify;
+
+/// How much there is of what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// Events that were stored since the start.
+    pub stored: u64,
+    /// Publishes that wait for the committer.
+    pub queued: usize,
+    /// So many may wait.
+    pub queued_max: usize,
+    /// Log position of the last group that is stored.
+    pub position: u64,
+    /// Bytes of the log's groups since the start.
+    pub log_bytes: u64,
+}
+
+/// What is counted where it happens.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    stored: AtomicU64,
+    log_bytes: AtomicU64,
+    /// Wakes the one who follows the log.
+    follower: Notify,
+}
+
+impl Counts {
+    /// A group of so many records and bytes is stored.
+    pub(super) fn add_group(&self, records: usize, bytes: usize) {
+        self.stored.fetch_add(records as u64, Ordering::Relaxed);
+        self.log_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.follower.notify_one();
+    }
+
+    /// Waits until a group was stored since the last call.
+    pub(super) async fn followed(&self) {
+        self.follower.notified().await;
+    }
+
+    pub(super) fn log_bytes(&self) -> u64 {
+        self.log_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn stored(&self) -> u64 {
+        self.stored.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,180 @@
+//! One question and its answer.
+
+use axum::http::header::{CONTENT_TYPE, USER_AGENT};
+use axum::http::{Request, StatusCode, Uri};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http_body_util::Full;
+use quoth_protocol::limits::BODY_BYTES_MAX as MESSAGE_BYTES_MAX;
+use rand::RngExt as _;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Signer;
+use crate::outbound::Answer;
+use crate::secret::hex;
+
+/// An answer, in bytes: the largest message as JSON, in which a byte can have six characters.
+pub(super) const BODY_BYTES_MAX: usize = 6 * MESSAGE_BYTES_MAX + 4 * 1024;
+
+/// Characters of a reason that people are shown.
+const REASON_CHARS_MAX: usize = 256;
+
+/// What a hook says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Judgement {
+    /// It may happen.
+    Allow,
+    /// It may happen with this body in place of its own.
+    Change(Bytes),
+    /// It may not, for this reason.
+    Deny(String),
+    /// There is no answer, and that means no.
+    Unavailable,
+}
+
+/// A question.
+pub(super) struct Question {
+    pub(super) id: String,
+    pub(super) time_ms: u64,
+    body: Bytes,
+}
+
+impl Question {
+    pub(super) fn new(kind: &str, data: Value, time_ms: u64) -> Self {
+        let random: [u8; 16] = rand::rng().random();
+        let id = format!("hook_{}", hex(&random));
+        let body = json!({ "id": id, "type": kind, "time_ms": time_ms, "data": data });
+        Self { id, time_ms, body: Bytes::from(body.to_string()) }
+    }
+
+    pub(super) fn body(&self) -> Bytes {
+        self.body.clone()
+    }
+}
+
+/// A request to a backend with a signed body of JSON.
+///
+/// # Errors
+/// When it cannot be made.
+pub(crate) fn signed(
+    uri: &Uri,
+    signer: &Signer,
+    id: &str,
+    time_ms: u64,
+    body: Bytes,
+) -> Result<Request<Full<Bytes>>, String> {
+    let timestamp_s = time_ms / 1_000;
+    Request::post(uri)
+        .header(CONTENT_TYPE, "application/json")
+        .header(USER_AGENT, concat!("quoth-server/", env!("CARGO_PKG_VERSION")))
+        .header("webhook-id", id)
+        .header("webhook-timestamp", timestamp_s)
+        .header("webhook-signature", signer.sign(id, timestamp_s, &body))
+        .body(Full::new(body))
+        .map_err(|error| error.to_string())
+}
+
+/// What an answer says.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case", deny_unknown_fields)]
+enum Said {
+    Allow {},
+    Change { body: Body },
+    Deny { reason: Option<String> },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Body {
+    Text(String),
+    Binary { base64: String },
+}
+
+/// What an answer means.
+///
+/// # Errors
+/// Why it is none.
+pub(super) fn judgement(answer: &Answer) -> Result<Judgement, String> {
+    match answer.status {
+        StatusCode::OK => {}
+        StatusCode::NO_CONTENT => return Ok(Judgement::Allow),
+        status => return Err(format!("it answered with {status} in place of 200 or 204")),
+    }
+    let said = serde_json::from_slice(&answer.body).map_err(|error| {
+        format!("its answer is none of {{\"result\": \"allow\"}}, {{\"result\": \"change\", \"body\": \"text\"}} and {{\"result\": \"deny\", \"reason\": \"text\"}}: {error}")
+    })?;
+    Ok(match said {
+        Said::Allow {} => Judgement::Allow,
+        Said::Deny { reason } => {
+            let visible = |c: &char| !c.is_control();
+            Judgement::Deny(
+                reason.unwrap_or_default().chars().filter(visible).take(REASON_CHARS_MAX).collect(),
+            )
+        }
+        Said::Change { body } => {
+            let body = match body {
+                Body::Text(text) => Bytes::from(text),
+                Body::Binary { base64 } => STANDARD
+                    .decode(base64)
+                    .map(Bytes::from)
+                    .map_err(|error| format!("its base64 is none: {error}"))?,
+            };
+            if body.len() > MESSAGE_BYTES_MAX {
+                return Err(format!(
+                    "its body has {} bytes, a message has at most {MESSAGE_BYTES_MAX}",
+                    body.len()
+                ));
+            }
+            Judgement::Change(body)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use bytes::Bytes;
+
+    use super::{Judgement, MESSAGE_BYTES_MAX, judgement};
+    use crate::outbound::Answer;
+
+    fn of(status: StatusCode, body: &str) -> Result<Judgement, String> {
+        judgement(&Answer { status, body: Bytes::copy_from_slice(body.as_bytes()) })
+    }
+
+    #[test]
+    fn an_answer_says_what_becomes_of_it() {
+        let ok = |body| of(StatusCode::OK, body).unwrap();
+        assert_eq!(ok(r#"{"result": "allow"}"#), Judgement::Allow);
+        assert_eq!(of(StatusCode::NO_CONTENT, ""), Ok(Judgement::Allow));
+        assert_eq!(ok(r#"{"result": "change", "body": "b"}"#), Judgement::Change("b".into()));
+        assert_eq!(
+            ok(r#"{"result": "change", "body": {"base64": "AAE="}}"#),
+            Judgement::Change(Bytes::from_static(&[0, 1]))
+        );
+        assert_eq!(ok("{\"result\": \"deny\", \"reason\": \"no\\u0007\"}"), Judgement::Deny("no".to_owned()));
+        assert_eq!(ok(r#"{"result": "deny"}"#), Judgement::Deny(String::new()));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_a_failure_and_never_a_yes() {
+        let large =
+            format!("{{\"result\": \"change\", \"body\": \"{}\"}}", "x".repeat(MESSAGE_BYTES_MAX + 1));
+        for body in [
+            "",
+            "null",
+            "{}",
+            r#"{"result": "yes"}"#,
+            r#"{"result": "change"}"#,
+            "{\"result\": \"allow\", \"x\": 1}",
+            &large,
+        ] {
+            of(StatusCode::OK, body).unwrap_err();
+        }
+        for status in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::FOUND, StatusCode::NOT_FOUND] {
+            assert!(of(status, r#"{"result": "allow"}"#).unwrap_err().contains("200 or 204"));
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! A record of the log as backends are told it, and which of them they are told.
+
+use quoth_core::authorize::Pattern;
+use quoth_store::{Content, Record};
+use serde_json::{Value, json};
+
+use super::place::Place;
+use crate::engine::event;
+
+/// Kinds of events, by the names that they have in JSON.
+pub(crate) const KINDS: [&str; 15] = [
+    "message",
+    "created",
+    "renamed",
+    "member_set",
+    "member_gone",
+    "muted",
+    "banned",
+    "slow_mode",
+    "invitation_made",
+    "invitations_revoked",
+    "belongs",
+    "belongs_no_more",
+    "blocked",
+    "online",
+    "offline",
+];
+
+/// Begins the conversations that are the server's own.
+const OWN_PREFIX: char = '$';
+
+/// Which events are sent.
+#[derive(Debug, Clone)]
+pub(super) struct Filter {
+    /// All when it is empty.
+    kinds: Vec<String>,
+    /// All but the server's own when it is empty.
+    conversations: Vec<Pattern>,
+}
+
+impl Filter {
+    pub(super) fn new(kinds: Vec<String>, conversations: Vec<Pattern>) -> Self {
+        Self { kinds, conversations }
+    }
+
+    /// Whether it is sent who comes and goes.
+    pub(super) fn wants_presence(&self) -> bool {
+        self.wants_kind("online") || self.wants_kind("offline")
+    }
+
+    fn wants_kind(&self, kind: &str) -> bool {
+        self.kinds.is_empty() || self.kinds.iter().any(|wanted| wanted == kind)
+    }
+
+    fn wants_conversation(&self, name: &str) -> bool {
+        if self.conversations.is_empty() {
+            return !name.starts_with(OWN_PREFIX);
+        }
+        self.conversations.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// The event that is sent for a record at its place; `None` if none is.
+    pub(super) fn event(&self, record: &Record, place: Place) -> Option<Value> {
+        if let Content::Notice(notice) = &record.content {
+            return self.notice(notice, place, record.time_ms);
+        }
+        if !self.wants_conversation(record.conversation.as_str()) {
+            return None;
+        }
+        // A change of a kind that this version does not know is told as one that is not known.
+        let kind_of = |event: &Value| match &event["kind"] {
+            Value::String(kind) => Some(kind.clone()),
+            kind => Some(kind.as_object()?.keys().next()?.clone()),
+        };
+        let event = event(record).ok().map(|event| json!(event));
+        let kind = event.as_ref().and_then(kind_of).unwrap_or_else(|| "unknown".to_owned());
+        self.wants_kind(&kind).then(|| {
+            json!({ "id": place.to_string(), "type": kind, "conversation": record.conversation, "event": event })
+        })
+    }
+
+    /// What a notice of the server tells: a JSON object with a `type`.
+    fn notice(&self, notice: &[u8], place: Place, time_ms: u64) -> Option<Value> {
+        let mut told: Value = serde_json::from_slice(notice).ok()?;
+        let kind = told["type"].as_str()?;
+        if !KINDS.contains(&kind) || !self.wants_kind(kind) {
+            return None;
+        }
+        told["id"] = json!(place.to_string());
+        told["time_ms"] = json!(time_ms);
+        Some(told)
+    }
+}
+
+/// What tells that events were dropped: those from one place on, before another one.
+pub(super) fn gap(from: Place, before: Place) -> Value {
+    json!({ "id": format!("gap:{from}-{before}"), "type": "gap", "from": from.to_string(), "before": before.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use quoth_core::authorize::Pattern;
+    use quoth_store::{Content, Position, Record, testing};
+
+    use super::{Filter, KINDS, Place};
+
+    const PLACE: Place = Place { position: Position(7), index: 3 };
+
+    fn filter(kinds: &[&str], conversations: &[&str]) -> Filter {
+        let kinds = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+        Filter::new(kinds, conversations.iter().map(|pattern| Pattern::new(*pattern)).collect())
+    }
+
+    fn notice(json: &str) -> Record {
+        let content = Content::Notice(json.as_bytes().to_vec().into());
+        Record { content, ..testing::record("$server", 1, 1) }
+    }
+
+    #[test]
+    fn a_message_is_told_with_its_place_as_its_id() {
+        let told = filter(&[], &[]).event(&testing::record("team/red", 5, 1), PLACE).unwrap();
+        assert_eq!((told["id"].as_str(), told["type"].as_str()), (Some("7:3"), Some("message")));
+        assert_eq!(
+            (told["conversation"].as_str(), told["event"]["seq"].as_u64()),
+            (Some("team/red"), Some(5))
+        );
+    }
+
+    #[test]
+    fn a_change_is_told_by_its_kind_whether_it_says_more_or_not() {
+        use quoth_protocol::codec::encode_datagram;
+        use quoth_protocol::frame::EventKind;
+        for (kind, name) in [
+            (EventKind::SlowMode { interval_ms: 1 }, "slow_mode"),
+            (EventKind::InvitationsRevoked, "invitations_revoked"),
+        ] {
+            let content = Content::Change(encode_datagram(&kind));
+            let record = Record { content, ..testing::record("room", 1, 1) };
+            let told = filter(&[], &[]).event(&record, PLACE).unwrap();
+            assert_eq!(told["type"].as_str(), Some(name));
+            assert!(KINDS.contains(&name));
+        }
+        let record =
+            Record { content: Content::Change(vec![255, 255, 255].into()), ..testing::record("room", 1, 1) };
+        assert_eq!(filter(&[], &[]).event(&record, PLACE).unwrap()["type"].as_str(), Some("unknown"));
+    }
+
+    #[test]
+    fn kinds_and_conversations_are_chosen() {
+        let is_told =
+            |filter: Filter, name: &str| filter.event(&testing::record(name, 1, 1), PLACE).is_some();
+        assert!(is_told(filter(&["message"], &[]), "a") && !is_told(filter(&["online"], &[]), "a"));
+        assert!(is_told(filter(&[], &["team/*"]), "team/red") && !is_told(filter(&[], &["team/*"]), "a"));
+        assert!(!is_told(filter(&[], &[]), "$user/ada") && is_told(filter(&[], &["$user/*"]), "$user/ada"));
+    }
+
+    #[test]
+    fn notices_of_known_kinds_are_told_whatever_the_conversations_are() {
+        let online = notice(r#"{"type": "online", "user": "ada"}"#);
+        let told = filter(&[], &["team/*"]).event(&online, PLACE).unwrap();
+        assert_eq!((told["id"].as_str(), told["user"].as_str()), (Some("7:3"), Some("ada")));
+        for other in ["", "{}", r#"{"type": "revoked"}"#] {
+            assert!(filter(&[], &[]).event(&notice(other), PLACE).is_none(), "{other}");
+        }
+        assert!(KINDS.contains(&"online") && filter(&["message"], &[]).event(&online, PLACE).is_none());
+    }
+}

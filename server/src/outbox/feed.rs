@@ -1,0 +1,229 @@
+//! Reads the log from a place on and makes batches of events.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quoth_store::{Log, LogError, LogReader, Position, Record, group};
+use serde_json::Value;
+
+use super::event::{Filter, gap};
+use super::place::{Cursor, Place};
+
+/// Events of one batch.
+const EVENTS_MAX: usize = 500;
+
+/// Bytes of one batch's events as JSON, but for the last one.
+const BATCH_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of groups that are read over in one go when nothing of them is sent.
+const READ_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Some events that are sent together.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// The first and the last event's ids, which name it.
+    pub(super) id: String,
+    pub(super) count: usize,
+    pub(super) body: Bytes,
+    /// The cursor once it is taken.
+    pub(super) end: Cursor,
+    /// Bytes of the log's groups that are done with then.
+    pub(super) log_bytes: u64,
+}
+
+/// What reading on came to.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// These are to be sent.
+    Batch(Batch),
+    /// Nothing of what was read is to be sent.
+    Passed { end: Cursor, log_bytes: u64 },
+    /// There is nothing yet.
+    End,
+}
+
+/// Reads from a place on.
+#[derive(Debug)]
+pub(super) struct Feed {
+    reader: Box<dyn LogReader>,
+    filter: Filter,
+    cursor: Cursor,
+    /// The rest of a group that is taken in part, and the bytes of the group.
+    group: VecDeque<Record>,
+    group_bytes: u64,
+}
+
+impl Feed {
+    /// Reads from a cursor on; from the first group on that is left, with a gap, when what it stands at was freed.
+    pub(super) fn new(log: &Arc<dyn Log>, filter: Filter, cursor: Cursor) -> Result<Self, LogError> {
+        let first = Place::begin(log.first());
+        let cursor = if cursor.next < first {
+            Cursor { next: first, gap_from: Some(cursor.gap_from.unwrap_or(cursor.next)) }
+        } else {
+            cursor
+        };
+        let reader = log.reader(cursor.next.position)?;
+        Ok(Self { reader, filter, cursor, group: VecDeque::new(), group_bytes: 0 })
+    }
+
+    /// Where it stands.
+    pub(super) fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// Reads on.
+    ///
+    /// # Errors
+    /// When the log cannot be read; the feed is of no use afterwards.
+    pub(super) fn next(&mut self) -> Result<Next, LogError> {
+        let (mut events, mut bytes, mut log_bytes) = (Vec::new(), 0, 0);
+        let mut ids: Option<(String, String)> = None;
+        let mut take = |event: Value, events: &mut Vec<String>| {
+            let id = event["id"].as_str().unwrap_or_default().to_owned();
+            let last = id.clone();
+            ids = Some((ids.take().map_or(id, |(first, _)| first), last));
+            events.push(event.to_string());
+            events.last().map_or(0, String::len)
+        };
+        if let Some(from) = self.cursor.gap_from.take() {
+            bytes += take(gap(from, self.cursor.next), &mut events);
+        }
+        let start = self.cursor.next;
+        while events.len() < EVENTS_MAX && bytes < BATCH_BYTES_MAX && log_bytes < READ_BYTES_MAX {
+            if self.group.is_empty() && !self.read_group()? {
+                break;
+            }
+            if let Some(record) = self.group.pop_front() {
+                if let Some(event) = self.filter.event(&record, self.cursor.next) {
+                    bytes += take(event, &mut events);
+                }
+                self.cursor.next.index += 1;
+            }
+            if self.group.is_empty() {
+                log_bytes += std::mem::take(&mut self.group_bytes);
+                self.cursor.next = Place::begin(self.cursor.next.position.next());
+            }
+        }
+        Ok(match ids {
+            Some((first, last)) => Next::Batch(Batch {
+                id: format!("{first}-{last}"),
+                count: events.len(),
+                body: Bytes::from(format!("{{\"events\":[{}]}}", events.join(","))),
+                end: self.cursor,
+                log_bytes,
+            }),
+            None if self.cursor.next == start => Next::End,
+            None => Next::Passed { end: self.cursor, log_bytes },
+        })
+    }
+
+    /// Takes the next group; says whether there is one.
+    fn read_group(&mut self) -> Result<bool, LogError> {
+        let Some((position, bytes)) = self.reader.next()? else { return Ok(false) };
+        let records = group::decode(bytes).map_err(|error| {
+            LogError::Visit(format!("the group at position {position} does not decode: {error}"))
+        })?;
+        self.group_bytes = bytes.len() as u64;
+        if position > self.cursor.next.position {
+            self.cursor.next = Place::begin(position);
+        }
+        // Those before were taken by an earlier run.
+        self.group = records.into_iter().skip(self.cursor.next.index).collect();
+        Ok(true)
+    }
+}
+
+/// The place behind the groups from `from` on that have so many bytes together, and how many they have.
+///
+/// # Errors
+/// When the log cannot be read.
+pub(super) fn skip(log: &Arc<dyn Log>, from: Position, bytes: u64) -> Result<(Place, u64), LogError> {
+    let (mut reader, mut behind, mut skipped) = (log.reader(from)?, from, 0);
+    while skipped < bytes {
+        let Some((position, group)) = reader.next()? else { break };
+        skipped += group.len() as u64;
+        behind = position.next();
+    }
+    Ok((Place::begin(behind), skipped))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use quoth_store::{Log, MemoryLog, Position, group, testing};
+    use serde_json::Value;
+
+    use super::{Cursor, EVENTS_MAX, Feed, Next, skip};
+    use crate::outbox::event::Filter;
+    use crate::outbox::place::Place;
+
+    /// A log with so many groups of so many messages.
+    fn log(groups: u64, messages: u64) -> Arc<dyn Log> {
+        let log = MemoryLog::new();
+        for first in 0..groups {
+            let records: Vec<_> =
+                (0..messages).map(|n| testing::record("room", first * messages + n + 1, n)).collect();
+            let mut bytes = Vec::new();
+            group::encode(&records, &mut bytes);
+            log.append(&bytes).unwrap();
+            log.flush().unwrap();
+        }
+        Arc::new(log)
+    }
+
+    fn begin(position: u64) -> Cursor {
+        Cursor { next: Place::begin(Position(position)), gap_from: None }
+    }
+
+    fn ids(body: &[u8]) -> Vec<String> {
+        let body: Value = serde_json::from_slice(body).unwrap();
+        body["events"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|event| event["id"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    fn all(log: &Arc<dyn Log>, mut cursor: Cursor, anew: bool) -> Vec<String> {
+        let filter = || Filter::new(Vec::new(), Vec::new());
+        let mut feed = Feed::new(log, filter(), cursor).unwrap();
+        let mut found = Vec::new();
+        while let Next::Batch(batch) = feed.next().unwrap() {
+            assert!(batch.count <= EVENTS_MAX);
+            found.extend(ids(&batch.body));
+            cursor = batch.end;
+            if anew {
+                feed = Feed::new(log, filter(), cursor).unwrap();
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn every_event_comes_once_in_order_also_from_within_a_group() {
+        let log = log(4, 400);
+        let expected: Vec<String> =
+            (1..=4).flat_map(|position| (0..400).map(move |index| format!("{position}:{index}"))).collect();
+        assert_eq!(all(&log, begin(1), false), expected);
+        // 500 are not whole groups.
+        assert_eq!(all(&log, begin(1), true), expected);
+        assert_eq!(all(&log, begin(3), false), expected[800..]);
+        assert_eq!(all(&log, begin(5), false), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_nobody_wants_is_passed_and_a_gap_is_told_first() {
+        let log = log(2, 3);
+        let nobody = Filter::new(vec!["online".to_owned()], Vec::new());
+        let mut feed = Feed::new(&log, nobody, begin(1)).unwrap();
+        assert!(matches!(feed.next().unwrap(), Next::Passed { end, .. } if end == begin(3)));
+        assert!(matches!(feed.next().unwrap(), Next::End));
+        let (behind, skipped) = skip(&log, Position(1), 1).unwrap();
+        assert!(behind == Place::begin(Position(2)) && skipped > 1);
+        let cursor = Cursor { next: behind, gap_from: Some(Place { position: Position(1), index: 1 }) };
+        assert_eq!(all(&log, cursor, false), ["gap:1:1-2:0", "2:0", "2:1", "2:2"]);
+    }
+}

@@ -1,0 +1,156 @@
+//! How fast a client is read: it is slowed, and nothing that it sends is dropped or refused.
+//!
+//! What comes takes its place in the buckets it concerns, one after the other, and waits for it: first those of the connection, so
+//! that nobody holds places in the queue of a conversation without having paid with an own one.
+
+mod buckets;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use quoth_core::authorize::Grant;
+use quoth_core::bucket::Pace;
+use quoth_protocol::frame::ClientFrame;
+use quoth_protocol::{ConversationName, UserId};
+
+use super::Limits;
+use crate::engine::Engine;
+use buckets::{Buckets, Shared};
+
+/// The buckets of all users and conversations, for all workers.
+#[derive(Debug)]
+pub(super) struct Tables {
+    users: Option<Buckets<UserId>>,
+    conversations: Option<Buckets<ConversationName>>,
+}
+
+impl Tables {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            users: Pace::new(limits.user_publishes_per_second_max.into()).map(Buckets::new),
+            conversations: Pace::new(limits.conversation_publishes_per_second_max.into()).map(Buckets::new),
+        }
+    }
+}
+
+/// The buckets of a connection, which its streams share, and its user's.
+#[derive(Debug)]
+pub(super) struct ConnectionPaces {
+    engine: Engine,
+    tables: Arc<Tables>,
+    frames: Option<Shared>,
+    bytes: Option<Shared>,
+    user: Option<Arc<Shared>>,
+    /// Whether it was told that this client is slowed.
+    is_told: AtomicBool,
+    name: UserId,
+}
+
+impl ConnectionPaces {
+    /// `None` if nothing slows this client: one that may publish on behalf of users (bridges, imports), for which no rate of a user
+    /// is right, or when no rate is configured.
+    pub(super) fn new(
+        limits: &Limits,
+        tables: &Arc<Tables>,
+        engine: &Engine,
+        grant: &Grant,
+    ) -> Option<Arc<Self>> {
+        if !grant.publish_as.is_empty() {
+            return None;
+        }
+        let frames = Pace::new(limits.frames_per_second_max.into()).map(Shared::new);
+        let bytes = Pace::new(limits.bytes_per_second_max.into()).map(Shared::new);
+        let user = tables.users.as_ref().map(|users| users.of(&grant.user, engine.now_ms()));
+        if frames.is_none() && bytes.is_none() && user.is_none() && tables.conversations.is_none() {
+            return None;
+        }
+        Some(Arc::new(Self {
+            engine: engine.clone(),
+            tables: Arc::clone(tables),
+            frames,
+            bytes,
+            user,
+            is_told: AtomicBool::new(false),
+            name: grant.user.clone(),
+        }))
+    }
+
+    /// The waits of one stream, which publishes to a conversation or not at all.
+    pub(super) fn stream(self: &Arc<Self>, conversation: Option<&ConversationName>) -> StreamPaces {
+        let table = self.tables.conversations.as_ref();
+        let conversation = table.zip(conversation).map(|(table, name)| table.of(name, self.engine.now_ms()));
+        StreamPaces { connection: Arc::clone(self), conversation, next: Step::Frames }
+    }
+
+    fn tell(&self, what: &'static str, wait_ms: u64) {
+        if !self.is_told.swap(true, Ordering::Relaxed) {
+            tracing::info!(user = %self.name, what, wait_ms, "a client is slowed: it is over a rate of [limits]");
+        }
+    }
+}
+
+/// What a stream has to wait for.
+#[derive(Debug)]
+pub(super) struct StreamPaces {
+    connection: Arc<ConnectionPaces>,
+    conversation: Option<Arc<Shared>>,
+    /// Where the frame takes its place next that is being waited for.
+    next: Step,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Frames,
+    User,
+    Conversation,
+    Done,
+}
+
+impl StreamPaces {
+    /// So many bytes have come: how long to wait before anything more is read.
+    pub(super) fn bytes(&self, count: usize) -> Option<Duration> {
+        let bytes = self.connection.bytes.as_ref()?;
+        let wait_ms = bytes.reserve(count as u64, self.connection.engine.now_ms());
+        self.wait("limits.bytes_per_second_max", wait_ms)
+    }
+
+    /// This frame has come, or has waited: how long to wait for its next place, or `None` when it has them all.
+    pub(super) fn frame(&mut self, frame: &ClientFrame) -> Option<Duration> {
+        let is_publish = matches!(frame, ClientFrame::Publish(_));
+        let now_ms = self.connection.engine.now_ms();
+        loop {
+            let (bucket, what, next) = match self.next {
+                Step::Frames => {
+                    let next = if is_publish { Step::User } else { Step::Done };
+                    (self.connection.frames.as_ref(), "limits.frames_per_second_max", next)
+                }
+                Step::User => {
+                    let user = self.connection.user.as_deref();
+                    (user, "limits.user_publishes_per_second_max", Step::Conversation)
+                }
+                Step::Conversation => {
+                    let conversation = self.conversation.as_deref();
+                    (conversation, "limits.conversation_publishes_per_second_max", Step::Done)
+                }
+                Step::Done => {
+                    self.next = Step::Frames;
+                    return None;
+                }
+            };
+            self.next = next;
+            let Some(bucket) = bucket else { continue };
+            if let Some(wait) = self.wait(what, bucket.reserve(1, now_ms)) {
+                return Some(wait);
+            }
+        }
+    }
+
+    fn wait(&self, what: &'static str, wait_ms: u64) -> Option<Duration> {
+        if wait_ms == 0 {
+            return None;
+        }
+        self.connection.tell(what, wait_ms);
+        Some(Duration::from_millis(wait_ms))
+    }
+}

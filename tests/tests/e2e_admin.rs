@@ -1,0 +1,163 @@
+//! `quoth admin`: the server API from the terminal, also over TLS.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use anyhow::{Context as _, ensure};
+use quoth_server::config::Config;
+use quoth_server::server::Server;
+use quoth_tests::http::Api;
+use quoth_tests::process::{ServerProcess, binary};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+fn admin(arguments: &[&str], line: &[&str]) -> anyhow::Result<Output> {
+    let mut command = Command::new(binary("quoth"));
+    // What the machine's user has set is not meant.
+    command.env_clear().arg("admin").args(arguments).args(line);
+    command.output().context("quoth runs")
+}
+
+/// What a command prints that must succeed.
+fn done(arguments: &[&str], line: &[&str]) -> anyhow::Result<String> {
+    let output = admin(arguments, line)?;
+    ensure!(output.status.success(), "{line:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+#[test]
+fn everything_is_done_from_the_terminal() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    let server = ServerProcess::start(&data)?;
+    let file = data.join("client.json");
+    let here = ["--client-file", file.to_str().context("a path")?];
+    let say = |line: &[&str]| done(&here, line);
+    let json = |line: &[&str]| {
+        anyhow::Ok(serde_json::from_str::<Value>(&done(&[&here[..], &["--json"]].concat(), line)?)?)
+    };
+    let stats = say(&["stats"])?;
+    let is_max = |line: &str| line.starts_with("connections max ") && line.ends_with(" 100000");
+    assert!(stats.lines().any(is_max), "{stats}");
+    let stored = json(&["publish", "general", "hello", "there", "--as", "bob", "--once", "1"])?;
+    assert_eq!((&stored["seq"], &stored["duplicate"]), (&json!(1), &json!(false)));
+    assert_eq!(json(&["publish", "general", "hello", "--once", "1"])?["duplicate"], json!(true));
+    let history = say(&["history", "general"])?;
+    assert!(history.contains("hello there") && history.contains("bob"), "{history}");
+    let made = json(&["conversation", "create", "--owner", "boss", "--member", "alice", "--title", "Team"])?;
+    let name = made["conversation"].as_str().context("a name")?;
+    assert!(say(&["conversation", "show", name])?.contains("Team"));
+    for line in [
+        &["conversation", "rename", name, "Red"][..],
+        &["conversation", "mute", name],
+        &["conversation", "unmute", name],
+        &["conversation", "slow-mode", name, "1000"],
+        &["conversation", "revoke-invitations", name],
+        &["member", "set", name, "carol", "--role", "reader"],
+        &["member", "mute", name, "carol", "--until-ms", "4000000000000"],
+        &["member", "unmute", name, "carol"],
+        &["member", "ban", name, "carol"],
+        &["member", "unban", name, "carol"],
+        &["member", "remove", name, "alice"],
+    ] {
+        assert!(say(line)?.contains(name), "{line:?}");
+    }
+    assert!(say(&["conversation", "invite", name])?.contains("invitation"));
+    let members = say(&["member", "list", name])?;
+    assert!(
+        members.contains("boss") && !members.contains("alice") && !members.contains("carol"),
+        "{members}"
+    );
+    assert!(say(&["conversation", "of", "boss"])?.contains("Red"));
+    assert_eq!(say(&["sessions", "alice"])?, "no sessions\n");
+    assert!(say(&["presence", "alice"])?.contains("offline"));
+    assert_eq!(say(&["kick", "alice", "--reason", "why not"])?, "closed  0\n");
+    assert_eq!(say(&["revoke", "--of", "alice"])?, "closed  0\n");
+    assert_eq!(say(&["unrevoke", "--of", "alice"])?, "lifted  true\n");
+    // A refusal says what to do, and so does a server that is not there.
+    let refused = admin(&here, &["conversation", "show", "nothing"])?;
+    let text = String::from_utf8(refused.stderr)?;
+    assert!(
+        refused.status.code() == Some(1) && text.contains("not_found") && text.contains("hint: "),
+        "{text}"
+    );
+    drop(server);
+    let gone = String::from_utf8(admin(&here, &["stats"])?.stderr)?;
+    assert!(gone.contains("error: ") && gone.contains("api.listen"), "{gone}");
+    Ok(())
+}
+
+/// A server in production, whose API is on all addresses.
+struct Public {
+    api: Api,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<Result<(), String>>>,
+}
+
+impl Public {
+    fn start(dir: &Path) -> anyhow::Result<Self> {
+        let made = quoth_certs::development(&dir.join("keys"), &[], now_s())?;
+        let write = |name: &str| {
+            let file = dir.join(name);
+            std::fs::write(&file, format!("{name}-{}", "x".repeat(32))).map(|()| file)
+        };
+        let (token_key, api_key) = (write("token")?, write("ops")?);
+        let mut config = Config {
+            listen: ([127, 0, 0, 1], 0).into(),
+            data_dir: dir.join("data"),
+            certificate_file: Some(made.leaf_pem_path),
+            private_key_file: Some(made.leaf_key_pem_path),
+            token_keys: vec![format!("HS256:{}", token_key.display()).parse().map_err(anyhow::Error::msg)?],
+            ..Config::default()
+        };
+        config.api.listen = "0.0.0.0:0".parse().map_err(anyhow::Error::msg)?;
+        config.api.keys =
+            vec![format!("ops=admin:{}", api_key.display()).parse().map_err(anyhow::Error::msg)?];
+        let (stop, stopped) = oneshot::channel();
+        let (started, starts) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.map_err(|error| error.to_string())?.block_on(async {
+                let server = Server::start(&config)?;
+                let address = server.api_address().ok_or("the API is off")?;
+                started.send(address).map_err(|error| error.to_string())?;
+                let _dropped_or_told = stopped.await;
+                server.stop().await
+            })
+        });
+        let port = starts.recv().context("it does not start")?.port();
+        let key = format!("ops-{}", "x".repeat(32));
+        let api = Api { address: ([127, 0, 0, 1], port).into(), key };
+        Ok(Self { api, stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Public {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let _a_failed_test_tells_more = self.thread.take().map(std::thread::JoinHandle::join);
+    }
+}
+
+fn now_s() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[test]
+fn what_others_can_reach_is_served_over_tls_alone() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let server = Public::start(dir.path())?;
+    let plain = server.api.send("GET", "/v1/stats", None)?;
+    assert_eq!((plain.status(), plain.json()["code"].as_str().unwrap_or_default()), (400, "tls_wanted"));
+    let url = format!("https://localhost:{}", server.api.address.port());
+    let (ca, key) = (dir.path().join("keys/ca.pem"), dir.path().join("ops"));
+    let path = |path: &Path| path.to_string_lossy().into_owned();
+    let (ca, key) = (path(&ca), path(&key));
+    let stats = done(&["--api", &url, "--api-key-file", &key, "--ca", &ca, "--json"], &["stats"])?;
+    assert_eq!(serde_json::from_str::<Value>(&stats)?["connections"], json!(0));
+    let no_ca = String::from_utf8(admin(&["--api", &url, "--api-key-file", &key], &["stats"])?.stderr)?;
+    assert!(no_ca.contains("--ca"), "{no_ca}");
+    let no_key = String::from_utf8(admin(&["--api", &url, "--ca", &ca], &["stats"])?.stderr)?;
+    assert!(no_key.contains("--api-key-file"), "{no_key}");
+    Ok(())
+}

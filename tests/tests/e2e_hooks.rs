@@ -1,0 +1,248 @@
+//! Backends that are asked before something happens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use parking_lot::{Condvar, Mutex};
+use quinn::{ConnectionError, Endpoint, ReadError};
+use quoth_protocol::frame::{ClientFrame, EventKind, ServerFrame, Start};
+use quoth_protocol::reply::Reply;
+use quoth_protocol::request::Request;
+use quoth_protocol::{Code, ConversationName};
+use quoth_server::hooks::{HookConfig, OnFailure};
+use quoth_tests::embedded::EmbeddedServer;
+use quoth_tests::http::{Answer, Backend, Message};
+use quoth_tests::wire::{Frames, Peer, publish};
+use serde_json::{Value, json};
+
+/// A bound of a hang.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn hook(backend: &Backend, on_failure: OnFailure) -> HookConfig {
+    HookConfig { url: Some(backend.url("/hook").parse().expect("a URL")), on_failure }
+}
+
+async fn connect(server: &EmbeddedServer) -> anyhow::Result<(Endpoint, Peer)> {
+    let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
+    let peer = Peer::connect(&endpoint, server.address(), &server.ca_file(), server.token()).await?;
+    Ok((endpoint, peer))
+}
+
+async fn outcome(frames: &mut Frames) -> anyhow::Result<(u64, Result<(), Code>)> {
+    match frames.next().await? {
+        Some(ServerFrame::Ack { n, .. }) => Ok((n, Ok(()))),
+        Some(ServerFrame::Refused { n, code, .. }) => Ok((n, Err(code))),
+        other => bail!("no outcome: {other:?}"),
+    }
+}
+
+/// Denies every fifth message, changes every third, and answers in an order of its own.
+fn censor(request: &Message) -> Answer {
+    let body = request.json()["data"]["body"].as_str().unwrap_or_default().to_owned();
+    let n: u64 = body.parse().unwrap_or_default();
+    // Not as a synchronisation: answers that take different times come in another order than the questions.
+    std::thread::sleep(Duration::from_millis(n * 7 % 23));
+    let said = match n {
+        n if n % 5 == 0 => json!({ "result": "deny", "reason": "a fifth" }),
+        n if n % 3 == 0 => json!({ "result": "change", "body": format!("changed {n}") }),
+        _ => json!({ "result": "allow" }),
+    };
+    (200, said.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_are_let_through_changed_or_refused_and_keep_their_order() -> anyhow::Result<()> {
+    const MESSAGES: u64 = 200;
+    let backend = Backend::start(censor)?;
+    let server =
+        EmbeddedServer::start_configured(|config| config.hooks.publish = hook(&backend, OnFailure::Deny))?;
+    let (endpoint, peer) = connect(&server).await?;
+    let (mut reader, _) = peer.open("room", 1, Some(Start::Live)).await?;
+    let (mut outcomes, mut events) = (Vec::new(), Vec::new());
+    for n in 1..=MESSAGES {
+        reader.write(&publish(n, n.to_string().into_bytes())).await?;
+    }
+    let stored = (1..=MESSAGES).filter(|n| n % 5 != 0).count();
+    while outcomes.len() as u64 != MESSAGES || events.len() != stored {
+        let next = tokio::time::timeout(PATIENCE, reader.next()).await.context("nothing more comes")?;
+        match next?.context("the stream has ended")? {
+            ServerFrame::Ack { n, .. } => outcomes.push((n, Ok(()))),
+            ServerFrame::Refused { n, code, .. } => outcomes.push((n, Err(code))),
+            ServerFrame::Event(event) => {
+                let EventKind::Message { body } = event.kind else { bail!("no message") };
+                events.push(String::from_utf8(body.to_vec())?);
+            }
+            other => bail!("{other:?}"),
+        }
+    }
+    outcomes.sort_by_key(|(n, _)| *n);
+    for (n, result) in outcomes {
+        assert_eq!(result, if n % 5 == 0 { Err(Code::DENIED) } else { Ok(()) }, "{n}");
+    }
+    let expected: Vec<_> = (1..=MESSAGES)
+        .filter(|n| n % 5 != 0)
+        .map(|n| if n % 3 == 0 { format!("changed {n}") } else { n.to_string() })
+        .collect();
+    assert_eq!(events, expected);
+    // What the backend is asked, and how it knows who asks.
+    let asked = &backend.requests()[0];
+    let question = asked.json();
+    assert_eq!(question["type"], json!("publish"));
+    assert_eq!(asked.header("webhook-id"), question["id"].as_str().unwrap_or_default());
+    assert!(asked.header("webhook-signature").starts_with("v1,"));
+    let data = &question["data"];
+    let about = [&data["conversation"], &data["user"], &data["sender"], &data["origin_time_ms"]];
+    assert_eq!(about, [&json!("room"), &json!("alice"), &json!("alice"), &Value::Null]);
+    // The operator's own messages are the operator's own affair.
+    let before = backend.requests().len();
+    let api = server.api()?;
+    tokio::task::spawn_blocking(move || {
+        api.done("POST", "/v1/publish", Some(&json!({ "conversation": "room", "text": "5" })))
+    })
+    .await??;
+    assert_eq!(backend.requests().len(), before);
+    peer.close(&endpoint).await;
+    server.stop()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backend_that_hangs_does_not_hold_up_messages_for_long() -> anyhow::Result<()> {
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let waits = Arc::clone(&gate);
+    let backend = Backend::start(move |_| {
+        waits.1.wait_while(&mut waits.0.lock(), |is_open| !*is_open);
+        (204, String::new())
+    })?;
+    let server = EmbeddedServer::start_configured(|config| {
+        config.hooks.timeout_ms = 100;
+        config.hooks.publish = hook(&backend, OnFailure::Allow);
+    })?;
+    let (endpoint, peer) = connect(&server).await?;
+    let (mut frames, _) = peer.open("room", 1, None).await?;
+    for n in 1..=300 {
+        frames.write(&publish(n, b"text".to_vec())).await?;
+        assert_eq!(outcome(&mut frames).await?, (n, Ok(())));
+    }
+    let asked = backend.requests().len();
+    assert!((5..=8).contains(&asked), "{asked} of 300 were asked about");
+    // When it answers again it is asked again.
+    *gate.0.lock() = true;
+    gate.1.notify_all();
+    let mut n = 300;
+    while backend.requests().len() < asked + 20 {
+        n += 1;
+        frames.write(&publish(n, b"text".to_vec())).await?;
+        assert_eq!(outcome(&mut frames).await?, (n, Ok(())));
+    }
+    peer.close(&endpoint).await;
+    server.stop()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_backend_messages_wait_where_that_means_no() -> anyhow::Result<()> {
+    let backend = Backend::start(|_| (500, String::new()))?;
+    let server =
+        EmbeddedServer::start_configured(|config| config.hooks.publish = hook(&backend, OnFailure::Deny))?;
+    let (endpoint, peer) = connect(&server).await?;
+    for n in 1..=10 {
+        let (mut frames, head) = peer.open("room", n, None).await?;
+        frames.write(&publish(1, b"text".to_vec())).await?;
+        // Not refused: it may be sent again.
+        let error = frames.next().await.expect_err("no outcome");
+        let Some(ReadError::Reset(code)) = error.downcast_ref() else { return Err(error) };
+        assert_eq!((Code(u32::try_from(code.into_inner())?), head.0), (Code::UNAVAILABLE, 0));
+    }
+    peer.close(&endpoint).await;
+    server.stop()
+}
+
+/// Connects, and says with which code that ends when there is no Welcome.
+async fn sign_in(server: &EmbeddedServer, user: &str) -> anyhow::Result<Result<Peer, Code>> {
+    let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
+    let token = server.token_until(user, 4_000_000_000)?;
+    let error = match Peer::connect(&endpoint, server.address(), &server.ca_file(), &token).await {
+        Ok(peer) => return Ok(Ok(peer)),
+        Err(error) => error,
+    };
+    match closed(&error) {
+        Some(code) => Ok(Err(code)),
+        None => Err(error),
+    }
+}
+
+fn closed(error: &anyhow::Error) -> Option<Code> {
+    let code = |error: &ConnectionError| match error {
+        ConnectionError::ApplicationClosed(close) => u64::from(close.error_code).try_into().ok().map(Code),
+        _ => None,
+    };
+    error.chain().find_map(|cause| match cause.downcast_ref::<ReadError>() {
+        Some(ReadError::ConnectionLost(error)) => code(error),
+        _ => cause.downcast_ref::<ConnectionError>().and_then(code),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_is_signed_in_when_its_hook_says_so() -> anyhow::Result<()> {
+    let backend = Backend::start(|request| match request.json()["data"]["user"].as_str() {
+        Some("alice") => (204, String::new()),
+        Some("bob") => (200, r#"{"result": "deny", "reason": "not paid"}"#.to_owned()),
+        _ => (500, String::new()),
+    })?;
+    let server =
+        EmbeddedServer::start_configured(|config| config.hooks.connect = hook(&backend, OnFailure::Deny))?;
+    sign_in(&server, "alice").await?.map_err(|code| anyhow::anyhow!("{code}"))?;
+    assert_eq!(sign_in(&server, "bob").await?.err(), Some(Code::DENIED));
+    assert_eq!(sign_in(&server, "carol").await?.err(), Some(Code::UNAVAILABLE));
+    let question = backend.requests()[0].json();
+    assert_eq!(question["type"], json!("connect"));
+    assert!(
+        question["data"]["device"].is_string() && question["data"]["address"] == json!("127.0.0.1"),
+        "{question}"
+    );
+    server.stop()
+}
+
+async fn ask(peer: &mut Peer, request: Request) -> anyhow::Result<Reply> {
+    peer.control.write(&ClientFrame::Request { id: 1, request }).await?;
+    loop {
+        match peer.control.next().await?.context("the control stream has ended")? {
+            ServerFrame::Reply { reply, .. } => return Ok(reply),
+            ServerFrame::Presence { .. } => {}
+            other => bail!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_joins_when_its_hook_says_so() -> anyhow::Result<()> {
+    let backend = Backend::start(|request| match request.json()["data"]["conversation"].as_str() {
+        Some("open") => (204, String::new()),
+        _ => (200, r#"{"result": "deny", "reason": "members only"}"#.to_owned()),
+    })?;
+    let server =
+        EmbeddedServer::start_configured(|config| config.hooks.join = hook(&backend, OnFailure::Deny))?;
+    let api = server.api()?;
+    tokio::task::spawn_blocking(move || {
+        for name in ["open", "closed"] {
+            let body = json!({ "conversation": name, "kind": "group", "owner": "boss", "open": true });
+            api.done("POST", "/v1/conversations", Some(&body))?;
+        }
+        anyhow::Ok(())
+    })
+    .await??;
+    let (endpoint, mut peer) = connect(&server).await?;
+    let join = |name: &str| {
+        anyhow::Ok(Request::Join { conversation: ConversationName::new(name)?, invitation: None })
+    };
+    let reply = ask(&mut peer, join("open")?).await?;
+    assert!(matches!(reply, Reply::Done { .. }), "{reply:?}");
+    let Reply::Refused { code, reason, .. } = ask(&mut peer, join("closed")?).await? else {
+        bail!("it was let in")
+    };
+    assert_eq!((code, reason.as_str()), (Code::DENIED, "members only"));
+    let question = backend.requests()[0].json();
+    assert_eq!((&question["type"], &question["data"]["user"]), (&json!("join"), &json!("alice")));
+    peer.close(&endpoint).await;
+    server.stop()
+}

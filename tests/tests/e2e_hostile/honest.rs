@@ -1,0 +1,108 @@
+//! An honest conversation that is measured all the time.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow, bail};
+use parking_lot::Mutex;
+use quinn::Endpoint;
+use quoth_protocol::Seq;
+use quoth_protocol::frame::{ServerFrame, Start};
+use quoth_tests::process::ServerProcess;
+use quoth_tests::wire::{Peer, publish};
+
+/// Between two messages.
+const INTERVAL: Duration = Duration::from_millis(5);
+
+/// Bound of a hang.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Someone who writes and someone who reads, over connections of their own, until it is ended.
+pub(crate) struct Honest {
+    /// When each message was sent, and how long it took to its reader.
+    took: Arc<Mutex<Vec<(Instant, Duration)>>>,
+    ends: Arc<AtomicBool>,
+    thread: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Honest {
+    pub(crate) fn start(server: &ServerProcess) -> anyhow::Result<Self> {
+        let (took, ends): (Arc<Mutex<Vec<_>>>, _) = (Arc::default(), Arc::new(AtomicBool::new(false)));
+        let (address, ca) = (server.address(), server.ca_file());
+        let tokens = [server.token("alice")?, server.token("bob")?];
+        let (writes, until) = (Arc::clone(&took), Arc::clone(&ends));
+        let thread = std::thread::spawn(move || crate::run(talk(address, ca, tokens, writes, until)));
+        Ok(Self { took, ends, thread })
+    }
+
+    /// What messages took that are sent from now on for so long.
+    pub(crate) fn measure(&self, lasts: Duration) -> anyhow::Result<Vec<Duration>> {
+        let since = Instant::now();
+        std::thread::sleep(lasts);
+        self.since(since)
+    }
+
+    /// What messages took that were sent since then.
+    pub(crate) fn since(&self, since: Instant) -> anyhow::Result<Vec<Duration>> {
+        let until = Instant::now();
+        let hangs_at = until + PATIENCE;
+        // Those that are on their way belong to it, and the slowest most of all.
+        while self.took.lock().last().is_none_or(|(sent, _)| *sent < until) {
+            if self.thread.is_finished() || Instant::now() > hangs_at {
+                bail!("honest clients hear nothing more");
+            }
+            std::thread::sleep(INTERVAL);
+        }
+        let took = self.took.lock();
+        let these = took.iter().filter(|(sent, _)| (since..until).contains(sent));
+        Ok(these.map(|(_, took)| *took).collect())
+    }
+
+    /// Ends it, and checks that nothing went wrong.
+    pub(crate) fn end(self) -> anyhow::Result<()> {
+        self.ends.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow!("it panicked"))?
+    }
+}
+
+async fn talk(
+    address: SocketAddr,
+    ca: PathBuf,
+    tokens: [String; 2],
+    took: Arc<Mutex<Vec<(Instant, Duration)>>>,
+    ends: Arc<AtomicBool>,
+) -> anyhow::Result<()> {
+    let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
+    let writer = Peer::connect(&endpoint, address, &ca, &tokens[0]).await?;
+    let reader = Peer::connect(&endpoint, address, &ca, &tokens[1]).await?;
+    let (mut read, _) = reader.open("honest", 1, Some(Start::Live)).await?;
+    let (mut write, _) = writer.open("honest", 1, None).await?;
+    let mut ticks = tokio::time::interval(INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut n = 0;
+    while !ends.load(Ordering::Relaxed) {
+        ticks.tick().await;
+        n += 1;
+        let sent = Instant::now();
+        write.write(&publish(n, "honest")).await?;
+        loop {
+            let frame =
+                tokio::time::timeout(PATIENCE, read.next()).await.context("a message has not come")??;
+            match frame {
+                Some(ServerFrame::Event(event)) if event.seq == Seq(n) => break,
+                Some(ServerFrame::Roster { .. }) => {}
+                other => bail!("{other:?} in place of message {n}"),
+            }
+        }
+        took.lock().push((sent, sent.elapsed()));
+        match tokio::time::timeout(PATIENCE, write.next()).await.context("an ack has not come")?? {
+            Some(ServerFrame::Ack { .. }) => {}
+            other => bail!("{other:?} in place of an ack"),
+        }
+    }
+    Ok(())
+}

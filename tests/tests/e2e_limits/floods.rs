@@ -1,0 +1,147 @@
+//! Of what no honest client does much, too much closes, or is dropped where nobody misses it.
+
+use futures_util::SinkExt as _;
+use quoth_protocol::codec::encode_datagram;
+use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, Start, feature};
+use quoth_protocol::limits::{DATAGRAM_BYTES_MAX, REFRESHES_PER_MINUTE_MAX, TYPING_PER_SECOND_MAX};
+use quoth_protocol::{Code, ConversationName};
+use quoth_server::session::Limits;
+use quoth_tests::embedded::EmbeddedServer;
+use quoth_tests::websocket::{Handshake, Socket};
+use quoth_tests::wire::{Frames, Peer, client_config, hello};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::{alice, close_code, soon, with_limits, with_server};
+
+#[test]
+fn a_flood_of_resets_closes() -> anyhow::Result<()> {
+    let limits = Limits { resets_per_second_max: 20, ..Limits::default() };
+    with_limits(limits, |endpoint, server| async move {
+        let peer = alice(&endpoint, &server).await?;
+        // What is a second's worth is fine.
+        for _ in 0..20 {
+            peer.open("room", 1, None).await?.0.send.reset(1_u32.into())?;
+            soon("the conversation's end", async { while peer.open("room", 1, None).await.is_err() {} })
+                .await?;
+            let mut frames = Frames::open(&peer.quic).await?;
+            frames.send.reset(1_u32.into())?;
+        }
+        assert!(peer.quic.close_reason().is_none());
+        for _ in 0..100 {
+            let Ok((mut send, _recv)) = peer.quic.open_bi().await else { break };
+            send.reset(1_u32.into())?;
+        }
+        assert_eq!(close_code(&peer.quic).await?, Code::RATE_LIMITED);
+        Ok(())
+    })
+}
+
+/// A connection whose typing notices go in datagrams.
+async fn with_datagrams(endpoint: &quinn::Endpoint, server: &EmbeddedServer) -> anyhow::Result<Peer> {
+    let config = client_config(&server.ca_file(), quoth_protocol::ALPN)?;
+    let quic = endpoint.connect_with(config, server.address(), "localhost")?.await?;
+    let mut control = Frames::open(&quic).await?;
+    let ClientFrame::Hello(hello) = hello(server.token())? else { anyhow::bail!("a Hello") };
+    control.write(&ClientFrame::Hello(Hello { features: feature::DATAGRAMS, ..hello })).await?;
+    match soon("a Welcome", control.next()).await?? {
+        Some(ServerFrame::Welcome(welcome)) => Ok(Peer { quic, control, welcome }),
+        other => anyhow::bail!("not a Welcome: {other:?}"),
+    }
+}
+
+fn typing() -> anyhow::Result<ClientFrame> {
+    Ok(ClientFrame::Typing { conversation: ConversationName::new("room")? })
+}
+
+#[test]
+fn a_flood_of_datagrams_closes() -> anyhow::Result<()> {
+    with_server(|endpoint, server| async move {
+        let peer = with_datagrams(&endpoint, &server).await?;
+        let notice = encode_datagram(&typing()?);
+        let floods = async { while peer.quic.send_datagram_wait(notice.clone()).await.is_ok() {} };
+        soon("the end of a flood", floods).await?;
+        assert_eq!(close_code(&peer.quic).await?, Code::RATE_LIMITED);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_large_datagram_is_dropped() -> anyhow::Result<()> {
+    with_server(|endpoint, server| async move {
+        let peer = with_datagrams(&endpoint, &server).await?;
+        // The same bytes in a smaller one would close, since they are no notice.
+        peer.quic.send_datagram(vec![0xFF; DATAGRAM_BYTES_MAX + 1].into())?;
+        soon("an Opened", peer.open("room", 1, None)).await??;
+        peer.quic.send_datagram(vec![0xFF; DATAGRAM_BYTES_MAX].into())?;
+        assert_eq!(close_code(&peer.quic).await?, Code::PROTOCOL);
+        Ok(())
+    })
+}
+
+#[test]
+fn typing_notices_over_their_rate_are_dropped() -> anyhow::Result<()> {
+    with_server(|endpoint, server| async move {
+        let (mut types, mut sees) = (alice(&endpoint, &server).await?, alice(&endpoint, &server).await?);
+        let (_types, _) = types.open("room", 1, Some(Start::Live)).await?;
+        let (_sees, _) = sees.open("room", 2, Some(Start::Live)).await?;
+        let sent = 20 * TYPING_PER_SECOND_MAX;
+        let began_at = std::time::Instant::now();
+        // Apart, so that the reader could be told of each.
+        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(5));
+        for _ in 0..sent {
+            ticks.tick().await;
+            types.control.write(&typing()?).await?;
+        }
+        types.control.send.finish()?;
+        soon("the end", types.quic.closed()).await?;
+        let windows = 2 + u32::try_from(began_at.elapsed().as_secs())?;
+        let mut seen = 0;
+        let quiet = std::time::Duration::from_millis(500);
+        while let Ok(frame) = tokio::time::timeout(quiet, sees.control.next()).await {
+            assert!(matches!(frame?, Some(ServerFrame::Typing { .. })));
+            seen += 1;
+        }
+        assert!(
+            (1..=windows * TYPING_PER_SECOND_MAX).contains(&seen),
+            "{seen} of {sent} were passed on in {windows} windows"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn a_flood_of_refreshes_closes() -> anyhow::Result<()> {
+    with_server(|endpoint, server| async move {
+        let mut peer = alice(&endpoint, &server).await?;
+        // A minute may end between them, so more than two minutes' worth.
+        for _ in 0..=2 * REFRESHES_PER_MINUTE_MAX {
+            let refresh = ClientFrame::Refresh { token: server.token().to_owned() };
+            if peer.control.write(&refresh).await.is_err() {
+                break;
+            }
+        }
+        assert_eq!(close_code(&peer.quic).await?, Code::OVERLOADED);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_flood_of_pings_closes_a_websocket() -> anyhow::Result<()> {
+    let limits = Limits { control_frames_per_second_max: 10, ..Limits::default() };
+    with_limits(limits, |_, server| async move {
+        let (mut socket, _) = Socket::sign_in(server.address(), Handshake::PLAIN, server.token()).await?;
+        for _ in 0..30 {
+            socket.inner.send(Message::Ping("x".into())).await?;
+        }
+        socket.open(1, "room", 1, None).await?;
+        for kind in [Message::Ping, Message::Pong] {
+            let (mut floods, _) = Socket::sign_in(server.address(), Handshake::PLAIN, server.token()).await?;
+            for _ in 0..100 {
+                let _may_be_closed = floods.inner.send(kind("x".into())).await;
+            }
+            let (status, text) = floods.close().await?;
+            assert_eq!(u32::from(status), 4_000 + Code::RATE_LIMITED.0, "{text}");
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,174 @@
+//! Who sends faster than a rate allows is read more slowly: nothing is dropped or refused, and nobody else is slowed.
+
+use std::time::{Duration, Instant};
+
+use quoth_protocol::limits::STREAMS_PER_SECOND_MAX;
+use quoth_server::session::Limits;
+use quoth_tests::websocket::{Handshake, Socket};
+use quoth_tests::wire::{Frames, Peer};
+
+use crate::{alice, connect, publish_all, soon, token_of, with_limits, with_server};
+
+/// A rate with a burst of 150.
+const PER_SECOND: u32 = 50;
+
+/// So many are sent: the burst, and a second's worth.
+const SENT: u64 = 200;
+
+/// How long that lasts at least. The server's clock has whole milliseconds.
+const LASTS: Duration = Duration::from_millis(990);
+
+/// Publishes to `room` in one go, and checks that it was slowed, and that another client was not, which does the same and less.
+async fn slowed(slow: &mut Frames, other: &mut Frames) -> anyhow::Result<()> {
+    let began_at = Instant::now();
+    let (slow_took, other_took) = tokio::try_join!(
+        async {
+            publish_all(slow, 1..SENT + 1, 1).await?;
+            anyhow::Ok(began_at.elapsed())
+        },
+        async {
+            publish_all(other, 1..21, 1).await?;
+            anyhow::Ok(began_at.elapsed())
+        }
+    )?;
+    assert!(slow_took >= LASTS, "{SENT} took {slow_took:?} at {PER_SECOND} a second");
+    assert!(other_took < slow_took, "another one took {other_took:?} beside {slow_took:?}");
+    Ok(())
+}
+
+async fn opened(peer: &Peer, room: &str, producer: u64) -> anyhow::Result<Frames> {
+    Ok(peer.open(room, producer, None).await?.0)
+}
+
+#[test]
+fn a_connection_that_sends_too_many_frames_is_slowed() -> anyhow::Result<()> {
+    let limits = Limits { frames_per_second_max: PER_SECOND, ..Limits::default() };
+    with_limits(limits, |endpoint, server| async move {
+        let (one, other) = (alice(&endpoint, &server).await?, alice(&endpoint, &server).await?);
+        // Of the same user: it is the connection that has sent too much.
+        slowed(&mut opened(&one, "room", 1).await?, &mut opened(&other, "room", 2).await?).await?;
+        // Its streams share the rate, and what has come of one of them waits in the others.
+        let began_at = Instant::now();
+        let (mut a, mut b) = (opened(&one, "a", 1).await?, opened(&one, "b", 1).await?);
+        tokio::try_join!(publish_all(&mut a, 1..31, 1), publish_all(&mut b, 1..31, 1))?;
+        let took = began_at.elapsed();
+        assert!(took >= Duration::from_secs(1), "60 took {took:?} behind a burst");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_connection_that_sends_too_many_bytes_is_slowed() -> anyhow::Result<()> {
+    const BODY_BYTES: usize = 8_000;
+    let limits = Limits { bytes_per_second_max: PER_SECOND * 8_000, ..Limits::default() };
+    with_limits(limits, |endpoint, server| async move {
+        let peer = alice(&endpoint, &server).await?;
+        let mut frames = opened(&peer, "room", 1).await?;
+        let began_at = Instant::now();
+        publish_all(&mut frames, 1..SENT + 1, BODY_BYTES).await?;
+        let took = began_at.elapsed();
+        assert!(took >= LASTS, "{SENT} of {BODY_BYTES} bytes took {took:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_user_that_publishes_too_much_is_slowed_over_all_connections() -> anyhow::Result<()> {
+    let limits = Limits { user_publishes_per_second_max: PER_SECOND, ..Limits::default() };
+    with_limits(limits, |endpoint, server| async move {
+        let bob = token_of(&server, "bob")?;
+        let (one, two) = (alice(&endpoint, &server).await?, alice(&endpoint, &server).await?);
+        let other = connect(&endpoint, &server, &bob).await?;
+        let (mut a, mut b) = (opened(&one, "room", 1).await?, opened(&two, "room", 2).await?);
+        let mut others = opened(&other, "room", 3).await?;
+        let began_at = Instant::now();
+        let (alices, bobs) = tokio::try_join!(
+            async {
+                let half = SENT / 2;
+                tokio::try_join!(publish_all(&mut a, 1..half + 1, 1), publish_all(&mut b, 1..half + 1, 1))?;
+                anyhow::Ok(began_at.elapsed())
+            },
+            async {
+                publish_all(&mut others, 1..21, 1).await?;
+                anyhow::Ok(began_at.elapsed())
+            }
+        )?;
+        assert!(alices >= LASTS && bobs < alices, "alice took {alices:?}, bob {bobs:?}");
+        // A connection that comes later, over WebSocket, has nothing left either.
+        let (mut socket, _) = Socket::sign_in(server.address(), Handshake::PLAIN, server.token()).await?;
+        socket.open(1, "room", 4, None).await?;
+        let began_at = Instant::now();
+        for n in 1..=25 {
+            socket.send(1, &[quoth_tests::wire::publish(n, "x")]).await?;
+        }
+        for _ in 1..=25 {
+            soon("an ack", socket.next()).await??;
+        }
+        let took = began_at.elapsed();
+        assert!(took >= Duration::from_millis(400), "25 took {took:?} behind a burst");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_conversation_to_which_too_much_is_published_is_slowed_alone() -> anyhow::Result<()> {
+    let limits = Limits { conversation_publishes_per_second_max: PER_SECOND, ..Limits::default() };
+    with_limits(limits, |endpoint, server| async move {
+        let bob = connect(&endpoint, &server, &token_of(&server, "bob")?).await?;
+        let alice = alice(&endpoint, &server).await?;
+        let (mut a, mut b) = (opened(&alice, "room", 1).await?, opened(&bob, "room", 2).await?);
+        let mut elsewhere = opened(&alice, "another room", 1).await?;
+        let began_at = Instant::now();
+        let (here, there) = tokio::try_join!(
+            async {
+                let half = SENT / 2;
+                tokio::try_join!(publish_all(&mut a, 1..half + 1, 1), publish_all(&mut b, 1..half + 1, 1))?;
+                anyhow::Ok(began_at.elapsed())
+            },
+            async {
+                publish_all(&mut elsewhere, 1..21, 1).await?;
+                anyhow::Ok(began_at.elapsed())
+            }
+        )?;
+        assert!(here >= LASTS && there < here, "{here:?} here, {there:?} there");
+        Ok(())
+    })
+}
+
+#[test]
+fn who_publishes_on_behalf_of_users_is_not_slowed() -> anyhow::Result<()> {
+    let limits = Limits {
+        frames_per_second_max: 1,
+        bytes_per_second_max: 1,
+        user_publishes_per_second_max: 1,
+        conversation_publishes_per_second_max: 1,
+        connections_per_user_max: 1,
+        ..Limits::default()
+    };
+    with_limits(limits, |endpoint, server| async move {
+        let token = server.service_token()?;
+        let (one, _other) =
+            (connect(&endpoint, &server, &token).await?, connect(&endpoint, &server, &token).await?);
+        let mut frames = opened(&one, "room", 1).await?;
+        // At the rates that are set it would take minutes.
+        publish_all(&mut frames, 1..SENT + 1, 100).await
+    })
+}
+
+#[test]
+fn a_flood_of_streams_waits() -> anyhow::Result<()> {
+    with_server(|endpoint, server| async move {
+        let peer = alice(&endpoint, &server).await?;
+        let began_at = Instant::now();
+        // More than two seconds' worth, and as many as the client has credit for beyond the server's back.
+        for _ in 0..2 * STREAMS_PER_SECOND_MAX + 200 {
+            let (mut send, _recv) = peer.quic.open_bi().await?;
+            send.finish()?;
+        }
+        let took = began_at.elapsed();
+        assert!(took >= Duration::from_secs(1), "a whole second lies between, but it took {took:?}");
+        peer.open("room", 1, None).await?;
+        peer.close(&endpoint).await;
+        Ok(())
+    })
+}

@@ -1,0 +1,152 @@
+//! Limits of requests, and of what is asked for with them.
+
+use std::time::Duration;
+
+use quoth_protocol::limits::{
+    CONVERSATIONS_PAGE_MAX, CREATE_MEMBERS_MAX, MEMBERS_PAGE_MAX, REQUESTS_UNDER_WAY_MAX,
+    WATCHED_CONVERSATIONS_MAX, WATCHED_MEMBERS_MAX,
+};
+use quoth_protocol::membership::{ConversationKind, Role};
+use quoth_protocol::reply::Reply;
+use quoth_protocol::request::Request;
+use quoth_protocol::{Code, ConversationName, UserId};
+use quoth_server::hooks::{HookConfig, OnFailure};
+use quoth_tests::embedded::EmbeddedServer;
+use quoth_tests::http::Backend;
+use quoth_tests::member::{Carrier, Member};
+
+use super::run;
+
+async fn signed_in(server: &EmbeddedServer, user: &str) -> anyhow::Result<Member> {
+    let (address, ca_file) = (server.address(), server.ca_file());
+    Member::connect(Carrier::Quic, address, &ca_file, &server.token_with(user, |_| {})?).await
+}
+
+fn users(count: usize) -> Vec<UserId> {
+    (0..count).map(|n| UserId::new(format!("user {n}")).expect("a valid id")).collect()
+}
+
+fn group(name: &str, members: Vec<UserId>) -> Request {
+    Request::Create {
+        conversation: Some(room(name)),
+        kind: ConversationKind::Group,
+        title: String::new(),
+        members,
+        open: false,
+    }
+}
+
+fn room(name: &str) -> ConversationName {
+    ConversationName::new(name).expect("a valid name")
+}
+
+async fn done(member: &mut Member, request: Request) -> anyhow::Result<()> {
+    match member.request(request).await? {
+        Reply::Done { .. } => Ok(()),
+        other => anyhow::bail!("not done: {other:?}"),
+    }
+}
+
+async fn refused(member: &mut Member, request: Request) -> anyhow::Result<Code> {
+    match member.request(request).await? {
+        Reply::Refused { code, .. } => Ok(code),
+        other => anyhow::bail!("not refused: {other:?}"),
+    }
+}
+
+/// A group of alice and so many others.
+async fn grown(alice: &mut Member, name: &str, others: usize) -> anyhow::Result<()> {
+    let mut users = users(others).into_iter();
+    done(alice, group(name, users.by_ref().take(CREATE_MEMBERS_MAX).collect())).await?;
+    for user in users {
+        let request =
+            Request::SetMember { conversation: room(name), user, role: Role::Member, permissions: None };
+        done(alice, request).await?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_conversation_begins_with_so_many_members() -> anyhow::Result<()> {
+    let server = EmbeddedServer::start()?;
+    run(async {
+        let mut alice = signed_in(&server, "alice").await?;
+        done(&mut alice, group("full", users(CREATE_MEMBERS_MAX))).await?;
+        let more = group("more", users(CREATE_MEMBERS_MAX + 1));
+        assert_eq!(refused(&mut alice, more).await?, Code::TOO_MANY);
+        Ok(())
+    })
+}
+
+#[test]
+fn pages_of_members_and_conversations_are_bounded_and_who_is_watched_too() -> anyhow::Result<()> {
+    let server = EmbeddedServer::start()?;
+    run(async {
+        let mut alice = signed_in(&server, "alice").await?;
+        let watch = |name: &str| Request::WatchPresence { conversation: room(name), watch: true };
+        grown(&mut alice, "crowd", WATCHED_MEMBERS_MAX - 1).await?;
+        done(&mut alice, watch("crowd")).await?;
+        let one_more = UserId::new("one more")?;
+        let add = Request::SetMember {
+            conversation: room("crowd"),
+            user: one_more,
+            role: Role::Member,
+            permissions: None,
+        };
+        done(&mut alice, add).await?;
+        assert_eq!(refused(&mut alice, watch("crowd")).await?, Code::TOO_MANY);
+        let page = Request::Members { conversation: room("crowd"), after: None, limit: u32::MAX };
+        let Reply::Members { members, more } = alice.request(page).await? else { anyhow::bail!("a page") };
+        assert_eq!((members.len(), more), (MEMBERS_PAGE_MAX as usize, true));
+
+        let rooms = CONVERSATIONS_PAGE_MAX as usize;
+        for n in 0..rooms {
+            done(&mut alice, group(&format!("room {n}"), Vec::new())).await?;
+        }
+        let page = Request::Conversations { after: None, limit: u32::MAX };
+        let Reply::Conversations { conversations, more } = alice.request(page).await? else {
+            anyhow::bail!("a page")
+        };
+        assert_eq!((conversations.len(), more), (rooms, true));
+
+        done(&mut alice, Request::WatchPresence { conversation: room("crowd"), watch: false }).await?;
+        for n in 0..WATCHED_CONVERSATIONS_MAX {
+            done(&mut alice, watch(&format!("room {n}"))).await?;
+        }
+        let last = format!("room {}", rooms - 1);
+        assert_eq!(refused(&mut alice, watch(&last)).await?, Code::TOO_MANY);
+        Ok(())
+    })
+}
+
+/// A backend that is asked about joins answers after a while, so they are under way meanwhile.
+#[test]
+fn a_request_over_their_number_waits_for_an_answer() -> anyhow::Result<()> {
+    let backend = Backend::start(|_| {
+        std::thread::sleep(Duration::from_millis(300));
+        (200, r#"{"result":"allow"}"#.to_owned())
+    })?;
+    let url = backend.url("/hook").parse().map_err(|error| anyhow::anyhow!("{error}"))?;
+    let server = EmbeddedServer::start_configured(|config| {
+        config.hooks.join = HookConfig { url: Some(url), on_failure: OnFailure::Allow };
+    })?;
+    run(async {
+        let (mut alice, mut bob) = (signed_in(&server, "alice").await?, signed_in(&server, "bob").await?);
+        for n in 0..REQUESTS_UNDER_WAY_MAX {
+            let mut group = group(&format!("room {n}"), Vec::new());
+            if let Request::Create { open, .. } = &mut group {
+                *open = true;
+            }
+            done(&mut alice, group).await?;
+        }
+        for n in 0..REQUESTS_UNDER_WAY_MAX {
+            let conversation = room(&format!("room {n}"));
+            bob.send_request(Request::Join { conversation, invitation: None }).await?;
+        }
+        let one_more = bob.send_request(Request::Blocked).await?;
+        let (first, reply) = bob.any_reply().await?;
+        anyhow::ensure!(first != one_more && matches!(reply, Reply::Done { .. }), "{first}: {reply:?}");
+        while bob.any_reply().await?.0 != one_more {}
+        Ok(())
+    })
+}

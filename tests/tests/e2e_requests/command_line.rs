@@ -1,0 +1,208 @@
+//! The same on the command line.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use quoth_tests::process::{ServerProcess, binary};
+
+/// Bound of a hang.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A server, and commands of its ready users.
+struct World {
+    server: ServerProcess,
+    _dir: tempfile::TempDir,
+}
+
+/// What a command has said.
+#[derive(Debug, PartialEq, Eq)]
+struct Said {
+    code: Option<i32>,
+    out: String,
+    notes: String,
+}
+
+impl World {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { server: ServerProcess::start(&dir.path().join("data")).unwrap(), _dir: dir }
+    }
+
+    fn command(&self, user: &str, line: &str) -> Command {
+        let mut command = Command::new(binary("quoth"));
+        command.args(["--server", &self.server.address().to_string()]);
+        command.args(["--token", &self.server.token(user).unwrap()]);
+        command.arg("--ca").arg(self.server.ca_file()).args(line.split(' '));
+        command
+    }
+
+    fn say(&self, user: &str, line: &str) -> Said {
+        let output = self.command(user, line).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Said { code: output.status.code(), out: text(output.stdout), notes: text(output.stderr) }
+    }
+
+    /// A command that goes well: what it prints.
+    fn done(&self, user: &str, line: &str) -> String {
+        let said = self.say(user, line);
+        assert_eq!(said.code, Some(0), "{line}: {said:?}");
+        said.out
+    }
+
+    /// A command that is refused: what it says.
+    fn refused(&self, user: &str, line: &str) -> String {
+        let said = self.say(user, line);
+        assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{line}: {said:?}");
+        said.notes
+    }
+}
+
+/// A command that goes on, and its lines. Killed when it is dropped.
+struct Running {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, lines }
+    }
+
+    /// Waits for a line with this text.
+    fn hears(&self, text: &str) {
+        let mut heard = Vec::new();
+        while let Ok(line) = self.lines.recv_timeout(TIMEOUT) {
+            if line.contains(text) {
+                return;
+            }
+            heard.push(line);
+        }
+        panic!("{text:?} did not come: {heard:?}");
+    }
+
+    /// Waits until it has ended by itself: with which code, and what it has told on standard error.
+    fn ends(mut self) -> (Option<i32>, String) {
+        // Its standard output is over then.
+        while self.lines.recv_timeout(TIMEOUT).is_ok() {}
+        let mut notes = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut notes).unwrap();
+        (self.child.wait().unwrap().code(), notes)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+#[test]
+fn a_group_is_made_filled_and_kept_in_order() {
+    let world = World::start();
+    assert_eq!(world.done("alice", "conversation create team --title Team"), "team\n");
+    assert!(world.done("alice", "conversation create --channel --title News").starts_with("channel/"));
+    let other = world.refused("bob", "conversation create team");
+    assert!(other.contains("already_exists"), "{other}");
+    let stranger = world.refused("bob", "conversation show team");
+    assert!(stranger.contains("forbidden") && stranger.contains("hint: "), "{stranger}");
+
+    let invitation = world.done("alice", "conversation invite team --for 1h --uses 1");
+    let mut chat = Running::start(world.command("alice", "chat team"));
+    chat.hears("* alice made an invitation for a member");
+    let join = format!("conversation join team --invitation {}", invitation.trim());
+    assert_eq!(world.done("bob", &join), "you are in team\n");
+    assert_eq!(world.done("bob", &join), "you are in team, as before\n");
+    chat.hears("* bob came with an invitation as member");
+    assert_eq!(world.done("alice", "conversation role team bob admin"), "bob is admin of team\n");
+    chat.hears("* alice made bob admin (member before)");
+    assert_eq!(world.done("bob", "conversation add team carol"), "carol is member of team\n");
+    chat.hears("* bob added carol as member");
+    let members = world.done("alice", "conversation members team");
+    let lines: Vec<&str> = members.lines().collect();
+    assert_eq!(lines[0], "alice  owner, online");
+    assert!(lines[1].starts_with("bob  admin, ") && lines[2] == "carol  member, never seen", "{members}");
+
+    world.done("alice", "conversation slow-mode team 60s");
+    world.done("alice", "conversation role team bob member");
+    world.done("bob", "send team one");
+    let slow = world.refused("bob", "send team two");
+    assert!(slow.contains("slow_mode") && slow.contains("again in"), "{slow}");
+    world.done("alice", "conversation mute team bob --for 2h");
+    assert!(world.refused("bob", "send team three").contains("again in 2 h"));
+    let shown = world.done("bob", "conversation show team");
+    assert_eq!(
+        shown,
+        "team  group \"Team\"\n3 members; you are member\nslow mode: each member writes once in 60 s\n"
+    );
+
+    let tail = Running::start(world.command("bob", "tail team --last 1"));
+    tail.hears("* alice muted bob until");
+    world.done("alice", "conversation ban team bob");
+    let (code, notes) = tail.ends();
+    assert!(code == Some(1) && notes.contains("forbidden"), "{notes}");
+    chat.hears("* bob is out by a ban");
+    assert!(world.refused("bob", &join).contains("forbidden"));
+    let last = world.refused("alice", "conversation leave team");
+    assert!(last.contains("last_owner"), "{last}");
+    drop(chat.child.stdin.take());
+    assert_eq!(chat.ends().0, Some(0));
+    assert!(world.server.terminate().unwrap().success());
+}
+
+#[test]
+fn who_is_blocked_is_listed_and_gets_no_further() {
+    let world = World::start();
+    assert_eq!(world.done("bob", "block alice"), "alice is blocked\n");
+    assert_eq!(world.done("bob", "block"), "alice\n");
+    assert!(world.refused("alice", "conversation create --direct bob").contains("forbidden"));
+    assert_eq!(world.done("bob", "block alice --lift"), "alice is not blocked any more\n");
+    assert_eq!(world.done("bob", "block"), "");
+    let direct = world.done("alice", "conversation create --direct bob");
+    let list = world.done("bob", "conversation list");
+    assert_eq!(list, format!("{}  with alice\n", direct.trim()));
+    let json = world.done("bob", "conversation list --json");
+    assert!(
+        json.starts_with(&format!("{{\"conversation\":\"{}\",\"kind\":\"direct\"", direct.trim())),
+        "{json}"
+    );
+    assert!(world.server.terminate().unwrap().success());
+}
+
+#[test]
+fn a_chat_that_is_signed_out_says_why() {
+    let world = World::start();
+    world.done("alice", "send general hello");
+    let phone = Running::start(world.command("alice", "chat general --device phone"));
+    phone.hears("<alice> hello");
+    let sessions = world.done("alice", "sessions");
+    assert!(sessions.contains("phone  linux, online"), "{sessions}");
+    world.done("alice", "sessions end phone --device desk");
+    let (code, notes) = phone.ends();
+    assert_eq!(code, Some(1));
+    assert!(notes.contains("kicked") && notes.contains("desk"), "{notes}");
+
+    // Of one device the later connection stays, and the other one leaves without a complaint.
+    let first = Running::start(world.command("alice", "tail general --last 1 --device desk"));
+    first.hears("<alice> hello");
+    world.done("alice", "send general again --device desk");
+    let (code, notes) = first.ends();
+    assert_eq!(
+        (code, notes.as_str()),
+        (Some(0), "* this device has connected anew elsewhere, and goes on there\n")
+    );
+    assert!(world.server.terminate().unwrap().success());
+}
