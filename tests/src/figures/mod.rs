@@ -94,7 +94,7 @@ pub const FIGURES: &[Figure] = &[
     },
     Figure {
         name: "sign-ins",
-        what: "sign-ins of a storm with tokens of a key set (RS256), over the same without verification",
+        what: "server time of a storm of sign-ins with tokens of a key set (RS256), over the same without verification",
         goal: Goal::AtMost(1.2),
         run: sign_ins::run,
     },
