@@ -341,10 +341,10 @@ fn an_error_says_what_can_be_done_about_it() {
     let (all, none) = (token(&[]), token(&["--read", "other", "--write", "other"]));
     let log = dir.path().join("a.log");
     std::fs::write(&log, "[00:00] <a> hi\n").unwrap();
-    fails(&none, &["send", "general", "hi"], "not allow to publish to general: ");
-    fails(&none, &["tail", "general"], "not allow to read general: ");
-    fails(&none, &["chat", "general"], "not allow to read general: ");
-    fails(&none, &["history", "general"], "not allow to read general: ");
+    fails(&none, &["send", "general", "hi"], "not allow to publish to general, or general has members");
+    fails(&none, &["tail", "general"], "not allow to read general, or general has members");
+    fails(&none, &["chat", "general"], "not allow to read general, or general has members");
+    fails(&none, &["history", "general"], "not allow to read general, or general has members");
     fails(&all, &["import", log.to_str().unwrap()], "--publish-as '*'");
     fails(&all, &["tail", "general", "--from", "99"], "general ends with 0: begin with 1 or less");
     fails("nonsense", &["history", "general"], "quoth-server token");

@@ -10,7 +10,7 @@ const ATTACKS: [(&str, Outcome); 22] = [
     ("tiny", Taken),
     ("repeats", Taken),
     ("connection_ids", Taken),
-    ("retired_ids", Closed("RETIRE_CONNECTION_ID")),
+    ("retired_ids", Perhaps("RETIRE_CONNECTION_ID")),
     ("path_challenges", Taken),
     ("resets", Closed("RATE_LIMITED")),
     ("stops", Taken),
