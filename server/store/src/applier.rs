@@ -5,6 +5,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
@@ -12,8 +13,9 @@ use parking_lot::{Condvar, Mutex};
 use crate::StoreError;
 use crate::log::{Log, Position};
 use crate::record::{Record, Register};
+use crate::room::RETRY_PAUSE;
 use crate::thread::panic_text;
-use crate::view::View;
+use crate::view::{View, ViewError};
 
 /// Default of [`ApplierOptions::flush_bytes`].
 pub(crate) const FLUSH_BYTES: u64 = 4 * 1024 * 1024;
@@ -69,6 +71,8 @@ struct Work {
     queue: VecDeque<(Position, Arc<[Record]>)>,
     queued_bytes: usize,
     applied_bytes: u64,
+    /// The view cannot be flushed, since the disk has no room.
+    no_room: bool,
     stop: bool,
     drained: bool,
     failed: bool,
@@ -122,6 +126,14 @@ impl Applier {
             work.queue.push_back((position, records));
             self.shared.changed.notify_all();
         }
+    }
+
+    /// Whether no more should be submitted for now: the disk has no room for the view, and so much waits that
+    /// [`Applier::submit`] would wait too before long. It passes by itself when there is room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let work = self.shared.work.lock();
+        work.no_room && work.queued_bytes >= self.shared.options.queue_bytes / 2
     }
 
     /// The last group that reads show.
@@ -224,13 +236,37 @@ impl Shared {
                 }
                 work.drained
             };
-            let flushed = self.view.flush().map_err(StoreError::from);
+            let flushed = self.flush().map_err(StoreError::from);
             if let Err(error) = flushed.and_then(|flushed| Ok(self.log.trim(flushed.next())?)) {
                 self.fail(error);
                 return;
             }
             if ending {
                 return;
+            }
+        }
+    }
+
+    /// Flushes the view, and tries again and again while the disk has no room for it, until the applier is stopped. What is
+    /// applied meanwhile is in memory and in the log, and bounded as it always is.
+    fn flush(&self) -> Result<Position, ViewError> {
+        loop {
+            let flushed = self.view.flush();
+            let mut work = self.work.lock();
+            match flushed {
+                Err(error) if error.is_full() && !work.stop => {
+                    if !std::mem::replace(&mut work.no_room, true) {
+                        tracing::error!(%error, "the view waits for room");
+                    }
+                    let retry_at = Instant::now() + RETRY_PAUSE;
+                    while !work.stop && !work.failed && !self.changed.wait_until(&mut work, retry_at).timed_out() {}
+                }
+                flushed => {
+                    if std::mem::take(&mut work.no_room) && flushed.is_ok() {
+                        tracing::info!("the view is written again: there is room");
+                    }
+                    return flushed;
+                }
             }
         }
     }

@@ -30,12 +30,14 @@ mod compactor;
 mod copy;
 mod engine;
 mod find;
+mod pin;
 mod precheck;
 mod read;
 mod registers;
 mod row;
 mod run;
 mod tables;
+mod unfinished;
 mod window;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -55,6 +57,7 @@ use self::checkpoint::Checkpoint;
 use self::compactor::Compactor;
 use self::engine::{Batch, Engine, Snapshot, engine_error};
 use self::find::ProducerRows;
+pub(crate) use self::pin::TableFile;
 use self::row::Block;
 use self::window::{WINDOW_BYTES, Window, window_bytes};
 use super::{Bounds, PageLimit, ProducerState, View, ViewError};
@@ -149,6 +152,13 @@ impl FjallView {
         empty_journal(copy.path())?;
         let view = Self::start(dir, copy.path(), Some(checkpoint), cache_bytes)?;
         Ok(Some(Self { copy: Some(copy), ..view }))
+    }
+
+    /// An empty view in a temporary folder, as [`FjallView::open_copy`] gives one, where there is none in `dir`.
+    pub(crate) fn open_new_copy(dir: &Path, cache_bytes: u64) -> Result<Self, ViewError> {
+        let copy = copy::new()?;
+        let view = Self::start(dir, copy.path(), None, cache_bytes)?;
+        Ok(Self { copy: Some(copy), ..view })
     }
 
     /// Opens fjall, whose journal is empty. `dir` is for errors and the checkpoint.
