@@ -71,6 +71,8 @@ codes! {
     SLOW_MODE = 0x106;
     /// Something outside of the server that must be asked first (a hook, a source of keys) does not answer.
     UNAVAILABLE = 0x107;
+    /// The disk is full: nothing new can be stored until somebody makes room. What is stored can be read.
+    STORAGE_FULL = 0x108;
 
     /// The token's `exp` has passed.
     TOKEN_EXPIRED = 0x200;

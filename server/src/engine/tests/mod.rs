@@ -5,5 +5,6 @@ mod durable;
 mod faults;
 mod loads;
 mod notes;
+mod room;
 mod rosters;
 mod world;

@@ -533,6 +533,37 @@ mod tests {
         log.flush().unwrap();
     }
 
+    /// As a write leaves it that found no room: some bytes behind the end, of which some may be on the disk.
+    #[test]
+    fn what_a_write_without_room_has_left_is_undone_before_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open(dir.path());
+        log.append(b"stored").unwrap();
+        log.flush().unwrap();
+        let at = {
+            let mut writer = log.writer.lock();
+            let at = writer.end.offset;
+            std::os::unix::fs::FileExt::write_all_at(&writer.file, &[7; 1500], at).unwrap();
+            writer.unclean_until = at + 1500;
+            at
+        };
+        syncs::take();
+        log.make_room().unwrap();
+        assert_eq!(syncs::take().len(), 1, "what is undone is durable");
+        let path = dir.path().join(format!("{:020}.log", 1));
+        let tail = fs::read(&path).unwrap().split_off(usize::try_from(at).unwrap());
+        assert!(tail.iter().all(|byte| *byte == 0));
+        {
+            let mut writer = log.writer.lock();
+            std::os::unix::fs::FileExt::write_all_at(&writer.file, &[7; 1500], at).unwrap();
+            writer.unclean_until = at + 1500;
+        }
+        log.append(b"short").unwrap();
+        log.flush().unwrap();
+        drop(log);
+        assert_eq!(open(dir.path()).next(), Position(3));
+    }
+
     #[test]
     fn a_start_whose_flush_fails_is_none() {
         let dir = tempfile::tempdir().unwrap();
