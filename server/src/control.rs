@@ -106,7 +106,9 @@ async fn command(mut stream: tokio::net::UnixStream, pinner: Pinner) -> std::io:
     reads.read_line(&mut line).await?;
     let (reply, given) = match serde_json::from_str(&line) {
         Ok(Command::Pin) => pin(pinner).await,
-        Err(error) => (Reply::Failed { error: format!("the server does not know this command: {error}") }, None),
+        Err(error) => {
+            (Reply::Failed { error: format!("the server does not know this command: {error}") }, None)
+        }
     };
     let mut reply = serde_json::to_vec(&reply)?;
     reply.push(b'\n');
@@ -158,7 +160,9 @@ pub(crate) fn pinned(data_dir: &Path) -> Result<Option<Pinned>, String> {
     let mut line = String::new();
     BufReader::new(connection.try_clone().map_err(failed)?).read_line(&mut line).map_err(failed)?;
     match serde_json::from_str(&line) {
-        Ok(Reply::Pinned { dir, end }) => Ok(Some(Pinned { dir, end: Position(end), _connection: connection })),
+        Ok(Reply::Pinned { dir, end }) => {
+            Ok(Some(Pinned { dir, end: Position(end), _connection: connection }))
+        }
         Ok(Reply::Failed { error }) => Err(format!("the server could not pin its store: {error}")),
         Err(error) => Err(format!("the server's answer cannot be read: {error}")),
     }

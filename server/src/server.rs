@@ -74,7 +74,8 @@ impl Server {
         let configured = if config.development { None } else { Some(Credentials::configured(config)?) };
         let mut store = Store::open(store_options(config)?).map_err(|error| error.to_string())?;
         let (log, hold) = (Arc::clone(&store.log), store.hold.take());
-        let control = store.pinner.take().map(|pinner| Control::start(&config.data_dir, pinner)).transpose()?;
+        let control =
+            store.pinner.take().map(|pinner| Control::start(&config.data_dir, pinner)).transpose()?;
         let (credentials, development) = match configured {
             Some(credentials) => (credentials, None),
             // Not before the store is ours: another server's files must stay as they are.

@@ -236,10 +236,12 @@ async fn a_server_without_room_refuses_what_is_new_and_goes_on_when_there_is_roo
     let server = ServerProcess::start_behind("trap '' XFSZ", &data_dir, SMALL_SEGMENTS)?;
     let pid = server.pid().to_string();
     let limit = async |bytes: &str| {
-        let limited = tokio::process::Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={bytes}")]).status();
+        let limited = tokio::process::Command::new("prlimit")
+            .args(["--pid", &pid, &format!("--fsize={bytes}")])
+            .status();
         assert!(limited.await.unwrap().success(), "prlimit (of util-linux) failed");
     };
-    let mut peer = connect(&server, "bob").await?;
+    let peer = connect(&server, "bob").await?;
     let (mut stream, head) = peer.open("room", 7, Some(Start::Live)).await?;
     let body = || bytes::Bytes::from(vec![b'x'; 30_000]);
     let mut acked = 0;

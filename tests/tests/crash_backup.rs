@@ -74,7 +74,11 @@ async fn a_backup_of_a_server_under_load_has_everything_that_was_acked_before() 
         ok(server_command(&["verify"]).arg("--data-dir").arg(&restored));
         let has = exported(&ok(server_command(&["export"]).arg("--data-dir").arg(&restored)));
         for (name, last) in told {
-            assert!(has[name].len() as u64 >= *last, "backup {number}: {name} has {} of {last}", has[name].len());
+            assert!(
+                has[name].len() as u64 >= *last,
+                "backup {number}: {name} has {} of {last}",
+                has[name].len()
+            );
             assert_eq!(has[name][..], all[name][..has[name].len()], "backup {number}: {name}");
         }
         let server = ServerProcess::start(&restored)?;
@@ -84,14 +88,17 @@ async fn a_backup_of_a_server_under_load_has_everything_that_was_acked_before() 
         assert!(server.terminate()?.success());
     }
     // What an earlier backup has is there once.
-    let objects: u64 = std::fs::read_dir(backups.join("objects"))?.map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+    let objects: u64 = std::fs::read_dir(backups.join("objects"))?
+        .map(|entry| entry.unwrap().metadata().unwrap().len())
+        .sum();
     println!("{objects} bytes of objects");
     Ok(())
 }
 
 /// `quoth-server` below strace, which kills it at the call of this number, of some kind, that has to do with some path.
 fn killed_at(call: &str, number: usize, path: Option<&Path>) -> Vec<String> {
-    let mut strace: Vec<_> = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e"].map(str::to_owned).to_vec();
+    let mut strace: Vec<_> =
+        ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e"].map(str::to_owned).to_vec();
     strace.push(format!("trace={call}"));
     if let Some(path) = path {
         strace.extend(["-P".to_owned(), path.display().to_string()]);
@@ -103,7 +110,8 @@ fn killed_at(call: &str, number: usize, path: Option<&Path>) -> Vec<String> {
 /// Messages of a conversation, from the first one on; gives their number.
 fn publish(api: &Api, numbers: std::ops::Range<u64>) -> anyhow::Result<()> {
     for number in numbers {
-        let body = json!({ "conversation": "general", "text": format!("message {number} {}", "x".repeat(30_000)) });
+        let body =
+            json!({ "conversation": "general", "text": format!("message {number} {}", "x".repeat(30_000)) });
         let stored = api.done("POST", "/v1/publish", Some(&body))?;
         anyhow::ensure!(stored["seq"] == json!(number), "{stored}");
     }
@@ -125,9 +133,16 @@ fn a_backup_that_is_killed_anywhere_leaves_those_before_and_the_next_one_is_whol
     assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
     let (mut made, mut next, mut kills) = (1, 200, 0);
     // Before the first and behind many flushes, at renames of objects and of the manifest, and at its folder's flush.
-    for (call, number) in
-        [("fsync", 1), ("fsync", 4), ("fdatasync", 1), ("rename", 1), ("rename", 3), ("fsync", 9), ("fsync", 14), ("rename", 9)]
-    {
+    for (call, number) in [
+        ("fsync", 1),
+        ("fsync", 4),
+        ("fdatasync", 1),
+        ("rename", 1),
+        ("rename", 3),
+        ("fsync", 9),
+        ("fsync", 14),
+        ("rename", 9),
+    ] {
         publish(&api, next..next + 40)?;
         next += 40;
         let strace = killed_at(call, number, None);
@@ -178,7 +193,9 @@ fn a_server_that_is_killed_while_the_log_goes_on_in_a_new_segment_has_what_was_a
     let data = dir.path().join("data");
     let log = data.join("store").join("log");
     let mut acked = 0;
-    for (call, number, name) in [("rename", 1, "1.spare"), ("fdatasync", 1, "2.spare"), ("fsync", 3, ""), ("rename", 1, "3.spare")] {
+    for (call, number, name) in
+        [("rename", 1, "1.spare"), ("fdatasync", 1, "2.spare"), ("fsync", 3, ""), ("rename", 1, "3.spare")]
+    {
         let strace = killed_at(call, number, Some(&log.join(name)));
         let server = ServerProcess::start_below(&strace, &data, SMALL_SEGMENTS)?;
         let api = Api::told(&server.client_file()?)?;
@@ -243,16 +260,31 @@ fn mistakes_are_told_and_change_nothing() -> anyhow::Result<()> {
     let (data, backups) = (dir.path().join("data"), dir.path().join("backups"));
     let none = failed(server_command(&["backup"]).arg("--data-dir").arg(&data).arg("--to").arg(&backups));
     assert!(none.contains("is no data folder of Quoth"), "{none}");
-    let none = failed(server_command(&["restore"]).arg("--data-dir").arg(&data).arg("--from").arg(dir.path().join("nothing")));
+    let none = failed(
+        server_command(&["restore"])
+            .arg("--data-dir")
+            .arg(&data)
+            .arg("--from")
+            .arg(dir.path().join("nothing")),
+    );
     assert!(none.contains("no folder of backups"), "{none}");
     let server = ServerProcess::start(&data)?;
     ok(server_command(&["backup"]).arg("--data-dir").arg(&data).arg("--to").arg(&backups));
     let over = failed(server_command(&["restore"]).arg("--data-dir").arg(&data).arg("--from").arg(&backups));
     assert!(over.contains("is not empty"), "{over}");
-    let missing = failed(server_command(&["restore", "--backup", "7"]).arg("--data-dir").arg(dir.path().join("new")).arg("--from").arg(&backups));
+    let missing = failed(
+        server_command(&["restore", "--backup", "7"])
+            .arg("--data-dir")
+            .arg(dir.path().join("new"))
+            .arg("--from")
+            .arg(&backups),
+    );
     assert!(missing.contains("no backup of number 7"), "{missing}");
     assert!(!backups.join("backups/000001.json").metadata()?.permissions().readonly());
-    let keys: Vec<_> = std::fs::read_to_string(backups.join("backups/000001.json"))?.matches("keys/").map(str::to_owned).collect();
+    let keys: Vec<_> = std::fs::read_to_string(backups.join("backups/000001.json"))?
+        .matches("keys/")
+        .map(str::to_owned)
+        .collect();
     assert_eq!(keys, [""; 0], "no key is backed up unasked");
     ok(server_command(&["backup", "--keys"]).arg("--data-dir").arg(&data).arg("--to").arg(&backups));
     assert!(std::fs::read_to_string(backups.join("backups/000002.json"))?.contains("keys/endpoint.key"));

@@ -80,7 +80,11 @@ fn is_full_and_serves(api: &Api, stored: u64) -> anyhow::Result<()> {
         assert_eq!(publish(api, stored + 1)?, Err("storage_full".to_owned()));
     }
     for number in [1, stored] {
-        assert_eq!(publish(api, number)?, Ok(number), "it is stored, and its sender must not take it for refused");
+        assert_eq!(
+            publish(api, number)?,
+            Ok(number),
+            "it is stored, and its sender must not take it for refused"
+        );
     }
     assert_eq!(last(api)?, (stored, body(stored)));
     Ok(())
@@ -117,7 +121,10 @@ fn nothing_is_lost(server: ServerProcess, data: &Path, stored: u64) -> anyhow::R
     let mut count = 0;
     for (number, line) in (1..).zip(all.lines()) {
         let line: Value = serde_json::from_str(line)?;
-        assert_eq!((&line["event"]["seq"], &line["event"]["kind"]["message"]["body"]), (&json!(number), &json!(body(number))));
+        assert_eq!(
+            (&line["event"]["seq"], &line["event"]["kind"]["message"]["body"]),
+            (&json!(number), &json!(body(number)))
+        );
         count = number;
     }
     assert_eq!(count, stored);
@@ -204,7 +211,10 @@ fn a_backup_on_a_full_disk_fails_and_leaves_those_before() -> anyhow::Result<()>
         }
         for _ in 0..2 {
             let error = failed(&mut back_up());
-            assert!(error.contains("No space left") && error.contains("free space and run it again"), "{error}");
+            assert!(
+                error.contains("No space left") && error.contains("free space and run it again"),
+                "{error}"
+            );
             let checked = ok(server_command(&["verify"]).arg("--backups").arg(&backups));
             assert!(checked.starts_with("backup 1 ") && !checked.contains("backup 2"), "{checked}");
         }

@@ -96,7 +96,9 @@ fn first_failure(
                 disk.cut(left, &mut rng, root, dir.path());
                 let checked = work::check(dir.path(), told, looked_at % THOROUGHLY == 0);
                 if let Err(error) = checked {
-                    return Some(format!("with {left:?} left before step {step}, {did:?}, {told:?}: {error:#}"));
+                    return Some(format!(
+                        "with {left:?} left before step {step}, {did:?}, {told:?}: {error:#}"
+                    ));
                 }
             }
         }

@@ -80,7 +80,8 @@ pub(super) fn backup(config: &Config, args: &BackupArgs) -> Result<(), String> {
         args.to.display()
     ))?;
     if let Some(count) = args.keep {
-        let deleted = folder.keep(usize::try_from(count).unwrap_or(usize::MAX)).map_err(|error| error.to_string())?;
+        let deleted =
+            folder.keep(usize::try_from(count).unwrap_or(usize::MAX)).map_err(|error| error.to_string())?;
         if deleted > 0 {
             print(&format!("{deleted} older backups deleted\n"))?;
         }

@@ -101,14 +101,18 @@ enum Command {
     ///
     /// What an earlier backup there has already is not copied again. Everything that was acked before it began is in it; it is
     /// there, whole, when this ends with exit code 0, and else not at all.
-    #[command(after_help = "Examples:\n  quoth-server backup --data-dir /var/lib/quoth --to /mnt/backups/quoth\n  \
-                            quoth-server backup --data-dir /var/lib/quoth --to /mnt/backups/quoth --keep 14")]
+    #[command(
+        after_help = "Examples:\n  quoth-server backup --data-dir /var/lib/quoth --to /mnt/backups/quoth\n  \
+                            quoth-server backup --data-dir /var/lib/quoth --to /mnt/backups/quoth --keep 14"
+    )]
     Backup(BackupArgs),
     /// Make a new data folder of a backup
     ///
     /// Every byte is checked on the way. The data folder must be new or empty.
-    #[command(after_help = "Examples:\n  quoth-server restore --from /mnt/backups/quoth --data-dir /var/lib/quoth-new\n  \
-                            quoth-server restore --from /mnt/backups/quoth --backup 12 --data-dir /tmp/as-it-was")]
+    #[command(
+        after_help = "Examples:\n  quoth-server restore --from /mnt/backups/quoth --data-dir /var/lib/quoth-new\n  \
+                            quoth-server restore --from /mnt/backups/quoth --backup 12 --data-dir /tmp/as-it-was"
+    )]
     Restore(RestoreArgs),
     /// Write conversations as JSON lines, whether a server runs on the data folder or not
     ///

@@ -60,7 +60,9 @@ mod tests {
 
     #[test]
     fn the_bar_is_as_full_as_it_is_far() {
-        let at = |done, total| line("copying", Bytes { done: done << 20, total: total << 20 }, Duration::from_secs(2));
+        let at = |done, total| {
+            line("copying", Bytes { done: done << 20, total: total << 20 }, Duration::from_secs(2))
+        };
         assert_eq!(at(10, 20), "copying [###############...............] 10 of 20 MiB, 5 MiB/s");
         assert_eq!(at(0, 0), "copying [##############################] 0 of 0 MiB, 0 MiB/s");
         assert!(at(30, 20).contains("[##############################]"));

@@ -39,7 +39,11 @@ fn verify_backups(dir: &Path) -> Result<(), String> {
     findings.iter().for_each(|finding| text.push_str(&format!("DAMAGED  {finding}\n")));
     print(&text)?;
     if !findings.is_empty() {
-        return Err(format!("{} findings in {}: keep it, and make a backup in another folder", findings.len(), dir.display()));
+        return Err(format!(
+            "{} findings in {}: keep it, and make a backup in another folder",
+            findings.len(),
+            dir.display()
+        ));
     }
     let Some((number, _)) = sound.last() else {
         return Err(format!("{} has no backup", dir.display()));
@@ -51,7 +55,12 @@ fn verify_backups(dir: &Path) -> Result<(), String> {
 
 /// What a backup has, for people.
 pub(super) fn what_it_has(backup: &Backup) -> String {
-    format!("{} bytes, the log up to position {}, begun at {} (ms since 1970)", backup.bytes(), backup.position, backup.time_ms)
+    format!(
+        "{} bytes, the log up to position {}, begun at {} (ms since 1970)",
+        backup.bytes(),
+        backup.position,
+        backup.time_ms
+    )
 }
 
 /// `is_in_place` says that the folder is the one that a server would start with.

@@ -259,7 +259,10 @@ impl Shared {
                         tracing::error!(%error, "the view waits for room");
                     }
                     let retry_at = Instant::now() + RETRY_PAUSE;
-                    while !work.stop && !work.failed && !self.changed.wait_until(&mut work, retry_at).timed_out() {}
+                    while !work.stop
+                        && !work.failed
+                        && !self.changed.wait_until(&mut work, retry_at).timed_out()
+                    {}
                 }
                 flushed => {
                     if std::mem::take(&mut work.no_room) && flushed.is_ok() {

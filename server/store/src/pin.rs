@@ -40,7 +40,10 @@ impl Pinner {
     pub fn pin(&self) -> Result<Pin, OpenError> {
         let pins = self.dir.join(PINS_DIR);
         crate::create_durable_dir(&pins).map_err(OpenError::io("create", &pins))?;
-        let dir = tempfile::Builder::new().prefix("pin-").tempdir_in(&pins).map_err(OpenError::io("create", &pins))?;
+        let dir = tempfile::Builder::new()
+            .prefix("pin-")
+            .tempdir_in(&pins)
+            .map_err(OpenError::io("create", &pins))?;
         folder::copy_format(&self.dir, dir.path())?;
         // The log comes last, so that it has what the view has; and it keeps what the view does not have yet.
         let _held = crate::log::Log::hold(&*self.log, Position::ZERO);

@@ -9,7 +9,8 @@ use quoth_store::testing::{change, commit, contents, notice, record, set};
 use quoth_store::{Options, PageLimit, Position, Record, Store, verify};
 
 fn open(dir: &Path) -> Store {
-    Store::open(Options { segment_bytes: 8192, cache_bytes: 1 << 20, ..Options::new(dir.join("store")) }).unwrap()
+    Store::open(Options { segment_bytes: 8192, cache_bytes: 1 << 20, ..Options::new(dir.join("store")) })
+        .unwrap()
 }
 
 fn write(store: &Store, positions: std::ops::RangeInclusive<u64>) {
@@ -172,7 +173,8 @@ fn a_flipped_bit_of_any_file_is_found_and_never_restored() {
             for number in checked.damaged {
                 let to = dir.path().join("restored");
                 let error = folder.restore(Some(number), &to, &mut |_| {}).unwrap_err();
-                let is_told = matches!(error, BackupError::DamagedObject { .. } | BackupError::DamagedManifest { .. });
+                let is_told =
+                    matches!(error, BackupError::DamagedObject { .. } | BackupError::DamagedManifest { .. });
                 assert!(is_told, "{error}");
                 assert!(!to.join("store").exists(), "half a store");
                 let _never_begun = fs::remove_dir_all(to);
@@ -199,7 +201,7 @@ fn a_damaged_table_is_not_taken_for_a_good_one() {
     let frozen = Frozen::of_stopped(&dir.path().join("store")).unwrap();
     let error = folder.add(&frozen, &[], 0, Pace::Full, &mut |_| {}).unwrap_err();
     assert!(matches!(&error, BackupError::DamagedSource { path: damaged } if *damaged == path), "{error}");
-    assert_eq!(folder.numbers().unwrap(), []);
+    assert!(folder.numbers().unwrap().is_empty());
     fs::write(&path, bytes).unwrap();
     folder.add(&frozen, &[], 0, Pace::Full, &mut |_| {}).unwrap();
 }

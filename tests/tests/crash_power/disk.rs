@@ -70,11 +70,13 @@ impl State {
             }
             Change::Move { from, to } => {
                 // A folder takes along what is in it.
-                let moved: Vec<_> = self.names.keys().filter(|path| path.starts_with(from)).cloned().collect();
+                let moved: Vec<_> =
+                    self.names.keys().filter(|path| path.starts_with(from)).cloned().collect();
                 for path in moved {
                     let node = self.names.remove(&path).unwrap_or_default();
                     let rest = path.strip_prefix(from).unwrap_or(&path);
-                    self.names.insert(if rest.as_os_str().is_empty() { to.clone() } else { to.join(rest) }, node);
+                    self.names
+                        .insert(if rest.as_os_str().is_empty() { to.clone() } else { to.join(rest) }, node);
                 }
             }
             Change::Remove { path } => {
@@ -244,7 +246,9 @@ impl Disk {
                 let file = File::create(&place).expect("a file can be made");
                 // Most of a log's segment is zeros.
                 let end = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-                file.set_len(content.len() as u64).and_then(|()| file.write_all_at(&content[..end], 0)).expect("it can be written");
+                file.set_len(content.len() as u64)
+                    .and_then(|()| file.write_all_at(&content[..end], 0))
+                    .expect("it can be written");
             }
         }
     }

@@ -130,7 +130,8 @@ impl Call {
             "unlinkat" => {
                 let path = path(1)?;
                 let path = if path.is_absolute() { path } else { self.path(0)?.join(path) };
-                Some(Did::Remove { path }).filter(|_| self.path(0).is_none_or(|dir| dir.starts_with(root) || dir.is_absolute()))
+                Some(Did::Remove { path })
+                    .filter(|_| self.path(0).is_none_or(|dir| dir.starts_with(root) || dir.is_absolute()))
             }
             // What is written so does not stand in the trace. Only files that nobody relies on after a start are.
             "copy_file_range" | "sendfile" | "symlink" | "symlinkat" => None,

@@ -22,7 +22,8 @@ const SEGMENT_BYTES: u64 = 8192;
 const FLUSH_BYTES: u64 = 6_000;
 
 fn open(dir: &Path) -> anyhow::Result<Store> {
-    let options = Options { segment_bytes: SEGMENT_BYTES, cache_bytes: 1 << 20, ..Options::new(dir.join("store")) };
+    let options =
+        Options { segment_bytes: SEGMENT_BYTES, cache_bytes: 1 << 20, ..Options::new(dir.join("store")) };
     Ok(Store::open(options)?)
 }
 
@@ -72,8 +73,11 @@ impl Told {
         for line in text.lines() {
             if let Some(position) = line.strip_prefix("stored ") {
                 self.stored = position.parse().expect("a position");
-            } else if let Some((number, position)) = line.strip_prefix("backed up ").and_then(|rest| rest.split_once(' ')) {
-                self.backup = Some((number.parse().expect("a number"), position.parse().expect("a position")));
+            } else if let Some((number, position)) =
+                line.strip_prefix("backed up ").and_then(|rest| rest.split_once(' '))
+            {
+                self.backup =
+                    Some((number.parse().expect("a number"), position.parse().expect("a position")));
             }
         }
     }
@@ -99,11 +103,16 @@ fn has_all(dir: &Path, stored: u64) -> anyhow::Result<()> {
     let store = open(dir)?;
     let last = store.log.next().0 - 1;
     ensure!(last >= stored, "{stored} was told, the log ends at {last}");
-    ensure!(store.view.applied() == Position(last), "the view is at {}, the log at {last}", store.view.applied());
+    ensure!(
+        store.view.applied() == Position(last),
+        "the view is at {}, the log at {last}",
+        store.view.applied()
+    );
     let all = PageLimit { records: usize::MAX, bytes: usize::MAX };
     for (place, name) in [(0, "a"), (1, "b")] {
         let records = store.view.after(&ConversationName::new(name)?, Seq::ZERO, all)?;
-        let expected = (1..=last).map(|position| Record { registers: Vec::new(), ..group(position)[place].clone() });
+        let expected =
+            (1..=last).map(|position| Record { registers: Vec::new(), ..group(position)[place].clone() });
         ensure!(records.iter().cloned().eq(expected), "{name} has other events than were stored");
     }
     let register = store.view.register(&ConversationName::new("c")?, b"last")?;
@@ -121,7 +130,10 @@ fn is_sound(dir: &Path) -> anyhow::Result<()> {
 fn has_backup(dir: &Path, (number, stored): (u64, u64), thoroughly: bool) -> anyhow::Result<()> {
     let folder = BackupFolder::take_existing(&dir.join("backup"))?;
     let (latest, backup) = folder.backup(None)?;
-    ensure!(latest >= number && backup.position >= stored, "backup {number} of {stored} was told, there is {latest}");
+    ensure!(
+        latest >= number && backup.position >= stored,
+        "backup {number} of {stored} was told, there is {latest}"
+    );
     let checked = folder.check(&mut |_| {})?;
     ensure!(checked.findings.is_empty(), "{:?}", checked.findings);
     if thoroughly {

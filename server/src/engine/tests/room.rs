@@ -92,8 +92,12 @@ async fn a_change_without_room_is_taken_back() {
     let ada = Publisher::new(access, Role::User, user("ada"), ProducerId(1), Mailbox::of_anybody());
     let say = async |n| {
         let stand = ada.access.stand(quoth_core::membership::Actor::User(&Grant::of_membership(user("ada"))));
-        let append =
-            quoth_core::conversation::Append { n, sender: user("ada"), origin_time_ms: None, body: "text".into() };
+        let append = quoth_core::conversation::Append {
+            n,
+            sender: user("ada"),
+            origin_time_ms: None,
+            body: "text".into(),
+        };
         assert!(engine.publish(&ada, append, &stand).await);
         let Outcome { result, .. } = outcome(&ada).await;
         result
@@ -153,7 +157,13 @@ async fn a_view_without_room_is_waited_for_and_publishes_are_refused_before_too_
     known(&engine, &ada, 1, Seq(1)).await;
     has_room.store(true, Ordering::SeqCst);
     let began = std::time::Instant::now();
-    while !matches!({ publish(&engine, &ada, acked + 1).await; outcome(&ada).await.result }, Ok(_)) {
+    while !matches!(
+        {
+            publish(&engine, &ada, acked + 1).await;
+            outcome(&ada).await.result
+        },
+        Ok(_)
+    ) {
         assert!(began.elapsed().as_secs() < 60, "it does not recover");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }

@@ -75,11 +75,16 @@ impl BackupFolder {
         let temp_dir = std::env::temp_dir();
         let made = tempfile::Builder::new().prefix("quoth-backup-").tempdir_in(&temp_dir);
         let made = made.map_err(BackupError::io("create a folder in", &temp_dir))?;
+        let damaged = || BackupError::DamagedManifest { path: self.manifest(number) };
+        for name in &backup.folders {
+            let dir = manifest::path_in(made.path(), name).ok_or_else(damaged)?;
+            fs::create_dir_all(&dir).map_err(BackupError::io("create", &dir))?;
+        }
         for file in &backup.files {
             let object = std::path::absolute(self.object(file));
             let object = object.map_err(BackupError::io("find", &self.dir))?;
             let link = file.path_in(made.path());
-            let link = link.ok_or_else(|| BackupError::DamagedManifest { path: self.manifest(number) })?;
+            let link = link.ok_or_else(damaged)?;
             if let Some(dir) = link.parent() {
                 fs::create_dir_all(dir).map_err(BackupError::io("create", dir))?;
             }

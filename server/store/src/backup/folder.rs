@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::copy::{checksum_of, copy};
 use super::error::BackupError;
-use super::frozen::{ExtraFile, Frozen, SourceFile, whole};
+use super::frozen::{ExtraFile, Frozen, Listing, SourceFile, whole};
 use super::manifest::{self, Backup, FORMAT};
 use super::{Bytes, OnBytes, Pace};
 use crate::create_durable_dir;
@@ -36,7 +36,7 @@ pub struct Added {
     pub position: u64,
     /// Bytes of its files.
     pub bytes: u64,
-    /// Bytes that earlier backups did not have.
+    /// Bytes that earlier backups did not have, without the zeros that end the last segment of the log.
     pub new_bytes: u64,
 }
 
@@ -112,7 +112,7 @@ impl BackupFolder {
         progress: &mut OnBytes<'_>,
     ) -> Result<Added, BackupError> {
         self.delete_unfinished()?;
-        let (mut files, position) = store.files()?;
+        let Listing { mut files, folders, last } = store.list()?;
         for ExtraFile { name, path } in extra {
             files.push(whole(path.clone(), name.clone(), None)?);
         }
@@ -120,16 +120,16 @@ impl BackupFolder {
         let (mut listed, mut new_bytes) = (Vec::with_capacity(files.len()), 0);
         for file in &files {
             let (held, is_new) = self.add_file(file, pace, progress, &mut done)?;
-            new_bytes += if is_new { held.bytes } else { 0 };
+            new_bytes += if is_new { file.end } else { 0 };
             listed.push(held);
         }
         let objects = self.objects();
         sync_dir(&objects).map_err(BackupError::io("sync", &objects))?;
         let number = self.numbers()?.last().map_or(1, |last| last + 1);
-        let backup = Backup { time_ms, position: position.0, files: listed };
+        let backup = Backup { time_ms, position: last.0, folders, files: listed };
         let name = file_name_of(number);
         write_file(&self.backups(), &name, &manifest::encode(&backup))?;
-        Ok(Added { number, position: position.0, bytes: backup.bytes(), new_bytes })
+        Ok(Added { number, position: last.0, bytes: backup.bytes(), new_bytes })
     }
 
     /// Copies a file unless it is there already, and says whether it was not.

@@ -1,5 +1,6 @@
 //! A data folder's store that nobody changes while it is read: that of a stopped server, a pin of a running one, or a backup.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use crate::group;
 use crate::log::segment::{Extent, extents, walk_until};
 use crate::log::{LogError, Position};
 use crate::view::View;
-use crate::view::fjall::FjallView;
+use crate::view::fjall::{FjallView, Place, place};
 
 /// Cache of the view while it is read.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
@@ -47,6 +48,16 @@ pub(super) struct SourceFile {
     pub(super) checksum: Option<u128>,
 }
 
+/// What is to be in a backup.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    pub(super) files: Vec<SourceFile>,
+    /// Folders, which may be empty, under their names in a data folder.
+    pub(super) folders: Vec<String>,
+    /// The last group of the log.
+    pub(super) last: Position,
+}
+
 impl Frozen {
     /// The store of a stopped server, which cannot start until this is dropped. `dir` is the store's own folder.
     ///
@@ -63,21 +74,24 @@ impl Frozen {
         Self { dir: dir.to_owned(), end: Some(end), _folder: None }
     }
 
-    /// Its files, under their names in a data folder, and the last position.
-    pub(super) fn files(&self) -> Result<(Vec<SourceFile>, Position), BackupError> {
-        let mut files = vec![whole(self.dir.join(FORMAT_FILE), format!("store/{FORMAT_FILE}"), None)?];
-        let (segments, last) = extents(&log_dir(&self.dir), self.end)?;
+    /// All that it is made of.
+    pub(super) fn list(&self) -> Result<Listing, BackupError> {
+        let mut listing = Listing::default();
+        listing.files.push(whole(self.dir.join(FORMAT_FILE), format!("store/{FORMAT_FILE}"), None)?);
+        let segments;
+        (segments, listing.last) = extents(&log_dir(&self.dir), self.end)?;
         for Extent { path, end, bytes } in segments {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let name = format!("store/log/{name}");
-            files.push(SourceFile { name, path, bytes, end: end.unwrap_or(bytes), checksum: None });
+            listing.files.push(SourceFile { name, path, bytes, end: end.unwrap_or(bytes), checksum: None });
         }
         let view_dir = view_dir(&self.dir);
         if let Some(view) = FjallView::open_copy(&view_dir, CACHE_BYTES)? {
             let tables = view.tables();
-            add_view(&view_dir, "store/view", &tables, &mut files)?;
+            let tables = tables.iter().filter_map(|table| Some((table.place()?, table.checksum))).collect();
+            listing.add_view(&view_dir, "store/view", &tables)?;
         }
-        Ok((files, last))
+        Ok(listing)
     }
 
     /// Reads every conversation from its first event on, with what its log has beyond its view; `wants` says which. `visit` gets
@@ -129,35 +143,37 @@ pub(super) fn whole(path: PathBuf, name: String, checksum: Option<u128>) -> Resu
     Ok(SourceFile { name, path, bytes, end: bytes, checksum })
 }
 
-/// Adds a folder of the view: of tables those that are needed, whose checksums are known, and of journals, which are not used,
-/// the names.
-fn add_view(
-    dir: &Path,
-    name: &str,
-    tables: &[crate::view::fjall::TableFile],
-    files: &mut Vec<SourceFile>,
-) -> Result<(), BackupError> {
-    for entry in fs::read_dir(dir).map_err(BackupError::io("list", dir))? {
-        let path = entry.map_err(BackupError::io("list", dir))?.path();
-        let file_name = path.file_name().unwrap_or_default().to_string_lossy();
-        let name = format!("{name}/{file_name}");
-        if path.is_dir() {
-            add_view(&path, &name, tables, files)?;
-        } else if name.contains("/tables/") {
-            // The view is open in a copy, where its tables are links that have other folders above them.
-            let place = |path: &Path| -> Option<PathBuf> {
-                let tree = path.parent()?.parent()?;
-                Some(PathBuf::from(tree.file_name()?).join(path.file_name()?))
-            };
-            let held = tables.iter().find(|table| place(&table.path) == place(&path));
-            if let Some(table) = held {
-                files.push(whole(path, name, Some(table.checksum))?);
+impl Listing {
+    /// Adds a folder of the view: of tables those that are needed, whose checksums are known, and of journals, which are not
+    /// used, the names.
+    fn add_view(
+        &mut self,
+        dir: &Path,
+        name: &str,
+        tables: &BTreeMap<Place, u128>,
+    ) -> Result<(), BackupError> {
+        self.folders.push(name.to_owned());
+        for entry in fs::read_dir(dir).map_err(BackupError::io("list", dir))? {
+            let path = entry.map_err(BackupError::io("list", dir))?.path();
+            let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+            let name = format!("{name}/{file_name}");
+            if path.is_dir() {
+                self.add_view(&path, &name, tables)?;
+            } else if dir.ends_with("tables") {
+                let place = place(&path);
+                let checksum = place.as_ref().and_then(|place| tables.get(place));
+                // fjall has a tree of its own, of which nothing is known here.
+                let is_ours =
+                    tables.keys().any(|(tree, _)| place.as_ref().is_some_and(|place| place.0 == *tree));
+                if checksum.is_some() || !is_ours {
+                    self.files.push(whole(path, name, checksum.copied())?);
+                }
+            } else if path.extension().is_some_and(|extension| extension == "jnl") {
+                self.files.push(SourceFile { name, path, bytes: 0, end: 0, checksum: None });
+            } else {
+                self.files.push(whole(path, name, None)?);
             }
-        } else if path.extension().is_some_and(|extension| extension == "jnl") {
-            files.push(SourceFile { name, path, bytes: 0, end: 0, checksum: None });
-        } else {
-            files.push(whole(path, name, None)?);
         }
+        Ok(())
     }
-    Ok(())
 }

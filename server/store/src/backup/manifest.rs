@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! quoth-server backup, format 1, checksum 0123…ef
-//! {"time_ms": 1795702735240, "position": 812, "files": [{"name": "store/log/0….log", "bytes": 67108864, "checksum": "…"}]}
+//! {"time_ms": 1795702735240, "position": 812, "folders": ["store/view"], "files": [{"name": "store/log/0….log", "bytes": 67108864, "checksum": "…"}]}
 //! ```
 
 use std::fs;
@@ -24,6 +24,8 @@ pub struct Backup {
     pub time_ms: u64,
     /// Position of the last group of the log that it has.
     pub position: u64,
+    /// Folders of the data folder, which may be empty, with slashes.
+    pub(super) folders: Vec<String>,
     /// The files of the data folder.
     pub(super) files: Vec<File>,
 }
@@ -63,11 +65,16 @@ impl File {
         u128::from_str_radix(&self.checksum, 16) == Ok(checksum)
     }
 
-    /// Where it is in a folder. A manifest that was made by somebody else must not lead out of that.
+    /// Where it is in a folder; see [`path_in`].
     pub(super) fn path_in(&self, dir: &Path) -> Option<PathBuf> {
-        let is_part = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
-        self.name.split('/').all(is_part).then(|| dir.join(&self.name))
+        path_in(dir, &self.name)
     }
+}
+
+/// Where something of this name is in a folder. A manifest that was made by somebody else must not lead out of that.
+pub(super) fn path_in(dir: &Path, name: &str) -> Option<PathBuf> {
+    let is_part = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
+    name.split('/').all(is_part).then(|| dir.join(name))
 }
 
 fn head(checksum: u128) -> String {
@@ -105,8 +112,9 @@ mod tests {
 
     #[test]
     fn every_changed_byte_is_found_and_a_cut_one_too() {
-        let files = vec![File::new("store/format".to_owned(), 7, 1), File::new("outbox.json".to_owned(), 0, 2)];
-        let backup = Backup { time_ms: 5, position: 3, files };
+        let files =
+            vec![File::new("store/format".to_owned(), 7, 1), File::new("outbox.json".to_owned(), 0, 2)];
+        let backup = Backup { time_ms: 5, position: 3, folders: vec!["store/view".to_owned()], files };
         let bytes = encode(&backup);
         assert_eq!(decode(&bytes), Some(backup));
         for at in 0..bytes.len() {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::copy::copy;
 use super::error::BackupError;
 use super::folder::BackupFolder;
-use super::manifest::Backup;
+use super::manifest::{Backup, path_in};
 use super::{Bytes, OnBytes, Pace};
 use crate::create_durable_dir;
 use crate::durable::sync_dir;
@@ -35,10 +35,17 @@ impl BackupFolder {
         let restoring = to.join(RESTORING);
         create_durable_dir(&restoring).map_err(BackupError::io("create", &restoring))?;
         let mut done = Bytes { done: 0, total: backup.bytes() };
+        for name in &backup.folders {
+            let dir = path_in(&restoring, name)
+                .ok_or_else(|| BackupError::DamagedManifest { path: self.manifest(number) })?;
+            create_durable_dir(&dir).map_err(BackupError::io("create", &dir))?;
+        }
         for file in &backup.files {
             let object = self.object(file);
             let damaged = || BackupError::DamagedObject { path: object.clone() };
-            let path = file.path_in(&restoring).ok_or_else(|| BackupError::DamagedManifest { path: self.manifest(number) })?;
+            let path = file
+                .path_in(&restoring)
+                .ok_or_else(|| BackupError::DamagedManifest { path: self.manifest(number) })?;
             let dir = path.parent().unwrap_or(&restoring);
             create_durable_dir(dir).map_err(BackupError::io("create", dir))?;
             if object.metadata().map_err(|_| damaged())?.len() != file.bytes {

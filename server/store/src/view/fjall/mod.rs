@@ -57,7 +57,7 @@ use self::checkpoint::Checkpoint;
 use self::compactor::Compactor;
 use self::engine::{Batch, Engine, Snapshot, engine_error};
 use self::find::ProducerRows;
-pub(crate) use self::pin::TableFile;
+pub(crate) use self::pin::{Place, place};
 use self::row::Block;
 use self::window::{WINDOW_BYTES, Window, window_bytes};
 use super::{Bounds, PageLimit, ProducerState, View, ViewError};

@@ -1,6 +1,7 @@
 //! The view's files as they are at one moment, for whoever reads all of them while it goes on.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +23,8 @@ pub(crate) struct TableFile {
 impl Engine {
     /// All tables that hold rows.
     fn tables(&self) -> Vec<TableFile> {
-        let versions = self.keyspaces().map(|keyspace| keyspace.tree.current_version());
+        let versions: Vec<_> =
+            self.keyspaces().into_iter().map(|keyspace| keyspace.tree.current_version()).collect();
         let tables = versions.iter().flat_map(|version| version.iter_tables());
         tables
             .map(|table| TableFile { path: table.path.to_path_buf(), checksum: table.checksum().into_u128() })
@@ -36,12 +38,20 @@ impl FjallView {
     pub(crate) fn pin(&self, to: &Path) -> Result<(), ViewError> {
         let _nobody_flushes = self.checkpoint.lock();
         let _nobody_merges = self.engine.merging.lock();
-        let tables: HashSet<_> = self.engine.tables().into_iter().filter_map(|table| place(&table.path)).collect();
+        let tables: HashSet<_> = self.engine.tables().iter().filter_map(TableFile::place).collect();
+        let trees: HashSet<_> = self
+            .engine
+            .keyspaces()
+            .into_iter()
+            .filter_map(|tree| Some(tree.path().file_name()?.to_owned()))
+            .collect();
         let engine_dir = to.join(ENGINE_DIR);
         fs::create_dir_all(&engine_dir).map_err(ViewError::io("create", &engine_dir))?;
         checkpoint::copy(&self.dir, to)?;
         copy::copy_dir(&self.dir.join(ENGINE_DIR), &engine_dir, &|table, link| {
-            let is_needed = place(table).is_some_and(|place| tables.contains(&place));
+            // fjall has a tree of its own, which does not change while the view is open.
+            let is_needed =
+                place(table).is_some_and(|place| !trees.contains(&place.0) || tables.contains(&place));
             if is_needed { fs::hard_link(table, link) } else { Ok(()) }
         })
     }
@@ -52,8 +62,18 @@ impl FjallView {
     }
 }
 
-/// Which table of which tree it is, whatever the folder is called.
-fn place(table: &Path) -> Option<PathBuf> {
+impl TableFile {
+    /// Which tree's table it is, and which of it, whatever the folder is called.
+    pub(crate) fn place(&self) -> Option<Place> {
+        place(&self.path)
+    }
+}
+
+/// Names of a tree's folder and of a table in it.
+pub(crate) type Place = (OsString, OsString);
+
+/// Which table of which tree a file is.
+pub(crate) fn place(table: &Path) -> Option<Place> {
     let tree = table.parent()?.parent()?;
-    Some(PathBuf::from(tree.file_name()?).join(table.file_name()?))
+    Some((tree.file_name()?.to_owned(), table.file_name()?.to_owned()))
 }
