@@ -67,7 +67,9 @@ fn a_backup_of_an_open_store_has_what_was_stored_and_another_one_copies_what_is_
     let store = open(dir.path());
     write(&store, 1..=500);
     let first = back_up(&store, &path("backups"));
-    assert_eq!((first.number, first.position, first.new_bytes), (1, 500, first.bytes));
+    assert_eq!((first.number, first.position), (1, 500));
+    // Some small files are alike, and the last segment ends in zeros.
+    assert!(first.new_bytes > first.bytes / 10 * 8 && first.new_bytes <= first.bytes, "{first:?}");
     write(&store, 501..=530);
     let second = back_up(&store, &path("backups"));
     assert_eq!((second.number, second.position), (2, 530));
@@ -153,33 +155,28 @@ fn a_flipped_bit_of_any_file_is_found_and_never_restored() {
     let folder = BackupFolder::take_existing(&backups).unwrap();
     let checked = folder.check(&mut |_| {}).unwrap();
     assert_eq!((checked.sound.len(), checked.findings.len()), (2, 0));
-    for (path, bytes) in contents(&backups) {
+    for (number, (path, bytes)) in contents(&backups).into_iter().enumerate() {
         let is_object = path.starts_with(backups.join("objects"));
         if bytes.is_empty() || !(is_object || path.starts_with(backups.join("backups"))) {
             continue;
         }
         let mut changed = bytes.clone();
-        let at = bytes.len() * 2 / 3;
-        changed[at] ^= 0x10;
-        for damaged in [Some(&changed[..]), Some(&bytes[..bytes.len() - 1]), None] {
-            match damaged {
-                Some(damaged) => fs::write(&path, damaged).unwrap(),
-                // A manifest that is missing is a backup that never was.
-                None if is_object => fs::remove_file(&path).unwrap(),
-                None => continue,
-            }
-            let checked = folder.check(&mut |_| {}).unwrap();
-            assert!(!checked.findings.is_empty() && !checked.damaged.is_empty(), "{}", path.display());
-            for number in checked.damaged {
-                let to = dir.path().join("restored");
-                let error = folder.restore(Some(number), &to, &mut |_| {}).unwrap_err();
-                let is_told =
-                    matches!(error, BackupError::DamagedObject { .. } | BackupError::DamagedManifest { .. });
-                assert!(is_told, "{error}");
-                assert!(!to.join("store").exists(), "half a store");
-                let _never_begun = fs::remove_dir_all(to);
-            }
+        changed[bytes.len() * 2 / 3] ^= 0x10;
+        match number % 3 {
+            // A manifest that is missing is a backup that never was.
+            0 if is_object => fs::remove_file(&path).unwrap(),
+            1 => fs::write(&path, &bytes[..bytes.len() - 1]).unwrap(),
+            _ => fs::write(&path, changed).unwrap(),
         }
+        let checked = folder.check(&mut |_| {}).unwrap();
+        assert!(!checked.findings.is_empty() && !checked.damaged.is_empty(), "{}", path.display());
+        let to = dir.path().join("restored");
+        let error = folder.restore(Some(checked.damaged[0]), &to, &mut |_| {}).unwrap_err();
+        let is_told =
+            matches!(error, BackupError::DamagedObject { .. } | BackupError::DamagedManifest { .. });
+        assert!(is_told, "{error}");
+        assert!(!to.join("store").exists(), "half a store");
+        let _never_begun = fs::remove_dir_all(to);
         fs::write(&path, &bytes).unwrap();
     }
     assert!(folder.check(&mut |_| {}).unwrap().findings.is_empty());

@@ -61,7 +61,7 @@ pub(crate) use self::pin::{Place, place};
 use self::row::Block;
 use self::window::{WINDOW_BYTES, Window, window_bytes};
 use super::{Bounds, PageLimit, ProducerState, View, ViewError};
-use crate::durable::create_durable_dir;
+use crate::durable::{create_durable_dir, sync_dir};
 use crate::key::{ConversationKey, ProducerKey};
 use crate::log::Position;
 use crate::record::{MessageId, Record};
@@ -132,6 +132,10 @@ impl FjallView {
         create_durable_dir(dir).map_err(ViewError::io("create", dir))?;
         let view = Self::start(dir, &engine_dir, checkpoint, cache_bytes)?;
         if checkpoint.is_none() {
+            // fjall flushes what it makes in its trees' folders and not the names of these.
+            for dir in [engine_dir.join("keyspaces"), engine_dir, dir.to_owned()] {
+                sync_dir(&dir).map_err(ViewError::io("sync", &dir))?;
+            }
             checkpoint::write(dir, Checkpoint::default())?;
         }
         Ok(view)
