@@ -232,7 +232,8 @@ impl Engine {
             }
             Execution::Tasks { .. } => None,
         };
-        let reads = Reads::new(Arc::clone(&view), execution);
+        let hurry = applier.as_ref().map(|applier| applier.hurry());
+        let reads = Reads::new(Arc::clone(&view), hurry, execution);
         let released = Arc::new(AtomicU64::new(log.next().0.saturating_sub(1)));
         let counts = Arc::new(Counts::default());
         let parts = Parts {
