@@ -71,6 +71,7 @@ class Chat {
       features: ROSTER,
       token: options.token,
       device: "independent",
+      generation: Date.now(),
       platform: "node",
       client: "quoth-independent-node/1",
     });
