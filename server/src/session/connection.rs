@@ -521,10 +521,14 @@ impl Connection {
     fn request(&mut self, id: u32, request: Request) {
         let Some(signed_in) = &self.signed_in else { return };
         let shared = Arc::clone(&signed_in.shared);
+        let limit = Duration::from_millis(self.service.limits.request_timeout_ms);
         self.requests_under_way += 1;
         self.streams.spawn(async move {
             // In a task of its own, so that one that panics is answered too.
-            let served = tokio::spawn(async move { requests::serve(&shared, request).await });
+            let served = tokio::spawn(async move {
+                let served = tokio::time::timeout(limit, requests::serve(&shared, request)).await;
+                served.unwrap_or_else(|_| requests::timed_out())
+            });
             let reply = served.await.unwrap_or_else(|error| {
                 tracing::error!(%error, "a request's task failed");
                 requests::fault()
