@@ -72,7 +72,7 @@ codes! {
     /// Something outside of the server that must be asked first (a hook, a source of keys) does not answer.
     UNAVAILABLE = 0x107;
     /// The server has not come to an end with a request in time. Whether it is done is unknown.
-    TIMED_OUT = 0x108;
+    TIMED_OUT = 0x109;
 
     /// The token's `exp` has passed.
     TOKEN_EXPIRED = 0x200;
