@@ -382,7 +382,7 @@ SERVER_FRAMES: dict[str, tuple[type, dict[str, Read]]] = {
         {"seq": seq, "time_ms": u64, "sender": read_text, "origin_time_ms": option(u64), "kind": read_kind},
     ),
     "ack": (wire.Ack, {"n": u64, "seq": seq, "time_ms": u64, "duplicate": read_bool}),
-    "refused": (wire.Refused, {"n": u64, "code": u32, "retry_after_ms": u32}),
+    "refused": (wire.Refused, {"n": u64, "code": u32, "retry_after_ms": u32, "reason": read_text}),
     "gap": (wire.Gap, {"from": seq, "to": seq}),
     "page_end": (wire.PageEnd, {"head": seq, "floor": seq, "more": read_bool}),
     "typing": (wire.TypingNotice, {"conversation": read_text, "user": read_text}),

@@ -272,6 +272,7 @@ class Refused:
     n: int
     code: int
     retry_after_ms: int = 0
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -367,7 +368,7 @@ SERVER_FRAME = variants(
     (Opened, (SEQ, SEQ)),
     (Event, (SEQ, U64, USER, option(U64), KIND)),
     (Ack, (U64, SEQ, U64, BOOL)),
-    (Refused, (U64, U32, U32)),
+    (Refused, (U64, U32, U32, TEXT)),
     (Gap, (SEQ, SEQ)),
     (PageEnd, (SEQ, SEQ, BOOL)),
     (TypingNotice, (CONVERSATION, USER)),

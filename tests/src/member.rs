@@ -329,7 +329,7 @@ impl Member {
         loop {
             match self.come(stream).await? {
                 Next::Frame(ServerFrame::Ack { n: acked, seq, .. }) if acked == n => return Ok(Ok(seq)),
-                Next::Frame(ServerFrame::Refused { n: refused, code, retry_after_ms }) if refused == n => {
+                Next::Frame(ServerFrame::Refused { n: refused, code, retry_after_ms, .. }) if refused == n => {
                     return Ok(Err((code, retry_after_ms)));
                 }
                 Next::Frame(frame) => stream.waiting.push_back(frame),

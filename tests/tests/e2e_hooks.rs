@@ -69,7 +69,10 @@ async fn messages_are_let_through_changed_or_refused_and_keep_their_order() -> a
         let next = tokio::time::timeout(PATIENCE, reader.next()).await.context("nothing more comes")?;
         match next?.context("the stream has ended")? {
             ServerFrame::Ack { n, .. } => outcomes.push((n, Ok(()))),
-            ServerFrame::Refused { n, code, .. } => outcomes.push((n, Err(code))),
+            ServerFrame::Refused { n, code, reason, .. } => {
+                assert_eq!(reason, "a fifth", "people hear why");
+                outcomes.push((n, Err(code)));
+            }
             ServerFrame::Event(event) => {
                 let EventKind::Message { body } = event.kind else { bail!("no message") };
                 events.push(String::from_utf8(body.to_vec())?);

@@ -174,6 +174,8 @@ async fn a_refusal_says_why_and_for_how_long(over: Transport) {
     }
     server.world.lock().faults.refuse_for = Some((Code::SLOW_MODE, 2_000));
     let error = client.conversation("team").unwrap().send("hi").await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.ends_with("slow_mode (0x106): be\\u{7}fair; again in 2 s"), "{text}");
     let SendError::Refused { code: Code::SLOW_MODE, retry_after, .. } = error else { panic!("{error:?}") };
     assert_eq!(retry_after, Some(Duration::from_secs(2)));
     client.close().await;

@@ -132,10 +132,10 @@ impl ConversationStream {
         self.unanswered += 1;
         let action = publish.publish_as.as_ref().map_or(Action::Publish, Action::PublishAs);
         if let Err(Refusal { code, retry_after_ms, .. }) = rights.allow(action) {
-            return Output::Send(ServerFrame::Refused { n, code, retry_after_ms });
+            return refused(n, code, retry_after_ms);
         }
         if publish.body.len() > BODY_BYTES_MAX {
-            return Output::Send(ServerFrame::Refused { n, code: Code::TOO_LARGE, retry_after_ms: 0 });
+            return refused(n, Code::TOO_LARGE, 0);
         }
         let sender = publish.publish_as.unwrap_or_else(|| rights.grant.user.clone());
         Output::Append(Append { n, sender, origin_time_ms: publish.origin_time_ms, body: publish.body })
@@ -160,6 +160,11 @@ impl ConversationStream {
     pub fn may_read(&self) -> bool {
         self.unanswered < IN_FLIGHT_PUBLISHES_MAX
     }
+}
+
+/// A refusal whose code says it all.
+const fn refused(n: u64, code: Code, retry_after_ms: u32) -> Output {
+    Output::Send(ServerFrame::Refused { n, code, retry_after_ms, reason: String::new() })
 }
 
 #[cfg(test)]
@@ -202,7 +207,7 @@ mod tests {
     }
 
     fn refused(code: Code) -> Output {
-        Output::Send(ServerFrame::Refused { n: 9, code, retry_after_ms: 0 })
+        super::refused(9, code, 0)
     }
 
     #[test]
