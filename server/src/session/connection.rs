@@ -558,9 +558,11 @@ impl Connection {
             return;
         }
         let notice = Typing { conversation, user: grant.user.clone() };
-        for mailbox in self.service.engine.readers(&notice.conversation) {
-            mailbox.typing(&notice, &shared.typings);
-        }
+        let shared = Arc::clone(shared);
+        self.streams.spawn(async move {
+            shared.service.engine.typing(&notice, &shared.typings).await;
+            Ended::Task
+        });
     }
 
     /// Tells this connection's client that somebody types.

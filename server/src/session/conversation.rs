@@ -369,7 +369,7 @@ impl Stream {
             self.cursor.subscription = None;
         }
         if self.machine.has_roster() && self.rights().allow(Action::Roster).is_ok() {
-            let watch = || self.engine.watch_roster(self.access.name());
+            let watch = || self.engine.watch_roster(self.access.name(), &self.grant.user);
             self.cursor.roster.get_or_insert_with(watch);
         } else {
             self.cursor.roster = None;
