@@ -40,11 +40,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 pub use access::{Access, Stand};
 use changes::ChangeRequest;
-pub use changes::{Caller, Done};
+pub use changes::{Caller, Done, Listed};
 use committer::{Committer, Parts};
 pub(crate) use frame::event;
 pub use mailbox::{Mailbox, NotStored, Outcome, Stored};
 pub use names::{new_invitation, new_name};
+pub(crate) use names::name_once;
 use notes::NoteRequest;
 pub use publisher::{Publisher, Role};
 pub use reads::{Page, Reads};
