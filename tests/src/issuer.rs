@@ -93,8 +93,14 @@ impl Issuer {
         let address = listener.local_addr()?;
         let url = format!("http://{address}/keys.json");
         let (holds, held) = watch::channel(false);
-        let issuer =
-            Self { address, url, keys: Arc::default(), asked: Arc::default(), was_asked: Arc::default(), holds };
+        let issuer = Self {
+            address,
+            url,
+            keys: Arc::default(),
+            asked: Arc::default(),
+            was_asked: Arc::default(),
+            holds,
+        };
         let (keys, asked, was_asked) =
             (Arc::clone(&issuer.keys), Arc::clone(&issuer.asked), Arc::clone(&issuer.was_asked));
         std::thread::spawn(move || {

@@ -13,7 +13,7 @@
 //! | [`websocket`] | a client of bare messages of a WebSocket |
 //! | [`http`] | requests to the server API, and a backend that it asks |
 //! | [`tls`] | TLS in front of such a backend |
-//! | [`member`] | a client of bare frames that makes requests, over either transport |
+//! | [`member`] | a device whose user is in conversations |
 //! | [`load`] | publishers and readers that write down what they see |
 //! | [`sim`] | a deterministic simulation of server, clients and network |
 //! | [`figures`] | how far the server is from what the machine can do |

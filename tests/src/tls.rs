@@ -33,7 +33,8 @@ impl TlsFront {
         let files = development(dir.path(), &[], now_unix_s)?;
         let store = CertStore::open(&files.leaf_pem_path, &files.leaf_key_pem_path)?;
         let acceptor = TlsAcceptor::from(Arc::new(server_config(Arc::new(store), &[b"http/1.1"])?));
-        let listener = std::net::TcpListener::bind((at.into(), 0))?;
+        let at: IpAddr = at.into();
+        let listener = std::net::TcpListener::bind((at, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();

@@ -36,7 +36,9 @@ fn a_conversation_is_made_once_and_all_are_listed() -> anyhow::Result<()> {
     assert_eq!(first["conversation"], again["conversation"]);
     let other = make("other", group("Other"))?.json();
     let channel = make("team", json!({ "kind": "channel", "owner": "boss" }))?.json();
-    assert!(other["conversation"] != first["conversation"] && channel["conversation"] != first["conversation"]);
+    assert!(
+        other["conversation"] != first["conversation"] && channel["conversation"] != first["conversation"]
+    );
     let of_another = make("team", json!({ "kind": "group", "owner": "eve" }))?;
     assert_eq!((of_another.status(), of_another.json()["code"].as_str()), (409, Some("already_exists")));
     assert_eq!(make("no key at all", group("Team"))?.status(), 400);

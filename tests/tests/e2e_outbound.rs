@@ -83,7 +83,11 @@ fn hooks_ask_whom_the_operator_trusts_and_nobody_else() -> anyhow::Result<()> {
         let expected = (!is_good).then_some(Code::UNAVAILABLE);
         let refused = runtime()?.block_on(turned_away(&server, server.token()))?;
         assert_eq!(refused, expected, "{at} with {ca_file:?}");
-        assert_eq!(backend.requests().len() > asked, is_good, "{at} with {ca_file:?}: nothing is said to others");
+        assert_eq!(
+            backend.requests().len() > asked,
+            is_good,
+            "{at} with {ca_file:?}: nothing is said to others"
+        );
     }
     Ok(())
 }

@@ -8,8 +8,9 @@ use quoth_protocol::frame::Start;
 use quoth_protocol::membership::ConversationKind;
 use quoth_protocol::request::Request;
 use quoth_protocol::{Code, ConversationName, UserId};
+use quoth_tests::device::Over;
 use quoth_tests::embedded::EmbeddedServer;
-use quoth_tests::member::{Carrier, Member};
+use quoth_tests::member::Member;
 
 /// How often each is asked in each condition, in turns, so that whatever else the machine does concerns all alike.
 const ROUNDS: usize = 200;
@@ -30,7 +31,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 async fn signed_in(server: &EmbeddedServer, user: &str) -> anyhow::Result<Member> {
     let token = server.token_with(user, |_| {})?;
-    Member::connect(Carrier::Quic, server.address(), &server.ca_file(), &token).await
+    Member::connect(Over::Quic, server.address(), &server.ca_file(), &token).await
 }
 
 /// Asks, is refused, and says how long that took.

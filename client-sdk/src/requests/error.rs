@@ -51,9 +51,11 @@ impl RequestError {
     /// The error that an unwanted reply is.
     pub(super) fn of(reply: Reply) -> Self {
         match reply {
-            Reply::Refused { code: code @ (Code::TIMED_OUT | Code::STORE_FAILED | Code::INTERNAL), reason, .. } => {
-                Self::UnknownOutcome { reason: Reason::Code { code, text: printable(&reason) } }
-            }
+            Reply::Refused {
+                code: code @ (Code::TIMED_OUT | Code::STORE_FAILED | Code::INTERNAL),
+                reason,
+                ..
+            } => Self::UnknownOutcome { reason: Reason::Code { code, text: printable(&reason) } },
             Reply::Refused { code, retry_after_ms, reason } => {
                 Self::Refused { code, reason: printable(&reason), retry_after: retry_after(retry_after_ms) }
             }

@@ -283,8 +283,11 @@ impl Room {
 
     fn answer(&self, n: u64, answer: Answer, waiters: impl IntoIterator<Item = Waiter>) {
         for waiter in waiters {
-            let refused = |Refusal { code, reason, retry_after }| {
-                SendError::Refused { id: self.id(n), code, reason, retry_after }
+            let refused = |Refusal { code, reason, retry_after }| SendError::Refused {
+                id: self.id(n),
+                code,
+                reason,
+                retry_after,
             };
             waiter.send(answer.clone().map_err(refused)).ok();
         }

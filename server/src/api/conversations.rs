@@ -57,7 +57,12 @@ fn change(
     }
 }
 
-pub(super) fn get(id: &'static str, path: &'static str, summary: &'static str, response: &'static str) -> Operation {
+pub(super) fn get(
+    id: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    response: &'static str,
+) -> Operation {
     Operation { response, ..change(id, Method::GET, path, summary, None) }
 }
 
@@ -217,7 +222,9 @@ async fn create(call: Call) -> Result<Answer, Problem> {
     let Create { conversation, kind, owner, title, members, open } = call.json()?;
     let once = idempotency::key(&call)?;
     // All others have a name that a repeat has too.
-    if let (Some(key), None, ConversationKind::Group | ConversationKind::Channel) = (once, &conversation, kind) {
+    if let (Some(key), None, ConversationKind::Group | ConversationKind::Channel) =
+        (once, &conversation, kind)
+    {
         let name = name_once(kind, &call.caller()?.name, key);
         let change = Change::Create { kind, title, members, open };
         let made = call.app.service.engine.change(Caller::Operator(owner), &name, change).await;

@@ -19,7 +19,6 @@ use quoth_protocol::{ConversationName, Seq, UserId};
 use quoth_store::ViewError;
 use tokio::sync::Notify;
 
-use super::mailbox::Mailbox;
 use super::{Clock, Inner};
 
 /// Says who is there, and hears of what is of importance to those who want to know that.

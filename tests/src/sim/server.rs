@@ -110,7 +110,9 @@ impl Machine {
     fn open_store(&self) -> anyhow::Result<Store> {
         let log = self.0.log.reopen();
         let view = MemoryView::new();
-        visit(&log, Position(1), |position, records| view.apply(position, &records).map_err(|error| error.to_string()))?;
+        visit(&log, Position(1), |position, records| {
+            view.apply(position, &records).map_err(|error| error.to_string())
+        })?;
         let mut store = Store::memory();
         store.log = self.0.plant.log(Arc::new(log));
         store.view = self.0.plant.view(Arc::new(view));

@@ -13,15 +13,16 @@ use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
 use quoth_protocol::{Code, ConversationName, UserId};
 use quoth_server::hooks::{HookConfig, OnFailure};
+use quoth_tests::device::Over;
 use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::http::Backend;
-use quoth_tests::member::{Carrier, Member};
+use quoth_tests::member::Member;
 
 use super::run;
 
 pub(super) async fn signed_in(server: &EmbeddedServer, user: &str) -> anyhow::Result<Member> {
     let (address, ca_file) = (server.address(), server.ca_file());
-    Member::connect(Carrier::Quic, address, &ca_file, &server.token_with(user, |_| {})?).await
+    Member::connect(Over::Quic, address, &ca_file, &server.token_with(user, |_| {})?).await
 }
 
 fn users(count: usize) -> Vec<UserId> {
