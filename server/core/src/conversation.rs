@@ -198,7 +198,7 @@ const fn refused(n: u64, code: Code, retry_after_ms: u32) -> Output {
 
 #[cfg(test)]
 mod tests {
-    use quoth_protocol::frame::{ClientFrame, Open, Publish, ServerFrame, Start};
+    use quoth_protocol::frame::{ClientFrame, Open, Publish, Start};
     use quoth_protocol::limits::{BODY_BYTES_MAX, IN_FLIGHT_PUBLISHES_MAX, MENTIONS_MAX};
     use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
 
