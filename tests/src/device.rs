@@ -80,7 +80,8 @@ pub struct Device {
     lanes: u32,
     /// What came while something else was waited for.
     told: VecDeque<ServerFrame>,
-    streams: Vec<Frames>,
+    /// Those over QUIC, but for such as the server has reset.
+    streams: Vec<Option<Frames>>,
     /// The GoAway that has come.
     go_away: Option<(Code, String)>,
 }
@@ -336,7 +337,7 @@ impl Device {
                 if finishes {
                     frames.send.finish()?;
                 }
-                self.streams.push(frames);
+                self.streams.push(Some(frames));
             }
             Link::WebSocket(lanes) => {
                 lanes.socket.send(self.lanes, std::slice::from_ref(first)).await?;
@@ -366,7 +367,10 @@ impl Device {
     /// When it is gone.
     pub async fn send(&mut self, stream: u32, frame: &ClientFrame) -> anyhow::Result<()> {
         match &mut self.link {
-            Link::Quic { .. } => self.streams[stream as usize - 1].write(frame).await,
+            Link::Quic { .. } => {
+                let frames = self.streams[stream as usize - 1].as_mut();
+                frames.context("the server has reset the stream")?.write(frame).await
+            }
             Link::WebSocket(lanes) => {
                 lanes.socket.send(stream, std::slice::from_ref(frame)).await?;
                 Ok(())
@@ -392,15 +396,24 @@ impl Device {
     pub async fn come(&mut self, stream: u32) -> anyhow::Result<Next> {
         let next = async {
             match &mut self.link {
-                Link::Quic { .. } => match self.streams[stream as usize - 1].next().await {
-                    Ok(Some(frame)) => Ok(Next::Frame(frame)),
-                    Ok(None) => Ok(Next::Finished),
-                    Err(error) => match error.downcast_ref::<ReadError>() {
-                        Some(ReadError::Reset(code)) => Ok(Next::Reset(Code(code.into_inner().try_into()?))),
-                        Some(_) => Ok(Next::Closed),
-                        None => Err(error),
-                    },
-                },
+                Link::Quic { .. } => {
+                    let frames = &mut self.streams[stream as usize - 1];
+                    let Some(some) = frames else { return Ok(Next::Finished) };
+                    match some.next().await {
+                        Ok(Some(frame)) => Ok(Next::Frame(frame)),
+                        Ok(None) => Ok(Next::Finished),
+                        Err(error) => match error.downcast_ref::<ReadError>() {
+                            Some(ReadError::Reset(code)) => {
+                                let code = Code(code.into_inner().try_into()?);
+                                // So that there is room for another one.
+                                *frames = None;
+                                Ok(Next::Reset(code))
+                            }
+                            Some(_) => Ok(Next::Closed),
+                            None => Err(error),
+                        },
+                    }
+                }
                 Link::WebSocket(lanes) => {
                     let is_end = |signal: &Signal| matches!(signal, Signal::Reset { .. } | Signal::Finish {});
                     let is_its = |come: &Come| match come {

@@ -11,9 +11,6 @@ use quoth_store::{Content, Position, Record};
 use super::history::Broken;
 use super::server::Machine;
 
-/// The conversation.
-const NAME: &str = "club";
-
 /// What of a conversation is a user's business.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
@@ -27,6 +24,8 @@ enum Standing {
 #[derive(Debug)]
 pub(super) struct Club {
     machine: Machine,
+    /// Its name, of the server's making: nobody can have written there before.
+    pub(super) name: Option<ConversationName>,
     /// The last group that is counted.
     counted: Position,
     users: BTreeMap<UserId, Standing>,
@@ -44,6 +43,7 @@ impl Club {
     pub(super) fn new(machine: Machine) -> Self {
         Self {
             machine,
+            name: None,
             counted: Position(0),
             users: BTreeMap::new(),
             messages: 0,
@@ -53,18 +53,15 @@ impl Club {
         }
     }
 
-    pub(super) fn name() -> anyhow::Result<ConversationName> {
-        Ok(ConversationName::new(NAME)?)
-    }
-
     /// Takes in what is stored. What was flushed once stays.
     ///
     /// # Errors
     /// When something is stored of who was no member.
     pub(super) fn follow(&mut self) -> anyhow::Result<()> {
+        let Some(name) = self.name.clone() else { return Ok(()) };
         let (last, records) = self.machine.records_behind(self.counted)?;
         self.counted = last;
-        for record in records.iter().filter(|record| record.conversation.as_str() == NAME) {
+        for record in records.iter().filter(|record| record.conversation == name) {
             self.take(record)?;
         }
         Ok(())

@@ -12,7 +12,7 @@ use quoth_protocol::frame::{ClientFrame, Open, ServerFrame, Start, feature};
 use quoth_protocol::membership::{ConversationKind, Role};
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
-use quoth_protocol::{Code, ProducerId, Seq, UserId};
+use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -72,20 +72,23 @@ impl Session {
     }
 
     /// Asks and waits for the answer.
-    async fn ask(&mut self, request: Request, may_be: &[Code]) -> anyhow::Result<()> {
+    async fn ask(&mut self, request: Request, may_be: &[Code]) -> anyhow::Result<Reply> {
         let asked = self.send(request).await?;
         loop {
             match self.control.next().await? {
-                Some(ServerFrame::Reply { id, reply }) if id == asked => return check(&reply, may_be),
+                Some(ServerFrame::Reply { id, reply }) if id == asked => {
+                    check(&reply, may_be)?;
+                    return Ok(reply);
+                }
                 Some(_) => {}
                 None => bail!("the control stream has ended"),
             }
         }
     }
 
-    async fn open(&self, from: Option<Start>) -> anyhow::Result<Frames> {
+    async fn open(&self, conversation: ConversationName, from: Option<Start>) -> anyhow::Result<Frames> {
         let mut frames = Frames::open(&self.quic).await?;
-        let (conversation, producer) = (Club::name()?, ProducerId(1));
+        let producer = ProducerId(1);
         frames.write(&ClientFrame::Open(Open { conversation, producer, from })).await?;
         Ok(frames)
     }
@@ -140,29 +143,26 @@ struct Owner {
 
 impl Owner {
     async fn run(&mut self, session: &mut Session, rng: &mut StdRng) -> anyhow::Result<()> {
-        let create = Request::Create {
-            conversation: Some(Club::name()?),
-            kind: ConversationKind::Group,
-            title: String::new(),
-            members: self.others.clone(),
-            open: true,
+        let known = self.club.borrow().name.clone();
+        let club = match known {
+            Some(club) => club,
+            None => self.create(session).await?,
         };
-        session.ask(create, NONE).await?;
-        let mut stream = session.open(None).await?;
+        let mut stream = session.open(club.clone(), None).await?;
         for n in self.unacked.clone() {
             stream.write(&publish(n, format!("{n}"))).await?;
         }
         while !is_calm() {
-            self.act(session, &mut stream, rng).await?;
+            self.act(session, &club, &mut stream, rng).await?;
             let pause = Duration::from_millis(rng.random_range(2..100));
             if let Ok(frame) = timeout(pause, stream.next()).await {
                 self.take(frame?)?;
             }
         }
         for user in self.others.clone() {
-            let conversation = Club::name()?;
+            let conversation = club.clone();
             session.ask(Request::Ban { conversation, user: user.clone(), until_ms: 0 }, NONE).await?;
-            session.ask(self.set(user)?, NONE).await?;
+            session.ask(set(&club, user), NONE).await?;
         }
         if self.last_n.is_none() {
             self.write(&mut stream).await?;
@@ -175,9 +175,18 @@ impl Owner {
         Ok(())
     }
 
-    fn set(&self, user: UserId) -> anyhow::Result<Request> {
-        let (conversation, role) = (Club::name()?, Role::Member);
-        Ok(Request::SetMember { conversation, user, role, permissions: None })
+    /// Makes the conversation. One whose answer is lost is nobody's any more.
+    async fn create(&mut self, session: &mut Session) -> anyhow::Result<ConversationName> {
+        let create = Request::Create {
+            conversation: None,
+            kind: ConversationKind::Group,
+            title: String::new(),
+            members: self.others.clone(),
+            open: true,
+        };
+        let Reply::Done { conversation, .. } = session.ask(create, NONE).await? else { bail!("not done") };
+        self.club.borrow_mut().name = Some(conversation.clone());
+        Ok(conversation)
     }
 
     async fn write(&mut self, stream: &mut Frames) -> anyhow::Result<()> {
@@ -189,19 +198,21 @@ impl Owner {
     async fn act(
         &mut self,
         session: &mut Session,
+        club: &ConversationName,
         stream: &mut Frames,
         rng: &mut StdRng,
     ) -> anyhow::Result<()> {
         let (conversation, user) =
-            (Club::name()?, self.others[rng.random_range(0..self.others.len())].clone());
-        match rng.random_range(0..12) {
-            0 | 1 => session.ask(Request::Remove { conversation, user }, NONE).await,
-            2 => session.ask(Request::Ban { conversation, user, until_ms: u64::MAX }, NONE).await,
-            3 => session.ask(Request::Ban { conversation, user, until_ms: 0 }, NONE).await,
+            (club.clone(), self.others[rng.random_range(0..self.others.len())].clone());
+        let (request, may_be) = match rng.random_range(0..12) {
+            0 | 1 => (Request::Remove { conversation, user }, NONE),
+            2 => (Request::Ban { conversation, user, until_ms: u64::MAX }, NONE),
+            3 => (Request::Ban { conversation, user, until_ms: 0 }, NONE),
             // Who is banned is not added.
-            4 | 5 => session.ask(self.set(user)?, &[Code::INVALID_REQUEST]).await,
-            _ => self.write(stream).await,
-        }
+            4 | 5 => (set(club, user), &[Code::INVALID_REQUEST][..]),
+            _ => return self.write(stream).await,
+        };
+        session.ask(request, may_be).await.map(drop)
     }
 
     fn take(&mut self, frame: Option<ServerFrame>) -> anyhow::Result<()> {
@@ -218,6 +229,10 @@ impl Owner {
             None => bail!("the server has finished the stream"),
         }
     }
+}
+
+fn set(club: &ConversationName, user: UserId) -> Request {
+    Request::SetMember { conversation: club.clone(), user, role: Role::Member, permissions: None }
 }
 
 /// Joins, leaves, writes and reads, until it has the last message.
@@ -275,7 +290,11 @@ impl Member {
                     Err(error) => return Err(error),
                 },
                 () = sleep_until(opens_at), if stream.is_none() => {
-                    stream = Some(session.open(Some(Start::After(self.cursor))).await?);
+                    opens_at = Instant::now() + Duration::from_millis(100);
+                    let club = self.club.borrow().name.clone();
+                    if let Some(club) = club {
+                        stream = Some(session.open(club, Some(Start::After(self.cursor))).await?);
+                    }
                 }
                 () = sleep_until(acts_at) => {
                     acts_at = Instant::now() + Duration::from_millis(rng.random_range(10..300));
@@ -294,7 +313,7 @@ impl Member {
         stream: Option<&mut Frames>,
         rng: &mut StdRng,
     ) -> anyhow::Result<()> {
-        let conversation = Club::name()?;
+        let Some(conversation) = self.club.borrow().name.clone() else { return Ok(()) };
         match (rng.random_range(0..12), stream) {
             (0 | 1, _) => session.send(Request::Leave { conversation }).await.map(drop),
             (2..=5, _) => session.send(Request::Join { conversation, invitation: None }).await.map(drop),
