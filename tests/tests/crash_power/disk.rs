@@ -31,8 +31,33 @@ type Node = usize;
 #[derive(Debug, Clone, Default)]
 struct State {
     names: BTreeMap<PathBuf, Node>,
-    contents: BTreeMap<Node, Vec<u8>>,
+    contents: BTreeMap<Node, Content>,
     folders: BTreeSet<Node>,
+}
+
+/// What is in a file: some bytes, and zeros up to its length.
+#[derive(Debug, Clone, Default)]
+struct Content {
+    bytes: Vec<u8>,
+    len: u64,
+}
+
+impl Content {
+    fn set_len(&mut self, len: u64, only_longer: bool) {
+        if !only_longer || len > self.len {
+            self.len = len;
+            self.bytes.truncate(usize::try_from(len).expect("a length"));
+        }
+    }
+
+    fn write(&mut self, offset: u64, bytes: &[u8]) {
+        self.set_len(offset + bytes.len() as u64, true);
+        let offset = usize::try_from(offset).expect("an offset");
+        if self.bytes.len() < offset + bytes.len() {
+            self.bytes.resize(offset + bytes.len(), 0);
+        }
+        self.bytes[offset..offset + bytes.len()].copy_from_slice(bytes);
+    }
 }
 
 /// Something that is not on stable storage yet.
@@ -85,25 +110,14 @@ impl State {
         }
     }
 
-    fn set_len(&mut self, node: Node, len: u64, only_longer: bool) {
-        let content = self.contents.entry(node).or_default();
-        let len = usize::try_from(len).expect("a length");
-        if !only_longer || len > content.len() {
-            content.resize(len, 0);
-        }
-    }
-
-    fn write(&mut self, node: Node, offset: u64, bytes: &[u8]) {
-        self.set_len(node, offset + bytes.len() as u64, true);
-        let offset = usize::try_from(offset).expect("an offset");
-        let content = self.contents.entry(node).or_default();
-        content[offset..offset + bytes.len()].copy_from_slice(bytes);
+    fn content(&mut self, node: Node) -> &mut Content {
+        self.contents.entry(node).or_default()
     }
 
     fn take(&mut self, pending: &Pending) {
         match pending {
-            Pending::Bytes { node, offset, bytes } => self.write(*node, *offset, bytes),
-            Pending::Len { node, len, only_longer } => self.set_len(*node, *len, *only_longer),
+            Pending::Bytes { node, offset, bytes } => self.content(*node).write(*offset, bytes),
+            Pending::Len { node, len, only_longer } => self.content(*node).set_len(*len, *only_longer),
             Pending::Name { change, .. } => self.apply(change),
         }
     }
@@ -132,7 +146,7 @@ impl Disk {
             if is_folder {
                 state.folders.insert(node);
             } else {
-                state.contents.insert(node, Vec::new());
+                state.contents.insert(node, Content::default());
             }
         }
         self.change(step, Change::Put { path: path.to_owned(), node });
@@ -212,7 +226,7 @@ impl Disk {
                 (Left::Some, Pending::Bytes { node, offset, bytes }) => {
                     for (at, sector) in sectors(*offset, bytes) {
                         if rng.random() {
-                            state.write(*node, at, sector);
+                            state.content(*node).write(at, sector);
                         }
                     }
                 }
@@ -242,13 +256,9 @@ impl Disk {
                     fs::create_dir(&place).expect("a folder can be made");
                 }
             } else {
-                let content = &state.contents[node];
+                let Content { bytes, len } = &state.contents[node];
                 let file = File::create(&place).expect("a file can be made");
-                // Most of a log's segment is zeros.
-                let end = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-                file.set_len(content.len() as u64)
-                    .and_then(|()| file.write_all_at(&content[..end], 0))
-                    .expect("it can be written");
+                file.set_len(*len).and_then(|()| file.write_all_at(bytes, 0)).expect("it can be written");
             }
         }
     }
