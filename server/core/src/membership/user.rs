@@ -9,8 +9,8 @@ use quoth_protocol::frame::EventKind;
 use quoth_protocol::limits::BLOCKED_USERS_MAX;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
 
-use super::registers::{RegisterChange, decode, encode, key};
 use super::{ConversationState, Damaged, Refusal};
+use crate::register::{RegisterChange, decode, encode, key};
 
 /// What the keys of blocked users' registers begin with.
 pub const BLOCKED: u8 = b'b';
