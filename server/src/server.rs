@@ -214,6 +214,7 @@ impl Server {
         self.phase.set(if has_failed { Phase::Failed } else { Phase::Draining { retry_after_ms } });
         let served = self.workers.join().await;
         self.sessions.close().await;
+        self.engine.settle().await;
         let (api, outbox) = (self.api, self.outbox);
         let ended = tokio::task::spawn_blocking(move || {
             if let Some(api) = api {

@@ -33,5 +33,6 @@ pub mod member;
 pub mod process;
 pub mod served;
 pub mod sim;
+pub mod site;
 pub mod websocket;
 pub use quoth_bench::wire;

@@ -10,6 +10,7 @@ use quinn::{Connection, Endpoint, ReadError};
 use quoth_protocol::frame::{
     ClientFrame, Event, EventKind, Fetch, FetchRange, Open, ServerFrame, Start, feature,
 };
+use quoth_protocol::inbox::InboxRow;
 use quoth_protocol::lane::{CONTROL_LANE, Signal};
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
@@ -84,7 +85,7 @@ impl Member {
         token: &str,
     ) -> anyhow::Result<Self> {
         let ClientFrame::Hello(mut hello) = hello(token)? else { bail!("a Hello") };
-        hello.features = feature::ROSTER | feature::MEMBERSHIP;
+        hello.features = feature::ROSTER | feature::MEMBERSHIP | feature::MESSAGES;
         let hello = ClientFrame::Hello(hello);
         let over = match carrier {
             Carrier::Quic => {
@@ -187,6 +188,47 @@ impl Member {
         self.notices.drain(..)
     }
 
+    /// The next notice of the control stream.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub async fn notice(&mut self) -> anyhow::Result<ServerFrame> {
+        if let Some(notice) = self.notices.pop_front() {
+            return Ok(notice);
+        }
+        match self.control().await? {
+            Next::Frame(frame) => Ok(frame),
+            other => bail!("no notice: {other:?}"),
+        }
+    }
+
+    /// The next change of the user's list, which is watched.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub async fn row(&mut self) -> anyhow::Result<InboxRow> {
+        loop {
+            if let ServerFrame::InboxRow(row) = self.notice().await? {
+                return Ok(row);
+            }
+        }
+    }
+
+    /// A page of the user's list, and what the next one begins behind.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn inbox(
+        &mut self,
+        after: Option<String>,
+        limit: u32,
+    ) -> anyhow::Result<(Vec<InboxRow>, Option<String>, u64)> {
+        match self.request(Request::Inbox { after, limit }).await? {
+            Reply::Inbox { rows, next, version } => Ok((rows, next, version)),
+            other => bail!("no page: {other:?}"),
+        }
+    }
+
     /// Sends a frame on the control stream.
     ///
     /// # Errors
@@ -284,7 +326,7 @@ impl Member {
         }
     }
 
-    /// The next event on a stream, rosters left out; within it, the code with which the stream ends.
+    /// The next event on a stream, rosters and receipts left out; within it, the code with which the stream ends.
     ///
     /// # Errors
     /// When something else comes.
@@ -292,7 +334,7 @@ impl Member {
         loop {
             match self.next(stream).await? {
                 Next::Frame(ServerFrame::Event(event)) => return Ok(Ok(event)),
-                Next::Frame(ServerFrame::Roster { .. }) => {}
+                Next::Frame(ServerFrame::Roster { .. } | ServerFrame::Receipt { .. }) => {}
                 Next::Reset(code) => return Ok(Err(code)),
                 other => bail!("no event: {other:?}"),
             }

@@ -79,8 +79,10 @@ impl Entry {
                 changes.extend(to.map(|to_ms| (timed(kind, to_ms, conversation), Some(Vec::new()))));
             }
         }
-        if by.moved_ms == 0 {
-            changes.push((of(LARGE, conversation), Some(Vec::new())));
+        match (self.moved_ms, by.moved_ms) {
+            (_, 0) => changes.push((of(LARGE, conversation), Some(Vec::new()))),
+            (0, _) => changes.push((of(LARGE, conversation), None)),
+            _ => {}
         }
         changes
     }
@@ -263,7 +265,11 @@ mod tests {
         // One that has grown.
         let before = rows.entry(&small);
         rows.change(before.replaced(Entry { moved_ms: 0, ..before }, &small));
-        assert_eq!((rows.timed(MOVED).len(), large_rows(&rows)), (0, vec![large, small]));
+        assert_eq!((rows.timed(MOVED).len(), large_rows(&rows)), (0, vec![large.clone(), small.clone()]));
+        // And one that many have left.
+        let before = rows.entry(&small);
+        rows.change(before.replaced(Entry { moved_ms: 9, ..before }, &small));
+        assert_eq!((rows.timed(MOVED), large_rows(&rows)), (vec![(9, "small".to_owned())], vec![large]));
     }
 
     #[test]

@@ -158,7 +158,13 @@ pub(super) async fn tell(rosters: Arc<Rosters>, workers: Weak<Workers>) {
         let Some(workers) = workers.upgrade() else { return };
         for (conversation, roster) in rosters.take_changed() {
             let readers = workers.readers(&conversation);
-            *roster.frame.lock() = encode(&rosters.frame(&readers));
+            let frame = encode(&rosters.frame(&readers));
+            let mut told = roster.frame.lock();
+            if *told == frame {
+                continue;
+            }
+            *told = frame;
+            drop(told);
             roster.version.fetch_add(1, Ordering::Release);
             readers.iter().filter(|reader| reader.wants_roster()).for_each(|reader| reader.wake());
         }

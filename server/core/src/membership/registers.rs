@@ -18,6 +18,9 @@ const ATTRIBUTES: u8 = b'a';
 const USER: u8 = b'm';
 const INVITATION: u8 = b'i';
 
+/// What the keys of all registers begin with that a state is loaded from. The conversation has others beside them.
+pub const PREFIXES: [u8; 3] = [ATTRIBUTES, INVITATION, USER];
+
 #[derive(Serialize, Deserialize)]
 struct Attributes {
     kind: ConversationKind,

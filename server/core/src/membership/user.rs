@@ -10,6 +10,7 @@ use quoth_protocol::limits::BLOCKED_USERS_MAX;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
 
 use super::{ConversationState, Damaged, Refusal};
+use crate::inbox;
 use crate::register::{RegisterChange, decode, encode, key};
 
 /// What the keys of blocked users' registers begin with.
@@ -105,7 +106,13 @@ pub fn registers(seq: Seq, kind: &EventKind) -> Vec<RegisterChange> {
             vec![(key(CONVERSATION, conversation.as_str().as_bytes()), Some(encode(&seq)))]
         }
         EventKind::BelongsNoMore { conversation, .. } => {
-            vec![(key(CONVERSATION, conversation.as_str().as_bytes()), None)]
+            let mut changes = vec![(key(CONVERSATION, conversation.as_str().as_bytes()), None)];
+            changes.extend(inbox::left(conversation));
+            changes
+        }
+        EventKind::InboxSet { conversation, archived, muted_until_ms, pinned } => {
+            let (archived, muted_until_ms, pinned) = (*archived, *muted_until_ms, *pinned);
+            inbox::Settings { archived, muted_until_ms, pinned }.registers(conversation)
         }
         EventKind::Message { .. }
         | EventKind::Created { .. }

@@ -55,6 +55,12 @@ impl Pending {
         true
     }
 
+    /// The same, to be stored even when it is no news: [`Pending::take`] gives it in any case.
+    pub fn want(&mut self, conversation: &ConversationName, user: &UserId, cursor: Cursor) {
+        let of_user = self.users.entry((conversation.clone(), user.clone())).or_default();
+        of_user.wanted = Some(of_user.wanted.unwrap_or_default().merged(cursor));
+    }
+
     /// When something is to be stored next; none when nothing is to be.
     #[must_use]
     pub fn due_ms(&self) -> Option<u64> {
@@ -64,9 +70,18 @@ impl Pending {
 
     /// Takes what is to be stored at `now_ms`. [`Pending::stored`] tells what has become of each.
     pub fn take(&mut self, now_ms: u64) -> Vec<Due> {
+        self.take_due(now_ms, false)
+    }
+
+    /// Takes all that is to be stored, whenever it was to be.
+    pub fn take_all(&mut self, now_ms: u64) -> Vec<Due> {
+        self.take_due(now_ms, true)
+    }
+
+    fn take_due(&mut self, now_ms: u64, takes_all: bool) -> Vec<Due> {
         let mut due = Vec::new();
         for ((conversation, user), of_user) in &mut self.users {
-            if of_user.next_ms > now_ms {
+            if of_user.next_ms > now_ms && !takes_all {
                 continue;
             }
             if let Some(cursor) = of_user.wanted.take() {
@@ -93,8 +108,8 @@ impl Pending {
 
     /// The cursors of a conversation that were stored a moment ago.
     pub fn recent_of(&self, conversation: &ConversationName) -> impl Iterator<Item = (&UserId, Cursor)> {
-        // The shortest id there could be: every other one is behind it.
-        let first = UserId::new("\u{20}").map(|first| (conversation.clone(), first));
+        // The first id there could be, since none has control characters.
+        let first = UserId::new(" ").map(|first| (conversation.clone(), first));
         let from = first.ok().map_or(std::ops::Bound::Unbounded, std::ops::Bound::Included);
         let behind = self.users.range((from, std::ops::Bound::Unbounded));
         let of_conversation = behind.take_while(move |((of, _), _)| of == conversation);
@@ -172,6 +187,9 @@ mod tests {
             taken += pending.take(ms).len();
         }
         assert_eq!(taken, 9);
+        pending.want(&room(), &user("bob"), read(1));
+        assert_eq!(pending.take(15_000), []);
+        assert_eq!(pending.take_all(15_000).len(), 1, "at the end nothing waits");
     }
 
     #[test]

@@ -8,12 +8,10 @@ mod model;
 mod window;
 
 use quoth_protocol::frame::{Event, EventKind};
+use quoth_protocol::limits::UNREAD_MAX;
 use quoth_protocol::{Seq, UserId};
 
 pub use window::{Missing, Window};
-
-/// Messages that are counted at most: who has more does not want to know how many.
-pub const UNREAD_MAX: u32 = 1_000;
 
 /// What decides whether a message is still there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,9 +49,9 @@ impl Posted {
     #[must_use]
     pub fn of(event: &Event) -> Option<Self> {
         match &event.kind {
-            EventKind::Message { .. } => {
-                let life = Life { seq: event.seq, time_ms: event.time_ms, expires_ms: 0 };
-                Some(Self { life, sender: event.sender.clone(), mentions: Vec::new() })
+            EventKind::Message { mentions, expires_ms, .. } => {
+                let life = Life { seq: event.seq, time_ms: event.time_ms, expires_ms: *expires_ms };
+                Some(Self { life, sender: event.sender.clone(), mentions: mentions.clone() })
             }
             _ => None,
         }
@@ -94,9 +92,10 @@ pub fn count<'a>(
 
 #[cfg(test)]
 mod tests {
+    use quoth_protocol::limits::UNREAD_MAX;
     use quoth_protocol::{Seq, UserId};
 
-    use super::{Life, Posted, UNREAD_MAX, Unread, count};
+    use super::{Life, Posted, Unread, count};
 
     fn user(name: &str) -> UserId {
         UserId::new(name).unwrap()

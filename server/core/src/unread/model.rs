@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use quoth_protocol::limits::UNREAD_MAX;
 use quoth_protocol::{Seq, UserId};
 
-use super::{Life, Posted, UNREAD_MAX, Unread, Window, count};
+use super::{Life, Posted, Unread, Window, count};
 
 const STEPS: u32 = 1_000_000;
 

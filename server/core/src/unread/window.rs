@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use quoth_protocol::limits::UNREAD_MAX;
 use quoth_protocol::{Seq, UserId};
 
-use super::{Life, Posted, UNREAD_MAX, Unread};
+use super::{Life, Posted, Unread};
 
 /// Messages that a window keeps: more than are counted, since a reader's own are among them.
 const MESSAGES_MAX: usize = 2 * UNREAD_MAX as usize;

@@ -10,6 +10,7 @@ mod keeper;
 mod pages;
 mod receipts;
 mod rows;
+mod settings;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,10 +26,11 @@ use self::watch::Watchers;
 use super::states::KnownConversation;
 
 pub use pages::Page as InboxPage;
-pub use receipts::Readers;
+pub use receipts::{Greeting, Receipts};
 pub use watch::{Batch, InboxWatch, Since};
 
 pub(super) use keeper::keep;
+pub(crate) use receipts::is_small;
 
 /// How often a user's cursor of a conversation is stored at most, in milliseconds.
 pub(super) const CURSOR_INTERVAL_MS: u64 = 1_000;

@@ -8,12 +8,15 @@ use quoth_core::authorize::Grant;
 use quoth_core::inbox::{Entry, LARGE, MOVED, PINNED, conversation_of, entry_key, of_timed, timed};
 use quoth_protocol::ConversationName;
 use quoth_protocol::inbox::InboxRow;
-use quoth_protocol::limits::{LARGE_CONVERSATIONS_MAX, PINNED_MAX};
+use quoth_protocol::limits::INBOX_PINNED_MAX;
 use quoth_store::{PageLimit, View, ViewError};
 
 use super::receipts::damaged;
 use super::rows::For;
 use crate::engine::Engine;
+
+/// Conversations of one user that have too many members to be moved, at most: each of them is looked at for each page.
+pub(super) const LARGE_MAX: usize = 1_000;
 
 /// A page of a user's list.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +25,8 @@ pub struct Page {
     pub rows: Vec<InboxRow>,
     /// Where the next page goes on; `None` when this is the last one.
     pub next: Option<String>,
+    /// What changes from now on has a greater version.
+    pub version: u64,
 }
 
 /// Where a page begins: behind this one.
@@ -89,7 +94,7 @@ impl Engine {
             rows.sort_by_key(|row| std::cmp::Reverse(row.time_ms));
         }
         pinned.append(&mut others);
-        Ok(Some(Page { rows: pinned, next }))
+        Ok(Some(Page { rows: pinned, next, version: now_ms }))
     }
 }
 
@@ -100,7 +105,7 @@ fn names(
     limit: usize,
 ) -> Result<Names, ViewError> {
     let pinned: Vec<_> = view
-        .registers(log, &[PINNED], None, PINNED_MAX + 1)?
+        .registers(log, &[PINNED], None, INBOX_PINNED_MAX + 1)?
         .iter()
         .filter_map(|(key, _)| conversation_of(key))
         .collect();
@@ -151,7 +156,7 @@ fn large(
     after: Option<&Place>,
     is_pinned: &HashSet<ConversationName>,
 ) -> Result<Vec<Place>, ViewError> {
-    let rows = view.registers(log, &[LARGE], None, LARGE_CONVERSATIONS_MAX)?;
+    let rows = view.registers(log, &[LARGE], None, LARGE_MAX)?;
     let names = rows.iter().filter_map(|(key, _)| conversation_of(key));
     let mut places = Vec::new();
     for name in names.filter(|name| !is_pinned.contains(name)) {

@@ -5,28 +5,73 @@ use std::sync::Arc;
 
 use quoth_core::membership::{ConversationState, Damaged};
 use quoth_core::receipts::{CURSOR, Cursor, key_of, user_of};
-use quoth_protocol::limits::RECEIPTS_MEMBERS_MAX;
+use quoth_core::unread::Posted;
+use quoth_protocol::limits::RECEIPT_MEMBERS_MAX;
 use quoth_protocol::{ConversationName, Seq, UserId};
-use quoth_store::{View, ViewError};
+use quoth_store::{Bounds, PageLimit, View, ViewError};
 use tokio::sync::oneshot;
 
+use super::rows::absent;
 use super::{Inbox, Mark};
+use crate::engine::Engine;
+use crate::engine::frame::event;
 use crate::engine::mailbox::Mailbox;
-use crate::engine::{Bounds, Engine};
 
 /// Registers that are read at once.
 const REGISTERS_PAGE: usize = 1_000;
 
-/// Who has read up to some seq.
+/// To whom a message has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Readers {
-    /// These, in the order of their ids' bytes.
-    Named(Vec<UserId>),
-    /// So many.
-    Counted(u32),
+pub struct Receipts {
+    /// To how many members.
+    pub delivered: u32,
+    /// How many of them have read it.
+    pub read: u32,
+    /// Where there are few members: how far those are to whom it has come, in the order of their ids' bytes.
+    pub users: Vec<(UserId, Cursor)>,
+}
+
+/// What a mailbox that comes to a conversation is told of cursors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Greeting {
+    /// Nothing.
+    Nothing,
+    /// How far its own user is.
+    Own,
+    /// How far everybody is.
+    All,
 }
 
 impl Inbox {
+    /// Lets a mailbox know how far users are. A cursor that cannot be read is left out: it keeps nobody from the conversation.
+    pub(in crate::engine) fn greet(
+        &self,
+        view: &dyn View,
+        name: &ConversationName,
+        mailbox: &Mailbox,
+        greeting: Greeting,
+    ) {
+        if greeting == Greeting::Nothing {
+            return;
+        }
+        // Before the view, which has what is forgotten here.
+        let recent: BTreeMap<UserId, Cursor> = {
+            let cursors = self.cursors.lock();
+            cursors.recent_of(name).map(|(user, cursor)| (user.clone(), cursor)).collect()
+        };
+        let unreadable = |error: &ViewError| tracing::warn!(%error, "how far somebody has read cannot be read");
+        let own = cursor(view, name, mailbox.user()).inspect_err(unreadable).unwrap_or_default();
+        mailbox.set_seen(own.merged(recent.get(mailbox.user()).copied().unwrap_or_default()).read);
+        if greeting == Greeting::All {
+            // Those who have left have theirs still.
+            let stored = cursors(view, name, 4 * RECEIPT_MEMBERS_MAX).inspect_err(unreadable);
+            let stored = stored.ok().flatten().unwrap_or_default();
+            stored.into_iter().chain(recent).for_each(|(user, cursor)| {
+                mailbox.put_receipt(&user, cursor);
+            });
+        }
+    }
+
     /// A user has got and read so far; see [`Engine::seen`].
     pub(in crate::engine) fn mark(&self, conversation: &ConversationName, user: &UserId, cursor: Cursor) {
         if self.cursors.lock().mark(conversation, user, cursor) {
@@ -38,7 +83,7 @@ impl Inbox {
 /// Whether so few are in it that each of them is told how far the others are.
 #[must_use]
 pub(crate) fn is_small(state: Option<&ConversationState>) -> bool {
-    state.is_some_and(|state| state.members_count() <= RECEIPTS_MEMBERS_MAX)
+    state.is_some_and(|state| state.members_count() as usize <= RECEIPT_MEMBERS_MAX)
 }
 
 /// A user's cursor as the view has it.
@@ -69,6 +114,24 @@ fn cursors(
             _ => return Ok(Some(all)),
         }
     }
+}
+
+/// Who wrote a message that is there at `now_ms`.
+fn sender_of(
+    view: &dyn View,
+    name: &ConversationName,
+    seq: Seq,
+    now_ms: u64,
+) -> Result<Option<UserId>, ViewError> {
+    let bounds = view.bounds(name)?;
+    let Some(after) = seq.0.checked_sub(1).filter(|_| seq >= bounds.floor && seq <= bounds.head) else {
+        return Ok(None);
+    };
+    let records = view.after(name, Seq(after), PageLimit { records: 1, bytes: 0 })?;
+    let Some(record) = records.first().filter(|record| record.seq == seq) else { return Ok(None) };
+    let posted = Posted::of(&event(record)?);
+    let is_absent = absent(bounds, now_ms);
+    Ok(posted.filter(|posted| !is_absent(posted.life)).map(|posted| posted.sender))
 }
 
 pub(super) fn damaged(name: &ConversationName, error: Damaged) -> ViewError {
@@ -109,7 +172,7 @@ impl Engine {
             let (conversation, user) = (conversation.clone(), user.clone());
             waiting.marks.push(Mark { conversation, user, cursor, stored });
         }
-        self.inner.inbox.mark(conversation, user, cursor);
+        self.inner.inbox.cursors.lock().want(conversation, user, cursor);
         self.inner.inbox.rung.notify_one();
         is_stored.await.map_err(|_| failed())
     }
@@ -131,58 +194,37 @@ impl Engine {
             .await
     }
 
-    /// Who of the members has read up to `seq`: their names where there are few of them.
+    /// To which members the message at `seq` has come, but for its sender; `None` when there is no such message.
     ///
     /// # Errors
     /// When the view cannot be read.
-    pub async fn readers_up_to(&self, conversation: &ConversationName, seq: Seq) -> Result<Readers, ViewError> {
-        let known = self.state(conversation).await?;
-        let name = conversation.clone();
-        self.inner.reads.applied(self.released()).await;
-        let read = self.inner.reads.run(move |view| cursors(view, &name, usize::MAX - 1)).await?.unwrap_or_default();
-        let state = known.read();
-        let is_member = |user: &UserId| state.as_ref().is_some_and(|state| state.present(user).is_some());
-        let readers = read.into_iter().filter(|(user, cursor)| cursor.read >= seq && is_member(user));
-        let readers: Vec<UserId> = readers.map(|(user, _)| user).collect();
-        Ok(if is_small(state.as_ref()) {
-            Readers::Named(readers)
-        } else {
-            Readers::Counted(u32::try_from(readers.len()).unwrap_or(u32::MAX))
-        })
-    }
-
-    /// Lets a mailbox that has come to a conversation know how far its user is, and the others if it `wants_others`.
-    ///
-    /// # Errors
-    /// When the view cannot be read.
-    pub(crate) async fn greet(
+    pub async fn receipts(
         &self,
         conversation: &ConversationName,
-        mailbox: &Arc<Mailbox>,
-        wants_others: bool,
-    ) -> Result<(), ViewError> {
-        let (name, inbox, of) = (conversation.clone(), Arc::clone(&self.inner.inbox), Arc::clone(mailbox));
-        self.inner
-            .reads
-            .run(move |view| {
-                // Before the view, which has what is forgotten here.
-                let recent: BTreeMap<UserId, Cursor> = {
-                    let cursors = inbox.cursors.lock();
-                    cursors.recent_of(&name).map(|(user, cursor)| (user.clone(), cursor)).collect()
-                };
-                let mine = recent.get(of.user()).copied().unwrap_or_default();
-                of.set_seen(cursor(view, &name, of.user())?.merged(mine).read);
-                if wants_others {
-                    // Those who have left have theirs still.
-                    let users_max = 4 * RECEIPTS_MEMBERS_MAX as usize;
-                    let stored = cursors(view, &name, users_max)?.unwrap_or_default();
-                    stored.into_iter().chain(recent).for_each(|(user, cursor)| of.put_receipt(&user, cursor));
-                }
-                Ok(())
-            })
-            .await?;
-        self.inner.rosters.change(conversation);
-        Ok(())
+        seq: Seq,
+    ) -> Result<Option<Receipts>, ViewError> {
+        let known = self.state(conversation).await?;
+        let (name, now_ms) = (conversation.clone(), self.now_ms());
+        self.inner.reads.applied(self.released()).await;
+        let read = move |view: &dyn View| {
+            let Some(sender) = sender_of(view, &name, seq, now_ms)? else { return Ok(None) };
+            Ok(cursors(view, &name, usize::MAX - 1)?.map(|cursors| (sender, cursors)))
+        };
+        let Some((sender, cursors)) = self.inner.reads.run(read).await? else { return Ok(None) };
+        let state = known.read();
+        let is_other = |user: &UserId| {
+            *user != sender && state.as_ref().is_some_and(|state| state.present(user).is_some())
+        };
+        let mut receipts = Receipts { delivered: 0, read: 0, users: Vec::new() };
+        for (user, cursor) in cursors.into_iter().filter(|(user, cursor)| cursor.delivered >= seq && is_other(user))
+        {
+            receipts.delivered += 1;
+            receipts.read += u32::from(cursor.read >= seq);
+            if is_small(state.as_ref()) {
+                receipts.users.push((user, cursor));
+            }
+        }
+        Ok(Some(receipts))
     }
 
     /// Stores the cursors that wait for that, at once. To be called at the end, when all connections are gone.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use quoth_core::authorize::{Action, Grant, Place, authorize};
 use quoth_core::inbox::{Settings, settings_key};
 use quoth_core::membership::{Actor, ConversationState};
-use quoth_core::unread::Life;
+use quoth_core::unread::{Life, Posted};
 use quoth_protocol::frame::{Event, EventKind};
 use quoth_protocol::inbox::InboxRow;
-use quoth_protocol::limits::PREVIEW_BYTES_MAX;
+use quoth_protocol::limits::INBOX_PREVIEW_BYTES_MAX;
 use quoth_protocol::{ConversationName, Seq, UserId};
 use quoth_store::{Bounds, PageLimit, View, ViewError};
 
@@ -182,7 +182,7 @@ fn last_message(
     let time_ms = records.last().map_or(0, |record| record.time_ms);
     for record in records.iter().rev() {
         let mut event = event(record)?;
-        let Some(posted) = quoth_core::unread::Posted::of(&event) else { continue };
+        let Some(posted) = Posted::of(&event) else { continue };
         if is_absent(posted.life) {
             continue;
         }
@@ -194,8 +194,9 @@ fn last_message(
 
 /// Cuts a message to what a list shows of it, at the end of a character if it is a text.
 fn cut(kind: &mut EventKind) {
-    if let EventKind::Message { body, .. } = kind {
-        let mut end = body.len().min(PREVIEW_BYTES_MAX);
+    if let EventKind::Message { body, mentions, .. } = kind {
+        mentions.clear();
+        let mut end = body.len().min(INBOX_PREVIEW_BYTES_MAX);
         while end > 0 && end < body.len() && body[end] & 0xC0 == 0x80 {
             end -= 1;
         }

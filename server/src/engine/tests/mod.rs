@@ -3,7 +3,9 @@
 mod changes;
 mod durable;
 mod faults;
+mod lists;
 mod loads;
 mod notes;
+mod receipts;
 mod rosters;
 mod world;
