@@ -6,7 +6,8 @@ import { isolated } from "./model/text.js";
 import type { Entry, Page } from "./model/timeline.js";
 
 export function pageOf(page: SdkPage): Page {
-  return { entries: page.events.map(entryOf), head: page.head, floor: page.floor, more: page.more };
+  const { head, floor, moreBefore, moreAfter } = page;
+  return { entries: page.events.map(entryOf), head, floor, moreBefore, moreAfter };
 }
 
 export function entryOf(event: LogEvent | Gap): Entry {

@@ -123,7 +123,13 @@ pub fn registers(seq: Seq, kind: &EventKind) -> Vec<RegisterChange> {
         | EventKind::Banned { .. }
         | EventKind::SlowMode { .. }
         | EventKind::InvitationMade { .. }
-        | EventKind::InvitationsRevoked => Vec::new(),
+        | EventKind::InvitationsRevoked
+        | EventKind::Edited { .. }
+        | EventKind::Revoked { .. }
+        | EventKind::Reacted { .. }
+        | EventKind::RetentionSet { .. }
+        | EventKind::Hidden { .. }
+        | EventKind::InboxSet { .. } => Vec::new(),
     }
 }
 
@@ -165,7 +171,13 @@ pub fn echo(
         | EventKind::InvitationsRevoked
         | EventKind::Belongs { .. }
         | EventKind::BelongsNoMore { .. }
-        | EventKind::Blocked { .. } => None,
+        | EventKind::Blocked { .. }
+        | EventKind::Edited { .. }
+        | EventKind::Revoked { .. }
+        | EventKind::Reacted { .. }
+        | EventKind::RetentionSet { .. }
+        | EventKind::Hidden { .. }
+        | EventKind::InboxSet { .. } => None,
     }
 }
 

@@ -1,10 +1,10 @@
 /** What happens in a conversation besides messages, in a line for people. */
 
-import type { MembershipEvent } from "../../../src/index.js";
+import type { ChangeEvent, MembershipEvent, Retention } from "../../../src/index.js";
 import { isolated } from "./text.js";
 import { fullTime } from "./times.js";
 
-export function deedText(event: MembershipEvent): string {
+export function deedText(event: MembershipEvent | ChangeEvent): string {
   const who = isolated(event.sender);
   const whom = "user" in event && event.user !== undefined ? isolated(event.user) : "everybody";
   switch (event.type) {
@@ -35,6 +35,18 @@ export function deedText(event: MembershipEvent): string {
       return `You are not in ${isolated(event.conversation)} any more`;
     case "blocked":
       return event.blocked ? `You blocked ${whom}` : `You do not block ${whom} any more`;
+    case "edited":
+      return `${who} edited a message: ${isolated(event.text ?? `${event.body.length.toLocaleString("en")} bytes that are not text`)}`;
+    case "revoked":
+      return `${who} took a message back`;
+    case "reacted":
+      return event.on ? `${who} reacted with ${isolated(event.reaction)}` : `${who} took ${isolated(event.reaction)} back`;
+    case "retention_set":
+      return `${who} set that messages are kept ${kept(event.retention)}`;
+    case "hidden":
+      return `You hid a message of ${isolated(event.conversation)}`;
+    case "inbox_set":
+      return `You changed how ${isolated(event.conversation)} stands in your inbox`;
   }
 }
 
@@ -47,6 +59,15 @@ function memberSet(event: MembershipEvent & { type: "member_set" }, who: string,
 
 /** "an admin", "a reader". */
 export const article = (role: string): string => `${/^[ao]/u.test(role) ? "an" : "a"} ${role}`;
+
+function kept({ ageS, count, bytes }: Retention): string {
+  const bounds = [
+    ageS > 0 && `for ${ageS.toLocaleString("en")} s`,
+    count > 0 && `up to ${count.toLocaleString("en")} of them`,
+    bytes > 0 && `up to ${bytes.toLocaleString("en")} bytes`,
+  ].filter((bound) => bound !== false);
+  return bounds.join(", ") || "for ever";
+}
 
 const called = (title: string): string => (title === "" ? "" : ` ${isolated(title)}`);
 
