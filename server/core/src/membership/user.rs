@@ -128,8 +128,7 @@ pub fn registers(seq: Seq, kind: &EventKind) -> Vec<RegisterChange> {
         | EventKind::Revoked { .. }
         | EventKind::Reacted { .. }
         | EventKind::RetentionSet { .. }
-        | EventKind::Hidden { .. }
-        | EventKind::InboxSet { .. } => Vec::new(),
+        | EventKind::Hidden { .. } => Vec::new(),
     }
 }
 
