@@ -209,7 +209,7 @@ impl Member {
     pub async fn row(&mut self) -> anyhow::Result<InboxRow> {
         loop {
             if let ServerFrame::InboxRow(row) = self.notice().await? {
-                return Ok(row);
+                return Ok(*row);
             }
         }
     }

@@ -6,7 +6,7 @@ use quoth_protocol::membership::ConversationKind;
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
-use quoth_tests::member::Member;
+use quoth_tests::member::{Carrier, Member};
 use quoth_tests::process::ServerProcess;
 use quoth_tests::site::{CARRIERS, Site, with_each_carrier};
 
@@ -28,9 +28,17 @@ async fn group(owner: &mut Member, title: &str, members: &[&str]) -> anyhow::Res
     Ok(owner.done(create(title, members)).await?.0)
 }
 
-async fn publish(member: &mut Member, name: &ConversationName, n: u64, body: &str) -> anyhow::Result<Seq> {
-    let mut stream = member.enter(name, None).await?;
-    let seq = member.publish(&mut stream, n, body).await?;
+/// Alice writes something, by a connection of its own.
+async fn publish(
+    (site, carrier): (&Site, Carrier),
+    name: &ConversationName,
+    n: u64,
+    body: &str,
+) -> anyhow::Result<Seq> {
+    let mut alice = site.member(carrier, "alice").await?;
+    let mut stream = alice.enter(name, None).await?;
+    let seq = alice.publish(&mut stream, n, body).await?;
+    alice.close().await;
     Ok(seq.expect("it is taken"))
 }
 
@@ -74,7 +82,7 @@ fn a_client_has_its_list_and_is_told_what_changes() -> anyhow::Result<()> {
         let (rows, next, _) = bob.inbox(None, 50).await?;
         assert_eq!((titles(&rows), next), (vec!["second", "first"], None));
         let body = "ä".repeat(200);
-        let seq = publish(&mut alice, &first, 1, &body).await?;
+        let seq = publish((&site, carrier), &first, 1, &body).await?;
         let row = row_of(&mut bob, &first, |row| row.unread == 1).await?;
         let last = row.last.expect("a preview");
         let EventKind::Message { body: shown, .. } = &last.kind else { anyhow::bail!("no message") };
@@ -88,7 +96,7 @@ fn a_client_has_its_list_and_is_told_what_changes() -> anyhow::Result<()> {
         // Nothing that one is not in.
         let mut stranger = site.member(carrier, "stranger").await?;
         watch(&mut stranger, Some(0)).await?;
-        publish(&mut alice, &first, 2, "x").await?;
+        publish((&site, carrier), &first, 2, "x").await?;
         alice.done(Request::Rename { conversation: second.clone(), title: "renamed".into() }).await?;
         row_of(&mut bob, &second, |row| row.title == "renamed").await?;
         assert_eq!(stranger.inbox(None, 50).await?.0, []);
@@ -96,8 +104,8 @@ fn a_client_has_its_list_and_is_told_what_changes() -> anyhow::Result<()> {
         bob.done(Request::Leave { conversation: first.clone() }).await?;
         let row = row_of(&mut bob, &first, |row| row.gone).await?;
         assert!(row.last.is_none() && row.title.is_empty() && row.head == Seq::ZERO);
-        publish(&mut alice, &first, 3, "secret").await?;
-        publish(&mut alice, &second, 1, "y").await?;
+        publish((&site, carrier), &first, 3, "secret").await?;
+        publish((&site, carrier), &second, 1, "y").await?;
         let row = bob.row().await?;
         assert_eq!((row.conversation, row.unread), (second.clone(), 1), "nothing more of what was left");
         assert_eq!(titles(&bob.inbox(None, 50).await?.0), ["renamed"]);
@@ -161,18 +169,20 @@ fn pages_go_on_where_they_were() -> anyhow::Result<()> {
             group(&mut alice, &format!("{n:02}"), &[]).await?;
             names.push(format!("{n:02}"));
         }
-        names.reverse();
         let (mut listed, mut after) = (Vec::new(), None);
         loop {
             let (rows, next, _) = alice.inbox(after, 5).await?;
             assert!(rows.len() <= 5);
-            listed.extend(rows.into_iter().map(|row| row.title));
+            listed.extend(rows.into_iter().map(|row| (std::cmp::Reverse(row.time_ms), row.title)));
             after = next;
             if after.is_none() {
                 break;
             }
         }
-        assert_eq!(listed, names);
+        assert!(listed.is_sorted_by_key(|(time, _)| *time), "the latest first: {listed:?}");
+        let mut titles: Vec<_> = listed.into_iter().map(|(_, title)| title).collect();
+        titles.sort();
+        assert_eq!(titles, names, "each once");
         alice.close().await;
         Ok(())
     })
@@ -192,7 +202,7 @@ async fn who_was_away_over_a_kill_9_is_told_what_has_changed() -> anyhow::Result
         let (version, _) = watch(&mut bob, None).await?;
         bob.close().await;
         alice.done(Request::Mark { conversation: second.clone(), delivered: Seq(3), read: Seq(3) }).await?;
-        let seq = publish(&mut alice, &first, 1, "while you were away").await?;
+        let seq = publish((&site, carrier), &first, 1, "while you were away").await?;
         server.kill()?;
 
         let server = ServerProcess::start(&data_dir)?;

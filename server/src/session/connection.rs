@@ -322,7 +322,7 @@ impl Connection {
                 Ok(())
             }
             Happened::Rows(inbox::Next::Rows(rows)) => {
-                rows.into_iter().for_each(|row| self.writer.push(&ServerFrame::InboxRow(row)));
+                rows.into_iter().for_each(|row| self.writer.push(&ServerFrame::InboxRow(Box::new(row))));
                 Ok(())
             }
             Happened::Rows(inbox::Next::End(code)) => {
