@@ -9,12 +9,10 @@ use quoth_server::auth::{Issue, Rights, algorithm, issue};
 use quoth_server::config::Config;
 use quoth_server::development::signing_key_file;
 
+use crate::device::Over;
 use crate::embedded::EmbeddedServer;
-use crate::member::{Carrier, Member};
+use crate::member::Member;
 use crate::process::ServerProcess;
-
-/// What a test is done over, one after the other.
-pub const CARRIERS: [Carrier; 2] = [Carrier::Quic, Carrier::WebSocket];
 
 /// Far in the future, in seconds since 1970.
 const ENDS_S: u64 = 4_000_000_000;
@@ -49,7 +47,7 @@ impl Site {
     ///
     /// # Errors
     /// When that fails.
-    pub async fn member(&self, carrier: Carrier, user: &str) -> anyhow::Result<Member> {
+    pub async fn member(&self, carrier: Over, user: &str) -> anyhow::Result<Member> {
         self.member_with(carrier, user, &[]).await
     }
 
@@ -59,7 +57,7 @@ impl Site {
     /// When that fails.
     pub async fn member_with(
         &self,
-        carrier: Carrier,
+        carrier: Over,
         user: &str,
         patterns: &[&str],
     ) -> anyhow::Result<Member> {
@@ -90,9 +88,9 @@ fn token(data_dir: &Path, user: &str, rights: Rights) -> anyhow::Result<String> 
 /// # Errors
 /// When one of them fails.
 pub fn with_each_carrier<F: Future<Output = anyhow::Result<()>>>(
-    test: impl Fn(Site, Carrier) -> F,
+    test: impl Fn(Site, Over) -> F,
 ) -> anyhow::Result<()> {
-    for carrier in CARRIERS {
+    for carrier in Over::ALL {
         let server = EmbeddedServer::start()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime

@@ -6,9 +6,10 @@ use quoth_protocol::membership::ConversationKind;
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
-use quoth_tests::member::{Carrier, Member};
+use quoth_tests::device::Over;
+use quoth_tests::member::Member;
 use quoth_tests::process::ServerProcess;
-use quoth_tests::site::{CARRIERS, Site, with_each_carrier};
+use quoth_tests::site::{Site, with_each_carrier};
 
 fn user(name: &str) -> UserId {
     UserId::new(name).expect("a user id")
@@ -30,7 +31,7 @@ async fn group(owner: &mut Member, title: &str, members: &[&str]) -> anyhow::Res
 
 /// Alice writes something, by a connection of its own.
 async fn publish(
-    (site, carrier): (&Site, Carrier),
+    (site, carrier): (&Site, Over),
     name: &ConversationName,
     n: u64,
     body: &str,
@@ -190,7 +191,7 @@ fn pages_go_on_where_they_were() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn who_was_away_over_a_kill_9_is_told_what_has_changed() -> anyhow::Result<()> {
-    for carrier in CARRIERS {
+    for carrier in Over::ALL {
         let dir = tempfile::tempdir()?;
         let data_dir = dir.path().join("data");
         let server = ServerProcess::start(&data_dir)?;

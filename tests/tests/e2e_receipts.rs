@@ -6,9 +6,10 @@ use quoth_protocol::membership::ConversationKind;
 use quoth_protocol::reply::{ReceiptInfo, Reply};
 use quoth_protocol::request::Request;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
-use quoth_tests::member::{Member, Next, Stream};
+use quoth_tests::device::{Next, Over};
+use quoth_tests::member::{Member, Stream};
 use quoth_tests::process::ServerProcess;
-use quoth_tests::site::{CARRIERS, Site, with_each_carrier};
+use quoth_tests::site::{Site, with_each_carrier};
 
 fn user(name: &str) -> UserId {
     UserId::new(name).expect("a user id")
@@ -138,7 +139,7 @@ fn nobody_is_told_who_may_not_be() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn what_was_told_is_there_after_kill_9() -> anyhow::Result<()> {
-    for carrier in CARRIERS {
+    for carrier in Over::ALL {
         let dir = tempfile::tempdir()?;
         let data_dir = dir.path().join("data");
         let (mut name, mut before) = (None, 0);

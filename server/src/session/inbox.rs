@@ -172,7 +172,7 @@ pub(super) async fn receipts(shared: &Shared, name: &ConversationName, seq: Seq)
     let access = engine.access(name, &grant.user).await.map_err(|error| unreadable(&error))?;
     let actor = Actor::User(&grant);
     access.stand(actor).standing.allows(actor, Action::Receipts, engine.now_ms())?;
-    let receipts = engine.receipts(access.name(), seq).await.map_err(|error| unreadable(&error))?;
+    let receipts = engine.receipts(&grant.user, access.name(), seq).await.map_err(|error| unreadable(&error))?;
     let none = Refusal::new(Code::NOT_FOUND_MESSAGE, "there is no such message");
     let Receipts { delivered, read, users } = receipts.ok_or(none)?;
     let info = |(user, Cursor { delivered, read })| ReceiptInfo { user, delivered, read };

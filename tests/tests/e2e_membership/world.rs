@@ -1,10 +1,10 @@
-//! Requests in short.
+//! A server with users, and requests in short.
 
 use quoth_protocol::membership::{ConversationKind, Role};
 use quoth_protocol::request::Request;
 use quoth_protocol::{ConversationName, UserId};
 
-pub(crate) use quoth_tests::site::{CARRIERS, Site, with_each_carrier};
+pub(crate) use quoth_tests::site::{Site, with_each_carrier};
 
 pub(crate) fn user(name: &str) -> UserId {
     UserId::new(name).expect("a user id")

@@ -16,6 +16,12 @@ use crate::register::{RegisterChange, decode, encode, key};
 /// What the keys of blocked users' registers begin with.
 pub const BLOCKED: u8 = b'b';
 
+/// The key of the register that says that a user is blocked.
+#[must_use]
+pub fn blocked_key(user: &UserId) -> Vec<u8> {
+    key(BLOCKED, user.as_str().as_bytes())
+}
+
 /// What the keys of the registers begin with that name the conversations which the user is in.
 pub const CONVERSATION: u8 = b'c';
 

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 use quoth_core::unread::{Life, Posted, Unread, Window};
+use quoth_protocol::frame::{Event, EventKind};
 use quoth_protocol::{ConversationName, Seq, UserId};
-use quoth_store::{Bounds, PageLimit, Record, View, ViewError};
+use quoth_store::{Bounds, Content, PageLimit, Record, View, ViewError};
 
 use crate::engine::frame::event;
 
@@ -72,6 +73,11 @@ impl Counts {
 /// Takes what has happened up to `last`.
 fn follow(window: &mut Window, last: Seq, records: &[Record]) {
     window.append(last, records.iter().filter_map(posted));
+    for record in records.iter().filter(|record| matches!(record.content, Content::Change(_))) {
+        if let Ok(Event { kind: EventKind::Revoked { seq }, .. }) = event(record) {
+            window.remove(seq);
+        }
+    }
 }
 
 /// A record as a message that is counted.

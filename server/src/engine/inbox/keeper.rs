@@ -204,12 +204,20 @@ async fn tell_cursor(inbox: &Inbox, engine: &Engine, due: &Due, now_ms: u64) {
     }
     // One that cannot be read now is told nothing; what is stored is asked for by whoever comes.
     let is_small = engine.with_state(conversation, is_small).await.unwrap_or(false);
+    let blocks = match engine.user(user).await {
+        Ok(known) => known,
+        Err(error) => {
+            tracing::error!(%error, %user, "how far the user has read is not told, since it cannot be read who may know it");
+            return;
+        }
+    };
     let mut has_seen = false;
     for reader in &readers {
         if reader.user() == user {
             has_seen |= reader.set_seen(cursor.read);
         }
-        if is_small && reader.put_receipt(user, *cursor) {
+        let may_know = is_small && !blocks.read().blocks(reader.user());
+        if may_know && reader.put_receipt(user, *cursor) {
             reader.wake();
         }
     }

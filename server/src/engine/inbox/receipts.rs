@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use quoth_core::membership::user::blocked_key;
 use quoth_core::membership::{ConversationState, Damaged};
 use quoth_core::receipts::{CURSOR, Cursor, key_of, user_of};
 use quoth_core::unread::Posted;
@@ -66,9 +67,12 @@ impl Inbox {
             // Those who have left have theirs still.
             let stored = cursors(view, name, 4 * RECEIPT_MEMBERS_MAX).inspect_err(unreadable);
             let stored = stored.ok().flatten().unwrap_or_default();
-            stored.into_iter().chain(recent).for_each(|(user, cursor)| {
-                mailbox.put_receipt(&user, cursor);
-            });
+            for (user, cursor) in stored.into_iter().chain(recent) {
+                // Whose blocks cannot be read is taken for one who wants nothing of the reader.
+                if !has_blocked(view, &user, mailbox.user()).inspect_err(unreadable).unwrap_or(true) {
+                    mailbox.put_receipt(&user, cursor);
+                }
+            }
         }
     }
 
@@ -78,6 +82,11 @@ impl Inbox {
             self.rung.notify_one();
         }
     }
+}
+
+/// Whether a user wants nothing of another one, to whom it is not told then what the user has read.
+fn has_blocked(view: &dyn View, user: &UserId, other: &UserId) -> Result<bool, ViewError> {
+    Ok(view.register(&ConversationName::of_user(user), &blocked_key(other))?.is_some())
 }
 
 /// Whether so few are in it that each of them is told how far the others are.
@@ -194,21 +203,31 @@ impl Engine {
             .await
     }
 
-    /// To which members the message at `seq` has come, but for its sender; `None` when there is no such message.
+    /// To which members the message at `seq` has come, but for its sender and for those who want nothing of `me`; `None` when there is no
+    /// such message.
     ///
     /// # Errors
     /// When the view cannot be read.
     pub async fn receipts(
         &self,
+        me: &UserId,
         conversation: &ConversationName,
         seq: Seq,
     ) -> Result<Option<Receipts>, ViewError> {
         let known = self.state(conversation).await?;
-        let (name, now_ms) = (conversation.clone(), self.now_ms());
+        let (name, me, now_ms) = (conversation.clone(), me.clone(), self.now_ms());
         self.inner.reads.applied(self.released()).await;
+        let is_small_one = is_small(known.read().as_ref());
         let read = move |view: &dyn View| {
             let Some(sender) = sender_of(view, &name, seq, now_ms)? else { return Ok(None) };
-            Ok(cursors(view, &name, usize::MAX - 1)?.map(|cursors| (sender, cursors)))
+            let mut told = BTreeMap::new();
+            for (user, cursor) in cursors(view, &name, usize::MAX - 1)?.unwrap_or_default() {
+                // Of many it is told how many they are, and not who.
+                if cursor.delivered >= seq && !(is_small_one && has_blocked(view, &user, &me)?) {
+                    told.insert(user, cursor);
+                }
+            }
+            Ok(Some((sender, told)))
         };
         let Some((sender, cursors)) = self.inner.reads.run(read).await? else { return Ok(None) };
         let state = known.read();
@@ -216,11 +235,10 @@ impl Engine {
             *user != sender && state.as_ref().is_some_and(|state| state.present(user).is_some())
         };
         let mut receipts = Receipts { delivered: 0, read: 0, users: Vec::new() };
-        for (user, cursor) in cursors.into_iter().filter(|(user, cursor)| cursor.delivered >= seq && is_other(user))
-        {
+        for (user, cursor) in cursors.into_iter().filter(|(user, _)| is_other(user)) {
             receipts.delivered += 1;
             receipts.read += u32::from(cursor.read >= seq);
-            if is_small(state.as_ref()) {
+            if is_small_one {
                 receipts.users.push((user, cursor));
             }
         }

@@ -123,17 +123,17 @@ async fn it_is_told_who_has_a_message_and_in_large_groups_how_many() {
     world.engine.mark(&room("a"), &user("carol"), cursor(7, 6)).await.unwrap();
     world.engine.mark(&room("a"), &user("dave"), cursor(6, 6)).await.unwrap();
     world.engine.mark(&room("a"), &user("alice"), cursor(8, 8)).await.unwrap();
-    let receipts = world.engine.receipts(&room("a"), seq).await.unwrap().unwrap();
+    let receipts = world.engine.receipts(&user("alice"), &room("a"), seq).await.unwrap().unwrap();
     assert_eq!((receipts.delivered, receipts.read), (2, 1), "its sender does not count");
     assert_eq!(receipts.users, [(user("bob"), cursor(8, 7)), (user("carol"), cursor(7, 6))]);
-    assert_eq!(world.engine.receipts(&room("a"), Seq(1)).await.unwrap(), None, "no message");
-    assert_eq!(world.engine.receipts(&room("a"), Seq(99)).await.unwrap(), None);
+    assert_eq!(world.engine.receipts(&user("alice"), &room("a"), Seq(1)).await.unwrap(), None, "no message");
+    assert_eq!(world.engine.receipts(&user("alice"), &room("a"), Seq(99)).await.unwrap(), None);
     for n in 0..RECEIPT_MEMBERS_MAX {
         let set = Change::SetMember { user: user(&format!("u{n}")), role: Role::Member, permissions: None };
         world.engine.change(caller("alice"), &room("a"), set).await.unwrap();
     }
     world.engine.change(caller("carol"), &room("a"), Change::Leave).await.unwrap();
-    let receipts = world.engine.receipts(&room("a"), seq).await.unwrap().unwrap();
+    let receipts = world.engine.receipts(&user("alice"), &room("a"), seq).await.unwrap().unwrap();
     assert_eq!((receipts.delivered, receipts.read, receipts.users.len()), (1, 1, 0));
     // Nobody is told one by one there.
     let (alice, _alices) = reader(&world.engine, &room("a"), "alice").await;
