@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn the_bar_is_as_full_as_it_is_far() {
-        let at = |done, total| {
+        let at = |done: u64, total: u64| {
             line("copying", Bytes { done: done << 20, total: total << 20 }, Duration::from_secs(2))
         };
         assert_eq!(at(10, 20), "copying [###############...............] 10 of 20 MiB, 5 MiB/s");

@@ -151,12 +151,15 @@ impl Applier {
         }
     }
 
-    /// Whether no more should be submitted for now: the disk has no room for the view, and so much waits that
-    /// [`Applier::submit`] would wait too before long. It passes by itself when there is room.
+    /// Whether no more should be submitted for now: the disk has no room for the view, and so much is in memory that it has to
+    /// end. It passes by itself when there is room.
     #[must_use]
     pub fn is_full(&self) -> bool {
         let work = self.shared.work.lock();
-        work.no_room && work.queued_bytes >= self.shared.options.queue_bytes / 2
+        let options = &self.shared.options;
+        let flushes_bytes = options.flush_bytes.saturating_mul(FLUSHES_BEHIND_MAX);
+        let bytes_max = flushes_bytes.saturating_add(options.queue_bytes as u64 / 2);
+        work.no_room && work.applied_bytes + work.queued_bytes as u64 >= bytes_max
     }
 
     /// For those who wait for the view.
@@ -247,6 +250,8 @@ impl Shared {
             }
             while work.applied_bytes >= self.options.flush_bytes.saturating_mul(FLUSHES_BEHIND_MAX)
                 && !work.failed
+                // Then whoever submits is to stop, and what is stored is to be read meanwhile.
+                && !work.no_room
             {
                 self.room.wait(&mut work);
             }
@@ -320,6 +325,7 @@ impl Shared {
                 Err(error) if error.is_full() && !work.stop => {
                     if !std::mem::replace(&mut work.no_room, true) {
                         tracing::error!(%error, "the view waits for room");
+                        self.room.notify_all();
                     }
                     let retry_at = Instant::now() + RETRY_PAUSE;
                     while !work.stop

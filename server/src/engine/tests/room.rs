@@ -97,6 +97,7 @@ async fn a_change_without_room_is_taken_back() {
             sender: user("ada"),
             origin_time_ms: None,
             body: "text".into(),
+            about: Default::default(),
         };
         assert!(engine.publish(&ada, append, &stand).await);
         let Outcome { result, .. } = outcome(&ada).await;
@@ -142,6 +143,7 @@ async fn a_view_without_room_is_waited_for_and_publishes_are_refused_before_too_
             sender: UserId::new("ada").unwrap(),
             origin_time_ms: None,
             body: vec![7; 60_000].into(),
+            about: Default::default(),
         };
         assert!(engine.publish(&ada, append, &crate::engine::Stand::FIXED).await);
         match outcome(&ada).await.result {
