@@ -55,12 +55,7 @@ impl Site {
     ///
     /// # Errors
     /// When that fails.
-    pub async fn member_with(
-        &self,
-        carrier: Over,
-        user: &str,
-        patterns: &[&str],
-    ) -> anyhow::Result<Member> {
+    pub async fn member_with(&self, carrier: Over, user: &str, patterns: &[&str]) -> anyhow::Result<Member> {
         let patterns: Vec<_> = patterns.iter().map(ToString::to_string).collect();
         let rights = Rights { read: patterns.clone(), write: patterns, publish_as: Vec::new() };
         let token = token(&self.data_dir, user, rights)?;

@@ -2,6 +2,7 @@
 
 use quoth_protocol::frame::{EventKind, Start};
 use quoth_protocol::inbox::InboxRow;
+use quoth_protocol::limits::INBOX_PAGE_MAX;
 use quoth_protocol::membership::ConversationKind;
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
@@ -157,6 +158,22 @@ fn two_devices_agree_on_what_is_archived_muted_and_pinned() -> anyhow::Result<()
         for member in [phone, laptop] {
             member.close().await;
         }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_page_of_the_inbox_has_so_many_rows_and_no_more() -> anyhow::Result<()> {
+    with_each_carrier(|site, carrier| async move {
+        let mut alice = site.member(carrier, "alice").await?;
+        for _ in 0..=INBOX_PAGE_MAX {
+            group(&mut alice, "", &[]).await?;
+        }
+        let (rows, next, _) = alice.inbox(None, u32::MAX).await?;
+        assert_eq!(rows.len(), INBOX_PAGE_MAX as usize);
+        let (rows, next, _) = alice.inbox(next, u32::MAX).await?;
+        assert_eq!((rows.len(), next), (1, None));
+        alice.close().await;
         Ok(())
     })
 }

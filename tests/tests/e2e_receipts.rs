@@ -30,7 +30,11 @@ fn mark(conversation: &ConversationName, delivered: u64, read: u64) -> Request {
     Request::Mark { conversation: conversation.clone(), delivered: Seq(delivered), read: Seq(read) }
 }
 
-async fn receipts(member: &mut Member, of: &ConversationName, seq: Seq) -> anyhow::Result<(u32, u32, Vec<ReceiptInfo>)> {
+async fn receipts(
+    member: &mut Member,
+    of: &ConversationName,
+    seq: Seq,
+) -> anyhow::Result<(u32, u32, Vec<ReceiptInfo>)> {
     match member.request(Request::Receipts { conversation: of.clone(), seq }).await? {
         Reply::Receipts { delivered, read, users } => Ok((delivered, read, users)),
         other => bail!("no receipts: {other:?}"),

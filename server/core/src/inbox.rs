@@ -187,8 +187,8 @@ mod tests {
     use quoth_protocol::ConversationName;
 
     use super::{
-        Entry, LARGE, MOVED, MOVED_MEMBERS_MAX, READ, RegisterChange, Settings, conversation_of, entry_key, joined, left,
-        of_timed, over, settings_key, timed,
+        Entry, LARGE, MOVED, MOVED_MEMBERS_MAX, READ, RegisterChange, Settings, conversation_of, entry_key,
+        joined, left, of_timed, over, settings_key, timed,
     };
 
     #[derive(Default)]
@@ -210,7 +210,10 @@ mod tests {
 
         fn timed(&self, kind: u8) -> Vec<(u64, String)> {
             let of_kind = self.0.keys().filter(|key| key[0] == kind);
-            of_kind.filter_map(|key| of_timed(key)).map(|(time_ms, name)| (time_ms, name.to_string())).collect()
+            of_kind
+                .filter_map(|key| of_timed(key))
+                .map(|(time_ms, name)| (time_ms, name.to_string()))
+                .collect()
         }
     }
 

@@ -310,7 +310,7 @@ impl Drop for PanicGuard {
 }
 
 /// Whether an error is about the rows of one conversation only.
-fn concerns_one_conversation(error: &ViewError) -> bool {
+pub(super) fn concerns_one_conversation(error: &ViewError) -> bool {
     match error {
         ViewError::DamagedRow { .. }
         | ViewError::DamagedConversation { .. }

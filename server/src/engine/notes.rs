@@ -76,10 +76,7 @@ impl Engine {
     ///
     /// # Errors
     /// As of [`Engine::note`].
-    pub(super) async fn note_all(
-        &self,
-        notes: Vec<(ConversationName, Vec<Register>)>,
-    ) -> Result<(), String> {
+    pub(super) async fn note_all(&self, notes: Vec<(ConversationName, Vec<Register>)>) -> Result<(), String> {
         let mut last = None;
         for (conversation, registers) in notes {
             last = Some(self.enqueue(conversation, Bytes::new(), registers).await?);

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
-use quoth_core::membership::{ConversationState, PREFIXES};
 use quoth_core::membership::user::{BLOCKED, UserState};
+use quoth_core::membership::{ConversationState, PREFIXES};
 use quoth_protocol::{ConversationName, UserId};
 use quoth_store::{View, ViewError};
 use tokio::sync::OnceCell;

@@ -56,9 +56,9 @@ impl StoreRead {
         greeting: Greeting,
     ) -> Self {
         let (engine, publisher) = (engine.clone(), Arc::clone(publisher));
-        Self(Box::pin(async move {
-            engine.enter(&publisher, publishes, greeting).await.map(ReadResult::Bounds)
-        }))
+        Self(Box::pin(
+            async move { engine.enter(&publisher, publishes, greeting).await.map(ReadResult::Bounds) },
+        ))
     }
 
     pub(super) fn page(engine: &Engine, name: &ConversationName, cursor: Seq, to: Seq) -> Self {

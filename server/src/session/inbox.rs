@@ -128,7 +128,11 @@ pub(super) async fn page(shared: &Shared, after: Option<&str>, limit: u32) -> Re
 }
 
 /// Says what the user wants of a conversation.
-pub(super) async fn set(shared: &Shared, name: &ConversationName, wanted: Settings) -> Result<Reply, Refusal> {
+pub(super) async fn set(
+    shared: &Shared,
+    name: &ConversationName,
+    wanted: Settings,
+) -> Result<Reply, Refusal> {
     let engine = &shared.service.engine;
     let (grant, now_ms) = (Arc::clone(&shared.grant.borrow()), engine.now_ms());
     let is_allowed = |state: Option<&ConversationState>| {
@@ -172,7 +176,8 @@ pub(super) async fn receipts(shared: &Shared, name: &ConversationName, seq: Seq)
     let access = engine.access(name, &grant.user).await.map_err(|error| unreadable(&error))?;
     let actor = Actor::User(&grant);
     access.stand(actor).standing.allows(actor, Action::Receipts, engine.now_ms())?;
-    let receipts = engine.receipts(&grant.user, access.name(), seq).await.map_err(|error| unreadable(&error))?;
+    let receipts =
+        engine.receipts(&grant.user, access.name(), seq).await.map_err(|error| unreadable(&error))?;
     let none = Refusal::new(Code::NOT_FOUND_MESSAGE, "there is no such message");
     let Receipts { delivered, read, users } = receipts.ok_or(none)?;
     let info = |(user, Cursor { delivered, read })| ReceiptInfo { user, delivered, read };

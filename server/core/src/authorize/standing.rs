@@ -197,7 +197,9 @@ impl Membership {
     fn marks(&self, now_ms: u64) -> Result<Reach, Refusal> {
         match self {
             Self::Own => Err(Refusal::FORBIDDEN),
-            Self::Unmanaged | Self::Nowhere | Self::Operator | Self::Managed { .. } => whole(self.reads(now_ms)),
+            Self::Unmanaged | Self::Nowhere | Self::Operator | Self::Managed { .. } => {
+                whole(self.reads(now_ms))
+            }
         }
     }
 

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::fold::Touched;
 use super::state::{ConversationState, Invitation, Member};
-use crate::register::{decode, encode, key};
 pub use crate::register::{Damaged, RegisterChange};
+use crate::register::{decode, encode, key};
 
 /// The key of the attributes, and what the keys of users and invitations begin with.
 const ATTRIBUTES: u8 = b'a';

@@ -78,7 +78,11 @@ impl World {
                 let (seq, sender) = (self.head, self.user());
                 let count = if self.random.below(8) == 0 { self.random.below(4) } else { 0 };
                 let mentions = (0..count).map(|_| self.user()).collect();
-                self.messages.push(Posted { life: Life { seq, time_ms: seq.0, expires_ms: 0 }, sender, mentions });
+                self.messages.push(Posted {
+                    life: Life { seq, time_ms: seq.0, expires_ms: 0 },
+                    sender,
+                    mentions,
+                });
             }
             // What is no message has a place all the same.
             60..65 => self.head = self.head.next(),
@@ -96,7 +100,9 @@ impl World {
                     *read = seq.max(*read);
                 }
             }
-            90 => self.floor = self.floor.max(Seq(self.head.0.saturating_sub(300 + self.random.below(4_000)))),
+            90 => {
+                self.floor = self.floor.max(Seq(self.head.0.saturating_sub(300 + self.random.below(4_000))))
+            }
             91 => {
                 // The server has no room for it any more, or has come upon it a moment ago.
                 if self.random.below(50) == 0 {
@@ -149,7 +155,11 @@ impl World {
             let from = self.messages.partition_point(|posted| posted.life.seq <= before);
             let to = self.messages.partition_point(|posted| posted.life.seq <= missing);
             let absent = &self.absent;
-            let page: Vec<_> = self.messages[from..to].iter().filter(|one| !absent.contains(&one.life.seq)).cloned().collect();
+            let page: Vec<_> = self.messages[from..to]
+                .iter()
+                .filter(|one| !absent.contains(&one.life.seq))
+                .cloned()
+                .collect();
             self.window.prepend(before, page);
         }
     }

@@ -75,7 +75,11 @@ impl Window {
     }
 
     /// Takes the messages behind `before` up to its beginning, ascending.
-    pub fn prepend(&mut self, before: Seq, posted: impl IntoIterator<Item = Posted, IntoIter: DoubleEndedIterator>) {
+    pub fn prepend(
+        &mut self,
+        before: Seq,
+        posted: impl IntoIterator<Item = Posted, IntoIter: DoubleEndedIterator>,
+    ) {
         for posted in posted.into_iter().rev() {
             if posted.life.seq <= self.before && posted.life.seq > before {
                 let message = self.message(&posted);

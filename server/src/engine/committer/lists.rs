@@ -12,12 +12,7 @@ use crate::engine::states::KnownConversation;
 
 impl Committer {
     /// A managed conversation gets an event in this group.
-    pub(super) fn written(
-        &self,
-        name: &ConversationName,
-        known: &Arc<KnownConversation>,
-        group: &mut Group,
-    ) {
+    pub(super) fn written(&self, name: &ConversationName, known: &Arc<KnownConversation>, group: &mut Group) {
         // Positions begin with 1, and the group's is the next one.
         if known.writes(self.position.0 + 1) {
             let written = Written { known: Arc::clone(known), moves_to_ms: None };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use quoth_core::inbox::{LARGE, MOVED, MOVE_INTERVAL_MS, READ, conversation_of, of_timed};
+use quoth_core::inbox::{LARGE, MOVE_INTERVAL_MS, MOVED, READ, conversation_of, of_timed};
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::limits::INBOX_CHANGES_MAX;
 use quoth_protocol::{ConversationName, UserId};
@@ -45,7 +45,8 @@ fn changed(
         let mut behind: Option<Bytes> = None;
         loop {
             let rows = view.registers(log, &[kind], behind.as_deref(), PAGE)?;
-            let recent = rows.iter().map_while(|(key, _)| of_timed(key).filter(|(ms, _)| *ms >= moved_from_ms));
+            let recent =
+                rows.iter().map_while(|(key, _)| of_timed(key).filter(|(ms, _)| *ms >= moved_from_ms));
             let mut count = 0;
             for (_, name) in recent {
                 names.insert(name);

@@ -60,7 +60,8 @@ impl Counts {
                 Ok(unread) => break unread,
                 Err(missing) => {
                     let records = view.before(name, Some(missing.0.next()), PAGE)?;
-                    let before = records.first().map_or(Seq::ZERO, |first| Seq(first.seq.0.saturating_sub(1)));
+                    let before =
+                        records.first().map_or(Seq::ZERO, |first| Seq(first.seq.0.saturating_sub(1)));
                     window.prepend(before, records.iter().filter_map(posted).collect::<Vec<_>>());
                 }
             }

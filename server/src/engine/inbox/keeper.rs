@@ -12,6 +12,7 @@ use quoth_store::{Register, View, ViewError};
 use super::pages::entry;
 use super::receipts::{cursor, is_small};
 use super::{Inbox, Mark, Own, Written};
+use crate::engine::committer::concerns_one_conversation;
 use crate::engine::states::KnownConversation;
 use crate::engine::workers::Worker;
 use crate::engine::{Engine, Inner};
@@ -23,7 +24,7 @@ const GATHER: Duration = Duration::from_millis(50);
 const READ_INTERVAL_MS: u64 = quoth_core::inbox::MOVE_INTERVAL_MS;
 
 /// Conversations of before that are moved at the start in one go.
-const DUE_PAGE: usize = 1_000;
+const DUE_PAGE: usize = 100_000;
 
 /// How often those who watch are told of one conversation that does not move in lists, in milliseconds: of thousands of members each would
 /// have a row made for each message.
@@ -83,6 +84,8 @@ struct Plan {
     moved: Vec<Due>,
     /// Those that are what they are to be.
     known: Vec<Due>,
+    /// Those that cannot be stored: what is stored already does not decode.
+    damaged: Vec<Due>,
 }
 
 /// Keeps cursors and lists for as long as the engine lives and its store takes something.
@@ -97,7 +100,12 @@ pub(in crate::engine) async fn keep(inbox: Arc<Inbox>, engine: Weak<Inner>, work
         wait(&inbox, large.due_ms(), upgraded().map(|engine| engine.now_ms())).await;
         tokio::time::sleep(GATHER).await;
         let Some(engine) = upgraded() else { return };
-        result = round(&inbox, &mut large, &engine).await;
+        let mut failure = engine.failure();
+        // What has failed is waited for in vain, and the engine is held meanwhile.
+        result = tokio::select! {
+            result = round(&inbox, &mut large, &engine) => result,
+            _ = failure.wait_for(Option::is_some) => Err("the store failed".to_owned()),
+        };
     }
     let error = result.err().unwrap_or_default();
     tracing::error!(error, "what users have read is kept no more, and their lists are as they were");
@@ -125,7 +133,14 @@ async fn restore(engine: &Engine) -> Result<(), String> {
     let rows = engine.registers(ConversationName::server(), &[DUE], DUE_PAGE).await;
     for (key, value) in rows.map_err(|error| error.to_string())? {
         let Some(name) = conversation_of(&key) else { continue };
-        let known = engine.state(&name).await.map_err(|error| error.to_string())?;
+        let known = match engine.state(&name).await {
+            Ok(known) => known,
+            Err(error) if concerns_one_conversation(&error) => {
+                tracing::error!(%error, "a conversation is not moved in its members' lists");
+                continue;
+            }
+            Err(error) => return Err(error.to_string()),
+        };
         let time: Option<[u8; 8]> = value.as_ref().try_into().ok();
         let moves_to_ms = Some(time.map_or_else(|| engine.now_ms(), u64::from_be_bytes));
         inbox.written(vec![(name, Written { known, moves_to_ms })], Vec::new());
@@ -149,7 +164,7 @@ async fn round(inbox: &Arc<Inbox>, large: &mut Large, engine: &Engine) -> Result
     engine.inner.reads.applied(engine.released()).await;
     let planner = Arc::clone(inbox);
     let plan = engine.inner.reads.run(move |view| plan(view, &planner, &round)).await;
-    let Plan { notes, moved, known } = plan.map_err(|error| error.to_string())?;
+    let Plan { notes, moved, known, damaged } = plan.map_err(|error| error.to_string())?;
     engine.note_all(notes).await?;
     let position = engine.released().0;
     {
@@ -161,7 +176,7 @@ async fn round(inbox: &Arc<Inbox>, large: &mut Large, engine: &Engine) -> Result
     for due in &moved {
         tell_cursor(inbox, engine, due, now_ms).await;
     }
-    answer(inbox);
+    answer(inbox, &damaged);
     inbox.cursors.lock().forget(engine.inner.reads.applied_position().0, now_ms);
     for settled in settled {
         let _nobody_waits_any_more = settled.send(());
@@ -178,7 +193,9 @@ fn tell(
     now_ms: u64,
 ) {
     for (name, known) in large.take(now_ms) {
-        if large.takes(&name, &known, now_ms) && let Some(state) = &*known.read() {
+        if large.takes(&name, &known, now_ms)
+            && let Some(state) = &*known.read()
+        {
             inbox.watchers.changed_for_all(state, &name, now_ms);
         }
     }
@@ -226,8 +243,8 @@ async fn tell_cursor(inbox: &Inbox, engine: &Engine, due: &Due, now_ms: u64) {
     }
 }
 
-/// Answers those whose cursors are stored.
-fn answer(inbox: &Inbox) {
+/// Answers those whose cursors are stored, and lets go of those whose cursors cannot be.
+fn answer(inbox: &Inbox, damaged: &[Due]) {
     let mut waiting = inbox.waiting.lock();
     let marks = std::mem::take(&mut waiting.marks);
     let cursors = inbox.cursors.lock();
@@ -235,7 +252,7 @@ fn answer(inbox: &Inbox) {
         let Mark { conversation, user, cursor, .. } = &mark;
         if cursors.recent(conversation, user).unwrap_or_default().covers(*cursor) {
             let _nobody_waits_any_more = mark.stored.send(());
-        } else {
+        } else if !damaged.iter().any(|due| due.conversation == *conversation && due.user == *user) {
             waiting.marks.push(mark);
         }
     }
@@ -292,7 +309,7 @@ fn plan(view: &dyn View, inbox: &Inbox, round: &Round) -> Result<Plan, ViewError
     let mut of_server = Vec::new();
     for (name, written) in &round.written {
         let Some(time_ms) = written.moves_to_ms else { continue };
-        move_in_lists(&mut entries, name, written, time_ms)?;
+        or_damaged(move_in_lists(&mut entries, name, written, time_ms))?;
         of_server.push(Register { key: due_key(name).into(), value: None });
     }
     for own in round.own.iter().filter(|own| own.has_left) {
@@ -300,26 +317,30 @@ fn plan(view: &dyn View, inbox: &Inbox, round: &Round) -> Result<Plan, ViewError
             written.known.read().as_ref().is_some_and(|state| state.present(&own.user).is_some())
         });
         if !comes_back {
-            entries.change(&own.user, &own.conversation, |_| None)?;
+            or_damaged(entries.change(&own.user, &own.conversation, |_| None))?;
         }
     }
     let mut of_conversations: BTreeMap<&ConversationName, Vec<Register>> = BTreeMap::new();
     for due in &round.cursors {
         let Due { conversation, user, cursor: wanted } = due;
         let recent = inbox.cursors.lock().recent(conversation, user).unwrap_or_default();
-        let stored = cursor(view, conversation, user)?.merged(recent);
+        let Some(stored) = or_damaged(cursor(view, conversation, user))? else {
+            plan.damaged.push(due.clone());
+            continue;
+        };
+        let stored = stored.merged(recent);
         let merged = Due { cursor: stored.merged(*wanted), ..due.clone() };
         if stored == merged.cursor {
             plan.known.push(merged);
             continue;
         }
         // Where there is none the conversation is in no list.
-        entries.change(user, conversation, |entry| {
+        or_damaged(entries.change(user, conversation, |entry| {
             let entry = entry?;
             let is_known = round.now_ms.saturating_sub(entry.read_ms) < READ_INTERVAL_MS;
             let read_ms = if is_known { entry.read_ms } else { round.now_ms };
             Some(Entry { read_ms, ..entry })
-        })?;
+        }))?;
         of_conversations.entry(conversation).or_default().push(cursor_register(user, merged.cursor));
         plan.moved.push(merged);
     }
@@ -331,6 +352,18 @@ fn plan(view: &dyn View, inbox: &Inbox, round: &Round) -> Result<Plan, ViewError
         plan.notes.push((ConversationName::server(), of_server));
     }
     Ok(plan)
+}
+
+/// Damage of one conversation, or of one user's log, keeps nothing else from being done.
+fn or_damaged<T>(result: Result<T, ViewError>) -> Result<Option<T>, ViewError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if concerns_one_conversation(&error) => {
+            tracing::error!(%error, "how far somebody has read, or a list, is not kept");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn cursor_register(user: &UserId, cursor: Cursor) -> Register {

@@ -136,7 +136,8 @@ fn moved(
         let rows = view.registers(log, &[MOVED], behind.as_deref(), wanted)?;
         for (key, _) in &rows {
             let Some((time_ms, name)) = of_timed(key) else { continue };
-            if !is_pinned.contains(&name) && entry(view, log, &name)?.is_some_and(|entry| entry.moved_ms == time_ms)
+            if !is_pinned.contains(&name)
+                && entry(view, log, &name)?.is_some_and(|entry| entry.moved_ms == time_ms)
             {
                 places.push(Place { time_ms, name });
             }

@@ -60,7 +60,8 @@ impl Inbox {
             let cursors = self.cursors.lock();
             cursors.recent_of(name).map(|(user, cursor)| (user.clone(), cursor)).collect()
         };
-        let unreadable = |error: &ViewError| tracing::warn!(%error, "how far somebody has read cannot be read");
+        let unreadable =
+            |error: &ViewError| tracing::warn!(%error, "how far somebody has read cannot be read");
         let own = cursor(view, name, mailbox.user()).inspect_err(unreadable).unwrap_or_default();
         mailbox.set_seen(own.merged(recent.get(mailbox.user()).copied().unwrap_or_default()).read);
         if greeting == Greeting::All {
@@ -256,6 +257,10 @@ impl Engine {
             waiting.settled.push(settled);
         }
         self.inner.inbox.rung.notify_one();
-        let _settled_or_failed = is_settled.await;
+        let mut failure = self.failure();
+        tokio::select! {
+            _settled_or_failed = is_settled => {}
+            _ = failure.wait_for(Option::is_some) => {}
+        }
     }
 }

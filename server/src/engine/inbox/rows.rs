@@ -15,6 +15,7 @@ use quoth_store::{Bounds, PageLimit, View, ViewError};
 use super::Inbox;
 use super::receipts::{cursor, damaged};
 use crate::engine::Engine;
+use crate::engine::committer::concerns_one_conversation;
 use crate::engine::frame::event;
 use crate::engine::states::KnownConversation;
 
@@ -60,8 +61,17 @@ impl Engine {
         self.inner
             .reads
             .run(move |view| {
-                let rows = asked.iter().map(|asked| row(view, &inbox, asked, &to));
-                rows.filter_map(Result::transpose).collect()
+                let mut rows = Vec::with_capacity(asked.len());
+                for asked in &asked {
+                    match row(view, &inbox, asked, &to) {
+                        Ok(row) => rows.extend(row),
+                        Err(error) if concerns_one_conversation(&error) => {
+                            tracing::error!(%error, "a conversation is left out of a list: it is damaged");
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(rows)
             })
             .await
     }
@@ -156,11 +166,7 @@ pub(super) fn absent(bounds: Bounds, now_ms: u64) -> impl Fn(Life) -> bool {
 }
 
 /// What a user wants of a conversation.
-pub(super) fn settings(
-    view: &dyn View,
-    me: &UserId,
-    name: &ConversationName,
-) -> Result<Settings, ViewError> {
+pub(super) fn settings(view: &dyn View, me: &UserId, name: &ConversationName) -> Result<Settings, ViewError> {
     let log = ConversationName::of_user(me);
     let row = view.register(&log, &settings_key(name))?;
     row.map_or(Ok(Settings::default()), |row| Settings::decode(&row).map_err(|error| damaged(&log, error)))

@@ -27,7 +27,8 @@ impl Engine {
         let (me, name) = (grant.user.clone(), conversation.clone());
         self.inner.reads.applied(self.released()).await;
         let read = self.inner.reads.run(move |view| {
-            let pinned = view.registers(&ConversationName::of_user(&me), &[PINNED], None, INBOX_PINNED_MAX)?;
+            let pinned =
+                view.registers(&ConversationName::of_user(&me), &[PINNED], None, INBOX_PINNED_MAX)?;
             Ok((settings(view, &me, &name)?, pinned.len()))
         });
         let (before, pinned) = read.await.map_err(|error| unreadable(&error))?;

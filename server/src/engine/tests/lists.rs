@@ -18,9 +18,7 @@ use quoth_protocol::limits::{INBOX_CHANGES_MAX, INBOX_PINNED_MAX};
 use quoth_protocol::membership::{ConversationKind, Role as MemberRole};
 use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
 use quoth_store::testing::{Overridden, ViewOverride};
-use quoth_store::{
-    MemoryLog, MemoryView, PageLimit, Position, Record, Register, Store, View, ViewError,
-};
+use quoth_store::{MemoryLog, MemoryView, PageLimit, Position, Record, Register, Store, View, ViewError};
 
 use super::world::{outcome, room, stop};
 use crate::engine::{
@@ -153,7 +151,8 @@ impl World {
 
     pub(super) async fn group(&self, name: &ConversationName, owner: &str, members: &[&str]) {
         let members = members.iter().map(|name| user(name)).collect();
-        let create = Change::Create { kind: ConversationKind::Group, title: String::new(), members, open: false };
+        let create =
+            Change::Create { kind: ConversationKind::Group, title: String::new(), members, open: false };
         self.engine.change(caller(owner), name, create).await.unwrap();
     }
 
@@ -192,7 +191,8 @@ impl World {
 
     /// Waits until what is to be moved is moved.
     pub(super) async fn settled(&self) {
-        let is_due = async || !self.engine.registers(ConversationName::server(), b"w", 9).await.unwrap().is_empty();
+        let is_due =
+            async || !self.engine.registers(ConversationName::server(), b"w", 9).await.unwrap().is_empty();
         let settled = async {
             self.engine.settle().await;
             while is_due().await {
@@ -285,7 +285,8 @@ async fn a_conversation_of_too_many_does_not_move_and_is_found_all_the_same() {
     world.clock.advance(1);
     world.group(&room("small"), "alice", &["bob"]).await;
     for n in 0..MOVED_MEMBERS_MAX {
-        let set = Change::SetMember { user: user(&format!("u{n}")), role: MemberRole::Member, permissions: None };
+        let set =
+            Change::SetMember { user: user(&format!("u{n}")), role: MemberRole::Member, permissions: None };
         world.engine.change(caller("alice"), &room("large"), set).await.unwrap();
     }
     world.clock.advance(MOVE_INTERVAL_MS);
@@ -431,7 +432,10 @@ async fn who_watches_is_told_of_each_change_once_and_the_latest_counts() {
             break row;
         }
     };
-    assert!(leave.seq > Seq::ZERO && row.last.is_none() && row.title.is_empty() && row.unread == 0, "{row:?}");
+    assert!(
+        leave.seq > Seq::ZERO && row.last.is_none() && row.title.is_empty() && row.unread == 0,
+        "{row:?}"
+    );
     world.listed("bob", &[]).await;
     drop((watch, second));
     world.stop().await;

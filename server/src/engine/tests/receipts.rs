@@ -154,7 +154,10 @@ async fn who_comes_is_told_how_far_everybody_is() {
     let (alice, _alices) = reader(&world.engine, &room("a"), "alice").await;
     assert_eq!(alice.seen(), Seq(5));
     let told = alice.take_receipts();
-    assert_eq!(told.into_iter().collect::<Vec<_>>(), [(user("alice"), cursor(5, 5)), (user("bob"), cursor(7, 6))]);
+    assert_eq!(
+        told.into_iter().collect::<Vec<_>>(),
+        [(user("alice"), cursor(5, 5)), (user("bob"), cursor(7, 6))]
+    );
     world.stop().await;
 }
 
