@@ -8,11 +8,13 @@ mod grant;
 mod standing;
 #[cfg(test)]
 mod table;
+mod written;
 
 use quoth_protocol::{ConversationName, Seq, UserId};
 
 pub use grant::{Grant, Pattern};
 pub use standing::Standing;
+pub use written::Written;
 
 use crate::membership::{Actor, Change, ConversationState, Refusal};
 
@@ -37,6 +39,12 @@ pub enum Action<'a> {
     Describe,
     /// Change it, come or go.
     Change(&'a Change),
+    /// Make a message say something else.
+    Edit(Written<'a>),
+    /// Make a message absent for everybody.
+    Revoke(Written<'a>),
+    /// React to a message.
+    React,
 }
 
 /// How much of a conversation's log an action may touch.
@@ -91,6 +99,9 @@ pub fn authorize(
         | Action::Typing
         | Action::Roster
         | Action::Members
-        | Action::Describe => Standing::new(actor, place).allows(actor, action, now_ms),
+        | Action::Describe
+        | Action::Edit(_)
+        | Action::Revoke(_)
+        | Action::React => Standing::new(actor, place).allows(actor, action, now_ms),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use quoth_core::authorize::Grant;
 use quoth_core::membership::user::{CONVERSATION, conversation_of};
 use quoth_core::membership::{Actor, Change, ConversationState, Refusal};
+use quoth_core::messages::{Alteration, Target};
 use quoth_protocol::name::Reserved;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use quoth_store::{Position, View, ViewError};
@@ -13,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::access::Access;
 use super::publisher::Last;
-use super::states::{KnownConversation, KnownUser};
+use super::states::{KnownAbsent, KnownConversation, KnownMessage, KnownUser};
 use super::{Engine, Request};
 
 /// What a waiting change takes, in bytes; rounded up, but for those of whom it makes members.
@@ -90,6 +91,18 @@ pub(super) enum What {
         user: UserId,
         blocked: bool,
     },
+    Message {
+        access: Arc<Access>,
+        absent: Arc<KnownAbsent>,
+        known: Arc<KnownMessage>,
+        target: Target,
+        alteration: Alteration,
+    },
+    /// In the caller's own log.
+    Hide {
+        conversation: ConversationName,
+        seq: Seq,
+    },
 }
 
 /// Where the logs end to which a change may append, as the view has it. It saves the committer its own reads, as
@@ -129,7 +142,8 @@ impl Engine {
             Some(other) => Some(self.user(&other).await?),
             None => None,
         };
-        Ok(Access::new(name.clone(), conversation, other))
+        let absent = self.absent(name).await?;
+        Ok(Access::new(name.clone(), conversation, absent, other))
     }
 
     /// What is known of a conversation: whether it is managed, and its state.
@@ -139,6 +153,15 @@ impl Engine {
     pub(crate) async fn state(&self, name: &ConversationName) -> Result<Arc<KnownConversation>, ViewError> {
         let (reads, applied) = (&self.inner.reads, self.inner.reads.applied_position().0);
         self.inner.conversations.get(name, reads, applied).await
+    }
+
+    /// What is known of a conversation's absent events.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub(crate) async fn absent(&self, name: &ConversationName) -> Result<Arc<KnownAbsent>, ViewError> {
+        let (reads, applied) = (&self.inner.reads, self.inner.reads.applied_position().0);
+        self.inner.absent.get(name, reads, applied).await
     }
 
     /// What is known of a user.
@@ -190,7 +213,7 @@ impl Engine {
         let names = users.map(ConversationName::of_user).chain([name.clone()]).collect();
         let moves = change.moves_members();
         let what = What::Conversation { name: name.clone(), known, change, added };
-        let done = self.ask(caller, what, names).await?;
+        let done = self.ask(caller, what, names, 0).await?;
         if moves && let Some(statuses) = self.inner.rosters.statuses() {
             statuses.members_changed(name);
         }
@@ -205,16 +228,24 @@ impl Engine {
         let me = caller.actor().user().clone();
         let known = self.user(&me).await.map_err(|error| unreadable(&error))?;
         let names = vec![ConversationName::of_user(&me)];
-        let done = self.ask(caller, What::Block { me, known, user: user.clone(), blocked }, names).await?;
+        let what = What::Block { me, known, user: user.clone(), blocked };
+        let done = self.ask(caller, what, names, 0).await?;
         if let Some(statuses) = self.inner.rosters.statuses() {
             statuses.block_changed(&user);
         }
         Ok(done)
     }
 
-    async fn ask(&self, caller: Caller, what: What, names: Vec<ConversationName>) -> Result<Done, Refusal> {
+    /// Hands a change to the committer. `names` are those of the logs that it may append to, `bytes` what it has to say.
+    pub(super) async fn ask(
+        &self,
+        caller: Caller,
+        what: What,
+        names: Vec<ConversationName>,
+        bytes: usize,
+    ) -> Result<Done, Refusal> {
         const FAILED: Refusal = Refusal::new(Code::STORE_FAILED, "the store failed");
-        let weight = CHANGE_BYTES + names.len() * USER_BYTES;
+        let weight = CHANGE_BYTES + names.len() * USER_BYTES + bytes;
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let queued = Arc::clone(&self.inner.queue_bytes).acquire_many_owned(weight).await;
         let queued = queued.map_err(|_never_closed| FAILED)?;
@@ -259,7 +290,7 @@ impl Engine {
     }
 }
 
-fn unreadable(error: &ViewError) -> Refusal {
+pub(super) fn unreadable(error: &ViewError) -> Refusal {
     tracing::error!(%error, "what is known of a conversation or of a user cannot be read");
     Refusal::new(Code::STORE_FAILED, "the store failed")
 }

@@ -1,6 +1,7 @@
 //! Makes groups of what waits, sequences them, persists each with one flush, and only then lets anything out.
 
 mod change;
+mod message;
 mod publish;
 #[cfg(test)]
 mod tests;

@@ -3,12 +3,15 @@
 //! One committer makes groups of what waits, sequences them, persists each with one flush, and only then lets
 //! anything out: acks to their mailboxes, frames into the tails, and one wake-up to each worker that is concerned.
 
+mod absent;
 mod access;
 mod changes;
+mod coalesced;
 mod committer;
 mod drafts;
 mod frame;
 mod mailbox;
+mod messages;
 mod names;
 mod notes;
 mod publisher;
@@ -32,6 +35,7 @@ use bytes::Bytes;
 use quoth_core::conversation::Append;
 use quoth_core::membership::user::UserState;
 use quoth_core::membership::{ConversationState, Rules};
+use quoth_core::messages::{Absent, MessageState};
 use quoth_core::tail::Next;
 use quoth_protocol::frame::Durability;
 use quoth_protocol::{ConversationName, Seq, UserId};
@@ -44,6 +48,7 @@ pub use changes::{Caller, Done};
 use committer::{Committer, Parts};
 pub(crate) use frame::event;
 pub use mailbox::{Mailbox, NotStored, Outcome, Stored};
+pub(crate) use messages::States as MessageStates;
 pub use names::{new_invitation, new_name};
 use notes::NoteRequest;
 pub use publisher::{Publisher, Role};
@@ -148,6 +153,8 @@ struct Inner {
     rosters: Arc<Rosters>,
     conversations: States<Option<ConversationState>>,
     users: States<UserState>,
+    absent: States<Absent>,
+    messages: States<MessageState>,
     reads: Reads,
     durability: Durability,
     clock: Arc<dyn Clock>,
@@ -265,6 +272,8 @@ impl Engine {
             rosters,
             conversations: States::default(),
             users: States::default(),
+            absent: States::default(),
+            messages: States::default(),
             reads,
             durability,
             clock,

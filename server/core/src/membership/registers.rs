@@ -16,6 +16,9 @@ const ATTRIBUTES: u8 = b'a';
 const USER: u8 = b'm';
 const INVITATION: u8 = b'i';
 
+/// What the keys of a state begin with: a conversation has registers of other kinds as well.
+pub const PREFIXES: [u8; 3] = [ATTRIBUTES, INVITATION, USER];
+
 /// A register and what it holds from now on; `None` removes it.
 pub type RegisterChange = (Vec<u8>, Option<Vec<u8>>);
 
@@ -53,7 +56,8 @@ impl ConversationState {
         changes
     }
 
-    /// The state that registers hold; `None` when there are none: the conversation is not managed.
+    /// The state that the registers hold whose keys begin with one of [`PREFIXES`]; `None` when there are none: the conversation is not
+    /// managed.
     ///
     /// # Errors
     /// When they are none that [`ConversationState::registers`] has made.
@@ -125,11 +129,11 @@ pub(super) fn key(kind: u8, name: &[u8]) -> Vec<u8> {
     key
 }
 
-pub(super) fn encode<T: Serialize>(row: &T) -> Vec<u8> {
+pub(crate) fn encode<T: Serialize>(row: &T) -> Vec<u8> {
     postcard::to_stdvec(row).expect("memory takes every row")
 }
 
-pub(super) fn decode<'a, T: Deserialize<'a>>(row: &'a [u8]) -> Result<T, Damaged> {
+pub(crate) fn decode<'a, T: Deserialize<'a>>(row: &'a [u8]) -> Result<T, Damaged> {
     match postcard::take_from_bytes(row) {
         Ok((value, [])) => Ok(value),
         Ok(_) | Err(_) => Err(Damaged("a row does not decode")),
