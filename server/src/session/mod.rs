@@ -14,6 +14,7 @@ mod gate;
 mod goodbye;
 mod judged;
 mod limits;
+mod messages;
 mod open;
 mod pace;
 mod phase;

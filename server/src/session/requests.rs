@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use quoth_core::authorize::{Action, Place, authorize};
+use quoth_core::conversation::each_once;
 use quoth_core::membership::{Actor, Change, ConversationState, Refusal};
+use quoth_core::messages::Alteration;
 use quoth_protocol::limits::{CONVERSATIONS_PAGE_MAX, INVITATION_BYTES_MAX, MEMBERS_PAGE_MAX};
 use quoth_protocol::membership::{ConversationKind, InvitationHash, Permissions};
 use quoth_protocol::presence::Status;
@@ -14,7 +16,7 @@ use quoth_store::ViewError;
 
 use super::connection::Shared;
 use super::judged::may_join;
-use super::{devices, presence};
+use super::{devices, messages, presence};
 use crate::engine::{Caller, Done, Engine, new_invitation, new_name};
 
 /// Answers a request.
@@ -118,9 +120,29 @@ pub(crate) async fn answer(engine: &Engine, caller: Caller, request: Request) ->
         Request::Conversations { after, limit } => {
             conversations(engine, &caller, after.as_ref(), limit).await
         }
-        Request::Sessions | Request::EndSession { .. } | Request::WatchPresence { .. } => {
-            Err(Refusal::invalid("this server does not serve this request"))
+        Request::Edit { conversation, seq, body, mentions } => {
+            let mentions = each_once(mentions);
+            messages::alter(engine, caller, &conversation, seq, Alteration::Edit { body, mentions }).await
         }
+        Request::Revoke { conversation, seq } => {
+            messages::alter(engine, caller, &conversation, seq, Alteration::Revoke).await
+        }
+        Request::React { conversation, seq, reaction, on } => {
+            messages::alter(engine, caller, &conversation, seq, Alteration::React { reaction, on }).await
+        }
+        Request::Hide { conversation, seq } => engine.hide(caller, &conversation, seq).await.map(done),
+        Request::Messages { conversation, seqs } => {
+            messages::states(engine, &caller, &conversation, seqs).await
+        }
+        Request::Sessions
+        | Request::EndSession { .. }
+        | Request::WatchPresence { .. }
+        | Request::SetRetention { .. }
+        | Request::Mark { .. }
+        | Request::Receipts { .. }
+        | Request::Inbox { .. }
+        | Request::WatchInbox { .. }
+        | Request::SetInbox { .. } => Err(Refusal::invalid("this server does not serve this request")),
     }
 }
 
@@ -129,7 +151,7 @@ pub(super) const fn nothing_stored(conversation: ConversationName) -> Reply {
     Reply::Done { conversation, seq: Seq::ZERO, time_ms: 0 }
 }
 
-fn done(Done { conversation, seq, time_ms }: Done) -> Reply {
+pub(super) fn done(Done { conversation, seq, time_ms }: Done) -> Reply {
     Reply::Done { conversation, seq, time_ms }
 }
 

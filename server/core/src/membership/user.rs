@@ -11,6 +11,7 @@ use quoth_protocol::{Code, ConversationName, Seq, UserId};
 
 use super::registers::{RegisterChange, decode, encode, key};
 use super::{ConversationState, Damaged, Refusal};
+use crate::messages::hidden_key;
 
 /// What the keys of blocked users' registers begin with.
 pub const BLOCKED: u8 = b'b';
@@ -107,6 +108,9 @@ pub fn registers(seq: Seq, kind: &EventKind) -> Vec<RegisterChange> {
         EventKind::BelongsNoMore { conversation, .. } => {
             vec![(key(CONVERSATION, conversation.as_str().as_bytes()), None)]
         }
+        EventKind::Hidden { conversation, seq: hidden } => {
+            vec![(hidden_key(conversation, *hidden), Some(encode(&seq)))]
+        }
         EventKind::Message { .. }
         | EventKind::Created { .. }
         | EventKind::Renamed { .. }
@@ -116,7 +120,12 @@ pub fn registers(seq: Seq, kind: &EventKind) -> Vec<RegisterChange> {
         | EventKind::Banned { .. }
         | EventKind::SlowMode { .. }
         | EventKind::InvitationMade { .. }
-        | EventKind::InvitationsRevoked => Vec::new(),
+        | EventKind::InvitationsRevoked
+        | EventKind::Edited { .. }
+        | EventKind::Revoked { .. }
+        | EventKind::Reacted { .. }
+        | EventKind::RetentionSet { .. }
+        | EventKind::InboxSet { .. } => Vec::new(),
     }
 }
 
@@ -158,7 +167,13 @@ pub fn echo(
         | EventKind::InvitationsRevoked
         | EventKind::Belongs { .. }
         | EventKind::BelongsNoMore { .. }
-        | EventKind::Blocked { .. } => None,
+        | EventKind::Blocked { .. }
+        | EventKind::Edited { .. }
+        | EventKind::Revoked { .. }
+        | EventKind::Reacted { .. }
+        | EventKind::RetentionSet { .. }
+        | EventKind::Hidden { .. }
+        | EventKind::InboxSet { .. } => None,
     }
 }
 
