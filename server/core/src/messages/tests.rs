@@ -83,7 +83,8 @@ impl Room {
             }
         }
         altered.absent.iter().for_each(|gone| self.absent.insert(*gone, at));
-        assert_eq!(MessageState::load(seq, self.rows_of(seq)).unwrap(), *state, "registers have all of it");
+        let stored = MessageState::load(seq, self.rows_of(seq)).unwrap();
+        assert_eq!(stored, self.states[&seq], "registers have all of it");
         Ok(at)
     }
 
