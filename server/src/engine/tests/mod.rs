@@ -4,6 +4,7 @@ mod changes;
 mod durable;
 mod faults;
 mod loads;
+mod messages;
 mod notes;
 mod rosters;
 mod world;
