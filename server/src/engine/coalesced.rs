@@ -90,10 +90,11 @@ mod tests {
     #[tokio::test]
     async fn who_wants_the_same_at_once_gets_it_from_one() {
         let (all, made, gate) = (Coalesced::<u32, u32>::default(), AtomicUsize::new(0), Semaphore::new(0));
+        let (count, closed) = (&made, &gate);
         let get = |key| {
-            all.get(key, |key| async {
-                made.fetch_add(1, Ordering::Relaxed);
-                drop(gate.acquire().await);
+            all.get(key, move |key| async move {
+                count.fetch_add(1, Ordering::Relaxed);
+                drop(closed.acquire().await);
                 Ok::<_, ()>(key * 10)
             })
         };
