@@ -1,6 +1,8 @@
 //! What becomes of messages, with real servers, over QUIC and WebSocket alike: edits, reactions, revocations, what is hidden; and
 //! that whoever was away ends with the view of one who was there.
 
+#[path = "e2e_messages/erasure.rs"]
+mod erasure;
 #[path = "e2e_messages/limits.rs"]
 mod limits;
 #[path = "e2e_messages/rights.rs"]

@@ -261,6 +261,15 @@ fn history() -> Value {
                                 text is {\"base64\": \"…\"}",
             },
         })),
+        "Erasure": object(&["user", "by", "asked_ms", "conversations", "messages", "done", "done_ms"], json!({
+            "user": of("UserId"),
+            "by": { "description": "the key that has asked for it", "$ref": "#/components/schemas/UserId" },
+            "asked_ms": of("TimeMs"),
+            "conversations": { "description": "conversations that were looked at", "$ref": "#/components/schemas/Count" },
+            "messages": { "description": "messages that it has made absent", "$ref": "#/components/schemas/Count" },
+            "done": { "type": "boolean" },
+            "done_ms": { "description": "when it was done; 0: it is not", "$ref": "#/components/schemas/TimeMs" },
+        })),
         "Gap": object(&["from", "to"], json!({ "from": of("Seq"), "to": of("Seq") })),
         "History": object(&["events", "gaps", "from", "to", "more_before", "more_after", "head", "floor"], json!({
             "events": { "type": "array", "items": of("Event") },

@@ -9,6 +9,7 @@ mod changes;
 mod coalesced;
 mod committer;
 mod drafts;
+mod erase;
 mod frame;
 mod mailbox;
 mod messages;

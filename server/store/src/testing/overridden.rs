@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq};
 
-use crate::key::ProducerKey;
+use crate::key::{ConversationKey, ProducerKey};
 use crate::log::hold::Hold;
 use crate::log::{Log, LogError, LogReader, Position, Visit};
 use crate::record::Record;
@@ -203,6 +203,14 @@ impl<T: ViewOverride> View for Overridden<T> {
         n: u64,
     ) -> Result<Option<Record>, ViewError> {
         self.0.find(conversation, producer, n)
+    }
+
+    fn conversations(
+        &self,
+        after: Option<ConversationKey>,
+        limit: usize,
+    ) -> Result<Vec<(ConversationKey, ConversationName)>, ViewError> {
+        self.0.inner().conversations(after, limit)
     }
 
     fn register(&self, conversation: &ConversationName, key: &[u8]) -> Result<Option<Bytes>, ViewError> {

@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use quoth_protocol::{ConversationName, Seq};
 
 use super::{Bounds, Page, PageLimit, ProducerState, View, ViewError};
-use crate::key::ProducerKey;
+use crate::key::{ConversationKey, ProducerKey};
 use crate::log::Position;
 use crate::record::{Record, Register};
 
@@ -162,6 +162,19 @@ impl View for MemoryView {
             known.records.get(seq).cloned()
         };
         Ok(state.conversations.get(conversation).and_then(find))
+    }
+
+    fn conversations(
+        &self,
+        after: Option<ConversationKey>,
+        limit: usize,
+    ) -> Result<Vec<(ConversationKey, ConversationName)>, ViewError> {
+        let state = self.0.read();
+        let all = state.conversations.keys().map(|name| (ConversationKey::new(name), name.clone()));
+        let mut behind: Vec<_> = all.filter(|(key, _)| after.is_none_or(|after| *key > after)).collect();
+        behind.sort_unstable();
+        behind.truncate(limit);
+        Ok(behind)
     }
 
     fn register(&self, conversation: &ConversationName, key: &[u8]) -> Result<Option<Bytes>, ViewError> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq};
 
-use crate::key::ProducerKey;
+use crate::key::{ConversationKey, ProducerKey};
 use crate::log::Position;
 use crate::record::Record;
 
@@ -275,6 +275,16 @@ pub trait View: Send + Sync + fmt::Debug {
         producer: ProducerKey,
         n: u64,
     ) -> Result<Option<Record>, ViewError>;
+
+    /// Conversations that have events or registers, with their keys, ascending by these: the first ones behind `after`.
+    ///
+    /// # Errors
+    /// When a row is damaged or could not be read.
+    fn conversations(
+        &self,
+        after: Option<ConversationKey>,
+        limit: usize,
+    ) -> Result<Vec<(ConversationKey, ConversationName)>, ViewError>;
 
     /// What a conversation's register holds; `None` when it was never set, or removed.
     ///

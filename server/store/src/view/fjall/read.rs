@@ -1,5 +1,7 @@
 //! Reads of the view.
 
+use std::ops::Bound;
+
 use ::fjall::{Guard, Readable as _, UserKey, UserValue};
 use quoth_protocol::{ConversationName, Seq};
 
@@ -111,6 +113,26 @@ impl FjallView {
             }
             _ => Ok(page.into_descending()),
         }
+    }
+
+    pub(super) fn read_conversations(
+        &self,
+        after: Option<ConversationKey>,
+        limit: usize,
+    ) -> Result<Vec<(ConversationKey, ConversationName)>, ViewError> {
+        const ACTION: &str = "read a conversation from";
+        let snapshot = self.snapshot();
+        let first = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.0));
+        let mut found = Vec::new();
+        for guard in snapshot.range(&self.engine.conversations, (first, Bound::Unbounded)).take(limit) {
+            let (key, value) = self.engine.database(ACTION, guard.into_inner())?;
+            let named = key.as_ref().try_into().ok().map(ConversationKey).zip(row::decode_name(&key, &value));
+            let (key, named) = named.ok_or_else(|| {
+                ViewError::engine(&self.dir, ACTION, "the name of a conversation is damaged".to_owned())
+            })?;
+            found.push((key, named.name));
+        }
+        Ok(found)
     }
 
     /// What is stored for a conversation's key, whoever's it is.
