@@ -210,7 +210,11 @@ const ELEMENT_BYTES_MAX: usize = 64;
 const MENTIONS_BYTES_MAX: usize = MENTIONS_MAX * (USER_ID_BYTES_MAX + 1);
 const _: () = assert!(
     FRAME_BYTES_MAX
-        > BODY_BYTES_MAX + MENTIONS_BYTES_MAX + CONVERSATION_NAME_BYTES_MAX + USER_ID_BYTES_MAX + 2 * ELEMENT_BYTES_MAX
+        > BODY_BYTES_MAX
+            + MENTIONS_BYTES_MAX
+            + CONVERSATION_NAME_BYTES_MAX
+            + USER_ID_BYTES_MAX
+            + 2 * ELEMENT_BYTES_MAX
 );
 // One state of a message fits into an answer, whatever else that says.
 const _: () = assert!(

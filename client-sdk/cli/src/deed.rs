@@ -48,7 +48,9 @@ pub(crate) fn deed(event: &Event) -> Option<String> {
         EventKind::Reacted { seq, reaction, on: false } => {
             format!("{actor} took the reaction {} to message {seq} back", printable(reaction))
         }
-        EventKind::RetentionSet { retention } => format!("{actor} set that messages are kept {}", kept(*retention)),
+        EventKind::RetentionSet { retention } => {
+            format!("{actor} set that messages are kept {}", kept(*retention))
+        }
         EventKind::Hidden { conversation, seq } => {
             format!("you hid message {seq} of {}", printable(conversation.as_str()))
         }
@@ -119,8 +121,8 @@ fn shown(user: &UserId) -> String {
 
 #[cfg(test)]
 mod tests {
-    use quoth_client::{ConversationName, Seq};
     use quoth_client::protocol::membership::{ConversationKind, InvitationHash, Permissions};
+    use quoth_client::{ConversationName, Seq};
 
     use super::*;
 

@@ -328,7 +328,7 @@ pub enum ServerFrame {
         read: Seq,
     },
     /// A conversation of the inbox has changed, for those who asked to be told; replaces the row before.
-    InboxRow(InboxRow),
+    InboxRow(Box<InboxRow>),
 }
 
 /// A user who reads a conversation.

@@ -8,7 +8,11 @@ use super::{TIME_MS, device, name, user};
 
 fn publish(n: u64, body: &[u8], publish_as: Option<&str>, origin_time_ms: Option<u64>) -> ClientFrame {
     let publish_as = publish_as.map(user);
-    ClientFrame::Publish(Publish { publish_as, origin_time_ms, ..Publish::new(n, Bytes::copy_from_slice(body)) })
+    ClientFrame::Publish(Publish {
+        publish_as,
+        origin_time_ms,
+        ..Publish::new(n, Bytes::copy_from_slice(body))
+    })
 }
 
 fn open(from: Option<Start>) -> ClientFrame {

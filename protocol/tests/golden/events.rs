@@ -67,10 +67,7 @@ fn kinds() -> Vec<(&'static str, EventKind)> {
                 expires_ms: TIME_MS + 60_000,
             },
         ),
-        (
-            "Edited",
-            EventKind::Edited { seq: Seq(300), body: "grüße".into(), mentions: vec![user("bob")] },
-        ),
+        ("Edited", EventKind::Edited { seq: Seq(300), body: "grüße".into(), mentions: vec![user("bob")] }),
         ("Edited plain", EventKind::Edited { seq: Seq(300), body: "".into(), mentions: vec![] }),
         ("Revoked", EventKind::Revoked { seq: Seq(300) }),
         ("Reacted", EventKind::Reacted { seq: Seq(300), reaction: "👍".into(), on: true }),

@@ -31,8 +31,7 @@ pub(crate) fn inbox_row() -> InboxRow {
         mentions: Vec::new(),
         expires_ms: TIME_MS + 60_000,
     };
-    let last =
-        Event { seq: Seq(300), time_ms: TIME_MS, sender: user("bob"), origin_time_ms: None, kind };
+    let last = Event { seq: Seq(300), time_ms: TIME_MS, sender: user("bob"), origin_time_ms: None, kind };
     InboxRow {
         conversation: name("team"),
         kind: Some(ConversationKind::Group),

@@ -124,12 +124,12 @@ fn all_replies() -> Vec<(&'static str, Reply)> {
                 more: false,
             },
         ),
-        ("Receipts", Reply::Receipts { delivered: 3, read: 2, users: vec![receipt("bob"), receipt("carol")] }),
-        ("Receipts counted", Reply::Receipts { delivered: 1_000, read: 300, users: vec![] }),
         (
-            "Inbox",
-            Reply::Inbox { rows: vec![inbox_row()], next: Some("abc".into()), version: 1 << 40 },
+            "Receipts",
+            Reply::Receipts { delivered: 3, read: 2, users: vec![receipt("bob"), receipt("carol")] },
         ),
+        ("Receipts counted", Reply::Receipts { delivered: 1_000, read: 300, users: vec![] }),
+        ("Inbox", Reply::Inbox { rows: vec![inbox_row()], next: Some("abc".into()), version: 1 << 40 }),
         ("Inbox empty", Reply::Inbox { rows: vec![], next: None, version: 0 }),
         ("Watching", Reply::Watching { version: 1 << 40, complete: true }),
         (

@@ -59,12 +59,9 @@ pub(crate) fn frames() -> Vec<(&'static str, ServerFrame)> {
         ("Presence", presence(Status::Away)),
         ("MessageState", ServerFrame::MessageState(message_state())),
         ("MessageState plain", ServerFrame::MessageState(plain(Seq(300)))),
-        (
-            "Receipt",
-            ServerFrame::Receipt { user: user("bob"), delivered: Seq(300), read: Seq(299) },
-        ),
-        ("InboxRow", ServerFrame::InboxRow(inbox_row())),
-        ("InboxRow gone", ServerFrame::InboxRow(inbox_row_gone())),
+        ("Receipt", ServerFrame::Receipt { user: user("bob"), delivered: Seq(300), read: Seq(299) }),
+        ("InboxRow", ServerFrame::InboxRow(Box::new(inbox_row()))),
+        ("InboxRow gone", ServerFrame::InboxRow(Box::new(inbox_row_gone()))),
     ]
 }
 
