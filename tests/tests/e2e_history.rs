@@ -85,12 +85,16 @@ fn pages_lie_around_seqs_and_times_and_say_where_they_end() -> anyhow::Result<()
 #[test]
 fn paging_both_ways_meets_while_messages_vanish() -> anyhow::Result<()> {
     with_each_carrier(|site, carrier| async move {
-        let (mut alice, mut reader) = (site.member(carrier, "alice").await?, site.member(carrier, "alice").await?);
+        let (mut alice, mut reader) =
+            (site.member(carrier, "alice").await?, site.member(carrier, "alice").await?);
         filled(&mut alice).await?;
         let mut told = BTreeSet::new();
         let mut revoked: Vec<Seq> = Vec::new();
         let mut tell = |page: &Page, revoked: &[Seq]| {
-            assert!(page.events.iter().all(|event| !revoked.contains(&event.seq)), "what is revoked is gone at once");
+            assert!(
+                page.events.iter().all(|event| !revoked.contains(&event.seq)),
+                "what is revoked is gone at once"
+            );
             for seq in page.from.0..=page.to.0 {
                 assert!(told.insert(seq), "{seq} is told of twice");
             }
@@ -161,7 +165,8 @@ async fn who_has_left_gets_pages_up_to_there_and_no_later_edits() -> anyhow::Res
     let mut stream = alice.enter(&name("room"), None).await?;
     let said = alice.publish(&mut stream, 1, "message").await?.unwrap();
     let (_, left) = bob.done(world::leave()).await?;
-    let edit = Request::Edit { conversation: name("room"), seq: said, body: "later".into(), mentions: vec![] };
+    let edit =
+        Request::Edit { conversation: name("room"), seq: said, body: "later".into(), mentions: vec![] };
     alice.done(edit).await?;
     let seen = page(&mut bob, FetchRange::Around(said), 100).await?;
     assert_eq!((seen.head, seen.to, seen.more_after), (left, left, false));
@@ -212,7 +217,8 @@ async fn backends_get_the_same_pages() -> anyhow::Result<()> {
     }
     let early = get("&after=0")?;
     assert_eq!(early["gaps"], json!([{ "from": 5, "to": 6 }]));
-    let seqs: Vec<_> = early["events"].as_array().expect("events").iter().map(|event| event["seq"].as_u64()).collect();
+    let seqs: Vec<_> =
+        early["events"].as_array().expect("events").iter().map(|event| event["seq"].as_u64()).collect();
     assert_eq!(seqs, [1, 2, 3, 4, 7, 8, 9, 10].map(Some));
     let both = tokio::task::block_in_place(|| {
         api.send("GET", "/v1/conversations/room/history?after=1&around_time_ms=3", None)

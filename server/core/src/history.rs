@@ -122,9 +122,12 @@ mod tests {
 
     #[test]
     fn pages_meet_exactly_in_both_directions() {
-        for (floor, head, limit) in [(1_u64, 100_u64, 7), (30, 100, 10), (100, 100, 3), (101, 100, 3), (1, 1, 1)] {
+        for (floor, head, limit) in
+            [(1_u64, 100_u64, 7), (30, 100, 10), (100, 100, 3), (101, 100, 3), (1, 1, 1)]
+        {
             for start in [0, 1, 29, 50, 100, 101] {
-                let (first, last, mut before, mut after) = page(Anchor::Around(Seq(start)), limit, floor, head);
+                let (first, last, mut before, mut after) =
+                    page(Anchor::Around(Seq(start)), limit, floor, head);
                 let (mut low, mut high, mut told) = (first, last, (last + 1).saturating_sub(first));
                 while before {
                     let (first, last, more, _) = page(Anchor::Before(Seq(low)), limit, floor, head);

@@ -61,7 +61,8 @@ impl Erasures {
         let erasures = Self { service, under_way: Arc::default() };
         let resumed = erasures.clone();
         tokio::spawn(async move {
-            let stored = resumed.service.engine.registers(ConversationName::server(), PREFIX, usize::MAX).await;
+            let stored =
+                resumed.service.engine.registers(ConversationName::server(), PREFIX, usize::MAX).await;
             match stored {
                 Ok(stored) => {
                     for (key, value) in stored {

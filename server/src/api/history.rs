@@ -116,8 +116,7 @@ async fn read(
     let Span { mut after, mut last, .. } = Span::of(anchor, limit.into(), bounds.floor, bounds.head);
     // Where a page is cut for its bytes, the end goes that is farther away.
     let is_from_the_end = matches!(anchor, Anchor::Before(_));
-    let mut events =
-        engine.reads().events(conversation, (after, last), BYTES_MAX, is_from_the_end).await?;
+    let mut events = engine.reads().events(conversation, (after, last), BYTES_MAX, is_from_the_end).await?;
     if let (Some(first), Some(end)) = (events.first(), events.last()) {
         (after, last) = (Seq(first.seq.0 - 1), end.seq);
     }

@@ -38,10 +38,10 @@ use axum::Router;
 
 use crate::outbox::Progress;
 use crate::session::Service;
+use erasure::Erasures;
 pub use keys::{ApiKeySpec, Scope};
 pub(crate) use keys::{Keys, make as make_key};
 pub(crate) use listener::{Running, bind};
-use erasure::Erasures;
 use operation::Operations;
 use poster::Poster;
 pub use settings::{ApiConfig, ApiLimits, ApiListen};

@@ -8,9 +8,9 @@ use quoth_protocol::frame::EventKind;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use quoth_store::{ConversationKey, PageLimit, View, ViewError};
 
+use super::Engine;
 use super::changes::{Caller, unreadable};
 use super::frame::event;
-use super::Engine;
 
 /// What is read of a conversation at once.
 const PAGE: PageLimit = PageLimit { records: 1_000, bytes: 1024 * 1024 };

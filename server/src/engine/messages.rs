@@ -4,7 +4,8 @@ use bytes::Bytes;
 use quoth_core::authorize::{Action, Reach};
 use quoth_core::membership::{Actor, Refusal};
 use quoth_core::messages::{
-    Alteration, SUMMARY, Summary, Target, decode_edit, edit_key, hidden_key, reaction_key, seq_of, summary_key,
+    Alteration, SUMMARY, Summary, Target, decode_edit, edit_key, hidden_key, reaction_key, seq_of,
+    summary_key,
 };
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::limits::BODY_BYTES_MAX;
@@ -12,18 +13,17 @@ use quoth_protocol::message::MessageState;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use quoth_store::{Bounds, PageLimit, View, ViewError};
 
+use super::Engine;
 use super::access::Access;
 use super::changes::{Caller, Done, What, unreadable};
 use super::frame::event;
 use super::states::MessageKey;
-use super::Engine;
 
 /// Summaries that are read at once.
 const SUMMARIES_PAGE: usize = 256;
 
 /// There is no such message, or not any more.
-const NOT_FOUND: Refusal =
-    Refusal::new(Code::NOT_FOUND_MESSAGE, "there is no such message, or not any more");
+const NOT_FOUND: Refusal = Refusal::new(Code::NOT_FOUND_MESSAGE, "there is no such message, or not any more");
 
 /// States of messages.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -206,7 +206,9 @@ impl Reads {
             FetchRange::Before(seq) => Anchor::Before(seq),
             FetchRange::Latest => Anchor::Before(Seq(u64::MAX)),
             FetchRange::Around(seq) => Anchor::Around(seq),
-            FetchRange::AfterTime(time_ms) => Anchor::After(Seq(first_at(time_ms).await?.0.saturating_sub(1))),
+            FetchRange::AfterTime(time_ms) => {
+                Anchor::After(Seq(first_at(time_ms).await?.0.saturating_sub(1)))
+            }
             FetchRange::BeforeTime(time_ms) => Anchor::Before(first_at(time_ms).await?),
             FetchRange::AroundTime(time_ms) => Anchor::Around(first_at(time_ms).await?),
         })

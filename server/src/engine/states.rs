@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use quoth_core::membership::user::{BLOCKED, UserState};
 use quoth_core::membership::{ConversationState, PREFIXES};
-use quoth_core::messages::{ABSENT, Absent, MessageState, absent_key, edit_key, reactions_prefix, summary_key};
+use quoth_core::messages::{
+    ABSENT, Absent, MessageState, absent_key, edit_key, reactions_prefix, summary_key,
+};
 use quoth_protocol::{ConversationName, Seq, UserId};
 use quoth_store::{View, ViewError};
 use tokio::sync::OnceCell;

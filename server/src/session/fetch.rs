@@ -5,9 +5,9 @@ use std::time::Duration;
 use quoth_core::authorize::{Action, Reach};
 use quoth_core::history::Span;
 use quoth_core::membership::Actor;
+use quoth_protocol::Code;
 use quoth_protocol::frame::{Fetch, ServerFrame, feature};
 use quoth_protocol::limits::{FETCH_EVENTS_MAX, FETCH_STALL_TIMEOUT_MS};
-use quoth_protocol::Code;
 use quoth_store::{Bounds, PageLimit, ViewError};
 
 use super::connection::Shared;

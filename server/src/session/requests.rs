@@ -15,7 +15,7 @@ use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use quoth_store::ViewError;
 
 use super::connection::Shared;
-use super::judged::may_join;
+use super::judged::{judge_edit, may_join};
 use super::{devices, messages, presence};
 use crate::engine::{Caller, Done, Engine, new_invitation, new_name};
 
@@ -45,6 +45,15 @@ async fn answer_here(shared: &Shared, request: Request) -> Result<Reply, Refusal
             {
                 return Ok(refused);
             }
+            let request = match (request, &shared.service.hooks.publish) {
+                (Request::Edit { conversation, seq, body, mentions }, Some(hook)) => {
+                    match judge_edit(hook, &grant.user, &conversation, seq, body, &mentions).await {
+                        Ok(body) => Request::Edit { conversation, seq, body, mentions },
+                        Err(refused) => return Ok(refused),
+                    }
+                }
+                (request, _) => request,
+            };
             let caller = Caller::User(grant);
             let mut reply = answer(&shared.service.engine, caller, request).await?;
             if let Reply::Members { members, .. } = &mut reply {

@@ -16,7 +16,8 @@ use super::world::{Site, create_room, name};
 async fn senders(member: &mut Member, conversation: &ConversationName) -> anyhow::Result<(Vec<String>, Seq)> {
     let (mut senders, mut range, mut head) = (Vec::new(), FetchRange::After(Seq(0)), Seq(0));
     loop {
-        let page = member.page(conversation, range, 1_000).await?.map_err(|code| anyhow::anyhow!("{code}"))?;
+        let page =
+            member.page(conversation, range, 1_000).await?.map_err(|code| anyhow::anyhow!("{code}"))?;
         let messages = page.events.iter().filter(|event| event.kind.body().is_some());
         senders.extend(messages.map(|event| event.sender.to_string()));
         head = head.max(page.head);
@@ -43,7 +44,8 @@ async fn done(api: &Api) -> anyhow::Result<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_erased_user_has_no_messages_anywhere_also_when_the_server_is_killed_meanwhile() -> anyhow::Result<()> {
+async fn an_erased_user_has_no_messages_anywhere_also_when_the_server_is_killed_meanwhile()
+-> anyhow::Result<()> {
     let start = |data_dir: &Path| {
         let server = ServerProcess::start(data_dir)?;
         let (address, ca_file) = (server.address(), server.ca_file());

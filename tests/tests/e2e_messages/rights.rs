@@ -27,7 +27,11 @@ fn roles_say_whose_messages_may_be_revoked() -> anyhow::Result<()> {
         let [of_owner, of_admin, of_bob] = [0, 3, 6].map(|first| &said[first..first + 3]);
         assert_eq!(bob.refused(revoke(of_admin[0])).await?, Code::FORBIDDEN);
         assert_eq!(admin.refused(revoke(of_owner[0])).await?, Code::FORBIDDEN);
-        assert_eq!(owner.refused(edit(of_bob[0], "x")).await?, Code::FORBIDDEN, "nobody speaks for another one");
+        assert_eq!(
+            owner.refused(edit(of_bob[0], "x")).await?,
+            Code::FORBIDDEN,
+            "nobody speaks for another one"
+        );
         admin.done(revoke(of_bob[0])).await?;
         owner.done(revoke(of_admin[0])).await?;
         bob.done(revoke(of_bob[1])).await?;

@@ -64,7 +64,8 @@ fn view(messages: &Messages) -> BTreeMap<Seq, Message> {
 async fn paged(member: &mut Member, me: &str, limit: u32) -> anyhow::Result<BTreeMap<Seq, Message>> {
     let (mut messages, mut range) = (Messages::new(user(me)), FetchRange::Latest);
     loop {
-        let page = member.page(&name("room"), range, limit).await?.map_err(|code| anyhow::anyhow!("{code}"))?;
+        let page =
+            member.page(&name("room"), range, limit).await?.map_err(|code| anyhow::anyhow!("{code}"))?;
         page.gaps.iter().for_each(|(from, to)| messages.gap(*from, *to));
         messages.page(&page.events, &page.states, page.head);
         range = FetchRange::Before(page.from);
@@ -112,10 +113,17 @@ fn whoever_was_away_ends_with_the_view_of_one_that_was_there() -> anyhow::Result
         let expected = there.view();
         assert_eq!(expected.len(), 9);
         let body = |n: usize| expected[&said[n]].body.clone();
-        assert_eq!((&body(0)[..], &body(1)[..], &body(2)[..]), (&b"twice"[..], &b"hey"[..], &b"message 3"[..]));
+        assert_eq!(
+            (&body(0)[..], &body(1)[..], &body(2)[..]),
+            (&b"twice"[..], &b"hey"[..], &b"message 3"[..])
+        );
         assert_eq!(expected[&said[1]].mentions, [user("alice")]);
-        let count = |n: usize, text: &str| expected[&said[n]].reactions.get(text).map(|one| (one.count, one.mine));
-        assert_eq!((count(0, "👍"), count(3, "👍"), count(4, "👍")), (Some((2, true)), None, Some((1, true))));
+        let count =
+            |n: usize, text: &str| expected[&said[n]].reactions.get(text).map(|one| (one.count, one.mine));
+        assert_eq!(
+            (count(0, "👍"), count(3, "👍"), count(4, "👍")),
+            (Some((2, true)), None, Some((1, true)))
+        );
 
         let mut phone = site.member(carrier, "alice").await?;
         let mut back = Reader::from(&mut phone, "alice", left).await?;
@@ -184,7 +192,10 @@ fn replies_and_mentions_come_with_the_message() -> anyhow::Result<()> {
         // Edited like any other message.
         let (_, edited) = alice.done(edit(first.next(), "better answer")).await?;
         let page = alice.page(&name("room"), FetchRange::Latest, 100).await?.unwrap();
-        assert_eq!(page.states[0].edited.as_ref().map(|edit| (edit.seq, &edit.body[..])), Some((edited, &b"better answer"[..])));
+        assert_eq!(
+            page.states[0].edited.as_ref().map(|edit| (edit.seq, &edit.body[..])),
+            Some((edited, &b"better answer"[..]))
+        );
         Ok(())
     })
 }
@@ -210,7 +221,10 @@ fn what_is_hidden_is_told_to_all_devices_and_delivered_to_all_others() -> anyhow
     })
 }
 
-async fn bodies(site: &Site, carrier: quoth_tests::member::Carrier) -> anyhow::Result<BTreeMap<Seq, Message>> {
+async fn bodies(
+    site: &Site,
+    carrier: quoth_tests::member::Carrier,
+) -> anyhow::Result<BTreeMap<Seq, Message>> {
     paged(&mut site.member(carrier, "alice").await?, "alice", 3).await
 }
 

@@ -126,7 +126,8 @@ impl Verb {
     /// What is done, with what it is done with.
     fn with<T>(&self, world: &World, act: impl FnOnce(Action<'_>) -> T) -> T {
         let guest = if let Self::As(name) = self { user(name) } else { user("nobody") };
-        let sender = if let Self::Edit(said) | Self::Revoke(said) = self { user(said.by) } else { user("nobody") };
+        let sender =
+            if let Self::Edit(said) | Self::Revoke(said) = self { user(said.by) } else { user("nobody") };
         let present = world.state.as_ref().and_then(|state| state.present(&sender));
         let role = present.map(|present| present.role);
         let written = |said: &Said| Written { sender: &sender, role, is_recent: said.is_recent };
@@ -336,8 +337,16 @@ fn everybody_reads_the_own_log_and_nobody_writes_there() {
     let grant = grant("alice");
     let own = Written { sender: &grant.user, role: None, is_recent: true };
     let allowed = [Action::ReadLive, Action::ReadHistory, Action::Roster];
-    let forbidden =
-        [Action::Publish, Action::Typing, Action::Members, Action::Describe, Action::React, Action::Edit(own), Action::Revoke(own), Action::Change(&Change::Leave)];
+    let forbidden = [
+        Action::Publish,
+        Action::Typing,
+        Action::Members,
+        Action::Describe,
+        Action::React,
+        Action::Edit(own),
+        Action::Revoke(own),
+        Action::Change(&Change::Leave),
+    ];
     for (actions, expected) in [(&allowed[..], Ok(Reach::Whole)), (&forbidden[..], Err(Refusal::FORBIDDEN))] {
         for action in actions {
             assert_eq!(Standing::OF_OWN_LOG.allows(Actor::User(&grant), *action, 0), expected, "{action:?}");

@@ -101,8 +101,7 @@ mod tests {
             let (low, high) = ((random >> 20) % 300, (random >> 10) % 300);
             let found: Vec<u64> =
                 absent.within(Seq(low), Seq(high)).flat_map(|(from, to)| from.0..=to.0).collect();
-            let expected: Vec<u64> =
-                model.iter().copied().filter(|seq| (low..=high).contains(seq)).collect();
+            let expected: Vec<u64> = model.iter().copied().filter(|seq| (low..=high).contains(seq)).collect();
             assert_eq!(found, expected, "{low}..={high}");
             let ranges: Vec<_> = absent.within(Seq(0), Seq(u64::MAX)).collect();
             assert!(ranges.windows(2).all(|pair| pair[0].1.0 + 1 < pair[1].0.0), "{ranges:?}");

@@ -194,7 +194,8 @@ fn whoever_was_away_ends_with_the_view_of_one_that_was_there() {
         // Away from somewhere on, and there again at the end only.
         let mut away = Client::new(&me, Seq::ZERO);
         // Begins late with what is new, and pages through what is old meanwhile: pages come later than they are read.
-        let (mut paging, mut oldest, mut under_way): (Option<Client>, Seq, Option<Page>) = (None, Seq::ZERO, None);
+        let (mut paging, mut oldest, mut under_way): (Option<Client>, Seq, Option<Page>) =
+            (None, Seq::ZERO, None);
         for step in 0..120 {
             happens_something(&mut room, &mut random);
             there.read_on(&room);
@@ -248,7 +249,9 @@ fn whoever_was_away_ends_with_the_view_of_one_that_was_there() {
             let state = room.states.get(seq).cloned().unwrap_or_default();
             assert!(!state.is_absent() && message.edited == state.edited().map(|edit| edit.seq));
             let mine = |reaction: &String| state.has_reacted(reaction, &me);
-            assert!(message.reactions.iter().all(|(text, count)| count.mine == mine(text) && count.count > 0));
+            assert!(
+                message.reactions.iter().all(|(text, count)| count.mine == mine(text) && count.count > 0)
+            );
             assert_eq!(message.reactions.len(), state.reactions_count());
         }
         let absent: Vec<_> = room.rows.iter().filter(|(key, _)| key[0] == ABSENT).collect();
@@ -260,7 +263,8 @@ fn whoever_was_away_ends_with_the_view_of_one_that_was_there() {
 fn no_text_comes_back_that_was_taken_back() {
     let mut room = Room::new();
     let seq = room.say("ada", "first words");
-    let edit = |text: &'static str| Alteration::Edit { body: Bytes::from_static(text.as_bytes()), mentions: vec![] };
+    let edit =
+        |text: &'static str| Alteration::Edit { body: Bytes::from_static(text.as_bytes()), mentions: vec![] };
     let second = room.alter("ada", seq, &edit("second words")).unwrap();
     let third = room.alter("ada", seq, &edit("third words")).unwrap();
     assert_eq!(room.alter("ada", seq, &edit("third words")), Ok(Seq::ZERO), "the same again is done");
@@ -287,10 +291,16 @@ fn messages_have_so_many_reactions_and_mentions() {
     }
     let refused = room.alter("cy", seq, &react("more".into(), true)).unwrap_err();
     assert_eq!(refused.code, Code::TOO_MANY);
-    assert!(room.alter("cy", seq, &react("r7".into(), true)).unwrap() > Seq::ZERO, "one that is there already");
+    assert!(
+        room.alter("cy", seq, &react("r7".into(), true)).unwrap() > Seq::ZERO,
+        "one that is there already"
+    );
     assert_eq!(room.alter("cy", seq, &react("r7".into(), true)), Ok(Seq::ZERO));
     assert_eq!(room.alter("cy", seq, &react("r8".into(), false)), Ok(Seq::ZERO));
-    assert_eq!(room.state_frame(seq, &user("cy")).unwrap().reactions.iter().filter(|one| one.mine).count(), 1);
+    assert_eq!(
+        room.state_frame(seq, &user("cy")).unwrap().reactions.iter().filter(|one| one.mine).count(),
+        1
+    );
     for wrong in ["", &"x".repeat(33), "a\0b"] {
         let refused = room.alter("cy", seq, &react(wrong.to_owned(), true)).unwrap_err();
         assert_eq!(refused.code, Code::INVALID_REQUEST);
@@ -308,7 +318,9 @@ fn messages_have_so_many_reactions_and_mentions() {
 #[test]
 fn who_may_is_decided_by_role_and_time() {
     let mut world = World::group("room");
-    world.by("owner", Change::SetMember { user: user("second"), role: Role::Member, permissions: None }).unwrap();
+    world
+        .by("owner", Change::SetMember { user: user("second"), role: Role::Member, permissions: None })
+        .unwrap();
     assert_eq!(world.state().kind(), ConversationKind::Group);
     let rules = Rules { edit_within_ms: 10, revoke_within_ms: 20, ..Rules::default() };
     let code = |world: &World, who: &str, sender: &str, age_ms: u64, alteration: &Alteration| {

@@ -102,7 +102,10 @@ async fn what_is_revoked_is_absent_in_tail_and_view_when_the_answer_comes_and_af
     assert_eq!(alter("alice", 5, react("+1", true)).await, Ok(9));
     assert_eq!(alter("bob", 5, edit("third")).await, Ok(10));
     let expected = "text, text, text, text, gap 8-8, reaction to 5, edit of 5";
-    assert_eq!((by_tail(&engine, &access, 3), by_view(&engine, &access, 3).await), (expected.into(), expected.into()));
+    assert_eq!(
+        (by_tail(&engine, &access, 3), by_view(&engine, &access, 3).await),
+        (expected.into(), expected.into())
+    );
     assert_eq!(alter("bob", 5, edit("third")).await, Ok(0), "the same again is done");
     assert_eq!(alter("alice", 5, react("+1", true)).await, Ok(0));
     assert_eq!(alter("alice", 5, edit("mine")).await.unwrap_err().code, Code::FORBIDDEN);
@@ -111,7 +114,10 @@ async fn what_is_revoked_is_absent_in_tail_and_view_when_the_answer_comes_and_af
     assert_eq!(alter("alice", 5, Alteration::Revoke).await, Ok(11));
     assert_eq!(alter("bob", 6, Alteration::Revoke).await, Ok(12));
     let expected = "text, gap 5-6, text, gap 8-8, reaction to 5, gap 10-10, revoked 5, revoked 6";
-    assert_eq!((by_tail(&engine, &access, 3), by_view(&engine, &access, 3).await), (expected.into(), expected.into()));
+    assert_eq!(
+        (by_tail(&engine, &access, 3), by_view(&engine, &access, 3).await),
+        (expected.into(), expected.into())
+    );
     for seq in [0, 2, 5, 9, 11, 13, u64::MAX] {
         assert_eq!(alter("bob", seq, Alteration::Revoke).await.unwrap_err().code, Code::NOT_FOUND_MESSAGE);
     }
@@ -235,10 +241,11 @@ async fn states_of_a_page_are_those_of_its_head() {
         for seq in (4..=6).map(Seq) {
             let mut users = std::collections::BTreeSet::new();
             for record in events.iter().filter(|record| record.seq <= head) {
-                match crate::engine::event(record).unwrap().kind {
-                    EventKind::Reacted { seq: to, on: true, .. } if to == seq => drop(users.insert(record.sender.clone())),
-                    EventKind::Reacted { seq: to, on: false, .. } if to == seq => drop(users.remove(&record.sender)),
-                    _ => {}
+                if let EventKind::Reacted { seq: to, on, .. } = crate::engine::event(record).unwrap().kind
+                    && to == seq
+                {
+                    let _others =
+                        if on { users.insert(record.sender.clone()) } else { users.remove(&record.sender) };
                 }
             }
             let told = states.iter().find(|state| state.seq == seq).and_then(|state| state.reactions.first());
@@ -255,7 +262,8 @@ async fn states_of_a_page_are_those_of_its_head() {
 async fn who_hides_a_message_twice_writes_it_once() {
     let (engine, stopper) = start(MemoryLog::new(), MemoryView::new());
     let access = group(&engine, 1).await;
-    let hide = async |who: &str, seq| engine.hide(caller(who), &room("room"), Seq(seq)).await.map(|done| done.seq.0);
+    let hide =
+        async |who: &str, seq| engine.hide(caller(who), &room("room"), Seq(seq)).await.map(|done| done.seq.0);
     assert_eq!(hide("alice", 4).await, Ok(2), "the first event of her own log was that she belongs there");
     engine.applied_bounds(access.name()).await.unwrap();
     assert_eq!(hide("alice", 4).await, Ok(0));
@@ -312,10 +320,7 @@ async fn readers_of_the_same_page_at_once_cost_one_read() {
         assert_eq!(shown(&page.frames), "text, text, gap 6-6, text, text");
     }
     assert_eq!(reads.load(Ordering::Relaxed), 1);
-    assert!(matches!(
-        engine.read_tail(access.name(), Seq(8), 1, &mut Vec::new()),
-        Next::Frames(Seq(9))
-    ));
+    assert!(matches!(engine.read_tail(access.name(), Seq(8), 1, &mut Vec::new()), Next::Frames(Seq(9))));
     drop(access);
     stop(engine, stopper).await.unwrap();
 }
