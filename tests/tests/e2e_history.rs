@@ -9,8 +9,9 @@ use std::collections::BTreeSet;
 use quoth_protocol::frame::{FetchRange, Start};
 use quoth_protocol::request::Request;
 use quoth_protocol::{Code, Seq};
+use quoth_tests::device::{Next, Over};
 use quoth_tests::embedded::EmbeddedServer;
-use quoth_tests::member::{Carrier, Member, Page};
+use quoth_tests::member::{Member, Page};
 use serde_json::{Value, json};
 
 use world::{Site, create_room, name, with_each_carrier};
@@ -139,15 +140,15 @@ fn paging_both_ways_meets_while_messages_vanish() -> anyhow::Result<()> {
         let mut at = Seq(0);
         while at < Seq(head) {
             match reader.next(&mut stream).await? {
-                quoth_tests::member::Next::Frame(quoth_protocol::frame::ServerFrame::Event(event)) => {
+                Next::Frame(quoth_protocol::frame::ServerFrame::Event(event)) => {
                     assert!(event.seq == at.next() && !revoked.contains(&event.seq));
                     at = event.seq;
                 }
-                quoth_tests::member::Next::Frame(quoth_protocol::frame::ServerFrame::Gap { from, to }) => {
+                Next::Frame(quoth_protocol::frame::ServerFrame::Gap { from, to }) => {
                     assert!(from == at.next() && (from.0..=to.0).all(|seq| revoked.contains(&Seq(seq))));
                     at = to;
                 }
-                quoth_tests::member::Next::Frame(_) => {}
+                Next::Frame(_) => {}
                 other => anyhow::bail!("{other:?}"),
             }
         }
@@ -159,8 +160,8 @@ fn paging_both_ways_meets_while_messages_vanish() -> anyhow::Result<()> {
 async fn who_has_left_gets_pages_up_to_there_and_no_later_edits() -> anyhow::Result<()> {
     let server = EmbeddedServer::start()?;
     let site = Site::of(&server);
-    let mut alice = site.member(Carrier::Quic, "alice").await?;
-    let mut bob = site.member(Carrier::Quic, "bob").await?;
+    let mut alice = site.member(Over::Quic, "alice").await?;
+    let mut bob = site.member(Over::Quic, "bob").await?;
     alice.done(create_room(&["bob"])).await?;
     let mut stream = alice.enter(&name("room"), None).await?;
     let said = alice.publish(&mut stream, 1, "message").await?.unwrap();
@@ -172,7 +173,7 @@ async fn who_has_left_gets_pages_up_to_there_and_no_later_edits() -> anyhow::Res
     assert_eq!((seen.head, seen.to, seen.more_after), (left, left, false));
     assert!(seen.states.is_empty(), "what was said later is not for him: {:?}", seen.states);
     assert_eq!(page(&mut alice, FetchRange::Latest, 100).await?.states.len(), 1);
-    let mut eve = site.member(Carrier::Quic, "eve").await?;
+    let mut eve = site.member(Over::Quic, "eve").await?;
     let refused = eve.page(&name("room"), FetchRange::AroundTime(0), 1).await?;
     assert_eq!(refused, Err(Code::FORBIDDEN));
     for member in [alice, bob, eve] {
@@ -185,7 +186,7 @@ async fn who_has_left_gets_pages_up_to_there_and_no_later_edits() -> anyhow::Res
 async fn backends_get_the_same_pages() -> anyhow::Result<()> {
     let server = EmbeddedServer::start()?;
     let site = Site::of(&server);
-    let mut alice = site.member(Carrier::Quic, "alice").await?;
+    let mut alice = site.member(Over::Quic, "alice").await?;
     filled(&mut alice).await?;
     for seq in [5, 6, 20] {
         alice.done(revoke(Seq(seq))).await?;

@@ -7,16 +7,15 @@ use axum::http::{Method, StatusCode};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quoth_core::membership::Refusal;
-use quoth_protocol::name::Reserved;
-use quoth_protocol::{ConversationName, UserId};
-use quoth_store::{ConversationKey, Register};
+use quoth_protocol::{Code, ConversationName, UserId};
+use quoth_store::Register;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::keys::Scope;
 use super::operation::{Answer, Call, Operation, Operations};
 use super::problem::Problem;
-use crate::engine::Engine;
+use crate::engine::{Engine, Listed};
 use crate::session::Service;
 
 /// What the keys of erasures begin with, in the server's own log.
@@ -45,7 +44,7 @@ struct Erasure {
     /// When all of them were absent, in milliseconds since 1970; 0: it goes on.
     done_ms: u64,
     /// The last conversation that was looked at.
-    after: Option<ConversationKey>,
+    after: Option<ConversationName>,
 }
 
 /// The erasures of a server. Cheap to clone.
@@ -101,20 +100,18 @@ impl Erasures {
     async fn run(&self, user: &UserId, mut erasure: Erasure) -> Result<(), Refusal> {
         let engine = &self.service.engine;
         loop {
-            let page = engine.all_conversations(erasure.after, CONVERSATIONS_PAGE).await;
-            let page = page.map_err(|error| {
+            let page = engine.list(erasure.after.as_ref(), CONVERSATIONS_PAGE).await;
+            let (page, more) = page.map_err(|error| {
                 tracing::error!(%error, "the conversations cannot be read");
-                Refusal::new(quoth_protocol::Code::STORE_FAILED, "the conversations cannot be read")
+                Refusal::new(Code::STORE_FAILED, "the conversations cannot be read")
             })?;
-            let is_last = page.len() < CONVERSATIONS_PAGE;
-            for (key, name) in page {
-                if !matches!(name.reserved(), Some(Reserved::Server)) {
-                    erasure.messages += engine.erase(&erasure.by, &name, user).await?;
-                }
+            for Listed { name, .. } in page {
+                erasure.messages += engine.erase(&erasure.by, &name, user).await?;
                 erasure.conversations += 1;
-                erasure.after = Some(key);
+                erasure.after = Some(name);
                 self.under_way.lock().insert(user.clone(), erasure.clone());
             }
+            let is_last = !more;
             if is_last {
                 forget(engine, user).await?;
                 erasure.done_ms = engine.now_ms();
@@ -136,14 +133,14 @@ impl Erasures {
         let stored = self.service.engine.register(ConversationName::server(), key.clone()).await;
         let stored = stored.map_err(|error| {
             tracing::error!(%error, "an erasure cannot be read");
-            Problem::of(quoth_protocol::Code::STORE_FAILED, 0, "it cannot be read: see the server's log")
+            Problem::of(Code::STORE_FAILED, 0, "it cannot be read: see the server's log")
         })?;
         Ok(stored.and_then(|value| decode(&key, &value)).map(|(_, erasure)| erasure))
     }
 }
 
 async fn note(engine: &Engine, log: ConversationName, registers: Vec<Register>) -> Result<(), Refusal> {
-    let failed = |_| Refusal::new(quoth_protocol::Code::STORE_FAILED, "the store failed");
+    let failed = |_| Refusal::new(Code::STORE_FAILED, "the store failed");
     engine.note(log, registers).await.map_err(failed)
 }
 
@@ -154,7 +151,7 @@ async fn forget(engine: &Engine, user: &UserId) -> Result<(), Refusal> {
         loop {
             let rows = engine.registers(log.clone(), prefix, REGISTERS_PAGE).await.map_err(|error| {
                 tracing::error!(%error, "a user's own log cannot be read");
-                Refusal::new(quoth_protocol::Code::STORE_FAILED, "the user's own log cannot be read")
+                Refusal::new(Code::STORE_FAILED, "the user's own log cannot be read")
             })?;
             if rows.is_empty() {
                 break;

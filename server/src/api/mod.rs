@@ -17,7 +17,9 @@
 mod conversations;
 mod erasure;
 mod history;
+mod idempotency;
 mod keys;
+mod list;
 mod listener;
 mod openapi;
 mod operation;

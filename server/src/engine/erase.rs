@@ -6,7 +6,7 @@ use quoth_core::membership::Refusal;
 use quoth_core::messages::Alteration;
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
-use quoth_store::{ConversationKey, PageLimit, View, ViewError};
+use quoth_store::{PageLimit, View, ViewError};
 
 use super::Engine;
 use super::changes::{Caller, unreadable};
@@ -19,18 +19,6 @@ const PAGE: PageLimit = PageLimit { records: 1_000, bytes: 1024 * 1024 };
 const AT_ONCE_MAX: usize = 64;
 
 impl Engine {
-    /// Conversations, those that are managed and others, with a place in an order that never changes: those behind `after`.
-    ///
-    /// # Errors
-    /// When the view cannot be read.
-    pub(crate) async fn all_conversations(
-        &self,
-        after: Option<ConversationKey>,
-        limit: usize,
-    ) -> Result<Vec<(ConversationKey, ConversationName)>, ViewError> {
-        self.inner.reads.run(move |view| view.conversations(after, limit)).await
-    }
-
     /// Revokes all messages of a user that a conversation has by now, as the operator, and says how many there were.
     ///
     /// # Errors

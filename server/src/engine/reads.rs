@@ -8,7 +8,7 @@ use quoth_core::history::Anchor;
 use quoth_core::messages::Absent;
 use quoth_protocol::frame::{Event, FetchRange};
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::{Bounds, PageLimit, Position, ProducerKey, Record, View, ViewError};
+use quoth_store::{Bounds, Hurry, PageLimit, Position, ProducerKey, Record, View, ViewError};
 
 use tokio::sync::Semaphore;
 
@@ -31,6 +31,8 @@ const LOOK_UPS_AT_ONCE_MAX: usize = 4;
 #[derive(Clone)]
 pub struct Reads {
     view: Arc<dyn View>,
+    /// `None` where groups are applied at once.
+    hurry: Option<Hurry>,
     execution: Execution,
     look_ups: Arc<Semaphore>,
     pages: Arc<Coalesced<Wanted, Read>>,
@@ -83,9 +85,9 @@ impl Read {
 }
 
 impl Reads {
-    pub(crate) fn new(view: Arc<dyn View>, execution: Execution) -> Self {
+    pub(crate) fn new(view: Arc<dyn View>, hurry: Option<Hurry>, execution: Execution) -> Self {
         let look_ups = Arc::new(Semaphore::new(LOOK_UPS_AT_ONCE_MAX));
-        Self { view, execution, look_ups, pages: Arc::default() }
+        Self { view, hurry, execution, look_ups, pages: Arc::default() }
     }
 
     pub(super) async fn run<T: Send + 'static>(
@@ -249,6 +251,7 @@ impl Reads {
     /// Waits until the view has what the log holds up to `position`.
     pub(super) async fn applied(&self, position: Position) {
         while self.view.applied() < position {
+            self.hurry.iter().for_each(Hurry::now);
             tokio::time::sleep(APPLIED_POLL).await;
         }
     }

@@ -5,7 +5,7 @@ mod views;
 use std::path::Path;
 
 use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
-use quoth_store::testing::{change, notice, record, set};
+use quoth_store::testing::{change, notice, record};
 use quoth_store::{
     Bounds, Content, FjallView, MessageId, PageLimit, Position, ProducerKey, ProducerState, Record, View,
     ViewError,
@@ -411,35 +411,5 @@ fn changes_are_read_as_messages_are_and_notices_are_not_read() {
         view.flush().unwrap();
         drop(view);
         check(&*reopen());
-    });
-}
-
-/// All of them, once each, also those that have registers alone.
-#[test]
-fn conversations_are_listed_in_pages() {
-    each(|Subject { view, .. }| {
-        let mut names: Vec<_> = (0..25).map(|n| format!("room {n}")).collect();
-        for (position, name) in (1..).map(Position).zip(&names) {
-            view.apply(position, &[record(name, 1, 1)]).unwrap();
-        }
-        view.apply(Position(26), &[notice("$server", [set("k", "v")])]).unwrap();
-        view.flush().unwrap();
-        names.push("$server".to_owned());
-        for limit in [1, 7, 26, 100] {
-            let (mut found, mut after) = (Vec::new(), None);
-            loop {
-                let page = view.conversations(after, limit).unwrap();
-                assert!(page.len() <= limit);
-                let Some((last, _)) = page.last() else { break };
-                after = Some(*last);
-                found.extend(page);
-            }
-            assert!(found.windows(2).all(|pair| pair[0].0 < pair[1].0));
-            assert!(found.iter().all(|(key, name)| *key == quoth_store::ConversationKey::new(name)));
-            let mut told: Vec<_> = found.iter().map(|(_, name)| name.to_string()).collect();
-            told.sort_unstable();
-            names.sort_unstable();
-            assert_eq!(told, names, "by {limit}");
-        }
     });
 }

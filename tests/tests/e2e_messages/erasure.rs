@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use quoth_protocol::frame::{FetchRange, Start};
 use quoth_protocol::{ConversationName, Seq};
+use quoth_tests::device::Over;
 use quoth_tests::http::Api;
-use quoth_tests::member::{Carrier, Member};
+use quoth_tests::member::Member;
 use quoth_tests::process::ServerProcess;
 use serde_json::Value;
 
@@ -55,8 +56,8 @@ async fn an_erased_user_has_no_messages_anywhere_also_when_the_server_is_killed_
     let dir = tempfile::tempdir()?;
     let data_dir = dir.path().join("data");
     let (server, site, api) = start(&data_dir)?;
-    let mut alice = site.member_with(Carrier::Quic, "alice", &["*"]).await?;
-    let mut bob = site.member_with(Carrier::Quic, "bob", &["*"]).await?;
+    let mut alice = site.member_with(Over::Quic, "alice", &["*"]).await?;
+    let mut bob = site.member_with(Over::Quic, "bob", &["*"]).await?;
     alice.done(create_room(&["bob"])).await?;
     let rooms: Vec<_> = ["room", "free 1", "free 2", "free 3"].map(name).into();
     for room in &rooms {
@@ -76,7 +77,7 @@ async fn an_erased_user_has_no_messages_anywhere_also_when_the_server_is_killed_
     let (server, site, api) = start(&data_dir)?;
     let erased = done(&api).await?;
     assert!(erased["conversations"].as_u64() >= Some(4) && erased["done_ms"].as_u64() > Some(0), "{erased}");
-    let mut alice = site.member_with(Carrier::Quic, "alice", &["*"]).await?;
+    let mut alice = site.member_with(Over::Quic, "alice", &["*"]).await?;
     let mut heads = Vec::new();
     for room in &rooms {
         let (senders, head) = senders(&mut alice, room).await?;

@@ -4,7 +4,7 @@ use quoth_protocol::frame::{ClientFrame, Publish, ServerFrame};
 use quoth_protocol::limits::{MENTIONS_MAX, MESSAGES_PAGE_MAX, REACTION_BYTES_MAX, REACTIONS_MAX};
 use quoth_protocol::reply::Reply;
 use quoth_protocol::{Code, Seq, UserId};
-use quoth_tests::member::Next;
+use quoth_tests::device::Next;
 
 use super::world::{create_room, name, user, with_each_carrier};
 use super::{edit_with, react, states};

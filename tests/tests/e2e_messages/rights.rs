@@ -3,8 +3,8 @@
 use quoth_protocol::frame::Start;
 use quoth_protocol::membership::Role;
 use quoth_protocol::{Code, Seq};
+use quoth_tests::device::Over;
 use quoth_tests::embedded::EmbeddedServer;
-use quoth_tests::member::Carrier;
 
 use super::world::{Site, create_room, leave, mute, name, now_ms, set, with_each_carrier};
 use super::{edit, hide, react, revoke, states};
@@ -79,8 +79,8 @@ async fn a_sender_has_the_time_that_the_operator_gives() -> anyhow::Result<()> {
         config.rules.revoke_within_ms = 1;
     })?;
     let site = Site::of(&server);
-    let mut bob = site.member(Carrier::Quic, "bob").await?;
-    let mut alice = site.member(Carrier::Quic, "alice").await?;
+    let mut bob = site.member(Over::Quic, "bob").await?;
+    let mut alice = site.member(Over::Quic, "alice").await?;
     alice.done(create_room(&["bob"])).await?;
     let mut stream = bob.enter(&name("room"), None).await?;
     let said = bob.publish(&mut stream, 1, "message").await?.unwrap();

@@ -8,10 +8,11 @@ use quoth_protocol::frame::{ClientFrame, EventKind, FetchRange, Publish, ServerF
 use quoth_protocol::message::{Edit, MessageState, Reaction};
 use quoth_protocol::reply::Reply;
 use quoth_protocol::{Code, ConversationName, Seq};
-use quoth_tests::member::{Member, Next, Stream};
+use quoth_tests::device::{Next, Over};
+use quoth_tests::member::{Member, Stream};
 use quoth_tests::process::ServerProcess;
 
-use super::world::{CARRIERS, Site, create_room, name, user, with_each_carrier};
+use super::world::{Site, create_room, name, user, with_each_carrier};
 use super::{edit, edit_with, hide, react, revoke, states};
 
 /// A reader of the room: what a client makes of its stream.
@@ -221,10 +222,7 @@ fn what_is_hidden_is_told_to_all_devices_and_delivered_to_all_others() -> anyhow
     })
 }
 
-async fn bodies(
-    site: &Site,
-    carrier: quoth_tests::member::Carrier,
-) -> anyhow::Result<BTreeMap<Seq, Message>> {
+async fn bodies(site: &Site, carrier: Over) -> anyhow::Result<BTreeMap<Seq, Message>> {
     paged(&mut site.member(carrier, "alice").await?, "alice", 3).await
 }
 
@@ -235,7 +233,7 @@ async fn everything_is_there_again_after_kill_9_and_what_is_revoked_is_not() -> 
         let (address, ca_file) = (server.address(), server.ca_file());
         anyhow::Ok((server, Site { address, ca_file, data_dir: data_dir.to_owned() }))
     };
-    for carrier in CARRIERS {
+    for carrier in Over::BOTH {
         let dir = tempfile::tempdir()?;
         let data_dir = dir.path().join("data");
         let (server, site) = start(&data_dir)?;

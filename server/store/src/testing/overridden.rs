@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq};
 
-use crate::key::{ConversationKey, ProducerKey};
+use crate::key::ProducerKey;
 use crate::log::hold::Hold;
 use crate::log::{Log, LogError, LogReader, Position, Visit};
 use crate::record::Record;
@@ -151,6 +151,14 @@ pub trait ViewOverride: Send + Sync {
     ) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
         self.inner().registers(conversation, prefix, after, limit)
     }
+
+    fn conversations(
+        &self,
+        after: Option<&ConversationName>,
+        limit: usize,
+    ) -> Result<Vec<ConversationName>, ViewError> {
+        self.inner().conversations(after, limit)
+    }
 }
 
 impl<T: ViewOverride> View for Overridden<T> {
@@ -205,14 +213,6 @@ impl<T: ViewOverride> View for Overridden<T> {
         self.0.find(conversation, producer, n)
     }
 
-    fn conversations(
-        &self,
-        after: Option<ConversationKey>,
-        limit: usize,
-    ) -> Result<Vec<(ConversationKey, ConversationName)>, ViewError> {
-        self.0.inner().conversations(after, limit)
-    }
-
     fn register(&self, conversation: &ConversationName, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
         self.0.register(conversation, key)
     }
@@ -225,5 +225,13 @@ impl<T: ViewOverride> View for Overridden<T> {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
         self.0.registers(conversation, prefix, after, limit)
+    }
+
+    fn conversations(
+        &self,
+        after: Option<&ConversationName>,
+        limit: usize,
+    ) -> Result<Vec<ConversationName>, ViewError> {
+        self.0.conversations(after, limit)
     }
 }

@@ -164,19 +164,6 @@ impl View for MemoryView {
         Ok(state.conversations.get(conversation).and_then(find))
     }
 
-    fn conversations(
-        &self,
-        after: Option<ConversationKey>,
-        limit: usize,
-    ) -> Result<Vec<(ConversationKey, ConversationName)>, ViewError> {
-        let state = self.0.read();
-        let all = state.conversations.keys().map(|name| (ConversationKey::new(name), name.clone()));
-        let mut behind: Vec<_> = all.filter(|(key, _)| after.is_none_or(|after| *key > after)).collect();
-        behind.sort_unstable();
-        behind.truncate(limit);
-        Ok(behind)
-    }
-
     fn register(&self, conversation: &ConversationName, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
         let state = self.0.read();
         Ok(state.conversations.get(conversation).and_then(|known| known.registers.get(key)).cloned())
@@ -200,5 +187,18 @@ impl View for MemoryView {
         let behind = known.registers.range::<[u8], _>((first, Bound::Unbounded));
         let of_prefix = behind.take_while(|(key, _)| key.starts_with(prefix)).take(limit);
         Ok(of_prefix.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn conversations(
+        &self,
+        after: Option<&ConversationName>,
+        limit: usize,
+    ) -> Result<Vec<ConversationName>, ViewError> {
+        let after = after.map(ConversationKey::new);
+        let state = self.0.read();
+        let mut behind: BTreeMap<_, _> =
+            state.conversations.keys().map(|name| (ConversationKey::new(name), name)).collect();
+        behind.retain(|key, _| after.is_none_or(|after| *key > after));
+        Ok(behind.into_values().take(limit).cloned().collect())
     }
 }

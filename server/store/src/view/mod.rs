@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq};
 
-use crate::key::{ConversationKey, ProducerKey};
+use crate::key::ProducerKey;
 use crate::log::Position;
 use crate::record::Record;
 
@@ -276,16 +276,6 @@ pub trait View: Send + Sync + fmt::Debug {
         n: u64,
     ) -> Result<Option<Record>, ViewError>;
 
-    /// Conversations that have events or registers, with their keys, ascending by these: the first ones behind `after`.
-    ///
-    /// # Errors
-    /// When a row is damaged or could not be read.
-    fn conversations(
-        &self,
-        after: Option<ConversationKey>,
-        limit: usize,
-    ) -> Result<Vec<(ConversationKey, ConversationName)>, ViewError>;
-
     /// What a conversation's register holds; `None` when it was never set, or removed.
     ///
     /// # Errors
@@ -304,4 +294,15 @@ pub trait View: Send + Sync + fmt::Debug {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, ViewError>;
+
+    /// Conversations that have events or registers and come behind `after`, in the order of their keys
+    /// ([`ConversationKey`](crate::ConversationKey)). Fewer than `limit` means that these are the last ones.
+    ///
+    /// # Errors
+    /// When a row is damaged or could not be read.
+    fn conversations(
+        &self,
+        after: Option<&ConversationName>,
+        limit: usize,
+    ) -> Result<Vec<ConversationName>, ViewError>;
 }

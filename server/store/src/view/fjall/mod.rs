@@ -320,14 +320,6 @@ impl View for FjallView {
         ProducerRows { view: self, snapshot: &self.snapshot(), conversation, producer }.find(n)
     }
 
-    fn conversations(
-        &self,
-        after: Option<ConversationKey>,
-        limit: usize,
-    ) -> Result<Vec<(ConversationKey, ConversationName)>, ViewError> {
-        self.read_conversations(after, limit)
-    }
-
     fn register(&self, conversation: &ConversationName, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
         self.read_register(conversation, key)
     }
@@ -340,6 +332,14 @@ impl View for FjallView {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
         self.read_registers(conversation, prefix, after, limit)
+    }
+
+    fn conversations(
+        &self,
+        after: Option<&ConversationName>,
+        limit: usize,
+    ) -> Result<Vec<ConversationName>, ViewError> {
+        self.read_conversations(after, limit)
     }
 }
 

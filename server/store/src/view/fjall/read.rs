@@ -115,27 +115,28 @@ impl FjallView {
         }
     }
 
+    /// What is stored for a conversation's key, whoever's it is.
     pub(super) fn read_conversations(
         &self,
-        after: Option<ConversationKey>,
+        after: Option<&ConversationName>,
         limit: usize,
-    ) -> Result<Vec<(ConversationKey, ConversationName)>, ViewError> {
+    ) -> Result<Vec<ConversationName>, ViewError> {
         const ACTION: &str = "read a conversation from";
+        let first = match after {
+            Some(after) => Bound::Excluded(ConversationKey::new(after).0),
+            None => Bound::Unbounded,
+        };
         let snapshot = self.snapshot();
-        let first = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.0));
-        let mut found = Vec::new();
+        let mut names = Vec::new();
         for guard in snapshot.range(&self.engine.conversations, (first, Bound::Unbounded)).take(limit) {
             let (key, value) = self.engine.database(ACTION, guard.into_inner())?;
-            let named = key.as_ref().try_into().ok().map(ConversationKey).zip(row::decode_name(&key, &value));
-            let (key, named) = named.ok_or_else(|| {
-                ViewError::engine(&self.dir, ACTION, "the name of a conversation is damaged".to_owned())
-            })?;
-            found.push((key, named.name));
+            let damaged =
+                || ViewError::engine(&self.dir, ACTION, "the name of a conversation is damaged".to_owned());
+            names.push(row::decode_name(&key, &value).ok_or_else(damaged)?.name);
         }
-        Ok(found)
+        Ok(names)
     }
 
-    /// What is stored for a conversation's key, whoever's it is.
     pub(super) fn stored_name(
         &self,
         snapshot: &Snapshot<'_>,
