@@ -11,7 +11,6 @@ use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
 use quoth_protocol::{Code, ConversationName};
 use quoth_server::hooks::{HookConfig, OnFailure};
-use quoth_tests::device::Over;
 use quoth_tests::device::{Device, Ended, Over, Who};
 use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::http::{Answer, Backend, Message};

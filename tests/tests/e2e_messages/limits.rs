@@ -26,8 +26,10 @@ fn messages_have_so_many_mentions_and_reactions() -> anyhow::Result<()> {
         };
         (publish.n, publish.mentions) = (2, users(MENTIONS_MAX + 1));
         alice.send(&mut stream, &ClientFrame::Publish(publish)).await?;
-        let refused = Next::Frame(ServerFrame::Refused { n: 2, code: Code::TOO_MANY, retry_after_ms: 0 });
-        assert_eq!(alice.next(&mut stream).await?, refused);
+        let refused = alice.next(&mut stream).await?;
+        let is_too_many =
+            matches!(refused, Next::Frame(ServerFrame::Refused { n: 2, code: Code::TOO_MANY, .. }));
+        assert!(is_too_many, "{refused:?}");
         alice.done(edit_with(seq, users(MENTIONS_MAX))).await?;
         assert_eq!(alice.refused(edit_with(seq, users(MENTIONS_MAX + 1))).await?, Code::TOO_MANY);
 

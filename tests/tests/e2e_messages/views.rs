@@ -233,7 +233,7 @@ async fn everything_is_there_again_after_kill_9_and_what_is_revoked_is_not() -> 
         let (address, ca_file) = (server.address(), server.ca_file());
         anyhow::Ok((server, Site { address, ca_file, data_dir: data_dir.to_owned() }))
     };
-    for carrier in Over::BOTH {
+    for carrier in Over::ALL {
         let dir = tempfile::tempdir()?;
         let data_dir = dir.path().join("data");
         let (server, site) = start(&data_dir)?;
