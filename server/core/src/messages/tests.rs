@@ -212,7 +212,12 @@ fn whoever_was_away_ends_with_the_view_of_one_that_was_there() {
             match under_way.take() {
                 Some(page) if random.below(2) == 0 => paging.take(&page),
                 Some(page) => under_way = Some(page),
-                None if oldest > Seq(1) && random.below(3) == 0 => {
+                // What is known already, once more: it may be older than what has come since.
+                None if random.below(3) == 0 => {
+                    let from = Seq(1 + random.below(room.head().0));
+                    under_way = Some(room.page(from.max(oldest), Seq(from.0 + 20).min(room.head()), &me));
+                }
+                None if oldest > Seq(1) && random.below(2) == 0 => {
                     let (to, from) = (Seq(oldest.0 - 1), Seq(oldest.0.saturating_sub(12).max(1)));
                     under_way = Some(room.page(from, to, &me));
                     oldest = from;

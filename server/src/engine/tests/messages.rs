@@ -186,6 +186,50 @@ async fn nothing_is_absent_before_the_flush_and_nothing_is_altered_behind_a_revo
     stop(engine, stopper).await.unwrap();
 }
 
+/// In one group, too: the second one is decided by what the first one has come to.
+#[tokio::test]
+async fn what_is_in_one_group_is_decided_in_its_order() {
+    let (log, begun, end) = gated_log();
+    let (engine, stopper) = start(log, MemoryView::new());
+    let setup = tokio::spawn({
+        let engine = engine.clone();
+        async move { group(&engine, 1).await }
+    });
+    let mut begun = begun;
+    for _ in 0..2 {
+        begun = begins(begun).await;
+        end.send(Ok(())).unwrap();
+    }
+    let access = setup.await.unwrap();
+    let mut asked = Vec::new();
+    let alter = |what: Alteration| {
+        let engine = engine.clone();
+        tokio::spawn(async move { engine.alter(caller("bob"), &room("room"), Seq(4), what).await })
+    };
+    asked.push(alter(react("+1", true)));
+    begun = begins(begun).await;
+    let behind =
+        [react("+1", true), react("+1", false), edit("once"), edit("once"), Alteration::Revoke, edit("late")];
+    for (waiting, what) in (1..).zip(behind) {
+        asked.push(alter(what));
+        while engine.inner.queue.capacity() + waiting > engine.inner.queue.max_capacity() {
+            tokio::task::yield_now().await;
+        }
+    }
+    end.send(Ok(())).unwrap();
+    let _begun = begins(begun).await;
+    end.send(Ok(())).unwrap();
+    let mut answers = Vec::new();
+    for one in asked {
+        answers.push(one.await.unwrap().map(|done| done.seq.0).map_err(|refusal| refusal.code));
+    }
+    assert_eq!(answers, [Ok(5), Ok(0), Ok(6), Ok(7), Ok(0), Ok(8), Err(Code::NOT_FOUND_MESSAGE)]);
+    let expected = "gap 4-4, reaction to 4, reaction to 4, gap 7-7, revoked 4";
+    assert_eq!(by_tail(&engine, &access, 3), expected);
+    drop(access);
+    stop(engine, stopper).await.unwrap();
+}
+
 #[tokio::test]
 async fn one_whose_flush_fails_makes_nothing_absent() {
     let (log, begun, end) = gated_log();
