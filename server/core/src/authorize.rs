@@ -37,6 +37,12 @@ pub enum Action<'a> {
     Members,
     /// See what the conversation is.
     Describe,
+    /// Say how far one has got and read.
+    Mark,
+    /// See how far others have got and read.
+    Receipts,
+    /// Have it among one's own conversations, and say what one wants of it there.
+    Inbox,
     /// Change it, come or go.
     Change(&'a Change),
     /// Make a message say something else.
@@ -100,6 +106,9 @@ pub fn authorize(
         | Action::Roster
         | Action::Members
         | Action::Describe
+        | Action::Mark
+        | Action::Receipts
+        | Action::Inbox
         | Action::Edit(_)
         | Action::Revoke(_)
         | Action::React => Standing::new(actor, place).allows(actor, action, now_ms),

@@ -7,6 +7,7 @@ use quoth_core::authorize::Grant;
 use quoth_core::membership::user::{CONVERSATION, conversation_of};
 use quoth_core::membership::{Actor, Change, ConversationState, Refusal};
 use quoth_core::messages::{Alteration, Target};
+use quoth_protocol::frame::EventKind;
 use quoth_protocol::name::Reserved;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use quoth_store::{Position, View, ViewError};
@@ -84,6 +85,11 @@ pub(super) enum What {
         change: Change,
         /// Those who would be added, who may have blocked the caller.
         added: Vec<(UserId, Arc<KnownUser>)>,
+    },
+    /// Something that the user's own log is told, and nobody else.
+    Own {
+        me: UserId,
+        kind: EventKind,
     },
     Block {
         me: UserId,
@@ -234,6 +240,16 @@ impl Engine {
             statuses.block_changed(&user);
         }
         Ok(done)
+    }
+
+    /// Appends an event to a user's own log.
+    ///
+    /// # Errors
+    /// [`Code::STORE_FAILED`] when it is not known what becomes of it.
+    pub(super) async fn tell_own_log(&self, grant: &Arc<Grant>, kind: EventKind) -> Result<Done, Refusal> {
+        let me = grant.user.clone();
+        let names = vec![ConversationName::of_user(&me)];
+        self.ask(Caller::User(Arc::clone(grant)), What::Own { me, kind }, names, 0).await
     }
 
     /// Hands a change to the committer. `names` are those of the logs that it may append to, `bytes` what it has to say.

@@ -36,6 +36,9 @@ const TABLE: &str = "
     roster              YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
     members             YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
     describe            YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
+    mark                YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
+    receipts            YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
+    inbox               YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
     join                YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
     join_by_invitation  YYYY    YYYY    YYYY FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
     leave               YYYY    FFFF    YYYY FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
@@ -163,6 +166,9 @@ fn verbs() -> Vec<(&'static str, Verb)> {
         ("roster", Verb::Simple(Action::Roster)),
         ("members", Verb::Simple(Action::Members)),
         ("describe", Verb::Simple(Action::Describe)),
+        ("mark", Verb::Simple(Action::Mark)),
+        ("receipts", Verb::Simple(Action::Receipts)),
+        ("inbox", Verb::Simple(Action::Inbox)),
         ("join", Verb::Change(Change::Join { invitation: None })),
         ("join_by_invitation", Verb::Change(Change::Join { invitation: Some(INVITATION) })),
         ("leave", Verb::Change(Change::Leave)),
@@ -345,6 +351,9 @@ fn everybody_reads_the_own_log_and_nobody_writes_there() {
         Action::React,
         Action::Edit(own),
         Action::Revoke(own),
+        Action::Mark,
+        Action::Receipts,
+        Action::Inbox,
         Action::Change(&Change::Leave),
     ];
     for (actions, expected) in [(&allowed[..], Ok(Reach::Whole)), (&forbidden[..], Err(Refusal::FORBIDDEN))] {
@@ -399,6 +408,10 @@ fn unmanaged_conversations_go_by_the_token_alone() {
         (Action::PublishAs(&boss), "w", false),
         (Action::Members, "rw", false),
         (Action::Describe, "rw", false),
+        (Action::Mark, "rw", true),
+        (Action::Mark, "w", false),
+        (Action::Receipts, "rw", false),
+        (Action::Inbox, "rw", false),
         (Action::Change(&Change::Leave), "rw", false),
         (Action::React, "w", true),
         (Action::React, "r", false),

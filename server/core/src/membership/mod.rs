@@ -21,7 +21,6 @@ pub use change::{Actor, Change};
 pub use decide::{Context, decide};
 pub use fold::{Fact, Touched};
 pub use registers::{Damaged, PREFIXES, RegisterChange};
-pub(crate) use registers::{decode, encode};
 pub use state::{ConversationState, Invitation, Member, Present};
 
 use quoth_protocol::Code;

@@ -13,7 +13,8 @@ use super::registers::{ABSENT, edit_key, reaction_key, reactions_prefix, summary
 use super::{Absent, Alteration, Context, MessageState, Messages, Summary, Target, absent_key, decide};
 use crate::authorize::{Grant, Pattern, Place, Standing};
 use crate::membership::testing::{World, grant, user};
-use crate::membership::{Actor, Change, Fact, Refusal, Rules, decode};
+use crate::membership::{Actor, Change, Fact, Refusal, Rules};
+use crate::register::decode;
 
 const USERS: [&str; 4] = ["ada", "bob", "cy", "dee"];
 
