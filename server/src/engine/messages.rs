@@ -9,7 +9,7 @@ use quoth_core::messages::{
 };
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::limits::BODY_BYTES_MAX;
-use quoth_protocol::message::MessageState;
+use quoth_protocol::message::{Edit, MessageState};
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use quoth_store::{Bounds, PageLimit, View, ViewError};
 
@@ -218,9 +218,8 @@ fn state_of(
     loop {
         let edit = match summary.edited {
             Seq::ZERO => None,
-            _ => view.register(name, &edit_key(seq))?,
+            _ => latest_edit(view, name, seq)?,
         };
-        let edit = edit.map(|row| decode_edit(&row)).transpose().map_err(|_| damaged(name, seq))?;
         let mut mine = Vec::new();
         for reaction in summary.reactions.keys() {
             if view.register(name, &reaction_key(seq, reaction, me))?.is_some() {
@@ -236,6 +235,16 @@ fn state_of(
             }
         }
     }
+}
+
+/// The latest edit of a message.
+pub(super) fn latest_edit(
+    view: &dyn View,
+    name: &ConversationName,
+    seq: Seq,
+) -> Result<Option<Edit>, ViewError> {
+    let edit = view.register(name, &edit_key(seq))?;
+    edit.map(|row| decode_edit(&row)).transpose().map_err(|_| damaged(name, seq))
 }
 
 fn summary_of(view: &dyn View, name: &ConversationName, seq: Seq) -> Result<Option<Summary>, ViewError> {

@@ -7,6 +7,7 @@ use quoth_core::messages::{Message, Messages};
 use quoth_protocol::frame::{ClientFrame, EventKind, FetchRange, Publish, ServerFrame, Start};
 use quoth_protocol::message::{Edit, MessageState, Reaction};
 use quoth_protocol::reply::Reply;
+use quoth_protocol::request::Request;
 use quoth_protocol::{Code, ConversationName, Seq};
 use quoth_tests::device::{Next, Over};
 use quoth_tests::member::{Member, Stream};
@@ -260,4 +261,33 @@ async fn everything_is_there_again_after_kill_9_and_what_is_revoked_is_not() -> 
         server.kill()?;
     }
     Ok(())
+}
+
+#[test]
+fn a_list_shows_the_latest_words_and_nothing_that_is_revoked() -> anyhow::Result<()> {
+    with_each_carrier(|site, carrier| async move {
+        let (mut alice, mut bob) = (site.member(carrier, "alice").await?, site.member(carrier, "bob").await?);
+        alice.done(create_room(&["bob"])).await?;
+        let mut stream = bob.enter(&name("room"), None).await?;
+        let mut said = Vec::new();
+        for (n, body) in (1..).zip(["one", "two", "three"]) {
+            said.push(bob.publish(&mut stream, n, body).await?.unwrap());
+        }
+        let list =
+            async |alice: &mut Member| match alice.request(Request::Inbox { after: None, limit: 9 }).await? {
+                Reply::Inbox { rows, .. } => {
+                    let last = rows[0].last.as_ref().and_then(|event| event.kind.body());
+                    Ok((rows[0].unread, last.map(|body| String::from_utf8_lossy(body).into_owned())))
+                }
+                other => Err(anyhow::anyhow!("{other:?}")),
+            };
+        assert_eq!(list(&mut alice).await?, (3, Some("three".into())));
+        bob.done(edit(said[2], "edited")).await?;
+        assert_eq!(list(&mut alice).await?, (3, Some("edited".into())));
+        bob.done(revoke(said[2])).await?;
+        assert_eq!(list(&mut alice).await?, (2, Some("two".into())));
+        bob.done(revoke(said[0])).await?;
+        assert_eq!(list(&mut alice).await?, (1, Some("two".into())));
+        Ok(())
+    })
 }

@@ -140,7 +140,7 @@ fn sender_of(
     let records = view.after(name, Seq(after), PageLimit { records: 1, bytes: 0 })?;
     let Some(record) = records.first().filter(|record| record.seq == seq) else { return Ok(None) };
     let posted = Posted::of(&event(record)?);
-    let is_absent = absent(bounds, now_ms);
+    let is_absent = absent(view, name, bounds, now_ms)?;
     Ok(posted.filter(|posted| !is_absent(posted.life)).map(|posted| posted.sender))
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use quoth_core::authorize::{Action, Grant, Place, authorize};
 use quoth_core::inbox::{Settings, settings_key};
 use quoth_core::membership::{Actor, ConversationState};
+use quoth_core::messages::Absent;
 use quoth_core::unread::{Life, Posted};
 use quoth_protocol::frame::{Event, EventKind};
 use quoth_protocol::inbox::InboxRow;
@@ -17,7 +18,8 @@ use super::receipts::{cursor, damaged};
 use crate::engine::Engine;
 use crate::engine::committer::concerns_one_conversation;
 use crate::engine::frame::event;
-use crate::engine::states::KnownConversation;
+use crate::engine::messages::latest_edit;
+use crate::engine::states::{KnownConversation, State};
 
 /// Events among which the last message is looked for.
 const PREVIEW_EVENTS: PageLimit = PageLimit { records: 64, bytes: 64 * 1024 };
@@ -141,7 +143,7 @@ fn filled(
 ) -> Result<InboxRow, ViewError> {
     let me = &to.grant.user;
     let bounds = view.bounds(name)?;
-    let is_absent = absent(bounds, to.now_ms);
+    let is_absent = absent(view, name, bounds, to.now_ms)?;
     let read = cursor(view, name, me)?.read;
     let unread = inbox.counts.unread(view, name, bounds, (me, read), &is_absent)?;
     let settings = settings(view, me, name)?;
@@ -161,8 +163,21 @@ fn filled(
 }
 
 /// Whether a message is gone at `now_ms`, though its row may still be there.
-pub(super) fn absent(bounds: Bounds, now_ms: u64) -> impl Fn(Life) -> bool {
-    move |life| life.seq < bounds.floor || (life.expires_ms > 0 && life.expires_ms <= now_ms)
+///
+/// # Errors
+/// When it cannot be read what was revoked.
+pub(super) fn absent(
+    view: &dyn View,
+    name: &ConversationName,
+    bounds: Bounds,
+    now_ms: u64,
+) -> Result<impl Fn(Life) -> bool + use<>, ViewError> {
+    let revoked = <Absent as State>::load(view, name)?;
+    Ok(move |life: Life| {
+        life.seq < bounds.floor
+            || (life.expires_ms > 0 && life.expires_ms <= now_ms)
+            || revoked.contains(life.seq)
+    })
 }
 
 /// What a user wants of a conversation.
@@ -191,6 +206,11 @@ fn last_message(
         let Some(posted) = Posted::of(&event) else { continue };
         if is_absent(posted.life) {
             continue;
+        }
+        if let (EventKind::Message { body, .. }, Some(edit)) =
+            (&mut event.kind, latest_edit(view, name, event.seq)?)
+        {
+            *body = edit.body;
         }
         cut(&mut event.kind);
         return Ok(Last { time_ms: event.time_ms, message: Some(event) });
