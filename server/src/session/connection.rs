@@ -17,7 +17,7 @@ use quoth_protocol::limits::{
 };
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
-use quoth_protocol::{Action as Wish, Code, ConversationName, UserId};
+use quoth_protocol::{Action as Wish, Code, UserId};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
