@@ -138,6 +138,14 @@ impl<S: State> Known<S> {
         is_due
     }
 
+    /// What was written to it in a group is taken back, with its move if it moved.
+    pub(super) fn take_back(&self, moved: bool) {
+        self.listed.written.store(0, Ordering::Relaxed);
+        if moved {
+            self.listed.moves_ms.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Whether it is known to stand among those with too many members in all of their lists.
     pub(super) fn is_large(&self) -> bool {
         self.listed.is_large.load(Ordering::Relaxed)

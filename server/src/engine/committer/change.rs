@@ -48,6 +48,16 @@ impl Changed {
     }
 }
 
+impl Changed {
+    /// Forgets that it was sequenced: what is out is all there is.
+    pub(super) fn take_back(&self) {
+        match self {
+            Self::Conversation { known, .. } => known.set_sequenced(known.released()),
+            Self::User { known, .. } => known.set_sequenced(known.released()),
+        }
+    }
+}
+
 impl Happened {
     fn fact(&self) -> Fact<'_> {
         Fact { seq: self.seq, time_ms: self.time_ms, sender: &self.sender, kind: &self.kind }

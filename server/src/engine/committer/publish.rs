@@ -44,7 +44,7 @@ impl Committer {
             }
             Err(error) => return Err(error.into()),
         };
-        group.outcomes.push((Arc::clone(&request.publisher.mailbox), Outcome { n, result }));
+        group.outcomes.push((Arc::clone(&request.publisher), Outcome { n, result }));
         Ok(())
     }
 
@@ -102,7 +102,7 @@ impl Committer {
         })
     }
 
-    fn is_new(&mut self, publisher: &Publisher, n: u64) -> Result<bool, ViewError> {
+    pub(super) fn is_new(&mut self, publisher: &Publisher, n: u64) -> Result<bool, ViewError> {
         loop {
             match self.sequencer.judge(&publisher.conversation, &publisher.producer, n) {
                 Judged::NeedConversation => self.load_conversation(publisher)?,

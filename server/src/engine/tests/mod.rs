@@ -7,5 +7,6 @@ mod lists;
 mod loads;
 mod notes;
 mod receipts;
+mod room;
 mod rosters;
 mod world;
