@@ -1,14 +1,15 @@
 //! One connection: its control stream, and the tasks of its other streams.
 
+mod notices;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quoth_core::authorize::{Action, Grant};
-use quoth_core::membership::Actor;
+use quoth_core::authorize::Grant;
 use quoth_core::rate::Rate;
 use quoth_core::session::{Identity, Input, Output, Session};
-use quoth_protocol::codec::{decode, encode_datagram};
+use quoth_protocol::codec::decode;
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION, Welcome, feature};
 use quoth_protocol::limits::{
     DATAGRAM_BYTES_MAX, FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, FRAME_BYTES_MAX, HELLO_TIMEOUT_MS,
@@ -16,7 +17,7 @@ use quoth_protocol::limits::{
 };
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
-use quoth_protocol::{Action as Wish, Code, ConversationName, UserId};
+use quoth_protocol::{Action as Wish, Code, UserId};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -28,9 +29,9 @@ use super::judged::{Asking, Connecting};
 use super::open::OpenConversations;
 use super::pace::ConnectionPaces;
 use super::transport::{Gone, RecvStream, SendStream, Transport};
-use super::{Phase, PhaseReceiver, Service, Verification, Verifying, inbox, presence, requests, stream};
+use super::{Phase, PhaseReceiver, Service, Verification, Verifying, inbox, requests, stream};
 use crate::engine::{Typing, Typings};
-use crate::sessions::{Attendance, Refused, Seen, Told, Watcher};
+use crate::sessions::{Attendance, Refused, Told, Watcher};
 
 /// Priority of the control stream; conversations have 0, pages of history less.
 const CONTROL_PRIORITY: i32 = 20;
@@ -330,13 +331,7 @@ impl Connection {
                 self.tell_typing(notice);
                 Ok(())
             }
-            Happened::Rows(inbox::Next::Rows(rows)) => {
-                rows.into_iter().for_each(|row| self.writer.push(&ServerFrame::InboxRow(Box::new(row))));
-                Ok(())
-            }
-            Happened::Rows(inbox::Next::End(code)) => {
-                Err(End::Close(code, "rows of the inbox were not taken, or cannot be read"))
-            }
+            Happened::Rows(next) => self.tell_rows(next),
             Happened::Datagram(Ok(datagram)) => self.datagram(&datagram),
             Happened::Stream(Ok((send, recv))) => {
                 if let Some(rate) = &mut self.streams_rate {
@@ -451,36 +446,6 @@ impl Connection {
         }
     }
 
-    /// Does what others have told this connection.
-    fn told(&mut self, told: Told) -> Result<(), End> {
-        match told {
-            Told::Goodbye(goodbye) => Err(End::Goodbye(goodbye)),
-            Told::Presence(seen) => {
-                for Seen { conversation, user, status, last_seen_ms } in seen {
-                    self.writer.push(&ServerFrame::Presence { conversation, user, status, last_seen_ms });
-                }
-                Ok(())
-            }
-            Told::Review(conversations) => {
-                if let Some(signed_in) = &self.signed_in {
-                    let shared = Arc::clone(&signed_in.shared);
-                    self.streams.spawn(async move {
-                        for conversation in conversations {
-                            presence::review(&shared, &conversation).await;
-                        }
-                        Ended::Task
-                    });
-                }
-                Ok(())
-            }
-            Told::Status => {
-                let open = self.signed_in.iter().flat_map(|signed_in| signed_in.shared.open.names());
-                open.for_each(|conversation| self.service.engine.roster_changed(&conversation));
-                Ok(())
-            }
-        }
-    }
-
     fn welcome(
         &mut self,
         identity: &Identity,
@@ -567,37 +532,6 @@ impl Connection {
             });
             Ended::Request(id, reply)
         });
-    }
-
-    /// Passes on that this connection's user types.
-    fn typing(&mut self, conversation: ConversationName, now_ms: u64) {
-        let Some(signed_in) = &mut self.signed_in else { return };
-        let is_in_time = signed_in.typing_rate.take(now_ms);
-        let shared = &signed_in.shared;
-        let grant = Arc::clone(&shared.grant.borrow());
-        let Some(access) = shared.open.get(&conversation).filter(|_| is_in_time) else { return };
-        let actor = Actor::User(&grant);
-        if access.stand(actor).standing.allows(actor, Action::Typing, now_ms).is_err() {
-            return;
-        }
-        let notice = Typing { conversation, user: grant.user.clone() };
-        let shared = Arc::clone(shared);
-        self.streams.spawn(async move {
-            shared.service.engine.typing(&notice, &shared.typings).await;
-            Ended::Task
-        });
-    }
-
-    /// Tells this connection's client that somebody types.
-    fn tell_typing(&mut self, notice: Typing) {
-        let frame = ServerFrame::Typing { conversation: notice.conversation, user: notice.user };
-        let features = self.signed_in.as_ref().map_or(0, |signed_in| signed_in.shared.features);
-        if features & feature::DATAGRAMS != 0 && self.transport.send_datagram(encode_datagram(&frame)) {
-            return;
-        }
-        if self.writer.waiting_bytes() < CONTROL_WAITING_BYTES_MAX {
-            self.writer.push(&frame);
-        }
     }
 }
 

@@ -296,6 +296,7 @@ async fn a_conversation_of_too_many_does_not_move_and_is_found_all_the_same() {
     world.listed("bob", &["large", "small"]).await;
     world.clock.advance(2 * MOVE_INTERVAL_MS);
     world.publish(&room("small"), "alice", &[]).await;
+    world.settled().await;
     world.listed("bob", &["small", "large"]).await;
     world.clock.advance(MOVE_INTERVAL_MS);
     world.publish(&room("large"), "alice", &[]).await;
