@@ -46,6 +46,8 @@ const DEADLINE_WAIT_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) service: Service,
+    /// What carries it.
+    pub(super) transport: Transport,
     /// Conversations that have a stream.
     pub(super) open: OpenConversations,
     /// Turns of the fetch streams; the others wait.
@@ -473,6 +475,7 @@ impl Connection {
         let (grant, granted) = watch::channel(Arc::clone(&identity.grant));
         let shared = Shared {
             service: self.service.clone(),
+            transport: self.transport.clone(),
             open: OpenConversations::new(open_conversations_max),
             fetches: Semaphore::new(FETCHES_AT_ONCE_MAX as usize),
             grant: granted,

@@ -26,8 +26,11 @@ use super::{Phase, PhaseReceiver};
 use crate::engine::{Access, Engine, Greeting, Mailbox, Outcome, Publisher, Role, Stand, is_small};
 use crate::hooks::{Hook, Judgement};
 
-/// How long who has left has to read up to there before the stream is reset, which may overtake what is on its way.
+/// How long who has left has to read up to there before the stream is reset, which may overtake what is on its way; and as many round
+/// trips more as it takes to send again what is lost. The protocol says that it is less than a second.
 const END_DELAY: Duration = Duration::from_millis(300);
+const END_ROUND_TRIPS: u32 = 2;
+const END_DELAY_MAX: Duration = Duration::from_millis(900);
 
 /// Runs a conversation stream until either side ends it. The error is the code to reset it with.
 pub(super) async fn run(
@@ -155,7 +158,7 @@ impl Stream {
         loop {
             self.follow()?;
             self.deliver(writer)?;
-            self.end(writer);
+            self.end(shared, writer);
             let ends = self.client_finished || self.drains;
             if ends && self.machine.unanswered() == 0 && writer.is_idle() {
                 return Ok(());
@@ -259,7 +262,9 @@ impl Stream {
     /// Up to where the stream may read now. One that reads may no longer, if the user has lost that altogether.
     fn reach(&mut self) -> Result<(), Code> {
         match self.rights().allow(Action::ReadHistory) {
-            Ok(reach) => self.last = reach.last(),
+            // Who has come back reads on.
+            Ok(reach) if reach.last() != self.last => (self.last, self.ends_at) = (reach.last(), None),
+            Ok(_) => {}
             Err(refusal) if self.cursor.subscription.is_some() => return Err(refusal.code),
             Err(_) => {}
         }
@@ -272,13 +277,16 @@ impl Stream {
     }
 
     /// Ends the stream of a reader who has left and has everything up to there.
-    fn end(&mut self, writer: &FrameWriter) {
+    fn end(&mut self, shared: &Shared, writer: &FrameWriter) {
         let has_all = match self.cursor.state {
             CursorState::At(cursor) | CursorState::AtEndOfView(cursor) => cursor >= self.last,
             CursorState::Off | CursorState::Starts(_) => false,
         };
         if has_all && writer.is_idle() {
-            self.ends_at.get_or_insert_with(|| Instant::now() + END_DELAY);
+            self.ends_at.get_or_insert_with(|| {
+                let delay = END_DELAY + END_ROUND_TRIPS * shared.transport.round_trip();
+                Instant::now() + delay.min(END_DELAY_MAX)
+            });
         }
     }
 

@@ -1,6 +1,7 @@
 //! Exactly what a session needs of what carries it: a connection with streams.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use quinn::{ConnectionError, VarInt};
@@ -74,6 +75,14 @@ impl Transport {
             Self::Quic(quic) => quic.read_datagram().await.map_err(|_| Gone),
             // It has none.
             Self::WebSocket { .. } => std::future::pending().await,
+        }
+    }
+
+    /// How long it takes until the client has said that something has come; zero over WebSocket, where nothing overtakes anything.
+    pub(super) fn round_trip(&self) -> Duration {
+        match self {
+            Self::Quic(quic) => quic.rtt(),
+            Self::WebSocket { .. } => Duration::ZERO,
         }
     }
 

@@ -63,6 +63,35 @@ fn who_is_removed_reads_up_to_there_and_nothing_behind_it() -> anyhow::Result<()
 }
 
 #[test]
+fn who_comes_back_at_once_reads_on_in_the_same_stream() -> anyhow::Result<()> {
+    with_each_carrier(|site, carrier| async move {
+        let room = name("room");
+        let (mut alice, mut bob) = (site.member(carrier, "alice").await?, site.member(carrier, "bob").await?);
+        alice.done(create_room(&["bob"])).await?;
+        loop {
+            let mut of_bob = bob.enter(&room, Some(Start::Live)).await?;
+            let (_, left) = alice.done(remove("bob")).await?;
+            // So the stream has come to its end.
+            assert_eq!(bob.event(&mut of_bob).await?.map(|event| event.seq), Ok(left));
+            let (_, back) = alice.done(set("bob", Role::Member)).await?;
+            match bob.event(&mut of_bob).await? {
+                Ok(event) => {
+                    assert_eq!(event.seq, back);
+                    let more = tokio::time::timeout(ENDS_WITHIN, bob.event(&mut of_bob)).await;
+                    assert!(more.is_err(), "{more:?}");
+                    break;
+                }
+                // The return was too late for that, as it may be on a machine that has much to do.
+                Err(code) => assert_eq!(code, Code::FORBIDDEN),
+            }
+        }
+        alice.close().await;
+        bob.close().await;
+        Ok(())
+    })
+}
+
+#[test]
 fn who_only_publishes_is_refused_from_then_on() -> anyhow::Result<()> {
     with_each_carrier(|site, carrier| async move {
         let room = name("room");
