@@ -220,6 +220,7 @@ impl Server {
         drop(self.control);
         let served = self.workers.join().await;
         self.sessions.close().await;
+        self.engine.settle().await;
         let (api, outbox) = (self.api, self.outbox);
         let ended = tokio::task::spawn_blocking(move || {
             if let Some(api) = api {

@@ -1,6 +1,7 @@
 //! Makes groups of what waits, sequences them, persists each with one flush, and only then lets anything out.
 
 mod change;
+mod lists;
 mod publish;
 mod room;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use std::time::Duration;
 use quoth_core::membership::Rules;
 use quoth_core::membership::slow::SlowModes;
 use quoth_core::sequencer::{RECENT_MAX, Sequencer};
+use quoth_protocol::ConversationName;
 use quoth_store::{Applier, Log, Position, Record, StoreError, View, ViewError, group};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -22,6 +24,7 @@ use self::change::Changed;
 use super::changes::Answer;
 use super::drafts::Drafts;
 use super::frame::encode_events;
+use super::inbox::{Inbox, Own, Written};
 use super::mailbox::{Mailbox, Outcome};
 use super::publisher::Publisher;
 use super::reads::Reads;
@@ -59,6 +62,7 @@ pub(super) struct Parts {
     pub(super) released: Arc<AtomicU64>,
     pub(super) counts: Arc<Counts>,
     pub(super) rules: Rules,
+    pub(super) inbox: Arc<Inbox>,
 }
 
 /// The only writer of the log.
@@ -210,6 +214,7 @@ impl Committer {
             wake.mailboxes.push(mailbox);
         }
         self.parts.workers.wake(wake);
+        self.parts.inbox.written(group.written, group.own);
         for noted in group.noted {
             let _nobody_waits_any_more = noted.send(());
         }
@@ -240,6 +245,9 @@ struct Group {
     outcomes: Vec<(Arc<Publisher>, Outcome)>,
     /// Changes of states, which are out with the group.
     changes: Vec<Changed>,
+    /// Managed conversations that got events, each once, and what users' own logs got of them.
+    written: Vec<(ConversationName, Written)>,
+    own: Vec<Own>,
     answers: Vec<Answer>,
     /// Told when the group is durable.
     noted: Vec<oneshot::Sender<()>>,
@@ -302,7 +310,7 @@ impl Drop for PanicGuard {
 }
 
 /// Whether an error is about the rows of one conversation only.
-fn concerns_one_conversation(error: &ViewError) -> bool {
+pub(super) fn concerns_one_conversation(error: &ViewError) -> bool {
     match error {
         ViewError::DamagedRow { .. }
         | ViewError::DamagedConversation { .. }

@@ -27,6 +27,9 @@ impl Committer {
         let result = match self.sequence(&request, now_ms) {
             Ok(Ok(Sequenced::Append { seq, time_ms })) => {
                 group.records.push(record(&mut request, seq, time_ms));
+                if let Some(known) = request.publisher.access.managed() {
+                    self.posted(&request.publisher.conversation, known, time_ms, group);
+                }
                 Ok(Stored { seq, time_ms, duplicate: false })
             }
             Ok(Ok(Sequenced::Duplicate { seq, time_ms })) => Ok(Stored { seq, time_ms, duplicate: true }),

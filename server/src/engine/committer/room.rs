@@ -88,8 +88,9 @@ impl Committer {
     pub(super) fn take_back(&mut self, group: Group, error: &LogError) -> Group {
         tracing::error!(%error, "the log has no room: messages are refused until there is some");
         self.log_is_full = true;
-        let Group { records, mut outcomes, changes, mut answers, noted: _, repeats } = group;
+        let Group { records, mut outcomes, changes, mut answers, noted: _, written, own: _, repeats } = group;
         changes.iter().for_each(super::change::Changed::take_back);
+        written.iter().for_each(|(_, written)| written.known.take_back(written.moves_to_ms.is_some()));
         let places: HashSet<_> = records.iter().map(|record| (&record.conversation, record.seq)).collect();
         for (publisher, outcome) in &mut outcomes {
             outcome.result = match outcome.result {

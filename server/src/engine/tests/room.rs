@@ -90,8 +90,9 @@ async fn a_change_without_room_is_taken_back() {
     let created = change(create).await.unwrap().seq.0;
     let access = engine.access(&room("team"), &user("ada")).await.unwrap();
     let ada = Publisher::new(access, Role::User, user("ada"), ProducerId(1), Mailbox::of_anybody());
+    // As the stream has looked at it before, so that the committer judges what has changed since.
+    let stand = ada.access.stand(quoth_core::membership::Actor::User(&Grant::of_membership(user("ada"))));
     let say = async |n| {
-        let stand = ada.access.stand(quoth_core::membership::Actor::User(&Grant::of_membership(user("ada"))));
         let append = quoth_core::conversation::Append {
             n,
             sender: user("ada"),
