@@ -29,6 +29,9 @@ const DIR_VARIABLE: &str = "DISK_TO_WATCH";
 /// Disks that are looked at; `QUOTH_POWER_CUTS` is another number. There are some three thousand.
 const CUTS: usize = 240;
 
+/// The same where a flush is missing.
+const CUTS_OF_MISSING: usize = 600;
+
 /// Every so many of them are looked at thoroughly.
 const THOROUGHLY: usize = 8;
 
@@ -69,26 +72,36 @@ fn folder() -> TempDir {
     made.expect("a temporary folder")
 }
 
-/// Cuts the power at flushes, of which `is_flushed` says whether they do what they promise, and gives what was found first. `cuts`
-/// disks are looked at, evenly taken.
+/// Which flushes do not do what they promise.
+type IsMissing<'a> = &'a dyn Fn(&Path) -> bool;
+
+/// Behind a flush that is missing so many are looked at.
+const BEHIND_A_MISSING_ONE: usize = 12;
+
+/// Cuts the power at flushes, and gives what was found first. `cuts` disks are looked at, evenly taken; with missing flushes those
+/// behind them.
 fn first_failure(
     (root, did): &(PathBuf, Vec<Did>),
     cuts: usize,
-    is_flushed: impl Fn(&Path) -> bool,
+    is_missing: Option<IsMissing<'_>>,
 ) -> Option<String> {
     let flushes = did.iter().filter(|did| matches!(did, Did::Flush { .. })).count();
     let all = flushes * 3;
     let (mut rng, mut disk, mut told) = (StdRng::seed_from_u64(7), Disk::new(root), Told::default());
-    let (mut number, mut looked_at) = (0, 0);
+    let (mut number, mut looked_at, mut due) = (0, 0, 0);
     for (step, did) in did.iter().enumerate() {
         if let Did::Said(text) = did {
             told.hear(text);
         }
-        if matches!(did, Did::Flush { .. }) {
+        if let Did::Flush { path, .. } = did {
             for left in [Left::Nothing, Left::Some, Left::Everything] {
                 number += 1;
-                // Evenly: as many of the first `number` as of all.
-                if looked_at * all >= number * cuts {
+                let is_wanted = match is_missing {
+                    // As many of the first `number` as of all.
+                    None => looked_at * all < number * cuts,
+                    Some(_) => due > 0 && looked_at < cuts,
+                };
+                if !is_wanted {
                     continue;
                 }
                 looked_at += 1;
@@ -101,8 +114,10 @@ fn first_failure(
                     ));
                 }
             }
+            let is_missing = is_missing.is_some_and(|is_missing| is_missing(path));
+            due = if is_missing { BEHIND_A_MISSING_ONE } else { due.saturating_sub(1) };
         }
-        disk.step(step, did, &is_flushed);
+        disk.step(step, did, |path| !is_missing.is_some_and(|is_missing| is_missing(path)));
     }
     println!("{looked_at} of {all} disks at {flushes} flushes, {told:?}");
     None
@@ -119,10 +134,10 @@ fn ends_with(path: &Path, end: &str) -> bool {
 #[test]
 fn nothing_acked_is_lost_wherever_the_power_is_cut_and_a_missing_flush_is_found() -> anyhow::Result<()> {
     let recorded = recorded()?;
-    let found = first_failure(&recorded, cuts(), |_| true);
+    let found = first_failure(&recorded, cuts(), None);
     assert_eq!(found, None);
     let is_in = |path: &Path, folder: &str| path.to_string_lossy().contains(folder);
-    let missing: [(&str, &dyn Fn(&Path) -> bool); 7] = [
+    let missing: [(&str, IsMissing<'_>); 7] = [
         ("groups of the log", &|path| ends_with(path, ".log")),
         ("names of the log's segments", &|path| ends_with(path, "/store/log")),
         ("headers of the log's segments", &|path| ends_with(path, ".spare")),
@@ -132,7 +147,7 @@ fn nothing_acked_is_lost_wherever_the_power_is_cut_and_a_missing_flush_is_found(
         ("a backup's manifest", &|path| ends_with(path, ".json.new") || ends_with(path, "/backup/backups")),
     ];
     for (what, is_missing) in missing {
-        let found = first_failure(&recorded, cuts(), |path| !is_missing(path));
+        let found = first_failure(&recorded, CUTS_OF_MISSING, Some(is_missing));
         println!("without flushes of {what}: {found:?}");
         assert!(found.is_some(), "nobody misses the flushes of {what}");
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::{LogError, Position};
+use super::super::{LogError, Position, Visit};
 use super::files::{self, Segment};
 use super::format::Kind;
 use super::tail::{Expected, Tail};
@@ -151,7 +151,7 @@ pub(crate) fn walk_until(
     dir: &Path,
     after: Position,
     end: Option<Position>,
-    visit: &mut dyn FnMut(Position, &[u8]) -> Result<(), LogError>,
+    visit: &mut Visit<'_>,
 ) -> Result<(), LogError> {
     let segments = files::list(dir)?;
     let from = segments.iter().rposition(|segment| segment.first <= after.next()).unwrap_or_default();
