@@ -25,6 +25,7 @@ const ENDPOINT_SECRET: [u8; 32] = [7; 32];
 pub struct ServedEngine {
     address: SocketAddr,
     ca_file: PathBuf,
+    engine: Engine,
     phase: PhaseSender,
     serving: tokio::task::JoinHandle<()>,
     stopper: Stopper,
@@ -55,9 +56,9 @@ impl ServedEngine {
         let (engine, stopper) =
             Engine::start(store, Durability::Memory, Arc::new(SystemClock), Execution::Threads);
         let phase = PhaseSender::new();
-        let service = Service::new(engine, Arc::new(verify), limits, phase.subscribe());
+        let service = Service::new(engine.clone(), Arc::new(verify), limits, phase.subscribe());
         let serving = tokio::spawn(serve(endpoint, service));
-        Ok(Self { address, ca_file: files.ca_pem_path, phase, serving, stopper, _dir: dir })
+        Ok(Self { address, ca_file: files.ca_pem_path, engine, phase, serving, stopper, _dir: dir })
     }
 
     /// Where it listens.
@@ -70,6 +71,12 @@ impl ServedEngine {
     #[must_use]
     pub fn ca_file(&self) -> &Path {
         &self.ca_file
+    }
+
+    /// The engine, for what no client can ask.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Drains and stops it.

@@ -20,8 +20,21 @@ impl Target {
     /// # Errors
     /// When it does not start.
     pub(super) fn quoth(dir: &Path) -> anyhow::Result<Self> {
+        Self::quoth_with(dir, |_| Ok(()))
+    }
+
+    /// The same on a store that `fill` makes in the folder that it is given.
+    ///
+    /// # Errors
+    /// When that fails, or the server does not start.
+    pub(super) fn quoth_with(
+        dir: &Path,
+        fill: impl FnOnce(&Path) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Self> {
         let dir = TempDir::new_in(dir)?;
-        let server = ServerProcess::start(&dir.path().join("data"))?;
+        let data = dir.path().join("data");
+        fill(&data.join("store"))?;
+        let server = ServerProcess::start(&data)?;
         Ok(Self { server, _dir: dir })
     }
 
