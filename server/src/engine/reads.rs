@@ -11,7 +11,7 @@ use quoth_store::{Bounds, PageLimit, Position, ProducerKey, Record, View, ViewEr
 use tokio::sync::Semaphore;
 
 use super::Execution;
-use super::frame::{encode_event, event};
+use super::frame::{encode_events, event};
 use super::publisher::{Prior, Publisher};
 
 /// How long a read of what may be fresh waits between two looks at how far the applier is; it is usually done with a
@@ -112,7 +112,7 @@ impl Reads {
             }
             let limit = PageLimit { records: limit.records.min(readable_max), ..limit };
             let records = view.after(&conversation, readable, limit)?;
-            frames.extend(records.iter().map(encode_event));
+            frames.extend(encode_events(&records.iter().collect::<Vec<_>>()));
             Ok(Page { frames, reached: records.last().map_or(readable, |record| record.seq) })
         })
         .await
