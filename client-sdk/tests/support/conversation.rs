@@ -125,17 +125,17 @@ fn answer(frames: &mut Frames, world: &World, name: &str, user: &UserId, produce
     inner.publishes.push((producer, n));
     if !inner.faults.refuse.is_empty() {
         let code = inner.faults.refuse.remove(0);
-        return frames.push(&ServerFrame::Refused { n, code, retry_after_ms: 0 });
+        return frames.push(&refused(n, code, 0));
     }
     if let Some((code, retry_after_ms)) = inner.faults.refuse_for.take() {
-        return frames.push(&ServerFrame::Refused { n, code, retry_after_ms });
+        return frames.push(&refused(n, code, retry_after_ms));
     }
     let log = inner.logs.get_mut(name).unwrap();
     let highest = log.ids.keys().filter(|(p, _)| *p == producer).map(|(_, n)| *n).max();
     let (seq, duplicate) = match log.ids.get(&(producer, n)) {
         Some(seq) => (*seq, true),
         None if highest.is_some_and(|highest| n < highest) => {
-            return frames.push(&ServerFrame::Refused { n, code: Code::STALE_MESSAGE_ID, retry_after_ms: 0 });
+            return frames.push(&refused(n, Code::STALE_MESSAGE_ID, 0));
         }
         None => {
             let sender = publish.publish_as.as_ref().unwrap_or(user);
@@ -163,29 +163,29 @@ async fn page(mut frames: Frames, world: &World, fetch: &Fetch) {
         }
         let log: &mut Log = inner.logs.entry(fetch.conversation.as_str().to_owned()).or_default();
         let (head, limit) = (log.events.len() as u64, u64::from(fetch.limit.min(1_000)));
-        let (from, to, more) = match fetch.range {
-            FetchRange::After(Seq(after)) => {
-                let to = (after.max(log.floor - 1) + limit).min(head);
-                (after + 1, to, to < head)
-            }
+        let (from, to) = match fetch.range {
+            FetchRange::After(Seq(after)) => (after + 1, (after.max(log.floor - 1) + limit).min(head)),
             FetchRange::Before(Seq(before)) => {
                 let to = before.saturating_sub(1).min(head);
-                (to.saturating_sub(limit) + 1, to, to.saturating_sub(limit) + 1 > log.floor)
+                (to.saturating_sub(limit).max(log.floor - 1) + 1, to)
             }
-            FetchRange::Latest => {
-                let from = head.saturating_sub(limit) + 1;
-                (from, head, from > log.floor)
-            }
+            FetchRange::Latest => (head.saturating_sub(limit).max(log.floor - 1) + 1, head),
+            _ => return frames.reset(Code::INVALID_REQUEST),
         };
-        if let FetchRange::After(Seq(after)) = fetch.range
-            && from < log.floor
-        {
-            frames.push(&ServerFrame::Gap { from: Seq(after + 1), to: Seq(log.floor - 1) });
+        if from < log.floor {
+            frames.push(&ServerFrame::Gap { from: Seq(from), to: Seq(log.floor - 1) });
         }
         for event in log.events.iter().filter(|e| (from.max(log.floor)..=to).contains(&e.seq.0)) {
             frames.push(&ServerFrame::Event(event.clone()));
         }
-        frames.push(&ServerFrame::PageEnd { head: Seq(head), floor: Seq(log.floor), more });
+        frames.push(&ServerFrame::PageEnd {
+            head: Seq(head),
+            floor: Seq(log.floor),
+            from: Seq(from),
+            to: Seq(to),
+            more_before: from > log.floor,
+            more_after: to < head,
+        });
     }
     if frames.flush().await.is_ok() {
         frames.finish();
@@ -208,4 +208,9 @@ fn cursor(from: Start, (head, floor): (u64, u64)) -> u64 {
         Start::Live => head,
         Start::Last(count) => head.saturating_sub(u64::from(count)).max(floor - 1),
     }
+}
+
+/// The reason of a refusal of these tests is what a terminal must not be steered with.
+fn refused(n: u64, code: Code, retry_after_ms: u32) -> ServerFrame {
+    ServerFrame::Refused { n, code, retry_after_ms, reason: "be\u{7}fair".to_owned() }
 }

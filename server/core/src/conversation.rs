@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use quoth_protocol::frame::{ClientFrame, Open, Publish, ServerFrame, Start};
-use quoth_protocol::limits::{BODY_BYTES_MAX, IN_FLIGHT_PUBLISHES_MAX};
+use quoth_protocol::limits::{BODY_BYTES_MAX, IN_FLIGHT_PUBLISHES_MAX, MENTIONS_MAX};
 use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
 
 use crate::authorize::{Action, Grant, Reach, Standing};
@@ -19,6 +19,19 @@ pub struct Append {
     pub origin_time_ms: Option<u64>,
     /// The message.
     pub body: Bytes,
+    /// What is said of it.
+    pub about: About,
+}
+
+/// What a publisher says of a message beside its body. By default it is nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    /// The message that it answers.
+    pub reply_to: Option<Seq>,
+    /// Whom it mentions, each once, in the order in which they were named.
+    pub mentions: Vec<UserId>,
+    /// When it becomes absent, in milliseconds after it was stored; 0: at no time of its own.
+    pub expires_in_ms: u64,
 }
 
 /// Whose stream it is, and how the user stands in its conversation at the moment.
@@ -132,13 +145,18 @@ impl ConversationStream {
         self.unanswered += 1;
         let action = publish.publish_as.as_ref().map_or(Action::Publish, Action::PublishAs);
         if let Err(Refusal { code, retry_after_ms, .. }) = rights.allow(action) {
-            return Output::Send(ServerFrame::Refused { n, code, retry_after_ms });
+            return refused(n, code, retry_after_ms);
         }
         if publish.body.len() > BODY_BYTES_MAX {
-            return Output::Send(ServerFrame::Refused { n, code: Code::TOO_LARGE, retry_after_ms: 0 });
+            return refused(n, Code::TOO_LARGE, 0);
+        }
+        if publish.mentions.len() > MENTIONS_MAX {
+            return refused(n, Code::TOO_MANY, 0);
         }
         let sender = publish.publish_as.unwrap_or_else(|| rights.grant.user.clone());
-        Output::Append(Append { n, sender, origin_time_ms: publish.origin_time_ms, body: publish.body })
+        let Publish { origin_time_ms, body, reply_to, mentions, expires_in_ms, .. } = publish;
+        let about = About { reply_to, mentions: each_once(mentions), expires_in_ms };
+        Output::Append(Append { n, sender, origin_time_ms, body, about })
     }
 
     /// So many answers were written: outcomes of appends, other refusals, and Opened.
@@ -162,11 +180,26 @@ impl ConversationStream {
     }
 }
 
+/// Users in the order in which they were named first.
+fn each_once(users: Vec<UserId>) -> Vec<UserId> {
+    let mut once: Vec<UserId> = Vec::with_capacity(users.len());
+    for user in users {
+        if !once.contains(&user) {
+            once.push(user);
+        }
+    }
+    once
+}
+
+/// A refusal whose code says it all.
+const fn refused(n: u64, code: Code, retry_after_ms: u32) -> Output {
+    Output::Send(ServerFrame::Refused { n, code, retry_after_ms, reason: String::new() })
+}
+
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use quoth_protocol::frame::{ClientFrame, Open, Publish, ServerFrame, Start};
-    use quoth_protocol::limits::{BODY_BYTES_MAX, IN_FLIGHT_PUBLISHES_MAX};
+    use quoth_protocol::frame::{ClientFrame, Open, Publish, Start};
+    use quoth_protocol::limits::{BODY_BYTES_MAX, IN_FLIGHT_PUBLISHES_MAX, MENTIONS_MAX};
     use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
 
     use super::{ConversationStream, Output, Rights};
@@ -198,11 +231,11 @@ mod tests {
 
     fn publish(len: usize, publish_as: Option<&str>, origin_time_ms: Option<u64>) -> ClientFrame {
         let publish_as = publish_as.map(|user| UserId::new(user).unwrap());
-        ClientFrame::Publish(Publish { n: 9, body: Bytes::from(vec![0; len]), publish_as, origin_time_ms })
+        ClientFrame::Publish(Publish { publish_as, origin_time_ms, ..Publish::new(9, vec![0; len]) })
     }
 
     fn refused(code: Code) -> Output {
-        Output::Send(ServerFrame::Refused { n: 9, code, retry_after_ms: 0 })
+        super::refused(9, code, 0)
     }
 
     #[test]
@@ -228,6 +261,20 @@ mod tests {
         assert_eq!(stream.handle(publish(1, None, Some(5)), writer.rights()), Output::Reset(Code::PROTOCOL));
         let output = stream.handle(publish(BODY_BYTES_MAX, Some("guest-1"), Some(5)), writer.rights());
         assert!(matches!(output, Output::Append(append) if append.sender.as_str() == "guest-1"));
+    }
+
+    #[test]
+    fn a_message_mentions_so_many_users_and_each_once() {
+        let writer = grant("", "room", "");
+        let mut stream = ConversationStream::open(&open(None), writer.rights(), false).unwrap();
+        let users = |count: usize| (0..count).map(|n| UserId::new(format!("user-{n}")).unwrap());
+        let mut publish = |mentions: Vec<UserId>| {
+            let publish = Publish { mentions, ..Publish::new(9, "") };
+            stream.handle(ClientFrame::Publish(publish), writer.rights())
+        };
+        assert_eq!(publish(users(MENTIONS_MAX + 1).collect()), refused(Code::TOO_MANY));
+        let Output::Append(append) = publish(users(25).chain(users(25)).collect()) else { panic!("refused") };
+        assert_eq!(append.about.mentions, users(25).collect::<Vec<_>>());
     }
 
     #[test]

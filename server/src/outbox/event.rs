@@ -8,7 +8,7 @@ use super::place::Place;
 use crate::engine::event;
 
 /// Kinds of events, by the names that they have in JSON.
-pub(crate) const KINDS: [&str; 15] = [
+pub(crate) const KINDS: [&str; 21] = [
     "message",
     "created",
     "renamed",
@@ -22,9 +22,18 @@ pub(crate) const KINDS: [&str; 15] = [
     "belongs",
     "belongs_no_more",
     "blocked",
+    "edited",
+    "revoked",
+    "reacted",
+    "retention_set",
+    "hidden",
+    "inbox_set",
     "online",
     "offline",
 ];
+
+/// Those of them that are no events of a conversation, but notices of the server.
+const NOTICES: [&str; 2] = ["online", "offline"];
 
 /// Begins the conversations that are the server's own.
 const OWN_PREFIX: char = '$';
@@ -83,7 +92,7 @@ impl Filter {
     fn notice(&self, notice: &[u8], place: Place, time_ms: u64) -> Option<Value> {
         let mut told: Value = serde_json::from_slice(notice).ok()?;
         let kind = told["type"].as_str()?;
-        if !KINDS.contains(&kind) || !self.wants_kind(kind) {
+        if !NOTICES.contains(&kind) || !self.wants_kind(kind) {
             return None;
         }
         told["id"] = json!(place.to_string());

@@ -46,7 +46,7 @@ mod thread;
 mod verify;
 mod view;
 
-pub use applier::{Applier, ApplierOptions, OnFailure};
+pub use applier::{Applier, ApplierOptions, Hurry, OnFailure};
 pub use durable::create_durable_dir;
 pub use folder::check_folder;
 pub use key::{ConversationKey, ProducerKey};

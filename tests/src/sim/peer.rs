@@ -26,7 +26,7 @@ use crate::history::ReaderId;
 use crate::wire::{Frames, Peer};
 
 /// Longest wait for a handshake and a Welcome.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Who reads pages of history, in each conversation; the peers' readers have smaller numbers.
 const ARCHIVIST_READER: ReaderId = ReaderId::MAX;
@@ -145,10 +145,13 @@ pub(super) async fn read_pages(
             let limit = rng.random_range(1..60);
             let page = read_page(&peer, conversation, range, limit).await?;
             let span = page.events.first().zip(page.events.last());
-            let (first, last) = span.map_or((Seq(1), page.head), |(first, last)| (first.seq, last.seq));
-            let ends_right = if forward { last == page.head } else { first == Seq(1) };
+            let (first, last) = span.map_or((page.from, page.to), |(first, last)| (first.seq, last.seq));
             anyhow::ensure!(
-                page.more != ends_right,
+                (page.from, page.to) == (first, last),
+                Broken::new("a page does not tell of what it says")
+            );
+            anyhow::ensure!(
+                page.more_before == (first > Seq(1)) && page.more_after == (last < page.head),
                 Broken::new("a page does not know whether there are more")
             );
             if !forward || first == Seq(1) {
@@ -157,7 +160,7 @@ pub(super) async fn read_pages(
             for event in &page.events {
                 history.borrow_mut().delivered(conversation, ARCHIVIST_READER, event)?;
             }
-            if !page.more {
+            if !(if forward { page.more_after } else { page.more_before }) {
                 break;
             }
             range = if forward { FetchRange::After(last) } else { FetchRange::Before(first) };
@@ -170,7 +173,10 @@ pub(super) async fn read_pages(
 struct Page {
     events: Vec<Event>,
     head: Seq,
-    more: bool,
+    from: Seq,
+    to: Seq,
+    more_before: bool,
+    more_after: bool,
 }
 
 async fn read_page(
@@ -186,14 +192,16 @@ async fn read_page(
     loop {
         match frames.next().await? {
             Some(ServerFrame::Event(event)) => events.push(event),
-            Some(ServerFrame::PageEnd { head, more, .. }) => return Ok(Page { events, head, more }),
+            Some(ServerFrame::PageEnd { head, from, to, more_before, more_after, .. }) => {
+                return Ok(Page { events, head, from, to, more_before, more_after });
+            }
             other => anyhow::bail!("a page has {other:?}"),
         }
     }
 }
 
 /// Whether an error is a promise that the server broke, and not the network's or a restart's doing.
-fn is_broken(error: &anyhow::Error) -> bool {
+pub(super) fn is_broken(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Broken>().is_some() || code_of(error).is_some_and(is_terminal)
 }
 
@@ -203,7 +211,7 @@ fn is_terminal(code: Code) -> bool {
 }
 
 /// The code that the server closed or reset with.
-fn code_of(error: &anyhow::Error) -> Option<Code> {
+pub(super) fn code_of(error: &anyhow::Error) -> Option<Code> {
     let of_connection = |error: &ConnectionError| match error {
         ConnectionError::ApplicationClosed(close) => Some(close.error_code),
         _ => None,

@@ -18,6 +18,8 @@ export type Variant<V extends Record<string, Fields>> = {
   [K in keyof V & string]: { type: K } & Struct<V[K]>;
 }[keyof V & string];
 
+type Numbered<N extends string> = { [K in N]: Record<K, number> }[N];
+
 const NEVER = 2n ** 64n - 1n;
 
 const write = (to: ByteWriter, value: number | bigint) => void to.varint(value);
@@ -71,19 +73,24 @@ export const names = <N extends string>(...all: N[]): Type<N> => ({
   write: (to, value) => write(to, all.indexOf(value)),
 });
 
-/** An enum of places in a log: the last one has no number, all others have one. */
-export const place = <N extends string, U extends string>(numbered: N[], last: U): Type<{ [K in N]: Record<K, number> }[N] | U> => ({
+/** An enum of places in a log, of which one has no number: names in the order of their numbers. */
+export const place = <N extends string, U extends N>(numberless: U, ...all: N[]): Type<Numbered<Exclude<N, U>> | U> => ({
   read(from) {
     const number = from.u32();
-    const name = numbered[number];
-    if (name) return { [name]: from.number() } as { [K in N]: Record<K, number> }[N];
-    return number === numbered.length ? last : unknown(number);
+    const name = all[number] ?? unknown(number);
+    return name === numberless ? numberless : ({ [name]: from.number() } as Numbered<Exclude<N, U>>);
   },
   write(to, value) {
-    if (typeof value === "string") return write(to, numbered.length);
+    if (typeof value === "string") return write(to, all.indexOf(value));
     const [name, number] = Object.entries(value)[0] as [N, number];
-    to.varint(numbered.indexOf(name)).varint(number);
+    to.varint(all.indexOf(name)).varint(number);
   },
+});
+
+/** What may be left out when it is written, and is this then. */
+export const orElse = <T>(inner: Type<T>, other: T): Type<T | undefined> => ({
+  read: (from) => inner.read(from),
+  write: (to, value) => inner.write(to, value ?? other),
 });
 
 export const struct = <F extends Fields>(fields: F): Type<Struct<F>> => ({
