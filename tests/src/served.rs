@@ -84,9 +84,11 @@ impl ServedEngine {
     /// # Errors
     /// When the store has failed or cannot be closed.
     pub async fn stop(self) -> anyhow::Result<()> {
-        self.phase.set(Phase::Draining { retry_after_ms: 0 });
-        self.serving.await?;
-        let stopper = self.stopper;
+        let Self { engine, phase, serving, stopper, .. } = self;
+        phase.set(Phase::Draining { retry_after_ms: 0 });
+        serving.await?;
+        // It ends when nobody can ask it for anything any more.
+        drop(engine);
         tokio::task::spawn_blocking(move || stopper.stop()).await?.map_err(|error| anyhow!(error))
     }
 }

@@ -22,7 +22,7 @@ use super::{Plan, Report};
 
 pub(super) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let stored = Stored { conversations: 1, messages: plan.catch_up_messages, group_records: 1 };
-    let quoth = Target::quoth_with(&plan.dir, |store| stored.fill(store))?;
+    let quoth = Target::quoth_with(&plan.dir, &[], |store| stored.fill(store))?;
     let bulk = Bulk::start()?;
     settle(quoth.pid())?;
     let new_kib = resident_kib(quoth.pid())?;

@@ -42,8 +42,7 @@ const LIMIT: PageLimit = PageLimit { records: COUNT, bytes: usize::MAX };
 
 pub(super) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let dir = tempfile::tempdir_in(&plan.dir)?;
-    let stored =
-        Stored { conversations: CONVERSATIONS, messages: plan.stored_messages, group_records: 512 };
+    let stored = Stored { conversations: CONVERSATIONS, messages: plan.stored_messages, group_records: 512 };
     let rooms = CONVERSATIONS.min(plan.stored_messages);
     ensure!(plan.stored_messages >= CONVERSATIONS * COUNT as u64, "too few messages to read the last ones");
     let store_dir = dir.path().join("store");

@@ -123,10 +123,7 @@ pub const FIGURES: &[Figure] = &[
                 what: "last 50 of a conversation from its tail, over a bare fjall range read of as many rows",
                 goal: Goal::AtMost(0.1),
             },
-            Row {
-                what: "the same from a view that has them in its cache",
-                goal: Goal::AtMost(1.2),
-            },
+            Row { what: "the same from a view that has them in its cache", goal: Goal::AtMost(1.2) },
         ],
         run: last::run,
     },
@@ -137,10 +134,7 @@ pub const FIGURES: &[Figure] = &[
                 what: "MB/s of a reader that catches up, over a bare quinn stream of as many bytes",
                 goal: Goal::AtLeast(0.5),
             },
-            Row {
-                what: "server memory that it takes meanwhile, in MiB",
-                goal: Goal::AtMost(8.0),
-            },
+            Row { what: "server memory that it takes meanwhile, in MiB", goal: Goal::AtMost(8.0) },
         ],
         run: catch_up::run,
     },

@@ -11,9 +11,6 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::client::BODY_BYTES;
 
-/// Records that share a flush.
-const FLUSH_RECORDS: u64 = 512;
-
 /// What is stored: one message in each conversation in turn, from seq 1 on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stored {
@@ -21,7 +18,7 @@ pub(super) struct Stored {
     pub(super) conversations: u64,
     /// Messages of all of them together.
     pub(super) messages: u64,
-    /// Messages of a group of the log. With no more than there are conversations, each message is a row of its own in the view, as
+    /// Messages of a group of the log, which is flushed on its own. With no more than there are conversations, each message is a row of its own in the view, as
     /// where people write.
     pub(super) group_records: u64,
 }
@@ -34,41 +31,48 @@ pub(super) fn room(number: u64) -> String {
 impl Stored {
     /// The groups, in their order.
     pub(super) fn groups(self) -> impl Iterator<Item = Vec<Record>> {
-        let texts = Texts::new();
-        let starts = (0..self.messages).step_by(usize::try_from(self.group_records).unwrap_or(usize::MAX));
-        starts.map(move |start| {
-            (start..(start + self.group_records).min(self.messages))
-                .map(|i| (i, i % self.conversations, i / self.conversations + 1))
-                .map(|(i, number, seq)| Record {
-                    content: Content::Message(texts.body(i)),
-                    ..record(&room(number), seq, seq)
-                })
-                .collect()
+        self.groups_with(|_, record| Some(record))
+    }
+
+    /// The same with what `adapt` makes of each message, which is given the number of its conversation, and may leave out whole
+    /// conversations.
+    fn groups_with(self, adapt: impl Fn(u64, Record) -> Option<Record>) -> impl Iterator<Item = Vec<Record>> {
+        let (texts, group_records) =
+            (Texts::new(), usize::try_from(self.group_records).unwrap_or(usize::MAX));
+        let mut records = (0..self.messages).filter_map(move |i| {
+            let (number, seq) = (i % self.conversations, i / self.conversations + 1);
+            let content = Content::Message(texts.body(i));
+            adapt(number, Record { content, ..record(&room(number), seq, seq) })
+        });
+        std::iter::from_fn(move || {
+            let group: Vec<Record> = records.by_ref().take(group_records).collect();
+            (!group.is_empty()).then_some(group)
         })
     }
 
     /// Stores them in a folder, and closes it.
     pub(super) fn fill(self, dir: &Path) -> anyhow::Result<()> {
+        self.fill_with(dir, |_, record| Some(record))
+    }
+
+    /// The same with what `adapt` makes of each message, which is given the number of its conversation, and may leave out whole
+    /// conversations.
+    pub(super) fn fill_with(
+        self,
+        dir: &Path,
+        adapt: impl Fn(u64, Record) -> Option<Record>,
+    ) -> anyhow::Result<()> {
         let store = Store::open(Options::new(dir))?;
         let on_failure = Box::new(|error| panic!("the view failed: {error}"));
         let applier = Applier::start(Arc::clone(&store.log), Arc::clone(&store.view), on_failure);
-        let (mut encoded, mut unflushed, mut unflushed_records) = (Vec::new(), Vec::new(), 0);
-        let flush = |unflushed: &mut Vec<_>| {
-            store.log.flush()?;
-            unflushed.drain(..).for_each(|(position, records)| applier.submit(position, records));
-            anyhow::Ok(())
-        };
-        for records in self.groups() {
+        let mut encoded = Vec::new();
+        for records in self.groups_with(adapt) {
             encoded.clear();
             group::encode(&records, &mut encoded);
-            unflushed_records += records.len() as u64;
-            unflushed.push((store.log.append(&encoded)?, records.into()));
-            if unflushed_records >= FLUSH_RECORDS {
-                flush(&mut unflushed)?;
-                unflushed_records = 0;
-            }
+            let position = store.log.append(&encoded)?;
+            store.log.flush()?;
+            applier.submit(position, records.into());
         }
-        flush(&mut unflushed)?;
         applier.stop();
         store.close()?;
         Ok(())
@@ -127,5 +131,11 @@ mod tests {
         }
         assert!(records.iter().all(|record| record.content.len() == BODY_BYTES));
         assert_ne!(records[0].content, records[1].content);
+        let without_first: Vec<_> =
+            stored.groups_with(|number, record| (number > 0).then_some(record)).flatten().collect();
+        assert_eq!(
+            without_first,
+            records.into_iter().filter(|it| it.conversation.as_str() != room(0)).collect::<Vec<_>>()
+        );
     }
 }
