@@ -8,6 +8,7 @@ use anyhow::bail;
 use quoth_protocol::frame::{
     ClientFrame, Event, EventKind, Fetch, FetchRange, Open, ServerFrame, Start, feature,
 };
+use quoth_protocol::inbox::InboxRow;
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
 use quoth_protocol::{Code, ConversationName, ProducerId, Seq};
@@ -41,7 +42,7 @@ impl Member {
         token: &str,
     ) -> anyhow::Result<Self> {
         let ClientFrame::Hello(mut hello) = hello(token)? else { bail!("a Hello") };
-        hello.features = feature::ROSTER | feature::MEMBERSHIP;
+        hello.features = feature::ROSTER | feature::MEMBERSHIP | feature::MESSAGES;
         let device = Device::connect(server, ca_file, over, hello).await?;
         device.map(Self).map_err(|ended| anyhow::anyhow!("not let in: {ended:?}"))
     }
@@ -107,6 +108,33 @@ impl Member {
         self.0.notices()
     }
 
+    /// The next change of the user's list, which is watched.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub async fn row(&mut self) -> anyhow::Result<InboxRow> {
+        loop {
+            if let ServerFrame::InboxRow(row) = self.0.told().await? {
+                return Ok(*row);
+            }
+        }
+    }
+
+    /// A page of the user's list, what the next one begins behind, and the version.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn inbox(
+        &mut self,
+        after: Option<String>,
+        limit: u32,
+    ) -> anyhow::Result<(Vec<InboxRow>, Option<String>, u64)> {
+        match self.request(Request::Inbox { after, limit }).await? {
+            Reply::Inbox { rows, next, version } => Ok((rows, next, version)),
+            other => bail!("no page: {other:?}"),
+        }
+    }
+
     /// Sends a frame on the control stream.
     ///
     /// # Errors
@@ -165,7 +193,7 @@ impl Member {
         }
     }
 
-    /// The next event on a stream, rosters left out; within it, the code with which the stream ends.
+    /// The next event on a stream, rosters and receipts left out; within it, the code with which the stream ends.
     ///
     /// # Errors
     /// When something else comes.
@@ -173,7 +201,7 @@ impl Member {
         loop {
             match self.next(stream).await? {
                 Next::Frame(ServerFrame::Event(event)) => return Ok(Ok(event)),
-                Next::Frame(ServerFrame::Roster { .. }) => {}
+                Next::Frame(ServerFrame::Roster { .. } | ServerFrame::Receipt { .. }) => {}
                 Next::Reset(code) => return Ok(Err(code)),
                 other => bail!("no event: {other:?}"),
             }

@@ -35,6 +35,12 @@ pub enum Action<'a> {
     Members,
     /// See what the conversation is.
     Describe,
+    /// Say how far one has got and read.
+    Mark,
+    /// See how far others have got and read.
+    Receipts,
+    /// Have it among one's own conversations, and say what one wants of it there.
+    Inbox,
     /// Change it, come or go.
     Change(&'a Change),
 }
@@ -91,6 +97,9 @@ pub fn authorize(
         | Action::Typing
         | Action::Roster
         | Action::Members
-        | Action::Describe => Standing::new(actor, place).allows(actor, action, now_ms),
+        | Action::Describe
+        | Action::Mark
+        | Action::Receipts
+        | Action::Inbox => Standing::new(actor, place).allows(actor, action, now_ms),
     }
 }

@@ -127,6 +127,14 @@ impl Access {
         Self::nowhere(name)
     }
 
+    /// The conversation, if it is a managed one by what is sequenced.
+    pub(super) fn managed(&self) -> Option<&Arc<KnownConversation>> {
+        match &self.rule {
+            Rule::State { conversation, .. } if conversation.sequenced() > 0 => Some(conversation),
+            Rule::Own | Rule::Nowhere | Rule::State { .. } => None,
+        }
+    }
+
     /// What the committer keeps ahead of what is out.
     pub(super) fn known(&self) -> Option<(&Arc<KnownConversation>, Option<&Arc<KnownUser>>)> {
         match &self.rule {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use quoth_core::authorize::Grant;
 use quoth_core::membership::user::{CONVERSATION, conversation_of};
 use quoth_core::membership::{Actor, Change, ConversationState, Refusal};
+use quoth_protocol::frame::EventKind;
 use quoth_protocol::name::Reserved;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use quoth_store::{Position, View, ViewError};
@@ -83,6 +84,11 @@ pub(super) enum What {
         change: Change,
         /// Those who would be added, who may have blocked the caller.
         added: Vec<(UserId, Arc<KnownUser>)>,
+    },
+    /// Something that the user's own log is told, and nobody else.
+    Own {
+        me: UserId,
+        kind: EventKind,
     },
     Block {
         me: UserId,
@@ -212,6 +218,16 @@ impl Engine {
         Ok(done)
     }
 
+    /// Appends an event to a user's own log.
+    ///
+    /// # Errors
+    /// [`Code::STORE_FAILED`] when it is not known what becomes of it.
+    pub(super) async fn tell_own_log(&self, grant: &Arc<Grant>, kind: EventKind) -> Result<Done, Refusal> {
+        let me = grant.user.clone();
+        let names = vec![ConversationName::of_user(&me)];
+        self.ask(Caller::User(Arc::clone(grant)), What::Own { me, kind }, names).await
+    }
+
     async fn ask(&self, caller: Caller, what: What, names: Vec<ConversationName>) -> Result<Done, Refusal> {
         const FAILED: Refusal = Refusal::new(Code::STORE_FAILED, "the store failed");
         let weight = CHANGE_BYTES + names.len() * USER_BYTES;
@@ -300,7 +316,7 @@ impl Engine {
     }
 }
 
-fn unreadable(error: &ViewError) -> Refusal {
+pub(super) fn unreadable(error: &ViewError) -> Refusal {
     tracing::error!(%error, "what is known of a conversation or of a user cannot be read");
     Refusal::new(Code::STORE_FAILED, "the store failed")
 }

@@ -8,6 +8,7 @@ mod changes;
 mod committer;
 mod drafts;
 mod frame;
+mod inbox;
 mod mailbox;
 mod names;
 mod notes;
@@ -43,6 +44,9 @@ use changes::ChangeRequest;
 pub use changes::{Caller, Done, Listed};
 use committer::{Committer, Parts};
 pub(crate) use frame::event;
+use inbox::Inbox;
+pub(crate) use inbox::is_small;
+pub use inbox::{Batch, Greeting, InboxPage, InboxWatch, Receipts, Since};
 pub use mailbox::{Mailbox, NotStored, Outcome, Stored};
 pub(crate) use names::name_once;
 pub use names::{new_invitation, new_name};
@@ -147,6 +151,7 @@ struct Inner {
     tails: Arc<Tails>,
     workers: Arc<Workers>,
     rosters: Arc<Rosters>,
+    inbox: Arc<Inbox>,
     conversations: States<Option<ConversationState>>,
     users: States<UserState>,
     reads: Reads,
@@ -236,6 +241,7 @@ impl Engine {
         let reads = Reads::new(Arc::clone(&view), hurry, execution);
         let released = Arc::new(AtomicU64::new(log.next().0.saturating_sub(1)));
         let counts = Arc::new(Counts::default());
+        let inbox = Arc::new(Inbox::new());
         let parts = Parts {
             log,
             view,
@@ -247,6 +253,7 @@ impl Engine {
             released: Arc::clone(&released),
             counts: Arc::clone(&counts),
             rules,
+            inbox: Arc::clone(&inbox),
         };
         let committer = Committer::new(parts);
         let thread = match execution {
@@ -264,6 +271,7 @@ impl Engine {
             tails,
             workers,
             rosters,
+            inbox: Arc::clone(&inbox),
             conversations: States::default(),
             users: States::default(),
             reads,
@@ -274,6 +282,7 @@ impl Engine {
             counts,
         };
         let inner = Arc::new(inner);
+        tokio::spawn(inbox::keep(inbox, Arc::downgrade(&inner), worker.clone()));
         tokio::spawn(rosters::tell(Arc::clone(&inner.rosters), Arc::downgrade(&inner)));
         (Self { inner, worker }, stopper)
     }
@@ -324,13 +333,6 @@ impl Engine {
         Rosters::watch(&self.inner.rosters, conversation, user)
     }
 
-    /// The user of a mailbox that is subscribed to the conversation has read up to here; only ever forward.
-    pub fn seen(&self, conversation: &ConversationName, mailbox: &Mailbox, seq: Seq) {
-        if mailbox.set_seen(seq) {
-            self.inner.rosters.change(conversation);
-        }
-    }
-
     /// Says whether the user of a mailbox is to be seen by those who read the conversation, and told who types there; at first so.
     pub fn set_present(&self, conversation: &ConversationName, mailbox: &Mailbox, is_present: bool) {
         if mailbox.set_present(is_present) {
@@ -367,13 +369,24 @@ impl Engine {
         Ok(Bounds { floor, head: head.max(tail_head) })
     }
 
-    /// The same for a publisher that begins; what else the committer will want to know of it is read on the way.
+    /// A conversation's floor and its head for the stream of a publisher, whose mailbox is told of cursors. If it `publishes`, what else
+    /// the committer will want to know of it is read on the way.
     ///
     /// # Errors
     /// When the view cannot be read.
-    pub async fn begin(&self, publisher: &Arc<Publisher>) -> Result<Bounds, ViewError> {
+    pub async fn enter(
+        &self,
+        publisher: &Arc<Publisher>,
+        publishes: bool,
+        greeting: Greeting,
+    ) -> Result<Bounds, ViewError> {
         let tail_head = self.inner.tails.head(&publisher.conversation).unwrap_or_default();
-        let Bounds { floor, head } = self.inner.reads.begin(publisher).await?;
+        let (inbox, of) = (Arc::clone(&self.inner.inbox), Arc::clone(publisher));
+        let greet = move |view: &dyn View| inbox.greet(view, &of.conversation, &of.mailbox, greeting);
+        let Bounds { floor, head } = self.inner.reads.enter(publisher, publishes, greet).await?;
+        if greeting != Greeting::Nothing {
+            self.inner.rosters.change(&publisher.conversation);
+        }
         Ok(Bounds { floor, head: head.max(tail_head) })
     }
 

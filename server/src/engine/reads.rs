@@ -77,10 +77,19 @@ impl Reads {
         self.run(move |view| view.bounds(&conversation)).await
     }
 
-    /// The same, and what else the committer will want to know of the publisher.
-    pub(super) async fn begin(&self, publisher: &Arc<Publisher>) -> Result<Bounds, ViewError> {
+    /// The same for a publisher, and what else the committer will want to know of one that `publishes`. On the way it greets.
+    pub(super) async fn enter(
+        &self,
+        publisher: &Arc<Publisher>,
+        publishes: bool,
+        greet: impl FnOnce(&dyn View) + Send + 'static,
+    ) -> Result<Bounds, ViewError> {
         let publisher = Arc::clone(publisher);
         self.run(move |view| {
+            greet(view);
+            if !publishes {
+                return view.bounds(&publisher.conversation);
+            }
             let (bounds, prior) = Prior::read(view, &publisher)?;
             prior.map(|prior| publisher.prior.set(prior));
             Ok(bounds)

@@ -9,7 +9,7 @@ use quoth_protocol::limits::START_LAST_MAX;
 use quoth_protocol::{Code, ConversationName, Seq};
 use quoth_store::{Bounds, PageLimit, ViewError};
 
-use crate::engine::{Engine, Page, Publisher, RosterWatch, Subscription};
+use crate::engine::{Engine, Greeting, Page, Publisher, RosterWatch, Subscription};
 
 /// What a reader that is behind reads from the view at once.
 const VIEW_PAGE: PageLimit = PageLimit { records: 256, bytes: 64 * 1024 };
@@ -48,14 +48,17 @@ pub(super) enum ReadResult {
 }
 
 impl StoreRead {
-    pub(super) fn bounds(engine: &Engine, name: &ConversationName) -> Self {
-        let (engine, name) = (engine.clone(), name.clone());
-        Self(Box::pin(async move { engine.bounds(&name).await.map(ReadResult::Bounds) }))
-    }
-
-    pub(super) fn begin(engine: &Engine, publisher: &Arc<Publisher>) -> Self {
+    /// Of a stream that begins, or whose cursor is moved.
+    pub(super) fn enter(
+        engine: &Engine,
+        publisher: &Arc<Publisher>,
+        publishes: bool,
+        greeting: Greeting,
+    ) -> Self {
         let (engine, publisher) = (engine.clone(), Arc::clone(publisher));
-        Self(Box::pin(async move { engine.begin(&publisher).await.map(ReadResult::Bounds) }))
+        Self(Box::pin(
+            async move { engine.enter(&publisher, publishes, greeting).await.map(ReadResult::Bounds) },
+        ))
     }
 
     pub(super) fn page(engine: &Engine, name: &ConversationName, cursor: Seq, to: Seq) -> Self {

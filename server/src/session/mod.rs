@@ -12,6 +12,7 @@ mod flood;
 mod frames;
 mod gate;
 mod goodbye;
+mod inbox;
 mod judged;
 mod limits;
 mod open;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use quoth_core::authorize::{Action, Place, authorize};
+use quoth_core::inbox::Settings;
 use quoth_core::membership::{Actor, Change, ConversationState, Refusal};
 use quoth_protocol::limits::{CONVERSATIONS_PAGE_MAX, INVITATION_BYTES_MAX, MEMBERS_PAGE_MAX};
 use quoth_protocol::membership::{ConversationKind, InvitationHash, Permissions};
@@ -14,7 +15,7 @@ use quoth_store::ViewError;
 
 use super::connection::Shared;
 use super::judged::may_join;
-use super::{devices, presence};
+use super::{devices, inbox, presence};
 use crate::engine::{Caller, Done, Engine, new_invitation, new_name};
 
 /// Answers a request.
@@ -34,6 +35,15 @@ async fn answer_here(shared: &Shared, request: Request) -> Result<Reply, Refusal
         Request::WatchPresence { conversation, watch: false } => {
             shared.watcher.unwatch(&conversation);
             Ok(nothing_stored(conversation))
+        }
+        Request::Mark { conversation, delivered, read } => {
+            inbox::mark(shared, &conversation, delivered, read).await
+        }
+        Request::Receipts { conversation, seq } => inbox::receipts(shared, &conversation, seq).await,
+        Request::Inbox { after, limit } => inbox::page(shared, after.as_deref(), limit).await,
+        Request::WatchInbox { since, watch } => inbox::watch(shared, since, watch).await,
+        Request::SetInbox { conversation, archived, muted_until_ms, pinned } => {
+            inbox::set(shared, &conversation, Settings { archived, muted_until_ms, pinned }).await
         }
         request => {
             let grant = Arc::clone(&shared.grant.borrow());

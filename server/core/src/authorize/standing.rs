@@ -85,9 +85,17 @@ impl Standing {
                 by_token(self.writes && may)?;
                 writes
             }
-            Action::Members => {
+            Action::Members | Action::Inbox => {
                 by_token(self.reads)?;
                 self.membership.sees_members(now_ms)
+            }
+            Action::Mark => {
+                by_token(self.reads)?;
+                self.membership.marks(now_ms)
+            }
+            Action::Receipts => {
+                by_token(self.reads)?;
+                self.membership.sees_receipts(now_ms)
             }
             Action::Describe => {
                 by_token(self.reads)?;
@@ -182,6 +190,26 @@ impl Membership {
         match self {
             Self::Unmanaged | Self::Own => Err(Refusal::FORBIDDEN),
             Self::Nowhere | Self::Operator | Self::Managed { .. } => whole(self.reads(now_ms)),
+        }
+    }
+
+    /// Who reads all of it has a cursor there, but in the own log, of which nobody else is told.
+    fn marks(&self, now_ms: u64) -> Result<Reach, Refusal> {
+        match self {
+            Self::Own => Err(Refusal::FORBIDDEN),
+            Self::Unmanaged | Self::Nowhere | Self::Operator | Self::Managed { .. } => {
+                whole(self.reads(now_ms))
+            }
+        }
+    }
+
+    /// Who wants nothing of somebody does not tell them what was read either.
+    fn sees_receipts(&self, now_ms: u64) -> Result<Reach, Refusal> {
+        match self {
+            Self::Managed { is_blocked: true, .. } => Err(Refusal::FORBIDDEN),
+            Self::Unmanaged | Self::Own | Self::Nowhere | Self::Operator | Self::Managed { .. } => {
+                self.sees_members(now_ms)
+            }
         }
     }
 

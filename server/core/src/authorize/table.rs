@@ -35,6 +35,9 @@ const TABLE: &str = "
     roster              YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
     members             YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
     describe            YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
+    mark                YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
+    receipts            YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
+    inbox               YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
     join                YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
     join_by_invitation  YYYY    YYYY    YYYY FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
     leave               YYYY    FFFF    YYYY FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
@@ -121,6 +124,9 @@ fn verbs() -> Vec<(&'static str, Verb)> {
         ("roster", Verb::Simple(Action::Roster)),
         ("members", Verb::Simple(Action::Members)),
         ("describe", Verb::Simple(Action::Describe)),
+        ("mark", Verb::Simple(Action::Mark)),
+        ("receipts", Verb::Simple(Action::Receipts)),
+        ("inbox", Verb::Simple(Action::Inbox)),
         ("join", Verb::Change(Change::Join { invitation: None })),
         ("join_by_invitation", Verb::Change(Change::Join { invitation: Some(INVITATION) })),
         ("leave", Verb::Change(Change::Leave)),
@@ -287,8 +293,16 @@ fn every_verb_for_every_role_in_every_condition() {
 fn everybody_reads_the_own_log_and_nobody_writes_there() {
     let grant = grant("alice");
     let allowed = [Action::ReadLive, Action::ReadHistory, Action::Roster];
-    let forbidden =
-        [Action::Publish, Action::Typing, Action::Members, Action::Describe, Action::Change(&Change::Leave)];
+    let forbidden = [
+        Action::Publish,
+        Action::Typing,
+        Action::Members,
+        Action::Describe,
+        Action::Mark,
+        Action::Receipts,
+        Action::Inbox,
+        Action::Change(&Change::Leave),
+    ];
     for (actions, expected) in [(&allowed[..], Ok(Reach::Whole)), (&forbidden[..], Err(Refusal::FORBIDDEN))] {
         for action in actions {
             assert_eq!(Standing::OF_OWN_LOG.allows(Actor::User(&grant), *action, 0), expected, "{action:?}");
@@ -338,6 +352,10 @@ fn unmanaged_conversations_go_by_the_token_alone() {
         (Action::PublishAs(&boss), "w", false),
         (Action::Members, "rw", false),
         (Action::Describe, "rw", false),
+        (Action::Mark, "rw", true),
+        (Action::Mark, "w", false),
+        (Action::Receipts, "rw", false),
+        (Action::Inbox, "rw", false),
         (Action::Change(&Change::Leave), "rw", false),
         // Reserved names are never unmanaged.
         (Action::ReadLive, "free/x", true),

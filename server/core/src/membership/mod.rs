@@ -20,7 +20,7 @@ pub mod user;
 pub use change::{Actor, Change};
 pub use decide::{Context, decide};
 pub use fold::{Fact, Touched};
-pub use registers::{Damaged, RegisterChange};
+pub use registers::{Damaged, PREFIXES, RegisterChange};
 pub use state::{ConversationState, Invitation, Member, Present};
 
 use quoth_protocol::Code;

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use quoth_core::inbox;
 use quoth_core::membership::user::{self, echo};
 use quoth_core::membership::{
     Actor, Change, Context, ConversationState, Fact, Refusal, RegisterChange, decide,
@@ -13,6 +14,7 @@ use quoth_store::{Content, Record, Register, StoreError, ViewError};
 
 use super::{Committer, Group, concerns_one_conversation};
 use crate::engine::changes::{ChangeRequest, Done, Heads, What};
+use crate::engine::inbox::Own;
 use crate::engine::publisher::Last;
 use crate::engine::states::{KnownConversation, KnownUser, State as _};
 
@@ -42,6 +44,16 @@ impl Changed {
             Self::User { known, event } => {
                 known.release(position, |state| state.apply(event.seq, &event.kind));
             }
+        }
+    }
+}
+
+impl Changed {
+    /// Forgets that it was sequenced: what is out is all there is.
+    pub(super) fn take_back(&self) {
+        match self {
+            Self::Conversation { known, .. } => known.set_sequenced(known.released()),
+            Self::User { known, .. } => known.set_sequenced(known.released()),
         }
     }
 }
@@ -91,6 +103,7 @@ impl Committer {
                 now_ms,
                 group,
             ),
+            What::Own { me, kind } => self.own(&me, kind, &heads, now_ms, group),
             What::Block { me, known, user, blocked } => {
                 self.block(caller.actor(), (&me, &known), (&user, blocked), &heads, now_ms, group)
             }
@@ -148,13 +161,21 @@ impl Committer {
             let registers = state.registers(&touched);
             let echo = echo(name, state, &event.kind);
             known.set_sequenced(version);
+            let members = state.members_count();
+            let is_new = matches!(event.kind, EventKind::MemberSet { previous: None, .. });
             group.records.push(record(name, &event, registers));
             group.changes.push(Changed::Conversation { known: Arc::clone(known), event });
+            self.written(name, known, group);
             (done.seq, done.time_ms) = (seq, time_ms);
             if let Some((user, kind)) = echo {
                 let log = ConversationName::of_user(&user);
                 let (seq, time_ms) = self.next(&log, now_ms)?;
-                let registers = user::registers(seq, &kind);
+                let mut registers = user::registers(seq, &kind);
+                if is_new {
+                    registers.extend(inbox::joined(name, time_ms, members));
+                }
+                let has_left = matches!(kind, EventKind::BelongsNoMore { .. });
+                group.own.push(Own { user, conversation: name.clone(), has_left });
                 let event = Happened { seq, time_ms, sender: me.clone(), kind };
                 group.records.push(record(&log, &event, registers));
             }
@@ -184,6 +205,26 @@ impl Committer {
         group.records.push(record(&log, &event, user::registers(seq, &event.kind)));
         group.changes.push(Changed::User { known: Arc::clone(known), event });
         Ok(Done { conversation, seq, time_ms })
+    }
+
+    fn own(
+        &mut self,
+        me: &UserId,
+        kind: EventKind,
+        heads: &Heads,
+        now_ms: u64,
+        group: &mut Group,
+    ) -> Result<Done, Failure> {
+        let log = ConversationName::of_user(me);
+        self.head(&log, heads)?;
+        let (seq, time_ms) = self.next(&log, now_ms)?;
+        if let EventKind::InboxSet { conversation, .. } = &kind {
+            let (user, conversation) = (me.clone(), conversation.clone());
+            group.own.push(Own { user, conversation, has_left: false });
+        }
+        let event = Happened { seq, time_ms, sender: me.clone(), kind };
+        group.records.push(record(&log, &event, user::registers(seq, &event.kind)));
+        Ok(Done { conversation: ConversationName::me(), seq, time_ms })
     }
 
     /// The last seq of a log, which is loaded by that.

@@ -27,6 +27,9 @@ impl Committer {
         let result = match self.sequence(&request, now_ms) {
             Ok(Ok(Sequenced::Append { seq, time_ms })) => {
                 group.records.push(record(&mut request, seq, time_ms));
+                if let Some(known) = request.publisher.access.managed() {
+                    self.posted(&request.publisher.conversation, known, time_ms, group);
+                }
                 Ok(Stored { seq, time_ms, duplicate: false })
             }
             Ok(Ok(Sequenced::Duplicate { seq, time_ms })) => Ok(Stored { seq, time_ms, duplicate: true }),
@@ -41,7 +44,7 @@ impl Committer {
             }
             Err(error) => return Err(error.into()),
         };
-        group.outcomes.push((Arc::clone(&request.publisher.mailbox), Outcome { n, result }));
+        group.outcomes.push((Arc::clone(&request.publisher), Outcome { n, result }));
         Ok(())
     }
 
@@ -99,7 +102,7 @@ impl Committer {
         })
     }
 
-    fn is_new(&mut self, publisher: &Publisher, n: u64) -> Result<bool, ViewError> {
+    pub(super) fn is_new(&mut self, publisher: &Publisher, n: u64) -> Result<bool, ViewError> {
         loop {
             match self.sequencer.judge(&publisher.conversation, &publisher.producer, n) {
                 Judged::NeedConversation => self.load_conversation(publisher)?,

@@ -3,7 +3,10 @@
 mod changes;
 mod durable;
 mod faults;
+mod lists;
 mod loads;
 mod notes;
+mod receipts;
+mod room;
 mod rosters;
 mod world;
