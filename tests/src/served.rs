@@ -25,6 +25,7 @@ const ENDPOINT_SECRET: [u8; 32] = [7; 32];
 pub struct ServedEngine {
     address: SocketAddr,
     ca_file: PathBuf,
+    engine: Engine,
     phase: PhaseSender,
     serving: tokio::task::JoinHandle<()>,
     stopper: Stopper,
@@ -55,9 +56,9 @@ impl ServedEngine {
         let (engine, stopper) =
             Engine::start(store, Durability::Memory, Arc::new(SystemClock), Execution::Threads);
         let phase = PhaseSender::new();
-        let service = Service::new(engine, Arc::new(verify), limits, phase.subscribe());
+        let service = Service::new(engine.clone(), Arc::new(verify), limits, phase.subscribe());
         let serving = tokio::spawn(serve(endpoint, service));
-        Ok(Self { address, ca_file: files.ca_pem_path, phase, serving, stopper, _dir: dir })
+        Ok(Self { address, ca_file: files.ca_pem_path, engine, phase, serving, stopper, _dir: dir })
     }
 
     /// Where it listens.
@@ -72,14 +73,22 @@ impl ServedEngine {
         &self.ca_file
     }
 
+    /// The engine, for what no client can ask.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// Drains and stops it.
     ///
     /// # Errors
     /// When the store has failed or cannot be closed.
     pub async fn stop(self) -> anyhow::Result<()> {
-        self.phase.set(Phase::Draining { retry_after_ms: 0 });
-        self.serving.await?;
-        let stopper = self.stopper;
+        let Self { engine, phase, serving, stopper, .. } = self;
+        phase.set(Phase::Draining { retry_after_ms: 0 });
+        serving.await?;
+        // It ends when nobody can ask it for anything any more.
+        drop(engine);
         tokio::task::spawn_blocking(move || stopper.stop()).await?.map_err(|error| anyhow!(error))
     }
 }

@@ -18,6 +18,8 @@ fn every_figure_is_measured_and_has_a_row() {
             "--long-s",
             "3",
             "--stored-messages",
+            "60000",
+            "--catch-up-messages",
             "20000",
             "--sign-ins",
             "50",
@@ -28,10 +30,11 @@ fn every_figure_is_measured_and_has_a_row() {
     let errors = String::from_utf8_lossy(&output.stderr);
     // 1: a goal is not reached, which says nothing here.
     assert!(matches!(output.status.code(), Some(0 | 1)), "{}\n{text}\n{errors}", output.status);
-    for figure in FIGURES {
-        let row = text.lines().find(|line| line.starts_with('|') && line.contains(figure.what));
-        let row = row.unwrap_or_else(|| panic!("no row for {}:\n{text}\n{errors}", figure.name));
+    for expected in FIGURES.iter().flat_map(|figure| figure.rows) {
+        let row = text.lines().find(|line| line.starts_with('|') && line.contains(expected.what));
+        let row = row.unwrap_or_else(|| panic!("no row for {}:\n{text}\n{errors}", expected.what));
         let value = row.split('|').nth(3).and_then(|cell| cell.trim().parse::<f64>().ok());
-        assert!(value.is_some_and(|value| value > 0.0), "{row}");
+        // Memory may not grow at all.
+        assert!(value.is_some_and(|value| value > 0.0 || row.contains("memory")), "{row}");
     }
 }

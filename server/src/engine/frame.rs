@@ -15,12 +15,7 @@ const FRAME_FIXED_BYTES: usize = 32;
 /// what a tail, or a reader that takes nothing, may hold beyond what is counted.
 const SHARED_BUFFER_BYTES_MAX: usize = 16 * 1024;
 
-/// Encodes an event's frame: the same bytes for every reader, live or from history.
-pub(crate) fn encode_event(record: &Record) -> Bytes {
-    codec::encode(&Frame(record))
-}
-
-/// The same for a conversation's events of one group, which share buffers.
+/// Encodes a conversation's events, which share buffers: the same bytes for every reader, live or from history.
 pub(crate) fn encode_events(records: &[&Record]) -> Vec<Bytes> {
     let mut frames = Vec::with_capacity(records.len());
     let mut rest = records;
@@ -115,7 +110,11 @@ mod tests {
     use quoth_protocol::{ConversationName, Seq, UserId};
     use quoth_store::{Content, Record, testing};
 
-    use super::{encode_event, encode_events};
+    use super::{Frame, encode_events};
+
+    fn encode_event(record: &Record) -> Bytes {
+        codec::encode(&Frame(record))
+    }
 
     #[test]
     fn together_they_are_the_same_bytes_as_each_alone() {

@@ -16,7 +16,7 @@ use super::Execution;
 use super::absent::leave_out;
 use super::access::Access;
 use super::coalesced::Coalesced;
-use super::frame::{encode_event, event};
+use super::frame::{encode_events, event};
 use super::publisher::{Prior, Publisher};
 
 /// How long a read of what may be fresh waits between two looks at how far the applier is; it is usually done with a
@@ -310,7 +310,8 @@ fn read_after(
     let readable_max = usize::try_from(to.0.saturating_sub(readable.0)).unwrap_or(usize::MAX);
     if readable_max > 0 {
         let limit = PageLimit { records: limit.records.min(readable_max), ..limit };
-        frames.extend(view.after(conversation, readable, limit)?.iter().map(encode_event));
+        let records = view.after(conversation, readable, limit)?;
+        frames.extend(encode_events(&records.iter().collect::<Vec<_>>()));
     }
     Ok(Read { first: readable.next(), frames })
 }

@@ -21,9 +21,12 @@ struct Arguments {
     /// Length of the figures `steady` and `memory`, in seconds.
     #[arg(long, default_value_t = 60)]
     long_s: u64,
-    /// Messages in the folder of the figure `start`.
+    /// Messages in the folders of the figures `start` and `last`.
     #[arg(long, default_value_t = 10_000_000)]
     stored_messages: u64,
+    /// Messages of the figure `catch-up`.
+    #[arg(long, default_value_t = 1_000_000)]
+    catch_up_messages: u64,
     /// Sessions of the figure `sign-ins`.
     #[arg(long, default_value_t = 5_000)]
     sign_ins: u64,
@@ -39,6 +42,7 @@ fn main() -> anyhow::Result<ExitCode> {
         turn_s: arguments.turn_s,
         long_s: arguments.long_s,
         stored_messages: arguments.stored_messages,
+        catch_up_messages: arguments.catch_up_messages,
         sign_ins: arguments.sign_ins,
         dir: arguments.dir,
     };
@@ -48,24 +52,27 @@ fn main() -> anyhow::Result<ExitCode> {
             arguments.figures.is_empty() || arguments.figures.iter().any(|name| name == figure.name)
         })
         .collect();
-    let mut rows = Vec::new();
+    let mut reports = Vec::new();
     for figure in chosen {
-        println!("{}: {}", figure.name, figure.what);
-        rows.push((figure, figure.run(&plan)?));
+        let what: Vec<&str> = figure.rows.iter().map(|row| row.what).collect();
+        println!("{}: {}", figure.name, what.join("; "));
+        reports.push((figure, figure.run(&plan)?));
     }
     println!("\n| figure | goal | median | range | rounds | |\n|---|---|---|---|---|---|");
     let mut all_reached = true;
-    for (figure, report) in &rows {
-        let (value, (least, most)) = (report.median(), report.range());
-        let is_reached = figure.goal.is_reached(value);
-        all_reached &= is_reached;
-        println!(
-            "| {} | {} | {value:.2} | {least:.2}-{most:.2} | {} | {} |",
-            figure.what,
-            figure.goal,
-            report.rounds(),
-            if is_reached { "reached" } else { "NOT reached" }
-        );
+    for (figure, report) in &reports {
+        for (i, row) in figure.rows.iter().enumerate() {
+            let (value, (least, most)) = (report.median(i), report.range(i));
+            let is_reached = row.goal.is_reached(value);
+            all_reached &= is_reached;
+            println!(
+                "| {} | {} | {value:.2} | {least:.2}-{most:.2} | {} | {} |",
+                row.what,
+                row.goal,
+                report.rounds(),
+                if is_reached { "reached" } else { "NOT reached" }
+            );
+        }
     }
     Ok(if all_reached { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

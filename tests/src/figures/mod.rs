@@ -1,12 +1,16 @@
 //! Figures that need what no client sees: the store without a server, a folder of ten million messages, a server's memory
-//! while readers stall. What clients see is measured by `quoth bench`.
+//! while readers stall or catch up. What clients see is measured by `quoth bench`.
 //!
 //! Every figure takes turns between what is measured and its floor, several rounds, and gives the median of the rounds'
 //! ratios. The floor is a bare append with `fdatasync` ([`append`]) or the same without what is asked about. Servers are
 //! processes of their own; all clients run on one thread of this one.
 
 pub mod append;
+mod bare_fjall;
+mod bulk;
+mod catch_up;
 mod client;
+mod last;
 mod machine;
 mod report;
 mod sign_ins;
@@ -14,6 +18,7 @@ mod stalled;
 mod start;
 mod steady;
 mod store;
+mod stored;
 mod target;
 
 pub use quoth_bench::outcome::Goal;
@@ -28,24 +33,33 @@ pub struct Plan {
     pub turn_s: u64,
     /// Length of the long figures, in seconds.
     pub long_s: u64,
-    /// Messages in the folder that a server starts on.
+    /// Messages in the folder that a server starts on, and that the last ones are read of.
     pub stored_messages: u64,
+    /// Messages that a reader catches up with.
+    pub catch_up_messages: u64,
     /// Sessions that sign in at once.
     pub sign_ins: u64,
     /// Where the servers' data and the bare files are: the disk that is measured.
     pub dir: std::path::PathBuf,
 }
 
-/// One row of the table.
+/// What is measured together.
 #[derive(Debug, Clone, Copy)]
 pub struct Figure {
     /// By which it is chosen.
     pub name: &'static str,
+    /// What comes of it.
+    pub rows: &'static [Row],
+    run: fn(&Plan, &mut Report) -> anyhow::Result<()>,
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
     /// What is divided by what.
     pub what: &'static str,
     /// What it should be.
     pub goal: Goal,
-    run: fn(&Plan, &mut Report) -> anyhow::Result<()>,
 }
 
 impl Figure {
@@ -64,38 +78,72 @@ impl Figure {
 pub const FIGURES: &[Figure] = &[
     Figure {
         name: "store",
-        what: "durable appends/s of the store at 512 outstanding, over a plain file's with the same groups",
-        goal: Goal::AtLeast(0.7),
+        rows: &[Row {
+            what: "durable appends/s of the store at 512 outstanding, over a plain file's with the same groups",
+            goal: Goal::AtLeast(0.7),
+        }],
         run: store::run,
     },
     Figure {
         name: "steady",
-        what: "longest ack at 20,000 publishes/s, over the longest bare fdatasync",
-        goal: Goal::AtMost(3.0),
+        rows: &[Row {
+            what: "longest ack at 20,000 publishes/s, over the longest bare fdatasync",
+            goal: Goal::AtMost(3.0),
+        }],
         run: steady::run,
     },
     Figure {
         name: "memory",
-        what: "server memory with 500 stalled readers at 1,000/s, over 500 readers that read",
-        goal: Goal::AtMost(1.1),
+        rows: &[Row {
+            what: "server memory with 500 stalled readers at 1,000/s, over 500 readers that read",
+            goal: Goal::AtMost(1.1),
+        }],
         run: stalled::memory,
     },
     Figure {
         name: "isolation",
-        what: "p99 of a connection's other conversations while one is stalled, over none stalled",
-        goal: Goal::AtMost(1.2),
+        rows: &[Row {
+            what: "p99 of a connection's other conversations while one is stalled, over none stalled",
+            goal: Goal::AtMost(1.2),
+        }],
         run: stalled::isolation,
     },
     Figure {
         name: "start",
-        what: "start after kill -9 under load to the first answered request, in seconds",
-        goal: Goal::AtMost(1.0),
+        rows: &[Row {
+            what: "start after kill -9 under load to the first answered request, in seconds",
+            goal: Goal::AtMost(1.0),
+        }],
         run: start::run,
     },
     Figure {
+        name: "last",
+        rows: &[
+            Row {
+                what: "last 50 of a conversation from its tail, over a bare fjall range read of as many rows",
+                goal: Goal::AtMost(0.1),
+            },
+            Row { what: "the same from a view that has them in its cache", goal: Goal::AtMost(1.2) },
+        ],
+        run: last::run,
+    },
+    Figure {
+        name: "catch-up",
+        rows: &[
+            Row {
+                what: "MB/s of a reader that catches up, over a bare quinn stream of as many bytes",
+                goal: Goal::AtLeast(0.5),
+            },
+            Row { what: "server memory that it takes meanwhile, in MiB", goal: Goal::AtMost(8.0) },
+        ],
+        run: catch_up::run,
+    },
+    Figure {
         name: "sign-ins",
-        what: "server time of a storm of sign-ins with tokens of a key set (RS256), over the same without verification",
-        goal: Goal::AtMost(1.2),
+        rows: &[Row {
+            what: "server time of a storm of sign-ins with tokens of a key set (RS256), over the same without verification",
+            goal: Goal::AtMost(1.2),
+        }],
         run: sign_ins::run,
     },
 ];

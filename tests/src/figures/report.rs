@@ -4,39 +4,48 @@ use std::time::Duration;
 
 use quoth_bench::outcome::median;
 
-/// The values of a figure's rounds, and what they are made of.
+/// The values of a figure's rounds, for each of its rows.
 #[derive(Debug, Default, Clone)]
 pub struct Report {
-    values: Vec<f64>,
-    notes: Vec<String>,
+    rounds: Vec<Vec<f64>>,
 }
 
 impl Report {
-    /// Takes a round's value and prints what it is made of.
-    pub fn round(&mut self, value: f64, note: impl Into<String>) {
-        let note = note.into();
-        println!("  round {}: {value:.3}   {note}", self.values.len() + 1);
-        self.values.push(value);
-        self.notes.push(note);
+    /// Takes a round's value, of a figure with one row, and prints what it is made of.
+    pub fn round(&mut self, value: f64, note: impl AsRef<str>) {
+        self.round_of_rows(&[value], note);
     }
 
-    /// The rounds' median; NaN without rounds.
-    #[must_use]
-    pub fn median(&self) -> f64 {
-        median(&self.values)
+    /// The same with a value for each row.
+    pub fn round_of_rows(&mut self, values: &[f64], note: impl AsRef<str>) {
+        let texts: Vec<String> = values.iter().map(|value| format!("{value:.3}")).collect();
+        println!("  round {}: {}   {}", self.rounds.len() + 1, texts.join(", "), note.as_ref());
+        self.rounds.push(values.to_vec());
     }
 
-    /// The least and the greatest value.
+    /// The rounds' values of a row, counted from 0.
+    fn values(&self, row: usize) -> Vec<f64> {
+        self.rounds.iter().filter_map(|values| values.get(row).copied()).collect()
+    }
+
+    /// The median of the rounds of a row, counted from 0; NaN without rounds.
     #[must_use]
-    pub fn range(&self) -> (f64, f64) {
-        let fold = |start, pick: fn(f64, f64) -> f64| self.values.iter().copied().fold(start, pick);
+    pub fn median(&self, row: usize) -> f64 {
+        median(&self.values(row))
+    }
+
+    /// The least and the greatest value of a row.
+    #[must_use]
+    pub fn range(&self, row: usize) -> (f64, f64) {
+        let values = self.values(row);
+        let fold = |start, pick: fn(f64, f64) -> f64| values.iter().copied().fold(start, pick);
         (fold(f64::INFINITY, f64::min), fold(f64::NEG_INFINITY, f64::max))
     }
 
     /// How many rounds there were.
     #[must_use]
     pub fn rounds(&self) -> usize {
-        self.values.len()
+        self.rounds.len()
     }
 }
 

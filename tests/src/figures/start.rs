@@ -1,16 +1,14 @@
 //! From the start of a server's process on a large folder to its first answer.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use quoth_protocol::ConversationName;
 use quoth_protocol::frame::{ClientFrame, Fetch, FetchRange, ServerFrame};
-use quoth_store::testing::record;
-use quoth_store::{Applier, Content, Options, Record, Store, group};
 
-use super::client::{BODY_BYTES, body, runtime};
+use super::client::{body, runtime};
+use super::stored::{Stored, room};
 use super::{Plan, Report};
 use crate::process::ServerProcess;
 use crate::wire::{Frames, Peer, publish};
@@ -28,12 +26,11 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let dir = tempfile::tempdir_in(&plan.dir)?;
     let data = dir.path().join("data");
     let small = first_answer(&data)?.0;
-    fill(&data.join("store"), CONVERSATIONS, plan.stored_messages)?;
+    Stored { conversations: CONVERSATIONS, messages: plan.stored_messages, group_records: GROUP_RECORDS }
+        .fill(&data.join("store"))?;
     for _ in 0..plan.rounds {
         let clean = first_answer(&data)?.0;
-        let server = ServerProcess::start(&data)?;
-        load(&server)?;
-        server.kill()?;
+        kill_under_load(ServerProcess::start(&data)?)?;
         let (after_kill, head) = first_answer(&data)?;
         anyhow::ensure!(head > 0, "the server has lost everything");
         let note = format!(
@@ -52,7 +49,7 @@ fn first_answer(data: &Path) -> anyhow::Result<(f64, u64)> {
     let head = runtime()?.block_on(async {
         let (endpoint, peer) = connect(&server).await?;
         let mut frames = Frames::open(&peer.quic).await?;
-        let conversation = ConversationName::new("room-0")?;
+        let conversation = ConversationName::new(room(0))?;
         frames
             .write(&ClientFrame::Fetch(Fetch { conversation, range: FetchRange::Latest, limit: 50 }))
             .await?;
@@ -78,13 +75,13 @@ async fn connect(server: &ServerProcess) -> anyhow::Result<(quinn::Endpoint, Pee
     Ok((endpoint, peer))
 }
 
-/// Publishes as fast as it goes for a while.
-fn load(server: &ServerProcess) -> anyhow::Result<()> {
+/// Publishes as fast as it goes for a while, and kills the server meanwhile.
+fn kill_under_load(server: ServerProcess) -> anyhow::Result<()> {
     runtime()?.block_on(async {
-        let (_endpoint, peer) = connect(server).await?;
+        let (_endpoint, peer) = connect(&server).await?;
         let mut tasks = Vec::new();
         for conversation in 0..LOADED_CONVERSATIONS {
-            let name = format!("room-{conversation}");
+            let name = room(conversation);
             let (mut frames, _) = peer.open(&name, rand::random(), None).await?;
             tasks.push(tokio::spawn(async move {
                 for n in 1.. {
@@ -98,31 +95,6 @@ fn load(server: &ServerProcess) -> anyhow::Result<()> {
         }
         tokio::time::sleep(LOAD).await;
         anyhow::ensure!(tasks.iter().all(|task| !task.is_finished()), "a publisher ended before the server");
-        anyhow::Ok(())
+        server.kill()
     })
-}
-
-/// Stores messages without a server, as fast as it goes: one in each conversation in turn.
-pub(super) fn fill(dir: &Path, conversations: u64, messages: u64) -> anyhow::Result<()> {
-    let store = Store::open(Options::new(dir))?;
-    let on_failure = Box::new(|error| panic!("the view failed: {error}"));
-    let applier = Applier::start(Arc::clone(&store.log), Arc::clone(&store.view), on_failure);
-    let (body, mut encoded) = (bytes::Bytes::from(vec![b'x'; BODY_BYTES]), Vec::new());
-    for group_at in (0..messages).step_by(usize::try_from(GROUP_RECORDS)?) {
-        let records: Vec<Record> = (group_at..(group_at + GROUP_RECORDS).min(messages))
-            .map(|i| (i % conversations, i / conversations + 1))
-            .map(|(room, seq)| Record {
-                content: Content::Message(body.clone()),
-                ..record(&format!("room-{room}"), seq, seq)
-            })
-            .collect();
-        encoded.clear();
-        group::encode(&records, &mut encoded);
-        let position = store.log.append(&encoded)?;
-        store.log.flush()?;
-        applier.submit(position, records.into());
-    }
-    applier.stop();
-    store.close()?;
-    Ok(())
 }

@@ -20,9 +20,22 @@ impl Target {
     /// # Errors
     /// When it does not start.
     pub(super) fn quoth(dir: &Path) -> anyhow::Result<Self> {
+        Self::quoth_with(dir, &[], |_| Ok(()))
+    }
+
+    /// The same with settings, as `KEY=VALUE`, and on a store that `fill` makes in the folder that it is given.
+    ///
+    /// # Errors
+    /// When that fails, or the server does not start.
+    pub(super) fn quoth_with(
+        dir: &Path,
+        settings: &[String],
+        fill: impl FnOnce(&Path) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Self> {
         let dir = TempDir::new_in(dir)?;
-        let server = ServerProcess::start(&dir.path().join("data"))?;
-        Ok(Self { server, _dir: dir })
+        let data = dir.path().join("data");
+        fill(&data.join("store"))?;
+        Ok(Self { server: start(&data, settings)?, _dir: dir })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -41,4 +54,9 @@ impl Target {
     pub(super) fn pid(&self) -> u32 {
         self.server.pid()
     }
+}
+
+fn start(data: &Path, settings: &[String]) -> anyhow::Result<ServerProcess> {
+    let arguments: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting.as_str()]).collect();
+    ServerProcess::start_with(data, "127.0.0.1:0", &arguments)
 }

@@ -35,7 +35,7 @@ const MAP: &[(&str, &[&str])] = &[
 
 /// Dependencies that only some of our crates may declare, each behind one module there.
 const DECLARED_ONLY_BY: &[(&str, &[&str])] = &[
-    ("fjall", &["quoth-store"]),
+    ("fjall", &["quoth-store", "quoth-tests"]),
     ("lsm-tree", &["quoth-store"]),
     ("rcgen", &["quoth-certs", "quoth-client"]),
     ("tun-rs", &["quoth-network"]),
