@@ -51,11 +51,6 @@ impl AlteredMessage {
             let _registers_are_stored = message.apply(self.key.seq, event.fact());
         });
     }
-
-    /// Forgets that anything was sequenced: what is out is all there is.
-    pub(super) fn take_back(&self) {
-        self.known.set_sequenced(self.known.released());
-    }
 }
 
 impl Committer {
