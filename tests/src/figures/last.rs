@@ -11,7 +11,7 @@ use anyhow::ensure;
 use bytes::Bytes;
 use quoth_core::tail::Next;
 use quoth_protocol::frame::ServerFrame;
-use quoth_protocol::{ConversationName, Seq};
+use quoth_protocol::{ConversationName, Seq, UserId};
 use quoth_server::engine::Engine;
 use quoth_store::{Options, PageLimit, Store, View};
 
@@ -114,7 +114,8 @@ fn read_tail(engine: &Engine, name: &ConversationName, head: Seq) -> anyhow::Res
 /// The frames of a page, read as a session reads them: bounds first, on a thread that may block.
 async fn read_as_fetched(engine: &Engine, name: &ConversationName) -> anyhow::Result<Vec<Bytes>> {
     let head = engine.applied_bounds(name).await?.head;
-    let page = engine.reads().after(name, Seq(head.0 - COUNT as u64), head, LIMIT).await?;
+    let access = engine.access(name, &UserId::new("reader")?).await?;
+    let page = engine.reads().after(&access, Seq(head.0 - COUNT as u64), head, LIMIT).await?;
     ensure!(page.frames.len() == COUNT, "the view has something else");
     Ok(page.frames)
 }
