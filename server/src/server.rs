@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::api::{self, ApiKeySpec, Keys};
 use crate::auth::{KeySpec, Verifier};
 use crate::config::Config;
+use crate::control::Control;
 use crate::development::{self, Development};
 use crate::engine::{Clock as _, Engine, Execution, Stopper, SystemClock};
 use crate::hooks::{Backend, Hooks};
@@ -38,6 +39,7 @@ pub struct Server {
     workers: Workers,
     api: Option<api::Running>,
     outbox: Option<outbox::Running>,
+    control: Option<Control>,
     stopper: Stopper,
     certificates: Arc<CertStore>,
     tickets: Arc<TicketKeys>,
@@ -72,6 +74,8 @@ impl Server {
         let configured = if config.development { None } else { Some(Credentials::configured(config)?) };
         let mut store = Store::open(store_options(config)?).map_err(|error| error.to_string())?;
         let (log, hold) = (Arc::clone(&store.log), store.hold.take());
+        let control =
+            store.pinner.take().map(|pinner| Control::start(&config.data_dir, pinner)).transpose()?;
         let (credentials, development) = match configured {
             Some(credentials) => (credentials, None),
             // Not before the store is ours: another server's files must stay as they are.
@@ -138,6 +142,7 @@ impl Server {
             workers,
             api,
             outbox,
+            control,
             stopper,
             certificates,
             tickets,
@@ -212,8 +217,10 @@ impl Server {
         let has_failed = self.engine.failure().borrow().is_some();
         let retry_after_ms = self.drain_retry_after_ms;
         self.phase.set(if has_failed { Phase::Failed } else { Phase::Draining { retry_after_ms } });
+        drop(self.control);
         let served = self.workers.join().await;
         self.sessions.close().await;
+        self.engine.settle().await;
         let (api, outbox) = (self.api, self.outbox);
         let ended = tokio::task::spawn_blocking(move || {
             if let Some(api) = api {

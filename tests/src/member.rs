@@ -1,111 +1,74 @@
-//! A client of bare frames that makes requests, over QUIC and over WebSocket alike.
+//! A device whose user is in conversations: what tests of them do again and again.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use quinn::{Connection, Endpoint, ReadError};
+use anyhow::bail;
 use quoth_protocol::frame::{
     ClientFrame, Event, EventKind, Fetch, FetchRange, Open, ServerFrame, Start, feature,
 };
-use quoth_protocol::lane::{CONTROL_LANE, Signal};
+use quoth_protocol::inbox::InboxRow;
+use quoth_protocol::message::MessageState;
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
-use quoth_protocol::{ALPN, Code, ConversationName, ProducerId, Seq};
+use quoth_protocol::{Code, ConversationName, ProducerId, Seq};
 
-use crate::websocket::{Come, Handshake, Socket};
-use crate::wire::{Frames, client_config, hello, publish};
-
-/// How long anything may take. A bound of a hang, not a measurement.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What carries a member's connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Carrier {
-    /// QUIC.
-    Quic,
-    /// A WebSocket.
-    WebSocket,
-}
+use crate::device::{Device, Next, Over};
+use crate::wire::{hello, publish};
 
 /// A signed-in user who makes requests.
 #[derive(Debug)]
-pub struct Member {
-    over: Over,
-    requests: u32,
-    /// Frames of the control stream that are no answers.
-    notices: VecDeque<ServerFrame>,
-}
-
-#[derive(Debug)]
-enum Over {
-    Quic { endpoint: Endpoint, quic: Connection, control: Box<Frames> },
-    WebSocket { socket: Box<Socket>, lanes: u32, come: HashMap<u32, VecDeque<Come>> },
-}
+pub struct Member(Device);
 
 /// A stream of a member.
 #[derive(Debug)]
 pub struct Stream {
-    on: On,
+    number: u32,
     /// The head that Opened told, if it is a conversation's.
     pub head: Seq,
     /// What has come while something else was awaited.
     waiting: VecDeque<ServerFrame>,
 }
 
-#[derive(Debug)]
-enum On {
-    Quic(Box<Frames>),
-    Lane(u32),
-}
-
-/// What comes next on a stream.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Next {
-    /// A frame.
-    Frame(ServerFrame),
-    /// The server has reset it.
-    Reset(Code),
-    /// The server has finished it.
-    Finished,
+/// A page of history.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Page {
+    /// Its events.
+    pub events: Vec<Event>,
+    /// First and last seq of each gap.
+    pub gaps: Vec<(Seq, Seq)>,
+    /// What has become of its messages.
+    pub states: Vec<MessageState>,
+    /// As its end says.
+    pub head: Seq,
+    /// As its end says.
+    pub floor: Seq,
+    /// Its first seq.
+    pub from: Seq,
+    /// Its last seq.
+    pub to: Seq,
+    /// Whether there is more before it.
+    pub more_before: bool,
+    /// Whether there is more behind it.
+    pub more_after: bool,
 }
 
 impl Member {
-    /// Connects and signs in.
+    /// Connects and signs in, as a device of its own.
     ///
     /// # Errors
     /// When there is no Welcome.
     pub async fn connect(
-        carrier: Carrier,
+        over: Over,
         server: SocketAddr,
         ca_file: &Path,
         token: &str,
     ) -> anyhow::Result<Self> {
         let ClientFrame::Hello(mut hello) = hello(token)? else { bail!("a Hello") };
-        hello.features = feature::ROSTER | feature::MEMBERSHIP;
-        let hello = ClientFrame::Hello(hello);
-        let over = match carrier {
-            Carrier::Quic => {
-                let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
-                let config = client_config(ca_file, ALPN)?;
-                let quic = endpoint.connect_with(config, server, "localhost")?.await?;
-                let control = Box::new(Frames::open(&quic).await?);
-                Over::Quic { endpoint, quic, control }
-            }
-            Carrier::WebSocket => {
-                let socket = Socket::connect(server, Handshake::PLAIN).await?;
-                let socket = socket.map_err(|refused| anyhow::anyhow!("{refused:?}"))?;
-                Over::WebSocket { socket: Box::new(socket), lanes: 0, come: HashMap::new() }
-            }
-        };
-        let mut member = Self { over, requests: 0, notices: VecDeque::new() };
-        member.send_control(&hello).await?;
-        match member.control().await? {
-            Next::Frame(ServerFrame::Welcome(_)) => Ok(member),
-            other => bail!("not a Welcome: {other:?}"),
-        }
+        hello.features = feature::ROSTER | feature::MEMBERSHIP | feature::MESSAGES;
+        let device = Device::connect(server, ca_file, over, hello).await?;
+        device.map(Self).map_err(|ended| anyhow::anyhow!("not let in: {ended:?}"))
     }
 
     /// Makes a request and waits for its answer.
@@ -113,8 +76,7 @@ impl Member {
     /// # Errors
     /// When none comes.
     pub async fn request(&mut self, request: Request) -> anyhow::Result<Reply> {
-        let id = self.send_request(request).await?;
-        self.reply(id).await
+        self.0.request(request).await
     }
 
     /// Sends a request and gives its number.
@@ -122,10 +84,7 @@ impl Member {
     /// # Errors
     /// When the connection is gone.
     pub async fn send_request(&mut self, request: Request) -> anyhow::Result<u32> {
-        self.requests += 1;
-        let id = self.requests;
-        self.send_control(&ClientFrame::Request { id, request }).await?;
-        Ok(id)
+        self.0.ask(request).await
     }
 
     /// Waits for the answer to a request of that number.
@@ -133,15 +92,7 @@ impl Member {
     /// # Errors
     /// When another one comes, or none.
     pub async fn reply(&mut self, id: u32) -> anyhow::Result<Reply> {
-        loop {
-            match self.control().await? {
-                Next::Frame(ServerFrame::Reply { id: answered, reply }) if answered == id => {
-                    return Ok(reply);
-                }
-                Next::Frame(frame) => self.notices.push_back(frame),
-                other => bail!("no answer: {other:?}"),
-            }
-        }
+        self.0.reply(id).await
     }
 
     /// Waits for the next answer, to whichever request.
@@ -149,13 +100,7 @@ impl Member {
     /// # Errors
     /// When none comes.
     pub async fn any_reply(&mut self) -> anyhow::Result<(u32, Reply)> {
-        loop {
-            match self.control().await? {
-                Next::Frame(ServerFrame::Reply { id, reply }) => return Ok((id, reply)),
-                Next::Frame(frame) => self.notices.push_back(frame),
-                other => bail!("no answer: {other:?}"),
-            }
-        }
+        self.0.any_reply().await
     }
 
     /// Makes a request that must be done; gives the conversation and the seq of its event.
@@ -184,7 +129,34 @@ impl Member {
 
     /// Notices of the control stream that have come.
     pub fn notices(&mut self) -> impl Iterator<Item = ServerFrame> {
-        self.notices.drain(..)
+        self.0.notices()
+    }
+
+    /// The next change of the user's list, which is watched.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub async fn row(&mut self) -> anyhow::Result<InboxRow> {
+        loop {
+            if let ServerFrame::InboxRow(row) = self.0.told().await? {
+                return Ok(*row);
+            }
+        }
+    }
+
+    /// A page of the user's list, what the next one begins behind, and the version.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn inbox(
+        &mut self,
+        after: Option<String>,
+        limit: u32,
+    ) -> anyhow::Result<(Vec<InboxRow>, Option<String>, u64)> {
+        match self.request(Request::Inbox { after, limit }).await? {
+            Reply::Inbox { rows, next, version } => Ok((rows, next, version)),
+            other => bail!("no page: {other:?}"),
+        }
     }
 
     /// Sends a frame on the control stream.
@@ -192,42 +164,13 @@ impl Member {
     /// # Errors
     /// When the connection is gone.
     pub async fn send_control(&mut self, frame: &ClientFrame) -> anyhow::Result<()> {
-        match &mut self.over {
-            Over::Quic { control, .. } => control.write(frame).await,
-            Over::WebSocket { socket, .. } => {
-                socket.send(CONTROL_LANE, std::slice::from_ref(frame)).await.map(drop)
-            }
-        }
-    }
-
-    async fn control(&mut self) -> anyhow::Result<Next> {
-        match &mut self.over {
-            Over::Quic { control, .. } => next_of(control).await,
-            Over::WebSocket { socket, come, .. } => next_on(socket, come, CONTROL_LANE).await,
-        }
+        self.0.say(frame).await
     }
 
     /// Opens a stream with its first frame.
     async fn stream(&mut self, first: &ClientFrame, finishes: bool) -> anyhow::Result<Stream> {
-        let on = match &mut self.over {
-            Over::Quic { quic, .. } => {
-                let mut frames = Box::new(Frames::open(quic).await?);
-                frames.write(first).await?;
-                if finishes {
-                    frames.send.finish()?;
-                }
-                On::Quic(frames)
-            }
-            Over::WebSocket { socket, lanes, .. } => {
-                *lanes += 1;
-                socket.send(*lanes, std::slice::from_ref(first)).await?;
-                if finishes {
-                    socket.signal(*lanes, Signal::Finish {}).await?;
-                }
-                On::Lane(*lanes)
-            }
-        };
-        Ok(Stream { on, head: Seq::ZERO, waiting: VecDeque::new() })
+        let number = self.0.stream(first, finishes).await?;
+        Ok(Stream { number, head: Seq::ZERO, waiting: VecDeque::new() })
     }
 
     /// Opens a conversation; within it, the code with which that was refused.
@@ -268,23 +211,13 @@ impl Member {
     /// # Errors
     /// When nothing comes, or what does not decode.
     pub async fn next(&mut self, stream: &mut Stream) -> anyhow::Result<Next> {
-        if let Some(frame) = stream.waiting.pop_front() {
-            return Ok(Next::Frame(frame));
-        }
-        self.come(stream).await
-    }
-
-    async fn come(&mut self, stream: &mut Stream) -> anyhow::Result<Next> {
-        match (&mut self.over, &mut stream.on) {
-            (Over::Quic { .. }, On::Quic(frames)) => next_of(frames).await,
-            (Over::WebSocket { socket, come, .. }, On::Lane(lane)) => next_on(socket, come, *lane).await,
-            (Over::Quic { .. }, On::Lane(_)) | (Over::WebSocket { .. }, On::Quic(_)) => {
-                bail!("a stream of another member")
-            }
+        match stream.waiting.pop_front() {
+            Some(frame) => Ok(Next::Frame(frame)),
+            None => self.0.come(stream.number).await,
         }
     }
 
-    /// The next event on a stream, rosters left out; within it, the code with which the stream ends.
+    /// The next event on a stream, rosters and receipts left out; within it, the code with which the stream ends.
     ///
     /// # Errors
     /// When something else comes.
@@ -292,7 +225,7 @@ impl Member {
         loop {
             match self.next(stream).await? {
                 Next::Frame(ServerFrame::Event(event)) => return Ok(Ok(event)),
-                Next::Frame(ServerFrame::Roster { .. }) => {}
+                Next::Frame(ServerFrame::Roster { .. } | ServerFrame::Receipt { .. }) => {}
                 Next::Reset(code) => return Ok(Err(code)),
                 other => bail!("no event: {other:?}"),
             }
@@ -304,15 +237,7 @@ impl Member {
     /// # Errors
     /// When the stream is gone.
     pub async fn send(&mut self, stream: &mut Stream, frame: &ClientFrame) -> anyhow::Result<()> {
-        match (&mut self.over, &mut stream.on) {
-            (Over::Quic { .. }, On::Quic(frames)) => frames.write(frame).await,
-            (Over::WebSocket { socket, .. }, On::Lane(lane)) => {
-                socket.send(*lane, std::slice::from_ref(frame)).await.map(drop)
-            }
-            (Over::Quic { .. }, On::Lane(_)) | (Over::WebSocket { .. }, On::Quic(_)) => {
-                bail!("a stream of another member")
-            }
-        }
+        self.0.send(stream.number, frame).await
     }
 
     /// Publishes and gives the seq; within it, the code and the wait with which it is refused.
@@ -327,9 +252,11 @@ impl Member {
     ) -> anyhow::Result<Result<Seq, (Code, u32)>> {
         self.send(stream, &publish(n, body.to_owned())).await?;
         loop {
-            match self.come(stream).await? {
+            match self.0.come(stream.number).await? {
                 Next::Frame(ServerFrame::Ack { n: acked, seq, .. }) if acked == n => return Ok(Ok(seq)),
-                Next::Frame(ServerFrame::Refused { n: refused, code, retry_after_ms }) if refused == n => {
+                Next::Frame(ServerFrame::Refused { n: refused, code, retry_after_ms, .. })
+                    if refused == n =>
+                {
                     return Ok(Err((code, retry_after_ms)));
                 }
                 Next::Frame(frame) => stream.waiting.push_back(frame),
@@ -346,65 +273,48 @@ impl Member {
         &mut self,
         conversation: &ConversationName,
     ) -> anyhow::Result<Result<(Vec<Event>, Seq), Code>> {
-        let (conversation, range) = (conversation.clone(), FetchRange::Latest);
-        let fetch = ClientFrame::Fetch(Fetch { conversation, range, limit: 1_000 });
+        let page = self.page(conversation, FetchRange::Latest, 1_000).await?;
+        Ok(page.map(|page| (page.events, page.head)))
+    }
+
+    /// Fetches a page of history; within it, the code with which that is refused.
+    ///
+    /// # Errors
+    /// When no page comes, or one that does not tell of each of its seqs once.
+    pub async fn page(
+        &mut self,
+        conversation: &ConversationName,
+        range: FetchRange,
+        limit: u32,
+    ) -> anyhow::Result<Result<Page, Code>> {
+        let fetch = ClientFrame::Fetch(Fetch { conversation: conversation.clone(), range, limit });
         let mut stream = self.stream(&fetch, true).await?;
-        let mut events = Vec::new();
+        let mut page = Page::default();
         loop {
             match self.next(&mut stream).await? {
-                Next::Frame(ServerFrame::Event(event)) => events.push(event),
-                Next::Frame(ServerFrame::PageEnd { head, .. }) => return Ok(Ok((events, head))),
+                Next::Frame(ServerFrame::Event(event)) => page.events.push(event),
+                Next::Frame(ServerFrame::Gap { from, to }) => page.gaps.push((from, to)),
+                Next::Frame(ServerFrame::MessageState(state)) => page.states.push(state),
+                Next::Frame(ServerFrame::PageEnd { head, floor, from, to, more_before, more_after }) => {
+                    page = Page { head, floor, from, to, more_before, more_after, ..page };
+                    break;
+                }
                 Next::Reset(code) => return Ok(Err(code)),
                 other => bail!("no page: {other:?}"),
             }
         }
+        let mut told: Vec<Seq> = page.events.iter().map(|event| event.seq).collect();
+        told.extend(page.gaps.iter().flat_map(|(from, to)| (from.0..=to.0).map(Seq)));
+        told.sort_unstable();
+        if !told.iter().copied().eq((page.from.0..=page.to.0).map(Seq)) {
+            bail!("a page from {} to {} tells of {told:?}", page.from, page.to);
+        }
+        Ok(Ok(page))
     }
 
     /// Closes the connection.
     pub async fn close(self) {
-        match self.over {
-            Over::Quic { endpoint, quic, .. } => {
-                quic.close(0_u32.into(), b"");
-                endpoint.wait_idle().await;
-            }
-            Over::WebSocket { mut socket, .. } => {
-                let _in_any_case = socket.inner.close(None).await;
-            }
-        }
-    }
-}
-
-async fn next_of(frames: &mut Frames) -> anyhow::Result<Next> {
-    match tokio::time::timeout(PATIENCE, frames.next()).await.context("nothing comes")? {
-        Ok(Some(frame)) => Ok(Next::Frame(frame)),
-        Ok(None) => Ok(Next::Finished),
-        Err(error) => match error.downcast_ref::<ReadError>() {
-            Some(ReadError::Reset(code)) => Ok(Next::Reset(Code(code.into_inner().try_into()?))),
-            _ => Err(error),
-        },
-    }
-}
-
-async fn next_on(
-    socket: &mut Socket,
-    come: &mut HashMap<u32, VecDeque<Come>>,
-    lane: u32,
-) -> anyhow::Result<Next> {
-    loop {
-        match come.entry(lane).or_default().pop_front() {
-            Some(Come::Frame(_, frame)) => return Ok(Next::Frame(frame)),
-            Some(Come::Signal(_, Signal::Reset { code })) => return Ok(Next::Reset(code)),
-            Some(Come::Signal(_, Signal::Finish {})) => return Ok(Next::Finished),
-            Some(other) => bail!("{other:?} on lane {lane}"),
-            None => {}
-        }
-        for new in socket.next_all().await? {
-            let on = match &new {
-                Come::Frame(on, _) | Come::Signal(on, _) => *on,
-                Come::Close(..) => bail!("closed: {new:?}"),
-            };
-            come.entry(on).or_default().push_back(new);
-        }
+        let _gone = self.0.close().await;
     }
 }
 

@@ -11,8 +11,10 @@ use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
 use quoth_protocol::{Code, ConversationName};
 use quoth_server::hooks::{HookConfig, OnFailure};
+use quoth_tests::device::{Device, Ended, Over, Who};
 use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::http::{Answer, Backend, Message};
+use quoth_tests::member::Member;
 use quoth_tests::wire::{Frames, Peer, publish};
 use serde_json::{Value, json};
 
@@ -68,7 +70,10 @@ async fn messages_are_let_through_changed_or_refused_and_keep_their_order() -> a
         let next = tokio::time::timeout(PATIENCE, reader.next()).await.context("nothing more comes")?;
         match next?.context("the stream has ended")? {
             ServerFrame::Ack { n, .. } => outcomes.push((n, Ok(()))),
-            ServerFrame::Refused { n, code, .. } => outcomes.push((n, Err(code))),
+            ServerFrame::Refused { n, code, reason, .. } => {
+                assert_eq!(reason, "a fifth", "people hear why");
+                outcomes.push((n, Err(code)));
+            }
             ServerFrame::Event(event) => {
                 let EventKind::Message { body, .. } = event.kind else { bail!("no message") };
                 events.push(String::from_utf8(body.to_vec())?);
@@ -103,6 +108,37 @@ async fn messages_are_let_through_changed_or_refused_and_keep_their_order() -> a
     .await??;
     assert_eq!(backend.requests().len(), before);
     peer.close(&endpoint).await;
+    server.stop()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_is_asked_about_like_a_message() -> anyhow::Result<()> {
+    let backend = Backend::start(censor)?;
+    let server =
+        EmbeddedServer::start_configured(|config| config.hooks.publish = hook(&backend, OnFailure::Deny))?;
+    let (address, ca_file) = (server.address(), server.ca_file());
+    let mut alice = Member::connect(Over::Quic, address, &ca_file, server.token()).await?;
+    let room = ConversationName::new("room")?;
+    let mut stream = alice.enter(&room, None).await?;
+    let seq = alice.publish(&mut stream, 1, "1").await?.map_err(|(code, _)| anyhow::anyhow!("{code}"))?;
+    let edit = |body: &'static str| Request::Edit {
+        conversation: room.clone(),
+        seq,
+        body: body.into(),
+        mentions: Vec::new(),
+    };
+    alice.done(edit("2")).await?;
+    let denied = alice.request(edit("5")).await?;
+    assert!(matches!(denied, Reply::Refused { code: Code::DENIED, ref reason, .. } if reason == "a fifth"));
+    let (_, edited) = alice.done(edit("3")).await?;
+    let (events, _) = alice.fetch(&room).await?.map_err(|code| anyhow::anyhow!("{code}"))?;
+    let last = events.last().context("no event")?;
+    let changed = EventKind::Edited { seq, body: "changed 3".into(), mentions: Vec::new() };
+    assert_eq!((last.seq, &last.kind), (edited, &changed));
+    let edits: Vec<_> =
+        backend.requests().iter().map(|asked| asked.json()["data"]["edits"].clone()).collect();
+    assert_eq!(edits, [Value::Null, json!(seq), json!(seq), json!(seq)]);
+    alice.close().await;
     server.stop()
 }
 
@@ -192,7 +228,13 @@ async fn a_client_is_signed_in_when_its_hook_says_so() -> anyhow::Result<()> {
     let server =
         EmbeddedServer::start_configured(|config| config.hooks.connect = hook(&backend, OnFailure::Deny))?;
     sign_in(&server, "alice").await?.map_err(|code| anyhow::anyhow!("{code}"))?;
-    assert_eq!(sign_in(&server, "bob").await?.err(), Some(Code::DENIED));
+    for over in Over::ALL {
+        let token = server.token_with("bob", |_| {})?;
+        let who = Who { token: &token, device: "phone", generation: 1, platform: "test" };
+        let refused = Device::sign_in(&server, over, &who).await?.err().context("bob is let in")?;
+        let go_away = Some((Code::DENIED, "not paid".to_owned()));
+        assert_eq!(refused, Ended { code: Code::DENIED, go_away }, "bob hears why");
+    }
     assert_eq!(sign_in(&server, "carol").await?.err(), Some(Code::UNAVAILABLE));
     let question = backend.requests()[0].json();
     assert_eq!(question["type"], json!("connect"));

@@ -279,6 +279,20 @@ pub const SETTINGS: &[Setting] = &[
         get: |c| c.rules.members_max.to_string(),
     },
     Setting {
+        key: "limits.edit_within_ms",
+        doc: "for how long its sender may edit a message, in milliseconds; 0: for ever",
+        kind: Kind::Number(ranges::ALTER_WITHIN_MS),
+        set: |c, t| number(&mut c.rules.edit_within_ms, t),
+        get: |c| c.rules.edit_within_ms.to_string(),
+    },
+    Setting {
+        key: "limits.revoke_within_ms",
+        doc: "for how long its sender may revoke a message, in milliseconds; 0: for ever. Who may delete others' always may",
+        kind: Kind::Number(ranges::ALTER_WITHIN_MS),
+        set: |c, t| number(&mut c.rules.revoke_within_ms, t),
+        get: |c| c.rules.revoke_within_ms.to_string(),
+    },
+    Setting {
         key: "limits.open_conversations_max",
         doc: "conversations that one connection may have open; one whose token has publish_as may always have 224",
         kind: Kind::Number(ranges::OPEN_CONVERSATIONS_MAX),
@@ -326,6 +340,20 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Number(ranges::PER_SECOND_MAX),
         set: |c, t| number(&mut c.limits.conversation_publishes_per_second_max, t),
         get: |c| c.limits.conversation_publishes_per_second_max.to_string(),
+    },
+    Setting {
+        key: "limits.user_requests_per_second_max",
+        doc: "the same for requests of one user, over all connections. Unless set: 50, in development 0",
+        kind: Kind::Number(ranges::PER_SECOND_MAX),
+        set: |c, t| number(&mut c.limits.user_requests_per_second_max, t),
+        get: |c| c.limits.user_requests_per_second_max.to_string(),
+    },
+    Setting {
+        key: "limits.request_timeout_ms",
+        doc: "time for a request of a client, in milliseconds; then it is answered with TIMED_OUT",
+        kind: Kind::Number(ranges::REQUEST_TIMEOUT_MS),
+        set: |c, t| number(&mut c.limits.request_timeout_ms, t),
+        get: |c| c.limits.request_timeout_ms.to_string(),
     },
     Setting {
         key: "limits.streams_per_second_max",

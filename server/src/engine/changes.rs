@@ -6,6 +6,8 @@ use std::sync::Arc;
 use quoth_core::authorize::Grant;
 use quoth_core::membership::user::{CONVERSATION, conversation_of};
 use quoth_core::membership::{Actor, Change, ConversationState, Refusal};
+use quoth_protocol::frame::EventKind;
+use quoth_core::messages::{Alteration, Target};
 use quoth_protocol::name::Reserved;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use quoth_store::{Position, View, ViewError};
@@ -13,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::access::Access;
 use super::publisher::Last;
-use super::states::{KnownConversation, KnownUser};
+use super::states::{KnownAbsent, KnownConversation, KnownMessage, KnownUser};
 use super::{Engine, Request};
 
 /// What a waiting change takes, in bytes; rounded up, but for those of whom it makes members.
@@ -84,11 +86,28 @@ pub(super) enum What {
         /// Those who would be added, who may have blocked the caller.
         added: Vec<(UserId, Arc<KnownUser>)>,
     },
+    /// Something that the user's own log is told, and nobody else.
+    Own {
+        me: UserId,
+        kind: EventKind,
+    },
     Block {
         me: UserId,
         known: Arc<KnownUser>,
         user: UserId,
         blocked: bool,
+    },
+    Message {
+        access: Arc<Access>,
+        absent: Arc<KnownAbsent>,
+        known: Arc<KnownMessage>,
+        target: Target,
+        alteration: Alteration,
+    },
+    /// In the caller's own log.
+    Hide {
+        conversation: ConversationName,
+        seq: Seq,
     },
 }
 
@@ -129,7 +148,8 @@ impl Engine {
             Some(other) => Some(self.user(&other).await?),
             None => None,
         };
-        Ok(Access::new(name.clone(), conversation, other))
+        let absent = self.absent(name).await?;
+        Ok(Access::new(name.clone(), conversation, absent, other))
     }
 
     /// What is known of a conversation: whether it is managed, and its state.
@@ -139,6 +159,15 @@ impl Engine {
     pub(crate) async fn state(&self, name: &ConversationName) -> Result<Arc<KnownConversation>, ViewError> {
         let (reads, applied) = (&self.inner.reads, self.inner.reads.applied_position().0);
         self.inner.conversations.get(name, reads, applied).await
+    }
+
+    /// What is known of a conversation's absent events.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub(crate) async fn absent(&self, name: &ConversationName) -> Result<Arc<KnownAbsent>, ViewError> {
+        let (reads, applied) = (&self.inner.reads, self.inner.reads.applied_position().0);
+        self.inner.absent.get(name, reads, applied).await
     }
 
     /// What is known of a user.
@@ -190,7 +219,7 @@ impl Engine {
         let names = users.map(ConversationName::of_user).chain([name.clone()]).collect();
         let moves = change.moves_members();
         let what = What::Conversation { name: name.clone(), known, change, added };
-        let done = self.ask(caller, what, names).await?;
+        let done = self.ask(caller, what, names, 0).await?;
         if moves && let Some(statuses) = self.inner.rosters.statuses() {
             statuses.members_changed(name);
         }
@@ -205,16 +234,34 @@ impl Engine {
         let me = caller.actor().user().clone();
         let known = self.user(&me).await.map_err(|error| unreadable(&error))?;
         let names = vec![ConversationName::of_user(&me)];
-        let done = self.ask(caller, What::Block { me, known, user: user.clone(), blocked }, names).await?;
+        let what = What::Block { me, known, user: user.clone(), blocked };
+        let done = self.ask(caller, what, names, 0).await?;
         if let Some(statuses) = self.inner.rosters.statuses() {
             statuses.block_changed(&user);
         }
         Ok(done)
     }
 
-    async fn ask(&self, caller: Caller, what: What, names: Vec<ConversationName>) -> Result<Done, Refusal> {
+    /// Appends an event to a user's own log.
+    ///
+    /// # Errors
+    /// [`Code::STORE_FAILED`] when it is not known what becomes of it.
+    pub(super) async fn tell_own_log(&self, grant: &Arc<Grant>, kind: EventKind) -> Result<Done, Refusal> {
+        let me = grant.user.clone();
+        let names = vec![ConversationName::of_user(&me)];
+        self.ask(Caller::User(Arc::clone(grant)), What::Own { me, kind }, names, 0).await
+    }
+
+    /// Hands a change to the committer. `names` are those of the logs that it may append to, `bytes` what it has to say.
+    pub(super) async fn ask(
+        &self,
+        caller: Caller,
+        what: What,
+        names: Vec<ConversationName>,
+        bytes: usize,
+    ) -> Result<Done, Refusal> {
         const FAILED: Refusal = Refusal::new(Code::STORE_FAILED, "the store failed");
-        let weight = CHANGE_BYTES + names.len() * USER_BYTES;
+        let weight = CHANGE_BYTES + names.len() * USER_BYTES + bytes;
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let queued = Arc::clone(&self.inner.queue_bytes).acquire_many_owned(weight).await;
         let queued = queued.map_err(|_never_closed| FAILED)?;
@@ -259,7 +306,48 @@ impl Engine {
     }
 }
 
-fn unreadable(error: &ViewError) -> Refusal {
+/// A conversation that is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: ConversationName,
+    /// Its last event; 0 when it has none.
+    pub head: Seq,
+}
+
+impl Engine {
+    /// A page of all conversations but for the server's own, in the view's order, and whether there are further ones. It has everything that
+    /// was answered by now.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn list(
+        &self,
+        after: Option<&ConversationName>,
+        limit: usize,
+    ) -> Result<(Vec<Listed>, bool), ViewError> {
+        let mut after = after.cloned();
+        self.inner.reads.applied(self.released()).await;
+        let read = move |view: &dyn View| {
+            let mut listed = Vec::new();
+            loop {
+                let names = view.conversations(after.as_ref(), limit.saturating_add(1))?;
+                let Some(last) = names.last() else { return Ok((listed, false)) };
+                after = Some(last.clone());
+                for name in names.into_iter().filter(|name| name.reserved() != Some(Reserved::Server)) {
+                    if listed.len() == limit {
+                        return Ok((listed, true));
+                    }
+                    let head = view.bounds(&name)?.head;
+                    listed.push(Listed { name, head });
+                }
+            }
+        };
+        self.inner.reads.run(read).await
+    }
+}
+
+pub(super) fn unreadable(error: &ViewError) -> Refusal {
     tracing::error!(%error, "what is known of a conversation or of a user cannot be read");
     Refusal::new(Code::STORE_FAILED, "the store failed")
 }

@@ -3,12 +3,17 @@
 //! One committer makes groups of what waits, sequences them, persists each with one flush, and only then lets
 //! anything out: acks to their mailboxes, frames into the tails, and one wake-up to each worker that is concerned.
 
+mod absent;
 mod access;
 mod changes;
+mod coalesced;
 mod committer;
 mod drafts;
+mod erase;
 mod frame;
+mod inbox;
 mod mailbox;
+mod messages;
 mod names;
 mod notes;
 mod publisher;
@@ -32,6 +37,7 @@ use bytes::Bytes;
 use quoth_core::conversation::Append;
 use quoth_core::membership::user::UserState;
 use quoth_core::membership::{ConversationState, Rules};
+use quoth_core::messages::{Absent, MessageState};
 use quoth_core::tail::Next;
 use quoth_protocol::frame::Durability;
 use quoth_protocol::{ConversationName, Seq, UserId};
@@ -40,10 +46,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 pub use access::{Access, Stand};
 use changes::ChangeRequest;
-pub use changes::{Caller, Done};
+pub use changes::{Caller, Done, Listed};
 use committer::{Committer, Parts};
 pub(crate) use frame::event;
+use inbox::Inbox;
+pub(crate) use inbox::is_small;
+pub use inbox::{Batch, Greeting, InboxPage, InboxWatch, Receipts, Since};
 pub use mailbox::{Mailbox, NotStored, Outcome, Stored};
+pub(crate) use messages::States as MessageStates;
+pub(crate) use names::name_once;
 pub use names::{new_invitation, new_name};
 use notes::NoteRequest;
 pub use publisher::{Publisher, Role};
@@ -146,8 +157,11 @@ struct Inner {
     tails: Arc<Tails>,
     workers: Arc<Workers>,
     rosters: Arc<Rosters>,
+    inbox: Arc<Inbox>,
     conversations: States<Option<ConversationState>>,
     users: States<UserState>,
+    absent: States<Absent>,
+    messages: States<MessageState>,
     reads: Reads,
     durability: Durability,
     clock: Arc<dyn Clock>,
@@ -220,7 +234,6 @@ impl Engine {
         let workers = Arc::new(Workers::default());
         let worker = workers.add();
         let rosters = Arc::new(Rosters::new(Arc::clone(&clock)));
-        tokio::spawn(rosters::tell(Arc::clone(&rosters), Arc::downgrade(&workers)));
         let (log, view): (Arc<dyn Log>, Arc<dyn View>) = (Arc::clone(&store.log), Arc::clone(&store.view));
         let applier = match execution {
             Execution::Threads => {
@@ -232,9 +245,11 @@ impl Engine {
             }
             Execution::Tasks { .. } => None,
         };
-        let reads = Reads::new(Arc::clone(&view), execution);
+        let hurry = applier.as_ref().map(|applier| applier.hurry());
+        let reads = Reads::new(Arc::clone(&view), hurry, execution);
         let released = Arc::new(AtomicU64::new(log.next().0.saturating_sub(1)));
         let counts = Arc::new(Counts::default());
+        let inbox = Arc::new(Inbox::new());
         let parts = Parts {
             log,
             view,
@@ -246,6 +261,7 @@ impl Engine {
             released: Arc::clone(&released),
             counts: Arc::clone(&counts),
             rules,
+            inbox: Arc::clone(&inbox),
         };
         let committer = Committer::new(parts);
         let thread = match execution {
@@ -263,8 +279,11 @@ impl Engine {
             tails,
             workers,
             rosters,
+            inbox: Arc::clone(&inbox),
             conversations: States::default(),
             users: States::default(),
+            absent: States::default(),
+            messages: States::default(),
             reads,
             durability,
             clock,
@@ -272,7 +291,10 @@ impl Engine {
             released,
             counts,
         };
-        (Self { inner: Arc::new(inner), worker }, stopper)
+        let inner = Arc::new(inner);
+        tokio::spawn(inbox::keep(inbox, Arc::downgrade(&inner), worker.clone()));
+        tokio::spawn(rosters::tell(Arc::clone(&inner.rosters), Arc::downgrade(&inner)));
+        (Self { inner, worker }, stopper)
     }
 
     /// The same engine for streams of another worker, which the current tokio runtime becomes.
@@ -315,17 +337,10 @@ impl Engine {
         Subscribers::add(&self.worker.subscribers, &self.inner.rosters, conversation, mailbox)
     }
 
-    /// Watches who reads the conversation.
+    /// Watches who reads the conversation, as far as this user may know it.
     #[must_use]
-    pub fn watch_roster(&self, conversation: &ConversationName) -> RosterWatch {
-        Rosters::watch(&self.inner.rosters, conversation)
-    }
-
-    /// The user of a mailbox that is subscribed to the conversation has read up to here; only ever forward.
-    pub fn seen(&self, conversation: &ConversationName, mailbox: &Mailbox, seq: Seq) {
-        if mailbox.set_seen(seq) {
-            self.inner.rosters.change(conversation);
-        }
+    pub fn watch_roster(&self, conversation: &ConversationName, user: &UserId) -> RosterWatch {
+        Rosters::watch(&self.inner.rosters, conversation, user)
     }
 
     /// Says whether the user of a mailbox is to be seen by those who read the conversation, and told who types there; at first so.
@@ -364,13 +379,24 @@ impl Engine {
         Ok(Bounds { floor, head: head.max(tail_head) })
     }
 
-    /// The same for a publisher that begins; what else the committer will want to know of it is read on the way.
+    /// A conversation's floor and its head for the stream of a publisher, whose mailbox is told of cursors. If it `publishes`, what else
+    /// the committer will want to know of it is read on the way.
     ///
     /// # Errors
     /// When the view cannot be read.
-    pub async fn begin(&self, publisher: &Arc<Publisher>) -> Result<Bounds, ViewError> {
+    pub async fn enter(
+        &self,
+        publisher: &Arc<Publisher>,
+        publishes: bool,
+        greeting: Greeting,
+    ) -> Result<Bounds, ViewError> {
         let tail_head = self.inner.tails.head(&publisher.conversation).unwrap_or_default();
-        let Bounds { floor, head } = self.inner.reads.begin(publisher).await?;
+        let (inbox, of) = (Arc::clone(&self.inner.inbox), Arc::clone(publisher));
+        let greet = move |view: &dyn View| inbox.greet(view, &of.conversation, &of.mailbox, greeting);
+        let Bounds { floor, head } = self.inner.reads.enter(publisher, publishes, greet).await?;
+        if greeting != Greeting::Nothing {
+            self.inner.rosters.change(&publisher.conversation);
+        }
         Ok(Bounds { floor, head: head.max(tail_head) })
     }
 
@@ -427,6 +453,23 @@ impl Engine {
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.inner.clock
+    }
+
+    /// Tells everybody who reads the conversation, but for the connection whose notices these are and for those whom the user has blocked,
+    /// that the user types.
+    pub async fn typing(&self, typing: &Typing, except: &Arc<Typings>) {
+        let known = match self.user(&typing.user).await {
+            Ok(known) => known,
+            Err(error) => {
+                tracing::error!(%error, "who types is not told, since it cannot be read who may know it");
+                return;
+            }
+        };
+        for mailbox in self.readers(&typing.conversation) {
+            if !known.read().blocks(mailbox.user()) {
+                mailbox.typing(typing, except);
+            }
+        }
     }
 
     /// Rosters tell from now on what these say of the users.

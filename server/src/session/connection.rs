@@ -24,11 +24,11 @@ use super::counts::Counted;
 use super::end::End;
 use super::flood::Flood;
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
-use super::judged::Connecting;
+use super::judged::{Asking, Connecting};
 use super::open::OpenConversations;
 use super::pace::ConnectionPaces;
 use super::transport::{Gone, RecvStream, SendStream, Transport};
-use super::{Phase, PhaseReceiver, Service, Verification, Verifying, presence, requests, stream};
+use super::{Phase, PhaseReceiver, Service, Verification, Verifying, inbox, presence, requests, stream};
 use crate::engine::{Typing, Typings};
 use crate::sessions::{Attendance, Refused, Seen, Told, Watcher};
 
@@ -59,6 +59,8 @@ pub(super) struct Shared {
     pub(super) watcher: Watcher,
     /// What slows the client, if anything does.
     pub(super) paces: Option<Arc<ConnectionPaces>>,
+    /// Rows of the user's list, if the client watches it.
+    pub(super) inbox: inbox::Watched,
 }
 
 /// Runs a connection, whose handshake is complete, until it ends.
@@ -123,6 +125,8 @@ struct Connection {
     verifying: Option<Verifying>,
     /// A client that is not signed in yet, when a hook is to be asked about it.
     connecting: Option<Connecting>,
+    /// The hook, while it is asked. The control stream is not read either.
+    asking: Option<Asking>,
     /// Its other streams, and its requests with their answers.
     streams: JoinSet<Ended>,
     requests_under_way: usize,
@@ -158,9 +162,11 @@ enum Happened {
     Phase(Phase),
     Read(Result<Option<ClientFrame>, ReadFailure>),
     Verified(Result<Identity, Code>),
+    Asked(Result<Identity, End>),
     Told(Told),
     Wrote(Result<(), WriteFailure>),
     Typing(Typing),
+    Rows(inbox::Next),
     Datagram(Result<Bytes, Gone>),
     Stream(Result<(SendStream, RecvStream), Gone>),
     StreamEnded(Result<Ended, tokio::task::JoinError>),
@@ -193,6 +199,7 @@ impl Connection {
             signed_in: None,
             verifying: None,
             connecting: None,
+            asking: None,
             streams: JoinSet::new(),
             requests_under_way: 0,
             streams_rate: (streams_max > 0).then(|| Rate::new(streams_max, 1_000)),
@@ -242,7 +249,7 @@ impl Connection {
         let reads = self.requests_under_way < REQUESTS_UNDER_WAY_MAX
             && (self.requests_under_way == 0 || self.writer.waiting_bytes() < CONTROL_WAITING_BYTES_MAX);
         let (is_signed_in, drains) = (self.signed_in.is_some(), self.drains);
-        let verifies = self.verifying.is_some();
+        let (verifies, asks) = (self.verifying.is_some(), self.asking.is_some());
         let typing = async {
             match &self.signed_in {
                 Some(signed_in) => signed_in.shared.typings.next().await,
@@ -258,16 +265,24 @@ impl Connection {
                 None => std::future::pending().await,
             }
         };
+        let rows = async {
+            match &self.signed_in {
+                Some(signed_in) if has_room => signed_in.shared.inbox.next().await,
+                _ => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             phase = phase.next(drains) => Happened::Phase(phase),
             told = told => Happened::Told(told),
-            verified = verified(&mut self.verifying), if verifies => Happened::Verified(verified),
-            frame = self.reader.next(), if reads && !verifies => Happened::Read(frame),
+            verified = ready(&mut self.verifying), if verifies => Happened::Verified(verified),
+            asked = ready(&mut self.asking), if asks => Happened::Asked(asked),
+            frame = self.reader.next(), if reads && !verifies && !asks => Happened::Read(frame),
             written = self.writer.write(), if !self.writer.is_idle() => Happened::Wrote(written),
             Some(ended) = self.streams.join_next() => Happened::StreamEnded(ended),
             stream = self.transport.accept(), if accepts && !waits_for_rate => Happened::Stream(stream),
             notice = typing => Happened::Typing(notice),
+            rows = rows => Happened::Rows(rows),
             datagram = self.transport.read_datagram(), if is_signed_in => Happened::Datagram(datagram),
             () = tokio::time::sleep(wait) => Happened::Woken,
         }
@@ -292,6 +307,10 @@ impl Connection {
                 self.verifying = None;
                 self.verified(verified)
             }
+            Happened::Asked(asked) => {
+                self.asking = None;
+                self.input(Input::Verified(Ok(asked?)))
+            }
             Happened::Told(told) => self.told(told),
             Happened::Read(Ok(None)) => {
                 Err(End::Close(Code::CLOSED, "the client has finished its control stream"))
@@ -310,6 +329,13 @@ impl Connection {
             Happened::Typing(notice) => {
                 self.tell_typing(notice);
                 Ok(())
+            }
+            Happened::Rows(inbox::Next::Rows(rows)) => {
+                rows.into_iter().for_each(|row| self.writer.push(&ServerFrame::InboxRow(Box::new(row))));
+                Ok(())
+            }
+            Happened::Rows(inbox::Next::End(code)) => {
+                Err(End::Close(code, "rows of the inbox were not taken, or cannot be read"))
             }
             Happened::Datagram(Ok(datagram)) => self.datagram(&datagram),
             Happened::Stream(Ok((send, recv))) => {
@@ -350,7 +376,7 @@ impl Connection {
     fn verified(&mut self, verified: Result<Identity, Code>) -> Result<(), End> {
         match (self.connecting.take(), verified) {
             (Some(connecting), Ok(identity)) => {
-                self.verifying = Some(connecting.ask(identity));
+                self.asking = Some(connecting.ask(identity));
                 Ok(())
             }
             (_, verified) => self.input(Input::Verified(verified)),
@@ -472,7 +498,8 @@ impl Connection {
         self.reader.set_paces(paces.as_ref().map(|paces| paces.stream(None)));
         let open_conversations_max = self.service.limits.open_conversations_max_of(is_service);
         let datagrams = if self.transport.has_datagrams() { feature::DATAGRAMS } else { 0 };
-        let features = hello.features & (datagrams | feature::ROSTER | feature::MEMBERSHIP);
+        let known = datagrams | feature::ROSTER | feature::MEMBERSHIP | feature::MESSAGES;
+        let features = hello.features & known;
         if features & feature::MESSAGES != 0 {
             // An edit has a message's body.
             self.reader.set_frame_bytes_max(FRAME_BYTES_MAX);
@@ -488,6 +515,7 @@ impl Connection {
             features,
             watcher,
             paces,
+            inbox: inbox::Watched::default(),
         };
         self.signed_in = Some(SignedIn {
             shared: Arc::new(shared),
@@ -525,10 +553,14 @@ impl Connection {
     fn request(&mut self, id: u32, request: Request) {
         let Some(signed_in) = &self.signed_in else { return };
         let shared = Arc::clone(&signed_in.shared);
+        let limit = Duration::from_millis(self.service.limits.request_timeout_ms);
         self.requests_under_way += 1;
         self.streams.spawn(async move {
             // In a task of its own, so that one that panics is answered too.
-            let served = tokio::spawn(async move { requests::serve(&shared, request).await });
+            let served = tokio::spawn(async move {
+                let served = tokio::time::timeout(limit, requests::serve(&shared, request)).await;
+                served.unwrap_or_else(|_| requests::timed_out())
+            });
             let reply = served.await.unwrap_or_else(|error| {
                 tracing::error!(%error, "a request's task failed");
                 requests::fault()
@@ -549,9 +581,11 @@ impl Connection {
             return;
         }
         let notice = Typing { conversation, user: grant.user.clone() };
-        for mailbox in self.service.engine.readers(&notice.conversation) {
-            mailbox.typing(&notice, &shared.typings);
-        }
+        let shared = Arc::clone(shared);
+        self.streams.spawn(async move {
+            shared.service.engine.typing(&notice, &shared.typings).await;
+            Ended::Task
+        });
     }
 
     /// Tells this connection's client that somebody types.
@@ -567,9 +601,10 @@ impl Connection {
     }
 }
 
-async fn verified(verifying: &mut Option<Verifying>) -> Result<Identity, Code> {
-    match verifying {
-        Some(verifying) => verifying.await,
+/// Waits for what is there to be waited for.
+async fn ready<F: Future + Unpin>(waits: &mut Option<F>) -> F::Output {
+    match waits {
+        Some(waits) => waits.await,
         None => std::future::pending().await,
     }
 }

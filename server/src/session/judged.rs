@@ -4,18 +4,20 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use quoth_core::conversation::{About, Append};
 use quoth_core::session::Identity;
 use quoth_protocol::frame::{EventKind, Hello};
 use quoth_protocol::reply::Reply;
-use quoth_protocol::{Code, ConversationName, UserId};
+use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use serde_json::{Value, json};
 
-use super::Verifying;
+use super::end::End;
 use crate::engine::Stand;
 use crate::hooks::{Hook, Judgement};
+use crate::sessions::Goodbye;
 
 /// What is known of a message that was asked about.
 pub(super) struct Judged {
@@ -78,10 +80,40 @@ pub(super) async fn may_join(
     let (code, reason) = match hook.ask(data).await {
         Judgement::Allow | Judgement::Change(_) => return Ok(()),
         Judgement::Deny(reason) => (Code::DENIED, reason),
-        Judgement::Unavailable => (Code::UNAVAILABLE, "what has to allow this does not answer".to_owned()),
+        Judgement::Unavailable => (Code::UNAVAILABLE, UNAVAILABLE.to_owned()),
     };
     Err(Reply::Refused { code, retry_after_ms: 0, reason })
 }
+
+/// Asks about what a message is to say from now on; gives back what it may say.
+///
+/// # Errors
+/// The reply that says why not.
+pub(super) async fn judge_edit(
+    hook: &Hook,
+    user: &UserId,
+    conversation: &ConversationName,
+    seq: Seq,
+    body: Bytes,
+    mentions: &[UserId],
+) -> Result<Bytes, Reply> {
+    let about = About { mentions: mentions.to_vec(), ..About::default() };
+    let append = Append { n: 0, sender: user.clone(), origin_time_ms: None, body, about };
+    let mut data = data(conversation, user, &append);
+    data["edits"] = json!(seq);
+    let (code, reason) = match hook.ask(data).await {
+        Judgement::Allow => return Ok(append.body),
+        Judgement::Change(body) => return Ok(body),
+        Judgement::Deny(reason) => (Code::DENIED, reason),
+        Judgement::Unavailable => (Code::UNAVAILABLE, UNAVAILABLE.to_owned()),
+    };
+    Err(Reply::Refused { code, retry_after_ms: 0, reason })
+}
+
+const UNAVAILABLE: &str = "what has to allow this does not answer";
+
+/// Whether a client may be signed in; the error is how its connection ends. Dropping it ends it.
+pub(super) type Asking = Pin<Box<dyn Future<Output = Result<Identity, End>> + Send>>;
 
 /// A client that asks to be signed in.
 #[derive(Debug)]
@@ -98,7 +130,7 @@ impl Connecting {
     }
 
     /// Asks about the client, of whom it is known now who it is.
-    pub(super) fn ask(self, identity: Identity) -> Verifying {
+    pub(super) fn ask(self, identity: Identity) -> Asking {
         let Self { hook, mut data } = self;
         data["user"] = json!(identity.grant.user);
         Box::pin(async move {
@@ -106,9 +138,11 @@ impl Connecting {
                 Judgement::Allow | Judgement::Change(_) => Ok(identity),
                 Judgement::Deny(reason) => {
                     tracing::info!(reason, user = %identity.grant.user, "a hook has refused a client");
-                    Err(Code::DENIED)
+                    Err(End::Goodbye(Goodbye { code: Code::DENIED, reason }))
                 }
-                Judgement::Unavailable => Err(Code::UNAVAILABLE),
+                Judgement::Unavailable => {
+                    Err(End::Close(Code::UNAVAILABLE, "what has to allow this does not answer"))
+                }
             }
         })
     }
@@ -127,5 +161,6 @@ fn data(conversation: &ConversationName, user: &UserId, append: &Append) -> Valu
         "reply_to": reply_to,
         "mentions": mentions,
         "expires_in_ms": expires_in_ms,
+        "edits": null,
     })
 }

@@ -33,20 +33,23 @@
 //! ```
 
 mod applier;
+pub mod backup;
 mod bytes_reader;
 mod durable;
 mod folder;
 pub mod group;
 mod key;
 mod log;
+mod pin;
 mod record;
+mod room;
 mod store;
 pub mod testing;
 mod thread;
 mod verify;
 mod view;
 
-pub use applier::{Applier, ApplierOptions, OnFailure};
+pub use applier::{Applier, ApplierOptions, Hurry, OnFailure};
 pub use durable::create_durable_dir;
 pub use folder::check_folder;
 pub use key::{ConversationKey, ProducerKey};
@@ -54,6 +57,7 @@ pub use log::hold::Hold;
 pub use log::memory::MemoryLog;
 pub use log::segment::{SEGMENT_BYTES_MIN, SegmentLog};
 pub use log::{Log, LogError, LogReader, Position, Visit};
+pub use pin::{Pin, Pinner};
 pub use record::{Content, MessageId, REGISTER_KEY_BYTES_MAX, Record, Register};
 pub use store::{OpenError, Options, Store, StoreError};
 pub use verify::{Finding, Progress, Report, verify};

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use quoth_core::inbox;
 use quoth_core::membership::user::{self, echo};
 use quoth_core::membership::{
     Actor, Change, Context, ConversationState, Fact, Refusal, RegisterChange, decide,
@@ -13,23 +14,27 @@ use quoth_store::{Content, Record, Register, StoreError, ViewError};
 
 use super::{Committer, Group, concerns_one_conversation};
 use crate::engine::changes::{ChangeRequest, Done, Heads, What};
+use crate::engine::inbox::Own;
 use crate::engine::publisher::Last;
 use crate::engine::states::{KnownConversation, KnownUser, State as _};
+
+use super::message::AlteredMessage;
 
 /// A change of a state that is sequenced.
 #[derive(Debug)]
 pub(super) enum Changed {
     Conversation { known: Arc<KnownConversation>, event: Happened },
     User { known: Arc<KnownUser>, event: Happened },
+    Message { message: AlteredMessage, event: Happened },
 }
 
 /// An event without its log.
 #[derive(Debug)]
 pub(super) struct Happened {
-    seq: Seq,
-    time_ms: u64,
-    sender: UserId,
-    kind: EventKind,
+    pub(super) seq: Seq,
+    pub(super) time_ms: u64,
+    pub(super) sender: UserId,
+    pub(super) kind: EventKind,
 }
 
 impl Changed {
@@ -42,18 +47,30 @@ impl Changed {
             Self::User { known, event } => {
                 known.release(position, |state| state.apply(event.seq, &event.kind));
             }
+            Self::Message { message, event } => message.release(position, event),
+        }
+    }
+}
+
+impl Changed {
+    /// Forgets that it was sequenced: what is out is all there is.
+    pub(super) fn take_back(&self) {
+        match self {
+            Self::Conversation { known, .. } => known.set_sequenced(known.released()),
+            Self::User { known, .. } => known.set_sequenced(known.released()),
+            Self::Message { message, .. } => message.take_back(),
         }
     }
 }
 
 impl Happened {
-    fn fact(&self) -> Fact<'_> {
+    pub(super) fn fact(&self) -> Fact<'_> {
         Fact { seq: self.seq, time_ms: self.time_ms, sender: &self.sender, kind: &self.kind }
     }
 }
 
 /// Why a change is not made.
-enum Failure {
+pub(super) enum Failure {
     Refused(Refusal),
     View(ViewError),
 }
@@ -91,8 +108,16 @@ impl Committer {
                 now_ms,
                 group,
             ),
+            What::Own { me, kind } => self.own(&me, kind, &heads, now_ms, group),
             What::Block { me, known, user, blocked } => {
                 self.block(caller.actor(), (&me, &known), (&user, blocked), &heads, now_ms, group)
+            }
+            What::Message { access, absent, known, target, alteration } => {
+                let message = AlteredMessage::new(&access, absent, known, target.seq);
+                self.alter(caller.actor(), &access, message, (&target, &alteration), &heads, now_ms, group)
+            }
+            What::Hide { conversation, seq } => {
+                self.hide(caller.actor().user(), conversation, seq, &heads, now_ms, group)
             }
         };
         let done = match done {
@@ -148,13 +173,21 @@ impl Committer {
             let registers = state.registers(&touched);
             let echo = echo(name, state, &event.kind);
             known.set_sequenced(version);
+            let members = state.members_count();
+            let is_new = matches!(event.kind, EventKind::MemberSet { previous: None, .. });
             group.records.push(record(name, &event, registers));
             group.changes.push(Changed::Conversation { known: Arc::clone(known), event });
+            self.written(name, known, group);
             (done.seq, done.time_ms) = (seq, time_ms);
             if let Some((user, kind)) = echo {
                 let log = ConversationName::of_user(&user);
                 let (seq, time_ms) = self.next(&log, now_ms)?;
-                let registers = user::registers(seq, &kind);
+                let mut registers = user::registers(seq, &kind);
+                if is_new {
+                    registers.extend(inbox::joined(name, time_ms, members));
+                }
+                let has_left = matches!(kind, EventKind::BelongsNoMore { .. });
+                group.own.push(Own { user, conversation: name.clone(), has_left });
                 let event = Happened { seq, time_ms, sender: me.clone(), kind };
                 group.records.push(record(&log, &event, registers));
             }
@@ -186,8 +219,28 @@ impl Committer {
         Ok(Done { conversation, seq, time_ms })
     }
 
+    fn own(
+        &mut self,
+        me: &UserId,
+        kind: EventKind,
+        heads: &Heads,
+        now_ms: u64,
+        group: &mut Group,
+    ) -> Result<Done, Failure> {
+        let log = ConversationName::of_user(me);
+        self.head(&log, heads)?;
+        let (seq, time_ms) = self.next(&log, now_ms)?;
+        if let EventKind::InboxSet { conversation, .. } = &kind {
+            let (user, conversation) = (me.clone(), conversation.clone());
+            group.own.push(Own { user, conversation, has_left: false });
+        }
+        let event = Happened { seq, time_ms, sender: me.clone(), kind };
+        group.records.push(record(&log, &event, user::registers(seq, &event.kind)));
+        Ok(Done { conversation: ConversationName::me(), seq, time_ms })
+    }
+
     /// The last seq of a log, which is loaded by that.
-    fn head(&mut self, name: &ConversationName, heads: &Heads) -> Result<Seq, ViewError> {
+    pub(super) fn head(&mut self, name: &ConversationName, heads: &Heads) -> Result<Seq, ViewError> {
         loop {
             if let Some(head) = self.sequencer.head(name) {
                 return Ok(head);
@@ -203,14 +256,14 @@ impl Committer {
     }
 
     /// The place of the next event in a log.
-    fn next(&mut self, name: &ConversationName, now_ms: u64) -> Result<(Seq, u64), ViewError> {
+    pub(super) fn next(&mut self, name: &ConversationName, now_ms: u64) -> Result<(Seq, u64), ViewError> {
         let nothing = Heads { applied: quoth_store::Position(0), lasts: std::collections::HashMap::new() };
         self.head(name, &nothing)?;
         Ok(self.sequencer.append(name, now_ms).expect("it was loaded a moment ago"))
     }
 }
 
-fn record(log: &ConversationName, event: &Happened, registers: Vec<RegisterChange>) -> Record {
+pub(super) fn record(log: &ConversationName, event: &Happened, registers: Vec<RegisterChange>) -> Record {
     let registers =
         registers.into_iter().map(|(key, value)| Register { key: key.into(), value: value.map(Into::into) });
     Record {

@@ -12,6 +12,7 @@ use quoth_store::{MemoryLog, MemoryView, Position};
 use tokio::sync::Semaphore;
 
 use super::{Committer, GROUP_PUBLISHES_MAX, Parts};
+use crate::engine::inbox::Inbox;
 use crate::engine::mailbox::{Mailbox, Outcome};
 use crate::engine::publisher::{Prior, Publisher};
 use crate::engine::reads::Reads;
@@ -26,12 +27,13 @@ fn committer() -> Committer {
         view: Arc::clone(&view) as _,
         applier: None,
         tails: Arc::new(Tails::default()),
-        reads: Reads::new(view, Execution::Threads),
+        reads: Reads::new(view, None, Execution::Threads),
         clock: Arc::new(SystemClock),
         workers: Arc::new(Workers::default()),
         released: Arc::new(AtomicU64::new(0)),
         counts: Arc::default(),
         rules: Rules::default(),
+        inbox: Arc::new(Inbox::new()),
     };
     Committer::new(parts)
 }

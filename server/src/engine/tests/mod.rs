@@ -3,7 +3,11 @@
 mod changes;
 mod durable;
 mod faults;
+mod lists;
 mod loads;
+mod messages;
 mod notes;
+mod receipts;
+mod room;
 mod rosters;
 mod world;

@@ -34,6 +34,10 @@ pub trait LogOverride: Send + Sync {
         self.inner().flush()
     }
 
+    fn make_room(&self) -> Result<(), LogError> {
+        self.inner().make_room()
+    }
+
     fn fence(&self, epoch: u64) -> Result<(), LogError> {
         self.inner().fence(epoch)
     }
@@ -50,6 +54,10 @@ impl<T: LogOverride> Log for Overridden<T> {
 
     fn flush(&self) -> Result<(), LogError> {
         self.0.flush()
+    }
+
+    fn make_room(&self) -> Result<(), LogError> {
+        self.0.make_room()
     }
 
     fn read(&self, from: Position, visit: &mut Visit<'_>) -> Result<(), LogError> {
@@ -151,6 +159,14 @@ pub trait ViewOverride: Send + Sync {
     ) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
         self.inner().registers(conversation, prefix, after, limit)
     }
+
+    fn conversations(
+        &self,
+        after: Option<&ConversationName>,
+        limit: usize,
+    ) -> Result<Vec<ConversationName>, ViewError> {
+        self.inner().conversations(after, limit)
+    }
 }
 
 impl<T: ViewOverride> View for Overridden<T> {
@@ -217,5 +233,13 @@ impl<T: ViewOverride> View for Overridden<T> {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
         self.0.registers(conversation, prefix, after, limit)
+    }
+
+    fn conversations(
+        &self,
+        after: Option<&ConversationName>,
+        limit: usize,
+    ) -> Result<Vec<ConversationName>, ViewError> {
+        self.0.conversations(after, limit)
     }
 }

@@ -11,6 +11,7 @@ use quoth_protocol::{ConversationName, Seq};
 use crate::key::ProducerKey;
 use crate::log::Position;
 use crate::record::Record;
+use crate::room;
 
 pub(crate) mod fjall;
 pub(crate) mod memory;
@@ -186,6 +187,12 @@ pub enum ViewError {
 }
 
 impl ViewError {
+    /// Whether it is for want of room: what was tried may be tried again.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if room::is_full(source))
+    }
+
     /// What to do about it, for whoever does not know whether the log is sound.
     pub(crate) const fn advice(&self) -> &'static str {
         match self {
@@ -197,11 +204,10 @@ impl ViewError {
 
 /// What to do about an error of the disk.
 fn advice(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; free space and start the server again: what was acked is in the log"
-        }
-        _ => "",
+    if room::is_full(source) {
+        "; free space, and start the server again if it has stopped: what was acked is in the log"
+    } else {
+        ""
     }
 }
 
@@ -294,4 +300,15 @@ pub trait View: Send + Sync + fmt::Debug {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, ViewError>;
+
+    /// Conversations that have events or registers and come behind `after`, in the order of their keys
+    /// ([`ConversationKey`](crate::ConversationKey)). Fewer than `limit` means that these are the last ones.
+    ///
+    /// # Errors
+    /// When a row is damaged or could not be read.
+    fn conversations(
+        &self,
+        after: Option<&ConversationName>,
+        limit: usize,
+    ) -> Result<Vec<ConversationName>, ViewError>;
 }

@@ -1,5 +1,7 @@
 //! Reads of the view.
 
+use std::ops::Bound;
+
 use ::fjall::{Guard, Readable as _, UserKey, UserValue};
 use quoth_protocol::{ConversationName, Seq};
 
@@ -12,6 +14,21 @@ use crate::record::Record;
 use crate::view::{Bounds, Page, PageLimit, ViewError};
 
 impl FjallView {
+    /// The names of all conversations that have events, ascending by their bytes.
+    pub(crate) fn conversations(&self) -> Result<Vec<ConversationName>, ViewError> {
+        let snapshot = self.snapshot();
+        let mut names = Vec::new();
+        for guard in snapshot.iter(&self.engine.conversations) {
+            let (key, value) = self.engine.database("read the conversations of", guard.into_inner())?;
+            let named = row::decode_name(&key, &value);
+            let damaged = || self.engine.failed("read the conversations of", "a name is damaged".to_owned());
+            let Named { name, has_events } = named.ok_or_else(damaged)?;
+            names.extend(has_events.then_some(name));
+        }
+        names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        Ok(names)
+    }
+
     pub(super) fn read_bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
         let key = ConversationKey::new(conversation);
         let snapshot = self.snapshot();
@@ -114,6 +131,27 @@ impl FjallView {
     }
 
     /// What is stored for a conversation's key, whoever's it is.
+    pub(super) fn read_conversations(
+        &self,
+        after: Option<&ConversationName>,
+        limit: usize,
+    ) -> Result<Vec<ConversationName>, ViewError> {
+        const ACTION: &str = "read a conversation from";
+        let first = match after {
+            Some(after) => Bound::Excluded(ConversationKey::new(after).0),
+            None => Bound::Unbounded,
+        };
+        let snapshot = self.snapshot();
+        let mut names = Vec::new();
+        for guard in snapshot.range(&self.engine.conversations, (first, Bound::Unbounded)).take(limit) {
+            let (key, value) = self.engine.database(ACTION, guard.into_inner())?;
+            let damaged =
+                || ViewError::engine(&self.dir, ACTION, "the name of a conversation is damaged".to_owned());
+            names.push(row::decode_name(&key, &value).ok_or_else(damaged)?.name);
+        }
+        Ok(names)
+    }
+
     pub(super) fn stored_name(
         &self,
         snapshot: &Snapshot<'_>,
