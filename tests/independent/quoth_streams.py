@@ -18,6 +18,7 @@ import quoth_wire as wire
 
 WAIT_S = 5.0
 _devices = itertools.count()
+_generation = 0
 
 
 class Ended(Exception):
@@ -177,15 +178,40 @@ class Stream:
 
 
 class ControlStream(Stream):
-    """The connection's first stream: Welcome and what else concerns the whole connection."""
+    """The connection's first stream: Welcome and what else concerns the whole connection. `replies` has the answers to
+    requests, `presences` who comes and goes."""
+
+    def __init__(self, connection: Connection, *first: Any):
+        self.replies = Inbox("reply")
+        self.presences = Inbox("presence")
+        self._last_request = 0
+        super().__init__(connection, *first)
+
+    async def ask(self, request: Any) -> Any:
+        """The reply to a request, none of which may wait for its answer already."""
+        self._last_request += 1
+        self.send(wire.Request(self._last_request, request))
+        reply = await self.replies.get()
+        if reply.id != self._last_request:
+            raise ServerFault(f"a reply to request {reply.id} and not to {self._last_request}")
+        return reply.reply
 
     def on_frame(self, frame: Any) -> None:
         if isinstance(frame, wire.TypingNotice):
             self._connection.typing.put(Typed(frame, by_datagram=False))
+        elif isinstance(frame, wire.Reply):
+            self.replies.put(frame)
+        elif isinstance(frame, wire.Presence):
+            self.presences.put(frame)
         elif isinstance(frame, (wire.Welcome, wire.GoAway, wire.TokenExpiring)):
             self.frames.put(frame)
         else:
             raise ServerFault(f"{type(frame).__name__} on the control stream")
+
+    def on_end(self, reason: Ended) -> None:
+        super().on_end(reason)
+        self.replies.end(reason)
+        self.presences.end(reason)
 
 
 class Conversation(Stream):
@@ -250,9 +276,12 @@ class Connection:
         self.ends = Inbox("close of the connection")
         self.control: ControlStream | None = None
 
-    def hello(self, token: str, features: int | None = None, version: int = 1) -> None:
+    def hello(
+        self, token: str, features: int | None = None, version: int = 1, device: str | None = None
+    ) -> None:
         """Opens the control stream with `Hello`. Other streams may be opened right behind it."""
-        self.control = ControlStream(self, hello_frame(token, self.features if features is None else features, version))
+        offered = self.features if features is None else features
+        self.control = ControlStream(self, hello_frame(token, offered, version, device))
 
     async def welcome(self) -> wire.Welcome:
         """The answer to `Hello`."""
@@ -318,10 +347,13 @@ class Connection:
         raise NotImplementedError
 
 
-def hello_frame(token: str, features: int, version: int = 1) -> wire.Hello:
-    """The Hello of this client, each of a device of its own: a second one of the same would take the first one's place."""
-    device, generation = f"independent-{next(_devices)}-{os.getpid()}", time.time_ns() // 1_000_000
-    return wire.Hello(version, features, token, device, generation, "python", "quoth-independent/1")
+def hello_frame(token: str, features: int, version: int = 1, device: str | None = None) -> wire.Hello:
+    """The Hello of this client, by default of a device of its own: a second one of the same would take the first one's
+    place."""
+    global _generation
+    _generation = max(time.time_ns() // 1_000_000, _generation + 1)
+    device = device or f"independent-{next(_devices)}-{os.getpid()}"
+    return wire.Hello(version, features, token, device, _generation, "python", "quoth-independent/1")
 
 
 async def read_page(stream: Stream) -> Page:

@@ -4,8 +4,8 @@
     python websocket_scenario.py --server HOST:PORT --ca ca.pem --token JWT --second-token JWT --conversation NAME \\
         [--forbidden NAME] [--subprotocol quoth.v1.postcard]
 
-Both tokens must allow reading and publishing in NAME and in every name that begins with it, and neither in the
-forbidden conversation. They are of different users. Nobody else may publish there meanwhile.
+Both tokens must allow reading and publishing in NAME, in every name that begins with it, and in those that the server
+makes; neither in the forbidden conversation. They are of different users. Nobody else may publish there meanwhile.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from typing import Any, Callable
 import websockets
 from websockets.asyncio.client import connect
 
+import members_steps
 import quoth_lanes as lanes
 import quoth_wire as wire
 import scenario
-from quoth_streams import Conversation, Stream, read_page
+from quoth_streams import Conversation, Finished, Stream, read_page
 from quoth_websocket import PATH, WebSocketPeer, tls
 from quoth_wire import Code
-from scenario import Run, check_closed, check_reset
+from scenario_run import TOTAL_S, Run, check_closed, check_reset, end_or_deadline, parser, run_all
 
 SUBPROTOCOLS = {codec.subprotocol: codec for codec in (lanes.JSON, lanes.POSTCARD)}
 FETCHES_AT_ONCE = 4
@@ -42,8 +43,6 @@ class WebSocketRun(Run):
         super().__init__(args)
         self.codec = SUBPROTOCOLS[args.subprotocol]
         self.is_json = self.codec is lanes.JSON
-        self.second_token = args.second_token
-        self.second_user = scenario.claims_of(args.second_token)["sub"]
         self.side_conversations = 0
 
     async def connect(self) -> WebSocketPeer:
@@ -262,8 +261,8 @@ async def step_lanes(run: WebSocketRun) -> None:
     stream.finish()
     ack = await stream.answers.get()
     run.check("12 what was sent before Finish is acked", isinstance(ack, wire.Ack), ack)
-    end = await scenario.end_or_deadline(stream.frames)
-    run.check("12 and the server finishes too", isinstance(end, scenario.Finished), end)
+    end = await end_or_deadline(stream.frames)
+    run.check("12 and the server finishes too", isinstance(end, Finished), end)
 
     pages = [peer.start_fetch(run.name, wire.After(0), 1_000) for _ in range(FETCHES_AT_ONCE)]
     for page in pages:
@@ -282,7 +281,7 @@ async def step_lanes(run: WebSocketRun) -> None:
     page = await peer.fetch(run.name, wire.Latest(), 1)
     run.check_events("12 and there is room for a page beside them", page.events, run.sent[-1:])
     streams[0].finish()
-    await scenario.end_or_deadline(streams[0].frames)
+    await end_or_deadline(streams[0].frames)
     await peer.open(run.side_conversation(), run.producer, None).opened()
     run.check("12 one that is closed makes room", True)
     peer.leave()
@@ -479,7 +478,7 @@ def by_bytes(present: wire.Present) -> bytes:
 
 def get_json(url: str, context: ssl.SSLContext) -> Any:
     """What a GET is answered with."""
-    with urllib.request.urlopen(url, context=context, timeout=scenario.TOTAL_S) as answer:
+    with urllib.request.urlopen(url, context=context, timeout=TOTAL_S) as answer:
         return json.load(answer)
 
 
@@ -512,12 +511,12 @@ STEPS = [
     step_lanes,
     step_broken,
     step_bodies,
+    *members_steps.STEPS,
     step_hello_timeout,
 ]
 
 
 if __name__ == "__main__":
-    PARSER = scenario.parser(__doc__)
-    PARSER.add_argument("--second-token", required=True, metavar="JWT", help="of another user")
+    PARSER = parser(__doc__)
     PARSER.add_argument("--subprotocol", choices=SUBPROTOCOLS, default=lanes.JSON.subprotocol)
-    sys.exit(asyncio.run(scenario.run_all(WebSocketRun(PARSER.parse_args()), STEPS)))
+    sys.exit(asyncio.run(run_all(WebSocketRun(PARSER.parse_args()), STEPS)))

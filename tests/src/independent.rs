@@ -48,14 +48,17 @@ pub fn node(script: &str) -> Command {
     command
 }
 
-/// A token of a user for the conversations whose names begin with `independent`.
+/// A token of a user for the conversations whose names begin with `independent`, and for those that the server names.
 ///
 /// # Panics
 /// When the server's program makes none.
 #[must_use]
 pub fn token(data_dir: &Path, user: &str) -> String {
+    let patterns = ["independent*", "direct/*", "group/*"];
     let output = Command::new(binary("quoth-server"))
-        .args(["token", "--user", user, "--read", "independent*", "--write", "independent*", "--data-dir"])
+        .args(["token", "--user", user])
+        .args(patterns.iter().flat_map(|pattern| ["--read", pattern, "--write", pattern]))
+        .arg("--data-dir")
         .arg(data_dir)
         .output()
         .expect("quoth-server runs");

@@ -15,13 +15,7 @@ fn it_signs_in_sends_resumes_and_reads() {
     let data = dir.path().join("data");
     let server = ServerProcess::start(&data).unwrap();
     let mut scenario = python("scenario.py");
-    scenario.args([
-        "--token",
-        &token(&data, "carol"),
-        "--conversation",
-        "independent-1",
-        "--forbidden",
-        "secret",
-    ]);
+    scenario.args(["--token", &token(&data, "carol"), "--second-token", &token(&data, "dave")]);
+    scenario.args(["--conversation", "independent-1", "--forbidden", "secret"]);
     assert_passes(add_server(&mut scenario, &server));
 }

@@ -106,11 +106,20 @@ fn a_client_in_json_has_the_same_conversation() -> anyhow::Result<()> {
         let event = json.next_json().await?;
         assert_eq!(event["event"]["kind"], plain(json!({"base64": "/wA="})));
         assert_eq!(bodies(&mut binary, 1, 2).await?[0], (1, "grüße".to_owned()));
+        let reply = json!({"n": 2, "body": "@bob", "reply_to": 1, "mentions": ["bob", "bob"], "expires_in_ms": 60_000});
+        json.send_json(json!({"lane": 1, "publish": reply})).await?;
+        let (mut ack, mut event) = (json.next_json().await?, json.next_json().await?);
+        if ack.get("ack").is_none() {
+            std::mem::swap(&mut ack, &mut event);
+        }
+        let expires_ms = ack["ack"]["time_ms"].as_u64().context("a time")? + 60_000;
+        let message = json!({"body": "@bob", "reply_to": 1, "mentions": ["bob"], "expires_ms": expires_ms});
+        assert_eq!(event["event"]["kind"], json!({ "message": message }));
         json.send_json(json!({"lane": 2, "fetch": {"conversation": "room", "range": "latest", "limit": 1}}))
             .await?;
         json.send_json(json!({"lane": 2, "finish": {}})).await?;
-        assert_eq!(json.next_json().await?["event"]["seq"], 2);
-        let end = json!({"lane": 2, "page_end": {"head": 2, "floor": 1, "from": 2, "to": 2, "more_before": true, "more_after": false}});
+        assert_eq!(json.next_json().await?["event"], event["event"], "history has the same");
+        let end = json!({"lane": 2, "page_end": {"head": 3, "floor": 1, "from": 3, "to": 3, "more_before": true, "more_after": false}});
         assert_eq!(json.next_json().await?, end);
         assert_eq!(json.next_json().await?, json!({"lane": 2, "finish": {}}));
         server.stop()
