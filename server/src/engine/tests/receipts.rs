@@ -42,7 +42,7 @@ async fn messages(world: &mut World, name: &str, count: usize) {
 async fn stored(world: &World, name: &ConversationName, of: &str) -> Cursor {
     let rows = world.engine.registers(name.clone(), &[CURSOR], 99).await.unwrap();
     let row = rows.iter().find(|(key, _)| *key == key_of(&user(of)));
-    row.map_or(Cursor::default(), |(_, row)| Cursor::decode(row).unwrap())
+    row.map_or_else(Cursor::default, |(_, row)| Cursor::decode(row).unwrap())
 }
 
 /// Waits until a mailbox is told that a user is there.
