@@ -77,15 +77,15 @@ impl Engine {
     /// # Errors
     /// As of [`Engine::note`].
     pub(super) async fn note_all(&self, notes: Vec<(ConversationName, Vec<Register>)>) -> Result<(), String> {
-        let mut last = None;
+        let mut noted = Vec::with_capacity(notes.len());
         for (conversation, registers) in notes {
-            last = Some(self.enqueue(conversation, Bytes::new(), registers).await?);
+            noted.push(self.enqueue(conversation, Bytes::new(), registers).await?);
         }
-        // One queue and one committer: what was queued before is durable before.
-        match last {
-            Some(is_noted) => is_noted.await.map_err(|_| failed()),
-            None => Ok(()),
+        // Each of them: while the disk is full some are refused and others are not.
+        for is_noted in noted {
+            is_noted.await.map_err(|_| failed())?;
         }
+        Ok(())
     }
 
     async fn enqueue(

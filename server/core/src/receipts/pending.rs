@@ -47,7 +47,7 @@ impl Pending {
     /// A user has got and read so far. Says whether that is anything new, as far as it is known here.
     pub fn mark(&mut self, conversation: &ConversationName, user: &UserId, cursor: Cursor) -> bool {
         let of_user = self.users.entry((conversation.clone(), user.clone())).or_default();
-        let known = of_user.wanted.or(of_user.stored.map(|(cursor, _)| cursor)).unwrap_or_default();
+        let known = of_user.wanted.or_else(|| of_user.stored.map(|(cursor, _)| cursor)).unwrap_or_default();
         if known.covers(cursor) {
             return of_user.wanted.is_some();
         }

@@ -20,6 +20,9 @@ use crate::engine::{Engine, Inner};
 /// How long what is to be done gathers, in milliseconds: one record of a conversation then has the cursors of many.
 const GATHER: Duration = Duration::from_millis(50);
 
+/// How long it takes to try again what could not be stored.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// How often an entry says anew that its user has read something, in milliseconds.
 const READ_INTERVAL_MS: u64 = quoth_core::inbox::MOVE_INTERVAL_MS;
 
@@ -163,9 +166,22 @@ async fn round(inbox: &Arc<Inbox>, large: &mut Large, engine: &Engine) -> Result
     let round = Round { now_ms, written, own, cursors };
     engine.inner.reads.applied(engine.released()).await;
     let planner = Arc::clone(inbox);
-    let plan = engine.inner.reads.run(move |view| plan(view, &planner, &round)).await;
+    let planned = engine.inner.reads.run(move |view| (plan(view, &planner, &round), round)).await;
+    let (plan, round) = planned;
     let Plan { notes, moved, known, damaged } = plan.map_err(|error| error.to_string())?;
-    engine.note_all(notes).await?;
+    if let Err(error) = engine.note_all(notes).await {
+        tracing::warn!(
+            error,
+            "what users have read is not stored now, and lists are not moved: it is tried again"
+        );
+        take_back(inbox, round);
+        let again = Arc::clone(inbox);
+        tokio::spawn(async move {
+            tokio::time::sleep(RETRY).await;
+            again.rung.notify_one();
+        });
+        return Ok(());
+    }
     let position = engine.released().0;
     {
         let mut cursors = inbox.cursors.lock();
@@ -182,6 +198,21 @@ async fn round(inbox: &Arc<Inbox>, large: &mut Large, engine: &Engine) -> Result
         let _nobody_waits_any_more = settled.send(());
     }
     Ok(())
+}
+
+/// What was not stored is done in a later round. Who waits for it is told that it is not.
+fn take_back(inbox: &Inbox, round: Round) {
+    answer(inbox, &round.cursors);
+    let mut cursors = inbox.cursors.lock();
+    for Due { conversation, user, cursor } in round.cursors {
+        cursors.want(&conversation, &user, cursor);
+    }
+    drop(cursors);
+    let mut waiting = inbox.waiting.lock();
+    for (name, written) in round.written {
+        waiting.add(name, written);
+    }
+    waiting.own.extend(round.own);
 }
 
 /// Those who watch lists in which something has changed.

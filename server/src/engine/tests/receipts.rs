@@ -1,6 +1,7 @@
 //! Cursors: stored seldom, never further back, and told when they are stored.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quoth_core::membership::Change;
@@ -8,9 +9,11 @@ use quoth_core::receipts::{CURSOR, Cursor, key_of};
 use quoth_protocol::limits::RECEIPT_MEMBERS_MAX;
 use quoth_protocol::membership::Role;
 use quoth_protocol::{ConversationName, Seq};
+use quoth_store::MemoryView;
 
 use super::lists::{World, caller, user};
-use super::world::room;
+use super::room::log_with_room;
+use super::world::{publisher, room, start, stop, stored as stored_at};
 use crate::engine::inbox::CURSOR_INTERVAL_MS;
 use crate::engine::{Engine, Greeting, Mailbox, Publisher, Role as PublisherRole, Subscription};
 
@@ -42,7 +45,7 @@ async fn messages(world: &mut World, name: &str, count: usize) {
 async fn stored(world: &World, name: &ConversationName, of: &str) -> Cursor {
     let rows = world.engine.registers(name.clone(), &[CURSOR], 99).await.unwrap();
     let row = rows.iter().find(|(key, _)| *key == key_of(&user(of)));
-    row.map_or(Cursor::default(), |(_, row)| Cursor::decode(row).unwrap())
+    row.map_or_else(Cursor::default, |(_, row)| Cursor::decode(row).unwrap())
 }
 
 /// Waits until a mailbox is told that a user is there.
@@ -184,4 +187,28 @@ async fn what_waits_is_stored_at_the_end() {
     }
     assert_eq!(world.engine.cursor(&room("a"), &user("bob")).await.unwrap(), cursor(7, 7));
     world.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_full_disk_has_no_room_for_is_stored_when_there_is_some() {
+    let has_room = Arc::new(AtomicBool::new(true));
+    let (engine, stopper) = start(log_with_room(&has_room), MemoryView::new());
+    let (name, bob) = (room("general"), user("bob"));
+    let writer = publisher("general");
+    for n in 1..=3 {
+        stored_at(&engine, &writer, n).await;
+    }
+    let mailbox = engine.mailbox(&bob, Arc::default(), true);
+    let _subscription = engine.subscribe(&name, &mailbox);
+    has_room.store(false, Ordering::SeqCst);
+    assert!(engine.mark(&name, &bob, cursor(1, 1)).await.is_err(), "who waits is told");
+    engine.seen(&name, &mailbox, Seq(3));
+    has_room.store(true, Ordering::SeqCst);
+    let stored = async {
+        while engine.cursor(&name, &bob).await.unwrap() != cursor(3, 3) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, stored).await.expect("it is stored");
+    stop(engine, stopper).await.unwrap();
 }
