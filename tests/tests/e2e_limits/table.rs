@@ -26,7 +26,7 @@ const NOT_REACHED: [&str; 15] = [
     // The value of a setting when it is not set.
     "OPEN_CONVERSATIONS_MAX",
     "MEMBERS_MAX",
-    // Of requests and frames that this server does not have yet.
+    // How often the server speaks, and a text that it makes.
     "RECEIPT_INTERVAL_MS",
     "INBOX_CURSOR_BYTES_MAX",
     "INBOX_ROW_INTERVAL_MS",

@@ -348,12 +348,12 @@ fn everybody_reads_the_own_log_and_nobody_writes_there() {
         Action::Typing,
         Action::Members,
         Action::Describe,
-        Action::React,
-        Action::Edit(own),
-        Action::Revoke(own),
         Action::Mark,
         Action::Receipts,
         Action::Inbox,
+        Action::React,
+        Action::Edit(own),
+        Action::Revoke(own),
         Action::Change(&Change::Leave),
     ];
     for (actions, expected) in [(&allowed[..], Ok(Reach::Whole)), (&forbidden[..], Err(Refusal::FORBIDDEN))] {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use quoth_protocol::Seq;
 
 use super::registers::{ABSENT, seq_of};
-use crate::register::{Damaged, decode};
+use crate::membership::Damaged;
 
 /// The absent events of a conversation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Absent {
         let mut absent = Self::default();
         for (key, value) in registers {
             let seq = seq_of(ABSENT, key.as_ref()).ok_or(Damaged("a key is no absent event"))?;
-            absent.insert(seq, decode(value.as_ref())?);
+            absent.insert(seq, crate::register::decode(value.as_ref())?);
         }
         Ok(absent)
     }

@@ -15,7 +15,8 @@ use quoth_protocol::message::{Edit, MessageState, Reaction};
 use quoth_protocol::{ConversationName, Seq, UserId};
 use serde::{Deserialize, Serialize};
 
-use crate::register::{Damaged, decode};
+use crate::membership::Damaged;
+use crate::register::decode;
 
 const EDIT: u8 = b'e';
 const HIDDEN: u8 = b'h';

@@ -9,8 +9,8 @@ use quoth_protocol::{Seq, UserId};
 use super::registers::{
     Summary, absent_key, edit_key, reaction_key, reaction_of, reactions_prefix, summary_key,
 };
-use crate::membership::Fact;
-use crate::register::{Damaged, RegisterChange, decode, encode};
+use crate::membership::{Damaged, Fact, RegisterChange};
+use crate::register::{decode, encode};
 
 /// What the events about a message have come to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -35,11 +35,6 @@ impl AlteredMessage {
         Self { key, known, conversation, absent: Vec::new() }
     }
 
-    /// Forgets that an event about it was sequenced.
-    pub(super) fn take_back(&self) {
-        self.known.set_sequenced(self.known.released());
-    }
-
     /// Lets out what an event has come to.
     pub(super) fn release(&self, position: u64, event: &Happened) {
         if !self.absent.is_empty() {
@@ -50,6 +45,11 @@ impl AlteredMessage {
         self.known.release(position, |message| {
             let _registers_are_stored = message.apply(self.key.seq, event.fact());
         });
+    }
+
+    /// Forgets that anything was sequenced: what is out is all there is.
+    pub(super) fn take_back(&self) {
+        self.known.set_sequenced(self.known.released());
     }
 }
 
@@ -86,6 +86,9 @@ impl Committer {
         message.absent = altered.absent;
         group.records.push(record(name, &event, altered.registers));
         group.changes.push(Changed::Message { message, event });
+        if let Some(known) = access.managed() {
+            self.written(name, known, group);
+        }
         Ok(Done { conversation: name.clone(), seq, time_ms })
     }
 
