@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use quoth_protocol::Seq;
 
 use super::registers::{ABSENT, seq_of};
-use crate::register::{Damaged, decode};
+use crate::membership::Damaged;
 
 /// The absent events of a conversation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
