@@ -8,11 +8,13 @@ mod grant;
 mod standing;
 #[cfg(test)]
 mod table;
+mod written;
 
 use quoth_protocol::{ConversationName, Seq, UserId};
 
 pub use grant::{Grant, Pattern};
 pub use standing::Standing;
+pub use written::Written;
 
 use crate::membership::{Actor, Change, ConversationState, Refusal};
 
@@ -43,6 +45,12 @@ pub enum Action<'a> {
     Inbox,
     /// Change it, come or go.
     Change(&'a Change),
+    /// Make a message say something else.
+    Edit(Written<'a>),
+    /// Make a message absent for everybody.
+    Revoke(Written<'a>),
+    /// React to a message.
+    React,
 }
 
 /// How much of a conversation's log an action may touch.
@@ -100,6 +108,9 @@ pub fn authorize(
         | Action::Describe
         | Action::Mark
         | Action::Receipts
-        | Action::Inbox => Standing::new(actor, place).allows(actor, action, now_ms),
+        | Action::Inbox
+        | Action::Edit(_)
+        | Action::Revoke(_)
+        | Action::React => Standing::new(actor, place).allows(actor, action, now_ms),
     }
 }

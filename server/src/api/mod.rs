@@ -12,8 +12,10 @@
 //! | `conversations` | managed conversations and their members |
 //! | `sessions` | who is signed in, and whose tokens are revoked |
 //! | `history`, `stats` | what is read |
+//! | `erasure` | users whose messages go |
 
 mod conversations;
+mod erasure;
 mod history;
 mod idempotency;
 mod keys;
@@ -38,6 +40,7 @@ use axum::Router;
 
 use crate::outbox::Progress;
 use crate::session::Service;
+use erasure::Erasures;
 pub use keys::{ApiKeySpec, Scope};
 pub(crate) use keys::{Keys, make as make_key};
 pub(crate) use listener::{Running, bind};
@@ -51,6 +54,7 @@ struct App {
     service: Service,
     keys: Arc<Keys>,
     poster: Arc<Poster>,
+    erasures: Erasures,
     limits: ApiLimits,
     store_dir: Arc<PathBuf>,
     outbox: Option<Arc<Progress>>,
@@ -64,6 +68,7 @@ fn operations() -> Operations {
         publish::operations,
         conversations::operations,
         history::operations,
+        erasure::operations,
         sessions::operations,
         stats::operations,
     ]
@@ -81,11 +86,13 @@ fn router(
 ) -> Router {
     let (router, paths) = operations().into_parts();
     let poster = Arc::new(Poster::new(service.engine.clone()));
+    let erasures = Erasures::resume(service.clone());
     let document = Arc::new(openapi::document(paths));
     router.with_state(App {
         service,
         keys: Arc::new(keys),
         poster,
+        erasures,
         limits,
         store_dir: Arc::new(store_dir),
         outbox,

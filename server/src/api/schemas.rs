@@ -272,9 +272,26 @@ fn history() -> Value {
                                 text is {\"base64\": \"…\"}",
             },
         })),
-        "History": object(&["events", "more", "head", "floor"], json!({
+        "Erasure": object(&["user", "by", "asked_ms", "conversations", "messages", "done", "done_ms"], json!({
+            "user": of("UserId"),
+            "by": { "description": "the key that has asked for it", "$ref": "#/components/schemas/UserId" },
+            "asked_ms": of("TimeMs"),
+            "conversations": { "description": "conversations that were looked at", "$ref": "#/components/schemas/Count" },
+            "messages": { "description": "messages that it has made absent", "$ref": "#/components/schemas/Count" },
+            "done": { "type": "boolean" },
+            "done_ms": { "description": "when it was done; 0: it is not", "$ref": "#/components/schemas/TimeMs" },
+        })),
+        "Gap": object(&["from", "to"], json!({ "from": of("Seq"), "to": of("Seq") })),
+        "History": object(&["events", "gaps", "from", "to", "more_before", "more_after", "head", "floor"], json!({
             "events": { "type": "array", "items": of("Event") },
-            "more": { "type": "boolean", "description": "whether there are further events in the page's direction" },
+            "gaps": {
+                "type": "array", "items": of("Gap"),
+                "description": "seqs of the page whose events are absent: expired, revoked or erased",
+            },
+            "from": { "description": "the first seq that the page tells of", "$ref": "#/components/schemas/Seq" },
+            "to": { "description": "the last one; from - 1 when there is none", "$ref": "#/components/schemas/Seq" },
+            "more_before": { "type": "boolean", "description": "whether there are readable seqs before from" },
+            "more_after": { "type": "boolean", "description": "whether there are readable seqs behind to" },
             "head": of("Seq"),
             "floor": of("Seq"),
         })),

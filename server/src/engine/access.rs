@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use quoth_core::authorize::{Place, Standing};
 use quoth_core::membership::{Actor, ConversationState};
-use quoth_protocol::{ConversationName, UserId};
+use quoth_protocol::{ConversationName, Seq, UserId};
 
-use super::states::{Known, KnownConversation, KnownUser, State as _};
+use super::absent::leave_out;
+use super::states::{Known, KnownAbsent, KnownConversation, KnownUser, State as _};
 
 /// One user's access to a conversation. It holds the states that it depends on, so all who hold one see the same versions.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ enum Rule {
     Nowhere,
     State {
         conversation: Arc<KnownConversation>,
+        absent: Arc<KnownAbsent>,
         /// The other user of a direct conversation, who may have blocked this one.
         other: Option<Arc<KnownUser>>,
     },
@@ -57,9 +60,10 @@ impl Access {
     pub(super) fn new(
         name: ConversationName,
         conversation: Arc<KnownConversation>,
+        absent: Arc<KnownAbsent>,
         other: Option<Arc<KnownUser>>,
     ) -> Arc<Self> {
-        Arc::new(Self { name, rule: Rule::State { conversation, other } })
+        Arc::new(Self { name, rule: Rule::State { conversation, absent, other } })
     }
 
     /// The log's name: that of the conversation, and for `$me` the one behind it.
@@ -73,6 +77,24 @@ impl Access {
         match &self.rule {
             Rule::Own | Rule::Nowhere => look(None),
             Rule::State { conversation, .. } => look(conversation.read().as_ref()),
+        }
+    }
+
+    /// Puts gaps in the place of events that are absent now, among the frames of consecutive events from `first` on. It costs next to
+    /// nothing where none is.
+    pub fn leave_out(&self, first: Seq, frames: &mut Vec<Bytes>) {
+        if let Some(absent) = self.absent()
+            && absent.released() > 0
+        {
+            leave_out(&absent.read(), None, first, frames);
+        }
+    }
+
+    /// The conversation's absent events; `None` where there never are any.
+    pub(super) fn absent(&self) -> Option<&Arc<KnownAbsent>> {
+        match &self.rule {
+            Rule::Own | Rule::Nowhere => None,
+            Rule::State { absent, .. } => Some(absent),
         }
     }
 
@@ -95,7 +117,7 @@ impl Access {
     ) -> u64 {
         match &self.rule {
             Rule::Own | Rule::Nowhere => 0,
-            Rule::State { conversation, other } => {
+            Rule::State { conversation, other, .. } => {
                 of_conversation(conversation) + other.as_deref().map_or(0, of_user)
             }
         }
@@ -110,7 +132,7 @@ impl Access {
                 let place = Place { name: &self.name, state: None, is_blocked: false };
                 Stand { standing: Standing::new(actor, place), version: 0 }
             }
-            Rule::State { conversation, other } => {
+            Rule::State { conversation, other, .. } => {
                 let state = conversation.read();
                 let other = other.as_deref().map(Known::read);
                 let is_blocked = other.as_ref().is_some_and(|other| other.blocks(actor.user()));
@@ -139,7 +161,7 @@ impl Access {
     pub(super) fn known(&self) -> Option<(&Arc<KnownConversation>, Option<&Arc<KnownUser>>)> {
         match &self.rule {
             Rule::Own | Rule::Nowhere => None,
-            Rule::State { conversation, other } => Some((conversation, other.as_ref())),
+            Rule::State { conversation, other, .. } => Some((conversation, other.as_ref())),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod change;
 mod lists;
+mod message;
 mod publish;
 mod room;
 #[cfg(test)]

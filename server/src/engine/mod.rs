@@ -3,13 +3,17 @@
 //! One committer makes groups of what waits, sequences them, persists each with one flush, and only then lets
 //! anything out: acks to their mailboxes, frames into the tails, and one wake-up to each worker that is concerned.
 
+mod absent;
 mod access;
 mod changes;
+mod coalesced;
 mod committer;
 mod drafts;
+mod erase;
 mod frame;
 mod inbox;
 mod mailbox;
+mod messages;
 mod names;
 mod notes;
 mod publisher;
@@ -33,6 +37,7 @@ use bytes::Bytes;
 use quoth_core::conversation::Append;
 use quoth_core::membership::user::UserState;
 use quoth_core::membership::{ConversationState, Rules};
+use quoth_core::messages::{Absent, MessageState};
 use quoth_core::tail::Next;
 use quoth_protocol::frame::Durability;
 use quoth_protocol::{ConversationName, Seq, UserId};
@@ -48,6 +53,7 @@ use inbox::Inbox;
 pub(crate) use inbox::is_small;
 pub use inbox::{Batch, Greeting, InboxPage, InboxWatch, Receipts, Since};
 pub use mailbox::{Mailbox, NotStored, Outcome, Stored};
+pub(crate) use messages::States as MessageStates;
 pub(crate) use names::name_once;
 pub use names::{new_invitation, new_name};
 use notes::NoteRequest;
@@ -154,6 +160,8 @@ struct Inner {
     inbox: Arc<Inbox>,
     conversations: States<Option<ConversationState>>,
     users: States<UserState>,
+    absent: States<Absent>,
+    messages: States<MessageState>,
     reads: Reads,
     durability: Durability,
     clock: Arc<dyn Clock>,
@@ -274,6 +282,8 @@ impl Engine {
             inbox: Arc::clone(&inbox),
             conversations: States::default(),
             users: States::default(),
+            absent: States::default(),
+            messages: States::default(),
             reads,
             durability,
             clock,

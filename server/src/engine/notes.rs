@@ -105,6 +105,19 @@ impl Engine {
         Ok(is_noted)
     }
 
+    /// A conversation's register, with everything that was noted by now.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn register(
+        &self,
+        conversation: ConversationName,
+        key: Bytes,
+    ) -> Result<Option<Bytes>, ViewError> {
+        self.inner.reads.applied(self.released()).await;
+        self.inner.reads.run(move |view| view.register(&conversation, &key)).await
+    }
+
     /// A conversation's registers whose keys begin with `prefix`, at most `limit`, with everything that was noted by now.
     ///
     /// # Errors

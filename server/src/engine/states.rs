@@ -13,7 +13,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use quoth_core::membership::user::{BLOCKED, UserState};
 use quoth_core::membership::{ConversationState, PREFIXES};
-use quoth_protocol::{ConversationName, UserId};
+use quoth_core::messages::{
+    ABSENT, Absent, MessageState, absent_key, edit_key, reactions_prefix, summary_key,
+};
+use quoth_protocol::{ConversationName, Seq, UserId};
 use quoth_store::{View, ViewError};
 use tokio::sync::OnceCell;
 
@@ -74,6 +77,19 @@ struct Listed {
 
 /// A conversation, managed or not.
 pub(crate) type KnownConversation = Known<Option<ConversationState>>;
+
+/// The absent events of a conversation.
+pub(crate) type KnownAbsent = Known<Absent>;
+
+/// A message, as far as it may be altered.
+pub(crate) type KnownMessage = Known<MessageState>;
+
+/// Which message.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct MessageKey {
+    pub(crate) conversation: ConversationName,
+    pub(crate) seq: Seq,
+}
 
 /// A user.
 pub(crate) type KnownUser = Known<UserState>;
@@ -310,6 +326,45 @@ impl State for UserState {
 
     fn users(&self) -> usize {
         self.blocked_count()
+    }
+}
+
+impl State for Absent {
+    type Key = ConversationName;
+
+    fn load(view: &dyn View, name: &ConversationName) -> Result<Self, ViewError> {
+        Self::load(registers(view, name, &[ABSENT])?).map_err(|error| damaged(name, error.0))
+    }
+
+    fn version(&self) -> u64 {
+        self.version().0
+    }
+
+    fn users(&self) -> usize {
+        self.ranges_count()
+    }
+}
+
+/// Bytes that cost as much as a user does.
+const USER_BYTES: usize = 100;
+
+impl State for MessageState {
+    type Key = MessageKey;
+
+    fn load(view: &dyn View, MessageKey { conversation, seq }: &MessageKey) -> Result<Self, ViewError> {
+        let mut all = registers(view, conversation, &reactions_prefix(*seq))?;
+        for key in [edit_key(*seq), summary_key(*seq), absent_key(*seq)] {
+            all.extend(view.register(conversation, &key)?.map(|value| (key.into(), value)));
+        }
+        Self::load(*seq, all).map_err(|error| damaged(conversation, error.0))
+    }
+
+    fn version(&self) -> u64 {
+        self.version().0
+    }
+
+    fn users(&self) -> usize {
+        self.users_count() + self.edited().map_or(0, |edit| edit.body.len() / USER_BYTES)
     }
 }
 

@@ -500,8 +500,8 @@ impl Connection {
         self.reader.set_paces(paces.as_ref().map(|paces| paces.stream(None)));
         let open_conversations_max = self.service.limits.open_conversations_max_of(is_service);
         let datagrams = if self.transport.has_datagrams() { feature::DATAGRAMS } else { 0 };
-        let features =
-            hello.features & (datagrams | feature::ROSTER | feature::MEMBERSHIP | feature::MESSAGES);
+        let known = datagrams | feature::ROSTER | feature::MEMBERSHIP | feature::MESSAGES;
+        let features = hello.features & known;
         if features & feature::MESSAGES != 0 {
             // An edit has a message's body.
             self.reader.set_frame_bytes_max(FRAME_BYTES_MAX);

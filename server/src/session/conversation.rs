@@ -227,9 +227,9 @@ impl Stream {
             }
             match self.engine.read_tail(self.access.name(), cursor, writer.room(), &mut self.frames) {
                 Next::Wait => return Ok(()),
-                Next::View { .. } => {
+                Next::View { to } => {
                     self.cursor.woken = false;
-                    self.read = Some(StoreRead::page(&self.engine, self.access.name(), cursor, self.last));
+                    self.read = Some(StoreRead::page(&self.engine, &self.access, cursor, self.last, to));
                 }
                 Next::Frames(reached) => {
                     // States are out before events are. So who had left before one of these is known to have by now.
@@ -237,6 +237,7 @@ impl Stream {
                     let behind = usize::try_from(reached.0.saturating_sub(self.last.0)).unwrap_or(usize::MAX);
                     self.frames.truncate(self.frames.len().saturating_sub(behind));
                     self.cursor.state = CursorState::At(reached.min(self.last));
+                    self.access.leave_out(cursor.next(), &mut self.frames);
                     writer.extend(self.frames.drain(..));
                 }
             }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use quoth_protocol::frame::Start;
 use quoth_protocol::limits::START_LAST_MAX;
-use quoth_protocol::{Code, ConversationName, Seq};
+use quoth_protocol::{Code, Seq};
 use quoth_store::{Bounds, PageLimit, ViewError};
 
-use crate::engine::{Engine, Greeting, Page, Publisher, RosterWatch, Subscription};
+use crate::engine::{Access, Engine, Greeting, Page, Publisher, RosterWatch, Subscription};
 
 /// What a reader that is behind reads from the view at once.
 const VIEW_PAGE: PageLimit = PageLimit { records: 256, bytes: 64 * 1024 };
@@ -61,9 +61,22 @@ impl StoreRead {
         ))
     }
 
-    pub(super) fn page(engine: &Engine, name: &ConversationName, cursor: Seq, to: Seq) -> Self {
-        let (reads, name) = (engine.reads().clone(), name.clone());
-        Self(Box::pin(async move { reads.after(&name, cursor, to, VIEW_PAGE).await.map(ReadResult::Page) }))
+    /// What is behind a cursor, up to and including `last`; where it is known up to where the view has it, not beyond that.
+    pub(super) fn page(
+        engine: &Engine,
+        access: &Arc<Access>,
+        cursor: Seq,
+        last: Seq,
+        in_view: Option<Seq>,
+    ) -> Self {
+        let (reads, access) = (engine.reads().clone(), Arc::clone(access));
+        Self(Box::pin(async move {
+            let page = match in_view {
+                Some(to) => reads.page(&access, cursor, to.min(last), VIEW_PAGE).await,
+                None => reads.after(&access, cursor, last, VIEW_PAGE).await,
+            };
+            page.map(ReadResult::Page)
+        }))
     }
 }
 

@@ -15,6 +15,7 @@ mod goodbye;
 mod inbox;
 mod judged;
 mod limits;
+mod messages;
 mod open;
 mod pace;
 mod phase;

@@ -3,7 +3,7 @@
 use quoth_protocol::membership::Permissions;
 use quoth_protocol::{Code, Seq};
 
-use super::{Action, Place, Reach};
+use super::{Action, Place, Reach, Written};
 use crate::membership::{Actor, Present, Refusal};
 
 /// How a user stands in a conversation: all that decides what the user may do there, mutes that begin and end with time among it.
@@ -73,7 +73,7 @@ impl Standing {
                 by_token(self.reads)?;
                 whole(reads)
             }
-            Action::Publish | Action::Typing => {
+            Action::Publish | Action::Typing | Action::React => {
                 by_token(self.writes)?;
                 writes
             }
@@ -100,6 +100,15 @@ impl Standing {
             Action::Describe => {
                 by_token(self.reads)?;
                 self.membership.sees_what_it_is(now_ms)
+            }
+            Action::Edit(message) => {
+                by_token(self.writes && message.is_of(actor))?;
+                writes?;
+                message.in_time()
+            }
+            Action::Revoke(message) => {
+                by_token(self.writes)?;
+                self.membership.revokes(actor, message)
             }
             Action::Change(_) => Err(Refusal::FORBIDDEN),
         }
@@ -182,6 +191,24 @@ impl Membership {
                     return Err(Refusal::until(Code::MUTED, reason, muted_until_ms, now_ms));
                 }
                 Ok(Reach::Whole)
+            }
+        }
+    }
+
+    /// Who is muted, or has been blocked, takes back own words all the same.
+    fn revokes(&self, actor: Actor<'_>, message: Written<'_>) -> Result<Reach, Refusal> {
+        let (is_own, is_operator) = (message.is_of(actor), matches!(actor, Actor::Operator { .. }));
+        match *self {
+            Self::Unmanaged | Self::Operator if is_operator => Ok(Reach::Whole),
+            Self::Managed { present: Some(me), .. }
+                if me.permissions.contains(Permissions::DELETE_ANY)
+                    && (is_own || message.role.is_none_or(|role| role <= me.role)) =>
+            {
+                Ok(Reach::Whole)
+            }
+            Self::Unmanaged | Self::Managed { present: Some(_), .. } if is_own => message.in_time(),
+            Self::Unmanaged | Self::Nowhere | Self::Own | Self::Operator | Self::Managed { .. } => {
+                Err(Refusal::FORBIDDEN)
             }
         }
     }

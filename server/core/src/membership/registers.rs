@@ -50,7 +50,8 @@ impl ConversationState {
         changes
     }
 
-    /// The state that registers hold; `None` when there are none: the conversation is not managed.
+    /// The state that the registers hold whose keys begin with one of [`PREFIXES`]; `None` when there are none: the conversation is not
+    /// managed.
     ///
     /// # Errors
     /// When they are none that [`ConversationState::registers`] has made.

@@ -12,6 +12,7 @@ use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use super::{ConversationState, Damaged, Refusal};
 use crate::inbox;
 use crate::register::{RegisterChange, decode, encode, key};
+use crate::messages::hidden_key;
 
 /// What the keys of blocked users' registers begin with.
 pub const BLOCKED: u8 = b'b';
@@ -120,6 +121,9 @@ pub fn registers(seq: Seq, kind: &EventKind) -> Vec<RegisterChange> {
             let (archived, muted_until_ms, pinned) = (*archived, *muted_until_ms, *pinned);
             inbox::Settings { archived, muted_until_ms, pinned }.registers(conversation)
         }
+        EventKind::Hidden { conversation, seq: hidden } => {
+            vec![(hidden_key(conversation, *hidden), Some(encode(&seq)))]
+        }
         EventKind::Message { .. }
         | EventKind::Created { .. }
         | EventKind::Renamed { .. }
@@ -133,8 +137,7 @@ pub fn registers(seq: Seq, kind: &EventKind) -> Vec<RegisterChange> {
         | EventKind::Edited { .. }
         | EventKind::Revoked { .. }
         | EventKind::Reacted { .. }
-        | EventKind::RetentionSet { .. }
-        | EventKind::Hidden { .. } => Vec::new(),
+        | EventKind::RetentionSet { .. } => Vec::new(),
     }
 }
 

@@ -18,20 +18,23 @@ use crate::engine::inbox::Own;
 use crate::engine::publisher::Last;
 use crate::engine::states::{KnownConversation, KnownUser, State as _};
 
+use super::message::AlteredMessage;
+
 /// A change of a state that is sequenced.
 #[derive(Debug)]
 pub(super) enum Changed {
     Conversation { known: Arc<KnownConversation>, event: Happened },
     User { known: Arc<KnownUser>, event: Happened },
+    Message { message: AlteredMessage, event: Happened },
 }
 
 /// An event without its log.
 #[derive(Debug)]
 pub(super) struct Happened {
-    seq: Seq,
-    time_ms: u64,
-    sender: UserId,
-    kind: EventKind,
+    pub(super) seq: Seq,
+    pub(super) time_ms: u64,
+    pub(super) sender: UserId,
+    pub(super) kind: EventKind,
 }
 
 impl Changed {
@@ -44,6 +47,7 @@ impl Changed {
             Self::User { known, event } => {
                 known.release(position, |state| state.apply(event.seq, &event.kind));
             }
+            Self::Message { message, event } => message.release(position, event),
         }
     }
 }
@@ -54,18 +58,19 @@ impl Changed {
         match self {
             Self::Conversation { known, .. } => known.set_sequenced(known.released()),
             Self::User { known, .. } => known.set_sequenced(known.released()),
+            Self::Message { message, .. } => message.take_back(),
         }
     }
 }
 
 impl Happened {
-    fn fact(&self) -> Fact<'_> {
+    pub(super) fn fact(&self) -> Fact<'_> {
         Fact { seq: self.seq, time_ms: self.time_ms, sender: &self.sender, kind: &self.kind }
     }
 }
 
 /// Why a change is not made.
-enum Failure {
+pub(super) enum Failure {
     Refused(Refusal),
     View(ViewError),
 }
@@ -106,6 +111,13 @@ impl Committer {
             What::Own { me, kind } => self.own(&me, kind, &heads, now_ms, group),
             What::Block { me, known, user, blocked } => {
                 self.block(caller.actor(), (&me, &known), (&user, blocked), &heads, now_ms, group)
+            }
+            What::Message { access, absent, known, target, alteration } => {
+                let message = AlteredMessage::new(&access, absent, known, target.seq);
+                self.alter(caller.actor(), &access, message, (&target, &alteration), &heads, now_ms, group)
+            }
+            What::Hide { conversation, seq } => {
+                self.hide(caller.actor().user(), conversation, seq, &heads, now_ms, group)
             }
         };
         let done = match done {
@@ -228,7 +240,7 @@ impl Committer {
     }
 
     /// The last seq of a log, which is loaded by that.
-    fn head(&mut self, name: &ConversationName, heads: &Heads) -> Result<Seq, ViewError> {
+    pub(super) fn head(&mut self, name: &ConversationName, heads: &Heads) -> Result<Seq, ViewError> {
         loop {
             if let Some(head) = self.sequencer.head(name) {
                 return Ok(head);
@@ -244,14 +256,14 @@ impl Committer {
     }
 
     /// The place of the next event in a log.
-    fn next(&mut self, name: &ConversationName, now_ms: u64) -> Result<(Seq, u64), ViewError> {
+    pub(super) fn next(&mut self, name: &ConversationName, now_ms: u64) -> Result<(Seq, u64), ViewError> {
         let nothing = Heads { applied: quoth_store::Position(0), lasts: std::collections::HashMap::new() };
         self.head(name, &nothing)?;
         Ok(self.sequencer.append(name, now_ms).expect("it was loaded a moment ago"))
     }
 }
 
-fn record(log: &ConversationName, event: &Happened, registers: Vec<RegisterChange>) -> Record {
+pub(super) fn record(log: &ConversationName, event: &Happened, registers: Vec<RegisterChange>) -> Record {
     let registers =
         registers.into_iter().map(|(key, value)| Register { key: key.into(), value: value.map(Into::into) });
     Record {

@@ -5,6 +5,7 @@ mod durable;
 mod faults;
 mod lists;
 mod loads;
+mod messages;
 mod notes;
 mod receipts;
 mod room;
