@@ -1,22 +1,22 @@
 //! One connection: its control stream, and the tasks of its other streams.
 
+mod typing;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quoth_core::authorize::{Action, Grant};
-use quoth_core::membership::Actor;
+use quoth_core::authorize::Grant;
 use quoth_core::rate::Rate;
 use quoth_core::session::{Identity, Input, Output, Session};
-use quoth_protocol::codec::{decode, encode_datagram};
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION, Welcome, feature};
 use quoth_protocol::limits::{
-    DATAGRAM_BYTES_MAX, FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, FRAME_BYTES_MAX, HELLO_TIMEOUT_MS,
-    REQUESTS_UNDER_WAY_MAX, TYPING_PER_SECOND_MAX,
+    FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, FRAME_BYTES_MAX, HELLO_TIMEOUT_MS, REQUESTS_UNDER_WAY_MAX,
+    TYPING_PER_SECOND_MAX,
 };
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
-use quoth_protocol::{Action as Wish, Code, ConversationName, UserId};
+use quoth_protocol::{Action as Wish, Code, UserId};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -341,15 +341,7 @@ impl Connection {
             }
             Happened::Datagram(Ok(datagram)) => self.datagram(&datagram),
             Happened::Stream(Ok((send, recv))) => {
-                if let Some(rate) = &mut self.streams_rate {
-                    rate.take(self.service.engine.now_ms());
-                }
-                if let Some(signed_in) = &self.signed_in {
-                    let shared = Arc::clone(&signed_in.shared);
-                    self.streams.spawn(async move {
-                        Ended::Stream { is_abandoned: stream::run(shared, send, recv).await }
-                    });
-                }
+                self.serve(send, recv);
                 Ok(())
             }
             Happened::StreamEnded(Ok(Ended::Task)) => Ok(()),
@@ -541,15 +533,15 @@ impl Connection {
         }));
     }
 
-    fn datagram(&mut self, datagram: &[u8]) -> Result<(), End> {
-        if self.datagrams.is_over(self.service.engine.now_ms()) {
-            return Err(End::Close(Code::RATE_LIMITED, "too many datagrams"));
+    /// Serves a stream beside everything else.
+    fn serve(&mut self, send: SendStream, recv: RecvStream) {
+        if let Some(rate) = &mut self.streams_rate {
+            rate.take(self.service.engine.now_ms());
         }
-        match decode(datagram) {
-            _ if datagram.len() > DATAGRAM_BYTES_MAX => Ok(()),
-            Ok(frame @ ClientFrame::Typing { .. }) => self.input(Input::Frame(frame)),
-            Ok(_) | Err(_) => Err(End::Close(Code::PROTOCOL, "a datagram is no typing notice")),
-        }
+        let Some(signed_in) = &self.signed_in else { return };
+        let shared = Arc::clone(&signed_in.shared);
+        self.streams
+            .spawn(async move { Ended::Stream { is_abandoned: stream::run(shared, send, recv).await } });
     }
 
     /// Serves a request beside everything else.
@@ -570,37 +562,6 @@ impl Connection {
             });
             Ended::Request(id, reply)
         });
-    }
-
-    /// Passes on that this connection's user types.
-    fn typing(&mut self, conversation: ConversationName, now_ms: u64) {
-        let Some(signed_in) = &mut self.signed_in else { return };
-        let is_in_time = signed_in.typing_rate.take(now_ms);
-        let shared = &signed_in.shared;
-        let grant = Arc::clone(&shared.grant.borrow());
-        let Some(access) = shared.open.get(&conversation).filter(|_| is_in_time) else { return };
-        let actor = Actor::User(&grant);
-        if access.stand(actor).standing.allows(actor, Action::Typing, now_ms).is_err() {
-            return;
-        }
-        let notice = Typing { conversation, user: grant.user.clone() };
-        let shared = Arc::clone(shared);
-        self.streams.spawn(async move {
-            shared.service.engine.typing(&notice, &shared.typings).await;
-            Ended::Task
-        });
-    }
-
-    /// Tells this connection's client that somebody types.
-    fn tell_typing(&mut self, notice: Typing) {
-        let frame = ServerFrame::Typing { conversation: notice.conversation, user: notice.user };
-        let features = self.signed_in.as_ref().map_or(0, |signed_in| signed_in.shared.features);
-        if features & feature::DATAGRAMS != 0 && self.transport.send_datagram(encode_datagram(&frame)) {
-            return;
-        }
-        if self.writer.waiting_bytes() < CONTROL_WAITING_BYTES_MAX {
-            self.writer.push(&frame);
-        }
     }
 }
 
