@@ -1,6 +1,7 @@
 //! One connection: its control stream, and the tasks of its other streams.
 
 mod notices;
+mod typing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +10,10 @@ use bytes::Bytes;
 use quoth_core::authorize::Grant;
 use quoth_core::rate::Rate;
 use quoth_core::session::{Identity, Input, Output, Session};
-use quoth_protocol::codec::decode;
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION, Welcome, feature};
 use quoth_protocol::limits::{
-    DATAGRAM_BYTES_MAX, FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, FRAME_BYTES_MAX, HELLO_TIMEOUT_MS,
-    REQUESTS_UNDER_WAY_MAX, TYPING_PER_SECOND_MAX,
+    FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, FRAME_BYTES_MAX, HELLO_TIMEOUT_MS, REQUESTS_UNDER_WAY_MAX,
+    TYPING_PER_SECOND_MAX,
 };
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
@@ -336,15 +336,7 @@ impl Connection {
             Happened::Rows(next) => self.tell_rows(next),
             Happened::Datagram(Ok(datagram)) => self.datagram(&datagram),
             Happened::Stream(Ok((send, recv))) => {
-                if let Some(rate) = &mut self.streams_rate {
-                    rate.take(self.service.engine.now_ms());
-                }
-                if let Some(signed_in) = &self.signed_in {
-                    let shared = Arc::clone(&signed_in.shared);
-                    self.streams.spawn(async move {
-                        Ended::Stream { is_abandoned: stream::run(shared, send, recv).await }
-                    });
-                }
+                self.serve(send, recv);
                 Ok(())
             }
             Happened::StreamEnded(Ok(Ended::Task)) => Ok(()),
@@ -506,15 +498,15 @@ impl Connection {
         }));
     }
 
-    fn datagram(&mut self, datagram: &[u8]) -> Result<(), End> {
-        if self.datagrams.is_over(self.service.engine.now_ms()) {
-            return Err(End::Close(Code::RATE_LIMITED, "too many datagrams"));
+    /// Serves a stream beside everything else.
+    fn serve(&mut self, send: SendStream, recv: RecvStream) {
+        if let Some(rate) = &mut self.streams_rate {
+            rate.take(self.service.engine.now_ms());
         }
-        match decode(datagram) {
-            _ if datagram.len() > DATAGRAM_BYTES_MAX => Ok(()),
-            Ok(frame @ ClientFrame::Typing { .. }) => self.input(Input::Frame(frame)),
-            Ok(_) | Err(_) => Err(End::Close(Code::PROTOCOL, "a datagram is no typing notice")),
-        }
+        let Some(signed_in) = &self.signed_in else { return };
+        let shared = Arc::clone(&signed_in.shared);
+        self.streams
+            .spawn(async move { Ended::Stream { is_abandoned: stream::run(shared, send, recv).await } });
     }
 
     /// Serves a request beside everything else.
