@@ -225,7 +225,7 @@ pub fn hello(token: &str) -> anyhow::Result<ClientFrame> {
 /// A publish of these bytes.
 #[must_use]
 pub fn publish(n: u64, body: impl Into<bytes::Bytes>) -> ClientFrame {
-    ClientFrame::Publish(Publish { n, body: body.into(), publish_as: None, origin_time_ms: None })
+    ClientFrame::Publish(Publish::new(n, body))
 }
 
 /// A UDP socket with large buffers: with the usual default of 208 KiB, what is lost in bursts would be measured.

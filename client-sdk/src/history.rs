@@ -24,8 +24,14 @@ pub struct Page {
     pub head: Seq,
     /// The first seq that is still readable.
     pub floor: Seq,
-    /// Whether there are further events in the page's direction.
-    pub more: bool,
+    /// The first seq that the page tells of, by an event or by a gap.
+    pub from: Seq,
+    /// The last one; `from` - 1 when the page tells of none.
+    pub to: Seq,
+    /// Whether there are readable seqs before `from`: go on with [`FetchRange::Before`](crate::FetchRange::Before) of it.
+    pub more_before: bool,
+    /// Whether there are readable seqs behind `to`: go on with [`FetchRange::After`](crate::FetchRange::After) of it.
+    pub more_after: bool,
 }
 
 impl Page {
@@ -114,8 +120,8 @@ async fn page_once(session: &Session, fetch: &Fetch) -> Result<Page, StreamEnd> 
                 events.push(ClientEvent::Gap { from, to });
                 gaps += 1;
             }
-            Incoming::Frame(ServerFrame::PageEnd { head, floor, more }) => {
-                return Ok(Page { events, head, floor, more });
+            Incoming::Frame(ServerFrame::PageEnd { head, floor, from, to, more_before, more_after }) => {
+                return Ok(Page { events, head, floor, from, to, more_before, more_after });
             }
             Incoming::Frame(other) => {
                 reader.stop(Code::PROTOCOL);

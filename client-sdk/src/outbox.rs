@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     fn publish(n: u64) -> Publish {
-        Publish { n, body: "x".into(), publish_as: None, origin_time_ms: None }
+        Publish::new(n, "x")
     }
 
     fn ack(seq: u64) -> Answer {

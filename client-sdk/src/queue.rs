@@ -93,7 +93,10 @@ impl Receiver {
 
 fn cost(event: &ClientEvent) -> usize {
     let body_bytes = match event {
-        ClientEvent::Event(Event { kind: EventKind::Message { body }, .. }) => body.len(),
+        ClientEvent::Event(Event {
+            kind: EventKind::Message { body, .. } | EventKind::Edited { body, .. },
+            ..
+        }) => body.len(),
         _ => 0,
     };
     EVENT_OVERHEAD_BYTES + body_bytes

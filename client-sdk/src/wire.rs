@@ -12,13 +12,13 @@ use crate::state::Reason;
 use crate::transport::{RecvHalf, SendHalf};
 
 /// The number of the last `ServerFrame` variant that this version knows.
-const LAST_KNOWN_VARIANT: u32 = 12;
+const LAST_KNOWN_VARIANT: u32 = 15;
 
 /// The number of `ServerFrame::Event`.
 const EVENT_VARIANT: u32 = 4;
 
 /// The number of the last `EventKind` that this version knows.
-const LAST_KNOWN_KIND: u32 = 12;
+const LAST_KNOWN_KIND: u32 = 18;
 
 /// What a server sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -163,12 +163,12 @@ mod tests {
     use quoth_protocol::ConversationName;
     use quoth_protocol::codec::encode_datagram;
     use quoth_protocol::frame::{Event, EventKind};
-    use quoth_protocol::presence::Status;
+    use quoth_protocol::inbox::InboxRow;
 
     use super::*;
 
     fn event_bytes() -> Vec<u8> {
-        let kind = EventKind::Message { body: Bytes::new() };
+        let kind = EventKind::message(Bytes::new());
         let sender = UserId::new("alice").unwrap();
         let event = Event { seq: Seq(7), time_ms: 8, sender, origin_time_ms: None, kind };
         encode_datagram(&ServerFrame::Event(event)).to_vec()
@@ -196,11 +196,26 @@ mod tests {
 
     #[test]
     fn the_last_known_variant_is_the_protocol_s_last() {
-        let (conversation, user) = (ConversationName::new("c").unwrap(), UserId::new("u").unwrap());
-        let presence = ServerFrame::Presence { conversation, user, status: Status::Away, last_seen_ms: 0 };
-        assert_eq!(u32::from(encode_datagram(&presence)[0]), LAST_KNOWN_VARIANT);
+        let conversation = ConversationName::new("c").unwrap();
+        let row = ServerFrame::InboxRow(Box::new(InboxRow {
+            conversation: conversation.clone(),
+            kind: None,
+            title: String::new(),
+            head: Seq(0),
+            time_ms: 0,
+            last: None,
+            unread: 0,
+            mentions: 0,
+            read: Seq(0),
+            archived: false,
+            muted_until_ms: 0,
+            pinned: false,
+            gone: true,
+            version: 1,
+        }));
+        assert_eq!(u32::from(encode_datagram(&row)[0]), LAST_KNOWN_VARIANT);
         assert_eq!(u32::from(event_bytes()[0]), EVENT_VARIANT);
-        let kind = EventKind::Blocked { user: UserId::new("u").unwrap(), blocked: true };
+        let kind = EventKind::InboxSet { conversation, archived: true, muted_until_ms: 0, pinned: false };
         assert_eq!(u32::from(encode_datagram(&kind)[0]), LAST_KNOWN_KIND);
     }
 }

@@ -71,6 +71,8 @@ codes! {
     SLOW_MODE = 0x106;
     /// Something outside of the server that must be asked first (a hook, a source of keys) does not answer.
     UNAVAILABLE = 0x107;
+    /// The disk is full: nothing new can be stored until somebody makes room. What is stored can be read.
+    STORAGE_FULL = 0x108;
 
     /// The token's `exp` has passed.
     TOKEN_EXPIRED = 0x200;
@@ -111,6 +113,10 @@ codes! {
     TOO_MANY = 0x30E;
     /// The operator's rules, which a hook has told, do not allow it.
     DENIED = 0x30F;
+    /// There is no such message: it is absent, or was never there.
+    NOT_FOUND_MESSAGE = 0x310;
+    /// The message is older than the operator allows for this.
+    TOO_OLD = 0x311;
 }
 
 impl Code {

@@ -190,16 +190,13 @@ pub fn frame_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, DecodeError>
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::{DecodeError, Decoder, decode, encode, encode_datagram};
     use crate::frame::{ClientFrame, Publish, ServerFrame};
     use crate::id::Seq;
     use crate::limits::FRAME_BYTES_MAX;
 
     fn publish(len: usize) -> ClientFrame {
-        let body = Bytes::from(vec![7; len]);
-        ClientFrame::Publish(Publish { n: 1, body, publish_as: None, origin_time_ms: None })
+        ClientFrame::Publish(Publish::new(1, vec![7; len]))
     }
 
     #[test]

@@ -12,8 +12,7 @@
 //! use quoth_protocol::frame::{ClientFrame, Publish};
 //! use quoth_protocol::limits::FRAME_BYTES_MAX;
 //!
-//! let publish = Publish { n: 1, body: "hello".into(), publish_as: None, origin_time_ms: None };
-//! let frame = ClientFrame::Publish(publish);
+//! let frame = ClientFrame::Publish(Publish::new(1, "hello"));
 //! let mut decoder = Decoder::new(FRAME_BYTES_MAX);
 //! decoder.push(&encode(&frame));
 //! assert_eq!(decoder.next_frame(), Ok(Some(frame)));
@@ -24,13 +23,16 @@ pub mod code;
 pub mod codec;
 pub mod frame;
 pub mod id;
+pub mod inbox;
 pub mod lane;
 pub mod limits;
 pub mod membership;
+pub mod message;
 pub mod name;
 pub mod presence;
 pub mod reply;
 pub mod request;
+pub mod retention;
 pub mod websocket;
 
 pub use code::{Action, Code};

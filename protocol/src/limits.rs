@@ -4,9 +4,9 @@
 /// [`Code::TOO_LARGE`](crate::Code::TOO_LARGE).
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// One frame without its length prefix, in bytes: a body and 1 KiB for everything around it. Outcome: the stream is
+/// One frame without its length prefix, in bytes: a body and 8 KiB for everything around it. Outcome: the stream is
 /// reset with [`Code::FRAME_TOO_LARGE`](crate::Code::FRAME_TOO_LARGE).
-pub const FRAME_BYTES_MAX: usize = BODY_BYTES_MAX + 1024;
+pub const FRAME_BYTES_MAX: usize = BODY_BYTES_MAX + 8 * 1024;
 
 /// The first frame of a stream, before its kind is known (Hello with its token, Open, Fetch), in bytes. Keeps what a
 /// peer without a token can make the server hold small. Outcome: as [`FRAME_BYTES_MAX`].
@@ -137,6 +137,44 @@ pub const WATCHED_MEMBERS_MAX: usize = 500;
 /// together.
 pub const PRESENCE_INTERVAL_MS: u64 = 1_000;
 
+/// Users whom a message mentions. Outcome: the publish, or the request, is refused with
+/// [`Code::TOO_MANY`](crate::Code::TOO_MANY).
+pub const MENTIONS_MAX: usize = 50;
+
+/// A reaction's text, in bytes of UTF-8. Outcome: as [`TITLE_BYTES_MAX`].
+pub const REACTION_BYTES_MAX: usize = 32;
+
+/// Different reactions to one message. Outcome: one more is refused with [`Code::TOO_MANY`](crate::Code::TOO_MANY).
+pub const REACTIONS_MAX: usize = 50;
+
+/// Messages that one `Messages` asks for. Outcome: refused with [`Code::TOO_MANY`](crate::Code::TOO_MANY).
+pub const MESSAGES_PAGE_MAX: usize = 100;
+
+/// Unread messages, and unread mentions, that are counted. Outcome: there are so many or more.
+pub const UNREAD_MAX: u32 = 1_000;
+
+/// Members of a conversation in which it is told who has read what. Outcome: in larger ones they are counted, and no
+/// [`Receipt`](crate::frame::ServerFrame::Receipt) comes.
+pub const RECEIPT_MEMBERS_MAX: usize = 100;
+
+/// Between two tellings of how far one user has read one conversation, in milliseconds, at least. Outcome: as
+/// [`PRESENCE_INTERVAL_MS`].
+pub const RECEIPT_INTERVAL_MS: u64 = 1_000;
+
+/// Rows of a page of the inbox. Outcome: the server sends at most this many and says where the next page begins.
+pub const INBOX_PAGE_MAX: u32 = 50;
+
+/// What tells where a page of the inbox begins, in bytes of UTF-8. Outcome: one that is longer is none that the server has made.
+pub const INBOX_CURSOR_BYTES_MAX: usize = 256;
+
+/// Body of the message that a row of the inbox shows, in bytes. Outcome: the server cuts it, and not within a character where it
+/// is UTF-8.
+pub const INBOX_PREVIEW_BYTES_MAX: usize = 256;
+
+/// Between two tellings of one row of the inbox on a connection, in milliseconds, at least. Outcome: as
+/// [`PRESENCE_INTERVAL_MS`].
+pub const INBOX_ROW_INTERVAL_MS: u64 = 100;
+
 /// A WebSocket message in binary, in bytes: the largest frame and 16 bytes for its length and its lane. Outcome: closed with
 /// [`Code::FRAME_TOO_LARGE`](crate::Code::FRAME_TOO_LARGE).
 pub const LANE_MESSAGE_BYTES_MAX: usize = FRAME_BYTES_MAX + 16;
@@ -146,7 +184,7 @@ pub const LANE_MESSAGE_BYTES_BEFORE_SIGN_IN_MAX: usize = FIRST_FRAME_BYTES_MAX +
 
 /// A WebSocket message in JSON, in bytes of text: every frame fits, however it is escaped (six bytes of text for one of a
 /// body are the most). Outcome: the same.
-pub const JSON_MESSAGE_BYTES_MAX: usize = 400_000;
+pub const JSON_MESSAGE_BYTES_MAX: usize = 420_000;
 
 /// The same before the sign-in, for what clients send: a Hello with the largest token, which needs no escapes. Outcome: the same.
 pub const JSON_MESSAGE_BYTES_BEFORE_SIGN_IN_MAX: usize = 16 * 1024;
@@ -163,14 +201,48 @@ pub const LANE_CREDIT_OF_SERVER_BYTES: u32 = 256 * 1024;
 /// next ones wait; a lane is reset with [`Code::OVERLOADED`](crate::Code::OVERLOADED).
 pub const STREAMS_BEFORE_SIGN_IN_MAX: u32 = 4;
 
-const _: () =
-    assert!(FRAME_BYTES_MAX > BODY_BYTES_MAX + CONVERSATION_NAME_BYTES_MAX + USER_ID_BYTES_MAX + 64);
 const _: () = assert!(STREAMS_PER_SECOND_MAX > OPEN_CONVERSATIONS_SERVICE_MAX);
 const _: () = assert!(FIRST_FRAME_BYTES_MAX < FRAME_BYTES_MAX);
-const _: () = assert!(JSON_MESSAGE_BYTES_MAX >= 6 * BODY_BYTES_MAX);
 
 /// Bytes that an answer's elements have beside their texts, at most, with a varint of the largest size for every number.
 const ELEMENT_BYTES_MAX: usize = 64;
+/// All mentions of a message, with their lengths.
+const MENTIONS_BYTES_MAX: usize = MENTIONS_MAX * (USER_ID_BYTES_MAX + 1);
+const _: () = assert!(
+    FRAME_BYTES_MAX
+        > BODY_BYTES_MAX
+            + MENTIONS_BYTES_MAX
+            + CONVERSATION_NAME_BYTES_MAX
+            + USER_ID_BYTES_MAX
+            + 2 * ELEMENT_BYTES_MAX
+);
+// One state of a message fits into an answer, whatever else that says.
+const _: () = assert!(
+    FRAME_BYTES_MAX
+        > BODY_BYTES_MAX
+            + MENTIONS_BYTES_MAX
+            + REACTIONS_MAX * (REACTION_BYTES_MAX + 7)
+            + MESSAGES_PAGE_MAX * 10
+            + ELEMENT_BYTES_MAX
+);
+// Six bytes of text for one of a body, and three for one of an identifier, which has no control characters.
+const _: () = assert!(
+    JSON_MESSAGE_BYTES_MAX
+        > 6 * BODY_BYTES_MAX
+            + 3 * (MENTIONS_BYTES_MAX + 2 * MENTIONS_MAX + CONVERSATION_NAME_BYTES_MAX + USER_ID_BYTES_MAX)
+            + 1_024
+);
+const _: () = assert!(
+    INBOX_PAGE_MAX as usize
+        * (CONVERSATION_NAME_BYTES_MAX
+            + TITLE_BYTES_MAX
+            + INBOX_PREVIEW_BYTES_MAX
+            + USER_ID_BYTES_MAX
+            + 2 * ELEMENT_BYTES_MAX)
+        + INBOX_CURSOR_BYTES_MAX
+        < FRAME_BYTES_MAX
+);
+const _: () = assert!(RECEIPT_MEMBERS_MAX * (USER_ID_BYTES_MAX + ELEMENT_BYTES_MAX) < FRAME_BYTES_MAX);
 const _: () = assert!(MEMBERS_PAGE_MAX as usize * (USER_ID_BYTES_MAX + ELEMENT_BYTES_MAX) < FRAME_BYTES_MAX);
 const _: () = assert!(
     CONVERSATIONS_PAGE_MAX as usize * (CONVERSATION_NAME_BYTES_MAX + TITLE_BYTES_MAX + ELEMENT_BYTES_MAX)

@@ -96,9 +96,9 @@ impl Permissions {
     pub const INVITE: Self = Self(4);
     /// Mute, ban and remove others, and set how often members may write.
     pub const MODERATE: Self = Self(8);
-    /// Rename, add members with any role, change roles and permissions.
+    /// Rename, add members with any role, change roles and permissions, say how long events are kept.
     pub const MANAGE: Self = Self(16);
-    /// Delete messages of others.
+    /// Revoke messages of others.
     pub const DELETE_ANY: Self = Self(32);
     /// Everything that this version knows.
     pub const ALL: Self = Self(63);

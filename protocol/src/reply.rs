@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
 use crate::id::{ConversationName, DeviceId, Seq, UserId};
+use crate::inbox::InboxRow;
 use crate::membership::{ConversationKind, Permissions, Role};
+use crate::message::MessageState;
 use crate::presence::Status;
 
 /// Answers a [`Request`](crate::request::Request).
@@ -60,6 +62,54 @@ pub enum Reply {
         /// Whether there are further ones.
         more: bool,
     },
+    /// Answers `Receipts`.
+    Receipts {
+        /// To how many members the message has come; its sender does not count, here as below.
+        delivered: u32,
+        /// How many of them have read it.
+        read: u32,
+        /// Those to whom it has come, in the order of their ids' bytes; none where the conversation has over
+        /// [`RECEIPT_MEMBERS_MAX`](crate::limits::RECEIPT_MEMBERS_MAX) members.
+        users: Vec<ReceiptInfo>,
+    },
+    /// Answers `Inbox`.
+    Inbox {
+        /// In the inbox's order.
+        rows: Vec<InboxRow>,
+        /// What the next page begins behind; `None`: there are no further rows.
+        next: Option<String>,
+        /// The greatest version of the inbox when the page was read: `WatchInbox` may go on from that of the first page.
+        version: u64,
+    },
+    /// Answers `WatchInbox`.
+    Watching {
+        /// The greatest version of the inbox at that time.
+        version: u64,
+        /// Whether all rows that have changed since the version that the client has will come. Otherwise it must ask for
+        /// `Inbox` again.
+        complete: bool,
+    },
+    /// Answers `Messages`, as far as it fits into one frame.
+    Messages {
+        /// Those that are there, in the order in which they were asked for.
+        states: Vec<MessageState>,
+        /// Those that are absent or no messages, in the same order.
+        absent: Vec<Seq>,
+        /// Whether there are some of which nothing is said here. At least one is told of all the same.
+        more: bool,
+    },
+}
+
+/// How far a member has received and read a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiptInfo {
+    /// Who.
+    pub user: UserId,
+    /// The last event that a device of the member has received.
+    pub delivered: Seq,
+    /// The last event that the member has read.
+    pub read: Seq,
 }
 
 /// What a conversation is, for one user.

@@ -1,10 +1,12 @@
 //! Requests: what a client asks the server to do or to tell. `docs/PROTOCOL.md` says for each what it needs and what
 //! answers it. Variants are only ever appended.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ConversationName, DeviceId, UserId};
+use crate::id::{ConversationName, DeviceId, Seq, UserId};
 use crate::membership::{ConversationKind, Permissions, Role};
+use crate::retention::Retention;
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,5 +148,99 @@ pub enum Request {
         conversation: ConversationName,
         /// It does.
         watch: bool,
+    },
+    /// Makes one of the user's messages say something else.
+    Edit {
+        /// Where.
+        conversation: ConversationName,
+        /// Which message.
+        seq: Seq,
+        /// All that it is to say.
+        #[serde(with = "crate::body")]
+        body: Bytes,
+        /// All whom it is to mention; at most [`MENTIONS_MAX`](crate::limits::MENTIONS_MAX).
+        #[serde(default)]
+        mentions: Vec<UserId>,
+    },
+    /// Makes a message absent for everybody.
+    Revoke {
+        /// Where.
+        conversation: ConversationName,
+        /// Which.
+        seq: Seq,
+    },
+    /// Says whether the user reacts to a message.
+    React {
+        /// Where.
+        conversation: ConversationName,
+        /// To which.
+        seq: Seq,
+        /// In which way: a [reaction's text](crate::message::check_reaction).
+        reaction: String,
+        /// The user does.
+        on: bool,
+    },
+    /// Makes a message absent for the user alone, on all devices.
+    Hide {
+        /// Where.
+        conversation: ConversationName,
+        /// Which.
+        seq: Seq,
+    },
+    /// Says how long events are kept.
+    SetRetention {
+        /// Where.
+        conversation: ConversationName,
+        /// How long.
+        retention: Retention,
+    },
+    /// Says how far the user has received and read a conversation, which need not be open. Both only ever move forward: what is
+    /// less than before changes nothing, so 0 says nothing of one of them.
+    Mark {
+        /// Which.
+        conversation: ConversationName,
+        /// The last event that has come to one of the user's devices.
+        delivered: Seq,
+        /// The last event that the user has read. It counts as delivered, too.
+        read: Seq,
+    },
+    /// Asks who has received and read a message.
+    Receipts {
+        /// Where.
+        conversation: ConversationName,
+        /// Which.
+        seq: Seq,
+    },
+    /// Asks for a page of the inbox: pinned conversations first, then the others, each with the latest first.
+    Inbox {
+        /// The page begins where the one before has said; `None`: with the first row.
+        after: Option<String>,
+        /// At most so many; see [`limits::INBOX_PAGE_MAX`](crate::limits::INBOX_PAGE_MAX).
+        limit: u32,
+    },
+    /// Says whether this connection wants to be told when rows of the inbox change.
+    WatchInbox {
+        /// The greatest version that the client has; `None`: only what changes from now on is wanted.
+        since: Option<u64>,
+        /// It does.
+        watch: bool,
+    },
+    /// Says how the user wants to see a conversation in the inbox, on all devices.
+    SetInbox {
+        /// Which.
+        conversation: ConversationName,
+        /// It is put away.
+        archived: bool,
+        /// Until when no notices of it are wanted, in milliseconds since 1970; 0: they are wanted.
+        muted_until_ms: u64,
+        /// It stands in front of all that are not pinned.
+        pinned: bool,
+    },
+    /// Asks what messages have come to.
+    Messages {
+        /// Where.
+        conversation: ConversationName,
+        /// Which; at most [`MESSAGES_PAGE_MAX`](crate::limits::MESSAGES_PAGE_MAX).
+        seqs: Vec<Seq>,
     },
 }

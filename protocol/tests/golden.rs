@@ -5,6 +5,8 @@
 mod client;
 #[path = "golden/events.rs"]
 mod events;
+#[path = "golden/messages.rs"]
+mod messages;
 #[path = "golden/requests.rs"]
 mod requests;
 #[path = "golden/server.rs"]
@@ -149,22 +151,22 @@ fn every_variant_has_golden_bytes() {
         values.into_iter().map(|value| codec::encode_datagram(&value)[0]).collect()
     }
     assert_eq!(numbers(client_frames().into_iter().map(|(_, frame)| frame)), (0..=9).collect());
-    assert_eq!(numbers(server_frames().into_iter().map(|(_, frame)| frame)), (0..=12).collect());
+    assert_eq!(numbers(server_frames().into_iter().map(|(_, frame)| frame)), (0..=15).collect());
     let requests = client_frames().into_iter().filter_map(|(_, frame)| match frame {
         ClientFrame::Request { request, .. } => Some(request),
         _ => None,
     });
-    assert_eq!(numbers(requests), (0..=18).collect());
+    assert_eq!(numbers(requests), (0..=29).collect());
     let replies = server_frames().into_iter().filter_map(|(_, frame)| match frame {
         ServerFrame::Reply { reply, .. } => Some(reply),
         _ => None,
     });
-    assert_eq!(numbers(replies), (0..=7).collect());
+    assert_eq!(numbers(replies), (0..=11).collect());
     let kinds = server_frames().into_iter().filter_map(|(_, frame)| match frame {
         ServerFrame::Event(event) => Some(event.kind),
         _ => None,
     });
-    assert_eq!(numbers(kinds), (0..=12).collect());
+    assert_eq!(numbers(kinds), (0..=18).collect());
 }
 
 #[test]

@@ -86,6 +86,17 @@ export class Server {
     if (code !== 0) throw new Error(`quoth send ended with ${code}`);
   }
 
+  /** Runs a native client to its end; gives what it has printed. */
+  async run(user, ...args) {
+    const child = this.#quoth([...args, "--user", user]);
+    let printed = "";
+    child.stdout.on("data", (chunk) => (printed += chunk));
+    child.stdin.end();
+    const code = await new Promise((resolve) => child.once("close", resolve));
+    if (code !== 0) throw new Error(`quoth ${args.join(" ")} ended with ${code}`);
+    return printed.trimEnd();
+  }
+
   #quoth(args) {
     const child = spawn(bin("quoth"), [...args, "--client-file", this.#clientFile], { stdio: ["pipe", "pipe", "inherit"] });
     this.#natives.add(child);

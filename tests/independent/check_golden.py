@@ -1,4 +1,4 @@
-"""Checks `quoth_wire` and `quoth_lanes` against protocol/golden: bytes in frames.txt, JSON in json.txt. Exits 0 when all of them agree.
+"""Checks `quoth_wire`, `quoth_lanes` and `quoth_json` against protocol/golden: bytes in frames.txt, JSON in json.txt. Exits 0 when all of them agree.
 
     python check_golden.py [FRAMES_FILE [JSON_FILE]]
 """
@@ -13,28 +13,34 @@ from typing import Any, Iterator
 import quoth_lanes as lanes
 import quoth_members as members
 import quoth_wire as wire
+from quoth_json import client_frame_to_json
 
 GOLDEN = Path(__file__).resolve().parents[2] / "protocol" / "golden" / "frames.txt"
 GOLDEN_JSON = GOLDEN.with_name("json.txt")
 SIDES = {"client": wire.CLIENT_FRAME, "server": wire.SERVER_FRAME}
 
+# What a client may leave out besides options that are none.
+LEFT_OUT = [("mentions", []), ("expires_in_ms", 0)]
+
 # What section 2 says does not decode, as bodies without a length.
 NOT_FRAMES = {
     "an empty frame": (wire.CLIENT_FRAME, ""),
-    "a varint that is not in its shortest form": (wire.CLIENT_FRAME, "048700" + "00" + "0000"),
+    "a varint that is not in its shortest form": (wire.CLIENT_FRAME, "048700" + "00" + "0000" + "000000"),
     "a variant number of six bytes": (wire.CLIENT_FRAME, "848080808000" + "00"),
     "a u16 of 65,536": (wire.CLIENT_FRAME, "00808004" + "00" + "00" + "0161" + "00" + "00" + "00"),
-    "a u64 of 65 bits": (wire.CLIENT_FRAME, "04" + "ffffffffffffffffff02" + "00" + "0000"),
+    "a u64 of 65 bits": (wire.CLIENT_FRAME, "04" + "ffffffffffffffffff02" + "00" + "0000" + "000000"),
     "an option with tag 2": (wire.CLIENT_FRAME, "0302"),
     "a bool of 2": (wire.SERVER_FRAME, "0501010002"),
     "a Start beyond the last variant": (wire.CLIENT_FRAME, "030103"),
+    "a FetchRange beyond the last variant": (wire.CLIENT_FRAME, "050161" + "0701" + "01"),
+    "a mention that is no user id": (wire.CLIENT_FRAME, "0401" + "00" + "0000" + "00" + "0100" + "00"),
     "a durability beyond the last variant": (wire.SERVER_FRAME, "0001000161" + "02" + "00" + "00" + "00"),
     "a text that is not UTF-8": (wire.CLIENT_FRAME, "0101ff"),
     "a text longer than its frame": (wire.CLIENT_FRAME, "010a61"),
     "an empty conversation name": (wire.CLIENT_FRAME, "0600"),
     "a conversation name of 129 bytes": (wire.CLIENT_FRAME, "068101" + "61" * 129),
     "a conversation name with a control character": (wire.CLIENT_FRAME, "0602c285"),
-    "a request beyond the last variant": (wire.CLIENT_FRAME, "0801" + "13"),
+    "a request beyond the last variant": (wire.CLIENT_FRAME, "0801" + "1e"),
     "a role beyond the last variant": (wire.CLIENT_FRAME, "0801" + "03" + "0161" + "0161" + "04" + "00"),
     "a hash of 15 bytes": (wire.SERVER_FRAME, "0401010161" + "00" + "08" + "0f" + "00" * 15 + "000000"),
     "a user id of 65 bytes": (wire.SERVER_FRAME, "090161" + "41" + "61" * 65),
@@ -119,22 +125,22 @@ def faults_of_json(path: Path, lines: list[tuple[str, str, bytes]]) -> Iterator[
                 read = lanes.JSON.decode('{"lane":1,' + text[1:])
                 if read != (1, lanes.Frames((frame,))):
                     yield f"{label}: {text} is read as {read}"
-            elif (written := filled(lanes.client_frame_to_json(frame), json.loads(text))) != json.loads(text):
+            elif (written := filled(client_frame_to_json(frame), json.loads(text))) != json.loads(text):
                 yield f"{label}: written as {written} instead of {text}"
         except wire.WireError as error:
             yield f"{label}: {text}: {error}"
 
 
 def filled(written: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
-    """A client's frame with the members that are none and may be left out."""
+    """A client's frame with the members that say nothing and may be left out."""
     (inner,) = expected.values()
-    none = {key: None for key, value in inner.items() if value is None}
+    none = {key: value for key, value in inner.items() if value is None or (key, value) in LEFT_OUT}
     return {key: {**none, **value} for key, value in written.items()}
 
 
 def faults_of_coverage(lines: list[tuple[str, str, bytes]]) -> Iterator[str]:
     """Every variant of each side, and of what a frame is about, has a golden line."""
-    for side, count in (("client", 10), ("server", 13)):
+    for side, count in (("client", 10), ("server", 16)):
         numbers = {frame_number(data) for of, _, data in lines if of == side}
         if numbers != set(range(count)):
             yield f"{side}: golden frames for the variants {sorted(numbers)} instead of 0 to {count - 1}"
@@ -142,7 +148,7 @@ def faults_of_coverage(lines: list[tuple[str, str, bytes]]) -> Iterator[str]:
     kinds = {type(frame.kind) for frame in frames if isinstance(frame, wire.Event)}
     requests = {type(frame.request) for frame in frames if isinstance(frame, wire.Request)}
     replies = {type(frame.reply) for frame in frames if isinstance(frame, wire.Reply)}
-    if (len(kinds), len(requests), len(replies)) != (13, 19, 8) or wire.UnknownKind in kinds:
+    if (len(kinds), len(requests), len(replies)) != (19, 30, 12) or wire.UnknownKind in kinds:
         yield f"golden frames for {len(kinds)} kinds, {len(requests)} requests and {len(replies)} replies"
 
 
@@ -168,7 +174,10 @@ def faults_of_limits() -> Iterator[str]:
             yield f"the length {prefix.hex()} is taken"
         except wire.WireError:
             pass
-    largest = wire.Publish(2**64 - 1, bytes(wire.BODY_MAX), "u" * 64, 2**64 - 1)
+    users = tuple(f"{number:064}" for number in range(wire.MENTIONS_MAX))
+    largest = wire.Publish(
+        2**64 - 1, bytes(wire.BODY_MAX), "u" * 64, 2**64 - 1, 2**64 - 1, users, 2**64 - 1
+    )
     encoded = wire.encode_frame(wire.CLIENT_FRAME, largest)
     if wire.FrameDecoder(wire.CLIENT_FRAME).feed(encoded) != [largest]:
         yield "the largest publish does not fit into a frame"

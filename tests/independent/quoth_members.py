@@ -8,7 +8,6 @@ from __future__ import annotations
 import enum
 import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 from quoth_codec import (
     BOOL,
@@ -25,7 +24,6 @@ from quoth_codec import (
     numbers,
     option,
     struct,
-    variants,
 )
 
 READ, WRITE, INVITE, MODERATE, MANAGE, DELETE_ANY = (1 << bit for bit in range(6))
@@ -387,7 +385,7 @@ KINDS: tuple[tuple[type, tuple[Type, ...]], ...] = (
     (BelongsNoMore, (CONVERSATION, CAUSE)),
     (BlockedUser, (USER, BOOL)),
 )
-REQUEST = variants(
+REQUESTS: tuple[tuple[type, tuple[Type, ...]], ...] = (
     (Create, (option(CONVERSATION), KIND, TEXT, list_of(USER), BOOL)),
     (Join, (CONVERSATION, option(TEXT))),
     (Leave, (CONVERSATION,)),
@@ -408,7 +406,7 @@ REQUEST = variants(
     (Conversations, (option(CONVERSATION), U32)),
     (WatchPresence, (CONVERSATION, BOOL)),
 )
-REPLY = variants(
+REPLIES: tuple[tuple[type, tuple[Type, ...]], ...] = (
     (Done, (CONVERSATION, SEQ, U64)),
     (RefusedRequest, (U32, U32, TEXT)),
     (Invitation, (TEXT,)),
@@ -428,21 +426,3 @@ JSON_NAMES: dict[type, str] = {
     SessionList: "sessions",
     ConversationPage: "conversations",
 }
-
-
-def json_name(cls: type) -> str:
-    """What a variant is called in JSON."""
-    words = "".join("_" + char.lower() if char.isupper() else char for char in cls.__name__)
-    return JSON_NAMES.get(cls, words.lstrip("_"))
-
-
-def to_json(value: Any) -> Any:
-    """A request, or what one is made of, as JSON has it."""
-    if isinstance(value, enum.IntEnum):
-        return value.name.lower()
-    if isinstance(value, tuple):
-        return [to_json(one) for one in value]
-    if not hasattr(value, "__dataclass_fields__"):
-        return value
-    members = {name: to_json(getattr(value, name)) for name in value.__dataclass_fields__}
-    return {json_name(type(value)): members} if members else json_name(type(value))

@@ -35,9 +35,20 @@ from quoth_codec import (
     struct,
     variants,
 )
-from quoth_members import KINDS, REPLY, REQUEST, STATUS, Status
+from quoth_events import EVENT_FIELDS, MENTIONS, Event, Message, UnknownKind
+from quoth_members import STATUS, Status
+from quoth_messages import (
+    INBOX_ROW_FIELDS,
+    MESSAGE_STATE_FIELDS,
+    RECEIPT_FIELDS,
+    REPLY,
+    REQUEST,
+    InboxRow,
+    MessageState,
+    Receipt,
+)
 
-FRAME_MAX = 66_560
+FRAME_MAX = 73_728
 FIRST_FRAME_MAX = 8_192
 BODY_MAX = 65_536
 DATAGRAM_MAX = 1_100
@@ -47,6 +58,9 @@ LENGTH_BYTES_MAX = 3
 FEATURE_DATAGRAMS = 1
 FEATURE_ROSTER = 2
 FEATURE_MEMBERSHIP = 4
+FEATURE_MESSAGES = 8
+
+MENTIONS_MAX = 50
 
 
 class Code(enum.IntEnum):
@@ -63,6 +77,7 @@ class Code(enum.IntEnum):
     RATE_LIMITED = 0x105
     SLOW_MODE = 0x106
     UNAVAILABLE = 0x107
+    STORAGE_FULL = 0x108
     TOKEN_EXPIRED = 0x200
     TOKEN_REJECTED = 0x201
     TOKEN_REVOKED = 0x202
@@ -81,6 +96,8 @@ class Code(enum.IntEnum):
     LAST_OWNER = 0x30D
     TOO_MANY = 0x30E
     DENIED = 0x30F
+    NOT_FOUND_MESSAGE = 0x310
+    TOO_OLD = 0x311
 
 
 def code_name(code: int) -> str:
@@ -126,24 +143,28 @@ class Latest:
     pass
 
 
+@dataclass(frozen=True)
+class Around:
+    seq: int
+
+
+@dataclass(frozen=True)
+class AfterTime:
+    time_ms: int
+
+
+@dataclass(frozen=True)
+class BeforeTime:
+    time_ms: int
+
+
+@dataclass(frozen=True)
+class AroundTime:
+    time_ms: int
+
+
 Start = After | Last | Live
-FetchRange = After | Before | Latest
-
-
-# The kinds of an event, but for those of `quoth_members`.
-
-
-@dataclass(frozen=True)
-class Message:
-    body: bytes
-
-
-@dataclass(frozen=True)
-class UnknownKind:
-    """An event of a kind that version 1 does not have; it has a seq all the same."""
-
-    number: int
-    payload: bytes
+FetchRange = After | Before | Latest | Around | AfterTime | BeforeTime | AroundTime
 
 
 # ClientFrame.
@@ -183,6 +204,9 @@ class Publish:
     body: bytes
     publish_as: str | None = None
     origin_time_ms: int | None = None
+    reply_to: int | None = None
+    mentions: tuple[str, ...] = ()
+    expires_in_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -204,7 +228,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Request:
-    """`request` is one of `quoth_members`."""
+    """`request` is one of `quoth_members` or `quoth_messages`."""
 
     id: int
     request: Any
@@ -250,15 +274,6 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Event:
-    seq: int
-    time_ms: int
-    sender: str
-    origin_time_ms: int | None
-    kind: Any
-
-
-@dataclass(frozen=True)
 class Ack:
     n: int
     seq: int
@@ -283,7 +298,10 @@ class Gap:
 class PageEnd:
     head: int
     floor: int
-    more: bool
+    first: int
+    last: int
+    more_before: bool
+    more_after: bool
 
 
 @dataclass(frozen=True)
@@ -311,7 +329,7 @@ class Roster:
 
 @dataclass(frozen=True)
 class Reply:
-    """`reply` is one of `quoth_members`."""
+    """`reply` is one of `quoth_members` or `quoth_messages`."""
 
     id: int
     reply: Any
@@ -325,33 +343,24 @@ class Presence:
     last_seen_ms: int
 
 
-_KNOWN_KIND = variants((Message, (BYTES,)), *KINDS, skippable=True)
-
-
-def _encode_kind(kind: Any) -> bytes:
-    if isinstance(kind, UnknownKind):
-        return U32.encode(kind.number) + kind.payload
-    return _KNOWN_KIND.encode(kind)
-
-
-def _decode_kind(reader: Reader) -> Any:
-    try:
-        return _KNOWN_KIND.decode(reader)
-    except UnknownVariant as unknown:
-        return UnknownKind(unknown.number, unknown.payload)
-
-
 DURABILITY = numbers(Durability)
-KIND = Type(_encode_kind, _decode_kind)
 START = variants((After, (SEQ,)), (Last, (U32,)), (Live, ()))
-FETCH_RANGE = variants((After, (SEQ,)), (Before, (SEQ,)), (Latest, ()))
+FETCH_RANGE = variants(
+    (After, (SEQ,)),
+    (Before, (SEQ,)),
+    (Latest, ()),
+    (Around, (SEQ,)),
+    (AfterTime, (U64,)),
+    (BeforeTime, (U64,)),
+    (AroundTime, (U64,)),
+)
 
 CLIENT_FRAME = variants(
     (Hello, (U16, U64, TEXT, DEVICE, U64, TEXT, TEXT)),
     (Refresh, (TEXT,)),
     (Open, (CONVERSATION, U64, option(START))),
     (Read, (option(START),)),
-    (Publish, (U64, BYTES, option(USER), option(U64))),
+    (Publish, (U64, BYTES, option(USER), option(U64), option(SEQ), MENTIONS, U64)),
     (Fetch, (CONVERSATION, FETCH_RANGE, U32)),
     (Typing, (CONVERSATION,)),
     (Seen, (SEQ,)),
@@ -364,15 +373,18 @@ SERVER_FRAME = variants(
     (GoAway, (U32, U32, TEXT)),
     (TokenExpiring, (U32,)),
     (Opened, (SEQ, SEQ)),
-    (Event, (SEQ, U64, USER, option(U64), KIND)),
+    (Event, EVENT_FIELDS),
     (Ack, (U64, SEQ, U64, BOOL)),
     (Refused, (U64, U32, U32)),
     (Gap, (SEQ, SEQ)),
-    (PageEnd, (SEQ, SEQ, BOOL)),
+    (PageEnd, (SEQ, SEQ, SEQ, SEQ, BOOL, BOOL)),
     (TypingNotice, (CONVERSATION, USER)),
     (Roster, (U32, list_of(struct(Present, USER, SEQ, STATUS)))),
     (Reply, (U32, REPLY)),
     (Presence, (CONVERSATION, USER, STATUS, U64)),
+    (MessageState, MESSAGE_STATE_FIELDS),
+    (Receipt, RECEIPT_FIELDS),
+    (InboxRow, INBOX_ROW_FIELDS),
     skippable=True,
 )
 

@@ -220,8 +220,8 @@ async def step_history(run: Run) -> None:
     peer = await run.login()
     head, last = run.sent[-1].seq, len(run.sent)
     pages = [await peer.fetch(run.name, wire.After(0), 37)]
-    while pages[-1].end.more:
-        pages.append(await peer.fetch(run.name, wire.After(pages[-1].events[-1].seq), 37))
+    while pages[-1].end.more_after:
+        pages.append(await peer.fetch(run.name, wire.After(pages[-1].end.last), 37))
     forward = [event for page in pages for event in page.events]
     floor = pages[0].end.floor
     run.check("5 every page has the head", all(page.end.head == head for page in pages), pages)
@@ -231,21 +231,21 @@ async def step_history(run: Run) -> None:
     run.check_events("5 they end with what was sent", forward[-last:], run.sent)
 
     pages = [await peer.fetch(run.name, wire.Latest(), 23)]
-    while pages[-1].end.more:
-        pages.append(await peer.fetch(run.name, wire.Before(pages[-1].events[0].seq), 23))
+    while pages[-1].end.more_before:
+        pages.append(await peer.fetch(run.name, wire.Before(pages[-1].end.first), 23))
     backward = [event for page in reversed(pages) for event in page.events]
     run.check("5 backward pages give the same", backward == forward, first_difference(backward, forward))
     run.check("5 backward pages have at most the limit", all(len(page.events) <= 23 for page in pages))
 
-    end = wire.PageEnd(head, floor, False)
-    for what, range_, limit, events in (
-        ("the page that ends with the head", wire.After(head - 3), 3, forward[-3:]),
-        ("the page that begins with the floor", wire.Before(floor + 2), 2, forward[:2]),
-        ("the page after the head", wire.After(head), 5, []),
-        ("the page before the floor", wire.Before(floor), 5, []),
+    for what, range_, limit, events, ends in (
+        ("the page that ends with the head", wire.After(head - 3), 3, forward[-3:], (head - 2, head, True, False)),
+        ("the page that begins with the floor", wire.Before(floor + 2), 2, forward[:2], (floor, floor + 1, False, True)),
+        ("the page after the head", wire.After(head), 5, [], (head + 1, head, True, False)),
+        ("the page before the floor", wire.Before(floor), 5, [], (floor, floor - 1, False, True)),
     ):
         page = await peer.fetch(run.name, range_, limit)
-        run.check(f"5 {what} is whole and not followed by more", (page.events, page.end) == (events, end), page)
+        end = wire.PageEnd(head, floor, *ends)
+        run.check(f"5 {what} is whole and says where it ends", (page.events, page.end) == (events, end), page)
     page = await peer.fetch(run.name, wire.Latest(), 0)
     run.check("5 a limit of 0 gives PageEnd alone", not page.events and page.end.head == head, page)
     page = await peer.fetch(run.name, wire.After(0), 100_000)

@@ -239,7 +239,7 @@ pub async fn read_log(
                     cursor = event.seq;
                     entries.push(Entry::of(&event));
                 }
-                ServerFrame::PageEnd { floor, more, .. } => break (floor, more),
+                ServerFrame::PageEnd { floor, more_after, .. } => break (floor, more_after),
                 other => bail!("a page has {other:?}"),
             }
         };

@@ -412,7 +412,7 @@ async fn next_on(
 #[must_use]
 pub fn text(event: &Event) -> String {
     match &event.kind {
-        EventKind::Message { body } => String::from_utf8_lossy(body).into_owned(),
+        EventKind::Message { body, .. } => String::from_utf8_lossy(body).into_owned(),
         other => format!("{other:?}"),
     }
 }

@@ -1,4 +1,4 @@
-//! The chat page in real Chromium against real servers: `tests/browser/chat.test.mjs` has the cases, here they are run.
+//! The chat page in real Chromium against real servers: `tests/browser/*.test.mjs` have the cases, here they are run.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ fn people_chat_in_browsers_and_terminals() {
     let bin_dir = binary("quoth-server").parent().expect("a file is in a folder").to_owned();
     let output = Command::new("node")
         .args(["--test", "--test-concurrency=1", "--test-reporter=spec"])
-        .arg(folder.join("chat.test.mjs"))
+        .args(["chat.test.mjs", "members.test.mjs"].map(|name| folder.join(name)))
         .env("QUOTH_BIN_DIR", bin_dir)
         .output()
         .expect("node, which tests/run installs");

@@ -195,7 +195,7 @@ async fn what_backends_publish_reaches_clients_in_order_and_under_its_senders_na
     });
     for n in 0..200_u64 {
         let Some(ServerFrame::Event(event)) = reader.next().await? else { anyhow::bail!("no event") };
-        let EventKind::Message { body } = event.kind else { anyhow::bail!("no message") };
+        let EventKind::Message { body, .. } = event.kind else { anyhow::bail!("no message") };
         assert_eq!((event.seq.0, &body[..]), (n + 1, n.to_string().as_bytes()));
         let expected = if n % 3 == 0 { ("bob", Some(n)) } else { ("operator", None) };
         assert_eq!((event.sender.as_str(), event.origin_time_ms), expected);

@@ -161,7 +161,7 @@ async fn read(mut events: Events) -> anyhow::Result<Vec<String>> {
             ClientEvent::Event(event) => {
                 ensure!(event.seq.0 == seq.0 + 1, "{:?} behind {seq:?}", event.seq);
                 seq = event.seq;
-                let EventKind::Message { body } = event.kind else { anyhow::bail!("{event:?}") };
+                let EventKind::Message { body, .. } = event.kind else { anyhow::bail!("{event:?}") };
                 let text = String::from_utf8(body.to_vec())?;
                 if text == LAST {
                     return Ok(numbered);

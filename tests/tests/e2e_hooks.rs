@@ -70,7 +70,7 @@ async fn messages_are_let_through_changed_or_refused_and_keep_their_order() -> a
             ServerFrame::Ack { n, .. } => outcomes.push((n, Ok(()))),
             ServerFrame::Refused { n, code, .. } => outcomes.push((n, Err(code))),
             ServerFrame::Event(event) => {
-                let EventKind::Message { body } = event.kind else { bail!("no message") };
+                let EventKind::Message { body, .. } = event.kind else { bail!("no message") };
                 events.push(String::from_utf8(body.to_vec())?);
             }
             other => bail!("{other:?}"),

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use bytes::Bytes;
 use quinn::{Endpoint, ReadError, TransportConfig, VarInt};
 use quoth_protocol::codec::encode;
 use quoth_protocol::frame::{ClientFrame, Open, Publish, ServerFrame, Start};
@@ -83,12 +82,7 @@ fn refusals_that_nobody_takes_stop_the_reading() -> anyhow::Result<()> {
 
 fn forbidden(n: u64) -> ClientFrame {
     let publish_as = Some(UserId::new("somebody").expect("a valid id"));
-    ClientFrame::Publish(Publish {
-        n,
-        body: Bytes::from(vec![0; BODY_BYTES]),
-        publish_as,
-        origin_time_ms: None,
-    })
+    ClientFrame::Publish(Publish { publish_as, ..Publish::new(n, vec![0; BODY_BYTES]) })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -40,7 +40,7 @@ async fn read(room: &Conversation, messages: usize) -> anyhow::Result<()> {
     while next < messages {
         match events.next().await.context("the reader has ended")?? {
             ClientEvent::Event(event) => {
-                let EventKind::Message { body } = event.kind else { anyhow::bail!("{event:?}") };
+                let EventKind::Message { body, .. } = event.kind else { anyhow::bail!("{event:?}") };
                 ensure!(body == message(next), "message {next} is {}", String::from_utf8_lossy(&body));
                 next += 1;
             }

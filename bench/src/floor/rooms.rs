@@ -139,7 +139,7 @@ impl Member {
             let seq = room.head;
             let fault = self.rooms.fault.filter(|_| seq.0.is_multiple_of(Fault::EVERY));
             let body = if fault == Some(Fault::Alter) { body.slice(..body.len() - 1) } else { body };
-            let (kind, sender) = (EventKind::Message { body }, UserId::new("relay")?);
+            let (kind, sender) = (EventKind::message(body), UserId::new("relay")?);
             let event = Event { seq, time_ms: 0, sender, origin_time_ms: None, kind };
             let event = encode(&ServerFrame::Event(event));
             let times = match fault {

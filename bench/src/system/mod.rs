@@ -143,7 +143,7 @@ impl Acks {
     fn take(&mut self, frame: ServerFrame, into: &mut Vec<Received>) -> anyhow::Result<()> {
         match frame {
             ServerFrame::Event(event) => {
-                let EventKind::Message { body } = event.kind else {
+                let EventKind::Message { body, .. } = event.kind else {
                     anyhow::bail!("not a message: {event:?}")
                 };
                 into.push(Received::Message { seq: Some(event.seq.0), body });

@@ -128,7 +128,9 @@ impl Receiver for WebSocketReceiver {
         for frame in self.taken.drain(..) {
             match frame {
                 ServerFrame::Event(event) => {
-                    let EventKind::Message { body } = event.kind else { bail!("not a message: {event:?}") };
+                    let EventKind::Message { body, .. } = event.kind else {
+                        bail!("not a message: {event:?}")
+                    };
                     into.push(Received::Message { seq: Some(event.seq.0), body });
                 }
                 ServerFrame::Ack { seq, .. } => into.extend([Received::Seq(seq.0), Received::Acks(1)]),

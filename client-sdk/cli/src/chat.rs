@@ -207,7 +207,7 @@ impl<'a> Chat<'a> {
             self.last_shown = *seq;
         }
         let own = match event {
-            ClientEvent::Event(Event { sender, kind: EventKind::Message { body }, .. })
+            ClientEvent::Event(Event { sender, kind: EventKind::Message { body, .. }, .. })
                 if self.situation.user.as_deref() == Some(sender.as_str()) =>
             {
                 Some(&body[..])

@@ -1,6 +1,7 @@
 //! What happens in a conversation besides messages, as a line for people.
 
 use quoth_client::protocol::membership::{GoneCause, Role};
+use quoth_client::protocol::retention::Retention;
 use quoth_client::{Event, EventKind, UserId};
 
 use crate::clock;
@@ -39,6 +40,24 @@ pub(crate) fn deed(event: &Event) -> Option<String> {
         }
         EventKind::Blocked { user, blocked: true } => format!("you blocked {}", shown(user)),
         EventKind::Blocked { user, blocked: false } => format!("you do not block {} any more", shown(user)),
+        EventKind::Edited { seq, body, .. } => format!("{actor} edited message {seq}: {}", said(body)),
+        EventKind::Revoked { seq } => format!("{actor} took message {seq} back"),
+        EventKind::Reacted { seq, reaction, on: true } => {
+            format!("{actor} reacted to message {seq}: {}", printable(reaction))
+        }
+        EventKind::Reacted { seq, reaction, on: false } => {
+            format!("{actor} took the reaction {} to message {seq} back", printable(reaction))
+        }
+        EventKind::RetentionSet { retention } => {
+            format!("{actor} set that messages are kept {}", kept(*retention))
+        }
+        EventKind::Hidden { conversation, seq } => {
+            format!("you hid message {seq} of {}", printable(conversation.as_str()))
+        }
+        EventKind::InboxSet { conversation, archived, muted_until_ms, pinned } => {
+            let conversation = printable(conversation.as_str());
+            inbox_set(&conversation, *archived, *muted_until_ms, *pinned)
+        }
     };
     Some(text)
 }
@@ -70,6 +89,28 @@ fn until(time_ms: u64) -> String {
     }
 }
 
+/// A message in one line.
+fn said(body: &[u8]) -> String {
+    std::str::from_utf8(body).map_or_else(|_| format!("{} bytes", body.len()), printable)
+}
+
+fn kept(Retention { age_s, count, bytes }: Retention) -> String {
+    let age = (age_s > 0).then(|| format!("for {age_s} s"));
+    let count = (count > 0).then(|| format!("up to {count} of them"));
+    let bytes = (bytes > 0).then(|| format!("up to {bytes} bytes"));
+    let bounds: Vec<String> = [age, count, bytes].into_iter().flatten().collect();
+    if bounds.is_empty() { "for ever".to_owned() } else { bounds.join(", ") }
+}
+
+fn inbox_set(conversation: &str, archived: bool, muted_until_ms: u64, pinned: bool) -> String {
+    let mut how = Vec::new();
+    how.extend(archived.then(|| "archived".to_owned()));
+    how.extend((muted_until_ms > 0).then(|| format!("muted{}", until(muted_until_ms))));
+    how.extend(pinned.then(|| "pinned".to_owned()));
+    let how = if how.is_empty() { "as any other".to_owned() } else { how.join(", ") };
+    format!("in your inbox {conversation} is {how}")
+}
+
 fn called(title: &str) -> String {
     if title.is_empty() { String::new() } else { format!(" \"{}\"", printable(title)) }
 }
@@ -80,8 +121,8 @@ fn shown(user: &UserId) -> String {
 
 #[cfg(test)]
 mod tests {
-    use quoth_client::Seq;
     use quoth_client::protocol::membership::{ConversationKind, InvitationHash, Permissions};
+    use quoth_client::{ConversationName, Seq};
 
     use super::*;
 
@@ -131,10 +172,34 @@ mod tests {
     }
 
     #[test]
+    fn what_becomes_of_messages_is_told() {
+        let seq = Seq(7);
+        let edited = |body: &'static [u8]| EventKind::Edited { seq, body: body.into(), mentions: vec![] };
+        assert_eq!(of("alice", edited(b"a\nb")).unwrap(), "alice edited message 7: a\\nb");
+        assert_eq!(of("alice", edited(b"\xff\xff")).unwrap(), "alice edited message 7: 2 bytes");
+        let reacted = |on| EventKind::Reacted { seq, reaction: "+1".into(), on };
+        assert_eq!(of("alice", reacted(true)).unwrap(), "alice reacted to message 7: +1");
+        assert_eq!(of("alice", reacted(false)).unwrap(), "alice took the reaction +1 to message 7 back");
+        let set = |age_s, count| {
+            let retention = Retention { age_s, count, bytes: 0 };
+            of("alice", EventKind::RetentionSet { retention }).unwrap()
+        };
+        assert_eq!(set(60, 5), "alice set that messages are kept for 60 s, up to 5 of them");
+        assert_eq!(set(0, 0), "alice set that messages are kept for ever");
+        let conversation = ConversationName::new("team").unwrap();
+        let inbox = |archived, pinned| {
+            let conversation = conversation.clone();
+            of("alice", EventKind::InboxSet { conversation, archived, muted_until_ms: 0, pinned }).unwrap()
+        };
+        assert_eq!(inbox(true, true), "in your inbox team is archived, pinned");
+        assert_eq!(inbox(false, false), "in your inbox team is as any other");
+    }
+
+    #[test]
     fn titles_cannot_steer_the_terminal() {
         let kind = ConversationKind::Group;
         let created = EventKind::Created { kind, title: "a\u{202e}b".into(), open: true };
         assert_eq!(of("alice", created).unwrap(), "alice created this group \"a\\u{202e}b\"");
-        assert_eq!(of("alice", EventKind::Message { body: "hi".into() }), None);
+        assert_eq!(of("alice", EventKind::message("hi")), None);
     }
 }

@@ -59,12 +59,13 @@ async fn forwards(
             written(format.print(out, event))?;
             cursor = to;
         }
-        if !page.more {
+        if !page.more_after {
             // Everything behind the cursor may be gone.
             let is_told = tell_gap(cursor, page.floor, format, out)?;
             return Ok(Some(page.head).filter(|_| !is_told && cursor == after));
         }
-        left -= advanced(&page)?.min(left);
+        left -= printed(&page)?.min(left);
+        cursor = page.to;
     }
     Ok(None)
 }
@@ -77,21 +78,17 @@ async fn backwards(
     format: Format,
     out: &mut impl Write,
 ) -> anyhow::Result<Option<Seq>> {
-    let (mut next, mut left, mut pages, mut empty) = (end, limit, Vec::new(), None);
+    let (mut next, mut left, mut pages, mut empty) = (end, limit, Vec::<Vec<ClientEvent>>::new(), None);
     while left > 0 {
         let page = room.history(next, page_limit(left)).await?;
-        let more = page.more;
-        match page.events.first() {
-            Some(first) => next = FetchRange::Before(range(first).0),
-            None if pages.is_empty() => empty = Some(page.head),
-            None => {}
-        }
-        if more {
-            left -= advanced(&page)?.min(left);
+        if page.more_before {
+            left -= printed(&page)?.min(left);
         } else {
             left = 0;
         }
+        next = FetchRange::Before(page.from);
         pages.push(page.events);
+        empty = pages.iter().all(Vec::is_empty).then_some(page.head);
     }
     for event in pages.iter().rev().flatten() {
         written(format.print(out, event))?;
@@ -103,12 +100,12 @@ fn page_limit(left: u64) -> u32 {
     u32::try_from(left.min(PAGE_EVENTS)).unwrap_or(u32::MAX)
 }
 
-/// How many events a page with more behind it had.
-fn advanced(page: &Page) -> anyhow::Result<u64> {
-    match page.events.len() {
-        0 => bail!("the server says that there is more and gives nothing"),
-        count => Ok(count as u64),
+/// How many events a page had that is not the last one. There may be none of them left in it.
+fn printed(page: &Page) -> anyhow::Result<u64> {
+    if page.from > page.to {
+        bail!("the server says that there is more and tells of nothing");
     }
+    Ok(page.known().count() as u64)
 }
 
 fn range(event: &ClientEvent) -> (Seq, Seq) {

@@ -159,7 +159,7 @@ fn json_line(out: &mut impl Write, event: &ClientEvent) -> std::io::Result<()> {
     match event {
         ClientEvent::Event(Event { seq, time_ms, sender, origin_time_ms, kind }) => {
             let (body, body_base64, kind) = match kind {
-                EventKind::Message { body } => match std::str::from_utf8(body) {
+                EventKind::Message { body, .. } => match std::str::from_utf8(body) {
                     Ok(text) => (Some(text), None, None),
                     Err(_) => (None, Some(STANDARD.encode(body)), None),
                 },
@@ -211,7 +211,7 @@ mod tests {
     }
 
     fn message(body: &[u8], origin_time_ms: Option<u64>) -> ClientEvent {
-        let kind = EventKind::Message { body: body.to_vec().into() };
+        let kind = EventKind::message(body.to_vec());
         let sender = UserId::new("alice").unwrap();
         ClientEvent::Event(Event { seq: Seq(7), time_ms: 1_103_947_440_000, sender, origin_time_ms, kind })
     }
@@ -300,7 +300,7 @@ mod tests {
         let sender = UserId::new("a\u{202e}b").unwrap();
         let unknown = ClientEvent::Unknown { seq: Seq(1), time_ms: 0, sender: sender.clone() };
         assert!(printed(Format::Live, &unknown).starts_with("[00:00] * a\\u{202e}b did something"));
-        let kind = EventKind::Message { body: b"hi".to_vec().into() };
+        let kind = EventKind::message(b"hi".to_vec());
         let event = ClientEvent::Event(Event { seq: Seq(1), time_ms: 0, sender, origin_time_ms: None, kind });
         assert_eq!(printed(Format::Live, &event), "[00:00] <a\\u{202e}b> hi\n");
     }

@@ -212,7 +212,8 @@ impl Room {
                 let n = options.n.unwrap_or_else(|| self.numbers.next());
                 self.numbers.used(n);
                 let SendOptions { body, publish_as, origin_time_ms, .. } = options;
-                self.outbox.push(Publish { n, body, publish_as, origin_time_ms }, deadline, waiter);
+                let publish = Publish { publish_as, origin_time_ms, ..Publish::new(n, body) };
+                self.outbox.push(publish, deadline, waiter);
             }
             Command::Resend { n, deadline, waiter } => match self.outbox.reattach(n, deadline, waiter) {
                 Reattached::Waiting => {}

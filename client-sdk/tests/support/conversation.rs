@@ -163,29 +163,29 @@ async fn page(mut frames: Frames, world: &World, fetch: &Fetch) {
         }
         let log: &mut Log = inner.logs.entry(fetch.conversation.as_str().to_owned()).or_default();
         let (head, limit) = (log.events.len() as u64, u64::from(fetch.limit.min(1_000)));
-        let (from, to, more) = match fetch.range {
-            FetchRange::After(Seq(after)) => {
-                let to = (after.max(log.floor - 1) + limit).min(head);
-                (after + 1, to, to < head)
-            }
+        let (from, to) = match fetch.range {
+            FetchRange::After(Seq(after)) => (after + 1, (after.max(log.floor - 1) + limit).min(head)),
             FetchRange::Before(Seq(before)) => {
                 let to = before.saturating_sub(1).min(head);
-                (to.saturating_sub(limit) + 1, to, to.saturating_sub(limit) + 1 > log.floor)
+                (to.saturating_sub(limit).max(log.floor - 1) + 1, to)
             }
-            FetchRange::Latest => {
-                let from = head.saturating_sub(limit) + 1;
-                (from, head, from > log.floor)
-            }
+            FetchRange::Latest => (head.saturating_sub(limit).max(log.floor - 1) + 1, head),
+            _ => return frames.reset(Code::INVALID_REQUEST),
         };
-        if let FetchRange::After(Seq(after)) = fetch.range
-            && from < log.floor
-        {
-            frames.push(&ServerFrame::Gap { from: Seq(after + 1), to: Seq(log.floor - 1) });
+        if from < log.floor {
+            frames.push(&ServerFrame::Gap { from: Seq(from), to: Seq(log.floor - 1) });
         }
         for event in log.events.iter().filter(|e| (from.max(log.floor)..=to).contains(&e.seq.0)) {
             frames.push(&ServerFrame::Event(event.clone()));
         }
-        frames.push(&ServerFrame::PageEnd { head: Seq(head), floor: Seq(log.floor), more });
+        frames.push(&ServerFrame::PageEnd {
+            head: Seq(head),
+            floor: Seq(log.floor),
+            from: Seq(from),
+            to: Seq(to),
+            more_before: from > log.floor,
+            more_after: to < head,
+        });
     }
     if frames.flush().await.is_ok() {
         frames.finish();

@@ -144,7 +144,7 @@ impl Default for Log {
 impl Log {
     pub(crate) fn append(&mut self, sender: &UserId, body: &[u8], origin_time_ms: Option<u64>) -> u64 {
         let seq = self.events.len() as u64 + 1;
-        let kind = EventKind::Message { body: body.to_vec().into() };
+        let kind = EventKind::message(body.to_vec());
         let sender = sender.clone();
         self.events.push(Event { seq: Seq(seq), time_ms: 1_000 + seq, sender, origin_time_ms, kind });
         self.head.send_replace(seq);

@@ -83,6 +83,10 @@ fn usual(request: Request) -> Reply {
         Request::Conversations { .. } => {
             Reply::Conversations { conversations: vec![info(name("team"))], more: false }
         }
+        _ => {
+            let reason = "this server does not serve this request".to_owned();
+            Reply::Refused { code: Code::INVALID_REQUEST, retry_after_ms: 0, reason }
+        }
     }
 }
 

@@ -5,6 +5,7 @@
  */
 import type { QuothError } from "./error.js";
 import type { MembershipEvent, Status } from "./members/shapes.js";
+import type { ChangeEvent } from "./messages/shapes.js";
 
 /** Ends a subscription. Calling it again does nothing. */
 export type Unsubscribe = () => void;
@@ -171,7 +172,7 @@ export interface Conversation {
 export type RoomEvent = LogEvent | Gap | CaughtUp | Interrupted;
 
 /** An event of the log. Its seq is one more than that of the event before. */
-export type LogEvent = Message | MembershipEvent | UnknownEvent;
+export type LogEvent = Message | ChangeEvent | MembershipEvent | UnknownEvent;
 
 export interface Message {
   readonly type: "message";
@@ -183,6 +184,12 @@ export interface Message {
   readonly body: Uint8Array;
   /** The body as text; `undefined` when it is not UTF-8. */
   readonly text: string | undefined;
+  /** The message that it answers. */
+  readonly replyTo?: number | undefined;
+  /** Whom it mentions. */
+  readonly mentions: readonly string[];
+  /** When it is gone; 0: at no time of its own. */
+  readonly expiresMs: number;
 }
 
 /** An event of a kind that this version of the SDK does not know. It counts like any other. */
@@ -194,7 +201,7 @@ export interface UnknownEvent {
   readonly originTimeMs?: number;
 }
 
-/** Retention took these events, both ends included, before this reader came to them. */
+/** These events are absent, both ends included: they have expired, or were revoked or erased. */
 export interface Gap {
   readonly type: "gap";
   readonly from: number;
@@ -246,7 +253,7 @@ export interface Ack {
 export interface HistoryOptions {
   before?: number;
   after?: number;
-  /** Events of the page. Default 100, at most 1,000; the server may give fewer and then says `more`. */
+  /** Events of the page. Default 100, at most 1,000; the server may give fewer and then says that there are more. */
   limit?: number;
   signal?: AbortSignal;
 }
@@ -259,8 +266,14 @@ export interface Page {
   readonly head: number;
   /** The first seq that is still readable. */
   readonly floor: number;
-  /** Whether there are further events in the page's direction: go on with `after` its last seq or `before` its first one. */
-  readonly more: boolean;
+  /** The first seq that the page tells of, by an event or by a gap: go on with `before` it. */
+  readonly from: number;
+  /** The last one: go on with `after` it. `from - 1` when the page tells of none. */
+  readonly to: number;
+  /** Whether there are readable seqs before `from`. */
+  readonly moreBefore: boolean;
+  /** Whether there are readable seqs behind `to`. */
+  readonly moreAfter: boolean;
 }
 
 /** Who reads a conversation. */

@@ -62,10 +62,10 @@ export class PageRequest implements LaneUser {
         this.gaps += 1;
         break;
       case "page_end": {
-        const { head, floor, more } = frame;
+        const { type: _, ...ends } = frame;
         // The server finishes the lane behind it, which needs no answer.
         this.over();
-        return this.answer.resolve({ events: this.events, head, floor, more });
+        return this.answer.resolve({ events: this.events, ...ends });
       }
       default:
         return this.broken(`${frame.type} in a page`);

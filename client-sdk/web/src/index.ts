@@ -18,6 +18,7 @@ import { webSocketUrl } from "./url.js";
 
 export type * from "./api.js";
 export type { ConversationKind, GoneCause, MembershipChange, MembershipEvent, Role, Status } from "./members/shapes.js";
+export type { ChangeEvent, MessageChange, Retention } from "./messages/shapes.js";
 export { QuothError, SendError, type Outcome } from "./error.js";
 
 /**

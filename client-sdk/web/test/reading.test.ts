@@ -183,11 +183,11 @@ scene("pages of history, forwards and backwards", async ({ server, connect }) =>
   server.log("general").retain(3);
   const room = connect().conversation("general");
   const latest = await room.history({ limit: 3 });
-  assert.deepEqual([latest.events.map(brief), latest.more, latest.head, latest.floor], [["8 m8", "9 m9", "10 m10"], true, 10, 3]);
+  assert.deepEqual([latest.events.map(brief), latest.moreBefore, latest.head, latest.floor], [["8 m8", "9 m9", "10 m10"], true, 10, 3]);
   const older = await room.history({ before: 8, limit: 10 });
-  assert.deepEqual([older.events.length, older.more], [5, false]);
+  assert.deepEqual([older.events.length, older.moreBefore], [5, false]);
   const newer = await room.history({ after: 0, limit: 2 });
-  assert.deepEqual([newer.events.map(brief), newer.more], [["gap 1-2", "3 m3", "4 m4"], true]);
+  assert.deepEqual([newer.events.map(brief), newer.moreAfter], [["gap 1-2", "3 m3", "4 m4"], true]);
   await assert.rejects(room.history({ before: 1, after: 1 }), { code: "BAD_ARGUMENT" });
   server.mayRead = () => false;
   await assert.rejects(room.history(), { code: "FORBIDDEN" });

@@ -34,7 +34,8 @@ test("sends, reads, pages, rosters and typings", options, async () => {
   assert.deepEqual(await briefs(events, 3), ["1 a", "2 b", "3 c"]);
   assert.deepEqual([alice.user, alice.welcome?.durability], ["alice", "stored"]);
   const page = await hers.history({ before: 3, limit: 1 });
-  assert.deepEqual([page.events.map(brief), page.head, page.floor, page.more], [["2 b"], 3, 1, true]);
+  assert.deepEqual([page.events.map(brief), page.head, page.floor], [["2 b"], 3, 1]);
+  assert.deepEqual([page.from, page.to, page.moreBefore, page.moreAfter], [2, 2, true, true]);
   his.seen(2);
   await until(() => his.roster?.present[0]?.seen === 2);
   assert.deepEqual(his.roster, { users: 1, present: [{ user: "bob", seen: 2, status: "online" }] });

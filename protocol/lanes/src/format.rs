@@ -153,12 +153,12 @@ mod tests {
     #[test]
     fn frames_are_written_as_the_protocol_shows_them() {
         let user = |text| UserId::new(text).unwrap();
-        let kind = |body: &'static [u8]| EventKind::Message { body: Bytes::from_static(body) };
-        let event = |body| {
+        let event = |body: &'static [u8]| {
             let (seq, time_ms, sender, origin_time_ms) = (Seq(7), 8, user("bob"), None);
-            ServerFrame::Event(Event { seq, time_ms, sender, origin_time_ms, kind: kind(body) })
+            let kind = EventKind::message(body);
+            ServerFrame::Event(Event { seq, time_ms, sender, origin_time_ms, kind })
         };
-        let hello = r#"{"lane":1,"event":{"seq":7,"time_ms":8,"sender":"bob","origin_time_ms":null,"kind":{"message":{"body":"hello"}}}}"#;
+        let hello = r#"{"lane":1,"event":{"seq":7,"time_ms":8,"sender":"bob","origin_time_ms":null,"kind":{"message":{"body":"hello","reply_to":null,"mentions":[],"expires_ms":0}}}}"#;
         assert_eq!(written(&event(b"hello")), hello);
         assert!(written(&event(b"\xFF\x00")).contains(r#""body":{"base64":"/wA="}"#));
         let present = vec![Present { user: user("a"), seen: Seq(3), status: Status::Away }];
@@ -184,10 +184,7 @@ mod tests {
         assert_eq!(with("null"), open(None));
         assert_eq!(with(r#""live""#), open(Some(Start::Live)));
         assert_eq!(with(r#"{"last":50}"#), open(Some(Start::Last(50))));
-        let publish = |body: &'static [u8]| {
-            let body = Bytes::from_static(body);
-            Ok(ClientFrame::Publish(Publish { n: 1, body, publish_as: None, origin_time_ms: None }))
-        };
+        let publish = |body: &'static [u8]| Ok(ClientFrame::Publish(Publish::new(1, body)));
         assert_eq!(
             parsed(r#"{"lane":1,"publish":{"n":1,"body":"gr\u00fc\u00dfe"}}"#),
             publish("grüße".as_bytes())

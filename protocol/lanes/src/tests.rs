@@ -32,13 +32,7 @@ async fn now<T>(future: impl Future<Output = T>) -> Option<T> {
 
 /// A frame of about so many bytes that says which one it is.
 fn frame(n: u64, len: usize) -> Bytes {
-    let body = Bytes::from(vec![0x61; len]);
-    encode(&ClientFrame::Publish(quoth_protocol::frame::Publish {
-        n,
-        body,
-        publish_as: None,
-        origin_time_ms: None,
-    }))
+    encode(&ClientFrame::Publish(quoth_protocol::frame::Publish::new(n, vec![0x61; len])))
 }
 
 /// Moves what one end has to send to the other one.
@@ -377,7 +371,7 @@ async fn a_lane_of_texts_stops_when_their_length_has_used_the_credit_up() {
         time_ms: 1,
         sender: UserId::new("alice").unwrap(),
         origin_time_ms: None,
-        kind: EventKind::Message { body: Bytes::from(vec![1; 4_000]) },
+        kind: EventKind::message(vec![1; 4_000]),
     }));
     let frames = vec![event; 100];
     let (mut count, mut before_last, mut length) = (0, 0, 0);

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ConversationName, Seq, UserId};
 use crate::membership::{ConversationKind, GoneCause, InvitationHash, Permissions, Role};
+use crate::retention::Retention;
 
 /// One entry of a conversation's log. The bytes of its frame are the same for every reader.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +35,12 @@ pub enum EventKind {
         /// As published.
         #[serde(with = "crate::body")]
         body: Bytes,
+        /// The message that it answers. It may be absent.
+        reply_to: Option<Seq>,
+        /// Whom it is to be brought to the attention of; at most [`MENTIONS_MAX`](crate::limits::MENTIONS_MAX).
+        mentions: Vec<UserId>,
+        /// When it becomes absent, in milliseconds since 1970, unless it does so sooner; 0: at no time of its own.
+        expires_ms: u64,
     },
     /// The conversation is managed from here on: its members are who may read and write.
     Created {
@@ -126,12 +133,65 @@ pub enum EventKind {
         /// Whether that holds from here on or is over.
         blocked: bool,
     },
+    /// A message says something else from here on.
+    Edited {
+        /// Which.
+        seq: Seq,
+        /// All that it says now.
+        #[serde(with = "crate::body")]
+        body: Bytes,
+        /// All whom it mentions now; at most [`MENTIONS_MAX`](crate::limits::MENTIONS_MAX).
+        mentions: Vec<UserId>,
+    },
+    /// A message is absent from here on, for everybody.
+    Revoked {
+        /// Which.
+        seq: Seq,
+    },
+    /// The sender has reacted to a message, or does no more.
+    Reacted {
+        /// To which.
+        seq: Seq,
+        /// In which way: a [reaction's text](crate::message::check_reaction).
+        reaction: String,
+        /// Whether that holds from here on or is over.
+        on: bool,
+    },
+    /// How long events are kept is said by the conversation itself from here on.
+    RetentionSet {
+        /// How long.
+        retention: Retention,
+    },
+    /// In a user's own log: the user wants to see a message no more, on any device.
+    Hidden {
+        /// Where.
+        conversation: ConversationName,
+        /// Which.
+        seq: Seq,
+    },
+    /// In a user's own log: how the user wants to see a conversation in the inbox.
+    InboxSet {
+        /// Which.
+        conversation: ConversationName,
+        /// It is put away.
+        archived: bool,
+        /// Until when no notices of it are wanted, in milliseconds since 1970; 0: they are wanted.
+        muted_until_ms: u64,
+        /// It stands in front of all that are not pinned.
+        pinned: bool,
+    },
 }
 
 impl EventKind {
-    /// A message's body; `None` for what is no message.
+    /// A message that is nothing but its body.
+    #[must_use]
+    pub fn message(body: impl Into<Bytes>) -> Self {
+        Self::Message { body: body.into(), reply_to: None, mentions: Vec::new(), expires_ms: 0 }
+    }
+
+    /// A message's body as it was published; `None` for what is no message.
     #[must_use]
     pub fn body(&self) -> Option<&Bytes> {
-        if let Self::Message { body } = self { Some(body) } else { None }
+        if let Self::Message { body, .. } = self { Some(body) } else { None }
     }
 }

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub use self::event::{Event, EventKind};
 use crate::code::Code;
 use crate::id::{ConversationName, DeviceId, ProducerId, Seq, UserId};
+use crate::inbox::InboxRow;
+use crate::message::MessageState;
 use crate::presence::Status;
 use crate::reply::Reply;
 use crate::request::Request;
@@ -26,6 +28,9 @@ pub mod feature {
     pub const ROSTER: u64 = 1 << 1;
     /// Requests may be sent, and conversations have events of membership.
     pub const MEMBERSHIP: u64 = 1 << 2;
+    /// Requests about messages and the inbox may be sent, and what is said of them in between: states of messages, receipts,
+    /// rows.
+    pub const MESSAGES: u64 = 1 << 3;
 }
 
 /// What a client sends.
@@ -148,6 +153,31 @@ pub struct Publish {
     /// When the message was first said, in milliseconds since 1970, for imports and bridges; only together with
     /// `publish_as`.
     pub origin_time_ms: Option<u64>,
+    /// The message that this one answers.
+    pub reply_to: Option<Seq>,
+    /// Whom it is to be brought to the attention of; at most [`MENTIONS_MAX`](crate::limits::MENTIONS_MAX).
+    #[serde(default)]
+    pub mentions: Vec<UserId>,
+    /// The message becomes absent in so many milliseconds after it was stored, if it has not done so by then; 0: at no time of
+    /// its own.
+    #[serde(default)]
+    pub expires_in_ms: u64,
+}
+
+impl Publish {
+    /// A message that is nothing but its body.
+    #[must_use]
+    pub fn new(n: u64, body: impl Into<Bytes>) -> Self {
+        Self {
+            n,
+            body: body.into(),
+            publish_as: None,
+            origin_time_ms: None,
+            reply_to: None,
+            mentions: Vec::new(),
+            expires_in_ms: 0,
+        }
+    }
 }
 
 /// Asks for a page of history.
@@ -172,6 +202,14 @@ pub enum FetchRange {
     Before(Seq),
     /// The last events.
     Latest,
+    /// Events before and behind this seq, about as many of each; its own is the first one behind.
+    Around(Seq),
+    /// The first events that were stored at this time or later, in milliseconds since 1970.
+    AfterTime(u64),
+    /// The last events that were stored before this time, in milliseconds since 1970.
+    BeforeTime(u64),
+    /// As [`Around`](Self::Around), of the first event that was stored at this time or later, in milliseconds since 1970.
+    AroundTime(u64),
 }
 
 /// What a server sends. A client skips variants that it does not know.
@@ -223,21 +261,27 @@ pub enum ServerFrame {
         /// When it may be sent again, in milliseconds from now; 0 when the code does not depend on time.
         retry_after_ms: u32,
     },
-    /// Events that retention took before this reader came to them: the cursor moves to `to`.
+    /// Events that are absent, all of them: they have expired, or were revoked or erased. The cursor moves to `to`.
     Gap {
         /// The first missing seq.
         from: Seq,
         /// The last missing seq.
         to: Seq,
     },
-    /// Ends a page of history.
+    /// Ends a page of history, which has told of every seq from `from` to `to`: by an event or by a gap.
     PageEnd {
         /// The conversation's head when the page was read.
         head: Seq,
         /// The first seq that is still readable.
         floor: Seq,
-        /// Whether there are further events in the page's direction.
-        more: bool,
+        /// The first seq that the page tells of.
+        from: Seq,
+        /// The last one; `from` - 1 when the page tells of none.
+        to: Seq,
+        /// Whether there are readable seqs before `from`.
+        more_before: bool,
+        /// Whether there are readable seqs behind `to`.
+        more_after: bool,
     },
     /// Somebody is typing, as a datagram or on the control stream.
     Typing {
@@ -272,6 +316,19 @@ pub enum ServerFrame {
         /// When a device of the user was last connected, in milliseconds since 1970; 0 when none ever was.
         last_seen_ms: u64,
     },
+    /// What a message of a page has come to, behind the page's events.
+    MessageState(MessageState),
+    /// How far a user has received and read the stream's conversation; replaces the one before.
+    Receipt {
+        /// Who.
+        user: UserId,
+        /// The last event that a device of the user has received.
+        delivered: Seq,
+        /// The last event that the user has read.
+        read: Seq,
+    },
+    /// A conversation of the inbox has changed, for those who asked to be told; replaces the row before.
+    InboxRow(Box<InboxRow>),
 }
 
 /// A user who reads a conversation.

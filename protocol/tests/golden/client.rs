@@ -4,11 +4,15 @@ use bytes::Bytes;
 use quoth_protocol::frame::{ClientFrame, Fetch, FetchRange, Hello, Open, Publish, Start, feature};
 use quoth_protocol::{ProducerId, Seq};
 
-use super::{device, name, user};
+use super::{TIME_MS, device, name, user};
 
 fn publish(n: u64, body: &[u8], publish_as: Option<&str>, origin_time_ms: Option<u64>) -> ClientFrame {
-    let body = Bytes::copy_from_slice(body);
-    ClientFrame::Publish(Publish { n, body, publish_as: publish_as.map(user), origin_time_ms })
+    let publish_as = publish_as.map(user);
+    ClientFrame::Publish(Publish {
+        publish_as,
+        origin_time_ms,
+        ..Publish::new(n, Bytes::copy_from_slice(body))
+    })
 }
 
 fn open(from: Option<Start>) -> ClientFrame {
@@ -21,6 +25,15 @@ fn open(from: Option<Start>) -> ClientFrame {
 
 fn fetch(range: FetchRange, limit: u32) -> ClientFrame {
     ClientFrame::Fetch(Fetch { conversation: name("general"), range, limit })
+}
+
+fn reply() -> ClientFrame {
+    ClientFrame::Publish(Publish {
+        reply_to: Some(Seq(300)),
+        mentions: vec![user("bob"), user("carol")],
+        expires_in_ms: 60_000,
+        ..Publish::new(9, "@bob yes")
+    })
 }
 
 pub(crate) fn frames() -> Vec<(&'static str, ClientFrame)> {
@@ -46,9 +59,14 @@ pub(crate) fn frames() -> Vec<(&'static str, ClientFrame)> {
         ("Publish empty", publish(127, b"", None, None)),
         ("Publish as", publish(u64::MAX, "grüße".as_bytes(), Some("bob"), Some(1_103_966_040_000))),
         ("Publish 200 bytes", publish(128, &[0x61; 200], None, None)),
+        ("Publish reply", reply()),
         ("Fetch after", fetch(FetchRange::After(Seq(128)), 100)),
         ("Fetch before", fetch(FetchRange::Before(Seq(1)), 1_000)),
         ("Fetch latest", fetch(FetchRange::Latest, 50)),
+        ("Fetch around", fetch(FetchRange::Around(Seq(300)), 50)),
+        ("Fetch after time", fetch(FetchRange::AfterTime(TIME_MS), 50)),
+        ("Fetch before time", fetch(FetchRange::BeforeTime(TIME_MS), 50)),
+        ("Fetch around time", fetch(FetchRange::AroundTime(TIME_MS), 50)),
         ("Typing", ClientFrame::Typing { conversation: name("general") }),
         ("Seen", ClientFrame::Seen { seq: Seq(300) }),
         ("Status", ClientFrame::Status { away: true }),

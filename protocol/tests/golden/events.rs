@@ -1,8 +1,9 @@
-//! Events other than messages.
+//! Events, but for plain messages.
 
 use quoth_protocol::Seq;
 use quoth_protocol::frame::{Event, EventKind, ServerFrame};
 use quoth_protocol::membership::{ConversationKind, GoneCause, InvitationHash, Permissions, Role};
+use quoth_protocol::retention::Retention;
 
 use super::{TIME_MS, name, user};
 
@@ -57,5 +58,32 @@ fn kinds() -> Vec<(&'static str, EventKind)> {
         ),
         ("BelongsNoMore", EventKind::BelongsNoMore { conversation: name("team"), cause: GoneCause::Banned }),
         ("Blocked", EventKind::Blocked { user: user("bob"), blocked: true }),
+        (
+            "Message reply",
+            EventKind::Message {
+                body: "@bob yes".into(),
+                reply_to: Some(Seq(300)),
+                mentions: vec![user("bob"), user("carol")],
+                expires_ms: TIME_MS + 60_000,
+            },
+        ),
+        ("Edited", EventKind::Edited { seq: Seq(300), body: "grüße".into(), mentions: vec![user("bob")] }),
+        ("Edited plain", EventKind::Edited { seq: Seq(300), body: "".into(), mentions: vec![] }),
+        ("Revoked", EventKind::Revoked { seq: Seq(300) }),
+        ("Reacted", EventKind::Reacted { seq: Seq(300), reaction: "👍".into(), on: true }),
+        (
+            "RetentionSet",
+            EventKind::RetentionSet { retention: Retention { age_s: 2_592_000, count: 300, bytes: 0 } },
+        ),
+        ("Hidden", EventKind::Hidden { conversation: name("team"), seq: Seq(300) }),
+        (
+            "InboxSet",
+            EventKind::InboxSet {
+                conversation: name("team"),
+                archived: true,
+                muted_until_ms: u64::MAX,
+                pinned: false,
+            },
+        ),
     ]
 }

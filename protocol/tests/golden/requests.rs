@@ -3,15 +3,17 @@
 use quoth_protocol::frame::{ClientFrame, ServerFrame};
 use quoth_protocol::membership::{ConversationKind, Permissions, Role};
 use quoth_protocol::presence::Status;
-use quoth_protocol::reply::{ConversationInfo, MemberInfo, Reply, SessionInfo};
+use quoth_protocol::reply::{ConversationInfo, MemberInfo, ReceiptInfo, Reply, SessionInfo};
 use quoth_protocol::request::Request;
+use quoth_protocol::retention::Retention;
 use quoth_protocol::{Code, Seq};
 
+use super::messages::{inbox_row, message_state, plain};
 use super::{TIME_MS, device, name, user};
 
 pub(crate) fn requests() -> Vec<(String, ClientFrame)> {
     let framed = |(id, (what, request))| (format!("Request {what}"), ClientFrame::Request { id, request });
-    (1..).zip(all_requests()).map(framed).collect()
+    (1..).zip(all_requests().into_iter().chain(about_messages())).map(framed).collect()
 }
 
 fn all_requests() -> Vec<(&'static str, Request)> {
@@ -66,6 +68,36 @@ fn all_requests() -> Vec<(&'static str, Request)> {
     ]
 }
 
+fn about_messages() -> Vec<(&'static str, Request)> {
+    let (conversation, seq) = (|| name("team"), Seq(300));
+    let inbox = |after: Option<&str>| Request::Inbox { after: after.map(str::to_owned), limit: 50 };
+    let retention = Retention { age_s: 2_592_000, count: 300, bytes: 1 << 30 };
+    let (body, mentions) = ("grüße".into(), vec![user("bob")]);
+    vec![
+        ("Edit", Request::Edit { conversation: conversation(), seq, body, mentions }),
+        ("Revoke", Request::Revoke { conversation: conversation(), seq }),
+        ("React", Request::React { conversation: conversation(), seq, reaction: "👍".into(), on: true }),
+        ("Hide", Request::Hide { conversation: conversation(), seq }),
+        ("SetRetention", Request::SetRetention { conversation: conversation(), retention }),
+        ("Mark", Request::Mark { conversation: conversation(), delivered: Seq(300), read: Seq(299) }),
+        ("Receipts", Request::Receipts { conversation: conversation(), seq }),
+        ("Inbox", inbox(None)),
+        ("Inbox behind", inbox(Some("abc"))),
+        ("WatchInbox", Request::WatchInbox { since: Some(1 << 40), watch: true }),
+        ("WatchInbox no more", Request::WatchInbox { since: None, watch: false }),
+        (
+            "SetInbox",
+            Request::SetInbox {
+                conversation: conversation(),
+                archived: false,
+                muted_until_ms: u64::MAX,
+                pinned: true,
+            },
+        ),
+        ("Messages", Request::Messages { conversation: conversation(), seqs: vec![Seq(299), Seq(300)] }),
+    ]
+}
+
 pub(crate) fn replies() -> Vec<(String, ServerFrame)> {
     let framed = |(id, (what, reply))| (format!("Reply {what}"), ServerFrame::Reply { id, reply });
     (1..).zip(all_replies()).map(framed).collect()
@@ -92,7 +124,27 @@ fn all_replies() -> Vec<(&'static str, Reply)> {
                 more: false,
             },
         ),
+        (
+            "Receipts",
+            Reply::Receipts { delivered: 3, read: 2, users: vec![receipt("bob"), receipt("carol")] },
+        ),
+        ("Receipts counted", Reply::Receipts { delivered: 1_000, read: 300, users: vec![] }),
+        ("Inbox", Reply::Inbox { rows: vec![inbox_row()], next: Some("abc".into()), version: 1 << 40 }),
+        ("Inbox empty", Reply::Inbox { rows: vec![], next: None, version: 0 }),
+        ("Watching", Reply::Watching { version: 1 << 40, complete: true }),
+        (
+            "Messages",
+            Reply::Messages {
+                states: vec![message_state(), plain(Seq(300))],
+                absent: vec![Seq(298)],
+                more: true,
+            },
+        ),
     ]
+}
+
+fn receipt(text: &str) -> ReceiptInfo {
+    ReceiptInfo { user: user(text), delivered: Seq(300), read: Seq(299) }
 }
 
 fn conversation(text: &str, role: Option<Role>) -> ConversationInfo {

@@ -5,10 +5,11 @@ use quoth_protocol::frame::{Durability, Event, EventKind, Present, ServerFrame, 
 use quoth_protocol::presence::Status;
 use quoth_protocol::{Code, Seq};
 
+use super::messages::{inbox_row, inbox_row_gone, message_state, plain};
 use super::{name, user};
 
 fn event(seq: u64, sender: &str, origin_time_ms: Option<u64>, body: &[u8]) -> ServerFrame {
-    let kind = EventKind::Message { body: Bytes::copy_from_slice(body) };
+    let kind = EventKind::message(Bytes::copy_from_slice(body));
     let time_ms = 1_790_000_000_000;
     ServerFrame::Event(Event { seq: Seq(seq), time_ms, sender: user(sender), origin_time_ms, kind })
 }
@@ -47,7 +48,8 @@ pub(crate) fn frames() -> Vec<(&'static str, ServerFrame)> {
         ("Refused", ServerFrame::Refused { n: 7, code: Code::STALE_MESSAGE_ID, retry_after_ms: 0 }),
         ("Refused for a while", ServerFrame::Refused { n: 8, code: Code::SLOW_MODE, retry_after_ms: 2_500 }),
         ("Gap", ServerFrame::Gap { from: Seq(1), to: Seq(1_000) }),
-        ("PageEnd", ServerFrame::PageEnd { head: Seq(12_345), floor: Seq(1), more: true }),
+        ("PageEnd", page_end(300, 349, true)),
+        ("PageEnd empty", page_end(1, 0, false)),
         ("Typing", ServerFrame::Typing { conversation: name("general"), user: user("bob") }),
         ("Roster empty", ServerFrame::Roster { users: 0, present: vec![] }),
         (
@@ -55,7 +57,23 @@ pub(crate) fn frames() -> Vec<(&'static str, ServerFrame)> {
             ServerFrame::Roster { users: 70, present: vec![present("alice", 0), present("bob", 300)] },
         ),
         ("Presence", presence(Status::Away)),
+        ("MessageState", ServerFrame::MessageState(message_state())),
+        ("MessageState plain", ServerFrame::MessageState(plain(Seq(300)))),
+        ("Receipt", ServerFrame::Receipt { user: user("bob"), delivered: Seq(300), read: Seq(299) }),
+        ("InboxRow", ServerFrame::InboxRow(Box::new(inbox_row()))),
+        ("InboxRow gone", ServerFrame::InboxRow(Box::new(inbox_row_gone()))),
     ]
+}
+
+fn page_end(from: u64, to: u64, more: bool) -> ServerFrame {
+    ServerFrame::PageEnd {
+        head: Seq(12_345),
+        floor: Seq(1),
+        from: Seq(from),
+        to: Seq(to),
+        more_before: more,
+        more_after: true,
+    }
 }
 
 fn present(name: &str, seen: u64) -> Present {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use quoth_protocol::frame::{ClientFrame, Open, Publish, ServerFrame, Start};
-use quoth_protocol::limits::{BODY_BYTES_MAX, IN_FLIGHT_PUBLISHES_MAX};
+use quoth_protocol::limits::{BODY_BYTES_MAX, IN_FLIGHT_PUBLISHES_MAX, MENTIONS_MAX};
 use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
 
 use crate::authorize::{Action, Grant, Reach, Standing};
@@ -19,6 +19,19 @@ pub struct Append {
     pub origin_time_ms: Option<u64>,
     /// The message.
     pub body: Bytes,
+    /// What is said of it.
+    pub about: About,
+}
+
+/// What a publisher says of a message beside its body. By default it is nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    /// The message that it answers.
+    pub reply_to: Option<Seq>,
+    /// Whom it mentions, each once, in the order in which they were named.
+    pub mentions: Vec<UserId>,
+    /// When it becomes absent, in milliseconds after it was stored; 0: at no time of its own.
+    pub expires_in_ms: u64,
 }
 
 /// Whose stream it is, and how the user stands in its conversation at the moment.
@@ -137,8 +150,13 @@ impl ConversationStream {
         if publish.body.len() > BODY_BYTES_MAX {
             return Output::Send(ServerFrame::Refused { n, code: Code::TOO_LARGE, retry_after_ms: 0 });
         }
+        if publish.mentions.len() > MENTIONS_MAX {
+            return Output::Send(ServerFrame::Refused { n, code: Code::TOO_MANY, retry_after_ms: 0 });
+        }
         let sender = publish.publish_as.unwrap_or_else(|| rights.grant.user.clone());
-        Output::Append(Append { n, sender, origin_time_ms: publish.origin_time_ms, body: publish.body })
+        let Publish { origin_time_ms, body, reply_to, mentions, expires_in_ms, .. } = publish;
+        let about = About { reply_to, mentions: each_once(mentions), expires_in_ms };
+        Output::Append(Append { n, sender, origin_time_ms, body, about })
     }
 
     /// So many answers were written: outcomes of appends, other refusals, and Opened.
@@ -162,11 +180,21 @@ impl ConversationStream {
     }
 }
 
+/// Users in the order in which they were named first.
+fn each_once(users: Vec<UserId>) -> Vec<UserId> {
+    let mut once: Vec<UserId> = Vec::with_capacity(users.len());
+    for user in users {
+        if !once.contains(&user) {
+            once.push(user);
+        }
+    }
+    once
+}
+
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use quoth_protocol::frame::{ClientFrame, Open, Publish, ServerFrame, Start};
-    use quoth_protocol::limits::{BODY_BYTES_MAX, IN_FLIGHT_PUBLISHES_MAX};
+    use quoth_protocol::limits::{BODY_BYTES_MAX, IN_FLIGHT_PUBLISHES_MAX, MENTIONS_MAX};
     use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
 
     use super::{ConversationStream, Output, Rights};
@@ -198,7 +226,7 @@ mod tests {
 
     fn publish(len: usize, publish_as: Option<&str>, origin_time_ms: Option<u64>) -> ClientFrame {
         let publish_as = publish_as.map(|user| UserId::new(user).unwrap());
-        ClientFrame::Publish(Publish { n: 9, body: Bytes::from(vec![0; len]), publish_as, origin_time_ms })
+        ClientFrame::Publish(Publish { publish_as, origin_time_ms, ..Publish::new(9, vec![0; len]) })
     }
 
     fn refused(code: Code) -> Output {
@@ -228,6 +256,20 @@ mod tests {
         assert_eq!(stream.handle(publish(1, None, Some(5)), writer.rights()), Output::Reset(Code::PROTOCOL));
         let output = stream.handle(publish(BODY_BYTES_MAX, Some("guest-1"), Some(5)), writer.rights());
         assert!(matches!(output, Output::Append(append) if append.sender.as_str() == "guest-1"));
+    }
+
+    #[test]
+    fn a_message_mentions_so_many_users_and_each_once() {
+        let writer = grant("", "room", "");
+        let mut stream = ConversationStream::open(&open(None), writer.rights(), false).unwrap();
+        let users = |count: usize| (0..count).map(|n| UserId::new(format!("user-{n}")).unwrap());
+        let mut publish = |mentions: Vec<UserId>| {
+            let publish = Publish { mentions, ..Publish::new(9, "") };
+            stream.handle(ClientFrame::Publish(publish), writer.rights())
+        };
+        assert_eq!(publish(users(MENTIONS_MAX + 1).collect()), refused(Code::TOO_MANY));
+        let Output::Append(append) = publish(users(25).chain(users(25)).collect()) else { panic!("refused") };
+        assert_eq!(append.about.mentions, users(25).collect::<Vec<_>>());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use axum::http::{Method, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use quoth_core::conversation::Append;
+use quoth_core::conversation::{About, Append};
 use quoth_protocol::limits::BODY_BYTES_MAX;
 use quoth_protocol::{Code, ConversationName, UserId};
 use serde::{Deserialize, Serialize};
@@ -270,7 +270,8 @@ impl Message {
             ));
         }
         let sender = self.publish_as.clone().unwrap_or_else(|| caller.clone());
-        let append = Append { n: 0, sender, origin_time_ms: self.origin_time_ms, body };
+        let (origin_time_ms, about) = (self.origin_time_ms, About::default());
+        let append = Append { n: 0, sender, origin_time_ms, body, about };
         Ok(Post { conversation, append, once: self.idempotency_key.clone() })
     }
 }

@@ -44,7 +44,7 @@ pub(crate) fn encode_events(records: &[&Record]) -> Vec<Bytes> {
 pub(crate) fn event(record: &Record) -> Result<Event, ViewError> {
     let Record { seq, time_ms, sender, origin_time_ms, content, .. } = record;
     let kind = match content {
-        Content::Message(body) => EventKind::Message { body: body.clone() },
+        Content::Message(body) => EventKind::message(body.clone()),
         Content::Change(kind) | Content::Notice(kind) => {
             codec::decode(kind).map_err(|_| ViewError::DamagedRow {
                 conversation: record.conversation.clone(),
@@ -69,7 +69,7 @@ impl Serialize for Frame<'_> {
                 time_ms: *time_ms,
                 sender: sender.clone(),
                 origin_time_ms: *origin_time_ms,
-                kind: EventKind::Message { body: body.clone() },
+                kind: EventKind::message(body.clone()),
             })
             .serialize(serializer),
             Content::Change(kind) | Content::Notice(kind) => {
@@ -107,10 +107,12 @@ impl Serialize for Raw<'_> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use quoth_protocol::codec;
     use quoth_protocol::frame::{Event, EventKind, ServerFrame};
     use quoth_protocol::membership::{ConversationKind, GoneCause, InvitationHash, Permissions, Role};
-    use quoth_protocol::{ConversationName, UserId};
+    use quoth_protocol::retention::Retention;
+    use quoth_protocol::{ConversationName, Seq, UserId};
     use quoth_store::{Content, Record, testing};
 
     use super::{encode_event, encode_events};
@@ -135,7 +137,13 @@ mod tests {
         let (kind, role, cause, hash) =
             (ConversationKind::Channel, Role::Owner, GoneCause::Banned, InvitationHash::of("invitation"));
         vec![
-            EventKind::Message { body: vec![7; 70_000].into() },
+            EventKind::message(vec![7; 70_000]),
+            EventKind::Message {
+                body: Bytes::new(),
+                reply_to: Some(Seq(u64::MAX)),
+                mentions: vec![user.clone(); 3],
+                expires_ms: 1,
+            },
             EventKind::Created { kind, title: title.clone(), open: true },
             EventKind::Renamed { title: "x".repeat(256) },
             EventKind::MemberSet {
@@ -152,8 +160,14 @@ mod tests {
             EventKind::InvitationMade { hash, role, expires_ms: 1, uses_max: 2 },
             EventKind::InvitationsRevoked,
             EventKind::Belongs { conversation: conversation.clone(), kind, title, role },
-            EventKind::BelongsNoMore { conversation, cause },
-            EventKind::Blocked { user, blocked: true },
+            EventKind::BelongsNoMore { conversation: conversation.clone(), cause },
+            EventKind::Blocked { user: user.clone(), blocked: true },
+            EventKind::Edited { seq: Seq(1), body: "x".into(), mentions: vec![user] },
+            EventKind::Revoked { seq: Seq(2) },
+            EventKind::Reacted { seq: Seq(3), reaction: "👍".into(), on: true },
+            EventKind::RetentionSet { retention: Retention { age_s: 1, count: 2, bytes: 3 } },
+            EventKind::Hidden { conversation: conversation.clone(), seq: Seq(4) },
+            EventKind::InboxSet { conversation, archived: true, muted_until_ms: 5, pinned: false },
         ]
     }
 

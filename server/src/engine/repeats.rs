@@ -93,7 +93,7 @@ fn answer(found: Result<Option<Record>, ViewError>) -> Result<Stored, NotStored>
 mod tests {
     use std::sync::Arc;
 
-    use quoth_core::conversation::Append;
+    use quoth_core::conversation::{About, Append};
     use quoth_protocol::frame::Durability;
     use quoth_protocol::{Code, ConversationName, ProducerId, UserId};
     use quoth_store::Store;
@@ -129,8 +129,8 @@ mod tests {
         let publish = async |numbers: &mut dyn Iterator<Item = u64>| {
             for n in numbers {
                 for publisher in &publishers {
-                    let append =
-                        Append { n, sender: user.clone(), origin_time_ms: None, body: "text".into() };
+                    let (sender, body, about) = (user.clone(), "text".into(), About::default());
+                    let append = Append { n, sender, origin_time_ms: None, body, about };
                     assert!(engine.publish(publisher, append, &Stand::FIXED).await);
                 }
             }

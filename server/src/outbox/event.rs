@@ -8,7 +8,7 @@ use super::place::Place;
 use crate::engine::event;
 
 /// Kinds of events, by the names that they have in JSON.
-pub(crate) const KINDS: [&str; 15] = [
+pub(crate) const KINDS: [&str; 21] = [
     "message",
     "created",
     "renamed",
@@ -22,6 +22,12 @@ pub(crate) const KINDS: [&str; 15] = [
     "belongs",
     "belongs_no_more",
     "blocked",
+    "edited",
+    "revoked",
+    "reacted",
+    "retention_set",
+    "hidden",
+    "inbox_set",
     "online",
     "offline",
 ];

@@ -11,8 +11,8 @@ use quoth_core::session::{Identity, Input, Output, Session};
 use quoth_protocol::codec::{decode, encode_datagram};
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION, Welcome, feature};
 use quoth_protocol::limits::{
-    DATAGRAM_BYTES_MAX, FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, HELLO_TIMEOUT_MS, REQUESTS_UNDER_WAY_MAX,
-    TYPING_PER_SECOND_MAX,
+    DATAGRAM_BYTES_MAX, FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, FRAME_BYTES_MAX, HELLO_TIMEOUT_MS,
+    REQUESTS_UNDER_WAY_MAX, TYPING_PER_SECOND_MAX,
 };
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
@@ -473,6 +473,10 @@ impl Connection {
         let open_conversations_max = self.service.limits.open_conversations_max_of(is_service);
         let datagrams = if self.transport.has_datagrams() { feature::DATAGRAMS } else { 0 };
         let features = hello.features & (datagrams | feature::ROSTER | feature::MEMBERSHIP);
+        if features & feature::MESSAGES != 0 {
+            // An edit has a message's body.
+            self.reader.set_frame_bytes_max(FRAME_BYTES_MAX);
+        }
         self.transport.raise_limits(open_conversations_max);
         let (grant, granted) = watch::channel(Arc::clone(&identity.grant));
         let shared = Shared {

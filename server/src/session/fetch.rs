@@ -71,7 +71,7 @@ async fn send(shared: &Shared, fetch: &Fetch, writer: &mut FrameWriter) -> Resul
     let Bounds { floor, head } = engine.applied_bounds(conversation).await?;
     let head = head.min(reaches()?);
     let bounds = Bounds { floor: floor.min(head.next()), head };
-    let page = Page::of(fetch.range, fetch.limit, bounds);
+    let page = Page::of(fetch.range, fetch.limit, bounds).ok_or(Failure::Denied(Code::INVALID_REQUEST))?;
     let mut cursor = page.after;
     while cursor < page.last {
         let records = usize::try_from(page.last.0 - cursor.0).unwrap_or(usize::MAX);
@@ -84,87 +84,106 @@ async fn send(shared: &Shared, fetch: &Fetch, writer: &mut FrameWriter) -> Resul
         writer.extend(piece.frames);
         writer.write_all().await?;
     }
-    writer.push(&ServerFrame::PageEnd { head: bounds.head, floor: bounds.floor, more: page.more });
+    writer.push(&page.end(bounds));
     writer.write_all().await?;
     Ok(())
 }
 
-/// Which events a page has.
+/// Which events a page has: those behind `after` up to `last`, which is `after` when there are none. Both are readable, or beside
+/// what is.
 #[derive(Debug, PartialEq, Eq)]
 struct Page {
-    /// They begin behind this one.
     after: Seq,
-    /// The last one; there are none when it is not behind `after`.
     last: Seq,
-    /// Whether there are further readable events in the page's direction.
-    more: bool,
 }
 
 impl Page {
-    fn of(range: FetchRange, limit: u32, bounds: Bounds) -> Self {
+    /// `None` for a range that this server does not serve.
+    fn of(range: FetchRange, limit: u32, bounds: Bounds) -> Option<Self> {
         let limit = u64::from(limit.min(FETCH_EVENTS_MAX));
-        let head = bounds.head.0;
-        let before_floor = bounds.floor.0.saturating_sub(1).min(head);
+        let (before_floor, head) = (before_floor(bounds), bounds.head.0);
         let before = match range {
             FetchRange::After(cursor) => {
-                let after = cursor.0.max(before_floor);
-                let last = after.saturating_add(limit).min(head);
-                return Self { after: Seq(after), last: Seq(last), more: after.max(last) < head };
+                let after = cursor.0.clamp(before_floor, head);
+                return Some(Self { after: Seq(after), last: Seq(after.saturating_add(limit).min(head)) });
             }
             FetchRange::Before(seq) => seq.0,
             FetchRange::Latest => u64::MAX,
+            FetchRange::Around(_)
+            | FetchRange::AfterTime(_)
+            | FetchRange::BeforeTime(_)
+            | FetchRange::AroundTime(_) => return None,
         };
-        let last = before.saturating_sub(1).min(head);
+        let last = before.saturating_sub(1).clamp(before_floor, head);
         let after = last.saturating_sub(limit).max(before_floor);
-        Self { after: Seq(after), last: Seq(last), more: after > before_floor }
+        Some(Self { after: Seq(after), last: Seq(last) })
     }
+
+    fn end(&self, bounds: Bounds) -> ServerFrame {
+        ServerFrame::PageEnd {
+            head: bounds.head,
+            floor: bounds.floor,
+            from: self.after.next(),
+            to: self.last,
+            more_before: self.after.0 > before_floor(bounds),
+            more_after: self.last < bounds.head,
+        }
+    }
+}
+
+/// The last seq that cannot be read, or the head where nothing can.
+fn before_floor(Bounds { floor, head }: Bounds) -> u64 {
+    floor.0.saturating_sub(1).min(head.0)
 }
 
 #[cfg(test)]
 mod tests {
     use quoth_protocol::Seq;
-    use quoth_protocol::frame::FetchRange;
+    use quoth_protocol::frame::{FetchRange, ServerFrame};
     use quoth_store::Bounds;
 
     use super::Page;
 
-    fn page(range: FetchRange, limit: u32, floor: u64, head: u64) -> (u64, u64, bool) {
-        let Page { after, last, more } =
-            Page::of(range, limit, Bounds { floor: Seq(floor), head: Seq(head) });
-        assert!(after >= last || after.0 + 1 >= floor && last.0 <= head, "only what is readable");
-        (after.0, last.0, more)
-    }
-
-    fn is_empty((after, last, _): (u64, u64, bool)) -> bool {
-        after >= last
+    /// The first and the last seq of a page, and whether there are more before and behind.
+    fn page(range: FetchRange, limit: u32, floor: u64, head: u64) -> (u64, u64, bool, bool) {
+        let bounds = Bounds { floor: Seq(floor), head: Seq(head) };
+        let end = Page::of(range, limit, bounds).unwrap().end(bounds);
+        let ServerFrame::PageEnd { from, to, more_before, more_after, .. } = end else { panic!("{end:?}") };
+        assert!(from.0 >= floor && to.0 <= head && from <= to.next(), "only what is readable");
+        (from.0, to.0, more_before, more_after)
     }
 
     #[test]
     fn after_goes_on_to_the_head() {
         let after = |seq| FetchRange::After(Seq(seq));
-        assert_eq!(page(after(0), 3, 1, 10), (0, 3, true));
-        assert_eq!(page(after(3), 7, 1, 10), (3, 10, false));
-        assert_eq!(page(after(0), 3, 5, 10), (4, 7, true), "from the floor on");
-        assert_eq!(page(after(0), 5_000, 1, 2_000), (0, 1_000, true));
-        assert_eq!(page(after(3), 0, 1, 10), (3, 3, true));
-        for (seq, floor, head) in [(10, 1, 10), (11, 1, 10), (u64::MAX, 1, 10), (0, 1, 0), (3, 11, 10)] {
-            assert!(is_empty(page(after(seq), 5, floor, head)) && !page(after(seq), 5, floor, head).2);
+        assert_eq!(page(after(0), 3, 1, 10), (1, 3, false, true));
+        assert_eq!(page(after(3), 7, 1, 10), (4, 10, true, false));
+        assert_eq!(page(after(0), 3, 5, 10), (5, 7, false, true), "from the floor on");
+        assert_eq!(page(after(0), 5_000, 1, 2_000), (1, 1_000, false, true));
+        assert_eq!(page(after(3), 0, 1, 10), (4, 3, true, true));
+        for seq in [10, 11, u64::MAX] {
+            assert_eq!(page(after(seq), 5, 1, 10), (11, 10, true, false), "behind the head");
         }
+        assert_eq!(page(after(0), 5, 1, 0), (1, 0, false, false), "nothing was ever there");
+        assert_eq!(page(after(3), 5, 11, 10), (11, 10, false, false), "nothing can be read");
     }
 
     #[test]
     fn before_and_latest_go_back_to_the_floor() {
         let before = |seq| FetchRange::Before(Seq(seq));
-        assert_eq!(page(FetchRange::Latest, 3, 1, 10), (7, 10, true));
-        assert_eq!(page(FetchRange::Latest, 10, 1, 10), (0, 10, false));
-        assert_eq!(page(FetchRange::Latest, 10, 5, 10), (4, 10, false));
-        assert_eq!(page(FetchRange::Latest, 0, 1, 10), (10, 10, true));
-        assert_eq!(page(before(8), 3, 1, 10), (4, 7, true));
-        assert_eq!(page(before(4), 3, 1, 10), (0, 3, false));
-        assert_eq!(page(before(u64::MAX), 2, 1, 10), (8, 10, true));
-        for (seq, floor, head) in [(1, 1, 10), (0, 1, 10), (5, 5, 10), (3, 5, 10), (9, 1, 0), (3, 11, 10)] {
-            assert!(is_empty(page(before(seq), 5, floor, head)) && !page(before(seq), 5, floor, head).2);
+        assert_eq!(page(FetchRange::Latest, 3, 1, 10), (8, 10, true, false));
+        assert_eq!(page(FetchRange::Latest, 10, 1, 10), (1, 10, false, false));
+        assert_eq!(page(FetchRange::Latest, 10, 5, 10), (5, 10, false, false));
+        assert_eq!(page(FetchRange::Latest, 0, 1, 10), (11, 10, true, false));
+        assert_eq!(page(before(8), 3, 1, 10), (5, 7, true, true));
+        assert_eq!(page(before(4), 3, 1, 10), (1, 3, false, true));
+        assert_eq!(page(before(u64::MAX), 2, 1, 10), (9, 10, true, false));
+        for (seq, floor) in [(1, 1), (0, 1), (5, 5), (3, 5)] {
+            assert_eq!(page(before(seq), 5, floor, 10), (floor, floor - 1, false, true), "before the floor");
         }
-        assert!(is_empty(page(FetchRange::Latest, 5, 11, 10)) && !page(FetchRange::Latest, 5, 11, 10).2);
+        assert_eq!(page(before(9), 5, 1, 0), (1, 0, false, false));
+        for range in [before(3), FetchRange::Latest] {
+            assert_eq!(page(range, 5, 11, 10), (11, 10, false, false), "nothing can be read");
+        }
     }
 }

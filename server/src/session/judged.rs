@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
-use quoth_core::conversation::Append;
+use quoth_core::conversation::{About, Append};
 use quoth_core::session::Identity;
 use quoth_protocol::frame::{EventKind, Hello};
 use quoth_protocol::reply::Reply;
@@ -115,13 +115,17 @@ impl Connecting {
 }
 
 fn data(conversation: &ConversationName, user: &UserId, append: &Append) -> Value {
-    let Append { n: _, sender, origin_time_ms, body } = append;
-    let event = EventKind::Message { body: body.clone() };
+    let Append { n: _, sender, origin_time_ms, body, about } = append;
+    let About { reply_to, mentions, expires_in_ms } = about;
+    let event = EventKind::message(body.clone());
     json!({
         "conversation": conversation,
         "user": user,
         "sender": sender,
         "origin_time_ms": origin_time_ms,
         "body": json!(event)["message"]["body"],
+        "reply_to": reply_to,
+        "mentions": mentions,
+        "expires_in_ms": expires_in_ms,
     })
 }

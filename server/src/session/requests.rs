@@ -118,9 +118,20 @@ pub(crate) async fn answer(engine: &Engine, caller: Caller, request: Request) ->
         Request::Conversations { after, limit } => {
             conversations(engine, &caller, after.as_ref(), limit).await
         }
-        Request::Sessions | Request::EndSession { .. } | Request::WatchPresence { .. } => {
-            Err(Refusal::invalid("this server does not serve this request"))
-        }
+        Request::Sessions
+        | Request::EndSession { .. }
+        | Request::WatchPresence { .. }
+        | Request::Edit { .. }
+        | Request::Revoke { .. }
+        | Request::React { .. }
+        | Request::Hide { .. }
+        | Request::SetRetention { .. }
+        | Request::Mark { .. }
+        | Request::Receipts { .. }
+        | Request::Inbox { .. }
+        | Request::WatchInbox { .. }
+        | Request::SetInbox { .. }
+        | Request::Messages { .. } => Err(Refusal::invalid("this server does not serve this request")),
     }
 }
 

@@ -88,9 +88,10 @@ pub struct MessageId {
 /// What happened, opaque to the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// A message: its body.
+    /// A message that is nothing but its body: the body.
     Message(Bytes),
-    /// A change of the conversation: an event's kind as it is encoded on the wire.
+    /// A change of the conversation, or a message of which more is said than its body: an event's kind as it is encoded on the
+    /// wire.
     Change(Bytes),
     /// Something that only those who follow the log are told.
     Notice(Bytes),

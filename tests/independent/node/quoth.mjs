@@ -8,7 +8,7 @@ import { WebSocket } from "ws";
 export const SUBPROTOCOL = "quoth.v1.json";
 const CLIENT_CREDIT = 65_536;
 const CREDIT_STEP = 65_536;
-const MESSAGE_BYTES_MAX = 400_000;
+const MESSAGE_BYTES_MAX = 420_000;
 const STATUS_BASE = 4_000;
 const PROTOCOL = 0x300;
 const STATUSES = new Map([

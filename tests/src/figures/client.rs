@@ -89,7 +89,7 @@ impl Reader {
                 bail!("event {} follows {:?}", event.seq, self.last);
             }
             self.last = Some(event.seq);
-            let EventKind::Message { body } = &event.kind else { bail!("not a message: {frame:?}") };
+            let EventKind::Message { body, .. } = &event.kind else { bail!("not a message: {frame:?}") };
             let stamp = body.first_chunk().context("a body without a stamp")?;
             delivered((epoch() + Duration::from_nanos(u64::from_le_bytes(*stamp))).elapsed());
             count += 1;

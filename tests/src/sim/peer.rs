@@ -145,10 +145,13 @@ pub(super) async fn read_pages(
             let limit = rng.random_range(1..60);
             let page = read_page(&peer, conversation, range, limit).await?;
             let span = page.events.first().zip(page.events.last());
-            let (first, last) = span.map_or((Seq(1), page.head), |(first, last)| (first.seq, last.seq));
-            let ends_right = if forward { last == page.head } else { first == Seq(1) };
+            let (first, last) = span.map_or((page.from, page.to), |(first, last)| (first.seq, last.seq));
             anyhow::ensure!(
-                page.more != ends_right,
+                (page.from, page.to) == (first, last),
+                Broken::new("a page does not tell of what it says")
+            );
+            anyhow::ensure!(
+                page.more_before == (first > Seq(1)) && page.more_after == (last < page.head),
                 Broken::new("a page does not know whether there are more")
             );
             if !forward || first == Seq(1) {
@@ -157,7 +160,7 @@ pub(super) async fn read_pages(
             for event in &page.events {
                 history.borrow_mut().delivered(conversation, ARCHIVIST_READER, event)?;
             }
-            if !page.more {
+            if !(if forward { page.more_after } else { page.more_before }) {
                 break;
             }
             range = if forward { FetchRange::After(last) } else { FetchRange::Before(first) };
@@ -170,7 +173,10 @@ pub(super) async fn read_pages(
 struct Page {
     events: Vec<Event>,
     head: Seq,
-    more: bool,
+    from: Seq,
+    to: Seq,
+    more_before: bool,
+    more_after: bool,
 }
 
 async fn read_page(
@@ -186,7 +192,9 @@ async fn read_page(
     loop {
         match frames.next().await? {
             Some(ServerFrame::Event(event)) => events.push(event),
-            Some(ServerFrame::PageEnd { head, more, .. }) => return Ok(Page { events, head, more }),
+            Some(ServerFrame::PageEnd { head, from, to, more_before, more_after, .. }) => {
+                return Ok(Page { events, head, from, to, more_before, more_after });
+            }
             other => anyhow::bail!("a page has {other:?}"),
         }
     }

@@ -10,7 +10,7 @@ use quoth_server::config::{Config, SETTINGS, Setting};
 const NO_LIMITS: [&str; 2] = ["limits.keep_alive_interval_ms", "limits.segmentation_offload"];
 
 /// Constants of the protocol that no client can reach: they are part of another one, or say when and how often the server speaks.
-const NOT_REACHED: [&str; 12] = [
+const NOT_REACHED: [&str; 22] = [
     "TOKEN_BYTES_MAX",
     "CONVERSATION_NAME_BYTES_MAX",
     "USER_ID_BYTES_MAX",
@@ -26,6 +26,17 @@ const NOT_REACHED: [&str; 12] = [
     // The value of a setting when it is not set.
     "OPEN_CONVERSATIONS_MAX",
     "MEMBERS_MAX",
+    // Of requests and frames that this server does not have yet.
+    "REACTION_BYTES_MAX",
+    "REACTIONS_MAX",
+    "MESSAGES_PAGE_MAX",
+    "UNREAD_MAX",
+    "RECEIPT_MEMBERS_MAX",
+    "RECEIPT_INTERVAL_MS",
+    "INBOX_PAGE_MAX",
+    "INBOX_CURSOR_BYTES_MAX",
+    "INBOX_PREVIEW_BYTES_MAX",
+    "INBOX_ROW_INTERVAL_MS",
 ];
 
 /// The names and values of constants.
@@ -103,6 +114,7 @@ fn every_setting_is_in_the_table_with_its_default() {
 fn every_constant_of_the_protocol_is_in_the_table_with_its_value() {
     let values = values![
         BODY_BYTES_MAX,
+        MENTIONS_MAX,
         FRAME_BYTES_MAX,
         FIRST_FRAME_BYTES_MAX,
         DATAGRAM_BYTES_MAX,

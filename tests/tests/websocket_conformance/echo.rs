@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// Bytes of a message: as many as JSON has.
-const MESSAGE_BYTES_MAX: usize = 400_000;
+const MESSAGE_BYTES_MAX: usize = 420_000;
 
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 8_192;

@@ -59,6 +59,8 @@ class MockRoom implements Conversation {
       sender,
       body: encoder.encode(text),
       text,
+      mentions: [],
+      expiresMs: 0,
       ...(originTimeMs === undefined ? {} : { originTimeMs }),
     });
     return seq;
@@ -130,19 +132,16 @@ class MockRoom implements Conversation {
     if (this.client.historyFails) throw new QuothError("INTERNAL", "a fault of the server", true);
     const limit = options.limit ?? 100;
     const first = (event: LogEvent | Gap): number => (event.type === "gap" ? event.from : event.seq);
-    let events: (LogEvent | Gap)[];
-    let more: boolean;
-    if (options.after !== undefined) {
-      const behind = this.log.filter((event) => first(event) > (options.after as number));
-      events = behind.slice(0, limit);
-      more = behind.length > limit;
-    } else {
-      const before =
-        options.before === undefined ? this.log : this.log.filter((event) => first(event) < (options.before as number));
-      events = before.slice(-limit);
-      more = before.length > limit;
-    }
-    return { events, head: this.head, floor: 1, more };
+    const last = (event: LogEvent | Gap): number => (event.type === "gap" ? event.to : event.seq);
+    const { after, before = Infinity } = options;
+    const events =
+      after === undefined
+        ? this.log.filter((event) => first(event) < before).slice(-limit)
+        : this.log.filter((event) => first(event) > after).slice(0, limit);
+    const [begin, end] = [events[0], events.at(-1)];
+    const from = begin ? first(begin) : Math.min(after ?? before - 1, this.head) + 1;
+    const to = end ? last(end) : from - 1;
+    return { events, head: this.head, floor: 1, from, to, moreBefore: from > 1, moreAfter: to < this.head };
   }
 
   typing(): void {}

@@ -3,17 +3,20 @@
 import { boot } from "../src/boot.js";
 import { MemoryOutbox } from "../src/memory_outbox.js";
 import { MockClient } from "./mock.js";
+import { MockMembers } from "./mock_members.js";
 
 declare global {
   interface Window {
     mock: MockClient;
-    prepare?: (mock: MockClient) => void;
+    members: MockMembers;
+    prepare?: (mock: MockClient, members: MockMembers) => void;
   }
 }
 
 boot(async (session) => {
   const client = new MockClient(session.claims.user);
-  window.mock = client;
-  window.prepare?.(client);
-  return new MemoryOutbox(client);
+  const members = new MockMembers(client);
+  [window.mock, window.members] = [client, members];
+  window.prepare?.(client, members);
+  return { outbox: new MemoryOutbox(client), members };
 });

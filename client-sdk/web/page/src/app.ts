@@ -1,10 +1,15 @@
 /** The page once somebody is signed in: joins the rooms to the views, and draws what has changed. */
 
 import type { State } from "../../src/index.js";
+import type { Members } from "../../src/members/index.js";
 import type { Outbox } from "../../src/outbox/index.js";
 import { Drafts } from "./drafts.js";
 import { listenToKeys } from "./keys.js";
-import type { Link } from "./model/connection.js";
+import { Membership } from "./membership.js";
+import type { Link as ConnectionLink } from "./model/connection.js";
+import { rightsOf } from "./model/conversation.js";
+import type { Link } from "./model/fragment.js";
+import { closedText } from "./model/refusals.js";
 import { TalkList } from "./model/talks.js";
 import { badge, oneLine, titleOf } from "./model/text.js";
 import type { Message } from "./model/timeline.js";
@@ -45,6 +50,7 @@ export class App {
   private readonly composer: ComposerView;
   private readonly blank: BlankView;
   private readonly status: StatusView;
+  private readonly membership: Membership;
   private everConnected = false;
   private scheduled = false;
   private logChanged = false;
@@ -54,7 +60,8 @@ export class App {
   constructor(
     private readonly session: Session,
     private readonly outbox: Outbox,
-    conversation: string | undefined,
+    members: Members,
+    link: Link,
     private readonly signOut: (why?: string) => void,
   ) {
     this.me = session.claims.user;
@@ -70,7 +77,11 @@ export class App {
       readersOf: (seq) => this.active.seenBook.readers(seq),
     });
     this.list = new ListView((name) => this.nav.open(name));
-    this.head = new RoomHeadView(() => this.nav.remove(this.active.name));
+    this.head = new RoomHeadView(
+      () => this.membership.leave(this.active),
+      () => this.membership.view.show(this.active.info),
+      () => this.membership.view.hide(),
+    );
     this.composer = new ComposerView({
       send: (text) => void this.send(text),
       typing: () => this.active.typing(),
@@ -79,25 +90,36 @@ export class App {
     this.blank = new BlankView({
       again: () => this.active.restart(),
       remove: () => this.nav.remove(this.active.name),
+      join: () => void this.membership.joinOpen(this.active),
       older: () => this.active.history.retryOlder(),
     });
     this.status = new StatusView(
       () => outbox.client.wake(),
-      () => this.signOut(),
+      () => (this.isPutOut ? location.reload() : this.signOut()),
     );
     this.rooms = new Rooms(outbox, this.talks(), this.me, {
       changed: (room) => this.changed(room),
       arrived: (room, message) => this.arrived(room, message),
       opened: (room) => this.opened(room),
+      happened: (room) => this.membership.happened(room),
+      barred: (room) => this.membership.barred(room),
       moved: (room, place) => room === this.active && this.log.render(place),
       attention: (room) => this.attention(room),
+    });
+    this.membership = new Membership(outbox.client, members, this.rooms, this.me, {
+      changed: (room) => this.changed(room),
+      open: (name) => this.rooms.add(name) && this.nav.open(name),
+      remove: (name) => this.nav.remove(name),
+      complain: (text) => this.composer.complain(text),
     });
     const { rooms, panes, list, log, composer } = this;
     this.nav = new Navigation({ rooms, panes, list, log, composer }, (room) => this.show(room));
     this.showMe();
     this.listen();
+    const { conversation, invitation } = link;
+    if (conversation !== undefined && invitation !== undefined) this.membership.invite({ conversation, invitation });
     this.takeState(outbox.client.state);
-    this.nav.start(conversation);
+    this.nav.start(invitation === undefined ? conversation : undefined);
   }
 
   private get active(): Room {
@@ -147,7 +169,7 @@ export class App {
 
   /** Another conversation has become the active one. */
   private show(room: Room): void {
-    this.composer.show(room.name, this.drafts.get(room.name));
+    this.composer.show(room.title, this.drafts.get(room.name));
     this.blank.render(room);
     this.log.show(room, room.enter());
     this.renderNow();
@@ -165,7 +187,7 @@ export class App {
       await this.rooms.send(room, text);
     } catch (error) {
       if (room !== this.active || this.composer.text.value !== "") return;
-      this.composer.show(room.name, text);
+      this.composer.show(room.title, text);
       this.composer.complain(error instanceof Error ? error.message : String(error));
       return;
     }
@@ -206,7 +228,7 @@ export class App {
 
   private arrived(room: Room, message: Message): void {
     const line = oneLine(message.text);
-    sayMessage(room === this.active ? `${message.sender}: ${line}` : `${message.sender} in ${room.name}: ${line}`);
+    sayMessage(room === this.active ? `${message.sender}: ${line}` : `${message.sender} in ${room.title}: ${line}`);
   }
 
   private takeState(state: State): void {
@@ -214,6 +236,7 @@ export class App {
     clearInterval(this.countdown);
     if (state.name === "connected") {
       this.everConnected = true;
+      this.membership.connected();
       // The first round trip is measured while the page is busy with its start.
       setTimeout(() => this.outbox.client.state.name === "connected" && this.outbox.client.wake(), SETTLED_MS);
     } else if (state.name === "disconnected") {
@@ -224,13 +247,19 @@ export class App {
     this.schedule();
   }
 
-  private link(): Link {
+  /** Another window or a device of the user's has ended this page's connection: the token is still good. */
+  private get isPutOut(): boolean {
+    const { state } = this.outbox.client;
+    return state.name === "closed" && ["KICKED", "REPLACED"].includes(state.reason.code);
+  }
+
+  private link(): ConnectionLink {
     const { client } = this.outbox;
     const { state } = client;
     if (state.name === "connected") {
       return { name: "connected", rttMs: client.rttMs, transport: client.transport, durability: client.welcome?.durability };
     }
-    if (state.name === "closed") return { name: "ended", reason: state.reason.message };
+    if (state.name === "closed") return { name: "ended", reason: closedText(state.reason.code, state.reason.message) };
     if (!navigator.onLine) return { name: "offline" };
     if (state.name === "disconnected") return { name: "waiting", retryAtMs: state.retryAtMs, reason: state.reason.message };
     return { name: "connecting", first: !this.everConnected };
@@ -249,8 +278,10 @@ export class App {
     const nowMs = Date.now();
     const room = this.active;
     this.list.render(this.listItems(), nowMs);
-    const { name, roster } = room;
-    this.head.render({ name, me: this.me, roster, head: room.timeline.head, trouble: troubleOf(room) });
+    const { name, title, roster, info } = room;
+    const members = { members: info?.members, canLeave: rightsOf(info).leave };
+    this.head.render({ name, title, ...members, me: this.me, roster, head: room.timeline.head, trouble: troubleOf(room) });
+    this.composer.call(title);
     this.composer.showTypings(room.typings);
     this.composer.allow(this.whyReadOnly(room));
     this.status.render(this.link(), this.rooms.waiting, nowMs);
@@ -263,14 +294,19 @@ export class App {
   private listItems(): ListItem[] {
     return this.rooms.talks.sorted().map(({ name, last }) => {
       const room = this.rooms.get(name) as Room;
-      const { unread, typings } = room;
-      return { name, last, unread, typings, hint: hintOf(room), current: room === this.active, me: this.me };
+      const { title, unread, typings } = room;
+      return { name, title, last, unread, typings, hint: hintOf(room), current: room === this.active, me: this.me };
     });
   }
 
   private whyReadOnly(room: Room): string | undefined {
+    if (room.left) return "You are not in this conversation any more.";
     if (room.state.name === "ended" && room.state.error.code === "FORBIDDEN") return "";
-    return matches(this.session.claims.write, room.name) ? undefined : "You can read here, but not write.";
+    const { write } = this.session.claims;
+    const rights = rightsOf(room.info);
+    if (room.info && room.info.mutedUntilMs > Date.now() && !rights.moderate) return "Only moderators may write here for now.";
+    const mayWrite = room.info ? rights.write && (!write || matches(write, room.name)) : matches(write ?? [], room.name);
+    return mayWrite ? undefined : "You can read here, but not write.";
   }
 
   private showUnread(): void {

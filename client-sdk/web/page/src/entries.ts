@@ -1,11 +1,13 @@
 /** From the SDK's events to what the page holds. */
 
 import type { Gap, LogEvent, Page as SdkPage } from "../../src/index.js";
+import { deedText } from "./model/deeds.js";
 import { isolated } from "./model/text.js";
 import type { Entry, Page } from "./model/timeline.js";
 
 export function pageOf(page: SdkPage): Page {
-  return { entries: page.events.map(entryOf), head: page.head, floor: page.floor, more: page.more };
+  const { head, floor, moreBefore, moreAfter } = page;
+  return { entries: page.events.map(entryOf), head, floor, moreBefore, moreAfter };
 }
 
 export function entryOf(event: LogEvent | Gap): Entry {
@@ -16,9 +18,10 @@ export function entryOf(event: LogEvent | Gap): Entry {
     return { kind: "message", seq, timeMs, sender, text: event.text, ...origin };
   }
   const who = isolated(sender);
-  const what =
-    event.type === "message"
-      ? `${who} sent ${event.body.length.toLocaleString("en")} bytes that are not text`
-      : `${who} did something that this page does not know`;
-  return { kind: "note", seq, timeMs, sender, what };
+  const what = (): string => {
+    if (event.type === "unknown") return `${who} did something that this page does not know`;
+    if (event.type === "message") return `${who} sent ${event.body.length.toLocaleString("en")} bytes that are not text`;
+    return deedText(event);
+  };
+  return { kind: "note", seq, timeMs, sender, what: what() };
 }

@@ -63,7 +63,7 @@ export class History {
     this.leaping = true;
     try {
       const page = await this.page(signal, {});
-      this.timeline.reset(page.entries, { head: page.head, moreBefore: page.more, moreAfter: false });
+      this.timeline.reset(page.entries, { head: page.head, moreBefore: page.moreBefore, moreAfter: false });
       this.end(signal, "end");
     } catch {
       // The button stays: the user can ask again.
@@ -78,7 +78,7 @@ export class History {
     try {
       const from = Math.max(0, read - CONTEXT_EVENTS);
       const page = await this.page(signal, { after: from });
-      this.timeline.reset(page.entries, { head: page.head, moreBefore: from > 0, moreAfter: page.more, after: from });
+      this.timeline.reset(page.entries, { head: page.head, moreBefore: page.moreBefore, moreAfter: page.moreAfter, after: from });
       this.end(signal, { seq: read + 1 });
     } catch {
       // Then the conversation stands at its end.

@@ -1,19 +1,28 @@
 /** The page as the server serves it. */
 
 import { connect, QuothError, type Client } from "../../src/index.js";
+import { membersOf } from "../../src/members/index.js";
 import { openOutbox, type Outbox } from "../../src/outbox/index.js";
 import { boot } from "./boot.js";
+import { freeDevice } from "./device.js";
 import { MemoryOutbox } from "./memory_outbox.js";
 import { SignedOut, type Session } from "./session.js";
 
-boot((session) => {
-  const client = (producer?: bigint): Client =>
-    connect({
+boot(async (session) => {
+  let device = await freeDevice();
+  const client = (producer?: bigint): Client => {
+    const made = connect({
       token: (why) => freshToken(session, why),
       clientName: "quoth-page",
-      ...(producer === undefined ? {} : { producer }),
+      ...(device !== undefined && { device }),
+      ...(producer !== undefined && { producer }),
     });
-  return open(`${session.claims.user}@${location.host}`, client);
+    // Clients beside the first one send what earlier windows have left.
+    device = undefined;
+    return made;
+  };
+  const outbox = await open(`${session.claims.user}@${location.host}`, client);
+  return { outbox, members: membersOf(outbox.client) };
 });
 
 /** Messages are never sent as another user or to another server: `name` has both. */

@@ -1,11 +1,13 @@
 /** One conversation of the list: its reader, what is held of its log, and what is known of the others in it. */
 
 import { QuothError, type Conversation, type Roster } from "../../src/index.js";
+import type { ConversationInfo } from "../../src/members/index.js";
 import { entryOf } from "./entries.js";
 import { History, type Place } from "./history.js";
 import { Timeline, firstSeq, type Entry, type Message } from "./model/timeline.js";
 import { OutgoingList, type Outgoing } from "./model/outgoing.js";
 import { SeenBook } from "./model/marks.js";
+import { shownName } from "./model/conversation.js";
 import { unreadOf } from "./model/unread.js";
 import type { Talk } from "./model/talks.js";
 import type { LogSource } from "./view/log.js";
@@ -22,6 +24,10 @@ export interface RoomHooks {
   arrived(room: Room, message: Message): void;
   /** The conversation has been read up to its head for the first time. */
   opened(room: Room): void;
+  /** Something besides a message has happened to it or to its members. */
+  happened(room: Room): void;
+  /** The user may not read it. */
+  barred(room: Room): void;
   /** The log stands at another place. */
   moved(room: Room, place: Place): void;
   attention(room: Room): Attention;
@@ -44,6 +50,12 @@ export class Room implements LogSource {
   roster: Roster | undefined;
   /** The server cannot send what comes next at the moment. */
   interrupted = false;
+  /** What is known of a conversation that has members. */
+  info: ConversationInfo | undefined;
+  /** The user may not read it, but may join. */
+  isOpen = false;
+  /** The user was in it and is no more: what was said until then stays to be read. */
+  left = false;
   private reading: AbortController | undefined;
   private unsubscribe: (() => void)[] = [];
 
@@ -59,6 +71,16 @@ export class Room implements LogSource {
 
   get name(): string {
     return this.talk.name;
+  }
+
+  /** For people. */
+  get title(): string {
+    return shownName(this.name, this.info, this.talk.title);
+  }
+
+  know(info: ConversationInfo | undefined): void {
+    this.info = info;
+    if (info) this.talk.title = info.title || undefined;
   }
 
   get readUpTo(): number {
@@ -91,6 +113,7 @@ export class Room implements LogSource {
   restart(): void {
     this.reading?.abort();
     this.state = { name: "opening" };
+    this.isOpen = this.left = false;
     this.hooks.changed(this);
     void this.read();
   }
@@ -129,10 +152,12 @@ export class Room implements LogSource {
   private async read(): Promise<void> {
     const reading = new AbortController();
     this.reading = reading;
+    let opening: Entry[] | undefined = [];
     try {
-      let opening: Entry[] | undefined = [];
       for await (const event of this.conversation.events({ from: { last: OPEN_EVENTS }, signal: reading.signal })) {
         this.interrupted = event.type === "interrupted";
+        if (event.type === "member_gone" && event.user === this.me) this.left = true;
+        if (event.type === "member_set" && event.user === this.me) this.left = false;
         if (event.type === "interrupted") {
           this.hooks.changed(this);
         } else if (event.type === "caught_up") {
@@ -142,10 +167,14 @@ export class Room implements LogSource {
           opening.push(entryOf(event));
         } else {
           this.live(entryOf(event));
+          if (event.type !== "message" && event.type !== "unknown" && event.type !== "gap") this.hooks.happened(this);
         }
       }
     } catch (error) {
       if (reading.signal.aborted) return;
+      // Who has left reads up to there, and nothing says that this is all.
+      const last = opening?.at(-1);
+      if (opening && last) this.opened(opening, last.kind === "gap" ? last.to : last.seq);
       this.ended(error);
     }
   }
@@ -160,6 +189,7 @@ export class Room implements LogSource {
       return;
     }
     this.state = { name: "ended", error: reason };
+    if (reason.code === "FORBIDDEN" && !this.left) this.hooks.barred(this);
     this.hooks.changed(this);
   }
 

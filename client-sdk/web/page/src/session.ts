@@ -4,7 +4,7 @@
  */
 
 import { claimsOf, type Claims } from "./model/token.js";
-import { linkOf } from "./model/fragment.js";
+import { linkOf, type Link } from "./model/fragment.js";
 import { windowKept } from "./storage.js";
 
 const TOKEN_KEY = "quoth.token";
@@ -38,15 +38,15 @@ export class Session {
 }
 
 /** Takes a token out of the address bar, or the one that this window had before. */
-export function findSession(): { session: Session | undefined; conversation: string | undefined; problem: string | undefined } {
+export function findSession(): { session: Session | undefined; link: Link; problem: string | undefined } {
   const link = linkOf(location.hash);
   if (location.hash !== "") history.replaceState(history.state, "", location.pathname + location.search);
   const token = link.token ?? windowKept.get(TOKEN_KEY);
-  if (token === undefined) return { session: undefined, conversation: link.conversation, problem: undefined };
+  if (token === undefined) return { session: undefined, link, problem: undefined };
   const session = sessionOf(token);
   return {
     session,
-    conversation: link.conversation,
+    link,
     problem: session ? undefined : "The link's token is not one: copy the whole link.",
   };
 }

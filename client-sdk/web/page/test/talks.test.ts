@@ -20,6 +20,7 @@ test("what was kept comes back, the latest first", () => {
   const other = list.add("other");
   assert.ok(other);
   other.read = 7;
+  other.title = "The other";
   other.last = { sender: "bob", text: "x".repeat(1000), timeMs: 5 };
   list.save();
   const again = new TalkList(store, "general");
@@ -28,6 +29,7 @@ test("what was kept comes back, the latest first", () => {
     ["other", "general"],
   );
   assert.equal(again.get("other")?.read, 7);
+  assert.equal(again.get("other")?.title, "The other");
   assert.equal(again.get("general")?.read, undefined);
   assert.equal(again.get("other")?.last?.text.length, 160);
 });
@@ -40,7 +42,7 @@ test("a broken store is an empty one", () => {
       value,
     );
   const half = new TalkList(slot('[{"name":"a","read":"3","last":{"sender":1}}]'), "general");
-  assert.deepEqual(half.get("a"), { name: "a", read: undefined, last: undefined });
+  assert.deepEqual(half.get("a"), { name: "a", read: undefined, last: undefined, title: undefined });
 });
 
 test("the list is bounded", () => {

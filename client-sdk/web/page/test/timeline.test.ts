@@ -11,7 +11,13 @@ const message = (seq: number, sender = "bob"): Entry => ({
   text: `text ${seq}`,
 });
 const range = (from: number, to: number): Entry[] => Array.from({ length: to - from + 1 }, (_, i) => message(from + i));
-const page = (from: number, to: number, more: boolean, head = 1000): Page => ({ entries: range(from, to), head, floor: 1, more });
+const page = (from: number, to: number, more: boolean, head = 1000): Page => ({
+  entries: range(from, to),
+  head,
+  floor: 1,
+  moreBefore: more,
+  moreAfter: more,
+});
 const seqs = (timeline: Timeline): number[] => timeline.entries.map(lastSeq);
 
 function contiguous(timeline: Timeline): void {
@@ -121,7 +127,7 @@ test("an event that comes live while the last page is on its way is not skipped"
 test("an empty last page attaches, even when the last events are gone", () => {
   const timeline = new Timeline(100);
   timeline.reset(range(1, 10), { head: 12, moreBefore: false, moreAfter: true });
-  timeline.after({ entries: [], head: 12, floor: 13, more: false });
+  timeline.after({ entries: [], head: 12, floor: 13, moreBefore: false, moreAfter: false });
   assert.equal(timeline.attached, true);
   timeline.live(message(13));
   assert.equal(timeline.last, 13);

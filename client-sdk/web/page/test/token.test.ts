@@ -13,7 +13,7 @@ test("claims are read", () => {
     read: ["*"],
     write: ["general"],
   });
-  assert.deepEqual(claimsOf(token({ sub: "a", exp: 1 })), { user: "a", endsMs: 1000, read: [], write: [] });
+  assert.deepEqual(claimsOf(token({ sub: "a", exp: 1 })), { user: "a", endsMs: 1000, read: undefined, write: undefined });
 });
 
 test("what is no token gives nothing", () => {
@@ -47,7 +47,7 @@ test("names that a conversation cannot have", () => {
 });
 
 test("the link of the banner", () => {
-  assert.deepEqual(linkOf("#token=a.b.c&conversation=off%20topic"), { token: "a.b.c", conversation: "off topic" });
-  assert.deepEqual(linkOf("#"), { token: undefined, conversation: undefined });
-  assert.deepEqual(linkOf("#conversation=x"), { token: undefined, conversation: "x" });
+  assert.deepEqual(linkOf("#token=a.b.c&conversation=off%20topic"), { token: "a.b.c", conversation: "off topic", invitation: undefined });
+  assert.deepEqual(linkOf("#"), { token: undefined, conversation: undefined, invitation: undefined });
+  assert.deepEqual(linkOf("#conversation=x&invitation=abc"), { token: undefined, conversation: "x", invitation: "abc" });
 });

@@ -82,9 +82,8 @@ export class Timeline {
     if (this.first === undefined) return;
     const page = await this.room.history({ before: this.first, limit, signal });
     if (signal.aborted) return;
-    const [oldest] = page.events;
-    if (oldest) this.first = firstOf(oldest);
-    this.set({ ...this.view, events: [...page.events, ...this.view.events], hasOlder: page.more });
+    this.first = page.from;
+    this.set({ ...this.view, events: [...page.events, ...this.view.events], hasOlder: page.moreBefore });
   }
 
   private set(view: TimelineView): void {

@@ -222,7 +222,7 @@ export class Reading {
 export function eventOf(frame: EventFrame): LogEvent {
   const { seq, timeMs, sender, originTimeMs, kind } = frame;
   const common = { seq, timeMs, sender, ...(originTimeMs !== undefined && { originTimeMs }) };
-  if (kind?.type === "message") return { ...kind, ...common, text: textOf(kind.body) };
+  if (kind && "body" in kind) return { mentions: [], expiresMs: 0, ...kind, ...common, text: textOf(kind.body) } as LogEvent;
   return kind ? { ...kind, ...common } : { type: "unknown", ...common };
 }
 

@@ -12,6 +12,7 @@ export const Code = {
   RATE_LIMITED: 0x105,
   SLOW_MODE: 0x106,
   UNAVAILABLE: 0x107,
+  STORAGE_FULL: 0x108,
   TOKEN_EXPIRED: 0x200,
   TOKEN_REJECTED: 0x201,
   TOKEN_REVOKED: 0x202,
@@ -30,6 +31,8 @@ export const Code = {
   LAST_OWNER: 0x30d,
   TOO_MANY: 0x30e,
   DENIED: 0x30f,
+  NOT_FOUND_MESSAGE: 0x310,
+  TOO_OLD: 0x311,
 } as const;
 
 /** What a client does when it is told a code. */

@@ -1,16 +1,16 @@
 /** Frames (section 3), with and without their lengths. */
 import { ByteReader, ByteWriter, DecodeError } from "./bytes.js";
 import { FRAME_BYTES_MAX } from "./limits.js";
-import { kinds, status } from "./members.js";
+import { kinds, mentions, status, zero } from "./kinds.js";
 import { big, bool, bytes, growing, list, names, number, option, type Of, place, rest, struct, text, type Type, u32, u64, variant } from "./schema.js";
 
 export const VERSION = 1;
 
 /** Feature bits of `Hello` and `Welcome`. */
-export const Feature = { ROSTER: 2, MEMBERSHIP: 4 } as const;
+export const Feature = { ROSTER: 2, MEMBERSHIP: 4, MESSAGES: 8 } as const;
 
-const start = place(["after", "last"], "live");
-const fetchRange = place(["after", "before"], "latest");
+const start = place("live", "after", "last", "live");
+const fetchRange = place("latest", "after", "before", "latest", "around", "afterTime", "beforeTime", "aroundTime");
 const conversation = text;
 const user = text;
 
@@ -19,7 +19,15 @@ export const clientFrame = variant({
   refresh: { token: text },
   open: { conversation, producer: big, from: option(start) },
   read: { from: option(start) },
-  publish: { n: u64, body: bytes, publishAs: option(user), originTimeMs: option(number) },
+  publish: {
+    n: u64,
+    body: bytes,
+    publishAs: option(user),
+    originTimeMs: option(number),
+    replyTo: option(number),
+    mentions,
+    expiresInMs: zero,
+  },
   fetch: { conversation, range: fetchRange, limit: u32 },
   typing: { conversation },
   seen: { seq: number },
@@ -46,11 +54,15 @@ export const serverFrame = growing({
   ack: { n: number, seq: number, timeMs: number, duplicate: bool },
   refused: { n: number, code: u32, retryAfterMs: u32 },
   gap: { from: number, to: number },
-  page_end: { head: number, floor: number, more: bool },
+  page_end: { head: number, floor: number, from: number, to: number, moreBefore: bool, moreAfter: bool },
   typing: { conversation, user },
   roster: { users: u32, present: list(struct({ user, seen: number, status })) },
   reply: { id: u32, reply: rest },
   presence: { conversation, user, status, lastSeenMs: number },
+  /** `message_state` and `inbox_row` are encoded apart (messages.ts). */
+  message_state: { state: rest },
+  receipt: { user, delivered: number, read: number },
+  inbox_row: { row: rest },
 });
 
 export type ClientFrame = Of<typeof clientFrame>;

@@ -1,7 +1,7 @@
 /** Limits of the protocol (sections 8 and 9), in bytes unless the name says otherwise. */
 
 export const BODY_BYTES_MAX = 65_536;
-export const FRAME_BYTES_MAX = 66_560;
+export const FRAME_BYTES_MAX = 73_728;
 /** A WebSocket message: one frame of the largest size and 16 bytes for its lane. */
 export const MESSAGE_BYTES_MAX = FRAME_BYTES_MAX + 16;
 export const NAME_BYTES_MAX = 128;

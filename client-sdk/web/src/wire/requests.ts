@@ -1,11 +1,12 @@
-/** Requests and replies (section 12). They have an encoding of their own within their frames: pages that need none do not load it. */
-import { kind, role, status } from "./members.js";
-import { bool, end, list, number, option, struct, text, u32, variant, type Variant } from "./schema.js";
+/** Requests and replies (sections 12 to 14). They have an encoding of their own within their frames: pages that need none do not load it. */
+import { kind, mentions, retention, role, status, user } from "./kinds.js";
+import { inboxRow, messageState, receipt } from "./messages.js";
+import { bool, bytes, end, list, number, option, struct, text, u32, variant, type Variant } from "./schema.js";
 
 const conversation = text;
-const user = text;
 const permissions = u32;
 const title = text;
+const seq = number;
 
 const requests = {
   create: { conversation: option(conversation), kind, title, members: list(user), open: bool },
@@ -27,6 +28,17 @@ const requests = {
   end_session: { device: text },
   conversations: { after: option(conversation), limit: u32 },
   watch_presence: { conversation, watch: bool },
+  edit: { conversation, seq, body: bytes, mentions },
+  revoke: { conversation, seq },
+  react: { conversation, seq, reaction: text, on: bool },
+  hide: { conversation, seq },
+  set_retention: { conversation, retention },
+  mark: { conversation, delivered: seq, read: seq },
+  receipts: { conversation, seq },
+  inbox: { after: option(text), limit: u32 },
+  watch_inbox: { since: option(number), watch: bool },
+  set_inbox: { conversation, archived: bool, mutedUntilMs: end, pinned: bool },
+  messages: { conversation, seqs: list(seq) },
 };
 export const request = variant(requests);
 export type Request = Variant<typeof requests>;
@@ -47,7 +59,7 @@ const memberInfo = struct({ user, role, permissions, mutedUntilMs: end, status, 
 const sessionInfo = struct({ device: text, platform: text, generation: number, status, connectedMs: number, lastSeenMs: number });
 
 const replies = {
-  done: { conversation, seq: number, timeMs: number },
+  done: { conversation, seq, timeMs: number },
   refused: { code: u32, retryAfterMs: u32, reason: text },
   invitation: { invitation: text },
   conversation: { info: conversationInfo },
@@ -55,6 +67,10 @@ const replies = {
   users: { users: list(user) },
   sessions: { sessions: list(sessionInfo) },
   conversations: { conversations: list(conversationInfo), more: bool },
+  receipts: { delivered: u32, read: u32, users: list(receipt) },
+  inbox: { rows: list(inboxRow), next: option(text), version: number },
+  watching: { version: number, complete: bool },
+  messages: { states: list(messageState), absent: list(seq), more: bool },
 };
 export const reply = variant(replies);
 export type Reply = Variant<typeof replies>;

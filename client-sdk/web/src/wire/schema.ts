@@ -71,19 +71,27 @@ export const names = <N extends string>(...all: N[]): Type<N> => ({
   write: (to, value) => write(to, all.indexOf(value)),
 });
 
-/** An enum of places in a log: the last one has no number, all others have one. */
-export const place = <N extends string, U extends string>(numbered: N[], last: U): Type<{ [K in N]: Record<K, number> }[N] | U> => ({
+/** An enum of places in a log, of which one has no number: names in the order of their numbers. */
+export const place = <N extends string, U extends string>(
+  numberless: U,
+  ...all: (N | U)[]
+): Type<{ [K in N]: Record<K, number> }[N] | U> => ({
   read(from) {
     const number = from.u32();
-    const name = numbered[number];
-    if (name) return { [name]: from.number() } as { [K in N]: Record<K, number> }[N];
-    return number === numbered.length ? last : unknown(number);
+    const name = all[number] ?? unknown(number);
+    return name === numberless ? numberless : ({ [name]: from.number() } as { [K in N]: Record<K, number> }[N]);
   },
   write(to, value) {
-    if (typeof value === "string") return write(to, numbered.length);
+    if (typeof value === "string") return write(to, all.indexOf(value));
     const [name, number] = Object.entries(value)[0] as [N, number];
-    to.varint(numbered.indexOf(name)).varint(number);
+    to.varint(all.indexOf(name)).varint(number);
   },
+});
+
+/** What may be left out when it is written, and is this then. */
+export const orElse = <T>(inner: Type<T>, other: T): Type<T | undefined> => ({
+  read: (from) => inner.read(from),
+  write: (to, value) => inner.write(to, value ?? other),
 });
 
 export const struct = <F extends Fields>(fields: F): Type<Struct<F>> => ({

@@ -83,7 +83,7 @@ export class FakeConnection {
 
   private receive(message: Uint8Array): void {
     if (this.user === undefined && message.length > 8_208) return this.violation(`${message.length} bytes before Welcome`);
-    if (message.length > 66_576) return this.violation(`a message of ${message.length} bytes`);
+    if (message.length > 73_744) return this.violation(`a message of ${message.length} bytes`);
     const { lane: number, part } = decodeLane(message);
     if (part.type === "ping") return this.part(0, { type: "pong", n: part.n });
     if (number === this.nextLane && part.type === "frames") this.openLane(number);

@@ -194,17 +194,14 @@ export class FakeLane {
     if (user === undefined || !server.mayRead(user, conversation)) return this.reset(Code.FORBIDDEN);
     const { head, floor, events } = server.log(conversation);
     const readable = events.slice(floor - 1);
-    const all =
-      range === "latest"
-        ? readable
-        : readable.filter(({ seq }) => ("after" in range ? seq > range.after : seq < range.before));
-    const isForward = range !== "latest" && "after" in range;
     const count = Math.min(limit, 1_000);
-    const page = isForward ? all.slice(0, count) : all.slice(Math.max(0, all.length - count));
-    if (isForward && range.after + 1 < floor && page.length > 0) {
-      this.first.push(encodeServerFrame({ type: "gap", from: range.after + 1, to: floor - 1 }));
-    }
-    for (const event of page) this.first.push(encodeServerFrame(event));
-    this.answer({ type: "page_end", head, floor, more: all.length > page.length });
+    const isForward = range !== "latest" && "after" in range;
+    const before = range !== "latest" && "before" in range ? Math.min(range.before, head + 1) : head + 1;
+    let from = isForward ? range.after + 1 : Math.max(floor, before - count);
+    const to = isForward ? Math.min(head, Math.max(from, floor) + count - 1) : before - 1;
+    if (isForward && from < floor && to >= floor) this.first.push(encodeServerFrame({ type: "gap", from, to: floor - 1 }));
+    else from = Math.max(from, floor);
+    for (const event of readable.filter(({ seq }) => seq >= from && seq <= to)) this.first.push(encodeServerFrame(event));
+    this.answer({ type: "page_end", head, floor, from, to: Math.max(to, from - 1), moreBefore: from > floor, moreAfter: to < head });
   }
 }

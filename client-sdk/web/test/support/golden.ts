@@ -1,9 +1,10 @@
-/** What the golden file has of membership. */
+/** What the golden file has of events, requests and replies, and of the inbox. */
 import { createHash } from "node:crypto";
 import type { ClientFrame, EventFrame, ServerFrame } from "../../src/wire/frames.js";
 import { ByteWriter } from "../../src/wire/bytes.js";
 import { type Reply, reply, type Request, request } from "../../src/wire/requests.js";
-import type { Type } from "../../src/wire/schema.js";
+import { inboxRow, messageState } from "../../src/wire/messages.js";
+import type { Of, Type } from "../../src/wire/schema.js";
 
 export const timeMs = 1_790_000_000_000;
 export const utf8 = (text: string) => new TextEncoder().encode(text);
@@ -29,6 +30,14 @@ const kinds: [string, NonNullable<EventFrame["kind"]>][] = [
   ["Belongs", { type: "belongs", conversation: "team", kind: "group", title: "Team", role: "admin" }],
   ["BelongsNoMore", { type: "belongs_no_more", conversation: "team", cause: "banned" }],
   ["Blocked", { type: "blocked", user: "bob", blocked: true }],
+  ["Message reply", { type: "message", body: utf8("@bob yes"), replyTo: 300, mentions: ["bob", "carol"], expiresMs: timeMs + 60_000 }],
+  ["Edited", { type: "edited", of: 300, body: utf8("grüße"), mentions: ["bob"] }],
+  ["Edited plain", { type: "edited", of: 300, body: utf8("") }],
+  ["Revoked", { type: "revoked", of: 300 }],
+  ["Reacted", { type: "reacted", of: 300, reaction: "👍", on: true }],
+  ["RetentionSet", { type: "retention_set", retention: { ageS: 2_592_000, count: 300, bytes: 0 } }],
+  ["Hidden", { type: "hidden", conversation: "team", of: 300 }],
+  ["InboxSet", { type: "inbox_set", conversation: "team", archived: true, mutedUntilMs: Infinity, pinned: false }],
 ];
 
 const at = { conversation: "team" };
@@ -58,11 +67,58 @@ const all: [string, Request][] = [
   ["Conversations", { type: "conversations", limit: 50 }],
   ["Conversations behind", { type: "conversations", after: "team", limit: 50 }],
   ["WatchPresence", { type: "watch_presence", ...at, watch: true }],
+  ["Edit", { type: "edit", ...at, seq: 300, body: utf8("grüße"), mentions: ["bob"] }],
+  ["Revoke", { type: "revoke", ...at, seq: 300 }],
+  ["React", { type: "react", ...at, seq: 300, reaction: "👍", on: true }],
+  ["Hide", { type: "hide", ...at, seq: 300 }],
+  ["SetRetention", { type: "set_retention", ...at, retention: { ageS: 2_592_000, count: 300, bytes: 2 ** 30 } }],
+  ["Mark", { type: "mark", ...at, delivered: 300, read: 299 }],
+  ["Receipts", { type: "receipts", ...at, seq: 300 }],
+  ["Inbox", { type: "inbox", limit: 50 }],
+  ["Inbox behind", { type: "inbox", after: "abc", limit: 50 }],
+  ["WatchInbox", { type: "watch_inbox", since: 2 ** 40, watch: true }],
+  ["WatchInbox no more", { type: "watch_inbox", watch: false }],
+  ["SetInbox", { type: "set_inbox", ...at, archived: false, mutedUntilMs: Infinity, pinned: true }],
+  ["Messages", { type: "messages", ...at, seqs: [299, 300] }],
 ];
+
+const edited: Of<typeof messageState> = {
+  seq: 299,
+  edited: { seq: 301, timeMs, body: utf8("grüße"), mentions: ["bob"] },
+  reactions: [
+    { reaction: "+1", count: 1, mine: false },
+    { reaction: "👍", count: 300, mine: true },
+  ],
+};
+const plain: Of<typeof messageState> = { seq: 300, reactions: [] };
+const row: Of<typeof inboxRow> = {
+  ...at,
+  kind: "group",
+  title: "Team",
+  head: 301,
+  timeMs: timeMs + 1,
+  last: {
+    seq: 300,
+    timeMs,
+    sender: "bob",
+    kind: { type: "message", body: utf8("see you"), replyTo: 290, expiresMs: timeMs + 60_000 },
+  },
+  unread: 1_000,
+  mentions: 2,
+  read: 12,
+  archived: false,
+  mutedUntilMs: Infinity,
+  pinned: true,
+  gone: false,
+  version: 2 ** 40,
+};
+const empty = { title: "", head: 0, timeMs: 0, unread: 0, mentions: 0, read: 0, mutedUntilMs: 0, pinned: false } as const;
+const gone: Of<typeof inboxRow> = { conversation: "old", ...empty, archived: true, gone: true, version: 7 };
 
 const info = { ...at, kind: "group", title: "Team", open: true, members: 3, mutedUntilMs: 0, slowModeIntervalMs: 30_000, version: 300 } as const;
 const member = { role: "member", permissions: 7, mutedUntilMs: 0, status: "online", lastSeenMs: timeMs } as const;
 const session = { device: "phone", platform: "android", generation: timeMs, status: "offline", connectedMs: timeMs } as const;
+const read = { delivered: 300, read: 299 } as const;
 const answers: [string, Reply][] = [
   ["Done", { type: "done", ...at, seq: 9, timeMs }],
   ["Done already", { type: "done", ...at, seq: 0, timeMs: 0 }],
@@ -74,6 +130,12 @@ const answers: [string, Reply][] = [
   ["Users", { type: "users", users: ["bob", "carol"] }],
   ["Sessions", { type: "sessions", sessions: [{ ...session, lastSeenMs: timeMs + 1 }] }],
   ["Conversations", { type: "conversations", conversations: [{ ...info, role: "member", permissions: 7 }], more: false }],
+  ["Receipts", { type: "receipts", delivered: 3, read: 2, users: [{ user: "bob", ...read }, { user: "carol", ...read }] }],
+  ["Receipts counted", { type: "receipts", delivered: 1_000, read: 300, users: [] }],
+  ["Inbox", { type: "inbox", rows: [row], next: "abc", version: 2 ** 40 }],
+  ["Inbox empty", { type: "inbox", rows: [], version: 0 }],
+  ["Watching", { type: "watching", version: 2 ** 40, complete: true }],
+  ["Messages", { type: "messages", states: [edited, plain], absent: [298], more: true }],
 ];
 
 export const events: Record<string, ServerFrame> = Object.fromEntries(
@@ -85,6 +147,14 @@ export const requests: Record<string, ClientFrame> = Object.fromEntries(
 export const replies: Record<string, ServerFrame> = Object.fromEntries(
   answers.map(([name, answer], i) => [`Reply ${name}`, { type: "reply", id: i + 1, reply: bytesOf(reply, answer) }]),
 );
+export const states: Record<string, ServerFrame> = {
+  MessageState: { type: "message_state", state: bytesOf(messageState, edited) },
+  "MessageState plain": { type: "message_state", state: bytesOf(messageState, plain) },
+};
+export const rows: Record<string, ServerFrame> = {
+  InboxRow: { type: "inbox_row", row: bytesOf(inboxRow, row) },
+  "InboxRow gone": { type: "inbox_row", row: bytesOf(inboxRow, gone) },
+};
 /** What stands in those frames. */
 export const contents = new Map<string, Request | Reply>([
   ...all.map(([name, asked]): [string, Request] => [`Request ${name}`, asked]),

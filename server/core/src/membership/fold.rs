@@ -113,7 +113,13 @@ impl ConversationState {
             | EventKind::Message { .. }
             | EventKind::Belongs { .. }
             | EventKind::BelongsNoMore { .. }
-            | EventKind::Blocked { .. } => Touched::default(),
+            | EventKind::Blocked { .. }
+            | EventKind::Edited { .. }
+            | EventKind::Revoked { .. }
+            | EventKind::Reacted { .. }
+            | EventKind::RetentionSet { .. }
+            | EventKind::Hidden { .. }
+            | EventKind::InboxSet { .. } => Touched::default(),
         }
     }
 

@@ -116,7 +116,13 @@ pub fn registers(seq: Seq, kind: &EventKind) -> Vec<RegisterChange> {
         | EventKind::Banned { .. }
         | EventKind::SlowMode { .. }
         | EventKind::InvitationMade { .. }
-        | EventKind::InvitationsRevoked => Vec::new(),
+        | EventKind::InvitationsRevoked
+        | EventKind::Edited { .. }
+        | EventKind::Revoked { .. }
+        | EventKind::Reacted { .. }
+        | EventKind::RetentionSet { .. }
+        | EventKind::Hidden { .. }
+        | EventKind::InboxSet { .. } => Vec::new(),
     }
 }
 
@@ -158,7 +164,13 @@ pub fn echo(
         | EventKind::InvitationsRevoked
         | EventKind::Belongs { .. }
         | EventKind::BelongsNoMore { .. }
-        | EventKind::Blocked { .. } => None,
+        | EventKind::Blocked { .. }
+        | EventKind::Edited { .. }
+        | EventKind::Revoked { .. }
+        | EventKind::Reacted { .. }
+        | EventKind::RetentionSet { .. }
+        | EventKind::Hidden { .. }
+        | EventKind::InboxSet { .. } => None,
     }
 }
 

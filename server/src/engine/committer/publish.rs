@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use quoth_core::authorize::{Action, Grant, Place, Reach, Standing};
+use quoth_core::conversation::{About, Append};
 use quoth_core::membership::{Actor, Refusal};
 use quoth_core::sequencer::{Judged, Sequenced};
-use quoth_protocol::{Code, Seq};
+use quoth_protocol::frame::EventKind;
+use quoth_protocol::{Code, Seq, codec};
 use quoth_store::{Content, MessageId, Record, StoreError, ViewError};
 
 use super::{Committer, Group, concerns_one_conversation};
@@ -142,7 +144,18 @@ fn record(request: &mut PublishRequest, seq: Seq, time_ms: u64) -> Record {
         origin_time_ms: request.append.origin_time_ms,
         sender: request.append.sender.clone(),
         id: Some(MessageId { producer: request.publisher.key, n: request.append.n }),
-        content: Content::Message(std::mem::take(&mut request.append.body)),
+        content: content(&mut request.append, time_ms),
         registers: Vec::new(),
     }
+}
+
+/// Most messages are nothing but a body.
+fn content(append: &mut Append, time_ms: u64) -> Content {
+    let body = std::mem::take(&mut append.body);
+    if append.about == About::default() {
+        return Content::Message(body);
+    }
+    let About { reply_to, mentions, expires_in_ms } = std::mem::take(&mut append.about);
+    let expires_ms = if expires_in_ms == 0 { 0 } else { time_ms.saturating_add(expires_in_ms) };
+    Content::Change(codec::encode_datagram(&EventKind::Message { body, reply_to, mentions, expires_ms }))
 }

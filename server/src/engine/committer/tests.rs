@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use quoth_core::conversation::Append;
+use quoth_core::conversation::{About, Append};
 use quoth_core::membership::Rules;
 use quoth_core::sequencer::Sequencer;
 use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
@@ -43,7 +43,8 @@ fn publisher(room: &str, id: u64) -> Arc<Publisher> {
 
 fn request(publisher: &Arc<Publisher>, n: u64) -> Request {
     let sender = publisher.producer.user.clone();
-    let append = Append { n, sender, origin_time_ms: None, body: "text".into() };
+    let (body, about) = ("text".into(), About::default());
+    let append = Append { n, sender, origin_time_ms: None, body, about };
     let queued = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let publisher = Arc::clone(publisher);
     Request::Publish(PublishRequest { publisher, append, version: 0, slow_mode_interval_ms: 0, queued })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use quoth_core::authorize::Grant;
-use quoth_core::conversation::Append;
+use quoth_core::conversation::{About, Append};
 use quoth_core::membership::{Actor, Change, ConversationState};
 use quoth_core::tail::Next;
 use quoth_protocol::membership::ConversationKind;
@@ -41,7 +41,8 @@ async fn publisher(engine: &Engine, name: &str) -> Arc<Publisher> {
 async fn publish(engine: &Engine, publisher: &Arc<Publisher>, n: u64) {
     let sender = publisher.producer.user.clone();
     let stand = publisher.access.stand(Actor::User(&Grant::of_membership(sender.clone())));
-    let append = Append { n, sender, origin_time_ms: None, body: "text".into() };
+    let (body, about) = ("text".into(), About::default());
+    let append = Append { n, sender, origin_time_ms: None, body, about };
     assert!(engine.publish(publisher, append, &stand).await);
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quoth_core::conversation::Append;
+use quoth_core::conversation::{About, Append};
 use quoth_protocol::frame::Durability;
 use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
 use quoth_store::testing::{LogOverride, Overridden, ViewOverride};
@@ -74,7 +74,8 @@ pub(super) fn publisher(name: &str) -> Arc<Publisher> {
 
 pub(super) async fn publish(engine: &Engine, publisher: &Arc<Publisher>, n: u64) -> bool {
     let sender = publisher.producer.user.clone();
-    let append = Append { n, sender, origin_time_ms: None, body: "text".into() };
+    let (body, about) = ("text".into(), About::default());
+    let append = Append { n, sender, origin_time_ms: None, body, about };
     engine.publish(publisher, append, &Stand::FIXED).await
 }
 

@@ -11,6 +11,8 @@ export interface Talk {
   /** The last seq that this user has read; none as long as the conversation was never opened here. */
   read: number | undefined;
   last: Last | undefined;
+  /** What people call it, as far as was known at the last visit. */
+  title: string | undefined;
 }
 
 /** Below the 48 that a server lets a connection have open by default. */
@@ -31,7 +33,7 @@ export class TalkList {
     standard: string,
   ) {
     this.talks = load(slot);
-    if (this.talks.length === 0) this.talks.push({ name: standard, read: undefined, last: undefined });
+    if (this.talks.length === 0) this.talks.push({ name: standard, read: undefined, last: undefined, title: undefined });
   }
 
   get all(): readonly Talk[] {
@@ -47,7 +49,7 @@ export class TalkList {
     const known = this.get(name);
     if (known) return known;
     if (this.talks.length >= TALKS_MAX) return undefined;
-    const talk: Talk = { name, read: undefined, last: undefined };
+    const talk: Talk = { name, read: undefined, last: undefined, title: undefined };
     this.talks.push(talk);
     this.save();
     return talk;
@@ -81,7 +83,9 @@ function load(slot: Slot): Talk[] {
 
 function talkOf(value: Partial<Talk> | null): Talk[] {
   if (typeof value?.name !== "string" || value.name === "") return [];
-  return [{ name: value.name, read: typeof value.read === "number" ? value.read : undefined, last: lastOf(value.last) }];
+  const read = typeof value.read === "number" ? value.read : undefined;
+  const title = typeof value.title === "string" ? value.title : undefined;
+  return [{ name: value.name, read, last: lastOf(value.last), title }];
 }
 
 function lastOf(value: Partial<Last> | undefined | null): Last | undefined {

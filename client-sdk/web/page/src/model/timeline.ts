@@ -54,8 +54,10 @@ export interface Page {
   entries: Entry[];
   head: number;
   floor: number;
-  /** Whether there is more in the page's direction. */
-  more: boolean;
+  /** Whether there is more before it. */
+  moreBefore: boolean;
+  /** Whether there is more behind it. */
+  moreAfter: boolean;
 }
 
 export type Keep = "start" | "end";
@@ -118,7 +120,7 @@ export class Timeline {
     const first = this.first;
     const older = page.entries.filter((entry) => lastSeq(entry) < first);
     this.entries = [...older, ...this.entries];
-    this.atStart = !page.more;
+    this.atStart = !page.moreBefore;
     this.head = Math.max(this.head, page.head);
     this.trim("start");
   }
@@ -129,9 +131,9 @@ export class Timeline {
     this.entries = [...this.entries, ...newer];
     const end = newer.at(-1);
     if (end) this.covered = lastSeq(end);
-    else if (!page.more) this.covered = Math.max(this.covered, page.head);
+    else if (!page.moreAfter) this.covered = Math.max(this.covered, page.head);
     this.head = Math.max(this.head, page.head);
-    this.attached = !page.more && this.covered >= this.head;
+    this.attached = !page.moreAfter && this.covered >= this.head;
     this.trim("end");
   }
 

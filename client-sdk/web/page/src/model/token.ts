@@ -4,8 +4,9 @@ export interface Claims {
   user: string;
   /** The token's end, milliseconds since 1970. */
   endsMs: number;
-  read: string[];
-  write: string[];
+  /** None narrows nothing: in conversations that have members, membership alone counts then. */
+  read: string[] | undefined;
+  write: string[] | undefined;
 }
 
 /** None for what is not a JSON Web Token with a user and an end. */
@@ -21,8 +22,8 @@ export function claimsOf(token: string): Claims | undefined {
   }
 }
 
-const texts = (value: unknown): string[] =>
-  Array.isArray(value) ? value.filter((one): one is string => typeof one === "string") : [];
+const texts = (value: unknown): string[] | undefined =>
+  Array.isArray(value) ? value.filter((one): one is string => typeof one === "string") : undefined;
 
 /** A pattern is a name in which each `*` stands for any characters. */
 export function matches(patterns: readonly string[], name: string): boolean {

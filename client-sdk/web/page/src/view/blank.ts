@@ -9,6 +9,8 @@ export interface BlankHooks {
   again(): void;
   /** Takes it off the list. */
   remove(): void;
+  /** Joins a conversation that anybody may join. */
+  join(): void;
   /** Asks for older messages again. */
   older(): void;
 }
@@ -25,6 +27,7 @@ export class BlankView {
       const does = (event.target as Element).closest("button")?.dataset.does;
       if (does === "again") this.hooks.again();
       if (does === "remove") this.hooks.remove();
+      if (does === "join") this.hooks.join();
     });
     this.top.addEventListener("click", (event) => {
       if ((event.target as Element).closest("button")) this.hooks.older();
@@ -45,7 +48,7 @@ export class BlankView {
   /** What stands above the first message that is held. It is as high while it loads as when it waits. */
   renderTop(room: Room): void {
     const start = room.timeline.atStart && room.timeline.entries.length > 0;
-    const told = `${room.name}\n${start}\n${room.history.older === "failed"}\n${room.timeline.entries.length > 0}`;
+    const told = `${room.title}\n${start}\n${room.history.older === "failed"}\n${room.timeline.entries.length > 0}`;
     if (told === this.toldTop) return;
     this.toldTop = told;
     if (room.history.older === "failed")
@@ -58,8 +61,8 @@ export class BlankView {
         h(
           "div",
           { class: "begin" },
-          face(room.name, "tile"),
-          h("strong", {}, nameNode(room.name)),
+          face(room.title, "tile"),
+          h("strong", {}, nameNode(room.title)),
           h("span", {}, "This is where the conversation begins."),
         ),
       );
@@ -72,7 +75,8 @@ export class BlankView {
 function kindOf(room: Room): string {
   const held = room.timeline.entries.length > 0;
   // What has been read stays to be read, unless the right to read it is gone.
-  if (room.state.name === "ended" && (!held || room.state.error.code === "FORBIDDEN")) return `ended ${room.state.error.code}`;
+  const isBarred = room.state.name === "ended" && room.state.error.code === "FORBIDDEN" && !room.left;
+  if (room.state.name === "ended" && (!held || isBarred)) return `ended ${room.state.error.code} ${room.isOpen}`;
   if (room.outgoing.shown().length > 0 || held) return "none";
   if (room.state.name === "opening") return "opening";
   return room.timeline.head > 0 ? "gone" : "empty";
@@ -86,7 +90,7 @@ function nodesOf(room: Room, kind: string): Node[] {
     return [bones, h("p", { class: "sr" }, "Loading messages")];
   }
   if (room.state.name === "ended") {
-    const ending = endingOf(room.state.error.code, room.name, room.state.error.message);
+    const ending = endingOf(room.state.error.code, room.title, room.state.error.message, room.isOpen);
     return [
       icon(ending.icon),
       h("h3", {}, ending.title),
@@ -94,7 +98,7 @@ function nodesOf(room: Room, kind: string): Node[] {
       h(
         "button",
         { class: "primary", type: "button", dataset: { does: ending.action } },
-        ending.action === "again" ? "Try again" : "Remove from my list",
+        { again: "Try again", remove: "Remove from my list", join: "Join" }[ending.action],
       ),
     ];
   }
@@ -107,6 +111,6 @@ function nodesOf(room: Room, kind: string): Node[] {
   return [
     icon("quill"),
     h("h3", {}, "A blank page"),
-    h("p", {}, "Nobody has said anything in ", nameNode(room.name), " yet. The first word is yours."),
+    h("p", {}, "Nobody has said anything in ", nameNode(room.title), " yet. The first word is yours."),
   ];
 }

@@ -41,9 +41,15 @@ export class ComposerView {
 
   /** Shows a conversation's unsent text. */
   show(name: string, draft: string): void {
-    this.text.placeholder = `Message ${name}`;
+    this.call(name);
     this.text.value = draft;
     this.changed();
+  }
+
+  /** What the conversation is called, which may change. */
+  call(name: string): void {
+    const placeholder = `Message ${name}`;
+    if (this.text.placeholder !== placeholder) this.text.placeholder = placeholder;
   }
 
   /** `why` takes the place of the field where one cannot write. */

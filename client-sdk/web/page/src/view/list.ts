@@ -3,10 +3,12 @@
 import type { Last } from "../model/talks.js";
 import { badge, isolated, nameList, oneLine } from "../model/text.js";
 import { relativeTime } from "../model/times.js";
-import { arrange, byId, face, h, nameNode, setText } from "./dom.js";
+import { arrange, byId, face, h, nameNode, setFace, setText } from "./dom.js";
 
 export interface ListItem {
   name: string;
+  /** For people. */
+  title: string;
   last: Last | undefined;
   unread: number;
   /** Stands where the last message would. */
@@ -22,6 +24,8 @@ interface Held {
   time: HTMLElement;
   last: HTMLElement;
   badge: HTMLElement;
+  face: HTMLElement;
+  label: HTMLElement;
   told: string;
 }
 
@@ -58,10 +62,12 @@ export class ListView {
   private draw(item: ListItem, nowMs: number): Held {
     const held = this.held.get(item.name) ?? this.make(item.name);
     setText(held.time, item.last ? relativeTime(item.last.timeMs, nowMs) : "");
-    const told = JSON.stringify([item.last?.sender, item.last?.text, item.unread, item.typings, item.hint, item.current]);
+    const told = JSON.stringify([item.title, item.last?.sender, item.last?.text, item.unread, item.typings, item.hint, item.current]);
     if (told === held.told) return held;
     held.told = told;
     held.button.classList.toggle("unread", item.unread > 0);
+    held.label.replaceChildren(nameNode(item.title));
+    setFace(held.face, item.title);
     if (item.current) held.button.setAttribute("aria-current", "page");
     else held.button.removeAttribute("aria-current");
     held.badge.hidden = item.unread === 0;
@@ -75,17 +81,19 @@ export class ListView {
     const time = h("span", { class: "talk-time" });
     const last = h("span", { class: "talk-last" });
     const count = h("span", { class: "badge" });
+    const tile = face(name, "tile");
+    const label = h("span", { class: "talk-name" });
     const button = h(
       "button",
       { class: "talk", type: "button", dataset: { name } },
-      face(name, "tile"),
-      h("span", { class: "talk-name" }, nameNode(name)),
+      tile,
+      label,
       time,
       last,
       count,
     );
     button.tabIndex = -1;
-    const held: Held = { item: h("li", {}, button), button, time, last, badge: count, told: "" };
+    const held: Held = { item: h("li", {}, button), button, time, last, badge: count, face: tile, label, told: "" };
     this.held.set(name, held);
     return held;
   }

@@ -8,6 +8,12 @@ const FACES = 4;
 
 export interface RoomHead {
   name: string;
+  /** For people. */
+  title: string;
+  /** How many members it has; none for a conversation without. */
+  members: number | undefined;
+  /** Whether the user can leave it, rather than only take it off the list. */
+  canLeave: boolean;
   me: string;
   roster: Roster | undefined;
   /** The conversation's last seq, to say who has read all. */
@@ -26,27 +32,33 @@ export class RoomHeadView {
   private told = "";
   private shown: RoomHead | undefined;
 
-  constructor(leave: () => void) {
+  /** `leave` gives what is wrong, or nothing. `opens` and `closes` tell of the dialog. */
+  constructor(leave: () => Promise<string | undefined>, opens: () => void, closes: () => void) {
     this.people.addEventListener("click", () => {
       this.drawPeople();
+      opens();
       this.dialog.showModal();
     });
+    this.dialog.addEventListener("close", closes);
     byId("leave").addEventListener("click", () => {
-      this.dialog.close();
-      leave();
+      void leave().then((wrong) => {
+        setText(byId("leave-problem"), wrong ?? "");
+        if (wrong === undefined) this.dialog.close();
+      });
     });
   }
 
   render(room: RoomHead): void {
     this.shown = room;
-    const told = JSON.stringify([room.name, room.roster, room.trouble, room.head]);
+    const told = JSON.stringify([room.title, room.members, room.canLeave, room.roster, room.trouble, room.head]);
     if (told === this.told) return;
     this.told = told;
-    if (this.name.textContent !== room.name) {
-      this.name.replaceChildren(nameNode(room.name));
-      setFace(this.face, room.name);
+    if (this.name.textContent !== room.title) {
+      this.name.replaceChildren(nameNode(room.title));
+      setFace(this.face, room.title);
     }
-    setText(this.sub, room.trouble ?? whoIsHere(room));
+    setText(byId("leave"), room.canLeave ? "Leave" : "Remove from my list");
+    setText(this.sub, room.trouble ?? [membersText(room.members), whoIsHere(room)].filter(Boolean).join(" · "));
     this.drawButton(room);
     if (this.dialog.open) this.drawPeople();
   }
@@ -67,6 +79,7 @@ export class RoomHeadView {
   }
 
   private drawPeople(): void {
+    setText(byId("leave-problem"), "");
     const { roster, head, me } = this.shown ?? { roster: undefined, head: 0, me: "" };
     this.list.replaceChildren(
       ...[...(roster?.present ?? [])]
@@ -98,6 +111,9 @@ export class RoomHeadView {
     );
   }
 }
+
+const membersText = (members: number | undefined): string =>
+  members === undefined ? "" : members === 1 ? "1 member" : `${members.toLocaleString("en")} members`;
 
 function whoIsHere({ roster, me }: RoomHead): string {
   if (!roster) return "";
