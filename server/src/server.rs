@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use quoth_certs::CertStore;
+use quoth_core::retention::Classes;
 use quoth_protocol::ALPN;
 use quoth_protocol::frame::Durability;
 use quoth_store::{Options, Store};
@@ -19,6 +21,7 @@ use crate::hooks::{Backend, Hooks};
 use crate::http::{ALPN_HTTP, Site};
 use crate::outbox;
 use crate::quic::{EndpointSecret, server_config};
+use crate::retention::Retention;
 use crate::secret::endpoint_secret;
 use crate::session::{Phase, PhaseSender, Service};
 use crate::sessions::{Sessions, revoked_in};
@@ -38,6 +41,7 @@ pub struct Server {
     workers: Workers,
     api: Option<api::Running>,
     outbox: Option<outbox::Running>,
+    retention: Retention,
     stopper: Stopper,
     certificates: Arc<CertStore>,
     tickets: Arc<TicketKeys>,
@@ -100,6 +104,7 @@ impl Server {
             Arc::new(SystemClock),
             Execution::Threads,
             config.rules,
+            Classes::new(config.retention.classes.clone()),
         );
         verifier.start();
         let phase = PhaseSender::new();
@@ -126,6 +131,8 @@ impl Server {
                 .map_err(|error| format!("the server API has no thread: {error}"))
         });
         let api = api.transpose()?;
+        let interval = Duration::from_secs(config.retention.interval_s);
+        let retention = Retention::start(engine.clone(), interval);
         let workers = endpoints.serve(&service, site);
         let drain_retry_after_ms = config.drain_retry_after_ms;
         Ok(Self {
@@ -138,6 +145,7 @@ impl Server {
             workers,
             api,
             outbox,
+            retention,
             stopper,
             certificates,
             tickets,
@@ -213,6 +221,7 @@ impl Server {
         let retry_after_ms = self.drain_retry_after_ms;
         self.phase.set(if has_failed { Phase::Failed } else { Phase::Draining { retry_after_ms } });
         let served = self.workers.join().await;
+        self.retention.stop().await;
         self.sessions.close().await;
         let (api, outbox) = (self.api, self.outbox);
         let ended = tokio::task::spawn_blocking(move || {

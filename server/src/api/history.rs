@@ -9,6 +9,7 @@ use serde_json::json;
 use super::keys::Scope;
 use super::operation::{Answer, Call, Operation, Operations, Parameter};
 use super::problem::Problem;
+use crate::engine::Events;
 
 /// Events of one page.
 const EVENTS_MAX: u32 = 1_000;
@@ -71,25 +72,23 @@ async fn history(call: Call) -> Result<Answer, Problem> {
             "the conversation cannot be read: see the server's log",
         )
     };
-    let bounds = engine.applied_bounds(&conversation).await.map_err(failed)?;
+    let keeping = engine.keeping(&conversation).await.map_err(failed)?;
+    let bounds = engine.applied_bounds(&conversation, keeping).await.map_err(failed)?;
+    let at = engine.reading(&conversation, keeping);
     let before_floor = bounds.floor.0.saturating_sub(1).min(bounds.head.0);
-    let events = match (after, before) {
+    let read = match (after, before) {
         (Some(_), Some(_)) => {
             return Err(Problem::invalid("give after or before, or neither for the last events"));
         }
         (Some(after), None) => {
-            engine.reads().events_after(&conversation, Seq(after.max(before_floor)), limit).await
+            engine.reads().events_after(&conversation, Seq(after.max(before_floor)), limit, at).await
         }
-        (None, before) => engine.reads().events_before(&conversation, before.map(Seq), limit).await,
+        (None, before) => engine.reads().events_before(&conversation, before.map(Seq), limit, at).await,
     };
-    let events = events.map_err(failed)?;
-    // Where nothing came, nothing more comes.
-    let more = match (after, events.first(), events.last()) {
-        (Some(_), _, Some(last)) => last.seq < bounds.head,
-        (None, Some(first), _) => first.seq.0 > before_floor + 1,
-        _ => false,
-    };
+    let Events { from, to, events } = read.map_err(failed)?;
+    let from = from.max(bounds.floor.min(to.next()));
+    let more = if after.is_some() { to < bounds.head } else { from.0 > before_floor + 1 };
     Answer::of(&json!({
-        "events": events, "more": more, "head": bounds.head, "floor": bounds.floor,
+        "events": events, "from": from, "to": to, "more": more, "head": bounds.head, "floor": bounds.floor,
     }))
 }

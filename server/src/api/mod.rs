@@ -12,6 +12,7 @@
 //! | `conversations` | managed conversations and their members |
 //! | `sessions` | who is signed in, and whose tokens are revoked |
 //! | `history`, `stats` | what is read |
+//! | `retention` | how conversations are kept, and what of it is freed |
 
 mod conversations;
 mod history;
@@ -23,6 +24,7 @@ mod poster;
 mod problem;
 mod publish;
 mod requests;
+mod retention;
 mod schemas;
 mod sessions;
 mod settings;
@@ -62,6 +64,7 @@ fn operations() -> Operations {
         publish::operations,
         conversations::operations,
         history::operations,
+        retention::operations,
         sessions::operations,
         stats::operations,
     ]

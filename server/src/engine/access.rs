@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use quoth_core::authorize::{Place, Standing};
 use quoth_core::membership::{Actor, ConversationState};
+use quoth_core::retention::Keeping;
 use quoth_protocol::{ConversationName, UserId};
+use quoth_store::Class;
 
+use super::retention::Keeps;
 use super::states::{Known, KnownConversation, KnownUser, State as _};
 
 /// One user's access to a conversation. It holds the states that it depends on, so all who hold one see the same versions.
@@ -25,6 +28,7 @@ enum Rule {
         conversation: Arc<KnownConversation>,
         /// The other user of a direct conversation, who may have blocked this one.
         other: Option<Arc<KnownUser>>,
+        keeps: Keeps,
     },
 }
 
@@ -58,8 +62,9 @@ impl Access {
         name: ConversationName,
         conversation: Arc<KnownConversation>,
         other: Option<Arc<KnownUser>>,
+        keeps: Keeps,
     ) -> Arc<Self> {
-        Arc::new(Self { name, rule: Rule::State { conversation, other } })
+        Arc::new(Self { name, rule: Rule::State { conversation, other, keeps } })
     }
 
     /// The log's name: that of the conversation, and for `$me` the one behind it.
@@ -73,6 +78,23 @@ impl Access {
         match &self.rule {
             Rule::Own | Rule::Nowhere => look(None),
             Rule::State { conversation, .. } => look(conversation.read().as_ref()),
+        }
+    }
+
+    /// How the conversation is kept at a time, in milliseconds since 1970.
+    #[must_use]
+    pub fn keeping(&self, now_ms: u64) -> Keeping {
+        match &self.rule {
+            Rule::Own | Rule::Nowhere => Keeping::for_ever(now_ms),
+            Rule::State { keeps, .. } => keeps.at(now_ms),
+        }
+    }
+
+    /// With what its events are kept together.
+    pub(super) fn class(&self) -> Class {
+        match &self.rule {
+            Rule::Own | Rule::Nowhere => Class::default(),
+            Rule::State { keeps, .. } => keeps.class(),
         }
     }
 
@@ -95,7 +117,7 @@ impl Access {
     ) -> u64 {
         match &self.rule {
             Rule::Own | Rule::Nowhere => 0,
-            Rule::State { conversation, other } => {
+            Rule::State { conversation, other, .. } => {
                 of_conversation(conversation) + other.as_deref().map_or(0, of_user)
             }
         }
@@ -110,7 +132,7 @@ impl Access {
                 let place = Place { name: &self.name, state: None, is_blocked: false };
                 Stand { standing: Standing::new(actor, place), version: 0 }
             }
-            Rule::State { conversation, other } => {
+            Rule::State { conversation, other, .. } => {
                 let state = conversation.read();
                 let other = other.as_deref().map(Known::read);
                 let is_blocked = other.as_ref().is_some_and(|other| other.blocks(actor.user()));
@@ -131,7 +153,7 @@ impl Access {
     pub(super) fn known(&self) -> Option<(&Arc<KnownConversation>, Option<&Arc<KnownUser>>)> {
         match &self.rule {
             Rule::Own | Rule::Nowhere => None,
-            Rule::State { conversation, other } => Some((conversation, other.as_ref())),
+            Rule::State { conversation, other, .. } => Some((conversation, other.as_ref())),
         }
     }
 }

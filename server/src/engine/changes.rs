@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::access::Access;
 use super::publisher::Last;
+use super::retention::{Keeps, Retain};
 use super::states::{KnownConversation, KnownUser};
 use super::{Engine, Request};
 
@@ -81,8 +82,16 @@ pub(super) enum What {
         name: ConversationName,
         known: Arc<KnownConversation>,
         change: Change,
+        keeps: Keeps,
         /// Those who would be added, who may have blocked the caller.
         added: Vec<(UserId, Arc<KnownUser>)>,
+    },
+    /// How it is kept.
+    Retain {
+        name: ConversationName,
+        known: Arc<KnownConversation>,
+        keeps: Keeps,
+        retain: Retain,
     },
     Block {
         me: UserId,
@@ -105,7 +114,7 @@ impl Heads {
     fn read(view: &dyn View, names: Vec<ConversationName>) -> Self {
         let applied = view.applied();
         // The committer comes upon the same damage, and says so.
-        let read = |name: &ConversationName| Last::read(view, name, view.bounds(name)?);
+        let read = |name: &ConversationName| Last::read(view, name);
         let lasts = names.into_iter().filter_map(|name| read(&name).ok().map(|last| (name, last)));
         Self { applied, lasts: lasts.collect() }
     }
@@ -129,7 +138,8 @@ impl Engine {
             Some(other) => Some(self.user(&other).await?),
             None => None,
         };
-        Ok(Access::new(name.clone(), conversation, other))
+        let keeps = self.keeps(name).await?;
+        Ok(Access::new(name.clone(), conversation, other, keeps))
     }
 
     /// What is known of a conversation: whether it is managed, and its state.
@@ -189,7 +199,8 @@ impl Engine {
         let users = change.concerned().chain([caller.actor().user()]);
         let names = users.map(ConversationName::of_user).chain([name.clone()]).collect();
         let moves = change.moves_members();
-        let what = What::Conversation { name: name.clone(), known, change, added };
+        let keeps = self.keeps(name).await.map_err(|error| unreadable(&error))?;
+        let what = What::Conversation { name: name.clone(), known, change, keeps, added };
         let done = self.ask(caller, what, names).await?;
         if moves && let Some(statuses) = self.inner.rosters.statuses() {
             statuses.members_changed(name);
@@ -212,7 +223,12 @@ impl Engine {
         Ok(done)
     }
 
-    async fn ask(&self, caller: Caller, what: What, names: Vec<ConversationName>) -> Result<Done, Refusal> {
+    pub(super) async fn ask(
+        &self,
+        caller: Caller,
+        what: What,
+        names: Vec<ConversationName>,
+    ) -> Result<Done, Refusal> {
         const FAILED: Refusal = Refusal::new(Code::STORE_FAILED, "the store failed");
         let weight = CHANGE_BYTES + names.len() * USER_BYTES;
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
@@ -259,7 +275,7 @@ impl Engine {
     }
 }
 
-fn unreadable(error: &ViewError) -> Refusal {
+pub(super) fn unreadable(error: &ViewError) -> Refusal {
     tracing::error!(%error, "what is known of a conversation or of a user cannot be read");
     Refusal::new(Code::STORE_FAILED, "the store failed")
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use quoth_core::membership::ConversationState;
 use quoth_core::membership::user::UserState;
+use quoth_core::retention::Kept;
 use quoth_protocol::{ConversationName, UserId};
 
 use super::states::{Known, KnownConversation, KnownUser, State};
@@ -38,6 +39,7 @@ struct Copy<S> {
 pub(super) struct Drafts {
     pub(super) conversations: Copies<Option<ConversationState>>,
     pub(super) users: Copies<UserState>,
+    pub(super) kept: Copies<Kept>,
 }
 
 impl<S: State> Default for Copies<S> {
@@ -96,5 +98,6 @@ impl Drafts {
     pub(super) fn released(&mut self) {
         self.conversations.released();
         self.users.released();
+        self.kept.released();
     }
 }

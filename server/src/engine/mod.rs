@@ -14,6 +14,7 @@ mod notes;
 mod publisher;
 mod reads;
 mod repeats;
+pub(crate) mod retention;
 mod rosters;
 mod states;
 mod stats;
@@ -32,7 +33,8 @@ use bytes::Bytes;
 use quoth_core::conversation::Append;
 use quoth_core::membership::user::UserState;
 use quoth_core::membership::{ConversationState, Rules};
-use quoth_core::tail::Next;
+use quoth_core::retention::{Classes, Keeping, Kept};
+use quoth_core::tail::{Next, Wanted};
 use quoth_protocol::frame::Durability;
 use quoth_protocol::{ConversationName, Seq, UserId};
 use quoth_store::{Applier, Bounds, Log, Position, Store, View, ViewError};
@@ -47,7 +49,9 @@ pub use mailbox::{Mailbox, NotStored, Outcome, Stored};
 pub use names::{new_invitation, new_name};
 use notes::NoteRequest;
 pub use publisher::{Publisher, Role};
-pub use reads::{Page, Reads};
+pub use reads::{Events, Page, Reading, Reads};
+use retention::Latest;
+pub use retention::{Overview, Retain, WindowPlan, overview};
 use rosters::Rosters;
 pub use rosters::{RosterWatch, Statuses};
 use states::States;
@@ -148,6 +152,11 @@ struct Inner {
     rosters: Arc<Rosters>,
     conversations: States<Option<ConversationState>>,
     users: States<UserState>,
+    kept: States<Kept>,
+    classes: Arc<Classes>,
+    latest: Arc<Latest>,
+    /// Held by the one who frees what is absent.
+    reclaims: tokio::sync::Mutex<()>,
     reads: Reads,
     durability: Durability,
     clock: Arc<dyn Clock>,
@@ -201,10 +210,10 @@ impl Engine {
         clock: Arc<dyn Clock>,
         execution: Execution,
     ) -> (Self, Stopper) {
-        Self::start_with(store, durability, clock, execution, Rules::default())
+        Self::start_with(store, durability, clock, execution, Rules::default(), Classes::default())
     }
 
-    /// The same, with an operator's numbers.
+    /// The same, with an operator's numbers and retention classes.
     #[must_use]
     pub fn start_with(
         store: Store,
@@ -212,6 +221,7 @@ impl Engine {
         clock: Arc<dyn Clock>,
         execution: Execution,
         rules: Rules,
+        classes: Classes,
     ) -> (Self, Stopper) {
         let (queue, requests) = mpsc::channel(QUEUE_PUBLISHES_MAX);
         let (failed, failure) = watch::channel(None);
@@ -265,6 +275,10 @@ impl Engine {
             rosters,
             conversations: States::default(),
             users: States::default(),
+            kept: States::default(),
+            classes: Arc::new(classes),
+            latest: Arc::default(),
+            reclaims: tokio::sync::Mutex::default(),
             reads,
             durability,
             clock,
@@ -343,25 +357,25 @@ impl Engine {
 
     /// Reads recent frames behind a cursor; see [`Tail::read`](quoth_core::tail::Tail::read). A conversation without a
     /// tail has everything in the view.
-    pub fn read_tail(
-        &self,
-        name: &ConversationName,
-        cursor: Seq,
-        bytes_max: usize,
-        out: &mut Vec<Bytes>,
-    ) -> Next {
-        self.inner.tails.read(name, cursor, bytes_max, out).unwrap_or(Next::View { to: None })
+    pub fn read_tail(&self, name: &ConversationName, wanted: Wanted, out: &mut Vec<Bytes>) -> Next {
+        self.inner.tails.read(name, wanted, out).unwrap_or(Next::View { to: None })
+    }
+
+    /// By what a read of a conversation is judged from now on.
+    #[must_use]
+    pub fn reading(&self, name: &ConversationName, keeping: Keeping) -> Reading {
+        Reading { keeping, ahead: self.inner.tails.ahead(name) }
     }
 
     /// A conversation's floor and its head: at least all that has been acked.
     ///
     /// # Errors
     /// When the view cannot be read.
-    pub async fn bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
+    pub async fn bounds(&self, name: &ConversationName, keeping: Keeping) -> Result<Bounds, ViewError> {
         // Before the view's bounds: what goes from the tail in between is in the view.
-        let tail_head = self.inner.tails.head(conversation).unwrap_or_default();
-        let Bounds { floor, head } = self.inner.reads.bounds(conversation).await?;
-        Ok(Bounds { floor, head: head.max(tail_head) })
+        let at = self.reading(name, keeping);
+        let bounds = self.inner.reads.bounds(name, at.clone()).await?;
+        Ok(self.with_tail(name, keeping, &at, bounds))
     }
 
     /// The same for a publisher that begins; what else the committer will want to know of it is read on the way.
@@ -369,17 +383,33 @@ impl Engine {
     /// # Errors
     /// When the view cannot be read.
     pub async fn begin(&self, publisher: &Arc<Publisher>) -> Result<Bounds, ViewError> {
-        let tail_head = self.inner.tails.head(&publisher.conversation).unwrap_or_default();
-        let Bounds { floor, head } = self.inner.reads.begin(publisher).await?;
-        Ok(Bounds { floor, head: head.max(tail_head) })
+        let keeping = publisher.access.keeping(self.now_ms());
+        let at = self.reading(&publisher.conversation, keeping);
+        let bounds = self.inner.reads.begin(publisher, at.clone()).await?;
+        Ok(self.with_tail(&publisher.conversation, keeping, &at, bounds))
+    }
+
+    /// The bounds of a conversation that has these in the view.
+    fn with_tail(&self, name: &ConversationName, keeping: Keeping, at: &Reading, bounds: Bounds) -> Bounds {
+        let Bounds { mut floor, head } = bounds;
+        let tail_head = at.ahead.end.seq;
+        if floor > head && tail_head > head {
+            floor = self.inner.tails.floor(name, floor, keeping).unwrap_or(floor);
+        }
+        Bounds { floor, head: head.max(tail_head) }
     }
 
     /// A conversation's floor and head in the view, once it has everything that has been acked by now.
     ///
     /// # Errors
     /// When the view cannot be read.
-    pub async fn applied_bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
-        self.inner.reads.bounds_at(conversation, self.released()).await
+    pub async fn applied_bounds(
+        &self,
+        name: &ConversationName,
+        keeping: Keeping,
+    ) -> Result<Bounds, ViewError> {
+        let at = self.reading(name, keeping);
+        self.inner.reads.bounds_at(name, self.released(), at).await
     }
 
     /// The last group that was let out.
@@ -397,12 +427,16 @@ impl Engine {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let queue = &self.inner.queue;
+        let (reclaimed_windows, reclaimed_bytes) = self.inner.counts.reclaimed();
         Stats {
             stored: self.inner.counts.stored(),
             queued: queue.max_capacity() - queue.capacity(),
             queued_max: queue.max_capacity(),
             position: self.inner.released.load(Ordering::Acquire),
             log_bytes: self.inner.counts.log_bytes(),
+            reclaimed_windows,
+            reclaimed_bytes,
+            view_bytes: self.inner.reads.view().disk_bytes(),
         }
     }
 

@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use quoth_core::membership::ConversationState;
+use quoth_core::membership::registers::STATE;
 use quoth_core::membership::user::{BLOCKED, UserState};
+use quoth_core::retention::Kept;
 use quoth_protocol::{ConversationName, UserId};
 use quoth_store::{View, ViewError};
 use tokio::sync::OnceCell;
@@ -61,6 +63,9 @@ pub(crate) struct Known<S> {
 
 /// A conversation, managed or not.
 pub(crate) type KnownConversation = Known<Option<ConversationState>>;
+
+/// How a conversation is kept.
+pub(crate) type KnownKept = Known<Kept>;
 
 /// A user.
 pub(crate) type KnownUser = Known<UserState>;
@@ -234,8 +239,12 @@ impl State for Option<ConversationState> {
     type Key = ConversationName;
 
     fn load(view: &dyn View, name: &ConversationName) -> Result<Self, ViewError> {
-        let registers = registers(view, name, &[])?;
-        ConversationState::load(registers).map_err(|error| damaged(name, error.0))
+        // A conversation has other registers as well, of messages above all.
+        let mut all = Vec::new();
+        for prefix in STATE {
+            all.extend(registers(view, name, &[prefix])?);
+        }
+        ConversationState::load(all).map_err(|error| damaged(name, error.0))
     }
 
     fn version(&self) -> u64 {
@@ -244,6 +253,25 @@ impl State for Option<ConversationState> {
 
     fn users(&self) -> usize {
         self.as_ref().map_or(0, ConversationState::users_count)
+    }
+}
+
+impl State for Kept {
+    type Key = ConversationName;
+
+    fn load(view: &dyn View, name: &ConversationName) -> Result<Self, ViewError> {
+        match view.register(name, Self::REGISTER)? {
+            Some(row) => Self::decode(&row).map_err(|_| damaged(name, "its retention does not decode")),
+            None => Ok(Self::default()),
+        }
+    }
+
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn users(&self) -> usize {
+        0
     }
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quoth_core::authorize::{Action, Grant, Reach};
 use quoth_core::conversation::{Append, ConversationStream, Output, Rights};
 use quoth_core::membership::Actor;
-use quoth_core::tail::Next;
+use quoth_core::tail::{Next, Wanted};
 use quoth_protocol::frame::{ClientFrame, Open, ServerFrame, Start, feature};
 use quoth_protocol::limits::FRAME_BYTES_MAX;
 use quoth_protocol::{Code, ConversationName, Seq};
@@ -217,18 +217,23 @@ impl Stream {
             if writer.room() == 0 || self.read.is_some() || cursor >= self.last {
                 return Ok(());
             }
-            match self.engine.read_tail(self.access.name(), cursor, writer.room(), &mut self.frames) {
+            let keeping = self.access.keeping(self.engine.now_ms());
+            let wanted = Wanted { cursor, to: self.last, bytes_max: writer.room(), keeping };
+            match self.engine.read_tail(self.access.name(), wanted, &mut self.frames) {
                 Next::Wait => return Ok(()),
                 Next::View { .. } => {
                     self.cursor.woken = false;
-                    self.read = Some(StoreRead::page(&self.engine, self.access.name(), cursor, self.last));
+                    self.read = Some(StoreRead::page(&self.engine, &self.access, cursor, self.last));
                 }
                 Next::Frames(reached) => {
                     // States are out before events are. So who had left before one of these is known to have by now.
                     self.follow()?;
-                    let behind = usize::try_from(reached.0.saturating_sub(self.last.0)).unwrap_or(usize::MAX);
-                    self.frames.truncate(self.frames.len().saturating_sub(behind));
-                    self.cursor.state = CursorState::At(reached.min(self.last));
+                    if reached > self.last {
+                        // It is read again, up to there.
+                        self.frames.clear();
+                        continue;
+                    }
+                    self.cursor.state = CursorState::At(reached);
                     writer.extend(self.frames.drain(..));
                 }
             }
@@ -381,12 +386,12 @@ impl Stream {
             return;
         }
         self.cursor.state = CursorState::Starts(from);
-        let (engine, name) = (&self.engine, self.access.name());
+        let engine = &self.engine;
         if is_open && self.rights().allow(Action::Publish).is_ok() {
             self.read = Some(StoreRead::begin(engine, &self.publisher));
         } else if self.read.is_none() {
             // A read that is under way goes on when it is dropped, so the next one waits for it.
-            self.read = Some(StoreRead::bounds(engine, name));
+            self.read = Some(StoreRead::bounds(engine, &self.access));
         }
     }
 
@@ -423,7 +428,7 @@ impl Stream {
             }
             // The cursor was moved meanwhile.
             (ReadResult::Page(_), CursorState::Starts(_)) => {
-                self.read = Some(StoreRead::bounds(&self.engine, self.access.name()));
+                self.read = Some(StoreRead::bounds(&self.engine, &self.access));
             }
             _ => {}
         }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use quoth_protocol::frame::Start;
 use quoth_protocol::limits::START_LAST_MAX;
-use quoth_protocol::{Code, ConversationName, Seq};
+use quoth_protocol::{Code, Seq};
 use quoth_store::{Bounds, PageLimit, ViewError};
 
-use crate::engine::{Engine, Page, Publisher, RosterWatch, Subscription};
+use crate::engine::{Access, Engine, Page, Publisher, RosterWatch, Subscription};
 
 /// What a reader that is behind reads from the view at once.
 const VIEW_PAGE: PageLimit = PageLimit { records: 256, bytes: 64 * 1024 };
@@ -48,9 +48,10 @@ pub(super) enum ReadResult {
 }
 
 impl StoreRead {
-    pub(super) fn bounds(engine: &Engine, name: &ConversationName) -> Self {
-        let (engine, name) = (engine.clone(), name.clone());
-        Self(Box::pin(async move { engine.bounds(&name).await.map(ReadResult::Bounds) }))
+    pub(super) fn bounds(engine: &Engine, access: &Access) -> Self {
+        let (engine, name, keeping) =
+            (engine.clone(), access.name().clone(), access.keeping(engine.now_ms()));
+        Self(Box::pin(async move { engine.bounds(&name, keeping).await.map(ReadResult::Bounds) }))
     }
 
     pub(super) fn begin(engine: &Engine, publisher: &Arc<Publisher>) -> Self {
@@ -58,9 +59,12 @@ impl StoreRead {
         Self(Box::pin(async move { engine.begin(&publisher).await.map(ReadResult::Bounds) }))
     }
 
-    pub(super) fn page(engine: &Engine, name: &ConversationName, cursor: Seq, to: Seq) -> Self {
-        let (reads, name) = (engine.reads().clone(), name.clone());
-        Self(Box::pin(async move { reads.after(&name, cursor, to, VIEW_PAGE).await.map(ReadResult::Page) }))
+    pub(super) fn page(engine: &Engine, access: &Access, cursor: Seq, to: Seq) -> Self {
+        let (reads, name) = (engine.reads().clone(), access.name().clone());
+        let at = engine.reading(&name, access.keeping(engine.now_ms()));
+        Self(Box::pin(
+            async move { reads.after(&name, cursor, to, VIEW_PAGE, at).await.map(ReadResult::Page) },
+        ))
     }
 }
 

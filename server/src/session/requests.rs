@@ -15,7 +15,7 @@ use quoth_store::ViewError;
 use super::connection::Shared;
 use super::judged::may_join;
 use super::{devices, presence};
-use crate::engine::{Caller, Done, Engine, new_invitation, new_name};
+use crate::engine::{Caller, Done, Engine, Retain, new_invitation, new_name};
 
 /// Answers a request.
 pub(super) async fn serve(shared: &Shared, request: Request) -> Reply {
@@ -118,6 +118,9 @@ pub(crate) async fn answer(engine: &Engine, caller: Caller, request: Request) ->
         Request::Conversations { after, limit } => {
             conversations(engine, &caller, after.as_ref(), limit).await
         }
+        Request::SetRetention { conversation, retention } => {
+            engine.retain(caller, &conversation, Retain::Policy(retention)).await.map(done)
+        }
         Request::Sessions
         | Request::EndSession { .. }
         | Request::WatchPresence { .. }
@@ -125,7 +128,6 @@ pub(crate) async fn answer(engine: &Engine, caller: Caller, request: Request) ->
         | Request::Revoke { .. }
         | Request::React { .. }
         | Request::Hide { .. }
-        | Request::SetRetention { .. }
         | Request::Mark { .. }
         | Request::Receipts { .. }
         | Request::Inbox { .. }

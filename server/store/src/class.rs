@@ -30,8 +30,9 @@ impl Class {
         (0..).take(Self::COUNT).map(Self)
     }
 
-    /// Its number, for files.
-    pub(crate) const fn number(self) -> u8 {
+    /// Its number: 0 without an age, then by age.
+    #[must_use]
+    pub const fn number(self) -> u8 {
         self.0
     }
 

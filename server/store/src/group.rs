@@ -22,13 +22,8 @@ use crate::record::{
 };
 
 /// All flags that there are.
-const FLAGS: u8 = FLAG_ORIGIN_TIME
-    | FLAG_ID
-    | FLAG_REGISTERS
-    | FLAG_EXPIRES
-    | FLAG_OFFSET
-    | FLAG_CLASS
-    | FLAG_ERASES;
+const FLAGS: u8 =
+    FLAG_ORIGIN_TIME | FLAG_ID | FLAG_REGISTERS | FLAG_EXPIRES | FLAG_OFFSET | FLAG_CLASS | FLAG_ERASES;
 
 /// Why bytes are no group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

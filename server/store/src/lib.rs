@@ -66,6 +66,6 @@ pub use verify::{Finding, Progress, Report, verify};
 pub use view::fjall::FjallView;
 pub use view::memory::MemoryView;
 pub use view::{
-    Bounds, Found, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed, Span, Stretch, Survey, View,
-    ViewError,
+    Bounds, Found, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed, Span, Stretch, Survey,
+    View, ViewError,
 };

@@ -46,7 +46,9 @@ pub struct Record {
 impl Record {
     /// As the view gives it back.
     pub(crate) fn as_read(&self) -> Self {
-        let Self { conversation, seq, time_ms, origin_time_ms, sender, id, content, expires_ms, offset, .. } = self;
+        let Self {
+            conversation, seq, time_ms, origin_time_ms, sender, id, content, expires_ms, offset, ..
+        } = self;
         Self {
             conversation: conversation.clone(),
             seq: *seq,

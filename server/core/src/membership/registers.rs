@@ -16,6 +16,9 @@ const ATTRIBUTES: u8 = b'a';
 const USER: u8 = b'm';
 const INVITATION: u8 = b'i';
 
+/// What the keys of all registers of a state begin with.
+pub const STATE: [u8; 3] = [ATTRIBUTES, USER, INVITATION];
+
 /// A register and what it holds from now on; `None` removes it.
 pub type RegisterChange = (Vec<u8>, Option<Vec<u8>>);
 

@@ -7,29 +7,31 @@ use quoth_core::membership::user::{self, echo};
 use quoth_core::membership::{
     Actor, Change, Context, ConversationState, Fact, Refusal, RegisterChange, decide,
 };
+use quoth_core::retention::Kept;
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::{Code, ConversationName, Seq, UserId, codec};
-use quoth_store::{Content, Record, Register, StoreError, ViewError};
+use quoth_store::{Class, Content, Record, Register, StoreError, ViewError};
 
 use super::{Committer, Group, concerns_one_conversation};
 use crate::engine::changes::{ChangeRequest, Done, Heads, What};
 use crate::engine::publisher::Last;
-use crate::engine::states::{KnownConversation, KnownUser, State as _};
+use crate::engine::states::{KnownConversation, KnownKept, KnownUser, State as _};
 
 /// A change of a state that is sequenced.
 #[derive(Debug)]
 pub(super) enum Changed {
     Conversation { known: Arc<KnownConversation>, event: Happened },
     User { known: Arc<KnownUser>, event: Happened },
+    Kept { known: Arc<KnownKept>, kept: Kept },
 }
 
 /// An event without its log.
 #[derive(Debug)]
 pub(super) struct Happened {
-    seq: Seq,
-    time_ms: u64,
-    sender: UserId,
-    kind: EventKind,
+    pub(super) seq: Seq,
+    pub(super) time_ms: u64,
+    pub(super) sender: UserId,
+    pub(super) kind: EventKind,
 }
 
 impl Changed {
@@ -42,6 +44,7 @@ impl Changed {
             Self::User { known, event } => {
                 known.release(position, |state| state.apply(event.seq, &event.kind));
             }
+            Self::Kept { known, kept } => known.release(position, |state| *state = *kept),
         }
     }
 }
@@ -53,7 +56,7 @@ impl Happened {
 }
 
 /// Why a change is not made.
-enum Failure {
+pub(super) enum Failure {
     Refused(Refusal),
     View(ViewError),
 }
@@ -82,15 +85,18 @@ impl Committer {
         let ChangeRequest { caller, what, heads, answer, queued: _queued } = request;
         let before = group.records.len();
         let done = match what {
-            What::Conversation { name, known, change, added } => self.change_conversation(
+            What::Conversation { name, known, change, keeps, added } => self.change_conversation(
                 caller.actor(),
-                (&name, &known),
+                (&name, &known, keeps.class()),
                 &change,
                 &added,
                 &heads,
                 now_ms,
                 group,
             ),
+            What::Retain { name, known, keeps, retain } => {
+                self.retain(caller.actor(), (&name, &known), &keeps, retain, &heads, now_ms, group)
+            }
             What::Block { me, known, user, blocked } => {
                 self.block(caller.actor(), (&me, &known), (&user, blocked), &heads, now_ms, group)
             }
@@ -115,7 +121,7 @@ impl Committer {
     fn change_conversation(
         &mut self,
         actor: Actor<'_>,
-        (name, known): (&ConversationName, &Arc<KnownConversation>),
+        (name, known, class): (&ConversationName, &Arc<KnownConversation>, Class),
         change: &Change,
         added: &[(UserId, Arc<KnownUser>)],
         heads: &Heads,
@@ -148,7 +154,7 @@ impl Committer {
             let registers = state.registers(&touched);
             let echo = echo(name, state, &event.kind);
             known.set_sequenced(version);
-            group.records.push(record(name, &event, registers));
+            self.push(name, &event, registers, class, group);
             group.changes.push(Changed::Conversation { known: Arc::clone(known), event });
             (done.seq, done.time_ms) = (seq, time_ms);
             if let Some((user, kind)) = echo {
@@ -156,7 +162,7 @@ impl Committer {
                 let (seq, time_ms) = self.next(&log, now_ms)?;
                 let registers = user::registers(seq, &kind);
                 let event = Happened { seq, time_ms, sender: me.clone(), kind };
-                group.records.push(record(&log, &event, registers));
+                self.push(&log, &event, registers, Class::default(), group);
             }
         }
         Ok(done)
@@ -181,13 +187,27 @@ impl Committer {
         state.apply(seq, &kind);
         known.set_sequenced(state.version().0);
         let event = Happened { seq, time_ms, sender: actor.user().clone(), kind };
-        group.records.push(record(&log, &event, user::registers(seq, &event.kind)));
+        self.push(&log, &event, user::registers(seq, &event.kind), Class::default(), group);
         group.changes.push(Changed::User { known: Arc::clone(known), event });
         Ok(Done { conversation, seq, time_ms })
     }
 
+    /// Takes an event into a group.
+    pub(super) fn push(
+        &mut self,
+        log: &ConversationName,
+        event: &Happened,
+        registers: Vec<RegisterChange>,
+        class: Class,
+        group: &mut Group,
+    ) {
+        let mut record = record(log, event, registers, class);
+        record.offset = self.sequencer.extend(log, record.content.len() as u64);
+        group.records.push(record);
+    }
+
     /// The last seq of a log, which is loaded by that.
-    fn head(&mut self, name: &ConversationName, heads: &Heads) -> Result<Seq, ViewError> {
+    pub(super) fn head(&mut self, name: &ConversationName, heads: &Heads) -> Result<Seq, ViewError> {
         loop {
             if let Some(head) = self.sequencer.head(name) {
                 return Ok(head);
@@ -196,21 +216,22 @@ impl Committer {
             let last = heads.lasts.get(name).filter(|_| heads.applied >= self.horizon);
             let last = match last {
                 Some(last) => *last,
-                None => Last::read(&*self.parts.view, name, self.parts.view.bounds(name)?)?,
+                None => Last::read(&*self.parts.view, name)?,
             };
-            self.sequencer.load_conversation(name, last.seq, last.time_ms);
+            self.sequencer.load_conversation(name, last.seq, last.time_ms, last.end);
         }
     }
 
     /// The place of the next event in a log.
-    fn next(&mut self, name: &ConversationName, now_ms: u64) -> Result<(Seq, u64), ViewError> {
+    pub(super) fn next(&mut self, name: &ConversationName, now_ms: u64) -> Result<(Seq, u64), ViewError> {
         let nothing = Heads { applied: quoth_store::Position(0), lasts: std::collections::HashMap::new() };
         self.head(name, &nothing)?;
         Ok(self.sequencer.append(name, now_ms).expect("it was loaded a moment ago"))
     }
 }
 
-fn record(log: &ConversationName, event: &Happened, registers: Vec<RegisterChange>) -> Record {
+/// An event as a record, but for its offset.
+fn record(log: &ConversationName, event: &Happened, registers: Vec<RegisterChange>, class: Class) -> Record {
     let registers =
         registers.into_iter().map(|(key, value)| Register { key: key.into(), value: value.map(Into::into) });
     Record {
@@ -222,6 +243,10 @@ fn record(log: &ConversationName, event: &Happened, registers: Vec<RegisterChang
         id: None,
         // Without a length in front, as datagrams are.
         content: Content::Change(codec::encode_datagram(&event.kind)),
+        expires_ms: 0,
+        offset: 0,
+        class,
+        erases: Vec::new(),
         registers: registers.collect(),
     }
 }

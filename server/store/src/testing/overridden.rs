@@ -5,13 +5,14 @@ use std::fmt;
 use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq};
 
+use crate::class::Class;
 use crate::key::ProducerKey;
 use crate::log::hold::Hold;
 use crate::log::{Log, LogError, LogReader, Position, Visit};
 use crate::record::Record;
-use crate::class::Class;
 use crate::view::{
-    Bounds, Found, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed, Stretch, Survey, View, ViewError,
+    Bounds, Found, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed, Stretch, Survey, View,
+    ViewError,
 };
 
 /// What a test makes a log or a view of: `Overridden(my_override)`.

@@ -9,8 +9,8 @@ use parking_lot::RwLock;
 use quoth_protocol::{ConversationName, Seq};
 
 use super::{
-    Bounds, Found, Keeps, Last, Marks, Page, PageLimit, Place, ProducerState, Reclaimed, Span, Stretch, Survey, View,
-    ViewError,
+    Bounds, Found, Keeps, Last, Marks, Page, PageLimit, Place, ProducerState, Reclaimed, Span, Stretch,
+    Survey, View, ViewError,
 };
 use crate::class::Class;
 use crate::key::ProducerKey;

@@ -48,16 +48,14 @@ pub(crate) enum Stored {
 
 impl FjallView {
     /// One message.
-    pub(crate) fn message(
-        &self,
-        conversation: &ConversationName,
-        seq: Seq,
-    ) -> Result<Stored, ViewError> {
+    pub(crate) fn message(&self, conversation: &ConversationName, seq: Seq) -> Result<Stored, ViewError> {
         let snapshot = self.snapshot();
         let key = ConversationKey::new(conversation);
         let run = match self.pieces_from(&snapshot, key, seq).next().transpose()? {
             Some(Piece::Run(run)) => run,
-            Some(Piece::Gone { first, last }) if first <= seq && seq <= last.seq => return Ok(Stored::Absent),
+            Some(Piece::Gone { first, last }) if first <= seq && seq <= last.seq => {
+                return Ok(Stored::Absent);
+            }
             Some(Piece::Gone { .. }) | None => return Ok(Stored::Missing),
         };
         match run.messages(conversation)?.into_iter().find(|message| message.seq == seq) {
@@ -103,7 +101,9 @@ impl FjallView {
                         let Some(current) = &mut current else { continue };
                         counts.producers += self.check_producers(&snapshot, current, is_up_to_date, report);
                         if first != current.last.next() || last.seq < first {
-                            report.findings.push(hole(&current.name, current.last.next(), Some(first)).into());
+                            report
+                                .findings
+                                .push(hole(&current.name, current.last.next(), Some(first)).into());
                         }
                         counts.gone.entry(span.conversation).or_default().push((first, last.seq));
                         current.last = last.seq;
@@ -318,7 +318,7 @@ fn check_message(current: &mut Current, message: Message<'_>, report: &mut Repor
 #[cfg(test)]
 mod tests {
     use super::super::window::{ClassWindow, Held, Window};
-    use super::{Class, Block, ConversationKey, FjallView, ProducerState, Report, Seq, row};
+    use super::{Block, Class, ConversationKey, FjallView, ProducerState, Report, Seq, row};
     use crate::log::Position;
     use crate::testing::{apply_one_by_one, record};
     use crate::view::{View, ViewError};

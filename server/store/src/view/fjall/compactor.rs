@@ -178,8 +178,8 @@ mod tests {
     use ::fjall::AbstractTree as _;
 
     use super::super::engine::Batch;
-    use crate::class::Class;
     use super::{Compactor, Engine, UNMERGED_MAX, UNMERGED_MIN};
+    use crate::class::Class;
 
     /// Each table has the same keys, so a table is never below another one without a merge.
     #[test]

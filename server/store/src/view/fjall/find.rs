@@ -182,7 +182,10 @@ mod tests {
         let (wanted, others): (Vec<_>, Vec<_>) =
             records.iter().partition(|record| Block::of(record.seq) == block);
         for other in others {
-            view.engine.messages(Class::default()).insert(row::run_key(Window(0), key, other.seq), "damaged").unwrap();
+            view.engine
+                .messages(Class::default())
+                .insert(row::run_key(Window(0), key, other.seq), "damaged")
+                .unwrap();
         }
         for wanted in wanted {
             let n = wanted.id.unwrap().n;

@@ -61,7 +61,8 @@ use self::row::Block;
 use self::run::Message;
 use self::window::{ClassWindow, Held, Piece, WINDOW_BYTES, window_bytes};
 use super::{
-    Bounds, Found, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed, Stretch, Survey, View, ViewError,
+    Bounds, Found, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed, Stretch, Survey, View,
+    ViewError,
 };
 use crate::class::Class;
 use crate::durable::create_durable_dir;
@@ -231,7 +232,12 @@ impl FjallView {
 
     /// Whether a window that is written has a span of a conversation that reaches to this seq. Spans behind it may be there
     /// already, when groups are applied again.
-    fn has_span(&self, conversation: ConversationKey, seq: Seq, window: ClassWindow) -> Result<bool, ViewError> {
+    fn has_span(
+        &self,
+        conversation: ConversationKey,
+        seq: Seq,
+        window: ClassWindow,
+    ) -> Result<bool, ViewError> {
         let span = self.span_at(&self.snapshot(), conversation, seq)?;
         Ok(span.is_some_and(|span| span.window() == Some(window)))
     }
@@ -264,7 +270,9 @@ impl FjallView {
             let key = ConversationKey::new(name);
             let Some(span) = self.span_at(&snapshot, key, last)? else { continue };
             let Some(ClassWindow { class, .. }) = span.window() else { continue };
-            let Some(Piece::Run(run)) = self.pieces_from(&snapshot, key, last).next().transpose()? else { continue };
+            let Some(Piece::Run(run)) = self.pieces_from(&snapshot, key, last).next().transpose()? else {
+                continue;
+            };
             let mut messages = run.messages(name)?;
             for message in messages.iter_mut().filter(|message| seqs.contains(&message.seq)) {
                 *message = message.erased();

@@ -109,7 +109,9 @@ impl FjallView {
                 }
                 Piece::Gone { last, .. } => to = last.seq,
                 Piece::Run(run) => {
-                    for message in run.messages(conversation)?.into_iter().filter(|message| message.seq > after) {
+                    for message in
+                        run.messages(conversation)?.into_iter().filter(|message| message.seq > after)
+                    {
                         if message.seq != to.next() {
                             return Err(hole(conversation, to.next(), Some(message.seq)));
                         }

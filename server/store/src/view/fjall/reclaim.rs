@@ -45,7 +45,8 @@ impl FjallView {
         let mut windows: BTreeMap<ClassWindow, bool> = BTreeMap::new();
         self.each_conversation(&mut |name, _, spans| {
             let marks = keeps(name)?;
-            let floor = if marks.is_nothing() { Seq::ZERO } else { self.read_floor(name, marks, Seq::ZERO)?.seq };
+            let floor =
+                if marks.is_nothing() { Seq::ZERO } else { self.read_floor(name, marks, Seq::ZERO)?.seq };
             for (span, next) in spans {
                 let Some(window) = span.window() else { continue };
                 let is_dead = window.number < closed[window.class.index()] && next.seq <= floor;
@@ -53,7 +54,8 @@ impl FjallView {
             }
             Ok(())
         })?;
-        let goes: BTreeSet<_> = windows.iter().filter(|(_, goes)| **goes).map(|(window, _)| *window).collect();
+        let goes: BTreeSet<_> =
+            windows.iter().filter(|(_, goes)| **goes).map(|(window, _)| *window).collect();
         if !goes.is_empty() {
             self.bury(&goes)?;
             self.flush_all(&mut self.checkpoint.lock())?;
@@ -163,7 +165,8 @@ impl FjallView {
         closed: Window,
     ) -> Result<Vec<RangeInclusive<u32>>, ViewError> {
         let snapshot = self.snapshot();
-        let (mut ranges, mut before, mut at): (Vec<RangeInclusive<u32>>, _, _) = (Vec::new(), None, Window(0));
+        let (mut ranges, mut before, mut at): (Vec<RangeInclusive<u32>>, _, _) =
+            (Vec::new(), None, Window(0));
         while let Some(number) = self.first_window(&snapshot, class, at)?.filter(|number| *number < closed) {
             let is_dead = !alive.contains(&ClassWindow { class, number });
             if is_dead {

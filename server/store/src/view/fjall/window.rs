@@ -182,12 +182,7 @@ impl FjallView {
     }
 
     /// The pieces of a span, descending, that end at a seq at the latest.
-    pub(super) fn pieces_back<'a>(
-        &'a self,
-        snapshot: &'a Snapshot<'_>,
-        span: Span,
-        last: Seq,
-    ) -> Pieces<'a> {
+    pub(super) fn pieces_back<'a>(&'a self, snapshot: &'a Snapshot<'_>, span: Span, last: Seq) -> Pieces<'a> {
         match span.held {
             Held::There { window: ClassWindow { class, number }, .. } if span.first <= last => {
                 let key = |seq| row::run_key(number, span.conversation, seq);
