@@ -21,7 +21,7 @@ use crate::hooks::{Backend, Hooks};
 use crate::http::{ALPN_HTTP, Site};
 use crate::outbox;
 use crate::quic::{EndpointSecret, server_config};
-use crate::retention::Retention;
+use crate::retention::{self, Retention};
 use crate::secret::endpoint_secret;
 use crate::session::{Phase, PhaseSender, Service};
 use crate::sessions::{Sessions, revoked_in};
@@ -97,6 +97,8 @@ impl Server {
         if let Some(made) = &development {
             made.write_client_file()?;
         }
+        let classes = Classes::new(config.retention.classes.clone());
+        retention::adopt(&store, &classes, SystemClock.unix_ms())?;
         let revoked = revoked_in(&*store.view)?;
         let (engine, stopper) = Engine::start_with(
             store,
@@ -104,7 +106,7 @@ impl Server {
             Arc::new(SystemClock),
             Execution::Threads,
             config.rules,
-            Classes::new(config.retention.classes.clone()),
+            classes,
         );
         verifier.start();
         let phase = PhaseSender::new();

@@ -207,8 +207,11 @@ impl Member {
         }
     }
 
-    /// Opens a stream with its first frame.
-    async fn stream(&mut self, first: &ClientFrame, finishes: bool) -> anyhow::Result<Stream> {
+    /// Opens a stream with its first frame, and says whether that is all.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn stream(&mut self, first: &ClientFrame, finishes: bool) -> anyhow::Result<Stream> {
         let on = match &mut self.over {
             Over::Quic { quic, .. } => {
                 let mut frames = Box::new(Frames::open(quic).await?);

@@ -278,7 +278,7 @@ fn retention() -> Value {
     let time = |text: &str| json!({ "type": ["integer", "null"], "minimum": 0, "maximum": u64::MAX, "description": text });
     json!({
         "Retention": object(&["age_s", "count", "bytes"], json!({
-            "age_s": number(u64_max, "events of up to this age, in seconds; 0: of any age"),
+            "age_s": number(u64_max, "events that are younger than this, in seconds; 0: of any age"),
             "count": number(u64_max, "so many of the last events; 0: any number"),
             "bytes": number(u64_max, "the last events, of up to so many bytes together; 0: of any number of bytes"),
         })),

@@ -1,6 +1,7 @@
 //! The command line of `quoth-server`.
 
 mod banner;
+mod retention;
 mod token;
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
@@ -11,6 +12,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use quoth_store::{Progress, Report};
 
+use self::retention::RetentionCommand;
 use self::token::{TokenArgs, token};
 use crate::announce::Announcement;
 use crate::config::{Config, Flag, Loaded, LogFormat, SETTINGS, Sources, load};
@@ -90,6 +92,11 @@ enum Command {
     /// Mends nothing. Prints what is damaged. Exit code 0: all of it is sound, 1: it is not, or cannot be read.
     #[command(after_help = "Example:\n  quoth-server verify --data-dir /var/lib/quoth")]
     Verify,
+    /// Say what retention takes and when, or free its space; the server must not run
+    ///
+    /// Opens the store as a start does.
+    #[command(subcommand, after_help = "Example:\n  quoth-server retention plan --data-dir /var/lib/quoth")]
+    Retention(RetentionCommand),
 }
 
 /// Exit code when a command has failed for a reason outside of its configuration.
@@ -157,6 +164,7 @@ fn execute(command: Command, loaded: &Loaded) -> Result<(), Failure> {
         }
         Command::Token(args) => Ok(print(&format!("{}\n", token(config, args).map_err(Failure::mistake)?))?),
         Command::Verify => Ok(verify(config)?),
+        Command::Retention(command) => Ok(retention::run(config, command)?),
     }
 }
 

@@ -21,7 +21,11 @@ pub(super) struct Latest(AtomicU64);
 impl Latest {
     /// The time, in milliseconds since 1970, when the clock says `now_ms`.
     pub(super) fn read(&self, now_ms: u64) -> u64 {
-        self.0.fetch_max(now_ms, Ordering::Relaxed).max(now_ms)
+        // It changes once in a millisecond, and is read at each delivery.
+        match self.0.load(Ordering::Relaxed) {
+            latest if latest >= now_ms => latest,
+            _ => self.0.fetch_max(now_ms, Ordering::Relaxed).max(now_ms),
+        }
     }
 }
 
@@ -215,9 +219,7 @@ pub fn overview(view: &dyn View, classes: &Classes, now_ms: u64) -> Result<Overv
             let goes_ms = match age_s {
                 _ if is_dead => Some(now_ms),
                 0 => None,
-                age_s => {
-                    Some(span.next.time_ms.saturating_add(age_s.saturating_mul(1_000)).saturating_add(1))
-                }
+                age_s => Some(span.next.time_ms.saturating_add(age_s.saturating_mul(1_000))),
             };
             let plan = windows.entry((span.class, span.window)).or_insert_with(|| WindowPlan {
                 class: span.class.number(),

@@ -52,8 +52,11 @@ impl Marks {
     #[must_use]
     pub const fn of(policy: Retention, now_ms: u64, end: End) -> Self {
         let mut marks = Self { seq: Seq::ZERO, time_ms: 0, offset: 0 };
-        if policy.age_s > 0 {
-            marks.time_ms = now_ms.saturating_sub(policy.age_s.saturating_mul(1_000));
+        // What is as old as that is absent.
+        if policy.age_s > 0
+            && let Some(last_ms) = now_ms.checked_sub(policy.age_s.saturating_mul(1_000))
+        {
+            marks.time_ms = last_ms.saturating_add(1);
         }
         if policy.count > 0 {
             marks.seq = Seq(end.seq.0.saturating_sub(policy.count).saturating_add(1));

@@ -5,5 +5,6 @@ mod durable;
 mod faults;
 mod loads;
 mod notes;
+mod retention;
 mod rosters;
 mod world;

@@ -125,6 +125,10 @@ pub trait ViewOverride: Send + Sync {
         self.inner().before(conversation, before, limit)
     }
 
+    fn last(&self, conversation: &ConversationName) -> Result<Option<Last>, ViewError> {
+        self.inner().last(conversation)
+    }
+
     fn producer(
         &self,
         conversation: &ConversationName,
@@ -159,7 +163,7 @@ pub trait ViewOverride: Send + Sync {
 
 impl<T: ViewOverride> View for Overridden<T> {
     fn last(&self, conversation: &ConversationName) -> Result<Option<Last>, ViewError> {
-        self.0.inner().last(conversation)
+        self.0.last(conversation)
     }
 
     fn floor(&self, conversation: &ConversationName, marks: Marks, hint: Seq) -> Result<Place, ViewError> {

@@ -220,22 +220,28 @@ impl View for MemoryView {
 
     fn reclaim(&self, keeps: &mut Keeps<'_>) -> Result<Reclaimed, ViewError> {
         let mut reclaimed = Reclaimed::default();
-        for (name, known) in &mut self.0.write().conversations {
-            let bytes = known.reclaim(keeps(name)?);
-            reclaimed.windows += u64::from(bytes > 0);
-            reclaimed.bytes += bytes;
+        // Whoever says how they are kept may read meanwhile.
+        let names: Vec<_> = self.0.read().conversations.keys().cloned().collect();
+        for name in names {
+            let marks = keeps(&name)?;
+            if let Some(known) = self.0.write().conversations.get_mut(&name) {
+                let bytes = known.reclaim(marks);
+                reclaimed.windows += u64::from(bytes > 0);
+                reclaimed.bytes += bytes;
+            }
         }
         Ok(reclaimed)
     }
 
     fn survey(&self, visit: &mut Survey<'_>) -> Result<(), ViewError> {
+        let mut spans = Vec::new();
         for (name, known) in &self.0.read().conversations {
             if let Some((_, first)) = known.records.first_key_value() {
                 let (class, first, next) = (Class::default(), first.place(), behind(known.last()));
-                visit(name, &[Span { class, window: 0, is_closed: false, first, next }])?;
+                spans.push((name.clone(), Span { class, window: 0, is_closed: false, first, next }));
             }
         }
-        Ok(())
+        spans.iter().try_for_each(|(name, span)| visit(name, std::slice::from_ref(span)))
     }
 
     fn overdue(&self, _: u64) -> Vec<Class> {

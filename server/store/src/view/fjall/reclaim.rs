@@ -15,12 +15,13 @@ use ::fjall::Readable as _;
 use quoth_protocol::{ConversationName, Seq};
 
 use super::FjallView;
+use super::checkpoint::OpenWindow;
 use super::engine::{Batch, Snapshot};
 use super::row;
 use super::window::{ClassWindow, Held, Span as StoredSpan, Window};
 use crate::class::Class;
 use crate::key::ConversationKey;
-use crate::view::{Keeps, Last, Place, Reclaimed, Span, Survey, ViewError};
+use crate::view::{Keeps, Last, Place, Reclaimed, Span, Survey, View as _, ViewError};
 
 /// Conversations whose spans are changed in one batch: no read begins, and no group is applied, meanwhile.
 const BATCH_CONVERSATIONS: usize = 64;
@@ -40,6 +41,11 @@ impl FjallView {
 
     /// See [`View::reclaim`](crate::View::reclaim).
     pub(super) fn reclaim_windows(&self, keeps: &mut Keeps<'_>) -> Result<Reclaimed, ViewError> {
+        let numbers = |windows: [OpenWindow; Class::COUNT]| windows.map(|open| open.window);
+        let writing = numbers(self.writing.lock().windows);
+        if writing != self.closed() {
+            self.flush()?;
+        }
         let closed = self.closed();
         // Of each window, whether everything is absent.
         let mut windows: BTreeMap<ClassWindow, bool> = BTreeMap::new();
