@@ -48,7 +48,7 @@ pub(super) struct Reader {
 pub(super) struct Misplaced {
     /// What had to come; `None` when the event cannot be anywhere.
     pub(super) expected: Option<Seq>,
-    pub(super) got: ClientEvent,
+    pub(super) got: Box<ClientEvent>,
 }
 
 /// What [`Reader::changed`] waits for.
@@ -161,9 +161,9 @@ impl Reader {
 
     fn deliver(&mut self, verdict: Verdict, to: Seq, event: ClientEvent) -> Result<(), Misplaced> {
         match verdict {
-            Verdict::Impossible => Err(Misplaced { expected: None, got: event }),
+            Verdict::Impossible => Err(Misplaced { expected: None, got: Box::new(event) }),
             Verdict::Hole { .. } if self.has_dropped => Ok(()),
-            Verdict::Hole { expected } => Err(Misplaced { expected: Some(expected), got: event }),
+            Verdict::Hole { expected } => Err(Misplaced { expected: Some(expected), got: Box::new(event) }),
             Verdict::Skip => Ok(()),
             Verdict::Deliver if self.queue.bytes() >= BUFFER_BYTES_IN_FLIGHT_MAX => {
                 self.has_dropped = true;

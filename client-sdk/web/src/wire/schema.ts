@@ -18,6 +18,8 @@ export type Variant<V extends Record<string, Fields>> = {
   [K in keyof V & string]: { type: K } & Struct<V[K]>;
 }[keyof V & string];
 
+type Numbered<N extends string> = { [K in N]: Record<K, number> }[N];
+
 const NEVER = 2n ** 64n - 1n;
 
 const write = (to: ByteWriter, value: number | bigint) => void to.varint(value);
@@ -72,14 +74,11 @@ export const names = <N extends string>(...all: N[]): Type<N> => ({
 });
 
 /** An enum of places in a log, of which one has no number: names in the order of their numbers. */
-export const place = <N extends string, U extends string>(
-  numberless: U,
-  ...all: (N | U)[]
-): Type<{ [K in N]: Record<K, number> }[N] | U> => ({
+export const place = <N extends string, U extends N>(numberless: U, ...all: N[]): Type<Numbered<Exclude<N, U>> | U> => ({
   read(from) {
     const number = from.u32();
     const name = all[number] ?? unknown(number);
-    return name === numberless ? numberless : ({ [name]: from.number() } as { [K in N]: Record<K, number> }[N]);
+    return name === numberless ? numberless : ({ [name]: from.number() } as Numbered<Exclude<N, U>>);
   },
   write(to, value) {
     if (typeof value === "string") return write(to, all.indexOf(value));
