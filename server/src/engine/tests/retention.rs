@@ -8,7 +8,7 @@ use quoth_core::conversation::{About, Append};
 use quoth_core::retention::{Classes, Retention};
 use quoth_core::tail::{Next, Wanted};
 use quoth_protocol::frame::{Durability, EventKind, ServerFrame};
-use quoth_protocol::{ConversationName, ProducerId, Seq, UserId, codec};
+use quoth_protocol::{ProducerId, Seq, UserId, codec};
 use quoth_store::{FjallView, Log, MemoryLog, MemoryView, PageLimit, Store, View};
 
 use super::world::{outcome, room};
