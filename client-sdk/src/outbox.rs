@@ -100,7 +100,7 @@ impl<W> Outbox<W> {
             return Reattached::Waiting;
         }
         match self.settled.iter().find(|(settled, _)| *settled == n) {
-            Some((_, answer)) => Reattached::Settled(waiter, *answer),
+            Some((_, answer)) => Reattached::Settled(waiter, answer.clone()),
             None => Reattached::Unknown(waiter),
         }
     }
@@ -137,8 +137,8 @@ impl<W> Outbox<W> {
         let Some(at) = self.entries.iter().take(self.sent).position(|e| e.publish.n == n) else {
             return (Vec::new(), answer);
         };
-        if let (Err(refusal), Some(entry)) = (answer, self.entries.get_mut(at)) {
-            let first = *entry.refusal.get_or_insert(refusal);
+        if let (Err(refusal), Some(entry)) = (&answer, self.entries.get_mut(at)) {
+            let first = entry.refusal.get_or_insert_with(|| refusal.clone()).clone();
             entry.unanswered = entry.unanswered.saturating_sub(1);
             if entry.unanswered > 0 {
                 return (Vec::new(), answer);
@@ -151,7 +151,7 @@ impl<W> Outbox<W> {
             if self.settled.len() == SETTLED_MAX {
                 self.settled.pop_front();
             }
-            self.settled.push_back((n, answer));
+            self.settled.push_back((n, answer.clone()));
         }
         (entry.waiters, answer)
     }
@@ -315,15 +315,15 @@ mod tests {
 
     #[test]
     fn of_two_answers_to_one_number_an_ack_counts_and_else_the_first() {
-        let (forbidden, stale) = (Err(Code::FORBIDDEN.into()), Err(Code::STALE_MESSAGE_ID.into()));
+        let (forbidden, stale) = (|| Err(Code::FORBIDDEN.into()), || Err(Code::STALE_MESSAGE_ID.into()));
         let nobody = Vec::<u64>::new();
         let mut outbox = Outbox::new();
         assert_eq!(outbox.repeat_oldest(), None);
         for (n, first, second, told, outcome) in [
             (1, ack(1), ack(2), 1, ack(1)),
-            (2, ack(2), forbidden, 1, ack(2)),
-            (3, forbidden, ack(3), 2, ack(3)),
-            (4, forbidden, stale, 2, forbidden),
+            (2, ack(2), forbidden(), 1, ack(2)),
+            (3, forbidden(), ack(3), 2, ack(3)),
+            (4, forbidden(), stale(), 2, forbidden()),
         ] {
             outbox.push(publish(n), Instant::now(), n);
             assert_eq!(sent(&mut outbox), [n]);

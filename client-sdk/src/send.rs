@@ -77,15 +77,16 @@ impl From<Vec<u8>> for SendOptions {
 }
 
 /// The server has refused a publish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) code: Code,
+    pub(crate) reason: String,
     pub(crate) retry_after: Option<Duration>,
 }
 
 impl From<Code> for Refusal {
     fn from(code: Code) -> Self {
-        Self { code, retry_after: None }
+        Self { code, reason: String::new(), retry_after: None }
     }
 }
 
@@ -131,12 +132,17 @@ pub enum SendError {
     #[error("the client's runtime ended before it was known whether the message is stored")]
     Abandoned,
     /// The server refused the message: it is not stored. [`Code::action`] says whether trying again can help.
-    #[error("the server refused message {}: {code}{}", .id.n, retry_text(*.retry_after))]
+    #[error(
+        "the server refused message {}: {code}{}{reason}{}",
+        .id.n, if .reason.is_empty() { "" } else { ": " }, retry_text(*.retry_after)
+    )]
     Refused {
         /// Which message.
         id: MessageId,
         /// Why.
         code: Code,
+        /// Why, for people, control characters escaped; empty where the code says it all.
+        reason: String,
         /// When it may be sent again, in slow mode, while the user is muted, or where a rate was exceeded. Later messages may have
         /// been stored meanwhile, so send it anew, without its number.
         retry_after: Option<Duration>,

@@ -73,6 +73,8 @@ codes! {
     UNAVAILABLE = 0x107;
     /// The disk is full: nothing new can be stored until somebody makes room. What is stored can be read.
     STORAGE_FULL = 0x108;
+    /// The server has not come to an end with a request in time. Whether it is done is unknown.
+    TIMED_OUT = 0x109;
 
     /// The token's `exp` has passed.
     TOKEN_EXPIRED = 0x200;

@@ -329,7 +329,7 @@ SERVER_FRAMES: dict[str, tuple[type, dict[str, Read]]] = {
     "opened": (wire.Opened, {"head": seq, "floor": seq}),
     "event": (wire.Event, EVENT),
     "ack": (wire.Ack, {"n": u64, "seq": seq, "time_ms": u64, "duplicate": read_bool}),
-    "refused": (wire.Refused, {"n": u64, "code": u32, "retry_after_ms": u32}),
+    "refused": (wire.Refused, {"n": u64, "code": u32, "retry_after_ms": u32, "reason": read_text}),
     "gap": (wire.Gap, {"from": seq, "to": seq}),
     "page_end": (
         wire.PageEnd,

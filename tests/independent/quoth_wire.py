@@ -78,6 +78,7 @@ class Code(enum.IntEnum):
     SLOW_MODE = 0x106
     UNAVAILABLE = 0x107
     STORAGE_FULL = 0x108
+    TIMED_OUT = 0x109
     TOKEN_EXPIRED = 0x200
     TOKEN_REJECTED = 0x201
     TOKEN_REVOKED = 0x202
@@ -286,6 +287,7 @@ class Refused:
     n: int
     code: int
     retry_after_ms: int = 0
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -375,7 +377,7 @@ SERVER_FRAME = variants(
     (Opened, (SEQ, SEQ)),
     (Event, EVENT_FIELDS),
     (Ack, (U64, SEQ, U64, BOOL)),
-    (Refused, (U64, U32, U32)),
+    (Refused, (U64, U32, U32, TEXT)),
     (Gap, (SEQ, SEQ)),
     (PageEnd, (SEQ, SEQ, SEQ, SEQ, BOOL, BOOL)),
     (TypingNotice, (CONVERSATION, USER)),

@@ -1,10 +1,12 @@
 //! A device of a user, over QUIC or a WebSocket: what is the same for both is tested with both.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use quinn::{Connection, ConnectionError, Endpoint, VarInt};
+use quinn::{Connection, ConnectionError, Endpoint, ReadError, VarInt};
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, Start, VERSION, feature};
 use quoth_protocol::lane::{CONTROL_LANE, Signal};
 use quoth_protocol::reply::Reply;
@@ -57,6 +59,19 @@ pub struct Ended {
     pub go_away: Option<(Code, String)>,
 }
 
+/// What comes next on a stream.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// A frame.
+    Frame(ServerFrame),
+    /// The server has reset it.
+    Reset(Code),
+    /// The server has finished it.
+    Finished,
+    /// The connection has ended.
+    Closed,
+}
+
 /// A signed-in device.
 #[derive(Debug)]
 pub struct Device {
@@ -65,7 +80,8 @@ pub struct Device {
     lanes: u32,
     /// What came while something else was waited for.
     told: VecDeque<ServerFrame>,
-    streams: Vec<Frames>,
+    /// Those over QUIC, but for such as the server has reset.
+    streams: Vec<Option<Frames>>,
     /// The GoAway that has come.
     go_away: Option<(Code, String)>,
 }
@@ -130,7 +146,7 @@ impl Device {
         over: Over,
         who: &Who<'_>,
     ) -> anyhow::Result<Result<Self, Ended>> {
-        let hello = ClientFrame::Hello(Hello {
+        let hello = Hello {
             version: VERSION,
             features: feature::ROSTER | feature::MEMBERSHIP,
             token: who.token.to_owned(),
@@ -138,18 +154,32 @@ impl Device {
             generation: who.generation,
             platform: who.platform.to_owned(),
             client: "quoth-tests".to_owned(),
-        });
+        };
+        Self::connect(server.address(), &server.ca_file(), over, hello).await
+    }
+
+    /// The same with any Hello.
+    ///
+    /// # Errors
+    /// When there is no connection.
+    pub async fn connect(
+        server: SocketAddr,
+        ca_file: &Path,
+        over: Over,
+        hello: Hello,
+    ) -> anyhow::Result<Result<Self, Ended>> {
+        let hello = ClientFrame::Hello(hello);
         let link = match over {
             Over::Quic => {
                 let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
-                let config = client_config(&server.ca_file(), ALPN)?;
-                let quic = endpoint.connect_with(config, server.address(), "localhost")?.await?;
+                let config = client_config(ca_file, ALPN)?;
+                let quic = endpoint.connect_with(config, server, "localhost")?.await?;
                 let mut control = Frames::open(&quic).await?;
                 control.write(&hello).await?;
                 Link::Quic { quic, control, _endpoint: endpoint }
             }
             Over::WebSocket => {
-                let connected = Socket::connect(server.address(), Handshake::PLAIN).await?;
+                let connected = Socket::connect(server, Handshake::PLAIN).await?;
                 let mut socket = connected.map_err(|refused| anyhow::anyhow!("{refused:?}"))?;
                 socket.send(CONTROL_LANE, &[hello]).await?;
                 Link::WebSocket(Box::new(Lanes {
@@ -244,21 +274,79 @@ impl Device {
         }
     }
 
+    /// What has come on the control stream while answers were waited for.
+    pub fn notices(&mut self) -> impl Iterator<Item = ServerFrame> {
+        self.told.drain(..)
+    }
+
     /// Makes a request and waits for its answer.
     ///
     /// # Errors
     /// When the connection ends.
     pub async fn request(&mut self, request: Request) -> anyhow::Result<Reply> {
+        let asked = self.ask(request).await?;
+        self.reply(asked).await
+    }
+
+    /// Makes a request and gives its number.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn ask(&mut self, request: Request) -> anyhow::Result<u32> {
         self.requests += 1;
-        let asked = self.requests;
-        self.say(&ClientFrame::Request { id: asked, request }).await?;
+        let id = self.requests;
+        self.say(&ClientFrame::Request { id, request }).await?;
+        Ok(id)
+    }
+
+    /// Waits for the answer to a request of that number.
+    ///
+    /// # Errors
+    /// When another one comes, or the connection ends.
+    pub async fn reply(&mut self, asked: u32) -> anyhow::Result<Reply> {
+        match self.any_reply().await? {
+            (id, reply) if id == asked => Ok(reply),
+            other => bail!("in place of the answer to {asked}: {other:?}"),
+        }
+    }
+
+    /// Waits for the next answer, to whichever request.
+    ///
+    /// # Errors
+    /// When the connection ends.
+    pub async fn any_reply(&mut self) -> anyhow::Result<(u32, Reply)> {
         loop {
             match self.control().await? {
-                Ok(ServerFrame::Reply { id, reply }) if id == asked => return Ok(reply),
+                Ok(ServerFrame::Reply { id, reply }) => return Ok((id, reply)),
                 Ok(frame) => self.told.push_back(frame),
                 Err(code) => bail!("closed with {code:?}"),
             }
         }
+    }
+
+    /// Opens a stream with its first frame, and finishes it if there is none behind; gives its number.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn stream(&mut self, first: &ClientFrame, finishes: bool) -> anyhow::Result<u32> {
+        self.lanes += 1;
+        match &mut self.link {
+            Link::Quic { quic, .. } => {
+                let mut frames = Frames::open(quic).await?;
+                frames.write(first).await?;
+                if finishes {
+                    frames.send.finish()?;
+                }
+                self.streams.push(Some(frames));
+            }
+            Link::WebSocket(lanes) => {
+                lanes.socket.send(self.lanes, std::slice::from_ref(first)).await?;
+                if finishes {
+                    lanes.socket.signal(self.lanes, Signal::Finish {}).await?;
+                }
+            }
+        }
+        Ok(self.lanes)
     }
 
     /// Opens a conversation and waits for Opened; gives the number of the stream.
@@ -266,19 +354,7 @@ impl Device {
     /// # Errors
     /// When something else comes.
     pub async fn open(&mut self, name: &str, producer: u64, from: Option<Start>) -> anyhow::Result<u32> {
-        self.lanes += 1;
-        let frame = open(name, producer, from)?;
-        match &mut self.link {
-            Link::Quic { quic, .. } => {
-                let mut frames = Frames::open(quic).await?;
-                frames.write(&frame).await?;
-                self.streams.push(frames);
-            }
-            Link::WebSocket(lanes) => {
-                lanes.socket.send(self.lanes, &[frame]).await?;
-            }
-        }
-        let stream = self.lanes;
+        let stream = self.stream(&open(name, producer, from)?, false).await?;
         match self.next(stream).await? {
             Some(ServerFrame::Opened { .. }) => Ok(stream),
             other => bail!("no Opened: {other:?}"),
@@ -291,7 +367,10 @@ impl Device {
     /// When it is gone.
     pub async fn send(&mut self, stream: u32, frame: &ClientFrame) -> anyhow::Result<()> {
         match &mut self.link {
-            Link::Quic { .. } => self.streams[stream as usize - 1].write(frame).await,
+            Link::Quic { .. } => {
+                let frames = self.streams[stream as usize - 1].as_mut();
+                frames.context("the server has reset the stream")?.write(frame).await
+            }
             Link::WebSocket(lanes) => {
                 lanes.socket.send(stream, std::slice::from_ref(frame)).await?;
                 Ok(())
@@ -304,15 +383,50 @@ impl Device {
     /// # Errors
     /// When nothing comes.
     pub async fn next(&mut self, stream: u32) -> anyhow::Result<Option<ServerFrame>> {
+        match self.come(stream).await? {
+            Next::Frame(frame) => Ok(Some(frame)),
+            Next::Reset(_) | Next::Finished | Next::Closed => Ok(None),
+        }
+    }
+
+    /// What comes next on a stream.
+    ///
+    /// # Errors
+    /// When nothing comes, or what does not decode.
+    pub async fn come(&mut self, stream: u32) -> anyhow::Result<Next> {
         let next = async {
             match &mut self.link {
-                Link::Quic { .. } => Ok(self.streams[stream as usize - 1].next().await.ok().flatten()),
-                Link::WebSocket(lanes) => {
-                    let is_its = |come: &Come| matches!(come, Come::Frame(on, _) | Come::Signal(on, _) if *on == stream);
-                    match lanes.next(is_its).await? {
-                        Some(Come::Frame(_, frame)) => Ok(Some(frame)),
-                        _ => Ok(None),
+                Link::Quic { .. } => {
+                    let frames = &mut self.streams[stream as usize - 1];
+                    let Some(some) = frames else { return Ok(Next::Finished) };
+                    match some.next().await {
+                        Ok(Some(frame)) => Ok(Next::Frame(frame)),
+                        Ok(None) => Ok(Next::Finished),
+                        Err(error) => match error.downcast_ref::<ReadError>() {
+                            Some(ReadError::Reset(code)) => {
+                                let code = Code(code.into_inner().try_into()?);
+                                // So that there is room for another one.
+                                *frames = None;
+                                Ok(Next::Reset(code))
+                            }
+                            Some(_) => Ok(Next::Closed),
+                            None => Err(error),
+                        },
                     }
+                }
+                Link::WebSocket(lanes) => {
+                    let is_end = |signal: &Signal| matches!(signal, Signal::Reset { .. } | Signal::Finish {});
+                    let is_its = |come: &Come| match come {
+                        Come::Frame(on, _) => *on == stream,
+                        Come::Signal(on, signal) => *on == stream && is_end(signal),
+                        Come::Close(..) => false,
+                    };
+                    Ok(match lanes.next(is_its).await? {
+                        Some(Come::Frame(_, frame)) => Next::Frame(frame),
+                        Some(Come::Signal(_, Signal::Reset { code })) => Next::Reset(code),
+                        Some(_) => Next::Finished,
+                        None => Next::Closed,
+                    })
                 }
             }
         };

@@ -1,5 +1,6 @@
 //! An issuer of tokens with a key set, as an identity provider has one.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -73,6 +74,7 @@ impl Key {
 /// A server of a key set, on a thread of its own: those under test may be started on the caller's.
 #[derive(Debug)]
 pub struct Issuer {
+    address: SocketAddr,
     url: String,
     keys: Arc<Mutex<Vec<Key>>>,
     asked: Arc<AtomicU32>,
@@ -88,10 +90,17 @@ impl Issuer {
     pub fn start() -> anyhow::Result<Self> {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
-        let url = format!("http://{}/keys.json", listener.local_addr()?);
+        let address = listener.local_addr()?;
+        let url = format!("http://{address}/keys.json");
         let (holds, held) = watch::channel(false);
-        let issuer =
-            Self { url, keys: Arc::default(), asked: Arc::default(), was_asked: Arc::default(), holds };
+        let issuer = Self {
+            address,
+            url,
+            keys: Arc::default(),
+            asked: Arc::default(),
+            was_asked: Arc::default(),
+            holds,
+        };
         let (keys, asked, was_asked) =
             (Arc::clone(&issuer.keys), Arc::clone(&issuer.asked), Arc::clone(&issuer.was_asked));
         std::thread::spawn(move || {
@@ -119,6 +128,12 @@ impl Issuer {
             })
         });
         Ok(issuer)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Where the key set is.

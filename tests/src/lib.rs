@@ -12,7 +12,8 @@
 //! | [`wire`] | a client of bare frames |
 //! | [`websocket`] | a client of bare messages of a WebSocket |
 //! | [`http`] | requests to the server API, and a backend that it asks |
-//! | [`member`] | a client of bare frames that makes requests, over either transport |
+//! | [`tls`] | TLS in front of such a backend |
+//! | [`member`] | a device whose user is in conversations |
 //! | [`load`] | publishers and readers that write down what they see |
 //! | [`sim`] | a deterministic simulation of server, clients and network |
 //! | [`figures`] | how far the server is from what the machine can do |
@@ -33,5 +34,6 @@ pub mod member;
 pub mod process;
 pub mod served;
 pub mod sim;
+pub mod tls;
 pub mod websocket;
 pub use quoth_bench::wire;

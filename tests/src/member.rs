@@ -1,111 +1,49 @@
-//! A client of bare frames that makes requests, over QUIC and over WebSocket alike.
+//! A device whose user is in conversations: what tests of them do again and again.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use quinn::{Connection, Endpoint, ReadError};
+use anyhow::bail;
 use quoth_protocol::frame::{
     ClientFrame, Event, EventKind, Fetch, FetchRange, Open, ServerFrame, Start, feature,
 };
-use quoth_protocol::lane::{CONTROL_LANE, Signal};
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
-use quoth_protocol::{ALPN, Code, ConversationName, ProducerId, Seq};
+use quoth_protocol::{Code, ConversationName, ProducerId, Seq};
 
-use crate::websocket::{Come, Handshake, Socket};
-use crate::wire::{Frames, client_config, hello, publish};
-
-/// How long anything may take. A bound of a hang, not a measurement.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What carries a member's connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Carrier {
-    /// QUIC.
-    Quic,
-    /// A WebSocket.
-    WebSocket,
-}
+use crate::device::{Device, Next, Over};
+use crate::wire::{hello, publish};
 
 /// A signed-in user who makes requests.
 #[derive(Debug)]
-pub struct Member {
-    over: Over,
-    requests: u32,
-    /// Frames of the control stream that are no answers.
-    notices: VecDeque<ServerFrame>,
-}
-
-#[derive(Debug)]
-enum Over {
-    Quic { endpoint: Endpoint, quic: Connection, control: Box<Frames> },
-    WebSocket { socket: Box<Socket>, lanes: u32, come: HashMap<u32, VecDeque<Come>> },
-}
+pub struct Member(Device);
 
 /// A stream of a member.
 #[derive(Debug)]
 pub struct Stream {
-    on: On,
+    number: u32,
     /// The head that Opened told, if it is a conversation's.
     pub head: Seq,
     /// What has come while something else was awaited.
     waiting: VecDeque<ServerFrame>,
 }
 
-#[derive(Debug)]
-enum On {
-    Quic(Box<Frames>),
-    Lane(u32),
-}
-
-/// What comes next on a stream.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Next {
-    /// A frame.
-    Frame(ServerFrame),
-    /// The server has reset it.
-    Reset(Code),
-    /// The server has finished it.
-    Finished,
-}
-
 impl Member {
-    /// Connects and signs in.
+    /// Connects and signs in, as a device of its own.
     ///
     /// # Errors
     /// When there is no Welcome.
     pub async fn connect(
-        carrier: Carrier,
+        over: Over,
         server: SocketAddr,
         ca_file: &Path,
         token: &str,
     ) -> anyhow::Result<Self> {
         let ClientFrame::Hello(mut hello) = hello(token)? else { bail!("a Hello") };
         hello.features = feature::ROSTER | feature::MEMBERSHIP;
-        let hello = ClientFrame::Hello(hello);
-        let over = match carrier {
-            Carrier::Quic => {
-                let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
-                let config = client_config(ca_file, ALPN)?;
-                let quic = endpoint.connect_with(config, server, "localhost")?.await?;
-                let control = Box::new(Frames::open(&quic).await?);
-                Over::Quic { endpoint, quic, control }
-            }
-            Carrier::WebSocket => {
-                let socket = Socket::connect(server, Handshake::PLAIN).await?;
-                let socket = socket.map_err(|refused| anyhow::anyhow!("{refused:?}"))?;
-                Over::WebSocket { socket: Box::new(socket), lanes: 0, come: HashMap::new() }
-            }
-        };
-        let mut member = Self { over, requests: 0, notices: VecDeque::new() };
-        member.send_control(&hello).await?;
-        match member.control().await? {
-            Next::Frame(ServerFrame::Welcome(_)) => Ok(member),
-            other => bail!("not a Welcome: {other:?}"),
-        }
+        let device = Device::connect(server, ca_file, over, hello).await?;
+        device.map(Self).map_err(|ended| anyhow::anyhow!("not let in: {ended:?}"))
     }
 
     /// Makes a request and waits for its answer.
@@ -113,8 +51,7 @@ impl Member {
     /// # Errors
     /// When none comes.
     pub async fn request(&mut self, request: Request) -> anyhow::Result<Reply> {
-        let id = self.send_request(request).await?;
-        self.reply(id).await
+        self.0.request(request).await
     }
 
     /// Sends a request and gives its number.
@@ -122,10 +59,7 @@ impl Member {
     /// # Errors
     /// When the connection is gone.
     pub async fn send_request(&mut self, request: Request) -> anyhow::Result<u32> {
-        self.requests += 1;
-        let id = self.requests;
-        self.send_control(&ClientFrame::Request { id, request }).await?;
-        Ok(id)
+        self.0.ask(request).await
     }
 
     /// Waits for the answer to a request of that number.
@@ -133,15 +67,7 @@ impl Member {
     /// # Errors
     /// When another one comes, or none.
     pub async fn reply(&mut self, id: u32) -> anyhow::Result<Reply> {
-        loop {
-            match self.control().await? {
-                Next::Frame(ServerFrame::Reply { id: answered, reply }) if answered == id => {
-                    return Ok(reply);
-                }
-                Next::Frame(frame) => self.notices.push_back(frame),
-                other => bail!("no answer: {other:?}"),
-            }
-        }
+        self.0.reply(id).await
     }
 
     /// Waits for the next answer, to whichever request.
@@ -149,13 +75,7 @@ impl Member {
     /// # Errors
     /// When none comes.
     pub async fn any_reply(&mut self) -> anyhow::Result<(u32, Reply)> {
-        loop {
-            match self.control().await? {
-                Next::Frame(ServerFrame::Reply { id, reply }) => return Ok((id, reply)),
-                Next::Frame(frame) => self.notices.push_back(frame),
-                other => bail!("no answer: {other:?}"),
-            }
-        }
+        self.0.any_reply().await
     }
 
     /// Makes a request that must be done; gives the conversation and the seq of its event.
@@ -184,7 +104,7 @@ impl Member {
 
     /// Notices of the control stream that have come.
     pub fn notices(&mut self) -> impl Iterator<Item = ServerFrame> {
-        self.notices.drain(..)
+        self.0.notices()
     }
 
     /// Sends a frame on the control stream.
@@ -192,19 +112,7 @@ impl Member {
     /// # Errors
     /// When the connection is gone.
     pub async fn send_control(&mut self, frame: &ClientFrame) -> anyhow::Result<()> {
-        match &mut self.over {
-            Over::Quic { control, .. } => control.write(frame).await,
-            Over::WebSocket { socket, .. } => {
-                socket.send(CONTROL_LANE, std::slice::from_ref(frame)).await.map(drop)
-            }
-        }
-    }
-
-    async fn control(&mut self) -> anyhow::Result<Next> {
-        match &mut self.over {
-            Over::Quic { control, .. } => next_of(control).await,
-            Over::WebSocket { socket, come, .. } => next_on(socket, come, CONTROL_LANE).await,
-        }
+        self.0.say(frame).await
     }
 
     /// Opens a stream with its first frame, and says whether that is all.
@@ -212,25 +120,8 @@ impl Member {
     /// # Errors
     /// When the connection is gone.
     pub async fn stream(&mut self, first: &ClientFrame, finishes: bool) -> anyhow::Result<Stream> {
-        let on = match &mut self.over {
-            Over::Quic { quic, .. } => {
-                let mut frames = Box::new(Frames::open(quic).await?);
-                frames.write(first).await?;
-                if finishes {
-                    frames.send.finish()?;
-                }
-                On::Quic(frames)
-            }
-            Over::WebSocket { socket, lanes, .. } => {
-                *lanes += 1;
-                socket.send(*lanes, std::slice::from_ref(first)).await?;
-                if finishes {
-                    socket.signal(*lanes, Signal::Finish {}).await?;
-                }
-                On::Lane(*lanes)
-            }
-        };
-        Ok(Stream { on, head: Seq::ZERO, waiting: VecDeque::new() })
+        let number = self.0.stream(first, finishes).await?;
+        Ok(Stream { number, head: Seq::ZERO, waiting: VecDeque::new() })
     }
 
     /// Opens a conversation; within it, the code with which that was refused.
@@ -271,19 +162,9 @@ impl Member {
     /// # Errors
     /// When nothing comes, or what does not decode.
     pub async fn next(&mut self, stream: &mut Stream) -> anyhow::Result<Next> {
-        if let Some(frame) = stream.waiting.pop_front() {
-            return Ok(Next::Frame(frame));
-        }
-        self.come(stream).await
-    }
-
-    async fn come(&mut self, stream: &mut Stream) -> anyhow::Result<Next> {
-        match (&mut self.over, &mut stream.on) {
-            (Over::Quic { .. }, On::Quic(frames)) => next_of(frames).await,
-            (Over::WebSocket { socket, come, .. }, On::Lane(lane)) => next_on(socket, come, *lane).await,
-            (Over::Quic { .. }, On::Lane(_)) | (Over::WebSocket { .. }, On::Quic(_)) => {
-                bail!("a stream of another member")
-            }
+        match stream.waiting.pop_front() {
+            Some(frame) => Ok(Next::Frame(frame)),
+            None => self.0.come(stream.number).await,
         }
     }
 
@@ -307,15 +188,7 @@ impl Member {
     /// # Errors
     /// When the stream is gone.
     pub async fn send(&mut self, stream: &mut Stream, frame: &ClientFrame) -> anyhow::Result<()> {
-        match (&mut self.over, &mut stream.on) {
-            (Over::Quic { .. }, On::Quic(frames)) => frames.write(frame).await,
-            (Over::WebSocket { socket, .. }, On::Lane(lane)) => {
-                socket.send(*lane, std::slice::from_ref(frame)).await.map(drop)
-            }
-            (Over::Quic { .. }, On::Lane(_)) | (Over::WebSocket { .. }, On::Quic(_)) => {
-                bail!("a stream of another member")
-            }
-        }
+        self.0.send(stream.number, frame).await
     }
 
     /// Publishes and gives the seq; within it, the code and the wait with which it is refused.
@@ -330,9 +203,11 @@ impl Member {
     ) -> anyhow::Result<Result<Seq, (Code, u32)>> {
         self.send(stream, &publish(n, body.to_owned())).await?;
         loop {
-            match self.come(stream).await? {
+            match self.0.come(stream.number).await? {
                 Next::Frame(ServerFrame::Ack { n: acked, seq, .. }) if acked == n => return Ok(Ok(seq)),
-                Next::Frame(ServerFrame::Refused { n: refused, code, retry_after_ms }) if refused == n => {
+                Next::Frame(ServerFrame::Refused { n: refused, code, retry_after_ms, .. })
+                    if refused == n =>
+                {
                     return Ok(Err((code, retry_after_ms)));
                 }
                 Next::Frame(frame) => stream.waiting.push_back(frame),
@@ -365,49 +240,7 @@ impl Member {
 
     /// Closes the connection.
     pub async fn close(self) {
-        match self.over {
-            Over::Quic { endpoint, quic, .. } => {
-                quic.close(0_u32.into(), b"");
-                endpoint.wait_idle().await;
-            }
-            Over::WebSocket { mut socket, .. } => {
-                let _in_any_case = socket.inner.close(None).await;
-            }
-        }
-    }
-}
-
-async fn next_of(frames: &mut Frames) -> anyhow::Result<Next> {
-    match tokio::time::timeout(PATIENCE, frames.next()).await.context("nothing comes")? {
-        Ok(Some(frame)) => Ok(Next::Frame(frame)),
-        Ok(None) => Ok(Next::Finished),
-        Err(error) => match error.downcast_ref::<ReadError>() {
-            Some(ReadError::Reset(code)) => Ok(Next::Reset(Code(code.into_inner().try_into()?))),
-            _ => Err(error),
-        },
-    }
-}
-
-async fn next_on(
-    socket: &mut Socket,
-    come: &mut HashMap<u32, VecDeque<Come>>,
-    lane: u32,
-) -> anyhow::Result<Next> {
-    loop {
-        match come.entry(lane).or_default().pop_front() {
-            Some(Come::Frame(_, frame)) => return Ok(Next::Frame(frame)),
-            Some(Come::Signal(_, Signal::Reset { code })) => return Ok(Next::Reset(code)),
-            Some(Come::Signal(_, Signal::Finish {})) => return Ok(Next::Finished),
-            Some(other) => bail!("{other:?} on lane {lane}"),
-            None => {}
-        }
-        for new in socket.next_all().await? {
-            let on = match &new {
-                Come::Frame(on, _) | Come::Signal(on, _) => *on,
-                Come::Close(..) => bail!("closed: {new:?}"),
-            };
-            come.entry(on).or_default().push_back(new);
-        }
+        let _gone = self.0.close().await;
     }
 }
 

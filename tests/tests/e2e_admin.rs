@@ -47,6 +47,13 @@ fn everything_is_done_from_the_terminal() -> anyhow::Result<()> {
     let made = json(&["conversation", "create", "--owner", "boss", "--member", "alice", "--title", "Team"])?;
     let name = made["conversation"].as_str().context("a name")?;
     assert!(say(&["conversation", "show", name])?.contains("Team"));
+    let once = ["conversation", "create", "--owner", "boss", "--once", "team-2"];
+    let (first, again) = (json(&once)?, json(&once)?);
+    assert_eq!((&first["conversation"], again["seq"].as_u64()), (&again["conversation"], Some(0)));
+    let listed = say(&["conversation", "list"])?;
+    for there in ["general", name, "Team"] {
+        assert!(listed.contains(there), "{listed}");
+    }
     for line in [
         &["conversation", "rename", name, "Red"][..],
         &["conversation", "mute", name],

@@ -1,5 +1,7 @@
 //! The server API: who may do what, what is stored once, and what is refused how.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, ensure};
 use quinn::Endpoint;
 use quoth_protocol::frame::{EventKind, ServerFrame, Start};
@@ -17,6 +19,56 @@ fn assert_problem(answer: &Message, status: u16, code: &str) {
     assert_eq!(problem["status"].as_u64(), Some(status.into()));
     assert_eq!(answer.header("content-type"), "application/problem+json");
     assert!(problem["detail"].as_str().is_some_and(|detail| detail.len() > 20), "{problem}");
+}
+
+#[test]
+fn a_conversation_is_made_once_and_all_are_listed() -> anyhow::Result<()> {
+    let server = EmbeddedServer::start()?;
+    let api = server.api()?;
+    let make = |key: &str, body: Value| {
+        let headers = [("Idempotency-Key", key)];
+        api.send_with("POST", "/v1/conversations", &headers, body.to_string().as_bytes())
+    };
+    let group = |title: &str| json!({ "kind": "group", "owner": "boss", "title": title, "members": ["a"] });
+    let first = make("team", group("Team"))?.json();
+    let again = make("team", group("Another title"))?.json();
+    assert_eq!((first["seq"].as_u64(), again["seq"].as_u64()), (Some(3), Some(0)), "{first} {again}");
+    assert_eq!(first["conversation"], again["conversation"]);
+    let other = make("other", group("Other"))?.json();
+    let channel = make("team", json!({ "kind": "channel", "owner": "boss" }))?.json();
+    assert!(
+        other["conversation"] != first["conversation"] && channel["conversation"] != first["conversation"]
+    );
+    let of_another = make("team", json!({ "kind": "group", "owner": "eve" }))?;
+    assert_eq!((of_another.status(), of_another.json()["code"].as_str()), (409, Some("already_exists")));
+    assert_eq!(make("no key at all", group("Team"))?.status(), 400);
+
+    // Those that nobody has created are there too, and nobody's own log.
+    let mut expected = BTreeSet::from([first, other, channel].map(|made| made["conversation"].to_string()));
+    for n in 0..7 {
+        let name = format!("room {n}");
+        api.done("POST", "/v1/publish", Some(&json!({ "conversation": name, "text": "hi" })))?;
+        expected.insert(json!(name).to_string());
+    }
+    let (mut listed, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = api.done("GET", &format!("/v1/conversations?limit=3{after}"), None)?;
+        let rows = page["conversations"].as_array().context("a list")?.clone();
+        let last = rows.last().context("a page that is not empty")?["conversation"].clone();
+        listed.extend(rows);
+        if page["more"] == json!(false) {
+            break;
+        }
+        let last = last.as_str().context("a name")?.replace(' ', "%20").replace('/', "%2F");
+        after = format!("&after={last}");
+    }
+    assert_eq!(listed.len(), expected.len());
+    assert_eq!(listed.iter().map(|row| row["conversation"].to_string()).collect::<BTreeSet<_>>(), expected);
+    let team = listed.iter().find(|row| row["title"] == json!("Team")).context("the first one's title")?;
+    assert_eq!((&team["kind"], &team["members"], &team["head"]), (&json!("group"), &json!(2), &json!(3)));
+    let room = listed.iter().find(|row| row["conversation"] == json!("room 0")).context("a room")?;
+    assert_eq!((&room["kind"], &room["members"], &room["head"]), (&Value::Null, &json!(0), &json!(1)));
+    Ok(())
 }
 
 #[test]

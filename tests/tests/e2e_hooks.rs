@@ -11,6 +11,7 @@ use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
 use quoth_protocol::{Code, ConversationName};
 use quoth_server::hooks::{HookConfig, OnFailure};
+use quoth_tests::device::{Device, Ended, Over, Who};
 use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::http::{Answer, Backend, Message};
 use quoth_tests::wire::{Frames, Peer, publish};
@@ -68,7 +69,10 @@ async fn messages_are_let_through_changed_or_refused_and_keep_their_order() -> a
         let next = tokio::time::timeout(PATIENCE, reader.next()).await.context("nothing more comes")?;
         match next?.context("the stream has ended")? {
             ServerFrame::Ack { n, .. } => outcomes.push((n, Ok(()))),
-            ServerFrame::Refused { n, code, .. } => outcomes.push((n, Err(code))),
+            ServerFrame::Refused { n, code, reason, .. } => {
+                assert_eq!(reason, "a fifth", "people hear why");
+                outcomes.push((n, Err(code)));
+            }
             ServerFrame::Event(event) => {
                 let EventKind::Message { body, .. } = event.kind else { bail!("no message") };
                 events.push(String::from_utf8(body.to_vec())?);
@@ -192,7 +196,13 @@ async fn a_client_is_signed_in_when_its_hook_says_so() -> anyhow::Result<()> {
     let server =
         EmbeddedServer::start_configured(|config| config.hooks.connect = hook(&backend, OnFailure::Deny))?;
     sign_in(&server, "alice").await?.map_err(|code| anyhow::anyhow!("{code}"))?;
-    assert_eq!(sign_in(&server, "bob").await?.err(), Some(Code::DENIED));
+    for over in Over::ALL {
+        let token = server.token_with("bob", |_| {})?;
+        let who = Who { token: &token, device: "phone", generation: 1, platform: "test" };
+        let refused = Device::sign_in(&server, over, &who).await?.err().context("bob is let in")?;
+        let go_away = Some((Code::DENIED, "not paid".to_owned()));
+        assert_eq!(refused, Ended { code: Code::DENIED, go_away }, "bob hears why");
+    }
     assert_eq!(sign_in(&server, "carol").await?.err(), Some(Code::UNAVAILABLE));
     let question = backend.requests()[0].json();
     assert_eq!(question["type"], json!("connect"));

@@ -70,7 +70,12 @@ fn refusals_that_nobody_takes_stop_the_reading() -> anyhow::Result<()> {
                 tokio::time::timeout(PATIENCE, frames.next()).await.context("the stream stands")??;
             assert_eq!(
                 frame,
-                Some(ServerFrame::Refused { n: answered, code: Code::FORBIDDEN, retry_after_ms: 0 })
+                Some(ServerFrame::Refused {
+                    n: answered,
+                    code: Code::FORBIDDEN,
+                    retry_after_ms: 0,
+                    reason: String::new()
+                })
             );
             answered += 1;
         }

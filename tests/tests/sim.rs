@@ -83,6 +83,11 @@ fn every_promise_holds_through_the_sdk() {
 }
 
 #[test]
+fn nobody_is_told_what_is_behind_their_leave() {
+    assert_all_hold(Clients::Members);
+}
+
+#[test]
 fn a_reader_gets_what_is_stored_while_its_page_is_read() {
     let dir = tempfile::tempdir().unwrap();
     stored_while_a_page_is_read(&Certificates::in_folder(dir.path()).unwrap()).unwrap();

@@ -29,7 +29,7 @@ pub enum RequestError {
         /// What came in between.
         reason: Reason,
     },
-    /// It may be done or not. What can be repeated without harm the client has repeated until its time was up, and the
+    /// It may be done or not: the connection has ended before the answer, or the server could not tell. What can be repeated without harm the client has repeated until its time was up, and the
     /// application may go on; a second `Create` without a name, or a second `Invite`, would make a second one of it.
     #[error("it is unknown whether this was done: {reason}")]
     UnknownOutcome {
@@ -51,6 +51,11 @@ impl RequestError {
     /// The error that an unwanted reply is.
     pub(super) fn of(reply: Reply) -> Self {
         match reply {
+            Reply::Refused {
+                code: code @ (Code::TIMED_OUT | Code::STORE_FAILED | Code::INTERNAL),
+                reason,
+                ..
+            } => Self::UnknownOutcome { reason: Reason::Code { code, text: printable(&reason) } },
             Reply::Refused { code, retry_after_ms, reason } => {
                 Self::Refused { code, reason: printable(&reason), retry_after: retry_after(retry_after_ms) }
             }

@@ -26,7 +26,7 @@ use crate::events::{ClientEvent, EventsError};
 use crate::link::Link;
 use crate::outbox::{Answer, Outbox, Reattached};
 use crate::send::{Ack, MessageId, Numbers, Refusal, SendError, SendOptions, retry_after};
-use crate::state::Reason;
+use crate::state::{Reason, printable};
 use crate::wire::{Incoming, StreamEnd};
 
 /// Commands that wait for the task. Outcome: callers wait.
@@ -267,8 +267,9 @@ impl Room {
                 self.settle(n, Ok(Ack { seq, time_ms, duplicate }));
                 Ok(())
             }
-            ServerFrame::Refused { n, code, retry_after_ms } => {
-                self.settle(n, Err(Refusal { code, retry_after: retry_after(retry_after_ms) }));
+            ServerFrame::Refused { n, code, retry_after_ms, reason } => {
+                let (reason, retry_after) = (printable(&reason), retry_after(retry_after_ms));
+                self.settle(n, Err(Refusal { code, reason, retry_after }));
                 Ok(())
             }
             other => Err(StreamEnd::Protocol(format!("{other:?} has no place here"))),
@@ -283,9 +284,13 @@ impl Room {
 
     fn answer(&self, n: u64, answer: Answer, waiters: impl IntoIterator<Item = Waiter>) {
         for waiter in waiters {
-            let refused =
-                |Refusal { code, retry_after }| SendError::Refused { id: self.id(n), code, retry_after };
-            waiter.send(answer.map_err(refused)).ok();
+            let refused = |Refusal { code, reason, retry_after }| SendError::Refused {
+                id: self.id(n),
+                code,
+                reason,
+                retry_after,
+            };
+            waiter.send(answer.clone().map_err(refused)).ok();
         }
     }
 }

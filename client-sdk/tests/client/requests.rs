@@ -166,8 +166,16 @@ async fn a_refusal_says_why_and_for_how_long(over: Transport) {
         panic!("{error:?}")
     };
     assert_eq!(wait, Duration::from_millis(1_500));
+    for code in [Code::TIMED_OUT, Code::STORE_FAILED, Code::INTERNAL] {
+        server.world.lock().requests.answers = vec![refused(code, 0, "busy")];
+        let error = client.leave("team").await.unwrap_err();
+        let reason = Reason::Code { code, text: "busy".to_owned() };
+        assert_eq!(error, RequestError::UnknownOutcome { reason }, "such a server cannot tell");
+    }
     server.world.lock().faults.refuse_for = Some((Code::SLOW_MODE, 2_000));
     let error = client.conversation("team").unwrap().send("hi").await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.ends_with("slow_mode (0x106): be\\u{7}fair; again in 2 s"), "{text}");
     let SendError::Refused { code: Code::SLOW_MODE, retry_after, .. } = error else { panic!("{error:?}") };
     assert_eq!(retry_after, Some(Duration::from_secs(2)));
     client.close().await;

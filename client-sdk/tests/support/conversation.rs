@@ -125,17 +125,17 @@ fn answer(frames: &mut Frames, world: &World, name: &str, user: &UserId, produce
     inner.publishes.push((producer, n));
     if !inner.faults.refuse.is_empty() {
         let code = inner.faults.refuse.remove(0);
-        return frames.push(&ServerFrame::Refused { n, code, retry_after_ms: 0 });
+        return frames.push(&refused(n, code, 0));
     }
     if let Some((code, retry_after_ms)) = inner.faults.refuse_for.take() {
-        return frames.push(&ServerFrame::Refused { n, code, retry_after_ms });
+        return frames.push(&refused(n, code, retry_after_ms));
     }
     let log = inner.logs.get_mut(name).unwrap();
     let highest = log.ids.keys().filter(|(p, _)| *p == producer).map(|(_, n)| *n).max();
     let (seq, duplicate) = match log.ids.get(&(producer, n)) {
         Some(seq) => (*seq, true),
         None if highest.is_some_and(|highest| n < highest) => {
-            return frames.push(&ServerFrame::Refused { n, code: Code::STALE_MESSAGE_ID, retry_after_ms: 0 });
+            return frames.push(&refused(n, Code::STALE_MESSAGE_ID, 0));
         }
         None => {
             let sender = publish.publish_as.as_ref().unwrap_or(user);
@@ -208,4 +208,9 @@ fn cursor(from: Start, (head, floor): (u64, u64)) -> u64 {
         Start::Live => head,
         Start::Last(count) => head.saturating_sub(u64::from(count)).max(floor - 1),
     }
+}
+
+/// The reason of a refusal of these tests is what a terminal must not be steered with.
+fn refused(n: u64, code: Code, retry_after_ms: u32) -> ServerFrame {
+    ServerFrame::Refused { n, code, retry_after_ms, reason: "be\u{7}fair".to_owned() }
 }

@@ -141,8 +141,8 @@ function checkStart(from: Start): void {
 function sendWaiter(id: MessageId, resolve: (ack: Ack) => void, reject: (error: SendError) => void): Waiter {
   return {
     stored: ({ seq, timeMs, duplicate }) => resolve({ seq, timeMs, duplicate, id }),
-    refused(code, retryAfterMs) {
-      const error = errorOfCode(code, `the server refused message ${id.n}`, "", retryAfterMs);
+    refused(code, retryAfterMs, reason) {
+      const error = errorOfCode(code, `the server refused message ${id.n}`, reason, retryAfterMs);
       reject(new SendError(error.code, error.message, error.retryable, "refused", id, error));
     },
     failed({ code, message, cause }, attempted) {

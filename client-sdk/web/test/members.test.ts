@@ -94,8 +94,12 @@ scene("a refusal says why and for how long", async ({ server, connect }) => {
   assert.ok(error instanceof RequestError && error instanceof QuothError);
   assert.deepEqual([error.code, error.outcome, error.retryAfterMs, error.retryable], ["RATE_LIMITED", "refused", 1_500, true]);
   assert.equal(error.message, "the server refused this: RATE_LIMITED: too\\u{1b} much; again in 2 s");
-  server.refuseOnce = { code: Code.SLOW_MODE, retryAfterMs: 2_000 };
-  await assert.rejects(client.conversation("team").send("hi"), { code: "SLOW_MODE", outcome: "refused", retryAfterMs: 2_000 });
+  server.requests.answers.push({ type: "refused", code: Code.TIMED_OUT, retryAfterMs: 0, reason: "busy" });
+  await assert.rejects(membersOf(client).leave("team"), { code: "TIMED_OUT", outcome: "unknown", retryable: true });
+  server.refuseOnce = { code: Code.SLOW_MODE, retryAfterMs: 2_000, reason: "be\u0007fair" };
+  const message = /SLOW_MODE: be\\u\{7\}fair; again in 2 s$/;
+  const expected = { code: "SLOW_MODE", outcome: "refused", retryAfterMs: 2_000, message };
+  await assert.rejects(client.conversation("team").send("hi"), expected);
 });
 
 scene("a server that knows no requests is told apart, and sent none", async ({ server, connect }) => {

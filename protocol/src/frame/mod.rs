@@ -260,6 +260,8 @@ pub enum ServerFrame {
         code: Code,
         /// When it may be sent again, in milliseconds from now; 0 when the code does not depend on time.
         retry_after_ms: u32,
+        /// Why, for people, in at most [`REASON_BYTES_MAX`](crate::limits::REASON_BYTES_MAX) bytes; empty when the code says it all.
+        reason: String,
     },
     /// Events that are absent, all of them: they have expired, or were revoked or erased. The cursor moves to `to`.
     Gap {

@@ -14,6 +14,10 @@ fn event(seq: u64, sender: &str, origin_time_ms: Option<u64>, body: &[u8]) -> Se
     ServerFrame::Event(Event { seq: Seq(seq), time_ms, sender: user(sender), origin_time_ms, kind })
 }
 
+fn refused(n: u64, code: Code, retry_after_ms: u32, reason: &str) -> ServerFrame {
+    ServerFrame::Refused { n, code, retry_after_ms, reason: reason.to_owned() }
+}
+
 pub(crate) fn frames() -> Vec<(&'static str, ServerFrame)> {
     let welcome = Welcome {
         version: 1,
@@ -45,8 +49,9 @@ pub(crate) fn frames() -> Vec<(&'static str, ServerFrame)> {
             "Ack duplicate",
             ServerFrame::Ack { n: 1, seq: Seq(1), time_ms: 1_790_000_000_000, duplicate: true },
         ),
-        ("Refused", ServerFrame::Refused { n: 7, code: Code::STALE_MESSAGE_ID, retry_after_ms: 0 }),
-        ("Refused for a while", ServerFrame::Refused { n: 8, code: Code::SLOW_MODE, retry_after_ms: 2_500 }),
+        ("Refused", refused(7, Code::STALE_MESSAGE_ID, 0, "")),
+        ("Refused for a while", refused(8, Code::SLOW_MODE, 2_500, "")),
+        ("Refused for a reason", refused(9, Code::DENIED, 0, "not here")),
         ("Gap", ServerFrame::Gap { from: Seq(1), to: Seq(1_000) }),
         ("PageEnd", page_end(300, 349, true)),
         ("PageEnd empty", page_end(1, 0, false)),

@@ -145,13 +145,13 @@ impl ConversationStream {
         self.unanswered += 1;
         let action = publish.publish_as.as_ref().map_or(Action::Publish, Action::PublishAs);
         if let Err(Refusal { code, retry_after_ms, .. }) = rights.allow(action) {
-            return Output::Send(ServerFrame::Refused { n, code, retry_after_ms });
+            return refused(n, code, retry_after_ms);
         }
         if publish.body.len() > BODY_BYTES_MAX {
-            return Output::Send(ServerFrame::Refused { n, code: Code::TOO_LARGE, retry_after_ms: 0 });
+            return refused(n, Code::TOO_LARGE, 0);
         }
         if publish.mentions.len() > MENTIONS_MAX {
-            return Output::Send(ServerFrame::Refused { n, code: Code::TOO_MANY, retry_after_ms: 0 });
+            return refused(n, Code::TOO_MANY, 0);
         }
         let sender = publish.publish_as.unwrap_or_else(|| rights.grant.user.clone());
         let Publish { origin_time_ms, body, reply_to, mentions, expires_in_ms, .. } = publish;
@@ -191,9 +191,14 @@ fn each_once(users: Vec<UserId>) -> Vec<UserId> {
     once
 }
 
+/// A refusal whose code says it all.
+const fn refused(n: u64, code: Code, retry_after_ms: u32) -> Output {
+    Output::Send(ServerFrame::Refused { n, code, retry_after_ms, reason: String::new() })
+}
+
 #[cfg(test)]
 mod tests {
-    use quoth_protocol::frame::{ClientFrame, Open, Publish, ServerFrame, Start};
+    use quoth_protocol::frame::{ClientFrame, Open, Publish, Start};
     use quoth_protocol::limits::{BODY_BYTES_MAX, IN_FLIGHT_PUBLISHES_MAX, MENTIONS_MAX};
     use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
 
@@ -230,7 +235,7 @@ mod tests {
     }
 
     fn refused(code: Code) -> Output {
-        Output::Send(ServerFrame::Refused { n: 9, code, retry_after_ms: 0 })
+        super::refused(9, code, 0)
     }
 
     #[test]

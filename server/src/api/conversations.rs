@@ -2,7 +2,7 @@
 //! operator who needs to be no member.
 
 use axum::http::{Method, StatusCode};
-use quoth_core::membership::Refusal;
+use quoth_core::membership::{Change, Refusal};
 use quoth_protocol::membership::{ConversationKind, Permissions, Role};
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
@@ -10,10 +10,12 @@ use quoth_protocol::{Code, ConversationName, UserId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::idempotency;
 use super::keys::Scope;
+use super::list;
 use super::operation::{Answer, Call, Operation, Operations, Parameter, given};
 use super::problem::Problem;
-use crate::engine::Caller;
+use crate::engine::{Caller, Done, name_once};
 
 const CONVERSATION: &str = "/v1/conversations/{conversation}";
 const MEMBERS: &str = "/v1/conversations/{conversation}/members";
@@ -31,7 +33,7 @@ const PAGE_MAX: u32 = 1_000;
 const PAGE_DEFAULT: u32 = 100;
 
 pub(super) fn operations(operations: Operations) -> Operations {
-    of_moderators(of_members(of_conversations(operations)))
+    of_moderators(of_members(of_conversations(list::operations(operations))))
 }
 
 /// A change with what most of them have.
@@ -55,16 +57,26 @@ fn change(
     }
 }
 
-fn get(id: &'static str, path: &'static str, summary: &'static str, response: &'static str) -> Operation {
+pub(super) fn get(
+    id: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    response: &'static str,
+) -> Operation {
     Operation { response, ..change(id, Method::GET, path, summary, None) }
 }
 
 fn of_conversations(operations: Operations) -> Operations {
-    let make = "Make a managed conversation";
+    let make = Operation {
+        parameters: vec![idempotency::parameter(
+            "a group or channel without a name that is asked for again with it by the same key is the same one: `seq` is 0 then",
+        )],
+        ..change("create", Method::POST, "/v1/conversations", "Make a managed conversation", Some("Create"))
+    };
     let invite_summary = "Make an invitation, which is told this once";
     let of_user = "/v1/users/{user}/conversations";
     operations
-        .add(change("create", Method::POST, "/v1/conversations", make, Some("Create")), create)
+        .add(make, create)
         .add(get("describe", CONVERSATION, "What a conversation is", "Conversation"), |call| async move {
             let conversation = call.path("conversation")?;
             ask(&call, None, Request::Describe { conversation }).await
@@ -136,7 +148,7 @@ fn of_moderators(operations: Operations) -> Operations {
         )
 }
 
-fn page(after: &'static str) -> Vec<Parameter> {
+pub(super) fn page(after: &'static str) -> Vec<Parameter> {
     let limit = json!({ "type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": PAGE_DEFAULT });
     vec![
         Parameter {
@@ -212,6 +224,21 @@ struct Create {
 
 async fn create(call: Call) -> Result<Answer, Problem> {
     let Create { conversation, kind, owner, title, members, open } = call.json()?;
+    let once = idempotency::key(&call)?;
+    // All others have a name that a repeat has too.
+    if let (Some(key), None, ConversationKind::Group | ConversationKind::Channel) =
+        (once, &conversation, kind)
+    {
+        let name = name_once(kind, &call.caller()?.name, key);
+        let change = Change::Create { kind, title, members, open };
+        let made = call.app.service.engine.change(Caller::Operator(owner), &name, change).await;
+        return match made {
+            Ok(Done { conversation, seq, time_ms }) => {
+                Answer::of(&json!({ "conversation": conversation, "seq": seq, "time_ms": time_ms }))
+            }
+            Err(refusal) => Err(refused(&call, refusal, Some(name)).await),
+        };
+    }
     ask(&call, Some(owner), Request::Create { conversation, kind, title, members, open }).await
 }
 
@@ -228,13 +255,13 @@ async fn rename(call: Call) -> Result<Answer, Problem> {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Page<T> {
-    after: Option<T>,
+pub(super) struct Page<T> {
+    pub(super) after: Option<T>,
     limit: Option<u32>,
 }
 
 impl<T> Page<T> {
-    fn limit(&self) -> Result<u32, Problem> {
+    pub(super) fn limit(&self) -> Result<u32, Problem> {
         let limit = self.limit.unwrap_or(PAGE_DEFAULT);
         let is_good = (1..=PAGE_MAX).contains(&limit);
         is_good.then_some(limit).ok_or_else(|| Problem::invalid(format!("limit is from 1 to {PAGE_MAX}")))

@@ -16,7 +16,9 @@
 
 mod conversations;
 mod history;
+mod idempotency;
 mod keys;
+mod list;
 mod listener;
 mod openapi;
 mod operation;

@@ -10,8 +10,9 @@ use quoth_protocol::{Code, ConversationName, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::idempotency::{self, HEADER};
 use super::keys::Scope;
-use super::operation::{Answer, Call, Operation, Operations, Parameter, given};
+use super::operation::{Answer, Call, Operation, Operations, given};
 use super::poster::{Post, Posted};
 use super::problem::Problem;
 use crate::engine::{NotStored, Stored};
@@ -19,11 +20,9 @@ use crate::engine::{NotStored, Stored};
 /// Messages of one request, counted once for each conversation that they go to.
 const MESSAGES_MAX: usize = 1_000;
 
-/// Characters of an idempotency key.
-const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
-
-/// The header that the draft `draft-ietf-httpapi-idempotency-key-header` has for it.
-const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+/// What an idempotency key does.
+const ONCE: &str = "a request that is repeated with it stores nothing anew and is answered with the first one's seq and time, for as long \
+                    as the conversation is kept; the same as `idempotency_key` in the body";
 
 pub(super) fn operations(operations: Operations) -> Operations {
     let post = |id, path, summary, request, response| Operation {
@@ -32,7 +31,7 @@ pub(super) fn operations(operations: Operations) -> Operations {
         path,
         scope: Some(Scope::Publish),
         summary,
-        parameters: vec![idempotency_key()],
+        parameters: vec![idempotency::parameter(ONCE)],
         request: Some(request),
         response,
         refusals: &[404, 409, 429, 500],
@@ -62,16 +61,6 @@ pub(super) fn operations(operations: Operations) -> Operations {
             },
             batch,
         )
-}
-
-fn idempotency_key() -> Parameter {
-    Parameter {
-        name: IDEMPOTENCY_KEY,
-        place: "header",
-        text: "a request that is repeated with it stores nothing anew and is answered with the first one's seq and time, for as long \
-               as the conversation is kept; the same as `idempotency_key` in the body",
-        schema: json!({ "type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_CHARS_MAX, "pattern": "^[!-~]+$" }),
-    }
 }
 
 /// What a message is, besides where it goes.
@@ -111,7 +100,7 @@ struct Done<'a> {
 
 async fn publish(call: Call) -> Result<Answer, Problem> {
     let mut message: Message = call.json()?;
-    message.take_key(call.header(IDEMPOTENCY_KEY)?)?;
+    message.take_key(call.header(HEADER)?)?;
     let conversation = message.conversation.take().filter(|_| message.conversations.is_none());
     let conversation =
         conversation.ok_or_else(|| Problem::invalid("the body: give conversation, and not conversations"))?;
@@ -124,7 +113,7 @@ async fn publish(call: Call) -> Result<Answer, Problem> {
 
 async fn broadcast(call: Call) -> Result<Answer, Problem> {
     let mut message: Message = call.json()?;
-    message.take_key(call.header(IDEMPOTENCY_KEY)?)?;
+    message.take_key(call.header(HEADER)?)?;
     let conversations = message.conversations.take().filter(|_| message.conversation.is_none());
     let conversations = conversations
         .ok_or_else(|| Problem::invalid("the body: give conversations, and not conversation"))?;
@@ -231,21 +220,12 @@ impl Message {
         if let Some(header) = header {
             if self.idempotency_key.as_deref().is_some_and(|key| key != header) {
                 return Err(Problem::invalid(format!(
-                    "{IDEMPOTENCY_KEY} and idempotency_key differ: give one of them"
+                    "{HEADER} and idempotency_key differ: give one of them"
                 )));
             }
             self.idempotency_key = Some(header.to_owned());
         }
-        let is_key = |key: &String| {
-            (1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&key.len())
-                && key.bytes().all(|byte| byte.is_ascii_graphic())
-        };
-        if self.idempotency_key.as_ref().is_none_or(is_key) {
-            return Ok(());
-        }
-        Err(Problem::invalid(format!(
-            "an idempotency key has 1 to {IDEMPOTENCY_KEY_CHARS_MAX} visible characters of ASCII, such as a UUID"
-        )))
+        self.idempotency_key.as_deref().map_or(Ok(()), idempotency::check)
     }
 
     /// What is published to one of its conversations.

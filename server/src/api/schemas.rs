@@ -155,6 +155,17 @@ fn conversations() -> Value {
             "members": { "type": "array", "items": of("Member") },
             "more": { "type": "boolean" },
         })),
+        "List": object(&["conversations", "more"], json!({
+            "conversations": { "type": "array", "items": of("Listed") },
+            "more": { "type": "boolean" },
+        })),
+        "Listed": object(&["conversation", "kind", "title", "members", "head"], json!({
+            "conversation": of("ConversationName"),
+            "kind": { "enum": ["group", "channel", "direct", "notes", null], "description": "null for one that nobody has created" },
+            "title": of("Text"),
+            "members": of("Count"),
+            "head": of("Seq"),
+        })),
         "Conversations": object(&["conversations", "more"], json!({
             "conversations": { "type": "array", "items": of("Conversation") },
             "more": { "type": "boolean" },

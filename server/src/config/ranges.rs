@@ -73,6 +73,9 @@ pub(super) const MEMBERS_MAX: RangeInclusive<u64> = 2..=100_000;
 /// quinn holds a table slot for every stream that it allows: at most some tens of kilobytes for a connection.
 pub(super) const OPEN_CONVERSATIONS_MAX: RangeInclusive<u64> = 1..=1_024;
 
+/// From some flushes of a slow disk to ten minutes, longer than anybody waits.
+pub(super) const REQUEST_TIMEOUT_MS: RangeInclusive<u64> = 100..=600_000;
+
 /// At least one of the largest messages as base64 in JSON. At most what a request may reasonably cost in memory, times
 /// [`API_REQUESTS_MAX`] at worst.
 pub(super) const API_BODY_BYTES_MAX: RangeInclusive<u64> = 128 * 1024..=256 * MIB;

@@ -328,6 +328,20 @@ pub const SETTINGS: &[Setting] = &[
         get: |c| c.limits.conversation_publishes_per_second_max.to_string(),
     },
     Setting {
+        key: "limits.user_requests_per_second_max",
+        doc: "the same for requests of one user, over all connections. Unless set: 50, in development 0",
+        kind: Kind::Number(ranges::PER_SECOND_MAX),
+        set: |c, t| number(&mut c.limits.user_requests_per_second_max, t),
+        get: |c| c.limits.user_requests_per_second_max.to_string(),
+    },
+    Setting {
+        key: "limits.request_timeout_ms",
+        doc: "time for a request of a client, in milliseconds; then it is answered with TIMED_OUT",
+        kind: Kind::Number(ranges::REQUEST_TIMEOUT_MS),
+        set: |c, t| number(&mut c.limits.request_timeout_ms, t),
+        get: |c| c.limits.request_timeout_ms.to_string(),
+    },
+    Setting {
         key: "limits.streams_per_second_max",
         doc: "streams of one connection in a second; the next ones wait. 0: no limit",
         kind: Kind::Number(ranges::STREAMS_PER_SECOND_MAX),

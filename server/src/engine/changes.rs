@@ -275,6 +275,47 @@ impl Engine {
     }
 }
 
+/// A conversation that is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: ConversationName,
+    /// Its last event; 0 when it has none.
+    pub head: Seq,
+}
+
+impl Engine {
+    /// A page of all conversations but for the server's own, in the view's order, and whether there are further ones. It has everything that
+    /// was answered by now.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn list(
+        &self,
+        after: Option<&ConversationName>,
+        limit: usize,
+    ) -> Result<(Vec<Listed>, bool), ViewError> {
+        let mut after = after.cloned();
+        self.inner.reads.applied(self.released()).await;
+        let read = move |view: &dyn View| {
+            let mut listed = Vec::new();
+            loop {
+                let names = view.conversations(after.as_ref(), limit.saturating_add(1))?;
+                let Some(last) = names.last() else { return Ok((listed, false)) };
+                after = Some(last.clone());
+                for name in names.into_iter().filter(|name| name.reserved() != Some(Reserved::Server)) {
+                    if listed.len() == limit {
+                        return Ok((listed, true));
+                    }
+                    let head = view.bounds(&name)?.head;
+                    listed.push(Listed { name, head });
+                }
+            }
+        };
+        self.inner.reads.run(read).await
+    }
+}
+
 pub(super) fn unreadable(error: &ViewError) -> Refusal {
     tracing::error!(%error, "what is known of a conversation or of a user cannot be read");
     Refusal::new(Code::STORE_FAILED, "the store failed")

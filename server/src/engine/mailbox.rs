@@ -61,7 +61,7 @@ impl Outcome {
         match self.result {
             Ok(Stored { seq, time_ms, duplicate }) => Ok(ServerFrame::Ack { n, seq, time_ms, duplicate }),
             Err(NotStored::Refused(Refusal { code, retry_after_ms, .. })) => {
-                Ok(ServerFrame::Refused { n, code, retry_after_ms })
+                Ok(ServerFrame::Refused { n, code, retry_after_ms, reason: String::new() })
             }
             Err(NotStored::Unknown(code)) => Err(code),
         }

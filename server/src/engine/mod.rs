@@ -42,10 +42,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 pub use access::{Access, Stand};
 use changes::ChangeRequest;
-pub use changes::{Caller, Done};
+pub use changes::{Caller, Done, Listed};
 use committer::{Committer, Parts};
 pub(crate) use frame::event;
 pub use mailbox::{Mailbox, NotStored, Outcome, Stored};
+pub(crate) use names::name_once;
 pub use names::{new_invitation, new_name};
 use notes::NoteRequest;
 pub use publisher::{Publisher, Role};
@@ -230,7 +231,6 @@ impl Engine {
         let workers = Arc::new(Workers::default());
         let worker = workers.add();
         let rosters = Arc::new(Rosters::new(Arc::clone(&clock)));
-        tokio::spawn(rosters::tell(Arc::clone(&rosters), Arc::downgrade(&workers)));
         let (log, view): (Arc<dyn Log>, Arc<dyn View>) = (Arc::clone(&store.log), Arc::clone(&store.view));
         let applier = match execution {
             Execution::Threads => {
@@ -242,7 +242,8 @@ impl Engine {
             }
             Execution::Tasks { .. } => None,
         };
-        let reads = Reads::new(Arc::clone(&view), execution);
+        let hurry = applier.as_ref().map(|applier| applier.hurry());
+        let reads = Reads::new(Arc::clone(&view), hurry, execution);
         let released = Arc::new(AtomicU64::new(log.next().0.saturating_sub(1)));
         let counts = Arc::new(Counts::default());
         let parts = Parts {
@@ -286,7 +287,9 @@ impl Engine {
             released,
             counts,
         };
-        (Self { inner: Arc::new(inner), worker }, stopper)
+        let inner = Arc::new(inner);
+        tokio::spawn(rosters::tell(Arc::clone(&inner.rosters), Arc::downgrade(&inner)));
+        (Self { inner, worker }, stopper)
     }
 
     /// The same engine for streams of another worker, which the current tokio runtime becomes.
@@ -329,10 +332,10 @@ impl Engine {
         Subscribers::add(&self.worker.subscribers, &self.inner.rosters, conversation, mailbox)
     }
 
-    /// Watches who reads the conversation.
+    /// Watches who reads the conversation, as far as this user may know it.
     #[must_use]
-    pub fn watch_roster(&self, conversation: &ConversationName) -> RosterWatch {
-        Rosters::watch(&self.inner.rosters, conversation)
+    pub fn watch_roster(&self, conversation: &ConversationName, user: &UserId) -> RosterWatch {
+        Rosters::watch(&self.inner.rosters, conversation, user)
     }
 
     /// The user of a mailbox that is subscribed to the conversation has read up to here; only ever forward.
@@ -461,6 +464,23 @@ impl Engine {
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.inner.clock
+    }
+
+    /// Tells everybody who reads the conversation, but for the connection whose notices these are and for those whom the user has blocked,
+    /// that the user types.
+    pub async fn typing(&self, typing: &Typing, except: &Arc<Typings>) {
+        let known = match self.user(&typing.user).await {
+            Ok(known) => known,
+            Err(error) => {
+                tracing::error!(%error, "who types is not told, since it cannot be read who may know it");
+                return;
+            }
+        };
+        for mailbox in self.readers(&typing.conversation) {
+            if !known.read().blocks(mailbox.user()) {
+                mailbox.typing(typing, except);
+            }
+        }
     }
 
     /// Rosters tell from now on what these say of the users.

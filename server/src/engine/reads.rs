@@ -7,7 +7,7 @@ use bytes::Bytes;
 use quoth_core::retention::{End, Gaps, Judge, Keeping, Place};
 use quoth_protocol::frame::{Event, ServerFrame};
 use quoth_protocol::{ConversationName, Seq, codec};
-use quoth_store::{Bounds, Found, PageLimit, Position, ProducerKey, Record, Stretch, View, ViewError};
+use quoth_store::{Bounds, Found, Hurry, PageLimit, Position, ProducerKey, Record, Stretch, View, ViewError};
 
 use tokio::sync::Semaphore;
 
@@ -29,6 +29,8 @@ const LOOK_UPS_AT_ONCE_MAX: usize = 4;
 #[derive(Clone)]
 pub struct Reads {
     view: Arc<dyn View>,
+    /// `None` where groups are applied at once.
+    hurry: Option<Hurry>,
     execution: Execution,
     look_ups: Arc<Semaphore>,
 }
@@ -159,8 +161,8 @@ impl Reading {
 }
 
 impl Reads {
-    pub(crate) fn new(view: Arc<dyn View>, execution: Execution) -> Self {
-        Self { view, execution, look_ups: Arc::new(Semaphore::new(LOOK_UPS_AT_ONCE_MAX)) }
+    pub(crate) fn new(view: Arc<dyn View>, hurry: Option<Hurry>, execution: Execution) -> Self {
+        Self { view, hurry, execution, look_ups: Arc::new(Semaphore::new(LOOK_UPS_AT_ONCE_MAX)) }
     }
 
     pub(super) async fn run<T: Send + 'static>(
@@ -278,6 +280,7 @@ impl Reads {
     /// Waits until the view has what the log holds up to `position`.
     pub(super) async fn applied(&self, position: Position) {
         while self.view.applied() < position {
+            self.hurry.iter().for_each(Hurry::now);
             tokio::time::sleep(APPLIED_POLL).await;
         }
     }

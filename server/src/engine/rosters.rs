@@ -1,9 +1,10 @@
 //! Who reads which conversation, told to those who want to know.
 //!
 //! A roster is made from the mailboxes of all workers when something of it has changed, once for everybody who watches and at
-//! most every [`ROSTER_INTERVAL_MS`]. Conversations that nobody watches cost one look-up when a reader comes or goes.
+//! most every [`ROSTER_INTERVAL_MS`]. Conversations that nobody watches cost one look-up when a reader comes or goes. Who has blocked
+//! somebody else who reads there is told to all but that one, for whom there is a roster of its own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -15,11 +16,10 @@ use quoth_protocol::frame::{Present, ServerFrame};
 use quoth_protocol::limits::{ROSTER_INTERVAL_MS, ROSTER_USERS_MAX};
 use quoth_protocol::presence::Status;
 use quoth_protocol::{ConversationName, Seq, UserId};
+use quoth_store::ViewError;
 use tokio::sync::Notify;
 
-use super::Clock;
-use super::mailbox::Mailbox;
-use super::workers::Workers;
+use super::{Clock, Inner};
 
 /// Says who is there, and hears of what is of importance to those who want to know that.
 pub trait Statuses: std::fmt::Debug + Send + Sync {
@@ -56,14 +56,27 @@ struct Watched {
 struct Roster {
     /// Grows with every frame; 0 before the first one.
     version: AtomicU64,
-    frame: Mutex<Bytes>,
+    frames: Mutex<Frames>,
 }
+
+/// What is told, and to whom.
+#[derive(Debug, Default)]
+struct Frames {
+    /// To everybody but those below.
+    all: Bytes,
+    /// To those whom somebody has blocked who reads there too.
+    own: HashMap<UserId, Bytes>,
+}
+
+/// Whom others have blocked, and by whom.
+type Blocks = HashMap<UserId, BTreeSet<UserId>>;
 
 /// Watches the roster of one conversation until it is dropped.
 #[derive(Debug)]
 pub struct RosterWatch {
     rosters: Arc<Rosters>,
     conversation: ConversationName,
+    user: UserId,
     roster: Arc<Roster>,
     /// The version that was taken last.
     taken: u64,
@@ -83,25 +96,29 @@ impl Rosters {
         self.statuses.read().clone()
     }
 
-    fn frame(&self, readers: &[Arc<Mailbox>]) -> ServerFrame {
-        let mut users: BTreeMap<&UserId, Seq> = BTreeMap::new();
-        for reader in readers {
-            let seen = users.entry(reader.user()).or_default();
-            *seen = reader.seen().max(*seen);
-        }
-        let count = u32::try_from(users.len()).unwrap_or(u32::MAX);
+    fn frames(&self, readers: &BTreeMap<UserId, Seq>, blocks: &Blocks) -> Frames {
+        let own = blocks.iter().map(|(user, by)| (user.clone(), self.frame(readers, Some(by))));
+        Frames { own: own.collect(), all: self.frame(readers, None) }
+    }
+
+    /// The roster without some of the readers.
+    fn frame(&self, readers: &BTreeMap<UserId, Seq>, hidden: Option<&BTreeSet<UserId>>) -> Bytes {
         let (statuses, now_ms) = (self.statuses(), self.clock.unix_ms());
         // One who reads is there, whatever has not come to the others yet.
         let status = |user: &UserId| match &statuses {
             Some(statuses) => statuses.of(user, now_ms).min(Status::Away),
             None => Status::Online,
         };
-        let present = users.into_iter().take(ROSTER_USERS_MAX);
-        let present = present.map(|(user, seen)| Present { user: user.clone(), seen, status: status(user) });
-        ServerFrame::Roster { users: count, present: present.collect() }
+        let seen = readers.iter().filter(|(user, _)| hidden.is_none_or(|hidden| !hidden.contains(*user)));
+        let users = u32::try_from(seen.clone().count()).unwrap_or(u32::MAX);
+        let present = seen.take(ROSTER_USERS_MAX);
+        let present =
+            present.map(|(user, seen)| Present { user: user.clone(), seen: *seen, status: status(user) });
+        encode(&ServerFrame::Roster { users, present: present.collect() })
     }
 
-    pub(super) fn watch(this: &Arc<Self>, conversation: &ConversationName) -> RosterWatch {
+    /// Watches as a user.
+    pub(super) fn watch(this: &Arc<Self>, conversation: &ConversationName, user: &UserId) -> RosterWatch {
         let mut watched = this.watched.lock();
         let entry = watched.entry(conversation.clone()).or_insert_with(|| Watched {
             watchers: 0,
@@ -111,7 +128,8 @@ impl Rosters {
         entry.watchers += 1;
         let roster = Arc::clone(&entry.roster);
         this.changed.notify_one();
-        RosterWatch { rosters: Arc::clone(this), conversation: conversation.clone(), roster, taken: 0 }
+        let (conversation, user) = (conversation.clone(), user.clone());
+        RosterWatch { rosters: Arc::clone(this), conversation, user, roster, taken: 0 }
     }
 
     /// A reader has come, has gone, or has read on.
@@ -135,7 +153,10 @@ impl RosterWatch {
     /// The present roster's frame, if it is another one than was taken last.
     pub fn take(&mut self) -> Option<Bytes> {
         let version = self.roster.version.load(Ordering::Acquire);
-        (version != std::mem::replace(&mut self.taken, version)).then(|| self.roster.frame.lock().clone())
+        (version != std::mem::replace(&mut self.taken, version)).then(|| {
+            let frames = self.roster.frames.lock();
+            frames.own.get(&self.user).unwrap_or(&frames.all).clone()
+        })
     }
 }
 
@@ -152,17 +173,41 @@ impl Drop for RosterWatch {
 }
 
 /// Makes the rosters that have changed and wakes their watchers, for as long as the engine lives.
-pub(super) async fn tell(rosters: Arc<Rosters>, workers: Weak<Workers>) {
+pub(super) async fn tell(rosters: Arc<Rosters>, engine: Weak<Inner>) {
     loop {
         rosters.changed.notified().await;
-        let Some(workers) = workers.upgrade() else { return };
+        let Some(engine) = engine.upgrade() else { return };
         for (conversation, roster) in rosters.take_changed() {
-            let readers = workers.readers(&conversation);
-            *roster.frame.lock() = encode(&rosters.frame(&readers));
+            let mailboxes = engine.workers.readers(&conversation);
+            let mut readers = BTreeMap::<UserId, Seq>::new();
+            for mailbox in &mailboxes {
+                let seen = readers.entry(mailbox.user().clone()).or_default();
+                *seen = mailbox.seen().max(*seen);
+            }
+            let blocks = match blocks_among(&engine, &readers).await {
+                Ok(blocks) => blocks,
+                Err(error) => {
+                    tracing::error!(%error, %conversation, "who reads is not told, since it cannot be read who may know it");
+                    continue;
+                }
+            };
+            *roster.frames.lock() = rosters.frames(&readers, &blocks);
             roster.version.fetch_add(1, Ordering::Release);
-            readers.iter().filter(|reader| reader.wants_roster()).for_each(|reader| reader.wake());
+            mailboxes.iter().filter(|reader| reader.wants_roster()).for_each(|reader| reader.wake());
         }
-        drop(workers);
+        drop(engine);
         tokio::time::sleep(Duration::from_millis(ROSTER_INTERVAL_MS)).await;
     }
+}
+
+/// Which of the readers have blocked others of them.
+async fn blocks_among(engine: &Inner, readers: &BTreeMap<UserId, Seq>) -> Result<Blocks, ViewError> {
+    let mut blocks = Blocks::new();
+    for user in readers.keys() {
+        let known = engine.users.get(user, &engine.reads, engine.reads.applied_position().0).await?;
+        for blocked in known.read().blocked().filter(|blocked| readers.contains_key(*blocked)) {
+            blocks.entry(blocked.clone()).or_default().insert(user.clone());
+        }
+    }
+    Ok(blocks)
 }

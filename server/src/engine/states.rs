@@ -349,7 +349,7 @@ mod tests {
 
     fn reads() -> Reads {
         let read = Duration::from_micros(1);
-        Reads::new(Arc::new(MemoryView::new()), Execution::Tasks { flush: Duration::ZERO, read })
+        Reads::new(Arc::new(MemoryView::new()), None, Execution::Tasks { flush: Duration::ZERO, read })
     }
 
     fn user(name: usize) -> UserId {

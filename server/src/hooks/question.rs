@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::Full;
-use quoth_protocol::limits::BODY_BYTES_MAX as MESSAGE_BYTES_MAX;
+use quoth_protocol::limits::{BODY_BYTES_MAX as MESSAGE_BYTES_MAX, REASON_BYTES_MAX};
 use rand::RngExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -17,9 +17,6 @@ use crate::secret::hex;
 
 /// An answer, in bytes: the largest message as JSON, in which a byte can have six characters.
 pub(super) const BODY_BYTES_MAX: usize = 6 * MESSAGE_BYTES_MAX + 4 * 1024;
-
-/// Characters of a reason that people are shown.
-const REASON_CHARS_MAX: usize = 256;
 
 /// What a hook says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,12 +104,7 @@ pub(super) fn judgement(answer: &Answer) -> Result<Judgement, String> {
     })?;
     Ok(match said {
         Said::Allow {} => Judgement::Allow,
-        Said::Deny { reason } => {
-            let visible = |c: &char| !c.is_control();
-            Judgement::Deny(
-                reason.unwrap_or_default().chars().filter(visible).take(REASON_CHARS_MAX).collect(),
-            )
-        }
+        Said::Deny { reason } => Judgement::Deny(shown(&reason.unwrap_or_default())),
         Said::Change { body } => {
             let body = match body {
                 Body::Text(text) => Bytes::from(text),
@@ -132,12 +124,24 @@ pub(super) fn judgement(answer: &Answer) -> Result<Judgement, String> {
     })
 }
 
+/// What people are shown of a reason.
+fn shown(reason: &str) -> String {
+    let mut shown = String::new();
+    for c in reason.chars().filter(|c| !c.is_control()) {
+        if shown.len() + c.len_utf8() > REASON_BYTES_MAX {
+            break;
+        }
+        shown.push(c);
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use axum::http::StatusCode;
     use bytes::Bytes;
 
-    use super::{Judgement, MESSAGE_BYTES_MAX, judgement};
+    use super::{Judgement, MESSAGE_BYTES_MAX, REASON_BYTES_MAX, judgement};
     use crate::outbound::Answer;
 
     fn of(status: StatusCode, body: &str) -> Result<Judgement, String> {
@@ -156,6 +160,8 @@ mod tests {
         );
         assert_eq!(ok("{\"result\": \"deny\", \"reason\": \"no\\u0007\"}"), Judgement::Deny("no".to_owned()));
         assert_eq!(ok(r#"{"result": "deny"}"#), Judgement::Deny(String::new()));
+        let long = format!(r#"{{"result": "deny", "reason": "{}"}}"#, "€".repeat(REASON_BYTES_MAX));
+        assert_eq!(ok(&long), Judgement::Deny("€".repeat(REASON_BYTES_MAX / 3)));
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub(crate) const KINDS: [&str; 21] = [
     "offline",
 ];
 
+/// Those of them that are no events of a conversation, but notices of the server.
+const NOTICES: [&str; 2] = ["online", "offline"];
+
 /// Begins the conversations that are the server's own.
 const OWN_PREFIX: char = '$';
 
@@ -89,7 +92,7 @@ impl Filter {
     fn notice(&self, notice: &[u8], place: Place, time_ms: u64) -> Option<Value> {
         let mut told: Value = serde_json::from_slice(notice).ok()?;
         let kind = told["type"].as_str()?;
-        if !KINDS.contains(&kind) || !self.wants_kind(kind) {
+        if !NOTICES.contains(&kind) || !self.wants_kind(kind) {
             return None;
         }
         told["id"] = json!(place.to_string());

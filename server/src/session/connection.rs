@@ -24,7 +24,7 @@ use super::counts::Counted;
 use super::end::End;
 use super::flood::Flood;
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
-use super::judged::Connecting;
+use super::judged::{Asking, Connecting};
 use super::open::OpenConversations;
 use super::pace::ConnectionPaces;
 use super::transport::{Gone, RecvStream, SendStream, Transport};
@@ -123,6 +123,8 @@ struct Connection {
     verifying: Option<Verifying>,
     /// A client that is not signed in yet, when a hook is to be asked about it.
     connecting: Option<Connecting>,
+    /// The hook, while it is asked. The control stream is not read either.
+    asking: Option<Asking>,
     /// Its other streams, and its requests with their answers.
     streams: JoinSet<Ended>,
     requests_under_way: usize,
@@ -158,6 +160,7 @@ enum Happened {
     Phase(Phase),
     Read(Result<Option<ClientFrame>, ReadFailure>),
     Verified(Result<Identity, Code>),
+    Asked(Result<Identity, End>),
     Told(Told),
     Wrote(Result<(), WriteFailure>),
     Typing(Typing),
@@ -193,6 +196,7 @@ impl Connection {
             signed_in: None,
             verifying: None,
             connecting: None,
+            asking: None,
             streams: JoinSet::new(),
             requests_under_way: 0,
             streams_rate: (streams_max > 0).then(|| Rate::new(streams_max, 1_000)),
@@ -242,7 +246,7 @@ impl Connection {
         let reads = self.requests_under_way < REQUESTS_UNDER_WAY_MAX
             && (self.requests_under_way == 0 || self.writer.waiting_bytes() < CONTROL_WAITING_BYTES_MAX);
         let (is_signed_in, drains) = (self.signed_in.is_some(), self.drains);
-        let verifies = self.verifying.is_some();
+        let (verifies, asks) = (self.verifying.is_some(), self.asking.is_some());
         let typing = async {
             match &self.signed_in {
                 Some(signed_in) => signed_in.shared.typings.next().await,
@@ -262,8 +266,9 @@ impl Connection {
             biased;
             phase = phase.next(drains) => Happened::Phase(phase),
             told = told => Happened::Told(told),
-            verified = verified(&mut self.verifying), if verifies => Happened::Verified(verified),
-            frame = self.reader.next(), if reads && !verifies => Happened::Read(frame),
+            verified = ready(&mut self.verifying), if verifies => Happened::Verified(verified),
+            asked = ready(&mut self.asking), if asks => Happened::Asked(asked),
+            frame = self.reader.next(), if reads && !verifies && !asks => Happened::Read(frame),
             written = self.writer.write(), if !self.writer.is_idle() => Happened::Wrote(written),
             Some(ended) = self.streams.join_next() => Happened::StreamEnded(ended),
             stream = self.transport.accept(), if accepts && !waits_for_rate => Happened::Stream(stream),
@@ -291,6 +296,10 @@ impl Connection {
             Happened::Verified(verified) => {
                 self.verifying = None;
                 self.verified(verified)
+            }
+            Happened::Asked(asked) => {
+                self.asking = None;
+                self.input(Input::Verified(Ok(asked?)))
             }
             Happened::Told(told) => self.told(told),
             Happened::Read(Ok(None)) => {
@@ -350,7 +359,7 @@ impl Connection {
     fn verified(&mut self, verified: Result<Identity, Code>) -> Result<(), End> {
         match (self.connecting.take(), verified) {
             (Some(connecting), Ok(identity)) => {
-                self.verifying = Some(connecting.ask(identity));
+                self.asking = Some(connecting.ask(identity));
                 Ok(())
             }
             (_, verified) => self.input(Input::Verified(verified)),
@@ -525,10 +534,14 @@ impl Connection {
     fn request(&mut self, id: u32, request: Request) {
         let Some(signed_in) = &self.signed_in else { return };
         let shared = Arc::clone(&signed_in.shared);
+        let limit = Duration::from_millis(self.service.limits.request_timeout_ms);
         self.requests_under_way += 1;
         self.streams.spawn(async move {
             // In a task of its own, so that one that panics is answered too.
-            let served = tokio::spawn(async move { requests::serve(&shared, request).await });
+            let served = tokio::spawn(async move {
+                let served = tokio::time::timeout(limit, requests::serve(&shared, request)).await;
+                served.unwrap_or_else(|_| requests::timed_out())
+            });
             let reply = served.await.unwrap_or_else(|error| {
                 tracing::error!(%error, "a request's task failed");
                 requests::fault()
@@ -549,9 +562,11 @@ impl Connection {
             return;
         }
         let notice = Typing { conversation, user: grant.user.clone() };
-        for mailbox in self.service.engine.readers(&notice.conversation) {
-            mailbox.typing(&notice, &shared.typings);
-        }
+        let shared = Arc::clone(shared);
+        self.streams.spawn(async move {
+            shared.service.engine.typing(&notice, &shared.typings).await;
+            Ended::Task
+        });
     }
 
     /// Tells this connection's client that somebody types.
@@ -567,9 +582,10 @@ impl Connection {
     }
 }
 
-async fn verified(verifying: &mut Option<Verifying>) -> Result<Identity, Code> {
-    match verifying {
-        Some(verifying) => verifying.await,
+/// Waits for what is there to be waited for.
+async fn ready<F: Future + Unpin>(waits: &mut Option<F>) -> F::Output {
+    match waits {
+        Some(waits) => waits.await,
         None => std::future::pending().await,
     }
 }

@@ -356,10 +356,8 @@ impl Stream {
             Judgement::Change(body) => self.publish(Append { body, ..append }, &stand).await,
             Judgement::Deny(reason) => {
                 tracing::debug!(reason, user = %self.grant.user, "a hook has refused a message");
-                self.answer(
-                    [ServerFrame::Refused { n: append.n, code: Code::DENIED, retry_after_ms: 0 }],
-                    writer,
-                );
+                let (n, code) = (append.n, Code::DENIED);
+                self.answer([ServerFrame::Refused { n, code, retry_after_ms: 0, reason }], writer);
                 Ok(())
             }
             // No refusal, since it may be stored when it is sent again.
@@ -376,7 +374,7 @@ impl Stream {
             self.cursor.subscription = None;
         }
         if self.machine.has_roster() && self.rights().allow(Action::Roster).is_ok() {
-            let watch = || self.engine.watch_roster(self.access.name());
+            let watch = || self.engine.watch_roster(self.access.name(), &self.grant.user);
             self.cursor.roster.get_or_insert_with(watch);
         } else {
             self.cursor.roster = None;

@@ -13,9 +13,10 @@ use quoth_protocol::reply::Reply;
 use quoth_protocol::{Code, ConversationName, UserId};
 use serde_json::{Value, json};
 
-use super::Verifying;
+use super::end::End;
 use crate::engine::Stand;
 use crate::hooks::{Hook, Judgement};
+use crate::sessions::Goodbye;
 
 /// What is known of a message that was asked about.
 pub(super) struct Judged {
@@ -83,6 +84,9 @@ pub(super) async fn may_join(
     Err(Reply::Refused { code, retry_after_ms: 0, reason })
 }
 
+/// Whether a client may be signed in; the error is how its connection ends. Dropping it ends it.
+pub(super) type Asking = Pin<Box<dyn Future<Output = Result<Identity, End>> + Send>>;
+
 /// A client that asks to be signed in.
 #[derive(Debug)]
 pub(super) struct Connecting {
@@ -98,7 +102,7 @@ impl Connecting {
     }
 
     /// Asks about the client, of whom it is known now who it is.
-    pub(super) fn ask(self, identity: Identity) -> Verifying {
+    pub(super) fn ask(self, identity: Identity) -> Asking {
         let Self { hook, mut data } = self;
         data["user"] = json!(identity.grant.user);
         Box::pin(async move {
@@ -106,9 +110,11 @@ impl Connecting {
                 Judgement::Allow | Judgement::Change(_) => Ok(identity),
                 Judgement::Deny(reason) => {
                     tracing::info!(reason, user = %identity.grant.user, "a hook has refused a client");
-                    Err(Code::DENIED)
+                    Err(End::Goodbye(Goodbye { code: Code::DENIED, reason }))
                 }
-                Judgement::Unavailable => Err(Code::UNAVAILABLE),
+                Judgement::Unavailable => {
+                    Err(End::Close(Code::UNAVAILABLE, "what has to allow this does not answer"))
+                }
             }
         })
     }

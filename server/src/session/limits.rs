@@ -38,6 +38,10 @@ pub struct Limits {
     pub user_publishes_per_second_max: u32,
     /// Publishes to one conversation in a second.
     pub conversation_publishes_per_second_max: u32,
+    /// Requests of one user in a second, over all connections.
+    pub user_requests_per_second_max: u32,
+    /// Time for a request, in milliseconds.
+    pub request_timeout_ms: u64,
     /// Streams of a connection in a second.
     pub streams_per_second_max: u32,
     /// Streams that a client resets in a second.
@@ -78,6 +82,9 @@ impl Default for Limits {
             bytes_per_second_max: 0,
             user_publishes_per_second_max: 0,
             conversation_publishes_per_second_max: 0,
+            user_requests_per_second_max: 0,
+            // Ten times what a hook has by default, and more than a busy disk takes.
+            request_timeout_ms: 10_000,
             streams_per_second_max: STREAMS_PER_SECOND_MAX,
             resets_per_second_max: 100,
             datagrams_per_second_max: 100,
@@ -106,6 +113,9 @@ impl Limits {
             user_publishes_per_second_max: 100,
             // Nobody can read so many.
             conversation_publishes_per_second_max: 1_000,
+            // The burst of three seconds' worth holds what an application asks at its start: two for each of the 64 conversations
+            // whose members it may watch.
+            user_requests_per_second_max: 50,
             ..self
         }
     }

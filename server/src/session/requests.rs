@@ -62,6 +62,15 @@ pub(super) fn fault() -> Reply {
     refused(Refusal::new(Code::INTERNAL, "a fault of the server"))
 }
 
+/// The answer to a request that has taken too long. What is in the committer's queue by then is done all the same; all else ends with
+/// the task.
+pub(super) fn timed_out() -> Reply {
+    refused(Refusal::new(
+        Code::TIMED_OUT,
+        "this took too long and may be done all the same: look before you ask for a new conversation or invitation once more",
+    ))
+}
+
 fn refused(Refusal { code, retry_after_ms, reason }: Refusal) -> Reply {
     Reply::Refused { code, retry_after_ms, reason: reason.to_owned() }
 }

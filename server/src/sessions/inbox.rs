@@ -38,7 +38,7 @@ pub enum Told {
     Presence(Vec<Seen>),
     /// To look anew who is to be watched of these conversations.
     Review(BTreeSet<ConversationName>),
-    /// The user's own status has changed, by this connection or another one.
+    /// The user's own status has changed, by this connection or another one, or whom the user may see.
     Status,
 }
 

@@ -340,6 +340,7 @@ impl Statuses for WeakSessions {
         for session in state.logins.devices(user).into_iter().flat_map(|device| device.sessions) {
             state.watches.review_all(session, now_ms);
         }
+        state.rosters_changed(user);
         drop(state);
         inner.sooner.notify_one();
     }

@@ -127,6 +127,11 @@ impl State {
         if let Some(observer) = &self.observer {
             let _nobody_hears_any_more = observer.send(user.clone());
         }
+        self.rosters_changed(user);
+    }
+
+    /// Tells the connections of a user that the rosters where the user reads are others.
+    pub(super) fn rosters_changed(&self, user: &UserId) {
         let sessions = self.logins.devices(user).into_iter().flat_map(|device| device.sessions);
         for live in sessions.filter_map(|session| self.live.get(&session)) {
             live.inbox.status();

@@ -225,30 +225,28 @@ impl<M: Messages> Pump<M> {
         }
     }
 
-    /// Writes what the lanes have, and flushes once.
+    /// Writes what the lanes have, and flushes once. Does not rest before the lanes have said that they have nothing: only then do they
+    /// call when there is more.
     fn write(&mut self, task: &mut Context<'_>) -> Result<(), End> {
         loop {
             self.take_answers(task);
-            let mut has_more = false;
+            let mut has_all = false;
             while self.outbox.bytes() < OUTBOX_BYTES_MAX {
                 match self.messages.poll_next_message(task) {
-                    Poll::Ready(Outgoing::Message(message)) => {
-                        self.outbox.push(message);
-                        has_more = true;
-                    }
+                    Poll::Ready(Outgoing::Message(message)) => self.outbox.push(message),
                     Poll::Ready(Outgoing::Close(closed)) => return Err(end_of(&closed)),
-                    Poll::Pending => break,
+                    Poll::Pending => {
+                        has_all = true;
+                        break;
+                    }
                 }
             }
-            if self.outbox.bytes() == 0 && !self.is_unflushed {
+            if has_all && self.outbox.bytes() == 0 && !self.is_unflushed {
+                self.heartbeat.is_idle();
                 return Ok(());
             }
-            match self.poll_outbox(task, !has_more) {
-                Poll::Ready(Ok(())) if has_more => {}
-                Poll::Ready(Ok(())) => {
-                    self.heartbeat.is_idle();
-                    return Ok(());
-                }
+            match self.poll_outbox(task, has_all) {
+                Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Err(End::Lost),
                 Poll::Pending => {
                     self.heartbeat.waits(self.stream.written_bytes(), Instant::now());

@@ -1,9 +1,11 @@
 //! A socket whose client does not do its part.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quoth_lanes::{Format, Lanes, Message, OUTGOING_BYTES_MAX};
+use quoth_lanes::{Format, Lanes, Message, OUTGOING_BYTES_MAX, Outgoing};
 use quoth_protocol::Code;
 use quoth_protocol::codec::encode;
 use quoth_protocol::frame::{ClientFrame, ServerFrame};
@@ -13,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::heard::Heard;
 use super::heartbeat::Heartbeat;
+use super::messages::Messages;
 use super::pump::Pump;
 use crate::http::Stream;
 
@@ -89,4 +92,53 @@ async fn one_that_is_read_slowly_goes_on() {
     lanes.close(Code::CLOSED, "");
     drop(client);
     tokio::time::timeout(PATIENCE, pumps).await.expect("it ends").unwrap();
+}
+
+/// Bytes of each message of [`Plenty`].
+const PLENTY_BYTES: usize = 4_096;
+
+/// Has so many messages, and never calls, since there is always one more until there is none.
+struct Plenty {
+    left: AtomicUsize,
+}
+
+impl Messages for Plenty {
+    fn message_bytes_max(&self) -> usize {
+        PLENTY_BYTES
+    }
+
+    fn receive(&self, _: Message) -> Result<(), Code> {
+        panic!("the client sends nothing")
+    }
+
+    fn poll_next_message(&self, _: &mut Context<'_>) -> Poll<Outgoing> {
+        let take = |left: usize| left.checked_sub(1);
+        match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+            Ok(_) => Poll::Ready(Outgoing::Message(Message::Binary(Bytes::from_static(&[0; PLENTY_BYTES])))),
+            Err(_) => Poll::Pending,
+        }
+    }
+
+    fn close(&self, _: Code, _: &str) {}
+
+    fn closed_by_peer(&self, _: Option<Code>, _: &str) {}
+}
+
+#[tokio::test]
+async fn a_silent_client_gets_everything_however_often_the_socket_is_full() {
+    /// Far more than the kernel holds for both ends, so that the socket is full many times.
+    const MESSAGES: usize = 16 * 1_024;
+    const HEADER_BYTES: usize = 4;
+    let (server, mut client) = pair().await;
+    let messages = Plenty { left: AtomicUsize::new(MESSAGES) };
+    let heartbeat = Heartbeat::new(NEVER, NEVER, NEVER);
+    let pump = Pump::new(Stream::plain(server), Vec::new(), None, messages, heartbeat, Heard::default(), 0);
+    let pumps = tokio::spawn(pump.run());
+    let mut buffer = vec![0; 256 * 1_024];
+    let mut read = 0;
+    while read < MESSAGES * (HEADER_BYTES + PLENTY_BYTES) {
+        let more = tokio::time::timeout(PATIENCE, client.read(&mut buffer)).await;
+        read += more.unwrap_or_else(|_| panic!("nothing comes behind {read} bytes")).unwrap();
+    }
+    pumps.abort();
 }

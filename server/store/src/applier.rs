@@ -5,9 +5,10 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::StoreError;
 use crate::log::{Log, Position};
@@ -39,6 +40,14 @@ impl Default for ApplierOptions {
 /// the engine keeps until the next one.
 const FLUSHES_BEHIND_MAX: u64 = 4;
 
+/// How long a group waits, at most, for others to be applied with it. A group of its own costs a wake-up of the applier, which
+/// at 1,000 messages/s is as much work as the rows are. Nobody waits for it: what the view does not have yet is in the tails, and who
+/// needs the view itself says so ([`Hurry`]).
+const GATHER_MAX: Duration = Duration::from_millis(5);
+
+/// With so many bytes queued the applier begins at once.
+const GATHER_BYTES_MAX: usize = 256 * 1024;
+
 /// Called once, when the view or the log fails or panics.
 pub type OnFailure = Box<dyn FnOnce(StoreError) + Send>;
 
@@ -60,7 +69,12 @@ struct Shared {
     view: Arc<dyn View>,
     options: ApplierOptions,
     work: Mutex<Work>,
-    changed: Condvar,
+    /// The applier has something to do.
+    submitted: Condvar,
+    /// There is room in the queue, or for further groups that are not flushed.
+    room: Condvar,
+    /// The flusher has something to do.
+    flush_due: Condvar,
     on_failure: Mutex<Option<OnFailure>>,
 }
 
@@ -69,6 +83,10 @@ struct Work {
     queue: VecDeque<(Position, Arc<[Record]>)>,
     queued_bytes: usize,
     applied_bytes: u64,
+    /// The applier sleeps until something is submitted.
+    idle: bool,
+    /// Somebody waits for what is queued.
+    hurry: bool,
     stop: bool,
     drained: bool,
     failed: bool,
@@ -95,7 +113,9 @@ impl Applier {
             view,
             options,
             work: Mutex::default(),
-            changed: Condvar::new(),
+            submitted: Condvar::new(),
+            room: Condvar::new(),
+            flush_due: Condvar::new(),
             on_failure: Mutex::new(Some(on_failure)),
         });
         let (applying, flushing) = (Arc::clone(&shared), Arc::clone(&shared));
@@ -115,13 +135,23 @@ impl Applier {
             && !work.queue.is_empty()
             && !work.failed
         {
-            self.shared.changed.wait(&mut work);
+            self.shared.room.wait(&mut work);
         }
         if !work.failed {
+            let before = work.queued_bytes;
             work.queued_bytes += bytes;
             work.queue.push_back((position, records));
-            self.shared.changed.notify_all();
+            if work.idle || (before < GATHER_BYTES_MAX && work.queued_bytes >= GATHER_BYTES_MAX) {
+                work.idle = false;
+                self.shared.submitted.notify_one();
+            }
         }
+    }
+
+    /// For those who wait for the view.
+    #[must_use]
+    pub fn hurry(&self) -> Hurry {
+        Hurry(Arc::clone(&self.shared))
     }
 
     /// The last group that reads show.
@@ -133,11 +163,32 @@ impl Applier {
     /// Applies what was submitted, flushes the view and ends the threads.
     pub fn stop(self) {
         self.shared.work.lock().stop = true;
-        self.shared.changed.notify_all();
+        self.shared.submitted.notify_one();
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a thread that applies groups to the view panicked");
             }
+        }
+    }
+}
+
+/// Lets an applier begin at once, for somebody who waits for the view.
+#[derive(Clone)]
+pub struct Hurry(Arc<Shared>);
+
+impl fmt::Debug for Hurry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hurry").finish_non_exhaustive()
+    }
+}
+
+impl Hurry {
+    /// What is queued is applied without waiting for more.
+    pub fn now(&self) {
+        let mut work = self.0.work.lock();
+        if !work.queue.is_empty() && !work.hurry {
+            work.hurry = true;
+            self.0.submitted.notify_one();
         }
     }
 }
@@ -180,33 +231,45 @@ impl Shared {
             let mut work = self.work.lock();
             work.applied_bytes += bytes as u64;
             if work.applied_bytes >= self.options.flush_bytes {
-                self.changed.notify_all();
+                self.flush_due.notify_one();
             }
             while work.applied_bytes >= self.options.flush_bytes.saturating_mul(FLUSHES_BEHIND_MAX)
                 && !work.failed
             {
-                self.changed.wait(&mut work);
+                self.room.wait(&mut work);
             }
         }
         self.work.lock().drained = true;
-        self.changed.notify_all();
+        self.flush_due.notify_one();
     }
 
     fn take(&self) -> Option<(Position, Arc<[Record]>)> {
         let mut work = self.work.lock();
-        loop {
-            if work.failed {
-                return None;
+        if work.queue.is_empty() {
+            self.gather(&mut work);
+        }
+        if work.failed {
+            return None;
+        }
+        let (position, records) = work.queue.pop_front()?;
+        work.queued_bytes -= group_bytes(&records);
+        self.room.notify_one();
+        Some((position, records))
+    }
+
+    /// Waits for a group, and a while for those that follow.
+    fn gather(&self, work: &mut MutexGuard<'_, Work>) {
+        work.hurry = false;
+        while work.queue.is_empty() && !work.stop && !work.failed {
+            work.idle = true;
+            self.submitted.wait(work);
+        }
+        work.idle = false;
+        let until = Instant::now() + GATHER_MAX;
+        while !work.hurry && !work.stop && !work.failed && work.queued_bytes < GATHER_BYTES_MAX {
+            if self.submitted.wait_until(work, until).timed_out() {
+                return;
             }
-            if let Some((position, records)) = work.queue.pop_front() {
-                work.queued_bytes -= group_bytes(&records);
-                self.changed.notify_all();
-                return Some((position, records));
-            }
-            if work.stop {
-                return None;
-            }
-            self.changed.wait(&mut work);
         }
     }
 
@@ -215,10 +278,10 @@ impl Shared {
             let ending = {
                 let mut work = self.work.lock();
                 while work.applied_bytes < self.options.flush_bytes && !work.drained {
-                    self.changed.wait(&mut work);
+                    self.flush_due.wait(&mut work);
                 }
                 work.applied_bytes = 0;
-                self.changed.notify_all();
+                self.room.notify_all();
                 if work.failed {
                     return;
                 }
@@ -244,7 +307,9 @@ impl Shared {
             work.queue.clear();
             work.queued_bytes = 0;
         }
-        self.changed.notify_all();
+        self.submitted.notify_all();
+        self.room.notify_all();
+        self.flush_due.notify_all();
         if let Some(on_failure) = self.on_failure.lock().take() {
             on_failure(error);
         }

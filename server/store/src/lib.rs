@@ -51,7 +51,7 @@ mod thread;
 mod verify;
 mod view;
 
-pub use applier::{Applier, ApplierOptions, OnFailure};
+pub use applier::{Applier, ApplierOptions, Hurry, OnFailure};
 pub use class::Class;
 pub use durable::create_durable_dir;
 pub use folder::check_folder;

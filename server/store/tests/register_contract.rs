@@ -31,6 +31,44 @@ fn page(view: &dyn View, conversation: &str, prefix: &str, after: Option<&str>, 
 }
 
 #[test]
+fn every_conversation_is_listed_once() {
+    each(|Subject { view, reopen, _dir }| {
+        let all = |view: &dyn View| {
+            let (mut all, mut after) = (Vec::new(), None);
+            loop {
+                let page = view.conversations(after.as_ref(), 3).unwrap();
+                assert!(page.len() <= 3);
+                all.extend(page.iter().map(ToString::to_string));
+                match page.last().filter(|_| page.len() == 3) {
+                    Some(last) => after = Some(last.clone()),
+                    None => return all,
+                }
+            }
+        };
+        assert_eq!(all(&*view), [""; 0]);
+        let mut expected = Vec::new();
+        for n in 0..10_u64 {
+            let (with_events, without) = (format!("room {n}"), format!("$user/{n}"));
+            let group = [record(&with_events, 1, 1), notice(&without, [set("a", "b")])];
+            view.apply(Position(n + 1), &group).unwrap();
+            expected.extend([with_events, without]);
+        }
+        expected.sort_unstable();
+        let check = |view: &dyn View| {
+            let mut listed = all(view);
+            listed.sort_unstable();
+            assert_eq!(listed, expected);
+            let first = view.conversations(None, 1).unwrap();
+            assert_eq!(view.conversations(None, 2).unwrap()[..1], first, "in one order");
+        };
+        check(&*view);
+        view.flush().unwrap();
+        drop(view);
+        check(&*reopen());
+    });
+}
+
+#[test]
 fn the_latest_value_holds_and_survives_a_restart() {
     each(|Subject { view, reopen, _dir }| {
         assert_eq!(get(&*view, "a", "title"), None);

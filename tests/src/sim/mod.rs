@@ -3,11 +3,13 @@
 //!
 //! A seed decides everything but the bytes of TLS keys. [`run`] checks that every promise held: what was acked is
 //! stored once and at its place, every reader got the same contiguous log, and when the faults are over everything is
-//! acked and read in time.
+//! acked and read in time. Of a managed conversation nobody is told what is behind their leave.
 
 mod clock;
+mod club;
 mod history;
 mod load;
+mod members;
 mod moment;
 mod peer;
 mod plan;

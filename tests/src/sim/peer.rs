@@ -26,7 +26,7 @@ use crate::history::ReaderId;
 use crate::wire::{Frames, Peer};
 
 /// Longest wait for a handshake and a Welcome.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Who reads pages of history, in each conversation; the peers' readers have smaller numbers.
 const ARCHIVIST_READER: ReaderId = ReaderId::MAX;
@@ -201,7 +201,7 @@ async fn read_page(
 }
 
 /// Whether an error is a promise that the server broke, and not the network's or a restart's doing.
-fn is_broken(error: &anyhow::Error) -> bool {
+pub(super) fn is_broken(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Broken>().is_some() || code_of(error).is_some_and(is_terminal)
 }
 
@@ -211,7 +211,7 @@ fn is_terminal(code: Code) -> bool {
 }
 
 /// The code that the server closed or reset with.
-fn code_of(error: &anyhow::Error) -> Option<Code> {
+pub(super) fn code_of(error: &anyhow::Error) -> Option<Code> {
     let of_connection = |error: &ConnectionError| match error {
         ConnectionError::ApplicationClosed(close) => Some(close.error_code),
         _ => None,

@@ -110,7 +110,9 @@ impl Machine {
     fn open_store(&self) -> anyhow::Result<Store> {
         let log = self.0.log.reopen();
         let view = MemoryView::new();
-        visit(&log, |position, records| view.apply(position, &records).map_err(|error| error.to_string()))?;
+        visit(&log, Position(1), |position, records| {
+            view.apply(position, &records).map_err(|error| error.to_string())
+        })?;
         let mut store = Store::memory();
         store.log = self.0.plant.log(Arc::new(log));
         store.view = self.0.plant.view(Arc::new(view));
@@ -153,20 +155,35 @@ impl Machine {
     /// When it does not decode.
     pub(super) fn records(&self) -> anyhow::Result<Vec<Record>> {
         let mut all = Vec::new();
-        visit(&self.0.log, |_, records| {
+        visit(&self.0.log, Position(1), |_, records| {
             all.extend(records);
             Ok(())
         })?;
         Ok(all)
     }
+
+    /// What is stored behind a group, and the last group of it.
+    ///
+    /// # Errors
+    /// When it does not decode.
+    pub(super) fn records_behind(&self, group: Position) -> anyhow::Result<(Position, Vec<Record>)> {
+        let (mut last, mut all) = (group, Vec::new());
+        visit(&self.0.log, group.next(), |position, records| {
+            last = position;
+            all.extend(records);
+            Ok(())
+        })?;
+        Ok((last, all))
+    }
 }
 
-/// Visits the groups that are flushed.
+/// Visits the groups that are flushed, from this one on.
 fn visit(
     log: &MemoryLog,
+    from: Position,
     mut take: impl FnMut(Position, Vec<Record>) -> Result<(), String>,
 ) -> anyhow::Result<()> {
-    let visited = log.read(Position(1), &mut |position, bytes| {
+    let visited = log.read(from, &mut |position, bytes| {
         let records = group::decode(bytes).map_err(|error| LogError::Visit(error.to_string()))?;
         take(position, records).map_err(LogError::Visit)
     });

@@ -11,8 +11,10 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use turmoil::{Builder, Sim};
 
+use super::club::Club;
 use super::history::History;
 use super::load::Part;
+use super::members;
 use super::peer::{self, Dial};
 use super::plan::{CALM_AT_MS, Change, PeerPlan, Plan};
 use super::plant::Plant;
@@ -40,6 +42,8 @@ pub enum Clients {
     Frames,
     /// The SDK. It waits in tokio's watch channels, which wake in random order, so traces are not the same each time.
     Sdk,
+    /// Members of a managed conversation, who come and go.
+    Members,
 }
 
 impl Clients {
@@ -48,6 +52,7 @@ impl Clients {
         match self {
             Self::Frames => CALM_AT_MS + 10_000,
             Self::Sdk => CALM_AT_MS + 40_000,
+            Self::Members => CALM_AT_MS + 20_000,
         }
     }
 }
@@ -113,6 +118,7 @@ struct World {
     machine: Machine,
     certificates: Certificates,
     history: Rc<RefCell<History>>,
+    club: Rc<RefCell<Club>>,
 }
 
 impl World {
@@ -134,7 +140,8 @@ impl World {
             async move { Ok(server.await?) }
         });
         let (history, certificates) = (Rc::default(), certificates.clone());
-        let mut world = Self { sim, plan, seed, clients, network, machine, certificates, history };
+        let club = Rc::new(RefCell::new(Club::new(machine.clone())));
+        let mut world = Self { sim, plan, seed, clients, network, machine, certificates, history, club };
         for index in 0..world.plan.peers.len() {
             world.add_peer(index)?;
         }
@@ -150,11 +157,16 @@ impl World {
         let dial = self.dial(name.clone(), which)?;
         let (clients, ca_file) = (self.clients, self.certificates.ca_file().to_owned());
         let which = self.seed.wrapping_mul(1_000) + which;
+        let (user, club) = (UserId::new(&name)?, Rc::clone(&self.club));
+        let others = self.plan.peers[1..].iter().map(|peer| UserId::new(&peer.name));
+        let others = others.collect::<Result<Vec<_>, _>>()?;
         self.sim.client(name, async move {
             tokio::time::sleep(starts).await;
             match clients {
                 Clients::Frames => peer::run(dial.await?, parts, rng).await?,
                 Clients::Sdk => sdk::run(dial.await?, parts, ca_file, which).await?,
+                Clients::Members if index == 0 => members::owner(dial.await?, others, club, rng).await?,
+                Clients::Members => members::member(dial.await?, user, club, rng).await?,
             }
             Ok(())
         });
@@ -224,14 +236,25 @@ impl World {
             }
         }
         let took = self.sim.elapsed();
-        self.read_pages()?;
-        let records = self.machine.records()?;
-        let mut history = self.history.borrow_mut();
-        history.finish(&records)?;
+        let (messages, duplicates) = match self.clients {
+            Clients::Frames | Clients::Sdk => {
+                self.read_pages()?;
+                let records = self.machine.records()?;
+                let mut history = self.history.borrow_mut();
+                history.finish(&records)?;
+                (records.len(), history.duplicates)
+            }
+            Clients::Members => {
+                let mut club = self.club.borrow_mut();
+                club.follow()?;
+                tracing::info!(leaves = club.leaves, ends = club.ends, "members");
+                (club.messages, 0)
+            }
+        };
         Ok(Outcome {
             trace: self.network.trace(),
-            messages: records.len(),
-            duplicates: history.duplicates,
+            messages,
+            duplicates,
             sign_ins: self.machine.sign_ins(),
             starts: self.machine.starts(),
             unflushed: self.machine.unflushed(),

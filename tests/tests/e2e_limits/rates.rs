@@ -3,10 +3,13 @@
 use std::time::{Duration, Instant};
 
 use quoth_protocol::limits::STREAMS_PER_SECOND_MAX;
+use quoth_protocol::request::Request;
 use quoth_server::session::Limits;
+use quoth_tests::member::Member;
 use quoth_tests::websocket::{Handshake, Socket};
 use quoth_tests::wire::{Frames, Peer};
 
+use crate::requests::signed_in;
 use crate::{alice, connect, publish_all, soon, token_of, with_limits, with_server};
 
 /// A rate with a burst of 150.
@@ -135,6 +138,39 @@ fn a_conversation_to_which_too_much_is_published_is_slowed_alone() -> anyhow::Re
     })
 }
 
+/// Asks so many times in one go and waits for the answers.
+async fn ask(member: &mut Member, times: u64) -> anyhow::Result<()> {
+    for _ in 0..times {
+        member.send_request(Request::Blocked).await?;
+    }
+    for _ in 0..times {
+        member.any_reply().await?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_user_that_asks_too_much_is_slowed_over_all_connections() -> anyhow::Result<()> {
+    let limits = Limits { user_requests_per_second_max: PER_SECOND, ..Limits::default() };
+    with_limits(limits, |_, server| async move {
+        let (mut one, mut two) = (signed_in(&server, "alice").await?, signed_in(&server, "alice").await?);
+        let mut bob = signed_in(&server, "bob").await?;
+        let began_at = Instant::now();
+        let (alices, bobs) = tokio::try_join!(
+            async {
+                tokio::try_join!(ask(&mut one, SENT / 2), ask(&mut two, SENT / 2))?;
+                anyhow::Ok(began_at.elapsed())
+            },
+            async {
+                ask(&mut bob, 20).await?;
+                anyhow::Ok(began_at.elapsed())
+            }
+        )?;
+        assert!(alices >= LASTS && bobs < alices, "alice took {alices:?}, bob {bobs:?}");
+        Ok(())
+    })
+}
+
 #[test]
 fn who_publishes_on_behalf_of_users_is_not_slowed() -> anyhow::Result<()> {
     let limits = Limits {
@@ -142,6 +178,7 @@ fn who_publishes_on_behalf_of_users_is_not_slowed() -> anyhow::Result<()> {
         bytes_per_second_max: 1,
         user_publishes_per_second_max: 1,
         conversation_publishes_per_second_max: 1,
+        user_requests_per_second_max: 1,
         connections_per_user_max: 1,
         ..Limits::default()
     };

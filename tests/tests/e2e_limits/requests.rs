@@ -1,7 +1,9 @@
 //! Limits of requests, and of what is asked for with them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
 use quoth_protocol::limits::{
     CONVERSATIONS_PAGE_MAX, CREATE_MEMBERS_MAX, MEMBERS_PAGE_MAX, REQUESTS_UNDER_WAY_MAX,
     WATCHED_CONVERSATIONS_MAX, WATCHED_MEMBERS_MAX,
@@ -11,15 +13,16 @@ use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
 use quoth_protocol::{Code, ConversationName, UserId};
 use quoth_server::hooks::{HookConfig, OnFailure};
+use quoth_tests::device::Over;
 use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::http::Backend;
-use quoth_tests::member::{Carrier, Member};
+use quoth_tests::member::Member;
 
 use super::run;
 
-async fn signed_in(server: &EmbeddedServer, user: &str) -> anyhow::Result<Member> {
+pub(super) async fn signed_in(server: &EmbeddedServer, user: &str) -> anyhow::Result<Member> {
     let (address, ca_file) = (server.address(), server.ca_file());
-    Member::connect(Carrier::Quic, address, &ca_file, &server.token_with(user, |_| {})?).await
+    Member::connect(Over::Quic, address, &ca_file, &server.token_with(user, |_| {})?).await
 }
 
 fn users(count: usize) -> Vec<UserId> {
@@ -147,6 +150,43 @@ fn a_request_over_their_number_waits_for_an_answer() -> anyhow::Result<()> {
         let (first, reply) = bob.any_reply().await?;
         anyhow::ensure!(first != one_more && matches!(reply, Reply::Done { .. }), "{first}: {reply:?}");
         while bob.any_reply().await?.0 != one_more {}
+        Ok(())
+    })
+}
+
+/// A backend that is asked about joins does not answer, so a join is under way until its time is over. Then it has no effect, also
+/// when the backend allows it.
+#[test]
+fn a_request_that_takes_too_long_is_answered_and_given_up() -> anyhow::Result<()> {
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let waits = Arc::clone(&gate);
+    let backend = Backend::start(move |_| {
+        waits.1.wait_while(&mut waits.0.lock(), |is_open| !*is_open);
+        (200, r#"{"result":"allow"}"#.to_owned())
+    })?;
+    let url = backend.url("/hook").parse().map_err(|error| anyhow::anyhow!("{error}"))?;
+    let server = EmbeddedServer::start_configured(|config| {
+        config.hooks.join = HookConfig { url: Some(url), on_failure: OnFailure::Allow };
+        config.hooks.timeout_ms = 60_000;
+        config.limits.request_timeout_ms = 100;
+    })?;
+    run(async {
+        let (mut alice, mut bob) = (signed_in(&server, "alice").await?, signed_in(&server, "bob").await?);
+        let mut open_group = group("room", Vec::new());
+        if let Request::Create { open, .. } = &mut open_group {
+            *open = true;
+        }
+        done(&mut alice, open_group).await?;
+        // One after the other: those that are given up hold no places.
+        for _ in 0..2 * REQUESTS_UNDER_WAY_MAX {
+            let join = Request::Join { conversation: room("room"), invitation: None };
+            assert_eq!(refused(&mut bob, join).await?, Code::TIMED_OUT);
+        }
+        *gate.0.lock() = true;
+        gate.1.notify_all();
+        let page = Request::Members { conversation: room("room"), after: None, limit: u32::MAX };
+        let Reply::Members { members, .. } = alice.request(page).await? else { anyhow::bail!("a page") };
+        assert_eq!(members.len(), 1, "{members:?}");
         Ok(())
     })
 }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use quoth_protocol::frame::{ClientFrame, EventKind, ServerFrame, Start};
 use quoth_protocol::membership::GoneCause;
 use quoth_protocol::{Code, ConversationName};
-use quoth_tests::member::{Next, text};
+use quoth_tests::device::Next;
+use quoth_tests::member::text;
 
 use super::world::{ban, create_room, join, leave, name, remove, set, user, with_each_carrier};
 use quoth_protocol::membership::Role;

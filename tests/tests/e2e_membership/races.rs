@@ -5,7 +5,8 @@ use quoth_protocol::membership::Role;
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
 use quoth_protocol::{Code, Seq};
-use quoth_tests::member::{Next, text};
+use quoth_tests::device::Next;
+use quoth_tests::member::text;
 use quoth_tests::wire::publish;
 
 use super::world::{create_room, name, remove, set, with_each_carrier};

@@ -6,9 +6,10 @@ use quoth_protocol::presence::Status;
 use quoth_protocol::reply::{MemberInfo, Reply};
 use quoth_protocol::request::Request;
 use quoth_protocol::{Code, ConversationName, Seq};
+use quoth_tests::device::Over;
 use quoth_tests::process::ServerProcess;
 
-use super::world::{CARRIERS, Site, ban, create, create_room, join, leave, mute, name, now_ms, set, user};
+use super::world::{Site, ban, create, create_room, join, leave, mute, name, now_ms, set, user};
 
 /// What members are, but for whether they are there, which is another thing each time.
 fn roles(reply: Reply) -> anyhow::Result<Vec<MemberInfo>> {
@@ -19,7 +20,7 @@ fn roles(reply: Reply) -> anyhow::Result<Vec<MemberInfo>> {
 
 #[tokio::test]
 async fn everything_is_there_again_after_kill_9() -> anyhow::Result<()> {
-    for carrier in CARRIERS {
+    for carrier in Over::ALL {
         let dir = tempfile::tempdir()?;
         let data_dir = dir.path().join("data");
         let room = name("room");

@@ -10,10 +10,9 @@ use quoth_protocol::{ConversationName, UserId};
 use quoth_server::auth::{Issue, Rights, algorithm, issue};
 use quoth_server::config::Config;
 use quoth_server::development::signing_key_file;
+use quoth_tests::device::Over;
 use quoth_tests::embedded::EmbeddedServer;
-use quoth_tests::member::{Carrier, Member};
-
-pub(crate) const CARRIERS: [Carrier; 2] = [Carrier::Quic, Carrier::WebSocket];
+use quoth_tests::member::Member;
 
 /// Far in the future, in seconds since 1970.
 const ENDS_S: u64 = 4_000_000_000;
@@ -32,14 +31,14 @@ impl Site {
     }
 
     /// Signs a user in whose token leaves everything to membership.
-    pub(crate) async fn member(&self, carrier: Carrier, user: &str) -> anyhow::Result<Member> {
+    pub(crate) async fn member(&self, carrier: Over, user: &str) -> anyhow::Result<Member> {
         self.member_with(carrier, user, &[]).await
     }
 
     /// The same with a token that is for these conversations only.
     pub(crate) async fn member_with(
         &self,
-        carrier: Carrier,
+        carrier: Over,
         user: &str,
         patterns: &[&str],
     ) -> anyhow::Result<Member> {
@@ -67,9 +66,9 @@ fn token(data_dir: &Path, user: &str, rights: Rights) -> anyhow::Result<String> 
 
 /// Runs a test with a server of its own for each carrier.
 pub(crate) fn with_each_carrier<F: Future<Output = anyhow::Result<()>>>(
-    test: impl Fn(Site, Carrier) -> F,
+    test: impl Fn(Site, Over) -> F,
 ) -> anyhow::Result<()> {
-    for carrier in CARRIERS {
+    for carrier in Over::ALL {
         let server = EmbeddedServer::start()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime

@@ -224,6 +224,58 @@ fn a_roster_says_who_is_away() -> anyhow::Result<()> {
     })
 }
 
+/// Reads a stream until a roster has exactly these users.
+async fn roster_of(device: &mut Device, stream: u32, expected: &[UserId]) -> anyhow::Result<()> {
+    loop {
+        let frame = device.next(stream).await?.context("the stream has ended")?;
+        let ServerFrame::Roster { users, present } = frame else { continue };
+        if present.iter().map(|present| &present.user).eq(expected) {
+            assert_eq!(users as usize, expected.len(), "nobody is counted who is not named");
+            return Ok(());
+        }
+    }
+}
+
+/// Who types next.
+async fn types(device: &mut Device) -> anyhow::Result<UserId> {
+    loop {
+        if let ServerFrame::Typing { user, .. } = device.told().await? {
+            return Ok(user);
+        }
+    }
+}
+
+#[test]
+fn who_has_blocked_somebody_is_not_there_for_that_one() -> anyhow::Result<()> {
+    with_policy(LoginPolicy::All, |server| async move {
+        for over in Over::ALL {
+            let users = Users { server: &server, over };
+            let mut alice = users.come("alice", "a", 1).await?;
+            let group = users.group(&mut alice, &["bob", "carol"]).await?;
+            let (mut bob, mut carol) = (users.come("bob", "b", 1).await?, users.come("carol", "c", 1).await?);
+            let of_alice = alice.open(group.as_str(), 1, Some(Start::Live)).await?;
+            bob.open(group.as_str(), 1, Some(Start::Live)).await?;
+            let of_carol = carol.open(group.as_str(), 1, Some(Start::Live)).await?;
+            let all = [users.user("alice")?, users.user("bob")?, users.user("carol")?];
+            roster_of(&mut alice, of_alice, &all).await?;
+            let block = |blocked| anyhow::Ok(Request::Block { user: users.user("alice")?, blocked });
+            bob.request(block(true)?).await?;
+            roster_of(&mut alice, of_alice, &[all[0].clone(), all[2].clone()]).await?;
+            let say = ClientFrame::Typing { conversation: group.clone() };
+            bob.say(&say).await?;
+            assert_eq!(types(&mut carol).await?, all[1]);
+            carol.say(&say).await?;
+            assert_eq!(types(&mut alice).await?, all[2], "and nothing of bob before");
+            bob.request(block(false)?).await?;
+            roster_of(&mut alice, of_alice, &all).await?;
+            roster_of(&mut carol, of_carol, &all).await?;
+            bob.say(&say).await?;
+            assert_eq!(types(&mut alice).await?, all[1]);
+        }
+        Ok(())
+    })
+}
+
 #[test]
 fn when_somebody_was_last_there_survives_a_restart() -> anyhow::Result<()> {
     let server = EmbeddedServer::start_configured(|config| config.presence_leave_ms = 0)?;

@@ -181,11 +181,23 @@ pub(crate) enum ConversationCommand {
         /// Let anybody join
         #[arg(long)]
         open: bool,
+        /// Idempotency key: one without a name that is made again with it is the same
+        #[arg(long, value_name = "KEY")]
+        once: Option<String>,
     },
     /// What one is
     Show {
         /// Which
         conversation: ConversationName,
+    },
+    /// All of them, in no order that means anything
+    List {
+        /// Behind this one
+        #[arg(long, value_name = "NAME")]
+        after: Option<ConversationName>,
+        /// At most so many
+        #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        limit: u32,
     },
     /// Those that a user is in
     Of {

@@ -119,7 +119,7 @@ pub(super) fn of(command: AdminCommand) -> Call {
 fn of_conversation(command: ConversationCommand) -> Call {
     let path = |name: ConversationName, below: &str| format!("/v1/conversations/{}{below}", encoded(name));
     match command {
-        ConversationCommand::Create { conversation, owner, kind, title, member, open } => {
+        ConversationCommand::Create { conversation, owner, kind, title, member, open, once } => {
             let body = object([
                 ("conversation", conversation.map(|name| json!(name))),
                 ("kind", Some(json!(named(kind)))),
@@ -128,7 +128,12 @@ fn of_conversation(command: ConversationCommand) -> Call {
                 ("members", Some(json!(member))),
                 ("open", Some(json!(open))),
             ]);
-            Call::new("POST", "/v1/conversations".to_owned(), Some(body))
+            Call { once, ..Call::new("POST", "/v1/conversations".to_owned(), Some(body)) }
+        }
+        ConversationCommand::List { after, limit } => {
+            let after = after.map(|name| name.to_string());
+            let parameters = [("after", after), ("limit", Some(limit.to_string()))];
+            Call::get(with("/v1/conversations".to_owned(), &parameters))
         }
         ConversationCommand::Show { conversation } => Call::get(path(conversation, "")),
         ConversationCommand::Of { user, after } => {

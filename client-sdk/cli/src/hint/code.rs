@@ -87,6 +87,7 @@ fn membership_hint(code: Code) -> Option<String> {
         Code::UNAVAILABLE => {
             "something that the server must ask first does not answer: try again in a moment"
         }
+        Code::TIMED_OUT => "the server is busy, and may have done it all the same: look before you repeat it",
         Code::ALREADY_EXISTS => "somebody uses that name already: take another one",
         Code::INVALID_REQUEST => "the server cannot do that here; the reason says why",
         Code::LAST_OWNER => {

@@ -218,7 +218,8 @@ mod tests {
     }
 
     fn refused(code: Code) -> SendError {
-        SendError::Refused { id: MessageId { producer: ProducerId(1), n: 1 }, code, retry_after: None }
+        let id = MessageId { producer: ProducerId(1), n: 1 };
+        SendError::Refused { id, code, reason: String::new(), retry_after: None }
     }
 
     #[test]

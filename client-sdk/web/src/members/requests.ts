@@ -1,6 +1,7 @@
 /** Requests that have no answer yet: what to ask next, and what to ask again after a disconnect. */
 import { errorOfCode, protocolError, QuothError } from "../error.js";
 import { ByteReader, ByteWriter } from "../wire/bytes.js";
+import { Code } from "../wire/codes.js";
 import type { ClientFrame } from "../wire/frames.js";
 import { REQUESTS_MAX } from "../wire/limits.js";
 import { type Reply, reply as replyType, type Request, request as requestType } from "../wire/requests.js";
@@ -23,6 +24,9 @@ export interface RequestSession {
   readonly isLeaving: boolean;
   sendControl(frame: ClientFrame): void;
 }
+
+/** Codes of a server that cannot tell whether it has done what it refuses. */
+const UNKNOWN: readonly number[] = [Code.TIMED_OUT, Code.STORE_FAILED, Code.INTERNAL];
 
 /** The replies that are not `done`. */
 const REPLIES: { [type: string]: Reply["type"] | undefined } = {
@@ -75,7 +79,8 @@ export class Requests {
     const { type, ...fields } = reply;
     if (reply.type === "refused") {
       const { code, reason, retryAfterMs } = reply;
-      entry.reject(new RequestError(errorOfCode(code, "the server refused this", reason, retryAfterMs), "refused"));
+      const outcome = UNKNOWN.includes(code) ? "unknown" : "refused";
+      entry.reject(new RequestError(errorOfCode(code, "the server refused this", reason, retryAfterMs), outcome));
     } else if (type === (REPLIES[entry.request.type] ?? "done")) {
       const values = Object.values(fields);
       entry.resolve(values.length === 1 ? values[0] : fields);

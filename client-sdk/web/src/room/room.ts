@@ -46,7 +46,7 @@ export interface RoomLink {
 /** Who waits for the answer to a send. */
 export interface Waiter {
   stored(ack: Omit<Ack, "id">): void;
-  refused(code: number, retryAfterMs: number): void;
+  refused(code: number, retryAfterMs: number, reason: string): void;
   /** Nothing more will be heard of it. `attempted`: it may be stored. */
   failed(reason: QuothError, attempted: boolean): void;
 }
@@ -174,7 +174,7 @@ export class Room implements LaneUser {
         this.answered(frame.n, (waiter) => waiter.stored(frame));
         break;
       case "refused":
-        this.answered(frame.n, (waiter) => waiter.refused(frame.code, frame.retryAfterMs));
+        this.answered(frame.n, (waiter) => waiter.refused(frame.code, frame.retryAfterMs, frame.reason));
         break;
       case "roster":
         if (this.reading.isDelivering) this.setRoster({ users: frame.users, present: frame.present });
@@ -234,7 +234,7 @@ export class Room implements LaneUser {
     const reason = errorOfCode(code, `the server refused ${this.name}`);
     if (wasOpened) return this.failSends(reason);
     for (const { waiters, attempted } of this.outbox.refuse()) {
-      for (const waiter of waiters) attempted ? waiter.failed(reason, true) : waiter.refused(code, 0);
+      for (const waiter of waiters) attempted ? waiter.failed(reason, true) : waiter.refused(code, 0, "");
     }
   }
 

@@ -52,7 +52,7 @@ export const serverFrame = growing({
   /** `kind` is `undefined` when it is unknown. */
   event: { seq: number, timeMs: number, sender: user, originTimeMs: option(number), kind: growing(kinds) },
   ack: { n: number, seq: number, timeMs: number, duplicate: bool },
-  refused: { n: number, code: u32, retryAfterMs: u32 },
+  refused: { n: number, code: u32, retryAfterMs: u32, reason: text },
   gap: { from: number, to: number },
   page_end: { head: number, floor: number, from: number, to: number, moreBefore: bool, moreAfter: bool },
   typing: { conversation, user },

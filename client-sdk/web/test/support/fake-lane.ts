@@ -164,7 +164,7 @@ export class FakeLane {
       return;
     }
     this.published.push(`${this.producer}/${n}`);
-    if (!server.mayWrite(user, this.conversation)) return this.answer({ type: "refused", n, code: Code.FORBIDDEN, retryAfterMs: 0 });
+    if (!server.mayWrite(user, this.conversation)) return this.answer({ type: "refused", n, code: Code.FORBIDDEN, retryAfterMs: 0, reason: "" });
     if (server.refuseOnce) {
       this.answer({ type: "refused", n, ...server.refuseOnce });
       server.refuseOnce = undefined;
@@ -175,7 +175,7 @@ export class FakeLane {
     const store = () => {
       const stored = log.publish(user, this.producer, n, body);
       this.awaiting -= 1;
-      if (typeof stored === "number") return this.answer({ type: "refused", n, code: stored, retryAfterMs: 0 });
+      if (typeof stored === "number") return this.answer({ type: "refused", n, code: stored, retryAfterMs: 0, reason: "" });
       const { event, duplicate } = stored;
       this.answer({ type: "ack", n, seq: event.seq, timeMs: event.timeMs, duplicate });
       server.deliver();

@@ -32,7 +32,7 @@ export class FakeServer {
   /** Acks and events of publishes wait for this. */
   ackDelayMs = 0;
   /** The next publish is refused with this code for so many milliseconds. */
-  refuseOnce: { code: number; retryAfterMs: number } | undefined;
+  refuseOnce: { code: number; retryAfterMs: number; reason: string } | undefined;
   /** Pages are not answered. */
   withholdsPages = false;
   /** Clients get no credit back. */

@@ -26,7 +26,7 @@ fn committer() -> Committer {
         view: Arc::clone(&view) as _,
         applier: None,
         tails: Arc::new(Tails::default()),
-        reads: Reads::new(view, Execution::Threads),
+        reads: Reads::new(view, None, Execution::Threads),
         clock: Arc::new(SystemClock),
         workers: Arc::new(Workers::default()),
         released: Arc::new(AtomicU64::new(0)),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use quoth_core::authorize::{Grant, Pattern};
 use quoth_protocol::codec::{Decoder, decode};
 use quoth_protocol::frame::{Present, ServerFrame};
 use quoth_protocol::limits::{FRAME_BYTES_MAX, ROSTER_USERS_MAX};
@@ -10,7 +11,7 @@ use quoth_protocol::{Seq, UserId};
 use quoth_store::{MemoryLog, MemoryView};
 
 use super::world::{room, start, stop};
-use crate::engine::{Engine, Mailbox, RosterWatch, Subscription};
+use crate::engine::{Caller, Engine, Mailbox, RosterWatch, Subscription};
 
 fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
@@ -52,7 +53,7 @@ fn named(users: &[(&str, u64)]) -> (u32, Vec<(String, u64)>) {
 async fn who_comes_goes_and_reads_on_is_told() {
     let (engine, stopper) = start(MemoryLog::new(), MemoryView::new());
     let (bob, bobs) = reader(&engine, "bob", true);
-    let mut watch = engine.watch_roster(&room("general"));
+    let mut watch = engine.watch_roster(&room("general"), &user("bob"));
     assert_eq!(next(&mut watch, &bob).await, named(&[("bob", 0)]));
     let (alice, alices) = reader(&engine, "alice", false);
     assert_eq!(next(&mut watch, &bob).await, named(&[("alice", 0), ("bob", 0)]));
@@ -73,10 +74,34 @@ async fn a_crowd_is_counted_and_not_named() {
     let crowd: Vec<_> =
         (0..ROSTER_USERS_MAX + 3).map(|i| reader(&engine, &format!("user {i:03}"), false)).collect();
     let (bob, bobs) = reader(&engine, "bob", true);
-    let mut watch = engine.watch_roster(&room("general"));
+    let mut watch = engine.watch_roster(&room("general"), &user("bob"));
     let (users, present) = next(&mut watch, &bob).await;
     assert_eq!((users as usize, present.len()), (ROSTER_USERS_MAX + 4, ROSTER_USERS_MAX));
     assert_eq!(present[0].0, "bob", "in the order of their bytes");
     drop((crowd, bobs, watch));
+    stop(engine, stopper).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_has_blocked_a_reader_is_not_there_for_that_one() {
+    let (engine, stopper) = start(MemoryLog::new(), MemoryView::new());
+    let everything = || Some(vec![Pattern::new("*")]);
+    let grant = Grant { user: user("alice"), read: everything(), write: everything(), publish_as: vec![] };
+    let (alice, alices) = reader(&engine, "alice", true);
+    let (bob, bobs) = reader(&engine, "bob", true);
+    let mut of_alice = engine.watch_roster(&room("general"), &user("alice"));
+    let mut of_bob = engine.watch_roster(&room("general"), &user("bob"));
+    let both = named(&[("alice", 0), ("bob", 0)]);
+    while next(&mut of_alice, &alice).await != both {}
+    while next(&mut of_bob, &bob).await != both {}
+    for blocked in [true, false] {
+        let caller = Caller::User(Arc::new(grant.clone()));
+        engine.block(caller, user("bob"), blocked).await.unwrap();
+        engine.roster_changed(&room("general"));
+        let expected = if blocked { named(&[("bob", 0)]) } else { both.clone() };
+        while next(&mut of_bob, &bob).await != expected {}
+        assert_eq!(next(&mut of_alice, &alice).await, both, "nothing is different for alice");
+    }
+    drop((alices, bobs, of_alice, of_bob));
     stop(engine, stopper).await.unwrap();
 }

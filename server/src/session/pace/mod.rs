@@ -22,6 +22,7 @@ use buckets::{Buckets, Shared};
 #[derive(Debug)]
 pub(super) struct Tables {
     users: Option<Buckets<UserId>>,
+    requests: Option<Buckets<UserId>>,
     conversations: Option<Buckets<ConversationName>>,
 }
 
@@ -29,6 +30,7 @@ impl Tables {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             users: Pace::new(limits.user_publishes_per_second_max.into()).map(Buckets::new),
+            requests: Pace::new(limits.user_requests_per_second_max.into()).map(Buckets::new),
             conversations: Pace::new(limits.conversation_publishes_per_second_max.into()).map(Buckets::new),
         }
     }
@@ -41,7 +43,9 @@ pub(super) struct ConnectionPaces {
     tables: Arc<Tables>,
     frames: Option<Shared>,
     bytes: Option<Shared>,
+    /// The user's publishes, and the user's requests.
     user: Option<Arc<Shared>>,
+    requests: Option<Arc<Shared>>,
     /// Whether it was told that this client is slowed.
     is_told: AtomicBool,
     name: UserId,
@@ -61,8 +65,12 @@ impl ConnectionPaces {
         }
         let frames = Pace::new(limits.frames_per_second_max.into()).map(Shared::new);
         let bytes = Pace::new(limits.bytes_per_second_max.into()).map(Shared::new);
-        let user = tables.users.as_ref().map(|users| users.of(&grant.user, engine.now_ms()));
-        if frames.is_none() && bytes.is_none() && user.is_none() && tables.conversations.is_none() {
+        let of_user = |table: &Option<Buckets<UserId>>| {
+            table.as_ref().map(|users| users.of(&grant.user, engine.now_ms()))
+        };
+        let (user, requests) = (of_user(&tables.users), of_user(&tables.requests));
+        let is_slowed = frames.is_some() || bytes.is_some() || user.is_some() || requests.is_some();
+        if !is_slowed && tables.conversations.is_none() {
             return None;
         }
         Some(Arc::new(Self {
@@ -71,6 +79,7 @@ impl ConnectionPaces {
             frames,
             bytes,
             user,
+            requests,
             is_told: AtomicBool::new(false),
             name: grant.user.clone(),
         }))
@@ -104,6 +113,7 @@ enum Step {
     Frames,
     User,
     Conversation,
+    Requests,
     Done,
 }
 
@@ -117,12 +127,15 @@ impl StreamPaces {
 
     /// This frame has come, or has waited: how long to wait for its next place, or `None` when it has them all.
     pub(super) fn frame(&mut self, frame: &ClientFrame) -> Option<Duration> {
-        let is_publish = matches!(frame, ClientFrame::Publish(_));
         let now_ms = self.connection.engine.now_ms();
         loop {
             let (bucket, what, next) = match self.next {
                 Step::Frames => {
-                    let next = if is_publish { Step::User } else { Step::Done };
+                    let next = match frame {
+                        ClientFrame::Publish(_) => Step::User,
+                        ClientFrame::Request { .. } => Step::Requests,
+                        _ => Step::Done,
+                    };
                     (self.connection.frames.as_ref(), "limits.frames_per_second_max", next)
                 }
                 Step::User => {
@@ -132,6 +145,10 @@ impl StreamPaces {
                 Step::Conversation => {
                     let conversation = self.conversation.as_deref();
                     (conversation, "limits.conversation_publishes_per_second_max", Step::Done)
+                }
+                Step::Requests => {
+                    let requests = self.connection.requests.as_deref();
+                    (requests, "limits.user_requests_per_second_max", Step::Done)
                 }
                 Step::Done => {
                     self.next = Step::Frames;

@@ -159,6 +159,14 @@ pub trait ViewOverride: Send + Sync {
     ) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
         self.inner().registers(conversation, prefix, after, limit)
     }
+
+    fn conversations(
+        &self,
+        after: Option<&ConversationName>,
+        limit: usize,
+    ) -> Result<Vec<ConversationName>, ViewError> {
+        self.inner().conversations(after, limit)
+    }
 }
 
 impl<T: ViewOverride> View for Overridden<T> {
@@ -249,5 +257,13 @@ impl<T: ViewOverride> View for Overridden<T> {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
         self.0.registers(conversation, prefix, after, limit)
+    }
+
+    fn conversations(
+        &self,
+        after: Option<&ConversationName>,
+        limit: usize,
+    ) -> Result<Vec<ConversationName>, ViewError> {
+        self.0.conversations(after, limit)
     }
 }

@@ -13,7 +13,7 @@ use super::{
     Survey, View, ViewError,
 };
 use crate::class::Class;
-use crate::key::ProducerKey;
+use crate::key::{ConversationKey, ProducerKey};
 use crate::log::Position;
 use crate::record::{Content, Record, Register};
 
@@ -302,5 +302,18 @@ impl View for MemoryView {
         let behind = known.registers.range::<[u8], _>((first, Bound::Unbounded));
         let of_prefix = behind.take_while(|(key, _)| key.starts_with(prefix)).take(limit);
         Ok(of_prefix.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn conversations(
+        &self,
+        after: Option<&ConversationName>,
+        limit: usize,
+    ) -> Result<Vec<ConversationName>, ViewError> {
+        let after = after.map(ConversationKey::new);
+        let state = self.0.read();
+        let mut behind: BTreeMap<_, _> =
+            state.conversations.keys().map(|name| (ConversationKey::new(name), name)).collect();
+        behind.retain(|key, _| after.is_none_or(|after| *key > after));
+        Ok(behind.into_values().take(limit).cloned().collect())
     }
 }

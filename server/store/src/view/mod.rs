@@ -441,4 +441,15 @@ pub trait View: Send + Sync + fmt::Debug {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, ViewError>;
+
+    /// Conversations that have events or registers and come behind `after`, in the order of their keys
+    /// ([`ConversationKey`](crate::ConversationKey)). Fewer than `limit` means that these are the last ones.
+    ///
+    /// # Errors
+    /// When a row is damaged or could not be read.
+    fn conversations(
+        &self,
+        after: Option<&ConversationName>,
+        limit: usize,
+    ) -> Result<Vec<ConversationName>, ViewError>;
 }

@@ -449,6 +449,14 @@ impl View for FjallView {
     ) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
         self.read_registers(conversation, prefix, after, limit)
     }
+
+    fn conversations(
+        &self,
+        after: Option<&ConversationName>,
+        limit: usize,
+    ) -> Result<Vec<ConversationName>, ViewError> {
+        self.read_conversations(after, limit)
+    }
 }
 
 /// Those of a group's records that readers see.

@@ -1,5 +1,7 @@
 //! Reads of the view.
 
+use std::ops::Bound;
+
 use ::fjall::{Guard, Readable as _, UserKey, UserValue};
 use quoth_protocol::{ConversationName, Seq};
 
@@ -185,6 +187,27 @@ impl FjallView {
     }
 
     /// What is stored for a conversation's key, whoever's it is.
+    pub(super) fn read_conversations(
+        &self,
+        after: Option<&ConversationName>,
+        limit: usize,
+    ) -> Result<Vec<ConversationName>, ViewError> {
+        const ACTION: &str = "read a conversation from";
+        let first = match after {
+            Some(after) => Bound::Excluded(ConversationKey::new(after).0),
+            None => Bound::Unbounded,
+        };
+        let snapshot = self.snapshot();
+        let mut names = Vec::new();
+        for guard in snapshot.range(&self.engine.conversations, (first, Bound::Unbounded)).take(limit) {
+            let (key, value) = self.engine.database(ACTION, guard.into_inner())?;
+            let damaged =
+                || ViewError::engine(&self.dir, ACTION, "the name of a conversation is damaged".to_owned());
+            names.push(row::decode_name(&key, &value).ok_or_else(damaged)?.name);
+        }
+        Ok(names)
+    }
+
     pub(super) fn stored_name(
         &self,
         snapshot: &Snapshot<'_>,
