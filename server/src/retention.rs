@@ -9,14 +9,25 @@ use quoth_store::{Class, Content, Record, Register, Store, View, ViewError, grou
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::engine::Engine;
+use crate::config::RetentionConfig;
 use crate::engine::retention::kept_in;
+use crate::engine::{Clock as _, Engine, SystemClock};
 
 /// Under which register of the server's own log the classes of the last start stand.
 const CLASSES_REGISTER: &[u8] = b"retention classes";
 
 /// Records of a group that fixes what is absent.
 const FIXES_AT_ONCE: usize = 1_000;
+
+/// The configured classes, taken over.
+///
+/// # Errors
+/// As of [`adopt`].
+pub(crate) fn adopted(store: &Store, config: &RetentionConfig) -> Result<Classes, String> {
+    let classes = Classes::new(config.classes.clone());
+    adopt(store, &classes, SystemClock.unix_ms())?;
+    Ok(classes)
+}
 
 /// Takes classes over that may be others than those of the last start: what is absent by these stays so. Nothing else uses the store
 /// meanwhile.
@@ -113,7 +124,8 @@ pub(crate) struct Retention {
 }
 
 impl Retention {
-    pub(crate) fn start(engine: Engine, interval: Duration) -> Self {
+    pub(crate) fn start(engine: Engine, config: &RetentionConfig) -> Self {
+        let interval = Duration::from_secs(config.interval_s);
         let (stop, stopped) = oneshot::channel();
         Self { stop, task: tokio::spawn(run(engine, interval, stopped)) }
     }

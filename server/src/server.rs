@@ -3,10 +3,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use quoth_certs::CertStore;
-use quoth_core::retention::Classes;
 use quoth_protocol::ALPN;
 use quoth_protocol::frame::Durability;
 use quoth_store::{Options, Store};
@@ -97,8 +95,7 @@ impl Server {
         if let Some(made) = &development {
             made.write_client_file()?;
         }
-        let classes = Classes::new(config.retention.classes.clone());
-        retention::adopt(&store, &classes, SystemClock.unix_ms())?;
+        let classes = retention::adopted(&store, &config.retention)?;
         let revoked = revoked_in(&*store.view)?;
         let (engine, stopper) = Engine::start_with(
             store,
@@ -133,8 +130,7 @@ impl Server {
                 .map_err(|error| format!("the server API has no thread: {error}"))
         });
         let api = api.transpose()?;
-        let interval = Duration::from_secs(config.retention.interval_s);
-        let retention = Retention::start(engine.clone(), interval);
+        let retention = Retention::start(engine.clone(), &config.retention);
         let workers = endpoints.serve(&service, site);
         let drain_retry_after_ms = config.drain_retry_after_ms;
         Ok(Self {

@@ -121,7 +121,7 @@ impl Reading {
         loop {
             let records = usize::try_from(to.0.saturating_sub(reached.0)).unwrap_or(usize::MAX);
             if records == 0 {
-                return Ok(Stretch { from: after.next(), to: reached, records: Vec::new() });
+                return Ok(Stretch { to: reached, ..Stretch::nothing_behind(after) });
             }
             let limit = PageLimit { records: limit.records.min(records), ..limit };
             let Stretch { to: last, mut records, .. } = view.after(name, reached, limit)?;

@@ -259,7 +259,7 @@ fn compare(view: &FjallView, checkpoint: Position, position: Position, records: 
     let check = |record: &Record| {
         let how = match view.message(&record.conversation, record.seq) {
             Ok(Stored::Absent) => return None,
-            Ok(Stored::Record(held)) if held == record.as_read() => return None,
+            Ok(Stored::Record(held)) if *held == record.as_read() => return None,
             Ok(Stored::Record(_)) => "another message",
             Ok(Stored::Missing) => "missing",
             // The walk over the view's rows reports damaged ones.

@@ -164,6 +164,9 @@ impl View for MemoryView {
         limit: PageLimit,
     ) -> Result<Stretch, ViewError> {
         let mut page = Page::new(limit);
+        if after == Seq(u64::MAX) {
+            return Ok(Stretch::nothing_behind(after));
+        }
         let (from, mut to) = (after.next(), after);
         if let Some(known) = self.0.read().conversations.get(conversation) {
             to = to.max(known.gone_seq());

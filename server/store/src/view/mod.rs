@@ -94,6 +94,14 @@ pub struct Stretch {
     pub records: Vec<Record>,
 }
 
+impl Stretch {
+    /// Nothing behind a seq.
+    #[must_use]
+    pub const fn nothing_behind(after: Seq) -> Self {
+        Self { from: Seq(after.0.saturating_add(1)), to: after, records: Vec::new() }
+    }
+}
+
 impl Deref for Stretch {
     type Target = [Record];
 

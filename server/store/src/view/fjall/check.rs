@@ -39,7 +39,7 @@ struct Current {
 #[derive(Debug)]
 pub(crate) enum Stored {
     /// An event.
-    Record(Record),
+    Record(Box<Record>),
     /// It was erased or reclaimed.
     Absent,
     /// Nothing, which it should have.
@@ -60,7 +60,7 @@ impl FjallView {
         };
         match run.messages(conversation)?.into_iter().find(|message| message.seq == seq) {
             Some(message) if message.is_absent() => Ok(Stored::Absent),
-            Some(message) => record(conversation, message).map(Stored::Record),
+            Some(message) => record(conversation, message).map(|record| Stored::Record(Box::new(record))),
             None => Ok(Stored::Missing),
         }
     }

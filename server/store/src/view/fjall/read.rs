@@ -101,6 +101,9 @@ impl FjallView {
         limit: PageLimit,
     ) -> Result<Stretch, ViewError> {
         let mut page = Page::new(limit);
+        if after == Seq(u64::MAX) {
+            return Ok(Stretch::nothing_behind(after));
+        }
         let (first, mut to) = (after.next(), after);
         let key = ConversationKey::new(conversation);
         for piece in self.pieces_from(&self.snapshot(), key, first) {
@@ -240,7 +243,7 @@ impl FjallView {
         match self.pieces_back(snapshot, span, Seq(u64::MAX)).next().transpose()?.ok_or_else(missing)? {
             Piece::Gone { last, .. } => Ok(Some(last)),
             Piece::Run(run) => {
-                let last = run.messages(conversation)?.last().map(Message::to_last);
+                let last = run.messages(conversation)?.last().map(|message| message.to_last());
                 last.ok_or_else(missing).map(Some)
             }
         }

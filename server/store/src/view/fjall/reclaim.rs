@@ -29,6 +29,9 @@ const BATCH_CONVERSATIONS: usize = 64;
 /// A span, and where the event behind its last one lies.
 type WithNext = (StoredSpan, Place);
 
+/// Is told of the spans of a conversation, ascending.
+type Visit<'a> = dyn FnMut(&ConversationName, ConversationKey, &[WithNext]) -> Result<(), ViewError> + 'a;
+
 impl FjallView {
     /// See [`View::survey`](crate::View::survey).
     pub(super) fn survey_spans(&self, visit: &mut Survey<'_>) -> Result<(), ViewError> {
@@ -109,8 +112,8 @@ impl FjallView {
         goes: &BTreeSet<ClassWindow>,
         batch: &mut Batch<'a>,
     ) {
-        let insert = |batch: &mut Batch<'a>, (first, last, is_new): (Seq, Last, bool)| {
-            if is_new {
+        let insert = |batch: &mut Batch<'a>, open: Option<(Seq, Last, bool)>| {
+            if let Some((first, last, true)) = open {
                 let key = row::span_key(key, first);
                 batch.insert(&self.engine.spans, key, row::encode_span(&key, Held::Gone(last)));
             }
@@ -125,7 +128,7 @@ impl FjallView {
                     (Last { seq, time_ms: next.time_ms, end: next.offset }, true)
                 }
                 Held::There { .. } => {
-                    open.take().map(|open| insert(batch, open));
+                    insert(batch, open.take());
                     continue;
                 }
             };
@@ -135,12 +138,12 @@ impl FjallView {
                     (*before, *is_changed) = (last, true);
                 }
                 _ => {
-                    open.take().map(|open| insert(batch, open));
+                    insert(batch, open.take());
                     open = Some((span.first, last, is_new));
                 }
             }
         }
-        open.map(|open| insert(batch, open));
+        insert(batch, open);
     }
 
     /// Drops the tables of windows without a span; gives their bytes. What an earlier process has left is looked for once.
@@ -202,10 +205,7 @@ impl FjallView {
     }
 
     /// Goes through the spans of all conversations.
-    fn each_conversation(
-        &self,
-        visit: &mut dyn FnMut(&ConversationName, ConversationKey, &[WithNext]) -> Result<(), ViewError>,
-    ) -> Result<(), ViewError> {
+    fn each_conversation(&self, visit: &mut Visit<'_>) -> Result<(), ViewError> {
         let snapshot = self.snapshot();
         let mut spans: Vec<StoredSpan> = Vec::new();
         for row in snapshot.iter(&self.engine.spans) {
@@ -223,7 +223,7 @@ impl FjallView {
         &self,
         snapshot: &Snapshot<'_>,
         spans: &[StoredSpan],
-        visit: &mut dyn FnMut(&ConversationName, ConversationKey, &[WithNext]) -> Result<(), ViewError>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), ViewError> {
         let Some(StoredSpan { conversation: key, .. }) = spans.first().copied() else { return Ok(()) };
         let named = self.stored_name(snapshot, key)?.ok_or_else(|| self.missing_name(key))?;

@@ -190,7 +190,7 @@ impl<'a> Message<'a> {
     }
 
     /// As the last one of its conversation.
-    pub(super) fn to_last(&self) -> Last {
+    pub(super) fn to_last(self) -> Last {
         Last { seq: self.seq, time_ms: self.time_ms, end: self.end() }
     }
 
