@@ -341,7 +341,7 @@ mod tests {
         for (seq, offset, bytes) in [(8, 100, 5), (9, 105, 0), (10, 105, 7)] {
             assert_eq!(sequencer.append(&room(), 50), Some((Seq(seq), 50)));
             assert_eq!(sequencer.extend(&room(), bytes), offset);
-            sequencer.rotate();
+            let _forgotten = sequencer.rotate();
         }
         assert_eq!(sequencer.end(&room()), Some((Seq(10), 112)));
     }
