@@ -171,6 +171,13 @@ pub const INBOX_CURSOR_BYTES_MAX: usize = 256;
 /// is UTF-8.
 pub const INBOX_PREVIEW_BYTES_MAX: usize = 256;
 
+/// Conversations that one user has pinned. Outcome: one more is refused with [`Code::TOO_MANY`](crate::Code::TOO_MANY).
+pub const INBOX_PINNED_MAX: usize = 32;
+
+/// Conversations that may have changed while a client was away, of which it is told. Outcome: `Watching` says that they are not
+/// all, and the client asks for the inbox anew.
+pub const INBOX_CHANGES_MAX: usize = 1_000;
+
 /// Between two tellings of one row of the inbox on a connection, in milliseconds, at least. Outcome: as
 /// [`PRESENCE_INTERVAL_MS`].
 pub const INBOX_ROW_INTERVAL_MS: u64 = 100;

@@ -5,10 +5,13 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 /// What this server makes in its data folder.
-const OURS: [&str; 4] = ["store", "keys", CLIENT_FILE, OUTBOX_FILE];
+const OURS: [&str; 5] = ["store", "keys", CLIENT_FILE, OUTBOX_FILE, CONTROL_SOCKET];
 
 /// Name of the file that says which events were taken.
 pub(crate) const OUTBOX_FILE: &str = "outbox.json";
+
+/// Name of the socket by which commands on this machine reach the server that has the folder.
+pub(crate) const CONTROL_SOCKET: &str = "control.sock";
 
 /// Name of the file that a development server leaves in its data folder for clients.
 pub const CLIENT_FILE: &str = "client.json";

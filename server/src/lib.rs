@@ -15,6 +15,7 @@
 //! | [`websocket`] | messages between sockets and lanes |
 //! | [`outbound`] | requests that the server itself makes |
 //! | [`quic`] | endpoints, and which worker has a connection |
+//! | `control` | the socket in the data folder, for commands on the same machine |
 //! | [`data_folder`] | whether the data folder can be used |
 //! | [`preflight`] | what is refused before anything is opened |
 //! | [`development`] | what a server without a configuration makes by itself |
@@ -30,6 +31,7 @@ pub mod api;
 pub mod auth;
 pub mod cli;
 pub mod config;
+mod control;
 pub mod data_folder;
 pub mod development;
 pub mod engine;

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::api::{self, ApiKeySpec, Keys};
 use crate::auth::{KeySpec, Verifier};
 use crate::config::Config;
+use crate::control::Control;
 use crate::development::{self, Development};
 use crate::engine::{Clock as _, Engine, Execution, Stopper, SystemClock};
 use crate::hooks::{Backend, Hooks};
@@ -40,6 +41,7 @@ pub struct Server {
     api: Option<api::Running>,
     outbox: Option<outbox::Running>,
     retention: Retention,
+    control: Option<Control>,
     stopper: Stopper,
     certificates: Arc<CertStore>,
     tickets: Arc<TicketKeys>,
@@ -74,6 +76,8 @@ impl Server {
         let configured = if config.development { None } else { Some(Credentials::configured(config)?) };
         let mut store = Store::open(store_options(config)?).map_err(|error| error.to_string())?;
         let (log, hold) = (Arc::clone(&store.log), store.hold.take());
+        let control =
+            store.pinner.take().map(|pinner| Control::start(&config.data_dir, pinner)).transpose()?;
         let (credentials, development) = match configured {
             Some(credentials) => (credentials, None),
             // Not before the store is ours: another server's files must stay as they are.
@@ -144,6 +148,7 @@ impl Server {
             api,
             outbox,
             retention,
+            control,
             stopper,
             certificates,
             tickets,
@@ -218,9 +223,11 @@ impl Server {
         let has_failed = self.engine.failure().borrow().is_some();
         let retry_after_ms = self.drain_retry_after_ms;
         self.phase.set(if has_failed { Phase::Failed } else { Phase::Draining { retry_after_ms } });
+        drop(self.control);
         let served = self.workers.join().await;
         self.retention.stop().await;
         self.sessions.close().await;
+        self.engine.settle().await;
         let (api, outbox) = (self.api, self.outbox);
         let ended = tokio::task::spawn_blocking(move || {
             if let Some(api) = api {

@@ -34,6 +34,7 @@ pub mod member;
 pub mod process;
 pub mod served;
 pub mod sim;
+pub mod site;
 pub mod tls;
 pub mod websocket;
 pub use quoth_bench::wire;

@@ -8,6 +8,8 @@ use anyhow::bail;
 use quoth_protocol::frame::{
     ClientFrame, Event, EventKind, Fetch, FetchRange, Open, ServerFrame, Start, feature,
 };
+use quoth_protocol::inbox::InboxRow;
+use quoth_protocol::message::MessageState;
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
 use quoth_protocol::{Code, ConversationName, ProducerId, Seq};
@@ -29,6 +31,29 @@ pub struct Stream {
     waiting: VecDeque<ServerFrame>,
 }
 
+/// A page of history.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Page {
+    /// Its events.
+    pub events: Vec<Event>,
+    /// First and last seq of each gap.
+    pub gaps: Vec<(Seq, Seq)>,
+    /// What has become of its messages.
+    pub states: Vec<MessageState>,
+    /// As its end says.
+    pub head: Seq,
+    /// As its end says.
+    pub floor: Seq,
+    /// Its first seq.
+    pub from: Seq,
+    /// Its last seq.
+    pub to: Seq,
+    /// Whether there is more before it.
+    pub more_before: bool,
+    /// Whether there is more behind it.
+    pub more_after: bool,
+}
+
 impl Member {
     /// Connects and signs in, as a device of its own.
     ///
@@ -41,7 +66,7 @@ impl Member {
         token: &str,
     ) -> anyhow::Result<Self> {
         let ClientFrame::Hello(mut hello) = hello(token)? else { bail!("a Hello") };
-        hello.features = feature::ROSTER | feature::MEMBERSHIP;
+        hello.features = feature::ROSTER | feature::MEMBERSHIP | feature::MESSAGES;
         let device = Device::connect(server, ca_file, over, hello).await?;
         device.map(Self).map_err(|ended| anyhow::anyhow!("not let in: {ended:?}"))
     }
@@ -107,6 +132,33 @@ impl Member {
         self.0.notices()
     }
 
+    /// The next change of the user's list, which is watched.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub async fn row(&mut self) -> anyhow::Result<InboxRow> {
+        loop {
+            if let ServerFrame::InboxRow(row) = self.0.told().await? {
+                return Ok(*row);
+            }
+        }
+    }
+
+    /// A page of the user's list, what the next one begins behind, and the version.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn inbox(
+        &mut self,
+        after: Option<String>,
+        limit: u32,
+    ) -> anyhow::Result<(Vec<InboxRow>, Option<String>, u64)> {
+        match self.request(Request::Inbox { after, limit }).await? {
+            Reply::Inbox { rows, next, version } => Ok((rows, next, version)),
+            other => bail!("no page: {other:?}"),
+        }
+    }
+
     /// Sends a frame on the control stream.
     ///
     /// # Errors
@@ -168,7 +220,7 @@ impl Member {
         }
     }
 
-    /// The next event on a stream, rosters left out; within it, the code with which the stream ends.
+    /// The next event on a stream, rosters and receipts left out; within it, the code with which the stream ends.
     ///
     /// # Errors
     /// When something else comes.
@@ -176,7 +228,7 @@ impl Member {
         loop {
             match self.next(stream).await? {
                 Next::Frame(ServerFrame::Event(event)) => return Ok(Ok(event)),
-                Next::Frame(ServerFrame::Roster { .. }) => {}
+                Next::Frame(ServerFrame::Roster { .. } | ServerFrame::Receipt { .. }) => {}
                 Next::Reset(code) => return Ok(Err(code)),
                 other => bail!("no event: {other:?}"),
             }
@@ -224,18 +276,43 @@ impl Member {
         &mut self,
         conversation: &ConversationName,
     ) -> anyhow::Result<Result<(Vec<Event>, Seq), Code>> {
-        let (conversation, range) = (conversation.clone(), FetchRange::Latest);
-        let fetch = ClientFrame::Fetch(Fetch { conversation, range, limit: 1_000 });
+        let page = self.page(conversation, FetchRange::Latest, 1_000).await?;
+        Ok(page.map(|page| (page.events, page.head)))
+    }
+
+    /// Fetches a page of history; within it, the code with which that is refused.
+    ///
+    /// # Errors
+    /// When no page comes, or one that does not tell of each of its seqs once.
+    pub async fn page(
+        &mut self,
+        conversation: &ConversationName,
+        range: FetchRange,
+        limit: u32,
+    ) -> anyhow::Result<Result<Page, Code>> {
+        let fetch = ClientFrame::Fetch(Fetch { conversation: conversation.clone(), range, limit });
         let mut stream = self.stream(&fetch, true).await?;
-        let mut events = Vec::new();
+        let mut page = Page::default();
         loop {
             match self.next(&mut stream).await? {
-                Next::Frame(ServerFrame::Event(event)) => events.push(event),
-                Next::Frame(ServerFrame::PageEnd { head, .. }) => return Ok(Ok((events, head))),
+                Next::Frame(ServerFrame::Event(event)) => page.events.push(event),
+                Next::Frame(ServerFrame::Gap { from, to }) => page.gaps.push((from, to)),
+                Next::Frame(ServerFrame::MessageState(state)) => page.states.push(state),
+                Next::Frame(ServerFrame::PageEnd { head, floor, from, to, more_before, more_after }) => {
+                    page = Page { head, floor, from, to, more_before, more_after, ..page };
+                    break;
+                }
                 Next::Reset(code) => return Ok(Err(code)),
                 other => bail!("no page: {other:?}"),
             }
         }
+        let mut told: Vec<Seq> = page.events.iter().map(|event| event.seq).collect();
+        told.extend(page.gaps.iter().flat_map(|(from, to)| (from.0..=to.0).map(Seq)));
+        told.sort_unstable();
+        if !told.iter().copied().eq((page.from.0..=page.to.0).map(Seq)) {
+            bail!("a page from {} to {} tells of {told:?}", page.from, page.to);
+        }
+        Ok(Ok(page))
     }
 
     /// Closes the connection.

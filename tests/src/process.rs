@@ -57,6 +57,17 @@ impl ServerProcess {
         Self::start_command(shell, data_dir, "127.0.0.1:0", arguments)
     }
 
+    /// The same below another program, as in `["strace", "-D", …]`, which must become the server or leave it its process id.
+    ///
+    /// # Errors
+    /// When it ends or prints no banner.
+    pub fn start_below(program: &[String], data_dir: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
+        let (name, rest) = program.split_first().context("a program")?;
+        let mut command = Command::new(name);
+        command.args(rest).arg(binary("quoth-server"));
+        Self::start_command(command, data_dir, "127.0.0.1:0", arguments)
+    }
+
     /// The same in a network namespace.
     ///
     /// # Errors

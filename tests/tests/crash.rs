@@ -6,21 +6,23 @@
 //! putting an older copy of the store in place, and it must be found.
 
 #[path = "crash/world.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
 mod world;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use quinn::ConnectionError;
-use quoth_protocol::Code;
-use quoth_protocol::frame::ServerFrame;
+use quoth_protocol::frame::{ServerFrame, Start};
+use quoth_protocol::{Code, Seq};
 use quoth_tests::history::plant::{Bug, plant};
 use quoth_tests::history::{Kind, Step, Violation, What, check};
 use quoth_tests::process::ServerProcess;
+use quoth_tests::wire::{Frames, publish};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use world::{HANG, SMALL_SEGMENTS, World, connect, segments};
+use world::{HANG, SMALL_SEGMENTS, World, connect, trimmed};
 
 /// When the server is killed, in milliseconds after its first ack.
 const KILL_AFTER_MS: std::ops::Range<u64> = 50..400;
@@ -64,16 +66,6 @@ fn assert_sound(data_dir: &Path) -> anyhow::Result<()> {
 
 fn has(violations: &[Violation], kind: Kind) -> bool {
     violations.iter().any(|violation| violation.kind == kind)
-}
-
-/// Waits until the log's first segment is another one.
-async fn trimmed(data_dir: &Path) {
-    let first = segments(data_dir).first().cloned();
-    let started = Instant::now();
-    while segments(data_dir).first().cloned() == first {
-        assert!(started.elapsed() < HANG, "the log was not trimmed under load");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -216,23 +208,92 @@ async fn a_second_server_on_the_folder_is_refused_and_does_no_harm() -> anyhow::
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_cannot_be_written_stops_the_server_and_loses_nothing() -> anyhow::Result<()> {
+async fn a_log_whose_flush_fails_stops_the_server_and_loses_nothing() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let data_dir = dir.path().join("data");
-    // A limit of file sizes is the one way to take a server's space away that needs no rights: writes fail as on a full
-    // disk, with another error number.
-    let server = ServerProcess::start_behind("trap '' XFSZ", &data_dir, SMALL_SEGMENTS)?;
+    // Each thread's calls are counted for themselves, and only the one that writes the log has this one.
+    let strace = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e"];
+    let strace = strace.into_iter().chain(["inject=fdatasync:error=EIO:when=60+"]).map(str::to_owned);
+    let server = ServerProcess::start_below(&strace.collect::<Vec<_>>(), &data_dir, SMALL_SEGMENTS)?;
     let bystander = connect(&server, "bob").await?;
     let load = World::new(seed()).start(&server).await?;
-    load.acked(100).await?;
-    let limit = ["--pid".to_owned(), server.pid().to_string(), "--fsize=65536".to_owned()];
-    let limited = std::process::Command::new("prlimit").args(limit).status()?;
-    assert!(limited.success(), "prlimit (of util-linux) failed");
-    let ends = tokio::task::spawn_blocking(move || server.wait(Duration::from_secs(10)));
+    load.acked(20).await?;
+    let ends = tokio::task::spawn_blocking(move || server.wait(HANG));
     let reason = tokio::time::timeout(HANG, bystander.quic.closed()).await?;
     assert_eq!(code_of(&reason), Some(Code::STORE_FAILED), "{reason}");
     assert_eq!(ends.await??.code(), Some(70));
     let log = ServerProcess::log(&data_dir);
     assert!(log.contains("the store failed, nothing more was acked"), "{log}");
     nothing_is_missing(load.end().await, &data_dir).await
+}
+
+/// A limit of file sizes is the one way to take a server's space away that needs no rights: writes fail as on a full disk, with
+/// another error number.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_room_refuses_what_is_new_and_goes_on_when_there_is_room() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let data_dir = dir.path().join("data");
+    let server = ServerProcess::start_behind("trap '' XFSZ", &data_dir, SMALL_SEGMENTS)?;
+    let pid = server.pid().to_string();
+    // The soft limit alone, which may be raised again.
+    let limit = async |bytes: &str| {
+        let limited = tokio::process::Command::new("prlimit")
+            .args(["--pid", &pid, &format!("--fsize={bytes}")])
+            .status();
+        assert!(limited.await.unwrap().success(), "prlimit (of util-linux) failed");
+    };
+    let peer = connect(&server, "bob").await?;
+    let (mut stream, head) = peer.open("room", 7, Some(Start::Live)).await?;
+    let body = || bytes::Bytes::from(vec![b'x'; 30_000]);
+    let mut acked = 0;
+    for n in 1..=3 {
+        stream.write(&publish(n, body())).await?;
+        acked = acked_seq(&mut stream, n).await?.expect("there is room");
+    }
+    assert_eq!((head.0, acked), (0, 3));
+    limit("65536:").await;
+    for n in [4, 5] {
+        stream.write(&publish(n, body())).await?;
+        assert_eq!(acked_seq(&mut stream, n).await?, Err(Code::STORAGE_FULL));
+    }
+    // What is stored is read and known, and the connection is as before.
+    stream.write(&publish(3, body())).await?;
+    assert_eq!(acked_seq(&mut stream, 3).await?, Ok(3));
+    assert_eq!(peer.open("other", 7, None).await?.1, Seq(0));
+    limit("unlimited:").await;
+    let began = std::time::Instant::now();
+    let mut n = 4;
+    loop {
+        stream.write(&publish(n, body())).await?;
+        match acked_seq(&mut stream, n).await? {
+            Ok(seq) => {
+                assert_eq!(seq, acked + 1, "no seq is lost");
+                acked = seq;
+                n += 1;
+            }
+            Err(code) => assert_eq!(code, Code::STORAGE_FULL),
+        }
+        if acked == 6 {
+            break;
+        }
+        assert!(began.elapsed() < HANG, "it does not recover");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    server.kill()?;
+    assert_sound(&data_dir)?;
+    let server = start(&data_dir)?;
+    assert_eq!(connect(&server, "bob").await?.open("room", 7, None).await?.1, Seq(6));
+    Ok(())
+}
+
+/// The seq that a message got, or why it was refused.
+async fn acked_seq(stream: &mut Frames, wanted: u64) -> anyhow::Result<Result<u64, Code>> {
+    loop {
+        match tokio::time::timeout(HANG, stream.next()).await?? {
+            Some(ServerFrame::Ack { n, seq, .. }) if n == wanted => return Ok(Ok(seq.0)),
+            Some(ServerFrame::Refused { n, code, .. }) if n == wanted => return Ok(Err(code)),
+            Some(_) => {}
+            None => anyhow::bail!("the stream has ended"),
+        }
+    }
 }

@@ -257,10 +257,10 @@ async fn what_backends_publish_reaches_clients_in_order_and_under_its_senders_na
     let seqs = |page: &Value| -> Vec<u64> {
         page["events"].as_array().into_iter().flatten().filter_map(|event| event["seq"].as_u64()).collect()
     };
-    assert_eq!((seqs(&page), &page["more"]), (vec![11, 12, 13], &json!(true)));
+    assert_eq!((seqs(&page), &page["more_after"]), (vec![11, 12, 13], &json!(true)));
     assert_eq!(page["events"][0]["kind"]["message"]["body"], json!("10"));
-    assert_eq!((seqs(&last), &last["more"]), (vec![199, 200], &json!(true)));
-    assert_eq!((seqs(&before), &before["more"]), (vec![1, 2], &json!(false)));
+    assert_eq!((seqs(&last), &last["more_before"]), (vec![199, 200], &json!(true)));
+    assert_eq!((seqs(&before), &before["more_before"]), (vec![1, 2], &json!(false)));
     assert_eq!((&stats["publishes"], &stats["connections"]), (&json!(400), &json!(1)));
     peer.close(&endpoint).await;
     server.stop()

@@ -14,6 +14,7 @@ use quoth_server::hooks::{HookConfig, OnFailure};
 use quoth_tests::device::{Device, Ended, Over, Who};
 use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::http::{Answer, Backend, Message};
+use quoth_tests::member::Member;
 use quoth_tests::wire::{Frames, Peer, publish};
 use serde_json::{Value, json};
 
@@ -107,6 +108,37 @@ async fn messages_are_let_through_changed_or_refused_and_keep_their_order() -> a
     .await??;
     assert_eq!(backend.requests().len(), before);
     peer.close(&endpoint).await;
+    server.stop()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_is_asked_about_like_a_message() -> anyhow::Result<()> {
+    let backend = Backend::start(censor)?;
+    let server =
+        EmbeddedServer::start_configured(|config| config.hooks.publish = hook(&backend, OnFailure::Deny))?;
+    let (address, ca_file) = (server.address(), server.ca_file());
+    let mut alice = Member::connect(Over::Quic, address, &ca_file, server.token()).await?;
+    let room = ConversationName::new("room")?;
+    let mut stream = alice.enter(&room, None).await?;
+    let seq = alice.publish(&mut stream, 1, "1").await?.map_err(|(code, _)| anyhow::anyhow!("{code}"))?;
+    let edit = |body: &'static str| Request::Edit {
+        conversation: room.clone(),
+        seq,
+        body: body.into(),
+        mentions: Vec::new(),
+    };
+    alice.done(edit("2")).await?;
+    let denied = alice.request(edit("5")).await?;
+    assert!(matches!(denied, Reply::Refused { code: Code::DENIED, ref reason, .. } if reason == "a fifth"));
+    let (_, edited) = alice.done(edit("3")).await?;
+    let (events, _) = alice.fetch(&room).await?.map_err(|code| anyhow::anyhow!("{code}"))?;
+    let last = events.last().context("no event")?;
+    let changed = EventKind::Edited { seq, body: "changed 3".into(), mentions: Vec::new() };
+    assert_eq!((last.seq, &last.kind), (edited, &changed));
+    let edits: Vec<_> =
+        backend.requests().iter().map(|asked| asked.json()["data"]["edits"].clone()).collect();
+    assert_eq!(edits, [Value::Null, json!(seq), json!(seq), json!(seq)]);
+    alice.close().await;
     server.stop()
 }
 

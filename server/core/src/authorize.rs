@@ -8,11 +8,13 @@ mod grant;
 mod standing;
 #[cfg(test)]
 mod table;
+mod written;
 
 use quoth_protocol::{ConversationName, Seq, UserId};
 
 pub use grant::{Grant, Pattern};
 pub use standing::Standing;
+pub use written::Written;
 
 use crate::membership::{Actor, Change, ConversationState, Refusal};
 
@@ -35,8 +37,20 @@ pub enum Action<'a> {
     Members,
     /// See what the conversation is.
     Describe,
+    /// Say how far one has got and read.
+    Mark,
+    /// See how far others have got and read.
+    Receipts,
+    /// Have it among one's own conversations, and say what one wants of it there.
+    Inbox,
     /// Change it, come or go.
     Change(&'a Change),
+    /// Make a message say something else.
+    Edit(Written<'a>),
+    /// Make a message absent for everybody.
+    Revoke(Written<'a>),
+    /// React to a message.
+    React,
 }
 
 /// How much of a conversation's log an action may touch.
@@ -91,6 +105,12 @@ pub fn authorize(
         | Action::Typing
         | Action::Roster
         | Action::Members
-        | Action::Describe => Standing::new(actor, place).allows(actor, action, now_ms),
+        | Action::Describe
+        | Action::Mark
+        | Action::Receipts
+        | Action::Inbox
+        | Action::Edit(_)
+        | Action::Revoke(_)
+        | Action::React => Standing::new(actor, place).allows(actor, action, now_ms),
     }
 }

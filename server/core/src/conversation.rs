@@ -180,8 +180,9 @@ impl ConversationStream {
     }
 }
 
-/// Users in the order in which they were named first.
-fn each_once(users: Vec<UserId>) -> Vec<UserId> {
+/// Users in the order in which they were named first, each once.
+#[must_use]
+pub fn each_once(users: Vec<UserId>) -> Vec<UserId> {
     let mut once: Vec<UserId> = Vec::with_capacity(users.len());
     for user in users {
         if !once.contains(&user) {

@@ -8,10 +8,15 @@
 //! |---|---|
 //! | [`authorize`] | who may do what in which conversation |
 //! | [`membership`] | what a managed conversation's events come to, and which changes become events |
+//! | [`messages`] | what becomes of messages by edits, reactions and revocations |
 //! | [`session`] | signing in, token refresh and expiry on a control stream |
 //! | [`sequencer`] | seqs, times, and what a repeated message id gets |
 //! | [`tail`] | which recent frames stay in memory, and where a cursor reads on |
+//! | [`receipts`] | how far users have got and read, and when that is stored |
+//! | [`unread`] | what a user has not read |
+//! | [`inbox`] | the order of a user's conversations |
 //! | [`conversation`] | what a conversation stream does with each frame |
+//! | [`history`] | which part of a conversation a page tells of |
 //! | [`breaker`] | whether somebody is asked who may not answer |
 //! | [`login`] | which devices of a user stay when another one signs in |
 //! | [`presence`] | who is there, away or gone |
@@ -24,12 +29,18 @@ pub mod authorize;
 pub mod breaker;
 pub mod bucket;
 pub mod conversation;
+pub mod history;
+pub mod inbox;
 pub mod login;
 pub mod membership;
+pub mod messages;
 pub mod presence;
 pub mod rate;
+pub mod receipts;
+mod register;
 pub mod retention;
 pub mod revocation;
 pub mod sequencer;
 pub mod session;
 pub mod tail;
+pub mod unread;

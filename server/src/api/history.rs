@@ -1,15 +1,18 @@
 //! `/v1/conversations/{conversation}/history`: events as JSON.
 
 use axum::http::Method;
+use quoth_core::history::{Anchor, Span};
+use quoth_core::retention::Gaps;
+use quoth_protocol::frame::FetchRange;
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::PageLimit;
+use quoth_store::ViewError;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::keys::Scope;
 use super::operation::{Answer, Call, Operation, Operations, Parameter};
 use super::problem::Problem;
-use crate::engine::Events;
+use crate::engine::{Engine, Events};
 
 /// Events of one page.
 const EVENTS_MAX: u32 = 1_000;
@@ -21,7 +24,7 @@ const EVENTS_DEFAULT: u32 = 100;
 const BYTES_MAX: usize = 2 * 1024 * 1024;
 
 pub(super) fn operations(operations: Operations) -> Operations {
-    let seq = || json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX });
+    let number = || json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX });
     let parameter = |name, text, schema| Parameter { name, place: "query", text, schema };
     operations.add(
         Operation {
@@ -29,10 +32,14 @@ pub(super) fn operations(operations: Operations) -> Operations {
             method: Method::GET,
             path: "/v1/conversations/{conversation}/history",
             scope: Some(Scope::History),
-            summary: "Read a page of events, in ascending order: the last ones when nothing is said",
+            summary: "Read a page of events, in ascending order: the last ones when nothing is said; at most one of the first six parameters",
             parameters: vec![
-                parameter("after", "the first events behind this seq", seq()),
-                parameter("before", "the last events before this seq", seq()),
+                parameter("after", "the first events behind this seq", number()),
+                parameter("before", "the last events before this seq", number()),
+                parameter("around", "events on both sides of this seq, about as many of each", number()),
+                parameter("after_time_ms", "the first events of this time or later, in milliseconds since 1970", number()),
+                parameter("before_time_ms", "the last events before this time", number()),
+                parameter("around_time_ms", "events on both sides of this time", number()),
                 parameter(
                     "limit",
                     "at most so many events",
@@ -52,43 +59,79 @@ pub(super) fn operations(operations: Operations) -> Operations {
 struct Wanted {
     after: Option<u64>,
     before: Option<u64>,
+    around: Option<u64>,
+    after_time_ms: Option<u64>,
+    before_time_ms: Option<u64>,
+    around_time_ms: Option<u64>,
     limit: Option<u32>,
+}
+
+impl Wanted {
+    fn range(&self) -> Result<FetchRange, Problem> {
+        let given = [
+            self.after.map(|seq| FetchRange::After(Seq(seq))),
+            self.before.map(|seq| FetchRange::Before(Seq(seq))),
+            self.around.map(|seq| FetchRange::Around(Seq(seq))),
+            self.after_time_ms.map(FetchRange::AfterTime),
+            self.before_time_ms.map(FetchRange::BeforeTime),
+            self.around_time_ms.map(FetchRange::AroundTime),
+        ];
+        let mut given = given.into_iter().flatten();
+        match (given.next(), given.next()) {
+            (None, _) => Ok(FetchRange::Latest),
+            (Some(range), None) => Ok(range),
+            (Some(_), Some(_)) => Err(Problem::invalid(
+                "give one of after, before, around, after_time_ms, before_time_ms and around_time_ms, or none for the last events",
+            )),
+        }
+    }
+
+    fn limit(&self) -> Result<u32, Problem> {
+        let limit = self.limit.unwrap_or(EVENTS_DEFAULT);
+        let is_good = (1..=EVENTS_MAX).contains(&limit);
+        is_good.then_some(limit).ok_or_else(|| Problem::invalid(format!("limit is from 1 to {EVENTS_MAX}")))
+    }
 }
 
 async fn history(call: Call) -> Result<Answer, Problem> {
     let conversation: ConversationName = call.path("conversation")?;
-    let Wanted { after, before, limit } = call.query()?;
-    let limit = limit.unwrap_or(EVENTS_DEFAULT);
-    if !(1..=EVENTS_MAX).contains(&limit) {
-        return Err(Problem::invalid(format!("limit is from 1 to {EVENTS_MAX}")));
-    }
-    let limit = PageLimit { records: usize::try_from(limit).unwrap_or(usize::MAX), bytes: BYTES_MAX };
-    let engine = &call.app.service.engine;
-    let failed = |error: quoth_store::ViewError| {
+    let wanted: Wanted = call.query()?;
+    let (range, limit) = (wanted.range()?, wanted.limit()?);
+    let page = read(&call.app.service.engine, &conversation, range, limit).await;
+    Answer::of(&page.map_err(|error| {
         tracing::error!(%error, %conversation, "history cannot be read");
-        Problem::of(
-            quoth_protocol::Code::STORE_FAILED,
-            0,
-            "the conversation cannot be read: see the server's log",
-        )
-    };
-    let keeping = engine.keeping(&conversation).await.map_err(failed)?;
-    let bounds = engine.applied_bounds(&conversation, keeping).await.map_err(failed)?;
-    let at = engine.reading(&conversation, keeping);
-    let before_floor = bounds.floor.0.saturating_sub(1).min(bounds.head.0);
-    let read = match (after, before) {
-        (Some(_), Some(_)) => {
-            return Err(Problem::invalid("give after or before, or neither for the last events"));
-        }
-        (Some(after), None) => {
-            engine.reads().events_after(&conversation, Seq(after.max(before_floor)), limit, at).await
-        }
-        (None, before) => engine.reads().events_before(&conversation, before.map(Seq), limit, at).await,
-    };
-    let Events { from, to, events } = read.map_err(failed)?;
-    let from = from.max(bounds.floor.min(to.next()));
-    let more = if after.is_some() { to < bounds.head } else { from.0 > before_floor + 1 };
-    Answer::of(&json!({
-        "events": events, "from": from, "to": to, "more": more, "head": bounds.head, "floor": bounds.floor,
+        let reason = "the conversation cannot be read: see the server's log";
+        Problem::of(quoth_protocol::Code::STORE_FAILED, 0, reason)
+    })?)
+}
+
+async fn read(
+    engine: &Engine,
+    conversation: &ConversationName,
+    range: FetchRange,
+    limit: u32,
+) -> Result<Value, ViewError> {
+    let keeping = engine.keeping(conversation).await?;
+    let bounds = engine.applied_bounds(conversation, keeping).await?;
+    let anchor = engine.reads().anchor(conversation, range, bounds).await?;
+    let Span { after, last, .. } = Span::of(anchor, limit.into(), bounds.floor, bounds.head);
+    // Where a page is cut for its bytes, the end goes that is farther away.
+    let is_from_the_end = matches!(anchor, Anchor::Before(_));
+    let at = engine.reading_for_all(conversation).await?;
+    let read = engine.reads().events(conversation, (after, last), BYTES_MAX, is_from_the_end, at).await?;
+    let Events { from, to, events } = read;
+    let mut told = Gaps::behind(Seq(from.0.saturating_sub(1)));
+    let mut gaps: Vec<_> = events.iter().filter_map(|event| told.event(event.seq)).collect();
+    gaps.extend(told.until(to));
+    let gaps: Vec<_> = gaps.iter().map(|(from, to)| json!({ "from": from, "to": to })).collect();
+    Ok(json!({
+        "events": events,
+        "gaps": gaps,
+        "from": from,
+        "to": to,
+        "more_before": from > bounds.floor,
+        "more_after": to < bounds.head,
+        "head": bounds.head,
+        "floor": bounds.floor,
     }))
 }

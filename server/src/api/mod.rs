@@ -13,8 +13,10 @@
 //! | `sessions` | who is signed in, and whose tokens are revoked |
 //! | `history`, `stats` | what is read |
 //! | `retention` | how conversations are kept, and what of it is freed |
+//! | `erasure` | users whose messages go |
 
 mod conversations;
+mod erasure;
 mod history;
 mod idempotency;
 mod keys;
@@ -40,6 +42,7 @@ use axum::Router;
 
 use crate::outbox::Progress;
 use crate::session::Service;
+use erasure::Erasures;
 pub use keys::{ApiKeySpec, Scope};
 pub(crate) use keys::{Keys, make as make_key};
 pub(crate) use listener::{Running, bind};
@@ -53,6 +56,7 @@ struct App {
     service: Service,
     keys: Arc<Keys>,
     poster: Arc<Poster>,
+    erasures: Erasures,
     limits: ApiLimits,
     store_dir: Arc<PathBuf>,
     outbox: Option<Arc<Progress>>,
@@ -67,6 +71,7 @@ fn operations() -> Operations {
         conversations::operations,
         history::operations,
         retention::operations,
+        erasure::operations,
         sessions::operations,
         stats::operations,
     ]
@@ -84,11 +89,13 @@ fn router(
 ) -> Router {
     let (router, paths) = operations().into_parts();
     let poster = Arc::new(Poster::new(service.engine.clone()));
+    let erasures = Erasures::resume(service.clone());
     let document = Arc::new(openapi::document(paths));
     router.with_state(App {
         service,
         keys: Arc::new(keys),
         poster,
+        erasures,
         limits,
         store_dir: Arc::new(store_dir),
         outbox,

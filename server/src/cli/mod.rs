@@ -1,19 +1,25 @@
 //! The command line of `quoth-server`.
 
+mod backup;
 mod banner;
+mod export;
+mod progress;
 mod retention;
 mod token;
+mod verify;
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use quoth_store::{Progress, Report};
 
+use self::backup::{BackupArgs, RestoreArgs};
+use self::export::ExportArgs;
 use self::retention::RetentionCommand;
 use self::token::{TokenArgs, token};
+use self::verify::VerifyArgs;
 use crate::announce::Announcement;
 use crate::config::{Config, Flag, Loaded, LogFormat, SETTINGS, Sources, load};
 use crate::development::renew_certificate;
@@ -54,7 +60,7 @@ struct SourceArgs {
     #[arg(long, global = true, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
     /// Folder of the store and of keys (server.data_dir). Default: quoth-data in the current folder
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", alias = "data")]
     data_dir: Option<String>,
     /// Serve the chat page at / outside of development mode, too (server.demo_page)
     #[arg(long, global = true)]
@@ -87,11 +93,37 @@ enum Command {
                             quoth-server token --user carol --read 'team-*' --write 'team-*' --expires-in 30m\n  \
                             quoth-server token --user carol --read '*' --key token-key.pem --algorithm EdDSA")]
     Token(TokenArgs),
-    /// Walk the store's checksums and sequence numbers; the server must not run
+    /// Walk the checksums and sequence numbers of the store, or of a folder of backups; the server must not run on it
     ///
     /// Mends nothing. Prints what is damaged. Exit code 0: all of it is sound, 1: it is not, or cannot be read.
-    #[command(after_help = "Example:\n  quoth-server verify --data-dir /var/lib/quoth")]
-    Verify,
+    #[command(after_help = "Examples:\n  quoth-server verify --data-dir /var/lib/quoth\n  \
+                            quoth-server verify --backups /mnt/backups/quoth")]
+    Verify(VerifyArgs),
+    /// Add a backup of the data folder to a folder of backups, whether a server runs on it or not
+    ///
+    /// What an earlier backup there has already is not copied again. Everything that was acked before it began is in it; it is
+    /// there, whole, when this ends with exit code 0, and else not at all.
+    #[command(
+        after_help = "Examples:\n  quoth-server backup --data-dir /var/lib/quoth --to /mnt/backups/quoth\n  \
+                            quoth-server backup --data-dir /var/lib/quoth --to /mnt/backups/quoth --keep 14"
+    )]
+    Backup(BackupArgs),
+    /// Make a new data folder of a backup
+    ///
+    /// Every byte is checked on the way. The data folder must be new or empty.
+    #[command(
+        after_help = "Examples:\n  quoth-server restore --from /mnt/backups/quoth --data-dir /var/lib/quoth-new\n  \
+                            quoth-server restore --from /mnt/backups/quoth --backup 12 --data-dir /tmp/as-it-was"
+    )]
+    Restore(RestoreArgs),
+    /// Write conversations as JSON lines, whether a server runs on the data folder or not
+    ///
+    /// One line for each event, {"conversation": …, "event": …}, conversation after conversation, each in the order of its events;
+    /// events are as the server API has them. Everything that was acked before it began is in it.
+    #[command(after_help = "Examples:\n  quoth-server export --data-dir /var/lib/quoth > all.jsonl\n  \
+                            quoth-server export --data-dir /var/lib/quoth --conversation 'team-*' --to teams.jsonl\n  \
+                            quoth-server export --backups /mnt/backups/quoth --conversation general")]
+    Export(ExportArgs),
     /// Say what retention takes and when, or free its space; the server must not run
     ///
     /// Opens the store as a start does.
@@ -163,7 +195,10 @@ fn execute(command: Command, loaded: &Loaded) -> Result<(), Failure> {
             Ok(print(&text)?)
         }
         Command::Token(args) => Ok(print(&format!("{}\n", token(config, args).map_err(Failure::mistake)?))?),
-        Command::Verify => Ok(verify(config)?),
+        Command::Verify(args) => Ok(verify::verify(config, &args)?),
+        Command::Backup(args) => Ok(backup::backup(config, &args)?),
+        Command::Restore(args) => Ok(backup::restore(config, &args)?),
+        Command::Export(args) => Ok(export::export(config, &args)?),
         Command::Retention(command) => Ok(retention::run(config, command)?),
     }
 }
@@ -227,65 +262,6 @@ fn print(text: &str) -> Result<(), String> {
             Err(format!("cannot write to standard output: {error}"))
         }
         _ => Ok(()),
-    }
-}
-
-fn verify(config: &Config) -> Result<(), String> {
-    let dir = config.data_dir.join("store");
-    let is_terminal = std::io::stderr().is_terminal();
-    let mut show = |progress| {
-        if is_terminal {
-            let text = match progress {
-                Progress::Log { done, segments } => format!("log: {done} of {segments} segments"),
-                Progress::Tables { done, tables } => format!("view: {done} of {tables} tables"),
-                Progress::View { messages } => format!("view: {messages} messages"),
-            };
-            eprint!("\r{text}\x1b[K");
-        }
-    };
-    let report = quoth_store::verify(&dir, &mut show).map_err(|error| error.to_string())?;
-    if is_terminal {
-        eprint!("\r\x1b[K");
-    }
-    let advice = view_advice(&report, &dir);
-    let Report { groups, records, torn, applied, conversations, messages, registers, findings, .. } = report;
-    let mut text = format!(
-        "log   {records} records in {groups} groups\n\
-         view  {messages} messages and {registers} registers in {conversations} conversations\n"
-    );
-    if let Some(position) = torn {
-        text.push_str(&format!(
-            "group {position} was being written when the server stopped; the next start drops it, nobody was told of it\n"
-        ));
-    }
-    if applied.is_none() && findings.is_empty() {
-        text.push_str("there is no view; the next start builds it from the log\n");
-    }
-    findings.iter().for_each(|finding| text.push_str(&format!("DAMAGED  {finding}\n")));
-    print(&text)?;
-    match findings.len() {
-        0 => print("sound\n"),
-        count => Err(format!(
-            "{count} findings in {}: keep a copy of the folder before anything else{advice}",
-            dir.display()
-        )),
-    }
-}
-
-/// What can be done about a view when the log is sound.
-fn view_advice(report: &Report, dir: &Path) -> String {
-    let view = dir.join("view");
-    match (report.is_view_lost(), report.can_rebuild_view()) {
-        (false, _) => String::new(),
-        (true, true) => format!(
-            ". The log is sound and holds everything: move {} away, and the next start builds it anew",
-            view.display()
-        ),
-        (true, false) => format!(
-            ". The log is sound but starts at position {}, so the view cannot be built anew: restore the folder from a \
-             backup",
-            report.log_first
-        ),
     }
 }
 

@@ -70,6 +70,9 @@ pub(super) const KEEP_ALIVE_INTERVAL_MS: RangeInclusive<u64> = 0..=3_600_000;
 /// second; each costs about 100 bytes of memory while the conversation is in use.
 pub(super) const MEMBERS_MAX: RangeInclusive<u64> = 2..=100_000;
 
+/// 0 has no limit. To a hundred years, which nobody tells from it.
+pub(super) const ALTER_WITHIN_MS: RangeInclusive<u64> = 0..=100 * 365 * 86_400_000;
+
 /// quinn holds a table slot for every stream that it allows: at most some tens of kilobytes for a connection.
 pub(super) const OPEN_CONVERSATIONS_MAX: RangeInclusive<u64> = 1..=1_024;
 

@@ -279,6 +279,20 @@ pub const SETTINGS: &[Setting] = &[
         get: |c| c.rules.members_max.to_string(),
     },
     Setting {
+        key: "limits.edit_within_ms",
+        doc: "for how long its sender may edit a message, in milliseconds; 0: for ever",
+        kind: Kind::Number(ranges::ALTER_WITHIN_MS),
+        set: |c, t| number(&mut c.rules.edit_within_ms, t),
+        get: |c| c.rules.edit_within_ms.to_string(),
+    },
+    Setting {
+        key: "limits.revoke_within_ms",
+        doc: "for how long its sender may revoke a message, in milliseconds; 0: for ever. Who may delete others' always may",
+        kind: Kind::Number(ranges::ALTER_WITHIN_MS),
+        set: |c, t| number(&mut c.rules.revoke_within_ms, t),
+        get: |c| c.rules.revoke_within_ms.to_string(),
+    },
+    Setting {
         key: "limits.open_conversations_max",
         doc: "conversations that one connection may have open; one whose token has publish_as may always have 224",
         kind: Kind::Number(ranges::OPEN_CONVERSATIONS_MAX),

@@ -9,7 +9,7 @@ use quoth_protocol::{ConversationName, UserId};
 use quoth_store::Class;
 
 use super::retention::Keeps;
-use super::states::{Known, KnownConversation, KnownUser, State as _};
+use super::states::{Known, KnownAbsent, KnownConversation, KnownUser, State as _};
 
 /// One user's access to a conversation. It holds the states that it depends on, so all who hold one see the same versions.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ enum Rule {
     Nowhere,
     State {
         conversation: Arc<KnownConversation>,
+        absent: Arc<KnownAbsent>,
         /// The other user of a direct conversation, who may have blocked this one.
         other: Option<Arc<KnownUser>>,
         keeps: Keeps,
@@ -61,10 +62,11 @@ impl Access {
     pub(super) fn new(
         name: ConversationName,
         conversation: Arc<KnownConversation>,
+        absent: Arc<KnownAbsent>,
         other: Option<Arc<KnownUser>>,
         keeps: Keeps,
     ) -> Arc<Self> {
-        Arc::new(Self { name, rule: Rule::State { conversation, other, keeps } })
+        Arc::new(Self { name, rule: Rule::State { conversation, absent, other, keeps } })
     }
 
     /// The log's name: that of the conversation, and for `$me` the one behind it.
@@ -95,6 +97,14 @@ impl Access {
         match &self.rule {
             Rule::Own | Rule::Nowhere => Class::default(),
             Rule::State { keeps, .. } => keeps.class(),
+        }
+    }
+
+    /// The conversation's absent events; `None` where there never are any.
+    pub(super) fn absent(&self) -> Option<&Arc<KnownAbsent>> {
+        match &self.rule {
+            Rule::Own | Rule::Nowhere => None,
+            Rule::State { absent, .. } => Some(absent),
         }
     }
 
@@ -147,6 +157,14 @@ impl Access {
     #[cfg(test)]
     pub(super) fn fixed(name: ConversationName) -> Arc<Self> {
         Self::nowhere(name)
+    }
+
+    /// The conversation, if it is a managed one by what is sequenced.
+    pub(super) fn managed(&self) -> Option<&Arc<KnownConversation>> {
+        match &self.rule {
+            Rule::State { conversation, .. } if conversation.sequenced() > 0 => Some(conversation),
+            Rule::Own | Rule::Nowhere | Rule::State { .. } => None,
+        }
     }
 
     /// What the committer keeps ahead of what is out.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use quoth_core::authorize::Grant;
 use quoth_core::membership::user::{CONVERSATION, conversation_of};
 use quoth_core::membership::{Actor, Change, ConversationState, Refusal};
+use quoth_core::messages::{Alteration, Target};
+use quoth_protocol::frame::EventKind;
 use quoth_protocol::name::Reserved;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use quoth_store::{Position, View, ViewError};
@@ -14,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::access::Access;
 use super::publisher::Last;
 use super::retention::{Keeps, Retain};
-use super::states::{KnownConversation, KnownUser};
+use super::states::{KnownAbsent, KnownConversation, KnownMessage, KnownUser};
 use super::{Engine, Request};
 
 /// What a waiting change takes, in bytes; rounded up, but for those of whom it makes members.
@@ -93,11 +95,28 @@ pub(super) enum What {
         keeps: Keeps,
         retain: Retain,
     },
+    /// Something that the user's own log is told, and nobody else.
+    Own {
+        me: UserId,
+        kind: EventKind,
+    },
     Block {
         me: UserId,
         known: Arc<KnownUser>,
         user: UserId,
         blocked: bool,
+    },
+    Message {
+        access: Arc<Access>,
+        absent: Arc<KnownAbsent>,
+        known: Arc<KnownMessage>,
+        target: Target,
+        alteration: Alteration,
+    },
+    /// In the caller's own log.
+    Hide {
+        conversation: ConversationName,
+        seq: Seq,
     },
 }
 
@@ -138,8 +157,9 @@ impl Engine {
             Some(other) => Some(self.user(&other).await?),
             None => None,
         };
+        let absent = self.absent(name).await?;
         let keeps = self.keeps(name).await?;
-        Ok(Access::new(name.clone(), conversation, other, keeps))
+        Ok(Access::new(name.clone(), conversation, absent, other, keeps))
     }
 
     /// What is known of a conversation: whether it is managed, and its state.
@@ -149,6 +169,15 @@ impl Engine {
     pub(crate) async fn state(&self, name: &ConversationName) -> Result<Arc<KnownConversation>, ViewError> {
         let (reads, applied) = (&self.inner.reads, self.inner.reads.applied_position().0);
         self.inner.conversations.get(name, reads, applied).await
+    }
+
+    /// What is known of a conversation's absent events.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub(crate) async fn absent(&self, name: &ConversationName) -> Result<Arc<KnownAbsent>, ViewError> {
+        let (reads, applied) = (&self.inner.reads, self.inner.reads.applied_position().0);
+        self.inner.absent.get(name, reads, applied).await
     }
 
     /// What is known of a user.
@@ -201,7 +230,7 @@ impl Engine {
         let moves = change.moves_members();
         let keeps = self.keeps(name).await.map_err(|error| unreadable(&error))?;
         let what = What::Conversation { name: name.clone(), known, change, keeps, added };
-        let done = self.ask(caller, what, names).await?;
+        let done = self.ask(caller, what, names, 0).await?;
         if moves && let Some(statuses) = self.inner.rosters.statuses() {
             statuses.members_changed(name);
         }
@@ -216,21 +245,34 @@ impl Engine {
         let me = caller.actor().user().clone();
         let known = self.user(&me).await.map_err(|error| unreadable(&error))?;
         let names = vec![ConversationName::of_user(&me)];
-        let done = self.ask(caller, What::Block { me, known, user: user.clone(), blocked }, names).await?;
+        let what = What::Block { me, known, user: user.clone(), blocked };
+        let done = self.ask(caller, what, names, 0).await?;
         if let Some(statuses) = self.inner.rosters.statuses() {
             statuses.block_changed(&user);
         }
         Ok(done)
     }
 
+    /// Appends an event to a user's own log.
+    ///
+    /// # Errors
+    /// [`Code::STORE_FAILED`] when it is not known what becomes of it.
+    pub(super) async fn tell_own_log(&self, grant: &Arc<Grant>, kind: EventKind) -> Result<Done, Refusal> {
+        let me = grant.user.clone();
+        let names = vec![ConversationName::of_user(&me)];
+        self.ask(Caller::User(Arc::clone(grant)), What::Own { me, kind }, names, 0).await
+    }
+
+    /// Hands a change to the committer. `names` are those of the logs that it may append to, `bytes` what it has to say.
     pub(super) async fn ask(
         &self,
         caller: Caller,
         what: What,
         names: Vec<ConversationName>,
+        bytes: usize,
     ) -> Result<Done, Refusal> {
         const FAILED: Refusal = Refusal::new(Code::STORE_FAILED, "the store failed");
-        let weight = CHANGE_BYTES + names.len() * USER_BYTES;
+        let weight = CHANGE_BYTES + names.len() * USER_BYTES + bytes;
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let queued = Arc::clone(&self.inner.queue_bytes).acquire_many_owned(weight).await;
         let queued = queued.map_err(|_never_closed| FAILED)?;

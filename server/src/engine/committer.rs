@@ -1,8 +1,11 @@
 //! Makes groups of what waits, sequences them, persists each with one flush, and only then lets anything out.
 
 mod change;
+mod lists;
+mod message;
 mod publish;
 mod retain;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +19,7 @@ use quoth_core::membership::Rules;
 use quoth_core::membership::slow::SlowModes;
 use quoth_core::sequencer::{RECENT_MAX, Sequencer};
 use quoth_core::tail::Frame;
+use quoth_protocol::ConversationName;
 use quoth_store::{Applier, Log, Position, Record, StoreError, View, ViewError, group};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -23,7 +27,9 @@ use self::change::Changed;
 use super::changes::Answer;
 use super::drafts::Drafts;
 use super::frame::encode_events;
+use super::inbox::{Inbox, Own, Written};
 use super::mailbox::{Mailbox, Outcome};
+use super::publisher::Publisher;
 use super::reads::Reads;
 use super::repeats::Repeats;
 use super::stats::Counts;
@@ -41,6 +47,10 @@ const _: () = assert!(GROUP_PUBLISHES_MAX <= RECENT_MAX);
 /// Bytes of the bodies of one group, but for the last message.
 const GROUP_BYTES_MAX: usize = 1024 * 1024;
 
+/// How long a group waits for the view, behind which everything was forgotten. Without it a stream ends whose repeat might be a
+/// stored message.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// What a committer works with.
 pub(super) struct Parts {
     pub(super) log: Arc<dyn Log>,
@@ -55,6 +65,7 @@ pub(super) struct Parts {
     pub(super) released: Arc<AtomicU64>,
     pub(super) counts: Arc<Counts>,
     pub(super) rules: Rules,
+    pub(super) inbox: Arc<Inbox>,
 }
 
 /// The only writer of the log.
@@ -69,6 +80,10 @@ pub(super) struct Committer {
     generation_position: Position,
     horizon: Position,
     encoded: Vec<u8>,
+    /// The log had no room for the last group.
+    log_is_full: bool,
+    /// Everything was forgotten: the view is to have the groups up to here before it is asked.
+    remembers_from: Position,
     /// Look-ups of old message ids run here.
     runtime: tokio::runtime::Handle,
 }
@@ -85,6 +100,8 @@ impl Committer {
             generation_position: position,
             horizon: position,
             encoded: Vec::new(),
+            log_is_full: false,
+            remembers_from: Position::ZERO,
             runtime: tokio::runtime::Handle::current(),
         }
     }
@@ -122,6 +139,11 @@ impl Committer {
         requests: &mut Vec<Request>,
         flush_time: Option<Duration>,
     ) -> Result<(), StoreError> {
+        // Everything was forgotten a moment ago, for want of room.
+        if self.applied() < self.remembers_from {
+            let catches_up = self.parts.reads.applied(self.remembers_from);
+            let _is_far_behind = tokio::time::timeout(CATCH_UP_TIMEOUT, catches_up).await;
+        }
         let group = self.append(requests)?;
         if let Some(flush_time) = flush_time {
             tokio::time::sleep(flush_time).await;
@@ -136,9 +158,13 @@ impl Committer {
         self.parts.applier.as_ref().map_or_else(|| self.parts.view.applied(), |applier| applier.applied())
     }
 
-    /// Sequences a group and appends it to the log. Nothing may leave before [`Committer::release`].
+    /// Sequences a group and appends it to the log. Nothing may leave before [`Committer::release`]. Without room for it the
+    /// group has refusals alone.
     fn append(&mut self, requests: &mut Vec<Request>) -> Result<Group, StoreError> {
         let now_ms = self.parts.clock.unix_ms();
+        if self.is_full()? {
+            return self.refuse(requests, now_ms);
+        }
         let mut group = Group { records: Vec::with_capacity(requests.len()), ..Group::default() };
         for request in requests.drain(..) {
             match request {
@@ -154,7 +180,11 @@ impl Committer {
         if !group.records.is_empty() {
             self.encoded.clear();
             group::encode(&group.records, &mut self.encoded);
-            self.position = self.parts.log.append(&self.encoded)?;
+            match self.parts.log.append(&self.encoded) {
+                Ok(position) => self.position = position,
+                Err(error) if error.is_full() => return Ok(self.take_back(group, &error)),
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(group)
     }
@@ -185,12 +215,15 @@ impl Committer {
         if !group.records.is_empty() {
             self.parts.counts.add_group(group.records.len(), self.encoded.len());
         }
-        let by_mailbox = group.outcomes.into_iter().map(|(mailbox, outcome)| (Owner(mailbox), outcome));
+        let outcomes = group.outcomes.into_iter();
+        let by_mailbox =
+            outcomes.map(|(publisher, outcome)| (Owner(Arc::clone(&publisher.mailbox)), outcome));
         for (Owner(mailbox), outcomes) in gather_by(by_mailbox) {
             mailbox.put(outcomes);
             wake.mailboxes.push(mailbox);
         }
         self.parts.workers.wake(wake);
+        self.parts.inbox.written(group.written, group.own);
         for noted in group.noted {
             let _nobody_waits_any_more = noted.send(());
         }
@@ -218,9 +251,12 @@ impl Committer {
 #[derive(Default)]
 struct Group {
     records: Vec<Record>,
-    outcomes: Vec<(Arc<Mailbox>, Outcome)>,
+    outcomes: Vec<(Arc<Publisher>, Outcome)>,
     /// Changes of states, which are out with the group.
     changes: Vec<Changed>,
+    /// Managed conversations that got events, each once, and what users' own logs got of them.
+    written: Vec<(ConversationName, Written)>,
+    own: Vec<Own>,
     answers: Vec<Answer>,
     /// Told when the group is durable.
     noted: Vec<oneshot::Sender<()>>,
@@ -289,7 +325,7 @@ impl Drop for PanicGuard {
 }
 
 /// Whether an error is about the rows of one conversation only.
-fn concerns_one_conversation(error: &ViewError) -> bool {
+pub(super) fn concerns_one_conversation(error: &ViewError) -> bool {
     match error {
         ViewError::DamagedRow { .. }
         | ViewError::DamagedConversation { .. }

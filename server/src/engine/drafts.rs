@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use quoth_core::membership::ConversationState;
 use quoth_core::membership::user::UserState;
+use quoth_core::messages::MessageState;
 use quoth_core::retention::Kept;
 use quoth_protocol::{ConversationName, UserId};
 
@@ -40,6 +41,7 @@ pub(super) struct Drafts {
     pub(super) conversations: Copies<Option<ConversationState>>,
     pub(super) users: Copies<UserState>,
     pub(super) kept: Copies<Kept>,
+    pub(super) messages: Copies<MessageState>,
 }
 
 impl<S: State> Default for Copies<S> {
@@ -99,5 +101,6 @@ impl Drafts {
         self.conversations.released();
         self.users.released();
         self.kept.released();
+        self.messages.released();
     }
 }

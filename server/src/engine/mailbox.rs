@@ -1,10 +1,12 @@
 //! Where the outcomes of a stream's publishes arrive, and how its task is woken.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use quoth_core::membership::Refusal;
+use quoth_core::receipts::Cursor;
 use quoth_protocol::frame::ServerFrame;
 use quoth_protocol::{Code, Seq, UserId};
 use tokio::sync::Notify;
@@ -77,8 +79,13 @@ pub struct Mailbox {
     /// Those of the stream's connection.
     typings: Arc<Typings>,
     user: UserId,
-    /// How far the user has read, as the client says.
+    /// How far the user has read, as it is stored, and as the client says.
     seen: AtomicU64,
+    marked: AtomicU64,
+    /// How far others are, for a client that is told of them one by one; nothing most of the time.
+    receipts: Mutex<BTreeMap<UserId, Cursor>>,
+    wants_receipts: AtomicBool,
+    has_receipts: AtomicBool,
     /// Whether the user is to be seen by those who read the conversation, and told who types there.
     is_present: AtomicBool,
     wants_roster: bool,
@@ -89,9 +96,20 @@ impl Mailbox {
     /// `wants_roster` says whether it is woken when the conversation's roster has changed.
     #[must_use]
     pub(super) fn new(worker: usize, user: UserId, typings: Arc<Typings>, wants_roster: bool) -> Arc<Self> {
-        let (outcomes, signal, seen) = (Mutex::default(), Notify::new(), AtomicU64::new(0));
-        let is_present = AtomicBool::new(true);
-        Arc::new(Self { worker, outcomes, signal, typings, user, seen, is_present, wants_roster })
+        Arc::new(Self {
+            worker,
+            outcomes: Mutex::default(),
+            signal: Notify::new(),
+            typings,
+            user,
+            seen: AtomicU64::new(0),
+            marked: AtomicU64::new(0),
+            receipts: Mutex::default(),
+            wants_receipts: AtomicBool::new(false),
+            has_receipts: AtomicBool::new(false),
+            is_present: AtomicBool::new(true),
+            wants_roster,
+        })
     }
 
     /// The place of the stream's worker among all workers.
@@ -105,7 +123,7 @@ impl Mailbox {
         Self::new(0, UserId::new("anybody").expect("a valid id"), Arc::default(), false)
     }
 
-    pub(super) fn user(&self) -> &UserId {
+    pub(crate) fn user(&self) -> &UserId {
         &self.user
     }
 
@@ -117,7 +135,43 @@ impl Mailbox {
         Seq(self.seen.load(Ordering::Relaxed))
     }
 
-    /// The user has read up to here. Says whether that is further than before.
+    /// The client says that the user has read up to here. Says whether that is further than before.
+    pub(super) fn set_marked(&self, seq: Seq) -> bool {
+        self.marked.fetch_max(seq.0, Ordering::Relaxed) < seq.0
+    }
+
+    /// Whether its client is told how far each user is.
+    pub(crate) fn set_wants_receipts(&self, wants: bool) {
+        self.wants_receipts.store(wants, Ordering::Relaxed);
+        if !wants {
+            self.receipts.lock().clear();
+        }
+    }
+
+    /// How far a user is, if the client is told that; says whether it is.
+    pub(super) fn put_receipt(&self, user: &UserId, cursor: Cursor) -> bool {
+        let wants = self.wants_receipts.load(Ordering::Relaxed);
+        if wants {
+            let mut receipts = self.receipts.lock();
+            let of_user = receipts.entry(user.clone()).or_default();
+            *of_user = of_user.merged(cursor);
+            drop(receipts);
+            self.has_receipts.store(true, Ordering::Release);
+        }
+        wants
+    }
+
+    /// How far users are of whom that was not taken yet, the latest of each.
+    pub(crate) fn take_receipts(&self) -> BTreeMap<UserId, Cursor> {
+        // Without the lock most of the time: this is asked for behind each wake-up.
+        if !self.has_receipts.load(Ordering::Relaxed) {
+            return BTreeMap::new();
+        }
+        self.has_receipts.store(false, Ordering::Relaxed);
+        std::mem::take(&mut self.receipts.lock())
+    }
+
+    /// It is stored that the user has read up to here. Says whether that is further than before.
     pub(super) fn set_seen(&self, seq: Seq) -> bool {
         self.seen.fetch_max(seq.0, Ordering::Relaxed) < seq.0
     }

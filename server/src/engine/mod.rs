@@ -5,10 +5,14 @@
 
 mod access;
 mod changes;
+mod coalesced;
 mod committer;
 mod drafts;
+mod erase;
 mod frame;
+mod inbox;
 mod mailbox;
+mod messages;
 mod names;
 mod notes;
 mod publisher;
@@ -33,10 +37,11 @@ use bytes::Bytes;
 use quoth_core::conversation::Append;
 use quoth_core::membership::user::UserState;
 use quoth_core::membership::{ConversationState, Rules};
+use quoth_core::messages::{Absent, MessageState};
 use quoth_core::retention::{Classes, Keeping, Kept};
 use quoth_core::tail::{Next, Wanted};
 use quoth_protocol::frame::Durability;
-use quoth_protocol::{ConversationName, Seq, UserId};
+use quoth_protocol::{ConversationName, UserId};
 use quoth_store::{Applier, Bounds, Log, Position, Store, View, ViewError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
@@ -45,7 +50,11 @@ use changes::ChangeRequest;
 pub use changes::{Caller, Done, Listed};
 use committer::{Committer, Parts};
 pub(crate) use frame::event;
+use inbox::Inbox;
+pub(crate) use inbox::is_small;
+pub use inbox::{Batch, Greeting, InboxPage, InboxWatch, Receipts, Since};
 pub use mailbox::{Mailbox, NotStored, Outcome, Stored};
+pub(crate) use messages::States as MessageStates;
 pub(crate) use names::name_once;
 pub use names::{new_invitation, new_name};
 use notes::NoteRequest;
@@ -151,6 +160,7 @@ struct Inner {
     tails: Arc<Tails>,
     workers: Arc<Workers>,
     rosters: Arc<Rosters>,
+    inbox: Arc<Inbox>,
     conversations: States<Option<ConversationState>>,
     users: States<UserState>,
     kept: States<Kept>,
@@ -158,6 +168,8 @@ struct Inner {
     latest: Arc<Latest>,
     /// Held by the one who frees what is absent.
     reclaims: tokio::sync::Mutex<()>,
+    absent: States<Absent>,
+    messages: States<MessageState>,
     reads: Reads,
     durability: Durability,
     clock: Arc<dyn Clock>,
@@ -246,6 +258,7 @@ impl Engine {
         let reads = Reads::new(Arc::clone(&view), hurry, execution);
         let released = Arc::new(AtomicU64::new(log.next().0.saturating_sub(1)));
         let counts = Arc::new(Counts::default());
+        let inbox = Arc::new(Inbox::new());
         let parts = Parts {
             log,
             view,
@@ -257,6 +270,7 @@ impl Engine {
             released: Arc::clone(&released),
             counts: Arc::clone(&counts),
             rules,
+            inbox: Arc::clone(&inbox),
         };
         let committer = Committer::new(parts);
         let thread = match execution {
@@ -274,12 +288,15 @@ impl Engine {
             tails,
             workers,
             rosters,
+            inbox: Arc::clone(&inbox),
             conversations: States::default(),
             users: States::default(),
             kept: States::default(),
             classes: Arc::new(classes),
             latest: Arc::default(),
             reclaims: tokio::sync::Mutex::default(),
+            absent: States::default(),
+            messages: States::default(),
             reads,
             durability,
             clock,
@@ -288,6 +305,7 @@ impl Engine {
             counts,
         };
         let inner = Arc::new(inner);
+        tokio::spawn(inbox::keep(inbox, Arc::downgrade(&inner), worker.clone()));
         tokio::spawn(rosters::tell(Arc::clone(&inner.rosters), Arc::downgrade(&inner)));
         (Self { inner, worker }, stopper)
     }
@@ -338,13 +356,6 @@ impl Engine {
         Rosters::watch(&self.inner.rosters, conversation, user)
     }
 
-    /// The user of a mailbox that is subscribed to the conversation has read up to here; only ever forward.
-    pub fn seen(&self, conversation: &ConversationName, mailbox: &Mailbox, seq: Seq) {
-        if mailbox.set_seen(seq) {
-            self.inner.rosters.change(conversation);
-        }
-    }
-
     /// Says whether the user of a mailbox is to be seen by those who read the conversation, and told who types there; at first so.
     pub fn set_present(&self, conversation: &ConversationName, mailbox: &Mailbox, is_present: bool) {
         if mailbox.set_present(is_present) {
@@ -367,7 +378,23 @@ impl Engine {
     /// By what a read of a conversation is judged from now on.
     #[must_use]
     pub fn reading(&self, name: &ConversationName, keeping: Keeping) -> Reading {
-        Reading { keeping, ahead: self.inner.tails.ahead(name) }
+        Reading { keeping, ahead: self.inner.tails.ahead(name), absent: None }
+    }
+
+    /// The same by what is known of the conversation now.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn reading_for_all(&self, name: &ConversationName) -> Result<Reading, ViewError> {
+        let (absent, keeping) = (Some(self.absent(name).await?), self.keeping(name).await?);
+        Ok(Reading { absent, ..self.reading(name, keeping) })
+    }
+
+    /// The same for whoever has access to it, by now.
+    #[must_use]
+    pub fn reading_of(&self, access: &Access) -> Reading {
+        let absent = access.absent().cloned();
+        Reading { absent, ..self.reading(access.name(), access.keeping(self.now_ms())) }
     }
 
     /// A conversation's floor and its head: at least all that has been acked.
@@ -381,15 +408,25 @@ impl Engine {
         Ok(self.with_tail(name, keeping, &at, bounds))
     }
 
-    /// The same for a publisher that begins; what else the committer will want to know of it is read on the way.
+    /// A conversation's floor and its head for the stream of a publisher, whose mailbox is told of cursors. If it `publishes`, what else
+    /// the committer will want to know of it is read on the way.
     ///
     /// # Errors
     /// When the view cannot be read.
-    pub async fn begin(&self, publisher: &Arc<Publisher>) -> Result<Bounds, ViewError> {
-        let keeping = publisher.access.keeping(self.now_ms());
-        let at = self.reading(&publisher.conversation, keeping);
-        let bounds = self.inner.reads.begin(publisher, at.clone()).await?;
-        Ok(self.with_tail(&publisher.conversation, keeping, &at, bounds))
+    pub async fn enter(
+        &self,
+        publisher: &Arc<Publisher>,
+        publishes: bool,
+        greeting: Greeting,
+    ) -> Result<Bounds, ViewError> {
+        let at = self.reading_of(&publisher.access);
+        let (inbox, of) = (Arc::clone(&self.inner.inbox), Arc::clone(publisher));
+        let greet = move |view: &dyn View| inbox.greet(view, &of.conversation, &of.mailbox, greeting);
+        let bounds = self.inner.reads.enter(publisher, publishes, at.clone(), greet).await?;
+        if greeting != Greeting::Nothing {
+            self.inner.rosters.change(&publisher.conversation);
+        }
+        Ok(self.with_tail(&publisher.conversation, at.keeping, &at, bounds))
     }
 
     /// The bounds of a conversation that has these in the view.

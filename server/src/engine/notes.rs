@@ -49,6 +49,10 @@ impl NoteRequest {
     }
 }
 
+fn failed() -> String {
+    "the store failed".to_owned()
+}
+
 impl Engine {
     /// Sets registers of a conversation, all of them or none. They are durable when this is ready.
     ///
@@ -88,7 +92,33 @@ impl Engine {
         registers: Vec<Register>,
         class: Class,
     ) -> Result<(), String> {
-        let failed = || "the store failed".to_owned();
+        let is_noted = self.enqueue(conversation, content, registers, class).await?;
+        is_noted.await.map_err(|_| failed())
+    }
+
+    /// The same of many conversations, in this order. All of it is durable when this is ready.
+    ///
+    /// # Errors
+    /// As of [`Engine::note`].
+    pub(super) async fn note_all(&self, notes: Vec<(ConversationName, Vec<Register>)>) -> Result<(), String> {
+        let mut last = None;
+        for (conversation, registers) in notes {
+            last = Some(self.enqueue(conversation, Bytes::new(), registers, Class::default()).await?);
+        }
+        // One queue and one committer: what was queued before is durable before.
+        match last {
+            Some(is_noted) => is_noted.await.map_err(|_| failed()),
+            None => Ok(()),
+        }
+    }
+
+    async fn enqueue(
+        &self,
+        conversation: ConversationName,
+        content: Bytes,
+        registers: Vec<Register>,
+        class: Class,
+    ) -> Result<oneshot::Receiver<()>, String> {
         let value = |register: &Register| register.value.as_ref().map_or(0, Bytes::len);
         let bytes: usize =
             registers.iter().map(|register| NOTE_BYTES + register.key.len() + value(register)).sum();
@@ -97,7 +127,20 @@ impl Engine {
         let (noted, is_noted) = oneshot::channel();
         let request = NoteRequest { conversation, content, registers, class, noted, queued };
         self.inner.queue.send(Request::Note(request)).await.map_err(|_| failed())?;
-        is_noted.await.map_err(|_| failed())
+        Ok(is_noted)
+    }
+
+    /// A conversation's register, with everything that was noted by now.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn register(
+        &self,
+        conversation: ConversationName,
+        key: Bytes,
+    ) -> Result<Option<Bytes>, ViewError> {
+        self.inner.reads.applied(self.released()).await;
+        self.inner.reads.run(move |view| view.register(&conversation, &key)).await
     }
 
     /// A conversation's registers whose keys begin with `prefix`, at most `limit`, with everything that was noted by now.

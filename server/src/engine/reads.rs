@@ -4,17 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use quoth_core::history::Anchor;
 use quoth_core::retention::{End, Gaps, Judge, Keeping, Place};
-use quoth_protocol::frame::{Event, ServerFrame};
+use quoth_protocol::frame::{Event, FetchRange, ServerFrame};
 use quoth_protocol::{ConversationName, Seq, codec};
 use quoth_store::{Bounds, Found, Hurry, PageLimit, Position, ProducerKey, Record, Stretch, View, ViewError};
 
 use tokio::sync::Semaphore;
 
 use super::Execution;
+use super::coalesced::Coalesced;
 use super::frame::{encode_event, event};
 use super::publisher::{Prior, Publisher};
 use super::retention::marks;
+use super::states::KnownAbsent;
 use super::tails::Ahead;
 
 /// How long a read of what may be fresh waits between two looks at how far the applier is; it is usually done with a
@@ -33,6 +36,7 @@ pub struct Reads {
     hurry: Option<Hurry>,
     execution: Execution,
     look_ups: Arc<Semaphore>,
+    pages: Arc<Coalesced<Wanted, Read>>,
 }
 
 impl std::fmt::Debug for Reads {
@@ -44,10 +48,47 @@ impl std::fmt::Debug for Reads {
 /// Part of a conversation, as frames.
 #[derive(Debug)]
 pub struct Page {
-    /// Event frames in ascending order, with a gap frame for what is absent.
+    /// Event frames in ascending order, and gap frames in place of events that are absent.
     pub frames: Vec<Bytes>,
-    /// Where a reader that has taken the page stands: at its last event, or at the end of its gap.
+    /// Where a reader that has taken the page stands: at its last event, or at the end of its last gap.
     pub reached: Seq,
+}
+
+/// Which events are read, of a conversation's that the view has.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Wanted {
+    conversation: ConversationName,
+    after: Seq,
+    to: Seq,
+    records_max: usize,
+    bytes_max: usize,
+}
+
+/// What was read: events of which none is judged yet.
+#[derive(Debug)]
+struct Read {
+    stretch: Stretch,
+    frames: Vec<Bytes>,
+}
+
+impl Read {
+    /// As a page of who asked for what is behind `cursor`, up to and including `to`.
+    fn page(&self, at: &Reading, judge: Judge, cursor: Seq, to: Seq) -> Page {
+        let gap = |(from, to)| codec::encode(&ServerFrame::Gap { from, to });
+        let (mut frames, mut gaps, mut last) = (Vec::new(), Gaps::behind(cursor), None);
+        for (record, frame) in self.stretch.records.iter().zip(&self.frames) {
+            if record.seq > cursor && record.seq <= to && !at.is_absent(judge, record) {
+                frames.extend(gaps.event(record.seq).map(gap));
+                frames.push(frame.clone());
+                last = Some(record.seq);
+            }
+        }
+        let reached = self.stretch.to.min(to).max(cursor);
+        // What is absent behind the last event may go on in the next page, and is told there as one.
+        let reached = last.filter(|last| *last < reached && reached < to).unwrap_or(reached);
+        frames.extend(gaps.until(reached).map(gap));
+        Page { frames, reached }
+    }
 }
 
 /// Part of a conversation: what of `from` to `to` is no event is absent.
@@ -74,6 +115,8 @@ pub struct Reading {
     pub(super) keeping: Keeping,
     /// What the view may not have yet.
     pub(super) ahead: Ahead,
+    /// What was revoked; `None` where nothing ever is.
+    pub(super) absent: Option<Arc<KnownAbsent>>,
 }
 
 impl Reading {
@@ -100,7 +143,12 @@ impl Reading {
 
     fn is_absent(&self, judge: Judge, record: &Record) -> bool {
         let place = Place { seq: record.seq, time_ms: record.time_ms, offset: record.offset };
-        judge.is_absent(place, record.expires_ms) || self.ahead.erased.contains(&record.seq)
+        judge.is_absent(place, record.expires_ms)
+            || self.ahead.erased.contains(&record.seq)
+            || self
+                .absent
+                .as_ref()
+                .is_some_and(|absent| absent.read().within(record.seq, record.seq).next().is_some())
     }
 
     /// The first events behind a seq that are not absent, up to `to`. Where all of a page are absent it reads on.
@@ -162,7 +210,8 @@ impl Reading {
 
 impl Reads {
     pub(crate) fn new(view: Arc<dyn View>, hurry: Option<Hurry>, execution: Execution) -> Self {
-        Self { view, hurry, execution, look_ups: Arc::new(Semaphore::new(LOOK_UPS_AT_ONCE_MAX)) }
+        let look_ups = Arc::new(Semaphore::new(LOOK_UPS_AT_ONCE_MAX));
+        Self { view, hurry, execution, look_ups, pages: Arc::default() }
     }
 
     pub(super) async fn run<T: Send + 'static>(
@@ -181,11 +230,6 @@ impl Reads {
         }
     }
 
-    /// The view itself, for what is done there and not read.
-    pub(super) fn view(&self) -> &dyn View {
-        &*self.view
-    }
-
     /// A conversation's floor and head in the view, which may be behind its tail.
     ///
     /// # Errors
@@ -199,10 +243,25 @@ impl Reads {
         self.run(move |view| at.bounds(view, &conversation)).await
     }
 
-    /// The same, and what else the committer will want to know of the publisher.
-    pub(super) async fn begin(&self, publisher: &Arc<Publisher>, at: Reading) -> Result<Bounds, ViewError> {
+    /// The view itself, for what is done there and not read.
+    pub(super) fn view(&self) -> &dyn View {
+        &*self.view
+    }
+
+    /// The same for a publisher, and what else the committer will want to know of one that `publishes`. On the way it greets.
+    pub(super) async fn enter(
+        &self,
+        publisher: &Arc<Publisher>,
+        publishes: bool,
+        at: Reading,
+        greet: impl FnOnce(&dyn View) + Send + 'static,
+    ) -> Result<Bounds, ViewError> {
         let publisher = Arc::clone(publisher);
         self.run(move |view| {
+            greet(view);
+            if !publishes {
+                return at.bounds(view, &publisher.conversation);
+            }
             let (bounds, prior) = Prior::read(view, &publisher, at)?;
             prior.map(|prior| publisher.prior.set(prior));
             Ok(bounds)
@@ -210,7 +269,7 @@ impl Reads {
         .await
     }
 
-    /// The events behind a cursor, up to and including `to`.
+    /// The events behind a cursor, up to and including `to`, with gaps in place of those that are absent.
     ///
     /// # Errors
     /// When the view cannot be read.
@@ -222,54 +281,123 @@ impl Reads {
         limit: PageLimit,
         at: Reading,
     ) -> Result<Page, ViewError> {
-        let conversation = conversation.clone();
+        let name = conversation.clone();
         self.run(move |view| {
-            let gap = |(from, to)| codec::encode(&ServerFrame::Gap { from, to });
-            let (mut frames, mut gaps) = (Vec::new(), Gaps::behind(cursor));
-            let read = at.after(view, &conversation, cursor, to, limit)?;
-            for record in &read.records {
-                frames.extend(gaps.event(record.seq).map(gap));
-                frames.push(encode_event(record));
-            }
-            // What is absent behind the last event may go on in the next page, and is told there as one.
-            let reached = match read.records.last() {
-                Some(last) if last.seq < read.to && read.to < to => last.seq,
-                _ => read.to,
-            };
-            frames.extend(gaps.until(reached).map(gap));
-            Ok(Page { frames, reached })
+            let stretch = at.after(view, &name, cursor, to, limit)?;
+            let frames = stretch.iter().map(encode_event).collect();
+            // It is judged already.
+            let page = Read { stretch, frames }.page(&Reading::default(), Judge::default(), cursor, to);
+            Ok(page)
         })
         .await
     }
 
-    /// The first events behind a seq, ascending.
+    /// The same where the view is known to have everything up to `to`: whoever wants the same while it is read gets it from the one
+    /// read. Elsewhere one that has begun earlier may lack what somebody was woken for.
     ///
     /// # Errors
     /// When the view cannot be read.
-    pub async fn events_after(
+    pub async fn page(
         &self,
         conversation: &ConversationName,
-        after: Seq,
+        cursor: Seq,
+        to: Seq,
         limit: PageLimit,
         at: Reading,
-    ) -> Result<Events, ViewError> {
-        let conversation = conversation.clone();
-        self.run(move |view| Events::of(at.after(view, &conversation, after, Seq(u64::MAX), limit)?)).await
+    ) -> Result<Page, ViewError> {
+        if at.keeping.may_take() {
+            // What is kept of it is the reader's own business.
+            return self.after(conversation, cursor, to, limit, at).await;
+        }
+        let PageLimit { records: records_max, bytes: bytes_max } = limit;
+        let wanted = Wanted { conversation: conversation.clone(), after: cursor, to, records_max, bytes_max };
+        let read = |Wanted { conversation, after, to, .. }: Wanted| {
+            self.run(move |view| read_after(view, &conversation, after, to, limit))
+        };
+        let read = self.pages.get(wanted, read).await?;
+        // What has become absent since the read began is left out, whoever began it.
+        Ok(read.page(&at, at.keeping.judge(at.ahead.end), cursor, to))
     }
 
-    /// The last events before a seq, or the last ones of all, ascending.
+    /// The first events behind `after` up to and including `last`, which are readable ones, or the last of these.
     ///
     /// # Errors
     /// When the view cannot be read.
-    pub async fn events_before(
+    pub async fn events(
         &self,
         conversation: &ConversationName,
-        before: Option<Seq>,
-        limit: PageLimit,
+        (after, last): (Seq, Seq),
+        bytes_max: usize,
+        from_the_end: bool,
         at: Reading,
     ) -> Result<Events, ViewError> {
+        let records = usize::try_from(last.0.saturating_sub(after.0)).unwrap_or(usize::MAX);
+        if records == 0 {
+            return Ok(Events { from: after.next(), to: after, events: Vec::new() });
+        }
+        let (conversation, limit) = (conversation.clone(), PageLimit { records, bytes: bytes_max });
+        let read = move |view: &dyn View| {
+            let mut stretch = if from_the_end {
+                at.before(view, &conversation, Some(last.next()), limit)?
+            } else {
+                at.after(view, &conversation, after, last, limit)?
+            };
+            stretch.records.retain(|record| record.seq > after);
+            stretch.from = stretch.from.max(after.next());
+            Events::of(stretch)
+        };
+        self.run(read).await
+    }
+
+    /// Where a page of this range lies.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn anchor(
+        &self,
+        conversation: &ConversationName,
+        range: FetchRange,
+        bounds: Bounds,
+    ) -> Result<Anchor, ViewError> {
+        let first_at = |time_ms| self.first_at(conversation, time_ms, bounds);
+        Ok(match range {
+            FetchRange::After(seq) => Anchor::After(seq),
+            FetchRange::Before(seq) => Anchor::Before(seq),
+            FetchRange::Latest => Anchor::Before(Seq(u64::MAX)),
+            FetchRange::Around(seq) => Anchor::Around(seq),
+            FetchRange::AfterTime(time_ms) => {
+                Anchor::After(Seq(first_at(time_ms).await?.0.saturating_sub(1)))
+            }
+            FetchRange::BeforeTime(time_ms) => Anchor::Before(first_at(time_ms).await?),
+            FetchRange::AroundTime(time_ms) => Anchor::Around(first_at(time_ms).await?),
+        })
+    }
+
+    /// The first event of a conversation that was stored at `time_ms` or later, in milliseconds since 1970; the seq behind the head where
+    /// there is none.
+    async fn first_at(
+        &self,
+        conversation: &ConversationName,
+        time_ms: u64,
+        bounds: Bounds,
+    ) -> Result<Seq, ViewError> {
         let conversation = conversation.clone();
-        self.run(move |view| Events::of(at.before(view, &conversation, before, limit)?)).await
+        self.run(move |view| {
+            // Times never go back, so each look leaves out half of what is left.
+            let (mut first, mut behind) = (bounds.floor.0, bounds.head.0.saturating_add(1));
+            while first < behind {
+                let middle = first + (behind - first) / 2;
+                let limit = PageLimit { records: 1, bytes: usize::MAX };
+                let records = view.after(&conversation, Seq(middle.saturating_sub(1)), limit)?;
+                if records.first().is_none_or(|record| record.time_ms >= time_ms) {
+                    behind = middle;
+                } else {
+                    first = middle + 1;
+                }
+            }
+            Ok(Seq(first))
+        })
+        .await
     }
 
     /// Up to which group of the log the view is.
@@ -314,4 +442,22 @@ impl Reads {
         })
         .await
     }
+}
+
+/// The first events behind a cursor, absent or not.
+fn read_after(
+    view: &dyn View,
+    conversation: &ConversationName,
+    cursor: Seq,
+    to: Seq,
+    limit: PageLimit,
+) -> Result<Read, ViewError> {
+    let records = usize::try_from(to.0.saturating_sub(cursor.0)).unwrap_or(usize::MAX);
+    if records == 0 {
+        return Ok(Read { stretch: Stretch::nothing_behind(cursor), frames: Vec::new() });
+    }
+    let limit = PageLimit { records: limit.records.min(records), ..limit };
+    let stretch = view.after(conversation, cursor, limit)?;
+    let frames = stretch.iter().map(encode_event).collect();
+    Ok(Read { stretch, frames })
 }

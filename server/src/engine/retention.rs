@@ -107,7 +107,7 @@ impl Engine {
         let known = self.state(name).await.map_err(|error| unreadable(&error))?;
         let keeps = self.keeps(name).await.map_err(|error| unreadable(&error))?;
         let what = What::Retain { name: name.clone(), known, keeps, retain };
-        self.ask(caller, what, vec![name.clone()]).await
+        self.ask(caller, what, vec![name.clone()], 0).await
     }
 
     /// Frees what is absent, as far as whole windows are. Windows whose time is over are ended before. It takes as long as it takes, on a

@@ -60,7 +60,7 @@ struct Roster {
 }
 
 /// What is told, and to whom.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 struct Frames {
     /// To everybody but those below.
     all: Bytes,
@@ -191,7 +191,13 @@ pub(super) async fn tell(rosters: Arc<Rosters>, engine: Weak<Inner>) {
                     continue;
                 }
             };
-            *roster.frames.lock() = rosters.frames(&readers, &blocks);
+            let frames = rosters.frames(&readers, &blocks);
+            let mut told = roster.frames.lock();
+            if *told == frames {
+                continue;
+            }
+            *told = frames;
+            drop(told);
             roster.version.fetch_add(1, Ordering::Release);
             mailboxes.iter().filter(|reader| reader.wants_roster()).for_each(|reader| reader.wake());
         }

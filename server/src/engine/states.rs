@@ -8,14 +8,16 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
-use quoth_core::membership::ConversationState;
-use quoth_core::membership::registers::STATE;
 use quoth_core::membership::user::{BLOCKED, UserState};
+use quoth_core::membership::{ConversationState, PREFIXES};
+use quoth_core::messages::{
+    ABSENT, Absent, MessageState, absent_key, edit_key, reactions_prefix, summary_key,
+};
 use quoth_core::retention::Kept;
-use quoth_protocol::{ConversationName, UserId};
+use quoth_protocol::{ConversationName, Seq, UserId};
 use quoth_store::{View, ViewError};
 use tokio::sync::OnceCell;
 
@@ -59,6 +61,19 @@ pub(crate) struct Known<S> {
     position: AtomicU64,
     /// What it is charged for, in users.
     charge: AtomicU64,
+    /// How it stands in lists.
+    listed: Listed,
+}
+
+/// What is known of how a conversation stands in its members' lists. It begins anew with each load, which costs a move too many at most.
+#[derive(Debug, Default)]
+struct Listed {
+    /// The group that it was written to last.
+    written: AtomicU64,
+    /// When it moves again, in milliseconds since 1970.
+    moves_ms: AtomicU64,
+    /// Whether it was moved to those with too many members.
+    is_large: AtomicBool,
 }
 
 /// A conversation, managed or not.
@@ -66,6 +81,19 @@ pub(crate) type KnownConversation = Known<Option<ConversationState>>;
 
 /// How a conversation is kept.
 pub(crate) type KnownKept = Known<Kept>;
+
+/// The absent events of a conversation.
+pub(crate) type KnownAbsent = Known<Absent>;
+
+/// A message, as far as it may be altered.
+pub(crate) type KnownMessage = Known<MessageState>;
+
+/// Which message.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct MessageKey {
+    pub(crate) conversation: ConversationName,
+    pub(crate) seq: Seq,
+}
 
 /// A user.
 pub(crate) type KnownUser = Known<UserState>;
@@ -78,6 +106,7 @@ impl<S> Default for Known<S> {
             sequenced: AtomicU64::new(0),
             position: AtomicU64::new(0),
             charge: AtomicU64::new(0),
+            listed: Listed::default(),
         }
     }
 }
@@ -113,6 +142,38 @@ impl<S: State> Known<S> {
         let mut state = self.state.get().expect("it is loaded before it is changed").write();
         change(&mut state);
         self.released.store(state.version(), Ordering::Release);
+    }
+
+    /// The committer writes to it in a group. Says whether that is the first time in this group.
+    pub(super) fn writes(&self, group: u64) -> bool {
+        self.listed.written.swap(group, Ordering::Relaxed) != group
+    }
+
+    /// Whether it is to move in its members' lists at `now_ms`, which it does not again for `interval_ms` then.
+    pub(super) fn moves(&self, now_ms: u64, interval_ms: u64) -> bool {
+        let is_due = self.listed.moves_ms.load(Ordering::Relaxed) <= now_ms;
+        if is_due {
+            self.listed.moves_ms.store(now_ms.saturating_add(interval_ms), Ordering::Relaxed);
+        }
+        is_due
+    }
+
+    /// What was written to it in a group is taken back, with its move if it moved.
+    pub(super) fn take_back(&self, moved: bool) {
+        self.listed.written.store(0, Ordering::Relaxed);
+        if moved {
+            self.listed.moves_ms.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it is known to stand among those with too many members in all of their lists.
+    pub(super) fn is_large(&self) -> bool {
+        self.listed.is_large.load(Ordering::Relaxed)
+    }
+
+    /// It stands there in all of them, or in none.
+    pub(super) fn set_large(&self, is_large: bool) {
+        self.listed.is_large.store(is_large, Ordering::Relaxed);
     }
 
     async fn load(&self, key: &S::Key, reads: &super::Reads) -> Result<(), ViewError> {
@@ -239,12 +300,11 @@ impl State for Option<ConversationState> {
     type Key = ConversationName;
 
     fn load(view: &dyn View, name: &ConversationName) -> Result<Self, ViewError> {
-        // A conversation has other registers as well, of messages above all.
-        let mut all = Vec::new();
-        for prefix in STATE {
-            all.extend(registers(view, name, &[prefix])?);
+        let mut of_state = Vec::new();
+        for prefix in PREFIXES {
+            of_state.extend(registers(view, name, &[prefix])?);
         }
-        ConversationState::load(all).map_err(|error| damaged(name, error.0))
+        ConversationState::load(of_state).map_err(|error| damaged(name, error.0))
     }
 
     fn version(&self) -> u64 {
@@ -289,6 +349,45 @@ impl State for UserState {
 
     fn users(&self) -> usize {
         self.blocked_count()
+    }
+}
+
+impl State for Absent {
+    type Key = ConversationName;
+
+    fn load(view: &dyn View, name: &ConversationName) -> Result<Self, ViewError> {
+        Self::load(registers(view, name, &[ABSENT])?).map_err(|error| damaged(name, error.0))
+    }
+
+    fn version(&self) -> u64 {
+        self.version().0
+    }
+
+    fn users(&self) -> usize {
+        self.ranges_count()
+    }
+}
+
+/// Bytes that cost as much as a user does.
+const USER_BYTES: usize = 100;
+
+impl State for MessageState {
+    type Key = MessageKey;
+
+    fn load(view: &dyn View, MessageKey { conversation, seq }: &MessageKey) -> Result<Self, ViewError> {
+        let mut all = registers(view, conversation, &reactions_prefix(*seq))?;
+        for key in [edit_key(*seq), summary_key(*seq), absent_key(*seq)] {
+            all.extend(view.register(conversation, &key)?.map(|value| (key.into(), value)));
+        }
+        Self::load(*seq, all).map_err(|error| damaged(conversation, error.0))
+    }
+
+    fn version(&self) -> u64 {
+        self.version().0
+    }
+
+    fn users(&self) -> usize {
+        self.users_count() + self.edited().map_or(0, |edit| edit.body.len() / USER_BYTES)
     }
 }
 

@@ -28,7 +28,7 @@ use super::judged::{Asking, Connecting};
 use super::open::OpenConversations;
 use super::pace::ConnectionPaces;
 use super::transport::{Gone, RecvStream, SendStream, Transport};
-use super::{Phase, PhaseReceiver, Service, Verification, Verifying, presence, requests, stream};
+use super::{Phase, PhaseReceiver, Service, Verification, Verifying, inbox, presence, requests, stream};
 use crate::engine::{Typing, Typings};
 use crate::sessions::{Attendance, Refused, Seen, Told, Watcher};
 
@@ -59,6 +59,8 @@ pub(super) struct Shared {
     pub(super) watcher: Watcher,
     /// What slows the client, if anything does.
     pub(super) paces: Option<Arc<ConnectionPaces>>,
+    /// Rows of the user's list, if the client watches it.
+    pub(super) inbox: inbox::Watched,
 }
 
 /// Runs a connection, whose handshake is complete, until it ends.
@@ -164,6 +166,7 @@ enum Happened {
     Told(Told),
     Wrote(Result<(), WriteFailure>),
     Typing(Typing),
+    Rows(inbox::Next),
     Datagram(Result<Bytes, Gone>),
     Stream(Result<(SendStream, RecvStream), Gone>),
     StreamEnded(Result<Ended, tokio::task::JoinError>),
@@ -262,6 +265,12 @@ impl Connection {
                 None => std::future::pending().await,
             }
         };
+        let rows = async {
+            match &self.signed_in {
+                Some(signed_in) if has_room => signed_in.shared.inbox.next().await,
+                _ => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             phase = phase.next(drains) => Happened::Phase(phase),
@@ -273,6 +282,7 @@ impl Connection {
             Some(ended) = self.streams.join_next() => Happened::StreamEnded(ended),
             stream = self.transport.accept(), if accepts && !waits_for_rate => Happened::Stream(stream),
             notice = typing => Happened::Typing(notice),
+            rows = rows => Happened::Rows(rows),
             datagram = self.transport.read_datagram(), if is_signed_in => Happened::Datagram(datagram),
             () = tokio::time::sleep(wait) => Happened::Woken,
         }
@@ -319,6 +329,13 @@ impl Connection {
             Happened::Typing(notice) => {
                 self.tell_typing(notice);
                 Ok(())
+            }
+            Happened::Rows(inbox::Next::Rows(rows)) => {
+                rows.into_iter().for_each(|row| self.writer.push(&ServerFrame::InboxRow(Box::new(row))));
+                Ok(())
+            }
+            Happened::Rows(inbox::Next::End(code)) => {
+                Err(End::Close(code, "rows of the inbox were not taken, or cannot be read"))
             }
             Happened::Datagram(Ok(datagram)) => self.datagram(&datagram),
             Happened::Stream(Ok((send, recv))) => {
@@ -481,7 +498,8 @@ impl Connection {
         self.reader.set_paces(paces.as_ref().map(|paces| paces.stream(None)));
         let open_conversations_max = self.service.limits.open_conversations_max_of(is_service);
         let datagrams = if self.transport.has_datagrams() { feature::DATAGRAMS } else { 0 };
-        let features = hello.features & (datagrams | feature::ROSTER | feature::MEMBERSHIP);
+        let known = datagrams | feature::ROSTER | feature::MEMBERSHIP | feature::MESSAGES;
+        let features = hello.features & known;
         if features & feature::MESSAGES != 0 {
             // An edit has a message's body.
             self.reader.set_frame_bytes_max(FRAME_BYTES_MAX);
@@ -497,6 +515,7 @@ impl Connection {
             features,
             watcher,
             paces,
+            inbox: inbox::Watched::default(),
         };
         self.signed_in = Some(SignedIn {
             shared: Arc::new(shared),

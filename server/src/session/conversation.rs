@@ -8,11 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use quoth_core::authorize::{Action, Grant, Reach};
 use quoth_core::conversation::{Append, ConversationStream, Output, Rights};
-use quoth_core::membership::Actor;
+use quoth_core::membership::{Actor, ConversationState};
+use quoth_core::receipts::Cursor as Receipt;
 use quoth_core::tail::{Next, Wanted};
 use quoth_protocol::frame::{ClientFrame, Open, ServerFrame, Start, feature};
 use quoth_protocol::limits::FRAME_BYTES_MAX;
-use quoth_protocol::{Code, ConversationName, Seq};
+use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use quoth_store::{Bounds, ViewError};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -22,7 +23,7 @@ use super::cursor::{Cursor, CursorState, ReadResult, StoreRead, load, start};
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
 use super::judged::{Judged, Messages};
 use super::{Phase, PhaseReceiver};
-use crate::engine::{Access, Engine, Mailbox, Outcome, Publisher, Role, Stand};
+use crate::engine::{Access, Engine, Greeting, Mailbox, Outcome, Publisher, Role, Stand, is_small};
 use crate::hooks::{Hook, Judgement};
 
 /// How long who has left has to read up to there before the stream is reset, which may overtake what is on its way.
@@ -70,6 +71,7 @@ pub(super) async fn run(
         frames: Vec::new(),
         hook: shared.service.hooks.publish.clone(),
         judged: Messages::default(),
+        wants_receipts: shared.features & feature::MESSAGES != 0 && !open.conversation.is_me(),
         answers: VecDeque::new(),
         client_finished: false,
         drains: false,
@@ -122,6 +124,8 @@ struct Stream {
     /// Who is asked before a message is stored, and the messages that are asked about.
     hook: Option<Hook>,
     judged: Messages,
+    /// Whether the client is told how far the others are.
+    wants_receipts: bool,
     /// Answers that the writer has, in order: how many end at or before which byte of the stream.
     answers: VecDeque<(u64, usize)>,
     client_finished: bool,
@@ -213,6 +217,7 @@ impl Stream {
             return Ok(());
         }
         self.tell_roster(writer);
+        self.tell_receipts(writer);
         while let CursorState::At(cursor) = self.cursor.state {
             if writer.room() == 0 || self.read.is_some() || cursor >= self.last {
                 return Ok(());
@@ -221,9 +226,9 @@ impl Stream {
             let wanted = Wanted { cursor, to: self.last, bytes_max: writer.room(), keeping };
             match self.engine.read_tail(self.access.name(), wanted, &mut self.frames) {
                 Next::Wait => return Ok(()),
-                Next::View { .. } => {
+                Next::View { to } => {
                     self.cursor.woken = false;
-                    self.read = Some(StoreRead::page(&self.engine, &self.access, cursor, self.last));
+                    self.read = Some(StoreRead::page(&self.engine, &self.access, cursor, self.last, to));
                 }
                 Next::Frames(reached) => {
                     // States are out before events are. So who had left before one of these is known to have by now.
@@ -291,6 +296,25 @@ impl Stream {
         }
     }
 
+    /// Tells how far the others are, where there are few: the latest of each.
+    fn tell_receipts(&mut self, writer: &mut FrameWriter) {
+        if !self.wants_receipts || self.cursor.starts() || writer.room() == 0 {
+            return;
+        }
+        let receipts = self.mailbox.take_receipts();
+        if receipts.is_empty() || self.rights().allow(Action::Receipts).is_err() {
+            return;
+        }
+        let is_told = |state: Option<&ConversationState>, user: &UserId| {
+            is_small(state) && state.is_some_and(|state| state.present(user).is_some())
+        };
+        for (user, Receipt { delivered, read }) in receipts {
+            if self.access.with_state(|state| is_told(state, &user)) {
+                writer.push(&ServerFrame::Receipt { user, delivered, read });
+            }
+        }
+    }
+
     fn answer(&mut self, frames: impl IntoIterator<Item = ServerFrame>, writer: &mut FrameWriter) {
         let mut count = 0;
         for frame in frames {
@@ -330,7 +354,7 @@ impl Stream {
                 }
             },
             Output::Seek(from) => self.seek(from, false),
-            Output::Seen(seq) if seq <= self.cursor.known() => {
+            Output::Seen(seq) if seq <= self.cursor.known() && self.rights().allow(Action::Mark).is_ok() => {
                 self.engine.seen(self.access.name(), &self.mailbox, seq);
             }
             Output::Seen(_) => {}
@@ -384,12 +408,25 @@ impl Stream {
             return;
         }
         self.cursor.state = CursorState::Starts(from);
-        let engine = &self.engine;
-        if is_open && self.rights().allow(Action::Publish).is_ok() {
-            self.read = Some(StoreRead::begin(engine, &self.publisher));
-        } else if self.read.is_none() {
-            // A read that is under way goes on when it is dropped, so the next one waits for it.
-            self.read = Some(StoreRead::bounds(engine, &self.access));
+        self.mailbox.set_wants_receipts(self.wants_receipts && from.is_some());
+        let publishes = is_open && self.rights().allow(Action::Publish).is_ok();
+        // A read that is under way goes on when it is dropped, so the next one waits for it.
+        if publishes || self.read.is_none() {
+            self.read = Some(StoreRead::enter(&self.engine, &self.publisher, publishes, self.greeting(from)));
+        }
+    }
+
+    /// What the mailbox is told of cursors when a reader starts.
+    fn greeting(&self, from: Option<Start>) -> Greeting {
+        let sees = |action| self.rights().allow(action).is_ok();
+        if from.is_none() {
+            Greeting::Nothing
+        } else if self.wants_receipts && sees(Action::Receipts) && self.access.with_state(is_small) {
+            Greeting::All
+        } else if self.machine.has_roster() && sees(Action::Roster) {
+            Greeting::Own
+        } else {
+            Greeting::Nothing
         }
     }
 
@@ -425,8 +462,9 @@ impl Stream {
                 writer.extend(page.frames);
             }
             // The cursor was moved meanwhile.
-            (ReadResult::Page(_), CursorState::Starts(_)) => {
-                self.read = Some(StoreRead::bounds(&self.engine, &self.access));
+            (ReadResult::Page(_), CursorState::Starts(from)) => {
+                let greeting = self.greeting(from);
+                self.read = Some(StoreRead::enter(&self.engine, &self.publisher, false, greeting));
             }
             _ => {}
         }

@@ -9,7 +9,7 @@ use quoth_protocol::limits::START_LAST_MAX;
 use quoth_protocol::{Code, Seq};
 use quoth_store::{Bounds, PageLimit, ViewError};
 
-use crate::engine::{Access, Engine, Page, Publisher, RosterWatch, Subscription};
+use crate::engine::{Access, Engine, Greeting, Page, Publisher, RosterWatch, Subscription};
 
 /// What a reader that is behind reads from the view at once.
 const VIEW_PAGE: PageLimit = PageLimit { records: 256, bytes: 64 * 1024 };
@@ -48,23 +48,35 @@ pub(super) enum ReadResult {
 }
 
 impl StoreRead {
-    pub(super) fn bounds(engine: &Engine, access: &Access) -> Self {
-        let (engine, name, keeping) =
-            (engine.clone(), access.name().clone(), access.keeping(engine.now_ms()));
-        Self(Box::pin(async move { engine.bounds(&name, keeping).await.map(ReadResult::Bounds) }))
-    }
-
-    pub(super) fn begin(engine: &Engine, publisher: &Arc<Publisher>) -> Self {
+    /// Of a stream that begins, or whose cursor is moved.
+    pub(super) fn enter(
+        engine: &Engine,
+        publisher: &Arc<Publisher>,
+        publishes: bool,
+        greeting: Greeting,
+    ) -> Self {
         let (engine, publisher) = (engine.clone(), Arc::clone(publisher));
-        Self(Box::pin(async move { engine.begin(&publisher).await.map(ReadResult::Bounds) }))
+        Self(Box::pin(
+            async move { engine.enter(&publisher, publishes, greeting).await.map(ReadResult::Bounds) },
+        ))
     }
 
-    pub(super) fn page(engine: &Engine, access: &Access, cursor: Seq, to: Seq) -> Self {
-        let (reads, name) = (engine.reads().clone(), access.name().clone());
-        let at = engine.reading(&name, access.keeping(engine.now_ms()));
-        Self(Box::pin(
-            async move { reads.after(&name, cursor, to, VIEW_PAGE, at).await.map(ReadResult::Page) },
-        ))
+    /// What is behind a cursor, up to and including `last`; where it is known up to where the view has it, not beyond that.
+    pub(super) fn page(
+        engine: &Engine,
+        access: &Arc<Access>,
+        cursor: Seq,
+        last: Seq,
+        in_view: Option<Seq>,
+    ) -> Self {
+        let (reads, at, name) = (engine.reads().clone(), engine.reading_of(access), access.name().clone());
+        Self(Box::pin(async move {
+            let page = match in_view {
+                Some(to) => reads.page(&name, cursor, to.min(last), VIEW_PAGE, at).await,
+                None => reads.after(&name, cursor, last, VIEW_PAGE, at).await,
+            };
+            page.map(ReadResult::Page)
+        }))
     }
 }
 

@@ -4,13 +4,14 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use quoth_core::conversation::{About, Append};
 use quoth_core::session::Identity;
 use quoth_protocol::frame::{EventKind, Hello};
 use quoth_protocol::reply::Reply;
-use quoth_protocol::{Code, ConversationName, UserId};
+use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use serde_json::{Value, json};
 
 use super::end::End;
@@ -79,10 +80,37 @@ pub(super) async fn may_join(
     let (code, reason) = match hook.ask(data).await {
         Judgement::Allow | Judgement::Change(_) => return Ok(()),
         Judgement::Deny(reason) => (Code::DENIED, reason),
-        Judgement::Unavailable => (Code::UNAVAILABLE, "what has to allow this does not answer".to_owned()),
+        Judgement::Unavailable => (Code::UNAVAILABLE, UNAVAILABLE.to_owned()),
     };
     Err(Reply::Refused { code, retry_after_ms: 0, reason })
 }
+
+/// Asks about what a message is to say from now on; gives back what it may say.
+///
+/// # Errors
+/// The reply that says why not.
+pub(super) async fn judge_edit(
+    hook: &Hook,
+    user: &UserId,
+    conversation: &ConversationName,
+    seq: Seq,
+    body: Bytes,
+    mentions: &[UserId],
+) -> Result<Bytes, Reply> {
+    let about = About { mentions: mentions.to_vec(), ..About::default() };
+    let append = Append { n: 0, sender: user.clone(), origin_time_ms: None, body, about };
+    let mut data = data(conversation, user, &append);
+    data["edits"] = json!(seq);
+    let (code, reason) = match hook.ask(data).await {
+        Judgement::Allow => return Ok(append.body),
+        Judgement::Change(body) => return Ok(body),
+        Judgement::Deny(reason) => (Code::DENIED, reason),
+        Judgement::Unavailable => (Code::UNAVAILABLE, UNAVAILABLE.to_owned()),
+    };
+    Err(Reply::Refused { code, retry_after_ms: 0, reason })
+}
+
+const UNAVAILABLE: &str = "what has to allow this does not answer";
 
 /// Whether a client may be signed in; the error is how its connection ends. Dropping it ends it.
 pub(super) type Asking = Pin<Box<dyn Future<Output = Result<Identity, End>> + Send>>;
@@ -133,5 +161,6 @@ fn data(conversation: &ConversationName, user: &UserId, append: &Append) -> Valu
         "reply_to": reply_to,
         "mentions": mentions,
         "expires_in_ms": expires_in_ms,
+        "edits": null,
     })
 }

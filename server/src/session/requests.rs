@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use quoth_core::authorize::{Action, Place, authorize};
+use quoth_core::conversation::each_once;
+use quoth_core::inbox::Settings;
 use quoth_core::membership::{Actor, Change, ConversationState, Refusal};
+use quoth_core::messages::Alteration;
 use quoth_protocol::limits::{CONVERSATIONS_PAGE_MAX, INVITATION_BYTES_MAX, MEMBERS_PAGE_MAX};
 use quoth_protocol::membership::{ConversationKind, InvitationHash, Permissions};
 use quoth_protocol::presence::Status;
@@ -13,8 +16,8 @@ use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use quoth_store::ViewError;
 
 use super::connection::Shared;
-use super::judged::may_join;
-use super::{devices, presence};
+use super::judged::{judge_edit, may_join};
+use super::{devices, inbox, messages, presence};
 use crate::engine::{Caller, Done, Engine, Retain, new_invitation, new_name};
 
 /// Answers a request.
@@ -35,6 +38,15 @@ async fn answer_here(shared: &Shared, request: Request) -> Result<Reply, Refusal
             shared.watcher.unwatch(&conversation);
             Ok(nothing_stored(conversation))
         }
+        Request::Mark { conversation, delivered, read } => {
+            inbox::mark(shared, &conversation, delivered, read).await
+        }
+        Request::Receipts { conversation, seq } => inbox::receipts(shared, &conversation, seq).await,
+        Request::Inbox { after, limit } => inbox::page(shared, after.as_deref(), limit).await,
+        Request::WatchInbox { since, watch } => inbox::watch(shared, since, watch).await,
+        Request::SetInbox { conversation, archived, muted_until_ms, pinned } => {
+            inbox::set(shared, &conversation, Settings { archived, muted_until_ms, pinned }).await
+        }
         request => {
             let grant = Arc::clone(&shared.grant.borrow());
             if let (Request::Join { conversation, invitation }, Some(hook)) =
@@ -43,6 +55,15 @@ async fn answer_here(shared: &Shared, request: Request) -> Result<Reply, Refusal
             {
                 return Ok(refused);
             }
+            let request = match (request, &shared.service.hooks.publish) {
+                (Request::Edit { conversation, seq, body, mentions }, Some(hook)) => {
+                    match judge_edit(hook, &grant.user, &conversation, seq, body, &mentions).await {
+                        Ok(body) => Request::Edit { conversation, seq, body, mentions },
+                        Err(refused) => return Ok(refused),
+                    }
+                }
+                (request, _) => request,
+            };
             let caller = Caller::User(grant);
             let mut reply = answer(&shared.service.engine, caller, request).await?;
             if let Reply::Members { members, .. } = &mut reply {
@@ -130,19 +151,28 @@ pub(crate) async fn answer(engine: &Engine, caller: Caller, request: Request) ->
         Request::SetRetention { conversation, retention } => {
             engine.retain(caller, &conversation, Retain::Policy(retention)).await.map(done)
         }
+        Request::Edit { conversation, seq, body, mentions } => {
+            let mentions = each_once(mentions);
+            messages::alter(engine, caller, &conversation, seq, Alteration::Edit { body, mentions }).await
+        }
+        Request::Revoke { conversation, seq } => {
+            messages::alter(engine, caller, &conversation, seq, Alteration::Revoke).await
+        }
+        Request::React { conversation, seq, reaction, on } => {
+            messages::alter(engine, caller, &conversation, seq, Alteration::React { reaction, on }).await
+        }
+        Request::Hide { conversation, seq } => engine.hide(caller, &conversation, seq).await.map(done),
+        Request::Messages { conversation, seqs } => {
+            messages::states(engine, &caller, &conversation, seqs).await
+        }
         Request::Sessions
         | Request::EndSession { .. }
         | Request::WatchPresence { .. }
-        | Request::Edit { .. }
-        | Request::Revoke { .. }
-        | Request::React { .. }
-        | Request::Hide { .. }
         | Request::Mark { .. }
         | Request::Receipts { .. }
         | Request::Inbox { .. }
         | Request::WatchInbox { .. }
-        | Request::SetInbox { .. }
-        | Request::Messages { .. } => Err(Refusal::invalid("this server does not serve this request")),
+        | Request::SetInbox { .. } => Err(Refusal::invalid("this server does not serve this request")),
     }
 }
 
@@ -151,7 +181,7 @@ pub(super) const fn nothing_stored(conversation: ConversationName) -> Reply {
     Reply::Done { conversation, seq: Seq::ZERO, time_ms: 0 }
 }
 
-fn done(Done { conversation, seq, time_ms }: Done) -> Reply {
+pub(super) fn done(Done { conversation, seq, time_ms }: Done) -> Reply {
     Reply::Done { conversation, seq, time_ms }
 }
 

@@ -13,8 +13,9 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::StoreError;
 use crate::log::{Log, Position};
 use crate::record::{Record, Register};
+use crate::room::RETRY_PAUSE;
 use crate::thread::panic_text;
-use crate::view::View;
+use crate::view::{View, ViewError};
 
 /// Default of [`ApplierOptions::flush_bytes`].
 pub(crate) const FLUSH_BYTES: u64 = 4 * 1024 * 1024;
@@ -83,6 +84,8 @@ struct Work {
     queue: VecDeque<(Position, Arc<[Record]>)>,
     queued_bytes: usize,
     applied_bytes: u64,
+    /// The view cannot be flushed, since the disk has no room.
+    no_room: bool,
     /// The applier sleeps until something is submitted.
     idle: bool,
     /// Somebody waits for what is queued.
@@ -148,6 +151,17 @@ impl Applier {
         }
     }
 
+    /// Whether no more should be submitted for now: the disk has no room for the view, and so much is in memory that it has to
+    /// end. It passes by itself when there is room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let work = self.shared.work.lock();
+        let options = &self.shared.options;
+        let flushes_bytes = options.flush_bytes.saturating_mul(FLUSHES_BEHIND_MAX);
+        let bytes_max = flushes_bytes.saturating_add(options.queue_bytes as u64 / 2);
+        work.no_room && work.applied_bytes + work.queued_bytes as u64 >= bytes_max
+    }
+
     /// For those who wait for the view.
     #[must_use]
     pub fn hurry(&self) -> Hurry {
@@ -164,6 +178,7 @@ impl Applier {
     pub fn stop(self) {
         self.shared.work.lock().stop = true;
         self.shared.submitted.notify_one();
+        self.shared.flush_due.notify_one();
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a thread that applies groups to the view panicked");
@@ -235,6 +250,8 @@ impl Shared {
             }
             while work.applied_bytes >= self.options.flush_bytes.saturating_mul(FLUSHES_BEHIND_MAX)
                 && !work.failed
+                // Then whoever submits is to stop, and what is stored is to be read meanwhile.
+                && !work.no_room
             {
                 self.room.wait(&mut work);
             }
@@ -287,13 +304,41 @@ impl Shared {
                 }
                 work.drained
             };
-            let flushed = self.view.flush().map_err(StoreError::from);
+            let flushed = self.flush().map_err(StoreError::from);
             if let Err(error) = flushed.and_then(|flushed| Ok(self.log.trim(flushed.next())?)) {
                 self.fail(error);
                 return;
             }
             if ending {
                 return;
+            }
+        }
+    }
+
+    /// Flushes the view, and tries again and again while the disk has no room for it, until the applier is stopped. What is
+    /// applied meanwhile is in memory and in the log, and bounded as it always is.
+    fn flush(&self) -> Result<Position, ViewError> {
+        loop {
+            let flushed = self.view.flush();
+            let mut work = self.work.lock();
+            match flushed {
+                Err(error) if error.is_full() && !work.stop => {
+                    if !std::mem::replace(&mut work.no_room, true) {
+                        tracing::error!(%error, "the view waits for room");
+                        self.room.notify_all();
+                    }
+                    let retry_at = Instant::now() + RETRY_PAUSE;
+                    while !work.stop
+                        && !work.failed
+                        && !self.flush_due.wait_until(&mut work, retry_at).timed_out()
+                    {}
+                }
+                flushed => {
+                    if std::mem::take(&mut work.no_room) && flushed.is_ok() {
+                        tracing::info!("the view is written again: there is room");
+                    }
+                    return flushed;
+                }
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::store::OpenError;
 /// Version of the folder's layout.
 const FORMAT: u32 = 6;
 
-const FORMAT_FILE: &str = "format";
+pub(crate) const FORMAT_FILE: &str = "format";
 const NEW_FORMAT_FILE: &str = "format.new";
 const LOCK_FILE: &str = "lock";
 const PROGRAM: &str = "quoth-server data folder";
@@ -43,12 +43,28 @@ impl Folder {
     }
 
     pub(crate) fn log(&self) -> PathBuf {
-        self.dir.join("log")
+        log_dir(&self.dir)
     }
 
     pub(crate) fn view(&self) -> PathBuf {
-        self.dir.join("view")
+        view_dir(&self.dir)
     }
+}
+
+/// The log of a data folder.
+pub(crate) fn log_dir(dir: &Path) -> PathBuf {
+    dir.join("log")
+}
+
+/// The view of a data folder.
+pub(crate) fn view_dir(dir: &Path) -> PathBuf {
+    dir.join("view")
+}
+
+/// Copies what makes a folder a data folder.
+pub(crate) fn copy_format(dir: &Path, to: &Path) -> Result<(), OpenError> {
+    let path = dir.join(FORMAT_FILE);
+    fs::copy(&path, to.join(FORMAT_FILE)).map(drop).map_err(OpenError::io("copy", &path))
 }
 
 /// Checks that a store can be made or opened in `dir` as far as whose it is and in which format. Changes nothing.

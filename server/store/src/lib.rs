@@ -37,6 +37,7 @@
 //! ```
 
 mod applier;
+pub mod backup;
 mod bytes_reader;
 mod class;
 mod durable;
@@ -44,7 +45,9 @@ mod folder;
 pub mod group;
 mod key;
 mod log;
+mod pin;
 mod record;
+mod room;
 mod store;
 pub mod testing;
 mod thread;
@@ -60,6 +63,7 @@ pub use log::hold::Hold;
 pub use log::memory::MemoryLog;
 pub use log::segment::{SEGMENT_BYTES_MIN, SegmentLog};
 pub use log::{Log, LogError, LogReader, Position, Visit};
+pub use pin::{Pin, Pinner};
 pub use record::{Content, MessageId, REGISTER_KEY_BYTES_MAX, Record, Register};
 pub use store::{OpenError, Options, Store, StoreError};
 pub use verify::{Finding, Progress, Report, verify};

@@ -12,6 +12,7 @@ use crate::log::hold::Hold;
 use crate::log::memory::MemoryLog;
 use crate::log::segment::{Found, SegmentLog};
 use crate::log::{Log, LogError, Position};
+use crate::pin::{self, Pinner};
 use crate::view::fjall::FjallView;
 use crate::view::memory::MemoryView;
 use crate::view::{View, ViewError};
@@ -49,6 +50,8 @@ pub struct Store {
     pub view: Arc<dyn View>,
     /// What [`Options::hold_from`] asked for, for its holder to take.
     pub hold: Option<Hold>,
+    /// Makes copies of it for whoever reads all of it; `None` in memory.
+    pub pinner: Option<Pinner>,
     /// `None` in memory.
     folder: Option<Folder>,
 }
@@ -172,6 +175,7 @@ impl Store {
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let Options { dir, segment_bytes, cache_bytes, hold_from } = options;
         let folder = Folder::take(&dir)?;
+        pin::delete_left_over(&dir)?;
         let stored = FjallView::checkpoint(&folder.view())?;
         let checkpoint = stored.unwrap_or_default();
         let found = Found::look(&folder.log(), checkpoint).map_err(|error| match (error, stored) {
@@ -188,14 +192,16 @@ impl Store {
         let log = SegmentLog::start(found, segment_bytes)?;
         let hold = hold_from.map(|from| log.hold(from));
         catch_up(&log, &view)?;
-        Ok(Self { log: Arc::new(log), view: Arc::new(view), hold, folder: Some(folder) })
+        let (log, view) = (Arc::new(log), Arc::new(view));
+        let pinner = Some(Pinner { dir, log: Arc::clone(&log), view: Arc::clone(&view) });
+        Ok(Self { log, view, hold, pinner, folder: Some(folder) })
     }
 
     /// A store in memory.
     #[must_use]
     pub fn memory() -> Self {
         let (log, view) = (Arc::new(MemoryLog::new()), Arc::new(MemoryView::new()));
-        Self { log, view, hold: None, folder: None }
+        Self { log, view, hold: None, pinner: None, folder: None }
     }
 
     /// Flushes the view and closes the log. Stop the [`Applier`](crate::Applier) before. The folder is free for another
@@ -204,11 +210,11 @@ impl Store {
     /// # Errors
     /// When either fails. What was acked is stored nevertheless.
     pub fn close(self) -> Result<(), StoreError> {
-        let Self { log, view, folder, hold: _ } = self;
+        let Self { log, view, folder, hold: _, pinner } = self;
         view.flush()?;
         log.close()?;
         // The folder is released last.
-        drop((log, view));
+        drop((log, view, pinner));
         drop(folder);
         Ok(())
     }

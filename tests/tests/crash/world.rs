@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use quinn::{Endpoint, VarInt};
@@ -189,6 +189,11 @@ impl Load {
         Ok(tokio::time::timeout(HANG, self.recorder.acked(count)).await?)
     }
 
+    /// Where they write down what they see.
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
     /// Everybody notices that the server is gone.
     pub(crate) async fn end(self) -> World {
         for peer in &self.peers {
@@ -206,12 +211,22 @@ impl Load {
 }
 
 /// Names of the log's segments, oldest first.
-pub(crate) fn segments(data_dir: &Path) -> Vec<String> {
+fn segments(data_dir: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(data_dir.join("store").join("log")) else { return Vec::new() };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let mut names: Vec<_> = names.filter(|name| name.ends_with(".log")).collect();
     names.sort();
     names
+}
+
+/// Waits until the log's first segment is another one.
+pub(crate) async fn trimmed(data_dir: &Path) {
+    let first = segments(data_dir).first().cloned();
+    let started = Instant::now();
+    while segments(data_dir).first().cloned() == first {
+        assert!(started.elapsed() < HANG, "the log was not trimmed under load");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// A connection with a socket of its own.

@@ -26,8 +26,8 @@ async fn everything_is_there_again_after_kill_9() -> anyhow::Result<()> {
         let room = name("room");
         let start = || {
             let server = ServerProcess::start(&data_dir)?;
-            let (address, ca_file) = (server.address(), server.ca_file());
-            anyhow::Ok((server, Site { address, ca_file, data_dir: data_dir.clone() }))
+            let site = Site::of_process(&server, &data_dir);
+            anyhow::Ok((server, site))
         };
         let (server, site) = start()?;
         let mut alice = site.member(carrier, "alice").await?;

@@ -51,12 +51,8 @@ pub(crate) enum AdminCommand {
     History {
         /// Which conversation
         conversation: ConversationName,
-        /// The first ones behind this seq
-        #[arg(long, value_name = "SEQ", conflicts_with = "before")]
-        after: Option<u64>,
-        /// The last ones before this seq
-        #[arg(long, value_name = "SEQ")]
-        before: Option<u64>,
+        #[command(flatten)]
+        place: Place,
         /// At most so many
         #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
         limit: u32,
@@ -107,6 +103,9 @@ pub(crate) enum AdminCommand {
         #[arg(long, default_value = "", value_name = "TEXT")]
         reason: String,
     },
+    /// A user and what is left of one
+    #[command(subcommand)]
+    User(UserCommand),
     /// End a revocation
     Unrevoke {
         #[command(flatten)]
@@ -132,6 +131,48 @@ pub(crate) struct Which {
     /// The one with this id (jti)
     #[arg(long, value_name = "ID")]
     pub(crate) token_id: Option<String>,
+}
+
+/// Where a page of history lies; without any of these it has the last events.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct Place {
+    /// The first ones behind this seq
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) after: Option<u64>,
+    /// The last ones before this seq
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) before: Option<u64>,
+    /// Those on both sides of this seq
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) around: Option<u64>,
+    /// The first ones of this time or later, in milliseconds since 1970
+    #[arg(long, value_name = "MS")]
+    pub(crate) after_time_ms: Option<u64>,
+    /// The last ones before this time
+    #[arg(long, value_name = "MS")]
+    pub(crate) before_time_ms: Option<u64>,
+    /// Those on both sides of this time
+    #[arg(long, value_name = "MS")]
+    pub(crate) around_time_ms: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Make all messages of a user absent, in all conversations; it goes on by itself
+    ///
+    /// Messages that the user writes meanwhile may stay: revoke the user's tokens first.
+    Erase {
+        /// Whose
+        #[arg(id = "whom", value_name = "USER")]
+        user: UserId,
+    },
+    /// How far that is
+    Erasure {
+        /// Whose
+        #[arg(id = "whom", value_name = "USER")]
+        user: UserId,
+    },
 }
 
 /// What a conversation is.

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use quoth_client::ConversationName;
 use serde_json::{Value, json};
 
-use super::args::{AdminCommand, ConversationCommand, MemberCommand, Which, Whom};
+use super::args::{AdminCommand, ConversationCommand, MemberCommand, Place, UserCommand, Which, Whom};
 
 /// A request.
 #[derive(Debug, PartialEq)]
@@ -75,14 +75,28 @@ pub(super) fn of(command: AdminCommand) -> Call {
             ]);
             Call { once, ..Call::new("POST", "/v1/publish".to_owned(), Some(body)) }
         }
-        AdminCommand::History { conversation, after, before, limit } => {
+        AdminCommand::History { conversation, place, limit } => {
+            let Place { after, before, around, after_time_ms, before_time_ms, around_time_ms } = place;
             let number = |number: Option<u64>| number.map(|number| number.to_string());
-            let parameters =
-                [("after", number(after)), ("before", number(before)), ("limit", Some(limit.to_string()))];
+            let parameters = [
+                ("after", number(after)),
+                ("before", number(before)),
+                ("around", number(around)),
+                ("after_time_ms", number(after_time_ms)),
+                ("before_time_ms", number(before_time_ms)),
+                ("around_time_ms", number(around_time_ms)),
+                ("limit", Some(limit.to_string())),
+            ];
             Call::get(with(format!("/v1/conversations/{}/history", encoded(conversation)), &parameters))
         }
         AdminCommand::Conversation(command) => of_conversation(command),
         AdminCommand::Member(command) => of_member(command),
+        AdminCommand::User(UserCommand::Erase { user }) => {
+            Call::new("POST", format!("/v1/users/{}/erasure", encoded(user)), None)
+        }
+        AdminCommand::User(UserCommand::Erasure { user }) => {
+            Call::get(format!("/v1/users/{}/erasure", encoded(user)))
+        }
         AdminCommand::Sessions { user } => Call::get(format!("/v1/users/{}/sessions", encoded(user))),
         AdminCommand::Presence { user } => Call::get(format!("/v1/users/{}/presence", encoded(user))),
         AdminCommand::Kick { user, device, reason } => {
@@ -222,6 +236,7 @@ mod tests {
             &["kick", "a"],
             &["conversation", "of", "a"],
             &["member", "remove", "c", "a"],
+            &["user", "erase", "a"],
         ] {
             crate::args::Args::try_parse_from([&["quoth", "admin"], line].concat()).unwrap();
         }
@@ -250,6 +265,12 @@ mod tests {
             shown(&["history", "a", "--after", "7"]),
             "GET /v1/conversations/a/history?after=7&limit=100  "
         );
+        assert_eq!(
+            shown(&["history", "a", "--around-time-ms", "7"]),
+            "GET /v1/conversations/a/history?around_time_ms=7&limit=100  "
+        );
+        assert_eq!(shown(&["user", "erase", "\u{e9}va"]), "POST /v1/users/%C3%A9va/erasure  ");
+        assert_eq!(shown(&["user", "erasure", "a"]), "GET /v1/users/a/erasure  ");
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn named_code_hint(code: Code, attempt: Attempt, situation: &Situation<'_>) -> O
     Some(hint)
 }
 
-/// Hints of codes that come of who is in a conversation, of devices and of limits.
+/// Hints of codes that come of who is in a conversation, of messages, devices and limits.
 fn membership_hint(code: Code) -> Option<String> {
     let hint = match code {
         Code::REPLACED => "the same device has connected again: what runs there goes on",
@@ -95,6 +95,13 @@ fn membership_hint(code: Code) -> Option<String> {
         }
         Code::TOO_MANY => "a limit is reached; the reason says which, and something has to go first",
         Code::DENIED => "the server's operator does not allow it; the reason says why",
+        Code::STORAGE_FULL => {
+            "the server's disk is full: what is stored can be read, and it takes new messages when its operator has made room"
+        }
+        Code::NOT_FOUND_MESSAGE => {
+            "the message is gone, or was never there: `quoth history` shows which ones can be read"
+        }
+        Code::TOO_OLD => "the message is older than the server's operator allows for that",
         _ => return None,
     };
     Some(hint.to_owned())

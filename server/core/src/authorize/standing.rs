@@ -3,7 +3,7 @@
 use quoth_protocol::membership::Permissions;
 use quoth_protocol::{Code, Seq};
 
-use super::{Action, Place, Reach};
+use super::{Action, Place, Reach, Written};
 use crate::membership::{Actor, Present, Refusal};
 
 /// How a user stands in a conversation: all that decides what the user may do there, mutes that begin and end with time among it.
@@ -73,7 +73,7 @@ impl Standing {
                 by_token(self.reads)?;
                 whole(reads)
             }
-            Action::Publish | Action::Typing => {
+            Action::Publish | Action::Typing | Action::React => {
                 by_token(self.writes)?;
                 writes
             }
@@ -85,13 +85,30 @@ impl Standing {
                 by_token(self.writes && may)?;
                 writes
             }
-            Action::Members => {
+            Action::Members | Action::Inbox => {
                 by_token(self.reads)?;
                 self.membership.sees_members(now_ms)
+            }
+            Action::Mark => {
+                by_token(self.reads)?;
+                self.membership.marks(now_ms)
+            }
+            Action::Receipts => {
+                by_token(self.reads)?;
+                self.membership.sees_receipts(now_ms)
             }
             Action::Describe => {
                 by_token(self.reads)?;
                 self.membership.sees_what_it_is(now_ms)
+            }
+            Action::Edit(message) => {
+                by_token(self.writes && message.is_of(actor))?;
+                writes?;
+                message.in_time()
+            }
+            Action::Revoke(message) => {
+                by_token(self.writes)?;
+                self.membership.revokes(actor, message)
             }
             Action::Change(_) => Err(Refusal::FORBIDDEN),
         }
@@ -178,10 +195,48 @@ impl Membership {
         }
     }
 
+    /// Who is muted, or has been blocked, takes back own words all the same.
+    fn revokes(&self, actor: Actor<'_>, message: Written<'_>) -> Result<Reach, Refusal> {
+        let (is_own, is_operator) = (message.is_of(actor), matches!(actor, Actor::Operator { .. }));
+        match *self {
+            Self::Unmanaged | Self::Operator if is_operator => Ok(Reach::Whole),
+            Self::Managed { present: Some(me), .. }
+                if me.permissions.contains(Permissions::DELETE_ANY)
+                    && (is_own || message.role.is_none_or(|role| role <= me.role)) =>
+            {
+                Ok(Reach::Whole)
+            }
+            Self::Unmanaged | Self::Managed { present: Some(_), .. } if is_own => message.in_time(),
+            Self::Unmanaged | Self::Nowhere | Self::Own | Self::Operator | Self::Managed { .. } => {
+                Err(Refusal::FORBIDDEN)
+            }
+        }
+    }
+
     fn sees_members(&self, now_ms: u64) -> Result<Reach, Refusal> {
         match self {
             Self::Unmanaged | Self::Own => Err(Refusal::FORBIDDEN),
             Self::Nowhere | Self::Operator | Self::Managed { .. } => whole(self.reads(now_ms)),
+        }
+    }
+
+    /// Who reads all of it has a cursor there, but in the own log, of which nobody else is told.
+    fn marks(&self, now_ms: u64) -> Result<Reach, Refusal> {
+        match self {
+            Self::Own => Err(Refusal::FORBIDDEN),
+            Self::Unmanaged | Self::Nowhere | Self::Operator | Self::Managed { .. } => {
+                whole(self.reads(now_ms))
+            }
+        }
+    }
+
+    /// Who wants nothing of somebody does not tell them what was read either.
+    fn sees_receipts(&self, now_ms: u64) -> Result<Reach, Refusal> {
+        match self {
+            Self::Managed { is_blocked: true, .. } => Err(Refusal::FORBIDDEN),
+            Self::Unmanaged | Self::Own | Self::Nowhere | Self::Operator | Self::Managed { .. } => {
+                self.sees_members(now_ms)
+            }
         }
     }
 

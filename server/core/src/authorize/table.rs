@@ -7,7 +7,7 @@ use quoth_protocol::membership::{ConversationKind, InvitationHash, Role};
 use quoth_protocol::request::Request;
 use quoth_protocol::{Code, DeviceId, UserId};
 
-use super::{Action, Grant, Pattern, Place, Reach, Standing, authorize};
+use super::{Action, Grant, Pattern, Place, Reach, Standing, Written, authorize};
 use crate::membership::testing::{World, grant, user};
 use crate::membership::{Actor, Change, Refusal};
 use crate::session::{Identity, Input, Output, Session};
@@ -18,6 +18,7 @@ use crate::session::{Identity, Input, Output, Session};
 /// - `L` it passes up to the event by which the user left
 /// - `F` FORBIDDEN
 /// - `M` MUTED
+/// - `O` TOO_OLD
 /// - `E` TOKEN_EXPIRED
 /// - `R` TOKEN_REVOKED
 /// - `A` TOKEN_REJECTED
@@ -35,6 +36,9 @@ const TABLE: &str = "
     roster              YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
     members             YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
     describe            YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
+    mark                YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
+    receipts            YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
+    inbox               YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
     join                YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
     join_by_invitation  YYYY    YYYY    YYYY FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
     leave               YYYY    FFFF    YYYY FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
@@ -56,6 +60,17 @@ const TABLE: &str = "
     invite_admin        YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
     revoke_invitations  YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
     create              YYYY    YYYY    YYYY YYYY   YYYY  EEEE    RRRR    AAAA     YYYY    FFFF
+    react               YYYF    FFFF    FFFF FFFF   MMMF  EEEE    RRRR    AAAA     FFFF    FFFF
+    edit                YYYF    FFFF    FFFF FFFF   MMMF  EEEE    RRRR    AAAA     FFFF    FFFF
+    edit_old            OOOF    FFFF    FFFF FFFF   MMMF  EEEE    RRRR    AAAA     FFFF    FFFF
+    edit_of_guest       YYYF    FFFF    FFFF FFFF   MMMF  EEEE    RRRR    AAAA     FFFF    FFFF
+    edit_of_joiner      FFFF    FFFF    FFFF FFFF   FFFF  EEEE    RRRR    AAAA     FFFF    FFFF
+    revoke              YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
+    revoke_old          YYOO    FFFF    FFFF FFFF   YYOO  EEEE    RRRR    AAAA     FFFF    FFFF
+    revoke_of_guest     YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
+    revoke_of_joiner    YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
+    revoke_of_owner     YFFF    FFFF    FFFF FFFF   YFFF  EEEE    RRRR    AAAA     FFFF    FFFF
+    revoke_of_gone      YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
 ";
 
 const ROLES: [Role; 4] = [Role::Owner, Role::Admin, Role::Member, Role::Reader];
@@ -99,6 +114,34 @@ enum Verb {
     Simple(Action<'static>),
     As(&'static str),
     Change(Change),
+    /// Of a message of this user.
+    Edit(Said),
+    Revoke(Said),
+}
+
+/// A message.
+struct Said {
+    by: &'static str,
+    is_recent: bool,
+}
+
+impl Verb {
+    /// What is done, with what it is done with.
+    fn with<T>(&self, world: &World, act: impl FnOnce(Action<'_>) -> T) -> T {
+        let guest = if let Self::As(name) = self { user(name) } else { user("nobody") };
+        let sender =
+            if let Self::Edit(said) | Self::Revoke(said) = self { user(said.by) } else { user("nobody") };
+        let present = world.state.as_ref().and_then(|state| state.present(&sender));
+        let role = present.map(|present| present.role);
+        let written = |said: &Said| Written { sender: &sender, role, is_recent: said.is_recent };
+        act(match self {
+            Self::Simple(action) => *action,
+            Self::As(_) => Action::PublishAs(&guest),
+            Self::Change(change) => Action::Change(change),
+            Self::Edit(said) => Action::Edit(written(said)),
+            Self::Revoke(said) => Action::Revoke(written(said)),
+        })
+    }
 }
 
 fn verbs() -> Vec<(&'static str, Verb)> {
@@ -111,6 +154,8 @@ fn verbs() -> Vec<(&'static str, Verb)> {
         members: Vec::new(),
         open: false,
     };
+    let said = |by| Said { by, is_recent: true };
+    let old = || Said { by: "subject", is_recent: false };
     vec![
         ("read_live", Verb::Simple(Action::ReadLive)),
         ("read_history", Verb::Simple(Action::ReadHistory)),
@@ -121,6 +166,9 @@ fn verbs() -> Vec<(&'static str, Verb)> {
         ("roster", Verb::Simple(Action::Roster)),
         ("members", Verb::Simple(Action::Members)),
         ("describe", Verb::Simple(Action::Describe)),
+        ("mark", Verb::Simple(Action::Mark)),
+        ("receipts", Verb::Simple(Action::Receipts)),
+        ("inbox", Verb::Simple(Action::Inbox)),
         ("join", Verb::Change(Change::Join { invitation: None })),
         ("join_by_invitation", Verb::Change(Change::Join { invitation: Some(INVITATION) })),
         ("leave", Verb::Change(Change::Leave)),
@@ -142,6 +190,17 @@ fn verbs() -> Vec<(&'static str, Verb)> {
         ("invite_admin", Verb::Change(invite(Role::Admin))),
         ("revoke_invitations", Verb::Change(Change::RevokeInvitations)),
         ("create", Verb::Change(create)),
+        ("react", Verb::Simple(Action::React)),
+        ("edit", Verb::Edit(said("subject"))),
+        ("edit_old", Verb::Edit(old())),
+        ("edit_of_guest", Verb::Edit(said("guest-1"))),
+        ("edit_of_joiner", Verb::Edit(said("somebody"))),
+        ("revoke", Verb::Revoke(said("subject"))),
+        ("revoke_old", Verb::Revoke(old())),
+        ("revoke_of_guest", Verb::Revoke(said("guest-1"))),
+        ("revoke_of_joiner", Verb::Revoke(said("somebody"))),
+        ("revoke_of_owner", Verb::Revoke(said("second"))),
+        ("revoke_of_gone", Verb::Revoke(said("gone"))),
     ]
 }
 
@@ -226,6 +285,7 @@ fn letter(code: Code) -> char {
     match code {
         Code::FORBIDDEN => 'F',
         Code::MUTED => 'M',
+        Code::TOO_OLD => 'O',
         Code::TOKEN_EXPIRED => 'E',
         Code::TOKEN_REVOKED => 'R',
         Code::TOKEN_REJECTED => 'A',
@@ -242,13 +302,8 @@ fn outcome(verb: &Verb, role: Role, condition: Condition) -> char {
     let narrowed = (condition == Condition::Narrowed).then(|| vec![Pattern::new("other")]);
     let publish_as = vec![Pattern::new("guest-*")];
     let grant = Grant { read: narrowed.clone(), write: narrowed, publish_as, ..grant("subject") };
-    let guest = if let Verb::As(name) = verb { user(name) } else { user("nobody") };
-    let action = match verb {
-        Verb::Simple(action) => *action,
-        Verb::As(_) => Action::PublishAs(&guest),
-        Verb::Change(change) => Action::Change(change),
-    };
-    match authorize(Actor::User(&grant), action, world.place(), world.now_ms) {
+    let authorize = |action: Action<'_>| authorize(Actor::User(&grant), action, world.place(), world.now_ms);
+    match verb.with(&world, authorize) {
         Ok(Reach::Whole) => 'Y',
         Ok(Reach::UpTo(seq)) => {
             assert_eq!(Some(seq), world.state().user(&user("subject")).map(|member| member.left_seq));
@@ -286,9 +341,21 @@ fn every_verb_for_every_role_in_every_condition() {
 #[test]
 fn everybody_reads_the_own_log_and_nobody_writes_there() {
     let grant = grant("alice");
+    let own = Written { sender: &grant.user, role: None, is_recent: true };
     let allowed = [Action::ReadLive, Action::ReadHistory, Action::Roster];
-    let forbidden =
-        [Action::Publish, Action::Typing, Action::Members, Action::Describe, Action::Change(&Change::Leave)];
+    let forbidden = [
+        Action::Publish,
+        Action::Typing,
+        Action::Members,
+        Action::Describe,
+        Action::Mark,
+        Action::Receipts,
+        Action::Inbox,
+        Action::React,
+        Action::Edit(own),
+        Action::Revoke(own),
+        Action::Change(&Change::Leave),
+    ];
     for (actions, expected) in [(&allowed[..], Ok(Reach::Whole)), (&forbidden[..], Err(Refusal::FORBIDDEN))] {
         for action in actions {
             assert_eq!(Standing::OF_OWN_LOG.allows(Actor::User(&grant), *action, 0), expected, "{action:?}");
@@ -301,15 +368,16 @@ fn everybody_reads_the_own_log_and_nobody_writes_there() {
 fn what_is_not_allowed_looks_like_what_does_not_exist() {
     let subject = grant("subject");
     for (name, verb) in verbs() {
-        let action = match &verb {
-            Verb::Simple(action) => *action,
-            Verb::As(_) => continue,
-            Verb::Change(Change::Create { .. } | Change::Join { invitation: Some(_) }) => continue,
-            Verb::Change(change) => Action::Change(change),
-        };
+        let is_for_strangers =
+            matches!(&verb, Verb::Change(Change::Create { .. } | Change::Join { invitation: Some(_) }));
+        if is_for_strangers {
+            continue;
+        }
         for condition in [Condition::Outside, Condition::Banned, Condition::Nowhere] {
             let world = world(Role::Member, condition);
-            let refused = authorize(Actor::User(&subject), action, world.place(), world.now_ms);
+            let authorize =
+                |action: Action<'_>| authorize(Actor::User(&subject), action, world.place(), world.now_ms);
+            let refused = verb.with(&world, authorize);
             assert_eq!(refused, Err(Refusal::FORBIDDEN), "{name} {condition:?}");
         }
     }
@@ -325,6 +393,8 @@ fn unmanaged_conversations_go_by_the_token_alone() {
         publish_as: vec![Pattern::new("irc-*")],
     };
     let (guest, boss) = (user("irc-bob"), user("boss"));
+    let written = |sender| Written { sender, role: None, is_recent: true };
+    let [own, of_guest, of_boss] = [&grant.user, &guest, &boss].map(written);
     let cases = [
         (Action::ReadLive, "r", true),
         (Action::ReadHistory, "rw", true),
@@ -338,7 +408,21 @@ fn unmanaged_conversations_go_by_the_token_alone() {
         (Action::PublishAs(&boss), "w", false),
         (Action::Members, "rw", false),
         (Action::Describe, "rw", false),
+        (Action::Mark, "rw", true),
+        (Action::Mark, "w", false),
+        (Action::Receipts, "rw", false),
+        (Action::Inbox, "rw", false),
         (Action::Change(&Change::Leave), "rw", false),
+        (Action::React, "w", true),
+        (Action::React, "r", false),
+        (Action::Edit(own), "w", true),
+        (Action::Edit(own), "r", false),
+        (Action::Edit(of_guest), "w", true),
+        (Action::Edit(of_boss), "w", false),
+        (Action::Revoke(own), "w", true),
+        (Action::Revoke(own), "r", false),
+        (Action::Revoke(of_guest), "w", true),
+        (Action::Revoke(of_boss), "rw", false),
         // Reserved names are never unmanaged.
         (Action::ReadLive, "free/x", true),
         (Action::ReadLive, "group/x", false),

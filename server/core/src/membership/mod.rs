@@ -20,7 +20,7 @@ pub mod user;
 pub use change::{Actor, Change};
 pub use decide::{Context, decide};
 pub use fold::{Fact, Touched};
-pub use registers::{Damaged, RegisterChange};
+pub use registers::{Damaged, PREFIXES, RegisterChange};
 pub use state::{ConversationState, Invitation, Member, Present};
 
 use quoth_protocol::Code;
@@ -65,10 +65,18 @@ impl Refusal {
 pub struct Rules {
     /// Members that a conversation has at most.
     pub members_max: u32,
+    /// For how long its sender may edit a message, in milliseconds; 0: for ever.
+    pub edit_within_ms: u64,
+    /// For how long its sender may revoke a message, in milliseconds; 0: for ever.
+    pub revoke_within_ms: u64,
 }
+
+/// For how long messages may be edited and revoked by default, in milliseconds: two days, as other messengers do it.
+const TWO_DAYS_MS: u64 = 2 * 24 * 60 * 60 * 1_000;
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { members_max: quoth_protocol::limits::MEMBERS_MAX }
+        let members_max = quoth_protocol::limits::MEMBERS_MAX;
+        Self { members_max, edit_within_ms: TWO_DAYS_MS, revoke_within_ms: TWO_DAYS_MS }
     }
 }

@@ -10,22 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use super::fold::Touched;
 use super::state::{ConversationState, Invitation, Member};
+pub use crate::register::{Damaged, RegisterChange};
+use crate::register::{decode, encode, key};
 
 /// The key of the attributes, and what the keys of users and invitations begin with.
 const ATTRIBUTES: u8 = b'a';
 const USER: u8 = b'm';
 const INVITATION: u8 = b'i';
 
-/// What the keys of all registers of a state begin with.
-pub const STATE: [u8; 3] = [ATTRIBUTES, USER, INVITATION];
-
-/// A register and what it holds from now on; `None` removes it.
-pub type RegisterChange = (Vec<u8>, Option<Vec<u8>>);
-
-/// Registers that no state has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the registers are no state: {0}")]
-pub struct Damaged(pub &'static str);
+/// What the keys of all registers begin with that a state is loaded from. The conversation has others beside them.
+pub const PREFIXES: [u8; 3] = [ATTRIBUTES, INVITATION, USER];
 
 #[derive(Serialize, Deserialize)]
 struct Attributes {
@@ -56,7 +50,8 @@ impl ConversationState {
         changes
     }
 
-    /// The state that registers hold; `None` when there are none: the conversation is not managed.
+    /// The state that the registers hold whose keys begin with one of [`PREFIXES`]; `None` when there are none: the conversation is not
+    /// managed.
     ///
     /// # Errors
     /// When they are none that [`ConversationState::registers`] has made.
@@ -118,23 +113,5 @@ impl ConversationState {
             slow_mode_interval_ms: self.slow_mode_interval_ms,
             seq: self.attributes_seq,
         }
-    }
-}
-
-pub(super) fn key(kind: u8, name: &[u8]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(1 + name.len());
-    key.push(kind);
-    key.extend(name);
-    key
-}
-
-pub(super) fn encode<T: Serialize>(row: &T) -> Vec<u8> {
-    postcard::to_stdvec(row).expect("memory takes every row")
-}
-
-pub(super) fn decode<'a, T: Deserialize<'a>>(row: &'a [u8]) -> Result<T, Damaged> {
-    match postcard::take_from_bytes(row) {
-        Ok((value, [])) => Ok(value),
-        Ok(_) | Err(_) => Err(Damaged("a row does not decode")),
     }
 }

@@ -229,7 +229,7 @@ fn kinds_have_their_names_and_members() {
 #[test]
 fn a_full_conversation_takes_nobody() {
     let mut world = World::group("room");
-    world.rules = Rules { members_max: 5 };
+    world.rules = Rules { members_max: 5, ..Rules::default() };
     world.by("owner", set("fifth", Role::Member)).unwrap();
     assert_eq!(code(world.by("owner", set("sixth", Role::Member))), Code::TOO_MANY);
     assert_eq!(world.by("owner", set("fifth", Role::Reader)), Ok(1), "a change is none more");
@@ -243,7 +243,7 @@ fn a_full_conversation_takes_nobody() {
     world.blockers.clear();
     assert_eq!(world.by("owner", set("sixth", Role::Member)), Ok(1));
     let mut world = World::new("small");
-    world.rules = Rules { members_max: 2 };
+    world.rules = Rules { members_max: 2, ..Rules::default() };
     assert_eq!(code(world.by("a", create(ConversationKind::Group, &["b", "c"], false))), Code::TOO_MANY);
     assert_eq!(world.by("a", create(ConversationKind::Group, &["b", "b", "a"], false)), Ok(3));
 }
@@ -262,7 +262,7 @@ fn events_and_registers_come_to_the_same() {
             (random >> 33) % below
         };
         let mut world = World::group("room");
-        world.rules = Rules { members_max: 6 };
+        world.rules = Rules { members_max: 6, ..Rules::default() };
         let mut changed = 0;
         for step in 0..150 {
             world.now_ms += any(50);

@@ -9,11 +9,19 @@ use quoth_protocol::frame::EventKind;
 use quoth_protocol::limits::BLOCKED_USERS_MAX;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
 
-use super::registers::{RegisterChange, decode, encode, key};
 use super::{ConversationState, Damaged, Refusal};
+use crate::inbox;
+use crate::messages::hidden_key;
+use crate::register::{RegisterChange, decode, encode, key};
 
 /// What the keys of blocked users' registers begin with.
 pub const BLOCKED: u8 = b'b';
+
+/// The key of the register that says that a user is blocked.
+#[must_use]
+pub fn blocked_key(user: &UserId) -> Vec<u8> {
+    key(BLOCKED, user.as_str().as_bytes())
+}
 
 /// What the keys of the registers begin with that name the conversations which the user is in.
 pub const CONVERSATION: u8 = b'c';
@@ -105,7 +113,16 @@ pub fn registers(seq: Seq, kind: &EventKind) -> Vec<RegisterChange> {
             vec![(key(CONVERSATION, conversation.as_str().as_bytes()), Some(encode(&seq)))]
         }
         EventKind::BelongsNoMore { conversation, .. } => {
-            vec![(key(CONVERSATION, conversation.as_str().as_bytes()), None)]
+            let mut changes = vec![(key(CONVERSATION, conversation.as_str().as_bytes()), None)];
+            changes.extend(inbox::left(conversation));
+            changes
+        }
+        EventKind::InboxSet { conversation, archived, muted_until_ms, pinned } => {
+            let (archived, muted_until_ms, pinned) = (*archived, *muted_until_ms, *pinned);
+            inbox::Settings { archived, muted_until_ms, pinned }.registers(conversation)
+        }
+        EventKind::Hidden { conversation, seq: hidden } => {
+            vec![(hidden_key(conversation, *hidden), Some(encode(&seq)))]
         }
         EventKind::Message { .. }
         | EventKind::Created { .. }
@@ -120,9 +137,7 @@ pub fn registers(seq: Seq, kind: &EventKind) -> Vec<RegisterChange> {
         | EventKind::Edited { .. }
         | EventKind::Revoked { .. }
         | EventKind::Reacted { .. }
-        | EventKind::RetentionSet { .. }
-        | EventKind::Hidden { .. }
-        | EventKind::InboxSet { .. } => Vec::new(),
+        | EventKind::RetentionSet { .. } => Vec::new(),
     }
 }
 

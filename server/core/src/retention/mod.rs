@@ -110,6 +110,12 @@ impl Keeping {
         Self { now_ms, live_ms: now_ms, ..Self::default() }
     }
 
+    /// Whether marks or a policy may make anything absent.
+    #[must_use]
+    pub fn may_take(&self) -> bool {
+        !self.marks.is_nothing() || !self.policy.is_for_ever()
+    }
+
     /// What is absent of a conversation with this end.
     #[must_use]
     pub fn judge(&self, end: End) -> Judge {

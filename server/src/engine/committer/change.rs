@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use quoth_core::inbox;
 use quoth_core::membership::user::{self, echo};
 use quoth_core::membership::{
     Actor, Change, Context, ConversationState, Fact, Refusal, RegisterChange, decide,
@@ -14,8 +15,11 @@ use quoth_store::{Class, Content, Record, Register, StoreError, ViewError};
 
 use super::{Committer, Group, concerns_one_conversation};
 use crate::engine::changes::{ChangeRequest, Done, Heads, What};
+use crate::engine::inbox::Own;
 use crate::engine::publisher::Last;
 use crate::engine::states::{KnownConversation, KnownKept, KnownUser, State as _};
+
+use super::message::AlteredMessage;
 
 /// A change of a state that is sequenced.
 #[derive(Debug)]
@@ -23,6 +27,7 @@ pub(super) enum Changed {
     Conversation { known: Arc<KnownConversation>, event: Happened },
     User { known: Arc<KnownUser>, event: Happened },
     Kept { known: Arc<KnownKept>, kept: Kept },
+    Message { message: AlteredMessage, event: Happened },
 }
 
 /// An event without its log.
@@ -45,12 +50,25 @@ impl Changed {
                 known.release(position, |state| state.apply(event.seq, &event.kind));
             }
             Self::Kept { known, kept } => known.release(position, |state| *state = *kept),
+            Self::Message { message, event } => message.release(position, event),
+        }
+    }
+}
+
+impl Changed {
+    /// Forgets that it was sequenced: what is out is all there is.
+    pub(super) fn take_back(&self) {
+        match self {
+            Self::Conversation { known, .. } => known.set_sequenced(known.released()),
+            Self::User { known, .. } => known.set_sequenced(known.released()),
+            Self::Message { message, .. } => message.take_back(),
+            Self::Kept { known, .. } => known.set_sequenced(known.released()),
         }
     }
 }
 
 impl Happened {
-    fn fact(&self) -> Fact<'_> {
+    pub(super) fn fact(&self) -> Fact<'_> {
         Fact { seq: self.seq, time_ms: self.time_ms, sender: &self.sender, kind: &self.kind }
     }
 }
@@ -97,8 +115,16 @@ impl Committer {
             What::Retain { name, known, keeps, retain } => {
                 self.retain(caller.actor(), (&name, &known), &keeps, retain, &heads, now_ms, group)
             }
+            What::Own { me, kind } => self.own(&me, kind, &heads, now_ms, group),
             What::Block { me, known, user, blocked } => {
                 self.block(caller.actor(), (&me, &known), (&user, blocked), &heads, now_ms, group)
+            }
+            What::Message { access, absent, known, target, alteration } => {
+                let message = AlteredMessage::new(&access, absent, known, target.seq);
+                self.alter(caller.actor(), &access, message, (&target, &alteration), &heads, now_ms, group)
+            }
+            What::Hide { conversation, seq } => {
+                self.hide(caller.actor().user(), conversation, seq, &heads, now_ms, group)
             }
         };
         let done = match done {
@@ -154,13 +180,21 @@ impl Committer {
             let registers = state.registers(&touched);
             let echo = echo(name, state, &event.kind);
             known.set_sequenced(version);
+            let members = state.members_count();
+            let is_new = matches!(event.kind, EventKind::MemberSet { previous: None, .. });
             self.push(name, &event, registers, class, group);
             group.changes.push(Changed::Conversation { known: Arc::clone(known), event });
+            self.written(name, known, group);
             (done.seq, done.time_ms) = (seq, time_ms);
             if let Some((user, kind)) = echo {
                 let log = ConversationName::of_user(&user);
                 let (seq, time_ms) = self.next(&log, now_ms)?;
-                let registers = user::registers(seq, &kind);
+                let mut registers = user::registers(seq, &kind);
+                if is_new {
+                    registers.extend(inbox::joined(name, time_ms, members));
+                }
+                let has_left = matches!(kind, EventKind::BelongsNoMore { .. });
+                group.own.push(Own { user, conversation: name.clone(), has_left });
                 let event = Happened { seq, time_ms, sender: me.clone(), kind };
                 self.push(&log, &event, registers, Class::default(), group);
             }
@@ -204,6 +238,26 @@ impl Committer {
         let mut record = record(log, event, registers, class);
         record.offset = self.sequencer.extend(log, record.content.len() as u64);
         group.records.push(record);
+    }
+
+    fn own(
+        &mut self,
+        me: &UserId,
+        kind: EventKind,
+        heads: &Heads,
+        now_ms: u64,
+        group: &mut Group,
+    ) -> Result<Done, Failure> {
+        let log = ConversationName::of_user(me);
+        self.head(&log, heads)?;
+        let (seq, time_ms) = self.next(&log, now_ms)?;
+        if let EventKind::InboxSet { conversation, .. } = &kind {
+            let (user, conversation) = (me.clone(), conversation.clone());
+            group.own.push(Own { user, conversation, has_left: false });
+        }
+        let event = Happened { seq, time_ms, sender: me.clone(), kind };
+        self.push(&log, &event, user::registers(seq, &event.kind), Class::default(), group);
+        Ok(Done { conversation: ConversationName::me(), seq, time_ms })
     }
 
     /// The last seq of a log, which is loaded by that.

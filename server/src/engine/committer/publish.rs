@@ -7,11 +7,12 @@ use quoth_core::conversation::{About, Append};
 use quoth_core::membership::{Actor, Refusal};
 use quoth_core::sequencer::{Judged, Sequenced};
 use quoth_protocol::frame::EventKind;
-use quoth_protocol::{Code, Seq, codec};
+use quoth_protocol::{Code, Seq, UserId, codec};
 use quoth_store::{Content, MessageId, Record, StoreError, ViewError};
 
 use super::{Committer, Group, concerns_one_conversation};
 use crate::engine::PublishRequest;
+use crate::engine::access::Access;
 use crate::engine::mailbox::{NotStored, Outcome, Stored};
 use crate::engine::publisher::{Last, Prior, Publisher, Role};
 
@@ -30,6 +31,9 @@ impl Committer {
                 let bytes = record.content.len() as u64;
                 record.offset = self.sequencer.extend(&record.conversation, bytes);
                 group.records.push(record);
+                if let Some(known) = request.publisher.access.managed() {
+                    self.posted(&request.publisher.conversation, known, time_ms, group);
+                }
                 Ok(Stored { seq, time_ms, duplicate: false })
             }
             Ok(Ok(Sequenced::Duplicate { seq, time_ms })) => Ok(Stored { seq, time_ms, duplicate: true }),
@@ -44,7 +48,7 @@ impl Committer {
             }
             Err(error) => return Err(error.into()),
         };
-        group.outcomes.push((Arc::clone(&request.publisher.mailbox), Outcome { n, result }));
+        group.outcomes.push((Arc::clone(&request.publisher), Outcome { n, result }));
         Ok(())
     }
 
@@ -84,14 +88,7 @@ impl Committer {
     /// looked at there and is not about versions.
     fn stand_again(&self, publisher: &Publisher, now_ms: u64) -> Result<Standing, Refusal> {
         let user = &publisher.producer.user;
-        let (conversation, other) = publisher.access.known().ok_or(Refusal::FORBIDDEN)?;
-        let name = &publisher.conversation;
-        self.drafts.conversations.look(name, conversation, |state| {
-            let other_user = state.as_ref().and_then(|state| state.other(user));
-            let is_blocked = other_user
-                .zip(other)
-                .is_some_and(|(other_user, other)| self.drafts.blocks(other_user, other, user));
-            let place = Place { name, state: state.as_ref(), is_blocked };
+        self.sequenced_place(&publisher.access, user, |place| {
             let grant = Grant::of_membership(user.clone());
             let actor = match publisher.role {
                 Role::User => Actor::User(&grant),
@@ -99,10 +96,28 @@ impl Committer {
             };
             let standing = Standing::new(actor, place);
             standing.allows(actor, Action::Publish, now_ms).map(|_: Reach| standing)
-        })
+        })?
     }
 
-    fn is_new(&mut self, publisher: &Publisher, n: u64) -> Result<bool, ViewError> {
+    /// Looks at a conversation by what is sequenced, as the place where a user wants to do something.
+    pub(super) fn sequenced_place<T>(
+        &self,
+        access: &Access,
+        user: &UserId,
+        look: impl FnOnce(Place<'_>) -> T,
+    ) -> Result<T, Refusal> {
+        let (conversation, other) = access.known().ok_or(Refusal::FORBIDDEN)?;
+        let name = access.name();
+        Ok(self.drafts.conversations.look(name, conversation, |state| {
+            let other_user = state.as_ref().and_then(|state| state.other(user));
+            let is_blocked = other_user
+                .zip(other)
+                .is_some_and(|(other_user, other)| self.drafts.blocks(other_user, other, user));
+            look(Place { name, state: state.as_ref(), is_blocked })
+        }))
+    }
+
+    pub(super) fn is_new(&mut self, publisher: &Publisher, n: u64) -> Result<bool, ViewError> {
         loop {
             match self.sequencer.judge(&publisher.conversation, &publisher.producer, n) {
                 Judged::NeedConversation => self.load_conversation(publisher)?,

@@ -12,6 +12,7 @@ use quoth_store::{MemoryLog, MemoryView, Position};
 use tokio::sync::Semaphore;
 
 use super::{Committer, GROUP_PUBLISHES_MAX, Parts};
+use crate::engine::inbox::Inbox;
 use crate::engine::mailbox::{Mailbox, Outcome};
 use crate::engine::publisher::{Prior, Publisher};
 use crate::engine::reads::{Reading, Reads};
@@ -32,6 +33,7 @@ fn committer() -> Committer {
         released: Arc::new(AtomicU64::new(0)),
         counts: Arc::default(),
         rules: Rules::default(),
+        inbox: Arc::new(Inbox::new()),
     };
     Committer::new(parts)
 }

@@ -33,13 +33,13 @@ fn remove(name: &str) -> Change {
     Change::Remove { user: user(name) }
 }
 
-async fn publisher(engine: &Engine, name: &str) -> Arc<Publisher> {
+pub(super) async fn publisher(engine: &Engine, name: &str) -> Arc<Publisher> {
     let access = engine.access(&room("room"), &user(name)).await.unwrap();
     Publisher::new(access, Role::User, user(name), ProducerId(1), Mailbox::of_anybody())
 }
 
 /// Publishes with what is out now for a standing.
-async fn publish(engine: &Engine, publisher: &Arc<Publisher>, n: u64) {
+pub(super) async fn publish(engine: &Engine, publisher: &Arc<Publisher>, n: u64) {
     let sender = publisher.producer.user.clone();
     let stand = publisher.access.stand(Actor::User(&Grant::of_membership(sender.clone())));
     let (body, about) = ("text".into(), About::default());

@@ -102,8 +102,9 @@ async fn the_view_has_everything_when_the_engine_has_stopped_even_while_reads_ar
     let (engine, stopper) = start(MemoryLog::new(), hooked_view(inner.clone(), hook));
     let reads = engine.reads().clone();
     let limit = quoth_store::PageLimit { records: 1, bytes: 1 };
+    let access = crate::engine::Access::fixed(room("other"));
     let read = tokio::spawn(async move {
-        reads.after(&room("other"), Seq(0), Seq(u64::MAX), limit, Reading::default()).await
+        reads.after(access.name(), Seq(0), Seq(u64::MAX), limit, Reading::default()).await
     });
     tokio::task::spawn_blocking(move || read_begun.recv().unwrap()).await.unwrap();
     stored(&engine, &publisher("room"), 1).await;

@@ -8,6 +8,7 @@ use quoth_store::testing::{commit, record};
 use quoth_store::{MemoryLog, MemoryView, View as _};
 
 use super::world::{hooked_view, publish, publisher, start, stop, stored};
+use crate::engine::Greeting;
 
 #[tokio::test]
 async fn the_committer_reads_nothing_for_a_stream_that_was_begun() {
@@ -28,14 +29,14 @@ async fn the_committer_reads_nothing_for_a_stream_that_was_begun() {
         let writer = publisher(name);
         let head = if name.starts_with("new") { Seq(0) } else { Seq(2) };
         if expected == 0 {
-            assert_eq!(engine.begin(&writer).await.unwrap().head, head);
+            assert_eq!(engine.enter(&writer, true, Greeting::Nothing).await.unwrap().head, head);
         }
         assert_eq!(stored(&engine, &writer, 7).await, head.next());
         assert_eq!(reads.swap(0, Ordering::SeqCst), expected, "{name}");
     }
     // The numbers of before count as well.
     let again = publisher("begun");
-    engine.begin(&again).await.unwrap();
+    engine.enter(&again, true, Greeting::Nothing).await.unwrap();
     assert!(publish(&engine, &again, 2).await);
     assert_eq!(super::world::outcome(&again).await.result.unwrap().seq, Seq(2));
     stop(engine, stopper).await.unwrap();

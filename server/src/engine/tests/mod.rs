@@ -3,8 +3,12 @@
 mod changes;
 mod durable;
 mod faults;
+mod lists;
 mod loads;
+mod messages;
 mod notes;
+mod receipts;
 mod retention;
+mod room;
 mod rosters;
 mod world;

@@ -125,6 +125,11 @@ impl LogOverride for HookedLog {
         (self.hook)("flush")?;
         self.inner.flush()
     }
+
+    fn make_room(&self) -> Result<(), LogError> {
+        (self.hook)("make_room")?;
+        self.inner.make_room()
+    }
 }
 
 impl HookedView {
@@ -148,6 +153,11 @@ impl ViewOverride for HookedView {
     fn apply(&self, position: Position, records: &[Record]) -> Result<(), ViewError> {
         (self.hook)("apply", None)?;
         self.inner.apply(position, records)
+    }
+
+    fn flush(&self) -> Result<Position, ViewError> {
+        (self.hook)("flush", None)?;
+        self.inner.flush()
     }
 
     fn bounds(&self, name: &ConversationName) -> Result<Bounds, ViewError> {

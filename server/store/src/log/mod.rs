@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::hold::Hold;
+use crate::room;
 
 pub(crate) mod hold;
 pub(crate) mod memory;
@@ -36,7 +37,8 @@ impl fmt::Display for Position {
 }
 
 /// Why the log did not do what it was asked. After an `Io` error of a write or a flush the log is poisoned: it stays as it
-/// is on disk and takes nothing more until it is opened anew. After other errors it is as before.
+/// is on disk and takes nothing more until it is opened anew. After other errors, and when an append found no
+/// [room](Self::is_full), it is as before.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LogError {
     /// The operating system refused.
@@ -117,6 +119,12 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// Whether it is for want of room: [`Log::make_room`] says when it has passed.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if room::is_full(source))
+    }
+
     /// For `map_err`: what was tried with which path.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
@@ -145,8 +153,8 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// [`flush`](Self::flush), which must come before the next append.
     ///
     /// # Errors
-    /// When the group is too large, another writer has taken over, or it could not be written; in the last case the log
-    /// is poisoned.
+    /// When the group is too large, another writer has taken over, or it could not be written. In the last case the log
+    /// is poisoned, unless there was no [room](LogError::is_full): then it is as if nobody had asked.
     fn append(&self, group: &[u8]) -> Result<Position, LogError>;
 
     /// Makes what was appended durable.
@@ -154,6 +162,13 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// # Errors
     /// When it could not be flushed. It is then unknown whether the group is stored; the log is poisoned.
     fn flush(&self) -> Result<(), LogError>;
+
+    /// Says whether appends may go on after one that found no room, for which it undoes what that one has left. Costs little
+    /// while there is none, since room is looked for once in a second.
+    ///
+    /// # Errors
+    /// When there is no [room](LogError::is_full) yet, or the log fails.
+    fn make_room(&self) -> Result<(), LogError>;
 
     /// Visits the flushed groups from `from` on, in order, up to those that were flushed when the call began.
     ///

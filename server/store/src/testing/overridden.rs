@@ -38,6 +38,10 @@ pub trait LogOverride: Send + Sync {
         self.inner().flush()
     }
 
+    fn make_room(&self) -> Result<(), LogError> {
+        self.inner().make_room()
+    }
+
     fn fence(&self, epoch: u64) -> Result<(), LogError> {
         self.inner().fence(epoch)
     }
@@ -54,6 +58,10 @@ impl<T: LogOverride> Log for Overridden<T> {
 
     fn flush(&self) -> Result<(), LogError> {
         self.0.flush()
+    }
+
+    fn make_room(&self) -> Result<(), LogError> {
+        self.0.make_room()
     }
 
     fn read(&self, from: Position, visit: &mut Visit<'_>) -> Result<(), LogError> {

@@ -13,6 +13,7 @@ use crate::class::Class;
 use crate::key::ProducerKey;
 use crate::log::Position;
 use crate::record::Record;
+use crate::room;
 
 pub(crate) mod fjall;
 pub(crate) mod memory;
@@ -305,6 +306,12 @@ pub enum ViewError {
 }
 
 impl ViewError {
+    /// Whether it is for want of room: what was tried may be tried again.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if room::is_full(source))
+    }
+
     /// What to do about it, for whoever does not know whether the log is sound.
     pub(crate) const fn advice(&self) -> &'static str {
         match self {
@@ -316,11 +323,10 @@ impl ViewError {
 
 /// What to do about an error of the disk.
 fn advice(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; free space and start the server again: what was acked is in the log"
-        }
-        _ => "",
+    if room::is_full(source) {
+        "; free space, and start the server again if it has stopped: what was acked is in the log"
+    } else {
+        ""
     }
 }
 

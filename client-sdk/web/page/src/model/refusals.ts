@@ -18,6 +18,10 @@ export function refusalText(code: string | undefined): string {
       return "The message was overtaken by a later one.";
     case "STORE_FAILED":
       return "The server could not store it.";
+    case "STORAGE_FULL":
+      return "The server's disk is full.";
+    case "TOO_MANY":
+      return "The message mentions too many people.";
     default:
       return "Not sent.";
   }

@@ -6,12 +6,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::super::{LogError, Position};
 use crate::durable::sync_all;
+use crate::room::RETRY_PAUSE;
 
 /// A segment of the log.
 #[derive(Debug, Clone)]
@@ -86,9 +87,6 @@ pub(super) fn delete_spares(dir: &Path) -> Result<(), LogError> {
     Ok(())
 }
 
-/// How long a keeper waits before it tries again what failed.
-const RETRY_PAUSE: Duration = Duration::from_secs(3);
-
 /// Prepares segments ahead and deletes old ones, on a thread of its own.
 #[derive(Debug)]
 pub(super) struct Keeper {
@@ -109,6 +107,8 @@ struct Work {
     spare: Option<Spare>,
     /// Why the last attempt to prepare a segment failed, until the next one.
     failure: Option<LogError>,
+    /// Whether the operator was told that none can be prepared.
+    is_told: bool,
     /// Oldest first.
     delete: VecDeque<PathBuf>,
     /// Whether the first of them could not be deleted, until the next attempt.
@@ -128,6 +128,7 @@ impl Keeper {
         let work = Work {
             spare: None,
             failure: None,
+            is_told: false,
             delete: VecDeque::new(),
             is_stuck: false,
             retry_at: Instant::now(),
@@ -159,6 +160,20 @@ impl Keeper {
             self.shared.changed.notify_all();
             if let Some(spare) = taken {
                 return Ok(spare);
+            }
+            if let Some(error) = &work.failure {
+                return Err(error.clone());
+            }
+            self.shared.changed.wait(&mut work);
+        }
+    }
+
+    /// Whether a file is prepared. Waits for an attempt that is under way, and causes none.
+    pub(super) fn check_spare(&self) -> Result<(), LogError> {
+        let mut work = self.shared.work.lock();
+        loop {
+            if work.spare.is_some() {
+                return Ok(());
             }
             if let Some(error) = &work.failure {
                 return Err(error.clone());
@@ -259,11 +274,18 @@ impl Shared {
         let mut work = self.work.lock();
         match spare {
             Ok(spare) => {
+                if std::mem::take(&mut work.is_told) {
+                    tracing::info!("the next log segment is prepared: there is room again");
+                }
                 work.spare = Some(spare);
                 true
             }
             Err(error) => {
-                tracing::error!(%error, "cannot prepare the next log segment; the log ends when it is needed");
+                if !std::mem::replace(&mut work.is_told, true) {
+                    tracing::error!(
+                        %error, "cannot prepare the next log segment; when it is needed, nothing is stored until there is room"
+                    );
+                }
                 (work.failure, work.retry_at) = (Some(error), Instant::now() + RETRY_PAUSE);
                 false
             }

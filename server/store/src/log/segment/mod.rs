@@ -58,12 +58,13 @@ use files::{Keeper, Segment, Spare};
 use format::{GroupHeader, Kind, SEGMENT_HEADER_BYTES, SegmentHeader};
 use reader::Reader;
 use recover::End;
-pub(crate) use recover::{Found, Walked, walk_all};
+pub(crate) use recover::{Extent, Found, Walked, extents, walk_all, walk_until};
 use tail::Expected;
 
 use super::hold::{Hold, Holds};
 use super::{Log, LogError, LogReader, Position, Visit};
 use crate::durable::{create_durable_dir, sync_data, sync_dir};
+use crate::room;
 
 /// Smallest segment, in bytes.
 pub const SEGMENT_BYTES_MIN: u64 = 4096;
@@ -105,6 +106,8 @@ struct Writer {
     file_bytes: u64,
     epoch: u64,
     unflushed: bool,
+    /// Up to where in the file there may be bytes of a write that found no room.
+    unclean_until: u64,
     state: State,
     buffer: Vec<u8>,
 }
@@ -161,11 +164,25 @@ impl SegmentLog {
         Ok(log)
     }
 
+    /// Puts links to the segments into a folder that does not exist yet, and says up to which position they hold everything.
+    /// The last one is written on meanwhile.
+    pub(crate) fn pin(&self, to: &Path) -> Result<Position, LogError> {
+        fs::create_dir(to).map_err(LogError::io("create", to))?;
+        let (last, _held) = (self.shared.flushed(), self.hold(Position::ZERO));
+        let segments = self.shared.segments.read().clone();
+        for Segment { path, first } in &segments {
+            let link = Segment::new(to, *first).path;
+            fs::hard_link(path, link).map_err(LogError::io("make a link to", path))?;
+        }
+        Ok(last)
+    }
+
     fn write(&self, writer: &mut Writer, kind: Kind, payload: &[u8]) -> Result<Position, LogError> {
         writer.check()?;
         if writer.unflushed {
             return Err(LogError::Unflushed);
         }
+        writer.clean()?;
         let max = self.segment_bytes - SEGMENT_HEADER_BYTES as u64;
         let bytes = format::total_bytes(payload.len());
         if bytes as u64 > max {
@@ -191,7 +208,10 @@ impl SegmentLog {
         let mut next = match begun {
             Ok(next) => next,
             Err(error) => {
-                writer.state = State::Poisoned;
+                // Without room nothing has changed: the segment in use goes on when there is some.
+                if !error.is_full() {
+                    writer.state = State::Poisoned;
+                }
                 return Err(error);
             }
         };
@@ -237,6 +257,7 @@ impl Writer {
             file_bytes: end.file_bytes,
             epoch: end.epoch,
             unflushed: false,
+            unclean_until: 0,
             state: State::Open,
             buffer: Vec::new(),
         })
@@ -245,10 +266,18 @@ impl Writer {
     /// Makes a segment out of a prepared file. Its header is durable before it has the segment's name.
     fn begin(dir: &Path, segment: &Segment, spare: Spare, header: &SegmentHeader) -> Result<Self, LogError> {
         let Spare { file, path } = spare;
-        file.write_all_at(&header.encode(), 0).map_err(LogError::io("write", &path))?;
-        sync_data(&file, &path).map_err(LogError::io("sync", &path))?;
-        fs::rename(&path, &segment.path).map_err(LogError::io("rename", &path))?;
-        sync_dir(dir).map_err(LogError::io("sync", dir))?;
+        let named = file
+            .write_all_at(&header.encode(), 0)
+            .map_err(LogError::io("write", &path))
+            .and_then(|()| sync_data(&file, &path).map_err(LogError::io("sync", &path)))
+            .and_then(|()| fs::rename(&path, &segment.path).map_err(LogError::io("rename", &path)));
+        if let Err(error) = named {
+            // It may hold space that is needed. The error that matters is the first one.
+            let _ = fs::remove_file(&path);
+            return Err(error);
+        }
+        // Whatever the reason: which name is on the disk is not known, so this is never for want of room alone.
+        sync_dir(dir).map_err(|error| LogError::io("sync", dir)(std::io::Error::other(error)))?;
         let end = Expected {
             offset: SEGMENT_HEADER_BYTES as u64,
             position: header.first,
@@ -262,6 +291,7 @@ impl Writer {
             file_bytes: header.bytes,
             epoch: header.epoch,
             unflushed: false,
+            unclean_until: 0,
             state: State::Open,
             buffer: Vec::new(),
         })
@@ -285,7 +315,11 @@ impl Writer {
         };
         let checksum = format::encode_group(&header, payload, self.end.seed, &mut self.buffer);
         if let Err(error) = self.file.write_all_at(&self.buffer, self.end.offset) {
-            self.state = State::Poisoned;
+            if room::is_full(&error) {
+                self.unclean_until = self.end.offset + self.buffer.len() as u64;
+            } else {
+                self.state = State::Poisoned;
+            }
             return Err(LogError::io("write", &self.path)(error));
         }
         self.unflushed = true;
@@ -295,6 +329,28 @@ impl Writer {
             self.end.position = header.position.next();
         }
         Ok(header.position)
+    }
+
+    /// Undoes a write that found no room. That is on stable storage before anything else is written there: bytes of the
+    /// one behind the other would be no interrupted write but damage.
+    fn clean(&mut self) -> Result<(), LogError> {
+        let bytes = self.unclean_until.saturating_sub(self.end.offset);
+        if bytes == 0 {
+            return Ok(());
+        }
+        let zeros = vec![0; usize::try_from(bytes).unwrap_or_default()];
+        if let Err(error) = self.file.write_all_at(&zeros, self.end.offset) {
+            if !room::is_full(&error) {
+                self.state = State::Poisoned;
+            }
+            return Err(LogError::io("write zeros to", &self.path)(error));
+        }
+        if let Err(error) = sync_data(&self.file, &self.path) {
+            self.state = State::Poisoned;
+            return Err(LogError::io("flush", &self.path)(error));
+        }
+        self.unclean_until = 0;
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), LogError> {
@@ -322,6 +378,15 @@ impl Log for SegmentLog {
         writer.flush()?;
         self.shared.flushed.store(writer.end.position.0 - 1, Ordering::Release);
         Ok(())
+    }
+
+    fn make_room(&self) -> Result<(), LogError> {
+        {
+            let mut writer = self.writer.lock();
+            writer.check()?;
+            writer.clean()?;
+        }
+        self.keeper.check_spare()
     }
 
     fn read(&self, from: Position, visit: &mut Visit<'_>) -> Result<(), LogError> {
@@ -466,6 +531,37 @@ mod tests {
         assert_eq!(log.next(), Position(3));
         log.append(b"more").unwrap();
         log.flush().unwrap();
+    }
+
+    /// As a write leaves it that found no room: some bytes behind the end, of which some may be on the disk.
+    #[test]
+    fn what_a_write_without_room_has_left_is_undone_before_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open(dir.path());
+        log.append(b"stored").unwrap();
+        log.flush().unwrap();
+        let at = {
+            let mut writer = log.writer.lock();
+            let at = writer.end.offset;
+            std::os::unix::fs::FileExt::write_all_at(&writer.file, &[7; 1500], at).unwrap();
+            writer.unclean_until = at + 1500;
+            at
+        };
+        syncs::take();
+        log.make_room().unwrap();
+        assert_eq!(syncs::take().len(), 1, "what is undone is durable");
+        let path = dir.path().join(format!("{:020}.log", 1));
+        let tail = fs::read(&path).unwrap().split_off(usize::try_from(at).unwrap());
+        assert!(tail.iter().all(|byte| *byte == 0));
+        {
+            let mut writer = log.writer.lock();
+            std::os::unix::fs::FileExt::write_all_at(&writer.file, &[7; 1500], at).unwrap();
+            writer.unclean_until = at + 1500;
+        }
+        log.append(b"short").unwrap();
+        log.flush().unwrap();
+        drop(log);
+        assert_eq!(open(dir.path()).next(), Position(3));
     }
 
     #[test]

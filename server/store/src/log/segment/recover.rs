@@ -103,6 +103,86 @@ pub(crate) fn walk_all(
     walked
 }
 
+/// What of a segment is to be copied.
+#[derive(Debug, Clone)]
+pub(crate) struct Extent {
+    pub(crate) path: PathBuf,
+    /// Where its groups end, in bytes; what is behind reads as zeros. `None`: all of it, since it is not written any more.
+    pub(crate) end: Option<u64>,
+    /// Its length in bytes.
+    pub(crate) bytes: u64,
+}
+
+/// The segments of a folder up to a position, or of a log that nobody writes to up to its end; and the last position.
+///
+/// # Errors
+/// When the last segment is damaged. All others are not read.
+pub(crate) fn extents(dir: &Path, end: Option<Position>) -> Result<(Vec<Extent>, Position), LogError> {
+    let mut segments = if dir.exists() { files::list(dir)? } else { Vec::new() };
+    // The first one is in use even before it has a group.
+    let is_in = |segment: &Segment| end.is_none_or(|end| segment.first <= end.max(Position(1)));
+    segments.retain(is_in);
+    let Some(last) = segments.pop() else { return Ok((Vec::new(), Position::ZERO)) };
+    let mut extents = Vec::with_capacity(segments.len() + 1);
+    for Segment { path, .. } in segments {
+        let bytes = path.metadata().map_err(LogError::io("read the length of", &path))?.len();
+        extents.push(Extent { path, end: None, bytes });
+    }
+    let mut walk = Walk::open(&last.path, last.first)?;
+    if end.is_none() {
+        walk_to_end(&mut walk, true, &mut |_, _| {})?;
+    } else {
+        while end.is_some_and(|end| walk.expected().position <= end) {
+            if let Step::Stop = walk.step()? {
+                return Err(walk.corrupt("flushed groups are missing"));
+            }
+        }
+    }
+    let reached = *walk.expected();
+    extents.push(Extent { path: last.path, end: Some(reached.offset), bytes: walk.header().bytes });
+    Ok((extents, Position(reached.position.0 - 1)))
+}
+
+/// Visits the groups of a folder's log behind one position up to another one, of which all are there, or up to its end.
+///
+/// # Errors
+/// When a group is missing or damaged, or the visitor fails.
+pub(crate) fn walk_until(
+    dir: &Path,
+    after: Position,
+    end: Option<Position>,
+    visit: &mut dyn FnMut(Position, &[u8]) -> Result<(), LogError>,
+) -> Result<(), LogError> {
+    let segments = files::list(dir)?;
+    let from = segments.iter().rposition(|segment| segment.first <= after.next()).unwrap_or_default();
+    let mut previous: Option<Expected> = None;
+    for (index, segment) in segments.iter().enumerate().skip(from) {
+        let is_last = index + 1 == segments.len();
+        if end.is_some_and(|end| segment.first > end) {
+            return Ok(());
+        }
+        let mut walk = open_next(segment, previous.as_ref())?;
+        loop {
+            if end.is_some_and(|end| walk.expected().position > end) {
+                return Ok(());
+            }
+            match walk.step()? {
+                Step::Group(Kind::Records, position) if position > after => visit(position, walk.payload())?,
+                Step::Group(..) => {}
+                Step::Stop => break,
+            }
+        }
+        match walk.judge_tail()? {
+            Tail::Clean => {}
+            Tail::Torn if is_last && end.is_none() => {}
+            Tail::Torn => return Err(walk.corrupt("a damaged group")),
+            Tail::Corrupt(what) => return Err(walk.corrupt(what)),
+        }
+        previous = Some(*walk.expected());
+    }
+    Ok(())
+}
+
 /// Walks one segment to its end, and goes on behind each damage. `None` when the damage reaches to the end.
 fn walk_past_damage(
     segment: &Segment,

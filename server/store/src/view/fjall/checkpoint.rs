@@ -63,6 +63,12 @@ pub(super) fn write(dir: &Path, checkpoint: Checkpoint) -> Result<(), ViewError>
     sync_dir(dir).map_err(ViewError::io("sync", dir))
 }
 
+/// Copies the checkpoint of a view's folder into another one.
+pub(super) fn copy(dir: &Path, to: &Path) -> Result<(), ViewError> {
+    let path = dir.join(NAME);
+    fs::copy(&path, to.join(NAME)).map(drop).map_err(ViewError::io("copy", &path))
+}
+
 fn encode(checkpoint: Checkpoint) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend(FORMAT.to_le_bytes());

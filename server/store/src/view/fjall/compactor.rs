@@ -4,11 +4,13 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use ::fjall::{AbstractTree as _, Keyspace, LsmError};
 use parking_lot::{Condvar, Mutex};
 
 use super::engine::{Engine, UNMERGED_MIN};
+use crate::room::RETRY_PAUSE;
 use crate::thread::panic_text;
 use crate::view::ViewError;
 
@@ -39,6 +41,8 @@ struct State {
     /// There are new tables.
     due: bool,
     stop: bool,
+    /// The last merge found no room on the disk.
+    no_room: Option<ViewError>,
     failed: Option<ViewError>,
 }
 
@@ -61,7 +65,7 @@ impl Compactor {
     /// Waits until there are few enough unmerged tables for another one.
     ///
     /// # Errors
-    /// When merging has failed.
+    /// When merging has failed, or waits for room on the disk itself.
     pub(super) fn wait_for_room(&self) -> Result<(), ViewError> {
         let mut state = self.shared.state.lock();
         loop {
@@ -70,6 +74,9 @@ impl Compactor {
             }
             if self.shared.unmerged() < UNMERGED_MAX {
                 return Ok(());
+            }
+            if let Some(error) = &state.no_room {
+                return Err(error.clone());
             }
             // Tables of an earlier start may wait, of which nobody has told the thread.
             state.due = true;
@@ -101,7 +108,13 @@ impl Shared {
     fn run(&self) {
         let merged = catch_unwind(AssertUnwindSafe(|| {
             while self.wait_for_work() {
-                self.merge_all()?;
+                match self.merge_all() {
+                    Err(error) if error.is_full() => self.wait_for_disk(error),
+                    merged => {
+                        merged?;
+                        self.state.lock().no_room = None;
+                    }
+                }
                 self.notify();
             }
             Ok(())
@@ -119,6 +132,18 @@ impl Shared {
     fn notify(&self) {
         drop(self.state.lock());
         self.changed.notify_all();
+    }
+
+    /// Waits for a moment in which somebody may make room on the disk.
+    fn wait_for_disk(&self, error: ViewError) {
+        let mut state = self.state.lock();
+        if state.no_room.is_none() {
+            tracing::error!(%error, "the view's tables wait to be merged for room");
+        }
+        (state.no_room, state.due) = (Some(error), true);
+        self.changed.notify_all();
+        let retry_at = Instant::now() + RETRY_PAUSE;
+        while !state.stop && !self.changed.wait_until(&mut state, retry_at).timed_out() {}
     }
 
     /// `false` when the thread is to end.
@@ -152,7 +177,8 @@ impl Shared {
     /// Does what is most urgent in a tree, if anything is; says whether.
     fn merge(&self, keyspace: &Keyspace) -> Result<bool, ViewError> {
         const ACTION: &str = "merge tables of";
-        let before = keyspace.tree.current_version().id();
+        let _merging = self.engine.merging.lock();
+        let (before, first_new) = (keyspace.tree.current_version().id(), keyspace.tree.get_next_table_id());
         let compaction = Arc::clone(&self.engine.compaction);
         let merged = keyspace.tree.compact(compaction as _, self.engine.unneeded());
         if let Err(LsmError::ChecksumMismatch { .. }) = merged
@@ -160,7 +186,11 @@ impl Shared {
         {
             return Err(damaged);
         }
-        self.engine.tree(ACTION, merged)?;
+        let merged = self.engine.tree(ACTION, merged);
+        if merged.as_ref().is_err_and(ViewError::is_full) {
+            self.engine.delete_unfinished(keyspace, first_new)?;
+        }
+        merged?;
         self.notify();
         let has_changed = keyspace.tree.current_version().id() != before;
         if !has_changed && keyspace.tree.l0_run_count() >= UNMERGED_MAX {

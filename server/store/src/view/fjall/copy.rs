@@ -1,6 +1,8 @@
-//! A copy of fjall's files, to be opened where they must not change: fjall writes as soon as it is opened.
+//! Copies of fjall's files: to be opened where they must not change, since fjall writes as soon as it is opened, and to be kept
+//! as they are while it goes on.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -13,26 +15,34 @@ use crate::view::ViewError;
 /// the name.
 pub(super) fn of(engine_dir: &Path) -> Result<TempDir, ViewError> {
     let engine_dir = std::path::absolute(engine_dir).map_err(ViewError::io("find", engine_dir))?;
-    let temp_dir = std::env::temp_dir();
-    let copy = tempfile::Builder::new()
-        .prefix("quoth-verify-")
-        .tempdir_in(&temp_dir)
-        .map_err(ViewError::io("create a folder for a copy of the view in", &temp_dir))?;
-    copy_dir(&engine_dir, copy.path())?;
+    let copy = new()?;
+    copy_dir(&engine_dir, copy.path(), &|path, copy| symlink(path, copy))?;
     Ok(copy)
 }
 
-fn copy_dir(from: &Path, to: &Path) -> Result<(), ViewError> {
+/// An empty temporary folder.
+pub(super) fn new() -> Result<TempDir, ViewError> {
+    let temp_dir = std::env::temp_dir();
+    let made = tempfile::Builder::new().prefix("quoth-verify-").tempdir_in(&temp_dir);
+    made.map_err(ViewError::io("create a folder for a copy of the view in", &temp_dir))
+}
+
+/// Copies fjall's folder into another one. What becomes of a table is for `table` to say.
+pub(super) fn copy_dir(
+    from: &Path,
+    to: &Path,
+    table: &dyn Fn(&Path, &Path) -> io::Result<()>,
+) -> Result<(), ViewError> {
     let is_tables = from.file_name().is_some_and(|name| name == "tables");
     for entry in fs::read_dir(from).map_err(ViewError::io("list", from))? {
         let entry = entry.map_err(ViewError::io("list", from))?;
         let (path, copy) = (entry.path(), to.join(entry.file_name()));
         let copied = if path.is_dir() {
             fs::create_dir(&copy).map_err(ViewError::io("create", &copy))?;
-            copy_dir(&path, &copy)?;
+            copy_dir(&path, &copy, table)?;
             Ok(())
         } else if is_tables {
-            symlink(&path, &copy)
+            table(&path, &copy)
         } else if path.extension().is_some_and(|extension| extension == "jnl") {
             fs::write(&copy, [])
         } else {

@@ -52,6 +52,8 @@ pub(super) struct Engine {
     batch: RwLock<()>,
     /// How many snapshots are open, by fjall's sequence number.
     snapshots: Mutex<BTreeMap<SeqNo, usize>>,
+    /// Held while tables are merged, and by whoever must not find them half merged. Taken before a tree's flush lock.
+    pub(super) merging: Mutex<()>,
 }
 
 impl fmt::Debug for Engine {
@@ -117,6 +119,7 @@ impl Engine {
             compaction: Arc::new(compaction),
             batch: RwLock::default(),
             snapshots: Mutex::default(),
+            merging: Mutex::default(),
         })
     }
 
@@ -139,6 +142,7 @@ impl Engine {
     /// them.
     pub(super) fn drop_windows(&self, class: Class, windows: RangeInclusive<u32>) -> Result<u64, ViewError> {
         const ACTION: &str = "drop a window of";
+        let _nobody_merges = self.merging.lock();
         let tree = &self.messages(class).tree;
         let (first, behind) = (windows.start().to_be_bytes(), windows.end().checked_add(1));
         let before = tree.disk_space();
@@ -194,8 +198,16 @@ impl Engine {
     /// Writes what was set apart into tables, on stable storage.
     pub(super) fn flush(&self) -> Result<(), ViewError> {
         for keyspace in self.keyspaces() {
-            let lock = keyspace.tree.get_flush_lock();
-            self.tree("write a table of", keyspace.tree.flush(&lock, self.unneeded()))?;
+            let (first_new, flushed) = {
+                let lock = keyspace.tree.get_flush_lock();
+                (keyspace.tree.get_next_table_id(), keyspace.tree.flush(&lock, self.unneeded()))
+            };
+            let flushed = self.tree("write a table of", flushed);
+            if flushed.as_ref().is_err_and(ViewError::is_full) {
+                let _nobody_merges = self.merging.lock();
+                self.delete_unfinished(keyspace, first_new)?;
+            }
+            flushed?;
         }
         Ok(())
     }

@@ -30,6 +30,7 @@ mod compactor;
 mod copy;
 mod engine;
 mod find;
+mod pin;
 mod precheck;
 mod read;
 mod reclaim;
@@ -37,6 +38,7 @@ mod registers;
 mod row;
 mod run;
 mod tables;
+mod unfinished;
 mod window;
 
 use std::collections::{BTreeMap, HashMap};
@@ -57,6 +59,7 @@ use self::checkpoint::{Checkpoint, OpenWindow};
 use self::compactor::Compactor;
 use self::engine::{Batch, Engine, Snapshot, engine_error};
 use self::find::ProducerRows;
+pub(crate) use self::pin::{Place as FilePlace, place};
 use self::row::Block;
 use self::run::Message;
 use self::window::{ClassWindow, Held, Piece, WINDOW_BYTES, window_bytes};
@@ -65,7 +68,7 @@ use super::{
     ViewError,
 };
 use crate::class::Class;
-use crate::durable::create_durable_dir;
+use crate::durable::{create_durable_dir, sync_dir};
 use crate::key::{ConversationKey, ProducerKey};
 use crate::log::Position;
 use crate::record::{MessageId, Record};
@@ -173,6 +176,10 @@ impl FjallView {
         create_durable_dir(dir).map_err(ViewError::io("create", dir))?;
         let view = Self::start(dir, &engine_dir, checkpoint, cache_bytes)?;
         if checkpoint.is_none() {
+            // fjall flushes what it makes in its trees' folders and not the names of these.
+            for dir in [engine_dir.join("keyspaces"), engine_dir, dir.to_owned()] {
+                sync_dir(&dir).map_err(ViewError::io("sync", &dir))?;
+            }
             checkpoint::write(dir, Checkpoint::default())?;
         }
         Ok(view)
@@ -193,6 +200,13 @@ impl FjallView {
         empty_journal(copy.path())?;
         let view = Self::start(dir, copy.path(), Some(checkpoint), cache_bytes)?;
         Ok(Some(Self { copy: Some(copy), ..view }))
+    }
+
+    /// An empty view in a temporary folder, as [`FjallView::open_copy`] gives one, where there is none in `dir`.
+    pub(crate) fn open_new_copy(dir: &Path, cache_bytes: u64) -> Result<Self, ViewError> {
+        let copy = copy::new()?;
+        let view = Self::start(dir, copy.path(), None, cache_bytes)?;
+        Ok(Self { copy: Some(copy), ..view })
     }
 
     /// Opens fjall, whose journal is empty. `dir` is for errors and the checkpoint.

@@ -4,6 +4,7 @@
 //! deletes as orphans. It stores the manifest's checksum but does not compare it; this does. And it allocates what a
 //! file's table of contents claims to need before it checks that, which ends the process; this checks it first.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
@@ -19,7 +20,7 @@ use crate::view::ViewError;
 const TRAILER_BYTES: usize = 38;
 const TRAILER_MAGIC: &[u8] = b"SFA!";
 
-/// Checks the manifests and tables of contents of all keyspaces. `dir` is the view's folder, for errors.
+/// Checks the manifests of all keyspaces, and the tables of contents of the tables that they list. `dir` is the view's folder, for errors.
 pub(super) fn check(dir: &Path, engine_dir: &Path) -> Result<(), ViewError> {
     for keyspace in list(dir, &engine_dir.join("keyspaces"))? {
         let current = keyspace.join("current");
@@ -27,11 +28,14 @@ pub(super) fn check(dir: &Path, engine_dir: &Path) -> Result<(), ViewError> {
         if !current.exists() {
             continue;
         }
-        if check_manifest(&keyspace, &current)? != Some(true) {
+        let Some(listed) = check_manifest(&keyspace, &current)? else {
             return Err(damaged(dir, &current, "the manifest that it names is missing or damaged"));
-        }
+        };
         for table in list(dir, &keyspace.join("tables"))? {
-            if !check_contents(&table)? {
+            let number = table.file_name().and_then(|name| name.to_str()?.parse().ok());
+            // Others were being written when the machine stopped, and fjall deletes them.
+            let is_listed = number.is_some_and(|number| listed.contains(&number));
+            if is_listed && !check_contents(&table)? {
                 return Err(damaged(dir, &table, "its table of contents is damaged"));
             }
         }
@@ -39,8 +43,9 @@ pub(super) fn check(dir: &Path, engine_dir: &Path) -> Result<(), ViewError> {
     Ok(())
 }
 
-/// `current` has the manifest's number `u64`, its checksum `u128` and the checksum's type `u8`.
-fn check_manifest(keyspace: &Path, current: &Path) -> Result<Option<bool>, ViewError> {
+/// The tables that the manifest lists, by their numbers; `None` when it is missing or damaged. `current` has the manifest's number
+/// `u64`, its checksum `u128` and the checksum's type `u8`.
+fn check_manifest(keyspace: &Path, current: &Path) -> Result<Option<HashSet<u64>>, ViewError> {
     let bytes = fs::read(current).map_err(ViewError::io("read", current))?;
     let mut reader = Reader(&bytes);
     let (Some(number), Some(checksum), Some(0)) = (reader.u64(), reader.array(), reader.u8()) else {
@@ -51,10 +56,45 @@ fn check_manifest(keyspace: &Path, current: &Path) -> Result<Option<bool>, ViewE
         return Ok(None);
     }
     let bytes = fs::read(&manifest).map_err(ViewError::io("read", &manifest))?;
-    Ok(Some(xxh3_128(&bytes) == u128::from_le_bytes(checksum)))
+    let is_sound = xxh3_128(&bytes) == u128::from_le_bytes(checksum);
+    Ok(if is_sound { listed_tables(&bytes) } else { None })
 }
 
-/// Whether a table's contents can be read. A table without a trailer was not finished and is listed in no manifest.
+/// The numbers in a manifest's section `tables`: levels `u8`; of each, runs `u8`; of each, tables `u32`; of each, its number
+/// `u64`, the checksum's type `u8`, the checksum `u128` and a sequence number `u64`.
+fn listed_tables(manifest: &[u8]) -> Option<HashSet<u64>> {
+    let mut reader = Reader(section(manifest, b"tables")?);
+    let mut tables = HashSet::new();
+    for _ in 0..reader.u8()? {
+        for _ in 0..reader.u8()? {
+            for _ in 0..reader.u32()? {
+                tables.insert(reader.u64()?);
+                let (_checksum, _seqno) = (reader.bytes(1 + 16)?, reader.u64()?);
+            }
+        }
+    }
+    Some(tables)
+}
+
+/// A section of a file, by its table of contents: magic 4 bytes and number of sections `u32`; of each, where it begins and its
+/// length `u64` each, and its name behind the name's length `u16`.
+fn section<'a>(file: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
+    let mut trailer = Reader(file.get(file.len().checked_sub(TRAILER_BYTES)?..)?);
+    let (_magic_and_types, _checksum, start) = (trailer.bytes(6)?, trailer.bytes(16)?, trailer.u64()?);
+    let mut contents = Reader(file.get(usize::try_from(start).ok()?..)?);
+    let _magic = contents.bytes(4)?;
+    for _ in 0..contents.u32()? {
+        let (start, bytes) = (contents.u64()?, contents.u64()?);
+        let name_bytes = u16::from_le_bytes(contents.array()?);
+        if contents.bytes(name_bytes.into())? == wanted {
+            let start = usize::try_from(start).ok()?;
+            return file.get(start..start.checked_add(usize::try_from(bytes).ok()?)?);
+        }
+    }
+    None
+}
+
+/// Whether a table's contents can be read. One without a trailer is for fjall to find out.
 fn check_contents(path: &Path) -> Result<bool, ViewError> {
     let file = File::open(path).map_err(ViewError::io("open", path))?;
     let len = file.metadata().map_err(ViewError::io("read the length of", path))?.len();

@@ -15,6 +15,21 @@ use crate::record::Record;
 use crate::view::{Bounds, Last, Marks, Page, PageLimit, Place, Stretch, ViewError};
 
 impl FjallView {
+    /// The names of all conversations that have events, ascending by their bytes.
+    pub(crate) fn conversations(&self) -> Result<Vec<ConversationName>, ViewError> {
+        let snapshot = self.snapshot();
+        let mut names = Vec::new();
+        for guard in snapshot.iter(&self.engine.conversations) {
+            let (key, value) = self.engine.database("read the conversations of", guard.into_inner())?;
+            let named = row::decode_name(&key, &value);
+            let damaged = || self.engine.failed("read the conversations of", "a name is damaged".to_owned());
+            let Named { name, has_events } = named.ok_or_else(damaged)?;
+            names.extend(has_events.then_some(name));
+        }
+        names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        Ok(names)
+    }
+
     pub(super) fn read_bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
         let key = ConversationKey::new(conversation);
         let snapshot = self.snapshot();

@@ -1,0 +1,189 @@
+//! A million random things that happen, after which what is counted by windows is what the events come to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quoth_protocol::limits::UNREAD_MAX;
+use quoth_protocol::{Seq, UserId};
+
+use super::{Life, Posted, Unread, Window, count};
+
+const STEPS: u32 = 1_000_000;
+
+/// One in so many steps is followed by a look of one user.
+const LOOKS: u64 = 50;
+
+/// A small generator: every run is the same one.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        // SplitMix64 (Steele, Lea and Flood 2014).
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % end
+    }
+}
+
+/// A conversation, all of it, and the window that a server would have of it.
+struct World {
+    random: Random,
+    users: Vec<UserId>,
+    messages: Vec<Posted>,
+    head: Seq,
+    floor: Seq,
+    absent: BTreeSet<Seq>,
+    read: BTreeMap<UserId, Seq>,
+    window: Window,
+}
+
+/// How often what happened.
+#[derive(Default)]
+struct Seen {
+    looks: u32,
+    full: u32,
+    mentions: u32,
+    further_back: u32,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let users = (0..12).map(|n| UserId::new(format!("user {n}")).unwrap()).collect();
+        Self {
+            random: Random(seed),
+            users,
+            messages: Vec::new(),
+            head: Seq::ZERO,
+            floor: Seq(1),
+            absent: BTreeSet::new(),
+            read: BTreeMap::new(),
+            window: Window::default(),
+        }
+    }
+
+    fn user(&mut self) -> UserId {
+        let at = self.random.below(self.users.len() as u64);
+        self.users[usize::try_from(at).unwrap()].clone()
+    }
+
+    fn some_seq(&mut self, back: u64) -> Seq {
+        Seq(self.head.0.saturating_sub(self.random.below(back)))
+    }
+
+    fn step(&mut self) {
+        match self.random.below(100) {
+            0..60 => {
+                self.head = self.head.next();
+                let (seq, sender) = (self.head, self.user());
+                let count = if self.random.below(8) == 0 { self.random.below(4) } else { 0 };
+                let mentions = (0..count).map(|_| self.user()).collect();
+                self.messages.push(Posted {
+                    life: Life { seq, time_ms: seq.0, expires_ms: 0 },
+                    sender,
+                    mentions,
+                });
+            }
+            // What is no message has a place all the same.
+            60..65 => self.head = self.head.next(),
+            65..75 => {
+                let seq = self.some_seq(1_500);
+                self.absent.insert(seq);
+                self.window.remove(seq);
+            }
+            75..90 => {
+                // The last ones read seldom, so that what they have not read is beyond what is counted.
+                let (user, seq) = (self.user(), self.some_seq(400));
+                let is_seldom = user == self.users[0] || user == self.users[1];
+                if !is_seldom || self.random.below(600) == 0 {
+                    let read = self.read.entry(user).or_default();
+                    *read = seq.max(*read);
+                }
+            }
+            90 => {
+                self.floor = self.floor.max(Seq(self.head.0.saturating_sub(300 + self.random.below(4_000))))
+            }
+            91 => {
+                // The server has no room for it any more, or has come upon it a moment ago.
+                if self.random.below(50) == 0 {
+                    let last = self.some_seq(500);
+                    self.window = Window::behind(last);
+                }
+            }
+            _ => self.catch_up(),
+        }
+    }
+
+    /// The window hears of some of what has happened.
+    fn catch_up(&mut self) {
+        let last = self.window.last();
+        let to = Seq(last.0 + self.random.below(self.head.0 - last.0 + 1));
+        self.append(to);
+    }
+
+    fn append(&mut self, to: Seq) {
+        let from = self.messages.partition_point(|posted| posted.life.seq <= self.window.last());
+        let absent = &self.absent;
+        // What is absent is not read from the store any more.
+        let new = self.messages[from..].iter().filter(|posted| !absent.contains(&posted.life.seq));
+        self.window.append(to, new.cloned());
+    }
+
+    fn look(&mut self, seen: &mut Seen) {
+        let me = self.user();
+        let read = self.read.get(&me).copied().unwrap_or_default();
+        let (absent, floor) = (&self.absent, self.floor);
+        let is_absent = |life: Life| life.seq < floor || absent.contains(&life.seq);
+        let plain = count(self.messages.iter().rev(), read, &me, is_absent);
+        let by_window = self.by_window(&me, read, seen);
+        assert_eq!(by_window, plain, "{me} has read up to {read} of {}", self.head);
+        seen.looks += 1;
+        seen.full += u32::from(plain.messages == UNREAD_MAX);
+        seen.mentions += u32::from(plain.mentions > 0);
+    }
+
+    fn by_window(&mut self, me: &UserId, read: Seq, seen: &mut Seen) -> Unread {
+        self.append(self.head);
+        loop {
+            // What is revoked is removed; the rest is judged at each look.
+            let missing = match self.window.count(self.floor, read, me, |life| life.seq < self.floor) {
+                Ok(unread) => return unread,
+                Err(missing) => missing.0,
+            };
+            seen.further_back += 1;
+            let before = Seq(missing.0.saturating_sub(1 + self.random.below(256)));
+            let from = self.messages.partition_point(|posted| posted.life.seq <= before);
+            let to = self.messages.partition_point(|posted| posted.life.seq <= missing);
+            let absent = &self.absent;
+            let page: Vec<_> = self.messages[from..to]
+                .iter()
+                .filter(|one| !absent.contains(&one.life.seq))
+                .cloned()
+                .collect();
+            self.window.prepend(before, page);
+        }
+    }
+}
+
+#[test]
+fn windows_count_what_the_events_come_to() {
+    let mut seen = Seen::default();
+    let mut world = World::new(7);
+    for step in 0..STEPS {
+        world.step();
+        if world.random.below(LOOKS) == 0 {
+            world.look(&mut seen);
+        }
+        // A log that is as long as a test is would make each plain count long too.
+        if step % 10_000 == 0 {
+            let gone = world.messages.partition_point(|posted| posted.life.seq < world.floor);
+            world.messages.drain(..gone);
+            world.absent = world.absent.split_off(&world.floor);
+        }
+    }
+    let Seen { looks, full, mentions, further_back } = seen;
+    assert!(
+        looks > STEPS / 60 && full > 300 && mentions > 1_000 && further_back > 500,
+        "{looks} {full} {mentions} {further_back}"
+    );
+}

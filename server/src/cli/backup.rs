@@ -1,0 +1,120 @@
+//! `quoth-server backup` and `quoth-server restore`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use quoth_store::backup::{Added, BackupError, BackupFolder, ExtraFile, Frozen, Pace};
+
+use super::print;
+use super::progress::Bar;
+use super::verify::what_it_has;
+use crate::config::Config;
+use crate::control::{self, Pinned};
+use crate::data_folder::OUTBOX_FILE;
+use crate::engine::{Clock as _, SystemClock};
+
+#[derive(Debug, Args)]
+pub(super) struct BackupArgs {
+    /// Folder of backups; made when it is missing
+    #[arg(long, value_name = "BACKUP_DIR")]
+    to: PathBuf,
+    /// Keep so many backups, this one among them, and delete older ones. Default: keep all
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    keep: Option<u32>,
+    /// Back up the keys in the data folder, too: whoever has them can sign in as anybody in development mode, and reads what
+    /// was recorded of connections that came back. Default: they are made anew, and development tokens are no longer good
+    #[arg(long)]
+    keys: bool,
+    /// Copy as fast as the disk is, also beside a running server. Default: a third of the time is left to the server
+    #[arg(long)]
+    full_speed: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreArgs {
+    /// Folder of backups
+    #[arg(long, value_name = "BACKUP_DIR")]
+    from: PathBuf,
+    /// Number of the backup. Default: the latest one
+    #[arg(long, value_name = "NUMBER")]
+    backup: Option<u64>,
+}
+
+/// A store that stays as it is while it is read, wherever its server is.
+pub(super) struct Source {
+    pub(super) store: Frozen,
+    /// The running server's.
+    pub(super) pinned: Option<Pinned>,
+}
+
+impl Source {
+    /// The store of a data folder: pinned by the server that runs on it, or locked so that none starts.
+    pub(super) fn of(data_dir: &Path) -> Result<Self, String> {
+        let store_dir = data_dir.join("store");
+        if let Some(pinned) = control::pinned(data_dir)? {
+            return Ok(Self { store: Frozen::of_pin(&pinned.dir, pinned.end), pinned: Some(pinned) });
+        }
+        let stopped = Frozen::of_stopped(&store_dir).map_err(|error| match error {
+            BackupError::Store(quoth_store::OpenError::Locked { .. }) => {
+                format!("{error} (a server that runs on it is starting or stopping, or is of another version: try again)")
+            }
+            error => error.to_string(),
+        });
+        Ok(Self { store: stopped?, pinned: None })
+    }
+}
+
+pub(super) fn backup(config: &Config, args: &BackupArgs) -> Result<(), String> {
+    let time_ms = SystemClock.unix_ms();
+    let Source { store, pinned } = Source::of(&config.data_dir)?;
+    let folder = BackupFolder::take(&args.to).map_err(|error| error.to_string())?;
+    let extra = extra_files(&config.data_dir, args.keys)?;
+    let pace = if pinned.is_some() && !args.full_speed { Pace::Gentle } else { Pace::Full };
+    let bar = Bar::new("backing up");
+    let added = folder.add(&store, &extra, time_ms, pace, &mut |bytes| bar.show(bytes));
+    bar.end();
+    let Added { number, position, bytes, new_bytes } = added.map_err(|error| error.to_string())?;
+    drop((store, pinned));
+    print(&format!(
+        "backup {number} in {}: {bytes} bytes, {new_bytes} of them new, the log up to position {position}\n",
+        args.to.display()
+    ))?;
+    if let Some(count) = args.keep {
+        let deleted =
+            folder.keep(usize::try_from(count).unwrap_or(usize::MAX)).map_err(|error| error.to_string())?;
+        if deleted > 0 {
+            print(&format!("{deleted} older backups deleted\n"))?;
+        }
+    }
+    Ok(())
+}
+
+/// What is in a data folder besides the store.
+fn extra_files(data_dir: &Path, with_keys: bool) -> Result<Vec<ExtraFile>, String> {
+    let mut files = Vec::new();
+    let outbox = data_dir.join(OUTBOX_FILE);
+    if outbox.exists() {
+        files.push(ExtraFile { name: OUTBOX_FILE.to_owned(), path: outbox });
+    }
+    let keys = data_dir.join("keys");
+    if with_keys && keys.exists() {
+        let failed = |error| format!("{} cannot be listed: {error}", keys.display());
+        for entry in std::fs::read_dir(&keys).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.is_file() {
+                let name = format!("keys/{}", path.file_name().unwrap_or_default().to_string_lossy());
+                files.push(ExtraFile { name, path });
+            }
+        }
+    }
+    Ok(files)
+}
+
+pub(super) fn restore(config: &Config, args: &RestoreArgs) -> Result<(), String> {
+    let folder = BackupFolder::take_existing(&args.from).map_err(|error| error.to_string())?;
+    let bar = Bar::new("restoring");
+    let restored = folder.restore(args.backup, &config.data_dir, &mut |bytes| bar.show(bytes));
+    bar.end();
+    let (number, backup) = restored.map_err(|error| error.to_string())?;
+    print(&format!("backup {number} is in {}: {}\n", config.data_dir.display(), what_it_has(&backup)))
+}

@@ -1,0 +1,123 @@
+//! `quoth-server verify`.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use quoth_store::backup::{Backup, BackupFolder, CheckedBackups};
+use quoth_store::{Progress, Report};
+
+use super::print;
+use super::progress::Bar;
+use crate::config::Config;
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    /// Check a folder of backups in place of the data folder: every file of every backup, and the latest one as a store
+    #[arg(long, value_name = "DIR")]
+    backups: Option<PathBuf>,
+}
+
+pub(super) fn verify(config: &Config, args: &VerifyArgs) -> Result<(), String> {
+    match &args.backups {
+        Some(dir) => verify_backups(dir),
+        None => verify_store(&config.data_dir.join("store"), true),
+    }
+}
+
+fn verify_backups(dir: &Path) -> Result<(), String> {
+    let folder = BackupFolder::take_existing(dir).map_err(|error| error.to_string())?;
+    let bar = Bar::new("checking");
+    let checked = folder.check(&mut |bytes| bar.show(bytes)).map_err(|error| error.to_string())?;
+    bar.end();
+    let CheckedBackups { sound, damaged, findings } = checked;
+    let mut text = String::new();
+    for (number, backup) in &sound {
+        text.push_str(&format!("backup {number}  {}\n", what_it_has(backup)));
+    }
+    damaged.iter().for_each(|number| text.push_str(&format!("backup {number}  cannot be restored whole\n")));
+    findings.iter().for_each(|finding| text.push_str(&format!("DAMAGED  {finding}\n")));
+    print(&text)?;
+    if !findings.is_empty() {
+        return Err(format!(
+            "{} findings in {}: keep it, and make a backup in another folder",
+            findings.len(),
+            dir.display()
+        ));
+    }
+    let Some((number, _)) = sound.last() else {
+        return Err(format!("{} has no backup", dir.display()));
+    };
+    print(&format!("the store of backup {number}:\n"))?;
+    let (_links, store) = folder.linked(Some(*number)).map_err(|error| error.to_string())?;
+    verify_store(&store, false)
+}
+
+/// What a backup has, for people.
+pub(super) fn what_it_has(backup: &Backup) -> String {
+    format!(
+        "{} bytes, the log up to position {}, begun at {} (ms since 1970)",
+        backup.bytes(),
+        backup.position,
+        backup.time_ms
+    )
+}
+
+/// `is_in_place` says that the folder is the one that a server would start with.
+fn verify_store(dir: &Path, is_in_place: bool) -> Result<(), String> {
+    let is_terminal = std::io::stderr().is_terminal();
+    let mut show = |progress| {
+        if is_terminal {
+            let text = match progress {
+                Progress::Log { done, segments } => format!("log: {done} of {segments} segments"),
+                Progress::Tables { done, tables } => format!("view: {done} of {tables} tables"),
+                Progress::View { messages } => format!("view: {messages} messages"),
+            };
+            eprint!("\r{text}\x1b[K");
+        }
+    };
+    let report = quoth_store::verify(dir, &mut show).map_err(|error| error.to_string())?;
+    if is_terminal {
+        eprint!("\r\x1b[K");
+    }
+    let advice = if is_in_place { view_advice(&report, dir) } else { String::new() };
+    let Report { groups, records, torn, applied, conversations, messages, registers, findings, .. } = report;
+    let mut text = format!(
+        "log   {records} records in {groups} groups\n\
+         view  {messages} messages and {registers} registers in {conversations} conversations\n"
+    );
+    if let Some(position) = torn {
+        text.push_str(&format!(
+            "group {position} was being written when the server stopped; the next start drops it, nobody was told of it\n"
+        ));
+    }
+    if applied.is_none() && findings.is_empty() {
+        text.push_str("there is no view; the next start builds it from the log\n");
+    }
+    findings.iter().for_each(|finding| text.push_str(&format!("DAMAGED  {finding}\n")));
+    print(&text)?;
+    match findings.len() {
+        0 => print("sound\n"),
+        count => Err(format!(
+            "{count} findings in {}: keep a copy of the folder before anything else{advice}",
+            dir.display()
+        )),
+    }
+}
+
+/// What can be done about a view when the log is sound.
+fn view_advice(report: &Report, dir: &Path) -> String {
+    let view = dir.join("view");
+    match (report.is_view_lost(), report.can_rebuild_view()) {
+        (false, _) => String::new(),
+        (true, true) => format!(
+            ". The log is sound and holds everything: move {} away, and the next start builds it anew",
+            view.display()
+        ),
+        (true, false) => format!(
+            ". The log is sound but starts at position {}, so the view cannot be built anew: restore the folder from a \
+             backup",
+            report.log_first
+        ),
+    }
+}

@@ -1,0 +1,118 @@
+//! What is done to messages: decided as changes are, on what everybody before has done.
+
+use std::sync::Arc;
+
+use quoth_core::authorize::Standing;
+use quoth_core::membership::{Actor, user};
+use quoth_core::messages::{self, Alteration, Context, Target};
+use quoth_protocol::frame::EventKind;
+use quoth_protocol::{ConversationName, Seq, UserId};
+use quoth_store::Class;
+
+use super::change::{Changed, Failure, Happened};
+use super::{Committer, Group};
+use crate::engine::access::Access;
+use crate::engine::changes::{Done, Heads};
+use crate::engine::states::{KnownAbsent, KnownMessage, MessageKey};
+
+/// A message on which something is decided.
+#[derive(Debug)]
+pub(super) struct AlteredMessage {
+    key: MessageKey,
+    known: Arc<KnownMessage>,
+    conversation: Arc<KnownAbsent>,
+    /// Events of the conversation that are absent once it is altered.
+    absent: Vec<Seq>,
+}
+
+impl AlteredMessage {
+    pub(super) fn new(
+        access: &Access,
+        conversation: Arc<KnownAbsent>,
+        known: Arc<KnownMessage>,
+        seq: Seq,
+    ) -> Self {
+        let key = MessageKey { conversation: access.name().clone(), seq };
+        Self { key, known, conversation, absent: Vec::new() }
+    }
+
+    /// Lets out what an event has come to.
+    pub(super) fn release(&self, position: u64, event: &Happened) {
+        if !self.absent.is_empty() {
+            self.conversation.release(position, |absent| {
+                self.absent.iter().for_each(|seq| absent.insert(*seq, event.seq));
+            });
+        }
+        self.known.release(position, |message| {
+            let _registers_are_stored = message.apply(self.key.seq, event.fact());
+        });
+    }
+
+    /// Forgets that anything was sequenced: what is out is all there is.
+    pub(super) fn take_back(&self) {
+        self.known.set_sequenced(self.known.released());
+    }
+}
+
+impl Committer {
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
+    pub(super) fn alter(
+        &mut self,
+        actor: Actor<'_>,
+        access: &Access,
+        mut message: AlteredMessage,
+        (target, alteration): (&Target, &Alteration),
+        heads: &Heads,
+        now_ms: u64,
+        group: &mut Group,
+    ) -> Result<Done, Failure> {
+        let name = access.name();
+        let rules = &self.parts.rules;
+        let decided = self.sequenced_place(access, actor.user(), |place| {
+            let standing = Standing::new(actor, place);
+            let context = Context { now_ms, rules, standing: &standing, state: place.state };
+            self.drafts.messages.look(&message.key, &message.known, |state| {
+                messages::decide(actor, alteration, Some((target, state)), context)
+            })
+        })??;
+        let Some(kind) = decided else {
+            return Ok(Done { conversation: name.clone(), seq: Seq::ZERO, time_ms: 0 });
+        };
+        self.head(name, heads)?;
+        let (seq, time_ms) = self.next(name, now_ms)?;
+        let event = Happened { seq, time_ms, sender: actor.user().clone(), kind };
+        let state = self.drafts.messages.get_mut(&message.key, &message.known);
+        let altered = state.apply(target.seq, event.fact());
+        message.known.set_sequenced(seq.0);
+        message.absent.clone_from(&altered.absent);
+        let erases = altered.absent;
+        self.push(name, &event, altered.registers, access.class(), group);
+        if let Some(record) = group.records.last_mut() {
+            record.erases = erases;
+        }
+        group.changes.push(Changed::Message { message, event });
+        if let Some(known) = access.managed() {
+            self.written(name, known, group);
+        }
+        Ok(Done { conversation: name.clone(), seq, time_ms })
+    }
+
+    /// Writes into a user's own log that the user wants to see a message no more.
+    pub(super) fn hide(
+        &mut self,
+        me: &UserId,
+        conversation: ConversationName,
+        seq: Seq,
+        heads: &Heads,
+        now_ms: u64,
+        group: &mut Group,
+    ) -> Result<Done, Failure> {
+        let log = ConversationName::of_user(me);
+        self.head(&log, heads)?;
+        let kind = EventKind::Hidden { conversation, seq };
+        let (seq, time_ms) = self.next(&log, now_ms)?;
+        let event = Happened { seq, time_ms, sender: me.clone(), kind };
+        self.push(&log, &event, user::registers(seq, &event.kind), Class::default(), group);
+        Ok(Done { conversation: ConversationName::me(), seq, time_ms })
+    }
+}

@@ -1,0 +1,119 @@
+//! What becomes of requests while the disk has no room: what is new is refused, and everything else goes on.
+//!
+//! A repeat of a stored message is answered as ever, since its sender would else take it for one that is not stored.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use quoth_core::membership::Refusal;
+use quoth_core::sequencer::Sequencer;
+use quoth_protocol::Code;
+use quoth_store::{LogError, StoreError};
+
+use super::{Committer, Group, concerns_one_conversation};
+use crate::engine::drafts::Drafts;
+use crate::engine::mailbox::{NotStored, Outcome, Stored};
+use crate::engine::{PublishRequest, Request};
+
+/// When a client may try again, in milliseconds. Room is looked for once in a second.
+const RETRY_AFTER_MS: u32 = 1_000;
+
+/// Nothing new is stored.
+const FULL: Refusal = Refusal {
+    code: Code::STORAGE_FULL,
+    retry_after_ms: RETRY_AFTER_MS,
+    reason: "the disk is full: nothing new is stored until there is room",
+};
+
+impl Committer {
+    /// Whether what is new must be refused.
+    pub(super) fn is_full(&mut self) -> Result<bool, LogError> {
+        if self.log_is_full {
+            match self.parts.log.make_room() {
+                Ok(()) => {
+                    tracing::info!("the log has room again: messages are stored");
+                    self.log_is_full = false;
+                }
+                Err(error) if error.is_full() => return Ok(true),
+                Err(error) => return Err(error),
+            }
+        }
+        // Until then the view does not have what the sequencer has forgotten.
+        let is_forgetful = self.applied() < self.remembers_from;
+        Ok(is_forgetful || self.parts.applier.as_ref().is_some_and(|applier| applier.is_full()))
+    }
+
+    /// Answers requests of which nothing new is stored.
+    pub(super) fn refuse(&mut self, requests: &mut Vec<Request>, now_ms: u64) -> Result<Group, StoreError> {
+        let mut group = Group::default();
+        for request in requests.drain(..) {
+            match request {
+                Request::Publish(publish) => self.refuse_new(publish, now_ms, &mut group)?,
+                Request::Change(change) => group.answers.push((change.answer, Err(FULL))),
+                // Whoever waits for it is told that it is not stored.
+                Request::Note(_) => {}
+            }
+        }
+        Ok(group)
+    }
+
+    fn refuse_new(
+        &mut self,
+        request: PublishRequest,
+        now_ms: u64,
+        group: &mut Group,
+    ) -> Result<(), StoreError> {
+        let is_new = if self.applied() < self.remembers_from {
+            None
+        } else {
+            match self.is_new(&request.publisher, request.append.n) {
+                Ok(is_new) => Some(is_new),
+                Err(error) if concerns_one_conversation(&error) => None,
+                Err(error) => return Err(error.into()),
+            }
+        };
+        let n = request.append.n;
+        let result = match is_new {
+            Some(false) => return self.publish(request, now_ms, group),
+            Some(true) => Err(NotStored::Refused(FULL)),
+            // It may be stored already, so it is to be sent again.
+            None => Err(NotStored::Unknown(Code::STORAGE_FULL)),
+        };
+        group.outcomes.push((Arc::clone(&request.publisher), Outcome { n, result }));
+        Ok(())
+    }
+
+    /// Takes back a group for which the log had no room: whatever is new in it is refused, and nothing of it was ever
+    /// sequenced.
+    pub(super) fn take_back(&mut self, group: Group, error: &LogError) -> Group {
+        tracing::error!(%error, "the log has no room: messages are refused until there is some");
+        self.log_is_full = true;
+        let Group { records, mut outcomes, changes, mut answers, noted: _, written, own: _, repeats } = group;
+        changes.iter().for_each(super::change::Changed::take_back);
+        written.iter().for_each(|(_, written)| written.known.take_back(written.moves_to_ms.is_some()));
+        let places: HashSet<_> = records.iter().map(|record| (&record.conversation, record.seq)).collect();
+        for (publisher, outcome) in &mut outcomes {
+            outcome.result = match outcome.result {
+                // Of an earlier group.
+                Ok(Stored { seq, .. }) if !places.contains(&(&publisher.conversation, seq)) => continue,
+                Err(NotStored::Unknown(_)) => continue,
+                // Refusals too may be for what is taken back.
+                Ok(_) | Err(NotStored::Refused(_)) => Err(NotStored::Refused(FULL)),
+            };
+        }
+        answers.iter_mut().for_each(|(_, done)| *done = Err(FULL));
+        self.forget();
+        Group { outcomes, answers, repeats, ..Group::default() }
+    }
+
+    /// Forgets what is ahead of what is stored, and all else with it: it is read again from the view, once that has everything
+    /// that is stored.
+    fn forget(&mut self) {
+        let forgotten = (std::mem::take(&mut self.sequencer), std::mem::take(&mut self.drafts));
+        self.runtime.spawn_blocking(move || drop::<(Sequencer, Drafts)>(forgotten));
+        // One interval is forgiven, as by a restart.
+        self.slow_modes = quoth_core::membership::slow::SlowModes::default();
+        (self.generation_position, self.horizon) = (self.position, self.position);
+        self.remembers_from = self.position;
+    }
+}

@@ -1,0 +1,111 @@
+//! What users have not read, from windows over the latest messages of the conversations that are asked for, within a budget.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+use quoth_core::unread::{Life, Posted, Unread, Window};
+use quoth_protocol::frame::{Event, EventKind};
+use quoth_protocol::{ConversationName, Seq, UserId};
+use quoth_store::{Bounds, Content, PageLimit, Record, View, ViewError};
+
+use crate::engine::frame::event;
+
+/// Messages that all windows hold together: about 60 bytes each.
+const MESSAGES_MAX: usize = 500_000;
+
+/// What a window costs besides its messages, in messages.
+const WINDOW_MESSAGES: usize = 8;
+
+/// Events that are read at once.
+const PAGE: PageLimit = PageLimit { records: 256, bytes: 256 * 1024 };
+
+/// A window that is further behind begins anew.
+const BEHIND_MAX: u64 = 4_096;
+
+/// The windows of the conversations that were asked for lately.
+#[derive(Debug, Default)]
+pub(super) struct Counts(Mutex<Windows>);
+
+#[derive(Debug, Default)]
+struct Windows {
+    known: HashMap<ConversationName, Window>,
+    messages: usize,
+}
+
+impl Counts {
+    /// What `me` has not read of a conversation who has read up to `read`. `is_absent` says of each message whether it is gone.
+    pub(super) fn unread(
+        &self,
+        view: &dyn View,
+        name: &ConversationName,
+        Bounds { floor, head }: Bounds,
+        (me, read): (&UserId, Seq),
+        is_absent: impl Fn(Life) -> bool,
+    ) -> Result<Unread, ViewError> {
+        if read >= head {
+            return Ok(Unread::default());
+        }
+        // Whoever else asks meanwhile makes another one.
+        let window = self.0.lock().take(name);
+        let mut window = window
+            .filter(|window| head.0.saturating_sub(window.last().0) <= BEHIND_MAX)
+            .unwrap_or_else(|| Window::behind(head));
+        while window.last() < head {
+            let records = view.after(name, window.last().max(Seq(floor.0.saturating_sub(1))), PAGE)?;
+            let last = records.last().map_or(head, |record| record.seq.min(head));
+            follow(&mut window, last, &records);
+        }
+        let unread = loop {
+            match window.count(floor, read, me, &is_absent) {
+                Ok(unread) => break unread,
+                Err(missing) => {
+                    let records = view.before(name, Some(missing.0.next()), PAGE)?;
+                    let before =
+                        records.first().map_or(Seq::ZERO, |first| Seq(first.seq.0.saturating_sub(1)));
+                    window.prepend(before, records.iter().filter_map(posted).collect::<Vec<_>>());
+                }
+            }
+        };
+        self.0.lock().put(name, window);
+        Ok(unread)
+    }
+}
+
+/// Takes what has happened up to `last`.
+fn follow(window: &mut Window, last: Seq, records: &[Record]) {
+    window.append(last, records.iter().filter_map(posted));
+    for record in records.iter().filter(|record| matches!(record.content, Content::Change(_))) {
+        if let Ok(Event { kind: EventKind::Revoked { seq }, .. }) = event(record) {
+            window.remove(seq);
+        }
+    }
+}
+
+/// A record as a message that is counted.
+fn posted(record: &Record) -> Option<Posted> {
+    // One that does not decode is no message, and whoever reads it comes upon it.
+    event(record).ok().as_ref().and_then(Posted::of)
+}
+
+impl Windows {
+    fn take(&mut self, name: &ConversationName) -> Option<Window> {
+        let window = self.known.remove(name)?;
+        self.messages -= cost(&window);
+        Some(window)
+    }
+
+    fn put(&mut self, name: &ConversationName, window: Window) {
+        self.take(name);
+        self.messages += cost(&window);
+        self.known.insert(name.clone(), window);
+        while self.messages > MESSAGES_MAX {
+            // Any other one: who asks for it again reads its messages again.
+            let Some(other) = self.known.keys().find(|other| *other != name).cloned() else { return };
+            self.take(&other);
+        }
+    }
+}
+
+fn cost(window: &Window) -> usize {
+    window.len() + WINDOW_MESSAGES
+}

@@ -1,0 +1,268 @@
+//! How far users have got and read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use quoth_core::membership::user::blocked_key;
+use quoth_core::membership::{ConversationState, Damaged};
+use quoth_core::receipts::{CURSOR, Cursor, key_of, user_of};
+use quoth_core::retention::Keeping;
+use quoth_core::unread::Posted;
+use quoth_protocol::limits::RECEIPT_MEMBERS_MAX;
+use quoth_protocol::{ConversationName, Seq, UserId};
+use quoth_store::{Bounds, PageLimit, View, ViewError};
+use tokio::sync::oneshot;
+
+use super::rows::absent;
+use super::{Inbox, Mark};
+use crate::engine::Engine;
+use crate::engine::frame::event;
+use crate::engine::mailbox::Mailbox;
+
+/// Registers that are read at once.
+const REGISTERS_PAGE: usize = 1_000;
+
+/// To whom a message has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipts {
+    /// To how many members.
+    pub delivered: u32,
+    /// How many of them have read it.
+    pub read: u32,
+    /// Where there are few members: how far those are to whom it has come, in the order of their ids' bytes.
+    pub users: Vec<(UserId, Cursor)>,
+}
+
+/// What a mailbox that comes to a conversation is told of cursors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Greeting {
+    /// Nothing.
+    Nothing,
+    /// How far its own user is.
+    Own,
+    /// How far everybody is.
+    All,
+}
+
+impl Inbox {
+    /// Lets a mailbox know how far users are. A cursor that cannot be read is left out: it keeps nobody from the conversation.
+    pub(in crate::engine) fn greet(
+        &self,
+        view: &dyn View,
+        name: &ConversationName,
+        mailbox: &Mailbox,
+        greeting: Greeting,
+    ) {
+        if greeting == Greeting::Nothing {
+            return;
+        }
+        // Before the view, which has what is forgotten here.
+        let recent: BTreeMap<UserId, Cursor> = {
+            let cursors = self.cursors.lock();
+            cursors.recent_of(name).map(|(user, cursor)| (user.clone(), cursor)).collect()
+        };
+        let unreadable =
+            |error: &ViewError| tracing::warn!(%error, "how far somebody has read cannot be read");
+        let own = cursor(view, name, mailbox.user()).inspect_err(unreadable).unwrap_or_default();
+        mailbox.set_seen(own.merged(recent.get(mailbox.user()).copied().unwrap_or_default()).read);
+        if greeting == Greeting::All {
+            // Those who have left have theirs still.
+            let stored = cursors(view, name, 4 * RECEIPT_MEMBERS_MAX).inspect_err(unreadable);
+            let stored = stored.ok().flatten().unwrap_or_default();
+            for (user, cursor) in stored.into_iter().chain(recent) {
+                // Whose blocks cannot be read is taken for one who wants nothing of the reader.
+                if !has_blocked(view, &user, mailbox.user()).inspect_err(unreadable).unwrap_or(true) {
+                    mailbox.put_receipt(&user, cursor);
+                }
+            }
+        }
+    }
+
+    /// A user has got and read so far; see [`Engine::seen`].
+    pub(in crate::engine) fn mark(&self, conversation: &ConversationName, user: &UserId, cursor: Cursor) {
+        if self.cursors.lock().mark(conversation, user, cursor) {
+            self.rung.notify_one();
+        }
+    }
+}
+
+/// Whether a user wants nothing of another one, to whom it is not told then what the user has read.
+fn has_blocked(view: &dyn View, user: &UserId, other: &UserId) -> Result<bool, ViewError> {
+    Ok(view.register(&ConversationName::of_user(user), &blocked_key(other))?.is_some())
+}
+
+/// Whether so few are in it that each of them is told how far the others are.
+#[must_use]
+pub(crate) fn is_small(state: Option<&ConversationState>) -> bool {
+    state.is_some_and(|state| state.members_count() as usize <= RECEIPT_MEMBERS_MAX)
+}
+
+/// A user's cursor as the view has it.
+pub(super) fn cursor(view: &dyn View, name: &ConversationName, user: &UserId) -> Result<Cursor, ViewError> {
+    let row = view.register(name, &key_of(user))?;
+    row.map_or(Ok(Cursor::default()), |row| Cursor::decode(&row).map_err(|error| damaged(name, error)))
+}
+
+/// All cursors of a conversation, as the view has them, unless there are more than `users_max`.
+fn cursors(
+    view: &dyn View,
+    name: &ConversationName,
+    users_max: usize,
+) -> Result<Option<BTreeMap<UserId, Cursor>>, ViewError> {
+    let mut all = BTreeMap::new();
+    let mut after = None;
+    loop {
+        let page = view.registers(name, &[CURSOR], after.as_deref(), REGISTERS_PAGE.min(users_max + 1))?;
+        for (key, row) in &page {
+            let user = user_of(key).ok_or_else(|| damaged(name, Damaged("a key is no user's")))?;
+            all.insert(user, Cursor::decode(row).map_err(|error| damaged(name, error))?);
+        }
+        if all.len() > users_max {
+            return Ok(None);
+        }
+        match page.last() {
+            Some((key, _)) if page.len() == REGISTERS_PAGE => after = Some(key.clone()),
+            _ => return Ok(Some(all)),
+        }
+    }
+}
+
+/// Who wrote a message that is there at `now_ms`.
+fn sender_of(
+    view: &dyn View,
+    name: &ConversationName,
+    seq: Seq,
+    now_ms: u64,
+) -> Result<Option<UserId>, ViewError> {
+    let bounds = view.bounds(name)?;
+    let Some(after) = seq.0.checked_sub(1).filter(|_| seq >= bounds.floor && seq <= bounds.head) else {
+        return Ok(None);
+    };
+    let records = view.after(name, Seq(after), PageLimit { records: 1, bytes: 0 })?;
+    let Some(record) = records.first().filter(|record| record.seq == seq) else { return Ok(None) };
+    let posted = Posted::of(&event(record)?);
+    let is_absent = absent(bounds, now_ms);
+    Ok(posted.filter(|posted| !is_absent(posted.life)).map(|posted| posted.sender))
+}
+
+pub(super) fn damaged(name: &ConversationName, error: Damaged) -> ViewError {
+    ViewError::DamagedConversation { conversation: name.clone(), what: error.0 }
+}
+
+impl Engine {
+    /// The user of a mailbox that is subscribed to the conversation has read up to here; only ever forward. Those who read it are told
+    /// when it is stored.
+    pub fn seen(&self, conversation: &ConversationName, mailbox: &Mailbox, seq: Seq) {
+        if mailbox.set_marked(seq) {
+            self.inner.inbox.mark(conversation, mailbox.user(), Cursor::from(seq));
+        }
+    }
+
+    /// A user has got and read so far of a conversation, but nothing beyond its head. It is stored when this is ready.
+    ///
+    /// # Errors
+    /// A sentence, when the store has failed.
+    pub async fn mark(
+        &self,
+        conversation: &ConversationName,
+        user: &UserId,
+        cursor: Cursor,
+    ) -> Result<(), String> {
+        let failed = || "the store failed".to_owned();
+        let Bounds { head, .. } =
+            self.bounds(conversation, Keeping::default()).await.map_err(|error| error.to_string())?;
+        let cursor = cursor.within(head);
+        if self.cursor(conversation, user).await.map_err(|error| error.to_string())?.covers(cursor) {
+            return Ok(());
+        }
+        let (stored, is_stored) = oneshot::channel();
+        {
+            let mut waiting = self.inner.inbox.waiting.lock();
+            if waiting.has_failed {
+                return Err(failed());
+            }
+            let (conversation, user) = (conversation.clone(), user.clone());
+            waiting.marks.push(Mark { conversation, user, cursor, stored });
+        }
+        self.inner.inbox.cursors.lock().want(conversation, user, cursor);
+        self.inner.inbox.rung.notify_one();
+        is_stored.await.map_err(|_| failed())
+    }
+
+    /// A user's cursor as it is stored.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn cursor(&self, conversation: &ConversationName, user: &UserId) -> Result<Cursor, ViewError> {
+        let (name, of) = (conversation.clone(), user.clone());
+        let inbox = Arc::clone(&self.inner.inbox);
+        self.inner
+            .reads
+            .run(move |view| {
+                // Before the view, which has what is forgotten here.
+                let recent = inbox.cursors.lock().recent(&name, &of).unwrap_or_default();
+                Ok(cursor(view, &name, &of)?.merged(recent))
+            })
+            .await
+    }
+
+    /// To which members the message at `seq` has come, but for its sender and for those who want nothing of `me`; `None` when there is no
+    /// such message.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn receipts(
+        &self,
+        me: &UserId,
+        conversation: &ConversationName,
+        seq: Seq,
+    ) -> Result<Option<Receipts>, ViewError> {
+        let known = self.state(conversation).await?;
+        let (name, me, now_ms) = (conversation.clone(), me.clone(), self.now_ms());
+        self.inner.reads.applied(self.released()).await;
+        let is_small_one = is_small(known.read().as_ref());
+        let read = move |view: &dyn View| {
+            let Some(sender) = sender_of(view, &name, seq, now_ms)? else { return Ok(None) };
+            let mut told = BTreeMap::new();
+            for (user, cursor) in cursors(view, &name, usize::MAX - 1)?.unwrap_or_default() {
+                // Of many it is told how many they are, and not who.
+                if cursor.delivered >= seq && !(is_small_one && has_blocked(view, &user, &me)?) {
+                    told.insert(user, cursor);
+                }
+            }
+            Ok(Some((sender, told)))
+        };
+        let Some((sender, cursors)) = self.inner.reads.run(read).await? else { return Ok(None) };
+        let state = known.read();
+        let is_other = |user: &UserId| {
+            *user != sender && state.as_ref().is_some_and(|state| state.present(user).is_some())
+        };
+        let mut receipts = Receipts { delivered: 0, read: 0, users: Vec::new() };
+        for (user, cursor) in cursors.into_iter().filter(|(user, _)| is_other(user)) {
+            receipts.delivered += 1;
+            receipts.read += u32::from(cursor.read >= seq);
+            if is_small_one {
+                receipts.users.push((user, cursor));
+            }
+        }
+        Ok(Some(receipts))
+    }
+
+    /// Stores the cursors that wait for that, at once. To be called at the end, when all connections are gone.
+    pub async fn settle(&self) {
+        let (settled, is_settled) = oneshot::channel();
+        {
+            let mut waiting = self.inner.inbox.waiting.lock();
+            if waiting.has_failed {
+                return;
+            }
+            waiting.settled.push(settled);
+        }
+        self.inner.inbox.rung.notify_one();
+        let mut failure = self.failure();
+        tokio::select! {
+            _settled_or_failed = is_settled => {}
+            _ = failure.wait_for(Option::is_some) => {}
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Rows of a user's list.
+
+use std::sync::Arc;
+
+use quoth_core::authorize::{Action, Grant, Place, authorize};
+use quoth_core::inbox::{Settings, settings_key};
+use quoth_core::membership::{Actor, ConversationState};
+use quoth_core::unread::{Life, Posted};
+use quoth_protocol::frame::{Event, EventKind};
+use quoth_protocol::inbox::InboxRow;
+use quoth_protocol::limits::INBOX_PREVIEW_BYTES_MAX;
+use quoth_protocol::{ConversationName, Seq, UserId};
+use quoth_store::{Bounds, PageLimit, View, ViewError};
+
+use super::Inbox;
+use super::receipts::{cursor, damaged};
+use crate::engine::Engine;
+use crate::engine::committer::concerns_one_conversation;
+use crate::engine::frame::event;
+use crate::engine::states::KnownConversation;
+
+/// Events among which the last message is looked for.
+const PREVIEW_EVENTS: PageLimit = PageLimit { records: 64, bytes: 64 * 1024 };
+
+/// A row that is to be made.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) name: ConversationName,
+    pub(super) known: Arc<KnownConversation>,
+}
+
+/// For whom rows are made, and when.
+#[derive(Debug, Clone)]
+pub(super) struct For {
+    pub(super) grant: Arc<Grant>,
+    pub(super) now_ms: u64,
+    pub(super) version: u64,
+}
+
+impl Engine {
+    /// The states of conversations of which rows are to be made.
+    pub(super) async fn asked(&self, names: Vec<ConversationName>) -> Result<Vec<Asked>, ViewError> {
+        let mut asked = Vec::with_capacity(names.len());
+        for name in names {
+            let known = self.state(&name).await?;
+            asked.push(Asked { name, known });
+        }
+        Ok(asked)
+    }
+
+    /// The rows of these conversations in a user's list, in this order. One that the user is not in is told as gone, and of one that the
+    /// token is not for nothing is told.
+    pub(super) async fn rows(
+        &self,
+        names: Vec<ConversationName>,
+        to: For,
+    ) -> Result<Vec<InboxRow>, ViewError> {
+        let asked = self.asked(names).await?;
+        let inbox = Arc::clone(&self.inner.inbox);
+        self.inner.reads.applied(self.released()).await;
+        self.inner
+            .reads
+            .run(move |view| {
+                let mut rows = Vec::with_capacity(asked.len());
+                for asked in &asked {
+                    match row(view, &inbox, asked, &to) {
+                        Ok(row) => rows.extend(row),
+                        Err(error) if concerns_one_conversation(&error) => {
+                            tracing::error!(%error, "a conversation is left out of a list: it is damaged");
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(rows)
+            })
+            .await
+    }
+}
+
+/// A row, and whether the user may have it by what holds behind the reads.
+pub(super) fn row(
+    view: &dyn View,
+    inbox: &Inbox,
+    Asked { name, known }: &Asked,
+    to: &For,
+) -> Result<Option<InboxRow>, ViewError> {
+    let me = &to.grant.user;
+    let row = gone(name.clone(), to.version);
+    if known.read().as_ref().is_none_or(|state| state.present(me).is_none()) {
+        return Ok(Some(row));
+    }
+    let row = filled(view, inbox, name, to, row)?;
+    // Behind the reads: states are out before events are, so who has left is known to have if any of what was read is behind that.
+    let state = known.read();
+    Ok(judged(name, state.as_ref(), to, row))
+}
+
+fn judged(
+    name: &ConversationName,
+    state: Option<&ConversationState>,
+    to: &For,
+    row: InboxRow,
+) -> Option<InboxRow> {
+    let me = &to.grant.user;
+    let Some(state) = state.filter(|state| state.present(me).is_some()) else {
+        let InboxRow { conversation, version, .. } = row;
+        return Some(gone(conversation, version));
+    };
+    let place = Place { name, state: Some(state), is_blocked: false };
+    authorize(Actor::User(&to.grant), Action::Inbox, place, to.now_ms).ok()?;
+    let title = state.other(me).map_or_else(|| state.title(), UserId::as_str).to_owned();
+    Some(InboxRow { kind: Some(state.kind()), title, gone: false, ..row })
+}
+
+/// What is told of a conversation that the user is not in.
+pub(super) fn gone(conversation: ConversationName, version: u64) -> InboxRow {
+    InboxRow {
+        conversation,
+        kind: None,
+        title: String::new(),
+        head: Seq::ZERO,
+        time_ms: 0,
+        last: None,
+        unread: 0,
+        mentions: 0,
+        read: Seq::ZERO,
+        archived: false,
+        muted_until_ms: 0,
+        pinned: false,
+        gone: true,
+        version,
+    }
+}
+
+fn filled(
+    view: &dyn View,
+    inbox: &Inbox,
+    name: &ConversationName,
+    to: &For,
+    row: InboxRow,
+) -> Result<InboxRow, ViewError> {
+    let me = &to.grant.user;
+    let bounds = view.bounds(name)?;
+    let is_absent = absent(bounds, to.now_ms);
+    let read = cursor(view, name, me)?.read;
+    let unread = inbox.counts.unread(view, name, bounds, (me, read), &is_absent)?;
+    let settings = settings(view, me, name)?;
+    let last = last_message(view, name, &is_absent)?;
+    Ok(InboxRow {
+        head: bounds.head,
+        time_ms: last.time_ms,
+        last: last.message,
+        unread: unread.messages,
+        mentions: unread.mentions,
+        read,
+        archived: settings.archived,
+        muted_until_ms: settings.muted_until_ms,
+        pinned: settings.pinned,
+        ..row
+    })
+}
+
+/// Whether a message is gone at `now_ms`, though its row may still be there.
+pub(super) fn absent(bounds: Bounds, now_ms: u64) -> impl Fn(Life) -> bool {
+    move |life| life.seq < bounds.floor || (life.expires_ms > 0 && life.expires_ms <= now_ms)
+}
+
+/// What a user wants of a conversation.
+pub(super) fn settings(view: &dyn View, me: &UserId, name: &ConversationName) -> Result<Settings, ViewError> {
+    let log = ConversationName::of_user(me);
+    let row = view.register(&log, &settings_key(name))?;
+    row.map_or(Ok(Settings::default()), |row| Settings::decode(&row).map_err(|error| damaged(&log, error)))
+}
+
+/// The end of a conversation, as a list shows it.
+struct Last {
+    /// When its last message was stored; its last event, where there is no message among the last ones. In milliseconds since 1970.
+    time_ms: u64,
+    message: Option<Event>,
+}
+
+fn last_message(
+    view: &dyn View,
+    name: &ConversationName,
+    is_absent: impl Fn(Life) -> bool,
+) -> Result<Last, ViewError> {
+    let records = view.before(name, None, PREVIEW_EVENTS)?;
+    let time_ms = records.last().map_or(0, |record| record.time_ms);
+    for record in records.iter().rev() {
+        let mut event = event(record)?;
+        let Some(posted) = Posted::of(&event) else { continue };
+        if is_absent(posted.life) {
+            continue;
+        }
+        cut(&mut event.kind);
+        return Ok(Last { time_ms: event.time_ms, message: Some(event) });
+    }
+    Ok(Last { time_ms, message: None })
+}
+
+/// Cuts a message to what a list shows of it, at the end of a character if it is a text.
+fn cut(kind: &mut EventKind) {
+    if let EventKind::Message { body, mentions, .. } = kind {
+        mentions.clear();
+        let mut end = body.len().min(INBOX_PREVIEW_BYTES_MAX);
+        while end > 0 && end < body.len() && body[end] & 0xC0 == 0x80 {
+            end -= 1;
+        }
+        // A copy, so that a list does not hold the whole of a large message.
+        *body = bytes::Bytes::copy_from_slice(&body[..end]);
+    }
+}

@@ -1,0 +1,292 @@
+//! Messages once they are said: what is done to them on its way to the log, and what readers are told of them.
+
+use bytes::Bytes;
+use quoth_core::authorize::{Action, Reach};
+use quoth_core::membership::{Actor, Refusal};
+use quoth_core::messages::{
+    Alteration, SUMMARY, Summary, Target, decode_edit, edit_key, hidden_key, reaction_key, seq_of,
+    summary_key,
+};
+use quoth_protocol::frame::EventKind;
+use quoth_protocol::limits::BODY_BYTES_MAX;
+use quoth_protocol::message::MessageState;
+use quoth_protocol::{Code, ConversationName, Seq, UserId};
+use quoth_store::{Bounds, PageLimit, View, ViewError};
+
+use super::Engine;
+use super::access::Access;
+use super::changes::{Caller, Done, What, unreadable};
+use super::frame::event;
+use super::states::MessageKey;
+
+/// Summaries that are read at once.
+const SUMMARIES_PAGE: usize = 256;
+
+/// There is no such message, or not any more.
+const NOT_FOUND: Refusal = Refusal::new(Code::NOT_FOUND_MESSAGE, "there is no such message, or not any more");
+
+/// States of messages.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct States {
+    /// Of those that are there.
+    pub states: Vec<MessageState>,
+    /// Those that are absent, or no messages.
+    pub absent: Vec<Seq>,
+    /// Whether nothing is said of some, since all of them together are too large.
+    pub more: bool,
+}
+
+impl Engine {
+    /// Does something to a message. The answer comes when it is durable and no reader gets what is absent by it. The same again changes
+    /// nothing, so what has no answer may be asked for again.
+    ///
+    /// # Errors
+    /// Why it is refused; [`Code::STORE_FAILED`] when it is not known what becomes of it.
+    pub async fn alter(
+        &self,
+        caller: Caller,
+        name: &ConversationName,
+        seq: Seq,
+        alteration: Alteration,
+    ) -> Result<Done, Refusal> {
+        let failed = |error: ViewError| unreadable(&error);
+        let actor = caller.actor();
+        let access = self.access(name, actor.user()).await.map_err(failed)?;
+        alteration.allow(actor, &access.stand(actor).standing, self.now_ms())?;
+        alteration.check()?;
+        let absent = access.absent().cloned().ok_or(Refusal::FORBIDDEN)?;
+        let target = self.target(&access, seq).await.map_err(failed)?.ok_or(NOT_FOUND)?;
+        let key = MessageKey { conversation: access.name().clone(), seq };
+        let (reads, applied) = (&self.inner.reads, self.inner.reads.applied_position().0);
+        let known = self.inner.messages.get(&key, reads, applied).await.map_err(failed)?;
+        let bytes = if let Alteration::Edit { body, .. } = &alteration { body.len() } else { 0 };
+        let names = vec![key.conversation];
+        self.ask(caller, What::Message { access, absent, known, target, alteration }, names, bytes).await
+    }
+
+    /// Keeps a message from a user, on all devices. As with [`Engine::alter`].
+    ///
+    /// # Errors
+    /// Why it is refused; [`Code::STORE_FAILED`] when it is not known what becomes of it.
+    pub async fn hide(&self, caller: Caller, name: &ConversationName, seq: Seq) -> Result<Done, Refusal> {
+        let failed = |error: ViewError| unreadable(&error);
+        let me = caller.actor().user().clone();
+        let access = self.access(name, &me).await.map_err(failed)?;
+        if self.reach(&access, caller.actor())?.last() < seq {
+            return Err(Refusal::FORBIDDEN);
+        }
+        self.target(&access, seq).await.map_err(failed)?.ok_or(NOT_FOUND)?;
+        let (log, key) = (ConversationName::of_user(&me), hidden_key(name, seq));
+        let of_log = log.clone();
+        let hidden = self.inner.reads.run(move |view| view.register(&of_log, &key)).await.map_err(failed)?;
+        if hidden.is_some() {
+            return Ok(Done { conversation: ConversationName::me(), seq: Seq::ZERO, time_ms: 0 });
+        }
+        self.ask(caller, What::Hide { conversation: name.clone(), seq }, vec![log], 0).await
+    }
+
+    /// How far a user reads there.
+    fn reach(&self, access: &Access, actor: Actor<'_>) -> Result<Reach, Refusal> {
+        access.stand(actor).standing.allows(actor, Action::ReadHistory, self.now_ms())
+    }
+
+    /// What never changes of a message; `None` when there is none at this place, or nobody is to have it any more. It has everything
+    /// that was acked by now.
+    async fn target(&self, access: &Access, seq: Seq) -> Result<Option<Target>, ViewError> {
+        let name = access.name().clone();
+        self.inner.reads.applied(self.released()).await;
+        let target = self.inner.reads.run(move |view| target(view, &name, seq)).await?;
+        Ok(target.filter(|_| !is_absent(access, seq)))
+    }
+
+    /// What messages have come to, for a user who reads there; as many as fit into one answer.
+    ///
+    /// # Errors
+    /// [`Code::FORBIDDEN`], or that the view cannot be read.
+    pub async fn message_states(
+        &self,
+        caller: &Caller,
+        name: &ConversationName,
+        seqs: Vec<Seq>,
+    ) -> Result<States, Refusal> {
+        let failed = |error: ViewError| unreadable(&error);
+        let me = caller.actor().user().clone();
+        let access = self.access(name, &me).await.map_err(failed)?;
+        let last = self.reach(&access, caller.actor())?.last();
+        self.inner.reads.applied(self.released()).await;
+        let log = access.name().clone();
+        let read = move |view: &dyn View| {
+            let (mut states, mut bytes) = (Vec::new(), 0);
+            for seq in seqs {
+                let state = match target(view, &log, seq)? {
+                    Some(_) if seq <= last => Some(state_up_to(view, &log, seq, &me, last)?),
+                    Some(_) | None => None,
+                };
+                bytes += state.as_ref().map_or(0, size);
+                if bytes > BODY_BYTES_MAX && !states.is_empty() {
+                    return Ok((states, true));
+                }
+                states.push((seq, state));
+            }
+            Ok((states, false))
+        };
+        let (all, more) = self.inner.reads.run(read).await.map_err(failed)?;
+        let mut states = States { more, ..States::default() };
+        for (seq, state) in all {
+            match state.filter(|_| !is_absent(&access, seq)) {
+                Some(state) => states.states.push(state),
+                None => states.absent.push(seq),
+            }
+        }
+        Ok(states)
+    }
+
+    /// What the messages from `from` up to and including `to` have come to, as far as anything has become of them: by exactly the events
+    /// up to the head that is told, which is the view's and at least `bounds`'. What has become of a message by events behind `last`
+    /// is left out.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn states_of_page(
+        &self,
+        access: &Access,
+        me: &UserId,
+        (from, to): (Seq, Seq),
+        bounds: Bounds,
+        last: Seq,
+    ) -> Result<(Vec<MessageState>, Seq), ViewError> {
+        let (name, me) = (access.name().clone(), me.clone());
+        let read = move |view: &dyn View| {
+            let mut head = bounds.head;
+            loop {
+                let states = states_between(view, &name, (from, to), &me, last)?;
+                // All that the view had when it was asked for its head is in what is read behind that.
+                let latest = states.iter().map(|(version, _)| *version).max().unwrap_or_default();
+                if latest <= head {
+                    let states = states.into_iter().map(|(_, state)| state);
+                    return Ok((states.collect::<Vec<_>>(), head));
+                }
+                head = view.bounds(&name)?.head;
+            }
+        };
+        let (mut states, head) = self.inner.reads.run(read).await?;
+        states.retain(|state| !is_absent(access, state.seq));
+        Ok((states, head.min(last)))
+    }
+}
+
+fn is_absent(access: &Access, seq: Seq) -> bool {
+    access.absent().is_some_and(|absent| absent.read().contains(seq))
+}
+
+fn target(view: &dyn View, name: &ConversationName, seq: Seq) -> Result<Option<Target>, ViewError> {
+    let Some(before) = seq.0.checked_sub(1).map(Seq) else { return Ok(None) };
+    let Bounds { floor, head } = view.bounds(name)?;
+    if seq < floor || seq > head {
+        return Ok(None);
+    }
+    let records = view.after(name, before, PageLimit { records: 1, bytes: usize::MAX })?;
+    let Some(record) = records.first().filter(|record| record.seq == seq) else { return Ok(None) };
+    let event = event(record)?;
+    let is_message = matches!(event.kind, EventKind::Message { .. });
+    Ok(is_message.then_some(Target { seq, sender: event.sender, time_ms: event.time_ms }))
+}
+
+/// Bytes of a state's frame, rounded up.
+fn size(state: &MessageState) -> usize {
+    const FIXED_BYTES: usize = 64;
+    let edit = state.edited.as_ref().map_or(0, |edit| {
+        edit.body.len() + edit.mentions.iter().map(|user| user.as_str().len() + 1).sum::<usize>()
+    });
+    let reactions = state.reactions.iter().map(|one| one.reaction.len() + 8);
+    FIXED_BYTES + edit + reactions.sum::<usize>()
+}
+
+fn damaged(name: &ConversationName, seq: Seq) -> ViewError {
+    let what = "the state of this message does not decode";
+    ViewError::DamagedRow { conversation: name.clone(), seq, what }
+}
+
+/// What a summary, or the one that has come in its place meanwhile, says to a user; and its version.
+fn state_of(
+    view: &dyn View,
+    name: &ConversationName,
+    seq: Seq,
+    me: &UserId,
+    mut summary: Summary,
+) -> Result<(Seq, MessageState), ViewError> {
+    loop {
+        let edit = match summary.edited {
+            Seq::ZERO => None,
+            _ => view.register(name, &edit_key(seq))?,
+        };
+        let edit = edit.map(|row| decode_edit(&row)).transpose().map_err(|_| damaged(name, seq))?;
+        let mut mine = Vec::new();
+        for reaction in summary.reactions.keys() {
+            if view.register(name, &reaction_key(seq, reaction, me))?.is_some() {
+                mine.push(reaction.clone());
+            }
+        }
+        match summary_of(view, name, seq)? {
+            Some(later) if later.version != summary.version => summary = later,
+            // Without one it was revoked, and is left out for that.
+            Some(_) | None => {
+                let version = summary.version;
+                return Ok((version, summary.into_state(seq, edit, |one| mine.iter().any(|own| own == one))));
+            }
+        }
+    }
+}
+
+fn summary_of(view: &dyn View, name: &ConversationName, seq: Seq) -> Result<Option<Summary>, ViewError> {
+    let row = view.register(name, &summary_key(seq))?;
+    row.map(|row| decode(name, seq, &row)).transpose()
+}
+
+fn decode(name: &ConversationName, seq: Seq, row: &Bytes) -> Result<Summary, ViewError> {
+    Summary::decode(row).map_err(|_| damaged(name, seq))
+}
+
+/// The state of one message, of which there need not be anything; nothing either where that is by an event behind `last`.
+fn state_up_to(
+    view: &dyn View,
+    name: &ConversationName,
+    seq: Seq,
+    me: &UserId,
+    last: Seq,
+) -> Result<MessageState, ViewError> {
+    let summary = summary_of(view, name, seq)?.unwrap_or_default();
+    let (version, state) = state_of(view, name, seq, me, summary)?;
+    let nothing = || Summary::default().into_state(seq, None, |_| false);
+    Ok(if version <= last { state } else { nothing() })
+}
+
+/// Those between two seqs, with their versions.
+fn states_between(
+    view: &dyn View,
+    name: &ConversationName,
+    (from, to): (Seq, Seq),
+    me: &UserId,
+    last: Seq,
+) -> Result<Vec<(Seq, MessageState)>, ViewError> {
+    let mut states = Vec::new();
+    // Behind the key of the seq before.
+    let mut after = summary_key(Seq(from.0.saturating_sub(1)));
+    loop {
+        let rows = view.registers(name, &[SUMMARY], Some(&after), SUMMARIES_PAGE)?;
+        for (key, row) in &rows {
+            let seq = seq_of(SUMMARY, key).ok_or_else(|| damaged(name, from))?;
+            if seq > to {
+                return Ok(states);
+            }
+            let (version, state) = state_of(view, name, seq, me, decode(name, seq, row)?)?;
+            if version <= last {
+                states.push((version, state));
+            }
+        }
+        match rows.last() {
+            Some((key, _)) if rows.len() == SUMMARIES_PAGE => after = key.to_vec(),
+            Some(_) | None => return Ok(states),
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! What is done to messages: decided by what is sequenced, out when it is durable, and absent for everybody from then on.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use quoth_core::authorize::Grant;
+use quoth_core::membership::{Change, ConversationState};
+use quoth_core::messages::Alteration;
+use quoth_core::tail::Next;
+use quoth_protocol::codec::Decoder;
+use quoth_protocol::frame::{EventKind, ServerFrame};
+use quoth_protocol::limits::FRAME_BYTES_MAX;
+use quoth_protocol::membership::ConversationKind;
+use quoth_protocol::{Code, Seq, UserId};
+use quoth_store::{LogError, MemoryLog, MemoryView, PageLimit, View as _};
+
+use super::changes::{publish, publisher};
+use super::durable::gated_log;
+use super::world::{hooked_view, outcome, room, start, stop};
+use crate::engine::{Access, Caller, Engine};
+
+const ALL: PageLimit = PageLimit { records: 1_000, bytes: usize::MAX };
+
+fn user(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+fn caller(name: &str) -> Caller {
+    Caller::User(Arc::new(Grant::of_membership(user(name))))
+}
+
+fn create() -> Change {
+    let (kind, members) = (ConversationKind::Group, vec![user("bob")]);
+    Change::Create { kind, title: String::new(), members, open: false }
+}
+
+fn edit(text: &'static str) -> Alteration {
+    Alteration::Edit { body: Bytes::from_static(text.as_bytes()), mentions: Vec::new() }
+}
+
+fn react(reaction: &str, on: bool) -> Alteration {
+    Alteration::React { reaction: reaction.to_owned(), on }
+}
+
+fn shown(frames: &[Bytes]) -> String {
+    let show = |frame: &Bytes| {
+        let mut decoder = Decoder::new(FRAME_BYTES_MAX);
+        decoder.push(frame);
+        match decoder.next_frame().unwrap().unwrap() {
+            ServerFrame::Gap { from, to } => format!("gap {from}-{to}"),
+            ServerFrame::Event(event) => match event.kind {
+                EventKind::Message { body, .. } => String::from_utf8(body.to_vec()).unwrap(),
+                EventKind::Edited { seq, .. } => format!("edit of {seq}"),
+                EventKind::Revoked { seq } => format!("revoked {seq}"),
+                EventKind::Reacted { seq, .. } => format!("reaction to {seq}"),
+                _ => "-".to_owned(),
+            },
+            other => panic!("{other:?}"),
+        }
+    };
+    frames.iter().map(show).collect::<Vec<_>>().join(", ")
+}
+
+fn by_tail(engine: &Engine, access: &Access, cursor: u64) -> String {
+    let mut frames = Vec::new();
+    engine.read_tail(access.name(), Seq(cursor), usize::MAX, &mut frames);
+    access.leave_out(Seq(cursor + 1), &mut frames);
+    shown(&frames)
+}
+
+async fn by_view(engine: &Engine, access: &Access, cursor: u64) -> String {
+    let head = engine.applied_bounds(access.name()).await.unwrap().head;
+    let page = engine.reads().page(access, Seq(cursor), head, ALL).await.unwrap();
+    assert_eq!(page.reached, head);
+    let read = engine.reads().after(access, Seq(cursor), Seq(u64::MAX), ALL).await.unwrap();
+    assert_eq!((&read.frames, read.reached), (&page.frames, head));
+    shown(&page.frames)
+}
+
+/// A group of alice and bob, whose first events are 1 to 3, with messages of bob behind them.
+async fn group(engine: &Engine, messages: u64) -> Arc<Access> {
+    engine.change(caller("alice"), &room("room"), create()).await.unwrap();
+    let bob = publisher(engine, "bob").await;
+    for n in 1..=messages {
+        publish(engine, &bob, n).await;
+        outcome(&bob).await.result.unwrap();
+    }
+    engine.access(&room("room"), &user("alice")).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_revoked_is_absent_in_tail_and_view_when_the_answer_comes_and_after_a_restart() {
+    let (log, view) = (MemoryLog::new(), MemoryView::new());
+    let (engine, stopper) = start(log.clone(), view.clone());
+    let access = group(&engine, 4).await;
+    let alter = async |who: &str, seq: u64, what| {
+        engine.alter(caller(who), &room("room"), Seq(seq), what).await.map(|done| done.seq.0)
+    };
+    assert_eq!(alter("bob", 5, edit("second")).await, Ok(8));
+    assert_eq!(alter("alice", 5, react("+1", true)).await, Ok(9));
+    assert_eq!(alter("bob", 5, edit("third")).await, Ok(10));
+    let expected = "text, text, text, text, gap 8-8, reaction to 5, edit of 5";
+    assert_eq!(
+        (by_tail(&engine, &access, 3), by_view(&engine, &access, 3).await),
+        (expected.into(), expected.into())
+    );
+    assert_eq!(alter("bob", 5, edit("third")).await, Ok(0), "the same again is done");
+    assert_eq!(alter("alice", 5, react("+1", true)).await, Ok(0));
+    assert_eq!(alter("alice", 5, edit("mine")).await.unwrap_err().code, Code::FORBIDDEN);
+    assert_eq!(alter("eve", 5, react("+1", true)).await.unwrap_err().code, Code::FORBIDDEN);
+    // Alice may delete everybody's.
+    assert_eq!(alter("alice", 5, Alteration::Revoke).await, Ok(11));
+    assert_eq!(alter("bob", 6, Alteration::Revoke).await, Ok(12));
+    let expected = "text, gap 5-6, text, gap 8-8, reaction to 5, gap 10-10, revoked 5, revoked 6";
+    assert_eq!(
+        (by_tail(&engine, &access, 3), by_view(&engine, &access, 3).await),
+        (expected.into(), expected.into())
+    );
+    for seq in [0, 2, 5, 9, 11, 13, u64::MAX] {
+        assert_eq!(alter("bob", seq, Alteration::Revoke).await.unwrap_err().code, Code::NOT_FOUND_MESSAGE);
+    }
+    let states = async |engine: &Engine| {
+        engine.message_states(&caller("alice"), &room("room"), (4..=7).map(Seq).collect()).await.unwrap()
+    };
+    assert_eq!(states(&engine).await.absent, [Seq(5), Seq(6)]);
+    drop(access);
+    stop(engine, stopper).await.unwrap();
+
+    let (engine, stopper) = start(log, view);
+    let access = engine.access(&room("room"), &user("alice")).await.unwrap();
+    // Its registers are not those of members.
+    assert_eq!(access.with_state(|state| state.map(ConversationState::members_count)), Some(2));
+    assert_eq!(by_view(&engine, &access, 3).await, expected);
+    assert_eq!(states(&engine).await.absent, [Seq(5), Seq(6)]);
+    let again = engine.alter(caller("bob"), &room("room"), Seq(5), edit("again")).await.unwrap_err();
+    assert_eq!(again.code, Code::NOT_FOUND_MESSAGE);
+    drop(access);
+    stop(engine, stopper).await.unwrap();
+}
+
+async fn begins(begun: Receiver<()>) -> Receiver<()> {
+    let begun = tokio::task::spawn_blocking(move || {
+        begun.recv().unwrap();
+        begun
+    });
+    begun.await.unwrap()
+}
+
+/// An edit that was let through while a revocation was not durable yet comes behind it, in whichever group.
+#[tokio::test]
+async fn nothing_is_absent_before_the_flush_and_nothing_is_altered_behind_a_revocation() {
+    let (log, begun, end) = gated_log();
+    let (engine, stopper) = start(log, MemoryView::new());
+    let setup = tokio::spawn({
+        let engine = engine.clone();
+        async move { group(&engine, 1).await }
+    });
+    let mut begun = begun;
+    for _ in 0..2 {
+        begun = begins(begun).await;
+        end.send(Ok(())).unwrap();
+    }
+    let access = setup.await.unwrap();
+    let alter = |what: Alteration| {
+        let engine = engine.clone();
+        tokio::spawn(async move { engine.alter(caller("bob"), &room("room"), Seq(4), what).await })
+    };
+    let revoked = alter(Alteration::Revoke);
+    let begun = begins(begun).await;
+    assert_eq!(by_tail(&engine, &access, 3), "text", "nothing of it is out");
+    let (edited, reacted) = (alter(edit("late")), alter(react("+1", true)));
+    // Both were let through by what is out.
+    while engine.inner.queue.capacity() + 2 > engine.inner.queue.max_capacity() {
+        tokio::task::yield_now().await;
+    }
+    end.send(Ok(())).unwrap();
+    drop((end, begun));
+    assert_eq!(revoked.await.unwrap().unwrap().seq, Seq(5));
+    for refused in [edited, reacted] {
+        assert_eq!(refused.await.unwrap().unwrap_err().code, Code::NOT_FOUND_MESSAGE);
+    }
+    assert_eq!(by_tail(&engine, &access, 3), "gap 4-4, revoked 4");
+    drop(access);
+    stop(engine, stopper).await.unwrap();
+}
+
+/// In one group, too: the second one is decided by what the first one has come to.
+#[tokio::test]
+async fn what_is_in_one_group_is_decided_in_its_order() {
+    let (log, begun, end) = gated_log();
+    let (engine, stopper) = start(log, MemoryView::new());
+    let setup = tokio::spawn({
+        let engine = engine.clone();
+        async move { group(&engine, 1).await }
+    });
+    let mut begun = begun;
+    for _ in 0..2 {
+        begun = begins(begun).await;
+        end.send(Ok(())).unwrap();
+    }
+    let access = setup.await.unwrap();
+    let mut asked = Vec::new();
+    let alter = |what: Alteration| {
+        let engine = engine.clone();
+        tokio::spawn(async move { engine.alter(caller("bob"), &room("room"), Seq(4), what).await })
+    };
+    asked.push(alter(react("+1", true)));
+    begun = begins(begun).await;
+    let behind =
+        [react("+1", true), react("+1", false), edit("once"), edit("once"), Alteration::Revoke, edit("late")];
+    for (waiting, what) in (1..).zip(behind) {
+        asked.push(alter(what));
+        while engine.inner.queue.capacity() + waiting > engine.inner.queue.max_capacity() {
+            tokio::task::yield_now().await;
+        }
+    }
+    end.send(Ok(())).unwrap();
+    let _begun = begins(begun).await;
+    end.send(Ok(())).unwrap();
+    let mut answers = Vec::new();
+    for one in asked {
+        answers.push(one.await.unwrap().map(|done| done.seq.0).map_err(|refusal| refusal.code));
+    }
+    assert_eq!(answers, [Ok(5), Ok(0), Ok(6), Ok(7), Ok(0), Ok(8), Err(Code::NOT_FOUND_MESSAGE)]);
+    let expected = "gap 4-4, reaction to 4, reaction to 4, gap 7-7, revoked 4";
+    assert_eq!(by_tail(&engine, &access, 3), expected);
+    drop(access);
+    stop(engine, stopper).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_whose_flush_fails_makes_nothing_absent() {
+    let (log, begun, end) = gated_log();
+    let (engine, stopper) = start(log, MemoryView::new());
+    let setup = tokio::spawn({
+        let engine = engine.clone();
+        async move { group(&engine, 1).await }
+    });
+    let mut begun = begun;
+    for _ in 0..2 {
+        begun = begins(begun).await;
+        end.send(Ok(())).unwrap();
+    }
+    let access = setup.await.unwrap();
+    let revoked = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.alter(caller("bob"), &room("room"), Seq(4), Alteration::Revoke).await }
+    });
+    let _begun = begins(begun).await;
+    end.send(Err(LogError::Poisoned)).unwrap();
+    assert_eq!(revoked.await.unwrap().unwrap_err().code, Code::STORE_FAILED);
+    assert_eq!(by_tail(&engine, &access, 3), "text");
+    drop(access);
+    stop(engine, stopper).await.unwrap_err();
+}
+
+/// States say what has become of messages by exactly the events up to the head that is told, while reactions come all the time.
+#[tokio::test]
+async fn states_of_a_page_are_those_of_its_head() {
+    let view = MemoryView::new();
+    let (engine, stopper) = start(MemoryLog::new(), view.clone());
+    let access = group(&engine, 3).await;
+    let reacts = tokio::spawn({
+        let engine = engine.clone();
+        async move {
+            for n in 0..300_u64 {
+                let (who, on) = (["alice", "bob"][usize::try_from(n % 2).unwrap()], n / 2 % 3 < 2);
+                engine.alter(caller(who), &room("room"), Seq(4 + n % 3), react("+1", on)).await.unwrap();
+            }
+        }
+    });
+    let mut pages = Vec::new();
+    while !reacts.is_finished() {
+        let bounds = engine.applied_bounds(access.name()).await.unwrap();
+        let span = (Seq(1), bounds.head);
+        let page = engine.states_of_page(&access, &user("alice"), span, bounds, Seq(u64::MAX)).await.unwrap();
+        assert!(page.1 >= bounds.head);
+        pages.push(page);
+    }
+    reacts.await.unwrap();
+    let events = view.after(&room("room"), Seq(0), ALL).unwrap();
+    for (states, head) in pages {
+        for seq in (4..=6).map(Seq) {
+            let mut users = std::collections::BTreeSet::new();
+            for record in events.iter().filter(|record| record.seq <= head) {
+                if let EventKind::Reacted { seq: to, on, .. } = crate::engine::event(record).unwrap().kind
+                    && to == seq
+                {
+                    let _others =
+                        if on { users.insert(record.sender.clone()) } else { users.remove(&record.sender) };
+                }
+            }
+            let told = states.iter().find(|state| state.seq == seq).and_then(|state| state.reactions.first());
+            let told = told.map(|reaction| (reaction.count as usize, reaction.mine));
+            let expected = (!users.is_empty()).then(|| (users.len(), users.contains(&user("alice"))));
+            assert_eq!(told, expected, "message {seq} at head {head}");
+        }
+    }
+    drop(access);
+    stop(engine, stopper).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_hides_a_message_twice_writes_it_once() {
+    let (engine, stopper) = start(MemoryLog::new(), MemoryView::new());
+    let access = group(&engine, 1).await;
+    let hide =
+        async |who: &str, seq| engine.hide(caller(who), &room("room"), Seq(seq)).await.map(|done| done.seq.0);
+    assert_eq!(hide("alice", 4).await, Ok(2), "the first event of her own log was that she belongs there");
+    engine.applied_bounds(access.name()).await.unwrap();
+    assert_eq!(hide("alice", 4).await, Ok(0));
+    assert_eq!(hide("bob", 4).await, Ok(2), "for oneself");
+    assert_eq!(hide("eve", 4).await.unwrap_err().code, Code::FORBIDDEN);
+    assert_eq!(hide("alice", 9).await.unwrap_err().code, Code::NOT_FOUND_MESSAGE);
+    engine.change(caller("bob"), &room("room"), Change::Leave).await.unwrap();
+    let left = engine.alter(caller("bob"), &room("room"), Seq(4), Alteration::Revoke).await.unwrap_err();
+    assert_eq!(left.code, Code::FORBIDDEN);
+    drop(access);
+    stop(engine, stopper).await.unwrap();
+}
+
+#[tokio::test]
+async fn readers_of_the_same_page_at_once_cost_one_read() {
+    const READERS: usize = 20;
+    let (begin, begun) = channel();
+    let (end, ends) = channel::<()>();
+    let (begin, ends, reads) = (Mutex::new(begin), Mutex::new(ends), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&reads);
+    let is_gated = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let gated = Arc::clone(&is_gated);
+    let hook = move |call: &'static str, _: Option<&quoth_protocol::ConversationName>| {
+        if call == "after" && gated.load(Ordering::Relaxed) {
+            counted.fetch_add(1, Ordering::Relaxed);
+            begin.lock().unwrap().send(()).unwrap();
+            ends.lock().unwrap().recv().unwrap_err();
+        }
+        Ok(())
+    };
+    let (engine, stopper) = start(MemoryLog::new(), hooked_view(MemoryView::new(), hook));
+    let access = group(&engine, 5).await;
+    assert_eq!(by_view(&engine, &access, 3).await, "text, text, text, text, text");
+    is_gated.store(true, Ordering::Relaxed);
+    let read = || {
+        let (engine, access) = (engine.clone(), Arc::clone(&access));
+        async move { engine.reads().page(&access, Seq(3), Seq(8), ALL).await.unwrap() }
+    };
+    let mut readers: Vec<_> = (0..READERS).map(|_| Box::pin(read())).collect();
+    // All of them wait for the one read that has begun.
+    for reader in &mut readers {
+        let waits = std::future::poll_fn(|task| {
+            std::task::Poll::Ready(std::pin::Pin::new(&mut *reader).poll(task).is_pending())
+        });
+        assert!(waits.await);
+    }
+    let begun = begins(begun).await;
+    // What goes meanwhile is left out of it.
+    is_gated.store(false, Ordering::Relaxed);
+    engine.alter(caller("bob"), &room("room"), Seq(6), Alteration::Revoke).await.unwrap();
+    drop((end, begun));
+    for reader in readers {
+        let page = reader.await;
+        assert_eq!(shown(&page.frames), "text, text, gap 6-6, text, text");
+    }
+    assert_eq!(reads.load(Ordering::Relaxed), 1);
+    assert!(matches!(engine.read_tail(access.name(), Seq(8), 1, &mut Vec::new()), Next::Frames(Seq(9))));
+    drop(access);
+    stop(engine, stopper).await.unwrap();
+}

@@ -1,0 +1,176 @@
+//! Cursors: stored seldom, never further back, and told when they are stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quoth_core::membership::Change;
+use quoth_core::receipts::Cursor;
+use quoth_protocol::limits::RECEIPT_MEMBERS_MAX;
+use quoth_protocol::membership::Role;
+use quoth_protocol::{ConversationName, Seq};
+
+use super::lists::{World, caller, user};
+use super::world::room;
+use crate::engine::inbox::CURSOR_INTERVAL_MS;
+use crate::engine::{Engine, Greeting, Mailbox, Publisher, Role as PublisherRole, Subscription};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A stream that reads and is told of others.
+async fn reader(engine: &Engine, name: &ConversationName, of: &str) -> (Arc<Mailbox>, Subscription) {
+    let mailbox = engine.mailbox(&user(of), Arc::default(), true);
+    mailbox.set_wants_receipts(true);
+    let subscription = engine.subscribe(name, &mailbox);
+    let access = engine.access(name, &user(of)).await.unwrap();
+    let id = quoth_protocol::ProducerId(1);
+    let publisher = Publisher::new(access, PublisherRole::User, user(of), id, Arc::clone(&mailbox));
+    engine.enter(&publisher, false, Greeting::All).await.unwrap();
+    (mailbox, subscription)
+}
+
+fn cursor(delivered: u64, read: u64) -> Cursor {
+    Cursor::new(Seq(delivered), Seq(read))
+}
+
+async fn messages(world: &mut World, name: &str, count: usize) {
+    for _ in 0..count {
+        world.publish(&room(name), "alice", &[]).await;
+    }
+}
+
+/// Waits until a mailbox is told that a user is there.
+async fn told(mailbox: &Mailbox, of: &str, expected: Cursor) {
+    let told = async {
+        loop {
+            if mailbox.take_receipts().get(&user(of)) == Some(&expected) {
+                return;
+            }
+            mailbox.woken().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("it is told");
+}
+
+#[tokio::test]
+async fn a_cursor_is_stored_once_a_second_and_told_to_those_who_read() {
+    let mut world = World::new();
+    world.group(&room("a"), "alice", &["bob"]).await;
+    messages(&mut world, "a", 50).await;
+    let (alice, _alices) = reader(&world.engine, &room("a"), "alice").await;
+    let (phone, _phones) = reader(&world.engine, &room("a"), "bob").await;
+    let (laptop, _laptops) = reader(&world.engine, &room("a"), "bob").await;
+    world.engine.seen(&room("a"), &phone, Seq(5));
+    told(&alice, "bob", cursor(5, 5)).await;
+    told(&laptop, "bob", cursor(5, 5)).await;
+    assert_eq!(laptop.seen(), Seq(5), "devices share it");
+    assert_eq!(world.notices(&room("a")).await, 1);
+    for seq in 6..40 {
+        world.engine.seen(&room("a"), if seq % 2 == 0 { &phone } else { &laptop }, Seq(seq));
+    }
+    world.clock.advance(CURSOR_INTERVAL_MS);
+    world.engine.seen(&room("a"), &phone, Seq(3));
+    told(&alice, "bob", cursor(39, 39)).await;
+    assert_eq!(world.notices(&room("a")).await, 2, "of 35 sayings");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn two_devices_never_set_each_other_back() {
+    let mut world = World::new();
+    world.group(&room("a"), "alice", &["bob"]).await;
+    messages(&mut world, "a", 50).await;
+    let (room, bob) = (room("a"), user("bob"));
+    for (mark, expected) in [
+        (cursor(10, 7), cursor(10, 7)),
+        (cursor(3, 2), cursor(10, 7)),
+        (cursor(8, 8), cursor(10, 8)),
+        (cursor(30, 0), cursor(30, 8)),
+        (cursor(0, 999), cursor(53, 53)),
+        (cursor(0, 0), cursor(53, 53)),
+    ] {
+        // So late that what was stored before is known to the view alone.
+        world.clock.advance(10 * CURSOR_INTERVAL_MS);
+        world.engine.mark(&room, &bob, mark).await.unwrap();
+        assert_eq!(world.engine.cursor(&room, &bob).await.unwrap(), expected, "{mark:?}");
+    }
+    // Each of many says something else at the same time.
+    world.group(&super::world::room("b"), "alice", &["bob"]).await;
+    messages(&mut world, "b", 50).await;
+    let b = super::world::room("b");
+    let marks = (1..=40).map(|seq| world.engine.mark(&b, &bob, cursor(seq, 41 - seq)));
+    let marked = futures_util::future::join_all(marks);
+    let pass = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            world.clock.advance(CURSOR_INTERVAL_MS);
+        }
+    };
+    tokio::select! {
+        marked = marked => assert!(marked.iter().all(Result::is_ok)),
+        () = pass => {}
+    }
+    assert_eq!(world.engine.cursor(&b, &bob).await.unwrap(), cursor(40, 40));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn it_is_told_who_has_a_message_and_in_large_groups_how_many() {
+    let mut world = World::new();
+    world.group(&room("a"), "alice", &["bob", "carol", "dave"]).await;
+    messages(&mut world, "a", 3).await;
+    let seq = Seq(7);
+    world.engine.mark(&room("a"), &user("bob"), cursor(8, 7)).await.unwrap();
+    world.engine.mark(&room("a"), &user("carol"), cursor(7, 6)).await.unwrap();
+    world.engine.mark(&room("a"), &user("dave"), cursor(6, 6)).await.unwrap();
+    world.engine.mark(&room("a"), &user("alice"), cursor(8, 8)).await.unwrap();
+    let receipts = world.engine.receipts(&user("alice"), &room("a"), seq).await.unwrap().unwrap();
+    assert_eq!((receipts.delivered, receipts.read), (2, 1), "its sender does not count");
+    assert_eq!(receipts.users, [(user("bob"), cursor(8, 7)), (user("carol"), cursor(7, 6))]);
+    assert_eq!(world.engine.receipts(&user("alice"), &room("a"), Seq(1)).await.unwrap(), None, "no message");
+    assert_eq!(world.engine.receipts(&user("alice"), &room("a"), Seq(99)).await.unwrap(), None);
+    for n in 0..RECEIPT_MEMBERS_MAX {
+        let set = Change::SetMember { user: user(&format!("u{n}")), role: Role::Member, permissions: None };
+        world.engine.change(caller("alice"), &room("a"), set).await.unwrap();
+    }
+    world.engine.change(caller("carol"), &room("a"), Change::Leave).await.unwrap();
+    let receipts = world.engine.receipts(&user("alice"), &room("a"), seq).await.unwrap().unwrap();
+    assert_eq!((receipts.delivered, receipts.read, receipts.users.len()), (1, 1, 0));
+    // Nobody is told one by one there.
+    let (alice, _alices) = reader(&world.engine, &room("a"), "alice").await;
+    alice.take_receipts();
+    world.clock.advance(CURSOR_INTERVAL_MS);
+    world.engine.mark(&room("a"), &user("dave"), cursor(8, 8)).await.unwrap();
+    assert!(alice.take_receipts().is_empty());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn who_comes_is_told_how_far_everybody_is() {
+    let mut world = World::new();
+    world.group(&room("a"), "alice", &["bob"]).await;
+    messages(&mut world, "a", 5).await;
+    world.engine.mark(&room("a"), &user("bob"), cursor(7, 6)).await.unwrap();
+    world.engine.mark(&room("a"), &user("alice"), cursor(5, 5)).await.unwrap();
+    let (alice, _alices) = reader(&world.engine, &room("a"), "alice").await;
+    assert_eq!(alice.seen(), Seq(5));
+    let told = alice.take_receipts();
+    assert_eq!(
+        told.into_iter().collect::<Vec<_>>(),
+        [(user("alice"), cursor(5, 5)), (user("bob"), cursor(7, 6))]
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_waits_is_stored_at_the_end() {
+    let mut world = World::new();
+    world.group(&room("a"), "alice", &["bob"]).await;
+    messages(&mut world, "a", 5).await;
+    let (bob, _bobs) = reader(&world.engine, &room("a"), "bob").await;
+    for seq in 1..=7 {
+        world.engine.seen(&room("a"), &bob, Seq(seq));
+        world.engine.settle().await;
+    }
+    assert_eq!(world.engine.cursor(&room("a"), &user("bob")).await.unwrap(), cursor(7, 7));
+    world.stop().await;
+}

@@ -1,0 +1,281 @@
+//! A folder of backups.
+
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::copy::{checksum_of, copy};
+use super::error::BackupError;
+use super::frozen::{ExtraFile, Frozen, Listing, SourceFile, whole};
+use super::manifest::{self, Backup, FORMAT};
+use super::{Bytes, OnBytes, Pace};
+use crate::create_durable_dir;
+use crate::durable::{sync_all, sync_dir};
+
+const FORMAT_FILE: &str = "format";
+const LOCK_FILE: &str = "lock";
+const PROGRAM: &str = "quoth-server backup folder";
+
+/// Begins the names of objects that are being written.
+const NEW_PREFIX: &str = "new-";
+
+/// A folder of backups that this process alone has.
+#[derive(Debug)]
+pub struct BackupFolder {
+    pub(super) dir: PathBuf,
+    _lock: File,
+}
+
+/// A backup that was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Added {
+    /// Its number.
+    pub number: u64,
+    /// Position of the last group of the log that it has.
+    pub position: u64,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// Bytes that earlier backups did not have, without the zeros that end the last segment of the log.
+    pub new_bytes: u64,
+}
+
+impl BackupFolder {
+    /// Takes a folder of backups over; an empty or missing one becomes one, for its owner alone.
+    ///
+    /// # Errors
+    /// When it holds something else, is of another version, or in use.
+    pub fn take(dir: &Path) -> Result<Self, BackupError> {
+        let is_ours = is_ours(dir)?;
+        for dir in [dir.to_owned(), dir.join("objects"), dir.join("backups")] {
+            create_durable_dir(&dir).map_err(BackupError::io("create", &dir))?;
+        }
+        if !is_ours {
+            let text = format!("{PROGRAM}, format {FORMAT}\n");
+            write_file(dir, FORMAT_FILE, text.as_bytes())?;
+        }
+        Ok(Self { dir: dir.to_owned(), _lock: lock(dir)? })
+    }
+
+    /// Takes a folder over that must have backups already.
+    ///
+    /// # Errors
+    /// As of [`BackupFolder::take`].
+    pub fn take_existing(dir: &Path) -> Result<Self, BackupError> {
+        if !is_ours(dir)? {
+            return Err(BackupError::Foreign { dir: dir.to_owned() });
+        }
+        Ok(Self { dir: dir.to_owned(), _lock: lock(dir)? })
+    }
+
+    /// The numbers of its backups, ascending.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn numbers(&self) -> Result<Vec<u64>, BackupError> {
+        let dir = self.backups();
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(&dir).map_err(BackupError::io("list", &dir))? {
+            let name = entry.map_err(BackupError::io("list", &dir))?.file_name();
+            numbers.extend(name.to_str().and_then(|name| name.strip_suffix(".json")?.parse::<u64>().ok()));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// A backup; `None` for the latest one.
+    ///
+    /// # Errors
+    /// When there is none, or its manifest is damaged.
+    pub fn backup(&self, number: Option<u64>) -> Result<(u64, Backup), BackupError> {
+        let numbers = self.numbers()?;
+        let missing = || BackupError::Missing { dir: self.dir.clone(), number };
+        let found = match number {
+            Some(number) => numbers.contains(&number).then_some(number),
+            None => numbers.last().copied(),
+        };
+        let found = found.ok_or_else(missing)?;
+        Ok((found, manifest::read(&self.manifest(found))?))
+    }
+
+    /// Adds a backup of a store and of files beside it. It is there, whole and on stable storage, when this returns, and until
+    /// then it is not. `time_ms` is the time in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// When something cannot be read or written, or is damaged.
+    pub fn add(
+        &self,
+        store: &Frozen,
+        extra: &[ExtraFile],
+        time_ms: u64,
+        pace: Pace,
+        progress: &mut OnBytes<'_>,
+    ) -> Result<Added, BackupError> {
+        self.delete_unfinished()?;
+        let Listing { mut files, folders, last } = store.list()?;
+        for ExtraFile { name, path } in extra {
+            files.push(whole(path.clone(), name.clone(), None)?);
+        }
+        let mut done = Bytes { done: 0, total: files.iter().map(|file| file.bytes).sum() };
+        let (mut listed, mut new_bytes) = (Vec::with_capacity(files.len()), 0);
+        for file in &files {
+            let (held, is_new) = self.add_file(file, pace, progress, &mut done)?;
+            new_bytes += if is_new { file.end } else { 0 };
+            listed.push(held);
+        }
+        let objects = self.objects();
+        sync_dir(&objects).map_err(BackupError::io("sync", &objects))?;
+        let number = self.numbers()?.last().map_or(1, |last| last + 1);
+        let backup = Backup { time_ms, position: last.0, folders, files: listed };
+        let name = file_name_of(number);
+        write_file(&self.backups(), &name, &manifest::encode(&backup))?;
+        Ok(Added { number, position: last.0, bytes: backup.bytes(), new_bytes })
+    }
+
+    /// Copies a file unless it is there already, and says whether it was not.
+    fn add_file(
+        &self,
+        file: &SourceFile,
+        pace: Pace,
+        progress: &mut OnBytes<'_>,
+        done: &mut Bytes,
+    ) -> Result<(manifest::File, bool), BackupError> {
+        let SourceFile { name, path, bytes, end, checksum } = file;
+        let known = match checksum {
+            Some(checksum) => *checksum,
+            // Read once more than it is copied, which is for segments of the log and for small files.
+            None => checksum_of(path, *end, *bytes).map_err(BackupError::io("read", path))?,
+        };
+        let held = manifest::File::new(name.clone(), *bytes, known);
+        let object = self.object(&held);
+        if object.metadata().is_ok_and(|metadata| metadata.len() == *bytes) {
+            done.done += bytes;
+            progress(*done);
+            return Ok((held, false));
+        }
+        let new = self.objects().join(format!("{NEW_PREFIX}{}", held.object()));
+        let copied = copy(path, &new, (*end, *bytes), pace, progress, done);
+        if !matches!(copied, Ok(copied) if copied == known) {
+            // It may hold space that is needed. The error that matters is the first one.
+            let _ = fs::remove_file(&new);
+            copied?;
+            return Err(BackupError::DamagedSource { path: path.clone() });
+        }
+        fs::rename(&new, &object).map_err(BackupError::io("rename", &new))?;
+        Ok((held, true))
+    }
+
+    /// Deletes all backups but the last ones, and what only those had. Gives how many were deleted.
+    ///
+    /// # Errors
+    /// When something cannot be deleted, or a manifest is damaged: what it names is not known then, and nothing is deleted.
+    pub fn keep(&self, count: usize) -> Result<usize, BackupError> {
+        let numbers = self.numbers()?;
+        let (old, kept) = numbers.split_at(numbers.len().saturating_sub(count.max(1)));
+        let mut needed = HashSet::new();
+        for number in kept {
+            needed.extend(manifest::read(&self.manifest(*number))?.files.iter().map(manifest::File::object));
+        }
+        for number in old {
+            let path = self.manifest(*number);
+            fs::remove_file(&path).map_err(BackupError::io("delete", &path))?;
+        }
+        // Before their objects go: a backup whose manifest is there is whole.
+        let backups = self.backups();
+        sync_dir(&backups).map_err(BackupError::io("sync", &backups))?;
+        self.delete_objects(|name| !needed.contains(name))?;
+        Ok(old.len())
+    }
+
+    fn delete_unfinished(&self) -> Result<(), BackupError> {
+        self.delete_objects(|name| name.starts_with(NEW_PREFIX))
+    }
+
+    fn delete_objects(&self, is_deleted: impl Fn(&str) -> bool) -> Result<(), BackupError> {
+        let dir = self.objects();
+        for entry in fs::read_dir(&dir).map_err(BackupError::io("list", &dir))? {
+            let path = entry.map_err(BackupError::io("list", &dir))?.path();
+            if path.file_name().and_then(|name| name.to_str()).is_some_and(&is_deleted) {
+                fs::remove_file(&path).map_err(BackupError::io("delete", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn objects(&self) -> PathBuf {
+        self.dir.join("objects")
+    }
+
+    fn backups(&self) -> PathBuf {
+        self.dir.join("backups")
+    }
+
+    pub(super) fn object(&self, file: &manifest::File) -> PathBuf {
+        self.objects().join(file.object())
+    }
+
+    pub(super) fn manifest(&self, number: u64) -> PathBuf {
+        self.backups().join(file_name_of(number))
+    }
+}
+
+fn file_name_of(number: u64) -> String {
+    format!("{number:06}.json")
+}
+
+/// Writes a file as a whole, durably.
+fn write_file(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), BackupError> {
+    let (path, new_path) = (dir.join(name), dir.join(format!("{name}.new")));
+    let mut file = File::create(&new_path).map_err(BackupError::io("create", &new_path))?;
+    let written = file.write_all(bytes).and_then(|()| sync_all(&file, &new_path));
+    if let Err(error) = written {
+        let _ = fs::remove_file(&new_path);
+        return Err(BackupError::io("write", &new_path)(error));
+    }
+    fs::rename(&new_path, &path).map_err(BackupError::io("rename", &new_path))?;
+    sync_dir(dir).map_err(BackupError::io("sync", dir))
+}
+
+/// Whether it is a folder of backups of this format. `false` when it is empty or missing.
+fn is_ours(dir: &Path) -> Result<bool, BackupError> {
+    let path = dir.join(FORMAT_FILE);
+    let foreign = || BackupError::Foreign { dir: dir.to_owned() };
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            let format = text.trim().strip_prefix(PROGRAM).and_then(|rest| rest.strip_prefix(", format "));
+            match format.and_then(|format| format.parse().ok()) {
+                Some(FORMAT) => Ok(true),
+                Some(found) => Err(BackupError::Format { dir: dir.to_owned(), found, expected: FORMAT }),
+                None => Err(foreign()),
+            }
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let entries = match fs::read_dir(dir) {
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+                entries => entries.map_err(BackupError::io("list", dir))?,
+            };
+            for entry in entries {
+                let name = entry.map_err(BackupError::io("list", dir))?.file_name();
+                // A first backup that was interrupted leaves these, and a file system its own.
+                let of_a_begin = ["objects", "backups", "format.new", LOCK_FILE, "lost+found"];
+                if !name.to_str().is_some_and(|name| of_a_begin.contains(&name)) {
+                    return Err(foreign());
+                }
+            }
+            Ok(false)
+        }
+        Err(error) if error.kind() == ErrorKind::InvalidData => Err(foreign()),
+        Err(error) => Err(BackupError::io("read", &path)(error)),
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, BackupError> {
+    let path = dir.join(LOCK_FILE);
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    let file = file.map_err(BackupError::io("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(BackupError::Locked { dir: dir.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(BackupError::io("lock", &path)(error)),
+    }
+}

@@ -1,0 +1,179 @@
+//! A data folder's store that nobody changes while it is read: that of a stopped server, a pin of a running one, or a backup.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use quoth_protocol::ConversationName;
+
+use super::error::BackupError;
+use crate::folder::{FORMAT_FILE, Folder, log_dir, view_dir};
+use crate::group;
+use crate::log::segment::{Extent, extents, walk_until};
+use crate::log::{LogError, Position};
+use crate::view::View;
+use crate::view::fjall::{FilePlace as Place, FjallView, place};
+
+/// Cache of the view while it is read.
+const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// A store that nobody changes while it is read.
+#[derive(Debug)]
+pub struct Frozen {
+    dir: PathBuf,
+    end: Option<Position>,
+    /// Of a stopped server: nobody starts it meanwhile.
+    _folder: Option<Folder>,
+}
+
+/// A file besides the store that is to be in a backup.
+#[derive(Debug, Clone)]
+pub struct ExtraFile {
+    /// Its path in the data folder, with slashes, as in `outbox.json`.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// A file that is to be in a backup.
+#[derive(Debug)]
+pub(super) struct SourceFile {
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    /// Its length in the backup.
+    pub(super) bytes: u64,
+    /// What is behind this many bytes reads as zeros.
+    pub(super) end: u64,
+    /// What it must be, if that is known.
+    pub(super) checksum: Option<u128>,
+}
+
+/// What is to be in a backup.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    pub(super) files: Vec<SourceFile>,
+    /// Folders, which may be empty, under their names in a data folder.
+    pub(super) folders: Vec<String>,
+    /// The last group of the log.
+    pub(super) last: Position,
+}
+
+impl Frozen {
+    /// The store of a stopped server, which cannot start until this is dropped. `dir` is the store's own folder.
+    ///
+    /// # Errors
+    /// When it is none, of another version, or in use.
+    pub fn of_stopped(dir: &Path) -> Result<Self, BackupError> {
+        let folder = Folder::take_existing(dir)?;
+        Ok(Self { dir: dir.to_owned(), end: None, _folder: Some(folder) })
+    }
+
+    /// A [`Pin`](crate::Pin) of another process, which has everything up to `end`.
+    #[must_use]
+    pub fn of_pin(dir: &Path, end: Position) -> Self {
+        Self { dir: dir.to_owned(), end: Some(end), _folder: None }
+    }
+
+    /// All that it is made of.
+    pub(super) fn list(&self) -> Result<Listing, BackupError> {
+        let mut listing = Listing::default();
+        listing.files.push(whole(self.dir.join(FORMAT_FILE), format!("store/{FORMAT_FILE}"), None)?);
+        let segments;
+        (segments, listing.last) = extents(&log_dir(&self.dir), self.end)?;
+        for Extent { path, end, bytes } in segments {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let name = format!("store/log/{name}");
+            listing.files.push(SourceFile { name, path, bytes, end: end.unwrap_or(bytes), checksum: None });
+        }
+        let view_dir = view_dir(&self.dir);
+        if let Some(view) = FjallView::open_copy(&view_dir, CACHE_BYTES)? {
+            let tables = view.tables();
+            let tables = tables.iter().filter_map(|table| Some((table.place()?, table.checksum))).collect();
+            listing.add_view(&view_dir, "store/view", &tables)?;
+        }
+        Ok(listing)
+    }
+
+    /// Reads every conversation from its first event on, with what its log has beyond its view; `wants` says which. `visit` gets
+    /// the records in order, conversation after conversation, registers left out.
+    ///
+    /// # Errors
+    /// When it is damaged, or the visitor fails.
+    pub fn export<E: From<BackupError>>(
+        &self,
+        wants: &dyn Fn(&ConversationName) -> bool,
+        visit: &mut dyn FnMut(&crate::Record) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let view = self.whole_view()?;
+        for conversation in view.conversations().map_err(BackupError::from)? {
+            if !wants(&conversation) {
+                continue;
+            }
+            let mut cursor = view.bounds(&conversation).map_err(BackupError::from)?.floor.0.saturating_sub(1);
+            loop {
+                let limit = crate::PageLimit { records: 1_000, bytes: 4 * 1024 * 1024 };
+                let after = view.after(&conversation, quoth_protocol::Seq(cursor), limit);
+                let page = after.map_err(BackupError::from)?;
+                let Some(last) = page.last() else { break };
+                cursor = last.seq.0;
+                page.iter().try_for_each(&mut *visit)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Its view in a temporary copy, with everything that the log has.
+    fn whole_view(&self) -> Result<FjallView, BackupError> {
+        let view_dir = view_dir(&self.dir);
+        let view = FjallView::open_copy(&view_dir, CACHE_BYTES)?;
+        let view = view.map_or_else(|| FjallView::open_new_copy(&view_dir, CACHE_BYTES), Ok)?;
+        walk_until(&log_dir(&self.dir), view.applied(), self.end, &mut |position, bytes| {
+            let records = group::decode(bytes).map_err(|error| {
+                LogError::Visit(format!("the group at position {position} does not decode: {error}"))
+            })?;
+            view.apply(position, &records).map_err(|error| LogError::Visit(error.to_string()))
+        })?;
+        Ok(view)
+    }
+}
+
+/// A file that is copied as it is.
+pub(super) fn whole(path: PathBuf, name: String, checksum: Option<u128>) -> Result<SourceFile, BackupError> {
+    let bytes = path.metadata().map_err(BackupError::io("read the length of", &path))?.len();
+    Ok(SourceFile { name, path, bytes, end: bytes, checksum })
+}
+
+impl Listing {
+    /// Adds a folder of the view: of tables those that are needed, whose checksums are known, and of journals, which are not
+    /// used, the names.
+    fn add_view(
+        &mut self,
+        dir: &Path,
+        name: &str,
+        tables: &BTreeMap<Place, u128>,
+    ) -> Result<(), BackupError> {
+        self.folders.push(name.to_owned());
+        for entry in fs::read_dir(dir).map_err(BackupError::io("list", dir))? {
+            let path = entry.map_err(BackupError::io("list", dir))?.path();
+            let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+            let name = format!("{name}/{file_name}");
+            if path.is_dir() {
+                self.add_view(&path, &name, tables)?;
+            } else if dir.ends_with("tables") {
+                let place = place(&path);
+                let checksum = place.as_ref().and_then(|place| tables.get(place));
+                // fjall has a tree of its own, of which nothing is known here.
+                let is_ours =
+                    tables.keys().any(|(tree, _)| place.as_ref().is_some_and(|place| place.0 == *tree));
+                if checksum.is_some() || !is_ours {
+                    self.files.push(whole(path, name, checksum.copied())?);
+                }
+            } else if path.extension().is_some_and(|extension| extension == "jnl") {
+                self.files.push(SourceFile { name, path, bytes: 0, end: 0, checksum: None });
+            } else {
+                self.files.push(whole(path, name, None)?);
+            }
+        }
+        Ok(())
+    }
+}

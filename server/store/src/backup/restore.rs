@@ -1,0 +1,101 @@
+//! A backup as a data folder again.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::copy::copy;
+use super::error::BackupError;
+use super::folder::BackupFolder;
+use super::manifest::{Backup, path_in};
+use super::{Bytes, OnBytes, Pace};
+use crate::create_durable_dir;
+use crate::durable::sync_dir;
+
+/// In the new folder, what is not there as a whole yet. No server starts beside it.
+const RESTORING: &str = "restoring";
+
+/// What makes a folder a data folder comes last.
+const STORE: &str = "store";
+
+impl BackupFolder {
+    /// Makes a data folder of a backup, `None` for the latest one, in a new or empty folder. Every byte is checked. The folder
+    /// is a data folder, on stable storage, when this returns, and until then no server takes it for one.
+    ///
+    /// # Errors
+    /// When the folder is not empty, the backup is damaged, or something cannot be written.
+    pub fn restore(
+        &self,
+        number: Option<u64>,
+        to: &Path,
+        progress: &mut OnBytes<'_>,
+    ) -> Result<(u64, Backup), BackupError> {
+        let (number, backup) = self.backup(number)?;
+        refuse_contents(to)?;
+        let restoring = to.join(RESTORING);
+        create_durable_dir(&restoring).map_err(BackupError::io("create", &restoring))?;
+        let mut done = Bytes { done: 0, total: backup.bytes() };
+        for name in &backup.folders {
+            let dir = path_in(&restoring, name)
+                .ok_or_else(|| BackupError::DamagedManifest { path: self.manifest(number) })?;
+            create_durable_dir(&dir).map_err(BackupError::io("create", &dir))?;
+        }
+        for file in &backup.files {
+            let object = self.object(file);
+            let damaged = || BackupError::DamagedObject { path: object.clone() };
+            let path = file
+                .path_in(&restoring)
+                .ok_or_else(|| BackupError::DamagedManifest { path: self.manifest(number) })?;
+            let dir = path.parent().unwrap_or(&restoring);
+            create_durable_dir(dir).map_err(BackupError::io("create", dir))?;
+            if object.metadata().map_err(|_| damaged())?.len() != file.bytes {
+                return Err(damaged());
+            }
+            let copied = copy(&object, &path, (file.bytes, file.bytes), Pace::Full, progress, &mut done)?;
+            if !file.is_checksum(copied) {
+                return Err(damaged());
+            }
+        }
+        sync_all_dirs(&restoring)?;
+        let mut names: Vec<PathBuf> = list(&restoring)?;
+        names.sort_by_key(|path| path.ends_with(STORE));
+        for path in names {
+            let name = path.file_name().unwrap_or_default();
+            // All else is durable before the store is.
+            sync_dir(to).map_err(BackupError::io("sync", to))?;
+            fs::rename(&path, to.join(name)).map_err(BackupError::io("rename", &path))?;
+        }
+        fs::remove_dir(&restoring).map_err(BackupError::io("delete", &restoring))?;
+        sync_dir(to).map_err(BackupError::io("sync", to))?;
+        Ok((number, backup))
+    }
+}
+
+fn refuse_contents(dir: &Path) -> Result<(), BackupError> {
+    match fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        entries => {
+            for entry in entries.map_err(BackupError::io("list", dir))? {
+                if entry.map_err(BackupError::io("list", dir))?.file_name() != "lost+found" {
+                    return Err(BackupError::NotEmpty { dir: dir.to_owned() });
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+fn list(dir: &Path) -> Result<Vec<PathBuf>, BackupError> {
+    let entries = fs::read_dir(dir).map_err(BackupError::io("list", dir))?;
+    entries.map(|entry| entry.map(|entry| entry.path()).map_err(BackupError::io("list", dir))).collect()
+}
+
+/// Files were synced as they were written.
+fn sync_all_dirs(dir: &Path) -> Result<(), BackupError> {
+    for path in list(dir)? {
+        if path.is_dir() {
+            sync_all_dirs(&path)?;
+        }
+    }
+    sync_dir(dir).map_err(BackupError::io("sync", dir))
+}

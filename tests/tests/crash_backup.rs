@@ -1,0 +1,294 @@
+//! Backups of a real server: under load, killed in the middle, restored, and every command that docs/OPERATIONS.md has of it.
+
+#[path = "crash_backup/commands.rs"]
+mod commands;
+#[path = "crash/world.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod world;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use commands::{failed, ok, server_command};
+use quoth_tests::history::What;
+use quoth_tests::http::Api;
+use quoth_tests::process::{ServerProcess, binary};
+use serde_json::{Value, json};
+use world::{HANG, SMALL_SEGMENTS, World, trimmed};
+
+/// The bodies of each conversation, of an export.
+fn exported(jsonl: &str) -> BTreeMap<String, Vec<Value>> {
+    let mut conversations: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for line in jsonl.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let conversation = line["conversation"].as_str().unwrap().to_owned();
+        conversations.entry(conversation).or_default().push(line["event"].clone());
+    }
+    conversations
+}
+
+/// The highest seq of each conversation that was acked by now.
+fn acked(world: &quoth_tests::load::Recorder) -> BTreeMap<String, u64> {
+    let mut acked = BTreeMap::new();
+    for step in world.steps() {
+        if let What::Acked { ack, .. } = step.what {
+            let last = acked.entry(step.conversation.to_string()).or_insert(0);
+            *last = ack.seq.0.max(*last);
+        }
+    }
+    acked
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_of_a_server_under_load_has_everything_that_was_acked_before() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let path = |name: &str| dir.path().join(name);
+    let (data, backups) = (path("data"), path("backups"));
+    let server = ServerProcess::start_with(&data, "127.0.0.1:0", SMALL_SEGMENTS)?;
+    let load = World::new(rand::random()).start(&server).await?;
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        trimmed(&data).await;
+        load.acked(500).await?;
+        told.push(acked(load.recorder()));
+        let (data, backups) = (data.clone(), backups.clone());
+        let made = tokio::task::spawn_blocking(move || {
+            ok(server_command(&["backup"]).arg("--data-dir").arg(data).arg("--to").arg(backups))
+        });
+        println!("{}", tokio::time::timeout(HANG, made).await??);
+    }
+    // The running server's store, pinned for the export.
+    let running = exported(&ok(server_command(&["export"]).arg("--data").arg(&data)));
+    for (name, last) in &told[1] {
+        assert!(running[name].len() as u64 >= *last, "{name}: {} of {last}", running[name].len());
+    }
+    server.kill()?;
+    drop(load.end().await);
+    println!("{}", ok(server_command(&["verify"]).arg("--backups").arg(&backups)));
+    let all = exported(&ok(server_command(&["export"]).arg("--data-dir").arg(&data)));
+    for (number, told) in ["1", "2"].into_iter().zip(&told) {
+        let restored = path(&format!("restored {number}"));
+        let mut restore = server_command(&["restore", "--backup", number]);
+        println!("{}", ok(restore.arg("--from").arg(&backups).arg("--data-dir").arg(&restored)));
+        ok(server_command(&["verify"]).arg("--data-dir").arg(&restored));
+        let has = exported(&ok(server_command(&["export"]).arg("--data-dir").arg(&restored)));
+        for (name, last) in told {
+            assert!(
+                has[name].len() as u64 >= *last,
+                "backup {number}: {name} has {} of {last}",
+                has[name].len()
+            );
+            assert_eq!(has[name][..], all[name][..has[name].len()], "backup {number}: {name}");
+        }
+        let server = ServerProcess::start(&restored)?;
+        let api = Api::told(&server.client_file()?)?;
+        let page = api.done("GET", "/v1/conversations/shared-1/history?after=0&limit=1", None)?;
+        assert_eq!(page["head"], json!(has["shared-1"].len()));
+        assert!(server.terminate()?.success());
+    }
+    // What an earlier backup has is there once.
+    let objects: u64 = std::fs::read_dir(backups.join("objects"))?
+        .map(|entry| entry.unwrap().metadata().unwrap().len())
+        .sum();
+    println!("{objects} bytes of objects");
+    Ok(())
+}
+
+/// `quoth-server` below strace, which kills it at the call of this number, of some kind, that has to do with some path.
+fn killed_at(call: &str, number: usize, path: Option<&Path>) -> Vec<String> {
+    let mut strace: Vec<_> =
+        ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e"].map(str::to_owned).to_vec();
+    strace.push(format!("trace={call}"));
+    if let Some(path) = path {
+        strace.extend(["-P".to_owned(), path.display().to_string()]);
+    }
+    strace.extend(["-e".to_owned(), format!("inject={call}:signal=KILL:when={number}")]);
+    strace
+}
+
+/// Messages of a conversation, from the first one on; gives their number.
+fn publish(api: &Api, numbers: std::ops::Range<u64>) -> anyhow::Result<()> {
+    for number in numbers {
+        let body =
+            json!({ "conversation": "general", "text": format!("message {number} {}", "x".repeat(30_000)) });
+        let stored = api.done("POST", "/v1/publish", Some(&body))?;
+        anyhow::ensure!(stored["seq"] == json!(number), "{stored}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_backup_that_is_killed_anywhere_leaves_those_before_and_the_next_one_is_whole() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let path = |name: &str| dir.path().join(name);
+    let (data, backups) = (path("data"), path("backups"));
+    let server = ServerProcess::start_with(&data, "127.0.0.1:0", SMALL_SEGMENTS)?;
+    let api = Api::told(&server.client_file()?)?;
+    let back_up = |command: &mut Command| -> Output {
+        command.args(["backup", "--data-dir"]).arg(&data).arg("--to").arg(&backups).output().unwrap()
+    };
+    publish(&api, 1..200)?;
+    let first = back_up(&mut server_command(&[]));
+    assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
+    let (mut made, mut next, mut kills) = (1, 200, 0);
+    // Before the first and behind many flushes, at renames of objects and of the manifest, and at its folder's flush.
+    for (call, number) in [
+        ("fsync", 1),
+        ("fsync", 4),
+        ("fdatasync", 1),
+        ("rename", 1),
+        ("rename", 3),
+        ("fsync", 9),
+        ("fsync", 14),
+        ("rename", 9),
+    ] {
+        publish(&api, next..next + 40)?;
+        next += 40;
+        let strace = killed_at(call, number, None);
+        let ended = back_up(Command::new(&strace[0]).args(&strace[1..]).arg(binary("quoth-server")));
+        let text = ok(server_command(&["verify"]).arg("--backups").arg(&backups));
+        let count = text.lines().filter(|line| line.starts_with("backup ")).count();
+        if ended.status.success() {
+            made += 1;
+        } else {
+            kills += 1;
+        }
+        assert_eq!(count, made, "{call} {number}: {text}");
+        assert!(std::fs::read_dir(data.join("store/pins"))?.count() <= 1, "pins of a killed command go");
+    }
+    assert!(kills >= 5, "{kills} kills");
+    let last = back_up(&mut server_command(&[]));
+    assert!(last.status.success(), "{}", String::from_utf8_lossy(&last.stderr));
+    server.kill()?;
+    ok(server_command(&["restore"]).arg("--from").arg(&backups).arg("--data-dir").arg(path("restored")));
+    let has = exported(&ok(server_command(&["export"]).arg("--data-dir").arg(path("restored"))));
+    assert_eq!(has["general"].len() as u64, next - 1);
+    Ok(())
+}
+
+#[test]
+fn a_server_that_is_killed_while_it_pins_its_store_comes_back_without_the_pin() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (data, backups) = (dir.path().join("data"), dir.path().join("backups"));
+    let server = ServerProcess::start_below(&killed_at("linkat", 3, None), &data, SMALL_SEGMENTS)?;
+    publish(&Api::told(&server.client_file()?)?, 1..300)?;
+    let text = failed(server_command(&["backup"]).arg("--data-dir").arg(&data).arg("--to").arg(&backups));
+    assert!(text.contains("server"), "{text}");
+    drop(server);
+    assert!(std::fs::read_dir(data.join("store/pins"))?.count() > 0, "it was killed in the middle");
+    let server = ServerProcess::start_with(&data, "127.0.0.1:0", SMALL_SEGMENTS)?;
+    assert!(!data.join("store/pins").exists());
+    publish(&Api::told(&server.client_file()?)?, 300..310)?;
+    ok(server_command(&["backup"]).arg("--data-dir").arg(&data).arg("--to").arg(&backups));
+    ok(server_command(&["verify"]).arg("--backups").arg(&backups));
+    assert!(server.terminate()?.success());
+    Ok(())
+}
+
+/// In the middle of a seal: the next segment's header is written, and it has no name yet; it has one, and that is not flushed.
+#[test]
+fn a_server_that_is_killed_while_the_log_goes_on_in_a_new_segment_has_what_was_acked() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    let log = data.join("store").join("log");
+    let mut acked = 0;
+    for (call, number, name) in
+        [("rename", 1, "1.spare"), ("fdatasync", 1, "2.spare"), ("fsync", 3, ""), ("rename", 1, "3.spare")]
+    {
+        let strace = killed_at(call, number, Some(&log.join(name)));
+        let server = ServerProcess::start_below(&strace, &data, SMALL_SEGMENTS)?;
+        let api = Api::told(&server.client_file()?)?;
+        let page = api.done("GET", "/v1/conversations/general/history?limit=1", None)?;
+        let stored = page["head"].as_u64().unwrap_or_default();
+        assert!(stored == acked || stored == acked + 1, "{stored} are stored, {acked} were acked");
+        acked = stored;
+        while publish(&api, acked + 1..acked + 2).is_ok() {
+            acked += 1;
+            assert!(acked < 5_000, "{call} {number} of {name} never came");
+        }
+        drop(server);
+        ok(server_command(&["verify"]).arg("--data-dir").arg(&data));
+    }
+    let has = exported(&ok(server_command(&["export"]).arg("--data-dir").arg(&data)));
+    for (number, event) in (1..).zip(&has["general"]) {
+        let body = event["kind"]["message"]["body"].as_str().unwrap();
+        assert!(body.starts_with(&format!("message {number} ")), "{number}");
+    }
+    assert!(has["general"].len() as u64 >= acked);
+    Ok(())
+}
+
+/// Every command of the documentation about backups, in its order, on a folder of this test's.
+#[test]
+fn the_documented_commands_do_what_they_say() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let place = |line: &str| {
+        let line = line.replace("/var/lib/quoth", &dir.path().join("data").display().to_string());
+        let line = line.replace("/mnt/backups/quoth", &dir.path().join("backups").display().to_string());
+        line.replace("quoth-server", &binary("quoth-server").display().to_string())
+    };
+    let server = ServerProcess::start(&dir.path().join("data"))?;
+    let api = Api::told(&server.client_file()?)?;
+    for conversation in ["general", "team-red"] {
+        let body = json!({ "conversation": conversation, "text": "hello" });
+        api.done("POST", "/v1/publish", Some(&body))?;
+    }
+    let commands = commands::documented("## Backups");
+    assert!(commands.len() >= 7, "{commands:?}");
+    let mut server = Some(server);
+    for command in &commands {
+        // Of the store in place the server must not have it.
+        if command.contains("verify --data-dir") {
+            server.take().map(ServerProcess::terminate).transpose()?;
+        }
+        let mut shell = Command::new("sh");
+        println!("$ {command}\n{}", ok(shell.args(["-c", &place(command)]).current_dir(dir.path())));
+    }
+    let teams = std::fs::read_to_string(dir.path().join("teams.jsonl"))?;
+    assert_eq!(exported(&teams).keys().collect::<Vec<_>>(), ["team-red"]);
+    let server = ServerProcess::start(&dir.path().join("data-new"))?;
+    let api = Api::told(&server.client_file()?)?;
+    let page = api.done("GET", "/v1/conversations/general/history", None)?;
+    assert_eq!(page["events"][0]["kind"]["message"]["body"], "hello");
+    Ok(())
+}
+
+#[test]
+fn mistakes_are_told_and_change_nothing() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (data, backups) = (dir.path().join("data"), dir.path().join("backups"));
+    let none = failed(server_command(&["backup"]).arg("--data-dir").arg(&data).arg("--to").arg(&backups));
+    assert!(none.contains("is no data folder of Quoth"), "{none}");
+    let none = failed(
+        server_command(&["restore"])
+            .arg("--data-dir")
+            .arg(&data)
+            .arg("--from")
+            .arg(dir.path().join("nothing")),
+    );
+    assert!(none.contains("no folder of backups"), "{none}");
+    let server = ServerProcess::start(&data)?;
+    ok(server_command(&["backup"]).arg("--data-dir").arg(&data).arg("--to").arg(&backups));
+    let over = failed(server_command(&["restore"]).arg("--data-dir").arg(&data).arg("--from").arg(&backups));
+    assert!(over.contains("is not empty"), "{over}");
+    let missing = failed(
+        server_command(&["restore", "--backup", "7"])
+            .arg("--data-dir")
+            .arg(dir.path().join("new"))
+            .arg("--from")
+            .arg(&backups),
+    );
+    assert!(missing.contains("no backup of number 7"), "{missing}");
+    assert!(!backups.join("backups/000001.json").metadata()?.permissions().readonly());
+    let keys: Vec<_> = std::fs::read_to_string(backups.join("backups/000001.json"))?
+        .matches("keys/")
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(keys, [""; 0], "no key is backed up unasked");
+    ok(server_command(&["backup", "--keys"]).arg("--data-dir").arg(&data).arg("--to").arg(&backups));
+    assert!(std::fs::read_to_string(backups.join("backups/000002.json"))?.contains("keys/endpoint.key"));
+    assert!(server.terminate()?.success());
+    assert!(!data.join("control.sock").exists());
+    Ok(())
+}

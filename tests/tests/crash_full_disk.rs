@@ -1,0 +1,230 @@
+//! A server on a file system that is full: what is new is refused, what is stored is read, nothing is lost, and it goes on by itself
+//! when there is room. The file systems are real ones (tmpfs), mounted where nobody else sees them, which needs root.
+
+#[path = "crash_backup/commands.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod commands;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use commands::{failed, ok, server_command};
+use quoth_tests::http::Api;
+use quoth_tests::process::ServerProcess;
+use serde_json::{Value, json};
+
+/// Set where the mounts are a test's own.
+const OWN_MOUNTS: &str = "OWN_MOUNTS";
+
+/// A bound of a hang, not a measurement.
+const HANG: Duration = Duration::from_secs(60);
+
+/// Small ones, so that they fill.
+const ARGUMENTS: &[&str] = &["--set", "store.log_segment_bytes=4194304"];
+
+const MIB: u64 = 1024 * 1024;
+
+/// Runs a test of this name in a mount namespace of its own, which ends with it, and whatever is mounted there.
+fn with_own_mounts(name: &str, test: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    if std::env::var_os(OWN_MOUNTS).is_some() {
+        return test();
+    }
+    let mut own = Command::new("unshare");
+    own.args(["--mount", "--propagation", "private"]).arg(std::env::current_exe()?);
+    println!("{}", ok(own.args(["--exact", name, "--nocapture"]).env(OWN_MOUNTS, "1")));
+    Ok(())
+}
+
+/// Mounts a file system of so many bytes, or changes how many an existing one has.
+fn mount(dir: &Path, bytes: u64, option: &str) {
+    let options = format!("{option}size={bytes}");
+    ok(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir));
+}
+
+/// What is published: a message of so many bytes that some hundreds fill a disk.
+fn body(number: u64) -> String {
+    format!("message {number} {}", "x".repeat(60_000))
+}
+
+/// Publishes a message under a key of its own; gives its seq, or the code of the refusal.
+fn publish(api: &Api, number: u64) -> anyhow::Result<Result<u64, String>> {
+    let message = json!({ "conversation": "general", "text": body(number), "idempotency_key": format!("key-{number}") });
+    let answer = api.send("POST", "/v1/publish", Some(&message))?;
+    let told = answer.json();
+    Ok(match answer.status() {
+        200 => Ok(told["seq"].as_u64().unwrap()),
+        503 => Err(told["code"].as_str().unwrap_or_default().to_owned()),
+        status => anyhow::bail!("{status}: {told}"),
+    })
+}
+
+/// Publishes until a message is refused; gives the number of the last one that was stored.
+fn fill(api: &Api, mut number: u64) -> anyhow::Result<u64> {
+    loop {
+        match publish(api, number + 1)? {
+            Ok(seq) => assert_eq!(seq, number + 1),
+            Err(code) => {
+                assert_eq!(code, "storage_full");
+                return Ok(number);
+            }
+        }
+        number += 1;
+        anyhow::ensure!(number < 5_000, "it is never full");
+    }
+}
+
+/// What is refused is refused again and again, a repeat of what is stored is known, and reads go on.
+fn is_full_and_serves(api: &Api, stored: u64) -> anyhow::Result<()> {
+    for _ in 0..3 {
+        assert_eq!(publish(api, stored + 1)?, Err("storage_full".to_owned()));
+    }
+    for number in [1, stored] {
+        assert_eq!(
+            publish(api, number)?,
+            Ok(number),
+            "it is stored, and its sender must not take it for refused"
+        );
+    }
+    assert_eq!(last(api)?, (stored, body(stored)));
+    Ok(())
+}
+
+/// The head and the text of the last message.
+fn last(api: &Api) -> anyhow::Result<(u64, String)> {
+    let page = api.done("GET", "/v1/conversations/general/history?limit=1", None)?;
+    let text = page["events"][0]["kind"]["message"]["body"].as_str().unwrap_or_default();
+    Ok((page["head"].as_u64().unwrap(), text.to_owned()))
+}
+
+/// The next message is stored before long, and some more.
+fn recovers(api: &Api, stored: u64) -> anyhow::Result<u64> {
+    let began = Instant::now();
+    while publish(api, stored + 1)? != Ok(stored + 1) {
+        anyhow::ensure!(began.elapsed() < HANG, "it does not recover");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    println!("stored again after {:?}", began.elapsed());
+    for number in stored + 2..stored + 12 {
+        assert_eq!(publish(api, number)?, Ok(number));
+    }
+    Ok(stored + 11)
+}
+
+/// After a kill and a start, every message is there, in its order.
+fn nothing_is_lost(server: ServerProcess, data: &Path, stored: u64) -> anyhow::Result<()> {
+    let log = ServerProcess::log(data);
+    assert!(!log.contains("nothing is acked any more") && !log.contains("panicked"), "{log}");
+    server.kill()?;
+    ok(server_command(&["verify"]).arg("--data-dir").arg(data));
+    let all = ok(server_command(&["export"]).arg("--data-dir").arg(data));
+    let mut count = 0;
+    for (number, line) in (1..).zip(all.lines()) {
+        let line: Value = serde_json::from_str(line)?;
+        assert_eq!(
+            (&line["event"]["seq"], &line["event"]["kind"]["message"]["body"]),
+            (&json!(number), &json!(body(number)))
+        );
+        count = number;
+    }
+    assert_eq!(count, stored);
+    let server = ServerProcess::start_with(data, "127.0.0.1:0", ARGUMENTS)?;
+    let api = Api::told(&server.client_file()?)?;
+    assert_eq!(publish(&api, stored + 1)?, Ok(stored + 1));
+    assert!(server.terminate()?.success());
+    Ok(())
+}
+
+#[test]
+fn a_full_disk_is_refused_and_left_when_there_is_room() -> anyhow::Result<()> {
+    with_own_mounts("a_full_disk_is_refused_and_left_when_there_is_room", || {
+        let dir = tempfile::tempdir()?;
+        let data = dir.path().join("data");
+        std::fs::create_dir(&data)?;
+        mount(&data, 40 * MIB, "");
+        let server = ServerProcess::start_with(&data, "127.0.0.1:0", ARGUMENTS)?;
+        let api = Api::told(&server.client_file()?)?;
+        let mut stored = 0;
+        // Twice: what was cleaned up once must be so again.
+        for size in [70 * MIB, 120 * MIB] {
+            stored = fill(&api, stored)?;
+            println!("full with {stored} messages");
+            is_full_and_serves(&api, stored)?;
+            mount(&data, size, "remount,");
+            stored = recovers(&api, stored)?;
+        }
+        nothing_is_lost(server, &data, stored)
+    })
+}
+
+/// Everything but the view has room: messages are stored for as long as the view's backlog is bounded.
+#[test]
+fn a_full_disk_of_the_view_alone_is_waited_for() -> anyhow::Result<()> {
+    with_own_mounts("a_full_disk_of_the_view_alone_is_waited_for", || {
+        let dir = tempfile::tempdir()?;
+        let data = dir.path().join("data");
+        let (view, moved) = (data.join("store/view"), dir.path().join("moved"));
+        assert!(ServerProcess::start_with(&data, "127.0.0.1:0", ARGUMENTS)?.terminate()?.success());
+        std::fs::rename(&view, &moved)?;
+        std::fs::create_dir(&view)?;
+        mount(&view, 6 * MIB, "");
+        ok(Command::new("cp").arg("-a").arg(moved.join(".")).arg(&view));
+        let server = ServerProcess::start_with(&data, "127.0.0.1:0", ARGUMENTS)?;
+        let api = Api::told(&server.client_file()?)?;
+        let mut stored = 0;
+        // What is in memory has to find room as a whole.
+        for size in [64 * MIB, 200 * MIB] {
+            stored = fill(&api, stored)?;
+            println!("full with {stored} messages");
+            is_full_and_serves(&api, stored)?;
+            // What could not be finished does not take the space that is left, attempt after attempt.
+            let tables = || ok(Command::new("du").args(["-s", "-B1", "--inodes"]).arg(&view));
+            let before = tables();
+            std::thread::sleep(Duration::from_secs(3));
+            assert_eq!(tables(), before, "files gather");
+            mount(&view, size, "remount,");
+            stored = recovers(&api, stored)?;
+        }
+        nothing_is_lost(server, &data, stored)
+    })
+}
+
+#[test]
+fn a_backup_on_a_full_disk_fails_and_leaves_those_before() -> anyhow::Result<()> {
+    with_own_mounts("a_backup_on_a_full_disk_fails_and_leaves_those_before", || {
+        let dir = tempfile::tempdir()?;
+        let (data, backups) = (dir.path().join("data"), dir.path().join("backups"));
+        std::fs::create_dir(&backups)?;
+        mount(&backups, 16 * MIB, "");
+        let server = ServerProcess::start_with(&data, "127.0.0.1:0", ARGUMENTS)?;
+        let api = Api::told(&server.client_file()?)?;
+        let back_up = || {
+            let mut command = server_command(&["backup"]);
+            command.arg("--data-dir").arg(&data).arg("--to").arg(&backups);
+            command
+        };
+        for number in 1..=10 {
+            assert_eq!(publish(&api, number)?, Ok(number));
+        }
+        ok(&mut back_up());
+        for number in 11..=400 {
+            assert_eq!(publish(&api, number)?, Ok(number));
+        }
+        for _ in 0..2 {
+            let error = failed(&mut back_up());
+            assert!(
+                error.contains("No space left") && error.contains("free space and run it again"),
+                "{error}"
+            );
+            let checked = ok(server_command(&["verify"]).arg("--backups").arg(&backups));
+            assert!(checked.starts_with("backup 1 ") && !checked.contains("backup 2"), "{checked}");
+        }
+        assert_eq!(publish(&api, 401)?, Ok(401), "the server does not notice");
+        mount(&backups, 200 * MIB, "remount,");
+        ok(&mut back_up());
+        ok(server_command(&["verify"]).arg("--backups").arg(&backups));
+        let exported = ok(server_command(&["export"]).arg("--backups").arg(&backups));
+        assert_eq!(exported.lines().count(), 401);
+        nothing_is_lost(server, &data, 401)
+    })
+}

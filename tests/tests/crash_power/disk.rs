@@ -1,0 +1,326 @@
+//! A disk whose power can be cut: what of all that was done to it is on stable storage, and what else may be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+
+use super::trace::Did;
+
+/// A disk writes this many bytes at once or not at all.
+const SECTOR_BYTES: u64 = 512;
+
+/// What a power cut leaves of what was not flushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Nothing.
+    Nothing,
+    /// Everything, as when the process was killed and the machine goes on.
+    Everything,
+    /// Some sectors of some writes, and names up to some moment, for each folder another one.
+    Some,
+}
+
+/// A file or a folder, whatever its names are.
+type Node = usize;
+
+/// Names and contents at one moment.
+#[derive(Debug, Clone, Default)]
+struct State {
+    names: BTreeMap<PathBuf, Node>,
+    contents: BTreeMap<Node, Content>,
+    folders: BTreeSet<Node>,
+}
+
+/// What is in a file: some bytes, and zeros up to its length.
+#[derive(Debug, Clone, Default)]
+struct Content {
+    bytes: Vec<u8>,
+    len: u64,
+}
+
+impl Content {
+    fn set_len(&mut self, len: u64, only_longer: bool) {
+        if !only_longer || len > self.len {
+            self.len = len;
+            self.bytes.truncate(usize::try_from(len).expect("a length"));
+        }
+    }
+
+    fn write(&mut self, offset: u64, bytes: &[u8]) {
+        self.set_len(offset + bytes.len() as u64, true);
+        let offset = usize::try_from(offset).expect("an offset");
+        if self.bytes.len() < offset + bytes.len() {
+            self.bytes.resize(offset + bytes.len(), 0);
+        }
+        self.bytes[offset..offset + bytes.len()].copy_from_slice(bytes);
+    }
+}
+
+/// Something that is not on stable storage yet.
+#[derive(Debug, Clone)]
+enum Pending {
+    Bytes { node: Node, offset: u64, bytes: Vec<u8> },
+    Len { node: Node, len: u64, only_longer: bool },
+    Name { dir: PathBuf, change: Change },
+}
+
+/// What happens to names.
+#[derive(Debug, Clone)]
+enum Change {
+    Put { path: PathBuf, node: Node },
+    Move { from: PathBuf, to: PathBuf },
+    Remove { path: PathBuf },
+}
+
+/// The disk. Strict where file systems differ: a flush of a file says nothing of its name, and one of a folder nothing of
+/// what is in the files.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Disk {
+    now: State,
+    stable: State,
+    /// With the step that did it.
+    pending: Vec<(usize, Pending)>,
+    nodes: Node,
+}
+
+impl State {
+    fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Put { path, node } => {
+                self.names.insert(path.clone(), *node);
+            }
+            Change::Move { from, to } => {
+                // A folder takes along what is in it.
+                let moved: Vec<_> =
+                    self.names.keys().filter(|path| path.starts_with(from)).cloned().collect();
+                for path in moved {
+                    let node = self.names.remove(&path).unwrap_or_default();
+                    let rest = path.strip_prefix(from).unwrap_or(&path);
+                    self.names
+                        .insert(if rest.as_os_str().is_empty() { to.clone() } else { to.join(rest) }, node);
+                }
+            }
+            Change::Remove { path } => {
+                self.names.remove(path);
+            }
+        }
+    }
+
+    fn content(&mut self, node: Node) -> &mut Content {
+        self.contents.entry(node).or_default()
+    }
+
+    fn take(&mut self, pending: &Pending) {
+        match pending {
+            Pending::Bytes { node, offset, bytes } => self.content(*node).write(*offset, bytes),
+            Pending::Len { node, len, only_longer } => self.content(*node).set_len(*len, *only_longer),
+            Pending::Name { change, .. } => self.apply(change),
+        }
+    }
+}
+
+impl Disk {
+    /// A disk with an empty folder on it.
+    pub(crate) fn new(root: &Path) -> Self {
+        let mut disk = Self::default();
+        let node = disk.node();
+        for state in [&mut disk.now, &mut disk.stable] {
+            state.names.insert(root.to_owned(), node);
+            state.folders.insert(node);
+        }
+        disk
+    }
+
+    fn node(&mut self) -> Node {
+        self.nodes += 1;
+        self.nodes
+    }
+
+    fn new_name(&mut self, step: usize, path: &Path, is_folder: bool) {
+        let node = self.node();
+        for state in [&mut self.now, &mut self.stable] {
+            if is_folder {
+                state.folders.insert(node);
+            } else {
+                state.contents.insert(node, Content::default());
+            }
+        }
+        self.change(step, Change::Put { path: path.to_owned(), node });
+    }
+
+    fn change(&mut self, step: usize, change: Change) {
+        let (Change::Put { path, .. } | Change::Move { to: path, .. } | Change::Remove { path }) = &change;
+        let dir = path.parent().expect("it is in a folder").to_owned();
+        self.now.apply(&change);
+        self.pending.push((step, Pending::Name { dir, change }));
+    }
+
+    fn pend(&mut self, step: usize, pending: Pending) {
+        self.now.take(&pending);
+        self.pending.push((step, pending));
+    }
+
+    /// Does what was done at a step. `is_flushed` says whether a flush of a path does what it promises.
+    pub(crate) fn step(&mut self, step: usize, did: &Did, is_flushed: impl Fn(&Path) -> bool) {
+        let held = |path: &Path| self.now.names.get(path).copied();
+        match did {
+            Did::Create { path, truncate } => match held(path) {
+                None => self.new_name(step, path, false),
+                Some(node) if *truncate => self.pend(step, Pending::Len { node, len: 0, only_longer: false }),
+                Some(_) => {}
+            },
+            Did::Write { path, offset, bytes } => {
+                // Nobody finds a file again whose name is gone.
+                if let Some(node) = held(path) {
+                    self.pend(step, Pending::Bytes { node, offset: *offset, bytes: bytes.clone() });
+                }
+            }
+            Did::SetLen { path, len, only_longer } => {
+                if let Some(node) = held(path) {
+                    self.pend(step, Pending::Len { node, len: *len, only_longer: *only_longer });
+                }
+            }
+            Did::Rename { from, to } => {
+                self.change(step, Change::Move { from: from.clone(), to: to.clone() });
+            }
+            Did::Link { from, to } => {
+                if let Some(node) = held(from) {
+                    self.change(step, Change::Put { path: to.clone(), node });
+                }
+            }
+            Did::MakeDir { path } => self.new_name(step, path, true),
+            Did::Remove { path } => self.change(step, Change::Remove { path: path.clone() }),
+            Did::Flush { path, began } if is_flushed(path) => self.flush(path, *began),
+            Did::Flush { .. } | Did::Said(_) => {}
+        }
+    }
+
+    fn flush(&mut self, path: &Path, began: usize) {
+        let Some(flushed) = self.now.names.get(path).copied() else { return };
+        let stable = &mut self.stable;
+        self.pending.retain(|(step, pending)| {
+            let is_of_it = match pending {
+                Pending::Bytes { node, .. } | Pending::Len { node, .. } => *node == flushed,
+                Pending::Name { dir, .. } => dir == path,
+            };
+            let is_stable = is_of_it && *step < began;
+            if is_stable {
+                stable.take(pending);
+            }
+            !is_stable
+        });
+    }
+
+    /// Writes what a power cut would leave now into a folder: what is below `root` is below `to` then.
+    pub(crate) fn cut(&self, left: Left, rng: &mut StdRng, root: &Path, to: &Path) {
+        let mut state = self.stable.clone();
+        let mut lost_names: BTreeSet<&Path> = BTreeSet::new();
+        for (_, pending) in &self.pending {
+            match (left, pending) {
+                (Left::Nothing, _) => {}
+                (Left::Everything, pending) => state.take(pending),
+                (Left::Some, Pending::Bytes { node, offset, bytes }) => {
+                    for (at, sector) in sectors(*offset, bytes) {
+                        if rng.random() {
+                            state.content(*node).write(at, sector);
+                        }
+                    }
+                }
+                (Left::Some, Pending::Name { dir, change }) => {
+                    // A file system keeps the order of what it does to a folder.
+                    if !lost_names.contains(&**dir) && rng.random() {
+                        state.apply(change);
+                    } else {
+                        lost_names.insert(dir);
+                    }
+                }
+                (Left::Some, pending @ Pending::Len { .. }) => {
+                    if rng.random() {
+                        state.take(pending);
+                    }
+                }
+            }
+        }
+        for (path, node) in &state.names {
+            let place = to.join(path.strip_prefix(root).expect("it is below the root"));
+            // What is in a folder whose name is lost is lost with it; ancestors come first.
+            if !place.parent().is_some_and(Path::is_dir) {
+                continue;
+            }
+            if state.folders.contains(node) {
+                if !place.is_dir() {
+                    fs::create_dir(&place).expect("a folder can be made");
+                }
+            } else {
+                let Content { bytes, len } = &state.contents[node];
+                let file = File::create(&place).expect("a file can be made");
+                file.set_len(*len).and_then(|()| file.write_all_at(bytes, 0)).expect("it can be written");
+            }
+        }
+    }
+}
+
+/// The parts of sectors that bytes at an offset cover.
+fn sectors(offset: u64, bytes: &[u8]) -> Vec<(u64, &[u8])> {
+    let (mut parts, mut at, mut rest) = (Vec::new(), offset, bytes);
+    while !rest.is_empty() {
+        let left = usize::try_from(SECTOR_BYTES - at % SECTOR_BYTES).expect("a sector").min(rest.len());
+        let (part, behind) = rest.split_at(left);
+        parts.push((at, part));
+        (at, rest) = (at + left as u64, behind);
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use rand::SeedableRng as _;
+    use rand::rngs::StdRng;
+
+    use super::{Did, Disk, Left};
+
+    fn left(disk: &Disk, left: Left) -> Vec<(String, Vec<u8>)> {
+        let dir = tempfile::tempdir().unwrap();
+        disk.cut(left, &mut StdRng::seed_from_u64(1), Path::new("/d"), dir.path());
+        let mut files: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(path).unwrap()))
+            .collect();
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn only_what_is_flushed_is_left_and_a_name_is_flushed_with_its_folder() {
+        let mut disk = Disk::new(Path::new("/d"));
+        let mut step = 0;
+        let mut take = |disk: &mut Disk, did: Did| {
+            disk.step(step, &did, |_| true);
+            step += 1;
+            step
+        };
+        let path = |name: &str| PathBuf::from("/d").join(name);
+        take(&mut disk, Did::Create { path: path("a"), truncate: true });
+        let wrote = take(&mut disk, Did::Write { path: path("a"), offset: 1, bytes: b"x".to_vec() });
+        take(&mut disk, Did::Flush { path: path("a"), began: wrote });
+        assert_eq!(left(&disk, Left::Nothing), []);
+        assert_eq!(left(&disk, Left::Everything), [("a".to_owned(), b"\0x".to_vec())]);
+        let wrote = take(&mut disk, Did::Write { path: path("a"), offset: 0, bytes: b"y".to_vec() });
+        take(&mut disk, Did::Flush { path: path(""), began: wrote });
+        assert_eq!(left(&disk, Left::Nothing), [("a".to_owned(), b"\0x".to_vec())]);
+        take(&mut disk, Did::Rename { from: path("a"), to: path("b") });
+        assert_eq!(left(&disk, Left::Nothing)[0].0, "a");
+        assert_eq!(left(&disk, Left::Everything), [("b".to_owned(), b"yx".to_vec())]);
+        // What began after the flush did is not of it.
+        take(&mut disk, Did::Flush { path: path(""), began: 0 });
+        assert_eq!(left(&disk, Left::Nothing)[0].0, "a");
+    }
+}
