@@ -258,7 +258,8 @@ impl Engine {
         let reads = Reads::new(Arc::clone(&view), hurry, execution);
         let released = Arc::new(AtomicU64::new(log.next().0.saturating_sub(1)));
         let counts = Arc::new(Counts::default());
-        let inbox = Arc::new(Inbox::new());
+        let classes = Arc::new(classes);
+        let inbox = Arc::new(Inbox::new(Arc::clone(&classes)));
         let parts = Parts {
             log,
             view,
@@ -292,7 +293,7 @@ impl Engine {
             conversations: States::default(),
             users: States::default(),
             kept: States::default(),
-            classes: Arc::new(classes),
+            classes,
             latest: Arc::default(),
             reclaims: tokio::sync::Mutex::default(),
             absent: States::default(),

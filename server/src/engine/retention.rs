@@ -8,7 +8,7 @@ use quoth_core::membership::Refusal;
 use quoth_core::retention::{Classes, End, Keeping, Kept, Retention};
 use quoth_protocol::name::Reserved;
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::{Class, Marks, Reclaimed, View, ViewError};
+use quoth_store::{Bounds, Class, Marks, Reclaimed, View, ViewError};
 
 use super::Engine;
 use super::changes::{Caller, Done, What, unreadable};
@@ -145,6 +145,20 @@ pub(crate) fn marks_in(
         None => End { seq: Seq::ZERO, bytes: 0 },
     };
     Ok(marks(keeping.judge(end).marks))
+}
+
+/// The floor and the head of a conversation, by what the view has.
+pub(super) fn bounds_in(
+    view: &dyn View,
+    name: &ConversationName,
+    classes: &Classes,
+    now_ms: u64,
+) -> Result<Bounds, ViewError> {
+    let (bounds, marks) = (view.bounds(name)?, marks_in(view, name, classes, now_ms)?);
+    if marks.is_nothing() {
+        return Ok(bounds);
+    }
+    Ok(Bounds { floor: view.floor(name, marks, bounds.floor)?.seq, ..bounds })
 }
 
 /// What was set for a conversation, by what the view has.

@@ -33,7 +33,7 @@ fn committer() -> Committer {
         released: Arc::new(AtomicU64::new(0)),
         counts: Arc::default(),
         rules: Rules::default(),
-        inbox: Arc::new(Inbox::new()),
+        inbox: Arc::new(Inbox::new(Arc::default())),
     };
     Committer::new(parts)
 }

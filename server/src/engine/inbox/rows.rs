@@ -17,6 +17,7 @@ use super::receipts::{cursor, damaged};
 use crate::engine::Engine;
 use crate::engine::committer::concerns_one_conversation;
 use crate::engine::frame::event;
+use crate::engine::retention::bounds_in;
 use crate::engine::states::KnownConversation;
 
 /// Events among which the last message is looked for.
@@ -140,7 +141,7 @@ fn filled(
     row: InboxRow,
 ) -> Result<InboxRow, ViewError> {
     let me = &to.grant.user;
-    let bounds = view.bounds(name)?;
+    let bounds = bounds_in(view, name, &inbox.classes, to.now_ms)?;
     let is_absent = absent(bounds, to.now_ms);
     let read = cursor(view, name, me)?.read;
     let unread = inbox.counts.unread(view, name, bounds, (me, read), &is_absent)?;

@@ -216,9 +216,10 @@ impl World {
         let first =
             model.events.iter().position(|event| !event.is_absent).map_or(u64::MAX, |at| at as u64 + 1);
         assert!(bounds.floor.0 <= first, "{context}: {bounds:?}, {first} can be read");
-        let (limit, name) = (PageLimit { records: 500, bytes: 1 << 20 }, room("room"));
-        let at = self.engine.reading(&name, keeping);
-        let page = self.engine.reads().events_before(&name, None, limit, at).await.unwrap();
+        let name = room("room");
+        let (all, at) = ((Seq::ZERO, bounds.head), self.engine.reading(&name, keeping));
+        self.engine.applied_bounds(&name, keeping).await.unwrap();
+        let page = self.engine.reads().events(&name, all, 1 << 20, true, at).await.unwrap();
         let read: Vec<_> = page.events.iter().map(|event| Told::Event(event.seq.0)).collect();
         let events = expected.into_iter().filter(|told| matches!(told, Told::Event(_)));
         assert_eq!(read, events.collect::<Vec<_>>(), "{context}");
