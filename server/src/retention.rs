@@ -113,6 +113,9 @@ pub(crate) fn notice(conversation: ConversationName, time_ms: u64, registers: Ve
     }
 }
 
+/// How often space is freed. A look costs a read of each span, and the youngest class has windows of eight seconds.
+const INTERVAL: Duration = Duration::from_secs(60);
+
 /// For so many times as long as it took, nothing is freed again: it takes a twentieth of a processor at most.
 const REST: u32 = 19;
 
@@ -124,10 +127,9 @@ pub(crate) struct Retention {
 }
 
 impl Retention {
-    pub(crate) fn start(engine: Engine, config: &RetentionConfig) -> Self {
-        let interval = Duration::from_secs(config.interval_s);
+    pub(crate) fn start(engine: Engine) -> Self {
         let (stop, stopped) = oneshot::channel();
-        Self { stop, task: tokio::spawn(run(engine, interval, stopped)) }
+        Self { stop, task: tokio::spawn(run(engine, stopped)) }
     }
 
     /// Waits until what it does is done, and does no more.
@@ -137,8 +139,8 @@ impl Retention {
     }
 }
 
-async fn run(engine: Engine, interval: Duration, mut stopped: oneshot::Receiver<()>) {
-    let mut wait = interval;
+async fn run(engine: Engine, mut stopped: oneshot::Receiver<()>) {
+    let mut wait = INTERVAL;
     loop {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
@@ -156,7 +158,7 @@ async fn run(engine: Engine, interval: Duration, mut stopped: oneshot::Receiver<
             Ok(_) => {}
             Err(error) => tracing::error!(error, "the space of what is absent is not freed"),
         }
-        wait = interval.max(begun.elapsed() * REST);
+        wait = INTERVAL.max(begun.elapsed() * REST);
     }
 }
 

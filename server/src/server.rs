@@ -134,7 +134,7 @@ impl Server {
                 .map_err(|error| format!("the server API has no thread: {error}"))
         });
         let api = api.transpose()?;
-        let retention = Retention::start(engine.clone(), &config.retention);
+        let retention = Retention::start(engine.clone());
         let workers = endpoints.serve(&service, site);
         let drain_retry_after_ms = config.drain_retry_after_ms;
         Ok(Self {

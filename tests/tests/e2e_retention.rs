@@ -114,7 +114,7 @@ async fn what_a_policy_takes_is_gone_for_every_reader_at_once_and_no_policy_brin
     let page = api.done("GET", "/v1/conversations/room/history?after=0", None)?;
     assert_eq!((&page["floor"], &page["events"][0]["seq"], &page["to"]), (&json!(8), &json!(8), &json!(11)));
     let page = api.done("GET", "/v1/conversations/room/history?before=8", None)?;
-    assert_eq!((&page["events"], &page["more"]), (&json!([]), &json!(false)));
+    assert_eq!((&page["events"], &page["more_before"]), (&json!([]), &json!(false)));
     retain(&api, "room", Retention::FOR_EVER)?;
     publish(&api, "room", 8)?;
     let expected = [vec![Gap(1, 7)], (8..=20).map(Event).collect()].concat();

@@ -26,7 +26,7 @@ pub(super) enum RetentionCommand {
     Plan,
     /// Free the space of windows of which everything is absent
     ///
-    /// A running server does it by itself every retention.interval_s, and at once for POST /v1/retention/run
+    /// A running server does it by itself every minute, and at once for POST /v1/retention/run
     Run,
     /// Say how many bytes are live, and how many are absent and take space still
     ///

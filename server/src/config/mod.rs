@@ -94,19 +94,11 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
-/// How long conversations are kept, and when their space is freed.
-#[derive(Debug, Clone)]
+/// How long conversations are kept.
+#[derive(Debug, Clone, Default)]
 pub struct RetentionConfig {
     /// What conversations without a policy of their own are kept by.
     pub classes: Vec<RetentionClass>,
-    /// How often space is freed, in seconds.
-    pub interval_s: u64,
-}
-
-impl Default for RetentionConfig {
-    fn default() -> Self {
-        Self { classes: Vec::new(), interval_s: 60 }
-    }
 }
 
 /// A set of token keys at a URL.

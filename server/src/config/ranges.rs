@@ -24,9 +24,6 @@ pub(super) const JWKS_OVERLAP_S: RangeInclusive<u64> = 0..=604_800;
 /// 0 has no limit. To ten years, which is what `quoth-server token` signs at most.
 pub(super) const TOKEN_LIFETIME_MAX_S: RangeInclusive<u64> = 0..=3_650 * 86_400;
 
-/// From a second, for tests, to a day, by which space would be free as much later.
-pub(super) const RETENTION_INTERVAL_S: RangeInclusive<u64> = 1..=86_400;
-
 /// One takes some hundred bytes. All are gone through when something is revoked, and read at each start.
 pub(super) const REVOCATIONS_MAX: RangeInclusive<u64> = 1..=10_000_000;
 

@@ -572,13 +572,6 @@ pub const SETTINGS: &[Setting] = &[
         get: |c| array(&c.retention.classes),
     },
     Setting {
-        key: "retention.interval_s",
-        doc: "how often the space of what is absent is freed, in seconds",
-        kind: Kind::Number(ranges::RETENTION_INTERVAL_S),
-        set: |c, t| number(&mut c.retention.interval_s, t),
-        get: |c| c.retention.interval_s.to_string(),
-    },
-    Setting {
         key: "log.filter",
         doc: "which log lines are written, as in info,quoth_server=debug",
         kind: Kind::Text,
