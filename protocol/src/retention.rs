@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Retention {
-    /// Events of up to this age, in seconds; 0: of any age.
+    /// Events that are younger than this, in seconds; 0: of any age.
     pub age_s: u64,
     /// So many of the last events; 0: any number.
     pub count: u64,

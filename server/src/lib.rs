@@ -41,6 +41,7 @@ pub mod outbound;
 mod outbox;
 pub mod preflight;
 pub mod quic;
+mod retention;
 pub mod secret;
 pub mod server;
 pub mod session;

@@ -20,6 +20,7 @@ use crate::hooks::{Backend, Hooks};
 use crate::http::{ALPN_HTTP, Site};
 use crate::outbox;
 use crate::quic::{EndpointSecret, server_config};
+use crate::retention::{self, Retention};
 use crate::secret::endpoint_secret;
 use crate::session::{Phase, PhaseSender, Service};
 use crate::sessions::{Sessions, revoked_in};
@@ -39,6 +40,7 @@ pub struct Server {
     workers: Workers,
     api: Option<api::Running>,
     outbox: Option<outbox::Running>,
+    retention: Retention,
     control: Option<Control>,
     stopper: Stopper,
     certificates: Arc<CertStore>,
@@ -97,6 +99,7 @@ impl Server {
         if let Some(made) = &development {
             made.write_client_file()?;
         }
+        let classes = retention::adopted(&store, &config.retention)?;
         let revoked = revoked_in(&*store.view)?;
         let (engine, stopper) = Engine::start_with(
             store,
@@ -104,6 +107,7 @@ impl Server {
             Arc::new(SystemClock),
             Execution::Threads,
             config.rules,
+            classes,
         );
         verifier.start();
         let phase = PhaseSender::new();
@@ -130,6 +134,7 @@ impl Server {
                 .map_err(|error| format!("the server API has no thread: {error}"))
         });
         let api = api.transpose()?;
+        let retention = Retention::start(engine.clone());
         let workers = endpoints.serve(&service, site);
         let drain_retry_after_ms = config.drain_retry_after_ms;
         Ok(Self {
@@ -142,6 +147,7 @@ impl Server {
             workers,
             api,
             outbox,
+            retention,
             control,
             stopper,
             certificates,
@@ -219,6 +225,7 @@ impl Server {
         self.phase.set(if has_failed { Phase::Failed } else { Phase::Draining { retry_after_ms } });
         drop(self.control);
         let served = self.workers.join().await;
+        self.retention.stop().await;
         self.sessions.close().await;
         self.engine.settle().await;
         let (api, outbox) = (self.api, self.outbox);

@@ -167,8 +167,11 @@ impl Member {
         self.0.say(frame).await
     }
 
-    /// Opens a stream with its first frame.
-    async fn stream(&mut self, first: &ClientFrame, finishes: bool) -> anyhow::Result<Stream> {
+    /// Opens a stream with its first frame, and says whether that is all.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn stream(&mut self, first: &ClientFrame, finishes: bool) -> anyhow::Result<Stream> {
         let number = self.0.stream(first, finishes).await?;
         Ok(Stream { number, head: Seq::ZERO, waiting: VecDeque::new() })
     }

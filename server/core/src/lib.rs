@@ -21,6 +21,7 @@
 //! | [`login`] | which devices of a user stay when another one signs in |
 //! | [`presence`] | who is there, away or gone |
 //! | [`revocation`] | which tokens are revoked |
+//! | [`retention`] | which events of a conversation are absent |
 //! | [`rate`] | how often something may happen in a window of time |
 //! | [`bucket`] | how fast something may go on, with a burst |
 
@@ -37,6 +38,7 @@ pub mod presence;
 pub mod rate;
 pub mod receipts;
 mod register;
+pub mod retention;
 pub mod revocation;
 pub mod sequencer;
 pub mod session;

@@ -93,6 +93,8 @@ pub struct Sequencer {
 struct Conversation {
     head: Seq,
     time_ms: u64,
+    /// Bytes of the contents of all its events.
+    bytes: u64,
     producers: HashMap<Producer, Highest>,
     /// Whether every producer of the conversation is loaded, as in one that began while it was.
     is_complete: bool,
@@ -187,11 +189,28 @@ impl Sequencer {
         self.young.get_mut(name)
     }
 
-    /// Loads a conversation: the seq of its last event and that event's time, or zeros when it has none.
-    pub fn load_conversation(&mut self, name: &ConversationName, head: Seq, time_ms: u64) {
+    /// Takes the content of the last event of a loaded conversation: its bytes, and gives those of all events before it. It is to be
+    /// called once for each event.
+    pub fn extend(&mut self, name: &ConversationName, bytes: u64) -> u64 {
+        let Some(conversation) = self.young.get_mut(name) else { return 0 };
+        let offset = conversation.bytes;
+        conversation.bytes += bytes;
+        offset
+    }
+
+    /// The last seq of a conversation and the bytes of the contents of all its events; `None` when it is to be loaded first.
+    pub fn end(&mut self, name: &ConversationName) -> Option<(Seq, u64)> {
+        let conversation = self.conversation(name)?;
+        Some((conversation.head, conversation.bytes))
+    }
+
+    /// Loads a conversation: the seq of its last event, that event's time, and the bytes of the contents of all of them; zeros when it has
+    /// none.
+    pub fn load_conversation(&mut self, name: &ConversationName, head: Seq, time_ms: u64, bytes: u64) {
         self.young.entry(name.clone()).or_insert_with(|| Conversation {
             head,
             time_ms,
+            bytes,
             producers: HashMap::new(),
             is_complete: head == Seq::ZERO,
             recent: VecDeque::new(),
@@ -296,7 +315,7 @@ mod tests {
         let alice = producer("alice", 1);
         assert_eq!((sequencer.append(&room(), 5), sequencer.head(&room())), (None, None));
         assert_eq!(sequencer.judge(&room(), &alice, 1), Judged::NeedConversation);
-        sequencer.load_conversation(&room(), Seq(7), 40);
+        sequencer.load_conversation(&room(), Seq(7), 40, 0);
         assert_eq!(sequencer.judge(&room(), &alice, 1), Judged::NeedProducer);
         sequencer.load_producer(&room(), &alice, Some(3));
         assert_eq!(sequencer.append(&room(), 5), Some((Seq(8), 40)));
@@ -315,11 +334,24 @@ mod tests {
     }
 
     #[test]
+    fn an_event_begins_where_the_one_before_it_ends() {
+        let mut sequencer = Sequencer::default();
+        assert_eq!(sequencer.end(&room()), None);
+        sequencer.load_conversation(&room(), Seq(7), 40, 100);
+        for (seq, offset, bytes) in [(8, 100, 5), (9, 105, 0), (10, 105, 7)] {
+            assert_eq!(sequencer.append(&room(), 50), Some((Seq(seq), 50)));
+            assert_eq!(sequencer.extend(&room(), bytes), offset);
+            let _forgotten = sequencer.rotate();
+        }
+        assert_eq!(sequencer.end(&room()), Some((Seq(10), 112)));
+    }
+
+    #[test]
     fn seqs_are_contiguous_and_times_never_go_back() {
         let mut sequencer = Sequencer::default();
         let alice = producer("alice", 1);
         assert_eq!(sequencer.sequence(&room(), &alice, 1, 50), Sequenced::NeedConversation);
-        sequencer.load_conversation(&room(), Seq(7), 40);
+        sequencer.load_conversation(&room(), Seq(7), 40, 0);
         assert_eq!(sequencer.sequence(&room(), &alice, 1, 50), Sequenced::NeedProducer);
         sequencer.load_producer(&room(), &alice, None);
         assert_eq!(
@@ -340,7 +372,7 @@ mod tests {
     fn a_repeat_gets_the_first_ones_seq_and_time() {
         let mut sequencer = Sequencer::default();
         let (alice, bob) = (producer("alice", 1), producer("bob", 1));
-        sequencer.load_conversation(&room(), Seq(0), 0);
+        sequencer.load_conversation(&room(), Seq(0), 0, 0);
         assert_eq!(sequencer.sequence(&room(), &alice, 5, 1), Sequenced::Append { seq: Seq(1), time_ms: 1 });
         assert_eq!(sequencer.sequence(&room(), &bob, 5, 2), Sequenced::Append { seq: Seq(2), time_ms: 2 });
         assert_eq!(
@@ -355,7 +387,7 @@ mod tests {
     fn a_repeat_from_long_ago_is_looked_up_and_never_appended() {
         let mut sequencer = Sequencer::default();
         let alice = producer("alice", 1);
-        sequencer.load_conversation(&room(), Seq(0), 0);
+        sequencer.load_conversation(&room(), Seq(0), 0, 0);
         let count = RECENT_MAX as u64 + 10;
         for n in 1..=count {
             assert!(matches!(sequencer.sequence(&room(), &alice, n, 0), Sequenced::Append { .. }));
@@ -375,7 +407,7 @@ mod tests {
         drop(sequencer.rotate());
         drop(sequencer.rotate());
         assert_eq!(sequencer.sequence(&room(), &alice, 11, 0), Sequenced::NeedConversation);
-        sequencer.load_conversation(&room(), Seq(count), 0);
+        sequencer.load_conversation(&room(), Seq(count), 0, 0);
         sequencer.load_producer(&room(), &alice, Some(count));
         assert_eq!(sequencer.sequence(&room(), &alice, count, 0), Sequenced::Lookup);
     }
@@ -405,7 +437,7 @@ mod tests {
             match sequencer.sequence(room, producer, n, 0) {
                 Sequenced::NeedConversation => {
                     let head = view.heads.get(room).copied().unwrap_or_default();
-                    sequencer.load_conversation(room, head, 0);
+                    sequencer.load_conversation(room, head, 0, 0);
                 }
                 Sequenced::NeedProducer => {
                     sequencer.load_producer(room, producer, view.producers.get(&id).copied());

@@ -186,7 +186,11 @@ async fn ask(call: &Call, user: Option<UserId>, request: Request) -> Result<Answ
     }
 }
 
-async fn refused(call: &Call, refusal: Refusal, conversation: Option<ConversationName>) -> Problem {
+pub(super) async fn refused(
+    call: &Call,
+    refusal: Refusal,
+    conversation: Option<ConversationName>,
+) -> Problem {
     let Refusal { code, retry_after_ms, reason } = refusal;
     if code != Code::FORBIDDEN {
         return Problem::of(code, retry_after_ms, reason);

@@ -2,6 +2,7 @@
 
 use axum::http::Method;
 use quoth_core::history::{Anchor, Span};
+use quoth_core::retention::Gaps;
 use quoth_protocol::frame::FetchRange;
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::ViewError;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use super::keys::Scope;
 use super::operation::{Answer, Call, Operation, Operations, Parameter};
 use super::problem::Problem;
-use crate::engine::Engine;
+use crate::engine::{Engine, Events};
 
 /// Events of one page.
 const EVENTS_MAX: u32 = 1_000;
@@ -110,26 +111,26 @@ async fn read(
     range: FetchRange,
     limit: u32,
 ) -> Result<Value, ViewError> {
-    let absent = engine.absent(conversation).await?;
-    let bounds = engine.applied_bounds(conversation).await?;
+    let keeping = engine.keeping(conversation).await?;
+    let bounds = engine.applied_bounds(conversation, keeping).await?;
     let anchor = engine.reads().anchor(conversation, range, bounds).await?;
-    let Span { mut after, mut last, .. } = Span::of(anchor, limit.into(), bounds.floor, bounds.head);
+    let Span { after, last, .. } = Span::of(anchor, limit.into(), bounds.floor, bounds.head);
     // Where a page is cut for its bytes, the end goes that is farther away.
     let is_from_the_end = matches!(anchor, Anchor::Before(_));
-    let mut events = engine.reads().events(conversation, (after, last), BYTES_MAX, is_from_the_end).await?;
-    if let (Some(first), Some(end)) = (events.first(), events.last()) {
-        (after, last) = (Seq(first.seq.0 - 1), end.seq);
-    }
-    let gaps: Vec<_> = absent.read().within(after.next(), last).collect();
-    events.retain(|event| !gaps.iter().any(|(from, to)| (*from..=*to).contains(&event.seq)));
+    let at = engine.reading_for_all(conversation).await?;
+    let read = engine.reads().events(conversation, (after, last), BYTES_MAX, is_from_the_end, at).await?;
+    let Events { from, to, events } = read;
+    let mut told = Gaps::behind(Seq(from.0.saturating_sub(1)));
+    let mut gaps: Vec<_> = events.iter().filter_map(|event| told.event(event.seq)).collect();
+    gaps.extend(told.until(to));
     let gaps: Vec<_> = gaps.iter().map(|(from, to)| json!({ "from": from, "to": to })).collect();
     Ok(json!({
         "events": events,
         "gaps": gaps,
-        "from": after.next(),
-        "to": last,
-        "more_before": after.next() > bounds.floor,
-        "more_after": last < bounds.head,
+        "from": from,
+        "to": to,
+        "more_before": from > bounds.floor,
+        "more_after": to < bounds.head,
         "head": bounds.head,
         "floor": bounds.floor,
     }))

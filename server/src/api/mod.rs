@@ -12,6 +12,7 @@
 //! | `conversations` | managed conversations and their members |
 //! | `sessions` | who is signed in, and whose tokens are revoked |
 //! | `history`, `stats` | what is read |
+//! | `retention` | how conversations are kept, and what of it is freed |
 //! | `erasure` | users whose messages go |
 
 mod conversations;
@@ -27,6 +28,7 @@ mod poster;
 mod problem;
 mod publish;
 mod requests;
+mod retention;
 mod schemas;
 mod sessions;
 mod settings;
@@ -68,6 +70,7 @@ fn operations() -> Operations {
         publish::operations,
         conversations::operations,
         history::operations,
+        retention::operations,
         erasure::operations,
         sessions::operations,
         stats::operations,

@@ -19,7 +19,7 @@ pub(super) fn all() -> Value {
         "Document": { "type": "object" },
         "Health": object(&["status"], json!({ "status": { "const": "serving" } })),
     });
-    for more in [publish(), conversations(), sessions(), history(), stats()] {
+    for more in [publish(), conversations(), sessions(), history(), retention(), stats()] {
         if let (Value::Object(all), Value::Object(more)) = (&mut schemas, more) {
             all.extend(more);
         }
@@ -298,6 +298,53 @@ fn history() -> Value {
     })
 }
 
+fn retention() -> Value {
+    let u64_max = u64::MAX;
+    let bytes = || number(u64_max, "in bytes of contents");
+    let time = |text: &str| json!({ "type": ["integer", "null"], "minimum": 0, "maximum": u64::MAX, "description": text });
+    json!({
+        "Retention": object(&["age_s", "count", "bytes"], json!({
+            "age_s": number(u64_max, "events that are younger than this, in seconds; 0: of any age"),
+            "count": number(u64_max, "so many of the last events; 0: any number"),
+            "bytes": number(u64_max, "the last events, of up to so many bytes together; 0: of any number of bytes"),
+        })),
+        "Kept": object(&["retention", "own", "hold_ms", "head", "floor"], json!({
+            "retention": of("Retention"),
+            "own": { "type": "boolean", "description": "whether it was set for this conversation, and is not that of its class" },
+            "hold_ms": number(u64_max, "since when all that was not absent is held, in milliseconds since 1970; 0: there is no hold"),
+            "head": of("Seq"),
+            "floor": of("Seq"),
+        })),
+        "RetentionPlan": object(
+            &["live_bytes", "expired_bytes", "oldest_expired_ms", "reclaimed_bytes", "view_bytes", "windows"],
+            json!({
+                "live_bytes": bytes(),
+                "expired_bytes": number(u64_max, "of contents that are absent and take space still, in bytes"),
+                "oldest_expired_ms": time("when the oldest of these was stored, in milliseconds since 1970"),
+                "reclaimed_bytes": number(u64_max, "of the disk that were freed since the start"),
+                "view_bytes": number(u64_max, "of the disk that the view takes"),
+                "windows": { "type": "array", "items": of("Window") },
+            }),
+        ),
+        "Window": object(
+            &["class", "window", "closed", "conversations", "bytes", "expired_bytes", "goes_ms"],
+            json!({
+                "class": number(u64::from(u8::MAX), "0: without an age; then a minute, an hour, a day, a week, 30 and 90 days, a year"),
+                "window": number(u64::from(u32::MAX), "its number within the class"),
+                "closed": { "type": "boolean", "description": "whether it gets no further events; it goes only then" },
+                "conversations": number(u64_max, "that have events in it"),
+                "bytes": bytes(),
+                "expired_bytes": bytes(),
+                "goes_ms": time("when all of it is absent by age, in milliseconds since 1970; null: that is not to be foreseen"),
+            }),
+        ),
+        "Reclaimed": object(&["windows", "bytes"], json!({
+            "windows": number(u64_max, "that were freed"),
+            "bytes": number(u64_max, "of the disk that they took"),
+        })),
+    })
+}
+
 fn stats() -> Value {
     let counts = [
         "uptime_ms",
@@ -311,6 +358,9 @@ fn stats() -> Value {
         "queued_publishes_max",
         "log_position",
         "store_bytes",
+        "view_bytes",
+        "reclaimed_windows",
+        "reclaimed_bytes",
     ];
     let mut outbox = object(
         &["delivered", "backlog_bytes", "failing"],

@@ -63,6 +63,9 @@ async fn stats(call: Call) -> Result<Answer, Problem> {
         "queued_publishes": engine.queued,
         "queued_publishes_max": engine.queued_max,
         "log_position": engine.position,
+        "view_bytes": engine.view_bytes,
+        "reclaimed_windows": engine.reclaimed_windows,
+        "reclaimed_bytes": engine.reclaimed_bytes,
         "store_bytes": store_bytes,
         "outbox": outbox,
     }))

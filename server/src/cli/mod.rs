@@ -4,6 +4,7 @@ mod backup;
 mod banner;
 mod export;
 mod progress;
+mod retention;
 mod token;
 mod verify;
 
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
 
 use self::backup::{BackupArgs, RestoreArgs};
 use self::export::ExportArgs;
+use self::retention::RetentionCommand;
 use self::token::{TokenArgs, token};
 use self::verify::VerifyArgs;
 use crate::announce::Announcement;
@@ -122,6 +124,11 @@ enum Command {
                             quoth-server export --data-dir /var/lib/quoth --conversation 'team-*' --to teams.jsonl\n  \
                             quoth-server export --backups /mnt/backups/quoth --conversation general")]
     Export(ExportArgs),
+    /// Say what retention takes and when, or free its space; the server must not run
+    ///
+    /// Opens the store as a start does.
+    #[command(subcommand, after_help = "Example:\n  quoth-server retention plan --data-dir /var/lib/quoth")]
+    Retention(RetentionCommand),
 }
 
 /// Exit code when a command has failed for a reason outside of its configuration.
@@ -192,6 +199,7 @@ fn execute(command: Command, loaded: &Loaded) -> Result<(), Failure> {
         Command::Backup(args) => Ok(backup::backup(config, &args)?),
         Command::Restore(args) => Ok(backup::restore(config, &args)?),
         Command::Export(args) => Ok(export::export(config, &args)?),
+        Command::Retention(command) => Ok(retention::run(config, command)?),
     }
 }
 

@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use quoth_core::retention::{Retention, RetentionClass};
 use toml::de::{DeTable, DeValue};
 
 use super::environment;
@@ -244,6 +245,10 @@ fn as_text(kind: &Kind, value: &DeValue<'_>, folder: &Path) -> Option<String> {
             let texts = items.iter().map(|item| item.get_ref().as_str());
             texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
         }
+        (Kind::Classes, DeValue::Array(items)) => {
+            let texts = items.iter().map(|item| class(item.get_ref()));
+            texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
+        }
         (Kind::ApiKeys, DeValue::Array(items)) => {
             let texts = items.iter().map(|item| item.get_ref().as_str().map(|text| api_key_in(folder, text)));
             texts.collect::<Option<Vec<_>>>().map(|texts| texts.join(","))
@@ -254,6 +259,28 @@ fn as_text(kind: &Kind, value: &DeValue<'_>, folder: &Path) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// A retention class: a table, or the text that it comes to.
+fn class(item: &DeValue<'_>) -> Option<String> {
+    let DeValue::Table(table) = item else { return item.as_str().map(str::to_owned) };
+    let mut class =
+        RetentionClass { name: String::new(), conversations: Vec::new(), retention: Retention::FOR_EVER };
+    for (key, value) in table {
+        let number = || as_text(&Kind::Number(0..=u64::MAX), value.get_ref(), Path::new(""))?.parse().ok();
+        match (key.get_ref().as_ref(), value.get_ref()) {
+            ("name", DeValue::String(name)) => class.name = name.to_string(),
+            ("conversations", DeValue::Array(patterns)) => {
+                let patterns = patterns.iter().map(|pattern| pattern.get_ref().as_str().map(str::to_owned));
+                class.conversations = patterns.collect::<Option<_>>()?;
+            }
+            ("age_s", _) => class.retention.age_s = number()?,
+            ("count", _) => class.retention.count = number()?,
+            ("bytes", _) => class.retention.bytes = number()?,
+            _ => return None,
+        }
+    }
+    Some(class.to_string())
 }
 
 /// A key whose path is relative to `folder`. A mistake is left as it is, to be told when it is set.

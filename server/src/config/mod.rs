@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use quoth_core::login::Policy;
 use quoth_core::membership::Rules;
+use quoth_core::retention::RetentionClass;
 
 pub use load::{Flag, Loaded, Origin, Sources, load};
 pub use settings::{Kind, Setting};
@@ -85,10 +86,19 @@ pub struct Config {
     pub hooks: HooksConfig,
     /// Numbers of managed conversations.
     pub rules: Rules,
+    /// How long conversations are kept.
+    pub retention: RetentionConfig,
     /// Which log lines are written, as in `info,quoth_server=debug`.
     pub log_filter: String,
     /// How log lines look.
     pub log_format: LogFormat,
+}
+
+/// How long conversations are kept.
+#[derive(Debug, Clone, Default)]
+pub struct RetentionConfig {
+    /// What conversations without a policy of their own are kept by.
+    pub classes: Vec<RetentionClass>,
 }
 
 /// A set of token keys at a URL.
@@ -165,6 +175,7 @@ impl Default for Config {
             api: ApiConfig::default(),
             hooks: HooksConfig::default(),
             rules: Rules::default(),
+            retention: RetentionConfig::default(),
             log_filter: "info".to_owned(),
             log_format: LogFormat::Auto,
         }

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use quoth_core::retention::{ClassError, RetentionClass};
 use quoth_protocol::DEFAULT_PORT;
 
 use super::{Config, SETTINGS};
@@ -44,6 +45,8 @@ pub enum Kind {
     ApiKeys,
     /// An array of networks.
     Networks,
+    /// An array of retention classes.
+    Classes,
 }
 
 impl Kind {
@@ -60,6 +63,9 @@ impl Kind {
             Self::Keys => "an array of texts, as in [\"EdDSA:FILE\"]".to_owned(),
             Self::Texts(example) => format!("an array of texts, as in {example}"),
             Self::ApiKeys => "an array of texts, as in [\"shop=publish+conversations:FILE\"]".to_owned(),
+            Self::Classes => "an array of tables, as in [[retention.classes]] with name = \"short\", conversations = [\"team-*\"], \
+                              age_s = 604800, count = 10000 and bytes = 1000000"
+                .to_owned(),
             Self::Networks => "an array of texts, as in [\"10.0.0.0/8\"]".to_owned(),
             Self::Origins => "an array of texts, as in [\"https://chat.example\"]".to_owned(),
         }
@@ -153,6 +159,12 @@ fn elements(text: &str) -> impl Iterator<Item = &str> {
 /// The same for any texts.
 pub(super) fn texts(slot: &mut Vec<String>, text: &str) {
     *slot = elements(text).map(str::to_owned).collect();
+}
+
+pub(super) fn classes(slot: &mut Vec<RetentionClass>, text: &str) -> Result<(), String> {
+    let parse = |text: &str| text.parse().map_err(|error: ClassError| error.to_string());
+    *slot = elements(text).map(parse).collect::<Result<_, String>>()?;
+    Ok(())
 }
 
 pub(super) fn array(elements: &[impl Display]) -> String {

@@ -1,7 +1,7 @@
 //! The table of settings.
 
 use super::settings::{
-    Kind, Setting, array, list, listen, number, optional, optional_value, parse, path, quoted, texts,
+    Kind, Setting, array, classes, list, listen, number, optional, optional_value, parse, path, quoted, texts,
 };
 use super::{LogFormat, LoginPolicy, ranges};
 use crate::outbox::KINDS;
@@ -563,6 +563,13 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Number(ranges::HOOKS_OUTBOX_BYTES_MAX),
         set: |c, t| number(&mut c.hooks.outbox_bytes_max, t),
         get: |c| c.hooks.outbox_bytes_max.to_string(),
+    },
+    Setting {
+        key: "retention.classes",
+        doc: "how long conversations are kept that have no policy of their own, by name, the first that fits: [\"NAME:PATTERN+PATTERN:age_s=S&count=N&bytes=N\"], or tables",
+        kind: Kind::Classes,
+        set: |c, t| classes(&mut c.retention.classes, t),
+        get: |c| array(&c.retention.classes),
     },
     Setting {
         key: "log.filter",

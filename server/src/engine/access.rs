@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use quoth_core::authorize::{Place, Standing};
 use quoth_core::membership::{Actor, ConversationState};
-use quoth_protocol::{ConversationName, Seq, UserId};
+use quoth_core::retention::Keeping;
+use quoth_protocol::{ConversationName, UserId};
+use quoth_store::Class;
 
-use super::absent::leave_out;
+use super::retention::Keeps;
 use super::states::{Known, KnownAbsent, KnownConversation, KnownUser, State as _};
 
 /// One user's access to a conversation. It holds the states that it depends on, so all who hold one see the same versions.
@@ -28,6 +29,7 @@ enum Rule {
         absent: Arc<KnownAbsent>,
         /// The other user of a direct conversation, who may have blocked this one.
         other: Option<Arc<KnownUser>>,
+        keeps: Keeps,
     },
 }
 
@@ -62,8 +64,9 @@ impl Access {
         conversation: Arc<KnownConversation>,
         absent: Arc<KnownAbsent>,
         other: Option<Arc<KnownUser>>,
+        keeps: Keeps,
     ) -> Arc<Self> {
-        Arc::new(Self { name, rule: Rule::State { conversation, absent, other } })
+        Arc::new(Self { name, rule: Rule::State { conversation, absent, other, keeps } })
     }
 
     /// The log's name: that of the conversation, and for `$me` the one behind it.
@@ -80,13 +83,20 @@ impl Access {
         }
     }
 
-    /// Puts gaps in the place of events that are absent now, among the frames of consecutive events from `first` on. It costs next to
-    /// nothing where none is.
-    pub fn leave_out(&self, first: Seq, frames: &mut Vec<Bytes>) {
-        if let Some(absent) = self.absent()
-            && absent.released() > 0
-        {
-            leave_out(&absent.read(), None, first, frames);
+    /// How the conversation is kept at a time, in milliseconds since 1970.
+    #[must_use]
+    pub fn keeping(&self, now_ms: u64) -> Keeping {
+        match &self.rule {
+            Rule::Own | Rule::Nowhere => Keeping::for_ever(now_ms),
+            Rule::State { keeps, .. } => keeps.at(now_ms),
+        }
+    }
+
+    /// With what its events are kept together.
+    pub(super) fn class(&self) -> Class {
+        match &self.rule {
+            Rule::Own | Rule::Nowhere => Class::default(),
+            Rule::State { keeps, .. } => keeps.class(),
         }
     }
 

@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::access::Access;
 use super::publisher::Last;
+use super::retention::{Keeps, Retain};
 use super::states::{KnownAbsent, KnownConversation, KnownMessage, KnownUser};
 use super::{Engine, Request};
 
@@ -83,8 +84,16 @@ pub(super) enum What {
         name: ConversationName,
         known: Arc<KnownConversation>,
         change: Change,
+        keeps: Keeps,
         /// Those who would be added, who may have blocked the caller.
         added: Vec<(UserId, Arc<KnownUser>)>,
+    },
+    /// How it is kept.
+    Retain {
+        name: ConversationName,
+        known: Arc<KnownConversation>,
+        keeps: Keeps,
+        retain: Retain,
     },
     /// Something that the user's own log is told, and nobody else.
     Own {
@@ -124,7 +133,7 @@ impl Heads {
     fn read(view: &dyn View, names: Vec<ConversationName>) -> Self {
         let applied = view.applied();
         // The committer comes upon the same damage, and says so.
-        let read = |name: &ConversationName| Last::read(view, name, view.bounds(name)?);
+        let read = |name: &ConversationName| Last::read(view, name);
         let lasts = names.into_iter().filter_map(|name| read(&name).ok().map(|last| (name, last)));
         Self { applied, lasts: lasts.collect() }
     }
@@ -149,7 +158,8 @@ impl Engine {
             None => None,
         };
         let absent = self.absent(name).await?;
-        Ok(Access::new(name.clone(), conversation, absent, other))
+        let keeps = self.keeps(name).await?;
+        Ok(Access::new(name.clone(), conversation, absent, other, keeps))
     }
 
     /// What is known of a conversation: whether it is managed, and its state.
@@ -218,7 +228,8 @@ impl Engine {
         let users = change.concerned().chain([caller.actor().user()]);
         let names = users.map(ConversationName::of_user).chain([name.clone()]).collect();
         let moves = change.moves_members();
-        let what = What::Conversation { name: name.clone(), known, change, added };
+        let keeps = self.keeps(name).await.map_err(|error| unreadable(&error))?;
+        let what = What::Conversation { name: name.clone(), known, change, keeps, added };
         let done = self.ask(caller, what, names, 0).await?;
         if moves && let Some(statuses) = self.inner.rosters.statuses() {
             statuses.members_changed(name);

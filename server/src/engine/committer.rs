@@ -4,6 +4,7 @@ mod change;
 mod lists;
 mod message;
 mod publish;
+mod retain;
 mod room;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use quoth_core::membership::Rules;
 use quoth_core::membership::slow::SlowModes;
 use quoth_core::sequencer::{RECENT_MAX, Sequencer};
+use quoth_core::tail::Frame;
 use quoth_protocol::ConversationName;
 use quoth_store::{Applier, Log, Position, Record, StoreError, View, ViewError, group};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -199,8 +201,14 @@ impl Committer {
         let events = group.records.iter().filter(|record| record.is_event());
         let by_conversation = gather_by(events.map(|record| (&record.conversation, record)));
         for (name, records) in by_conversation {
+            let position = self.position.0;
             let frames = encode_events(&records);
-            self.parts.tails.push(name, records[0].seq, frames, self.position.0, applied.0);
+            let frames =
+                frames.into_iter().zip(&records).map(|(bytes, record)| frame(bytes, record, position));
+            self.parts.tails.push(name, records[0].seq, frames, applied.0);
+            for seq in records.iter().flat_map(|record| &record.erases) {
+                self.parts.tails.erase(name, *seq, position);
+            }
             wake.conversations.push(name.clone());
         }
         self.parts.released.store(self.position.0, Ordering::Release);
@@ -279,6 +287,12 @@ fn gather_by<K: Clone + Eq + Hash, T>(items: impl IntoIterator<Item = (K, T)>) -
         gathered[place].1.push(item);
     }
     gathered
+}
+
+/// An event in its tail.
+fn frame(bytes: bytes::Bytes, record: &Record, position: u64) -> Frame {
+    let Record { time_ms, expires_ms, offset, .. } = *record;
+    Frame { bytes, time_ms, expires_ms, offset, end: record.end(), position }
 }
 
 /// A mailbox as a key: the same one, not an equal one.

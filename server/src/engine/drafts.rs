@@ -9,6 +9,7 @@ use std::sync::Arc;
 use quoth_core::membership::ConversationState;
 use quoth_core::membership::user::UserState;
 use quoth_core::messages::MessageState;
+use quoth_core::retention::Kept;
 use quoth_protocol::{ConversationName, UserId};
 
 use super::states::{Known, KnownConversation, KnownUser, State};
@@ -39,6 +40,7 @@ struct Copy<S> {
 pub(super) struct Drafts {
     pub(super) conversations: Copies<Option<ConversationState>>,
     pub(super) users: Copies<UserState>,
+    pub(super) kept: Copies<Kept>,
     pub(super) messages: Copies<MessageState>,
 }
 
@@ -98,6 +100,7 @@ impl Drafts {
     pub(super) fn released(&mut self) {
         self.conversations.released();
         self.users.released();
+        self.kept.released();
         self.messages.released();
     }
 }

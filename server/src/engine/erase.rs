@@ -4,6 +4,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use quoth_core::membership::Refusal;
 use quoth_core::messages::Alteration;
+use quoth_core::retention::Keeping;
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use quoth_store::{PageLimit, View, ViewError};
@@ -29,7 +30,8 @@ impl Engine {
         name: &ConversationName,
         user: &UserId,
     ) -> Result<u64, Refusal> {
-        let head = self.applied_bounds(name).await.map_err(|error| unreadable(&error))?.head;
+        let head =
+            self.applied_bounds(name, Keeping::default()).await.map_err(|error| unreadable(&error))?.head;
         let (mut cursor, mut erased) = (Seq::ZERO, 0);
         while cursor < head {
             let (log, sender) = (name.clone(), user.clone());

@@ -3,7 +3,6 @@
 //! One committer makes groups of what waits, sequences them, persists each with one flush, and only then lets
 //! anything out: acks to their mailboxes, frames into the tails, and one wake-up to each worker that is concerned.
 
-mod absent;
 mod access;
 mod changes;
 mod coalesced;
@@ -19,6 +18,7 @@ mod notes;
 mod publisher;
 mod reads;
 mod repeats;
+pub(crate) mod retention;
 mod rosters;
 mod states;
 mod stats;
@@ -38,9 +38,10 @@ use quoth_core::conversation::Append;
 use quoth_core::membership::user::UserState;
 use quoth_core::membership::{ConversationState, Rules};
 use quoth_core::messages::{Absent, MessageState};
-use quoth_core::tail::Next;
+use quoth_core::retention::{Classes, Keeping, Kept};
+use quoth_core::tail::{Next, Wanted};
 use quoth_protocol::frame::Durability;
-use quoth_protocol::{ConversationName, Seq, UserId};
+use quoth_protocol::{ConversationName, UserId};
 use quoth_store::{Applier, Bounds, Log, Position, Store, View, ViewError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
@@ -58,7 +59,9 @@ pub(crate) use names::name_once;
 pub use names::{new_invitation, new_name};
 use notes::NoteRequest;
 pub use publisher::{Publisher, Role};
-pub use reads::{Page, Reads};
+pub use reads::{Events, Page, Reading, Reads};
+use retention::Latest;
+pub use retention::{Overview, Retain, WindowPlan, overview};
 use rosters::Rosters;
 pub use rosters::{RosterWatch, Statuses};
 use states::States;
@@ -160,6 +163,11 @@ struct Inner {
     inbox: Arc<Inbox>,
     conversations: States<Option<ConversationState>>,
     users: States<UserState>,
+    kept: States<Kept>,
+    classes: Arc<Classes>,
+    latest: Arc<Latest>,
+    /// Held by the one who frees what is absent.
+    reclaims: tokio::sync::Mutex<()>,
     absent: States<Absent>,
     messages: States<MessageState>,
     reads: Reads,
@@ -215,10 +223,10 @@ impl Engine {
         clock: Arc<dyn Clock>,
         execution: Execution,
     ) -> (Self, Stopper) {
-        Self::start_with(store, durability, clock, execution, Rules::default())
+        Self::start_with(store, durability, clock, execution, Rules::default(), Classes::default())
     }
 
-    /// The same, with an operator's numbers.
+    /// The same, with an operator's numbers and retention classes.
     #[must_use]
     pub fn start_with(
         store: Store,
@@ -226,6 +234,7 @@ impl Engine {
         clock: Arc<dyn Clock>,
         execution: Execution,
         rules: Rules,
+        classes: Classes,
     ) -> (Self, Stopper) {
         let (queue, requests) = mpsc::channel(QUEUE_PUBLISHES_MAX);
         let (failed, failure) = watch::channel(None);
@@ -249,7 +258,8 @@ impl Engine {
         let reads = Reads::new(Arc::clone(&view), hurry, execution);
         let released = Arc::new(AtomicU64::new(log.next().0.saturating_sub(1)));
         let counts = Arc::new(Counts::default());
-        let inbox = Arc::new(Inbox::new());
+        let classes = Arc::new(classes);
+        let inbox = Arc::new(Inbox::new(Arc::clone(&classes)));
         let parts = Parts {
             log,
             view,
@@ -282,6 +292,10 @@ impl Engine {
             inbox: Arc::clone(&inbox),
             conversations: States::default(),
             users: States::default(),
+            kept: States::default(),
+            classes,
+            latest: Arc::default(),
+            reclaims: tokio::sync::Mutex::default(),
             absent: States::default(),
             messages: States::default(),
             reads,
@@ -358,25 +372,41 @@ impl Engine {
 
     /// Reads recent frames behind a cursor; see [`Tail::read`](quoth_core::tail::Tail::read). A conversation without a
     /// tail has everything in the view.
-    pub fn read_tail(
-        &self,
-        name: &ConversationName,
-        cursor: Seq,
-        bytes_max: usize,
-        out: &mut Vec<Bytes>,
-    ) -> Next {
-        self.inner.tails.read(name, cursor, bytes_max, out).unwrap_or(Next::View { to: None })
+    pub fn read_tail(&self, name: &ConversationName, wanted: Wanted, out: &mut Vec<Bytes>) -> Next {
+        self.inner.tails.read(name, wanted, out).unwrap_or(Next::View { to: None })
+    }
+
+    /// By what a read of a conversation is judged from now on.
+    #[must_use]
+    pub fn reading(&self, name: &ConversationName, keeping: Keeping) -> Reading {
+        Reading { keeping, ahead: self.inner.tails.ahead(name), absent: None }
+    }
+
+    /// The same by what is known of the conversation now.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn reading_for_all(&self, name: &ConversationName) -> Result<Reading, ViewError> {
+        let (absent, keeping) = (Some(self.absent(name).await?), self.keeping(name).await?);
+        Ok(Reading { absent, ..self.reading(name, keeping) })
+    }
+
+    /// The same for whoever has access to it, by now.
+    #[must_use]
+    pub fn reading_of(&self, access: &Access) -> Reading {
+        let absent = access.absent().cloned();
+        Reading { absent, ..self.reading(access.name(), access.keeping(self.now_ms())) }
     }
 
     /// A conversation's floor and its head: at least all that has been acked.
     ///
     /// # Errors
     /// When the view cannot be read.
-    pub async fn bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
+    pub async fn bounds(&self, name: &ConversationName, keeping: Keeping) -> Result<Bounds, ViewError> {
         // Before the view's bounds: what goes from the tail in between is in the view.
-        let tail_head = self.inner.tails.head(conversation).unwrap_or_default();
-        let Bounds { floor, head } = self.inner.reads.bounds(conversation).await?;
-        Ok(Bounds { floor, head: head.max(tail_head) })
+        let at = self.reading(name, keeping);
+        let bounds = self.inner.reads.bounds(name, at.clone()).await?;
+        Ok(self.with_tail(name, keeping, &at, bounds))
     }
 
     /// A conversation's floor and its head for the stream of a publisher, whose mailbox is told of cursors. If it `publishes`, what else
@@ -390,22 +420,37 @@ impl Engine {
         publishes: bool,
         greeting: Greeting,
     ) -> Result<Bounds, ViewError> {
-        let tail_head = self.inner.tails.head(&publisher.conversation).unwrap_or_default();
+        let at = self.reading_of(&publisher.access);
         let (inbox, of) = (Arc::clone(&self.inner.inbox), Arc::clone(publisher));
         let greet = move |view: &dyn View| inbox.greet(view, &of.conversation, &of.mailbox, greeting);
-        let Bounds { floor, head } = self.inner.reads.enter(publisher, publishes, greet).await?;
+        let bounds = self.inner.reads.enter(publisher, publishes, at.clone(), greet).await?;
         if greeting != Greeting::Nothing {
             self.inner.rosters.change(&publisher.conversation);
         }
-        Ok(Bounds { floor, head: head.max(tail_head) })
+        Ok(self.with_tail(&publisher.conversation, at.keeping, &at, bounds))
+    }
+
+    /// The bounds of a conversation that has these in the view.
+    fn with_tail(&self, name: &ConversationName, keeping: Keeping, at: &Reading, bounds: Bounds) -> Bounds {
+        let Bounds { mut floor, head } = bounds;
+        let tail_head = at.ahead.end.seq;
+        if floor > head && tail_head > head {
+            floor = self.inner.tails.floor(name, floor, keeping).unwrap_or(floor);
+        }
+        Bounds { floor, head: head.max(tail_head) }
     }
 
     /// A conversation's floor and head in the view, once it has everything that has been acked by now.
     ///
     /// # Errors
     /// When the view cannot be read.
-    pub async fn applied_bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
-        self.inner.reads.bounds_at(conversation, self.released()).await
+    pub async fn applied_bounds(
+        &self,
+        name: &ConversationName,
+        keeping: Keeping,
+    ) -> Result<Bounds, ViewError> {
+        let at = self.reading(name, keeping);
+        self.inner.reads.bounds_at(name, self.released(), at).await
     }
 
     /// The last group that was let out.
@@ -423,12 +468,16 @@ impl Engine {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let queue = &self.inner.queue;
+        let (reclaimed_windows, reclaimed_bytes) = self.inner.counts.reclaimed();
         Stats {
             stored: self.inner.counts.stored(),
             queued: queue.max_capacity() - queue.capacity(),
             queued_max: queue.max_capacity(),
             position: self.inner.released.load(Ordering::Acquire),
             log_bytes: self.inner.counts.log_bytes(),
+            reclaimed_windows,
+            reclaimed_bytes,
+            view_bytes: self.inner.reads.view().disk_bytes(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq, UserId};
-use quoth_store::{Content, Record, Register, ViewError};
+use quoth_store::{Class, Content, Record, Register, ViewError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{Engine, Request};
@@ -16,6 +16,7 @@ pub(super) struct NoteRequest {
     conversation: ConversationName,
     content: Bytes,
     registers: Vec<Register>,
+    class: Class,
     pub(super) noted: oneshot::Sender<()>,
     /// Its share of what waits.
     queued: OwnedSemaphorePermit,
@@ -29,7 +30,7 @@ impl NoteRequest {
 
     /// What the log gets, and who is to be told when it is durable.
     pub(super) fn into_record(self, time_ms: u64) -> (Record, oneshot::Sender<()>) {
-        let Self { conversation, content, registers, noted, queued: _ } = self;
+        let Self { conversation, content, registers, class, noted, queued: _ } = self;
         let record = Record {
             conversation,
             seq: Seq::ZERO,
@@ -38,6 +39,10 @@ impl NoteRequest {
             sender: UserId::new("$server").expect("an id"),
             id: None,
             content: Content::Notice(content),
+            expires_ms: 0,
+            offset: 0,
+            class,
+            erases: Vec::new(),
             registers,
         };
         (record, noted)
@@ -57,6 +62,15 @@ impl Engine {
         self.notice(conversation, Bytes::new(), registers).await
     }
 
+    /// Ends the open window of a class, if it is time.
+    ///
+    /// # Errors
+    /// As of [`Engine::note`].
+    pub(super) async fn close_window(&self, class: Class) -> Result<(), String> {
+        let server = ConversationName::new("$server").expect("a name");
+        self.notice_of(server, Bytes::new(), Vec::new(), class).await
+    }
+
     /// The same with something that those are told who follow the log, where it stands among events in the order in which all of it
     /// happened. Dropping the future once it was polled changes nothing.
     ///
@@ -68,7 +82,17 @@ impl Engine {
         content: Bytes,
         registers: Vec<Register>,
     ) -> Result<(), String> {
-        let is_noted = self.enqueue(conversation, content, registers).await?;
+        self.notice_of(conversation, content, registers, Class::default()).await
+    }
+
+    async fn notice_of(
+        &self,
+        conversation: ConversationName,
+        content: Bytes,
+        registers: Vec<Register>,
+        class: Class,
+    ) -> Result<(), String> {
+        let is_noted = self.enqueue(conversation, content, registers, class).await?;
         is_noted.await.map_err(|_| failed())
     }
 
@@ -79,7 +103,7 @@ impl Engine {
     pub(super) async fn note_all(&self, notes: Vec<(ConversationName, Vec<Register>)>) -> Result<(), String> {
         let mut noted = Vec::with_capacity(notes.len());
         for (conversation, registers) in notes {
-            noted.push(self.enqueue(conversation, Bytes::new(), registers).await?);
+            noted.push(self.enqueue(conversation, Bytes::new(), registers, Class::default()).await?);
         }
         // Each of them: while the disk is full some are refused and others are not.
         for is_noted in noted {
@@ -93,6 +117,7 @@ impl Engine {
         conversation: ConversationName,
         content: Bytes,
         registers: Vec<Register>,
+        class: Class,
     ) -> Result<oneshot::Receiver<()>, String> {
         let value = |register: &Register| register.value.as_ref().map_or(0, Bytes::len);
         let bytes: usize =
@@ -100,7 +125,7 @@ impl Engine {
         let weight = u32::try_from(bytes).unwrap_or(u32::MAX);
         let queued = self.inner.queue_bytes.clone().acquire_many_owned(weight).await.map_err(|_| failed())?;
         let (noted, is_noted) = oneshot::channel();
-        let request = NoteRequest { conversation, content, registers, noted, queued };
+        let request = NoteRequest { conversation, content, registers, class, noted, queued };
         self.inner.queue.send(Request::Note(request)).await.map_err(|_| failed())?;
         Ok(is_noted)
     }

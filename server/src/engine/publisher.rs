@@ -4,10 +4,11 @@ use std::sync::{Arc, OnceLock};
 
 use quoth_core::sequencer::Producer;
 use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
-use quoth_store::{Bounds, PageLimit, Position, ProducerKey, View, ViewError};
+use quoth_store::{Bounds, Position, ProducerKey, View, ViewError};
 
 use super::access::Access;
 use super::mailbox::Mailbox;
+use super::reads::Reading;
 
 /// One stream's publishes: all go to one conversation, have one producer, and their outcomes come to one mailbox.
 #[derive(Debug)]
@@ -58,34 +59,37 @@ pub(super) struct Prior {
     pub(super) n: Option<u64>,
 }
 
-/// The last event of a conversation; zeros when it has none.
+/// The end of a conversation; zeros when it has no event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Last {
     pub(super) seq: Seq,
     pub(super) time_ms: u64,
+    /// Bytes of the contents of all events.
+    pub(super) end: u64,
 }
 
 impl Last {
-    /// Reads it from the view, for a conversation with these bounds there.
-    pub(super) fn read(view: &dyn View, name: &ConversationName, bounds: Bounds) -> Result<Self, ViewError> {
-        if bounds.head == Seq::ZERO {
-            return Ok(Self { seq: Seq::ZERO, time_ms: 0 });
-        }
-        let records = view.before(name, None, PageLimit { records: 1, bytes: usize::MAX })?;
-        let time_ms = records.last().map_or(0, |record| record.time_ms);
-        Ok(Self { seq: bounds.head, time_ms })
+    /// Reads it from the view.
+    pub(super) fn read(view: &dyn View, name: &ConversationName) -> Result<Self, ViewError> {
+        let last = view.last(name)?;
+        let nothing = Self { seq: Seq::ZERO, time_ms: 0, end: 0 };
+        Ok(last.map_or(nothing, |quoth_store::Last { seq, time_ms, end }| Self { seq, time_ms, end }))
     }
 }
 
 impl Prior {
     /// Reads it from the view, and the conversation's bounds, which come even when the rest is damaged.
-    pub(super) fn read(view: &dyn View, publisher: &Publisher) -> Result<(Bounds, Option<Self>), ViewError> {
+    pub(super) fn read(
+        view: &dyn View,
+        publisher: &Publisher,
+        at: Reading,
+    ) -> Result<(Bounds, Option<Self>), ViewError> {
         // Before the reads, so that they show at least that much.
         let applied = view.applied();
         let name = &publisher.conversation;
-        let bounds = view.bounds(name)?;
+        let bounds = at.bounds(view, name)?;
         let prior = || {
-            let last = Last::read(view, name, bounds)?;
+            let last = Last::read(view, name)?;
             let n = view.producer(name, publisher.key)?.map(|state| state.n);
             Ok::<_, ViewError>(Self { applied, last, n })
         };

@@ -5,19 +5,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quoth_core::history::Anchor;
-use quoth_core::messages::Absent;
-use quoth_protocol::frame::{Event, FetchRange};
-use quoth_protocol::{ConversationName, Seq};
-use quoth_store::{Bounds, Hurry, PageLimit, Position, ProducerKey, Record, View, ViewError};
+use quoth_core::retention::{End, Gaps, Judge, Keeping, Place};
+use quoth_protocol::frame::{Event, FetchRange, ServerFrame};
+use quoth_protocol::{ConversationName, Seq, codec};
+use quoth_store::{Bounds, Found, Hurry, PageLimit, Position, ProducerKey, Record, Stretch, View, ViewError};
 
 use tokio::sync::Semaphore;
 
 use super::Execution;
-use super::absent::leave_out;
-use super::access::Access;
 use super::coalesced::Coalesced;
 use super::frame::{encode_events, event};
 use super::publisher::{Prior, Publisher};
+use super::retention::marks;
+use super::states::KnownAbsent;
+use super::tails::Ahead;
 
 /// How long a read of what may be fresh waits between two looks at how far the applier is; it is usually done with a
 /// group within a millisecond.
@@ -63,24 +64,147 @@ struct Wanted {
     bytes_max: usize,
 }
 
-/// What was read: the frames of consecutive events.
+/// What was read: events of which none is judged yet.
 #[derive(Debug)]
 struct Read {
-    first: Seq,
+    stretch: Stretch,
     frames: Vec<Bytes>,
 }
 
 impl Read {
-    /// As a page of who asked for what is behind `cursor`.
-    fn page(&self, access: Option<&Access>, cursor: Seq) -> Page {
-        let mut frames = self.frames.clone();
-        let reached = Seq(self.first.0 + frames.len() as u64 - 1);
-        let gap_from = (self.first > cursor.next()).then(|| cursor.next());
-        match access.and_then(Access::absent) {
-            Some(absent) => leave_out(&absent.read(), gap_from, self.first, &mut frames),
-            None => leave_out(&Absent::default(), gap_from, self.first, &mut frames),
+    /// As a page of who asked for what is behind `cursor`, up to and including `to`.
+    fn page(&self, at: &Reading, judge: Judge, cursor: Seq, to: Seq) -> Page {
+        let gap = |(from, to)| codec::encode(&ServerFrame::Gap { from, to });
+        let (mut frames, mut gaps, mut last) = (Vec::new(), Gaps::behind(cursor), None);
+        for (record, frame) in self.stretch.records.iter().zip(&self.frames) {
+            if record.seq > cursor && record.seq <= to && !at.is_absent(judge, record) {
+                frames.extend(gaps.event(record.seq).map(gap));
+                frames.push(frame.clone());
+                last = Some(record.seq);
+            }
         }
+        let reached = self.stretch.to.min(to).max(cursor);
+        // What is absent behind the last event may go on in the next page, and is told there as one.
+        let reached = last.filter(|last| *last < reached && reached < to).unwrap_or(reached);
+        frames.extend(gaps.until(reached).map(gap));
         Page { frames, reached }
+    }
+}
+
+/// Part of a conversation: what of `from` to `to` is no event is absent.
+#[derive(Debug)]
+pub struct Events {
+    /// The first seq that it tells of.
+    pub from: Seq,
+    /// The last one; before `from` when it tells of none.
+    pub to: Seq,
+    /// The events, ascending.
+    pub events: Vec<Event>,
+}
+
+impl Events {
+    fn of(Stretch { from, to, records }: Stretch) -> Result<Self, ViewError> {
+        Ok(Self { from, to, events: records.iter().map(event).collect::<Result<_, _>>()? })
+    }
+}
+
+/// By what a read is judged: taken before it begins.
+#[derive(Debug, Clone, Default)]
+pub struct Reading {
+    /// How the conversation is kept.
+    pub(super) keeping: Keeping,
+    /// What the view may not have yet.
+    pub(super) ahead: Ahead,
+    /// What was revoked; `None` where nothing ever is.
+    pub(super) absent: Option<Arc<KnownAbsent>>,
+}
+
+impl Reading {
+    /// The judge, by the end of the conversation that is the latest.
+    fn judge(&self, view: &dyn View, name: &ConversationName) -> Result<Judge, ViewError> {
+        let Keeping { policy, .. } = self.keeping;
+        let mut end = self.ahead.end;
+        if policy.count > 0 || policy.bytes > 0 {
+            let last = view.last(name)?.map(|last| End { seq: last.seq, bytes: last.end });
+            end = last.filter(|last| last.seq > end.seq).unwrap_or(end);
+        }
+        Ok(self.keeping.judge(end))
+    }
+
+    /// The floor, and the head of the view.
+    pub(super) fn bounds(&self, view: &dyn View, name: &ConversationName) -> Result<Bounds, ViewError> {
+        let bounds = view.bounds(name)?;
+        let judge = self.judge(view, name)?;
+        if judge.marks.is_nothing() {
+            return Ok(bounds);
+        }
+        Ok(Bounds { floor: view.floor(name, marks(judge.marks), bounds.floor)?.seq, ..bounds })
+    }
+
+    fn is_absent(&self, judge: Judge, record: &Record) -> bool {
+        let place = Place { seq: record.seq, time_ms: record.time_ms, offset: record.offset };
+        judge.is_absent(place, record.expires_ms)
+            || self.ahead.erased.contains(&record.seq)
+            || self
+                .absent
+                .as_ref()
+                .is_some_and(|absent| absent.read().within(record.seq, record.seq).next().is_some())
+    }
+
+    /// The first events behind a seq that are not absent, up to `to`. Where all of a page are absent it reads on.
+    fn after(
+        &self,
+        view: &dyn View,
+        name: &ConversationName,
+        after: Seq,
+        to: Seq,
+        limit: PageLimit,
+    ) -> Result<Stretch, ViewError> {
+        let judge = self.judge(view, name)?;
+        let mut reached = after;
+        if !judge.marks.is_nothing() {
+            let floor = view.floor(name, marks(judge.marks), Seq::ZERO)?.seq;
+            reached = after.max(Seq(floor.0.saturating_sub(1)).min(to));
+        }
+        loop {
+            let records = usize::try_from(to.0.saturating_sub(reached.0)).unwrap_or(usize::MAX);
+            if records == 0 {
+                return Ok(Stretch { to: reached, ..Stretch::nothing_behind(after) });
+            }
+            let limit = PageLimit { records: limit.records.min(records), ..limit };
+            let Stretch { to: last, mut records, .. } = view.after(name, reached, limit)?;
+            records.retain(|record| record.seq <= to && !self.is_absent(judge, record));
+            if !records.is_empty() || last == reached {
+                return Ok(Stretch { from: after.next(), to: last.min(to), records });
+            }
+            reached = last.min(to);
+        }
+    }
+
+    /// The same in the other direction.
+    fn before(
+        &self,
+        view: &dyn View,
+        name: &ConversationName,
+        before: Option<Seq>,
+        limit: PageLimit,
+    ) -> Result<Stretch, ViewError> {
+        let (judge, mut before) = (self.judge(view, name)?, before);
+        let floor = if judge.marks.is_nothing() {
+            Seq(1)
+        } else {
+            view.floor(name, marks(judge.marks), Seq::ZERO)?.seq
+        };
+        let mut to = None;
+        loop {
+            let Stretch { from, to: last, mut records } = view.before(name, before, limit)?;
+            let to = *to.get_or_insert(last);
+            records.retain(|record| !self.is_absent(judge, record));
+            if !records.is_empty() || from <= floor {
+                return Ok(Stretch { from, to, records });
+            }
+            before = Some(from);
+        }
     }
 }
 
@@ -110,9 +234,18 @@ impl Reads {
     ///
     /// # Errors
     /// When the view cannot be read.
-    pub async fn bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
+    pub(super) async fn bounds(
+        &self,
+        conversation: &ConversationName,
+        at: Reading,
+    ) -> Result<Bounds, ViewError> {
         let conversation = conversation.clone();
-        self.run(move |view| view.bounds(&conversation)).await
+        self.run(move |view| at.bounds(view, &conversation)).await
+    }
+
+    /// The view itself, for what is done there and not read.
+    pub(super) fn view(&self) -> &dyn View {
+        &*self.view
     }
 
     /// The same for a publisher, and what else the committer will want to know of one that `publishes`. On the way it greets.
@@ -120,15 +253,16 @@ impl Reads {
         &self,
         publisher: &Arc<Publisher>,
         publishes: bool,
+        at: Reading,
         greet: impl FnOnce(&dyn View) + Send + 'static,
     ) -> Result<Bounds, ViewError> {
         let publisher = Arc::clone(publisher);
         self.run(move |view| {
             greet(view);
             if !publishes {
-                return view.bounds(&publisher.conversation);
+                return at.bounds(view, &publisher.conversation);
             }
-            let (bounds, prior) = Prior::read(view, &publisher)?;
+            let (bounds, prior) = Prior::read(view, &publisher, at)?;
             prior.map(|prior| publisher.prior.set(prior));
             Ok(bounds)
         })
@@ -141,14 +275,21 @@ impl Reads {
     /// When the view cannot be read.
     pub async fn after(
         &self,
-        access: &Access,
+        conversation: &ConversationName,
         cursor: Seq,
         to: Seq,
         limit: PageLimit,
+        at: Reading,
     ) -> Result<Page, ViewError> {
-        let name = access.name().clone();
-        let read = self.run(move |view| read_after(view, &name, cursor, to, limit)).await?;
-        Ok(read.page(Some(access), cursor))
+        let name = conversation.clone();
+        self.run(move |view| {
+            let stretch = at.after(view, &name, cursor, to, limit)?;
+            let frames = encode_events(&stretch.iter().collect::<Vec<_>>());
+            // It is judged already.
+            let page = Read { stretch, frames }.page(&Reading::default(), Judge::default(), cursor, to);
+            Ok(page)
+        })
+        .await
     }
 
     /// The same where the view is known to have everything up to `to`: whoever wants the same while it is read gets it from the one
@@ -158,20 +299,24 @@ impl Reads {
     /// When the view cannot be read.
     pub async fn page(
         &self,
-        access: &Access,
+        conversation: &ConversationName,
         cursor: Seq,
         to: Seq,
         limit: PageLimit,
+        at: Reading,
     ) -> Result<Page, ViewError> {
+        if at.keeping.may_take() {
+            // What is kept of it is the reader's own business.
+            return self.after(conversation, cursor, to, limit, at).await;
+        }
         let PageLimit { records: records_max, bytes: bytes_max } = limit;
-        let conversation = access.name().clone();
-        let wanted = Wanted { conversation, after: cursor, to, records_max, bytes_max };
+        let wanted = Wanted { conversation: conversation.clone(), after: cursor, to, records_max, bytes_max };
         let read = |Wanted { conversation, after, to, .. }: Wanted| {
             self.run(move |view| read_after(view, &conversation, after, to, limit))
         };
         let read = self.pages.get(wanted, read).await?;
         // What has become absent since the read began is left out, whoever began it.
-        Ok(read.page(Some(access), cursor))
+        Ok(read.page(&at, at.keeping.judge(at.ahead.end), cursor, to))
     }
 
     /// The first events behind `after` up to and including `last`, which are readable ones, or the last of these.
@@ -184,19 +329,22 @@ impl Reads {
         (after, last): (Seq, Seq),
         bytes_max: usize,
         from_the_end: bool,
-    ) -> Result<Vec<Event>, ViewError> {
+        at: Reading,
+    ) -> Result<Events, ViewError> {
         let records = usize::try_from(last.0.saturating_sub(after.0)).unwrap_or(usize::MAX);
         if records == 0 {
-            return Ok(Vec::new());
+            return Ok(Events { from: after.next(), to: after, events: Vec::new() });
         }
         let (conversation, limit) = (conversation.clone(), PageLimit { records, bytes: bytes_max });
         let read = move |view: &dyn View| {
-            let records = if from_the_end {
-                view.before(&conversation, Some(last.next()), limit)?
+            let mut stretch = if from_the_end {
+                at.before(view, &conversation, Some(last.next()), limit)?
             } else {
-                view.after(&conversation, after, limit)?
+                at.after(view, &conversation, after, last, limit)?
             };
-            records.iter().map(event).collect()
+            stretch.records.retain(|record| record.seq > after);
+            stretch.from = stretch.from.max(after.next());
+            Events::of(stretch)
         };
         self.run(read).await
     }
@@ -273,9 +421,10 @@ impl Reads {
         &self,
         conversation: &ConversationName,
         position: Position,
+        at: Reading,
     ) -> Result<Bounds, ViewError> {
         self.applied(position).await;
-        self.bounds(conversation).await
+        self.bounds(conversation, at).await
     }
 
     /// Finds old message ids of a producer that the log holds up to `position`.
@@ -285,7 +434,7 @@ impl Reads {
         producer: ProducerKey,
         numbers: Vec<u64>,
         position: Position,
-    ) -> Vec<(u64, Result<Option<Record>, ViewError>)> {
+    ) -> Vec<(u64, Result<Option<Found>, ViewError>)> {
         self.applied(position).await;
         let _one_of_few = self.look_ups.acquire().await;
         self.run(move |view| {
@@ -295,7 +444,7 @@ impl Reads {
     }
 }
 
-/// The first readable events behind a cursor.
+/// The first events behind a cursor, absent or not.
 fn read_after(
     view: &dyn View,
     conversation: &ConversationName,
@@ -303,15 +452,12 @@ fn read_after(
     to: Seq,
     limit: PageLimit,
 ) -> Result<Read, ViewError> {
-    let bounds = view.bounds(conversation)?;
-    let before_floor = bounds.floor.0.saturating_sub(1).min(bounds.head.0);
-    let readable = Seq(cursor.0.max(before_floor.min(to.0)));
-    let mut frames = Vec::new();
-    let readable_max = usize::try_from(to.0.saturating_sub(readable.0)).unwrap_or(usize::MAX);
-    if readable_max > 0 {
-        let limit = PageLimit { records: limit.records.min(readable_max), ..limit };
-        let records = view.after(conversation, readable, limit)?;
-        frames.extend(encode_events(&records.iter().collect::<Vec<_>>()));
+    let records = usize::try_from(to.0.saturating_sub(cursor.0)).unwrap_or(usize::MAX);
+    if records == 0 {
+        return Ok(Read { stretch: Stretch::nothing_behind(cursor), frames: Vec::new() });
     }
-    Ok(Read { first: readable.next(), frames })
+    let limit = PageLimit { records: limit.records.min(records), ..limit };
+    let stretch = view.after(conversation, cursor, limit)?;
+    let frames = encode_events(&stretch.iter().collect::<Vec<_>>());
+    Ok(Read { stretch, frames })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use quoth_core::membership::Refusal;
 use quoth_protocol::Code;
-use quoth_store::{Position, Record, ViewError};
+use quoth_store::{Found, Position, ViewError};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::mailbox::{NotStored, Outcome, Stored};
@@ -78,9 +78,9 @@ impl Drop for Unanswered {
 const STALE: Refusal =
     Refusal::new(Code::STALE_MESSAGE_ID, "below the producer's highest number, and never stored");
 
-fn answer(found: Result<Option<Record>, ViewError>) -> Result<Stored, NotStored> {
+fn answer(found: Result<Option<Found>, ViewError>) -> Result<Stored, NotStored> {
     match found {
-        Ok(Some(Record { seq, time_ms, .. })) => Ok(Stored { seq, time_ms, duplicate: true }),
+        Ok(Some(Found { seq, time_ms })) => Ok(Stored { seq, time_ms, duplicate: true }),
         Ok(None) => Err(NotStored::Refused(STALE)),
         Err(error) => {
             tracing::error!(%error, "an old message id cannot be looked up");

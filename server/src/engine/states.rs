@@ -16,6 +16,7 @@ use quoth_core::membership::{ConversationState, PREFIXES};
 use quoth_core::messages::{
     ABSENT, Absent, MessageState, absent_key, edit_key, reactions_prefix, summary_key,
 };
+use quoth_core::retention::Kept;
 use quoth_protocol::{ConversationName, Seq, UserId};
 use quoth_store::{View, ViewError};
 use tokio::sync::OnceCell;
@@ -77,6 +78,9 @@ struct Listed {
 
 /// A conversation, managed or not.
 pub(crate) type KnownConversation = Known<Option<ConversationState>>;
+
+/// How a conversation is kept.
+pub(crate) type KnownKept = Known<Kept>;
 
 /// The absent events of a conversation.
 pub(crate) type KnownAbsent = Known<Absent>;
@@ -309,6 +313,25 @@ impl State for Option<ConversationState> {
 
     fn users(&self) -> usize {
         self.as_ref().map_or(0, ConversationState::users_count)
+    }
+}
+
+impl State for Kept {
+    type Key = ConversationName;
+
+    fn load(view: &dyn View, name: &ConversationName) -> Result<Self, ViewError> {
+        match view.register(name, Self::REGISTER)? {
+            Some(row) => Self::decode(&row).map_err(|_| damaged(name, "its retention does not decode")),
+            None => Ok(Self::default()),
+        }
+    }
+
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn users(&self) -> usize {
+        0
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use quoth_store::Reclaimed;
 use tokio::sync::Notify;
 
 /// How much there is of what.
@@ -17,6 +18,12 @@ pub struct Stats {
     pub position: u64,
     /// Bytes of the log's groups since the start.
     pub log_bytes: u64,
+    /// Windows that were freed since the start.
+    pub reclaimed_windows: u64,
+    /// What they took of the disk, in bytes.
+    pub reclaimed_bytes: u64,
+    /// What the view takes of the disk, in bytes.
+    pub view_bytes: u64,
 }
 
 /// What is counted where it happens.
@@ -24,6 +31,8 @@ pub struct Stats {
 pub(super) struct Counts {
     stored: AtomicU64,
     log_bytes: AtomicU64,
+    reclaimed_windows: AtomicU64,
+    reclaimed_bytes: AtomicU64,
     /// Wakes the one who follows the log.
     follower: Notify,
 }
@@ -39,6 +48,17 @@ impl Counts {
     /// Waits until a group was stored since the last call.
     pub(super) async fn followed(&self) {
         self.follower.notified().await;
+    }
+
+    /// So much was freed.
+    pub(super) fn add_reclaimed(&self, reclaimed: Reclaimed) {
+        self.reclaimed_windows.fetch_add(reclaimed.windows, Ordering::Relaxed);
+        self.reclaimed_bytes.fetch_add(reclaimed.bytes, Ordering::Relaxed);
+    }
+
+    /// What was freed: windows and bytes.
+    pub(super) fn reclaimed(&self) -> (u64, u64) {
+        (self.reclaimed_windows.load(Ordering::Relaxed), self.reclaimed_bytes.load(Ordering::Relaxed))
     }
 
     pub(super) fn log_bytes(&self) -> u64 {

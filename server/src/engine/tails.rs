@@ -5,7 +5,8 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use quoth_core::tail::{Next, Tail};
+use quoth_core::retention::{End, Keeping};
+use quoth_core::tail::{Frame, Next, Tail, Wanted};
 use quoth_protocol::{ConversationName, Seq};
 
 /// Bytes that all tails take together, but for what the view does not have yet. About a quarter of a million chat
@@ -36,6 +37,15 @@ struct Shard {
     bytes: usize,
 }
 
+/// What a tail knows that the view may not; nothing where there is no tail.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ahead {
+    /// The end of the conversation.
+    pub(crate) end: End,
+    /// What was erased.
+    pub(crate) erased: Vec<Seq>,
+}
+
 #[derive(Debug, Default)]
 struct Entry {
     tail: Tail,
@@ -60,8 +70,7 @@ impl Tails {
         &self,
         name: &ConversationName,
         first: Seq,
-        frames: impl IntoIterator<Item = Bytes>,
-        position: u64,
+        frames: impl IntoIterator<Item = Frame>,
         applied: u64,
     ) {
         let mut guard = self.shard(name).lock();
@@ -75,7 +84,7 @@ impl Tails {
         let before = entry.tail.bytes();
         let mut seq = first;
         for frame in frames {
-            entry.tail.push(seq, frame, position, applied);
+            entry.tail.push(seq, frame, applied);
             seq = seq.next();
         }
         entry.used = is_known;
@@ -83,22 +92,38 @@ impl Tails {
         shard.evict(applied);
     }
 
+    /// An event is absent from here on, by a group at this log position whose events the tail has.
+    pub(crate) fn erase(&self, name: &ConversationName, seq: Seq, position: u64) {
+        let mut guard = self.shard(name).lock();
+        let shard = &mut *guard;
+        if let Some(entry) = shard.tails.get_mut(name) {
+            let before = entry.tail.bytes();
+            entry.tail.erase(seq, position);
+            shard.bytes = shard.bytes + entry.tail.bytes() - before;
+        }
+    }
+
     /// Reads on behind a cursor; `None` when the conversation has no tail.
-    pub(crate) fn read(
-        &self,
-        name: &ConversationName,
-        cursor: Seq,
-        bytes_max: usize,
-        out: &mut Vec<Bytes>,
-    ) -> Option<Next> {
+    pub(crate) fn read(&self, name: &ConversationName, wanted: Wanted, out: &mut Vec<Bytes>) -> Option<Next> {
         let mut shard = self.shard(name).lock();
         let entry = shard.tails.get_mut(name)?;
         entry.used = true;
-        Some(entry.tail.read(cursor, bytes_max, out))
+        Some(entry.tail.read(wanted, out))
     }
 
-    pub(crate) fn head(&self, name: &ConversationName) -> Option<Seq> {
-        self.shard(name).lock().tails.get(name).map(|entry| entry.tail.head())
+    /// What a conversation's tail knows that the view may not.
+    pub(crate) fn ahead(&self, name: &ConversationName) -> Ahead {
+        let shard = self.shard(name).lock();
+        shard.tails.get(name).map_or_else(Ahead::default, |entry| Ahead {
+            end: entry.tail.end(),
+            erased: entry.tail.erased().collect(),
+        })
+    }
+
+    /// The first event from a seq on that is kept, of those that the tail has.
+    pub(crate) fn floor(&self, name: &ConversationName, from: Seq, keeping: Keeping) -> Option<Seq> {
+        let shard = self.shard(name).lock();
+        shard.tails.get(name).map(|entry| entry.tail.floor(from, keeping))
     }
 }
 
@@ -132,7 +157,8 @@ fn overhead_bytes(name: &ConversationName) -> usize {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use quoth_core::tail::{FRAME_OVERHEAD_BYTES, Next};
+    use quoth_core::retention::Keeping;
+    use quoth_core::tail::{FRAME_OVERHEAD_BYTES, Frame, Next, Wanted};
     use quoth_protocol::{ConversationName, Seq};
 
     use super::{TAIL_OVERHEAD_BYTES, TAILS_BYTES_MAX, Tails};
@@ -144,7 +170,9 @@ mod tests {
     fn fill(tails: &Tails, conversations: u64, frame_bytes: usize, applied: u64) {
         for i in 0..conversations {
             let name = ConversationName::new(format!("room {i}")).unwrap();
-            tails.push(&name, Seq(1), [Bytes::from(vec![0; frame_bytes])], i, applied);
+            let bytes = Bytes::from(vec![0; frame_bytes]);
+            let frame = Frame { bytes, time_ms: 0, expires_ms: 0, offset: 0, end: 0, position: i };
+            tails.push(&name, Seq(1), [frame], applied);
         }
     }
 
@@ -171,6 +199,7 @@ mod tests {
         let tails = Tails::default();
         fill(&tails, 20_000, 8 * 1024, 0);
         let name = ConversationName::new("room 1").unwrap();
-        assert_eq!(tails.read(&name, Seq(0), 1, &mut Vec::new()), Some(Next::Frames(Seq(1))));
+        let wanted = Wanted { cursor: Seq(0), to: Seq(9), bytes_max: 1, keeping: Keeping::for_ever(0) };
+        assert_eq!(tails.read(&name, wanted, &mut Vec::new()), Some(Next::Frames(Seq(1))));
     }
 }

@@ -10,7 +10,7 @@ use quoth_core::authorize::{Action, Grant, Reach};
 use quoth_core::conversation::{Append, ConversationStream, Output, Rights};
 use quoth_core::membership::{Actor, ConversationState};
 use quoth_core::receipts::Cursor as Receipt;
-use quoth_core::tail::Next;
+use quoth_core::tail::{Next, Wanted};
 use quoth_protocol::frame::{ClientFrame, Open, ServerFrame, Start, feature};
 use quoth_protocol::limits::FRAME_BYTES_MAX;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
@@ -225,7 +225,9 @@ impl Stream {
             if writer.room() == 0 || self.read.is_some() || cursor >= self.last {
                 return Ok(());
             }
-            match self.engine.read_tail(self.access.name(), cursor, writer.room(), &mut self.frames) {
+            let keeping = self.access.keeping(self.engine.now_ms());
+            let wanted = Wanted { cursor, to: self.last, bytes_max: writer.room(), keeping };
+            match self.engine.read_tail(self.access.name(), wanted, &mut self.frames) {
                 Next::Wait => return Ok(()),
                 Next::View { to } => {
                     self.cursor.woken = false;
@@ -234,10 +236,12 @@ impl Stream {
                 Next::Frames(reached) => {
                     // States are out before events are. So who had left before one of these is known to have by now.
                     self.follow()?;
-                    let behind = usize::try_from(reached.0.saturating_sub(self.last.0)).unwrap_or(usize::MAX);
-                    self.frames.truncate(self.frames.len().saturating_sub(behind));
-                    self.cursor.state = CursorState::At(reached.min(self.last));
-                    self.access.leave_out(cursor.next(), &mut self.frames);
+                    if reached > self.last {
+                        // It is read again, up to there.
+                        self.frames.clear();
+                        continue;
+                    }
+                    self.cursor.state = CursorState::At(reached);
                     writer.extend(self.frames.drain(..));
                 }
             }

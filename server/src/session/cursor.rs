@@ -69,11 +69,11 @@ impl StoreRead {
         last: Seq,
         in_view: Option<Seq>,
     ) -> Self {
-        let (reads, access) = (engine.reads().clone(), Arc::clone(access));
+        let (reads, at, name) = (engine.reads().clone(), engine.reading_of(access), access.name().clone());
         Self(Box::pin(async move {
             let page = match in_view {
-                Some(to) => reads.page(&access, cursor, to.min(last), VIEW_PAGE).await,
-                None => reads.after(&access, cursor, last, VIEW_PAGE).await,
+                Some(to) => reads.page(&name, cursor, to.min(last), VIEW_PAGE, at).await,
+                None => reads.after(&name, cursor, last, VIEW_PAGE, at).await,
             };
             page.map(ReadResult::Page)
         }))

@@ -69,7 +69,8 @@ async fn send(shared: &Shared, fetch: &Fetch, writer: &mut FrameWriter) -> Resul
         reach.map(Reach::last).map_err(|refusal| Failure::Denied(refusal.code))
     };
     reaches()?;
-    let Bounds { floor, head } = engine.applied_bounds(conversation).await?;
+    let keeping = access.keeping(engine.now_ms());
+    let Bounds { floor, head } = engine.applied_bounds(conversation, keeping).await?;
     let head = head.min(reaches()?);
     let mut bounds = Bounds { floor: floor.min(head.next()), head };
     let anchor = engine.reads().anchor(conversation, fetch.range, bounds).await?;
@@ -79,7 +80,8 @@ async fn send(shared: &Shared, fetch: &Fetch, writer: &mut FrameWriter) -> Resul
     while cursor < page.last {
         let records = usize::try_from(page.last.0 - cursor.0).unwrap_or(usize::MAX);
         let limit = PageLimit { records, bytes: PIECE_BYTES_MAX };
-        let piece = engine.reads().page(&access, cursor, page.last, limit).await?;
+        let at = engine.reading_of(&access);
+        let piece = engine.reads().page(conversation, cursor, page.last, limit, at).await?;
         cursor = piece.reached;
         if reaches()? < cursor {
             return Err(Failure::Denied(Code::FORBIDDEN));

@@ -18,7 +18,7 @@ use quoth_store::ViewError;
 use super::connection::Shared;
 use super::judged::{judge_edit, may_join};
 use super::{devices, inbox, messages, presence};
-use crate::engine::{Caller, Done, Engine, new_invitation, new_name};
+use crate::engine::{Caller, Done, Engine, Retain, new_invitation, new_name};
 
 /// Answers a request.
 pub(super) async fn serve(shared: &Shared, request: Request) -> Reply {
@@ -148,6 +148,9 @@ pub(crate) async fn answer(engine: &Engine, caller: Caller, request: Request) ->
         Request::Conversations { after, limit } => {
             conversations(engine, &caller, after.as_ref(), limit).await
         }
+        Request::SetRetention { conversation, retention } => {
+            engine.retain(caller, &conversation, Retain::Policy(retention)).await.map(done)
+        }
         Request::Edit { conversation, seq, body, mentions } => {
             let mentions = each_once(mentions);
             messages::alter(engine, caller, &conversation, seq, Alteration::Edit { body, mentions }).await
@@ -165,7 +168,6 @@ pub(crate) async fn answer(engine: &Engine, caller: Caller, request: Request) ->
         Request::Sessions
         | Request::EndSession { .. }
         | Request::WatchPresence { .. }
-        | Request::SetRetention { .. }
         | Request::Mark { .. }
         | Request::Receipts { .. }
         | Request::Inbox { .. }

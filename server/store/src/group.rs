@@ -4,6 +4,8 @@
 //! - seq `u64`, unless it is a notice;
 //! - origin time `u64`, if a flag says so;
 //! - n `u64` and producer, 16 bytes, if a flag says so;
+//! - when it expires `u64`, offset `u64` and class `u8`, each if a flag says so;
+//! - what it erases, if a flag says so: `u32` count and seqs `u64`;
 //! - conversation, sender and content;
 //! - registers, if a flag says so: `u32` count, then per register length of the key `u8`, 1 and the value's length `u32` or
 //!   0 for none `u8`, key and value.
@@ -12,11 +14,16 @@ use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq, UserId};
 
 use crate::bytes_reader::Reader;
+use crate::class::Class;
 use crate::key::ProducerKey;
 use crate::record::{
-    Content, FLAG_ID, FLAG_ORIGIN_TIME, FLAG_REGISTERS, KIND_CHANGE, KIND_MESSAGE, KIND_NOTICE, MessageId,
-    Record, Register,
+    Content, FLAG_CLASS, FLAG_ERASES, FLAG_EXPIRES, FLAG_ID, FLAG_OFFSET, FLAG_ORIGIN_TIME, FLAG_REGISTERS,
+    KIND_CHANGE, KIND_MESSAGE, KIND_NOTICE, MessageId, Record, Register,
 };
+
+/// All flags that there are.
+const FLAGS: u8 =
+    FLAG_ORIGIN_TIME | FLAG_ID | FLAG_REGISTERS | FLAG_EXPIRES | FLAG_OFFSET | FLAG_CLASS | FLAG_ERASES;
 
 /// Why bytes are no group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -67,12 +74,27 @@ pub fn encode(records: &[Record], out: &mut Vec<u8>) {
             out.extend(id.n.to_le_bytes());
             out.extend(id.producer.0);
         }
+        encode_keeping(record, out);
         out.extend(conversation.as_bytes());
         out.extend(sender.as_bytes());
         out.extend(record.content.bytes());
         if !record.registers.is_empty() {
             encode_registers(&record.registers, out);
         }
+    }
+}
+
+/// How long it is kept, and what it erases.
+fn encode_keeping(record: &Record, out: &mut Vec<u8>) {
+    for value in [record.expires_ms, record.offset].into_iter().filter(|value| *value != 0) {
+        out.extend(value.to_le_bytes());
+    }
+    if record.class != Class::default() {
+        out.push(record.class.number());
+    }
+    if !record.erases.is_empty() {
+        out.extend(len_u32(record.erases.len()).to_le_bytes());
+        record.erases.iter().for_each(|seq| out.extend(seq.0.to_le_bytes()));
     }
 }
 
@@ -89,6 +111,10 @@ fn flags(record: &Record) -> u8 {
     flag(record.origin_time_ms.is_some(), FLAG_ORIGIN_TIME)
         | flag(record.id.is_some(), FLAG_ID)
         | flag(!record.registers.is_empty(), FLAG_REGISTERS)
+        | flag(record.expires_ms != 0, FLAG_EXPIRES)
+        | flag(record.offset != 0, FLAG_OFFSET)
+        | flag(record.class != Class::default(), FLAG_CLASS)
+        | flag(!record.erases.is_empty(), FLAG_ERASES)
 }
 
 fn encode_registers(registers: &[Register], out: &mut Vec<u8>) {
@@ -134,7 +160,7 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Record>, DecodeError> {
 
 fn decode_record(reader: &mut Reader<'_>, content: fn(Bytes) -> Content) -> Option<Record> {
     let [flags, conversation_len, sender_len] = reader.array()?;
-    if flags & !(FLAG_ORIGIN_TIME | FLAG_ID | FLAG_REGISTERS) != 0 {
+    if flags & !FLAGS != 0 {
         return None;
     }
     let has = |flag: u8| flags & flag != 0;
@@ -148,6 +174,15 @@ fn decode_record(reader: &mut Reader<'_>, content: fn(Bytes) -> Content) -> Opti
     } else {
         None
     };
+    let expires_ms = if has(FLAG_EXPIRES) { reader.u64()? } else { 0 };
+    let offset = if has(FLAG_OFFSET) { reader.u64()? } else { 0 };
+    let class = if has(FLAG_CLASS) { Class::from_number(reader.u8()?)? } else { Class::default() };
+    let mut erases = Vec::new();
+    if has(FLAG_ERASES) {
+        for _ in 0..reader.u32()? {
+            erases.push(Seq(reader.u64()?));
+        }
+    }
     Some(Record {
         conversation: ConversationName::new(reader.text(conversation_len.into())?).ok()?,
         seq,
@@ -156,6 +191,10 @@ fn decode_record(reader: &mut Reader<'_>, content: fn(Bytes) -> Content) -> Opti
         sender: UserId::new(reader.text(sender_len.into())?).ok()?,
         id,
         content: content(Bytes::copy_from_slice(reader.bytes(content_len)?)),
+        expires_ms,
+        offset,
+        class,
+        erases,
         registers: if has(FLAG_REGISTERS) { decode_registers(reader)? } else { Vec::new() },
     })
 }
@@ -194,7 +233,7 @@ fn len_u8(text: &str) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Content, DecodeError, Record, decode, encode};
+    use super::{Class, Content, DecodeError, Record, Seq, decode, encode};
     use crate::testing::{change, notice, record, removed, set};
 
     fn encoded(records: &[Record]) -> Vec<u8> {
@@ -218,6 +257,8 @@ mod tests {
         records[2].origin_time_ms = Some(u64::MAX);
         records[3].id = records[0].id;
         records[5].id = None;
+        (records[0].expires_ms, records[0].class) = (u64::MAX, Class::of_age_s(1));
+        (records[1].offset, records[1].erases) = (1, vec![Seq(1), Seq(6)]);
         assert_eq!(decode(&encoded(&records)), Ok(records));
         assert_eq!(decode(&encoded(&[])), Ok(Vec::new()));
     }
@@ -232,7 +273,7 @@ mod tests {
             let mut longer = bytes.clone();
             longer.push(0);
             assert!(decode(&longer).is_err());
-            bytes[5] |= 8;
+            bytes[5] |= 128;
             assert_eq!(decode(&bytes), Err(DecodeError::Malformed { index: 0 }), "an unknown flag");
             bytes[4] = 9;
             assert_eq!(decode(&bytes), Err(DecodeError::UnknownKind { index: 0, kind: 9 }));

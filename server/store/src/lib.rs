@@ -9,7 +9,7 @@
 //!
 //! ```
 //! # use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
-//! # use quoth_store::{Content, MessageId, PageLimit, ProducerKey, Record, Store, group};
+//! # use quoth_store::{Class, Content, MessageId, PageLimit, ProducerKey, Record, Store, group};
 //! let store = Store::memory();
 //! let (conversation, sender) = (ConversationName::new("general")?, UserId::new("ada")?);
 //! let record = Record {
@@ -20,6 +20,10 @@
 //!     id: Some(MessageId { producer: ProducerKey::new(&sender, ProducerId(7)), n: 1 }),
 //!     sender,
 //!     content: Content::Message("hello".into()),
+//!     expires_ms: 0,
+//!     offset: 0,
+//!     class: Class::default(),
+//!     erases: Vec::new(),
 //!     registers: Vec::new(),
 //! };
 //! let mut bytes = Vec::new();
@@ -35,6 +39,7 @@
 mod applier;
 pub mod backup;
 mod bytes_reader;
+mod class;
 mod durable;
 mod folder;
 pub mod group;
@@ -50,6 +55,7 @@ mod verify;
 mod view;
 
 pub use applier::{Applier, ApplierOptions, Hurry, OnFailure};
+pub use class::Class;
 pub use durable::create_durable_dir;
 pub use folder::check_folder;
 pub use key::{ConversationKey, ProducerKey};
@@ -63,4 +69,7 @@ pub use store::{OpenError, Options, Store, StoreError};
 pub use verify::{Finding, Progress, Report, verify};
 pub use view::fjall::FjallView;
 pub use view::memory::MemoryView;
-pub use view::{Bounds, PageLimit, ProducerState, View, ViewError};
+pub use view::{
+    Bounds, Found, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed, Span, Stretch, Survey,
+    View, ViewError,
+};

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq, UserId};
 
+use crate::class::Class;
 use crate::key::ProducerKey;
 
 /// One thing that happened in a conversation, as log and view hold it.
@@ -27,6 +28,16 @@ pub struct Record {
     pub id: Option<MessageId>,
     /// What happened.
     pub content: Content,
+    /// When it becomes absent by itself, in milliseconds since 1970; 0: at no time of its own.
+    pub expires_ms: u64,
+    /// Bytes of the contents of all events before it in its conversation: how much is kept may be said in bytes.
+    pub offset: u64,
+    /// With what the view keeps it together: with what is kept for about as long. It means nothing to readers, who are given
+    /// the default.
+    pub class: Class,
+    /// Events of the same conversation, before it, that are absent from here on, and whose contents are to go. Readers are given
+    /// none.
+    pub erases: Vec<Seq>,
     /// What it makes true for its conversation, in this order. Messages have none, which costs them nothing; and neither has
     /// what is read from the view, which keeps the latest values apart.
     pub registers: Vec<Register>,
@@ -34,8 +45,10 @@ pub struct Record {
 
 impl Record {
     /// As the view gives it back.
-    pub(crate) fn without_registers(&self) -> Self {
-        let Self { conversation, seq, time_ms, origin_time_ms, sender, id, content, registers: _ } = self;
+    pub(crate) fn as_read(&self) -> Self {
+        let Self {
+            conversation, seq, time_ms, origin_time_ms, sender, id, content, expires_ms, offset, ..
+        } = self;
         Self {
             conversation: conversation.clone(),
             seq: *seq,
@@ -44,8 +57,18 @@ impl Record {
             sender: sender.clone(),
             id: *id,
             content: content.clone(),
+            expires_ms: *expires_ms,
+            offset: *offset,
+            class: Class::default(),
+            erases: Vec::new(),
             registers: Vec::new(),
         }
+    }
+
+    /// Bytes of the contents of all events of the conversation up to and including it.
+    #[must_use]
+    pub const fn end(&self) -> u64 {
+        self.offset.saturating_add(self.content.len() as u64)
     }
 
     /// Whether it has a place in its conversation, where readers see it.
@@ -122,8 +145,15 @@ impl Register {
 pub(crate) const KIND_MESSAGE: u8 = 0;
 pub(crate) const KIND_CHANGE: u8 = 1;
 pub(crate) const KIND_NOTICE: u8 = 2;
+/// Only in rows: what was there is gone, but for its id, its time and how long it was.
+pub(crate) const KIND_ABSENT: u8 = 3;
 
 /// Flags of an encoded record, in groups and in rows: what of it is there.
 pub(crate) const FLAG_ORIGIN_TIME: u8 = 1;
 pub(crate) const FLAG_ID: u8 = 2;
 pub(crate) const FLAG_REGISTERS: u8 = 4;
+pub(crate) const FLAG_EXPIRES: u8 = 8;
+/// In groups: unless it is 0. In rows: unless it is where the message before it ends.
+pub(crate) const FLAG_OFFSET: u8 = 16;
+pub(crate) const FLAG_CLASS: u8 = 32;
+pub(crate) const FLAG_ERASES: u8 = 64;

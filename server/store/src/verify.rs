@@ -12,7 +12,7 @@ use crate::log::segment::{Walked, walk_all};
 use crate::log::{LogError, Position};
 use crate::record::{Record, Register};
 use crate::store::OpenError;
-use crate::view::fjall::FjallView;
+use crate::view::fjall::{FjallView, Stored};
 use crate::view::{View, ViewError};
 
 /// Cache of the view during a check.
@@ -258,9 +258,10 @@ fn compare(view: &FjallView, checkpoint: Position, position: Position, records: 
     }
     let check = |record: &Record| {
         let how = match view.message(&record.conversation, record.seq) {
-            Ok(Some(held)) if held == record.without_registers() => return None,
-            Ok(Some(_)) => "another message",
-            Ok(None) => "missing",
+            Ok(Stored::Absent) => return None,
+            Ok(Stored::Record(held)) if *held == record.as_read() => return None,
+            Ok(Stored::Record(_)) => "another message",
+            Ok(Stored::Missing) => "missing",
             // The walk over the view's rows reports damaged ones.
             Err(_) => return None,
         };

@@ -42,7 +42,7 @@ fn restore(from: &Path, number: Option<u64>, to: &Path) -> u64 {
 
 fn events(store: &Store, name: &str) -> Vec<Record> {
     let all = PageLimit { records: usize::MAX, bytes: usize::MAX };
-    store.view.after(&ConversationName::new(name).unwrap(), Seq::ZERO, all).unwrap()
+    store.view.after(&ConversationName::new(name).unwrap(), Seq::ZERO, all).unwrap().records
 }
 
 /// A data folder has exactly the groups up to a position, opens, goes on, and is sound.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::testing::{change, commit, notice, record, set};
+use quoth_store::testing::{self, change, commit, notice, record, set};
 use quoth_store::{Applier, ApplierOptions, Options, PageLimit, ProducerState, Record, Store, StoreError};
 
 const CONVERSATIONS: [&str; 4] = ["a", "b", "c", "d"];
@@ -88,7 +88,7 @@ fn read_all(dir: &Path) -> Result<(), Box<dyn std::error::Error>> {
         assert_eq!(after, expected, "{name}");
         assert_eq!(before, expected, "{name}");
         assert_eq!(producer, Some(ProducerState { n: ROUNDS * 2, seq: Seq(ROUNDS) }), "{name}");
-        assert_eq!(found.as_ref(), Some(&expected[29]), "{name}");
+        assert_eq!(found, Some(testing::found(&expected[29])), "{name}");
     }
     let mut next = store.log.first();
     store.log.read(next, &mut |position, _| {

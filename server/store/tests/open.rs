@@ -101,7 +101,7 @@ fn another_format_is_refused() {
     drop(open(dir.path()));
     fs::write(dir.path().join("format"), "quoth-server data folder, format 9\n").unwrap();
     let error = refused_untouched(dir.path());
-    assert!(matches!(error, OpenError::Format { found: 9, expected: 5, .. }), "{error}");
+    assert!(matches!(error, OpenError::Format { found: 9, expected: 6, .. }), "{error}");
 }
 
 #[test]

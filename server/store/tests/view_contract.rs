@@ -5,7 +5,7 @@ mod views;
 use std::path::Path;
 
 use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
-use quoth_store::testing::{change, notice, record};
+use quoth_store::testing::{change, found, notice, record};
 use quoth_store::{
     Bounds, Content, FjallView, MessageId, PageLimit, Position, ProducerKey, ProducerState, Record, View,
     ViewError,
@@ -103,10 +103,7 @@ fn every_page_of_groups_of_any_size_is_right() {
                 }
             }
             for record in &all {
-                assert_eq!(
-                    view.find(name, id(record).producer, id(record).n).unwrap().as_ref(),
-                    Some(record)
-                );
+                assert_eq!(view.find(name, id(record).producer, id(record).n).unwrap(), Some(found(record)));
             }
         }
     });
@@ -190,7 +187,7 @@ fn a_message_id_is_found_and_an_unused_one_is_not() {
         assert_eq!(view.producer(&a, other).unwrap(), Some(ProducerState { n: 80, seq: Seq(8) }));
         assert_eq!(view.producer(&name("b"), ada).unwrap(), None);
         for record in &group {
-            assert_eq!(view.find(&a, id(record).producer, id(record).n).unwrap().as_ref(), Some(record));
+            assert_eq!(view.find(&a, id(record).producer, id(record).n).unwrap(), Some(found(record)));
         }
         for n in [0, 5, 20, 35, 71, 90] {
             assert_eq!(view.find(&a, ada, n).unwrap(), None, "{n}");
@@ -233,7 +230,7 @@ fn ids_of_interleaved_producers_are_found_wherever_they_are() {
         let mut last_of = std::collections::HashMap::new();
         for record in &group {
             last_of.insert(id(record).producer, ProducerState { n: id(record).n, seq: record.seq });
-            assert_eq!(view.find(&a, id(record).producer, id(record).n).unwrap().as_ref(), Some(record));
+            assert_eq!(view.find(&a, id(record).producer, id(record).n).unwrap(), Some(found(record)));
         }
         let stored: std::collections::HashSet<_> =
             group.iter().map(|record| (id(record).producer, id(record).n)).collect();
@@ -248,7 +245,7 @@ fn ids_of_interleaved_producers_are_found_wherever_they_are() {
             assert_eq!(view.producer(&a, *producer).unwrap(), last_of.get(producer).copied());
         }
         for other in &others {
-            assert_eq!(view.find(&b, id(other).producer, id(other).n).unwrap().as_ref(), Some(other));
+            assert_eq!(view.find(&b, id(other).producer, id(other).n).unwrap(), Some(found(other)));
             assert_eq!(view.find(&b, producers[39], id(other).n).unwrap(), None);
         }
         assert_eq!(view.producer(&b, producers[0]).unwrap(), Some(ProducerState { n: 300, seq: Seq(100) }));
@@ -336,7 +333,10 @@ fn a_crash_leaves_no_trace_in_windows() {
                 assert_eq!(view.after(&name, Seq::ZERO, ALL).unwrap(), all, "{crash} {before} {behind}");
                 assert_eq!(view.before(&name, None, ALL).unwrap(), all, "{crash} {before} {behind}");
                 for record in all {
-                    assert_eq!(view.find(&name, id(&record).producer, id(&record).n).unwrap(), Some(record));
+                    assert_eq!(
+                        view.find(&name, id(&record).producer, id(&record).n).unwrap(),
+                        Some(found(&record))
+                    );
                 }
             }
         }
@@ -399,7 +399,7 @@ fn changes_are_read_as_messages_are_and_notices_are_not_read() {
             assert_eq!(view.before(&a, Some(Seq(3)), ALL).unwrap(), events[..2]);
             let producer = id(&events[0]).producer;
             for event in [&events[0], &events[2], &events[3], &events[4]] {
-                assert_eq!(view.find(&a, producer, id(event).n).unwrap().as_ref(), Some(event));
+                assert_eq!(view.find(&a, producer, id(event).n).unwrap(), Some(found(event)));
             }
             assert_eq!(view.find(&a, producer, 11).unwrap(), None, "the id of a notice");
             for of in ["b", "c"] {

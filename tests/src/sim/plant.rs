@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::testing::{LogOverride, Overridden, ViewOverride};
-use quoth_store::{Log, LogError, PageLimit, Position, ProducerKey, ProducerState, Record, View, ViewError};
+use quoth_store::{Log, LogError, PageLimit, Position, ProducerKey, ProducerState, Stretch, View, ViewError};
 
 /// A bug of the store under the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl ViewOverride for PlantedView {
         conversation: &ConversationName,
         after: Seq,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, ViewError> {
+    ) -> Result<Stretch, ViewError> {
         let after = if self.plant == Plant::CursorOffByOne { after.next() } else { after };
         self.inner.after(conversation, after, limit)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::testing::ViewOverride;
-use quoth_store::{Bounds, PageLimit, ProducerKey, ProducerState, Record, View, ViewError};
+use quoth_store::{Bounds, Found, PageLimit, ProducerKey, ProducerState, Stretch, View, ViewError};
 
 /// Long against the time in which a client's next frame comes.
 const READ_TIME: Duration = Duration::from_millis(5);
@@ -57,7 +57,7 @@ impl ViewOverride for FaultyView {
         conversation: &ConversationName,
         after: Seq,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, ViewError> {
+    ) -> Result<Stretch, ViewError> {
         self.slowly(|view| view.after(conversation, after, limit))
     }
 
@@ -66,7 +66,7 @@ impl ViewOverride for FaultyView {
         conversation: &ConversationName,
         before: Option<Seq>,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, ViewError> {
+    ) -> Result<Stretch, ViewError> {
         self.slowly(|view| view.before(conversation, before, limit))
     }
 
@@ -87,7 +87,7 @@ impl ViewOverride for FaultyView {
         conversation: &ConversationName,
         producer: ProducerKey,
         n: u64,
-    ) -> Result<Option<Record>, ViewError> {
+    ) -> Result<Option<Found>, ViewError> {
         self.slowly(|view| view.find(conversation, producer, n))
     }
 }

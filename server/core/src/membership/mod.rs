@@ -8,7 +8,7 @@
 mod change;
 mod decide;
 mod fold;
-mod registers;
+pub mod registers;
 pub mod slow;
 mod state;
 #[cfg(test)]

@@ -8,15 +8,16 @@ use quoth_core::membership::user::{self, echo};
 use quoth_core::membership::{
     Actor, Change, Context, ConversationState, Fact, Refusal, RegisterChange, decide,
 };
+use quoth_core::retention::Kept;
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::{Code, ConversationName, Seq, UserId, codec};
-use quoth_store::{Content, Record, Register, StoreError, ViewError};
+use quoth_store::{Class, Content, Record, Register, StoreError, ViewError};
 
 use super::{Committer, Group, concerns_one_conversation};
 use crate::engine::changes::{ChangeRequest, Done, Heads, What};
 use crate::engine::inbox::Own;
 use crate::engine::publisher::Last;
-use crate::engine::states::{KnownConversation, KnownUser, State as _};
+use crate::engine::states::{KnownConversation, KnownKept, KnownUser, State as _};
 
 use super::message::AlteredMessage;
 
@@ -25,6 +26,7 @@ use super::message::AlteredMessage;
 pub(super) enum Changed {
     Conversation { known: Arc<KnownConversation>, event: Happened },
     User { known: Arc<KnownUser>, event: Happened },
+    Kept { known: Arc<KnownKept>, kept: Kept },
     Message { message: AlteredMessage, event: Happened },
 }
 
@@ -47,6 +49,7 @@ impl Changed {
             Self::User { known, event } => {
                 known.release(position, |state| state.apply(event.seq, &event.kind));
             }
+            Self::Kept { known, kept } => known.release(position, |state| *state = *kept),
             Self::Message { message, event } => message.release(position, event),
         }
     }
@@ -59,6 +62,7 @@ impl Changed {
             Self::Conversation { known, .. } => known.set_sequenced(known.released()),
             Self::User { known, .. } => known.set_sequenced(known.released()),
             Self::Message { message, .. } => message.take_back(),
+            Self::Kept { known, .. } => known.set_sequenced(known.released()),
         }
     }
 }
@@ -99,15 +103,18 @@ impl Committer {
         let ChangeRequest { caller, what, heads, answer, queued: _queued } = request;
         let before = group.records.len();
         let done = match what {
-            What::Conversation { name, known, change, added } => self.change_conversation(
+            What::Conversation { name, known, change, keeps, added } => self.change_conversation(
                 caller.actor(),
-                (&name, &known),
+                (&name, &known, keeps.class()),
                 &change,
                 &added,
                 &heads,
                 now_ms,
                 group,
             ),
+            What::Retain { name, known, keeps, retain } => {
+                self.retain(caller.actor(), (&name, &known), &keeps, retain, &heads, now_ms, group)
+            }
             What::Own { me, kind } => self.own(&me, kind, &heads, now_ms, group),
             What::Block { me, known, user, blocked } => {
                 self.block(caller.actor(), (&me, &known), (&user, blocked), &heads, now_ms, group)
@@ -140,7 +147,7 @@ impl Committer {
     fn change_conversation(
         &mut self,
         actor: Actor<'_>,
-        (name, known): (&ConversationName, &Arc<KnownConversation>),
+        (name, known, class): (&ConversationName, &Arc<KnownConversation>, Class),
         change: &Change,
         added: &[(UserId, Arc<KnownUser>)],
         heads: &Heads,
@@ -175,7 +182,7 @@ impl Committer {
             known.set_sequenced(version);
             let members = state.members_count();
             let is_new = matches!(event.kind, EventKind::MemberSet { previous: None, .. });
-            group.records.push(record(name, &event, registers));
+            self.push(name, &event, registers, class, group);
             group.changes.push(Changed::Conversation { known: Arc::clone(known), event });
             self.written(name, known, group);
             (done.seq, done.time_ms) = (seq, time_ms);
@@ -189,7 +196,7 @@ impl Committer {
                 let has_left = matches!(kind, EventKind::BelongsNoMore { .. });
                 group.own.push(Own { user, conversation: name.clone(), has_left });
                 let event = Happened { seq, time_ms, sender: me.clone(), kind };
-                group.records.push(record(&log, &event, registers));
+                self.push(&log, &event, registers, Class::default(), group);
             }
         }
         Ok(done)
@@ -214,9 +221,23 @@ impl Committer {
         state.apply(seq, &kind);
         known.set_sequenced(state.version().0);
         let event = Happened { seq, time_ms, sender: actor.user().clone(), kind };
-        group.records.push(record(&log, &event, user::registers(seq, &event.kind)));
+        self.push(&log, &event, user::registers(seq, &event.kind), Class::default(), group);
         group.changes.push(Changed::User { known: Arc::clone(known), event });
         Ok(Done { conversation, seq, time_ms })
+    }
+
+    /// Takes an event into a group.
+    pub(super) fn push(
+        &mut self,
+        log: &ConversationName,
+        event: &Happened,
+        registers: Vec<RegisterChange>,
+        class: Class,
+        group: &mut Group,
+    ) {
+        let mut record = record(log, event, registers, class);
+        record.offset = self.sequencer.extend(log, record.content.len() as u64);
+        group.records.push(record);
     }
 
     fn own(
@@ -235,7 +256,7 @@ impl Committer {
             group.own.push(Own { user, conversation, has_left: false });
         }
         let event = Happened { seq, time_ms, sender: me.clone(), kind };
-        group.records.push(record(&log, &event, user::registers(seq, &event.kind)));
+        self.push(&log, &event, user::registers(seq, &event.kind), Class::default(), group);
         Ok(Done { conversation: ConversationName::me(), seq, time_ms })
     }
 
@@ -249,9 +270,9 @@ impl Committer {
             let last = heads.lasts.get(name).filter(|_| heads.applied >= self.horizon);
             let last = match last {
                 Some(last) => *last,
-                None => Last::read(&*self.parts.view, name, self.parts.view.bounds(name)?)?,
+                None => Last::read(&*self.parts.view, name)?,
             };
-            self.sequencer.load_conversation(name, last.seq, last.time_ms);
+            self.sequencer.load_conversation(name, last.seq, last.time_ms, last.end);
         }
     }
 
@@ -263,7 +284,8 @@ impl Committer {
     }
 }
 
-pub(super) fn record(log: &ConversationName, event: &Happened, registers: Vec<RegisterChange>) -> Record {
+/// An event as a record, but for its offset.
+fn record(log: &ConversationName, event: &Happened, registers: Vec<RegisterChange>, class: Class) -> Record {
     let registers =
         registers.into_iter().map(|(key, value)| Register { key: key.into(), value: value.map(Into::into) });
     Record {
@@ -275,6 +297,10 @@ pub(super) fn record(log: &ConversationName, event: &Happened, registers: Vec<Re
         id: None,
         // Without a length in front, as datagrams are.
         content: Content::Change(codec::encode_datagram(&event.kind)),
+        expires_ms: 0,
+        offset: 0,
+        class,
+        erases: Vec::new(),
         registers: registers.collect(),
     }
 }

@@ -51,6 +51,10 @@ fn due(name: &ConversationName, time_ms: u64) -> Record {
         sender: UserId::new("$server").expect("an id"),
         id: None,
         content: Content::Notice(bytes::Bytes::new()),
+        expires_ms: 0,
+        offset: 0,
+        class: quoth_store::Class::default(),
+        erases: Vec::new(),
         registers: vec![Register { key: due_key(name).into(), value: Some(value) }],
     }
 }

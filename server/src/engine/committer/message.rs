@@ -7,8 +7,9 @@ use quoth_core::membership::{Actor, user};
 use quoth_core::messages::{self, Alteration, Context, Target};
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::{ConversationName, Seq, UserId};
+use quoth_store::Class;
 
-use super::change::{Changed, Failure, Happened, record};
+use super::change::{Changed, Failure, Happened};
 use super::{Committer, Group};
 use crate::engine::access::Access;
 use crate::engine::changes::{Done, Heads};
@@ -78,8 +79,12 @@ impl Committer {
         let state = self.drafts.messages.get_mut(&message.key, &message.known);
         let altered = state.apply(target.seq, event.fact());
         message.known.set_sequenced(seq.0);
-        message.absent = altered.absent;
-        group.records.push(record(name, &event, altered.registers));
+        message.absent.clone_from(&altered.absent);
+        let erases = altered.absent;
+        self.push(name, &event, altered.registers, access.class(), group);
+        if let Some(record) = group.records.last_mut() {
+            record.erases = erases;
+        }
         group.changes.push(Changed::Message { message, event });
         if let Some(known) = access.managed() {
             self.written(name, known, group);
@@ -102,7 +107,7 @@ impl Committer {
         let kind = EventKind::Hidden { conversation, seq };
         let (seq, time_ms) = self.next(&log, now_ms)?;
         let event = Happened { seq, time_ms, sender: me.clone(), kind };
-        group.records.push(record(&log, &event, user::registers(seq, &event.kind)));
+        self.push(&log, &event, user::registers(seq, &event.kind), Class::default(), group);
         Ok(Done { conversation: ConversationName::me(), seq, time_ms })
     }
 }

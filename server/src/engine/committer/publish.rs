@@ -27,7 +27,10 @@ impl Committer {
         let n = request.append.n;
         let result = match self.sequence(&request, now_ms) {
             Ok(Ok(Sequenced::Append { seq, time_ms })) => {
-                group.records.push(record(&mut request, seq, time_ms));
+                let mut record = record(&mut request, seq, time_ms);
+                let bytes = record.content.len() as u64;
+                record.offset = self.sequencer.extend(&record.conversation, bytes);
+                group.records.push(record);
                 if let Some(known) = request.publisher.access.managed() {
                     self.posted(&request.publisher.conversation, known, time_ms, group);
                 }
@@ -134,9 +137,9 @@ impl Committer {
         let name = &publisher.conversation;
         let last = match self.prior(publisher) {
             Some(Prior { last, .. }) => *last,
-            None => Last::read(&*self.parts.view, name, self.parts.view.bounds(name)?)?,
+            None => Last::read(&*self.parts.view, name)?,
         };
-        self.sequencer.load_conversation(name, last.seq, last.time_ms);
+        self.sequencer.load_conversation(name, last.seq, last.time_ms, last.end);
         Ok(())
     }
 
@@ -151,7 +154,10 @@ impl Committer {
     }
 }
 
+/// The message, but for its offset.
 fn record(request: &mut PublishRequest, seq: Seq, time_ms: u64) -> Record {
+    let expires_in_ms = request.append.about.expires_in_ms;
+    let expires_ms = if expires_in_ms == 0 { 0 } else { time_ms.saturating_add(expires_in_ms) };
     Record {
         conversation: request.publisher.conversation.clone(),
         seq,
@@ -159,18 +165,21 @@ fn record(request: &mut PublishRequest, seq: Seq, time_ms: u64) -> Record {
         origin_time_ms: request.append.origin_time_ms,
         sender: request.append.sender.clone(),
         id: Some(MessageId { producer: request.publisher.key, n: request.append.n }),
-        content: content(&mut request.append, time_ms),
+        content: content(&mut request.append, expires_ms),
+        expires_ms,
+        offset: 0,
+        class: request.publisher.access.class(),
+        erases: Vec::new(),
         registers: Vec::new(),
     }
 }
 
 /// Most messages are nothing but a body.
-fn content(append: &mut Append, time_ms: u64) -> Content {
+fn content(append: &mut Append, expires_ms: u64) -> Content {
     let body = std::mem::take(&mut append.body);
     if append.about == About::default() {
         return Content::Message(body);
     }
-    let About { reply_to, mentions, expires_in_ms } = std::mem::take(&mut append.about);
-    let expires_ms = if expires_in_ms == 0 { 0 } else { time_ms.saturating_add(expires_in_ms) };
+    let About { reply_to, mentions, .. } = std::mem::take(&mut append.about);
     Content::Change(codec::encode_datagram(&EventKind::Message { body, reply_to, mentions, expires_ms }))
 }

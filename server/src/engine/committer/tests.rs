@@ -15,7 +15,7 @@ use super::{Committer, GROUP_PUBLISHES_MAX, Parts};
 use crate::engine::inbox::Inbox;
 use crate::engine::mailbox::{Mailbox, Outcome};
 use crate::engine::publisher::{Prior, Publisher};
-use crate::engine::reads::Reads;
+use crate::engine::reads::{Reading, Reads};
 use crate::engine::tails::Tails;
 use crate::engine::workers::Workers;
 use crate::engine::{Access, Execution, PublishRequest, Request, Role, SystemClock};
@@ -33,7 +33,7 @@ fn committer() -> Committer {
         released: Arc::new(AtomicU64::new(0)),
         counts: Arc::default(),
         rules: Rules::default(),
-        inbox: Arc::new(Inbox::new()),
+        inbox: Arc::new(Inbox::new(Arc::default())),
     };
     Committer::new(parts)
 }
@@ -101,7 +101,7 @@ async fn what_is_forgotten_and_handed_over_stays_exact() {
             _ => publisher(&format!("room {room}"), id),
         };
         if begins {
-            let (_, prior) = Prior::read(&*committer.parts.view, &publisher).unwrap();
+            let (_, prior) = Prior::read(&*committer.parts.view, &publisher, Reading::default()).unwrap();
             publisher.prior.set(prior.unwrap()).unwrap();
         }
         if let Some(prior) = publisher.prior.get() {

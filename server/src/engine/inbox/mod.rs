@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use quoth_core::receipts::{Cursor, Pending};
+use quoth_core::retention::Classes;
 use quoth_protocol::{ConversationName, UserId};
 use tokio::sync::{Notify, oneshot};
 
@@ -44,6 +45,8 @@ pub(super) struct Inbox {
     rung: Notify,
     watchers: Watchers,
     counts: Counts,
+    /// How conversations are kept that have no policy of their own.
+    classes: Arc<Classes>,
 }
 
 /// What the keeper has not done yet.
@@ -87,13 +90,14 @@ struct Mark {
 }
 
 impl Inbox {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(classes: Arc<Classes>) -> Self {
         Self {
             cursors: Mutex::new(Pending::new(CURSOR_INTERVAL_MS)),
             waiting: Mutex::default(),
             rung: Notify::new(),
             watchers: Watchers::default(),
             counts: Counts::default(),
+            classes,
         }
     }
 

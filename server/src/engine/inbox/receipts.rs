@@ -6,6 +6,7 @@ use std::sync::Arc;
 use quoth_core::membership::user::blocked_key;
 use quoth_core::membership::{ConversationState, Damaged};
 use quoth_core::receipts::{CURSOR, Cursor, key_of, user_of};
+use quoth_core::retention::Keeping;
 use quoth_core::unread::Posted;
 use quoth_protocol::limits::RECEIPT_MEMBERS_MAX;
 use quoth_protocol::{ConversationName, Seq, UserId};
@@ -168,7 +169,8 @@ impl Engine {
         cursor: Cursor,
     ) -> Result<(), String> {
         let failed = || "the store failed".to_owned();
-        let Bounds { head, .. } = self.bounds(conversation).await.map_err(|error| error.to_string())?;
+        let Bounds { head, .. } =
+            self.bounds(conversation, Keeping::default()).await.map_err(|error| error.to_string())?;
         let cursor = cursor.within(head);
         if self.cursor(conversation, user).await.map_err(|error| error.to_string())?.covers(cursor) {
             return Ok(());

@@ -19,6 +19,7 @@ use crate::engine::Engine;
 use crate::engine::committer::concerns_one_conversation;
 use crate::engine::frame::event;
 use crate::engine::messages::latest_edit;
+use crate::engine::retention::bounds_in;
 use crate::engine::states::{KnownConversation, State};
 
 /// Events among which the last message is looked for.
@@ -142,7 +143,7 @@ fn filled(
     row: InboxRow,
 ) -> Result<InboxRow, ViewError> {
     let me = &to.grant.user;
-    let bounds = view.bounds(name)?;
+    let bounds = bounds_in(view, name, &inbox.classes, to.now_ms)?;
     let is_absent = absent(view, name, bounds, to.now_ms)?;
     let read = cursor(view, name, me)?.read;
     let unread = inbox.counts.unread(view, name, bounds, (me, read), &is_absent)?;

@@ -6,13 +6,14 @@ use std::sync::mpsc::Receiver;
 use quoth_core::authorize::Grant;
 use quoth_core::conversation::{About, Append};
 use quoth_core::membership::{Actor, Change, ConversationState};
+use quoth_core::retention::Keeping;
 use quoth_core::tail::Next;
 use quoth_protocol::membership::ConversationKind;
 use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
 use quoth_store::{LogError, MemoryLog, MemoryView};
 
 use super::durable::gated_log;
-use super::world::{failure, hooked_log, outcome, room, start, stop};
+use super::world::{failure, hooked_log, outcome, room, start, stop, wanted};
 use crate::engine::{Access, Caller, Engine, Mailbox, NotStored, Publisher, Role};
 
 fn user(name: &str) -> UserId {
@@ -70,7 +71,7 @@ async fn nothing_of_a_change_is_out_before_its_flush() {
     });
     let begun = begins(begun).await;
     assert_eq!((members(&access), access.version()), (0, 0));
-    let tail = |name: &ConversationName| engine.read_tail(name, Seq(0), usize::MAX, &mut Vec::new());
+    let tail = |name: &ConversationName| engine.read_tail(name, wanted(Seq(0)), &mut Vec::new());
     let own = ConversationName::of_user(&user("bob"));
     assert!(matches!(tail(&room("room")), Next::View { .. }) && matches!(tail(&own), Next::View { .. }));
     assert!(!create.is_finished());
@@ -159,7 +160,7 @@ async fn what_was_changed_is_loaded_as_it_was() {
     engine.block(caller("alice"), user("bob"), true).await.unwrap();
     let state = engine.with_state(&room("room"), |state| state.cloned()).await.unwrap();
     // As after a crash, which closes no log.
-    engine.applied_bounds(&room("room")).await.unwrap();
+    engine.applied_bounds(&room("room"), Keeping::default()).await.unwrap();
     drop((engine, stopper));
     let (engine, stopper) = start(log, view);
     assert_eq!(engine.with_state(&room("room"), |state| state.cloned()).await.unwrap(), state);
@@ -195,7 +196,7 @@ async fn states_are_out_before_their_events_are() {
         move || {
             let (name, mut cursor, mut frames) = (room("room"), Seq(2), Vec::new());
             while cursor < Seq(2 + CHANGES) {
-                let next = engine.read_tail(&name, cursor, usize::MAX, &mut frames);
+                let next = engine.read_tail(&name, wanted(cursor), &mut frames);
                 let version = access.version();
                 if let Next::Frames(reached) = next {
                     assert!(version >= reached.0, "event {reached} is out, and the state is at {version}");

@@ -8,7 +8,7 @@ use quoth_core::tail::Next;
 use quoth_protocol::Seq;
 use quoth_store::{Log, LogError, MemoryLog, MemoryView, View as _};
 
-use super::world::{failure, hooked_log, outcome, publish, publisher, room, start, stop};
+use super::world::{failure, hooked_log, outcome, publish, publisher, room, start, stop, wanted};
 use crate::engine::{Engine, Mailbox};
 
 /// A log whose flushes say that they have begun and wait for a word how to end.
@@ -31,10 +31,10 @@ fn is_out(engine: &Engine, view: &MemoryView, mailboxes: [&Mailbox; 2], cursor: 
     let mut outcomes = Vec::new();
     mailboxes.iter().for_each(|mailbox| mailbox.take(&mut outcomes));
     let mut frames = Vec::new();
-    let next = engine.read_tail(&room("room"), cursor, usize::MAX, &mut frames);
+    let next = engine.read_tail(&room("room"), wanted(cursor), &mut frames);
     !outcomes.is_empty()
         || matches!(next, Next::Frames(_))
-        || engine.inner.tails.head(&room("room")).is_some_and(|head| head > cursor)
+        || engine.inner.tails.ahead(&room("room")).end.seq > cursor
         || engine.inner.released.load(Ordering::Acquire) > cursor.0
         || view.applied().0 > cursor.0
 }

@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use quoth_core::retention::Keeping;
+use quoth_core::tail::Frame;
 use quoth_protocol::{Code, Seq};
 use quoth_store::testing::{commit, record};
 use quoth_store::{Bounds, MemoryLog, MemoryView, Position, View as _, ViewError};
 
-use crate::engine::NotStored;
+use crate::engine::{NotStored, Reading};
 
 use super::world::{
     failure, hooked_log, hooked_view, outcome, publish, publisher, room, start, stop, stored,
@@ -32,7 +34,7 @@ async fn a_panic_of_the_committer_is_a_failure() {
 #[tokio::test]
 async fn damaged_rows_of_one_conversation_stop_only_that_one() {
     let hook = |call: &'static str, name: Option<&quoth_protocol::ConversationName>| match (call, name) {
-        ("bounds", Some(name)) if name.as_str() == "damaged" => {
+        ("last", Some(name)) if name.as_str() == "damaged" => {
             Err(ViewError::DamagedRow { conversation: name.clone(), seq: Seq(1), what: "a test wants it so" })
         }
         _ => Ok(()),
@@ -52,7 +54,7 @@ async fn damaged_rows_of_one_conversation_stop_only_that_one() {
 #[tokio::test]
 async fn an_engine_failure_while_a_conversation_is_loaded_stops_everything() {
     let hook = |call: &'static str, _: Option<&quoth_protocol::ConversationName>| match call {
-        "bounds" => Err(ViewError::Engine { action: "read", path: "view".into(), what: "broken".into() }),
+        "last" => Err(ViewError::Engine { action: "read", path: "view".into(), what: "broken".into() }),
         _ => Ok(()),
     };
     let view = hooked_view(MemoryView::new(), hook);
@@ -101,7 +103,9 @@ async fn the_view_has_everything_when_the_engine_has_stopped_even_while_reads_ar
     let reads = engine.reads().clone();
     let limit = quoth_store::PageLimit { records: 1, bytes: 1 };
     let access = crate::engine::Access::fixed(room("other"));
-    let read = tokio::spawn(async move { reads.after(&access, Seq(0), Seq(u64::MAX), limit).await });
+    let read = tokio::spawn(async move {
+        reads.after(access.name(), Seq(0), Seq(u64::MAX), limit, Reading::default()).await
+    });
     tokio::task::spawn_blocking(move || read_begun.recv().unwrap()).await.unwrap();
     stored(&engine, &publisher("room"), 1).await;
     stop(engine, stopper).await.unwrap();
@@ -128,11 +132,12 @@ async fn the_head_is_not_behind_a_tail_that_goes_while_the_view_is_asked() {
                 while view.applied() < Position(1) {
                     std::thread::yield_now();
                 }
-                let (filling, tails) = (Bytes::from(vec![0; 64 * 1024]), &engine.inner.tails);
+                let (bytes, tails) = (Bytes::from(vec![0; 64 * 1024]), &engine.inner.tails);
+                let filling = Frame { bytes, time_ms: 0, expires_ms: 0, offset: 0, end: 0, position: 1 };
                 let mut others = 0;
-                while tails.head(name.unwrap()).is_some() {
+                while tails.ahead(name.unwrap()).end.seq > Seq::ZERO {
                     others += 1;
-                    tails.push(&room(&format!("other {others}")), Seq(1), [filling.clone()], 1, u64::MAX);
+                    tails.push(&room(&format!("other {others}")), Seq(1), [filling.clone()], u64::MAX);
                 }
             }
             _ => {}
@@ -142,6 +147,9 @@ async fn the_head_is_not_behind_a_tail_that_goes_while_the_view_is_asked() {
     let (engine, stopper) = start(MemoryLog::new(), hooked_view(inner, hook));
     stored(&engine, &publisher("room"), 1).await;
     engine_of_hook.set(engine.clone()).unwrap();
-    assert_eq!(engine.bounds(&room("room")).await.unwrap(), Bounds { floor: Seq(1), head: Seq(1) });
+    assert_eq!(
+        engine.bounds(&room("room"), Keeping::default()).await.unwrap(),
+        Bounds { floor: Seq(1), head: Seq(1) }
+    );
     drop((engine, stopper));
 }

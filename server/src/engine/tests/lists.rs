@@ -18,7 +18,9 @@ use quoth_protocol::limits::{INBOX_CHANGES_MAX, INBOX_PINNED_MAX};
 use quoth_protocol::membership::{ConversationKind, Role as MemberRole};
 use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
 use quoth_store::testing::{Overridden, ViewOverride};
-use quoth_store::{MemoryLog, MemoryView, PageLimit, Position, Record, Register, Store, View, ViewError};
+use quoth_store::{
+    MemoryLog, MemoryView, PageLimit, Position, Record, Register, Store, Stretch, View, ViewError,
+};
 
 use super::world::{outcome, room, stop};
 use crate::engine::{
@@ -71,7 +73,7 @@ impl ViewOverride for CountedView {
         self.0.apply(position, records)
     }
 
-    fn after(&self, name: &ConversationName, after: Seq, limit: PageLimit) -> Result<Vec<Record>, ViewError> {
+    fn after(&self, name: &ConversationName, after: Seq, limit: PageLimit) -> Result<Stretch, ViewError> {
         let records = self.0.after(name, after, limit)?;
         self.1.read.fetch_add(records.len(), Ordering::SeqCst);
         Ok(records)
@@ -82,7 +84,7 @@ impl ViewOverride for CountedView {
         name: &ConversationName,
         before: Option<Seq>,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, ViewError> {
+    ) -> Result<Stretch, ViewError> {
         let records = self.0.before(name, before, limit)?;
         self.1.read.fetch_add(records.len(), Ordering::SeqCst);
         Ok(records)

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use quoth_core::authorize::Grant;
 use quoth_core::membership::{Change, ConversationState};
 use quoth_core::messages::Alteration;
+use quoth_core::retention::Keeping;
 use quoth_core::tail::Next;
 use quoth_protocol::codec::Decoder;
 use quoth_protocol::frame::{EventKind, ServerFrame};
@@ -18,7 +19,7 @@ use quoth_store::{LogError, MemoryLog, MemoryView, PageLimit, View as _};
 
 use super::changes::{publish, publisher};
 use super::durable::gated_log;
-use super::world::{hooked_view, outcome, room, start, stop};
+use super::world::{hooked_view, outcome, room, start, stop, wanted};
 use crate::engine::{Access, Caller, Engine};
 
 const ALL: PageLimit = PageLimit { records: 1_000, bytes: usize::MAX };
@@ -65,16 +66,20 @@ fn shown(frames: &[Bytes]) -> String {
 
 fn by_tail(engine: &Engine, access: &Access, cursor: u64) -> String {
     let mut frames = Vec::new();
-    engine.read_tail(access.name(), Seq(cursor), usize::MAX, &mut frames);
-    access.leave_out(Seq(cursor + 1), &mut frames);
+    engine.read_tail(access.name(), wanted(Seq(cursor)), &mut frames);
     shown(&frames)
 }
 
 async fn by_view(engine: &Engine, access: &Access, cursor: u64) -> String {
-    let head = engine.applied_bounds(access.name()).await.unwrap().head;
-    let page = engine.reads().page(access, Seq(cursor), head, ALL).await.unwrap();
+    let head = engine.applied_bounds(access.name(), Keeping::default()).await.unwrap().head;
+    let page =
+        engine.reads().page(access.name(), Seq(cursor), head, ALL, engine.reading_of(access)).await.unwrap();
     assert_eq!(page.reached, head);
-    let read = engine.reads().after(access, Seq(cursor), Seq(u64::MAX), ALL).await.unwrap();
+    let read = engine
+        .reads()
+        .after(access.name(), Seq(cursor), Seq(u64::MAX), ALL, engine.reading_of(access))
+        .await
+        .unwrap();
     assert_eq!((&read.frames, read.reached), (&page.frames, head));
     shown(&page.frames)
 }
@@ -273,7 +278,7 @@ async fn states_of_a_page_are_those_of_its_head() {
     });
     let mut pages = Vec::new();
     while !reacts.is_finished() {
-        let bounds = engine.applied_bounds(access.name()).await.unwrap();
+        let bounds = engine.applied_bounds(access.name(), Keeping::default()).await.unwrap();
         let span = (Seq(1), bounds.head);
         let page = engine.states_of_page(&access, &user("alice"), span, bounds, Seq(u64::MAX)).await.unwrap();
         assert!(page.1 >= bounds.head);
@@ -309,7 +314,7 @@ async fn who_hides_a_message_twice_writes_it_once() {
     let hide =
         async |who: &str, seq| engine.hide(caller(who), &room("room"), Seq(seq)).await.map(|done| done.seq.0);
     assert_eq!(hide("alice", 4).await, Ok(2), "the first event of her own log was that she belongs there");
-    engine.applied_bounds(access.name()).await.unwrap();
+    engine.applied_bounds(access.name(), Keeping::default()).await.unwrap();
     assert_eq!(hide("alice", 4).await, Ok(0));
     assert_eq!(hide("bob", 4).await, Ok(2), "for oneself");
     assert_eq!(hide("eve", 4).await.unwrap_err().code, Code::FORBIDDEN);
@@ -344,7 +349,9 @@ async fn readers_of_the_same_page_at_once_cost_one_read() {
     is_gated.store(true, Ordering::Relaxed);
     let read = || {
         let (engine, access) = (engine.clone(), Arc::clone(&access));
-        async move { engine.reads().page(&access, Seq(3), Seq(8), ALL).await.unwrap() }
+        async move {
+            engine.reads().page(access.name(), Seq(3), Seq(8), ALL, engine.reading_of(&access)).await.unwrap()
+        }
     };
     let mut readers: Vec<_> = (0..READERS).map(|_| Box::pin(read())).collect();
     // All of them wait for the one read that has begun.
@@ -364,7 +371,7 @@ async fn readers_of_the_same_page_at_once_cost_one_read() {
         assert_eq!(shown(&page.frames), "text, text, gap 6-6, text, text");
     }
     assert_eq!(reads.load(Ordering::Relaxed), 1);
-    assert!(matches!(engine.read_tail(access.name(), Seq(8), 1, &mut Vec::new()), Next::Frames(Seq(9))));
+    assert!(matches!(engine.read_tail(access.name(), wanted(Seq(8)), &mut Vec::new()), Next::Frames(Seq(9))));
     drop(access);
     stop(engine, stopper).await.unwrap();
 }

@@ -8,6 +8,7 @@ mod loads;
 mod messages;
 mod notes;
 mod receipts;
+mod retention;
 mod room;
 mod rosters;
 mod world;

@@ -60,7 +60,11 @@ async fn a_log_without_room_refuses_what_is_new_and_takes_it_once_there_is_room(
         known(&engine, &ada, 1, Seq(1)).await;
         refused(&engine, &other, 2).await;
         known(&engine, &other, 1, Seq(1)).await;
-        assert_eq!(engine.bounds(&room("room")).await.unwrap().head, Seq(1), "reads go on");
+        assert_eq!(
+            engine.bounds(&room("room"), Default::default()).await.unwrap().head,
+            Seq(1),
+            "reads go on"
+        );
         assert_eq!(engine.note(room("$server/x"), Vec::new()).await, Err("the store failed".to_owned()));
     }
     has_room.store(true, Ordering::SeqCst);

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quoth_core::conversation::{About, Append};
+use quoth_core::retention::Keeping;
+use quoth_core::tail::Wanted;
 use quoth_protocol::frame::Durability;
 use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
 use quoth_store::testing::{LogOverride, Overridden, ViewOverride};
 use quoth_store::{
-    Bounds, Log, LogError, MemoryLog, MemoryView, PageLimit, Position, ProducerKey, ProducerState, Record,
-    Store, View, ViewError,
+    Bounds, Found, Last, Log, LogError, MemoryLog, MemoryView, PageLimit, Position, ProducerKey,
+    ProducerState, Record, Store, Stretch, View, ViewError,
 };
 
 use crate::engine::{
@@ -77,6 +79,11 @@ pub(super) async fn publish(engine: &Engine, publisher: &Arc<Publisher>, n: u64)
     let (body, about) = ("text".into(), About::default());
     let append = Append { n, sender, origin_time_ms: None, body, about };
     engine.publish(publisher, append, &Stand::FIXED).await
+}
+
+/// Everything behind a cursor.
+pub(super) fn wanted(cursor: Seq) -> Wanted {
+    Wanted { cursor, to: Seq(u64::MAX), bytes_max: usize::MAX, keeping: Keeping::default() }
 }
 
 pub(super) async fn outcome(publisher: &Publisher) -> Outcome {
@@ -157,7 +164,11 @@ impl ViewOverride for HookedView {
         self.read("bounds", name, |view| view.bounds(name))
     }
 
-    fn after(&self, name: &ConversationName, after: Seq, limit: PageLimit) -> Result<Vec<Record>, ViewError> {
+    fn last(&self, name: &ConversationName) -> Result<Option<Last>, ViewError> {
+        self.read("last", name, |view| view.last(name))
+    }
+
+    fn after(&self, name: &ConversationName, after: Seq, limit: PageLimit) -> Result<Stretch, ViewError> {
         self.read("after", name, |view| view.after(name, after, limit))
     }
 
@@ -166,7 +177,7 @@ impl ViewOverride for HookedView {
         name: &ConversationName,
         before: Option<Seq>,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, ViewError> {
+    ) -> Result<Stretch, ViewError> {
         self.read("before", name, |view| view.before(name, before, limit))
     }
 
@@ -183,7 +194,7 @@ impl ViewOverride for HookedView {
         name: &ConversationName,
         producer: ProducerKey,
         n: u64,
-    ) -> Result<Option<Record>, ViewError> {
+    ) -> Result<Option<Found>, ViewError> {
         self.read("find", name, |view| view.find(name, producer, n))
     }
 }

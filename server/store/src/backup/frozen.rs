@@ -12,7 +12,7 @@ use crate::group;
 use crate::log::segment::{Extent, extents, walk_until};
 use crate::log::{LogError, Position};
 use crate::view::View;
-use crate::view::fjall::{FjallView, Place, place};
+use crate::view::fjall::{FilePlace as Place, FjallView, place};
 
 /// Cache of the view while it is read.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 
 use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
 
+use crate::class::Class;
 use crate::group;
 use crate::key::ProducerKey;
 use crate::log::{Log, LogError, Position};
 use crate::record::{Content, MessageId, Record, Register};
+use crate::view::Found;
 #[cfg(test)]
 use crate::view::View;
 
@@ -32,8 +34,18 @@ pub fn record(conversation: &str, seq: u64, n: u64) -> Record {
         id: Some(MessageId { producer: ProducerKey::new(&sender, ProducerId(1)), n }),
         sender,
         content: Content::Message(format!("message {n} of {conversation} at {seq}").into()),
+        expires_ms: 0,
+        offset: 0,
+        class: Class::default(),
+        erases: Vec::new(),
         registers: Vec::new(),
     }
+}
+
+/// What a look-up of a record's id finds.
+#[must_use]
+pub const fn found(record: &Record) -> Found {
+    Found { seq: record.seq, time_ms: record.time_ms }
 }
 
 /// A change by some user, without an id.

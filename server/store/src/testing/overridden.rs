@@ -5,11 +5,15 @@ use std::fmt;
 use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq};
 
+use crate::class::Class;
 use crate::key::ProducerKey;
 use crate::log::hold::Hold;
 use crate::log::{Log, LogError, LogReader, Position, Visit};
 use crate::record::Record;
-use crate::view::{Bounds, PageLimit, ProducerState, View, ViewError};
+use crate::view::{
+    Bounds, Found, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed, Stretch, Survey, View,
+    ViewError,
+};
 
 /// What a test makes a log or a view of: `Overridden(my_override)`.
 pub struct Overridden<T>(pub T);
@@ -116,7 +120,7 @@ pub trait ViewOverride: Send + Sync {
         conversation: &ConversationName,
         after: Seq,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, ViewError> {
+    ) -> Result<Stretch, ViewError> {
         self.inner().after(conversation, after, limit)
     }
 
@@ -125,8 +129,12 @@ pub trait ViewOverride: Send + Sync {
         conversation: &ConversationName,
         before: Option<Seq>,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, ViewError> {
+    ) -> Result<Stretch, ViewError> {
         self.inner().before(conversation, before, limit)
+    }
+
+    fn last(&self, conversation: &ConversationName) -> Result<Option<Last>, ViewError> {
+        self.inner().last(conversation)
     }
 
     fn producer(
@@ -142,7 +150,7 @@ pub trait ViewOverride: Send + Sync {
         conversation: &ConversationName,
         producer: ProducerKey,
         n: u64,
-    ) -> Result<Option<Record>, ViewError> {
+    ) -> Result<Option<Found>, ViewError> {
         self.inner().find(conversation, producer, n)
     }
 
@@ -170,6 +178,30 @@ pub trait ViewOverride: Send + Sync {
 }
 
 impl<T: ViewOverride> View for Overridden<T> {
+    fn last(&self, conversation: &ConversationName) -> Result<Option<Last>, ViewError> {
+        self.0.last(conversation)
+    }
+
+    fn floor(&self, conversation: &ConversationName, marks: Marks, hint: Seq) -> Result<Place, ViewError> {
+        self.0.inner().floor(conversation, marks, hint)
+    }
+
+    fn reclaim(&self, keeps: &mut Keeps<'_>) -> Result<Reclaimed, ViewError> {
+        self.0.inner().reclaim(keeps)
+    }
+
+    fn survey(&self, visit: &mut Survey<'_>) -> Result<(), ViewError> {
+        self.0.inner().survey(visit)
+    }
+
+    fn overdue(&self, now_ms: u64) -> Vec<Class> {
+        self.0.inner().overdue(now_ms)
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        self.0.inner().disk_bytes()
+    }
+
     fn apply(&self, position: Position, records: &[Record]) -> Result<(), ViewError> {
         self.0.apply(position, records)
     }
@@ -191,7 +223,7 @@ impl<T: ViewOverride> View for Overridden<T> {
         conversation: &ConversationName,
         after: Seq,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, ViewError> {
+    ) -> Result<Stretch, ViewError> {
         self.0.after(conversation, after, limit)
     }
 
@@ -200,7 +232,7 @@ impl<T: ViewOverride> View for Overridden<T> {
         conversation: &ConversationName,
         before: Option<Seq>,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, ViewError> {
+    ) -> Result<Stretch, ViewError> {
         self.0.before(conversation, before, limit)
     }
 
@@ -217,7 +249,7 @@ impl<T: ViewOverride> View for Overridden<T> {
         conversation: &ConversationName,
         producer: ProducerKey,
         n: u64,
-    ) -> Result<Option<Record>, ViewError> {
+    ) -> Result<Option<Found>, ViewError> {
         self.0.find(conversation, producer, n)
     }
 

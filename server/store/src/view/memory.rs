@@ -8,10 +8,14 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use quoth_protocol::{ConversationName, Seq};
 
-use super::{Bounds, Page, PageLimit, ProducerState, View, ViewError};
+use super::{
+    Bounds, Found, Keeps, Last, Marks, Page, PageLimit, Place, ProducerState, Reclaimed, Span, Stretch,
+    Survey, View, ViewError,
+};
+use crate::class::Class;
 use crate::key::{ConversationKey, ProducerKey};
 use crate::log::Position;
-use crate::record::{Record, Register};
+use crate::record::{Content, Record, Register};
 
 /// A view in memory. Clones share what is in it.
 #[derive(Debug, Clone, Default)]
@@ -25,10 +29,50 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Conversation {
-    records: BTreeMap<Seq, Record>,
+    records: BTreeMap<Seq, Entry>,
+    /// The last event that was reclaimed, with all before it.
+    gone: Option<Last>,
     /// The seq of each n.
-    producers: HashMap<ProducerKey, BTreeMap<u64, Seq>>,
+    producers: HashMap<ProducerKey, BTreeMap<u64, Found>>,
     registers: BTreeMap<Bytes, Bytes>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    record: Record,
+    is_erased: bool,
+    /// Where its content ends, or ended.
+    end: u64,
+}
+
+impl Conversation {
+    fn last(&self) -> Option<Last> {
+        self.records.last_key_value().map(|(_, entry)| entry.last()).or(self.gone)
+    }
+
+    fn gone_seq(&self) -> Seq {
+        self.gone.map_or(Seq::ZERO, |gone| gone.seq)
+    }
+
+    fn reclaim(&mut self, marks: Marks) -> u64 {
+        let mut bytes = 0;
+        while let Some(first) = self.records.first_entry().filter(|first| marks.covers(first.get().place())) {
+            let entry = first.remove();
+            bytes += entry.end - entry.record.offset;
+            self.gone = Some(entry.last());
+        }
+        bytes
+    }
+}
+
+impl Entry {
+    fn place(&self) -> Place {
+        Place { seq: self.record.seq, time_ms: self.record.time_ms, offset: self.record.offset }
+    }
+
+    fn last(&self) -> Last {
+        Last { seq: self.record.seq, time_ms: self.record.time_ms, end: self.end }
+    }
 }
 
 impl MemoryView {
@@ -39,25 +83,12 @@ impl MemoryView {
     }
 }
 
-/// Fills a page with records that must have consecutive seqs in one direction. Returns the seq that should come next when
-/// the records ended before the page was full.
-fn fill<'a>(
-    page: &mut Page,
-    records: impl Iterator<Item = &'a Record>,
-    mut expected: Seq,
-    step: impl Fn(Seq) -> Seq,
-) -> Result<Option<Seq>, ViewError> {
-    for record in records {
-        if record.seq != expected {
-            let conversation = record.conversation.clone();
-            return Err(ViewError::Hole { conversation, expected, found: Some(record.seq) });
-        }
-        if !page.take(record.clone()) || page.is_full() {
-            return Ok(None);
-        }
-        expected = step(expected);
-    }
-    Ok(Some(expected))
+/// Where the next event would lie.
+fn behind(last: Option<Last>) -> Place {
+    last.map_or_else(
+        || Place { seq: Seq(1), time_ms: 0, offset: 0 },
+        |last| Place { seq: last.seq.next(), time_ms: last.time_ms, offset: last.end },
+    )
 }
 
 impl View for MemoryView {
@@ -81,9 +112,17 @@ impl View for MemoryView {
                 continue;
             }
             if let Some(id) = record.id {
-                conversation.producers.entry(id.producer).or_default().insert(id.n, record.seq);
+                let found = Found { seq: record.seq, time_ms: record.time_ms };
+                conversation.producers.entry(id.producer).or_default().insert(id.n, found);
             }
-            conversation.records.insert(record.seq, record.without_registers());
+            let entry = Entry { record: record.as_read(), end: record.end(), is_erased: false };
+            conversation.records.insert(record.seq, entry);
+            for seq in &record.erases {
+                if let Some(entry) = conversation.records.get_mut(seq) {
+                    entry.is_erased = true;
+                    entry.record.content = Content::Message(Bytes::new());
+                }
+            }
         }
         state.applied = position;
         Ok(())
@@ -99,8 +138,23 @@ impl View for MemoryView {
 
     fn bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
         let state = self.0.read();
-        let last = state.conversations.get(conversation).and_then(|known| known.records.last_key_value());
-        Ok(Bounds { floor: Seq(1), head: last.map_or(Seq::ZERO, |(seq, _)| *seq) })
+        let Some(known) = state.conversations.get(conversation) else {
+            return Ok(Bounds { floor: Seq(1), head: Seq::ZERO });
+        };
+        let head = known.last().map_or(Seq::ZERO, |last| last.seq);
+        Ok(Bounds { floor: known.gone_seq().next(), head })
+    }
+
+    fn last(&self, conversation: &ConversationName) -> Result<Option<Last>, ViewError> {
+        Ok(self.0.read().conversations.get(conversation).and_then(Conversation::last))
+    }
+
+    fn floor(&self, conversation: &ConversationName, marks: Marks, _: Seq) -> Result<Place, ViewError> {
+        let state = self.0.read();
+        let known = state.conversations.get(conversation);
+        let kept = known.and_then(|known| known.records.values().find(|entry| !marks.covers(entry.place())));
+        let last = known.and_then(Conversation::last);
+        Ok(kept.map_or_else(|| behind(last), Entry::place))
     }
 
     fn after(
@@ -108,15 +162,29 @@ impl View for MemoryView {
         conversation: &ConversationName,
         after: Seq,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, ViewError> {
+    ) -> Result<Stretch, ViewError> {
         let mut page = Page::new(limit);
-        let Some(first) = after.0.checked_add(1).map(Seq) else {
-            return Ok(Vec::new());
-        };
-        if let Some(known) = self.0.read().conversations.get(conversation) {
-            fill(&mut page, known.records.range(first..).map(|(_, record)| record), first, Seq::next)?;
+        if after == Seq(u64::MAX) {
+            return Ok(Stretch::nothing_behind(after));
         }
-        Ok(page.into_records())
+        let (from, mut to) = (after.next(), after);
+        if let Some(known) = self.0.read().conversations.get(conversation) {
+            to = to.max(known.gone_seq());
+            for (seq, entry) in known.records.range(to.next()..) {
+                if *seq != to.next() {
+                    let (conversation, expected) = (conversation.clone(), to.next());
+                    return Err(ViewError::Hole { conversation, expected, found: Some(*seq) });
+                }
+                if !entry.is_erased && !page.take(entry.record.clone()) {
+                    break;
+                }
+                to = *seq;
+                if page.is_full() {
+                    break;
+                }
+            }
+        }
+        Ok(page.ascending(from, to))
     }
 
     fn before(
@@ -124,19 +192,67 @@ impl View for MemoryView {
         conversation: &ConversationName,
         before: Option<Seq>,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, ViewError> {
+    ) -> Result<Stretch, ViewError> {
         let mut page = Page::new(limit);
-        if let Some(known) = self.0.read().conversations.get(conversation) {
-            let head = known.records.last_key_value().map_or(Seq::ZERO, |(seq, _)| *seq);
-            let end = before.map_or_else(|| head.next(), |before| before.min(head.next()));
-            let records = known.records.range(..end).rev().map(|(_, record)| record);
-            let before = |seq: Seq| Seq(seq.0.saturating_sub(1));
-            let missing = fill(&mut page, records, before(end), before)?;
-            if let Some(expected) = missing.filter(|missing| *missing > Seq::ZERO) {
-                return Err(ViewError::Hole { conversation: conversation.clone(), expected, found: None });
+        let state = self.0.read();
+        let Some(known) = state.conversations.get(conversation) else {
+            return Ok(page.ascending(Seq(1), Seq::ZERO));
+        };
+        let head = known.last().map_or(Seq::ZERO, |last| last.seq);
+        let until = before.map_or(head, |before| Seq(before.0.saturating_sub(1)).min(head));
+        let mut from = until.next();
+        for (seq, entry) in known.records.range(..=until).rev() {
+            if seq.next() != from {
+                let (conversation, expected) = (conversation.clone(), Seq(from.0 - 1));
+                return Err(ViewError::Hole { conversation, expected, found: Some(*seq) });
+            }
+            if !entry.is_erased && !page.take(entry.record.clone()) {
+                return Ok(page.descending(from, until));
+            }
+            from = *seq;
+            if page.is_full() {
+                return Ok(page.descending(from, until));
             }
         }
-        Ok(page.into_descending())
+        if from > known.gone_seq().next() {
+            let (conversation, expected) = (conversation.clone(), Seq(from.0 - 1));
+            return Err(ViewError::Hole { conversation, expected, found: None });
+        }
+        Ok(page.descending(Seq(1), until))
+    }
+
+    fn reclaim(&self, keeps: &mut Keeps<'_>) -> Result<Reclaimed, ViewError> {
+        let mut reclaimed = Reclaimed::default();
+        // Whoever says how they are kept may read meanwhile.
+        let names: Vec<_> = self.0.read().conversations.keys().cloned().collect();
+        for name in names {
+            let marks = keeps(&name)?;
+            if let Some(known) = self.0.write().conversations.get_mut(&name) {
+                let bytes = known.reclaim(marks);
+                reclaimed.windows += u64::from(bytes > 0);
+                reclaimed.bytes += bytes;
+            }
+        }
+        Ok(reclaimed)
+    }
+
+    fn survey(&self, visit: &mut Survey<'_>) -> Result<(), ViewError> {
+        let mut spans = Vec::new();
+        for (name, known) in &self.0.read().conversations {
+            if let Some((_, first)) = known.records.first_key_value() {
+                let (class, first, next) = (Class::default(), first.place(), behind(known.last()));
+                spans.push((name.clone(), Span { class, window: 0, is_closed: false, first, next }));
+            }
+        }
+        spans.iter().try_for_each(|(name, span)| visit(name, std::slice::from_ref(span)))
+    }
+
+    fn overdue(&self, _: u64) -> Vec<Class> {
+        Vec::new()
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        0
     }
 
     fn producer(
@@ -147,7 +263,7 @@ impl View for MemoryView {
         let state = self.0.read();
         let known = state.conversations.get(conversation).and_then(|known| known.producers.get(&producer));
         let last = known.and_then(BTreeMap::last_key_value);
-        Ok(last.map(|(n, seq)| ProducerState { n: *n, seq: *seq }))
+        Ok(last.map(|(n, found)| ProducerState { n: *n, seq: found.seq }))
     }
 
     fn find(
@@ -155,11 +271,13 @@ impl View for MemoryView {
         conversation: &ConversationName,
         producer: ProducerKey,
         n: u64,
-    ) -> Result<Option<Record>, ViewError> {
+    ) -> Result<Option<Found>, ViewError> {
         let state = self.0.read();
         let find = |known: &Conversation| {
-            let seq = known.producers.get(&producer)?.get(&n)?;
-            known.records.get(seq).cloned()
+            let (_, found) = known.producers.get(&producer)?.range(n..).next()?;
+            let is_stored = known.producers.get(&producer)?.contains_key(&n);
+            let is_gone = !known.records.contains_key(&found.seq);
+            (is_stored || is_gone).then_some(*found)
         };
         Ok(state.conversations.get(conversation).and_then(find))
     }

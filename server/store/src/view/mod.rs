@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq};
 
+use crate::class::Class;
 use crate::key::ProducerKey;
 use crate::log::Position;
 use crate::record::Record;
@@ -23,6 +25,126 @@ pub struct Bounds {
     pub floor: Seq,
     /// The last seq; 0 when the conversation is unknown.
     pub head: Seq,
+}
+
+/// Where an event lies in its conversation. All three grow from event to event, or stay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Its seq.
+    pub seq: Seq,
+    /// When it was stored, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// Bytes of the contents of all events before it.
+    pub offset: u64,
+}
+
+/// From where on a conversation is kept: an event is absent that lies before any of these. The default keeps everything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Events before this one are absent.
+    pub seq: Seq,
+    /// Events that were stored before this time are, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// Events that begin before this offset are, in bytes.
+    pub offset: u64,
+}
+
+impl Marks {
+    /// Whether everything is kept.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether an event at this place is absent.
+    #[must_use]
+    pub const fn covers(&self, place: Place) -> bool {
+        place.seq.0 < self.seq.0 || place.time_ms < self.time_ms || place.offset < self.offset
+    }
+}
+
+/// The end of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Last {
+    /// Its last event, absent or not.
+    pub seq: Seq,
+    /// When that was stored, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// Bytes of the contents of all events.
+    pub end: u64,
+}
+
+/// A message that was stored once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// Its place. Of one that was reclaimed it may be that of a later message of the same producer.
+    pub seq: Seq,
+    /// When that was stored, in milliseconds since 1970.
+    pub time_ms: u64,
+}
+
+/// Consecutive seqs of a conversation, from `from` to `to`; none when `to` is before `from`. Those of which there is no record are
+/// absent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stretch {
+    /// The first seq that it tells of.
+    pub from: Seq,
+    /// The last one.
+    pub to: Seq,
+    /// The events, ascending.
+    pub records: Vec<Record>,
+}
+
+impl Stretch {
+    /// Nothing behind a seq.
+    #[must_use]
+    pub const fn nothing_behind(after: Seq) -> Self {
+        Self { from: Seq(after.0.saturating_add(1)), to: after, records: Vec::new() }
+    }
+}
+
+impl Deref for Stretch {
+    type Target = [Record];
+
+    fn deref(&self) -> &[Record] {
+        &self.records
+    }
+}
+
+impl<T: AsRef<[Record]> + ?Sized> PartialEq<T> for Stretch {
+    fn eq(&self, other: &T) -> bool {
+        self.records == other.as_ref()
+    }
+}
+
+/// What a window has of a conversation: what is reclaimed at once lies in one window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// With what it is kept together.
+    pub class: Class,
+    /// The window's number within the class.
+    pub window: u32,
+    /// Whether the window gets no further events.
+    pub is_closed: bool,
+    /// Where its first event lies.
+    pub first: Place,
+    /// Where the event behind its last one lies, or would lie.
+    pub next: Place,
+}
+
+/// Is told what windows have of a conversation.
+pub type Survey<'a> = dyn FnMut(&ConversationName, &[Span]) -> Result<(), ViewError> + 'a;
+
+/// Says from where on a conversation is kept.
+pub type Keeps<'a> = dyn FnMut(&ConversationName) -> Result<Marks, ViewError> + 'a;
+
+/// What a reclaim has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reclaimed {
+    /// Windows that are gone.
+    pub windows: u64,
+    /// What they took of the disk, in bytes.
+    pub bytes: u64,
 }
 
 /// How much one read returns at most. It returns at least one record if there is any.
@@ -63,18 +185,15 @@ impl Page {
         true
     }
 
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.records.is_empty()
+    /// All from `from` to `to`, when the records were taken ascending.
+    pub(crate) fn ascending(self, from: Seq, to: Seq) -> Stretch {
+        Stretch { from, to, records: self.records }
     }
 
-    pub(crate) fn into_records(self) -> Vec<Record> {
-        self.records
-    }
-
-    /// The records, ascending, when they were taken descending.
-    pub(crate) fn into_descending(mut self) -> Vec<Record> {
+    /// The same when they were taken descending.
+    pub(crate) fn descending(mut self, from: Seq, to: Seq) -> Stretch {
         self.records.reverse();
-        self.records
+        Stretch { from, to, records: self.records }
     }
 }
 
@@ -216,7 +335,8 @@ fn advice(source: &io::Error) -> &'static str {
 /// One thread applies; any thread may read and flush meanwhile.
 pub trait View: Send + Sync + fmt::Debug {
     /// Applies the group at a position; reads show it when this returns. A group that is applied already is left alone.
-    /// Registers get the values of the last records that set or remove them. Of a notice there are its registers only.
+    /// Registers get the values of the last records that set or remove them. Of a notice there are its registers only. What a record
+    /// erases is absent from then on.
     ///
     /// # Errors
     /// When it is not the next group, or could not be written.
@@ -232,33 +352,68 @@ pub trait View: Send + Sync + fmt::Debug {
     /// When it could not be written.
     fn flush(&self) -> Result<Position, ViewError>;
 
-    /// Which part of a conversation is readable.
+    /// Which part of a conversation is readable: what was reclaimed at its beginning is not.
     ///
     /// # Errors
     /// When rows are damaged or could not be read.
     fn bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError>;
 
+    /// Where a conversation ends; `None` when it has no event. That is so for as long as the view is kept, whatever is reclaimed: a
+    /// seq is given once.
+    ///
+    /// # Errors
+    /// When rows are damaged or could not be read.
+    fn last(&self, conversation: &ConversationName) -> Result<Option<Last>, ViewError>;
+
+    /// The first event that is not before `marks`, or where the next event would lie. It reads few rows. `hint` is not behind
+    /// it: what was the floor before.
+    ///
+    /// # Errors
+    /// When rows are damaged or could not be read.
+    fn floor(&self, conversation: &ConversationName, marks: Marks, hint: Seq) -> Result<Place, ViewError>;
+
     /// The first records behind a seq, ascending.
     ///
     /// # Errors
-    /// When they are not contiguous, or rows are damaged or could not be read.
+    /// When something is neither there nor absent, or rows are damaged or could not be read.
     fn after(
         &self,
         conversation: &ConversationName,
         after: Seq,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, ViewError>;
+    ) -> Result<Stretch, ViewError>;
 
     /// The last records before a seq, or the last ones of all, ascending.
     ///
     /// # Errors
-    /// When they are not contiguous, or rows are damaged or could not be read.
+    /// When something is neither there nor absent, or rows are damaged or could not be read.
     fn before(
         &self,
         conversation: &ConversationName,
         before: Option<Seq>,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, ViewError>;
+    ) -> Result<Stretch, ViewError>;
+
+    /// Frees the space of windows of which everything lies before the marks of its conversation. What lies there must not be read
+    /// any more, and marks must not move back later. What goes is absent; heads and message ids are kept. It may be called again
+    /// and again, by one thread at a time, while others read and apply.
+    ///
+    /// # Errors
+    /// When rows are damaged, or could not be read or written; or one of `keeps`.
+    fn reclaim(&self, keeps: &mut Keeps<'_>) -> Result<Reclaimed, ViewError>;
+
+    /// Goes through the conversations that have events, with what windows have of them, ascending. Reading goes on meanwhile.
+    ///
+    /// # Errors
+    /// When rows are damaged or could not be read; or one of `visit`.
+    fn survey(&self, visit: &mut Survey<'_>) -> Result<(), ViewError>;
+
+    /// The classes whose open window is to be closed at this time, in milliseconds since 1970: by a record of the class, which may be a
+    /// notice.
+    fn overdue(&self, now_ms: u64) -> Vec<Class>;
+
+    /// What the view takes of the disk, in bytes.
+    fn disk_bytes(&self) -> u64;
 
     /// The last message of a producer in a conversation.
     ///
@@ -270,8 +425,8 @@ pub trait View: Send + Sync + fmt::Debug {
         producer: ProducerKey,
     ) -> Result<Option<ProducerState>, ViewError>;
 
-    /// The record with a message id. Relies on that a producer's n grows with seq, and reads few rows, however old the
-    /// message and however large the conversation is.
+    /// The message with a message id, absent or not. Relies on that a producer's n grows with seq, and reads few rows, however old the
+    /// message and however large the conversation is. Among what was reclaimed, it takes every n for that of a message.
     ///
     /// # Errors
     /// When rows are damaged or could not be read.
@@ -280,7 +435,7 @@ pub trait View: Send + Sync + fmt::Debug {
         conversation: &ConversationName,
         producer: ProducerKey,
         n: u64,
-    ) -> Result<Option<Record>, ViewError>;
+    ) -> Result<Option<Found>, ViewError>;
 
     /// What a conversation's register holds; `None` when it was never set, or removed.
     ///

@@ -11,6 +11,8 @@ use super::find::{NOT_LAST_IN_BLOCK, ProducerRows};
 use super::read::{StoredRun, damaged, hole, record};
 use super::row::{self, Block, Named};
 use super::run::Message;
+use super::window::Piece;
+use crate::class::Class;
 use crate::key::{ConversationKey, ProducerKey};
 use crate::record::{MessageId, Record};
 use crate::verify::{Progress, Report};
@@ -33,18 +35,34 @@ struct Current {
     producers: HashMap<ProducerKey, ProducerState>,
 }
 
+/// What the view has at a seq.
+#[derive(Debug)]
+pub(crate) enum Stored {
+    /// An event.
+    Record(Box<Record>),
+    /// It was erased or reclaimed.
+    Absent,
+    /// Nothing, which it should have.
+    Missing,
+}
+
 impl FjallView {
     /// One message.
-    pub(crate) fn message(
-        &self,
-        conversation: &ConversationName,
-        seq: Seq,
-    ) -> Result<Option<Record>, ViewError> {
+    pub(crate) fn message(&self, conversation: &ConversationName, seq: Seq) -> Result<Stored, ViewError> {
         let snapshot = self.snapshot();
         let key = ConversationKey::new(conversation);
-        let Some(run) = self.runs_from(&snapshot, key, seq).next().transpose()? else { return Ok(None) };
-        let message = run.messages(conversation)?.into_iter().find(|message| message.seq == seq);
-        message.map(|message| record(conversation, message)).transpose()
+        let run = match self.pieces_from(&snapshot, key, seq).next().transpose()? {
+            Some(Piece::Run(run)) => run,
+            Some(Piece::Gone { first, last }) if first <= seq && seq <= last.seq => {
+                return Ok(Stored::Absent);
+            }
+            Some(Piece::Gone { .. }) | None => return Ok(Stored::Missing),
+        };
+        match run.messages(conversation)?.into_iter().find(|message| message.seq == seq) {
+            Some(message) if message.is_absent() => Ok(Stored::Absent),
+            Some(message) => record(conversation, message).map(|record| Stored::Record(Box::new(record))),
+            None => Ok(Stored::Missing),
+        }
     }
 
     /// Checks every message's checksum and that every conversation is contiguous from its first message; and, when the view is up
@@ -73,9 +91,24 @@ impl FjallView {
                 current = self.begin(&snapshot, span.conversation, report);
             }
             let mut is_first = true;
-            for run in self.runs(&snapshot, span, Seq::ZERO, Seq(u64::MAX)) {
-                let run = match run {
-                    Ok(run) => run,
+            let until = self.spans_behind(&snapshot, span.conversation, span.first).next();
+            let until = until.and_then(Result::ok).map_or(u64::MAX, |next| next.first.0.saturating_sub(1));
+            for piece in self.pieces(&snapshot, span, span.first, Seq(until)) {
+                let run = match piece {
+                    Ok(Piece::Run(run)) => run,
+                    Ok(Piece::Gone { first, last }) => {
+                        is_first = false;
+                        let Some(current) = &mut current else { continue };
+                        counts.producers += self.check_producers(&snapshot, current, is_up_to_date, report);
+                        if first != current.last.next() || last.seq < first {
+                            report
+                                .findings
+                                .push(hole(&current.name, current.last.next(), Some(first)).into());
+                        }
+                        counts.gone.entry(span.conversation).or_default().push((first, last.seq));
+                        current.last = last.seq;
+                        continue;
+                    }
                     Err(error) => {
                         report.findings.push(error.into());
                         break;
@@ -152,8 +185,8 @@ impl FjallView {
     fn check_counts(&self, snapshot: &Snapshot<'_>, counts: &Counts, report: &mut Report) {
         let (with_events, without) = self.count_names(snapshot);
         let counts = [
-            ("rows of messages", snapshot.iter(&self.engine.messages).count() as u64, counts.runs),
-            ("rows of producers", self.walk_producers(snapshot, report), counts.producers),
+            ("rows of messages", self.count_runs(snapshot), counts.runs),
+            ("rows of producers", self.walk_producers(snapshot, &counts.gone, report), counts.producers),
             ("conversations", with_events, report.conversations),
         ];
         for (rows, held, expected) in counts {
@@ -176,8 +209,29 @@ impl FjallView {
         (with_events, without)
     }
 
-    /// Counts the producers' rows and checks that n grows from block to block.
-    fn walk_producers(&self, snapshot: &Snapshot<'_>, report: &mut Report) -> u64 {
+    /// Counts the rows of messages, but for those of what was reclaimed, which stay for as long as their table has others.
+    fn count_runs(&self, snapshot: &Snapshot<'_>) -> u64 {
+        let mut count = 0;
+        for class in Class::all() {
+            for guard in snapshot.iter(self.engine.messages(class)) {
+                let key = guard.into_inner().ok().and_then(|(key, _)| row::split_run_key(&key));
+                let is_gone = key.is_some_and(|(_, conversation, last)| {
+                    let span = self.span_at(snapshot, conversation, last);
+                    span.is_ok_and(|span| span.is_some_and(|span| span.window().is_none()))
+                });
+                count += u64::from(!is_gone);
+            }
+        }
+        count
+    }
+
+    /// Counts the producers' rows, but for those of what was reclaimed, and checks that n grows from block to block.
+    fn walk_producers(
+        &self,
+        snapshot: &Snapshot<'_>,
+        gone: &HashMap<ConversationKey, Vec<(Seq, Seq)>>,
+        report: &mut Report,
+    ) -> u64 {
         let mut rows = 0;
         let mut before = None;
         for guard in snapshot.iter(&self.engine.producers) {
@@ -185,6 +239,8 @@ impl FjallView {
             let Ok((key, value)) = guard.into_inner() else { continue };
             let row = row::split_producer_key(&key).zip(row::decode_producer(&key, &value));
             let Some(((conversation, producer, _), state)) = row else { continue };
+            let gone = gone.get(&conversation).into_iter().flatten();
+            rows -= u64::from({ gone }.any(|(first, last)| (*first..=*last).contains(&state.seq)));
             if before.is_some_and(|(c, p, n)| (c, p) == (conversation, producer) && n >= state.n) {
                 let what = format!(
                     "the message of producer {producer:?} at seq {} of conversation {conversation:?}: {N_NOT_GROWING}",
@@ -203,6 +259,8 @@ impl FjallView {
 struct Counts {
     runs: u64,
     producers: u64,
+    /// What was reclaimed of each conversation, from which seq to which.
+    gone: HashMap<ConversationKey, Vec<(Seq, Seq)>>,
 }
 
 impl Current {
@@ -250,15 +308,17 @@ fn check_message(current: &mut Current, message: Message<'_>, report: &mut Repor
     {
         report.findings.push(damaged(&current.name, seq, N_NOT_GROWING).into());
     }
-    if let Err(error) = record(&current.name, message) {
+    if !message.is_absent()
+        && let Err(error) = record(&current.name, message)
+    {
         report.findings.push(error.into());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::window::Window;
-    use super::{Block, ConversationKey, FjallView, ProducerState, Report, Seq, row};
+    use super::super::window::{ClassWindow, Held, Window};
+    use super::{Block, Class, ConversationKey, FjallView, ProducerState, Report, Seq, row};
     use crate::log::Position;
     use crate::testing::{apply_one_by_one, record};
     use crate::view::{View, ViewError};
@@ -283,14 +343,14 @@ mod tests {
         let (a, b) = (record("a", 1, 1), record("b", 1, 1));
         let (key_a, key_b) = (ConversationKey::new(&a.conversation), ConversationKey::new(&b.conversation));
         // A conversation's head: its producer has stored more than its messages show.
-        view.engine.messages.remove(row::run_key(Window(0), key_a, Seq(2))).unwrap();
+        view.engine.messages(Class::default()).remove(row::run_key(Window(0), key_a, Seq(2))).unwrap();
         let found = findings(&view);
         assert!(
             found.len() == 1 && found[0].contains("not that of the producer's last message in its block"),
             "{found:?}"
         );
         // All messages of a conversation.
-        view.engine.messages.remove(row::run_key(Window(0), key_b, b.seq)).unwrap();
+        view.engine.messages(Class::default()).remove(row::run_key(Window(0), key_b, b.seq)).unwrap();
         let found = findings(&view);
         assert!(
             found.iter().any(|text| text.contains("it has 2 rows of producers, its messages have 1")),
@@ -308,10 +368,10 @@ mod tests {
             view.apply(position, group).unwrap();
         }
         let key = row::run_key(Window(0), ConversationKey::new(&records[0].conversation), Seq(40));
-        view.engine.messages.insert(key, b"damaged").unwrap();
+        view.engine.messages(Class::default()).insert(key, b"damaged").unwrap();
         let found = findings(&view);
         assert!(found.len() == 1 && found[0].contains("seq 40 is damaged"), "{found:?}");
-        view.engine.messages.remove(key).unwrap();
+        view.engine.messages(Class::default()).remove(key).unwrap();
         let found = findings(&view);
         assert!(found.len() == 1 && found[0].contains("seq 21 is missing"), "{found:?}");
     }
@@ -340,7 +400,9 @@ mod tests {
         spans.remove(key(21)).unwrap();
         let found = findings(&view);
         assert!(found.iter().any(|text| text.contains("seq 21 is missing")), "{found:?}");
-        spans.insert(key(22), row::encode_span(&key(22), Window(1))).unwrap();
+        let window = ClassWindow { class: Class::default(), number: Window(1) };
+        let held = Held::There { window, time_ms: 0, offset: 0 };
+        spans.insert(key(22), row::encode_span(&key(22), held)).unwrap();
         let found = findings(&view);
         assert!(
             found.iter().any(|text| text.contains("its window begins with another message")),
@@ -411,8 +473,8 @@ mod tests {
         let view = view(dir.path());
         let a = record("a", 1, 1);
         let key = |seq| row::run_key(Window(0), ConversationKey::new(&a.conversation), Seq(seq));
-        let value = view.engine.messages.get(key(1)).unwrap().unwrap();
-        view.engine.messages.insert(key(2), value).unwrap();
+        let value = view.engine.messages(Class::default()).get(key(1)).unwrap().unwrap();
+        view.engine.messages(Class::default()).insert(key(2), value).unwrap();
         assert!(matches!(view.bounds(&a.conversation), Err(ViewError::DamagedRow { .. })));
         assert_eq!(findings(&view).len(), 2, "the row, and the producer's, whose last message it was");
     }

@@ -1,7 +1,7 @@
-//! The checkpoint: up to which position everything is in fjall's tables, and which window goes on behind it.
+//! The checkpoint: up to which position everything is in fjall's tables, and which windows go on behind it.
 //!
-//! One file, replaced as a whole: magic 8 bytes, format and window `u32` each, position, bytes of the window and checksum
-//! `u64` each, little endian.
+//! One file, replaced as a whole: magic 8 bytes, format `u32`, position `u64`; for each class window `u32`, its bytes and when its
+//! first event was stored `u64` each; checksum `u64`, little endian.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::window::Window;
 use crate::bytes_reader::Reader;
+use crate::class::Class;
 use crate::durable::{sync_all, sync_dir};
 use crate::log::Position;
 use crate::view::ViewError;
@@ -18,17 +19,25 @@ use crate::view::ViewError;
 const NAME: &str = "checkpoint";
 const NEW_NAME: &str = "checkpoint.new";
 const MAGIC: [u8; 8] = *b"QUOTHCHK";
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// What a checkpoint says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Checkpoint {
     /// The last position of which, as of all before it, everything is in tables.
     pub(super) position: Position,
-    /// The window of the groups behind it.
+    /// The windows of the groups behind it, one for each class.
+    pub(super) windows: [OpenWindow; Class::COUNT],
+}
+
+/// A window that gets further events, as it is at a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct OpenWindow {
     pub(super) window: Window,
-    /// How many bytes of rows that window has, up to the position.
-    pub(super) window_bytes: u64,
+    /// Bytes of its rows.
+    pub(super) bytes: u64,
+    /// When its first event was stored, in milliseconds since 1970; 0 when it has none.
+    pub(super) since_ms: u64,
 }
 
 /// The checkpoint in a view's folder; `None` when there is none.
@@ -63,9 +72,11 @@ pub(super) fn copy(dir: &Path, to: &Path) -> Result<(), ViewError> {
 fn encode(checkpoint: Checkpoint) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend(FORMAT.to_le_bytes());
-    bytes.extend(checkpoint.window.0.to_le_bytes());
     bytes.extend(checkpoint.position.0.to_le_bytes());
-    bytes.extend(checkpoint.window_bytes.to_le_bytes());
+    for OpenWindow { window, bytes: of_rows, since_ms } in checkpoint.windows {
+        bytes.extend(window.0.to_le_bytes());
+        bytes.extend([of_rows, since_ms].map(u64::to_le_bytes).as_flattened());
+    }
     let checksum = xxh3_64(&bytes);
     bytes.extend(checksum.to_le_bytes());
     bytes
@@ -75,8 +86,10 @@ fn decode(bytes: &[u8]) -> Option<Checkpoint> {
     let (covered, checksum) = bytes.split_last_chunk::<8>()?;
     let mut reader = Reader(covered);
     let is_known = reader.array() == Some(MAGIC) && reader.u32() == Some(FORMAT);
-    let window = Window(reader.u32()?);
-    let checkpoint = Checkpoint { position: Position(reader.u64()?), window, window_bytes: reader.u64()? };
+    let mut checkpoint = Checkpoint { position: Position(reader.u64()?), ..Checkpoint::default() };
+    for open in &mut checkpoint.windows {
+        *open = OpenWindow { window: Window(reader.u32()?), bytes: reader.u64()?, since_ms: reader.u64()? };
+    }
     let is_whole = reader.0.is_empty() && u64::from_le_bytes(*checksum) == xxh3_64(covered);
     (is_known && is_whole).then_some(checkpoint)
 }

@@ -102,7 +102,7 @@ impl Drop for Compactor {
 impl Shared {
     fn unmerged(&self) -> usize {
         let unmerged = |keyspace: &Keyspace| keyspace.tree.l0_run_count();
-        self.engine.keyspaces().into_iter().map(unmerged).max().unwrap_or_default()
+        self.engine.keyspaces().map(unmerged).max().unwrap_or_default()
     }
 
     fn run(&self) {
@@ -159,9 +159,9 @@ impl Shared {
     /// Merges each tree that has enough new tables, until none of its levels is too large. They take turns, so that a busy one
     /// holds up no other.
     fn merge_all(&self) -> Result<(), ViewError> {
-        let mut has_changed = self.engine.keyspaces().map(|_| false);
+        let mut has_changed: Vec<_> = self.engine.keyspaces().map(|_| false).collect();
         loop {
-            for (keyspace, has_changed) in self.engine.keyspaces().into_iter().zip(&mut has_changed) {
+            for (keyspace, has_changed) in self.engine.keyspaces().zip(&mut has_changed) {
                 if self.state.lock().stop {
                     return Ok(());
                 }
@@ -209,30 +209,32 @@ mod tests {
 
     use super::super::engine::Batch;
     use super::{Compactor, Engine, UNMERGED_MAX, UNMERGED_MIN};
+    use crate::class::Class;
 
     /// Each table has the same keys, so a table is never below another one without a merge.
     #[test]
     fn a_flush_finds_room_and_what_fails_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let engine = Arc::new(Engine::open(dir.path(), &dir.path().join("engine"), true, 1 << 20).unwrap());
+        let messages = engine.messages(Class::default());
         let compactor = Compactor::start(Arc::clone(&engine)).unwrap();
         let add_table = |value: &str| {
             let mut batch = Batch::default();
-            batch.insert(&engine.messages, "a", value);
-            batch.insert(&engine.messages, "z", value);
+            batch.insert(messages, "a", value);
+            batch.insert(messages, "z", value);
             engine.write(batch);
             engine.cut();
             engine.flush().unwrap();
         };
         (0..UNMERGED_MAX).for_each(|table| add_table(&format!("value {table}")));
-        assert_eq!(engine.messages.tree.l0_run_count(), UNMERGED_MAX, "nobody has told the thread yet");
+        assert_eq!(messages.tree.l0_run_count(), UNMERGED_MAX, "nobody has told the thread yet");
         compactor.wait_for_room().unwrap();
-        assert!(engine.messages.tree.l0_run_count() < usize::from(UNMERGED_MIN));
+        assert!(messages.tree.l0_run_count() < usize::from(UNMERGED_MIN));
         assert!(
-            engine.messages.tree.version_free_list_len() < usize::from(UNMERGED_MIN),
+            messages.tree.version_free_list_len() < usize::from(UNMERGED_MIN),
             "old versions are not kept"
         );
-        for table in std::fs::read_dir(engine.messages.path().join("tables")).unwrap() {
+        for table in std::fs::read_dir(messages.path().join("tables")).unwrap() {
             std::fs::remove_file(table.unwrap().path()).unwrap();
         }
         (0..UNMERGED_MAX).for_each(|table| add_table(&format!("another {table}")));

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ use ::fjall::{
 use parking_lot::{Mutex, RwLock};
 
 use super::guarded;
+use crate::class::Class;
 use crate::view::ViewError;
 
 /// Size of the tables that merges write, in bytes. Each is written and flushed at once, and the log's flush waits for the disk
@@ -40,7 +41,8 @@ const MESSAGE_BLOCK_BYTES: u32 = 16 * 1024;
 pub(super) struct Engine {
     dir: PathBuf,
     database: Database,
-    pub(super) messages: Keyspace,
+    /// One for each class.
+    messages: Vec<Keyspace>,
     pub(super) spans: Keyspace,
     pub(super) producers: Keyspace,
     pub(super) conversations: Keyspace,
@@ -94,7 +96,7 @@ impl Engine {
         })?;
         let compaction =
             Leveled::default().with_table_target_size(TABLE_BYTES).with_l0_threshold(UNMERGED_MIN);
-        let keyspace = |name: &'static str, options: KeyspaceCreateOptions| {
+        let keyspace = |name: &str, options: KeyspaceCreateOptions| {
             if !is_new && !database.keyspace_exists(name) {
                 return Err(ViewError::engine(dir, "open", format!("its keyspace {name} is missing")));
             }
@@ -102,12 +104,13 @@ impl Engine {
         };
         // Filters serve look-ups of single keys, and most of these are read in ranges. A damaged one would hide a row.
         let in_ranges = || KeyspaceCreateOptions::default().filter_policy(FilterPolicy::disabled());
+        let messages = |class: Class| {
+            let options = in_ranges().data_block_size_policy(BlockSizePolicy::all(MESSAGE_BLOCK_BYTES));
+            keyspace(&format!("messages-{}", class.number()), options)
+        };
         Ok(Self {
             dir: dir.to_owned(),
-            messages: keyspace(
-                "messages",
-                in_ranges().data_block_size_policy(BlockSizePolicy::all(MESSAGE_BLOCK_BYTES)),
-            )?,
+            messages: Class::all().map(&messages).collect::<Result<_, _>>()?,
             spans: keyspace("spans", in_ranges())?,
             producers: keyspace("producers", in_ranges())?,
             conversations: keyspace("conversations", KeyspaceCreateOptions::default())?,
@@ -120,8 +123,39 @@ impl Engine {
         })
     }
 
-    pub(super) const fn keyspaces(&self) -> [&Keyspace; 5] {
-        [&self.messages, &self.spans, &self.producers, &self.conversations, &self.registers]
+    pub(super) fn keyspaces(&self) -> impl Iterator<Item = &Keyspace> {
+        let others = [&self.spans, &self.producers, &self.conversations, &self.registers];
+        self.messages.iter().chain(others)
+    }
+
+    /// The messages of a class.
+    pub(super) fn messages(&self, class: Class) -> &Keyspace {
+        &self.messages[class.index()]
+    }
+
+    /// What all tables take of the disk, in bytes.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        self.keyspaces().map(|keyspace| keyspace.tree.disk_space()).sum()
+    }
+
+    /// Drops the tables of a class that have rows of these windows alone; gives their bytes. Their files go when no snapshot needs
+    /// them.
+    pub(super) fn drop_windows(&self, class: Class, windows: RangeInclusive<u32>) -> Result<u64, ViewError> {
+        const ACTION: &str = "drop a window of";
+        let _nobody_merges = self.merging.lock();
+        let tree = &self.messages(class).tree;
+        let (first, behind) = (windows.start().to_be_bytes(), windows.end().checked_add(1));
+        let before = tree.disk_space();
+        let dropped = match behind {
+            Some(behind) => tree.drop_range::<&[u8], _>(&first[..]..&behind.to_be_bytes()[..]),
+            None => tree.drop_range::<&[u8], _>(&first[..]..),
+        };
+        self.tree(ACTION, dropped)?;
+        // Whoever looks from here on sees the tree without them.
+        self.write(Batch::default());
+        let freed = tree.get_version_history_lock().maintenance(&tree.tree_config().path, self.unneeded());
+        self.tree(ACTION, freed)?;
+        Ok(before.saturating_sub(tree.disk_space()))
     }
 
     /// Puts rows in. They are in memory; [`Engine::cut`] and [`Engine::flush`] bring them to the disk.

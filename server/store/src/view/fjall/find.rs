@@ -3,6 +3,9 @@
 //! Within a conversation a producer's n only grows with seq. So its rows, one for each block of seqs that it has messages
 //! in, grow in n too: a binary search over the blocks leads to the one that can hold an n, and the messages of that block
 //! are read. However large the conversation is, a look-up reads few rows.
+//!
+//! The rows stay when messages are reclaimed, so a repeat of one of these is known for one still; only which of the block's messages
+//! it was is not.
 
 use std::ops::Range;
 
@@ -11,11 +14,12 @@ use quoth_protocol::{ConversationName, Seq};
 
 use super::FjallView;
 use super::engine::Snapshot;
-use super::read::{hole, record};
+use super::read::hole;
 use super::row::{self, Block};
+use super::window::Piece;
 use crate::key::{ConversationKey, ProducerKey};
-use crate::record::{MessageId, Record};
-use crate::view::{ProducerState, ViewError};
+use crate::record::MessageId;
+use crate::view::{Found, ProducerState, ViewError};
 
 /// What is wrong with a row that its block's messages contradict.
 pub(super) const NOT_LAST_IN_BLOCK: &str = "it is not that of the producer's last message in its block";
@@ -47,7 +51,7 @@ impl ProducerRows<'_> {
     }
 
     /// Its message with this n.
-    pub(super) fn find(&self, n: u64) -> Result<Option<Record>, ViewError> {
+    pub(super) fn find(&self, n: u64) -> Result<Option<Found>, ViewError> {
         let Some(mut row) = self.last()?.filter(|last| n <= last.n) else {
             return Ok(None);
         };
@@ -74,12 +78,21 @@ impl ProducerRows<'_> {
     }
 
     /// The message with this n, if it is in the block of the producer's message `last` and not behind that.
-    fn find_before(&self, last: ProducerState, n: u64) -> Result<Option<Record>, ViewError> {
+    fn find_before(&self, last: ProducerState, n: u64) -> Result<Option<Found>, ViewError> {
         let block = Block::of(last.seq);
         let mut expected = last.seq;
+        // The first one that is not before it.
+        let mut later = last.seq;
         let key = ConversationKey::new(self.conversation);
-        for run in self.view.runs_until(self.snapshot, key, last.seq) {
-            let run = run?;
+        for piece in self.view.pieces_until(self.snapshot, key, last.seq) {
+            let run = match piece? {
+                Piece::Run(run) => run,
+                // It was there: which one it was is gone.
+                Piece::Gone { last: gone, .. } if gone.seq >= block.first() => {
+                    return Ok(Some(Found { seq: later, time_ms: gone.time_ms }));
+                }
+                Piece::Gone { .. } => break,
+            };
             if run.last < block.first() {
                 break;
             }
@@ -91,8 +104,12 @@ impl ProducerRows<'_> {
                 if message.seq == last.seq && message.id != Some(self.id(last.n)) {
                     return Err(self.damaged(NOT_LAST_IN_BLOCK));
                 }
-                if let Some(id) = message.id.filter(|id| id.producer == self.producer && id.n <= n) {
-                    return (id.n == n).then(|| record(self.conversation, message)).transpose();
+                if let Some(id) = message.id.filter(|id| id.producer == self.producer) {
+                    if id.n <= n {
+                        let found = Found { seq: message.seq, time_ms: message.time_ms };
+                        return Ok((id.n == n).then_some(found));
+                    }
+                    later = message.seq;
                 }
                 expected = Seq(expected.0.saturating_sub(1));
             }
@@ -130,7 +147,8 @@ mod tests {
     use super::super::window::Window;
     use super::row::{self, Block};
     use super::{ConversationKey, FjallView};
-    use crate::testing::{apply_one_by_one, record};
+    use crate::class::Class;
+    use crate::testing::{apply_one_by_one, found, record};
     use crate::view::{View, ViewError};
 
     #[test]
@@ -142,14 +160,14 @@ mod tests {
         let (name, producer) = (&records[0].conversation, records[0].id.unwrap().producer);
         for seq in [1, 64, 100, 127] {
             let key = row::run_key(Window(0), ConversationKey::new(name), Seq(seq));
-            let value = view.engine.messages.get(key).unwrap().unwrap();
-            view.engine.messages.remove(key).unwrap();
+            let value = view.engine.messages(Class::default()).get(key).unwrap().unwrap();
+            view.engine.messages(Class::default()).remove(key).unwrap();
             let error = view.find(name, producer, seq).unwrap_err();
             assert!(
                 matches!(error, ViewError::Hole { expected, .. } if expected == Seq(seq)),
                 "{seq}: {error}"
             );
-            view.engine.messages.insert(key, value).unwrap();
+            view.engine.messages(Class::default()).insert(key, value).unwrap();
         }
     }
 
@@ -164,11 +182,14 @@ mod tests {
         let (wanted, others): (Vec<_>, Vec<_>) =
             records.iter().partition(|record| Block::of(record.seq) == block);
         for other in others {
-            view.engine.messages.insert(row::run_key(Window(0), key, other.seq), "damaged").unwrap();
+            view.engine
+                .messages(Class::default())
+                .insert(row::run_key(Window(0), key, other.seq), "damaged")
+                .unwrap();
         }
         for wanted in wanted {
             let n = wanted.id.unwrap().n;
-            assert_eq!(view.find(name, producer, n).unwrap().as_ref(), Some(wanted));
+            assert_eq!(view.find(name, producer, n).unwrap(), Some(found(wanted)));
             assert_eq!(view.find(name, producer, n - 1).unwrap(), None);
         }
         // The rows that a look-up reads are those whose damage it meets.

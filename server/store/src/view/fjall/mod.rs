@@ -11,10 +11,10 @@
 //!
 //! # Rows
 //!
-//! - `messages`: window, conversation key and seq of the last message → a run of consecutive messages; a group
+//! - `messages`, one for each retention class: window, conversation key and seq of the last message → a run of consecutive messages; a group
 //!   has one or few for each conversation and block of seqs. `run.rs` and `window.rs` say why.
-//! - `spans`: conversation key and first seq → the window that has the messages from there on; one per conversation and
-//!   window.
+//! - `spans`: conversation key and first seq → the window that has the messages from there on, or that they were reclaimed; one
+//!   per conversation and window.
 //! - `producers`: conversation key, producer key and block of seqs → n and seq of the producer's last message in that
 //!   block; written once per group, producer and block. `find.rs` says what the blocks are for.
 //! - `conversations`: conversation key → name, and whether it has events; one per conversation, written with its first
@@ -33,6 +33,7 @@ mod find;
 mod pin;
 mod precheck;
 mod read;
+mod reclaim;
 mod registers;
 mod row;
 mod run;
@@ -40,27 +41,33 @@ mod tables;
 mod unfinished;
 mod window;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quoth_protocol::{ConversationName, Seq};
 use tempfile::TempDir;
 
-use self::checkpoint::Checkpoint;
+pub(crate) use self::check::Stored;
+use self::checkpoint::{Checkpoint, OpenWindow};
 use self::compactor::Compactor;
 use self::engine::{Batch, Engine, Snapshot, engine_error};
 use self::find::ProducerRows;
-pub(crate) use self::pin::{Place, place};
+pub(crate) use self::pin::{Place as FilePlace, place};
 use self::row::Block;
-use self::window::{WINDOW_BYTES, Window, window_bytes};
-use super::{Bounds, PageLimit, ProducerState, View, ViewError};
+use self::run::Message;
+use self::window::{ClassWindow, Held, Piece, WINDOW_BYTES, window_bytes};
+use super::{
+    Bounds, Found, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed, Stretch, Survey, View,
+    ViewError,
+};
+use crate::class::Class;
 use crate::durable::{create_durable_dir, sync_dir};
 use crate::key::{ConversationKey, ProducerKey};
 use crate::log::Position;
@@ -78,17 +85,54 @@ pub struct FjallView {
     writing: Mutex<Writing>,
     checkpoint: Mutex<Checkpoint>,
     window_bytes: u64,
+    /// Whether a reclaim has looked for what an earlier process has left.
+    has_looked_for_dead: AtomicBool,
     /// The folder of a view whose files must not change. Deleted after the database is dropped.
     copy: Option<TempDir>,
 }
 
-/// The window that is written.
+/// The windows that are written.
 #[derive(Debug, Default)]
 struct Writing {
-    window: Window,
-    bytes: u64,
-    /// Conversations that are known to have a span in it.
-    begun: HashSet<ConversationKey>,
+    windows: [OpenWindow; Class::COUNT],
+    /// The one that a conversation is known to have its last span in.
+    begun: HashMap<ConversationKey, ClassWindow>,
+}
+
+impl Writing {
+    /// The window that gets the events of a class.
+    const fn window(&self, class: Class) -> ClassWindow {
+        ClassWindow { class, number: self.windows[class.index()].window }
+    }
+
+    /// Takes a group that was written, and ends the windows that it has filled.
+    fn take(&mut self, records: &[Record], window_bytes_max: u64) {
+        for record in records {
+            let open = &mut self.windows[record.class.index()];
+            if record.is_event() {
+                open.bytes += window_bytes(record);
+                if open.since_ms == 0 {
+                    open.since_ms = record.time_ms;
+                }
+            }
+        }
+        for record in records {
+            let open = &mut self.windows[record.class.index()];
+            if open.is_full(record.class, record.time_ms, window_bytes_max) {
+                let ended = ClassWindow { class: record.class, number: open.window };
+                *open = OpenWindow { window: open.window.next(), ..OpenWindow::default() };
+                self.begun.retain(|_, window| *window != ended);
+            }
+        }
+    }
+}
+
+impl OpenWindow {
+    /// Whether it ends behind a group of this time.
+    fn is_full(&self, class: Class, time_ms: u64, window_bytes_max: u64) -> bool {
+        let is_over = |window_ms: u64| time_ms >= self.since_ms.saturating_add(window_ms);
+        self.bytes >= window_bytes_max || (self.bytes > 0 && class.window_ms().is_some_and(is_over))
+    }
 }
 
 impl fmt::Debug for FjallView {
@@ -181,13 +225,10 @@ impl FjallView {
             compactor,
             engine,
             applied: AtomicU64::new(checkpoint.position.0),
-            writing: Mutex::new(Writing {
-                window: checkpoint.window,
-                bytes: checkpoint.window_bytes,
-                begun: HashSet::new(),
-            }),
+            writing: Mutex::new(Writing { windows: checkpoint.windows, begun: HashMap::new() }),
             checkpoint: Mutex::new(checkpoint),
             window_bytes: WINDOW_BYTES,
+            has_looked_for_dead: AtomicBool::new(false),
             copy: None,
         })
     }
@@ -200,14 +241,60 @@ impl FjallView {
     fn cut(&self) -> Checkpoint {
         let writing = self.writing.lock();
         self.engine.cut();
-        Checkpoint { position: self.applied(), window: writing.window, window_bytes: writing.bytes }
+        Checkpoint { position: self.applied(), windows: writing.windows }
     }
 
-    /// Whether the window that is written has a span of a conversation that reaches to this seq. Spans behind it may be there
+    /// Whether a window that is written has a span of a conversation that reaches to this seq. Spans behind it may be there
     /// already, when groups are applied again.
-    fn has_span(&self, conversation: ConversationKey, seq: Seq, window: Window) -> Result<bool, ViewError> {
+    fn has_span(
+        &self,
+        conversation: ConversationKey,
+        seq: Seq,
+        window: ClassWindow,
+    ) -> Result<bool, ViewError> {
         let span = self.span_at(&self.snapshot(), conversation, seq)?;
-        Ok(span.is_some_and(|span| span.window == window))
+        Ok(span.is_some_and(|span| span.window() == Some(window)))
+    }
+
+    /// Brings everything to stable storage, whether groups were applied since the last time or not.
+    fn flush_all(&self, checkpoint: &mut Checkpoint) -> Result<(), ViewError> {
+        self.compactor.wait_for_room()?;
+        let next = self.cut();
+        self.engine.flush()?;
+        checkpoint::write(&self.dir, next)?;
+        *checkpoint = next;
+        self.compactor.wake();
+        Ok(())
+    }
+
+    /// Takes out what records erase. Their rows may have been written by the same group.
+    fn erase(&self, records: &[Record]) -> Result<(), ViewError> {
+        let mut erased: HashMap<(&ConversationName, Seq), Vec<Seq>> = HashMap::new();
+        let snapshot = self.snapshot();
+        for record in records {
+            let key = ConversationKey::new(&record.conversation);
+            for seq in &record.erases {
+                if let Some(Piece::Run(run)) = self.pieces_from(&snapshot, key, *seq).next().transpose()? {
+                    erased.entry((&record.conversation, run.last)).or_default().push(*seq);
+                }
+            }
+        }
+        let mut batch = Batch::default();
+        for ((name, last), seqs) in erased {
+            let key = ConversationKey::new(name);
+            let Some(span) = self.span_at(&snapshot, key, last)? else { continue };
+            let Some(ClassWindow { class, .. }) = span.window() else { continue };
+            let Some(Piece::Run(run)) = self.pieces_from(&snapshot, key, last).next().transpose()? else {
+                continue;
+            };
+            let mut messages = run.messages(name)?;
+            for message in messages.iter_mut().filter(|message| seqs.contains(&message.seq)) {
+                *message = message.erased();
+            }
+            batch.insert(self.engine.messages(class), run.key.clone(), run::encode(&run.key, &messages));
+        }
+        self.engine.write(batch);
+        Ok(())
     }
 
     /// Adds to a batch the names of conversations that get their first event, or registers, unless they are there already.
@@ -244,22 +331,30 @@ impl View for FjallView {
         let (mut batch, mut begins) = (Batch::default(), Vec::new());
         self.name(records, &mut batch)?;
         self.set_registers(records, &mut batch);
-        for (name, records) in by_conversation(records) {
+        for (name, events) in by_conversation(records) {
             let conversation = ConversationKey::new(name);
-            if !writing.begun.contains(&conversation) {
-                let first = records[0].seq;
-                if !self.has_span(conversation, first, writing.window)? {
-                    let key = row::span_key(conversation, first);
-                    batch.insert(&self.engine.spans, key, row::encode_span(&key, writing.window));
+            for of_class in events.chunk_by(|a, b| a.class == b.class) {
+                let window = writing.window(of_class[0].class);
+                let begun = begins.iter().rev().find(|(of, _)| *of == conversation).map(|(_, window)| window);
+                if begun.or_else(|| writing.begun.get(&conversation)) != Some(&window) {
+                    let Record { seq: first, time_ms, offset, .. } = *of_class[0];
+                    if !self.has_span(conversation, first, window)? {
+                        let key = row::span_key(conversation, first);
+                        let held = Held::There { window, time_ms, offset };
+                        batch.insert(&self.engine.spans, key, row::encode_span(&key, held));
+                    }
+                    begins.push((conversation, window));
                 }
-                begins.push(conversation);
+                for records in of_class.chunk_by(|a, b| Block::of(a.seq) == Block::of(b.seq)) {
+                    for run in run::split(records) {
+                        let key = row::run_key(window.number, conversation, run[run.len() - 1].seq);
+                        let messages: Vec<_> = run.iter().map(|record| Message::of(record)).collect();
+                        batch.insert(self.engine.messages(window.class), key, run::encode(&key, &messages));
+                    }
+                }
             }
-            for records in records.chunk_by(|a, b| Block::of(a.seq) == Block::of(b.seq)) {
+            for records in events.chunk_by(|a, b| Block::of(a.seq) == Block::of(b.seq)) {
                 let block = Block::of(records[0].seq);
-                for run in run::split(records) {
-                    let key = row::run_key(writing.window, conversation, run[run.len() - 1].seq);
-                    batch.insert(&self.engine.messages, key, run::encode(&key, run));
-                }
                 for (producer, state) in last_of_producers(records) {
                     let key = row::producer_key(conversation, producer, block);
                     batch.insert(&self.engine.producers, key, row::encode_producer(&key, state));
@@ -267,11 +362,11 @@ impl View for FjallView {
             }
         }
         self.engine.write(batch);
-        writing.begun.extend(begins);
-        writing.bytes += events(records).map(window_bytes).sum::<u64>();
-        if writing.bytes >= self.window_bytes {
-            *writing = Writing { window: writing.window.next(), ..Writing::default() };
+        if records.iter().any(|record| !record.erases.is_empty()) {
+            self.erase(records)?;
         }
+        writing.begun.extend(begins);
+        writing.take(records, self.window_bytes);
         self.applied.store(position.0, Ordering::Release);
         Ok(())
     }
@@ -286,17 +381,20 @@ impl View for FjallView {
         if self.applied() == checkpoint.position || self.copy.is_some() {
             return Ok(checkpoint.position);
         }
-        self.compactor.wait_for_room()?;
-        let next = self.cut();
-        self.engine.flush()?;
-        checkpoint::write(&self.dir, next)?;
-        *checkpoint = next;
-        self.compactor.wake();
-        Ok(next.position)
+        self.flush_all(&mut checkpoint)?;
+        Ok(checkpoint.position)
     }
 
     fn bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError> {
         self.read_bounds(conversation)
+    }
+
+    fn last(&self, conversation: &ConversationName) -> Result<Option<Last>, ViewError> {
+        self.read_last(conversation)
+    }
+
+    fn floor(&self, conversation: &ConversationName, marks: Marks, hint: Seq) -> Result<Place, ViewError> {
+        self.read_floor(conversation, marks, hint)
     }
 
     fn after(
@@ -304,7 +402,7 @@ impl View for FjallView {
         conversation: &ConversationName,
         after: Seq,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, ViewError> {
+    ) -> Result<Stretch, ViewError> {
         self.read_after(conversation, after, limit)
     }
 
@@ -313,8 +411,26 @@ impl View for FjallView {
         conversation: &ConversationName,
         before: Option<Seq>,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, ViewError> {
+    ) -> Result<Stretch, ViewError> {
         self.read_before(conversation, before, limit)
+    }
+
+    fn reclaim(&self, keeps: &mut Keeps<'_>) -> Result<Reclaimed, ViewError> {
+        self.reclaim_windows(keeps)
+    }
+
+    fn survey(&self, visit: &mut Survey<'_>) -> Result<(), ViewError> {
+        self.survey_spans(visit)
+    }
+
+    fn overdue(&self, now_ms: u64) -> Vec<Class> {
+        let windows = self.writing.lock().windows;
+        let is_overdue = |class: &Class| windows[class.index()].is_full(*class, now_ms, u64::MAX);
+        Class::all().filter(is_overdue).collect()
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        self.engine.disk_bytes()
     }
 
     fn producer(
@@ -330,7 +446,7 @@ impl View for FjallView {
         conversation: &ConversationName,
         producer: ProducerKey,
         n: u64,
-    ) -> Result<Option<Record>, ViewError> {
+    ) -> Result<Option<Found>, ViewError> {
         ProducerRows { view: self, snapshot: &self.snapshot(), conversation, producer }.find(n)
     }
 

@@ -9,9 +9,10 @@ use super::FjallView;
 use super::engine::Snapshot;
 use super::row::{self, Named};
 use super::run::{self, Message};
+use super::window::{Held, Piece};
 use crate::key::ConversationKey;
 use crate::record::Record;
-use crate::view::{Bounds, Page, PageLimit, ViewError};
+use crate::view::{Bounds, Last, Marks, Page, PageLimit, Place, Stretch, ViewError};
 
 impl FjallView {
     /// The names of all conversations that have events, ascending by their bytes.
@@ -33,12 +34,57 @@ impl FjallView {
         let key = ConversationKey::new(conversation);
         let snapshot = self.snapshot();
         let named = self.read_name(&snapshot, conversation, key)?;
-        let head = self.head(&snapshot, conversation, key)?;
+        let head = self.read_end(&snapshot, conversation, key)?.map_or(Seq::ZERO, |last| last.seq);
         if named.is_some_and(|named| named.has_events) != (head > Seq::ZERO) {
             let what = "either the name or the messages are missing";
             return Err(ViewError::DamagedConversation { conversation: conversation.clone(), what });
         }
-        Ok(Bounds { floor: Seq(1), head })
+        let mut floor = Seq(1);
+        for span in self.spans_behind(&snapshot, key, Seq::ZERO) {
+            match span?.held {
+                Held::Gone(last) => floor = last.seq.next(),
+                Held::There { .. } => break,
+            }
+        }
+        Ok(Bounds { floor, head })
+    }
+
+    pub(super) fn read_last(&self, conversation: &ConversationName) -> Result<Option<Last>, ViewError> {
+        self.read_end(&self.snapshot(), conversation, ConversationKey::new(conversation))
+    }
+
+    /// See [`View::floor`](crate::View::floor). What was reclaimed lies before all marks that there have been.
+    pub(super) fn read_floor(
+        &self,
+        conversation: &ConversationName,
+        marks: Marks,
+        hint: Seq,
+    ) -> Result<Place, ViewError> {
+        let (key, snapshot) = (ConversationKey::new(conversation), self.snapshot());
+        let Some(last) = self.read_end(&snapshot, conversation, key)? else {
+            return Ok(Place { seq: Seq(1), ..Place::default() });
+        };
+        // It is behind everything before `from`, and not behind `kept`.
+        let mut from = hint.max(Seq(1));
+        let mut kept = Place { seq: last.seq.next(), time_ms: last.time_ms, offset: last.end };
+        // It most likely is where it was.
+        let mut probe = from;
+        while from < kept.seq {
+            let piece = self.pieces_from(&snapshot, key, probe).next().transpose()?;
+            match piece.ok_or_else(|| hole(conversation, probe, None))? {
+                Piece::Gone { last, .. } => from = last.seq.next(),
+                Piece::Run(run) => {
+                    let messages = run.messages(conversation)?;
+                    match messages.iter().position(|message| !marks.covers(message.place())) {
+                        None => from = run.last.next(),
+                        Some(0) if messages[0].seq > from => kept = messages[0].place(),
+                        Some(at) => return Ok(messages[at].place()),
+                    }
+                }
+            }
+            probe = Seq(from.0.midpoint(kept.seq.0));
+        }
+        Ok(kept)
     }
 
     /// What is stored for a conversation's key, if it is this conversation's.
@@ -68,26 +114,39 @@ impl FjallView {
         conversation: &ConversationName,
         after: Seq,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, ViewError> {
+    ) -> Result<Stretch, ViewError> {
         let mut page = Page::new(limit);
-        let Some(first) = after.0.checked_add(1).map(Seq) else {
-            return Ok(Vec::new());
-        };
+        if after == Seq(u64::MAX) {
+            return Ok(Stretch::nothing_behind(after));
+        }
+        let (first, mut to) = (after.next(), after);
         let key = ConversationKey::new(conversation);
-        let mut expected = first;
-        for run in self.runs_from(&self.snapshot(), key, first) {
-            let run = run?;
-            for message in run.messages(conversation)?.into_iter().filter(|message| message.seq >= first) {
-                if message.seq != expected {
-                    return Err(hole(conversation, expected, Some(message.seq)));
+        for piece in self.pieces_from(&self.snapshot(), key, first) {
+            match piece? {
+                Piece::Gone { last, .. } if last.seq <= to => {}
+                Piece::Gone { first: found, .. } if found > to.next() => {
+                    return Err(hole(conversation, to.next(), Some(found)));
                 }
-                if !page.take(record(conversation, message)?) || page.is_full() {
-                    return Ok(page.into_records());
+                Piece::Gone { last, .. } => to = last.seq,
+                Piece::Run(run) => {
+                    for message in
+                        run.messages(conversation)?.into_iter().filter(|message| message.seq > after)
+                    {
+                        if message.seq != to.next() {
+                            return Err(hole(conversation, to.next(), Some(message.seq)));
+                        }
+                        if !message.is_absent() && !page.take(record(conversation, message)?) {
+                            return Ok(page.ascending(first, to));
+                        }
+                        to = message.seq;
+                        if page.is_full() {
+                            return Ok(page.ascending(first, to));
+                        }
+                    }
                 }
-                expected = expected.next();
             }
         }
-        Ok(page.into_records())
+        Ok(page.ascending(first, to))
     }
 
     pub(super) fn read_before(
@@ -95,38 +154,53 @@ impl FjallView {
         conversation: &ConversationName,
         before: Option<Seq>,
         limit: PageLimit,
-    ) -> Result<Vec<Record>, ViewError> {
+    ) -> Result<Stretch, ViewError> {
         let key = ConversationKey::new(conversation);
         let snapshot = self.snapshot();
         let until = before.map_or(Seq(u64::MAX), |before| Seq(before.0.saturating_sub(1)));
-        let mut expected = before.map(|_| until);
+        // What the page tells of: from before this seq, once the last one is known.
+        let mut told: Option<(Seq, Seq)> = None;
         let mut page = Page::new(limit);
-        for run in self.runs_until(&snapshot, key, until) {
-            let run = run?;
-            let messages = run.messages(conversation)?.into_iter().rev();
-            for message in messages.filter(|message| message.seq <= until) {
-                let found = message.seq;
-                let expected_here = match expected {
-                    Some(expected) if page.is_empty() => {
-                        expected.min(self.head(&snapshot, conversation, key)?)
+        let expected_in = |told: Option<(Seq, Seq)>| match (told, before) {
+            (Some((from, _)), _) => Ok(Some(Seq(from.0.saturating_sub(1)))),
+            (None, None) => Ok(None),
+            (None, Some(_)) => {
+                let last = self.read_end(&snapshot, conversation, key)?;
+                Ok::<_, ViewError>(last.map(|last| until.min(last.seq)))
+            }
+        };
+        for piece in self.pieces_until(&snapshot, key, until) {
+            match piece? {
+                Piece::Gone { first, last } => {
+                    let found = last.seq.min(until);
+                    if let Some(expected) = expected_in(told)?.filter(|expected| *expected != found) {
+                        return Err(hole(conversation, expected, Some(found)));
                     }
-                    Some(expected) => expected,
-                    None => found,
-                };
-                if found != expected_here {
-                    return Err(hole(conversation, expected_here, Some(found)));
+                    told = Some((first, told.map_or(found, |(_, to)| to)));
                 }
-                if !page.take(record(conversation, message)?) || page.is_full() {
-                    return Ok(page.into_descending());
+                Piece::Run(run) => {
+                    let messages = run.messages(conversation)?.into_iter().rev();
+                    for message in messages.filter(|message| message.seq <= until) {
+                        let found = message.seq;
+                        if let Some(expected) = expected_in(told)?.filter(|expected| *expected != found) {
+                            return Err(hole(conversation, expected, Some(found)));
+                        }
+                        let (_, to) = told.unwrap_or((found, found));
+                        if !message.is_absent() && !page.take(record(conversation, message)?) {
+                            return Ok(page.descending(found.next(), to));
+                        }
+                        told = Some((found, to));
+                        if page.is_full() {
+                            return Ok(page.descending(found, to));
+                        }
+                    }
                 }
-                expected = Some(Seq(found.0.saturating_sub(1)));
             }
         }
-        match expected {
-            Some(missing) if missing > Seq::ZERO && self.head(&snapshot, conversation, key)? > Seq::ZERO => {
-                Err(hole(conversation, missing, None))
-            }
-            _ => Ok(page.into_descending()),
+        match (expected_in(told)?, told) {
+            (Some(missing), _) if missing > Seq::ZERO => Err(hole(conversation, missing, None)),
+            (_, Some((from, to))) => Ok(page.descending(from, to)),
+            (_, None) => Ok(page.descending(Seq(1), Seq::ZERO)),
         }
     }
 
@@ -168,22 +242,26 @@ impl FjallView {
         value.map(decode).transpose()
     }
 
-    fn head(
+    pub(super) fn read_end(
         &self,
         snapshot: &Snapshot<'_>,
         conversation: &ConversationName,
         key: ConversationKey,
-    ) -> Result<Seq, ViewError> {
+    ) -> Result<Option<Last>, ViewError> {
         let Some(span) = self.span_at(snapshot, key, Seq(u64::MAX))? else {
-            return Ok(Seq::ZERO);
+            return Ok(None);
         };
-        let run = self.runs_back(snapshot, span, Seq(u64::MAX)).next().transpose()?;
-        let run = run.filter(|run| run.last >= span.first).ok_or_else(|| {
+        let missing = || {
             let what = "its last messages are missing";
             ViewError::DamagedConversation { conversation: conversation.clone(), what }
-        })?;
-        run.messages(conversation)?;
-        Ok(run.last)
+        };
+        match self.pieces_back(snapshot, span, Seq(u64::MAX)).next().transpose()?.ok_or_else(missing)? {
+            Piece::Gone { last, .. } => Ok(Some(last)),
+            Piece::Run(run) => {
+                let last = run.messages(conversation)?.last().map(|message| message.to_last());
+                last.ok_or_else(missing).map(Some)
+            }
+        }
     }
 
     /// A row of `messages`, not yet checked.
@@ -205,7 +283,7 @@ impl FjallView {
 
 /// A row of `messages`.
 pub(super) struct StoredRun {
-    key: UserKey,
+    pub(super) key: UserKey,
     /// The seq of its last message.
     pub(super) last: Seq,
     value: UserValue,

@@ -6,10 +6,11 @@
 use quoth_protocol::{ConversationName, Seq};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::window::{Span, Window};
+use super::window::{ClassWindow, Held, Span, Window};
 use crate::bytes_reader::Reader;
+use crate::class::Class;
 use crate::key::{ConversationKey, ProducerKey};
-use crate::view::ProducerState;
+use crate::view::{Last, ProducerState};
 
 /// Seqs of a block. A look-up reads this many messages at most; a producer has a row for each block it is in. Smaller
 /// blocks cost more rows, and at 64 a producer that is alone adds a byte to each of its messages.
@@ -72,20 +73,44 @@ pub(super) fn span_key(conversation: ConversationKey, first: Seq) -> [u8; SPAN_K
     key
 }
 
-/// A span's value: checksum `u64` and its window `u32`.
-pub(super) fn encode_span(key: &[u8], window: Window) -> Vec<u8> {
+/// A span's value: checksum `u64`, then
+/// - of what is there: 0 and class `u8`, window `u32`, time and offset of its first event `u64` each;
+/// - of what was reclaimed: 1 `u8`, seq of its last event, when that was stored and where it ended, `u64` each.
+pub(super) fn encode_span(key: &[u8], held: Held) -> Vec<u8> {
     let mut value = vec![0; 8];
-    value.extend(window.0.to_le_bytes());
+    match held {
+        Held::There { window, time_ms, offset } => {
+            value.extend([THERE, window.class.number()]);
+            value.extend(window.number.0.to_le_bytes());
+            value.extend([time_ms, offset].map(u64::to_le_bytes).as_flattened());
+        }
+        Held::Gone(Last { seq, time_ms, end }) => {
+            value.push(GONE);
+            value.extend([seq.0, time_ms, end].map(u64::to_le_bytes).as_flattened());
+        }
+    }
     seal(key, &mut value);
     value
 }
+
+const THERE: u8 = 0;
+const GONE: u8 = 1;
 
 pub(super) fn decode_span(key: &[u8], value: &[u8]) -> Option<Span> {
     let mut reader = Reader(key);
     let conversation = ConversationKey(reader.array()?);
     let first = Seq(u64::from_be_bytes(reader.array()?));
-    let window = Window(u32::from_le_bytes(checked(key, value)?.try_into().ok()?));
-    reader.0.is_empty().then_some(Span { conversation, first, window })
+    let mut value = Reader(checked(key, value)?);
+    let held = match value.u8()? {
+        THERE => {
+            let class = Class::from_number(value.u8()?)?;
+            let window = ClassWindow { class, number: Window(value.u32()?) };
+            Held::There { window, time_ms: value.u64()?, offset: value.u64()? }
+        }
+        GONE => Held::Gone(Last { seq: Seq(value.u64()?), time_ms: value.u64()?, end: value.u64()? }),
+        _ => return None,
+    };
+    (reader.0.is_empty() && value.0.is_empty()).then_some(Span { conversation, first, held })
 }
 
 /// Length of the key of a producer's row in bytes: conversation 16, producer 16, block 8 in big endian.

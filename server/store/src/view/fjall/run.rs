@@ -12,11 +12,16 @@ use quoth_protocol::{ConversationName, Seq, UserId};
 
 use super::row::{self, Block};
 use crate::bytes_reader::Reader;
+use crate::class::Class;
 use crate::key::ProducerKey;
-use crate::record::{Content, FLAG_ID, FLAG_ORIGIN_TIME, KIND_CHANGE, KIND_MESSAGE, MessageId, Record};
+use crate::record::{
+    Content, FLAG_EXPIRES, FLAG_ID, FLAG_OFFSET, FLAG_ORIGIN_TIME, KIND_ABSENT, KIND_CHANGE, KIND_MESSAGE,
+    MessageId, Record,
+};
+use crate::view::{Last, Place};
 
 /// Version of the values of runs.
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
 
 /// A run that has so many bytes of contents takes no further message: who wants one message reads its whole run. With another
 /// value a store that was not closed would cut groups in another way than before: the folder's format has to change with it.
@@ -44,31 +49,40 @@ pub(super) fn split<'a, 'r>(mut records: &'a [&'r Record]) -> impl Iterator<Item
 
 /// A run's value: checksum `u64`, format `u8`, number of messages `u8`, and per event kind, flags and length of the sender
 /// `u8` each, length of the content `u32`, time `u64`, origin time `u64` if a flag says so, n `u64` and producer 16 bytes if a
-/// flag says so, the sender, the content.
-pub(super) fn encode(key: &[u8], run: &[&Record]) -> Vec<u8> {
+/// flag says so, when it expires and its offset `u64`, each if a flag says so, the sender, the content. Of what is absent there
+/// are no sender and no content, but its content's length.
+pub(super) fn encode(key: &[u8], run: &[Message<'_>]) -> Vec<u8> {
     const FIXED_BYTES: usize = 47;
-    let texts = run.iter().map(|record| record.sender.as_str().len() + record.content.len()).sum::<usize>();
+    let texts = run.iter().map(|message| message.sender.len() + message.content.len()).sum::<usize>();
     let mut value = Vec::with_capacity(10 + run.len() * FIXED_BYTES + texts);
     value.extend([0; 8]);
     // A block has fewer messages, and a user id at most 64 bytes, which its type checks.
     let short = |len: usize| u8::try_from(len).unwrap_or(u8::MAX);
     value.extend([FORMAT, short(run.len())]);
-    for record in run {
-        let sender = record.sender.as_str();
-        let origin_flag = if record.origin_time_ms.is_some() { FLAG_ORIGIN_TIME } else { 0 };
-        let id_flag = if record.id.is_some() { FLAG_ID } else { 0 };
-        let kind = if matches!(record.content, Content::Message(_)) { KIND_MESSAGE } else { KIND_CHANGE };
-        value.extend([kind, origin_flag | id_flag, short(sender.len())]);
-        // The wire's limits keep contents below 4 GiB.
-        value.extend(u32::try_from(record.content.len()).unwrap_or(u32::MAX).to_le_bytes());
-        value.extend(record.time_ms.to_le_bytes());
-        value.extend(record.origin_time_ms.map(u64::to_le_bytes).iter().flatten());
-        if let Some(id) = record.id {
+    let mut expected_offset = 0;
+    for message in run {
+        let flag = |is_there: bool, flag: u8| if is_there { flag } else { 0 };
+        let flags = flag(message.origin_time_ms.is_some(), FLAG_ORIGIN_TIME)
+            | flag(message.id.is_some(), FLAG_ID)
+            | flag(message.expires_ms != 0, FLAG_EXPIRES)
+            | flag(message.offset != expected_offset, FLAG_OFFSET);
+        value.extend([message.kind, flags, short(message.sender.len())]);
+        value.extend(message.bytes.to_le_bytes());
+        value.extend(message.time_ms.to_le_bytes());
+        value.extend(message.origin_time_ms.map(u64::to_le_bytes).iter().flatten());
+        if let Some(id) = message.id {
             value.extend(id.n.to_le_bytes());
             value.extend(id.producer.0);
         }
-        value.extend(sender.as_bytes());
-        value.extend(record.content.bytes());
+        if message.expires_ms != 0 {
+            value.extend(message.expires_ms.to_le_bytes());
+        }
+        if message.offset != expected_offset {
+            value.extend(message.offset.to_le_bytes());
+        }
+        expected_offset = message.end();
+        value.extend(message.sender);
+        value.extend(message.content);
     }
     row::seal(key, &mut value);
     value
@@ -79,10 +93,14 @@ pub(super) fn encode(key: &[u8], run: &[&Record]) -> Vec<u8> {
 pub(super) struct Message<'a> {
     pub(super) seq: Seq,
     pub(super) id: Option<MessageId>,
-    time_ms: u64,
+    pub(super) time_ms: u64,
     origin_time_ms: Option<u64>,
+    expires_ms: u64,
+    offset: u64,
     sender: &'a [u8],
     kind: u8,
+    /// How long the content is, or was.
+    bytes: u32,
     content: &'a [u8],
 }
 
@@ -97,36 +115,91 @@ pub(super) fn open<'a>(key: &[u8], last: Seq, value: &'a [u8]) -> Result<Vec<Mes
     }
     let before = last.0.checked_sub(count.into()).ok_or("it has more messages than there can be")?;
     let mut messages = Vec::with_capacity(count.into());
+    let mut offset = 0;
     for seq in before + 1..=last.0 {
-        let [kind, flags, sender_bytes] = reader.array().ok_or(TOO_SHORT)?;
-        if kind != KIND_MESSAGE && kind != KIND_CHANGE {
+        let head: [u8; 3] = reader.array().ok_or(TOO_SHORT)?;
+        if ![KIND_MESSAGE, KIND_CHANGE, KIND_ABSENT].contains(&head[0]) {
             return Err("it has a message of a kind that is unknown to this version");
         }
-        messages.push(read(&mut reader, Seq(seq), kind, flags, sender_bytes).ok_or(TOO_SHORT)?);
+        let message = read(&mut reader, Seq(seq), head, offset).ok_or(TOO_SHORT)?;
+        offset = message.end();
+        messages.push(message);
     }
     let lies_in_a_block = count > 0 && Block::of(Seq(before + 1)) == Block::of(last);
     if reader.0.is_empty() && lies_in_a_block { Ok(messages) } else { Err("it is malformed") }
 }
 
-fn read<'a>(reader: &mut Reader<'a>, seq: Seq, kind: u8, flags: u8, sender_bytes: u8) -> Option<Message<'a>> {
-    let content_bytes = usize::try_from(reader.u32()?).ok()?;
+fn read<'a>(
+    reader: &mut Reader<'a>,
+    seq: Seq,
+    [kind, flags, sender_bytes]: [u8; 3],
+    expected_offset: u64,
+) -> Option<Message<'a>> {
+    let has = |flag: u8| flags & flag != 0;
+    let bytes = reader.u32()?;
+    let content_bytes = if kind == KIND_ABSENT { 0 } else { usize::try_from(bytes).ok()? };
     Some(Message {
         seq,
-        time_ms: reader.u64()?,
-        origin_time_ms: if flags & FLAG_ORIGIN_TIME == 0 { None } else { Some(reader.u64()?) },
-        id: if flags & FLAG_ID == 0 {
-            None
-        } else {
-            Some(MessageId { n: reader.u64()?, producer: ProducerKey(reader.array()?) })
-        },
-        sender: reader.bytes(sender_bytes.into())?,
         kind,
+        bytes,
+        time_ms: reader.u64()?,
+        origin_time_ms: if has(FLAG_ORIGIN_TIME) { Some(reader.u64()?) } else { None },
+        id: if has(FLAG_ID) {
+            Some(MessageId { n: reader.u64()?, producer: ProducerKey(reader.array()?) })
+        } else {
+            None
+        },
+        expires_ms: if has(FLAG_EXPIRES) { reader.u64()? } else { 0 },
+        offset: if has(FLAG_OFFSET) { reader.u64()? } else { expected_offset },
+        sender: reader.bytes(sender_bytes.into())?,
         content: reader.bytes(content_bytes)?,
     })
 }
 
-impl Message<'_> {
-    /// The message as a record of its own.
+impl<'a> Message<'a> {
+    /// What a record is in its run.
+    pub(super) fn of(record: &'a Record) -> Self {
+        Self {
+            seq: record.seq,
+            id: record.id,
+            time_ms: record.time_ms,
+            origin_time_ms: record.origin_time_ms,
+            expires_ms: record.expires_ms,
+            offset: record.offset,
+            sender: record.sender.as_str().as_bytes(),
+            kind: if matches!(record.content, Content::Message(_)) { KIND_MESSAGE } else { KIND_CHANGE },
+            // The wire's limits keep contents below 4 GiB.
+            bytes: u32::try_from(record.content.len()).unwrap_or(u32::MAX),
+            content: record.content.bytes(),
+        }
+    }
+
+    /// The same without what it said and who said it.
+    pub(super) fn erased(self) -> Self {
+        Self { sender: &[], content: &[], kind: KIND_ABSENT, origin_time_ms: None, expires_ms: 0, ..self }
+    }
+
+    /// Whether there is nothing of it to read.
+    pub(super) const fn is_absent(&self) -> bool {
+        self.kind == KIND_ABSENT
+    }
+
+    /// Where it lies in its conversation.
+    pub(super) const fn place(&self) -> Place {
+        Place { seq: self.seq, time_ms: self.time_ms, offset: self.offset }
+    }
+
+    /// As the last one of its conversation.
+    pub(super) fn to_last(self) -> Last {
+        Last { seq: self.seq, time_ms: self.time_ms, end: self.end() }
+    }
+
+    /// Bytes of all contents up to and including its own.
+    pub(super) fn end(&self) -> u64 {
+        self.offset.saturating_add(self.bytes.into())
+    }
+
+    /// The message as a record of its own. There is none of what is absent.
     pub(super) fn to_record(self, conversation: &ConversationName) -> Result<Record, &'static str> {
         let sender = std::str::from_utf8(self.sender).ok().and_then(|sender| UserId::new(sender).ok());
         let content = Bytes::copy_from_slice(self.content);
@@ -141,6 +214,10 @@ impl Message<'_> {
                 KIND_MESSAGE => Content::Message(content),
                 _ => Content::Change(content),
             },
+            expires_ms: self.expires_ms,
+            offset: self.offset,
+            class: Class::default(),
+            erases: Vec::new(),
             registers: Vec::new(),
         })
     }
@@ -151,7 +228,7 @@ mod tests {
     use quoth_protocol::Seq;
 
     use super::super::row;
-    use super::{Content, RUN_BYTES_MAX, Record, encode, open, split};
+    use super::{Content, Message, RUN_BYTES_MAX, Record, encode, open, split};
     use crate::testing::{change, record};
 
     const KEY: &[u8] = b"key";
@@ -159,6 +236,10 @@ mod tests {
     fn runs(records: &[Record]) -> Vec<Vec<u64>> {
         let records: Vec<_> = records.iter().collect();
         split(&records).map(|run| run.iter().map(|record| record.seq.0).collect()).collect()
+    }
+
+    fn encoded(records: &[Record]) -> Vec<u8> {
+        encode(KEY, &records.iter().map(Message::of).collect::<Vec<_>>())
     }
 
     fn sealed(content: &[u8]) -> Vec<u8> {
@@ -183,7 +264,9 @@ mod tests {
         records[0].origin_time_ms = Some(0);
         records[1] = change("a", 62, []);
         records[2].content = Content::Message(bytes::Bytes::new());
-        let value = encode(KEY, &records.iter().collect::<Vec<_>>());
+        records[0].expires_ms = 7;
+        (records[0].offset, records[1].offset) = (100, 100 + records[0].content.len() as u64);
+        let value = encoded(&records);
         let opened = open(KEY, Seq(63), &value).unwrap();
         let opened: Vec<_> =
             opened.into_iter().map(|message| message.to_record(&records[0].conversation).unwrap()).collect();
@@ -191,9 +274,26 @@ mod tests {
     }
 
     #[test]
+    fn of_what_is_erased_its_place_and_its_id_are_left() {
+        let records = [record("a", 61, 1), record("a", 62, 2), record("a", 63, 3)];
+        let value = encoded(&records);
+        let mut messages = open(KEY, Seq(63), &value).unwrap();
+        messages[1] = messages[1].erased();
+        let erased = encode(KEY, &messages);
+        let text = records[1].content.bytes();
+        let has = |value: &[u8]| value.windows(text.len()).any(|window| window == &text[..]);
+        assert!(has(&value) && !has(&erased));
+        let again = open(KEY, Seq(63), &erased).unwrap();
+        assert_eq!(again.iter().map(Message::is_absent).collect::<Vec<_>>(), [false, true, false]);
+        for (before, after) in messages.iter().zip(&again) {
+            assert_eq!((before.id, before.place(), before.end()), (after.id, after.place(), after.end()));
+        }
+    }
+
+    #[test]
     fn what_is_no_run_is_refused() {
         let records = [record("a", 64, 1), record("a", 65, 2)];
-        let value = encode(KEY, &records.iter().collect::<Vec<_>>());
+        let value = encoded(&records);
         let content = &value[8..];
         let what = |content: &[u8], last| open(KEY, Seq(last), &sealed(content)).err();
         assert_eq!(what(content, 65), None);

@@ -8,7 +8,12 @@
 //! A window ends behind the group that fills it, and the checkpoint says which one goes on and how full it is. So which
 //! window a group is in depends on the log alone: a group that is applied again after a crash comes to where it was.
 //!
-//! A **span** is what a window has of a conversation. Rows of `spans` lead from a seq to the window that holds it.
+//! Each retention class has windows of its own, in a tree of its own: what is kept for about as long goes together, and the front of
+//! a tree is what goes first. A class with an age also ends a window behind the group in which an eighth of that age is over; a
+//! notice may be that group. So however long it is until all of a window is absent, the log alone says where windows end.
+//!
+//! A **span** is what a window has of a conversation in a row. Rows of `spans` lead from a seq to the window that holds it, or say that
+//! it was reclaimed; together they tell of every seq.
 
 use std::ops::Bound;
 
@@ -19,8 +24,10 @@ use super::engine::Snapshot;
 use super::read::StoredRun;
 use super::row::{self, Block};
 use super::{FjallView, ViewError};
+use crate::class::Class;
 use crate::key::ConversationKey;
 use crate::record::Record;
+use crate::view::Last;
 
 /// Messages of a window, in bytes. A smaller one is merged at less cost, but conversations that are seldom written to have a
 /// span for every few messages. With another value, or other [`window_bytes`], a store that was not closed would put groups
@@ -43,17 +50,51 @@ impl Window {
     }
 }
 
+/// A window of a class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(super) struct ClassWindow {
+    pub(super) class: Class,
+    pub(super) number: Window,
+}
+
 /// A row of `spans`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) conversation: ConversationKey,
     /// The first seq of the conversation in the window.
     pub(super) first: Seq,
-    pub(super) window: Window,
+    pub(super) held: Held,
 }
 
-/// Runs of one conversation, in the order of their spans.
-type Runs<'a> = Box<dyn Iterator<Item = Result<StoredRun, ViewError>> + 'a>;
+/// Where the events of a span are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Held {
+    /// In a window. Time and offset are those of the first one.
+    There { window: ClassWindow, time_ms: u64, offset: u64 },
+    /// They were reclaimed, up to this one.
+    Gone(Last),
+}
+
+impl Span {
+    /// The window that has it, if it is there.
+    pub(super) const fn window(&self) -> Option<ClassWindow> {
+        match self.held {
+            Held::There { window, .. } => Some(window),
+            Held::Gone(_) => None,
+        }
+    }
+}
+
+/// Consecutive seqs of a conversation.
+pub(super) enum Piece {
+    /// They are in a row.
+    Run(StoredRun),
+    /// They were reclaimed.
+    Gone { first: Seq, last: Last },
+}
+
+/// Pieces of one conversation, in the order of their spans.
+type Pieces<'a> = Box<dyn Iterator<Item = Result<Piece, ViewError>> + 'a>;
 
 impl FjallView {
     /// The span that holds a seq, or the last one before it.
@@ -67,55 +108,90 @@ impl FjallView {
         snapshot.range(&self.engine.spans, keys).next_back().map(|row| self.span(row)).transpose()
     }
 
-    /// The runs of a conversation from the one that holds a seq on, ascending.
-    pub(super) fn runs_from<'a>(
+    /// The spans of a conversation behind a seq, ascending.
+    pub(super) fn spans_behind<'a>(
+        &'a self,
+        snapshot: &'a Snapshot<'_>,
+        conversation: ConversationKey,
+        seq: Seq,
+    ) -> impl Iterator<Item = Result<Span, ViewError>> + 'a {
+        let key = |seq| row::span_key(conversation, seq);
+        let behind = (Bound::Excluded(key(seq)), Bound::Included(key(Seq(u64::MAX))));
+        snapshot.range(&self.engine.spans, behind).map(|row| self.span(row))
+    }
+
+    /// The pieces of a conversation from the one that holds a seq on, ascending.
+    pub(super) fn pieces_from<'a>(
         &'a self,
         snapshot: &'a Snapshot<'_>,
         conversation: ConversationKey,
         first: Seq,
-    ) -> Runs<'a> {
-        let key = |seq| row::span_key(conversation, seq);
+    ) -> Pieces<'a> {
         let holding = self.span_at(snapshot, conversation, first).transpose();
-        let behind = (Bound::Excluded(key(first)), Bound::Included(key(Seq(u64::MAX))));
-        let behind = snapshot.range(&self.engine.spans, behind).map(|row| self.span(row));
-        Box::new(holding.into_iter().chain(behind).flat_map(move |span| match span {
-            Ok(span) => self.runs(snapshot, span, first, Seq(u64::MAX)),
+        let behind = self.spans_behind(snapshot, conversation, first);
+        let mut spans = holding.into_iter().chain(behind).peekable();
+        // A conversation may come back to a window after it has been in another one, so a span ends where the next one begins.
+        let with_ends = std::iter::from_fn(move || {
+            let span = spans.next()?;
+            let next = spans.peek().and_then(|next| next.as_ref().ok());
+            let until = next.map_or(u64::MAX, |next| next.first.0.saturating_sub(1));
+            Some(span.map(|span| (span, Seq(until))))
+        });
+        Box::new(with_ends.flat_map(move |span| match span {
+            Ok((span, until)) => self.pieces(snapshot, span, first.max(span.first), until),
             Err(error) => Box::new(std::iter::once(Err(error))),
         }))
     }
 
-    /// The runs of a conversation up to the one that holds a seq, descending. The first ones may be behind it.
-    pub(super) fn runs_until<'a>(
+    /// The pieces of a conversation up to the one that holds a seq, descending. The first one may reach behind it.
+    pub(super) fn pieces_until<'a>(
         &'a self,
         snapshot: &'a Snapshot<'_>,
         conversation: ConversationKey,
         last: Seq,
-    ) -> Runs<'a> {
+    ) -> Pieces<'a> {
         let keys = row::span_key(conversation, Seq::ZERO)..=row::span_key(conversation, last);
         let spans = snapshot.range(&self.engine.spans, keys).rev();
+        let mut until = Block::of(last).last();
         Box::new(spans.flat_map(move |row| match self.span(row) {
-            Ok(span) => self.runs_back(snapshot, span, Block::of(last).last()),
+            Ok(span) => {
+                let here = until;
+                until = Seq(span.first.0.saturating_sub(1));
+                self.pieces_back(snapshot, span, here)
+            }
             Err(error) => Box::new(std::iter::once(Err(error))),
         }))
     }
 
-    /// The runs of a span, ascending, that end within these seqs.
-    pub(super) fn runs<'a>(
+    /// The pieces of a span, ascending, that end within these seqs.
+    pub(super) fn pieces<'a>(
         &'a self,
         snapshot: &'a Snapshot<'_>,
         span: Span,
         first: Seq,
         last: Seq,
-    ) -> Runs<'a> {
-        let key = move |seq| row::run_key(span.window, span.conversation, seq);
-        Box::new(snapshot.range(&self.engine.messages, key(first)..=key(last)).map(|row| self.run(row)))
+    ) -> Pieces<'a> {
+        match span.held {
+            Held::There { window: ClassWindow { class, number }, .. } => {
+                let key = move |seq| row::run_key(number, span.conversation, seq);
+                let rows = snapshot.range(self.engine.messages(class), key(first)..=key(last));
+                Box::new(rows.map(|row| self.run(row).map(Piece::Run)))
+            }
+            Held::Gone(last) => Box::new(std::iter::once(Ok(Piece::Gone { first: span.first, last }))),
+        }
     }
 
-    /// The runs of a span, descending, that end at a seq at the latest.
-    pub(super) fn runs_back<'a>(&'a self, snapshot: &'a Snapshot<'_>, span: Span, last: Seq) -> Runs<'a> {
-        let key = |seq| row::run_key(span.window, span.conversation, seq);
-        let rows = snapshot.range(&self.engine.messages, key(Seq::ZERO)..=key(last));
-        Box::new(rows.rev().map(|row| self.run(row)))
+    /// The pieces of a span, descending, that end at a seq at the latest.
+    pub(super) fn pieces_back<'a>(&'a self, snapshot: &'a Snapshot<'_>, span: Span, last: Seq) -> Pieces<'a> {
+        match span.held {
+            Held::There { window: ClassWindow { class, number }, .. } if span.first <= last => {
+                let key = |seq| row::run_key(number, span.conversation, seq);
+                let rows = snapshot.range(self.engine.messages(class), key(span.first)..=key(last));
+                Box::new(rows.rev().map(|row| self.run(row).map(Piece::Run)))
+            }
+            Held::There { .. } => Box::new(std::iter::empty()),
+            Held::Gone(last) => Box::new(std::iter::once(Ok(Piece::Gone { first: span.first, last }))),
+        }
     }
 
     /// A row of `spans`.

@@ -1,0 +1,94 @@
+//! What is known of how a conversation is kept: a fold of what was set, stored as one register.
+
+use quoth_protocol::Seq;
+use serde::{Deserialize, Serialize};
+
+use super::{End, Keeping, Marks, Retention};
+
+/// The register's key.
+const KEY: u8 = b'p';
+
+/// How a conversation is kept, as far as it was set for it alone. The default was never set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Its own policy; `None`: that of its class.
+    pub policy: Option<Retention>,
+    /// When a hold began, in milliseconds since 1970; 0: there is none. What is not absent by then stays.
+    pub hold_ms: u64,
+    /// What is absent whatever is set.
+    pub marks: Marks,
+    /// How often it was set.
+    pub version: u64,
+}
+
+/// Bytes that are no [`Kept`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("what is stored of its retention does not decode")]
+pub struct KeptError;
+
+#[derive(Serialize, Deserialize)]
+struct Row {
+    policy: Option<Retention>,
+    hold_ms: u64,
+    seq: Seq,
+    time_ms: u64,
+    offset: u64,
+    version: u64,
+}
+
+impl Kept {
+    /// The key of its register.
+    pub const REGISTER: &'static [u8] = &[KEY];
+
+    /// How the conversation is kept at a time: `class` is the policy of its class.
+    #[must_use]
+    pub fn keeping(&self, class: Retention, now_ms: u64) -> Keeping {
+        let is_held = self.hold_ms > 0;
+        let policy = if is_held { Retention::FOR_EVER } else { self.policy.unwrap_or(class) };
+        let live_ms = if is_held { self.hold_ms.min(now_ms) } else { now_ms };
+        Keeping { marks: self.marks, policy, now_ms, live_ms }
+    }
+
+    /// Gives it a policy of its own. What is absent by the one before stays so.
+    pub fn set_policy(&mut self, policy: Retention, class: Retention, now_ms: u64, end: End) {
+        self.fix(class, now_ms, end);
+        self.policy = Some(policy);
+    }
+
+    /// Holds what there is, or does no more. Says whether that changes anything.
+    pub fn set_hold(&mut self, on: bool, class: Retention, now_ms: u64, end: End) -> bool {
+        if on == (self.hold_ms > 0) {
+            return false;
+        }
+        self.fix(class, now_ms, end);
+        self.hold_ms = if on { now_ms.max(1) } else { 0 };
+        true
+    }
+
+    /// What is absent now stays so, whatever comes.
+    pub fn fix(&mut self, class: Retention, now_ms: u64, end: End) {
+        self.marks = self.keeping(class, now_ms).judge(end).marks;
+        self.version += 1;
+    }
+
+    /// As its register holds it.
+    ///
+    /// # Panics
+    /// Never: memory takes every row.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let Self { policy, hold_ms, marks: Marks { seq, time_ms, offset }, version } = *self;
+        postcard::to_stdvec(&Row { policy, hold_ms, seq, time_ms, offset, version })
+            .expect("memory takes every row")
+    }
+
+    /// What a register holds.
+    ///
+    /// # Errors
+    /// When it is none of these.
+    pub fn decode(row: &[u8]) -> Result<Self, KeptError> {
+        let Ok((row, [])) = postcard::take_from_bytes::<Row>(row) else { return Err(KeptError) };
+        let Row { policy, hold_ms, seq, time_ms, offset, version } = row;
+        Ok(Self { policy, hold_ms, marks: Marks { seq, time_ms, offset }, version })
+    }
+}

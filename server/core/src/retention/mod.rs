@@ -1,0 +1,171 @@
+//! How long a conversation's events are kept.
+//!
+//! An event is **absent** as soon as the conversation's policy, or its own time to live, says so, whether anything has been freed by
+//! then or not. Age, number and bytes of what is kept all bound a conversation from its beginning, so they come to [`Marks`]: what
+//! lies before them is absent. Marks only rise. Those that a policy has come to are kept when another one takes its place
+//! ([`Kept::set_policy`]), so a longer policy brings nothing back; and a hold is only that a policy raises them no further.
+
+mod class;
+mod kept;
+#[cfg(test)]
+mod tests;
+
+use quoth_protocol::Seq;
+pub use quoth_protocol::retention::Retention;
+
+pub use class::{ClassError, Classes, RetentionClass};
+pub use kept::{Kept, KeptError};
+
+/// Where an event lies in its conversation. All three grow from event to event, or stay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Its seq.
+    pub seq: Seq,
+    /// When it was stored, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// Bytes of the contents of all events before it.
+    pub offset: u64,
+}
+
+/// The end of a conversation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct End {
+    /// Its last event.
+    pub seq: Seq,
+    /// Bytes of the contents of all events.
+    pub bytes: u64,
+}
+
+/// From where on a conversation is kept: an event is absent that lies before any of these. The default keeps everything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Events before this one are absent.
+    pub seq: Seq,
+    /// Events that were stored before this time are, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// Events that begin before this offset are, in bytes.
+    pub offset: u64,
+}
+
+impl Marks {
+    /// What a policy comes to at a time, for a conversation with this end.
+    #[must_use]
+    pub const fn of(policy: Retention, now_ms: u64, end: End) -> Self {
+        let mut marks = Self { seq: Seq::ZERO, time_ms: 0, offset: 0 };
+        // What is as old as that is absent.
+        if policy.age_s > 0
+            && let Some(last_ms) = now_ms.checked_sub(policy.age_s.saturating_mul(1_000))
+        {
+            marks.time_ms = last_ms.saturating_add(1);
+        }
+        if policy.count > 0 {
+            marks.seq = Seq(end.seq.0.saturating_sub(policy.count).saturating_add(1));
+        }
+        if policy.bytes > 0 {
+            marks.offset = end.bytes.saturating_sub(policy.bytes);
+        }
+        marks
+    }
+
+    /// What is absent by either of two.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            seq: self.seq.max(other.seq),
+            time_ms: self.time_ms.max(other.time_ms),
+            offset: self.offset.max(other.offset),
+        }
+    }
+
+    /// Whether an event at this place is absent.
+    #[must_use]
+    pub const fn covers(&self, place: Place) -> bool {
+        place.seq.0 < self.seq.0 || place.time_ms < self.time_ms || place.offset < self.offset
+    }
+
+    /// Whether everything is kept.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How a conversation is kept at a time. With its end it says what is absent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Keeping {
+    /// What earlier policies have come to.
+    pub marks: Marks,
+    /// The policy, unless a hold has ended it.
+    pub policy: Retention,
+    /// The time by which policy and times to live are judged, in milliseconds since 1970.
+    pub now_ms: u64,
+    /// The time by which times to live are judged: when a hold began, it has not gone on.
+    pub live_ms: u64,
+}
+
+impl Keeping {
+    /// Everything for ever, but for what has its own time to live.
+    #[must_use]
+    pub fn for_ever(now_ms: u64) -> Self {
+        Self { now_ms, live_ms: now_ms, ..Self::default() }
+    }
+
+    /// Whether marks or a policy may make anything absent.
+    #[must_use]
+    pub fn may_take(&self) -> bool {
+        !self.marks.is_nothing() || !self.policy.is_for_ever()
+    }
+
+    /// What is absent of a conversation with this end.
+    #[must_use]
+    pub fn judge(&self, end: End) -> Judge {
+        let marks = self.marks.max(Marks::of(self.policy, self.now_ms, end));
+        Judge { marks, live_ms: self.live_ms }
+    }
+}
+
+/// Says of each event of a conversation whether it is absent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Judge {
+    /// What lies before these is absent.
+    pub marks: Marks,
+    /// What has expired by this time is, in milliseconds since 1970.
+    pub live_ms: u64,
+}
+
+impl Judge {
+    /// Whether an event is absent: `expires_ms` is when its time to live is over, in milliseconds since 1970; 0: it has none.
+    #[must_use]
+    pub const fn is_absent(&self, place: Place, expires_ms: u64) -> bool {
+        (expires_ms != 0 && expires_ms <= self.live_ms) || self.marks.covers(place)
+    }
+}
+
+/// Ranges of absent seqs among events, each as large as it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Gaps {
+    /// The last seq that was told of.
+    told: Seq,
+}
+
+impl Gaps {
+    /// Begins behind a seq.
+    #[must_use]
+    pub const fn behind(seq: Seq) -> Self {
+        Self { told: seq }
+    }
+
+    /// The next event is to be told: gives what is absent before it.
+    pub fn event(&mut self, seq: Seq) -> Option<(Seq, Seq)> {
+        let gap = self.until(Seq(seq.0.saturating_sub(1)));
+        self.told = self.told.max(seq);
+        gap
+    }
+
+    /// Everything up to and including `to` is told: gives what is absent at its end.
+    pub fn until(&mut self, to: Seq) -> Option<(Seq, Seq)> {
+        let gap = (to > self.told).then(|| (self.told.next(), to));
+        self.told = self.told.max(to);
+        gap
+    }
+}

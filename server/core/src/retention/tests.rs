@@ -1,0 +1,135 @@
+use quoth_protocol::{ConversationName, Seq};
+
+use super::{Classes, End, Gaps, Kept, Place, Retention, RetentionClass};
+
+/// Numbers that a seed makes, without a library.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Event {
+    place: Place,
+    bytes: u64,
+    expires_ms: u64,
+}
+
+/// What is absent by the words of the rules, event by event, remembered for ever.
+fn mark_absent(events: &[Event], absent: &mut Vec<bool>, policy: Retention, hold: bool, now_ms: u64) {
+    absent.resize(events.len(), false);
+    if hold {
+        return;
+    }
+    let mut kept_bytes = 0;
+    for (behind, event) in events.iter().rev().enumerate() {
+        kept_bytes += event.bytes;
+        let is_old = policy.age_s > 0 && now_ms - event.place.time_ms >= policy.age_s * 1_000;
+        let is_one_too_many = policy.count > 0 && behind as u64 >= policy.count;
+        let is_too_much = policy.bytes > 0 && kept_bytes > policy.bytes;
+        let is_over = event.expires_ms != 0 && event.expires_ms <= now_ms;
+        let at = events.len() - 1 - behind;
+        absent[at] |= is_old || is_one_too_many || is_too_much || is_over;
+    }
+}
+
+#[test]
+fn what_is_absent_is_what_the_rules_say_and_stays_so() {
+    for seed in 1..=400 {
+        let mut random = Random(u64::wrapping_mul(seed, 0x9E37_79B9_7F4A_7C15));
+        let (mut kept, mut hold) = (Kept::default(), false);
+        let (mut policy, class) = (None, Retention { count: random.below(2) * 7, ..Retention::default() });
+        let (mut events, mut absent): (Vec<Event>, Vec<bool>) = (Vec::new(), Vec::new());
+        let (mut now_ms, mut end) = (1_000_000, End::default());
+        for _ in 0..120 {
+            match random.below(12) {
+                0 => now_ms += random.below(20_000),
+                1 => {
+                    let bound = |random: &mut Random, of: u64| random.below(2) * (1 + random.below(of));
+                    let next = Retention {
+                        age_s: bound(&mut random, 30),
+                        count: bound(&mut random, 12),
+                        bytes: bound(&mut random, 200),
+                    };
+                    kept.set_policy(next, class, now_ms, end);
+                    policy = Some(next);
+                }
+                2 => {
+                    hold = random.below(2) == 0;
+                    kept.set_hold(hold, class, now_ms, end);
+                }
+                3 => kept = Kept::decode(&kept.encode()).unwrap(),
+                _ => {
+                    let bytes = random.below(40);
+                    let expires_ms = if random.below(3) == 0 { now_ms + random.below(30_000) } else { 0 };
+                    let place = Place { seq: end.seq.next(), time_ms: now_ms, offset: end.bytes };
+                    events.push(Event { place, bytes, expires_ms });
+                    end = End { seq: place.seq, bytes: end.bytes + bytes };
+                }
+            }
+            mark_absent(&events, &mut absent, policy.unwrap_or(class), hold, now_ms);
+            let judge = kept.keeping(class, now_ms).judge(end);
+            let judged: Vec<_> =
+                events.iter().map(|event| judge.is_absent(event.place, event.expires_ms)).collect();
+            assert_eq!(judged, absent, "seed {seed}");
+            let covered: Vec<_> = events.iter().map(|event| judge.marks.covers(event.place)).collect();
+            assert!(covered.is_sorted_by(|a, b| a >= b), "what the marks take is taken from the beginning");
+        }
+    }
+}
+
+#[test]
+fn a_policy_bounds_exactly() {
+    let end = End { seq: Seq(10), bytes: 100 };
+    let absent = |policy, place| {
+        let kept = Kept { policy: Some(policy), ..Kept::default() };
+        kept.keeping(Retention::FOR_EVER, 50_000).judge(end).is_absent(place, 0)
+    };
+    let age = Retention { age_s: 10, ..Retention::FOR_EVER };
+    let at = |time_ms| Place { time_ms, ..Place::default() };
+    assert!(!absent(age, at(40_001)) && absent(age, at(40_000)));
+    let count = Retention { count: 3, ..Retention::FOR_EVER };
+    let nth = |seq| Place { seq: Seq(seq), ..Place::default() };
+    assert!(!absent(count, nth(8)) && absent(count, nth(7)));
+    let bytes = Retention { bytes: 30, ..Retention::FOR_EVER };
+    let from = |offset| Place { offset, ..Place::default() };
+    assert!(!absent(bytes, from(70)) && absent(bytes, from(69)));
+    assert!(!absent(Retention::FOR_EVER, Place::default()));
+}
+
+#[test]
+fn gaps_are_told_once_and_whole() {
+    let mut gaps = Gaps::behind(Seq(3));
+    assert_eq!(gaps.event(Seq(4)), None);
+    assert_eq!(gaps.event(Seq(8)), Some((Seq(5), Seq(7))));
+    assert_eq!(gaps.until(Seq(8)), None);
+    assert_eq!(gaps.until(Seq(10)), Some((Seq(9), Seq(10))));
+    assert_eq!(gaps.until(Seq(9)), None);
+    assert_eq!(gaps.event(Seq(11)), None);
+}
+
+#[test]
+fn the_first_class_that_fits_counts() {
+    let class = |text: &str| text.parse::<RetentionClass>().unwrap();
+    let texts = ["short:team-*+$direct/*:age_s=60&count=5", "ever:team-archive:", "all:*:bytes=7"];
+    let classes = Classes::new(texts.map(class).to_vec());
+    let of =
+        |name: &str| classes.class(&ConversationName::new(name).unwrap()).map(|class| class.name.clone());
+    assert_eq!(of("team-archive").as_deref(), Some("short"));
+    assert_eq!(of("other").as_deref(), Some("all"));
+    assert_eq!(of("$user/ada"), None, "a user's own log");
+    for (text, class) in texts.iter().zip(classes.all()) {
+        assert_eq!(class.to_string(), *text);
+    }
+    for bad in
+        ["", "a", "a:b", ":b:", "a::count=1", "a:b+:count=1", "a:b:counts=1", "a:b:count=-1", "a:b:count"]
+    {
+        assert!(bad.parse::<RetentionClass>().is_err(), "{bad}");
+    }
+}

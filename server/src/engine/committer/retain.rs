@@ -1,0 +1,96 @@
+//! How a conversation is kept: what was absent until then stays so, since the marks are fixed with the group's own time and end.
+
+use std::sync::Arc;
+
+use quoth_core::authorize::{Action, Place, authorize};
+use quoth_core::membership::{Actor, Change, Refusal};
+use quoth_core::retention::End;
+use quoth_protocol::frame::EventKind;
+use quoth_protocol::{ConversationName, Seq};
+use quoth_store::{Content, Record, Register};
+
+use super::change::{Changed, Failure, Happened};
+use super::{Committer, Group};
+use crate::engine::changes::{Done, Heads};
+use crate::engine::retention::{Keeps, Retain};
+use crate::engine::states::KnownConversation;
+
+impl Committer {
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
+    pub(super) fn retain(
+        &mut self,
+        actor: Actor<'_>,
+        (name, known): (&ConversationName, &Arc<KnownConversation>),
+        keeps: &Keeps,
+        retain: Retain,
+        heads: &Heads,
+        now_ms: u64,
+        group: &mut Group,
+    ) -> Result<Done, Failure> {
+        let nothing = Done { conversation: name.clone(), seq: Seq::ZERO, time_ms: 0 };
+        if let Actor::User(_) = actor {
+            // Holds are the operator's.
+            if matches!(retain, Retain::Hold(_)) {
+                return Err(Refusal::FORBIDDEN.into());
+            }
+            self.drafts.conversations.look(name, known, |state| {
+                let place = Place { name, state: state.as_ref(), is_blocked: false };
+                // Whoever may say what the conversation is called.
+                authorize(actor, Action::Change(&Change::Rename { title: String::new() }), place, now_ms)
+            })?;
+        }
+        self.head(name, heads)?;
+        let (seq, bytes) = self.sequencer.end(name).unwrap_or_default();
+        let end = End { seq, bytes };
+        let now_ms = keeps.clock.read(now_ms);
+        let class = keeps.of_class;
+        let kept = self.drafts.kept.get_mut(name, &keeps.known);
+        let is_new = match retain {
+            Retain::Policy(policy) if kept.policy == Some(policy) => false,
+            Retain::Policy(policy) => {
+                kept.set_policy(policy, class, now_ms, end);
+                true
+            }
+            Retain::Hold(on) => kept.set_hold(on, class, now_ms, end),
+        };
+        if !is_new {
+            return Ok(nothing);
+        }
+        let kept = *kept;
+        keeps.known.set_sequenced(kept.version);
+        group.changes.push(Changed::Kept { known: Arc::clone(&keeps.known), kept });
+        let register = (kept_key(), Some(kept.encode()));
+        let Retain::Policy(retention) = retain else {
+            let (key, value) = register;
+            let registers = vec![Register { key: key.into(), value: value.map(Into::into) }];
+            group.records.push(Record { registers, ..notice(name, actor, now_ms) });
+            return Ok(Done { time_ms: now_ms, ..nothing });
+        };
+        let (seq, time_ms) = self.next(name, now_ms)?;
+        let sender = actor.user().clone();
+        let event = Happened { seq, time_ms, sender, kind: EventKind::RetentionSet { retention } };
+        self.push(name, &event, vec![register], keeps.class(), group);
+        Ok(Done { seq, time_ms, ..nothing })
+    }
+}
+
+fn kept_key() -> Vec<u8> {
+    quoth_core::retention::Kept::REGISTER.to_vec()
+}
+
+fn notice(name: &ConversationName, actor: Actor<'_>, time_ms: u64) -> Record {
+    Record {
+        conversation: name.clone(),
+        seq: Seq::ZERO,
+        time_ms,
+        origin_time_ms: None,
+        sender: actor.user().clone(),
+        id: None,
+        content: Content::Notice(bytes::Bytes::new()),
+        expires_ms: 0,
+        offset: 0,
+        class: quoth_store::Class::default(),
+        erases: Vec::new(),
+        registers: Vec::new(),
+    }
+}

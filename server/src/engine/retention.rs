@@ -1,0 +1,268 @@
+//! How conversations are kept: what was set for each, their classes, and the freeing of what is absent.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use quoth_core::membership::Refusal;
+use quoth_core::retention::{Classes, End, Keeping, Kept, Retention};
+use quoth_protocol::name::Reserved;
+use quoth_protocol::{ConversationName, Seq};
+use quoth_store::{Bounds, Class, Marks, Reclaimed, View, ViewError};
+
+use super::Engine;
+use super::changes::{Caller, Done, What, unreadable};
+use super::states::KnownKept;
+
+/// The latest time that anything was judged by. A clock that is set back brings nothing back.
+#[derive(Debug, Default)]
+pub(super) struct Latest(AtomicU64);
+
+impl Latest {
+    /// The time, in milliseconds since 1970, when the clock says `now_ms`.
+    pub(super) fn read(&self, now_ms: u64) -> u64 {
+        // It changes once in a millisecond, and is read at each delivery.
+        match self.0.load(Ordering::Relaxed) {
+            latest if latest >= now_ms => latest,
+            _ => self.0.fetch_max(now_ms, Ordering::Relaxed).max(now_ms),
+        }
+    }
+}
+
+/// How one conversation is kept, as it is set from time to time.
+#[derive(Debug, Clone)]
+pub(super) struct Keeps {
+    pub(super) known: Arc<KnownKept>,
+    /// The policy of its class.
+    pub(super) of_class: Retention,
+    pub(super) clock: Arc<Latest>,
+}
+
+impl Keeps {
+    pub(super) fn at(&self, now_ms: u64) -> Keeping {
+        self.known.read().keeping(self.of_class, self.clock.read(now_ms))
+    }
+
+    /// With what its events are kept together.
+    pub(super) fn class(&self) -> Class {
+        Class::of_age_s(self.known.read().policy.unwrap_or(self.of_class).age_s)
+    }
+}
+
+/// What may be set for a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retain {
+    /// How long its events are kept.
+    Policy(Retention),
+    /// Whether all that is not absent stays, whatever its policy says.
+    Hold(bool),
+}
+
+/// Marks, as the store has them.
+pub(super) fn marks(marks: quoth_core::retention::Marks) -> Marks {
+    let quoth_core::retention::Marks { seq, time_ms, offset } = marks;
+    Marks { seq, time_ms, offset }
+}
+
+impl Engine {
+    pub(super) async fn keeps(&self, name: &ConversationName) -> Result<Keeps, ViewError> {
+        let (reads, applied) = (&self.inner.reads, self.inner.reads.applied_position().0);
+        let known = self.inner.kept.get(name, reads, applied).await?;
+        let of_class = self.inner.classes.policy(name);
+        Ok(Keeps { known, of_class, clock: Arc::clone(&self.inner.latest) })
+    }
+
+    /// How a conversation is kept now.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn keeping(&self, name: &ConversationName) -> Result<Keeping, ViewError> {
+        Ok(self.keeps(name).await?.at(self.now_ms()))
+    }
+
+    /// What was set for a conversation, and the policy of its class.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn kept(&self, name: &ConversationName) -> Result<(Kept, Retention), ViewError> {
+        let keeps = self.keeps(name).await?;
+        let kept = *keeps.known.read();
+        Ok((kept, keeps.of_class))
+    }
+
+    /// Says how a conversation is kept. The answer comes when that is durable and everybody is judged by it; what is absent by what held
+    /// before stays so. The same again changes nothing.
+    ///
+    /// # Errors
+    /// Why it is refused; [`Code::STORE_FAILED`](quoth_protocol::Code::STORE_FAILED) when it is not known what becomes of it.
+    pub async fn retain(
+        &self,
+        caller: Caller,
+        name: &ConversationName,
+        retain: Retain,
+    ) -> Result<Done, Refusal> {
+        if matches!(name.reserved(), Some(Reserved::Server)) || name.is_me() {
+            return Err(Refusal::FORBIDDEN);
+        }
+        let known = self.state(name).await.map_err(|error| unreadable(&error))?;
+        let keeps = self.keeps(name).await.map_err(|error| unreadable(&error))?;
+        let what = What::Retain { name: name.clone(), known, keeps, retain };
+        self.ask(caller, what, vec![name.clone()], 0).await
+    }
+
+    /// Frees what is absent, as far as whole windows are. Windows whose time is over are ended before. It takes as long as it takes, on a
+    /// thread of its own; one at a time.
+    ///
+    /// # Errors
+    /// Why the store could not do it.
+    pub async fn reclaim(&self) -> Result<Reclaimed, String> {
+        let _one_at_a_time = self.inner.reclaims.lock().await;
+        let view = self.inner.reads.view();
+        for class in view.overdue(self.now_ms()) {
+            self.close_window(class).await?;
+        }
+        self.inner.reads.applied(self.released()).await;
+        let now_ms = self.inner.latest.read(self.now_ms());
+        let classes = Arc::clone(&self.inner.classes);
+        // What is set behind this has later marks than these.
+        let reclaim = move |view: &dyn View| view.reclaim(&mut |name| marks_in(view, name, &classes, now_ms));
+        let reclaimed = self.inner.reads.run(reclaim).await.map_err(|error| error.to_string())?;
+        self.inner.counts.add_reclaimed(reclaimed);
+        Ok(reclaimed)
+    }
+}
+
+/// From where on a conversation is kept, by what the view has.
+pub(crate) fn marks_in(
+    view: &dyn View,
+    name: &ConversationName,
+    classes: &Classes,
+    now_ms: u64,
+) -> Result<Marks, ViewError> {
+    let keeping = kept_in(view, name)?.keeping(classes.policy(name), now_ms);
+    let end = match view.last(name)? {
+        Some(last) => End { seq: last.seq, bytes: last.end },
+        None => End { seq: Seq::ZERO, bytes: 0 },
+    };
+    Ok(marks(keeping.judge(end).marks))
+}
+
+/// The floor and the head of a conversation, by what the view has.
+pub(super) fn bounds_in(
+    view: &dyn View,
+    name: &ConversationName,
+    classes: &Classes,
+    now_ms: u64,
+) -> Result<Bounds, ViewError> {
+    let (bounds, marks) = (view.bounds(name)?, marks_in(view, name, classes, now_ms)?);
+    if marks.is_nothing() {
+        return Ok(bounds);
+    }
+    Ok(Bounds { floor: view.floor(name, marks, bounds.floor)?.seq, ..bounds })
+}
+
+/// What was set for a conversation, by what the view has.
+pub(crate) fn kept_in(view: &dyn View, name: &ConversationName) -> Result<Kept, ViewError> {
+    let damaged = || ViewError::DamagedConversation {
+        conversation: name.clone(),
+        what: "its retention does not decode",
+    };
+    match view.register(name, Kept::REGISTER)? {
+        Some(row) => Kept::decode(&row).map_err(|_| damaged()),
+        None => Ok(Kept::default()),
+    }
+}
+
+/// How much of a view is absent, and when its windows go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overview {
+    /// Bytes of the contents that are kept.
+    pub live_bytes: u64,
+    /// Bytes of the contents that are absent and take space still, those apart that have only a time to live of their own.
+    pub expired_bytes: u64,
+    /// When the oldest of these was stored, in milliseconds since 1970.
+    pub oldest_expired_ms: Option<u64>,
+    /// The windows, by class and number.
+    pub windows: Vec<WindowPlan>,
+}
+
+/// A window of the view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowPlan {
+    /// Its class, as the view counts them.
+    pub class: u8,
+    /// Its number within the class.
+    pub window: u32,
+    /// Whether it gets no further events; it goes only then.
+    pub is_closed: bool,
+    /// Conversations that have events in it.
+    pub conversations: u64,
+    /// Bytes of the contents.
+    pub bytes: u64,
+    /// Bytes of those that are absent.
+    pub expired_bytes: u64,
+    /// When all of it is absent by age, in milliseconds since 1970: it has been since then, or will be. `None`: that is not to be
+    /// foreseen.
+    pub goes_ms: Option<u64>,
+}
+
+/// Looks at all that a view has.
+///
+/// # Errors
+/// When the view cannot be read.
+pub fn overview(view: &dyn View, classes: &Classes, now_ms: u64) -> Result<Overview, ViewError> {
+    let (mut overview, mut windows) = (Overview::default(), BTreeMap::<_, WindowPlan>::new());
+    view.survey(&mut |name, spans| {
+        let kept = kept_in(view, name)?;
+        let age_s = kept.keeping(classes.policy(name), now_ms).policy.age_s;
+        let floor = view.floor(name, marks_in(view, name, classes, now_ms)?, Seq::ZERO)?;
+        for span in spans {
+            let bytes = span.next.offset.saturating_sub(span.first.offset);
+            let is_dead = span.next.seq <= floor.seq;
+            let expired_bytes = match floor.offset.saturating_sub(span.first.offset) {
+                _ if is_dead => bytes,
+                _ if floor.seq <= span.first.seq => 0,
+                expired => expired.min(bytes),
+            };
+            if span.first.seq < floor.seq {
+                let oldest = overview.oldest_expired_ms.unwrap_or(u64::MAX);
+                overview.oldest_expired_ms = Some(oldest.min(span.first.time_ms));
+            }
+            overview.live_bytes += bytes - expired_bytes;
+            overview.expired_bytes += expired_bytes;
+            let goes_ms = match age_s {
+                _ if is_dead => Some(now_ms),
+                0 => None,
+                age_s => Some(span.next.time_ms.saturating_add(age_s.saturating_mul(1_000))),
+            };
+            let plan = windows.entry((span.class, span.window)).or_insert_with(|| WindowPlan {
+                class: span.class.number(),
+                window: span.window,
+                is_closed: span.is_closed,
+                conversations: 0,
+                bytes: 0,
+                expired_bytes: 0,
+                goes_ms: Some(0),
+            });
+            plan.conversations += 1;
+            plan.bytes += bytes;
+            plan.expired_bytes += expired_bytes;
+            plan.goes_ms = plan.goes_ms.zip(goes_ms).map(|(a, b)| a.max(b));
+        }
+        Ok(())
+    })?;
+    overview.windows = windows.into_values().collect();
+    Ok(overview)
+}
+
+impl Engine {
+    /// How much is absent, and when windows go. It reads all spans of the view.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn overview(&self) -> Result<Overview, ViewError> {
+        self.inner.reads.applied(self.released()).await;
+        let (classes, now_ms) = (Arc::clone(&self.inner.classes), self.inner.latest.read(self.now_ms()));
+        self.inner.reads.run(move |view| overview(view, &classes, now_ms)).await
+    }
+}

@@ -1,0 +1,287 @@
+//! What readers get is what the rules say, event by event, whatever happens in between.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use quoth_core::conversation::{About, Append};
+use quoth_core::retention::{Classes, Retention};
+use quoth_core::tail::{Next, Wanted};
+use quoth_protocol::frame::{Durability, EventKind, ServerFrame};
+use quoth_protocol::{ProducerId, Seq, UserId, codec};
+use quoth_store::{FjallView, Log, MemoryLog, MemoryView, PageLimit, Store, View};
+
+use super::world::{outcome, room};
+use crate::engine::{Access, Caller, Clock, Engine, Execution, Mailbox, Publisher, Retain, Role, Stand};
+
+const STEPS: u64 = 120;
+
+/// A clock that a test sets.
+#[derive(Debug, Default)]
+struct Hand(AtomicU64);
+
+impl Clock for Hand {
+    fn unix_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Numbers that a seed makes.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+
+    fn maybe(&mut self, bound: u64) -> u64 {
+        self.below(2) * (1 + self.below(bound))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Event(u64),
+    Gap(u64, u64),
+}
+
+/// An event as the rules see it.
+struct Known {
+    time_ms: u64,
+    bytes: u64,
+    expires_ms: u64,
+    is_absent: bool,
+}
+
+/// What is to be there, by the words of the rules.
+#[derive(Default)]
+struct Model {
+    events: Vec<Known>,
+    policy: Retention,
+    is_held: bool,
+}
+
+impl Model {
+    fn push(&mut self, time_ms: u64, bytes: usize, expires_ms: u64) {
+        self.events.push(Known { time_ms, bytes: bytes as u64, expires_ms, is_absent: false });
+    }
+
+    /// Looks at all events at a time. What is absent once stays so.
+    fn judge(&mut self, now_ms: u64) {
+        if self.is_held {
+            return;
+        }
+        let (mut bytes, policy) = (0, self.policy);
+        for (behind, event) in (0..).zip(self.events.iter_mut().rev()) {
+            bytes += event.bytes;
+            event.is_absent |= (policy.age_s > 0 && now_ms - event.time_ms >= policy.age_s * 1_000)
+                || (policy.count > 0 && behind >= policy.count)
+                || (policy.bytes > 0 && bytes > policy.bytes)
+                || (event.expires_ms > 0 && event.expires_ms <= now_ms);
+        }
+    }
+
+    fn told(&self) -> Vec<Told> {
+        let told = (1..).zip(&self.events);
+        merged(told.map(|(seq, event)| if event.is_absent { Told::Gap(seq, seq) } else { Told::Event(seq) }))
+    }
+}
+
+/// With gaps that touch as one.
+fn merged(told: impl Iterator<Item = Told>) -> Vec<Told> {
+    let mut merged: Vec<Told> = Vec::new();
+    for told in told {
+        match (merged.last_mut(), told) {
+            (Some(Told::Gap(_, before)), Told::Gap(from, to)) if *before + 1 == from => *before = to,
+            _ => merged.push(told),
+        }
+    }
+    merged
+}
+
+/// An engine that may be started again.
+struct World {
+    log: Arc<dyn Log>,
+    view: Arc<dyn View>,
+    clock: Arc<Hand>,
+    engine: Engine,
+    publisher: Arc<Publisher>,
+    n: u64,
+}
+
+async fn start(log: &Arc<dyn Log>, view: &Arc<dyn View>, clock: &Arc<Hand>) -> (Engine, Arc<Publisher>) {
+    let mut store = Store::memory();
+    (store.log, store.view) = (Arc::clone(log), Arc::clone(view));
+    let moment = Duration::from_micros(10);
+    let execution = Execution::Tasks { flush: moment, read: moment };
+    let clock = Arc::<Hand>::clone(clock);
+    let (engine, _stopper) = Engine::start_with(
+        store,
+        Durability::Memory,
+        clock,
+        execution,
+        Default::default(),
+        Classes::default(),
+    );
+    let user = UserId::new("ada").unwrap();
+    let access = engine.access(&room("room"), &user).await.unwrap();
+    let publisher = Publisher::new(access, Role::User, user, ProducerId(1), Mailbox::of_anybody());
+    (engine, publisher)
+}
+
+impl World {
+    async fn restart(&mut self) {
+        (self.engine, self.publisher) = start(&self.log, &self.view, &self.clock).await;
+    }
+
+    fn access(&self) -> &Arc<Access> {
+        &self.publisher.access
+    }
+
+    async fn publish(&mut self, model: &mut Model, bytes: u64, expires_in_ms: u64) {
+        self.n += 1;
+        let body = bytes::Bytes::from(vec![b'x'; usize::try_from(bytes).unwrap()]);
+        let about = About { expires_in_ms, ..About::default() };
+        let (n, sender) = (self.n, self.publisher.producer.user.clone());
+        let append = Append { n, sender, origin_time_ms: None, body: body.clone(), about };
+        assert!(self.engine.publish(&self.publisher, append, &Stand::FIXED).await);
+        let stored = outcome(&self.publisher).await.result.unwrap();
+        assert_eq!(
+            (stored.seq.0, stored.duplicate),
+            (model.events.len() as u64 + 1, false),
+            "a seq is given once"
+        );
+        if expires_in_ms == 0 {
+            return model.push(stored.time_ms, body.len(), 0);
+        }
+        let expires_ms = stored.time_ms + expires_in_ms;
+        let kind = EventKind::Message { body, reply_to: None, mentions: Vec::new(), expires_ms };
+        model.push(stored.time_ms, codec::encode_datagram(&kind).len(), expires_ms);
+    }
+
+    async fn retain(&self, model: &mut Model, retain: Retain) {
+        let operator = Caller::Operator(UserId::new("ops").unwrap());
+        let done = self.engine.retain(operator, &room("room"), retain).await.unwrap();
+        match retain {
+            Retain::Hold(on) => model.is_held = on,
+            Retain::Policy(retention) => {
+                if done.seq > Seq::ZERO {
+                    let kind = EventKind::RetentionSet { retention };
+                    model.push(done.time_ms, codec::encode_datagram(&kind).len(), 0);
+                }
+                model.policy = retention;
+            }
+        }
+    }
+
+    /// Everything behind a cursor, as a stream's reader gets it.
+    async fn read(&self, mut cursor: Seq, bytes_max: usize) -> Vec<Told> {
+        let (mut frames, name) = (Vec::new(), room("room"));
+        loop {
+            let keeping = self.access().keeping(self.engine.now_ms());
+            let wanted = Wanted { cursor, to: Seq(u64::MAX), bytes_max, keeping };
+            match self.engine.read_tail(&name, wanted, &mut frames) {
+                Next::Wait => break,
+                Next::Frames(reached) => cursor = reached,
+                Next::View { .. } => {
+                    let limit = PageLimit { records: 7, bytes: bytes_max };
+                    let at = self.engine.reading(&name, keeping);
+                    let page =
+                        self.engine.reads().after(&name, cursor, Seq(u64::MAX), limit, at).await.unwrap();
+                    if page.reached == cursor {
+                        break;
+                    }
+                    frames.extend(page.frames);
+                    cursor = page.reached;
+                }
+            }
+        }
+        merged(frames.iter().map(|frame| match codec::decode(&frame[codec_head(frame)..]) {
+            Ok(ServerFrame::Event(event)) => Told::Event(event.seq.0),
+            Ok(ServerFrame::Gap { from, to }) => Told::Gap(from.0, to.0),
+            other => panic!("{other:?}"),
+        }))
+    }
+
+    async fn check(&self, model: &Model, context: &str) {
+        let expected = model.told();
+        assert_eq!(self.read(Seq::ZERO, 1_000).await, expected, "{context}");
+        assert_eq!(self.read(Seq::ZERO, 1).await, expected, "{context}");
+        let keeping = self.access().keeping(self.engine.now_ms());
+        let bounds = self.engine.bounds(&room("room"), keeping).await.unwrap();
+        assert_eq!(bounds.head.0, model.events.len() as u64, "{context}");
+        let first =
+            model.events.iter().position(|event| !event.is_absent).map_or(u64::MAX, |at| at as u64 + 1);
+        assert!(bounds.floor.0 <= first, "{context}: {bounds:?}, {first} can be read");
+        let name = room("room");
+        let (all, at) = ((Seq::ZERO, bounds.head), self.engine.reading(&name, keeping));
+        self.engine.applied_bounds(&name, keeping).await.unwrap();
+        let page = self.engine.reads().events(&name, all, 1 << 20, true, at).await.unwrap();
+        let read: Vec<_> = page.events.iter().map(|event| Told::Event(event.seq.0)).collect();
+        let events = expected.into_iter().filter(|told| matches!(told, Told::Event(_)));
+        assert_eq!(read, events.collect::<Vec<_>>(), "{context}");
+    }
+}
+
+/// How long a frame's length is.
+fn codec_head(frame: &[u8]) -> usize {
+    frame.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1
+}
+
+async fn run(seed: u64, view: Arc<dyn View>) {
+    let mut random = Random(u64::wrapping_mul(seed, 0x9E37_79B9_7F4A_7C15));
+    let (log, clock): (Arc<dyn Log>, _) =
+        (Arc::new(MemoryLog::new()), Arc::new(Hand(AtomicU64::new(1_000_000))));
+    let (engine, publisher) = start(&log, &view, &clock).await;
+    let (mut model, mut latest_ms) = (Model::default(), clock.unix_ms());
+    let mut world = World { log, view, clock, engine, publisher, n: 0 };
+    for step in 0..STEPS {
+        match random.below(16) {
+            0 => latest_ms += random.below(40_000),
+            1 => latest_ms += random.below(500),
+            2 => {
+                let (age_s, count, bytes) = (random.maybe(40), random.maybe(20), random.maybe(400));
+                world.retain(&mut model, Retain::Policy(Retention { age_s, count, bytes })).await;
+            }
+            3 => {
+                let on = random.below(2) == 0;
+                world.retain(&mut model, Retain::Hold(on)).await;
+            }
+            4 => {
+                world.clock.0.store(latest_ms, Ordering::Relaxed);
+                world.restart().await;
+            }
+            5 => drop(world.engine.reclaim().await.unwrap()),
+            _ => {
+                let (bytes, expires_in_ms) = (random.below(60), random.maybe(20_000));
+                world.publish(&mut model, bytes, expires_in_ms).await;
+            }
+        }
+        // The clock may be set back: nothing is younger by that.
+        let back_ms = if random.below(8) == 0 { random.below(30_000) } else { 0 };
+        world.clock.0.store(latest_ms, Ordering::Relaxed);
+        let _seen = world.access().keeping(latest_ms);
+        world.clock.0.store(latest_ms - back_ms, Ordering::Relaxed);
+        model.judge(latest_ms);
+        world.check(&model, &format!("seed {seed}, step {step}")).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_get_exactly_what_the_rules_leave() {
+    for seed in 1..=60 {
+        run(seed, Arc::new(MemoryView::new())).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_get_exactly_what_the_rules_leave_while_windows_are_freed() {
+    for seed in 100..=112 {
+        let dir = tempfile::tempdir().unwrap();
+        let view = FjallView::open(dir.path(), 1 << 20).unwrap().with_window_bytes(700);
+        run(seed, Arc::new(view)).await;
+    }
+}

@@ -1,0 +1,153 @@
+//! A process that writes and frees windows at the same time is killed, over and over: what is kept is there, what is gone is told,
+//! and the rest of it goes.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use quoth_protocol::{ConversationName, Seq};
+use quoth_store::testing::{commit, record};
+use quoth_store::{
+    Applier, ApplierOptions, Class, Marks, Options, PageLimit, Position, Record, Store, verify,
+};
+
+/// Names the folder to the process that writes.
+const DIR_VARIABLE: &str = "STORE_TO_RECLAIM";
+
+const ROUNDS: u64 = 10;
+
+/// Events of a conversation that are kept.
+const KEPT: u64 = 40;
+
+const CONVERSATIONS: [&str; 3] = ["a", "b", "c"];
+
+fn open(dir: &Path) -> Store {
+    Store::open(Options { segment_bytes: 8192, cache_bytes: 1 << 20, ..Options::new(dir) }).unwrap()
+}
+
+fn name(text: &str) -> ConversationName {
+    ConversationName::new(text).unwrap()
+}
+
+/// An event is a second behind the one before, so a window of its class has eight of each conversation.
+fn event(conversation: &str, seq: u64) -> Record {
+    let body = |seq| record(conversation, seq, seq).content.len() as u64;
+    let offset = (1..seq).map(body).sum();
+    let (time_ms, class) = (1_000_000 + seq * 1_000, Class::of_age_s(60));
+    Record { time_ms, offset, class, ..record(conversation, seq, seq) }
+}
+
+fn group(position: u64) -> Vec<Record> {
+    CONVERSATIONS.map(|conversation| event(conversation, position)).to_vec()
+}
+
+fn reclaim(store: &Store) -> u64 {
+    let reclaimed = store.view.reclaim(&mut |name| {
+        let head = store.view.last(name)?.map_or(0, |last| last.seq.0);
+        Ok(Marks { seq: Seq((head + 1).saturating_sub(KEPT)), ..Marks::default() })
+    });
+    reclaimed.unwrap().windows
+}
+
+/// Writes and frees until it is killed, and says what is stored. Does nothing unless it is asked.
+#[test]
+fn the_process_that_writes_and_frees() {
+    let Ok(dir) = std::env::var(DIR_VARIABLE) else { return };
+    let store = open(&PathBuf::from(dir));
+    let options = ApplierOptions { flush_bytes: 3_000, ..ApplierOptions::default() };
+    let on_failure = Box::new(|error| panic!("{error}"));
+    let applier = Applier::start_with(options, Arc::clone(&store.log), Arc::clone(&store.view), on_failure);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            loop {
+                reclaim(&store);
+            }
+        });
+        for position in store.log.next().0.. {
+            let group = group(position);
+            assert_eq!(commit(&*store.log, &group).unwrap(), Position(position));
+            applier.submit(Position(position), group.into());
+            writeln!(std::io::stdout(), "stored {position}").unwrap();
+        }
+    });
+}
+
+/// A process that does not outlive the test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ended = self.0.kill();
+        self.0.wait().unwrap();
+    }
+}
+
+/// Lets a process write until it has said so often that something is stored, and kills it. Gives the last one that it told.
+fn write_and_be_killed(dir: &Path, times: u64) -> u64 {
+    let mut writer = Killed(
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "the_process_that_writes_and_frees", "--nocapture"])
+            .env(DIR_VARIABLE, dir)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let lines = BufReader::new(writer.0.stdout.take().unwrap()).lines();
+    let stored = lines.filter_map(|line| line.unwrap().split_once("stored ")?.1.parse().ok());
+    let mut last = 0;
+    for (position, count) in stored.zip(1..) {
+        last = position;
+        if count == times {
+            writer.0.kill().unwrap();
+        }
+    }
+    last
+}
+
+#[test]
+fn what_is_kept_is_there_after_every_kill_and_what_is_not_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let all = PageLimit { records: usize::MAX, bytes: usize::MAX };
+    let mut floors = Vec::new();
+    for round in 1..=ROUNDS {
+        let told = write_and_be_killed(dir.path(), round * 53 % 170 + 60);
+        let report = verify(dir.path(), &mut |_| {}).unwrap();
+        assert!(report.findings.is_empty(), "round {round}: {:?}", report.findings);
+        let store = open(dir.path());
+        let head = store.log.next().0 - 1;
+        assert!(told > 0 && head >= told, "{told} was told, the log ends at {head}");
+        for conversation in CONVERSATIONS {
+            let name = name(conversation);
+            let bounds = store.view.bounds(&name).unwrap();
+            assert_eq!(bounds.head, Seq(head));
+            assert!(bounds.floor.0 <= (head + 1).saturating_sub(KEPT).max(1), "{bounds:?}");
+            let read = store.view.after(&name, Seq::ZERO, all).unwrap();
+            let there: Vec<_> = (bounds.floor.0..=head)
+                .map(|seq| Record { class: Class::default(), ..event(conversation, seq) })
+                .collect();
+            assert_eq!((read.from, read.to, read.records), (Seq(1), Seq(head), there), "round {round}");
+            floors.push(bounds.floor);
+        }
+        store.close().unwrap();
+    }
+    assert!(floors.last().is_some_and(|floor| *floor > Seq(100)), "{floors:?}");
+    // What the last one has left goes, and what is left of the disk is what is kept.
+    let store = open(dir.path());
+    reclaim(&store);
+    reclaim(&store);
+    for conversation in CONVERSATIONS {
+        let Bounded { floor, head } = bounded(&store, conversation);
+        assert!(head - floor <= KEPT + 16, "a window more is left at most: from {floor} to {head}");
+    }
+}
+
+struct Bounded {
+    floor: u64,
+    head: u64,
+}
+
+fn bounded(store: &Store, conversation: &str) -> Bounded {
+    let bounds = store.view.bounds(&name(conversation)).unwrap();
+    Bounded { floor: bounds.floor.0, head: bounds.head.0 }
+}

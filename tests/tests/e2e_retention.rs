@@ -1,0 +1,243 @@
+//! What is absent is absent for every reader at once, what is missing is told exactly, and the space follows.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use quoth_core::retention::RetentionClass;
+use quoth_protocol::frame::{ClientFrame, EventKind, Fetch, FetchRange, Publish, ServerFrame, Start};
+use quoth_protocol::membership::ConversationKind;
+use quoth_protocol::request::Request;
+use quoth_protocol::retention::Retention;
+use quoth_protocol::{Code, ConversationName};
+use quoth_tests::device::{Next, Over};
+use quoth_tests::embedded::EmbeddedServer;
+use quoth_tests::http::Api;
+use quoth_tests::member::Member;
+use serde_json::{Value, json};
+
+/// How long anything may take. A bound of a hang, not a measurement.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a reader is told of a conversation: events by seq, and gaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Event(u64),
+    Gap(u64, u64),
+}
+use Told::{Event, Gap};
+
+fn name(text: &str) -> ConversationName {
+    ConversationName::new(text).expect("a name")
+}
+
+async fn member(server: &EmbeddedServer, user: &str) -> anyhow::Result<Member> {
+    let token = server.token_with(user, |_| {})?;
+    Member::connect(Over::Quic, server.address(), &server.ca_file(), &token).await
+}
+
+fn told(frame: ServerFrame) -> Option<Told> {
+    match frame {
+        ServerFrame::Event(event) => Some(Event(event.seq.0)),
+        ServerFrame::Gap { from, to } => Some(Gap(from.0, to.0)),
+        _ => None,
+    }
+}
+
+/// Everything from the first event on, as a new reader is told it.
+async fn replay(server: &EmbeddedServer, user: &str, room: &ConversationName) -> anyhow::Result<Vec<Told>> {
+    let mut member = member(server, user).await?;
+    let mut stream = member.enter(room, Some(Start::After(quoth_protocol::Seq::ZERO))).await?;
+    let (head, mut all) = (stream.head.0, Vec::new());
+    let mut reached = 0;
+    while reached < head {
+        let Next::Frame(frame) = member.next(&mut stream).await? else { bail!("the stream has ended") };
+        all.extend(told(frame));
+        reached = match all.last() {
+            Some(Event(seq) | Gap(_, seq)) => *seq,
+            None => 0,
+        };
+    }
+    member.close().await;
+    Ok(all)
+}
+
+/// The same from history.
+async fn history(
+    server: &EmbeddedServer,
+    user: &str,
+    room: &ConversationName,
+) -> anyhow::Result<(Vec<Told>, u64)> {
+    let mut member = member(server, user).await?;
+    let range = FetchRange::After(quoth_protocol::Seq::ZERO);
+    let fetch = ClientFrame::Fetch(Fetch { conversation: room.clone(), range, limit: 1_000 });
+    let mut stream = member.stream(&fetch, true).await?;
+    let mut all = Vec::new();
+    loop {
+        match member.next(&mut stream).await? {
+            Next::Frame(ServerFrame::PageEnd { floor, .. }) => {
+                member.close().await;
+                return Ok((all, floor.0));
+            }
+            Next::Frame(frame) => all.extend(told(frame)),
+            other => bail!("no page: {other:?}"),
+        }
+    }
+}
+
+fn publish(api: &Api, room: &str, count: u64) -> anyhow::Result<()> {
+    for n in 0..count {
+        api.done(
+            "POST",
+            "/v1/publish",
+            Some(&json!({ "conversation": room, "text": format!("message {n:>90}") })),
+        )?;
+    }
+    Ok(())
+}
+
+fn retain(api: &Api, room: &str, retention: Retention) -> anyhow::Result<Value> {
+    api.done("PUT", &format!("/v1/conversations/{room}/retention"), Some(&json!(retention)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_policy_takes_is_gone_for_every_reader_at_once_and_no_policy_brings_it_back()
+-> anyhow::Result<()> {
+    let server = EmbeddedServer::start()?;
+    let (api, room) = (server.api()?, name("room"));
+    publish(&api, "room", 10)?;
+    assert_eq!(replay(&server, "ada", &room).await?, (1..=10).map(Event).collect::<Vec<_>>());
+    // The event that says so is the eleventh.
+    retain(&api, "room", Retention { count: 4, ..Retention::FOR_EVER })?;
+    let expected = [vec![Gap(1, 7)], (8..=11).map(Event).collect()].concat();
+    assert_eq!(replay(&server, "ada", &room).await?, expected);
+    assert_eq!(history(&server, "ada", &room).await?, (expected[1..].to_vec(), 8));
+    let page = api.done("GET", "/v1/conversations/room/history?after=0", None)?;
+    assert_eq!((&page["floor"], &page["events"][0]["seq"], &page["to"]), (&json!(8), &json!(8), &json!(11)));
+    let page = api.done("GET", "/v1/conversations/room/history?before=8", None)?;
+    assert_eq!((&page["events"], &page["more_before"]), (&json!([]), &json!(false)));
+    retain(&api, "room", Retention::FOR_EVER)?;
+    publish(&api, "room", 8)?;
+    let expected = [vec![Gap(1, 7)], (8..=20).map(Event).collect()].concat();
+    assert_eq!(replay(&server, "ada", &room).await?, expected, "those of before, and no others");
+    // Over a restart as well, from the view alone.
+    let server = server.restart_configured(|_| {})?;
+    assert_eq!(replay(&server, "ada", &room).await?, expected);
+    server.stop()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_goes_when_its_time_is_over_also_for_who_reads_on() -> anyhow::Result<()> {
+    let server = EmbeddedServer::start()?;
+    let room = name("room");
+    let mut writer = member(&server, "ada").await?;
+    let mut stream = writer.enter(&room, None).await?;
+    for n in 1..=9 {
+        let expires_in_ms = if n % 3 == 0 || n == 4 { 1_500 } else { 0 };
+        let publish = Publish { expires_in_ms, ..Publish::new(n, format!("message {n}")) };
+        writer.send(&mut stream, &ClientFrame::Publish(publish)).await?;
+        while !matches!(writer.next(&mut stream).await?, Next::Frame(ServerFrame::Ack { .. })) {}
+    }
+    let all: Vec<_> = (1..=9).map(Event).collect();
+    ensure!(replay(&server, "bob", &room).await? == all, "they were there");
+    let expected = vec![Event(1), Event(2), Gap(3, 4), Event(5), Gap(6, 6), Event(7), Event(8), Gap(9, 9)];
+    let until = Instant::now() + PATIENCE;
+    while replay(&server, "bob", &room).await? != expected {
+        ensure!(Instant::now() < until, "they do not go: {:?}", replay(&server, "bob", &room).await?);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(history(&server, "bob", &room).await?, (expected.clone(), 1));
+    let page = server.api()?.done("GET", "/v1/conversations/room/history", None)?;
+    let seqs: Vec<_> =
+        page["events"].as_array().context("events")?.iter().map(|event| event["seq"].clone()).collect();
+    assert_eq!(json!(seqs), json!([1, 2, 5, 7, 8]));
+    // A repeat of one that is gone stores nothing.
+    writer.send(&mut stream, &ClientFrame::Publish(Publish::new(3, "again"))).await?;
+    let Next::Frame(ServerFrame::Ack { seq, duplicate, .. }) = writer.next(&mut stream).await? else {
+        bail!("no ack")
+    };
+    assert_eq!((seq.0, duplicate), (3, true));
+    writer.close().await;
+    let server = server.restart_configured(|_| {})?;
+    assert_eq!(replay(&server, "ada", &room).await?, expected);
+    server.stop()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_who_manages_a_conversation_says_how_long_it_is_kept_and_a_hold_keeps_it() -> anyhow::Result<()>
+{
+    let server = EmbeddedServer::start()?;
+    let mut owner = member(&server, "ada").await?;
+    let create = Request::Create {
+        conversation: Some(name("team")),
+        kind: ConversationKind::Group,
+        title: String::new(),
+        members: vec![quoth_protocol::UserId::new("bob")?],
+        open: false,
+    };
+    let (team, _) = owner.done(create).await?;
+    let set = |count| Request::SetRetention {
+        conversation: team.clone(),
+        retention: Retention { count, ..Retention::FOR_EVER },
+    };
+    let mut other = member(&server, "bob").await?;
+    assert_eq!(other.refused(set(1)).await?, Code::FORBIDDEN);
+    let api = server.api()?;
+    api.done("PUT", "/v1/conversations/team/hold", None)?;
+    let (_, seq) = owner.done(set(2)).await?;
+    assert_eq!(owner.done(set(2)).await?.1.0, 0, "the same again changes nothing");
+    publish(&api, "team", 5)?;
+    let head = seq.0 + 5;
+    assert_eq!(replay(&server, "bob", &team).await?, (1..=head).map(Event).collect::<Vec<_>>(), "held");
+    let kept = api.done("GET", "/v1/conversations/team/retention", None)?;
+    assert_eq!(
+        (&kept["retention"]["count"], &kept["own"], &kept["floor"]),
+        (&json!(2), &json!(true), &json!(1))
+    );
+    api.done("DELETE", "/v1/conversations/team/hold", None)?;
+    let expected = vec![Gap(1, head - 2), Event(head - 1), Event(head)];
+    assert_eq!(replay(&server, "bob", &team).await?, expected);
+    let mut stream = other.enter(&team, Some(Start::Last(10))).await?;
+    let Next::Frame(ServerFrame::Event(event)) = other.next(&mut stream).await? else { bail!("no event") };
+    assert_eq!(event.seq.0, head - 1, "from the floor on");
+    ensure!(matches!(event.kind, EventKind::Message { .. }));
+    owner.close().await;
+    other.close().await;
+    server.stop()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_space_of_a_class_is_freed_and_heads_stay() -> anyhow::Result<()> {
+    let class: RetentionClass = "short:short-*:age_s=1".parse()?;
+    let server = EmbeddedServer::start_configured(|config| config.retention.classes = vec![class.clone()])?;
+    let api = server.api()?;
+    let count = 200;
+    publish(&api, "short-room", count)?;
+    publish(&api, "long-room", 3)?;
+    let room = name("short-room");
+    let until = Instant::now() + PATIENCE;
+    while replay(&server, "ada", &room).await? != [Gap(1, count)] {
+        ensure!(Instant::now() < until, "they do not go");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let plan = api.done("GET", "/v1/retention", None)?;
+    ensure!(plan["expired_bytes"].as_u64() >= Some(count * 90), "{plan}");
+    ensure!(plan["live_bytes"].as_u64() <= Some(10_000), "{plan}");
+    // The window of the class is over after an eighth of a minute.
+    let mut reclaimed = Value::Null;
+    while reclaimed["windows"] != json!(1) {
+        ensure!(Instant::now() < until, "it is not freed: {reclaimed}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        reclaimed = api.done("POST", "/v1/retention/run", None)?;
+    }
+    ensure!(reclaimed["bytes"].as_u64() > Some(0), "{reclaimed}");
+    let plan = api.done("GET", "/v1/retention", None)?;
+    assert_eq!((&plan["expired_bytes"], &plan["oldest_expired_ms"]), (&json!(0), &Value::Null));
+    let server = server.restart_configured(|config| config.retention.classes = vec![class])?;
+    let api = server.api()?;
+    assert_eq!(replay(&server, "ada", &room).await?, [Gap(1, count)]);
+    assert_eq!(replay(&server, "ada", &name("long-room")).await?, [1, 2, 3].map(Event));
+    let next =
+        api.done("POST", "/v1/publish", Some(&json!({ "conversation": "short-room", "text": "next" })))?;
+    assert_eq!(next["seq"], json!(count + 1), "a seq is given once");
+    server.stop()
+}
