@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use bytes::Bytes;
-use quoth_core::tail::Next;
+use quoth_core::retention::Keeping;
+use quoth_core::tail::{Next, Wanted};
 use quoth_protocol::frame::ServerFrame;
-use quoth_protocol::{ConversationName, Seq, UserId};
+use quoth_protocol::{ConversationName, Seq};
 use quoth_server::engine::Engine;
 use quoth_store::{Options, PageLimit, Store, View};
 
@@ -106,16 +107,19 @@ fn timed<T>(read: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<Duration
 
 fn read_tail(engine: &Engine, name: &ConversationName, head: Seq) -> anyhow::Result<Vec<Bytes>> {
     let mut frames = Vec::with_capacity(COUNT);
-    let next = engine.read_tail(name, Seq(head.0 - COUNT as u64), usize::MAX, &mut frames);
+    let cursor = Seq(head.0 - COUNT as u64);
+    let wanted = Wanted { cursor, to: head, bytes_max: usize::MAX, keeping: Keeping::default() };
+    let next = engine.read_tail(name, wanted, &mut frames);
     ensure!(next == Next::Frames(head) && frames.len() == COUNT, "the tail has something else: {next:?}");
     Ok(frames)
 }
 
 /// The frames of a page, read as a session reads them: bounds first, on a thread that may block.
 async fn read_as_fetched(engine: &Engine, name: &ConversationName) -> anyhow::Result<Vec<Bytes>> {
-    let head = engine.applied_bounds(name).await?.head;
-    let access = engine.access(name, &UserId::new("reader")?).await?;
-    let page = engine.reads().after(&access, Seq(head.0 - COUNT as u64), head, LIMIT).await?;
+    let keeping = Keeping::default();
+    let head = engine.applied_bounds(name, keeping).await?.head;
+    let at = engine.reading(name, keeping);
+    let page = engine.reads().after(name, Seq(head.0 - COUNT as u64), head, LIMIT, at).await?;
     ensure!(page.frames.len() == COUNT, "the view has something else");
     Ok(page.frames)
 }

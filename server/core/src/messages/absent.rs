@@ -6,6 +6,7 @@ use quoth_protocol::Seq;
 
 use super::registers::{ABSENT, seq_of};
 use crate::membership::Damaged;
+use crate::register::decode;
 
 /// The absent events of a conversation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -36,6 +36,11 @@ impl AlteredMessage {
         Self { key, known, conversation, absent: Vec::new() }
     }
 
+    /// Forgets that an event about it was sequenced.
+    pub(super) fn take_back(&self) {
+        self.known.set_sequenced(self.known.released());
+    }
+
     /// Lets out what an event has come to.
     pub(super) fn release(&self, position: u64, event: &Happened) {
         if !self.absent.is_empty() {

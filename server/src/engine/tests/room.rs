@@ -18,7 +18,7 @@ fn full() -> LogError {
 }
 
 /// A log that has room while this says so.
-fn log_with_room(has_room: &Arc<AtomicBool>) -> impl quoth_store::Log + use<> {
+pub(super) fn log_with_room(has_room: &Arc<AtomicBool>) -> impl quoth_store::Log + use<> {
     let has_room = Arc::clone(has_room);
     hooked_log(MemoryLog::new(), move |call| match call {
         "append" | "make_room" if !has_room.load(Ordering::SeqCst) => Err(full()),
