@@ -99,8 +99,7 @@ impl Server {
         if let Some(made) = &development {
             made.write_client_file()?;
         }
-        let classes = retention::adopted(&store, &config.retention)?;
-        let revoked = revoked_in(&*store.view)?;
+        let (classes, revoked) = (retention::adopted(&store, &config.retention)?, revoked_in(&*store.view)?);
         let (engine, stopper) = Engine::start_with(
             store,
             Durability::Stored,
@@ -127,27 +126,25 @@ impl Server {
             }
             None => None,
         };
-        let api = api.map(|api| {
-            let progress = outbox.as_ref().map(|outbox| Arc::clone(outbox.progress()));
-            let store_dir = config.data_dir.join("store");
-            api.serve(&service, api_keys, config.api.limits, api_tls, store_dir, progress)
-                .map_err(|error| format!("the server API has no thread: {error}"))
-        });
-        let api = api.transpose()?;
-        let retention = Retention::start(engine.clone());
-        let workers = endpoints.serve(&service, site);
-        let drain_retry_after_ms = config.drain_retry_after_ms;
+        let api = api
+            .map(|api| {
+                let progress = outbox.as_ref().map(|outbox| Arc::clone(outbox.progress()));
+                let store_dir = config.data_dir.join("store");
+                api.serve(&service, api_keys, config.api.limits, api_tls, store_dir, progress)
+                    .map_err(|error| format!("the server API has no thread: {error}"))
+            })
+            .transpose()?;
         Ok(Self {
             address,
             development,
             phase,
-            drain_retry_after_ms,
+            drain_retry_after_ms: config.drain_retry_after_ms,
+            retention: Retention::start(engine.clone()),
             engine,
             sessions,
-            workers,
+            workers: endpoints.serve(&service, site),
             api,
             outbox,
-            retention,
             control,
             stopper,
             certificates,

@@ -23,8 +23,7 @@ pub(crate) struct TableFile {
 impl Engine {
     /// All tables that hold rows.
     fn tables(&self) -> Vec<TableFile> {
-        let versions: Vec<_> =
-            self.keyspaces().into_iter().map(|keyspace| keyspace.tree.current_version()).collect();
+        let versions: Vec<_> = self.keyspaces().map(|keyspace| keyspace.tree.current_version()).collect();
         let tables = versions.iter().flat_map(|version| version.iter_tables());
         tables
             .map(|table| TableFile { path: table.path.to_path_buf(), checksum: table.checksum().into_u128() })
@@ -39,12 +38,8 @@ impl FjallView {
         let _nobody_flushes = self.checkpoint.lock();
         let _nobody_merges = self.engine.merging.lock();
         let tables: HashSet<_> = self.engine.tables().iter().filter_map(TableFile::place).collect();
-        let trees: HashSet<_> = self
-            .engine
-            .keyspaces()
-            .into_iter()
-            .filter_map(|tree| Some(tree.path().file_name()?.to_owned()))
-            .collect();
+        let trees: HashSet<_> =
+            self.engine.keyspaces().filter_map(|tree| Some(tree.path().file_name()?.to_owned())).collect();
         let engine_dir = to.join(ENGINE_DIR);
         fs::create_dir_all(&engine_dir).map_err(ViewError::io("create", &engine_dir))?;
         checkpoint::copy(&self.dir, to)?;
