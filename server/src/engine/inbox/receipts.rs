@@ -12,11 +12,12 @@ use quoth_protocol::{ConversationName, Seq, UserId};
 use quoth_store::{Bounds, PageLimit, View, ViewError};
 use tokio::sync::oneshot;
 
-use super::rows::absent;
+use super::rows::is_absent;
 use super::{Inbox, Mark};
 use crate::engine::Engine;
 use crate::engine::frame::event;
 use crate::engine::mailbox::Mailbox;
+use crate::engine::states::KnownAbsent;
 
 /// Registers that are read at once.
 const REGISTERS_PAGE: usize = 1_000;
@@ -129,7 +130,7 @@ fn cursors(
 /// Who wrote a message that is there at `now_ms`.
 fn sender_of(
     view: &dyn View,
-    name: &ConversationName,
+    (name, absent): (&ConversationName, &KnownAbsent),
     seq: Seq,
     now_ms: u64,
 ) -> Result<Option<UserId>, ViewError> {
@@ -140,7 +141,7 @@ fn sender_of(
     let records = view.after(name, Seq(after), PageLimit { records: 1, bytes: 0 })?;
     let Some(record) = records.first().filter(|record| record.seq == seq) else { return Ok(None) };
     let posted = Posted::of(&event(record)?);
-    let is_absent = absent(bounds, now_ms);
+    let is_absent = is_absent(bounds, absent, now_ms);
     Ok(posted.filter(|posted| !is_absent(posted.life)).map(|posted| posted.sender))
 }
 
@@ -219,8 +220,9 @@ impl Engine {
         let (name, me, now_ms) = (conversation.clone(), me.clone(), self.now_ms());
         self.inner.reads.applied(self.released()).await;
         let is_small_one = is_small(known.read().as_ref());
+        let absent = self.absent(conversation).await?;
         let read = move |view: &dyn View| {
-            let Some(sender) = sender_of(view, &name, seq, now_ms)? else { return Ok(None) };
+            let Some(sender) = sender_of(view, (&name, &absent), seq, now_ms)? else { return Ok(None) };
             let mut told = BTreeMap::new();
             for (user, cursor) in cursors(view, &name, usize::MAX - 1)?.unwrap_or_default() {
                 // Of many it is told how many they are, and not who.

@@ -17,7 +17,7 @@ use super::receipts::{cursor, damaged};
 use crate::engine::Engine;
 use crate::engine::committer::concerns_one_conversation;
 use crate::engine::frame::event;
-use crate::engine::states::KnownConversation;
+use crate::engine::states::{KnownAbsent, KnownConversation};
 
 /// Events among which the last message is looked for.
 const PREVIEW_EVENTS: PageLimit = PageLimit { records: 64, bytes: 64 * 1024 };
@@ -27,6 +27,7 @@ const PREVIEW_EVENTS: PageLimit = PageLimit { records: 64, bytes: 64 * 1024 };
 pub(super) struct Asked {
     pub(super) name: ConversationName,
     pub(super) known: Arc<KnownConversation>,
+    pub(super) absent: Arc<KnownAbsent>,
 }
 
 /// For whom rows are made, and when.
@@ -43,7 +44,8 @@ impl Engine {
         let mut asked = Vec::with_capacity(names.len());
         for name in names {
             let known = self.state(&name).await?;
-            asked.push(Asked { name, known });
+            let absent = self.absent(&name).await?;
+            asked.push(Asked { name, known, absent });
         }
         Ok(asked)
     }
@@ -81,7 +83,7 @@ impl Engine {
 pub(super) fn row(
     view: &dyn View,
     inbox: &Inbox,
-    Asked { name, known }: &Asked,
+    Asked { name, known, absent }: &Asked,
     to: &For,
 ) -> Result<Option<InboxRow>, ViewError> {
     let me = &to.grant.user;
@@ -89,7 +91,7 @@ pub(super) fn row(
     if known.read().as_ref().is_none_or(|state| state.present(me).is_none()) {
         return Ok(Some(row));
     }
-    let row = filled(view, inbox, name, to, row)?;
+    let row = filled(view, inbox, (name, absent), to, row)?;
     // Behind the reads: states are out before events are, so who has left is known to have if any of what was read is behind that.
     let state = known.read();
     Ok(judged(name, state.as_ref(), to, row))
@@ -135,13 +137,13 @@ pub(super) fn gone(conversation: ConversationName, version: u64) -> InboxRow {
 fn filled(
     view: &dyn View,
     inbox: &Inbox,
-    name: &ConversationName,
+    (name, absent): (&ConversationName, &KnownAbsent),
     to: &For,
     row: InboxRow,
 ) -> Result<InboxRow, ViewError> {
     let me = &to.grant.user;
     let bounds = view.bounds(name)?;
-    let is_absent = absent(bounds, to.now_ms);
+    let is_absent = is_absent(bounds, absent, to.now_ms);
     let read = cursor(view, name, me)?.read;
     let unread = inbox.counts.unread(view, name, bounds, (me, read), &is_absent)?;
     let settings = settings(view, me, name)?;
@@ -161,8 +163,10 @@ fn filled(
 }
 
 /// Whether a message is gone at `now_ms`, though its row may still be there.
-pub(super) fn absent(bounds: Bounds, now_ms: u64) -> impl Fn(Life) -> bool {
-    move |life| life.seq < bounds.floor || (life.expires_ms > 0 && life.expires_ms <= now_ms)
+pub(super) fn is_absent(bounds: Bounds, absent: &KnownAbsent, now_ms: u64) -> impl Fn(Life) -> bool {
+    move |Life { seq, expires_ms, .. }| {
+        seq < bounds.floor || (expires_ms > 0 && expires_ms <= now_ms) || absent.read().contains(seq)
+    }
 }
 
 /// What a user wants of a conversation.
