@@ -123,6 +123,28 @@ fn a_client_has_its_list_and_is_told_what_changes() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_revoked_message_is_in_no_row() -> anyhow::Result<()> {
+    with_each_carrier(|site, carrier| async move {
+        let mut alice = site.member(carrier, "alice").await?;
+        let mut bob = site.member(carrier, "bob").await?;
+        let name = group(&mut alice, "", &["bob"]).await?;
+        watch(&mut bob, None).await?;
+        let first = publish((&site, carrier), &name, 1, "stays").await?;
+        let second = publish((&site, carrier), &name, 2, "goes").await?;
+        row_of(&mut bob, &name, |row| row.unread == 2).await?;
+        alice.done(Request::Revoke { conversation: name.clone(), seq: second }).await?;
+        let row = row_of(&mut bob, &name, |row| row.unread == 1).await?;
+        assert_eq!(row.last.map(|event| event.seq), Some(first));
+        let (rows, ..) = bob.inbox(None, 9).await?;
+        assert_eq!((rows[0].unread, rows[0].last.as_ref().map(|event| event.seq)), (1, Some(first)));
+        for member in [alice, bob] {
+            member.close().await;
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn two_devices_agree_on_what_is_archived_muted_and_pinned() -> anyhow::Result<()> {
     with_each_carrier(|site, carrier| async move {
         let mut phone = site.member(carrier, "bob").await?;
