@@ -11,8 +11,8 @@ use quoth_protocol::{Code, ConversationName, Seq, UserId};
 
 use super::{ConversationState, Damaged, Refusal};
 use crate::inbox;
-use crate::register::{RegisterChange, decode, encode, key};
 use crate::messages::hidden_key;
+use crate::register::{RegisterChange, decode, encode, key};
 
 /// What the keys of blocked users' registers begin with.
 pub const BLOCKED: u8 = b'b';
