@@ -172,7 +172,7 @@ impl Reading {
                 return Ok(Stretch { to: reached, ..Stretch::nothing_behind(after) });
             }
             let limit = PageLimit { records: limit.records.min(records), ..limit };
-            let Stretch { to: last, mut records, .. } = view.after(name, reached, limit)?;
+            let Stretch { to: last, mut records, .. } = read_behind(view, name, reached, limit)?;
             records.retain(|record| record.seq <= to && !self.is_absent(judge, record));
             if !records.is_empty() || last == reached {
                 return Ok(Stretch { from: after.next(), to: last.min(to), records });
@@ -444,6 +444,22 @@ impl Reads {
     }
 }
 
+/// What a view has behind a seq. One that tells of something else would be taken for one that tells that what lies between is absent, or be
+/// asked for ever.
+fn read_behind(
+    view: &dyn View,
+    conversation: &ConversationName,
+    after: Seq,
+    limit: PageLimit,
+) -> Result<Stretch, ViewError> {
+    let stretch = view.after(conversation, after, limit)?;
+    if stretch.from == after.next() {
+        return Ok(stretch);
+    }
+    let (conversation, expected, found) = (conversation.clone(), after.next(), Some(stretch.from));
+    Err(ViewError::Hole { conversation, expected, found })
+}
+
 /// The first events behind a cursor, absent or not.
 fn read_after(
     view: &dyn View,
@@ -457,7 +473,7 @@ fn read_after(
         return Ok(Read { stretch: Stretch::nothing_behind(cursor), frames: Vec::new() });
     }
     let limit = PageLimit { records: limit.records.min(records), ..limit };
-    let stretch = view.after(conversation, cursor, limit)?;
+    let stretch = read_behind(view, conversation, cursor, limit)?;
     let frames = encode_events(&stretch.iter().collect::<Vec<_>>());
     Ok(Read { stretch, frames })
 }
