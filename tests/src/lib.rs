@@ -3,6 +3,7 @@
 //! | module | has |
 //! |---|---|
 //! | [`process`] | the real server as a process |
+//! | [`command`] | the server's command line, as an operator types it |
 //! | [`embedded`] | the real server within the test's process |
 //! | [`device`] | a device of a user, over QUIC or a WebSocket |
 //! | [`issuer`] | an issuer of tokens with a key set |
@@ -14,12 +15,15 @@
 //! | [`http`] | requests to the server API, and a backend that it asks |
 //! | [`tls`] | TLS in front of such a backend |
 //! | [`member`] | a device whose user is in conversations |
+//! | [`site`] | a server, and users who sign in there |
 //! | [`load`] | publishers and readers that write down what they see |
+//! | [`under_kills`] | everybody who uses the server while it is killed again and again |
 //! | [`sim`] | a deterministic simulation of server, clients and network |
 //! | [`figures`] | how far the server is from what the machine can do |
 //! | [`independent`] | clients in other languages |
 //! | [`fuzz`] | what the fuzz targets and the corpus replay run |
 
+pub mod command;
 pub mod device;
 pub mod embedded;
 pub mod figures;
@@ -36,5 +40,6 @@ pub mod served;
 pub mod sim;
 pub mod site;
 pub mod tls;
+pub mod under_kills;
 pub mod websocket;
 pub use quoth_bench::wire;

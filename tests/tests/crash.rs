@@ -5,10 +5,6 @@
 //! order of flush and ack in the engine cover that. What a missing one would do after a power cut is played here by
 //! putting an older copy of the store in place, and it must be found.
 
-#[path = "crash/world.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod world;
-
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,10 +15,10 @@ use quoth_protocol::{Code, Seq};
 use quoth_tests::history::plant::{Bug, plant};
 use quoth_tests::history::{Kind, Step, Violation, What, check};
 use quoth_tests::process::ServerProcess;
+use quoth_tests::under_kills::{HANG, SMALL_SEGMENTS, World, connect, trimmed};
 use quoth_tests::wire::{Frames, publish};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use world::{HANG, SMALL_SEGMENTS, World, connect, trimmed};
 
 /// When the server is killed, in milliseconds after its first ack.
 const KILL_AFTER_MS: std::ops::Range<u64> = 50..400;

@@ -1,21 +1,15 @@
 //! Backups of a real server: under load, killed in the middle, restored, and every command that docs/OPERATIONS.md has of it.
 
-#[path = "crash_backup/commands.rs"]
-mod commands;
-#[path = "crash/world.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod world;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use commands::{failed, ok, server_command};
+use quoth_tests::command::{documented, failed, ok, server_command};
 use quoth_tests::history::What;
 use quoth_tests::http::Api;
 use quoth_tests::process::{ServerProcess, binary};
+use quoth_tests::under_kills::{HANG, SMALL_SEGMENTS, World, trimmed};
 use serde_json::{Value, json};
-use world::{HANG, SMALL_SEGMENTS, World, trimmed};
 
 /// The bodies of each conversation, of an export.
 fn exported(jsonl: &str) -> BTreeMap<String, Vec<Value>> {
@@ -234,7 +228,7 @@ fn the_documented_commands_do_what_they_say() -> anyhow::Result<()> {
         let body = json!({ "conversation": conversation, "text": "hello" });
         api.done("POST", "/v1/publish", Some(&body))?;
     }
-    let commands = commands::documented("## Backups");
+    let commands = documented("## Backups");
     assert!(commands.len() >= 7, "{commands:?}");
     let mut server = Some(server);
     for command in &commands {

@@ -1,15 +1,11 @@
 //! A server on a file system that is full: what is new is refused, what is stored is read, nothing is lost, and it goes on by itself
 //! when there is room. The file systems are real ones (tmpfs), mounted where nobody else sees them, which needs root.
 
-#[path = "crash_backup/commands.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod commands;
-
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use commands::{failed, ok, server_command};
+use quoth_tests::command::{failed, ok, server_command};
 use quoth_tests::http::Api;
 use quoth_tests::process::ServerProcess;
 use serde_json::{Value, json};
@@ -180,6 +176,7 @@ fn a_full_disk_of_the_view_alone_is_waited_for() -> anyhow::Result<()> {
             // What could not be finished does not take the space that is left, attempt after attempt.
             let tables = || ok(Command::new("du").args(["-s", "-B1", "--inodes"]).arg(&view));
             let before = tables();
+            // Several attempts, of which a failing one tells nobody: there is no event to wait for.
             std::thread::sleep(Duration::from_secs(3));
             assert_eq!(tables(), before, "files gather");
             mount(&view, size, "remount,");

@@ -2,10 +2,11 @@
 //!
 //! A kill leaves the kernel's page cache alone; what a power cut does besides is in `torn.rs`.
 
+mod writer;
+
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,8 +14,7 @@ use quoth_protocol::{ConversationName, Seq};
 use quoth_store::testing::{change, commit, notice, record, removed, set};
 use quoth_store::{Applier, ApplierOptions, Options, PageLimit, Position, Record, Register, Store, verify};
 
-/// Names the folder to the process that writes.
-const DIR_VARIABLE: &str = "STORE_TO_WRITE";
+use writer::write_and_be_killed;
 
 const ROUNDS: u64 = 12;
 
@@ -56,7 +56,7 @@ fn expected(conversation: &str, last: Position) -> Vec<(Bytes, Bytes)> {
 /// Writes until it is killed, and says what is stored. Does nothing unless it is asked.
 #[test]
 fn the_process_that_writes() {
-    let Ok(dir) = std::env::var(DIR_VARIABLE) else { return };
+    let Ok(dir) = std::env::var(writer::DIR_VARIABLE) else { return };
     let store = open(&PathBuf::from(dir));
     let options = ApplierOptions { flush_bytes: 6_000, ..ApplierOptions::default() };
     let on_failure = Box::new(|error| panic!("{error}"));
@@ -69,45 +69,12 @@ fn the_process_that_writes() {
     }
 }
 
-/// Lets a process write until it has said so often that something is stored, and kills it. Gives the last one that it told.
-fn write_and_be_killed(dir: &Path, times: u64) -> u64 {
-    let mut writer = Killed(
-        Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "the_process_that_writes", "--nocapture"])
-            .env(DIR_VARIABLE, dir)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap(),
-    );
-    let lines = BufReader::new(writer.0.stdout.take().unwrap()).lines();
-    let stored = lines.filter_map(|line| line.unwrap().split_once("stored ")?.1.parse().ok());
-    let mut last = 0;
-    for (position, count) in stored.zip(1..) {
-        last = position;
-        // What it has told until then is in the pipe and counts too.
-        if count == times {
-            writer.0.kill().unwrap();
-        }
-    }
-    last
-}
-
-/// A process that does not outlive the test.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ended = self.0.kill();
-        self.0.wait().unwrap();
-    }
-}
-
 #[test]
 fn registers_are_those_of_the_log_after_every_kill() {
     let dir = tempfile::tempdir().unwrap();
     let all = PageLimit { records: usize::MAX, bytes: usize::MAX };
     for round in 1..=ROUNDS {
-        let told = write_and_be_killed(dir.path(), round * 37 % 200 + 1);
+        let told = write_and_be_killed("the_process_that_writes", dir.path(), round * 37 % 200 + 1);
         let report = verify(dir.path(), &mut |_| {}).unwrap();
         assert!(report.findings.is_empty(), "{:?}", report.findings);
         let store = open(dir.path());

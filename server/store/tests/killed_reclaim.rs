@@ -1,9 +1,10 @@
 //! A process that writes and frees windows at the same time is killed, over and over: what is kept is there, what is gone is told,
 //! and the rest of it goes.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+mod writer;
+
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use quoth_protocol::{ConversationName, Seq};
@@ -12,8 +13,7 @@ use quoth_store::{
     Applier, ApplierOptions, Class, Marks, Options, PageLimit, Position, Record, Store, verify,
 };
 
-/// Names the folder to the process that writes.
-const DIR_VARIABLE: &str = "STORE_TO_RECLAIM";
+use writer::write_and_be_killed;
 
 const ROUNDS: u64 = 10;
 
@@ -53,7 +53,7 @@ fn reclaim(store: &Store) -> u64 {
 /// Writes and frees until it is killed, and says what is stored. Does nothing unless it is asked.
 #[test]
 fn the_process_that_writes_and_frees() {
-    let Ok(dir) = std::env::var(DIR_VARIABLE) else { return };
+    let Ok(dir) = std::env::var(writer::DIR_VARIABLE) else { return };
     let store = open(&PathBuf::from(dir));
     let options = ApplierOptions { flush_bytes: 3_000, ..ApplierOptions::default() };
     let on_failure = Box::new(|error| panic!("{error}"));
@@ -73,45 +73,14 @@ fn the_process_that_writes_and_frees() {
     });
 }
 
-/// A process that does not outlive the test.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ended = self.0.kill();
-        self.0.wait().unwrap();
-    }
-}
-
-/// Lets a process write until it has said so often that something is stored, and kills it. Gives the last one that it told.
-fn write_and_be_killed(dir: &Path, times: u64) -> u64 {
-    let mut writer = Killed(
-        Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "the_process_that_writes_and_frees", "--nocapture"])
-            .env(DIR_VARIABLE, dir)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap(),
-    );
-    let lines = BufReader::new(writer.0.stdout.take().unwrap()).lines();
-    let stored = lines.filter_map(|line| line.unwrap().split_once("stored ")?.1.parse().ok());
-    let mut last = 0;
-    for (position, count) in stored.zip(1..) {
-        last = position;
-        if count == times {
-            writer.0.kill().unwrap();
-        }
-    }
-    last
-}
-
 #[test]
 fn what_is_kept_is_there_after_every_kill_and_what_is_not_goes() {
     let dir = tempfile::tempdir().unwrap();
     let all = PageLimit { records: usize::MAX, bytes: usize::MAX };
     let mut floors = Vec::new();
     for round in 1..=ROUNDS {
-        let told = write_and_be_killed(dir.path(), round * 53 % 170 + 60);
+        let told =
+            write_and_be_killed("the_process_that_writes_and_frees", dir.path(), round * 53 % 170 + 60);
         let report = verify(dir.path(), &mut |_| {}).unwrap();
         assert!(report.findings.is_empty(), "round {round}: {:?}", report.findings);
         let store = open(dir.path());

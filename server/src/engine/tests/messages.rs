@@ -1,12 +1,12 @@
 //! What is done to messages: decided by what is sequenced, out when it is durable, and absent for everybody from then on.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use quoth_core::authorize::{Grant, Pattern};
-use quoth_core::membership::{Change, ConversationState};
+use quoth_core::membership::{Change, ConversationState, Refusal};
 use quoth_core::messages::Alteration;
 use quoth_core::retention::Keeping;
 use quoth_core::tail::Next;
@@ -16,11 +16,12 @@ use quoth_protocol::limits::FRAME_BYTES_MAX;
 use quoth_protocol::membership::ConversationKind;
 use quoth_protocol::{Code, Seq, UserId};
 use quoth_store::{LogError, MemoryLog, MemoryView, PageLimit, View as _};
+use tokio::task::JoinHandle;
 
 use super::changes::{publish, publisher};
 use super::durable::gated_log;
 use super::world::{self, hooked_view, outcome, room, start, stop, wanted};
-use crate::engine::{Access, Caller, Engine};
+use crate::engine::{Access, Caller, Done, Engine, Stopper};
 
 const ALL: PageLimit = PageLimit { records: 1_000, bytes: usize::MAX };
 
@@ -159,6 +160,33 @@ async fn said(engine: &Engine) -> Arc<Access> {
     engine.access(&room("room"), &user("alice")).await.unwrap()
 }
 
+/// An engine that has bob's message, whose flushes from then on say that they have begun and wait for a word how to end.
+struct Gated {
+    engine: Engine,
+    stopper: Stopper,
+    access: Arc<Access>,
+    begun: Receiver<()>,
+    end: Sender<Result<(), LogError>>,
+}
+
+async fn gated() -> Gated {
+    let (log, begun, end) = gated_log();
+    let (engine, stopper) = start(log, MemoryView::new());
+    let setup = tokio::spawn({
+        let engine = engine.clone();
+        async move { said(&engine).await }
+    });
+    let begun = begins(begun).await;
+    end.send(Ok(())).unwrap();
+    Gated { access: setup.await.unwrap(), engine, stopper, begun, end }
+}
+
+/// Bob does something to his message.
+fn alter(engine: &Engine, what: Alteration) -> JoinHandle<Result<Done, Refusal>> {
+    let engine = engine.clone();
+    tokio::spawn(async move { engine.alter(writer("bob"), &room("room"), Seq(1), what).await })
+}
+
 async fn begins(begun: Receiver<()>) -> Receiver<()> {
     let begun = tokio::task::spawn_blocking(move || {
         begun.recv().unwrap();
@@ -170,19 +198,8 @@ async fn begins(begun: Receiver<()>) -> Receiver<()> {
 /// An edit that was let through while a revocation was not durable yet comes behind it, in whichever group.
 #[tokio::test]
 async fn nothing_is_absent_before_the_flush_and_nothing_is_altered_behind_a_revocation() {
-    let (log, begun, end) = gated_log();
-    let (engine, stopper) = start(log, MemoryView::new());
-    let setup = tokio::spawn({
-        let engine = engine.clone();
-        async move { said(&engine).await }
-    });
-    let begun = begins(begun).await;
-    end.send(Ok(())).unwrap();
-    let access = setup.await.unwrap();
-    let alter = |what: Alteration| {
-        let engine = engine.clone();
-        tokio::spawn(async move { engine.alter(writer("bob"), &room("room"), Seq(1), what).await })
-    };
+    let Gated { engine, stopper, access, begun, end } = gated().await;
+    let alter = |what| alter(&engine, what);
     let revoked = alter(Alteration::Revoke);
     let begun = begins(begun).await;
     assert_eq!(by_tail(&engine, &access, 0), "text", "nothing of it is out");
@@ -205,20 +222,9 @@ async fn nothing_is_absent_before_the_flush_and_nothing_is_altered_behind_a_revo
 /// In one group, too: the second one is decided by what the first one has come to.
 #[tokio::test]
 async fn what_is_in_one_group_is_decided_in_its_order() {
-    let (log, begun, end) = gated_log();
-    let (engine, stopper) = start(log, MemoryView::new());
-    let setup = tokio::spawn({
-        let engine = engine.clone();
-        async move { said(&engine).await }
-    });
-    let mut begun = begins(begun).await;
-    end.send(Ok(())).unwrap();
-    let access = setup.await.unwrap();
+    let Gated { engine, stopper, access, mut begun, end } = gated().await;
     let mut asked = Vec::new();
-    let alter = |what: Alteration| {
-        let engine = engine.clone();
-        tokio::spawn(async move { engine.alter(writer("bob"), &room("room"), Seq(1), what).await })
-    };
+    let alter = |what| alter(&engine, what);
     asked.push(alter(react("+1", true)));
     begun = begins(begun).await;
     let behind =
@@ -245,19 +251,8 @@ async fn what_is_in_one_group_is_decided_in_its_order() {
 
 #[tokio::test]
 async fn one_whose_flush_fails_makes_nothing_absent() {
-    let (log, begun, end) = gated_log();
-    let (engine, stopper) = start(log, MemoryView::new());
-    let setup = tokio::spawn({
-        let engine = engine.clone();
-        async move { said(&engine).await }
-    });
-    let begun = begins(begun).await;
-    end.send(Ok(())).unwrap();
-    let access = setup.await.unwrap();
-    let revoked = tokio::spawn({
-        let engine = engine.clone();
-        async move { engine.alter(writer("bob"), &room("room"), Seq(1), Alteration::Revoke).await }
-    });
+    let Gated { engine, stopper, access, begun, end } = gated().await;
+    let revoked = alter(&engine, Alteration::Revoke);
     let _begun = begins(begun).await;
     end.send(Err(LogError::Poisoned)).unwrap();
     assert_eq!(revoked.await.unwrap().unwrap_err().code, Code::STORE_FAILED);

@@ -6,21 +6,21 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use crate::history::What;
+use crate::load::{From, Publisher, Reader, Recorder, read_log};
+use crate::process::ServerProcess;
+use crate::wire::Peer;
 use anyhow::Context as _;
 use quinn::{Endpoint, VarInt};
 use quoth_protocol::frame::Start;
 use quoth_protocol::{ConversationName, Seq, UserId};
-use quoth_tests::history::What;
-use quoth_tests::load::{From, Publisher, Reader, Recorder, read_log};
-use quoth_tests::process::ServerProcess;
-use quoth_tests::wire::Peer;
 use tokio::task::JoinSet;
 
 /// Smallest segments that the server allows, so that the log rotates often.
-pub(crate) const SMALL_SEGMENTS: &[&str] = &["--set", "store.log_segment_bytes=4194304"];
+pub const SMALL_SEGMENTS: &[&str] = &["--set", "store.log_segment_bytes=4194304"];
 
 /// A bound of a hang, not a measurement.
-pub(crate) const HANG: Duration = Duration::from_secs(60);
+pub const HANG: Duration = Duration::from_secs(60);
 
 /// The conversations; two producers share the first two, one has each of the others.
 const CONVERSATIONS: &[&str] = &["shared-1", "shared-2", "alice-only", "bob-only"];
@@ -37,8 +37,9 @@ static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// Publishers and readers between two servers, and what they have seen.
 #[derive(Debug)]
-pub(crate) struct World {
-    pub(crate) recorder: Recorder,
+pub struct World {
+    /// What everybody has seen.
+    pub recorder: Recorder,
     conversations: Vec<ConversationName>,
     publishers: Vec<(&'static str, Vec<Publisher>)>,
     readers: Vec<Vec<Reader>>,
@@ -46,7 +47,7 @@ pub(crate) struct World {
 
 /// Publishers and readers at work on one server.
 #[derive(Debug)]
-pub(crate) struct Load {
+pub struct Load {
     recorder: Recorder,
     conversations: Vec<ConversationName>,
     peers: Vec<Arc<Peer>>,
@@ -56,7 +57,7 @@ pub(crate) struct Load {
 
 impl World {
     /// Nothing is sent yet.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         let recorder = Recorder::default();
         let name = |name: &&str| ConversationName::new(name).unwrap();
         let conversations: Vec<_> = CONVERSATIONS.iter().map(name).collect();
@@ -82,7 +83,7 @@ impl World {
 
     /// Connects everybody, sends again what is in flight and goes on. The load starts when all have signed in: a flood
     /// may drop the packets of a handshake, which then takes seconds.
-    pub(crate) async fn start(self, server: &ServerProcess) -> anyhow::Result<Load> {
+    pub async fn start(self, server: &ServerProcess) -> anyhow::Result<Load> {
         let Self { recorder, conversations, publishers, readers } = self;
         let mut peers = Vec::new();
         for user in readers.iter().map(|_| "alice").chain(publishers.iter().map(|(user, _)| *user)) {
@@ -117,7 +118,7 @@ impl World {
     }
 
     /// Everybody comes to the end: what is in flight is acked, and readers that resume have everything.
-    pub(crate) async fn settle(mut self, server: &ServerProcess) -> anyhow::Result<Self> {
+    pub async fn settle(mut self, server: &ServerProcess) -> anyhow::Result<Self> {
         let stop = AtomicBool::new(true);
         for (user, publishers) in &mut self.publishers {
             let peer = connect(server, user).await?;
@@ -143,12 +144,12 @@ impl World {
     }
 
     /// Reads every log at the end, and gives the number of events in all of them.
-    pub(crate) async fn read_logs(&self, server: &ServerProcess) -> anyhow::Result<u64> {
+    pub async fn read_logs(&self, server: &ServerProcess) -> anyhow::Result<u64> {
         self.read_logs_into(&self.recorder, server).await
     }
 
     /// The number of events in all logs, read aside of the history.
-    pub(crate) async fn stored(&self, server: &ServerProcess) -> anyhow::Result<u64> {
+    pub async fn stored(&self, server: &ServerProcess) -> anyhow::Result<u64> {
         self.read_logs_into(&Recorder::default(), server).await
     }
 
@@ -162,10 +163,7 @@ impl World {
     }
 
     /// Opens each conversation at the last seq that was acked in it, and gives the answers.
-    pub(crate) async fn open_at_acked(
-        &self,
-        server: &ServerProcess,
-    ) -> anyhow::Result<Vec<anyhow::Result<Seq>>> {
+    pub async fn open_at_acked(&self, server: &ServerProcess) -> anyhow::Result<Vec<anyhow::Result<Seq>>> {
         let peer = connect(server, "alice").await?;
         let mut acked = HashMap::new();
         for step in self.recorder.steps() {
@@ -185,17 +183,17 @@ impl World {
 
 impl Load {
     /// Waits for the acks of so many new messages.
-    pub(crate) async fn acked(&self, count: u64) -> anyhow::Result<()> {
+    pub async fn acked(&self, count: u64) -> anyhow::Result<()> {
         Ok(tokio::time::timeout(HANG, self.recorder.acked(count)).await?)
     }
 
     /// Where they write down what they see.
-    pub(crate) fn recorder(&self) -> &Recorder {
+    pub fn recorder(&self) -> &Recorder {
         &self.recorder
     }
 
     /// Everybody notices that the server is gone.
-    pub(crate) async fn end(self) -> World {
+    pub async fn end(self) -> World {
         for peer in &self.peers {
             peer.quic.close(VarInt::from_u32(0), b"");
         }
@@ -220,7 +218,7 @@ fn segments(data_dir: &Path) -> Vec<String> {
 }
 
 /// Waits until the log's first segment is another one.
-pub(crate) async fn trimmed(data_dir: &Path) {
+pub async fn trimmed(data_dir: &Path) {
     let first = segments(data_dir).first().cloned();
     let started = Instant::now();
     while segments(data_dir).first().cloned() == first {
@@ -230,7 +228,7 @@ pub(crate) async fn trimmed(data_dir: &Path) {
 }
 
 /// A connection with a socket of its own.
-pub(crate) async fn connect(server: &ServerProcess, user: &str) -> anyhow::Result<Peer> {
+pub async fn connect(server: &ServerProcess, user: &str) -> anyhow::Result<Peer> {
     let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
     Peer::connect(&endpoint, server.address(), &server.ca_file(), &server.token(user)?).await
 }
