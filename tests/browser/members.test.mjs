@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 
-import { launch, Page } from "./page.mjs";
+import { faultsOf, launch, Page } from "./page.mjs";
 import { Server, until } from "./server.mjs";
 
 let browser;
@@ -17,7 +17,7 @@ beforeEach(async () => {
   pages = [];
 });
 afterEach(async () => {
-  const faults = pages.flatMap((page) => page.faults);
+  const faults = faultsOf(pages, server);
   await Promise.all(pages.map((page) => page.context.close()));
   await server.stop();
   assert.deepEqual(faults, [], "nothing goes wrong in a page unseen");

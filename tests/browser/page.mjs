@@ -20,6 +20,14 @@ export async function launch() {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ARGUMENTS });
 }
 
+/** A request under way when a server dies is cut. The browser tells of it; from a living server it would be a fault. */
+const CUT = /ERR_CONNECTION_(RESET|CLOSED)|ERR_EMPTY_RESPONSE/;
+
+/** What went wrong in pages of a server unseen. */
+export function faultsOf(pages, server) {
+  return pages.flatMap((page) => page.faults).filter((fault) => !(server.crashed && CUT.test(fault)));
+}
+
 export class Page {
   /** Opens a window of its own, so that nothing is shared with other users' windows. What goes wrong in it fails the test. */
   static async open(browser, link, options = {}) {

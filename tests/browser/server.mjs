@@ -15,6 +15,8 @@ export class Server {
   #dir = mkdtempSync(path.join(tmpdir(), "quoth-browser-"));
   #child;
   #natives = new Set();
+  /** Whether it was ended as by a crash, ever. */
+  crashed = false;
   /** `host:port` */
   address;
 
@@ -57,6 +59,7 @@ export class Server {
 
   /** Ends it as a crash does. */
   async kill() {
+    this.crashed = true;
     await ended(this.#child, "SIGKILL");
   }
 
