@@ -27,6 +27,12 @@ struct Arguments {
     /// Messages of the figure `catch-up`.
     #[arg(long, default_value_t = 1_000_000)]
     catch_up_messages: u64,
+    /// Messages of the figure `backup`.
+    #[arg(long, default_value_t = 5_000_000)]
+    kept_messages: u64,
+    /// Conversations of the figure `inbox`.
+    #[arg(long, default_value_t = 10_000)]
+    inbox_conversations: u64,
     /// Sessions of the figure `sign-ins`.
     #[arg(long, default_value_t = 5_000)]
     sign_ins: u64,
@@ -43,6 +49,8 @@ fn main() -> anyhow::Result<ExitCode> {
         long_s: arguments.long_s,
         stored_messages: arguments.stored_messages,
         catch_up_messages: arguments.catch_up_messages,
+        kept_messages: arguments.kept_messages,
+        inbox_conversations: arguments.inbox_conversations,
         sign_ins: arguments.sign_ins,
         dir: arguments.dir,
     };

@@ -57,6 +57,11 @@ pub(super) struct Times {
 }
 
 impl Times {
+    pub(super) fn extend(&mut self, times: impl IntoIterator<Item = Duration>) {
+        self.times.extend(times);
+        self.is_sorted = false;
+    }
+
     pub(super) fn push(&mut self, time: Duration) {
         self.times.push(time);
         self.is_sorted = false;
