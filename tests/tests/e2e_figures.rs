@@ -22,7 +22,7 @@ fn every_figure_is_measured_and_has_a_row() {
             "--catch-up-messages",
             "20000",
             "--kept-messages",
-            "20000",
+            "200000",
             "--inbox-conversations",
             "100",
             "--sign-ins",

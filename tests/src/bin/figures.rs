@@ -18,7 +18,7 @@ struct Arguments {
     /// Length of one turn, in seconds.
     #[arg(long, default_value_t = 3)]
     turn_s: u64,
-    /// Length of the figures `steady` and `memory`, in seconds.
+    /// Length of the figures `steady`, `memory` and `expire`, in seconds.
     #[arg(long, default_value_t = 60)]
     long_s: u64,
     /// Messages in the folders of the figures `start` and `last`.
@@ -27,7 +27,7 @@ struct Arguments {
     /// Messages of the figure `catch-up`.
     #[arg(long, default_value_t = 1_000_000)]
     catch_up_messages: u64,
-    /// Messages of the figure `backup`.
+    /// Messages of the figures `backup` and `expire`.
     #[arg(long, default_value_t = 5_000_000)]
     kept_messages: u64,
     /// Conversations of the figure `inbox`.

@@ -31,7 +31,13 @@ impl Live {
         Ok(())
     }
 
-    /// The same in turns for as long as a work takes that is done meanwhile, on a thread of its own; gives what that gives.
+    /// Takes what other ones have met.
+    pub(super) fn add(&mut self, other: Self) {
+        self.acks.extend(other.acks);
+        self.deliveries.extend(other.deliveries);
+    }
+
+    /// Turns for as long as a work takes that is done meanwhile, on a thread of its own; gives what that gives.
     pub(super) fn during<T: Send>(
         &mut self,
         target: &Target,
@@ -65,8 +71,8 @@ async fn turn_of(target: &Target, turn: Duration) -> anyhow::Result<(Vec<Duratio
     let skipped = warm_up_share(count, turn);
     let mut tasks = Vec::new();
     for (publisher, stamps) in publishers.into_iter().zip(stamps) {
-        let mut acked = behind_the_warm_up(skipped, &acks);
-        tasks.push(tokio::spawn(publisher.publish_stamps(stamps, move |time| acked(time))));
+        let acked = behind_the_warm_up(skipped, &acks);
+        tasks.push(tokio::spawn(publisher.publish_stamps(stamps, acked)));
     }
     for mut reader in readers {
         let delivered = behind_the_warm_up(skipped, &deliveries);

@@ -11,6 +11,7 @@ mod bare_fjall;
 mod bulk;
 mod catch_up;
 mod client;
+mod expire;
 mod inbox;
 mod last;
 mod live;
@@ -163,6 +164,22 @@ pub const FIGURES: &[Figure] = &[
             Row { what: "p99 of a publish while it is backed up, over quiet", goal: Goal::AtMost(1.5) },
         ],
         run: backup::run,
+    },
+    Figure {
+        name: "expire",
+        rows: &[
+            Row {
+                what: "p99 of a delivery while half of what is stored expires and is reclaimed, over quiet",
+                goal: Goal::AtMost(1.3),
+            },
+            Row { what: "p99.9 of the same", goal: Goal::AtMost(3.0) },
+            Row {
+                what: "disk behind it, over a store that never had what expired",
+                goal: Goal::AtMost(1.25),
+            },
+            Row { what: "how late the last of it goes, in windows", goal: Goal::AtMost(1.0) },
+        ],
+        run: expire::run,
     },
     Figure {
         name: "sign-ins",

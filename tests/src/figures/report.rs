@@ -88,6 +88,15 @@ impl Times {
     }
 }
 
+impl IntoIterator for Times {
+    type Item = Duration;
+    type IntoIter = std::vec::IntoIter<Duration>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.times.into_iter()
+    }
+}
+
 impl FromIterator<Duration> for Times {
     fn from_iter<I: IntoIterator<Item = Duration>>(times: I) -> Self {
         Self { times: times.into_iter().collect(), is_sorted: false }

@@ -39,6 +39,17 @@ impl Target {
         Ok(Self { server: start(&data, settings)?, dir })
     }
 
+    /// Ends the server as an operator does, and starts it with other settings on the same data.
+    ///
+    /// # Errors
+    /// When it does not end well, or does not start.
+    pub(super) fn restart(self, settings: &[String]) -> anyhow::Result<Self> {
+        let Self { server, dir } = self;
+        let status = server.terminate()?;
+        anyhow::ensure!(status.success(), "the server ended with {status}");
+        Ok(Self { server: start(&dir.path().join("data"), settings)?, dir })
+    }
+
     /// Its data.
     pub(super) fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
