@@ -384,11 +384,11 @@ pub const SETTINGS: &[Setting] = &[
         get: |c| c.limits.control_frames_per_second_max.to_string(),
     },
     Setting {
-        key: "limits.segmentation_offload",
-        doc: "send several packets with one system call: faster for few fast readers, 10 KB more for each connection",
-        kind: Kind::Boolean,
-        set: |c, t| parse(&mut c.limits.segmentation_offload, t, "true or false"),
-        get: |c| c.limits.segmentation_offload.to_string(),
+        key: "limits.segmentation_offload_connections_max",
+        doc: "connections below which a new one sends several packets with one system call: faster for who catches up, 13 KB more for each; 0: none",
+        kind: Kind::Number(ranges::CONNECTIONS_OF_ONE_MAX),
+        set: |c, t| number(&mut c.limits.segmentation_offload_connections_max, t),
+        get: |c| c.limits.segmentation_offload_connections_max.to_string(),
     },
     Setting {
         key: "api.listen",
