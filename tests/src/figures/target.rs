@@ -38,6 +38,10 @@ impl Target {
         Ok(Self { server: start(&data, settings)?, _dir: dir })
     }
 
+    pub(super) fn server(&self) -> &ServerProcess {
+        &self.server
+    }
+
     pub(super) fn address(&self) -> SocketAddr {
         self.server.address()
     }

@@ -1,4 +1,4 @@
-//! An honest conversation that is measured all the time.
+//! Honest clients: a conversation that is measured all the time, and connections that are made again and again.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,8 +12,13 @@ use parking_lot::Mutex;
 use quinn::Endpoint;
 use quoth_protocol::Seq;
 use quoth_protocol::frame::{ServerFrame, Start};
-use quoth_tests::process::ServerProcess;
-use quoth_tests::wire::{Peer, publish};
+
+use super::run;
+use crate::process::ServerProcess;
+use crate::wire::{Peer, publish};
+
+/// Between the beginnings of two connections, at least.
+const CONNECT_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Between two messages.
 const INTERVAL: Duration = Duration::from_millis(5);
@@ -22,7 +27,8 @@ const INTERVAL: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Someone who writes and someone who reads, over connections of their own, until it is ended.
-pub(crate) struct Honest {
+#[derive(Debug)]
+pub struct Honest {
     /// When each message was sent, and how long it took to its reader.
     took: Arc<Mutex<Vec<(Instant, Duration)>>>,
     ends: Arc<AtomicBool>,
@@ -30,24 +36,34 @@ pub(crate) struct Honest {
 }
 
 impl Honest {
-    pub(crate) fn start(server: &ServerProcess) -> anyhow::Result<Self> {
+    /// Begins. The thread is in the network namespace of the one that calls.
+    ///
+    /// # Errors
+    /// When the server has no tokens.
+    pub fn start(server: &ServerProcess) -> anyhow::Result<Self> {
         let (took, ends): (Arc<Mutex<Vec<_>>>, _) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         let (address, ca) = (server.address(), server.ca_file());
         let tokens = [server.token("alice")?, server.token("bob")?];
         let (writes, until) = (Arc::clone(&took), Arc::clone(&ends));
-        let thread = std::thread::spawn(move || crate::run(talk(address, ca, tokens, writes, until)));
+        let thread = std::thread::spawn(move || run(talk(address, ca, tokens, writes, until)));
         Ok(Self { took, ends, thread })
     }
 
     /// What messages took that are sent from now on for so long.
-    pub(crate) fn measure(&self, lasts: Duration) -> anyhow::Result<Vec<Duration>> {
+    ///
+    /// # Errors
+    /// When the clients hear nothing more.
+    pub fn measure(&self, lasts: Duration) -> anyhow::Result<Vec<Duration>> {
         let since = Instant::now();
         std::thread::sleep(lasts);
         self.since(since)
     }
 
     /// What messages took that were sent since then.
-    pub(crate) fn since(&self, since: Instant) -> anyhow::Result<Vec<Duration>> {
+    ///
+    /// # Errors
+    /// When the clients hear nothing more.
+    pub fn since(&self, since: Instant) -> anyhow::Result<Vec<Duration>> {
         let until = Instant::now();
         let hangs_at = until + PATIENCE;
         // Those that are on their way belong to it, and the slowest most of all.
@@ -62,8 +78,11 @@ impl Honest {
         Ok(these.map(|(_, took)| *took).collect())
     }
 
-    /// Ends it, and checks that nothing went wrong.
-    pub(crate) fn end(self) -> anyhow::Result<()> {
+    /// Ends it.
+    ///
+    /// # Errors
+    /// What has gone wrong meanwhile.
+    pub fn end(self) -> anyhow::Result<()> {
         self.ends.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| anyhow!("it panicked"))?
     }
@@ -105,4 +124,28 @@ async fn talk(
         }
     }
     Ok(())
+}
+
+/// What it takes to connect and sign in with a whole handshake, again and again for so long.
+///
+/// # Errors
+/// When a connection is not made.
+pub fn connects(server: &ServerProcess, user: &str, lasts: Duration) -> anyhow::Result<Vec<Duration>> {
+    let (address, ca, token) = (server.address(), server.ca_file(), server.token(user)?);
+    run(async {
+        let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
+        let began = Instant::now();
+        let mut ticks = tokio::time::interval(CONNECT_INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut took = Vec::new();
+        while began.elapsed() < lasts {
+            ticks.tick().await;
+            let began = Instant::now();
+            let peer = Peer::connect(&endpoint, address, &ca, &token).await?;
+            took.push(began.elapsed());
+            peer.quic.close(0_u32.into(), b"");
+        }
+        endpoint.wait_idle().await;
+        Ok(took)
+    })
 }
