@@ -39,6 +39,7 @@ use crate::sessions::{Nothing, Sessions, SessionsConfig};
 pub(crate) use admission::{Admission, Admitted, Handshake, Place};
 pub(crate) use connection::run;
 pub(crate) use limits::streams_of;
+pub(crate) use flood::Flood;
 pub use limits::{CongestionControl, Limits};
 pub use phase::{Phase, PhaseReceiver, PhaseSender};
 pub(crate) use requests::answer;

@@ -14,13 +14,14 @@ use crate::{Target, run, seconds};
 const TOO_LARGE: Outcome = Closed("1009");
 const FLOOD: Outcome = Closed("4261");
 
-const ATTACKS: [(&str, Outcome); 6] = [
+const ATTACKS: [(&str, Outcome); 7] = [
     ("fragments", TOO_LARGE),
     ("nothings", TOO_LARGE),
     ("pings", FLOOD),
     ("pongs", FLOOD),
     ("lane_pings", Taken),
     ("lane_credit", Taken),
+    ("lanes_reset", FLOOD),
 ];
 
 /// Sockets of which nothing is read, each with more to read than fits anywhere.
