@@ -152,14 +152,16 @@ impl Session {
             (State::SignedIn { identity, device, notice }, ClientFrame::Refresh { token }) => {
                 (State::Refreshes { identity, device, notice }, Some(Output::Verify(token)))
             }
-            (state @ State::SignedIn { .. }, ClientFrame::Typing { conversation }) => {
-                (state, Some(Output::Typing(conversation)))
-            }
+            // Whatever a client says that is signed in has its place while a new token of it is judged.
+            (
+                state @ (State::SignedIn { .. } | State::Refreshes { .. }),
+                ClientFrame::Typing { conversation },
+            ) => (state, Some(Output::Typing(conversation))),
             (
                 state @ (State::SignedIn { .. } | State::Refreshes { .. }),
                 ClientFrame::Request { id, request },
             ) => (state, Some(Output::Request { id, request })),
-            (state @ State::SignedIn { .. }, ClientFrame::Status { away }) => {
+            (state @ (State::SignedIn { .. } | State::Refreshes { .. }), ClientFrame::Status { away }) => {
                 (state, Some(Output::Away(away)))
             }
             (State::Closed, _) => (State::Closed, None),
@@ -233,7 +235,8 @@ mod tests {
 
     use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame};
     use quoth_protocol::limits::REFRESHES_PER_MINUTE_MAX;
-    use quoth_protocol::{Code, DeviceId, UserId};
+    use quoth_protocol::request::Request;
+    use quoth_protocol::{Code, ConversationName, DeviceId, UserId};
 
     use super::{Identity, Input, Output, Session};
     use crate::authorize::Grant;
@@ -310,6 +313,20 @@ mod tests {
         session.handle(refresh(), 1);
         let other = session.handle(Input::Verified(Ok(identity("bob", 900_000))), 1);
         assert_eq!(close_code(other), Code::TOKEN_REJECTED);
+    }
+
+    #[test]
+    fn a_client_goes_on_while_its_new_token_is_judged() {
+        let mut session = signed_in(100_000);
+        session.handle(refresh(), 1);
+        let conversation = ConversationName::new("room").unwrap();
+        let typing = ClientFrame::Typing { conversation: conversation.clone() };
+        assert_eq!(session.handle(Input::Frame(typing), 1), Some(Output::Typing(conversation)));
+        let status = ClientFrame::Status { away: true };
+        assert_eq!(session.handle(Input::Frame(status), 1), Some(Output::Away(true)));
+        let request = ClientFrame::Request { id: 1, request: Request::Sessions };
+        assert!(matches!(session.handle(Input::Frame(request), 1), Some(Output::Request { id: 1, .. })));
+        assert_eq!(close_code(session.handle(refresh(), 1)), Code::PROTOCOL, "one token at a time");
     }
 
     fn refreshed(session: &mut Session, expires_ms: u64, now_ms: u64) {
