@@ -6,8 +6,8 @@
 
 mod attendance;
 mod devices;
-mod inbox;
 mod keep;
+mod mailbox;
 mod revoked;
 mod state;
 #[cfg(test)]
@@ -29,8 +29,8 @@ use tokio::sync::{Notify, mpsc};
 use crate::engine::{Clock, Statuses};
 pub(crate) use attendance::Members;
 pub use attendance::{Attendance, Refused, Watcher};
-pub use inbox::{Goodbye, Seen, Told};
 pub use keep::{Keep, Kept, Nothing, Registers};
+pub use mailbox::{Goodbye, Seen, Told};
 pub use revoked::revoked_in;
 use state::State;
 
@@ -137,11 +137,11 @@ impl Sessions {
                 for ejected in ejected {
                     state.eject(ejected.session, goodbye(ejected.reason));
                 }
-                let inbox = state.admit(session, identity);
+                let mailbox = state.admit(session, identity);
                 let change = state.presence.come(user, device, now_ms);
                 self.tell(&mut state, change, now_ms);
                 drop(state);
-                Ok(Attendance::new(self.clone(), session, inbox))
+                Ok(Attendance::new(self.clone(), session, mailbox))
             }
             Outcome::Refused(reason) => {
                 drop(state);

@@ -15,7 +15,7 @@ use quoth_protocol::{Code, ConversationName, UserId};
 use tokio::sync::mpsc;
 
 use super::devices::{self, Gone};
-use super::inbox::{Goodbye, Inbox};
+use super::mailbox::{Goodbye, Mailbox};
 use super::watches::Watches;
 use super::{Inner, SessionsConfig, bearer, revoked};
 
@@ -44,7 +44,7 @@ pub(super) struct State {
 /// A signed-in connection.
 #[derive(Debug)]
 struct Live {
-    inbox: Arc<Inbox>,
+    mailbox: Arc<Mailbox>,
     token_id: Option<String>,
     issued_ms: u64,
 }
@@ -73,11 +73,11 @@ impl State {
         SessionId(self.last_session)
     }
 
-    pub(super) fn admit(&mut self, session: SessionId, identity: &Identity) -> Arc<Inbox> {
-        let inbox = Arc::<Inbox>::default();
+    pub(super) fn admit(&mut self, session: SessionId, identity: &Identity) -> Arc<Mailbox> {
+        let mailbox = Arc::<Mailbox>::default();
         let (token_id, issued_ms) = (identity.token_id.clone(), identity.issued_ms);
-        self.live.insert(session, Live { inbox: Arc::clone(&inbox), token_id, issued_ms });
-        inbox
+        self.live.insert(session, Live { mailbox: Arc::clone(&mailbox), token_id, issued_ms });
+        mailbox
     }
 
     pub(super) fn is_live(&self, session: SessionId) -> bool {
@@ -86,7 +86,7 @@ impl State {
 
     pub(super) fn eject(&self, session: SessionId, goodbye: Goodbye) {
         if let Some(live) = self.live.get(&session) {
-            live.inbox.goodbye(goodbye);
+            live.mailbox.goodbye(goodbye);
         }
     }
 
@@ -97,8 +97,8 @@ impl State {
             let Some((user, device)) = self.logins.of_session(*session) else { continue };
             let token_id = live.token_id.as_deref();
             let bearer = Bearer { user, device, token_id, issued_ms: live.issued_ms };
-            if self.revocations.has(bearer, now_ms) && !live.inbox.has_goodbye() {
-                live.inbox.goodbye(Goodbye { code: Code::TOKEN_REVOKED, reason: reason.to_owned() });
+            if self.revocations.has(bearer, now_ms) && !live.mailbox.has_goodbye() {
+                live.mailbox.goodbye(Goodbye { code: Code::TOKEN_REVOKED, reason: reason.to_owned() });
                 count += 1;
             }
         }
@@ -134,7 +134,7 @@ impl State {
     pub(super) fn rosters_changed(&self, user: &UserId) {
         let sessions = self.logins.devices(user).into_iter().flat_map(|device| device.sessions);
         for live in sessions.filter_map(|session| self.live.get(&session)) {
-            live.inbox.status();
+            live.mailbox.status();
         }
     }
 

@@ -118,7 +118,7 @@ fn come(world: &World, id: &str, on: &str, token_id: Option<&str>) -> Result<Att
 
 /// The code with which a connection is told to end, if it is.
 fn told(attendance: &Attendance) -> Option<Code> {
-    match attendance.inbox.take(true) {
+    match attendance.mailbox.take(true) {
         Some(Told::Goodbye(goodbye)) => Some(goodbye.code),
         _ => None,
     }

@@ -44,7 +44,7 @@ pub enum Told {
 
 /// What one connection has not taken yet.
 #[derive(Debug, Default)]
-pub(super) struct Inbox {
+pub(super) struct Mailbox {
     waiting: Mutex<Waiting>,
     arrived: Notify,
 }
@@ -57,7 +57,7 @@ struct Waiting {
     has_status: bool,
 }
 
-impl Inbox {
+impl Mailbox {
     /// Tells it to end. The first reason counts.
     pub(super) fn goodbye(&self, goodbye: Goodbye) {
         self.waiting.lock().goodbye.get_or_insert(goodbye);
