@@ -221,7 +221,7 @@ impl Sessions {
         let (extent, count) = {
             let mut state = self.0.state.lock();
             let extent = state.revocations.revoke(revoked, extent)?;
-            (extent, state.eject_revoked(reason, now_ms))
+            (extent, state.eject_revoked(revoked, reason, now_ms))
         };
         let register = revoked::register(revoked, Some(extent));
         self.0

@@ -1,6 +1,6 @@
 //! What the lock protects, and the task that does what is due.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ pub(super) struct State {
     pub(super) presence: Presence,
     pub(super) watches: Watches,
     live: HashMap<SessionId, Live>,
+    /// Which of them have a token of this id.
+    of_token: HashMap<String, HashSet<SessionId>>,
     last_session: u64,
     gone: Gone,
     /// When devices that have gone are to be stored.
@@ -59,6 +61,7 @@ impl State {
             live: HashMap::new(),
             last_session: 0,
             gone: Gone::new(),
+            of_token: HashMap::new(),
             store_ms: None,
             observer: None,
         }
@@ -79,10 +82,28 @@ impl State {
         self.live.insert(session, Live { mailbox: Arc::clone(&mailbox), token_id, issued_ms });
         mailbox
     }
+        self.has_token(session, token_id.as_ref());
 
     pub(super) fn is_live(&self, session: SessionId) -> bool {
         self.live.contains_key(&session)
     }
+    fn has_token(&mut self, session: SessionId, token_id: Option<&String>) {
+        if let Some(token_id) = token_id {
+            self.of_token.entry(token_id.clone()).or_default().insert(session);
+        }
+    }
+
+    fn has_token_no_more(&mut self, session: SessionId, token_id: Option<&String>) {
+        if let Some(token_id) = token_id
+            && let Some(sessions) = self.of_token.get_mut(token_id)
+        {
+            sessions.remove(&session);
+            if sessions.is_empty() {
+                self.of_token.remove(token_id);
+            }
+        }
+    }
+
 
     pub(super) fn eject(&self, session: SessionId, goodbye: Goodbye) {
         if let Some(live) = self.live.get(&session) {
@@ -90,11 +111,20 @@ impl State {
         }
     }
 
-    /// Tells all connections to end whose tokens are revoked; says how many.
-    pub(super) fn eject_revoked(&self, reason: &str, now_ms: u64) -> usize {
+    /// Tells the connections to end that a new revocation concerns; says how many. Only those are looked at that it can concern: there may
+    /// be many others, for which the lock is held meanwhile.
+    pub(super) fn eject_revoked(&self, revoked: &Revoked, reason: &str, now_ms: u64) -> usize {
+        let concerned: Vec<SessionId> = match revoked {
+            // Those that have to end for another reason know it already.
+            Revoked::User { user, .. } => {
+                self.logins.devices(user).into_iter().flat_map(|device| device.sessions).collect()
+            }
+            Revoked::Token { id } => self.of_token.get(id).into_iter().flatten().copied().collect(),
+        };
         let mut count = 0;
-        for (session, live) in &self.live {
-            let Some((user, device)) = self.logins.of_session(*session) else { continue };
+        for session in concerned {
+            let Some(live) = self.live.get(&session) else { continue };
+            let Some((user, device)) = self.logins.of_session(session) else { continue };
             let token_id = live.token_id.as_deref();
             let bearer = Bearer { user, device, token_id, issued_ms: live.issued_ms };
             if self.revocations.has(bearer, now_ms) && !live.mailbox.has_goodbye() {
@@ -111,14 +141,17 @@ impl State {
         identity: &Identity,
         now_ms: u64,
     ) -> Result<(), Goodbye> {
-        let (Some(live), Some((_, device))) = (self.live.get_mut(&session), self.logins.of_session(session))
-        else {
-            return Ok(());
-        };
+        let Some((_, device)) = self.logins.of_session(session) else { return Ok(()) };
         if self.revocations.has(bearer(identity, device), now_ms) {
             return Err(Goodbye { code: Code::TOKEN_REVOKED, reason: String::new() });
         }
-        (live.token_id, live.issued_ms) = (identity.token_id.clone(), identity.issued_ms);
+        let Some(live) = self.live.get_mut(&session) else { return Ok(()) };
+        live.issued_ms = identity.issued_ms;
+        let before = std::mem::replace(&mut live.token_id, identity.token_id.clone());
+        self.has_token_no_more(session, before.as_ref());
+        self.has_token(session, identity.token_id.as_ref());
+        // What the token before allowed to watch, this one may not.
+        self.watches.review_all(session, now_ms);
         Ok(())
     }
 
@@ -144,7 +177,9 @@ impl State {
         let before = self.logins.device(&user, &device);
         self.logins.ended(session, end, now_ms);
         self.watches.gone(session);
-        if self.live.remove(&session).is_none() || self.logins.is_connected(&user, &device) {
+        let Some(live) = self.live.remove(&session) else { return };
+        self.has_token_no_more(session, live.token_id.as_ref());
+        if self.logins.is_connected(&user, &device) {
             return;
         }
         self.presence.go(&user, &device, now_ms);
