@@ -146,3 +146,4 @@ impl Drop for Attendance {
         self.sessions.0.sooner.notify_one();
     }
 }
+        self.sessions.0.went.notify_one();

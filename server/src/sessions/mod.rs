@@ -85,6 +85,10 @@ struct Inner {
     state: Mutex<State>,
     /// Rings when something is due sooner than it was.
     sooner: Arc<Notify>,
+    /// Rings when a device has gone, of which that is to be stored.
+    went: Arc<Notify>,
+    /// Held while devices that have gone are stored, so that what is stored of one last is the latest.
+    storing: tokio::sync::Mutex<()>,
     keep: RwLock<Arc<dyn Keep>>,
     clock: Arc<dyn Clock>,
     config: SessionsConfig,
@@ -97,11 +101,14 @@ impl Sessions {
         let inner = Arc::new(Inner {
             state: Mutex::new(State::new(&config)),
             sooner: Arc::default(),
+            went: Arc::default(),
+            storing: tokio::sync::Mutex::default(),
             keep: RwLock::new(keep),
             clock,
             config,
         });
         tokio::spawn(state::run(Arc::downgrade(&inner)));
+        tokio::spawn(devices::run(Arc::downgrade(&inner)));
         Self(inner)
     }
 
@@ -293,8 +300,7 @@ impl Sessions {
 
     /// Stores what waits to be stored and lets go of the store. To be called at the end, when all connections are gone.
     pub async fn close(&self) {
-        let gone = self.0.state.lock().take_gone();
-        devices::keep(&*self.0.keep(), gone).await;
+        devices::store(&self.0).await;
         *self.0.keep.write() = Arc::new(Nothing);
     }
 

@@ -14,7 +14,7 @@ use quoth_protocol::{Code, ConversationName, UserId};
 
 use tokio::sync::mpsc;
 
-use super::devices::{self, Gone};
+use super::devices::Gone;
 use super::mailbox::{Goodbye, Mailbox};
 use super::watches::Watches;
 use super::{Inner, SessionsConfig, bearer, revoked};
@@ -22,8 +22,8 @@ use super::{Inner, SessionsConfig, bearer, revoked};
 /// The longest wait, so that a jump of the machine's clock is noticed, and what was revoked for a time is forgotten.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// How long devices that have gone gather before they are stored, in milliseconds: a flush for each of a thousand that lose their network
-/// would be a thousand flushes.
+/// How long devices that have gone gather before they are stored, in milliseconds: of a thousand that lose their network at once each would
+/// be a flush of its own otherwise.
 const GATHER_MS: u64 = 1_000;
 
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub(super) struct State {
     of_token: HashMap<String, HashSet<SessionId>>,
     last_session: u64,
     gone: Gone,
+    /// Those of them that are being stored.
+    storing: Gone,
     /// When devices that have gone are to be stored.
     store_ms: Option<u64>,
     /// Hears of every user whose status has changed.
@@ -59,9 +61,10 @@ impl State {
             presence: Presence::new(config.leave_ms),
             watches: Watches::default(),
             live: HashMap::new(),
+            of_token: HashMap::new(),
             last_session: 0,
             gone: Gone::new(),
-            of_token: HashMap::new(),
+            storing: Gone::new(),
             store_ms: None,
             observer: None,
         }
@@ -79,14 +82,11 @@ impl State {
     pub(super) fn admit(&mut self, session: SessionId, identity: &Identity) -> Arc<Mailbox> {
         let mailbox = Arc::<Mailbox>::default();
         let (token_id, issued_ms) = (identity.token_id.clone(), identity.issued_ms);
+        self.has_token(session, token_id.as_ref());
         self.live.insert(session, Live { mailbox: Arc::clone(&mailbox), token_id, issued_ms });
         mailbox
     }
-        self.has_token(session, token_id.as_ref());
 
-    pub(super) fn is_live(&self, session: SessionId) -> bool {
-        self.live.contains_key(&session)
-    }
     fn has_token(&mut self, session: SessionId, token_id: Option<&String>) {
         if let Some(token_id) = token_id {
             self.of_token.entry(token_id.clone()).or_default().insert(session);
@@ -104,6 +104,9 @@ impl State {
         }
     }
 
+    pub(super) fn is_live(&self, session: SessionId) -> bool {
+        self.live.contains_key(&session)
+    }
 
     pub(super) fn eject(&self, session: SessionId, goodbye: Goodbye) {
         if let Some(live) = self.live.get(&session) {
@@ -196,14 +199,26 @@ impl State {
         self.store_ms.get_or_insert_with(|| now_ms.saturating_add(GATHER_MS));
     }
 
-    pub(super) fn take_gone(&mut self) -> Gone {
+    /// When devices that have gone are to be stored, if there are any.
+    pub(super) fn store_ms(&self) -> Option<u64> {
+        self.store_ms
+    }
+
+    /// Gives what is to be stored now. It is known here until [`State::stored`].
+    pub(super) fn begin_to_store(&mut self) -> Gone {
         self.store_ms = None;
-        std::mem::take(&mut self.gone)
+        self.storing = std::mem::take(&mut self.gone);
+        self.storing.clone()
+    }
+
+    pub(super) fn stored(&mut self) {
+        self.storing = Gone::new();
     }
 
     /// Devices of a user that have gone and are not stored yet.
     pub(super) fn gone_of(&self, user: &UserId) -> Vec<SessionInfo> {
-        let of_user = self.gone.iter().filter(|((of, _), _)| of == user);
+        let all = self.gone.iter().chain(&self.storing);
+        let of_user = all.filter(|((of, _), _)| of == user);
         of_user.map(|(_, info)| info.clone()).collect()
     }
 
@@ -220,11 +235,16 @@ impl State {
 
     /// How long nothing is due.
     fn wait(&self, now_ms: u64) -> Duration {
-        let due_ms = [self.presence.due_ms(), self.watches.due_ms(), self.store_ms];
+        let due_ms = [self.presence.due_ms(), self.watches.due_ms()];
         let due_ms = due_ms.into_iter().flatten().min();
-        let wait = due_ms.map(|due_ms| Duration::from_millis(due_ms.saturating_sub(now_ms)));
-        wait.map_or(WAIT_MAX, |wait| wait.min(WAIT_MAX))
+        until(due_ms, now_ms)
     }
+}
+
+/// How long it is to a time, and not longer than [`WAIT_MAX`].
+pub(super) fn until(due_ms: Option<u64>, now_ms: u64) -> Duration {
+    let wait = due_ms.map(|due_ms| Duration::from_millis(due_ms.saturating_sub(now_ms)));
+    wait.map_or(WAIT_MAX, |wait| wait.min(WAIT_MAX))
 }
 
 /// Does what is due, for as long as somebody has the sessions.
@@ -232,14 +252,8 @@ pub(super) async fn run(sessions: Weak<Inner>) {
     loop {
         let Some(inner) = sessions.upgrade() else { return };
         let now_ms = inner.clock.unix_ms();
-        let (over, gone) = {
-            let mut state = inner.state.lock();
-            let over = state.expire(now_ms);
-            let stores = state.store_ms.is_some_and(|store_ms| store_ms <= now_ms);
-            (over, if stores { state.take_gone() } else { Gone::new() })
-        };
+        let over = inner.state.lock().expire(now_ms);
         forget(&inner, over).await;
-        devices::keep(&*inner.keep(), gone).await;
         let wait = inner.state.lock().wait(inner.clock.unix_ms());
         // Without a hold on the sessions, so that they can end.
         let sooner = Arc::clone(&inner.sooner);
