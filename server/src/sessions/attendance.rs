@@ -46,7 +46,9 @@ impl Attendance {
     /// # Errors
     /// When it is revoked.
     pub(crate) fn refresh(&self, identity: &Identity, now_ms: u64) -> Result<(), Goodbye> {
-        self.sessions.0.state.lock().refresh(self.session, identity, now_ms)
+        self.sessions.0.state.lock().refresh(self.session, identity, now_ms)?;
+        self.sessions.0.sooner.notify_one();
+        Ok(())
     }
 
     /// Whether somebody sits at the device.
@@ -87,6 +89,19 @@ pub(crate) struct Members {
 }
 
 impl Watcher {
+    /// Watches a conversation before it is known whom of it: whatever changes while that is found out makes the connection look anew. Says
+    /// whether it did not watch it before.
+    ///
+    /// # Errors
+    /// As of [`Watcher::watch`].
+    pub(crate) fn begin(&self, conversation: &ConversationName, now_ms: u64) -> Result<bool, Code> {
+        let is_new = !self.is_watching(conversation);
+        if is_new {
+            self.watch(conversation, Members::default(), now_ms)?;
+        }
+        Ok(is_new)
+    }
+
     /// Whether it watches a conversation.
     pub(crate) fn is_watching(&self, conversation: &ConversationName) -> bool {
         let state = self.sessions.0.state.lock();
@@ -144,6 +159,6 @@ impl Drop for Attendance {
         let now_ms = self.sessions.0.clock.unix_ms();
         self.sessions.0.state.lock().ended(self.session, self.end, now_ms);
         self.sessions.0.sooner.notify_one();
+        self.sessions.0.went.notify_one();
     }
 }
-        self.sessions.0.went.notify_one();

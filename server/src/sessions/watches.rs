@@ -44,9 +44,6 @@ impl Watches {
         conversation: ConversationName,
         users: HashSet<UserId>,
     ) {
-        let pending =
-            self.sessions.get_mut(&session).map(|of_session| std::mem::take(&mut of_session.pending));
-        self.unwatch(session, &conversation);
         self.watching.entry(conversation.clone()).or_default().insert(session);
         for user in &users {
             self.watchers.entry(user.clone()).or_default().insert(session);
@@ -59,15 +56,22 @@ impl Watches {
             under_review: BTreeSet::new(),
             next_ms: 0,
         });
+        let before = of_session.conversations.insert(conversation.clone(), users).unwrap_or_default();
         // What has not been told of those who are watched still is told still.
-        let mut pending = pending.unwrap_or_default();
-        pending.retain(|(of, user), _| *of != conversation || users.contains(user));
-        if !pending.is_empty() {
+        let users = &of_session.conversations[&conversation];
+        of_session.pending.retain(|(of, user), _| *of != conversation || users.contains(user));
+        if !of_session.pending.is_empty() {
             self.due.insert((of_session.next_ms, session));
         }
-        of_session.pending = pending;
-        of_session.under_review.remove(&conversation);
-        of_session.conversations.insert(conversation, users);
+        // One that has been asked for since these were found is still to come.
+        if !of_session.reviews.contains(&conversation) {
+            of_session.under_review.remove(&conversation);
+        }
+        let conversations = &of_session.conversations;
+        let is_watched = |user: &UserId| conversations.values().any(|users| users.contains(user));
+        for user in before.iter().filter(|user| !is_watched(user)) {
+            forget(&mut self.watchers, user, session);
+        }
     }
 
     /// Somebody's status is to be told to a connection that watches a conversation.
@@ -273,5 +277,25 @@ mod tests {
         assert!(mailbox.take(true).is_some());
         watches.watch(SessionId(1), &mailbox, name("b"), HashSet::new());
         assert!(watches.watchers.is_empty() && watches.of(SessionId(1)).count() == 1);
+    }
+
+    #[test]
+    fn a_review_that_is_asked_for_while_another_one_is_under_way_comes_too() {
+        let (mut watches, mailbox) = (Watches::default(), Arc::<Mailbox>::default());
+        let is_review = |told: Option<Told>| matches!(told, Some(Told::Review(_)));
+        watches.watch(SessionId(1), &mailbox, name("a"), users(&["bob", "eve"]));
+        watches.review(&name("a"), 1);
+        watches.hand_over(1);
+        assert!(is_review(mailbox.take(true)));
+        // While the members are found, one of them leaves.
+        watches.review(&name("a"), 2);
+        watches.watch(SessionId(1), &mailbox, name("a"), users(&["bob", "eve"]));
+        watches.change(&change("eve", Status::Online, 3), 3);
+        watches.hand_over(1 + PRESENCE_INTERVAL_MS);
+        assert!(is_review(mailbox.take(true)));
+        assert!(mailbox.take(true).is_none(), "nothing is told before it is known of whom");
+        watches.watch(SessionId(1), &mailbox, name("a"), users(&["bob"]));
+        watches.hand_over(u64::MAX);
+        assert!(mailbox.take(true).is_none() && !watches.watchers.contains_key(&user("eve")));
     }
 }
