@@ -100,7 +100,7 @@ impl Engine {
     ///
     /// # Errors
     /// As of [`Engine::note`].
-    pub(super) async fn note_all(&self, notes: Vec<(ConversationName, Vec<Register>)>) -> Result<(), String> {
+    pub(crate) async fn note_all(&self, notes: Vec<(ConversationName, Vec<Register>)>) -> Result<(), String> {
         let mut noted = Vec::with_capacity(notes.len());
         for (conversation, registers) in notes {
             noted.push(self.enqueue(conversation, Bytes::new(), registers, Class::default()).await?);

@@ -25,6 +25,7 @@ use super::counts::Counted;
 use super::end::End;
 use super::flood::Flood;
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
+use super::isolated::isolated;
 use super::judged::{Asking, Connecting};
 use super::open::OpenConversations;
 use super::pace::ConnectionPaces;
@@ -516,8 +517,8 @@ impl Connection {
         let limit = Duration::from_millis(self.service.limits.request_timeout_ms);
         self.requests_under_way += 1;
         self.streams.spawn(async move {
-            // In a task of its own, so that one that panics is answered too.
-            let served = tokio::spawn(async move {
+            // One that panics is answered too.
+            let served = isolated(async move {
                 let served = tokio::time::timeout(limit, requests::serve(&shared, request)).await;
                 served.unwrap_or_else(|_| requests::timed_out())
             });

@@ -10,10 +10,11 @@ use quoth_protocol::limits::{
 pub struct Limits {
     /// Connections at once.
     pub connections_max: usize,
-    /// Handshakes at once.
+    /// Handshakes at once, and as many TCP connections that are no WebSocket yet.
     pub handshakes_max: usize,
     /// Handshakes at once of one address: an IPv4 address, or a /64 network of IPv6. More are ignored, and from half of it
-    /// on the address must be validated by a Retry first.
+    /// on the address must be validated by a Retry first. When less than half of all handshakes is free, an address has less in
+    /// proportion, but two.
     pub handshakes_per_address_max: usize,
     /// Handshakes at once from which on an address must be validated by a Retry first.
     pub retry_above_handshakes: usize,

@@ -61,13 +61,14 @@ const TOO_LARGE: Outcome = Closed("1009");
 const FLOOD: Outcome = Closed("4261");
 
 /// Of WebSockets that wear the server out, in [`OVER_WEBSOCKET`]'s script.
-pub const WEBSOCKET: [Attack; 6] = [
+pub const WEBSOCKET: [Attack; 7] = [
     ("fragments", TOO_LARGE),
     ("nothings", TOO_LARGE),
     ("pings", FLOOD),
     ("pongs", FLOOD),
     ("lane_pings", Taken),
     ("lane_credit", Taken),
+    ("lanes_reset", FLOOD),
 ];
 
 /// The script of [`WEBSOCKET`].

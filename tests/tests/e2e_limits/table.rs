@@ -124,6 +124,7 @@ fn every_constant_of_the_protocol_is_in_the_table_with_its_value() {
         FIRST_FRAME_TIMEOUT_MS,
         REFRESHES_PER_MINUTE_MAX,
         TYPING_PER_SECOND_MAX,
+        STATUS_INTERVAL_MS,
         ROSTER_USERS_MAX,
         LANE_MESSAGE_BYTES_MAX,
         LANE_MESSAGE_BYTES_BEFORE_SIGN_IN_MAX,
