@@ -195,10 +195,10 @@ impl View {
         match &event.kind {
             EventKind::Message { .. } => self.take_message(event, page),
             EventKind::Revoked { seq } => self.revoke(*seq),
-            EventKind::Edited { seq, .. } | EventKind::Reacted { seq, .. } => {
-                if *seq >= self.begin && !self.absent.contains(*seq) {
-                    self.waiting.entry(*seq).or_default().insert(event.seq, event.clone());
-                }
+            EventKind::Edited { seq, .. } | EventKind::Reacted { seq, .. }
+                if *seq >= self.begin && !self.absent.contains(*seq) =>
+            {
+                self.waiting.entry(*seq).or_default().insert(event.seq, event.clone());
             }
             EventKind::RetentionSet { retention }
                 if self.retention.is_none_or(|(seq, _)| seq < event.seq) =>
