@@ -1,11 +1,9 @@
 //! `quoth edit`, `revoke`, `react`, `hide`, `read`, `receipts` and `retention`.
 
-use quoth_client::{
-    Client, Code, Conversation, FetchRange, MessageReceipts, RequestError, Retention, Seq, UserId,
-};
+use quoth_client::{Client, Code, Conversation, FetchRange, MessageReceipts, RequestError, Seq, UserId};
 use serde::Serialize;
 
-use crate::args::{BoundsArgs, EditArgs, MessageArgs, ReactArgs, ReadArgs, ReceiptsArgs, RetentionArgs};
+use crate::args::{EditArgs, MessageArgs, ReactArgs, ReadArgs, ReceiptsArgs, RetentionArgs};
 use crate::asking::{asking, json, lines, told};
 use crate::connection::Connection;
 use crate::deed::kept;
@@ -85,7 +83,7 @@ pub(crate) async fn receipts(connection: &Connection, args: ReceiptsArgs) -> any
 }
 
 pub(crate) async fn retention(connection: &Connection, args: RetentionArgs) -> anyhow::Result<()> {
-    let (wanted, is_json) = (wanted(&args.bounds), args.json);
+    let (wanted, is_json) = (args.bounds.retention(), args.json);
     asking(connection, async |client| {
         let room = client.conversation(args.conversation.as_str())?;
         if let Some(retention) = wanted {
@@ -145,17 +143,6 @@ fn name(room: &Conversation) -> String {
     printable(room.name().as_str())
 }
 
-/// What is to hold from now on; `None`: nothing is said.
-fn wanted(bounds: &BoundsArgs) -> Option<Retention> {
-    let BoundsArgs { age, count, bytes, for_ever } = bounds;
-    let retention = Retention {
-        age_s: age.map_or(0, |age| age.as_secs()),
-        count: count.unwrap_or_default(),
-        bytes: bytes.unwrap_or_default(),
-    };
-    (*for_ever || !retention.is_for_ever()).then_some(retention)
-}
-
 #[derive(Serialize)]
 struct JsonReceipts<'a> {
     delivered: u32,
@@ -186,9 +173,7 @@ fn receipt_lines(receipts: &MessageReceipts, seq: Seq) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use quoth_client::ReceiptInfo;
+    use quoth_client::{ReceiptInfo, UserId};
 
     use super::*;
 
@@ -209,14 +194,5 @@ mod tests {
             serde_json::to_string(&JsonReceipts::of(&receipts, Seq(7))).unwrap(),
             r#"{"delivered":2,"read":1,"users":[{"user":"bob","read":true},{"user":"carol","read":false}]}"#
         );
-    }
-
-    #[test]
-    fn nothing_is_set_where_nothing_is_said() {
-        let none = || BoundsArgs { age: None, count: None, bytes: None, for_ever: false };
-        assert_eq!(wanted(&none()), None);
-        assert_eq!(wanted(&BoundsArgs { for_ever: true, ..none() }), Some(Retention::FOR_EVER));
-        let some = BoundsArgs { age: Some(Duration::from_secs(60)), bytes: Some(5), ..none() };
-        assert_eq!(wanted(&some), Some(Retention { age_s: 60, count: 0, bytes: 5 }));
     }
 }

@@ -122,8 +122,8 @@ impl View {
         }
     }
 
-    /// Takes away what has expired by its own time. The server says nothing when that happens. Times are in milliseconds since 1970
-    /// on the server's clock.
+    /// Takes away what has expired by its own time, and does not take it again. The server says nothing when that happens, and goes on
+    /// to deliver it where its operator holds the conversation. Times are in milliseconds since 1970 on the server's clock.
     pub fn expire(&mut self, now_ms: u64) {
         let has_expired = |message: &&Message| (1..=now_ms).contains(&message.expires_ms);
         let gone: Vec<Seq> = self.messages.values().filter(has_expired).map(|message| message.seq).collect();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quoth_client::{ConversationName, Seq, UserId};
+use quoth_client::{ConversationName, Retention, Seq, UserId};
 
 use super::time::duration;
 
@@ -119,6 +119,19 @@ pub(crate) struct BoundsArgs {
     pub(crate) for_ever: bool,
 }
 
+impl BoundsArgs {
+    /// What is to hold from now on; `None`: nothing is said.
+    pub(crate) fn retention(&self) -> Option<Retention> {
+        let Self { age, count, bytes, for_ever } = self;
+        let retention = Retention {
+            age_s: age.map_or(0, |age| age.as_secs()),
+            count: count.unwrap_or_default(),
+            bytes: bytes.unwrap_or_default(),
+        };
+        (*for_ever || !retention.is_for_ever()).then_some(retention)
+    }
+}
+
 /// A message's place.
 pub(super) fn seq(text: &str) -> Result<Seq, &'static str> {
     match text.parse() {
@@ -139,6 +152,7 @@ pub(super) fn some_time(text: &str) -> Result<Duration, &'static str> {
 mod tests {
     use clap::Parser;
 
+    use super::*;
     use crate::args::{Args, Command};
 
     fn parsed(line: &str) -> Result<Command, String> {
@@ -182,5 +196,13 @@ mod tests {
         ] {
             assert!(parsed(good).is_ok(), "{:?}", parsed(good).err());
         }
+    }
+    #[test]
+    fn nothing_is_set_where_nothing_is_said() {
+        let none = || BoundsArgs { age: None, count: None, bytes: None, for_ever: false };
+        assert_eq!(none().retention(), None);
+        assert_eq!(BoundsArgs { for_ever: true, ..none() }.retention(), Some(Retention::FOR_EVER));
+        let some = BoundsArgs { age: Some(Duration::from_secs(60)), bytes: Some(5), ..none() };
+        assert_eq!(some.retention(), Some(Retention { age_s: 60, count: 0, bytes: 5 }));
     }
 }
