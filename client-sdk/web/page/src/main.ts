@@ -2,6 +2,7 @@
 
 import { connect, QuothError, type Client } from "../../src/index.js";
 import { membersOf } from "../../src/members/index.js";
+import { messagesOf, openInbox } from "../../src/messages/index.js";
 import { openOutbox, type Outbox } from "../../src/outbox/index.js";
 import { boot } from "./boot.js";
 import { freeDevice } from "./device.js";
@@ -22,7 +23,8 @@ boot(async (session) => {
     return made;
   };
   const outbox = await open(`${session.claims.user}@${location.host}`, client);
-  return { outbox, members: membersOf(outbox.client) };
+  const { client: reader } = outbox;
+  return { outbox, members: membersOf(reader), messages: messagesOf(reader), inbox: openInbox(reader) };
 });
 
 /** Messages are never sent as another user or to another server: `name` has both. */
