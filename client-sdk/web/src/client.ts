@@ -55,7 +55,7 @@ export class QuothClient implements Client, ConversationOwner, PageOwner {
   private readonly states = new Listeners<State>();
   private readonly rtts = new Listeners<number>();
   /** What else uses the control lane. */
-  extension: Extension | undefined;
+  extension: Extension | undefined = undefined;
   private readonly connector: Connector;
   private readonly stopWatching: () => void;
   private lastNumber = 0;

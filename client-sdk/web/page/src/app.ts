@@ -107,6 +107,7 @@ export class App {
     this.composer = new ComposerView({
       send: (text, replyTo) => void this.send(text, replyTo),
       callable: () => this.active.callable,
+      extra: () => import("./extra.js"),
       editLast: () => this.withDeeds((deeds) => deeds.editLast()),
       typing: () => this.active.typing(),
       draft: (text) => this.drafts.set(this.active.name, text),
@@ -145,7 +146,7 @@ export class App {
       active: () => this.active,
       changed: () => this.schedule(),
       arrived: (title, { sender, text }) => sayMessage(`${sender} in ${title}: ${oneLine(text)}`),
-      told: (room) => void this.membership.look(room),
+      told: (room) => this.membership.look(room),
       problem: (error) => this.composer.complain(problemOf(error)),
       remove: (name) => this.nav.remove(name),
       notLoaded: () => this.notLoaded(),
@@ -232,7 +233,7 @@ export class App {
 
   /** Another conversation has become the active one. */
   private show(room: Room): void {
-    if (this.inbox.has(room.name) || room.talk.title !== undefined || room.name.includes("/")) void this.membership.look(room);
+    if (this.inbox.has(room.name) || room.talk.title !== undefined || room.name.includes("/")) this.membership.look(room);
     this.composer.show(room.title, this.drafts.get(room.name));
     this.blank.render(room);
     this.log.show(room, room.enter());

@@ -4,6 +4,8 @@
  */
 
 export { MessageDeeds } from "./message_deeds.js";
+export { MemoryOutbox } from "./memory_outbox.js";
 export { MembersView } from "./view/members.js";
+export { MentionBox } from "./view/mention_box.js";
 export { openMenu } from "./view/menu.js";
 export { NewView } from "./view/new.js";

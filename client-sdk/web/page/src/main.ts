@@ -6,7 +6,6 @@ import { messagesOf, openInbox } from "../../src/messages/index.js";
 import { openOutbox, type Outbox } from "../../src/outbox/index.js";
 import { boot } from "./boot.js";
 import { freeDevice } from "./device.js";
-import { MemoryOutbox } from "./memory_outbox.js";
 import { SignedOut, type Session } from "./session.js";
 
 boot(async (session) => {
@@ -33,7 +32,7 @@ async function open(name: string, client: (producer?: bigint) => Client): Promis
     return await openOutbox({ name, connect: client });
   } catch (error) {
     // No database for this page, as in some private windows: messages then wait for as long as the page lives.
-    if (error instanceof QuothError) return new MemoryOutbox(client());
+    if (error instanceof QuothError) return new (await import("./extra.js")).MemoryOutbox(client());
     throw error;
   }
 }

@@ -99,9 +99,11 @@ export class Membership {
   }
 
   /** Finds out what a conversation is and who is in it: one that is looked at, or of which something is told. */
-  async look(room: Room): Promise<void> {
-    await this.belongings.refresh(room.name);
-    if (!room.info) return;
+  look(room: Room): void {
+    void this.belongings.refresh(room.name);
+  }
+
+  private async loadMembers(room: Room): Promise<void> {
     try {
       room.members = (await this.requests.members(room.name)).members.map(({ user }) => user);
     } catch {
@@ -111,7 +113,7 @@ export class Membership {
 
   /** Something besides a message has happened in a conversation. */
   happened(room: Room): void {
-    void this.look(room);
+    this.look(room);
   }
 
   /** A conversation cannot be read: anybody may join one that is open. */
@@ -172,6 +174,7 @@ export class Membership {
     const info = this.belongings.get(name);
     const room = this.rooms.get(name);
     if (!room) return;
+    if (info && info.version !== room.info?.version) void this.loadMembers(room);
     const isBack = info !== undefined && room.info === undefined && room.state.name === "ended";
     room.know(info);
     if (isBack) room.restart();

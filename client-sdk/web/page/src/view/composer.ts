@@ -2,7 +2,7 @@
 
 import { byteLength, isolated, nameList, oneLine } from "../model/text.js";
 import { byId, h, nameNode, setText } from "./dom.js";
-import { MentionBox } from "./mention_box.js";
+import type { MentionBox } from "./mention_box.js";
 
 const BODY_BYTES_MAX = 65_536;
 const HINT = "Enter to send · Shift + Enter for a new line";
@@ -12,6 +12,8 @@ export interface ComposerHooks {
   send(text: string, replyTo: number | undefined): void;
   /** Whom one may call. */
   callable(): readonly string[];
+  /** What is loaded when it is asked for. */
+  extra(): Promise<typeof import("../extra.js")>;
   /** The user wants to edit what they said last. */
   editLast(): void;
   typing(): void;
@@ -25,7 +27,7 @@ export class ComposerView {
   private readonly hint = byId("text-hint");
   private readonly typings = byId("typing");
   private readonly dock = this.form.closest(".dock") as HTMLElement;
-  private readonly mentions: MentionBox;
+  private mentions: MentionBox | undefined;
   private readonly reply = byId("reply");
   private replyTo: number | undefined;
   private complaint = "";
@@ -37,11 +39,11 @@ export class ComposerView {
       this.submit();
     });
     this.text.addEventListener("keydown", (event) => {
-      if (this.mentions.key(event)) {
+      if (this.mentions?.key(event)) {
         event.preventDefault();
         return event.stopPropagation();
       }
-      if (event.key === "ArrowUp" && this.text.value === "") {
+      if (event.key === "ArrowUp" && this.text.value === "" && !(event.altKey || event.ctrlKey || event.metaKey || event.shiftKey)) {
         event.preventDefault();
         return this.hooks.editLast();
       }
@@ -59,20 +61,27 @@ export class ComposerView {
       this.hooks.draft(this.text.value);
       this.complaint = "";
       this.changed();
-      this.mentions.update();
+      if (this.mentions) this.mentions.update();
+      else if (this.text.value.includes("@")) this.loadMentions().catch(() => undefined);
     });
-    this.mentions = new MentionBox(
+    byId("reply-end").addEventListener("click", () => {
+      this.answer(undefined);
+      this.focus();
+    });
+  }
+
+  /** Whoever types the first `@` gets what proposes names; without it names are typed out. */
+  private async loadMentions(): Promise<void> {
+    const { MentionBox: Box } = await this.hooks.extra();
+    this.mentions ??= new Box(
       this.text,
-      () => hooks.callable(),
+      () => this.hooks.callable(),
       () => {
         this.hooks.draft(this.text.value);
         this.changed();
       },
     );
-    byId("reply-end").addEventListener("click", () => {
-      this.answer(undefined);
-      this.focus();
-    });
+    this.mentions.update();
   }
 
   /** What is written from now on answers a message; none: nothing. */

@@ -26,7 +26,7 @@ export function listenToRows(log: HTMLElement, rows: HTMLElement, actions: LogAc
   const show = (target: EventTarget | null): void => {
     const row = (target as Element | null)?.closest<HTMLElement>(".msg");
     if (!row || row.contains(tools)) return;
-    if (seqOf(row) > 0 && !row.classList.contains("editing")) row.append(tools);
+    if (seqOf(row) > 0 && !row.classList.contains("editing")) row.querySelector(".bubble")?.append(tools);
     else tools.remove();
   };
   rows.addEventListener("pointerover", (event) => {

@@ -50,7 +50,12 @@ export function patchRow(held: RowNode, row: Row): void {
   if ((signature === held.signature && content === held.content) || node.classList.contains("editing")) return;
   if (row.kind === "quiet") node.textContent = row.text;
   if (row.kind !== "message") return;
-  if (content !== held.content) node.querySelector(".bubble")?.replaceWith(bubbleOf(row, node));
+  if (content !== held.content) {
+    const tools = node.querySelector(".tools");
+    const bubble = bubbleOf(row, node);
+    if (tools) bubble.append(tools);
+    node.querySelector(".bubble")?.replaceWith(bubble);
+  }
   Object.assign(held, { signature, content });
   setClasses(node, row);
   const tick = node.querySelector(".tick");
