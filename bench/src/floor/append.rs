@@ -10,11 +10,15 @@ use hdrhistogram::Histogram;
 use rustix::fs::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize};
 
+use super::rooms::Fault;
 use crate::pacer::sharpen_timer;
 use crate::payload::STAMP_BYTES;
 use crate::profile::Profile;
 use crate::record::{histogram, record};
 use crate::schedule::{self, Content, Due};
+
+/// What a processor that is busy with others takes of each flush, where a test asks for that.
+const HELD_UP: Duration = Duration::from_millis(20);
 
 /// What is appended.
 #[derive(Debug, Clone, clap::Args)]
@@ -41,20 +45,40 @@ pub struct Found {
     pub duration_s: f64,
     /// From when a message was due until it was flushed: (nanoseconds, how many).
     times: Vec<(u64, u64)>,
+    /// How late the timer was.
+    late: Vec<(u64, u64)>,
+    /// What single appends to the same file took just before.
+    quiet: Vec<(u64, u64)>,
 }
 
 impl Found {
     /// The times as a histogram.
     #[must_use]
     pub fn times(&self) -> Histogram<u64> {
-        let mut whole = histogram();
-        for (nanos, count) in &self.times {
-            whole
-                .record_n(*nanos, *count)
-                .unwrap_or_else(|_| unreachable!("a histogram that grows takes any value"));
-        }
-        whole
+        whole(&self.times)
     }
+
+    /// How late the timer was, which is in none of the times; empty without a schedule.
+    #[must_use]
+    pub fn late(&self) -> Histogram<u64> {
+        whole(&self.late)
+    }
+
+    /// What the quiet probe took.
+    #[must_use]
+    pub fn quiet(&self) -> Histogram<u64> {
+        whole(&self.quiet)
+    }
+}
+
+fn whole(pairs: &[(u64, u64)]) -> Histogram<u64> {
+    let mut whole = histogram();
+    for (nanos, count) in pairs {
+        whole
+            .record_n(*nanos, *count)
+            .unwrap_or_else(|_| unreachable!("a histogram that grows takes any value"));
+    }
+    whole
 }
 
 /// The arguments of a task. What is `replayed` is due in place of the profile's schedule.
@@ -105,6 +129,8 @@ pub fn run(task: &Task) -> anyhow::Result<()> {
     let profile: Profile = serde_json::from_str(&task.profile).context("the profile")?;
     let mut file = Allocated::create(&task.dir.join("append"))?;
     let length = Duration::from_secs_f64(profile.warm_up_s + profile.duration_s);
+    sharpen_timer();
+    let quiet = probe(&mut file, profile.payload.mean_bytes() * task.group.max(1) as usize)?;
     let found = match &task.schedule {
         Some(schedule) => {
             on_schedule(&mut file, &profile, read(&std::fs::read_to_string(schedule)?)?.into_iter())?
@@ -115,8 +141,27 @@ pub fn run(task: &Task) -> anyhow::Result<()> {
         }
         None => in_groups(&mut file, &profile, task.group)?,
     };
-    println!("{}", serde_json::to_string(&found)?);
+    println!("{}", serde_json::to_string(&Found { quiet: pairs(&quiet), ..found })?);
     Ok(())
+}
+
+/// What an append takes where none waits for another: one each millisecond, as many as tell a p99.
+fn probe(file: &mut Allocated, bytes: usize) -> std::io::Result<Histogram<u64>> {
+    const APPENDS: u32 = 200;
+    const INTERVAL: Duration = Duration::from_millis(1);
+    /// Of a slow disk fewer must do.
+    const AT_MOST: Duration = Duration::from_secs(1);
+    let (group, mut times, begin) = (vec![b'x'; bytes], histogram(), Instant::now());
+    for _ in 0..APPENDS {
+        std::thread::sleep(INTERVAL);
+        let started = Instant::now();
+        file.append(&group)?;
+        record(&mut times, started.elapsed());
+        if begin.elapsed() > AT_MOST {
+            break;
+        }
+    }
+    Ok(times)
 }
 
 /// Appends what is due, all that is due at once with one flush, as a group commit does.
@@ -127,13 +172,20 @@ fn on_schedule(
 ) -> anyhow::Result<Found> {
     let warm_up = Duration::from_secs_f64(profile.warm_up_s);
     let mut messages = messages.peekable();
-    sharpen_timer();
-    let (epoch, mut times, mut appends) = (Instant::now(), histogram(), 0);
+    let held_up = Fault::asked() == Some(Fault::HoldUp);
+    let (epoch, mut times, mut lates, mut appends) = (Instant::now(), histogram(), histogram(), 0);
     let (mut group, mut waiting) = (Vec::new(), Vec::new());
     while let Some((next, _)) = messages.peek() {
         let next_at = epoch + *next;
         // How late the timer is has no place here: where this time is added to a relay's, it is in there already.
-        let late = sleep_until(next_at);
+        let slept = sleep_until(next_at);
+        if let Some(late) = slept.filter(|_| *next >= warm_up) {
+            record(&mut lates, late);
+        }
+        let late = slept.unwrap_or_default();
+        if held_up {
+            std::thread::sleep(HELD_UP);
+        }
         while let Some((at, bytes)) = messages.next_if(|(at, _)| epoch + *at <= Instant::now()) {
             group.resize(group.len() + bytes, b'x');
             waiting.push(at);
@@ -146,7 +198,13 @@ fn on_schedule(
             appends += 1;
         }
     }
-    Ok(Found { appends, duration_s: profile.duration_s, times: pairs(&times) })
+    Ok(Found {
+        appends,
+        duration_s: profile.duration_s,
+        times: pairs(&times),
+        late: pairs(&lates),
+        quiet: Vec::new(),
+    })
 }
 
 /// Appends groups of one size, one behind the other.
@@ -166,7 +224,13 @@ fn in_groups(file: &mut Allocated, profile: &Profile, group: u32) -> anyhow::Res
         }
     }
     let appends = times.len() * u64::from(group);
-    Ok(Found { appends, duration_s: begin.elapsed().as_secs_f64(), times: pairs(&times) })
+    Ok(Found {
+        appends,
+        duration_s: begin.elapsed().as_secs_f64(),
+        times: pairs(&times),
+        late: Vec::new(),
+        quiet: Vec::new(),
+    })
 }
 
 /// A file whose space is there before it is written: a flush of one that grows writes the file system's journal too.
@@ -196,14 +260,14 @@ impl Allocated {
     }
 }
 
-/// Sleeps; gives how much too long.
-fn sleep_until(at: Instant) -> Duration {
+/// Sleeps; gives how much too long. `None` of a time that has passed.
+fn sleep_until(at: Instant) -> Option<Duration> {
     let left = at.saturating_duration_since(Instant::now());
     if left.is_zero() {
-        return Duration::ZERO;
+        return None;
     }
     std::thread::sleep(left);
-    at.elapsed()
+    Some(at.elapsed())
 }
 
 fn pairs(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
