@@ -7,9 +7,9 @@ use crate::outcome::{Check, Outcome, Role, System};
 use crate::unit;
 
 /// What a table and a report say of what is counted.
-pub const MEANING: &str = "messages: each that was delivered, and what was read back where nobody reads, has its content and its place \
-                           among its publisher's, and what was acked came; acks: their sequence numbers leave nothing out and \
-                           none comes twice; –: not checked, as acks of rivals, which have no such number";
+pub const MEANING: &str = "messages: each delivery, or what is read back where nobody reads, by its content, its number and its order, and \
+                           that what was acked has come; acks: by their sequence numbers, none left out and none twice; –: not \
+                           checked, as acks of rivals, which have no such number";
 
 /// What was checked, system by system; nothing of a load without any of it.
 #[must_use]

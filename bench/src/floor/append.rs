@@ -18,7 +18,7 @@ use crate::record::{histogram, record};
 use crate::schedule::{self, Content, Due};
 
 /// What a processor that is busy with others takes of each flush, where a test asks for that.
-const HELD_UP: Duration = Duration::from_millis(20);
+const HELD_UP: Duration = Duration::from_millis(100);
 
 /// What is appended.
 #[derive(Debug, Clone, clap::Args)]
