@@ -40,17 +40,12 @@ pub fn warnings(outcome: &Outcome) -> Vec<String> {
     warnings
 }
 
-/// Whoever else works takes from what is measured. Above what a desktop or a quiet server does by the way.
+/// Whoever else works takes from what is measured.
 fn surroundings(outcome: &Outcome) -> Vec<String> {
-    /// Of all processors together.
-    const OTHERS_MAX: f64 = 0.1;
-    const STEAL_MAX: f64 = 0.02;
-    let Surroundings { load_average_begin, load_average_end, steal, others_cpu } = &outcome.surroundings;
+    let Surroundings { load_average_begin, load_average_end, .. } = &outcome.surroundings;
     let average = |average: &Option<f64>| average.map_or_else(|| "–".to_owned(), number);
     let mut told = Vec::new();
-    if let Some(others) =
-        others_cpu.filter(|others| *others > OTHERS_MAX * outcome.machine.cores.max(1) as f64)
-    {
+    if let Some(others) = outcome.surroundings.crowded_by(outcome.machine.cores) {
         told.push(format!(
             "other programs kept {} of {} processors busy during the run (load average {} before it, {} at its end): they took from \
              what was measured; a run on a quiet machine is needed",
@@ -60,7 +55,7 @@ fn surroundings(outcome: &Outcome) -> Vec<String> {
             average(load_average_end),
         ));
     }
-    if let Some(steal) = steal.filter(|steal| *steal > STEAL_MAX) {
+    if let Some(steal) = outcome.surroundings.robbed_of() {
         told.push(format!(
             "the hypervisor gave {} % of the processors' time to other machines during the run: what was measured had less than \
              this machine has",
@@ -162,11 +157,10 @@ fn elsewhere(outcome: &Outcome) -> Option<String> {
 
 /// A floor that waited is none.
 fn held_up(system: &System) -> Option<String> {
-    if system.role != Role::Floor {
-        return None;
-    }
-    let doubts: Vec<_> =
+    let mut doubts: Vec<_> =
         [Quantile::P50, Quantile::P99].into_iter().filter_map(|quantile| system.doubt(quantile)).collect();
+    // One that speaks against the p50 speaks against the p99 too.
+    doubts.dedup();
     (!doubts.is_empty()).then(|| {
         format!(
             "{} was held up while it was measured, so ratios that stand on it are doubtful: {}; a run on a quiet machine is needed",

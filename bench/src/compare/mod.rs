@@ -196,7 +196,7 @@ fn is_disturbed(run: &Outcome, figure: &Figure, to_floor: &ToFloor) -> bool {
         Figure::Value(_) => (false, Quantile::P50),
     };
     let mut floors = run.systems.iter().filter(|s| s.role == Role::Floor && to_floor.floor.contains(&s.name));
-    floors.any(|floor| floor.doubt(quantile).is_some())
+    floors.any(|floor| run.doubt(floor, quantile).is_some())
         || is_latency && run.ratios.iter().any(Ratio::is_below_its_floor)
 }
 

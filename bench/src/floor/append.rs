@@ -58,7 +58,7 @@ impl Found {
         whole(&self.times)
     }
 
-    /// How late the timer was, which is in none of the times; empty without a schedule.
+    /// How late the timer was, before the load and, on a schedule, in it; it is in none of the times.
     #[must_use]
     pub fn late(&self) -> Histogram<u64> {
         whole(&self.late)
@@ -130,30 +130,31 @@ pub fn run(task: &Task) -> anyhow::Result<()> {
     let mut file = Allocated::create(&task.dir.join("append"))?;
     let length = Duration::from_secs_f64(profile.warm_up_s + profile.duration_s);
     sharpen_timer();
-    let quiet = probe(&mut file, profile.payload.mean_bytes() * task.group.max(1) as usize)?;
+    let (quiet, lates) = probe(&mut file, profile.payload.mean_bytes() * task.group.max(1) as usize)?;
     let found = match &task.schedule {
         Some(schedule) => {
-            on_schedule(&mut file, &profile, read(&std::fs::read_to_string(schedule)?)?.into_iter())?
+            on_schedule(&mut file, &profile, lates, read(&std::fs::read_to_string(schedule)?)?.into_iter())?
         }
         None if task.group == 0 => {
             let messages = schedule::messages(&profile.shape, &profile.payload, length, task.seed);
-            on_schedule(&mut file, &profile, messages.map(|due| (due.at, bytes_of(&due.content))))?
+            on_schedule(&mut file, &profile, lates, messages.map(|due| (due.at, bytes_of(&due.content))))?
         }
-        None => in_groups(&mut file, &profile, task.group)?,
+        None => in_groups(&mut file, &profile, lates, task.group)?,
     };
     println!("{}", serde_json::to_string(&Found { quiet: pairs(&quiet), ..found })?);
     Ok(())
 }
 
-/// What an append takes where none waits for another: one each millisecond, as many as tell a p99.
-fn probe(file: &mut Allocated, bytes: usize) -> std::io::Result<Histogram<u64>> {
+/// What an append takes where none waits for another, and how late the timer is: one each millisecond, as many as tell a p99.
+fn probe(file: &mut Allocated, bytes: usize) -> std::io::Result<(Histogram<u64>, Histogram<u64>)> {
     const APPENDS: u32 = 200;
     const INTERVAL: Duration = Duration::from_millis(1);
     /// Of a slow disk fewer must do.
     const AT_MOST: Duration = Duration::from_secs(1);
-    let (group, mut times, begin) = (vec![b'x'; bytes], histogram(), Instant::now());
+    let (group, mut times, mut lates, begin) = (vec![b'x'; bytes], histogram(), histogram(), Instant::now());
     for _ in 0..APPENDS {
-        std::thread::sleep(INTERVAL);
+        let late = sleep_until(Instant::now() + INTERVAL);
+        record(&mut lates, late.unwrap_or_default());
         let started = Instant::now();
         file.append(&group)?;
         record(&mut times, started.elapsed());
@@ -161,19 +162,20 @@ fn probe(file: &mut Allocated, bytes: usize) -> std::io::Result<Histogram<u64>> 
             break;
         }
     }
-    Ok(times)
+    Ok((times, lates))
 }
 
 /// Appends what is due, all that is due at once with one flush, as a group commit does.
 fn on_schedule(
     file: &mut Allocated,
     profile: &Profile,
+    mut lates: Histogram<u64>,
     messages: impl Iterator<Item = (Duration, usize)>,
 ) -> anyhow::Result<Found> {
     let warm_up = Duration::from_secs_f64(profile.warm_up_s);
     let mut messages = messages.peekable();
     let held_up = Fault::asked() == Some(Fault::HoldUp);
-    let (epoch, mut times, mut lates, mut appends) = (Instant::now(), histogram(), histogram(), 0);
+    let (epoch, mut times, mut appends) = (Instant::now(), histogram(), 0);
     let (mut group, mut waiting) = (Vec::new(), Vec::new());
     while let Some((next, _)) = messages.peek() {
         let next_at = epoch + *next;
@@ -208,7 +210,12 @@ fn on_schedule(
 }
 
 /// Appends groups of one size, one behind the other.
-fn in_groups(file: &mut Allocated, profile: &Profile, group: u32) -> anyhow::Result<Found> {
+fn in_groups(
+    file: &mut Allocated,
+    profile: &Profile,
+    lates: Histogram<u64>,
+    group: u32,
+) -> anyhow::Result<Found> {
     let bytes = vec![b'x'; profile.payload.mean_bytes() * group as usize];
     let mut times = histogram();
     let mut begin = Instant::now();
@@ -228,7 +235,7 @@ fn in_groups(file: &mut Allocated, profile: &Profile, group: u32) -> anyhow::Res
         appends,
         duration_s: begin.elapsed().as_secs_f64(),
         times: pairs(&times),
-        late: Vec::new(),
+        late: pairs(&lates),
         quiet: Vec::new(),
     })
 }

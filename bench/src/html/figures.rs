@@ -68,7 +68,8 @@ fn card(outcome: &Outcome, subject: &System, figure: &Figure) -> Option<String> 
         .filter_map(|floor| {
             let ratio = Spread::of(&figure.ratios(subject, floor))?;
             let quantile = if let Figure::Latency(_, quantile) = figure { *quantile } else { Quantile::P50 };
-            let doubtful = floor.doubt(quantile).map_or("", |_| " <em class=\"doubt\">doubtful</em>");
+            let doubtful =
+                outcome.doubt(floor, quantile).map_or("", |_| " <em class=\"doubt\">doubtful</em>");
             Some(format!("<span><b>{}×</b> {}{doubtful}</span>", number(ratio.median), text(&floor.name)))
         })
         .collect();

@@ -295,9 +295,8 @@ fn append_floor(
     let quiet = latency(&found.quiet());
     round.values.insert(QUIET_P50.to_owned(), quiet.p50_us);
     round.values.insert(QUIET_P99.to_owned(), quiet.p99_us);
-    let mut histograms = std::collections::BTreeMap::from([("ack".to_owned(), found.times())]);
-    // Without a schedule there is no timer.
-    histograms.extend(Some((TIMER.to_owned(), found.late())).filter(|(_, late)| !late.is_empty()));
+    let histograms: std::collections::BTreeMap<_, _> =
+        [("ack".to_owned(), found.times()), (TIMER.to_owned(), found.late())].into();
     round.latencies.extend(histograms.iter().map(|(name, times)| (name.clone(), latency(times))));
     Ok(Measurement { round, histograms, ..Measurement::default() })
 }

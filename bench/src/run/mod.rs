@@ -154,7 +154,7 @@ pub fn run(plan: &Plan, watch: &impl Watch) -> anyhow::Result<Outcome> {
     let subject = systems.iter().find(|system| system.role == Role::Subject);
     let version = subject.and_then(|subject| subject.version.clone());
     let server = Server { version, binary_sha256, ran_at: running.map(|running| running.address) };
-    Ok(Outcome {
+    let mut outcome = Outcome {
         format: FORMAT,
         command: plan.command.clone(),
         started_unix_ms: u64::try_from(started.as_millis())?,
@@ -169,7 +169,9 @@ pub fn run(plan: &Plan, watch: &impl Watch) -> anyhow::Result<Outcome> {
         systems,
         ratios,
         failure,
-    })
+    };
+    outcome.mark_doubts();
+    Ok(outcome)
 }
 
 /// The file of the server's program.

@@ -1,7 +1,7 @@
 //! Figures that set systems in relation, taken within each round.
 
 use super::APPEND;
-use crate::figure::{self, Better, Figure};
+use crate::figure::{Better, Figure};
 use crate::outcome::{Latency, Ratio, Role, Round, System, median};
 use crate::profile::{Kind, Profile, Transport};
 
@@ -9,11 +9,11 @@ const QUOTH: &str = "quoth";
 const RELAY: &str = "quinn relay";
 const WEBSOCKET: &str = "websocket relay";
 
-type Quantile = (&'static str, fn(&Latency) -> f64, figure::Quantile);
+type Quantile = (&'static str, fn(&Latency) -> f64);
 
-const P50: Quantile = ("p50", |latency| latency.p50_us, figure::Quantile::P50);
-const P95: Quantile = ("p95", |latency| latency.p95_us, figure::Quantile::P95);
-const P99: Quantile = ("p99", |latency| latency.p99_us, figure::Quantile::P99);
+const P50: Quantile = ("p50", |latency| latency.p50_us);
+const P95: Quantile = ("p95", |latency| latency.p95_us);
+const P99: Quantile = ("p99", |latency| latency.p99_us);
 
 /// All that the systems of a run allow.
 pub(crate) fn of(profile: &Profile, systems: &[System]) -> Vec<Ratio> {
@@ -65,8 +65,7 @@ fn open(quoth: &System, relay_name: &str, systems: &[System], ratios: &mut Vec<O
             let floor = relay.rounds.iter().zip(&append.rounds);
             let floor = floor.map(|(relay, append)| Some(delivery(q)(relay)? + disk(append)?));
             let what = format!("delivery {name}: quoth over ({relay_name} + append)");
-            let ratio = ratio(what, quoth.rounds.iter().map(delivery(q)), floor, true);
-            ratios.push(ratio.map(|ratio| Ratio { doubt: append.doubt(q.2), ..ratio }));
+            ratios.push(ratio(what, quoth.rounds.iter().map(delivery(q)), floor, true));
         }
         for floor in systems.iter().filter(|system| system.role == Role::Floor && system.name != APPEND) {
             let what = format!("delivery {name}: quoth over {}", floor.name);
@@ -99,10 +98,7 @@ fn closed(quoth: &System, systems: &[System], ratios: &mut Vec<Option<Ratio>>) {
     ] {
         let of = |round: &Round| round.values.get(value).copied();
         for other in systems.iter().filter(|system| matches!(system.role, Role::Floor | Role::Rival)) {
-            let ratio = between(format!("{label}: quoth over {}", other.name), quoth, other, of, false);
-            // A rate hangs on what most flushes took.
-            let doubt = other.doubt(figure::Quantile::P50).filter(|_| other.role == Role::Floor);
-            ratios.push(ratio.map(|ratio| Ratio { doubt, ..ratio }));
+            ratios.push(between(format!("{label}: quoth over {}", other.name), quoth, other, of, false));
         }
         for variant in variants(systems) {
             ratios.push(between(format!("{label}: {} over quoth", variant.name), variant, quoth, of, false));

@@ -62,7 +62,10 @@ fn runs_of_a_single_round_are_undecided_and_it_is_said_what_to_do() {
     for after in [single(1_000.0), single(42_000.0)] {
         let (code, told) = compared(&single(1_000.0), &after);
         assert_eq!(code, Some(3), "{told}");
-        assert!(!told.contains("WORSE") && told.trim_end().ends_with("measure both with --rounds 5"), "{told}");
+        assert!(
+            !told.contains("WORSE") && told.trim_end().ends_with("measure both with --rounds 5"),
+            "{told}"
+        );
     }
 }
 

@@ -26,7 +26,8 @@ fn the_relay_has_the_congestion_control_of_the_server() {
         assert!(table.contains(&format!("floor; {told}; none: nothing is stored")), "{table}");
     }
     let (output, found) =
-        Bench::of_pair("websocket", &["--duration", "0.5", "--rate", "200", "--transport", "websocket"]).run();
+        Bench::of_pair("websocket", &["--duration", "0.5", "--rate", "200", "--transport", "websocket"])
+            .run();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(spoken(&found, "quoth").starts_with("WebSocket over TCP with TLS, "));
     assert!(spoken(&found, "websocket relay").starts_with("WebSocket over TCP without TLS, "));
@@ -62,7 +63,10 @@ fn of_a_server_that_ran_already_nothing_is_made_up() {
     ] {
         assert!(in_words.contains(told), "no {told}: {table}");
     }
-    assert!(html.contains(&format!("the server ran already at {at}:")) && !table.contains("sha256"), "{table}");
+    assert!(
+        html.contains(&format!("the server ran already at {at}:")) && !table.contains("sha256"),
+        "{table}"
+    );
     let (table, _, found) = run(&["--server-pid", &server.pid().to_string()]);
     assert!(found.server.binary_sha256.is_some() && table.contains("as it tells, sha256 "), "{table}");
 }
@@ -91,7 +95,8 @@ fn a_disk_that_waited_is_a_doubtful_floor_wherever_it_is_shown() {
     let table = String::from_utf8_lossy(&output.stdout);
     assert!(table.contains("append was held up") && !table.contains("reached"), "{table}");
     let html = read("report.html");
-    let headline = html.split_once("At a glance").expect("a headline").1.split_once("</section>").expect("its end").0;
+    let headline =
+        html.split_once("At a glance").expect("a headline").1.split_once("</section>").expect("its end").0;
     assert!(headline.contains("append <em class=\"doubt\">doubtful</em>"), "{headline}");
     assert!(html.contains("append was held up"));
 }
