@@ -112,12 +112,21 @@ fn systems(outcome: &Outcome, columns: usize) -> String {
     let lines = outcome.systems.iter().zip(names).map(|(system, name)| {
         let role = if system.role == Role::Floor { "floor; " } else { "" };
         // The name is put before a paragraph whose first line leaves room for it.
-        let text = format!("{role}{}; {}", spoken(system), system.durability);
+        let text = format!("{role}{}; {}", spoken_with(outcome, system), system.durability);
         let text = wrapped(&text, columns.saturating_sub(width), 0);
         let text = text.trim_end().replace('\n', &format!("\n{:width$}", ""));
         format!("{name:<width$}{text}\n")
     });
     lines.collect()
+}
+
+/// The same with the settings that the server was given for the run.
+#[must_use]
+pub fn spoken_with(outcome: &Outcome, system: &System) -> String {
+    let settings = outcome.profile.get("server_settings").and_then(serde_json::Value::as_array);
+    let settings = settings.filter(|_| system.role == Role::Subject).into_iter().flatten();
+    let settings: String = settings.filter_map(|set| Some(format!(", {}", set.as_str()?))).collect();
+    spoken(system) + &settings
 }
 
 /// What a system speaks with its clients.
@@ -257,6 +266,15 @@ mod tests {
     }
 
     #[test]
+    fn the_servers_settings_stand_beside_it() {
+        let mut outcome = sample();
+        outcome.profile["server_settings"] = serde_json::json!(["server.workers=2"]);
+        let table = render(&outcome, 200);
+        assert!(table.contains("  QUIC with TLS, BBR, server.workers=2; stored: "), "{table}");
+        assert!(table.contains("floor; QUIC with TLS, BBR; none"), "{table}");
+    }
+
+    #[test]
     fn of_a_server_that_ran_already_only_what_is_known_is_told() {
         let mut outcome = sample();
         let own = render(&outcome, 200);
@@ -299,7 +317,7 @@ mod tests {
     fn a_doubtful_ratio_is_marked_where_it_stands() {
         let mut outcome = sample();
         outcome.ratios[0].doubt = Some("it waited".to_owned());
-        assert!(render(&outcome, 80).contains("less: doubtful\n"));
+        assert!(render(&outcome, 80).contains("less, doubtful\n"));
     }
 
     #[test]

@@ -179,12 +179,11 @@ fn on_schedule(
     let (mut group, mut waiting) = (Vec::new(), Vec::new());
     while let Some((next, _)) = messages.peek() {
         let next_at = epoch + *next;
-        // How late the timer is has no place here: where this time is added to a relay's, it is in there already.
-        let slept = sleep_until(next_at);
-        if let Some(late) = slept.filter(|_| *next >= warm_up) {
+        let late = sleep_until(next_at);
+        if let Some(late) = late.filter(|_| *next >= warm_up) {
             record(&mut lates, late);
         }
-        let late = slept.unwrap_or_default();
+        let woken = late.map(|late| *next + late);
         if held_up {
             std::thread::sleep(HELD_UP);
         }
@@ -196,7 +195,7 @@ fn on_schedule(
         group.clear();
         let now = epoch.elapsed();
         for due in waiting.drain(..).filter(|due| *due >= warm_up) {
-            record(&mut times, now.saturating_sub(due).saturating_sub(late));
+            record(&mut times, took(due, woken, now));
             appends += 1;
         }
     }
@@ -207,6 +206,12 @@ fn on_schedule(
         late: pairs(&lates),
         quiet: Vec::new(),
     })
+}
+
+/// What a message took that was due and is flushed now. How late the timer was has no place in it: where this time is added to a
+/// relay's, it is in there already. What was due in that time was late by less than the timer.
+fn took(due: Duration, woken: Option<Duration>, now: Duration) -> Duration {
+    now.saturating_sub(woken.map_or(due, |woken| due.max(woken)))
 }
 
 /// Appends groups of one size, one behind the other.
@@ -284,6 +289,17 @@ fn pairs(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_late_timer_makes_no_flush_shorter() {
+        let ms = Duration::from_millis;
+        // Woken at 9 for what was due at 5, and flushed at 11.
+        assert_eq!(took(ms(5), Some(ms(9)), ms(11)), ms(2));
+        assert_eq!(took(ms(8), Some(ms(9)), ms(11)), ms(2));
+        // What was due behind that, or during the flush before.
+        assert_eq!(took(ms(10), Some(ms(9)), ms(11)), ms(1));
+        assert_eq!(took(ms(5), None, ms(11)), ms(6));
+    }
 
     #[test]
     fn what_is_replayed_is_due_with_its_own_sizes() {

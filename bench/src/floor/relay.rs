@@ -109,3 +109,18 @@ async fn read(mut recv: RecvStream, mut member: Member) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use quinn::congestion::{Bbr, Cubic};
+
+    use super::Control;
+
+    #[test]
+    fn a_congestion_control_is_what_it_is_called() {
+        let built = |control: Control| control.factory().build(Instant::now(), 1_200).into_any();
+        assert!(built(Control::Bbr).is::<Bbr>() && built(Control::Cubic).is::<Cubic>());
+    }
+}

@@ -3,7 +3,7 @@
 use super::escape::text;
 use crate::outcome::{Outcome, Role};
 use crate::promises::counted;
-use crate::table::{around, filesystem, ran_already, spoken};
+use crate::table::{around, filesystem, ran_already, spoken_with};
 use crate::unit::{Scale, count};
 
 /// The run in a line.
@@ -54,7 +54,7 @@ pub(super) fn systems(outcome: &Outcome) -> String {
             "<tr><th scope=\"row\">{} <span class=\"version\">{}</span></th><td>{role}</td><td>{}</td><td>{}</td></tr>\n",
             text(&system.name),
             text(version),
-            text(&spoken(system)),
+            text(&spoken_with(outcome, system)),
             text(&system.durability)
         )
     });

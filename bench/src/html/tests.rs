@@ -207,7 +207,7 @@ fn a_doubtful_floor_is_marked_at_a_glance_and_in_all_ratios() {
     // The p95, p99, p99.9 and max of acks; deliveries have no disk alone beside them.
     assert_eq!(headline.matches(mark).count(), 4, "{headline}");
     assert_eq!(html.matches("class=\"doubt\"").count(), 4);
-    assert!(within(&html, "aria-label=\"ratios\"", "</table>").contains("less: doubtful"));
+    assert!(within(&html, "aria-label=\"ratios\"", "</table>").contains("less, doubtful"));
     assert!(within(&html, "<header>", "</header>").contains("append was held up"));
     assert!(within(&html, "id=\"data\">", "</script>").contains("quoth over quinn relay (doubtful)"));
     assert!(!render(&sample()).contains("class=\"doubt\""));

@@ -63,20 +63,18 @@ impl Ratio {
     /// misses nothing.
     #[must_use]
     pub fn aim(&self) -> String {
-        match (self.goal, self.less_is_better) {
+        let aim = match (self.goal, self.less_is_better) {
             (Some(goal), _) if self.not_judged.is_some() => format!("{goal}: not judged"),
             (Some(goal), _) if self.is_below_its_floor() => {
                 format!("{goal}: not judged: the floor was slower than what stands on it")
             }
-            (Some(goal), _) if self.doubt.is_some() => format!("{goal}: doubtful"),
-            (None, less) if self.doubt.is_some() => {
-                format!("{}: doubtful", if less { "less" } else { "more" })
-            }
+            (Some(goal), _) if self.doubt.is_some() => format!("{goal}: not judged"),
             (Some(goal), _) if goal.is_reached(self.median) => format!("{goal}: reached"),
             (Some(goal), _) => format!("{goal}: NOT reached"),
             (None, true) => "less".to_owned(),
             (None, false) => "more".to_owned(),
-        }
+        };
+        if self.doubt.is_some() { format!("{aim}, doubtful") } else { aim }
     }
 }
 
@@ -105,11 +103,13 @@ mod tests {
         let mut ratio = ratio("delivery p99: quoth over (quinn relay + append)", 2.0);
         assert_eq!(ratio.aim(), "<= 1.25: NOT reached");
         ratio.doubt = Some("it waited".to_owned());
-        assert_eq!(ratio.aim(), "<= 1.25: doubtful");
+        assert_eq!(ratio.aim(), "<= 1.25: not judged, doubtful");
         ratio.median = 1.0;
-        assert_eq!(ratio.aim(), "<= 1.25: doubtful");
+        assert_eq!(ratio.aim(), "<= 1.25: not judged, doubtful");
+        ratio.not_judged = Some("--rate".to_owned());
+        assert_eq!(ratio.aim(), "<= 1.25: not judged, doubtful");
         ratio.goal = None;
-        assert_eq!(ratio.aim(), "less: doubtful");
+        assert_eq!(ratio.aim(), "less, doubtful");
     }
 
     fn ratio(what: &str, median: f64) -> Ratio {
