@@ -2,7 +2,7 @@
 //!
 //! Three things tell: other programs kept the processors busy during the run; the appending thread's timer came late, which ends
 //! with a wake-up as a flush does; and its appends took a few times what the same file took just before the load, in the quietest
-//! round. The least of these is known in every run, so a disturbance that only one of them shows is seen too.
+//! round. Each alone is enough, since a disturbance may show in one of them only.
 
 use super::{Outcome, Surroundings, System, median};
 use crate::figure::{Figure, Quantile, TIMER};
