@@ -21,6 +21,7 @@ pub mod pacer;
 pub mod payload;
 pub mod process;
 pub mod profile;
+pub mod promises;
 pub mod record;
 #[cfg(not(feature = "rivals"))]
 #[path = "no_rival.rs"]

@@ -6,6 +6,8 @@ mod acked;
 mod compared;
 #[path = "e2e_bench/ended.rs"]
 mod ended;
+#[path = "e2e_bench/honest.rs"]
+mod honest;
 #[path = "e2e_bench/recorded.rs"]
 mod recorded;
 

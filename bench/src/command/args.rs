@@ -24,7 +24,7 @@ use crate::rival::Kind;
                   --transport is what the server's clients speak; auto leaves that to the profile.\n\n\
                   Exit codes: 0 measured; 1 failed: a message lost, doubled, altered or out of order by the server or a floor, a round \
                   that could not be measured, or a regression (compare); 2 wrong usage, told before anything is measured; 3 \
-                  undecided (compare); 128 and the signal's number when interrupted, after what was measured before is told. The second Ctrl-C ends everything at once."
+                  undecided (compare: rounds of both runs meet, or are too few to judge by); 128 and the signal's number when interrupted, after what was measured before is told. The second Ctrl-C ends everything at once."
 )]
 pub struct BenchArgs {
     /// Another thing than a run
@@ -56,15 +56,17 @@ pub(super) enum BenchCommand {
     ///
     /// A figure is WORSE or better when its median has changed by more than the bound and the rounds of the two runs lie apart,
     /// however wide they are. It is the same when its median is within the bound, and each round within the bound of its run's
-    /// median. Else it is undecided: rounds meet or are too wide, and more of them are needed.
+    /// median. Else it is undecided: rounds meet or are too wide, and more of them are needed. Everything is undecided with fewer than
+    /// three rounds in each run (or two beside five), however far apart, since nothing is known of noise then: measure with --rounds 5.
     ///
     /// What is judged where a floor was measured is the ratio to the floor, since machines and moments differ; where the floor's
     /// rounds are too wide for that, the figure itself, if its own rounds lie apart and the floor's do not. Figures for each
     /// delivery of a run that did less than nine tenths of what was due (starved) are not called better. What is told only is
     /// said at the end.
     ///
-    /// Exit codes: 0 nothing is worse; 1 a regression, or the later run broke a promise; 3 undecided: no regression, and a figure
-    /// whose median has changed by more than the bound is undecided; 2 wrong usage, as runs of different loads.
+    /// Exit codes: 0 nothing is worse; 1 a regression, or the later run broke a promise; 2 wrong usage, as runs of different loads; 3
+    /// undecided: no regression is certain, and a figure whose median has changed by more than the bound is undecided, or the runs
+    /// have too few rounds.
     Compare {
         /// The earlier run, written with --json
         before: PathBuf,

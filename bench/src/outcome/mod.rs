@@ -4,21 +4,25 @@
 //! once, one behind the other, so that a ratio of two systems is taken within a round and the median is taken over rounds.
 
 mod check;
+pub mod doubt;
+mod link;
 mod ratio;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use check::Check;
+pub use link::Link;
 pub use ratio::{Goal, Ratio};
 
 use crate::profile::Transport;
 
 /// The version of this document. A reader refuses any other.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,7 +48,7 @@ pub struct Outcome {
     pub profile_name: String,
     /// What the profile is for, in one sentence.
     pub profile_about: String,
-    /// The network between clients and servers; none is loopback.
+    /// The emulated network between clients and servers; none is loopback, or whatever leads to a server that ran elsewhere.
     pub network: Option<Value>,
     /// What was measured, the server first, then floors, then rivals.
     pub systems: Vec<System>,
@@ -107,6 +111,8 @@ pub struct Server {
     pub version: Option<String>,
     /// SHA-256 of its program's file, in hex; `None` where the process is not known.
     pub binary_sha256: Option<String>,
+    /// Where it listens that ran already; `None` of one that the bench started, on its own folder and this machine.
+    pub ran_at: Option<SocketAddr>,
 }
 
 /// What the machine did beside the run. `None` where the system does not tell.
@@ -144,6 +150,8 @@ pub struct System {
     pub role: Role,
     /// What an ack of it means, as in `stored: flushed to disk before the ack`.
     pub durability: String,
+    /// What it speaks with its clients; `None` without a network.
+    pub link: Option<Link>,
     /// Its version, where it tells one.
     pub version: Option<String>,
     /// One for each round.
@@ -284,7 +292,10 @@ impl Outcome {
             None => format!("{name} {}", plain(value)),
         };
         match &self.network {
-            None | Some(Value::Null) => "loopback".to_owned(),
+            None | Some(Value::Null) => match self.server.ran_at.filter(|at| !at.ip().is_loopback()) {
+                Some(at) => format!("whatever network leads to {}", at.ip()),
+                None => "loopback".to_owned(),
+            },
             // One that has a name has its numbers in the document.
             Some(Value::Object(members)) if members.contains_key("name") => {
                 members.get("name").map(plain).unwrap_or_default()

@@ -39,6 +39,7 @@ fn names(profile: &Profile) -> Vec<String> {
         name,
         role,
         durability: String::new(),
+        link: None,
         version: None,
         rounds: vec![round(profile.kind)],
         merged: BTreeMap::new(),

@@ -151,5 +151,13 @@ fn ratio(
     if rounds.is_empty() {
         return None;
     }
-    Some(Ratio { what, median: median(&rounds), rounds, less_is_better, goal: None, not_judged: None })
+    Some(Ratio {
+        what,
+        median: median(&rounds),
+        rounds,
+        less_is_better,
+        goal: None,
+        not_judged: None,
+        doubt: None,
+    })
 }
