@@ -36,5 +36,6 @@ pub mod table;
 pub mod target;
 pub mod testing;
 pub mod unit;
+mod untold;
 pub mod warning;
 pub mod wire;

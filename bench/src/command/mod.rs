@@ -3,6 +3,7 @@
 mod args;
 mod flags;
 mod output;
+mod pace;
 mod watch;
 
 use std::path::Path;
@@ -16,6 +17,8 @@ pub use args::{BenchArgs, Connecting, RunningServer};
 use args::{BenchCommand, RunArgs};
 pub use flags::WrongUsage;
 
+pub use crate::untold::lost;
+
 use crate::compare::compare;
 use crate::floor::{self, Program};
 use crate::html;
@@ -26,6 +29,8 @@ use crate::run::{Plan, Replay, Running, Subject, run};
 use crate::schedule::Line;
 use crate::table;
 use crate::target::{Place, QuothOptions};
+use crate::unit::counted;
+use crate::untold;
 
 /// What the command line's other parts do for this one.
 pub struct Around<'a> {
@@ -116,13 +121,17 @@ fn measure(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyh
     let profile = &plan.profile;
     let length_s =
         matches!(profile.kind, Kind::Open | Kind::Closed).then_some(profile.warm_up_s + profile.duration_s);
-    let outcome = run(&plan, &watch::Line { length_s, stopped_by: around.stopped_by });
+    let table = "the table".to_owned();
+    let files = [&json, &html].into_iter().flatten().map(|path| path.display().to_string());
+    [table.clone()].into_iter().chain(files).for_each(untold::is_to_tell);
+    let outcome = run(&plan, &watch::Line::new(length_s, around.stopped_by));
     if let Some(signal) = (around.stopped_by)() {
         (around.note)(&stopped(signal, outcome.as_ref().ok(), json.as_deref()));
     }
     let outcome = outcome?;
     // First, so that a file that cannot be written costs nobody the figures; and nobody may be there to read it.
     let printed = (around.print)(&table::render(&outcome, columns()));
+    untold::has_told(&table);
     if let Some(path) = json {
         output::write(&path, &serde_json::to_string(&outcome)?)?;
     }
@@ -147,10 +156,6 @@ fn stopped(signal: &str, outcome: Option<&Outcome>, json: Option<&Path>) -> Stri
         None => "told below and kept nowhere (--json keeps them)".to_owned(),
     };
     format!("stopped by {signal} after {rounds}; {} {kept}", counted(measured, "measurement"))
-}
-
-fn counted(count: usize, thing: &str) -> String {
-    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 fn verdict(outcome: &Outcome) -> ExitCode {

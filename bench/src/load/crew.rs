@@ -64,12 +64,8 @@ impl<C: Client> Crew<C> {
         progress: &Arc<Progress>,
     ) -> anyhow::Result<Self> {
         let seated = at_once(progress, seats, CONNECTING_AT_ONCE, |seat| {
-            let (system, progress) = (Arc::clone(&system), Arc::clone(progress));
-            async move {
-                let seated = sit(&*system, seat).await?;
-                progress.connected.fetch_add(1, Relaxed);
-                Ok(seated)
-            }
+            let system = Arc::clone(&system);
+            async move { sit(&*system, seat).await }
         });
         let (clients, entered): (Vec<C>, Vec<_>) = seated.await?.into_iter().unzip();
         Ok(Self { clients, entered: entered.into_iter().flatten().collect() })

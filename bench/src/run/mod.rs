@@ -24,6 +24,7 @@ use crate::record::{latency, merge};
 use crate::schedule::Line;
 use crate::surroundings::Watched;
 use crate::target::Place;
+use crate::untold;
 
 /// How long a server that runs already may take to let a first client in. Outcome: there is none.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -219,7 +220,10 @@ fn measure_rounds(
                 Ok::<_, anyhow::Error>(measured)
             });
             match result {
-                Ok(measurement) => measured[index].push(measurement),
+                Ok(measurement) => {
+                    measured[index].push(measurement);
+                    untold::measured();
+                }
                 Err(error) => return Err((Ended { round, system }, stopped(watch, error))),
             }
         }
