@@ -14,6 +14,7 @@ pub mod figure;
 pub mod floor;
 mod grid;
 pub mod html;
+mod lateness;
 pub mod load;
 pub mod machine;
 pub mod outcome;

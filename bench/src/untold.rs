@@ -67,7 +67,10 @@ mod tests {
             lost(0, &["the table"]),
             format!("{begin}nothing had been measured, so no figure is lost")
         );
-        assert_eq!(lost(1, &["the table"]), format!("{begin}lost: 1 measurement that was done, in the table"));
+        assert_eq!(
+            lost(1, &["the table"]),
+            format!("{begin}lost: 1 measurement that was done, in the table")
+        );
         assert_eq!(
             lost(7, &["the table", "a.json"]),
             format!("{begin}lost: 7 measurements that were done, in the table and a.json")

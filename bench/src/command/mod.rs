@@ -23,6 +23,7 @@ use crate::compare::compare;
 use crate::floor::{self, Program};
 use crate::html;
 use crate::outcome::Outcome;
+use crate::profile::reference::{explained, reference};
 use crate::profile::{BUILT_IN, Kind, Profile};
 use crate::rival;
 use crate::run::{Plan, Replay, Running, Subject, run};
@@ -68,7 +69,9 @@ pub fn run_floor(args: &BenchArgs) -> Option<anyhow::Result<()>> {
 pub fn execute(args: BenchArgs, around: &Around<'_>) -> anyhow::Result<ExitCode> {
     match args.command {
         Some(BenchCommand::Floor(command)) => floor::run(&command)?,
-        Some(BenchCommand::Profiles { name }) => (around.print)(&profiles(name.as_deref())?)?,
+        Some(BenchCommand::Profiles { name, reference }) => {
+            (around.print)(&profiles(name.as_deref(), reference)?)?;
+        }
         Some(BenchCommand::Compare { before, after, bound }) => {
             let comparison = compare(&read(&before)?, &read(&after)?, bound).map_err(wrong)?;
             (around.print)(&comparison.render(columns()))?;
@@ -90,8 +93,12 @@ pub fn execute(args: BenchArgs, around: &Around<'_>) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-fn profiles(name: Option<&str>) -> anyhow::Result<String> {
+/// What is told of the profiles: a list, one of them, or all keys with what they are.
+fn profiles(name: Option<&str>, explains: bool) -> anyhow::Result<String> {
     let Some(name) = name else {
+        if explains {
+            return reference();
+        }
         let width = BUILT_IN.iter().map(|(name, _)| name.len()).max().unwrap_or_default() + 2;
         let line = |(name, _): &(&str, &str)| Ok(format!("{name:<width$}{}\n", Profile::find(name)?.about));
         return BUILT_IN.iter().map(line).collect();
@@ -99,7 +106,8 @@ fn profiles(name: Option<&str>) -> anyhow::Result<String> {
     let text = BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned());
     let unknown =
         || anyhow::anyhow!("there is no built-in profile `{name}`; `quoth bench profiles` lists them");
-    text.ok_or_else(|| wrong(unknown()))
+    let text = text.ok_or_else(|| wrong(unknown()))?;
+    if explains { explained(&Profile::parse(&text)?) } else { Ok(text) }
 }
 
 /// What was asked for cannot be; nothing was tried.
@@ -176,7 +184,7 @@ fn columns() -> usize {
 fn plan(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow::Result<Plan> {
     const SPEED: f64 = 20.0;
     const PATIENCE_S: f64 = 20.0;
-    let connecting = (around.connecting)()?;
+    let connecting = (around.connecting)().map_err(wrong)?;
     let profile = flags::profile(&args, &connecting).map_err(wrong)?;
     let overrides = flags::overrides(&args, &profile).map_err(wrong)?;
     let replay = match &args.replay {
@@ -270,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_profile_is_listed_beside_what_it_is_for() {
-        let listed = profiles(None).expect("a list");
+        let listed = profiles(None, false).expect("a list");
         for (line, (name, _)) in listed.lines().zip(BUILT_IN) {
             let (told, about) = line.split_once("  ").expect("two columns");
             assert_eq!((told, about.trim_start()), (*name, &*Profile::find(name).expect("a profile").about));

@@ -105,7 +105,8 @@ mod tests {
         });
         assert_eq!(seen.await.expect("all succeed"), [(0, 3), (1, 3), (2, 3)]);
         assert_eq!(counts(&progress), (0, 0));
-        let failed = at_once(&progress, 0..3, 1, |_| async { anyhow::bail!("at once") as anyhow::Result<()> });
+        let failed =
+            at_once(&progress, 0..3, 1, |_| async { anyhow::bail!("at once") as anyhow::Result<()> });
         assert!(failed.await.is_err() && counts(&progress) == (0, 0));
     }
 

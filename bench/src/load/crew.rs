@@ -1,7 +1,6 @@
 //! The clients of one thread: connected, put into their conversations, driven, closed.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::Context as _;

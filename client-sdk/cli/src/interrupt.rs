@@ -1,7 +1,8 @@
 //! Ctrl-C, and for some commands other signals that end a program: the first one asks it to leave, the second one ends it at
 //! once. Where something is lost by that, one that comes right behind the first is taken for the same wish.
 
-use std::task::Poll;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -60,11 +61,7 @@ impl Interrupt {
         Self::listen_for(&kinds, SAME_WISH, at_last)
     }
 
-    fn listen_for(
-        kinds: &[SignalKind],
-        same_wish: Duration,
-        at_last: fn(&str),
-    ) -> std::io::Result<Self> {
+    fn listen_for(kinds: &[SignalKind], same_wish: Duration, at_last: fn(&str)) -> std::io::Result<Self> {
         let (sender, asked) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         // They are caught from here on, and not from some time in the thread on.
@@ -73,8 +70,9 @@ impl Interrupt {
             kinds.iter().map(|kind| Ok((*kind, signal(*kind)?))).collect::<std::io::Result<Vec<_>>>()?
         };
         let listen = async move {
-            sender.send_replace(Some(exit_code(next(&mut signals).await)));
-            let second = exit_code(another(same_wish, async || next(&mut signals).await).await);
+            let mut next = |context: &mut Context<'_>| poll(&mut signals, context);
+            sender.send_replace(Some(exit_code(poll_fn(&mut next).await)));
+            let second = exit_code(another(same_wish, next).await);
             at_last(name(second));
             std::process::exit(second.into());
         };
@@ -136,21 +134,18 @@ impl Interrupt {
     }
 }
 
-/// Waits for any of the signals.
-async fn next(signals: &mut [(SignalKind, Signal)]) -> SignalKind {
-    std::future::poll_fn(|context| {
-        let mut signals = signals.iter_mut();
-        let came = signals.find_map(|(kind, signal)| signal.poll_recv(context).is_ready().then_some(*kind));
-        came.map_or(Poll::Pending, Poll::Ready)
-    })
-    .await
+/// The signal that has come, if any has.
+fn poll(signals: &mut [(SignalKind, Signal)], context: &mut Context<'_>) -> Poll<SignalKind> {
+    let mut signals = signals.iter_mut();
+    let came = signals.find_map(|(kind, signal)| signal.poll_recv(context).is_ready().then_some(*kind));
+    came.map_or(Poll::Pending, Poll::Ready)
 }
 
 /// The next signal that does not say the same as one that has come just now.
-async fn another<T>(same_wish: Duration, mut next: impl AsyncFnMut() -> T) -> T {
+async fn another<T>(same_wish: Duration, mut next: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
     let first = Instant::now();
     loop {
-        let came = next().await;
+        let came = poll_fn(&mut next).await;
         if first.elapsed() >= same_wish {
             return came;
         }
@@ -222,15 +217,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_comes_right_behind_the_first_signal_says_the_same() {
-        let came_behind = async |same_wish, behind_ms: &[u64]| {
+        let came_behind = async |same_wish, behind_ms: &'static [u64]| {
+            let (sender, mut signals) = tokio::sync::mpsc::unbounded_channel();
             let started = Instant::now();
-            let mut behind = behind_ms.iter();
-            another(same_wish, async || {
-                let ms = *behind.next().expect("one of them counts");
-                tokio::time::sleep_until(started + Duration::from_millis(ms)).await;
-                ms
-            })
-            .await
+            tokio::spawn(async move {
+                for ms in behind_ms {
+                    tokio::time::sleep_until(started + Duration::from_millis(*ms)).await;
+                    // Nobody waits any more for what comes behind the one that counts.
+                    sender.send(*ms).ok();
+                }
+            });
+            another(same_wish, move |context| signals.poll_recv(context)).await.expect("one of them counts")
         };
         assert_eq!(came_behind(SAME_WISH, &[0, 200, 999, 1_000]).await, 1_000);
         assert_eq!(came_behind(SAME_WISH, &[5_000, 5_001]).await, 5_000);
