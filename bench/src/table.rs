@@ -2,6 +2,7 @@
 
 use crate::figure::{self, Figure, Quantile, Spread};
 use crate::grid::{Cell, Row, grid, plain, wrapped};
+use crate::lateness;
 use crate::outcome::{Outcome, Role, Surroundings, System};
 use crate::promises::{checked, history};
 use crate::unit::{self, Scale};
@@ -29,6 +30,9 @@ pub fn render(outcome: &Outcome, columns: usize) -> String {
     text.push_str(&wrapped(&history(outcome), columns, 2));
     text.push_str(&wrapped(&built(outcome), columns, 2));
     text.push_str(&wrapped(&around(outcome), columns, 2));
+    if let Some(late) = lateness::told(outcome) {
+        text.push_str(&wrapped(&late, columns, 2));
+    }
     for warning in warnings(outcome) {
         text.push_str(&wrapped(&format!("warning: {warning}"), columns, 2));
     }
@@ -53,11 +57,17 @@ fn head(outcome: &Outcome, columns: usize) -> String {
             Scale::of_size(machine.memory_bytes as f64).write(machine.memory_bytes as f64),
             filesystem(outcome),
             machine.kernel,
-            outcome.network_text(),
+            outcome.network_name(),
         ),
         columns,
         2,
     ));
+    if outcome.network.is_some() {
+        text.push_str(&wrapped(&format!("network {}", outcome.network_text()), columns, 2));
+    }
+    if let Some(replay) = outcome.replay_text() {
+        text.push_str(&wrapped(&format!("replay of {replay}"), columns, 2));
+    }
     if let Some(told) = ran_already(outcome) {
         text.push_str(&wrapped(&told, columns, 2));
     }
@@ -318,6 +328,20 @@ mod tests {
         let mut outcome = sample();
         outcome.ratios[0].doubt = Some("it waited".to_owned());
         assert!(render(&outcome, 80).contains("less, doubtful\n"));
+    }
+
+    #[test]
+    fn a_network_and_a_replay_are_told_with_their_numbers() {
+        let mut outcome = sample();
+        let head = |outcome: &Outcome| head(outcome, 200);
+        assert!(head(&outcome).contains("; loopback\n5 rounds"), "{}", head(&outcome));
+        let direction = serde_json::json!({ "delay_ms": 35.0, "jitter_ms": 10.0, "loss_percent": 0.5, "rate_kbit_s": 5_000.0 });
+        outcome.network = Some(serde_json::json!({ "name": "mobile", "up": direction, "down": direction }));
+        outcome.profile["replay"] =
+            serde_json::json!({ "folder": "logs", "speed": 20.0, "conversations": 2, "lines": 31_207 });
+        let told = "; mobile\nnetwork mobile: delay 35 ms, jitter 10 ms, loss 0.5 %, rate 5,000 kbit/s\nreplay of 31,207 lines in 2 logs \
+                    of logs, 20 times as fast as they were said\n5 rounds";
+        assert!(head(&outcome).contains(told), "{}", head(&outcome));
     }
 
     #[test]

@@ -1,11 +1,9 @@
 //! What weakens the figures of a run, in a sentence each.
 
-use crate::figure::{Figure, PUBLISH, Quantile};
+use crate::figure::{Figure, Quantile};
+use crate::lateness::Late;
 use crate::outcome::{Link, Outcome, Ratio, Role, Round, Surroundings, System};
 use crate::unit::{Scale, number};
-
-/// How late the bench may publish, as a part of what is measured.
-const LATENESS_MAX: f64 = 0.1;
 
 /// How much of a processor one of its threads may take.
 const BUSY_MAX: f64 = 0.9;
@@ -109,25 +107,16 @@ fn differ(one: &Link, other: &Link) -> bool {
     one.congestion_control.is_none() || one.congestion_control != other.congestion_control
 }
 
-/// A latency counts from when a message was due, so each is too great by as much as the bench was late to publish it. Like is
-/// compared with like: half of the messages suffer the p50 at most, 99 of 100 the p99. The worse of both is told.
+/// A figure that is the bench's own lateness more than anything else tells of the bench.
 fn lateness(system: &System) -> Option<String> {
-    let latency =
-        ["delivery", "ack"].into_iter().find(|name| median(system, name, Quantile::P50).is_some())?;
-    let late = [Quantile::P50, Quantile::P99].into_iter().filter_map(|quantile| {
-        let late = median(system, PUBLISH, quantile)?;
-        let measured = median(system, latency, quantile)?;
-        (late > measured * LATENESS_MAX).then_some((quantile, late, measured))
-    });
-    let (quantile, late, measured) =
-        late.max_by(|(_, a, of_a), (_, b, of_b)| (a / of_a).total_cmp(&(b / of_b)))?;
+    let Late { quantile, latency, late_us, measured_us } = Late::worst(system).filter(Late::matters)?;
     Some(format!(
-        "messages went out late while {} was measured, because the bench's timer or clients were busy or the system took \
-         no more: {} is {} beside {} of {latency}",
+        "messages went out late while {} was measured, by more than half of its {latency} {}: {} of {}. The bench's timer or clients \
+         were busy or the system took no more, and the figure tells of that more than of the system",
         system.name,
         quantile.name(),
-        Scale::of_time(late).write(late),
-        Scale::of_time(measured).write(measured),
+        Scale::of_time(late_us).write(late_us),
+        Scale::of_time(measured_us).write(measured_us),
     ))
 }
 
@@ -184,13 +173,11 @@ fn overrun(system: &System) -> Option<String> {
     })
 }
 
-fn median(system: &System, latency: &str, quantile: Quantile) -> Option<f64> {
-    Some(Figure::Latency(latency.to_owned(), quantile).spread(system)?.median)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::figure::PUBLISH;
+    use crate::outcome::Latency;
     use crate::testing::sample;
 
     fn only(outcome: &Outcome) -> String {
@@ -311,21 +298,26 @@ mod tests {
     }
 
     #[test]
-    fn late_messages_are_told_of_the_system_and_the_quantile() {
+    fn lateness_is_warned_about_where_it_is_most_of_a_figure_and_not_before() {
         let mut outcome = sample();
-        for round in &mut outcome.systems[0].rounds {
-            let delivery = round.latencies["delivery"].p99_us;
-            round.latencies.get_mut(PUBLISH).unwrap().p99_us = delivery * 0.11;
-        }
-        let told = only(&outcome);
-        assert!(told.contains("while quoth was measured") && told.contains(": p99 is "), "{told}");
-        for (part, worse) in [(0.105, "p99"), (0.12, "p50")] {
+        let late = |outcome: &mut Outcome, part: f64, of: fn(&mut Latency) -> &mut f64| {
             for round in &mut outcome.systems[0].rounds {
-                let delivery = round.latencies["delivery"].p50_us;
-                round.latencies.get_mut(PUBLISH).unwrap().p50_us = delivery * part;
+                let delivery = *of(round.latencies.get_mut("delivery").unwrap());
+                *of(round.latencies.get_mut(PUBLISH).unwrap()) = delivery * part;
             }
-            assert!(only(&outcome).contains(&format!(": {worse} is ")));
-        }
+        };
+        late(&mut outcome, 0.49, |latency| &mut latency.p99_us);
+        late(&mut outcome, 0.49, |latency| &mut latency.p50_us);
+        assert_eq!(
+            warnings(&outcome),
+            Vec::<String>::new(),
+            "as on any machine that does something else as well"
+        );
+        late(&mut outcome, 0.51, |latency| &mut latency.p99_us);
+        let told = only(&outcome);
+        assert!(told.contains("while quoth was measured, by more than half of its delivery p99: "), "{told}");
+        late(&mut outcome, 0.6, |latency| &mut latency.p50_us);
+        assert!(only(&outcome).contains("half of its delivery p50: "), "the worst of them");
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(super) fn summary(outcome: &Outcome) -> String {
         },
         format!("{rounds} round{}{each}", if rounds == 1 { "" } else { "s" }),
         format!("{}, {} cores", outcome.machine.cpu, outcome.machine.cores),
-        outcome.network_text(),
+        outcome.network_name(),
     ];
     items.map(|item| format!("<li>{}</li>", text(&item))).concat()
 }
@@ -85,7 +85,13 @@ pub(super) fn setup(outcome: &Outcome) -> String {
         ("Machine's other work", around(outcome).trim_start_matches("machine: ").to_owned()),
         ("Network", outcome.network_text()),
         ("Clients", outcome.transport().told().to_owned()),
-        ("Profile", outcome.profile_name.clone()),
+        (
+            "Profile",
+            match outcome.replay_text() {
+                Some(replay) => format!("{}; replay of {replay}", outcome.profile_name),
+                None => outcome.profile_name.clone(),
+            },
+        ),
     ];
     facts.map(|(name, value)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", text(&value))).concat()
 }

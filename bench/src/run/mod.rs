@@ -27,6 +27,7 @@ use crate::record::{latency, merge};
 use crate::schedule::Line;
 use crate::surroundings::Watched;
 use crate::target::Place;
+use crate::untold;
 
 /// How long a server that runs already may take to let a first client in. Outcome: there is none.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -103,7 +104,7 @@ pub(crate) struct Measurement {
     pub(crate) durability: Option<String>,
 }
 
-/// Whether a run can be: what it needs is there and fits together. Starts no load.
+/// Whether a run can be: what it needs is there and fits together, and a server that runs already lets a client in. Starts no load.
 ///
 /// # Errors
 /// What is missing, or does not go together.
@@ -111,7 +112,10 @@ pub fn check(plan: &Plan) -> anyhow::Result<()> {
     contender::line_up(plan)?;
     match &plan.subject {
         Subject::Own(options) => options.check(&plan.place),
-        Subject::Running(running) => running.check_process(),
+        Subject::Running(running) => {
+            running.check_process()?;
+            running.server().check_answers(plan.profile.shape.transport, ANSWER_TIMEOUT)
+        }
     }
 }
 
@@ -127,9 +131,6 @@ pub fn run(plan: &Plan, watch: &impl Watch) -> anyhow::Result<Outcome> {
         Subject::Running(running) => Some(running),
         Subject::Own(_) => None,
     };
-    if let Some(running) = running {
-        running.server().check_answers(plan.profile.shape.transport, ANSWER_TIMEOUT)?;
-    }
     let binary_sha256 = server_file(&plan.subject).and_then(|file| machine::sha256(&file).ok());
     let pid = running.and_then(|running| running.pid);
     let watched = Watched::begin(pid, running.is_some() && pid.is_none());
@@ -147,7 +148,7 @@ pub fn run(plan: &Plan, watch: &impl Watch) -> anyhow::Result<Outcome> {
     let systems: Vec<System> =
         measured.map(|(contender, rounds)| system(contender, &controls, rounds)).collect();
     let mut ratios = ratios::of(&plan.profile, &systems);
-    if let Some(reason) = changed(&plan.overrides) {
+    if let Some(reason) = changed(&plan.overrides).or_else(|| plan.profile.goals_of_another_load()) {
         let with_goals = ratios.iter_mut().filter(|ratio| ratio.goal.is_some());
         with_goals.for_each(|ratio| ratio.not_judged = Some(reason.clone()));
     }
@@ -228,7 +229,10 @@ fn measure_rounds(
                 Ok::<_, anyhow::Error>(measured)
             });
             match result {
-                Ok(measurement) => measured[index].push(measurement),
+                Ok(measurement) => {
+                    measured[index].push(measurement);
+                    untold::measured();
+                }
                 Err(error) => return Err((Ended { round, system }, stopped(watch, error))),
             }
         }

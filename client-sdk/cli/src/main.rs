@@ -30,7 +30,6 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
 use quoth_bench::command::WrongUsage;
 use tracing_subscriber::EnvFilter;
 
@@ -40,7 +39,7 @@ use crate::hint::Hint;
 use crate::interrupt::{EXIT_INTERRUPTED, Interrupt, Interrupted};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = args::parsed();
     tracing_subscriber::fmt()
         // To tell of a reader of the log that has gone would panic.
         .log_internal_errors(false)

@@ -5,7 +5,7 @@ mod members;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use quoth_bench::command::BenchArgs;
 use quoth_client::protocol::limits::START_LAST_MAX;
 use quoth_client::{ConversationName, DeviceId, Transport};
@@ -32,6 +32,24 @@ pub(crate) struct Args {
     pub(crate) connection: ConnectionArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// What was given on the command line. Ends the program where that is wrong, or where help was asked for.
+pub(crate) fn parsed() -> Args {
+    Args::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit())
+}
+
+/// The command line. The help of what connects to nothing does not tell how to connect.
+fn command() -> clap::Command {
+    const CONNECTS_TO_NOTHING: [&str; 3] = ["compare", "profiles", "report"];
+    let command = Args::command();
+    let hidden: Vec<clap::Arg> =
+        command.get_arguments().filter(|arg| arg.is_global_set()).map(|arg| arg.clone().hide(true)).collect();
+    command.mut_subcommand("bench", |bench| {
+        CONNECTS_TO_NOTHING
+            .iter()
+            .fold(bench, |bench, name| bench.mut_subcommand(name, |command| command.args(hidden.clone())))
+    })
 }
 
 /// Where and as whom to connect.
@@ -231,13 +249,32 @@ fn last_parser() -> impl TypedValueParser<Value = u32> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Args::command().debug_assert();
+        command().debug_assert();
+    }
+
+    #[test]
+    fn help_tells_how_to_connect_where_anything_connects() {
+        let help = |words: &[&str]| {
+            let line = [&["quoth"], words, &["--help"]].concat();
+            command().try_get_matches_from(line).expect_err("help is no run").to_string()
+        };
+        for words in [&["bench", "compare"][..], &["bench", "profiles"], &["bench", "report"]] {
+            let help = help(words);
+            assert!(
+                !help.contains("--server") && !help.contains("--token") && help.contains("--help"),
+                "{help}"
+            );
+        }
+        for words in [&["bench"][..], &["bench", "versus"], &["chat"]] {
+            assert!(help(words).contains("--server") && help(words).contains("--token"));
+        }
+        let line = ["quoth", "--server", "a.example:1", "bench", "profiles"];
+        let args = command().try_get_matches_from(line).and_then(|matches| Args::from_arg_matches(&matches));
+        assert_eq!(args.unwrap().connection.server.as_deref(), Some("a.example:1"), "as before");
     }
 
     #[test]
