@@ -21,6 +21,7 @@ pub use link::Link;
 pub use ratio::{Goal, Ratio};
 
 use crate::profile::Transport;
+use crate::unit::{self, counted};
 
 /// The version of this document. A reader refuses any other.
 pub const FORMAT: u32 = 4;
@@ -310,8 +311,11 @@ impl Outcome {
         let number = |key: &str| replay[key].as_f64().unwrap_or_default();
         Some(format!(
             "{} lines in {} of {}, {} times as fast as they were said",
-            crate::unit::number(number("lines")),
-            crate::unit::counted(replay["conversations"].as_u64().unwrap_or_default() as usize, "log"),
+            unit::number(number("lines")),
+            counted(
+                replay["conversations"].as_u64().and_then(|logs| logs.try_into().ok()).unwrap_or(0),
+                "log"
+            ),
             replay["folder"].as_str().unwrap_or_default(),
             number("speed"),
         ))
