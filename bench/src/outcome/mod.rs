@@ -285,15 +285,14 @@ impl Outcome {
         transport.and_then(|transport| serde_json::from_value(transport).ok()).unwrap_or_default()
     }
 
-    /// What the network is called: a name, a file, or `loopback`; what leads to a server elsewhere has no name.
+    /// What the network is called: a name, a file, `loopback`, or whatever leads to a server that ran elsewhere.
     #[must_use]
     pub fn network_name(&self) -> String {
         let name = |network: &Value| network.get("name").unwrap_or(network).as_str().map(str::to_owned);
+        let elsewhere = self.server.ran_at.filter(|at| !at.ip().is_loopback());
         self.network.as_ref().and_then(name).unwrap_or_else(|| {
-            match self.server.ran_at.filter(|at| !at.ip().is_loopback()) {
-                Some(at) => format!("whatever network leads to {}", at.ip()),
-                None => "loopback".to_owned(),
-            }
+            elsewhere
+                .map_or_else(|| "loopback".to_owned(), |at| format!("whatever network leads to {}", at.ip()))
         })
     }
 
