@@ -64,9 +64,12 @@ async fn who_watches_the_inbox_goes_on_where_the_connection_was_lost(over: Trans
         server.world.tell_all(&ServerFrame::InboxRow(Box::new(row)));
     }
     // What has come by then is one row for each conversation, the latest.
-    while watch.version() != Some(10) {
-        tokio::task::yield_now().await;
-    }
+    let come = async {
+        while watch.version() != Some(10) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, come).await.expect("they come");
     let changes = timeout(PATIENCE, watch.changes()).await.unwrap().unwrap();
     assert_eq!(changes, InboxChanges { rows: vec![row("a", 8), row("b", 10)], incomplete: false });
 
