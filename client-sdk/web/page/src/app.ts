@@ -28,7 +28,6 @@ import { BlankView } from "./view/blank.js";
 import { ComposerView } from "./view/composer.js";
 import { closeByClickBeside, help } from "./view/dialogs.js";
 import { byId, setFace, setText } from "./view/dom.js";
-import { DateView } from "./view/date.js";
 import { ListView, type ListItem } from "./view/list.js";
 import { LogView } from "./view/log.js";
 import { RoomHeadView } from "./view/room_head.js";
@@ -98,7 +97,7 @@ export class App {
       more: (name, anchor) => this.inbox.more(name, anchor),
       needMore: () => void this.inbox.loadMore(),
     });
-    new DateView((day) => this.withDeeds((deeds) => deeds.date(day)));
+    byId("date-open").addEventListener("click", () => this.withDeeds((deeds) => deeds.askDate()));
     this.head = new RoomHeadView(
       () => this.membership.leave(this.active),
       () => this.membership.showMembers(this.active.info),

@@ -7,6 +7,7 @@ import type { Room } from "./room.js";
 import { readersText } from "./view/log_actions.js";
 import type { LogView } from "./view/log.js";
 import type { ComposerView } from "./view/composer.js";
+import { DateView } from "./view/date.js";
 import { openMenu, type MenuItem } from "./view/menu.js";
 import { byId } from "./view/dom.js";
 
@@ -24,6 +25,8 @@ export interface DeedHooks {
 }
 
 export class MessageDeeds {
+  private date: DateView | undefined;
+
   constructor(
     private readonly messages: Messages,
     private readonly log: LogView,
@@ -95,8 +98,13 @@ export class MessageDeeds {
     await this.ask(() => room.history.toPlace({ around: seq }));
   }
 
-  async date(day: string): Promise<void> {
-    await this.ask(() => this.room.history.toPlace({ aroundTimeMs: new Date(`${day}T00:00`).getTime() }));
+  /** Asks for a day, and goes there. */
+  askDate(): void {
+    this.date ??= new DateView((day) => {
+      const aroundTimeMs = new Date(`${day}T00:00`).getTime();
+      void this.ask(() => this.room.history.toPlace({ aroundTimeMs }));
+    });
+    this.date.show();
   }
 
   private get room(): Room {

@@ -7,16 +7,17 @@ export class DateView {
   private readonly day = byId<HTMLInputElement>("date-day");
 
   constructor(jump: (day: string) => void) {
-    byId("date-open").addEventListener("click", () => {
-      this.day.max = localDay(new Date());
-      this.day.value ||= this.day.max;
-      this.dialog.showModal();
-    });
     byId<HTMLFormElement>("date-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.dialog.close();
       jump(this.day.value);
     });
+  }
+
+  show(): void {
+    this.day.max = localDay(new Date());
+    this.day.value ||= this.day.max;
+    this.dialog.showModal();
   }
 }
 

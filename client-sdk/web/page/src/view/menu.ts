@@ -29,8 +29,6 @@ const MARGIN_PX = 8;
 
 let close: (() => void) | undefined;
 
-export const closeMenu = (): void => close?.();
-
 export function openMenu(anchor: Element, { label, items, info, row = false, home }: MenuOptions): void {
   close?.();
   const before = home ?? (document.activeElement as HTMLElement | null);
