@@ -321,7 +321,8 @@ impl State {
     /// A lane may be over, and nobody may hold it.
     fn lane_has_changed(&mut self, key: u32) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
-        if !(lane.is_over() || lane.is_finished && lane.number.is_none()) {
+        let is_over = lane.is_over() || lane.is_finished && lane.number.is_none();
+        if !is_over {
             return;
         }
         if std::mem::replace(&mut lane.counts_as_open, false) {

@@ -138,7 +138,8 @@ struct Connection {
     resets: Flood,
     datagrams: Flood,
     drains: bool,
-    /// Its place among the sessions, from the sign-in on. Last, since its end says that nothing more is delivered.
+    /// Its place among the sessions, from the sign-in on. Last: the transport is closed by its end, so that nothing more is delivered, and what
+    /// runs beside is told to end, which it does where it waits next.
     attendance: Option<Attendance>,
 }
 
