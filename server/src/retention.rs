@@ -109,6 +109,7 @@ pub(crate) fn notice(conversation: ConversationName, time_ms: u64, registers: Ve
         offset: 0,
         class: Class::default(),
         erases: Vec::new(),
+        ends_window: false,
         registers,
     }
 }

@@ -43,6 +43,7 @@ impl NoteRequest {
             offset: 0,
             class,
             erases: Vec::new(),
+            ends_window: false,
             registers,
         };
         (record, noted)

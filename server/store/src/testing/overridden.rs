@@ -11,8 +11,8 @@ use crate::log::hold::Hold;
 use crate::log::{Log, LogError, LogReader, Position, Visit};
 use crate::record::Record;
 use crate::view::{
-    Bounds, Found, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed, Stretch, Survey, View,
-    ViewError,
+    Bounds, Erased, Found, Keepings, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed, Rewrite,
+    Rewritten, Stretch, Survey, View, ViewError,
 };
 
 /// What a test makes a log or a view of: `Overridden(my_override)`.
@@ -188,6 +188,18 @@ impl<T: ViewOverride> View for Overridden<T> {
 
     fn reclaim(&self, keeps: &mut Keeps<'_>) -> Result<Reclaimed, ViewError> {
         self.0.inner().reclaim(keeps)
+    }
+
+    fn rewrite(
+        &self,
+        keepings: &mut Keepings<'_>,
+        rewrite: &mut Rewrite<'_>,
+    ) -> Result<Rewritten, ViewError> {
+        self.0.inner().rewrite(keepings, rewrite)
+    }
+
+    fn erased(&self) -> Erased {
+        self.0.inner().erased()
     }
 
     fn survey(&self, visit: &mut Survey<'_>) -> Result<(), ViewError> {
