@@ -88,6 +88,10 @@ impl<T: LogOverride> Log for Overridden<T> {
         self.0.inner().trim(before)
     }
 
+    fn end_segment(&self) -> Result<(), LogError> {
+        self.0.inner().end_segment()
+    }
+
     fn fence(&self, epoch: u64) -> Result<(), LogError> {
         self.0.fence(epoch)
     }

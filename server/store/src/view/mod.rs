@@ -185,6 +185,8 @@ pub struct Rewritten {
     pub bytes: u64,
     /// Bytes of rows that were read and written.
     pub moved_bytes: u64,
+    /// Bytes of rows that were written.
+    pub written_bytes: u64,
     /// Whether it was let come to its end.
     pub is_done: bool,
     /// Whether there is more to do at once.

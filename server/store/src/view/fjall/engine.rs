@@ -165,6 +165,22 @@ impl Engine {
         Ok(before.saturating_sub(tree.disk_space()))
     }
 
+    /// Merges all tables of the registers, so that nothing is left of values that were replaced or removed. Nothing else is merged
+    /// meanwhile.
+    pub(super) fn merge_registers(&self) -> Result<(), ViewError> {
+        let _nobody_merges = self.merging.lock();
+        let tree = &self.registers.tree;
+        let first_new = tree.get_next_table_id();
+        let merged = self.tree("merge tables of", tree.major_compact(TABLE_BYTES, self.unneeded()));
+        if merged.as_ref().is_err_and(ViewError::is_full) {
+            self.delete_unfinished(&self.registers, first_new)?;
+        }
+        merged?;
+        self.write(Batch::default());
+        let freed = tree.get_version_history_lock().maintenance(&tree.tree_config().path, self.unneeded());
+        self.tree("merge tables of", freed)
+    }
+
     /// From which window to which the tables go that may have rows of a window; `None` when there are none.
     pub(super) fn windows_beside(&self, class: Class, window: Window) -> Option<(Window, Window)> {
         let version = self.messages(class).tree.current_version();

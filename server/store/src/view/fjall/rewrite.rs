@@ -44,6 +44,9 @@ const DEAD_PARTS: u64 = 8;
 /// stays on the disk.
 const WINDOWS_BYTES_MAX: u64 = 4 * WINDOW_BYTES;
 
+/// An open window is ended for its space when so large a part of what fills one is dead.
+const OPEN_PARTS: u64 = 16;
+
 /// What is dead by its own time and held all the same is looked at again after a day.
 const HELD_AGAIN_MS: u64 = 24 * 3_600 * 1_000;
 
@@ -72,6 +75,8 @@ struct Moved {
     next: Option<Seq>,
     /// Bytes of rows that were read and written.
     bytes: u64,
+    /// Bytes of rows that were written.
+    written: u64,
 }
 
 impl FjallView {
@@ -88,20 +93,21 @@ impl FjallView {
         let closed = self.closed();
         let assessed = self.assess(keepings)?;
         let mut rewritten = Rewritten { is_done: true, ..Rewritten::default() };
-        let ended: BTreeMap<_, _> = assessed
-            .iter()
-            .filter(|(window, _)| window.number < closed[window.class.index()])
-            .map(|(window, assessed)| (*window, *assessed))
-            .collect();
         // What was erased has a time by which it is to be gone.
         let mut windows = BTreeSet::new();
         self.add_erased(&assessed, &closed, rewrite.erased_by_ms, &mut windows, &mut rewritten);
-        for window in self.dead_windows(&ended, rewrite.now_ms) {
-            if has_enough(&windows, &assessed) {
+        let has_erased = !windows.is_empty();
+        for Candidate { window, dead, .. } in self.dead_windows(&assessed, rewrite.now_ms) {
+            if window.number >= closed[window.class.index()] {
+                if dead >= self.window_bytes / OPEN_PARTS {
+                    self.hold_up(window.class, &mut rewritten);
+                }
+            } else if has_enough(&windows, &assessed) {
                 rewritten.more = true;
                 break;
+            } else {
+                windows.insert(window);
             }
-            windows.insert(window);
         }
         if windows.is_empty() {
             self.forget_windows(&assessed.into_keys().collect(), &closed);
@@ -124,7 +130,8 @@ impl FjallView {
                     let moved = self.move_step((name, key), first, until, &keep, rewrite.now_ms)?;
                     cursor = moved.next;
                     rewritten.moved_bytes += moved.bytes;
-                    unflushed += moved.bytes;
+                    rewritten.written_bytes += moved.written;
+                    unflushed += moved.written;
                     if unflushed >= FLUSH_BYTES {
                         self.flush_all(&mut self.checkpoint.lock())?;
                         unflushed = 0;
@@ -138,6 +145,10 @@ impl FjallView {
             Ok(())
         })?;
         self.flush_all(&mut self.checkpoint.lock())?;
+        if has_erased {
+            // What was said of a message, and is not any more.
+            self.engine.merge_registers()?;
+        }
         let alive = self.windows_with_spans()?;
         rewritten.windows = windows.iter().filter(|window| !alive.contains(window)).count() as u64;
         // Those that were rewritten before, and left rows beside others, go with their neighbours.
@@ -159,11 +170,22 @@ impl FjallView {
         })
     }
 
+    /// Takes note that a class's open window is to be ended. That of the rest is ended here.
+    fn hold_up(&self, class: Class, rewritten: &mut Rewritten) {
+        if class == Class::REST {
+            self.end_rest(|_| true);
+        } else if !rewritten.held_up.contains(&class) {
+            rewritten.held_up.push(class);
+        }
+    }
+
     /// Ends the open window of the rest, if it is to be.
     fn end_rest(&self, is_to_end: impl FnOnce(&Tally) -> bool) {
         let mut writing = self.writing.lock();
         let window = writing.window(Class::REST);
-        if writing.tallies.get(window).is_some_and(is_to_end) {
+        if writing.windows[Class::REST.index()].bytes > 0
+            && writing.tallies.get(window).is_some_and(is_to_end)
+        {
             writing.windows[Class::REST.index()] =
                 OpenWindow { window: window.number.next(), ..OpenWindow::default() };
         }
@@ -194,14 +216,14 @@ impl FjallView {
     }
 
     /// The windows that are rewritten for their space: the deadest ones, until little of all is dead.
-    fn dead_windows(&self, ended: &BTreeMap<ClassWindow, Assessed>, now_ms: u64) -> Vec<ClassWindow> {
+    fn dead_windows(&self, windows: &BTreeMap<ClassWindow, Assessed>, now_ms: u64) -> Vec<Candidate> {
         let (writing, nothing) = (self.writing.lock(), Tally::default());
         // What goes as a whole soon is left to.
         let stays = |class: Class, goes_ms: Option<u64>| {
             let soon_ms = class.window_ms().map(|window_ms| now_ms.saturating_add(window_ms));
             soon_ms.zip(goes_ms).is_none_or(|(soon_ms, goes_ms)| goes_ms > soon_ms)
         };
-        let stay = ended.iter().filter(|(window, assessed)| stays(window.class, assessed.goes_ms));
+        let stay = windows.iter().filter(|(window, assessed)| stays(window.class, assessed.goes_ms));
         let candidates = stay.map(|(window, assessed)| {
             assessed.candidate(*window, writing.tallies.get(*window).unwrap_or(&nothing), now_ms)
         });
@@ -234,10 +256,8 @@ impl FjallView {
                 windows.extend(assessed.range(beside(first)..=beside(last)).map(|(window, _)| *window));
                 // Without spans it is dropped again.
                 windows.insert(window);
-            } else if class == Class::REST {
-                self.end_rest(|_| true);
-            } else if !rewritten.held_up.contains(&class) {
-                rewritten.held_up.push(class);
+            } else {
+                self.hold_up(class, rewritten);
             }
         }
     }
@@ -358,7 +378,7 @@ impl FjallView {
         }
         drop(snapshot);
         self.engine.write(batch);
-        Ok(Moved { next: next.map(|next| next.seq), bytes: bytes as u64 + written })
+        Ok(Moved { next: next.map(|next| next.seq), bytes: bytes as u64 + written, written })
     }
 }
 
@@ -386,7 +406,7 @@ impl Assessed {
 }
 
 /// The deadest windows, until no more than a part of all is dead.
-fn choose(mut candidates: Vec<Candidate>) -> Vec<ClassWindow> {
+fn choose(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     let share = |of: &Candidate| of.dead.saturating_mul(1 << 16) / of.there.max(1);
     candidates.sort_by_key(|candidate| std::cmp::Reverse(share(candidate)));
     let (mut there, mut dead) =
@@ -396,7 +416,7 @@ fn choose(mut candidates: Vec<Candidate>) -> Vec<ClassWindow> {
         if dead <= there / DEAD_PARTS || candidate.dead == 0 {
             break;
         }
-        chosen.push(candidate.window);
+        chosen.push(candidate);
         there -= candidate.dead;
         dead -= candidate.dead;
     }
