@@ -21,6 +21,10 @@ fn every_figure_is_measured_and_has_a_row() {
             "60000",
             "--catch-up-messages",
             "20000",
+            "--kept-messages",
+            "200000",
+            "--inbox-conversations",
+            "100",
             "--sign-ins",
             "50",
         ])

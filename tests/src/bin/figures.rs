@@ -18,7 +18,7 @@ struct Arguments {
     /// Length of one turn, in seconds.
     #[arg(long, default_value_t = 3)]
     turn_s: u64,
-    /// Length of the figures `steady` and `memory`, in seconds.
+    /// Length of the figures `steady`, `memory` and `expire`, in seconds.
     #[arg(long, default_value_t = 60)]
     long_s: u64,
     /// Messages in the folders of the figures `start` and `last`.
@@ -27,6 +27,12 @@ struct Arguments {
     /// Messages of the figure `catch-up`.
     #[arg(long, default_value_t = 1_000_000)]
     catch_up_messages: u64,
+    /// Messages of the figures `backup` and `expire`.
+    #[arg(long, default_value_t = 5_000_000)]
+    kept_messages: u64,
+    /// Conversations of the figure `inbox`.
+    #[arg(long, default_value_t = 10_000)]
+    inbox_conversations: u64,
     /// Sessions of the figure `sign-ins`.
     #[arg(long, default_value_t = 5_000)]
     sign_ins: u64,
@@ -43,6 +49,8 @@ fn main() -> anyhow::Result<ExitCode> {
         long_s: arguments.long_s,
         stored_messages: arguments.stored_messages,
         catch_up_messages: arguments.catch_up_messages,
+        kept_messages: arguments.kept_messages,
+        inbox_conversations: arguments.inbox_conversations,
         sign_ins: arguments.sign_ins,
         dir: arguments.dir,
     };

@@ -1,5 +1,6 @@
-//! Memory and work of a process, as Linux tells them.
+//! Memory and work of a process, as Linux tells them, and what a folder takes.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -54,4 +55,22 @@ pub(super) fn settle(pid: u32) -> anyhow::Result<()> {
         }
         anyhow::ensure!(started.elapsed() < PATIENCE, "process {pid} is still busy after {PATIENCE:?}");
     }
+}
+
+/// Bytes of all files in a folder. One that goes meanwhile has none.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub(super) fn bytes_in(dir: &Path) -> anyhow::Result<f64> {
+    let mut bytes = 0.0;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        bytes += match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => bytes_in(&entry.path())?,
+            Ok(metadata) => metadata.len() as f64,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0.0,
+            Err(error) => return Err(error.into()),
+        };
+    }
+    Ok(bytes)
 }

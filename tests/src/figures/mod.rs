@@ -6,11 +6,15 @@
 //! processes of their own; all clients run on one thread of this one.
 
 pub mod append;
+mod backup;
 mod bare_fjall;
 mod bulk;
 mod catch_up;
 mod client;
+mod expire;
+mod inbox;
 mod last;
+mod live;
 mod machine;
 mod report;
 mod sign_ins;
@@ -37,6 +41,10 @@ pub struct Plan {
     pub stored_messages: u64,
     /// Messages that a reader catches up with.
     pub catch_up_messages: u64,
+    /// Messages of a store that is backed up.
+    pub kept_messages: u64,
+    /// Conversations of the user with many.
+    pub inbox_conversations: u64,
     /// Sessions that sign in at once.
     pub sign_ins: u64,
     /// Where the servers' data and the bare files are: the disk that is measured.
@@ -137,6 +145,41 @@ pub const FIGURES: &[Figure] = &[
             Row { what: "server memory that it takes meanwhile, in MiB", goal: Goal::AtMost(8.0) },
         ],
         run: catch_up::run,
+    },
+    Figure {
+        name: "inbox",
+        rows: &[Row {
+            what: "first page of an inbox of 10,000 conversations, over one of 50",
+            goal: Goal::AtMost(1.3),
+        }],
+        run: inbox::run,
+    },
+    Figure {
+        name: "backup",
+        rows: &[
+            Row {
+                what: "MB/s of a backup of a running server, over cp of the same folder",
+                goal: Goal::AtLeast(0.5),
+            },
+            Row { what: "p99 of a publish while it is backed up, over quiet", goal: Goal::AtMost(1.5) },
+        ],
+        run: backup::run,
+    },
+    Figure {
+        name: "expire",
+        rows: &[
+            Row {
+                what: "p99 of a delivery while half of what is stored expires and is reclaimed, over quiet",
+                goal: Goal::AtMost(1.3),
+            },
+            Row { what: "p99.9 of the same", goal: Goal::AtMost(3.0) },
+            Row {
+                what: "disk behind it, over a store that never had what expired",
+                goal: Goal::AtMost(1.25),
+            },
+            Row { what: "how late the last of it goes, in windows", goal: Goal::AtMost(1.0) },
+        ],
+        run: expire::run,
     },
     Figure {
         name: "sign-ins",

@@ -57,6 +57,11 @@ pub(super) struct Times {
 }
 
 impl Times {
+    pub(super) fn extend(&mut self, times: impl IntoIterator<Item = Duration>) {
+        self.times.extend(times);
+        self.is_sorted = false;
+    }
+
     pub(super) fn push(&mut self, time: Duration) {
         self.times.push(time);
         self.is_sorted = false;
@@ -80,6 +85,15 @@ impl Times {
 
     pub(super) fn len(&self) -> usize {
         self.times.len()
+    }
+}
+
+impl IntoIterator for Times {
+    type Item = Duration;
+    type IntoIter = std::vec::IntoIter<Duration>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.times.into_iter()
     }
 }
 

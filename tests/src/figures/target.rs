@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::process::ServerProcess;
+use crate::site::Site;
 
 /// A running server. Ended when it is dropped.
 #[derive(Debug)]
 pub(super) struct Target {
     server: ServerProcess,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Target {
@@ -35,7 +36,28 @@ impl Target {
         let dir = TempDir::new_in(dir)?;
         let data = dir.path().join("data");
         fill(&data.join("store"))?;
-        Ok(Self { server: start(&data, settings)?, _dir: dir })
+        Ok(Self { server: start(&data, settings)?, dir })
+    }
+
+    /// Ends the server as an operator does, and starts it with other settings on the same data.
+    ///
+    /// # Errors
+    /// When it does not end well, or does not start.
+    pub(super) fn restart(self, settings: &[String]) -> anyhow::Result<Self> {
+        let Self { server, dir } = self;
+        let status = server.terminate()?;
+        anyhow::ensure!(status.success(), "the server ended with {status}");
+        Ok(Self { server: start(&dir.path().join("data"), settings)?, dir })
+    }
+
+    /// Its data.
+    pub(super) fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// For users of any name.
+    pub(super) fn site(&self) -> Site {
+        Site::of_process(&self.server, &self.data_dir())
     }
 
     pub(super) fn address(&self) -> SocketAddr {
