@@ -265,12 +265,12 @@ fn view_bytes(api: &Api) -> anyhow::Result<u64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_disk_of_a_server_has_little_more_than_what_is_kept() -> anyhow::Result<()> {
     const MESSAGES: u64 = 1_500;
-    const BODY_BYTES: usize = 8 * 1024;
+    const BODY_BYTES: usize = 32 * 1024;
     let dir = tempfile::tempdir()?;
     let data_dir = dir.path().join("data");
     let server = ServerProcess::start_with(&data_dir, "127.0.0.1:0", &["--set", "retention.interval_s=1"])?;
     let api = Api::told(&server.client_file()?)?;
-    let token = server.token("ada")?;
+    let token = server.token("alice")?;
     let mut writer = Member::connect(Over::Quic, server.address(), &server.ca_file(), &token).await?;
     let mut streams = Vec::new();
     for room in ["one", "two", "three"] {

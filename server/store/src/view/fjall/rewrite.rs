@@ -45,7 +45,7 @@ const DEAD_PARTS: u64 = 8;
 const WINDOWS_BYTES_MAX: u64 = 4 * WINDOW_BYTES;
 
 /// An open window is ended for its space when so large a part of what fills one is dead.
-const OPEN_PARTS: u64 = 16;
+const OPEN_PARTS: u64 = 64;
 
 /// What is dead by its own time and held all the same is looked at again after a day.
 const HELD_AGAIN_MS: u64 = 24 * 3_600 * 1_000;
