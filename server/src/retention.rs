@@ -122,6 +122,9 @@ const REST: u32 = 19;
 /// By this part of the time in which it is to be gone, what was erased is rewritten; the rest of the time is for doing it.
 const DUE_PARTS: u64 = 2;
 
+/// So often is looked at least within that time.
+const LOOKS_MIN: u32 = 10;
+
 /// A segment of the log is ended after this part of it.
 const SEGMENT_PARTS: u32 = 4;
 
@@ -137,10 +140,11 @@ impl Retention {
     pub(crate) fn start(engine: Engine, config: &RetentionConfig) -> Self {
         engine.set_erasure_max(config.erasure_max_s.saturating_mul(1_000));
         let ((stop, stopped), stopping) = (oneshot::channel(), Arc::new(AtomicBool::new(false)));
+        let erasure_max = Duration::from_secs(config.erasure_max_s);
         let freeing = Freeing {
             engine,
-            interval: Duration::from_secs(config.interval_s),
-            erasure_max: Duration::from_secs(config.erasure_max_s),
+            interval: Duration::from_secs(config.interval_s).min(erasure_max / LOOKS_MIN),
+            erasure_max,
             bytes_per_s: config.rewrite_bytes_per_s,
             stopping: Arc::clone(&stopping),
         };
@@ -190,7 +194,7 @@ impl Freeing {
                 }
             }
             // However long a look takes, what was erased is to be gone in time.
-            wait = wait.min(self.erasure_max / 16).max(self.interval);
+            wait = wait.min(self.erasure_max / LOOKS_MIN);
         }
     }
 

@@ -13,7 +13,7 @@ pub(super) const CLASSES: Setting = Setting {
 
 pub(super) const INTERVAL_S: Setting = Setting {
     key: "retention.interval_s",
-    doc: "how often the space of what is absent is freed",
+    doc: "how often the space of what is absent is freed, in seconds; ten times within retention.erasure_max_s at least",
     kind: Kind::Number(ranges::RETENTION_INTERVAL_S),
     set: |c, t| number(&mut c.retention.interval_s, t),
     get: |c| c.retention.interval_s.to_string(),
@@ -21,7 +21,7 @@ pub(super) const INTERVAL_S: Setting = Setting {
 
 pub(super) const ERASURE_MAX_S: Setting = Setting {
     key: "retention.erasure_max_s",
-    doc: "how long what was revoked or erased may be on the disk, at least ten times retention.interval_s",
+    doc: "how long what was revoked or erased may be on the disk",
     kind: Kind::Number(ranges::RETENTION_ERASURE_MAX_S),
     set: |c, t| number(&mut c.retention.erasure_max_s, t),
     get: |c| c.retention.erasure_max_s.to_string(),

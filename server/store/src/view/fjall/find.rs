@@ -104,7 +104,7 @@ impl ProducerRows<'_> {
                     return Err(hole(self.conversation, expected, Some(message.seq)));
                 }
                 if message.is_bare() {
-                    may_be.get_or_insert(Found { seq: later, time_ms: message.place().time_ms });
+                    may_be.get_or_insert_with(|| Found { seq: later, time_ms: message.place().time_ms });
                 } else if message.seq == last.seq && message.id != Some(self.id(last.n)) {
                     return Err(self.damaged(NOT_LAST_IN_BLOCK));
                 }

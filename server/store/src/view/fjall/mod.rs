@@ -30,6 +30,7 @@ mod checkpoint;
 mod compactor;
 mod copy;
 mod engine;
+mod erase;
 mod find;
 mod pin;
 mod precheck;
@@ -66,7 +67,7 @@ pub(crate) use self::pin::{Place as FilePlace, place};
 use self::row::Block;
 use self::run::Message;
 use self::tally::Tallies;
-use self::window::{ClassWindow, Held, Piece, WINDOW_BYTES, window_bytes};
+use self::window::{ClassWindow, Held, WINDOW_BYTES, window_bytes};
 use super::{
     Bounds, Erased, Found, Keepings, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed, Rewrite,
     Rewritten, Stretch, Survey, View, ViewError,
@@ -287,54 +288,6 @@ impl FjallView {
         checkpoint::write(&self.dir, next)?;
         *checkpoint = next;
         self.compactor.wake();
-        Ok(())
-    }
-
-    /// Counts those of a group that have a time to live.
-    fn tally(writing: &mut Writing, position: Position, records: &[Record]) {
-        for record in events(records).filter(|record| record.expires_ms != 0) {
-            let window = writing.window(record.class);
-            if let Some(tally) = writing.tallies.at(window, position) {
-                tally.expires(record.time_ms, record.expires_ms, record.content.len() as u64);
-            }
-        }
-    }
-
-    /// Takes out what records erase. Their rows may have been written by the same group.
-    fn erase(&self, tallies: &mut Tallies, position: Position, records: &[Record]) -> Result<(), ViewError> {
-        let at_ms = records.iter().map(|record| record.time_ms).max().unwrap_or_default();
-        let mut erased: HashMap<(&ConversationName, Seq), Vec<Seq>> = HashMap::new();
-        let snapshot = self.snapshot();
-        for record in records {
-            let key = ConversationKey::new(&record.conversation);
-            for seq in &record.erases {
-                if let Some(Piece::Run(run)) = self.pieces_from(&snapshot, key, *seq).next().transpose()? {
-                    erased.entry((&record.conversation, run.last)).or_default().push(*seq);
-                }
-            }
-        }
-        let mut batch = Batch::default();
-        for ((name, last), seqs) in erased {
-            let key = ConversationKey::new(name);
-            let Some(span) = self.span_at(&snapshot, key, last)? else { continue };
-            let Some(window) = span.window() else { continue };
-            let Some(Piece::Run(run)) = self.pieces_from(&snapshot, key, last).next().transpose()? else {
-                continue;
-            };
-            let mut messages = run.messages(name)?;
-            for message in messages.iter_mut().filter(|message| seqs.contains(&message.seq)) {
-                if let Some(tally) = tallies.at(window, position) {
-                    tally.erase(at_ms, message.content_bytes());
-                }
-                *message = message.erased();
-            }
-            batch.insert(
-                self.engine.messages(window.class),
-                run.key.clone(),
-                run::encode(&run.key, &messages),
-            );
-        }
-        self.engine.write(batch);
         Ok(())
     }
 

@@ -20,7 +20,7 @@ use quoth_protocol::{ConversationName, Seq};
 
 use super::FjallView;
 use super::checkpoint::OpenWindow;
-use super::engine::Batch;
+use super::engine::{Batch, Snapshot};
 use super::read::{StoredRun, hole};
 use super::row::{self, BLOCK_SEQS, Block, SPAN_KEY_BYTES};
 use super::run::{self, Message};
@@ -35,7 +35,7 @@ use crate::view::{Erased, Keep, Keepings, Last, Place, Rewrite, Rewritten, ViewE
 const STEP_BYTES: usize = 128 * 1024;
 
 /// So many absent events side by side are a row of `spans`. A block has no more, so each block that has a row has something to read.
-const GONE_SEQS_MIN: usize = BLOCK_SEQS as usize;
+const GONE_SEQS_MIN: u64 = BLOCK_SEQS;
 
 /// While more than the eighth part of what windows have is dead, the deadest of them are rewritten.
 const DEAD_PARTS: u64 = 8;
@@ -60,6 +60,9 @@ struct Assessed {
     /// When all of it is absent by age, in milliseconds since 1970; `None`: that is not to be foreseen.
     goes_ms: Option<u64>,
 }
+
+/// What is known of a window before its first conversation.
+const NOTHING_YET: Assessed = Assessed { bytes: 0, before_marks: 0, goes_ms: Some(0) };
 
 /// A window that is worth a rewrite, with what it has and what of that is dead, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -201,8 +204,7 @@ impl FjallView {
             for (span, next) in spans {
                 let (Some(window), Held::There { offset, .. }) = (span.window(), span.held) else { continue };
                 let bytes = next.offset.saturating_sub(offset);
-                let assessed =
-                    windows.entry(window).or_insert(Assessed { goes_ms: Some(0), ..Assessed::default() });
+                let assessed = windows.entry(window).or_insert(NOTHING_YET);
                 assessed.bytes += bytes;
                 if span.first < floor.seq {
                     assessed.before_marks += floor.offset.saturating_sub(offset).min(bytes);
@@ -304,28 +306,13 @@ impl FjallView {
             return Err(hole(name, first, None));
         };
         let Held::There { window: from, .. } = span.held else { return Err(hole(name, first, None)) };
-        let (mut runs, mut next, mut bytes): (Vec<StoredRun>, _, _) = (Vec::new(), None, 0);
-        for piece in self.pieces(&snapshot, span, first, until) {
-            let Piece::Run(run) = piece? else { continue };
-            if bytes >= STEP_BYTES {
-                next = run.messages(name)?.first().map(Message::place);
-                break;
-            }
-            bytes += run.bytes();
-            runs.push(run);
-        }
+        let (runs, next) = self.runs_of_step(&snapshot, span, name, until)?;
         let mut messages = Vec::new();
         for run in &runs {
             messages.extend(run.messages(name)?);
         }
-        for (expected, message) in (first.0..).zip(&messages) {
-            if message.seq != Seq(expected) {
-                return Err(hole(name, Seq(expected), Some(message.seq)));
-            }
-        }
-        if messages.is_empty() {
-            return Err(hole(name, first, None));
-        }
+        let read = runs.iter().map(|run| run.bytes() as u64).sum::<u64>();
+        must_be_whole(name, first, &messages)?;
         let before = match first.0.checked_sub(1).filter(|before| *before > 0) {
             Some(before) => self.span_at(&snapshot, key, Seq(before))?,
             None => None,
@@ -378,8 +365,39 @@ impl FjallView {
         }
         drop(snapshot);
         self.engine.write(batch);
-        Ok(Moved { next: next.map(|next| next.seq), bytes: bytes as u64 + written, written })
+        Ok(Moved { next: next.map(|next| next.seq), bytes: read + written, written })
     }
+
+    /// The rows of a span, up to a seq, that one step moves, and where the next one begins.
+    fn runs_of_step(
+        &self,
+        snapshot: &Snapshot<'_>,
+        span: Span,
+        name: &ConversationName,
+        until: Seq,
+    ) -> Result<(Vec<StoredRun>, Option<Place>), ViewError> {
+        let (mut runs, mut bytes): (Vec<StoredRun>, _) = (Vec::new(), 0);
+        for piece in self.pieces(snapshot, span, span.first, until) {
+            let Piece::Run(run) = piece? else { continue };
+            if bytes >= STEP_BYTES {
+                let next = run.messages(name)?.first().map(Message::place);
+                return Ok((runs, next));
+            }
+            bytes += run.bytes();
+            runs.push(run);
+        }
+        Ok((runs, None))
+    }
+}
+
+/// What is moved has to be all that there is.
+fn must_be_whole(name: &ConversationName, first: Seq, messages: &[Message<'_>]) -> Result<(), ViewError> {
+    for (expected, message) in (first.0..).zip(messages) {
+        if message.seq != Seq(expected) {
+            return Err(hole(name, Seq(expected), Some(message.seq)));
+        }
+    }
+    if messages.is_empty() { Err(hole(name, first, None)) } else { Ok(()) }
 }
 
 /// Whether windows are as much as is rewritten at once.
@@ -437,7 +455,7 @@ fn cut<'a>(messages: &[Message<'a>], keep: &Keep, is_behind_gone: bool) -> Vec<C
         let is_absent = alike.first().is_some_and(is_dead);
         let is_first = pieces.is_empty() && is_behind_gone;
         let is_gone =
-            is_absent && (alike.len() >= GONE_SEQS_MIN || is_first || alike.len() == messages.len());
+            is_absent && (alike.len() as u64 >= GONE_SEQS_MIN || is_first || alike.len() == messages.len());
         let of_piece = alike.iter().map(|message| if is_absent { message.gone() } else { *message });
         match pieces.last_mut() {
             Some(last) if !last.is_gone && !is_gone => last.messages.extend(of_piece),
