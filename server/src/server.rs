@@ -139,7 +139,7 @@ impl Server {
             development,
             phase,
             drain_retry_after_ms: config.drain_retry_after_ms,
-            retention: Retention::start(engine.clone()),
+            retention: Retention::start(engine.clone(), &config.retention),
             engine,
             sessions,
             workers: endpoints.serve(&service, site),

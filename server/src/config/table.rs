@@ -1,7 +1,9 @@
 //! The table of settings.
 
+mod retention;
+
 use super::settings::{
-    Kind, Setting, array, classes, list, listen, number, optional, optional_value, parse, path, quoted, texts,
+    Kind, Setting, array, list, listen, number, optional, optional_value, parse, path, quoted, texts,
 };
 use super::{LogFormat, LoginPolicy, ranges};
 use crate::outbox::KINDS;
@@ -564,13 +566,10 @@ pub const SETTINGS: &[Setting] = &[
         set: |c, t| number(&mut c.hooks.outbox_bytes_max, t),
         get: |c| c.hooks.outbox_bytes_max.to_string(),
     },
-    Setting {
-        key: "retention.classes",
-        doc: "how long conversations are kept that have no policy of their own, by name, the first that fits: [\"NAME:PATTERN+PATTERN:age_s=S&count=N&bytes=N\"], or tables",
-        kind: Kind::Classes,
-        set: |c, t| classes(&mut c.retention.classes, t),
-        get: |c| array(&c.retention.classes),
-    },
+    retention::CLASSES,
+    retention::INTERVAL_S,
+    retention::ERASURE_MAX_S,
+    retention::REWRITE_BYTES_PER_S,
     Setting {
         key: "log.filter",
         doc: "which log lines are written, as in info,quoth_server=debug",
