@@ -31,9 +31,14 @@ const TURN: Duration = Duration::from_secs(1);
 /// What a turn takes longer than its length: connecting, and a warm-up. A bound, of which the quiet time is made.
 const TURN_MORE_S: u64 = 1;
 
-/// The disk is looked at so often, and when it has not fallen for so long everything is gone that is to go.
+/// The disk is looked at so often.
 const LOOK: Duration = Duration::from_millis(500);
-const STABLE: Duration = Duration::from_secs(30);
+
+/// How often the server frees space unless it is set, in seconds. A shorter run has it do so more often.
+const INTERVAL_S: u64 = 60;
+
+/// When the disk has not fallen for so much longer than that, everything is gone that is to go.
+const STABLE_MORE: Duration = Duration::from_secs(5);
 
 /// What counts as a fall from one look to the next, in bytes: what is less may be of the live traffic.
 const FALL_BYTES: f64 = 2e6;
@@ -98,19 +103,25 @@ fn measure(plan: &Plan) -> anyhow::Result<Round> {
     let quiet_s = plan.long_s + plan.long_s * TURN_MORE_S;
     let age_s = (now_ms()? - said_ms).div_ceil(1_000) + quiet_s;
     ensure!(age_s <= AGE_MAX_S, "storing the messages took too long");
-    let quoth = quoth.restart(&[format!("retention.classes=brief:brief-*:age_s={age_s}")])?;
+    let interval_s = plan.long_s.min(INTERVAL_S);
+    let settings = [
+        format!("retention.classes=brief:brief-*:age_s={age_s}"),
+        format!("retention.interval_s={interval_s}"),
+    ];
+    let quoth = quoth.restart(&settings)?;
     let expires = Instant::now() + Duration::from_millis((said_ms + age_s * 1_000).saturating_sub(now_ms()?));
-    let store = quoth.data_dir().join("store");
+    let store = &quoth.data_dir().join("store");
     let mut quiet = Live::default();
     for _ in 0..plan.long_s {
         quiet.turn(&quoth, TURN)?;
     }
     ensure!(Instant::now() < expires, "the quiet time was too short");
-    let before_bytes = bytes_in(&store)?;
+    let before_bytes = bytes_in(store)?;
     std::thread::sleep(expires.saturating_duration_since(Instant::now()));
     let mut turns = Vec::new();
     let fallen = std::thread::scope(|scope| {
-        let watching = scope.spawn(|| watch(&store, expires));
+        let stable = Duration::from_secs(interval_s) + STABLE_MORE;
+        let watching = scope.spawn(move || watch(store, expires, stable));
         while !watching.is_finished() {
             let (began, mut live) = (expires.elapsed(), Live::default());
             live.turn(&quoth, TURN)?;
@@ -123,8 +134,8 @@ fn measure(plan: &Plan) -> anyhow::Result<Round> {
     Ok(Round { quiet, beside, before_bytes, live_bytes, fallen })
 }
 
-/// Waits until the disk falls no further.
-fn watch(store: &Path, expires: Instant) -> anyhow::Result<Fallen> {
+/// Waits until the disk has not fallen for so long.
+fn watch(store: &Path, expires: Instant, stable: Duration) -> anyhow::Result<Fallen> {
     let (mut last_bytes, mut fallen) = (bytes_in(store)?, None);
     loop {
         std::thread::sleep(LOOK);
@@ -134,7 +145,7 @@ fn watch(store: &Path, expires: Instant) -> anyhow::Result<Fallen> {
         }
         last_bytes = bytes;
         match fallen {
-            Some(fallen) if late - fallen.late >= STABLE => return Ok(fallen),
+            Some(fallen) if late - fallen.late >= stable => return Ok(fallen),
             _ => ensure!(late < PATIENCE, "after {PATIENCE:?} it still goes on, or nothing was reclaimed"),
         }
     }
