@@ -4,6 +4,8 @@ use jsonwebtoken::Algorithm;
 use jsonwebtoken::errors::{Error, ErrorKind};
 use quoth_protocol::{Code, UserId};
 
+use super::LEEWAY_S;
+
 /// Why a token is not accepted. No text holds the token or a part of it besides its key id and user.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(super) enum Rejection {
@@ -41,6 +43,8 @@ pub(super) enum Rejection {
     Expired { user: UserId, ago_s: u64 },
     #[error("it begins in {in_s} s (user {user})")]
     NotYet { user: UserId, in_s: u64 },
+    #[error("its iat is {in_s} s from now, and clocks may differ by {LEEWAY_S} s: set the issuer's (user {user})")]
+    IssuedLater { user: UserId, in_s: u64 },
 }
 
 impl Rejection {

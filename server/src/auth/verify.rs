@@ -81,6 +81,10 @@ impl Inner {
         if begins_ms > now_ms {
             return Err(Rejection::NotYet { user, in_s: (begins_ms - now_ms).div_ceil(1_000) });
         }
+        // Else a revocation of what was issued before now, and the longest life, would both be passed by.
+        if issued_ms > now_ms.saturating_add(LEEWAY_S * 1_000) {
+            return Err(Rejection::IssuedLater { user, in_s: (issued_ms - now_ms).div_ceil(1_000) });
+        }
         if let Some(max) = self.demands.lifetime_max {
             if claims.iat.is_none() {
                 return Err(Rejection::NoIssueTime);

@@ -117,7 +117,11 @@ fn a_rejection_has_its_reason() {
         (token(&key, "quoth", NOW_S - 40), Rejection::Expired { user: user.clone(), ago_s: 40 }),
         (
             claims(json!({"aud": "quoth", "sub": "alice", "exp": NOW_S, "nbf": NOW_S + 40})),
-            Rejection::NotYet { user, in_s: 10 },
+            Rejection::NotYet { user: user.clone(), in_s: 10 },
+        ),
+        (
+            claims(json!({"aud": "quoth", "sub": "alice", "exp": NOW_S + 90, "iat": NOW_S + 31})),
+            Rejection::IssuedLater { user, in_s: 31 },
         ),
     ];
     for (token, expected) in cases {
@@ -127,6 +131,8 @@ fn a_rejection_has_its_reason() {
     }
     let expired = token(&key, "quoth", NOW_S - 40);
     assert_eq!(verify(&verifier, &expired), Err(Code::TOKEN_EXPIRED));
+    let fast_clock = claims(json!({"aud": "quoth", "sub": "alice", "exp": NOW_S + 90, "iat": NOW_S + 30}));
+    assert!(verify(&verifier, &fast_clock).is_ok());
 }
 
 #[test]
