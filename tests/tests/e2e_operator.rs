@@ -216,6 +216,10 @@ async fn an_operator_sees_and_ends_sessions_and_revokes_tokens() -> anyhow::Resu
     assert_eq!(done(&api, "POST", "/v1/revocations/lift", lift.clone()).await?["lifted"], json!(true));
     assert_eq!(done(&api, "POST", "/v1/revocations/lift", lift).await?["lifted"], json!(false));
     connect(&endpoint, &server, "alice").await?;
+    // The issuer's clock may be ahead of the server's.
+    let ahead = server.token_with("dora", |what| what.issued_s += 20)?;
+    let _dora = Peer::connect(&endpoint, server.address(), &server.ca_file(), &ahead).await?;
+    assert_eq!(done(&api, "POST", "/v1/revocations", json!({ "user": "dora" })).await?["closed"], json!(1));
     for body in [
         json!({}),
         json!({ "device": "a" }),
