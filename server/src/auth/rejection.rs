@@ -11,6 +11,8 @@ use super::LEEWAY_S;
 pub(super) enum Rejection {
     #[error("it is no JSON Web Token, or one of an unknown algorithm")]
     NoToken,
+    #[error("its header has `crit`, of which nothing is understood here")]
+    Critical,
     #[error("its kid is {0:?}, which no key in auth.token_keys or at auth.jwks_url has")]
     UnknownKeyId(String),
     #[error("it has no kid, and no key in auth.token_keys or at auth.jwks_url is for {0:?}")]

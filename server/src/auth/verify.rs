@@ -109,6 +109,10 @@ impl Inner {
     /// one key; without an id every key of the algorithm is tried, so that keys can be rotated.
     fn claims(&self, token: &str) -> Result<Claims, Rejection> {
         let header = decode_header(token).map_err(|_| Rejection::NoToken)?;
+        // RFC 7515, section 4.1.11: none of what it may name is understood here.
+        if header.crit.is_some() {
+            return Err(Rejection::Critical);
+        }
         let mut rejection = match header.kid {
             Some(ref id) => Rejection::UnknownKeyId(id.chars().take(LOGGED_KEY_ID_CHARS_MAX).collect()),
             None => Rejection::NoKey(header.alg),

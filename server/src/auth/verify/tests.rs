@@ -103,9 +103,12 @@ fn a_rejection_has_its_reason() {
     let symmetric = issue(&secret, HS256, what("quoth", &user, NOW_S)).unwrap();
     let unsigned = token(&key, "quoth", NOW_S).rsplit_once('.').unwrap().0.to_owned() + ".AAAA";
     let claims = |claims| with_header(&key, &Header::new(EdDSA), &claims);
+    let critical = Header { crit: Some(vec!["exp".to_owned()]), ..Header::new(EdDSA) };
+    let critical = with_header(&key, &critical, &json!({"aud": "quoth", "sub": "alice", "exp": NOW_S}));
     let long = "i".repeat(1_000);
     let cases = [
         ("not a token".to_owned(), Rejection::NoToken),
+        (critical, Rejection::Critical),
         (with_kid(&key, "gone"), Rejection::UnknownKeyId("gone".to_owned())),
         (with_kid(&key, &long), Rejection::UnknownKeyId(long[..64].to_owned())),
         (symmetric, Rejection::NoKey(HS256)),
