@@ -91,6 +91,7 @@ fn is_same(a: &Key, b: &Key) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use jsonwebtoken::Algorithm;
     use serde_json::{Value, json};
 
     use super::{KeySet, Published};
@@ -150,29 +151,27 @@ mod tests {
             key[name] = value;
             key
         };
-        let without_alg = {
-            let mut key = ed25519("k", A);
-            key.as_object_mut().unwrap().remove("alg");
-            key
-        };
         let p256 = json!({"kty": "EC", "crv": "P-256", "kid": "p", "x": A, "y": B});
+        let p384 = json!({"kty": "EC", "crv": "P-384", "kid": "p", "x": A, "y": B});
         let mut p256_as_eddsa = p256.clone();
         p256_as_eddsa["alg"] = json!("EdDSA");
         let mut p256_as_es384 = p256.clone();
         p256_as_es384["alg"] = json!("ES384");
         let short =
             json!({"kty": "RSA", "alg": "RS256", "n": "ALqq".to_owned() + &"q".repeat(168), "e": "AQAB"});
+        let mut short_without_alg = short.clone();
+        short_without_alg.as_object_mut().unwrap().remove("alg");
         for (key, reason) in [
             (json!({"kty": "oct", "alg": "HS256", "k": A}), "symmetric"),
             (with("d", json!(B)), "private key"),
-            (without_alg, "has no `alg`"),
-            (p256, "has no `alg`"),
+            (p384, "has no `alg`"),
             (p256_as_eddsa, "no key for its `alg`"),
             (p256_as_es384, "no key for its `alg`"),
             (with("alg", json!("HS256")), "no key for its `alg`"),
             (with("use", json!("enc")), "its `use`"),
             (with("key_ops", json!(["sign"])), "its `key_ops`"),
-            (short, "bits"),
+            (short.clone(), "bits"),
+            (short_without_alg, "bits"),
             (json!({"kty": "RSA", "alg": "RS256", "n": "AQAB"}), "it is no key"),
             (json!("text"), "it is no key"),
             (ed25519("good", B), "another one has its kid"),
@@ -188,6 +187,19 @@ mod tests {
         let good = published(&[with("use", json!("sig")), ed25519("b", B)]);
         assert_eq!((good.keys.len(), good.refused.len()), (2, 0));
         assert_eq!(published(&[with("key_ops", json!(["verify"]))]).keys.len(), 1);
+    }
+
+    #[test]
+    fn a_key_that_does_not_say_its_algorithm_is_for_the_one_of_its_kind() {
+        let mut ed25519 = ed25519("e", A);
+        ed25519.as_object_mut().unwrap().remove("alg");
+        let p256 = json!({"kty": "EC", "crv": "P-256", "kid": "p", "x": A, "y": B});
+        // 256 bytes, odd.
+        let modulus = "q".repeat(341) + "Q";
+        let rsa = json!({"kty": "RSA", "kid": "r", "n": modulus, "e": "AQAB"});
+        let read = published(&[ed25519, p256, rsa]);
+        let algorithms: Vec<_> = read.keys.iter().map(|key| key.algorithm).collect();
+        assert_eq!(algorithms, [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256], "{:?}", read.refused);
     }
 
     #[test]
