@@ -41,6 +41,9 @@ impl Published {
                 Err(reason) => refused.push(format!("key {at}: {reason}")),
             }
         }
+        if elements.is_empty() {
+            return Err("it has no key".to_owned());
+        }
         if keys.is_empty() {
             return Err(format!("it has no usable key; {}", refused.join("; ")));
         }
@@ -207,7 +210,7 @@ mod tests {
         for (document, reason) in [
             ("<html>", "no key set"),
             ("{}", "no key set"),
-            (r#"{"keys":[]}"#, "no usable key"),
+            (r#"{"keys":[]}"#, "it has no key"),
             (r#"{"keys":[{"kty":"oct","k":"AAAA","alg":"HS256"}]}"#, "symmetric"),
         ] {
             let error = Published::read(document.as_bytes()).unwrap_err();
