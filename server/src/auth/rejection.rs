@@ -19,6 +19,8 @@ pub(super) enum Rejection {
     NoKey(Algorithm),
     #[error("its key may be at auth.jwks_url, which cannot be read at the moment")]
     NoKeySet,
+    #[error("{0}; it is asked to come back, since auth.jwks_refresh_min_s allows no other look yet")]
+    TooSoon(Box<Rejection>),
     #[error("it says {token:?}, but the key with its kid is for {key:?}")]
     Algorithm { token: Algorithm, key: Algorithm },
     #[error("no key that it may be signed with has made its signature")]
@@ -45,7 +47,9 @@ pub(super) enum Rejection {
     Expired { user: UserId, ago_s: u64 },
     #[error("it begins in {in_s} s (user {user})")]
     NotYet { user: UserId, in_s: u64 },
-    #[error("its iat is {in_s} s from now, and clocks may differ by {LEEWAY_S} s: set the issuer's (user {user})")]
+    #[error(
+        "its iat is {in_s} s from now, and clocks may differ by {LEEWAY_S} s: set the issuer's (user {user})"
+    )]
     IssuedLater { user: UserId, in_s: u64 },
 }
 
@@ -63,10 +67,15 @@ impl Rejection {
         }
     }
 
+    /// The same of a token whose key may have been published since the last look.
+    pub(super) fn too_soon(self) -> Self {
+        Self::TooSoon(Box::new(self))
+    }
+
     pub(super) fn code(&self) -> Code {
         match self {
             Self::Expired { .. } => Code::TOKEN_EXPIRED,
-            Self::NoKeySet => Code::UNAVAILABLE,
+            Self::NoKeySet | Self::TooSoon(_) => Code::UNAVAILABLE,
             _ => Code::TOKEN_REJECTED,
         }
     }

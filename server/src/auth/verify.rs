@@ -166,16 +166,16 @@ impl Inner {
         validation
     }
 
-    /// The key set, if a look at it may make this rejection good.
-    fn jwks_for(&self, rejection: &Rejection) -> Option<&Jwks> {
+    /// The key set, if a look at it may make this rejection good, and the key's id there, if there is one.
+    fn jwks_for<'a>(&self, rejection: &'a Rejection) -> Option<(&Jwks, &'a str)> {
         let jwks = self.jwks.as_ref()?;
-        let may_help = match rejection {
-            Rejection::UnknownKeyId(_) | Rejection::NoKey(_) => true,
+        match rejection {
+            Rejection::UnknownKeyId(id) => Some((jwks, id)),
+            Rejection::NoKey(_) => Some((jwks, "")),
             // By one of the configuration's keys, while those of the set have not come yet.
-            Rejection::Signature => !jwks.has_keys(),
-            _ => false,
-        };
-        may_help.then_some(jwks)
+            Rejection::Signature if !jwks.has_keys() => Some((jwks, "")),
+            _ => None,
+        }
     }
 }
 
@@ -191,11 +191,12 @@ impl Verify for Verifier {
     fn verify(&self, token: &str, now_ms: u64) -> Verification {
         let verified = self.0.identity(token, now_ms);
         let asked = match &verified {
-            Err(rejection) => self.0.jwks_for(rejection).map(Jwks::ask),
+            Err(rejection) => self.0.jwks_for(rejection).map(|(jwks, key_id)| jwks.ask(key_id)),
             Ok(_) => None,
         };
         match asked {
-            None | Some(Ask::Known) => Verification::Ready(told(verified)),
+            None | Some(Ask::Missed) => Verification::Ready(told(verified)),
+            Some(Ask::TooSoon) => Verification::Ready(told(verified.map_err(Rejection::too_soon))),
             Some(Ask::Unreadable) => Verification::Ready(told(Err(Rejection::NoKeySet))),
             Some(Ask::Wait(looked)) => {
                 let (inner, token, asked) = (Arc::clone(&self.0), token.to_owned(), Instant::now());
@@ -204,7 +205,7 @@ impl Verify for Verifier {
                     let waited_ms = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
                     let verified = inner.identity(&token, now_ms.saturating_add(waited_ms));
                     told(verified.map_err(|rejection| match inner.jwks_for(&rejection) {
-                        Some(jwks) if !jwks.is_readable() => Rejection::NoKeySet,
+                        Some((jwks, _)) if !jwks.is_readable() => Rejection::NoKeySet,
                         _ => rejection,
                     }))
                 }))
