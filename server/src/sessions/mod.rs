@@ -30,6 +30,7 @@ use crate::engine::{Clock, Statuses};
 pub(crate) use attendance::Members;
 pub use attendance::{Attendance, Refused, Watcher};
 pub use inbox::{Goodbye, Seen, Told};
+use keep::Closed;
 pub use keep::{Keep, Kept, Nothing, Registers};
 pub use revoked::revoked_in;
 use state::State;
@@ -86,6 +87,8 @@ struct Inner {
     /// Rings when something is due sooner than it was.
     sooner: Arc<Notify>,
     keep: RwLock<Arc<dyn Keep>>,
+    /// Held by who stores revocations.
+    storing: tokio::sync::Mutex<()>,
     clock: Arc<dyn Clock>,
     config: SessionsConfig,
 }
@@ -98,6 +101,7 @@ impl Sessions {
             state: Mutex::new(State::new(&config)),
             sooner: Arc::default(),
             keep: RwLock::new(keep),
+            storing: tokio::sync::Mutex::default(),
             clock,
             config,
         });
@@ -218,17 +222,12 @@ impl Sessions {
         now_ms: u64,
     ) -> Result<usize, RevokeError> {
         let extent = self.bounded(extent);
-        let (extent, count) = {
+        let count = {
             let mut state = self.0.state.lock();
-            let extent = state.revocations.revoke(revoked, extent)?;
-            (extent, state.eject_revoked(reason, now_ms))
+            state.revocations.revoke(revoked, extent)?;
+            state.eject_revoked(reason, now_ms)
         };
-        let register = revoked::register(revoked, Some(extent));
-        self.0
-            .keep()
-            .keep(ConversationName::server(), vec![register])
-            .await
-            .map_err(RevokeError::NotStored)?;
+        self.0.store(std::slice::from_ref(revoked)).await.map_err(RevokeError::NotStored)?;
         Ok(count)
     }
 
@@ -238,12 +237,7 @@ impl Sessions {
     /// When that could not be stored.
     pub async fn lift(&self, revoked: &Revoked) -> Result<bool, RevokeError> {
         let was = self.0.state.lock().revocations.lift(revoked);
-        let register = revoked::register(revoked, None);
-        self.0
-            .keep()
-            .keep(ConversationName::server(), vec![register])
-            .await
-            .map_err(RevokeError::NotStored)?;
+        self.0.store(std::slice::from_ref(revoked)).await.map_err(RevokeError::NotStored)?;
         Ok(was)
     }
 
@@ -295,7 +289,7 @@ impl Sessions {
     pub async fn close(&self) {
         let gone = self.0.state.lock().take_gone();
         devices::keep(&*self.0.keep(), gone).await;
-        *self.0.keep.write() = Arc::new(Nothing);
+        *self.0.keep.write() = Arc::new(Closed);
     }
 
     /// What tells rosters who is there.
@@ -315,6 +309,17 @@ impl Sessions {
 impl Inner {
     fn keep(&self) -> Arc<dyn Keep> {
         Arc::clone(&self.keep.read())
+    }
+
+    /// Stores what is in force of these. It is looked at by one after the other, so what is stored last is what is in force, in whatever
+    /// order they come here.
+    async fn store(&self, changed: &[Revoked]) -> Result<(), String> {
+        let _storing = self.storing.lock().await;
+        let registers = {
+            let state = self.state.lock();
+            changed.iter().map(|it| revoked::register(it, state.revocations.find(it))).collect()
+        };
+        self.keep().keep(ConversationName::server(), registers).await
     }
 }
 
