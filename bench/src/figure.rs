@@ -135,6 +135,12 @@ impl Figure {
         Spread::of(&system.rounds.iter().filter_map(|round| self.of(round)).collect::<Vec<_>>())
     }
 
+    /// In how many of a system's rounds it is.
+    #[must_use]
+    pub fn rounds(&self, system: &System) -> usize {
+        system.rounds.iter().filter(|round| self.of(round).is_some()).count()
+    }
+
     /// The figure of a floor that stands for this one: the disk delivers nothing, and a delivery waits for what its ack does.
     #[must_use]
     pub fn on(&self, floor: &System) -> Self {
@@ -317,7 +323,9 @@ pub fn latencies_of_systems(outcome: &Outcome) -> impl Iterator<Item = String> {
 #[must_use]
 pub fn values(outcome: &Outcome) -> Vec<Figure> {
     let names = names(outcome, |round| round.values.keys());
-    let names = names.into_iter().filter(|name| !name.starts_with("clients_"));
+    // What the bench's clients took has a place of its own; a quiet probe is there to doubt a floor by.
+    let names =
+        names.into_iter().filter(|name| !["clients_", "quiet_"].iter().any(|own| name.starts_with(own)));
     let mut figures: Vec<_> = names.map(Figure::Value).collect();
     figures.sort_by_key(|figure| figure.better() != Some(Better::More));
     figures

@@ -14,6 +14,7 @@ pub mod figure;
 pub mod floor;
 mod grid;
 pub mod html;
+mod lateness;
 pub mod load;
 pub mod machine;
 pub mod outcome;
@@ -21,6 +22,7 @@ pub mod pacer;
 pub mod payload;
 pub mod process;
 pub mod profile;
+pub mod promises;
 pub mod record;
 #[cfg(not(feature = "rivals"))]
 #[path = "no_rival.rs"]
@@ -36,5 +38,6 @@ pub mod table;
 pub mod target;
 pub mod testing;
 pub mod unit;
+mod untold;
 pub mod warning;
 pub mod wire;

@@ -28,6 +28,18 @@ impl Kind {
 
     /// Of none.
     #[must_use]
+    pub fn protocol(self) -> &'static str {
+        match self {}
+    }
+
+    /// Of none.
+    #[must_use]
+    pub fn is_encrypted(self) -> bool {
+        match self {}
+    }
+
+    /// Of none.
+    #[must_use]
     pub fn durability(self) -> &'static str {
         match self {}
     }

@@ -1,11 +1,10 @@
 //! The table at the end of a run, in plain text: every system in one, whether it is the server, a floor or a rival.
 
-use std::fmt::Write as _;
-
 use crate::figure::{self, Figure, Quantile, Spread};
 use crate::grid::{Cell, Row, grid, plain, wrapped};
-use crate::outcome::{Check, Outcome, Role, Surroundings, System};
-use crate::profile::Transport;
+use crate::lateness;
+use crate::outcome::{Outcome, Role, Surroundings, System};
+use crate::promises::{checked, history};
 use crate::unit::{self, Scale};
 use crate::warning::warnings;
 
@@ -20,8 +19,10 @@ pub fn render(outcome: &Outcome, columns: usize) -> String {
         text.push_str(&block(outcome, &latency, with_heads(&figures), columns));
     }
     text.push_str(&block(outcome, "", with_heads(&figure::values(outcome)), columns));
+    text.push_str(&network(outcome).map_or_else(String::new, |told| wrapped(&told, columns, 2)));
     text.push_str(&block(outcome, "the bench's clients", figure::of_clients(outcome), columns));
     text.push_str(&ratios(outcome, columns));
+    text.push_str(&checked(outcome, columns));
     text.push('\n');
     if let Some(failure) = &outcome.failure {
         text.push_str(&wrapped(&format!("FAILED: {failure}"), columns, 2));
@@ -29,6 +30,9 @@ pub fn render(outcome: &Outcome, columns: usize) -> String {
     text.push_str(&wrapped(&history(outcome), columns, 2));
     text.push_str(&wrapped(&built(outcome), columns, 2));
     text.push_str(&wrapped(&around(outcome), columns, 2));
+    if let Some(late) = lateness::told(outcome) {
+        text.push_str(&wrapped(&late, columns, 2));
+    }
     for warning in warnings(outcome) {
         text.push_str(&wrapped(&format!("warning: {warning}"), columns, 2));
     }
@@ -42,24 +46,30 @@ fn head(outcome: &Outcome, columns: usize) -> String {
     let seconds = seconds.max_by(f64::total_cmp).unwrap_or_default();
     let mut text = wrapped(&format!("$ {}", outcome.command_text()), columns, 2);
     text.push_str(&wrapped(&format!("{}: {}", outcome.profile_name, outcome.profile_about), columns, 2));
+    let whose = if outcome.server.ran_at.is_some() { "bench" } else { "quoth" };
     text.push_str(&wrapped(
         &format!(
-            "quoth {} ({}) on {}, {} cores, {} memory, {}, {}; {}",
+            "{whose} {} ({}) on {}, {} cores, {} memory, {}, {}; {}",
             outcome.build.version,
             outcome.build.profile,
             machine.cpu,
             machine.cores,
             Scale::of_size(machine.memory_bytes as f64).write(machine.memory_bytes as f64),
-            machine.filesystem,
+            filesystem(outcome),
             machine.kernel,
-            outcome.network_text(),
+            outcome.network_name(),
         ),
         columns,
         2,
     ));
-    let transport = outcome.transport();
-    if transport != Transport::Quic {
-        text.push_str(&wrapped(&format!("the server's clients speak {}", transport.told()), columns, 2));
+    if outcome.network.is_some() {
+        text.push_str(&wrapped(&format!("network {}", outcome.network_text()), columns, 2));
+    }
+    if let Some(replay) = outcome.replay_text() {
+        text.push_str(&wrapped(&format!("replay of {replay}"), columns, 2));
+    }
+    if let Some(told) = ran_already(outcome) {
+        text.push_str(&wrapped(&told, columns, 2));
     }
     // A load without a length takes as long as it takes.
     let each =
@@ -71,18 +81,68 @@ fn head(outcome: &Outcome, columns: usize) -> String {
     text
 }
 
-/// What each system is, and what an ack of it means.
+/// The file system, and whose it is.
+#[must_use]
+pub fn filesystem(outcome: &Outcome) -> String {
+    let here = &outcome.machine.filesystem;
+    match outcome.server.ran_at {
+        Some(_) => format!("{here} (here; the server's file system is unknown)"),
+        None => here.clone(),
+    }
+}
+
+/// What is not known of a server that ran already, in a sentence.
+#[must_use]
+pub fn ran_already(outcome: &Outcome) -> Option<String> {
+    let at = outcome.server.ran_at?;
+    let file = if outcome.server.binary_sha256.is_some() { "" } else { ", its program's file" };
+    Some(format!(
+        "the server ran already at {at}: its version and what its ack means are what it tells its clients; unknown: its machine, its \
+         file system{file}, its settings and its congestion control"
+    ))
+}
+
+/// What the columns of an emulated network mean, in a sentence, where there are any.
+#[must_use]
+pub fn network(outcome: &Outcome) -> Option<String> {
+    let rounds = outcome.systems.iter().flat_map(|system| &system.rounds);
+    let has = rounds.flat_map(|round| round.values.keys()).any(|name| name.starts_with("network_"));
+    has.then(|| {
+        "network: lost packets are those that its profile loses on purpose; overrun packets those that this machine was too busy to \
+         carry, which the profile does not lose: more than 0 of them call for a lower --rate, fewer members or a machine with more \
+         processors; late is how much later than due 99 of 100 packets came out, for the same reason"
+            .to_owned()
+    })
+}
+
+/// What each system is, what it speaks, and what an ack of it means.
 fn systems(outcome: &Outcome, columns: usize) -> String {
     let names: Vec<_> = outcome.systems.iter().map(named).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or_default() + 2;
     let lines = outcome.systems.iter().zip(names).map(|(system, name)| {
         let role = if system.role == Role::Floor { "floor; " } else { "" };
         // The name is put before a paragraph whose first line leaves room for it.
-        let text = wrapped(&format!("{role}{}", system.durability), columns.saturating_sub(width), 0);
+        let text = format!("{role}{}; {}", spoken_with(outcome, system), system.durability);
+        let text = wrapped(&text, columns.saturating_sub(width), 0);
         let text = text.trim_end().replace('\n', &format!("\n{:width$}", ""));
         format!("{name:<width$}{text}\n")
     });
     lines.collect()
+}
+
+/// The same with the settings that the server was given for the run.
+#[must_use]
+pub fn spoken_with(outcome: &Outcome, system: &System) -> String {
+    let settings = outcome.profile.get("server_settings").and_then(serde_json::Value::as_array);
+    let settings = settings.filter(|_| system.role == Role::Subject).into_iter().flatten();
+    let settings: String = settings.filter_map(|set| Some(format!(", {}", set.as_str()?))).collect();
+    spoken(system) + &settings
+}
+
+/// What a system speaks with its clients.
+#[must_use]
+pub fn spoken(system: &System) -> String {
+    system.link.as_ref().map_or_else(|| "no network".to_owned(), |link| link.told())
 }
 
 fn named(system: &System) -> String {
@@ -155,6 +215,11 @@ pub fn built(outcome: &Outcome) -> String {
     // The whole of it is in the document and in the report.
     let hash = |hash: &String| format!(", sha256 {}…", hash.get(..HASH_DIGITS).unwrap_or(hash));
     let hash = outcome.server.binary_sha256.as_ref().map_or_else(String::new, hash);
+    let hash = match outcome.server.ran_at {
+        Some(_) if hash.is_empty() => " as it tells, its file unknown (--server-pid finds it)".to_owned(),
+        Some(_) => format!(" as it tells{hash}"),
+        None => hash,
+    };
     format!("built: server {version}{hash}; bench {} ({})", outcome.build.version, outcome.build.profile)
 }
 
@@ -170,46 +235,6 @@ pub fn around(outcome: &Outcome) -> String {
         told(*others_cpu),
         told(steal.map(|steal| steal * 100.0))
     )
-}
-
-/// What the history checker has found, in a sentence.
-#[must_use]
-pub fn history(outcome: &Outcome) -> String {
-    let broken = |by_rivals: bool| {
-        let systems = outcome.systems.iter().filter(|system| (system.role == Role::Rival) == by_rivals);
-        let told: Vec<_> = systems.filter_map(|system| broken(&system.name, &system.check())).collect();
-        told.join("; ")
-    };
-    let (ours, rivals) = (broken(false), broken(true));
-    if !ours.is_empty() {
-        return format!("FAILED: promises were broken: {ours}");
-    }
-    let sum = |of: fn(&Check) -> u64| outcome.systems.iter().map(|system| of(&system.check())).sum();
-    let counted = [(sum(|check| check.checked), "deliveries"), (sum(|check| check.acks), "acks")];
-    let counted: Vec<_> = counted.iter().filter(|(count, _)| *count > 0).collect();
-    let counted: Vec<_> = counted.iter().map(|(count, of)| format!("{} {of}", unit::count(*count))).collect();
-    let kept = if counted.is_empty() {
-        "this load has no deliveries to check".to_owned()
-    } else {
-        let counted = counted.join(" and ");
-        format!("{counted} checked: nothing lost, duplicated, left out, reordered or altered")
-    };
-    if rivals.is_empty() { kept } else { format!("{kept}, but by rivals: {rivals}") }
-}
-
-fn broken(name: &str, check: &Check) -> Option<String> {
-    let counts = [
-        (check.lost, "lost"),
-        (check.duplicate, "duplicated"),
-        (check.gap, "gaps"),
-        (check.reorder, "reordered"),
-        (check.altered, "altered"),
-    ];
-    let mut text = String::new();
-    for (count, what) in counts.iter().filter(|(count, _)| *count > 0) {
-        let _ = write!(text, "{} {} {what}", if text.is_empty() { "" } else { "," }, unit::count(*count));
-    }
-    (!check.is_clean()).then(|| format!("{name}:{text}"))
 }
 
 #[cfg(test)]
@@ -233,11 +258,90 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_speak_is_told_where_it_is_not_quic() {
+    fn each_system_is_told_with_its_encryption_and_its_durability() {
+        let table = render(&sample(), 200);
+        for (name, rest) in [
+            ("quoth 0.1.0+9a3e5f5c01de", "QUIC with TLS, BBR; stored: flushed to disk before the ack"),
+            ("quinn relay", "floor; QUIC with TLS, BBR; none: nothing is stored"),
+            ("append", "floor; no network; stored: fdatasync of each message"),
+            (
+                "jetstream 2.10.22",
+                "NATS over TCP without TLS, CUBIC; sync_interval always: flushed to disk before the ack",
+            ),
+        ] {
+            let is_it = |line: &&str| line.starts_with(name) && !line.contains("EPYC");
+            let line = table.lines().find(is_it).unwrap();
+            assert_eq!(line[name.len()..].trim_start(), rest);
+        }
+    }
+
+    #[test]
+    fn the_servers_settings_stand_beside_it() {
         let mut outcome = sample();
-        assert!(!render(&outcome, 80).contains("clients speak"));
-        outcome.profile["transport"] = "websocket_plain".into();
-        assert!(render(&outcome, 80).contains("\nthe server's clients speak WebSocket without TLS\n"));
+        outcome.profile["server_settings"] = serde_json::json!(["server.workers=2"]);
+        let table = render(&outcome, 200);
+        assert!(table.contains("  QUIC with TLS, BBR, server.workers=2; stored: "), "{table}");
+        assert!(table.contains("floor; QUIC with TLS, BBR; none"), "{table}");
+    }
+
+    #[test]
+    fn of_a_server_that_ran_already_only_what_is_known_is_told() {
+        let mut outcome = sample();
+        let own = render(&outcome, 200);
+        assert!(
+            own.contains("\nquoth 0.1.0+9a3e5f5c01de (release) on AMD EPYC") && own.contains("sha256 3f9a")
+        );
+        assert!(!own.contains("unknown"), "{own}");
+        outcome.server.ran_at = Some(([10, 0, 0, 7], 4433).into());
+        let with_process = render(&outcome, 400);
+        assert!(with_process.contains("built: server 0.1.0+9a3e5f5c01de as it tells, sha256 3f9a"));
+        outcome.server.binary_sha256 = None;
+        let table = render(&outcome, 400);
+        for told in [
+            "\nbench 0.1.0+9a3e5f5c01de (release) on AMD EPYC",
+            "ext4 (here; the server's file system is unknown)",
+            "; whatever network leads to 10.0.0.7\n",
+            "the server ran already at 10.0.0.7:4433",
+            "unknown: its machine, its file system, its program's file, its settings",
+            "built: server 0.1.0+9a3e5f5c01de as it tells, its file unknown",
+        ] {
+            assert!(table.contains(told), "no {told}: {table}");
+        }
+        assert!(!table.contains("loopback") && !table.contains("sha256"), "{table}");
+    }
+
+    #[test]
+    fn what_an_emulated_network_did_is_explained_where_there_is_one() {
+        let mut outcome = sample();
+        assert_eq!(network(&outcome), None);
+        for round in &mut outcome.systems[0].rounds {
+            round.values.insert("network_overrun_packets".to_owned(), 0.0);
+        }
+        let table = render(&outcome, 400);
+        let told = "overrun packets those that this machine was too busy to carry";
+        assert!(table.contains(told) && table.contains("call for a lower --rate"), "{table}");
+        assert!(!table.contains("warning"), "{table}");
+    }
+
+    #[test]
+    fn a_doubtful_ratio_is_marked_where_it_stands() {
+        let mut outcome = sample();
+        outcome.ratios[0].doubt = Some("it waited".to_owned());
+        assert!(render(&outcome, 80).contains("less, doubtful\n"));
+    }
+
+    #[test]
+    fn a_network_and_a_replay_are_told_with_their_numbers() {
+        let mut outcome = sample();
+        let head = |outcome: &Outcome| head(outcome, 200);
+        assert!(head(&outcome).contains("; loopback\n5 rounds"), "{}", head(&outcome));
+        let direction = serde_json::json!({ "delay_ms": 35.0, "jitter_ms": 10.0, "loss_percent": 0.5, "rate_kbit_s": 5_000.0 });
+        outcome.network = Some(serde_json::json!({ "name": "mobile", "up": direction, "down": direction }));
+        outcome.profile["replay"] =
+            serde_json::json!({ "folder": "logs", "speed": 20.0, "conversations": 2, "lines": 31_207 });
+        let told = "; mobile\nnetwork mobile: delay 35 ms, jitter 10 ms, loss 0.5 %, rate 5,000 kbit/s\nreplay of 31,207 lines in 2 logs \
+                    of logs, 20 times as fast as they were said\n5 rounds";
+        assert!(head(&outcome).contains(told), "{}", head(&outcome));
     }
 
     #[test]
@@ -249,25 +353,6 @@ mod tests {
         let has_range =
             table.split('–').rev().skip(1).any(|before| before.ends_with(|c: char| c.is_ascii_digit()));
         assert!(table.contains("1 round of 20 s\n") && !has_range, "{table}");
-    }
-
-    #[test]
-    fn a_broken_promise_is_told_with_its_system() {
-        let mut outcome = sample();
-        outcome.systems[0].rounds[1].check.lost = 2;
-        outcome.systems[0].rounds[3].check.lost = 1;
-        outcome.systems[1].rounds[0].check.reorder = 1_200;
-        let expected = "FAILED: promises were broken: quoth: 3 lost; quinn relay: 1,200 reordered";
-        assert_eq!(history(&outcome), expected);
-        assert!(render(&outcome, 200).contains(expected) && !outcome.is_clean());
-    }
-
-    #[test]
-    fn what_a_rival_does_is_told_and_no_failure() {
-        let mut outcome = sample();
-        outcome.systems[4].rounds[0].check.reorder = 1_200;
-        let told = history(&outcome);
-        assert!(told.ends_with("but by rivals: mosquitto: 1,200 reordered") && outcome.is_clean(), "{told}");
     }
 
     #[test]

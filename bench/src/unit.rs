@@ -60,6 +60,12 @@ fn fitting(scales: &[Scale], value: f64) -> Scale {
     *scales.iter().rev().find(fits).unwrap_or(&scales[0])
 }
 
+/// As in `1 round`, `2 rounds`.
+#[must_use]
+pub fn counted(count: usize, thing: &str) -> String {
+    format!("{} {thing}{}", self::count(count as u64), if count == 1 { "" } else { "s" })
+}
+
 /// Three digits at least, thousands apart: `0.0312`, `3.12`, `31.2`, `312`, `31,200`.
 #[must_use]
 pub fn number(value: f64) -> String {

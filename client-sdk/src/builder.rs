@@ -49,6 +49,7 @@ pub struct Builder {
     keep_alive_interval: Duration,
     connect_timeout: Duration,
     send_timeout: Duration,
+    mark_delivered: bool,
     endpoint: Option<Endpoint>,
     rng_seed: Option<u64>,
 }
@@ -76,6 +77,7 @@ impl Builder {
             keep_alive_interval: transport::KEEP_ALIVE_INTERVAL,
             connect_timeout: CONNECT_TIMEOUT,
             send_timeout: SEND_TIMEOUT,
+            mark_delivered: true,
             endpoint: None,
             rng_seed: None,
         }
@@ -209,6 +211,15 @@ impl Builder {
         self
     }
 
+    /// Whether messages of others that the application has taken from [`Conversation::events`](crate::Conversation::events) are marked
+    /// as delivered by themselves, at most once in 2 s for each conversation. What was taken in the last 2 s before the client
+    /// ends may not be. Default: yes.
+    #[must_use]
+    pub fn mark_delivered(mut self, wanted: bool) -> Self {
+        self.mark_delivered = wanted;
+        self
+    }
+
     /// Uses this endpoint for QUIC in place of one of its own, for sockets other than the system's. [`Client::rebind`] is then
     /// the caller's business. A WebSocket has the system's sockets all the same: see [`Builder::transport`].
     #[must_use]
@@ -275,6 +286,7 @@ impl Builder {
             producer_is_fixed: self.producer.is_some(),
             send_timeout: self.send_timeout,
             own_endpoint,
+            mark_delivered: self.mark_delivered,
         };
         tokio::spawn(connector.run());
         let client = Client::new(core, endpoint, shutdown, settings, rng);

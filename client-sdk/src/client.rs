@@ -17,6 +17,8 @@ use crate::builder::Builder;
 use crate::conversation::Conversation;
 use crate::error::ConversationError;
 use crate::link::Core;
+use crate::marks::Marks;
+use crate::requests::Receiving;
 use crate::room::{COMMANDS_MAX, Command, Room};
 use crate::send::Numbers;
 use crate::state::State;
@@ -44,6 +46,7 @@ pub(crate) struct Settings {
     pub(crate) producer_is_fixed: bool,
     pub(crate) send_timeout: Duration,
     pub(crate) own_endpoint: bool,
+    pub(crate) mark_delivered: bool,
 }
 
 #[derive(Debug)]
@@ -68,6 +71,7 @@ struct Rooms {
 struct RoomTask {
     commands: mpsc::WeakSender<Command>,
     producer: ProducerId,
+    receiving: Receiving,
     task: JoinHandle<()>,
 }
 
@@ -232,17 +236,19 @@ impl Shared {
     ) -> Result<Conversation, ConversationError> {
         let name = ConversationName::new(name)?;
         let mut rooms = self.rooms();
-        let running =
-            rooms.by_name.get(&name).and_then(|room| Some((room.commands.upgrade()?, room.producer)));
-        let commands = match running {
+        let running = rooms
+            .by_name
+            .get(&name)
+            .and_then(|room| Some(((room.commands.upgrade()?, room.receiving.clone()), room.producer)));
+        let (commands, receiving) = match running {
             Some((_, other)) if other != producer => {
                 return Err(ConversationError::OtherProducer { conversation: name });
             }
-            Some((commands, _)) => commands,
+            Some((running, _)) => running,
             None => self.start_room(&mut rooms, &name, producer),
         };
         drop(rooms);
-        Ok(Conversation::new(name, producer, producer_is_fixed, commands, Arc::clone(self)))
+        Ok(Conversation::new(name, (producer, producer_is_fixed), commands, receiving, Arc::clone(self)))
     }
 
     fn start_room(
@@ -250,16 +256,20 @@ impl Shared {
         rooms: &mut Rooms,
         name: &ConversationName,
         producer: ProducerId,
-    ) -> mpsc::Sender<Command> {
+    ) -> (mpsc::Sender<Command>, Receiving) {
         let predecessor = rooms.by_name.remove(name).map(|room| room.task);
         rooms.by_name.retain(|_, room| !room.task.is_finished());
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let rng = StdRng::from_rng(&mut rooms.rng);
         let ids = (producer, Arc::clone(&self.numbers));
-        let room = Room::new(name.clone(), ids, receiver, self.core.link.subscribe(), rng);
+        let receiving = Receiving::default();
+        let marks = Marks::new(name, Arc::clone(&self.core.marks), self.settings.mark_delivered);
+        let told = (receiving.clone(), marks);
+        let room = Room::new(name.clone(), ids, receiver, self.core.link.subscribe(), told, rng);
         let task = tokio::spawn(room.run(predecessor));
-        rooms.by_name.insert(name.clone(), RoomTask { commands: commands.downgrade(), producer, task });
-        commands
+        let room = RoomTask { commands: commands.downgrade(), producer, receiving: receiving.clone(), task };
+        rooms.by_name.insert(name.clone(), room);
+        (commands, receiving)
     }
 
     /// Tells all conversations to finish, and gives their tasks to wait for.

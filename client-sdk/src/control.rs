@@ -247,6 +247,7 @@ impl Control {
             ServerFrame::Presence { conversation, user, status, last_seen_ms } => {
                 self.core.presences.tell(&conversation, user, MemberPresence { status, last_seen_ms });
             }
+            ServerFrame::InboxRow(row) => self.core.inboxes.tell(&row),
             other => return Err(format!("{other:?} on the control stream")),
         }
         Ok(())

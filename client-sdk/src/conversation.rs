@@ -15,6 +15,7 @@ use crate::control::send_typing;
 use crate::error::HistoryError;
 use crate::events::{Events, EventsError, Typings};
 use crate::history::{Page, page};
+use crate::requests::Receiving;
 use crate::room::Command;
 use crate::send::{Ack, MessageId, SendError, SendOptions};
 use crate::state::{Reason, State};
@@ -29,7 +30,8 @@ pub struct Conversation {
     producer: ProducerId,
     producer_is_fixed: bool,
     commands: mpsc::Sender<Command>,
-    shared: Arc<Shared>,
+    pub(crate) receiving: Receiving,
+    pub(crate) shared: Arc<Shared>,
     last_typing: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -44,12 +46,12 @@ pub struct Sending {
 impl Conversation {
     pub(crate) fn new(
         name: ConversationName,
-        producer: ProducerId,
-        producer_is_fixed: bool,
+        (producer, producer_is_fixed): (ProducerId, bool),
         commands: mpsc::Sender<Command>,
+        receiving: Receiving,
         shared: Arc<Shared>,
     ) -> Self {
-        Self { name, producer, producer_is_fixed, commands, shared, last_typing: Arc::default() }
+        Self { name, producer, producer_is_fixed, commands, receiving, shared, last_typing: Arc::default() }
     }
 
     /// The conversation's name.
@@ -124,6 +126,9 @@ impl Conversation {
     /// A slow application costs neither memory nor anybody else's time: at most 128 KiB of events wait for it here (1 MiB
     /// when it sends at the same time), and the rest stays at the server until there is room.
     ///
+    /// Messages of others that were taken from it are marked as delivered by themselves, within some seconds
+    /// ([`Builder::mark_delivered`](crate::Builder::mark_delivered)).
+    ///
     /// Dropping the future, or what it gives, stops the reading.
     ///
     /// # Errors
@@ -155,9 +160,12 @@ impl Conversation {
         }
     }
 
-    /// Reads a page of at most `limit` events (the server gives at most 1,000). Over a lost connection it is asked for
-    /// again, within the client's [`send_timeout`](crate::Builder::send_timeout). Go on with `After` the last seq of the
-    /// page or `Before` its first one, while it says `more`.
+    /// Reads a page of at most `limit` events (the server gives at most 1,000): before, behind or around a seq or a time, in
+    /// milliseconds since 1970. Over a lost connection it is asked for again, within the client's
+    /// [`send_timeout`](crate::Builder::send_timeout). Go on with `Before` the page's [`from`](Page::from) while there is
+    /// [`more_before`](Page::more_before), and with `After` its [`to`](Page::to) while there is
+    /// [`more_after`](Page::more_after): pages that meet have no event twice and leave none out, whatever becomes absent
+    /// meanwhile. A [`View`](crate::View) makes one of them.
     ///
     /// Dropping the future cancels the request.
     ///

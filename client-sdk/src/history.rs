@@ -2,6 +2,7 @@
 
 use quoth_protocol::frame::{ClientFrame, Event, Fetch, ServerFrame};
 use quoth_protocol::limits::FETCH_EVENTS_MAX;
+use quoth_protocol::message::MessageState;
 use quoth_protocol::{Action, Code, Seq};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -20,6 +21,8 @@ use crate::wire::{FrameReader, FrameWriter, Incoming, StreamEnd};
 pub struct Page {
     /// In ascending order of seqs: [`ClientEvent::Event`], [`ClientEvent::Unknown`] and [`ClientEvent::Gap`].
     pub events: Vec<ClientEvent>,
+    /// What those of the page's messages have come to that were edited or reacted to, by exactly the events up to `head`.
+    pub states: Vec<MessageState>,
     /// The conversation's last seq when the page was read.
     pub head: Seq,
     /// The first seq that is still readable.
@@ -38,6 +41,12 @@ impl Page {
     /// The messages and other events that this version knows.
     pub fn known(&self) -> impl Iterator<Item = &Event> {
         self.events.iter().filter_map(|e| if let ClientEvent::Event(e) = e { Some(e) } else { None })
+    }
+
+    /// What a message of the page has come to; `None` when it is as it was published.
+    #[must_use]
+    pub fn state(&self, seq: Seq) -> Option<&MessageState> {
+        self.states.iter().find(|state| state.seq == seq)
     }
 }
 
@@ -103,7 +112,7 @@ async fn page_once(session: &Session, fetch: &Fetch) -> Result<Page, StreamEnd> 
     writer.write_all().await?;
     writer.finish();
     let mut reader = FrameReader::new(recv);
-    let mut events = Vec::new();
+    let (mut events, mut states) = (Vec::new(), Vec::new());
     // Gaps are not counted by the limit. Between two of them is an event.
     let (mut count, mut gaps) = (0, 0);
     while count <= FETCH_EVENTS_MAX && gaps <= count + 1 {
@@ -120,8 +129,11 @@ async fn page_once(session: &Session, fetch: &Fetch) -> Result<Page, StreamEnd> 
                 events.push(ClientEvent::Gap { from, to });
                 gaps += 1;
             }
+            Incoming::Frame(ServerFrame::MessageState(state)) if states.len() < events.len() => {
+                states.push(state)
+            }
             Incoming::Frame(ServerFrame::PageEnd { head, floor, from, to, more_before, more_after }) => {
-                return Ok(Page { events, head, floor, from, to, more_before, more_after });
+                return Ok(Page { events, states, head, floor, from, to, more_before, more_after });
             }
             Incoming::Frame(other) => {
                 reader.stop(Code::PROTOCOL);

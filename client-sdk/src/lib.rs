@@ -12,6 +12,10 @@
 //!   [`Conversation::resend`] is safe.
 //! - **Reading**: [`Conversation::events`] gives every event behind a cursor exactly once and in order, through history
 //!   into live and over reconnects. [`Conversation::history`] gives pages.
+//! - **Messages**: [`Conversation::edit`], [`revoke`](Conversation::revoke), [`react`](Conversation::react) and
+//!   [`hide`](Conversation::hide); a [`View`] makes of events and pages what the user sees by now.
+//! - **Receipts and the inbox**: [`Conversation::mark_read`], [`Conversation::receipts`], [`Client::inbox`] and
+//!   [`Client::watch_inbox`].
 //! - **Members**: [`Client::create`], [`Client::join`] and what stands beside them ask the server; what they lead to is told as events
 //!   ([`EventKind`]). `$me` is the conversation that tells of the user's own.
 //! - **States**: [`Client::states`]. A client is closed by [`Client::close`], or when trying again cannot help.
@@ -28,6 +32,7 @@ mod error;
 mod events;
 mod history;
 mod link;
+mod marks;
 mod outbox;
 mod paths;
 mod queue;
@@ -40,6 +45,7 @@ mod session_end;
 mod state;
 mod token;
 mod transport;
+mod view;
 mod wire;
 
 pub use builder::Builder;
@@ -50,11 +56,18 @@ pub use events::{ClientEvent, Events, EventsError, Typings};
 pub use history::Page;
 pub use quoth_protocol as protocol;
 pub use quoth_protocol::frame::{Event, EventKind, FetchRange, Start};
+pub use quoth_protocol::inbox::InboxRow;
 pub use quoth_protocol::membership::{ConversationKind, GoneCause, Permissions, Role};
+pub use quoth_protocol::message::{Edit, MessageState, Reaction};
 pub use quoth_protocol::presence::Status;
-pub use quoth_protocol::reply::{ConversationInfo, MemberInfo, SessionInfo};
+pub use quoth_protocol::reply::{ConversationInfo, MemberInfo, ReceiptInfo, SessionInfo};
+pub use quoth_protocol::retention::Retention;
 pub use quoth_protocol::{Code, ConversationName, DeviceId, ProducerId, Seq, UserId};
-pub use requests::{Done, ListPage, MemberPresence, NewConversation, PresenceWatch, RequestError};
+pub use requests::{
+    Done, InboxChanges, InboxList, InboxPage, InboxSettings, InboxWatch, ListPage, MemberPresence,
+    MessageReceipts, MessageStates, NewConversation, PresenceWatch, Receipt, ReceiptWatch, RequestError,
+};
 pub use send::{Ack, MessageId, SendError, SendOptions};
 pub use state::{Reason, State};
 pub use transport::Transport;
+pub use view::{Edited, Message, ReactionCount, View};

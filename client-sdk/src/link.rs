@@ -6,9 +6,10 @@ use quoth_protocol::frame::{ClientFrame, Welcome};
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
 use quoth_protocol::{Code, ConversationName, UserId};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 
-use crate::requests::Presences;
+use crate::marks::MARKS_UNDER_WAY_MAX;
+use crate::requests::{Inboxes, Presences};
 use crate::state::{Reason, State};
 use crate::transport::Connection;
 
@@ -113,6 +114,9 @@ pub(crate) struct Core {
     pub(crate) state: watch::Sender<State>,
     pub(crate) typings: broadcast::Sender<(ConversationName, UserId)>,
     pub(crate) presences: Presences,
+    pub(crate) inboxes: Inboxes,
+    /// Marks that may be under way at once, for all conversations.
+    pub(crate) marks: Arc<Semaphore>,
     /// Nobody sits here; told to the server on each connection.
     pub(crate) away: watch::Sender<bool>,
     /// Rings when the client has moved to another network; the PATH_CHALLENGE frames of its connection before that.
@@ -126,6 +130,8 @@ impl Core {
             state: watch::Sender::new(State::Connecting),
             typings: broadcast::Sender::new(TYPINGS_MAX),
             presences: Presences::default(),
+            inboxes: Inboxes::default(),
+            marks: Arc::new(Semaphore::new(MARKS_UNDER_WAY_MAX)),
             away: watch::Sender::new(false),
             moves: watch::Sender::new(0),
         }

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quoth_protocol::limits::BODY_BYTES_MAX;
+use quoth_protocol::frame::Publish;
+use quoth_protocol::limits::{BODY_BYTES_MAX, MENTIONS_MAX};
 use quoth_protocol::{Code, ProducerId, Seq, UserId};
 
 use crate::state::Reason;
@@ -47,6 +48,13 @@ pub struct SendOptions {
     pub publish_as: Option<UserId>,
     /// When the message was first said, in milliseconds since 1970; only together with `publish_as`.
     pub origin_time_ms: Option<u64>,
+    /// The message that this one answers. The server does not look it up.
+    pub reply_to: Option<Seq>,
+    /// Whom to bring it to the attention of, each once; at most [`MENTIONS_MAX`].
+    pub mentions: Vec<UserId>,
+    /// How long after it was stored everybody loses it, to the millisecond. Default: as long as the conversation keeps its
+    /// messages, which ends it sooner in any case.
+    pub expires_in: Option<Duration>,
     /// How long to wait for the ack. Default: the client's
     /// [`send_timeout`](crate::Builder::send_timeout).
     pub timeout: Option<Duration>,
@@ -153,6 +161,17 @@ pub enum SendError {
         /// Its length, in bytes.
         len: usize,
     },
+    /// Over [`MENTIONS_MAX`] users are mentioned.
+    #[error("a message mentions at most {MENTIONS_MAX} users, this one {count}")]
+    TooManyMentions {
+        /// How many, in all.
+        count: usize,
+    },
+    /// `expires_in` is zero, or no whole millisecond.
+    #[error(
+        "a message expires after a millisecond at the earliest; leave `expires_in` out for one that does not"
+    )]
+    ExpiresAtOnce,
     /// `origin_time_ms` without `publish_as`.
     #[error(
         "an origin time needs `publish_as`: only who may publish for others may say when a message was said"
@@ -177,6 +196,10 @@ impl SendOptions {
     pub(crate) fn check(&self, producer_is_fixed: bool) -> Result<(), SendError> {
         if self.body.len() > BODY_BYTES_MAX {
             Err(SendError::TooLarge { len: self.body.len() })
+        } else if self.mentions.len() > MENTIONS_MAX {
+            Err(SendError::TooManyMentions { count: self.mentions.len() })
+        } else if self.expires_in.is_some_and(|after| after.as_millis() == 0) {
+            Err(SendError::ExpiresAtOnce)
         } else if self.origin_time_ms.is_some() && self.publish_as.is_none() {
             Err(SendError::OriginTimeWithoutUser)
         } else if producer_is_fixed && self.n.is_none() {
@@ -184,6 +207,16 @@ impl SendOptions {
         } else {
             Ok(())
         }
+    }
+}
+
+impl SendOptions {
+    /// What goes out under this number.
+    pub(crate) fn publish(self, n: u64) -> Publish {
+        let Self { body, publish_as, origin_time_ms, reply_to, mentions, expires_in, .. } = self;
+        let expires_in_ms =
+            expires_in.map_or(0, |after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        Publish { n, body, publish_as, origin_time_ms, reply_to, mentions, expires_in_ms }
     }
 }
 

@@ -23,6 +23,8 @@ macro_rules! over_both {
 mod fallback;
 #[path = "client/liveness.rs"]
 mod liveness;
+#[path = "client/messages.rs"]
+mod messages;
 #[path = "client/network.rs"]
 mod network;
 #[path = "client/reading.rs"]

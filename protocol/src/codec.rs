@@ -46,44 +46,84 @@ pub const LENGTH_BYTES_MAX: usize = 3;
 #[must_use]
 pub fn encode<F: Serialize>(frame: &F) -> Bytes {
     let mut buffer = Vec::new();
-    let range = encode_to(frame, &mut buffer);
-    Bytes::from(buffer).slice(range)
+    encode_to(frame, &mut buffer);
+    Bytes::from(buffer)
 }
 
-/// Encodes frames that live and go together into one buffer that they share, at the cost of one allocation for all of them.
-/// `bytes_about` is what they may take together.
-///
-/// # Panics
-/// As [`encode`].
-#[must_use]
-pub fn encode_all<F: Serialize>(frames: impl IntoIterator<Item = F>, bytes_about: usize) -> Vec<Bytes> {
-    let mut buffer = Vec::with_capacity(bytes_about);
-    let ranges: Vec<Range<usize>> = frames.into_iter().map(|frame| encode_to(&frame, &mut buffer)).collect();
-    let buffer = Bytes::from(buffer);
-    ranges.into_iter().map(|range| buffer.slice(range)).collect()
+/// Frames with their lengths, one behind the other in one buffer.
+#[derive(Debug, Clone, Default)]
+pub struct Run {
+    bytes: Bytes,
+    /// Where each of them ends.
+    ends: Vec<usize>,
 }
 
-/// Appends a frame with its length, behind up to two bytes that belong to nothing; says where it is.
-fn encode_to<F: Serialize>(frame: &F, buffer: &mut Vec<u8>) -> Range<usize> {
-    let body_start = buffer.len() + LENGTH_BYTES_MAX;
-    buffer.resize(body_start, 0);
+impl Run {
+    /// Encodes frames that live and go together, at the cost of one allocation for all of them. `bytes_about` is what they may
+    /// take together.
+    ///
+    /// # Panics
+    /// As [`encode`].
+    #[must_use]
+    pub fn encode<F: Serialize>(frames: impl IntoIterator<Item = F>, bytes_about: usize) -> Self {
+        let mut buffer = Vec::with_capacity(bytes_about);
+        let ends = frames.into_iter().map(|frame| encode_to(&frame, &mut buffer)).collect();
+        Self { bytes: Bytes::from(buffer), ends }
+    }
+
+    /// How many frames there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The bytes of frames by their numbers from 0 on; of those that there are.
+    #[must_use]
+    pub fn slice(&self, frames: Range<usize>) -> Bytes {
+        let end_of = |count: usize| match count.min(self.len()) {
+            0 => 0,
+            count => self.ends[count - 1],
+        };
+        let (from, to) = (end_of(frames.start), end_of(frames.end));
+        self.bytes.slice(from..to.max(from))
+    }
+
+    /// Each frame by itself.
+    pub fn frames(&self) -> impl Iterator<Item = Bytes> {
+        (0..self.len()).map(|i| self.slice(i..i + 1))
+    }
+}
+
+/// Appends a frame with its length; says where it ends.
+fn encode_to<F: Serialize>(frame: &F, buffer: &mut Vec<u8>) -> usize {
+    /// Of most frames: with another one their bytes are moved.
+    const USUAL_PREFIX_BYTES: usize = 2;
+    let start = buffer.len();
+    buffer.resize(start + USUAL_PREFIX_BYTES, 0);
     *buffer = to_vec(frame, std::mem::take(buffer));
-    let mut len = buffer.len() - body_start;
+    let mut len = buffer.len() - start - USUAL_PREFIX_BYTES;
     assert!(len < 1 << (7 * LENGTH_BYTES_MAX), "a frame of {len} bytes has no length prefix");
     let prefix_len = if len < 1 << 7 {
+        buffer.remove(start);
         1
     } else if len < 1 << 14 {
         2
     } else {
+        buffer.insert(start, 0);
         3
     };
-    let start = body_start - prefix_len;
-    for (i, byte) in buffer[start..body_start].iter_mut().enumerate() {
+    for (i, byte) in buffer[start..start + prefix_len].iter_mut().enumerate() {
         let continues = if i + 1 < prefix_len { 0x80 } else { 0 };
         *byte = (len & 0x7F).to_le_bytes()[0] | continues;
         len >>= 7;
     }
-    start..buffer.len()
+    buffer.len()
 }
 
 /// Encodes a frame without its length, for a datagram.

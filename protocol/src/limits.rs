@@ -79,6 +79,10 @@ pub const STREAMS_PER_SECOND_MAX: u32 = 500;
 /// Typing notices of one connection per second. Outcome: further ones are dropped.
 pub const TYPING_PER_SECOND_MAX: u32 = 10;
 
+/// Between two [`Status`](crate::frame::ClientFrame::Status)es of one connection that others hear of, in milliseconds, at least: nobody comes
+/// and goes faster, and all who watch the user are told of each. Outcome: the latest one counts when the time has come.
+pub const STATUS_INTERVAL_MS: u64 = 1_000;
+
 /// Users whom a [`Roster`](crate::frame::ServerFrame::Roster) names. Outcome: it counts the others.
 pub const ROSTER_USERS_MAX: usize = 64;
 

@@ -1,11 +1,13 @@
 //! Frees the space of what is absent, from time to time, and keeps what is absent by classes that are replaced.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use quoth_core::retention::{Classes, End, Kept, RetentionClass};
 use quoth_protocol::{ConversationName, Seq, UserId};
-use quoth_store::{Class, Content, Record, Register, Store, View, ViewError, group};
+use quoth_store::{Class, Content, Record, Register, Rewritten, Store, View, ViewError, group};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -109,58 +111,125 @@ pub(crate) fn notice(conversation: ConversationName, time_ms: u64, registers: Ve
         offset: 0,
         class: Class::default(),
         erases: Vec::new(),
+        ends_window: false,
         registers,
     }
 }
 
-/// How often space is freed. A look costs a read of each span, and the youngest class has windows of eight seconds.
-const INTERVAL: Duration = Duration::from_secs(60);
-
-/// For so many times as long as it took, nothing is freed again: it takes a twentieth of a processor at most.
+/// For so many times as long as a look took, nothing is freed again: it takes a twentieth of a processor at most.
 const REST: u32 = 19;
+
+/// By this part of the time in which it is to be gone, what was erased is rewritten; the rest of the time is for doing it.
+const DUE_PARTS: u64 = 2;
+
+/// So often is looked at least within that time.
+const LOOKS_MIN: u32 = 10;
+
+/// A segment of the log is ended after this part of it.
+const SEGMENT_PARTS: u32 = 4;
 
 /// A task that frees what is absent.
 #[derive(Debug)]
 pub(crate) struct Retention {
     stop: oneshot::Sender<()>,
+    stopping: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
 impl Retention {
-    pub(crate) fn start(engine: Engine) -> Self {
-        let (stop, stopped) = oneshot::channel();
-        Self { stop, task: tokio::spawn(run(engine, stopped)) }
+    pub(crate) fn start(engine: Engine, config: &RetentionConfig) -> Self {
+        engine.set_erasure_max(config.erasure_max_s.saturating_mul(1_000));
+        let ((stop, stopped), stopping) = (oneshot::channel(), Arc::new(AtomicBool::new(false)));
+        let erasure_max = Duration::from_secs(config.erasure_max_s);
+        let freeing = Freeing {
+            engine,
+            interval: Duration::from_secs(config.interval_s).min(erasure_max / LOOKS_MIN),
+            erasure_max,
+            bytes_per_s: config.rewrite_bytes_per_s,
+            stopping: Arc::clone(&stopping),
+        };
+        Self { stop, stopping, task: tokio::spawn(freeing.run(stopped)) }
     }
 
-    /// Waits until what it does is done, and does no more.
+    /// Waits until the step that it is at is done, and does no more.
     pub(crate) async fn stop(self) {
+        self.stopping.store(true, Ordering::Relaxed);
         let _ended_by_itself = self.stop.send(());
         let _told = self.task.await;
     }
 }
 
-async fn run(engine: Engine, mut stopped: oneshot::Receiver<()>) {
-    let mut wait = INTERVAL;
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            _ = &mut stopped => return,
-        }
-        let begun = tokio::time::Instant::now();
-        match engine.reclaim().await {
-            Ok(reclaimed) if reclaimed.windows > 0 => {
-                tracing::info!(
-                    windows = reclaimed.windows,
-                    bytes = reclaimed.bytes,
-                    "freed the space of what is absent"
-                );
+/// How space is freed.
+struct Freeing {
+    engine: Engine,
+    interval: Duration,
+    erasure_max: Duration,
+    bytes_per_s: u64,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Freeing {
+    async fn run(self, mut stopped: oneshot::Receiver<()>) {
+        let mut wait = self.interval;
+        // What an earlier process has left in the log is as old as can be.
+        let mut log_due = tokio::time::Instant::now();
+        loop {
+            let is_wanted = tokio::select! {
+                () = tokio::time::sleep(wait) => false,
+                () = self.engine.reclaim_wanted() => true,
+                _ = &mut stopped => return,
+            };
+            let begun = tokio::time::Instant::now();
+            if let Err(error) = self.free_windows(is_wanted).await {
+                tracing::error!(error, "the space of what is absent is not freed");
             }
-            Ok(_) => {}
-            Err(error) => tracing::error!(error, "the space of what is absent is not freed"),
+            wait = self.interval.max(begun.elapsed() * REST);
+            if let Err(error) = self.rewrite(is_wanted).await {
+                tracing::error!(error, "the space of what is absent beside others is not freed");
+            }
+            if is_wanted || log_due <= tokio::time::Instant::now() {
+                log_due = tokio::time::Instant::now() + self.erasure_max / SEGMENT_PARTS;
+                if let Err(error) = self.engine.free_log().await {
+                    tracing::error!(error, "the log is not freed of what is in the view");
+                }
+            }
+            // However long a look takes, what was erased is to be gone in time.
+            wait = wait.min(self.erasure_max / LOOKS_MIN);
         }
-        wait = INTERVAL.max(begun.elapsed() * REST);
+    }
+
+    async fn free_windows(&self, is_wanted: bool) -> Result<(), String> {
+        let reclaimed = self.engine.reclaim().await?;
+        if reclaimed.windows > 0 || is_wanted {
+            let (windows, bytes) = (reclaimed.windows, reclaimed.bytes);
+            tracing::info!(windows, bytes, "freed the space of what is absent");
+        }
+        Ok(())
+    }
+
+    async fn rewrite(&self, is_wanted: bool) -> Result<(), String> {
+        let erasure_max_ms = u64::try_from(self.erasure_max.as_millis()).unwrap_or(u64::MAX);
+        let mut passes = 0;
+        loop {
+            let now_ms = self.engine.now_ms();
+            let erased_by_ms =
+                if is_wanted { now_ms } else { now_ms.saturating_sub(erasure_max_ms / DUE_PARTS) };
+            let rewritten = self.engine.rewrite(erased_by_ms, self.bytes_per_s, &self.stopping).await?;
+            let Rewritten { windows, bytes, written_bytes, is_done, more, held_up, .. } = rewritten;
+            if windows > 0 {
+                tracing::info!(windows, bytes, written_bytes, "rewrote what stays where others are absent");
+            }
+            passes += 1;
+            // A window that was ended is looked at again at once, a few times: others may share its tables.
+            if !is_done || (!more && (held_up.is_empty() || passes > PASSES_MAX)) {
+                return Ok(());
+            }
+        }
     }
 }
+
+/// How often at once windows are ended for what was erased beside them.
+const PASSES_MAX: u32 = 4;
 
 #[cfg(test)]
 mod tests {

@@ -94,7 +94,7 @@ impl Server {
         let Credentials { certificates, tickets, secret, quic, http, verifier, api_keys } = credentials;
         let api_tls = http.clone();
         let site = Site::new(config, address, http, development.as_ref());
-        let endpoints = Endpoints::open(sockets, &secret, &quic)
+        let endpoints = Endpoints::open(sockets, &secret, &quic, &config.limits)
             .map_err(|error| format!("QUIC cannot be served on {address}: {error}"))?;
         if let Some(made) = &development {
             made.write_client_file()?;
@@ -139,7 +139,7 @@ impl Server {
             development,
             phase,
             drain_retry_after_ms: config.drain_retry_after_ms,
-            retention: Retention::start(engine.clone()),
+            retention: Retention::start(engine.clone(), &config.retention),
             engine,
             sessions,
             workers: endpoints.serve(&service, site),

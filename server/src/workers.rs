@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::http::{self, Site};
-use crate::quic::{EndpointSecret, Steering, endpoint_config, serve};
-use crate::session::Service;
+use crate::quic::{EndpointSecret, Steering, endpoint_config, serve, with_segmentation_offload};
+use crate::session::{Limits, Service};
 use crate::sockets::Sockets;
 
 /// Endpoints that do not serve yet.
@@ -19,6 +19,8 @@ use crate::sockets::Sockets;
 pub(crate) struct Endpoints {
     first: Endpoint,
     others: Vec<(Endpoint, OwnRuntime)>,
+    /// The configuration of the first connections.
+    offloading: Option<Arc<ServerConfig>>,
     udp: Vec<UdpSocket>,
     tcp: Vec<TcpListener>,
 }
@@ -79,6 +81,7 @@ impl Endpoints {
         sockets: Sockets,
         secret: &EndpointSecret,
         config: &ServerConfig,
+        limits: &Limits,
     ) -> std::io::Result<Self> {
         let Sockets { udp, tcp } = sockets;
         let workers = u32::try_from(udp.len()).map_err(std::io::Error::other)?;
@@ -94,7 +97,7 @@ impl Endpoints {
             let endpoint = runtime.within(|| endpoint(worker, socket))?;
             others.push((endpoint, runtime));
         }
-        Ok(Self { first, others, udp, tcp })
+        Ok(Self { first, others, offloading: with_segmentation_offload(config, limits), udp, tcp })
     }
 
     /// Begins to serve, on the current tokio runtime and on a thread for each further worker.
@@ -105,7 +108,7 @@ impl Endpoints {
             let http = tcp.map(|tcp| {
                 guarded(Runs(Arc::clone(&runs)), http::serve(tcp, Arc::clone(&site), service.clone()))
             });
-            guarded(Runs(Arc::clone(&runs)), both(serve(endpoint, service), http))
+            guarded(Runs(Arc::clone(&runs)), both(serve(endpoint, self.offloading.clone(), service), http))
         };
         let mut tcp = self.tcp.into_iter();
         let first = serves(self.first, tcp.next(), service.clone());

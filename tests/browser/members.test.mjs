@@ -75,7 +75,7 @@ test("a group begins on a page, and somebody comes in by a link", async () => {
   await alice.say("among ourselves");
   await alice.hears("among ourselves", ({ mark }) => mark === "Stored");
   await bob.page.reload();
-  await bob.page.getByRole("button", { name: /The team/ }).click();
+  await bob.page.locator(".talk", { hasText: "The team" }).click();
   await told(bob, "alice removed bob");
   assert.ok(!(await bob.texts()).includes("among ourselves"));
 });

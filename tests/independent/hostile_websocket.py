@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import itertools
 import json
 import os
 import select
@@ -62,7 +63,17 @@ def lane_credit() -> Iterator[bytes]:
     return repeated(frame(FIN | BINARY, b"\0\x03\x01"))
 
 
-ATTACKS = {attack.__name__: attack for attack in (fragments, nothings, pings, pongs, lane_pings, lane_credit)}
+def lanes_reset() -> Iterator[bytes]:
+    """Lane after lane, each opened with a frame and reset behind it."""
+    for lane in itertools.count(1):
+        number = wire.U32.encode(lane)
+        yield frame(FIN | BINARY, number + b"\0\x01\0") + frame(FIN | BINARY, number + b"\x02\x01")
+
+
+ATTACKS = {
+    attack.__name__: attack
+    for attack in (fragments, nothings, pings, pongs, lane_pings, lane_credit, lanes_reset)
+}
 
 
 def connected(args: argparse.Namespace) -> socket.socket:

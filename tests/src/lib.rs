@@ -8,6 +8,7 @@
 //! | [`device`] | a device of a user, over QUIC or a WebSocket |
 //! | [`issuer`] | an issuer of tokens with a key set |
 //! | [`served`] | the real engine and listener over a store of the test's choice |
+//! | [`hostile`] | peers that mean harm, and what honest ones notice of them |
 //! | [`half_open`] | handshakes that are begun and never finished |
 //! | [`history`] | what clients saw, and whether the promises held |
 //! | [`wire`] | a client of bare frames |
@@ -18,6 +19,7 @@
 //! | [`site`] | a server, and users who sign in there |
 //! | [`load`] | publishers and readers that write down what they see |
 //! | [`under_kills`] | everybody who uses the server while it is killed again and again |
+//! | [`threads`] | processor time of threads |
 //! | [`sim`] | a deterministic simulation of server, clients and network |
 //! | [`figures`] | how far the server is from what the machine can do |
 //! | [`independent`] | clients in other languages |
@@ -30,6 +32,7 @@ pub mod figures;
 pub mod fuzz;
 pub mod half_open;
 pub mod history;
+pub mod hostile;
 pub mod http;
 pub mod independent;
 pub mod issuer;
@@ -39,6 +42,7 @@ pub mod process;
 pub mod served;
 pub mod sim;
 pub mod site;
+pub mod threads;
 pub mod tls;
 pub mod under_kills;
 pub mod websocket;

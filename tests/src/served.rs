@@ -57,7 +57,7 @@ impl ServedEngine {
             Engine::start(store, Durability::Memory, Arc::new(SystemClock), Execution::Threads);
         let phase = PhaseSender::new();
         let service = Service::new(engine.clone(), Arc::new(verify), limits, phase.subscribe());
-        let serving = tokio::spawn(serve(endpoint, service));
+        let serving = tokio::spawn(serve(endpoint, None, service));
         Ok(Self { address, ca_file: files.ca_pem_path, engine, phase, serving, stopper, _dir: dir })
     }
 

@@ -6,6 +6,8 @@ mod acked;
 mod compared;
 #[path = "e2e_bench/ended.rs"]
 mod ended;
+#[path = "e2e_bench/honest.rs"]
+mod honest;
 #[path = "e2e_bench/recorded.rs"]
 mod recorded;
 
@@ -227,10 +229,10 @@ fn whatever_ends_a_run_its_server_and_its_folder_go_too() {
     // Nobody waits for it, so it ends when the kernel gets to it.
     until("the server of a dead run has ended", || pid_of(&config).is_empty());
     assert!(config.exists(), "nobody was there to remove it");
-    // The next run sweeps. Two signals end it at once, as a second Ctrl-C does.
+    // The next run sweeps. What comes right behind the first signal says the same.
     std::fs::remove_file(config.with_file_name("log")).expect("the dead server's log");
     let (run, config) = running(dir.path());
-    assert_eq!(signalled(run, &["INT", "TERM"]).code(), Some(143));
+    assert_eq!(signalled(run, &["INT", "TERM"]).code(), Some(130));
     assert!(is_empty() && pid_of(&config).is_empty());
     let (run, config) = running(dir.path());
     assert_eq!(signalled(run, &["TERM"]).code(), Some(143));
@@ -270,7 +272,15 @@ fn a_server_that_runs_already_is_measured_under_its_name() {
     assert!(quoth.rounds[0].values["memory_peak_bytes"] > 0.0);
     let output = bench("nobody.example").command.output().expect("quoth runs");
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(1) && told.contains("certificate"), "{told}");
+    assert!(output.status.code() == Some(2) && told.contains("certificate"), "{told}");
+    let mut nobody = Command::new(binary("quoth"));
+    nobody
+        .args(["bench", "latency", "--token", "x", "--server", "127.0.0.1:1", "--ca"])
+        .arg(server.ca_file());
+    let output = nobody.output().expect("quoth runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.starts_with("error: nobody answers at 127.0.0.1:1 over QUIC: nothing listens"), "{told}");
+    assert!(output.status.code() == Some(2) && told.contains("or leave --server out"), "{told}");
 }
 
 #[test]
@@ -292,4 +302,12 @@ fn wrong_usage_is_told_before_anything_is_started() {
     assert!(told(&["storm", "--duration", "5"]).contains("--duration has no effect on `storm`"));
     assert!(told(&["chats"]).contains("there is no profile"));
     assert!(told(&["profiles", "chats"]).contains("lists them"));
+    assert!(
+        told(&["latency", "--duration", "-1"]).contains("--duration must be 0.2 s or more, and it is -1")
+    );
+    assert!(told(&["fanout", "--closed"]).contains("which is of kind \"closed\" already"));
+    assert!(
+        told(&["latency", "--server", "127.0.0.1:1"])
+            .contains("give --client-file, or --ca FILE and --token")
+    );
 }

@@ -8,7 +8,7 @@ use quoth_tests::process::binary;
 #[test]
 fn every_figure_is_measured_and_has_a_row() {
     // So that a missing server is told before the figures look for it.
-    let _server = binary("quoth-server");
+    let server = binary("quoth-server");
     let output = Command::new(env!("CARGO_BIN_EXE_figures"))
         .args([
             "--rounds",
@@ -27,7 +27,12 @@ fn every_figure_is_measured_and_has_a_row() {
             "100",
             "--sign-ins",
             "50",
+            "--flood-s",
+            "1",
         ])
+        // What is of no use as a figure: the build beside itself.
+        .arg("--before")
+        .arg(server.parent().unwrap())
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

@@ -8,10 +8,14 @@ use quoth_protocol::ALPN;
 use quoth_server::session::Limits;
 use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::half_open::{Answer, begin};
+use quoth_tests::websocket::{Handshake, Socket};
 use quoth_tests::wire::{Peer, client_config};
+use tokio::net::TcpSocket;
 
 const ATTACKER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 const ANOTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
+const A_THIRD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 4));
+const A_FOURTH: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 5));
 
 fn limits() -> Limits {
     Limits {
@@ -67,10 +71,35 @@ fn above_some_handshakes_every_address_is_validated() -> anyhow::Result<()> {
 }
 
 #[test]
+fn as_many_addresses_as_have_a_share_lock_nobody_out_of_either_transport() -> anyhow::Result<()> {
+    let limits = Limits { handshakes_max: 16, retry_above_handshakes: 16, ..limits() };
+    let share = limits.handshakes_per_address_max;
+    let server = EmbeddedServer::start_with(limits)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut held = Vec::new();
+    for from in [ATTACKER, ANOTHER, A_THIRD, A_FOURTH] {
+        for _ in 0..share {
+            let tcp = TcpSocket::new_v4()?;
+            tcp.bind((from, 0).into())?;
+            held.push(runtime.block_on(tcp.connect(server.address()))?);
+        }
+        for _ in 0..share {
+            if begun(&server, from)? == Answer::Silence {
+                break;
+            }
+        }
+    }
+    can_connect(&server)?;
+    runtime.block_on(Socket::sign_in(server.address(), Handshake::PLAIN, server.token()))?;
+    drop(held);
+    server.stop()
+}
+
+#[test]
 fn a_server_that_is_full_of_handshakes_says_so() -> anyhow::Result<()> {
     let server = EmbeddedServer::start_with(limits())?;
-    for from in [ATTACKER, ANOTHER] {
-        for _ in 0..4 {
+    for (from, share) in [(ATTACKER, 4), (ANOTHER, 2), (A_THIRD, 2)] {
+        for _ in 0..share {
             begun(&server, from)?;
         }
     }

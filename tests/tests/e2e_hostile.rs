@@ -4,8 +4,6 @@
 
 #[path = "e2e_hostile/attack.rs"]
 mod attack;
-#[path = "e2e_hostile/honest.rs"]
-mod honest;
 #[path = "e2e_hostile/initials.rs"]
 mod initials;
 #[path = "e2e_hostile/memory.rs"]
@@ -59,13 +57,6 @@ impl Target {
 fn seconds(default: f64) -> Duration {
     let configured = std::env::var("HOSTILE_SECONDS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs_f64(configured.unwrap_or(default))
-}
-
-/// The value below which 99 of 100 are.
-fn p99(times: &[Duration]) -> Duration {
-    let mut sorted = times.to_vec();
-    sorted.sort_unstable();
-    sorted.get((sorted.len() * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default()
 }
 
 fn run<T>(test: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

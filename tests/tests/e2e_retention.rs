@@ -1,5 +1,6 @@
 //! What is absent is absent for every reader at once, what is missing is told exactly, and the space follows.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -13,6 +14,7 @@ use quoth_tests::device::{Next, Over};
 use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::http::Api;
 use quoth_tests::member::Member;
+use quoth_tests::process::ServerProcess;
 use serde_json::{Value, json};
 
 /// How long anything may take. A bound of a hang, not a measurement.
@@ -240,4 +242,134 @@ async fn the_space_of_a_class_is_freed_and_heads_stay() -> anyhow::Result<()> {
         api.done("POST", "/v1/publish", Some(&json!({ "conversation": "short-room", "text": "next" })))?;
     assert_eq!(next["seq"], json!(count + 1), "a seq is given once");
     server.stop()
+}
+
+/// A text of which no part comes twice.
+fn noise(seed: u64, bytes: usize) -> String {
+    let mut number = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut text = String::with_capacity(bytes);
+    while text.len() < bytes {
+        number ^= number << 13;
+        number ^= number >> 7;
+        number ^= number << 17;
+        text.push(char::from(b'!' + u8::try_from(number % 90).unwrap_or_default()));
+    }
+    text
+}
+
+fn view_bytes(api: &Api) -> anyhow::Result<u64> {
+    api.done("GET", "/v1/retention", None)?["view_bytes"].as_u64().context("no view_bytes")
+}
+
+/// Nine of ten messages live for a second, in conversations that are kept for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_disk_of_a_server_has_little_more_than_what_is_kept() -> anyhow::Result<()> {
+    const MESSAGES: u64 = 1_500;
+    const BODY_BYTES: usize = 32 * 1024;
+    let dir = tempfile::tempdir()?;
+    let data_dir = dir.path().join("data");
+    let server = ServerProcess::start_with(&data_dir, "127.0.0.1:0", &["--set", "retention.interval_s=1"])?;
+    let api = Api::told(&server.client_file()?)?;
+    let token = server.token("alice")?;
+    let mut writer = Member::connect(Over::Quic, server.address(), &server.ca_file(), &token).await?;
+    let mut streams = Vec::new();
+    for room in ["one", "two", "three"] {
+        streams.push(writer.enter(&name(room), None).await?);
+    }
+    let rooms = streams.len() as u64;
+    for n in 0..MESSAGES {
+        let stream = &mut streams[usize::try_from(n % rooms)?];
+        let expires_in_ms = if n % 10 == 0 { 0 } else { 1_000 };
+        let publish = Publish { expires_in_ms, ..Publish::new(n + 1, noise(n + 1, BODY_BYTES)) };
+        writer.send(stream, &ClientFrame::Publish(publish)).await?;
+        while !matches!(writer.next(stream).await?, Next::Frame(ServerFrame::Ack { .. })) {}
+    }
+    let live = MESSAGES / 10 * BODY_BYTES as u64;
+    let until = Instant::now() + PATIENCE;
+    let mut bytes = view_bytes(&api)?;
+    while bytes * 4 > live * 5 || bytes < live {
+        ensure!(Instant::now() < until, "{bytes} bytes for {live}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        bytes = view_bytes(&api)?;
+    }
+    println!("{bytes} bytes of the disk for {live} of messages that are kept, of {}", live * 10);
+    let stats = api.done("GET", "/v1/stats", None)?;
+    ensure!(
+        stats["reclaimed_bytes"].as_u64() > Some(live) && stats["rewritten_bytes"].as_u64() >= Some(live),
+        "{stats}"
+    );
+    writer.close().await;
+    // All that is kept is there.
+    server.terminate()?;
+    let server = ServerProcess::start(&data_dir)?;
+    let api = Api::told(&server.client_file()?)?;
+    let mut kept = 0;
+    for room in ["one", "two", "three"] {
+        let mut after = 0;
+        loop {
+            let page =
+                api.done("GET", &format!("/v1/conversations/{room}/history?after={after}&limit=100"), None)?;
+            kept += page["events"].as_array().map_or(0, Vec::len);
+            after = page["to"].as_u64().context("no end")?;
+            if page["more_after"] != json!(true) {
+                break;
+            }
+        }
+    }
+    assert_eq!(kept as u64, MESSAGES / 10);
+    server.terminate()?;
+    Ok(())
+}
+
+/// Whether any file of a folder has these bytes.
+fn has(dir: &Path, bytes: &[u8]) -> anyhow::Result<bool> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let found = if path.is_dir() {
+            has(&path, bytes)?
+        } else {
+            // One that goes meanwhile has nothing.
+            let read = std::fs::read(&path).unwrap_or_default();
+            read.windows(bytes.len()).any(|window| window == bytes)
+        };
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_erased_leaves_the_disk_by_itself() -> anyhow::Result<()> {
+    const SECRET: &str = "zq 7 xk 4 vj 9: it is to be found nowhere";
+    let dir = tempfile::tempdir()?;
+    let data_dir = dir.path().join("data");
+    let arguments = ["--set", "retention.interval_s=1", "--set", "retention.erasure_max_s=10"];
+    let server = ServerProcess::start_with(&data_dir, "127.0.0.1:0", &arguments)?;
+    let api = Api::told(&server.client_file()?)?;
+    let say = |user: &str, text: &str| {
+        let publish = json!({ "conversation": "room", "text": text, "publish_as": user });
+        api.done("POST", "/v1/publish", Some(&publish)).map(drop)
+    };
+    say("ada", "what stays")?;
+    say("bob", SECRET)?;
+    let store = data_dir.join("store");
+    ensure!(has(&store, SECRET.as_bytes())?, "it was there");
+    api.done("POST", "/v1/users/bob/erasure", None)?;
+    let until = Instant::now() + PATIENCE;
+    let erased = || anyhow::Ok(api.done("GET", "/v1/retention", None)?["erased"].clone());
+    while erased()?["events"] != json!(1) {
+        ensure!(Instant::now() < until, "it is not told: {}", erased()?);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let told = erased()?;
+    ensure!(told["gone_by_ms"].as_u64() == told["since_ms"].as_u64().map(|ms| ms + 10_000), "{told}");
+    while erased()?["events"] != json!(0) || has(&store, SECRET.as_bytes())? {
+        ensure!(Instant::now() < until, "it is not gone: {}", erased()?);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let page = api.done("GET", "/v1/conversations/room/history?after=0", None)?;
+    assert_eq!(page["events"][0]["sender"], json!("ada"), "{page}");
+    server.terminate()?;
+    Ok(())
 }

@@ -16,7 +16,8 @@ use crate::rival::Kind;
     subcommand_precedence_over_arg = true,
     after_help = "Examples:\n  quoth bench latency\n  quoth bench chat --rate 2000 --duration 30 --html report.html\n  \
                   quoth bench my-load.toml --json after.json && quoth bench compare before.json after.json\n  \
-                  quoth bench versus throughput --against jetstream\n  quoth bench profiles\n\n\
+                  quoth bench versus throughput --against jetstream\n  quoth bench fanout --readers 200 --rounds 5\n  \
+                  quoth bench profiles chat --reference > my-load.toml\n\n\
                   A server that runs already:\n  quoth bench latency --server HOST:PORT --ca ca.pem --token-file token --server-pid PID\n\
                   The token must allow to read and write anything. --server-name is for a certificate that is not for HOST; \
                   --server-pid is for a server on this machine, whose memory and processor time are watched then. Floors run \
@@ -24,7 +25,7 @@ use crate::rival::Kind;
                   --transport is what the server's clients speak; auto leaves that to the profile.\n\n\
                   Exit codes: 0 measured; 1 failed: a message lost, doubled, altered or out of order by the server or a floor, a round \
                   that could not be measured, or a regression (compare); 2 wrong usage, told before anything is measured; 3 \
-                  undecided (compare); 128 and the signal's number when interrupted, after what was measured before is told. The second Ctrl-C ends everything at once."
+                  undecided (compare: rounds of both runs meet, or are too few to judge by); 128 and the signal's number when interrupted, after what was measured before is told. A second Ctrl-C a second later, or more, ends everything at once and tells what is lost."
 )]
 pub struct BenchArgs {
     /// Another thing than a run
@@ -40,10 +41,15 @@ pub(super) enum BenchCommand {
     Profiles {
         /// The one to print
         name: Option<String>,
+        /// Tell every key of a profile, with what it is, its values and its default: all keys, or those of the profile, each with the
+        /// value that it has there
+        #[arg(long)]
+        reference: bool,
     },
     /// Measure other servers on the same schedule, one behind the other, in one table
     ///
-    /// nats-server is looked for in NATS_SERVER, in the PATH and in .tools/venv/bin, mosquitto in the PATH and in /usr/sbin.
+    /// nats-server is the program that NATS_SERVER names, or else looked for in the PATH and in .tools/venv/bin; mosquitto is looked
+    /// for in the PATH and in /usr/sbin.
     Versus {
         /// Which ones, with commas between them: nats-core, jetstream, jetstream-default, mosquitto, and all but jetstream-default
         /// with -tls behind the name
@@ -56,15 +62,17 @@ pub(super) enum BenchCommand {
     ///
     /// A figure is WORSE or better when its median has changed by more than the bound and the rounds of the two runs lie apart,
     /// however wide they are. It is the same when its median is within the bound, and each round within the bound of its run's
-    /// median. Else it is undecided: rounds meet or are too wide, and more of them are needed.
+    /// median. Else it is undecided: rounds meet or are too wide, and more of them are needed. Everything is undecided with fewer than
+    /// three rounds in each run (or two beside five), however far apart, since nothing is known of noise then: measure with --rounds 5.
     ///
     /// What is judged where a floor was measured is the ratio to the floor, since machines and moments differ; where the floor's
     /// rounds are too wide for that, the figure itself, if its own rounds lie apart and the floor's do not. Figures for each
     /// delivery of a run that did less than nine tenths of what was due (starved) are not called better. What is told only is
     /// said at the end.
     ///
-    /// Exit codes: 0 nothing is worse; 1 a regression, or the later run broke a promise; 3 undecided: no regression, and a figure
-    /// whose median has changed by more than the bound is undecided; 2 wrong usage, as runs of different loads.
+    /// Exit codes: 0 nothing is worse; 1 a regression, or the later run broke a promise; 2 wrong usage, as runs of different loads; 3
+    /// undecided: no regression is certain, and a figure whose median has changed by more than the bound is undecided, or the runs
+    /// have too few rounds.
     Compare {
         /// The earlier run, written with --json
         before: PathBuf,
@@ -94,13 +102,22 @@ pub(super) struct RunArgs {
     pub(super) profile: String,
 
     /// Open loops: messages per second, all publishers together
-    #[arg(long, value_name = "PER_S", help_heading = "Load")]
+    #[arg(long, value_name = "PER_S", help_heading = "Load", allow_negative_numbers = true)]
     pub(super) rate: Option<f64>,
+    /// Connections of all clients. Without it each member still has one of its own, where each has in the profile
+    #[arg(long, value_name = "N", help_heading = "Load", allow_negative_numbers = true)]
+    pub(super) connections: Option<u32>,
+    /// Conversations
+    #[arg(long, value_name = "N", help_heading = "Load", allow_negative_numbers = true)]
+    pub(super) conversations: Option<u32>,
+    /// Loads with publishers and readers: readers of each conversation
+    #[arg(long, value_name = "N", help_heading = "Load", allow_negative_numbers = true)]
+    pub(super) readers: Option<u32>,
     /// Make a closed loop of an open one: as many as go through, with a window of messages on their way for each publisher
     #[arg(long, help_heading = "Load", conflicts_with = "rate")]
     pub(super) closed: bool,
     /// Closed loops: messages of each publisher on their way, or of each connection where the profile says so
-    #[arg(long, value_name = "MESSAGES", help_heading = "Load")]
+    #[arg(long, value_name = "MESSAGES", help_heading = "Load", allow_negative_numbers = true)]
     pub(super) window: Option<u32>,
     /// Bytes of a message, as in 200 or 50-1000; idle connections have none
     #[arg(long, value_name = "BYTES", help_heading = "Load")]
@@ -109,29 +126,41 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DIR", help_heading = "Load", conflicts_with_all = ["rate", "closed", "payload"])]
     pub(super) replay: Option<PathBuf>,
     /// How many times as fast as the logs' people; default: 20
-    #[arg(long, value_name = "TIMES", help_heading = "Load", requires = "replay")]
+    #[arg(
+        long,
+        value_name = "TIMES",
+        help_heading = "Load",
+        requires = "replay",
+        allow_negative_numbers = true
+    )]
     pub(super) speed: Option<f64>,
 
     /// Open and closed loops: what counts of each round, in seconds
-    #[arg(long, value_name = "S", help_heading = "Method")]
+    #[arg(long, value_name = "S", help_heading = "Method", allow_negative_numbers = true)]
     pub(super) duration: Option<f64>,
     /// Open and closed loops: before what counts, in seconds
-    #[arg(long, value_name = "S", help_heading = "Method")]
+    #[arg(long, value_name = "S", help_heading = "Method", allow_negative_numbers = true)]
     pub(super) warm_up: Option<f64>,
     /// How often each system is measured, in turn with the others
-    #[arg(long, value_name = "N", help_heading = "Method")]
+    #[arg(long, value_name = "N", help_heading = "Method", allow_negative_numbers = true)]
     pub(super) rounds: Option<u32>,
     /// Leave the floors out, and with them all that compares machines
     #[arg(long, help_heading = "Method")]
     pub(super) no_floors: bool,
     /// Open and closed loops: how long readers wait for what is missing when nothing more is published, in seconds; default: 20
-    #[arg(long, value_name = "S", help_heading = "Method")]
+    #[arg(long, value_name = "S", help_heading = "Method", allow_negative_numbers = true)]
     pub(super) patience: Option<f64>,
     /// Seed of whatever is random
-    #[arg(long, value_name = "N", help_heading = "Method", default_value_t = 1)]
+    #[arg(
+        long,
+        value_name = "N",
+        help_heading = "Method",
+        default_value_t = 1,
+        allow_negative_numbers = true
+    )]
     pub(super) seed: u64,
     /// Open and closed loops: threads for clients; default: half of the processors
-    #[arg(long, value_name = "N", help_heading = "Method")]
+    #[arg(long, value_name = "N", help_heading = "Method", allow_negative_numbers = true)]
     pub(super) client_threads: Option<usize>,
 
     /// Program of the server that is started; default: `quoth-server` beside this one

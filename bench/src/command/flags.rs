@@ -4,7 +4,7 @@ use anyhow::Context as _;
 
 use super::args::{Connecting, RunArgs};
 use crate::profile::keys::takers;
-use crate::profile::{Kind, Profile};
+use crate::profile::{Kind, Profile, Size};
 
 /// What the user has asked for cannot be; nothing was tried.
 #[derive(Debug)]
@@ -29,6 +29,11 @@ pub(super) fn profile(args: &RunArgs, connecting: &Connecting) -> anyhow::Result
     let mut profile = Profile::find(&args.profile)?;
     check_server(args, &profile, connecting)?;
     if args.closed {
+        anyhow::ensure!(
+            profile.kind != Kind::Closed,
+            "--closed has no effect on `{}`, which is of kind \"closed\" already: leave it out",
+            args.profile
+        );
         refuse_unless(&profile, "--closed", "stalled", &args.profile)?;
         profile.kind = Kind::Closed;
     }
@@ -37,6 +42,7 @@ pub(super) fn profile(args: &RunArgs, connecting: &Connecting) -> anyhow::Result
         refuse_unless(&profile, "--transport (or QUOTH_TRANSPORT)", "transport", &args.profile)?;
         profile.shape.transport = transport;
     }
+    profile.resize(size(args));
     let shape = &mut profile.shape;
     shape.rate_per_s = args.rate.unwrap_or(shape.rate_per_s);
     shape.window = args.window.unwrap_or(shape.window);
@@ -57,6 +63,10 @@ pub(super) fn profile(args: &RunArgs, connecting: &Connecting) -> anyhow::Result
     Ok(profile)
 }
 
+fn size(args: &RunArgs) -> Size {
+    Size { connections: args.connections, conversations: args.conversations, readers: args.readers }
+}
+
 /// Flags that have made another load, or another server, of what the profile's goals are for. `profile` is what the flags have made.
 pub(super) fn overrides(args: &RunArgs, profile: &Profile) -> anyhow::Result<Vec<&'static str>> {
     let as_it_was = Profile::find(&args.profile)?;
@@ -64,6 +74,9 @@ pub(super) fn overrides(args: &RunArgs, profile: &Profile) -> anyhow::Result<Vec
     let network = |profile: &Profile| profile.network.clone().filter(|network| network != "loopback");
     let changes = [
         ("--rate", was.rate_per_s.to_bits() != is.rate_per_s.to_bits()),
+        ("--connections", args.connections.is_some() && was.connections != is.connections),
+        ("--conversations", args.conversations.is_some() && was.conversations != is.conversations),
+        ("--readers", args.readers.is_some() && was.members != is.members),
         ("--closed", as_it_was.kind != profile.kind),
         ("--window", was.window != is.window),
         ("--payload", as_it_was.payload != profile.payload),
@@ -82,6 +95,7 @@ pub(super) fn overrides(args: &RunArgs, profile: &Profile) -> anyhow::Result<Vec
 fn check_load(args: &RunArgs, profile: &Profile) -> anyhow::Result<()> {
     let given = [
         ("--rate", args.rate.is_some(), "rate_per_s"),
+        ("--readers", args.readers.is_some(), "members"),
         ("--window", args.window.is_some(), "window"),
         ("--payload", args.payload.is_some(), "payload"),
         ("--replay", args.replay.is_some(), "rate_per_s"),
@@ -93,14 +107,16 @@ fn check_load(args: &RunArgs, profile: &Profile) -> anyhow::Result<()> {
     for (flag, _, key) in given.into_iter().filter(|(_, is_given, _)| *is_given) {
         refuse_unless(profile, flag, key, &args.profile)?;
     }
-    anyhow::ensure!(
-        args.speed.is_none_or(|speed| speed > 0.0 && speed.is_finite()),
-        "--speed must be above 0"
-    );
-    anyhow::ensure!(
-        args.patience.is_none_or(|patience_s| (0.0..1e6).contains(&patience_s)),
-        "--patience must not be below 0"
-    );
+    for (flag, value, least, is_fine) in [
+        ("--rate", args.rate, "above 0 messages per second", (|rate| rate > 0.0) as fn(f64) -> bool),
+        ("--speed", args.speed, "above 0", |speed| speed > 0.0),
+        ("--duration", args.duration, "0.2 s or more", |duration_s| (0.2..1e6).contains(&duration_s)),
+        ("--warm-up", args.warm_up, "0 s or more", |warm_up_s| (0.0..1e6).contains(&warm_up_s)),
+        ("--patience", args.patience, "0 s or more", |patience_s| (0.0..1e6).contains(&patience_s)),
+    ] {
+        let Some(value) = value else { continue };
+        anyhow::ensure!(value.is_finite() && is_fine(value), "{flag} must be {least}, and it is {value}");
+    }
     anyhow::ensure!(args.client_threads != Some(0), "--client-threads 0 has nobody to run the clients");
     Ok(())
 }
@@ -207,6 +223,10 @@ mod tests {
             ("idle --client-threads 5", "it is for kind"),
             ("fanout --replay logs", "it is for kind \"open\""),
             ("catchup --closed", "it is for kind \"open\" or \"closed\""),
+            ("fanout --closed", "which is of kind \"closed\" already: leave it out"),
+            ("fanout --closed --window 5", "which is of kind \"closed\" already: leave it out"),
+            ("storm --readers 5", "it is for kind \"open\" or \"closed\" or \"catchup\" (chat, fanout, "),
+            ("idle --readers 5", "--readers has no effect on `idle`"),
             ("latency --server-pid 5", "--server"),
             ("latency --running --set a=b", "--set is for the server that the bench starts"),
             ("latency --running --server-binary x", "--server-binary is for"),
@@ -234,8 +254,27 @@ mod tests {
             "latency --rounds 0",
             "latency --network nowhere",
             "latency --payload 65537",
+            "latency --readers 0 --closed --window 0",
+            "latency --connections 0",
+            "latency --conversations 0",
+            "fanout --readers 70000 --conversations 70000",
         ] {
             refused(line);
+        }
+    }
+
+    #[test]
+    fn a_number_that_cannot_be_is_told_with_what_can() {
+        for (line, told) in [
+            ("latency --duration -1", "--duration must be 0.2 s or more, and it is -1"),
+            ("latency --warm-up -0.5", "--warm-up must be 0 s or more, and it is -0.5"),
+            ("latency --rate -5", "--rate must be above 0 messages per second, and it is -5"),
+            ("latency --patience -1", "--patience must be 0 s or more, and it is -1"),
+            ("latency --rounds -1", "invalid value '-1' for '--rounds <N>'"),
+            ("latency --connections -1", "invalid value '-1' for '--connections <N>'"),
+            ("latency --connections 1", "members (2) must not be more than connections (1)"),
+        ] {
+            assert!(refused(line).contains(told), "{line}: {}", refused(line));
         }
     }
 
@@ -256,6 +295,12 @@ mod tests {
             overrides("latency --closed --window 3 --payload 5"),
             ["--closed", "--window", "--payload"]
         );
+        assert_eq!(
+            overrides("latency --readers 5 --conversations 3 --connections 20"),
+            ["--connections", "--conversations", "--readers"]
+        );
+        assert_eq!(overrides("latency --readers 5"), ["--readers"]);
+        assert_eq!(overrides("latency --readers 1 --conversations 1 --connections 2"), Vec::<&str>::new());
         assert_eq!(overrides("lossy --network bad --warm-up 2"), ["--warm-up", "--network"]);
         assert_eq!(
             overrides("chat --replay logs --client-threads 2 --set a=b"),

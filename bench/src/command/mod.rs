@@ -3,6 +3,7 @@
 mod args;
 mod flags;
 mod output;
+mod pace;
 mod watch;
 
 use std::path::Path;
@@ -16,16 +17,21 @@ pub use args::{BenchArgs, Connecting, RunningServer};
 use args::{BenchCommand, RunArgs};
 pub use flags::WrongUsage;
 
+pub use crate::untold::lost;
+
 use crate::compare::compare;
 use crate::floor::{self, Program};
 use crate::html;
 use crate::outcome::Outcome;
+use crate::profile::reference::{explained, reference};
 use crate::profile::{BUILT_IN, Kind, Profile};
 use crate::rival;
 use crate::run::{Plan, Replay, Running, Subject, run};
 use crate::schedule::Line;
 use crate::table;
 use crate::target::{Place, QuothOptions};
+use crate::unit::counted;
+use crate::untold;
 
 /// What the command line's other parts do for this one.
 pub struct Around<'a> {
@@ -63,7 +69,9 @@ pub fn run_floor(args: &BenchArgs) -> Option<anyhow::Result<()>> {
 pub fn execute(args: BenchArgs, around: &Around<'_>) -> anyhow::Result<ExitCode> {
     match args.command {
         Some(BenchCommand::Floor(command)) => floor::run(&command)?,
-        Some(BenchCommand::Profiles { name }) => (around.print)(&profiles(name.as_deref())?)?,
+        Some(BenchCommand::Profiles { name, reference }) => {
+            (around.print)(&profiles(name.as_deref(), reference)?)?;
+        }
         Some(BenchCommand::Compare { before, after, bound }) => {
             let comparison = compare(&read(&before)?, &read(&after)?, bound).map_err(wrong)?;
             (around.print)(&comparison.render(columns()))?;
@@ -85,8 +93,12 @@ pub fn execute(args: BenchArgs, around: &Around<'_>) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-fn profiles(name: Option<&str>) -> anyhow::Result<String> {
+/// What is told of the profiles: a list, one of them, or all keys with what they are.
+fn profiles(name: Option<&str>, explains: bool) -> anyhow::Result<String> {
     let Some(name) = name else {
+        if explains {
+            return reference();
+        }
         let width = BUILT_IN.iter().map(|(name, _)| name.len()).max().unwrap_or_default() + 2;
         let line = |(name, _): &(&str, &str)| Ok(format!("{name:<width$}{}\n", Profile::find(name)?.about));
         return BUILT_IN.iter().map(line).collect();
@@ -94,7 +106,8 @@ fn profiles(name: Option<&str>) -> anyhow::Result<String> {
     let text = BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned());
     let unknown =
         || anyhow::anyhow!("there is no built-in profile `{name}`; `quoth bench profiles` lists them");
-    text.ok_or_else(|| wrong(unknown()))
+    let text = text.ok_or_else(|| wrong(unknown()))?;
+    if explains { explained(&Profile::parse(&text)?) } else { Ok(text) }
 }
 
 /// What was asked for cannot be; nothing was tried.
@@ -116,13 +129,17 @@ fn measure(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyh
     let profile = &plan.profile;
     let length_s =
         matches!(profile.kind, Kind::Open | Kind::Closed).then_some(profile.warm_up_s + profile.duration_s);
-    let outcome = run(&plan, &watch::Line { length_s, stopped_by: around.stopped_by });
+    let table = "the table".to_owned();
+    let files = [&json, &html].into_iter().flatten().map(|path| path.display().to_string());
+    [table.clone()].into_iter().chain(files).for_each(untold::is_to_tell);
+    let outcome = run(&plan, &watch::Line::new(length_s, around.stopped_by));
     if let Some(signal) = (around.stopped_by)() {
         (around.note)(&stopped(signal, outcome.as_ref().ok(), json.as_deref()));
     }
     let outcome = outcome?;
     // First, so that a file that cannot be written costs nobody the figures; and nobody may be there to read it.
     let printed = (around.print)(&table::render(&outcome, columns()));
+    untold::has_told(&table);
     if let Some(path) = json {
         output::write(&path, &serde_json::to_string(&outcome)?)?;
     }
@@ -149,10 +166,6 @@ fn stopped(signal: &str, outcome: Option<&Outcome>, json: Option<&Path>) -> Stri
     format!("stopped by {signal} after {rounds}; {} {kept}", counted(measured, "measurement"))
 }
 
-fn counted(count: usize, thing: &str) -> String {
-    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
-}
-
 fn verdict(outcome: &Outcome) -> ExitCode {
     if outcome.is_clean() && outcome.failure.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -171,7 +184,7 @@ fn columns() -> usize {
 fn plan(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow::Result<Plan> {
     const SPEED: f64 = 20.0;
     const PATIENCE_S: f64 = 20.0;
-    let connecting = (around.connecting)()?;
+    let connecting = (around.connecting)().map_err(wrong)?;
     let profile = flags::profile(&args, &connecting).map_err(wrong)?;
     let overrides = flags::overrides(&args, &profile).map_err(wrong)?;
     let replay = match &args.replay {
@@ -265,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_profile_is_listed_beside_what_it_is_for() {
-        let listed = profiles(None).expect("a list");
+        let listed = profiles(None, false).expect("a list");
         for (line, (name, _)) in listed.lines().zip(BUILT_IN) {
             let (told, about) = line.split_once("  ").expect("two columns");
             assert_eq!((told, about.trim_start()), (*name, &*Profile::find(name).expect("a profile").about));

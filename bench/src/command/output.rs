@@ -5,6 +5,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use crate::untold;
+
 /// Whether a file can be written: found out before a run, whose findings would be lost. Changes no file and leaves none.
 pub(super) fn check(path: &Path) -> anyhow::Result<()> {
     let is_there = path.symlink_metadata().is_ok();
@@ -21,7 +23,9 @@ pub(super) fn check(path: &Path) -> anyhow::Result<()> {
 }
 
 pub(super) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    std::fs::write(path, text).with_context(|| cannot_be_written(path))
+    std::fs::write(path, text).with_context(|| cannot_be_written(path))?;
+    untold::has_told(&path.display().to_string());
+    Ok(())
 }
 
 fn cannot_be_written(path: &Path) -> String {

@@ -7,9 +7,12 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use parking_lot::Mutex;
 
+use super::pace::{Pace, measurement, told};
 use crate::load::Progress;
 use crate::run::{Position, Watch};
+use crate::unit::count;
 
 /// How often the line moves, and how soon a request to leave is seen.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -17,36 +20,37 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// Tells on standard error: a line that moves on a terminal, one line for each measurement elsewhere.
 pub(super) struct Line<'a> {
     /// What one measurement takes without connecting, in seconds; `None` where nobody knows.
-    pub(super) length_s: Option<f64>,
-    pub(super) stopped_by: &'a (dyn Fn() -> Option<&'static str> + Sync),
+    length_s: Option<f64>,
+    stopped_by: &'a (dyn Fn() -> Option<&'static str> + Sync),
+    begun: Instant,
+    pace: Mutex<Pace>,
 }
 
 impl Watch for Line<'_> {
     fn during<T>(&self, position: Position<'_>, work: impl FnOnce(&Arc<Progress>) -> T) -> T {
-        let Position { round, rounds, system, .. } = position;
         let progress = Arc::new(Progress::default());
         let bar = bar();
         if bar.is_hidden() {
-            let _nobody_reads = std::io::Write::write_all(
-                &mut std::io::stderr().lock(),
-                format!("round {round} of {rounds}: {system}\n").as_bytes(),
-            );
+            let told = format!("{}\n", self.line(&position, None, Duration::ZERO));
+            let _nobody_reads = std::io::Write::write_all(&mut std::io::stderr().lock(), told.as_bytes());
         }
         let (done, is_done) = channel();
-        std::thread::scope(|scope| {
+        let started = Instant::now();
+        let worked = std::thread::scope(|scope| {
             scope.spawn(|| {
                 let is_done = is_done;
-                let started = Instant::now();
                 while let Err(RecvTimeoutError::Timeout) = is_done.recv_timeout(INTERVAL) {
                     progress.is_interrupted.fetch_or((self.stopped_by)().is_some(), Relaxed);
-                    bar.set_message(self.line(&position, &progress, started.elapsed()));
+                    bar.set_message(self.line(&position, Some(&progress), started.elapsed()));
                 }
                 bar.finish_and_clear();
             });
             // Ends the line however the work ends.
             let _done: Sender<()> = done;
             work(&progress)
-        })
+        });
+        self.pace.lock().took(position.system, started.elapsed().as_secs_f64());
+        worked
     }
 
     fn stopped_by(&self) -> Option<&'static str> {
@@ -54,18 +58,35 @@ impl Watch for Line<'_> {
     }
 }
 
-impl Line<'_> {
-    fn line(&self, position: &Position<'_>, progress: &Progress, running: Duration) -> String {
-        let Position { round, rounds, system, number, of } = position;
+impl<'a> Line<'a> {
+    /// For a run that begins now, of which each measurement takes `length_s` and the time to connect, if anybody knows.
+    pub(super) fn new(
+        length_s: Option<f64>,
+        stopped_by: &'a (dyn Fn() -> Option<&'static str> + Sync),
+    ) -> Self {
+        Self { length_s, stopped_by, begun: Instant::now(), pace: Mutex::new(Pace::default()) }
+    }
+
+    /// Which measurement it is, what is done in it, how long the run has taken and how long it will take.
+    fn line(&self, position: &Position<'_>, progress: Option<&Progress>, over: Duration) -> String {
+        let Position { round, rounds, system, .. } = position;
+        let (number, of) = measurement(position);
+        let doing = progress.map_or_else(String::new, |progress| format!(": {}", self.doing(progress, over)));
+        let gone = told(self.begun.elapsed().as_secs_f64());
+        let left = self.pace.lock().left_s(position, over.as_secs_f64(), self.length_s);
+        let left = left.map_or_else(String::new, |left_s| format!(", about {} left", told(left_s)));
+        format!("measurement {number} of {of}, round {round} of {rounds}, {system}{doing}; {gone} gone{left}")
+    }
+
+    fn doing(&self, progress: &Progress, over: Duration) -> String {
         let elapsed_s = progress.elapsed_ms.load(Relaxed) as f64 / 1_000.0;
-        let connected = progress.connected.load(Relaxed);
-        let doing = match self.length_s {
+        let (done, to_do) = (progress.done.load(Relaxed), progress.to_do.load(Relaxed));
+        match self.length_s {
             _ if progress.is_interrupted.load(Relaxed) => "ending".to_owned(),
-            Some(_) if elapsed_s == 0.0 => format!("{connected} clients connected"),
-            Some(length_s) => format!("{elapsed_s:.0} of {length_s:.0} s"),
-            None => format!("{:.0} s", running.as_secs_f64()),
-        };
-        format!("round {round} of {rounds}, {number} of {of}: {system}: {doing}")
+            Some(length_s) if elapsed_s > 0.0 => format!("{elapsed_s:.0} of {length_s:.0} s"),
+            _ if to_do > 0 => format!("{} of {}", count(done), count(to_do)),
+            _ => told(over.as_secs_f64()),
+        }
     }
 }
 
@@ -77,5 +98,28 @@ fn bar() -> ProgressBar {
     match ProgressStyle::with_template("{spinner} {msg}") {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_measurement_is_told_with_how_many_there_are() {
+        let line = Line::new(None, &|| None);
+        let at = |number, system| Position { round: 2, rounds: 5, number, of: 3, system };
+        let progress = Progress::default();
+        progress.to_do.store(1_200, Relaxed);
+        progress.done.store(37, Relaxed);
+        let of = |position, progress| line.line(&position, progress, Duration::from_secs(7));
+        assert_eq!(of(at(2, "quoth"), None), "measurement 5 of 15, round 2 of 5, quoth; 0 s gone");
+        let told = of(at(2, "quoth"), Some(&progress));
+        assert_eq!(told, "measurement 5 of 15, round 2 of 5, quoth: 37 of 1,200; 0 s gone");
+        line.pace.lock().took("quoth", 10.0);
+        let told = of(at(3, "relay"), Some(&progress));
+        assert!(told.ends_with("relay: 37 of 1,200; 0 s gone, about 1 min 33 s left"), "{told}");
+        progress.to_do.store(0, Relaxed);
+        assert!(of(at(3, "relay"), Some(&progress)).contains("relay: 7 s; 0 s gone"));
     }
 }

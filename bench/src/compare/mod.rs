@@ -13,8 +13,11 @@
 //!   the bound of its run's median. Else it is `undecided`: rounds meet, or are too wide. See [`Verdict`].
 //!   Where a ratio is undecided, since its floor's rounds are wide or the floor was slower than what stands on it, the figure
 //!   itself decides if its own rounds lie apart and those of the floor do not.
+//! - **How many rounds.** Rounds of equal runs lie apart by chance, and the fewer there are the more often: of a single round each
+//!   always. Where that is more often than once in [`CHANCE_MAX`], as with fewer than three rounds each, nothing that is judged is
+//!   anything but `undecided`, however far apart: on a quiet machine a p99 differs by ten between rounds of one server.
 //! - **What that means.** Anything worse is a regression. Something undecided whose medians differ by more than the bound is
-//!   none and no all-clear either; it has an exit code of its own, and more rounds decide it.
+//!   none and no all-clear either; it has an exit code of its own, and more rounds decide it. So have runs of too few rounds.
 //! - **Starved runs.** A run that did not get done what was due is another load: nothing that counts for each delivery is better.
 //! - **Like with like.** Runs of different loads are refused. What else differs, as machines, is told.
 //! - **Promises.** A later run that broke one is worse, whatever its figures.
@@ -33,6 +36,9 @@ use crate::run::APPEND;
 /// The bound that is meant when none is given: a tenth.
 pub const BOUND: f64 = 1.10;
 
+/// Once in so many times at most may rounds of equal runs lie apart by chance.
+pub const CHANCE_MAX: u64 = 20;
+
 /// Two runs side by side.
 #[derive(Debug, Clone)]
 pub struct Comparison {
@@ -44,6 +50,8 @@ pub struct Comparison {
     pub warnings: Vec<String>,
     /// Whether the later run broke a promise.
     pub broken: bool,
+    /// The rounds of both runs, where they are too few to judge by.
+    pub too_few: Option<(usize, usize)>,
 }
 
 /// A figure of a system in both runs.
@@ -89,8 +97,7 @@ pub fn compare(before: &Outcome, after: &Outcome, bound: f64) -> anyhow::Result<
     let shared: Vec<_> = shared(before, after).collect();
     anyhow::ensure!(!shared.is_empty(), "the runs have no system in common");
     let figures = figures(after);
-    let is_disturbed = [before, after].iter().any(|run| run.ratios.iter().any(Ratio::is_below_its_floor));
-    let mut lines = Vec::new();
+    let (mut lines, mut too_few) = (Vec::new(), None);
     for (was, is) in &shared {
         for figure in &figures {
             let (Some(spread_before), Some(spread_after)) = (figure.spread(was), figure.spread(is)) else {
@@ -101,9 +108,19 @@ pub fn compare(before: &Outcome, after: &Outcome, bound: f64) -> anyhow::Result<
                 (None, _) => Verdict::Told,
                 (Some(better), None) => verdict::of_rounds(spread_before, spread_after, better, bound),
                 (Some(better), Some(to_floor)) => {
-                    let is_disturbed = is_disturbed && matches!(figure, Figure::Latency(..));
+                    let is_disturbed = [before, after].iter().any(|run| is_disturbed(run, figure, to_floor));
                     verdict::on_floors((spread_before, spread_after), to_floor, is_disturbed, better, bound)
                 }
+            };
+            let rounds = (figure.rounds(was), figure.rounds(is));
+            let verdict = if verdict != Verdict::Told && !verdict::are_enough(rounds) {
+                too_few = Some(rounds);
+                let change = judged(is, figure).and_then(|better| {
+                    verdict::change(spread_before.median, spread_after.median, better, bound)
+                });
+                Verdict::Undecided { beyond: change.is_some() }
+            } else {
+                verdict
             };
             let verdict = match verdict {
                 Verdict::Better if is.is_starved() && figure.is_for_each() => Verdict::Starved,
@@ -122,7 +139,7 @@ pub fn compare(before: &Outcome, after: &Outcome, bound: f64) -> anyhow::Result<
     }
     let broken = !after.is_clean();
     let warnings = warn::warnings(before, after, &lines);
-    Ok(Comparison { bound, lines, warnings, broken })
+    Ok(Comparison { bound, lines, warnings, broken, too_few })
 }
 
 impl Comparison {
@@ -136,14 +153,14 @@ impl Comparison {
         self.lines.iter().filter(|line| line.verdict == Verdict::Undecided { beyond: true })
     }
 
-    /// For the process: 1 when anything has become worse or a promise was broken, 3 when nothing has and something is undecided
-    /// whose medians differ by more than the bound, else 0.
+    /// For the process: 1 when anything has become worse or a promise was broken, 3 when nothing has and there were too few rounds to
+    /// judge by or something is undecided whose medians differ by more than the bound, else 0.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         const EXIT_UNDECIDED: u8 = 3;
         if self.broken || self.worse().next().is_some() {
             1
-        } else if self.undecided().next().is_some() {
+        } else if self.too_few.is_some() || self.undecided().next().is_some() {
             EXIT_UNDECIDED
         } else {
             0
@@ -170,6 +187,17 @@ fn figures(outcome: &Outcome) -> Vec<Figure> {
 fn judged(system: &System, figure: &Figure) -> Option<Better> {
     let is_luck = matches!(figure, Figure::Latency(_, quantile) if quantile.is_luck());
     figure.better().filter(|_| system.role == Role::Subject && !is_luck)
+}
+
+/// Whether what a figure stands on in a run was no floor: slower than what stands on it, or held up.
+fn is_disturbed(run: &Outcome, figure: &Figure, to_floor: &ToFloor) -> bool {
+    let (is_latency, quantile) = match figure {
+        Figure::Latency(_, quantile) => (true, *quantile),
+        Figure::Value(_) => (false, Quantile::P50),
+    };
+    let mut floors = run.systems.iter().filter(|s| s.role == Role::Floor && to_floor.floor.contains(&s.name));
+    floors.any(|floor| run.doubt(floor, quantile).is_some())
+        || is_latency && run.ratios.iter().any(Ratio::is_below_its_floor)
 }
 
 fn to_floor(figure: &Figure, before: (&Outcome, &System), after: (&Outcome, &System)) -> Option<ToFloor> {

@@ -83,6 +83,8 @@ impl Comparison {
         let undecided: Vec<_> = self.undecided().map(named).collect();
         let decided = if self.broken {
             "FAILED: the later run broke a promise".to_owned()
+        } else if self.too_few.is_some() && worse.is_empty() {
+            String::new()
         } else if !worse.is_empty() {
             format!("WORSE by more than a factor of {bound}: {}", worse.join(", "))
         } else if undecided.is_empty() {
@@ -90,6 +92,22 @@ impl Comparison {
         } else {
             format!("nothing is certainly worse by more than a factor of {bound}")
         };
+        if let Some((was, is)) = self.too_few {
+            let rounds =
+                |count: usize| if count == 1 { "1 round".to_owned() } else { format!("{count} rounds") };
+            let beyond = if undecided.is_empty() {
+                format!("no median has changed by more than a factor of {bound}")
+            } else {
+                format!("medians have changed by more than a factor of {bound} of {}", undecided.join(", "))
+            };
+            let told = format!(
+                "UNDECIDED: the earlier run has {}, the later one {}, and rounds of equal servers lie apart as often by chance; {beyond}; \
+                 measure both with --rounds 5",
+                rounds(was),
+                rounds(is)
+            );
+            return if decided.is_empty() { told } else { format!("{decided}; {told}") };
+        }
         if undecided.is_empty() {
             return decided;
         }

@@ -140,6 +140,62 @@ fn a_slower_server_is_worse_in_what_is_judged_alone() {
 }
 
 #[test]
+fn too_few_rounds_decide_nothing() {
+    let cut = |mut outcome: Outcome, rounds| {
+        outcome.systems.iter_mut().for_each(|system| system.rounds.truncate(rounds));
+        outcome
+    };
+    let mut slow = sample();
+    scale(&mut slow, 0, "delivery", 42.0);
+    for (was, is) in [(1, 1), (2, 2), (5, 1), (1, 5)] {
+        for after in [&sample(), &slow] {
+            let comparison = compare(&cut(sample(), was), &cut(after.clone(), is), BOUND).unwrap();
+            assert_eq!((comparison.exit_code(), comparison.worse().count()), (3, 0), "{was} {is}");
+            assert_eq!(comparison.too_few, Some((was, is)));
+            let told = comparison.conclusion();
+            assert!(
+                told.starts_with("UNDECIDED: the earlier run has ") && told.ends_with("--rounds 5"),
+                "{told}"
+            );
+            assert_eq!(told.contains("of quoth delivery p50"), after == &slow, "{told}");
+            let judged = comparison.lines.iter().filter(|line| line.verdict != Verdict::Told);
+            assert!(judged.clone().count() > 5, "something is judged of a server");
+            assert!(
+                judged.clone().all(|line| matches!(line.verdict, Verdict::Undecided { .. })),
+                "{:?}",
+                comparison.lines
+            );
+        }
+    }
+    assert_eq!(compare(&cut(sample(), 3), &cut(slow.clone(), 3), BOUND).unwrap().exit_code(), 1);
+    // A promise is broken by one message.
+    let mut broken = cut(sample(), 1);
+    broken.systems[0].rounds[0].check.lost = 1;
+    let comparison = compare(&cut(sample(), 1), &broken, BOUND).unwrap();
+    assert_eq!(comparison.exit_code(), 1);
+    assert!(comparison.conclusion().starts_with("FAILED: the later run broke a promise; UNDECIDED: "));
+}
+
+#[test]
+fn a_floor_that_was_held_up_gives_no_ratio() {
+    let held_up = |mut outcome: Outcome| {
+        scale(&mut outcome, 2, "ack", 9.0);
+        for round in &mut outcome.systems[2].rounds {
+            round.values.insert(crate::outcome::doubt::QUIET_P50.to_owned(), 800.0);
+        }
+        outcome
+    };
+    // Over such a floor a server twice as slow is far better; as the server itself stands, it is worse.
+    let mut after = sample();
+    scale(&mut after, 0, "delivery", 2.0);
+    scale(&mut after, 2, "ack", 9.0);
+    assert_eq!(verdict_of(&sample(), &after, "delivery p50"), Verdict::Better);
+    let after = held_up(after);
+    assert_eq!(verdict_of(&sample(), &after, "delivery p50"), Verdict::Undecided { beyond: true });
+    assert!(warns(&sample(), &after, "after: append was held up"));
+}
+
+#[test]
 fn the_bound_is_what_is_given() {
     let mut after = alone();
     scale(&mut after, 0, "ack", 1.2);
@@ -257,7 +313,12 @@ fn a_broken_promise_is_worse_whatever_the_figures() {
 fn documents_of_another_format_or_without_a_common_system_are_refused() {
     let mut other = sample();
     other.format += 1;
-    assert!(compare(&sample(), &other, BOUND).unwrap_err().to_string().contains("format 4"));
+    assert!(
+        compare(&sample(), &other, BOUND)
+            .unwrap_err()
+            .to_string()
+            .contains(&format!("format {}", FORMAT + 1))
+    );
     let mut other = sample();
     other.systems.iter_mut().for_each(|system| system.name.push('x'));
     assert!(compare(&sample(), &other, BOUND).unwrap_err().to_string().contains("no system in common"));
@@ -285,7 +346,11 @@ fn whatever_differs_is_told() {
         "after: jetstream broke a promise, which fails no run",
     );
     differs(|o| o.systems[0].durability = "memory".to_owned(), "an ack of quoth means something else");
-    differs(|o| o.systems[0].rounds.truncate(1), "single round");
+    differs(
+        |o| o.server.ran_at = Some(([127, 0, 0, 1], 4433).into()),
+        "the server (started by the bench; at 127.0.0.1:4433)",
+    );
+    differs(|o| o.systems[1].link = None, "spoke otherwise: QUIC with TLS, BBR; no network");
     differs(|o| drop(o.systems.pop()), "only the earlier run has mosquitto");
     differs(|o| o.build.profile = "debug".to_owned(), "after: this is a debug build");
     let forget = |o: &mut Outcome| {

@@ -1,6 +1,6 @@
 //! What has become of a figure: the rule, on the figure's rounds alone. Pure.
 
-use super::ToFloor;
+use super::{CHANCE_MAX, ToFloor};
 use crate::figure::{Better, Spread};
 
 /// What has become of a figure.
@@ -24,7 +24,7 @@ pub enum Verdict {
 }
 
 /// Which way a figure has gone.
-fn change(from: f64, to: f64, better: Better, bound: f64) -> Option<Verdict> {
+pub(super) fn change(from: f64, to: f64, better: Better, bound: f64) -> Option<Verdict> {
     let worse_by = match better {
         Better::Less => to / from,
         Better::More => from / to,
@@ -35,6 +35,21 @@ fn change(from: f64, to: f64, better: Better, bound: f64) -> Option<Verdict> {
         // Nothing of nothing is no number, and no change.
         _ => None,
     }
+}
+
+/// Whether so many rounds before and after lie apart by chance, though nothing has changed, no oftener than once in
+/// [`CHANCE_MAX`]: all orders of equal rounds are as likely, and one of them has those before first.
+pub(super) fn are_enough((before, after): (usize, usize)) -> bool {
+    let (before, after) = (before as u64, after as u64);
+    let mut orders = 1_u64;
+    for i in 1..=before {
+        // Exact, since each is a number of orders itself.
+        orders = orders.saturating_mul(after + i) / i;
+        if orders >= CHANCE_MAX {
+            return after > 0;
+        }
+    }
+    false
 }
 
 /// Whether a round lies farther from the run's median than the bound.
@@ -101,6 +116,16 @@ mod tests {
         assert_eq!(less(&[40.0, 84.0, 400.0], &[1.0, 2.0, 9.0]), Verdict::Better);
         assert_eq!(less(&[10.0; 3], &[11.0, 12.0, 40.0]), Verdict::Worse);
         assert_eq!(of_rounds(spread(&[9.0]), spread(&[5.0]), Better::More, 1.10), Verdict::Worse);
+    }
+
+    #[test]
+    fn three_rounds_each_are_enough_and_fewer_are_not() {
+        for too_few in [(1, 1), (2, 2), (1, 5), (5, 1), (2, 4), (0, 9), (9, 0)] {
+            assert!(!are_enough(too_few), "{too_few:?}");
+        }
+        for enough in [(3, 3), (2, 5), (5, 2), (5, 5), (1, 19), (1_000, 1_000)] {
+            assert!(are_enough(enough), "{enough:?}");
+        }
     }
 
     #[test]

@@ -45,11 +45,9 @@ pub(super) fn warnings(before: &Outcome, after: &Outcome, lines: &[Line]) -> Vec
         let alone = this.systems.iter().filter(|system| !other.systems.iter().any(|s| s.name == system.name));
         warnings.extend(alone.map(|system| format!("only the {which} run has {}", system.name)));
     }
-    if shared(before, after)
-        .any(|(was, is)| is.role == Role::Subject && was.rounds.len().min(is.rounds.len()) < 2)
-    {
-        warnings
-            .push("a run has a single round, so nothing is known of noise; take three or more".to_owned());
+    for (was, is) in shared(before, after).filter(|(was, is)| was.link != is.link) {
+        let told = crate::table::spoken;
+        warnings.push(format!("the clients of {} spoke otherwise: {}; {}", is.name, told(was), told(is)));
     }
     let wide = lines.iter().filter(|line| line.verdict == Verdict::Undecided { beyond: false }).count();
     if wide > 0 {
@@ -78,7 +76,13 @@ fn differing(before: &Outcome, after: &Outcome) -> Vec<String> {
         ("the profile's name", &before.profile_name, &after.profile_name),
     ];
     let texts = texts.iter().filter(|(_, was, is)| was != is);
+    let whose = |outcome: &Outcome| {
+        outcome.server.ran_at.map_or_else(|| "started by the bench".to_owned(), |at| format!("at {at}"))
+    };
     let mut differing: Vec<_> = texts.map(|(what, was, is)| format!("{what} ({was}; {is})")).collect();
+    if whose(before) != whose(after) {
+        differing.push(format!("the server ({}; {})", whose(before), whose(after)));
+    }
     for (what, differs) in
         [("the number of cores", was.cores != is.cores), ("memory", was.memory_bytes != is.memory_bytes)]
     {

@@ -10,11 +10,15 @@ use hdrhistogram::Histogram;
 use rustix::fs::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize};
 
+use super::rooms::Fault;
 use crate::pacer::sharpen_timer;
 use crate::payload::STAMP_BYTES;
 use crate::profile::Profile;
 use crate::record::{histogram, record};
 use crate::schedule::{self, Content, Due};
+
+/// What a processor that is busy with others takes of each flush, where a test asks for that.
+const HELD_UP: Duration = Duration::from_millis(100);
 
 /// What is appended.
 #[derive(Debug, Clone, clap::Args)]
@@ -41,20 +45,40 @@ pub struct Found {
     pub duration_s: f64,
     /// From when a message was due until it was flushed: (nanoseconds, how many).
     times: Vec<(u64, u64)>,
+    /// How late the timer was.
+    late: Vec<(u64, u64)>,
+    /// What single appends to the same file took just before.
+    quiet: Vec<(u64, u64)>,
 }
 
 impl Found {
     /// The times as a histogram.
     #[must_use]
     pub fn times(&self) -> Histogram<u64> {
-        let mut whole = histogram();
-        for (nanos, count) in &self.times {
-            whole
-                .record_n(*nanos, *count)
-                .unwrap_or_else(|_| unreachable!("a histogram that grows takes any value"));
-        }
-        whole
+        whole(&self.times)
     }
+
+    /// How late the timer was, before the load and, on a schedule, in it; it is in none of the times.
+    #[must_use]
+    pub fn late(&self) -> Histogram<u64> {
+        whole(&self.late)
+    }
+
+    /// What the quiet probe took.
+    #[must_use]
+    pub fn quiet(&self) -> Histogram<u64> {
+        whole(&self.quiet)
+    }
+}
+
+fn whole(pairs: &[(u64, u64)]) -> Histogram<u64> {
+    let mut whole = histogram();
+    for (nanos, count) in pairs {
+        whole
+            .record_n(*nanos, *count)
+            .unwrap_or_else(|_| unreachable!("a histogram that grows takes any value"));
+    }
+    whole
 }
 
 /// The arguments of a task. What is `replayed` is due in place of the profile's schedule.
@@ -105,35 +129,64 @@ pub fn run(task: &Task) -> anyhow::Result<()> {
     let profile: Profile = serde_json::from_str(&task.profile).context("the profile")?;
     let mut file = Allocated::create(&task.dir.join("append"))?;
     let length = Duration::from_secs_f64(profile.warm_up_s + profile.duration_s);
+    sharpen_timer();
+    let (quiet, lates) = probe(&mut file, profile.payload.mean_bytes() * task.group.max(1) as usize)?;
     let found = match &task.schedule {
         Some(schedule) => {
-            on_schedule(&mut file, &profile, read(&std::fs::read_to_string(schedule)?)?.into_iter())?
+            on_schedule(&mut file, &profile, lates, read(&std::fs::read_to_string(schedule)?)?.into_iter())?
         }
         None if task.group == 0 => {
             let messages = schedule::messages(&profile.shape, &profile.payload, length, task.seed);
-            on_schedule(&mut file, &profile, messages.map(|due| (due.at, bytes_of(&due.content))))?
+            on_schedule(&mut file, &profile, lates, messages.map(|due| (due.at, bytes_of(&due.content))))?
         }
-        None => in_groups(&mut file, &profile, task.group)?,
+        None => in_groups(&mut file, &profile, lates, task.group)?,
     };
-    println!("{}", serde_json::to_string(&found)?);
+    println!("{}", serde_json::to_string(&Found { quiet: pairs(&quiet), ..found })?);
     Ok(())
+}
+
+/// What an append takes where none waits for another, and how late the timer is: one each millisecond, as many as tell a p99.
+fn probe(file: &mut Allocated, bytes: usize) -> std::io::Result<(Histogram<u64>, Histogram<u64>)> {
+    const APPENDS: u32 = 200;
+    const INTERVAL: Duration = Duration::from_millis(1);
+    /// Of a slow disk fewer must do.
+    const AT_MOST: Duration = Duration::from_secs(1);
+    let (group, mut times, mut lates, begin) = (vec![b'x'; bytes], histogram(), histogram(), Instant::now());
+    for _ in 0..APPENDS {
+        let late = sleep_until(Instant::now() + INTERVAL);
+        record(&mut lates, late.unwrap_or_default());
+        let started = Instant::now();
+        file.append(&group)?;
+        record(&mut times, started.elapsed());
+        if begin.elapsed() > AT_MOST {
+            break;
+        }
+    }
+    Ok((times, lates))
 }
 
 /// Appends what is due, all that is due at once with one flush, as a group commit does.
 fn on_schedule(
     file: &mut Allocated,
     profile: &Profile,
+    mut lates: Histogram<u64>,
     messages: impl Iterator<Item = (Duration, usize)>,
 ) -> anyhow::Result<Found> {
     let warm_up = Duration::from_secs_f64(profile.warm_up_s);
     let mut messages = messages.peekable();
-    sharpen_timer();
+    let held_up = Fault::asked() == Some(Fault::HoldUp);
     let (epoch, mut times, mut appends) = (Instant::now(), histogram(), 0);
     let (mut group, mut waiting) = (Vec::new(), Vec::new());
     while let Some((next, _)) = messages.peek() {
         let next_at = epoch + *next;
-        // How late the timer is has no place here: where this time is added to a relay's, it is in there already.
         let late = sleep_until(next_at);
+        if let Some(late) = late.filter(|_| *next >= warm_up) {
+            record(&mut lates, late);
+        }
+        let woken = late.map(|late| *next + late);
+        if held_up {
+            std::thread::sleep(HELD_UP);
+        }
         while let Some((at, bytes)) = messages.next_if(|(at, _)| epoch + *at <= Instant::now()) {
             group.resize(group.len() + bytes, b'x');
             waiting.push(at);
@@ -142,15 +195,32 @@ fn on_schedule(
         group.clear();
         let now = epoch.elapsed();
         for due in waiting.drain(..).filter(|due| *due >= warm_up) {
-            record(&mut times, now.saturating_sub(due).saturating_sub(late));
+            record(&mut times, took(due, woken, now));
             appends += 1;
         }
     }
-    Ok(Found { appends, duration_s: profile.duration_s, times: pairs(&times) })
+    Ok(Found {
+        appends,
+        duration_s: profile.duration_s,
+        times: pairs(&times),
+        late: pairs(&lates),
+        quiet: Vec::new(),
+    })
+}
+
+/// What a message took that was due and is flushed now. How late the timer was has no place in it: where this time is added to a
+/// relay's, it is in there already. What was due in that time was late by less than the timer.
+fn took(due: Duration, woken: Option<Duration>, now: Duration) -> Duration {
+    now.saturating_sub(woken.map_or(due, |woken| due.max(woken)))
 }
 
 /// Appends groups of one size, one behind the other.
-fn in_groups(file: &mut Allocated, profile: &Profile, group: u32) -> anyhow::Result<Found> {
+fn in_groups(
+    file: &mut Allocated,
+    profile: &Profile,
+    lates: Histogram<u64>,
+    group: u32,
+) -> anyhow::Result<Found> {
     let bytes = vec![b'x'; profile.payload.mean_bytes() * group as usize];
     let mut times = histogram();
     let mut begin = Instant::now();
@@ -166,7 +236,13 @@ fn in_groups(file: &mut Allocated, profile: &Profile, group: u32) -> anyhow::Res
         }
     }
     let appends = times.len() * u64::from(group);
-    Ok(Found { appends, duration_s: begin.elapsed().as_secs_f64(), times: pairs(&times) })
+    Ok(Found {
+        appends,
+        duration_s: begin.elapsed().as_secs_f64(),
+        times: pairs(&times),
+        late: pairs(&lates),
+        quiet: Vec::new(),
+    })
 }
 
 /// A file whose space is there before it is written: a flush of one that grows writes the file system's journal too.
@@ -196,14 +272,14 @@ impl Allocated {
     }
 }
 
-/// Sleeps; gives how much too long.
-fn sleep_until(at: Instant) -> Duration {
+/// Sleeps; gives how much too long. `None` of a time that has passed.
+fn sleep_until(at: Instant) -> Option<Duration> {
     let left = at.saturating_duration_since(Instant::now());
     if left.is_zero() {
-        return Duration::ZERO;
+        return None;
     }
     std::thread::sleep(left);
-    at.elapsed()
+    Some(at.elapsed())
 }
 
 fn pairs(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
@@ -213,6 +289,17 @@ fn pairs(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_late_timer_makes_no_flush_shorter() {
+        let ms = Duration::from_millis;
+        // Woken at 9 for what was due at 5, and flushed at 11.
+        assert_eq!(took(ms(5), Some(ms(9)), ms(11)), ms(2));
+        assert_eq!(took(ms(8), Some(ms(9)), ms(11)), ms(2));
+        // What was due behind that, or during the flush before.
+        assert_eq!(took(ms(10), Some(ms(9)), ms(11)), ms(1));
+        assert_eq!(took(ms(5), None, ms(11)), ms(6));
+    }
 
     #[test]
     fn what_is_replayed_is_due_with_its_own_sizes() {

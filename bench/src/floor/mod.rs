@@ -31,6 +31,8 @@ pub enum FloorCommand {
         listen: SocketAddr,
         /// Streams of a connection at once.
         streams: u32,
+        /// Its congestion control.
+        congestion_control: relay::Control,
     },
     /// A relay over bare WebSocket.
     Websocket {
@@ -49,7 +51,9 @@ pub enum FloorCommand {
 /// When it cannot.
 pub fn run(command: &FloorCommand) -> anyhow::Result<()> {
     match command {
-        FloorCommand::Relay { dir, listen, streams } => relay::serve(dir, *listen, *streams),
+        FloorCommand::Relay { dir, listen, streams, congestion_control } => {
+            relay::serve(dir, *listen, *streams, *congestion_control)
+        }
         FloorCommand::Websocket { listen } => websocket::serve(*listen),
         FloorCommand::Append(task) => append::run(task),
         FloorCommand::Bound(bound) => bound::become_program(bound),

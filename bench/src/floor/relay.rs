@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, EndpointConfig, RecvStream, SendStream, ServerConfig, TransportConfig, VarInt};
 use quoth_protocol::ALPN;
@@ -19,17 +20,35 @@ use crate::wire::socket;
 /// Frames that go out in one write.
 const WRITE_FRAMES_MAX: usize = 256;
 
+/// The congestion controls that the server has too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Control {
+    /// The server's default.
+    Bbr,
+    /// quinn's default.
+    Cubic,
+}
+
+impl Control {
+    fn factory(self) -> Arc<dyn ControllerFactory + Send + Sync> {
+        match self {
+            Self::Bbr => Arc::new(BbrConfig::default()),
+            Self::Cubic => Arc::new(CubicConfig::default()),
+        }
+    }
+}
+
 /// Serves with a certificate that it makes in `dir`, and prints the address. Ends with its process.
 ///
 /// # Errors
 /// When it cannot serve.
-pub fn serve(dir: &Path, listen: SocketAddr, streams: u32) -> anyhow::Result<()> {
+pub fn serve(dir: &Path, listen: SocketAddr, streams: u32, control: Control) -> anyhow::Result<()> {
     let now_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
     let made = quoth_certs::development(dir, &["localhost".to_owned()], now_s)?;
     let store = Arc::new(quoth_certs::CertStore::open(&made.leaf_pem_path, &made.leaf_key_pem_path)?);
     let tls = quoth_certs::server_config(store, &[ALPN])?;
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
-    config.transport_config(Arc::new(transport(streams)));
+    config.transport_config(Arc::new(transport(streams, control)));
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let runtime = Arc::new(quinn::TokioRuntime);
         let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), socket(listen)?, runtime)?;
@@ -42,9 +61,9 @@ pub fn serve(dir: &Path, listen: SocketAddr, streams: u32) -> anyhow::Result<()>
     })
 }
 
-/// quinn's own settings, but for what a server with many clients cannot leave: a table slot for each stream that is allowed,
-/// and windows without a bound.
-fn transport(streams: u32) -> TransportConfig {
+/// quinn's own settings, but for what a server with many clients cannot leave, a table slot for each stream that is allowed and
+/// windows without a bound, and for the congestion control, which is the server's.
+fn transport(streams: u32, control: Control) -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(streams))
@@ -52,6 +71,7 @@ fn transport(streams: u32) -> TransportConfig {
         .stream_receive_window(VarInt::from_u32(128 * 1024))
         .receive_window(VarInt::from_u32(512 * 1024))
         .send_window(256 * 1024)
+        .congestion_controller_factory(control.factory())
         .max_idle_timeout(Some(VarInt::from_u32(60_000).into()));
     transport
 }
@@ -88,4 +108,19 @@ async fn read(mut recv: RecvStream, mut member: Member) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use quinn::congestion::{Bbr, Cubic};
+
+    use super::Control;
+
+    #[test]
+    fn a_congestion_control_is_what_it_is_called() {
+        let built = |control: Control| control.factory().build(Instant::now(), 1_200).into_any();
+        assert!(built(Control::Bbr).is::<Bbr>() && built(Control::Cubic).is::<Cubic>());
+    }
 }

@@ -38,9 +38,9 @@ pub(super) struct Rooms {
     fault: Option<Fault>,
 }
 
-/// What a relay does wrong with each hundredth message, so that tests can see the history checker find it.
+/// What a floor does wrong, a relay with each hundredth message, so that tests can see the history checker find it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
+pub(super) enum Fault {
     Lose,
     Double,
     Alter,
@@ -50,6 +50,8 @@ enum Fault {
     Repeat,
     /// Its process ends.
     Exit,
+    /// Each flush waits, as for a processor.
+    HoldUp,
 }
 
 impl Fault {
@@ -57,7 +59,7 @@ impl Fault {
     const VARIABLE: &str = "QUOTH_BENCH_FAULT";
     const EVERY: u64 = 100;
 
-    fn asked() -> Option<Self> {
+    pub(super) fn asked() -> Option<Self> {
         match std::env::var(Self::VARIABLE).ok()?.as_str() {
             "lose" => Some(Self::Lose),
             "double" => Some(Self::Double),
@@ -65,6 +67,7 @@ impl Fault {
             "skip" => Some(Self::Skip),
             "repeat" => Some(Self::Repeat),
             "exit" => Some(Self::Exit),
+            "hold_up" => Some(Self::HoldUp),
             _ => None,
         }
     }
@@ -146,7 +149,7 @@ impl Member {
                 Some(Fault::Exit) => std::process::exit(1),
                 Some(Fault::Lose) => 0,
                 Some(Fault::Double) => 2,
-                Some(Fault::Alter | Fault::Skip | Fault::Repeat) | None => 1,
+                Some(Fault::Alter | Fault::Skip | Fault::Repeat | Fault::HoldUp) | None => 1,
             };
             for _ in 0..times {
                 room.readers.retain(|reader| reader.send(event.clone()));

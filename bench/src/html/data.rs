@@ -77,7 +77,11 @@ impl Data {
             rounds: system.rounds.iter().map(|round| timeline(&round.timeline, is_read)).collect(),
         };
         let ratios = outcome.ratios.iter().map(|ratio| Strip {
-            name: ratio.what.clone(),
+            name: if ratio.doubt.is_some() {
+                format!("{} (doubtful)", ratio.what)
+            } else {
+                ratio.what.clone()
+            },
             kind: "number".to_owned(),
             rounds: vec![ratio.rounds.iter().copied().map(exact).collect()],
         });

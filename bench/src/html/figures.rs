@@ -3,7 +3,7 @@
 use super::escape::text;
 use crate::figure::{self, Figure, PUBLISH, Quantile, Spread, TIMER};
 use crate::outcome::{Outcome, Role, System};
-use crate::table::not_judged;
+use crate::table::{network, not_judged};
 use crate::unit::{Scale, number};
 
 /// The class of a system: a letter for its role and a number, which together give it a colour and dashes.
@@ -67,7 +67,10 @@ fn card(outcome: &Outcome, subject: &System, figure: &Figure) -> Option<String> 
     let floors: String = floors
         .filter_map(|floor| {
             let ratio = Spread::of(&figure.ratios(subject, floor))?;
-            Some(format!("<span><b>{}×</b> {}</span>", number(ratio.median), text(&floor.name)))
+            let quantile = if let Figure::Latency(_, quantile) = figure { *quantile } else { Quantile::P50 };
+            let doubtful =
+                outcome.doubt(floor, quantile).map_or("", |_| " <em class=\"doubt\">doubtful</em>");
+            Some(format!("<span><b>{}×</b> {}{doubtful}</span>", number(ratio.median), text(&floor.name)))
         })
         .collect();
     let range = spread.range(scale);
@@ -91,6 +94,9 @@ pub(super) fn numbers(outcome: &Outcome) -> String {
         tables.push_str(&numbers_of(outcome, caption, &figures));
     }
     tables.push_str(&numbers_of(outcome, "single figures", &figure::values(outcome)));
+    if let Some(told) = network(outcome) {
+        tables.push_str(&format!("<p class=\"hint\">{}</p>\n", text(&told)));
+    }
     let cpu = ["clients_cpu", "clients_cpu_busiest"].map(|name| Figure::Value(name.to_owned()));
     tables + &numbers_of(outcome, "the bench's own clients", &cpu)
 }

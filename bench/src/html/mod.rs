@@ -9,7 +9,7 @@ mod facts;
 mod figures;
 
 use crate::outcome::{Outcome, Role, System};
-use crate::table::history;
+use crate::promises::{MEANING, history};
 use crate::unit::moment;
 use crate::warning::warnings;
 use escape::{for_script, text};
@@ -33,6 +33,7 @@ pub fn render(outcome: &Outcome) -> String {
         "legend" => figures::legend(outcome),
         "numbers" => figures::numbers(outcome),
         "ratios" => figures::ratios(outcome),
+        "checked" => text(MEANING),
         "promises" => facts::promises(outcome),
         "systems" => facts::systems(outcome),
         "setup" => facts::setup(outcome),

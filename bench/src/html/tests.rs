@@ -23,6 +23,10 @@ fn hostile() -> Outcome {
     for system in &mut outcome.systems {
         HOSTILE.clone_into(&mut system.name);
         HOSTILE.clone_into(&mut system.durability);
+        if let Some(link) = &mut system.link {
+            HOSTILE.clone_into(&mut link.protocol);
+            link.congestion_control = Some(HOSTILE.to_owned());
+        }
         system.version = Some(HOSTILE.to_owned());
         for round in &mut system.rounds {
             round.values.insert(HOSTILE.to_owned(), 1.0);
@@ -150,6 +154,63 @@ fn a_report_says_what_it_is_of() {
     let setup = within(&html, "<dl class=\"facts\">", "</dl>");
     let known = ["0.1.0+9a3e5f5c01de", &"3f9a".repeat(16), "load average 0.120 before", "stolen: 0.100 %"];
     assert!(known.iter().all(|known| setup.contains(known)), "{setup}");
+}
+
+#[test]
+fn each_system_is_told_with_its_encryption_and_durability() {
+    let html = render(&sample());
+    let systems = within(&html, "aria-label=\"Systems\"", "</table>");
+    let row = |name: &str| within(systems, &format!("<th scope=\"row\">{name} "), "</tr>").to_owned();
+    assert!(
+        row("quoth").contains("<td>QUIC with TLS, BBR</td><td>stored: flushed to disk before the ack</td>")
+    );
+    assert!(row("append").contains("<td>no network</td><td>stored: fdatasync of each message</td>"));
+    assert!(row("mosquitto").contains("<td>MQTT over TCP without TLS, CUBIC</td><td>memory"));
+}
+
+#[test]
+fn acks_that_are_not_checked_are_not_counted_as_if_they_were() {
+    let html = render(&sample());
+    let promises = within(&html, "class=\"counts\"", "</table>");
+    assert!(promises.contains("quinn relay</th><td>50,000</td><td>450,000</td><td>0</td>"), "{promises}");
+    assert!(promises.contains("jetstream</th><td>–</td><td>450,000</td><td>0</td>"), "{promises}");
+    assert!(promises.contains("append</th><td>–</td><td>–</td><td>–</td>"), "{promises}");
+}
+
+#[test]
+fn of_a_server_that_ran_already_no_fact_of_this_machine_is_told_as_its_own() {
+    let mut outcome = sample();
+    outcome.server.ran_at = Some(([10, 0, 0, 7], 4433).into());
+    outcome.server.binary_sha256 = None;
+    let html = render(&outcome);
+    let setup = within(&html, "<dl class=\"facts\">", "</dl>");
+    for told in [
+        "ext4 (here; the server&#39;s file system is unknown)",
+        "ran already at 10.0.0.7:4433",
+        "whatever network",
+    ] {
+        assert!(setup.contains(told), "no {told}: {setup}");
+    }
+    assert!(within(&html, "class=\"summary\"", "</ul>").contains("as it tells, at 10.0.0.7:4433"));
+}
+
+#[test]
+fn a_doubtful_floor_is_marked_at_a_glance_and_in_all_ratios() {
+    let mut outcome = sample();
+    for round in &mut outcome.systems[2].rounds {
+        round.values.insert(crate::outcome::doubt::QUIET_P99.to_owned(), 900.0);
+    }
+    outcome.ratios[0].doubt = outcome.systems[2].doubt(crate::figure::Quantile::P99);
+    let html = render(&outcome);
+    let headline = within(&html, "class=\"panels\"", "</section>");
+    let mark = " append <em class=\"doubt\">doubtful</em>";
+    // The p95, p99, p99.9 and max of acks; deliveries have no disk alone beside them.
+    assert_eq!(headline.matches(mark).count(), 4, "{headline}");
+    assert_eq!(html.matches("class=\"doubt\"").count(), 4);
+    assert!(within(&html, "aria-label=\"ratios\"", "</table>").contains("less, doubtful"));
+    assert!(within(&html, "<header>", "</header>").contains("append was held up"));
+    assert!(within(&html, "id=\"data\">", "</script>").contains("quoth over quinn relay (doubtful)"));
+    assert!(!render(&sample()).contains("class=\"doubt\""));
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! The clients of one thread: connected, put into their conversations, driven, closed.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -64,12 +63,8 @@ impl<C: Client> Crew<C> {
         progress: &Arc<Progress>,
     ) -> anyhow::Result<Self> {
         let seated = at_once(progress, seats, CONNECTING_AT_ONCE, |seat| {
-            let (system, progress) = (Arc::clone(&system), Arc::clone(progress));
-            async move {
-                let seated = sit(&*system, seat).await?;
-                progress.connected.fetch_add(1, Relaxed);
-                Ok(seated)
-            }
+            let system = Arc::clone(&system);
+            async move { sit(&*system, seat).await }
         });
         let (clients, entered): (Vec<C>, Vec<_>) = seated.await?.into_iter().unzip();
         Ok(Self { clients, entered: entered.into_iter().flatten().collect() })

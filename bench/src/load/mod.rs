@@ -32,8 +32,10 @@ use std::time::Duration;
 /// How far a load has come.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Connections.
-    pub connected: AtomicU64,
+    /// Of what is under way, how many are done: clients that have connected, come back or read, as the load has it.
+    pub done: AtomicU64,
+    /// And how many there are of them; 0 when nothing is counted at the moment.
+    pub to_do: AtomicU64,
     /// Milliseconds behind the begin of the warm-up; 0 while clients connect.
     pub elapsed_ms: AtomicU64,
     /// Whether it is to end before its time.

@@ -96,15 +96,24 @@ impl Server<'_> {
     /// # Errors
     /// When it does not, or lets no client in.
     pub fn check_answers(&self, transport: Transport, within: Duration) -> anyhow::Result<()> {
-        let answer = runtime()?.block_on(async { timeout(within, self.greet(transport)).await });
+        const CLOSED: &str = "nothing listens at that port";
         let (address, spoken) = (self.address, transport.told());
-        match answer {
-            Ok(welcome) => welcome.map(drop).with_context(|| format!("{address} over {spoken}")),
-            Err(_) => anyhow::bail!(
-                "{address} does not answer over {spoken} within {} s: is it the server's address, and does the server run?",
-                within.as_secs_f64()
-            ),
-        }
+        let nobody = |why: &str| {
+            anyhow::anyhow!(
+                "nobody answers at {address} over {spoken}: {why}; start the server there, name the address at which it serves \
+                 (--server HOST:PORT), or leave --server out (and QUOTH_SERVER and QUOTH_CLIENT_FILE), so that the bench starts one"
+            )
+        };
+        runtime()?.block_on(async {
+            tokio::select! {
+                answer = timeout(within, self.greet(transport)) => match answer {
+                    Ok(Err(error)) if is_refused(&error) => Err(nobody(CLOSED)),
+                    Ok(welcome) => welcome.map(drop).with_context(|| format!("{address} over {spoken}")),
+                    Err(_) => Err(nobody(&format!("no answer came within {} s", within.as_secs_f64()))),
+                },
+                () = refused_by_udp(address), if transport == Transport::Quic => Err(nobody(CLOSED)),
+            }
+        })
     }
 
     async fn greet(&self, transport: Transport) -> anyhow::Result<Welcome> {
@@ -146,6 +155,29 @@ impl Found {
     }
 }
 
+/// Whether the system has said that nothing listens at a port.
+fn is_refused(error: &anyhow::Error) -> bool {
+    let of_system = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    of_system.into_iter().any(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+}
+
+/// Waits until the system says so of a port of UDP. QUIC itself does not listen to that, since anybody could forge it. Ends never where
+/// it is not said.
+async fn refused_by_udp(address: SocketAddr) {
+    let any = SocketAddr::new(if address.is_ipv4() { [0; 4].into() } else { [0; 16].into() }, 0);
+    let asked = async {
+        let socket = tokio::net::UdpSocket::bind(any).await?;
+        socket.connect(address).await?;
+        // No packet of QUIC: whoever listens drops it.
+        socket.send(&[0]).await?;
+        socket.recv(&mut [0]).await?;
+        anyhow::Ok(())
+    };
+    if !asked.await.is_err_and(|error| is_refused(&error)) {
+        std::future::pending().await
+    }
+}
+
 /// A runtime for the clients.
 pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
@@ -177,7 +209,19 @@ mod tests {
             let server = Server { address, name: "localhost", ca_file, token: "", pid: None, stores: true };
             let error =
                 server.check_answers(transport, Duration::from_millis(20)).expect_err("nobody is there");
-            let told = format!("{address} does not answer over {} within 0.02 s", transport.told());
+            let told = format!(
+                "nobody answers at {address} over {}: no answer came within 0.02 s",
+                transport.told()
+            );
+            assert!(error.to_string().starts_with(&told), "{error:#}");
+        }
+        let closed = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let address = closed.expect("a port that was free");
+        for transport in [Transport::Quic, Transport::Websocket] {
+            let server = Server { address, name: "localhost", ca_file, token: "", pid: None, stores: true };
+            // Said as soon as the system says it, and not when the time is over.
+            let error = server.check_answers(transport, Duration::MAX).expect_err("nobody is there");
+            let told = format!("nobody answers at {address} over {}: nothing listens", transport.told());
             assert!(error.to_string().starts_with(&told), "{error:#}");
         }
     }

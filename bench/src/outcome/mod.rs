@@ -4,21 +4,27 @@
 //! once, one behind the other, so that a ratio of two systems is taken within a round and the median is taken over rounds.
 
 mod check;
+pub mod doubt;
+mod link;
+mod network;
 mod ratio;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use check::Check;
+pub use link::Link;
 pub use ratio::{Goal, Ratio};
 
 use crate::profile::Transport;
+use crate::unit::{self, counted};
 
 /// The version of this document. A reader refuses any other.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,7 +50,7 @@ pub struct Outcome {
     pub profile_name: String,
     /// What the profile is for, in one sentence.
     pub profile_about: String,
-    /// The network between clients and servers; none is loopback.
+    /// The emulated network between clients and servers; none is loopback, or whatever leads to a server that ran elsewhere.
     pub network: Option<Value>,
     /// What was measured, the server first, then floors, then rivals.
     pub systems: Vec<System>,
@@ -107,6 +113,8 @@ pub struct Server {
     pub version: Option<String>,
     /// SHA-256 of its program's file, in hex; `None` where the process is not known.
     pub binary_sha256: Option<String>,
+    /// Where it listens that ran already; `None` of one that the bench started, on its own folder and this machine.
+    pub ran_at: Option<SocketAddr>,
 }
 
 /// What the machine did beside the run. `None` where the system does not tell.
@@ -144,6 +152,8 @@ pub struct System {
     pub role: Role,
     /// What an ack of it means, as in `stored: flushed to disk before the ack`.
     pub durability: String,
+    /// What it speaks with its clients; `None` without a network.
+    pub link: Option<Link>,
     /// Its version, where it tells one.
     pub version: Option<String>,
     /// One for each round.
@@ -275,25 +285,40 @@ impl Outcome {
         transport.and_then(|transport| serde_json::from_value(transport).ok()).unwrap_or_default()
     }
 
-    /// The network as text: of an object's members as in `delay 20 ms`, since their names end with a unit.
+    /// What the network is called: a name, a file, `loopback`, or whatever leads to a server that ran elsewhere.
+    #[must_use]
+    pub fn network_name(&self) -> String {
+        let name = |network: &Value| network.get("name").unwrap_or(network).as_str().map(str::to_owned);
+        let elsewhere = self.server.ran_at.filter(|at| !at.ip().is_loopback());
+        self.network.as_ref().and_then(name).unwrap_or_else(|| {
+            elsewhere
+                .map_or_else(|| "loopback".to_owned(), |at| format!("whatever network leads to {}", at.ip()))
+        })
+    }
+
+    /// The network as text, with what it does to packets: as in `mobile: delay 35 ms, loss 0.5 %`.
     #[must_use]
     pub fn network_text(&self) -> String {
-        let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let told = |(name, value): (&String, &Value)| match name.rsplit_once('_') {
-            Some((name, unit)) => format!("{} {} {unit}", name.replace('_', " "), plain(value)),
-            None => format!("{name} {}", plain(value)),
-        };
-        match &self.network {
-            None | Some(Value::Null) => "loopback".to_owned(),
-            // One that has a name has its numbers in the document.
-            Some(Value::Object(members)) if members.contains_key("name") => {
-                members.get("name").map(plain).unwrap_or_default()
-            }
-            Some(Value::Object(members)) => {
-                members.iter().filter(|(_, value)| !value.is_null()).map(told).collect::<Vec<_>>().join(", ")
-            }
-            Some(other) => plain(other),
-        }
+        let (name, told) =
+            (self.network_name(), self.network.as_ref().map(network::told).unwrap_or_default());
+        if told.is_empty() { name } else { format!("{name}: {told}") }
+    }
+
+    /// The chat logs that were played in place of made-up messages, as text.
+    #[must_use]
+    pub fn replay_text(&self) -> Option<String> {
+        let replay = self.profile.get("replay")?;
+        let number = |key: &str| replay[key].as_f64().unwrap_or_default();
+        Some(format!(
+            "{} lines in {} of {}, {} times as fast as they were said",
+            unit::number(number("lines")),
+            counted(
+                replay["conversations"].as_u64().and_then(|logs| logs.try_into().ok()).unwrap_or(0),
+                "log"
+            ),
+            replay["folder"].as_str().unwrap_or_default(),
+            number("speed"),
+        ))
     }
 }
 
@@ -369,11 +394,12 @@ mod tests {
     fn a_network_is_told_in_words() {
         let told = |network: Value| Outcome { network: Some(network), ..sample() }.network_text();
         assert_eq!(sample().network_text(), "loopback");
-        assert_eq!(told("lossy".into()), "lossy");
+        let up = serde_json::json!({ "delay_ms": 20.0, "loss_percent": 1.0 });
         assert_eq!(
-            told(serde_json::json!({"delay_ms": 20, "loss": "1 %", "rate_mbit": null})),
-            "delay 20 ms, loss 1 %"
+            told(serde_json::json!({ "name": "own.toml", "up": up, "down": up })),
+            "own.toml: delay 20 ms, loss 1 %"
         );
+        assert_eq!(told(serde_json::json!({ "name": "none.toml", "up": {}, "down": {} })), "none.toml");
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub struct Ratio {
     /// Why it is not held to its goal, where it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_judged: Option<String>,
+    /// Why its floor is doubtful, and with it this figure, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<String>,
 }
 
 /// What a figure should be.
@@ -56,19 +59,22 @@ impl Ratio {
             && self.median < LEAST_OVER_PARTS
     }
 
-    /// Where it should go, in words: its goal and whether that is reached, or the better direction.
+    /// Where it should go, in words: its goal and whether that is reached, or the better direction. A doubtful figure reaches and
+    /// misses nothing.
     #[must_use]
     pub fn aim(&self) -> String {
-        match (self.goal, self.less_is_better) {
+        let aim = match (self.goal, self.less_is_better) {
             (Some(goal), _) if self.not_judged.is_some() => format!("{goal}: not judged"),
             (Some(goal), _) if self.is_below_its_floor() => {
                 format!("{goal}: not judged: the floor was slower than what stands on it")
             }
+            (Some(goal), _) if self.doubt.is_some() => format!("{goal}: not judged"),
             (Some(goal), _) if goal.is_reached(self.median) => format!("{goal}: reached"),
             (Some(goal), _) => format!("{goal}: NOT reached"),
             (None, true) => "less".to_owned(),
             (None, false) => "more".to_owned(),
-        }
+        };
+        if self.doubt.is_some() { format!("{aim}, doubtful") } else { aim }
     }
 }
 
@@ -93,12 +99,28 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_on_a_doubtful_floor_is_not_judged() {
+        let mut ratio = ratio("delivery p99: quoth over (quinn relay + append)", 2.0);
+        assert_eq!(ratio.aim(), "<= 1.25: NOT reached");
+        ratio.doubt = Some("it waited".to_owned());
+        assert_eq!(ratio.aim(), "<= 1.25: not judged, doubtful");
+        ratio.median = 1.0;
+        assert_eq!(ratio.aim(), "<= 1.25: not judged, doubtful");
+        ratio.not_judged = Some("--rate".to_owned());
+        assert_eq!(ratio.aim(), "<= 1.25: not judged, doubtful");
+        ratio.goal = None;
+        assert_eq!(ratio.aim(), "less, doubtful");
+    }
+
+    fn ratio(what: &str, median: f64) -> Ratio {
+        let goal = Some(Goal::AtMost(1.25));
+        let (what, rounds) = (what.to_owned(), vec![median]);
+        Ratio { what, median, rounds, less_is_better: true, goal, not_judged: None, doubt: None }
+    }
+
+    #[test]
     fn what_is_faster_than_its_parts_is_not_judged() {
-        let aim = |what: &str, median| {
-            let goal = Some(Goal::AtMost(1.25));
-            let (what, rounds) = (what.to_owned(), vec![median]);
-            Ratio { what, median, rounds, less_is_better: true, goal, not_judged: None }.aim()
-        };
+        let aim = |what: &str, median| ratio(what, median).aim();
         let whole = "delivery p50: quoth over (quinn relay + append)";
         assert_eq!(aim(whole, 0.95), "<= 1.25: reached");
         assert_eq!(aim(whole, 0.4), "<= 1.25: not judged: the floor was slower than what stands on it");

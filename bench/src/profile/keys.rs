@@ -10,11 +10,11 @@ const TRAFFIC: &[Kind] = &[Kind::Open, Kind::Closed];
 const WITH_ROLES: &[Kind] = &[Kind::Open, Kind::Closed, Kind::Catchup];
 
 /// Keys that every kind takes.
-const OF_ALL: &[&str] =
+pub(super) const OF_ALL: &[&str] =
     &["about", "kind", "conversations", "connections", "rounds", "network", "floors", "goals", "variant"];
 
 /// The others, and who takes them.
-const OF_SOME: &[(&str, &[Kind])] = &[
+pub(super) const OF_SOME: &[(&str, &[Kind])] = &[
     ("members", WITH_ROLES),
     ("publishers", WITH_ROLES),
     ("publishers_read", TRAFFIC),
@@ -34,8 +34,21 @@ const OF_SOME: &[(&str, &[Kind])] = &[
     ("duration_s", TRAFFIC),
 ];
 
+/// What a variant may give.
+pub(super) const OF_VARIANTS: &[&str] = &[
+    "name",
+    "conversations",
+    "members",
+    "connections",
+    "window",
+    "rate_per_s",
+    "arrival",
+    "stalled",
+    "tickets",
+];
+
 /// Who takes a key; `None` for whoever there is.
-fn kinds(key: &str) -> Option<&'static [Kind]> {
+pub(super) fn kinds(key: &str) -> Option<&'static [Kind]> {
     OF_SOME.iter().find(|(known, _)| *known == key).map(|(_, kinds)| *kinds)
 }
 
@@ -65,17 +78,6 @@ struct Head {
 
 /// Refuses keys that nobody knows, and those that mean nothing for the profile's kind.
 pub(super) fn check(table: &Table) -> anyhow::Result<()> {
-    const OF_VARIANTS: &[&str] = &[
-        "name",
-        "conversations",
-        "members",
-        "connections",
-        "window",
-        "rate_per_s",
-        "arrival",
-        "stalled",
-        "tickets",
-    ];
     let known: Vec<&str> = OF_ALL.iter().copied().chain(OF_SOME.iter().map(|(key, _)| *key)).collect();
     let kind = table.get("kind").and_then(|kind| kind.clone().try_into::<Kind>().ok());
     check_level(table, &known, kind)?;

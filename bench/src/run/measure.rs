@@ -8,6 +8,7 @@ use quoth_network::Side;
 use quoth_protocol::frame::{Durability, Welcome};
 
 use super::contender::{Contender, Subject, What};
+use super::links::Controls;
 use super::{Measurement, Plan};
 use crate::figure::{PUBLISH, TIMER};
 use crate::floor::append;
@@ -15,6 +16,7 @@ use crate::load::read_back::read_back;
 use crate::load::single::{Found, Server, Single};
 use crate::load::traffic::{Measured, Traffic, play};
 use crate::load::{Progress, catchup, connect, idle, storm};
+use crate::outcome::doubt::{QUIET_P50, QUIET_P99};
 use crate::outcome::{Due, Round};
 use crate::process::{Process, needing};
 use crate::profile::{Floor, Kind, Transport, WindowOf};
@@ -31,12 +33,13 @@ const LOCALHOST: &str = "localhost";
 pub(super) fn measure(
     plan: &Plan,
     contender: &Contender,
+    controls: &Controls,
     progress: &Arc<Progress>,
     seed: u64,
 ) -> anyhow::Result<Measurement> {
     match &contender.what {
         What::Quoth { .. } => quoth(plan, contender, progress, seed),
-        What::Floor(Floor::Relay) => relay(plan, contender, progress, seed),
+        What::Floor(Floor::Relay) => relay(plan, contender, controls.of_relay(), progress, seed),
         What::Floor(Floor::Websocket) => websocket(plan, contender, progress, seed),
         What::Floor(Floor::Append) => append_floor(plan, contender, progress, plan.seed.wrapping_add(seed)),
         #[cfg(not(feature = "rivals"))]
@@ -109,6 +112,7 @@ fn own(
 fn relay(
     plan: &Plan,
     contender: &Contender,
+    congestion_control: &str,
     progress: &Arc<Progress>,
     seed: u64,
 ) -> anyhow::Result<Measurement> {
@@ -117,7 +121,7 @@ fn relay(
     /// Beside the conversations': the control stream, and some that are being closed.
     const MORE_STREAMS: u32 = 8;
     let streams = contender.shape.members_per_connection().max(CONVERSATIONS) + MORE_STREAMS;
-    let mut relay = Relay::start(&plan.place, Spoken::Quic { streams })?;
+    let mut relay = Relay::start(&plan.place, Spoken::Quic { streams, congestion_control })?;
     let (address, pid, ca_file) = (relay.address(), Some(relay.pid()), relay.ca_file());
     let server = Server { address, name: LOCALHOST, ca_file: &ca_file, token: "", pid, stores: false };
     needing(pid, progress, || frames(plan, contender, server, || Ok(()), progress, seed))
@@ -172,7 +176,7 @@ fn frames(
 }
 
 /// Does work on a thread of its own, which alone is on the clients' side.
-fn on_clients_side<T: Send>(
+pub(super) fn on_clients_side<T: Send>(
     plan: &Plan,
     work: impl FnOnce() -> anyhow::Result<T> + Send,
 ) -> anyhow::Result<T> {
@@ -286,11 +290,15 @@ fn append_floor(
     let found: append::Found = serde_json::from_str(&told)
         .with_context(|| format!("the appending process has failed: {}", process.log_tail()))
         .map_err(|error| process.explain("the appending process", error))?;
-    let times = found.times();
     let mut round = Round { duration_s: found.duration_s, ..Round::default() };
     round.values.insert("acked_per_s".to_owned(), found.appends as f64 / found.duration_s);
-    round.latencies.insert("ack".to_owned(), latency(&times));
-    Ok(Measurement { round, histograms: [("ack".to_owned(), times)].into(), ..Measurement::default() })
+    let quiet = latency(&found.quiet());
+    round.values.insert(QUIET_P50.to_owned(), quiet.p50_us);
+    round.values.insert(QUIET_P99.to_owned(), quiet.p99_us);
+    let histograms: std::collections::BTreeMap<_, _> =
+        [("ack".to_owned(), found.times()), (TIMER.to_owned(), found.late())].into();
+    round.latencies.extend(histograms.iter().map(|(name, times)| (name.clone(), latency(times))));
+    Ok(Measurement { round, histograms, ..Measurement::default() })
 }
 
 /// Of a load in which so many read each conversation.

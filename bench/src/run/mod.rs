@@ -2,6 +2,7 @@
 
 mod contender;
 mod document;
+mod links;
 mod measure;
 pub(crate) mod ratios;
 mod running;
@@ -16,6 +17,8 @@ use hdrhistogram::Histogram;
 pub use contender::{APPEND, Contender, Subject};
 pub use running::Running;
 
+use links::Controls;
+
 use crate::load::{Interrupted, Progress};
 use crate::machine;
 use crate::outcome::{FORMAT, Failure, Outcome, Role, Round, Server, System};
@@ -24,6 +27,7 @@ use crate::record::{latency, merge};
 use crate::schedule::Line;
 use crate::surroundings::Watched;
 use crate::target::Place;
+use crate::untold;
 
 /// How long a server that runs already may take to let a first client in. Outcome: there is none.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -100,7 +104,7 @@ pub(crate) struct Measurement {
     pub(crate) durability: Option<String>,
 }
 
-/// Whether a run can be: what it needs is there and fits together. Starts no load.
+/// Whether a run can be: what it needs is there and fits together, and a server that runs already lets a client in. Starts no load.
 ///
 /// # Errors
 /// What is missing, or does not go together.
@@ -108,7 +112,10 @@ pub fn check(plan: &Plan) -> anyhow::Result<()> {
     contender::line_up(plan)?;
     match &plan.subject {
         Subject::Own(options) => options.check(&plan.place),
-        Subject::Running(running) => running.check_process(),
+        Subject::Running(running) => {
+            running.check_process()?;
+            running.server().check_answers(plan.profile.shape.transport, ANSWER_TIMEOUT)
+        }
     }
 }
 
@@ -124,14 +131,12 @@ pub fn run(plan: &Plan, watch: &impl Watch) -> anyhow::Result<Outcome> {
         Subject::Running(running) => Some(running),
         Subject::Own(_) => None,
     };
-    if let Some(running) = running {
-        running.server().check_answers(plan.profile.shape.transport, ANSWER_TIMEOUT)?;
-    }
     let binary_sha256 = server_file(&plan.subject).and_then(|file| machine::sha256(&file).ok());
     let pid = running.and_then(|running| running.pid);
     let watched = Watched::begin(pid, running.is_some() && pid.is_none());
+    let controls = Controls::find(plan);
     let mut measured: Vec<Vec<Measurement>> = contenders.iter().map(|_| Vec::new()).collect();
-    let failure = measure_rounds(plan, watch, &contenders, &mut measured).err();
+    let failure = measure_rounds(plan, watch, &contenders, &controls, &mut measured).err();
     let failure = match failure {
         Some((position, error)) if measured.iter().all(Vec::is_empty) => return Err(error.context(position)),
         Some((position, error)) => {
@@ -140,21 +145,23 @@ pub fn run(plan: &Plan, watch: &impl Watch) -> anyhow::Result<Outcome> {
         None => None,
     };
     let measured = contenders.iter().zip(measured).filter(|(_, rounds)| !rounds.is_empty());
-    let systems: Vec<System> = measured.map(|(contender, rounds)| system(contender, rounds)).collect();
+    let systems: Vec<System> =
+        measured.map(|(contender, rounds)| system(contender, &controls, rounds)).collect();
     let mut ratios = ratios::of(&plan.profile, &systems);
-    if let Some(reason) = changed(&plan.overrides) {
+    if let Some(reason) = changed(&plan.overrides).or_else(|| plan.profile.goals_of_another_load()) {
         let with_goals = ratios.iter_mut().filter(|ratio| ratio.goal.is_some());
         with_goals.for_each(|ratio| ratio.not_judged = Some(reason.clone()));
     }
     let subject = systems.iter().find(|system| system.role == Role::Subject);
     let version = subject.and_then(|subject| subject.version.clone());
-    Ok(Outcome {
+    let server = Server { version, binary_sha256, ran_at: running.map(|running| running.address) };
+    let mut outcome = Outcome {
         format: FORMAT,
         command: plan.command.clone(),
         started_unix_ms: u64::try_from(started.as_millis())?,
         machine: machine::describe(plan.place.folder()),
         build: machine::build(),
-        server: Server { version, binary_sha256 },
+        server,
         surroundings: watched.end(),
         profile: document::document(plan)?,
         profile_name: plan.profile_name.clone(),
@@ -163,7 +170,9 @@ pub fn run(plan: &Plan, watch: &impl Watch) -> anyhow::Result<Outcome> {
         systems,
         ratios,
         failure,
-    })
+    };
+    outcome.mark_doubts();
+    Ok(outcome)
 }
 
 /// The file of the server's program.
@@ -201,6 +210,7 @@ fn measure_rounds(
     plan: &Plan,
     watch: &impl Watch,
     contenders: &[Contender],
+    controls: &Controls,
     measured: &mut [Vec<Measurement>],
 ) -> Result<(), (Ended, anyhow::Error)> {
     let rounds = plan.profile.rounds;
@@ -214,12 +224,15 @@ fn measure_rounds(
             let result = watch.during(position, |progress| {
                 progress.go_on()?;
                 plan.place.renew(plan.seed.wrapping_add(round.into()))?;
-                let mut measured = measure::measure(plan, contender, progress, round.into())?;
+                let mut measured = measure::measure(plan, contender, controls, progress, round.into())?;
                 add_network(&plan.place, &mut measured.round);
                 Ok::<_, anyhow::Error>(measured)
             });
             match result {
-                Ok(measurement) => measured[index].push(measurement),
+                Ok(measurement) => {
+                    measured[index].push(measurement);
+                    untold::measured();
+                }
                 Err(error) => return Err((Ended { round, system }, stopped(watch, error))),
             }
         }
@@ -254,7 +267,7 @@ fn add_network(place: &Place, round: &mut Round) {
     round.values.extend(values.map(|(name, value)| (name.to_owned(), value as f64)));
 }
 
-fn system(contender: &Contender, measured: Vec<Measurement>) -> System {
+fn system(contender: &Contender, controls: &Controls, measured: Vec<Measurement>) -> System {
     let names: std::collections::BTreeSet<&String> =
         measured.iter().flat_map(|measurement| measurement.histograms.keys()).collect();
     let merged = names.into_iter().map(|name| {
@@ -268,6 +281,7 @@ fn system(contender: &Contender, measured: Vec<Measurement>) -> System {
             .iter()
             .find_map(|measurement| measurement.durability.clone())
             .unwrap_or_else(|| contender.durability()),
+        link: controls.link(contender),
         version: measured.iter().find_map(|measurement| measurement.version.clone()),
         merged: merged.collect(),
         rounds: measured.into_iter().map(|measurement| measurement.round).collect(),

@@ -25,7 +25,7 @@ pub(crate) fn of(profile: &Profile, systems: &[System]) -> Vec<Ratio> {
         _ => others(quoth, systems, &mut ratios),
     }
     let ratios = ratios.into_iter().flatten();
-    ratios.map(|ratio| Ratio { goal: profile.goals.get(&ratio.what).copied(), ..ratio }).collect()
+    ratios.map(|ratio| Ratio { goal: profile.goals.of.get(&ratio.what).copied(), ..ratio }).collect()
 }
 
 fn named<'a>(systems: &'a [System], name: &str) -> Option<&'a System> {
@@ -151,5 +151,13 @@ fn ratio(
     if rounds.is_empty() {
         return None;
     }
-    Some(Ratio { what, median: median(&rounds), rounds, less_is_better, goal: None, not_judged: None })
+    Some(Ratio {
+        what,
+        median: median(&rounds),
+        rounds,
+        less_is_better,
+        goal: None,
+        not_judged: None,
+        doubt: None,
+    })
 }

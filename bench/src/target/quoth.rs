@@ -55,17 +55,30 @@ impl QuothOptions {
             version.lines().next().unwrap_or_default()
         );
         let files = Files::make(place, 0)?;
-        let mut command = Command::new(&self.binary);
-        command.arg("--config").arg(files.config());
-        for setting in &self.settings {
-            command.args(["--set", setting]);
-        }
-        let output = command.arg("check").output();
+        let output = self.command(&files, &["check"]).output();
         let output = output.with_context(|| format!("{} cannot be started", self.binary.display()))?;
         let told = String::from_utf8_lossy(&output.stderr);
         let told: Vec<_> = told.lines().map(|line| line.trim_start_matches("error: ")).collect();
         anyhow::ensure!(output.status.success(), "{}: {}", self.binary.display(), told.join("; "));
         Ok(())
+    }
+
+    /// Its congestion control over QUIC, as its program says; `None` of a program that says nothing of it.
+    #[must_use]
+    pub fn congestion_control(&self, place: &Place) -> Option<String> {
+        let files = Files::make(place, 0).ok()?;
+        setting(&run(&mut self.command(&files, &["config", "--effective"])).ok()?, "congestion_control")
+    }
+
+    /// A command of the program, with its settings.
+    fn command(&self, files: &Files, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.arg("--config").arg(files.config());
+        for setting in &self.settings {
+            command.args(["--set", setting]);
+        }
+        command.args(words);
+        command
     }
 
     /// The program beside this one, with the settings of the bench alone.
@@ -212,6 +225,12 @@ fn serving(log: &str) -> Option<SocketAddr> {
     line.split_whitespace().find_map(|word| word.strip_prefix("address=")?.parse().ok())
 }
 
+/// The value of a setting that is a word, in a configuration file.
+fn setting(config: &str, name: &str) -> Option<String> {
+    let value = config.lines().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix("= \""))?;
+    Some(value.split_once('"')?.0.to_owned())
+}
+
 fn random_hex() -> String {
     let random: [u8; 32] = rand::random();
     random.iter().fold(String::new(), |mut text, byte| {
@@ -231,6 +250,13 @@ fn run(command: &mut Command) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_setting_is_found_in_what_is_in_force() {
+        let config = "[server]\nplain_http = false # default\ncongestion_control = \"cubic\" # flag --set\n";
+        assert_eq!(setting(config, "congestion_control").as_deref(), Some("cubic"));
+        assert_eq!(setting(config, "congestion"), None);
+    }
 
     #[test]
     fn the_address_is_found_in_the_log() {

@@ -13,11 +13,13 @@ use crate::process::Process;
 
 /// What a relay speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spoken {
-    /// Quoth's frames over QUIC, with so many streams of a connection at once.
+pub enum Spoken<'a> {
+    /// Quoth's frames over QUIC.
     Quic {
-        /// Streams of a connection.
+        /// Streams of a connection at once.
         streams: u32,
+        /// `bbr` or `cubic`.
+        congestion_control: &'a str,
     },
     /// The same frames over WebSocket.
     WebSocket,
@@ -36,13 +38,17 @@ impl Relay {
     ///
     /// # Errors
     /// When it does not, with the end of its log.
-    pub fn start(place: &Place, spoken: Spoken) -> anyhow::Result<Self> {
+    pub fn start(place: &Place, spoken: Spoken<'_>) -> anyhow::Result<Self> {
         let dir = place.folder_for("relay")?;
         let listen = place.listen().to_string();
         let arguments: Vec<OsString> = match spoken {
-            Spoken::Quic { streams } => {
-                vec!["relay".into(), dir.path().into(), listen.into(), streams.to_string().into()]
-            }
+            Spoken::Quic { streams, congestion_control } => vec![
+                "relay".into(),
+                dir.path().into(),
+                listen.into(),
+                streams.to_string().into(),
+                congestion_control.into(),
+            ],
             Spoken::WebSocket => vec!["websocket".into(), listen.into()],
         };
         let mut process =

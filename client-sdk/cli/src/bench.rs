@@ -4,7 +4,7 @@ use std::net::ToSocketAddrs as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use quoth_bench::command::{Around, BenchArgs, Connecting, RunningServer, execute, run_floor};
+use quoth_bench::command::{Around, BenchArgs, Connecting, RunningServer, execute, lost, run_floor};
 use quoth_bench::process::leave_nothing;
 use quoth_bench::profile;
 use quoth_client::Transport;
@@ -19,7 +19,11 @@ pub(crate) fn run(connection: ConnectionArgs, args: BenchArgs) -> anyhow::Result
     if let Some(done) = run_floor(&args) {
         return done.map(|()| ExitCode::SUCCESS);
     }
-    let interrupt = Interrupt::listen_for_any_end(leave_nothing).context("cannot start")?;
+    let interrupt = Interrupt::listen_for_any_end(|signal| {
+        leave_nothing();
+        note(lost(signal));
+    })
+    .context("cannot start")?;
     let connection = Connection::new(connection, interrupt.clone());
     let around = Around {
         connecting: &|| connecting(&connection),

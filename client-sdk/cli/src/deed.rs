@@ -5,10 +5,10 @@ use quoth_client::protocol::retention::Retention;
 use quoth_client::{Event, EventKind, UserId};
 
 use crate::clock;
-use crate::output::printable;
+use crate::output::{Known, printable};
 
 /// What an event says that somebody did, or `None` for a message.
-pub(crate) fn deed(event: &Event) -> Option<String> {
+pub(crate) fn deed(event: &Event, known: &Known<'_>) -> Option<String> {
     let actor = shown(&event.sender);
     let text = match &event.kind {
         EventKind::Message { .. } => return None,
@@ -40,13 +40,15 @@ pub(crate) fn deed(event: &Event) -> Option<String> {
         }
         EventKind::Blocked { user, blocked: true } => format!("you blocked {}", shown(user)),
         EventKind::Blocked { user, blocked: false } => format!("you do not block {} any more", shown(user)),
-        EventKind::Edited { seq, body, .. } => format!("{actor} edited message {seq}: {}", said(body)),
-        EventKind::Revoked { seq } => format!("{actor} took message {seq} back"),
+        EventKind::Edited { seq, body, .. } => {
+            format!("{actor} edited {}: {}", known.named(*seq), said(body))
+        }
+        EventKind::Revoked { seq } => format!("{actor} took {} back", known.named(*seq)),
         EventKind::Reacted { seq, reaction, on: true } => {
-            format!("{actor} reacted to message {seq}: {}", printable(reaction))
+            format!("{actor} reacted to {}: {}", known.named(*seq), printable(reaction))
         }
         EventKind::Reacted { seq, reaction, on: false } => {
-            format!("{actor} took the reaction {} to message {seq} back", printable(reaction))
+            format!("{actor} took the reaction {} to {} back", printable(reaction), known.named(*seq))
         }
         EventKind::RetentionSet { retention } => {
             format!("{actor} set that messages are kept {}", kept(*retention))
@@ -94,7 +96,7 @@ fn said(body: &[u8]) -> String {
     std::str::from_utf8(body).map_or_else(|_| format!("{} bytes", body.len()), printable)
 }
 
-fn kept(Retention { age_s, count, bytes }: Retention) -> String {
+pub(crate) fn kept(Retention { age_s, count, bytes }: Retention) -> String {
     let age = (age_s > 0).then(|| format!("for {age_s} s"));
     let count = (count > 0).then(|| format!("up to {count} of them"));
     let bytes = (bytes > 0).then(|| format!("up to {bytes} bytes"));
@@ -131,7 +133,8 @@ mod tests {
     }
 
     fn of(sender: &str, kind: EventKind) -> Option<String> {
-        deed(&Event { seq: Seq(1), time_ms: 0, sender: user(sender), origin_time_ms: None, kind })
+        let event = Event { seq: Seq(1), time_ms: 0, sender: user(sender), origin_time_ms: None, kind };
+        deed(&event, &Known::default())
     }
 
     fn set(sender: &str, role: Role, previous: Option<Role>, invitation: Option<&str>) -> Option<String> {

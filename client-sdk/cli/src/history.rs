@@ -8,7 +8,8 @@ use quoth_client::{Client, ClientEvent, Conversation, FetchRange, Page, Seq};
 use crate::args::HistoryArgs;
 use crate::connection::{Connection, Purpose};
 use crate::hint::Situation;
-use crate::output::{Format, note, written};
+use crate::output::{Format, note};
+use crate::printer::Printer;
 
 /// Events asked for at once; the server gives no more.
 const PAGE_EVENTS: u64 = 1_000;
@@ -17,132 +18,130 @@ const PAGE_EVENTS: u64 = 1_000;
 const COUNT_DEFAULT: u64 = 100;
 
 pub(crate) async fn run(connection: &Connection, args: HistoryArgs) -> anyhow::Result<()> {
-    let format = if args.json { Format::Json } else { Format::Full };
-    let print = async |client: &Client| {
-        let room = client.conversation(args.conversation.as_str())?;
-        let mut out = BufWriter::new(std::io::stdout().lock());
-        let empty = if args.all {
-            forwards(&room, Seq::ZERO, u64::MAX, format, &mut out).await?
-        } else if args.after.is_some() || args.first.is_some() {
-            let after = Seq(args.after.unwrap_or_default());
-            forwards(&room, after, args.first.unwrap_or(COUNT_DEFAULT), format, &mut out).await?
-        } else {
-            let end = args.before.map_or(FetchRange::Latest, |before| FetchRange::Before(Seq(before)));
-            backwards(&room, end, args.last.unwrap_or(COUNT_DEFAULT), format, &mut out).await?
-        };
-        match empty {
-            Some(Seq::ZERO) => note(format_args!("{} has no messages", room.name())),
-            Some(head) => note(format_args!("nothing there: {} ends with {head}", room.name())),
-            None => {}
-        }
-        written(out.flush())
-    };
+    let print = async |client: &Client| print(client, &args).await;
     let print =
         async |client: &Client, _: &Situation<'_>| connection.interrupt().unless_asked(print(client)).await?;
     connection.run(Purpose::Talk(args.conversation.as_str()), print).await
 }
 
-/// Prints pages as they come. What retention has taken is told as a gap. Gives the head when there was nothing to print.
-async fn forwards(
-    room: &Conversation,
-    after: Seq,
-    limit: u64,
-    format: Format,
-    out: &mut impl Write,
-) -> anyhow::Result<Option<Seq>> {
-    let (mut cursor, mut left) = (after, limit);
-    while left > 0 {
-        let page = room.history(FetchRange::After(cursor), page_limit(left)).await?;
-        for event in &page.events {
-            let (from, to) = range(event);
-            tell_gap(cursor, from, format, out)?;
-            written(format.print(out, event))?;
-            cursor = to;
+async fn print(client: &Client, args: &HistoryArgs) -> anyhow::Result<()> {
+    let format = if args.json { Format::Json } else { Format::Full };
+    let room = client.conversation(args.conversation.as_str())?;
+    let mut printer = Printer::new(BufWriter::new(std::io::stdout().lock()), format);
+    let HistoryArgs { after, before, first, last, all, around, since, until, .. } = args;
+    let is_forwards = *all || after.is_some() || first.is_some() || since.is_some();
+    let head = if let Some(around) = around {
+        let page =
+            room.history(FetchRange::Around(*around), page_limit(last.unwrap_or(COUNT_DEFAULT))).await?;
+        print_page(&page, &mut printer)?;
+        page.head
+    } else if is_forwards {
+        let begin = match since {
+            Some(since) => FetchRange::AfterTime(*since),
+            None => FetchRange::After(Seq(after.unwrap_or_default())),
+        };
+        let is_bounded = *all || since.is_some() && until.is_some();
+        let limit = first.unwrap_or(if is_bounded { u64::MAX } else { COUNT_DEFAULT });
+        forwards(&room, begin, (limit, *until), &mut printer).await?
+    } else {
+        let end = match (before, until) {
+            (Some(before), _) => FetchRange::Before(Seq(*before)),
+            (None, Some(until)) => FetchRange::BeforeTime(*until),
+            (None, None) => FetchRange::Latest,
+        };
+        backwards(&room, end, last.unwrap_or(COUNT_DEFAULT), &mut printer).await?
+    };
+    if !printer.finish()? {
+        match head {
+            Seq::ZERO => note(format_args!("{} has no messages", room.name())),
+            head => note(format_args!("nothing there: {} ends with {head}", room.name())),
         }
-        if !page.more_after {
-            // Everything behind the cursor may be gone.
-            let is_told = tell_gap(cursor, page.floor, format, out)?;
-            return Ok(Some(page.head).filter(|_| !is_told && cursor == after));
-        }
-        left -= printed(&page)?.min(left);
-        cursor = page.to;
     }
-    Ok(None)
+    Ok(())
 }
 
-/// Collects pages from the end, since they are printed in ascending order. Gives the head when there was nothing to print.
+/// Prints pages as they come, up to so many events and until a moment. Gives the head.
+async fn forwards(
+    room: &Conversation,
+    begin: FetchRange,
+    (limit, until_ms): (u64, Option<u64>),
+    printer: &mut Printer<impl Write>,
+) -> anyhow::Result<Seq> {
+    let (mut range, mut left) = (begin, limit);
+    loop {
+        let page = room.history(range, page_limit(left)).await?;
+        // A page begins with what can be read at all.
+        if let FetchRange::After(cursor) = range {
+            let readable = if page.to < page.from { page.floor } else { page.from };
+            printer.missing(Seq(cursor.0.saturating_add(1)), Seq(readable.0.saturating_sub(1)))?;
+        }
+        let is_over = |event: &ClientEvent| until_ms.is_some_and(|until| time_ms(event) >= Some(until));
+        let end = page.events.iter().position(is_over);
+        for event in &page.events[..end.unwrap_or(page.events.len())] {
+            print_event(&page, event, printer)?;
+        }
+        left = left.saturating_sub(counted(&page));
+        if end.is_some() || !page.more_after || left == 0 {
+            return Ok(page.head);
+        }
+        range = FetchRange::After(told(&page)?.to);
+    }
+}
+
+/// Collects pages from the end, since they are printed in ascending order. Gives the head.
 async fn backwards(
     room: &Conversation,
     end: FetchRange,
     limit: u64,
-    format: Format,
-    out: &mut impl Write,
-) -> anyhow::Result<Option<Seq>> {
-    let (mut next, mut left, mut pages, mut empty) = (end, limit, Vec::<Vec<ClientEvent>>::new(), None);
-    while left > 0 {
+    printer: &mut Printer<impl Write>,
+) -> anyhow::Result<Seq> {
+    let (mut next, mut left, mut pages) = (end, limit, Vec::<Page>::new());
+    let head = loop {
         let page = room.history(next, page_limit(left)).await?;
-        if page.more_before {
-            left -= printed(&page)?.min(left);
-        } else {
-            left = 0;
+        left = left.saturating_sub(counted(&page));
+        let (head, is_last) = (page.head, !page.more_before || left == 0);
+        if !is_last {
+            next = FetchRange::Before(told(&page)?.from);
         }
-        next = FetchRange::Before(page.from);
-        pages.push(page.events);
-        empty = pages.iter().all(Vec::is_empty).then_some(page.head);
-    }
-    for event in pages.iter().rev().flatten() {
-        written(format.print(out, event))?;
-    }
-    Ok(empty)
+        pages.push(page);
+        if is_last {
+            break head;
+        }
+    };
+    pages.iter().rev().try_for_each(|page| print_page(page, printer))?;
+    Ok(head)
+}
+
+fn print_page(page: &Page, printer: &mut Printer<impl Write>) -> anyhow::Result<()> {
+    page.events.iter().try_for_each(|event| print_event(page, event, printer))
+}
+
+fn print_event(page: &Page, event: &ClientEvent, printer: &mut Printer<impl Write>) -> anyhow::Result<()> {
+    let state = if let ClientEvent::Event(event) = event { page.state(event.seq) } else { None };
+    printer.print(event, state)
 }
 
 fn page_limit(left: u64) -> u32 {
     u32::try_from(left.min(PAGE_EVENTS)).unwrap_or(u32::MAX)
 }
 
-/// How many events a page had that is not the last one. There may be none of them left in it.
-fn printed(page: &Page) -> anyhow::Result<u64> {
-    if page.from > page.to {
+/// A page behind which there is another one tells of something.
+fn told(page: &Page) -> anyhow::Result<&Page> {
+    if page.to < page.from {
         bail!("the server says that there is more and tells of nothing");
     }
-    Ok(page.known().count() as u64)
+    Ok(page)
 }
 
-fn range(event: &ClientEvent) -> (Seq, Seq) {
+/// What of a page counts towards a limit. There may be nothing of it.
+fn counted(page: &Page) -> u64 {
+    page.events.iter().filter(|event| !matches!(event, ClientEvent::Gap { .. })).count() as u64
+}
+
+fn time_ms(event: &ClientEvent) -> Option<u64> {
     match event {
-        ClientEvent::Event(event) => (event.seq, event.seq),
-        ClientEvent::Unknown { seq, .. } => (*seq, *seq),
-        ClientEvent::Gap { from, to } => (*from, *to),
-        // None other is in a page.
-        _ => (Seq::ZERO, Seq::ZERO),
-    }
-}
-
-/// Tells what is missing between the cursor and the next readable event, if something is.
-fn tell_gap(cursor: Seq, next: Seq, format: Format, out: &mut impl Write) -> anyhow::Result<bool> {
-    match cursor.0.checked_add(1).map(Seq) {
-        Some(from) if from < next => {
-            written(format.print(out, &ClientEvent::Gap { from, to: Seq(next.0 - 1) }))?;
-            Ok(true)
-        }
-        _ => Ok(false),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_gap_is_what_lies_between_the_cursor_and_the_next_event() {
-        let told = |cursor, next| {
-            let mut out = Vec::new();
-            tell_gap(Seq(cursor), Seq(next), Format::Json, &mut out).unwrap();
-            String::from_utf8(out).unwrap()
-        };
-        assert_eq!(told(0, 4), "{\"gap\":{\"from\":1,\"to\":3}}\n");
-        for (cursor, next) in [(0, 1), (3, 4), (9, 4), (u64::MAX, 4)] {
-            assert_eq!(told(cursor, next), "", "{cursor} {next}");
-        }
+        ClientEvent::Event(event) => Some(event.time_ms),
+        ClientEvent::Unknown { time_ms, .. } => Some(*time_ms),
+        _ => None,
     }
 }

@@ -1,12 +1,13 @@
 //! Ctrl-C, and for some commands other signals that end a program: the first one asks it to leave, the second one ends it at
-//! once.
+//! once. Where something is lost by that, one that comes right behind the first is taken for the same wish.
 
-use std::task::Poll;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::output::note;
 
@@ -19,6 +20,10 @@ const QUIET_DURATION: Duration = Duration::from_millis(500);
 /// How long a program that was asked to leave waits for the acks of what it has sent. Outcome: it says that nobody knows whether that
 /// is stored.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long behind the first signal another one says the same: a key that was pressed twice, or a wrapper that passes on what its
+/// whole group has got already.
+const SAME_WISH: Duration = Duration::from_secs(1);
 
 /// Whether the user has asked to leave. Clones are the same.
 #[derive(Debug, Clone)]
@@ -43,19 +48,20 @@ impl Interrupt {
     /// Listens for Ctrl-C from now on, on a thread of its own: whatever the program is busy with or blocked by, the second one
     /// ends it.
     pub(crate) fn listen() -> std::io::Result<Self> {
-        Self::listen_for(&[SignalKind::interrupt()], || {})
+        Self::listen_for(&[SignalKind::interrupt()], Duration::ZERO, |_| {})
     }
 
-    /// The same for the end of the terminal and SIGTERM too. The second signal ends the program with `at_last` before: for one
-    /// that must not simply end, since it has started others.
-    pub(crate) fn listen_for_any_end(at_last: fn()) -> std::io::Result<Self> {
+    /// The same for the end of the terminal and SIGTERM too, for a program that must not simply end, since it has started others and
+    /// has something to lose: the second signal ends it when it comes a second behind the first or later, with `at_last` before,
+    /// which is told the signal's name.
+    pub(crate) fn listen_for_any_end(at_last: fn(&str)) -> std::io::Result<Self> {
         let kinds = [SignalKind::interrupt(), SignalKind::hangup(), SignalKind::terminate()];
         // Under `nohup` a terminal that ends means nothing.
         let kinds: Vec<_> = kinds.into_iter().filter(|kind| !is_ignored(*kind)).collect();
-        Self::listen_for(&kinds, at_last)
+        Self::listen_for(&kinds, SAME_WISH, at_last)
     }
 
-    fn listen_for(kinds: &[SignalKind], at_last: fn()) -> std::io::Result<Self> {
+    fn listen_for(kinds: &[SignalKind], same_wish: Duration, at_last: fn(&str)) -> std::io::Result<Self> {
         let (sender, asked) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         // They are caught from here on, and not from some time in the thread on.
@@ -64,10 +70,11 @@ impl Interrupt {
             kinds.iter().map(|kind| Ok((*kind, signal(*kind)?))).collect::<std::io::Result<Vec<_>>>()?
         };
         let listen = async move {
-            sender.send_replace(Some(exit_code(next(&mut signals).await)));
-            let second = next(&mut signals).await;
-            at_last();
-            std::process::exit(exit_code(second).into());
+            let mut next = |context: &mut Context<'_>| poll(&mut signals, context);
+            sender.send_replace(Some(exit_code(poll_fn(&mut next).await)));
+            let second = exit_code(another(same_wish, next).await);
+            at_last(name(second));
+            std::process::exit(second.into());
         };
         std::thread::Builder::new().name("interrupt".to_owned()).spawn(move || runtime.block_on(listen))?;
         Ok(Self { asked })
@@ -85,11 +92,7 @@ impl Interrupt {
 
     /// The signal by which the user has asked to leave.
     pub(crate) fn signal(&self) -> Option<&'static str> {
-        self.exit_code().map(|code| match code {
-            129 => "SIGHUP",
-            EXIT_INTERRUPTED => "SIGINT",
-            _ => "SIGTERM",
-        })
+        self.exit_code().map(name)
     }
 
     /// Waits until the user asks to leave.
@@ -131,14 +134,31 @@ impl Interrupt {
     }
 }
 
-/// Waits for any of the signals.
-async fn next(signals: &mut [(SignalKind, Signal)]) -> SignalKind {
-    std::future::poll_fn(|context| {
-        let mut signals = signals.iter_mut();
-        let came = signals.find_map(|(kind, signal)| signal.poll_recv(context).is_ready().then_some(*kind));
-        came.map_or(Poll::Pending, Poll::Ready)
-    })
-    .await
+/// The signal that has come, if any has.
+fn poll(signals: &mut [(SignalKind, Signal)], context: &mut Context<'_>) -> Poll<SignalKind> {
+    let mut signals = signals.iter_mut();
+    let came = signals.find_map(|(kind, signal)| signal.poll_recv(context).is_ready().then_some(*kind));
+    came.map_or(Poll::Pending, Poll::Ready)
+}
+
+/// The next signal that does not say the same as one that has come just now.
+async fn another<T>(same_wish: Duration, mut next: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
+    let first = Instant::now();
+    loop {
+        let came = poll_fn(&mut next).await;
+        if first.elapsed() >= same_wish {
+            return came;
+        }
+    }
+}
+
+/// The signal with which a program has ended that exits with this code.
+fn name(exit_code: u8) -> &'static str {
+    match exit_code {
+        129 => "SIGHUP",
+        EXIT_INTERRUPTED => "SIGINT",
+        _ => "SIGTERM",
+    }
 }
 
 fn exit_code(kind: SignalKind) -> u8 {
@@ -165,8 +185,6 @@ pub(crate) fn counted(count: usize, thing: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Instant;
-
     use super::*;
 
     fn interrupt() -> (watch::Sender<Option<u8>>, Interrupt) {
@@ -195,6 +213,25 @@ mod tests {
         let started = Instant::now();
         interrupt.finish(2, std::future::pending()).await;
         assert_eq!(started.elapsed(), QUIET_DURATION + LEAVE_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_right_behind_the_first_signal_says_the_same() {
+        let came_behind = async |same_wish, behind_ms: &'static [u64]| {
+            let (sender, mut signals) = tokio::sync::mpsc::unbounded_channel();
+            let started = Instant::now();
+            tokio::spawn(async move {
+                for ms in behind_ms {
+                    tokio::time::sleep_until(started + Duration::from_millis(*ms)).await;
+                    // Nobody waits any more for what comes behind the one that counts.
+                    sender.send(*ms).ok();
+                }
+            });
+            another(same_wish, move |context| signals.poll_recv(context)).await.expect("one of them counts")
+        };
+        assert_eq!(came_behind(SAME_WISH, &[0, 200, 999, 1_000]).await, 1_000);
+        assert_eq!(came_behind(SAME_WISH, &[5_000, 5_001]).await, 5_000);
+        assert_eq!(came_behind(Duration::ZERO, &[0]).await, 0);
     }
 
     #[test]

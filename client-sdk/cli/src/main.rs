@@ -1,10 +1,11 @@
-//! The `quoth` command: chat, send, tail, history and import, over the SDK alone.
+//! The `quoth` command: chat, send, tail, history, what becomes of messages, the inbox and import, over the SDK alone.
 
 // They panic when the stream cannot be written; `output` has what does not.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod admin;
 mod args;
+mod asking;
 mod bench;
 mod chat;
 mod clock;
@@ -15,11 +16,14 @@ mod device;
 mod hint;
 mod history;
 mod import;
+mod inbox;
 mod input;
 mod interrupt;
 mod members;
+mod messages;
 mod output;
 mod pipeline;
+mod printer;
 mod producer;
 mod progress;
 mod screen;
@@ -30,7 +34,6 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
 use quoth_bench::command::WrongUsage;
 use tracing_subscriber::EnvFilter;
 
@@ -40,7 +43,7 @@ use crate::hint::Hint;
 use crate::interrupt::{EXIT_INTERRUPTED, Interrupt, Interrupted};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = args::parsed();
     tracing_subscriber::fmt()
         // To tell of a reader of the log that has gone would panic.
         .log_internal_errors(false)
@@ -105,6 +108,17 @@ async fn run(args: Args, interrupt: Interrupt) -> anyhow::Result<()> {
         Command::History(args) => history::run(&connection, args).await,
         Command::Import(args) => import::run(&connection, args).await,
         Command::Conversation(command) => members::conversation(&connection, command).await,
+        Command::Edit(args) => messages::edit(&connection, args).await,
+        Command::Revoke(args) => messages::revoke(&connection, args).await,
+        Command::React(args) => messages::react(&connection, args).await,
+        Command::Hide(args) => messages::hide(&connection, args).await,
+        Command::Read(args) => messages::read(&connection, args).await,
+        Command::Receipts(args) => messages::receipts(&connection, args).await,
+        Command::Retention(args) => messages::retention(&connection, args).await,
+        Command::Inbox(args) => inbox::run(&connection, args).await,
+        Command::Archive(args) => inbox::archive(&connection, args).await,
+        Command::Mute(args) => inbox::mute(&connection, args).await,
+        Command::Pin(args) => inbox::pin(&connection, args).await,
         Command::Block(args) => members::block(&connection, args).await,
         Command::Sessions(args) => members::sessions(&connection, args).await,
         Command::Bench(_) | Command::Admin(_) => unreachable!("it was run before"),

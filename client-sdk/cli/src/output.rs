@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write};
 use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use quoth_client::{ClientEvent, Event, EventKind, Seq};
+use quoth_client::{ClientEvent, Event, EventKind, MessageState, Reaction, Seq, UserId, View};
 use serde::Serialize;
 
 use crate::clock::{self, Days};
@@ -26,9 +26,33 @@ struct JsonEvent<'a> {
     body: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body_base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_to: Option<u64>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    mentions: &'a [UserId],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_ms: Option<u64>,
+    /// What it has come to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edited: Option<JsonEdit<'a>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    reactions: &'a [Reaction],
     /// What it is instead of a message.
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<&'a EventKind>,
+}
+
+/// What a message says since its latest edit.
+#[derive(Serialize)]
+struct JsonEdit<'a> {
+    seq: u64,
+    time_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    mentions: &'a [UserId],
 }
 
 #[derive(Serialize)]
@@ -61,34 +85,59 @@ pub(crate) enum Format {
     Json,
 }
 
+/// What is known besides the event that is printed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Known<'a> {
+    /// What a message of history has come to.
+    pub(crate) state: Option<&'a MessageState>,
+    /// What was said before, for people who do not see the seqs.
+    pub(crate) view: Option<&'a View>,
+}
+
+impl Known<'_> {
+    /// A message that an event is about, as people find it again.
+    pub(crate) fn named(&self, seq: Seq) -> String {
+        match self.view.and_then(|view| view.message(seq)) {
+            Some(message) => format!("\"{}\"", shortened(&message.body)),
+            None => format!("message {seq}"),
+        }
+    }
+}
+
 impl Format {
     /// Prints an event as one line; that the reader has caught up is not printed.
-    pub(crate) fn print(self, out: &mut impl Write, event: &ClientEvent) -> std::io::Result<()> {
+    pub(crate) fn print(
+        self,
+        out: &mut impl Write,
+        event: &ClientEvent,
+        known: &Known<'_>,
+    ) -> std::io::Result<()> {
         match self {
-            Self::Json => json_line(out, event),
-            _ => match self.text_line(event) {
+            Self::Json => json_line(out, event, known.state),
+            _ => match self.text_line(event, known) {
                 Some(line) => writeln!(out, "{line}"),
                 None => Ok(()),
             },
         }
     }
 
-    fn text_line(self, event: &ClientEvent) -> Option<String> {
+    fn text_line(self, event: &ClientEvent, known: &Known<'_>) -> Option<String> {
         match event {
             ClientEvent::Event(event) => {
                 let place = self.place(event.seq, shown_time_ms(event));
-                if let Some(deed) = deed(event) {
+                if let Some(deed) = deed(event, known) {
                     return Some(format!("{place} * {deed}"));
                 }
-                let text = String::from_utf8_lossy(event.kind.body()?);
-                Some(format!("{place} <{}> {}", printable(event.sender.as_str()), printable(&text)))
+                let text = message_text(event, known)?;
+                Some(format!("{place} <{}> {text}", printable(event.sender.as_str())))
             }
             ClientEvent::Unknown { seq, time_ms, sender } => Some(format!(
                 "{} * {} did something that this version of quoth does not know",
                 self.place(*seq, *time_ms),
                 printable(sender.as_str())
             )),
-            ClientEvent::Gap { from, to } => Some(format!("* {from} to {to} have expired")),
+            ClientEvent::Gap { from, to } if from == to => Some(format!("* {from} is gone")),
+            ClientEvent::Gap { from, to } => Some(format!("* {from} to {to} are gone")),
             ClientEvent::Interrupted { code } => {
                 Some(format!("* the server fails to read on: {code}; trying again, its log says more"))
             }
@@ -102,6 +151,33 @@ impl Format {
             _ => format!("[{}]", clock::time(time_ms)),
         }
     }
+}
+
+/// What a message says now, what it answers and how users have reacted.
+fn message_text(event: &Event, known: &Known<'_>) -> Option<String> {
+    let EventKind::Message { body, reply_to, .. } = &event.kind else { return None };
+    let mut text = String::new();
+    if let Some(to) = reply_to {
+        let answered = known.view.and_then(|view| view.message(*to));
+        let by =
+            answered.map(|message| format!("{}: ", printable(message.sender.as_str()))).unwrap_or_default();
+        text.push_str(&format!("(to {by}{}) ", known.named(*to)));
+    }
+    let edited = known.state.and_then(|state| state.edited.as_ref());
+    let body = edited.map_or(body, |edit| &edit.body);
+    text.push_str(&printable(&String::from_utf8_lossy(body)));
+    if edited.is_some() {
+        text.push_str(" (edited)");
+    }
+    let reactions = known.state.map_or(&[][..], |state| &state.reactions);
+    let shown = |of: &Reaction| {
+        let mine = if of.mine { ", yours" } else { "" };
+        format!("{} {}{mine}", printable(&of.reaction), of.count)
+    };
+    if !reactions.is_empty() {
+        text.push_str(&format!(" {{{}}}", reactions.iter().map(shown).collect::<Vec<_>>().join("; ")));
+    }
+    Some(text)
 }
 
 /// The date as a line of its own, if it changes with this event.
@@ -155,19 +231,41 @@ fn confirm_on(out: &mut impl Write, notes: &mut impl Write, text: &str) {
     }
 }
 
-fn json_line(out: &mut impl Write, event: &ClientEvent) -> std::io::Result<()> {
+fn json_line(out: &mut impl Write, event: &ClientEvent, state: Option<&MessageState>) -> std::io::Result<()> {
     match event {
         ClientEvent::Event(Event { seq, time_ms, sender, origin_time_ms, kind }) => {
-            let (body, body_base64, kind) = match kind {
-                EventKind::Message { body, .. } => match std::str::from_utf8(body) {
-                    Ok(text) => (Some(text), None, None),
-                    Err(_) => (None, Some(STANDARD.encode(body)), None),
-                },
-                kind => (None, None, Some(kind)),
+            let mut line = JsonEvent {
+                seq: seq.0,
+                time_ms: *time_ms,
+                sender: sender.as_str(),
+                origin_time_ms: *origin_time_ms,
+                body: None,
+                body_base64: None,
+                reply_to: None,
+                mentions: &[],
+                expires_ms: None,
+                edited: None,
+                reactions: state.map_or(&[], |state| &state.reactions),
+                kind: None,
             };
-            let (seq, time_ms, sender) = (seq.0, *time_ms, sender.as_str());
-            let origin_time_ms = *origin_time_ms;
-            let line = JsonEvent { seq, time_ms, sender, origin_time_ms, body, body_base64, kind };
+            match kind {
+                EventKind::Message { body, reply_to, mentions, expires_ms } => {
+                    (line.body, line.body_base64) = json_body(body);
+                    (line.reply_to, line.mentions) = (reply_to.map(|seq| seq.0), mentions);
+                    line.expires_ms = (*expires_ms > 0).then_some(*expires_ms);
+                }
+                kind => line.kind = Some(kind),
+            }
+            line.edited = state.and_then(|state| state.edited.as_ref()).map(|edit| {
+                let (body, body_base64) = json_body(&edit.body);
+                JsonEdit {
+                    seq: edit.seq.0,
+                    time_ms: edit.time_ms,
+                    body,
+                    body_base64,
+                    mentions: &edit.mentions,
+                }
+            });
             serde_json::to_writer(&mut *out, &line)?;
         }
         ClientEvent::Unknown { seq, time_ms, sender } => {
@@ -180,6 +278,14 @@ fn json_line(out: &mut impl Write, event: &ClientEvent) -> std::io::Result<()> {
         _ => return Ok(()),
     }
     out.write_all(b"\n")
+}
+
+/// A body as text, or in base64 where it is none.
+fn json_body(body: &[u8]) -> (Option<&str>, Option<String>) {
+    match std::str::from_utf8(body) {
+        Ok(text) => (Some(text), None),
+        Err(_) => (None, Some(STANDARD.encode(body))),
+    }
 }
 
 /// When a message was said, as far as its sender says so.
@@ -206,7 +312,7 @@ mod tests {
 
     fn printed(format: Format, event: &ClientEvent) -> String {
         let mut out = Vec::new();
-        format.print(&mut out, event).unwrap();
+        format.print(&mut out, event, &Known::default()).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -231,6 +337,50 @@ mod tests {
         let gap = ClientEvent::Gap { from: Seq(1), to: Seq(3) };
         assert_eq!(printed(Format::Json, &gap), "{\"gap\":{\"from\":1,\"to\":3}}\n");
         assert_eq!(printed(Format::Json, &ClientEvent::CaughtUp { head: Seq(3) }), "");
+    }
+
+    #[test]
+    fn what_a_message_has_come_to_is_told_with_it() {
+        use quoth_client::{ConversationName, Edit};
+        let user = |name: &str| UserId::new(name).unwrap();
+        let kind = EventKind::Message {
+            body: "hi".into(),
+            reply_to: Some(Seq(3)),
+            mentions: vec![user("bob")],
+            expires_ms: 9,
+        };
+        let sender = user("alice");
+        let event = ClientEvent::Event(Event { seq: Seq(7), time_ms: 0, sender, origin_time_ms: None, kind });
+        let edited = Edit { seq: Seq(8), time_ms: 5, body: "h\u{1b}o".into(), mentions: vec![] };
+        let reaction = |reaction: &str, count, mine| Reaction { reaction: reaction.to_owned(), count, mine };
+        let reactions = vec![reaction("+1", 2, true), reaction("\u{202e}", 1, false)];
+        let state = MessageState { seq: Seq(7), edited: Some(edited), reactions };
+        let printed = |format: Format, known: &Known<'_>| {
+            let mut out = Vec::new();
+            format.print(&mut out, &event, known).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let known = Known { state: Some(&state), view: None };
+        assert_eq!(
+            printed(Format::Full, &known),
+            "7 [1970-01-01 00:00] <alice> (to message 3) h\\u{1b}o (edited) {+1 2, yours; \\u{202e} 1}\n"
+        );
+        assert_eq!(
+            printed(Format::Json, &known),
+            "{\"seq\":7,\"time_ms\":0,\"sender\":\"alice\",\"origin_time_ms\":null,\"body\":\"hi\",\"reply_to\":3,\
+             \"mentions\":[\"bob\"],\"expires_ms\":9,\
+             \"edited\":{\"seq\":8,\"time_ms\":5,\"body\":\"h\\u001bo\"},\
+             \"reactions\":[{\"reaction\":\"+1\",\"count\":2,\"mine\":true},\
+             {\"reaction\":\"\u{202e}\",\"count\":1,\"mine\":false}]}\n"
+        );
+        let mut view = View::new(ConversationName::new("general").unwrap(), user("alice"));
+        let said = EventKind::message("what was\u{1b} said");
+        let said = Event { seq: Seq(3), time_ms: 0, sender: user("bob"), origin_time_ms: None, kind: said };
+        view.event(&ClientEvent::Event(said));
+        assert_eq!(
+            printed(Format::Live, &Known { state: None, view: Some(&view) }),
+            "[00:00] <alice> (to bob: \"what was\\u{1b} said\") hi\n"
+        );
     }
 
     #[test]

@@ -24,7 +24,14 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(connection: &Connection, args: SendArgs) -> anyhow::Result<()> {
     let send = async |client: &Client, situation: &Situation<'_>| {
-        let lines = Lines { room: room(client, &args, situation)?, is_numbered: args.once.is_some() };
+        let pattern = SendOptions {
+            reply_to: args.reply_to,
+            mentions: args.mentions.clone(),
+            expires_in: args.expires,
+            ..SendOptions::default()
+        };
+        let lines =
+            Lines { room: room(client, &args, situation)?, is_numbered: args.once.is_some(), pattern };
         let interrupt = connection.interrupt();
         let sent = match args.text.as_slice() {
             words if words.is_empty() || words == ["-"] => {
@@ -47,11 +54,13 @@ struct Lines {
     room: Conversation,
     /// Whether the server recognises a line by its number when it is sent again.
     is_numbered: bool,
+    /// What is the same with all of them.
+    pattern: SendOptions,
 }
 
 impl Lines {
     fn message(&self, line_number: u64, body: Vec<u8>) -> SendOptions {
-        SendOptions { n: self.is_numbered.then_some(line_number), ..body.into() }
+        SendOptions { n: self.is_numbered.then_some(line_number), body: body.into(), ..self.pattern.clone() }
     }
 }
 

@@ -7,7 +7,7 @@ use quoth_client::{Client, ClientEvent, Seq, Start};
 use crate::args::TailArgs;
 use crate::connection::{Connection, Purpose, telling_states};
 use crate::hint::Situation;
-use crate::output::{Format, note, written};
+use crate::output::{Format, Known, note, written};
 
 pub(crate) async fn run(connection: &Connection, args: TailArgs) -> anyhow::Result<()> {
     let start = match (args.from, args.last) {
@@ -36,7 +36,7 @@ async fn print(client: &Client, conversation: &str, start: Start, json: bool) ->
             note(format_args!("{conversation} has no messages yet; waiting for the first one"));
         }
         let mut out = std::io::stdout().lock();
-        written(format.print(&mut out, &event).and_then(|()| out.flush()))?;
+        written(format.print(&mut out, &event, &Known::default()).and_then(|()| out.flush()))?;
     }
     Ok(())
 }

@@ -15,6 +15,8 @@ use crate::state::Reason;
 pub(super) struct Answer {
     pub(super) reply: Reply,
     pub(super) epoch: u64,
+    /// Whether it was asked before, with nobody knowing what came of it.
+    pub(super) was_repeated: bool,
 }
 
 /// Asks until there is an answer. What would be done twice is asked once.
@@ -54,15 +56,33 @@ async fn ask_once(
     may_be_done: &mut bool,
 ) -> Option<Result<Answer, RequestError>> {
     let signed_in = session.signed_in.as_ref()?;
-    if signed_in.welcome.features & feature::MEMBERSHIP == 0 {
+    if signed_in.welcome.features & needed_feature(request) == 0 {
         return Some(Err(RequestError::Unsupported));
     }
     let room = signed_in.control.reserve().await.ok()?;
     let (waiter, answer) = oneshot::channel();
-    *may_be_done = true;
+    let was_repeated = std::mem::replace(may_be_done, true);
     room.send(Outgoing::Request(request.clone(), waiter));
     let reply = answer.await.ok()?;
-    Some(Ok(Answer { reply, epoch: session.epoch }))
+    Some(Ok(Answer { reply, epoch: session.epoch, was_repeated }))
+}
+
+/// The feature without which a server does not take it.
+fn needed_feature(request: &Request) -> u64 {
+    match request {
+        Request::Edit { .. }
+        | Request::Revoke { .. }
+        | Request::React { .. }
+        | Request::Hide { .. }
+        | Request::SetRetention { .. }
+        | Request::Mark { .. }
+        | Request::Receipts { .. }
+        | Request::Inbox { .. }
+        | Request::WatchInbox { .. }
+        | Request::SetInbox { .. }
+        | Request::Messages { .. } => feature::MESSAGES,
+        _ => feature::MEMBERSHIP,
+    }
 }
 
 /// Whether it changes nothing when it has been done already.

@@ -39,8 +39,8 @@ pub enum RequestError {
     /// A name, a user id or a device id that is none.
     #[error(transparent)]
     BadId(#[from] IdError),
-    /// The server is one that serves no requests.
-    #[error("this server does not know members and their requests: it needs a later version")]
+    /// The server is one that does not serve such requests.
+    #[error("this server does not know this request: it needs a later version")]
     Unsupported,
     /// The server answered something else.
     #[error("the server broke the protocol: {0}")]

@@ -4,10 +4,23 @@
 //! Over a lost connection a request is asked again, within the client's [`send_timeout`](crate::Builder::send_timeout): what
 //! has been done already changes nothing. Only what would be done twice then is left with an unknown outcome.
 
+/// Takes the wanted variant out of a reply.
+macro_rules! expect {
+    ($reply:expr, $pattern:pat => $value:expr) => {
+        match $reply {
+            $pattern => Ok($value),
+            other => Err(RequestError::of(other)),
+        }
+    };
+}
+
 mod ask;
 mod create;
 mod error;
+mod inbox;
+mod messages;
 mod presence;
+mod receipts;
 mod under_way;
 
 use std::sync::Arc;
@@ -20,10 +33,15 @@ use tokio::time::Instant;
 
 pub use self::create::NewConversation;
 pub use self::error::RequestError;
+pub(crate) use self::inbox::Inboxes;
+pub use self::inbox::{InboxChanges, InboxList, InboxPage, InboxSettings, InboxWatch};
+pub use self::messages::MessageStates;
 pub(crate) use self::presence::Presences;
 pub use self::presence::{MemberPresence, PresenceWatch};
+pub(crate) use self::receipts::Receiving;
+pub use self::receipts::{MessageReceipts, Receipt, ReceiptWatch};
 pub(crate) use self::under_way::UnderWay;
-use crate::client::Client;
+use crate::client::{Client, Shared};
 
 /// A request is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,16 +61,6 @@ pub struct ListPage<T> {
     pub items: Vec<T>,
     /// Whether there are further ones: ask for those behind the last item.
     pub more: bool,
-}
-
-/// Takes the wanted variant out of a reply.
-macro_rules! expect {
-    ($reply:expr, $pattern:pat => $value:expr) => {
-        match $reply {
-            $pattern => Ok($value),
-            other => Err(RequestError::of(other)),
-        }
-    };
 }
 
 /// Conversations and their members.
@@ -284,6 +292,21 @@ impl Client {
     }
 
     async fn change(&self, request: Request) -> Result<Done, RequestError> {
+        self.shared.change(request).await
+    }
+
+    async fn ask(&self, request: Request) -> Result<Reply, RequestError> {
+        self.shared.ask(request).await
+    }
+
+    fn request_deadline(&self) -> Instant {
+        self.shared.request_deadline()
+    }
+}
+
+impl Shared {
+    /// Asks for something to be done.
+    async fn change(&self, request: Request) -> Result<Done, RequestError> {
         expect!(self.ask(request).await?, Reply::Done { conversation, seq, time_ms } => Done {
             conversation,
             seq: (seq > Seq::ZERO).then_some(seq),
@@ -292,11 +315,15 @@ impl Client {
     }
 
     async fn ask(&self, request: Request) -> Result<Reply, RequestError> {
-        let mut link = self.shared.core.link.subscribe();
-        Ok(ask::ask(&mut link, &request, self.request_deadline()).await?.reply)
+        Ok(self.answer(request).await?.reply)
+    }
+
+    async fn answer(&self, request: Request) -> Result<ask::Answer, RequestError> {
+        let mut link = self.core.link.subscribe();
+        ask::ask(&mut link, &request, self.request_deadline()).await
     }
 
     fn request_deadline(&self) -> Instant {
-        Instant::now() + self.shared.settings.send_timeout
+        Instant::now() + self.settings.send_timeout
     }
 }

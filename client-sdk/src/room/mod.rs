@@ -10,7 +10,7 @@ mod stream;
 
 use std::sync::Arc;
 
-use quoth_protocol::frame::{ClientFrame, Open, Publish, ServerFrame, Start};
+use quoth_protocol::frame::{ClientFrame, Event, Open, ServerFrame, Start};
 use quoth_protocol::{ConversationName, ProducerId};
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -24,7 +24,9 @@ use self::stream::{Opening, Slot, StreamInput};
 use crate::backoff::Backoff;
 use crate::events::{ClientEvent, EventsError};
 use crate::link::Link;
+use crate::marks::Marks;
 use crate::outbox::{Answer, Outbox, Reattached};
+use crate::requests::{Receipt, Receiving};
 use crate::send::{Ack, MessageId, Numbers, Refusal, SendError, SendOptions, retry_after};
 use crate::state::{Reason, printable};
 use crate::wire::{Incoming, StreamEnd};
@@ -58,6 +60,8 @@ pub(crate) struct Room {
     outbox: Outbox<Waiter>,
     probe: Probe,
     reader: Option<Reader>,
+    receiving: Receiving,
+    marks: Marks,
     stream: Slot,
     backoff: Backoff,
     rng: StdRng,
@@ -70,6 +74,7 @@ enum Input {
     Timer,
     Reader(Change),
     Commands(Vec<Command>),
+    Marked,
     Stream(StreamInput),
 }
 
@@ -79,6 +84,7 @@ impl Room {
         (producer, numbers): (ProducerId, Arc<Numbers>),
         commands: mpsc::Receiver<Command>,
         link: watch::Receiver<Link>,
+        (receiving, marks): (Receiving, Marks),
         rng: StdRng,
     ) -> Self {
         Self {
@@ -91,6 +97,8 @@ impl Room {
             outbox: Outbox::new(),
             probe: Probe::default(),
             reader: None,
+            receiving,
+            marks,
             stream: Slot::Closed { not_before: None, lost_epoch: None },
             backoff: Backoff::default(),
             rng,
@@ -124,7 +132,7 @@ impl Room {
     async fn next_input(&mut self) -> Input {
         let wake = self.wake();
         let may_read = self.may_read();
-        let Self { commands, link, outbox, reader, stream, leaving, .. } = self;
+        let Self { commands, link, outbox, reader, marks, stream, leaving, .. } = self;
         let room = outbox.room().min(COMMANDS_BATCH);
         let mut batch = Vec::new();
         // In a fixed order, so that a simulation is repeatable. What may always be ready comes last.
@@ -137,6 +145,7 @@ impl Room {
                 *leaving = count == 0;
                 Input::Commands(batch)
             }
+            () = marks.answered() => Input::Marked,
             input = stream.next(may_read) => Input::Stream(input),
         }
     }
@@ -145,7 +154,10 @@ impl Room {
         match input {
             Input::Link => self.see_link(),
             Input::LinkGone => self.fail(&Reason::Closed),
-            Input::Timer => self.expire(),
+            Input::Timer => {
+                self.expire();
+                self.mark();
+            }
             Input::Reader(Change::Dropped) => self.give_reader_up(),
             Input::Reader(Change::Drained) => {
                 if let Some(reader) = &mut self.reader {
@@ -153,7 +165,7 @@ impl Room {
                 }
             }
             Input::Commands(commands) => commands.into_iter().for_each(|c| self.command(c)),
-            Input::Stream(StreamInput::Wrote) => {}
+            Input::Marked | Input::Stream(StreamInput::Wrote) => {}
             Input::Stream(StreamInput::Opened(Ok(stream))) => {
                 let open =
                     Open { conversation: self.name.clone(), producer: self.producer, from: self.from() };
@@ -211,9 +223,7 @@ impl Room {
             Command::Send { options, deadline, waiter } => {
                 let n = options.n.unwrap_or_else(|| self.numbers.next());
                 self.numbers.used(n);
-                let SendOptions { body, publish_as, origin_time_ms, .. } = options;
-                let publish = Publish { publish_as, origin_time_ms, ..Publish::new(n, body) };
-                self.outbox.push(publish, deadline, waiter);
+                self.outbox.push(options.publish(n), deadline, waiter);
             }
             Command::Resend { n, deadline, waiter } => match self.outbox.reattach(n, deadline, waiter) {
                 Reattached::Waiting => {}
@@ -261,7 +271,14 @@ impl Room {
                 }
                 Ok(())
             }
-            ServerFrame::Event(event) => self.deliver(|r| r.event(event.seq, ClientEvent::Event(event))),
+            ServerFrame::Event(event) => {
+                self.note_received(&event);
+                self.deliver(|r| r.event(event.seq, ClientEvent::Event(event)))
+            }
+            ServerFrame::Receipt { user, delivered, read } => {
+                self.receiving.tell(user, Receipt { delivered, read });
+                Ok(())
+            }
             ServerFrame::Gap { from, to } => self.deliver(|r| r.gap(from, to)),
             ServerFrame::Ack { n, seq, time_ms, duplicate } => {
                 self.settle(n, Ok(Ack { seq, time_ms, duplicate }));
@@ -321,6 +338,7 @@ impl Room {
             return;
         }
         self.reader = Some(Reader::new(start, ready));
+        self.marks.begin();
     }
 
     /// The reader, if the last `Opened` was for it.
@@ -351,6 +369,7 @@ impl Room {
 
     /// Its application has gone. What is still asked for is not for the reader that may follow.
     fn give_reader_up(&mut self) {
+        self.mark_last();
         self.reader = None;
         if let Slot::Open(stream) = &mut self.stream
             && stream.is_delivering
@@ -360,9 +379,39 @@ impl Room {
     }
 
     fn end_reading(&mut self, error: impl FnOnce(ConversationName) -> EventsError) {
+        self.mark_last();
         if let Some(reader) = self.reader.take() {
             reader.end(error(self.name.clone()));
         }
+    }
+}
+
+/// That what was read has been received.
+impl Room {
+    fn note_received(&mut self, event: &Event) {
+        if !self.marks.is_curious() || self.reader.is_none() || event.kind.body().is_none() {
+            return;
+        }
+        let link = self.link.borrow();
+        let me = link.signed_in().and_then(|session| session.signed_in.as_ref()).map(|s| &s.welcome.user);
+        if me != Some(&event.sender) {
+            self.marks.received(event.seq, Instant::now());
+        }
+    }
+
+    fn mark(&mut self) {
+        let Some(reader) = &self.reader else { return };
+        let link = self.link.borrow();
+        let session = link.signed_in().and_then(|session| session.signed_in.as_ref());
+        self.marks.mark(&self.name, reader.taken(), session, Instant::now());
+    }
+
+    /// Nothing more is taken by this reader.
+    fn mark_last(&mut self) {
+        let Some(reader) = &self.reader else { return };
+        let link = self.link.borrow();
+        let session = link.signed_in().and_then(|session| session.signed_in.as_ref());
+        self.marks.end(&self.name, reader.taken().0, session);
     }
 }
 
@@ -373,7 +422,7 @@ impl Room {
             Slot::Closed { not_before, .. } => not_before.filter(|at| *at > Instant::now()),
             Slot::Opening(_) | Slot::Open(_) => None,
         };
-        [reopen, self.outbox.next_deadline(), self.probe.due()].into_iter().flatten().min()
+        [reopen, self.outbox.next_deadline(), self.probe.due(), self.marks.due()].into_iter().flatten().min()
     }
 
     fn id(&self, n: u64) -> MessageId {

@@ -79,6 +79,11 @@ impl Reader {
         self.paused
     }
 
+    /// The last event that the application has taken, and whether there are further ones.
+    pub(super) fn taken(&self) -> (Seq, bool) {
+        self.queue.taken()
+    }
+
     /// Whether the application has gone.
     pub(super) fn is_dropped(&self) -> bool {
         match &self.waiting {

@@ -55,8 +55,8 @@ impl Path {
     /// Features that a client offers on it.
     pub(crate) fn features(self) -> u64 {
         match self {
-            Self::Quic => feature::DATAGRAMS | feature::MEMBERSHIP,
-            Self::WebSocket => feature::MEMBERSHIP,
+            Self::Quic => feature::DATAGRAMS | feature::MEMBERSHIP | feature::MESSAGES,
+            Self::WebSocket => feature::MEMBERSHIP | feature::MESSAGES,
         }
     }
 }

@@ -362,7 +362,8 @@ async fn serve(connection: Connection, world: Arc<World>) {
         inner.connections.push((connection.clone(), frames.clone()));
         let has_datagrams = !inner.faults.without_datagrams && connection.transport() == Transport::Quic;
         let membership = if inner.requests.unknown { 0 } else { feature::MEMBERSHIP };
-        membership | if has_datagrams { feature::DATAGRAMS } else { 0 }
+        let messages = if inner.requests.messages { feature::MESSAGES } else { 0 };
+        membership | messages | if has_datagrams { feature::DATAGRAMS } else { 0 }
     };
     connection.signed_in();
     control.push(&ServerFrame::Welcome(Welcome {

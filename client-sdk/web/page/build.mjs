@@ -4,18 +4,22 @@
  */
 
 import { readFile, readdir, mkdir, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 const HERE = import.meta.dirname;
 const DIST = join(HERE, "dist");
-/** All that a first use transfers, compressed. */
+/** Loaded when somebody asks for what it does. */
+const ON_DEMAND = "extra.js";
+/** All that a first use transfers, compressed as the server does. */
 const TRANSFER_BYTES_MAX = 60 * 1024;
 
 export async function bundle(entry, { minify = true } = {}) {
   const result = await build({
-    entryPoints: { app: entry, "app-style": join(HERE, "style/app.css") },
+    entryPoints: { app: entry, extra: join(HERE, "src/extra.ts"), "app-style": join(HERE, "style/app.css") },
+    // The page loads it by itself.
+    external: ["./extra.js"],
     bundle: true,
     write: false,
     outdir: DIST,
@@ -24,10 +28,12 @@ export async function bundle(entry, { minify = true } = {}) {
     minify,
     charset: "utf8",
     legalComments: "none",
+    // Fields without a value need no code.
+    tsconfigRaw: { compilerOptions: { target: "ES2022", useDefineForClassFields: false } },
     logLevel: "warning",
   });
   const files = new Map();
-  for (const file of result.outputFiles) files.set(file.path.endsWith(".css") ? "app.css" : "app.js", Buffer.from(file.contents));
+  for (const file of result.outputFiles) files.set(file.path.endsWith(".css") ? "app.css" : basename(file.path), Buffer.from(file.contents));
   for (const name of (await readdir(join(HERE, "static"))).sort()) {
     const bytes = await readFile(join(HERE, "static", name));
     files.set(name, name.endsWith(".html") ? Buffer.from(bytes.toString().replace(/^\s+/gmu, "")) : bytes);
@@ -45,8 +51,8 @@ async function main() {
   const files = await bundle(join(HERE, "src/main.ts"));
   let transfer = 0;
   for (const [name, bytes] of files) {
-    const compressed = gzipSync(bytes, { level: 6 }).length;
-    transfer += compressed;
+    const compressed = gzipSync(bytes, { level: 9 }).length;
+    if (name !== ON_DEMAND) transfer += compressed;
     console.log(`${name.padEnd(24)} ${String(bytes.length).padStart(7)} bytes, ${String(compressed).padStart(6)} compressed`);
   }
   console.log(

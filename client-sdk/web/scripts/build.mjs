@@ -5,7 +5,7 @@ import { build } from "esbuild";
 
 rmSync("dist", { recursive: true, force: true });
 await build({
-  entryPoints: ["src/index.ts", "src/outbox/index.ts", "src/react/index.ts", "src/members/index.ts"],
+  entryPoints: ["src/index.ts", "src/outbox/index.ts", "src/react/index.ts", "src/members/index.ts", "src/messages/index.ts"],
   outdir: "dist",
   bundle: true,
   splitting: true,

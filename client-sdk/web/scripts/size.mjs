@@ -1,9 +1,16 @@
-// How large each entry point is for a page: bundled, minified, gzipped. Fails when the main one is over its limit.
+// How large each entry point is for a page: bundled, minified, gzipped. Fails when one is over its limit.
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
-const LIMIT_BYTES = 15 * 1024;
-const entries = { "@quoth/client": "src/index.ts", outbox: "src/outbox/index.ts", react: "src/react/index.ts", members: "src/members/index.ts" };
+const entries = {
+  "@quoth/client": "src/index.ts",
+  outbox: "src/outbox/index.ts",
+  react: "src/react/index.ts",
+  members: "src/members/index.ts",
+  messages: "src/messages/index.ts",
+};
+/** Those that have a limit, in bytes. What an entry shares with the main one is counted with both. */
+const limits = { "@quoth/client": 15 * 1024, messages: 10 * 1024 };
 
 for (const [name, entry] of Object.entries(entries)) {
   const { outputFiles } = await build({
@@ -17,8 +24,8 @@ for (const [name, entry] of Object.entries(entries)) {
   });
   const bytes = gzipSync(outputFiles[0].contents, { level: 9 }).length;
   console.log(`${name}: ${bytes} bytes`);
-  if (entry === entries["@quoth/client"] && bytes > LIMIT_BYTES) {
-    console.error(`${name} is over its limit of ${LIMIT_BYTES} bytes`);
+  if (bytes > limits[name]) {
+    console.error(`${name} is over its limit of ${limits[name]} bytes`);
     process.exitCode = 1;
   }
 }

@@ -232,6 +232,12 @@ export interface SendOptions {
   publishAs?: string;
   /** When the message was first said; only together with `publishAs`. */
   originTimeMs?: number;
+  /** The seq of the message that this one answers. */
+  replyTo?: number | undefined;
+  /** The users whom it is to be brought to the attention of, at most 50. */
+  mentions?: readonly string[] | undefined;
+  /** So long after it was stored it is absent for everybody. Default, and 0: at no time of its own. */
+  expiresInMs?: number | undefined;
 }
 
 /** Names a message for good, within its conversation and user. */

@@ -3,7 +3,6 @@ import type {
   Client,
   ConnectOptions,
   Conversation,
-  Page,
   State,
   Unsubscribe,
   Welcome,
@@ -13,7 +12,7 @@ import { watchPage } from "./browser.js";
 import { ConversationHandle, type ConversationOwner } from "./conversation.js";
 import type { Env } from "./env.js";
 import { closedError, QuothError } from "./error.js";
-import { type PageOwner, PageRequest } from "./history.js";
+import { type FetchedPage, type PageOwner, PageRequest } from "./history.js";
 import { checkName, randomProducer } from "./ids.js";
 import { Connector } from "./link/connector.js";
 import type { Session } from "./link/session.js";
@@ -33,8 +32,11 @@ export interface Extension {
   /** Something may have changed that it has waited for. */
   advance(): void;
   signedIn(): void;
-  /** A frame that the client has no use for. The result is the complaint about one that has no place there. */
-  frame(frame: ServerFrame): string | undefined;
+  /**
+   * A frame that the client has no use for: of the control lane, or of a conversation's. The result is the complaint about one that
+   * has no place there.
+   */
+  frame(frame: ServerFrame, conversation?: string): string | undefined;
   /** The connection, or the attempt at one, is over. */
   lost(reason: QuothError): void;
   /** The client has ended. */
@@ -53,7 +55,7 @@ export class QuothClient implements Client, ConversationOwner, PageOwner {
   private readonly states = new Listeners<State>();
   private readonly rtts = new Listeners<number>();
   /** What else uses the control lane. */
-  extension: Extension | undefined;
+  extension: Extension | undefined = undefined;
   private readonly connector: Connector;
   private readonly stopWatching: () => void;
   private lastNumber = 0;
@@ -65,7 +67,7 @@ export class QuothClient implements Client, ConversationOwner, PageOwner {
     url: string,
     WebSocket: WebSocketConstructor,
     options: ConnectOptions,
-    private readonly env: Env,
+    readonly env: Env,
   ) {
     this.producer = options.producer ?? randomProducer();
     this.isNumbered = options.producer !== undefined;
@@ -136,12 +138,12 @@ export class QuothClient implements Client, ConversationOwner, PageOwner {
     this.lastNumber = Math.max(this.lastNumber, n);
   }
 
-  page(conversation: string, range: FetchRange, limit: number, signal: AbortSignal | undefined): Promise<Page> {
+  page(conversation: string, range: FetchRange, limit: number, signal: AbortSignal | undefined): Promise<FetchedPage> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     if (this.closedBy) return Promise.reject(this.closedBy);
     const fetch = { type: "fetch", conversation, range, limit } as const;
     let stop = () => {};
-    const page = new Promise<Page>((resolve, reject) => {
+    const page = new Promise<FetchedPage>((resolve, reject) => {
       const request = new PageRequest(fetch, this, this.env, { resolve, reject });
       this.pages.add(request);
       stop = onAbort(signal, (reason) => request.cancel(reason));
@@ -153,6 +155,10 @@ export class QuothClient implements Client, ConversationOwner, PageOwner {
   pageOver(request: PageRequest): void {
     this.pages.delete(request);
     this.advance();
+  }
+
+  receipt(conversation: string, frame: ServerFrame): void {
+    this.extension?.frame(frame, conversation);
   }
 
   outboxEmptied(): void {

@@ -53,7 +53,7 @@ export class ConversationHandle implements Conversation {
 
   async send(body: string | Uint8Array, options: SendOptions = {}): Promise<Ack> {
     const bytes = typeof body === "string" ? encodeText(body) : body.slice();
-    const { signal, publishAs, originTimeMs } = options;
+    const { signal, publishAs, originTimeMs, replyTo, mentions, expiresInMs } = options;
     const fail = (code: string, text: string, retryable = false) => {
       throw new SendError(code, `the message was not sent: ${text}`, retryable, "not_sent", options.id);
     };
@@ -80,7 +80,7 @@ export class ConversationHandle implements Conversation {
       stop = onAbort(signal, (cause) => {
         this.room.giveUp(waiter, new QuothError("ABORTED", "the signal was aborted", true, { cause }));
       });
-      const publish = { type: "publish", n: id.n, body: bytes, publishAs, originTimeMs } as const;
+      const publish = { type: "publish", n: id.n, body: bytes, publishAs, originTimeMs, replyTo, mentions, expiresInMs } as const;
       this.room.publish(publish, waiter);
     });
     return ack.finally(stop);

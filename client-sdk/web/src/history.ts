@@ -19,10 +19,16 @@ export interface PageOwner {
   pageOver(request: PageRequest): void;
 }
 
+/** A page, and what its messages have come to, still encoded: `@quoth/client/messages` knows how. */
+export interface FetchedPage extends Page {
+  readonly states?: readonly Uint8Array[];
+}
+
 export class PageRequest implements LaneUser {
   private lane: Lane | undefined;
   private events: Page["events"][number][] = [];
   private gaps = 0;
+  private states: Uint8Array[] = [];
   private failures = 0;
   private readonly backoff = new Backoff();
   private cancelRetry: (() => void) | undefined;
@@ -31,7 +37,7 @@ export class PageRequest implements LaneUser {
     private readonly fetch: ClientFrame & { type: "fetch" },
     private readonly owner: PageOwner,
     private readonly env: Env,
-    private readonly answer: { resolve: (page: Page) => void; reject: (reason: unknown) => void },
+    private readonly answer: { resolve: (page: FetchedPage) => void; reject: (reason: unknown) => void },
   ) {}
 
   /** Asks for the page as soon as that can be done. */
@@ -41,6 +47,7 @@ export class PageRequest implements LaneUser {
     if (!this.lane) return;
     this.events = [];
     this.gaps = 0;
+    this.states = [];
     this.lane.send(this.fetch);
     this.lane.finish();
   }
@@ -61,11 +68,15 @@ export class PageRequest implements LaneUser {
         this.events.push({ type: "gap", from: frame.from, to: frame.to });
         this.gaps += 1;
         break;
+      case "message_state":
+        // At most one for each event.
+        if (this.states.push(frame.state) > this.events.length) this.broken("too many states in a page");
+        return;
       case "page_end": {
         const { type: _, ...ends } = frame;
         // The server finishes the lane behind it, which needs no answer.
         this.over();
-        return this.answer.resolve({ events: this.events, ...ends });
+        return this.answer.resolve({ events: this.events, ...(this.states.length > 0 && { states: this.states }), ...ends });
       }
       default:
         return this.broken(`${frame.type} in a page`);

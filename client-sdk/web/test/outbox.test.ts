@@ -180,3 +180,19 @@ for (const seed of [1, 2, 3]) {
     }
   });
 }
+
+scene("what a message answers and whom it mentions is kept with it", async ({ server, connect }) => {
+  const browser = new Browser(connect);
+  server.isSilent = true;
+  const first = await browser.tab();
+  await first.outbox.send("general", "@bob yes", { replyTo: 7, mentions: ["bob"], expiresInMs: 60_000 });
+  await first.crash();
+  server.isSilent = false;
+  const second = await browser.tab();
+  const [kept] = second.outbox.entries;
+  assert.deepEqual([kept?.replyTo, kept?.mentions], [7, ["bob"]]);
+  await until(() => server.publishes.length === 1);
+  const { replyTo, mentions, expiresInMs } = server.publishes[0] ?? {};
+  assert.deepEqual([replyTo, mentions, expiresInMs], [7, ["bob"], 60_000]);
+  await second.crash();
+});

@@ -41,6 +41,8 @@ pub(crate) struct Lane {
     pub(crate) reset: Option<Code>,
     /// Halves that somebody holds.
     pub(crate) halves: u8,
+    /// Whether the connection counts it among those that are not over.
+    pub(crate) counts_as_open: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +96,7 @@ impl Lane {
             waits_for_room: false,
             reset: None,
             halves: 2,
+            counts_as_open: true,
         }
     }
 

@@ -144,6 +144,13 @@ impl Lanes {
         self.state.lock().receive(message)
     }
 
+    /// How many lanes the client has opened, since this was asked last, that will never come out of [`Lanes::accept`]: it has reset them before, or
+    /// had as many as it may have. They are forgotten and cost no memory; who opens many of them costs time.
+    #[must_use]
+    pub fn take_unserved(&self) -> u32 {
+        self.state.lock().take_unserved()
+    }
+
     /// The peer has closed the connection, with a code if its close had one of ours; or it is lost.
     pub fn closed_by_peer(&self, code: Option<Code>, text: &str) {
         self.state.lock().end(Closed { code, text: text.to_owned(), by_peer: true });

@@ -20,6 +20,10 @@ use crate::lane::{Lane, Refusal, Taken};
 /// ends with `OVERLOADED`.
 pub const OUTGOING_BYTES_MAX: usize = 128 * 1024;
 
+/// Lanes that a server holds at most, as a multiple of those that may be open at once: whoever serves one that is over needs a moment to
+/// let go of it, in which the client may open the next one.
+const HELD_FOR_EACH_OPEN: usize = 2;
+
 /// Messages for which memory is kept when nothing waits.
 const KEPT_MESSAGES: usize = 16;
 
@@ -47,6 +51,8 @@ pub(crate) struct State {
     format: Format,
     /// All lanes that are not over, and those of which somebody holds a half.
     lanes: HashMap<u32, Lane>,
+    /// Those of them that are not over.
+    open: usize,
     /// From the numbers on the wire to the keys in `lanes`.
     keys: HashMap<u32, u32>,
     next_key: u32,
@@ -56,6 +62,8 @@ pub(crate) struct State {
     /// Lanes that the client has opened and nobody has accepted.
     opened: VecDeque<u32>,
     acceptor: Option<Waker>,
+    /// Lanes that the client has opened and nobody will accept, since the last [`State::take_unserved`].
+    unserved: u32,
     /// Those who wait for a lane to end so that they may open one.
     openers: Vec<Waker>,
 
@@ -93,6 +101,7 @@ impl State {
             side,
             format,
             lanes: HashMap::new(),
+            open: 0,
             keys: HashMap::new(),
             next_key: 0,
             next_number: 0,
@@ -100,6 +109,7 @@ impl State {
             is_signed_in: false,
             opened: VecDeque::new(),
             acceptor: None,
+            unserved: 0,
             openers: Vec::new(),
             outgoing: VecDeque::new(),
             outgoing_bytes: 0,
@@ -149,18 +159,18 @@ impl State {
         message - LANE_HEADER_BYTES_MAX
     }
 
-    fn open_lanes(&self) -> usize {
-        self.lanes.values().filter(|lane| !lane.is_over()).count()
-    }
-
     fn has_room_for_a_lane(&self) -> bool {
-        self.open_lanes() < usize::try_from(self.lanes_max).unwrap_or(usize::MAX)
+        let open_max = usize::try_from(self.lanes_max).unwrap_or(usize::MAX);
+        let holds_few =
+            self.side == Side::Client || self.lanes.len() < open_max.saturating_mul(HELD_FOR_EACH_OPEN);
+        self.open < open_max && holds_few
     }
 
     fn add_lane(&mut self, number: Option<u32>) -> u32 {
         let key = self.next_key;
         self.next_key += 1;
         self.lanes.insert(key, Lane::new(self.side, number));
+        self.open += 1;
         if let Some(number) = number {
             self.keys.insert(number, key);
         }
@@ -310,17 +320,43 @@ impl State {
 
     /// A lane may be over, and nobody may hold it.
     fn lane_has_changed(&mut self, key: u32) {
-        let Some(lane) = self.lanes.get(&key) else { return };
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
         let is_over = lane.is_over() || lane.is_finished && lane.number.is_none();
-        if is_over && lane.halves == 0 {
-            if let Some(number) = lane.number {
-                self.keys.remove(&number);
-            }
-            self.lanes.remove(&key);
+        if !is_over {
+            return;
         }
-        if is_over {
+        if std::mem::replace(&mut lane.counts_as_open, false) {
+            self.open -= 1;
             wake_all(&mut self.openers);
         }
+        if lane.halves == 0 {
+            self.forget(key);
+        }
+    }
+
+    fn forget(&mut self, key: u32) {
+        if let Some(number) = self.lanes.remove(&key).and_then(|lane| lane.number) {
+            self.keys.remove(&number);
+        }
+    }
+
+    /// Forgets a lane that is over before anybody has accepted it: nobody is there who could let go of it, and a client may open and reset as
+    /// many as it likes. The control lane stays, so that whoever accepts it hears of its end, which is the connection's.
+    fn forget_unaccepted(&mut self, key: u32) {
+        let is_over = |lane: &Lane| lane.is_over() && lane.number != Some(CONTROL_LANE);
+        if self.lanes.get(&key).is_some_and(is_over)
+            && let Some(place) = self.opened.iter().position(|opened| *opened == key)
+        {
+            self.opened.remove(place);
+            self.forget(key);
+            self.unserved = self.unserved.saturating_add(1);
+        }
+    }
+
+    /// How many lanes the client has opened, since this was asked last, that nobody will accept: it has reset them before, or has as many
+    /// as it may have.
+    pub(crate) fn take_unserved(&mut self) -> u32 {
+        std::mem::take(&mut self.unserved)
     }
 
     /// Takes a message of the peer.
@@ -361,6 +397,7 @@ impl State {
             self.next_number += 1;
             if !self.has_room_for_a_lane() {
                 self.signal(number, Signal::Reset { code: Code::OVERLOADED });
+                self.unserved = self.unserved.saturating_add(1);
                 return Ok(());
             }
             let key = self.add_lane(Some(number));
@@ -391,6 +428,7 @@ impl State {
         }
         if let Some(&key) = self.keys.get(&number) {
             self.lane_has_changed(key);
+            self.forget_unaccepted(key);
         }
         Ok(())
     }
@@ -492,7 +530,12 @@ impl State {
 
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.lanes.is_empty() && self.keys.is_empty()
+        self.lanes.is_empty() && self.keys.is_empty() && self.open == 0
+    }
+
+    #[cfg(test)]
+    pub(crate) fn lanes(&self) -> usize {
+        self.lanes.len()
     }
 
     #[cfg(test)]

@@ -181,6 +181,53 @@ async fn no_more_lanes_than_allowed() {
     assert_eq!(opened.await.unwrap(), Ok(()));
 }
 
+/// Opens the lane of this number, as a client does that keeps no account of its lanes.
+fn open_lane(server: &Lanes, number: u32) {
+    assert_eq!(server.receive(Message::Binary(encode_frames(number, &[frame(0, 0)]))), Ok(()));
+}
+
+fn reset_lane(server: &Lanes, number: u32) {
+    let reset = LaneMessage::signal(number, Signal::Reset { code: Code::CANCELLED });
+    assert_eq!(server.receive(Message::Binary(reset.encode())), Ok(()));
+}
+
+#[tokio::test]
+async fn lanes_that_are_reset_before_anybody_accepts_them_leave_nothing() {
+    let server = Lanes::server(Format::Postcard);
+    for number in 0..10_000 {
+        open_lane(&server, number);
+        reset_lane(&server, number);
+    }
+    assert_eq!(server.state.lock().lanes(), 1, "the control lane, of whose end somebody has to hear");
+    assert_eq!((server.take_unserved(), server.take_unserved()), (9_999, 0));
+    let mut control = server.accept().await.unwrap();
+    assert_eq!(control.1.read_chunk().await, Err(ReadError::Reset(Code::CANCELLED)));
+    open_lane(&server, 10_000);
+    let lane = server.accept().await.unwrap();
+    reset_lane(&server, 10_000);
+    assert_eq!(server.take_unserved(), 0, "whoever has accepted a lane sees its reset");
+    drop((control, lane));
+    assert!(server.state.lock().is_empty());
+}
+
+#[tokio::test]
+async fn lanes_that_are_over_and_held_are_bounded() {
+    let server = Lanes::server(Format::Postcard);
+    let mut held = Vec::new();
+    let held_max = 2 * STREAMS_BEFORE_SIGN_IN_MAX;
+    for number in 0..held_max {
+        open_lane(&server, number);
+        held.push(now(server.accept()).await.expect("the last one is over").unwrap());
+        reset_lane(&server, number);
+    }
+    open_lane(&server, held_max);
+    assert_eq!(server.state.lock().lanes(), held.len());
+    assert_eq!(server.take_unserved(), 1);
+    held.pop();
+    open_lane(&server, held_max + 1);
+    assert!(now(server.accept()).await.is_some());
+}
+
 #[tokio::test]
 async fn before_the_sign_in_messages_are_small() {
     let (client, server) = (Lanes::client(), Lanes::server(Format::Postcard));

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION};
-use quoth_protocol::limits::{HELLO_TIMEOUT_MS, REFRESHES_PER_MINUTE_MAX, TOKEN_EXPIRING_NOTICE_MS};
+use quoth_protocol::limits::{
+    HELLO_TIMEOUT_MS, REFRESHES_PER_MINUTE_MAX, STATUS_INTERVAL_MS, TOKEN_EXPIRING_NOTICE_MS,
+};
 use quoth_protocol::request::Request;
 use quoth_protocol::{Code, ConversationName, DeviceId};
 
@@ -73,6 +75,37 @@ pub enum Output {
 pub struct Session {
     state: State,
     refreshes: Rate,
+    statuses: Statuses,
+}
+
+/// What the client says of whether somebody sits there, which others hear of at most once in [`STATUS_INTERVAL_MS`].
+#[derive(Debug, Default)]
+struct Statuses {
+    /// When the last one was passed on, in milliseconds since 1970.
+    passed_ms: Option<u64>,
+    /// The latest one, if it waits for its time.
+    away: Option<bool>,
+}
+
+impl Statuses {
+    fn due_ms(&self) -> Option<u64> {
+        self.away.map(|_| self.passed_ms.map_or(0, |passed_ms| passed_ms.saturating_add(STATUS_INTERVAL_MS)))
+    }
+
+    /// Passes on what waits, if it is time. A clock that was set back makes it time.
+    fn pass(&mut self, now_ms: u64) -> Option<Output> {
+        let was_set_back = self.passed_ms.is_some_and(|passed_ms| passed_ms > now_ms);
+        if self.due_ms()? > now_ms && !was_set_back {
+            return None;
+        }
+        self.passed_ms = Some(now_ms);
+        self.away.take().map(Output::Away)
+    }
+
+    fn say(&mut self, away: bool, now_ms: u64) -> Option<Output> {
+        self.away = Some(away);
+        self.pass(now_ms)
+    }
 }
 
 #[derive(Debug)]
@@ -110,22 +143,25 @@ impl Session {
         Self {
             state: State::AwaitsHello { deadline_ms: now_ms.saturating_add(HELLO_TIMEOUT_MS) },
             refreshes: Rate::new(REFRESHES_PER_MINUTE_MAX, 60_000),
+            statuses: Statuses::default(),
         }
     }
 
-    /// When to feed [`Input::Deadline`], in milliseconds since 1970.
+    /// When to feed [`Input::Deadline`], in milliseconds since 1970, and again as long as it has passed.
     #[must_use]
     pub fn deadline_ms(&self) -> Option<u64> {
-        match &self.state {
-            State::AwaitsHello { deadline_ms } => Some(*deadline_ms),
-            State::SignedIn { identity, notice, .. } => Some(notice.at_ms.unwrap_or(identity.expires_ms)),
-            State::Refreshes { identity, .. } => Some(identity.expires_ms),
-            State::Verifies { .. } | State::Closed => None,
-        }
+        let of_state_ms = match &self.state {
+            State::AwaitsHello { deadline_ms } => *deadline_ms,
+            State::SignedIn { identity, notice, .. } => notice.at_ms.unwrap_or(identity.expires_ms),
+            State::Refreshes { identity, .. } => identity.expires_ms,
+            State::Verifies { .. } | State::Closed => return None,
+        };
+        Some(self.statuses.due_ms().map_or(of_state_ms, |due_ms| due_ms.min(of_state_ms)))
     }
 
     /// Takes an input at `now_ms` and says what to do.
     pub fn handle(&mut self, input: Input, now_ms: u64) -> Option<Output> {
+        let is_deadline = matches!(input, Input::Deadline);
         let state = std::mem::replace(&mut self.state, State::Closed);
         let (state, output) = match input {
             Input::Frame(ClientFrame::Refresh { .. }) if !self.refreshes.take(now_ms) => {
@@ -135,8 +171,13 @@ impl Session {
             Input::Verified(result) => Self::verified(state, result, now_ms),
             Input::Deadline => Self::deadline(state, now_ms),
         };
+        let is_over = matches!(state, State::Closed);
         self.state = state;
-        output
+        match output {
+            Some(Output::Away(away)) => self.statuses.say(away, now_ms),
+            None if is_deadline && !is_over => self.statuses.pass(now_ms),
+            output => output,
+        }
     }
 
     fn frame(state: State, frame: ClientFrame) -> (State, Option<Output>) {
@@ -152,14 +193,16 @@ impl Session {
             (State::SignedIn { identity, device, notice }, ClientFrame::Refresh { token }) => {
                 (State::Refreshes { identity, device, notice }, Some(Output::Verify(token)))
             }
-            (state @ State::SignedIn { .. }, ClientFrame::Typing { conversation }) => {
-                (state, Some(Output::Typing(conversation)))
-            }
+            // Whatever a client says that is signed in has its place while a new token of it is judged.
+            (
+                state @ (State::SignedIn { .. } | State::Refreshes { .. }),
+                ClientFrame::Typing { conversation },
+            ) => (state, Some(Output::Typing(conversation))),
             (
                 state @ (State::SignedIn { .. } | State::Refreshes { .. }),
                 ClientFrame::Request { id, request },
             ) => (state, Some(Output::Request { id, request })),
-            (state @ State::SignedIn { .. }, ClientFrame::Status { away }) => {
+            (state @ (State::SignedIn { .. } | State::Refreshes { .. }), ClientFrame::Status { away }) => {
                 (state, Some(Output::Away(away)))
             }
             (State::Closed, _) => (State::Closed, None),
@@ -236,8 +279,9 @@ mod tests {
     use std::sync::Arc;
 
     use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame};
-    use quoth_protocol::limits::REFRESHES_PER_MINUTE_MAX;
-    use quoth_protocol::{Code, DeviceId, UserId};
+    use quoth_protocol::limits::{REFRESHES_PER_MINUTE_MAX, STATUS_INTERVAL_MS};
+    use quoth_protocol::request::Request;
+    use quoth_protocol::{Code, ConversationName, DeviceId, UserId};
 
     use super::{Identity, Input, Output, Session};
     use crate::authorize::Grant;
@@ -328,6 +372,39 @@ mod tests {
         session.handle(refresh(), 1);
         let other = session.handle(Input::Verified(Ok(identity("bob", 900_000))), 1);
         assert_eq!(close_code(other), Code::TOKEN_REJECTED);
+    }
+
+    #[test]
+    fn a_client_goes_on_while_its_new_token_is_judged() {
+        let mut session = signed_in(100_000);
+        session.handle(refresh(), 1);
+        let conversation = ConversationName::new("room").unwrap();
+        let typing = ClientFrame::Typing { conversation: conversation.clone() };
+        assert_eq!(session.handle(Input::Frame(typing), 1), Some(Output::Typing(conversation)));
+        let status = ClientFrame::Status { away: true };
+        assert_eq!(session.handle(Input::Frame(status), 1), Some(Output::Away(true)));
+        let request = ClientFrame::Request { id: 1, request: Request::Sessions };
+        assert!(matches!(session.handle(Input::Frame(request), 1), Some(Output::Request { id: 1, .. })));
+        assert_eq!(close_code(session.handle(refresh(), 1)), Code::PROTOCOL, "one token at a time");
+    }
+
+    #[test]
+    fn the_latest_status_is_passed_on_once_a_second() {
+        let mut session = signed_in(100_000);
+        let say = |session: &mut Session, away: bool, now_ms: u64| {
+            session.handle(Input::Frame(ClientFrame::Status { away }), now_ms)
+        };
+        assert_eq!(say(&mut session, true, 10_000), Some(Output::Away(true)));
+        for n in 0..1_000 {
+            assert_eq!(say(&mut session, n % 2 == 0, 10_000 + n / 2), None);
+        }
+        assert_eq!(session.deadline_ms(), Some(10_000 + STATUS_INTERVAL_MS));
+        assert_eq!(session.handle(Input::Deadline, 10_999), None);
+        assert_eq!(session.handle(Input::Deadline, 11_000), Some(Output::Away(false)), "the latest");
+        assert_eq!(session.deadline_ms(), Some(50_000), "the token's");
+        assert_eq!(session.handle(Input::Deadline, 12_000), None, "nothing waits");
+        assert_eq!(say(&mut session, true, 12_000), Some(Output::Away(true)));
+        assert_eq!(say(&mut session, false, 11_000), Some(Output::Away(false)), "the clock was set back");
     }
 
     fn refreshed(session: &mut Session, expires_ms: u64, now_ms: u64) {

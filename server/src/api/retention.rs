@@ -122,16 +122,25 @@ async fn plan(call: Call) -> Result<Answer, Problem> {
         })
     });
     let windows: Vec<_> = windows.collect();
-    let stats = engine.stats();
+    let (stats, outstanding) = (engine.stats(), engine.outstanding());
     Answer::of(&json!({
         "live_bytes": overview.live_bytes, "expired_bytes": overview.expired_bytes,
         "oldest_expired_ms": overview.oldest_expired_ms, "reclaimed_bytes": stats.reclaimed_bytes,
         "view_bytes": stats.view_bytes, "windows": windows,
+        "erased": {
+            "events": outstanding.erased.events, "bytes": outstanding.erased.bytes,
+            "since_ms": outstanding.erased.since_ms, "gone_by_ms": outstanding.gone_by_ms,
+            "log_since_ms": outstanding.log_since_ms,
+        },
     }))
 }
 
 async fn reclaim(call: Call) -> Result<Answer, Problem> {
-    match call.app.service.engine.reclaim().await {
+    let engine = &call.app.service.engine;
+    let reclaimed = engine.reclaim().await;
+    // What takes longer than anybody waits.
+    engine.reclaim_soon();
+    match reclaimed {
         Ok(reclaimed) => Answer::of(&json!({ "windows": reclaimed.windows, "bytes": reclaimed.bytes })),
         Err(error) => {
             tracing::error!(error, "the space of what is absent is not freed");

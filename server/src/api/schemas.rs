@@ -316,7 +316,7 @@ fn retention() -> Value {
             "floor": of("Seq"),
         })),
         "RetentionPlan": object(
-            &["live_bytes", "expired_bytes", "oldest_expired_ms", "reclaimed_bytes", "view_bytes", "windows"],
+            &["live_bytes", "expired_bytes", "oldest_expired_ms", "reclaimed_bytes", "view_bytes", "windows", "erased"],
             json!({
                 "live_bytes": bytes(),
                 "expired_bytes": number(u64_max, "of contents that are absent and take space still, in bytes"),
@@ -324,12 +324,20 @@ fn retention() -> Value {
                 "reclaimed_bytes": number(u64_max, "of the disk that were freed since the start"),
                 "view_bytes": number(u64_max, "of the disk that the view takes"),
                 "windows": { "type": "array", "items": of("Window") },
+                "erased": of("Outstanding"),
             }),
         ),
+        "Outstanding": object(&["events", "bytes", "since_ms", "gone_by_ms", "log_since_ms"], json!({
+            "events": number(u64_max, "that were revoked or erased and may be on the disk still"),
+            "bytes": bytes(),
+            "since_ms": time("when the first of them was erased, in milliseconds since 1970; null: there is none"),
+            "gone_by_ms": time("when all of them are gone at the latest, in milliseconds since 1970; null: they are"),
+            "log_since_ms": number(u64_max, "since when the log has contents, in milliseconds since 1970; 0: since before the start"),
+        })),
         "Window": object(
             &["class", "window", "closed", "conversations", "bytes", "expired_bytes", "goes_ms"],
             json!({
-                "class": number(u64::from(u8::MAX), "0: without an age; then a minute, an hour, a day, a week, 30 and 90 days, a year"),
+                "class": number(u64::from(u8::MAX), "0: without an age; then a minute, an hour, a day, a week, 30 and 90 days, a year; 8: what stayed of others"),
                 "window": number(u64::from(u32::MAX), "its number within the class"),
                 "closed": { "type": "boolean", "description": "whether it gets no further events; it goes only then" },
                 "conversations": number(u64_max, "that have events in it"),
@@ -361,6 +369,7 @@ fn stats() -> Value {
         "view_bytes",
         "reclaimed_windows",
         "reclaimed_bytes",
+        "rewritten_bytes",
     ];
     let mut outbox = object(
         &["delivered", "backlog_bytes", "failing"],

@@ -66,6 +66,7 @@ async fn stats(call: Call) -> Result<Answer, Problem> {
         "view_bytes": engine.view_bytes,
         "reclaimed_windows": engine.reclaimed_windows,
         "reclaimed_bytes": engine.reclaimed_bytes,
+        "rewritten_bytes": engine.rewritten_bytes,
         "store_bytes": store_bytes,
         "outbox": outbox,
     }))

@@ -20,7 +20,7 @@ pub(super) enum Rejection {
     #[error("its key may be at auth.jwks_url, which cannot be read at the moment")]
     NoKeySet,
     #[error("{0}; it is asked to come back, since auth.jwks_refresh_min_s allows no other look yet")]
-    TooSoon(Box<Rejection>),
+    TooSoon(Box<Self>),
     #[error("it says {token:?}, but the key with its kid is for {key:?}")]
     Algorithm { token: Algorithm, key: Algorithm },
     #[error("no key that it may be signed with has made its signature")]

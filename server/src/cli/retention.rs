@@ -6,12 +6,12 @@ use std::io::IsTerminal as _;
 use clap::Subcommand;
 use quoth_core::retention::Classes;
 use quoth_protocol::ConversationName;
-use quoth_store::{Options, Record, Store, View};
+use quoth_store::{Class, Options, Record, Rewrite, Store, View};
 
 use super::print;
 use crate::config::Config;
-use crate::engine::retention::marks_in;
-use crate::engine::{Clock as _, Overview, SystemClock, WindowPlan, overview};
+use crate::engine::retention::{keep_in, marks_in};
+use crate::engine::{Clock as _, Outstanding, Overview, SystemClock, WindowPlan, outstanding, overview};
 use crate::retention::{adopt, commit, notice};
 
 /// Conversations between two looks at the terminal.
@@ -24,11 +24,11 @@ pub(super) enum RetentionCommand {
     ///
     /// Of a running server: GET /v1/retention
     Plan,
-    /// Free the space of windows of which everything is absent
+    /// Free the space of what is absent, revoked or erased
     ///
-    /// A running server does it by itself every minute, and at once for POST /v1/retention/run
+    /// A running server does it by itself, and at once for POST /v1/retention/run
     Run,
-    /// Say how many bytes are live, and how many are absent and take space still
+    /// Say how many bytes are live, how many are absent and take space still, and what was revoked or erased and when that is gone
     ///
     /// Of a running server: GET /v1/retention
     Status,
@@ -42,17 +42,23 @@ pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<(), Stri
     };
     let store = Store::open(options).map_err(|error| error.to_string())?;
     let (classes, now_ms) = (Classes::new(config.retention.classes.clone()), SystemClock.unix_ms());
+    let erasure_max_ms = config.retention.erasure_max_s.saturating_mul(1_000);
     adopt(&store, &classes, now_ms)?;
     let seen = |view: &dyn View| overview(view, &classes, now_ms).map_err(|error| error.to_string());
     match command {
         RetentionCommand::Plan => print(&plan(&seen(&*store.view)?, &classes, now_ms))?,
-        RetentionCommand::Status => print(&status(&seen(&*store.view)?, &*store.view, now_ms))?,
+        RetentionCommand::Status => {
+            print(&status(&seen(&*store.view)?, &*store.view, erasure_max_ms, now_ms))?
+        }
         RetentionCommand::Run => {
             close_windows(&store, now_ms)?;
             let reclaimed = reclaim(&*store.view, &classes, now_ms)?;
             let (windows, bytes) = (reclaimed.windows, reclaimed.bytes);
             print(&format!("freed {windows} windows with {} of the disk\n", size(bytes)))?;
-            print(&status(&seen(&*store.view)?, &*store.view, now_ms))?;
+            let (windows, bytes) = rewrite(&store, &classes, now_ms)?;
+            print(&format!("rewrote {windows} windows, which freed {} of the disk\n", size(bytes)))?;
+            free_log(&store)?;
+            print(&status(&seen(&*store.view)?, &*store.view, erasure_max_ms, now_ms))?;
         }
     }
     store.close().map_err(|error| error.to_string())
@@ -60,10 +66,12 @@ pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<(), Stri
 
 /// Ends the windows whose time is over, as the server does: by a notice in the log.
 fn close_windows(store: &Store, now_ms: u64) -> Result<(), String> {
-    for class in store.view.overdue(now_ms) {
-        commit(store, &[Record { class, ..notice(ConversationName::server(), now_ms, Vec::new()) }])?;
-    }
-    Ok(())
+    store.view.overdue(now_ms).into_iter().try_for_each(|class| end_window(store, class, now_ms))
+}
+
+fn end_window(store: &Store, class: Class, now_ms: u64) -> Result<(), String> {
+    let notice = notice(ConversationName::server(), now_ms, Vec::new());
+    commit(store, &[Record { class, ends_window: true, ..notice }])
 }
 
 fn reclaim(view: &dyn View, classes: &Classes, now_ms: u64) -> Result<quoth_store::Reclaimed, String> {
@@ -85,6 +93,33 @@ fn reclaim(view: &dyn View, classes: &Classes, now_ms: u64) -> Result<quoth_stor
         eprint!("\r\x1b[K");
     }
     reclaimed.map_err(|error| error.to_string())
+}
+
+/// Rewrites what stays where others are absent, as fast as the disk is; gives how many windows went, and the bytes of the disk that this
+/// has freed.
+fn rewrite(store: &Store, classes: &Classes, now_ms: u64) -> Result<(u64, u64), String> {
+    let (view, mut windows, mut bytes) = (&*store.view, 0, 0);
+    loop {
+        let mut rewrite = Rewrite { now_ms, erased_by_ms: now_ms, pace: &mut |_| true };
+        let rewritten = view.rewrite(&mut |name| keep_in(view, name, classes, now_ms), &mut rewrite);
+        let rewritten = rewritten.map_err(|error| error.to_string())?;
+        windows += rewritten.windows;
+        bytes += rewritten.bytes.saturating_sub(rewritten.written_bytes);
+        for class in &rewritten.held_up {
+            end_window(store, *class, now_ms)?;
+        }
+        // With nothing written in between, an ended window holds nothing up again.
+        if !rewritten.more && rewritten.held_up.is_empty() {
+            return Ok((windows, bytes));
+        }
+    }
+}
+
+/// Frees the log of what is in the view.
+fn free_log(store: &Store) -> Result<(), String> {
+    store.log.end_segment().map_err(|error| error.to_string())?;
+    let flushed = store.view.flush().map_err(|error| error.to_string())?;
+    store.log.trim(flushed.next()).map_err(|error| error.to_string())
 }
 
 fn plan(overview: &Overview, classes: &Classes, now_ms: u64) -> String {
@@ -115,13 +150,27 @@ fn when(window: &WindowPlan, now_ms: u64) -> String {
     }
 }
 
-fn status(overview: &Overview, view: &dyn View, now_ms: u64) -> String {
+fn status(overview: &Overview, view: &dyn View, erasure_max_ms: u64, now_ms: u64) -> String {
+    let Outstanding { erased, gone_by_ms, .. } = outstanding(view, erasure_max_ms, 0);
+    let erased = match erased.since_ms.zip(gone_by_ms) {
+        None => "nothing".to_owned(),
+        Some((since_ms, gone_by_ms)) => format!(
+            "{} events with {}, since {}, {}",
+            erased.events,
+            size(erased.bytes),
+            span(now_ms.saturating_sub(since_ms)),
+            match gone_by_ms.checked_sub(now_ms) {
+                Some(left_ms) => format!("gone in {} once a server runs", span(left_ms)),
+                None => "late: run a server, or `retention run`".to_owned(),
+            }
+        ),
+    };
     let oldest = overview.oldest_expired_ms.map_or_else(
         || "none".to_owned(),
         |oldest_ms| format!("the oldest was stored {} ago", span(now_ms.saturating_sub(oldest_ms))),
     );
     format!(
-        "live     {}\nabsent   {}, {oldest}\non disk  {}\n",
+        "live     {}\nabsent   {}, {oldest}\nerased   {erased}\non disk  {}\n",
         size(overview.live_bytes),
         size(overview.expired_bytes),
         size(view.disk_bytes())

@@ -94,11 +94,24 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
-/// How long conversations are kept.
-#[derive(Debug, Clone, Default)]
+/// How long conversations are kept, and when the rest is gone.
+#[derive(Debug, Clone)]
 pub struct RetentionConfig {
     /// What conversations without a policy of their own are kept by.
     pub classes: Vec<RetentionClass>,
+    /// How often space is freed, in seconds. A minute: the youngest class has windows of eight seconds.
+    pub interval_s: u64,
+    /// How long what was revoked or erased may be on the disk, in seconds. A day.
+    pub erasure_max_s: u64,
+    /// How fast windows are rewritten, in bytes a second, read and written. 16 MiB: a tenth of what a slow disk does.
+    pub rewrite_bytes_per_s: u64,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        let (interval_s, erasure_max_s, rewrite_bytes_per_s) = (60, 86_400, 16 * 1024 * 1024);
+        Self { classes: Vec::new(), interval_s, erasure_max_s, rewrite_bytes_per_s }
+    }
 }
 
 /// A set of token keys at a URL.

@@ -109,3 +109,12 @@ pub(super) const BYTES_PER_SECOND_MAX: RangeInclusive<u64> = 0..=4_000_000_000;
 
 /// 0 is no limit. At least what a client opens behind its Hello when it comes back, or it would wait for a second each time.
 pub(super) const STREAMS_PER_SECOND_MAX: RangeInclusive<u64> = 0..=1_000_000;
+
+/// A look costs a read of each span. To an hour, by which space is free later.
+pub(super) const RETENTION_INTERVAL_S: RangeInclusive<u64> = 1..=3_600;
+
+/// From what a few looks take to a year; laws say a month or so.
+pub(super) const RETENTION_ERASURE_MAX_S: RangeInclusive<u64> = 10..=366 * 86_400;
+
+/// From a share of the slowest disks that is worth anything to more than disks can.
+pub(super) const RETENTION_REWRITE_BYTES_PER_S: RangeInclusive<u64> = MIB..=64 * GIB;

@@ -1,7 +1,9 @@
 //! The table of settings.
 
+mod retention;
+
 use super::settings::{
-    Kind, Setting, array, classes, list, listen, number, optional, optional_value, parse, path, quoted, texts,
+    Kind, Setting, array, list, listen, number, optional, optional_value, parse, path, quoted, texts,
 };
 use super::{LogFormat, LoginPolicy, ranges};
 use crate::outbox::KINDS;
@@ -231,7 +233,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "limits.handshakes_max",
-        doc: "handshakes at once, and TCP connections that are no WebSocket yet; more are refused",
+        doc: "handshakes at once, and as many TCP connections that are no WebSocket yet; more are refused",
         kind: Kind::Number(ranges::HANDSHAKES_MAX),
         set: |c, t| number(&mut c.limits.handshakes_max, t),
         get: |c| c.limits.handshakes_max.to_string(),
@@ -384,11 +386,11 @@ pub const SETTINGS: &[Setting] = &[
         get: |c| c.limits.control_frames_per_second_max.to_string(),
     },
     Setting {
-        key: "limits.segmentation_offload",
-        doc: "send several packets with one system call: faster for few fast readers, 10 KB more for each connection",
-        kind: Kind::Boolean,
-        set: |c, t| parse(&mut c.limits.segmentation_offload, t, "true or false"),
-        get: |c| c.limits.segmentation_offload.to_string(),
+        key: "limits.segmentation_offload_connections_max",
+        doc: "connections below which a new one sends several packets with one system call: faster for who catches up, 13 KB more for each; 0: none",
+        kind: Kind::Number(ranges::CONNECTIONS_OF_ONE_MAX),
+        set: |c, t| number(&mut c.limits.segmentation_offload_connections_max, t),
+        get: |c| c.limits.segmentation_offload_connections_max.to_string(),
     },
     Setting {
         key: "api.listen",
@@ -564,13 +566,10 @@ pub const SETTINGS: &[Setting] = &[
         set: |c, t| number(&mut c.hooks.outbox_bytes_max, t),
         get: |c| c.hooks.outbox_bytes_max.to_string(),
     },
-    Setting {
-        key: "retention.classes",
-        doc: "how long conversations are kept that have no policy of their own, by name, the first that fits: [\"NAME:PATTERN+PATTERN:age_s=S&count=N&bytes=N\"], or tables",
-        kind: Kind::Classes,
-        set: |c, t| classes(&mut c.retention.classes, t),
-        get: |c| array(&c.retention.classes),
-    },
+    retention::CLASSES,
+    retention::INTERVAL_S,
+    retention::ERASURE_MAX_S,
+    retention::REWRITE_BYTES_PER_S,
     Setting {
         key: "log.filter",
         doc: "which log lines are written, as in info,quoth_server=debug",

@@ -152,7 +152,7 @@ impl Access {
                 let other_user = state.as_ref().and_then(|state| state.other(actor.user()));
                 let is_blocked = match (other_user, &other) {
                     (_, Some(other)) => other.blocks(actor.user()),
-                    (Some(_), None) => Access::KNOWS_NOT,
+                    (Some(_), None) => Self::KNOWS_NOT,
                     (None, None) => false,
                 };
                 let place = Place { name: &self.name, state: state.as_ref(), is_blocked };

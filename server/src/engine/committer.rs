@@ -20,6 +20,7 @@ use quoth_core::membership::slow::SlowModes;
 use quoth_core::sequencer::{RECENT_MAX, Sequencer};
 use quoth_core::tail::Frame;
 use quoth_protocol::ConversationName;
+use quoth_protocol::codec::Run;
 use quoth_store::{Applier, Log, Position, Record, StoreError, View, ViewError, group};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -202,9 +203,12 @@ impl Committer {
         let by_conversation = gather_by(events.map(|record| (&record.conversation, record)));
         for (name, records) in by_conversation {
             let position = self.position.0;
-            let frames = encode_events(&records);
-            let frames =
-                frames.into_iter().zip(&records).map(|(bytes, record)| frame(bytes, record, position));
+            let runs = encode_events(&records);
+            let frames = runs
+                .iter()
+                .flat_map(Run::frames)
+                .zip(&records)
+                .map(|(bytes, record)| frame(bytes, record, position));
             self.parts.tails.push(name, records[0].seq, frames, applied.0);
             for seq in records.iter().flat_map(|record| &record.erases) {
                 self.parts.tails.erase(name, *seq, position);

@@ -1,7 +1,6 @@
 //! A record of the store as the frame that its readers get.
 
-use bytes::Bytes;
-use quoth_protocol::codec;
+use quoth_protocol::codec::{self, Run};
 use quoth_protocol::frame::{Event, EventKind, ServerFrame};
 use quoth_protocol::{Seq, UserId};
 use quoth_store::{Content, Record, ViewError};
@@ -15,9 +14,9 @@ const FRAME_FIXED_BYTES: usize = 32;
 /// what a tail, or a reader that takes nothing, may hold beyond what is counted.
 const SHARED_BUFFER_BYTES_MAX: usize = 16 * 1024;
 
-/// Encodes a conversation's events, which share buffers: the same bytes for every reader, live or from history.
-pub(crate) fn encode_events(records: &[&Record]) -> Vec<Bytes> {
-    let mut frames = Vec::with_capacity(records.len());
+/// Encodes a conversation's events: the same bytes for every reader, live or from history.
+pub(crate) fn encode_events(records: &[&Record]) -> Vec<Run> {
+    let mut runs = Vec::new();
     let mut rest = records;
     while !rest.is_empty() {
         let (mut count, mut bytes) = (0, 0);
@@ -26,10 +25,10 @@ pub(crate) fn encode_events(records: &[&Record]) -> Vec<Bytes> {
             count += 1;
         }
         let (these, others) = rest.split_at(count);
-        frames.extend(codec::encode_all(these.iter().map(|record| Frame(record)), bytes));
+        runs.push(Run::encode(these.iter().map(|record| Frame(record)), bytes));
         rest = others;
     }
-    frames
+    runs
 }
 
 /// A record as an event, with its change decoded.
@@ -103,7 +102,7 @@ impl Serialize for Raw<'_> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use quoth_protocol::codec;
+    use quoth_protocol::codec::{self, Run};
     use quoth_protocol::frame::{Event, EventKind, ServerFrame};
     use quoth_protocol::membership::{ConversationKind, GoneCause, InvitationHash, Permissions, Role};
     use quoth_protocol::retention::Retention;
@@ -126,6 +125,12 @@ mod tests {
             })
             .collect();
         let together = encode_events(&records.iter().collect::<Vec<_>>());
+        for run in &together {
+            assert_eq!(run.slice(0..run.len()), run.frames().collect::<Vec<_>>().concat());
+            assert_eq!(run.slice(1..3), run.frames().skip(1).take(2).collect::<Vec<_>>().concat());
+            assert!(run.slice(run.len()..usize::MAX).is_empty());
+        }
+        let together: Vec<Bytes> = together.iter().flat_map(Run::frames).collect();
         assert_eq!(together, records.iter().map(encode_event).collect::<Vec<_>>());
     }
 

@@ -20,6 +20,7 @@ mod reads;
 mod repeats;
 pub(crate) mod retention;
 mod rosters;
+pub(crate) mod space;
 mod states;
 mod stats;
 mod subscribers;
@@ -64,6 +65,8 @@ use retention::Latest;
 pub use retention::{Overview, Retain, WindowPlan, overview};
 use rosters::Rosters;
 pub use rosters::{RosterWatch, Statuses};
+use space::Space;
+pub use space::{Outstanding, outstanding};
 use states::States;
 use stats::Counts;
 pub use stats::Stats;
@@ -168,6 +171,7 @@ struct Inner {
     latest: Arc<Latest>,
     /// Held by the one who frees what is absent.
     reclaims: tokio::sync::Mutex<()>,
+    space: Space,
     absent: States<Absent>,
     messages: States<MessageState>,
     reads: Reads,
@@ -260,6 +264,7 @@ impl Engine {
         let counts = Arc::new(Counts::default());
         let classes = Arc::new(classes);
         let inbox = Arc::new(Inbox::new(Arc::clone(&classes)));
+        let space = Space::new(Arc::clone(&log), clock.unix_ms());
         let parts = Parts {
             log,
             view,
@@ -296,6 +301,7 @@ impl Engine {
             classes,
             latest: Arc::default(),
             reclaims: tokio::sync::Mutex::default(),
+            space,
             absent: States::default(),
             messages: States::default(),
             reads,
@@ -477,6 +483,7 @@ impl Engine {
             log_bytes: self.inner.counts.log_bytes(),
             reclaimed_windows,
             reclaimed_bytes,
+            rewritten_bytes: self.inner.counts.rewritten_bytes(),
             view_bytes: self.inner.reads.view().disk_bytes(),
         }
     }

@@ -16,7 +16,8 @@ pub(super) struct NoteRequest {
     conversation: ConversationName,
     content: Bytes,
     registers: Vec<Register>,
-    class: Class,
+    /// The class whose open window it ends.
+    ends: Option<Class>,
     pub(super) noted: oneshot::Sender<()>,
     /// Its share of what waits.
     queued: OwnedSemaphorePermit,
@@ -30,7 +31,7 @@ impl NoteRequest {
 
     /// What the log gets, and who is to be told when it is durable.
     pub(super) fn into_record(self, time_ms: u64) -> (Record, oneshot::Sender<()>) {
-        let Self { conversation, content, registers, class, noted, queued: _ } = self;
+        let Self { conversation, content, registers, ends, noted, queued: _ } = self;
         let record = Record {
             conversation,
             seq: Seq::ZERO,
@@ -41,8 +42,9 @@ impl NoteRequest {
             content: Content::Notice(content),
             expires_ms: 0,
             offset: 0,
-            class,
+            class: ends.unwrap_or_default(),
             erases: Vec::new(),
+            ends_window: ends.is_some(),
             registers,
         };
         (record, noted)
@@ -62,13 +64,13 @@ impl Engine {
         self.notice(conversation, Bytes::new(), registers).await
     }
 
-    /// Ends the open window of a class, if it is time.
+    /// Ends the open window of a class.
     ///
     /// # Errors
     /// As of [`Engine::note`].
     pub(super) async fn close_window(&self, class: Class) -> Result<(), String> {
         let server = ConversationName::new("$server").expect("a name");
-        self.notice_of(server, Bytes::new(), Vec::new(), class).await
+        self.notice_of(server, Bytes::new(), Vec::new(), Some(class)).await
     }
 
     /// The same with something that those are told who follow the log, where it stands among events in the order in which all of it
@@ -82,7 +84,7 @@ impl Engine {
         content: Bytes,
         registers: Vec<Register>,
     ) -> Result<(), String> {
-        self.notice_of(conversation, content, registers, Class::default()).await
+        self.notice_of(conversation, content, registers, None).await
     }
 
     async fn notice_of(
@@ -90,9 +92,9 @@ impl Engine {
         conversation: ConversationName,
         content: Bytes,
         registers: Vec<Register>,
-        class: Class,
+        ends: Option<Class>,
     ) -> Result<(), String> {
-        let is_noted = self.enqueue(conversation, content, registers, class).await?;
+        let is_noted = self.enqueue(conversation, content, registers, ends).await?;
         is_noted.await.map_err(|_| failed())
     }
 
@@ -100,10 +102,10 @@ impl Engine {
     ///
     /// # Errors
     /// As of [`Engine::note`].
-    pub(super) async fn note_all(&self, notes: Vec<(ConversationName, Vec<Register>)>) -> Result<(), String> {
+    pub(crate) async fn note_all(&self, notes: Vec<(ConversationName, Vec<Register>)>) -> Result<(), String> {
         let mut noted = Vec::with_capacity(notes.len());
         for (conversation, registers) in notes {
-            noted.push(self.enqueue(conversation, Bytes::new(), registers, Class::default()).await?);
+            noted.push(self.enqueue(conversation, Bytes::new(), registers, None).await?);
         }
         // Each of them: while the disk is full some are refused and others are not.
         for is_noted in noted {
@@ -117,7 +119,7 @@ impl Engine {
         conversation: ConversationName,
         content: Bytes,
         registers: Vec<Register>,
-        class: Class,
+        ends: Option<Class>,
     ) -> Result<oneshot::Receiver<()>, String> {
         let value = |register: &Register| register.value.as_ref().map_or(0, Bytes::len);
         let bytes: usize =
@@ -125,7 +127,7 @@ impl Engine {
         let weight = u32::try_from(bytes).unwrap_or(u32::MAX);
         let queued = self.inner.queue_bytes.clone().acquire_many_owned(weight).await.map_err(|_| failed())?;
         let (noted, is_noted) = oneshot::channel();
-        let request = NoteRequest { conversation, content, registers, class, noted, queued };
+        let request = NoteRequest { conversation, content, registers, ends, noted, queued };
         self.inner.queue.send(Request::Note(request)).await.map_err(|_| failed())?;
         Ok(is_noted)
     }

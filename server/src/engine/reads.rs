@@ -6,8 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use quoth_core::history::Anchor;
 use quoth_core::retention::{End, Gaps, Judge, Keeping, Place};
+use quoth_protocol::codec::{self, Run};
 use quoth_protocol::frame::{Event, FetchRange, ServerFrame};
-use quoth_protocol::{ConversationName, Seq, codec};
+use quoth_protocol::{ConversationName, Seq};
 use quoth_store::{Bounds, Found, Hurry, PageLimit, Position, ProducerKey, Record, Stretch, View, ViewError};
 
 use tokio::sync::Semaphore;
@@ -48,8 +49,9 @@ impl std::fmt::Debug for Reads {
 /// Part of a conversation, as frames.
 #[derive(Debug)]
 pub struct Page {
-    /// Event frames in ascending order, and gap frames in place of events that are absent.
-    pub frames: Vec<Bytes>,
+    /// Event frames in ascending order, and gap frames in place of events that are absent: whole frames, as many in a chunk as lie one
+    /// behind the other. What a stream keeps until it is acknowledged is looked through for each packet, chunk after chunk.
+    pub chunks: Vec<Bytes>,
     /// Where a reader that has taken the page stands: at its last event, or at the end of its last gap.
     pub reached: Seq,
 }
@@ -68,26 +70,49 @@ struct Wanted {
 #[derive(Debug)]
 struct Read {
     stretch: Stretch,
-    frames: Vec<Bytes>,
+    /// The events' frames, in their order.
+    runs: Vec<Run>,
 }
 
 impl Read {
+    fn of(stretch: Stretch) -> Self {
+        let runs = encode_events(&stretch.iter().collect::<Vec<_>>());
+        Self { stretch, runs }
+    }
+
     /// As a page of who asked for what is behind `cursor`, up to and including `to`.
     fn page(&self, at: &Reading, judge: Judge, cursor: Seq, to: Seq) -> Page {
         let gap = |(from, to)| codec::encode(&ServerFrame::Gap { from, to });
-        let (mut frames, mut gaps, mut last) = (Vec::new(), Gaps::behind(cursor), None);
-        for (record, frame) in self.stretch.records.iter().zip(&self.frames) {
-            if record.seq > cursor && record.seq <= to && !at.is_absent(judge, record) {
-                frames.extend(gaps.event(record.seq).map(gap));
-                frames.push(frame.clone());
+        let (mut chunks, mut gaps, mut last) = (Vec::new(), Gaps::behind(cursor), None);
+        let mut records = self.stretch.records.iter();
+        for run in &self.runs {
+            // From where on the frames of the run are to come that were not cut off yet.
+            let mut from = 0;
+            let cut = |chunks: &mut Vec<Bytes>, from, to| {
+                if from < to {
+                    chunks.push(run.slice(from..to));
+                }
+            };
+            for (i, record) in records.by_ref().take(run.len()).enumerate() {
+                if record.seq <= cursor || record.seq > to || at.is_absent(judge, record) {
+                    cut(&mut chunks, from, i);
+                    from = i + 1;
+                    continue;
+                }
+                if let Some(absent) = gaps.event(record.seq) {
+                    cut(&mut chunks, from, i);
+                    chunks.push(gap(absent));
+                    from = i;
+                }
                 last = Some(record.seq);
             }
+            cut(&mut chunks, from, run.len());
         }
         let reached = self.stretch.to.min(to).max(cursor);
         // What is absent behind the last event may go on in the next page, and is told there as one.
         let reached = last.filter(|last| *last < reached && reached < to).unwrap_or(reached);
-        frames.extend(gaps.until(reached).map(gap));
-        Page { frames, reached }
+        chunks.extend(gaps.until(reached).map(gap));
+        Page { chunks, reached }
     }
 }
 
@@ -284,9 +309,8 @@ impl Reads {
         let name = conversation.clone();
         self.run(move |view| {
             let stretch = at.after(view, &name, cursor, to, limit)?;
-            let frames = encode_events(&stretch.iter().collect::<Vec<_>>());
             // It is judged already.
-            let page = Read { stretch, frames }.page(&Reading::default(), Judge::default(), cursor, to);
+            let page = Read::of(stretch).page(&Reading::default(), Judge::default(), cursor, to);
             Ok(page)
         })
         .await
@@ -470,10 +494,8 @@ fn read_after(
 ) -> Result<Read, ViewError> {
     let records = usize::try_from(to.0.saturating_sub(cursor.0)).unwrap_or(usize::MAX);
     if records == 0 {
-        return Ok(Read { stretch: Stretch::nothing_behind(cursor), frames: Vec::new() });
+        return Ok(Read::of(Stretch::nothing_behind(cursor)));
     }
     let limit = PageLimit { records: limit.records.min(records), ..limit };
-    let stretch = read_behind(view, conversation, cursor, limit)?;
-    let frames = encode_events(&stretch.iter().collect::<Vec<_>>());
-    Ok(Read { stretch, frames })
+    read_behind(view, conversation, cursor, limit).map(Read::of)
 }

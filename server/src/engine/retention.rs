@@ -1,4 +1,4 @@
-//! How conversations are kept: what was set for each, their classes, and the freeing of what is absent.
+//! How conversations are kept: what was set for each, and their classes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use quoth_core::membership::Refusal;
 use quoth_core::retention::{Classes, End, Keeping, Kept, Retention};
 use quoth_protocol::name::Reserved;
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::{Bounds, Class, Marks, Reclaimed, View, ViewError};
+use quoth_store::{Bounds, Class, Keep, Marks, View, ViewError};
 
 use super::Engine;
 use super::changes::{Caller, Done, What, unreadable};
@@ -109,27 +109,6 @@ impl Engine {
         let what = What::Retain { name: name.clone(), known, keeps, retain };
         self.ask(caller, what, vec![name.clone()], 0).await
     }
-
-    /// Frees what is absent, as far as whole windows are. Windows whose time is over are ended before. It takes as long as it takes, on a
-    /// thread of its own; one at a time.
-    ///
-    /// # Errors
-    /// Why the store could not do it.
-    pub async fn reclaim(&self) -> Result<Reclaimed, String> {
-        let _one_at_a_time = self.inner.reclaims.lock().await;
-        let view = self.inner.reads.view();
-        for class in view.overdue(self.now_ms()) {
-            self.close_window(class).await?;
-        }
-        self.inner.reads.applied(self.released()).await;
-        let now_ms = self.inner.latest.read(self.now_ms());
-        let classes = Arc::clone(&self.inner.classes);
-        // What is set behind this has later marks than these.
-        let reclaim = move |view: &dyn View| view.reclaim(&mut |name| marks_in(view, name, &classes, now_ms));
-        let reclaimed = self.inner.reads.run(reclaim).await.map_err(|error| error.to_string())?;
-        self.inner.counts.add_reclaimed(reclaimed);
-        Ok(reclaimed)
-    }
 }
 
 /// From where on a conversation is kept, by what the view has.
@@ -145,6 +124,18 @@ pub(crate) fn marks_in(
         None => End { seq: Seq::ZERO, bytes: 0 },
     };
     Ok(marks(keeping.judge(end).marks))
+}
+
+/// How a conversation is kept, event by event, by what the view has.
+pub(crate) fn keep_in(
+    view: &dyn View,
+    name: &ConversationName,
+    classes: &Classes,
+    now_ms: u64,
+) -> Result<Keep, ViewError> {
+    let keeping = kept_in(view, name)?.keeping(classes.policy(name), now_ms);
+    let age_ms = keeping.policy.age_s.saturating_mul(1_000);
+    Ok(Keep { marks: marks_in(view, name, classes, now_ms)?, live_ms: keeping.live_ms, age_ms })
 }
 
 /// The floor and the head of a conversation, by what the view has.

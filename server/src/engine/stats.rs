@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use quoth_store::Reclaimed;
+use quoth_store::{Reclaimed, Rewritten};
 use tokio::sync::Notify;
 
 /// How much there is of what.
@@ -20,8 +20,10 @@ pub struct Stats {
     pub log_bytes: u64,
     /// Windows that were freed since the start.
     pub reclaimed_windows: u64,
-    /// What they took of the disk, in bytes.
+    /// What they took of the disk, in bytes, but for what was written anew of it.
     pub reclaimed_bytes: u64,
+    /// Bytes of rows that were written anew since the start, to free the space of others.
+    pub rewritten_bytes: u64,
     /// What the view takes of the disk, in bytes.
     pub view_bytes: u64,
 }
@@ -33,6 +35,7 @@ pub(super) struct Counts {
     log_bytes: AtomicU64,
     reclaimed_windows: AtomicU64,
     reclaimed_bytes: AtomicU64,
+    rewritten_bytes: AtomicU64,
     /// Wakes the one who follows the log.
     follower: Notify,
 }
@@ -54,6 +57,17 @@ impl Counts {
     pub(super) fn add_reclaimed(&self, reclaimed: Reclaimed) {
         self.reclaimed_windows.fetch_add(reclaimed.windows, Ordering::Relaxed);
         self.reclaimed_bytes.fetch_add(reclaimed.bytes, Ordering::Relaxed);
+    }
+
+    /// So much was rewritten.
+    pub(super) fn add_rewritten(&self, rewritten: &Rewritten) {
+        let Rewritten { windows, bytes, written_bytes, .. } = *rewritten;
+        self.add_reclaimed(Reclaimed { windows, bytes: bytes.saturating_sub(written_bytes) });
+        self.rewritten_bytes.fetch_add(written_bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn rewritten_bytes(&self) -> u64 {
+        self.rewritten_bytes.load(Ordering::Relaxed)
     }
 
     /// What was freed: windows and bytes.

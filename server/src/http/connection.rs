@@ -9,7 +9,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -155,7 +156,14 @@ async fn requests(worker: &Worker, stream: Stream, peer: SocketAddr) -> Option<G
     let client = Client { peer: peer.ip(), schemes, granted: Arc::clone(&granted) };
     let answers = service_fn(|request: Request<Incoming>| {
         let (routes, client) = (worker.routes.clone(), client.clone());
-        async move { Ok::<_, Infallible>(routes.answer(client, request.map(Body::new)).await) }
+        async move {
+            let mut answer = routes.answer(client, request.map(Body::new)).await;
+            // Where others wait for a place, who has an answer leaves its own.
+            if worker.service.admission.is_crowded() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let serves = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,9 +1,10 @@
 //! Accepts connections, within bounds.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{Connecting, Endpoint, Incoming, VarInt};
+use quinn::{Connecting, Endpoint, Incoming, ServerConfig, VarInt};
 use quoth_protocol::Code;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
@@ -20,6 +21,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Listener {
     endpoint: Endpoint,
+    /// The configuration of the first connections, where it is another one than the endpoint's.
+    offloading: Option<Arc<ServerConfig>>,
     service: Service,
     handshakes: JoinSet<Option<Connected>>,
     connections: JoinSet<()>,
@@ -28,14 +31,15 @@ pub struct Listener {
 /// A connection whose handshake is complete, and its place among the connections.
 type Connected = (quinn::Connection, OwnedSemaphorePermit);
 
-/// Serves connections until the service drains or fails; returns when the last connection is closed.
-pub async fn serve(endpoint: Endpoint, service: Service) {
-    Listener::new(endpoint, service).run().await;
+/// Serves connections until the service drains or fails; returns when the last connection is closed. As long as there are few, they get the
+/// configuration [with segmentation offload](super::with_segmentation_offload), if there is one.
+pub async fn serve(endpoint: Endpoint, offloading: Option<Arc<ServerConfig>>, service: Service) {
+    Listener::new(endpoint, offloading, service).run().await;
 }
 
 impl Listener {
-    fn new(endpoint: Endpoint, service: Service) -> Self {
-        Self { endpoint, service, handshakes: JoinSet::new(), connections: JoinSet::new() }
+    fn new(endpoint: Endpoint, offloading: Option<Arc<ServerConfig>>, service: Service) -> Self {
+        Self { endpoint, offloading, service, handshakes: JoinSet::new(), connections: JoinSet::new() }
     }
 
     async fn run(mut self) {
@@ -69,7 +73,14 @@ impl Listener {
         match self.service.admission.admit(peer.ip(), incoming.remote_address_validated()) {
             Admitted::Accept(handshake, connection) => {
                 let timeout = Duration::from_millis(self.service.limits.handshake_timeout_ms);
-                match incoming.accept() {
+                let few = self.service.limits.segmentation_offload_connections_max;
+                let offloading =
+                    self.offloading.clone().filter(|_| self.service.admission.connections() <= few);
+                let connecting = match offloading {
+                    Some(config) => incoming.accept_with(config),
+                    None => incoming.accept(),
+                };
+                match connecting {
                     Ok(connecting) => {
                         self.handshakes.spawn(connect(connecting, peer, timeout, handshake, connection));
                     }

@@ -9,4 +9,4 @@ pub use steering::Steering;
 #[cfg(all(test, target_os = "linux"))]
 pub(crate) use steering::{SteeredIds, worker_of};
 pub(crate) use transport::raise_limits;
-pub use transport::{EndpointSecret, endpoint_config, server_config};
+pub use transport::{EndpointSecret, endpoint_config, server_config, with_segmentation_offload};

@@ -70,7 +70,7 @@ fn transport_config(limits: &Limits) -> TransportConfig {
         .mtu_discovery_config(Some(MtuDiscoveryConfig::default()))
         .congestion_controller_factory(congestion_controller(limits.congestion_control))
         .allow_spin(false)
-        .enable_segmentation_offload(limits.segmentation_offload);
+        .enable_segmentation_offload(false);
     transport
 }
 
@@ -100,6 +100,17 @@ pub fn server_config(
         .token_key(Arc::new(hkdf::Salt::new(hkdf::HKDF_SHA256, b"quoth address tokens").extract(secret)))
         .retry_token_lifetime(RETRY_TOKEN_LIFETIME);
     Ok(config)
+}
+
+/// The same for a connection that sends several packets with one system call, and has memory for as many; `None` where none does.
+#[must_use]
+pub fn with_segmentation_offload(config: &ServerConfig, limits: &Limits) -> Option<Arc<ServerConfig>> {
+    (limits.segmentation_offload_connections_max > 0).then(|| {
+        let (mut config, mut transport) = (config.clone(), transport_config(limits));
+        transport.enable_segmentation_offload(true);
+        config.transport_config(Arc::new(transport));
+        Arc::new(config)
+    })
 }
 
 /// The secret behind the endpoint's own keys. A server that keeps it over a restart can tell the clients of before, with a

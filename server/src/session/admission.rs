@@ -12,12 +12,18 @@ use super::Limits;
 use super::counts::{Counted, Counts};
 use super::refusals::{Refusal, Refusals};
 
+/// What an address may have of the handshakes however many are under way, as long as there is room: a client and its next try.
+const SHARE_MIN: usize = 2;
+
 /// Counts connections and handshakes.
 #[derive(Debug)]
 pub(crate) struct Admission {
     limits: Arc<Limits>,
     connections: Arc<Semaphore>,
+    /// Over QUIC.
     handshakes: Arc<Handshakes>,
+    /// TCP connections that are no WebSocket yet: apart, so that who fills one kind of places leaves the other way in.
+    requests: Arc<Handshakes>,
     addresses: Arc<Counts<Address>>,
     users: Arc<Counts<UserId>>,
     refusals: Refusals,
@@ -43,7 +49,7 @@ pub(crate) struct Place {
     _of_address: Counted<Address>,
 }
 
-/// A handshake that is under way.
+/// A handshake that is under way, or a TCP connection that is no WebSocket yet.
 #[derive(Debug)]
 pub(crate) struct Handshake {
     handshakes: Arc<Handshakes>,
@@ -69,6 +75,7 @@ impl Admission {
             limits: Arc::clone(limits),
             connections: Arc::new(Semaphore::new(limits.connections_max)),
             handshakes: Arc::default(),
+            requests: Arc::default(),
             addresses: Counts::new(limits.connections_per_address_max),
             users: Counts::new(limits.connections_per_user_max),
             refusals: Refusals::default(),
@@ -94,7 +101,7 @@ impl Admission {
         let (limits, address) = (&self.limits, address(peer));
         let mut counts = self.handshakes.0.lock();
         let of_address = counts.of(address);
-        let share = limits.handshakes_per_address_max;
+        let share = self.share(counts.all);
         if of_address >= share {
             return Admitted::Ignore;
         }
@@ -105,23 +112,40 @@ impl Admission {
             return Admitted::Refuse;
         }
         match self.connection() {
-            Some(connection) => Admitted::Accept(self.begin(&mut counts, Some(address)), connection),
+            Some(connection) => {
+                Admitted::Accept(begin(&self.handshakes, &mut counts, Some(address)), connection)
+            }
             None => Admitted::Refuse,
         }
     }
 
-    /// Takes up a TCP connection for requests, which counts as a handshake until it has become a WebSocket or is closed; `None` if there
-    /// are too many. It has a place among the connections only then. No address is for a proxy, which has the requests of many.
+    /// What one address may have when so many are under way: its whole share while half of the places is free, and less of them the fewer
+    /// are left. So a few addresses cannot have them all, unless the operator leaves all of them to one.
+    fn share(&self, all: usize) -> usize {
+        let (max, share) = (self.limits.handshakes_max, self.limits.handshakes_per_address_max);
+        let (free, half) = (max.saturating_sub(all), max / 2);
+        if free >= half || share >= max {
+            return share;
+        }
+        (share.saturating_mul(free) / half).max(SHARE_MIN).min(share)
+    }
+
+    /// Takes up a TCP connection for requests, which is counted, as handshakes are and apart from them, until it has become a WebSocket or is
+    /// closed; `None` if there are too many. It has a place among the connections only then. No address is for a proxy, which has the requests of many.
     pub(crate) fn request(&self, peer: Option<IpAddr>) -> Option<Handshake> {
         let address = peer.map(address);
-        let mut counts = self.handshakes.0.lock();
-        let has_share =
-            address.is_none_or(|address| counts.of(address) < self.limits.handshakes_per_address_max);
+        let mut counts = self.requests.0.lock();
+        let has_share = address.is_none_or(|address| counts.of(address) < self.share(counts.all));
         let has_room = has_share && counts.all < self.limits.handshakes_max;
         if !has_room {
             self.refusals.count(Refusal::Ignored);
         }
-        has_room.then(|| self.begin(&mut counts, address))
+        has_room.then(|| begin(&self.requests, &mut counts, address))
+    }
+
+    /// Whether so many TCP connections wait for requests that one that was served has to make room for others.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.requests.0.lock().all > self.limits.handshakes_max / 2
     }
 
     /// The place of a connection from an address that has shown that it gets what is sent there; `None` if it has too many.
@@ -147,14 +171,15 @@ impl Admission {
     pub(crate) fn connections(&self) -> usize {
         self.limits.connections_max.saturating_sub(self.connections.available_permits())
     }
+}
 
-    fn begin(&self, counts: &mut HandshakeCounts, address: Option<Address>) -> Handshake {
-        counts.all += 1;
-        if let Some(address) = address {
-            *counts.by_address.entry(address).or_default() += 1;
-        }
-        Handshake { handshakes: Arc::clone(&self.handshakes), address }
+/// Counts one more among these, whose counts are locked.
+fn begin(among: &Arc<Handshakes>, counts: &mut HandshakeCounts, address: Option<Address>) -> Handshake {
+    counts.all += 1;
+    if let Some(address) = address {
+        *counts.by_address.entry(address).or_default() += 1;
     }
+    Handshake { handshakes: Arc::clone(among), address }
 }
 
 impl HandshakeCounts {
@@ -261,6 +286,31 @@ mod tests {
     }
 
     #[test]
+    fn some_addresses_do_not_get_all_there_is() {
+        let admission = Admission::new(&Arc::new(Limits::default()));
+        let fill = |of: IpAddr| {
+            let over_quic = std::iter::from_fn(|| match admission.admit(of, true) {
+                Admitted::Accept(handshake, _) => Some(handshake),
+                _ => None,
+            });
+            let quic: Vec<_> = over_quic.collect();
+            let tcp: Vec<_> = std::iter::from_fn(|| admission.request(Some(of))).collect();
+            assert_eq!(quic.len(), tcp.len(), "both have the same bounds");
+            (quic, tcp)
+        };
+        let held: Vec<_> = (1..=8).map(|n| fill(ip(&format!("192.0.2.{n}")))).collect();
+        let counts: Vec<_> = held.iter().map(|(quic, _)| quic.len()).collect();
+        assert_eq!(counts[..2], [64, 64], "the whole share while half is free");
+        assert!(counts.is_sorted_by(|a, b| a >= b) && counts[7] >= 2, "{counts:?}");
+        let (quic, tcp) = fill(ip("192.0.2.9"));
+        assert!(quic.len() >= 2 && tcp.len() >= 2, "{counts:?} leave nothing");
+        let of_one = Limits { handshakes_per_address_max: 256, ..Limits::default() };
+        let admission = Admission::new(&Arc::new(of_one));
+        let all = std::iter::from_fn(|| admission.request(Some(ip("192.0.2.1"))));
+        assert_eq!(all.collect::<Vec<_>>().len(), 256, "where the operator leaves all to one");
+    }
+
+    #[test]
     fn a_full_server_refuses() {
         let admission = Admission::new(&Arc::new(Limits { connections_max: 1, ..Limits::default() }));
         let first = admission.admit(ip("192.0.2.1"), true);
@@ -269,17 +319,21 @@ mod tests {
         drop(first);
         assert!(matches!(admission.admit(ip("192.0.2.1"), true), Admitted::Accept(..)));
     }
+
     #[test]
-    fn requests_over_tcp_have_the_same_share_and_no_place() {
+    fn requests_over_tcp_have_bounds_of_their_own_and_no_place() {
         let admission = admission();
         let peer = ip("192.0.2.1");
-        let mut held: Vec<_> = (0..3).map(|_| admission.request(Some(peer)).unwrap()).collect();
-        held.push(accepted(&admission, "192.0.2.1"));
+        let mut held: Vec<_> = (0..4).map(|_| admission.request(Some(peer)).unwrap()).collect();
         assert!(admission.request(Some(peer)).is_none());
+        held.extend((0..4).map(|_| accepted(&admission, "192.0.2.1")));
         assert!(matches!(admission.admit(peer, true), Admitted::Ignore));
+        assert!(!admission.is_crowded());
         held.extend((2..8).map(|n| admission.request(Some(ip(&format!("192.0.2.{n}")))).unwrap()));
+        assert!(admission.is_crowded());
         assert!(admission.request(Some(ip("192.0.2.9"))).is_none(), "ten are under way");
         assert!(admission.request(None).is_none(), "for a proxy, too");
+        held.push(accepted(&admission, "192.0.2.9"));
         let full = Admission::new(&Arc::new(Limits { connections_max: 1, ..Limits::default() }));
         let _place = full.connection().unwrap();
         assert!(full.connection().is_none() && full.request(Some(peer)).is_some());

@@ -25,6 +25,7 @@ use super::counts::Counted;
 use super::end::End;
 use super::flood::Flood;
 use super::frames::{FrameReader, FrameWriter, ReadFailure, WriteFailure};
+use super::isolated::isolated;
 use super::judged::{Asking, Connecting};
 use super::open::OpenConversations;
 use super::pace::ConnectionPaces;
@@ -137,7 +138,8 @@ struct Connection {
     resets: Flood,
     datagrams: Flood,
     drains: bool,
-    /// Its place among the sessions, from the sign-in on. Last, since its end says that nothing more is delivered.
+    /// Its place among the sessions, from the sign-in on. Last: the transport is closed by its end, so that nothing more is delivered, and what
+    /// runs beside is told to end, which it does where it waits next.
     attendance: Option<Attendance>,
 }
 
@@ -516,8 +518,8 @@ impl Connection {
         let limit = Duration::from_millis(self.service.limits.request_timeout_ms);
         self.requests_under_way += 1;
         self.streams.spawn(async move {
-            // In a task of its own, so that one that panics is answered too.
-            let served = tokio::spawn(async move {
+            // One that panics is answered too.
+            let served = isolated(async move {
                 let served = tokio::time::timeout(limit, requests::serve(&shared, request)).await;
                 served.unwrap_or_else(|_| requests::timed_out())
             });

@@ -468,7 +468,7 @@ impl Stream {
                     reached if reached == cursor && !self.cursor.woken => CursorState::AtEndOfView(cursor),
                     reached => CursorState::At(reached),
                 };
-                writer.extend(page.frames);
+                writer.extend(page.chunks);
             }
             // The cursor was moved meanwhile.
             (ReadResult::Page(_), CursorState::Starts(from)) => {

@@ -86,7 +86,7 @@ async fn send(shared: &Shared, fetch: &Fetch, writer: &mut FrameWriter) -> Resul
         if reaches()? < cursor {
             return Err(Failure::Denied(Code::FORBIDDEN));
         }
-        writer.extend(piece.frames);
+        writer.extend(piece.chunks);
         writer.write_all().await?;
     }
     if shared.features & feature::MESSAGES != 0 {

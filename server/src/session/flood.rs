@@ -3,19 +3,19 @@
 use quoth_core::bucket::{Bucket, Pace};
 
 /// Something of which no honest client does much.
-pub(super) struct Flood {
+pub(crate) struct Flood {
     pace: Option<Pace>,
     bucket: Bucket,
 }
 
 impl Flood {
     /// Allows so many in a second, three seconds' worth at once; 0: any number.
-    pub(super) fn new(per_second_max: u32) -> Self {
+    pub(crate) fn new(per_second_max: u32) -> Self {
         Self { pace: Pace::new(per_second_max.into()), bucket: Bucket::FULL }
     }
 
     /// Whether one more is too many.
-    pub(super) fn is_over(&mut self, now_ms: u64) -> bool {
+    pub(crate) fn is_over(&mut self, now_ms: u64) -> bool {
         self.pace.is_some_and(|pace| !self.bucket.take(pace, now_ms))
     }
 }

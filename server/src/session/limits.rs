@@ -10,10 +10,11 @@ use quoth_protocol::limits::{
 pub struct Limits {
     /// Connections at once.
     pub connections_max: usize,
-    /// Handshakes at once.
+    /// Handshakes at once, and as many TCP connections that are no WebSocket yet.
     pub handshakes_max: usize,
     /// Handshakes at once of one address: an IPv4 address, or a /64 network of IPv6. More are ignored, and from half of it
-    /// on the address must be validated by a Retry first.
+    /// on the address must be validated by a Retry first. When less than half of all handshakes is free, an address has less in
+    /// proportion, but two.
     pub handshakes_per_address_max: usize,
     /// Handshakes at once from which on an address must be validated by a Retry first.
     pub retry_above_handshakes: usize,
@@ -50,8 +51,9 @@ pub struct Limits {
     pub datagrams_per_second_max: u32,
     /// Pings, pongs and closes of a WebSocket in a second.
     pub control_frames_per_second_max: u32,
-    /// Whether one system call may send several packets: faster for few fast readers, 10 KB more for each connection.
-    pub segmentation_offload: bool,
+    /// Connections below which a new one sends several packets with one system call: faster for readers that catch up, 13 KB more for
+    /// each of them.
+    pub segmentation_offload_connections_max: usize,
     /// What decides how much may be on its way to a client.
     pub congestion_control: CongestionControl,
 }
@@ -89,7 +91,7 @@ impl Default for Limits {
             resets_per_second_max: 100,
             datagrams_per_second_max: 100,
             control_frames_per_second_max: 20,
-            segmentation_offload: false,
+            segmentation_offload_connections_max: 1_000,
             congestion_control: CongestionControl::Bbr,
         }
     }

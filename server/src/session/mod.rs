@@ -13,6 +13,7 @@ mod frames;
 mod gate;
 mod goodbye;
 mod inbox;
+mod isolated;
 mod judged;
 mod limits;
 mod messages;
@@ -38,6 +39,7 @@ use crate::sessions::{Nothing, Sessions, SessionsConfig};
 
 pub(crate) use admission::{Admission, Admitted, Handshake, Place};
 pub(crate) use connection::run;
+pub(crate) use flood::Flood;
 pub(crate) use limits::streams_of;
 pub use limits::{CongestionControl, Limits};
 pub use phase::{Phase, PhaseReceiver, PhaseSender};

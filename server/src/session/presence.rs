@@ -22,6 +22,18 @@ pub(super) async fn of(service: &Service, me: &UserId, user: &UserId) -> Result<
 
 /// Watches the members of a conversation for the connection; those who have blocked its user are not there for it.
 pub(super) async fn watch(shared: &Shared, name: &ConversationName) -> Result<(), Refusal> {
+    let too_many = |code| Refusal::new(code, "this connection watches too many conversations");
+    // First, so that no change is missed that comes while it is judged.
+    let is_new = shared.watcher.begin(name, shared.service.engine.now_ms()).map_err(too_many)?;
+    let members = members(shared, name).await;
+    if is_new && members.is_err() {
+        shared.watcher.unwatch(name);
+    }
+    shared.watcher.watch(name, members?, shared.service.engine.now_ms()).map_err(too_many)
+}
+
+/// Whom the connection's user may watch of a conversation.
+async fn members(shared: &Shared, name: &ConversationName) -> Result<Members, Refusal> {
     let grant = shared.grant.borrow().clone();
     let engine = &shared.service.engine;
     let others = |state: Option<&ConversationState>| {
@@ -43,8 +55,7 @@ pub(super) async fn watch(shared: &Shared, name: &ConversationName) -> Result<()
         };
         of.insert(other);
     }
-    let watched = shared.watcher.watch(name, members, engine.now_ms());
-    watched.map_err(|code| Refusal::new(code, "this connection watches too many conversations"))
+    Ok(members)
 }
 
 /// Looks anew who is to be watched of a conversation. Without the right to that it is watched no more.

@@ -10,7 +10,7 @@ use quoth_protocol::presence::Status;
 use quoth_protocol::{Code, ConversationName, DeviceId, UserId};
 
 use super::Sessions;
-use super::inbox::{Goodbye, Inbox, Told};
+use super::mailbox::{Goodbye, Mailbox, Told};
 
 /// A connection that may not stay.
 #[derive(Debug)]
@@ -26,19 +26,19 @@ pub struct Refused {
 pub struct Attendance {
     sessions: Sessions,
     session: SessionId,
-    pub(super) inbox: Arc<Inbox>,
+    pub(super) mailbox: Arc<Mailbox>,
     end: End,
 }
 
 impl Attendance {
-    pub(super) fn new(sessions: Sessions, session: SessionId, inbox: Arc<Inbox>) -> Self {
-        Self { sessions, session, inbox, end: End::Lost }
+    pub(super) fn new(sessions: Sessions, session: SessionId, mailbox: Arc<Mailbox>) -> Self {
+        Self { sessions, session, mailbox, end: End::Lost }
     }
 
     /// What the connection is told next; about others only if it `has_room` for that. For one task at a time; dropping the future
     /// loses nothing.
     pub async fn told(&self, has_room: bool) -> Told {
-        self.inbox.next(has_room).await
+        self.mailbox.next(has_room).await
     }
 
     /// A new token at `now_ms`, in milliseconds since 1970.
@@ -46,7 +46,9 @@ impl Attendance {
     /// # Errors
     /// When it is revoked.
     pub(crate) fn refresh(&self, identity: &Identity, now_ms: u64) -> Result<(), Goodbye> {
-        self.sessions.0.state.lock().refresh(self.session, identity, now_ms)
+        self.sessions.0.state.lock().refresh(self.session, identity, now_ms)?;
+        self.sessions.0.sooner.notify_one();
+        Ok(())
     }
 
     /// Whether somebody sits at the device.
@@ -60,7 +62,7 @@ impl Attendance {
 
     /// The same place for those who act for the connection.
     pub(crate) fn watcher(&self) -> Watcher {
-        Watcher { sessions: self.sessions.clone(), session: self.session, inbox: Arc::clone(&self.inbox) }
+        Watcher { sessions: self.sessions.clone(), session: self.session, mailbox: Arc::clone(&self.mailbox) }
     }
 
     /// The connection ends by the client's wish, or the client has heard why.
@@ -74,7 +76,7 @@ impl Attendance {
 pub struct Watcher {
     sessions: Sessions,
     session: SessionId,
-    inbox: Arc<Inbox>,
+    mailbox: Arc<Mailbox>,
 }
 
 /// Whom a connection may watch of a conversation.
@@ -87,6 +89,19 @@ pub(crate) struct Members {
 }
 
 impl Watcher {
+    /// Watches a conversation before it is known whom of it: whatever changes while that is found out makes the connection look anew. Says
+    /// whether it did not watch it before.
+    ///
+    /// # Errors
+    /// As of [`Watcher::watch`].
+    pub(crate) fn begin(&self, conversation: &ConversationName, now_ms: u64) -> Result<bool, Code> {
+        let is_new = !self.is_watching(conversation);
+        if is_new {
+            self.watch(conversation, Members::default(), now_ms)?;
+        }
+        Ok(is_new)
+    }
+
     /// Whether it watches a conversation.
     pub(crate) fn is_watching(&self, conversation: &ConversationName) -> bool {
         let state = self.sessions.0.state.lock();
@@ -113,7 +128,7 @@ impl Watcher {
             return Err(Code::TOO_MANY);
         }
         let before = state.watches.users(self.session, conversation);
-        state.watches.watch(self.session, &self.inbox, conversation.clone(), seen.clone());
+        state.watches.watch(self.session, &self.mailbox, conversation.clone(), seen.clone());
         for user in seen.difference(&before) {
             if let Some(present) = state.presence.of(user, now_ms) {
                 state.watches.tell(self.session, conversation, user, present, now_ms);
@@ -144,5 +159,6 @@ impl Drop for Attendance {
         let now_ms = self.sessions.0.clock.unix_ms();
         self.sessions.0.state.lock().ended(self.session, self.end, now_ms);
         self.sessions.0.sooner.notify_one();
+        self.sessions.0.went.notify_one();
     }
 }

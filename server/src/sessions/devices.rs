@@ -1,18 +1,25 @@
 //! Devices that were connected, as registers of their user's own log.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use futures_util::{StreamExt as _, stream};
 use quoth_protocol::limits::{PLATFORM_BYTES_MAX, SESSIONS_MAX};
 use quoth_protocol::presence::Status;
 use quoth_protocol::reply::SessionInfo;
 use quoth_protocol::{ConversationName, DeviceId, UserId};
 use quoth_store::Register;
 
+use super::Inner;
 use super::keep::Keep;
+use super::state::until;
 
 /// What the keys begin with; behind it is the device's id.
 const PREFIX: &[u8] = b"device/";
+
+/// Users whose devices of before are read at once: reads wait for the disk, and a network that fails takes thousands with it.
+const READS_AT_ONCE: usize = 32;
 
 /// Devices that have gone, by user and device.
 pub(super) type Gone = HashMap<(UserId, DeviceId), SessionInfo>;
@@ -26,20 +33,55 @@ pub(super) async fn load(keep: &dyn Keep, user: &UserId) -> Result<Vec<SessionIn
     Ok(registers.iter().filter_map(|(key, value)| decode(key, value)).collect())
 }
 
+/// Stores what devices have gone when it is time, for as long as somebody has the sessions. Nothing else waits for it: it takes as long as the
+/// disk takes.
+pub(super) async fn run(sessions: Weak<Inner>) {
+    loop {
+        let Some(inner) = sessions.upgrade() else { return };
+        let store_ms = inner.state.lock().store_ms();
+        if store_ms.is_some_and(|store_ms| store_ms <= inner.clock.unix_ms()) {
+            store(&inner).await;
+        }
+        let wait = until(inner.state.lock().store_ms(), inner.clock.unix_ms());
+        // Without a hold on the sessions, so that they can end.
+        let went = Arc::clone(&inner.went);
+        drop(inner);
+        let _sooner_or_not = tokio::time::timeout(wait, went.notified()).await;
+    }
+}
+
+/// Stores what devices have gone and are not stored yet.
+pub(super) async fn store(inner: &Inner) {
+    let _in_order = inner.storing.lock().await;
+    let gone = inner.state.lock().begin_to_store();
+    keep(&*inner.keep(), gone).await;
+    inner.state.lock().stored();
+}
+
 /// Remembers devices, and forgets the oldest ones of each user.
-pub(super) async fn keep(keep: &dyn Keep, gone: Gone) {
+async fn keep(keep: &dyn Keep, gone: Gone) {
     let mut by_user: HashMap<UserId, Vec<SessionInfo>> = HashMap::new();
     for ((user, _), info) in gone {
         by_user.entry(user).or_default().push(info);
     }
-    for (user, gone) in by_user {
-        let stored = match load(keep, &user).await {
-            Ok(before) => keep.keep(ConversationName::of_user(&user), registers(gone, before)).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = stored {
-            tracing::warn!(%user, error, "when the devices were last there cannot be stored");
+    let reads = by_user.into_iter().map(|(user, gone)| async move {
+        let log = ConversationName::of_user(&user);
+        match load(keep, &user).await {
+            Ok(before) => Some((log, registers(gone, before))),
+            Err(error) => {
+                tracing::warn!(%user, error, "when the devices were last there cannot be stored");
+                None
+            }
         }
+    });
+    let notes: Vec<_> =
+        stream::iter(reads).buffer_unordered(READS_AT_ONCE).filter_map(std::future::ready).collect().await;
+    if notes.is_empty() {
+        return;
+    }
+    let users = notes.len();
+    if let Err(error) = keep.keep_all(notes).await {
+        tracing::warn!(users, error, "when the devices of users were last there cannot be stored");
     }
 }
 

@@ -20,6 +20,9 @@ pub trait Keep: std::fmt::Debug + Send + Sync {
     /// Stores registers of a conversation; they are durable when this is ready. The error is a sentence.
     fn keep(&self, conversation: ConversationName, registers: Vec<Register>) -> Kept<'_, ()>;
 
+    /// Stores registers of many conversations at once; all of them are durable when this is ready. The error is a sentence.
+    fn keep_all(&self, notes: Vec<(ConversationName, Vec<Register>)>) -> Kept<'_, ()>;
+
     /// A conversation's registers whose keys begin with `prefix`, at most `limit`. The error is a sentence.
     fn load(
         &self,
@@ -32,6 +35,10 @@ pub trait Keep: std::fmt::Debug + Send + Sync {
 impl Keep for Engine {
     fn keep(&self, conversation: ConversationName, registers: Vec<Register>) -> Kept<'_, ()> {
         Box::pin(self.note(conversation, registers))
+    }
+
+    fn keep_all(&self, notes: Vec<(ConversationName, Vec<Register>)>) -> Kept<'_, ()> {
+        Box::pin(self.note_all(notes))
     }
 
     fn load(
@@ -66,6 +73,10 @@ pub struct Nothing;
 
 impl Keep for Nothing {
     fn keep(&self, _: ConversationName, _: Vec<Register>) -> Kept<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn keep_all(&self, _: Vec<(ConversationName, Vec<Register>)>) -> Kept<'_, ()> {
         Box::pin(async { Ok(()) })
     }
 

@@ -6,8 +6,8 @@
 
 mod attendance;
 mod devices;
-mod inbox;
 mod keep;
+mod mailbox;
 mod revoked;
 mod state;
 #[cfg(test)]
@@ -29,9 +29,9 @@ use tokio::sync::{Notify, mpsc};
 use crate::engine::{Clock, Statuses};
 pub(crate) use attendance::Members;
 pub use attendance::{Attendance, Refused, Watcher};
-pub use inbox::{Goodbye, Seen, Told};
 use keep::Closed;
 pub use keep::{Keep, Kept, Nothing, Registers};
+pub use mailbox::{Goodbye, Seen, Told};
 pub use revoked::revoked_in;
 use state::State;
 
@@ -86,6 +86,10 @@ struct Inner {
     state: Mutex<State>,
     /// Rings when something is due sooner than it was.
     sooner: Arc<Notify>,
+    /// Rings when a device has gone, of which that is to be stored.
+    went: Arc<Notify>,
+    /// Held while devices that have gone are stored, so that what is stored of one last is the latest.
+    storing: tokio::sync::Mutex<()>,
     keep: RwLock<Arc<dyn Keep>>,
     /// Held by who stores revocations.
     storing: tokio::sync::Mutex<()>,
@@ -100,12 +104,15 @@ impl Sessions {
         let inner = Arc::new(Inner {
             state: Mutex::new(State::new(&config)),
             sooner: Arc::default(),
+            went: Arc::default(),
+            storing: tokio::sync::Mutex::default(),
             keep: RwLock::new(keep),
             storing: tokio::sync::Mutex::default(),
             clock,
             config,
         });
         tokio::spawn(state::run(Arc::downgrade(&inner)));
+        tokio::spawn(devices::run(Arc::downgrade(&inner)));
         Self(inner)
     }
 
@@ -141,11 +148,11 @@ impl Sessions {
                 for ejected in ejected {
                     state.eject(ejected.session, goodbye(ejected.reason));
                 }
-                let inbox = state.admit(session, identity);
+                let mailbox = state.admit(session, identity);
                 let change = state.presence.come(user, device, now_ms);
                 self.tell(&mut state, change, now_ms);
                 drop(state);
-                Ok(Attendance::new(self.clone(), session, inbox))
+                Ok(Attendance::new(self.clone(), session, mailbox))
             }
             Outcome::Refused(reason) => {
                 drop(state);
@@ -225,7 +232,7 @@ impl Sessions {
         let count = {
             let mut state = self.0.state.lock();
             state.revocations.revoke(revoked, extent)?;
-            state.eject_revoked(reason, now_ms)
+            state.eject_revoked(revoked, reason, now_ms)
         };
         self.0.store(std::slice::from_ref(revoked)).await.map_err(RevokeError::NotStored)?;
         Ok(count)
@@ -287,8 +294,7 @@ impl Sessions {
 
     /// Stores what waits to be stored and lets go of the store. To be called at the end, when all connections are gone.
     pub async fn close(&self) {
-        let gone = self.0.state.lock().take_gone();
-        devices::keep(&*self.0.keep(), gone).await;
+        devices::store(&self.0).await;
         *self.0.keep.write() = Arc::new(Closed);
     }
 

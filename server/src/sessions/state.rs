@@ -1,6 +1,6 @@
 //! What the lock protects, and the task that does what is due.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use quoth_protocol::{Code, UserId};
 
 use tokio::sync::mpsc;
 
-use super::devices::{self, Gone};
-use super::inbox::{Goodbye, Inbox};
+use super::devices::Gone;
+use super::mailbox::{Goodbye, Mailbox};
 use super::watches::Watches;
 use super::{Inner, SessionsConfig, bearer};
 
 /// The longest wait, so that a jump of the machine's clock is noticed, and what was revoked for a time is forgotten.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// How long devices that have gone gather before they are stored, in milliseconds: a flush for each of a thousand that lose their network
-/// would be a thousand flushes.
+/// How long devices that have gone gather before they are stored, in milliseconds: of a thousand that lose their network at once each would
+/// be a flush of its own otherwise.
 const GATHER_MS: u64 = 1_000;
 
 #[derive(Debug)]
@@ -33,8 +33,12 @@ pub(super) struct State {
     pub(super) presence: Presence,
     pub(super) watches: Watches,
     live: HashMap<SessionId, Live>,
+    /// Which of them have a token of this id.
+    of_token: HashMap<String, HashSet<SessionId>>,
     last_session: u64,
     gone: Gone,
+    /// Those of them that are being stored.
+    storing: Gone,
     /// When devices that have gone are to be stored.
     store_ms: Option<u64>,
     /// Hears of every user whose status has changed.
@@ -44,7 +48,7 @@ pub(super) struct State {
 /// A signed-in connection.
 #[derive(Debug)]
 struct Live {
-    inbox: Arc<Inbox>,
+    mailbox: Arc<Mailbox>,
     token_id: Option<String>,
     issued_ms: u64,
 }
@@ -57,8 +61,10 @@ impl State {
             presence: Presence::new(config.leave_ms),
             watches: Watches::default(),
             live: HashMap::new(),
+            of_token: HashMap::new(),
             last_session: 0,
             gone: Gone::new(),
+            storing: Gone::new(),
             store_ms: None,
             observer: None,
         }
@@ -73,11 +79,29 @@ impl State {
         SessionId(self.last_session)
     }
 
-    pub(super) fn admit(&mut self, session: SessionId, identity: &Identity) -> Arc<Inbox> {
-        let inbox = Arc::<Inbox>::default();
+    pub(super) fn admit(&mut self, session: SessionId, identity: &Identity) -> Arc<Mailbox> {
+        let mailbox = Arc::<Mailbox>::default();
         let (token_id, issued_ms) = (identity.token_id.clone(), identity.issued_ms);
-        self.live.insert(session, Live { inbox: Arc::clone(&inbox), token_id, issued_ms });
-        inbox
+        self.has_token(session, token_id.as_ref());
+        self.live.insert(session, Live { mailbox: Arc::clone(&mailbox), token_id, issued_ms });
+        mailbox
+    }
+
+    fn has_token(&mut self, session: SessionId, token_id: Option<&String>) {
+        if let Some(token_id) = token_id {
+            self.of_token.entry(token_id.clone()).or_default().insert(session);
+        }
+    }
+
+    fn has_token_no_more(&mut self, session: SessionId, token_id: Option<&String>) {
+        if let Some(token_id) = token_id
+            && let Some(sessions) = self.of_token.get_mut(token_id)
+        {
+            sessions.remove(&session);
+            if sessions.is_empty() {
+                self.of_token.remove(token_id);
+            }
+        }
     }
 
     pub(super) fn is_live(&self, session: SessionId) -> bool {
@@ -86,19 +110,28 @@ impl State {
 
     pub(super) fn eject(&self, session: SessionId, goodbye: Goodbye) {
         if let Some(live) = self.live.get(&session) {
-            live.inbox.goodbye(goodbye);
+            live.mailbox.goodbye(goodbye);
         }
     }
 
-    /// Tells all connections to end whose tokens are revoked; says how many.
-    pub(super) fn eject_revoked(&self, reason: &str, now_ms: u64) -> usize {
+    /// Tells the connections to end that a new revocation concerns; says how many. Only those are looked at that it can concern: there may
+    /// be many others, for which the lock is held meanwhile.
+    pub(super) fn eject_revoked(&self, revoked: &Revoked, reason: &str, now_ms: u64) -> usize {
+        let concerned: Vec<SessionId> = match revoked {
+            // Those that have to end for another reason know it already.
+            Revoked::User { user, .. } => {
+                self.logins.devices(user).into_iter().flat_map(|device| device.sessions).collect()
+            }
+            Revoked::Token { id } => self.of_token.get(id).into_iter().flatten().copied().collect(),
+        };
         let mut count = 0;
-        for (session, live) in &self.live {
-            let Some((user, device)) = self.logins.of_session(*session) else { continue };
+        for session in concerned {
+            let Some(live) = self.live.get(&session) else { continue };
+            let Some((user, device)) = self.logins.of_session(session) else { continue };
             let token_id = live.token_id.as_deref();
             let bearer = Bearer { user, device, token_id, issued_ms: live.issued_ms };
-            if self.revocations.has(bearer, now_ms) && !live.inbox.has_goodbye() {
-                live.inbox.goodbye(Goodbye { code: Code::TOKEN_REVOKED, reason: reason.to_owned() });
+            if self.revocations.has(bearer, now_ms) && !live.mailbox.has_goodbye() {
+                live.mailbox.goodbye(Goodbye { code: Code::TOKEN_REVOKED, reason: reason.to_owned() });
                 count += 1;
             }
         }
@@ -111,14 +144,17 @@ impl State {
         identity: &Identity,
         now_ms: u64,
     ) -> Result<(), Goodbye> {
-        let (Some(live), Some((_, device))) = (self.live.get_mut(&session), self.logins.of_session(session))
-        else {
-            return Ok(());
-        };
+        let Some((_, device)) = self.logins.of_session(session) else { return Ok(()) };
         if self.revocations.has(bearer(identity, device), now_ms) {
             return Err(Goodbye { code: Code::TOKEN_REVOKED, reason: String::new() });
         }
-        (live.token_id, live.issued_ms) = (identity.token_id.clone(), identity.issued_ms);
+        let Some(live) = self.live.get_mut(&session) else { return Ok(()) };
+        live.issued_ms = identity.issued_ms;
+        let before = std::mem::replace(&mut live.token_id, identity.token_id.clone());
+        self.has_token_no_more(session, before.as_ref());
+        self.has_token(session, identity.token_id.as_ref());
+        // What the token before allowed to watch, this one may not.
+        self.watches.review_all(session, now_ms);
         Ok(())
     }
 
@@ -134,7 +170,7 @@ impl State {
     pub(super) fn rosters_changed(&self, user: &UserId) {
         let sessions = self.logins.devices(user).into_iter().flat_map(|device| device.sessions);
         for live in sessions.filter_map(|session| self.live.get(&session)) {
-            live.inbox.status();
+            live.mailbox.status();
         }
     }
 
@@ -144,7 +180,9 @@ impl State {
         let before = self.logins.device(&user, &device);
         self.logins.ended(session, end, now_ms);
         self.watches.gone(session);
-        if self.live.remove(&session).is_none() || self.logins.is_connected(&user, &device) {
+        let Some(live) = self.live.remove(&session) else { return };
+        self.has_token_no_more(session, live.token_id.as_ref());
+        if self.logins.is_connected(&user, &device) {
             return;
         }
         self.presence.go(&user, &device, now_ms);
@@ -161,14 +199,26 @@ impl State {
         self.store_ms.get_or_insert_with(|| now_ms.saturating_add(GATHER_MS));
     }
 
-    pub(super) fn take_gone(&mut self) -> Gone {
+    /// When devices that have gone are to be stored, if there are any.
+    pub(super) fn store_ms(&self) -> Option<u64> {
+        self.store_ms
+    }
+
+    /// Gives what is to be stored now. It is known here until [`State::stored`].
+    pub(super) fn begin_to_store(&mut self) -> Gone {
         self.store_ms = None;
-        std::mem::take(&mut self.gone)
+        self.storing = std::mem::take(&mut self.gone);
+        self.storing.clone()
+    }
+
+    pub(super) fn stored(&mut self) {
+        self.storing = Gone::new();
     }
 
     /// Devices of a user that have gone and are not stored yet.
     pub(super) fn gone_of(&self, user: &UserId) -> Vec<SessionInfo> {
-        let of_user = self.gone.iter().filter(|((of, _), _)| of == user);
+        let all = self.gone.iter().chain(&self.storing);
+        let of_user = all.filter(|((of, _), _)| of == user);
         of_user.map(|(_, info)| info.clone()).collect()
     }
 
@@ -185,11 +235,16 @@ impl State {
 
     /// How long nothing is due.
     fn wait(&self, now_ms: u64) -> Duration {
-        let due_ms = [self.presence.due_ms(), self.watches.due_ms(), self.store_ms];
+        let due_ms = [self.presence.due_ms(), self.watches.due_ms()];
         let due_ms = due_ms.into_iter().flatten().min();
-        let wait = due_ms.map(|due_ms| Duration::from_millis(due_ms.saturating_sub(now_ms)));
-        wait.map_or(WAIT_MAX, |wait| wait.min(WAIT_MAX))
+        until(due_ms, now_ms)
     }
+}
+
+/// How long it is to a time, and not longer than [`WAIT_MAX`].
+pub(super) fn until(due_ms: Option<u64>, now_ms: u64) -> Duration {
+    let wait = due_ms.map(|due_ms| Duration::from_millis(due_ms.saturating_sub(now_ms)));
+    wait.map_or(WAIT_MAX, |wait| wait.min(WAIT_MAX))
 }
 
 /// Does what is due, for as long as somebody has the sessions.
@@ -197,14 +252,8 @@ pub(super) async fn run(sessions: Weak<Inner>) {
     loop {
         let Some(inner) = sessions.upgrade() else { return };
         let now_ms = inner.clock.unix_ms();
-        let (over, gone) = {
-            let mut state = inner.state.lock();
-            let over = state.expire(now_ms);
-            let stores = state.store_ms.is_some_and(|store_ms| store_ms <= now_ms);
-            (over, if stores { state.take_gone() } else { Gone::new() })
-        };
+        let over = inner.state.lock().expire(now_ms);
         forget(&inner, over).await;
-        devices::keep(&*inner.keep(), gone).await;
         let wait = inner.state.lock().wait(inner.clock.unix_ms());
         // Without a hold on the sessions, so that they can end.
         let sooner = Arc::clone(&inner.sooner);

@@ -16,6 +16,7 @@ use quoth_protocol::presence::Status;
 use quoth_protocol::{Code, ConversationName, DeviceId, UserId};
 use quoth_store::Register;
 
+use super::attendance::Members;
 use super::keep::{Kept, Registers};
 use super::revoked::{PREFIX, decode};
 use super::{Attendance, Keep, RevokeError, Sessions, SessionsConfig, Told};
@@ -36,6 +37,11 @@ impl Keep for Memory {
                 None => held.remove(&key),
             };
         }
+        Box::pin(async { Ok(()) })
+    }
+
+    fn keep_all(&self, notes: Vec<(ConversationName, Vec<Register>)>) -> Kept<'_, ()> {
+        let _kept: Vec<_> = notes.into_iter().map(|(of, registers)| self.keep(of, registers)).collect();
         Box::pin(async { Ok(()) })
     }
 
@@ -142,7 +148,7 @@ fn come(world: &World, id: &str, on: &str, token_id: Option<&str>) -> Result<Att
 
 /// The code with which a connection is told to end, if it is.
 fn told(attendance: &Attendance) -> Option<Code> {
-    match attendance.inbox.take(true) {
+    match attendance.mailbox.take(true) {
         Some(Told::Goodbye(goodbye)) => Some(goodbye.code),
         _ => None,
     }
@@ -259,9 +265,92 @@ async fn what_waits_to_be_stored_is_stored_by_itself() {
     let world = world(SessionsConfig::default());
     drop(come(&world, "alice", "phone", None).unwrap());
     world.clock.0.store(2_000, Ordering::Relaxed);
-    world.sessions.0.sooner.notify_one();
+    world.sessions.0.went.notify_one();
     until(|| !world.memory.0.lock().is_empty()).await;
-    assert!(world.sessions.0.state.lock().take_gone().is_empty());
+    until(|| world.sessions.0.state.lock().gone_of(&user("alice")).is_empty()).await;
+}
+
+/// A store that answers nothing before it is told to, and counts its writes.
+#[derive(Debug, Default)]
+struct Slow {
+    memory: Memory,
+    loads: AtomicU64,
+    writes: AtomicU64,
+    goes_on: tokio::sync::Notify,
+}
+
+impl Keep for Slow {
+    fn keep(&self, of: ConversationName, registers: Vec<Register>) -> Kept<'_, ()> {
+        self.keep_all(vec![(of, registers)])
+    }
+
+    fn keep_all(&self, notes: Vec<(ConversationName, Vec<Register>)>) -> Kept<'_, ()> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        self.memory.keep_all(notes)
+    }
+
+    fn load(&self, of: ConversationName, prefix: &'static [u8], limit: usize) -> Kept<'_, Registers> {
+        self.loads.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async move {
+            self.goes_on.notified().await;
+            self.memory.load(of, prefix, limit).await
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_slow_store_holds_nothing_up_and_is_written_to_once() {
+    const USERS: u64 = 20;
+    let (slow, clock) = (Arc::<Slow>::default(), Arc::<SetClock>::default());
+    let sessions =
+        Sessions::start(SessionsConfig::default(), Arc::clone(&slow) as _, Arc::clone(&clock) as _);
+    let mut observed = sessions.observe();
+    let come = |n: u64| sessions.sign_in(&identity(&format!("user {n}"), None, 0), &hello("phone", 0), 0);
+    let live: Vec<_> = (0..USERS).map(|n| come(n).unwrap()).collect();
+    drop(live);
+    clock.0.store(2_000, Ordering::Relaxed);
+    sessions.0.went.notify_one();
+    until(|| slow.loads.load(Ordering::Relaxed) == USERS).await;
+    // The store has not answered, and users who do not come back are offline all the same.
+    clock.0.store(9_000, Ordering::Relaxed);
+    sessions.0.sooner.notify_one();
+    let told = async {
+        for _ in 0..2 * USERS {
+            observed.recv().await.expect("who has come and gone");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), told).await.expect("it does not wait for the store");
+    assert_eq!(sessions.0.state.lock().gone_of(&user("user 7")).len(), 1, "it is known meanwhile");
+    let goes_on = async {
+        while slow.writes.load(Ordering::Relaxed) == 0 {
+            slow.goes_on.notify_waiters();
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), goes_on).await.expect("it stores");
+    assert_eq!(slow.writes.load(Ordering::Relaxed), 1);
+    assert_eq!(slow.memory.0.lock().len(), 20);
+}
+
+#[tokio::test]
+async fn what_is_watched_is_looked_at_anew_when_it_may_have_changed() {
+    let world = world(SessionsConfig::default());
+    let attendance = come(&world, "alice", "phone", Some("first")).unwrap();
+    let (watcher, room) = (attendance.watcher(), ConversationName::new("room").unwrap());
+    let reviewed = || match attendance.mailbox.take(true) {
+        Some(Told::Review(of)) => of.contains(&room),
+        _ => false,
+    };
+    assert_eq!(watcher.begin(&room, 0), Ok(true));
+    assert!(!reviewed());
+    // While it is found out who its members are, one leaves.
+    world.sessions.statuses().members_changed(&room);
+    watcher.watch(&room, Members::default(), 0).unwrap();
+    until(reviewed).await;
+    assert_eq!(watcher.begin(&room, 0), Ok(false));
+    world.clock.0.store(5_000, Ordering::Relaxed);
+    attendance.refresh(&identity("alice", Some("second"), 0), 5_000).unwrap();
+    until(reviewed).await;
 }
 
 #[tokio::test]

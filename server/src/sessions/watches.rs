@@ -11,7 +11,7 @@ use quoth_protocol::limits::PRESENCE_INTERVAL_MS;
 use quoth_protocol::presence::Status;
 use quoth_protocol::{ConversationName, UserId};
 
-use super::inbox::{Inbox, Seen};
+use super::mailbox::{Mailbox, Seen};
 
 /// All that is watched.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub(super) struct Watches {
 
 #[derive(Debug)]
 struct OfSession {
-    inbox: Arc<Inbox>,
+    mailbox: Arc<Mailbox>,
     conversations: HashMap<ConversationName, HashSet<UserId>>,
     pending: BTreeMap<(ConversationName, UserId), (Status, u64)>,
     /// Conversations of which it is to be looked anew who is to be watched, and those of which that is under way: nothing of these is
@@ -40,34 +40,38 @@ impl Watches {
     pub(super) fn watch(
         &mut self,
         session: SessionId,
-        inbox: &Arc<Inbox>,
+        mailbox: &Arc<Mailbox>,
         conversation: ConversationName,
         users: HashSet<UserId>,
     ) {
-        let pending =
-            self.sessions.get_mut(&session).map(|of_session| std::mem::take(&mut of_session.pending));
-        self.unwatch(session, &conversation);
         self.watching.entry(conversation.clone()).or_default().insert(session);
         for user in &users {
             self.watchers.entry(user.clone()).or_default().insert(session);
         }
         let of_session = self.sessions.entry(session).or_insert_with(|| OfSession {
-            inbox: Arc::clone(inbox),
+            mailbox: Arc::clone(mailbox),
             conversations: HashMap::new(),
             pending: BTreeMap::new(),
             reviews: BTreeSet::new(),
             under_review: BTreeSet::new(),
             next_ms: 0,
         });
+        let before = of_session.conversations.insert(conversation.clone(), users).unwrap_or_default();
         // What has not been told of those who are watched still is told still.
-        let mut pending = pending.unwrap_or_default();
-        pending.retain(|(of, user), _| *of != conversation || users.contains(user));
-        if !pending.is_empty() {
+        let users = &of_session.conversations[&conversation];
+        of_session.pending.retain(|(of, user), _| *of != conversation || users.contains(user));
+        if !of_session.pending.is_empty() {
             self.due.insert((of_session.next_ms, session));
         }
-        of_session.pending = pending;
-        of_session.under_review.remove(&conversation);
-        of_session.conversations.insert(conversation, users);
+        // One that has been asked for since these were found is still to come.
+        if !of_session.reviews.contains(&conversation) {
+            of_session.under_review.remove(&conversation);
+        }
+        let conversations = &of_session.conversations;
+        let is_watched = |user: &UserId| conversations.values().any(|users| users.contains(user));
+        for user in before.iter().filter(|user| !is_watched(user)) {
+            forget(&mut self.watchers, user, session);
+        }
     }
 
     /// Somebody's status is to be told to a connection that watches a conversation.
@@ -184,7 +188,7 @@ impl Watches {
                 status,
                 last_seen_ms,
             };
-            of_session.inbox.presence(pending.into_iter().map(seen).collect(), reviews);
+            of_session.mailbox.presence(pending.into_iter().map(seen).collect(), reviews);
             of_session.next_ms = now_ms.saturating_add(PRESENCE_INTERVAL_MS);
         }
     }
@@ -210,7 +214,7 @@ mod tests {
     use quoth_protocol::{ConversationName, UserId};
 
     use super::{PRESENCE_INTERVAL_MS, Watches};
-    use crate::sessions::inbox::{Inbox, Told};
+    use crate::sessions::mailbox::{Mailbox, Told};
 
     fn user(id: &str) -> UserId {
         UserId::new(id).unwrap()
@@ -228,8 +232,8 @@ mod tests {
         ids.iter().map(|id| user(id)).collect()
     }
 
-    async fn told(inbox: &Inbox) -> Vec<(String, String, Status)> {
-        let Told::Presence(seen) = inbox.next(true).await else { panic!("no presence") };
+    async fn told(mailbox: &Mailbox) -> Vec<(String, String, Status)> {
+        let Told::Presence(seen) = mailbox.next(true).await else { panic!("no presence") };
         seen.into_iter()
             .map(|seen| (seen.conversation.to_string(), seen.user.to_string(), seen.status))
             .collect()
@@ -237,41 +241,61 @@ mod tests {
 
     #[tokio::test]
     async fn changes_gather_and_the_latest_counts() {
-        let (mut watches, inbox) = (Watches::default(), Arc::<Inbox>::default());
+        let (mut watches, mailbox) = (Watches::default(), Arc::<Mailbox>::default());
         let session = SessionId(1);
-        watches.watch(session, &inbox, name("a"), users(&["bob", "eve"]));
-        watches.watch(session, &inbox, name("b"), users(&["bob"]));
+        watches.watch(session, &mailbox, name("a"), users(&["bob", "eve"]));
+        watches.watch(session, &mailbox, name("b"), users(&["bob"]));
         watches.change(&change("bob", Status::Online, 10), 10);
         watches.change(&change("nobody", Status::Online, 10), 10);
         assert_eq!(watches.due_ms(), Some(10), "the first one comes at once");
         watches.hand_over(10);
         let online =
             |conversation: &str, user: &str| (conversation.to_owned(), user.to_owned(), Status::Online);
-        assert_eq!(told(&inbox).await, [online("a", "bob"), online("b", "bob")]);
+        assert_eq!(told(&mailbox).await, [online("a", "bob"), online("b", "bob")]);
         for (status, at_ms) in [(Status::Away, 11), (Status::Offline, 12), (Status::Away, 13)] {
             watches.change(&change("bob", status, at_ms), at_ms);
         }
         watches.hand_over(10 + PRESENCE_INTERVAL_MS - 1);
-        assert!(inbox.take(true).is_none());
+        assert!(mailbox.take(true).is_none());
         watches.unwatch(session, &name("b"));
         watches.hand_over(10 + PRESENCE_INTERVAL_MS);
-        assert_eq!(told(&inbox).await, [("a".to_owned(), "bob".to_owned(), Status::Away)]);
+        assert_eq!(told(&mailbox).await, [("a".to_owned(), "bob".to_owned(), Status::Away)]);
         watches.gone(session);
         watches.change(&change("bob", Status::Online, 9_000), 9_000);
         watches.hand_over(u64::MAX);
-        assert!(inbox.take(true).is_none() && watches.watchers.is_empty() && watches.sessions.is_empty());
+        assert!(mailbox.take(true).is_none() && watches.watchers.is_empty() && watches.sessions.is_empty());
     }
 
     #[test]
     fn who_is_watched_for_two_conversations_is_watched_for_the_other_one() {
-        let (mut watches, inbox) = (Watches::default(), Arc::<Inbox>::default());
-        watches.watch(SessionId(1), &inbox, name("a"), users(&["bob"]));
-        watches.watch(SessionId(1), &inbox, name("b"), users(&["bob"]));
+        let (mut watches, mailbox) = (Watches::default(), Arc::<Mailbox>::default());
+        watches.watch(SessionId(1), &mailbox, name("a"), users(&["bob"]));
+        watches.watch(SessionId(1), &mailbox, name("b"), users(&["bob"]));
         watches.unwatch(SessionId(1), &name("a"));
         watches.change(&change("bob", Status::Online, 1), 1);
         watches.hand_over(1);
-        assert!(inbox.take(true).is_some());
-        watches.watch(SessionId(1), &inbox, name("b"), HashSet::new());
+        assert!(mailbox.take(true).is_some());
+        watches.watch(SessionId(1), &mailbox, name("b"), HashSet::new());
         assert!(watches.watchers.is_empty() && watches.of(SessionId(1)).count() == 1);
+    }
+
+    #[test]
+    fn a_review_that_is_asked_for_while_another_one_is_under_way_comes_too() {
+        let (mut watches, mailbox) = (Watches::default(), Arc::<Mailbox>::default());
+        let is_review = |told: Option<Told>| matches!(told, Some(Told::Review(_)));
+        watches.watch(SessionId(1), &mailbox, name("a"), users(&["bob", "eve"]));
+        watches.review(&name("a"), 1);
+        watches.hand_over(1);
+        assert!(is_review(mailbox.take(true)));
+        // While the members are found, one of them leaves.
+        watches.review(&name("a"), 2);
+        watches.watch(SessionId(1), &mailbox, name("a"), users(&["bob", "eve"]));
+        watches.change(&change("eve", Status::Online, 3), 3);
+        watches.hand_over(1 + PRESENCE_INTERVAL_MS);
+        assert!(is_review(mailbox.take(true)));
+        assert!(mailbox.take(true).is_none(), "nothing is told before it is known of whom");
+        watches.watch(SessionId(1), &mailbox, name("a"), users(&["bob"]));
+        watches.hand_over(u64::MAX);
+        assert!(mailbox.take(true).is_none() && !watches.watchers.contains_key(&user("eve")));
     }
 }

@@ -17,6 +17,9 @@ pub trait Messages: Unpin {
     /// When there is no place for it. The next thing to send is then a close.
     fn receive(&self, message: Message) -> Result<(), Code>;
 
+    /// How many lanes the client has opened, since this was asked last, that nobody will ever serve.
+    fn take_unserved(&self) -> u32;
+
     /// What is to be sent next.
     fn poll_next_message(&self, task: &mut Context<'_>) -> Poll<Outgoing>;
 
@@ -34,6 +37,10 @@ impl Messages for Lanes {
 
     fn receive(&self, message: Message) -> Result<(), Code> {
         Self::receive(self, message)
+    }
+
+    fn take_unserved(&self) -> u32 {
+        Self::take_unserved(self)
     }
 
     fn poll_next_message(&self, task: &mut Context<'_>) -> Poll<Outgoing> {

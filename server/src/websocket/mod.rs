@@ -3,6 +3,7 @@
 //! What the messages mean is `quoth_lanes`' and the session's work; here is what a socket needs: frames of RFC 6455, bounds,
 //! pings, timeouts, and closes that say why.
 
+mod floods;
 mod heard;
 mod heartbeat;
 mod messages;
@@ -21,6 +22,7 @@ use tokio::net::TcpStream;
 
 use crate::http::Stream;
 use crate::session::{self, Place, Service, Transport};
+use floods::Floods;
 pub use heard::Heard;
 use heartbeat::Heartbeat;
 pub use messages::Messages;
@@ -58,9 +60,8 @@ pub(crate) fn tasks(
     let lanes = Lanes::server(format);
     let heartbeat = heartbeat(service.limits.idle_timeout_ms);
     let heard = Heard::default();
-    let control_frames_max = service.limits.control_frames_per_second_max;
-    let pump =
-        Pump::new(stream, read, Some(place), lanes.clone(), heartbeat, heard.clone(), control_frames_max);
+    let floods = Floods::new(&service.limits);
+    let pump = Pump::new(stream, read, Some(place), lanes.clone(), heartbeat, heard.clone(), floods);
     (session::run(Transport::WebSocket { lanes, peer, heard }, service), pump.run())
 }
 
@@ -68,7 +69,9 @@ pub(crate) fn tasks(
 /// see how the socket behaves when something else is there. The handshake of RFC 6455 is done, and nothing has come behind it.
 pub async fn run(tcp: TcpStream, messages: impl Messages, idle_timeout_ms: u32) {
     let heartbeat = heartbeat(idle_timeout_ms);
-    Pump::new(Stream::plain(tcp), Vec::new(), None, messages, heartbeat, Heard::default(), 0).run().await;
+    Pump::new(Stream::plain(tcp), Vec::new(), None, messages, heartbeat, Heard::default(), Floods::none())
+        .run()
+        .await;
 }
 
 fn heartbeat(idle_timeout_ms: u32) -> Heartbeat {

@@ -6,7 +6,6 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use quoth_core::bucket::{Bucket, Pace};
 use quoth_lanes::{Closed, Message, Outgoing};
 use quoth_protocol::Code;
 use tokio::io::{AsyncRead, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
@@ -15,6 +14,7 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext}
 use tungstenite::{Error, Message as WsMessage};
 
 use super::CLOSE_TIMEOUT;
+use super::floods::Floods;
 use super::heard::Heard;
 use super::heartbeat::{Due, Heartbeat};
 use super::messages::Messages;
@@ -51,8 +51,7 @@ pub(super) struct Pump<M: Messages> {
     messages: M,
     heartbeat: Heartbeat,
     heard: Heard,
-    /// How many pings, pongs and closes may come.
-    control_frames: Option<(Pace, Bucket)>,
+    floods: Floods,
     began: Instant,
     /// Among the connections, for as long as this one is there.
     _place: Option<Place>,
@@ -80,7 +79,7 @@ impl<M: Messages> Pump<M> {
         messages: M,
         heartbeat: Heartbeat,
         heard: Heard,
-        control_frames_per_second_max: u32,
+        floods: Floods,
     ) -> Box<Self> {
         let message_bytes_max = messages.message_bytes_max();
         let config = WebSocketConfig::default()
@@ -101,7 +100,7 @@ impl<M: Messages> Pump<M> {
             messages,
             heartbeat,
             heard,
-            control_frames: Pace::new(control_frames_per_second_max.into()).map(|pace| (pace, Bucket::FULL)),
+            floods,
             began: Instant::now(),
         })
     }
@@ -127,6 +126,7 @@ impl<M: Messages> Pump<M> {
     fn poll_all(&mut self, task: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Result<(), End> {
         let before = self.stream.read_bytes();
         self.read(task)?;
+        self.judge_lanes()?;
         if self.stream.read_bytes() > before {
             self.heartbeat.heard(Instant::now());
         }
@@ -180,12 +180,13 @@ impl<M: Messages> Pump<M> {
                     self.messages.closed_by_peer(code_of(close.as_ref()), text);
                     return Err(End::Answer);
                 }
-                WsMessage::Ping(_) | WsMessage::Pong(_) | WsMessage::Frame(_) if self.is_flooded() => {
-                    let text = "too many pings and pongs";
-                    self.messages.close(Code::RATE_LIMITED, text);
-                    return Err(End::Violation(close_with(Code::RATE_LIMITED, text)));
+                WsMessage::Ping(_) | WsMessage::Pong(_) | WsMessage::Frame(_) => {
+                    let now_ms = self.now_ms();
+                    if self.floods.control_frames.is_over(now_ms) {
+                        return Err(self.flooded("too many pings and pongs"));
+                    }
+                    continue;
                 }
-                WsMessage::Ping(_) | WsMessage::Pong(_) | WsMessage::Frame(_) => continue,
             };
             if self.messages.receive(message).is_err() {
                 // The lanes have ended, and what is written next says why.
@@ -196,11 +197,25 @@ impl<M: Messages> Pump<M> {
         Ok(())
     }
 
-    /// Whether one more control frame is too many.
-    fn is_flooded(&mut self) -> bool {
-        // Time since the beginning is as good as any other.
-        let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.control_frames.as_mut().is_some_and(|(pace, bucket)| !bucket.take(*pace, now_ms))
+    /// Ends a connection whose client opens lane after lane that no session gets to see, which could count them otherwise.
+    fn judge_lanes(&mut self) -> Result<(), End> {
+        let now_ms = self.now_ms();
+        for _ in 0..self.messages.take_unserved() {
+            if self.floods.unserved_lanes.is_over(now_ms) {
+                return Err(self.flooded("too many lanes were opened for nothing"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Time since the beginning, which is as good as any other for floods.
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn flooded(&self, text: &str) -> End {
+        self.messages.close(Code::RATE_LIMITED, text);
+        End::Violation(close_with(Code::RATE_LIMITED, text))
     }
 
     /// Messages may be larger once the client is signed in.

@@ -13,6 +13,7 @@ use quoth_protocol::lane::encode_frames;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::floods::Floods;
 use super::heard::Heard;
 use super::heartbeat::Heartbeat;
 use super::messages::Messages;
@@ -59,8 +60,15 @@ async fn a_socket_that_nobody_reads_ends_and_holds_little_meanwhile() {
     let (server, client) = pair().await;
     let lanes = Lanes::server(Format::Postcard);
     let heartbeat = Heartbeat::new(NEVER, NEVER, STALL_TIMEOUT);
-    let pump =
-        Pump::new(Stream::plain(server), Vec::new(), None, lanes.clone(), heartbeat, Heard::default(), 0);
+    let pump = Pump::new(
+        Stream::plain(server),
+        Vec::new(),
+        None,
+        lanes.clone(),
+        heartbeat,
+        Heard::default(),
+        Floods::none(),
+    );
     let talks = tokio::spawn(talk(lanes.clone()));
     tokio::time::timeout(PATIENCE, pump.run()).await.expect("it ends");
     assert_eq!(lanes.close_reason().unwrap().code, None, "it is lost");
@@ -76,8 +84,15 @@ async fn one_that_is_read_slowly_goes_on() {
     let (server, mut client) = pair().await;
     let lanes = Lanes::server(Format::Postcard);
     let heartbeat = Heartbeat::new(NEVER, NEVER, STALL_TIMEOUT);
-    let pump =
-        Pump::new(Stream::plain(server), Vec::new(), None, lanes.clone(), heartbeat, Heard::default(), 0);
+    let pump = Pump::new(
+        Stream::plain(server),
+        Vec::new(),
+        None,
+        lanes.clone(),
+        heartbeat,
+        Heard::default(),
+        Floods::none(),
+    );
     let (pumps, _talks) = (tokio::spawn(pump.run()), tokio::spawn(talk(lanes.clone())));
     let mut buffer = vec![0; 4 * 1_024 * 1_024];
     for _ in 0..8 {
@@ -111,6 +126,10 @@ impl Messages for Plenty {
         panic!("the client sends nothing")
     }
 
+    fn take_unserved(&self) -> u32 {
+        0
+    }
+
     fn poll_next_message(&self, _: &mut Context<'_>) -> Poll<Outgoing> {
         let take = |left: usize| left.checked_sub(1);
         match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
@@ -132,7 +151,15 @@ async fn a_silent_client_gets_everything_however_often_the_socket_is_full() {
     let (server, mut client) = pair().await;
     let messages = Plenty { left: AtomicUsize::new(MESSAGES) };
     let heartbeat = Heartbeat::new(NEVER, NEVER, NEVER);
-    let pump = Pump::new(Stream::plain(server), Vec::new(), None, messages, heartbeat, Heard::default(), 0);
+    let pump = Pump::new(
+        Stream::plain(server),
+        Vec::new(),
+        None,
+        messages,
+        heartbeat,
+        Heard::default(),
+        Floods::none(),
+    );
     let pumps = tokio::spawn(pump.run());
     let mut buffer = vec![0; 256 * 1_024];
     let mut read = 0;

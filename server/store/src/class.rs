@@ -13,7 +13,10 @@ pub struct Class(u8);
 
 impl Class {
     /// How many there are.
-    pub(crate) const COUNT: usize = AGES_S.len() + 1;
+    pub(crate) const COUNT: usize = AGES_S.len() + 2;
+
+    /// What is left of windows of which the rest was taken out. No record is of it.
+    pub(crate) const REST: Self = Self(8);
 
     /// The class of what is kept for so many seconds; 0: without a bound by age.
     #[must_use]
@@ -40,9 +43,14 @@ impl Class {
         self.0 as usize
     }
 
-    /// The class with a number.
+    /// The class of a record with a number.
     pub(crate) fn from_number(number: u8) -> Option<Self> {
-        (usize::from(number) < Self::COUNT).then_some(Self(number))
+        (number < Self::REST.0).then_some(Self(number))
+    }
+
+    /// The same, of a row of the view.
+    pub(crate) fn from_stored(number: u8) -> Option<Self> {
+        (number <= Self::REST.0).then_some(Self(number))
     }
 
     /// The time of which a window has events at most, in milliseconds; `None`: of any time. As with a window's bytes, another
@@ -52,6 +60,8 @@ impl Class {
         Some(age_s * 1_000 / WINDOWS)
     }
 }
+
+const _: () = assert!(Class::REST.index() + 1 == Class::COUNT);
 
 #[cfg(test)]
 mod tests {
@@ -64,6 +74,10 @@ mod tests {
         assert_eq!([366 * 86_400 + 1, u64::MAX].map(number), [0, 0], "longer than any class");
         assert_eq!(Class::of_age_s(5).window_ms(), Some(7_500));
         assert_eq!(Class::default().window_ms(), None);
-        assert_eq!(Class::all().last().and_then(|last| Class::from_number(last.number() + 1)), None);
+        assert_eq!(Class::all().last(), Some(Class::REST));
+        assert_eq!(Class::REST.window_ms(), None);
+        let number = Class::REST.number();
+        assert_eq!((Class::from_number(number), Class::from_stored(number)), (None, Some(Class::REST)));
+        assert_eq!(Class::from_stored(number + 1), None);
     }
 }

@@ -5,6 +5,7 @@
 //! - origin time `u64`, if a flag says so;
 //! - n `u64` and producer, 16 bytes, if a flag says so;
 //! - when it expires `u64`, offset `u64` and class `u8`, each if a flag says so;
+//! - a flag of its own says that it ends its class's window;
 //! - what it erases, if a flag says so: `u32` count and seqs `u64`;
 //! - conversation, sender and content;
 //! - registers, if a flag says so: `u32` count, then per register length of the key `u8`, 1 and the value's length `u32` or
@@ -17,13 +18,9 @@ use crate::bytes_reader::Reader;
 use crate::class::Class;
 use crate::key::ProducerKey;
 use crate::record::{
-    Content, FLAG_CLASS, FLAG_ERASES, FLAG_EXPIRES, FLAG_ID, FLAG_OFFSET, FLAG_ORIGIN_TIME, FLAG_REGISTERS,
-    KIND_CHANGE, KIND_MESSAGE, KIND_NOTICE, MessageId, Record, Register,
+    Content, FLAG_CLASS, FLAG_ENDS_WINDOW, FLAG_ERASES, FLAG_EXPIRES, FLAG_ID, FLAG_OFFSET, FLAG_ORIGIN_TIME,
+    FLAG_REGISTERS, KIND_CHANGE, KIND_MESSAGE, KIND_NOTICE, MessageId, Record, Register,
 };
-
-/// All flags that there are.
-const FLAGS: u8 =
-    FLAG_ORIGIN_TIME | FLAG_ID | FLAG_REGISTERS | FLAG_EXPIRES | FLAG_OFFSET | FLAG_CLASS | FLAG_ERASES;
 
 /// Why bytes are no group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -115,6 +112,7 @@ fn flags(record: &Record) -> u8 {
         | flag(record.offset != 0, FLAG_OFFSET)
         | flag(record.class != Class::default(), FLAG_CLASS)
         | flag(!record.erases.is_empty(), FLAG_ERASES)
+        | flag(record.ends_window, FLAG_ENDS_WINDOW)
 }
 
 fn encode_registers(registers: &[Register], out: &mut Vec<u8>) {
@@ -160,9 +158,6 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Record>, DecodeError> {
 
 fn decode_record(reader: &mut Reader<'_>, content: fn(Bytes) -> Content) -> Option<Record> {
     let [flags, conversation_len, sender_len] = reader.array()?;
-    if flags & !FLAGS != 0 {
-        return None;
-    }
     let has = |flag: u8| flags & flag != 0;
     let content_len = usize::try_from(reader.u32()?).ok()?;
     let time_ms = reader.u64()?;
@@ -195,6 +190,7 @@ fn decode_record(reader: &mut Reader<'_>, content: fn(Bytes) -> Content) -> Opti
         offset,
         class,
         erases,
+        ends_window: has(FLAG_ENDS_WINDOW),
         registers: if has(FLAG_REGISTERS) { decode_registers(reader)? } else { Vec::new() },
     })
 }
@@ -256,6 +252,7 @@ mod tests {
         records[1].content = Content::Message(bytes::Bytes::new());
         records[2].origin_time_ms = Some(u64::MAX);
         records[3].id = records[0].id;
+        records[3].ends_window = true;
         records[5].id = None;
         (records[0].expires_ms, records[0].class) = (u64::MAX, Class::of_age_s(1));
         (records[1].offset, records[1].erases) = (1, vec![Seq(1), Seq(6)]);
@@ -273,8 +270,6 @@ mod tests {
             let mut longer = bytes.clone();
             longer.push(0);
             assert!(decode(&longer).is_err());
-            bytes[5] |= 128;
-            assert_eq!(decode(&bytes), Err(DecodeError::Malformed { index: 0 }), "an unknown flag");
             bytes[4] = 9;
             assert_eq!(decode(&bytes), Err(DecodeError::UnknownKind { index: 0, kind: 9 }));
         }

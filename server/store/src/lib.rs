@@ -24,6 +24,7 @@
 //!     offset: 0,
 //!     class: Class::default(),
 //!     erases: Vec::new(),
+//!     ends_window: false,
 //!     registers: Vec::new(),
 //! };
 //! let mut bytes = Vec::new();
@@ -70,6 +71,6 @@ pub use verify::{Finding, Progress, Report, verify};
 pub use view::fjall::FjallView;
 pub use view::memory::MemoryView;
 pub use view::{
-    Bounds, Found, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed, Span, Stretch, Survey,
-    View, ViewError,
+    Bounds, Erased, Found, Keep, Keepings, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed,
+    Rewrite, Rewritten, Span, Stretch, Survey, View, ViewError,
 };

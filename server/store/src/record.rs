@@ -38,6 +38,8 @@ pub struct Record {
     /// Events of the same conversation, before it, that are absent from here on, and whose contents are to go. Readers are given
     /// none.
     pub erases: Vec<Seq>,
+    /// Whether the view's window of its class ends behind its group, full or not. Readers are given none.
+    pub ends_window: bool,
     /// What it makes true for its conversation, in this order. Messages have none, which costs them nothing; and neither has
     /// what is read from the view, which keeps the latest values apart.
     pub registers: Vec<Register>,
@@ -61,6 +63,7 @@ impl Record {
             offset: *offset,
             class: Class::default(),
             erases: Vec::new(),
+            ends_window: false,
             registers: Vec::new(),
         }
     }
@@ -145,7 +148,7 @@ impl Register {
 pub(crate) const KIND_MESSAGE: u8 = 0;
 pub(crate) const KIND_CHANGE: u8 = 1;
 pub(crate) const KIND_NOTICE: u8 = 2;
-/// Only in rows: what was there is gone, but for its id, its time and how long it was.
+/// Only in rows: what was there is gone, but for its time and how long it was, and its id unless it is long ago.
 pub(crate) const KIND_ABSENT: u8 = 3;
 
 /// Flags of an encoded record, in groups and in rows: what of it is there.
@@ -157,3 +160,4 @@ pub(crate) const FLAG_EXPIRES: u8 = 8;
 pub(crate) const FLAG_OFFSET: u8 = 16;
 pub(crate) const FLAG_CLASS: u8 = 32;
 pub(crate) const FLAG_ERASES: u8 = 64;
+pub(crate) const FLAG_ENDS_WINDOW: u8 = 128;

@@ -1,5 +1,5 @@
-//! A process that writes and frees windows at the same time is killed, over and over: what is kept is there, what is gone is told,
-//! and the rest of it goes.
+//! A process that writes, frees windows and rewrites others at the same time is killed, over and over: what is kept is there, what is gone
+//! is told, and the rest of it goes.
 
 mod writer;
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::testing::{commit, record};
 use quoth_store::{
-    Applier, ApplierOptions, Class, Marks, Options, PageLimit, Position, Record, Store, verify,
+    Applier, ApplierOptions, Class, Keep, Marks, Options, PageLimit, Position, Record, Rewrite, Store, verify,
 };
 
 use writer::write_and_be_killed;
@@ -21,6 +21,9 @@ const ROUNDS: u64 = 10;
 const KEPT: u64 = 40;
 
 const CONVERSATIONS: [&str; 3] = ["a", "b", "c"];
+
+/// A conversation that is kept for ever, but for what has a time of its own, which is nine in ten.
+const EVER: &str = "ever";
 
 fn open(dir: &Path) -> Store {
     Store::open(Options { segment_bytes: 8192, cache_bytes: 1 << 20, ..Options::new(dir) }).unwrap()
@@ -38,12 +41,44 @@ fn event(conversation: &str, seq: u64) -> Record {
     Record { time_ms, offset, class, ..record(conversation, seq, seq) }
 }
 
+/// One of those that have a time of their own, and of windows with sixteen of them.
+fn event_of_ever(seq: u64) -> Record {
+    let event = event(EVER, seq);
+    let expires_ms = if seq.is_multiple_of(10) { 0 } else { event.time_ms + 1 };
+    Record { expires_ms, class: Class::default(), ends_window: seq.is_multiple_of(16), ..event }
+}
+
+/// By when times to live are judged when there are so many.
+fn live_ms(head: u64) -> u64 {
+    event(EVER, (head + 1).saturating_sub(KEPT)).time_ms
+}
+
 fn group(position: u64) -> Vec<Record> {
-    CONVERSATIONS.map(|conversation| event(conversation, position)).to_vec()
+    let mut group = CONVERSATIONS.map(|conversation| event(conversation, position)).to_vec();
+    group.push(event_of_ever(position));
+    group
+}
+
+/// Rewrites until there is nothing to do; says how many windows went.
+fn rewrite(store: &Store) -> u64 {
+    let head = store.view.last(&name(EVER)).unwrap().map_or(0, |last| last.seq.0);
+    let mut windows = 0;
+    loop {
+        let mut rewrite = Rewrite { now_ms: live_ms(head), erased_by_ms: 0, pace: &mut |_| true };
+        let mut keepings = |_: &ConversationName| Ok(Keep { live_ms: live_ms(head), ..Keep::default() });
+        let rewritten = store.view.rewrite(&mut keepings, &mut rewrite).unwrap();
+        windows += rewritten.windows;
+        if !rewritten.more {
+            return windows;
+        }
+    }
 }
 
 fn reclaim(store: &Store) -> u64 {
     let reclaimed = store.view.reclaim(&mut |name| {
+        if name.as_str() == EVER {
+            return Ok(Marks::default());
+        }
         let head = store.view.last(name)?.map_or(0, |last| last.seq.0);
         Ok(Marks { seq: Seq((head + 1).saturating_sub(KEPT)), ..Marks::default() })
     });
@@ -62,6 +97,7 @@ fn the_process_that_writes_and_frees() {
         scope.spawn(|| {
             loop {
                 reclaim(&store);
+                rewrite(&store);
             }
         });
         for position in store.log.next().0.. {
@@ -77,7 +113,7 @@ fn the_process_that_writes_and_frees() {
 fn what_is_kept_is_there_after_every_kill_and_what_is_not_goes() {
     let dir = tempfile::tempdir().unwrap();
     let all = PageLimit { records: usize::MAX, bytes: usize::MAX };
-    let mut floors = Vec::new();
+    let (mut floors, mut gone) = (Vec::new(), 0);
     for round in 1..=ROUNDS {
         let told =
             write_and_be_killed("the_process_that_writes_and_frees", dir.path(), round * 53 % 170 + 60);
@@ -98,13 +134,30 @@ fn what_is_kept_is_there_after_every_kill_and_what_is_not_goes() {
             assert_eq!((read.from, read.to, read.records), (Seq(1), Seq(head), there), "round {round}");
             floors.push(bounds.floor);
         }
+        let read = store.view.after(&name(EVER), Seq::ZERO, all).unwrap();
+        let is_kept = |record: &Record| record.expires_ms == 0 || record.expires_ms > live_ms(head);
+        let as_read = |seq| Record { class: Class::default(), ends_window: false, ..event_of_ever(seq) };
+        let kept: Vec<_> = (1..=head).map(as_read).filter(is_kept).collect();
+        assert_eq!((read.from, read.to), (Seq(1), Seq(head)), "round {round}");
+        gone = head - read.records.len() as u64;
+        assert_eq!(read.records.into_iter().filter(is_kept).collect::<Vec<_>>(), kept, "round {round}");
         store.close().unwrap();
     }
+    assert!(gone > 50, "only {gone} rows were left out");
     assert!(floors.last().is_some_and(|floor| *floor > Seq(100)), "{floors:?}");
     // What the last one has left goes, and what is left of the disk is what is kept.
     let store = open(dir.path());
     reclaim(&store);
     reclaim(&store);
+    rewrite(&store);
+    assert_eq!(rewrite(&store), 0, "it is done");
+    let read = store.view.after(&name(EVER), Seq::ZERO, all).unwrap();
+    let head = read.to.0;
+    assert!(
+        (read.records.len() as u64) < head / 10 + KEPT + 64,
+        "{} of {head} are there",
+        read.records.len()
+    );
     for conversation in CONVERSATIONS {
         let Bounded { floor, head } = bounded(&store, conversation);
         assert!(head - floor <= KEPT + 16, "a window more is left at most: from {floor} to {head}");

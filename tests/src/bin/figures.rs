@@ -9,7 +9,7 @@ use quoth_tests::figures::{FIGURES, Figure, Plan};
 /// Measures the server of target/release from the inside, and prints a table of ratios; `quoth bench` measures what clients see.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Figures to measure; all if none is named.
+    /// Figures to measure; all if none is named, `before` only with --before.
     #[arg(value_parser = FIGURES.iter().map(|figure| figure.name).collect::<Vec<_>>())]
     figures: Vec<String>,
     /// Rounds of each figure; the table shows their median.
@@ -36,6 +36,15 @@ struct Arguments {
     /// Sessions of the figure `sign-ins`.
     #[arg(long, default_value_t = 5_000)]
     sign_ins: u64,
+    /// Length of the flood of the figure `flood` and of the quiet before it, in seconds.
+    #[arg(long, default_value_t = 30)]
+    flood_s: u64,
+    /// Length of each attack of the figure `hostile` and of the quiet before it, in seconds.
+    #[arg(long, default_value_t = 1)]
+    attack_s: u64,
+    /// Folder with the programs `quoth` and `quoth-server` of an earlier build, for the figure `before`.
+    #[arg(long, value_name = "DIR")]
+    before: Option<PathBuf>,
     /// Folder on the disk that is measured.
     #[arg(long, default_value_os_t = std::env::temp_dir())]
     dir: PathBuf,
@@ -52,12 +61,16 @@ fn main() -> anyhow::Result<ExitCode> {
         kept_messages: arguments.kept_messages,
         inbox_conversations: arguments.inbox_conversations,
         sign_ins: arguments.sign_ins,
+        flood_s: arguments.flood_s,
+        attack_s: arguments.attack_s,
+        before: arguments.before,
         dir: arguments.dir,
     };
     let chosen: Vec<&Figure> = FIGURES
         .iter()
         .filter(|figure| {
-            arguments.figures.is_empty() || arguments.figures.iter().any(|name| name == figure.name)
+            let is_named = arguments.figures.iter().any(|name| name == figure.name);
+            is_named || arguments.figures.is_empty() && figure.is_of_all(&plan)
         })
         .collect();
     let mut reports = Vec::new();

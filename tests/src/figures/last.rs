@@ -120,8 +120,8 @@ async fn read_as_fetched(engine: &Engine, name: &ConversationName) -> anyhow::Re
     let head = engine.applied_bounds(name, keeping).await?.head;
     let at = engine.reading(name, keeping);
     let page = engine.reads().after(name, Seq(head.0 - COUNT as u64), head, LIMIT, at).await?;
-    ensure!(page.frames.len() == COUNT, "the view has something else");
-    Ok(page.frames)
+    ensure!(page.reached == head, "the view has something else");
+    Ok(page.chunks)
 }
 
 /// Publishes to conversations until their tails have more than is read; gives their heads.

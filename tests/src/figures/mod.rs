@@ -8,11 +8,15 @@
 pub mod append;
 mod backup;
 mod bare_fjall;
+mod before;
 mod bulk;
 mod catch_up;
 mod client;
 mod expire;
+mod flood;
+mod hostile;
 mod inbox;
+mod kick;
 mod last;
 mod live;
 mod machine;
@@ -47,6 +51,12 @@ pub struct Plan {
     pub inbox_conversations: u64,
     /// Sessions that sign in at once.
     pub sign_ins: u64,
+    /// Length of the flood of first packets, and of the quiet before it, in seconds.
+    pub flood_s: u64,
+    /// Length of each attack of hostile peers, and of the quiet before it, in seconds.
+    pub attack_s: u64,
+    /// Where the programs `quoth` and `quoth-server` of an earlier build are.
+    pub before: Option<std::path::PathBuf>,
     /// Where the servers' data and the bare files are: the disk that is measured.
     pub dir: std::path::PathBuf,
 }
@@ -71,6 +81,12 @@ pub struct Row {
 }
 
 impl Figure {
+    /// Whether it is measured where none is named.
+    #[must_use]
+    pub fn is_of_all(&self, plan: &Plan) -> bool {
+        self.name != BEFORE || plan.before.is_some()
+    }
+
     /// Measures it.
     ///
     /// # Errors
@@ -81,6 +97,9 @@ impl Figure {
         Ok(report)
     }
 }
+
+/// The figure that needs programs of an earlier build.
+const BEFORE: &str = "before";
 
 /// All figures, in the order in which they are measured.
 pub const FIGURES: &[Figure] = &[
@@ -188,5 +207,41 @@ pub const FIGURES: &[Figure] = &[
             goal: Goal::AtMost(1.2),
         }],
         run: sign_ins::run,
+    },
+    Figure {
+        name: "flood",
+        rows: &[
+            Row {
+                what: "p99 of connecting under 20,000 first packets/s from 65,535 addresses, over none",
+                goal: Goal::AtMost(3.0),
+            },
+            Row { what: "server memory that they take at the most, in MiB", goal: Goal::AtMost(64.0) },
+            Row { what: "first packets/s that were really sent", goal: Goal::AtLeast(19_000.0) },
+        ],
+        run: flood::run,
+    },
+    Figure {
+        name: "hostile",
+        rows: &[Row {
+            what: "p99 of an honest conversation's deliveries while peers attack over QUIC and WebSocket, over none",
+            goal: Goal::AtMost(2.0),
+        }],
+        run: hostile::run,
+    },
+    Figure {
+        name: "kick",
+        rows: &[Row {
+            what: "kick of a user with 100 devices to the end of the last stream, in seconds",
+            goal: Goal::AtMost(1.0),
+        }],
+        run: kick::run,
+    },
+    Figure {
+        name: BEFORE,
+        rows: &[Row {
+            what: "durable acked publishes/s, 64 conversations x 64 in flight, over an earlier build's",
+            goal: Goal::AtLeast(0.95),
+        }],
+        run: before::run,
     },
 ];

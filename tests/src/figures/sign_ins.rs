@@ -21,6 +21,7 @@ use super::client::runtime;
 use super::{Plan, Report};
 use crate::issuer::Issuer;
 use crate::served::{ServedEngine, UserNames};
+use crate::threads::{cpu_s, this_thread};
 use crate::wire::Peer;
 
 /// Sign-ins under way at once: below what the server lets one address have (64), so that none has to wait and try again.
@@ -72,20 +73,6 @@ struct Storm {
     wall_s: f64,
     /// Of the server's thread, in seconds.
     cpu_s: f64,
-}
-
-/// The processor time that a thread of this process has used, in seconds.
-fn cpu_s(thread: i32) -> anyhow::Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat"))?;
-    let nanoseconds = stat.split_whitespace().next().context("no time")?;
-    Ok(nanoseconds.parse::<u64>()? as f64 / 1e9)
-}
-
-/// The kernel's number of the current thread.
-fn this_thread() -> anyhow::Result<i32> {
-    let link = std::fs::read_link("/proc/thread-self")?;
-    let number = link.file_name().and_then(|name| name.to_str()).context("no number")?;
-    Ok(number.parse()?)
 }
 
 /// Has users sign in with these tokens.

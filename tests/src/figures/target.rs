@@ -60,6 +60,10 @@ impl Target {
         Site::of_process(&self.server, &self.data_dir())
     }
 
+    pub(super) fn server(&self) -> &ServerProcess {
+        &self.server
+    }
+
     pub(super) fn address(&self) -> SocketAddr {
         self.server.address()
     }

@@ -102,7 +102,7 @@ impl Machine {
                 let reason = failed.ok().and_then(|reason| reason.clone()).unwrap_or_default();
                 bail!("broken promise: the engine failed: {reason}")
             }
-            () = serve(endpoint, service) => Ok(()),
+            () = serve(endpoint, None, service) => Ok(()),
         }
     }
 

@@ -53,11 +53,29 @@ fn each_verdict_has_its_exit_code_and_its_last_line() {
 }
 
 #[test]
+fn runs_of_a_single_round_are_undecided_and_it_is_said_what_to_do() {
+    let single = |us: f64| {
+        let mut outcome = with_p50([us; 5]);
+        outcome.systems.iter_mut().for_each(|system| system.rounds.truncate(1));
+        outcome
+    };
+    for after in [single(1_000.0), single(42_000.0)] {
+        let (code, told) = compared(&single(1_000.0), &after);
+        assert_eq!(code, Some(3), "{told}");
+        assert!(
+            !told.contains("WORSE") && told.trim_end().ends_with("measure both with --rounds 5"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
 fn help_says_the_rule() {
     let output =
         Command::new(binary("quoth")).args(["bench", "compare", "--help"]).output().expect("quoth runs");
     let told = String::from_utf8(output.stdout).expect("text");
-    for part in ["undecided", "exit", "3", "lie apart"] {
+    let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in ["undecided", "exit", "3", "lie apart", "fewer than three rounds", "--rounds 5"] {
         assert!(told.to_lowercase().contains(part), "no {part}: {told}");
     }
 }

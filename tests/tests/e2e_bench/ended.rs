@@ -1,5 +1,6 @@
 //! How a run ends before its time: one clear line of why, and nothing left.
 
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -59,14 +60,51 @@ fn what_was_measured_before_a_signal_is_kept() {
     // Round 1 begins with the server and ends with the disk.
     let disk = format!("bench floor append {}", dir.path().display());
     until("the disk is measured", || !pid_of(Path::new(&disk)).is_empty());
+    // As who presses Ctrl-C twice does, and a wrapper that passes on what the whole group has got.
     signal_group(&run, "INT");
+    signal_group(&run, "INT");
+    signal_group(&run, "TERM");
     let output = run.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(130));
+    assert!(told(&output).contains("measurement 2 of 100, round 1 of 50, append; "), "{}", told(&output));
     let line = format!("stopped by SIGINT after 0 whole rounds; 1 measurement kept in {}", json.display());
     assert_eq!(told(&output).lines().last(), Some(&*line));
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(table.contains("FAILED: stopped by SIGINT during round 1 of append"), "{table}");
     assert!(json.exists());
+    assert_eq!(
+        std::fs::read_dir(dir.path()).expect("the folder").count(),
+        2,
+        "the profile and what was found"
+    );
+}
+
+#[test]
+fn a_later_signal_ends_it_at_once_and_tells_what_is_lost() {
+    let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    // Nobody ever reads what is written there, so that the run does not end by itself.
+    let json = dir.path().join("found.json");
+    assert!(Command::new("mkfifo").arg(&json).status().expect("mkfifo").success());
+    let mut command = Command::new(binary("quoth"));
+    command.args(["bench", "latency", "--duration", "0.3", "--warm-up", "0", "--rounds", "1", "--no-floors"]);
+    command.arg("--dir").arg(dir.path()).arg("--json").arg(&json);
+    let mut run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("quoth runs");
+    let table = BufReader::new(run.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
+    assert!(table.into_iter().any(|line| line.starts_with("built: ")), "it prints the table first");
+    let signal =
+        |name: &str| Command::new("kill").args([name, &run.id().to_string()]).status().expect("kill");
+    assert!(signal("-INT").success());
+    let pid = run.id();
+    until("a signal that is not one with the first ends it", || {
+        Command::new("kill").args(["-TERM", &pid.to_string()]).status().expect("kill");
+        run.try_wait().expect("it is ours").is_some()
+    });
+    let output = run.wait_with_output().expect("it has ended");
+    assert_eq!(output.status.code(), Some(143), "{}", told(&output));
+    let lost = "ended at once by a second signal, SIGTERM; lost: 1 measurement that was done, in ";
+    let line = format!("{lost}{}", json.display());
+    assert_eq!(told(&output).lines().last(), Some(&*line), "{}", told(&output));
+    assert_eq!(std::fs::read_dir(dir.path()).expect("the folder").count(), 1, "what the test has made");
 }
 
 #[test]

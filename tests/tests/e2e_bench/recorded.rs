@@ -36,12 +36,13 @@ fn a_report_says_which_server_was_measured_and_how() {
 
 #[test]
 fn nothing_is_held_to_a_goal_under_another_load() {
-    let run = |arguments: &[&str]| {
+    let run = |load_of: &str, arguments: &[&str]| {
         let mut bench = Bench::of_pair("relay", arguments);
         let profile = bench.dir.path().join("pair.toml");
-        let goal = "\n[goals]\n\"delivery p50: quoth over quinn relay\" = { at_most = 1000.0 }\n";
+        let goal = "\"delivery p50: quoth over quinn relay\" = { at_most = 1000.0 }\n";
         let text = std::fs::read_to_string(&profile).expect("a profile")
-            + "warm_up_s = 0.5\nduration_s = 0.5\n"
+            + "warm_up_s = 0.5\nduration_s = 0.5\n[goals]\n"
+            + load_of
             + goal;
         std::fs::write(&profile, text).expect("a profile");
         bench.command.args(["--duration", "0.5"]);
@@ -50,12 +51,32 @@ fn nothing_is_held_to_a_goal_under_another_load() {
         assert_eq!(ratio.goal, Some(Goal::AtMost(1000.0)));
         (ratio.not_judged, String::from_utf8(output.stdout).expect("text"))
     };
-    let (why, table) = run(&[]);
+    let (why, table) = run("", &[]);
     assert!(why.is_none() && table.contains("<= 1000: reached"), "{why:?} {table}");
-    let (why, table) = run(&["--rate", "300"]);
+    let (why, table) = run("", &["--rate", "300"]);
     let reason = "--rate changes the load that the goal is for";
     assert_eq!(why.as_deref(), Some(reason));
     assert!(table.contains(&format!("\nnot judged: {reason}\n")) && !table.contains("reached"), "{table}");
+    let (why, table) = run("load_of = \"latency\"\n", &[]);
+    let reason = "the goals are for the load of `latency`, and this one differs in duration_s (0.5, not 5), warm_up_s (0.5, not 1)";
+    assert_eq!(why.as_deref(), Some(reason));
+    assert!(
+        table.contains("not judged: the goals are for the load") && !table.contains("reached"),
+        "{table}"
+    );
+}
+
+#[test]
+fn a_load_of_another_size_is_played_in_that_size() {
+    let size = ["--readers", "3", "--conversations", "2", "--rate", "200", "--duration", "0.5"];
+    let mut bench = Bench::new(&["latency", "--no-floors"]);
+    bench.command.args(size);
+    let (output, found) = bench.run();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let played = ["conversations", "members", "connections"].map(|key| found.profile[key].clone());
+    assert_eq!(played, [2, 4, 8].map(serde_json::Value::from));
+    // 0.5 s of warm-up and 0.5 s that count, three readers for each message.
+    assert_eq!(round(&found, "quoth").check.checked, 600);
 }
 
 #[test]
@@ -70,6 +91,9 @@ fn a_replay_is_recorded_and_has_all_floors() {
     bench.command.arg("--replay").arg(&logs);
     let (output, found) = bench.run();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let table = String::from_utf8_lossy(&output.stdout).replace("\n  ", " ");
+    assert!(table.contains("replay of 150 lines in 1 log of "), "{table}");
+    assert!(table.contains("logs, 600 times as fast as they were said"), "{table}");
     let replay = &found.profile["replay"];
     assert_eq!((&replay["speed"], &replay["lines"]), (&600.0.into(), &150.into()), "{replay}");
     assert!(replay["folder"].as_str().is_some_and(|folder| folder.ends_with("logs")), "{replay}");

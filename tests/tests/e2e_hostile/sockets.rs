@@ -1,27 +1,13 @@
-//! WebSockets that wear the server out: `tests/independent/hostile_websocket.py` has what each of them sends; and sockets of which
-//! nothing is read.
+//! WebSockets that wear the server out, and sockets of which nothing is read.
 
 use quoth_protocol::Seq;
 use quoth_protocol::frame::{ServerFrame, Start};
+use quoth_tests::hostile::attack::{OVER_WEBSOCKET, WEBSOCKET};
 use quoth_tests::websocket::{Come, Handshake, Socket};
 use quoth_tests::wire::publish;
 
-use crate::attack::Outcome::{Closed, Taken};
-use crate::attack::{Outcome, play};
+use crate::attack::play;
 use crate::{Target, run, seconds};
-
-/// The statuses of `FRAME_TOO_LARGE` in RFC 6455 and of `RATE_LIMITED`.
-const TOO_LARGE: Outcome = Closed("1009");
-const FLOOD: Outcome = Closed("4261");
-
-const ATTACKS: [(&str, Outcome); 6] = [
-    ("fragments", TOO_LARGE),
-    ("nothings", TOO_LARGE),
-    ("pings", FLOOD),
-    ("pongs", FLOOD),
-    ("lane_pings", Taken),
-    ("lane_credit", Taken),
-];
 
 /// Sockets of which nothing is read, each with more to read than fits anywhere.
 const STALLED: usize = 50;
@@ -51,7 +37,7 @@ async fn stalled(target: &Target) -> anyhow::Result<Vec<Socket>> {
 fn hostile_websockets_are_closed_or_cost_little() -> anyhow::Result<()> {
     let target = Target::start(&[])?;
     let sockets = run(stalled(&target))?;
-    play(&target, "hostile_websocket.py", &ATTACKS, seconds(1.0))?;
+    play(&target, OVER_WEBSOCKET, &WEBSOCKET, seconds(1.0))?;
     println!("{} sockets were not read meanwhile", sockets.len());
     Ok(())
 }

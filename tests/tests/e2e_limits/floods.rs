@@ -1,17 +1,19 @@
 //! Of what no honest client does much, too much closes, or is dropped where nobody misses it.
 
-use futures_util::SinkExt as _;
-use quoth_protocol::codec::encode_datagram;
+use futures_util::{SinkExt as _, StreamExt as _};
+use quoth_protocol::codec::{encode, encode_datagram};
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, Start, feature};
+use quoth_protocol::lane::{CONTROL_LANE, LaneMessage, Signal, encode_frames};
 use quoth_protocol::limits::{DATAGRAM_BYTES_MAX, REFRESHES_PER_MINUTE_MAX, TYPING_PER_SECOND_MAX};
 use quoth_protocol::{Code, ConversationName};
 use quoth_server::session::Limits;
 use quoth_tests::embedded::EmbeddedServer;
-use quoth_tests::websocket::{Handshake, Socket};
+use quoth_tests::issuer::Issuer;
+use quoth_tests::websocket::{Handshake, Socket, open};
 use quoth_tests::wire::{Frames, Peer, client_config, hello};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::{alice, close_code, soon, with_limits, with_server};
+use crate::{alice, close_code, run, soon, with_limits, with_server};
 
 #[test]
 fn a_flood_of_resets_closes() -> anyhow::Result<()> {
@@ -34,6 +36,67 @@ fn a_flood_of_resets_closes() -> anyhow::Result<()> {
         assert_eq!(close_code(&peer.quic).await?, Code::RATE_LIMITED);
         Ok(())
     })
+}
+
+/// Opens lanes until the server closes, each with an `Open` and perhaps a reset behind it; gives the close's status and how many it were.
+async fn flood(socket: &mut Socket, resets: bool) -> anyhow::Result<(u16, u32)> {
+    /// More than any pace of the machine makes right.
+    const LANES_MAX: u32 = 100_000;
+    let (mut sink, mut stream) = (&mut socket.inner).split();
+    let floods = async {
+        for lane in 1..=LANES_MAX {
+            let frames = encode_frames(lane, &[encode(&open("room", lane.into(), None)?)]);
+            let reset = LaneMessage::signal(lane, Signal::Reset { code: Code::CANCELLED });
+            let messages = [Some(frames), resets.then(|| reset.encode())];
+            for message in messages.into_iter().flatten() {
+                if sink.send(Message::Binary(message)).await.is_err() {
+                    return anyhow::Ok(lane);
+                }
+            }
+        }
+        anyhow::bail!("{LANES_MAX} lanes were opened")
+    };
+    let closes = async {
+        while let Some(come) = stream.next().await {
+            if let Ok(Message::Close(Some(close))) = come {
+                return anyhow::Ok(u16::from(close.code));
+            }
+        }
+        anyhow::bail!("no close")
+    };
+    soon("the end of a flood", async { tokio::try_join!(closes, floods) }).await?
+}
+
+#[test]
+fn a_flood_of_lanes_that_nobody_serves_closes() -> anyhow::Result<()> {
+    let rate_limited = u16::try_from(4_000 + Code::RATE_LIMITED.0)?;
+    let limits = Limits { resets_per_second_max: 20, ..Limits::default() };
+    with_limits(limits.clone(), |_, server| async move {
+        // More at once than it may have.
+        let (mut socket, _) = Socket::sign_in(server.address(), Handshake::PLAIN, server.token()).await?;
+        assert_eq!(flood(&mut socket, false).await?.0, rate_limited);
+        Ok(())
+    })?;
+    // Before the sign-in, which waits for a key here, and with it all other lanes.
+    let mut issuer = Issuer::start()?;
+    let key = issuer.add_ed25519("key")?;
+    issuer.hold();
+    let server = EmbeddedServer::start_configured(|config| {
+        config.limits = limits;
+        config.jwks.url = Some(issuer.url().parse().expect("a URL"));
+    })?;
+    let token = key.token("alice")?;
+    run(async {
+        let mut socket = Socket::connect(server.address(), Handshake::PLAIN)
+            .await?
+            .map_err(|refused| anyhow::anyhow!("{refused:?}"))?;
+        socket.send(CONTROL_LANE, &[hello(&token)?]).await?;
+        let (status, lanes) = flood(&mut socket, true).await?;
+        assert_eq!(status, rate_limited, "{lanes} lanes");
+        Ok(())
+    })?;
+    issuer.release();
+    server.stop()
 }
 
 /// A connection whose typing notices go in datagrams.

@@ -7,7 +7,7 @@ use quoth_protocol::{Code, limits};
 use quoth_server::config::{Config, SETTINGS, Setting};
 
 /// Settings of `limits` that are none: what the server sends, and how.
-const NO_LIMITS: [&str; 2] = ["limits.keep_alive_interval_ms", "limits.segmentation_offload"];
+const NO_LIMITS: [&str; 2] = ["limits.keep_alive_interval_ms", "limits.segmentation_offload_connections_max"];
 
 /// Constants of the protocol that no client can reach: they are part of another one, or say when and how often the server speaks.
 const NOT_REACHED: [&str; 15] = [
@@ -124,6 +124,7 @@ fn every_constant_of_the_protocol_is_in_the_table_with_its_value() {
         FIRST_FRAME_TIMEOUT_MS,
         REFRESHES_PER_MINUTE_MAX,
         TYPING_PER_SECOND_MAX,
+        STATUS_INTERVAL_MS,
         ROSTER_USERS_MAX,
         LANE_MESSAGE_BYTES_MAX,
         LANE_MESSAGE_BYTES_BEFORE_SIGN_IN_MAX,

@@ -46,6 +46,10 @@ impl Messages for Echo {
         Ok(())
     }
 
+    fn take_unserved(&self) -> u32 {
+        0
+    }
+
     fn poll_next_message(&self, task: &mut Context<'_>) -> Poll<Outgoing> {
         let mut state = self.state.lock();
         match state.messages.pop_front() {

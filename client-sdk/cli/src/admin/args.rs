@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use quoth_client::{ConversationName, UserId};
 
+use super::retention::RetentionCommand;
+
 /// What the operator does.
 #[derive(Debug, Args)]
 pub(crate) struct AdminArgs {
@@ -106,6 +108,9 @@ pub(crate) enum AdminCommand {
     /// A user and what is left of one
     #[command(subcommand)]
     User(UserCommand),
+    /// How long what is said is kept, and when its space is freed
+    #[command(subcommand)]
+    Retention(RetentionCommand),
     /// End a revocation
     Unrevoke {
         #[command(flatten)]

@@ -19,17 +19,17 @@ pub(super) struct Call {
 }
 
 impl Call {
-    fn new(method: &'static str, path: String, body: Option<Value>) -> Self {
+    pub(super) fn new(method: &'static str, path: String, body: Option<Value>) -> Self {
         Self { method, path, body, once: None }
     }
 
-    fn get(path: String) -> Self {
+    pub(super) fn get(path: String) -> Self {
         Self::new("GET", path, None)
     }
 }
 
 /// A text as one part of a path or a query (RFC 3986, section 2.3: all but unreserved characters are encoded).
-fn encoded(text: impl std::fmt::Display) -> String {
+pub(super) fn encoded(text: impl std::fmt::Display) -> String {
     let mut out = String::new();
     for byte in text.to_string().bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -91,6 +91,7 @@ pub(super) fn of(command: AdminCommand) -> Call {
         }
         AdminCommand::Conversation(command) => of_conversation(command),
         AdminCommand::Member(command) => of_member(command),
+        AdminCommand::Retention(command) => super::retention::of(command),
         AdminCommand::User(UserCommand::Erase { user }) => {
             Call::new("POST", format!("/v1/users/{}/erasure", encoded(user)), None)
         }

@@ -3,6 +3,7 @@
 mod api;
 mod args;
 mod call;
+mod retention;
 mod show;
 
 use std::io::Write as _;

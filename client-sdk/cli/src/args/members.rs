@@ -5,6 +5,8 @@ use std::time::Duration;
 use clap::Subcommand;
 use quoth_client::{ConversationName, DeviceId, Permissions, Role, UserId};
 
+use super::time::duration;
+
 // A user is `whom` and a device `which` here: clap takes `user` and `device` for the flags of every command.
 
 /// What `quoth conversation` does.
@@ -223,21 +225,6 @@ fn permissions(text: &str) -> Result<Permissions, String> {
     Ok(all)
 }
 
-/// A number and a unit.
-fn duration(text: &str) -> Result<Duration, &'static str> {
-    const HINT: &str = "a time is a number and s, m, h or d, such as 30s or 7d";
-    let Some((at, unit)) = text.char_indices().next_back() else { return Err(HINT) };
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
-        _ => return Err(HINT),
-    };
-    let count: u64 = text[..at].parse().map_err(|_| HINT)?;
-    count.checked_mul(seconds).map(Duration::from_secs).ok_or(HINT)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -248,15 +235,6 @@ mod tests {
     fn parsed(line: &str) -> Result<Command, String> {
         let arguments = ["quoth"].into_iter().chain(line.split_whitespace());
         Args::try_parse_from(arguments).map(|args| args.command).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn times_have_a_unit() {
-        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
-        for bad in ["", "7", "d", "7w", "-1s", "1.5h", "99999999999999999999s", "99999999999999999d"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
     }
 
     #[test]

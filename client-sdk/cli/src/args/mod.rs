@@ -1,19 +1,28 @@
 //! The command line.
 
 mod members;
+mod messages;
+mod time;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use quoth_bench::command::BenchArgs;
 use quoth_client::protocol::limits::START_LAST_MAX;
-use quoth_client::{ConversationName, DeviceId, Transport};
+use quoth_client::{ConversationName, DeviceId, Seq, Transport, UserId};
 
 pub(crate) use self::members::{
     BlockArgs, ConversationCommand, CreateArgs, SessionsArgs, SessionsCommand, TimeArgs,
 };
 
+pub(crate) use self::messages::{
+    BoundsArgs, EditArgs, InboxArgs, MessageArgs, QuietArgs, ReactArgs, ReadArgs, ReceiptsArgs,
+    RetentionArgs, StandArgs,
+};
+use self::messages::{seq, some_time};
+use self::time::moment_ms;
 use crate::admin::AdminArgs;
 
 /// Talks to a Quoth server. Beside a development server on the same machine no flags are needed.
@@ -23,7 +32,8 @@ use crate::admin::AdminArgs;
     after_help = "Examples:\n  quoth chat general\n  quoth chat general --user bob\n  quoth send general 'hello'\n  \
                   seq 1000 | quoth send numbers -\n  quoth tail general --last 10 --json\n  \
                   quoth history general --all --json > general.jsonl\n  quoth import logs/\n  \
-                  quoth conversation create --title 'The team' --member bob\n\n\
+                  quoth conversation create --title 'The team' --member bob\n  quoth inbox\n  \
+                  quoth history general --since 2h\n  quoth edit general 7 'hello, all'\n\n\
                   Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.\n\
                   The first Ctrl-C asks to leave, the second one leaves at once."
 )]
@@ -32,6 +42,24 @@ pub(crate) struct Args {
     pub(crate) connection: ConnectionArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// What was given on the command line. Ends the program where that is wrong, or where help was asked for.
+pub(crate) fn parsed() -> Args {
+    Args::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit())
+}
+
+/// The command line. The help of what connects to nothing does not tell how to connect.
+fn command() -> clap::Command {
+    const CONNECTS_TO_NOTHING: [&str; 3] = ["compare", "profiles", "report"];
+    let command = Args::command();
+    let hidden: Vec<clap::Arg> =
+        command.get_arguments().filter(|arg| arg.is_global_set()).map(|arg| arg.clone().hide(true)).collect();
+    command.mut_subcommand("bench", |bench| {
+        CONNECTS_TO_NOTHING
+            .iter()
+            .fold(bench, |bench, name| bench.mut_subcommand(name, |command| command.args(hidden.clone())))
+    })
 }
 
 /// Where and as whom to connect.
@@ -86,6 +114,35 @@ pub(crate) enum Command {
     Tail(TailArgs),
     /// Print a part of a conversation's history, each message with its seq and when it was said (UTC)
     History(HistoryArgs),
+    /// Make one of your messages say something else
+    Edit(EditArgs),
+    /// Take a message away from everybody: one of yours, or any one for who may delete others'
+    Revoke(MessageArgs),
+    /// React to a message
+    React(ReactArgs),
+    /// Have your clients leave a message out, on all your devices; everybody else goes on to see it
+    ///
+    /// `quoth history`, `quoth tail` and `quoth chat` show a conversation as it is and leave nothing out.
+    Hide(MessageArgs),
+    /// Say that you have read a conversation
+    Read(ReadArgs),
+    /// Tell who has received and read a message
+    Receipts(ReceiptsArgs),
+    /// List your conversations as an inbox does, pinned ones first and then the latest, with what you have not read
+    ///
+    /// Conversations that nobody has created are in no inbox.
+    Inbox(InboxArgs),
+    /// Put a conversation of your inbox away
+    Archive(StandArgs),
+    /// Want no notices of a conversation of your inbox; who may write there is said by `quoth conversation mute`
+    Mute(QuietArgs),
+    /// Have a conversation in front of all others in your inbox
+    Pin(StandArgs),
+    /// Tell or say how long the messages of a conversation are kept
+    ///
+    /// The bounds that are given replace those from before, and what they take is gone for everybody: a longer time brings nothing
+    /// back. Without any, what the conversation says by now is printed.
+    Retention(RetentionArgs),
     /// Import IRC logs: a file becomes a conversation, a nick a user, a line a message
     ///
     /// `[HH:MM] <nick> text` becomes a message of that nick; every other line becomes a message of the user `*` with the
@@ -140,6 +197,15 @@ pub(crate) struct SendArgs {
     /// written.
     #[arg(long, value_name = "KEY")]
     pub(crate) once: Option<String>,
+    /// Answer this message, by its seq
+    #[arg(long, value_name = "SEQ", value_parser = seq)]
+    pub(crate) reply_to: Option<Seq>,
+    /// Bring it to the attention of this user; may be given up to 50 times
+    #[arg(long = "mention", value_name = "USER")]
+    pub(crate) mentions: Vec<UserId>,
+    /// Have it be gone for everybody so long after it was stored, such as 1h
+    #[arg(long, value_name = "TIME", value_parser = some_time)]
+    pub(crate) expires: Option<Duration>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -176,6 +242,16 @@ pub(crate) struct HistoryArgs {
     /// Everything
     #[arg(long, conflicts_with_all = ["after", "before", "first", "last"])]
     pub(crate) all: bool,
+    /// The messages around this seq, half of them before it: 100, or as many as --last says
+    #[arg(long, value_name = "SEQ", value_parser = seq, conflicts_with_all = ["after", "before", "first", "all"])]
+    pub(crate) around: Option<Seq>,
+    /// The first messages from this moment on, a date or time (UTC) such as 2026-01-31T12:00, or how long ago it was, such as 2h:
+    /// 100, or as many as --first says; with --until all in between
+    #[arg(long, value_name = "TIME", value_parser = moment_ms, conflicts_with_all = ["after", "before", "last", "all", "around"])]
+    pub(crate) since: Option<u64>,
+    /// The last messages before this moment: 100, or as many as --last says
+    #[arg(long, value_name = "TIME", value_parser = moment_ms, conflicts_with_all = ["after", "before", "all", "around"])]
+    pub(crate) until: Option<u64>,
     /// Print one JSON object a line
     #[arg(long)]
     pub(crate) json: bool,
@@ -231,13 +307,32 @@ fn last_parser() -> impl TypedValueParser<Value = u32> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Args::command().debug_assert();
+        command().debug_assert();
+    }
+
+    #[test]
+    fn help_tells_how_to_connect_where_anything_connects() {
+        let help = |words: &[&str]| {
+            let line = [&["quoth"], words, &["--help"]].concat();
+            command().try_get_matches_from(line).expect_err("help is no run").to_string()
+        };
+        for words in [&["bench", "compare"][..], &["bench", "profiles"], &["bench", "report"]] {
+            let help = help(words);
+            assert!(
+                !help.contains("--server") && !help.contains("--token") && help.contains("--help"),
+                "{help}"
+            );
+        }
+        for words in [&["bench"][..], &["bench", "versus"], &["chat"]] {
+            assert!(help(words).contains("--server") && help(words).contains("--token"));
+        }
+        let line = ["quoth", "--server", "a.example:1", "bench", "profiles"];
+        let args = command().try_get_matches_from(line).and_then(|matches| Args::from_arg_matches(&matches));
+        assert_eq!(args.unwrap().connection.server.as_deref(), Some("a.example:1"), "as before");
     }
 
     #[test]

@@ -149,8 +149,12 @@ fn send_hint(error: &SendError, situation: &Situation<'_>) -> Option<String> {
 
 fn request_hint(error: &RequestError, situation: &Situation<'_>) -> Option<String> {
     match error {
-        // It says why itself.
-        RequestError::Refused { code, reason, .. } if !reason.is_empty() && *code != Code::FORBIDDEN => None,
+        // It says why itself, and the others do not say what to do.
+        RequestError::Refused { code, reason, .. }
+            if !reason.is_empty() && !matches!(*code, Code::FORBIDDEN | Code::NOT_FOUND_MESSAGE) =>
+        {
+            None
+        }
         RequestError::Refused { code, .. } => Some(code_hint(*code, Attempt::Ask, situation)),
         RequestError::NotSent { reason } => reason_hint(reason, Attempt::Ask, situation),
         RequestError::UnknownOutcome { reason } => {

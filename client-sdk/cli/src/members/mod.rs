@@ -2,20 +2,15 @@
 
 mod lines;
 
-use std::fmt::Display;
-use std::io::Write;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use quoth_client::{
     Client, ConversationInfo, ConversationName, Done, MemberInfo, NewConversation, RequestError, Role, UserId,
 };
-use serde::Serialize;
 
 use self::lines::{conversation_lines, list_line, member_line, session_line};
-use crate::args::{BlockArgs, ConversationCommand, CreateArgs, SessionsArgs, SessionsCommand, TimeArgs};
-use crate::connection::{Connection, Purpose, telling_states};
-use crate::hint::Situation;
-use crate::output::{confirm, note, printable, written};
+use crate::args::{BlockArgs, ConversationCommand, CreateArgs, SessionsArgs, SessionsCommand};
+use crate::asking::{asking, in_ms, json, lines, told, until_ms};
+use crate::connection::Connection;
+use crate::output::{confirm, note, printable};
 
 /// Members or conversations asked for at once; the server gives what it has room for.
 const PAGE_ITEMS: u32 = 500;
@@ -54,18 +49,6 @@ pub(crate) async fn sessions(connection: &Connection, args: SessionsArgs) -> any
         }
     })
     .await
-}
-
-/// Does `work` with a client, unless the user asks to leave.
-async fn asking(
-    connection: &Connection,
-    work: impl AsyncFnOnce(&Client) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let work = async |client: &Client, _: &Situation<'_>| {
-        let work = telling_states(client, |text| note(text), work(client));
-        connection.interrupt().unless_asked(work).await?
-    };
-    connection.run(Purpose::Ask, work).await
 }
 
 async fn converse(client: &Client, command: ConversationCommand) -> anyhow::Result<()> {
@@ -212,31 +195,4 @@ async fn all_conversations(client: &Client) -> anyhow::Result<Vec<ConversationIn
             return Ok(all);
         }
     }
-}
-
-/// A time that is so far from now.
-fn in_ms(duration: Duration) -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from((now + duration).as_millis()).unwrap_or(u64::MAX)
-}
-
-fn until_ms(time: &TimeArgs) -> u64 {
-    if time.lift { 0 } else { time.holds.map_or(u64::MAX, in_ms) }
-}
-
-/// Says what is so now.
-fn told(text: impl Display, done: &Done) {
-    match done.seq {
-        Some(_) => confirm(&text.to_string()),
-        None => confirm(&format!("{text}, as before")),
-    }
-}
-
-fn lines(lines: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    written(lines.into_iter().try_for_each(|line| writeln!(out, "{line}")))
-}
-
-fn json<T: Serialize>(items: &[T]) -> anyhow::Result<()> {
-    lines(items.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?)
 }

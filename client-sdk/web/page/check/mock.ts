@@ -12,6 +12,7 @@ import {
   type Gap,
   type HistoryOptions,
   type LogEvent,
+  type Message,
   type MessageId,
   type Page,
   type RoomEvent,
@@ -24,7 +25,7 @@ import {
 
 const encoder = new TextEncoder();
 
-class MockRoom implements Conversation {
+export class MockRoom implements Conversation {
   log: (LogEvent | Gap)[] = [];
   typings: readonly string[] = [];
   roster: Roster | undefined = { users: 1, present: [] };
@@ -48,9 +49,10 @@ class MockRoom implements Conversation {
   add(event: LogEvent | Gap): void {
     this.log.push(event);
     for (const reader of this.readers) reader(event);
+    this.client.changed();
   }
 
-  say(sender: string, text: string, timeMs = Date.now(), originTimeMs?: number): number {
+  say(sender: string, text: string, timeMs = Date.now(), originTimeMs?: number, more: Partial<Message> = {}): number {
     const seq = this.head + 1;
     this.add({
       type: "message",
@@ -62,6 +64,7 @@ class MockRoom implements Conversation {
       mentions: [],
       expiresMs: 0,
       ...(originTimeMs === undefined ? {} : { originTimeMs }),
+      ...more,
     });
     return seq;
   }
@@ -117,7 +120,8 @@ class MockRoom implements Conversation {
     await this.client.whenConnected();
     if (this.client.refuse) throw new SendError("FORBIDDEN", "not allowed", false, "refused", id);
     const text = typeof body === "string" ? body : new TextDecoder().decode(body);
-    const seq = this.say(this.client.user, text);
+    const { replyTo, mentions = [] } = options;
+    const seq = this.say(this.client.user, text, Date.now(), undefined, { replyTo, mentions });
     return { seq, timeMs: Date.now(), duplicate: false, id };
   }
 
@@ -171,6 +175,8 @@ export class MockClient implements Client {
   historyMs = 40;
   refuse = false;
   historyFails = false;
+  /** Called when anything of a conversation has changed. */
+  changed: () => void = () => {};
   rooms = new Map<string, MockRoom>();
   private stateListeners = new Set<(state: State) => void>();
   private rttListeners = new Set<(rttMs: number) => void>();

@@ -4,11 +4,14 @@ import { boot } from "../src/boot.js";
 import { MemoryOutbox } from "../src/memory_outbox.js";
 import { MockClient } from "./mock.js";
 import { MockMembers } from "./mock_members.js";
+import { MockInbox, MockMessages } from "./mock_messages.js";
 
 declare global {
   interface Window {
     mock: MockClient;
     members: MockMembers;
+    messages: MockMessages;
+    inbox: MockInbox;
     prepare?: (mock: MockClient, members: MockMembers) => void;
   }
 }
@@ -16,7 +19,8 @@ declare global {
 boot(async (session) => {
   const client = new MockClient(session.claims.user);
   const members = new MockMembers(client);
-  [window.mock, window.members] = [client, members];
+  const [messages, inbox] = [new MockMessages(client), new MockInbox(client, members)];
+  Object.assign(window, { mock: client, members, messages, inbox });
   window.prepare?.(client, members);
-  return { outbox: new MemoryOutbox(client), members };
+  return { outbox: new MemoryOutbox(client), members, messages, inbox };
 });

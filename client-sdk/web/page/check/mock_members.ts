@@ -37,6 +37,7 @@ export class MockMembers implements Members {
     const made = { conversation, ...info, ...numbers };
     this.infos.set(conversation, made);
     this.lists.set(conversation, list);
+    this.client.changed();
     return made;
   }
 
@@ -63,6 +64,7 @@ export class MockMembers implements Members {
   async leave(conversation: string): Promise<Done> {
     await this.ask();
     this.infos.delete(conversation);
+    this.client.changed();
     return this.done(conversation, { type: "member_gone", user: this.client.user, cause: "left" });
   }
 

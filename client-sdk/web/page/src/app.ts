@@ -1,15 +1,19 @@
 /** The page once somebody is signed in: joins the rooms to the views, and draws what has changed. */
 
 import type { State } from "../../src/index.js";
-import type { Members } from "../../src/members/index.js";
 import type { Outbox } from "../../src/outbox/index.js";
+import type { Connected } from "./boot.js";
 import { Drafts } from "./drafts.js";
+import { Hidden } from "./hidden.js";
+import { InboxList } from "./inbox_list.js";
 import { listenToKeys } from "./keys.js";
-import { Membership } from "./membership.js";
+import { Membership, problemOf } from "./membership.js";
+import type { MessageDeeds } from "./message_deeds.js";
 import type { Link as ConnectionLink } from "./model/connection.js";
 import { rightsOf } from "./model/conversation.js";
 import type { Link } from "./model/fragment.js";
 import { closedText } from "./model/refusals.js";
+import { calledBy } from "./model/mentions.js";
 import { TalkList } from "./model/talks.js";
 import { badge, oneLine, titleOf } from "./model/text.js";
 import type { Message } from "./model/timeline.js";
@@ -51,6 +55,12 @@ export class App {
   private readonly blank: BlankView;
   private readonly status: StatusView;
   private readonly membership: Membership;
+  private readonly inbox: InboxList;
+  private deeds: Promise<MessageDeeds> | undefined;
+  private readonly hidden = new Hidden();
+  private readonly outbox: Outbox;
+  /** What the list has shown last. */
+  private items: readonly ListItem[] = [];
   private everConnected = false;
   private scheduled = false;
   private logChanged = false;
@@ -59,11 +69,12 @@ export class App {
 
   constructor(
     private readonly session: Session,
-    private readonly outbox: Outbox,
-    members: Members,
+    private readonly connected: Connected,
     link: Link,
     private readonly signOut: (why?: string) => void,
   ) {
+    const { outbox, members, messages, inbox } = connected;
+    this.outbox = outbox;
     this.me = session.claims.user;
     this.log = new LogView({
       drawTop: () => this.blank.renderTop(this.active),
@@ -75,15 +86,28 @@ export class App {
       retry: (id) => this.rooms.retry(id),
       discard: (id) => this.rooms.discard(id),
       readersOf: (seq) => this.active.seenBook.readers(seq),
+      reply: (seq) => this.reply(seq),
+      pick: (seq, anchor) => this.withDeeds((deeds) => deeds.pick(seq, anchor)),
+      more: (seq, anchor) => this.withDeeds((deeds) => deeds.more(seq, anchor)),
+      react: (seq, reaction) => this.withDeeds((deeds) => deeds.react(seq, reaction)),
+      original: (seq) => this.withDeeds((deeds) => deeds.original(seq)),
     });
-    this.list = new ListView((name) => this.nav.open(name));
+    this.list = new ListView({
+      open: (name) => this.openTalk(name),
+      more: (name, anchor) => this.inbox.more(name, anchor),
+      needMore: () => void this.inbox.loadMore(),
+    });
+    byId("date-open").addEventListener("click", () => this.withDeeds((deeds) => deeds.askDate()));
     this.head = new RoomHeadView(
       () => this.membership.leave(this.active),
-      () => this.membership.view.show(this.active.info),
-      () => this.membership.view.hide(),
+      () => this.membership.showMembers(this.active.info),
+      () => this.membership.hideMembers(),
     );
     this.composer = new ComposerView({
-      send: (text) => void this.send(text),
+      send: (text, replyTo) => void this.send(text, replyTo),
+      callable: () => this.active.callable,
+      extra: () => import("./extra.js"),
+      editLast: () => this.withDeeds((deeds) => deeds.editLast()),
       typing: () => this.active.typing(),
       draft: (text) => this.drafts.set(this.active.name, text),
     });
@@ -97,7 +121,7 @@ export class App {
       () => outbox.client.wake(),
       () => (this.isPutOut ? location.reload() : this.signOut()),
     );
-    this.rooms = new Rooms(outbox, this.talks(), this.me, {
+    this.rooms = new Rooms(outbox, messages, this.hidden, this.talks(), this.me, {
       changed: (room) => this.changed(room),
       arrived: (room, message) => this.arrived(room, message),
       opened: (room) => this.opened(room),
@@ -108,12 +132,26 @@ export class App {
     });
     this.membership = new Membership(outbox.client, members, this.rooms, this.me, {
       changed: (room) => this.changed(room),
-      open: (name) => this.rooms.add(name) && this.nav.open(name),
+      open: (name) => this.openTalk(name),
       remove: (name) => this.nav.remove(name),
+      hidden: (conversation, seq) => {
+        this.hidden.of(conversation).add(seq);
+        if (conversation === this.nav?.active.name) this.changed(this.active);
+      },
       complain: (text) => this.composer.complain(text),
     });
     const { rooms, panes, list, log, composer } = this;
-    this.nav = new Navigation({ rooms, panes, list, log, composer }, (room) => this.show(room));
+    this.inbox = new InboxList(inbox, rooms, this.me, {
+      active: () => this.active,
+      changed: () => this.schedule(),
+      arrived: (title, { sender, text }) => sayMessage(`${sender} in ${title}: ${oneLine(text)}`),
+      told: (room) => this.membership.look(room),
+      problem: (error) => this.composer.complain(problemOf(error)),
+      remove: (name) => this.nav.remove(name),
+      notLoaded: () => this.notLoaded(),
+    });
+    const places = { rooms, panes, list, log, composer, order: () => this.inbox.order(), open: (name: string) => this.openTalk(name) };
+    this.nav = new Navigation(places, (room) => this.show(room));
     this.showMe();
     this.listen();
     const { conversation, invitation } = link;
@@ -150,6 +188,7 @@ export class App {
     });
     addEventListener("pagehide", () => this.save());
     setInterval(() => {
+      this.active.expire(Date.now());
       this.logChanged = true;
       this.schedule();
     }, CLOCK_MS);
@@ -167,8 +206,33 @@ export class App {
     });
   }
 
+  /** With what is loaded when it is first asked for. */
+  private withDeeds(does: (deeds: MessageDeeds) => void): void {
+    const { log, composer } = this;
+    const hooks = { active: () => this.active, reply: (seq: number) => this.reply(seq), problemOf };
+    this.deeds ??= import("./extra.js").then((extra) => new extra.MessageDeeds(this.connected.messages, log, composer, hooks));
+    this.deeds.then(does, () => this.notLoaded());
+  }
+
+  private notLoaded(): void {
+    this.deeds = undefined;
+    this.composer.complain("This could not be loaded: try again when the server can be reached.");
+  }
+
+  /** What is written next answers this message. */
+  private reply(seq: number): void {
+    const message = this.active.message(seq);
+    if (message) this.composer.answer({ seq, sender: message.sender, text: this.active.nowOf(seq)?.edited?.text ?? message.text });
+  }
+
+  /** Shows a conversation, which is opened if it is not. */
+  private openTalk(name: string): void {
+    if (this.rooms.add(name, this.inbox.readOf(name))) this.nav.open(name);
+  }
+
   /** Another conversation has become the active one. */
   private show(room: Room): void {
+    if (this.inbox.has(room.name) || room.talk.title !== undefined || room.name.includes("/")) this.membership.look(room);
     this.composer.show(room.title, this.drafts.get(room.name));
     this.blank.render(room);
     this.log.show(room, room.enter());
@@ -181,10 +245,11 @@ export class App {
     this.schedule();
   }
 
-  private async send(text: string): Promise<void> {
+  private async send(text: string, replyTo: number | undefined): Promise<void> {
     const room = this.active;
+    const mentions = calledBy(text, room.callable);
     try {
-      await this.rooms.send(room, text);
+      await this.rooms.send(room, text, { replyTo, ...(mentions.length > 0 && { mentions }) });
     } catch (error) {
       if (room !== this.active || this.composer.text.value !== "") return;
       this.composer.show(room.title, text);
@@ -277,7 +342,9 @@ export class App {
     this.scheduled = false;
     const nowMs = Date.now();
     const room = this.active;
-    this.list.render(this.listItems(), nowMs);
+    this.items = this.inbox.items(hintOf);
+    this.list.render(this.items, nowMs);
+    this.list.checkEnd();
     const { name, title, roster, info } = room;
     const members = { members: info?.members, canLeave: rightsOf(info).leave };
     this.head.render({ name, title, ...members, me: this.me, roster, head: room.timeline.head, trouble: troubleOf(room) });
@@ -291,14 +358,6 @@ export class App {
     this.showUnread();
   }
 
-  private listItems(): ListItem[] {
-    return this.rooms.talks.sorted().map(({ name, last }) => {
-      const room = this.rooms.get(name) as Room;
-      const { title, unread, typings } = room;
-      return { name, title, last, unread, typings, hint: hintOf(room), current: room === this.active, me: this.me };
-    });
-  }
-
   private whyReadOnly(room: Room): string | undefined {
     if (room.left) return "You are not in this conversation any more.";
     if (room.state.name === "ended" && room.state.error.code === "FORBIDDEN") return "";
@@ -310,7 +369,7 @@ export class App {
   }
 
   private showUnread(): void {
-    const { unread } = this.rooms;
+    const unread = this.items.reduce((sum, item) => sum + (item.muted || item.archived ? item.mentions : item.unread), 0);
     const title = titleOf(unread);
     if (document.title !== title) document.title = title;
     const icon = byId<HTMLLinkElement>("icon");

@@ -1,7 +1,10 @@
-/** The conversations with members that the user is in, kept up to date by the user's own log, `$me`. */
+/** What is known of the conversations with members that the page has open, kept up to date by the user's own log, `$me`. */
 
 import { QuothError, type Client } from "../../src/index.js";
 import type { ConversationInfo, Members } from "../../src/members/index.js";
+
+/** So far back it is looked for what the user has hidden. */
+const OWN_EVENTS = 2000;
 
 export class Belongings {
   private readonly infos = new Map<string, ConversationInfo>();
@@ -14,25 +17,19 @@ export class Belongings {
     private readonly members: Members,
     /** Something is known anew: of a conversation that the user is in, or is in no more. */
     private readonly changed: (name: string, info: ConversationInfo | undefined) => void,
+    /** The user has hidden a message, here or on another device. */
+    private readonly hidden: (conversation: string, seq: number) => void,
   ) {}
 
   get(name: string): ConversationInfo | undefined {
     return this.infos.get(name);
   }
 
-  /** Loads the list. Call it with each connection. */
-  async load(): Promise<void> {
-    try {
-      let after: string | undefined;
-      do {
-        const page = await this.members.conversations({ after });
-        for (const info of page.conversations) this.take(info.conversation, info);
-        after = page.more ? page.conversations.at(-1)?.conversation : undefined;
-        if (!this.follows) void this.follow();
-      } while (after !== undefined);
-    } catch {
-      // A server that knows no members, or a lost connection: the next one is asked again.
-    }
+  /** A connection is there. */
+  connected(): void {
+    if (!this.follows) void this.follow();
+    // What has changed meanwhile in those that are not read is known by asking.
+    for (const name of this.infos.keys()) void this.refresh(name);
   }
 
   /** Asks anew what a conversation is. */
@@ -58,9 +55,12 @@ export class Belongings {
   private async follow(): Promise<void> {
     this.follows = true;
     try {
-      for await (const event of this.client.conversation("$me").events()) {
-        if (event.type === "belongs") void this.refresh(event.conversation);
-        if (event.type === "belongs_no_more") this.take(event.conversation, undefined);
+      let isLive = false;
+      for await (const event of this.client.conversation("$me").events({ from: { last: OWN_EVENTS } })) {
+        if (event.type === "caught_up") isLive = true;
+        if (event.type === "hidden") this.hidden(event.conversation, event.of);
+        if (isLive && event.type === "belongs") void this.refresh(event.conversation);
+        if (isLive && event.type === "belongs_no_more") this.take(event.conversation, undefined);
       }
     } catch {
       // Without it the list is as new as the last connection.

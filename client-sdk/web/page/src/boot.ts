@@ -1,6 +1,7 @@
 /** From a page that has just come to somebody who is signed in. */
 
 import type { Members } from "../../src/members/index.js";
+import type { Inbox, Messages } from "../../src/messages/index.js";
 import type { Outbox } from "../../src/outbox/index.js";
 import { App } from "./app.js";
 import type { Link } from "./model/fragment.js";
@@ -12,6 +13,8 @@ import { showSignIn } from "./view/signin.js";
 export interface Connected {
   outbox: Outbox;
   members: Members;
+  messages: Messages;
+  inbox: Inbox;
 }
 
 /** Signs in: makes the client and the outbox of a session. */
@@ -52,9 +55,10 @@ function ask(connect: Connect, link: Link, problem: string | undefined): void {
 }
 
 async function enter(connect: Connect, session: Session, link: Link): Promise<void> {
-  const { outbox, members } = await connect(session);
+  const connected = await connect(session);
+  const { outbox } = connected;
   let leaving = false;
-  new App(session, outbox, members, link, (why) => {
+  new App(session, connected, link, (why) => {
     if (leaving) return;
     leaving = true;
     forget();

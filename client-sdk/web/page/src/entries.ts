@@ -15,8 +15,10 @@ export function entryOf(event: LogEvent | Gap): Entry {
   const { seq, timeMs, sender } = event;
   if (event.type === "message" && event.text !== undefined) {
     const origin = event.originTimeMs === undefined ? {} : { originMs: event.originTimeMs };
-    return { kind: "message", seq, timeMs, sender, text: event.text, ...origin };
+    const { text, replyTo, mentions, expiresMs } = event;
+    return { kind: "message", seq, timeMs, sender, text, ...origin, replyTo, mentions, expiresMs };
   }
+  if (event.type === "edited" || event.type === "reacted" || event.type === "revoked") return { kind: "change", seq, timeMs, sender };
   const who = isolated(sender);
   const what = (): string => {
     if (event.type === "unknown") return `${who} did something that this page does not know`;

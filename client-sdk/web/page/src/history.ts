@@ -1,14 +1,14 @@
 /** Ways through the history of one conversation: further up, further down, to its end, to a place. One at a time. */
 
-import type { Conversation } from "../../src/index.js";
-import { pageOf } from "./entries.js";
-import type { Page, Timeline } from "./model/timeline.js";
+import type { MessageHistoryOptions } from "../../src/messages/index.js";
+import { firstSeq, type Page, type Timeline } from "./model/timeline.js";
 
 const PAGE_EVENTS = 100;
 /** Read messages that are shown before the first unread one. */
 const CONTEXT_EVENTS = 20;
 
-export type Place = "end" | { seq: number };
+/** `find`: at that message itself, or the first one behind it, and shown to be it. */
+export type Place = "end" | { seq: number; find?: boolean };
 
 export interface HistoryHooks {
   /** Something came, or did not; `place` is where to stand when the log is another one. */
@@ -24,7 +24,7 @@ export class History {
 
   constructor(
     private readonly timeline: Timeline,
-    private readonly conversation: Conversation,
+    private readonly fetch: (options: MessageHistoryOptions) => Promise<Page>,
     private readonly hooks: HistoryHooks,
   ) {}
 
@@ -86,6 +86,22 @@ export class History {
     }
   }
 
+  /** To a message that is not held, or to a time. Rejects when there is no way there. */
+  async toPlace(around: { around: number } | { aroundTimeMs: number }): Promise<void> {
+    const signal = this.begin();
+    this.leaping = true;
+    try {
+      const page = await this.page(signal, around);
+      this.timeline.reset(page.entries, page);
+      const at = "around" in around ? undefined : page.entries.find((entry) => entry.kind !== "gap" && entry.timeMs >= around.aroundTimeMs);
+      const seq = "around" in around ? around.around : at && firstSeq(at);
+      this.end(signal, seq === undefined ? "end" : { seq, find: true });
+    } catch (error) {
+      this.end(signal);
+      if (!signal.aborted) throw error;
+    }
+  }
+
   cancel(): void {
     this.moving?.abort();
     this.moving = undefined;
@@ -93,8 +109,8 @@ export class History {
     this.leaping = false;
   }
 
-  private async page(signal: AbortSignal, from: { before?: number; after?: number }): Promise<Page> {
-    const page = pageOf(await this.conversation.history({ ...from, limit: PAGE_EVENTS, signal }));
+  private async page(signal: AbortSignal, from: MessageHistoryOptions): Promise<Page> {
+    const page = await this.fetch({ ...from, limit: PAGE_EVENTS, signal });
     signal.throwIfAborted();
     return page;
   }

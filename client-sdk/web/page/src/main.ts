@@ -2,10 +2,10 @@
 
 import { connect, QuothError, type Client } from "../../src/index.js";
 import { membersOf } from "../../src/members/index.js";
+import { messagesOf, openInbox } from "../../src/messages/index.js";
 import { openOutbox, type Outbox } from "../../src/outbox/index.js";
 import { boot } from "./boot.js";
 import { freeDevice } from "./device.js";
-import { MemoryOutbox } from "./memory_outbox.js";
 import { SignedOut, type Session } from "./session.js";
 
 boot(async (session) => {
@@ -22,7 +22,8 @@ boot(async (session) => {
     return made;
   };
   const outbox = await open(`${session.claims.user}@${location.host}`, client);
-  return { outbox, members: membersOf(outbox.client) };
+  const { client: reader } = outbox;
+  return { outbox, members: membersOf(reader), messages: messagesOf(reader), inbox: openInbox(reader) };
 });
 
 /** Messages are never sent as another user or to another server: `name` has both. */
@@ -31,7 +32,7 @@ async function open(name: string, client: (producer?: bigint) => Client): Promis
     return await openOutbox({ name, connect: client });
   } catch (error) {
     // No database for this page, as in some private windows: messages then wait for as long as the page lives.
-    if (error instanceof QuothError) return new MemoryOutbox(client());
+    if (error instanceof QuothError) return new (await import("./extra.js")).MemoryOutbox(client());
     throw error;
   }
 }

@@ -3,12 +3,13 @@
 import { QuothError, type Client } from "../../src/index.js";
 import type { Members, NewConversation } from "../../src/members/index.js";
 import { Belongings } from "./belongings.js";
-import { invitationLink, rightsOf, type Invited } from "./model/conversation.js";
+import { invitationLink, rightsOf, type Info, type Invited } from "./model/conversation.js";
 import { requestProblem } from "./model/refusals.js";
 import type { Room } from "./room.js";
 import type { Rooms } from "./rooms.js";
-import { MembersView } from "./view/members.js";
-import { NewView } from "./view/new.js";
+import type { MembersView } from "./view/members.js";
+import type { NewView } from "./view/new.js";
+import { byId } from "./view/dom.js";
 
 /** A window that is out of sight for so long has nobody before it. */
 const AWAY_MS = 60_000;
@@ -20,12 +21,17 @@ export interface MembershipHooks {
   open(name: string): void;
   /** Takes one off the list. */
   remove(name: string): void;
+  /** The user wants to see a message no more. */
+  hidden(conversation: string, seq: number): void;
   /** Tells the user that something went wrong. */
   complain(text: string): void;
 }
 
 export class Membership {
-  readonly view: MembersView;
+  private view: MembersView | undefined;
+  private newView: NewView | undefined;
+  /** The conversation of which the members are to be shown. */
+  private shown: { info: Info } | undefined;
   private readonly belongings: Belongings;
   private invited: Invited | undefined;
   private awayTimer: ReturnType<typeof setTimeout> | undefined;
@@ -34,19 +40,50 @@ export class Membership {
     client: Client,
     private readonly requests: Members,
     private readonly rooms: Rooms,
-    me: string,
+    private readonly me: string,
     private readonly hooks: MembershipHooks,
   ) {
-    this.belongings = new Belongings(client, requests, (name) => this.known(name));
-    this.view = new MembersView(requests, me, {
+    this.belongings = new Belongings(client, requests, (name) => this.known(name), hooks.hidden);
+    byId("new-open").addEventListener("click", () => void this.showNew());
+    document.addEventListener("visibilitychange", () => this.watchAway());
+  }
+
+  /** The dialog about a conversation opens. */
+  showMembers(info: Info): void {
+    const shown = { info };
+    this.shown = shown;
+    this.loadView().then(
+      (view) => this.shown === shown && view.show(info),
+      () => this.hooks.complain("The members could not be loaded."),
+    );
+  }
+
+  private async showNew(): Promise<void> {
+    try {
+      const { NewView: View } = await import("./extra.js");
+      this.newView ??= new View({
+        create: (what) => this.create(what),
+        join: (invited) => this.join(invited),
+      });
+      this.newView.show();
+    } catch {
+      this.hooks.complain("This could not be loaded: try again when the server can be reached.");
+    }
+  }
+
+  hideMembers(): void {
+    this.shown = undefined;
+    this.view?.hide();
+  }
+
+  private async loadView(): Promise<MembersView> {
+    const extra = this.view ?? (await import("./extra.js"));
+    if (!("MembersView" in extra)) return extra;
+    this.view ??= new extra.MembersView(this.requests, this.me, {
       problemOf,
       linkOf: (conversation, invitation) => invitationLink(location.origin + location.pathname, conversation, invitation),
     });
-    new NewView({
-      create: (what) => this.create(what),
-      join: (invited) => this.join(invited),
-    });
-    document.addEventListener("visibilitychange", () => this.watchAway());
+    return this.view;
   }
 
   /** A link has brought the user here: it is used with the first connection. */
@@ -55,15 +92,28 @@ export class Membership {
   }
 
   connected(): void {
-    void this.belongings.load();
+    this.belongings.connected();
     const { invited } = this;
     this.invited = undefined;
     if (invited) void this.join(invited).then((wrong) => wrong !== undefined && this.hooks.complain(wrong));
   }
 
+  /** Finds out what a conversation is and who is in it: one that is looked at, or of which something is told. */
+  look(room: Room): void {
+    void this.belongings.refresh(room.name);
+  }
+
+  private async loadMembers(room: Room): Promise<void> {
+    try {
+      room.members = (await this.requests.members(room.name)).members.map(({ user }) => user);
+    } catch {
+      // Then nobody is proposed who has not said anything.
+    }
+  }
+
   /** Something besides a message has happened in a conversation. */
   happened(room: Room): void {
-    void this.belongings.refresh(room.name);
+    this.look(room);
   }
 
   /** A conversation cannot be read: anybody may join one that is open. */
@@ -100,7 +150,6 @@ export class Membership {
   private async create(what: NewConversation): Promise<string | undefined> {
     try {
       const { conversation } = await this.requests.create(what);
-      await this.belongings.refresh(conversation);
       this.hooks.open(conversation);
       return undefined;
     } catch (error) {
@@ -111,7 +160,6 @@ export class Membership {
   private async join({ conversation, invitation }: Invited): Promise<string | undefined> {
     try {
       await this.requests.join(conversation, invitation);
-      await this.belongings.refresh(conversation);
       this.hooks.open(conversation);
       const room = this.rooms.get(conversation);
       if (room?.state.name === "ended") room.restart();
@@ -124,13 +172,13 @@ export class Membership {
 
   private known(name: string): void {
     const info = this.belongings.get(name);
-    // One that the user has left or was removed from stays in the list, but does not come into it.
-    const room = info?.role === undefined ? this.rooms.get(name) : this.rooms.add(name);
+    const room = this.rooms.get(name);
     if (!room) return;
+    if (info && info.version !== room.info?.version) void this.loadMembers(room);
     const isBack = info !== undefined && room.info === undefined && room.state.name === "ended";
     room.know(info);
     if (isBack) room.restart();
-    this.view.refresh(info);
+    this.view?.refresh(info);
     this.hooks.changed(room);
   }
 
@@ -141,7 +189,7 @@ export class Membership {
   }
 }
 
-function problemOf(error: unknown): string {
+export function problemOf(error: unknown): string {
   const code = error instanceof QuothError ? error.code : undefined;
   return requestProblem(code, error instanceof Error ? error.message : String(error));
 }

@@ -1,7 +1,7 @@
 /** An outbox for browsers that give a page no database: it keeps messages for as long as the page lives. */
 
 import { SendError, type Client, type MessageId } from "../../src/index.js";
-import type { Entry, Outbox } from "../../src/outbox/index.js";
+import type { Entry, KeptOptions, Outbox } from "../../src/outbox/index.js";
 
 export class MemoryOutbox implements Outbox {
   private kept: Entry[] = [];
@@ -18,7 +18,7 @@ export class MemoryOutbox implements Outbox {
     return () => this.listeners.delete(listener);
   }
 
-  async send(conversation: string, body: string | Uint8Array): Promise<Entry> {
+  async send(conversation: string, body: string | Uint8Array, options: KeptOptions = {}): Promise<Entry> {
     const room = this.client.conversation(conversation);
     const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
     const entry: Entry = {
@@ -27,11 +27,12 @@ export class MemoryOutbox implements Outbox {
       body: bytes,
       text: typeof body === "string" ? body : undefined,
       keptAtMs: Date.now(),
+      ...options,
       state: "waiting",
     };
     this.kept.push(entry);
     this.tell(entry);
-    void room.send(bytes, { id: entry.id }).then(
+    void room.send(bytes, { ...options, id: entry.id }).then(
       (ack) => this.settle({ ...entry, state: "stored", ack }),
       (error: unknown) => {
         if (error instanceof SendError) this.settle({ ...entry, state: "refused", error });
@@ -44,7 +45,8 @@ export class MemoryOutbox implements Outbox {
     const entry = this.find(id);
     if (!entry) throw new Error("no such message");
     await this.discard(id);
-    return this.send(entry.conversation, entry.text ?? entry.body);
+    const { replyTo, mentions } = entry;
+    return this.send(entry.conversation, entry.text ?? entry.body, { replyTo, mentions });
   }
 
   async discard(id: MessageId): Promise<void> {

@@ -19,6 +19,10 @@ export interface Places {
   list: ListView;
   log: LogView;
   composer: ComposerView;
+  /** The names of the list, in order. */
+  order(): string[];
+  /** Shows a conversation, which is opened if it is not. */
+  open(name: string): void;
 }
 
 export class Navigation {
@@ -62,19 +66,20 @@ export class Navigation {
   remove(name: string): void {
     const { rooms, panes, list } = this.places;
     if (rooms.all.length === 1 && name === STANDARD) return;
-    const order = rooms.talks.sorted().map((talk) => talk.name);
+    const order = this.places.order();
     const at = order.indexOf(name);
     rooms.remove(name);
     if (rooms.all.length === 0) rooms.add(STANDARD);
-    this.activate((rooms.get(order[at + 1] ?? order[at - 1] ?? STANDARD) ?? rooms.all[0]) as Room);
+    const next = order.slice(at + 1).find((one) => rooms.get(one)) ?? order.slice(0, Math.max(0, at)).reverse().find((one) => rooms.get(one));
+    this.activate((rooms.get(next ?? STANDARD) ?? rooms.all[0]) as Room);
     panes.back();
     list.focus();
   }
 
   neighbour(step: number): void {
-    const names = this.places.rooms.talks.sorted().map((talk) => talk.name);
+    const names = this.places.order();
     const next = names[names.indexOf(this.active.name) + step];
-    if (next !== undefined) this.open(next);
+    if (next !== undefined) this.places.open(next);
   }
 
   openField(): void {

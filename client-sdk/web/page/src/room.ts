@@ -1,12 +1,15 @@
 /** One conversation of the list: its reader, what is held of its log, and what is known of the others in it. */
 
-import { QuothError, type Conversation, type Roster } from "../../src/index.js";
+import { QuothError, type Conversation, type Gap, type LogEvent, type Roster } from "../../src/index.js";
+import { Fold, type MessageHistoryOptions, type Messages } from "../../src/messages/index.js";
 import type { ConversationInfo } from "../../src/members/index.js";
-import { entryOf } from "./entries.js";
+import { entryOf, pageOf } from "./entries.js";
 import { History, type Place } from "./history.js";
-import { Timeline, firstSeq, type Entry, type Message } from "./model/timeline.js";
+import type { Now, Quote } from "./model/rows.js";
+import { textOf } from "./model/text.js";
+import { Timeline, firstSeq, type Entry, type Message, type Page } from "./model/timeline.js";
 import { OutgoingList, type Outgoing } from "./model/outgoing.js";
-import { SeenBook } from "./model/marks.js";
+import { SeenBook, type Present } from "./model/marks.js";
 import { shownName } from "./model/conversation.js";
 import { unreadOf } from "./model/unread.js";
 import type { Talk } from "./model/talks.js";
@@ -46,6 +49,8 @@ export class Room implements LogSource {
   state: RoomState = { name: "opening" };
   unreadAfter: number | undefined;
   unread = 0;
+  /** How many of the unread messages call the user. */
+  mentions = 0;
   typings: readonly string[] = [];
   roster: Roster | undefined;
   /** The server cannot send what comes next at the moment. */
@@ -56,6 +61,13 @@ export class Room implements LogSource {
   isOpen = false;
   /** The user was in it and is no more: what was said until then stays to be read. */
   left = false;
+  /** Messages that were taken back, as far as the page has heard. */
+  readonly revoked = new Set<number>();
+  /** Who is in it, for those who call somebody. */
+  members: readonly string[] = [];
+  private readonly fold: Fold;
+  /** What is not held and was asked for, because a message answers it. */
+  private readonly quotes = new Map<number, Quote>();
   private reading: AbortController | undefined;
   private unsubscribe: (() => void)[] = [];
 
@@ -63,10 +75,14 @@ export class Room implements LogSource {
     readonly talk: Talk,
     readonly me: string,
     private readonly conversation: Conversation,
+    private readonly messages: Messages,
+    /** Messages that the user wants to see no more. */
+    readonly hidden: ReadonlySet<number>,
     private readonly hooks: RoomHooks,
   ) {
+    this.fold = new Fold(me);
     this.seenBook = new SeenBook(me);
-    this.history = new History(this.timeline, conversation, { changed: (place) => this.stretched(place) });
+    this.history = new History(this.timeline, (options) => this.page(options), { changed: (place) => this.stretched(place) });
   }
 
   get name(): string {
@@ -87,6 +103,49 @@ export class Room implements LogSource {
     return this.seenBook.readUpTo;
   }
 
+  get deliveredUpTo(): number {
+    return this.seenBook.deliveredUpTo;
+  }
+
+  /** What a message has come to. */
+  nowOf(seq: number): (Now & { editedSeq?: number | undefined }) | undefined {
+    const state = this.fold.state(seq);
+    if (!state) return undefined;
+    const { edited, reactions } = state;
+    if (!edited) return { reactions };
+    return { edited: { text: textOf(edited.body), mentions: edited.mentions }, editedSeq: edited.seq, reactions };
+  }
+
+  /** What a message that another one answers says. One that is not held is asked for. */
+  quoteOf(seq: number): Quote {
+    const entry = this.timeline.entries[this.timeline.indexOf(seq)];
+    if (entry?.kind === "message" && entry.seq === seq)
+      return { seq, sender: entry.sender, text: this.nowOf(seq)?.edited?.text ?? entry.text };
+    if (this.revoked.has(seq) || (entry?.kind === "gap" && entry.from <= seq)) return { seq, sender: undefined, text: "" };
+    const known = this.quotes.get(seq) ?? { seq, sender: undefined, text: undefined };
+    if (!this.quotes.has(seq)) void this.askQuote(known);
+    return known;
+  }
+
+  /** A message that is held. */
+  message(seq: number): Message | undefined {
+    const entry = this.timeline.entries[this.timeline.indexOf(seq)];
+    return entry?.kind === "message" && entry.seq === seq ? entry : undefined;
+  }
+
+  /** Takes away what has expired. */
+  expire(nowMs: number): void {
+    for (const entry of this.timeline.entries)
+      if (entry.kind === "message" && entry.expiresMs && entry.expiresMs <= nowMs) this.timeline.gone(entry.seq);
+  }
+
+  /** Who may be called in a message. */
+  get callable(): string[] {
+    const senders = this.timeline.entries.flatMap((entry) => (entry.kind === "message" ? entry.sender : []));
+    const here = this.roster?.present.map(({ user }) => user) ?? [];
+    return [...new Set([...this.members, ...here, ...senders])].filter((user) => user !== this.me);
+  }
+
   outgoingShown(): Outgoing[] {
     return this.outgoing.shown();
   }
@@ -98,6 +157,7 @@ export class Room implements LogSource {
         this.hooks.changed(this);
       }),
       this.conversation.onRoster((roster) => this.takeRoster(roster)),
+      this.messages.onReceipt(this.name, ({ user, read, delivered }) => this.takeSeen([{ user, seen: read, delivered }])),
     ];
     void this.read();
   }
@@ -163,11 +223,13 @@ export class Room implements LogSource {
         } else if (event.type === "caught_up") {
           if (opening) this.opened(opening, event.head);
           opening = undefined;
-        } else if (opening) {
-          opening.push(entryOf(event));
         } else {
-          this.live(entryOf(event));
-          if (event.type !== "message" && event.type !== "unknown" && event.type !== "gap") this.hooks.happened(this);
+          const entry = entryOf(event);
+          this.note([event]);
+          if (opening) opening.push(entry);
+          else this.live(entry);
+          const isDeed = entry.kind === "note" && event.type !== "message" && event.type !== "unknown";
+          if (!opening && isDeed) this.hooks.happened(this);
         }
       }
     } catch (error) {
@@ -201,7 +263,9 @@ export class Room implements LogSource {
     // What was there before the first visit is history, not news.
     if (this.talk.read === undefined || this.talk.read > head) this.talk.read = head;
     if (this.talk.read > 0) this.conversation.seen(this.talk.read);
-    for (const entry of entries) if (entry.kind === "message") this.remember(entry);
+    for (const seq of this.revoked) this.timeline.gone(seq);
+    this.remember();
+    this.messages.mark(this.name, { delivered: head });
     this.settle();
     this.count();
     this.hooks.opened(this);
@@ -209,14 +273,16 @@ export class Room implements LogSource {
 
   private live(entry: Entry): void {
     const attention = this.hooks.attention(this);
-    const fromOther = entry.kind !== "gap" && entry.sender !== this.me;
+    const fromOther = entry.kind === "message" && entry.sender !== this.me;
     // A line that stands is not moved before the reader's eyes.
     const lineMayMove = attention === "unfocused" || (attention === "scrolled" && this.unreadAfter === undefined);
     if (fromOther && lineMayMove && this.unread === 0) this.unreadAfter = this.talk.read;
     this.timeline.live(entry, attention === "scrolled" ? "start" : "end");
+    if (entry.kind === "change") for (const seq of this.revoked) this.timeline.gone(seq);
+    if (entry.kind !== "gap") this.messages.mark(this.name, { delivered: entry.seq });
     if (attention === "elsewhere" && this.timeline.entries.length > 2 * OPEN_EVENTS) this.timeline.shrink(OPEN_EVENTS);
+    if (entry.kind === "message" || entry.kind === "change") this.remember();
     if (entry.kind === "message") {
-      this.remember(entry);
       if (fromOther) this.hooks.arrived(this, entry);
       else this.outgoing.echo(entry.seq, entry.text);
     }
@@ -227,15 +293,55 @@ export class Room implements LogSource {
 
   private takeRoster(roster: Roster | undefined): void {
     this.roster = roster;
-    if (roster) {
-      this.seenBook.apply(roster.present);
-      // Read on another device of this user is read.
-      if (this.talk.read !== undefined && this.seenBook.own > this.talk.read) {
-        this.talk.read = this.seenBook.own;
-        this.count();
-      }
-    }
+    this.takeSeen(roster?.present ?? []);
+  }
+
+  private takeSeen(present: readonly Present[]): void {
+    this.seenBook.apply(present);
+    // Read on another device of this user is read.
+    if (this.talk.read !== undefined) this.readTo(this.seenBook.own);
     this.hooks.changed(this);
+  }
+
+  /** Somewhere else the user has read so far. */
+  readTo(seq: number): void {
+    if (seq <= (this.talk.read ?? 0)) return;
+    this.talk.read = seq;
+    this.count();
+  }
+
+  /** A part of the history, which is noted. */
+  private async page(options: MessageHistoryOptions): Promise<Page> {
+    const page = await this.messages.history(this.name, options);
+    options.signal?.throwIfAborted();
+    if (!this.fold.page(page)) throw new Error("the page has come too late");
+    this.note(page.events.filter((event) => event.type === "revoked"));
+    return pageOf(page);
+  }
+
+  private note(events: readonly (LogEvent | Gap)[]): void {
+    for (const event of events) {
+      if (event.type === "gap") continue;
+      this.fold.event(event);
+      if (event.type === "revoked") this.revoked.add(event.of);
+    }
+  }
+
+  private async askQuote(asked: Quote): Promise<void> {
+    const { seq } = asked;
+    this.quotes.set(seq, asked);
+    try {
+      const { events, states } = await this.messages.history(this.name, { after: seq - 1, limit: 1 });
+      const [event] = events;
+      const edited = states.find((state) => state.seq === seq)?.edited;
+      const said = event?.type === "message" && event.seq === seq ? event : undefined;
+      const text = said && (edited ? textOf(edited.body) : (said.text ?? ""));
+      this.quotes.set(seq, { seq, sender: said?.sender, text: text ?? "" });
+      this.hooks.changed(this);
+    } catch {
+      // Asked again when it is drawn the next time.
+      this.quotes.delete(seq);
+    }
   }
 
   /** More of the history is held, or another part of it. */
@@ -250,11 +356,27 @@ export class Room implements LogSource {
     if (this.timeline.attached) this.outgoing.shownUpTo(this.timeline.last);
   }
 
-  private remember(message: Message): void {
-    this.talk.last = { sender: message.sender, text: message.text, timeMs: message.timeMs };
+  /** What the list says of it: the last message that is still there. */
+  private remember(): void {
+    if (!this.timeline.attached) return;
+    const { entries } = this.timeline;
+    let at = entries.length - 1;
+    const isLast = (entry: Entry | undefined): entry is Message => entry?.kind === "message" && !this.hidden.has(entry.seq);
+    while (at >= 0 && !isLast(entries[at])) at -= 1;
+    const last = entries[at];
+    if (!isLast(last)) return;
+    this.talk.last = { sender: last.sender, text: this.nowOf(last.seq)?.edited?.text ?? last.text, timeMs: last.timeMs };
   }
 
   private count(): void {
-    this.unread = this.talk.read === undefined ? 0 : unreadOf(this.timeline, this.talk.read, this.me);
+    const { read } = this.talk;
+    this.unread = read === undefined ? 0 : unreadOf(this.timeline, read, this.me);
+    const calls = (entry: Entry): boolean =>
+      entry.kind === "message" && entry.seq > (read ?? 0) && entry.sender !== this.me && this.mentionsOf(entry).includes(this.me);
+    this.mentions = this.unread === 0 ? 0 : this.timeline.entries.slice(this.timeline.indexOf((read ?? 0) + 1)).filter(calls).length;
+  }
+
+  private mentionsOf(message: Message): readonly string[] {
+    return this.nowOf(message.seq)?.edited?.mentions ?? message.mentions ?? [];
   }
 }

@@ -1,7 +1,9 @@
 /** All conversations of the list as rooms, and what waits in the outbox sorted into them. */
 
 import type { MessageId } from "../../src/index.js";
-import type { Entry, Outbox } from "../../src/outbox/index.js";
+import type { Messages } from "../../src/messages/index.js";
+import type { Entry, KeptOptions, Outbox } from "../../src/outbox/index.js";
+import type { Hidden } from "./hidden.js";
 import { refusalText } from "./model/refusals.js";
 import type { TalkList } from "./model/talks.js";
 import { Room, type RoomHooks } from "./room.js";
@@ -15,6 +17,8 @@ export class Rooms {
 
   constructor(
     private readonly outbox: Outbox,
+    private readonly messages: Messages,
+    private readonly hidden: Hidden,
     readonly talks: TalkList,
     private readonly me: string,
     private readonly hooks: RoomHooks,
@@ -32,16 +36,27 @@ export class Rooms {
     return [...this.rooms.values()];
   }
 
-  /** None when the list is full. */
-  add(name: string): Room | undefined {
+  /** None when the list is full. `read`: how far the user is known to have read it. */
+  add(name: string, read?: number): Room | undefined {
     const known = this.rooms.get(name);
     if (known) return known;
-    const talk = this.talks.add(name);
+    const talk = this.talks.add(name) ?? (this.makeRoom() ? this.talks.add(name) : undefined);
     if (!talk) return undefined;
-    const room = new Room(talk, this.me, this.outbox.client.conversation(name), this.hooks);
+    talk.read ??= read;
+    const room = new Room(talk, this.me, this.outbox.client.conversation(name), this.messages, this.hidden.of(name), this.hooks);
     this.rooms.set(name, room);
     room.start();
     return room;
+  }
+
+  /** Closes the conversation that was used longest ago among those that stand in the inbox anyway. */
+  private makeRoom(): boolean {
+    const idle = this.talks.sorted().reverse().find(({ name }) => {
+      const room = this.rooms.get(name);
+      return room?.info?.role !== undefined && room.outgoing.size === 0 && this.hooks.attention(room) === "elsewhere";
+    });
+    if (idle) this.remove(idle.name);
+    return idle !== undefined;
   }
 
   remove(name: string): void {
@@ -67,9 +82,9 @@ export class Rooms {
     return this.outbox.entries.filter((entry) => entry.state === "waiting").length;
   }
 
-  async send(room: Room, text: string): Promise<void> {
+  async send(room: Room, text: string, more: KeptOptions): Promise<void> {
     room.unreadAfter = undefined;
-    await this.outbox.send(room.name, text);
+    await this.outbox.send(room.name, text, more);
   }
 
   retry(id: string): void {
@@ -96,7 +111,8 @@ export class Rooms {
     } else {
       const text = entry.text ?? "";
       this.ids.set(id, entry.id);
-      outgoing.add(id, text, entry.keptAtMs, this.connected ? "sending" : "waiting");
+      const { replyTo, mentions } = entry;
+      outgoing.add(id, text, entry.keptAtMs, this.connected ? "sending" : "waiting", { replyTo, mentions });
       if (entry.state === "refused") outgoing.mark(id, "failed", refusalText(entry.error?.code));
       if (!old) room.talk.last = { sender: this.me, text, timeMs: entry.keptAtMs };
     }

@@ -24,6 +24,11 @@ const layout = (entries: Entry[], more: Partial<RowsInput> = {}): Day[] =>
     me: "me",
     unreadAfter: undefined,
     readUpTo: 0,
+    deliveredUpTo: 0,
+    nowOf: () => undefined,
+    quoteOf: (seq) => ({ seq, sender: undefined, text: undefined }),
+    revoked: new Set(),
+    hidden: new Set(),
     outgoing: [],
     nowMs: NOON,
     ...more,
@@ -144,4 +149,21 @@ test("outgoing messages stand at the end and join the group", () => {
   const days = layout([said(1, "me", NOON)], { outgoing: list.shown() });
   assert.equal(shape(days), "[me me]");
   assert.equal(messages(days)[1]?.mark, "sending");
+});
+
+test("a deletion is said, other gaps by their ranges, and what edits have put aside not at all", () => {
+  const entries: Entry[] = [
+    { kind: "gap", from: 1, to: 3 },
+    said(4, "bob", NOON),
+    { kind: "gap", from: 5, to: 7 },
+    { kind: "change", seq: 8, timeMs: NOON, sender: "bob" },
+    said(9, "bob", NOON),
+    { kind: "gap", from: 10, to: 11 },
+  ];
+  const now = (seq: number) => (seq === 4 ? { edited: { text: "new", mentions: ["me"] }, editedSeq: 8, reactions: [] } : undefined);
+  const rows = layout(entries, { revoked: new Set([6, 11]), nowOf: now, hidden: new Set([9]) }).flatMap((day) => day.rows);
+  const told = rows.map((row) => (row.kind === "quiet" || row.kind === "message" ? row.text : row.kind));
+  assert.deepEqual(told, ["3 messages are no longer kept", "new", "Message deleted", "1 message is no longer kept", "Message deleted"]);
+  const [, first] = rows;
+  assert.deepEqual(first?.kind === "message" && [first.edited, first.callsMe], [true, true]);
 });

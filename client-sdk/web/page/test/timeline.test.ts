@@ -153,3 +153,20 @@ test("a conversation that nobody looks at keeps its newest", () => {
   timeline.shrink(60);
   assert.deepEqual([timeline.first, timeline.last, timeline.atStart], [21, 80, false]);
 });
+
+test("what goes leaves a gap, and gaps that touch are one, within a page and where pages meet", () => {
+  const timeline = new Timeline(100);
+  timeline.reset([{ kind: "gap", from: 8, to: 9 }, ...range(10, 14)], { head: 14, moreBefore: true, moreAfter: false });
+  timeline.gone(12);
+  timeline.gone(10);
+  timeline.gone(11);
+  const gaps = (): string[] => timeline.entries.flatMap((entry) => (entry.kind === "gap" ? `${entry.from}-${entry.to}` : []));
+  assert.deepEqual(gaps(), ["8-12"]);
+  timeline.gone(99);
+  timeline.before({ entries: [...range(1, 5), { kind: "gap", from: 6, to: 7 }], head: 14, floor: 1, moreBefore: false, moreAfter: true });
+  assert.deepEqual(gaps(), ["6-12"]);
+  timeline.live({ kind: "gap", from: 15, to: 15 });
+  timeline.live({ kind: "gap", from: 16, to: 17 });
+  assert.deepEqual(gaps(), ["6-12", "15-17"]);
+  contiguous(timeline);
+});

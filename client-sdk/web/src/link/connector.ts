@@ -103,7 +103,7 @@ export class Connector {
 
   private open(token: string): void {
     const { url, WebSocket, tokens, device, platform, clientName } = this.options;
-    const features = Feature.ROSTER | Feature.MEMBERSHIP;
+    const features = Feature.ROSTER | Feature.MEMBERSHIP | Feature.MESSAGES;
     const generation = (this.generation = Math.max(Date.now(), this.generation + 1));
     const common = { version: VERSION, features, token, device, generation, platform, client: clientName };
     const hello = { type: "hello", ...common } as const;

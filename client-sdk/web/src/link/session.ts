@@ -82,8 +82,9 @@ export class Session implements RoomSession {
     return this.has(Feature.ROSTER);
   }
 
-  get hasMembership(): boolean {
-    return this.has(Feature.MEMBERSHIP);
+  /** Whether a feature is in force. */
+  has(feature: number): boolean {
+    return (Number(this.welcome?.features) & feature) !== 0;
   }
 
   openConversation(user: LaneUser): Lane | undefined {
@@ -113,10 +114,6 @@ export class Session implements RoomSession {
     this.flush();
     this.socket.close(statusOf(code), text);
     this.end(end);
-  }
-
-  private has(feature: number): boolean {
-    return (Number(this.welcome?.features) & feature) !== 0;
   }
 
   private get hasLane(): boolean {

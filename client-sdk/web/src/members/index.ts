@@ -11,13 +11,10 @@
  * user's own.
  */
 import type { Client, Unsubscribe } from "../api.js";
-import type { Extension, QuothClient } from "../client.js";
-import { QuothError } from "../error.js";
-import type { ServerFrame } from "../wire/frames.js";
+import { type Hub, hubOf } from "../requests/hub.js";
+import { Feature } from "../wire/frames.js";
 import type { Request } from "../wire/requests.js";
-import { RequestError } from "./error.js";
 import { Presences } from "./presence.js";
-import { Requests } from "./requests.js";
 import type {
   ConversationInfo,
   Done,
@@ -29,7 +26,7 @@ import type {
   SessionInfo,
 } from "./shapes.js";
 
-export { RequestError } from "./error.js";
+export { RequestError } from "../requests/error.js";
 export type * from "./shapes.js";
 
 /** Bits of `permissions`. */
@@ -40,21 +37,22 @@ const PAGE_MAX = 500;
 
 /** The requests of a client: the same object for the same client, which is one that `connect` has made. */
 export function membersOf(client: Client): Members {
-  // By what it needs of it, and not by its class, so that pages do not load that twice.
-  if (!("extension" in client)) {
-    throw new QuothError("BAD_ARGUMENT", "members are those of a client that `connect` has made", false);
-  }
-  const inner = client as QuothClient;
-  inner.extension ??= new ClientMembers(inner);
-  return inner.extension as ClientMembers;
+  const hub = hubOf(client);
+  return hub.part("members", () => new ClientMembers(hub));
 }
 
-class ClientMembers implements Members, Extension {
-  private readonly requests = new Requests();
+class ClientMembers implements Members {
   private readonly presences = new Presences((conversation, watch) => this.ask({ type: "watch_presence", conversation, watch }));
   private isAway = false;
 
-  constructor(private readonly client: QuothClient) {}
+  constructor(private readonly hub: Hub) {
+    hub.on("presence", ({ conversation, user, status, lastSeenMs }) => this.presences.take(conversation, user, { status, lastSeenMs }));
+    hub.onSignedIn.add(() => {
+      this.presences.connected();
+      // Whoever has just come counts as being here.
+      if (this.isAway) this.tellAway();
+    });
+  }
 
   create({ kind, title = "", members = [], open = false, conversation }: NewConversation): Promise<Done> {
     return this.ask({ type: "create", kind, title, members, open, conversation });
@@ -129,7 +127,7 @@ class ClientMembers implements Members, Extension {
   }
 
   watchPresence(conversation: string, listener: PresenceListener): Unsubscribe {
-    return this.presences.watch(conversation, listener, this.client.session?.isSignedIn ?? false);
+    return this.presences.watch(conversation, listener, this.hub.client.session?.isSignedIn ?? false);
   }
 
   setAway(away: boolean): void {
@@ -138,45 +136,12 @@ class ClientMembers implements Members, Extension {
     this.tellAway();
   }
 
-  // From the client.
-
-  advance(): void {
-    this.requests.advance(this.client.session);
-  }
-
-  signedIn(): void {
-    this.presences.connected();
-    // Whoever has just come counts as being here.
-    if (this.isAway) this.tellAway();
-  }
-
-  frame(frame: ServerFrame): string | undefined {
-    if (frame.type === "reply") {
-      const complaint = this.requests.answered(frame.id, frame.reply);
-      this.advance();
-      return complaint;
-    }
-    if (frame.type !== "presence") return `${frame.type} on the control lane`;
-    const { conversation, user, status, lastSeenMs } = frame;
-    this.presences.take(conversation, user, { status, lastSeenMs });
-    return undefined;
-  }
-
-  lost(reason: QuothError): void {
-    this.requests.disconnected(reason);
-  }
-
-  closed(reason: QuothError): void {
-    this.requests.fail(reason);
-  }
-
-  private async ask(request: Request): Promise<any> {
-    if (this.client.closedBy) throw new RequestError(this.client.closedBy, "not_sent");
-    return this.requests.ask(request, this.client.session);
+  private ask(request: Request): Promise<any> {
+    return this.hub.ask(request);
   }
 
   private tellAway(): void {
-    const { session } = this.client;
-    if (session?.hasMembership) session.sendControl({ type: "status", away: this.isAway });
+    const { session } = this.hub.client;
+    if (session?.has(Feature.MEMBERSHIP)) session.sendControl({ type: "status", away: this.isAway });
   }
 }

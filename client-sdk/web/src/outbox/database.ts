@@ -14,6 +14,9 @@ export interface MessageRow {
   conversation: string;
   body: Uint8Array;
   keptAtMs: number;
+  replyTo?: number | undefined;
+  mentions?: readonly string[] | undefined;
+  expiresInMs?: number | undefined;
   /** Why the server has refused it, if it has. */
   refusal?: { code: string; message: string; retryable: boolean };
 }

@@ -7,7 +7,7 @@
  * for await (const event of outbox.client.conversation("general").events()) …
  * ```
  */
-import type { Ack, Client, MessageId, Unsubscribe } from "../api.js";
+import type { Ack, Client, MessageId, SendOptions, Unsubscribe } from "../api.js";
 import { QuothError, type SendError } from "../error.js";
 import { Database } from "./database.js";
 import { tryLock } from "./locks.js";
@@ -40,7 +40,7 @@ export interface Outbox {
    * sent. Rejects with a `QuothError` when the body is over 65,536 bytes, when 1,000 entries are here already, or when the database
    * does not take it.
    */
-  send(conversation: string, body: string | Uint8Array): Promise<Entry>;
+  send(conversation: string, body: string | Uint8Array, options?: KeptOptions): Promise<Entry>;
 
   /** What waits or was refused, oldest first, that of earlier tabs included. */
   readonly entries: readonly Entry[];
@@ -59,6 +59,9 @@ export interface Outbox {
   close(): Promise<void>;
 }
 
+/** What is kept with a message. `expiresInMs` counts from when the server stores it. */
+export type KeptOptions = Pick<SendOptions, "replyTo" | "mentions" | "expiresInMs">;
+
 /** A message of the outbox. */
 export interface Entry {
   readonly id: MessageId;
@@ -66,6 +69,9 @@ export interface Entry {
   readonly body: Uint8Array;
   /** The body as text; `undefined` when it is not UTF-8. */
   readonly text: string | undefined;
+  /** The message that it answers. */
+  readonly replyTo?: number | undefined;
+  readonly mentions?: readonly string[] | undefined;
   /** When it was kept, of `Date.now()`. */
   readonly keptAtMs: number;
   /** `stored` and `discarded` ones are told once and are no longer in `entries`. */

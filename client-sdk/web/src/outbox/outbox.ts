@@ -7,7 +7,7 @@ import { textOf } from "../room/reading.js";
 import { encodeText } from "../wire/bytes.js";
 import { BODY_BYTES_MAX } from "../wire/limits.js";
 import type { Database, MessageRow } from "./database.js";
-import type { Entry, Outbox } from "./index.js";
+import type { Entry, KeptOptions, Outbox } from "./index.js";
 import { Sender } from "./sender.js";
 
 /** Messages that wait or were refused. Outcome: further ones are rejected. */
@@ -44,7 +44,7 @@ export class TabOutbox implements Outbox {
     return this.mine.connected;
   }
 
-  async send(conversation: string, body: string | Uint8Array): Promise<Entry> {
+  async send(conversation: string, body: string | Uint8Array, options: KeptOptions = {}): Promise<Entry> {
     const bytes = typeof body === "string" ? encodeText(body) : body.slice();
     if (bytes.length > BODY_BYTES_MAX) {
       throw new QuothError("TOO_LARGE", `a body of ${bytes.length} bytes is over the limit of ${BODY_BYTES_MAX}`, false);
@@ -54,7 +54,9 @@ export class TabOutbox implements Outbox {
     }
     // Checks the name.
     this.client.conversation(conversation);
-    return this.entry(await this.mine.keep({ conversation, body: bytes, keptAtMs: Date.now() }));
+    const { replyTo, mentions, expiresInMs } = options;
+    const kept = { conversation, body: bytes, keptAtMs: Date.now() };
+    return this.entry(await this.mine.keep({ ...kept, replyTo, mentions: mentions && [...mentions], expiresInMs }));
   }
 
   get entries(): readonly Entry[] {
@@ -136,9 +138,9 @@ export class TabOutbox implements Outbox {
   }
 
   private entry(row: MessageRow): Entry {
-    const { tab, n, conversation, body, keptAtMs, refusal } = row;
+    const { tab, n, conversation, body, keptAtMs, replyTo, mentions, refusal } = row;
     const id = { producer: BigInt(`0x${tab}`), n };
-    const common = { id, conversation, body, text: textOf(body), keptAtMs };
+    const common = { id, conversation, body, text: textOf(body), replyTo, mentions, keptAtMs };
     if (!refusal) return { ...common, state: "waiting" };
     const { code, message, retryable } = refusal;
     return { ...common, state: "refused", error: new SendError(code, message, retryable, "refused", id) };

@@ -97,7 +97,8 @@ export class Sender {
   private send(row: MessageRow): void {
     this.sending.add(row.n);
     // An id that the client itself refuses to take is a fault of this code; all else is an answer.
-    const options: SendOptions = { id: this.id(row) };
+    const { replyTo, mentions, expiresInMs } = row;
+    const options: SendOptions = { id: this.id(row), replyTo, mentions, expiresInMs };
     this.connected
       .conversation(row.conversation)
       .send(row.body, options)

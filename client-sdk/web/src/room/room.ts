@@ -41,6 +41,8 @@ export interface RoomLink {
   readonly producer: bigint;
   /** Nothing of a conversation waits for an ack any longer. */
   outboxEmptied(): void;
+  /** How far somebody has come in a conversation. */
+  receipt(conversation: string, frame: ServerFrame): void;
 }
 
 /** Who waits for the answer to a send. */
@@ -178,6 +180,9 @@ export class Room implements LaneUser {
         break;
       case "roster":
         if (this.reading.isDelivering) this.setRoster({ users: frame.users, present: frame.present });
+        break;
+      case "receipt":
+        this.link.receipt(this.name, frame);
         break;
       default:
         return this.broken(`${frame.type} has no place in a conversation`);

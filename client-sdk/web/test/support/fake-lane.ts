@@ -43,6 +43,7 @@ export class FakeLane {
       case "read":
         return this.read(frame.from);
       case "publish":
+        this.connection.server.publishes.push(frame);
         return this.publish(Number(frame.n), frame.body);
       case "seen":
         if (this.cursor === undefined) return this.connection.violation("Seen without a cursor");
@@ -186,6 +187,7 @@ export class FakeLane {
 
   private fetch({ conversation, range, limit }: ClientFrame & { type: "fetch" }): void {
     const { server, user } = this.connection;
+    server.fetched.push(range);
     if (this.isFetched || this.conversation !== undefined) return this.connection.violation("a second first frame");
     this.isFetched = true;
     const pages = [...this.connection.lanes.values()].filter((lane) => lane.isFetched);
@@ -202,6 +204,7 @@ export class FakeLane {
     if (isForward && from < floor && to >= floor) this.first.push(encodeServerFrame({ type: "gap", from, to: floor - 1 }));
     else from = Math.max(from, floor);
     for (const event of readable.filter(({ seq }) => seq >= from && seq <= to)) this.first.push(encodeServerFrame(event));
+    for (const state of server.pageStates) this.first.push(encodeServerFrame({ type: "message_state", state }));
     this.answer({ type: "page_end", head, floor, from, to: Math.max(to, from - 1), moreBefore: from > floor, moreAfter: to < head });
   }
 }

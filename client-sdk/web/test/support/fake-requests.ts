@@ -52,6 +52,14 @@ function usual(asked: Request): Reply {
     }
     case "conversations":
       return { type: "conversations", conversations: [info("team")], more: false };
+    case "receipts":
+      return { type: "receipts", delivered: 2, read: 1, users: [{ user: "bob", delivered: 9, read: 7 }] };
+    case "messages":
+      return { type: "messages", states: [{ seq: 7, reactions: [] }], absent: [8], more: false };
+    case "watch_inbox":
+      return { type: "watching", version: 1, complete: true };
+    case "inbox":
+      return { type: "inbox", rows: [], version: 1 };
     case "create":
       return { type: "done", conversation: asked.conversation ?? "group/made", seq: 7, timeMs: 1_007 };
     default:

@@ -4,6 +4,7 @@
  */
 import type { AddressInfo } from "node:net";
 import { WebSocketServer } from "ws";
+import type { FetchRange, Publish } from "../../src/wire/frames.js";
 import { FakeConnection } from "./fake-connection.js";
 import { FakeRequests } from "./fake-requests.js";
 import { Log } from "./store.js";
@@ -17,6 +18,10 @@ export class FakeServer {
   /** Every typing notice, as user and conversation. */
   readonly typings: string[] = [];
   readonly requests = new FakeRequests();
+  /** Every message as it came. */
+  readonly publishes: Publish[] = [];
+  /** Every page that was asked for. */
+  readonly fetched: FetchRange[] = [];
   /** Every Hello's generation. */
   readonly generations: number[] = [];
   /** How many connections there have been. */
@@ -27,7 +32,9 @@ export class FakeServer {
   userOf: (token: string) => string | number = (token) => token.split(":")[0] ?? token;
   mayRead: (user: string, conversation: string) => boolean = () => true;
   mayWrite: (user: string, conversation: string) => boolean = () => true;
-  features = 2 | 4;
+  features = 2 | 4 | 8;
+  /** What pages say of their messages, encoded. */
+  pageStates: Uint8Array[] = [];
   openConversationsMax = 48;
   /** Acks and events of publishes wait for this. */
   ackDelayMs = 0;

@@ -16,8 +16,9 @@ mod races;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use quoth_protocol::limits::SESSIONS_MAX;
 use quoth_protocol::{DeviceId, UserId};
 
 pub use policy::{Class, Policy};
@@ -121,8 +122,8 @@ struct Entry {
     /// Grows with each device that comes, not with one that comes back.
     place: u64,
     state: State,
-    /// When it may be forgotten if it has no connection then, in milliseconds since 1970.
-    forget_ms: u64,
+    /// When it may be forgotten, in milliseconds since 1970, if it has no connection.
+    forget_ms: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -144,17 +145,48 @@ struct PutOut {
     sessions: Vec<SessionId>,
 }
 
-/// Devices without a connection, in the order in which they may be forgotten.
+/// Devices without a connection, each once, in the order in which they may be forgotten: of all users, and of each.
 #[derive(Debug)]
 struct Idle {
     memory_ms: u64,
-    queue: VecDeque<(u64, UserId, DeviceId)>,
+    queue: BTreeSet<(u64, UserId, DeviceId)>,
+    by_user: HashMap<UserId, BTreeSet<(u64, DeviceId)>>,
 }
 
 impl Idle {
-    fn add(&mut self, entry: &mut Entry, user: &UserId, now_ms: u64) {
-        entry.forget_ms = now_ms.saturating_add(self.memory_ms);
-        self.queue.push_back((entry.forget_ms, user.clone(), entry.device.clone()));
+    /// A device has no connection any more. Of its user's the [`SESSIONS_MAX`] latest of those are known: ids cost a client nothing, so that
+    /// it could go on with new ones for as long as they are remembered.
+    fn add(&mut self, entries: &mut Entries, user: &UserId, device: &DeviceId, now_ms: u64) {
+        let Some(entry) = entries.get_mut(device) else { return };
+        self.remove(entry, user);
+        let forget_ms = now_ms.saturating_add(self.memory_ms);
+        entry.forget_ms = Some(forget_ms);
+        self.queue.insert((forget_ms, user.clone(), device.clone()));
+        let of_user = self.by_user.entry(user.clone()).or_default();
+        of_user.insert((forget_ms, device.clone()));
+        if of_user.len() > SESSIONS_MAX
+            && let Some((forget_ms, device)) = of_user.pop_first()
+        {
+            entries.remove(&device);
+            self.queue.remove(&(forget_ms, user.clone(), device));
+        }
+    }
+
+    /// A device has a connection again.
+    fn remove(&mut self, entry: &mut Entry, user: &UserId) {
+        if let Some(forget_ms) = entry.forget_ms.take() {
+            self.forget(forget_ms, user, &entry.device);
+        }
+    }
+
+    fn forget(&mut self, forget_ms: u64, user: &UserId, device: &DeviceId) {
+        self.queue.remove(&(forget_ms, user.clone(), device.clone()));
+        if let Some(of_user) = self.by_user.get_mut(user) {
+            of_user.remove(&(forget_ms, device.clone()));
+            if of_user.is_empty() {
+                self.by_user.remove(user);
+            }
+        }
     }
 
     /// Puts a device out; gives its connections, which are to be closed.
@@ -174,14 +206,15 @@ impl Idle {
         };
         let ejected = sessions.iter().map(kicked).collect();
         entry.state = State::Untold(PutOut { sessions, ..put_out });
-        self.add(entry, user, now_ms);
+        self.add(entries, user, device, now_ms);
         ejected
     }
 
     /// The next device whose time has come.
     fn take_due(&mut self, now_ms: u64) -> Option<(UserId, DeviceId)> {
-        self.queue.front().filter(|(at_ms, ..)| *at_ms <= now_ms)?;
-        self.queue.pop_front().map(|(_, user, device)| (user, device))
+        let (forget_ms, user, device) = self.queue.first().filter(|(at_ms, ..)| *at_ms <= now_ms)?.clone();
+        self.forget(forget_ms, &user, &device);
+        Some((user, device))
     }
 }
 
@@ -209,7 +242,7 @@ impl Logins {
             policy,
             users: HashMap::new(),
             sessions: HashMap::new(),
-            idle: Idle { memory_ms: policy.memory_ms(), queue: VecDeque::new() },
+            idle: Idle { memory_ms: policy.memory_ms(), queue: BTreeSet::new(), by_user: HashMap::new() },
             next_place: 0,
         }
     }
@@ -237,6 +270,7 @@ impl Logins {
         match known {
             Some(entry) if generation < entry.generation => return Outcome::Refused(Reason::Replaced),
             Some(entry) if generation == entry.generation && entry.is_here() => {
+                self.idle.remove(entry, user);
                 entry.sessions.push(session);
                 if entry.sessions.len() > PATHS_MAX {
                     ejected.push(Ejected { session: entry.sessions.remove(0), reason: Reason::Replaced });
@@ -264,6 +298,7 @@ impl Logins {
                 if !entry.is_here() {
                     (entry.state, entry.place) = (State::Here, place);
                 }
+                self.idle.remove(entry, user);
                 let before = std::mem::replace(&mut entry.sessions, vec![session]);
                 ejected
                     .extend(before.into_iter().map(|session| Ejected { session, reason: Reason::Replaced }));
@@ -280,7 +315,7 @@ impl Logins {
                     sessions: vec![session],
                     place,
                     state: State::Here,
-                    forget_ms: 0,
+                    forget_ms: None,
                 };
                 entries.insert(device.clone(), entry);
             }
@@ -309,7 +344,7 @@ impl Logins {
                 if end == End::Wanted {
                     entry.state = State::Gone(Reason::Replaced);
                 }
-                self.idle.add(entry, &user, now_ms);
+                self.idle.add(entries, &user, &device, now_ms);
             }
             State::Untold(put_out) if put_out.sessions.contains(&session) => {
                 put_out.sessions.retain(|other| *other != session);
@@ -348,11 +383,7 @@ impl Logins {
     pub fn expire(&mut self, now_ms: u64) {
         while let Some((user, device)) = self.idle.take_due(now_ms) {
             let Some(entries) = self.users.get_mut(&user) else { continue };
-            // One that has come back, or has come and gone again, has a later time.
-            let stays = |entry: &Entry| !entry.sessions.is_empty() || entry.forget_ms > now_ms;
-            if !entries.get(&device).is_some_and(stays) {
-                entries.remove(&device);
-            }
+            entries.remove(&device);
             if entries.is_empty() {
                 self.users.remove(&user);
             }

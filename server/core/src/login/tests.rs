@@ -1,5 +1,6 @@
 //! Signing in, one step after the other.
 
+use quoth_protocol::limits::SESSIONS_MAX;
 use quoth_protocol::{DeviceId, UserId};
 
 use super::{Class, Ejected, End, Logins, Outcome, PATHS_MAX, Policy, Reason, SessionId, SignIn};
@@ -200,4 +201,32 @@ fn who_is_gone_is_forgotten() {
     logins.expire(u64::MAX);
     assert_eq!((logins.users(), logins.sessions()), (0, 0));
     assert_eq!(come(&mut logins, 3, "a", 1), admitted(&[]), "nothing is known of it");
+}
+
+#[test]
+fn of_devices_that_have_gone_the_latest_are_known() {
+    for policy in [Policy::OneDevice, Policy::All] {
+        let mut logins = Logins::new(policy);
+        for n in 0..2_000 {
+            come_as(&mut logins, n, &format!("device {n}"), 1, "", n);
+            logins.ended(SessionId(n), End::Lost, n);
+        }
+        assert_eq!(logins.idle.queue.len(), SESSIONS_MAX);
+        assert_eq!(logins.users[&user()].len(), SESSIONS_MAX);
+        assert!(logins.device(&user(), &device("device 1999")).is_some());
+        assert!(logins.device(&user(), &device("device 1743")).is_none(), "it has gone before 256 others");
+        logins.expire(u64::MAX);
+        assert!(logins.users.is_empty() && logins.idle.by_user.is_empty() && logins.idle.queue.is_empty());
+    }
+}
+
+#[test]
+fn a_device_that_comes_and_goes_is_known_once() {
+    let mut logins = Logins::new(Policy::OneDevice);
+    for n in 1..1_000 {
+        come_as(&mut logins, n, "phone", n, "", n);
+        assert!(logins.idle.queue.is_empty(), "it is connected");
+        logins.ended(SessionId(n), End::Lost, n);
+        assert_eq!(logins.idle.queue.len(), 1);
+    }
 }

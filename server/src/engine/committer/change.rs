@@ -301,6 +301,7 @@ fn record(log: &ConversationName, event: &Happened, registers: Vec<RegisterChang
         offset: 0,
         class,
         erases: Vec::new(),
+        ends_window: false,
         registers: registers.collect(),
     }
 }

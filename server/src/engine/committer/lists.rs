@@ -55,6 +55,7 @@ fn due(name: &ConversationName, time_ms: u64) -> Record {
         offset: 0,
         class: quoth_store::Class::default(),
         erases: Vec::new(),
+        ends_window: false,
         registers: vec![Register { key: due_key(name).into(), value: Some(value) }],
     }
 }

@@ -172,6 +172,7 @@ fn record(request: &mut PublishRequest, seq: Seq, time_ms: u64) -> Record {
         offset: 0,
         class: request.publisher.access.class(),
         erases: Vec::new(),
+        ends_window: false,
         registers: Vec::new(),
     }
 }

@@ -91,6 +91,7 @@ fn notice(name: &ConversationName, actor: Actor<'_>, time_ms: u64) -> Record {
         offset: 0,
         class: quoth_store::Class::default(),
         erases: Vec::new(),
+        ends_window: false,
         registers: Vec::new(),
     }
 }

@@ -46,21 +46,20 @@ fn react(reaction: &str, on: bool) -> Alteration {
     Alteration::React { reaction: reaction.to_owned(), on }
 }
 
-fn shown(frames: &[Bytes]) -> String {
-    let show = |frame: &Bytes| {
-        let mut decoder = Decoder::new(FRAME_BYTES_MAX);
-        decoder.push(frame);
-        match decoder.next_frame().unwrap().unwrap() {
-            ServerFrame::Gap { from, to } => format!("gap {from}-{to}"),
-            ServerFrame::Event(event) => match event.kind {
-                EventKind::Message { body, .. } => String::from_utf8(body.to_vec()).unwrap(),
-                EventKind::Edited { seq, .. } => format!("edit of {seq}"),
-                EventKind::Revoked { seq } => format!("revoked {seq}"),
-                EventKind::Reacted { seq, .. } => format!("reaction to {seq}"),
-                _ => "-".to_owned(),
-            },
-            other => panic!("{other:?}"),
-        }
+fn shown(chunks: &[Bytes]) -> String {
+    let mut decoder = Decoder::new(FRAME_BYTES_MAX);
+    chunks.iter().for_each(|chunk| decoder.push(chunk));
+    let frames: Vec<ServerFrame> = std::iter::from_fn(|| decoder.next_frame().unwrap()).collect();
+    let show = |frame: &ServerFrame| match frame {
+        ServerFrame::Gap { from, to } => format!("gap {from}-{to}"),
+        ServerFrame::Event(event) => match &event.kind {
+            EventKind::Message { body, .. } => String::from_utf8(body.to_vec()).unwrap(),
+            EventKind::Edited { seq, .. } => format!("edit of {seq}"),
+            EventKind::Revoked { seq } => format!("revoked {seq}"),
+            EventKind::Reacted { seq, .. } => format!("reaction to {seq}"),
+            _ => "-".to_owned(),
+        },
+        other => panic!("{other:?}"),
     };
     frames.iter().map(show).collect::<Vec<_>>().join(", ")
 }
@@ -81,8 +80,8 @@ async fn by_view(engine: &Engine, access: &Access, cursor: u64) -> String {
         .after(access.name(), Seq(cursor), Seq(u64::MAX), ALL, engine.reading_of(access))
         .await
         .unwrap();
-    assert_eq!((&read.frames, read.reached), (&page.frames, head));
-    shown(&page.frames)
+    assert_eq!((&read.chunks, read.reached), (&page.chunks, head));
+    shown(&page.chunks)
 }
 
 /// A group of alice and bob, whose first events are 1 to 3, with messages of bob behind them.
@@ -368,7 +367,7 @@ async fn readers_of_the_same_page_at_once_cost_one_read() {
     drop((end, begun));
     for reader in readers {
         let page = reader.await;
-        assert_eq!(shown(&page.frames), "text, text, gap 6-6, text, text");
+        assert_eq!(shown(&page.chunks), "text, text, gap 6-6, text, text");
     }
     assert_eq!(reads.load(Ordering::Relaxed), 1);
     assert!(matches!(engine.read_tail(access.name(), wanted(Seq(8)), &mut Vec::new()), Next::Frames(Seq(9))));

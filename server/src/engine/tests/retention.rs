@@ -7,7 +7,9 @@ use std::time::Duration;
 use quoth_core::conversation::{About, Append};
 use quoth_core::retention::{Classes, Retention};
 use quoth_core::tail::{Next, Wanted};
+use quoth_protocol::codec::Decoder;
 use quoth_protocol::frame::{Durability, EventKind, ServerFrame};
+use quoth_protocol::limits::FRAME_BYTES_MAX;
 use quoth_protocol::{ProducerId, Seq, UserId, codec};
 use quoth_store::{FjallView, Log, MemoryLog, MemoryView, PageLimit, Store, View};
 
@@ -194,14 +196,16 @@ impl World {
                     if page.reached == cursor {
                         break;
                     }
-                    frames.extend(page.frames);
+                    frames.extend(page.chunks);
                     cursor = page.reached;
                 }
             }
         }
-        merged(frames.iter().map(|frame| match codec::decode(&frame[codec_head(frame)..]) {
-            Ok(ServerFrame::Event(event)) => Told::Event(event.seq.0),
-            Ok(ServerFrame::Gap { from, to }) => Told::Gap(from.0, to.0),
+        let mut decoder = Decoder::new(FRAME_BYTES_MAX);
+        frames.iter().for_each(|chunk| decoder.push(chunk));
+        merged(std::iter::from_fn(|| decoder.next_frame().unwrap()).map(|frame| match frame {
+            ServerFrame::Event(event) => Told::Event(event.seq.0),
+            ServerFrame::Gap { from, to } => Told::Gap(from.0, to.0),
             other => panic!("{other:?}"),
         }))
     }
@@ -227,10 +231,6 @@ impl World {
 }
 
 /// How long a frame's length is.
-fn codec_head(frame: &[u8]) -> usize {
-    frame.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1
-}
-
 async fn run(seed: u64, view: Arc<dyn View>) {
     let mut random = Random(u64::wrapping_mul(seed, 0x9E37_79B9_7F4A_7C15));
     let (log, clock): (Arc<dyn Log>, _) =

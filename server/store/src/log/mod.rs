@@ -201,6 +201,12 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// When the log's state does not allow it.
     fn trim(&self, before: Position) -> Result<(), LogError>;
 
+    /// Goes on in another segment, if the one in use has groups: then [`trim`](Self::trim) may free these, however few they are.
+    ///
+    /// # Errors
+    /// When it could not be begun, as of [`append`](Self::append).
+    fn end_segment(&self) -> Result<(), LogError>;
+
     /// Takes the log over for an epoch: appends of handles with an older epoch are refused from now on, also after a
     /// restart.
     ///

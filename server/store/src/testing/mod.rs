@@ -38,6 +38,7 @@ pub fn record(conversation: &str, seq: u64, n: u64) -> Record {
         offset: 0,
         class: Class::default(),
         erases: Vec::new(),
+        ends_window: false,
         registers: Vec::new(),
     }
 }

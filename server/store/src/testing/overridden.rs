@@ -11,8 +11,8 @@ use crate::log::hold::Hold;
 use crate::log::{Log, LogError, LogReader, Position, Visit};
 use crate::record::Record;
 use crate::view::{
-    Bounds, Found, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed, Stretch, Survey, View,
-    ViewError,
+    Bounds, Erased, Found, Keepings, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed, Rewrite,
+    Rewritten, Stretch, Survey, View, ViewError,
 };
 
 /// What a test makes a log or a view of: `Overridden(my_override)`.
@@ -86,6 +86,10 @@ impl<T: LogOverride> Log for Overridden<T> {
 
     fn trim(&self, before: Position) -> Result<(), LogError> {
         self.0.inner().trim(before)
+    }
+
+    fn end_segment(&self) -> Result<(), LogError> {
+        self.0.inner().end_segment()
     }
 
     fn fence(&self, epoch: u64) -> Result<(), LogError> {
@@ -188,6 +192,18 @@ impl<T: ViewOverride> View for Overridden<T> {
 
     fn reclaim(&self, keeps: &mut Keeps<'_>) -> Result<Reclaimed, ViewError> {
         self.0.inner().reclaim(keeps)
+    }
+
+    fn rewrite(
+        &self,
+        keepings: &mut Keepings<'_>,
+        rewrite: &mut Rewrite<'_>,
+    ) -> Result<Rewritten, ViewError> {
+        self.0.inner().rewrite(keepings, rewrite)
+    }
+
+    fn erased(&self) -> Erased {
+        self.0.inner().erased()
     }
 
     fn survey(&self, visit: &mut Survey<'_>) -> Result<(), ViewError> {

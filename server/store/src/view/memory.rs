@@ -9,8 +9,8 @@ use parking_lot::RwLock;
 use quoth_protocol::{ConversationName, Seq};
 
 use super::{
-    Bounds, Found, Keeps, Last, Marks, Page, PageLimit, Place, ProducerState, Reclaimed, Span, Stretch,
-    Survey, View, ViewError,
+    Bounds, Erased, Found, Keepings, Keeps, Last, Marks, Page, PageLimit, Place, ProducerState, Reclaimed,
+    Rewrite, Rewritten, Span, Stretch, Survey, View, ViewError,
 };
 use crate::class::Class;
 use crate::key::{ConversationKey, ProducerKey};
@@ -234,6 +234,14 @@ impl View for MemoryView {
             }
         }
         Ok(reclaimed)
+    }
+
+    fn rewrite(&self, _: &mut Keepings<'_>, _: &mut Rewrite<'_>) -> Result<Rewritten, ViewError> {
+        Ok(Rewritten { is_done: true, ..Rewritten::default() })
+    }
+
+    fn erased(&self) -> Erased {
+        Erased::default()
     }
 
     fn survey(&self, visit: &mut Survey<'_>) -> Result<(), ViewError> {

@@ -138,6 +138,74 @@ pub type Survey<'a> = dyn FnMut(&ConversationName, &[Span]) -> Result<(), ViewEr
 /// Says from where on a conversation is kept.
 pub type Keeps<'a> = dyn FnMut(&ConversationName) -> Result<Marks, ViewError> + 'a;
 
+/// How a conversation is kept, event by event.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// What lies before these is absent.
+    pub marks: Marks,
+    /// What has expired by this time is, in milliseconds since 1970.
+    pub live_ms: u64,
+    /// For how long events are kept, in milliseconds; 0: that is not said.
+    pub age_ms: u64,
+}
+
+impl Keep {
+    /// Whether an event at this place is absent whose own time to live is over at `expires_ms`; 0: it has none.
+    #[must_use]
+    pub const fn is_absent(&self, place: Place, expires_ms: u64) -> bool {
+        (expires_ms != 0 && expires_ms <= self.live_ms) || self.marks.covers(place)
+    }
+}
+
+/// Says how a conversation is kept.
+pub type Keepings<'a> = dyn FnMut(&ConversationName) -> Result<Keep, ViewError> + 'a;
+
+/// How windows are rewritten.
+pub struct Rewrite<'a> {
+    /// The time, in milliseconds since 1970.
+    pub now_ms: u64,
+    /// What was erased by this time leaves the disk, in milliseconds since 1970.
+    pub erased_by_ms: u64,
+    /// Is told of bytes that were read and written, again and again, and waits as it likes; `false` ends it.
+    pub pace: &'a mut dyn FnMut(u64) -> bool,
+}
+
+impl fmt::Debug for Rewrite<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rewrite").field("erased_by_ms", &self.erased_by_ms).finish_non_exhaustive()
+    }
+}
+
+/// What a rewrite has done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rewritten {
+    /// Windows that are gone.
+    pub windows: u64,
+    /// What they took of the disk, in bytes. What stays of them takes some of it again.
+    pub bytes: u64,
+    /// Bytes of rows that were read and written.
+    pub moved_bytes: u64,
+    /// Bytes of rows that were written.
+    pub written_bytes: u64,
+    /// Whether it was let come to its end.
+    pub is_done: bool,
+    /// Whether there is more to do at once.
+    pub more: bool,
+    /// Classes whose open window holds up that what was erased leaves the disk: it is to be ended by a record.
+    pub held_up: Vec<Class>,
+}
+
+/// What was erased and is on the disk still.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// Events.
+    pub events: u64,
+    /// Bytes of their contents.
+    pub bytes: u64,
+    /// When the first of them was erased, in milliseconds since 1970.
+    pub since_ms: Option<u64>,
+}
+
 /// What a reclaim has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reclaimed {
@@ -401,6 +469,19 @@ pub trait View: Send + Sync + fmt::Debug {
     /// # Errors
     /// When rows are damaged, or could not be read or written; or one of `keeps`.
     fn reclaim(&self, keeps: &mut Keeps<'_>) -> Result<Reclaimed, ViewError>;
+
+    /// Frees the space of what is absent in windows of which the rest stays, by writing that anew elsewhere: of those of which the most is
+    /// dead, until an eighth of all is at most, and of those that have what was erased by a time. What is not absent is as it was,
+    /// for everybody at any time. It may be ended at any time, and is to be called again and again, by one thread at a time, which frees whole
+    /// windows in between.
+    ///
+    /// # Errors
+    /// When rows are damaged, or could not be read or written; or one of `keepings`.
+    fn rewrite(&self, keepings: &mut Keepings<'_>, rewrite: &mut Rewrite<'_>)
+    -> Result<Rewritten, ViewError>;
+
+    /// What was erased and is on the disk still, as far as rewriting takes it away.
+    fn erased(&self) -> Erased;
 
     /// Goes through the conversations that have events, with what windows have of them, ascending. Reading goes on meanwhile.
     ///

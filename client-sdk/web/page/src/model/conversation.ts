@@ -7,6 +7,7 @@ const WRITE = 2;
 const INVITE = 4;
 const MODERATE = 8;
 const MANAGE = 16;
+const DELETE_ANY = 32;
 
 /** What the page knows of a conversation that has members; none of one that has not. */
 export type Info = ConversationInfo | undefined;
@@ -41,6 +42,9 @@ export function rightsOf(info: Info): Rights {
     leave: changes && info?.role !== undefined,
   };
 }
+
+/** Whether the user may take others' messages back. */
+export const deleteAny = (info: Info): boolean => ((info?.permissions ?? 0) & DELETE_ANY) !== 0;
 
 /** A link with which somebody comes in. */
 export function invitationLink(base: string, conversation: string, invitation: string): string {

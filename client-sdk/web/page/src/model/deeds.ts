@@ -4,7 +4,9 @@ import type { ChangeEvent, MembershipEvent, Retention } from "../../../src/index
 import { isolated } from "./text.js";
 import { fullTime } from "./times.js";
 
-export function deedText(event: MembershipEvent | ChangeEvent): string {
+export type Deed = MembershipEvent | Exclude<ChangeEvent, { type: "edited" | "reacted" | "revoked" }>;
+
+export function deedText(event: Deed): string {
   const who = isolated(event.sender);
   const whom = "user" in event && event.user !== undefined ? isolated(event.user) : "everybody";
   switch (event.type) {
@@ -35,12 +37,6 @@ export function deedText(event: MembershipEvent | ChangeEvent): string {
       return `You are not in ${isolated(event.conversation)} any more`;
     case "blocked":
       return event.blocked ? `You blocked ${whom}` : `You do not block ${whom} any more`;
-    case "edited":
-      return `${who} edited a message: ${isolated(event.text ?? `${event.body.length.toLocaleString("en")} bytes that are not text`)}`;
-    case "revoked":
-      return `${who} took a message back`;
-    case "reacted":
-      return event.on ? `${who} reacted with ${isolated(event.reaction)}` : `${who} took ${isolated(event.reaction)} back`;
     case "retention_set":
       return `${who} set that messages are kept ${kept(event.retention)}`;
     case "hidden":

@@ -2,11 +2,15 @@
 
 export interface Present {
   user: string;
+  /** The last seq that the user has read. */
   seen: number;
+  /** The last one that a device of the user has received, where that is known. */
+  delivered?: number;
 }
 
 export class SeenBook {
   private seen = new Map<string, number>();
+  private received = 0;
 
   constructor(
     readonly me: string,
@@ -16,7 +20,11 @@ export class SeenBook {
   /** Returns whether any mark has moved. */
   apply(present: readonly Present[]): boolean {
     let moved = false;
-    for (const { user, seen } of present) {
+    for (const { user, seen, delivered = 0 } of present) {
+      if (user !== this.me && delivered > this.received) {
+        this.received = delivered;
+        moved = true;
+      }
       if (seen <= (this.seen.get(user) ?? 0)) continue;
       if (!this.seen.has(user) && this.seen.size >= this.usersMax) continue;
       this.seen.set(user, seen);
@@ -27,6 +35,12 @@ export class SeenBook {
 
   clear(): void {
     this.seen.clear();
+    this.received = 0;
+  }
+
+  /** The highest seq that a device of another user has received. */
+  get deliveredUpTo(): number {
+    return Math.max(this.received, this.readUpTo);
   }
 
   /** The highest seq that another user has read. */

@@ -13,14 +13,16 @@ export interface Outgoing {
   /** Told by the ack; the row goes when the event of this seq is here. */
   seq: number | undefined;
   failure: string | undefined;
+  replyTo?: number | undefined;
+  mentions?: readonly string[] | undefined;
 }
 
 export class OutgoingList {
   private items: (Outgoing & { echo: number | undefined })[] = [];
 
-  add(id: string, text: string, timeMs: number, mark: Mark): void {
+  add(id: string, text: string, timeMs: number, mark: Mark, more: Pick<Outgoing, "replyTo" | "mentions"> = {}): void {
     if (!this.items.some((item) => item.id === id))
-      this.items.push({ id, text, timeMs, mark, seq: undefined, failure: undefined, echo: undefined });
+      this.items.push({ id, text, timeMs, mark, ...more, seq: undefined, failure: undefined, echo: undefined });
   }
 
   mark(id: string, mark: Mark, failure?: string): void {

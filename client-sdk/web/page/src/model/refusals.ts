@@ -40,6 +40,10 @@ export function requestProblem(code: string | undefined, message: string): strin
       return "That is more than the server allows.";
     case "RATE_LIMITED":
       return "That was too fast: try again in a moment.";
+    case "TOO_OLD":
+      return "This message is too old for that.";
+    case "NOT_FOUND_MESSAGE":
+      return "This message is gone already.";
     default:
       return message;
   }

@@ -51,3 +51,12 @@ export const badge = (unread: number): string => (unread > 999 ? "999+" : String
 
 /** The bytes of a body: what the server's limit counts. */
 export const byteLength = (text: string): number => new TextEncoder().encode(text).length;
+
+/** What is shown of a body. */
+export function textOf(body: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
+  } catch {
+    return `${body.length.toLocaleString("en")} bytes that are not text`;
+  }
+}

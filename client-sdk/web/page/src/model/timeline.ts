@@ -14,6 +14,11 @@ export interface Message {
   /** When it was first said, for a message that came from elsewhere. */
   originMs?: number;
   text: string;
+  /** The message that it answers. */
+  replyTo?: number | undefined;
+  mentions?: readonly string[];
+  /** When it is gone; 0, or none: at no time of its own. */
+  expiresMs?: number;
 }
 
 /** An event that this page has no way to show: an unknown kind, or a body that is not text. */
@@ -25,14 +30,22 @@ export interface Note {
   what: string;
 }
 
-/** Events that retention has taken, both ends included. */
+/** Something that stands in the message that it is about: an edit, a reaction, a revocation. */
+export interface Change {
+  kind: "change";
+  seq: number;
+  timeMs: number;
+  sender: string;
+}
+
+/** Events that nobody can have any more, both ends included. */
 export interface Gap {
   kind: "gap";
   from: number;
   to: number;
 }
 
-export type Entry = Message | Note | Gap;
+export type Entry = Message | Note | Change | Gap;
 
 export const firstSeq = (entry: Entry): number => (entry.kind === "gap" ? entry.from : entry.seq);
 export const lastSeq = (entry: Entry): number => (entry.kind === "gap" ? entry.to : entry.seq);
@@ -47,6 +60,13 @@ export function indexOf(entries: readonly Entry[], seq: number): number {
     else high = middle;
   }
   return low;
+}
+
+/** One behind the other: gaps that touch are one. */
+function joined(first: readonly Entry[], second: readonly Entry[]): Entry[] {
+  const [a, b] = [first.at(-1), second[0]];
+  if (a?.kind !== "gap" || b?.kind !== "gap" || a.to + 1 < b.from) return [...first, ...second];
+  return [...first.slice(0, -1), { kind: "gap", from: a.from, to: b.to }, ...second.slice(1)];
 }
 
 /** A page of history in ascending order, with the head and floor at its time. */
@@ -106,7 +126,7 @@ export class Timeline {
       if (keep === "start" && this.entries.length >= this.entriesMax) {
         this.attached = false;
       } else {
-        this.entries.push(entry);
+        this.entries = joined(this.entries, [entry]);
         this.covered = seq;
         this.trim("end");
       }
@@ -119,7 +139,7 @@ export class Timeline {
   before(page: Page): void {
     const first = this.first;
     const older = page.entries.filter((entry) => lastSeq(entry) < first);
-    this.entries = [...older, ...this.entries];
+    this.entries = joined(older, this.entries);
     this.atStart = !page.moreBefore;
     this.head = Math.max(this.head, page.head);
     this.trim("start");
@@ -128,7 +148,7 @@ export class Timeline {
   /** Puts a page `After(last)` behind. */
   after(page: Page): void {
     const newer = page.entries.filter((entry) => firstSeq(entry) > this.covered);
-    this.entries = [...this.entries, ...newer];
+    this.entries = joined(this.entries, newer);
     const end = newer.at(-1);
     if (end) this.covered = lastSeq(end);
     else if (!page.moreAfter) this.covered = Math.max(this.covered, page.head);
@@ -140,6 +160,15 @@ export class Timeline {
   /** The index of the first entry that reaches `seq` or lies behind it. */
   indexOf(seq: number): number {
     return indexOf(this.entries, seq);
+  }
+
+  /** What is here of an event that nobody can have any more goes. */
+  gone(seq: number): void {
+    const at = this.indexOf(seq);
+    const entry = this.entries[at];
+    if (!entry || entry.kind === "gap" || entry.seq !== seq) return;
+    const gap: Gap = { kind: "gap", from: seq, to: seq };
+    this.entries = joined(joined(this.entries.slice(0, at), [gap]), this.entries.slice(at + 1));
   }
 
   /** Lets go of all but the newest `count`, for a conversation that nobody looks at. */

@@ -1,6 +1,6 @@
 /** How many messages of others lie behind what was read. */
 
-import { lastSeq, type Timeline } from "./timeline.js";
+import type { Timeline } from "./timeline.js";
 
 /**
  * Exact within what is held. What lies outside is reckoned by seqs, so own messages from another device count there too.
@@ -11,7 +11,7 @@ export function unreadOf(timeline: Timeline, read: number, me: string): number {
   let held = 0;
   for (let i = timeline.indexOf(read + 1); i < timeline.entries.length; i++) {
     const entry = timeline.entries[i];
-    if (entry && entry.kind !== "gap" && lastSeq(entry) > read && entry.sender !== me) held++;
+    if (entry?.kind === "message" && entry.seq > read && entry.sender !== me) held++;
   }
   return before + held + behind;
 }

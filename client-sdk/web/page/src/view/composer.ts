@@ -1,13 +1,21 @@
 /** Where one writes. */
 
-import { byteLength, isolated, nameList } from "../model/text.js";
-import { byId, h, setText } from "./dom.js";
+import { byteLength, isolated, nameList, oneLine } from "../model/text.js";
+import { byId, h, nameNode, setText } from "./dom.js";
+import type { MentionBox } from "./mention_box.js";
 
 const BODY_BYTES_MAX = 65_536;
 const HINT = "Enter to send · Shift + Enter for a new line";
 
 export interface ComposerHooks {
-  send(text: string): void;
+  /** `replyTo`: the message that it answers. */
+  send(text: string, replyTo: number | undefined): void;
+  /** Whom one may call. */
+  callable(): readonly string[];
+  /** What is loaded when it is asked for. */
+  extra(): Promise<typeof import("../extra.js")>;
+  /** The user wants to edit what they said last. */
+  editLast(): void;
   typing(): void;
   draft(text: string): void;
 }
@@ -19,6 +27,10 @@ export class ComposerView {
   private readonly hint = byId("text-hint");
   private readonly typings = byId("typing");
   private readonly dock = this.form.closest(".dock") as HTMLElement;
+  private mentions: MentionBox | undefined;
+  private readonly reply = byId("reply");
+  private replyTo: number | undefined;
+  private complaint = "";
   private typingTold = "";
 
   constructor(private readonly hooks: ComposerHooks) {
@@ -27,6 +39,18 @@ export class ComposerView {
       this.submit();
     });
     this.text.addEventListener("keydown", (event) => {
+      if (this.mentions?.key(event)) {
+        event.preventDefault();
+        return event.stopPropagation();
+      }
+      if (event.key === "ArrowUp" && this.text.value === "" && !(event.altKey || event.ctrlKey || event.metaKey || event.shiftKey)) {
+        event.preventDefault();
+        return this.hooks.editLast();
+      }
+      if (event.key === "Escape" && this.replyTo !== undefined) {
+        event.stopPropagation();
+        return this.answer(undefined);
+      }
       // While a word is being composed (Japanese, Chinese, …), Enter takes the word.
       if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
       event.preventDefault();
@@ -35,13 +59,45 @@ export class ComposerView {
     this.text.addEventListener("input", () => {
       if (this.text.value.trim() !== "") this.hooks.typing();
       this.hooks.draft(this.text.value);
+      this.complaint = "";
       this.changed();
+      if (this.mentions) this.mentions.update();
+      else if (this.text.value.includes("@")) this.loadMentions().catch(() => undefined);
     });
+    byId("reply-end").addEventListener("click", () => {
+      this.answer(undefined);
+      this.focus();
+    });
+  }
+
+  /** Whoever types the first `@` gets what proposes names; without it names are typed out. */
+  private async loadMentions(): Promise<void> {
+    const { MentionBox: Box } = await this.hooks.extra();
+    this.mentions ??= new Box(
+      this.text,
+      () => this.hooks.callable(),
+      () => {
+        this.hooks.draft(this.text.value);
+        this.changed();
+      },
+    );
+    this.mentions.update();
+  }
+
+  /** What is written from now on answers a message; none: nothing. */
+  answer(quote: { seq: number; sender: string; text: string } | undefined): void {
+    this.replyTo = quote?.seq;
+    this.reply.hidden = !quote;
+    if (!quote) return;
+    byId("reply-to").replaceChildren(h("strong", {}, "Reply to ", nameNode(quote.sender)), nameNode(oneLine(quote.text)));
+    this.focus();
   }
 
   /** Shows a conversation's unsent text. */
   show(name: string, draft: string): void {
     this.call(name);
+    this.answer(undefined);
+    this.complaint = "";
     this.text.value = draft;
     this.changed();
   }
@@ -60,10 +116,10 @@ export class ComposerView {
     else this.changed();
   }
 
-  /** Says what went wrong with the text that is in the field again. */
+  /** Says what went wrong, until something is typed. */
   complain(problem: string): void {
-    this.hint.classList.add("bad");
-    setText(this.hint, problem);
+    this.complaint = problem;
+    this.changed();
   }
 
   showTypings(users: readonly string[]): void {
@@ -86,7 +142,10 @@ export class ComposerView {
     this.text.value = "";
     this.hooks.draft("");
     this.changed();
-    this.hooks.send(text);
+    const { replyTo } = this;
+    this.complaint = "";
+    this.answer(undefined);
+    this.hooks.send(text, replyTo);
   }
 
   private changed(): void {
@@ -94,12 +153,12 @@ export class ComposerView {
     this.grow();
     const long = this.tooLong(value);
     this.button.setAttribute("aria-disabled", String(value.trim() === "" || long));
-    this.hint.classList.toggle("bad", long);
+    this.hint.classList.toggle("bad", long || this.complaint !== "");
     setText(
       this.hint,
       long
         ? `Too long by ${(byteLength(value) - BODY_BYTES_MAX).toLocaleString("en")} bytes: a message has at most 65,536.`
-        : HINT,
+        : this.complaint || HINT,
     );
   }
 

@@ -3,7 +3,7 @@
 import type { Last } from "../model/talks.js";
 import { badge, isolated, nameList, oneLine } from "../model/text.js";
 import { relativeTime } from "../model/times.js";
-import { arrange, byId, face, h, nameNode, setFace, setText } from "./dom.js";
+import { arrange, byId, face, h, icon, nameNode, setFace, setText } from "./dom.js";
 
 export interface ListItem {
   name: string;
@@ -11,6 +11,11 @@ export interface ListItem {
   title: string;
   last: Last | undefined;
   unread: number;
+  /** How many of the unread ones call the user. */
+  mentions: number;
+  muted: boolean;
+  pinned: boolean;
+  archived: boolean;
   /** Stands where the last message would. */
   hint: string;
   typings: readonly string[];
@@ -18,36 +23,75 @@ export interface ListItem {
   me: string;
 }
 
+export interface ListHooks {
+  open(name: string): void;
+  /** The user wants to know what can be done with a conversation. */
+  more(name: string, anchor: HTMLElement): void;
+  /** The end of what is known of the list is near. */
+  needMore(): void;
+}
+
+const END_PX = 600;
+
 interface Held {
   item: HTMLLIElement;
   button: HTMLButtonElement;
   time: HTMLElement;
   last: HTMLElement;
-  badge: HTMLElement;
+  marks: HTMLElement;
+  more: HTMLElement;
   face: HTMLElement;
   label: HTMLElement;
   told: string;
 }
 
 export class ListView {
-  private readonly list = byId("list");
+  private readonly list = byId("lists");
+  private readonly main = byId("list");
+  private readonly archive = byId("archived");
+  private readonly archiveButton = byId<HTMLButtonElement>("archived-open");
   private held = new Map<string, Held>();
 
-  constructor(private readonly open: (name: string) => void) {
+  constructor(private readonly hooks: ListHooks) {
     this.list.addEventListener("click", (event) => {
-      const name = (event.target as Element).closest<HTMLElement>(".talk")?.dataset.name;
-      if (name !== undefined) this.open(name);
+      const button = (event.target as Element).closest("button");
+      const name = button?.closest("li")?.querySelector<HTMLElement>(".talk")?.dataset.name;
+      if (name !== undefined && button) button.classList.contains("talk") ? hooks.open(name) : hooks.more(name, button);
+    });
+    this.list.addEventListener("contextmenu", (event) => {
+      const talk = (event.target as Element).closest<HTMLElement>(".talk");
+      if (talk?.dataset.name === undefined) return;
+      event.preventDefault();
+      hooks.more(talk.dataset.name, talk);
     });
     this.list.addEventListener("keydown", (event) => this.key(event));
     this.list.addEventListener("focusin", (event) => this.rove(event.target as HTMLElement));
+    this.archiveButton.addEventListener("click", () => this.showArchive(this.archive.hidden !== false));
+    this.list.addEventListener("scroll", () => this.checkEnd(), { passive: true });
+  }
+
+  /** More of the list is wanted before its end is on the screen. */
+  checkEnd(): void {
+    const { scrollTop, scrollHeight, clientHeight } = this.list;
+    if (clientHeight > 0 && scrollHeight - scrollTop - clientHeight < END_PX) this.hooks.needMore();
+  }
+
+  private showArchive(isShown: boolean): void {
+    this.archive.hidden = !isShown;
+    this.archiveButton.setAttribute("aria-expanded", String(isShown));
   }
 
   render(items: readonly ListItem[], nowMs: number): void {
     const names = new Set(items.map((item) => item.name));
     for (const name of this.held.keys()) if (!names.has(name)) this.held.delete(name);
-    const nodes = items.map((item) => this.draw(item, nowMs).item);
     const focused = document.activeElement;
-    arrange(this.list, nodes);
+    const archived = items.filter((item) => item.archived);
+    const nodesOf = (some: readonly ListItem[]): HTMLElement[] => some.map((item) => this.draw(item, nowMs).item);
+    arrange(this.main, nodesOf(items.filter((item) => !item.archived)));
+    arrange(this.archive, nodesOf(archived));
+    this.archiveButton.hidden = archived.length === 0;
+    setText(byId("archived-count"), String(archived.length));
+    if (archived.some((item) => item.current)) this.showArchive(true);
     // A move in the document takes the focus away.
     if (focused instanceof HTMLElement && this.list.contains(focused) && document.activeElement !== focused)
       focused.focus({ preventScroll: true });
@@ -62,7 +106,8 @@ export class ListView {
   private draw(item: ListItem, nowMs: number): Held {
     const held = this.held.get(item.name) ?? this.make(item.name);
     setText(held.time, item.last ? relativeTime(item.last.timeMs, nowMs) : "");
-    const told = JSON.stringify([item.title, item.last?.sender, item.last?.text, item.unread, item.typings, item.hint, item.current]);
+    const { title, last, unread, mentions, muted, pinned, typings, hint, current } = item;
+    const told = JSON.stringify([title, last?.sender, last?.text, unread, mentions, muted, pinned, typings, hint, current]);
     if (told === held.told) return held;
     held.told = told;
     held.button.classList.toggle("unread", item.unread > 0);
@@ -70,8 +115,16 @@ export class ListView {
     setFace(held.face, item.title);
     if (item.current) held.button.setAttribute("aria-current", "page");
     else held.button.removeAttribute("aria-current");
-    held.badge.hidden = item.unread === 0;
-    held.badge.replaceChildren(badge(item.unread), h("span", { class: "sr" }, " unread"));
+    held.button.classList.toggle("muted", muted);
+    held.more.setAttribute("aria-label", `Options for ${title}`);
+    held.marks.replaceChildren(
+      ...([
+        muted && icon("mute", "", "Muted"),
+        pinned && icon("pin", "", "Pinned"),
+        mentions > 0 && h("span", { class: "badge at", title: "Somebody calls you" }, "@", h("span", { class: "sr" }, ` ${badge(mentions)} mentions`)),
+        unread > 0 && h("span", { class: "badge count" }, badge(unread), h("span", { class: "sr" }, " unread")),
+      ].filter((mark) => mark !== false) as Element[]),
+    );
     held.last.classList.toggle("live", item.typings.length > 0);
     held.last.replaceChildren(...lastNodes(item));
     return held;
@@ -80,7 +133,10 @@ export class ListView {
   private make(name: string): Held {
     const time = h("span", { class: "talk-time" });
     const last = h("span", { class: "talk-last" });
-    const count = h("span", { class: "badge" });
+    const marks = h("span", { class: "marks" });
+    const more = h("button", { class: "icon talk-more", type: "button" }, icon("dots"));
+    more.setAttribute("aria-haspopup", "menu");
+    more.tabIndex = -1;
     const tile = face(name, "tile");
     const label = h("span", { class: "talk-name" });
     const button = h(
@@ -90,25 +146,26 @@ export class ListView {
       label,
       time,
       last,
-      count,
+      marks,
     );
     button.tabIndex = -1;
-    const held: Held = { item: h("li", {}, button), button, time, last, badge: count, face: tile, label, told: "" };
+    const held: Held = { item: h("li", {}, button, more), button, time, last, marks, more, face: tile, label, told: "" };
     this.held.set(name, held);
     return held;
   }
 
   private rove(target: HTMLElement | null): void {
-    const button = target?.closest<HTMLElement>(".talk");
-    if (!button) return;
-    for (const one of this.list.querySelectorAll<HTMLElement>('.talk[tabindex="0"]')) one.tabIndex = -1;
-    button.tabIndex = 0;
+    const item = target?.closest("li");
+    if (!item) return;
+    for (const one of this.list.querySelectorAll<HTMLElement>('li [tabindex="0"]')) one.tabIndex = -1;
+    for (const one of item.querySelectorAll<HTMLElement>("button")) one.tabIndex = 0;
   }
 
   private key(event: KeyboardEvent): void {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const buttons = [...this.list.querySelectorAll<HTMLElement>(".talk")];
-    const at = buttons.indexOf(document.activeElement as HTMLElement);
+    const buttons = [...this.list.querySelectorAll<HTMLElement>(".talk, #archived-open")].filter((one) => one.offsetParent !== null);
+    const focused = document.activeElement;
+    const at = buttons.indexOf((focused?.closest("li")?.querySelector(".talk") ?? focused) as HTMLElement);
     const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: buttons.length - 1 }[event.key];
     if (to === undefined) return;
     event.preventDefault();

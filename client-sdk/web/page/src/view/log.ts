@@ -5,11 +5,12 @@
 
 import { WINDOW_STEP, followEnd, slideDown, slideUp, windowAround, windowAtEnd, type Window } from "../model/window.js";
 import { firstSeq, lastSeq, type Entry, type Timeline } from "../model/timeline.js";
-import { rowsOf } from "../model/rows.js";
+import { rowsOf, type RowsInput } from "../model/rows.js";
 import type { Place } from "../history.js";
 import type { Outgoing } from "../model/outgoing.js";
 import { badge } from "../model/text.js";
 import { byId, setText } from "./dom.js";
+import { editIn, type EditorHooks } from "./editor.js";
 import { listenToRows, type LogActions } from "./log_actions.js";
 import { LogRows } from "./log_rows.js";
 
@@ -19,7 +20,12 @@ export interface LogSource {
   readonly me: string;
   readonly unreadAfter: number | undefined;
   readonly readUpTo: number;
+  readonly deliveredUpTo: number;
+  readonly revoked: ReadonlySet<number>;
+  readonly hidden: ReadonlySet<number>;
   readonly unread: number;
+  nowOf: RowsInput["nowOf"];
+  quoteOf: RowsInput["quoteOf"];
   outgoingShown(): Outgoing[];
 }
 
@@ -50,6 +56,8 @@ const JUMP_PX = 260;
 const PIN_MS = 400;
 /** Room above the unread line for the floating day and a last message that is known. */
 const UNREAD_PX = 90;
+/** How long a message stands out that was asked for. */
+const FLASH_MS = 2000;
 
 export class LogView {
   readonly scroller = byId("log");
@@ -77,12 +85,7 @@ export class LogView {
       this.toEnd();
     });
     this.jump.addEventListener("click", () => this.toEnd());
-    listenToRows(this.rows.root, {
-      retry: (id) => hooks.retry(id),
-      discard: (id) => hooks.discard(id),
-      readersOf: (seq) => hooks.readersOf(seq),
-      resized: () => this.check(),
-    });
+    listenToRows(this.scroller, this.rows.root, { ...hooks, resized: () => this.check() });
     // The pane's height changes with the keyboard on a phone, a growing text, a banner: the end stays the end.
     new ResizeObserver(() => {
       if (this.atEnd) this.putAtEnd();
@@ -112,7 +115,7 @@ export class LogView {
     const anchor = place === "stay" && !this.atEnd ? this.anchor() : undefined;
     const window = this.windowFor(place, entries);
     this.draw(source, window);
-    if (typeof place === "object") this.putNearTop(place.seq);
+    if (typeof place === "object") this.putAt(place);
     else if (this.atEnd) this.putAtEnd();
     else if (anchor) this.scroller.scrollTop += anchor.node.getBoundingClientRect().top - anchor.top;
     this.check();
@@ -190,6 +193,11 @@ export class LogView {
       me: source.me,
       unreadAfter: source.unreadAfter,
       readUpTo: source.readUpTo,
+      deliveredUpTo: source.deliveredUpTo,
+      revoked: source.revoked,
+      hidden: source.hidden,
+      nowOf: (seq) => source.nowOf(seq),
+      quoteOf: (seq) => source.quoteOf(seq),
       outgoing: timeline.attached && window.to === timeline.entries.length ? source.outgoingShown() : [],
       nowMs,
     });
@@ -211,12 +219,23 @@ export class LogView {
     if (offset < 0) this.scroller.scrollTop += offset;
   }
 
-  private putNearTop(seq: number): void {
+  private putAt({ seq, find = false }: { seq: number; find?: boolean }): void {
     this.atEnd = false;
-    const node = this.rows.unreadLine ?? this.rows.row(seq);
+    const node = find ? this.rows.rowFrom(seq) : (this.rows.unreadLine ?? this.rows.row(seq));
     if (!node) return;
     const offset = node.getBoundingClientRect().top - this.scroller.getBoundingClientRect().top;
-    this.scroller.scrollTop += offset - UNREAD_PX;
+    this.scroller.scrollTop += offset - (find ? this.scroller.clientHeight / 3 : UNREAD_PX);
+    if (!find) return;
+    node.classList.add("flash");
+    setTimeout(() => node.classList.remove("flash"), FLASH_MS);
+    node.focus({ preventScroll: true });
+  }
+
+  /** Has the user edit a message where it stands. */
+  edit(seq: number, text: string, save: EditorHooks["save"]): void {
+    const row = this.rows.row(seq);
+    if (row) editIn(row, text, { save, over: () => this.render() });
+    if (this.atEnd) this.putAtEnd();
   }
 
   private look(): void {

@@ -23,6 +23,7 @@ export class LogRows {
   }
 
   draw(days: readonly Day[], nowMs: number): void {
+    const hadFocus = this.root.contains(document.activeElement);
     const rows = new Map<string, RowNode>();
     const held = new Map<string, DayNode>();
     const nodes = days.map((day) => {
@@ -42,6 +43,8 @@ export class LogRows {
       return dayNode.node;
     });
     arrange(this.root, nodes);
+    // The row that had it is gone.
+    if (hadFocus && document.activeElement === document.body) this.root.closest<HTMLElement>("[role=log]")?.focus({ preventScroll: true });
     this.rows = rows;
     this.days = held;
   }
@@ -71,6 +74,11 @@ export class LogRows {
 
   get unreadLine(): HTMLElement | null {
     return this.root.querySelector<HTMLElement>(".new-line");
+  }
+
+  /** The row of `seq`, or the first one behind it. */
+  rowFrom(seq: number): HTMLElement | undefined {
+    return [...this.root.querySelectorAll<HTMLElement>("li[data-seq]")].find((row) => Number(row.dataset.seq) >= seq);
   }
 
   row(seq: number): HTMLElement | undefined {

@@ -21,7 +21,6 @@ export class NewView {
   private readonly joinProblem = byId("join-problem");
 
   constructor(private readonly hooks: NewHooks) {
-    byId("new-open").addEventListener("click", () => this.show());
     this.form.addEventListener("change", () => this.drawKind());
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -33,7 +32,7 @@ export class NewView {
     });
   }
 
-  private show(): void {
+  show(): void {
     this.form.reset();
     this.link.value = "";
     for (const problem of [this.problem, this.joinProblem]) setText(problem, "");

@@ -430,6 +430,23 @@ impl Log for SegmentLog {
         Ok(())
     }
 
+    fn end_segment(&self) -> Result<(), LogError> {
+        let mut writer = self.writer.lock();
+        writer.check()?;
+        if writer.unclean_until > writer.end.offset {
+            // There is no room.
+            writer.clean()?;
+        }
+        let has_groups =
+            self.shared.segments.read().last().is_some_and(|last| last.first < writer.end.position);
+        if has_groups {
+            // What is not flushed would be in a file that the next flush does not know of.
+            writer.flush()?;
+            self.rotate(&mut writer)?;
+        }
+        Ok(())
+    }
+
     fn fence(&self, epoch: u64) -> Result<(), LogError> {
         let mut writer = self.writer.lock();
         if epoch < writer.epoch {

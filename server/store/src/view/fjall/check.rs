@@ -11,7 +11,7 @@ use super::find::{NOT_LAST_IN_BLOCK, ProducerRows};
 use super::read::{StoredRun, damaged, hole, record};
 use super::row::{self, Block, Named};
 use super::run::Message;
-use super::window::Piece;
+use super::window::{ClassWindow, Piece};
 use crate::class::Class;
 use crate::key::{ConversationKey, ProducerKey};
 use crate::record::{MessageId, Record};
@@ -33,6 +33,8 @@ struct Current {
     last: Seq,
     /// The last message of each producer in the block of `last`.
     producers: HashMap<ProducerKey, ProducerState>,
+    /// Of which seqs of the block it is not known any more whose they were.
+    bare: Vec<Seq>,
 }
 
 /// What the view has at a seq.
@@ -86,7 +88,7 @@ impl FjallView {
             };
             if current.as_ref().is_none_or(|current| current.key != span.conversation) {
                 if let Some(ended) = &mut current {
-                    counts.producers += self.check_producers(&snapshot, ended, is_up_to_date, report);
+                    self.check_producers(&snapshot, ended, is_up_to_date, &mut counts, report);
                 }
                 current = self.begin(&snapshot, span.conversation, report);
             }
@@ -99,13 +101,13 @@ impl FjallView {
                     Ok(Piece::Gone { first, last }) => {
                         is_first = false;
                         let Some(current) = &mut current else { continue };
-                        counts.producers += self.check_producers(&snapshot, current, is_up_to_date, report);
+                        self.check_producers(&snapshot, current, is_up_to_date, &mut counts, report);
                         if first != current.last.next() || last.seq < first {
                             report
                                 .findings
                                 .push(hole(&current.name, current.last.next(), Some(first)).into());
                         }
-                        counts.gone.entry(span.conversation).or_default().push((first, last.seq));
+                        counts.add_gone(span.conversation, first, last.seq);
                         current.last = last.seq;
                         continue;
                     }
@@ -117,7 +119,7 @@ impl FjallView {
                 counts.runs += 1;
                 let Some(current) = &mut current else { continue };
                 if !current.has_block_of(run.last) {
-                    counts.producers += self.check_producers(&snapshot, current, is_up_to_date, report);
+                    self.check_producers(&snapshot, current, is_up_to_date, &mut counts, report);
                 }
                 let expected_first = std::mem::take(&mut is_first).then_some(span.first);
                 let messages = check_run(current, &run, expected_first, report);
@@ -133,7 +135,7 @@ impl FjallView {
             }
         }
         if let Some(ended) = &mut current {
-            counts.producers += self.check_producers(&snapshot, ended, is_up_to_date, report);
+            self.check_producers(&snapshot, ended, is_up_to_date, &mut counts, report);
         }
         self.check_registers(&snapshot, report);
         if is_up_to_date {
@@ -146,7 +148,7 @@ impl FjallView {
         report.conversations += 1;
         match self.stored_name(snapshot, key) {
             Ok(Some(Named { name, .. })) => {
-                Some(Current { key, name, last: Seq::ZERO, producers: HashMap::new() })
+                Some(Current { key, name, last: Seq::ZERO, producers: HashMap::new(), bare: Vec::new() })
             }
             Ok(None) => {
                 report.findings.push(self.missing_name(key).into());
@@ -159,26 +161,40 @@ impl FjallView {
         }
     }
 
-    /// Compares the producers' rows of a block with its messages, once these are through; returns how many there are.
+    /// Compares the producers' rows of a block with its messages, once these are through, and counts them. A row may be of a message of
+    /// which it is not known any more whose it was.
     fn check_producers(
         &self,
         snapshot: &Snapshot<'_>,
         current: &mut Current,
         is_up_to_date: bool,
+        counts: &mut Counts,
         report: &mut Report,
-    ) -> u64 {
+    ) {
         let (conversation, block) = (&current.name, Block::of(current.last));
-        let mut rows = 0;
         for (producer, expected) in current.producers.drain().filter(|_| is_up_to_date) {
-            rows += 1;
             let stored = ProducerRows { view: self, snapshot, conversation, producer };
+            let is_of_bare = |held: &ProducerState| {
+                held.n > expected.n
+                    && held.seq > expected.seq
+                    && current.bare.binary_search(&held.seq).is_ok()
+            };
             match stored.last_in(block) {
-                Ok(Some(held)) if held == expected => {}
-                Ok(_) => report.findings.push(stored.damaged(NOT_LAST_IN_BLOCK).into()),
-                Err(error) => report.findings.push(error.into()),
+                Ok(Some(held)) if held == expected => counts.producers += 1,
+                Ok(Some(held)) if is_of_bare(&held) => {}
+                Ok(_) => {
+                    counts.producers += 1;
+                    report.findings.push(stored.damaged(NOT_LAST_IN_BLOCK).into());
+                }
+                Err(error) => {
+                    counts.producers += 1;
+                    report.findings.push(error.into());
+                }
             }
         }
-        rows
+        for seq in current.bare.drain(..) {
+            counts.add_gone(current.key, seq, seq);
+        }
     }
 
     /// Rows of producers and names without a message would not be met by a walk over the messages.
@@ -209,17 +225,20 @@ impl FjallView {
         (with_events, without)
     }
 
-    /// Counts the rows of messages, but for those of what was reclaimed, which stay for as long as their table has others.
+    /// Counts the rows of messages, but for those of what was reclaimed or is elsewhere by now, which stay for as long as their table has
+    /// others.
     fn count_runs(&self, snapshot: &Snapshot<'_>) -> u64 {
         let mut count = 0;
         for class in Class::all() {
             for guard in snapshot.iter(self.engine.messages(class)) {
                 let key = guard.into_inner().ok().and_then(|(key, _)| row::split_run_key(&key));
-                let is_gone = key.is_some_and(|(_, conversation, last)| {
+                let is_elsewhere = key.is_some_and(|(number, conversation, last)| {
                     let span = self.span_at(snapshot, conversation, last);
-                    span.is_ok_and(|span| span.is_some_and(|span| span.window().is_none()))
+                    span.is_ok_and(|span| {
+                        span.is_some_and(|span| span.window() != Some(ClassWindow { class, number }))
+                    })
                 });
-                count += u64::from(!is_gone);
+                count += u64::from(!is_elsewhere);
             }
         }
         count
@@ -239,8 +258,9 @@ impl FjallView {
             let Ok((key, value)) = guard.into_inner() else { continue };
             let row = row::split_producer_key(&key).zip(row::decode_producer(&key, &value));
             let Some(((conversation, producer, _), state)) = row else { continue };
-            let gone = gone.get(&conversation).into_iter().flatten();
-            rows -= u64::from({ gone }.any(|(first, last)| (*first..=*last).contains(&state.seq)));
+            let gone = gone.get(&conversation).map(Vec::as_slice).unwrap_or_default();
+            let at = gone.partition_point(|(_, last)| *last < state.seq);
+            rows -= u64::from(gone.get(at).is_some_and(|(first, _)| *first <= state.seq));
             if before.is_some_and(|(c, p, n)| (c, p) == (conversation, producer) && n >= state.n) {
                 let what = format!(
                     "the message of producer {producer:?} at seq {} of conversation {conversation:?}: {N_NOT_GROWING}",
@@ -261,6 +281,17 @@ struct Counts {
     producers: u64,
     /// What was reclaimed of each conversation, from which seq to which.
     gone: HashMap<ConversationKey, Vec<(Seq, Seq)>>,
+}
+
+impl Counts {
+    /// Takes note of seqs that are gone; they come in ascending order.
+    fn add_gone(&mut self, conversation: ConversationKey, first: Seq, last: Seq) {
+        let gone = self.gone.entry(conversation).or_default();
+        match gone.last_mut() {
+            Some((_, before)) if before.next() == first => *before = last,
+            _ => gone.push((first, last)),
+        }
+    }
 }
 
 impl Current {
@@ -302,6 +333,9 @@ fn check_message(current: &mut Current, message: Message<'_>, report: &mut Repor
         report.findings.push(hole(&current.name, expected, Some(seq)).into());
     }
     current.last = seq;
+    if message.is_bare() {
+        current.bare.push(seq);
+    }
     if let Some(MessageId { producer, n }) = message.id
         && let Some(before) = current.producers.insert(producer, ProducerState { n, seq })
         && before.n >= n
@@ -317,8 +351,8 @@ fn check_message(current: &mut Current, message: Message<'_>, report: &mut Repor
 
 #[cfg(test)]
 mod tests {
-    use super::super::window::{ClassWindow, Held, Window};
-    use super::{Block, Class, ConversationKey, FjallView, ProducerState, Report, Seq, row};
+    use super::super::window::{Held, Window};
+    use super::{Block, Class, ClassWindow, ConversationKey, FjallView, ProducerState, Report, Seq, row};
     use crate::log::Position;
     use crate::testing::{apply_one_by_one, record};
     use crate::view::{View, ViewError};

@@ -15,11 +15,14 @@ use std::sync::Arc;
 use ::fjall::compaction::Leveled;
 use ::fjall::config::{BlockSizePolicy, FilterPolicy};
 use ::fjall::{
-    AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, LsmError, SeqNo, UserKey, UserValue,
+    AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, LsmError, Readable as _, SeqNo, UserKey,
+    UserValue,
 };
 use parking_lot::{Mutex, RwLock};
 
 use super::guarded;
+use super::row;
+use super::window::Window;
 use crate::class::Class;
 use crate::view::ViewError;
 
@@ -43,6 +46,8 @@ pub(super) struct Engine {
     database: Database,
     /// One for each class.
     messages: Vec<Keyspace>,
+    /// What is known of each window; written to the disk before the spans are.
+    pub(super) windows: Keyspace,
     pub(super) spans: Keyspace,
     pub(super) producers: Keyspace,
     pub(super) conversations: Keyspace,
@@ -111,6 +116,7 @@ impl Engine {
         Ok(Self {
             dir: dir.to_owned(),
             messages: Class::all().map(&messages).collect::<Result<_, _>>()?,
+            windows: keyspace("windows", in_ranges())?,
             spans: keyspace("spans", in_ranges())?,
             producers: keyspace("producers", in_ranges())?,
             conversations: keyspace("conversations", KeyspaceCreateOptions::default())?,
@@ -123,8 +129,9 @@ impl Engine {
         })
     }
 
+    /// All of them, in the order in which they are flushed: what spans lead to is on the disk before they are.
     pub(super) fn keyspaces(&self) -> impl Iterator<Item = &Keyspace> {
-        let others = [&self.spans, &self.producers, &self.conversations, &self.registers];
+        let others = [&self.windows, &self.spans, &self.producers, &self.conversations, &self.registers];
         self.messages.iter().chain(others)
     }
 
@@ -156,6 +163,48 @@ impl Engine {
         let freed = tree.get_version_history_lock().maintenance(&tree.tree_config().path, self.unneeded());
         self.tree(ACTION, freed)?;
         Ok(before.saturating_sub(tree.disk_space()))
+    }
+
+    /// Merges all tables of the registers, so that nothing is left of values that were replaced or removed. Nothing else is merged
+    /// meanwhile.
+    pub(super) fn merge_registers(&self) -> Result<(), ViewError> {
+        let _nobody_merges = self.merging.lock();
+        let tree = &self.registers.tree;
+        let first_new = tree.get_next_table_id();
+        let merged = self.tree("merge tables of", tree.major_compact(TABLE_BYTES, self.unneeded()));
+        if merged.as_ref().is_err_and(ViewError::is_full) {
+            self.delete_unfinished(&self.registers, first_new)?;
+        }
+        merged?;
+        self.write(Batch::default());
+        let freed = tree.get_version_history_lock().maintenance(&tree.tree_config().path, self.unneeded());
+        self.tree("merge tables of", freed)
+    }
+
+    /// From which window to which the tables go that may have rows of a window; `None` when there are none.
+    pub(super) fn windows_beside(&self, class: Class, window: Window) -> Option<(Window, Window)> {
+        let version = self.messages(class).tree.current_version();
+        let of_key = |key: &[u8]| key.first_chunk().map(|number| Window(u32::from_be_bytes(*number)));
+        let ranges = version.iter_tables().filter_map(|table| {
+            let range = &table.metadata.key_range;
+            of_key(range.min()).zip(of_key(range.max()))
+        });
+        let beside = ranges.filter(|(first, last)| (*first..=*last).contains(&window));
+        beside.reduce(|(first, last), (a, b)| (first.min(a), last.max(b)))
+    }
+
+    /// The last window of a class that has rows.
+    pub(super) fn last_window(
+        &self,
+        snapshot: &Snapshot<'_>,
+        class: Class,
+    ) -> Result<Option<Window>, ViewError> {
+        const ACTION: &str = "read a message from";
+        let Some(row) = snapshot.iter(self.messages(class)).next_back() else { return Ok(None) };
+        let (key, _) = self.database(ACTION, row.into_inner())?;
+        let (window, _, _) = row::split_run_key(&key)
+            .ok_or_else(|| self.failed(ACTION, "a row has a key of another length".to_owned()))?;
+        Ok(Some(window))
     }
 
     /// Puts rows in. They are in memory; [`Engine::cut`] and [`Engine::flush`] bring them to the disk.

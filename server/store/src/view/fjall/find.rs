@@ -81,15 +81,17 @@ impl ProducerRows<'_> {
     fn find_before(&self, last: ProducerState, n: u64) -> Result<Option<Found>, ViewError> {
         let block = Block::of(last.seq);
         let mut expected = last.seq;
-        // The first one that is not before it.
-        let mut later = last.seq;
+        // The first one that is not before it, and whether one that is gone may be it.
+        let (mut later, mut may_be) = (last.seq, None);
         let key = ConversationKey::new(self.conversation);
         for piece in self.view.pieces_until(self.snapshot, key, last.seq) {
             let run = match piece? {
                 Piece::Run(run) => run,
-                // It was there: which one it was is gone.
-                Piece::Gone { last: gone, .. } if gone.seq >= block.first() => {
-                    return Ok(Some(Found { seq: later, time_ms: gone.time_ms }));
+                // It may have been there: which one it was is gone.
+                Piece::Gone { first, last: gone } if gone.seq >= block.first() => {
+                    may_be.get_or_insert(Found { seq: later, time_ms: gone.time_ms });
+                    expected = Seq(first.0.saturating_sub(1));
+                    continue;
                 }
                 Piece::Gone { .. } => break,
             };
@@ -101,20 +103,22 @@ impl ProducerRows<'_> {
                 if message.seq != expected {
                     return Err(hole(self.conversation, expected, Some(message.seq)));
                 }
-                if message.seq == last.seq && message.id != Some(self.id(last.n)) {
+                if message.is_bare() {
+                    may_be.get_or_insert_with(|| Found { seq: later, time_ms: message.place().time_ms });
+                } else if message.seq == last.seq && message.id != Some(self.id(last.n)) {
                     return Err(self.damaged(NOT_LAST_IN_BLOCK));
                 }
                 if let Some(id) = message.id.filter(|id| id.producer == self.producer) {
                     if id.n <= n {
                         let found = Found { seq: message.seq, time_ms: message.time_ms };
-                        return Ok((id.n == n).then_some(found));
+                        return Ok(if id.n == n { Some(found) } else { may_be });
                     }
-                    later = message.seq;
+                    (later, may_be) = (message.seq, None);
                 }
                 expected = Seq(expected.0.saturating_sub(1));
             }
         }
-        if expected >= block.first() { Err(hole(self.conversation, expected, None)) } else { Ok(None) }
+        if expected >= block.first() { Err(hole(self.conversation, expected, None)) } else { Ok(may_be) }
     }
 
     const fn id(&self, n: u64) -> MessageId {

@@ -13,6 +13,7 @@
 //!
 //! - `messages`, one for each retention class: window, conversation key and seq of the last message → a run of consecutive messages; a group
 //!   has one or few for each conversation and block of seqs. `run.rs` and `window.rs` say why.
+//! - `windows`: class and number of a window → what is known of it without reading it; `tally.rs`.
 //! - `spans`: conversation key and first seq → the window that has the messages from there on, or that they were reclaimed; one
 //!   per conversation and window.
 //! - `producers`: conversation key, producer key and block of seqs → n and seq of the producer's last message in that
@@ -29,15 +30,18 @@ mod checkpoint;
 mod compactor;
 mod copy;
 mod engine;
+mod erase;
 mod find;
 mod pin;
 mod precheck;
 mod read;
 mod reclaim;
 mod registers;
+mod rewrite;
 mod row;
 mod run;
 mod tables;
+mod tally;
 mod unfinished;
 mod window;
 
@@ -62,10 +66,11 @@ use self::find::ProducerRows;
 pub(crate) use self::pin::{Place as FilePlace, place};
 use self::row::Block;
 use self::run::Message;
-use self::window::{ClassWindow, Held, Piece, WINDOW_BYTES, window_bytes};
+use self::tally::Tallies;
+use self::window::{ClassWindow, Held, WINDOW_BYTES, window_bytes};
 use super::{
-    Bounds, Found, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed, Stretch, Survey, View,
-    ViewError,
+    Bounds, Erased, Found, Keepings, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed, Rewrite,
+    Rewritten, Stretch, Survey, View, ViewError,
 };
 use crate::class::Class;
 use crate::durable::{create_durable_dir, sync_dir};
@@ -97,6 +102,7 @@ struct Writing {
     windows: [OpenWindow; Class::COUNT],
     /// The one that a conversation is known to have its last span in.
     begun: HashMap<ConversationKey, ClassWindow>,
+    tallies: Tallies,
 }
 
 impl Writing {
@@ -118,7 +124,9 @@ impl Writing {
         }
         for record in records {
             let open = &mut self.windows[record.class.index()];
-            if open.is_full(record.class, record.time_ms, window_bytes_max) {
+            if (record.ends_window && open.bytes > 0)
+                || open.is_full(record.class, record.time_ms, window_bytes_max)
+            {
                 let ended = ClassWindow { class: record.class, number: open.window };
                 *open = OpenWindow { window: open.window.next(), ..OpenWindow::default() };
                 self.begun.retain(|_, window| *window != ended);
@@ -220,17 +228,30 @@ impl FjallView {
         let compactor =
             Compactor::start(Arc::clone(&engine)).map_err(ViewError::io("start a thread for", dir))?;
         let checkpoint = checkpoint.unwrap_or_default();
+        let writing = Self::resume(&engine, checkpoint)?;
         Ok(Self {
             dir: dir.to_owned(),
             compactor,
             engine,
             applied: AtomicU64::new(checkpoint.position.0),
-            writing: Mutex::new(Writing { windows: checkpoint.windows, begun: HashMap::new() }),
+            writing: Mutex::new(writing),
             checkpoint: Mutex::new(checkpoint),
             window_bytes: WINDOW_BYTES,
             has_looked_for_dead: AtomicBool::new(false),
             copy: None,
         })
+    }
+
+    /// The windows that are written behind a checkpoint. That of the rest is a new one: what a crash has left of its last one leads
+    /// nowhere.
+    fn resume(engine: &Engine, checkpoint: Checkpoint) -> Result<Writing, ViewError> {
+        let (mut windows, snapshot) = (checkpoint.windows, engine.snapshot());
+        let last = engine.last_window(&snapshot, Class::REST)?;
+        let rest = &mut windows[Class::REST.index()];
+        if let Some(last) = last.filter(|last| *last >= rest.window) {
+            *rest = OpenWindow { window: last.next(), ..OpenWindow::default() };
+        }
+        Ok(Writing { windows, begun: HashMap::new(), tallies: Tallies::load(engine, &snapshot)? })
     }
 
     fn snapshot(&self) -> Snapshot<'_> {
@@ -239,7 +260,10 @@ impl FjallView {
 
     /// Sets apart for the disk what is applied, and says what holds when that is written.
     fn cut(&self) -> Checkpoint {
-        let writing = self.writing.lock();
+        let mut writing = self.writing.lock();
+        let mut batch = Batch::default();
+        writing.tallies.write(&self.engine, self.applied(), &mut batch);
+        self.engine.write(batch);
         self.engine.cut();
         Checkpoint { position: self.applied(), windows: writing.windows }
     }
@@ -264,36 +288,6 @@ impl FjallView {
         checkpoint::write(&self.dir, next)?;
         *checkpoint = next;
         self.compactor.wake();
-        Ok(())
-    }
-
-    /// Takes out what records erase. Their rows may have been written by the same group.
-    fn erase(&self, records: &[Record]) -> Result<(), ViewError> {
-        let mut erased: HashMap<(&ConversationName, Seq), Vec<Seq>> = HashMap::new();
-        let snapshot = self.snapshot();
-        for record in records {
-            let key = ConversationKey::new(&record.conversation);
-            for seq in &record.erases {
-                if let Some(Piece::Run(run)) = self.pieces_from(&snapshot, key, *seq).next().transpose()? {
-                    erased.entry((&record.conversation, run.last)).or_default().push(*seq);
-                }
-            }
-        }
-        let mut batch = Batch::default();
-        for ((name, last), seqs) in erased {
-            let key = ConversationKey::new(name);
-            let Some(span) = self.span_at(&snapshot, key, last)? else { continue };
-            let Some(ClassWindow { class, .. }) = span.window() else { continue };
-            let Some(Piece::Run(run)) = self.pieces_from(&snapshot, key, last).next().transpose()? else {
-                continue;
-            };
-            let mut messages = run.messages(name)?;
-            for message in messages.iter_mut().filter(|message| seqs.contains(&message.seq)) {
-                *message = message.erased();
-            }
-            batch.insert(self.engine.messages(class), run.key.clone(), run::encode(&run.key, &messages));
-        }
-        self.engine.write(batch);
         Ok(())
     }
 
@@ -338,7 +332,8 @@ impl View for FjallView {
                 let begun = begins.iter().rev().find(|(of, _)| *of == conversation).map(|(_, window)| window);
                 if begun.or_else(|| writing.begun.get(&conversation)) != Some(&window) {
                     let Record { seq: first, time_ms, offset, .. } = *of_class[0];
-                    if !self.has_span(conversation, first, window)? {
+                    // What the group itself begins is not stored yet.
+                    if begun.is_some() || !self.has_span(conversation, first, window)? {
                         let key = row::span_key(conversation, first);
                         let held = Held::There { window, time_ms, offset };
                         batch.insert(&self.engine.spans, key, row::encode_span(&key, held));
@@ -363,8 +358,9 @@ impl View for FjallView {
         }
         self.engine.write(batch);
         if records.iter().any(|record| !record.erases.is_empty()) {
-            self.erase(records)?;
+            self.erase(&mut writing.tallies, position, records)?;
         }
+        Self::tally(&mut writing, position, records);
         writing.begun.extend(begins);
         writing.take(records, self.window_bytes);
         self.applied.store(position.0, Ordering::Release);
@@ -417,6 +413,18 @@ impl View for FjallView {
 
     fn reclaim(&self, keeps: &mut Keeps<'_>) -> Result<Reclaimed, ViewError> {
         self.reclaim_windows(keeps)
+    }
+
+    fn rewrite(
+        &self,
+        keepings: &mut Keepings<'_>,
+        rewrite: &mut Rewrite<'_>,
+    ) -> Result<Rewritten, ViewError> {
+        self.rewrite_dead(keepings, rewrite)
+    }
+
+    fn erased(&self) -> Erased {
+        self.erased_in_windows()
     }
 
     fn survey(&self, visit: &mut Survey<'_>) -> Result<(), ViewError> {

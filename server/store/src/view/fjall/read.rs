@@ -42,7 +42,7 @@ impl FjallView {
         let mut floor = Seq(1);
         for span in self.spans_behind(&snapshot, key, Seq::ZERO) {
             match span?.held {
-                Held::Gone(last) => floor = last.seq.next(),
+                Held::Gone { last, .. } => floor = last.seq.next(),
                 Held::There { .. } => break,
             }
         }
@@ -290,6 +290,11 @@ pub(super) struct StoredRun {
 }
 
 impl StoredRun {
+    /// Length of the row in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.key.len() + self.value.len()
+    }
+
     /// Its messages, ascending. `conversation` is for the error.
     pub(super) fn messages(&self, conversation: &ConversationName) -> Result<Vec<Message<'_>>, ViewError> {
         run::open(&self.key, self.last, &self.value).map_err(|what| damaged(conversation, self.last, what))

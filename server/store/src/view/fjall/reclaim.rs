@@ -70,12 +70,15 @@ impl FjallView {
             self.flush_all(&mut self.checkpoint.lock())?;
         }
         windows.retain(|_, goes| !*goes);
-        let bytes = self.drop_dead(&goes, &windows.into_keys().collect(), &closed)?;
+        let alive = windows.into_keys().collect();
+        let bytes = self.drop_dead(&goes, &alive, &closed)?;
+        // Should it come back with a crash, the next look takes it away.
+        let _is_any = self.forget_windows(&alive, &closed);
         Ok(Reclaimed { windows: goes.len() as u64, bytes })
     }
 
     /// The first window of each class that may get further events when groups are applied again.
-    fn closed(&self) -> [Window; Class::COUNT] {
+    pub(super) fn closed(&self) -> [Window; Class::COUNT] {
         self.checkpoint.lock().windows.map(|open| open.window)
     }
 
@@ -112,16 +115,16 @@ impl FjallView {
         goes: &BTreeSet<ClassWindow>,
         batch: &mut Batch<'a>,
     ) {
-        let insert = |batch: &mut Batch<'a>, open: Option<(Seq, Last, bool)>| {
-            if let Some((first, last, true)) = open {
-                let key = row::span_key(key, first);
-                batch.insert(&self.engine.spans, key, row::encode_span(&key, Held::Gone(last)));
+        let insert = |batch: &mut Batch<'a>, open: Option<(Place, Last, bool)>| {
+            if let Some((Place { seq, time_ms, offset }, last, true)) = open {
+                let (key, held) = (row::span_key(key, seq), Held::Gone { time_ms, offset, last });
+                batch.insert(&self.engine.spans, key, row::encode_span(&key, held));
             }
         };
-        let mut open: Option<(Seq, Last, bool)> = None;
+        let mut open: Option<(Place, Last, bool)> = None;
         for (span, next) in spans {
             let (last, is_new) = match span.held {
-                Held::Gone(last) => (last, false),
+                Held::Gone { last, .. } => (last, false),
                 // Of the last event itself the row behind it knows where it ends, and when it was stored at the latest.
                 Held::There { window, .. } if goes.contains(&window) => {
                     let seq = Seq(next.seq.0.saturating_sub(1));
@@ -139,7 +142,7 @@ impl FjallView {
                 }
                 _ => {
                     insert(batch, open.take());
-                    open = Some((span.first, last, is_new));
+                    open = Some((place(span), last, is_new));
                 }
             }
         }
@@ -147,7 +150,7 @@ impl FjallView {
     }
 
     /// Drops the tables of windows without a span; gives their bytes. What an earlier process has left is looked for once.
-    fn drop_dead(
+    pub(super) fn drop_dead(
         &self,
         goes: &BTreeSet<ClassWindow>,
         alive: &BTreeSet<ClassWindow>,
@@ -205,7 +208,7 @@ impl FjallView {
     }
 
     /// Goes through the spans of all conversations.
-    fn each_conversation(&self, visit: &mut Visit<'_>) -> Result<(), ViewError> {
+    pub(super) fn each_conversation(&self, visit: &mut Visit<'_>) -> Result<(), ViewError> {
         let snapshot = self.snapshot();
         let mut spans: Vec<StoredSpan> = Vec::new();
         for row in snapshot.iter(&self.engine.spans) {
@@ -235,12 +238,10 @@ impl FjallView {
     }
 }
 
-/// Where a span's first event lies. Of what was reclaimed only the seq is known, and the others at the latest.
+/// Where a span's first event lies.
 fn place(span: &StoredSpan) -> Place {
-    match span.held {
-        Held::There { time_ms, offset, .. } => Place { seq: span.first, time_ms, offset },
-        Held::Gone(last) => Place { seq: span.first, time_ms: last.time_ms, offset: last.end },
-    }
+    let (Held::There { time_ms, offset, .. } | Held::Gone { time_ms, offset, .. }) = span.held;
+    Place { seq: span.first, time_ms, offset }
 }
 
 /// A span that is there, for whoever surveys.

@@ -75,7 +75,8 @@ pub(super) fn span_key(conversation: ConversationKey, first: Seq) -> [u8; SPAN_K
 
 /// A span's value: checksum `u64`, then
 /// - of what is there: 0 and class `u8`, window `u32`, time and offset of its first event `u64` each;
-/// - of what was reclaimed: 1 `u8`, seq of its last event, when that was stored and where it ended, `u64` each.
+/// - of what was reclaimed: 1 `u8`, time and offset of its first event, seq of its last one, when that was stored and where it
+///   ended, `u64` each.
 pub(super) fn encode_span(key: &[u8], held: Held) -> Vec<u8> {
     let mut value = vec![0; 8];
     match held {
@@ -84,9 +85,10 @@ pub(super) fn encode_span(key: &[u8], held: Held) -> Vec<u8> {
             value.extend(window.number.0.to_le_bytes());
             value.extend([time_ms, offset].map(u64::to_le_bytes).as_flattened());
         }
-        Held::Gone(Last { seq, time_ms, end }) => {
+        Held::Gone { time_ms, offset, last } => {
             value.push(GONE);
-            value.extend([seq.0, time_ms, end].map(u64::to_le_bytes).as_flattened());
+            let numbers = [time_ms, offset, last.seq.0, last.time_ms, last.end];
+            value.extend(numbers.map(u64::to_le_bytes).as_flattened());
         }
     }
     seal(key, &mut value);
@@ -103,11 +105,15 @@ pub(super) fn decode_span(key: &[u8], value: &[u8]) -> Option<Span> {
     let mut value = Reader(checked(key, value)?);
     let held = match value.u8()? {
         THERE => {
-            let class = Class::from_number(value.u8()?)?;
+            let class = Class::from_stored(value.u8()?)?;
             let window = ClassWindow { class, number: Window(value.u32()?) };
             Held::There { window, time_ms: value.u64()?, offset: value.u64()? }
         }
-        GONE => Held::Gone(Last { seq: Seq(value.u64()?), time_ms: value.u64()?, end: value.u64()? }),
+        GONE => Held::Gone {
+            time_ms: value.u64()?,
+            offset: value.u64()?,
+            last: Last { seq: Seq(value.u64()?), time_ms: value.u64()?, end: value.u64()? },
+        },
         _ => return None,
     };
     (reader.0.is_empty() && value.0.is_empty()).then_some(Span { conversation, first, held })

@@ -21,7 +21,7 @@ use crate::record::{
 use crate::view::{Last, Place};
 
 /// Version of the values of runs.
-const FORMAT: u8 = 4;
+const FORMAT: u8 = 5;
 
 /// A run that has so many bytes of contents takes no further message: who wants one message reads its whole run. With another
 /// value a store that was not closed would cut groups in another way than before: the folder's format has to change with it.
@@ -47,10 +47,28 @@ pub(super) fn split<'a, 'r>(mut records: &'a [&'r Record]) -> impl Iterator<Item
     })
 }
 
+/// Cuts consecutive messages of one block, ascending, into runs.
+pub(super) fn cut<'a, 'm>(mut messages: &'a [Message<'m>]) -> impl Iterator<Item = &'a [Message<'m>]> {
+    std::iter::from_fn(move || {
+        let (mut count, mut bytes) = (0, 0);
+        while let Some(message) = messages.get(count)
+            && bytes < RUN_BYTES_MAX
+        {
+            bytes += message.content.len();
+            count += 1;
+        }
+        let (run, rest) = messages.split_at(count);
+        messages = rest;
+        (count > 0).then_some(run)
+    })
+}
+
 /// A run's value: checksum `u64`, format `u8`, number of messages `u8`, and per event kind, flags and length of the sender
 /// `u8` each, length of the content `u32`, time `u64`, origin time `u64` if a flag says so, n `u64` and producer 16 bytes if a
 /// flag says so, when it expires and its offset `u64`, each if a flag says so, the sender, the content. Of what is absent there
-/// are no sender and no content, but its content's length.
+/// are no sender and no content, but its content's length; and in place of the sender's length stands how many in a row that
+/// are absent and have no id this tells of, of which time and offset are those of the first, the length is that of all, and
+/// the time of the last `u64` is at the end if they are several.
 pub(super) fn encode(key: &[u8], run: &[Message<'_>]) -> Vec<u8> {
     const FIXED_BYTES: usize = 47;
     let texts = run.iter().map(|message| message.sender.len() + message.content.len()).sum::<usize>();
@@ -60,14 +78,18 @@ pub(super) fn encode(key: &[u8], run: &[Message<'_>]) -> Vec<u8> {
     let short = |len: usize| u8::try_from(len).unwrap_or(u8::MAX);
     value.extend([FORMAT, short(run.len())]);
     let mut expected_offset = 0;
-    for message in run {
+    for alike in run.chunk_by(|a, b| a.is_bare() && b.is_bare()) {
+        let [message, rest @ ..] = alike else { continue };
+        let last = rest.last().unwrap_or(message);
         let flag = |is_there: bool, flag: u8| if is_there { flag } else { 0 };
         let flags = flag(message.origin_time_ms.is_some(), FLAG_ORIGIN_TIME)
             | flag(message.id.is_some(), FLAG_ID)
             | flag(message.expires_ms != 0, FLAG_EXPIRES)
             | flag(message.offset != expected_offset, FLAG_OFFSET);
-        value.extend([message.kind, flags, short(message.sender.len())]);
-        value.extend(message.bytes.to_le_bytes());
+        let number = if message.is_absent() { alike.len() } else { message.sender.len() };
+        value.extend([message.kind, flags, short(number)]);
+        let bytes = u32::try_from(last.end().saturating_sub(message.offset)).unwrap_or(u32::MAX);
+        value.extend(bytes.to_le_bytes());
         value.extend(message.time_ms.to_le_bytes());
         value.extend(message.origin_time_ms.map(u64::to_le_bytes).iter().flatten());
         if let Some(id) = message.id {
@@ -80,7 +102,10 @@ pub(super) fn encode(key: &[u8], run: &[Message<'_>]) -> Vec<u8> {
         if message.offset != expected_offset {
             value.extend(message.offset.to_le_bytes());
         }
-        expected_offset = message.end();
+        if alike.len() > 1 {
+            value.extend(last.time_ms.to_le_bytes());
+        }
+        expected_offset = message.offset.saturating_add(bytes.into());
         value.extend(message.sender);
         value.extend(message.content);
     }
@@ -115,15 +140,27 @@ pub(super) fn open<'a>(key: &[u8], last: Seq, value: &'a [u8]) -> Result<Vec<Mes
     }
     let before = last.0.checked_sub(count.into()).ok_or("it has more messages than there can be")?;
     let mut messages = Vec::with_capacity(count.into());
-    let mut offset = 0;
-    for seq in before + 1..=last.0 {
+    let (mut offset, mut seq) = (0, before + 1);
+    while seq <= last.0 {
         let head: [u8; 3] = reader.array().ok_or(TOO_SHORT)?;
         if ![KIND_MESSAGE, KIND_CHANGE, KIND_ABSENT].contains(&head[0]) {
             return Err("it has a message of a kind that is unknown to this version");
         }
         let message = read(&mut reader, Seq(seq), head, offset).ok_or(TOO_SHORT)?;
         offset = message.end();
-        messages.push(message);
+        let more = if head[0] == KIND_ABSENT { u64::from(head[2]).saturating_sub(1) } else { 0 };
+        if more > last.0 - seq {
+            return Err("it tells of more messages than it has");
+        }
+        if more > 0 {
+            // What all of them had is counted to the last one: a floor among them is never lower than it was.
+            let last_ms = reader.u64().ok_or(TOO_SHORT)?;
+            messages.extend((seq..seq + more).map(|seq| Message { seq: Seq(seq), bytes: 0, ..message }));
+            messages.push(Message { seq: Seq(seq + more), time_ms: last_ms, ..message });
+        } else {
+            messages.push(message);
+        }
+        seq += more + 1;
     }
     let lies_in_a_block = count > 0 && Block::of(Seq(before + 1)) == Block::of(last);
     if reader.0.is_empty() && lies_in_a_block { Ok(messages) } else { Err("it is malformed") }
@@ -132,12 +169,14 @@ pub(super) fn open<'a>(key: &[u8], last: Seq, value: &'a [u8]) -> Result<Vec<Mes
 fn read<'a>(
     reader: &mut Reader<'a>,
     seq: Seq,
-    [kind, flags, sender_bytes]: [u8; 3],
+    [kind, flags, number]: [u8; 3],
     expected_offset: u64,
 ) -> Option<Message<'a>> {
     let has = |flag: u8| flags & flag != 0;
     let bytes = reader.u32()?;
-    let content_bytes = if kind == KIND_ABSENT { 0 } else { usize::try_from(bytes).ok()? };
+    let is_absent = kind == KIND_ABSENT;
+    let content_bytes = if is_absent { 0 } else { usize::try_from(bytes).ok()? };
+    let sender_bytes = if is_absent { 0 } else { usize::from(number) };
     Some(Message {
         seq,
         kind,
@@ -151,7 +190,7 @@ fn read<'a>(
         },
         expires_ms: if has(FLAG_EXPIRES) { reader.u64()? } else { 0 },
         offset: if has(FLAG_OFFSET) { reader.u64()? } else { expected_offset },
-        sender: reader.bytes(sender_bytes.into())?,
+        sender: reader.bytes(sender_bytes)?,
         content: reader.bytes(content_bytes)?,
     })
 }
@@ -177,6 +216,26 @@ impl<'a> Message<'a> {
     /// The same without what it said and who said it.
     pub(super) fn erased(self) -> Self {
         Self { sender: &[], content: &[], kind: KIND_ABSENT, origin_time_ms: None, expires_ms: 0, ..self }
+    }
+
+    /// The same without its id: a repeat of it is known as one of those that are gone.
+    pub(super) fn gone(self) -> Self {
+        Self { id: None, ..self.erased() }
+    }
+
+    /// Whether it is absent, and it is not known whose it was.
+    pub(super) const fn is_bare(&self) -> bool {
+        self.is_absent() && self.id.is_none()
+    }
+
+    /// When its own time to live is over; 0: it has none.
+    pub(super) const fn expires_ms(&self) -> u64 {
+        self.expires_ms
+    }
+
+    /// How long its content is; of several that are gone the last one has all of theirs.
+    pub(super) fn content_bytes(&self) -> u64 {
+        self.bytes.into()
     }
 
     /// Whether there is nothing of it to read.
@@ -218,6 +277,7 @@ impl<'a> Message<'a> {
             offset: self.offset,
             class: Class::default(),
             erases: Vec::new(),
+            ends_window: false,
             registers: Vec::new(),
         })
     }
@@ -288,6 +348,43 @@ mod tests {
         for (before, after) in messages.iter().zip(&again) {
             assert_eq!((before.id, before.place(), before.end()), (after.id, after.place(), after.end()));
         }
+    }
+
+    #[test]
+    fn those_that_are_gone_side_by_side_are_one() {
+        let mut records: Vec<_> = (64..=127).map(|seq| record("a", seq, seq)).collect();
+        let mut offset = 7;
+        for record in &mut records {
+            (record.offset, record.time_ms) = (offset, 1_000 + record.seq.0);
+            offset = record.end();
+        }
+        let value = encoded(&records);
+        let messages = open(KEY, Seq(127), &value).unwrap();
+        let is_live = |seq: u64| seq.is_multiple_of(10);
+        let rest: Vec<_> = messages.iter().map(|m| if is_live(m.seq.0) { *m } else { m.gone() }).collect();
+        let gone = encode(KEY, &rest);
+        let again = open(KEY, Seq(127), &gone).unwrap();
+        assert_eq!(again.len(), 64);
+        for (before, after) in messages.iter().zip(&again) {
+            assert_eq!((before.seq, is_live(before.seq.0)), (after.seq, !after.is_absent()));
+            if is_live(before.seq.0) {
+                assert_eq!(
+                    before.to_record(&records[0].conversation),
+                    after.to_record(&records[0].conversation)
+                );
+            }
+            assert!(
+                after.place().time_ms <= before.place().time_ms
+                    && after.place().offset <= before.place().offset
+            );
+        }
+        let ends = |messages: &[Message<'_>]| messages.last().map(|last| (last.place().time_ms, last.end()));
+        assert_eq!(ends(&again), ends(&messages));
+        assert_eq!(encode(KEY, &again), gone, "written again they are the same");
+        let live = messages.iter().filter(|m| is_live(m.seq.0)).map(|m| m.content.len() + 60).sum::<usize>();
+        assert!(gone.len() < live + 7 * 25, "{} bytes", gone.len());
+        let one: Vec<_> = messages.iter().map(|message| message.gone()).collect();
+        assert!(encode(KEY, &one).len() < 48);
     }
 
     #[test]

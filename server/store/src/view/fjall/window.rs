@@ -71,8 +71,8 @@ pub(super) struct Span {
 pub(super) enum Held {
     /// In a window. Time and offset are those of the first one.
     There { window: ClassWindow, time_ms: u64, offset: u64 },
-    /// They were reclaimed, up to this one.
-    Gone(Last),
+    /// They were reclaimed, up to the last one. Time and offset are those of the first one.
+    Gone { time_ms: u64, offset: u64, last: Last },
 }
 
 impl Span {
@@ -80,7 +80,7 @@ impl Span {
     pub(super) const fn window(&self) -> Option<ClassWindow> {
         match self.held {
             Held::There { window, .. } => Some(window),
-            Held::Gone(_) => None,
+            Held::Gone { .. } => None,
         }
     }
 }
@@ -177,7 +177,7 @@ impl FjallView {
                 let rows = snapshot.range(self.engine.messages(class), key(first)..=key(last));
                 Box::new(rows.map(|row| self.run(row).map(Piece::Run)))
             }
-            Held::Gone(last) => Box::new(std::iter::once(Ok(Piece::Gone { first: span.first, last }))),
+            Held::Gone { last, .. } => Box::new(std::iter::once(Ok(Piece::Gone { first: span.first, last }))),
         }
     }
 
@@ -190,7 +190,7 @@ impl FjallView {
                 Box::new(rows.rev().map(|row| self.run(row).map(Piece::Run)))
             }
             Held::There { .. } => Box::new(std::iter::empty()),
-            Held::Gone(last) => Box::new(std::iter::once(Ok(Piece::Gone { first: span.first, last }))),
+            Held::Gone { last, .. } => Box::new(std::iter::once(Ok(Piece::Gone { first: span.first, last }))),
         }
     }
 

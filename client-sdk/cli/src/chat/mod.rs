@@ -1,5 +1,8 @@
 //! `quoth chat`.
 
+mod deeds;
+mod reading;
+
 use std::collections::VecDeque;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
@@ -8,11 +11,14 @@ use std::time::Duration;
 use anyhow::Context;
 use quoth_client::protocol::limits::BODY_BYTES_MAX;
 use quoth_client::{
-    Ack, Client, ClientEvent, Conversation, Event, EventKind, Events, SendError, Sending, Seq, Start,
+    Ack, Client, ClientEvent, Conversation, Event, EventKind, Events, SendError, SendOptions, Sending, Seq,
+    Start, UserId, View,
 };
 use tokio::io::{BufReader, Stdin};
 use tokio::time::timeout;
 
+use self::deeds::{Deed, oldest_deed};
+use self::reading::Reading;
 use crate::args::ChatArgs;
 use crate::clock::Days;
 use crate::command::{HELP, Typed};
@@ -20,7 +26,7 @@ use crate::connection::{Connection, Purpose, over, telling_states};
 use crate::hint::{Situation, hint};
 use crate::input::{InputLine, InputLines};
 use crate::interrupt::{Interrupt, counted};
-use crate::output::{Format, day_line, note, shortened, written};
+use crate::output::{Format, Known, day_line, note, shortened, written};
 use crate::screen::Screen;
 
 /// How long a chat that is left waits for its own last message to be shown.
@@ -28,6 +34,9 @@ const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Messages of unknown outcome that a chat which is left shows. Outcome: the others are counted.
 const UNKNOWN_SHOWN_MAX: usize = 10;
+
+/// Messages that a chat remembers, to say which one an edit, a reaction or an answer is about.
+const KNOWN_MAX: usize = 1_000;
 
 pub(crate) async fn run(connection: &Connection, args: ChatArgs) -> anyhow::Result<()> {
     let interrupt = connection.interrupt();
@@ -44,7 +53,11 @@ pub(crate) async fn run(connection: &Connection, args: ChatArgs) -> anyhow::Resu
                     over(client)
                 ));
             }
-            Chat::new(room, events, interrupt.clone(), situation, &screen).run().await
+            let me = client.welcome().map(|welcome| welcome.user.clone());
+            let me = me.context("the connection was lost before the chat began: try again")?;
+            let view = View::new(room.name().clone(), me.clone());
+            let mut chat = Chat::new((room, view, me), events, interrupt.clone(), situation, &screen);
+            chat.run().await
         };
         telling_states(client, |text| screen.note(text), chat).await
     };
@@ -53,7 +66,11 @@ pub(crate) async fn run(connection: &Connection, args: ChatArgs) -> anyhow::Resu
 
 struct Chat<'a> {
     room: Conversation,
+    me: UserId,
     events: Events,
+    /// What was said here lately, which later events are about.
+    view: View,
+    reading: Reading,
     interrupt: Interrupt,
     situation: &'a Situation<'a>,
     input: InputLines<BufReader<Stdin>>,
@@ -61,6 +78,8 @@ struct Chat<'a> {
     days: Days,
     /// What is on its way, with its text, in the order in which it is answered.
     sends: VecDeque<(Vec<u8>, Sending)>,
+    /// What is to become of messages: in the order in which it was said, one after the other.
+    deeds: VecDeque<(String, Deed)>,
     /// What may be stored or not. The client goes on trying, so it may be shown yet.
     unknown: Vec<Vec<u8>>,
     /// The last of this chat's own messages that is stored, and the last message that is shown.
@@ -72,21 +91,25 @@ struct Chat<'a> {
 
 impl<'a> Chat<'a> {
     fn new(
-        room: Conversation,
+        (room, view, me): (Conversation, View, UserId),
         events: Events,
         interrupt: Interrupt,
         situation: &'a Situation<'a>,
         screen: &'a Screen,
     ) -> Self {
         Self {
+            reading: Reading::of(room.clone()),
             room,
+            me,
             events,
+            view,
             interrupt,
             situation,
             input: InputLines::new(BufReader::new(tokio::io::stdin())),
             screen,
             days: Days::from_today(),
             sends: VecDeque::new(),
+            deeds: VecDeque::new(),
             unknown: Vec::new(),
             last_sent: Seq::ZERO,
             last_shown: Seq::ZERO,
@@ -108,6 +131,7 @@ impl<'a> Chat<'a> {
                 biased;
                 () = self.interrupt.asked() => return Ok(()),
                 (line, answer) = oldest_answer(&mut self.sends) => self.answered(line, answer),
+                (what, done) = oldest_deed(&mut self.deeds) => self.done(&what, done),
                 event = self.events.next() => match event {
                     Some(event) => self.show(&event?)?,
                     None => return Ok(()),
@@ -115,7 +139,17 @@ impl<'a> Chat<'a> {
                 line = self.input.next() => match line.context("cannot read standard input")? {
                     None => return Ok(()),
                     Some(InputLine::Text(line)) => match Typed::parse(line) {
-                        Typed::Text(text) => self.say(text).await,
+                        Typed::Text(text) => self.say(text, None).await,
+                        Typed::Reply(text) => match self.last_of_another() {
+                            Some(seq) => self.say(text, Some(seq)).await,
+                            None => self.failed("nobody else has said anything here that you could answer"),
+                        },
+                        Typed::Edit(text) => self.edit(text),
+                        Typed::Revoke => self.revoke(),
+                        Typed::React(reaction) => self.react(reaction),
+                        Typed::Incomplete(usage) => {
+                            self.screen.note(format_args!("* it is {usage}; nothing was sent"));
+                        }
                         Typed::Help => self.screen.note(format_args!("* {HELP}")),
                         Typed::Unknown(word) => {
                             self.screen.note(format_args!("* unknown command {word}, nothing was sent; {HELP}"));
@@ -133,11 +167,15 @@ impl<'a> Chat<'a> {
 
     /// Waits for the acks of what was said, and shows it.
     async fn leave(&mut self) -> anyhow::Result<()> {
-        let (interrupt, count) = (self.interrupt.clone(), self.sends.len());
+        let (interrupt, count) = (self.interrupt.clone(), self.sends.len() + self.deeds.len());
         let acks = async {
             while !self.sends.is_empty() {
                 let (line, answer) = oldest_answer(&mut self.sends).await;
                 self.answered(line, answer);
+            }
+            while !self.deeds.is_empty() {
+                let (what, done) = oldest_deed(&mut self.deeds).await;
+                self.done(&what, done);
             }
         };
         interrupt.finish(count, acks).await;
@@ -166,9 +204,10 @@ impl<'a> Chat<'a> {
         }
     }
 
-    async fn say(&mut self, line: Vec<u8>) {
+    async fn say(&mut self, line: Vec<u8>, reply_to: Option<Seq>) {
         self.screen.typed(&line);
-        match self.room.send_pipelined(line.clone().into()).await {
+        let message = SendOptions { reply_to, ..line.clone().into() };
+        match self.room.send_pipelined(message).await {
             Ok(sending) => self.sends.push_back((line, sending)),
             Err(error) => self.not_acked(line, &error),
         }
@@ -205,6 +244,7 @@ impl<'a> Chat<'a> {
     fn show(&mut self, event: &ClientEvent) -> anyhow::Result<()> {
         if let ClientEvent::Event(Event { seq, .. }) | ClientEvent::Unknown { seq, .. } = event {
             self.last_shown = *seq;
+            self.reading.shown(*seq);
         }
         let own = match event {
             ClientEvent::Event(Event { sender, kind: EventKind::Message { body, .. }, .. })
@@ -221,7 +261,12 @@ impl<'a> Chat<'a> {
         if let Some(day) = day_line(&mut self.days, event) {
             writeln!(text, "{day}")?;
         }
-        Format::Live.print(&mut text, event)?;
+        Format::Live.print(&mut text, event, &Known { state: None, view: Some(&self.view) })?;
+        self.view.event(event);
+        let forgotten = self.view.messages().rev().nth(KNOWN_MAX).map(|message| message.seq);
+        if let Some(forgotten) = forgotten {
+            self.view.forget_before(forgotten.next());
+        }
         if text.is_empty() {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 import { errorOfCode, protocolError, QuothError } from "../error.js";
 import { ByteReader, ByteWriter } from "../wire/bytes.js";
 import { Code } from "../wire/codes.js";
-import type { ClientFrame } from "../wire/frames.js";
+import { type ClientFrame, Feature } from "../wire/frames.js";
 import { REQUESTS_MAX } from "../wire/limits.js";
 import { type Reply, reply as replyType, type Request, request as requestType } from "../wire/requests.js";
 import { RequestError } from "./error.js";
@@ -19,7 +19,7 @@ interface Entry {
 
 /** What requests need of a connection. */
 export interface RequestSession {
-  readonly hasMembership: boolean;
+  has(feature: number): boolean;
   readonly isSignedIn: boolean;
   readonly isLeaving: boolean;
   sendControl(frame: ClientFrame): void;
@@ -36,7 +36,28 @@ const REPLIES: { [type: string]: Reply["type"] | undefined } = {
   blocked: "users",
   sessions: "sessions",
   conversations: "conversations",
+  receipts: "receipts",
+  inbox: "inbox",
+  watch_inbox: "watching",
+  messages: "messages",
 };
+
+/** Requests that may be sent with feature `MESSAGES` in force. */
+const NEWER: readonly Request["type"][] = [
+  "edit",
+  "revoke",
+  "react",
+  "hide",
+  "set_retention",
+  "mark",
+  "receipts",
+  "inbox",
+  "watch_inbox",
+  "set_inbox",
+  "messages",
+];
+
+const unsupported = (what: string): QuothError => new QuothError("UNSUPPORTED", `this server does not know ${what}`, false);
 
 export class Requests {
   private entries: Entry[] = [];
@@ -53,9 +74,8 @@ export class Requests {
   /** Sends what waits, as far as the server reads it. */
   advance(session: RequestSession | undefined): void {
     if (!session?.isSignedIn || session.isLeaving) return;
-    if (!session.hasMembership) {
-      return this.fail(new QuothError("UNSUPPORTED", "this server does not know members and their requests", false));
-    }
+    if (!session.has(Feature.MEMBERSHIP)) return this.fail(unsupported("members and their requests"));
+    if (!session.has(Feature.MESSAGES)) this.refuseNewer();
     let room = REQUESTS_MAX;
     for (const entry of this.entries) {
       if (--room < 0) return;
@@ -66,6 +86,14 @@ export class Requests {
       requestType.write(bytes, entry.request);
       session.sendControl({ type: "request", id: entry.id, request: bytes.finish() });
     }
+  }
+
+  /** The server does not know what came with `MESSAGES`. */
+  private refuseNewer(): void {
+    const isNewer = ({ request }: Entry) => NEWER.includes(request.type);
+    const newer = this.entries.filter(isNewer);
+    this.entries = this.entries.filter((entry) => !isNewer(entry));
+    for (const { reject } of newer) reject(new RequestError(unsupported("edits, receipts and the inbox"), "not_sent"));
   }
 
   /** The server has answered. The result is the complaint about an answer to nothing that was asked. */

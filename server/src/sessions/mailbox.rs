@@ -1,6 +1,6 @@
 //! What a connection is told by others. Most are told nothing for hours, so an idle one holds nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use parking_lot::Mutex;
 use quoth_protocol::presence::Status;
@@ -44,7 +44,7 @@ pub enum Told {
 
 /// What one connection has not taken yet.
 #[derive(Debug, Default)]
-pub(super) struct Inbox {
+pub(super) struct Mailbox {
     waiting: Mutex<Waiting>,
     arrived: Notify,
 }
@@ -52,12 +52,12 @@ pub(super) struct Inbox {
 #[derive(Debug, Default)]
 struct Waiting {
     goodbye: Option<Goodbye>,
-    presence: Vec<Seen>,
+    presence: BTreeMap<(ConversationName, UserId), (Status, u64)>,
     reviews: BTreeSet<ConversationName>,
     has_status: bool,
 }
 
-impl Inbox {
+impl Mailbox {
     /// Tells it to end. The first reason counts.
     pub(super) fn goodbye(&self, goodbye: Goodbye) {
         self.waiting.lock().goodbye.get_or_insert(goodbye);
@@ -69,13 +69,10 @@ impl Inbox {
     pub(super) fn presence(&self, seen: Vec<Seen>, reviews: BTreeSet<ConversationName>) {
         let mut waiting = self.waiting.lock();
         waiting.reviews.extend(reviews);
-        for seen in seen {
-            let same = |other: &&mut Seen| other.conversation == seen.conversation && other.user == seen.user;
-            match waiting.presence.iter_mut().find(same) {
-                Some(before) => *before = seen,
-                None => waiting.presence.push(seen),
-            }
-        }
+        let latest = seen.into_iter().map(|Seen { conversation, user, status, last_seen_ms }| {
+            ((conversation, user), (status, last_seen_ms))
+        });
+        waiting.presence.extend(latest);
         drop(waiting);
         self.arrived.notify_one();
     }
@@ -117,6 +114,13 @@ impl Inbox {
             return Some(Told::Review(reviews));
         }
         let presence = std::mem::take(&mut waiting.presence);
-        (!presence.is_empty()).then_some(Told::Presence(presence))
+        let seen = presence.into_iter().map(|((conversation, user), (status, last_seen_ms))| Seen {
+            conversation,
+            user,
+            status,
+            last_seen_ms,
+        });
+        let seen: Vec<Seen> = seen.collect();
+        (!seen.is_empty()).then_some(Told::Presence(seen))
     }
 }

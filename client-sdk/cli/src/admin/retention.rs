@@ -1,0 +1,91 @@
+//! `quoth admin retention`: its command line, and which request does what it asks. Pure.
+
+use clap::{ArgGroup, Subcommand};
+use quoth_client::ConversationName;
+use serde_json::json;
+
+use super::call::{Call, encoded};
+use crate::args::BoundsArgs;
+
+/// How long what is said is kept, and when its space is freed.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RetentionCommand {
+    /// How a conversation is kept
+    Show {
+        /// Which
+        conversation: ConversationName,
+    },
+    /// Say how a conversation is kept, in place of what its members have said; what is gone by then stays so
+    #[command(group(ArgGroup::new("bound").args(["age", "count", "bytes", "for_ever"]).required(true).multiple(true)))]
+    Set {
+        /// Which
+        conversation: ConversationName,
+        #[command(flatten)]
+        bounds: BoundsArgs,
+    },
+    /// Keep all that is there, whatever is said of how long
+    Hold {
+        /// Which
+        conversation: ConversationName,
+    },
+    /// End a hold
+    Release {
+        /// Which
+        conversation: ConversationName,
+    },
+    /// What is gone, and when its space is freed
+    Plan,
+    /// Free that space now
+    Run,
+}
+
+/// The request of a command.
+pub(super) fn of(command: RetentionCommand) -> Call {
+    let path = |name: ConversationName, below: &str| format!("/v1/conversations/{}/{below}", encoded(name));
+    match command {
+        RetentionCommand::Show { conversation } => Call::get(path(conversation, "retention")),
+        RetentionCommand::Set { conversation, bounds } => {
+            let retention = bounds.retention().unwrap_or_default();
+            Call::new("PUT", path(conversation, "retention"), Some(json!(retention)))
+        }
+        RetentionCommand::Hold { conversation } => Call::new("PUT", path(conversation, "hold"), None),
+        RetentionCommand::Release { conversation } => Call::new("DELETE", path(conversation, "hold"), None),
+        RetentionCommand::Plan => Call::get("/v1/retention".to_owned()),
+        RetentionCommand::Run => Call::new("POST", "/v1/retention/run".to_owned(), None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    fn shown(line: &str) -> Result<String, String> {
+        let arguments = ["quoth", "admin", "retention"].into_iter().chain(line.split_whitespace());
+        let parsed = Args::try_parse_from(arguments).map_err(|error| error.to_string())?;
+        let Command::Admin(admin) = parsed.command else { panic!("not admin") };
+        let Call { method, path, body, .. } = super::super::call::of(admin.command);
+        Ok(format!("{method} {path} {}", body.map(|body| body.to_string()).unwrap_or_default()))
+    }
+
+    #[test]
+    fn each_command_is_one_request() {
+        for (line, expected) in [
+            ("show a/b", "GET /v1/conversations/a%2Fb/retention "),
+            (
+                "set a --age 1d --count 5",
+                "PUT /v1/conversations/a/retention {\"age_s\":86400,\"bytes\":0,\"count\":5}",
+            ),
+            ("set a --for-ever", "PUT /v1/conversations/a/retention {\"age_s\":0,\"bytes\":0,\"count\":0}"),
+            ("hold a", "PUT /v1/conversations/a/hold "),
+            ("release a", "DELETE /v1/conversations/a/hold "),
+            ("plan", "GET /v1/retention "),
+            ("run", "POST /v1/retention/run "),
+        ] {
+            assert_eq!(shown(line).as_deref(), Ok(expected), "{line}");
+        }
+        assert!(shown("set a").unwrap_err().contains("--for-ever"), "it would keep everything");
+    }
+}

@@ -1,0 +1,53 @@
+//! Times on the command line.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::clock;
+
+/// A number and a unit.
+pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
+    const HINT: &str = "a time is a number and s, m, h or d, such as 30s or 7d";
+    let Some((at, unit)) = text.char_indices().next_back() else { return Err(HINT) };
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(HINT),
+    };
+    let count: u64 = text[..at].parse().map_err(|_| HINT)?;
+    count.checked_mul(seconds).map(Duration::from_secs).ok_or(HINT)
+}
+
+/// A moment, in milliseconds since 1970: a date or a time in UTC, or how long ago it was.
+pub(super) fn moment_ms(text: &str) -> Result<u64, &'static str> {
+    const HINT: &str = "a moment is a date or a time (UTC), such as 2026-01-31 or 2026-01-31T12:00, or how long ago it was, such as 2h";
+    if let Ok(ago) = duration(text) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        return Ok(u64::try_from(now.saturating_sub(ago).as_millis()).unwrap_or(u64::MAX));
+    }
+    clock::parse(text).ok_or(HINT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_a_unit() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
+        for bad in ["", "7", "d", "7w", "-1s", "1.5h", "99999999999999999999s", "99999999999999999d"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_moment_is_a_date_or_was_some_time_ago() {
+        assert_eq!(moment_ms("2004-12-25"), Ok(1_103_932_800_000));
+        let (ago, longer_ago) = (moment_ms("1h").unwrap(), moment_ms("2h").unwrap());
+        assert!((3_590_000..3_610_000).contains(&(ago - longer_ago)), "{ago} {longer_ago}");
+        assert_eq!(moment_ms("999999999d"), Ok(0));
+        assert!(moment_ms("tomorrow").is_err());
+    }
+}

@@ -1,0 +1,52 @@
+//! Commands that ask the server for one thing, and how they tell what came of it.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use quoth_client::{Client, Done};
+use serde::Serialize;
+
+use crate::args::TimeArgs;
+use crate::connection::{Connection, Purpose, telling_states};
+use crate::hint::Situation;
+use crate::output::{confirm, note, written};
+
+/// Does `work` with a client, unless the user asks to leave.
+pub(crate) async fn asking(
+    connection: &Connection,
+    work: impl AsyncFnOnce(&Client) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let work = async |client: &Client, _: &Situation<'_>| {
+        let work = telling_states(client, |text| note(text), work(client));
+        connection.interrupt().unless_asked(work).await?
+    };
+    connection.run(Purpose::Ask, work).await
+}
+
+/// A time that is so far from now.
+pub(crate) fn in_ms(duration: Duration) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from((now + duration).as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn until_ms(time: &TimeArgs) -> u64 {
+    if time.lift { 0 } else { time.holds.map_or(u64::MAX, in_ms) }
+}
+
+/// Says what is so now.
+pub(crate) fn told(text: impl Display, done: &Done) {
+    match done.seq {
+        Some(_) => confirm(&text.to_string()),
+        None => confirm(&format!("{text}, as before")),
+    }
+}
+
+pub(crate) fn lines(lines: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    written(lines.into_iter().try_for_each(|line| writeln!(out, "{line}")))
+}
+
+pub(crate) fn json<T: Serialize>(items: &[T]) -> anyhow::Result<()> {
+    lines(items.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?)
+}

@@ -1,0 +1,115 @@
+//! `quoth inbox`, `archive`, `mute` and `pin`.
+
+mod lines;
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::bail;
+use quoth_client::protocol::limits::INBOX_PAGE_MAX;
+use quoth_client::{Client, ConversationName, InboxRow, InboxSettings};
+
+use self::lines::{muted, row_line};
+use crate::args::{InboxArgs, QuietArgs, StandArgs};
+use crate::asking::{asking, in_ms, told, until_ms};
+use crate::connection::{Connection, Purpose, telling_states};
+use crate::hint::{Hint, Situation};
+use crate::output::{note, printable, written};
+
+pub(crate) async fn run(connection: &Connection, args: InboxArgs) -> anyhow::Result<()> {
+    if !args.watch {
+        return asking(connection, async |client| list(client, &args).await).await;
+    }
+    let watch = async |client: &Client, _: &Situation<'_>| {
+        let watch = telling_states(client, |text| note(text), watch(client, &args));
+        // To be interrupted is how it ends.
+        connection.interrupt().unless_asked(watch).await.unwrap_or(Ok(()))
+    };
+    connection.run(Purpose::Ask, watch).await
+}
+
+pub(crate) async fn archive(connection: &Connection, args: StandArgs) -> anyhow::Result<()> {
+    let StandArgs { conversation, lift } = args;
+    let how = if lift { "back from the archive" } else { "archived" };
+    set(connection, &conversation, how, |settings| settings.archived = !lift).await
+}
+
+pub(crate) async fn pin(connection: &Connection, args: StandArgs) -> anyhow::Result<()> {
+    let StandArgs { conversation, lift } = args;
+    let how = if lift { "not pinned" } else { "pinned" };
+    set(connection, &conversation, how, |settings| settings.pinned = !lift).await
+}
+
+pub(crate) async fn mute(connection: &Connection, args: QuietArgs) -> anyhow::Result<()> {
+    let QuietArgs { conversation, time } = args;
+    let muted_until_ms = until_ms(&time);
+    let how = if time.lift { "not muted".to_owned() } else { muted(muted_until_ms) };
+    set(connection, &conversation, &how, |settings| settings.muted_until_ms = muted_until_ms).await
+}
+
+/// Changes one of the settings, which the server only takes together.
+async fn set(
+    connection: &Connection,
+    conversation: &ConversationName,
+    how: &str,
+    change: impl FnOnce(&mut InboxSettings),
+) -> anyhow::Result<()> {
+    asking(connection, async |client| {
+        let shown = printable(conversation.as_str());
+        let Some(row) = client.inbox_row(conversation).await? else {
+            let hint = "`quoth inbox --all --archived` shows what is in it; `quoth conversation join` and `create` add to it";
+            bail!(anyhow::anyhow!("{shown} is not in your inbox").context(Hint(hint.to_owned())));
+        };
+        let mut settings = InboxSettings::from(&row);
+        change(&mut settings);
+        let done = client.set_inbox(conversation, settings).await?;
+        told(format_args!("in your inbox {shown} is {how}"), &done);
+        Ok(())
+    })
+    .await
+}
+
+async fn list(client: &Client, args: &InboxArgs) -> anyhow::Result<()> {
+    let (mut after, mut is_empty) = (None, true);
+    loop {
+        let page = client.inbox(after.as_deref(), INBOX_PAGE_MAX).await?;
+        is_empty &= page.rows.is_empty();
+        print(&page.rows, args)?;
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+        if !args.all {
+            note("these are the first ones; --all shows all");
+            break;
+        }
+    }
+    if is_empty {
+        note("your inbox is empty: `quoth conversation create` and `join` add to it");
+    }
+    Ok(())
+}
+
+async fn watch(client: &Client, args: &InboxArgs) -> anyhow::Result<()> {
+    // Before the list, so that nothing is missed in between.
+    let mut watch = client.watch_inbox(None).await?;
+    list(client, args).await?;
+    loop {
+        let changes = watch.changes().await?;
+        print(&changes.rows, args)?;
+        if changes.incomplete {
+            note("* too much has changed while there was no connection; all again:");
+            list(client, args).await?;
+        }
+    }
+}
+
+fn print(rows: &[InboxRow], args: &InboxArgs) -> anyhow::Result<()> {
+    let now_ms = in_ms(Duration::ZERO);
+    let mut out = std::io::stdout().lock();
+    for row in rows.iter().filter(|row| args.archived || !row.archived) {
+        let line = if args.json { serde_json::to_string(row)? } else { row_line(row, now_ms) };
+        written(writeln!(out, "{line}"))?;
+    }
+    written(out.flush())
+}

@@ -1,0 +1,198 @@
+//! `quoth edit`, `revoke`, `react`, `hide`, `read`, `receipts` and `retention`.
+
+use quoth_client::{Client, Code, Conversation, FetchRange, MessageReceipts, RequestError, Seq, UserId};
+use serde::Serialize;
+
+use crate::args::{EditArgs, MessageArgs, ReactArgs, ReadArgs, ReceiptsArgs, RetentionArgs};
+use crate::asking::{asking, json, lines, told};
+use crate::connection::Connection;
+use crate::deed::kept;
+use crate::hint::Hint;
+use crate::output::{confirm, printable};
+
+pub(crate) async fn edit(connection: &Connection, args: EditArgs) -> anyhow::Result<()> {
+    let EditArgs { message, text, mentions } = args;
+    about(connection, message, async |room, seq| {
+        let done = room.edit(seq, text.join(" "), &mentions).await;
+        let done = done.map_err(|error| {
+            hinted(error, "only who has written a message may edit it, and who may write there")
+        })?;
+        told(format_args!("message {seq} of {} says that", name(&room)), &done);
+        Ok(())
+    })
+    .await
+}
+
+pub(crate) async fn revoke(connection: &Connection, args: MessageArgs) -> anyhow::Result<()> {
+    about(connection, args, async |room, seq| {
+        let done = room.revoke(seq).await.map_err(|error| {
+            hinted(error, "a message is taken away by who has written it, or by members who may delete others' (delete-any)")
+        })?;
+        told(format_args!("message {seq} of {} is gone for everybody", name(&room)), &done);
+        Ok(())
+    })
+    .await
+}
+
+pub(crate) async fn react(connection: &Connection, args: ReactArgs) -> anyhow::Result<()> {
+    let ReactArgs { message, reaction, lift } = args;
+    about(connection, message, async |room, seq| {
+        let done = room.react(seq, &reaction, !lift).await;
+        let done = done.map_err(|error| hinted(error, "who may not write there may not react"))?;
+        let verb = if lift { "do not react" } else { "react" };
+        told(
+            format_args!("you {verb} to message {seq} of {} with {}", name(&room), printable(&reaction)),
+            &done,
+        );
+        Ok(())
+    })
+    .await
+}
+
+pub(crate) async fn hide(connection: &Connection, args: MessageArgs) -> anyhow::Result<()> {
+    about(connection, args, async |room, seq| {
+        let done =
+            room.hide(seq).await.map_err(|error| hinted(error, "who may not read it cannot hide it"))?;
+        told(format_args!("message {seq} of {} is hidden from you", name(&room)), &done);
+        Ok(())
+    })
+    .await
+}
+
+pub(crate) async fn read(connection: &Connection, args: ReadArgs) -> anyhow::Result<()> {
+    asking(connection, async |client| {
+        let room = client.conversation(args.conversation.as_str())?;
+        let seq = match args.seq {
+            Some(seq) => seq,
+            None => room.history(FetchRange::Latest, 1).await?.head,
+        };
+        room.mark_read(seq).await?;
+        confirm(&format!("{} is read up to {seq}", name(&room)));
+        Ok(())
+    })
+    .await
+}
+
+pub(crate) async fn receipts(connection: &Connection, args: ReceiptsArgs) -> anyhow::Result<()> {
+    let is_json = args.json;
+    about(connection, args.message, async |room, seq| {
+        let receipts = room.receipts(seq).await?;
+        if is_json { json(&[JsonReceipts::of(&receipts, seq)]) } else { lines(receipt_lines(&receipts, seq)) }
+    })
+    .await
+}
+
+pub(crate) async fn retention(connection: &Connection, args: RetentionArgs) -> anyhow::Result<()> {
+    let (wanted, is_json) = (args.bounds.retention(), args.json);
+    asking(connection, async |client| {
+        let room = client.conversation(args.conversation.as_str())?;
+        if let Some(retention) = wanted {
+            let done = room.set_retention(retention).await.map_err(|error| {
+                hinted(
+                    error,
+                    "it takes the permission to manage, which owners and admins of a group or channel have",
+                )
+            })?;
+            told(format_args!("what is said in {} is kept {}", name(&room), kept(retention)), &done);
+            return Ok(());
+        }
+        match room.retention().await? {
+            found if is_json => json(&[found]),
+            Some(retention) => lines([format!("{} is kept {}", name(&room), kept(retention))]),
+            None => lines([format!(
+                "{} says nothing of it, as far as its history goes back: the operator's rules hold",
+                name(&room)
+            )]),
+        }
+    })
+    .await
+}
+
+/// Does something about a message. What it comes to is the same when it is done twice.
+async fn about(
+    connection: &Connection,
+    message: MessageArgs,
+    work: impl AsyncFnOnce(Conversation, Seq) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let MessageArgs { conversation, seq } = message;
+    asking(connection, async |client: &Client| {
+        work(client.conversation(conversation.as_str())?, seq).await.map_err(|error| {
+            let is_unknown = matches!(error.downcast_ref(), Some(RequestError::UnknownOutcome { .. }));
+            match is_unknown && !error.is::<Hint>() {
+                true => error.context(Hint("do it again: what is done already stays as it is".to_owned())),
+                false => error,
+            }
+        })
+    })
+    .await
+}
+
+/// Says who may do it, where that is what was refused.
+fn hinted(error: RequestError, who_may: &str) -> anyhow::Error {
+    let is_forbidden = matches!(error, RequestError::Refused { code: Code::FORBIDDEN, .. });
+    let error = anyhow::Error::new(error);
+    match is_forbidden {
+        true => error.context(Hint(format!(
+            "{who_may}; or there is no such conversation: `quoth conversation list` shows yours"
+        ))),
+        false => error,
+    }
+}
+
+fn name(room: &Conversation) -> String {
+    printable(room.name().as_str())
+}
+
+#[derive(Serialize)]
+struct JsonReceipts<'a> {
+    delivered: u32,
+    read: u32,
+    users: Vec<JsonReceipt<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonReceipt<'a> {
+    user: &'a UserId,
+    read: bool,
+}
+
+impl<'a> JsonReceipts<'a> {
+    fn of(receipts: &'a MessageReceipts, seq: Seq) -> Self {
+        let users = receipts.users.iter().map(|of| JsonReceipt { user: &of.user, read: of.read >= seq });
+        Self { delivered: receipts.delivered, read: receipts.read, users: users.collect() }
+    }
+}
+
+fn receipt_lines(receipts: &MessageReceipts, seq: Seq) -> Vec<String> {
+    let MessageReceipts { delivered, read, users } = receipts;
+    let mut lines = vec![format!("{delivered} received it, {read} of them read it")];
+    let how = |has_read| if has_read { "has read it" } else { "has received it" };
+    lines.extend(users.iter().map(|of| format!("{}  {}", printable(of.user.as_str()), how(of.read >= seq))));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use quoth_client::{ReceiptInfo, UserId};
+
+    use super::*;
+
+    #[test]
+    fn receipts_say_who_and_how_many() {
+        let info = |user: &str, read| ReceiptInfo {
+            user: UserId::new(user).unwrap(),
+            delivered: Seq(9),
+            read: Seq(read),
+        };
+        let receipts =
+            MessageReceipts { delivered: 2, read: 1, users: vec![info("bob", 7), info("carol", 6)] };
+        assert_eq!(
+            receipt_lines(&receipts, Seq(7)),
+            ["2 received it, 1 of them read it", "bob  has read it", "carol  has received it"]
+        );
+        assert_eq!(
+            serde_json::to_string(&JsonReceipts::of(&receipts, Seq(7))).unwrap(),
+            r#"{"delivered":2,"read":1,"users":[{"user":"bob","read":true},{"user":"carol","read":false}]}"#
+        );
+    }
+}

@@ -1,0 +1,210 @@
+//! Changes of the inbox, as they come.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use quoth_protocol::ConversationName;
+use quoth_protocol::inbox::InboxRow;
+use quoth_protocol::reply::Reply;
+use quoth_protocol::request::Request;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::RequestError;
+use crate::client::Shared;
+use crate::link::{Core, Link, Outgoing};
+use crate::requests::ask::ask;
+
+/// What has changed in the inbox since the application asked the last time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InboxChanges {
+    /// The latest row of each conversation that has changed, in the order of their names. One that is
+    /// [`gone`](InboxRow::gone) is to be taken out.
+    pub rows: Vec<InboxRow>,
+    /// Too much had changed while there was no connection: not all of it is among the rows. Ask for the pages again
+    /// ([`Client::inbox`](crate::Client::inbox)); what changes meanwhile is told all the same.
+    pub incomplete: bool,
+}
+
+/// The watches of a client.
+#[derive(Debug, Default)]
+pub(crate) struct Inboxes {
+    watches: Mutex<Vec<Weak<Watched>>>,
+}
+
+/// What one watch has been told and has not handed out.
+#[derive(Debug)]
+struct Watched {
+    told: Mutex<Told>,
+    /// Rings when there is something to hand out.
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    rows: BTreeMap<ConversationName, InboxRow>,
+    incomplete: bool,
+    /// Where the next connection goes on: the greatest version that came.
+    version: Option<u64>,
+    /// Why nothing more is told.
+    end: Option<RequestError>,
+}
+
+/// Changes of the inbox, from [`Client::watch_inbox`](crate::Client::watch_inbox). A slow application gets the latest row of each
+/// conversation and holds nobody up. It is a handle on the client like any other, which lives as long as it does. Dropping it ends
+/// the watch.
+#[derive(Debug)]
+pub struct InboxWatch {
+    watched: Arc<Watched>,
+    client: Arc<Shared>,
+    /// Watches again on each connection.
+    task: JoinHandle<()>,
+}
+
+impl Inboxes {
+    /// A row has changed.
+    pub(crate) fn tell(&self, row: &InboxRow) {
+        for watched in self.watches().iter().filter_map(Weak::upgrade) {
+            let mut told = watched.told();
+            told.version = told.version.max(Some(row.version));
+            let is_later = |known: &InboxRow| known.version <= row.version;
+            if told.rows.get(&row.conversation).is_none_or(is_later) {
+                told.rows.insert(row.conversation.clone(), row.clone());
+            }
+            drop(told);
+            watched.news.notify_one();
+        }
+    }
+
+    fn watches(&self) -> MutexGuard<'_, Vec<Weak<Watched>>> {
+        // Nothing panics while it holds the lock; if it did, the list would still be whole.
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watched {
+    fn told(&self) -> MutexGuard<'_, Told> {
+        // As above.
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The server watches from here on.
+    fn began(&self, version: u64, complete: bool) {
+        let mut told = self.told();
+        // The rows that have changed since are still to come; only where none do, this is where to go on.
+        if told.version.is_none() || !complete {
+            told.version = told.version.max(Some(version));
+        }
+        told.incomplete |= !complete;
+        drop(told);
+        if !complete {
+            self.news.notify_one();
+        }
+    }
+}
+
+impl InboxWatch {
+    pub(super) async fn new(
+        client: Arc<Shared>,
+        since: Option<u64>,
+        deadline: Instant,
+    ) -> Result<Self, RequestError> {
+        let told = Mutex::new(Told { version: since, ..Told::default() });
+        let watched = Arc::new(Watched { told, news: Notify::new() });
+        // Before the server is asked, whose rows come right behind its answer.
+        client.core.inboxes.watches().push(Arc::downgrade(&watched));
+        let mut link = client.core.link.subscribe();
+        let epoch = watch_once(&mut link, &watched, deadline).await?;
+        let (core, timeout) = (Arc::clone(&client.core), client.settings.send_timeout);
+        let task = tokio::spawn(watch_on(core, Arc::downgrade(&watched), epoch, timeout));
+        Ok(Self { watched, client, task })
+    }
+
+    /// What has changed since the last call; waits until something has. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// When nothing more is told: the client is closed, or the server does not tell any longer.
+    pub async fn changes(&mut self) -> Result<InboxChanges, RequestError> {
+        loop {
+            {
+                let mut told = self.watched.told();
+                if !told.rows.is_empty() || told.incomplete {
+                    let incomplete = std::mem::take(&mut told.incomplete);
+                    let rows = std::mem::take(&mut told.rows).into_values().collect();
+                    return Ok(InboxChanges { rows, incomplete });
+                }
+                if let Some(end) = &told.end {
+                    return Err(end.clone());
+                }
+            }
+            // One that rang before this call is kept for it.
+            self.watched.news.notified().await;
+        }
+    }
+
+    /// Where a later watch may go on: the greatest version that has come; `None`: none has.
+    #[must_use]
+    pub fn version(&self) -> Option<u64> {
+        self.watched.told().version
+    }
+}
+
+impl Drop for InboxWatch {
+    fn drop(&mut self) {
+        self.task.abort();
+        let gone = Arc::as_ptr(&self.watched);
+        let mut all = self.client.core.inboxes.watches();
+        all.retain(|watched| watched.strong_count() > 0 && watched.as_ptr() != gone);
+        let is_last = all.is_empty();
+        drop(all);
+        let link = self.client.core.link.borrow();
+        if is_last && let Some(signed_in) = link.signed_in().and_then(|session| session.signed_in.as_ref()) {
+            let request = Request::WatchInbox { since: None, watch: false };
+            // Without room the server goes on telling, and nobody listens.
+            signed_in.control.try_send(Outgoing::Request(request, oneshot::channel().0)).ok();
+        }
+    }
+}
+
+/// Watches again on each connection behind that of `epoch`, until that is refused.
+async fn watch_on(core: Arc<Core>, watched: Weak<Watched>, mut epoch: u64, timeout: Duration) {
+    let mut link = core.link.subscribe();
+    loop {
+        let is_next = |link: &Link| {
+            link.closed.is_some() || link.signed_in().is_some_and(|session| session.epoch > epoch)
+        };
+        // The core lives as long as the task.
+        link.wait_for(is_next).await.ok();
+        let Some(watched) = watched.upgrade() else { return };
+        match watch_once(&mut link, &watched, Instant::now() + timeout).await {
+            Ok(on) => epoch = on,
+            // The connection was lost again: the next one is waited for.
+            Err(RequestError::UnknownOutcome { .. } | RequestError::NotSent { .. })
+                if link.borrow().closed.is_none() => {}
+            Err(error) => {
+                watched.told().end = Some(error);
+                watched.news.notify_one();
+                return;
+            }
+        }
+    }
+}
+
+/// Gives the epoch of the session on which the inbox is watched.
+async fn watch_once(
+    link: &mut watch::Receiver<Link>,
+    watched: &Watched,
+    deadline: Instant,
+) -> Result<u64, RequestError> {
+    let since = watched.told().version;
+    let answer = ask(link, &Request::WatchInbox { since, watch: true }, deadline).await?;
+    match answer.reply {
+        Reply::Watching { version, complete } => {
+            watched.began(version, complete);
+            Ok(answer.epoch)
+        }
+        other => Err(RequestError::of(other)),
+    }
+}

@@ -1,0 +1,148 @@
+/** The list of a user's conversations: pages of it as they are wanted, and what changes, over as many connections as it takes. */
+import type { Client, Unsubscribe } from "../api.js";
+import type { Done } from "../members/shapes.js";
+import { Listeners } from "../listeners.js";
+import { type Hub, hubOf } from "../requests/hub.js";
+import { eventOf } from "../room/reading.js";
+import { ByteReader } from "../wire/bytes.js";
+import { inboxRow } from "../wire/messages.js";
+import type { Of } from "../wire/schema.js";
+import type { InboxRow, InboxSettings } from "./shapes.js";
+
+/** The most that a server gives at once. */
+const PAGE_ROWS_MAX = 50;
+
+type WireRow = Of<typeof inboxRow>;
+
+export interface Inbox {
+  /** The rows that are known: pinned ones first, then by `timeMs`, the latest first. Archived ones stand among them. */
+  readonly rows: readonly InboxRow[];
+  /** The first page has come. */
+  readonly isLoaded: boolean;
+  /** There are more pages: `loadMore` gets the next one. */
+  readonly hasMore: boolean;
+  /** Gets the next page. Rejects with a `RequestError`. */
+  loadMore(): Promise<void>;
+  /** Tells that something has changed: of one conversation, or without a name of many. */
+  onChange(listener: (conversation: string | undefined) => void): Unsubscribe;
+  get(conversation: string): InboxRow | undefined;
+  /** Says how a conversation is to be seen; what is not given stays. Rejects with a `RequestError`; over 32 pinned: `TOO_MANY`. */
+  set(conversation: string, settings: Partial<InboxSettings>): Promise<Done>;
+  /** Hears no more. */
+  close(): void;
+}
+
+/**
+ * The user's inbox. It asks for the first page by itself, hears of what changes from then on, and is told of what it has missed after a
+ * lost connection.
+ */
+export function openInbox(client: Client, options: { pageRows?: number } = {}): Inbox {
+  return new ClientInbox(hubOf(client), options.pageRows ?? PAGE_ROWS_MAX);
+}
+
+class ClientInbox implements Inbox {
+  isLoaded = false;
+  private readonly known = new Map<string, InboxRow>();
+  /** Of those that are gone: an older row does not bring them back. */
+  private readonly gone = new Map<string, number>();
+  private readonly changes = new Listeners<string | undefined>();
+  private readonly unsubscribe: Unsubscribe[];
+  private version: number | undefined;
+  private next: string | undefined;
+  private sorted: readonly InboxRow[] | undefined;
+  private isClosed = false;
+
+  constructor(
+    private readonly hub: Hub,
+    private readonly pageRows: number,
+  ) {
+    this.unsubscribe = [
+      hub.on("inbox_row", ({ row }) => {
+        const from = new ByteReader(row);
+        const told = inboxRow.read(from);
+        from.end();
+        if (this.take(told)) this.changes.tell(told.conversation);
+      }),
+      hub.onSignedIn.add(() => void this.begin()),
+    ];
+    if (hub.client.session?.isSignedIn) void this.begin();
+  }
+
+  get rows(): readonly InboxRow[] {
+    this.sorted ??= [...this.known.values()].sort(
+      (a, b) => Number(b.pinned) - Number(a.pinned) || b.timeMs - a.timeMs || (a.conversation < b.conversation ? -1 : 1),
+    );
+    return this.sorted;
+  }
+
+  get hasMore(): boolean {
+    return this.next !== undefined;
+  }
+
+  get(conversation: string): InboxRow | undefined {
+    return this.known.get(conversation);
+  }
+
+  onChange(listener: (conversation: string | undefined) => void): Unsubscribe {
+    return this.changes.add(listener);
+  }
+
+  async loadMore(): Promise<void> {
+    if (this.next !== undefined) await this.load(this.next);
+  }
+
+  set(conversation: string, settings: Partial<InboxSettings>): Promise<Done> {
+    const { archived = false, mutedUntilMs = 0, pinned = false } = this.known.get(conversation) ?? {};
+    return this.hub.ask({ type: "set_inbox", conversation, archived, mutedUntilMs, pinned, ...settings });
+  }
+
+  close(): void {
+    this.isClosed = true;
+    for (const end of this.unsubscribe) end();
+    this.hub.ask({ type: "watch_inbox", watch: false }).catch(() => {});
+  }
+
+  /** A connection is there: hears from now on, and asks for what is not known. */
+  private async begin(): Promise<void> {
+    try {
+      const { version, complete } = await this.hub.ask({ type: "watch_inbox", since: this.version, watch: true });
+      if (this.version === undefined || !complete) {
+        // Too much has changed, or all of it is new: what stands is what the pages say.
+        this.known.clear();
+        this.gone.clear();
+        await this.load(undefined);
+      }
+      this.version = Math.max(this.version ?? 0, version);
+    } catch {
+      // Refused, or the client has ended. The next connection is asked again.
+    }
+  }
+
+  private async load(after: string | undefined): Promise<void> {
+    const { rows, next, version } = await this.hub.ask({ type: "inbox", after, limit: this.pageRows });
+    if (this.isClosed) return;
+    for (const row of rows) this.take(row);
+    this.next = next;
+    this.isLoaded = true;
+    this.version = Math.max(this.version ?? 0, version);
+    this.changes.tell(undefined);
+  }
+
+  /** Whether it is news. */
+  private take(wire: WireRow): boolean {
+    const { last, gone, ...row } = wire;
+    const { conversation, version } = row;
+    const known = this.known.get(conversation)?.version ?? this.gone.get(conversation) ?? 0;
+    if (version < known) return false;
+    this.sorted = undefined;
+    if (this.version !== undefined) this.version = Math.max(this.version, version);
+    if (gone) {
+      this.known.delete(conversation);
+      this.gone.set(conversation, version);
+    } else {
+      this.known.set(conversation, { ...row, last: last && eventOf({ type: "event", ...last }) });
+      this.gone.delete(conversation);
+    }
+    return true;
+  }
+}

@@ -1,0 +1,255 @@
+/** Edits, reactions and deletions folded, history with what its messages have come to, receipts, and the inbox. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Env } from "../src/env.js";
+import { type LogEvent, QuothError } from "../src/index.js";
+import { ConversationView, messagesOf, openInbox, type InboxRow } from "../src/messages/index.js";
+import { Marks } from "../src/messages/marks.js";
+import { isIn, withRange } from "../src/messages/ranges.js";
+import { ByteWriter } from "../src/wire/bytes.js";
+import { Code } from "../src/wire/codes.js";
+import { inboxRow, messageState } from "../src/wire/messages.js";
+import type { Of } from "../src/wire/schema.js";
+import { World } from "./support/message-world.js";
+import { reached, scene, seeded, sleep, until } from "./support/setup.js";
+
+function encoded<T>(type: { write(to: ByteWriter, value: T): void }, value: T): Uint8Array {
+  const to = new ByteWriter();
+  type.write(to, value);
+  return to.finish();
+}
+
+test("ranges merge where they touch", () => {
+  const add = (...all: [number, number][]) => all.reduce<{ from: number; to: number }[]>((ranges, [from, to]) => withRange(ranges, { from, to }), []);
+  assert.deepEqual(add([5, 6], [1, 2], [3, 4]), [{ from: 1, to: 6 }]);
+  assert.deepEqual(add([5, 6], [1, 2], [8, 9], [2, 5]), [{ from: 1, to: 6 }, { from: 8, to: 9 }]);
+  assert.deepEqual(add([3, 2]), []);
+});
+
+test("whoever was away ends with the view of one that was there", () => {
+  for (let seed = 1; seed <= 200; seed++) {
+    const random = seeded(seed);
+    const world = new World(random);
+    const there = new ConversationView("alice");
+    const half = new ConversationView("alice");
+    const behind: LogEvent[] = [];
+    let late: (() => boolean)[] = [];
+    const joinAt = Math.floor(random() * 60);
+    for (let step = 0; step < 120; step++) {
+      const event = world.step();
+      if (!event) continue;
+      there.event(event);
+      // This reader is behind now and then, also behind pages.
+      if (event.seq > joinAt) behind.push(event);
+      for (let next = behind[0]; next && random() < 0.55; next = behind[0]) {
+        half.event(next);
+        behind.shift();
+      }
+      for (const entry of half.entries) assert.ok(entry.type === "gap" || !isIn(half.gaps, entry.seq), `seed ${seed}: ${entry.type} came back`);
+      // Pages that are asked for meanwhile, and come when they come.
+      if (random() < 0.2) {
+        const page = world.page(Math.floor(random() * world.head) + 1, 1 + Math.floor(random() * 12));
+        late.push(() => half.page(page));
+      }
+      if (random() < 0.1) late = late.filter((take) => random() < 0.5 || !take());
+    }
+    for (const one of behind) half.event(one);
+    for (const take of late.sort(() => random() - 0.5)) assert.equal(take(), true);
+    for (let to = world.head; to > 0; to -= 7) half.page(world.page(Math.max(1, to - 6), 7));
+    const away = new ConversationView("alice");
+    for (let from = 1; from <= world.head; from += 7) away.page(world.page(from, 7));
+    assert.deepEqual(there.told, [{ from: 1, to: world.head }], `seed ${seed}`);
+    assert.deepEqual(away.gaps, there.gaps, `seed ${seed}`);
+    assert.deepEqual(away.entries, there.entries, `seed ${seed}`);
+    assert.deepEqual(half.entries, there.entries, `seed ${seed}: half`);
+    assert.deepEqual(half.gaps, there.gaps, `seed ${seed}: half`);
+  }
+});
+
+test("what expires goes by itself, and what is hidden is left out", () => {
+  const view = new ConversationView("alice");
+  const message = (seq: number, expiresMs = 0) =>
+    ({ type: "message", seq, timeMs: seq * 1_000, sender: "bob", body: new Uint8Array(), text: "", mentions: [], expiresMs }) as const;
+  for (const event of [message(1), message(2, 5_000), message(3)]) view.event(event);
+  assert.equal(view.expire(4_999), 5_000);
+  assert.deepEqual(view.gaps, []);
+  assert.equal(view.expire(5_000), undefined);
+  assert.deepEqual(view.gaps, [{ from: 2, to: 2 }]);
+  const retention = { ageS: 10, count: 0, bytes: 0 };
+  view.event({ type: "retention_set", seq: 4, timeMs: 4_000, sender: "bob", retention });
+  assert.equal(view.expire(11_000), 13_000);
+  assert.deepEqual(view.gaps, [{ from: 1, to: 2 }]);
+  view.hide(3);
+  assert.deepEqual(view.entries.map(({ type }) => type), ["gap", "retention_set"]);
+  // A page from before does not bring back what has gone.
+  view.page({ events: [message(1)], states: [], head: 3, floor: 1, from: 1, to: 1, moreBefore: false, moreAfter: true });
+  assert.deepEqual(view.entries.map(({ type }) => type), ["gap", "retention_set"]);
+});
+
+scene("messages are edited, taken back, reacted to and hidden", async ({ server, connect }) => {
+  const messages = messagesOf(connect());
+  const done = { conversation: "team", seq: 7, timeMs: 1_007 };
+  assert.deepEqual(await messages.edit("team", 3, "new", ["bob"]), done);
+  assert.deepEqual(await messages.revoke("team", 3), done);
+  assert.deepEqual(await messages.react("team", 3, "👍"), done);
+  await messages.hide("team", 3);
+  await messages.setRetention("team", { ageS: 60, count: 0, bytes: 0 });
+  assert.deepEqual(await messages.states("team", [7, 8]), { states: [{ seq: 7, edited: undefined, reactions: [] }], absent: [8], more: false });
+  assert.deepEqual(await messages.receipts("team", 7), { delivered: 2, read: 1, users: [{ user: "bob", delivered: 9, read: 7 }] });
+  const [edit, , react] = server.requests.asked;
+  assert.deepEqual(edit, { type: "edit", conversation: "team", seq: 3, body: new TextEncoder().encode("new"), mentions: ["bob"] });
+  assert.deepEqual(react, { type: "react", conversation: "team", seq: 3, reaction: "👍", on: true });
+  server.requests.answers.push({ type: "refused", code: Code.NOT_FOUND_MESSAGE, retryAfterMs: 0, reason: "" });
+  assert.deepEqual(await messages.revoke("team", 3), { conversation: "team", seq: 0, timeMs: 0 });
+  server.requests.answers.push({ type: "refused", code: Code.TOO_OLD, retryAfterMs: 0, reason: "" });
+  await assert.rejects(messages.edit("team", 3, "late"), { code: "TOO_OLD", outcome: "refused" });
+});
+
+scene("a server that knows no edits says so, and goes on with what it knows", async ({ server, connect }) => {
+  server.features = 2 | 4;
+  const client = connect();
+  await assert.rejects(messagesOf(client).react("team", 3, "👍"), { code: "UNSUPPORTED", outcome: "not_sent" });
+  await client.conversation("team").send("still works");
+  assert.deepEqual(server.requests.asked, []);
+});
+
+scene("history comes around any place, with what its messages have come to", async ({ server, connect }) => {
+  for (let i = 0; i < 5; i++) server.say("team", `line ${i}`);
+  const client = connect();
+  const messages = messagesOf(client);
+  server.pageStates = [encoded(messageState, { seq: 4, reactions: [{ reaction: "👍", count: 2, mine: true }] })];
+  const page = await messages.history("team", { after: 2, limit: 2 });
+  assert.deepEqual(page.events.map((event) => "seq" in event && event.seq), [3, 4]);
+  assert.deepEqual([page.from, page.to, page.moreBefore, page.moreAfter], [3, 4, true, true]);
+  assert.deepEqual(page.states, [{ seq: 4, edited: undefined, reactions: [{ reaction: "👍", count: 2, mine: true }] }]);
+  server.pageStates = [];
+  await messages.history("team", { around: 3 });
+  for (const range of [{ beforeTimeMs: 5 }, { afterTimeMs: 6 }, { aroundTimeMs: 7 }, {}]) await messages.history("team", range);
+  assert.deepEqual(server.fetched.slice(1), [{ around: 3 }, { beforeTime: 5 }, { afterTime: 6 }, { aroundTime: 7 }, "latest"]);
+  await assert.rejects(messages.history("team", { before: 1, around: 2 }), { code: "BAD_ARGUMENT" });
+  // A client that has no use for states reads on.
+  server.pageStates = [encoded(messageState, { seq: 4, reactions: [] })];
+  assert.equal((await client.conversation("team").history()).events.length, 5);
+  // More states than events: the server is broken.
+  server.pageStates = Array.from({ length: 6 }, () => server.pageStates[0] as Uint8Array);
+  await assert.rejects(messages.history("team"), { code: "PROTOCOL" });
+});
+
+scene("receipts are told while a conversation is read", async ({ server, connect }) => {
+  const client = connect();
+  const told: string[] = [];
+  messagesOf(client).onReceipt("team", ({ user, delivered, read }) => told.push(`${user} ${delivered} ${read}`));
+  const events = client.conversation("team").events();
+  const lane = () => [...([...server.connections][0]?.lanes.values() ?? [])].find((one) => one.reads("team"));
+  await until(() => lane() !== undefined);
+  [...server.connections][0]?.frame(lane()?.number ?? 0, { type: "receipt", user: "bob", delivered: 4, read: 2 });
+  await until(() => told.length > 0);
+  assert.deepEqual(told, ["bob 4 2"]);
+  await events.return?.();
+});
+
+test("marks are gathered, and said again when they were not taken", async () => {
+  let due: (() => void)[] = [];
+  const env = { now: () => 0, random: () => 0, after: (_: number, call: () => void) => (due.push(call), () => (due = [])) } as Env;
+  const said: string[] = [];
+  let fails = false;
+  const marks = new Marks(env, async (conversation, { delivered, read }) => {
+    said.push(`${conversation} ${delivered} ${read}`);
+    if (fails) throw new QuothError("OVERLOADED", "later", true);
+  });
+  const pass = async () => {
+    for (const call of due.splice(0)) call();
+    await sleep(0);
+  };
+  for (let seq = 1; seq <= 50; seq++) marks.mark("team", { delivered: seq });
+  marks.mark("team", { read: 20 });
+  marks.mark("other", { read: 3 });
+  assert.deepEqual(said, []);
+  await pass();
+  assert.deepEqual(said.splice(0), ["team 50 20", "other 3 3"]);
+  marks.mark("team", { read: 10 });
+  await pass();
+  marks.mark("team", { delivered: 60 });
+  await pass();
+  assert.deepEqual(said.splice(0), ["team 60 20"], "nothing goes back");
+  fails = true;
+  marks.mark("team", { read: 30 });
+  await pass();
+  fails = false;
+  await pass();
+  assert.deepEqual(said.splice(0), ["team 60 30", "team 60 30"]);
+  marks.mark("team", { read: 40 });
+  await marks.flush();
+  assert.deepEqual(said, ["team 60 40"]);
+});
+
+const row = (conversation: string, timeMs: number, more: Partial<Of<typeof inboxRow>> = {}): Of<typeof inboxRow> => ({
+  conversation,
+  title: conversation,
+  head: 9,
+  timeMs,
+  unread: 0,
+  mentions: 0,
+  read: 9,
+  archived: false,
+  mutedUntilMs: 0,
+  pinned: false,
+  gone: false,
+  version: timeMs,
+  ...more,
+});
+
+scene("the inbox comes in pages and changes by itself, over lost connections too", async ({ server, connect }) => {
+  const client = connect();
+  const last = { seq: 9, timeMs: 5, sender: "bob", kind: { type: "message", body: new TextEncoder().encode("hi") } } as const;
+  server.requests.answers.push({ type: "watching", version: 10, complete: true });
+  server.requests.answers.push({ type: "inbox", rows: [row("b", 8, { last }), row("a", 7)], next: "more", version: 10 });
+  const inbox = openInbox(client, { pageRows: 2 });
+  await until(() => inbox.isLoaded);
+  const names = (rows: readonly InboxRow[]) => rows.map(({ conversation }) => conversation).join(" ");
+  assert.equal(names(inbox.rows), "b a");
+  const preview = inbox.rows[0]?.last;
+  assert.equal(preview?.type === "message" && preview.text, "hi");
+  assert.equal(inbox.hasMore, true);
+  server.requests.answers.push({ type: "inbox", rows: [row("c", 3)], version: 10 });
+  await inbox.loadMore();
+  assert.deepEqual([names(inbox.rows), inbox.hasMore], ["b a c", false]);
+  const tell = (told: Of<typeof inboxRow>) => {
+    for (const connection of server.connections) connection.frame(0, { type: "inbox_row", row: encoded(inboxRow, told) });
+  };
+  const heard: (string | undefined)[] = [];
+  inbox.onChange((conversation) => heard.push(conversation));
+  tell(row("c", 12, { unread: 3, mentions: 1 }));
+  tell(row("a", 13, { pinned: true, timeMs: 7 }));
+  tell(row("b", 14, { gone: true }));
+  tell(row("b", 8));
+  tell(row("d", 15));
+  await until(() => heard.length === 4);
+  assert.deepEqual(heard, ["c", "a", "b", "d"], "what is older than known is no news");
+  assert.equal(names(inbox.rows), "a d c");
+  assert.deepEqual([inbox.get("c")?.unread, inbox.get("c")?.mentions], [3, 1]);
+  // What comes of a setting keeps the others.
+  await inbox.set("a", { mutedUntilMs: Infinity });
+  assert.deepEqual(server.requests.asked.at(-1), {
+    type: "set_inbox", conversation: "a", archived: false, mutedUntilMs: Infinity, pinned: true,
+  });
+  // Back after a loss: from the greatest version on, and without the pages.
+  const asked = server.requests.asked.length;
+  server.kill();
+  await until(() => client.state.name === "disconnected");
+  client.wake();
+  await reached(client, "connected");
+  await until(() => server.requests.asked.length > asked);
+  assert.deepEqual(server.requests.asked.at(-1), { type: "watch_inbox", since: 15, watch: true });
+  assert.equal(names(inbox.rows), "a d c");
+  // Too much has changed meanwhile: all anew.
+  server.requests.answers.push({ type: "watching", version: 90, complete: false });
+  server.requests.answers.push({ type: "inbox", rows: [row("z", 90)], version: 90 });
+  const accepted = server.accepted;
+  server.kill();
+  await until(() => client.state.name === "disconnected" || server.accepted > accepted);
+  client.wake();
+  await until(() => names(inbox.rows) === "z");
+  inbox.close();
+  await until(() => server.requests.asked.at(-1)?.type === "watch_inbox" && server.requests.answers.length === 0);
+});

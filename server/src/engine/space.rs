@@ -1,0 +1,181 @@
+//! The space of what is absent: when it is freed, how fast, and what of it is outstanding.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use quoth_store::{Erased, Log, Position, Reclaimed, Rewrite, Rewritten, View};
+use tokio::sync::Notify;
+
+use super::Engine;
+use super::retention::{keep_in, marks_in};
+
+/// What frees space besides the view.
+#[derive(Debug)]
+pub(super) struct Space {
+    log: Arc<dyn Log>,
+    /// The positions from which on segments of the log were begun, and when, in milliseconds since 1970. What was in the log at the start
+    /// is as old as can be.
+    begins: Mutex<VecDeque<(Position, u64)>>,
+    /// How long what was erased may be on the disk, in milliseconds.
+    erasure_max_ms: AtomicU64,
+    /// Somebody wants it to be freed now.
+    now: Notify,
+}
+
+impl Space {
+    pub(super) fn new(log: Arc<dyn Log>, started_ms: u64) -> Self {
+        let begins = Mutex::new(VecDeque::from([(log.next(), started_ms)]));
+        Self { log, begins, erasure_max_ms: AtomicU64::new(0), now: Notify::new() }
+    }
+
+    /// Since when there may be contents in the log, in milliseconds since 1970; 0: since before the start.
+    fn log_since_ms(&self) -> u64 {
+        let (mut begins, first) = (self.begins.lock(), self.log.first());
+        while begins.len() > 1 && begins.get(1).is_some_and(|(position, _)| *position <= first) {
+            begins.pop_front();
+        }
+        begins.front().map_or(0, |(position, since_ms)| if *position <= first { *since_ms } else { 0 })
+    }
+}
+
+/// What was revoked or erased and may be on the disk still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outstanding {
+    /// In windows of the view.
+    pub erased: Erased,
+    /// When all of it is gone, in milliseconds since 1970; `None`: it is.
+    pub gone_by_ms: Option<u64>,
+    /// Since when the log has contents, which go with their segments, in milliseconds since 1970; 0: since before the start.
+    pub log_since_ms: u64,
+}
+
+/// What is outstanding in a view.
+#[must_use]
+pub fn outstanding(view: &dyn View, erasure_max_ms: u64, log_since_ms: u64) -> Outstanding {
+    let erased = view.erased();
+    Outstanding {
+        erased,
+        gone_by_ms: erased.since_ms.map(|ms| ms.saturating_add(erasure_max_ms)),
+        log_since_ms,
+    }
+}
+
+/// Waits so that so many bytes a second are read and written, and no longer than it is wanted.
+#[derive(Debug)]
+struct Pace {
+    bytes_per_s: u64,
+    begun: Instant,
+    bytes: u64,
+    stop: Arc<AtomicBool>,
+}
+
+impl Pace {
+    fn take(&mut self, bytes: u64) -> bool {
+        self.bytes = self.bytes.saturating_add(bytes);
+        let due = Duration::from_nanos(self.bytes.saturating_mul(1_000_000_000) / self.bytes_per_s.max(1));
+        if let Some(early) = due.checked_sub(self.begun.elapsed()) {
+            std::thread::sleep(early);
+        }
+        !self.stop.load(Ordering::Relaxed)
+    }
+}
+
+impl Engine {
+    /// Frees what is absent, as far as whole windows are. Windows whose time is over are ended before. It takes as long as it takes, on a
+    /// thread of its own; one at a time.
+    ///
+    /// # Errors
+    /// Why the store could not do it.
+    pub async fn reclaim(&self) -> Result<Reclaimed, String> {
+        let _one_at_a_time = self.inner.reclaims.lock().await;
+        let view = self.inner.reads.view();
+        for class in view.overdue(self.now_ms()) {
+            self.close_window(class).await?;
+        }
+        self.inner.reads.applied(self.released()).await;
+        let now_ms = self.inner.latest.read(self.now_ms());
+        let classes = Arc::clone(&self.inner.classes);
+        // What is set behind this has later marks than these.
+        let reclaim = move |view: &dyn View| view.reclaim(&mut |name| marks_in(view, name, &classes, now_ms));
+        let reclaimed = self.inner.reads.run(reclaim).await.map_err(|error| error.to_string())?;
+        self.inner.counts.add_reclaimed(reclaimed);
+        Ok(reclaimed)
+    }
+
+    /// Frees what is absent in windows of which the rest stays, at so many bytes a second and until it is told to stop; what was erased by a
+    /// time, in milliseconds since 1970, leaves the disk. Windows that hold that up are ended, so that the next time it goes on.
+    ///
+    /// # Errors
+    /// Why the store could not do it.
+    pub(crate) async fn rewrite(
+        &self,
+        erased_by_ms: u64,
+        bytes_per_s: u64,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Rewritten, String> {
+        let _one_at_a_time = self.inner.reclaims.lock().await;
+        self.inner.reads.applied(self.released()).await;
+        let now_ms = self.inner.latest.read(self.now_ms());
+        let classes = Arc::clone(&self.inner.classes);
+        let (begun, stop) = (Instant::now(), Arc::clone(stop));
+        let mut pace = Pace { bytes_per_s, begun, bytes: 0, stop };
+        let rewrite = move |view: &dyn View| {
+            let mut rewrite = Rewrite { now_ms, erased_by_ms, pace: &mut |bytes| pace.take(bytes) };
+            view.rewrite(&mut |name| keep_in(view, name, &classes, now_ms), &mut rewrite)
+        };
+        let rewritten = self.inner.reads.run(rewrite).await.map_err(|error| error.to_string())?;
+        self.inner.counts.add_rewritten(&rewritten);
+        for class in &rewritten.held_up {
+            self.close_window(*class).await?;
+        }
+        Ok(rewritten)
+    }
+
+    /// Ends the log's segment, so that all that there is of it may go, and what nobody holds does.
+    ///
+    /// # Errors
+    /// Why the store could not do it.
+    pub(crate) async fn free_log(&self) -> Result<(), String> {
+        self.inner.reads.applied(self.released()).await;
+        let (log, now_ms) = (Arc::clone(&self.inner.space.log), self.now_ms());
+        let free = move |view: &dyn View| {
+            log.end_segment().map_err(|error| error.to_string())?;
+            let next = log.next();
+            let flushed = view.flush().map_err(|error| error.to_string())?;
+            log.trim(flushed.next()).map_err(|error| error.to_string())?;
+            Ok::<_, String>(next)
+        };
+        let next = self.inner.reads.run(free).await?;
+        self.inner.space.begins.lock().push_back((next, now_ms));
+        Ok(())
+    }
+
+    /// Says how long what was erased may be on the disk, in milliseconds.
+    pub(crate) fn set_erasure_max(&self, ms: u64) {
+        self.inner.space.erasure_max_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// What was revoked or erased and may be on the disk still.
+    #[must_use]
+    pub fn outstanding(&self) -> Outstanding {
+        let space = &self.inner.space;
+        outstanding(
+            self.inner.reads.view(),
+            space.erasure_max_ms.load(Ordering::Relaxed),
+            space.log_since_ms(),
+        )
+    }
+
+    /// Has space freed now, all that can be, also of what was erased a moment ago.
+    pub(crate) fn reclaim_soon(&self) {
+        self.inner.space.now.notify_one();
+    }
+
+    /// Waits until somebody wants that.
+    pub(crate) async fn reclaim_wanted(&self) {
+        self.inner.space.now.notified().await;
+    }
+}

@@ -1,0 +1,506 @@
+//! Frees the space of events that are absent one by one, in windows that have others which stay.
+//!
+//! What stays of a window is copied, a little at a time, into a window of the class that is for this, the **rest**; then the old window's
+//! tables are dropped as those of any window are. A copy costs what is kept, is bounded by the size of a step, and goes on where it
+//! was: a step moves part of a span, and the rows of `spans` say in one batch what is where. So whoever reads has either all of a step
+//! or none of it, and a crash leaves rows that no span leads to.
+//!
+//! A filter in the engine's merges would do the same work for more: the engine merges whatever tables it likes, never the last level of a tree
+//! that is not written, and all of a tree when it is asked.
+//!
+//! What is absent side by side in great number becomes a row of `spans`; the others stay in their runs, as a few bytes for those that are
+//! side by side, since a row that says which seqs there were costs more than they do.
+//!
+//! Windows of the rest belong to no group of the log. So a start begins a new one, behind whatever a crash may have left.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ::fjall::Readable as _;
+use quoth_protocol::{ConversationName, Seq};
+
+use super::FjallView;
+use super::checkpoint::OpenWindow;
+use super::engine::{Batch, Snapshot};
+use super::read::{StoredRun, hole};
+use super::row::{self, BLOCK_SEQS, Block, SPAN_KEY_BYTES};
+use super::run::{self, Message};
+use super::tally::Tally;
+use super::window::{ClassWindow, Held, Piece, Span, WINDOW_BYTES, Window};
+use crate::applier::FLUSH_BYTES;
+use crate::class::Class;
+use crate::key::ConversationKey;
+use crate::view::{Erased, Keep, Keepings, Last, Place, Rewrite, Rewritten, ViewError};
+
+/// Bytes of rows that a step moves, about. No group is applied meanwhile.
+const STEP_BYTES: usize = 128 * 1024;
+
+/// So many absent events side by side are a row of `spans`. A block has no more, so each block that has a row has something to read.
+const GONE_SEQS_MIN: u64 = BLOCK_SEQS;
+
+/// While more than the eighth part of what windows have is dead, the deadest of them are rewritten.
+const DEAD_PARTS: u64 = 8;
+
+/// Windows with so many bytes of contents are rewritten at once, about: until all of them are, whatever is overwritten elsewhere meanwhile
+/// stays on the disk.
+const WINDOWS_BYTES_MAX: u64 = 4 * WINDOW_BYTES;
+
+/// An open window is ended for its space when so large a part of what fills one is dead.
+const OPEN_PARTS: u64 = 64;
+
+/// What is dead by its own time and held all the same is looked at again after a day.
+const HELD_AGAIN_MS: u64 = 24 * 3_600 * 1_000;
+
+/// What is known of a window that has ended.
+#[derive(Debug, Clone, Copy, Default)]
+struct Assessed {
+    /// Bytes of the contents of its events, whether they are there or not.
+    bytes: u64,
+    /// Those of events before the marks of their conversations.
+    before_marks: u64,
+    /// When all of it is absent by age, in milliseconds since 1970; `None`: that is not to be foreseen.
+    goes_ms: Option<u64>,
+}
+
+/// What is known of a window before its first conversation.
+const NOTHING_YET: Assessed = Assessed { bytes: 0, before_marks: 0, goes_ms: Some(0) };
+
+/// A window that is worth a rewrite, with what it has and what of that is dead, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    window: ClassWindow,
+    there: u64,
+    dead: u64,
+}
+
+/// One step of a move.
+struct Moved {
+    /// Where the rest of the span begins; `None` when it is through.
+    next: Option<Seq>,
+    /// Bytes of rows that were read and written.
+    bytes: u64,
+    /// Bytes of rows that were written.
+    written: u64,
+}
+
+impl FjallView {
+    /// See [`View::rewrite`](crate::View::rewrite).
+    pub(super) fn rewrite_dead(
+        &self,
+        keepings: &mut Keepings<'_>,
+        rewrite: &mut Rewrite<'_>,
+    ) -> Result<Rewritten, ViewError> {
+        self.end_rest(|tally| is_due(tally, rewrite.erased_by_ms));
+        if self.writing.lock().windows.map(|open| open.window) != self.closed() {
+            self.flush_all(&mut self.checkpoint.lock())?;
+        }
+        let closed = self.closed();
+        let assessed = self.assess(keepings)?;
+        let mut rewritten = Rewritten { is_done: true, ..Rewritten::default() };
+        // What was erased has a time by which it is to be gone.
+        let mut windows = BTreeSet::new();
+        self.add_erased(&assessed, &closed, rewrite.erased_by_ms, &mut windows, &mut rewritten);
+        let has_erased = !windows.is_empty();
+        for Candidate { window, dead, .. } in self.dead_windows(&assessed, rewrite.now_ms) {
+            if window.number >= closed[window.class.index()] {
+                if dead >= self.window_bytes / OPEN_PARTS {
+                    self.hold_up(window.class, &mut rewritten);
+                }
+            } else if has_enough(&windows, &assessed) {
+                rewritten.more = true;
+                break;
+            } else {
+                windows.insert(window);
+            }
+        }
+        if windows.is_empty() {
+            self.forget_windows(&assessed.into_keys().collect(), &closed);
+            return Ok(rewritten);
+        }
+        let mut unflushed = 0;
+        self.each_conversation(&mut |name, key, spans| {
+            let mut of_windows = spans
+                .iter()
+                .filter(|(span, _)| span.window().is_some_and(|window| windows.contains(&window)))
+                .peekable();
+            if of_windows.peek().is_none() || !rewritten.is_done {
+                return Ok(());
+            }
+            let keep = keepings(name)?;
+            for (span, next) in of_windows {
+                let until = Seq(next.seq.0.saturating_sub(1));
+                let mut cursor = Some(span.first);
+                while let Some(first) = cursor {
+                    let moved = self.move_step((name, key), first, until, &keep, rewrite.now_ms)?;
+                    cursor = moved.next;
+                    rewritten.moved_bytes += moved.bytes;
+                    rewritten.written_bytes += moved.written;
+                    unflushed += moved.written;
+                    if unflushed >= FLUSH_BYTES {
+                        self.flush_all(&mut self.checkpoint.lock())?;
+                        unflushed = 0;
+                    }
+                    if !(rewrite.pace)(moved.bytes) {
+                        rewritten.is_done = false;
+                        return Ok(());
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        self.flush_all(&mut self.checkpoint.lock())?;
+        if has_erased {
+            // What was said of a message, and is not any more.
+            self.engine.merge_registers()?;
+        }
+        let alive = self.windows_with_spans()?;
+        rewritten.windows = windows.iter().filter(|window| !alive.contains(window)).count() as u64;
+        // Those that were rewritten before, and left rows beside others, go with their neighbours.
+        rewritten.bytes = self.drop_dead(&windows, &alive, &closed)?;
+        if self.forget_windows(&alive, &closed) {
+            self.flush_all(&mut self.checkpoint.lock())?;
+        }
+        Ok(rewritten)
+    }
+
+    /// See [`View::erased`](crate::View::erased).
+    pub(super) fn erased_in_windows(&self) -> Erased {
+        let writing = self.writing.lock();
+        let erased = writing.tallies.iter().filter(|(_, tally)| tally.erased > 0);
+        erased.fold(Erased::default(), |all, (_, tally)| Erased {
+            events: all.events + tally.erased,
+            bytes: all.bytes + tally.erased_bytes,
+            since_ms: Some(all.since_ms.map_or(tally.erased_since_ms, |ms| ms.min(tally.erased_since_ms))),
+        })
+    }
+
+    /// Takes note that a class's open window is to be ended. That of the rest is ended here.
+    fn hold_up(&self, class: Class, rewritten: &mut Rewritten) {
+        if class == Class::REST {
+            self.end_rest(|_| true);
+        } else if !rewritten.held_up.contains(&class) {
+            rewritten.held_up.push(class);
+        }
+    }
+
+    /// Ends the open window of the rest, if it is to be.
+    fn end_rest(&self, is_to_end: impl FnOnce(&Tally) -> bool) {
+        let mut writing = self.writing.lock();
+        let window = writing.window(Class::REST);
+        if writing.windows[Class::REST.index()].bytes > 0
+            && writing.tallies.get(window).is_some_and(is_to_end)
+        {
+            writing.windows[Class::REST.index()] =
+                OpenWindow { window: window.number.next(), ..OpenWindow::default() };
+        }
+    }
+
+    /// What is known of all windows that have spans.
+    fn assess(&self, keepings: &mut Keepings<'_>) -> Result<BTreeMap<ClassWindow, Assessed>, ViewError> {
+        let mut windows: BTreeMap<ClassWindow, Assessed> = BTreeMap::new();
+        self.each_conversation(&mut |name, _, spans| {
+            let Keep { marks, age_ms, .. } = keepings(name)?;
+            let floor =
+                if marks.is_nothing() { Place::default() } else { self.read_floor(name, marks, Seq::ZERO)? };
+            for (span, next) in spans {
+                let (Some(window), Held::There { offset, .. }) = (span.window(), span.held) else { continue };
+                let bytes = next.offset.saturating_sub(offset);
+                let assessed = windows.entry(window).or_insert(NOTHING_YET);
+                assessed.bytes += bytes;
+                if span.first < floor.seq {
+                    assessed.before_marks += floor.offset.saturating_sub(offset).min(bytes);
+                }
+                let goes_ms = (age_ms > 0).then(|| next.time_ms.saturating_add(age_ms));
+                assessed.goes_ms = assessed.goes_ms.zip(goes_ms).map(|(a, b)| a.max(b));
+            }
+            Ok(())
+        })?;
+        Ok(windows)
+    }
+
+    /// The windows that are rewritten for their space: the deadest ones, until little of all is dead.
+    fn dead_windows(&self, windows: &BTreeMap<ClassWindow, Assessed>, now_ms: u64) -> Vec<Candidate> {
+        let (writing, nothing) = (self.writing.lock(), Tally::default());
+        // What goes as a whole soon is left to.
+        let stays = |class: Class, goes_ms: Option<u64>| {
+            let soon_ms = class.window_ms().map(|window_ms| now_ms.saturating_add(window_ms));
+            soon_ms.zip(goes_ms).is_none_or(|(soon_ms, goes_ms)| goes_ms > soon_ms)
+        };
+        let stay = windows.iter().filter(|(window, assessed)| stays(window.class, assessed.goes_ms));
+        let candidates = stay.map(|(window, assessed)| {
+            assessed.candidate(*window, writing.tallies.get(*window).unwrap_or(&nothing), now_ms)
+        });
+        choose(candidates.collect())
+    }
+
+    /// Adds the windows whose tables may have something that was erased by a time, unless they have an open window's rows too: that one is
+    /// to be ended first.
+    fn add_erased(
+        &self,
+        assessed: &BTreeMap<ClassWindow, Assessed>,
+        closed: &[Window; Class::COUNT],
+        erased_by_ms: u64,
+        windows: &mut BTreeSet<ClassWindow>,
+        rewritten: &mut Rewritten,
+    ) {
+        let due: Vec<_> = {
+            let writing = self.writing.lock();
+            writing.tallies.iter().filter(|(_, tally)| is_due(tally, erased_by_ms)).map(|(w, _)| w).collect()
+        };
+        for window in due {
+            if has_enough(windows, assessed) {
+                rewritten.more = true;
+                return;
+            }
+            let ClassWindow { class, number } = window;
+            let (first, last) = self.engine.windows_beside(class, number).unwrap_or((number, number));
+            let beside = |number| ClassWindow { class, number };
+            if last < closed[class.index()] {
+                windows.extend(assessed.range(beside(first)..=beside(last)).map(|(window, _)| *window));
+                // Without spans it is dropped again.
+                windows.insert(window);
+            } else {
+                self.hold_up(class, rewritten);
+            }
+        }
+    }
+
+    fn windows_with_spans(&self) -> Result<BTreeSet<ClassWindow>, ViewError> {
+        let snapshot = self.snapshot();
+        let mut windows = BTreeSet::new();
+        for row in snapshot.iter(&self.engine.spans) {
+            windows.extend(self.span(row)?.window());
+        }
+        Ok(windows)
+    }
+
+    /// Forgets what was counted of windows of which nothing is on the disk; says whether there was any.
+    pub(super) fn forget_windows(
+        &self,
+        alive: &BTreeSet<ClassWindow>,
+        closed: &[Window; Class::COUNT],
+    ) -> bool {
+        let mut writing = self.writing.lock();
+        let mut batch = Batch::default();
+        let is_any = writing.tallies.remove(&self.engine, &mut batch, |window| {
+            window.number < closed[window.class.index()]
+                && !alive.contains(&window)
+                && self.engine.windows_beside(window.class, window.number).is_none()
+        });
+        self.engine.write(batch);
+        is_any
+    }
+
+    /// Moves a part of a span, from its first event on, into the open window of the rest, without what is absent.
+    fn move_step(
+        &self,
+        (name, key): (&ConversationName, ConversationKey),
+        first: Seq,
+        until: Seq,
+        keep: &Keep,
+        now_ms: u64,
+    ) -> Result<Moved, ViewError> {
+        let mut writing = self.writing.lock();
+        let snapshot = self.snapshot();
+        let rest = writing.window(Class::REST);
+        let Some(span) = self.span_at(&snapshot, key, first)?.filter(|span| span.first == first) else {
+            return Err(hole(name, first, None));
+        };
+        let Held::There { window: from, .. } = span.held else { return Err(hole(name, first, None)) };
+        let (runs, next) = self.runs_of_step(&snapshot, span, name, until)?;
+        let mut messages = Vec::new();
+        for run in &runs {
+            messages.extend(run.messages(name)?);
+        }
+        let read = runs.iter().map(|run| run.bytes() as u64).sum::<u64>();
+        must_be_whole(name, first, &messages)?;
+        let before = match first.0.checked_sub(1).filter(|before| *before > 0) {
+            Some(before) => self.span_at(&snapshot, key, Seq(before))?,
+            None => None,
+        };
+        let mut batch = Batch::default();
+        let mut spans = Spans::behind(key, before);
+        spans.changes.insert(row::span_key(key, first), None);
+        let tally = writing.tallies.of(rest);
+        let mut written = 0;
+        for piece in cut(&messages, keep, spans.ends_gone()) {
+            let [head, ..] = piece.messages.as_slice() else { continue };
+            if piece.is_gone {
+                spans.gone(head.place(), piece.messages[piece.messages.len() - 1].to_last());
+                continue;
+            }
+            spans.there(rest, head.place());
+            for message in &piece.messages {
+                match message.expires_ms() {
+                    _ if message.is_bare() => tally.gone(message.content_bytes()),
+                    0 => {}
+                    expires_ms => {
+                        let again_ms = now_ms.saturating_add(HELD_AGAIN_MS);
+                        let expires_ms = if expires_ms <= now_ms { again_ms } else { expires_ms };
+                        tally.expires(message.place().time_ms, expires_ms, message.content_bytes());
+                    }
+                }
+            }
+            for messages in piece.messages.chunk_by(|a, b| Block::of(a.seq) == Block::of(b.seq)) {
+                for messages in run::cut(messages) {
+                    let key = row::run_key(rest.number, key, messages[messages.len() - 1].seq);
+                    let value = run::encode(&key, messages);
+                    written += (key.len() + value.len()) as u64;
+                    batch.insert(self.engine.messages(Class::REST), key, value);
+                }
+            }
+        }
+        if let Some(next) = next {
+            spans.there(from, next);
+        }
+        for (key, held) in spans.changes {
+            match held {
+                Some(held) => batch.insert(&self.engine.spans, key, row::encode_span(&key, held)),
+                None => batch.remove(&self.engine.spans, key),
+            }
+        }
+        let open = &mut writing.windows[Class::REST.index()];
+        open.bytes += written;
+        if open.bytes >= self.window_bytes {
+            *open = OpenWindow { window: open.window.next(), ..OpenWindow::default() };
+        }
+        drop(snapshot);
+        self.engine.write(batch);
+        Ok(Moved { next: next.map(|next| next.seq), bytes: read + written, written })
+    }
+
+    /// The rows of a span, up to a seq, that one step moves, and where the next one begins.
+    fn runs_of_step(
+        &self,
+        snapshot: &Snapshot<'_>,
+        span: Span,
+        name: &ConversationName,
+        until: Seq,
+    ) -> Result<(Vec<StoredRun>, Option<Place>), ViewError> {
+        let (mut runs, mut bytes): (Vec<StoredRun>, _) = (Vec::new(), 0);
+        for piece in self.pieces(snapshot, span, span.first, until) {
+            let Piece::Run(run) = piece? else { continue };
+            if bytes >= STEP_BYTES {
+                let next = run.messages(name)?.first().map(Message::place);
+                return Ok((runs, next));
+            }
+            bytes += run.bytes();
+            runs.push(run);
+        }
+        Ok((runs, None))
+    }
+}
+
+/// What is moved has to be all that there is.
+fn must_be_whole(name: &ConversationName, first: Seq, messages: &[Message<'_>]) -> Result<(), ViewError> {
+    for (expected, message) in (first.0..).zip(messages) {
+        if message.seq != Seq(expected) {
+            return Err(hole(name, Seq(expected), Some(message.seq)));
+        }
+    }
+    if messages.is_empty() { Err(hole(name, first, None)) } else { Ok(()) }
+}
+
+/// Whether windows are as much as is rewritten at once.
+fn has_enough(windows: &BTreeSet<ClassWindow>, assessed: &BTreeMap<ClassWindow, Assessed>) -> bool {
+    let bytes = windows.iter().filter_map(|window| assessed.get(window)).map(|assessed| assessed.bytes);
+    bytes.sum::<u64>() >= WINDOWS_BYTES_MAX
+}
+
+/// Whether something was erased by a time.
+const fn is_due(tally: &Tally, erased_by_ms: u64) -> bool {
+    tally.erased > 0 && tally.erased_since_ms <= erased_by_ms
+}
+
+impl Assessed {
+    fn candidate(&self, window: ClassWindow, tally: &Tally, now_ms: u64) -> Candidate {
+        let there = self.bytes.saturating_sub(tally.gone_bytes);
+        // What is gone already may lie anywhere.
+        let before_marks = u128::from(self.before_marks) * u128::from(there) / u128::from(self.bytes.max(1));
+        let before_marks = u64::try_from(before_marks).unwrap_or(there);
+        let dead =
+            before_marks.saturating_add(tally.expired_bytes(now_ms)).saturating_add(tally.erased_bytes);
+        Candidate { window, there, dead: dead.min(there) }
+    }
+}
+
+/// The deadest windows, until no more than a part of all is dead.
+fn choose(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
+    let share = |of: &Candidate| of.dead.saturating_mul(1 << 16) / of.there.max(1);
+    candidates.sort_by_key(|candidate| std::cmp::Reverse(share(candidate)));
+    let (mut there, mut dead) =
+        candidates.iter().fold((0, 0), |(there, dead), of| (there + of.there, dead + of.dead));
+    let mut chosen = Vec::new();
+    for candidate in candidates {
+        if dead <= there / DEAD_PARTS || candidate.dead == 0 {
+            break;
+        }
+        chosen.push(candidate);
+        there -= candidate.dead;
+        dead -= candidate.dead;
+    }
+    chosen
+}
+
+/// What becomes of consecutive events: those that are gone as a whole, and those that stay in rows.
+struct CutPiece<'a> {
+    is_gone: bool,
+    messages: Vec<Message<'a>>,
+}
+
+fn cut<'a>(messages: &[Message<'a>], keep: &Keep, is_behind_gone: bool) -> Vec<CutPiece<'a>> {
+    let is_dead =
+        |message: &Message<'_>| message.is_absent() || keep.is_absent(message.place(), message.expires_ms());
+    let mut pieces: Vec<CutPiece<'a>> = Vec::new();
+    for alike in messages.chunk_by(|a, b| is_dead(a) == is_dead(b)) {
+        let is_absent = alike.first().is_some_and(is_dead);
+        let is_first = pieces.is_empty() && is_behind_gone;
+        let is_gone =
+            is_absent && (alike.len() as u64 >= GONE_SEQS_MIN || is_first || alike.len() == messages.len());
+        let of_piece = alike.iter().map(|message| if is_absent { message.gone() } else { *message });
+        match pieces.last_mut() {
+            Some(last) if !last.is_gone && !is_gone => last.messages.extend(of_piece),
+            _ => pieces.push(CutPiece { is_gone, messages: of_piece.collect() }),
+        }
+    }
+    pieces
+}
+
+/// Rows of `spans` under construction.
+struct Spans {
+    key: ConversationKey,
+    /// The span before what comes next.
+    last: Option<(Seq, Held)>,
+    changes: BTreeMap<[u8; SPAN_KEY_BYTES], Option<Held>>,
+}
+
+impl Spans {
+    fn behind(key: ConversationKey, before: Option<Span>) -> Self {
+        Self { key, last: before.map(|span| (span.first, span.held)), changes: BTreeMap::new() }
+    }
+
+    const fn ends_gone(&self) -> bool {
+        matches!(self.last, Some((_, Held::Gone { .. })))
+    }
+
+    fn gone(&mut self, Place { seq, time_ms, offset }: Place, last: Last) {
+        match self.last {
+            Some((before, Held::Gone { time_ms, offset, .. })) => {
+                self.set(before, Held::Gone { time_ms, offset, last });
+            }
+            _ => self.set(seq, Held::Gone { time_ms, offset, last }),
+        }
+    }
+
+    fn there(&mut self, window: ClassWindow, Place { seq, time_ms, offset }: Place) {
+        // Those that go on in the same window are one.
+        let goes_on = matches!(self.last, Some((_, Held::There { window: before, .. })) if before == window);
+        if !goes_on {
+            self.set(seq, Held::There { window, time_ms, offset });
+        }
+    }
+
+    fn set(&mut self, first: Seq, held: Held) {
+        self.changes.insert(row::span_key(self.key, first), Some(held));
+        self.last = Some((first, held));
+    }
+}

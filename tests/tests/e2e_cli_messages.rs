@@ -1,0 +1,276 @@
+//! The command line with what becomes of messages, receipts, the inbox and retention, as people and scripts meet it.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use quoth_tests::process::{ServerProcess, binary};
+use serde_json::Value;
+
+/// Bound of a hang.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+struct Site {
+    server: ServerProcess,
+    _dir: tempfile::TempDir,
+}
+
+impl Site {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let server = ServerProcess::start(&dir.path().join("data")).unwrap();
+        Self { server, _dir: dir }
+    }
+
+    fn command(&self, user: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary("quoth"));
+        command.args(["--server", &self.server.address().to_string(), "--token"]);
+        command.arg(self.server.token(user).unwrap()).arg("--ca").arg(self.server.ca_file());
+        command.args(arguments);
+        command
+    }
+
+    fn output(&self, user: &str, arguments: &[&str]) -> Output {
+        self.command(user, arguments).output().unwrap()
+    }
+
+    /// What it prints, of a command that succeeds.
+    fn says(&self, user: &str, arguments: &[&str]) -> String {
+        let output = self.output(user, arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The hint of a command that fails.
+    fn fails(&self, user: &str, arguments: &[&str]) -> String {
+        let output = self.output(user, arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+        let notes = String::from_utf8(output.stderr).unwrap();
+        let hint = notes
+            .lines()
+            .last()
+            .and_then(|line| line.strip_prefix("hint: "))
+            .unwrap_or_else(|| panic!("{notes}"));
+        hint.to_owned()
+    }
+
+    /// The lines of history, without when it was.
+    fn history(&self, user: &str, conversation: &str, arguments: &[&str]) -> Vec<String> {
+        let arguments = [&["history", conversation], arguments].concat();
+        let shown = |line: &str| match line.split_once(" [") {
+            Some((seq, rest)) => format!("{seq} {}", rest.split_once("] ").unwrap().1),
+            None => line.to_owned(),
+        };
+        self.says(user, &arguments).lines().map(shown).collect()
+    }
+
+    fn end(self) {
+        assert!(self.server.terminate().unwrap().success());
+    }
+}
+
+/// A command that goes on, killed when it is dropped.
+struct Running {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, lines }
+    }
+
+    fn types(&mut self, line: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// The next line ends so.
+    fn shows(&self, end: &str) {
+        let line = self.lines.recv_timeout(TIMEOUT).unwrap();
+        assert!(line.ends_with(end), "{line:?} in place of {end:?}");
+    }
+
+    /// One of the next lines has all of the first ones, and nothing of the others.
+    fn comes_to(&self, parts: &[&str], no_parts: &[&str]) {
+        loop {
+            let line = self.lines.recv_timeout(TIMEOUT).unwrap();
+            let has = |part: &&str| line.contains(part);
+            if parts.iter().all(has) && !no_parts.iter().any(has) {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+#[test]
+fn what_becomes_of_messages_is_done_and_shown() {
+    let site = Site::start();
+    let tail = Running::start(site.command("bob", &["tail", "general", "--from", "1"]));
+    assert_eq!(site.says("alice", &["send", "general", "helo"]), "stored in general as 1\n");
+    site.says("bob", &["send", "general", "--reply-to", "1", "--mention", "alice", "hi", "alice"]);
+    site.says("alice", &["send", "general", "oops"]);
+    let edited = "message 1 of general says that\n";
+    assert_eq!(site.says("alice", &["edit", "general", "1", "hello", "all"]), edited);
+    let again = site.says("alice", &["edit", "general", "1", "hello", "all"]);
+    assert_eq!(again, "message 1 of general says that, as before\n");
+    site.says("alice", &["react", "general", "2", "+1"]);
+    site.says("bob", &["react", "general", "2", "+1"]);
+    site.says("bob", &["react", "general", "2", "heart"]);
+    site.says("bob", &["react", "general", "2", "heart", "--lift"]);
+    assert_eq!(
+        site.says("alice", &["revoke", "general", "3"]),
+        "message 3 of general is gone for everybody\n"
+    );
+    assert_eq!(site.says("bob", &["hide", "general", "1"]), "message 1 of general is hidden from you\n");
+
+    let seen = [
+        "1 <alice> hello all (edited)",
+        "2 <bob> (to message 1) hi alice {+1 2, yours}",
+        "* 3 is gone",
+        "4 * alice edited message 1: hello all",
+        "5 * alice reacted to message 2: +1",
+        "6 * bob reacted to message 2: +1",
+        "7 * bob reacted to message 2: heart",
+        "8 * bob took the reaction heart to message 2 back",
+        "9 * alice took message 3 back",
+    ];
+    assert_eq!(site.history("alice", "general", &["--all"]), seen);
+    assert_eq!(site.history("alice", "general", &["--around", "4", "-n", "4"]), seen[1..5]);
+    assert_eq!(site.history("alice", "general", &["--since", "1h"]), seen);
+    assert_eq!(site.history("alice", "general", &["--since", "1h", "--until", "2000-01-01"]), [""; 0]);
+    assert_eq!(site.history("alice", "general", &["--until", "0s", "-n", "1"]), seen[8..]);
+    for end in [
+        "<alice> helo",
+        "<bob> (to message 1) hi alice",
+        "<alice> oops",
+        "* alice edited message 1: hello all",
+    ] {
+        tail.shows(end);
+    }
+    let json = site.says("bob", &["history", "general", "--first", "2", "--json"]);
+    let lines: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["body"], &lines[0]["edited"]["body"]), (&"helo".into(), &"hello all".into()));
+    assert_eq!((&lines[1]["reply_to"], &lines[1]["mentions"][0]), (&1.into(), &"alice".into()));
+    let reaction = serde_json::json!({"reaction": "+1", "count": 2, "mine": true});
+    assert_eq!(lines[1]["reactions"], serde_json::json!([reaction]));
+
+    assert!(site.fails("bob", &["edit", "general", "1", "mine"]).contains("only who has written a message"));
+    assert!(site.fails("bob", &["revoke", "general", "1"]).contains("delete-any"));
+    assert!(site.fails("alice", &["edit", "general", "3", "x"]).contains("quoth history"));
+    assert!(site.fails("alice", &["react", "general", "77", "x"]).contains("quoth history"));
+
+    site.says("alice", &["send", "general", "--expires", "1s", "short"]);
+    let json = site.says("alice", &["history", "general", "-n", "1", "--json"]);
+    let last: Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
+    let lives_ms = last["expires_ms"].as_u64().map(|ends| ends - last["time_ms"].as_u64().unwrap());
+    // It may be over by now.
+    assert!(lives_ms == Some(1_000) || last["gap"]["to"] == 10, "{last}");
+    site.end();
+}
+
+#[test]
+fn a_chat_shows_what_happens_and_takes_commands_for_it() {
+    let site = Site::start();
+    let mut alice = Running::start(site.command("alice", &["chat", "general"]));
+    let mut bob = Running::start(site.command("bob", &["chat", "general"]));
+    alice.types("helo");
+    alice.shows("<alice> helo");
+    bob.shows("<alice> helo");
+    bob.types("/reply who is there?");
+    alice.shows("<bob> (to alice: \"helo\") who is there?");
+    bob.types("/react +1");
+    alice.shows("* bob reacted to \"helo\": +1");
+    bob.shows("<bob> (to alice: \"helo\") who is there?");
+    bob.shows("* bob reacted to \"helo\": +1");
+    alice.types("/edit hello");
+    bob.shows("* alice edited \"helo\": hello");
+    alice.shows("* alice edited \"helo\": hello");
+    alice.types("/revoke");
+    bob.shows("* alice took \"hello\" back");
+    site.end();
+}
+
+#[test]
+fn an_inbox_tells_what_waits_until_it_is_read() {
+    let site = Site::start();
+    let create = |title: &str| {
+        let name = site.says("alice", &["conversation", "create", "--member", "bob", "--title", title]);
+        name.trim().to_owned()
+    };
+    let (team, quiet) = (create("Team"), create("Quiet"));
+    let watch = Running::start(site.command("bob", &["inbox", "--watch"]));
+    watch.comes_to(&["\"Team\""], &["unread"]);
+    site.says("alice", &["send", &team, "--mention", "bob", "are", "you", "there?"]);
+    watch.comes_to(&["\"Team\"", "1 unread, 1 for you", "<alice> are you there?"], &[]);
+    let seq = site.says("alice", &["history", &team, "-n", "1"]);
+    let seq = seq.split_once(' ').unwrap().0;
+
+    assert_eq!(site.says("bob", &["read", &team]), format!("{team} is read up to {seq}\n"));
+    watch.comes_to(&["\"Team\"", "<alice> are you there?"], &["unread"]);
+    let receipts = site.says("alice", &["receipts", &team, seq]);
+    assert_eq!(receipts, "1 received it, 1 of them read it\nbob  has read it\n");
+    let json: Value = serde_json::from_str(&site.says("alice", &["receipts", &team, seq, "--json"])).unwrap();
+    assert_eq!(
+        json,
+        serde_json::json!({"delivered": 1, "read": 1, "users": [{"user": "bob", "read": true}]})
+    );
+
+    let stands = format!("in your inbox {quiet} is");
+    assert_eq!(site.says("bob", &["pin", &quiet]), format!("{stands} pinned\n"));
+    assert_eq!(site.says("bob", &["pin", &quiet]), format!("{stands} pinned, as before\n"));
+    assert_eq!(site.says("bob", &["mute", &quiet]), format!("{stands} muted\n"));
+    let inbox = site.says("bob", &["inbox"]);
+    let first = inbox.lines().next().unwrap();
+    assert!(first.contains("\"Quiet\"") && first.contains("(pinned, muted)"), "{inbox}");
+    assert_eq!(site.says("bob", &["archive", &quiet]), format!("{stands} archived\n"));
+    assert!(!site.says("bob", &["inbox"]).contains("Quiet"));
+    let json = site.says("bob", &["inbox", "--archived", "--json"]);
+    let row: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    assert_eq!((&row["archived"], &row["pinned"]), (&true.into(), &true.into()));
+    site.says("bob", &["archive", &quiet, "--lift"]);
+    assert!(site.says("bob", &["inbox", "--all"]).contains("Quiet"));
+    assert!(site.fails("bob", &["pin", "general"]).contains("quoth inbox"));
+    site.end();
+}
+
+#[test]
+fn how_long_messages_are_kept_is_said_and_told() {
+    let site = Site::start();
+    let name = site.says("alice", &["conversation", "create", "--member", "bob"]);
+    let name = name.trim();
+    assert!(site.says("bob", &["retention", name]).contains("the operator's rules hold"));
+    assert!(site.fails("bob", &["retention", name, "--count", "2"]).contains("owners and admins"));
+    for text in ["one", "two", "three"] {
+        site.says("alice", &["send", name, text]);
+    }
+    let kept = format!("what is said in {name} is kept for 86400 s, up to 2 of them\n");
+    assert_eq!(site.says("alice", &["retention", name, "--age", "1d", "--count", "2"]), kept);
+    let told = format!("{name} is kept for 86400 s, up to 2 of them\n");
+    assert_eq!(site.says("bob", &["retention", name]), told);
+    let json: Value = serde_json::from_str(&site.says("bob", &["retention", name, "--json"])).unwrap();
+    assert_eq!(json, serde_json::json!({"age_s": 86_400, "count": 2, "bytes": 0}));
+    let history = site.history("bob", name, &["--all"]);
+    assert_eq!(history[..2], ["* 1 to 5 are gone", "6 <alice> three"], "{history:?}");
+    assert_eq!(history.len(), 3);
+    assert!(site.says("alice", &["retention", name, "--for-ever"]).contains("kept for ever"));
+    site.end();
+}
