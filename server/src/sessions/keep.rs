@@ -58,6 +58,10 @@ impl Keep for Engine {
 pub(super) struct Closed;
 
 impl Keep for Closed {
+    fn keep_all(&self, _: Vec<(ConversationName, Vec<Register>)>) -> Kept<'_, ()> {
+        Box::pin(async { Err("the server stops".to_owned()) })
+    }
+
     fn keep(&self, _: ConversationName, _: Vec<Register>) -> Kept<'_, ()> {
         Box::pin(async { Err("the server stops".to_owned()) })
     }

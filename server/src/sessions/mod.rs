@@ -92,7 +92,7 @@ struct Inner {
     storing: tokio::sync::Mutex<()>,
     keep: RwLock<Arc<dyn Keep>>,
     /// Held by who stores revocations.
-    storing: tokio::sync::Mutex<()>,
+    storing_revocations: tokio::sync::Mutex<()>,
     clock: Arc<dyn Clock>,
     config: SessionsConfig,
 }
@@ -107,7 +107,7 @@ impl Sessions {
             went: Arc::default(),
             storing: tokio::sync::Mutex::default(),
             keep: RwLock::new(keep),
-            storing: tokio::sync::Mutex::default(),
+            storing_revocations: tokio::sync::Mutex::default(),
             clock,
             config,
         });
@@ -320,7 +320,7 @@ impl Inner {
     /// Stores what is in force of these. It is looked at by one after the other, so what is stored last is what is in force, in whatever
     /// order they come here.
     async fn store(&self, changed: &[Revoked]) -> Result<(), String> {
-        let _storing = self.storing.lock().await;
+        let _storing = self.storing_revocations.lock().await;
         let registers = {
             let state = self.state.lock();
             changed.iter().map(|it| revoked::register(it, state.revocations.find(it))).collect()

@@ -64,6 +64,10 @@ struct SlowAtFirst {
 }
 
 impl Keep for SlowAtFirst {
+    fn keep_all(&self, notes: Vec<(ConversationName, Vec<Register>)>) -> Kept<'_, ()> {
+        self.memory.keep_all(notes)
+    }
+
     fn keep(&self, conversation: ConversationName, registers: Vec<Register>) -> Kept<'_, ()> {
         let is_first = self.calls.fetch_add(1, Ordering::Relaxed) == 0;
         Box::pin(async move {
