@@ -117,6 +117,13 @@ pub const CREATE_MEMBERS_MAX: usize = 100;
 /// Invitations of a conversation that hold at once. Outcome: as [`MEMBERS_MAX`].
 pub const INVITATIONS_MAX: usize = 100;
 
+/// Bans of a conversation that hold at once. Outcome: as [`MEMBERS_MAX`].
+pub const BANS_MAX: usize = 5_000;
+
+/// Users who are no members of a conversation and of whom it knows: those who may still read what was before they left, and those
+/// who are banned. Twice [`BANS_MAX`], and as many as [`MEMBERS_MAX`]. Outcome: it forgets those who have left first.
+pub const FORMER_MEMBERS_MAX: usize = 10_000;
+
 /// Users whom one user may have blocked; all of them fit into one answer. Outcome: as [`MEMBERS_MAX`].
 pub const BLOCKED_USERS_MAX: usize = 1_000;
 

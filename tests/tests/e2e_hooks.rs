@@ -15,6 +15,7 @@ use quoth_tests::device::{Device, Ended, Over, Who};
 use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::http::{Answer, Backend, Message};
 use quoth_tests::member::Member;
+use quoth_tests::websocket::{Handshake, Socket};
 use quoth_tests::wire::{Frames, Peer, publish};
 use serde_json::{Value, json};
 
@@ -286,5 +287,21 @@ async fn a_user_joins_when_its_hook_says_so() -> anyhow::Result<()> {
     let question = backend.requests()[0].json();
     assert_eq!((&question["type"], &question["data"]["user"]), (&json!("join"), &json!("alice")));
     peer.close(&endpoint).await;
+    server.stop()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_address_of_a_client_behind_a_trusted_proxy_is_the_clients() -> anyhow::Result<()> {
+    let backend = Backend::start(|_| (200, json!({ "result": "allow" }).to_string()))?;
+    let server = EmbeddedServer::start_configured(|config| {
+        config.hooks.connect = hook(&backend, OnFailure::Deny);
+        config.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+    })?;
+    let behind = Handshake { forwarded_for: Some("203.0.113.5"), ..Handshake::PLAIN };
+    let (_socket, _) = Socket::sign_in(server.address(), behind, server.token()).await?;
+    let (_socket, _) = Socket::sign_in(server.address(), Handshake::PLAIN, server.token()).await?;
+    let asked: Vec<_> =
+        backend.requests().iter().map(|asked| asked.json()["data"]["address"].clone()).collect();
+    assert_eq!(asked, [json!("203.0.113.5"), json!("127.0.0.1")]);
     server.stop()
 }

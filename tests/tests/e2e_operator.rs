@@ -216,13 +216,36 @@ async fn an_operator_sees_and_ends_sessions_and_revokes_tokens() -> anyhow::Resu
     assert_eq!(done(&api, "POST", "/v1/revocations/lift", lift.clone()).await?["lifted"], json!(true));
     assert_eq!(done(&api, "POST", "/v1/revocations/lift", lift).await?["lifted"], json!(false));
     connect(&endpoint, &server, "alice").await?;
+    // The issuer's clock may be ahead of the server's.
+    let ahead = server.token_with("dora", |what| what.issued_s += 20)?;
+    let _dora = Peer::connect(&endpoint, server.address(), &server.ca_file(), &ahead).await?;
+    assert_eq!(done(&api, "POST", "/v1/revocations", json!({ "user": "dora" })).await?["closed"], json!(1));
     for body in [
         json!({}),
         json!({ "device": "a" }),
         json!({ "token_id": "a", "user": "b" }),
         json!({ "token_id": "" }),
+        // Seconds.
+        json!({ "token_id": "a", "expires_ms": 2_000_000_000 }),
+        json!({ "user": "alice", "expires_ms": server.now_ms() - 1 }),
     ] {
         assert_eq!(refused(&api, "POST", "/v1/revocations", body.clone()).await?.0, 400, "{body}");
+    }
+    let group = json!({ "kind": "group", "owner": "boss", "members": ["bob"] });
+    let group = done(&api, "POST", "/v1/conversations", group).await?;
+    let name = group["conversation"].as_str().context("a name")?.replace('/', "%2F");
+    let group = format!("/v1/conversations/{name}");
+    for what in ["mute", "members/bob/mute", "bans/bob"] {
+        for until_ms in [0, 2_000_000_000, server.now_ms()] {
+            let body = json!({ "until_ms": until_ms });
+            assert_eq!(
+                refused(&api, "PUT", &format!("{group}/{what}"), body).await?.0,
+                400,
+                "{what} {until_ms}"
+            );
+        }
+        let body = json!({ "until_ms": server.now_ms() + 60_000 });
+        done(&api, "PUT", &format!("{group}/{what}"), body).await?;
     }
     server.stop()
 }

@@ -177,7 +177,9 @@ impl Revocations {
         users.chain(tokens)
     }
 
-    fn find(&self, revoked: &Revoked) -> Option<Extent> {
+    /// What is in force of something.
+    #[must_use]
+    pub fn find(&self, revoked: &Revoked) -> Option<Extent> {
         match revoked {
             Revoked::Token { id } => {
                 self.tokens.get(id).map(|over_ms| Extent { issued_before_ms: u64::MAX, over_ms: *over_ms })

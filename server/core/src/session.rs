@@ -241,7 +241,11 @@ impl Session {
                 Some(Output::Close(Code::TOKEN_REJECTED, "the new token is for another user or device")),
             ),
             (State::Verifies { .. } | State::Refreshes { .. }, Err(code)) => {
-                (State::Closed, Some(Output::Close(code, "the token was not accepted")))
+                let reason = match code {
+                    Code::TOKEN_EXPIRED | Code::TOKEN_REJECTED => "the token was not accepted",
+                    _ => "the token cannot be judged at the moment",
+                };
+                (State::Closed, Some(Output::Close(code, reason)))
             }
             (state, _) => (state, None),
         }
@@ -332,6 +336,20 @@ mod tests {
         let refused = session.handle(Input::Verified(Err(Code::TOKEN_REJECTED)), 0);
         assert_eq!(close_code(refused), Code::TOKEN_REJECTED);
         assert_eq!(session.handle(Input::Verified(Ok(identity("alice", 9))), 0), None, "closed stays closed");
+    }
+
+    #[test]
+    fn a_token_that_was_not_judged_is_not_said_to_be_bad() {
+        for (code, expected) in [
+            (Code::TOKEN_EXPIRED, "the token was not accepted"),
+            (Code::TOKEN_REJECTED, "the token was not accepted"),
+            (Code::UNAVAILABLE, "the token cannot be judged at the moment"),
+        ] {
+            let mut session = Session::new(0);
+            session.handle(hello(1), 0);
+            let closed = session.handle(Input::Verified(Err(code)), 0);
+            assert_eq!(closed, Some(Output::Close(code, expected)));
+        }
     }
 
     #[test]

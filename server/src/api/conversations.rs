@@ -10,6 +10,7 @@ use quoth_protocol::{Code, ConversationName, UserId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::end::end_of;
 use super::idempotency;
 use super::keys::Scope;
 use super::list;
@@ -135,8 +136,8 @@ fn of_moderators(operations: Operations) -> Operations {
         .add(
             change("ban", put.clone(), BAN, "End a membership and keep the user out", Some("Until")),
             |call| async move {
-                let Until { until_ms } = call.json()?;
-                ban(&call, until_ms.unwrap_or(u64::MAX)).await
+                let until_ms = until(&call)?;
+                ban(&call, until_ms).await
             },
         )
         .add(change("unban", delete, BAN, "Let a user join again", None), |call| async move {
@@ -301,9 +302,15 @@ struct Until {
     until_ms: Option<u64>,
 }
 
-async fn mute(call: Call) -> Result<Answer, Problem> {
+/// Until when what is asked for is to hold.
+fn until(call: &Call) -> Result<u64, Problem> {
     let Until { until_ms } = call.json()?;
-    mute_until(&call, until_ms.unwrap_or(u64::MAX)).await
+    end_of(until_ms, call.app.service.engine.now_ms())
+}
+
+async fn mute(call: Call) -> Result<Answer, Problem> {
+    let until_ms = until(&call)?;
+    mute_until(&call, until_ms).await
 }
 
 async fn unmute(call: Call) -> Result<Answer, Problem> {

@@ -10,12 +10,14 @@
 //! | `problem` | refusals |
 //! | `publish`, `poster` | messages, each stored once |
 //! | `conversations` | managed conversations and their members |
+//! | `end` | until when what is asked for holds |
 //! | `sessions` | who is signed in, and whose tokens are revoked |
 //! | `history`, `stats` | what is read |
 //! | `retention` | how conversations are kept, and what of it is freed |
 //! | `erasure` | users whose messages go |
 
 mod conversations;
+mod end;
 mod erasure;
 mod history;
 mod idempotency;

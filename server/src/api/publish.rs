@@ -63,6 +63,12 @@ pub(super) fn operations(operations: Operations) -> Operations {
         )
 }
 
+/// A message that goes to any number of conversations.
+struct Unaddressed {
+    append: Append,
+    once: Option<String>,
+}
+
 /// What a message is, besides where it goes.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -105,7 +111,7 @@ async fn publish(call: Call) -> Result<Answer, Problem> {
     let conversation =
         conversation.ok_or_else(|| Problem::invalid("the body: give conversation, and not conversations"))?;
     let caller = call.caller()?;
-    let post = message.post(conversation.clone(), &caller.name)?;
+    let post = message.post(&caller.name)?.to(conversation.clone());
     let posted = call.app.poster.post(&caller.name, post).await.map_err(refused)?;
     let stored = posted.outcome().await.map_err(refused)?;
     Answer::of(&Done::new(&conversation, stored))
@@ -119,8 +125,8 @@ async fn broadcast(call: Call) -> Result<Answer, Problem> {
         .ok_or_else(|| Problem::invalid("the body: give conversations, and not conversation"))?;
     check_count(conversations.len())?;
     let caller = &call.caller()?.name;
-    let posts = conversations.into_iter().map(|conversation| message.post(conversation, caller));
-    let posts = posts.collect::<Result<Vec<_>, _>>()?;
+    let post = message.post(caller)?;
+    let posts = conversations.into_iter().map(|conversation| post.to(conversation)).collect();
     results(&call, posts).await
 }
 
@@ -140,9 +146,8 @@ async fn batch(call: Call) -> Result<Answer, Problem> {
         };
         check_count(posts.len() + to.len()).map_err(told)?;
         message.take_key(None).map_err(told)?;
-        for conversation in to {
-            posts.push(message.post(conversation, caller).map_err(told)?);
-        }
+        let post = message.post(caller).map_err(told)?;
+        posts.extend(to.into_iter().map(|conversation| post.to(conversation)));
     }
     check_count(posts.len())?;
     results(&call, posts).await
@@ -228,8 +233,8 @@ impl Message {
         self.idempotency_key.as_deref().map_or(Ok(()), idempotency::check)
     }
 
-    /// What is published to one of its conversations.
-    fn post(&self, conversation: ConversationName, caller: &UserId) -> Result<Post, Problem> {
+    /// What is published to each of its conversations. It is made once: many of them share its body.
+    fn post(&self, caller: &UserId) -> Result<Unaddressed, Problem> {
         let body = match (&self.text, &self.base64) {
             (Some(text), None) => Bytes::copy_from_slice(text.as_bytes()),
             (None, Some(base64)) => STANDARD.decode(base64).map(Bytes::from).map_err(|error| {
@@ -252,6 +257,32 @@ impl Message {
         let sender = self.publish_as.clone().unwrap_or_else(|| caller.clone());
         let (origin_time_ms, about) = (self.origin_time_ms, About::default());
         let append = Append { n: 0, sender, origin_time_ms, body, about };
-        Ok(Post { conversation, append, once: self.idempotency_key.clone() })
+        Ok(Unaddressed { append, once: self.idempotency_key.clone() })
+    }
+}
+
+impl Unaddressed {
+    fn to(&self, conversation: ConversationName) -> Post {
+        Post { conversation, append: self.append.clone(), once: self.once.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quoth_protocol::{ConversationName, UserId};
+
+    use super::Message;
+
+    #[test]
+    fn conversations_share_the_body_of_a_broadcast() {
+        for message in [
+            Message { text: Some("hello".to_owned()), ..Message::default() },
+            Message { base64: Some("aGVsbG8=".to_owned()), ..Message::default() },
+        ] {
+            let post = message.post(&UserId::new("bot").unwrap()).unwrap();
+            let bodies = ["one", "two"].map(|name| post.to(ConversationName::new(name).unwrap()).append.body);
+            assert_eq!(bodies[0], "hello");
+            assert_eq!(bodies[0].as_ptr(), bodies[1].as_ptr(), "there are up to 1,000");
+        }
     }
 }

@@ -7,9 +7,11 @@ use quoth_protocol::{Code, DeviceId, UserId};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::end::end_of;
 use super::keys::Scope;
 use super::operation::{Answer, Call, Operation, Operations, given};
 use super::problem::Problem;
+use crate::auth::LEEWAY_S;
 use crate::sessions::RevokeError;
 
 /// Bytes of a reason that clients show.
@@ -176,9 +178,11 @@ async fn revoke(call: Call) -> Result<Answer, Problem> {
     }
     let reason = shown(&reason)?;
     let now_ms = call.app.service.engine.now_ms();
-    // Without a time: those that are out by now. A user who gets a new token may come back.
-    let issued_before_ms = issued_before_ms.unwrap_or(if is_token { u64::MAX } else { now_ms });
-    let extent = Extent { issued_before_ms, over_ms: expires_ms.unwrap_or(u64::MAX) };
+    // Without a time: those that are out by now, by an issuer's clock that is ahead too. A user who gets a new token after that may
+    // come back.
+    let by_now_ms = now_ms.saturating_add(LEEWAY_S * 1_000);
+    let issued_before_ms = issued_before_ms.unwrap_or(if is_token { u64::MAX } else { by_now_ms });
+    let extent = Extent { issued_before_ms, over_ms: end_of(expires_ms, now_ms)? };
     let closed = call.app.service.sessions.revoke(&revoked, extent, &reason, now_ms).await.map_err(failed)?;
     Answer::of(&json!({ "closed": closed }))
 }

@@ -71,8 +71,8 @@ impl Key {
     /// The key in an element of a key set (RFC 7517).
     ///
     /// # Errors
-    /// Why tokens may not be signed with it: whoever can write the set must not be able to make one key do for another, so the set
-    /// says for each what it is for.
+    /// Why tokens may not be signed with it: whoever can write the set must not be able to make one key do for another, so each is for
+    /// one algorithm.
     pub(super) fn of_jwk(jwk: &serde_json::Value) -> Result<Self, String> {
         if jwk["kty"] == "oct" {
             return Err("it is a symmetric key, which no set that others can read may have".to_owned());
@@ -95,21 +95,25 @@ impl Key {
         {
             return Err("its `key_ops` have no `verify`".to_owned());
         }
+        // `alg` is optional (RFC 7517, section 4.4). Without it a key is for the one algorithm that is allowed for its kind, which is no
+        // other one than with it: an RSA key never does for HS256 or PS256.
         let algorithm = match (common.key_algorithm, &jwk.algorithm) {
-            (Some(KeyAlgorithm::EdDSA), AlgorithmParameters::OctetKeyPair(pair))
+            (Some(KeyAlgorithm::EdDSA) | None, AlgorithmParameters::OctetKeyPair(pair))
                 if pair.curve == EllipticCurve::Ed25519 =>
             {
                 Algorithm::EdDSA
             }
-            (Some(KeyAlgorithm::ES256), AlgorithmParameters::EllipticCurve(key))
+            (Some(KeyAlgorithm::ES256) | None, AlgorithmParameters::EllipticCurve(key))
                 if key.curve == EllipticCurve::P256 =>
             {
                 Algorithm::ES256
             }
-            (Some(KeyAlgorithm::RS256), AlgorithmParameters::RSA(RSAKeyParameters { .. })) => {
+            (Some(KeyAlgorithm::RS256) | None, AlgorithmParameters::RSA(RSAKeyParameters { .. })) => {
                 Algorithm::RS256
             }
-            (None, _) => return Err("it has no `alg`: add EdDSA, ES256 or RS256".to_owned()),
+            (None, _) => {
+                return Err("it is no key of Ed25519, P-256 or RSA, and has no `alg`".to_owned());
+            }
             (Some(algorithm), _) => {
                 return Err(format!(
                     "it is no key for its `alg`, or {algorithm:?} is none of EdDSA, ES256 and RS256"

@@ -4,17 +4,23 @@ use jsonwebtoken::Algorithm;
 use jsonwebtoken::errors::{Error, ErrorKind};
 use quoth_protocol::{Code, UserId};
 
+use super::LEEWAY_S;
+
 /// Why a token is not accepted. No text holds the token or a part of it besides its key id and user.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(super) enum Rejection {
     #[error("it is no JSON Web Token, or one of an unknown algorithm")]
     NoToken,
+    #[error("its header has `crit`, of which nothing is understood here")]
+    Critical,
     #[error("its kid is {0:?}, which no key in auth.token_keys or at auth.jwks_url has")]
     UnknownKeyId(String),
     #[error("it has no kid, and no key in auth.token_keys or at auth.jwks_url is for {0:?}")]
     NoKey(Algorithm),
     #[error("its key may be at auth.jwks_url, which cannot be read at the moment")]
     NoKeySet,
+    #[error("{0}; it is asked to come back, since auth.jwks_refresh_min_s allows no other look yet")]
+    TooSoon(Box<Self>),
     #[error("it says {token:?}, but the key with its kid is for {key:?}")]
     Algorithm { token: Algorithm, key: Algorithm },
     #[error("no key that it may be signed with has made its signature")]
@@ -41,6 +47,10 @@ pub(super) enum Rejection {
     Expired { user: UserId, ago_s: u64 },
     #[error("it begins in {in_s} s (user {user})")]
     NotYet { user: UserId, in_s: u64 },
+    #[error(
+        "its iat is {in_s} s from now, and clocks may differ by {LEEWAY_S} s: set the issuer's (user {user})"
+    )]
+    IssuedLater { user: UserId, in_s: u64 },
 }
 
 impl Rejection {
@@ -57,10 +67,15 @@ impl Rejection {
         }
     }
 
+    /// The same of a token whose key may have been published since the last look.
+    pub(super) fn too_soon(self) -> Self {
+        Self::TooSoon(Box::new(self))
+    }
+
     pub(super) fn code(&self) -> Code {
         match self {
             Self::Expired { .. } => Code::TOKEN_EXPIRED,
-            Self::NoKeySet => Code::UNAVAILABLE,
+            Self::NoKeySet | Self::TooSoon(_) => Code::UNAVAILABLE,
             _ => Code::TOKEN_REJECTED,
         }
     }

@@ -81,6 +81,10 @@ impl Inner {
         if begins_ms > now_ms {
             return Err(Rejection::NotYet { user, in_s: (begins_ms - now_ms).div_ceil(1_000) });
         }
+        // Else a revocation of what was issued before now, and the longest life, would both be passed by.
+        if issued_ms > now_ms.saturating_add(LEEWAY_S * 1_000) {
+            return Err(Rejection::IssuedLater { user, in_s: (issued_ms - now_ms).div_ceil(1_000) });
+        }
         if let Some(max) = self.demands.lifetime_max {
             if claims.iat.is_none() {
                 return Err(Rejection::NoIssueTime);
@@ -105,6 +109,10 @@ impl Inner {
     /// one key; without an id every key of the algorithm is tried, so that keys can be rotated.
     fn claims(&self, token: &str) -> Result<Claims, Rejection> {
         let header = decode_header(token).map_err(|_| Rejection::NoToken)?;
+        // RFC 7515, section 4.1.11: none of what it may name is understood here.
+        if header.crit.is_some() {
+            return Err(Rejection::Critical);
+        }
         let mut rejection = match header.kid {
             Some(ref id) => Rejection::UnknownKeyId(id.chars().take(LOGGED_KEY_ID_CHARS_MAX).collect()),
             None => Rejection::NoKey(header.alg),
@@ -158,16 +166,16 @@ impl Inner {
         validation
     }
 
-    /// The key set, if a look at it may make this rejection good.
-    fn jwks_for(&self, rejection: &Rejection) -> Option<&Jwks> {
+    /// The key set, if a look at it may make this rejection good, and the key's id there, if there is one.
+    fn jwks_for<'a>(&self, rejection: &'a Rejection) -> Option<(&Jwks, &'a str)> {
         let jwks = self.jwks.as_ref()?;
-        let may_help = match rejection {
-            Rejection::UnknownKeyId(_) | Rejection::NoKey(_) => true,
+        match rejection {
+            Rejection::UnknownKeyId(id) => Some((jwks, id)),
+            Rejection::NoKey(_) => Some((jwks, "")),
             // By one of the configuration's keys, while those of the set have not come yet.
-            Rejection::Signature => !jwks.has_keys(),
-            _ => false,
-        };
-        may_help.then_some(jwks)
+            Rejection::Signature if !jwks.has_keys() => Some((jwks, "")),
+            _ => None,
+        }
     }
 }
 
@@ -183,11 +191,12 @@ impl Verify for Verifier {
     fn verify(&self, token: &str, now_ms: u64) -> Verification {
         let verified = self.0.identity(token, now_ms);
         let asked = match &verified {
-            Err(rejection) => self.0.jwks_for(rejection).map(Jwks::ask),
+            Err(rejection) => self.0.jwks_for(rejection).map(|(jwks, key_id)| jwks.ask(key_id)),
             Ok(_) => None,
         };
         match asked {
-            None | Some(Ask::Known) => Verification::Ready(told(verified)),
+            None | Some(Ask::Missed) => Verification::Ready(told(verified)),
+            Some(Ask::TooSoon) => Verification::Ready(told(verified.map_err(Rejection::too_soon))),
             Some(Ask::Unreadable) => Verification::Ready(told(Err(Rejection::NoKeySet))),
             Some(Ask::Wait(looked)) => {
                 let (inner, token, asked) = (Arc::clone(&self.0), token.to_owned(), Instant::now());
@@ -196,7 +205,7 @@ impl Verify for Verifier {
                     let waited_ms = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
                     let verified = inner.identity(&token, now_ms.saturating_add(waited_ms));
                     told(verified.map_err(|rejection| match inner.jwks_for(&rejection) {
-                        Some(jwks) if !jwks.is_readable() => Rejection::NoKeySet,
+                        Some((jwks, _)) if !jwks.is_readable() => Rejection::NoKeySet,
                         _ => rejection,
                     }))
                 }))

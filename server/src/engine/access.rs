@@ -49,6 +49,10 @@ impl Stand {
 }
 
 impl Access {
+    /// Whether the other user of a direct conversation has blocked somebody whose access is of before it began: it does not know, and would
+    /// not hear of it.
+    pub(super) const KNOWS_NOT: bool = true;
+
     /// A user's access to the own log.
     #[must_use]
     pub fn of_own_log(user: &UserId) -> Arc<Self> {
@@ -145,7 +149,12 @@ impl Access {
             Rule::State { conversation, other, .. } => {
                 let state = conversation.read();
                 let other = other.as_deref().map(Known::read);
-                let is_blocked = other.as_ref().is_some_and(|other| other.blocks(actor.user()));
+                let other_user = state.as_ref().and_then(|state| state.other(actor.user()));
+                let is_blocked = match (other_user, &other) {
+                    (_, Some(other)) => other.blocks(actor.user()),
+                    (Some(_), None) => Self::KNOWS_NOT,
+                    (None, None) => false,
+                };
                 let place = Place { name: &self.name, state: state.as_ref(), is_blocked };
                 let version = state.version() + other.as_ref().map_or(0, |other| other.version().0);
                 Stand { standing: Standing::new(actor, place), version }

@@ -152,13 +152,14 @@ impl Engine {
             return Ok(Access::nowhere(name.clone()));
         }
         let conversation = self.state(name).await?;
+        let absent = self.absent(name).await?;
+        let keeps = self.keeps(name).await?;
+        // Last, since it is asked of a state that may come to be meanwhile.
         let other = conversation.read().as_ref().and_then(|state| state.other(user)).cloned();
         let other = match other {
             Some(other) => Some(self.user(&other).await?),
             None => None,
         };
-        let absent = self.absent(name).await?;
-        let keeps = self.keeps(name).await?;
         Ok(Access::new(name.clone(), conversation, absent, other, keeps))
     }
 

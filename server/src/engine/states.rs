@@ -112,6 +112,12 @@ impl<S> Default for Known<S> {
 }
 
 impl<S: State> Known<S> {
+    /// One that is loaded, for tests of what holds it.
+    #[cfg(test)]
+    pub(super) fn loaded(state: S) -> Self {
+        Self { state: OnceCell::new_with(Some(RwLock::new(state))), ..Self::default() }
+    }
+
     /// The state that is out. To be held for a moment only.
     ///
     /// # Panics

@@ -19,7 +19,7 @@ use axum::http::Uri;
 use parking_lot::Mutex;
 use quoth_core::breaker::Breaker;
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::engine::{Clock as _, SystemClock};
 use crate::outbound::{Client, Limits, Url};
@@ -28,6 +28,13 @@ use question::{BODY_BYTES_MAX, Question};
 pub(crate) use question::{Judgement, signed};
 pub use settings::{HookConfig, HooksConfig, OnFailure};
 pub(crate) use signature::Signer;
+
+/// Bytes of messages that wait for a hook's answer at once: as many as may wait for the committer, from which they are apart, so that a
+/// backend that does not answer holds up nothing else.
+const ASKED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What a message that waits takes besides its body, in bytes; rounded up.
+const ASKED_OVERHEAD_BYTES: usize = 1_024;
 
 /// The hooks of a server.
 #[derive(Debug, Default)]
@@ -50,8 +57,13 @@ struct Inner {
     limits: Limits,
     on_failure: OnFailure,
     places: Semaphore,
+    /// For what is asked about and waits.
+    asked_bytes: Arc<Semaphore>,
     breaker: Mutex<Breaker>,
 }
+
+/// What a message takes of [`ASKED_BYTES_MAX`] until it is dropped.
+pub(crate) type Share = OwnedSemaphorePermit;
 
 impl Hooks {
     /// The hooks that are configured, asked of this backend.
@@ -69,6 +81,7 @@ impl Hooks {
                 limits,
                 on_failure: *on_failure,
                 places: Semaphore::new(config.requests_max),
+                asked_bytes: Arc::new(Semaphore::new(ASKED_BYTES_MAX)),
                 breaker: Mutex::default(),
             })))
         };
@@ -81,8 +94,20 @@ impl Hooks {
 }
 
 impl Hook {
-    /// Asks whether this may happen. Without an answer in time, or while there was none for a while, what is configured holds.
-    pub(crate) async fn ask(&self, data: Value) -> Judgement {
+    /// The share of a message with so long a body, if there is one at the moment.
+    pub(crate) fn try_share(&self, body_bytes: usize) -> Option<Share> {
+        Arc::clone(&self.0.asked_bytes).try_acquire_many_owned(weight(body_bytes)).ok()
+    }
+
+    /// The same, when there is one.
+    pub(crate) async fn share(&self, body_bytes: usize) -> Option<Share> {
+        // Nobody closes it.
+        Arc::clone(&self.0.asked_bytes).acquire_many_owned(weight(body_bytes)).await.ok()
+    }
+
+    /// Asks whether this may happen. Without an answer in time, or while there was none for a while, what is configured holds. What is
+    /// asked is made of `data` when there is a place for a request, and not before: in JSON a message is several times as long.
+    pub(crate) async fn ask(&self, data: impl FnOnce() -> Value + Send) -> Judgement {
         let inner = &*self.0;
         let now_ms = SystemClock.unix_ms();
         let tries = {
@@ -92,13 +117,13 @@ impl Hook {
             }
             !breaker.is_closed()
         };
-        let question = Question::new(inner.kind, data, now_ms);
         let answered = tokio::time::timeout(inner.limits.timeout, async {
             let _place = inner.places.acquire().await;
             // It may have become clear meanwhile that nobody answers.
             if !tries && !inner.breaker.lock().is_closed() {
                 return Ok(None);
             }
+            let question = Question::new(inner.kind, data(), now_ms);
             let request = signed(&inner.uri, &inner.signer, &question.id, question.time_ms, question.body())?;
             let answer = inner.client.send(request, inner.limits).await.map_err(|error| error.to_string())?;
             question::judgement(&answer).map(Some)
@@ -125,10 +150,24 @@ impl Hook {
         }
     }
 
+    /// One that asks a backend at `uri`, for tests of what waits for it.
+    #[cfg(test)]
+    pub(crate) fn of(uri: &str, secret_file: &std::path::Path) -> Self {
+        let backend =
+            Backend { client: Client::new(None).unwrap(), signer: Signer::load(secret_file).unwrap() };
+        let publish = HookConfig { url: Some(uri.parse().unwrap()), on_failure: OnFailure::Deny };
+        let config = HooksConfig { publish, timeout_ms: 60_000, ..HooksConfig::default() };
+        Hooks::new(&config, &backend).publish.unwrap()
+    }
+
     fn without_answer(&self) -> Judgement {
         match self.0.on_failure {
             OnFailure::Allow => Judgement::Allow,
             OnFailure::Deny => Judgement::Unavailable,
         }
     }
+}
+
+fn weight(body_bytes: usize) -> u32 {
+    u32::try_from(body_bytes + ASKED_OVERHEAD_BYTES).unwrap_or(u32::MAX)
 }

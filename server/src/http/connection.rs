@@ -94,7 +94,9 @@ pub(super) async fn serve(
             return None;
         }
     };
-    let Granted { on_upgrade, format, place } = requests(&worker, stream, peer).await?;
+    let Granted { on_upgrade, format, address, place } = requests(&worker, stream, peer).await?;
+    // Of a client behind a proxy no port is known.
+    let peer = if address == peer.ip() { peer } else { SocketAddr::new(address, 0) };
     let upgraded = on_upgrade.await.ok()?;
     let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
     let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());

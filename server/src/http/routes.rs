@@ -43,6 +43,8 @@ pub(super) struct Client {
 pub(super) struct Granted {
     pub(super) on_upgrade: OnUpgrade,
     pub(super) format: Format,
+    /// The address of the client, who may be behind a proxy.
+    pub(super) address: IpAddr,
     /// Its place among the connections.
     pub(super) place: Place,
 }
@@ -125,7 +127,7 @@ async fn websocket(
         return full(StatusCode::TOO_MANY_REQUESTS, says);
     };
     let on_upgrade = hyper::upgrade::on(request);
-    *client.granted.lock() = Some(Granted { on_upgrade, format: wanted.format, place });
+    *client.granted.lock() = Some(Granted { on_upgrade, format: wanted.format, address, place });
     wanted.answer()
 }
 

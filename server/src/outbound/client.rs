@@ -14,6 +14,9 @@ use hyper_util::rt::TokioExecutor;
 /// How long a connection that nobody uses is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long what counts for nothing of an answer is read.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// How much an answer may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -87,6 +90,31 @@ impl Client {
         self.send(request.map_err(|error| Failure::Http(error.to_string()))?, limits).await
     }
 
+    /// Sends a request of whose answer nothing counts but the status. Dropping the future ends it.
+    ///
+    /// # Errors
+    /// When there is no status in time.
+    pub async fn send_for_status(
+        &self,
+        request: Request<Full<Bytes>>,
+        limits: Limits,
+    ) -> Result<StatusCode, Failure> {
+        let answered = async {
+            let response = self.0.request(request).await.map_err(|error| Failure::Http(chain(&error)))?;
+            Ok((response.status(), response.into_body()))
+        };
+        match tokio::time::timeout(limits.timeout, answered).await {
+            Ok(Ok((status, answer))) => {
+                // Read so that the connection can be used again, if there is little.
+                let reads = Limited::new(answer, limits.body_bytes_max).collect();
+                let _read_or_not = tokio::time::timeout(DRAIN_TIMEOUT, reads).await;
+                Ok(status)
+            }
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => Err(Failure::Timeout(limits.timeout)),
+        }
+    }
+
     /// Sends a request. Dropping the future ends it.
     ///
     /// # Errors
@@ -116,4 +144,41 @@ async fn body(response: Response<Incoming>, bytes_max: usize) -> Result<Answer, 
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::http::{Request, StatusCode};
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::{Client, Failure, Limits};
+
+    #[tokio::test]
+    async fn an_answer_of_which_the_status_counts_may_be_long_or_never_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            while let Ok((mut tcp, _)) = listener.accept().await {
+                let _request = tcp.read(&mut [0; 4_096]).await.unwrap();
+                tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\nmuch").await.unwrap();
+                open.push(tcp);
+            }
+        });
+        let client = Client::new(None).unwrap();
+        for body_bytes_max in [2, 1_000] {
+            let limits = Limits { timeout: Duration::from_secs(30), body_bytes_max };
+            let request = || Request::post(&uri).body(Full::<Bytes>::default()).unwrap();
+            assert_eq!(client.send_for_status(request(), limits).await.unwrap(), StatusCode::OK);
+            if body_bytes_max == 2 {
+                let read = client.send(request(), limits).await;
+                assert!(matches!(read, Err(Failure::TooLarge(2))), "as the others have it");
+            }
+        }
+    }
 }

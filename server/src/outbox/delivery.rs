@@ -30,7 +30,7 @@ const CURSOR_INTERVAL: Duration = Duration::from_millis(500);
 /// How often it is told that nobody takes events.
 const TOLD_INTERVAL: Duration = Duration::from_secs(60);
 
-/// An answer, in bytes; it is not read.
+/// What of an answer is read and dropped, in bytes. Of one that is longer the connection is not used again.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// What sends events.
@@ -191,8 +191,9 @@ impl Delivery {
         let now_ms = SystemClock.unix_ms();
         let request = signed(&self.uri, &self.backend.signer, &batch.id, now_ms, batch.body.clone())?;
         let limits = Limits { timeout: self.timeout, body_bytes_max: ANSWER_BYTES_MAX };
-        let answer = self.backend.client.send(request, limits).await.map_err(|error| error.to_string())?;
-        if answer.status.is_success() { Ok(()) } else { Err(format!("it answered with {}", answer.status)) }
+        let status = self.backend.client.send_for_status(request, limits).await;
+        let status = status.map_err(|error| error.to_string())?;
+        if status.is_success() { Ok(()) } else { Err(format!("it answered with {status}")) }
     }
 
     /// Waits before another try, for a random part of the pause, and lengthens it; no longer than what is kept is within its bound.

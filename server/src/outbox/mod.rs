@@ -131,7 +131,8 @@ pub(crate) fn start(config: &Config, parts: Parts) -> Result<Option<Running>, St
     let filter = Filter::new(hooks.events_kinds.clone(), hooks.events_patterns());
     let attendance = filter.wants_presence().then(|| {
         // Before anybody comes.
-        (Attendance { engine: engine.clone(), sessions: sessions.clone(), leave }, sessions.observe())
+        let book = presence::Server { engine: engine.clone(), sessions: sessions.clone() };
+        (Attendance { book, leave }, sessions.observe())
     });
     let hold = hold.unwrap_or_else(|| log.hold(cursor.next.position));
     let progress = Arc::new(Progress::default());

@@ -163,7 +163,7 @@ impl Stream {
             if ends && self.machine.unanswered() == 0 && writer.is_idle() {
                 return Ok(());
             }
-            let reads = !ends && self.machine.may_read() && !self.cursor.starts();
+            let reads = !ends && self.machine.may_read() && !self.cursor.starts() && self.judged.has_room();
             let happened = tokio::select! {
                 biased;
                 written = writer.write(), if !writer.is_idle() => Happened::Wrote(written),
@@ -382,7 +382,8 @@ impl Stream {
 
     /// Does with a message what its hook has said.
     async fn judged(&mut self, judged: Judged, writer: &mut FrameWriter) -> Result<(), Code> {
-        let Judged { append, stand, judgement } = judged;
+        // Its share is taken until it waits for the committer, which has its own.
+        let Judged { append, stand, judgement, share: _share } = judged;
         match judgement {
             Judgement::Allow => self.publish(append, &stand).await,
             Judgement::Change(body) => self.publish(Append { body, ..append }, &stand).await,

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::end::End;
 use crate::engine::Stand;
-use crate::hooks::{Hook, Judgement};
+use crate::hooks::{Hook, Judgement, Share};
 use crate::sessions::Goodbye;
 
 /// What is known of a message that was asked about.
@@ -25,17 +25,28 @@ pub(super) struct Judged {
     /// What it was let through by before it was asked about: what has changed since is for the committer to find out.
     pub(super) stand: Stand,
     pub(super) judgement: Judgement,
+    /// What it takes while it waits.
+    pub(super) share: Option<Share>,
 }
 
 type Judging = Pin<Box<dyn Future<Output = Judged> + Send>>;
 
 /// The messages of a stream that a hook is asked about. Takes no memory before the first.
 #[derive(Default)]
-pub(super) struct Messages(Option<Box<FuturesOrdered<Judging>>>);
+pub(super) struct Messages {
+    asked: Option<Box<FuturesOrdered<Judging>>>,
+    /// Whether the last one waits, or has waited, for its share of what may be asked about.
+    is_full: bool,
+}
 
 impl Messages {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.as_ref().is_none_or(|judged| judged.is_empty())
+        self.asked.as_ref().is_none_or(|asked| asked.is_empty())
+    }
+
+    /// Whether another one may be asked about. If not, there is none to be read before those that there are have been judged.
+    pub(super) fn has_room(&self) -> bool {
+        !self.is_full || self.is_empty()
     }
 
     /// Asks about a message of a user behind those before it.
@@ -47,18 +58,26 @@ impl Messages {
         append: Append,
         stand: Stand,
     ) {
-        let data = data(conversation, user, &append);
+        let bytes = append.body.len();
+        let share = hook.try_share(bytes);
+        self.is_full = share.is_none();
+        let (conversation, user) = (conversation.clone(), user.clone());
         let judging = Box::pin(async move {
-            let judgement = hook.ask(data).await;
-            Judged { append, stand, judgement }
+            // It waits here and not where it is read, since those before it, which are to let go of theirs, are polled with it.
+            let share = match share {
+                Some(share) => Some(share),
+                None => hook.share(bytes).await,
+            };
+            let judgement = hook.ask(|| data(&conversation, &user, &append)).await;
+            Judged { append, stand, judgement, share }
         });
-        self.0.get_or_insert_default().push_back(judging);
+        self.asked.get_or_insert_default().push_back(judging);
     }
 
     /// The next message, once it is known what becomes of it. Dropping the future changes nothing.
     pub(super) async fn next(&mut self) -> Judged {
-        if let Some(messages) = &mut self.0
-            && let Some(judged) = messages.next().await
+        if let Some(asked) = &mut self.asked
+            && let Some(judged) = asked.next().await
         {
             return judged;
         }
@@ -76,7 +95,7 @@ pub(super) async fn may_join(
     conversation: &ConversationName,
     is_invited: bool,
 ) -> Result<(), Reply> {
-    let data = json!({ "conversation": conversation, "user": user, "invitation": is_invited });
+    let data = || json!({ "conversation": conversation, "user": user, "invitation": is_invited });
     let (code, reason) = match hook.ask(data).await {
         Judgement::Allow | Judgement::Change(_) => return Ok(()),
         Judgement::Deny(reason) => (Code::DENIED, reason),
@@ -99,8 +118,12 @@ pub(super) async fn judge_edit(
 ) -> Result<Bytes, Reply> {
     let about = About { mentions: mentions.to_vec(), ..About::default() };
     let append = Append { n: 0, sender: user.clone(), origin_time_ms: None, body, about };
-    let mut data = data(conversation, user, &append);
-    data["edits"] = json!(seq);
+    let _share = hook.share(append.body.len()).await;
+    let data = || {
+        let mut data = data(conversation, user, &append);
+        data["edits"] = json!(seq);
+        data
+    };
     let (code, reason) = match hook.ask(data).await {
         Judgement::Allow => return Ok(append.body),
         Judgement::Change(body) => return Ok(body),
@@ -134,7 +157,7 @@ impl Connecting {
         let Self { hook, mut data } = self;
         data["user"] = json!(identity.grant.user);
         Box::pin(async move {
-            match hook.ask(data).await {
+            match hook.ask(|| data).await {
                 Judgement::Allow | Judgement::Change(_) => Ok(identity),
                 Judgement::Deny(reason) => {
                     tracing::info!(reason, user = %identity.grant.user, "a hook has refused a client");
@@ -163,4 +186,90 @@ fn data(conversation: &ConversationName, user: &UserId, append: &Append) -> Valu
         "expires_in_ms": expires_in_ms,
         "edits": null,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use futures_util::FutureExt as _;
+    use quoth_core::authorize::Standing;
+    use quoth_core::conversation::{About, Append};
+    use quoth_protocol::limits::BODY_BYTES_MAX;
+    use quoth_protocol::{ConversationName, UserId};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::Messages;
+    use crate::engine::Stand;
+    use crate::hooks::Hook;
+
+    fn ask(messages: &mut Messages, hook: &Hook, n: u64) {
+        let (name, user) = (ConversationName::new("room").unwrap(), UserId::new("alice").unwrap());
+        let body = Bytes::from(vec![b'a'; BODY_BYTES_MAX]);
+        let append = Append { n, sender: user.clone(), origin_time_ms: None, body, about: About::default() };
+        let stand = Stand { standing: Standing::OF_OWN_LOG, version: 0 };
+        messages.ask(hook.clone(), &name, &user, append, stand);
+    }
+
+    async fn soon<T>(future: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_secs(30), future).await.expect("it comes")
+    }
+
+    /// Streams have 256 messages without an ack each, and connections any number of streams.
+    #[tokio::test]
+    async fn messages_that_wait_for_a_backend_are_bounded_over_all_streams() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let secret = dir.path().join("hooks.secret");
+        std::fs::write(&secret, "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=").unwrap();
+        let hook = Hook::of(&format!("http://{}/", listener.local_addr().unwrap()), &secret);
+        let mut streams: Vec<Messages> = (0..20).map(|_| Messages::default()).collect();
+        let mut count = 0;
+        for stream in &mut streams {
+            for _ in 0..256 {
+                if stream.has_room() {
+                    count += 1;
+                    ask(stream, &hook, count);
+                }
+            }
+            assert!(stream.next().now_or_never().is_none());
+        }
+        let within = 64 * 1024 * 1024 / (BODY_BYTES_MAX as u64 + 1_024);
+        assert!((within..=within + 20).contains(&count), "{count}: each stream has one that waits at most");
+        assert!(!streams[19].has_room());
+        // Once the backend answers, all of them are judged, in order.
+        tokio::spawn(async move {
+            while let Ok((mut tcp, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let (mut request, mut read) = (Vec::new(), vec![0; 64 * 1024]);
+                    // All of it, of which the head says how much it is.
+                    let is_whole = |request: &[u8]| {
+                        let text = String::from_utf8_lossy(request);
+                        text.split_once("\r\n\r\n").is_some_and(|(head, body)| {
+                            let length = head.split_once("content-length: ").unwrap().1.lines().next();
+                            body.len() == length.unwrap().parse::<usize>().unwrap()
+                        })
+                    };
+                    while !is_whole(&request) {
+                        let count = tcp.read(&mut read).await.unwrap();
+                        request.extend_from_slice(&read[..count]);
+                    }
+                    let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 18\r\n\r\n";
+                    tcp.write_all(format!("{head}{{\"result\":\"allow\"}}").as_bytes()).await.unwrap();
+                });
+            }
+        });
+        let mut last = 0;
+        for stream in &mut streams {
+            while !stream.is_empty() {
+                let judged = soon(stream.next()).await;
+                assert!(judged.append.n > last, "in order");
+                last = judged.append.n;
+            }
+            assert!(stream.has_room());
+        }
+        assert_eq!(last, count);
+    }
 }

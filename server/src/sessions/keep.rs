@@ -53,6 +53,24 @@ impl Keep for Engine {
     }
 }
 
+/// Keeps nothing any more, and says so: the store is closed, and whoever is told that something is kept must find it behind a restart.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Closed;
+
+impl Keep for Closed {
+    fn keep_all(&self, _: Vec<(ConversationName, Vec<Register>)>) -> Kept<'_, ()> {
+        Box::pin(async { Err("the server stops".to_owned()) })
+    }
+
+    fn keep(&self, _: ConversationName, _: Vec<Register>) -> Kept<'_, ()> {
+        Box::pin(async { Err("the server stops".to_owned()) })
+    }
+
+    fn load(&self, _: ConversationName, _: &'static [u8], _: usize) -> Kept<'_, Registers> {
+        Box::pin(async { Err("the server stops".to_owned()) })
+    }
+}
+
 /// Keeps nothing: for servers without a store of their own, as tests have.
 #[derive(Debug, Clone, Copy)]
 pub struct Nothing;

@@ -29,6 +29,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::engine::{Clock, Statuses};
 pub(crate) use attendance::Members;
 pub use attendance::{Attendance, Refused, Watcher};
+use keep::Closed;
 pub use keep::{Keep, Kept, Nothing, Registers};
 pub use mailbox::{Goodbye, Seen, Told};
 pub use revoked::revoked_in;
@@ -90,6 +91,8 @@ struct Inner {
     /// Held while devices that have gone are stored, so that what is stored of one last is the latest.
     storing: tokio::sync::Mutex<()>,
     keep: RwLock<Arc<dyn Keep>>,
+    /// Held by who stores revocations.
+    storing_revocations: tokio::sync::Mutex<()>,
     clock: Arc<dyn Clock>,
     config: SessionsConfig,
 }
@@ -104,6 +107,7 @@ impl Sessions {
             went: Arc::default(),
             storing: tokio::sync::Mutex::default(),
             keep: RwLock::new(keep),
+            storing_revocations: tokio::sync::Mutex::default(),
             clock,
             config,
         });
@@ -225,17 +229,12 @@ impl Sessions {
         now_ms: u64,
     ) -> Result<usize, RevokeError> {
         let extent = self.bounded(extent);
-        let (extent, count) = {
+        let count = {
             let mut state = self.0.state.lock();
-            let extent = state.revocations.revoke(revoked, extent)?;
-            (extent, state.eject_revoked(revoked, reason, now_ms))
+            state.revocations.revoke(revoked, extent)?;
+            state.eject_revoked(revoked, reason, now_ms)
         };
-        let register = revoked::register(revoked, Some(extent));
-        self.0
-            .keep()
-            .keep(ConversationName::server(), vec![register])
-            .await
-            .map_err(RevokeError::NotStored)?;
+        self.0.store(std::slice::from_ref(revoked)).await.map_err(RevokeError::NotStored)?;
         Ok(count)
     }
 
@@ -245,12 +244,7 @@ impl Sessions {
     /// When that could not be stored.
     pub async fn lift(&self, revoked: &Revoked) -> Result<bool, RevokeError> {
         let was = self.0.state.lock().revocations.lift(revoked);
-        let register = revoked::register(revoked, None);
-        self.0
-            .keep()
-            .keep(ConversationName::server(), vec![register])
-            .await
-            .map_err(RevokeError::NotStored)?;
+        self.0.store(std::slice::from_ref(revoked)).await.map_err(RevokeError::NotStored)?;
         Ok(was)
     }
 
@@ -301,7 +295,7 @@ impl Sessions {
     /// Stores what waits to be stored and lets go of the store. To be called at the end, when all connections are gone.
     pub async fn close(&self) {
         devices::store(&self.0).await;
-        *self.0.keep.write() = Arc::new(Nothing);
+        *self.0.keep.write() = Arc::new(Closed);
     }
 
     /// What tells rosters who is there.
@@ -321,6 +315,17 @@ impl Sessions {
 impl Inner {
     fn keep(&self) -> Arc<dyn Keep> {
         Arc::clone(&self.keep.read())
+    }
+
+    /// Stores what is in force of these. It is looked at by one after the other, so what is stored last is what is in force, in whatever
+    /// order they come here.
+    async fn store(&self, changed: &[Revoked]) -> Result<(), String> {
+        let _storing = self.storing_revocations.lock().await;
+        let registers = {
+            let state = self.state.lock();
+            changed.iter().map(|it| revoked::register(it, state.revocations.find(it))).collect()
+        };
+        self.keep().keep(ConversationName::server(), registers).await
     }
 }
 

@@ -10,14 +10,14 @@ use quoth_core::revocation::{Bearer, Revocations, Revoked};
 use quoth_core::session::Identity;
 use quoth_protocol::presence::Status;
 use quoth_protocol::reply::SessionInfo;
-use quoth_protocol::{Code, ConversationName, UserId};
+use quoth_protocol::{Code, UserId};
 
 use tokio::sync::mpsc;
 
 use super::devices::Gone;
 use super::mailbox::{Goodbye, Mailbox};
 use super::watches::Watches;
-use super::{Inner, SessionsConfig, bearer, revoked};
+use super::{Inner, SessionsConfig, bearer};
 
 /// The longest wait, so that a jump of the machine's clock is noticed, and what was revoked for a time is forgotten.
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -266,8 +266,7 @@ async fn forget(inner: &Inner, over: Vec<Revoked>) {
     if over.is_empty() {
         return;
     }
-    let registers = over.iter().map(|over| revoked::register(over, None)).collect();
-    if let Err(error) = inner.keep().keep(ConversationName::server(), registers).await {
+    if let Err(error) = inner.store(&over).await {
         tracing::warn!(
             error,
             "revocations that are over could not be removed from the store; they are without effect"

@@ -55,6 +55,34 @@ impl Keep for Memory {
     }
 }
 
+/// A memory whose first call is slow.
+#[derive(Debug, Default)]
+struct SlowAtFirst {
+    memory: Memory,
+    calls: AtomicU64,
+    goes_on: tokio::sync::Notify,
+}
+
+impl Keep for SlowAtFirst {
+    fn keep_all(&self, notes: Vec<(ConversationName, Vec<Register>)>) -> Kept<'_, ()> {
+        self.memory.keep_all(notes)
+    }
+
+    fn keep(&self, conversation: ConversationName, registers: Vec<Register>) -> Kept<'_, ()> {
+        let is_first = self.calls.fetch_add(1, Ordering::Relaxed) == 0;
+        Box::pin(async move {
+            if is_first {
+                self.goes_on.notified().await;
+            }
+            self.memory.keep(conversation, registers).await
+        })
+    }
+
+    fn load(&self, of: ConversationName, prefix: &'static [u8], limit: usize) -> Kept<'_, Registers> {
+        self.memory.load(of, prefix, limit)
+    }
+}
+
 #[derive(Debug, Default)]
 struct SetClock(AtomicU64);
 
@@ -349,4 +377,35 @@ async fn the_loser_is_told_and_counts_are_right() {
     assert_eq!(world.sessions.kick(&user("alice"), Some(&device("phone")), "", 0), 0, "it is out");
     assert_eq!(world.sessions.kick(&user("alice"), None, "by us", 0), 1);
     assert_eq!(told(&again), Some(Code::KICKED));
+}
+
+#[tokio::test]
+async fn what_is_stored_last_is_what_is_in_force() {
+    let (keep, clock) = (Arc::<SlowAtFirst>::default(), Arc::<SetClock>::default());
+    let sessions = Sessions::start(SessionsConfig::default(), Arc::clone(&keep) as _, clock);
+    let alice = Revoked::User { user: user("alice"), device: None };
+    let (revoking, lifting) = tokio::join!(sessions.revoke(&alice, EVER, "", 0), async {
+        until(|| keep.calls.load(Ordering::Relaxed) == 1).await;
+        let lifting = tokio::spawn({
+            let (sessions, alice) = (sessions.clone(), alice.clone());
+            async move { sessions.lift(&alice).await }
+        });
+        until(|| sessions.counts().revocations == 0).await;
+        tokio::task::yield_now().await;
+        keep.goes_on.notify_one();
+        lifting.await.unwrap()
+    });
+    assert!(revoking.is_ok() && lifting.unwrap());
+    assert!(keep.memory.0.lock().is_empty(), "it is lifted behind a restart too");
+}
+
+#[tokio::test]
+async fn nobody_is_told_that_something_is_stored_once_the_store_is_closed() {
+    let world = world(SessionsConfig::default());
+    let token = Revoked::Token { id: "t".to_owned() };
+    world.sessions.close().await;
+    let revoked = world.sessions.revoke(&token, EVER, "", 0).await;
+    assert!(matches!(revoked, Err(RevokeError::NotStored(_))), "{revoked:?}");
+    let lifted = world.sessions.lift(&token).await;
+    assert!(matches!(lifted, Err(RevokeError::NotStored(_))), "{lifted:?}");
 }

@@ -45,6 +45,7 @@ pub(crate) struct Upgraded {
     /// What of the client's first messages came with the handshake.
     pub(crate) read: Vec<u8>,
     pub(crate) format: Format,
+    /// The client; behind a trusted proxy the one that the proxy names, with port 0.
     pub(crate) peer: SocketAddr,
     /// Its place among the connections.
     pub(crate) place: Place,

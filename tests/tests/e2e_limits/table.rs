@@ -137,6 +137,8 @@ fn every_constant_of_the_protocol_is_in_the_table_with_its_value() {
         REQUESTS_UNDER_WAY_MAX,
         CREATE_MEMBERS_MAX,
         INVITATIONS_MAX,
+        BANS_MAX,
+        FORMER_MEMBERS_MAX,
         BLOCKED_USERS_MAX,
         SESSIONS_MAX,
         MEMBERS_PAGE_MAX,

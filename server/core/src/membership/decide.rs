@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use quoth_protocol::frame::EventKind;
-use quoth_protocol::limits::{CREATE_MEMBERS_MAX, INVITATIONS_MAX};
+use quoth_protocol::limits::{BANS_MAX, CREATE_MEMBERS_MAX, INVITATIONS_MAX};
 use quoth_protocol::membership::{ConversationKind, GoneCause, Permissions, Role, check_title};
 use quoth_protocol::{Code, ConversationName, UserId};
 
@@ -239,6 +239,9 @@ fn ban(
     let new = in_future(until_ms, now_ms);
     let member = state.user(user).copied().unwrap_or_default();
     let mut events = Vec::new();
+    if new > 0 && !member.is_banned(now_ms) && state.has_bans(BANS_MAX, now_ms) {
+        return Err(Refusal::new(Code::TOO_MANY, "too many are banned: lift some of the bans first"));
+    }
     if in_future(member.banned_until_ms, now_ms) != new {
         events.push(EventKind::Banned { user: user.clone(), until_ms: new });
     }

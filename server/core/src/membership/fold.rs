@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use quoth_protocol::frame::EventKind;
+use quoth_protocol::limits::FORMER_MEMBERS_MAX;
 use quoth_protocol::membership::InvitationHash;
 use quoth_protocol::{Seq, UserId};
 
@@ -21,11 +22,14 @@ pub struct Fact<'a> {
     pub kind: &'a EventKind,
 }
 
+/// Users who are forgotten at once when there are too many who are none any more: it takes a look at all of them.
+const FORGOTTEN_AT_ONCE: usize = 64;
+
 /// Which parts of a state an event has changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Touched {
     pub(super) attributes: bool,
-    pub(super) user: Option<UserId>,
+    pub(super) users: Vec<UserId>,
     pub(super) invitations: Vec<InvitationHash>,
 }
 
@@ -51,9 +55,12 @@ impl ConversationState {
         }
         let Some(state) = state else { return Touched::default() };
         let mut touched = state.change(fact);
+        if state.gone_count() > FORMER_MEMBERS_MAX {
+            touched.users.extend(state.forget_gone(fact));
+        }
         if touched != Touched::default() {
             state.version = fact.seq;
-            let rows_left = touched.user.as_ref().is_some_and(|user| state.members.contains_key(user))
+            let rows_left = touched.users.iter().any(|user| state.members.contains_key(user))
                 || touched.invitations.iter().any(|hash| state.invitations.contains_key(hash));
             // So that the version is in a row that stays.
             touched.attributes |= !rows_left;
@@ -139,7 +146,29 @@ impl ConversationState {
         if after.is_nothing() {
             self.members.remove(user);
         }
-        Touched { user: Some(user.clone()), ..Touched::default() }
+        Touched { users: vec![user.clone()], ..Touched::default() }
+    }
+
+    /// Makes room among those who are no members, and gives who is not known any more: whose ban has ended and who may read nothing,
+    /// and else who left first. Whoever the event is about stays, and so do those who are banned.
+    fn forget_gone(&mut self, Fact { seq, time_ms, .. }: Fact<'_>) -> Vec<UserId> {
+        let is_gone =
+            |member: &Member| member.present.is_none() && !member.is_banned(time_ms) && member.seq != seq;
+        let mut gone: Vec<(Seq, &UserId)> = self
+            .members
+            .iter()
+            .filter(|(_, member)| is_gone(member))
+            .map(|(user, member)| (member.left_seq, user))
+            .collect();
+        if gone.len() > FORGOTTEN_AT_ONCE {
+            gone.select_nth_unstable(FORGOTTEN_AT_ONCE - 1);
+            gone.truncate(FORGOTTEN_AT_ONCE);
+        }
+        let gone: Vec<UserId> = gone.into_iter().map(|(_, user)| user.clone()).collect();
+        for user in &gone {
+            self.members.remove(user);
+        }
+        gone
     }
 
     /// Somebody comes with an invitation. Says whether it changes by that.

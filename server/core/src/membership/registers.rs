@@ -40,9 +40,10 @@ impl ConversationState {
         if touched.attributes {
             changes.push((vec![ATTRIBUTES], Some(encode(&self.attributes()))));
         }
-        if let Some(user) = &touched.user {
-            changes.push((key(USER, user.as_str().as_bytes()), self.members.get(user).map(encode)));
-        }
+        let users = touched.users.iter();
+        changes.extend(
+            users.map(|user| (key(USER, user.as_str().as_bytes()), self.members.get(user).map(encode))),
+        );
         let invitations = touched.invitations.iter();
         changes.extend(
             invitations.map(|hash| (key(INVITATION, &hash.0), self.invitations.get(hash).map(encode))),

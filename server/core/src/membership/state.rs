@@ -148,6 +148,17 @@ impl ConversationState {
         self.members.len()
     }
 
+    /// How many of these are no members.
+    pub(super) fn gone_count(&self) -> usize {
+        self.members.len() - self.count as usize
+    }
+
+    /// Whether at least so many users are banned at `now_ms`. Looks at all users only if that may be.
+    pub(super) fn has_bans(&self, count: usize, now_ms: u64) -> bool {
+        self.gone_count() >= count
+            && self.members.values().filter(|member| member.is_banned(now_ms)).count() >= count
+    }
+
     /// What it knows of a user.
     #[must_use]
     pub fn user(&self, user: &UserId) -> Option<&Member> {

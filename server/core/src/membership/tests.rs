@@ -1,5 +1,6 @@
 //! Rules that do not depend on who asks, and that events and registers come to the same.
 
+use quoth_protocol::limits::{BANS_MAX, FORMER_MEMBERS_MAX};
 use quoth_protocol::membership::{ConversationKind, InvitationHash, Permissions, Role};
 use quoth_protocol::{Code, ConversationName, Seq};
 
@@ -246,6 +247,56 @@ fn a_full_conversation_takes_nobody() {
     world.rules = Rules { members_max: 2, ..Rules::default() };
     assert_eq!(code(world.by("a", create(ConversationKind::Group, &["b", "c"], false))), Code::TOO_MANY);
     assert_eq!(world.by("a", create(ConversationKind::Group, &["b", "b", "a"], false)), Ok(3));
+}
+
+fn ban(name: &str, until_ms: u64) -> Change {
+    Change::Ban { user: user(name), until_ms }
+}
+
+#[test]
+fn so_many_are_banned_and_no_more() {
+    let mut world = World::group("room");
+    for n in 0..BANS_MAX as u64 {
+        assert_eq!(world.by("owner", ban(&format!("troll{n}"), 2_000 + n)), Ok(1));
+    }
+    for who in ["one more", "member"] {
+        assert_eq!(code(world.by("owner", ban(who, u64::MAX))), Code::TOO_MANY);
+    }
+    assert_eq!(world.by("owner", ban("troll7", 9_000)), Ok(1), "one that there is");
+    world.by("owner", ban("troll9", 0)).unwrap();
+    assert_eq!(world.by("owner", ban("one more", u64::MAX)), Ok(1), "one was lifted");
+    assert_eq!(code(world.by("owner", ban("member", u64::MAX))), Code::TOO_MANY);
+    world.now_ms = 2_000;
+    assert_eq!(world.by("owner", ban("member", u64::MAX)), Ok(2), "one is over");
+}
+
+#[test]
+fn who_left_first_is_forgotten_first() {
+    let mut world = World::group("room");
+    // They may read nothing, so they go before those who have left.
+    for n in 0..100 {
+        world.by("owner", ban(&format!("over{n}"), 1_001)).unwrap();
+    }
+    for n in 0..100 {
+        world.by("owner", ban(&format!("troll{n}"), u64::MAX)).unwrap();
+    }
+    world.now_ms = 1_001;
+    let come_and_go = |world: &mut World, n: usize| {
+        world.by("owner", set(&format!("guest{n}"), Role::Member)).unwrap();
+        world.by(&format!("guest{n}"), Change::Leave).unwrap();
+    };
+    let guests = FORMER_MEMBERS_MAX;
+    for n in 0..guests {
+        come_and_go(&mut world, n);
+        assert!(world.state().users_count() <= FORMER_MEMBERS_MAX + 4);
+    }
+    let knows = |world: &World, name: &str| world.state().user(&user(name)).is_some();
+    assert!((0..100).all(|n| !knows(&world, &format!("over{n}")) && knows(&world, &format!("troll{n}"))));
+    let known: Vec<bool> = (0..guests).map(|n| knows(&world, &format!("guest{n}"))).collect();
+    assert!(known.is_sorted() && !known[0] && known[guests - 1], "the later ones are known");
+    assert!(known.iter().filter(|known| **known).count() > FORMER_MEMBERS_MAX - 200);
+    assert_eq!(ConversationState::load(&world.rows).unwrap().as_ref(), world.state.as_ref());
+    assert!(["owner", "admin", "member", "reader"].iter().all(|name| knows(&world, name)));
 }
 
 /// Random changes by random users: the state that the events come to is the one that the registers hold, it counts right, and

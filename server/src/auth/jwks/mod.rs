@@ -5,6 +5,7 @@ mod set;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,10 @@ const LIMITS: Limits = Limits { timeout: Duration::from_secs(5), body_bytes_max:
 
 /// Sign-ins that wait for the keys at once. Each holds its token, of 8 KiB at most.
 const WAITERS_MAX: usize = 8_192;
+
+/// Key ids that are remembered to have been looked for. A fleet whose key was withdrawn has one or two; junk has any number, and each takes
+/// 256 bytes at most.
+const SOUGHT_MAX: usize = 1_024;
 
 /// Where keys are, and how often to look.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,14 +72,20 @@ struct Looks {
     has_succeeded: bool,
     /// Whether any one has.
     has_keys: bool,
+    /// Ids of unknown keys that tokens had since the last look ended. Without an id it is empty.
+    sought: HashSet<String>,
+    /// Those that the last look was for too, in vain as far as they are asked for still.
+    missed: HashSet<String>,
 }
 
 /// What can be done for a token whose key is not known.
 pub(super) enum Ask<F> {
     /// Wait for this, and look again.
     Wait(F),
-    /// Nothing: the set was read a moment ago.
-    Known,
+    /// Nothing: the set was read a moment ago for a token with this key id already, and does not have it.
+    Missed,
+    /// Nothing: the set was read a moment ago, and may have the key since, but it is too soon for another look.
+    TooSoon,
     /// Nothing: the set cannot be read at the moment.
     Unreadable,
 }
@@ -86,7 +97,9 @@ impl Jwks {
     /// When the further certificate authorities cannot be read.
     pub(super) fn new(config: JwksConfig) -> Result<Self, String> {
         let client = Client::new(config.ca_file.as_deref())?;
-        let looks = Looks { is_pending: true, last: None, has_succeeded: false, has_keys: false };
+        let (sought, missed) = (HashSet::new(), HashSet::new());
+        let looks =
+            Looks { is_pending: true, last: None, has_succeeded: false, has_keys: false, sought, missed };
         Ok(Self(Arc::new(Inner {
             config,
             client,
@@ -119,15 +132,22 @@ impl Jwks {
         self.0.looks.lock().has_succeeded
     }
 
-    /// What can be done for a token whose key is not known. All who wait get the same look.
-    pub(super) fn ask(&self) -> Ask<impl Future<Output = ()> + Send + 'static> {
+    /// What can be done for a token whose key is not known, by its id of at most 64 characters. All who wait get the same look.
+    pub(super) fn ask(&self, key_id: &str) -> Ask<impl Future<Output = ()> + Send + use<>> {
         // Before the look can end.
         let mut ended = self.0.ended.subscribe();
         {
             let mut looks = self.0.looks.lock();
+            if looks.sought.len() < SOUGHT_MAX && !looks.sought.contains(key_id) {
+                looks.sought.insert(key_id.to_owned());
+            }
             let may_look = looks.last.is_none_or(|last| last.elapsed() >= self.0.config.refresh_min);
             if !looks.is_pending && !may_look {
-                return if looks.has_succeeded { Ask::Known } else { Ask::Unreadable };
+                return match (looks.has_succeeded, looks.missed.contains(key_id)) {
+                    (false, _) => Ask::Unreadable,
+                    (true, true) => Ask::Missed,
+                    (true, false) => Ask::TooSoon,
+                };
             }
             if !looks.is_pending {
                 looks.is_pending = true;
@@ -180,6 +200,9 @@ impl Inner {
         let mut looks = self.looks.lock();
         (looks.is_pending, looks.has_succeeded) = (false, has_succeeded);
         looks.has_keys |= has_succeeded;
+        if has_succeeded {
+            looks.missed = std::mem::take(&mut looks.sought);
+        }
         drop(looks);
         self.ended.send_modify(|ended| *ended += 1);
     }

@@ -41,6 +41,9 @@ impl Published {
                 Err(reason) => refused.push(format!("key {at}: {reason}")),
             }
         }
+        if elements.is_empty() {
+            return Err("it has no key".to_owned());
+        }
         if keys.is_empty() {
             return Err(format!("it has no usable key; {}", refused.join("; ")));
         }
@@ -91,6 +94,7 @@ fn is_same(a: &Key, b: &Key) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use jsonwebtoken::Algorithm;
     use serde_json::{Value, json};
 
     use super::{KeySet, Published};
@@ -150,29 +154,27 @@ mod tests {
             key[name] = value;
             key
         };
-        let without_alg = {
-            let mut key = ed25519("k", A);
-            key.as_object_mut().unwrap().remove("alg");
-            key
-        };
         let p256 = json!({"kty": "EC", "crv": "P-256", "kid": "p", "x": A, "y": B});
+        let p384 = json!({"kty": "EC", "crv": "P-384", "kid": "p", "x": A, "y": B});
         let mut p256_as_eddsa = p256.clone();
         p256_as_eddsa["alg"] = json!("EdDSA");
         let mut p256_as_es384 = p256.clone();
         p256_as_es384["alg"] = json!("ES384");
         let short =
             json!({"kty": "RSA", "alg": "RS256", "n": "ALqq".to_owned() + &"q".repeat(168), "e": "AQAB"});
+        let mut short_without_alg = short.clone();
+        short_without_alg.as_object_mut().unwrap().remove("alg");
         for (key, reason) in [
             (json!({"kty": "oct", "alg": "HS256", "k": A}), "symmetric"),
             (with("d", json!(B)), "private key"),
-            (without_alg, "has no `alg`"),
-            (p256, "has no `alg`"),
+            (p384, "has no `alg`"),
             (p256_as_eddsa, "no key for its `alg`"),
             (p256_as_es384, "no key for its `alg`"),
             (with("alg", json!("HS256")), "no key for its `alg`"),
             (with("use", json!("enc")), "its `use`"),
             (with("key_ops", json!(["sign"])), "its `key_ops`"),
-            (short, "bits"),
+            (short.clone(), "bits"),
+            (short_without_alg, "bits"),
             (json!({"kty": "RSA", "alg": "RS256", "n": "AQAB"}), "it is no key"),
             (json!("text"), "it is no key"),
             (ed25519("good", B), "another one has its kid"),
@@ -191,11 +193,24 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_does_not_say_its_algorithm_is_for_the_one_of_its_kind() {
+        let mut ed25519 = ed25519("e", A);
+        ed25519.as_object_mut().unwrap().remove("alg");
+        let p256 = json!({"kty": "EC", "crv": "P-256", "kid": "p", "x": A, "y": B});
+        // 256 bytes, odd.
+        let modulus = "q".repeat(341) + "Q";
+        let rsa = json!({"kty": "RSA", "kid": "r", "n": modulus, "e": "AQAB"});
+        let read = published(&[ed25519, p256, rsa]);
+        let algorithms: Vec<_> = read.keys.iter().map(|key| key.algorithm).collect();
+        assert_eq!(algorithms, [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256], "{:?}", read.refused);
+    }
+
+    #[test]
     fn what_has_no_usable_key_is_no_set() {
         for (document, reason) in [
             ("<html>", "no key set"),
             ("{}", "no key set"),
-            (r#"{"keys":[]}"#, "no usable key"),
+            (r#"{"keys":[]}"#, "it has no key"),
             (r#"{"keys":[{"kty":"oct","k":"AAAA","alg":"HS256"}]}"#, "symmetric"),
         ] {
             let error = Published::read(document.as_bytes()).unwrap_err();

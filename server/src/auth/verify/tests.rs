@@ -103,9 +103,12 @@ fn a_rejection_has_its_reason() {
     let symmetric = issue(&secret, HS256, what("quoth", &user, NOW_S)).unwrap();
     let unsigned = token(&key, "quoth", NOW_S).rsplit_once('.').unwrap().0.to_owned() + ".AAAA";
     let claims = |claims| with_header(&key, &Header::new(EdDSA), &claims);
+    let critical = Header { crit: Some(vec!["exp".to_owned()]), ..Header::new(EdDSA) };
+    let critical = with_header(&key, &critical, &json!({"aud": "quoth", "sub": "alice", "exp": NOW_S}));
     let long = "i".repeat(1_000);
     let cases = [
         ("not a token".to_owned(), Rejection::NoToken),
+        (critical, Rejection::Critical),
         (with_kid(&key, "gone"), Rejection::UnknownKeyId("gone".to_owned())),
         (with_kid(&key, &long), Rejection::UnknownKeyId(long[..64].to_owned())),
         (symmetric, Rejection::NoKey(HS256)),
@@ -117,7 +120,11 @@ fn a_rejection_has_its_reason() {
         (token(&key, "quoth", NOW_S - 40), Rejection::Expired { user: user.clone(), ago_s: 40 }),
         (
             claims(json!({"aud": "quoth", "sub": "alice", "exp": NOW_S, "nbf": NOW_S + 40})),
-            Rejection::NotYet { user, in_s: 10 },
+            Rejection::NotYet { user: user.clone(), in_s: 10 },
+        ),
+        (
+            claims(json!({"aud": "quoth", "sub": "alice", "exp": NOW_S + 90, "iat": NOW_S + 31})),
+            Rejection::IssuedLater { user, in_s: 31 },
         ),
     ];
     for (token, expected) in cases {
@@ -127,6 +134,8 @@ fn a_rejection_has_its_reason() {
     }
     let expired = token(&key, "quoth", NOW_S - 40);
     assert_eq!(verify(&verifier, &expired), Err(Code::TOKEN_EXPIRED));
+    let fast_clock = claims(json!({"aud": "quoth", "sub": "alice", "exp": NOW_S + 90, "iat": NOW_S + 30}));
+    assert!(verify(&verifier, &fast_clock).is_ok());
 }
 
 #[test]

@@ -110,9 +110,11 @@ impl Committer {
         let name = access.name();
         Ok(self.drafts.conversations.look(name, conversation, |state| {
             let other_user = state.as_ref().and_then(|state| state.other(user));
-            let is_blocked = other_user
-                .zip(other)
-                .is_some_and(|(other_user, other)| self.drafts.blocks(other_user, other, user));
+            let is_blocked = match (other_user, other) {
+                (Some(other_user), Some(other)) => self.drafts.blocks(other_user, other, user),
+                (Some(_), None) => Access::KNOWS_NOT,
+                (None, _) => false,
+            };
             look(Place { name, state: state.as_ref(), is_blocked })
         }))
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use quoth_core::authorize::Grant;
+use quoth_core::authorize::{Action, Grant};
 use quoth_core::conversation::{About, Append};
 use quoth_core::membership::{Actor, Change, ConversationState};
 use quoth_core::retention::Keeping;
@@ -181,6 +181,36 @@ async fn what_was_changed_is_loaded_as_it_was() {
     };
     engine.change(operator, &room("room"), invited).await.unwrap();
     assert_eq!(conversations("dora").await.0, [room("room")]);
+    stop(engine, stopper).await.unwrap();
+}
+
+/// An access of before a direct conversation began knows nobody who could block, and hears of no block.
+#[tokio::test]
+async fn who_was_there_before_a_direct_conversation_began_comes_again() {
+    let (engine, stopper) = start(MemoryLog::new(), MemoryView::new());
+    let name = ConversationName::direct(&user("alice"), &user("bob"));
+    let before = engine.access(&name, &user("alice")).await.unwrap();
+    let direct = Change::Create {
+        kind: ConversationKind::Direct,
+        title: String::new(),
+        members: vec![user("bob")],
+        open: false,
+    };
+    engine.change(caller("alice"), &name, direct).await.unwrap();
+    engine.block(caller("bob"), user("alice"), true).await.unwrap();
+    let grant = Grant::of_membership(user("alice"));
+    let may = |access: &Access| {
+        access.stand(Actor::User(&grant)).standing.allows(Actor::User(&grant), Action::Publish, 0).is_ok()
+    };
+    let again = engine.access(&name, &user("alice")).await.unwrap();
+    assert!(!may(&again) && !may(&before));
+    // What was let through before, by whatever version, is judged by what is sequenced.
+    let publisher = Publisher::new(before, Role::User, user("alice"), ProducerId(1), Mailbox::of_anybody());
+    assert!(super::world::publish(&engine, &publisher, 1).await);
+    assert_eq!(outcome(&publisher).await.result.map_err(NotStored::code), Err(Code::FORBIDDEN));
+    engine.block(caller("bob"), user("alice"), false).await.unwrap();
+    assert!(may(&again));
+    drop((publisher, again));
     stop(engine, stopper).await.unwrap();
 }
 
