@@ -232,7 +232,9 @@ fn whatever_ends_a_run_its_server_and_its_folder_go_too() {
     // The next run sweeps. What comes right behind the first signal says the same.
     std::fs::remove_file(config.with_file_name("log")).expect("the dead server's log");
     let (run, config) = running(dir.path());
-    assert_eq!(signalled(run, &["INT", "TERM"]).code(), Some(130));
+    // Both are pending when it looks, so either is taken for the first.
+    let code = signalled(run, &["INT", "TERM"]).code();
+    assert!(matches!(code, Some(130 | 143)), "{code:?}");
     assert!(is_empty() && pid_of(&config).is_empty());
     let (run, config) = running(dir.path());
     assert_eq!(signalled(run, &["TERM"]).code(), Some(143));
