@@ -30,7 +30,7 @@ const DIR_VARIABLE: &str = "DISK_TO_WATCH";
 const CUTS: usize = 240;
 
 /// The same where a flush is missing.
-const CUTS_OF_MISSING: usize = 600;
+const CUTS_OF_MISSING: usize = 3_000;
 
 /// Every so many of them are looked at thoroughly.
 const THOROUGHLY: usize = 8;

@@ -105,7 +105,15 @@ impl Call {
                 "send the body as JSON, with the header Content-Type: application/json",
             ));
         }
-        serde_json::from_slice(&self.body).map_err(|error| Problem::invalid(format!("the body: {error}")))
+        parsed(&self.body).map_err(|error| Problem::invalid(format!("the body: {error}")))
+    }
+}
+
+/// A JSON object. A list of a struct's fields in their order, which serde takes for one too, is none.
+fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    match body.trim_ascii_start().first() {
+        Some(b'{') | None => serde_json::from_slice(body).map_err(|error| error.to_string()),
+        Some(_) => Err("expected a JSON object".to_owned()),
     }
 }
 
@@ -263,4 +271,24 @@ async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes
             Problem::invalid(format!("the body was not sent to its end: {error}"))
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parsed;
+
+    #[derive(Debug, PartialEq, Eq, serde::Deserialize)]
+    struct Body {
+        #[serde(default)]
+        count: u32,
+    }
+
+    #[test]
+    fn a_body_is_an_object_and_no_list_of_its_fields() {
+        assert_eq!(parsed(b" \n{}"), Ok(Body { count: 0 }));
+        assert_eq!(parsed(b"{\"count\":2}"), Ok(Body { count: 2 }));
+        for body in [&b"[]"[..], b"[2]", b"2", b"", b"{} {}"] {
+            assert!(parsed::<Body>(body).is_err(), "{body:?}");
+        }
+    }
 }
