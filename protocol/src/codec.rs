@@ -210,6 +210,17 @@ impl Decoder {
     }
 }
 
+/// The frames of a chunk of whole ones, each by itself.
+pub fn frames_of(mut chunk: Bytes) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || {
+        let bytes = match frame_length(&chunk) {
+            Ok(Some((len, prefix_len))) => (prefix_len + len).min(chunk.len()),
+            _ => chunk.len(),
+        };
+        (bytes > 0).then(|| chunk.split_to(bytes))
+    })
+}
+
 /// The length that the frame at the front of `bytes` has, and that of its length prefix; `None` until the prefix is whole.
 ///
 /// # Errors
@@ -230,7 +241,9 @@ pub fn frame_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, DecodeError>
 
 #[cfg(test)]
 mod tests {
-    use super::{DecodeError, Decoder, decode, encode, encode_datagram};
+    use bytes::Bytes;
+
+    use super::{DecodeError, Decoder, Run, decode, encode, encode_datagram, frames_of};
     use crate::frame::{ClientFrame, Publish, ServerFrame};
     use crate::id::Seq;
     use crate::limits::FRAME_BYTES_MAX;
@@ -267,6 +280,17 @@ mod tests {
             decoder.push(bad);
             assert_eq!(decoder.next_bytes(), Err(DecodeError::BadLength));
         }
+    }
+
+    #[test]
+    fn a_run_of_frames_is_cut_between_them() {
+        let frames = [publish(0), publish(200), publish(20_000), publish(1)];
+        let run = Run::encode(&frames, 0);
+        let each: Vec<Bytes> = frames.iter().map(encode).collect();
+        assert_eq!(run.frames().collect::<Vec<_>>(), each);
+        assert_eq!(frames_of(run.slice(0..run.len())).collect::<Vec<_>>(), each);
+        assert_eq!(run.slice(1..3), each[1..3].concat());
+        assert_eq!((run.len(), run.slice(4..9).len(), frames_of(Bytes::new()).count()), (4, 0, 0));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quoth_protocol::Code;
-use quoth_protocol::codec::{DecodeError, Decoder, encode};
+use quoth_protocol::codec::{DecodeError, Decoder, encode, frames_of};
 use quoth_protocol::frame::{ClientFrame, ServerFrame};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
@@ -186,13 +186,17 @@ impl FrameWriter {
         self.waiting.push(encode(frame), false);
     }
 
-    /// Adds events. A writer that drains takes no more.
-    pub(super) fn extend(&mut self, frames: impl IntoIterator<Item = Bytes>) {
+    /// Adds events: whole frames, one or several in a chunk. A writer that drains takes no more.
+    pub(super) fn extend(&mut self, chunks: impl IntoIterator<Item = Bytes>) {
         if self.drains {
             return;
         }
-        for frame in frames {
-            self.waiting.push(frame, true);
+        for chunk in chunks {
+            if self.send.takes_runs() {
+                self.waiting.push(chunk, true);
+            } else {
+                frames_of(chunk).for_each(|frame| self.waiting.push(frame, true));
+            }
         }
     }
 

@@ -163,7 +163,12 @@ impl Transport {
 }
 
 impl SendStream {
-    /// Writes as much of some chunks, each of which is a whole frame or the rest of one, as there is room for. Dropping the future loses nothing.
+    /// Whether a chunk may have several frames. The messages of a lane are made frame by frame.
+    pub(super) fn takes_runs(&self) -> bool {
+        matches!(self, Self::Quic(_))
+    }
+
+    /// Writes as much of some chunks, each of which is whole frames or the rest of them, as there is room for. Dropping the future loses nothing.
     pub(super) async fn write_chunks(&mut self, chunks: &mut [Bytes]) -> Result<Written, Gone> {
         match self {
             Self::Quic(send) => {

@@ -86,7 +86,10 @@ impl History {
     /// Ends the history with everything that the server stored.
     pub(super) fn finish(&mut self, records: &[Record]) -> Result<(), Broken> {
         let mut logs: BTreeMap<&ConversationName, Vec<Entry>> = BTreeMap::new();
-        for Record { conversation, seq, time_ms, sender, content, .. } in records {
+        // A notice, as where a reader is, has no place in the conversation.
+        for Record { conversation, seq, time_ms, sender, content, .. } in
+            records.iter().filter(|record| record.is_event())
+        {
             let content = Content::new(sender, content.bytes());
             let entry = Entry { seq: *seq, time_ms: *time_ms, content };
             logs.entry(conversation).or_default().push(entry);
