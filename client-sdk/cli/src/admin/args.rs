@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use quoth_client::{ConversationName, UserId};
+use quoth_client::{ConversationName, DeviceId, UserId};
 
 use super::retention::RetentionCommand;
 
@@ -84,7 +84,7 @@ pub(crate) enum AdminCommand {
         user: UserId,
         /// Of this device only
         #[arg(long, value_name = "DEVICE")]
-        device: Option<String>,
+        device: Option<DeviceId>,
         /// Why, for people
         #[arg(long, default_value = "", value_name = "TEXT")]
         reason: String,
@@ -98,6 +98,9 @@ pub(crate) enum AdminCommand {
         /// Tokens that were issued before this, in milliseconds since 1970
         #[arg(long, value_name = "MS", conflicts_with = "token_id")]
         issued_before_ms: Option<u64>,
+        /// Those to come too, until it is lifted with `unrevoke`: shuts a user or a device out
+        #[arg(long, conflicts_with_all = ["token_id", "issued_before_ms"])]
+        for_good: bool,
         /// When the last token that this concerns has ended, in milliseconds since 1970; default: never
         #[arg(long, value_name = "MS")]
         expires_ms: Option<u64>,
@@ -132,7 +135,7 @@ pub(crate) struct Which {
     pub(crate) user: Option<UserId>,
     /// Of this device of the user only
     #[arg(long, requires = "of", value_name = "DEVICE")]
-    pub(crate) device: Option<String>,
+    pub(crate) device: Option<DeviceId>,
     /// The one with this id (jti)
     #[arg(long, value_name = "ID")]
     pub(crate) token_id: Option<String>,

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 use super::args::{AdminCommand, ConversationCommand, MemberCommand, Place, UserCommand, Which, Whom};
 
+/// A time that no token is issued behind, in milliseconds since 1970: the greatest that every reader of JSON takes exactly (2^53 - 1).
+const END_OF_TIME_MS: u64 = 9_007_199_254_740_991;
+
 /// A request.
 #[derive(Debug, PartialEq)]
 pub(super) struct Call {
@@ -101,20 +104,25 @@ pub(super) fn of(command: AdminCommand) -> Call {
         AdminCommand::Sessions { user } => Call::get(format!("/v1/users/{}/sessions", encoded(user))),
         AdminCommand::Presence { user } => Call::get(format!("/v1/users/{}/presence", encoded(user))),
         AdminCommand::Kick { user, device, reason } => {
-            let body = object([("device", device.map(Value::from)), ("reason", Some(json!(reason)))]);
+            let body =
+                object([("device", device.map(|device| json!(device))), ("reason", Some(json!(reason)))]);
             Call::new("POST", format!("/v1/users/{}/kick", encoded(user)), Some(body))
         }
         AdminCommand::Revoke {
             which: Which { user, device, token_id },
             issued_before_ms,
+            for_good,
             expires_ms,
             reason,
         } => {
             let body = object([
                 ("user", user.map(|user| json!(user))),
-                ("device", device.map(Value::from)),
+                ("device", device.map(|device| json!(device))),
                 ("token_id", token_id.map(Value::from)),
-                ("issued_before_ms", issued_before_ms.map(Value::from)),
+                (
+                    "issued_before_ms",
+                    issued_before_ms.or(for_good.then_some(END_OF_TIME_MS)).map(Value::from),
+                ),
                 ("expires_ms", expires_ms.map(Value::from)),
                 ("reason", Some(json!(reason))),
             ]);
@@ -123,7 +131,7 @@ pub(super) fn of(command: AdminCommand) -> Call {
         AdminCommand::Unrevoke { which: Which { user, device, token_id } } => {
             let body = object([
                 ("user", user.map(|user| json!(user))),
-                ("device", device.map(Value::from)),
+                ("device", device.map(|device| json!(device))),
                 ("token_id", token_id.map(Value::from)),
             ]);
             Call::new("POST", "/v1/revocations/lift".to_owned(), Some(body))
@@ -285,9 +293,16 @@ mod tests {
             shown(&["revoke", "--token-id", "t"]),
             "POST /v1/revocations {\"reason\":\"\",\"token_id\":\"t\"} "
         );
-        for wrong in
-            [&["revoke"][..], &["revoke", "--of", "a", "--token-id", "t"], &["revoke", "--device", "d"]]
-        {
+        assert_eq!(
+            shown(&["revoke", "--of", "a", "--device", "d", "--for-good"]),
+            "POST /v1/revocations {\"device\":\"d\",\"issued_before_ms\":9007199254740991,\"reason\":\"\",\"user\":\"a\"} "
+        );
+        for wrong in [
+            &["revoke"][..],
+            &["revoke", "--of", "a", "--token-id", "t"],
+            &["revoke", "--device", "d"],
+            &["revoke", "--token-id", "t", "--for-good"],
+        ] {
             Line::try_parse_from([&["admin"], wrong].concat()).unwrap_err();
         }
     }

@@ -314,6 +314,25 @@ mod tests {
         command().debug_assert();
     }
 
+    /// clap takes arguments of one id for the same, and panics when they have values of two types.
+    #[test]
+    fn what_is_called_as_a_flag_of_all_commands_has_its_type() {
+        fn check(command: &clap::Command, of_all: &[&clap::Arg]) -> usize {
+            let mut checked = 0;
+            for arg in command.get_arguments() {
+                if let Some(global) = of_all.iter().find(|global| global.get_id() == arg.get_id()) {
+                    let types = [arg, global].map(|arg| arg.get_value_parser().type_id());
+                    assert_eq!(types[0], types[1], "--{} of {}", arg.get_id(), command.get_name());
+                    checked += 1;
+                }
+            }
+            checked + command.get_subcommands().map(|command| check(command, of_all)).sum::<usize>()
+        }
+        let command = command();
+        let of_all: Vec<_> = command.get_arguments().filter(|arg| arg.is_global_set()).collect();
+        assert!(check(&command, &of_all) > of_all.len(), "some are called so");
+    }
+
     #[test]
     fn help_tells_how_to_connect_where_anything_connects() {
         let help = |words: &[&str]| {
