@@ -121,7 +121,7 @@ pub(super) fn of(command: AdminCommand) -> Call {
                 ("token_id", token_id.map(Value::from)),
                 (
                     "issued_before_ms",
-                    issued_before_ms.or(for_good.then_some(END_OF_TIME_MS)).map(Value::from),
+                    issued_before_ms.or_else(|| for_good.then_some(END_OF_TIME_MS)).map(Value::from),
                 ),
                 ("expires_ms", expires_ms.map(Value::from)),
                 ("reason", Some(json!(reason))),
