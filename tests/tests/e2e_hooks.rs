@@ -291,6 +291,67 @@ async fn a_user_joins_when_its_hook_says_so() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_waits_for_its_hook_ends_with_its_connection() -> anyhow::Result<()> {
+    const OTHERS: usize = 10;
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let waits = Arc::clone(&gate);
+    let (asks, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let backend = Backend::start(move |request| {
+        if request.json()["data"]["user"] == "alice" {
+            asks.send(()).expect("somebody waits for the question");
+            waits.1.wait_while(&mut waits.0.lock(), |is_open| !*is_open);
+        }
+        (204, String::new())
+    })?;
+    let server = EmbeddedServer::start_configured(|config| {
+        config.hooks.timeout_ms = 30_000;
+        config.hooks.join = hook(&backend, OnFailure::Deny);
+    })?;
+    let api = Arc::new(server.api()?);
+    let makes = Arc::clone(&api);
+    tokio::task::spawn_blocking(move || {
+        for n in 0..=OTHERS {
+            let body =
+                json!({ "conversation": format!("group {n}"), "kind": "group", "owner": "boss", "open": true });
+            makes.done("POST", "/v1/conversations", Some(&body))?;
+        }
+        anyhow::Ok(())
+    })
+    .await??;
+    let join = |n: usize| {
+        let conversation = ConversationName::new(format!("group {n}"))?;
+        anyhow::Ok(Request::Join { conversation, invitation: None })
+    };
+    let (endpoint, mut alice) = connect(&server).await?;
+    alice.control.write(&ClientFrame::Request { id: 1, request: join(0)? }).await?;
+    tokio::time::timeout(PATIENCE, asked.recv()).await?.context("the hook is not asked")?;
+    alice.close(&endpoint).await;
+    let is_over = async {
+        while server.sessions().counts().connections > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_over).await.context("the connection goes on")?;
+    let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into())?;
+    let token = server.token_with("bob", |_| {})?;
+    let mut bob = Peer::connect(&endpoint, server.address(), &server.ca_file(), &token).await?;
+    for n in 0..=OTHERS {
+        let reply = ask(&mut bob, join(n)?).await?;
+        assert!(matches!(reply, Reply::Done { .. }), "{reply:?}");
+        // What alice's request would still do is behind one of his and before the others.
+        *gate.0.lock() = true;
+        gate.1.notify_all();
+    }
+    let members =
+        tokio::task::spawn_blocking(move || api.done("GET", "/v1/conversations/group%200/members", None))
+            .await??;
+    assert!(members.to_string().contains("\"bob\""), "{members}");
+    assert!(!members.to_string().contains("\"alice\""), "{members}");
+    bob.close(&endpoint).await;
+    server.stop()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_address_of_a_client_behind_a_trusted_proxy_is_the_clients() -> anyhow::Result<()> {
     let backend = Backend::start(|_| (200, json!({ "result": "allow" }).to_string()))?;
     let server = EmbeddedServer::start_configured(|config| {
