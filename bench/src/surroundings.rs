@@ -24,9 +24,11 @@ pub struct Watched {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Ticks {
     all: f64,
-    busy: f64,
     stolen: f64,
-    /// Of this process, its children that have ended, and a server that runs already.
+    /// Of programs' own code. What the kernel does for a disk and a network is done by threads and interrupts of its own, and nothing says for
+    /// whom: with a flush for each message it takes more than all programs.
+    programs: f64,
+    /// The part of that of this process, its children that have ended, and a server that runs already.
     ours: f64,
 }
 
@@ -60,7 +62,7 @@ impl Ticks {
 
     /// Processors that others have kept busy. What we took is counted in whole ticks of each process, and so may be a few more.
     fn others_since(self, was: Self, elapsed_s: f64) -> f64 {
-        let others = (self.busy - was.busy) - (self.ours - was.ours);
+        let others = (self.programs - was.programs) - (self.ours - was.ours);
         (others / TICKS_PER_SECOND / elapsed_s).max(0.0)
     }
 }
@@ -71,10 +73,9 @@ fn load_average() -> Option<f64> {
 
 fn ticks(server: Option<u32>) -> Option<Ticks> {
     let stat = read_to_string("/proc/stat").ok()?;
-    // utime, stime, and of children that were waited for cutime, cstime.
-    let own = of_process(&read_to_string("/proc/self/stat").ok()?, 4)?;
-    let server = server.and_then(|pid| of_process(&read_to_string(format!("/proc/{pid}/stat")).ok()?, 2));
-    of_machine(&stat, own + server.unwrap_or_default())
+    let (own, of_children) = of_process(&read_to_string("/proc/self/stat").ok()?)?;
+    let server = server.and_then(|pid| of_process(&read_to_string(format!("/proc/{pid}/stat")).ok()?));
+    of_machine(&stat, own + of_children + server.map_or(0.0, |(own, _)| own))
 }
 
 /// From the first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal; guests are in user and nice.
@@ -82,14 +83,14 @@ fn of_machine(stat: &str, ours: f64) -> Option<Ticks> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
     let fields: Vec<f64> = line.split_whitespace().take(8).filter_map(|field| field.parse().ok()).collect();
     let [user, nice, system, idle, iowait, irq, softirq, stolen] = fields.try_into().ok()?;
-    let busy = user + nice + system + irq + softirq;
-    Some(Ticks { all: busy + idle + iowait + stolen, busy, stolen, ours })
+    let programs = user + nice;
+    Some(Ticks { all: programs + system + idle + iowait + irq + softirq + stolen, stolen, programs, ours })
 }
 
-/// The sum of so many times of a process, the first of which is `utime`.
-fn of_process(stat: &str, times: usize) -> Option<f64> {
-    let fields = stat.rsplit_once(") ")?.1;
-    fields.split_whitespace().skip(11).take(times).map(|field| field.parse::<f64>().ok()).sum()
+/// What a process has spent in its own code, and its children that were waited for in theirs: `utime` and `cutime`.
+fn of_process(stat: &str) -> Option<(f64, f64)> {
+    let mut times = stat.rsplit_once(") ")?.1.split_whitespace().skip(11);
+    Some((times.next()?.parse().ok()?, times.nth(1)?.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -100,16 +101,16 @@ mod tests {
     fn what_the_kernel_tells_is_read() {
         let stat = "cpu  100 5 50 800 10 3 2 30 7 0\ncpu0 1 2 3 4 5 6 7 8 9 0\n";
         let told = of_machine(stat, 60.0).unwrap();
-        assert_eq!(told, Ticks { all: 1_000.0, busy: 160.0, stolen: 30.0, ours: 60.0 });
+        assert_eq!(told, Ticks { all: 1_000.0, stolen: 30.0, programs: 105.0, ours: 60.0 });
         let process = "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 31 4 20 5 0 0\n";
-        assert_eq!((of_process(process, 2), of_process(process, 4)), (Some(35.0), Some(60.0)));
-        assert_eq!((of_machine("", 0.0), of_process("", 2)), (None, None));
+        assert_eq!(of_process(process), Some((31.0, 20.0)));
+        assert_eq!((of_machine("", 0.0), of_process("")), (None, None));
     }
 
     #[test]
     fn our_own_work_is_not_that_of_others() {
-        let was = Ticks { all: 1_000.0, busy: 400.0, stolen: 10.0, ours: 50.0 };
-        let is = Ticks { all: 1_400.0, busy: 650.0, stolen: 30.0, ours: 200.0 };
+        let was = Ticks { all: 1_000.0, stolen: 10.0, programs: 400.0, ours: 50.0 };
+        let is = Ticks { all: 1_400.0, stolen: 30.0, programs: 650.0, ours: 200.0 };
         // In two seconds others have had one, and we one and a half.
         assert_eq!(is.others_since(was, 2.0).to_bits(), 0.5_f64.to_bits());
         assert_eq!(is.steal_since(was).map(f64::to_bits), Some(0.05_f64.to_bits()));

@@ -105,7 +105,14 @@ mod tests {
         let folder = dir.path().to_owned();
         let address = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
         std::thread::spawn(move || relay::serve(&folder, address, 8, relay::Control::Bbr));
-        while UdpSocket::bind(address).is_ok() {}
+        // Where nobody has bound yet, the kernel refuses what is sent. To try to bind might keep the relay from it.
+        let looks = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        looks.connect(address).expect("an address");
+        looks.set_read_timeout(Some(Duration::from_millis(5))).expect("a time");
+        while looks.send(&[0]).is_err()
+            || looks.recv(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+        {
+        }
         let ca_file = &dir.path().join("ca.pem");
         let server = Server { address, name: "localhost", ca_file, token: "", pid: None, stores: false };
         let text = "about = \"\"\nkind = \"connect\"\nconversations = 1\nconnections = 40\nat_once = 1";
