@@ -291,6 +291,36 @@ async fn a_user_joins_when_its_hook_says_so() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_waits_for_its_hook_is_refused_when_a_new_token_no_longer_allows_it()
+-> anyhow::Result<()> {
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let waits = Arc::clone(&gate);
+    let (asks, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let backend = Backend::start(move |_| {
+        asks.send(()).expect("somebody waits for the question");
+        waits.1.wait_while(&mut waits.0.lock(), |is_open| !*is_open);
+        (204, String::new())
+    })?;
+    let server = EmbeddedServer::start_configured(|config| {
+        config.hooks.timeout_ms = 30_000;
+        config.hooks.publish = hook(&backend, OnFailure::Deny);
+    })?;
+    let (endpoint, mut peer) = connect(&server).await?;
+    let (mut frames, _) = peer.open("room", 1, None).await?;
+    frames.write(&publish(1, "waits")).await?;
+    tokio::time::timeout(PATIENCE, asked.recv()).await?.context("the hook is not asked")?;
+    let token = server.token_with("alice", |what| what.rights.write = Vec::new())?;
+    peer.control.write(&ClientFrame::Refresh { token }).await?;
+    // What is asked behind it is answered behind it.
+    ask(&mut peer, Request::Conversations { after: None, limit: 1 }).await?;
+    *gate.0.lock() = true;
+    gate.1.notify_all();
+    assert_eq!(outcome(&mut frames).await?, (1, Err(Code::FORBIDDEN)));
+    peer.close(&endpoint).await;
+    server.stop()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_waits_for_its_hook_ends_with_its_connection() -> anyhow::Result<()> {
     const OTHERS: usize = 10;
     let gate = Arc::new((Mutex::new(false), Condvar::new()));

@@ -191,7 +191,7 @@ impl Stream {
                 Happened::Read(Err(ReadFailure::Broken(code))) => return Err(code),
                 Happened::Loaded(loaded) => self.loaded(loaded, writer)?,
                 Happened::Woken => self.cursor.wake(),
-                Happened::Judged(judged) => self.judged(judged, writer).await?,
+                Happened::Judged(judged) => self.judged(shared, judged, writer).await?,
                 Happened::Granted(mut granted) => {
                     self.regrant(granted.borrow_and_update().clone())?;
                     regranted.set(self::regranted(granted));
@@ -381,21 +381,42 @@ impl Stream {
     }
 
     /// Does with a message what its hook has said.
-    async fn judged(&mut self, judged: Judged, writer: &mut FrameWriter) -> Result<(), Code> {
+    async fn judged(
+        &mut self,
+        shared: &Shared,
+        judged: Judged,
+        writer: &mut FrameWriter,
+    ) -> Result<(), Code> {
         // Its share is taken until it waits for the committer, which has its own.
         let Judged { append, stand, judgement, share: _share } = judged;
-        match judgement {
-            Judgement::Allow => self.publish(append, &stand).await,
-            Judgement::Change(body) => self.publish(Append { body, ..append }, &stand).await,
+        let allowed = match judgement {
+            Judgement::Allow => append,
+            Judgement::Change(body) => Append { body, ..append },
             Judgement::Deny(reason) => {
                 tracing::debug!(reason, user = %self.grant.user, "a hook has refused a message");
                 let (n, code) = (append.n, Code::DENIED);
                 self.answer([ServerFrame::Refused { n, code, retry_after_ms: 0, reason }], writer);
-                Ok(())
+                return Ok(());
             }
             // No refusal, since it may be stored when it is sent again.
-            Judgement::Unavailable => Err(Code::UNAVAILABLE),
+            Judgement::Unavailable => return Err(Code::UNAVAILABLE),
+        };
+        // A token that has come meanwhile may no longer allow it.
+        let grant = shared.grant.borrow().clone();
+        if !Arc::ptr_eq(&grant, &self.grant) {
+            self.regrant(grant)?;
         }
+        let action = if allowed.sender == self.grant.user {
+            Action::Publish
+        } else {
+            Action::PublishAs(&allowed.sender)
+        };
+        if let Err(refusal) = self.rights().allow(action) {
+            let (n, code, retry_after_ms) = (allowed.n, refusal.code, refusal.retry_after_ms);
+            self.answer([ServerFrame::Refused { n, code, retry_after_ms, reason: String::new() }], writer);
+            return Ok(());
+        }
+        self.publish(allowed, &stand).await
     }
 
     /// Moves the cursor. An Open is answered even when it starts no reader.

@@ -99,9 +99,9 @@ fn a_foreign_folder_is_refused() {
 fn another_format_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
-    fs::write(dir.path().join("format"), "quoth-server data folder, format 9\n").unwrap();
+    fs::write(dir.path().join("format"), "quoth-server data folder, format 9999\n").unwrap();
     let error = refused_untouched(dir.path());
-    assert!(matches!(error, OpenError::Format { found: 9, expected: 6, .. }), "{error}");
+    assert!(matches!(error, OpenError::Format { found: 9999, expected, .. } if expected < 9999), "{error}");
 }
 
 #[test]
