@@ -43,7 +43,8 @@ fn every_figure_is_measured_and_has_a_row() {
         let row = text.lines().find(|line| line.starts_with('|') && line.contains(expected.what));
         let row = row.unwrap_or_else(|| panic!("no row for {}:\n{text}\n{errors}", expected.what));
         let value = row.split('|').nth(3).and_then(|cell| cell.trim().parse::<f64>().ok());
-        // Memory may not grow at all.
-        assert!(value.is_some_and(|value| value > 0.0 || row.contains("memory")), "{row}");
+        // Memory may not grow at all, and what goes at once is not late.
+        let may_be_nothing = row.contains("memory") || row.contains("how late");
+        assert!(value.is_some_and(|value| value > 0.0 || may_be_nothing), "{row}");
     }
 }
