@@ -28,11 +28,14 @@ pub fn describe(dir: &Path) -> Machine {
     }
 }
 
+/// The version of the sources that this is built from, with their commit as semver's build metadata.
+pub const VERSION: &str = env!("QUOTH_VERSION");
+
 /// This program.
 #[must_use]
 pub fn build() -> Build {
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-    Build { version: env!("QUOTH_VERSION").to_owned(), profile: profile.to_owned() }
+    Build { version: VERSION.to_owned(), profile: profile.to_owned() }
 }
 
 /// SHA-256 of a file, in hex.

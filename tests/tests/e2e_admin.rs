@@ -58,10 +58,10 @@ fn everything_is_done_from_the_terminal() -> anyhow::Result<()> {
         &["conversation", "rename", name, "Red"][..],
         &["conversation", "mute", name],
         &["conversation", "unmute", name],
-        &["conversation", "slow-mode", name, "1000"],
+        &["conversation", "slow-mode", name, "1s"],
         &["conversation", "revoke-invitations", name],
         &["member", "set", name, "carol", "--role", "reader"],
-        &["member", "mute", name, "carol", "--until-ms", "4000000000000"],
+        &["member", "mute", name, "carol", "--for", "2h"],
         &["member", "unmute", name, "carol"],
         &["member", "ban", name, "carol"],
         &["member", "unban", name, "carol"],
@@ -69,7 +69,7 @@ fn everything_is_done_from_the_terminal() -> anyhow::Result<()> {
     ] {
         assert!(say(line)?.contains(name), "{line:?}");
     }
-    assert!(say(&["conversation", "invite", name])?.contains("invitation"));
+    assert!(say(&["conversation", "invite", name, "--role", "member"])?.contains("invitation"));
     let members = say(&["member", "list", name])?;
     assert!(
         members.contains("boss") && !members.contains("alice") && !members.contains("carol"),

@@ -27,7 +27,7 @@ pub(crate) async fn asking(
 /// A time that is so far from now.
 pub(crate) fn in_ms(duration: Duration) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from((now + duration).as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(now.saturating_add(duration).as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(crate) fn until_ms(time: &TimeArgs) -> u64 {

@@ -1,11 +1,13 @@
 //! The command line of `quoth admin`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use quoth_client::{ConversationName, DeviceId, UserId};
 
 use super::retention::RetentionCommand;
+use crate::args::{duration, end_ms, moment_ms};
 
 /// What the operator does.
 #[derive(Debug, Args)]
@@ -91,18 +93,19 @@ pub(crate) enum AdminCommand {
     },
     /// Revoke tokens, and end the connections that were signed in with them
     ///
-    /// Of a user, or of one device: all that are out by now, or those that were issued before --issued-before-ms.
+    /// Of a user, or of one device: all that are out by now, or those that were issued before --issued-before.
     Revoke {
         #[command(flatten)]
         which: Which,
-        /// Tokens that were issued before this, in milliseconds since 1970
-        #[arg(long, value_name = "MS", conflicts_with = "token_id")]
+        /// Tokens that were issued before this moment, a date or time (UTC) such as 2026-01-31T12:00, or how long ago it was, such
+        /// as 2h
+        #[arg(long = "issued-before", value_name = "TIME", value_parser = moment_ms, conflicts_with = "token_id")]
         issued_before_ms: Option<u64>,
         /// Those to come too, until it is lifted with `unrevoke`: shuts a user or a device out
         #[arg(long, conflicts_with_all = ["token_id", "issued_before_ms"])]
         for_good: bool,
-        /// When the last token that this concerns has ended, in milliseconds since 1970; default: never
-        #[arg(long, value_name = "MS")]
+        /// Forget it so long from now, when the last token that it concerns has ended, such as 30d; default: never
+        #[arg(long = "expires", value_name = "TIME", value_parser = end_ms)]
         expires_ms: Option<u64>,
         /// Why, for people
         #[arg(long, default_value = "", value_name = "TEXT")]
@@ -169,7 +172,8 @@ pub(crate) struct Place {
 pub(crate) enum UserCommand {
     /// Make all messages of a user absent, in all conversations; it goes on by itself
     ///
-    /// Messages that the user writes meanwhile may stay: revoke the user's tokens first.
+    /// Messages that the user writes meanwhile may stay: shut the user out first with
+    /// `quoth admin revoke --of USER --for-good`.
     Erase {
         /// Whose
         #[arg(id = "whom", value_name = "USER")]
@@ -268,8 +272,8 @@ pub(crate) enum ConversationCommand {
     Mute {
         /// Which
         conversation: ConversationName,
-        /// Until then, in milliseconds since 1970; default: for ever
-        #[arg(long, value_name = "MS")]
+        /// How long, such as 10m, 2h or 7d; default: for ever
+        #[arg(long = "for", value_name = "TIME", value_parser = end_ms)]
         until_ms: Option<u64>,
     },
     /// Let all write again
@@ -277,23 +281,24 @@ pub(crate) enum ConversationCommand {
         /// Which
         conversation: ConversationName,
     },
-    /// Let each member write once in so many milliseconds; 0: as often as they like
+    /// Let each member write once in a time, such as 30s; 0s: as often as they like
     SlowMode {
         /// Which
         conversation: ConversationName,
-        /// Milliseconds
-        interval_ms: u32,
+        /// How long between two messages
+        #[arg(value_parser = duration)]
+        interval: Duration,
     },
     /// Make an invitation and print it
     Invite {
         /// To which
         conversation: ConversationName,
-        /// As what who comes with it comes in
-        #[arg(long, default_value = "member", value_name = "ROLE")]
+        /// As what who comes with it comes in: mostly member of a group, reader of a channel
+        #[arg(long, value_name = "ROLE")]
         role: Role,
-        /// Until then, in milliseconds since 1970; 0: until it is revoked
-        #[arg(long, default_value_t = 0, value_name = "MS")]
-        expires_ms: u64,
+        /// How long it holds, such as 12h or 7d; default: until it is revoked
+        #[arg(long = "for", value_name = "TIME", value_parser = end_ms)]
+        expires_ms: Option<u64>,
         /// How many may come with it; 0: any number
         #[arg(long, default_value_t = 0, value_name = "N")]
         uses_max: u32,
@@ -323,7 +328,7 @@ pub(crate) enum MemberCommand {
         #[command(flatten)]
         whom: Whom,
         /// As what
-        #[arg(long, default_value = "member", value_name = "ROLE")]
+        #[arg(long, value_name = "ROLE")]
         role: Role,
     },
     /// End a membership
@@ -335,8 +340,8 @@ pub(crate) enum MemberCommand {
     Mute {
         #[command(flatten)]
         whom: Whom,
-        /// Until then, in milliseconds since 1970; default: for ever
-        #[arg(long, value_name = "MS")]
+        /// How long, such as 10m, 2h or 7d; default: for ever
+        #[arg(long = "for", value_name = "TIME", value_parser = end_ms)]
         until_ms: Option<u64>,
     },
     /// Let one write again
@@ -348,8 +353,8 @@ pub(crate) enum MemberCommand {
     Ban {
         #[command(flatten)]
         whom: Whom,
-        /// Until then, in milliseconds since 1970; default: for ever
-        #[arg(long, value_name = "MS")]
+        /// How long, such as 10m, 2h or 7d; default: for ever
+        #[arg(long = "for", value_name = "TIME", value_parser = end_ms)]
         until_ms: Option<u64>,
     },
     /// Let one join again

@@ -172,11 +172,12 @@ fn of_conversation(command: ConversationCommand) -> Call {
         ConversationCommand::Unmute { conversation } => {
             Call::new("DELETE", path(conversation, "/mute"), None)
         }
-        ConversationCommand::SlowMode { conversation, interval_ms } => {
+        ConversationCommand::SlowMode { conversation, interval } => {
+            let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
             Call::new("PUT", path(conversation, "/slow_mode"), Some(json!({ "interval_ms": interval_ms })))
         }
         ConversationCommand::Invite { conversation, role, expires_ms, uses_max } => {
-            let body = json!({ "role": named(role), "expires_ms": expires_ms, "uses_max": uses_max });
+            let body = json!({ "role": named(role), "expires_ms": expires_ms.unwrap_or_default(), "uses_max": uses_max });
             Call::new("POST", path(conversation, "/invitations"), Some(body))
         }
         ConversationCommand::RevokeInvitations { conversation } => {
@@ -267,8 +268,8 @@ mod tests {
             "GET /v1/conversations/group%2Fa%20b%3F  "
         );
         assert_eq!(
-            shown(&["member", "ban", "team", "\u{e9}va", "--until-ms", "7"]),
-            "PUT /v1/conversations/team/bans/%C3%A9va {\"until_ms\":7} "
+            shown(&["member", "ban", "team", "\u{e9}va"]),
+            "PUT /v1/conversations/team/bans/%C3%A9va {} "
         );
         assert_eq!(
             shown(&["history", "a", "--after", "7"]),
@@ -280,6 +281,36 @@ mod tests {
         );
         assert_eq!(shown(&["user", "erase", "\u{e9}va"]), "POST /v1/users/%C3%A9va/erasure  ");
         assert_eq!(shown(&["user", "erasure", "a"]), "GET /v1/users/a/erasure  ");
+    }
+
+    #[test]
+    fn times_are_lengths_and_what_is_over_at_once_is_refused() {
+        let now_ms = u64::try_from(
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis(),
+        )
+        .unwrap();
+        for (line, field) in [
+            ("member ban team a --for 1h", "until_ms"),
+            ("member mute team a --for 1h", "until_ms"),
+            ("conversation mute team --for 1h", "until_ms"),
+            ("conversation invite team --role reader --for 1h", "expires_ms"),
+            ("revoke --token-id t --expires 1h", "expires_ms"),
+        ] {
+            let words: Vec<&str> = line.split(' ').collect();
+            let end_ms = call(&words).body.unwrap()[field].as_u64().unwrap();
+            assert!((3_600_000..4_200_000).contains(&(end_ms - now_ms)), "{line}: {end_ms}");
+            let over = line.replace("1h", "0s");
+            let words: Vec<&str> = ["admin"].into_iter().chain(over.split(' ')).collect();
+            Line::try_parse_from(words).unwrap_err();
+        }
+        assert_eq!(
+            shown(&["revoke", "--of", "a", "--issued-before", "2004-12-25"]),
+            "POST /v1/revocations {\"issued_before_ms\":1103932800000,\"reason\":\"\",\"user\":\"a\"} "
+        );
+        assert_eq!(
+            shown(&["conversation", "slow-mode", "a", "30s"]),
+            "PUT /v1/conversations/a/slow_mode {\"interval_ms\":30000} "
+        );
     }
 
     #[test]
@@ -302,6 +333,9 @@ mod tests {
             &["revoke", "--of", "a", "--token-id", "t"],
             &["revoke", "--device", "d"],
             &["revoke", "--token-id", "t", "--for-good"],
+            // Nobody is made something else for want of a word.
+            &["member", "set", "a", "b"],
+            &["conversation", "invite", "a"],
         ] {
             Line::try_parse_from([&["admin"], wrong].concat()).unwrap_err();
         }

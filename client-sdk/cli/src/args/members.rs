@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use quoth_client::{ConversationName, DeviceId, Permissions, Role, UserId};
 
-use super::time::duration;
+use super::time::{duration, some_time};
 
 // A user is `whom` and a device `which` here: clap takes `user` and `device` for the flags of every command.
 
@@ -104,7 +104,7 @@ pub(crate) enum ConversationCommand {
         #[arg(long, value_parser = role, conflicts_with = "revoke")]
         role: Option<Role>,
         /// How long it holds, such as 12h or 7d; default: until it is revoked
-        #[arg(long = "for", value_name = "TIME", value_parser = duration, conflicts_with = "revoke")]
+        #[arg(long = "for", value_name = "TIME", value_parser = some_time, conflicts_with = "revoke")]
         holds: Option<Duration>,
         /// How many may come with it; default: any number
         #[arg(
@@ -172,7 +172,7 @@ pub(crate) struct CreateArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct TimeArgs {
     /// How long, such as 10m, 2h or 7d; default: for ever
-    #[arg(long = "for", value_name = "TIME", value_parser = duration, conflicts_with = "lift")]
+    #[arg(long = "for", value_name = "TIME", value_parser = some_time, conflicts_with = "lift")]
     pub(crate) holds: Option<Duration>,
     /// End it
     #[arg(long)]
@@ -253,6 +253,9 @@ mod tests {
             "conversation create --notes --open",
             "conversation mute team bob --for 1h --lift",
             "conversation invite team --revoke --uses 3",
+            "conversation invite team --for 0d",
+            "conversation mute team bob --for 0s",
+            "conversation ban team bob --for 0h",
             "conversation role team bob king",
             "block --lift",
         ] {

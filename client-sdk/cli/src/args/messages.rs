@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quoth_client::{ConversationName, Retention, Seq, UserId};
 
-use super::time::duration;
+use super::time::some_time;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct EditArgs {
@@ -137,14 +137,6 @@ pub(super) fn seq(text: &str) -> Result<Seq, &'static str> {
     match text.parse() {
         Ok(seq @ 1..) => Ok(Seq(seq)),
         _ => Err("a seq is a number from 1 on; `quoth history` shows that of each message"),
-    }
-}
-
-/// A time that is not over at once.
-pub(super) fn some_time(text: &str) -> Result<Duration, &'static str> {
-    match duration(text)? {
-        Duration::ZERO => Err("it takes a second at least"),
-        time => Ok(time),
     }
 }
 

@@ -17,18 +17,18 @@ pub(crate) use self::members::{
     BlockArgs, ConversationCommand, CreateArgs, SessionsArgs, SessionsCommand, TimeArgs,
 };
 
+use self::messages::seq;
 pub(crate) use self::messages::{
     BoundsArgs, EditArgs, InboxArgs, MessageArgs, QuietArgs, ReactArgs, ReadArgs, ReceiptsArgs,
     RetentionArgs, StandArgs,
 };
-use self::messages::{seq, some_time};
-use self::time::moment_ms;
+pub(crate) use self::time::{duration, end_ms, moment_ms, some_time};
 use crate::admin::AdminArgs;
 
 /// Talks to a Quoth server. Beside a development server on the same machine no flags are needed.
 #[derive(Debug, Parser)]
 #[command(
-    version,
+    version = quoth_bench::machine::VERSION,
     after_help = "Examples:\n  quoth chat general\n  quoth chat general --user bob\n  quoth send general 'hello'\n  \
                   seq 1000 | quoth send numbers -\n  quoth tail general --last 10 --json\n  \
                   quoth history general --all --json > general.jsonl\n  quoth import logs/\n  \
