@@ -39,6 +39,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct Connection {
     args: ConnectionArgs,
     interrupt: Interrupt,
+    /// Whether it is to go on for longer than a token may.
+    stays: bool,
 }
 
 /// What a command connects for.
@@ -89,7 +91,13 @@ pub(crate) struct NamedServer {
 
 impl Connection {
     pub(crate) fn new(args: ConnectionArgs, interrupt: Interrupt) -> Self {
-        Self { args, interrupt }
+        Self { args, interrupt, stays: false }
+    }
+
+    /// The same for a command that goes on for longer than a token may: a file with the token is read again for each sign-in and
+    /// when the token is about to end. Others are told at once that their token is not good.
+    pub(crate) fn staying(self, stays: bool) -> Self {
+        Self { stays, ..self }
     }
 
     /// Whether the user has asked to leave.
@@ -119,10 +127,14 @@ impl Connection {
         };
         let connecting = Client::builder(&server)
             .ca_file(&ca)
-            .token(token)
             .transport(transport)
             .keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .client_name(concat!("quoth/", env!("CARGO_PKG_VERSION")));
+        // What is no file of the disk, such as a pipe, can be read once.
+        let connecting = match self.token_file(env).filter(|file| self.stays && file.is_file()) {
+            Some(file) => connecting.token_provider(move || std::future::ready(token_in(&file))),
+            None => connecting.token(token),
+        };
         let machine = Device::of_machine(env);
         let connecting = match self.device(machine.as_ref())? {
             Some(device) => connecting.device(device),
@@ -209,21 +221,35 @@ impl Connection {
     }
 
     fn token(&self, env: impl Fn(&str) -> Option<String>) -> anyhow::Result<Option<String>> {
-        if self.args.user.is_some() {
-            return Ok(None);
+        match self.token_file(&env) {
+            Some(file) => token_in(&file).map(Some).map_err(anyhow::Error::msg),
+            None => Ok(self.given_token(env)),
         }
-        let args = &self.args;
-        let given = args.token.clone().or_else(|| env("QUOTH_TOKEN").filter(|_| args.token_file.is_none()));
-        let file = args.token_file.clone().or_else(|| env("QUOTH_TOKEN_FILE").map(PathBuf::from));
-        match (given, file) {
-            (Some(token), _) => Ok(Some(token)),
-            (None, None) => Ok(None),
-            (None, Some(file)) => {
-                let token = std::fs::read_to_string(&file)
-                    .with_context(|| format!("cannot read the token file {}", file.display()))?;
-                Ok(Some(token.trim().to_owned()))
-            }
+    }
+
+    fn given_token(&self, env: impl Fn(&str) -> Option<String>) -> Option<String> {
+        let ConnectionArgs { token, token_file, user, .. } = &self.args;
+        let of_env = || env("QUOTH_TOKEN").filter(|_| token_file.is_none());
+        token.clone().or_else(of_env).filter(|_| user.is_none())
+    }
+
+    /// Where the token is, when it is in a file.
+    fn token_file(&self, env: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+        if self.args.user.is_some() || self.given_token(&env).is_some() {
+            return None;
         }
+        self.args.token_file.clone().or_else(|| env("QUOTH_TOKEN_FILE").map(PathBuf::from))
+    }
+}
+
+/// The token in a file, or why there is none: an empty file is one that is being written.
+fn token_in(file: &Path) -> Result<String, String> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| format!("cannot read the token file {shown}: {error}"))?;
+    match text.trim() {
+        "" => Err(format!("the token file {shown} is empty")),
+        token => Ok(token.to_owned()),
     }
 }
 
@@ -459,6 +485,20 @@ mod tests {
         assert_eq!(token(None, Purpose::Import).unwrap(), "token of importer");
         let error = token(Some("carol"), TALK).unwrap_err().to_string();
         assert!(error.contains("quoth-server token --user carol"), "{error}");
+    }
+
+    #[test]
+    fn a_token_in_a_file_is_the_one_of_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        let told = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            token_in(&file)
+        };
+        assert_eq!(told("one\n").as_deref(), Ok("one"));
+        assert_eq!(told("two\n").as_deref(), Ok("two"));
+        assert!(told("\n").unwrap_err().contains("is empty"));
+        assert!(token_in(dir.path()).unwrap_err().contains("cannot read the token file"));
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn start(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn run(args: Args, interrupt: Interrupt) -> anyhow::Result<()> {
-    let connection = Connection::new(args.connection, interrupt);
+    let connection = Connection::new(args.connection, interrupt).staying(args.command.goes_on());
     match args.command {
         Command::Chat(args) => chat::run(&connection, args).await,
         Command::Send(args) => send::run(&connection, args).await,

@@ -33,16 +33,13 @@ pub(crate) async fn run(connection: &Connection, args: SendArgs) -> anyhow::Resu
         let lines =
             Lines { room: room(client, &args, situation)?, is_numbered: args.once.is_some(), pattern };
         let interrupt = connection.interrupt();
-        let sent = match args.text.as_slice() {
-            words if words.is_empty() || words == ["-"] => {
-                let progress = progress();
-                let say = |text: &str| progress.suspend(|| note(text));
-                telling_states(client, say, send_lines(&lines, &progress, interrupt)).await
-            }
-            words => {
-                let send = send_one(&lines, words.join(" "), interrupt);
-                telling_states(client, |text| note(text), send).await
-            }
+        let sent = if args.reads_input() {
+            let progress = progress();
+            let say = |text: &str| progress.suspend(|| note(text));
+            telling_states(client, say, send_lines(&lines, &progress, interrupt)).await
+        } else {
+            let send = send_one(&lines, args.text.join(" "), interrupt);
+            telling_states(client, |text| note(text), send).await
         };
         sent.map_err(|error| if lines.is_numbered { repeatable(error) } else { error })
     };

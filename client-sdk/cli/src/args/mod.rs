@@ -89,6 +89,9 @@ pub(crate) struct ConnectionArgs {
     #[arg(long, global = true, value_name = "TOKEN", conflicts_with_all = ["token_file", "user"])]
     pub(crate) token: Option<String>,
     /// File with the token, which keeps it out of the process list [env: QUOTH_TOKEN_FILE]
+    ///
+    /// `chat`, `tail` and `import`, and `send` of standard input, read it again for each sign-in and when the token is about to end,
+    /// so that it can be replaced meanwhile.
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "user")]
     pub(crate) token_file: Option<PathBuf>,
     /// Sign in as this user of the development server; default: its first one
@@ -172,6 +175,17 @@ pub(crate) enum Command {
     Bench(Box<BenchArgs>),
 }
 
+impl Command {
+    /// Whether it may go on for longer than a token does.
+    pub(crate) fn goes_on(&self) -> bool {
+        match self {
+            Self::Chat(_) | Self::Tail(_) | Self::Import(_) => true,
+            Self::Send(args) => args.reads_input(),
+            _ => false,
+        }
+    }
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct ChatArgs {
     /// Where to talk
@@ -206,6 +220,13 @@ pub(crate) struct SendArgs {
     /// Have it be gone for everybody so long after it was stored, such as 1h
     #[arg(long, value_name = "TIME", value_parser = some_time)]
     pub(crate) expires: Option<Duration>,
+}
+
+impl SendArgs {
+    /// Whether the messages are lines of standard input.
+    pub(crate) fn reads_input(&self) -> bool {
+        self.text.is_empty() || self.text == ["-"]
+    }
 }
 
 #[derive(Debug, clap::Args)]
