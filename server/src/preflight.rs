@@ -1,5 +1,9 @@
 //! What is refused before anything is opened, by `quoth-server run` and `quoth-server check` alike.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use jsonwebtoken::Algorithm;
 use quoth_certs::{CertError, CertStore};
 
 use crate::api::Keys;
@@ -30,11 +34,34 @@ pub fn problems(config: &Config) -> Vec<String> {
     problems
 }
 
-/// What the server starts with but an operator should mend: a certificate that no client accepts at present.
+/// What the server starts with but an operator should mend: a certificate that no client accepts at present, and secrets that
+/// others on this machine can read.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
     let certificate = configured_certificate(config).and_then(Result::ok);
-    certificate.and_then(|certificate| certificate.out_of_date(now_s())).into_iter().collect()
+    let out_of_date = certificate.and_then(|certificate| certificate.out_of_date(now_s()));
+    out_of_date.into_iter().chain(secrets(config).into_iter().filter_map(read_by_all)).collect()
+}
+
+/// Files that nobody else is to read. A development server makes its own ones.
+fn secrets(config: &Config) -> Vec<&Path> {
+    let token_keys = config.token_keys.iter().filter(|key| key.algorithm == Algorithm::HS256);
+    let of_tokens = token_keys.map(|key| key.file.as_path());
+    let of_api = config.api.keys.iter().map(|key| key.file.as_path());
+    let single = [config.private_key_file.as_deref(), config.hooks.secret_file.as_deref()];
+    single.into_iter().flatten().chain(of_tokens).chain(of_api).collect()
+}
+
+/// What is to be done about a file that every user of this machine may read. A group is the operator's choice.
+fn read_by_all(file: &Path) -> Option<String> {
+    let mode = std::fs::metadata(file).ok()?.permissions().mode() & 0o777;
+    let told = || {
+        format!(
+            "{0} is secret, and everybody on this machine can read it (mode {mode:04o}): chmod o= {0}",
+            file.display()
+        )
+    };
+    (mode & 0o004 != 0).then(told)
 }
 
 /// The certificate of a server in production, when it is given.
@@ -49,6 +76,8 @@ fn now_s() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::{problems, warnings};
     use crate::config::Config;
 
@@ -71,6 +100,37 @@ mod tests {
             ..expired
         };
         assert!(is_about(&problems(&ca), "ca.pem"), "{:?}", problems(&ca));
+    }
+
+    #[test]
+    fn a_secret_that_everybody_can_read_is_a_warning() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, mode: u32| {
+            let file = dir.path().join(name);
+            std::fs::write(&file, "x").unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+            file
+        };
+        let mut config = Config {
+            private_key_file: Some(file("tls.key", 0o644)),
+            token_keys: ["HS256:hmac", "HS256:kept", "EdDSA:public.pem"]
+                .map(|key| key.parse().unwrap())
+                .into(),
+            ..Config::default()
+        };
+        for (key, (name, mode)) in
+            config.token_keys.iter_mut().zip([("hmac", 0o604), ("kept", 0o640), ("public.pem", 0o644)])
+        {
+            key.file = file(name, mode);
+        }
+        config.api.keys = vec!["ops=admin:ops.key".parse().unwrap()];
+        config.api.keys[0].file = file("ops.key", 0o664);
+        config.hooks.secret_file = Some(file("hooks.key", 0o600));
+        let told = warnings(&config);
+        assert_eq!(told.len(), 3, "{told:?}");
+        for (warning, name) in told.iter().zip(["tls.key", "hmac", "ops.key"]) {
+            assert!(warning.contains(name) && warning.contains("chmod o= "), "{warning}");
+        }
     }
 
     #[test]
