@@ -105,7 +105,9 @@ pub(crate) fn retry_after(retry_after_ms: u32) -> Option<Duration> {
 
 /// The same for people, behind a code.
 pub(crate) fn retry_text(retry_after: Option<Duration>) -> String {
-    let Some(wait) = retry_after else { return String::new() };
+    // The greatest that a frame holds stands for all that is longer, such as a mute without an end.
+    let told = retry_after.filter(|wait| *wait < Duration::from_millis(u32::MAX.into()));
+    let Some(wait) = told else { return String::new() };
     // Rounded up: whoever comes a moment too early is refused again.
     match wait.as_millis().div_ceil(1_000) {
         seconds @ ..120 => format!("; again in {seconds} s"),

@@ -2,7 +2,7 @@
 
 use quoth_client::protocol::membership::{GoneCause, Role};
 use quoth_client::protocol::retention::Retention;
-use quoth_client::{Event, EventKind, UserId};
+use quoth_client::{ConversationKind, Event, EventKind, UserId};
 
 use crate::clock;
 use crate::output::{Known, printable};
@@ -12,6 +12,10 @@ pub(crate) fn deed(event: &Event, known: &Known<'_>) -> Option<String> {
     let actor = shown(&event.sender);
     let text = match &event.kind {
         EventKind::Message { .. } => return None,
+        EventKind::Created { kind: ConversationKind::Direct, .. } => {
+            format!("{actor} opened this conversation")
+        }
+        EventKind::Created { kind: ConversationKind::Notes, .. } => format!("{actor} began these notes"),
         EventKind::Created { kind, title, .. } => format!("{actor} created this {kind}{}", called(title)),
         EventKind::Renamed { title } if title.is_empty() => format!("{actor} took the title away"),
         EventKind::Renamed { title } => format!("{actor} renamed this to \"{}\"", printable(title)),
@@ -196,6 +200,17 @@ mod tests {
         };
         assert_eq!(inbox(true, true), "in your inbox team is archived, pinned");
         assert_eq!(inbox(false, false), "in your inbox team is as any other");
+    }
+
+    #[test]
+    fn what_is_created_has_a_name_of_its_kind() {
+        let of_kind = |kind| {
+            let created = EventKind::Created { kind, title: String::new(), open: false };
+            of("dave", created).unwrap()
+        };
+        assert_eq!(of_kind(ConversationKind::Direct), "dave opened this conversation");
+        assert_eq!(of_kind(ConversationKind::Notes), "dave began these notes");
+        assert_eq!(of_kind(ConversationKind::Channel), "dave created this channel");
     }
 
     #[test]

@@ -57,7 +57,7 @@ export class SendError extends QuothError {
 /** What a server has said. `what` was going on, for people. */
 export function errorOfCode(code: number, what: string, text = "", retryAfterMs = 0): QuothError {
   const action = actionOf(code);
-  const again = retryAfterMs && `; again in ${Math.ceil(retryAfterMs / 1_000)} s`;
+  const again = retryAfterMs && retryAfterMs < 0xffff_ffff && `; again in ${Math.ceil(retryAfterMs / 1_000)} s`;
   const message = `${what}: ${nameOf(code)}${text && `: ${printable(text)}`}${again || ""}`;
   const options = { retryAfterMs: retryAfterMs || undefined };
   return new QuothError(nameOf(code), message, action === "retry" || action === "new_token", options);

@@ -54,7 +54,10 @@ pub(super) fn operation(operation: &Operation) -> Value {
     });
     match operation.scope {
         Some(scope) => {
-            document["description"] = json!(format!("Scope of the key: `{}` or `admin`.", scope.name()));
+            document["description"] = json!(match scope {
+                super::keys::Scope::Admin => "Scope of the key: `admin`.".to_owned(),
+                _ => format!("Scope of the key: `{}` or `admin`.", scope.name()),
+            });
             document["security"] = json!([{ "key": [] }]);
         }
         None => document["security"] = json!([]),

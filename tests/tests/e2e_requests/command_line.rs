@@ -13,7 +13,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// A server, and commands of its ready users.
 struct World {
     server: ServerProcess,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// What a command has said.
@@ -27,7 +27,7 @@ struct Said {
 impl World {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self { server: ServerProcess::start(&dir.path().join("data")).unwrap(), _dir: dir }
+        Self { server: ServerProcess::start(&dir.path().join("data")).unwrap(), dir }
     }
 
     fn command(&self, user: &str, line: &str) -> Command {
@@ -128,6 +128,12 @@ fn a_group_is_made_filled_and_kept_in_order() {
     assert_eq!(world.done("bob", &join), "you are in team, as before\n");
     chat.hears("* bob came with an invitation as member");
     assert_eq!(world.done("alice", "conversation role team bob admin"), "bob is admin of team\n");
+    let slip = world.refused("alice", "conversation role team bbo admin");
+    assert!(
+        slip.contains("bbo is no member of team") && slip.contains("conversation add 'team' 'bbo'"),
+        "{slip}"
+    );
+    assert!(!world.done("alice", "conversation members team").contains("bbo"));
     chat.hears("* alice made bob admin (member before)");
     assert_eq!(world.done("bob", "conversation add team carol"), "carol is member of team\n");
     chat.hears("* bob added carol as member");
@@ -141,6 +147,9 @@ fn a_group_is_made_filled_and_kept_in_order() {
     world.done("bob", "send team one");
     let slow = world.refused("bob", "send team two");
     assert!(slow.contains("slow_mode") && slow.contains("again in"), "{slow}");
+    world.done("alice", "conversation mute team bob");
+    let muted = world.refused("bob", "send team three");
+    assert!(muted.contains("muted") && !muted.contains("again in"), "without an end: {muted}");
     world.done("alice", "conversation mute team bob --for 2h");
     assert!(world.refused("bob", "send team three").contains("again in 2 h"));
     let shown = world.done("bob", "conversation show team");
@@ -151,6 +160,8 @@ fn a_group_is_made_filled_and_kept_in_order() {
 
     let tail = Running::start(world.command("bob", "tail team --last 1"));
     tail.hears("* alice muted bob until");
+    assert_eq!(world.done("alice", "conversation remove team carol"), "carol is out of team\n");
+    world.done("alice", "conversation add team carol");
     world.done("alice", "conversation ban team bob");
     let (code, notes) = tail.ends();
     assert!(code == Some(1) && notes.contains("forbidden"), "{notes}");
@@ -183,6 +194,26 @@ fn who_is_blocked_is_listed_and_gets_no_further() {
 }
 
 #[test]
+fn what_goes_on_takes_the_token_that_its_file_has_by_then() {
+    let world = World::start();
+    let file = world.dir.path().join("token");
+    std::fs::write(&file, world.server.token("alice").unwrap()).unwrap();
+    let mut command = Command::new(binary("quoth"));
+    command.args(["--server", &world.server.address().to_string(), "--ca"]).arg(world.server.ca_file());
+    command.arg("--token-file").arg(&file).args(["tail", "general", "--last", "1"]);
+    let tail = Running::start(command);
+    world.done("bob", "send general one");
+    tail.hears("<bob> one");
+    std::fs::write(&file, world.server.token("bob").unwrap()).unwrap();
+    let mut revoke = Command::new(binary("quoth"));
+    revoke.arg("--client-file").arg(world.dir.path().join("data/client.json"));
+    assert!(revoke.args(["admin", "revoke", "--of", "alice"]).status().unwrap().success());
+    world.done("bob", "send general two");
+    tail.hears("<bob> two");
+    assert!(world.server.terminate().unwrap().success());
+}
+
+#[test]
 fn a_chat_that_is_signed_out_says_why() {
     let world = World::start();
     world.done("alice", "send general hello");
@@ -190,6 +221,8 @@ fn a_chat_that_is_signed_out_says_why() {
     phone.hears("<alice> hello");
     let sessions = world.done("alice", "sessions");
     assert!(sessions.contains("phone  linux, online"), "{sessions}");
+    let slip = world.refused("alice", "sessions end fone --device desk");
+    assert!(slip.contains("you have no device fone") && slip.contains("quoth sessions"), "{slip}");
     world.done("alice", "sessions end phone --device desk");
     let (code, notes) = phone.ends();
     assert_eq!(code, Some(1));

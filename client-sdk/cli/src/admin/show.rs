@@ -44,10 +44,10 @@ fn table(rows: &[Value]) -> String {
     aligned(&std::iter::once(head).chain(cells).collect::<Vec<Vec<String>>>())
 }
 
-/// A field's name for people: times are shown as such, so their unit is left out.
+/// A field's name for people: times are shown as such, so their unit is left out, and their zone is told.
 fn label(name: &str) -> String {
-    let name = if is_time(name) { name.trim_end_matches("_ms") } else { name };
-    name.replace('_', " ")
+    let spaced = |name: &str| name.replace('_', " ");
+    if is_time(name) { format!("{} (UTC)", spaced(name.trim_end_matches("_ms"))) } else { spaced(name) }
 }
 
 /// Whether a field is a time since 1970, and no length of time.
@@ -108,7 +108,7 @@ mod tests {
         ], "more": true });
         assert_eq!(
             text(&members),
-            "last seen         role    user\n-                 owner   boss\n2004-12-25 18:40  member  \\u{202e}x\nthere are more\n"
+            "last seen (UTC)   role    user\n-                 owner   boss\n2004-12-25 18:40  member  \\u{202e}x\nthere are more\n"
         );
         assert_eq!(text(&json!({ "sessions": [] })), "no sessions\n");
         assert_eq!(text(&json!({ "conversation": "a", "seq": 7 })), "conversation  a\nseq           7\n");

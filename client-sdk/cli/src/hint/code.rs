@@ -124,11 +124,20 @@ fn forbidden(attempt: Attempt, situation: &Situation<'_>) -> String {
     let user = printable(situation.user.as_deref().unwrap_or("this user"));
     let conversation = printable(conversation);
     let verb = if attempt == Attempt::Publish { "publish to" } else { "read" };
+    let of_members = match attempt {
+        Attempt::Publish => ", or one who only reads there, or is blocked by the other one",
+        _ => "",
+    };
+    let of_development = match situation.file {
+        Some(_) => format!(
+            "; of this development server `quoth-server token --user {}` makes one, and --token takes it",
+            quoted_user(situation)
+        ),
+        None => String::new(),
+    };
     format!(
-        "the token of {user} does not allow to {verb} {conversation}, or {conversation} has members and {user} is none: \
-         ask one of them to add {user}, or the server's operator for a token that allows it beside what this one does; for a \
-         development server `quoth-server token --user {}` makes one, and --token takes it",
-        quoted_user(situation)
+        "the token of {user} does not allow to {verb} {conversation}, or {conversation} has members and {user} is none of \
+         them{of_members}: ask who moderates {conversation}, or the server's operator for a token that allows it beside what this one does{of_development}"
     )
 }
 
@@ -163,7 +172,7 @@ fn quoted_user(situation: &Situation<'_>) -> String {
 }
 
 /// A word as a shell takes it.
-pub(super) fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     format!("'{}'", printable(word).replace('\'', "'\\''"))
 }
 

@@ -8,7 +8,8 @@ use quoth_client::{
     Code, ConnectError, EventsError, HistoryError, Reason, RequestError, SendError, Seq, Transport,
 };
 
-use self::code::{code_hint, quoted};
+use self::code::code_hint;
+pub(crate) use self::code::quoted;
 use crate::connection::{Purpose, START_ONE};
 
 /// What was going on when an error came up.
@@ -232,9 +233,13 @@ mod tests {
         let hint_of = |error: &(dyn std::error::Error + 'static), situation| hint(error, situation).unwrap();
         let write = hint_of(&refused(Code::FORBIDDEN), &talk);
         assert!(
-            write.contains("not allow to publish to it's,") && write.contains("--user 'alice'`"),
+            write.contains("not allow to publish to it's,") && write.contains("only reads there"),
             "{write}"
         );
+        assert!(!write.contains("development"), "{write}");
+        let beside = Situation { file: Some(Path::new("dev.json")), ..talk.clone() };
+        let write = hint_of(&refused(Code::FORBIDDEN), &beside);
+        assert!(write.contains("development server `quoth-server token --user 'alice'`"), "{write}");
         let conversation = ConversationName::new("it's").unwrap();
         let read = EventsError::Refused { conversation: conversation.clone(), code: Code::FORBIDDEN };
         assert!(hint_of(&read, &talk).contains("not allow to read it's,"), "{}", hint_of(&read, &talk));

@@ -2,6 +2,7 @@
 
 mod lines;
 
+use anyhow::anyhow;
 use quoth_client::{
     Client, ConversationInfo, ConversationName, Done, MemberInfo, NewConversation, RequestError, Role, UserId,
 };
@@ -10,6 +11,7 @@ use self::lines::{conversation_lines, list_line, member_line, session_line};
 use crate::args::{BlockArgs, ConversationCommand, CreateArgs, SessionsArgs, SessionsCommand};
 use crate::asking::{asking, in_ms, json, lines, told, until_ms};
 use crate::connection::Connection;
+use crate::hint::{Hint, quoted};
 use crate::output::{confirm, note, printable};
 
 /// Members or conversations asked for at once; the server gives what it has room for.
@@ -43,6 +45,10 @@ pub(crate) async fn sessions(connection: &Connection, args: SessionsArgs) -> any
             if args.json { json(&sessions) } else { lines(sessions.iter().map(session_line)) }
         }
         Some(SessionsCommand::End { which }) => {
+            if !client.sessions().await?.iter().any(|session| session.device == which) {
+                let hint = Hint("`quoth sessions` lists your devices".to_owned());
+                return Err(anyhow!("you have no device {}", printable(which.as_str())).context(hint));
+            }
             client.end_session(&which).await?;
             confirm(&format!("{} is signed out", printable(which.as_str())));
             Ok(())
@@ -108,9 +114,19 @@ async fn change(client: &Client, command: ConversationCommand) -> anyhow::Result
             (format!("{} is {role} of {}", user(&whom), name(&at)), done)
         }
         C::Remove { conversation: at, whom } => {
-            (format!("{} is not in {}", user(&whom), name(&at)), client.remove(&at, &whom).await?)
+            (format!("{} is out of {}", user(&whom), name(&at)), client.remove(&at, &whom).await?)
         }
         C::Role { conversation: at, whom, role, permissions } => {
+            // The server would add who is none, and a slip of the pen is not to make a stranger admin.
+            if !all_members(client, &at).await?.iter().any(|member| member.user == whom) {
+                let hint = format!(
+                    "see whether the name is spelt right; `quoth conversation add {} {} --role {role}` makes one of {}",
+                    quoted(at.as_str()),
+                    quoted(whom.as_str()),
+                    user(&whom)
+                );
+                return Err(anyhow!("{} is no member of {}", user(&whom), name(&at)).context(Hint(hint)));
+            }
             let done = client.set_member(&at, &whom, role, permissions).await?;
             (format!("{} is {role} of {}", user(&whom), name(&at)), done)
         }
