@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use rand::RngExt as _;
 use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 
 use super::trace::Did;
 
@@ -14,18 +15,46 @@ use super::trace::Did;
 const SECTOR_BYTES: u64 = 512;
 
 /// What a power cut leaves of what was not flushed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Left {
     /// Nothing.
     Nothing,
     /// Everything, as when the process was killed and the machine goes on.
     Everything,
-    /// Some sectors of some writes, and names up to some moment, for each folder another one.
-    Some,
+    /// All names, and nothing of what is in the files.
+    Names,
+    /// All that is in the files, and no names.
+    Contents,
+    /// Everything but one part.
+    Without(Part),
+    /// One part alone.
+    Only(Part),
+    /// What was done first, up to some moment that a seed chooses.
+    First(u64),
+    /// Some sectors of some writes, and names up to some moment, for each folder another one, as a seed chooses.
+    Some(u64),
 }
 
+/// What one flush brings to stable storage.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    /// What is in a file.
+    File(Node),
+    /// The names in a folder.
+    Folder(PathBuf),
+}
+
+/// So many parts, those that were changed last, are left out or left alone.
+const PARTS_MAX: usize = 5;
+
+/// Of what a missing flush would have kept so much is left out.
+const MISSED_MAX: usize = 2;
+
+/// So many times something is left at random.
+const DRAWS: u64 = 3;
+
 /// A file or a folder, whatever its names are.
-type Node = usize;
+pub(crate) type Node = usize;
 
 /// Names and contents at one moment.
 #[derive(Debug, Clone, Default)]
@@ -36,7 +65,7 @@ struct State {
 }
 
 /// What is in a file: some bytes, and zeros up to its length.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 struct Content {
     bytes: Vec<u8>,
     len: u64,
@@ -68,6 +97,24 @@ enum Pending {
     Name { dir: PathBuf, change: Change },
 }
 
+impl Pending {
+    /// What a flush has to be of to keep it.
+    fn part(&self) -> Part {
+        match self {
+            Self::Bytes { node, .. } | Self::Len { node, .. } => Part::File(*node),
+            Self::Name { dir, .. } => Part::Folder(dir.clone()),
+        }
+    }
+
+    fn is_of(&self, part: &Part) -> bool {
+        match (self, part) {
+            (Self::Bytes { node, .. } | Self::Len { node, .. }, Part::File(of)) => node == of,
+            (Self::Name { dir, .. }, Part::Folder(of)) => dir == of,
+            _ => false,
+        }
+    }
+}
+
 /// What happens to names.
 #[derive(Debug, Clone)]
 enum Change {
@@ -84,6 +131,8 @@ pub(crate) struct Disk {
     stable: State,
     /// With the step that did it.
     pending: Vec<(usize, Pending)>,
+    /// Those of which a flush was missing.
+    missed: BTreeSet<Part>,
     nodes: Node,
 }
 
@@ -195,7 +244,14 @@ impl Disk {
             Did::MakeDir { path } => self.new_name(step, path, true),
             Did::Remove { path } => self.change(step, Change::Remove { path: path.clone() }),
             Did::Flush { path, began } if is_flushed(path) => self.flush(path, *began),
-            Did::Flush { .. } | Did::Said(_) => {}
+            Did::Flush { path, .. } => {
+                let missed = held(path).map(|node| match self.now.folders.contains(&node) {
+                    true => Part::Folder(path.clone()),
+                    false => Part::File(node),
+                });
+                self.missed.extend(missed);
+            }
+            Did::Said(_) => {}
         }
     }
 
@@ -215,22 +271,96 @@ impl Disk {
         });
     }
 
-    /// Writes what a power cut would leave now into a folder: what is below `root` is below `to` then.
-    pub(crate) fn cut(&self, left: Left, rng: &mut StdRng, root: &Path, to: &Path) {
+    /// What a power cut may leave now, each class of it, and some at random. With missing flushes it is what these would have kept.
+    pub(crate) fn may_leave(&self, seed: u64) -> Vec<Left> {
+        if !self.missed.is_empty() {
+            let missed = self.parts(MISSED_MAX, |part| self.missed.contains(part));
+            return [Left::Nothing].into_iter().chain(missed.into_iter().map(Left::Without)).collect();
+        }
+        let parts = self.parts(PARTS_MAX, |_| true);
+        let mut left = vec![Left::Nothing, Left::Everything];
+        if parts.is_empty() {
+            return left;
+        }
+        left.extend([Left::Names, Left::Contents, Left::First(seed)]);
+        left.extend((0..DRAWS).map(|draw| Left::Some(seed ^ (draw << 32))));
+        // Of one part alone these are what there is already.
+        if parts.len() > 1 {
+            for part in parts {
+                left.extend([Left::Without(part.clone()), Left::Only(part)]);
+            }
+        }
+        left
+    }
+
+    /// What is not on stable storage, those first that were changed last, and so many at most.
+    fn parts(&self, max: usize, is_wanted: impl Fn(&Part) -> bool) -> Vec<Part> {
+        let mut parts = Vec::new();
+        for (_, pending) in self.pending.iter().rev() {
+            if parts.len() == max {
+                break;
+            }
+            if !parts.iter().any(|part| pending.is_of(part)) {
+                parts.extend(Some(pending.part()).filter(&is_wanted));
+            }
+        }
+        parts
+    }
+
+    /// How people know what is left.
+    pub(crate) fn told(&self, left: &Left) -> String {
+        match left {
+            Left::Without(Part::File(node)) | Left::Only(Part::File(node)) => {
+                let named = self.now.names.iter().find(|(_, of)| *of == node);
+                format!(
+                    "{left:?} ({})",
+                    named.map_or_else(String::new, |(path, _)| path.display().to_string())
+                )
+            }
+            _ => format!("{left:?}"),
+        }
+    }
+
+    /// What a power cut would leave now.
+    fn left(&self, left: &Left) -> State {
         let mut state = self.stable.clone();
+        match left {
+            Left::Nothing => {}
+            Left::Some(seed) => self.leave_some(&mut StdRng::seed_from_u64(*seed), &mut state),
+            Left::First(seed) => {
+                let first = StdRng::seed_from_u64(*seed).random_range(0..=self.pending.len());
+                self.pending[..first].iter().for_each(|(_, pending)| state.take(pending));
+            }
+            _ => {
+                for (_, pending) in &self.pending {
+                    let is_left = match left {
+                        Left::Names => matches!(pending, Pending::Name { .. }),
+                        Left::Contents => !matches!(pending, Pending::Name { .. }),
+                        Left::Without(part) => !pending.is_of(part),
+                        Left::Only(part) => pending.is_of(part),
+                        _ => true,
+                    };
+                    if is_left {
+                        state.take(pending);
+                    }
+                }
+            }
+        }
+        state
+    }
+
+    fn leave_some(&self, rng: &mut StdRng, state: &mut State) {
         let mut lost_names: BTreeSet<&Path> = BTreeSet::new();
         for (_, pending) in &self.pending {
-            match (left, pending) {
-                (Left::Nothing, _) => {}
-                (Left::Everything, pending) => state.take(pending),
-                (Left::Some, Pending::Bytes { node, offset, bytes }) => {
+            match pending {
+                Pending::Bytes { node, offset, bytes } => {
                     for (at, sector) in sectors(*offset, bytes) {
                         if rng.random() {
                             state.content(*node).write(at, sector);
                         }
                     }
                 }
-                (Left::Some, Pending::Name { dir, change }) => {
+                Pending::Name { dir, change } => {
                     // A file system keeps the order of what it does to a folder.
                     if !lost_names.contains(&**dir) && rng.random() {
                         state.apply(change);
@@ -238,13 +368,27 @@ impl Disk {
                         lost_names.insert(dir);
                     }
                 }
-                (Left::Some, pending @ Pending::Len { .. }) => {
+                Pending::Len { .. } => {
                     if rng.random() {
                         state.take(pending);
                     }
                 }
             }
         }
+    }
+
+    /// A number that stands for what a power cut would leave now.
+    pub(crate) fn hash(&self, left: &Left) -> u64 {
+        let (state, mut hasher) = (self.left(left), DefaultHasher::new());
+        for (path, node) in &state.names {
+            (path, state.contents.get(node)).hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+
+    /// Writes what a power cut would leave now into a folder: what is below `root` is below `to` then.
+    pub(crate) fn cut(&self, left: &Left, root: &Path, to: &Path) {
+        let state = self.left(left);
         for (path, node) in &state.names {
             let place = to.join(path.strip_prefix(root).expect("it is below the root"));
             // What is in a folder whose name is lost is lost with it; ancestors come first.
@@ -281,14 +425,11 @@ mod tests {
     use std::fs;
     use std::path::{Path, PathBuf};
 
-    use rand::SeedableRng as _;
-    use rand::rngs::StdRng;
-
     use super::{Did, Disk, Left};
 
     fn left(disk: &Disk, left: Left) -> Vec<(String, Vec<u8>)> {
         let dir = tempfile::tempdir().unwrap();
-        disk.cut(left, &mut StdRng::seed_from_u64(1), Path::new("/d"), dir.path());
+        disk.cut(&left, Path::new("/d"), dir.path());
         let mut files: Vec<_> = fs::read_dir(dir.path())
             .unwrap()
             .map(|entry| entry.unwrap().path())

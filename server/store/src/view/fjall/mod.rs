@@ -177,6 +177,7 @@ impl FjallView {
         if checkpoint.is_some() {
             precheck::check(dir, &engine_dir)?;
             empty_journal(&engine_dir)?;
+            unfinished::delete_temporary(&engine_dir)?;
         } else if engine_dir.exists() {
             // Without a checkpoint nothing is promised: the view was being created.
             fs::remove_dir_all(&engine_dir).map_err(ViewError::io("delete", &engine_dir))?;
