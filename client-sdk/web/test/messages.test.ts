@@ -86,6 +86,19 @@ test("what expires goes by itself, and what is hidden is left out", () => {
   assert.deepEqual(view.entries.map(({ type }) => type), ["gap", "retention_set"]);
 });
 
+const retentionSet = (seq: number, ageS: number) =>
+  ({ type: "retention_set", seq, timeMs: seq * 1_000, sender: "bob", retention: { ageS, count: 0, bytes: 0 } }) as const;
+
+test("of two retentions the later one counts, whichever comes first", () => {
+  const view = new ConversationView("alice");
+  view.event({ type: "slow_mode", seq: 3, timeMs: 3_000, sender: "bob", intervalMs: 0 });
+  view.event(retentionSet(4, 100));
+  // What was before it comes with a page, when the user goes up.
+  view.page({ events: [retentionSet(2, 1)], states: [], head: 4, floor: 1, from: 2, to: 2, moreBefore: true, moreAfter: true });
+  assert.equal(view.expire(10_000), 102_000);
+  assert.deepEqual(view.gaps, []);
+});
+
 scene("messages are edited, taken back, reacted to and hidden", async ({ server, connect }) => {
   const messages = messagesOf(connect());
   const done = { conversation: "team", seq: 7, timeMs: 1_007 };

@@ -27,7 +27,8 @@ export class ConversationView {
   private heard: Range[] = [];
   /** The edits that have been heard of, by their messages. */
   private readonly edits = new Map<number, Set<number>>();
-  private maxAgeMs = 0;
+  /** The latest event that says how long events are kept. */
+  private retentionSet: (ChangeEvent & { type: "retention_set" }) | undefined;
   private list: readonly ViewEntry[] | undefined;
 
   /** `me`: the user who looks at it. */
@@ -77,9 +78,10 @@ export class ConversationView {
    * is known as soon as the server tells of it.
    */
   expire(nowMs: number): number | undefined {
+    const maxAgeMs = (this.retentionSet?.retention.ageS ?? 0) * 1_000;
     let next = Infinity;
     for (const event of this.events.values()) {
-      const byAge = this.maxAgeMs > 0 ? event.timeMs + this.maxAgeMs : Infinity;
+      const byAge = maxAgeMs > 0 ? event.timeMs + maxAgeMs : Infinity;
       const byItself = (event.type === "message" && event.expiresMs) || Infinity;
       const atMs = Math.min(byAge, byItself);
       if (atMs <= nowMs) this.gap({ from: event.seq, to: event.seq });
@@ -105,7 +107,8 @@ export class ConversationView {
 
   /** What an event means to others. */
   private note(event: LogEvent): void {
-    if (event.type === "retention_set") this.maxAgeMs = event.retention.ageS * 1_000;
+    // Pages tell of earlier ones when a later one has come.
+    if (event.type === "retention_set" && event.seq > (this.retentionSet?.seq ?? 0)) this.retentionSet = event;
     if (event.type === "revoked") this.revoke(event.of);
     if (event.type === "edited") this.edited(event.of, event.seq);
     const edit = event.type === "message" && this.fold.state(event.seq)?.edited?.seq;
