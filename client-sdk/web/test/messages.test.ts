@@ -99,6 +99,19 @@ test("of two retentions the later one counts, whichever comes first", () => {
   assert.deepEqual(view.gaps, []);
 });
 
+test("what a page's floor says is gone is gone, and nothing of it comes back", () => {
+  const view = new ConversationView("alice");
+  const said = (seq: number) => ({ type: "message", seq, timeMs: seq, sender: "bob", body: new Uint8Array(), text: "", mentions: [], expiresMs: 0 }) as const;
+  const page = (events: LogEvent[], from: number, to: number, floor: number) =>
+    ({ events, states: [], head: 9, floor, from, to, moreBefore: from > floor, moreAfter: to < 9 });
+  view.page(page([said(2), said(3), said(4)], 2, 4, 1));
+  view.page(page([said(9)], 9, 9, 4));
+  assert.deepEqual(view.gaps, [{ from: 1, to: 3 }]);
+  assert.deepEqual(view.told, [{ from: 1, to: 4 }, { from: 9, to: 9 }]);
+  view.page(page([said(2)], 2, 2, 1));
+  assert.deepEqual(view.entries.map((entry) => (entry.type === "gap" ? entry.from : entry.seq)), [1, 4, 9]);
+});
+
 scene("messages are edited, taken back, reacted to and hidden", async ({ server, connect }) => {
   const messages = messagesOf(connect());
   const done = { conversation: "team", seq: 7, timeMs: 1_007 };

@@ -64,6 +64,7 @@ export class ConversationView {
         this.note(event);
       }
     }
+    this.gap({ from: 1, to: page.floor - 1 });
     return true;
   }
 
@@ -134,6 +135,7 @@ export class ConversationView {
   }
 
   private gap(range: Range): void {
+    if (range.to < range.from) return;
     this.list = undefined;
     this.heard = withRange(this.heard, range);
     this.absent = withRange(this.absent, { from: range.from, to: range.to });
