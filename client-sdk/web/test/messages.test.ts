@@ -33,7 +33,7 @@ test("whoever was away ends with the view of one that was there", () => {
     const there = new ConversationView("alice");
     const half = new ConversationView("alice");
     const behind: LogEvent[] = [];
-    let late: (() => boolean)[] = [];
+    let late: (() => void)[] = [];
     const joinAt = Math.floor(random() * 60);
     for (let step = 0; step < 120; step++) {
       const event = world.step();
@@ -51,10 +51,10 @@ test("whoever was away ends with the view of one that was there", () => {
         const page = world.page(Math.floor(random() * world.head) + 1, 1 + Math.floor(random() * 12));
         late.push(() => half.page(page));
       }
-      if (random() < 0.1) late = late.filter((take) => random() < 0.5 || !take());
+      if (random() < 0.1) late = late.filter((take) => random() < 0.5 || take());
     }
     for (const one of behind) half.event(one);
-    for (const take of late.sort(() => random() - 0.5)) assert.equal(take(), true);
+    for (const take of late.sort(() => random() - 0.5)) take();
     for (let to = world.head; to > 0; to -= 7) half.page(world.page(Math.max(1, to - 6), 7));
     const away = new ConversationView("alice");
     for (let from = 1; from <= world.head; from += 7) away.page(world.page(from, 7));
