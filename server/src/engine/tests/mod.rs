@@ -6,6 +6,7 @@ mod faults;
 mod lists;
 mod loads;
 mod messages;
+mod moves;
 mod notes;
 mod receipts;
 mod retention;
