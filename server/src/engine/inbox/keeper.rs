@@ -7,6 +7,7 @@ use std::time::Duration;
 use quoth_core::inbox::{DUE, conversation_of};
 use quoth_core::receipts::Due;
 use quoth_protocol::{ConversationName, Seq};
+use tokio::sync::oneshot;
 
 use super::moves::Move;
 use super::plan::{Marked, Plan, Work, plan};
@@ -21,6 +22,9 @@ const GATHER: Duration = Duration::from_millis(50);
 
 /// How long it takes to try again what could not be stored.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Cursors of one round. Those of a conversation are one record, and the others wait.
+const CURSORS_MAX: usize = 4_096;
 
 /// Conversations of before that are moved at the start in one go.
 const DUE_PAGE: usize = 100_000;
@@ -137,7 +141,10 @@ async fn round(inbox: &Arc<Inbox>, large: &mut Large, engine: &Engine) -> Result
     tell_lists(inbox, large, &written, &own, now_ms);
     let cursors = {
         let mut cursors = inbox.cursors.lock();
-        let due = if settled.is_empty() { cursors.take(now_ms) } else { cursors.take_all(now_ms) };
+        let due = match settled.is_empty() {
+            true => cursors.take(now_ms, CURSORS_MAX),
+            false => cursors.take_early(now_ms, CURSORS_MAX),
+        };
         // Before the view, which has what is forgotten here. Only this task stores any.
         let recent = |due: &Due| cursors.recent(&due.conversation, &due.user).unwrap_or_default();
         due.into_iter().map(|due| Marked { recent: recent(&due), due }).collect()
@@ -174,10 +181,20 @@ async fn round(inbox: &Arc<Inbox>, large: &mut Large, engine: &Engine) -> Result
     if !done.is_empty() && engine.note(ConversationName::server(), done).await.is_err() {
         take_back(inbox, Round { written: round.written, ..Round::default() });
     }
-    for settled in settled {
-        let _nobody_waits_any_more = settled.send(());
-    }
+    settle(inbox, settled);
     Ok(())
+}
+
+/// Answers those who wait until no cursor has to be stored, if none has to be.
+fn settle(inbox: &Inbox, settled: Vec<oneshot::Sender<()>>) {
+    if inbox.cursors.lock().due_ms().is_none() {
+        for settled in settled {
+            let _nobody_waits_any_more = settled.send(());
+        }
+    } else if !settled.is_empty() {
+        inbox.waiting.lock().settled.extend(settled);
+        inbox.rung.notify_one();
+    }
 }
 
 /// What was not stored is done in a later round. Who waits for it is told that it is not.

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use quoth_core::authorize::Grant;
 use quoth_core::conversation::{About, Append};
 use quoth_core::inbox::{MOVE_INTERVAL_MS, Settings};
+use quoth_core::membership::user::BLOCKED;
 use quoth_core::membership::{Actor, Change};
 use quoth_core::receipts::Cursor;
 use quoth_protocol::frame::Durability;
@@ -55,6 +56,8 @@ impl Clock for HandClock {
 pub(super) struct Told {
     /// Rows and records that were read.
     read: AtomicUsize,
+    /// How often it was asked whom somebody has blocked.
+    pub(super) blocks: AtomicUsize,
     /// Notices with registers by their conversations.
     notices: Mutex<BTreeMap<ConversationName, usize>>,
 }
@@ -104,6 +107,7 @@ impl ViewOverride for CountedView {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
         let rows = self.0.registers(name, prefix, after, limit)?;
+        self.1.blocks.fetch_add(usize::from(prefix == [BLOCKED]), Ordering::SeqCst);
         self.1.read.fetch_add(rows.len(), Ordering::SeqCst);
         Ok(rows)
     }
