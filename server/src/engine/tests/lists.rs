@@ -43,6 +43,10 @@ impl HandClock {
     pub(super) fn advance(&self, ms: u64) {
         self.0.fetch_add(ms, Ordering::SeqCst);
     }
+
+    pub(super) fn set_back(&self, ms: u64) {
+        self.0.fetch_sub(ms, Ordering::SeqCst);
+    }
 }
 
 impl Clock for HandClock {
@@ -185,13 +189,16 @@ impl World {
     }
 
     pub(super) async fn publish(&mut self, name: &ConversationName, sender: &str, mentions: &[&str]) -> Seq {
+        let mentions = mentions.iter().map(|name| user(name)).collect();
+        self.say(name, sender, About { mentions, ..About::default() }).await
+    }
+
+    pub(super) async fn say(&mut self, name: &ConversationName, sender: &str, about: About) -> Seq {
         self.ns += 1;
         let access = self.engine.access(name, &user(sender)).await.unwrap();
         let stand = access.stand(Actor::User(&Grant::of_membership(user(sender))));
         let publisher =
             Publisher::new(access, Role::User, user(sender), ProducerId(self.ns), Mailbox::of_anybody());
-        let mentions = mentions.iter().map(|name| user(name)).collect();
-        let about = About { mentions, ..About::default() };
         let append = Append { n: 1, sender: user(sender), origin_time_ms: None, body: "text".into(), about };
         assert!(self.engine.publish(&publisher, append, &stand).await);
         outcome(&publisher).await.result.unwrap().seq
@@ -203,6 +210,11 @@ impl World {
 
     async fn names(&self, of: &str) -> Vec<String> {
         self.page(of, None, 50).await.rows.into_iter().map(|row| row.conversation.to_string()).collect()
+    }
+
+    /// The first row of a list.
+    pub(super) async fn row(&self, of: &str) -> InboxRow {
+        self.page(of, None, 1).await.rows.remove(0)
     }
 
     /// The first conversation by where the conversations stand alone, not by what is in them.
@@ -248,7 +260,7 @@ pub(super) fn caller(name: &str) -> Caller {
     Caller::User(grant(name))
 }
 
-async fn rows(watch: &InboxWatch, engine: &Engine, of: &str) -> Vec<InboxRow> {
+pub(super) async fn rows(watch: &InboxWatch, engine: &Engine, of: &str) -> Vec<InboxRow> {
     let next = tokio::time::timeout(PATIENCE, watch.next(engine, || grant(of)));
     match next.await.expect("rows come").unwrap() {
         Batch::Rows(rows) => rows,
