@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use quoth_core::inbox;
+use quoth_core::inbox::{self, MOVED_MEMBERS_MAX};
 use quoth_core::membership::user::{self, echo};
 use quoth_core::membership::{
     Actor, Change, Context, ConversationState, Fact, Refusal, RegisterChange, decide,
@@ -45,6 +45,9 @@ impl Changed {
         match self {
             Self::Conversation { known, event } => known.release(position, |state| {
                 let _registers_are_stored = ConversationState::apply(state, event.fact());
+                if state.as_ref().is_some_and(|state| state.members_count() <= MOVED_MEMBERS_MAX) {
+                    known.set_small(event.seq);
+                }
             }),
             Self::User { known, event } => {
                 known.release(position, |state| state.apply(event.seq, &event.kind));
