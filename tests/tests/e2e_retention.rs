@@ -373,3 +373,52 @@ async fn what_was_erased_leaves_the_disk_by_itself() -> anyhow::Result<()> {
     server.terminate()?;
     Ok(())
 }
+
+/// What `quoth-server retention` says of a data folder that no server has.
+fn retention(command: &str, data_dir: &Path, config: &Path) -> anyhow::Result<String> {
+    let mut program = std::process::Command::new(quoth_tests::process::binary("quoth-server"));
+    program.args(["retention", command, "--data-dir"]).arg(data_dir).arg("--config").arg(config);
+    let output = program.output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+#[test]
+fn a_look_at_classes_that_nobody_has_run_by_takes_nothing_away() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (data_dir, config) = (dir.path().join("data"), dir.path().join("quoth.toml"));
+    let classes = |count: u64| {
+        std::fs::write(&config, format!("[retention]\nclasses = [\"rooms:room*:count={count}\"]\n"))
+    };
+    let path = config.display().to_string();
+    let start = || ServerProcess::start_with(&data_dir, "127.0.0.1:0", &["--config", &path]);
+    let first = |server: &ServerProcess| {
+        let page = Api::told(&server.client_file()?)?;
+        page.done("GET", "/v1/conversations/room/history?after=0", None)
+    };
+    classes(100)?;
+    let server = start()?;
+    publish(&Api::told(&server.client_file()?)?, "room", 10)?;
+    server.terminate()?;
+    classes(3)?;
+    for command in ["plan", "status", "plan"] {
+        let said = retention(command, &data_dir, &config)?;
+        ensure!(
+            command == "status" || said.contains("the classes are not those of the last start"),
+            "{said}"
+        );
+    }
+    classes(100)?;
+    let said = retention("plan", &data_dir, &config)?;
+    assert!(!said.contains("changed"), "{said}");
+    let server = start()?;
+    assert_eq!(first(&server)?["floor"], json!(1), "all is there");
+    server.terminate()?;
+    classes(3)?;
+    retention("run", &data_dir, &config)?;
+    classes(100)?;
+    let server = start()?;
+    assert_eq!(first(&server)?["floor"], json!(8), "who runs by a class has meant it");
+    server.terminate()?;
+    Ok(())
+}

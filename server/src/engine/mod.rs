@@ -170,7 +170,7 @@ struct Inner {
     classes: Arc<Classes>,
     latest: Arc<Latest>,
     /// Held by the one who frees what is absent.
-    reclaims: tokio::sync::Mutex<()>,
+    reclaims: Arc<tokio::sync::Mutex<()>>,
     space: Space,
     absent: States<Absent>,
     messages: States<MessageState>,
@@ -300,7 +300,7 @@ impl Engine {
             kept: States::default(),
             classes,
             latest: Arc::default(),
-            reclaims: tokio::sync::Mutex::default(),
+            reclaims: Arc::default(),
             space,
             absent: States::default(),
             messages: States::default(),

@@ -8,7 +8,7 @@ use quoth_core::membership::Refusal;
 use quoth_core::retention::{Classes, End, Keeping, Kept, Retention};
 use quoth_protocol::name::Reserved;
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::{Bounds, Class, Keep, Marks, View, ViewError};
+use quoth_store::{Bounds, Class, Keep, Marks, Place, View, ViewError};
 
 use super::Engine;
 use super::changes::{Caller, Done, What, unreadable};
@@ -220,16 +220,21 @@ pub struct WindowPlan {
     pub goes_ms: Option<u64>,
 }
 
-/// Looks at all that a view has.
+/// Looks at all that a view has. Absent is what is so by any of these classes; when windows go is told by the last of them.
 ///
 /// # Errors
 /// When the view cannot be read.
-pub fn overview(view: &dyn View, classes: &Classes, now_ms: u64) -> Result<Overview, ViewError> {
+pub fn overview(view: &dyn View, classes: &[&Classes], now_ms: u64) -> Result<Overview, ViewError> {
     let (mut overview, mut windows) = (Overview::default(), BTreeMap::<_, WindowPlan>::new());
     view.survey(&mut |name, spans| {
-        let keeping = keeping_in(view, name, classes, now_ms)?;
+        let mut keeping = Keeping::for_ever(now_ms);
+        let mut floor = Place { seq: Seq(1), ..Place::default() };
+        for classes in classes {
+            keeping = keeping_in(view, name, classes, now_ms)?;
+            let by_class = view.floor(name, marks_by(view, name, keeping)?, floor.seq)?;
+            floor = if by_class.seq > floor.seq { by_class } else { floor };
+        }
         let age_s = keeping.policy.age_s;
-        let floor = view.floor(name, marks_by(view, name, keeping)?, Seq::ZERO)?;
         for span in spans {
             let bytes = span.next.offset.saturating_sub(span.first.offset);
             let is_dead = span.next.seq <= floor.seq;
@@ -277,6 +282,6 @@ impl Engine {
     pub async fn overview(&self) -> Result<Overview, ViewError> {
         self.inner.reads.applied(self.released()).await;
         let (classes, now_ms) = (Arc::clone(&self.inner.classes), self.inner.latest.read(self.now_ms()));
-        self.inner.reads.run(move |view| overview(view, &classes, now_ms)).await
+        self.inner.reads.run(move |view| overview(view, &[&*classes], now_ms)).await
     }
 }
