@@ -185,6 +185,8 @@ fn conversation() -> Value {
             "members",
             "muted_until_ms",
             "slow_mode_interval_ms",
+            "retention",
+            "own_retention",
             "version",
         ],
         json!({
@@ -197,6 +199,8 @@ fn conversation() -> Value {
             "members": of("Count"),
             "muted_until_ms": of("TimeMs"),
             "slow_mode_interval_ms": of("Count"),
+            "retention": of("Retention"),
+            "own_retention": { "type": "boolean", "description": "whether the conversation says so itself; otherwise it is the policy of its class" },
             "version": of("Seq"),
         }),
     )
