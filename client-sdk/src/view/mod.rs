@@ -187,8 +187,8 @@ impl View {
         self.of_others_behind(read).filter(|message| message.mentions.contains(&self.me)).count()
     }
 
-    /// How long the conversation's events are kept, by the latest event that has come which says so; `None`: none does, and the
-    /// operator's rules hold.
+    /// How long the conversation's events are kept, by the latest event that has come which says so; `None`: none has come. Then
+    /// [`Client::describe`](crate::Client::describe) knows what holds.
     #[must_use]
     pub fn retention(&self) -> Option<Retention> {
         self.kept.latest()

@@ -210,10 +210,10 @@ impl Committer {
                 .zip(&records)
                 .map(|(bytes, record)| frame(bytes, record, position));
             self.parts.tails.push(name, records[0].seq, frames, applied.0);
-            for seq in records.iter().flat_map(|record| &record.erases) {
-                self.parts.tails.erase(name, *seq, position);
-            }
             wake.conversations.push(name.clone());
+        }
+        for Record { conversation, erases, .. } in &group.records {
+            erases.iter().for_each(|seq| self.parts.tails.erase(conversation, *seq, self.position.0));
         }
         self.parts.released.store(self.position.0, Ordering::Release);
         if !group.records.is_empty() {

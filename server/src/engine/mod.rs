@@ -50,6 +50,7 @@ pub use access::{Access, Stand};
 use changes::ChangeRequest;
 pub use changes::{Caller, Done, Listed};
 use committer::{Committer, Parts};
+pub(crate) use erase::Taken;
 pub(crate) use frame::event;
 use inbox::Inbox;
 pub(crate) use inbox::is_small;

@@ -174,6 +174,14 @@ impl Engine {
         )
     }
 
+    /// When what was taken away by a time is gone from the disk at the latest, and whether it is. Both times are in milliseconds since
+    /// 1970.
+    pub(crate) fn gone_since(&self, taken_ms: u64) -> (u64, bool) {
+        let Outstanding { erased, log_since_ms, .. } = self.outstanding();
+        let by_ms = taken_ms.saturating_add(self.inner.space.erasure_max_ms.load(Ordering::Relaxed));
+        (by_ms, erased.since_ms.is_none_or(|since_ms| since_ms > taken_ms) && log_since_ms > taken_ms)
+    }
+
     /// Has space freed now, all that can be, also of what was erased a moment ago.
     pub(crate) fn reclaim_soon(&self) {
         self.inner.space.now.notify_one();

@@ -16,8 +16,8 @@ mod view;
 pub use absent::Absent;
 pub use decide::{Alteration, Context, Target, decide};
 pub use registers::{
-    ABSENT, SUMMARY, Summary, absent_key, decode_edit, edit_key, hidden_key, reaction_key, reactions_prefix,
-    seq_of, summary_key,
+    ABSENT, HIDDEN, REACTION, SUMMARY, Summary, absent_key, decode_edit, edit_key, hidden_key, reacted,
+    reaction_key, reactions_prefix, seq_of, summary_key,
 };
 pub use state::{Altered, MessageState};
 pub use view::{Count, Message, Messages};
