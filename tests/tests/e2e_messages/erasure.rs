@@ -154,6 +154,36 @@ async fn members(member: &mut Member) -> anyhow::Result<Vec<String>> {
     }
 }
 
+/// Of bob, who was erased and comes back, there is what the answer has said that stays.
+async fn begins_anew(bob: &mut Member, direct: ConversationName) -> anyhow::Result<()> {
+    assert_eq!(bob.request(Request::Blocked).await?, Reply::Users { users: vec![] });
+    let page =
+        bob.page(&name("$me"), FetchRange::After(Seq(0)), 100).await?.map_err(|code| anyhow!("{code}"))?;
+    let belongs = |event: &Event| matches!(&event.kind, EventKind::Belongs { conversation, .. } if *conversation == name("room"));
+    assert!(page.events.len() == 1 && belongs(&page.events[0]), "but that alice has added bob: {page:?}");
+    let inbox = bob.inbox(None, 9).await?.0;
+    let mut rooms: Vec<_> = inbox.iter().map(|row| row.conversation.clone()).collect();
+    rooms.sort();
+    let mut all = [name("room"), name("bob's"), direct];
+    all.sort();
+    assert_eq!(rooms, all, "what stays is in the list still");
+    assert!(inbox.iter().all(|row| !row.pinned && !row.archived && row.muted_until_ms == 0), "{inbox:?}");
+    Ok(())
+}
+
+/// What bob leaves behind besides messages: reactions, something hidden, a block, settings and a receipt.
+async fn leave_traces(bob: &mut Member, first: Seq, blocked: &str) -> anyhow::Result<()> {
+    for reaction in ["+1", "heart"] {
+        bob.done(react(first, reaction, true)).await?;
+    }
+    bob.done(hide(first)).await?;
+    bob.done(Request::Block { user: user(blocked), blocked: true }).await?;
+    let (conversation, muted_until_ms) = (name("room"), u64::MAX);
+    bob.done(Request::SetInbox { conversation, archived: true, muted_until_ms, pinned: true }).await?;
+    bob.done(Request::Mark { conversation: name("room"), delivered: first, read: first }).await?;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_an_erased_user_there_is_left_what_the_answer_says_and_nothing_else() -> anyhow::Result<()> {
     const SECRET: &str = "zq 7 xk 4 vj 9: what bob has said";
@@ -177,14 +207,7 @@ async fn of_an_erased_user_there_is_left_what_the_answer_says_and_nothing_else()
     let secret = say(&mut bob, "room", SECRET).await?;
     say(&mut bob, "bob's", SECRET).await?;
     alice.done(react(first, "+1", true)).await?;
-    for reaction in ["+1", "heart"] {
-        bob.done(react(first, reaction, true)).await?;
-    }
-    bob.done(hide(first)).await?;
-    bob.done(Request::Block { user: user(BLOCKED), blocked: true }).await?;
-    let (conversation, muted_until_ms) = (name("room"), u64::MAX);
-    bob.done(Request::SetInbox { conversation, archived: true, muted_until_ms, pinned: true }).await?;
-    bob.done(Request::Mark { conversation: name("room"), delivered: first, read: first }).await?;
+    leave_traces(&mut bob, first, BLOCKED).await?;
     assert_eq!(received(&mut alice, first).await?, ["bob"]);
     assert_eq!(reactions(&mut alice, first).await?, [("+1".to_owned(), 2), ("heart".to_owned(), 1)]);
     bob.close().await;
@@ -235,19 +258,7 @@ async fn of_an_erased_user_there_is_left_what_the_answer_says_and_nothing_else()
     for word in words {
         assert!(!has(&store, word.as_bytes())?, "{word} is there still: {gone}");
     }
-    let mut bob = site.member_with(Over::Quic, "bob", &["*"]).await?;
-    assert_eq!(bob.request(Request::Blocked).await?, Reply::Users { users: vec![] });
-    let page =
-        bob.page(&name("$me"), FetchRange::After(Seq(0)), 100).await?.map_err(|code| anyhow!("{code}"))?;
-    let belongs = |event: &Event| matches!(&event.kind, EventKind::Belongs { conversation, .. } if *conversation == name("room"));
-    assert!(page.events.len() == 1 && belongs(&page.events[0]), "but that alice has added bob: {page:?}");
-    let inbox = bob.inbox(None, 9).await?.0;
-    let mut rooms: Vec<_> = inbox.iter().map(|row| row.conversation.clone()).collect();
-    rooms.sort();
-    let mut all = [name("room"), name("bob's"), direct];
-    all.sort();
-    assert_eq!(rooms, all, "what stays is in the list still");
-    assert!(inbox.iter().all(|row| !row.pinned && !row.archived && row.muted_until_ms == 0), "{inbox:?}");
+    begins_anew(&mut site.member_with(Over::Quic, "bob", &["*"]).await?, direct).await?;
     server.kill()?;
     Ok(())
 }

@@ -124,7 +124,7 @@ impl Server {
     }
 
     fn floor(&self) -> u64 {
-        (1..=self.head()).find(|seq| !self.is_absent(*seq)).unwrap_or(self.head() + 1)
+        (1..=self.head()).find(|seq| !self.is_absent(*seq)).unwrap_or_else(|| self.head() + 1)
     }
 
     pub(super) fn act(&mut self, act: Act) {
