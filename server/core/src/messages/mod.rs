@@ -5,6 +5,7 @@
 //! conversation, so they are there without the events. [`Messages`] is how a client comes to the same: by the
 //! events alone, or by pages of history and the states behind them.
 
+mod about;
 mod absent;
 mod decide;
 mod registers;
@@ -13,6 +14,7 @@ mod state;
 mod tests;
 mod view;
 
+pub use about::ends_with;
 pub use absent::Absent;
 pub use decide::{Alteration, Context, Target, decide};
 pub use registers::{
