@@ -439,7 +439,8 @@ fn a_look_at_classes_that_nobody_has_run_by_takes_nothing_away() -> anyhow::Resu
     let dir = tempfile::tempdir()?;
     let (data_dir, config) = (dir.path().join("data"), dir.path().join("quoth.toml"));
     let classes = |count: u64| {
-        std::fs::write(&config, format!("[retention]\nclasses = [\"rooms:room*:count={count}\"]\n"))
+        let class = format!("name = \"rooms\"\nconversations = [\"room*\"]\ncount = {count}\n");
+        std::fs::write(&config, format!("[server]\ndevelopment = true\n[[retention.classes]]\n{class}"))
     };
     let path = config.display().to_string();
     let start = || ServerProcess::start_with(&data_dir, "127.0.0.1:0", &["--config", &path]);

@@ -1,9 +1,13 @@
 //! Profiles: what a load looks like, as files. The built-in ones are files in `bench/profiles/`; a user writes own ones.
 
+mod bounds;
 mod goals;
 pub mod keys;
 pub mod reference;
 mod size;
+
+pub(crate) use bounds::{COUNT_MAX, RATES_PER_S};
+use bounds::{MESSAGES_MAX, WINDOW_MAX};
 
 use std::path::Path;
 
@@ -509,18 +513,6 @@ impl Profile {
         Ok(())
     }
 }
-
-/// Rates that can be played, in messages per second: the time between two has a microsecond's sense in it, and ends.
-pub(crate) const RATES_PER_S: std::ops::RangeInclusive<f64> = 0.001..=10_000_000.0;
-
-/// Messages of a round of an open loop.
-const MESSAGES_MAX: f64 = 100_000_000.0;
-
-/// Messages that a closed loop has in flight, of one publisher.
-const WINDOW_MAX: u32 = 10_000;
-
-/// Conversations, members or connections.
-pub(crate) const COUNT_MAX: u32 = 10_000_000;
 
 /// What is wrong, with its line where that is known; the parser would show the whole line, however long.
 fn with_line(text: &str, error: &toml::de::Error) -> anyhow::Error {
