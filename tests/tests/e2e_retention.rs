@@ -449,7 +449,11 @@ fn a_look_at_classes_that_nobody_has_run_by_takes_nothing_away() -> anyhow::Resu
         page.done("GET", "/v1/conversations/room/history?after=0", None)
     };
     classes(100)?;
+    let none = retention("status", &data_dir, &config).expect_err("there is no store");
+    assert!(none.to_string().contains("is no data folder of Quoth") && !data_dir.exists(), "{none}");
     let server = start()?;
+    let running = retention("status", &data_dir, &config).expect_err("a server has it");
+    assert!(running.to_string().contains("quoth admin retention plan"), "{running}");
     publish(&Api::told(&server.client_file()?)?, "room", 10)?;
     server.terminate()?;
     classes(3)?;

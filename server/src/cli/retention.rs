@@ -6,7 +6,7 @@ use std::io::IsTerminal as _;
 use clap::Subcommand;
 use quoth_core::retention::Classes;
 use quoth_protocol::ConversationName;
-use quoth_store::{Class, Record, Rewrite, Store, View};
+use quoth_store::{Class, OpenError, Record, Rewrite, Store, View};
 
 use super::print;
 use crate::config::Config;
@@ -36,7 +36,21 @@ pub(super) enum RetentionCommand {
 }
 
 pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<(), String> {
-    let store = Store::open(store_options(config)?).map_err(|error| error.to_string())?;
+    let options = store_options(config)?;
+    if !options.dir.exists() {
+        return Err(format!(
+            "{} is no data folder of Quoth; name one with --data-dir",
+            config.data_dir.display()
+        ));
+    }
+    let store = Store::open(options).map_err(|error| match error {
+        OpenError::Locked { .. } => {
+            format!(
+                "{error}; of a running server, `quoth admin retention plan` and `run` say and do the same"
+            )
+        }
+        error => error.to_string(),
+    })?;
     let (classes, now_ms) = (Classes::new(config.retention.classes.clone()), SystemClock.unix_ms());
     let erasure_max_ms = config.retention.erasure_max_s.saturating_mul(1_000);
     // Only who runs by changed classes takes them over: what is absent by them never comes back.
