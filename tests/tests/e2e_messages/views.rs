@@ -153,10 +153,12 @@ fn whoever_was_away_ends_with_the_view_of_one_that_was_there() -> anyhow::Result
             assert!(edit.seq > said[11] && edit.time_ms > 0);
             (edit.seq, edit.time_ms) = (Seq(0), 0);
         }
+        assert!(states[0].version > said[11]);
+        states[0].version = Seq(0);
         let both = |reaction: &str| Reaction { reaction: reaction.to_owned(), count: 2, mine: true };
-        let of_first =
-            MessageState { seq: said[0], edited: Some(edited), reactions: vec![both("+1"), both("👍")] };
-        let of_third = MessageState { seq: said[2], edited: None, reactions: vec![] };
+        let (version, edited, reactions) = (Seq(0), Some(edited), vec![both("+1"), both("👍")]);
+        let of_first = MessageState { seq: said[0], version, edited, reactions };
+        let of_third = MessageState { seq: said[2], version, edited: None, reactions: vec![] };
         assert_eq!(states, [of_first, of_third]);
         Ok(())
     })
