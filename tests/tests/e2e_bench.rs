@@ -10,6 +10,8 @@ mod ended;
 mod honest;
 #[path = "e2e_bench/recorded.rs"]
 mod recorded;
+#[path = "e2e_bench/written.rs"]
+mod written;
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
