@@ -18,6 +18,8 @@
 //!   anything but `undecided`, however far apart: on a quiet machine a p99 differs by ten between rounds of one server.
 //! - **What that means.** Anything worse is a regression. Something undecided whose medians differ by more than the bound is
 //!   none and no all-clear either; it has an exit code of its own, and more rounds decide it. So have runs of too few rounds.
+//! - **Busy machines.** Where other programs or other machines had the processors in the run in which a figure is slower, and no
+//!   floor of the same rounds tells that from the server, it is undecided and no regression, and the exit code says nothing of it.
 //! - **Starved runs.** A run that did not get done what was due is another load: nothing that counts for each delivery is better.
 //! - **Like with like.** Runs of different loads are refused. What else differs, as machines, is told.
 //! - **Promises.** A later run that broke one is worse, whatever its figures.
@@ -52,6 +54,9 @@ pub struct Comparison {
     pub broken: bool,
     /// The rounds of both runs, where they are too few to judge by.
     pub too_few: Option<(usize, usize)>,
+    /// Who else had the processors, of each run in which that was more than it bears: as in `other programs kept 1.20 of 2 processors
+    /// busy during the later run`.
+    pub busy: Vec<String>,
 }
 
 /// A figure of a system in both runs.
@@ -122,6 +127,11 @@ pub fn compare(before: &Outcome, after: &Outcome, bound: f64) -> anyhow::Result<
             } else {
                 verdict
             };
+            let verdict = if to_floor.is_none() && figure.is_of_the_machine() {
+                verdict::without_floor(verdict, before.busy().is_some(), after.busy().is_some())
+            } else {
+                verdict
+            };
             let verdict = match verdict {
                 Verdict::Better if is.is_starved() && figure.is_for_each() => Verdict::Starved,
                 Verdict::Worse if was.is_starved() && figure.is_for_each() => Verdict::Starved,
@@ -139,7 +149,10 @@ pub fn compare(before: &Outcome, after: &Outcome, bound: f64) -> anyhow::Result<
     }
     let broken = !after.is_clean();
     let warnings = warn::warnings(before, after, &lines);
-    Ok(Comparison { bound, lines, warnings, broken, too_few })
+    let busy = [("earlier", before), ("later", after)].into_iter();
+    let busy =
+        busy.filter_map(|(which, run)| Some(format!("{} during the {which} run", run.busy()?))).collect();
+    Ok(Comparison { bound, lines, warnings, broken, too_few, busy })
 }
 
 impl Comparison {
@@ -153,8 +166,14 @@ impl Comparison {
         self.lines.iter().filter(|line| line.verdict == Verdict::Undecided { beyond: true })
     }
 
+    /// Figures that have changed, and that a busy machine may have changed.
+    pub fn of_a_busy_machine(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(|line| line.verdict == Verdict::Busy)
+    }
+
     /// For the process: 1 when anything has become worse or a promise was broken, 3 when nothing has and there were too few rounds to
-    /// judge by or something is undecided whose medians differ by more than the bound, else 0.
+    /// judge by or something is undecided whose medians differ by more than the bound, else 0. What only a busy machine has left undecided
+    /// counts for nothing here.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         const EXIT_UNDECIDED: u8 = 3;

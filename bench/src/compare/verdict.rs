@@ -19,6 +19,9 @@ pub enum Verdict {
     },
     /// It is better or worse for each delivery only, of a run that did not get done what was due: another load.
     Starved,
+    /// It has changed by the rule, and the machine was busy with other things in the run that it is slower in, which no floor tells
+    /// from the server.
+    Busy,
     /// It is not judged.
     Told,
 }
@@ -95,6 +98,16 @@ pub(super) fn on_floors(
     }
 }
 
+/// The verdict on a figure that stands on no floor, of runs of which some had a machine that was busy with other things. That makes a
+/// server slower and never faster: what is worse in spite of a busier machine before is worse.
+pub(super) fn without_floor(verdict: Verdict, was_busy: bool, is_busy: bool) -> Verdict {
+    match verdict {
+        Verdict::Worse if is_busy => Verdict::Busy,
+        Verdict::Better if was_busy => Verdict::Busy,
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +155,22 @@ mod tests {
         assert_eq!(less(&[10.0, 10.0, 10.0], &[10.0, 10.0, 11.5]), WIDE);
         assert_eq!(less(&[0.0], &[0.0]), Verdict::Same);
         assert_eq!(less(&[0.0], &[3.0]), Verdict::Worse);
+    }
+
+    #[test]
+    fn a_busy_machine_makes_nothing_faster() {
+        for (verdict, was, is, told) in [
+            (Verdict::Worse, false, true, Verdict::Busy),
+            (Verdict::Worse, true, true, Verdict::Busy),
+            (Verdict::Worse, true, false, Verdict::Worse),
+            (Verdict::Better, true, false, Verdict::Busy),
+            (Verdict::Better, false, true, Verdict::Better),
+            (Verdict::Worse, false, false, Verdict::Worse),
+            (Verdict::Same, true, true, Verdict::Same),
+            (BEYOND, true, true, BEYOND),
+        ] {
+            assert_eq!(without_floor(verdict, was, is), told, "{verdict:?} {was} {is}");
+        }
     }
 
     #[test]

@@ -57,16 +57,21 @@ impl Outcome {
     /// Why a floor is doubtful at this quantile, by itself or by what else the machine did; `None` where nothing speaks against it.
     #[must_use]
     pub fn doubt(&self, floor: &System, quantile: Quantile) -> Option<String> {
-        floor.doubt(quantile).or_else(|| {
-            let cores = self.machine.cores;
-            let crowded = self.surroundings.crowded_by(cores);
-            let crowded = crowded
-                .map(|others| format!("other programs kept {} of {cores} processors busy", number(others)));
-            let robbed = self.surroundings.robbed_of();
-            let robbed = robbed.map(|steal| {
+        floor.doubt(quantile).or_else(|| self.busy().filter(|_| floor.name == APPEND))
+    }
+
+    /// Who else had the processors, where that is more than a run bears: as in `other programs kept 1.20 of 2 processors busy`.
+    #[must_use]
+    pub fn busy(&self) -> Option<String> {
+        let cores = self.machine.cores;
+        let crowded = self.surroundings.crowded_by(cores);
+        let crowded = crowded
+            .map(|others| format!("other programs kept {} of {cores} processors busy", number(others)));
+        let robbed = self.surroundings.robbed_of();
+        crowded.or_else(|| {
+            robbed.map(|steal| {
                 format!("the hypervisor took {} % of the processors' time", number(steal * 100.0))
-            });
-            crowded.or(robbed).filter(|_| floor.name == APPEND)
+            })
         })
     }
 }
