@@ -23,6 +23,9 @@ const RIVALS: &[&str] = &[
     "mosquitto-tls",
 ];
 
+/// The key of the table that is no goal.
+pub(super) const LOAD_OF: &str = "load_of";
+
 /// What the ratios of a run should be.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Goals {
