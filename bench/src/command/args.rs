@@ -169,7 +169,7 @@ pub(super) struct RunArgs {
     /// Program of the server that is started; default: `quoth-server` beside this one
     #[arg(long, value_name = "FILE", help_heading = "System")]
     pub(super) server_binary: Option<PathBuf>,
-    /// Setting of that server; may be repeated
+    /// Setting of that server; may be repeated. Limits win over those of the bench; what it needs for itself is refused
     #[arg(long = "set", value_name = "KEY=VALUE", help_heading = "System")]
     pub(super) settings: Vec<String>,
     /// Network between clients and servers: lan, home, mobile, bad, or a TOML file; `loopback` for none. Needs root

@@ -5,6 +5,7 @@ use anyhow::Context as _;
 use super::args::{Connecting, RunArgs};
 use crate::profile::keys::takers;
 use crate::profile::{COUNT_MAX, Kind, Profile, RATES_PER_S, Size};
+use crate::target::QuothOptions;
 
 /// What the user has asked for cannot be; nothing was tried.
 #[derive(Debug)]
@@ -56,6 +57,7 @@ pub(super) fn profile(args: &RunArgs, connecting: &Connecting) -> anyhow::Result
     if args.no_floors {
         profile.floors.clear();
     }
+    check_settings(args, &profile)?;
     profile.check()?;
     if let Some(network) = profile.network.as_deref().filter(|network| *network != "loopback") {
         quoth_network::Profile::open(network).with_context(|| format!("the network {network}"))?;
@@ -147,6 +149,20 @@ fn refuse_unless(profile: &Profile, flag: &str, key: &str, name: &str) -> anyhow
         },
         takers(key),
     );
+    Ok(())
+}
+
+/// Settings that the bench gives its server itself, and would give it in place of what was asked for.
+fn check_settings(args: &RunArgs, profile: &Profile) -> anyhow::Result<()> {
+    for setting in &args.settings {
+        let key = setting.split_once('=').map_or(&**setting, |(key, _)| key).trim();
+        if let Some(why) = QuothOptions::why_its_own(key, profile.shape.transport) {
+            anyhow::bail!(
+                "--set {key} is what the bench sets itself: {why}; leave it out, or start a server with it and measure that one with \
+                 --server"
+            );
+        }
+    }
     Ok(())
 }
 
@@ -248,6 +264,15 @@ mod tests {
             ("idle --running", "--server-pid"),
             ("storm --websocket", "--transport (or QUOTH_TRANSPORT) has no effect on `storm`"),
             ("latency --ca", "--ca is for a server that runs already"),
+            (
+                "latency --set server.listen=127.0.0.1:4433",
+                "--set server.listen is what the bench sets itself: its server listens at a port that is free",
+            ),
+            (
+                "latency --set limits.members_max=5 --set server.data_dir=/x",
+                "--set server.data_dir is what the bench sets",
+            ),
+            ("latency --set log.format", "--set log.format is what the bench sets itself"),
         ] {
             let told = refused(line);
             assert!(told.contains(takers), "{line}: {told}");
