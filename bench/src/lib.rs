@@ -32,6 +32,7 @@ pub mod rival;
 pub mod run;
 pub mod run_folder;
 pub mod schedule;
+mod standstill;
 pub mod surroundings;
 pub mod system;
 pub mod table;

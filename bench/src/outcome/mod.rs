@@ -170,8 +170,8 @@ pub struct Round {
     /// Single figures by name, each with its unit last, as in `acked_per_s`, `cpu_us_per_delivery`,
     /// `bytes_per_connection`.
     pub values: BTreeMap<String, f64>,
-    /// Latencies by name: `ack` (due to ack), `delivery` (due to delivery), `publish` (due to publish: how late the bench was),
-    /// `timer` (its timer's part of that), and what the profile has besides.
+    /// Latencies by name: `ack` (due to ack), `delivery` (due to delivery), `publish` (due to publish, without the time in which the
+    /// system took nothing: how late the bench was), `timer` (its timer's part of that), and what the profile has besides.
     pub latencies: BTreeMap<String, Latency>,
     /// What the history checker has found; nothing of it broken, or the run has failed.
     pub check: Check,
