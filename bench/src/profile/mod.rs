@@ -6,6 +6,7 @@ mod goals;
 pub mod keys;
 pub mod reference;
 mod size;
+mod told;
 
 pub(crate) use bounds::{COUNT_MAX, RATES_PER_S};
 use bounds::{MESSAGES_MAX, TIME_S_MAX, WINDOW_MAX};
