@@ -24,6 +24,7 @@ pub mod process;
 pub mod profile;
 pub mod promises;
 pub mod record;
+mod refusal;
 #[cfg(not(feature = "rivals"))]
 #[path = "no_rival.rs"]
 pub mod rival;
