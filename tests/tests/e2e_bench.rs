@@ -306,6 +306,15 @@ fn wrong_usage_is_told_before_anything_is_started() {
     assert!(told(&["latency", "--set", "limits.bogus=1"]).contains("no setting limits.bogus"));
     assert!(told(&["latency", "--server-binary", "/no/such"]).contains("/no/such cannot be started"));
     assert!(told(&["latency", "--server-binary", "/bin/true"]).contains("/bin/true is no quoth-server"));
+    assert!(
+        told(&["throughput", "versus", "--against", "jetstream"])
+            .contains("quoth bench versus throughput --against jetstream")
+    );
+    assert!(told(&["latency", "--device", "d"]).contains("--device has no effect on the bench"));
+    assert!(
+        told(&["latency", "--set", "server.listen=127.0.0.1:1"]).contains("is what the bench sets itself")
+    );
+    assert!(told(&["latency", "--dir", "/proc"]).contains("no folder can be made in /proc (--dir)"));
     assert!(told(&["latency", "--dir", "/no/such"]).contains("--dir /no/such is no folder"));
     assert!(told(&["chat", "--replay", "/no/such"]).contains("--replay: cannot read /no/such"));
     assert!(told(&["/"]).contains("/ cannot be read"));

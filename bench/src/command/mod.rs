@@ -2,6 +2,7 @@
 
 mod args;
 mod flags;
+mod order;
 mod output;
 mod pace;
 mod watch;
@@ -16,6 +17,7 @@ use anyhow::Context as _;
 pub use args::{BenchArgs, Connecting, RunningServer};
 use args::{BenchCommand, RunArgs};
 pub use flags::WrongUsage;
+pub use order::misplaced;
 
 pub use crate::untold::lost;
 
@@ -230,9 +232,10 @@ fn plan(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow:
         return Err(wrong(anyhow::anyhow!("--dir {} is no folder", args.dir.display())));
     }
     let place = match profile.network.as_deref().filter(|name| *name != "loopback") {
-        Some(network) => Place::behind(&args.dir, Program::this()?, network, args.seed)?,
-        None => Place::loopback(&args.dir, Program::this()?)?,
+        Some(network) => Place::behind(&args.dir, Program::this()?, network, args.seed),
+        None => Place::loopback(&args.dir, Program::this()?),
     };
+    let place = place.map_err(wrong)?;
     let half = std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2).max(1);
     Ok(Plan {
         profile,
