@@ -1,6 +1,6 @@
 //! What a server says in place of what was to come, in words: which code it is, what the server adds, and what mends it.
 
-use quinn::{ConnectionError, ReadError};
+use quinn::{ConnectionError, ReadError, WriteError};
 use quoth_lanes::{Closed, ReadError as LaneReadError, WriteError as LaneWriteError};
 use quoth_protocol::Code;
 use quoth_protocol::frame::ServerFrame;
@@ -24,21 +24,26 @@ pub(crate) fn unexpected(expected: &str, came: Option<&ServerFrame>) -> anyhow::
     anyhow::anyhow!(told)
 }
 
-/// Why nothing can be read of a stream over QUIC, with what the server says of it.
-pub(crate) fn unreadable(error: ReadError) -> anyhow::Error {
+/// What has ended a stream or a connection over QUIC, as the server says it; other errors as they are.
+pub(crate) fn plainly(error: anyhow::Error) -> anyhow::Error {
     let code = |code: quinn::VarInt| Code(u32::try_from(code.into_inner()).unwrap_or(u32::MAX));
-    let told = match &error {
-        ReadError::Reset(reset) => format!("the server has reset the stream: {}", because(code(*reset), "")),
-        ReadError::ConnectionLost(ConnectionError::ApplicationClosed(close)) => {
+    let told = error.chain().find_map(|cause| {
+        if let Some(ConnectionError::ApplicationClosed(close)) = cause.downcast_ref() {
             let reason = String::from_utf8_lossy(&close.reason);
-            format!("the server has closed the connection: {}", because(code(close.error_code), &reason))
+            let because = because(code(close.error_code), &reason);
+            return Some(format!("the server has closed the connection: {because}"));
         }
-        _ => return error.into(),
-    };
-    anyhow::Error::from(error).context(told)
+        match (cause.downcast_ref(), cause.downcast_ref()) {
+            (Some(ReadError::Reset(reset)), _) | (_, Some(WriteError::Stopped(reset))) => {
+                Some(format!("the server has reset the stream: {}", because(code(*reset), "")))
+            }
+            _ => None,
+        }
+    });
+    told.map_or(error, |told| anyhow::anyhow!(told))
 }
 
-/// The same of a lane of a WebSocket.
+/// Why nothing can be read of a lane of a WebSocket.
 pub(crate) fn unreadable_lane(error: LaneReadError) -> anyhow::Error {
     match error {
         LaneReadError::Reset(code) => reset(code),
@@ -73,9 +78,9 @@ fn because(code: Code, reason: &str) -> String {
         Code::STORAGE_FULL | Code::STORE_FAILED => {
             "; make room on the disk of its data, or measure on another one (--dir, of a server that the bench starts)"
         }
-        Code::TOKEN_EXPIRED | Code::TOKEN_REJECTED | Code::TOKEN_REVOKED => {
-            "; give a token of that server's that lasts longer than the run (--token-file)"
-        }
+        Code::TOKEN_EXPIRED => "; give one that lasts longer than the run (--token-file)",
+        Code::TOKEN_REJECTED => "; give one that is signed by a key of that server (--token-file)",
+        Code::TOKEN_REVOKED => "; give another one (--token-file)",
         Code::FORBIDDEN | Code::DENIED | Code::MUTED => "; the token must allow to read and write anything",
         Code::RATE_LIMITED | Code::OVERLOADED | Code::TOO_MANY => {
             "; take a smaller load, or raise the server's limits (with --set, of a server that the bench starts)"
@@ -119,11 +124,18 @@ mod tests {
     #[test]
     fn what_ends_a_stream_or_a_connection_is_told_by_its_name() {
         let code = Code::TOKEN_REJECTED;
-        let reset = format!("{:#}", unreadable(ReadError::Reset(code.0.into())));
+        let told = |error: anyhow::Error| format!("{:#}", plainly(error.context("an Opened")));
+        let reset = "the server has reset the stream: token_rejected (0x201); give one that is signed by a key of that server \
+                     (--token-file)";
+        assert_eq!(told(ReadError::Reset(code.0.into()).into()), reset);
+        assert_eq!(told(WriteError::Stopped(code.0.into()).into()), reset);
+        let close = quinn::ApplicationClose { error_code: code.0.into(), reason: "no".into() };
+        let closed = told(ReadError::ConnectionLost(ConnectionError::ApplicationClosed(close)).into());
         assert!(
-            reset.starts_with("the server has reset the stream: token_rejected (0x201); give a token"),
-            "{reset}"
+            closed.starts_with("the server has closed the connection: token_rejected (0x201): no; give"),
+            "{closed}"
         );
+        assert_eq!(told(ReadError::ClosedStream.into()), "an Opened: closed stream");
         let of_lane = unreadable_lane(LaneReadError::Closed(Closed {
             code: Some(Code::FORBIDDEN),
             text: "no".to_owned(),
@@ -133,6 +145,5 @@ mod tests {
             of_lane.to_string(),
             "the server has closed the connection: forbidden (0x304): no; the token must allow to read and write anything"
         );
-        assert_eq!(unreadable(ReadError::ClosedStream).to_string(), "closed stream");
     }
 }

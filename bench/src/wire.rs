@@ -16,7 +16,7 @@ use quoth_protocol::frame::{ClientFrame, Hello, Open, Publish, ServerFrame, Star
 use quoth_protocol::limits::FRAME_BYTES_MAX;
 use quoth_protocol::{ALPN, ConversationName, DeviceId, ProducerId, Seq};
 
-use crate::refusal::{unexpected, unreadable};
+use crate::refusal::unexpected;
 
 /// A signed-in connection.
 #[derive(Debug)]
@@ -189,7 +189,7 @@ impl Incoming {
             if let Some(frame) = self.here()? {
                 return Ok(Some(frame));
             }
-            match self.recv.read_chunk(usize::MAX, true).await.map_err(unreadable)? {
+            match self.recv.read_chunk(usize::MAX, true).await? {
                 Some(chunk) => self.decoder.push(&chunk.bytes),
                 None => return Ok(None),
             }
