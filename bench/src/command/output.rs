@@ -23,7 +23,8 @@ pub(super) fn check(path: &Path) -> anyhow::Result<()> {
             // It is replaced, from which nobody's protection of it would keep this program.
             OpenOptions::new().append(true).open(&place)?;
         }
-        beside(&place).map(drop)
+        let folder = "no file can be made in its folder, where it is written before it takes its place";
+        beside(&place).map(drop).context(folder)
     };
     can_be().with_context(|| cannot_be_written(path))
 }
@@ -123,7 +124,8 @@ mod tests {
         let told = format!("{:#}", check(&dir.path().join("new/")).expect_err("no file has such a name"));
         assert!(told.contains("it names a folder"), "{told}");
         check(Path::new("/dev/null")).expect("it can be written");
-        check(Path::new("/proc/new")).expect_err("nothing new can be made there");
+        let told = format!("{:#}", check(Path::new("/proc/new")).expect_err("nothing new can be made there"));
+        assert!(told.starts_with("/proc/new cannot be written: no file can be made in its folder"), "{told}");
     }
 
     #[test]

@@ -234,7 +234,9 @@ fn measure_rounds(
                 progress.go_on()?;
                 plan.place.renew(plan.seed.wrapping_add(round.into()))?;
                 let mut measured = measure::measure(plan, contender, controls, progress, round.into())?;
-                add_network(&plan.place, &mut measured.round);
+                if contender.is_behind_the_network() {
+                    add_network(&plan.place, &mut measured.round);
+                }
                 Ok::<_, anyhow::Error>(measured)
             });
             match result {
