@@ -19,7 +19,8 @@
 //! - **What that means.** Anything worse is a regression. Something undecided whose medians differ by more than the bound is
 //!   none and no all-clear either; it has an exit code of its own, and more rounds decide it. So have runs of too few rounds.
 //! - **Busy machines.** Where other programs or other machines had the processors in the run in which a figure is slower, and no
-//!   floor of the same rounds tells that from the server, it is undecided and no regression, and the exit code says nothing of it.
+//!   floor of the same rounds tells that from the server, it is undecided and no regression, and the exit code says nothing of it. A
+//!   busy machine makes nothing faster; but what a server takes for each message may go either way, and is undecided either way.
 //! - **Starved runs.** A run that did not get done what was due is another load: nothing that counts for each delivery is better.
 //! - **Like with like.** Runs of different loads are refused. What else differs, as machines, is told.
 //! - **Promises.** A later run that broke one is worse, whatever its figures.
@@ -102,6 +103,7 @@ pub fn compare(before: &Outcome, after: &Outcome, bound: f64) -> anyhow::Result<
     let shared: Vec<_> = shared(before, after).collect();
     anyhow::ensure!(!shared.is_empty(), "the runs have no system in common");
     let figures = figures(after);
+    let (was_busy, is_busy) = (before.busy().is_some(), after.busy().is_some());
     let (mut lines, mut too_few) = (Vec::new(), None);
     for (was, is) in &shared {
         for figure in &figures {
@@ -127,10 +129,14 @@ pub fn compare(before: &Outcome, after: &Outcome, bound: f64) -> anyhow::Result<
             } else {
                 verdict
             };
-            let verdict = if to_floor.is_none() && figure.is_of_the_machine() {
-                verdict::without_floor(verdict, before.busy().is_some(), after.busy().is_some())
-            } else {
-                verdict
+            let verdict = match judged(is, figure).filter(|_| verdict::are_enough(rounds)) {
+                Some(better) if to_floor.is_none() && figure.is_of_the_machine() => {
+                    let way = verdict::change(spread_before.median, spread_after.median, better, bound);
+                    // A server that has to wait does more at once, so that what it takes for each may be less.
+                    let either = figure.is_for_each() && (was_busy || is_busy);
+                    verdict::without_floor(verdict, way, is_busy || either, was_busy || either)
+                }
+                _ => verdict,
             };
             let verdict = match verdict {
                 Verdict::Better if is.is_starved() && figure.is_for_each() => Verdict::Starved,
@@ -166,7 +172,7 @@ impl Comparison {
         self.lines.iter().filter(|line| line.verdict == Verdict::Undecided { beyond: true })
     }
 
-    /// Figures that have changed, and that a busy machine may have changed.
+    /// Figures whose medians differ by more than the bound as a busy machine may have made them.
     pub fn of_a_busy_machine(&self) -> impl Iterator<Item = &Line> {
         self.lines.iter().filter(|line| line.verdict == Verdict::Busy)
     }

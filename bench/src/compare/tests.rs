@@ -225,6 +225,18 @@ fn what_a_busy_machine_may_have_done_is_no_regression() {
     let mut fat = alone();
     set(&mut fat, "memory_peak_bytes", [9e9; 5]);
     assert_eq!(verdict_of(&alone(), &busy(fat), "memory peak"), Verdict::Worse);
+    // What it takes for each message may be less where it has to wait.
+    let mut waiting = alone();
+    set(&mut waiting, "cpu_us_per_delivery", [1.0; 5]);
+    assert_eq!(verdict_of(&alone(), &waiting, "cpu/delivery"), Verdict::Better);
+    assert_eq!(verdict_of(&alone(), &busy(waiting), "cpu/delivery"), Verdict::Busy);
+    // Rounds that meet are of the busy machine too.
+    let mut wide = alone();
+    set(&mut wide, "back_s", [1.0, 1.0, 9.0, 9.0, 9.0]);
+    let mut quick = alone();
+    set(&mut quick, "back_s", [1.0; 5]);
+    assert_eq!(compare(&quick, &wide, BOUND).unwrap().exit_code(), 3);
+    assert_eq!(compare(&quick, &busy(wide), BOUND).unwrap().exit_code(), 0);
     // The hypervisor is as others are.
     slow.surroundings.steal = Some(0.2);
     assert!(compare(&alone(), &slow, BOUND).unwrap().conclusion().contains("the hypervisor took 20.0 %"));

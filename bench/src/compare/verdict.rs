@@ -19,8 +19,8 @@ pub enum Verdict {
     },
     /// It is better or worse for each delivery only, of a run that did not get done what was due: another load.
     Starved,
-    /// It has changed by the rule, and the machine was busy with other things in the run that it is slower in, which no floor tells
-    /// from the server.
+    /// It has changed by more than the bound, the machine was busy with other things in the run that it is slower in, and no floor tells
+    /// that from the server.
     Busy,
     /// It is not judged.
     Told,
@@ -98,13 +98,22 @@ pub(super) fn on_floors(
     }
 }
 
-/// The verdict on a figure that stands on no floor, of runs of which some had a machine that was busy with other things. That makes a
-/// server slower and never faster: what is worse in spite of a busier machine before is worse.
-pub(super) fn without_floor(verdict: Verdict, was_busy: bool, is_busy: bool) -> Verdict {
-    match verdict {
-        Verdict::Worse if is_busy => Verdict::Busy,
-        Verdict::Better if was_busy => Verdict::Busy,
-        other => other,
+/// The verdict on a figure that stands on no floor, whose medians have gone one way, of runs of which some may have gone by a machine
+/// that was busy with other things: whether it is one that may be slower, or better, by that alone.
+pub(super) fn without_floor(
+    verdict: Verdict,
+    way: Option<Verdict>,
+    may_be_worse: bool,
+    may_be_better: bool,
+) -> Verdict {
+    match (verdict, way) {
+        (Verdict::Worse | Verdict::Undecided { beyond: true }, Some(Verdict::Worse)) if may_be_worse => {
+            Verdict::Busy
+        }
+        (Verdict::Better | Verdict::Undecided { beyond: true }, Some(Verdict::Better)) if may_be_better => {
+            Verdict::Busy
+        }
+        _ => verdict,
     }
 }
 
@@ -158,18 +167,25 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_machine_makes_nothing_faster() {
-        for (verdict, was, is, told) in [
-            (Verdict::Worse, false, true, Verdict::Busy),
-            (Verdict::Worse, true, true, Verdict::Busy),
-            (Verdict::Worse, true, false, Verdict::Worse),
-            (Verdict::Better, true, false, Verdict::Busy),
-            (Verdict::Better, false, true, Verdict::Better),
-            (Verdict::Worse, false, false, Verdict::Worse),
-            (Verdict::Same, true, true, Verdict::Same),
-            (BEYOND, true, true, BEYOND),
+    fn what_a_busy_machine_may_have_done_is_undecided_one_way() {
+        let (worse, better) = (Some(Verdict::Worse), Some(Verdict::Better));
+        for (verdict, way, may_be_worse, may_be_better, told) in [
+            (Verdict::Worse, worse, true, false, Verdict::Busy),
+            (Verdict::Worse, worse, false, true, Verdict::Worse),
+            (Verdict::Better, better, false, true, Verdict::Busy),
+            (Verdict::Better, better, true, false, Verdict::Better),
+            (BEYOND, worse, true, false, Verdict::Busy),
+            (BEYOND, better, true, false, BEYOND),
+            (BEYOND, worse, false, true, BEYOND),
+            (WIDE, None, true, true, WIDE),
+            (Verdict::Same, None, true, true, Verdict::Same),
+            (Verdict::Told, worse, true, true, Verdict::Told),
         ] {
-            assert_eq!(without_floor(verdict, was, is), told, "{verdict:?} {was} {is}");
+            assert_eq!(
+                without_floor(verdict, way, may_be_worse, may_be_better),
+                told,
+                "{verdict:?} {way:?} {may_be_worse} {may_be_better}"
+            );
         }
     }
 
