@@ -234,10 +234,8 @@ fn conditions(sections: &Table, section: &'static str) -> Result<Conditions, Pro
     let merged: Table = tables.flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
     let value = |message| ProfileError::Value { section, message };
     // All are numbers, and of those one alone is not any number.
-    let mtu = merged
-        .get("mtu_bytes")
-        .and_then(|mtu| mtu.as_float().or(mtu.as_integer().map(|mtu| mtu as f64)))
-        .unwrap_or_default();
+    let number = |value: &Value| value.as_float().or_else(|| Some(value.as_integer()? as f64));
+    let mtu = merged.get("mtu_bytes").and_then(number).unwrap_or_default();
     let conditions: Conditions =
         merged.try_into().map_err(|_| value(format!("mtu_bytes is {mtu}: give 576 to 9000")))?;
     conditions.check().map_err(value)?;
