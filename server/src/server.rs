@@ -257,7 +257,8 @@ impl Server {
     }
 }
 
-fn store_options(config: &Config) -> Result<Options, String> {
+/// How a data folder's store is opened, by a server and by whatever else may write to it: what the outbox holds of the log stays.
+pub(crate) fn store_options(config: &Config) -> Result<Options, String> {
     Ok(Options {
         segment_bytes: config.log_segment_bytes,
         cache_bytes: config.view_cache_bytes,

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import quoth_members as members
 from quoth_codec import BOOL, BYTES, CONVERSATION, SEQ, TEXT, U32, U64, USER, list_of, option, struct, variants
-from quoth_events import EVENT, MENTIONS, RETENTION, Event, Retention
+from quoth_events import EVENT, MENTIONS, Event
+from quoth_members import RETENTION, Retention
 
 # Request.
 

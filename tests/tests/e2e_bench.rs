@@ -305,7 +305,8 @@ fn wrong_usage_is_told_before_anything_is_started() {
     assert!(told(&["chats"]).contains("there is no profile"));
     assert!(told(&["profiles", "chats"]).contains("lists them"));
     assert!(
-        told(&["latency", "--duration", "-1"]).contains("--duration must be 0.2 s or more, and it is -1")
+        told(&["latency", "--duration", "-1"])
+            .contains("--duration must be 0.2 s to 1,000,000 s, and it is -1")
     );
     assert!(told(&["fanout", "--closed"]).contains("which is of kind \"closed\" already"));
     assert!(

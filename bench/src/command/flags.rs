@@ -4,7 +4,7 @@ use anyhow::Context as _;
 
 use super::args::{Connecting, RunArgs};
 use crate::profile::keys::takers;
-use crate::profile::{Kind, Profile, Size};
+use crate::profile::{COUNT_MAX, Kind, Profile, RATES_PER_S, Size};
 
 /// What the user has asked for cannot be; nothing was tried.
 #[derive(Debug)]
@@ -108,14 +108,27 @@ fn check_load(args: &RunArgs, profile: &Profile) -> anyhow::Result<()> {
         refuse_unless(profile, flag, key, &args.profile)?;
     }
     for (flag, value, least, is_fine) in [
-        ("--rate", args.rate, "above 0 messages per second", (|rate| rate > 0.0) as fn(f64) -> bool),
-        ("--speed", args.speed, "above 0", |speed| speed > 0.0),
-        ("--duration", args.duration, "0.2 s or more", |duration_s| (0.2..1e6).contains(&duration_s)),
-        ("--warm-up", args.warm_up, "0 s or more", |warm_up_s| (0.0..1e6).contains(&warm_up_s)),
-        ("--patience", args.patience, "0 s or more", |patience_s| (0.0..1e6).contains(&patience_s)),
+        (
+            "--rate",
+            args.rate,
+            "0.001 to 10,000,000 messages per second",
+            (|rate| RATES_PER_S.contains(&rate)) as fn(f64) -> bool,
+        ),
+        ("--speed", args.speed, "0.01 to 100,000", |speed| (0.01..=1e5).contains(&speed)),
+        ("--duration", args.duration, "0.2 s to 1,000,000 s", |duration_s| (0.2..=1e6).contains(&duration_s)),
+        ("--warm-up", args.warm_up, "0 s to 1,000,000 s", |warm_up_s| (0.0..=1e6).contains(&warm_up_s)),
+        ("--patience", args.patience, "0 s to 1,000,000 s", |patience_s| (0.0..=1e6).contains(&patience_s)),
     ] {
         let Some(value) = value else { continue };
-        anyhow::ensure!(value.is_finite() && is_fine(value), "{flag} must be {least}, and it is {value}");
+        anyhow::ensure!(is_fine(value), "{flag} must be {least}, and it is {value:e}");
+    }
+    for (flag, count) in [
+        ("--connections", args.connections),
+        ("--conversations", args.conversations),
+        ("--readers", args.readers),
+    ] {
+        let count = count.unwrap_or_default();
+        anyhow::ensure!(count <= COUNT_MAX, "{flag} must be {COUNT_MAX} at most, and it is {count}");
     }
     anyhow::ensure!(args.client_threads != Some(0), "--client-threads 0 has nobody to run the clients");
     Ok(())
@@ -266,10 +279,17 @@ mod tests {
     #[test]
     fn a_number_that_cannot_be_is_told_with_what_can() {
         for (line, told) in [
-            ("latency --duration -1", "--duration must be 0.2 s or more, and it is -1"),
-            ("latency --warm-up -0.5", "--warm-up must be 0 s or more, and it is -0.5"),
-            ("latency --rate -5", "--rate must be above 0 messages per second, and it is -5"),
-            ("latency --patience -1", "--patience must be 0 s or more, and it is -1"),
+            ("latency --duration -1", "--duration must be 0.2 s to 1,000,000 s, and it is -1"),
+            ("latency --duration 1e300", "--duration must be 0.2 s to 1,000,000 s, and it is 1e300"),
+            ("latency --warm-up -0.5", "--warm-up must be 0 s to 1,000,000 s, and it is -5e-1"),
+            ("latency --rate -5", "--rate must be 0.001 to 10,000,000 messages per second, and it is -5"),
+            ("latency --rate 1e9", "--rate must be 0.001 to 10,000,000 messages per second, and it is 1e9"),
+            ("latency --rate 1e-300", "--rate must be 0.001 to"),
+            ("latency --rate 1e7 --duration 60", "the most; take a lower rate or a shorter time"),
+            ("throughput --window 4000000000", "10000 are the most"),
+            ("chat --replay logs --speed 0.0001", "--speed must be 0.01 to 100,000, and it is 1e-4"),
+            ("latency --conversations 4000000000", "--conversations must be 10000000 at most"),
+            ("latency --patience -1", "--patience must be 0 s to 1,000,000 s, and it is -1"),
             ("latency --rounds -1", "invalid value '-1' for '--rounds <N>'"),
             ("latency --connections -1", "invalid value '-1' for '--connections <N>'"),
             ("latency --connections 1", "members (2) must not be more than connections (1)"),

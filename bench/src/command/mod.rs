@@ -117,6 +117,10 @@ fn wrong(error: anyhow::Error) -> anyhow::Error {
 
 fn measure(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow::Result<ExitCode> {
     let (json, html) = (args.json.clone(), args.html.clone());
+    if json.is_some() && json == html {
+        let alike = "--json and --html name the same file: the report would overwrite the outcome";
+        return Err(wrong(anyhow::anyhow!(alike)));
+    }
     for path in json.iter().chain(&html) {
         output::check(path).map_err(wrong)?;
     }

@@ -1,9 +1,13 @@
 //! Profiles: what a load looks like, as files. The built-in ones are files in `bench/profiles/`; a user writes own ones.
 
+mod bounds;
 mod goals;
 pub mod keys;
 pub mod reference;
 mod size;
+
+pub(crate) use bounds::{COUNT_MAX, RATES_PER_S};
+use bounds::{MESSAGES_MAX, WINDOW_MAX};
 
 use std::path::Path;
 
@@ -430,8 +434,12 @@ impl Profile {
             "payload: {most} bytes are more than a message can have, which is {BODY_BYTES_MAX}"
         );
         self.check_shape(&self.shape)?;
-        for variant in &self.variants {
+        for (at, variant) in self.variants.iter().enumerate() {
             let name = &variant.name;
+            anyhow::ensure!(
+                self.variants[..at].iter().all(|before| before.name != *name),
+                "two variants are called `{name}`: nobody could tell their figures apart"
+            );
             self.check_shape(&variant.apply(&self.shape)).with_context(|| format!("variant {name}"))?;
         }
         Ok(())
@@ -443,6 +451,7 @@ impl Profile {
             [("conversations", conversations), ("members", members), ("connections", connections)]
         {
             anyhow::ensure!(count > 0, "`{name}` is missing or 0, which measures nothing");
+            anyhow::ensure!(count <= COUNT_MAX, "`{name}` = {count} is more than {COUNT_MAX}");
         }
         anyhow::ensure!(
             members <= connections,
@@ -467,12 +476,28 @@ impl Profile {
             "stalled readers never take what window_until = \"delivered\" waits for"
         );
         match self.kind {
-            Kind::Open => anyhow::ensure!(
-                shape.rate_per_s > 0.0 && shape.rate_per_s.is_finite(),
-                "an open loop needs rate_per_s above 0"
-            ),
+            Kind::Open => {
+                anyhow::ensure!(
+                    RATES_PER_S.contains(&shape.rate_per_s),
+                    "an open loop needs a rate_per_s from {} to {}, and it is {}",
+                    RATES_PER_S.start(),
+                    RATES_PER_S.end(),
+                    shape.rate_per_s
+                );
+                let messages = shape.rate_per_s * (self.warm_up_s + self.duration_s);
+                anyhow::ensure!(
+                    messages <= MESSAGES_MAX,
+                    "{messages:.0} messages are due in a round, and each is kept in memory until it is checked: {MESSAGES_MAX} are \
+                     the most; take a lower rate or a shorter time"
+                );
+            }
             Kind::Closed => {
                 anyhow::ensure!(shape.window > 0, "a closed loop needs a window above 0");
+                anyhow::ensure!(
+                    shape.window <= WINDOW_MAX,
+                    "a window of {} keeps so many messages in memory for each publisher: {WINDOW_MAX} are the most",
+                    shape.window
+                );
                 let delivered = shape.window_until == Until::Delivered;
                 anyhow::ensure!(
                     !delivered || shape.readers() > 0,
@@ -515,6 +540,13 @@ mod tests {
     #[test]
     fn what_cannot_be_played_is_refused_with_the_reason() {
         assert!(refused("members = 3\nconnections = 2").contains("opened only once"));
+        let two = "members = 2\nconnections = 2\n";
+        let alike = "[[variant]]\nname = \"v\"\nrate_per_s = 5\n";
+        assert!(refused(&format!("{two}{alike}{alike}")).contains("two variants are called `v`"));
+        assert!(
+            refused(&format!("{two}duration_s = 900_000\n[[variant]]\nname = \"v\"\nrate_per_s = 1000"))
+                .contains("kept in memory")
+        );
         assert!(refused("members = 1\nconnections = 1\npublishers = 2").contains("are members"));
         assert!(refused("members = 1\nconnections = 1\nstalled = 2").contains("to measure"));
         assert!(refused("connections = 1").contains("`members` is missing"));

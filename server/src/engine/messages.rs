@@ -7,16 +7,14 @@ use quoth_core::messages::{
     Alteration, SUMMARY, Summary, Target, decode_edit, edit_key, hidden_key, reaction_key, seq_of,
     summary_key,
 };
-use quoth_protocol::frame::EventKind;
 use quoth_protocol::limits::BODY_BYTES_MAX;
 use quoth_protocol::message::{Edit, MessageState};
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
-use quoth_store::{Bounds, PageLimit, View, ViewError};
+use quoth_store::{Bounds, View, ViewError};
 
 use super::Engine;
 use super::access::Access;
 use super::changes::{Caller, Done, What, unreadable};
-use super::frame::event;
 use super::states::MessageKey;
 
 /// Summaries that are read at once.
@@ -95,7 +93,8 @@ impl Engine {
     async fn target(&self, access: &Access, seq: Seq) -> Result<Option<Target>, ViewError> {
         let name = access.name().clone();
         self.inner.reads.applied(self.released()).await;
-        let target = self.inner.reads.run(move |view| target(view, &name, seq)).await?;
+        let at = self.reading_of(access);
+        let target = self.inner.reads.run(move |view| at.target(view, &name, seq)).await?;
         Ok(target.filter(|_| !is_absent(access, seq)))
     }
 
@@ -115,10 +114,12 @@ impl Engine {
         let last = self.reach(&access, caller.actor())?.last();
         self.inner.reads.applied(self.released()).await;
         let log = access.name().clone();
+        let at = self.reading_of(&access);
         let read = move |view: &dyn View| {
+            let judged = at.judged(view, &log)?;
             let (mut states, mut bytes) = (Vec::new(), 0);
             for seq in seqs {
-                let state = match target(view, &log, seq)? {
+                let state = match judged.target(view, &log, seq)? {
                     Some(_) if seq <= last => Some(state_up_to(view, &log, seq, &me, last)?),
                     Some(_) | None => None,
                 };
@@ -177,19 +178,6 @@ impl Engine {
 
 fn is_absent(access: &Access, seq: Seq) -> bool {
     access.absent().is_some_and(|absent| absent.read().contains(seq))
-}
-
-fn target(view: &dyn View, name: &ConversationName, seq: Seq) -> Result<Option<Target>, ViewError> {
-    let Some(before) = seq.0.checked_sub(1).map(Seq) else { return Ok(None) };
-    let Bounds { floor, head } = view.bounds(name)?;
-    if seq < floor || seq > head {
-        return Ok(None);
-    }
-    let records = view.after(name, before, PageLimit { records: 1, bytes: usize::MAX })?;
-    let Some(record) = records.first().filter(|record| record.seq == seq) else { return Ok(None) };
-    let event = event(record)?;
-    let is_message = matches!(event.kind, EventKind::Message { .. });
-    Ok(is_message.then_some(Target { seq, sender: event.sender, time_ms: event.time_ms }))
 }
 
 /// Bytes of a state's frame, rounded up.

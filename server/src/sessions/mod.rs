@@ -294,6 +294,14 @@ impl Sessions {
         }
     }
 
+    /// Forgets the devices that a user has had, and so when the user was last seen. Those that are connected are remembered when they go.
+    ///
+    /// # Errors
+    /// When it could not be stored.
+    pub(crate) async fn forget(&self, user: &UserId) -> Result<(), String> {
+        devices::forget(&self.0, user).await
+    }
+
     /// Stores what waits to be stored and lets go of the store. To be called at the end, when all connections are gone.
     pub async fn close(&self) {
         devices::store(&self.0).await;

@@ -68,6 +68,7 @@ function usual(asked: Request): Reply {
 }
 
 function info(conversation: string) {
-  const numbers = { permissions: 63, members: 3, mutedUntilMs: 0, slowModeIntervalMs: 0, version: 7 };
+  const kept = { retention: { ageS: 86_400, count: 0, bytes: 0 }, ownRetention: true };
+  const numbers = { permissions: 63, members: 3, mutedUntilMs: 0, slowModeIntervalMs: 0, ...kept, version: 7 };
   return { conversation, kind: "group", title: "Team", open: false, role: "owner", ...numbers } as const;
 }

@@ -5,6 +5,7 @@
 //! conversation, so they are there without the events. [`Messages`] is how a client comes to the same: by the
 //! events alone, or by pages of history and the states behind them.
 
+mod about;
 mod absent;
 mod decide;
 mod registers;
@@ -13,11 +14,12 @@ mod state;
 mod tests;
 mod view;
 
+pub use about::ends_with;
 pub use absent::Absent;
 pub use decide::{Alteration, Context, Target, decide};
 pub use registers::{
-    ABSENT, SUMMARY, Summary, absent_key, decode_edit, edit_key, hidden_key, reaction_key, reactions_prefix,
-    seq_of, summary_key,
+    ABSENT, HIDDEN, REACTION, SUMMARY, Summary, absent_key, decode_edit, edit_key, hidden_key, reacted,
+    reaction_key, reactions_prefix, seq_of, summary_key,
 };
 pub use state::{Altered, MessageState};
 pub use view::{Count, Message, Messages};

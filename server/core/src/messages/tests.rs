@@ -60,7 +60,13 @@ impl Room {
     fn target(&self, seq: Seq) -> Option<Target> {
         let event = self.log.get(usize::try_from(seq.0.checked_sub(1)?).unwrap())?;
         let is_message = matches!(event.kind, EventKind::Message { .. });
-        is_message.then(|| Target { seq, sender: event.sender.clone(), time_ms: event.time_ms })
+        is_message.then(|| Target {
+            seq,
+            sender: event.sender.clone(),
+            time_ms: event.time_ms,
+            offset: 0,
+            expires_ms: 0,
+        })
     }
 
     /// A user wants something of a message; says the event's seq, or zero when nothing has to change.
@@ -333,7 +339,8 @@ fn who_may_is_decided_by_role_and_time() {
         let grant = grant(who);
         let actor = Actor::User(&grant);
         let now_ms = world.now_ms + age_ms;
-        let target = Target { seq: Seq(9), sender: user(sender), time_ms: world.now_ms };
+        let target =
+            Target { seq: Seq(9), sender: user(sender), time_ms: world.now_ms, offset: 0, expires_ms: 0 };
         let state = MessageState::default();
         let standing = &Standing::new(actor, world.place());
         let context = Context { now_ms, rules: &rules, standing, state: world.state.as_ref() };
@@ -355,7 +362,7 @@ fn who_may_is_decided_by_role_and_time() {
     assert_eq!(code(&world, "second", "second", 1, &Alteration::Revoke), forbidden);
     let operator = Actor::Operator { sender: &user("key") };
     let state = MessageState::default();
-    let target = Target { seq: Seq(9), sender: user("owner"), time_ms: 0 };
+    let target = Target { seq: Seq(9), sender: user("owner"), time_ms: 0, offset: 0, expires_ms: 0 };
     let standing = &Standing::new(operator, world.place());
     let context = Context { now_ms: u64::MAX, rules: &rules, standing, state: world.state.as_ref() };
     let target = Some((&target, &state));
