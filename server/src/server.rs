@@ -97,9 +97,7 @@ impl Server {
         let site = Site::new(config, address, http, development.as_ref());
         let endpoints = Endpoints::open(sockets, &secret, &quic, &config.limits)
             .map_err(|error| format!("QUIC cannot be served on {address}: {error}"))?;
-        if let Some(made) = &development {
-            made.write_client_file()?;
-        }
+        development.as_ref().map_or(Ok(()), Development::write_client_file)?;
         let (classes, revoked) = (retention::adopted(&store, &config.retention)?, revoked_in(&*store.view)?);
         let (engine, stopper) = Engine::start_with(
             store,
@@ -115,14 +113,10 @@ impl Server {
         sessions.restore(&revoked);
         let backend = Backend::of(config)?;
         let hooks = backend.as_ref().map(|backend| Hooks::new(&config.hooks, backend)).unwrap_or_default();
-        let service = Service::new(
-            engine.clone(),
-            Arc::new(verifier.clone()),
-            config.limits.clone(),
-            phase.subscribe(),
-        )
-        .with_hooks(hooks)
-        .with_sessions(sessions.clone());
+        let verify = Arc::new(verifier.clone());
+        let service = Service::new(engine.clone(), verify, config.limits.clone(), phase.subscribe())
+            .with_hooks(hooks)
+            .with_sessions(sessions.clone());
         let outbox = match &backend {
             Some(backend) => {
                 let (engine, sessions, phase) = (engine.clone(), sessions.clone(), phase.subscribe());

@@ -257,7 +257,7 @@ async fn slow_mode_goes_on_behind_a_restart() {
     outcome(&bob).await.result.unwrap();
     drop(bob);
     stop(engine, stopper).await.unwrap();
-    let (engine, stopper) = start(log, view);
+    let (engine, stopper) = start(log.reopen(), view);
     let (bob, carol) = (publisher(&engine, "bob").await, publisher(&engine, "carol").await);
     publish(&engine, &bob, 2).await;
     let NotStored::Refused(refusal) = outcome(&bob).await.result.unwrap_err() else { panic!("not refused") };
