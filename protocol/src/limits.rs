@@ -224,6 +224,9 @@ const _: () = assert!(FIRST_FRAME_BYTES_MAX < FRAME_BYTES_MAX);
 
 /// Bytes that an answer's elements have beside their texts, at most, with a varint of the largest size for every number.
 const ELEMENT_BYTES_MAX: usize = 64;
+
+/// What a conversation's element has beside that: its retention.
+const RETENTION_BYTES_MAX: usize = 31;
 /// All mentions of a message, with their lengths.
 const MENTIONS_BYTES_MAX: usize = MENTIONS_MAX * (USER_ID_BYTES_MAX + 1);
 const _: () = assert!(
@@ -263,7 +266,8 @@ const _: () = assert!(
 const _: () = assert!(RECEIPT_MEMBERS_MAX * (USER_ID_BYTES_MAX + ELEMENT_BYTES_MAX) < FRAME_BYTES_MAX);
 const _: () = assert!(MEMBERS_PAGE_MAX as usize * (USER_ID_BYTES_MAX + ELEMENT_BYTES_MAX) < FRAME_BYTES_MAX);
 const _: () = assert!(
-    CONVERSATIONS_PAGE_MAX as usize * (CONVERSATION_NAME_BYTES_MAX + TITLE_BYTES_MAX + ELEMENT_BYTES_MAX)
+    CONVERSATIONS_PAGE_MAX as usize
+        * (CONVERSATION_NAME_BYTES_MAX + TITLE_BYTES_MAX + ELEMENT_BYTES_MAX + RETENTION_BYTES_MAX)
         < FRAME_BYTES_MAX
 );
 const _: () = assert!(BLOCKED_USERS_MAX * (USER_ID_BYTES_MAX + 1) < FRAME_BYTES_MAX);

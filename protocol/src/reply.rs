@@ -8,6 +8,7 @@ use crate::inbox::InboxRow;
 use crate::membership::{ConversationKind, Permissions, Role};
 use crate::message::MessageState;
 use crate::presence::Status;
+use crate::retention::Retention;
 
 /// Answers a [`Request`](crate::request::Request).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,7 +135,11 @@ pub struct ConversationInfo {
     pub muted_until_ms: u64,
     /// Each member who may not moderate writes at most once in so many milliseconds; 0: as often as they like.
     pub slow_mode_interval_ms: u32,
-    /// The last event that changed anything of this or of the members.
+    /// How long its events are kept: what it says itself, or else the operator's rules for its name. Whether it is held is not told.
+    pub retention: Retention,
+    /// Whether it says so itself, by a `RetentionSet`.
+    pub own_retention: bool,
+    /// The last event that changed anything of this, its retention apart, or of the members.
     pub version: Seq,
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::config::RetentionConfig;
-use crate::engine::retention::kept_in;
+use crate::engine::retention::{kept_in, overview};
 use crate::engine::{Clock as _, Engine, SystemClock};
 
 /// Under which register of the server's own log the classes of the last start stand.
@@ -31,6 +31,39 @@ pub(crate) fn adopted(store: &Store, config: &RetentionConfig) -> Result<Classes
     Ok(classes)
 }
 
+/// The classes of the last start; none before the first one.
+///
+/// # Errors
+/// Why the store does not tell.
+pub(crate) fn former_classes(store: &Store) -> Result<Classes, String> {
+    Ok(stored_classes(store)?.map(|text| classes_in(&text)).transpose()?.unwrap_or_default())
+}
+
+fn stored_classes(store: &Store) -> Result<Option<Bytes>, String> {
+    store.view.register(&ConversationName::server(), CLASSES_REGISTER).map_err(|error| error.to_string())
+}
+
+/// How many bytes of what is stored these classes make absent that the classes of the last start do not; `None` when they are the
+/// same.
+///
+/// # Errors
+/// Why the store does not tell.
+pub(crate) fn newly_absent_bytes(
+    store: &Store,
+    classes: &Classes,
+    now_ms: u64,
+) -> Result<Option<u64>, String> {
+    if stored_classes(store)?.unwrap_or_default() == text_of(classes).as_bytes() {
+        return Ok(None);
+    }
+    let former = former_classes(store)?;
+    let absent_bytes = |classes: &[&Classes]| {
+        let overview = overview(&*store.view, classes, now_ms).map_err(|error| error.to_string())?;
+        Ok::<_, String>(overview.expired_bytes)
+    };
+    Ok(Some(absent_bytes(&[&former, classes])?.saturating_sub(absent_bytes(&[&former])?)))
+}
+
 /// Takes classes over that may be others than those of the last start: what is absent by these stays so. Nothing else uses the store
 /// meanwhile.
 ///
@@ -38,11 +71,14 @@ pub(crate) fn adopted(store: &Store, config: &RetentionConfig) -> Result<Classes
 /// Why the store does not do it.
 pub(crate) fn adopt(store: &Store, classes: &Classes, now_ms: u64) -> Result<(), String> {
     let (server, text) = (ConversationName::server(), text_of(classes));
-    let stored = store.view.register(&server, CLASSES_REGISTER).map_err(|error| error.to_string())?;
-    if stored.as_deref().unwrap_or_default() == text.as_bytes() {
-        return Ok(());
+    let Some(bytes) = newly_absent_bytes(store, classes, now_ms)? else { return Ok(()) };
+    if bytes > 0 {
+        tracing::warn!(
+            bytes,
+            "the retention classes have changed, and make so much of what is stored absent, for good (`retention plan` tells before)"
+        );
     }
-    let former = stored.map(|stored| classes_in(&stored)).transpose()?.unwrap_or_default();
+    let former = former_classes(store)?;
     let fixes = fixes(&*store.view, &former, classes, now_ms).map_err(|error| error.to_string())?;
     for fixes in fixes.chunks(FIXES_AT_ONCE) {
         commit(store, fixes)?;

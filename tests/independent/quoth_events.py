@@ -29,15 +29,6 @@ from quoth_codec import (
 
 
 @dataclass(frozen=True)
-class Retention:
-    """0 in a field is no bound."""
-
-    age_s: int = 0
-    count: int = 0
-    bytes: int = 0
-
-
-@dataclass(frozen=True)
 class Message:
     body: bytes
     reply_to: int | None = None
@@ -66,7 +57,7 @@ class Reacted:
 
 @dataclass(frozen=True)
 class RetentionSet:
-    retention: Retention
+    retention: members.Retention
 
 
 @dataclass(frozen=True)
@@ -101,7 +92,6 @@ class Event:
 
 
 MENTIONS = list_of(USER)
-RETENTION = struct(Retention, U64, U64, U64)
 
 _KNOWN_KIND = variants(
     (Message, (BYTES, option(SEQ), MENTIONS, U64)),
@@ -109,7 +99,7 @@ _KNOWN_KIND = variants(
     (Edited, (SEQ, BYTES, MENTIONS)),
     (Revoked, (SEQ,)),
     (Reacted, (SEQ, TEXT, BOOL)),
-    (RetentionSet, (RETENTION,)),
+    (RetentionSet, (members.RETENTION,)),
     (Hidden, (CONVERSATION, SEQ)),
     (InboxSet, (CONVERSATION, BOOL, U64, BOOL)),
     skippable=True,

@@ -141,6 +141,7 @@ seq = u64
 read_status, read_role = read_enum(members.Status), read_enum(members.Role)
 read_conversation_kind, read_cause = read_enum(members.ConversationKind), read_enum(members.Cause)
 
+RETENTION = read_struct(members.Retention, {"age_s": u64, "count": u64, "bytes": u64})
 INFO = read_struct(
     members.ConversationInfo,
     {
@@ -153,6 +154,8 @@ INFO = read_struct(
         "members": u32,
         "muted_until_ms": u64,
         "slow_mode_interval_ms": u32,
+        "retention": RETENTION,
+        "own_retention": read_bool,
         "version": seq,
     },
 )
@@ -178,9 +181,6 @@ SESSION = read_struct(
         "last_seen_ms": u64,
     },
 )
-
-
-RETENTION = read_struct(events.Retention, {"age_s": u64, "count": u64, "bytes": u64})
 
 
 def read_kind(value: Any) -> Any:

@@ -297,6 +297,15 @@ class Invitation:
 
 
 @dataclass(frozen=True)
+class Retention:
+    """How long events are kept (section 13). 0 in a field is no bound."""
+
+    age_s: int = 0
+    count: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
 class ConversationInfo:
     conversation: str
     kind: ConversationKind
@@ -307,6 +316,8 @@ class ConversationInfo:
     members: int
     muted_until_ms: int
     slow_mode_interval_ms: int
+    retention: Retention
+    own_retention: bool
     version: int
 
 
@@ -367,7 +378,11 @@ class ConversationPage:
 
 STATUS, KIND, ROLE, CAUSE = (numbers(cls) for cls in (Status, ConversationKind, Role, Cause))
 HASH = fixed_bytes(16)
-INFO = struct(ConversationInfo, CONVERSATION, KIND, TEXT, BOOL, option(ROLE), U32, U32, U64, U32, SEQ)
+RETENTION = struct(Retention, U64, U64, U64)
+INFO = struct(
+    ConversationInfo,
+    *(CONVERSATION, KIND, TEXT, BOOL, option(ROLE), U32, U32, U64, U32, RETENTION, BOOL, SEQ),
+)
 MEMBER = struct(MemberInfo, USER, ROLE, U32, U64, STATUS, U64)
 SESSION = struct(SessionInfo, DEVICE, TEXT, U64, STATUS, U64, U64)
 

@@ -257,20 +257,26 @@ fn how_long_messages_are_kept_is_said_and_told() {
     let site = Site::start();
     let name = site.says("alice", &["conversation", "create", "--member", "bob"]);
     let name = name.trim();
-    assert!(site.says("bob", &["retention", name]).contains("the operator's rules hold"));
+    assert!(site.says("bob", &["retention", name]).contains("kept for ever, by the operator's rules"));
     assert!(site.fails("bob", &["retention", name, "--count", "2"]).contains("owners and admins"));
     for text in ["one", "two", "three"] {
         site.says("alice", &["send", name, text]);
     }
-    let kept = format!("what is said in {name} is kept for 86400 s, up to 2 of them\n");
+    let kept = format!("what is said in {name} is kept for 1 day, up to 2 of them\n");
     assert_eq!(site.says("alice", &["retention", name, "--age", "1d", "--count", "2"]), kept);
-    let told = format!("{name} is kept for 86400 s, up to 2 of them\n");
+    let told = format!("{name} is kept for 1 day, up to 2 of them, as set for it\n");
     assert_eq!(site.says("bob", &["retention", name]), told);
     let json: Value = serde_json::from_str(&site.says("bob", &["retention", name, "--json"])).unwrap();
-    assert_eq!(json, serde_json::json!({"age_s": 86_400, "count": 2, "bytes": 0}));
+    assert_eq!(json, serde_json::json!({"age_s": 86_400, "count": 2, "bytes": 0, "own": true}));
     let history = site.history("bob", name, &["--all"]);
     assert_eq!(history[..2], ["* 1 to 5 are gone", "6 <alice> three"], "{history:?}");
     assert_eq!(history.len(), 3);
+    let shown = site.says("bob", &["conversation", "show", name]);
+    assert!(
+        shown.contains("what is said there is kept for 1 day, up to 2 of them, as set for it\n"),
+        "{shown}"
+    );
     assert!(site.says("alice", &["retention", name, "--for-ever"]).contains("kept for ever"));
+    assert!(site.fails("bob", &["retention", "nowhere"]).contains("who may read there"));
     site.end();
 }

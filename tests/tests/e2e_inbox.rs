@@ -1,5 +1,7 @@
 //! A user's list of conversations, with real servers, over QUIC and WebSocket alike.
 
+use std::time::Duration;
+
 use quoth_protocol::frame::{EventKind, Start};
 use quoth_protocol::inbox::InboxRow;
 use quoth_protocol::limits::INBOX_PAGE_MAX;
@@ -26,7 +28,9 @@ fn create(title: &str, members: &[&str]) -> Request {
     }
 }
 
+/// A group that is younger than all before: those of one millisecond are in the order of their names.
 async fn group(owner: &mut Member, title: &str, members: &[&str]) -> anyhow::Result<ConversationName> {
+    tokio::time::sleep(Duration::from_millis(2)).await;
     Ok(owner.done(create(title, members)).await?.0)
 }
 

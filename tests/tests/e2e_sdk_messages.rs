@@ -159,7 +159,11 @@ fn what_is_short_lived_goes_and_what_is_kept_is_told() -> anyhow::Result<()> {
     over_both(|server, over| async move {
         let alice = client(&server, over, "alice").await?;
         let room = alice.conversation(team(&alice, &[]).await?)?;
-        ensure!(room.retention().await?.is_none());
+        let kept = async || {
+            let info = alice.describe(room.name()).await?;
+            anyhow::Ok((info.retention, info.own_retention))
+        };
+        ensure!(kept().await? == (Retention::FOR_EVER, false));
         let expires_in = Some(Duration::from_millis(1));
         let seq = room.send(SendOptions { expires_in, ..SendOptions::from("gone") }).await?.seq;
         // Behind the next message's flush it is over for sure, since seqs come in the order of times.
@@ -175,7 +179,7 @@ fn what_is_short_lived_goes_and_what_is_kept_is_told() -> anyhow::Result<()> {
         let retention = Retention { count: 2, ..Retention::FOR_EVER };
         ensure!(room.set_retention(retention).await?.seq.is_some());
         ensure!(room.set_retention(retention).await?.seq.is_none(), "as it is already");
-        ensure!(room.retention().await? == Some(retention));
+        ensure!(kept().await? == (retention, true));
         let head = read_pages(&room, 10, &mut view).await?;
         ensure!(view.gaps().eq([(Seq(1), Seq(head.0 - 2))]), "{:?}", view.gaps().collect::<Vec<_>>());
         ensure!(view.retention() == Some(retention) && view.messages().count() == 1);

@@ -4,7 +4,8 @@ use anyhow::Context as _;
 
 use super::args::{Connecting, RunArgs};
 use crate::profile::keys::takers;
-use crate::profile::{Kind, Profile, Size};
+use crate::profile::{COUNT_MAX, Kind, Profile, RATES_PER_S, Size};
+use crate::target::QuothOptions;
 
 /// What the user has asked for cannot be; nothing was tried.
 #[derive(Debug)]
@@ -56,6 +57,7 @@ pub(super) fn profile(args: &RunArgs, connecting: &Connecting) -> anyhow::Result
     if args.no_floors {
         profile.floors.clear();
     }
+    check_settings(args, &profile)?;
     profile.check()?;
     if let Some(network) = profile.network.as_deref().filter(|network| *network != "loopback") {
         quoth_network::Profile::open(network).with_context(|| format!("the network {network}"))?;
@@ -67,7 +69,8 @@ fn size(args: &RunArgs) -> Size {
     Size { connections: args.connections, conversations: args.conversations, readers: args.readers }
 }
 
-/// Flags that have made another load, or another server, of what the profile's goals are for. `profile` is what the flags have made.
+/// Flags that have made another load, or another server, of what the profile's goals are for, or that leave it less time. `profile` is
+/// what the flags have made.
 pub(super) fn overrides(args: &RunArgs, profile: &Profile) -> anyhow::Result<Vec<&'static str>> {
     let as_it_was = Profile::find(&args.profile)?;
     let (was, is) = (&as_it_was.shape, &profile.shape);
@@ -81,11 +84,10 @@ pub(super) fn overrides(args: &RunArgs, profile: &Profile) -> anyhow::Result<Vec
         ("--window", was.window != is.window),
         ("--payload", as_it_was.payload != profile.payload),
         ("--replay", args.replay.is_some()),
-        ("--duration", as_it_was.duration_s.to_bits() != profile.duration_s.to_bits()),
-        ("--warm-up", as_it_was.warm_up_s.to_bits() != profile.warm_up_s.to_bits()),
+        ("--duration", profile.duration_s < as_it_was.duration_s),
+        ("--warm-up", profile.warm_up_s < as_it_was.warm_up_s),
         ("--network", network(&as_it_was) != network(profile)),
         ("--transport", was.transport != is.transport),
-        ("--client-threads", args.client_threads.is_some()),
         ("--set", !args.settings.is_empty()),
     ];
     Ok(changes.into_iter().filter(|(_, changes)| *changes).map(|(flag, _)| flag).collect())
@@ -108,14 +110,27 @@ fn check_load(args: &RunArgs, profile: &Profile) -> anyhow::Result<()> {
         refuse_unless(profile, flag, key, &args.profile)?;
     }
     for (flag, value, least, is_fine) in [
-        ("--rate", args.rate, "above 0 messages per second", (|rate| rate > 0.0) as fn(f64) -> bool),
-        ("--speed", args.speed, "above 0", |speed| speed > 0.0),
-        ("--duration", args.duration, "0.2 s or more", |duration_s| (0.2..1e6).contains(&duration_s)),
-        ("--warm-up", args.warm_up, "0 s or more", |warm_up_s| (0.0..1e6).contains(&warm_up_s)),
-        ("--patience", args.patience, "0 s or more", |patience_s| (0.0..1e6).contains(&patience_s)),
+        (
+            "--rate",
+            args.rate,
+            "0.001 to 10,000,000 messages per second",
+            (|rate| RATES_PER_S.contains(&rate)) as fn(f64) -> bool,
+        ),
+        ("--speed", args.speed, "0.01 to 100,000", |speed| (0.01..=1e5).contains(&speed)),
+        ("--duration", args.duration, "0.2 s to 1,000,000 s", |duration_s| (0.2..=1e6).contains(&duration_s)),
+        ("--warm-up", args.warm_up, "0 s to 1,000,000 s", |warm_up_s| (0.0..=1e6).contains(&warm_up_s)),
+        ("--patience", args.patience, "0 s to 1,000,000 s", |patience_s| (0.0..=1e6).contains(&patience_s)),
     ] {
         let Some(value) = value else { continue };
-        anyhow::ensure!(value.is_finite() && is_fine(value), "{flag} must be {least}, and it is {value}");
+        anyhow::ensure!(is_fine(value), "{flag} must be {least}, and it is {value:e}");
+    }
+    for (flag, count) in [
+        ("--connections", args.connections),
+        ("--conversations", args.conversations),
+        ("--readers", args.readers),
+    ] {
+        let count = count.unwrap_or_default();
+        anyhow::ensure!(count <= COUNT_MAX, "{flag} must be {COUNT_MAX} at most, and it is {count}");
     }
     anyhow::ensure!(args.client_threads != Some(0), "--client-threads 0 has nobody to run the clients");
     Ok(())
@@ -134,6 +149,20 @@ fn refuse_unless(profile: &Profile, flag: &str, key: &str, name: &str) -> anyhow
         },
         takers(key),
     );
+    Ok(())
+}
+
+/// Settings that the bench gives its server itself, and would give it in place of what was asked for.
+fn check_settings(args: &RunArgs, profile: &Profile) -> anyhow::Result<()> {
+    for setting in &args.settings {
+        let key = setting.split_once('=').map_or(&**setting, |(key, _)| key).trim();
+        if let Some(why) = QuothOptions::why_its_own(key, profile.shape.transport) {
+            anyhow::bail!(
+                "--set {key} is what the bench sets itself: {why}; leave it out, or start a server with it and measure that one with \
+                 --server"
+            );
+        }
+    }
     Ok(())
 }
 
@@ -235,6 +264,15 @@ mod tests {
             ("idle --running", "--server-pid"),
             ("storm --websocket", "--transport (or QUOTH_TRANSPORT) has no effect on `storm`"),
             ("latency --ca", "--ca is for a server that runs already"),
+            (
+                "latency --set server.listen=127.0.0.1:4433",
+                "--set server.listen is what the bench sets itself: its server listens at a port that is free",
+            ),
+            (
+                "latency --set limits.members_max=5 --set server.data_dir=/x",
+                "--set server.data_dir is what the bench sets",
+            ),
+            ("latency --set log.format", "--set log.format is what the bench sets itself"),
         ] {
             let told = refused(line);
             assert!(told.contains(takers), "{line}: {told}");
@@ -266,10 +304,17 @@ mod tests {
     #[test]
     fn a_number_that_cannot_be_is_told_with_what_can() {
         for (line, told) in [
-            ("latency --duration -1", "--duration must be 0.2 s or more, and it is -1"),
-            ("latency --warm-up -0.5", "--warm-up must be 0 s or more, and it is -0.5"),
-            ("latency --rate -5", "--rate must be above 0 messages per second, and it is -5"),
-            ("latency --patience -1", "--patience must be 0 s or more, and it is -1"),
+            ("latency --duration -1", "--duration must be 0.2 s to 1,000,000 s, and it is -1"),
+            ("latency --duration 1e300", "--duration must be 0.2 s to 1,000,000 s, and it is 1e300"),
+            ("latency --warm-up -0.5", "--warm-up must be 0 s to 1,000,000 s, and it is -5e-1"),
+            ("latency --rate -5", "--rate must be 0.001 to 10,000,000 messages per second, and it is -5"),
+            ("latency --rate 1e9", "--rate must be 0.001 to 10,000,000 messages per second, and it is 1e9"),
+            ("latency --rate 1e-300", "--rate must be 0.001 to"),
+            ("latency --rate 1e7 --duration 60", "the most; take a lower rate or a shorter time"),
+            ("throughput --window 4000000000", "10000 are the most"),
+            ("chat --replay logs --speed 0.0001", "--speed must be 0.01 to 100,000, and it is 1e-4"),
+            ("latency --conversations 4000000000", "--conversations must be 10000000 at most"),
+            ("latency --patience -1", "--patience must be 0 s to 1,000,000 s, and it is -1"),
             ("latency --rounds -1", "invalid value '-1' for '--rounds <N>'"),
             ("latency --connections -1", "invalid value '-1' for '--connections <N>'"),
             ("latency --connections 1", "members (2) must not be more than connections (1)"),
@@ -301,11 +346,10 @@ mod tests {
         );
         assert_eq!(overrides("latency --readers 5"), ["--readers"]);
         assert_eq!(overrides("latency --readers 1 --conversations 1 --connections 2"), Vec::<&str>::new());
-        assert_eq!(overrides("lossy --network bad --warm-up 2"), ["--warm-up", "--network"]);
-        assert_eq!(
-            overrides("chat --replay logs --client-threads 2 --set a=b"),
-            ["--replay", "--client-threads", "--set"]
-        );
+        assert_eq!(overrides("lossy --network bad --warm-up 0.5"), ["--warm-up", "--network"]);
+        assert_eq!(overrides("chat --replay logs --set a=b"), ["--replay", "--set"]);
+        // How it is measured is not the load; but in less time there are other figures.
+        assert_eq!(overrides("latency --duration 30 --warm-up 9 --client-threads 2"), Vec::<&str>::new());
     }
 
     #[test]

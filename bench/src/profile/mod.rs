@@ -1,9 +1,15 @@
 //! Profiles: what a load looks like, as files. The built-in ones are files in `bench/profiles/`; a user writes own ones.
 
+mod bounds;
+mod file;
 mod goals;
 pub mod keys;
 pub mod reference;
 mod size;
+mod told;
+
+pub(crate) use bounds::{COUNT_MAX, RATES_PER_S};
+use bounds::{MESSAGES_MAX, TIME_S_MAX, WINDOW_MAX};
 
 use std::path::Path;
 
@@ -11,6 +17,7 @@ use anyhow::Context as _;
 use quoth_protocol::limits::BODY_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
+use self::file::File;
 pub use self::goals::Goals;
 pub use self::size::Size;
 
@@ -392,15 +399,14 @@ impl Profile {
     /// # Errors
     /// What is wrong, with its place.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
-        let table: toml::Table = toml::from_str(text).map_err(|error| with_line(text, &error))?;
-        keys::check(&table)?;
-        let mut profile: Self = toml::from_str(text).map_err(|error| with_line(text, &error))?;
-        if !table.contains_key("floors") {
+        let file = File::parse(text)?;
+        file.check()?;
+        let mut profile = file.profile()?;
+        if !file.gives("floors") {
             profile.floors = profile.kind.floors().to_vec();
         }
         profile.fill_members();
-        profile.check()?;
-        goals::check(&profile)?;
+        profile.check().and_then(|()| goals::check(&profile)).map_err(|error| file.place(&error))?;
         Ok(profile)
     }
 
@@ -411,8 +417,14 @@ impl Profile {
     pub fn check(&self) -> anyhow::Result<()> {
         anyhow::ensure!(self.rounds > 0, "rounds = 0 measures nothing");
         anyhow::ensure!(
-            (0.2..1e6).contains(&self.duration_s) && (0.0..1e6).contains(&self.warm_up_s),
-            "duration_s must be 0.2 or more, and warm_up_s not below 0"
+            (0.2..=TIME_S_MAX).contains(&self.duration_s),
+            "duration_s must be 0.2 to {TIME_S_MAX}, and it is {}",
+            self.duration_s
+        );
+        anyhow::ensure!(
+            (0.0..=TIME_S_MAX).contains(&self.warm_up_s),
+            "warm_up_s must be 0 to {TIME_S_MAX}, and it is {}",
+            self.warm_up_s
         );
         for floor in &self.floors {
             anyhow::ensure!(
@@ -430,8 +442,12 @@ impl Profile {
             "payload: {most} bytes are more than a message can have, which is {BODY_BYTES_MAX}"
         );
         self.check_shape(&self.shape)?;
-        for variant in &self.variants {
+        for (at, variant) in self.variants.iter().enumerate() {
             let name = &variant.name;
+            anyhow::ensure!(
+                self.variants[..at].iter().all(|before| before.name != *name),
+                "two variants are called `{name}`: nobody could tell their figures apart"
+            );
             self.check_shape(&variant.apply(&self.shape)).with_context(|| format!("variant {name}"))?;
         }
         Ok(())
@@ -443,6 +459,7 @@ impl Profile {
             [("conversations", conversations), ("members", members), ("connections", connections)]
         {
             anyhow::ensure!(count > 0, "`{name}` is missing or 0, which measures nothing");
+            anyhow::ensure!(count <= COUNT_MAX, "`{name}` = {count} is more than {COUNT_MAX}");
         }
         anyhow::ensure!(
             members <= connections,
@@ -467,12 +484,28 @@ impl Profile {
             "stalled readers never take what window_until = \"delivered\" waits for"
         );
         match self.kind {
-            Kind::Open => anyhow::ensure!(
-                shape.rate_per_s > 0.0 && shape.rate_per_s.is_finite(),
-                "an open loop needs rate_per_s above 0"
-            ),
+            Kind::Open => {
+                anyhow::ensure!(
+                    RATES_PER_S.contains(&shape.rate_per_s),
+                    "an open loop needs a rate_per_s from {} to {}, and it is {}",
+                    RATES_PER_S.start(),
+                    RATES_PER_S.end(),
+                    shape.rate_per_s
+                );
+                let messages = shape.rate_per_s * (self.warm_up_s + self.duration_s);
+                anyhow::ensure!(
+                    messages <= MESSAGES_MAX,
+                    "{messages:.0} messages are due in a round, and each is kept in memory until it is checked: {MESSAGES_MAX} are \
+                     the most; take a lower rate or a shorter time"
+                );
+            }
             Kind::Closed => {
                 anyhow::ensure!(shape.window > 0, "a closed loop needs a window above 0");
+                anyhow::ensure!(
+                    shape.window <= WINDOW_MAX,
+                    "a window of {} keeps so many messages in memory for each publisher: {WINDOW_MAX} are the most",
+                    shape.window
+                );
                 let delivered = shape.window_until == Until::Delivered;
                 anyhow::ensure!(
                     !delivered || shape.readers() > 0,
@@ -487,13 +520,6 @@ impl Profile {
         }
         Ok(())
     }
-}
-
-/// What is wrong, with its line where that is known; the parser would show the whole line, however long.
-fn with_line(text: &str, error: &toml::de::Error) -> anyhow::Error {
-    let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
-    let line = line.map_or_else(String::new, |line| format!("line {line}: "));
-    anyhow::anyhow!("{line}{}", error.message())
 }
 
 #[cfg(test)]
@@ -515,11 +541,21 @@ mod tests {
     #[test]
     fn what_cannot_be_played_is_refused_with_the_reason() {
         assert!(refused("members = 3\nconnections = 2").contains("opened only once"));
+        let two = "members = 2\nconnections = 2\n";
+        let alike = "[[variant]]\nname = \"v\"\nrate_per_s = 5\n";
+        assert!(refused(&format!("{two}{alike}{alike}")).contains("two variants are called `v`"));
+        assert!(
+            refused(&format!("{two}duration_s = 900_000\n[[variant]]\nname = \"v\"\nrate_per_s = 1000"))
+                .contains("kept in memory")
+        );
         assert!(refused("members = 1\nconnections = 1\npublishers = 2").contains("are members"));
         assert!(refused("members = 1\nconnections = 1\nstalled = 2").contains("to measure"));
         assert!(refused("connections = 1").contains("`members` is missing"));
         assert!(refused("members = 1\nconnections = ").contains("line 6: "));
-        assert!(refused("members = 1\nconnections = \"x\"").contains("expected u32"));
+        assert!(
+            refused("members = 1\nconnections = \"x\"")
+                .contains("line 6: `connections` is \"x\", and it takes 1 or more")
+        );
         for payload in ["65537", "[1, 65537]"] {
             let told = refused(&format!("members = 1\nconnections = 1\npayload = {payload}"));
             assert!(told.contains("65537 bytes are more than a message can have, which is 65536"), "{told}");

@@ -2,7 +2,7 @@
 
 use quoth_client::protocol::membership::{GoneCause, Role};
 use quoth_client::protocol::retention::Retention;
-use quoth_client::{ConversationKind, Event, EventKind, UserId};
+use quoth_client::{ConversationInfo, ConversationKind, Event, EventKind, UserId};
 
 use crate::clock;
 use crate::output::{Known, printable};
@@ -101,11 +101,28 @@ fn said(body: &[u8]) -> String {
 }
 
 pub(crate) fn kept(Retention { age_s, count, bytes }: Retention) -> String {
-    let age = (age_s > 0).then(|| format!("for {age_s} s"));
+    let age = (age_s > 0).then(|| format!("for {}", span(age_s)));
     let count = (count > 0).then(|| format!("up to {count} of them"));
     let bytes = (bytes > 0).then(|| format!("up to {bytes} bytes"));
     let bounds: Vec<String> = [age, count, bytes].into_iter().flatten().collect();
     if bounds.is_empty() { "for ever".to_owned() } else { bounds.join(", ") }
+}
+
+/// How a conversation is kept, and who says so.
+pub(crate) fn kept_by(info: &ConversationInfo) -> String {
+    let who = if info.own_retention { "as set for it" } else { "by the operator's rules" };
+    format!("kept {}, {who}", kept(info.retention))
+}
+
+/// In the largest unit that tells it exactly.
+fn span(s: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(86_400, "day"), (3_600, "hour"), (60, "minute")];
+    let unit = UNITS.into_iter().find(|(unit_s, _)| s.is_multiple_of(*unit_s));
+    let (unit_s, unit) = unit.unwrap_or((1, "second"));
+    match s / unit_s {
+        1 => format!("1 {unit}"),
+        count => format!("{count} {unit}s"),
+    }
 }
 
 fn inbox_set(conversation: &str, archived: bool, muted_until_ms: u64, pinned: bool) -> String {
@@ -191,7 +208,9 @@ mod tests {
             let retention = Retention { age_s, count, bytes: 0 };
             of("alice", EventKind::RetentionSet { retention }).unwrap()
         };
-        assert_eq!(set(60, 5), "alice set that messages are kept for 60 s, up to 5 of them");
+        assert_eq!(set(60, 5), "alice set that messages are kept for 1 minute, up to 5 of them");
+        assert_eq!(set(90, 0), "alice set that messages are kept for 90 seconds");
+        assert_eq!(set(36 * 3_600, 0), "alice set that messages are kept for 36 hours");
         assert_eq!(set(0, 0), "alice set that messages are kept for ever");
         let conversation = ConversationName::new("team").unwrap();
         let inbox = |archived, pinned| {

@@ -1,12 +1,14 @@
 //! `quoth edit`, `revoke`, `react`, `hide`, `read`, `receipts` and `retention`.
 
-use quoth_client::{Client, Code, Conversation, FetchRange, MessageReceipts, RequestError, Seq, UserId};
+use quoth_client::{
+    Client, Code, Conversation, FetchRange, MessageReceipts, RequestError, Retention, Seq, UserId,
+};
 use serde::Serialize;
 
 use crate::args::{EditArgs, MessageArgs, ReactArgs, ReadArgs, ReceiptsArgs, RetentionArgs};
 use crate::asking::{asking, json, lines, told};
 use crate::connection::Connection;
-use crate::deed::kept;
+use crate::deed::{kept, kept_by};
 use crate::hint::Hint;
 use crate::output::{confirm, printable};
 
@@ -96,16 +98,22 @@ pub(crate) async fn retention(connection: &Connection, args: RetentionArgs) -> a
             told(format_args!("what is said in {} is kept {}", name(&room), kept(retention)), &done);
             return Ok(());
         }
-        match room.retention().await? {
-            found if is_json => json(&[found]),
-            Some(retention) => lines([format!("{} is kept {}", name(&room), kept(retention))]),
-            None => lines([format!(
-                "{} says nothing of it, as far as its history goes back: the operator's rules hold",
-                name(&room)
-            )]),
+        let info = client.describe(room.name()).await.map_err(|error| {
+            hinted(error, "it is told to who may read there, and of open conversations to everybody")
+        })?;
+        match is_json {
+            true => json(&[JsonRetention { retention: info.retention, own: info.own_retention }]),
+            false => lines([format!("{} is {}", name(&room), kept_by(&info))]),
         }
     })
     .await
+}
+
+#[derive(Serialize)]
+struct JsonRetention {
+    #[serde(flatten)]
+    retention: Retention,
+    own: bool,
 }
 
 /// Does something about a message. What it comes to is the same when it is done twice.

@@ -1,8 +1,7 @@
 //! What becomes of messages: `docs/PROTOCOL.md`, section 13, says what each request needs.
 
 use bytes::Bytes;
-use quoth_protocol::frame::{EventKind, FetchRange};
-use quoth_protocol::limits::{FETCH_EVENTS_MAX, MESSAGES_PAGE_MAX};
+use quoth_protocol::limits::MESSAGES_PAGE_MAX;
 use quoth_protocol::message::MessageState;
 use quoth_protocol::reply::Reply;
 use quoth_protocol::request::Request;
@@ -11,7 +10,6 @@ use quoth_protocol::{Code, Seq, UserId};
 
 use super::{Done, RequestError};
 use crate::conversation::Conversation;
-use crate::error::HistoryError;
 
 /// What messages have come to, from [`Conversation::messages`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -72,7 +70,7 @@ impl Conversation {
         self.shared.change(Request::React { conversation, seq, reaction, on }).await
     }
 
-    /// Has a message left out for this user alone, on all devices: [`EventKind::Hidden`] in `$me` tells them. The server
+    /// Has a message left out for this user alone, on all devices: [`EventKind::Hidden`](crate::EventKind::Hidden) in `$me` tells them. The server
     /// goes on to deliver it; a [`View`](crate::View) leaves it out.
     ///
     /// # Errors
@@ -110,35 +108,12 @@ impl Conversation {
         Ok(told)
     }
 
-    /// Says how long the conversation's events are kept from now on. A longer one brings nothing back.
+    /// Says how long the conversation's events are kept from now on. A longer one brings nothing back. What holds now,
+    /// [`Client::describe`](crate::Client::describe) tells.
     ///
     /// # Errors
     /// Every [`RequestError`]; it needs the permission to manage.
     pub async fn set_retention(&self, retention: Retention) -> Result<Done, RequestError> {
         self.shared.change(Request::SetRetention { conversation: self.name().clone(), retention }).await
-    }
-
-    /// How long the conversation itself says that its events are kept, by the last event that can still be read which says so; `None`:
-    /// none does, and the operator's rules hold. It reads the history back until there, so it takes as long as that is: a
-    /// [`View`](crate::View) that follows the conversation knows it at once.
-    ///
-    /// # Errors
-    /// Every [`HistoryError`].
-    pub async fn retention(&self) -> Result<Option<Retention>, HistoryError> {
-        let mut range = FetchRange::Latest;
-        loop {
-            let page = self.history(range, FETCH_EVENTS_MAX).await?;
-            let mut kinds = page.known().map(|event| &event.kind);
-            let set = |kind: &EventKind| {
-                if let EventKind::RetentionSet { retention } = kind { Some(*retention) } else { None }
-            };
-            if let Some(retention) = kinds.by_ref().filter_map(set).last() {
-                return Ok(Some(retention));
-            }
-            if !page.more_before || page.to < page.from {
-                return Ok(None);
-            }
-            range = FetchRange::Before(page.from);
-        }
     }
 }

@@ -74,10 +74,11 @@ impl Message {
         })
     }
 
-    /// What it has come to by the events up to `head`.
+    /// What it has come to by the events up to `head`, or to where its state is, if that is later.
     pub(super) fn with(self, state: Option<&MessageState>, head: Seq) -> Self {
         let mut message = Self { version: head, ..self };
         let Some(state) = state else { return message };
+        message.version = head.max(state.version);
         if let Some(edit) = &state.edited {
             (message.body, message.mentions) = (edit.body.clone(), edit.mentions.clone());
             message.edited = Some(Edited { seq: edit.seq, time_ms: edit.time_ms });
@@ -89,32 +90,28 @@ impl Message {
         message
     }
 
-    /// Takes an event about it, unless that is in it already. Gives the edit that another one has replaced by now.
-    pub(super) fn apply(&mut self, event: &Event, me: &UserId) -> Option<Seq> {
+    /// Takes an event about it, unless that is in it already.
+    pub(super) fn apply(&mut self, event: Event, me: &UserId) {
         if event.seq <= self.version {
-            let is_edit = matches!(event.kind, EventKind::Edited { .. });
-            let is_replaced = self.edited.is_some_and(|edited| event.seq < edited.seq);
-            return (is_edit && is_replaced).then_some(event.seq);
+            return;
         }
         self.version = event.seq;
-        match &event.kind {
+        match event.kind {
             EventKind::Edited { body, mentions, .. } => {
-                (self.body, self.mentions) = (body.clone(), mentions.clone());
-                let edited = Edited { seq: event.seq, time_ms: event.time_ms };
-                return self.edited.replace(edited).map(|before| before.seq);
+                (self.body, self.mentions) = (body, mentions);
+                self.edited = Some(Edited { seq: event.seq, time_ms: event.time_ms });
             }
             EventKind::Reacted { reaction, on, .. } => {
                 let ReactionCount { count, mine } = self.reactions.entry(reaction.clone()).or_default();
-                *count = if *on { count.saturating_add(1) } else { count.saturating_sub(1) };
+                *count = if on { count.saturating_add(1) } else { count.saturating_sub(1) };
                 if event.sender == *me {
-                    *mine = *on;
+                    *mine = on;
                 }
                 if *count == 0 {
-                    self.reactions.remove(reaction);
+                    self.reactions.remove(&reaction);
                 }
             }
             _ => {}
         }
-        None
     }
 }

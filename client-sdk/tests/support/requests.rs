@@ -4,7 +4,7 @@ use quoth_client::protocol::frame::ServerFrame;
 use quoth_client::protocol::reply::{ConversationInfo, MemberInfo, Reply, SessionInfo};
 use quoth_client::protocol::request::Request;
 use quoth_client::{
-    Code, ConversationKind, ConversationName, DeviceId, Permissions, Role, Seq, Status, UserId,
+    Code, ConversationKind, ConversationName, DeviceId, Permissions, Retention, Role, Seq, Status, UserId,
 };
 
 use super::World;
@@ -106,6 +106,8 @@ fn info(conversation: ConversationName) -> ConversationInfo {
         members: 3,
         muted_until_ms: 0,
         slow_mode_interval_ms: 0,
+        retention: Retention { age_s: 86_400, ..Retention::FOR_EVER },
+        own_retention: true,
         version: Seq(7),
     }
 }

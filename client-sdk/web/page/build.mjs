@@ -5,7 +5,7 @@
 
 import { readFile, readdir, mkdir, rm, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { gzipSync } from "node:zlib";
+import { brotliCompressSync, constants } from "node:zlib";
 import { build } from "esbuild";
 
 const HERE = import.meta.dirname;
@@ -51,7 +51,8 @@ async function main() {
   const files = await bundle(join(HERE, "src/main.ts"));
   let transfer = 0;
   for (const [name, bytes] of files) {
-    const compressed = gzipSync(bytes, { level: 9 }).length;
+    const params = { [constants.BROTLI_PARAM_QUALITY]: 9, [constants.BROTLI_PARAM_LGWIN]: 18 };
+    const compressed = brotliCompressSync(bytes, { params }).length;
     if (name !== ON_DEMAND) transfer += compressed;
     console.log(`${name.padEnd(24)} ${String(bytes.length).padStart(7)} bytes, ${String(compressed).padStart(6)} compressed`);
   }

@@ -159,6 +159,8 @@ fn conversation(text: &str, role: Option<Role>) -> ConversationInfo {
         members: 3,
         muted_until_ms: 0,
         slow_mode_interval_ms: 30_000,
+        retention: Retention { age_s: 2_592_000, count: 300, bytes: 1 << 30 },
+        own_retention: role.is_some(),
         version: Seq(300),
     }
 }

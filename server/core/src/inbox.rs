@@ -32,7 +32,8 @@ pub const READ: u8 = b'v';
 /// See [`MOVED`].
 pub const PINNED: u8 = b'p';
 const ENTRY: u8 = b'n';
-const SETTINGS: u8 = b's';
+/// See [`MOVED`].
+pub const SETTINGS: u8 = b's';
 
 /// What the keys begin with, in the server's own log, of conversations that are to be moved and are not yet; so a crash loses no move.
 pub const DUE: u8 = b'w';

@@ -44,7 +44,9 @@ pub struct Frame {
     pub expires_ms: u64,
     /// Bytes of the contents of all events of the conversation before it.
     pub offset: u64,
-    /// The same with its own.
+    /// Where the message lies with which it ends, if it is about one.
+    pub about: Option<Place>,
+    /// The same as `offset` with its own.
     pub end: u64,
     /// Where in the log it is.
     pub position: u64,
@@ -176,7 +178,7 @@ impl Tail {
             if seq > to {
                 break;
             }
-            if !frame.bytes.is_empty() && !judge.is_absent(frame.place(seq), frame.expires_ms) {
+            if !frame.bytes.is_empty() && !judge.is_absent(frame.judged(seq), frame.expires_ms) {
                 bytes += frame.bytes.len();
                 if bytes > bytes_max && bytes > frame.bytes.len() {
                     break;
@@ -194,6 +196,11 @@ impl Tail {
 impl Frame {
     fn place(&self, seq: Seq) -> Place {
         Place { seq, time_ms: self.time_ms, offset: self.offset }
+    }
+
+    /// The place by which it is judged: a message lies before all that is about it.
+    fn judged(&self, seq: Seq) -> Place {
+        self.about.unwrap_or_else(|| self.place(seq))
     }
 }
 
@@ -215,7 +222,8 @@ mod tests {
     /// Each is stored at its seq in milliseconds, and has ten bytes.
     fn frame(seq: u64) -> Frame {
         let (time_ms, offset) = (seq, seq * 10);
-        Frame { bytes: bytes(seq), time_ms, expires_ms: 0, offset, end: offset + 10, position: seq }
+        let end = offset + 10;
+        Frame { bytes: bytes(seq), time_ms, expires_ms: 0, offset, about: None, end, position: seq }
     }
 
     fn wanted(cursor: u64, bytes_max: usize) -> Wanted {

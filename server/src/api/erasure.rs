@@ -1,4 +1,4 @@
-//! `/v1/users/{user}/erasure`: all messages of a user become absent, everywhere. It goes on behind a restart, and says how far it is.
+//! `/v1/users/{user}/erasure`: what there is of a user goes, everywhere. It goes on behind a restart, and says how far it is and what stays.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use serde_json::json;
 use super::keys::Scope;
 use super::operation::{Answer, Call, Operation, Operations};
 use super::problem::Problem;
-use crate::engine::{Engine, Listed};
+use crate::engine::{Engine, Listed, Taken};
 use crate::session::Service;
 
 /// What the keys of erasures begin with, in the server's own log.
@@ -24,11 +24,19 @@ const PREFIX: &[u8] = b"erasure/";
 /// Conversations that are looked at before it is noted how far it is.
 const CONVERSATIONS_PAGE: usize = 100;
 
-/// What the keys of a user's own log begin with that are about somebody else, or about messages: they go with the user's messages.
-const OF_OWN_LOG: [&[u8]; 1] = [b"h"];
+/// Conversations that are named as those whose last owner the user is.
+const OWNER_OF_MAX: usize = 100;
 
-/// Registers that are removed at once.
-const REGISTERS_PAGE: usize = 1_000;
+/// What no erasure takes, for whoever has to account for it.
+const STAYS: [&str; 7] = [
+    "the user id where events name it: as the sender of what is no message, as who came, went, was muted or banned, in others' mentions and blocks",
+    "of messages their place, time and size, and of reactions the events that they were given and taken back, with their text, until retention takes them",
+    "titles that the user gave to conversations, and direct conversations with what the others wrote there",
+    "membership where the user is the last owner of others (`owner_of`): make somebody else owner and erase again",
+    "revocations of the user's tokens, which keep the user out, and this record",
+    "backups that were made before, until they are deleted",
+    "what backends were told by hooks and events, and what clients keep themselves",
+];
 
 /// How far the erasure of a user is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -41,10 +49,36 @@ struct Erasure {
     conversations: u64,
     /// Messages that were revoked by it.
     messages: u64,
+    /// Reactions that were taken back by it.
+    reactions: u64,
+    /// Memberships that were ended by it.
+    memberships: u64,
+    /// Conversations, the first of them, whose last owner the user is, and so stays a member.
+    owner_of: Vec<ConversationName>,
     /// When all of them were absent, in milliseconds since 1970; 0: it goes on.
     done_ms: u64,
     /// The last conversation that was looked at.
     after: Option<ConversationName>,
+}
+
+impl Erasure {
+    fn begun(asked_ms: u64, by: UserId) -> Self {
+        let (conversations, messages, reactions, memberships) = (0, 0, 0, 0);
+        let (owner_of, done_ms, after) = (Vec::new(), 0, None);
+        Self { asked_ms, by, conversations, messages, reactions, memberships, owner_of, done_ms, after }
+    }
+
+    /// A conversation was looked at.
+    fn take(&mut self, taken: Taken, name: ConversationName) {
+        self.conversations += 1;
+        self.messages += taken.messages;
+        self.reactions += taken.reactions;
+        self.memberships += u64::from(taken.has_left);
+        if taken.is_last_owner && self.owner_of.len() < OWNER_OF_MAX && !self.owner_of.contains(&name) {
+            self.owner_of.push(name.clone());
+        }
+        self.after = Some(name);
+    }
 }
 
 /// The erasures of a server. Cheap to clone.
@@ -106,19 +140,26 @@ impl Erasures {
                 Refusal::new(Code::STORE_FAILED, "the conversations cannot be read")
             })?;
             for Listed { name, .. } in page {
-                erasure.messages += engine.erase(&erasure.by, &name, user).await?;
-                erasure.conversations += 1;
-                erasure.after = Some(name);
+                let taken = engine.erase(&erasure.by, &name, user).await?;
+                erasure.take(taken, name);
                 self.under_way.lock().insert(user.clone(), erasure.clone());
+                if taken != Taken::default() {
+                    // Behind a crash the numbers are those of what was taken, but for one conversation.
+                    note(engine, ConversationName::server(), vec![register(user, &erasure)]).await?;
+                }
             }
             let is_last = !more;
             if is_last {
-                forget(engine, user).await?;
+                self.service.sessions.forget(user).await.map_err(|error| {
+                    tracing::error!(error, "a user's devices are not forgotten");
+                    Refusal::new(Code::STORE_FAILED, "the user's devices are not forgotten")
+                })?;
+                engine.erase_own_log(user).await?;
                 erasure.done_ms = engine.now_ms();
             }
             note(engine, ConversationName::server(), vec![register(user, &erasure)]).await?;
             if is_last {
-                tracing::info!(%user, messages = erasure.messages, "a user was erased");
+                tracing::info!(%user, messages = erasure.messages, "a user is erased");
                 return Ok(());
             }
         }
@@ -142,25 +183,6 @@ impl Erasures {
 async fn note(engine: &Engine, log: ConversationName, registers: Vec<Register>) -> Result<(), Refusal> {
     let failed = |_| Refusal::new(Code::STORE_FAILED, "the store failed");
     engine.note(log, registers).await.map_err(failed)
-}
-
-/// Removes what the user's own log has kept of messages.
-async fn forget(engine: &Engine, user: &UserId) -> Result<(), Refusal> {
-    let log = ConversationName::of_user(user);
-    for prefix in OF_OWN_LOG {
-        loop {
-            let rows = engine.registers(log.clone(), prefix, REGISTERS_PAGE).await.map_err(|error| {
-                tracing::error!(%error, "a user's own log cannot be read");
-                Refusal::new(Code::STORE_FAILED, "the user's own log cannot be read")
-            })?;
-            if rows.is_empty() {
-                break;
-            }
-            let removed = rows.into_iter().map(|(key, _)| Register { key, value: None }).collect();
-            note(engine, log.clone(), removed).await?;
-        }
-    }
-    Ok(())
 }
 
 fn key_of(user: &UserId) -> Vec<u8> {
@@ -195,7 +217,7 @@ pub(super) fn operations(operations: Operations) -> Operations {
             operation(
                 "erase",
                 Method::POST,
-                "Make all messages of a user absent, in all conversations: those that there are when each is looked at. Revoke the user's tokens first",
+                "Take a user's messages, reactions, memberships, receipts, devices and own log away, in all conversations as they are when each is looked at. Revoke the user's tokens first",
             ),
             |call| async move { erase(&call).await },
         )
@@ -210,27 +232,20 @@ async fn erase(call: &Call) -> Result<Answer, Problem> {
     let engine = &call.app.service.engine;
     let erasure = match erasures.progress(&user).await? {
         Some(erasure) if erasure.done_ms == 0 => erasure,
-        Some(_) | None => Erasure {
-            asked_ms: engine.now_ms(),
-            by: call.caller()?.name.clone(),
-            conversations: 0,
-            messages: 0,
-            done_ms: 0,
-            after: None,
-        },
+        Some(_) | None => Erasure::begun(engine.now_ms(), call.caller()?.name.clone()),
     };
     // Stored before it is said to have begun.
     note(engine, ConversationName::server(), vec![register(&user, &erasure)])
         .await
         .map_err(|refusal| Problem::of(refusal.code, 0, refusal.reason))?;
     erasures.begin(user.clone(), erasure.clone());
-    Answer::of(&told(&user, &erasure))
+    Answer::of(&told(engine, &user, &erasure))
 }
 
 async fn progress(call: &Call) -> Result<Answer, Problem> {
     let user: UserId = call.path("user")?;
     match call.app.erasures.progress(&user).await? {
-        Some(erasure) => Answer::of(&told(&user, &erasure)),
+        Some(erasure) => Answer::of(&told(&call.app.service.engine, &user, &erasure)),
         None => Err(Problem::new(
             StatusCode::NOT_FOUND,
             "not_found",
@@ -239,15 +254,36 @@ async fn progress(call: &Call) -> Result<Answer, Problem> {
     }
 }
 
-fn told(user: &UserId, erasure: &Erasure) -> serde_json::Value {
-    let Erasure { asked_ms, by, conversations, messages, done_ms, after: _ } = erasure;
+fn told(engine: &Engine, user: &UserId, erasure: &Erasure) -> serde_json::Value {
+    let Erasure {
+        asked_ms,
+        by,
+        conversations,
+        messages,
+        reactions,
+        memberships,
+        owner_of,
+        done_ms,
+        after: _,
+    } = erasure;
+    let (gone_by_ms, is_gone) = engine.gone_since(*done_ms);
+    let (state, gone_by_ms) = match done_ms {
+        0 => ("under_way", 0),
+        _ if is_gone => ("gone", gone_by_ms),
+        _ => ("absent", gone_by_ms),
+    };
     json!({
         "user": user,
         "by": by,
+        "state": state,
         "asked_ms": asked_ms,
+        "absent_ms": done_ms,
+        "gone_by_ms": gone_by_ms,
         "conversations": conversations,
         "messages": messages,
-        "done": *done_ms > 0,
-        "done_ms": done_ms,
+        "reactions": reactions,
+        "memberships": memberships,
+        "owner_of": owner_of,
+        "stays": STAYS,
     })
 }

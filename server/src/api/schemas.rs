@@ -185,6 +185,8 @@ fn conversation() -> Value {
             "members",
             "muted_until_ms",
             "slow_mode_interval_ms",
+            "retention",
+            "own_retention",
             "version",
         ],
         json!({
@@ -197,9 +199,39 @@ fn conversation() -> Value {
             "members": of("Count"),
             "muted_until_ms": of("TimeMs"),
             "slow_mode_interval_ms": of("Count"),
+            "retention": of("Retention"),
+            "own_retention": { "type": "boolean", "description": "whether the conversation says so itself; otherwise it is the policy of its class" },
             "version": of("Seq"),
         }),
     )
+}
+
+fn erasure() -> Value {
+    let count = |what| json!({ "description": what, "$ref": "#/components/schemas/Count" });
+    let time = |what| json!({ "description": what, "$ref": "#/components/schemas/TimeMs" });
+    let fields = json!({
+        "user": of("UserId"),
+        "by": { "description": "the key that has asked for it", "$ref": "#/components/schemas/UserId" },
+        "state": {
+            "enum": ["under_way", "absent", "gone"],
+            "description": "absent: nobody gets any of it any more; gone: it is not on the disk either",
+        },
+        "asked_ms": of("TimeMs"),
+        "absent_ms": time("when all of it was absent; 0: it is not"),
+        "gone_by_ms": time("when all of it is gone from the disk at the latest; 0: not known, while it is under way"),
+        "conversations": count("conversations that were looked at"),
+        "messages": count("messages that it has made absent"),
+        "reactions": count("reactions to others' messages that it has taken back"),
+        "memberships": count("memberships that it has ended"),
+        "owner_of": {
+            "type": "array", "items": of("ConversationName"),
+            "description": "where the user stays a member, as the last owner of others; at most 100",
+        },
+        "stays": { "type": "array", "items": of("Text"), "description": "what no erasure takes, for people" },
+    });
+    let names: Vec<String> =
+        fields.as_object().into_iter().flat_map(|fields| fields.keys().cloned()).collect();
+    object(&names.iter().map(String::as_str).collect::<Vec<_>>(), fields)
 }
 
 fn member() -> Value {
@@ -272,15 +304,7 @@ fn history() -> Value {
                                 text is {\"base64\": \"…\"}",
             },
         })),
-        "Erasure": object(&["user", "by", "asked_ms", "conversations", "messages", "done", "done_ms"], json!({
-            "user": of("UserId"),
-            "by": { "description": "the key that has asked for it", "$ref": "#/components/schemas/UserId" },
-            "asked_ms": of("TimeMs"),
-            "conversations": { "description": "conversations that were looked at", "$ref": "#/components/schemas/Count" },
-            "messages": { "description": "messages that it has made absent", "$ref": "#/components/schemas/Count" },
-            "done": { "type": "boolean" },
-            "done_ms": { "description": "when it was done; 0: it is not", "$ref": "#/components/schemas/TimeMs" },
-        })),
+        "Erasure": erasure(),
         "Gap": object(&["from", "to"], json!({ "from": of("Seq"), "to": of("Seq") })),
         "History": object(&["events", "gaps", "from", "to", "more_before", "more_after", "head", "floor"], json!({
             "events": { "type": "array", "items": of("Event") },

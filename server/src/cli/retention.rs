@@ -6,13 +6,14 @@ use std::io::IsTerminal as _;
 use clap::Subcommand;
 use quoth_core::retention::Classes;
 use quoth_protocol::ConversationName;
-use quoth_store::{Class, Options, Record, Rewrite, Store, View};
+use quoth_store::{Class, OpenError, Record, Rewrite, Store, View};
 
 use super::print;
 use crate::config::Config;
 use crate::engine::retention::{keep_in, marks_in};
 use crate::engine::{Clock as _, Outstanding, Overview, SystemClock, WindowPlan, outstanding, overview};
-use crate::retention::{adopt, commit, notice};
+use crate::retention::{adopt, commit, former_classes, newly_absent_bytes, notice};
+use crate::server::store_options;
 
 /// Conversations between two looks at the terminal.
 const PROGRESS_CONVERSATIONS: u64 = 256;
@@ -20,7 +21,7 @@ const PROGRESS_CONVERSATIONS: u64 = 256;
 /// What to do about what is absent.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub(super) enum RetentionCommand {
-    /// Say which windows go, and when; change nothing that a start would not
+    /// Say which windows go, and when, by the classes as they are configured now; change nothing
     ///
     /// Of a running server: GET /v1/retention
     Plan,
@@ -35,22 +36,37 @@ pub(super) enum RetentionCommand {
 }
 
 pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<(), String> {
-    let options = Options {
-        segment_bytes: config.log_segment_bytes,
-        cache_bytes: config.view_cache_bytes,
-        ..Options::new(config.data_dir.join("store"))
-    };
-    let store = Store::open(options).map_err(|error| error.to_string())?;
+    let options = store_options(config)?;
+    if !options.dir.exists() {
+        return Err(format!(
+            "{} is no data folder of Quoth; name one with --data-dir",
+            config.data_dir.display()
+        ));
+    }
+    let store = Store::open(options).map_err(|error| match error {
+        OpenError::Locked { .. } => {
+            format!(
+                "{error}; of a running server, `quoth admin retention plan` and `run` say and do the same"
+            )
+        }
+        error => error.to_string(),
+    })?;
     let (classes, now_ms) = (Classes::new(config.retention.classes.clone()), SystemClock.unix_ms());
     let erasure_max_ms = config.retention.erasure_max_s.saturating_mul(1_000);
-    adopt(&store, &classes, now_ms)?;
-    let seen = |view: &dyn View| overview(view, &classes, now_ms).map_err(|error| error.to_string());
+    // Only who runs by changed classes takes them over: what is absent by them never comes back.
+    let former = former_classes(&store)?;
+    let seen =
+        |view: &dyn View| overview(view, &[&former, &classes], now_ms).map_err(|error| error.to_string());
     match command {
-        RetentionCommand::Plan => print(&plan(&seen(&*store.view)?, &classes, now_ms))?,
+        RetentionCommand::Plan => {
+            print(&changed(&store, &classes, now_ms)?)?;
+            print(&plan(&seen(&*store.view)?, &classes, now_ms))?;
+        }
         RetentionCommand::Status => {
             print(&status(&seen(&*store.view)?, &*store.view, erasure_max_ms, now_ms))?
         }
         RetentionCommand::Run => {
+            adopt(&store, &classes, now_ms)?;
             close_windows(&store, now_ms)?;
             let reclaimed = reclaim(&*store.view, &classes, now_ms)?;
             let (windows, bytes) = (reclaimed.windows, reclaimed.bytes);
@@ -62,6 +78,16 @@ pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<(), Stri
         }
     }
     store.close().map_err(|error| error.to_string())
+}
+
+/// What a start would make of classes that are others than those of the last one.
+fn changed(store: &Store, classes: &Classes, now_ms: u64) -> Result<String, String> {
+    Ok(newly_absent_bytes(store, classes, now_ms)?.map_or_else(String::new, |bytes| {
+        format!(
+            "changed  the classes are not those of the last start: {} more are absent by them, for good from the next start on\n",
+            size(bytes)
+        )
+    }))
 }
 
 /// Ends the windows whose time is over, as the server does: by a notice in the log.

@@ -92,11 +92,12 @@ pub(super) struct Committer {
 impl Committer {
     pub(super) fn new(parts: Parts) -> Self {
         let position = Position(parts.released.load(Ordering::Acquire));
+        let slow_modes = SlowModes::new(parts.clock.unix_ms());
         Self {
             parts,
             sequencer: Sequencer::default(),
             drafts: Drafts::default(),
-            slow_modes: SlowModes::default(),
+            slow_modes,
             position,
             generation_position: position,
             horizon: position,
@@ -198,22 +199,23 @@ impl Committer {
         // judged by it.
         group.changes.iter().for_each(|change| change.release(self.position.0));
         self.drafts.released();
+        let targets: HashMap<_, _> = group.changes.iter().filter_map(Changed::target).collect();
         let mut wake = Wake::default();
         let events = group.records.iter().filter(|record| record.is_event());
         let by_conversation = gather_by(events.map(|record| (&record.conversation, record)));
         for (name, records) in by_conversation {
             let position = self.position.0;
             let runs = encode_events(&records);
-            let frames = runs
-                .iter()
-                .flat_map(Run::frames)
-                .zip(&records)
-                .map(|(bytes, record)| frame(bytes, record, position));
+            let frames = runs.iter().flat_map(Run::frames).zip(&records);
+            let frames = frames.map(|(bytes, record)| {
+                let about = targets.get(&(name, record.seq)).copied();
+                Frame { about, ..frame(bytes, record, position) }
+            });
             self.parts.tails.push(name, records[0].seq, frames, applied.0);
-            for seq in records.iter().flat_map(|record| &record.erases) {
-                self.parts.tails.erase(name, *seq, position);
-            }
             wake.conversations.push(name.clone());
+        }
+        for Record { conversation, erases, .. } in &group.records {
+            erases.iter().for_each(|seq| self.parts.tails.erase(conversation, *seq, self.position.0));
         }
         self.parts.released.store(self.position.0, Ordering::Release);
         if !group.records.is_empty() {
@@ -296,7 +298,7 @@ fn gather_by<K: Clone + Eq + Hash, T>(items: impl IntoIterator<Item = (K, T)>) -
 /// An event in its tail.
 fn frame(bytes: bytes::Bytes, record: &Record, position: u64) -> Frame {
     let Record { time_ms, expires_ms, offset, .. } = *record;
-    Frame { bytes, time_ms, expires_ms, offset, end: record.end(), position }
+    Frame { bytes, time_ms, expires_ms, offset, about: None, end: record.end(), position }
 }
 
 /// A mailbox as a key: the same one, not an equal one.

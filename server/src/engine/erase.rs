@@ -1,16 +1,20 @@
-//! Takes all messages of a user away, conversation by conversation.
+//! Erases a user, conversation by conversation, and what the user's own log has.
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use quoth_core::membership::Refusal;
-use quoth_core::messages::Alteration;
+use quoth_core::inbox::{PINNED, READ, SETTINGS};
+use quoth_core::membership::{Change, Refusal};
+use quoth_core::messages::{Alteration, HIDDEN, REACTION, reacted};
+use quoth_core::receipts;
 use quoth_core::retention::Keeping;
 use quoth_protocol::frame::EventKind;
+use quoth_protocol::membership::ConversationKind;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
-use quoth_store::{PageLimit, View, ViewError};
+use quoth_store::{PageLimit, Register, View, ViewError};
 
 use super::Engine;
-use super::changes::{Caller, unreadable};
+use super::changes::{Caller, What, unreadable};
 use super::frame::event;
 
 /// What is read of a conversation at once.
@@ -19,12 +23,74 @@ const PAGE: PageLimit = PageLimit { records: 1_000, bytes: 1024 * 1024 };
 /// Messages that are on their way to the log at once: few of those that wait there, so that others hardly wait longer.
 const AT_ONCE_MAX: usize = 64;
 
+/// Registers that are read, or removed, at once.
+const REGISTERS_PAGE: usize = 1_000;
+
+/// What the keys of a user's own log begin with that go by themselves. Whom the user has blocked is a state, which goes by events; what the
+/// list has of a conversation goes when the user leaves it.
+const OF_OWN_LOG: [&[u8]; 4] = [&[HIDDEN], &[READ], &[SETTINGS], &[PINNED]];
+
+/// What an erasure has taken of a user from one conversation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// Messages that were revoked.
+    pub(crate) messages: u64,
+    /// Reactions to others' messages that were taken back.
+    pub(crate) reactions: u64,
+    /// The user was a member and is none.
+    pub(crate) has_left: bool,
+    /// The user stays a member, as the last owner of others.
+    pub(crate) is_last_owner: bool,
+}
+
 impl Engine {
-    /// Revokes all messages of a user that a conversation has by now, as the operator, and says how many there were.
+    /// Takes what a conversation has of a user by now, as the operator: the membership, messages, reactions, and how far the user has read.
     ///
     /// # Errors
-    /// When the view cannot be read, or it is not known what becomes of a message. What was revoked by then is.
+    /// When the view cannot be read, or it is not known what becomes of something. What was taken by then is.
     pub(crate) async fn erase(
+        &self,
+        operator: &UserId,
+        name: &ConversationName,
+        user: &UserId,
+    ) -> Result<Taken, Refusal> {
+        let (has_left, is_last_owner) = self.end_membership(operator, name, user).await?;
+        let messages = self.erase_messages(operator, name, user).await?;
+        let reactions = self.take_reactions(name, user).await?;
+        let cursor = Bytes::from(receipts::key_of(user));
+        let stored = self.register(name.clone(), cursor.clone()).await.map_err(|error| unreadable(&error))?;
+        if stored.is_some() {
+            self.remove(name, [cursor]).await?;
+        }
+        Ok(Taken { messages, reactions, has_left, is_last_owner })
+    }
+
+    /// Whether the user was a member of a group or channel and is none any more, and whether the user has to stay.
+    async fn end_membership(
+        &self,
+        operator: &UserId,
+        name: &ConversationName,
+        user: &UserId,
+    ) -> Result<(bool, bool), Refusal> {
+        let is_member = self.with_state(name, |state| {
+            state.is_some_and(|state| {
+                matches!(state.kind(), ConversationKind::Group | ConversationKind::Channel)
+                    && state.present(user).is_some()
+            })
+        });
+        if !is_member.await.map_err(|error| unreadable(&error))? {
+            return Ok((false, false));
+        }
+        let caller = Caller::Operator(operator.clone());
+        match self.change(caller, name, Change::Remove { user: user.clone() }).await {
+            Ok(_) => Ok((true, false)),
+            Err(Refusal { code: Code::LAST_OWNER, .. }) => Ok((false, true)),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// Revokes all messages, and says how many there were.
+    async fn erase_messages(
         &self,
         operator: &UserId,
         name: &ConversationName,
@@ -57,7 +123,87 @@ impl Engine {
         }
         Ok(erased)
     }
+
+    /// Takes all reactions back in the user's own name, as whoever reads the events has to count, and says how many there were.
+    async fn take_reactions(&self, name: &ConversationName, user: &UserId) -> Result<u64, Refusal> {
+        let (mut after, mut taken): (Option<Bytes>, u64) = (None, 0);
+        self.inner.reads.applied(self.released()).await;
+        loop {
+            let (log, from) = (name.clone(), after.take());
+            let read =
+                move |view: &dyn View| view.registers(&log, &[REACTION], from.as_deref(), REGISTERS_PAGE);
+            let rows = self.inner.reads.run(read).await.map_err(|error| unreadable(&error))?;
+            if rows.len() == REGISTERS_PAGE {
+                after = rows.last().map(|(key, _)| key.clone());
+            }
+            for (key, _) in rows {
+                let Some((seq, reaction, _)) = reacted(&key).filter(|(_, _, by)| by == user) else {
+                    continue;
+                };
+                let caller = Caller::Operator(user.clone());
+                match self.alter(caller, name, seq, Alteration::React { reaction, on: false }).await {
+                    Ok(_) => taken += 1,
+                    // The message has expired: nobody counts, and the register is all that is left.
+                    Err(Refusal { code: Code::NOT_FOUND_MESSAGE, .. }) => self.remove(name, [key]).await?,
+                    Err(refusal) => return Err(refusal),
+                }
+            }
+            if after.is_none() {
+                return Ok(taken);
+            }
+        }
+    }
+
+    /// Takes what a user's own log has: its events, the list of conversations but for those that the user is in, what was hidden, and
+    /// whom the user has blocked.
+    ///
+    /// # Errors
+    /// As of [`Engine::erase`].
+    pub(crate) async fn erase_own_log(&self, user: &UserId) -> Result<(), Refusal> {
+        let failed = |error: ViewError| unreadable(&error);
+        let (me, log) = (Caller::Operator(user.clone()), ConversationName::of_user(user));
+        for blocked in self.blocked_by(user).await.map_err(failed)? {
+            self.block(me.clone(), blocked, false).await?;
+        }
+        for prefix in OF_OWN_LOG {
+            loop {
+                let rows = self.registers(log.clone(), prefix, REGISTERS_PAGE).await.map_err(failed)?;
+                if rows.is_empty() {
+                    break;
+                }
+                self.remove(&log, rows.into_iter().map(|(key, _)| key)).await?;
+            }
+        }
+        // It goes with the others: so there is one at least, and what registers were is due as contents are.
+        let head = self.applied_bounds(&log, Keeping::default()).await.map_err(failed)?.head;
+        let what = What::Own { me: user.clone(), kind: EventKind::Revoked { seq: head } };
+        self.ask(me, what, vec![log.clone()], 0).await?;
+        let mut cursor = Seq::ZERO;
+        loop {
+            self.inner.reads.applied(self.released()).await;
+            let of = log.clone();
+            let read = move |view: &dyn View| view.after(&of, cursor, PAGE);
+            let read = self.inner.reads.run(read).await.map_err(failed)?;
+            if read.to <= cursor {
+                return Ok(());
+            }
+            cursor = read.to;
+            let seqs = read.iter().map(|record| record.seq).collect();
+            self.take_events(log.clone(), seqs).await.map_err(|_| FAILED)?;
+        }
+    }
+
+    async fn remove(
+        &self,
+        name: &ConversationName,
+        keys: impl IntoIterator<Item = Bytes>,
+    ) -> Result<(), Refusal> {
+        let removed = keys.into_iter().map(|key| Register { key, value: None }).collect();
+        self.note(name.clone(), removed).await.map_err(|_| FAILED)
+    }
 }
+
+const FAILED: Refusal = Refusal::new(Code::STORE_FAILED, "the store failed");
 
 /// The messages of a user among the next events behind `after`, and how far these go.
 fn messages_of(
@@ -66,12 +212,13 @@ fn messages_of(
     user: &UserId,
     after: Seq,
 ) -> Result<(Vec<Seq>, Seq), ViewError> {
-    let records = view.after(name, after, PAGE)?;
+    let read = view.after(name, after, PAGE)?;
     let mut messages = Vec::new();
-    for record in records.iter().filter(|record| record.sender == *user) {
+    for record in read.iter().filter(|record| record.sender == *user) {
         if matches!(event(record)?.kind, EventKind::Message { .. }) {
             messages.push(record.seq);
         }
     }
-    Ok((messages, records.last().map_or(after, |record| record.seq)))
+    // Behind the last event there may be others that are absent.
+    Ok((messages, read.to.max(after)))
 }

@@ -148,9 +148,13 @@ impl Mailbox {
         }
     }
 
+    pub(super) fn wants_receipts(&self) -> bool {
+        self.wants_receipts.load(Ordering::Relaxed)
+    }
+
     /// How far a user is, if the client is told that; says whether it is.
     pub(super) fn put_receipt(&self, user: &UserId, cursor: Cursor) -> bool {
-        let wants = self.wants_receipts.load(Ordering::Relaxed);
+        let wants = self.wants_receipts();
         if wants {
             let mut receipts = self.receipts.lock();
             let of_user = receipts.entry(user.clone()).or_default();

@@ -16,6 +16,7 @@ mod messages;
 mod names;
 mod notes;
 mod publisher;
+mod readable;
 mod reads;
 mod repeats;
 pub(crate) mod retention;
@@ -50,6 +51,7 @@ pub use access::{Access, Stand};
 use changes::ChangeRequest;
 pub use changes::{Caller, Done, Listed};
 use committer::{Committer, Parts};
+pub(crate) use erase::Taken;
 pub(crate) use frame::event;
 use inbox::Inbox;
 pub(crate) use inbox::is_small;
@@ -60,7 +62,8 @@ pub(crate) use names::name_once;
 pub use names::{new_invitation, new_name};
 use notes::NoteRequest;
 pub use publisher::{Publisher, Role};
-pub use reads::{Events, Page, Reading, Reads};
+pub use readable::Reading;
+pub use reads::{Events, Page, Reads};
 use retention::Latest;
 pub use retention::{Overview, Retain, WindowPlan, overview};
 use rosters::Rosters;
@@ -170,7 +173,7 @@ struct Inner {
     classes: Arc<Classes>,
     latest: Arc<Latest>,
     /// Held by the one who frees what is absent.
-    reclaims: tokio::sync::Mutex<()>,
+    reclaims: Arc<tokio::sync::Mutex<()>>,
     space: Space,
     absent: States<Absent>,
     messages: States<MessageState>,
@@ -300,7 +303,7 @@ impl Engine {
             kept: States::default(),
             classes,
             latest: Arc::default(),
-            reclaims: tokio::sync::Mutex::default(),
+            reclaims: Arc::default(),
             space,
             absent: States::default(),
             messages: States::default(),

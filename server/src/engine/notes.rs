@@ -10,14 +10,29 @@ use super::{Engine, Request};
 /// What a waiting notice takes besides its registers, in bytes; rounded up.
 const NOTE_BYTES: usize = 256;
 
-/// Registers on their way to the log.
+/// What a notice says.
 #[derive(Debug)]
-pub(super) struct NoteRequest {
+struct Note {
     conversation: ConversationName,
     content: Bytes,
     registers: Vec<Register>,
+    /// Events of the conversation that are absent from here on.
+    erases: Vec<Seq>,
     /// The class whose open window it ends.
     ends: Option<Class>,
+}
+
+impl Note {
+    /// One that sets registers.
+    fn of(conversation: ConversationName, registers: Vec<Register>) -> Self {
+        Self { conversation, content: Bytes::new(), registers, erases: Vec::new(), ends: None }
+    }
+}
+
+/// A notice on its way to the log.
+#[derive(Debug)]
+pub(super) struct NoteRequest {
+    note: Note,
     pub(super) noted: oneshot::Sender<()>,
     /// Its share of what waits.
     queued: OwnedSemaphorePermit,
@@ -31,7 +46,7 @@ impl NoteRequest {
 
     /// What the log gets, and who is to be told when it is durable.
     pub(super) fn into_record(self, time_ms: u64) -> (Record, oneshot::Sender<()>) {
-        let Self { conversation, content, registers, ends, noted, queued: _ } = self;
+        let Self { note: Note { conversation, content, registers, erases, ends }, noted, queued: _ } = self;
         let record = Record {
             conversation,
             seq: Seq::ZERO,
@@ -43,7 +58,7 @@ impl NoteRequest {
             expires_ms: 0,
             offset: 0,
             class: ends.unwrap_or_default(),
-            erases: Vec::new(),
+            erases,
             ends_window: ends.is_some(),
             registers,
         };
@@ -70,7 +85,10 @@ impl Engine {
     /// As of [`Engine::note`].
     pub(super) async fn close_window(&self, class: Class) -> Result<(), String> {
         let server = ConversationName::new("$server").expect("a name");
-        self.notice_of(server, Bytes::new(), Vec::new(), Some(class)).await
+        self.enqueue(Note { ends: Some(class), ..Note::of(server, Vec::new()) })
+            .await?
+            .await
+            .map_err(|_| failed())
     }
 
     /// The same with something that those are told who follow the log, where it stands among events in the order in which all of it
@@ -84,17 +102,21 @@ impl Engine {
         content: Bytes,
         registers: Vec<Register>,
     ) -> Result<(), String> {
-        self.notice_of(conversation, content, registers, None).await
+        let is_noted = self.enqueue(Note { content, ..Note::of(conversation, registers) }).await?;
+        is_noted.await.map_err(|_| failed())
     }
 
-    async fn notice_of(
+    /// Takes events away without a word to readers, who find a gap in their place. It is done and durable when this is ready. Nobody must
+    /// keep a state of what they say: those of a user's own log are told to that user alone.
+    ///
+    /// # Errors
+    /// As of [`Engine::note`].
+    pub(super) async fn take_events(
         &self,
         conversation: ConversationName,
-        content: Bytes,
-        registers: Vec<Register>,
-        ends: Option<Class>,
+        erases: Vec<Seq>,
     ) -> Result<(), String> {
-        let is_noted = self.enqueue(conversation, content, registers, ends).await?;
+        let is_noted = self.enqueue(Note { erases, ..Note::of(conversation, Vec::new()) }).await?;
         is_noted.await.map_err(|_| failed())
     }
 
@@ -105,7 +127,7 @@ impl Engine {
     pub(crate) async fn note_all(&self, notes: Vec<(ConversationName, Vec<Register>)>) -> Result<(), String> {
         let mut noted = Vec::with_capacity(notes.len());
         for (conversation, registers) in notes {
-            noted.push(self.enqueue(conversation, Bytes::new(), registers, None).await?);
+            noted.push(self.enqueue(Note::of(conversation, registers)).await?);
         }
         // Each of them: while the disk is full some are refused and others are not.
         for is_noted in noted {
@@ -114,20 +136,14 @@ impl Engine {
         Ok(())
     }
 
-    async fn enqueue(
-        &self,
-        conversation: ConversationName,
-        content: Bytes,
-        registers: Vec<Register>,
-        ends: Option<Class>,
-    ) -> Result<oneshot::Receiver<()>, String> {
+    async fn enqueue(&self, note: Note) -> Result<oneshot::Receiver<()>, String> {
         let value = |register: &Register| register.value.as_ref().map_or(0, Bytes::len);
-        let bytes: usize =
-            registers.iter().map(|register| NOTE_BYTES + register.key.len() + value(register)).sum();
+        let bytes_of = |register: &Register| NOTE_BYTES + register.key.len() + value(register);
+        let bytes = note.registers.iter().map(bytes_of).sum::<usize>() + size_of_val(&*note.erases);
         let weight = u32::try_from(bytes).unwrap_or(u32::MAX);
         let queued = self.inner.queue_bytes.clone().acquire_many_owned(weight).await.map_err(|_| failed())?;
         let (noted, is_noted) = oneshot::channel();
-        let request = NoteRequest { conversation, content, registers, ends, noted, queued };
+        let request = NoteRequest { note, noted, queued };
         self.inner.queue.send(Request::Note(request)).await.map_err(|_| failed())?;
         Ok(is_noted)
     }

@@ -8,7 +8,7 @@ use quoth_store::{Bounds, Position, ProducerKey, View, ViewError};
 
 use super::access::Access;
 use super::mailbox::Mailbox;
-use super::reads::Reading;
+use super::readable::Reading;
 
 /// One stream's publishes: all go to one conversation, have one producer, and their outcomes come to one mailbox.
 #[derive(Debug)]

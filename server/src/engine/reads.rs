@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quoth_core::history::Anchor;
-use quoth_core::retention::{End, Gaps, Judge, Keeping, Place};
+use quoth_core::history::{Anchor, Span};
+use quoth_core::retention::Gaps;
 use quoth_protocol::codec::{self, Run};
 use quoth_protocol::frame::{Event, FetchRange, ServerFrame};
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::{Bounds, Found, Hurry, PageLimit, Position, ProducerKey, Record, Stretch, View, ViewError};
+use quoth_store::{Bounds, Found, Hurry, PageLimit, Position, ProducerKey, Stretch, View, ViewError};
 
 use tokio::sync::Semaphore;
 
@@ -17,9 +17,7 @@ use super::Execution;
 use super::coalesced::Coalesced;
 use super::frame::{encode_events, event};
 use super::publisher::{Prior, Publisher};
-use super::retention::marks;
-use super::states::KnownAbsent;
-use super::tails::Ahead;
+use super::readable::{Judged, Reading, read_behind};
 
 /// How long a read of what may be fresh waits between two looks at how far the applier is; it is usually done with a
 /// group within a millisecond.
@@ -52,6 +50,8 @@ pub struct Page {
     /// Event frames in ascending order, and gap frames in place of events that are absent: whole frames, as many in a chunk as lie one
     /// behind the other. What a stream keeps until it is acknowledged is looked through for each packet, chunk after chunk.
     pub chunks: Vec<Bytes>,
+    /// The seqs of the events, ascending.
+    pub events: Vec<Seq>,
     /// Where a reader that has taken the page stands: at its last event, or at the end of its last gap.
     pub reached: Seq,
 }
@@ -81,9 +81,9 @@ impl Read {
     }
 
     /// As a page of who asked for what is behind `cursor`, up to and including `to`.
-    fn page(&self, at: &Reading, judge: Judge, cursor: Seq, to: Seq) -> Page {
+    fn page(&self, judged: &Judged<'_>, cursor: Seq, to: Seq) -> Page {
         let gap = |(from, to)| codec::encode(&ServerFrame::Gap { from, to });
-        let (mut chunks, mut gaps, mut last) = (Vec::new(), Gaps::behind(cursor), None);
+        let (mut chunks, mut events, mut gaps) = (Vec::new(), Vec::new(), Gaps::behind(cursor));
         let mut records = self.stretch.records.iter();
         for run in &self.runs {
             // From where on the frames of the run are to come that were not cut off yet.
@@ -94,7 +94,7 @@ impl Read {
                 }
             };
             for (i, record) in records.by_ref().take(run.len()).enumerate() {
-                if record.seq <= cursor || record.seq > to || at.is_absent(judge, record) {
+                if record.seq <= cursor || record.seq > to || judged.is_absent(record) {
                     cut(&mut chunks, from, i);
                     from = i + 1;
                     continue;
@@ -104,15 +104,16 @@ impl Read {
                     chunks.push(gap(absent));
                     from = i;
                 }
-                last = Some(record.seq);
+                events.push(record.seq);
             }
             cut(&mut chunks, from, run.len());
         }
         let reached = self.stretch.to.min(to).max(cursor);
         // What is absent behind the last event may go on in the next page, and is told there as one.
-        let reached = last.filter(|last| *last < reached && reached < to).unwrap_or(reached);
+        let last = events.last().copied().filter(|last| *last < reached && reached < to);
+        let reached = last.unwrap_or(reached);
         chunks.extend(gaps.until(reached).map(gap));
-        Page { chunks, reached }
+        Page { chunks, events, reached }
     }
 }
 
@@ -130,106 +131,6 @@ pub struct Events {
 impl Events {
     fn of(Stretch { from, to, records }: Stretch) -> Result<Self, ViewError> {
         Ok(Self { from, to, events: records.iter().map(event).collect::<Result<_, _>>()? })
-    }
-}
-
-/// By what a read is judged: taken before it begins.
-#[derive(Debug, Clone, Default)]
-pub struct Reading {
-    /// How the conversation is kept.
-    pub(super) keeping: Keeping,
-    /// What the view may not have yet.
-    pub(super) ahead: Ahead,
-    /// What was revoked; `None` where nothing ever is.
-    pub(super) absent: Option<Arc<KnownAbsent>>,
-}
-
-impl Reading {
-    /// The judge, by the end of the conversation that is the latest.
-    fn judge(&self, view: &dyn View, name: &ConversationName) -> Result<Judge, ViewError> {
-        let Keeping { policy, .. } = self.keeping;
-        let mut end = self.ahead.end;
-        if policy.count > 0 || policy.bytes > 0 {
-            let last = view.last(name)?.map(|last| End { seq: last.seq, bytes: last.end });
-            end = last.filter(|last| last.seq > end.seq).unwrap_or(end);
-        }
-        Ok(self.keeping.judge(end))
-    }
-
-    /// The floor, and the head of the view.
-    pub(super) fn bounds(&self, view: &dyn View, name: &ConversationName) -> Result<Bounds, ViewError> {
-        let bounds = view.bounds(name)?;
-        let judge = self.judge(view, name)?;
-        if judge.marks.is_nothing() {
-            return Ok(bounds);
-        }
-        Ok(Bounds { floor: view.floor(name, marks(judge.marks), bounds.floor)?.seq, ..bounds })
-    }
-
-    fn is_absent(&self, judge: Judge, record: &Record) -> bool {
-        let place = Place { seq: record.seq, time_ms: record.time_ms, offset: record.offset };
-        judge.is_absent(place, record.expires_ms)
-            || self.ahead.erased.contains(&record.seq)
-            || self
-                .absent
-                .as_ref()
-                .is_some_and(|absent| absent.read().within(record.seq, record.seq).next().is_some())
-    }
-
-    /// The first events behind a seq that are not absent, up to `to`. Where all of a page are absent it reads on.
-    fn after(
-        &self,
-        view: &dyn View,
-        name: &ConversationName,
-        after: Seq,
-        to: Seq,
-        limit: PageLimit,
-    ) -> Result<Stretch, ViewError> {
-        let judge = self.judge(view, name)?;
-        let mut reached = after;
-        if !judge.marks.is_nothing() {
-            let floor = view.floor(name, marks(judge.marks), Seq::ZERO)?.seq;
-            reached = after.max(Seq(floor.0.saturating_sub(1)).min(to));
-        }
-        loop {
-            let records = usize::try_from(to.0.saturating_sub(reached.0)).unwrap_or(usize::MAX);
-            if records == 0 {
-                return Ok(Stretch { to: reached, ..Stretch::nothing_behind(after) });
-            }
-            let limit = PageLimit { records: limit.records.min(records), ..limit };
-            let Stretch { to: last, mut records, .. } = read_behind(view, name, reached, limit)?;
-            records.retain(|record| record.seq <= to && !self.is_absent(judge, record));
-            if !records.is_empty() || last == reached {
-                return Ok(Stretch { from: after.next(), to: last.min(to), records });
-            }
-            reached = last.min(to);
-        }
-    }
-
-    /// The same in the other direction.
-    fn before(
-        &self,
-        view: &dyn View,
-        name: &ConversationName,
-        before: Option<Seq>,
-        limit: PageLimit,
-    ) -> Result<Stretch, ViewError> {
-        let (judge, mut before) = (self.judge(view, name)?, before);
-        let floor = if judge.marks.is_nothing() {
-            Seq(1)
-        } else {
-            view.floor(name, marks(judge.marks), Seq::ZERO)?.seq
-        };
-        let mut to = None;
-        loop {
-            let Stretch { from, to: last, mut records } = view.before(name, before, limit)?;
-            let to = *to.get_or_insert(last);
-            records.retain(|record| !self.is_absent(judge, record));
-            if !records.is_empty() || from <= floor {
-                return Ok(Stretch { from, to, records });
-            }
-            before = Some(from);
-        }
     }
 }
 
@@ -310,7 +211,7 @@ impl Reads {
         self.run(move |view| {
             let stretch = at.after(view, &name, cursor, to, limit)?;
             // It is judged already.
-            let page = Read::of(stretch).page(&Reading::default(), Judge::default(), cursor, to);
+            let page = Read::of(stretch).page(&Reading::default().without_marks(), cursor, to);
             Ok(page)
         })
         .await
@@ -334,13 +235,23 @@ impl Reads {
             return self.after(conversation, cursor, to, limit, at).await;
         }
         let PageLimit { records: records_max, bytes: bytes_max } = limit;
-        let wanted = Wanted { conversation: conversation.clone(), after: cursor, to, records_max, bytes_max };
         let read = |Wanted { conversation, after, to, .. }: Wanted| {
             self.run(move |view| read_after(view, &conversation, after, to, limit))
         };
-        let read = self.pages.get(wanted, read).await?;
+        let mut from = cursor;
+        let read = loop {
+            let conversation = conversation.clone();
+            let wanted = Wanted { conversation, after: from, to, records_max, bytes_max };
+            let read = self.pages.get(wanted, read).await?;
+            let (judged, last) = (at.without_marks(), read.stretch.to.min(to));
+            // All of it is absent, and what follows may be too: it is told as one gap.
+            if last <= from || last == to || read.stretch.records.iter().any(|one| !judged.is_absent(one)) {
+                break read;
+            }
+            from = last;
+        };
         // What has become absent since the read began is left out, whoever began it.
-        Ok(read.page(&at, at.keeping.judge(at.ahead.end), cursor, to))
+        Ok(read.page(&at.without_marks(), cursor, to))
     }
 
     /// The first events behind `after` up to and including `last`, which are readable ones, or the last of these.
@@ -395,6 +306,38 @@ impl Reads {
             FetchRange::BeforeTime(time_ms) => Anchor::Before(first_at(time_ms).await?),
             FetchRange::AroundTime(time_ms) => Anchor::Around(first_at(time_ms).await?),
         })
+    }
+
+    /// A page of which all is absent, with what is next to it on the side to which it was asked for, or else on the other one.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn widened(
+        &self,
+        conversation: &ConversationName,
+        anchor: Anchor,
+        page: Span,
+        limit: u64,
+        bounds: Bounds,
+        at: Reading,
+    ) -> Result<Span, ViewError> {
+        let conversation = conversation.clone();
+        self.run(move |view| {
+            let goes_on = matches!(anchor, Anchor::After(_)) || !page.more_before;
+            Ok(match anchor {
+                _ if goes_on && !page.more_after => page,
+                Anchor::Before(_) if goes_on => page,
+                _ if goes_on => {
+                    let event = at.first_behind(view, &conversation, page.last)?;
+                    page.on_to(event, limit, bounds.head)
+                }
+                _ => {
+                    let event = at.last_before(view, &conversation, page.after.next())?;
+                    page.back_to(event, limit, bounds.floor)
+                }
+            })
+        })
+        .await
     }
 
     /// The first event of a conversation that was stored at `time_ms` or later, in milliseconds since 1970; the seq behind the head where
@@ -466,22 +409,6 @@ impl Reads {
         })
         .await
     }
-}
-
-/// What a view has behind a seq. One that tells of something else would be taken for one that tells that what lies between is absent, or be
-/// asked for ever.
-fn read_behind(
-    view: &dyn View,
-    conversation: &ConversationName,
-    after: Seq,
-    limit: PageLimit,
-) -> Result<Stretch, ViewError> {
-    let stretch = view.after(conversation, after, limit)?;
-    if stretch.from == after.next() {
-        return Ok(stretch);
-    }
-    let (conversation, expected, found) = (conversation.clone(), after.next(), Some(stretch.from));
-    Err(ViewError::Hole { conversation, expected, found })
 }
 
 /// The first events behind a cursor, absent or not.

@@ -8,7 +8,7 @@ use quoth_core::membership::Refusal;
 use quoth_core::retention::{Classes, End, Keeping, Kept, Retention};
 use quoth_protocol::name::Reserved;
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::{Bounds, Class, Keep, Marks, View, ViewError};
+use quoth_store::{Bounds, Class, Keep, Marks, Place, View, ViewError};
 
 use super::Engine;
 use super::changes::{Caller, Done, What, unreadable};
@@ -118,12 +118,7 @@ pub(crate) fn marks_in(
     classes: &Classes,
     now_ms: u64,
 ) -> Result<Marks, ViewError> {
-    let keeping = kept_in(view, name)?.keeping(classes.policy(name), now_ms);
-    let end = match view.last(name)? {
-        Some(last) => End { seq: last.seq, bytes: last.end },
-        None => End { seq: Seq::ZERO, bytes: 0 },
-    };
-    Ok(marks(keeping.judge(end).marks))
+    marks_by(view, name, keeping_in(view, name, classes, now_ms)?)
 }
 
 /// How a conversation is kept, event by event, by what the view has.
@@ -133,23 +128,51 @@ pub(crate) fn keep_in(
     classes: &Classes,
     now_ms: u64,
 ) -> Result<Keep, ViewError> {
-    let keeping = kept_in(view, name)?.keeping(classes.policy(name), now_ms);
+    let keeping = keeping_in(view, name, classes, now_ms)?;
     let age_ms = keeping.policy.age_s.saturating_mul(1_000);
-    Ok(Keep { marks: marks_in(view, name, classes, now_ms)?, live_ms: keeping.live_ms, age_ms })
+    Ok(Keep { marks: marks_by(view, name, keeping)?, live_ms: keeping.live_ms, age_ms })
 }
 
-/// The floor and the head of a conversation, by what the view has.
-pub(super) fn bounds_in(
+/// What of a conversation is there by its retention, and not by what was revoked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Remains {
+    /// The floor and the head.
+    pub(super) bounds: Bounds,
+    /// What has expired by this time is absent, in milliseconds since 1970.
+    pub(super) live_ms: u64,
+}
+
+/// What of a conversation is there, by what the view has.
+pub(super) fn remains_in(
     view: &dyn View,
     name: &ConversationName,
     classes: &Classes,
     now_ms: u64,
-) -> Result<Bounds, ViewError> {
-    let (bounds, marks) = (view.bounds(name)?, marks_in(view, name, classes, now_ms)?);
-    if marks.is_nothing() {
-        return Ok(bounds);
+) -> Result<Remains, ViewError> {
+    let keeping = keeping_in(view, name, classes, now_ms)?;
+    let (mut bounds, marks) = (view.bounds(name)?, marks_by(view, name, keeping)?);
+    if !marks.is_nothing() {
+        bounds.floor = view.floor(name, marks, bounds.floor)?.seq;
     }
-    Ok(Bounds { floor: view.floor(name, marks, bounds.floor)?.seq, ..bounds })
+    Ok(Remains { bounds, live_ms: keeping.live_ms })
+}
+
+fn keeping_in(
+    view: &dyn View,
+    name: &ConversationName,
+    classes: &Classes,
+    now_ms: u64,
+) -> Result<Keeping, ViewError> {
+    Ok(kept_in(view, name)?.keeping(classes.policy(name), now_ms))
+}
+
+/// The marks of a conversation that is kept like this.
+fn marks_by(view: &dyn View, name: &ConversationName, keeping: Keeping) -> Result<Marks, ViewError> {
+    let end = match view.last(name)? {
+        Some(last) => End { seq: last.seq, bytes: last.end },
+        None => End { seq: Seq::ZERO, bytes: 0 },
+    };
+    Ok(marks(keeping.judge(end).marks))
 }
 
 /// What was set for a conversation, by what the view has.
@@ -197,16 +220,21 @@ pub struct WindowPlan {
     pub goes_ms: Option<u64>,
 }
 
-/// Looks at all that a view has.
+/// Looks at all that a view has. Absent is what is so by any of these classes; when windows go is told by the last of them.
 ///
 /// # Errors
 /// When the view cannot be read.
-pub fn overview(view: &dyn View, classes: &Classes, now_ms: u64) -> Result<Overview, ViewError> {
+pub fn overview(view: &dyn View, classes: &[&Classes], now_ms: u64) -> Result<Overview, ViewError> {
     let (mut overview, mut windows) = (Overview::default(), BTreeMap::<_, WindowPlan>::new());
     view.survey(&mut |name, spans| {
-        let kept = kept_in(view, name)?;
-        let age_s = kept.keeping(classes.policy(name), now_ms).policy.age_s;
-        let floor = view.floor(name, marks_in(view, name, classes, now_ms)?, Seq::ZERO)?;
+        let mut keeping = Keeping::for_ever(now_ms);
+        let mut floor = Place { seq: Seq(1), ..Place::default() };
+        for classes in classes {
+            keeping = keeping_in(view, name, classes, now_ms)?;
+            let by_class = view.floor(name, marks_by(view, name, keeping)?, floor.seq)?;
+            floor = if by_class.seq > floor.seq { by_class } else { floor };
+        }
+        let age_s = keeping.policy.age_s;
         for span in spans {
             let bytes = span.next.offset.saturating_sub(span.first.offset);
             let is_dead = span.next.seq <= floor.seq;
@@ -254,6 +282,6 @@ impl Engine {
     pub async fn overview(&self) -> Result<Overview, ViewError> {
         self.inner.reads.applied(self.released()).await;
         let (classes, now_ms) = (Arc::clone(&self.inner.classes), self.inner.latest.read(self.now_ms()));
-        self.inner.reads.run(move |view| overview(view, &classes, now_ms)).await
+        self.inner.reads.run(move |view| overview(view, &[&*classes], now_ms)).await
     }
 }

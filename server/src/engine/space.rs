@@ -90,7 +90,7 @@ impl Engine {
     /// # Errors
     /// Why the store could not do it.
     pub async fn reclaim(&self) -> Result<Reclaimed, String> {
-        let _one_at_a_time = self.inner.reclaims.lock().await;
+        let one_at_a_time = Arc::clone(&self.inner.reclaims).lock_owned().await;
         let view = self.inner.reads.view();
         for class in view.overdue(self.now_ms()) {
             self.close_window(class).await?;
@@ -99,7 +99,11 @@ impl Engine {
         let now_ms = self.inner.latest.read(self.now_ms());
         let classes = Arc::clone(&self.inner.classes);
         // What is set behind this has later marks than these.
-        let reclaim = move |view: &dyn View| view.reclaim(&mut |name| marks_in(view, name, &classes, now_ms));
+        let reclaim = move |view: &dyn View| {
+            // Whoever asked may be gone; the work is not.
+            let _one_at_a_time = one_at_a_time;
+            view.reclaim(&mut |name| marks_in(view, name, &classes, now_ms))
+        };
         let reclaimed = self.inner.reads.run(reclaim).await.map_err(|error| error.to_string())?;
         self.inner.counts.add_reclaimed(reclaimed);
         Ok(reclaimed)
@@ -116,13 +120,14 @@ impl Engine {
         bytes_per_s: u64,
         stop: &Arc<AtomicBool>,
     ) -> Result<Rewritten, String> {
-        let _one_at_a_time = self.inner.reclaims.lock().await;
+        let one_at_a_time = Arc::clone(&self.inner.reclaims).lock_owned().await;
         self.inner.reads.applied(self.released()).await;
         let now_ms = self.inner.latest.read(self.now_ms());
         let classes = Arc::clone(&self.inner.classes);
         let (begun, stop) = (Instant::now(), Arc::clone(stop));
         let mut pace = Pace { bytes_per_s, begun, bytes: 0, stop };
         let rewrite = move |view: &dyn View| {
+            let _one_at_a_time = one_at_a_time;
             let mut rewrite = Rewrite { now_ms, erased_by_ms, pace: &mut |bytes| pace.take(bytes) };
             view.rewrite(&mut |name| keep_in(view, name, &classes, now_ms), &mut rewrite)
         };
@@ -167,6 +172,14 @@ impl Engine {
             space.erasure_max_ms.load(Ordering::Relaxed),
             space.log_since_ms(),
         )
+    }
+
+    /// When what was taken away by a time is gone from the disk at the latest, and whether it is. Both times are in milliseconds since
+    /// 1970.
+    pub(crate) fn gone_since(&self, taken_ms: u64) -> (u64, bool) {
+        let Outstanding { erased, log_since_ms, .. } = self.outstanding();
+        let by_ms = taken_ms.saturating_add(self.inner.space.erasure_max_ms.load(Ordering::Relaxed));
+        (by_ms, erased.since_ms.is_none_or(|since_ms| since_ms > taken_ms) && log_since_ms > taken_ms)
     }
 
     /// Has space freed now, all that can be, also of what was erased a moment ago.

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use quoth_core::membership::user::{BLOCKED, UserState};
@@ -72,8 +72,10 @@ struct Listed {
     written: AtomicU64,
     /// When it moves again, in milliseconds since 1970.
     moves_ms: AtomicU64,
-    /// Whether it was moved to those with too many members.
-    is_large: AtomicBool,
+    /// The last version in which it had few enough members to be moved; who came with it stands elsewhere than who came before.
+    small: AtomicU64,
+    /// The version in which it was put among those with too many members in all of their lists; 0: it never was.
+    large: AtomicU64,
 }
 
 /// A conversation, managed or not.
@@ -172,14 +174,19 @@ impl<S: State> Known<S> {
         }
     }
 
-    /// Whether it is known to stand among those with too many members in all of their lists.
-    pub(super) fn is_large(&self) -> bool {
-        self.listed.is_large.load(Ordering::Relaxed)
+    /// It has few enough members in this version to be moved in their lists.
+    pub(super) fn set_small(&self, version: Seq) {
+        self.listed.small.fetch_max(version.0, Ordering::Relaxed);
     }
 
-    /// It stands there in all of them, or in none.
-    pub(super) fn set_large(&self, is_large: bool) {
-        self.listed.is_large.store(is_large, Ordering::Relaxed);
+    /// Its members of this version have it among those with too many members.
+    pub(super) fn set_large(&self, version: Seq) {
+        self.listed.large.fetch_max(version.0, Ordering::Relaxed);
+    }
+
+    /// Whether all of its members have it there, if it has too many of them: who has come since then came to a large one.
+    pub(super) fn stands_large(&self) -> bool {
+        self.listed.large.load(Ordering::Relaxed) > self.listed.small.load(Ordering::Relaxed)
     }
 
     async fn load(&self, key: &S::Key, reads: &super::Reads) -> Result<(), ViewError> {

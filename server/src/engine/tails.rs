@@ -171,7 +171,8 @@ mod tests {
         for i in 0..conversations {
             let name = ConversationName::new(format!("room {i}")).unwrap();
             let bytes = Bytes::from(vec![0; frame_bytes]);
-            let frame = Frame { bytes, time_ms: 0, expires_ms: 0, offset: 0, end: 0, position: i };
+            let frame =
+                Frame { bytes, time_ms: 0, expires_ms: 0, offset: 0, about: None, end: 0, position: i };
             tails.push(&name, Seq(1), [frame], applied);
         }
     }

@@ -1,7 +1,8 @@
-//! The chat page's files, which are part of this program. They are compressed once, at start.
+//! The chat page's files, which are part of this program. They are compressed once, when they are first asked for.
 
 use std::collections::HashMap;
 use std::io::Write as _;
+use std::sync::OnceLock;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::body::Body;
@@ -29,9 +30,30 @@ pub(super) struct Page(HashMap<&'static str, File>);
 struct File {
     content_type: &'static str,
     etag: HeaderValue,
-    bytes: Bytes,
-    /// If it is smaller.
-    compressed: Option<Bytes>,
+    bytes: &'static [u8],
+    /// Compressed in each of [`CODINGS`], if that is smaller.
+    compressed: [OnceLock<Option<Bytes>>; CODINGS.len()],
+}
+
+/// How a file is compressed.
+type Compress = fn(&[u8]) -> std::io::Result<Vec<u8>>;
+
+/// Codings by the names that HTTP has for them, the smallest first.
+const CODINGS: [(&str, Compress); 2] = [("br", brotli), ("gzip", gzip)];
+
+fn brotli(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    const QUALITY: u32 = 9;
+    const WINDOW_BITS: u32 = 18;
+    const BUFFER_BYTES: usize = 4096;
+    let mut writer = brotli::CompressorWriter::new(Vec::new(), BUFFER_BYTES, QUALITY, WINDOW_BITS);
+    writer.write_all(bytes)?;
+    Ok(writer.into_inner())
+}
+
+fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes)?;
+    encoder.finish()
 }
 
 /// Whether this program was built with the page.
@@ -59,13 +81,11 @@ impl Page {
         set(VARY, "Accept-Encoding");
         set(CONTENT_SECURITY_POLICY, POLICY);
         set(REFERRER_POLICY, "no-referrer");
-        if names(request, &ACCEPT_ENCODING, |coding| coding == "gzip")
-            && let Some(compressed) = &file.compressed
-        {
-            set(CONTENT_ENCODING, "gzip");
-            *response.body_mut() = Body::from(compressed.clone());
+        if let Some((coding, compressed)) = file.compressed_for(request) {
+            set(CONTENT_ENCODING, coding);
+            *response.body_mut() = Body::from(compressed);
         } else {
-            *response.body_mut() = Body::from(file.bytes.clone());
+            *response.body_mut() = Body::from(file.bytes);
         }
         response.headers_mut().insert(ETAG, file.etag.clone());
         let is_known =
@@ -81,15 +101,25 @@ impl Page {
 
 impl File {
     fn new(path: &str, bytes: &'static [u8]) -> Self {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        let compressed = encoder.write_all(bytes).and_then(|()| encoder.finish()).ok();
         let etag = format!("\"{}\"", &hex(digest(&SHA256, bytes).as_ref())[..32]);
         Self {
             content_type: content_type(path),
             etag: HeaderValue::from_str(&etag).unwrap_or_else(|_| HeaderValue::from_static("\"\"")),
-            bytes: Bytes::from_static(bytes),
-            compressed: compressed.filter(|compressed| compressed.len() < bytes.len()).map(Bytes::from),
+            bytes,
+            compressed: Default::default(),
         }
+    }
+
+    /// The file in the smallest coding that the request accepts; `None` as it is.
+    fn compressed_for(&self, request: &HeaderMap) -> Option<(&'static str, Bytes)> {
+        let codings = CODINGS.iter().zip(&self.compressed);
+        codings.into_iter().find_map(|((coding, compress), compressed)| {
+            let is_accepted = names(request, &ACCEPT_ENCODING, |accepted| accepted == *coding);
+            let made =
+                || compress(self.bytes).ok().filter(|made| made.len() < self.bytes.len()).map(Bytes::from);
+            let compressed = is_accepted.then(|| compressed.get_or_init(made).clone())??;
+            Some((*coding, compressed))
+        })
     }
 }
 
@@ -151,9 +181,14 @@ mod tests {
         assert_eq!(root.headers()["content-type"], "text/html; charset=utf-8");
         assert!(root.headers().get("content-encoding").is_none(), "too small to gain by it");
         assert_eq!(body(root).await, b"<p>");
-        let plain = get("/assets/app.js", &[("accept-encoding", "br, gzip;q=0")]).unwrap();
+        let plain = get("/assets/app.js", &[("accept-encoding", "zstd, gzip;q=0")]).unwrap();
         assert_eq!(body(plain).await, SCRIPT);
-        let compressed = get("/assets/app.js", &[("accept-encoding", "br, gzip;q=0.5")]).unwrap();
+        let smallest = get("/assets/app.js", &[("accept-encoding", "gzip, br")]).unwrap();
+        assert_eq!(smallest.headers()["content-encoding"], "br");
+        let (mut text, smallest) = (Vec::new(), body(smallest).await);
+        brotli::Decompressor::new(&smallest[..], 4096).read_to_end(&mut text).unwrap();
+        assert!(text == SCRIPT && smallest.len() < 100);
+        let compressed = get("/assets/app.js", &[("accept-encoding", "br;q=0, gzip;q=0.5")]).unwrap();
         assert_eq!(compressed.headers()["content-encoding"], "gzip");
         assert!(
             compressed.headers()["content-security-policy"]

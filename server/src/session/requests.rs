@@ -7,11 +7,13 @@ use quoth_core::conversation::each_once;
 use quoth_core::inbox::Settings;
 use quoth_core::membership::{Actor, Change, ConversationState, Refusal};
 use quoth_core::messages::Alteration;
+use quoth_core::retention::Kept;
 use quoth_protocol::limits::{CONVERSATIONS_PAGE_MAX, INVITATION_BYTES_MAX, MEMBERS_PAGE_MAX};
 use quoth_protocol::membership::{ConversationKind, InvitationHash, Permissions};
 use quoth_protocol::presence::Status;
 use quoth_protocol::reply::{ConversationInfo, MemberInfo, Reply};
 use quoth_protocol::request::Request;
+use quoth_protocol::retention::Retention;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use quoth_store::ViewError;
 
@@ -212,9 +214,10 @@ fn name_of(
 
 async fn describe(engine: &Engine, caller: &Caller, name: &ConversationName) -> Result<Reply, Refusal> {
     let now_ms = engine.now_ms();
+    let kept = engine.kept(name).await.map_err(|error| unreadable(&error))?;
     let describe = |state: Option<&ConversationState>| {
         let state = allowed(caller.actor(), Action::Describe, name, state, now_ms)?;
-        Ok(Reply::Conversation(info(name, state, caller.actor().user(), now_ms)))
+        Ok(Reply::Conversation(info(name, state, kept, caller.actor().user(), now_ms)))
     };
     engine.with_state(name, describe).await.map_err(|error| unreadable(&error))?
 }
@@ -259,10 +262,11 @@ async fn conversations(
         let (names, more) = page.map_err(|error| unreadable(&error))?;
         let mut conversations = Vec::with_capacity(names.len());
         for name in &names {
+            let kept = engine.kept(name).await.map_err(|error| unreadable(&error))?;
             // Those that the token is not for are left out, as is one that the user has left since the page was read.
             let describe = |state: Option<&ConversationState>| {
                 let state = allowed(caller.actor(), Action::Describe, name, state, now_ms).ok()?;
-                state.present(me).map(|_| info(name, state, me, now_ms))
+                state.present(me).map(|_| info(name, state, kept, me, now_ms))
             };
             conversations
                 .extend(engine.with_state(name, describe).await.map_err(|error| unreadable(&error))?);
@@ -287,7 +291,14 @@ pub(super) fn allowed<'a>(
     state.ok_or(Refusal::FORBIDDEN)
 }
 
-fn info(name: &ConversationName, state: &ConversationState, me: &UserId, now_ms: u64) -> ConversationInfo {
+/// A conversation, for one user. Of how it is kept, what was set for it and the policy of its class, a hold is not told.
+fn info(
+    name: &ConversationName,
+    state: &ConversationState,
+    (Kept { policy, .. }, of_class): (Kept, Retention),
+    me: &UserId,
+    now_ms: u64,
+) -> ConversationInfo {
     let present = state.present(me);
     // What two users call their conversation is each other.
     let other = state.other(me).filter(|_| present.is_some());
@@ -301,6 +312,8 @@ fn info(name: &ConversationName, state: &ConversationState, me: &UserId, now_ms:
         members: state.members_count(),
         muted_until_ms: until(state.muted_until_ms(), now_ms),
         slow_mode_interval_ms: state.slow_mode_interval_ms(),
+        retention: policy.unwrap_or(of_class),
+        own_retention: policy.is_some(),
         version: state.version(),
     }
 }

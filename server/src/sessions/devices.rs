@@ -58,6 +58,21 @@ pub(super) async fn store(inner: &Inner) {
     inner.state.lock().stored();
 }
 
+/// Forgets a user's devices that are not connected, those that wait to be stored among them.
+pub(super) async fn forget(inner: &Inner, user: &UserId) -> Result<(), String> {
+    store(inner).await;
+    let _in_order = inner.storing.lock().await;
+    let keep = inner.keep();
+    loop {
+        let devices = load(&*keep, user).await?;
+        if devices.is_empty() {
+            return Ok(());
+        }
+        let removed = devices.iter().map(|info| Register { key: key(&info.device), value: None });
+        keep.keep(ConversationName::of_user(user), removed.collect()).await?;
+    }
+}
+
 /// Remembers devices, and forgets the oldest ones of each user.
 async fn keep(keep: &dyn Keep, gone: Gone) {
     let mut by_user: HashMap<UserId, Vec<SessionInfo>> = HashMap::new();

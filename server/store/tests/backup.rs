@@ -125,6 +125,24 @@ fn the_log_up_to_the_pin_is_in_it_and_no_more() {
 }
 
 #[test]
+fn a_log_of_which_nothing_is_left_but_its_place_comes_back_with_a_backup() {
+    let dir = tempfile::tempdir().unwrap();
+    let [from, to, back] = ["from", "to", "back"].map(|name| dir.path().join(name));
+    let store = open(&from);
+    write(&store, 1..=5);
+    // As a server does from time to time, so that nothing stays in the log that was erased.
+    store.log.end_segment().unwrap();
+    let flushed = store.view.flush().unwrap();
+    store.log.trim(flushed.next()).unwrap();
+    assert_eq!(back_up(&store, &to).position, 5);
+    write(&store, 6..=6);
+    store.close().unwrap();
+    restore(&to, None, &back);
+    assert_has(&back, 5);
+    assert_has(&back, 8);
+}
+
+#[test]
 fn pins_of_a_process_that_was_killed_are_deleted() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

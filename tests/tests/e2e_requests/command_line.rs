@@ -155,7 +155,8 @@ fn a_group_is_made_filled_and_kept_in_order() {
     let shown = world.done("bob", "conversation show team");
     assert_eq!(
         shown,
-        "team  group \"Team\"\n3 members; you are member\nslow mode: each member writes once in 60 s\n"
+        "team  group \"Team\"\n3 members; you are member\nslow mode: each member writes once in 60 s\n\
+         what is said there is kept for ever, by the operator's rules\n"
     );
 
     let tail = Running::start(world.command("bob", "tail team --last 1"));

@@ -170,16 +170,16 @@ pub(crate) struct Place {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserCommand {
-    /// Make all messages of a user absent, in all conversations; it goes on by itself
+    /// Take away what there is of a user, in all conversations; it goes on by itself
     ///
-    /// Messages that the user writes meanwhile may stay: shut the user out first with
-    /// `quoth admin revoke --of USER --for-good`.
+    /// Messages, reactions, memberships, receipts, devices and the user's own log go. The answer says what stays, and when the rest is
+    /// gone from the disk. What the user does meanwhile may stay: shut the user out first with `quoth admin revoke --of USER --for-good`.
     Erase {
         /// Whose
         #[arg(id = "whom", value_name = "USER")]
         user: UserId,
     },
-    /// How far that is
+    /// How far that is, when all of it is gone from the disk, and what stays
     Erasure {
         /// Whose
         #[arg(id = "whom", value_name = "USER")]

@@ -24,6 +24,11 @@ pub(super) fn text(answer: &Value) -> String {
         let rows = list.as_array().map(Vec::as_slice).unwrap_or_default();
         if rows.is_empty() {
             let _infallible = writeln!(out, "no {}", label(name));
+        } else if rows.iter().all(Value::is_string) {
+            let _infallible = writeln!(out, "{}:", label(name));
+            for text in rows.iter().filter_map(Value::as_str) {
+                let _infallible = writeln!(out, "{GAP}{}", printable(text));
+            }
         } else {
             out.push_str(&table(rows));
         }
@@ -111,6 +116,8 @@ mod tests {
             "last seen (UTC)   role    user\n-                 owner   boss\n2004-12-25 18:40  member  \\u{202e}x\nthere are more\n"
         );
         assert_eq!(text(&json!({ "sessions": [] })), "no sessions\n");
+        let texts = json!({ "state": "gone", "stays": ["this", "that\u{7}"] });
+        assert_eq!(text(&texts), "state  gone\nstays:\n  this\n  that\\u{7}\n");
         assert_eq!(text(&json!({ "conversation": "a", "seq": 7 })), "conversation  a\nseq           7\n");
     }
 

@@ -3,6 +3,7 @@
 use quoth_client::{ConversationInfo, ConversationKind, MemberInfo, SessionInfo, Status};
 
 use crate::clock;
+use crate::deed::kept_by;
 use crate::output::printable;
 
 pub(super) fn list_line(info: &ConversationInfo) -> String {
@@ -31,6 +32,7 @@ pub(super) fn conversation_lines(info: &ConversationInfo) -> Vec<String> {
         let seconds = f64::from(info.slow_mode_interval_ms) / 1_000.0;
         lines.push(format!("slow mode: each member writes once in {seconds} s"));
     }
+    lines.push(format!("what is said there is {}", kept_by(info)));
     lines
 }
 
@@ -77,7 +79,7 @@ fn called(title: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use quoth_client::{ConversationName, Permissions, Role, Seq, UserId};
+    use quoth_client::{ConversationName, Permissions, Retention, Role, Seq, UserId};
 
     use super::*;
 
@@ -93,6 +95,8 @@ mod tests {
             members: 2,
             muted_until_ms: 1_103_947_440_000,
             slow_mode_interval_ms: 1_500,
+            retention: Retention { age_s: 2_592_000, count: 300, bytes: 0 },
+            own_retention: true,
             version: Seq(9),
         };
         assert_eq!(list_line(&info), "team  owner of a group \"The\\u{202e} team\"");
@@ -103,6 +107,7 @@ mod tests {
                 "2 members; you are owner",
                 "muted until 2004-12-25 04:04",
                 "slow mode: each member writes once in 1.5 s",
+                "what is said there is kept for 30 days, up to 300 of them, as set for it",
             ]
         );
         let direct =
@@ -110,7 +115,9 @@ mod tests {
         assert_eq!(list_line(&direct), "team  with bob");
         (info.title, info.role, info.members) = (String::new(), None, 1);
         (info.muted_until_ms, info.slow_mode_interval_ms) = (0, 0);
-        assert_eq!(conversation_lines(&info), ["team  open group", "1 member; you are not in it"]);
+        (info.retention, info.own_retention) = (Retention::FOR_EVER, false);
+        let kept = "what is said there is kept for ever, by the operator's rules";
+        assert_eq!(conversation_lines(&info), ["team  open group", "1 member; you are not in it", kept]);
     }
 
     #[test]

@@ -126,6 +126,7 @@ test("a member who may change nothing is offered nothing, and a reader does not 
   await page.waitForSelector("#text-hint:text-is('You can read here, but not write.')");
   await page.click("#people-open");
   await row(page, "bob").waitFor();
+  assert.equal(await page.textContent("#kept"), "Messages are kept for 30 days.");
   assert.equal(await page.locator("#members-list select, #members-list button").count(), 0);
   for (const part of ["#add-form", "#title-form", "#invite"]) assert.equal(await page.isVisible(part), false, part);
   await context.close();

@@ -33,7 +33,8 @@ export class MockMembers implements Members {
     };
     const list = [member(this.client.user, role), ...Object.entries(others).map(([user, role]) => member(user, role))];
     const info = { kind: "group", title, open: false, role, permissions: PERMISSIONS[role], members: list.length } as const;
-    const numbers = { mutedUntilMs: 0, slowModeIntervalMs: 0, version: 1 };
+    const retention = { ageS: 2_592_000, count: 0, bytes: 0 };
+    const numbers = { mutedUntilMs: 0, slowModeIntervalMs: 0, retention, ownRetention: false, version: 1 };
     const made = { conversation, ...info, ...numbers };
     this.infos.set(conversation, made);
     this.lists.set(conversation, list);

@@ -65,7 +65,7 @@ export class MockMessages implements Messages {
     const room = this.client.conversation(conversation);
     const page = await room.history(this.rangeOf(room, options));
     const fold = new Fold(this.client.user);
-    for (const event of room.log) if (event.type !== "gap") fold.event(event);
+    for (const event of room.log) fold.event(event);
     return { ...page, states: page.events.flatMap((event) => (event.type === "message" ? (fold.state(event.seq) ?? []) : [])) };
   }
 

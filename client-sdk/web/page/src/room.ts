@@ -65,7 +65,7 @@ export class Room implements LogSource {
   readonly revoked = new Set<number>();
   /** Who is in it, for those who call somebody. */
   members: readonly string[] = [];
-  private readonly fold: Fold;
+  private fold: Fold;
   /** What is not held and was asked for, because a message answers it. */
   private readonly quotes = new Map<number, Quote>();
   private reading: AbortController | undefined;
@@ -225,7 +225,8 @@ export class Room implements LogSource {
           opening = undefined;
         } else {
           const entry = entryOf(event);
-          this.note([event]);
+          this.fold.event(event);
+          this.noteRevoked(event);
           if (opening) opening.push(entry);
           else this.live(entry);
           const isDeed = entry.kind === "note" && event.type !== "message" && event.type !== "unknown";
@@ -247,6 +248,8 @@ export class Room implements LogSource {
       // The server has less than this page has seen: it has lost its store. What it has is what counts.
       this.talk.read = undefined;
       this.seenBook.clear();
+      this.fold = new Fold(this.me);
+      this.revoked.clear();
       this.restart();
       return;
     }
@@ -314,17 +317,13 @@ export class Room implements LogSource {
   private async page(options: MessageHistoryOptions): Promise<Page> {
     const page = await this.messages.history(this.name, options);
     options.signal?.throwIfAborted();
-    if (!this.fold.page(page)) throw new Error("the page has come too late");
-    this.note(page.events.filter((event) => event.type === "revoked"));
+    this.fold.page(page);
+    for (const event of page.events) this.noteRevoked(event);
     return pageOf(page);
   }
 
-  private note(events: readonly (LogEvent | Gap)[]): void {
-    for (const event of events) {
-      if (event.type === "gap") continue;
-      this.fold.event(event);
-      if (event.type === "revoked") this.revoked.add(event.of);
-    }
+  private noteRevoked(event: LogEvent | Gap): void {
+    if (event.type === "revoked") this.revoked.add(event.of);
   }
 
   private async askQuote(asked: Quote): Promise<void> {

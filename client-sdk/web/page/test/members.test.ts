@@ -42,6 +42,14 @@ test("each deed is a line", () => {
     "alice banned bob",
     "alice set slow mode: one message in 1.5 s",
   ]);
+  const kept = (ageS: number, count = 0): string => {
+    const event = { type: "retention_set", seq: 1, timeMs: 0, sender: "alice", retention: { ageS, count, bytes: 0 } } as const;
+    return deedText(event).replace(/[\u2068\u2069]/gu, "");
+  };
+  assert.equal(kept(2_592_000, 5), "alice set that messages are kept for 30 days, up to 5 of them");
+  assert.equal(kept(3_600), "alice set that messages are kept for 1 hour");
+  assert.equal(kept(90), "alice set that messages are kept for 90 seconds");
+  assert.equal(kept(0), "alice set that messages are kept for ever");
   assert.match(deed({ type: "banned", user: "bob", untilMs: 1_103_947_440_000 }), /until .*2004/u);
 });
 
@@ -54,6 +62,8 @@ const info = (more: Partial<ConversationInfo>): ConversationInfo => ({
   members: 1,
   mutedUntilMs: 0,
   slowModeIntervalMs: 0,
+  retention: { ageS: 0, count: 0, bytes: 0 },
+  ownRetention: false,
   version: 1,
   ...more,
 });

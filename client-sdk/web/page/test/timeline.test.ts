@@ -170,3 +170,15 @@ test("what goes leaves a gap, and gaps that touch are one, within a page and whe
   assert.deepEqual(gaps(), ["6-12", "15-17"]);
   contiguous(timeline);
 });
+
+test("what a page's floor says is gone leaves a gap, and there is nothing before it", () => {
+  const timeline = new Timeline(100);
+  timeline.reset(range(10, 14), { head: 20, moreBefore: true, moreAfter: true });
+  timeline.after({ entries: range(15, 16), head: 20, floor: 13, moreBefore: true, moreAfter: true });
+  const first = timeline.entries[0];
+  assert.deepEqual(first, { kind: "gap", from: 10, to: 12 });
+  assert.deepEqual([timeline.entries.length, timeline.first, timeline.last, timeline.atStart], [5, 10, 16, true]);
+  timeline.after({ entries: [{ kind: "gap", from: 17, to: 19 }, ...range(20, 20)], head: 20, floor: 20, moreBefore: false, moreAfter: false });
+  assert.deepEqual(timeline.entries[0], { kind: "gap", from: 10, to: 19 });
+  assert.deepEqual([timeline.entries.length, timeline.last, timeline.attached], [2, 20, true]);
+});

@@ -2,6 +2,7 @@
 
 import type { Unsubscribe } from "../api.js";
 import type { QuothError } from "../error.js";
+import type { Retention } from "../messages/shapes.js";
 
 /** What a managed conversation is. */
 export type ConversationKind = "group" | "channel" | "direct" | "notes";
@@ -92,7 +93,11 @@ export interface ConversationInfo {
   /** Until when nobody who may not moderate may write; 0: they may. */
   readonly mutedUntilMs: number;
   readonly slowModeIntervalMs: number;
-  /** The last event that changed anything of it. */
+  /** How long its events are kept: what it says itself, or else the operator's rules for its name. */
+  readonly retention: Retention;
+  /** Whether it says so itself, by a `retention_set`. */
+  readonly ownRetention: boolean;
+  /** The last event that changed anything of it, its retention apart. */
   readonly version: number;
 }
 

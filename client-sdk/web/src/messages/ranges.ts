@@ -19,8 +19,15 @@ export function withRange(ranges: readonly Range[], more: Range): Range[] {
   return [...before, { from, to }, ...after];
 }
 
-/** Whether a seq is in one of them. */
-export function isIn(ranges: readonly Range[], seq: number): boolean {
+/** `ranges` without what lies from `from` up to and including `to`. */
+export function withoutRange(ranges: readonly Range[], { from, to }: Range): Range[] {
+  return ranges
+    .flatMap((range) => [{ from: range.from, to: Math.min(range.to, from - 1) }, { from: Math.max(range.from, to + 1), to: range.to }])
+    .filter((range) => range.from <= range.to);
+}
+
+/** The last seq of the range that a seq is in. */
+export function endOf(ranges: readonly Range[], seq: number): number | undefined {
   let low = 0;
   let high = ranges.length;
   while (low < high) {
@@ -29,5 +36,11 @@ export function isIn(ranges: readonly Range[], seq: number): boolean {
     else high = middle;
   }
   const range = ranges[low];
-  return range !== undefined && range.from <= seq;
+  return range && range.from <= seq ? range.to : undefined;
 }
+
+/** The last seq up to which they have all behind this one; this one itself, when they have not the next one. */
+export const allBehind = (ranges: readonly Range[], seq: number): number => endOf(ranges, seq + 1) ?? seq;
+
+/** Whether a seq is in one of them. */
+export const isIn = (ranges: readonly Range[], seq: number): boolean => endOf(ranges, seq) !== undefined;

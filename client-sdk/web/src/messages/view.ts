@@ -6,8 +6,9 @@ import type { Gap, LogEvent, Message, RoomEvent } from "../api.js";
 import type { MembershipEvent } from "../members/shapes.js";
 import { textOf } from "../room/reading.js";
 import { Fold } from "./fold.js";
-import { isIn, type Range, withRange } from "./ranges.js";
-import type { ChangeEvent, MessagePage, Reaction } from "./shapes.js";
+import { Kept } from "./kept.js";
+import type { Range } from "./ranges.js";
+import type { ChangeEvent, MessagePage, Reaction, Retention } from "./shapes.js";
 
 /** A message as it stands: `body`, `text` and `mentions` are those of its latest edit. */
 export interface MessageView extends Message {
@@ -19,15 +20,20 @@ export interface MessageView extends Message {
 /** What stands in a conversation, in ascending order. Edits, reactions and revocations stand in what they are about. */
 export type ViewEntry = MessageView | Exclude<LogEvent, Message | ChangeEvent> | MembershipEvent | (ChangeEvent & { type: "retention_set" }) | Gap;
 
+/**
+ * Each message stands as it was at some time, so as it is while events about it may be missing: those between what was read of it and
+ * where a reader has begun anew. These, or a page that has it, bring it up to date; `told` says what is missing. Everything is held until
+ * `forgetBefore`, but of edits and reactions whose messages have not come only 10,000, those of the latest messages. Those that are let
+ * go of count as not told. Who fills holes begins with the first one, so that messages come before what is about them.
+ */
 export class ConversationView {
   private readonly events = new Map<number, LogEvent>();
   private readonly fold: Fold;
+  private readonly kept = new Kept();
   private readonly hidden = new Set<number>();
-  private absent: Range[] = [];
-  private heard: Range[] = [];
-  /** The edits that have been heard of, by their messages. */
-  private readonly edits = new Map<number, Set<number>>();
-  private maxAgeMs = 0;
+  /** The last seq that was heard of. */
+  private head = 0;
+  private pruned: readonly Range[] = [];
   private list: readonly ViewEntry[] | undefined;
 
   /** `me`: the user who looks at it. */
@@ -37,33 +43,22 @@ export class ConversationView {
 
   /** Takes what a reader has got. */
   event(event: RoomEvent): void {
-    if (event.type === "caught_up" || event.type === "interrupted") return;
-    this.list = undefined;
-    if (event.type === "gap") return this.gap(event);
-    this.heard = withRange(this.heard, { from: event.seq, to: event.seq });
-    if (isIn(this.absent, event.seq)) return;
-    this.events.set(event.seq, event);
-    this.fold.event(event);
+    if (event.type === "interrupted") return;
+    // What the one before has come to stays so.
+    if (event.type === "retention_set") this.expireByRetention(event.timeMs);
+    this.head = Math.max(this.head, event.type === "caught_up" ? event.head : event.type === "gap" ? event.to : event.seq);
+    if (event.type === "caught_up") return;
     this.note(event);
+    this.fold.event(event);
+    this.prune();
   }
 
-  /**
-   * Takes a page of history. `false`: it was fetched so long ago that what has happened since is not known any more, and is to be
-   * fetched anew.
-   */
-  page(page: MessagePage): boolean {
-    const present = page.events.filter((event) => event.type === "gap" || !isIn(this.absent, event.seq));
-    if (!this.fold.page({ ...page, events: present })) return false;
-    this.list = undefined;
-    this.heard = withRange(this.heard, page);
-    for (const event of present) {
-      if (event.type === "gap") this.gap(event);
-      else {
-        this.events.set(event.seq, event);
-        this.note(event);
-      }
-    }
-    return true;
+  /** Takes a page of history. */
+  page(page: MessagePage): void {
+    this.head = Math.max(this.head, page.head);
+    for (const event of page.events) this.note(event);
+    this.fold.page(page);
+    this.prune();
   }
 
   /** Leaves a message out that its user wants to see no more, as `hidden` events of `$me` say. */
@@ -73,19 +68,29 @@ export class ConversationView {
   }
 
   /**
-   * Takes away what has expired by `nowMs` of the server's clock, and tells when something does so next. What count or size let expire
-   * is known as soon as the server tells of it.
+   * Takes away what has expired by `nowMs` of the server's clock, and tells when something does so next, as far as that depends on the
+   * time: by its own time, and by the age and the number of what is kept where each event has come since that was set. The server says
+   * nothing when something expires. A reader should have caught up, since a longer retention may have been set meanwhile.
    */
   expire(nowMs: number): number | undefined {
     let next = Infinity;
     for (const event of this.events.values()) {
-      const byAge = this.maxAgeMs > 0 ? event.timeMs + this.maxAgeMs : Infinity;
-      const byItself = (event.type === "message" && event.expiresMs) || Infinity;
-      const atMs = Math.min(byAge, byItself);
-      if (atMs <= nowMs) this.gap({ from: event.seq, to: event.seq });
-      else next = Math.min(next, atMs);
+      const atMs = (event.type === "message" && event.expiresMs) || Infinity;
+      if (atMs <= nowMs) this.fold.gap({ from: event.seq, to: event.seq });
     }
+    this.prune();
+    next = Math.min(next, this.expireByRetention(nowMs));
+    for (const event of this.events.values()) next = Math.min(next, (event.type === "message" && event.expiresMs) || Infinity);
     return next === Infinity ? undefined : next;
+  }
+
+  /** Forgets all that is known of what is before a seq, and takes no more of it. */
+  forgetBefore(seq: number): void {
+    this.fold.forgetBefore(seq);
+    this.kept.forgetBefore(seq);
+    for (const hidden of this.hidden) if (hidden < seq) this.hidden.delete(hidden);
+    for (const held of this.events.keys()) if (held < seq) this.events.delete(held);
+    this.prune();
   }
 
   /** What stands there, in ascending order. The same list until something changes. */
@@ -95,55 +100,51 @@ export class ConversationView {
 
   /** What is known to be absent, both ends included, merged where it touches. */
   get gaps(): readonly Range[] {
-    return this.absent;
+    return this.fold.gaps;
   }
 
   /** The seqs that are known, by an event or as absent. Between two of these ranges there is more to fetch. */
   get told(): readonly Range[] {
-    return this.heard;
+    return this.fold.told;
   }
 
-  /** What an event means to others. */
-  private note(event: LogEvent): void {
-    if (event.type === "retention_set") this.maxAgeMs = event.retention.ageS * 1_000;
-    if (event.type === "revoked") this.revoke(event.of);
-    if (event.type === "edited") this.edited(event.of, event.seq);
-    const edit = event.type === "message" && this.fold.state(event.seq)?.edited?.seq;
-    if (edit) this.edited(event.seq, edit);
+  /** How long events are kept, by the latest event that has come which says so; `undefined`: none does, and the operator's rules hold. */
+  get retention(): Retention | undefined {
+    return this.kept.retention;
   }
 
-  /** A message takes its edits with it. */
-  private revoke(seq: number): void {
-    for (const gone of [seq, ...(this.edits.get(seq) ?? [])]) this.gap({ from: gone, to: gone });
-    this.edits.delete(seq);
+  private note(event: LogEvent | Gap): void {
+    if (event.type === "gap") return;
+    this.kept.event(event);
+    if (this.fold.takes(event.seq)) this.events.set(event.seq, event);
   }
 
-  /** An edit makes those before it absent. */
-  private edited(of: number, seq: number): void {
-    const edits = (this.edits.get(of) ?? new Set()).add(seq);
-    this.edits.set(of, edits);
-    const latest = Math.max(...edits);
-    for (const edit of edits) {
-      if (edit === latest) continue;
-      edits.delete(edit);
-      this.gap({ from: edit, to: edit });
+  /** Takes away what the retention in force lets expire; gives when age does so next. */
+  private expireByRetention(nowMs: number): number {
+    const { ageS, count } = this.kept.inForceAt(this.head) ?? { ageS: 0, count: 0 };
+    let end = count > 0 ? this.head - count : 0;
+    let next = Infinity;
+    for (const { seq, timeMs } of ageS > 0 ? this.events.values() : []) {
+      const atMs = timeMs + ageS * 1_000;
+      // Times only grow, so with each of them everything before it has expired.
+      if (atMs <= nowMs) end = Math.max(end, seq);
+      else if (seq > end) next = Math.min(next, atMs);
     }
+    this.fold.gap({ from: 1, to: end });
+    this.prune();
+    return next;
   }
 
-  private gap(range: Range): void {
+  /** Something may have changed. */
+  private prune(): void {
     this.list = undefined;
-    this.heard = withRange(this.heard, range);
-    this.absent = withRange(this.absent, { from: range.from, to: range.to });
-    const isShort = range.to - range.from < this.events.size;
-    const seqs = isShort ? Array.from({ length: range.to - range.from + 1 }, (_, i) => range.from + i) : [...this.events.keys()];
-    for (const seq of seqs) {
-      if (seq < range.from || seq > range.to || !this.events.delete(seq)) continue;
-      this.fold.forget(seq);
-    }
+    if (this.pruned === this.gaps) return;
+    this.pruned = this.gaps;
+    for (const seq of this.events.keys()) if (!this.fold.takes(seq)) this.events.delete(seq);
   }
 
   private make(): ViewEntry[] {
-    const entries: ViewEntry[] = this.absent.map((range) => ({ type: "gap", ...range }));
+    const entries: ViewEntry[] = this.gaps.map((range) => ({ type: "gap", ...range }));
     for (const event of this.events.values()) {
       if (event.type === "message") {
         if (!this.hidden.has(event.seq)) entries.push(this.messageOf(event));

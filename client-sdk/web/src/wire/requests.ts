@@ -53,6 +53,8 @@ const conversationInfo = struct({
   members: u32,
   mutedUntilMs: end,
   slowModeIntervalMs: u32,
+  retention,
+  ownRetention: bool,
   version: number,
 });
 const memberInfo = struct({ user, role, permissions, mutedUntilMs: end, status, lastSeenMs: number });

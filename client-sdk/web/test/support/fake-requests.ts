@@ -55,7 +55,7 @@ function usual(asked: Request): Reply {
     case "receipts":
       return { type: "receipts", delivered: 2, read: 1, users: [{ user: "bob", delivered: 9, read: 7 }] };
     case "messages":
-      return { type: "messages", states: [{ seq: 7, reactions: [] }], absent: [8], more: false };
+      return { type: "messages", states: [{ seq: 7, version: 0, reactions: [] }], absent: [8], more: false };
     case "watch_inbox":
       return { type: "watching", version: 1, complete: true };
     case "inbox":
@@ -68,6 +68,7 @@ function usual(asked: Request): Reply {
 }
 
 function info(conversation: string) {
-  const numbers = { permissions: 63, members: 3, mutedUntilMs: 0, slowModeIntervalMs: 0, version: 7 };
+  const kept = { retention: { ageS: 86_400, count: 0, bytes: 0 }, ownRetention: true };
+  const numbers = { permissions: 63, members: 3, mutedUntilMs: 0, slowModeIntervalMs: 0, ...kept, version: 7 };
   return { conversation, kind: "group", title: "Team", open: false, role: "owner", ...numbers } as const;
 }

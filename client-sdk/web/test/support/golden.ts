@@ -84,13 +84,14 @@ const all: [string, Request][] = [
 
 const edited: Of<typeof messageState> = {
   seq: 299,
+  version: 303,
   edited: { seq: 301, timeMs, body: utf8("grüße"), mentions: ["bob"] },
   reactions: [
     { reaction: "+1", count: 1, mine: false },
     { reaction: "👍", count: 300, mine: true },
   ],
 };
-const plain: Of<typeof messageState> = { seq: 300, reactions: [] };
+const plain: Of<typeof messageState> = { seq: 300, version: 0, reactions: [] };
 const row: Of<typeof inboxRow> = {
   ...at,
   kind: "group",
@@ -115,7 +116,9 @@ const row: Of<typeof inboxRow> = {
 const empty = { title: "", head: 0, timeMs: 0, unread: 0, mentions: 0, read: 0, mutedUntilMs: 0, pinned: false } as const;
 const gone: Of<typeof inboxRow> = { conversation: "old", ...empty, archived: true, gone: true, version: 7 };
 
-const info = { ...at, kind: "group", title: "Team", open: true, members: 3, mutedUntilMs: 0, slowModeIntervalMs: 30_000, version: 300 } as const;
+const own = { retention: { ageS: 2_592_000, count: 300, bytes: 2 ** 30 }, ownRetention: true };
+const team = { ...at, kind: "group", title: "Team", open: true, members: 3, mutedUntilMs: 0, slowModeIntervalMs: 30_000 } as const;
+const info = { ...team, ...own, version: 300 };
 const member = { role: "member", permissions: 7, mutedUntilMs: 0, status: "online", lastSeenMs: timeMs } as const;
 const session = { device: "phone", platform: "android", generation: timeMs, status: "offline", connectedMs: timeMs } as const;
 const read = { delivered: 300, read: 299 } as const;
@@ -125,7 +128,7 @@ const answers: [string, Reply][] = [
   ["Refused", { type: "refused", code: 0x105, retryAfterMs: 700, reason: "slowly" }],
   ["Invitation", { type: "invitation", invitation: "abc" }],
   ["Conversation", { type: "conversation", info: { ...info, role: "owner", permissions: 63 } }],
-  ["Conversation of others", { type: "conversation", info: { ...info, permissions: 0 } }],
+  ["Conversation of others", { type: "conversation", info: { ...info, permissions: 0, ownRetention: false } }],
   ["Members", { type: "members", members: [{ user: "alice", ...member }, { user: "bob", ...member }], more: true }],
   ["Users", { type: "users", users: ["bob", "carol"] }],
   ["Sessions", { type: "sessions", sessions: [{ ...session, lastSeenMs: timeMs + 1 }] }],

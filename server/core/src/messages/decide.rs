@@ -9,6 +9,7 @@ use quoth_protocol::{Code, Seq, UserId};
 use super::MessageState;
 use crate::authorize::{Action, Standing, Written};
 use crate::membership::{Actor, ConversationState, Refusal, Rules};
+use crate::retention::Place;
 
 /// What somebody wants of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,18 @@ pub struct Target {
     pub sender: UserId,
     /// When it was stored, in milliseconds since 1970.
     pub time_ms: u64,
+    /// Bytes of the contents of all events of its conversation before it.
+    pub offset: u64,
+    /// When its time to live is over, in milliseconds since 1970; 0: it has none.
+    pub expires_ms: u64,
+}
+
+impl Target {
+    /// Where it lies in its conversation.
+    #[must_use]
+    pub const fn place(&self) -> Place {
+        Place { seq: self.seq, time_ms: self.time_ms, offset: self.offset }
+    }
 }
 
 /// What a decision needs besides the message and what is wanted of it.

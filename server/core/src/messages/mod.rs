@@ -2,22 +2,22 @@
 //!
 //! The state of a message is what the events about it come to ([`MessageState::apply`]). What somebody asks for is an
 //! [`Alteration`]; [`decide`] turns it into the event that makes it so, or refuses it. The store keeps the states as registers of the
-//! conversation, so they are there without the events. [`Messages`] is how a client comes to the same: by the
-//! events alone, or by pages of history and the states behind them.
+//! conversation, so they are there without the events. Clients come to the same, by the events alone or by pages of history and the
+//! states behind them.
 
+mod about;
 mod absent;
 mod decide;
 mod registers;
 mod state;
 #[cfg(test)]
 mod tests;
-mod view;
 
+pub use about::ends_with;
 pub use absent::Absent;
 pub use decide::{Alteration, Context, Target, decide};
 pub use registers::{
-    ABSENT, SUMMARY, Summary, absent_key, decode_edit, edit_key, hidden_key, reaction_key, reactions_prefix,
-    seq_of, summary_key,
+    ABSENT, HIDDEN, REACTION, SUMMARY, Summary, absent_key, decode_edit, edit_key, hidden_key, reacted,
+    reaction_key, reactions_prefix, seq_of, summary_key,
 };
 pub use state::{Altered, MessageState};
-pub use view::{Count, Message, Messages};

@@ -18,10 +18,12 @@ use serde::{Deserialize, Serialize};
 use crate::register::{Damaged, decode};
 
 const EDIT: u8 = b'e';
-const HIDDEN: u8 = b'h';
+
+/// What the keys of hidden messages begin with, in a user's own log.
+pub const HIDDEN: u8 = b'h';
 
 /// What the keys of reactions begin with.
-const REACTION: u8 = b'r';
+pub const REACTION: u8 = b'r';
 
 /// What the keys of summaries begin with.
 pub const SUMMARY: u8 = b's';
@@ -56,7 +58,7 @@ impl Summary {
             let mine = mine(&reaction);
             Reaction { reaction, count, mine }
         });
-        MessageState { seq, edited: edit, reactions: reactions.collect() }
+        MessageState { seq, version: self.version, edited: edit, reactions: reactions.collect() }
     }
 }
 
@@ -116,6 +118,13 @@ pub fn hidden_key(conversation: &ConversationName, seq: Seq) -> Vec<u8> {
 pub fn seq_of(kind: u8, key: &[u8]) -> Option<Seq> {
     let bytes = key.strip_prefix(&[kind])?;
     Some(Seq(u64::from_be_bytes(bytes.try_into().ok()?)))
+}
+
+/// The message of a reaction's key, the reaction, and whose it is.
+#[must_use]
+pub fn reacted(key: &[u8]) -> Option<(Seq, String, UserId)> {
+    let seq = seq_of(REACTION, key.get(..9)?)?;
+    reaction_of(key).map(|(reaction, user)| (seq, reaction, user))
 }
 
 /// The reaction and the user of a key.

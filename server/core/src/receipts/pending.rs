@@ -68,21 +68,36 @@ impl Pending {
         waiting.map(|of_user| of_user.next_ms).min()
     }
 
-    /// Takes what is to be stored at `now_ms`. [`Pending::stored`] tells what has become of each.
-    pub fn take(&mut self, now_ms: u64) -> Vec<Due> {
-        self.take_due(now_ms, false)
+    /// Takes what is to be stored at `now_ms`, in the order of conversations, and at most so many: those that might have been stored
+    /// first. [`Pending::stored`] tells what has become of each.
+    pub fn take(&mut self, now_ms: u64, count_max: usize) -> Vec<Due> {
+        self.take_due(now_ms, count_max, |of_user| of_user.next_ms <= now_ms)
     }
 
-    /// Takes all that is to be stored, whenever it was to be.
-    pub fn take_all(&mut self, now_ms: u64) -> Vec<Due> {
-        self.take_due(now_ms, true)
+    /// The same of all that is to be stored, whenever it was to be.
+    pub fn take_early(&mut self, now_ms: u64, count_max: usize) -> Vec<Due> {
+        self.take_due(now_ms, count_max, |_| true)
     }
 
-    fn take_due(&mut self, now_ms: u64, takes_all: bool) -> Vec<Due> {
+    fn take_due(&mut self, now_ms: u64, count_max: usize, is_due: impl Fn(&OfUser) -> bool) -> Vec<Due> {
+        let is_due = |of_user: &OfUser| of_user.wanted.is_some() && is_due(of_user);
+        let due = self.users.values().filter(|of_user| is_due(of_user));
+        let mut times: Vec<u64> = due.map(|of_user| of_user.next_ms).collect();
+        // What is before this time is taken, and so many of what is at this time.
+        let (end_ms, mut at_end) = if times.len() > count_max {
+            let (taken, end_ms, _) = times.select_nth_unstable(count_max);
+            (*end_ms, taken.iter().filter(|ms| *ms == end_ms).count())
+        } else {
+            (u64::MAX, usize::MAX)
+        };
         let mut due = Vec::new();
         for ((conversation, user), of_user) in &mut self.users {
-            if of_user.next_ms > now_ms && !takes_all {
+            if !is_due(of_user) || of_user.next_ms > end_ms {
                 continue;
+            }
+            if of_user.next_ms == end_ms {
+                let Some(left) = at_end.checked_sub(1) else { continue };
+                at_end = left;
             }
             if let Some(cursor) = of_user.wanted.take() {
                 of_user.next_ms = now_ms.saturating_add(self.interval_ms);
@@ -173,23 +188,45 @@ mod tests {
         assert_eq!(pending.due_ms(), None);
         assert!(pending.mark(&room(), &user("bob"), read(3)));
         assert_eq!(pending.due_ms(), Some(0), "the first one at once");
-        assert_eq!(pending.take(5_000), [due("bob", 3)]);
+        assert_eq!(pending.take(5_000, 9), [due("bob", 3)]);
         pending.stored(&room(), &user("bob"), read(3), 7);
         for seq in [9, 4, 12, 11] {
             pending.mark(&room(), &user("bob"), read(seq));
         }
-        assert_eq!((pending.take(5_999), pending.due_ms()), (vec![], Some(6_000)));
-        assert_eq!(pending.take(6_000), [due("bob", 12)]);
+        assert_eq!((pending.take(5_999, 9), pending.due_ms()), (vec![], Some(6_000)));
+        assert_eq!(pending.take(6_000, 9), [due("bob", 12)]);
         // One in each second, however often it moves.
         let mut taken = 0;
         for ms in 6_000..16_000 {
             pending.mark(&room(), &user("bob"), read(ms));
-            taken += pending.take(ms).len();
+            taken += pending.take(ms, 9).len();
         }
         assert_eq!(taken, 9);
         pending.want(&room(), &user("bob"), read(1));
-        assert_eq!(pending.take(15_000), []);
-        assert_eq!(pending.take_all(15_000).len(), 1, "at the end nothing waits");
+        assert_eq!(pending.take(15_000, 9), []);
+        assert_eq!(pending.take_early(15_000, 9).len(), 1, "at the end nothing waits");
+    }
+
+    #[test]
+    fn so_many_are_taken_at_once_and_those_that_wait_come_first_the_next_time() {
+        let mut pending = Pending::new(1_000);
+        let names = ["a", "b", "c", "d", "e"];
+        let mark = |pending: &mut Pending, seq| {
+            assert!(names.iter().all(|name| pending.mark(&room(), &user(name), read(seq))));
+        };
+        let taken = |due: Vec<Due>| due.into_iter().map(|due| due.user.to_string()).collect::<Vec<_>>();
+        mark(&mut pending, 1);
+        assert_eq!(taken(pending.take(5_000, 2)), ["a", "b"]);
+        mark(&mut pending, 2);
+        assert_eq!(pending.due_ms(), Some(0), "the others are due");
+        assert_eq!(taken(pending.take(5_100, 2)), ["c", "d"]);
+        mark(&mut pending, 3);
+        assert_eq!(taken(pending.take(6_200, 4)), ["a", "b", "c", "e"]);
+        assert_eq!(taken(pending.take(6_200, 4)), ["d"]);
+        mark(&mut pending, 4);
+        assert_eq!(taken(pending.take_early(6_300, 3)).len(), 3);
+        assert_eq!(taken(pending.take_early(6_300, 3)).len(), 2);
+        assert_eq!((taken(pending.take_early(6_300, 0)).len(), pending.due_ms()), (0, None));
     }
 
     #[test]
@@ -197,12 +234,12 @@ mod tests {
         let mut pending = Pending::new(1_000);
         pending.mark(&room(), &user("bob"), read(3));
         assert!(pending.mark(&room(), &user("bob"), read(2)), "it waits with the one of before");
-        pending.take(0);
+        pending.take(0, 9);
         pending.stored(&room(), &user("bob"), read(3), 7);
         assert!(!pending.mark(&room(), &user("bob"), read(3)));
-        assert_eq!(pending.take(10_000), []);
+        assert_eq!(pending.take(10_000, 9), []);
         assert!(pending.mark(&room(), &user("bob"), Cursor::new(Seq(4), Seq(1))));
-        assert_eq!(pending.take(10_000).len(), 1, "it was delivered further");
+        assert_eq!(pending.take(10_000, 9).len(), 1, "it was delivered further");
     }
 
     #[test]
@@ -214,7 +251,7 @@ mod tests {
         pending.mark(&room(), &user("bob"), read(3));
         pending.mark(&ConversationName::new("roon").unwrap(), &user("bob"), read(5));
         assert_eq!(pending.recent(&room(), &user("bob")), None, "not before it is stored");
-        pending.take(0);
+        pending.take(0, 9);
         pending.stored(&room(), &user("bob"), read(3), 7);
         pending.stored(&room(), &user("alice"), read(1), 8);
         pending.stored(&room(), &user("bob"), read(2), 9);

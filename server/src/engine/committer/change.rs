@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use quoth_core::inbox;
+use quoth_core::inbox::{self, MOVED_MEMBERS_MAX};
 use quoth_core::membership::user::{self, echo};
 use quoth_core::membership::{
     Actor, Change, Context, ConversationState, Fact, Refusal, RegisterChange, decide,
 };
-use quoth_core::retention::Kept;
+use quoth_core::retention::{Kept, Place};
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::{Code, ConversationName, Seq, UserId, codec};
 use quoth_store::{Class, Content, Record, Register, StoreError, ViewError};
@@ -45,6 +45,9 @@ impl Changed {
         match self {
             Self::Conversation { known, event } => known.release(position, |state| {
                 let _registers_are_stored = ConversationState::apply(state, event.fact());
+                if state.as_ref().is_some_and(|state| state.members_count() <= MOVED_MEMBERS_MAX) {
+                    known.set_small(event.seq);
+                }
             }),
             Self::User { known, event } => {
                 known.release(position, |state| state.apply(event.seq, &event.kind));
@@ -56,6 +59,16 @@ impl Changed {
 }
 
 impl Changed {
+    /// Which event ends with which message: its conversation and seq, and where the message lies.
+    pub(super) fn target(&self) -> Option<((&ConversationName, Seq), Place)> {
+        match self {
+            Self::Message { message, event } if !matches!(event.kind, EventKind::Revoked { .. }) => {
+                Some(((message.conversation(), event.seq), message.place()))
+            }
+            _ => None,
+        }
+    }
+
     /// Forgets that it was sequenced: what is out is all there is.
     pub(super) fn take_back(&self) {
         match self {
@@ -120,7 +133,7 @@ impl Committer {
                 self.block(caller.actor(), (&me, &known), (&user, blocked), &heads, now_ms, group)
             }
             What::Message { access, absent, known, target, alteration } => {
-                let message = AlteredMessage::new(&access, absent, known, target.seq);
+                let message = AlteredMessage::new(&access, absent, known, &target);
                 self.alter(caller.actor(), &access, message, (&target, &alteration), &heads, now_ms, group)
             }
             What::Hide { conversation, seq } => {

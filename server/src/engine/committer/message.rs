@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use quoth_core::authorize::Standing;
 use quoth_core::membership::{Actor, user};
-use quoth_core::messages::{self, Alteration, Context, Target};
+use quoth_core::messages::{self, Alteration, Context, Target, ends_with};
+use quoth_core::retention::Place;
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::{ConversationName, Seq, UserId};
 use quoth_store::Class;
@@ -19,6 +20,7 @@ use crate::engine::states::{KnownAbsent, KnownMessage, MessageKey};
 #[derive(Debug)]
 pub(super) struct AlteredMessage {
     key: MessageKey,
+    place: Place,
     known: Arc<KnownMessage>,
     conversation: Arc<KnownAbsent>,
     /// Events of the conversation that are absent once it is altered.
@@ -30,10 +32,19 @@ impl AlteredMessage {
         access: &Access,
         conversation: Arc<KnownAbsent>,
         known: Arc<KnownMessage>,
-        seq: Seq,
+        target: &Target,
     ) -> Self {
-        let key = MessageKey { conversation: access.name().clone(), seq };
-        Self { key, known, conversation, absent: Vec::new() }
+        let key = MessageKey { conversation: access.name().clone(), seq: target.seq };
+        Self { key, place: target.place(), known, conversation, absent: Vec::new() }
+    }
+
+    pub(super) const fn conversation(&self) -> &ConversationName {
+        &self.key.conversation
+    }
+
+    /// Where the message lies.
+    pub(super) const fn place(&self) -> Place {
+        self.place
     }
 
     /// Forgets that an event about it was sequenced.
@@ -89,6 +100,10 @@ impl Committer {
         self.push(name, &event, altered.registers, access.class(), group);
         if let Some(record) = group.records.last_mut() {
             record.erases = erases;
+            // What is said of a message ends with it.
+            if ends_with(record.content.bytes()).is_some() {
+                record.expires_ms = target.expires_ms;
+            }
         }
         group.changes.push(Changed::Message { message, event });
         if let Some(known) = access.managed() {

@@ -6,11 +6,15 @@
 
 mod changed;
 mod counts;
+mod entries;
 mod keeper;
+mod moves;
 mod pages;
+mod plan;
 mod receipts;
 mod rows;
 mod settings;
+mod tell;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};

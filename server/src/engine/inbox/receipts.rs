@@ -6,7 +6,7 @@ use std::sync::Arc;
 use quoth_core::membership::user::blocked_key;
 use quoth_core::membership::{ConversationState, Damaged};
 use quoth_core::receipts::{CURSOR, Cursor, key_of, user_of};
-use quoth_core::retention::Keeping;
+use quoth_core::retention::{Classes, Keeping};
 use quoth_core::unread::Posted;
 use quoth_protocol::limits::RECEIPT_MEMBERS_MAX;
 use quoth_protocol::{ConversationName, Seq, UserId};
@@ -18,6 +18,7 @@ use super::{Inbox, Mark};
 use crate::engine::Engine;
 use crate::engine::frame::event;
 use crate::engine::mailbox::Mailbox;
+use crate::engine::retention::{Remains, remains_in};
 
 /// Registers that are read at once.
 const REGISTERS_PAGE: usize = 1_000;
@@ -131,17 +132,19 @@ fn cursors(
 fn sender_of(
     view: &dyn View,
     name: &ConversationName,
+    classes: &Classes,
     seq: Seq,
     now_ms: u64,
 ) -> Result<Option<UserId>, ViewError> {
-    let bounds = view.bounds(name)?;
+    let remains = remains_in(view, name, classes, now_ms)?;
+    let Remains { bounds, .. } = remains;
     let Some(after) = seq.0.checked_sub(1).filter(|_| seq >= bounds.floor && seq <= bounds.head) else {
         return Ok(None);
     };
     let records = view.after(name, Seq(after), PageLimit { records: 1, bytes: 0 })?;
     let Some(record) = records.first().filter(|record| record.seq == seq) else { return Ok(None) };
     let posted = Posted::of(&event(record)?);
-    let is_absent = absent(view, name, bounds, now_ms)?;
+    let is_absent = absent(view, name, remains)?;
     Ok(posted.filter(|posted| !is_absent(posted.life)).map(|posted| posted.sender))
 }
 
@@ -218,11 +221,12 @@ impl Engine {
         seq: Seq,
     ) -> Result<Option<Receipts>, ViewError> {
         let known = self.state(conversation).await?;
-        let (name, me, now_ms) = (conversation.clone(), me.clone(), self.now_ms());
+        let (name, me, now_ms) = (conversation.clone(), me.clone(), self.inner.latest.read(self.now_ms()));
+        let classes = Arc::clone(&self.inner.classes);
         self.inner.reads.applied(self.released()).await;
         let is_small_one = is_small(known.read().as_ref());
         let read = move |view: &dyn View| {
-            let Some(sender) = sender_of(view, &name, seq, now_ms)? else { return Ok(None) };
+            let Some(sender) = sender_of(view, &name, &classes, seq, now_ms)? else { return Ok(None) };
             let mut told = BTreeMap::new();
             for (user, cursor) in cursors(view, &name, usize::MAX - 1)?.unwrap_or_default() {
                 // Of many it is told how many they are, and not who.

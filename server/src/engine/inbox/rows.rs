@@ -11,7 +11,7 @@ use quoth_protocol::frame::{Event, EventKind};
 use quoth_protocol::inbox::InboxRow;
 use quoth_protocol::limits::INBOX_PREVIEW_BYTES_MAX;
 use quoth_protocol::{ConversationName, Seq, UserId};
-use quoth_store::{Bounds, PageLimit, View, ViewError};
+use quoth_store::{PageLimit, View, ViewError};
 
 use super::Inbox;
 use super::receipts::{cursor, damaged};
@@ -19,7 +19,7 @@ use crate::engine::Engine;
 use crate::engine::committer::concerns_one_conversation;
 use crate::engine::frame::event;
 use crate::engine::messages::latest_edit;
-use crate::engine::retention::bounds_in;
+use crate::engine::retention::{Remains, remains_in};
 use crate::engine::states::{KnownConversation, State};
 
 /// Events among which the last message is looked for.
@@ -36,6 +36,7 @@ pub(super) struct Asked {
 #[derive(Debug, Clone)]
 pub(super) struct For {
     pub(super) grant: Arc<Grant>,
+    /// The latest time that anything was judged by, in milliseconds since 1970.
     pub(super) now_ms: u64,
     pub(super) version: u64,
 }
@@ -143,8 +144,9 @@ fn filled(
     row: InboxRow,
 ) -> Result<InboxRow, ViewError> {
     let me = &to.grant.user;
-    let bounds = bounds_in(view, name, &inbox.classes, to.now_ms)?;
-    let is_absent = absent(view, name, bounds, to.now_ms)?;
+    let remains = remains_in(view, name, &inbox.classes, to.now_ms)?;
+    let Remains { bounds, .. } = remains;
+    let is_absent = absent(view, name, remains)?;
     let read = cursor(view, name, me)?.read;
     let unread = inbox.counts.unread(view, name, bounds, (me, read), &is_absent)?;
     let settings = settings(view, me, name)?;
@@ -163,20 +165,19 @@ fn filled(
     })
 }
 
-/// Whether a message is gone at `now_ms`, though its row may still be there.
+/// Whether a message is gone, though its row may still be there.
 ///
 /// # Errors
 /// When it cannot be read what was revoked.
 pub(super) fn absent(
     view: &dyn View,
     name: &ConversationName,
-    bounds: Bounds,
-    now_ms: u64,
+    Remains { bounds, live_ms }: Remains,
 ) -> Result<impl Fn(Life) -> bool + use<>, ViewError> {
     let revoked = <Absent as State>::load(view, name)?;
     Ok(move |life: Life| {
         life.seq < bounds.floor
-            || (life.expires_ms > 0 && life.expires_ms <= now_ms)
+            || (life.expires_ms > 0 && life.expires_ms <= live_ms)
             || revoked.contains(life.seq)
     })
 }

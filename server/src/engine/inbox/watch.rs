@@ -126,12 +126,13 @@ impl InboxWatch {
     /// # Errors
     /// When the view cannot be read.
     pub async fn tell_since(&self, engine: &Engine, since: Option<u64>) -> Result<Since, ViewError> {
-        let version = engine.now_ms();
+        let now_ms = engine.now_ms();
+        let version = engine.inner.latest.read(now_ms);
         let Some(since) = since else { return Ok(Since { version, complete: true }) };
         let Some(names) = engine.changed_since(&self.user, since).await? else {
             return Ok(Since { version, complete: false });
         };
-        names.iter().for_each(|name| self.changed.add(name, version));
+        names.iter().for_each(|name| self.changed.add(name, now_ms));
         Ok(Since { version, complete: true })
     }
 
@@ -148,7 +149,8 @@ impl InboxWatch {
             if now_ms.saturating_sub(since_ms) > WAIT_MAX_MS {
                 return Ok(Batch::Stalled);
             }
-            let to = For { grant: grant(), now_ms, version: now_ms };
+            let latest_ms = engine.inner.latest.read(now_ms);
+            let to = For { grant: grant(), now_ms: latest_ms, version: latest_ms };
             let rows = engine.rows(names, to).await?;
             if !rows.is_empty() {
                 return Ok(Batch::Rows(rows));

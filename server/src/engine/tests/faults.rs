@@ -133,7 +133,8 @@ async fn the_head_is_not_behind_a_tail_that_goes_while_the_view_is_asked() {
                     std::thread::yield_now();
                 }
                 let (bytes, tails) = (Bytes::from(vec![0; 64 * 1024]), &engine.inner.tails);
-                let filling = Frame { bytes, time_ms: 0, expires_ms: 0, offset: 0, end: 0, position: 1 };
+                let filling =
+                    Frame { bytes, time_ms: 0, expires_ms: 0, offset: 0, about: None, end: 0, position: 1 };
                 let mut others = 0;
                 while tails.ahead(name.unwrap()).end.seq > Seq::ZERO {
                     others += 1;

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use quoth_core::authorize::Grant;
 use quoth_core::conversation::{About, Append};
-use quoth_core::inbox::{MOVE_INTERVAL_MS, MOVED_MEMBERS_MAX, Settings, due_key};
+use quoth_core::inbox::{MOVE_INTERVAL_MS, Settings};
+use quoth_core::membership::user::BLOCKED;
 use quoth_core::membership::{Actor, Change};
 use quoth_core::receipts::Cursor;
 use quoth_protocol::frame::Durability;
@@ -17,11 +18,12 @@ use quoth_protocol::inbox::InboxRow;
 use quoth_protocol::limits::{INBOX_CHANGES_MAX, INBOX_PINNED_MAX};
 use quoth_protocol::membership::{ConversationKind, Role as MemberRole};
 use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
-use quoth_store::testing::{Overridden, ViewOverride};
+use quoth_store::testing::{LogOverride, Overridden, ViewOverride};
 use quoth_store::{
-    MemoryLog, MemoryView, PageLimit, Position, Record, Register, Store, Stretch, View, ViewError,
+    Log, LogError, MemoryLog, MemoryView, PageLimit, Position, Record, Store, Stretch, View, ViewError,
 };
 
+use super::room::full;
 use super::world::{outcome, room, stop};
 use crate::engine::{
     Batch, Caller, Clock, Engine, Execution, InboxPage, InboxWatch, Mailbox, Publisher, Role, Since, Stopper,
@@ -41,6 +43,10 @@ impl HandClock {
     pub(super) fn advance(&self, ms: u64) {
         self.0.fetch_add(ms, Ordering::SeqCst);
     }
+
+    pub(super) fn set_back(&self, ms: u64) {
+        self.0.fetch_sub(ms, Ordering::SeqCst);
+    }
 }
 
 impl Clock for HandClock {
@@ -54,6 +60,8 @@ impl Clock for HandClock {
 pub(super) struct Told {
     /// Rows and records that were read.
     read: AtomicUsize,
+    /// How often it was asked whom somebody has blocked.
+    pub(super) blocks: AtomicUsize,
     /// Notices with registers by their conversations.
     notices: Mutex<BTreeMap<ConversationName, usize>>,
 }
@@ -103,8 +111,28 @@ impl ViewOverride for CountedView {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
         let rows = self.0.registers(name, prefix, after, limit)?;
+        self.1.blocks.fetch_add(usize::from(prefix == [BLOCKED]), Ordering::SeqCst);
         self.1.read.fetch_add(rows.len(), Ordering::SeqCst);
         Ok(rows)
+    }
+}
+
+/// A log that has no room for so many groups with something of bob's own log.
+struct NoRoomForBob(MemoryLog, Arc<AtomicUsize>);
+
+impl LogOverride for NoRoomForBob {
+    fn inner(&self) -> &dyn Log {
+        &self.0
+    }
+
+    fn append(&self, group: &[u8]) -> Result<Position, LogError> {
+        let name = ConversationName::of_user(&user("bob"));
+        let is_bobs = group.windows(name.as_str().len()).any(|part| part == name.as_str().as_bytes());
+        let one_less = |left: usize| left.checked_sub(1);
+        if is_bobs && self.1.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
+            return Err(full());
+        }
+        self.0.append(group)
     }
 }
 
@@ -113,6 +141,8 @@ pub(super) struct World {
     pub(super) engine: Engine,
     pub(super) clock: Arc<HandClock>,
     pub(super) told: Arc<Told>,
+    /// Groups for bob's own log that there is no room for.
+    pub(super) no_room: Arc<AtomicUsize>,
     stopper: Stopper,
     log: MemoryLog,
     view: MemoryView,
@@ -125,13 +155,13 @@ impl World {
     }
 
     fn over(log: MemoryLog, view: MemoryView, clock: Arc<HandClock>) -> Self {
-        let told = Arc::<Told>::default();
+        let (told, no_room) = (Arc::<Told>::default(), Arc::<AtomicUsize>::default());
         let mut store = Store::memory();
-        store.log = Arc::new(log.clone());
+        store.log = Arc::new(Overridden(NoRoomForBob(log.clone(), Arc::clone(&no_room))));
         store.view = Arc::new(Overridden(CountedView(view.clone(), Arc::clone(&told))));
         let of_engine: Arc<dyn Clock> = Arc::<HandClock>::clone(&clock);
         let (engine, stopper) = Engine::start(store, Durability::Memory, of_engine, Execution::Threads);
-        Self { engine, clock, told, stopper, log, view, ns: 0 }
+        Self { engine, clock, told, no_room, stopper, log, view, ns: 0 }
     }
 
     pub(super) async fn stop(self) {
@@ -139,7 +169,7 @@ impl World {
     }
 
     /// The same log and view with another engine, as after a crash.
-    fn again(self) -> Self {
+    pub(super) fn again(self) -> Self {
         let Self { engine, clock, stopper, log, view, ns, .. } = self;
         drop((engine, stopper));
         Self { ns, ..Self::over(log, view, clock) }
@@ -159,13 +189,16 @@ impl World {
     }
 
     pub(super) async fn publish(&mut self, name: &ConversationName, sender: &str, mentions: &[&str]) -> Seq {
+        let mentions = mentions.iter().map(|name| user(name)).collect();
+        self.say(name, sender, About { mentions, ..About::default() }).await
+    }
+
+    pub(super) async fn say(&mut self, name: &ConversationName, sender: &str, about: About) -> Seq {
         self.ns += 1;
         let access = self.engine.access(name, &user(sender)).await.unwrap();
         let stand = access.stand(Actor::User(&Grant::of_membership(user(sender))));
         let publisher =
             Publisher::new(access, Role::User, user(sender), ProducerId(self.ns), Mailbox::of_anybody());
-        let mentions = mentions.iter().map(|name| user(name)).collect();
-        let about = About { mentions, ..About::default() };
         let append = Append { n: 1, sender: user(sender), origin_time_ms: None, body: "text".into(), about };
         assert!(self.engine.publish(&publisher, append, &stand).await);
         outcome(&publisher).await.result.unwrap().seq
@@ -179,8 +212,18 @@ impl World {
         self.page(of, None, 50).await.rows.into_iter().map(|row| row.conversation.to_string()).collect()
     }
 
+    /// The first row of a list.
+    pub(super) async fn row(&self, of: &str) -> InboxRow {
+        self.page(of, None, 1).await.rows.remove(0)
+    }
+
+    /// The first conversation by where the conversations stand alone, not by what is in them.
+    pub(super) async fn first(&self, of: &str) -> ConversationName {
+        self.page(of, None, 1).await.rows.remove(0).conversation
+    }
+
     /// Waits until a list is this one: it follows what has happened within moments.
-    async fn listed(&self, of: &str, expected: &[&str]) {
+    pub(super) async fn listed(&self, of: &str, expected: &[&str]) {
         let is_listed = async {
             while self.names(of).await != expected {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -217,7 +260,7 @@ pub(super) fn caller(name: &str) -> Caller {
     Caller::User(grant(name))
 }
 
-async fn rows(watch: &InboxWatch, engine: &Engine, of: &str) -> Vec<InboxRow> {
+pub(super) async fn rows(watch: &InboxWatch, engine: &Engine, of: &str) -> Vec<InboxRow> {
     let next = tokio::time::timeout(PATIENCE, watch.next(engine, || grant(of)));
     match next.await.expect("rows come").unwrap() {
         Batch::Rows(rows) => rows,
@@ -248,83 +291,6 @@ async fn the_latest_conversation_comes_first_and_what_is_unread_is_counted() {
     let row = first("bob").await;
     assert_eq!((row.unread, row.mentions, row.read), (1, 0, Seq(4)));
     assert!(world.names("stranger").await.is_empty());
-    world.stop().await;
-}
-
-#[tokio::test]
-async fn a_busy_conversation_moves_once_a_minute_and_costs_the_log_as_little() {
-    let mut world = World::new();
-    world.group(&room("busy"), "alice", &["bob", "carol"]).await;
-    let own = ["alice", "bob", "carol"].map(|name| ConversationName::of_user(&user(name)));
-    let moves = async |world: &World| {
-        let [alice, bob, carol] = &own;
-        [world.notices(alice).await, world.notices(bob).await, world.notices(carol).await]
-    };
-    world.clock.advance(1);
-    for _ in 0..200 {
-        world.publish(&room("busy"), "alice", &[]).await;
-    }
-    world.settled().await;
-    assert_eq!(moves(&world).await, [1, 1, 1], "of 200 messages");
-    // One when it is due, and one when it is done.
-    assert_eq!(world.notices(&ConversationName::server()).await, 2);
-    world.clock.advance(MOVE_INTERVAL_MS - 1);
-    world.publish(&room("busy"), "alice", &[]).await;
-    world.settled().await;
-    assert_eq!(moves(&world).await, [1, 1, 1]);
-    world.clock.advance(1);
-    world.publish(&room("busy"), "alice", &[]).await;
-    world.settled().await;
-    assert_eq!(moves(&world).await, [2, 2, 2]);
-    assert_eq!(world.notices(&room("busy")).await, 0);
-    world.stop().await;
-}
-
-#[tokio::test]
-async fn a_conversation_of_too_many_does_not_move_and_is_found_all_the_same() {
-    let mut world = World::new();
-    world.group(&room("large"), "alice", &["bob"]).await;
-    world.clock.advance(1);
-    world.group(&room("small"), "alice", &["bob"]).await;
-    for n in 0..MOVED_MEMBERS_MAX {
-        let set =
-            Change::SetMember { user: user(&format!("u{n}")), role: MemberRole::Member, permissions: None };
-        world.engine.change(caller("alice"), &room("large"), set).await.unwrap();
-    }
-    world.clock.advance(MOVE_INTERVAL_MS);
-    world.publish(&room("large"), "alice", &[]).await;
-    world.settled().await;
-    let moved = world.notices(&ConversationName::of_user(&user("bob"))).await;
-    world.listed("bob", &["large", "small"]).await;
-    world.clock.advance(2 * MOVE_INTERVAL_MS);
-    world.publish(&room("small"), "alice", &[]).await;
-    world.settled().await;
-    world.listed("bob", &["small", "large"]).await;
-    world.clock.advance(MOVE_INTERVAL_MS);
-    world.publish(&room("large"), "alice", &[]).await;
-    world.listed("bob", &["large", "small"]).await;
-    world.settled().await;
-    // That of the small one.
-    assert_eq!(world.notices(&ConversationName::of_user(&user("bob"))).await, moved + 1);
-    world.stop().await;
-}
-
-#[tokio::test]
-async fn a_move_that_a_crash_has_kept_from_being_made_is_made_later() {
-    let world = World::new();
-    world.group(&room("a"), "alice", &["bob"]).await;
-    world.clock.advance(1);
-    world.group(&room("b"), "alice", &["bob"]).await;
-    world.clock.advance(MOVE_INTERVAL_MS);
-    // As the message leaves it behind, if nothing comes after it.
-    let value = Some(world.clock.unix_ms().to_be_bytes().to_vec().into());
-    let due = Register { key: due_key(&room("a")).into(), value };
-    world.engine.note(ConversationName::server(), vec![due]).await.unwrap();
-    let first = async |world: &World| world.page("bob", None, 1).await.rows.remove(0).conversation;
-    assert_eq!(first(&world).await, room("b"));
-    let world = world.again();
-    world.settled().await;
-    assert_eq!(first(&world).await, room("a"));
     world.stop().await;
 }
 

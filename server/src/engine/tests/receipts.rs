@@ -159,6 +159,69 @@ async fn it_is_told_who_has_a_message_and_in_large_groups_how_many() {
 }
 
 #[tokio::test]
+async fn many_cursors_at_once_cost_nobody_a_look_who_is_not_told_of_them() {
+    let world = World::new();
+    let users: Vec<_> = (0..40).map(|n| format!("u{n:02}")).collect();
+    let members: Vec<_> = users.iter().map(String::as_str).collect();
+    for name in ["small", "large"] {
+        world.group(&room(name), "alice", &members).await;
+    }
+    for n in 0..RECEIPT_MEMBERS_MAX {
+        let set = Change::SetMember { user: user(&format!("v{n}")), role: Role::Member, permissions: None };
+        world.engine.change(caller("alice"), &room("large"), set).await.unwrap();
+    }
+    let all_read = async |world: &World, name: &str, seq| {
+        let name = room(name);
+        let ids: Vec<_> = members.iter().map(|of| user(of)).collect();
+        let marks = ids.iter().map(|of| world.engine.mark(&name, of, cursor(seq, seq)));
+        assert!(futures_util::future::join_all(marks).await.iter().all(Result::is_ok));
+    };
+    // What was known of users is not any more.
+    world.settled().await;
+    let mut world = world.again();
+    // In a large one nobody is told of them one by one but on their own devices.
+    let (alice, _alices) = reader(&world.engine, &room("large"), "alice").await;
+    let (phone, _phones) = reader(&world.engine, &room("large"), "u07").await;
+    messages(&mut world, "large", 1).await;
+    let begun = world.told.blocks.load(Ordering::SeqCst);
+    all_read(&world, "large", 3).await;
+    assert_eq!(world.told.blocks.load(Ordering::SeqCst), begun, "whom they have blocked does not matter");
+    assert!(alice.take_receipts().is_empty());
+    assert_eq!((phone.seen(), alice.seen()), (Seq(3), Seq(0)));
+    // In a small one everybody is, but of those who want nothing of them.
+    let (alice, _alices) = reader(&world.engine, &room("small"), "alice").await;
+    let (other, _others) = reader(&world.engine, &room("small"), "u07").await;
+    let silent = world.engine.mailbox(&user("u08"), Arc::default(), true);
+    let _silents = world.engine.subscribe(&room("small"), &silent);
+    world.engine.block(caller("u09"), user("u07"), true).await.unwrap();
+    let begun = world.told.blocks.load(Ordering::SeqCst);
+    all_read(&world, "small", 3).await;
+    assert_eq!(alice.take_receipts().len(), 40);
+    let told = other.take_receipts();
+    assert!(told.len() == 39 && !told.contains_key(&user("u09")), "{told:?}");
+    assert_eq!((other.seen(), silent.seen(), silent.take_receipts().len()), (Seq(3), Seq(3), 0));
+    assert!(world.told.blocks.load(Ordering::SeqCst) - begun <= 40, "each of them once");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn so_many_that_they_take_several_rounds_are_stored_before_the_end() {
+    let mut world = World::new();
+    world.group(&room("a"), "alice", &[]).await;
+    messages(&mut world, "a", 1).await;
+    let many = 5_000;
+    for n in 0..many {
+        let mailbox = world.engine.mailbox(&user(&format!("u{n}")), Arc::default(), false);
+        world.engine.seen(&room("a"), &mailbox, Seq(1));
+    }
+    world.engine.settle().await;
+    let rows = world.engine.registers(room("a"), &[CURSOR], many + 1).await.unwrap();
+    assert_eq!(rows.len(), many);
+    assert!(world.notices(&room("a")).await >= 2, "not in one record");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn who_comes_is_told_how_far_everybody_is() {
     let mut world = World::new();
     world.group(&room("a"), "alice", &["bob"]).await;

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use quoth_core::authorize::{Grant, Pattern};
 use quoth_core::conversation::{About, Append};
+use quoth_core::messages::Alteration;
 use quoth_core::retention::{Classes, Retention};
 use quoth_core::tail::{Next, Wanted};
 use quoth_protocol::codec::Decoder;
 use quoth_protocol::frame::{Durability, EventKind, ServerFrame};
 use quoth_protocol::limits::FRAME_BYTES_MAX;
-use quoth_protocol::{ProducerId, Seq, UserId, codec};
+use quoth_protocol::{Code, ProducerId, Seq, UserId, codec};
 use quoth_store::{FjallView, Log, MemoryLog, MemoryView, PageLimit, Store, View};
 
 use super::world::{outcome, room};
@@ -284,4 +286,80 @@ async fn readers_get_exactly_what_the_rules_leave_while_windows_are_freed() {
         let view = FjallView::open(dir.path(), 1 << 20).unwrap().with_window_bytes(700);
         run(seed, Arc::new(view)).await;
     }
+}
+
+/// A world whose event 1 is a message that was edited and reacted to by 2 and 3, and 4 another message.
+async fn altered(expires_in_ms: u64) -> (World, Caller) {
+    let view: Arc<dyn View> = Arc::new(MemoryView::new());
+    let (log, clock): (Arc<dyn Log>, _) =
+        (Arc::new(MemoryLog::new()), Arc::new(Hand(AtomicU64::new(1_000_000))));
+    let (engine, publisher) = start(&log, &view, &clock).await;
+    let (mut world, mut model) = (World { log, view, clock, engine, publisher, n: 0 }, Model::default());
+    world.publish(&mut model, 10, expires_in_ms).await;
+    let all = Some(vec![Pattern::new("*")]);
+    let ada = UserId::new("ada").unwrap();
+    let ada = Caller::User(Arc::new(Grant { read: all.clone(), write: all, ..Grant::of_membership(ada) }));
+    for what in [edit("edited"), Alteration::React { reaction: "+1".to_owned(), on: true }] {
+        world.engine.alter(ada.clone(), &room("room"), Seq(1), what).await.unwrap();
+    }
+    model.events.push(Known { time_ms: 0, bytes: 0, expires_ms: 0, is_absent: false });
+    model.events.push(Known { time_ms: 0, bytes: 0, expires_ms: 0, is_absent: false });
+    world.publish(&mut model, 10, 0).await;
+    (world, ada)
+}
+
+fn edit(text: &'static str) -> Alteration {
+    Alteration::Edit { body: text.into(), mentions: Vec::new() }
+}
+
+/// Nobody gets anything of message 1 by any way, and nobody alters it.
+async fn is_gone(world: &mut World, ada: &Caller, expected: &[Told]) {
+    let states = world.engine.message_states(ada, &room("room"), vec![Seq(1)]).await.unwrap();
+    assert_eq!((states.states, states.absent), (Vec::new(), vec![Seq(1)]));
+    let again = world.engine.alter(ada.clone(), &room("room"), Seq(1), edit("again")).await;
+    assert_eq!(again.unwrap_err().code, Code::NOT_FOUND_MESSAGE);
+    let hidden = world.engine.hide(ada.clone(), &room("room"), Seq(1)).await;
+    assert_eq!(hidden.unwrap_err().code, Code::NOT_FOUND_MESSAGE);
+    assert_eq!(world.read(Seq::ZERO, 1_000).await, expected, "by the tail");
+    world.restart().await;
+    assert_eq!(world.read(Seq::ZERO, 1_000).await, expected, "by the view");
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_message_ends_with_its_time_to_live() {
+    let (mut world, ada) = altered(1_000).await;
+    let all = [1, 2, 3, 4].map(Told::Event);
+    assert_eq!(world.read(Seq::ZERO, 1_000).await, all);
+    world.clock.0.fetch_add(1_000, Ordering::Relaxed);
+    is_gone(&mut world, &ada, &[Told::Gap(1, 3), Told::Event(4)]).await;
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_message_ends_with_its_place() {
+    let (mut world, ada) = altered(0).await;
+    // Of events 1 to 5 the last four are kept, the edit among them.
+    let count = Retention { count: 4, ..Retention::FOR_EVER };
+    world.retain(&mut Model::default(), Retain::Policy(count)).await;
+    is_gone(&mut world, &ada, &[Told::Gap(1, 3), Told::Event(4), Told::Event(5)]).await;
+}
+
+#[tokio::test]
+async fn what_is_absent_is_one_gap_across_the_pieces_that_are_read() {
+    let (mut world, _) = altered(0).await;
+    let mut model = Model::default();
+    model.events.extend((0..4).map(|_| Known { time_ms: 0, bytes: 0, expires_ms: 0, is_absent: false }));
+    for _ in 0..20 {
+        world.publish(&mut model, 100, 1_000).await;
+    }
+    world.clock.0.fetch_add(1_000, Ordering::Relaxed);
+    let name = room("room");
+    let at = world.engine.reading_of(world.access());
+    world.engine.applied_bounds(&name, at.keeping).await.unwrap();
+    let limit = PageLimit { records: 100, bytes: 300 };
+    let page = world.engine.reads().page(&name, Seq(4), Seq(24), limit, at).await.unwrap();
+    let mut decoder = Decoder::new(FRAME_BYTES_MAX);
+    page.chunks.iter().for_each(|chunk| decoder.push(chunk));
+    let frame: ServerFrame = decoder.next_frame().unwrap().unwrap();
+    assert_eq!(frame, ServerFrame::Gap { from: Seq(5), to: Seq(24) });
+    assert_eq!((page.reached, decoder.next_frame::<ServerFrame>().unwrap()), (Seq(24), None));
 }

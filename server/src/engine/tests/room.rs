@@ -12,7 +12,7 @@ use quoth_store::{LogError, MemoryLog, MemoryView, ViewError};
 use super::world::{hooked_log, hooked_view, outcome, publish, publisher, room, start, stop, stored};
 use crate::engine::{Caller, Engine, Mailbox, NotStored, Outcome, Publisher, Role};
 
-fn full() -> LogError {
+pub(super) fn full() -> LogError {
     let source = Arc::new(std::io::ErrorKind::StorageFull.into());
     LogError::Io { action: "write", path: "log".into(), source }
 }

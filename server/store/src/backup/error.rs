@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::log::LogError;
+use crate::log::{LogError, Position};
 use crate::room;
 use crate::store::OpenError;
 use crate::view::ViewError;
@@ -78,6 +78,19 @@ pub enum BackupError {
     DamagedSource {
         /// Its file.
         path: PathBuf,
+    },
+    /// The log ends before the view, so no server would start with both.
+    #[error(
+        "the log in {} ends with group {last}, but the view has the groups up to {applied}: a part of the log is missing, so it is not backed up",
+        dir.display()
+    )]
+    ShortLog {
+        /// The store's folder.
+        dir: PathBuf,
+        /// The last group that the view has.
+        applied: Position,
+        /// The last group of the log.
+        last: Position,
     },
     /// A backup is restored into a new folder only.
     #[error("{} is not empty; a backup is restored into a new or empty folder, and never over another one", dir.display())]

@@ -87,6 +87,13 @@ impl Frozen {
         }
         let view_dir = view_dir(&self.dir);
         if let Some(view) = FjallView::open_copy(&view_dir, CACHE_BYTES)? {
+            if view.applied() > listing.last {
+                return Err(BackupError::ShortLog {
+                    dir: self.dir.clone(),
+                    applied: view.applied(),
+                    last: listing.last,
+                });
+            }
             let tables = view.tables();
             let tables = tables.iter().filter_map(|table| Some((table.place()?, table.checksum))).collect();
             listing.add_view(&view_dir, "store/view", &tables)?;

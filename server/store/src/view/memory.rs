@@ -108,15 +108,14 @@ impl View for MemoryView {
                     None => conversation.registers.remove(key),
                 };
             }
-            if !record.is_event() {
-                continue;
+            if record.is_event() {
+                if let Some(id) = record.id {
+                    let found = Found { seq: record.seq, time_ms: record.time_ms };
+                    conversation.producers.entry(id.producer).or_default().insert(id.n, found);
+                }
+                let entry = Entry { record: record.as_read(), end: record.end(), is_erased: false };
+                conversation.records.insert(record.seq, entry);
             }
-            if let Some(id) = record.id {
-                let found = Found { seq: record.seq, time_ms: record.time_ms };
-                conversation.producers.entry(id.producer).or_default().insert(id.n, found);
-            }
-            let entry = Entry { record: record.as_read(), end: record.end(), is_erased: false };
-            conversation.records.insert(record.seq, entry);
             for seq in &record.erases {
                 if let Some(entry) = conversation.records.get_mut(seq) {
                     entry.is_erased = true;

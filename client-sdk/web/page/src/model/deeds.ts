@@ -56,13 +56,21 @@ function memberSet(event: MembershipEvent & { type: "member_set" }, who: string,
 /** "an admin", "a reader". */
 export const article = (role: string): string => `${/^[ao]/u.test(role) ? "an" : "a"} ${role}`;
 
-function kept({ ageS, count, bytes }: Retention): string {
+export function kept({ ageS, count, bytes }: Retention): string {
   const bounds = [
-    ageS > 0 && `for ${ageS.toLocaleString("en")} s`,
+    ageS > 0 && `for ${span(ageS)}`,
     count > 0 && `up to ${count.toLocaleString("en")} of them`,
     bytes > 0 && `up to ${bytes.toLocaleString("en")} bytes`,
   ].filter((bound) => bound !== false);
   return bounds.join(", ") || "for ever";
+}
+
+/** In the largest unit that tells it exactly. */
+function span(s: number): string {
+  const units: readonly (readonly [number, string])[] = [[86_400, "day"], [3_600, "hour"], [60, "minute"]];
+  const [unitS, unit] = units.find(([unitS]) => s % unitS === 0) ?? [1, "second"];
+  const count = s / unitS;
+  return `${count.toLocaleString("en")} ${unit}${count === 1 ? "" : "s"}`;
 }
 
 const called = (title: string): string => (title === "" ? "" : ` ${isolated(title)}`);

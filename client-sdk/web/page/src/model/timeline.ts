@@ -142,6 +142,7 @@ export class Timeline {
     this.entries = joined(older, this.entries);
     this.atStart = !page.moreBefore;
     this.head = Math.max(this.head, page.head);
+    this.rise(page.floor);
     this.trim("start");
   }
 
@@ -154,6 +155,7 @@ export class Timeline {
     else if (!page.moreAfter) this.covered = Math.max(this.covered, page.head);
     this.head = Math.max(this.head, page.head);
     this.attached = !page.moreAfter && this.covered >= this.head;
+    this.rise(page.floor);
     this.trim("end");
   }
 
@@ -176,6 +178,15 @@ export class Timeline {
     if (!this.attached || this.entries.length <= count) return;
     this.entries = this.entries.slice(-count);
     this.atStart = false;
+  }
+
+  /** Nothing before the floor is there any more. */
+  private rise(floor: number): void {
+    const at = this.indexOf(floor);
+    const last = this.entries[at - 1];
+    if (!last) return;
+    this.entries = joined([{ kind: "gap", from: this.first, to: lastSeq(last) }], this.entries.slice(at));
+    this.atStart = true;
   }
 
   private trim(keep: Keep): void {

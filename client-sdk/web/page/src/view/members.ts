@@ -2,6 +2,7 @@
 
 import type { MemberInfo, MemberPresence, Members, Role } from "../../../src/members/index.js";
 import { rightsOf, type Info, type Rights } from "../model/conversation.js";
+import { kept } from "../model/deeds.js";
 import { relativeTime } from "../model/times.js";
 import { byId, face, h, nameNode, setText } from "./dom.js";
 
@@ -16,6 +17,7 @@ export interface MembersHooks {
 export class MembersView {
   private readonly part = byId("members");
   private readonly list = byId("members-list");
+  private readonly kept = byId("kept");
   private readonly problem = byId("members-problem");
   private readonly addForm = byId<HTMLFormElement>("add-form");
   private readonly addField = byId<HTMLInputElement>("add-user");
@@ -146,6 +148,7 @@ export class MembersView {
     this.addForm.hidden = !rights.invite;
     this.inviteButton.hidden = !rights.invite;
     this.titleForm.hidden = !rights.manage;
+    setText(this.kept, info ? `Messages are kept ${kept(info.retention)}.` : "");
     if (document.activeElement !== this.titleField) this.titleField.value = info?.title ?? "";
     const told = JSON.stringify([rights, info?.role, this.members.map(({ user, role }) => [user, role])]);
     if (told !== this.told) this.drawRows(rights);

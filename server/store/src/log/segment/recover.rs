@@ -119,8 +119,8 @@ pub(crate) struct Extent {
 /// When the last segment is damaged. All others are not read.
 pub(crate) fn extents(dir: &Path, end: Option<Position>) -> Result<(Vec<Extent>, Position), LogError> {
     let mut segments = if dir.exists() { files::list(dir)? } else { Vec::new() };
-    // The first one is in use even before it has a group.
-    let is_in = |segment: &Segment| end.is_none_or(|end| segment.first <= end.max(Position(1)));
+    // The one that is written to next is in use even before it has a group; it may be the only one.
+    let is_in = |segment: &Segment| end.is_none_or(|end| segment.first <= end.next());
     segments.retain(is_in);
     let Some(last) = segments.pop() else { return Ok((Vec::new(), Position::ZERO)) };
     let mut extents = Vec::with_capacity(segments.len() + 1);

@@ -71,17 +71,28 @@ impl FjallView {
         let mut probe = from;
         while from < kept.seq {
             let piece = self.pieces_from(&snapshot, key, probe).next().transpose()?;
-            match piece.ok_or_else(|| hole(conversation, probe, None))? {
-                Piece::Gone { last, .. } => from = last.seq.next(),
+            let (begin, behind) = match piece.ok_or_else(|| hole(conversation, probe, None))? {
+                Piece::Gone { last, .. } => (probe, last.seq),
                 Piece::Run(run) => {
                     let messages = run.messages(conversation)?;
+                    let begin = messages.first().map_or(probe, |first| first.seq);
                     match messages.iter().position(|message| !marks.covers(message.place())) {
-                        None => from = run.last.next(),
-                        Some(0) if messages[0].seq > from => kept = messages[0].place(),
-                        Some(at) => return Ok(messages[at].place()),
+                        None => (begin, run.last),
+                        Some(0) if begin > from && begin <= probe => {
+                            kept = messages[0].place();
+                            probe = Seq(from.0.midpoint(kept.seq.0));
+                            continue;
+                        }
+                        Some(at) if begin <= probe => return Ok(messages[at].place()),
+                        Some(_) => (begin, run.last),
                     }
                 }
+            };
+            // Damaged rows, which do not have what was asked for, must not keep it here for ever.
+            if begin > probe || behind < probe {
+                return Err(hole(conversation, probe, Some(begin.max(behind))));
             }
+            from = behind.next();
             probe = Seq(from.0.midpoint(kept.seq.0));
         }
         Ok(kept)

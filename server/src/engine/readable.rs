@@ -1,0 +1,242 @@
+//! Whether somebody may have an event now: the one place that says so of what the view has.
+
+use std::sync::Arc;
+
+use quoth_core::messages::{Target, ends_with};
+use quoth_core::retention::{End, Judge, Keeping, Place};
+use quoth_protocol::frame::EventKind;
+use quoth_protocol::{ConversationName, Seq};
+use quoth_store::{Bounds, Content, PageLimit, Record, Stretch, View, ViewError};
+
+use super::frame::event;
+use super::retention::marks;
+use super::states::KnownAbsent;
+use super::tails::Ahead;
+
+/// By what a read is judged: taken before it begins.
+#[derive(Debug, Clone, Default)]
+pub struct Reading {
+    /// How the conversation is kept.
+    pub(super) keeping: Keeping,
+    /// What the view may not have yet.
+    pub(super) ahead: Ahead,
+    /// What was revoked; `None` where nothing ever is.
+    pub(super) absent: Option<Arc<KnownAbsent>>,
+}
+
+impl Reading {
+    /// A judge of what the view has.
+    pub(super) fn judged(&self, view: &dyn View, name: &ConversationName) -> Result<Judged<'_>, ViewError> {
+        let judge = self.judge(view, name)?;
+        let floor = if judge.marks.is_nothing() {
+            Seq(1)
+        } else {
+            view.floor(name, marks(judge.marks), Seq::ZERO)?.seq
+        };
+        Ok(Judged { reading: self, judge, floor })
+    }
+
+    /// A judge of a conversation that no marks take anything of.
+    pub(super) fn without_marks(&self) -> Judged<'_> {
+        Judged { reading: self, judge: self.keeping.judge(self.ahead.end), floor: Seq(1) }
+    }
+
+    /// What never changes of a message; `None` when there is none at this place, or nobody is to have it any more.
+    pub(super) fn target(
+        &self,
+        view: &dyn View,
+        name: &ConversationName,
+        seq: Seq,
+    ) -> Result<Option<Target>, ViewError> {
+        self.judged(view, name)?.target(view, name, seq)
+    }
+
+    /// The judge, by the end of the conversation that is the latest.
+    fn judge(&self, view: &dyn View, name: &ConversationName) -> Result<Judge, ViewError> {
+        let Keeping { policy, .. } = self.keeping;
+        let mut end = self.ahead.end;
+        if policy.count > 0 || policy.bytes > 0 {
+            let last = view.last(name)?.map(|last| End { seq: last.seq, bytes: last.end });
+            end = last.filter(|last| last.seq > end.seq).unwrap_or(end);
+        }
+        Ok(self.keeping.judge(end))
+    }
+
+    /// The floor, and the head of the view.
+    pub(super) fn bounds(&self, view: &dyn View, name: &ConversationName) -> Result<Bounds, ViewError> {
+        let bounds = view.bounds(name)?;
+        let judge = self.judge(view, name)?;
+        if judge.marks.is_nothing() {
+            return Ok(bounds);
+        }
+        Ok(Bounds { floor: view.floor(name, marks(judge.marks), bounds.floor)?.seq, ..bounds })
+    }
+
+    /// The first events behind a seq that are not absent, up to `to`. Where all of a page are absent it reads on.
+    pub(super) fn after(
+        &self,
+        view: &dyn View,
+        name: &ConversationName,
+        after: Seq,
+        to: Seq,
+        limit: PageLimit,
+    ) -> Result<Stretch, ViewError> {
+        let judged = self.judged(view, name)?;
+        // What lies before the floor need not be read.
+        let mut reached = after.max(Seq(judged.floor.0.saturating_sub(1)).min(to));
+        loop {
+            let records = usize::try_from(to.0.saturating_sub(reached.0)).unwrap_or(usize::MAX);
+            if records == 0 {
+                return Ok(Stretch { to: reached, ..Stretch::nothing_behind(after) });
+            }
+            let limit = PageLimit { records: limit.records.min(records), ..limit };
+            let Stretch { to: last, mut records, .. } = read_behind(view, name, reached, limit)?;
+            records.retain(|record| record.seq <= to && !judged.is_absent(record));
+            if !records.is_empty() || last == reached {
+                return Ok(Stretch { from: after.next(), to: last.min(to), records });
+            }
+            reached = last.min(to);
+        }
+    }
+
+    /// The same in the other direction.
+    pub(super) fn before(
+        &self,
+        view: &dyn View,
+        name: &ConversationName,
+        before: Option<Seq>,
+        limit: PageLimit,
+    ) -> Result<Stretch, ViewError> {
+        let (judged, mut before) = (self.judged(view, name)?, before);
+        let mut to = None;
+        loop {
+            let Stretch { from, to: last, mut records } = view.before(name, before, limit)?;
+            let to = *to.get_or_insert(last);
+            records.retain(|record| !judged.is_absent(record));
+            if !records.is_empty() || from <= judged.floor {
+                return Ok(Stretch { from, to, records });
+            }
+            before = Some(from);
+        }
+    }
+
+    /// The last event before a seq that is not absent; where there is none, or none in so many looks, the seq that was looked at last.
+    pub(super) fn last_before(
+        &self,
+        view: &dyn View,
+        name: &ConversationName,
+        before: Seq,
+    ) -> Result<Seq, ViewError> {
+        let (judged, mut at) = (self.judged(view, name)?, before);
+        for _ in 0..LOOKS_MAX {
+            let stretch = view.before(name, Some(at), LOOK)?;
+            if let Some(found) = stretch.iter().rev().find(|record| !judged.is_absent(record)) {
+                return Ok(found.seq);
+            }
+            at = at.min(stretch.from);
+            if at <= judged.floor {
+                break;
+            }
+        }
+        Ok(at)
+    }
+
+    /// The same in the other direction.
+    pub(super) fn first_behind(
+        &self,
+        view: &dyn View,
+        name: &ConversationName,
+        after: Seq,
+    ) -> Result<Seq, ViewError> {
+        let (judged, mut at) = (self.judged(view, name)?, after);
+        for _ in 0..LOOKS_MAX {
+            let stretch = read_behind(view, name, at, LOOK)?;
+            if let Some(found) = stretch.iter().find(|record| !judged.is_absent(record)) {
+                return Ok(found.seq);
+            }
+            if stretch.to <= at {
+                break;
+            }
+            at = stretch.to;
+        }
+        Ok(at)
+    }
+}
+
+/// Of how many events it is looked at once whether they are absent, and how often for one page: 65,536 of them take some tens of
+/// milliseconds off the runtime's threads.
+const LOOK: PageLimit = PageLimit { records: 256, bytes: usize::MAX };
+const LOOKS_MAX: usize = 256;
+
+/// Says of each event of a conversation whether it is absent.
+pub(super) struct Judged<'a> {
+    reading: &'a Reading,
+    judge: Judge,
+    /// What lies before it is absent by the marks.
+    floor: Seq,
+}
+
+impl Judged<'_> {
+    pub(super) fn is_absent(&self, record: &Record) -> bool {
+        let place = Place { seq: record.seq, time_ms: record.time_ms, offset: record.offset };
+        self.judge.is_absent(place, record.expires_ms)
+            || self.is_revoked(record.seq)
+            || about(record).is_some_and(|message| message < self.floor)
+    }
+
+    fn is_revoked(&self, seq: Seq) -> bool {
+        self.reading.ahead.erased.contains(&seq)
+            || self.reading.absent.as_ref().is_some_and(|absent| absent.read().contains(seq))
+    }
+
+    /// As [`Reading::target`].
+    pub(super) fn target(
+        &self,
+        view: &dyn View,
+        name: &ConversationName,
+        seq: Seq,
+    ) -> Result<Option<Target>, ViewError> {
+        let Some(before) = seq.0.checked_sub(1).map(Seq) else { return Ok(None) };
+        let Bounds { floor, head } = view.bounds(name)?;
+        if seq < floor || seq > head {
+            return Ok(None);
+        }
+        let records = view.after(name, before, PageLimit { records: 1, bytes: usize::MAX })?;
+        let found = records.first().filter(|record| record.seq == seq && !self.is_absent(record));
+        let Some(record) = found else { return Ok(None) };
+        let event = event(record)?;
+        let is_message = matches!(event.kind, EventKind::Message { .. });
+        let (offset, expires_ms) = (record.offset, record.expires_ms);
+        Ok(is_message.then_some(Target {
+            seq,
+            sender: event.sender,
+            time_ms: event.time_ms,
+            offset,
+            expires_ms,
+        }))
+    }
+}
+
+/// The message with which an event ends.
+fn about(record: &Record) -> Option<Seq> {
+    match &record.content {
+        Content::Change(kind) => ends_with(kind),
+        Content::Message(_) | Content::Notice(_) => None,
+    }
+}
+
+/// What a view has behind a seq. One that tells of something else would be taken for one that tells that what lies between is absent, or be
+/// asked for ever.
+pub(super) fn read_behind(
+    view: &dyn View,
+    conversation: &ConversationName,
+    after: Seq,
+    limit: PageLimit,
+) -> Result<Stretch, ViewError> {
+    let stretch = view.after(conversation, after, limit)?;
+    if stretch.from == after.next() {
+        return Ok(stretch);
+    }
+    let (conversation, expected, found) = (conversation.clone(), after.next(), Some(stretch.from));
+    Err(ViewError::Hole { conversation, expected, found })
+}

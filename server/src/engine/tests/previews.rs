@@ -1,0 +1,116 @@
+//! What lists show of conversations follows how these are kept, as history does.
+
+use std::sync::Arc;
+
+use quoth_core::conversation::About;
+use quoth_core::retention::Retention;
+use quoth_protocol::frame::EventKind;
+use quoth_protocol::inbox::InboxRow;
+use quoth_protocol::{Seq, UserId};
+
+use super::lists::{World, caller, rows, user};
+use super::world::room;
+use crate::engine::{Caller, Clock as _, InboxWatch, Retain};
+
+fn operator() -> Caller {
+    Caller::Operator(UserId::new("ops").unwrap())
+}
+
+fn of_life(expires_in_ms: u64) -> About {
+    About { expires_in_ms, ..About::default() }
+}
+
+/// What a row says of messages: the one that is shown, and how many are unread.
+fn shown(row: &InboxRow) -> (Option<u64>, u32) {
+    (row.last.as_ref().map(|event| event.seq.0), row.unread)
+}
+
+impl World {
+    /// The messages that are there, as bob's history and bob's list have them.
+    async fn seen(&self) -> (Vec<u64>, (Option<u64>, u32)) {
+        let row = self.row("bob").await;
+        let at = self.engine.reading_for_all(&room("a")).await.unwrap();
+        let all = (Seq::ZERO, row.head);
+        let page = self.engine.reads().events(&room("a"), all, 1 << 20, true, at).await.unwrap();
+        let messages = page.events.iter().filter(|event| matches!(event.kind, EventKind::Message { .. }));
+        (messages.map(|event| event.seq.0).collect(), shown(&row))
+    }
+
+    async fn retain(&self, retain: Retain) {
+        self.engine.retain(operator(), &room("a"), retain).await.unwrap();
+    }
+}
+
+/// The next row of a watch that is like this.
+async fn told(world: &World, watch: &InboxWatch, expected: (Option<u64>, u32)) -> InboxRow {
+    loop {
+        let row = rows(watch, &world.engine, "bob").await.remove(0);
+        if shown(&row) == expected {
+            return row;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_hold_keeps_messages_in_lists_as_in_history() {
+    let mut world = World::new();
+    world.group(&room("a"), "alice", &["bob"]).await;
+    let first = world.publish(&room("a"), "alice", &[]).await.0;
+    let second = world.say(&room("a"), "alice", of_life(10_000)).await.0;
+    let third = world.say(&room("a"), "alice", of_life(1_000)).await.0;
+    assert_eq!(world.seen().await, (vec![first, second, third], (Some(third), 3)));
+    world.clock.advance(5_000);
+    assert_eq!(world.seen().await, (vec![first, second], (Some(second), 2)));
+    world.retain(Retain::Hold(true)).await;
+    world.clock.advance(60_000);
+    assert_eq!(world.seen().await, (vec![first, second], (Some(second), 2)), "its time stands");
+    let of_message = world.engine.receipts(&user("bob"), &room("a"), Seq(second)).await.unwrap();
+    assert!(of_message.is_some());
+    world.retain(Retain::Hold(false)).await;
+    assert_eq!(world.seen().await, (vec![first], (Some(first), 1)));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn who_watches_is_told_what_a_policy_or_a_hold_leaves() {
+    let mut world = World::new();
+    world.group(&room("a"), "alice", &["bob"]).await;
+    let first = world.publish(&room("a"), "alice", &[]).await.0;
+    let second = world.say(&room("a"), "alice", of_life(10_000)).await.0;
+    let watch = world.engine.watch_inbox(&user("bob"));
+    world.settled().await;
+    world.retain(Retain::Hold(true)).await;
+    told(&world, &watch, (Some(second), 2)).await;
+    world.clock.advance(60_000);
+    // No event tells of it.
+    world.retain(Retain::Hold(false)).await;
+    let row = told(&world, &watch, (Some(first), 1)).await;
+    assert_eq!(row.head, Seq(second));
+    let count = Retention { count: 1, ..Retention::FOR_EVER };
+    world.engine.retain(caller("alice"), &room("a"), Retain::Policy(count)).await.unwrap();
+    let row = told(&world, &watch, (None, 0)).await;
+    assert_eq!(row.head, Seq(second + 1), "what says so counts");
+    drop(watch);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_absent_by_retention_is_in_no_list_and_has_no_receipts() {
+    let mut world = World::new();
+    world.group(&room("a"), "alice", &["bob"]).await;
+    let seq = world.publish(&room("a"), "alice", &[]).await;
+    let age = Retention { age_s: 10, ..Retention::FOR_EVER };
+    world.retain(Retain::Policy(age)).await;
+    let receipts = async |world: &World| world.engine.receipts(&user("bob"), &room("a"), seq).await.unwrap();
+    assert!(receipts(&world).await.is_some() && world.seen().await.1 == (Some(seq.0), 1));
+    world.clock.advance(10_000);
+    assert_eq!((receipts(&world).await, world.seen().await), (None, (vec![], (None, 0))));
+    // A clock that is set back brings nothing back, and no version falls.
+    let version = world.row("bob").await.version;
+    let clock = Arc::clone(&world.clock);
+    clock.set_back(9_000);
+    assert!(clock.unix_ms() < version);
+    assert_eq!((receipts(&world).await, world.seen().await), (None, (vec![], (None, 0))));
+    assert!(world.row("bob").await.version >= version);
+    world.stop().await;
+}
