@@ -83,7 +83,7 @@ impl FjallView {
     }
 
     /// Says of all that these windows have that it is gone.
-    fn bury(&self, goes: &BTreeSet<ClassWindow>) -> Result<(), ViewError> {
+    pub(super) fn bury(&self, goes: &BTreeSet<ClassWindow>) -> Result<(), ViewError> {
         let (mut batch, mut conversations) = (Batch::default(), 0);
         self.each_conversation(&mut |_, key, spans| {
             let is_in = |(span, _): &WithNext| span.window().is_some_and(|window| goes.contains(&window));
