@@ -15,6 +15,7 @@ mod mailbox;
 mod messages;
 mod names;
 mod notes;
+mod outgoing;
 mod publisher;
 mod readable;
 mod reads;

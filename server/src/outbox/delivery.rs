@@ -133,7 +133,7 @@ impl Delivery {
                         tracing::info!(cursor = %next.end.next, "events are taken again");
                     }
                     *self.progress.failing.lock() = None;
-                    self.progress.delivered.fetch_add(next.count as u64, Ordering::Relaxed);
+                    self.progress.delivered.fetch_add(next.count() as u64, Ordering::Relaxed);
                     pause = PAUSE_MIN;
                     backlog.known_bytes -= i128::from(next.log_bytes);
                     self.reached(standing, next.end);
@@ -186,10 +186,11 @@ impl Delivery {
         Ok(Cursor { next: behind, gap_from: Some(gap_from.unwrap_or(next)) })
     }
 
-    /// Sends a batch.
+    /// Sends a batch, without what of it nobody is to have any more by now.
     async fn post(&self, batch: &Batch) -> Result<(), String> {
+        let body = batch.body(&self.engine.are_absent(&batch.records).await);
         let now_ms = SystemClock.unix_ms();
-        let request = signed(&self.uri, &self.backend.signer, &batch.id, now_ms, batch.body.clone())?;
+        let request = signed(&self.uri, &self.backend.signer, &batch.id, now_ms, body)?;
         let limits = Limits { timeout: self.timeout, body_bytes_max: ANSWER_BYTES_MAX };
         let status = self.backend.client.send_for_status(request, limits).await;
         let status = status.map_err(|error| error.to_string())?;

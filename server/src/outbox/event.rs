@@ -101,6 +101,14 @@ impl Filter {
     }
 }
 
+/// What is told of an event that nobody is to have any more.
+pub(super) fn absent(event: &Value) -> Value {
+    let Value::Object(mut told) = event.clone() else { return Value::Null };
+    told.insert("event".to_owned(), Value::Null);
+    told.insert("absent".to_owned(), json!(true));
+    Value::Object(told)
+}
+
 /// What tells that events were dropped: those from one place on, before another one.
 pub(super) fn gap(from: Place, before: Place) -> Value {
     json!({ "id": format!("gap:{from}-{before}"), "type": "gap", "from": from.to_string(), "before": before.to_string() })

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use quoth_store::{Log, LogError, LogReader, Position, Record, group};
 use serde_json::Value;
 
-use super::event::{Filter, gap};
+use super::event::{Filter, absent, gap};
 use super::place::{Cursor, Place};
 
 /// Events of one batch.
@@ -24,12 +24,38 @@ const READ_BYTES_MAX: u64 = 8 * 1024 * 1024;
 pub(super) struct Batch {
     /// The first and the last event's ids, which name it.
     pub(super) id: String,
-    pub(super) count: usize,
-    pub(super) body: Bytes,
+    told: Vec<Told>,
+    /// Records that may become absent until they are sent: to be judged at each try.
+    pub(super) records: Arc<[Record]>,
     /// The cursor once it is taken.
     pub(super) end: Cursor,
     /// Bytes of the log's groups that are done with then.
     pub(super) log_bytes: u64,
+}
+
+/// An event of a batch, as JSON.
+#[derive(Debug)]
+struct Told {
+    json: String,
+    /// The same when it is absent, and which of the batch's records says so.
+    absent: Option<(String, usize)>,
+}
+
+impl Batch {
+    /// How many events it has.
+    pub(super) fn count(&self) -> usize {
+        self.told.len()
+    }
+
+    /// What is sent when these of its records are absent.
+    pub(super) fn body(&self, are_absent: &[bool]) -> Bytes {
+        let json = |told: &Told| match &told.absent {
+            Some((absent, record)) if are_absent.get(*record) != Some(&false) => absent.clone(),
+            _ => told.json.clone(),
+        };
+        let events: Vec<String> = self.told.iter().map(json).collect();
+        Bytes::from(format!("{{\"events\":[{}]}}", events.join(",")))
+    }
 }
 
 /// What reading on came to.
@@ -77,17 +103,20 @@ impl Feed {
     /// # Errors
     /// When the log cannot be read; the feed is of no use afterwards.
     pub(super) fn next(&mut self) -> Result<Next, LogError> {
-        let (mut events, mut bytes, mut log_bytes) = (Vec::new(), 0, 0);
+        let (mut events, mut records, mut bytes, mut log_bytes) = (Vec::new(), Vec::new(), 0, 0);
         let mut ids: Option<(String, String)> = None;
-        let mut take = |event: Value, events: &mut Vec<String>| {
+        let mut take = |event: &Value, record: Option<usize>, events: &mut Vec<Told>| {
             let id = event["id"].as_str().unwrap_or_default().to_owned();
             let last = id.clone();
             ids = Some((ids.take().map_or(id, |(first, _)| first), last));
-            events.push(event.to_string());
-            events.last().map_or(0, String::len)
+            let (json, absent) =
+                (event.to_string(), record.map(|record| (absent(event).to_string(), record)));
+            let bytes = json.len();
+            events.push(Told { json, absent });
+            bytes
         };
         if let Some(from) = self.cursor.gap_from.take() {
-            bytes += take(gap(from, self.cursor.next), &mut events);
+            bytes += take(&gap(from, self.cursor.next), None, &mut events);
         }
         let start = self.cursor.next;
         while events.len() < EVENTS_MAX && bytes < BATCH_BYTES_MAX && log_bytes < READ_BYTES_MAX {
@@ -96,7 +125,9 @@ impl Feed {
             }
             if let Some(record) = self.group.pop_front() {
                 if let Some(event) = self.filter.event(&record, self.cursor.next) {
-                    bytes += take(event, &mut events);
+                    let judged = record.is_event().then_some(records.len());
+                    bytes += take(&event, judged, &mut events);
+                    records.extend(judged.map(|_| record));
                 }
                 self.cursor.next.index += 1;
             }
@@ -108,8 +139,8 @@ impl Feed {
         Ok(match ids {
             Some((first, last)) => Next::Batch(Batch {
                 id: format!("{first}-{last}"),
-                count: events.len(),
-                body: Bytes::from(format!("{{\"events\":[{}]}}", events.join(","))),
+                told: events,
+                records: records.into(),
                 end: self.cursor,
                 log_bytes,
             }),
@@ -153,7 +184,7 @@ mod tests {
     use std::sync::Arc;
 
     use quoth_store::{Log, MemoryLog, Position, group, testing};
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::{Cursor, EVENTS_MAX, Feed, Next, skip};
     use crate::outbox::event::Filter;
@@ -192,8 +223,8 @@ mod tests {
         let mut feed = Feed::new(log, filter(), cursor).unwrap();
         let mut found = Vec::new();
         while let Next::Batch(batch) = feed.next().unwrap() {
-            assert!(batch.count <= EVENTS_MAX);
-            found.extend(ids(&batch.body));
+            assert!(batch.count() <= EVENTS_MAX);
+            found.extend(ids(&batch.body(&[])));
             cursor = batch.end;
             if anew {
                 feed = Feed::new(log, filter(), cursor).unwrap();
@@ -212,6 +243,32 @@ mod tests {
         assert_eq!(all(&log, begin(1), true), expected);
         assert_eq!(all(&log, begin(3), false), expected[800..]);
         assert_eq!(all(&log, begin(5), false), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_absent_keeps_its_id_and_loses_all_that_it_says() {
+        let cursor = Cursor { gap_from: Some(Place::begin(Position(0))), ..begin(1) };
+        let mut feed = Feed::new(&log(1, 3), Filter::new(Vec::new(), Vec::new()), cursor).unwrap();
+        let Next::Batch(batch) = feed.next().unwrap() else { panic!("there are events") };
+        let told = |are_absent: &[bool]| -> Vec<Value> {
+            let body: Value = serde_json::from_slice(&batch.body(are_absent)).unwrap();
+            body["events"].as_array().unwrap().clone()
+        };
+        let (whole, judged) = (told(&[false; 3]), told(&[false, true, false]));
+        assert_eq!(batch.records.len(), 3);
+        for (at, (before, event)) in whole.iter().zip(&judged).enumerate() {
+            assert_eq!(before["id"], event["id"]);
+            if at == 2 {
+                let expected = json!({ "id": "1:1", "type": "message", "conversation": "room", "event": null, "absent": true });
+                assert_eq!(event, &expected, "behind the gap it is the second one");
+            } else {
+                assert_eq!(before, event);
+            }
+        }
+        assert!(
+            told(&[]).iter().skip(1).all(|event| event["absent"] == json!(true)),
+            "what nobody has judged"
+        );
     }
 
     #[test]
