@@ -168,7 +168,7 @@ impl Delivery {
         if let (Some(from), None) = (feed.cursor().gap_from, standing.cursor.gap_from) {
             tracing::error!(
                 %from, before = %feed.cursor().next,
-                "events were lost: the log no longer has them, since hooks.events_url was not set for a while"
+                "events were lost: the log no longer has them, since hooks.events_url was not set for a while, or it is an older one than the cursor's"
             );
         }
         standing.cursor = feed.cursor();

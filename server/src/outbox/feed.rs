@@ -81,14 +81,10 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Reads from a cursor on; from the first group on that is left, with a gap, when what it stands at was freed.
+    /// Reads from a cursor on; from the first group on that is left, with a gap, when what it stands at was freed, and from the next one
+    /// on when the log ends before the cursor.
     pub(super) fn new(log: &Arc<dyn Log>, filter: Filter, cursor: Cursor) -> Result<Self, LogError> {
-        let first = Place::begin(log.first());
-        let cursor = if cursor.next < first {
-            Cursor { next: first, gap_from: Some(cursor.gap_from.unwrap_or(cursor.next)) }
-        } else {
-            cursor
-        };
+        let cursor = within(log, cursor);
         let reader = log.reader(cursor.next.position)?;
         Ok(Self { reader, filter, cursor, group: VecDeque::new(), group_bytes: 0 })
     }
@@ -165,6 +161,16 @@ impl Feed {
     }
 }
 
+/// A cursor at what the log has. One that was put beside an older log, as a copy may be, would wait until the log has come to it and miss
+/// all that it gets until then.
+pub(super) fn within(log: &Arc<dyn Log>, cursor: Cursor) -> Cursor {
+    let (first, end) = (Place::begin(log.first()), Place::begin(log.next()));
+    let next = if cursor.next > end { end } else { cursor.next.max(first) };
+    let gap_from =
+        if next == cursor.next { cursor.gap_from } else { Some(cursor.gap_from.unwrap_or(cursor.next)) };
+    Cursor { next, gap_from }
+}
+
 /// The place behind the groups from `from` on that have so many bytes together, and how many they have.
 ///
 /// # Errors
@@ -183,10 +189,10 @@ pub(super) fn skip(log: &Arc<dyn Log>, from: Position, bytes: u64) -> Result<(Pl
 mod tests {
     use std::sync::Arc;
 
-    use quoth_store::{Log, MemoryLog, Position, group, testing};
+    use quoth_store::{Log, MemoryLog, Position, Record, group, testing};
     use serde_json::{Value, json};
 
-    use super::{Cursor, EVENTS_MAX, Feed, Next, skip};
+    use super::{Cursor, EVENTS_MAX, Feed, Next, skip, within};
     use crate::outbox::event::Filter;
     use crate::outbox::place::Place;
 
@@ -196,12 +202,16 @@ mod tests {
         for first in 0..groups {
             let records: Vec<_> =
                 (0..messages).map(|n| testing::record("room", first * messages + n + 1, n)).collect();
-            let mut bytes = Vec::new();
-            group::encode(&records, &mut bytes);
-            log.append(&bytes).unwrap();
+            log.append(&group_of(&records)).unwrap();
             log.flush().unwrap();
         }
         Arc::new(log)
+    }
+
+    fn group_of(records: &[Record]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        group::encode(records, &mut bytes);
+        bytes
     }
 
     fn begin(position: u64) -> Cursor {
@@ -243,6 +253,23 @@ mod tests {
         assert_eq!(all(&log, begin(1), true), expected);
         assert_eq!(all(&log, begin(3), false), expected[800..]);
         assert_eq!(all(&log, begin(5), false), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_cursor_beyond_the_log_begins_at_its_end_with_a_gap() {
+        let log = log(2, 1);
+        assert_eq!(within(&log, begin(3)), begin(3), "the end itself");
+        for beyond in [Place { position: Position(3), index: 1 }, Place::begin(Position(9))] {
+            let cursor = Cursor { next: beyond, gap_from: None };
+            let mut feed = Feed::new(&log, Filter::new(Vec::new(), Vec::new()), cursor).unwrap();
+            let group = group_of(&[testing::record("room", 3, 3)]);
+            let position = log.append(&group).unwrap();
+            log.flush().unwrap();
+            let Next::Batch(batch) = feed.next().unwrap() else { panic!("a gap and an event") };
+            let expected = [format!("gap:{beyond}-{position}:0"), format!("{position}:0")];
+            assert_eq!(ids(&batch.body(&[])), expected);
+            assert_eq!(batch.end, begin(position.0 + 1));
+        }
     }
 
     #[test]

@@ -134,7 +134,9 @@ pub(crate) fn start(config: &Config, parts: Parts) -> Result<Option<Running>, St
         let book = presence::Server { engine: engine.clone(), sessions: sessions.clone() };
         (Attendance { book, leave }, sessions.observe())
     });
-    let hold = hold.unwrap_or_else(|| log.hold(cursor.next.position));
+    // What was held beyond the log's end holds nothing of it.
+    let from = feed::within(&log, cursor).next.position;
+    let hold = hold.filter(|hold| hold.from() <= from).unwrap_or_else(|| log.hold(from));
     let progress = Arc::new(Progress::default());
     let delivery = Delivery {
         uri: uri.clone(),

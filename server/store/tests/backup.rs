@@ -31,7 +31,7 @@ fn write(store: &Store, positions: std::ops::RangeInclusive<u64>) {
 }
 
 fn back_up(store: &Store, to: &Path) -> Added {
-    let pin = store.pinner.as_ref().unwrap().pin().unwrap();
+    let pin = store.pinner.as_ref().unwrap().pin(&[]).unwrap();
     let folder = BackupFolder::take(to).unwrap();
     folder.add(&Frozen::of_pin(pin.dir(), pin.end()), &[], 7, Pace::Gentle, &mut |_| {}).unwrap()
 }
@@ -101,9 +101,9 @@ fn a_backup_of_an_open_store_has_what_was_stored_and_another_one_copies_what_is_
 fn the_log_up_to_the_pin_is_in_it_and_no_more() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let empty = store.pinner.as_ref().unwrap().pin().unwrap();
+    let empty = store.pinner.as_ref().unwrap().pin(&[]).unwrap();
     write(&store, 1..=39);
-    let pin = store.pinner.as_ref().unwrap().pin().unwrap();
+    let pin = store.pinner.as_ref().unwrap().pin(&[]).unwrap();
     // Into the same segment, and into others; the one that was pinned is freed.
     write(&store, 40..=300);
     let folder = BackupFolder::take(&dir.path().join("backups")).unwrap();
@@ -122,6 +122,18 @@ fn the_log_up_to_the_pin_is_in_it_and_no_more() {
     drop(folder);
     restore(&dir.path().join("backups"), None, &dir.path().join("restored"));
     assert_has(&dir.path().join("restored"), 39);
+}
+
+#[test]
+fn what_says_how_far_the_log_was_read_is_of_before_its_end_and_as_it_was_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("store"));
+    let (cursor, missing) = (dir.path().join("cursor.json"), dir.path().join("missing.json"));
+    fs::write(&cursor, "17:499").unwrap();
+    let pin = store.pinner.as_ref().unwrap().pin(&[cursor.clone(), missing]).unwrap();
+    fs::write(&cursor, "18:0").unwrap();
+    assert_eq!(fs::read_to_string(pin.dir().join("cursor.json")).unwrap(), "17:499");
+    assert!(!pin.dir().join("missing.json").exists());
 }
 
 #[test]
@@ -147,7 +159,7 @@ fn pins_of_a_process_that_was_killed_are_deleted() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     write(&store, 1..=50);
-    std::mem::forget(store.pinner.as_ref().unwrap().pin().unwrap());
+    std::mem::forget(store.pinner.as_ref().unwrap().pin(&[]).unwrap());
     drop(store);
     assert!(dir.path().join("store/pins").exists());
     let store = open(dir.path());
