@@ -78,6 +78,8 @@ pub(super) struct Feed {
     /// The rest of a group that is taken in part, and the bytes of the group.
     group: VecDeque<Record>,
     group_bytes: u64,
+    /// Behind damage nothing whole has come yet, which was said.
+    is_stuck: bool,
 }
 
 impl Feed {
@@ -86,7 +88,7 @@ impl Feed {
     pub(super) fn new(log: &Arc<dyn Log>, filter: Filter, cursor: Cursor) -> Result<Self, LogError> {
         let cursor = within(log, cursor);
         let reader = log.reader(cursor.next.position)?;
-        Ok(Self { reader, filter, cursor, group: VecDeque::new(), group_bytes: 0 })
+        Ok(Self { reader, filter, cursor, group: VecDeque::new(), group_bytes: 0, is_stuck: false })
     }
 
     /// Where it stands.
@@ -119,6 +121,9 @@ impl Feed {
             if self.group.is_empty() && !self.read_group()? {
                 break;
             }
+            if let Some(from) = self.cursor.gap_from.take() {
+                bytes += take(&gap(from, self.cursor.next), None, &mut events);
+            }
             if let Some(record) = self.group.pop_front() {
                 if let Some(event) = self.filter.event(&record, self.cursor.next) {
                     let judged = record.is_event().then_some(records.len());
@@ -145,19 +150,49 @@ impl Feed {
         })
     }
 
-    /// Takes the next group; says whether there is one.
+    /// Takes the next group; says whether there is one. What is damaged before it is a gap.
     fn read_group(&mut self) -> Result<bool, LogError> {
-        let Some((position, bytes)) = self.reader.next()? else { return Ok(false) };
-        let records = group::decode(bytes).map_err(|error| {
-            LogError::Visit(format!("the group at position {position} does not decode: {error}"))
-        })?;
-        self.group_bytes = bytes.len() as u64;
-        if position > self.cursor.next.position {
-            self.cursor.next = Place::begin(position);
+        loop {
+            let read = self.reader.next().map(|read| {
+                read.map(|(position, bytes)| (position, bytes.len() as u64, group::decode(bytes)))
+            });
+            match read {
+                Ok(None) => return Ok(false),
+                Ok(Some((position, bytes, records))) => {
+                    self.group_bytes += bytes;
+                    let Ok(records) = records else {
+                        self.lose(position.next(), &"a group does not decode");
+                        continue;
+                    };
+                    if position > self.cursor.next.position {
+                        self.cursor.next = Place::begin(position);
+                    }
+                    // Those before were taken by an earlier run.
+                    self.group = records.into_iter().skip(self.cursor.next.index).collect();
+                    return Ok(true);
+                }
+                Err(error @ LogError::Corrupt { .. }) => match self.reader.skip_damage()? {
+                    Some(position) => self.lose(position, &error),
+                    None => {
+                        if !std::mem::replace(&mut self.is_stuck, true) {
+                            tracing::error!(%error, "events wait for what comes behind damage of the log");
+                        }
+                        return Ok(false);
+                    }
+                },
+                Err(error) => return Err(error),
+            }
         }
-        // Those before were taken by an earlier run.
-        self.group = records.into_iter().skip(self.cursor.next.index).collect();
-        Ok(true)
+    }
+
+    /// What lies before a position cannot be read.
+    fn lose(&mut self, before: Position, error: &dyn std::fmt::Display) {
+        self.is_stuck = false;
+        let Cursor { next, gap_from } = self.cursor;
+        if before > next.position {
+            tracing::error!(%error, from = %next, before = %Place::begin(before), "events are lost: the backend is told of the gap");
+            self.cursor = Cursor { next: Place::begin(before), gap_from: Some(gap_from.unwrap_or(next)) };
+        }
     }
 }
 
@@ -171,28 +206,56 @@ pub(super) fn within(log: &Arc<dyn Log>, cursor: Cursor) -> Cursor {
     Cursor { next, gap_from }
 }
 
-/// The place behind the groups from `from` on that have so many bytes together, and how many they have.
-///
-/// # Errors
-/// When the log cannot be read.
-pub(super) fn skip(log: &Arc<dyn Log>, from: Position, bytes: u64) -> Result<(Place, u64), LogError> {
-    let (mut reader, mut behind, mut skipped) = (log.reader(from)?, from, 0);
-    while skipped < bytes {
-        let Some((position, group)) = reader.next()? else { break };
-        skipped += group.len() as u64;
-        behind = position.next();
+/// Reads over groups, to know how many bytes they have.
+#[derive(Debug)]
+pub(super) struct Skip {
+    reader: Box<dyn LogReader>,
+    /// The place behind them.
+    pub(super) behind: Place,
+    /// How many bytes they have together.
+    pub(super) bytes: u64,
+}
+
+impl Skip {
+    pub(super) fn new(log: &Arc<dyn Log>, from: Position) -> Result<Self, LogError> {
+        Ok(Self { reader: log.reader(from)?, behind: Place::begin(from), bytes: 0 })
     }
-    Ok((Place::begin(behind), skipped))
+
+    /// Reads over some more, until they have so many bytes or there is nothing more; says whether that is so.
+    ///
+    /// # Errors
+    /// When the log cannot be read. What is damaged is no error: it is read over too.
+    pub(super) fn on(&mut self, bytes: u64) -> Result<bool, LogError> {
+        let pause = self.bytes.saturating_add(READ_BYTES_MAX);
+        while self.bytes < bytes {
+            if self.bytes >= pause {
+                return Ok(false);
+            }
+            match self.reader.next() {
+                Ok(None) => break,
+                Ok(Some((position, group))) => {
+                    self.bytes += group.len() as u64;
+                    self.behind = Place::begin(position.next());
+                }
+                Err(LogError::Corrupt { .. }) => match self.reader.skip_damage()? {
+                    Some(position) => self.behind = Place::begin(position),
+                    None => break,
+                },
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use quoth_store::{Log, MemoryLog, Position, Record, group, testing};
+    use quoth_store::{Content, Log, MemoryLog, Position, Record, group, testing};
     use serde_json::{Value, json};
 
-    use super::{Cursor, EVENTS_MAX, Feed, Next, skip, within};
+    use super::{Cursor, EVENTS_MAX, Feed, Next, Skip, within};
     use crate::outbox::event::Filter;
     use crate::outbox::place::Place;
 
@@ -255,6 +318,53 @@ mod tests {
         assert_eq!(all(&log, begin(5), false), Vec::<String>::new());
     }
 
+    /// Flips a bit of each of these texts in a log's files.
+    fn damage(dir: &std::path::Path, texts: &[&str]) {
+        for entry in std::fs::read_dir(dir.join("log")).unwrap() {
+            let path = entry.unwrap().path();
+            let mut bytes = std::fs::read(&path).unwrap();
+            for text in texts {
+                if let Some(at) = bytes.windows(text.len()).position(|window| window == text.as_bytes()) {
+                    bytes[at] ^= 1;
+                }
+            }
+            let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_is_a_gap_and_what_is_behind_it_comes() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = quoth_store::Options { segment_bytes: 4096, ..quoth_store::Options::new(dir.path()) };
+        let store = quoth_store::Store::open(options).unwrap();
+        let append = |n: u64| {
+            let text = format!("text {n:03} {}", "x".repeat(600));
+            let content = Content::Message(text.into());
+            store.log.append(&group_of(&[Record { content, ..testing::record("room", n, n) }])).unwrap();
+            store.log.flush().unwrap();
+        };
+        (1..=40).for_each(append);
+        let cursor = begin(store.log.first().0);
+        // In the middle of a segment, two behind each other, and the last one of all.
+        damage(dir.path(), &["text 003", "text 017", "text 018", "text 040"]);
+        let mut expected: Vec<String> = (1..=39).map(|n| format!("{n}:0")).collect();
+        for (first, before) in [(17, 19), (3, 4)] {
+            let gap = format!("gap:{first}:0-{before}:0");
+            expected.splice(first - 1..before - 1, [gap]);
+        }
+        assert_eq!(all(&store.log, cursor, false), expected);
+        assert_eq!(all(&store.log, begin(17), false), expected[16..], "also when it begins there");
+        let mut skip = Skip::new(&store.log, cursor.next.position).unwrap();
+        assert!(skip.on(u64::MAX).unwrap());
+        assert_eq!(skip.behind, Place::begin(Position(40)));
+        assert!((36 * 600..40 * 700).contains(&skip.bytes), "{}", skip.bytes);
+        // What comes behind the last one.
+        append(41);
+        expected.extend(["gap:40:0-41:0".to_owned(), "41:0".to_owned()]);
+        assert_eq!(all(&store.log, cursor, false), expected);
+    }
+
     #[test]
     fn a_cursor_beyond_the_log_begins_at_its_end_with_a_gap() {
         let log = log(2, 1);
@@ -305,8 +415,10 @@ mod tests {
         let mut feed = Feed::new(&log, nobody, begin(1)).unwrap();
         assert!(matches!(feed.next().unwrap(), Next::Passed { end, .. } if end == begin(3)));
         assert!(matches!(feed.next().unwrap(), Next::End));
-        let (behind, skipped) = skip(&log, Position(1), 1).unwrap();
-        assert!(behind == Place::begin(Position(2)) && skipped > 1);
+        let mut skip = Skip::new(&log, Position(1)).unwrap();
+        assert!(skip.on(1).unwrap() && skip.bytes > 1);
+        let behind = skip.behind;
+        assert_eq!(behind, Place::begin(Position(2)));
         let cursor = Cursor { next: behind, gap_from: Some(Place { position: Position(1), index: 1 }) };
         assert_eq!(all(&log, cursor, false), ["gap:1:1-2:0", "2:0", "2:1", "2:2"]);
     }
