@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::backup::{Added, BackupError, BackupFolder, Bytes, ExtraFile, Frozen, Pace};
 use quoth_store::testing::{change, commit, contents, notice, record, set};
-use quoth_store::{Options, PageLimit, Position, Record, Store, verify};
+use quoth_store::{Options, PageLimit, Position, Record, Store, View as _, verify};
 
 fn open(dir: &Path) -> Store {
     Store::open(Options { segment_bytes: 8192, cache_bytes: 1 << 20, ..Options::new(dir.join("store")) })
@@ -109,13 +109,8 @@ fn the_log_up_to_the_pin_is_in_it_and_no_more() {
     let folder = BackupFolder::take(&dir.path().join("backups")).unwrap();
     for (pin, last) in [(empty, 0), (pin, 39)] {
         let frozen = Frozen::of_pin(pin.dir(), pin.end());
-        let mut exported = Vec::new();
-        frozen
-            .export::<BackupError>(&|name| name.as_str() == "a", &mut |record| {
-                exported.push(record.clone());
-                Ok(())
-            })
-            .unwrap();
+        let (view, all) = (frozen.view().unwrap(), PageLimit { records: usize::MAX, bytes: usize::MAX });
+        let exported = view.after(&ConversationName::new("a").unwrap(), Seq::ZERO, all).unwrap().records;
         assert_eq!(exported, (1..=last).map(|n| record("a", n, n)).collect::<Vec<_>>());
         assert_eq!(folder.add(&frozen, &[], 0, Pace::Full, &mut |_| {}).unwrap().position, last);
     }
