@@ -168,6 +168,9 @@ pub(crate) fn pinned(data_dir: &Path) -> Result<Option<Pinned>, String> {
     connection.write_all(command.as_bytes()).map_err(failed)?;
     let mut line = String::new();
     BufReader::new(connection.try_clone().map_err(failed)?).read_line(&mut line).map_err(failed)?;
+    if line.is_empty() {
+        return Err("the server has ended meanwhile, and nothing was taken of it: run it again".to_owned());
+    }
     match serde_json::from_str(&line) {
         Ok(Reply::Pinned { dir, end }) => {
             Ok(Some(Pinned { dir, end: Position(end), _connection: connection }))

@@ -248,6 +248,66 @@ fn old_backups_go_and_what_others_have_stays() {
 }
 
 #[test]
+fn what_a_check_finds_damaged_is_copied_anew_by_the_next_backup() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    write(&store, 1..=200);
+    let backups = dir.path().join("backups");
+    back_up(&store, &backups);
+    let of_store =
+        |(path, bytes): &(PathBuf, Vec<u8>)| path.starts_with(backups.join("objects")) && bytes.len() > 1_000;
+    let (path, mut bytes) = contents(&backups).into_iter().find(of_store).unwrap();
+    bytes[500] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    back_up(&store, &backups);
+    let check = || BackupFolder::take_existing(&backups).unwrap().check(&mut |_| {}).unwrap();
+    assert_eq!((check().damaged, check().damaged), (vec![1, 2], vec![1, 2]), "it is told until it is mended");
+    back_up(&store, &backups);
+    let mended = check();
+    assert!(mended.findings.is_empty() && mended.sound.len() == 3, "{:?}", mended.findings);
+    assert!(
+        !contents(&backups).keys().any(|path| path.to_string_lossy().contains("damaged-")),
+        "what nobody names goes"
+    );
+}
+
+#[test]
+fn a_damaged_manifest_hinders_nobody_for_ever_and_what_was_interrupted_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let backups = two_backups(dir.path());
+    let manifest = backups.join("backups/000002.json");
+    let whole = fs::read(&manifest).unwrap();
+    fs::write(&manifest, &whole[..whole.len() - 2]).unwrap();
+    fs::write(backups.join("objects/0-0"), "of an interrupted one").unwrap();
+    let has_unnamed = || backups.join("objects/0-0").exists();
+    let store = open(dir.path());
+    let folder = || BackupFolder::take_existing(&backups).unwrap();
+    back_up(&store, &backups);
+    assert_eq!(folder().keep(2).unwrap(), 0, "the first and the third one");
+    assert!(has_unnamed(), "it may be the second one's");
+    back_up(&store, &backups);
+    assert_eq!(folder().keep(2).unwrap(), 2);
+    assert_eq!(folder().numbers().unwrap(), [3, 4]);
+    assert!(!has_unnamed() && folder().check(&mut |_| {}).unwrap().findings.is_empty());
+    fs::write(backups.join("objects/0-0"), "of an interrupted one").unwrap();
+    back_up(&store, &backups);
+    assert!(!has_unnamed(), "the next one deletes it");
+}
+
+#[test]
+fn an_interrupted_restore_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let backups = two_backups(dir.path());
+    let to = dir.path().join("restored");
+    fs::create_dir_all(to.join("restoring/store")).unwrap();
+    let error = BackupFolder::take_existing(&backups).unwrap().restore(None, &to, &mut |_| {}).unwrap_err();
+    assert!(
+        matches!(error, BackupError::Interrupted { .. }) && error.to_string().contains("restoring"),
+        "{error}"
+    );
+}
+
+#[test]
 fn folders_of_others_and_folders_in_use_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);

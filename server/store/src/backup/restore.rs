@@ -12,8 +12,8 @@ use super::{Bytes, OnBytes, Pace};
 use crate::create_durable_dir;
 use crate::durable::sync_dir;
 
-/// In the new folder, what is not there as a whole yet. No server starts beside it.
-const RESTORING: &str = "restoring";
+/// Name in the new folder of what is not there as a whole yet. No server starts beside it.
+pub const RESTORING: &str = "restoring";
 
 /// What makes a folder a data folder comes last.
 const STORE: &str = "store";
@@ -76,7 +76,11 @@ fn refuse_contents(dir: &Path) -> Result<(), BackupError> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         entries => {
             for entry in entries.map_err(BackupError::io("list", dir))? {
-                if entry.map_err(BackupError::io("list", dir))?.file_name() != "lost+found" {
+                let name = entry.map_err(BackupError::io("list", dir))?.file_name();
+                if name == RESTORING {
+                    return Err(BackupError::Interrupted { dir: dir.to_owned() });
+                }
+                if name != "lost+found" {
                     return Err(BackupError::NotEmpty { dir: dir.to_owned() });
                 }
             }
