@@ -7,7 +7,7 @@ use bytes::Bytes;
 use quoth_store::{Log, LogError, LogReader, Position, Record, group};
 use serde_json::Value;
 
-use super::event::{Filter, absent, gap};
+use super::event::{Filter, absent};
 use super::place::{Cursor, Place};
 
 /// Events of one batch.
@@ -114,7 +114,7 @@ impl Feed {
             bytes
         };
         if let Some(from) = self.cursor.gap_from.take() {
-            bytes += take(&gap(from, self.cursor.next), None, &mut events);
+            bytes += take(&self.filter.gap(from, self.cursor.next), None, &mut events);
         }
         let start = self.cursor.next;
         while events.len() < EVENTS_MAX && bytes < BATCH_BYTES_MAX && log_bytes < READ_BYTES_MAX {
@@ -122,7 +122,7 @@ impl Feed {
                 break;
             }
             if let Some(from) = self.cursor.gap_from.take() {
-                bytes += take(&gap(from, self.cursor.next), None, &mut events);
+                bytes += take(&self.filter.gap(from, self.cursor.next), None, &mut events);
             }
             if let Some(record) = self.group.pop_front() {
                 if let Some(event) = self.filter.event(&record, self.cursor.next) {
@@ -252,7 +252,7 @@ impl Skip {
 mod tests {
     use std::sync::Arc;
 
-    use quoth_store::{Content, Log, MemoryLog, Position, Record, group, testing};
+    use quoth_store::{Content, Log, MemoryLog, Position, Record, StoreId, group, testing};
     use serde_json::{Value, json};
 
     use super::{Cursor, EVENTS_MAX, Feed, Next, Skip, within};
@@ -287,12 +287,12 @@ mod tests {
             .as_array()
             .unwrap()
             .iter()
-            .map(|event| event["id"].as_str().unwrap().to_owned())
+            .map(|event| event["id"].as_str().unwrap().replace("00000000000001-", ""))
             .collect()
     }
 
     fn all(log: &Arc<dyn Log>, mut cursor: Cursor, anew: bool) -> Vec<String> {
-        let filter = || Filter::new(Vec::new(), Vec::new());
+        let filter = || Filter::new(StoreId::MEMORY, Vec::new(), Vec::new());
         let mut feed = Feed::new(log, filter(), cursor).unwrap();
         let mut found = Vec::new();
         while let Next::Batch(batch) = feed.next().unwrap() {
@@ -371,7 +371,8 @@ mod tests {
         assert_eq!(within(&log, begin(3)), begin(3), "the end itself");
         for beyond in [Place { position: Position(3), index: 1 }, Place::begin(Position(9))] {
             let cursor = Cursor { next: beyond, gap_from: None };
-            let mut feed = Feed::new(&log, Filter::new(Vec::new(), Vec::new()), cursor).unwrap();
+            let mut feed =
+                Feed::new(&log, Filter::new(StoreId::MEMORY, Vec::new(), Vec::new()), cursor).unwrap();
             let group = group_of(&[testing::record("room", 3, 3)]);
             let position = log.append(&group).unwrap();
             log.flush().unwrap();
@@ -385,7 +386,8 @@ mod tests {
     #[test]
     fn what_is_absent_keeps_its_id_and_loses_all_that_it_says() {
         let cursor = Cursor { gap_from: Some(Place::begin(Position(0))), ..begin(1) };
-        let mut feed = Feed::new(&log(1, 3), Filter::new(Vec::new(), Vec::new()), cursor).unwrap();
+        let mut feed =
+            Feed::new(&log(1, 3), Filter::new(StoreId::MEMORY, Vec::new(), Vec::new()), cursor).unwrap();
         let Next::Batch(batch) = feed.next().unwrap() else { panic!("there are events") };
         let told = |are_absent: &[bool]| -> Vec<Value> {
             let body: Value = serde_json::from_slice(&batch.body(are_absent)).unwrap();
@@ -396,7 +398,7 @@ mod tests {
         for (at, (before, event)) in whole.iter().zip(&judged).enumerate() {
             assert_eq!(before["id"], event["id"]);
             if at == 2 {
-                let expected = json!({ "id": "1:1", "type": "message", "conversation": "room", "event": null, "absent": true });
+                let expected = json!({ "id": "00000000000001-1:1", "type": "message", "conversation": "room", "event": null, "absent": true });
                 assert_eq!(event, &expected, "behind the gap it is the second one");
             } else {
                 assert_eq!(before, event);
@@ -411,7 +413,7 @@ mod tests {
     #[test]
     fn what_nobody_wants_is_passed_and_a_gap_is_told_first() {
         let log = log(2, 3);
-        let nobody = Filter::new(vec!["online".to_owned()], Vec::new());
+        let nobody = Filter::new(StoreId::MEMORY, vec!["online".to_owned()], Vec::new());
         let mut feed = Feed::new(&log, nobody, begin(1)).unwrap();
         assert!(matches!(feed.next().unwrap(), Next::Passed { end, .. } if end == begin(3)));
         assert!(matches!(feed.next().unwrap(), Next::End));

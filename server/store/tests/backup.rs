@@ -295,6 +295,29 @@ fn a_damaged_manifest_hinders_nobody_for_ever_and_what_was_interrupted_goes() {
 }
 
 #[test]
+fn a_restored_store_is_another_one_and_a_folder_has_backups_of_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let backups = two_backups(dir.path());
+    let id = |dir: &Path| open(dir).id;
+    let before = id(dir.path());
+    assert_eq!(id(dir.path()), before, "a start changes nothing");
+    restore(&backups, Some(1), &dir.path().join("one"));
+    restore(&backups, Some(1), &dir.path().join("two"));
+    let (one, two) = (id(&dir.path().join("one")), id(&dir.path().join("two")));
+    assert!(one != before && two != before && one != two);
+    let store = open(&dir.path().join("one"));
+    let pin = store.pinner.as_ref().unwrap().pin(&[]).unwrap();
+    let folder = BackupFolder::take(&backups).unwrap();
+    let add = |pin: &quoth_store::Pin| {
+        folder.add(&Frozen::of_pin(pin.dir(), pin.end()), &[], 7, Pace::Full, &mut |_| {})
+    };
+    assert!(matches!(add(&pin), Err(BackupError::AnotherStore { .. })));
+    assert_eq!(folder.numbers().unwrap(), [1, 2]);
+    let store = open(dir.path());
+    add(&store.pinner.as_ref().unwrap().pin(&[]).unwrap()).unwrap();
+}
+
+#[test]
 fn an_interrupted_restore_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let backups = two_backups(dir.path());

@@ -48,6 +48,15 @@ pub enum BackupError {
         /// The format of this version.
         expected: u32,
     },
+    /// The folder has backups of another store.
+    #[error(
+        "{} has backups of another store, or of this one before it was restored from a backup; name a new or empty folder for this one's",
+        dir.display()
+    )]
+    AnotherStore {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// Another process has the folder.
     #[error("{} is in use by another backup; wait for its end or name another folder", dir.display())]
     Locked {

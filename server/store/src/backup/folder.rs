@@ -120,7 +120,8 @@ impl BackupFolder {
         progress: &mut OnBytes<'_>,
     ) -> Result<Added, BackupError> {
         self.delete_unfinished()?;
-        let Listing { mut files, folders, last } = store.list()?;
+        let Listing { mut files, folders, last, store } = store.list()?;
+        self.refuse_another(&store)?;
         for ExtraFile { name, path } in extra {
             files.push(whole(path.clone(), name.clone(), None)?);
         }
@@ -134,11 +135,24 @@ impl BackupFolder {
         let objects = self.objects();
         sync_dir(&objects).map_err(BackupError::io("sync", &objects))?;
         let number = self.numbers()?.last().map_or(1, |last| last + 1);
-        let backup = Backup { time_ms, position: last.0, folders, files: listed };
+        let backup = Backup { store, time_ms, position: last.0, folders, files: listed };
         let name = file_name_of(number);
         write_file(&self.backups(), &name, &manifest::encode(&backup))?;
         self.delete_unnamed()?;
         Ok(Added { number, position: last.0, bytes: backup.bytes(), new_bytes })
+    }
+
+    /// With backups of two stores in it, older ones of one would go for newer ones of the other.
+    fn refuse_another(&self, store: &str) -> Result<(), BackupError> {
+        for number in self.numbers()?.into_iter().rev() {
+            match manifest::read(&self.manifest(number)) {
+                Ok(backup) if backup.store == store => return Ok(()),
+                Ok(_) => return Err(BackupError::AnotherStore { dir: self.dir.clone() }),
+                Err(BackupError::DamagedManifest { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Copies a file unless it is there already, and says whether it was not.
@@ -318,5 +332,24 @@ fn lock(dir: &Path) -> Result<File, BackupError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(BackupError::Locked { dir: dir.to_owned() }),
         Err(TryLockError::Error(error)) => Err(BackupError::io("lock", &path)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BackupError, BackupFolder, LOCK_FILE, lock, lock_to_read};
+
+    #[test]
+    fn who_only_reads_a_folder_shares_it_with_others_who_do_and_not_with_who_writes() {
+        let dir = tempfile::tempdir().unwrap();
+        let writes = BackupFolder::take(dir.path()).unwrap();
+        assert!(matches!(lock_to_read(dir.path()), Err(BackupError::Locked { .. })));
+        drop(writes);
+        let reads = [lock_to_read(dir.path()).unwrap(), lock_to_read(dir.path()).unwrap()];
+        assert!(reads.iter().all(Option::is_some));
+        assert!(matches!(lock(dir.path()), Err(BackupError::Locked { .. })));
+        drop(reads);
+        std::fs::remove_file(dir.path().join(LOCK_FILE)).unwrap();
+        assert!(lock_to_read(dir.path()).unwrap().is_none(), "where there is none none can be made");
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::BackupError;
-use crate::folder::{FORMAT_FILE, Folder, log_dir, view_dir};
+use crate::folder::{self, FORMAT_FILE, Folder, log_dir, view_dir};
 use crate::group;
 use crate::log::segment::{Extent, extents, walk_until};
 use crate::log::{LogError, Position};
@@ -54,6 +54,8 @@ pub(super) struct Listing {
     pub(super) folders: Vec<String>,
     /// The last group of the log.
     pub(super) last: Position,
+    /// Which store it is.
+    pub(super) store: String,
 }
 
 impl Frozen {
@@ -74,7 +76,9 @@ impl Frozen {
 
     /// All that it is made of.
     pub(super) fn list(&self) -> Result<Listing, BackupError> {
-        let mut listing = Listing::default();
+        let id = folder::id_of(&self.dir)?;
+        let store = id.ok_or_else(|| crate::OpenError::Foreign { dir: self.dir.clone() })?.to_string();
+        let mut listing = Listing { store, ..Listing::default() };
         listing.files.push(whole(self.dir.join(FORMAT_FILE), format!("store/{FORMAT_FILE}"), None)?);
         let segments;
         (segments, listing.last) = extents(&log_dir(&self.dir), self.end)?;

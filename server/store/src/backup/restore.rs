@@ -11,6 +11,7 @@ use super::manifest::{Backup, path_in};
 use super::{Bytes, OnBytes, Pace};
 use crate::create_durable_dir;
 use crate::durable::sync_dir;
+use crate::folder;
 
 /// Name in the new folder of what is not there as a whole yet. No server starts beside it.
 pub const RESTORING: &str = "restoring";
@@ -19,7 +20,7 @@ pub const RESTORING: &str = "restoring";
 const STORE: &str = "store";
 
 impl BackupFolder {
-    /// Makes a data folder of a backup, `None` for the latest one, in a new or empty folder. Every byte is checked. The folder
+    /// Makes a data folder of a backup, `None` for the latest one, in a new or empty folder: of [another store](crate::StoreId). Every byte is checked. The folder
     /// is a data folder, on stable storage, when this returns, and until then no server takes it for one.
     ///
     /// # Errors
@@ -56,6 +57,8 @@ impl BackupFolder {
                 return Err(damaged());
             }
         }
+        // What comes behind the backup is numbered as what came before: whoever has seen that must know that it is another store.
+        folder::renew(&restoring.join(STORE))?;
         sync_all_dirs(&restoring)?;
         let mut names: Vec<PathBuf> = list(&restoring)?;
         names.sort_by_key(|path| path.ends_with(STORE));
