@@ -126,12 +126,12 @@ test("lanes end by both sides' finish, by a reset, or with the connection", () =
   for (const lane of lanes) lane.send(seen);
   lanes[0]?.finish();
   assert.deepEqual(sent().map(({ lane, part }) => `${lane} ${part.type}`).slice(1, 3), ["1 frames", "1 finish"]);
-  receive(1, { type: "frames", bytes: encodeServerFrame({ type: "opened", head: 0, floor: 1 }) });
+  receive(1, { type: "frames", bytes: encodeServerFrame({ type: "opened", head: 0, floor: 1, store: 1 }) });
   receive(1, { type: "finish" });
   receive(2, { type: "finish" });
   assert.deepEqual(sent().map(({ lane, part }) => `${lane} ${part.type}`), ["2 finish"]);
   receive(3, { type: "reset", code: 7 });
-  receive(3, { type: "frames", bytes: encodeServerFrame({ type: "opened", head: 0, floor: 1 }) });
+  receive(3, { type: "frames", bytes: encodeServerFrame({ type: "opened", head: 0, floor: 1, store: 1 }) });
   receive(4, { type: "frames", bytes: new Uint8Array([1, 3]) });
   mux.end();
   assert.deepEqual(told, ["a opened", "a finished", "b finished", "c reset 7", "d broken: the bytes end too early", "control lost", "d lost"]);

@@ -58,7 +58,7 @@ mod view;
 pub use applier::{Applier, ApplierOptions, Hurry, OnFailure};
 pub use class::Class;
 pub use durable::create_durable_dir;
-pub use folder::check_folder;
+pub use folder::{StoreId, check_folder};
 pub use key::{ConversationKey, ProducerKey};
 pub use log::hold::Hold;
 pub use log::memory::MemoryLog;

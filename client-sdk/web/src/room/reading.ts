@@ -105,6 +105,13 @@ export class Reading {
     return { type: "read", from };
   }
 
+  /** The server has another store: what was read goes on nowhere there, since the same seqs are other events. */
+  outlived(): void {
+    for (const reader of [...this.readers]) {
+      if ((reader.cursor.place ?? 0) > 0) this.drop(reader, errorOfCode(Code.CURSOR_AHEAD, "the server was restored from a backup"));
+    }
+  }
+
   opened(head: number, floor: number): void {
     const from = this.question?.from;
     this.question = undefined;

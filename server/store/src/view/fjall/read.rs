@@ -16,7 +16,7 @@ use crate::view::{Bounds, Last, Marks, Page, PageLimit, Place, Stretch, ViewErro
 
 impl FjallView {
     /// The names of all conversations that have events, ascending by their bytes.
-    pub(crate) fn conversations(&self) -> Result<Vec<ConversationName>, ViewError> {
+    pub fn conversations(&self) -> Result<Vec<ConversationName>, ViewError> {
         let snapshot = self.snapshot();
         let mut names = Vec::new();
         for guard in snapshot.iter(&self.engine.conversations) {
