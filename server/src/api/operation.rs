@@ -123,7 +123,10 @@ pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) ->
 }
 
 /// What is answered.
-pub(super) struct Answer(Value);
+pub(super) struct Answer {
+    content_type: &'static str,
+    body: String,
+}
 
 impl Answer {
     /// An answer of this value.
@@ -136,7 +139,13 @@ impl Answer {
                 "the answer cannot be written: see the server's log",
             )
         };
-        serde_json::to_value(value).map(Self).map_err(internal)
+        let body = serde_json::to_string(value).map_err(internal)?;
+        Ok(Self { content_type: "application/json", body })
+    }
+
+    /// A text of another type.
+    pub(super) const fn text(content_type: &'static str, body: String) -> Self {
+        Self { content_type, body }
     }
 }
 
@@ -213,10 +222,10 @@ async fn serve(
         None => Bytes::new(),
     };
     let call = Call { app, caller, path, uri: parts.uri, headers: parts.headers, body };
-    let Answer(value) = handler(call).await?;
-    let mut response = Response::new(Body::from(value.to_string()));
+    let Answer { content_type, body } = handler(call).await?;
+    let mut response = Response::new(Body::from(body));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }

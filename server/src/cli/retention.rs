@@ -195,8 +195,14 @@ fn status(overview: &Overview, view: &dyn View, erasure_max_ms: u64, now_ms: u64
         || "none".to_owned(),
         |oldest_ms| format!("the oldest was stored {} ago", span(now_ms.saturating_sub(oldest_ms))),
     );
+    let damaged = match overview.damaged_conversations {
+        0 => String::new(),
+        damaged => format!(
+            "damaged  {damaged} conversations, which keep all that they have: `quoth-server verify` names them\n"
+        ),
+    };
     format!(
-        "live     {}\nabsent   {}, {oldest}\nerased   {erased}\non disk  {}\n",
+        "live     {}\nabsent   {}, {oldest}\nerased   {erased}\n{damaged}on disk  {}\n",
         size(overview.live_bytes),
         size(overview.expired_bytes),
         size(view.disk_bytes())
