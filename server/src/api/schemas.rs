@@ -340,11 +340,21 @@ fn retention() -> Value {
             "floor": of("Seq"),
         })),
         "RetentionPlan": object(
-            &["live_bytes", "expired_bytes", "oldest_expired_ms", "reclaimed_bytes", "view_bytes", "windows", "erased"],
+            &[
+                "live_bytes",
+                "expired_bytes",
+                "oldest_expired_ms",
+                "damaged_conversations",
+                "reclaimed_bytes",
+                "view_bytes",
+                "windows",
+                "erased",
+            ],
             json!({
                 "live_bytes": bytes(),
                 "expired_bytes": number(u64_max, "of contents that are absent and take space still, in bytes"),
                 "oldest_expired_ms": time("when the oldest of these was stored, in milliseconds since 1970"),
+                "damaged_conversations": number(u64_max, "of which rows are damaged, and nothing is in these numbers"),
                 "reclaimed_bytes": number(u64_max, "of the disk that were freed since the start"),
                 "view_bytes": number(u64_max, "of the disk that the view takes"),
                 "windows": { "type": "array", "items": of("Window") },

@@ -9,9 +9,11 @@ use quoth_core::retention::{Classes, End, Keeping, Kept, Retention};
 use quoth_protocol::name::Reserved;
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::{Bounds, Class, Dead, Keep, Marks, Place, View, ViewError};
+use serde_json::{Value, json};
 
 use super::Engine;
 use super::changes::{Caller, Done, What, unreadable};
+use super::space::Outstanding;
 use super::states::KnownKept;
 
 /// The latest time that anything was judged by. A clock that is set back brings nothing back.
@@ -220,6 +222,30 @@ pub struct WindowPlan {
     /// When all of it is absent by age, in milliseconds since 1970: it has been since then, or will be. `None`: that is not to be
     /// foreseen.
     pub goes_ms: Option<u64>,
+}
+
+impl Overview {
+    /// As the server API and the command line tell it.
+    #[must_use]
+    pub fn to_json(&self, outstanding: &Outstanding) -> Value {
+        let windows = self.windows.iter().map(|window| {
+            json!({
+                "class": window.class, "window": window.window, "closed": window.is_closed,
+                "conversations": window.conversations, "bytes": window.bytes, "expired_bytes": window.expired_bytes,
+                "goes_ms": window.goes_ms,
+            })
+        });
+        json!({
+            "live_bytes": self.live_bytes, "expired_bytes": self.expired_bytes,
+            "oldest_expired_ms": self.oldest_expired_ms, "damaged_conversations": self.damaged_conversations,
+            "windows": windows.collect::<Vec<_>>(),
+            "erased": {
+                "events": outstanding.erased.events, "bytes": outstanding.erased.bytes,
+                "since_ms": outstanding.erased.since_ms, "gone_by_ms": outstanding.gone_by_ms,
+                "log_since_ms": outstanding.log_since_ms,
+            },
+        })
+    }
 }
 
 impl WindowPlan {
