@@ -26,6 +26,7 @@ mod idempotency;
 mod keys;
 mod list;
 mod listener;
+mod metrics;
 mod openapi;
 mod operation;
 mod poster;

@@ -32,9 +32,10 @@ pub(super) fn operation(operation: &Operation) -> Value {
     }));
     let mut responses = Map::new();
     let schema = json!({ "$ref": format!("#/components/schemas/{}", operation.response) });
+    let content_type = if operation.response == "Metrics" { "text/plain" } else { "application/json" };
     responses.insert(
         "200".to_owned(),
-        json!({ "description": "Done", "content": { "application/json": { "schema": schema } } }),
+        json!({ "description": "Done", "content": { content_type: { "schema": schema } } }),
     );
     let mut refusals = [operation.refusals, &REFUSALS].concat();
     if operation.scope.is_some() {

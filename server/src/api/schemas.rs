@@ -164,7 +164,7 @@ fn conversations() -> Value {
             "kind": { "enum": ["group", "channel", "direct", "notes", null], "description": "null for one that nobody has created" },
             "title": of("Text"),
             "members": of("Count"),
-            "head": of("Seq"),
+            "head": { "type": ["integer", "null"], "minimum": 0, "description": "null where rows of it are damaged" },
         })),
         "Conversations": object(&["conversations", "more"], json!({
             "conversations": { "type": "array", "items": of("Conversation") },
@@ -340,11 +340,21 @@ fn retention() -> Value {
             "floor": of("Seq"),
         })),
         "RetentionPlan": object(
-            &["live_bytes", "expired_bytes", "oldest_expired_ms", "reclaimed_bytes", "view_bytes", "windows", "erased"],
+            &[
+                "live_bytes",
+                "expired_bytes",
+                "oldest_expired_ms",
+                "damaged_conversations",
+                "reclaimed_bytes",
+                "view_bytes",
+                "windows",
+                "erased",
+            ],
             json!({
                 "live_bytes": bytes(),
                 "expired_bytes": number(u64_max, "of contents that are absent and take space still, in bytes"),
                 "oldest_expired_ms": time("when the oldest of these was stored, in milliseconds since 1970"),
+                "damaged_conversations": number(u64_max, "of which rows are damaged, and nothing is in these numbers"),
                 "reclaimed_bytes": number(u64_max, "of the disk that were freed since the start"),
                 "view_bytes": number(u64_max, "of the disk that the view takes"),
                 "windows": { "type": "array", "items": of("Window") },
@@ -394,6 +404,7 @@ fn stats() -> Value {
         "reclaimed_windows",
         "reclaimed_bytes",
         "rewritten_bytes",
+        "damaged_conversations",
     ];
     let mut outbox = object(
         &["delivered", "backlog_bytes", "failing"],
@@ -405,9 +416,20 @@ fn stats() -> Value {
     );
     outbox["type"] = json!(["object", "null"]);
     outbox["description"] = json!("null when hooks.events_url is not set");
-    let mut properties = json!({ "version": of("Text"), "outbox": outbox });
+    let seen = |text: &str| json!({ "type": ["integer", "null"], "minimum": 0, "description": text });
+    let mut properties = json!({
+        "version": of("Text"),
+        "outbox": outbox,
+        "live_bytes": seen("of contents that are kept, by the last look for what is absent; null before the first one"),
+        "expired_bytes": seen("of contents that are absent and take space still, by that look"),
+        "oldest_expired_ms": seen("when the oldest of these was stored, in milliseconds since 1970; null: there is none"),
+    });
     for count in counts {
         properties[count] = of("Count");
     }
-    json!({ "Stats": object(&[&["version", "outbox"][..], &counts].concat(), properties) })
+    let others = ["version", "outbox", "live_bytes", "expired_bytes", "oldest_expired_ms"];
+    json!({
+        "Stats": object(&[&others[..], &counts].concat(), properties),
+        "Metrics": { "type": "string", "description": "the numbers of Stats in Prometheus' text format" },
+    })
 }

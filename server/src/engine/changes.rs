@@ -323,8 +323,8 @@ impl Engine {
 pub struct Listed {
     /// Its name.
     pub name: ConversationName,
-    /// Its last event; 0 when it has none.
-    pub head: Seq,
+    /// Its last event; 0 when it has none, and `None` when its rows are damaged.
+    pub head: Option<Seq>,
 }
 
 impl Engine {
@@ -350,7 +350,11 @@ impl Engine {
                     if listed.len() == limit {
                         return Ok((listed, true));
                     }
-                    let head = view.bounds(&name)?.head;
+                    let head = match view.bounds(&name) {
+                        Ok(bounds) => Some(bounds.head),
+                        Err(error) if error.is_damage() => None,
+                        Err(error) => return Err(error),
+                    };
                     listed.push(Listed { name, head });
                 }
             }

@@ -492,6 +492,8 @@ impl Engine {
             reclaimed_bytes,
             rewritten_bytes: self.inner.counts.rewritten_bytes(),
             view_bytes: self.inner.reads.view().disk_bytes(),
+            damaged_conversations: self.inner.counts.damaged_conversations(),
+            seen: self.inner.space.seen(),
         }
     }
 

@@ -71,6 +71,6 @@ pub use verify::{Finding, Progress, Report, verify};
 pub use view::fjall::FjallView;
 pub use view::memory::MemoryView;
 pub use view::{
-    Bounds, Erased, Found, Keep, Keepings, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed,
-    Rewrite, Rewritten, Span, Stretch, Survey, View, ViewError,
+    Bounds, Dead, Erased, Found, Keep, Keepings, Keeps, Last, Marks, PageLimit, Place, ProducerState,
+    Reclaimed, Rewrite, Rewritten, Span, Stretch, Survey, View, ViewError,
 };

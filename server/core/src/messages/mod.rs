@@ -20,4 +20,4 @@ pub use registers::{
     ABSENT, HIDDEN, REACTION, SUMMARY, Summary, absent_key, decode_edit, edit_key, hidden_key, reacted,
     reaction_key, reactions_prefix, seq_of, summary_key,
 };
-pub use state::{Altered, MessageState};
+pub use state::{Altered, MessageState, REMOVED_REACTIONS_MAX};

@@ -13,7 +13,7 @@ use quoth_protocol::frame::EventKind;
 use quoth_protocol::{Code, ConversationName, Seq, UserId, codec};
 use quoth_store::{Class, Content, Record, Register, StoreError, ViewError};
 
-use super::{Committer, Group, concerns_one_conversation};
+use super::{Committer, Group};
 use crate::engine::changes::{ChangeRequest, Done, Heads, What};
 use crate::engine::inbox::Own;
 use crate::engine::publisher::Last;
@@ -145,7 +145,7 @@ impl Committer {
             Err(Failure::Refused(refusal)) => Err(refusal),
             // Heads are loaded before anything is sequenced.
             Err(Failure::View(error))
-                if concerns_one_conversation(&error) && group.records.len() == before =>
+                if error.concerns_one_conversation() && group.records.len() == before =>
             {
                 tracing::error!(%error, "a change cannot be made: rows are damaged");
                 Err(Refusal::new(Code::STORE_FAILED, "what is stored of this is damaged"))

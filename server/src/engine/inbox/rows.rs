@@ -16,7 +16,6 @@ use quoth_store::{PageLimit, View, ViewError};
 use super::Inbox;
 use super::receipts::{cursor, damaged};
 use crate::engine::Engine;
-use crate::engine::committer::concerns_one_conversation;
 use crate::engine::frame::event;
 use crate::engine::messages::latest_edit;
 use crate::engine::retention::{Remains, remains_in};
@@ -69,7 +68,7 @@ impl Engine {
                 for asked in &asked {
                     match row(view, &inbox, asked, &to) {
                         Ok(row) => rows.extend(row),
-                        Err(error) if concerns_one_conversation(&error) => {
+                        Err(error) if error.concerns_one_conversation() => {
                             tracing::error!(%error, "a conversation is left out of a list: it is damaged");
                         }
                         Err(error) => return Err(error),
