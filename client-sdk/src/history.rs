@@ -21,7 +21,8 @@ use crate::wire::{FrameReader, FrameWriter, Incoming, StreamEnd};
 pub struct Page {
     /// In ascending order of seqs: [`ClientEvent::Event`], [`ClientEvent::Unknown`] and [`ClientEvent::Gap`].
     pub events: Vec<ClientEvent>,
-    /// What those of the page's messages have come to that were edited or reacted to, by exactly the events up to `head`.
+    /// What those of the page's messages have come to that were edited or reacted to: by all events up to `head`, and up to each one's
+    /// own version where that is later.
     pub states: Vec<MessageState>,
     /// The conversation's last seq when the page was read.
     pub head: Seq,
@@ -113,9 +114,9 @@ async fn page_once(session: &Session, fetch: &Fetch) -> Result<Page, StreamEnd> 
     writer.finish();
     let mut reader = FrameReader::new(recv);
     let (mut events, mut states) = (Vec::new(), Vec::new());
-    // Gaps are not counted by the limit. Between two of them is an event.
-    let (mut count, mut gaps) = (0, 0);
-    while count <= FETCH_EVENTS_MAX && gaps <= count + 1 {
+    // Gaps are not counted by the limit. Between two of them is an event: those side by side are one.
+    let mut count = 0;
+    while count <= FETCH_EVENTS_MAX {
         match reader.next().await? {
             Incoming::Frame(ServerFrame::Event(event)) => {
                 events.push(ClientEvent::Event(event));
@@ -125,10 +126,11 @@ async fn page_once(session: &Session, fetch: &Fetch) -> Result<Page, StreamEnd> 
                 events.push(ClientEvent::Unknown { seq, time_ms, sender });
                 count += 1;
             }
-            Incoming::Frame(ServerFrame::Gap { from, to }) => {
-                events.push(ClientEvent::Gap { from, to });
-                gaps += 1;
-            }
+            Incoming::Frame(ServerFrame::Gap { from, to }) => match events.last_mut() {
+                Some(ClientEvent::Gap { to: last, .. }) => *last = to,
+                _ => events.push(ClientEvent::Gap { from, to }),
+            },
+            // At most one for each event.
             Incoming::Frame(ServerFrame::MessageState(state)) if states.len() < events.len() => {
                 states.push(state)
             }
@@ -142,5 +144,5 @@ async fn page_once(session: &Session, fetch: &Fetch) -> Result<Page, StreamEnd> 
         }
     }
     reader.stop(Code::PROTOCOL);
-    Err(StreamEnd::Protocol(format!("a page of {count} events and {gaps} gaps")))
+    Err(StreamEnd::Protocol(format!("a page of over {FETCH_EVENTS_MAX} events")))
 }

@@ -13,6 +13,8 @@ use crate::limits::REACTION_BYTES_MAX;
 pub struct MessageState {
     /// Which message.
     pub seq: Seq,
+    /// The last event about it: all up to that one are in it. 0: there is none.
+    pub version: Seq,
     /// Its latest edit; `None`: it is as it was published.
     pub edited: Option<Edit>,
     /// What users have reacted with, in the order of the texts' bytes, each text once; at most

@@ -112,6 +112,7 @@ class Reaction:
 @dataclass(frozen=True)
 class MessageState:
     seq: int
+    version: int
     edited: LatestEdit | None
     reactions: tuple[Reaction, ...]
 
@@ -181,7 +182,7 @@ class MessageList:
 
 EDIT = struct(LatestEdit, SEQ, U64, BYTES, MENTIONS)
 REACTION = struct(Reaction, TEXT, U32, BOOL)
-MESSAGE_STATE_FIELDS = (SEQ, option(EDIT), list_of(REACTION))
+MESSAGE_STATE_FIELDS = (SEQ, SEQ, option(EDIT), list_of(REACTION))
 MESSAGE_STATE = struct(MessageState, *MESSAGE_STATE_FIELDS)
 RECEIPT_FIELDS = (USER, SEQ, SEQ)
 RECEIPT = struct(Receipt, *RECEIPT_FIELDS)

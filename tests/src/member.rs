@@ -1,10 +1,11 @@
 //! A device whose user is in conversations: what tests of them do again and again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::bail;
+use quoth_client::ClientEvent;
 use quoth_protocol::frame::{
     ClientFrame, Event, EventKind, Fetch, FetchRange, Open, ServerFrame, Start, feature,
 };
@@ -52,6 +53,19 @@ pub struct Page {
     pub more_before: bool,
     /// Whether there is more behind it.
     pub more_after: bool,
+}
+
+impl Page {
+    /// As the SDK gives it.
+    #[must_use]
+    pub fn into_client(self) -> quoth_client::Page {
+        let Self { events, gaps, states, head, floor, from, to, more_before, more_after } = self;
+        let gaps = gaps.into_iter().map(|(from, to)| (from, ClientEvent::Gap { from, to }));
+        let events = events.into_iter().map(|event| (event.seq, ClientEvent::Event(event)));
+        let events: BTreeMap<Seq, ClientEvent> = events.chain(gaps).collect();
+        let events = events.into_values().collect();
+        quoth_client::Page { events, states, head, floor, from, to, more_before, more_after }
+    }
 }
 
 impl Member {

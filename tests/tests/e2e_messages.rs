@@ -5,6 +5,8 @@
 mod erasure;
 #[path = "e2e_messages/limits.rs"]
 mod limits;
+#[path = "e2e_messages/pages.rs"]
+mod pages;
 #[path = "e2e_messages/rights.rs"]
 mod rights;
 #[path = "e2e_messages/views.rs"]

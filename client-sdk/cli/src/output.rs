@@ -354,7 +354,7 @@ mod tests {
         let edited = Edit { seq: Seq(8), time_ms: 5, body: "h\u{1b}o".into(), mentions: vec![] };
         let reaction = |reaction: &str, count, mine| Reaction { reaction: reaction.to_owned(), count, mine };
         let reactions = vec![reaction("+1", 2, true), reaction("\u{202e}", 1, false)];
-        let state = MessageState { seq: Seq(7), edited: Some(edited), reactions };
+        let state = MessageState { seq: Seq(7), version: Seq(9), edited: Some(edited), reactions };
         let printed = |format: Format, known: &Known<'_>| {
             let mut out = Vec::new();
             format.print(&mut out, &event, known).unwrap();

@@ -74,10 +74,11 @@ impl Message {
         })
     }
 
-    /// What it has come to by the events up to `head`.
+    /// What it has come to by the events up to `head`, or to where its state is, if that is later.
     pub(super) fn with(self, state: Option<&MessageState>, head: Seq) -> Self {
         let mut message = Self { version: head, ..self };
         let Some(state) = state else { return message };
+        message.version = head.max(state.version);
         if let Some(edit) = &state.edited {
             (message.body, message.mentions) = (edit.body.clone(), edit.mentions.clone());
             message.edited = Some(Edited { seq: edit.seq, time_ms: edit.time_ms });

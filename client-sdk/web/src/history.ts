@@ -27,7 +27,8 @@ export interface FetchedPage extends Page {
 export class PageRequest implements LaneUser {
   private lane: Lane | undefined;
   private events: Page["events"][number][] = [];
-  private gaps = 0;
+  /** Gaps are not counted by the limit. */
+  private count = 0;
   private states: Uint8Array[] = [];
   private failures = 0;
   private readonly backoff = new Backoff();
@@ -46,7 +47,7 @@ export class PageRequest implements LaneUser {
     this.lane = this.owner.session?.openPage(this);
     if (!this.lane) return;
     this.events = [];
-    this.gaps = 0;
+    this.count = 0;
     this.states = [];
     this.lane.send(this.fetch);
     this.lane.finish();
@@ -63,11 +64,15 @@ export class PageRequest implements LaneUser {
     switch (frame.type) {
       case "event":
         this.events.push(eventOf(frame));
-        break;
-      case "gap":
-        this.events.push({ type: "gap", from: frame.from, to: frame.to });
-        this.gaps += 1;
-        break;
+        if (++this.count > FETCH_EVENTS_MAX) this.broken(`a page of over ${FETCH_EVENTS_MAX} events`);
+        return;
+      case "gap": {
+        // Those side by side are one.
+        const last = this.events.at(-1);
+        const from = last?.type === "gap" ? (this.events.pop() as typeof last).from : frame.from;
+        this.events.push({ type: "gap", from, to: frame.to });
+        return;
+      }
       case "message_state":
         // At most one for each event.
         if (this.states.push(frame.state) > this.events.length) this.broken("too many states in a page");
@@ -79,11 +84,8 @@ export class PageRequest implements LaneUser {
         return this.answer.resolve({ events: this.events, ...(this.states.length > 0 && { states: this.states }), ...ends });
       }
       default:
-        return this.broken(`${frame.type} in a page`);
+        this.broken(`${frame.type} in a page`);
     }
-    const count = this.events.length - this.gaps;
-    // Gaps are not counted by the limit. Between two of them is an event.
-    if (count > FETCH_EVENTS_MAX || this.gaps > count + 1) this.broken(`a page of ${count} events and ${this.gaps} gaps`);
   }
 
   writable(): void {}

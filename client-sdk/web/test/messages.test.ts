@@ -120,7 +120,7 @@ scene("messages are edited, taken back, reacted to and hidden", async ({ server,
   assert.deepEqual(await messages.react("team", 3, "👍"), done);
   await messages.hide("team", 3);
   await messages.setRetention("team", { ageS: 60, count: 0, bytes: 0 });
-  assert.deepEqual(await messages.states("team", [7, 8]), { states: [{ seq: 7, edited: undefined, reactions: [] }], absent: [8], more: false });
+  assert.deepEqual(await messages.states("team", [7, 8]), { states: [{ seq: 7, version: 0, edited: undefined, reactions: [] }], absent: [8], more: false });
   assert.deepEqual(await messages.receipts("team", 7), { delivered: 2, read: 1, users: [{ user: "bob", delivered: 9, read: 7 }] });
   const [edit, , react] = server.requests.asked;
   assert.deepEqual(edit, { type: "edit", conversation: "team", seq: 3, body: new TextEncoder().encode("new"), mentions: ["bob"] });
@@ -143,18 +143,18 @@ scene("history comes around any place, with what its messages have come to", asy
   for (let i = 0; i < 5; i++) server.say("team", `line ${i}`);
   const client = connect();
   const messages = messagesOf(client);
-  server.pageStates = [encoded(messageState, { seq: 4, reactions: [{ reaction: "👍", count: 2, mine: true }] })];
+  server.pageStates = [encoded(messageState, { seq: 4, version: 6, reactions: [{ reaction: "👍", count: 2, mine: true }] })];
   const page = await messages.history("team", { after: 2, limit: 2 });
   assert.deepEqual(page.events.map((event) => "seq" in event && event.seq), [3, 4]);
   assert.deepEqual([page.from, page.to, page.moreBefore, page.moreAfter], [3, 4, true, true]);
-  assert.deepEqual(page.states, [{ seq: 4, edited: undefined, reactions: [{ reaction: "👍", count: 2, mine: true }] }]);
+  assert.deepEqual(page.states, [{ seq: 4, version: 6, edited: undefined, reactions: [{ reaction: "👍", count: 2, mine: true }] }]);
   server.pageStates = [];
   await messages.history("team", { around: 3 });
   for (const range of [{ beforeTimeMs: 5 }, { afterTimeMs: 6 }, { aroundTimeMs: 7 }, {}]) await messages.history("team", range);
   assert.deepEqual(server.fetched.slice(1), [{ around: 3 }, { beforeTime: 5 }, { afterTime: 6 }, { aroundTime: 7 }, "latest"]);
   await assert.rejects(messages.history("team", { before: 1, around: 2 }), { code: "BAD_ARGUMENT" });
   // A client that has no use for states reads on.
-  server.pageStates = [encoded(messageState, { seq: 4, reactions: [] })];
+  server.pageStates = [encoded(messageState, { seq: 4, version: 0, reactions: [] })];
   assert.equal((await client.conversation("team").history()).events.length, 5);
   // More states than events: the server is broken.
   server.pageStates = Array.from({ length: 6 }, () => server.pageStates[0] as Uint8Array);

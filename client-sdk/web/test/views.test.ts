@@ -39,9 +39,9 @@ function eventOf(told: any): RoomEvent | undefined {
 function pageOf({ events, states, head, floor, from, to }: any): MessagePage {
   return {
     events: events.map(eventOf) as (LogEvent | Gap)[],
-    states: states.map(({ seq, edited, reactions }: any) => {
+    states: states.map(({ seq, version, edited, reactions }: any) => {
       const edit = edited && { seq: edited.seq, timeMs: edited.time_ms, body: utf8(edited.body), mentions: edited.mentions };
-      return { seq, edited: edit ?? undefined, reactions };
+      return { seq, version, edited: edit ?? undefined, reactions };
     }),
     head,
     floor,

@@ -14,6 +14,7 @@ pub(crate) fn message_state() -> MessageState {
     let (body, mentions) = ("grüße".into(), vec![user("bob")]);
     MessageState {
         seq: Seq(299),
+        version: Seq(303),
         edited: Some(Edit { seq: Seq(301), time_ms: TIME_MS, body, mentions }),
         reactions: vec![reaction("+1", 1, false), reaction("👍", 300, true)],
     }
@@ -21,7 +22,7 @@ pub(crate) fn message_state() -> MessageState {
 
 /// A message as it was published.
 pub(crate) fn plain(seq: Seq) -> MessageState {
-    MessageState { seq, edited: None, reactions: Vec::new() }
+    MessageState { seq, version: Seq(0), edited: None, reactions: Vec::new() }
 }
 
 pub(crate) fn inbox_row() -> InboxRow {

@@ -56,6 +56,22 @@ impl Span {
         let (more_before, more_after) = (after > before_floor, last < head);
         Self { after: Seq(after), last: Seq(last), more_before, more_after }
     }
+
+    /// With what is before it, of which at most `limit` seqs up to and including `event` are more than a gap; there is nothing from
+    /// there on.
+    #[must_use]
+    pub fn back_to(self, event: Seq, limit: u64, floor: Seq) -> Self {
+        let Self { after, more_before, .. } = Self::of(Anchor::Before(event.next()), limit, floor, self.last);
+        Self { after: after.min(self.after), more_before, ..self }
+    }
+
+    /// With what is behind it, of which at most `limit` seqs from `event` on are more than a gap; there is nothing up to there.
+    #[must_use]
+    pub fn on_to(self, event: Seq, limit: u64, head: Seq) -> Self {
+        let before = Seq(event.0.saturating_sub(1));
+        let Self { last, more_after, .. } = Self::of(Anchor::After(before), limit, self.after.next(), head);
+        Self { last: last.max(self.last), more_after, ..self }
+    }
 }
 
 #[cfg(test)]
@@ -118,6 +134,21 @@ mod tests {
         assert_eq!(page(around(5), 100, 3, 8), (3, 8, false, false));
         assert_eq!(page(around(5), 10, 1, 0), (1, 0, false, false));
         assert_eq!(page(around(50), 0, 1, 100), (50, 49, true, true));
+    }
+
+    #[test]
+    fn one_with_nothing_in_it_goes_on_to_where_something_is() {
+        let ends = |span: Span| (span.after.0 + 1, span.last.0, span.more_before, span.more_after);
+        let last = Span::of(HEAD, 10, Seq(1), Seq(100));
+        assert_eq!(ends(last), (91, 100, true, false));
+        assert_eq!(ends(last.back_to(Seq(50), 10, Seq(1))), (41, 100, true, false));
+        assert_eq!(ends(last.back_to(Seq(4), 10, Seq(1))), (1, 100, false, false));
+        assert_eq!(ends(last.back_to(Seq(44), 10, Seq(40))), (40, 100, false, false), "not before the floor");
+        assert_eq!(ends(last.back_to(Seq(90), 0, Seq(1))), (91, 100, true, false));
+        let first = Span::of(Anchor::After(Seq(20)), 10, Seq(1), Seq(100));
+        assert_eq!(ends(first), (21, 30, true, true));
+        assert_eq!(ends(first.on_to(Seq(50), 10, Seq(100))), (21, 59, true, true));
+        assert_eq!(ends(first.on_to(Seq(95), 10, Seq(100))), (21, 100, true, false));
     }
 
     #[test]

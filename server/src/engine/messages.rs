@@ -1,5 +1,7 @@
 //! Messages once they are said: what is done to them on its way to the log, and what readers are told of them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use quoth_core::authorize::{Action, Reach};
 use quoth_core::membership::{Actor, Refusal};
@@ -10,7 +12,7 @@ use quoth_core::messages::{
 use quoth_protocol::limits::BODY_BYTES_MAX;
 use quoth_protocol::message::{Edit, MessageState};
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
-use quoth_store::{Bounds, View, ViewError};
+use quoth_store::{View, ViewError};
 
 use super::Engine;
 use super::access::Access;
@@ -19,6 +21,9 @@ use super::states::MessageKey;
 
 /// Summaries that are read at once.
 const SUMMARIES_PAGE: usize = 256;
+
+/// Bytes of a page's states that are read at once, but for the last one: what a client that takes nothing costs.
+const STATES_BYTES_MAX: usize = 64 * 1024;
 
 /// There is no such message, or not any more.
 const NOT_FOUND: Refusal = Refusal::new(Code::NOT_FOUND_MESSAGE, "there is no such message, or not any more");
@@ -142,9 +147,9 @@ impl Engine {
         Ok(states)
     }
 
-    /// What the messages from `from` up to and including `to` have come to, as far as anything has become of them: by exactly the events
-    /// up to the head that is told, which is the view's and at least `bounds`'. What has become of a message by events behind `last`
-    /// is left out.
+    /// What those of `seqs`, ascending, that lie behind `after` have come to, as far as anything has become of them: some of it, and
+    /// behind which seq it goes on; `None`: there is no more. Each state is by all events about its message that the view has at some
+    /// moment from now on. One that has an event in it behind `last` is left out.
     ///
     /// # Errors
     /// When the view cannot be read.
@@ -152,27 +157,15 @@ impl Engine {
         &self,
         access: &Access,
         me: &UserId,
-        (from, to): (Seq, Seq),
-        bounds: Bounds,
+        seqs: &Arc<[Seq]>,
+        after: Seq,
         last: Seq,
-    ) -> Result<(Vec<MessageState>, Seq), ViewError> {
-        let (name, me) = (access.name().clone(), me.clone());
-        let read = move |view: &dyn View| {
-            let mut head = bounds.head;
-            loop {
-                let states = states_between(view, &name, (from, to), &me, last)?;
-                // All that the view had when it was asked for its head is in what is read behind that.
-                let latest = states.iter().map(|(version, _)| *version).max().unwrap_or_default();
-                if latest <= head {
-                    let states = states.into_iter().map(|(_, state)| state);
-                    return Ok((states.collect::<Vec<_>>(), head));
-                }
-                head = view.bounds(&name)?.head;
-            }
-        };
-        let (mut states, head) = self.inner.reads.run(read).await?;
+    ) -> Result<(Vec<MessageState>, Option<Seq>), ViewError> {
+        let (name, me, seqs) = (access.name().clone(), me.clone(), Arc::clone(seqs));
+        let read = move |view: &dyn View| states_behind(view, &name, &seqs, after, &me, last);
+        let (mut states, more) = self.inner.reads.run(read).await?;
         states.retain(|state| !is_absent(access, state.seq));
-        Ok((states, head.min(last)))
+        Ok((states, more))
     }
 }
 
@@ -195,14 +188,14 @@ fn damaged(name: &ConversationName, seq: Seq) -> ViewError {
     ViewError::DamagedRow { conversation: name.clone(), seq, what }
 }
 
-/// What a summary, or the one that has come in its place meanwhile, says to a user; and its version.
+/// What a summary, or the one that has come in its place meanwhile, says to a user.
 fn state_of(
     view: &dyn View,
     name: &ConversationName,
     seq: Seq,
     me: &UserId,
     mut summary: Summary,
-) -> Result<(Seq, MessageState), ViewError> {
+) -> Result<MessageState, ViewError> {
     loop {
         let edit = match summary.edited {
             Seq::ZERO => None,
@@ -218,8 +211,7 @@ fn state_of(
             Some(later) if later.version != summary.version => summary = later,
             // Without one it was revoked, and is left out for that.
             Some(_) | None => {
-                let version = summary.version;
-                return Ok((version, summary.into_state(seq, edit, |one| mine.iter().any(|own| own == one))));
+                return Ok(summary.into_state(seq, edit, |one| mine.iter().any(|own| own == one)));
             }
         }
     }
@@ -253,37 +245,48 @@ fn state_up_to(
     last: Seq,
 ) -> Result<MessageState, ViewError> {
     let summary = summary_of(view, name, seq)?.unwrap_or_default();
-    let (version, state) = state_of(view, name, seq, me, summary)?;
+    let state = state_of(view, name, seq, me, summary)?;
     let nothing = || Summary::default().into_state(seq, None, |_| false);
-    Ok(if version <= last { state } else { nothing() })
+    Ok(if state.version <= last { state } else { nothing() })
 }
 
-/// Those between two seqs, with their versions.
-fn states_between(
+/// Those of `seqs`, ascending, behind `after`, until they are as many as are read at once; and behind which seq it goes on.
+fn states_behind(
     view: &dyn View,
     name: &ConversationName,
-    (from, to): (Seq, Seq),
+    seqs: &[Seq],
+    after: Seq,
     me: &UserId,
     last: Seq,
-) -> Result<Vec<(Seq, MessageState)>, ViewError> {
-    let mut states = Vec::new();
-    // Behind the key of the seq before.
-    let mut after = summary_key(Seq(from.0.saturating_sub(1)));
-    loop {
-        let rows = view.registers(name, &[SUMMARY], Some(&after), SUMMARIES_PAGE)?;
+) -> Result<(Vec<MessageState>, Option<Seq>), ViewError> {
+    let (mut states, mut bytes) = (Vec::new(), 0);
+    let mut rest = &seqs[seqs.partition_point(|seq| *seq <= after)..];
+    while let (Some(first), Some(to)) = (rest.first(), rest.last()) {
+        // Behind the key of the seq before.
+        let before = summary_key(Seq(first.0.saturating_sub(1)));
+        let rows = view.registers(name, &[SUMMARY], Some(&before), SUMMARIES_PAGE)?;
         for (key, row) in &rows {
-            let seq = seq_of(SUMMARY, key).ok_or_else(|| damaged(name, from))?;
-            if seq > to {
-                return Ok(states);
+            let seq = seq_of(SUMMARY, key).ok_or_else(|| damaged(name, *first))?;
+            if seq > *to {
+                return Ok((states, None));
             }
-            let (version, state) = state_of(view, name, seq, me, decode(name, seq, row)?)?;
-            if version <= last {
-                states.push((version, state));
+            // Of what else the page's span has nothing was delivered.
+            if rest.binary_search(&seq).is_err() {
+                continue;
+            }
+            let state = state_of(view, name, seq, me, decode(name, seq, row)?)?;
+            if state.version > last {
+                continue;
+            }
+            bytes += size(&state);
+            states.push(state);
+            if bytes >= STATES_BYTES_MAX {
+                return Ok((states, Some(seq)));
             }
         }
-        match rows.last() {
-            Some((key, _)) if rows.len() == SUMMARIES_PAGE => after = key.to_vec(),
-            Some(_) | None => return Ok(states),
-        }
+        let Some(end) = rows.last().filter(|_| rows.len() == SUMMARIES_PAGE) else { break };
+        let end = seq_of(SUMMARY, &end.0).ok_or_else(|| damaged(name, *first))?;
+        rest = &rest[rest.partition_point(|seq| *seq <= end)..];
     }
+    Ok((states, None))
 }

@@ -119,7 +119,54 @@ impl Reading {
             before = Some(from);
         }
     }
+
+    /// The last event before a seq that is not absent; where there is none, or none in so many looks, the seq that was looked at last.
+    pub(super) fn last_before(
+        &self,
+        view: &dyn View,
+        name: &ConversationName,
+        before: Seq,
+    ) -> Result<Seq, ViewError> {
+        let (judged, mut at) = (self.judged(view, name)?, before);
+        for _ in 0..LOOKS_MAX {
+            let stretch = view.before(name, Some(at), LOOK)?;
+            if let Some(found) = stretch.iter().rev().find(|record| !judged.is_absent(record)) {
+                return Ok(found.seq);
+            }
+            at = at.min(stretch.from);
+            if at <= judged.floor {
+                break;
+            }
+        }
+        Ok(at)
+    }
+
+    /// The same in the other direction.
+    pub(super) fn first_behind(
+        &self,
+        view: &dyn View,
+        name: &ConversationName,
+        after: Seq,
+    ) -> Result<Seq, ViewError> {
+        let (judged, mut at) = (self.judged(view, name)?, after);
+        for _ in 0..LOOKS_MAX {
+            let stretch = read_behind(view, name, at, LOOK)?;
+            if let Some(found) = stretch.iter().find(|record| !judged.is_absent(record)) {
+                return Ok(found.seq);
+            }
+            if stretch.to <= at {
+                break;
+            }
+            at = stretch.to;
+        }
+        Ok(at)
+    }
 }
+
+/// Of how many events it is looked at once whether they are absent, and how often for one page: 65,536 of them take some tens of
+/// milliseconds off the runtime's threads.
+const LOOK: PageLimit = PageLimit { records: 256, bytes: usize::MAX };
+const LOOKS_MAX: usize = 256;
 
 /// Says of each event of a conversation whether it is absent.
 pub(super) struct Judged<'a> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quoth_core::history::Anchor;
+use quoth_core::history::{Anchor, Span};
 use quoth_core::retention::Gaps;
 use quoth_protocol::codec::{self, Run};
 use quoth_protocol::frame::{Event, FetchRange, ServerFrame};
@@ -50,6 +50,8 @@ pub struct Page {
     /// Event frames in ascending order, and gap frames in place of events that are absent: whole frames, as many in a chunk as lie one
     /// behind the other. What a stream keeps until it is acknowledged is looked through for each packet, chunk after chunk.
     pub chunks: Vec<Bytes>,
+    /// The seqs of the events, ascending.
+    pub events: Vec<Seq>,
     /// Where a reader that has taken the page stands: at its last event, or at the end of its last gap.
     pub reached: Seq,
 }
@@ -81,7 +83,7 @@ impl Read {
     /// As a page of who asked for what is behind `cursor`, up to and including `to`.
     fn page(&self, judged: &Judged<'_>, cursor: Seq, to: Seq) -> Page {
         let gap = |(from, to)| codec::encode(&ServerFrame::Gap { from, to });
-        let (mut chunks, mut gaps, mut last) = (Vec::new(), Gaps::behind(cursor), None);
+        let (mut chunks, mut events, mut gaps) = (Vec::new(), Vec::new(), Gaps::behind(cursor));
         let mut records = self.stretch.records.iter();
         for run in &self.runs {
             // From where on the frames of the run are to come that were not cut off yet.
@@ -102,15 +104,16 @@ impl Read {
                     chunks.push(gap(absent));
                     from = i;
                 }
-                last = Some(record.seq);
+                events.push(record.seq);
             }
             cut(&mut chunks, from, run.len());
         }
         let reached = self.stretch.to.min(to).max(cursor);
         // What is absent behind the last event may go on in the next page, and is told there as one.
-        let reached = last.filter(|last| *last < reached && reached < to).unwrap_or(reached);
+        let last = events.last().copied().filter(|last| *last < reached && reached < to);
+        let reached = last.unwrap_or(reached);
         chunks.extend(gaps.until(reached).map(gap));
-        Page { chunks, reached }
+        Page { chunks, events, reached }
     }
 }
 
@@ -303,6 +306,38 @@ impl Reads {
             FetchRange::BeforeTime(time_ms) => Anchor::Before(first_at(time_ms).await?),
             FetchRange::AroundTime(time_ms) => Anchor::Around(first_at(time_ms).await?),
         })
+    }
+
+    /// A page of which all is absent, with what is next to it on the side to which it was asked for, or else on the other one.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn widened(
+        &self,
+        conversation: &ConversationName,
+        anchor: Anchor,
+        page: Span,
+        limit: u64,
+        bounds: Bounds,
+        at: Reading,
+    ) -> Result<Span, ViewError> {
+        let conversation = conversation.clone();
+        self.run(move |view| {
+            let goes_on = matches!(anchor, Anchor::After(_)) || !page.more_before;
+            Ok(match anchor {
+                _ if goes_on && !page.more_after => page,
+                Anchor::Before(_) if goes_on => page,
+                _ if goes_on => {
+                    let event = at.first_behind(view, &conversation, page.last)?;
+                    page.on_to(event, limit, bounds.head)
+                }
+                _ => {
+                    let event = at.last_before(view, &conversation, page.after.next())?;
+                    page.back_to(event, limit, bounds.floor)
+                }
+            })
+        })
+        .await
     }
 
     /// The first event of a conversation that was stored at `time_ms` or later, in milliseconds since 1970; the seq behind the head where

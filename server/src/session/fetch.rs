@@ -1,13 +1,14 @@
 //! A fetch stream: one page of history, at a low priority, read as the client takes it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use quoth_core::authorize::{Action, Reach};
 use quoth_core::history::Span;
 use quoth_core::membership::Actor;
-use quoth_protocol::Code;
 use quoth_protocol::frame::{Fetch, ServerFrame, feature};
 use quoth_protocol::limits::{FETCH_EVENTS_MAX, FETCH_STALL_TIMEOUT_MS};
+use quoth_protocol::{Code, Seq};
 use quoth_store::{Bounds, PageLimit, ViewError};
 
 use super::connection::Shared;
@@ -72,30 +73,38 @@ async fn send(shared: &Shared, fetch: &Fetch, writer: &mut FrameWriter) -> Resul
     let keeping = access.keeping(engine.now_ms());
     let Bounds { floor, head } = engine.applied_bounds(conversation, keeping).await?;
     let head = head.min(reaches()?);
-    let mut bounds = Bounds { floor: floor.min(head.next()), head };
+    let bounds = Bounds { floor: floor.min(head.next()), head };
     let anchor = engine.reads().anchor(conversation, fetch.range, bounds).await?;
     let limit = u64::from(fetch.limit.min(FETCH_EVENTS_MAX));
-    let page = Span::of(anchor, limit, bounds.floor, bounds.head);
-    let mut cursor = page.after;
+    let mut page = Span::of(anchor, limit, bounds.floor, bounds.head);
+    let (mut cursor, mut events) = (page.after, Vec::new());
+    let mut is_widened = false;
     while cursor < page.last {
         let records = usize::try_from(page.last.0 - cursor.0).unwrap_or(usize::MAX);
-        let limit = PageLimit { records, bytes: PIECE_BYTES_MAX };
+        let piece_limit = PageLimit { records, bytes: PIECE_BYTES_MAX };
         let at = engine.reading_of(&access);
-        let piece = engine.reads().page(conversation, cursor, page.last, limit, at).await?;
+        let piece = engine.reads().page(conversation, cursor, page.last, piece_limit, at.clone()).await?;
+        if !is_widened && cursor == page.after && piece.events.is_empty() && piece.reached == page.last {
+            page = engine.reads().widened(conversation, anchor, page, limit, bounds, at).await?;
+            (cursor, is_widened) = (page.after, true);
+            continue;
+        }
         cursor = piece.reached;
         if reaches()? < cursor {
             return Err(Failure::Denied(Code::FORBIDDEN));
         }
+        events.extend(piece.events);
         writer.extend(piece.chunks);
         writer.write_all().await?;
     }
     if shared.features & feature::MESSAGES != 0 {
-        let (last, seqs) = (reaches()?, (page.after.next(), page.last));
-        let (states, head) = engine.states_of_page(&access, &user, seqs, bounds, last).await?;
-        bounds.head = head;
-        for state in states {
-            writer.push(&ServerFrame::MessageState(state));
+        let events = Arc::from(events);
+        let mut behind = Some(Seq::ZERO);
+        while let Some(after) = behind {
+            let states = engine.states_of_page(&access, &user, &events, after, reaches()?).await?;
+            states.0.into_iter().for_each(|state| writer.push(&ServerFrame::MessageState(state)));
             writer.write_all().await?;
+            behind = states.1;
         }
     }
     writer.push(&ServerFrame::PageEnd {

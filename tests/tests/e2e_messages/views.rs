@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use quoth_core::messages::{Message, Messages};
+use quoth_client::{ClientEvent, Message, View};
 use quoth_protocol::frame::{ClientFrame, EventKind, FetchRange, Publish, ServerFrame, Start};
 use quoth_protocol::message::{Edit, MessageState, Reaction};
 use quoth_protocol::reply::Reply;
@@ -18,7 +18,7 @@ use super::{edit, edit_with, hide, react, revoke, states};
 
 /// A reader of the room: what a client makes of its stream.
 struct Reader {
-    messages: Messages,
+    view: View,
     stream: Stream,
     cursor: Seq,
 }
@@ -26,7 +26,7 @@ struct Reader {
 impl Reader {
     async fn from(member: &mut Member, me: &str, cursor: Seq) -> anyhow::Result<Self> {
         let stream = member.enter(&name("room"), Some(Start::After(cursor))).await?;
-        Ok(Self { messages: Messages::new(user(me)), stream, cursor })
+        Ok(Self { view: View::new(name("room"), user(me)), stream, cursor })
     }
 
     /// Reads up to an event.
@@ -35,12 +35,13 @@ impl Reader {
             self.cursor = match member.next(&mut self.stream).await? {
                 Next::Frame(ServerFrame::Event(event)) => {
                     assert_eq!(event.seq, self.cursor.next(), "nothing is left out");
-                    self.messages.event(&event);
-                    event.seq
+                    let seq = event.seq;
+                    self.view.event(&ClientEvent::Event(event));
+                    seq
                 }
                 Next::Frame(ServerFrame::Gap { from, to }) => {
                     assert!(from == self.cursor.next() && to >= from, "{from}-{to} behind {}", self.cursor);
-                    self.messages.gap(from, to);
+                    self.view.event(&ClientEvent::Gap { from, to });
                     to
                 }
                 Next::Frame(_) => self.cursor,
@@ -50,29 +51,30 @@ impl Reader {
         Ok(())
     }
 
-    fn view(&self) -> BTreeMap<Seq, Message> {
-        view(&self.messages)
+    fn shown(&self) -> BTreeMap<Seq, Message> {
+        shown(&self.view)
     }
 }
 
 /// What is seen, without how it came.
-fn view(messages: &Messages) -> BTreeMap<Seq, Message> {
-    let mut all = messages.all().clone();
+fn shown(view: &View) -> BTreeMap<Seq, Message> {
+    let mut all: BTreeMap<Seq, Message> =
+        view.messages().map(|message| (message.seq, message.clone())).collect();
     all.values_mut().for_each(|message| message.version = Seq::ZERO);
     all
 }
 
 /// What somebody sees who pages through all of it from its end.
 async fn paged(member: &mut Member, me: &str, limit: u32) -> anyhow::Result<BTreeMap<Seq, Message>> {
-    let (mut messages, mut range) = (Messages::new(user(me)), FetchRange::Latest);
+    let (mut view, mut range) = (View::new(name("room"), user(me)), FetchRange::Latest);
     loop {
         let page =
             member.page(&name("room"), range, limit).await?.map_err(|code| anyhow::anyhow!("{code}"))?;
-        page.gaps.iter().for_each(|(from, to)| messages.gap(*from, *to));
-        messages.page(&page.events, &page.states, page.head);
         range = FetchRange::Before(page.from);
-        if !page.more_before {
-            return Ok(view(&messages));
+        let more_before = page.more_before;
+        view.page(&page.into_client());
+        if !more_before {
+            return Ok(shown(&view));
         }
     }
 }
@@ -93,7 +95,7 @@ fn whoever_was_away_ends_with_the_view_of_one_that_was_there() -> anyhow::Result
         let mut phone = site.member(carrier, "alice").await?;
         let mut away = Reader::from(&mut phone, "alice", Seq::ZERO).await?;
         away.read_to(&mut phone, said[11]).await?;
-        let (kept, left) = (away.messages.clone(), away.cursor);
+        let (kept, left) = (away.view.clone(), away.cursor);
         phone.close().await;
 
         bob.done(edit(said[0], "once")).await?;
@@ -112,7 +114,7 @@ fn whoever_was_away_ends_with_the_view_of_one_that_was_there() -> anyhow::Result
         let (_, last) = alice.done(revoke(said[7])).await?;
         there.read_to(&mut alice, last).await?;
 
-        let expected = there.view();
+        let expected = there.shown();
         assert_eq!(expected.len(), 9);
         let body = |n: usize| expected[&said[n]].body.clone();
         assert_eq!(
@@ -129,14 +131,14 @@ fn whoever_was_away_ends_with_the_view_of_one_that_was_there() -> anyhow::Result
 
         let mut phone = site.member(carrier, "alice").await?;
         let mut back = Reader::from(&mut phone, "alice", left).await?;
-        back.messages = kept;
+        back.view = kept;
         back.read_to(&mut phone, last).await?;
-        assert_eq!(back.view(), expected, "from the cursor on");
+        assert_eq!(back.shown(), expected, "from the cursor on");
         phone.close().await;
         let mut phone = site.member(carrier, "alice").await?;
         let mut anew = Reader::from(&mut phone, "alice", Seq::ZERO).await?;
         anew.read_to(&mut phone, last).await?;
-        assert_eq!(anew.view(), expected, "from the beginning");
+        assert_eq!(anew.shown(), expected, "from the beginning");
         for limit in [1, 5, 100] {
             assert_eq!(paged(&mut phone, "alice", limit).await?, expected, "by pages of {limit}");
         }
@@ -151,10 +153,12 @@ fn whoever_was_away_ends_with_the_view_of_one_that_was_there() -> anyhow::Result
             assert!(edit.seq > said[11] && edit.time_ms > 0);
             (edit.seq, edit.time_ms) = (Seq(0), 0);
         }
+        assert!(states[0].version > said[11]);
+        states[0].version = Seq(0);
         let both = |reaction: &str| Reaction { reaction: reaction.to_owned(), count: 2, mine: true };
-        let of_first =
-            MessageState { seq: said[0], edited: Some(edited), reactions: vec![both("+1"), both("👍")] };
-        let of_third = MessageState { seq: said[2], edited: None, reactions: vec![] };
+        let (version, edited, reactions) = (Seq(0), Some(edited), vec![both("+1"), both("👍")]);
+        let of_first = MessageState { seq: said[0], version, edited, reactions };
+        let of_third = MessageState { seq: said[2], version, edited: None, reactions: vec![] };
         assert_eq!(states, [of_first, of_third]);
         Ok(())
     })

@@ -61,6 +61,7 @@ pub(super) struct Server {
 
 #[derive(Debug, Clone, Default)]
 struct State {
+    version: Seq,
     edited: Option<Edit>,
     reactions: BTreeMap<String, BTreeSet<UserId>>,
 }
@@ -73,10 +74,12 @@ impl State {
             count: u32::try_from(users.len()).unwrap(),
             mine: users.contains(&user(0)),
         });
-        MessageState { seq: Seq(seq), edited: self.edited.clone(), reactions: reactions.collect() }
+        let edited = self.edited.clone();
+        MessageState { seq: Seq(seq), version: self.version, edited, reactions: reactions.collect() }
     }
 
     fn take(&mut self, event: &Event) {
+        self.version = event.seq;
         match &event.kind {
             EventKind::Edited { body, mentions, .. } => {
                 let (body, mentions) = (body.clone(), mentions.clone());
@@ -189,13 +192,19 @@ impl Server {
         told
     }
 
+    /// With a head from before the states were read, which the last of its events at least is.
     pub(super) fn page(&self, from: u64, to: u64) -> Page {
         let states = self.states.range(from..to + 1).filter(|(seq, _)| !self.is_absent(**seq));
         // As the protocol has it: only of those that were edited or reacted to.
         let is_something = |state: &MessageState| state.edited.is_some() || !state.reactions.is_empty();
         let states = states.map(|(seq, state)| state.frame(*seq)).filter(is_something).collect();
         let floor = Seq(self.floor());
-        Page { from: Seq(from), to: Seq(to), floor, ..page(self.events(from, to), states, self.head()) }
+        Page {
+            from: Seq(from),
+            to: Seq(to),
+            floor,
+            ..page(self.events(from, to), states, to.midpoint(self.head()))
+        }
     }
 
     /// A message as it was by all events up to `version`, but for edits behind the one that is shown which nobody can have any more.

@@ -72,7 +72,7 @@ export class Fold {
   /** What a message has come to; `undefined` when it is not here. */
   state(seq: number): MessageState | undefined {
     const known = this.known.get(seq);
-    return known && { seq, edited: known.edited, reactions: [...known.reactions.values()].sort((a, b) => (a.reaction < b.reaction ? -1 : 1)) };
+    return known && { seq, version: known.version, edited: known.edited, reactions: [...known.reactions.values()].sort((a, b) => (a.reaction < b.reaction ? -1 : 1)) };
   }
 
   /** Whether something of a seq is to be taken: it is not absent and not forgotten. */
@@ -108,7 +108,9 @@ export class Fold {
     if (about !== undefined && head === undefined && !this.isJoined) this.settle(about);
   }
 
-  private message(seq: number, state: MessageState | undefined, version: number): void {
+  private message(seq: number, state: MessageState | undefined, head: number): void {
+    // A state may be later than the head that its page tells.
+    const version = Math.max(head, state?.version ?? 0);
     const known = this.known.get(seq);
     if (state?.edited) this.isLatestEdit(seq, state.edited.seq);
     // What a reader has told meanwhile is later than the page, or the page is later than what is here.

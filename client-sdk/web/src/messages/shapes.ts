@@ -68,6 +68,8 @@ export interface Edit {
 export interface MessageState {
   /** The message's own seq. */
   readonly seq: number;
+  /** All events about it up to this one are in it; 0: there is none. */
+  readonly version: number;
   /** `undefined`: it was never edited. */
   readonly edited?: Edit | undefined;
   readonly reactions: readonly Reaction[];

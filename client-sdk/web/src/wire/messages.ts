@@ -5,7 +5,7 @@ import { bool, bytes, end, list, number, option, struct, text, u32, variant } fr
 const edit = struct({ seq: number, timeMs: number, body: bytes, mentions });
 const reaction = struct({ reaction: text, count: u32, mine: bool });
 /** What the frame `message_state` holds. */
-export const messageState = struct({ seq: number, edited: option(edit), reactions: list(reaction) });
+export const messageState = struct({ seq: number, version: number, edited: option(edit), reactions: list(reaction) });
 
 const event = struct({ seq: number, timeMs: number, sender: user, originTimeMs: option(number), kind: variant(kinds) });
 /** What the frame `inbox_row` holds. */

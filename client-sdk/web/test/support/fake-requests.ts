@@ -55,7 +55,7 @@ function usual(asked: Request): Reply {
     case "receipts":
       return { type: "receipts", delivered: 2, read: 1, users: [{ user: "bob", delivered: 9, read: 7 }] };
     case "messages":
-      return { type: "messages", states: [{ seq: 7, reactions: [] }], absent: [8], more: false };
+      return { type: "messages", states: [{ seq: 7, version: 0, reactions: [] }], absent: [8], more: false };
     case "watch_inbox":
       return { type: "watching", version: 1, complete: true };
     case "inbox":

@@ -84,13 +84,14 @@ const all: [string, Request][] = [
 
 const edited: Of<typeof messageState> = {
   seq: 299,
+  version: 303,
   edited: { seq: 301, timeMs, body: utf8("grüße"), mentions: ["bob"] },
   reactions: [
     { reaction: "+1", count: 1, mine: false },
     { reaction: "👍", count: 300, mine: true },
   ],
 };
-const plain: Of<typeof messageState> = { seq: 300, reactions: [] };
+const plain: Of<typeof messageState> = { seq: 300, version: 0, reactions: [] };
 const row: Of<typeof inboxRow> = {
   ...at,
   kind: "group",

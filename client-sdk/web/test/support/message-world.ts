@@ -6,6 +6,7 @@ const USERS = ["alice", "bob", "carol"];
 const REACTIONS = ["👍", "❤", "!"];
 
 interface Said {
+  version: number;
   edit: { seq: number; text: string } | undefined;
   /** Who reacts, by the reaction. */
   reactions: Map<string, Set<string>>;
@@ -29,7 +30,7 @@ export class World {
     const said = of === undefined ? undefined : this.said.get(of);
     if (kind < 0.4 || of === undefined || !said) {
       const event = this.add({ type: "message", ...this.text(), mentions: [], expiresMs: 0 });
-      this.said.set(event.seq, { edit: undefined, reactions: new Map() });
+      this.said.set(event.seq, { version: 0, edit: undefined, reactions: new Map() });
       return event;
     }
     if (kind < 0.45) return this.add({ type: "slow_mode", intervalMs: this.head });
@@ -53,7 +54,9 @@ export class World {
       const state = this.state(seq);
       if (state) states.push(state);
     }
-    return { events, states, head: this.head, floor: 1, from, to, moreBefore: from > 1, moreAfter: to < this.head };
+    // The head is told as it was before the states were read.
+    const head = Math.floor((to + this.head) / 2);
+    return { events, states, head, floor: 1, from, to, moreBefore: from > 1, moreAfter: to < head };
   }
 
   private state(seq: number): MessageState | undefined {
@@ -62,7 +65,7 @@ export class World {
     const { edit } = said;
     const body = new TextEncoder().encode(edit?.text);
     const reactions = [...said.reactions].map(([reaction, users]) => ({ reaction, count: users.size, mine: users.has("alice") }));
-    return { seq, edited: edit && { seq: edit.seq, timeMs: edit.seq, body, mentions: [] }, reactions };
+    return { seq, version: said.version, edited: edit && { seq: edit.seq, timeMs: edit.seq, body, mentions: [] }, reactions };
   }
 
   private edit(of: number, said: Said): LogEvent {
@@ -70,6 +73,7 @@ export class World {
     const event = this.add({ type: "edited", of, text, body, mentions: [] });
     if (said.edit) this.absent.add(said.edit.seq);
     said.edit = { seq: event.seq, text };
+    said.version = event.seq;
     return event;
   }
 
@@ -81,7 +85,9 @@ export class World {
     else users.delete(sender);
     if (users.size > 0) said.reactions.set(reaction, users);
     else said.reactions.delete(reaction);
-    return this.add({ type: "reacted", of, reaction, on }, sender);
+    const event = this.add({ type: "reacted", of, reaction, on }, sender);
+    said.version = event.seq;
+    return event;
   }
 
   private text(): { text: string; body: Uint8Array } {

@@ -2,8 +2,8 @@
 //!
 //! The state of a message is what the events about it come to ([`MessageState::apply`]). What somebody asks for is an
 //! [`Alteration`]; [`decide`] turns it into the event that makes it so, or refuses it. The store keeps the states as registers of the
-//! conversation, so they are there without the events. [`Messages`] is how a client comes to the same: by the
-//! events alone, or by pages of history and the states behind them.
+//! conversation, so they are there without the events. Clients come to the same, by the events alone or by pages of history and the
+//! states behind them.
 
 mod about;
 mod absent;
@@ -12,7 +12,6 @@ mod registers;
 mod state;
 #[cfg(test)]
 mod tests;
-mod view;
 
 pub use about::ends_with;
 pub use absent::Absent;
@@ -22,4 +21,3 @@ pub use registers::{
     reaction_key, reactions_prefix, seq_of, summary_key,
 };
 pub use state::{Altered, MessageState};
-pub use view::{Count, Message, Messages};

@@ -58,7 +58,7 @@ impl Summary {
             let mine = mine(&reaction);
             Reaction { reaction, count, mine }
         });
-        MessageState { seq, edited: edit, reactions: reactions.collect() }
+        MessageState { seq, version: self.version, edited: edit, reactions: reactions.collect() }
     }
 }
 

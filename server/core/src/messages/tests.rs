@@ -1,4 +1,4 @@
-//! A conversation in which everything is done to messages, and clients that read it in every way.
+//! A conversation in which everything is done to messages.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use quoth_protocol::message::{Edit, MessageState as StateFrame};
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
 
 use super::registers::{ABSENT, edit_key, reaction_key, reactions_prefix, summary_key};
-use super::{Absent, Alteration, Context, MessageState, Messages, Summary, Target, absent_key, decide};
+use super::{Absent, Alteration, Context, MessageState, Summary, Target, absent_key, decide};
 use crate::authorize::{Grant, Pattern, Place, Standing};
 use crate::membership::testing::{World, grant, user};
 use crate::membership::{Actor, Change, Fact, Refusal, Rules};
@@ -117,43 +117,6 @@ impl Room {
         let mine = |reaction: &str| self.rows.contains_key(&reaction_key(seq, reaction, me));
         Some(summary.into_state(seq, edit, mine))
     }
-
-    fn page(&self, from: Seq, to: Seq, me: &UserId) -> Page {
-        let (events, gaps) = self.read(from, to);
-        let states = events.iter().filter_map(|event| self.state_frame(event.seq, me)).collect();
-        Page { events, gaps, states, head: self.head() }
-    }
-}
-
-struct Page {
-    events: Vec<Event>,
-    gaps: Vec<(Seq, Seq)>,
-    states: Vec<StateFrame>,
-    head: Seq,
-}
-
-/// A client with a cursor.
-struct Client {
-    messages: Messages,
-    cursor: Seq,
-}
-
-impl Client {
-    fn new(me: &UserId, cursor: Seq) -> Self {
-        Self { messages: Messages::new(me.clone()), cursor }
-    }
-
-    fn read_on(&mut self, room: &Room) {
-        let (events, gaps) = room.read(self.cursor.next(), room.head());
-        gaps.iter().for_each(|(from, to)| self.messages.gap(*from, *to));
-        events.iter().for_each(|event| self.messages.event(event));
-        self.cursor = room.head();
-    }
-
-    fn take(&mut self, page: &Page) {
-        page.gaps.iter().for_each(|(from, to)| self.messages.gap(*from, *to));
-        self.messages.page(&page.events, &page.states, page.head);
-    }
 }
 
 struct Random(u64);
@@ -192,79 +155,45 @@ fn happens_something(room: &mut Room, random: &mut Random) {
     }
 }
 
+/// Readers and pages come to the same: what the events come to that are left, and what the registers say.
 #[test]
-fn whoever_was_away_ends_with_the_view_of_one_that_was_there() {
-    let me = user("ada");
+fn the_events_that_are_left_come_to_the_states() {
     for seed in 0..300 {
         let (mut room, mut random) = (Room::new(), Random(seed));
-        let mut there = Client::new(&me, Seq::ZERO);
-        // Away from somewhere on, and there again at the end only.
-        let mut away = Client::new(&me, Seq::ZERO);
-        // Begins late with what is new, and pages through what is old meanwhile: pages come later than they are read.
-        let (mut paging, mut oldest, mut under_way): (Option<Client>, Seq, Option<Page>) =
-            (None, Seq::ZERO, None);
-        for step in 0..120 {
-            happens_something(&mut room, &mut random);
-            there.read_on(&room);
-            if step == 30 {
-                away.read_on(&room);
-            }
-            if step == 60 {
-                (paging, oldest) = (Some(Client::new(&me, room.head())), room.head().next());
-            }
-            let Some(paging) = &mut paging else { continue };
-            if random.below(2) == 0 {
-                paging.read_on(&room);
-            }
-            match under_way.take() {
-                Some(page) if random.below(2) == 0 => paging.take(&page),
-                Some(page) => under_way = Some(page),
-                // What is known already, once more: it may be older than what has come since.
-                None if random.below(3) == 0 => {
-                    let from = Seq(1 + random.below(room.head().0));
-                    under_way = Some(room.page(from.max(oldest), Seq(from.0 + 20).min(room.head()), &me));
+        (0..120).for_each(|_| happens_something(&mut room, &mut random));
+        let (events, _) = room.read(Seq(1), room.head());
+        let mut anew: BTreeMap<Seq, MessageState> = BTreeMap::new();
+        for event in &events {
+            let (EventKind::Edited { seq, .. } | EventKind::Reacted { seq, .. }) = event.kind else {
+                continue;
+            };
+            let fact =
+                Fact { seq: event.seq, time_ms: event.time_ms, sender: &event.sender, kind: &event.kind };
+            let altered = anew.entry(seq).or_default().apply(seq, fact);
+            assert!(altered.absent.is_empty(), "of its edits one is left, seed {seed}");
+        }
+        let messages: Vec<Seq> = events
+            .iter()
+            .filter(|event| matches!(event.kind, EventKind::Message { .. }))
+            .map(|event| event.seq)
+            .collect();
+        assert!(messages.len() > 5);
+        for seq in messages {
+            let state = room.states.get(&seq).cloned().unwrap_or_default();
+            let left = anew.remove(&seq).unwrap_or_default();
+            assert!(!state.is_absent() && left.edited() == state.edited(), "seed {seed}");
+            assert_eq!(left.reactions_count(), state.reactions_count(), "seed {seed}");
+            for me in USERS.map(user) {
+                let frame =
+                    room.state_frame(seq, &me).unwrap_or(Summary::default().into_state(seq, None, |_| false));
+                assert_eq!(frame.edited.as_ref(), left.edited());
+                assert_eq!(frame.reactions.len(), left.reactions_count());
+                for one in &frame.reactions {
+                    assert_eq!(one.mine, left.has_reacted(&one.reaction, &me), "seed {seed}");
+                    let count = USERS.iter().filter(|of| left.has_reacted(&one.reaction, &user(of))).count();
+                    assert_eq!(one.count as usize, count, "seed {seed}");
                 }
-                None if oldest > Seq(1) && random.below(2) == 0 => {
-                    let (to, from) = (Seq(oldest.0 - 1), Seq(oldest.0.saturating_sub(12).max(1)));
-                    under_way = Some(room.page(from, to, &me));
-                    oldest = from;
-                }
-                None => {}
             }
-        }
-        let mut paging = paging.unwrap();
-        if let Some(page) = under_way {
-            paging.take(&page);
-        }
-        if oldest > Seq(1) {
-            paging.take(&room.page(Seq(1), Seq(oldest.0 - 1), &me));
-        }
-        paging.read_on(&room);
-        away.read_on(&room);
-        let mut anew = Client::new(&me, Seq::ZERO);
-        anew.read_on(&room);
-        let mut by_one_page = Client::new(&me, room.head());
-        by_one_page.take(&room.page(Seq(1), room.head(), &me));
-        let views = |client: &Client| {
-            let mut all = client.messages.all().clone();
-            all.values_mut().for_each(|message| message.version = Seq::ZERO);
-            all
-        };
-        let expected = views(&there);
-        assert!(expected.len() > 5);
-        let others = [("away", &away), ("anew", &anew), ("paging", &paging), ("one page", &by_one_page)];
-        for (name, other) in others {
-            assert_eq!(views(other), expected, "{name}, seed {seed}");
-        }
-        // And with what the server decides by.
-        for (seq, message) in &expected {
-            let state = room.states.get(seq).cloned().unwrap_or_default();
-            assert!(!state.is_absent() && message.edited == state.edited().map(|edit| edit.seq));
-            let mine = |reaction: &String| state.has_reacted(reaction, &me);
-            assert!(
-                message.reactions.iter().all(|(text, count)| count.mine == mine(text) && count.count > 0)
-            );
-            assert_eq!(message.reactions.len(), state.reactions_count());
         }
         let absent: Vec<_> = room.rows.iter().filter(|(key, _)| key[0] == ABSENT).collect();
         assert_eq!(Absent::load(absent).unwrap(), room.absent, "registers have all of it");

@@ -14,6 +14,7 @@ use quoth_protocol::codec::Decoder;
 use quoth_protocol::frame::{EventKind, ServerFrame};
 use quoth_protocol::limits::FRAME_BYTES_MAX;
 use quoth_protocol::membership::ConversationKind;
+use quoth_protocol::message::MessageState;
 use quoth_protocol::{Code, Seq, UserId};
 use quoth_store::{LogError, MemoryLog, MemoryView, PageLimit, View as _};
 use tokio::task::JoinHandle;
@@ -260,9 +261,24 @@ async fn one_whose_flush_fails_makes_nothing_absent() {
     stop(engine, stopper).await.unwrap_err();
 }
 
-/// States say what has become of messages by exactly the events up to the head that is told, while reactions come all the time.
+/// A page's states, piece by piece.
+async fn states_of_page(
+    engine: &Engine,
+    access: &Access,
+    seqs: impl Iterator<Item = u64>,
+) -> Vec<Vec<MessageState>> {
+    let (seqs, mut pieces, mut behind) = (seqs.map(Seq).collect::<Arc<[Seq]>>(), Vec::new(), Some(Seq(0)));
+    while let Some(after) = behind {
+        let piece = engine.states_of_page(access, &user("alice"), &seqs, after, Seq(u64::MAX)).await.unwrap();
+        pieces.push(piece.0);
+        behind = piece.1;
+    }
+    pieces
+}
+
+/// States say what has become of messages by exactly the events up to their version, while reactions come all the time.
 #[tokio::test]
-async fn states_of_a_page_are_those_of_its_head() {
+async fn states_of_a_page_are_those_of_their_version() {
     let view = MemoryView::new();
     let (engine, stopper) = start(MemoryLog::new(), view.clone());
     let access = group(&engine, 3).await;
@@ -278,17 +294,17 @@ async fn states_of_a_page_are_those_of_its_head() {
     let mut pages = Vec::new();
     while !reacts.is_finished() {
         let bounds = engine.applied_bounds(access.name(), Keeping::default()).await.unwrap();
-        let span = (Seq(1), bounds.head);
-        let page = engine.states_of_page(&access, &user("alice"), span, bounds, Seq(u64::MAX)).await.unwrap();
-        assert!(page.1 >= bounds.head);
-        pages.push(page);
+        let states = states_of_page(&engine, &access, 1..=bounds.head.0).await;
+        pages.push((states.concat(), bounds.head));
     }
     reacts.await.unwrap();
     let events = view.after(&room("room"), Seq(0), ALL).unwrap();
     for (states, head) in pages {
         for seq in (4..=6).map(Seq) {
             let mut users = std::collections::BTreeSet::new();
-            for record in events.iter().filter(|record| record.seq <= head) {
+            let state = states.iter().find(|state| state.seq == seq);
+            let version = state.map_or(head, |state| state.version);
+            for record in events.iter().filter(|record| record.seq <= head.max(version)) {
                 if let EventKind::Reacted { seq: to, on, .. } = crate::engine::event(record).unwrap().kind
                     && to == seq
                 {
@@ -296,12 +312,35 @@ async fn states_of_a_page_are_those_of_its_head() {
                         if on { users.insert(record.sender.clone()) } else { users.remove(&record.sender) };
                 }
             }
-            let told = states.iter().find(|state| state.seq == seq).and_then(|state| state.reactions.first());
+            let told = state.and_then(|state| state.reactions.first());
             let told = told.map(|reaction| (reaction.count as usize, reaction.mine));
             let expected = (!users.is_empty()).then(|| (users.len(), users.contains(&user("alice"))));
             assert_eq!(told, expected, "message {seq} at head {head}");
         }
     }
+    drop(access);
+    stop(engine, stopper).await.unwrap();
+}
+
+#[tokio::test]
+async fn states_of_a_page_are_read_piece_by_piece_and_of_what_it_has_alone() {
+    const BODY_BYTES: usize = 30 * 1024;
+    let (engine, stopper) = start(MemoryLog::new(), MemoryView::new());
+    let access = group(&engine, 300).await;
+    for seq in (4..=303).filter(|seq| seq % 20 == 0 || *seq > 298) {
+        let body = vec![b'x'; BODY_BYTES].into();
+        let edit = Alteration::Edit { body, mentions: vec![] };
+        engine.alter(caller("bob"), &room("room"), Seq(seq), edit).await.unwrap();
+    }
+    engine.applied_bounds(access.name(), Keeping::default()).await.unwrap();
+    let pieces = states_of_page(&engine, &access, (4..=303).filter(|seq| ![40, 300].contains(seq))).await;
+    let seqs: Vec<u64> = pieces.iter().flatten().map(|state| state.seq.0).collect();
+    assert_eq!(seqs, [20, 60, 80, 100, 120, 140, 160, 180, 200, 220, 240, 260, 280, 299, 301, 302, 303]);
+    assert!(
+        pieces.iter().all(|piece| piece.len() <= 3),
+        "{:?}",
+        pieces.iter().map(Vec::len).collect::<Vec<_>>()
+    );
     drop(access);
     stop(engine, stopper).await.unwrap();
 }
