@@ -38,7 +38,7 @@ pub(super) fn operations(operations: Operations) -> Operations {
 }
 
 /// A change with what most of them have.
-fn change(
+pub(super) fn change(
     id: &'static str,
     method: Method,
     path: &'static str,

@@ -11,6 +11,7 @@
 //! | `audit` | which key has changed what, in the log |
 //! | `publish`, `poster` | messages, each stored once |
 //! | `conversations` | managed conversations and their members |
+//! | `moderation` | bans and invitations of these |
 //! | `end` | until when what is asked for holds |
 //! | `sessions` | who is signed in, and whose tokens are revoked |
 //! | `history`, `stats` | what is read |
@@ -26,6 +27,7 @@ mod idempotency;
 mod keys;
 mod list;
 mod listener;
+mod moderation;
 mod openapi;
 mod operation;
 mod poster;
@@ -75,6 +77,7 @@ fn operations() -> Operations {
     [
         publish::operations,
         conversations::operations,
+        moderation::operations,
         history::operations,
         retention::operations,
         erasure::operations,

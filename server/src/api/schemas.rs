@@ -148,6 +148,21 @@ fn conversations() -> Value {
             "seq": { "$ref": "#/components/schemas/Seq", "description": "of the last event that came of it; 0 when nothing had to change" },
             "time_ms": of("TimeMs"),
         })),
+        "Bans": object(&["bans", "more"], json!({
+            "bans": { "type": "array", "items": object(&["user", "until_ms"], json!({
+                "user": of("UserId"),
+                "until_ms": { "$ref": "#/components/schemas/TimeMs", "description": "18446744073709551615: for ever" },
+            })) },
+            "more": { "type": "boolean" },
+        })),
+        "Invitations": object(&["invitations"], json!({
+            "invitations": { "type": "array", "items": object(&["hash", "role", "expires_ms", "uses_left"], json!({
+                "hash": { "type": "string", "pattern": "^[0-9a-f]{32}$", "description": "the first 16 bytes of the SHA-256 of its text" },
+                "role": role(),
+                "expires_ms": { "$ref": "#/components/schemas/TimeMs", "description": "0: it has no end" },
+                "uses_left": { "type": ["integer", "null"], "minimum": 1, "description": "how many may still come with it; null: any number" },
+            })) },
+        })),
         "Invitation": object(&["invitation"], json!({ "invitation": of("Text") })),
         "Conversation": conversation(),
         "Member": member(),
@@ -285,10 +300,32 @@ fn sessions() -> Value {
             "expires_ms": number("when no token is left that this concerns, in milliseconds since 1970, and not passed; without it: never"),
             "reason": reason(),
         })),
+        "Revocations": object(&["revocations", "next"], json!({
+            "revocations": { "type": "array", "items": revocation() },
+            "next": { "type": ["string", "null"], "description": "what `after` is for the next page; null: there is none" },
+        })),
         "Lift": object(&[], json!({ "user": of("UserId"), "device": of("DeviceId"), "token_id": token_id() })),
         "Closed": object(&["closed"], json!({ "closed": of("Count") })),
         "Lifted": object(&["lifted"], json!({ "lifted": { "type": "boolean", "description": "whether there was one" } })),
     })
+}
+
+fn revocation() -> Value {
+    let or_null = |of: Value| json!({ "oneOf": [of, { "type": "null" }] });
+    object(
+        &["user", "device", "token_id", "issued_before_ms", "expires_ms", "reason"],
+        json!({
+            "user": or_null(of("UserId")),
+            "device": or_null(of("DeviceId")),
+            "token_id": { "type": ["string", "null"] },
+            "issued_before_ms": {
+                "type": ["integer", "null"], "minimum": 0,
+                "description": "tokens of the user that were issued before; null for a single token",
+            },
+            "expires_ms": { "$ref": "#/components/schemas/TimeMs", "description": "when it is over by itself; 18446744073709551615: never" },
+            "reason": of("Text"),
+        }),
+    )
 }
 
 fn history() -> Value {

@@ -29,7 +29,7 @@ pub(super) type Gone = HashMap<(UserId, DeviceId), SessionInfo>;
 /// # Errors
 /// When they cannot be read.
 pub(super) async fn load(keep: &dyn Keep, user: &UserId) -> Result<Vec<SessionInfo>, String> {
-    let registers = keep.load(ConversationName::of_user(user), PREFIX, 4 * SESSIONS_MAX).await?;
+    let registers = keep.load(ConversationName::of_user(user), PREFIX, None, 4 * SESSIONS_MAX).await?;
     Ok(registers.iter().filter_map(|(key, value)| decode(key, value)).collect())
 }
 

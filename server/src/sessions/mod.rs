@@ -19,7 +19,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
 use quoth_core::login::{Device, Outcome, Policy, Reason, SignIn};
-use quoth_core::revocation::{Bearer, Extent, Revoked};
+use quoth_core::revocation::{Bearer, Extent, InForce, Revoked};
 use quoth_core::session::Identity;
 use quoth_protocol::frame::Hello;
 use quoth_protocol::presence::Status;
@@ -33,7 +33,7 @@ pub use attendance::{Attendance, Refused, Watcher};
 use keep::Closed;
 pub use keep::{Keep, Kept, Nothing, Registers};
 pub use mailbox::{Goodbye, Seen, Told};
-pub use revoked::revoked_in;
+pub use revoked::{RevocationPlace, revoked_in};
 use state::State;
 
 /// How the devices of a user get along, and what watchers hear.
@@ -118,10 +118,10 @@ impl Sessions {
     }
 
     /// Puts back what was [revoked](revoked_in) before a restart.
-    pub fn restore(&self, revoked: &[(Revoked, Extent)]) {
+    pub fn restore(&self, revoked: &[(Revoked, InForce)]) {
         let mut state = self.0.state.lock();
-        for (revoked, extent) in revoked {
-            state.revocations.restore(revoked, *extent);
+        for (revoked, in_force) in revoked {
+            state.revocations.restore(revoked, in_force.clone());
         }
     }
 
@@ -137,8 +137,8 @@ impl Sessions {
     ) -> Result<Attendance, Box<Refused>> {
         let (user, device) = (&identity.grant.user, &hello.device);
         let mut state = self.0.state.lock();
-        if state.revocations.has(bearer(identity, device), now_ms) {
-            let goodbye = Goodbye { code: Code::TOKEN_REVOKED, reason: String::new() };
+        if let Some(reason) = state.revocations.against(bearer(identity, device), now_ms) {
+            let goodbye = Goodbye { code: Code::TOKEN_REVOKED, reason: reason.to_string() };
             return Err(Box::new(Refused { goodbye, attendance: None }));
         }
         let session = state.next_session();
@@ -218,7 +218,7 @@ impl Sessions {
         count
     }
 
-    /// Revokes something at `now_ms` and closes what it concerns, with a reason for people. It is in force when this is first polled, and
+    /// Revokes something at `now_ms` and closes what it concerns, with a reason for people, which those are told too that come later. It is in force when this is first polled, and
     /// stored when it is ready. Says how many connections it has closed.
     ///
     /// # Errors
@@ -233,11 +233,24 @@ impl Sessions {
         let extent = self.bounded(extent);
         let count = {
             let mut state = self.0.state.lock();
-            state.revocations.revoke(revoked, extent)?;
+            state.revocations.revoke(revoked, extent, reason)?;
             state.eject_revoked(revoked, reason, now_ms)
         };
         self.0.store(std::slice::from_ref(revoked)).await.map_err(RevokeError::NotStored)?;
         Ok(count)
+    }
+
+    /// A page of what is revoked, in the order of its [places](RevocationPlace), and the last one's place if there may be further ones.
+    ///
+    /// # Errors
+    /// When it cannot be read, as a sentence.
+    pub async fn revocations(
+        &self,
+        after: Option<&RevocationPlace>,
+        limit: usize,
+        now_ms: u64,
+    ) -> Result<(Vec<(Revoked, InForce)>, Option<RevocationPlace>), String> {
+        revoked::page(&*self.0.keep(), after, limit, now_ms).await
     }
 
     /// Ends a revocation. Says whether there was one.

@@ -134,7 +134,7 @@ impl State {
             let Some((user, device)) = self.logins.of_session(session) else { continue };
             let token_id = live.token_id.as_deref();
             let bearer = Bearer { user, device, token_id, issued_ms: live.issued_ms };
-            if self.revocations.has(bearer, now_ms) && !live.mailbox.has_goodbye() {
+            if self.revocations.against(bearer, now_ms).is_some() && !live.mailbox.has_goodbye() {
                 live.mailbox.goodbye(Goodbye { code: Code::TOKEN_REVOKED, reason: reason.to_owned() });
                 count += 1;
             }
@@ -149,8 +149,8 @@ impl State {
         now_ms: u64,
     ) -> Result<(), Goodbye> {
         let Some((_, device)) = self.logins.of_session(session) else { return Ok(()) };
-        if self.revocations.has(bearer(identity, device), now_ms) {
-            return Err(Goodbye { code: Code::TOKEN_REVOKED, reason: String::new() });
+        if let Some(reason) = self.revocations.against(bearer(identity, device), now_ms) {
+            return Err(Goodbye { code: Code::TOKEN_REVOKED, reason: reason.to_string() });
         }
         let Some(live) = self.live.get_mut(&session) else { return Ok(()) };
         live.issued_ms = identity.issued_ms;

@@ -45,11 +45,18 @@ impl Keep for Memory {
         Box::pin(async { Ok(()) })
     }
 
-    fn load(&self, of: ConversationName, prefix: &'static [u8], limit: usize) -> Kept<'_, Registers> {
+    fn load(
+        &self,
+        of: ConversationName,
+        prefix: &'static [u8],
+        after: Option<Bytes>,
+        limit: usize,
+    ) -> Kept<'_, Registers> {
         let held = self.0.lock();
         let found = held
             .iter()
-            .filter(|((conversation, key), _)| *conversation == *of.as_str() && key.starts_with(prefix));
+            .filter(|((conversation, key), _)| *conversation == *of.as_str() && key.starts_with(prefix))
+            .filter(|((_, key), _)| after.as_ref().is_none_or(|after| key > after));
         let found = found.take(limit).map(|((_, key), value)| (key.clone(), value.clone())).collect();
         Box::pin(async { Ok(found) })
     }
@@ -78,8 +85,14 @@ impl Keep for SlowAtFirst {
         })
     }
 
-    fn load(&self, of: ConversationName, prefix: &'static [u8], limit: usize) -> Kept<'_, Registers> {
-        self.memory.load(of, prefix, limit)
+    fn load(
+        &self,
+        of: ConversationName,
+        prefix: &'static [u8],
+        after: Option<Bytes>,
+        limit: usize,
+    ) -> Kept<'_, Registers> {
+        self.memory.load(of, prefix, after, limit)
     }
 }
 
@@ -187,7 +200,8 @@ async fn what_is_revoked_ends_at_once_and_does_not_come_back() {
         assert_eq!(ended, expected.iter().copied().collect(), "{revoked:?}");
         // After a restart too.
         let again = world_with(SessionsConfig::default(), Arc::clone(&world.memory));
-        let registers = world.memory.load(ConversationName::server(), PREFIX, usize::MAX).await.unwrap();
+        let registers =
+            world.memory.load(ConversationName::server(), PREFIX, None, usize::MAX).await.unwrap();
         let kept: Vec<_> = registers.iter().map(|(key, value)| decode(key, value).unwrap()).collect();
         again.sessions.restore(&kept);
         for world in [&world, &again] {
@@ -198,7 +212,9 @@ async fn what_is_revoked_ends_at_once_and_does_not_come_back() {
             }
         }
         assert!(world.sessions.lift(&revoked).await.unwrap());
-        assert!(world.memory.load(ConversationName::server(), PREFIX, usize::MAX).await.unwrap().is_empty());
+        assert!(
+            world.memory.load(ConversationName::server(), PREFIX, None, usize::MAX).await.unwrap().is_empty()
+        );
         assert!(all.iter().all(|which| come(&world, which).is_ok()));
     }
 }
@@ -293,11 +309,17 @@ impl Keep for Slow {
         self.memory.keep_all(notes)
     }
 
-    fn load(&self, of: ConversationName, prefix: &'static [u8], limit: usize) -> Kept<'_, Registers> {
+    fn load(
+        &self,
+        of: ConversationName,
+        prefix: &'static [u8],
+        after: Option<Bytes>,
+        limit: usize,
+    ) -> Kept<'_, Registers> {
         self.loads.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
             self.goes_on.notified().await;
-            self.memory.load(of, prefix, limit).await
+            self.memory.load(of, prefix, after, limit).await
         })
     }
 }

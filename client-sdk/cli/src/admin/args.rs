@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use quoth_client::protocol::membership::InvitationHash;
 use quoth_client::{ConversationName, DeviceId, UserId};
 
 use super::retention::RetentionCommand;
@@ -110,6 +111,15 @@ pub(crate) enum AdminCommand {
         /// Why, for people
         #[arg(long, default_value = "", value_name = "TEXT")]
         reason: String,
+    },
+    /// What is revoked
+    Revocations {
+        /// The page behind the one that has told this as its `next`
+        #[arg(long, value_name = "NEXT")]
+        after: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        limit: u32,
     },
     /// A user and what is left of one
     #[command(subcommand)]
@@ -303,6 +313,18 @@ pub(crate) enum ConversationCommand {
         #[arg(long, default_value_t = 0, value_name = "N")]
         uses_max: u32,
     },
+    /// The invitations that hold
+    Invitations {
+        /// To which
+        conversation: ConversationName,
+    },
+    /// End one invitation
+    RevokeInvitation {
+        /// To which
+        conversation: ConversationName,
+        /// Which one: its hash, as `invitations` shows it
+        hash: InvitationHash,
+    },
     /// End all invitations
     RevokeInvitations {
         /// To which
@@ -356,6 +378,17 @@ pub(crate) enum MemberCommand {
         /// How long, such as 10m, 2h or 7d; default: for ever
         #[arg(long = "for", value_name = "TIME", value_parser = end_ms)]
         until_ms: Option<u64>,
+    },
+    /// Who is banned, and until when
+    Banned {
+        /// Where
+        conversation: ConversationName,
+        /// Behind this user
+        #[arg(long, value_name = "USER")]
+        after: Option<UserId>,
+        /// At most so many
+        #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        limit: u32,
     },
     /// Let one join again
     Unban {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::args::{AdminCommand, ConversationCommand, MemberCommand, Place, UserCommand, Which, Whom};
 
 /// A time that no token is issued behind, in milliseconds since 1970: the greatest that every reader of JSON takes exactly (2^53 - 1).
-const END_OF_TIME_MS: u64 = 9_007_199_254_740_991;
+pub(super) const END_OF_TIME_MS: u64 = 9_007_199_254_740_991;
 
 /// A request.
 #[derive(Debug, PartialEq)]
@@ -128,6 +128,10 @@ pub(super) fn of(command: AdminCommand) -> Call {
             ]);
             Call::new("POST", "/v1/revocations".to_owned(), Some(body))
         }
+        AdminCommand::Revocations { after, limit } => {
+            let parameters = [("after", after), ("limit", Some(limit.to_string()))];
+            Call::get(with("/v1/revocations".to_owned(), &parameters))
+        }
         AdminCommand::Unrevoke { which: Which { user, device, token_id } } => {
             let body = object([
                 ("user", user.map(|user| json!(user))),
@@ -180,6 +184,10 @@ fn of_conversation(command: ConversationCommand) -> Call {
             let body = json!({ "role": named(role), "expires_ms": expires_ms.unwrap_or_default(), "uses_max": uses_max });
             Call::new("POST", path(conversation, "/invitations"), Some(body))
         }
+        ConversationCommand::Invitations { conversation } => Call::get(path(conversation, "/invitations")),
+        ConversationCommand::RevokeInvitation { conversation, hash } => {
+            Call::new("DELETE", path(conversation, &format!("/invitations/{hash}")), None)
+        }
         ConversationCommand::RevokeInvitations { conversation } => {
             Call::new("DELETE", path(conversation, "/invitations"), None)
         }
@@ -206,6 +214,11 @@ fn of_member(command: MemberCommand) -> Call {
         MemberCommand::Unmute { whom } => Call::new("DELETE", path(whom, "members", "/mute"), None),
         MemberCommand::Ban { whom, until_ms } => {
             Call::new("PUT", path(whom, "bans", ""), Some(until(until_ms)))
+        }
+        MemberCommand::Banned { conversation, after, limit } => {
+            let parameters =
+                [("after", after.map(|user| user.to_string())), ("limit", Some(limit.to_string()))];
+            Call::get(with(format!("/v1/conversations/{}/bans", encoded(conversation)), &parameters))
         }
         MemberCommand::Unban { whom } => Call::new("DELETE", path(whom, "bans", ""), None),
     }
