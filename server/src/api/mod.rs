@@ -10,6 +10,7 @@
 //! | `problem` | refusals |
 //! | `audit` | which key has changed what, in the log |
 //! | `publish`, `poster` | messages, each stored once |
+//! | `messages` | what is done to messages that are said |
 //! | `conversations` | managed conversations and their members |
 //! | `moderation` | bans and invitations of these |
 //! | `end` | until when what is asked for holds |
@@ -27,6 +28,7 @@ mod idempotency;
 mod keys;
 mod list;
 mod listener;
+mod messages;
 mod moderation;
 mod openapi;
 mod operation;
@@ -76,6 +78,7 @@ struct App {
 fn operations() -> Operations {
     [
         publish::operations,
+        messages::operations,
         conversations::operations,
         moderation::operations,
         history::operations,

@@ -1,6 +1,6 @@
 //! The schemas of bodies and answers. A test sends requests that fit them and finds no answer that does not.
 
-use quoth_protocol::limits::BODY_BYTES_MAX;
+use quoth_protocol::limits::{BODY_BYTES_MAX, MENTIONS_MAX};
 use serde_json::{Value, json};
 
 /// All of them, by their names.
@@ -45,6 +45,9 @@ fn publish() -> Value {
                 "type": "integer", "minimum": 0, "maximum": u64::MAX,
                 "description": "when it was first said, for imports, in milliseconds since 1970; only with publish_as",
             },
+            "reply_to": { "description": "the message that it answers", "$ref": "#/components/schemas/Seq" },
+            "mentions": mentions(),
+            "expires_in_ms": number(u64::MAX, "when it becomes absent, in milliseconds from now; 0: at no time of its own"),
             "idempotency_key": {
                 "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$",
                 "description": "see the header Idempotency-Key",
@@ -75,6 +78,11 @@ fn publish() -> Value {
         "Batch": object(&["messages"], json!({
             "messages": { "type": "array", "minItems": 1, "maxItems": 1_000, "items": of_batch },
         })),
+        "Edit": with_body(object(&[], json!({
+            "text": { "type": "string", "maxLength": BODY_BYTES_MAX, "description": "all that it is to say, as UTF-8" },
+            "base64": { "type": "string", "contentEncoding": "base64", "description": "the same, in place of text" },
+            "mentions": mentions(),
+        }))),
         "Stored": object(&["conversation", "seq", "time_ms", "duplicate"], json!({
             "conversation": of("ConversationName"),
             "seq": of("Seq"),
@@ -95,6 +103,10 @@ fn publish() -> Value {
             },
         })),
     })
+}
+
+fn mentions() -> Value {
+    json!({ "type": "array", "maxItems": MENTIONS_MAX, "items": of("UserId"), "description": "whom it mentions" })
 }
 
 fn choice(names: &[&str]) -> Value {

@@ -48,10 +48,22 @@ pub(crate) enum AdminCommand {
         /// In whose name; default: the key's name
         #[arg(long = "as", value_name = "USER")]
         publish_as: Option<UserId>,
+        /// The seq of the message that it answers
+        #[arg(long, value_name = "SEQ")]
+        reply_to: Option<u64>,
+        /// Whom it mentions; may be repeated
+        #[arg(long, value_name = "USER")]
+        mention: Vec<UserId>,
+        /// When it becomes absent, such as 10m, 2h or 7d from now; default: when its conversation's retention says so
+        #[arg(long = "expires", value_name = "TIME", value_parser = duration)]
+        expires_in: Option<Duration>,
         /// Idempotency key: publishing again with it writes nothing
         #[arg(long, value_name = "KEY")]
         once: Option<String>,
     },
+    /// Messages that are said
+    #[command(subcommand)]
+    Message(MessageCommand),
     /// Print a page of a conversation's events
     History {
         /// Which conversation
@@ -132,6 +144,48 @@ pub(crate) enum AdminCommand {
         #[command(flatten)]
         which: Which,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MessageCommand {
+    /// Make one say something else; only its sender does, so say who that is
+    Edit {
+        #[command(flatten)]
+        message: Said,
+        /// All that it is to say; several words are joined by spaces
+        #[arg(required = true)]
+        text: Vec<String>,
+        /// Whom it is to mention; may be repeated
+        #[arg(long, value_name = "USER")]
+        mention: Vec<UserId>,
+    },
+    /// Make one absent for everybody, whoever has written it
+    Revoke {
+        #[command(flatten)]
+        message: Said,
+    },
+    /// React to one
+    React {
+        #[command(flatten)]
+        message: Said,
+        /// An emoji or a short word
+        reaction: String,
+        /// Take it back
+        #[arg(long)]
+        off: bool,
+    },
+}
+
+/// A message, and in whose name something is done to it.
+#[derive(Debug, Args)]
+pub(crate) struct Said {
+    /// Where it is
+    pub(crate) conversation: ConversationName,
+    /// Its seq
+    pub(crate) seq: u64,
+    /// In whose name; default: the key's name
+    #[arg(long = "as", value_name = "USER")]
+    pub(crate) by: Option<UserId>,
 }
 
 /// Which tokens are meant.
