@@ -19,7 +19,7 @@ use quoth_store::Register;
 use super::attendance::Members;
 use super::keep::{Kept, Registers};
 use super::revoked::{PREFIX, decode};
-use super::{Attendance, Keep, RevokeError, Sessions, SessionsConfig, Told};
+use super::{Attendance, Keep, RevokeError, Sessions, SessionsConfig, Told, alive, devices};
 use crate::engine::Clock;
 
 const EVER: Extent = Extent { issued_before_ms: u64::MAX, over_ms: u64::MAX };
@@ -115,6 +115,13 @@ fn world(config: SessionsConfig) -> World {
     world_with(config, Arc::default())
 }
 
+fn world_at(now_ms: u64) -> World {
+    let (clock, memory) = (Arc::new(SetClock(now_ms.into())), Arc::<Memory>::default());
+    let sessions =
+        Sessions::start(SessionsConfig::default(), Arc::clone(&memory) as _, Arc::clone(&clock) as _);
+    World { sessions, memory, clock }
+}
+
 fn world_with(config: SessionsConfig, memory: Arc<Memory>) -> World {
     let clock = Arc::<SetClock>::default();
     let sessions = Sessions::start(config, Arc::clone(&memory) as _, Arc::clone(&clock) as _);
@@ -203,7 +210,7 @@ async fn what_is_revoked_ends_at_once_and_does_not_come_back() {
         let registers =
             world.memory.load(ConversationName::server(), PREFIX, None, usize::MAX).await.unwrap();
         let kept: Vec<_> = registers.iter().map(|(key, value)| decode(key, value).unwrap()).collect();
-        again.sessions.restore(&kept);
+        again.sessions.restore(&kept, &[]);
         for world in [&world, &again] {
             for which in all {
                 let refused = come(world, which).err();
@@ -327,7 +334,7 @@ impl Keep for Slow {
 #[tokio::test]
 async fn a_slow_store_holds_nothing_up_and_is_written_to_once() {
     const USERS: u64 = 20;
-    let (slow, clock) = (Arc::<Slow>::default(), Arc::<SetClock>::default());
+    let (slow, clock) = (Arc::<Slow>::default(), Arc::new(SetClock(1.into())));
     let sessions =
         Sessions::start(SessionsConfig::default(), Arc::clone(&slow) as _, Arc::clone(&clock) as _);
     let mut observed = sessions.observe();
@@ -451,4 +458,34 @@ async fn who_is_kicked_while_a_hook_is_asked_does_not_come_in() {
         0,
         "who has come or gone is not expected any more"
     );
+}
+
+#[tokio::test]
+async fn who_was_connected_at_a_crash_was_last_seen_then() {
+    let world = world_at(1_000);
+    let alice = come(&world, "alice", "phone", None).unwrap();
+    let carol = come(&world, "carol", "phone", None).unwrap();
+    devices::store(&world.sessions.0).await;
+    world.clock.0.store(61_000, Ordering::Relaxed);
+    alive::beat(&world.sessions.0).await;
+    // Who comes behind the last time that is stored was there then, and who has gone was not.
+    world.clock.0.store(65_000, Ordering::Relaxed);
+    let bob = come(&world, "bob", "phone", None).unwrap();
+    drop(carol);
+    devices::store(&world.sessions.0).await;
+    let again = world_with(SessionsConfig::default(), Arc::clone(&world.memory));
+    again.sessions.restore(
+        &[],
+        &alive::runs_of(&world.memory.load(ConversationName::server(), b"alive/", None, 9).await.unwrap()),
+    );
+    for (id, expected) in [("alice", 61_000), ("bob", 65_000), ("carol", 65_000), ("dave", 0)] {
+        assert_eq!(again.sessions.status(&user(id), 90_000).await, (Status::Offline, expected), "{id}");
+    }
+    let infos = again.sessions.session_infos(&user("alice"), 90_000).await;
+    assert_eq!((infos.len(), infos[0].last_seen_ms), (1, 61_000));
+    // One that stops knows better.
+    drop((alice, bob));
+    world.sessions.close().await;
+    let held = world.memory.0.lock();
+    assert!(held.keys().all(|(_, key)| !key.starts_with(b"alive/")), "nothing of it was a crash");
 }
