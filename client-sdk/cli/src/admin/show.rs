@@ -72,10 +72,12 @@ fn cell(name: &str, value: &Value) -> String {
             Some(END_OF_TIME_MS..) => "for ever".to_owned(),
             Some(time_ms) => format!("{} {}", date(time_ms), time(time_ms)),
         },
-        Value::Object(fields) if fields.len() == 1 && name == "kind" => match &fields["message"]["body"] {
-            Value::String(text) => printable(text),
-            _ => printable(&value.to_string()),
-        },
+        Value::Object(fields) if fields.len() == 1 && name == "kind" => {
+            match fields.get("message").map(|message| &message["body"]) {
+                Some(Value::String(text)) => printable(text),
+                _ => printable(&value.to_string()),
+            }
+        }
         other => printable(&other.to_string()),
     }
 }
@@ -126,9 +128,11 @@ mod tests {
 
     #[test]
     fn a_message_is_shown_as_its_text() {
-        let page = json!({ "events": [{ "kind": { "message": { "body": "hi\u{7}" } }, "seq": 1 }, { "kind": "invitations_revoked", "seq": 2 }],
+        let page = json!({ "events": [{ "kind": { "message": { "body": "hi\u{7}" } }, "seq": 1 }, { "kind": "invitations_revoked", "seq": 2 },
+                                      { "kind": { "revoked": { "seq": 1 } }, "seq": 3 }],
                            "floor": 1, "head": 2, "more": false });
         let shown = text(&page);
         assert!(shown.contains("hi\\u{7}") && shown.contains("invitations_revoked"), "{shown}");
+        assert!(shown.contains("revoked\":{\"seq\":1}"), "{shown}");
     }
 }
