@@ -333,4 +333,7 @@ fn who_may_is_decided_by_role_and_time() {
         Ok(Some(EventKind::Revoked { seq: Seq(9) }))
     );
     assert_eq!(decide(operator, &edit, target, context), Err(Refusal::FORBIDDEN));
+    let sender = Actor::Operator { sender: &user("owner") };
+    let edited = decide(sender, &edit, target, context).unwrap();
+    assert!(matches!(edited, Some(EventKind::Edited { .. })), "in the sender's name, however old it is");
 }
