@@ -174,11 +174,17 @@ impl Export {
             .and_then(|bounds| Ok((bounds, Reading::in_view(view, name, &self.classes, self.now_ms)?)));
         let (bounds, reading) = match known {
             Ok(known) => known,
-            Err(error) => return Ok(lose("nothing was written".to_owned(), error)),
+            Err(error) => {
+                lose("nothing was written".to_owned(), error);
+                return Ok(());
+            }
         };
         let judged = match reading.judged(view, name) {
             Ok(judged) => judged,
-            Err(error) => return Ok(lose("nothing was written".to_owned(), error)),
+            Err(error) => {
+                lose("nothing was written".to_owned(), error);
+                return Ok(());
+            }
         };
         let mut cursor = Seq(bounds.floor.0.saturating_sub(1));
         while cursor < bounds.head {

@@ -105,27 +105,15 @@ impl Delivery {
         loop {
             let bytes = self.tell_backlog(backlog);
             if bytes > self.bytes_max {
-                let Some((cursor, dropped_bytes)) = self.give_up(standing, bytes).await else {
+                if !self.drop_oldest(standing, &mut backlog, bytes).await {
                     return Ok(());
-                };
-                standing.cursor = cursor;
-                self.write(standing).await;
-                backlog.known_bytes -= i128::from(dropped_bytes);
-                if standing.cursor.next >= Place::begin(self.log.next()) {
-                    // Nothing is left, whatever was counted twice.
-                    backlog = Backlog { known_bytes: 0, written_before_bytes: self.engine.stats().log_bytes };
                 }
-                standing.backlog = Some(backlog);
                 batch = None;
                 feed = self.feed(standing)?;
                 continue;
             }
             let Some(next) = batch.take() else {
-                let (read, next) = off(move || {
-                    let next = feed.next();
-                    (feed, next)
-                })
-                .await;
+                let (read, next) = off(move || read_on(feed)).await;
                 feed = read;
                 match next? {
                     Next::Batch(next) => batch = Some(next),
@@ -219,6 +207,20 @@ impl Delivery {
         Ok(feed)
     }
 
+    /// Gives up what nobody takes, and goes on behind it. Says whether the service goes on.
+    async fn drop_oldest(&mut self, standing: &mut Standing, backlog: &mut Backlog, bytes: u64) -> bool {
+        let Some((cursor, dropped_bytes)) = self.give_up(standing, bytes).await else { return false };
+        standing.cursor = cursor;
+        self.write(standing).await;
+        backlog.known_bytes -= i128::from(dropped_bytes);
+        if standing.cursor.next >= Place::begin(self.log.next()) {
+            // Nothing is left, whatever was counted twice.
+            *backlog = Backlog { known_bytes: 0, written_before_bytes: self.engine.stats().log_bytes };
+        }
+        standing.backlog = Some(*backlog);
+        true
+    }
+
     /// Drops the oldest half of what may be kept, and tells it: all, where the log cannot be read. Says what comes next, and how many bytes
     /// were dropped; `None` when the service drains.
     async fn give_up(&mut self, standing: &Standing, bytes: u64) -> Option<(Cursor, u64)> {
@@ -296,6 +298,12 @@ impl Delivery {
         self.progress.backlog_bytes.store(bytes, Ordering::Relaxed);
         bytes
     }
+}
+
+/// Reads on, and gives the feed back.
+fn read_on(mut feed: Feed) -> (Feed, Result<Next, LogError>) {
+    let next = feed.next();
+    (feed, next)
 }
 
 /// Does what takes the disk's time where nobody waits for it.
