@@ -399,7 +399,7 @@ impl Stream {
                 return Ok(());
             }
             // No refusal, since it may be stored when it is sent again.
-            Judgement::Unavailable => return Err(Code::UNAVAILABLE),
+            Judgement::Unavailable { .. } => return Err(Code::UNAVAILABLE),
         };
         // A token that has come meanwhile may no longer allow it.
         let grant = shared.grant.borrow().clone();
