@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use quoth_core::conversation::About;
+use quoth_core::messages::Alteration;
 use quoth_core::retention::Retention;
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::inbox::InboxRow;
@@ -68,6 +69,33 @@ async fn a_hold_keeps_messages_in_lists_as_in_history() {
     assert!(of_message.is_some());
     world.retain(Retain::Hold(false)).await;
     assert_eq!(world.seen().await, (vec![first], (Some(first), 1)));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn unread_mentions_are_those_of_the_latest_edits() {
+    let mut world = World::new();
+    world.group(&room("a"), "alice", &["bob"]).await;
+    let first = world.publish(&room("a"), "alice", &["bob"]).await;
+    let second = world.publish(&room("a"), "alice", &[]).await;
+    let counted = async |world: &World| {
+        let row = world.row("bob").await;
+        (row.unread, row.mentions)
+    };
+    assert_eq!(counted(&world).await, (2, 1));
+    let edit = async |world: &World, seq, mentions: &[&str]| {
+        let mentions = mentions.iter().map(|name| user(name)).collect();
+        let edit = Alteration::Edit { body: "another text".into(), mentions };
+        world.engine.alter(caller("alice"), &room("a"), seq, edit).await.unwrap();
+    };
+    edit(&world, first, &[]).await;
+    assert_eq!(counted(&world).await, (2, 0), "by who counted before");
+    edit(&world, second, &["bob"]).await;
+    edit(&world, first, &["bob", "alice"]).await;
+    assert_eq!(counted(&world).await, (2, 2));
+    world.settled().await;
+    let world = world.again();
+    assert_eq!(counted(&world).await, (2, 2), "and by who begins anew");
     world.stop().await;
 }
 
