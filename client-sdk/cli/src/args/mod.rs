@@ -273,7 +273,7 @@ pub(crate) struct HistoryArgs {
     /// The last messages before this moment: 100, or as many as --last says
     #[arg(long, value_name = "TIME", value_parser = moment_ms, conflicts_with_all = ["after", "before", "all", "around"])]
     pub(crate) until: Option<u64>,
-    /// Print one JSON object a line
+    /// Print one JSON object a line; the last one says what was told, where the conversation begins and ends, and whether anything is missing
     #[arg(long)]
     pub(crate) json: bool,
 }
