@@ -1,15 +1,17 @@
 //! Rows of a user's list.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use quoth_core::authorize::{Action, Grant, Place, authorize};
 use quoth_core::inbox::{Settings, settings_key};
-use quoth_core::membership::{Actor, ConversationState};
-use quoth_core::messages::Absent;
+use quoth_core::membership::{Actor, ConversationState, Damaged};
+use quoth_core::messages::{Absent, hidden_key, hidden_of, hidden_prefix};
+
 use quoth_core::unread::{Life, Posted};
 use quoth_protocol::frame::{Event, EventKind};
 use quoth_protocol::inbox::InboxRow;
-use quoth_protocol::limits::INBOX_PREVIEW_BYTES_MAX;
+use quoth_protocol::limits::{INBOX_PREVIEW_BYTES_MAX, UNREAD_MAX};
 use quoth_protocol::{ConversationName, Seq, UserId};
 use quoth_store::{PageLimit, View, ViewError};
 
@@ -24,6 +26,9 @@ use crate::engine::states::{KnownConversation, State};
 
 /// Events among which the last message is looked for.
 const PREVIEW_EVENTS: PageLimit = PageLimit { records: 64, bytes: 64 * 1024 };
+
+/// Hidden messages that are read at once.
+const HIDDEN_PAGE: usize = 64;
 
 /// A row that is to be made.
 #[derive(Debug)]
@@ -148,9 +153,11 @@ fn filled(
     let Remains { bounds, .. } = remains;
     let is_absent = absent(view, name, remains)?;
     let read = cursor(view, name, me)?.read;
-    let unread = inbox.counts.unread(view, name, bounds, (me, read), &is_absent)?;
+    let hidden = hidden(view, me, name, read)?;
+    let counts_not = |life: Life| is_absent(life) || hidden.contains(&life.seq);
+    let unread = inbox.counts.unread(view, name, bounds, (me, read), counts_not)?;
     let settings = settings(view, me, name)?;
-    let last = last_message(view, name, &is_absent)?;
+    let last = last_message(view, me, name, &is_absent)?;
     Ok(InboxRow {
         head: bounds.head,
         time_ms: last.time_ms,
@@ -182,6 +189,32 @@ pub(super) fn absent(
     })
 }
 
+/// Which messages of a conversation behind `read` a user has hidden, the latest of them.
+fn hidden(
+    view: &dyn View,
+    me: &UserId,
+    name: &ConversationName,
+    read: Seq,
+) -> Result<BTreeSet<Seq>, ViewError> {
+    let (log, prefix) = (ConversationName::of_user(me), hidden_prefix(name));
+    let (mut hidden, mut after) = (BTreeSet::new(), None);
+    loop {
+        let rows = view.registers(&log, &prefix, after.as_deref(), HIDDEN_PAGE)?;
+        for (key, _) in &rows {
+            let seq = hidden_of(&prefix, key);
+            let seq = seq.ok_or_else(|| damaged(&log, Damaged("a hidden message has no seq")))?;
+            if seq <= read || hidden.len() == UNREAD_MAX as usize {
+                return Ok(hidden);
+            }
+            hidden.insert(seq);
+        }
+        match rows.last() {
+            Some((key, _)) if rows.len() == HIDDEN_PAGE => after = Some(key.clone()),
+            _ => return Ok(hidden),
+        }
+    }
+}
+
 /// What a user wants of a conversation.
 pub(super) fn settings(view: &dyn View, me: &UserId, name: &ConversationName) -> Result<Settings, ViewError> {
     let log = ConversationName::of_user(me);
@@ -198,15 +231,17 @@ struct Last {
 
 fn last_message(
     view: &dyn View,
+    me: &UserId,
     name: &ConversationName,
     is_absent: impl Fn(Life) -> bool,
 ) -> Result<Last, ViewError> {
+    let log = ConversationName::of_user(me);
     let records = view.before(name, None, PREVIEW_EVENTS)?;
     let time_ms = records.last().map_or(0, |record| record.time_ms);
     for record in records.iter().rev() {
         let mut event = event(record)?;
         let Some(posted) = Posted::of(&event) else { continue };
-        if is_absent(posted.life) {
+        if is_absent(posted.life) || view.register(&log, &hidden_key(name, event.seq))?.is_some() {
             continue;
         }
         if let (EventKind::Message { body, .. }, Some(edit)) =

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use quoth_core::conversation::About;
+use quoth_core::inbox::MOVE_INTERVAL_MS;
 use quoth_core::messages::Alteration;
+use quoth_core::receipts::Cursor;
 use quoth_core::retention::Retention;
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::inbox::InboxRow;
@@ -96,6 +98,41 @@ async fn unread_mentions_are_those_of_the_latest_edits() {
     world.settled().await;
     let world = world.again();
     assert_eq!(counted(&world).await, (2, 2), "and by who begins anew");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_user_has_hidden_is_in_the_lists_of_others_alone() {
+    let mut world = World::new();
+    for name in ["a", "ab"] {
+        world.group(&room(name), "alice", &["bob", "carol"]).await;
+    }
+    // Of another conversation, whose name begins alike.
+    let other = world.publish(&room("ab"), "alice", &[]).await;
+    world.engine.hide(caller("bob"), &room("ab"), other).await.unwrap();
+    world.clock.advance(MOVE_INTERVAL_MS);
+    let first = world.publish(&room("a"), "alice", &[]).await;
+    let second = world.publish(&room("a"), "alice", &["bob", "carol"]).await;
+    world.settled().await;
+    // So long that nothing else is told of again.
+    world.clock.advance(10 * MOVE_INTERVAL_MS);
+    let watch = world.engine.watch_inbox(&user("bob"));
+    let row = world.row("bob").await;
+    let version = row.version;
+    assert_eq!((row.conversation.clone(), row.mentions, shown(&row)), (room("a"), 1, (Some(second.0), 2)));
+    world.clock.advance(1_000);
+    world.engine.hide(caller("bob"), &room("a"), second).await.unwrap();
+    let row = told(&world, &watch, (Some(first.0), 1)).await;
+    assert_eq!((row.mentions, row.conversation), (0, room("a")));
+    let later = world.engine.watch_inbox(&user("bob"));
+    assert!(later.tell_since(&world.engine, Some(version)).await.unwrap().complete);
+    assert_eq!(told(&world, &later, (Some(first.0), 1)).await.conversation, room("a"));
+    let row = world.row("carol").await;
+    assert_eq!((row.mentions, shown(&row)), (1, (Some(second.0), 2)), "nobody else has hidden it");
+    // What is read and hidden counts for nothing twice, and is shown as little.
+    world.engine.mark(&room("a"), &user("bob"), Cursor::from(second)).await.unwrap();
+    assert_eq!(shown(&world.row("bob").await), (Some(first.0), 0));
+    drop((watch, later));
     world.stop().await;
 }
 
