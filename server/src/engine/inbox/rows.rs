@@ -6,7 +6,7 @@ use std::sync::Arc;
 use quoth_core::authorize::{Action, Grant, Place, authorize};
 use quoth_core::inbox::{Settings, settings_key};
 use quoth_core::membership::{Actor, ConversationState, Damaged};
-use quoth_core::messages::{Absent, hidden_key, hidden_of, hidden_prefix};
+use quoth_core::messages::{hidden_key, hidden_of, hidden_prefix};
 
 use quoth_core::unread::{Life, Posted};
 use quoth_protocol::frame::{Event, EventKind};
@@ -22,7 +22,7 @@ use crate::engine::committer::concerns_one_conversation;
 use crate::engine::frame::event;
 use crate::engine::messages::latest_edit;
 use crate::engine::retention::{Remains, remains_in};
-use crate::engine::states::{KnownConversation, State};
+use crate::engine::states::{KnownAbsent, KnownConversation};
 
 /// Events among which the last message is looked for.
 const PREVIEW_EVENTS: PageLimit = PageLimit { records: 64, bytes: 64 * 1024 };
@@ -35,6 +35,7 @@ const HIDDEN_PAGE: usize = 64;
 pub(super) struct Asked {
     pub(super) name: ConversationName,
     pub(super) known: Arc<KnownConversation>,
+    pub(super) absent: Arc<KnownAbsent>,
 }
 
 /// For whom rows are made, and when.
@@ -51,10 +52,17 @@ impl Engine {
     pub(super) async fn asked(&self, names: Vec<ConversationName>) -> Result<Vec<Asked>, ViewError> {
         let mut asked = Vec::with_capacity(names.len());
         for name in names {
-            let known = self.state(&name).await?;
-            asked.push(Asked { name, known });
+            match self.asked_of(name).await {
+                Ok(one) => asked.push(one),
+                Err(error) => left_out(error)?,
+            }
         }
         Ok(asked)
+    }
+
+    async fn asked_of(&self, name: ConversationName) -> Result<Asked, ViewError> {
+        let (known, absent) = (self.state(&name).await?, self.absent(&name).await?);
+        Ok(Asked { name, known, absent })
     }
 
     /// The rows of these conversations in a user's list, in this order. One that the user is not in is told as gone, and of one that the
@@ -74,10 +82,7 @@ impl Engine {
                 for asked in &asked {
                     match row(view, &inbox, asked, &to) {
                         Ok(row) => rows.extend(row),
-                        Err(error) if concerns_one_conversation(&error) => {
-                            tracing::error!(%error, "a conversation is left out of a list: it is damaged");
-                        }
-                        Err(error) => return Err(error),
+                        Err(error) => left_out(error)?,
                     }
                 }
                 Ok(rows)
@@ -86,11 +91,20 @@ impl Engine {
     }
 }
 
+/// What concerns one conversation is no failure of a list.
+fn left_out(error: ViewError) -> Result<(), ViewError> {
+    if !concerns_one_conversation(&error) {
+        return Err(error);
+    }
+    tracing::error!(%error, "a conversation is left out of a list: it is damaged");
+    Ok(())
+}
+
 /// A row, and whether the user may have it by what holds behind the reads.
 pub(super) fn row(
     view: &dyn View,
     inbox: &Inbox,
-    Asked { name, known }: &Asked,
+    Asked { name, known, absent }: &Asked,
     to: &For,
 ) -> Result<Option<InboxRow>, ViewError> {
     let me = &to.grant.user;
@@ -98,7 +112,7 @@ pub(super) fn row(
     if known.read().as_ref().is_none_or(|state| state.present(me).is_none()) {
         return Ok(Some(row));
     }
-    let row = filled(view, inbox, name, to, row)?;
+    let row = filled(view, inbox, (name, absent), to, row)?;
     // Behind the reads: states are out before events are, so who has left is known to have if any of what was read is behind that.
     let state = known.read();
     Ok(judged(name, state.as_ref(), to, row))
@@ -144,14 +158,14 @@ pub(super) fn gone(conversation: ConversationName, version: u64) -> InboxRow {
 fn filled(
     view: &dyn View,
     inbox: &Inbox,
-    name: &ConversationName,
+    (name, known): (&ConversationName, &Arc<KnownAbsent>),
     to: &For,
     row: InboxRow,
 ) -> Result<InboxRow, ViewError> {
     let me = &to.grant.user;
     let remains = remains_in(view, name, &inbox.classes, to.now_ms)?;
     let Remains { bounds, .. } = remains;
-    let is_absent = absent(view, name, remains)?;
+    let is_absent = absent(known, remains);
     let read = cursor(view, name, me)?.read;
     let hidden = hidden(view, me, name, read)?;
     let counts_not = |life: Life| is_absent(life) || hidden.contains(&life.seq);
@@ -172,21 +186,17 @@ fn filled(
     })
 }
 
-/// Whether a message is gone, though its row may still be there.
-///
-/// # Errors
-/// When it cannot be read what was revoked.
+/// Whether a message is gone, though its row may still be there. To be asked behind the read of its row.
 pub(super) fn absent(
-    view: &dyn View,
-    name: &ConversationName,
+    known: &Arc<KnownAbsent>,
     Remains { bounds, live_ms }: Remains,
-) -> Result<impl Fn(Life) -> bool + use<>, ViewError> {
-    let revoked = <Absent as State>::load(view, name)?;
-    Ok(move |life: Life| {
+) -> impl Fn(Life) -> bool + use<> {
+    let known = Arc::clone(known);
+    move |life: Life| {
         life.seq < bounds.floor
             || (life.expires_ms > 0 && life.expires_ms <= live_ms)
-            || revoked.contains(life.seq)
-    })
+            || known.read().contains(life.seq)
+    }
 }
 
 /// Which messages of a conversation behind `read` a user has hidden, the latest of them.

@@ -1,6 +1,7 @@
 //! What lists show of conversations follows how these are kept, as history does.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use quoth_core::conversation::About;
 use quoth_core::inbox::MOVE_INTERVAL_MS;
@@ -133,6 +134,32 @@ async fn what_a_user_has_hidden_is_in_the_lists_of_others_alone() {
     world.engine.mark(&room("a"), &user("bob"), Cursor::from(second)).await.unwrap();
     assert_eq!(shown(&world.row("bob").await), (Some(first.0), 0));
     drop((watch, later));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_row_costs_the_same_however_much_was_taken_back() {
+    let mut world = World::new();
+    world.group(&room("a"), "alice", &["bob"]).await;
+    let mut reads = Vec::new();
+    for count in [10, 300] {
+        for _ in 0..count {
+            let seq = world.publish(&room("a"), "alice", &[]).await;
+            world.engine.alter(caller("alice"), &room("a"), seq, Alteration::Revoke).await.unwrap();
+        }
+        for _ in 0..70 {
+            world.publish(&room("a"), "alice", &[]).await;
+        }
+        let last = world.row("bob").await.head;
+        world.engine.mark(&room("a"), &user("bob"), Cursor::from(last)).await.unwrap();
+        world.settled().await;
+        assert_eq!(shown(&world.row("bob").await), (Some(last.0), 0));
+        world.told.read.store(0, Ordering::SeqCst);
+        assert!(world.engine.receipts(&user("alice"), &room("a"), last).await.unwrap().is_some());
+        assert_eq!(shown(&world.row("bob").await), (Some(last.0), 0));
+        reads.push(world.told.read.load(Ordering::SeqCst));
+    }
+    assert_eq!(reads[0], reads[1], "rows that were read");
     world.stop().await;
 }
 
