@@ -162,7 +162,8 @@ impl Engine {
         }
     }
 
-    /// A user has got and read so far of a conversation, but nothing beyond its head. It is stored when this is ready.
+    /// A user has got and read so far of a conversation, but nothing beyond its head. It is stored when this is ready, which gives how far
+    /// that is by now: perhaps farther, by another device.
     ///
     /// # Errors
     /// A sentence, when the store has failed.
@@ -171,13 +172,14 @@ impl Engine {
         conversation: &ConversationName,
         user: &UserId,
         cursor: Cursor,
-    ) -> Result<(), String> {
+    ) -> Result<Cursor, String> {
         let failed = || "the store failed".to_owned();
         let Bounds { head, .. } =
             self.bounds(conversation, Keeping::default()).await.map_err(|error| error.to_string())?;
         let cursor = cursor.within(head);
-        if self.cursor(conversation, user).await.map_err(|error| error.to_string())?.covers(cursor) {
-            return Ok(());
+        let known = self.cursor(conversation, user).await.map_err(|error| error.to_string())?;
+        if known.covers(cursor) {
+            return Ok(known);
         }
         let (stored, is_stored) = oneshot::channel();
         {
@@ -190,7 +192,8 @@ impl Engine {
         }
         self.inner.inbox.cursors.lock().want(conversation, user, cursor);
         self.inner.inbox.rung.notify_one();
-        is_stored.await.map_err(|_| failed())
+        is_stored.await.map_err(|_| failed())?;
+        Ok(known.merged(cursor))
     }
 
     /// A user's cursor as it is stored.
