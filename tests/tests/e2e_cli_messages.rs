@@ -168,7 +168,8 @@ fn what_becomes_of_messages_is_done_and_shown() {
     }
     let json = site.says("bob", &["history", "general", "--first", "2", "--json"]);
     let lines: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((&lines[0]["body"], &lines[0]["edited"]["body"]), (&"helo".into(), &"hello all".into()));
+    let first = &lines[0]["edited"]["first"]["body"];
+    assert_eq!((&lines[0]["body"], first), (&"hello all".into(), &"helo".into()));
     assert_eq!((&lines[1]["reply_to"], &lines[1]["mentions"][0]), (&1.into(), &"alice".into()));
     let reaction = serde_json::json!({"reaction": "+1", "count": 2, "mine": true});
     assert_eq!(lines[1]["reactions"], serde_json::json!([reaction]));
@@ -226,6 +227,10 @@ fn an_inbox_tells_what_waits_until_it_is_read() {
     let seq = seq.split_once(' ').unwrap().0;
 
     assert_eq!(site.says("bob", &["read", &team]), format!("{team} is read up to {seq}\n"));
+    for asked in ["1", "999"] {
+        assert_eq!(site.says("bob", &["read", &team, asked]), format!("{team} is read up to {seq}\n"));
+    }
+    assert_eq!(site.says("bob", &["read", "nowhere"]), "");
     watch.comes_to(&["\"Team\"", "<alice> are you there?"], &["unread"]);
     let receipts = site.says("alice", &["receipts", &team, seq]);
     assert_eq!(receipts, "1 received it, 1 of them read it\nbob  has read it\n");
@@ -234,6 +239,18 @@ fn an_inbox_tells_what_waits_until_it_is_read() {
         json,
         serde_json::json!({"delivered": 1, "read": 1, "users": [{"user": "bob", "read": true}]})
     );
+
+    let notes = |arguments: &[&str]| {
+        let arguments = [&["send", &quiet, "hi"], arguments].concat();
+        let output = site.output("alice", &arguments);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert_eq!(notes(&["--mention", "bob"]), "");
+    let missing = notes(&["--mention", "bob", "--mention", "dave", "--reply-to", "77"]);
+    let [answered, mentioned] = missing.lines().collect::<Vec<_>>()[..] else { panic!("{missing}") };
+    assert!(answered.contains("77 is no message of"), "{missing}");
+    assert!(mentioned.starts_with("dave is not in"), "{missing}");
 
     let stands = format!("in your inbox {quiet} is");
     assert_eq!(site.says("bob", &["pin", &quiet]), format!("{stands} pinned\n"));
