@@ -9,7 +9,7 @@ use crate::unit::Scale;
 /// The latency of the bench's own timer.
 pub const TIMER: &str = "timer";
 
-/// From when a message was due until the bench has given it to its connection.
+/// From when a message was due until the bench has given it to its connection, without the time in which that took nothing.
 pub const PUBLISH: &str = "publish";
 
 /// Single figures that are better one way.

@@ -2,8 +2,9 @@
 //! publish it. Like is compared with like: half of the messages suffer the p50 of the lateness at most, 99 of 100 its p99.
 
 use crate::figure::{Figure, PUBLISH, Quantile};
-use crate::outcome::{Outcome, System};
-use crate::unit::number;
+use crate::outcome::{Outcome, Ratio, System};
+use crate::run::APPEND;
+use crate::unit::{Scale, number};
 
 /// From which part of a measured percentile on the lateness matters: then the figure is the bench's more than the system's. Below it
 /// the lateness is told and nothing more, since no machine's timer rings on time.
@@ -25,13 +26,15 @@ impl Late {
     pub(crate) fn worst(system: &System) -> Option<Self> {
         let latency =
             ["delivery", "ack"].into_iter().find(|name| median(system, name, Quantile::P50).is_some())?;
-        let of = |quantile| {
-            let (late_us, measured_us) =
-                (median(system, PUBLISH, quantile)?, median(system, latency, quantile)?);
-            (measured_us > 0.0).then_some(Self { quantile, latency, late_us, measured_us })
-        };
+        let of = |quantile| Self::of(system, latency, quantile);
         let all = [Quantile::P50, Quantile::P95, Quantile::P99].into_iter().filter_map(of);
         all.max_by(|a, b| a.part().total_cmp(&b.part()))
+    }
+
+    /// Beside this percentile of this latency.
+    fn of(system: &System, latency: &'static str, quantile: Quantile) -> Option<Self> {
+        let (late_us, measured_us) = (median(system, PUBLISH, quantile)?, median(system, latency, quantile)?);
+        (measured_us > 0.0).then_some(Self { quantile, latency, late_us, measured_us })
     }
 
     /// Which part it is of what was measured.
@@ -54,6 +57,34 @@ pub(crate) fn told(outcome: &Outcome) -> Option<String> {
     };
     let parts: Vec<String> = outcome.systems.iter().filter_map(of).collect();
     (!parts.is_empty()).then(|| format!("late: a part of each latency, at most {}", parts.join(", ")))
+}
+
+/// Why a ratio of deliveries is doubtful, where what it stands on was the bench's lateness more than anything else: what stands on it was
+/// as late, so that the ratio is nearer to 1 than what it is to tell.
+pub(crate) fn doubt(outcome: &Outcome, ratio: &Ratio) -> Option<String> {
+    let (quantile, systems) = ratio.what.strip_prefix("delivery ")?.split_once(": ")?;
+    let quantile = Quantile::ALL.into_iter().find(|known| known.name() == quantile)?;
+    let (_, below) = systems.rsplit_once(" over ")?;
+    let alone = below.strip_prefix('(').and_then(|floors| floors.strip_suffix(&format!(" + {APPEND})")));
+    let named = |name: &str| outcome.systems.iter().find(|system| system.name == name);
+    let disk_us = match alone {
+        Some(_) => median(named(APPEND)?, "ack", quantile)?,
+        None => 0.0,
+    };
+    let late = Late::of(named(alone.unwrap_or(below))?, "delivery", quantile)?;
+    let late = Late { measured_us: late.measured_us + disk_us, ..late };
+    late.matters().then(|| {
+        let told = |us| Scale::of_time(us).write(us);
+        let (late_us, measured_us) = (told(late.late_us), told(late.measured_us));
+        format!("{late_us} of {measured_us}, the {} of {below}, are the bench's lateness", quantile.name())
+    })
+}
+
+/// Whether a percentile of a system's deliveries or acks is the bench's lateness more than anything else.
+pub(crate) fn is_most_of(system: &System, figure: &Figure) -> bool {
+    let Figure::Latency(name, quantile) = figure else { return false };
+    let latency = ["delivery", "ack"].into_iter().find(|known| known == name);
+    latency.and_then(|latency| Late::of(system, latency, *quantile)).is_some_and(|late| late.matters())
 }
 
 fn median(system: &System, latency: &str, quantile: Quantile) -> Option<f64> {
@@ -84,5 +115,44 @@ mod tests {
         );
         outcome.systems.retain(|system| system.name == "append");
         assert_eq!(told(&outcome), None);
+    }
+
+    #[test]
+    fn a_ratio_that_stands_on_lateness_is_doubtful() {
+        let mut outcome = sample();
+        let what = [
+            "delivery p50: quoth over quinn relay",
+            "delivery p99: quoth over quinn relay",
+            "delivery p50: quoth over (quinn relay + append)",
+            "delivery p50: jetstream over quoth",
+            "acks/s: quoth over quinn relay",
+        ];
+        let like = outcome.ratios[0].clone();
+        outcome.ratios = what.map(|what| Ratio { what: what.to_owned(), ..like.clone() }).to_vec();
+        let doubts = |outcome: &Outcome| -> Vec<bool> {
+            outcome.ratios.iter().map(|ratio| doubt(outcome, ratio).is_some()).collect()
+        };
+        assert_eq!(doubts(&outcome), [false; 5]);
+        let late = |outcome: &mut Outcome, us: f64| {
+            for round in &mut outcome.systems[1].rounds {
+                round.latencies.get_mut(PUBLISH).expect("it published").p50_us = us;
+            }
+        };
+        // The relay takes 268 us, and the disk 872 us besides.
+        late(&mut outcome, 200.0);
+        assert_eq!(doubts(&outcome), [true, false, false, false, false]);
+        let told = doubt(&outcome, &outcome.ratios[0]).expect("it is late");
+        assert!(
+            told.starts_with("200 µs of ")
+                && told.ends_with("the p50 of quinn relay, are the bench's lateness"),
+            "{told}"
+        );
+        assert!(is_most_of(&outcome.systems[1], &Figure::Latency("delivery".to_owned(), Quantile::P50)));
+        assert!(!is_most_of(&outcome.systems[1], &Figure::Latency("delivery".to_owned(), Quantile::P99)));
+        late(&mut outcome, 800.0);
+        assert_eq!(doubts(&outcome), [true, false, true, false, false]);
+        outcome.mark_doubts();
+        let marked: Vec<_> = outcome.ratios.iter().map(|ratio| ratio.doubt.is_some()).collect();
+        assert_eq!(marked, doubts(&outcome));
     }
 }

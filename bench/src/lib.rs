@@ -24,6 +24,7 @@ pub mod process;
 pub mod profile;
 pub mod promises;
 pub mod record;
+mod refusal;
 #[cfg(not(feature = "rivals"))]
 #[path = "no_rival.rs"]
 pub mod rival;
@@ -32,6 +33,7 @@ pub mod rival;
 pub mod run;
 pub mod run_folder;
 pub mod schedule;
+mod standstill;
 pub mod surroundings;
 pub mod system;
 pub mod table;

@@ -32,7 +32,8 @@ pub struct Recorder {
     pub ack: Histogram<u64>,
     /// From due to delivery, behind the warm-up.
     pub delivery: Histogram<u64>,
-    /// From due until it was given to the connection, behind the warm-up: how late the sender was.
+    /// From due until it was given to the connection, behind the warm-up, without what the connection did not take: how late the
+    /// sender was.
     pub publish: Histogram<u64>,
     ticks: Vec<Part>,
     tick: Duration,
@@ -70,10 +71,11 @@ impl Recorder {
         }
     }
 
-    /// Takes a message that is given to the connection now.
-    pub fn published(&mut self, at: Duration, due: Duration) {
+    /// Takes a message that is given to the connection now, which took nothing before `taken_from`: that it came late until then is the
+    /// system's doing.
+    pub fn published(&mut self, at: Duration, due: Duration, taken_from: Duration) {
         if due >= self.warm_up {
-            record(&mut self.publish, at.saturating_sub(due));
+            record(&mut self.publish, at.saturating_sub(due.max(taken_from)));
         }
     }
 
@@ -217,6 +219,17 @@ mod tests {
         let told: Vec<_> = timeline.iter().map(|tick| (tick.at_s, tick.delivered)).collect();
         assert_eq!(told, [(-0.1, 1), (0.0, 2)]);
         assert_eq!(recorder.counted_until(200 * MS), (0, 2, 0.1));
+    }
+
+    #[test]
+    fn who_was_not_let_send_was_not_late() {
+        let mut recorder = Recorder::new(Duration::ZERO, 100 * MS);
+        // Three that were due while the system took nothing until 50 ms, and one that was due later.
+        for due_ms in [10, 20, 30, 51] {
+            recorder.published(52 * MS, due_ms * MS, 50 * MS);
+        }
+        let late_ms = |q| recorder.publish.value_at_quantile(q) / 1_000_000;
+        assert_eq!((recorder.publish.len(), late_ms(0.25), late_ms(1.0)), (4, 1, 2));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::figure::{Figure, Quantile};
 use crate::lateness::Late;
 use crate::outcome::{Link, Outcome, Ratio, Role, Round, Surroundings, System};
+use crate::standstill;
 use crate::unit::{Scale, number};
 
 /// How much of a processor one of its threads may take.
@@ -31,6 +32,7 @@ pub fn warnings(outcome: &Outcome) -> Vec<String> {
     let slow = outcome.ratios.iter().filter(|ratio| ratio.is_below_its_floor());
     warnings.extend(slow.map(|ratio| slow_floor(outcome, ratio)));
     warnings.extend(outcome.systems.iter().filter_map(held_up));
+    warnings.extend(outcome.systems.iter().filter_map(|system| standstill::told(outcome, system)));
     warnings.extend(outcome.systems.iter().filter_map(starved));
     warnings.extend(outcome.systems.iter().filter_map(lateness));
     warnings.extend(outcome.systems.iter().filter_map(busy));
@@ -112,7 +114,7 @@ fn lateness(system: &System) -> Option<String> {
     let Late { quantile, latency, late_us, measured_us } = Late::worst(system).filter(Late::matters)?;
     Some(format!(
         "messages went out late while {} was measured, by more than half of its {latency} {}: {} of {}. The bench's timer or clients \
-         were busy or the system took no more, and the figure tells of that more than of the system",
+         were busy, and the figure tells of that more than of the system",
         system.name,
         quantile.name(),
         Scale::of_time(late_us).write(late_us),

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use quinn::congestion::BbrConfig;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, TransportConfig, VarInt};
@@ -15,6 +15,8 @@ use quoth_protocol::codec::{Decoder, encode};
 use quoth_protocol::frame::{ClientFrame, Hello, Open, Publish, ServerFrame, Start, VERSION, Welcome};
 use quoth_protocol::limits::FRAME_BYTES_MAX;
 use quoth_protocol::{ALPN, ConversationName, DeviceId, ProducerId, Seq};
+
+use crate::refusal::unexpected;
 
 /// A signed-in connection.
 #[derive(Debug)]
@@ -119,7 +121,7 @@ impl Peer {
         control.write(&hello(token)?).await?;
         match control.next().await? {
             Some(ServerFrame::Welcome(welcome)) => Ok(Self { quic, control, welcome }),
-            other => bail!("not a Welcome: {other:?}"),
+            other => Err(unexpected("a Welcome", other.as_ref())),
         }
     }
 
@@ -138,7 +140,7 @@ impl Peer {
         frames.write(&ClientFrame::Open(Open { conversation, producer: ProducerId(producer), from })).await?;
         match frames.next().await? {
             Some(ServerFrame::Opened { head, .. }) => Ok((frames, head)),
-            other => bail!("not an Opened: {other:?}"),
+            other => Err(unexpected("an Opened", other.as_ref())),
         }
     }
 

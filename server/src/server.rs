@@ -45,6 +45,7 @@ pub struct Server {
     stopper: Stopper,
     certificates: Arc<CertStore>,
     tickets: Arc<TicketKeys>,
+    verifier: Verifier,
 }
 
 /// Why a server ended by itself, as a sentence.
@@ -96,9 +97,7 @@ impl Server {
         let site = Site::new(config, address, http, development.as_ref());
         let endpoints = Endpoints::open(sockets, &secret, &quic, &config.limits)
             .map_err(|error| format!("QUIC cannot be served on {address}: {error}"))?;
-        if let Some(made) = &development {
-            made.write_client_file()?;
-        }
+        development.as_ref().map_or(Ok(()), Development::write_client_file)?;
         let (classes, revoked) = (retention::adopted(&store, &config.retention)?, revoked_in(&*store.view)?);
         let (engine, stopper) = Engine::start_with(
             store,
@@ -114,10 +113,10 @@ impl Server {
         sessions.restore(&revoked);
         let backend = Backend::of(config)?;
         let hooks = backend.as_ref().map(|backend| Hooks::new(&config.hooks, backend)).unwrap_or_default();
-        let service =
-            Service::new(engine.clone(), Arc::new(verifier), config.limits.clone(), phase.subscribe())
-                .with_hooks(hooks)
-                .with_sessions(sessions.clone());
+        let verify = Arc::new(verifier.clone());
+        let service = Service::new(engine.clone(), verify, config.limits.clone(), phase.subscribe())
+            .with_hooks(hooks)
+            .with_sessions(sessions.clone());
         let outbox = match &backend {
             Some(backend) => {
                 let (engine, sessions, phase) = (engine.clone(), sessions.clone(), phase.subscribe());
@@ -149,6 +148,7 @@ impl Server {
             stopper,
             certificates,
             tickets,
+            verifier,
         })
     }
 
@@ -196,6 +196,14 @@ impl Server {
     pub fn reload_certificate(&self) -> Result<Option<String>, String> {
         self.certificates.reload().map_err(|error| error.to_string())?;
         Ok(self.certificates.out_of_date(SystemClock.unix_ms() / 1_000))
+    }
+
+    /// Reads the files of `auth.token_keys` again; who signs in or refreshes from now on is judged by these. Gives how many keys there are.
+    ///
+    /// # Errors
+    /// The first file that cannot be used; all old keys stay in force.
+    pub fn reload_token_keys(&self) -> Result<usize, String> {
+        self.verifier.reload()
     }
 
     /// Takes another key for session tickets when it is time, and drops one that has been replaced for as long. Call it far

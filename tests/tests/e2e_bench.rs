@@ -10,6 +10,8 @@ mod ended;
 mod honest;
 #[path = "e2e_bench/recorded.rs"]
 mod recorded;
+#[path = "e2e_bench/written.rs"]
+mod written;
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -147,8 +149,10 @@ fn pause_server_of(dir: &Path, pause: Duration) {
 
 #[test]
 fn a_server_that_pauses_shows_as_the_latency_of_all_that_was_due_meanwhile() {
-    let pause = Duration::from_millis(1_000);
-    let bench = Bench::new(&["latency", "--duration", "3", "--rate", "200", "--no-floors"]);
+    let pause = Duration::from_millis(1_500);
+    // More than flow control lets go out to one that reads nothing.
+    let bench =
+        Bench::new(&["latency", "--duration", "3", "--rate", "200", "--payload", "8000", "--no-floors"]);
     let dir = bench.dir.path().to_owned();
     let pausing = std::thread::spawn(move || pause_server_of(&dir, pause));
     let (output, found) = bench.run();
@@ -156,11 +160,17 @@ fn a_server_that_pauses_shows_as_the_latency_of_all_that_was_due_meanwhile() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let delivery = &round(&found, "quoth").latencies["delivery"];
     assert_eq!(delivery.count, 600, "none is left out");
-    // 200 of 600 were due in the pause, evenly, so that a sixth waited for over half of it. A bench that waits for an
+    // 300 of 600 were due in the pause, evenly, so that a quarter waited for over half of it. A bench that waits for an
     // answer before it sends the next would see a single one.
     let half = pause.as_micros() as f64 / 2.0;
     let (below, _) = delivery.curve.iter().rev().find(|(_, us)| *us < half).expect("most are fast");
     assert!(*below < 0.9, "only {:.1} % took over half of the pause", (1.0 - below) * 100.0);
+    // That the messages went out late is the server's doing, and is not told of the bench.
+    let late_us = round(&found, "quoth").latencies["publish"].p99_us;
+    assert!(late_us < half, "the bench was {late_us} us late");
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(table.contains("warning: quoth stood still: for 1."), "{table}");
+    assert!(!table.contains("messages went out late while quoth"), "{table}");
 }
 
 #[test]
@@ -296,6 +306,15 @@ fn wrong_usage_is_told_before_anything_is_started() {
     assert!(told(&["latency", "--set", "limits.bogus=1"]).contains("no setting limits.bogus"));
     assert!(told(&["latency", "--server-binary", "/no/such"]).contains("/no/such cannot be started"));
     assert!(told(&["latency", "--server-binary", "/bin/true"]).contains("/bin/true is no quoth-server"));
+    assert!(
+        told(&["throughput", "versus", "--against", "jetstream"])
+            .contains("quoth bench versus throughput --against jetstream")
+    );
+    assert!(told(&["latency", "--device", "d"]).contains("--device has no effect on the bench"));
+    assert!(
+        told(&["latency", "--set", "server.listen=127.0.0.1:1"]).contains("is what the bench sets itself")
+    );
+    assert!(told(&["latency", "--dir", "/proc"]).contains("no folder can be made in /proc (--dir)"));
     assert!(told(&["latency", "--dir", "/no/such"]).contains("--dir /no/such is no folder"));
     assert!(told(&["chat", "--replay", "/no/such"]).contains("--replay: cannot read /no/such"));
     assert!(told(&["/"]).contains("/ cannot be read"));

@@ -166,8 +166,14 @@ impl Profile {
                 )));
             };
             known("section", name, SECTIONS)?;
-            for key in section.keys() {
+            for (key, value) in section {
                 known(&format!("key in [{name}]"), key, KEYS)?;
+                if !value.is_integer() && !value.is_float() {
+                    return Err(ProfileError::Unknown(format!(
+                        "[{name}] {key} is a {}: give a number",
+                        value.type_str()
+                    )));
+                }
             }
         }
         Ok(Self { up: conditions(&sections, "up")?, down: conditions(&sections, "down")? })
@@ -227,9 +233,11 @@ fn conditions(sections: &Table, section: &'static str) -> Result<Conditions, Pro
     let tables = ["both", section].into_iter().filter_map(|name| sections.get(name)?.as_table());
     let merged: Table = tables.flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
     let value = |message| ProfileError::Value { section, message };
-    let conditions: Conditions = merged
-        .try_into()
-        .map_err(|error: toml::de::Error| value(error.to_string().trim().replace('\n', " ")))?;
+    // All are numbers, and of those one alone is not any number.
+    let number = |value: &Value| value.as_float().or_else(|| Some(value.as_integer()? as f64));
+    let mtu = merged.get("mtu_bytes").and_then(number).unwrap_or_default();
+    let conditions: Conditions =
+        merged.try_into().map_err(|_| value(format!("mtu_bytes is {mtu}: give 576 to 9000")))?;
     conditions.check().map_err(value)?;
     Ok(conditions)
 }
@@ -298,6 +306,9 @@ mod tests {
         for text in ["delay_ms = -1", "delay_ms = nan", "rate_kbit_s = 0", "loss_burst_packets = 0.5"] {
             assert!(error(&format!("[both]\n{text}")).contains("give"), "{text}");
         }
+        assert_eq!(error("[up]\nloss_percent = \"much\""), "[up] loss_percent is a string: give a number");
+        assert_eq!(error("[both]\nmtu_bytes = 1500.5"), "[up] mtu_bytes is 1500.5: give 576 to 9000");
+        assert_eq!(error("[down]\nmtu_bytes = 70000"), "[down] mtu_bytes is 70000: give 576 to 9000");
         let bursts = error("[both]\nloss_percent = 90\nloss_burst_packets = 2");
         assert!(bursts.contains("at most 66.7 %"), "{bursts}");
     }

@@ -70,7 +70,10 @@ pub(super) enum BenchCommand {
     /// delivery of a run that did less than nine tenths of what was due (starved) are not called better. What is told only is
     /// said at the end.
     ///
-    /// Exit codes: 0 nothing is worse; 1 a regression, or the later run broke a promise; 2 wrong usage, as runs of different loads; 3
+    /// Where no floor was measured, and other programs or other machines had the processors in the run that is slower, its figures are
+    /// undecided however far apart, and the exit code is as if they had not been measured.
+    ///
+    /// Exit codes: 0 nothing is worse, or only what a busy machine may have slowed; 1 a regression, or the later run broke a promise; 2 wrong usage, as runs of different loads; 3
     /// undecided: no regression is certain, and a figure whose median has changed by more than the bound is undecided, or the runs
     /// have too few rounds.
     Compare {
@@ -166,7 +169,7 @@ pub(super) struct RunArgs {
     /// Program of the server that is started; default: `quoth-server` beside this one
     #[arg(long, value_name = "FILE", help_heading = "System")]
     pub(super) server_binary: Option<PathBuf>,
-    /// Setting of that server; may be repeated
+    /// Setting of that server; may be repeated. Limits win over those of the bench; what it needs for itself is refused
     #[arg(long = "set", value_name = "KEY=VALUE", help_heading = "System")]
     pub(super) settings: Vec<String>,
     /// Network between clients and servers: lan, home, mobile, bad, or a TOML file; `loopback` for none. Needs root

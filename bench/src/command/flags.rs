@@ -5,6 +5,7 @@ use anyhow::Context as _;
 use super::args::{Connecting, RunArgs};
 use crate::profile::keys::takers;
 use crate::profile::{COUNT_MAX, Kind, Profile, RATES_PER_S, Size};
+use crate::target::QuothOptions;
 
 /// What the user has asked for cannot be; nothing was tried.
 #[derive(Debug)]
@@ -56,6 +57,7 @@ pub(super) fn profile(args: &RunArgs, connecting: &Connecting) -> anyhow::Result
     if args.no_floors {
         profile.floors.clear();
     }
+    check_settings(args, &profile)?;
     profile.check()?;
     if let Some(network) = profile.network.as_deref().filter(|network| *network != "loopback") {
         quoth_network::Profile::open(network).with_context(|| format!("the network {network}"))?;
@@ -67,7 +69,8 @@ fn size(args: &RunArgs) -> Size {
     Size { connections: args.connections, conversations: args.conversations, readers: args.readers }
 }
 
-/// Flags that have made another load, or another server, of what the profile's goals are for. `profile` is what the flags have made.
+/// Flags that have made another load, or another server, of what the profile's goals are for, or that leave it less time. `profile` is
+/// what the flags have made.
 pub(super) fn overrides(args: &RunArgs, profile: &Profile) -> anyhow::Result<Vec<&'static str>> {
     let as_it_was = Profile::find(&args.profile)?;
     let (was, is) = (&as_it_was.shape, &profile.shape);
@@ -81,11 +84,10 @@ pub(super) fn overrides(args: &RunArgs, profile: &Profile) -> anyhow::Result<Vec
         ("--window", was.window != is.window),
         ("--payload", as_it_was.payload != profile.payload),
         ("--replay", args.replay.is_some()),
-        ("--duration", as_it_was.duration_s.to_bits() != profile.duration_s.to_bits()),
-        ("--warm-up", as_it_was.warm_up_s.to_bits() != profile.warm_up_s.to_bits()),
+        ("--duration", profile.duration_s < as_it_was.duration_s),
+        ("--warm-up", profile.warm_up_s < as_it_was.warm_up_s),
         ("--network", network(&as_it_was) != network(profile)),
         ("--transport", was.transport != is.transport),
-        ("--client-threads", args.client_threads.is_some()),
         ("--set", !args.settings.is_empty()),
     ];
     Ok(changes.into_iter().filter(|(_, changes)| *changes).map(|(flag, _)| flag).collect())
@@ -147,6 +149,20 @@ fn refuse_unless(profile: &Profile, flag: &str, key: &str, name: &str) -> anyhow
         },
         takers(key),
     );
+    Ok(())
+}
+
+/// Settings that the bench gives its server itself, and would give it in place of what was asked for.
+fn check_settings(args: &RunArgs, profile: &Profile) -> anyhow::Result<()> {
+    for setting in &args.settings {
+        let key = setting.split_once('=').map_or(&**setting, |(key, _)| key).trim();
+        if let Some(why) = QuothOptions::why_its_own(key, profile.shape.transport) {
+            anyhow::bail!(
+                "--set {key} is what the bench sets itself: {why}; leave it out, or start a server with it and measure that one with \
+                 --server"
+            );
+        }
+    }
     Ok(())
 }
 
@@ -248,6 +264,15 @@ mod tests {
             ("idle --running", "--server-pid"),
             ("storm --websocket", "--transport (or QUOTH_TRANSPORT) has no effect on `storm`"),
             ("latency --ca", "--ca is for a server that runs already"),
+            (
+                "latency --set server.listen=127.0.0.1:4433",
+                "--set server.listen is what the bench sets itself: its server listens at a port that is free",
+            ),
+            (
+                "latency --set limits.members_max=5 --set server.data_dir=/x",
+                "--set server.data_dir is what the bench sets",
+            ),
+            ("latency --set log.format", "--set log.format is what the bench sets itself"),
         ] {
             let told = refused(line);
             assert!(told.contains(takers), "{line}: {told}");
@@ -321,11 +346,10 @@ mod tests {
         );
         assert_eq!(overrides("latency --readers 5"), ["--readers"]);
         assert_eq!(overrides("latency --readers 1 --conversations 1 --connections 2"), Vec::<&str>::new());
-        assert_eq!(overrides("lossy --network bad --warm-up 2"), ["--warm-up", "--network"]);
-        assert_eq!(
-            overrides("chat --replay logs --client-threads 2 --set a=b"),
-            ["--replay", "--client-threads", "--set"]
-        );
+        assert_eq!(overrides("lossy --network bad --warm-up 0.5"), ["--warm-up", "--network"]);
+        assert_eq!(overrides("chat --replay logs --set a=b"), ["--replay", "--set"]);
+        // How it is measured is not the load; but in less time there are other figures.
+        assert_eq!(overrides("latency --duration 30 --warm-up 9 --client-threads 2"), Vec::<&str>::new());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod args;
 mod flags;
+mod order;
 mod output;
 mod pace;
 mod watch;
@@ -16,6 +17,7 @@ use anyhow::Context as _;
 pub use args::{BenchArgs, Connecting, RunningServer};
 use args::{BenchCommand, RunArgs};
 pub use flags::WrongUsage;
+pub use order::misplaced;
 
 pub use crate::untold::lost;
 
@@ -77,7 +79,15 @@ pub fn execute(args: BenchArgs, around: &Around<'_>) -> anyhow::Result<ExitCode>
             (around.print)(&comparison.render(columns()))?;
             return Ok(comparison.exit_code().into());
         }
-        Some(BenchCommand::Report { found, html }) => output::write(&html, &html::render(&read(&found)?))?,
+        Some(BenchCommand::Report { found, html }) => {
+            let outcome = read(&found)?;
+            if output::are_one(&found, &html) {
+                let alike = "the report would overwrite the run that it is made of: name another file";
+                return Err(wrong(anyhow::anyhow!(alike)));
+            }
+            output::check(&html).map_err(wrong)?;
+            output::write(&html, &html::render(&outcome))?;
+        }
         Some(BenchCommand::Versus { against, run }) => {
             let all = || ["nats-core", "jetstream", "mosquitto"].into_iter().filter_map(rival::Kind::named);
             if rival::Kind::ALL.is_empty() {
@@ -117,7 +127,9 @@ fn wrong(error: anyhow::Error) -> anyhow::Error {
 
 fn measure(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow::Result<ExitCode> {
     let (json, html) = (args.json.clone(), args.html.clone());
-    if json.is_some() && json == html {
+    if let (Some(json), Some(html)) = (&json, &html)
+        && output::are_one(json, html)
+    {
         let alike = "--json and --html name the same file: the report would overwrite the outcome";
         return Err(wrong(anyhow::anyhow!(alike)));
     }
@@ -144,14 +156,19 @@ fn measure(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyh
     // First, so that a file that cannot be written costs nobody the figures; and nobody may be there to read it.
     let printed = (around.print)(&table::render(&outcome, columns()));
     untold::has_told(&table);
-    if let Some(path) = json {
-        output::write(&path, &serde_json::to_string(&outcome)?)?;
-    }
-    if let Some(path) = html {
-        output::write(&path, &html::render(&outcome))?;
-    }
+    // Each for itself: one that cannot be written takes no other with it.
+    let json = json.map(|path| output::write(&path, &serde_json::to_string(&outcome)?));
+    let html = html.map(|path| output::write(&path, &html::render(&outcome)));
+    none_failed(json.into_iter().chain(html))?;
     printed?;
     Ok(verdict(&outcome))
+}
+
+/// All that went wrong, in one error; nothing where nothing did.
+fn none_failed(results: impl Iterator<Item = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let told: Vec<String> = results.filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+    anyhow::ensure!(told.is_empty(), "{}", told.join("; "));
+    Ok(())
 }
 
 /// What is left of a run that a signal has ended, in a line.
@@ -215,9 +232,10 @@ fn plan(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyhow:
         return Err(wrong(anyhow::anyhow!("--dir {} is no folder", args.dir.display())));
     }
     let place = match profile.network.as_deref().filter(|name| *name != "loopback") {
-        Some(network) => Place::behind(&args.dir, Program::this()?, network, args.seed)?,
-        None => Place::loopback(&args.dir, Program::this()?)?,
+        Some(network) => Place::behind(&args.dir, Program::this()?, network, args.seed),
+        None => Place::loopback(&args.dir, Program::this()?),
     };
+    let place = place.map_err(wrong)?;
     let half = std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2).max(1);
     Ok(Plan {
         profile,

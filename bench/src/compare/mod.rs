@@ -18,6 +18,9 @@
 //!   anything but `undecided`, however far apart: on a quiet machine a p99 differs by ten between rounds of one server.
 //! - **What that means.** Anything worse is a regression. Something undecided whose medians differ by more than the bound is
 //!   none and no all-clear either; it has an exit code of its own, and more rounds decide it. So have runs of too few rounds.
+//! - **Busy machines.** Where other programs or other machines had the processors in the run in which a figure is slower, and no
+//!   floor of the same rounds tells that from the server, it is undecided and no regression, and the exit code says nothing of it. A
+//!   busy machine makes nothing faster; but what a server takes for each message may go either way, and is undecided either way.
 //! - **Starved runs.** A run that did not get done what was due is another load: nothing that counts for each delivery is better.
 //! - **Like with like.** Runs of different loads are refused. What else differs, as machines, is told.
 //! - **Promises.** A later run that broke one is worse, whatever its figures.
@@ -52,6 +55,9 @@ pub struct Comparison {
     pub broken: bool,
     /// The rounds of both runs, where they are too few to judge by.
     pub too_few: Option<(usize, usize)>,
+    /// Who else had the processors, of each run in which that was more than it bears: as in `other programs kept 1.20 of 2 processors
+    /// busy during the later run`.
+    pub busy: Vec<String>,
 }
 
 /// A figure of a system in both runs.
@@ -97,6 +103,7 @@ pub fn compare(before: &Outcome, after: &Outcome, bound: f64) -> anyhow::Result<
     let shared: Vec<_> = shared(before, after).collect();
     anyhow::ensure!(!shared.is_empty(), "the runs have no system in common");
     let figures = figures(after);
+    let (was_busy, is_busy) = (before.busy().is_some(), after.busy().is_some());
     let (mut lines, mut too_few) = (Vec::new(), None);
     for (was, is) in &shared {
         for figure in &figures {
@@ -122,6 +129,15 @@ pub fn compare(before: &Outcome, after: &Outcome, bound: f64) -> anyhow::Result<
             } else {
                 verdict
             };
+            let verdict = match judged(is, figure).filter(|_| verdict::are_enough(rounds)) {
+                Some(better) if to_floor.is_none() && figure.is_of_the_machine() => {
+                    let way = verdict::change(spread_before.median, spread_after.median, better, bound);
+                    // A server that has to wait does more at once, so that what it takes for each may be less.
+                    let either = figure.is_for_each() && (was_busy || is_busy);
+                    verdict::without_floor(verdict, way, is_busy || either, was_busy || either)
+                }
+                _ => verdict,
+            };
             let verdict = match verdict {
                 Verdict::Better if is.is_starved() && figure.is_for_each() => Verdict::Starved,
                 Verdict::Worse if was.is_starved() && figure.is_for_each() => Verdict::Starved,
@@ -139,7 +155,10 @@ pub fn compare(before: &Outcome, after: &Outcome, bound: f64) -> anyhow::Result<
     }
     let broken = !after.is_clean();
     let warnings = warn::warnings(before, after, &lines);
-    Ok(Comparison { bound, lines, warnings, broken, too_few })
+    let busy = [("earlier", before), ("later", after)].into_iter();
+    let busy =
+        busy.filter_map(|(which, run)| Some(format!("{} during the {which} run", run.busy()?))).collect();
+    Ok(Comparison { bound, lines, warnings, broken, too_few, busy })
 }
 
 impl Comparison {
@@ -153,8 +172,14 @@ impl Comparison {
         self.lines.iter().filter(|line| line.verdict == Verdict::Undecided { beyond: true })
     }
 
+    /// Figures whose medians differ by more than the bound as a busy machine may have made them.
+    pub fn of_a_busy_machine(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(|line| line.verdict == Verdict::Busy)
+    }
+
     /// For the process: 1 when anything has become worse or a promise was broken, 3 when nothing has and there were too few rounds to
-    /// judge by or something is undecided whose medians differ by more than the bound, else 0.
+    /// judge by or something is undecided whose medians differ by more than the bound, else 0. What only a busy machine has left undecided
+    /// counts for nothing here.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         const EXIT_UNDECIDED: u8 = 3;

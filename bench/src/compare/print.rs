@@ -13,7 +13,7 @@ impl Verdict {
             Self::Worse => "WORSE",
             Self::Better => "better",
             Self::Same => "same",
-            Self::Undecided { .. } => "undecided",
+            Self::Undecided { .. } | Self::Busy => "undecided",
             Self::Starved => "starved",
             Self::Told => "told",
         }
@@ -81,13 +81,14 @@ impl Comparison {
         let named = |line: &Line| format!("{} {}", line.system, line.figure.whole_name());
         let worse: Vec<_> = self.worse().map(named).collect();
         let undecided: Vec<_> = self.undecided().map(named).collect();
+        let busy: Vec<_> = self.of_a_busy_machine().map(named).collect();
         let decided = if self.broken {
             "FAILED: the later run broke a promise".to_owned()
         } else if self.too_few.is_some() && worse.is_empty() {
             String::new()
         } else if !worse.is_empty() {
             format!("WORSE by more than a factor of {bound}: {}", worse.join(", "))
-        } else if undecided.is_empty() {
+        } else if undecided.is_empty() && busy.is_empty() {
             format!("nothing is worse by more than a factor of {bound}")
         } else {
             format!("nothing is certainly worse by more than a factor of {bound}")
@@ -108,13 +109,21 @@ impl Comparison {
             );
             return if decided.is_empty() { told } else { format!("{decided}; {told}") };
         }
-        if undecided.is_empty() {
-            return decided;
+        let mut told = decided;
+        if !undecided.is_empty() {
+            told.push_str(&format!(
+                "; UNDECIDED: medians differ by more than that and rounds overlap, so more rounds are needed: {}",
+                undecided.join(", ")
+            ));
         }
-        format!(
-            "{decided}; UNDECIDED: medians differ by more than that and rounds overlap, so more rounds are needed: {}",
-            undecided.join(", ")
-        )
+        if !busy.is_empty() {
+            told.push_str(&format!(
+                "; UNDECIDED: {}, and no floor tells that from the server: {}; measure on a quiet machine, or both runs with floors",
+                self.busy.join(", "),
+                busy.join(", ")
+            ));
+        }
+        told
     }
 }
 

@@ -196,6 +196,57 @@ fn a_floor_that_was_held_up_gives_no_ratio() {
 }
 
 #[test]
+fn what_a_busy_machine_may_have_done_is_no_regression() {
+    let busy = |mut outcome: Outcome| {
+        outcome.surroundings.others_cpu = Some(1.2);
+        outcome
+    };
+    let mut slow = alone();
+    scale(&mut slow, 0, "delivery", 1.5);
+    assert_eq!(compare(&alone(), &slow, BOUND).unwrap().exit_code(), 1);
+    let comparison = compare(&alone(), &busy(slow.clone()), BOUND).unwrap();
+    assert_eq!(
+        (comparison.exit_code(), verdict_of(&alone(), &busy(slow.clone()), "delivery p50")),
+        (0, Verdict::Busy)
+    );
+    let told = comparison.conclusion();
+    for part in [
+        "nothing is certainly worse",
+        "UNDECIDED: other programs kept 1.20 of 2 processors busy during the later run, and no floor tells that from the server: quoth \
+         delivery p50, quoth delivery p95",
+        "; measure on a quiet machine, or both runs with floors",
+    ] {
+        assert!(told.contains(part), "no {part}: {told}");
+    }
+    assert!(comparison.render(400).contains("undecided"));
+    // A busy machine before makes nothing worse now, and memory hangs on no machine's speed.
+    assert_eq!(compare(&busy(alone()), &slow, BOUND).unwrap().exit_code(), 1);
+    assert_eq!(verdict_of(&busy(slow.clone()), &alone(), "delivery p50"), Verdict::Busy);
+    let mut fat = alone();
+    set(&mut fat, "memory_peak_bytes", [9e9; 5]);
+    assert_eq!(verdict_of(&alone(), &busy(fat), "memory peak"), Verdict::Worse);
+    // What it takes for each message may be less where it has to wait.
+    let mut waiting = alone();
+    set(&mut waiting, "cpu_us_per_delivery", [1.0; 5]);
+    assert_eq!(verdict_of(&alone(), &waiting, "cpu/delivery"), Verdict::Better);
+    assert_eq!(verdict_of(&alone(), &busy(waiting), "cpu/delivery"), Verdict::Busy);
+    // Rounds that meet are of the busy machine too.
+    let mut wide = alone();
+    set(&mut wide, "back_s", [1.0, 1.0, 9.0, 9.0, 9.0]);
+    let mut quick = alone();
+    set(&mut quick, "back_s", [1.0; 5]);
+    assert_eq!(compare(&quick, &wide, BOUND).unwrap().exit_code(), 3);
+    assert_eq!(compare(&quick, &busy(wide), BOUND).unwrap().exit_code(), 0);
+    // The hypervisor is as others are.
+    slow.surroundings.steal = Some(0.2);
+    assert!(compare(&alone(), &slow, BOUND).unwrap().conclusion().contains("the hypervisor took 20.0 %"));
+    // Floors tell a slow server from a slow machine.
+    let mut slow = sample();
+    scale(&mut slow, 0, "delivery", 42.0);
+    assert_eq!(compare(&sample(), &busy(slow), BOUND).unwrap().exit_code(), 1);
+}
+
+#[test]
 fn the_bound_is_what_is_given() {
     let mut after = alone();
     scale(&mut after, 0, "ack", 1.2);

@@ -19,6 +19,9 @@ pub enum Verdict {
     },
     /// It is better or worse for each delivery only, of a run that did not get done what was due: another load.
     Starved,
+    /// It has changed by more than the bound, the machine was busy with other things in the run that it is slower in, and no floor tells
+    /// that from the server.
+    Busy,
     /// It is not judged.
     Told,
 }
@@ -95,6 +98,25 @@ pub(super) fn on_floors(
     }
 }
 
+/// The verdict on a figure that stands on no floor, whose medians have gone one way, of runs of which some may have gone by a machine
+/// that was busy with other things: whether it is one that may be slower, or better, by that alone.
+pub(super) fn without_floor(
+    verdict: Verdict,
+    way: Option<Verdict>,
+    may_be_worse: bool,
+    may_be_better: bool,
+) -> Verdict {
+    match (verdict, way) {
+        (Verdict::Worse | Verdict::Undecided { beyond: true }, Some(Verdict::Worse)) if may_be_worse => {
+            Verdict::Busy
+        }
+        (Verdict::Better | Verdict::Undecided { beyond: true }, Some(Verdict::Better)) if may_be_better => {
+            Verdict::Busy
+        }
+        _ => verdict,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +164,29 @@ mod tests {
         assert_eq!(less(&[10.0, 10.0, 10.0], &[10.0, 10.0, 11.5]), WIDE);
         assert_eq!(less(&[0.0], &[0.0]), Verdict::Same);
         assert_eq!(less(&[0.0], &[3.0]), Verdict::Worse);
+    }
+
+    #[test]
+    fn what_a_busy_machine_may_have_done_is_undecided_one_way() {
+        let (worse, better) = (Some(Verdict::Worse), Some(Verdict::Better));
+        for (verdict, way, may_be_worse, may_be_better, told) in [
+            (Verdict::Worse, worse, true, false, Verdict::Busy),
+            (Verdict::Worse, worse, false, true, Verdict::Worse),
+            (Verdict::Better, better, false, true, Verdict::Busy),
+            (Verdict::Better, better, true, false, Verdict::Better),
+            (BEYOND, worse, true, false, Verdict::Busy),
+            (BEYOND, better, true, false, BEYOND),
+            (BEYOND, worse, false, true, BEYOND),
+            (WIDE, None, true, true, WIDE),
+            (Verdict::Same, None, true, true, Verdict::Same),
+            (Verdict::Told, worse, true, true, Verdict::Told),
+        ] {
+            assert_eq!(
+                without_floor(verdict, way, may_be_worse, may_be_better),
+                told,
+                "{verdict:?} {way:?} {may_be_worse} {may_be_better}"
+            );
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::escape::text;
 use crate::figure::{self, Figure, PUBLISH, Quantile, Spread, TIMER};
+use crate::lateness::is_most_of;
 use crate::outcome::{Outcome, Role, System};
 use crate::table::{network, not_judged};
 use crate::unit::{Scale, number};
@@ -68,8 +69,8 @@ fn card(outcome: &Outcome, subject: &System, figure: &Figure) -> Option<String> 
         .filter_map(|floor| {
             let ratio = Spread::of(&figure.ratios(subject, floor))?;
             let quantile = if let Figure::Latency(_, quantile) = figure { *quantile } else { Quantile::P50 };
-            let doubtful =
-                outcome.doubt(floor, quantile).map_or("", |_| " <em class=\"doubt\">doubtful</em>");
+            let is_doubtful = outcome.doubt(floor, quantile).is_some() || is_most_of(floor, figure);
+            let doubtful = if is_doubtful { " <em class=\"doubt\">doubtful</em>" } else { "" };
             Some(format!("<span><b>{}×</b> {}{doubtful}</span>", number(ratio.median), text(&floor.name)))
         })
         .collect();

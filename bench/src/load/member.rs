@@ -1,6 +1,8 @@
 //! One member of one conversation: a task that publishes and a task that takes what comes.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -103,6 +105,8 @@ impl Publisher {
     ) -> anyhow::Result<()> {
         const TAKEN_MAX: usize = 1_024;
         let (mut taken, mut due) = (Vec::new(), Vec::new());
+        // When the system last took a message that it had let wait.
+        let mut taken_from = Duration::ZERO;
         while messages.recv_many(&mut taken, TAKEN_MAX).await > 0 {
             for Due { at, content, .. } in taken.drain(..) {
                 due.push(at);
@@ -111,17 +115,21 @@ impl Publisher {
                     Content::Text(text) => self.add(at, 0, Some(&text)),
                 }
             }
-            self.tell_late(&mut due);
-            self.send(sender).await?;
+            self.tell_late(&mut due, taken_from);
+            let (sent, has_waited) = waiting(self.send(sender)).await;
+            sent?;
+            if has_waited {
+                taken_from = self.shared.epoch.elapsed();
+            }
         }
         Ok(())
     }
 
-    /// Records how late messages are that go out now.
-    fn tell_late(&self, due: &mut Vec<Duration>) {
+    /// Records how late messages are that go out now, of which the system took none before.
+    fn tell_late(&self, due: &mut Vec<Duration>, taken_from: Duration) {
         let now = self.shared.epoch.elapsed();
         let mut recorder = self.shared.recorder.lock();
-        due.drain(..).for_each(|due| recorder.published(now, due));
+        due.drain(..).for_each(|due| recorder.published(now, due, taken_from));
     }
 
     async fn in_window<S: Sender>(
@@ -207,6 +215,18 @@ impl Publisher {
             self.in_flight.end_once(&self.shared.publishers);
         }
     }
+}
+
+/// Does something, and tells whether it had to wait for somebody.
+async fn waiting<F: Future>(work: F) -> (F::Output, bool) {
+    let mut work = pin!(work);
+    let mut has_waited = false;
+    let output = poll_fn(|task| {
+        let polled = work.as_mut().poll(task);
+        has_waited |= polled.is_pending();
+        polled
+    });
+    (output.await, has_waited)
 }
 
 impl InFlight {
@@ -307,5 +327,16 @@ fn take(
     }
     if delivered > 0 {
         member.conversation.delivered(delivered);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_is_known() {
+        assert_eq!(waiting(async { 5 }).await, (5, false));
+        assert_eq!(waiting(tokio::task::yield_now()).await, ((), true));
     }
 }

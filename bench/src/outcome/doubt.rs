@@ -4,8 +4,9 @@
 //! with a wake-up as a flush does; and its appends took a few times what the same file took just before the load, in the quietest
 //! round. Each alone is enough, since a disturbance may show in one of them only.
 
-use super::{Outcome, Surroundings, System, median};
+use super::{Outcome, Ratio, Surroundings, System, median};
 use crate::figure::{Figure, Quantile, TIMER};
+use crate::lateness;
 use crate::run::APPEND;
 use crate::unit::{Scale, number};
 
@@ -43,30 +44,40 @@ impl Surroundings {
 }
 
 impl Outcome {
-    /// Marks the ratios that stand on the disk where it is a doubtful floor, each by its own quantile. A rate hangs on what most
-    /// flushes took.
+    /// Marks the ratios that stand on a doubtful floor of the disk, or on what is the bench's lateness more than anything else.
     pub fn mark_doubts(&mut self) {
-        let Some(disk) = self.systems.iter().find(|system| system.name == APPEND) else { return };
-        let [of_most, of_last] = [Quantile::P50, Quantile::P99].map(|quantile| self.doubt(disk, quantile));
-        for ratio in self.ratios.iter_mut().filter(|ratio| ratio.what.contains(APPEND)) {
-            let is_of_last = [" p95", " p99"].iter().any(|quantile| ratio.what.contains(quantile));
-            ratio.doubt.clone_from(if is_of_last { &of_last } else { &of_most });
+        let doubts: Vec<_> = self.ratios.iter().map(|ratio| self.doubt_of(ratio)).collect();
+        for (ratio, doubt) in self.ratios.iter_mut().zip(doubts) {
+            ratio.doubt = doubt;
         }
+    }
+
+    /// Each ratio is doubted by its own quantile. A rate hangs on what most flushes took.
+    fn doubt_of(&self, ratio: &Ratio) -> Option<String> {
+        let is_of_last = [" p95", " p99"].iter().any(|quantile| ratio.what.contains(quantile));
+        let quantile = if is_of_last { Quantile::P99 } else { Quantile::P50 };
+        let disk = self.systems.iter().find(|system| system.name == APPEND && ratio.what.contains(APPEND));
+        disk.and_then(|disk| self.doubt(disk, quantile)).or_else(|| lateness::doubt(self, ratio))
     }
 
     /// Why a floor is doubtful at this quantile, by itself or by what else the machine did; `None` where nothing speaks against it.
     #[must_use]
     pub fn doubt(&self, floor: &System, quantile: Quantile) -> Option<String> {
-        floor.doubt(quantile).or_else(|| {
-            let cores = self.machine.cores;
-            let crowded = self.surroundings.crowded_by(cores);
-            let crowded = crowded
-                .map(|others| format!("other programs kept {} of {cores} processors busy", number(others)));
-            let robbed = self.surroundings.robbed_of();
-            let robbed = robbed.map(|steal| {
+        floor.doubt(quantile).or_else(|| self.busy().filter(|_| floor.name == APPEND))
+    }
+
+    /// Who else had the processors, where that is more than a run bears: as in `other programs kept 1.20 of 2 processors busy`.
+    #[must_use]
+    pub fn busy(&self) -> Option<String> {
+        let cores = self.machine.cores;
+        let crowded = self.surroundings.crowded_by(cores);
+        let crowded = crowded
+            .map(|others| format!("other programs kept {} of {cores} processors busy", number(others)));
+        let robbed = self.surroundings.robbed_of();
+        crowded.or_else(|| {
+            robbed.map(|steal| {
                 format!("the hypervisor took {} % of the processors' time", number(steal * 100.0))
-            });
-            crowded.or(robbed).filter(|_| floor.name == APPEND)
+            })
         })
     }
 }

@@ -44,11 +44,12 @@ pub struct Outcome {
     /// What else the machine did.
     pub surroundings: Surroundings,
     /// The profile with all flags applied, as a document, with `seed`, `patience_s`, `client_threads`, `server_settings`, `replay`
-    /// (its folder, speed and content) and `overrides`: the flags that have changed the load.
+    /// (its folder, speed and content) and `overrides`: the flags that have changed the load or leave it less
+    /// time.
     pub profile: Value,
     /// The name of the profile, as in `chat`.
     pub profile_name: String,
-    /// What the profile is for, in one sentence.
+    /// What the profile is for, in one sentence; of a load that flags have made of it, who does what in it.
     pub profile_about: String,
     /// The emulated network between clients and servers; none is loopback, or whatever leads to a server that ran elsewhere.
     pub network: Option<Value>,
@@ -170,8 +171,8 @@ pub struct Round {
     /// Single figures by name, each with its unit last, as in `acked_per_s`, `cpu_us_per_delivery`,
     /// `bytes_per_connection`.
     pub values: BTreeMap<String, f64>,
-    /// Latencies by name: `ack` (due to ack), `delivery` (due to delivery), `publish` (due to publish: how late the bench was),
-    /// `timer` (its timer's part of that), and what the profile has besides.
+    /// Latencies by name: `ack` (due to ack), `delivery` (due to delivery), `publish` (due to publish, without the time in which the
+    /// system took nothing: how late the bench was), `timer` (its timer's part of that), and what the profile has besides.
     pub latencies: BTreeMap<String, Latency>,
     /// What the history checker has found; nothing of it broken, or the run has failed.
     pub check: Check,

@@ -11,3 +11,6 @@ pub(super) const WINDOW_MAX: u32 = 10_000;
 
 /// Conversations, members or connections.
 pub(crate) const COUNT_MAX: u32 = 10_000_000;
+
+/// Seconds of a warm-up, or of what counts of a round.
+pub(super) const TIME_S_MAX: f64 = 1_000_000.0;

@@ -23,6 +23,9 @@ const RIVALS: &[&str] = &[
     "mosquitto-tls",
 ];
 
+/// The key of the table that is no goal.
+pub(super) const LOAD_OF: &str = "load_of";
+
 /// What the ratios of a run should be.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Goals {
@@ -55,6 +58,8 @@ impl Profile {
 fn differing(profile: &Profile, meant: &Profile) -> Vec<String> {
     /// How a load is measured, what beside, and what is said of it. Variants have loads of their own, and are looked at apart.
     const NOT_THE_LOAD: &[&str] = &["about", "rounds", "floors", "goals", "variant"];
+    /// How long it is measured: longer is as good, and in a shorter time there are other figures.
+    const TIMES: &[&str] = &["warm_up_s", "duration_s"];
     if profile.kind != meant.kind {
         return vec![format!("kind ({}, not {})", profile.kind.name(), meant.kind.name())];
     }
@@ -64,7 +69,9 @@ fn differing(profile: &Profile, meant: &Profile) -> Vec<String> {
     };
     let (is, was) = (document(profile), document(meant));
     let keys = is.as_object().into_iter().flatten().map(|(key, _)| key.as_str());
-    let keys = keys.filter(|key| profile.takes(key) && !NOT_THE_LOAD.contains(key) && is[key] != was[key]);
+    let is_enough = |key: &str| TIMES.contains(&key) && is[key].as_f64() >= was[key].as_f64();
+    let keys = keys.filter(|key| profile.takes(key) && !NOT_THE_LOAD.contains(key));
+    let keys = keys.filter(|key| is[*key] != was[*key] && !is_enough(key));
     let told = |value: &Value| match value {
         Value::Null => "none".to_owned(),
         // A whole number is one, whichever type it has.
@@ -214,6 +221,10 @@ mod tests {
             None
         );
         assert_eq!(copied("latency", &[("kind", "network = \"loopback\"\nkind")]), None);
+        assert_eq!(copied("latency", &[("kind", "duration_s = 30\nwarm_up_s = 5\nkind")]), None);
+        let told =
+            copied("latency", &[("kind", "duration_s = 1\nwarm_up_s = 5\nkind")]).expect("it is shorter");
+        assert!(told.ends_with("differs in duration_s (1, not 5)"), "{told}");
         let told = copied("latency", &[("1000", "500"), ("kind", "payload = 50\nkind")]).expect("it differs");
         assert_eq!(
             told,

@@ -1,13 +1,15 @@
 //! Profiles: what a load looks like, as files. The built-in ones are files in `bench/profiles/`; a user writes own ones.
 
 mod bounds;
+mod file;
 mod goals;
 pub mod keys;
 pub mod reference;
 mod size;
+mod told;
 
 pub(crate) use bounds::{COUNT_MAX, RATES_PER_S};
-use bounds::{MESSAGES_MAX, WINDOW_MAX};
+use bounds::{MESSAGES_MAX, TIME_S_MAX, WINDOW_MAX};
 
 use std::path::Path;
 
@@ -15,6 +17,7 @@ use anyhow::Context as _;
 use quoth_protocol::limits::BODY_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
+use self::file::File;
 pub use self::goals::Goals;
 pub use self::size::Size;
 
@@ -396,15 +399,14 @@ impl Profile {
     /// # Errors
     /// What is wrong, with its place.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
-        let table: toml::Table = toml::from_str(text).map_err(|error| with_line(text, &error))?;
-        keys::check(&table)?;
-        let mut profile: Self = toml::from_str(text).map_err(|error| with_line(text, &error))?;
-        if !table.contains_key("floors") {
+        let file = File::parse(text)?;
+        file.check()?;
+        let mut profile = file.profile()?;
+        if !file.gives("floors") {
             profile.floors = profile.kind.floors().to_vec();
         }
         profile.fill_members();
-        profile.check()?;
-        goals::check(&profile)?;
+        profile.check().and_then(|()| goals::check(&profile)).map_err(|error| file.place(&error))?;
         Ok(profile)
     }
 
@@ -415,8 +417,14 @@ impl Profile {
     pub fn check(&self) -> anyhow::Result<()> {
         anyhow::ensure!(self.rounds > 0, "rounds = 0 measures nothing");
         anyhow::ensure!(
-            (0.2..1e6).contains(&self.duration_s) && (0.0..1e6).contains(&self.warm_up_s),
-            "duration_s must be 0.2 or more, and warm_up_s not below 0"
+            (0.2..=TIME_S_MAX).contains(&self.duration_s),
+            "duration_s must be 0.2 to {TIME_S_MAX}, and it is {}",
+            self.duration_s
+        );
+        anyhow::ensure!(
+            (0.0..=TIME_S_MAX).contains(&self.warm_up_s),
+            "warm_up_s must be 0 to {TIME_S_MAX}, and it is {}",
+            self.warm_up_s
         );
         for floor in &self.floors {
             anyhow::ensure!(
@@ -514,13 +522,6 @@ impl Profile {
     }
 }
 
-/// What is wrong, with its line where that is known; the parser would show the whole line, however long.
-fn with_line(text: &str, error: &toml::de::Error) -> anyhow::Error {
-    let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
-    let line = line.map_or_else(String::new, |line| format!("line {line}: "));
-    anyhow::anyhow!("{line}{}", error.message())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -551,7 +552,10 @@ mod tests {
         assert!(refused("members = 1\nconnections = 1\nstalled = 2").contains("to measure"));
         assert!(refused("connections = 1").contains("`members` is missing"));
         assert!(refused("members = 1\nconnections = ").contains("line 6: "));
-        assert!(refused("members = 1\nconnections = \"x\"").contains("expected u32"));
+        assert!(
+            refused("members = 1\nconnections = \"x\"")
+                .contains("line 6: `connections` is \"x\", and it takes 1 or more")
+        );
         for payload in ["65537", "[1, 65537]"] {
             let told = refused(&format!("members = 1\nconnections = 1\npayload = {payload}"));
             assert!(told.contains("65537 bytes are more than a message can have, which is 65536"), "{told}");

@@ -162,6 +162,11 @@ impl Field {
     }
 }
 
+/// Which values a key takes; nothing of one that is none.
+pub(super) fn values(key: &str) -> String {
+    FIELDS.iter().find(|field| field.name == key).map_or_else(String::new, Field::values)
+}
+
 /// As it would stand in a file. Keys that it does not give are not there.
 fn table(profile: &Profile) -> anyhow::Result<Table> {
     Table::try_from(profile).context("a profile is no TOML")
@@ -237,7 +242,7 @@ fn key(name: &str) -> String {
 }
 
 /// A value in one line of TOML.
-fn inline(value: &Value) -> String {
+pub(super) fn inline(value: &Value) -> String {
     let list = |items: Vec<String>| items.join(", ");
     match value {
         Value::String(text) => quoted(text),

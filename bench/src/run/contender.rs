@@ -78,6 +78,11 @@ impl Contender {
         }
     }
 
+    /// Whether its clients reach it over a network, and not the disk itself.
+    pub(super) fn is_behind_the_network(&self) -> bool {
+        self.what != What::Floor(Floor::Append)
+    }
+
     pub(super) fn role(&self) -> Role {
         match self.what {
             What::Quoth { .. } => Role::Subject,

@@ -26,6 +26,25 @@ pub(super) fn document(plan: &Plan) -> serde_json::Result<Value> {
     Ok(document)
 }
 
+/// What the load is, in a sentence: the profile's own words, unless flags have made another load of it.
+pub(super) fn about(plan: &Plan) -> String {
+    const OF_THE_LOAD: &[&str] = &[
+        "--rate",
+        "--connections",
+        "--conversations",
+        "--readers",
+        "--closed",
+        "--window",
+        "--payload",
+        "--replay",
+    ];
+    let flags: Vec<&str> = plan.overrides.iter().copied().filter(|flag| OF_THE_LOAD.contains(flag)).collect();
+    if flags.is_empty() {
+        return plan.profile.about.clone();
+    }
+    format!("changed by {}: {}", flags.join(", "), plan.profile.told(plan.replay.is_some()))
+}
+
 fn told(replay: &Replay) -> Value {
     let lines: usize = replay.conversations.iter().map(Vec::len).sum();
     json!({

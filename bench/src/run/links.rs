@@ -85,6 +85,15 @@ mod tests {
             "WebSocket over TCP without TLS, BBR"
         );
         assert_eq!(told(&own, What::Floor(Floor::Append), Transport::Quic), "none");
+        let is_behind = |what| {
+            let shape = Profile::find("latency").expect("a profile").shape;
+            Contender { what, shape }.is_behind_the_network()
+        };
+        assert!(
+            is_behind(quoth())
+                && is_behind(What::Floor(Floor::Relay))
+                && !is_behind(What::Floor(Floor::Append))
+        );
         let running = Controls { server: None, tcp: some("cubic"), server_tcp: None };
         assert_eq!(told(&running, quoth(), Transport::Quic), "QUIC with TLS, congestion control unknown");
         assert_eq!(told(&running, What::Floor(Floor::Relay), Transport::Quic), "QUIC with TLS, BBR");

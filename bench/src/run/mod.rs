@@ -49,7 +49,7 @@ pub struct Plan {
     pub place: Place,
     /// Conversations that were had, to be played in place of the profile's messages.
     pub replay: Option<Replay>,
-    /// Flags that have changed the load, or the server, that the profile's goals are for.
+    /// Flags that have changed the load, or the server, that the profile's goals are for, or that leave it less time.
     pub overrides: Vec<&'static str>,
     /// How long readers wait for what is missing when nothing more is published.
     pub patience: Duration,
@@ -165,7 +165,7 @@ pub fn run(plan: &Plan, watch: &impl Watch) -> anyhow::Result<Outcome> {
         surroundings: watched.end(),
         profile: document::document(plan)?,
         profile_name: plan.profile_name.clone(),
-        profile_about: plan.profile.about.clone(),
+        profile_about: document::about(plan),
         network: plan.place.network_document(),
         systems,
         ratios,
@@ -185,11 +185,20 @@ fn server_file(subject: &Subject) -> Option<PathBuf> {
     }
 }
 
-/// Why nothing is held to a goal: flags have made another load of the one that it is for.
+/// Why nothing is held to a goal: flags have made another load of the one that it is for, or have left it less time.
 fn changed(overrides: &[&str]) -> Option<String> {
-    let s = if overrides.len() == 1 { "s" } else { "" };
-    let flags = overrides.join(", ");
-    (!overrides.is_empty()).then(|| format!("{flags} change{s} the load that the goal is for"))
+    let (times, load): (Vec<&str>, Vec<&str>) =
+        overrides.iter().copied().partition(|flag| ["--duration", "--warm-up"].contains(flag));
+    let told = |flags: &[&str], verb: &str, what: &str| {
+        let s = if flags.len() == 1 { "s" } else { "" };
+        (!flags.is_empty()).then(|| format!("{} {verb}{s} {what}", flags.join(", ")))
+    };
+    let told = [
+        told(&load, "change", "the load that the goal is for"),
+        told(&times, "leave", "less time than the goal is for"),
+    ];
+    let told: Vec<String> = told.into_iter().flatten().collect();
+    (!told.is_empty()).then(|| told.join("; "))
 }
 
 /// Where a run has ended before its time.
@@ -225,7 +234,9 @@ fn measure_rounds(
                 progress.go_on()?;
                 plan.place.renew(plan.seed.wrapping_add(round.into()))?;
                 let mut measured = measure::measure(plan, contender, controls, progress, round.into())?;
-                add_network(&plan.place, &mut measured.round);
+                if contender.is_behind_the_network() {
+                    add_network(&plan.place, &mut measured.round);
+                }
                 Ok::<_, anyhow::Error>(measured)
             });
             match result {
@@ -285,5 +296,22 @@ fn system(contender: &Contender, controls: &Controls, measured: Vec<Measurement>
         version: measured.iter().find_map(|measurement| measurement.version.clone()),
         merged: merged.collect(),
         rounds: measured.into_iter().map(|measurement| measurement.round).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::changed;
+
+    #[test]
+    fn what_has_changed_is_told_apart_from_what_is_only_shorter() {
+        assert_eq!(changed(&[]), None);
+        assert_eq!(changed(&["--rate"]).as_deref(), Some("--rate changes the load that the goal is for"));
+        assert_eq!(
+            changed(&["--rate", "--duration", "--warm-up", "--set"]).as_deref(),
+            Some(
+                "--rate, --set change the load that the goal is for; --duration, --warm-up leave less time than the goal is for"
+            )
+        );
     }
 }

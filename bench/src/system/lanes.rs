@@ -30,6 +30,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 
 use super::{Acks, Client, Keeps, Part, Received, Receiver, Sender, System};
+use crate::refusal::{closed, unexpected, unreadable_lane, unwritable_lane};
 use crate::wire::{hello, publish};
 
 /// How long a close may take to be answered. A bound of a hang.
@@ -122,7 +123,7 @@ impl System for QuothWebSocket {
                 lanes.signed_in(welcome.open_conversations_max.saturating_add(1));
                 Ok(LanesClient { lanes, welcome, _control: control, reader })
             }
-            other => bail!("not a Welcome: {other:?}"),
+            other => Err(unexpected("a Welcome", other.as_ref())),
         }
     }
 }
@@ -173,7 +174,9 @@ impl Keeps for LanesClient {
             (ConversationName::new(conversation)?, ProducerId(rand::rng().random()));
         lane.write(&ClientFrame::Open(Open { conversation, producer, from })).await?;
         let opened = lane.incoming.next().await?;
-        anyhow::ensure!(matches!(opened, Some(ServerFrame::Opened { .. })), "not an Opened: {opened:?}");
+        if !matches!(opened, Some(ServerFrame::Opened { .. })) {
+            return Err(unexpected("an Opened", opened.as_ref()));
+        }
         let sender = LanesSender { send: lane.send, frames: Vec::new(), n: 0 };
         Ok((sender, LanesReceiver { incoming: lane.incoming, acks: Acks::default() }))
     }
@@ -205,7 +208,7 @@ impl Receiver for LanesReceiver {
 
 impl Lane {
     async fn open(lanes: &Lanes) -> anyhow::Result<Self> {
-        let (send, recv) = lanes.open().await.map_err(|closed| anyhow::anyhow!("{closed:?}"))?;
+        let (send, recv) = lanes.open().await.map_err(|error| closed(&error))?;
         Ok(Self { send, incoming: Incoming { recv, decoder: Decoder::new(FRAME_BYTES_MAX) } })
     }
 
@@ -216,7 +219,7 @@ impl Lane {
 
 async fn write_all(send: &mut LaneSend, frames: &mut Vec<Bytes>) -> anyhow::Result<()> {
     while !frames.is_empty() {
-        let written = send.write_chunks(frames).await.map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        let written = send.write_chunks(frames).await.map_err(unwritable_lane)?;
         frames.drain(..written.chunks);
     }
     Ok(())
@@ -232,7 +235,7 @@ impl Incoming {
             match self.recv.read_chunk().await {
                 Ok(Some(frames)) => self.decoder.push(&frames),
                 Ok(None) => return Ok(None),
-                Err(error) => bail!("{error:?}"),
+                Err(error) => return Err(unreadable_lane(error)),
             }
         }
     }

@@ -12,6 +12,8 @@ use std::future::Future;
 use bytes::Bytes;
 use quoth_protocol::frame::{EventKind, ServerFrame, Start};
 
+use crate::refusal::unexpected;
+
 /// What a member of a conversation does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
@@ -144,7 +146,7 @@ impl Acks {
         match frame {
             ServerFrame::Event(event) => {
                 let EventKind::Message { body, .. } = event.kind else {
-                    anyhow::bail!("not a message: {event:?}")
+                    return Err(unexpected("a message", Some(&ServerFrame::Event(event))));
                 };
                 into.push(Received::Message { seq: Some(event.seq.0), body });
             }
@@ -152,7 +154,7 @@ impl Acks {
                 into.push(Received::Seq(seq.0));
                 into.extend(self.add(n));
             }
-            other => anyhow::bail!("neither an event nor an ack: {other:?}"),
+            other => return Err(unexpected("an event or an ack", Some(&other))),
         }
         Ok(())
     }

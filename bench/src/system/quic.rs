@@ -13,6 +13,7 @@ use quoth_protocol::frame::{Start, Welcome};
 use rand::RngExt as _;
 
 use super::{Acks, Client, Keeps, Part, Received, Receiver, Sender, System};
+use crate::refusal::plainly;
 use crate::wire::{Frames, Incoming, Peer, client_config, publish, socket};
 
 /// A server that speaks the frames, as one thread sees it: all its connections share a socket.
@@ -100,8 +101,8 @@ impl System for Quic {
 
     async fn connect(&self) -> anyhow::Result<QuicClient> {
         let (config, name) = (self.config.clone(), &self.name);
-        let peer = Peer::connect_to(&self.endpoint, config, self.server, name, &self.token).await?;
-        Ok(QuicClient { endpoint: self.endpoint.clone(), peer })
+        let peer = Peer::connect_to(&self.endpoint, config, self.server, name, &self.token).await;
+        Ok(QuicClient { endpoint: self.endpoint.clone(), peer: peer.map_err(plainly)? })
     }
 }
 
@@ -125,7 +126,8 @@ impl Keeps for QuicClient {
         from: Option<Start>,
     ) -> anyhow::Result<(QuicSender, QuicReceiver)> {
         let producer = rand::rng().random();
-        let (Frames { send, incoming }, _) = self.peer.open(conversation, producer, from).await?;
+        let opened = self.peer.open(conversation, producer, from).await;
+        let (Frames { send, incoming }, _) = opened.map_err(plainly)?;
         let sender = QuicSender { send, frames: Vec::new(), n: 0 };
         Ok((sender, QuicReceiver { incoming, acks: Acks::default() }))
     }
@@ -154,7 +156,7 @@ impl Sender for QuicSender {
             self.n += 1;
             self.frames.push(encode(&publish(self.n, body)));
         }
-        self.send.write_all_chunks(&mut self.frames).await?;
+        self.send.write_all_chunks(&mut self.frames).await.map_err(|error| plainly(error.into()))?;
         self.frames.clear();
         Ok(())
     }
@@ -162,7 +164,7 @@ impl Sender for QuicSender {
 
 impl Receiver for QuicReceiver {
     async fn receive(&mut self, into: &mut Vec<Received>) -> anyhow::Result<()> {
-        let mut next = self.incoming.next().await?;
+        let mut next = self.incoming.next().await.map_err(plainly)?;
         if next.is_none() {
             bail!("the server has ended the stream");
         }

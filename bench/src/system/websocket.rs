@@ -20,6 +20,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::{Client, Part, Received, Receiver, Sender, System};
 use crate::floor::websocket::{lane_of, message};
+use crate::refusal::unexpected;
 use crate::wire::publish;
 
 type Lanes = Arc<Mutex<HashMap<u32, mpsc::UnboundedSender<ServerFrame>>>>;
@@ -98,7 +99,9 @@ impl Client for WebSocketClient {
         let open = ClientFrame::Open(Open { conversation, producer: ProducerId(0), from });
         self.out.send((lane, encode(&open))).ok().context("the relay has ended the connection")?;
         let opened = frames.recv().await.context("the relay has ended the connection")?;
-        anyhow::ensure!(matches!(opened, ServerFrame::Opened { .. }), "not an Opened: {opened:?}");
+        if !matches!(opened, ServerFrame::Opened { .. }) {
+            return Err(unexpected("an Opened", Some(&opened)));
+        }
         let sender = WebSocketSender { lane, out: self.out.clone(), n: 0 };
         Ok((sender, WebSocketReceiver { frames, taken: Vec::new() }))
     }
@@ -129,12 +132,12 @@ impl Receiver for WebSocketReceiver {
             match frame {
                 ServerFrame::Event(event) => {
                     let EventKind::Message { body, .. } = event.kind else {
-                        bail!("not a message: {event:?}")
+                        return Err(unexpected("a message", Some(&ServerFrame::Event(event))));
                     };
                     into.push(Received::Message { seq: Some(event.seq.0), body });
                 }
                 ServerFrame::Ack { seq, .. } => into.extend([Received::Seq(seq.0), Received::Acks(1)]),
-                other => bail!("neither an event nor an ack: {other:?}"),
+                other => return Err(unexpected("an event or an ack", Some(&other))),
             }
         }
         Ok(())

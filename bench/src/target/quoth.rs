@@ -1,7 +1,10 @@
 //! The server as a child process, on a new folder with keys of its own.
 
 use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,9 +14,21 @@ use tempfile::TempDir;
 
 use super::Place;
 use crate::process::Process;
+use crate::profile::Transport;
 
 /// How long it may take to serve. A bound of a hang, not a measurement.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Settings that the bench itself gives its server, and why it needs them as they are.
+const ITS_OWN: &[(&str, &str)] = &[
+    ("server.listen", "its server listens at a port that is free, which nobody but its clients has to know"),
+    ("server.data_dir", "its server's data is in the run's folder, on the disk that --dir names"),
+    ("server.development", "it makes the keys and the tokens of its server itself"),
+    ("tls.certificate_file", "it makes a certificate that its clients trust"),
+    ("tls.private_key_file", "it makes a certificate that its clients trust"),
+    ("auth.token_keys", "its clients' token is signed with a key of its own"),
+    ("log.format", "it reads in the log, as text, where its server serves"),
+];
 
 /// How a server is started.
 #[derive(Debug, Clone)]
@@ -61,6 +76,15 @@ impl QuothOptions {
         let told: Vec<_> = told.lines().map(|line| line.trim_start_matches("error: ")).collect();
         anyhow::ensure!(output.status.success(), "{}: {}", self.binary.display(), told.join("; "));
         Ok(())
+    }
+
+    /// Why the bench alone gives its server a setting, where it does: with clients that speak `transport`.
+    #[must_use]
+    pub fn why_its_own(setting: &str, transport: Transport) -> Option<&'static str> {
+        if setting == "server.plain_http" && transport == Transport::WebsocketPlain {
+            return Some("it is true, since the clients of transport websocket_plain have no TLS");
+        }
+        ITS_OWN.iter().find(|(name, _)| *name == setting).map(|(_, why)| *why)
     }
 
     /// Its congestion control over QUIC, as its program says; `None` of a program that says nothing of it.
@@ -159,7 +183,10 @@ impl Files {
         let dir = place.folder_for("quoth")?;
         let now_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
         let made = quoth_certs::development(dir.path(), &["localhost".to_owned()], now_s)?;
-        std::fs::write(dir.path().join("secret"), random_hex())?;
+        // The server warns of a secret that others can read, and it is right.
+        let mut secret = OpenOptions::new();
+        secret.write(true).create_new(true).mode(0o600);
+        secret.open(dir.path().join("secret"))?.write_all(random_hex().as_bytes())?;
         let config = format!(
             "[server]\ndata_dir = \"data\"\n[tls]\ncertificate_file = {:?}\nprivate_key_file = {:?}\n[auth]\ntoken_keys = \
              [\"HS256:secret\"]\n[log]\nformat = \"text\"\n{}",
@@ -250,6 +277,33 @@ fn run(command: &mut Command) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_else_can_read_the_secret() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::loopback(dir.path(), crate::floor::Program::this().unwrap()).unwrap();
+        let files = Files::make(&place, 0).unwrap();
+        let secret = files.dir.path().join("secret");
+        assert_eq!(secret.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_to_string(secret).unwrap().len(), 64);
+    }
+
+    #[test]
+    fn what_the_bench_writes_into_its_servers_configuration_is_its_own_but_for_limits() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::loopback(dir.path(), crate::floor::Program::this().unwrap()).unwrap();
+        let files = Files::make(&place, 0).unwrap();
+        let config: toml::Table = toml::from_str(&std::fs::read_to_string(files.config()).unwrap()).unwrap();
+        for (section, settings) in config.iter().filter(|(section, _)| *section != "limits") {
+            for name in settings.as_table().unwrap().keys() {
+                let setting = format!("{section}.{name}");
+                assert!(QuothOptions::why_its_own(&setting, Transport::Quic).is_some(), "{setting}");
+            }
+        }
+        let plain = |transport| QuothOptions::why_its_own("server.plain_http", transport);
+        assert!(plain(Transport::WebsocketPlain).is_some() && plain(Transport::Websocket).is_none());
+    }
 
     #[test]
     fn a_setting_is_found_in_what_is_in_force() {

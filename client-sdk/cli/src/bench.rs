@@ -40,6 +40,10 @@ pub(crate) fn run(connection: ConnectionArgs, args: BenchArgs) -> anyhow::Result
 }
 
 fn connecting(connection: &Connection) -> anyhow::Result<Connecting> {
+    anyhow::ensure!(
+        !connection.names_a_device(),
+        "--device has no effect on the bench, whose clients each are a device of their own: leave it out"
+    );
     Ok(Connecting {
         running: connection.named_server()?.map(running).transpose()?,
         transport: match connection.transport()? {

@@ -187,6 +187,11 @@ impl Connection {
         given.into_iter().filter_map(|(flag, is_given)| is_given.then_some(flag)).collect()
     }
 
+    /// Whether a flag says which device this is.
+    pub(crate) fn names_a_device(&self) -> bool {
+        self.args.device.is_some()
+    }
+
     /// What was named, or else one of this machine.
     fn device(&self, machine: Option<&Device>) -> anyhow::Result<Option<String>> {
         let named = || env("QUOTH_DEVICE").map(DeviceId::new).transpose();

@@ -162,7 +162,7 @@ async fn accept(tcp: TcpListener, shared: Arc<Shared>, service: Service, connect
                     let phase = service.phase.clone();
                     let shared = Arc::clone(&shared);
                     connections.spawn(async move {
-                        if let Err(error) = connection(&shared, tcp, phase).await {
+                        if let Err(error) = connection(&shared, tcp, peer, phase).await {
                             tracing::debug!(%peer, %error, "a connection of the server API ended");
                         }
                     });
@@ -184,12 +184,15 @@ async fn accept(tcp: TcpListener, shared: Arc<Shared>, service: Service, connect
 async fn connection(
     shared: &Shared,
     tcp: TcpStream,
+    peer: SocketAddr,
     phase: crate::session::PhaseReceiver,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let Some(stream) = tokio::time::timeout(HANDSHAKE_TIMEOUT, open(shared, tcp)).await?? else {
         return Ok(());
     };
-    let answers = service_fn(|request: Request<Incoming>| async move {
+    let answers = service_fn(|mut request: Request<Incoming>| async move {
+        // For the log.
+        request.extensions_mut().insert(peer);
         Ok::<_, Infallible>(shared.requests.answer(request.map(Body::new)).await)
     });
     let serves = http1::Builder::new()

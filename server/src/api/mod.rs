@@ -8,6 +8,7 @@
 //! | `listener`, `requests` | connections, and bounds of requests |
 //! | `operation`, `openapi`, `schemas` | the table of operations, from which routes and document are made |
 //! | `problem` | refusals |
+//! | `audit` | which key has changed what, in the log |
 //! | `publish`, `poster` | messages, each stored once |
 //! | `conversations` | managed conversations and their members |
 //! | `end` | until when what is asked for holds |
@@ -16,6 +17,7 @@
 //! | `retention` | how conversations are kept, and what of it is freed |
 //! | `erasure` | users whose messages go |
 
+mod audit;
 mod conversations;
 mod end;
 mod erasure;
@@ -44,6 +46,7 @@ use axum::Router;
 
 use crate::outbox::Progress;
 use crate::session::Service;
+use audit::Strangers;
 use erasure::Erasures;
 pub use keys::{ApiKeySpec, Scope};
 pub(crate) use keys::{Keys, make as make_key};
@@ -59,6 +62,7 @@ struct App {
     keys: Arc<Keys>,
     poster: Arc<Poster>,
     erasures: Erasures,
+    strangers: Arc<Strangers>,
     limits: ApiLimits,
     store_dir: Arc<PathBuf>,
     outbox: Option<Arc<Progress>>,
@@ -98,6 +102,7 @@ fn router(
         keys: Arc::new(keys),
         poster,
         erasures,
+        strangers: Arc::default(),
         limits,
         store_dir: Arc::new(store_dir),
         outbox,

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -19,7 +21,7 @@ use serde_json::{Map, Value, json};
 
 use super::keys::{Caller, Scope};
 use super::problem::Problem;
-use super::{App, openapi};
+use super::{App, audit, openapi};
 
 /// What is served at one method and path.
 pub(super) struct Operation {
@@ -202,7 +204,7 @@ async fn serve(
     handler: impl FnOnce(Call) -> Done,
 ) -> Result<Response<Body>, Problem> {
     let caller = match operation.scope {
-        Some(scope) => Some(authorized(&app, request.headers(), scope)?),
+        Some(scope) => Some(authorized(&app, &request, operation, scope)?),
         None => None,
     };
     let path = path.map_err(|_| Problem::invalid("the path must be UTF-8, percent-encoded"))?;
@@ -212,8 +214,17 @@ async fn serve(
         Some(_) => read(&parts.headers, body, app.limits.body_bytes_max).await?,
         None => Bytes::new(),
     };
+    let asked = (caller.clone(), parts.uri.clone(), body.clone());
     let call = Call { app, caller, path, uri: parts.uri, headers: parts.headers, body };
-    let Answer(value) = handler(call).await?;
+    let answer = handler(call).await;
+    if let (Some(caller), uri, body) = asked {
+        let (status, code) = match &answer {
+            Ok(_) => (StatusCode::OK, ""),
+            Err(problem) => (problem.status, problem.code.as_str()),
+        };
+        audit::changed(operation, &caller, &uri, &body, status, code);
+    }
+    let Answer(value) = answer?;
     let mut response = Response::new(Body::from(value.to_string()));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -222,7 +233,27 @@ async fn serve(
 }
 
 /// Whose key the request has, if it may do this.
-fn authorized(app: &App, headers: &HeaderMap, scope: Scope) -> Result<Caller, Problem> {
+fn authorized(app: &App, request: &Request, operation: &Operation, scope: Scope) -> Result<Caller, Problem> {
+    let caller = caller(app, request.headers()).inspect_err(|_| {
+        let peer = request.extensions().get::<SocketAddr>().copied();
+        app.strangers.count(peer, request.uri(), Instant::now());
+    })?;
+    if caller.may(scope) {
+        return Ok(caller.clone());
+    }
+    let (name, scope) = (&caller.name, scope.name());
+    audit::changed(operation, caller, request.uri(), b"", StatusCode::FORBIDDEN, "scope_missing");
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "scope_missing",
+        format!(
+            "the key {name} may not do this: give it the scope {scope} in api.keys, or use one that has it"
+        ),
+    ))
+}
+
+/// Whose key a request has.
+fn caller<'a>(app: &'a App, headers: &HeaderMap) -> Result<&'a Caller, Problem> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (value, another) = (values.next(), values.next());
     let value = value.filter(|_| another.is_none()).and_then(|value| value.to_str().ok());
@@ -233,22 +264,11 @@ fn authorized(app: &App, headers: &HeaderMap, scope: Scope) -> Result<Caller, Pr
             "give a key of api.keys in the header Authorization, as in `Authorization: Bearer KEY`",
         )
     })?;
-    let caller = app.keys.caller(key).ok_or_else(|| {
+    app.keys.caller(key).ok_or_else(|| {
         Problem::unauthorized(
             "the key is none of api.keys: it may have been replaced, or be another server's",
         )
-    })?;
-    if caller.may(scope) {
-        return Ok(caller.clone());
-    }
-    let (name, scope) = (&caller.name, scope.name());
-    Err(Problem::new(
-        StatusCode::FORBIDDEN,
-        "scope_missing",
-        format!(
-            "the key {name} may not do this: give it the scope {scope} in api.keys, or use one that has it"
-        ),
-    ))
+    })
 }
 
 /// Reads a body, of which no more is taken than its limit.

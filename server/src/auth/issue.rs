@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use jsonwebtoken::errors::Error;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use quoth_protocol::{DeviceId, UserId};
 use serde::Serialize;
@@ -39,6 +40,28 @@ pub struct Issue<'a> {
     pub expires_s: u64,
 }
 
+/// Why a file has no private key that signs. Of keys of elliptic curves only PKCS#8 is read; `openssl ecparam -genkey` writes SEC1 (RFC 5915).
+fn no_key(file: &Path, algorithm: Algorithm, bytes: &[u8], error: &Error) -> String {
+    let file = file.display();
+    let sec1 = b"-----BEGIN EC PRIVATE KEY-----";
+    if bytes.windows(sec1.len()).any(|window| window == sec1) {
+        return format!(
+            "{file} is in the form SEC1 (BEGIN EC PRIVATE KEY), and PKCS#8 is wanted: `openssl pkcs8 -topk8 -nocrypt -in {file}` prints it"
+        );
+    }
+    format!("{file} is no private key for {algorithm:?} in PEM: {error}{}", bits_wanted(algorithm))
+}
+
+/// What is to be said of a key that does not sign, for its size may be why.
+const fn bits_wanted(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::RS256 => {
+            "; it needs 2048 bits or more, as `openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048` makes it"
+        }
+        _ => "",
+    }
+}
+
 /// Signs a token.
 ///
 /// # Errors
@@ -59,7 +82,7 @@ pub fn issue(key_file: &Path, algorithm: Algorithm, what: Issue<'_>) -> Result<S
         Algorithm::RS256 => EncodingKey::from_rsa_pem(&bytes),
         _ => Ok(EncodingKey::from_secret(hmac_secret(key_file, &bytes)?)),
     };
-    let key = key.map_err(|error| format!("{file} is no private key for {algorithm:?} in PEM: {error}"))?;
+    let key = key.map_err(|error| no_key(key_file, algorithm, &bytes, &error))?;
     let Rights { read, write, publish_as } = what.rights;
     // A claim that is missing leaves managed conversations to membership.
     let claimed = |patterns: Vec<String>| (!patterns.is_empty()).then_some(patterns);
@@ -75,5 +98,5 @@ pub fn issue(key_file: &Path, algorithm: Algorithm, what: Issue<'_>) -> Result<S
         publish_as,
     };
     jsonwebtoken::encode(&Header::new(algorithm), &Issued { aud: what.audience, claims }, &key)
-        .map_err(|error| format!("no token can be signed with {file}: {error}"))
+        .map_err(|error| format!("no token can be signed with {file}: {error}{}", bits_wanted(algorithm)))
 }

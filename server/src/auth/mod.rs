@@ -1,5 +1,6 @@
 //! Tokens: JSON Web Tokens with a strict list of keys, each for one algorithm.
 
+mod claims;
 mod issue;
 mod jwks;
 mod key;

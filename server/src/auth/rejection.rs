@@ -4,7 +4,7 @@ use jsonwebtoken::Algorithm;
 use jsonwebtoken::errors::{Error, ErrorKind};
 use quoth_protocol::{Code, UserId};
 
-use super::LEEWAY_S;
+use super::{LEEWAY_S, claims};
 
 /// Why a token is not accepted. No text holds the token or a part of it besides its key id and user.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -54,15 +54,17 @@ pub(super) enum Rejection {
 }
 
 impl Rejection {
-    pub(super) fn new(error: &Error, token: Algorithm, key: Algorithm) -> Self {
+    /// Why a key of an algorithm does not make `token` good, whose header says `said`.
+    pub(super) fn new(error: &Error, token: &str, said: Algorithm, key: Algorithm) -> Self {
         match error.kind() {
-            ErrorKind::InvalidAlgorithm => Self::Algorithm { token, key },
+            ErrorKind::InvalidAlgorithm => Self::Algorithm { token: said, key },
             ErrorKind::InvalidAudience => Self::Audience,
             ErrorKind::MissingRequiredClaim(claim) => Self::Missing(claim.clone()),
-            // Of the payload: only read once the signature is good. Its place, since its text may quote a claim.
-            ErrorKind::Json(error) => {
-                Self::Claims(format!("line {} column {}", error.line(), error.column()))
-            }
+            // Of the payload: only read once the signature is good. The text of the error may quote a claim.
+            ErrorKind::Json(error) => Self::Claims(
+                claims::wrong(token)
+                    .unwrap_or_else(|| format!("line {} column {}", error.line(), error.column())),
+            ),
             _ => Self::Signature,
         }
     }

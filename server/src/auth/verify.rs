@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::{Header, Validation, decode, decode_header};
+use parking_lot::RwLock;
 use quoth_core::authorize::{Grant, Pattern};
 use quoth_core::session::Identity;
 use quoth_protocol::{DeviceId, UserId};
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 use super::jwks::{Ask, Jwks, JwksConfig};
 use super::key::Key;
 use super::rejection::Rejection;
-use super::{Claims, KeySpec, LEEWAY_S, TOKEN_ID_BYTES_MAX};
+use super::{Claims, KeySpec, LEEWAY_S, TOKEN_ID_BYTES_MAX, claims};
 use crate::session::{Verification, Verify};
 
 /// Characters of a token's key id that are logged: enough to recognise it, too few to fill a disk.
@@ -35,7 +36,9 @@ pub struct Verifier(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     demands: Demands,
-    keys: Vec<Key>,
+    specs: Vec<KeySpec>,
+    /// Of `specs`, as their files were when they were read last.
+    keys: RwLock<Arc<[Key]>>,
     jwks: Option<Jwks>,
 }
 
@@ -49,9 +52,20 @@ impl Verifier {
         if let Some(id) = specs.iter().filter_map(|spec| spec.id.as_ref()).find(|id| !ids.insert(*id)) {
             return Err(format!("two token keys have the id {id:?}: a token's `kid` must name one key"));
         }
-        let keys = specs.iter().map(Key::load).collect::<Result<_, _>>()?;
+        let keys = RwLock::new(keys_of(specs)?);
         let jwks = jwks.map(Jwks::new).transpose()?;
-        Ok(Self(Arc::new(Inner { demands, keys, jwks })))
+        Ok(Self(Arc::new(Inner { demands, specs: specs.to_vec(), keys, jwks })))
+    }
+
+    /// Reads the files of the keys again; what is verified from now on is by these. Gives how many keys there are.
+    ///
+    /// # Errors
+    /// The first file that cannot be read or is no key of its algorithm; all keys stay as they were.
+    pub fn reload(&self) -> Result<usize, String> {
+        let keys = keys_of(&self.0.specs)?;
+        let count = keys.len();
+        *self.0.keys.write() = keys;
+        Ok(count)
     }
 
     /// Begins to look for the keys of a key set, on the current tokio runtime.
@@ -60,6 +74,10 @@ impl Verifier {
             jwks.start();
         }
     }
+}
+
+fn keys_of(specs: &[KeySpec]) -> Result<Arc<[Key]>, String> {
+    specs.iter().map(Key::load).collect()
 }
 
 impl Inner {
@@ -118,9 +136,10 @@ impl Inner {
             None => Rejection::NoKey(header.alg),
         };
         let mut tries = |key: &Key| self.tries(token, &header, key, &mut rejection);
-        let claims = self.keys.iter().find_map(&mut tries);
+        let keys = Arc::clone(&self.keys.read());
+        let claims = keys.iter().find_map(&mut tries);
         // A key id of the configuration names its key, whatever the set has.
-        let is_configured = header.kid.is_some() && self.keys.iter().any(|key| key.id == header.kid);
+        let is_configured = header.kid.is_some() && keys.iter().any(|key| key.id == header.kid);
         let claims = match &self.jwks {
             Some(jwks) if claims.is_none() && !is_configured => jwks.find(tries),
             _ => claims,
@@ -145,7 +164,7 @@ impl Inner {
         }
         match decode::<Claims>(token, &key.key, &self.validation(key)) {
             Ok(data) => Some(Ok(data.claims)),
-            Err(error) => match Rejection::new(&error, header.alg, key.algorithm) {
+            Err(error) => match Rejection::new(&error, token, header.alg, key.algorithm) {
                 reason @ (Rejection::Signature | Rejection::Algorithm { .. }) => {
                     *rejection = reason;
                     None
@@ -179,10 +198,12 @@ impl Inner {
     }
 }
 
-/// Tells the operator. The client hears the code only, and the token itself is a secret.
-fn told(verified: Result<Identity, Rejection>) -> Result<Identity, quoth_protocol::Code> {
+/// Tells the operator. The client hears the code only, and the token itself is a secret. Whose it is said to be helps to find who has sent it;
+/// nobody vouches for that.
+fn told(verified: Result<Identity, Rejection>, token: &str) -> Result<Identity, quoth_protocol::Code> {
     verified.map_err(|rejection| {
-        tracing::info!(reason = %rejection, "token rejected");
+        let claimed_user = claims::user(token).unwrap_or_default();
+        tracing::info!(reason = %rejection, claimed_user, "token rejected");
         rejection.code()
     })
 }
@@ -195,19 +216,20 @@ impl Verify for Verifier {
             Ok(_) => None,
         };
         match asked {
-            None | Some(Ask::Missed) => Verification::Ready(told(verified)),
-            Some(Ask::TooSoon) => Verification::Ready(told(verified.map_err(Rejection::too_soon))),
-            Some(Ask::Unreadable) => Verification::Ready(told(Err(Rejection::NoKeySet))),
+            None | Some(Ask::Missed) => Verification::Ready(told(verified, token)),
+            Some(Ask::TooSoon) => Verification::Ready(told(verified.map_err(Rejection::too_soon), token)),
+            Some(Ask::Unreadable) => Verification::Ready(told(Err(Rejection::NoKeySet), token)),
             Some(Ask::Wait(looked)) => {
                 let (inner, token, asked) = (Arc::clone(&self.0), token.to_owned(), Instant::now());
                 Verification::Waits(Box::pin(async move {
                     looked.await;
                     let waited_ms = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
                     let verified = inner.identity(&token, now_ms.saturating_add(waited_ms));
-                    told(verified.map_err(|rejection| match inner.jwks_for(&rejection) {
+                    let verified = verified.map_err(|rejection| match inner.jwks_for(&rejection) {
                         Some((jwks, _)) if !jwks.is_readable() => Rejection::NoKeySet,
                         _ => rejection,
-                    }))
+                    });
+                    told(verified, &token)
                 }))
             }
         }

@@ -37,7 +37,8 @@ use crate::server::{Failed, Server};
     version = env!("QUOTH_VERSION"),
     after_help = "Examples:\n  quoth-server\n  quoth-server --listen 127.0.0.1:5000 --data-dir /tmp/quoth\n  \
                   quoth-server config > quoth.toml\n  quoth-server --config quoth.toml check\n\n\
-                  SIGTERM and SIGINT drain and stop, SIGHUP reads the certificate's files again.\n\
+                  SIGTERM and SIGINT drain and stop, SIGHUP reads the files of the certificate and\n\
+                  of auth.token_keys again.\n\
                   Exit codes: 0 done, or stopped as told; 1 failed: the address or the store is in use, the store is damaged; \
                   2 a mistake on the command line or in the configuration, or a key, certificate or data folder that \
                   cannot be used: `check` finds the same ones; 70 the store failed while serving."
@@ -311,11 +312,7 @@ async fn serve_until_told(config: &Config) -> Result<(), (u8, String)> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => match server.reload_certificate() {
-                Ok(None) => tracing::info!("the certificate was read again"),
-                Ok(Some(warning)) => tracing::warn!(warning, "the certificate was read again"),
-                Err(error) => tracing::warn!(error, "the old certificate stays in force"),
-            },
+            _ = hangup.recv() => read_again(&server),
             _ = renewals.tick() => {
                 if let Some(ends_s) = &mut certificate_ends_s {
                     match renew(&server, config, ends_s) {
@@ -341,6 +338,22 @@ async fn serve_until_told(config: &Config) -> Result<(), (u8, String)> {
     server.stop().await.map_err(|error| (EXIT_STORE_FAILED, error))?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Reads what may have been replaced in its file. What is broken changes nothing, and says what is to be done.
+fn read_again(server: &Server) {
+    match server.reload_certificate() {
+        Ok(None) => tracing::info!("the certificate was read again"),
+        Ok(Some(warning)) => tracing::warn!(warning, "the certificate was read again"),
+        Err(error) => tracing::warn!(error, "the old certificate stays in force"),
+    }
+    match server.reload_token_keys() {
+        Ok(keys) => tracing::info!(keys, "the keys of tokens were read again"),
+        Err(error) => tracing::warn!(
+            error,
+            "the old keys of tokens stay in force, all of them: mend the file and send SIGHUP again"
+        ),
+    }
 }
 
 /// Makes a development server's certificate anew when it is due, and says whether it did.

@@ -92,11 +92,12 @@ pub(super) struct Committer {
 impl Committer {
     pub(super) fn new(parts: Parts) -> Self {
         let position = Position(parts.released.load(Ordering::Acquire));
+        let slow_modes = SlowModes::new(parts.clock.unix_ms());
         Self {
             parts,
             sequencer: Sequencer::default(),
             drafts: Drafts::default(),
-            slow_modes: SlowModes::default(),
+            slow_modes,
             position,
             generation_position: position,
             horizon: position,

@@ -22,7 +22,7 @@ use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::engine::{Clock as _, SystemClock};
-use crate::outbound::{Client, Limits, Url};
+use crate::outbound::{Client, Failure, Limits, Url};
 pub(crate) use backend::Backend;
 use question::{BODY_BYTES_MAX, Question};
 pub(crate) use question::{Judgement, signed};
@@ -125,8 +125,12 @@ impl Hook {
             }
             let question = Question::new(inner.kind, data(), now_ms);
             let request = signed(&inner.uri, &inner.signer, &question.id, question.time_ms, question.body())?;
-            let answer = inner.client.send(request, inner.limits).await.map_err(|error| error.to_string())?;
-            question::judgement(&answer).map(Some)
+            match inner.client.send(request, inner.limits).await {
+                Ok(answer) => question::judgement(&answer).map(Some),
+                // No other answer has a reason to be so large.
+                Err(Failure::TooLarge(_)) => Ok(Some(question::too_large())),
+                Err(error) => Err(error.to_string()),
+            }
         });
         let answered =
             answered.await.unwrap_or_else(|_| Err(format!("no answer within {:?}", inner.limits.timeout)));

@@ -113,15 +113,18 @@ pub(super) fn judgement(answer: &Answer) -> Result<Judgement, String> {
                     .map(Bytes::from)
                     .map_err(|error| format!("its base64 is none: {error}"))?,
             };
-            if body.len() > MESSAGE_BYTES_MAX {
-                return Err(format!(
-                    "its body has {} bytes, a message has at most {MESSAGE_BYTES_MAX}",
-                    body.len()
-                ));
-            }
-            Judgement::Change(body)
+            if body.len() > MESSAGE_BYTES_MAX { too_large() } else { Judgement::Change(body) }
         }
     })
+}
+
+/// What an answer means that would put more in a message's place than a message may have: it must not stand as it is, and sending it again
+/// changes nothing.
+pub(super) fn too_large() -> Judgement {
+    tracing::error!(
+        "a hook's `change` is over {MESSAGE_BYTES_MAX} bytes, which no message may have: what it was asked about is refused"
+    );
+    Judgement::Deny(format!("what is to stand in its place has over {MESSAGE_BYTES_MAX} bytes"))
 }
 
 /// What people are shown of a reason.
@@ -165,9 +168,18 @@ mod tests {
     }
 
     #[test]
+    fn a_change_over_the_largest_message_is_a_no() {
+        let change =
+            |bytes: usize| format!("{{\"result\": \"change\", \"body\": \"{}\"}}", "x".repeat(bytes));
+        assert!(matches!(of(StatusCode::OK, &change(MESSAGE_BYTES_MAX)), Ok(Judgement::Change(_))));
+        let Ok(Judgement::Deny(reason)) = of(StatusCode::OK, &change(MESSAGE_BYTES_MAX + 1)) else {
+            panic!("it is asked about again and again")
+        };
+        assert!(reason.contains("65536"), "{reason}");
+    }
+
+    #[test]
     fn what_is_no_answer_is_a_failure_and_never_a_yes() {
-        let large =
-            format!("{{\"result\": \"change\", \"body\": \"{}\"}}", "x".repeat(MESSAGE_BYTES_MAX + 1));
         for body in [
             "",
             "null",
@@ -175,7 +187,6 @@ mod tests {
             r#"{"result": "yes"}"#,
             r#"{"result": "change"}"#,
             "{\"result\": \"allow\", \"x\": 1}",
-            &large,
         ] {
             of(StatusCode::OK, body).unwrap_err();
         }

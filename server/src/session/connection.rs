@@ -367,7 +367,7 @@ impl Connection {
     fn verified(&mut self, verified: Result<Identity, Code>) -> Result<(), End> {
         match (self.connecting.take(), verified) {
             (Some(connecting), Ok(identity)) => {
-                self.asking = Some(connecting.ask(identity));
+                self.asking = Some(connecting.ask(identity, &self.service.sessions));
                 Ok(())
             }
             (_, verified) => self.input(Input::Verified(verified)),
@@ -383,7 +383,8 @@ impl Connection {
         let now_ms = self.service.engine.now_ms();
         match self.session.handle(input, now_ms) {
             None => Ok(()),
-            Some(Output::Verify(token)) => match self.service.verify.verify(&token, now_ms) {
+            Some(Output::Verify(token)) => match self.service.verified(&token, self.transport.peer(), now_ms)
+            {
                 Verification::Ready(verified) => self.verified(verified),
                 Verification::Waits(verifying) => {
                     self.verifying = Some(verifying);

@@ -11,13 +11,13 @@ use quoth_core::conversation::{About, Append};
 use quoth_core::session::Identity;
 use quoth_protocol::frame::{EventKind, Hello};
 use quoth_protocol::reply::Reply;
-use quoth_protocol::{Code, ConversationName, Seq, UserId};
+use quoth_protocol::{Code, ConversationName, DeviceId, Seq, UserId};
 use serde_json::{Value, json};
 
 use super::end::End;
 use crate::engine::Stand;
 use crate::hooks::{Hook, Judgement, Share};
-use crate::sessions::Goodbye;
+use crate::sessions::{Goodbye, Sessions};
 
 /// What is known of a message that was asked about.
 pub(super) struct Judged {
@@ -142,6 +142,7 @@ pub(super) type Asking = Pin<Box<dyn Future<Output = Result<Identity, End>> + Se
 #[derive(Debug)]
 pub(super) struct Connecting {
     hook: Hook,
+    device: DeviceId,
     data: Value,
 }
 
@@ -149,16 +150,20 @@ impl Connecting {
     pub(super) fn new(hook: &Hook, hello: &Hello, peer: SocketAddr) -> Self {
         let Hello { device, platform, client, .. } = hello;
         let data = json!({ "device": device, "platform": platform, "client": client, "address": peer.ip() });
-        Self { hook: hook.clone(), data }
+        Self { hook: hook.clone(), device: device.clone(), data }
     }
 
-    /// Asks about the client, of whom it is known now who it is.
-    pub(super) fn ask(self, identity: Identity) -> Asking {
-        let Self { hook, mut data } = self;
+    /// Asks about the client, of whom it is known now who it is. Who is kicked while that is asked does not come in.
+    pub(super) fn ask(self, identity: Identity, sessions: &Sessions) -> Asking {
+        let Self { hook, device, mut data } = self;
         data["user"] = json!(identity.grant.user);
+        let expected = sessions.expect(&identity.grant.user, &device);
         Box::pin(async move {
             match hook.ask(|| data).await {
-                Judgement::Allow | Judgement::Change(_) => Ok(identity),
+                Judgement::Allow | Judgement::Change(_) => {
+                    expected.come().map_err(End::Goodbye)?;
+                    Ok(identity)
+                }
                 Judgement::Deny(reason) => {
                     tracing::info!(reason, user = %identity.grant.user, "a hook has refused a client");
                     Err(End::Goodbye(Goodbye { code: Code::DENIED, reason }))

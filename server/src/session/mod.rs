@@ -27,11 +27,13 @@ mod stream;
 mod transport;
 mod waiting;
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use quoth_core::session::Identity;
 use quoth_protocol::Code;
+use tracing::Instrument as _;
 
 use crate::engine::Engine;
 use crate::hooks::Hooks;
@@ -63,6 +65,17 @@ pub enum Verification {
 
 /// The verification of a token that has to wait for something. Dropping it ends it.
 pub type Verifying = Pin<Box<dyn Future<Output = Result<Identity, Code>> + Send>>;
+
+impl Service {
+    /// Verifies a token that a client has sent. Lines of the log about it have the client's address.
+    fn verified(&self, token: &str, peer: SocketAddr, now_ms: u64) -> Verification {
+        let span = tracing::info_span!("token", %peer);
+        match span.in_scope(|| self.verify.verify(token, now_ms)) {
+            Verification::Waits(verifying) => Verification::Waits(Box::pin(verifying.instrument(span))),
+            ready @ Verification::Ready(_) => ready,
+        }
+    }
+}
 
 impl From<Result<Identity, Code>> for Verification {
     fn from(verified: Result<Identity, Code>) -> Self {

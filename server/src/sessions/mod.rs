@@ -6,6 +6,7 @@
 
 mod attendance;
 mod devices;
+mod expected;
 mod keep;
 mod mailbox;
 mod revoked;
@@ -205,11 +206,12 @@ impl Sessions {
         })
     }
 
-    /// Puts out a user's devices at `now_ms`, or one of them, with a reason for people. Says how many connections that closes.
+    /// Puts out a user's devices at `now_ms`, or one of them, with a reason for people. Says how many connections that closes, those included
+    /// that a hook is asked about.
     pub fn kick(&self, user: &UserId, device: Option<&DeviceId>, reason: &str, now_ms: u64) -> usize {
         let mut state = self.0.state.lock();
         let ejected = state.logins.kick(user, device, reason, now_ms);
-        let count = ejected.len();
+        let count = ejected.len() + state.kick_expected(user, device, reason);
         for ejected in ejected {
             state.eject(ejected.session, goodbye(ejected.reason));
         }

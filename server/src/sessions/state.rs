@@ -15,6 +15,7 @@ use quoth_protocol::{Code, UserId};
 use tokio::sync::mpsc;
 
 use super::devices::Gone;
+use super::expected::Waiting;
 use super::mailbox::{Goodbye, Mailbox};
 use super::watches::Watches;
 use super::{Inner, SessionsConfig, bearer};
@@ -36,6 +37,8 @@ pub(super) struct State {
     /// Which of them have a token of this id.
     of_token: HashMap<String, HashSet<SessionId>>,
     last_session: u64,
+    /// Those that a hook is asked about.
+    pub(super) expected: HashMap<SessionId, Waiting>,
     gone: Gone,
     /// Those of them that are being stored.
     storing: Gone,
@@ -63,6 +66,7 @@ impl State {
             live: HashMap::new(),
             of_token: HashMap::new(),
             last_session: 0,
+            expected: HashMap::new(),
             gone: Gone::new(),
             storing: Gone::new(),
             store_ms: None,

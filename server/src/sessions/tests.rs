@@ -409,3 +409,24 @@ async fn nobody_is_told_that_something_is_stored_once_the_store_is_closed() {
     let lifted = world.sessions.lift(&token).await;
     assert!(matches!(lifted, Err(RevokeError::NotStored(_))), "{lifted:?}");
 }
+
+#[tokio::test]
+async fn who_is_kicked_while_a_hook_is_asked_does_not_come_in() {
+    let world = world(SessionsConfig::default());
+    let sessions = &world.sessions;
+    let expect = |id: &str, on: &str| sessions.expect(&user(id), &device(on));
+    let [phone, laptop, other] =
+        [expect("alice", "phone"), expect("alice", "laptop"), expect("bob", "phone")];
+    assert_eq!(sessions.kick(&user("alice"), Some(&device("phone")), "lost", 1), 1);
+    assert_eq!(sessions.kick(&user("alice"), Some(&device("phone")), "again", 2), 0);
+    let kicked = phone.come().unwrap_err();
+    assert_eq!((kicked.code, kicked.reason.as_str()), (Code::KICKED, "lost"));
+    laptop.come().unwrap();
+    other.come().unwrap();
+    expect("alice", "phone").come().unwrap();
+    assert_eq!(
+        sessions.kick(&user("alice"), None, "", 3),
+        0,
+        "who has come or gone is not expected any more"
+    );
+}

@@ -53,6 +53,23 @@ fn each_verdict_has_its_exit_code_and_its_last_line() {
 }
 
 #[test]
+fn a_busy_machine_is_no_regression_where_no_floor_tells_it_from_the_server() {
+    let with = |us: f64, others_cpu: f64| {
+        let mut outcome = with_p50([us; 5]);
+        outcome.systems.truncate(1);
+        outcome.surroundings.others_cpu = Some(others_cpu);
+        outcome
+    };
+    assert_eq!(compared(&with(1_000.0, 0.0), &with(2_000.0, 0.0)).0, Some(1));
+    let (code, told) = compared(&with(1_000.0, 0.0), &with(2_000.0, 1.2));
+    let in_words = told.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(code, Some(0), "{told}");
+    let why = "UNDECIDED: other programs kept 1.20 of 2 processors busy during the later run, and no floor tells that from the server: \
+               quoth delivery p50; measure on a quiet machine";
+    assert!(in_words.contains(why) && !told.contains("WORSE"), "{told}");
+}
+
+#[test]
 fn runs_of_a_single_round_are_undecided_and_it_is_said_what_to_do() {
     let single = |us: f64| {
         let mut outcome = with_p50([us; 5]);

@@ -75,6 +75,9 @@ fn a_load_of_another_size_is_played_in_that_size() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let played = ["conversations", "members", "connections"].map(|key| found.profile[key].clone());
     assert_eq!(played, [2, 4, 8].map(serde_json::Value::from));
+    let about = "changed by --rate, --conversations, --readers: 2 conversations of 1 publisher and 3 readers, on 8 \
+                 connections; 200 messages/s of 200 bytes";
+    assert_eq!(found.profile_about, about);
     // 0.5 s of warm-up and 0.5 s that count, three readers for each message.
     assert_eq!(round(&found, "quoth").check.checked, 600);
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use quoth_bench::command::BenchArgs;
 use quoth_client::protocol::limits::START_LAST_MAX;
@@ -46,7 +47,15 @@ pub(crate) struct Args {
 
 /// What was given on the command line. Ends the program where that is wrong, or where help was asked for.
 pub(crate) fn parsed() -> Args {
-    Args::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit())
+    let matches = command().try_get_matches().unwrap_or_else(|error| {
+        let words: Vec<String> =
+            std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+        match quoth_bench::command::misplaced(&words).filter(|_| error.use_stderr()) {
+            Some(told) => command().error(ErrorKind::ArgumentConflict, told).exit(),
+            None => error.exit(),
+        }
+    });
+    Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
 /// The command line. The help of what connects to nothing does not tell how to connect.

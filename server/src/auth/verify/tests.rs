@@ -274,3 +274,41 @@ fn a_token_lives_no_longer_than_is_allowed() {
     let without = with_header(&key, &Header::new(EdDSA), &without);
     assert_eq!(verifier.0.identity(&without, NOW_S * 1_000), Err(Rejection::NoIssueTime));
 }
+
+#[test]
+fn keys_are_read_again_and_a_broken_file_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let ((old_key, spec), (new_key, _)) = (ed25519(dir.path(), "a"), ed25519(dir.path(), "b"));
+    let (public, secret) = (dir.path().join("a.pem"), file(dir.path(), "secret", SECRET));
+    let verifier = verifier(&[&spec, &format!("HS256:{}", secret.display())]).unwrap();
+    let is_good = |key: &Path| verify(&verifier, &token(key, "quoth", NOW_S)).is_ok();
+    // What is broken in one file keeps what has changed in another one out, too.
+    fs::copy(dir.path().join("b.pem"), &public).unwrap();
+    fs::write(&secret, "short").unwrap();
+    let error = verifier.reload().unwrap_err();
+    assert!(error.contains("needs at least 32 bytes"), "{error}");
+    assert_eq!((is_good(&old_key), is_good(&new_key)), (true, false));
+    fs::write(&secret, SECRET).unwrap();
+    assert_eq!(verifier.reload(), Ok(2));
+    assert_eq!((is_good(&old_key), is_good(&new_key)), (false, true));
+}
+
+#[test]
+fn a_claim_of_another_type_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (key, spec) = ed25519(dir.path(), "own");
+    let claims = json!({"aud": "quoth", "sub": "alice", "exp": NOW_S, "device": ["phone"]});
+    let token = with_header(&key, &Header::new(EdDSA), &claims);
+    let Err(rejection) = verifier(&[&spec]).unwrap().0.identity(&token, NOW_S) else { panic!("it is taken") };
+    let told = rejection.to_string();
+    assert!(told.contains("device is a list") && told.contains("must be a text"), "{told}");
+}
+
+#[test]
+fn a_signing_key_in_another_form_says_how_it_is_made_fit() {
+    let dir = tempfile::tempdir().unwrap();
+    let user = UserId::new("alice").unwrap();
+    let sec1 = file(dir.path(), "sec1.pem", &pem("EC PRIVATE KEY", b"nothing"));
+    let error = issue(&sec1, ES256, what("quoth", &user, NOW_S)).unwrap_err();
+    assert!(error.contains("PKCS#8") && error.contains("openssl pkcs8 -topk8 -nocrypt"), "{error}");
+}

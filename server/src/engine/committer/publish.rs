@@ -1,20 +1,25 @@
 //! Messages: whether they still may, and their places.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use quoth_core::authorize::{Action, Grant, Place, Reach, Standing};
 use quoth_core::conversation::{About, Append};
+use quoth_core::membership::slow::LOOKED_AT_MAX;
 use quoth_core::membership::{Actor, Refusal};
 use quoth_core::sequencer::{Judged, Sequenced};
 use quoth_protocol::frame::EventKind;
-use quoth_protocol::{Code, Seq, UserId, codec};
-use quoth_store::{Content, MessageId, Record, StoreError, ViewError};
+use quoth_protocol::{Code, ConversationName, Seq, UserId, codec};
+use quoth_store::{Content, MessageId, PageLimit, Record, StoreError, View, ViewError};
 
 use super::{Committer, Group, concerns_one_conversation};
 use crate::engine::PublishRequest;
 use crate::engine::access::Access;
 use crate::engine::mailbox::{NotStored, Outcome, Stored};
 use crate::engine::publisher::{Last, Prior, Publisher, Role};
+
+/// Bytes of messages that are read to learn who has written: the committer waits for it.
+const WRITTEN_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 impl Committer {
     /// Sequences a message into a group, or takes its outcome.
@@ -70,6 +75,10 @@ impl Committer {
         };
         if interval_ms > 0 && self.is_new(publisher, n)? {
             let (name, user) = (&publisher.conversation, &publisher.producer.user);
+            if let Some(times_ms) = self.slow_modes.unknown(name, interval_ms, now_ms) {
+                let written = written(&*self.parts.view, name, &times_ms)?;
+                self.slow_modes.learn(name, interval_ms, written);
+            }
             if let Err(refusal) = self.slow_modes.take(name, user, interval_ms, now_ms) {
                 return Ok(Err(refusal));
             }
@@ -154,6 +163,20 @@ impl Committer {
         self.sequencer.load_producer(name, producer, highest);
         Ok(())
     }
+}
+
+/// Who has written in a conversation within these times, and when, by the last [`LOOKED_AT_MAX`] events that are there. Once for a
+/// conversation in slow mode and a process: it reads no more than a page of history does.
+fn written(
+    view: &dyn View,
+    name: &ConversationName,
+    times_ms: &Range<u64>,
+) -> Result<Vec<(UserId, u64)>, ViewError> {
+    let limit = PageLimit { records: LOOKED_AT_MAX, bytes: WRITTEN_BYTES_MAX };
+    let last = view.before(name, None, limit)?;
+    // An edit or another event of the user is no message.
+    let messages = last.iter().filter(|record| record.id.is_some() && times_ms.contains(&record.time_ms));
+    Ok(messages.map(|record| (record.sender.clone(), record.time_ms)).collect())
 }
 
 /// The message, but for its offset.

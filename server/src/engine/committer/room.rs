@@ -111,8 +111,8 @@ impl Committer {
     fn forget(&mut self) {
         let forgotten = (std::mem::take(&mut self.sequencer), std::mem::take(&mut self.drafts));
         self.runtime.spawn_blocking(move || drop::<(Sequencer, Drafts)>(forgotten));
-        // One interval is forgiven, as by a restart.
-        self.slow_modes = quoth_core::membership::slow::SlowModes::default();
+        // They are learned again, as after a restart.
+        self.slow_modes = quoth_core::membership::slow::SlowModes::new(self.parts.clock.unix_ms());
         (self.generation_position, self.horizon) = (self.position, self.position);
         self.remembers_from = self.position;
     }

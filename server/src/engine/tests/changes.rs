@@ -244,3 +244,27 @@ async fn states_are_out_before_their_events_are() {
 }
 
 const CHANGES: u64 = 500;
+
+#[tokio::test]
+async fn slow_mode_goes_on_behind_a_restart() {
+    let (log, view) = (MemoryLog::new(), MemoryView::new());
+    let (engine, stopper) = start(log.clone(), view.clone());
+    let slow = Change::SlowMode { interval_ms: 600_000 };
+    engine.change(caller("alice"), &room("room"), create(&["bob", "carol"])).await.unwrap();
+    engine.change(caller("alice"), &room("room"), slow).await.unwrap();
+    let bob = publisher(&engine, "bob").await;
+    publish(&engine, &bob, 1).await;
+    outcome(&bob).await.result.unwrap();
+    drop(bob);
+    stop(engine, stopper).await.unwrap();
+    let (engine, stopper) = start(log.reopen(), view);
+    let (bob, carol) = (publisher(&engine, "bob").await, publisher(&engine, "carol").await);
+    publish(&engine, &bob, 2).await;
+    let NotStored::Refused(refusal) = outcome(&bob).await.result.unwrap_err() else { panic!("not refused") };
+    assert_eq!(refusal.code, Code::SLOW_MODE);
+    assert!((500_000..=600_000).contains(&refusal.retry_after_ms), "{}", refusal.retry_after_ms);
+    publish(&engine, &carol, 1).await;
+    outcome(&carol).await.result.unwrap();
+    drop((bob, carol));
+    stop(engine, stopper).await.unwrap();
+}

@@ -11,6 +11,7 @@ use std::fmt;
 use std::ops::{Deref, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ::fjall::compaction::Leveled;
 use ::fjall::config::{BlockSizePolicy, FilterPolicy};
@@ -39,6 +40,9 @@ pub(super) const UNMERGED_MIN: u8 = 8;
 /// Size of the blocks of messages, in bytes: what is read, checked and compressed at once. A page has many runs, which are
 /// larger than fjall's default of 4 KiB in part, and compressing a small block costs more than its bytes do.
 const MESSAGE_BLOCK_BYTES: u32 = 16 * 1024;
+
+/// How long it is waited at once for reads that need files of which nothing else has need. Reads are over in milliseconds.
+const READS_WAIT: Duration = Duration::from_secs(1);
 
 /// The trees, and what is open on them.
 pub(super) struct Engine {
@@ -165,6 +169,28 @@ impl Engine {
         Ok(before.saturating_sub(tree.disk_space()))
     }
 
+    /// Lets files go that nobody needs any more, as soon as no read is under way that began before; says whether they are gone. Nothing
+    /// else would before the next flush of their tree, which an idle server does not come to.
+    pub(super) fn free_files(&self) -> Result<bool, ViewError> {
+        // Whoever looks from here on sees the trees as they are now.
+        self.write(Batch::default());
+        let (now, until) = (self.database.visible_seqno(), Instant::now() + READS_WAIT);
+        while self.unneeded().saturating_add(1) < now {
+            if Instant::now() >= until {
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let _nobody_merges = self.merging.lock();
+        for keyspace in self.keyspaces() {
+            let tree = &keyspace.tree;
+            let freed =
+                tree.get_version_history_lock().maintenance(&tree.tree_config().path, self.unneeded());
+            self.tree("delete old files of", freed)?;
+        }
+        Ok(true)
+    }
+
     /// Merges all tables of the registers, so that nothing is left of values that were replaced or removed. Nothing else is merged
     /// meanwhile.
     pub(super) fn merge_registers(&self) -> Result<(), ViewError> {
@@ -175,10 +201,7 @@ impl Engine {
         if merged.as_ref().is_err_and(ViewError::is_full) {
             self.delete_unfinished(&self.registers, first_new)?;
         }
-        merged?;
-        self.write(Batch::default());
-        let freed = tree.get_version_history_lock().maintenance(&tree.tree_config().path, self.unneeded());
-        self.tree("merge tables of", freed)
+        merged
     }
 
     /// From which window to which the tables go that may have rows of a window; `None` when there are none.
@@ -363,6 +386,39 @@ mod tests {
             "the last one is kept until the next flush"
         );
         assert_eq!(&*engine.snapshot().get(&engine.producers, "key").unwrap().unwrap(), b"fourth");
+    }
+
+    #[test]
+    fn files_go_when_no_read_needs_them_any_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(dir.path(), &dir.path().join("engine"), true, 1 << 20).unwrap();
+        let flush = || {
+            engine.cut();
+            engine.flush().unwrap();
+        };
+        let mut batch = Batch::default();
+        batch.insert(&engine.registers, "key", "what is taken back");
+        batch.insert(&engine.registers, "other", "stays");
+        engine.write(batch);
+        flush();
+        let read = engine.snapshot();
+        let mut batch = Batch::default();
+        batch.remove(&engine.registers, "key");
+        engine.write(batch);
+        flush();
+        let is_there = || {
+            let tables = engine.registers.tree.tree_config().path.join("tables");
+            let files = std::fs::read_dir(tables).unwrap().map(|file| std::fs::read(file.unwrap().path()));
+            let text = b"what is taken back";
+            files.map(Result::unwrap).any(|file| file.windows(text.len()).any(|part| part == text))
+        };
+        engine.merge_registers().unwrap();
+        assert!(!engine.free_files().unwrap(), "the read has it");
+        assert_eq!(&*read.get(&engine.registers, "key").unwrap().unwrap(), b"what is taken back");
+        drop(read);
+        engine.merge_registers().unwrap();
+        assert!(engine.free_files().unwrap() && !is_there());
+        assert_eq!(&*engine.snapshot().get(&engine.registers, "other").unwrap().unwrap(), b"stays");
     }
 
     /// A flush in the middle of a batch makes what is in there visible to fjall's own snapshots.

@@ -73,7 +73,7 @@ impl FjallView {
         let alive = windows.into_keys().collect();
         let bytes = self.drop_dead(&goes, &alive, &closed)?;
         // Should it come back with a crash, the next look takes it away.
-        let _is_any = self.forget_windows(&alive, &closed);
+        let _is_any = self.forget_windows(&alive, &closed)?;
         Ok(Reclaimed { windows: goes.len() as u64, bytes })
     }
 

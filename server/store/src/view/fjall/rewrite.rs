@@ -99,7 +99,6 @@ impl FjallView {
         // What was erased has a time by which it is to be gone.
         let mut windows = BTreeSet::new();
         self.add_erased(&assessed, &closed, rewrite.erased_by_ms, &mut windows, &mut rewritten);
-        let has_erased = !windows.is_empty();
         for Candidate { window, dead, .. } in self.dead_windows(&assessed, rewrite.now_ms) {
             if window.number >= closed[window.class.index()] {
                 if dead >= self.window_bytes / OPEN_PARTS {
@@ -113,7 +112,7 @@ impl FjallView {
             }
         }
         if windows.is_empty() {
-            self.forget_windows(&assessed.into_keys().collect(), &closed);
+            let _is_any = self.forget_windows(&assessed.into_keys().collect(), &closed)?;
             return Ok(rewritten);
         }
         let mut unflushed = 0;
@@ -148,15 +147,11 @@ impl FjallView {
             Ok(())
         })?;
         self.flush_all(&mut self.checkpoint.lock())?;
-        if has_erased {
-            // What was said of a message, and is not any more.
-            self.engine.merge_registers()?;
-        }
         let alive = self.windows_with_spans()?;
         rewritten.windows = windows.iter().filter(|window| !alive.contains(window)).count() as u64;
         // Those that were rewritten before, and left rows beside others, go with their neighbours.
         rewritten.bytes = self.drop_dead(&windows, &alive, &closed)?;
-        if self.forget_windows(&alive, &closed) {
+        if self.forget_windows(&alive, &closed)? {
             self.flush_all(&mut self.checkpoint.lock())?;
         }
         Ok(rewritten)
@@ -273,21 +268,34 @@ impl FjallView {
         Ok(windows)
     }
 
-    /// Forgets what was counted of windows of which nothing is on the disk; says whether there was any.
+    /// Forgets what was counted of windows of which nothing is on the disk; says whether there was any. What was erased counts until its
+    /// files are gone, and what had been said of it.
     pub(super) fn forget_windows(
         &self,
         alive: &BTreeSet<ClassWindow>,
         closed: &[Window; Class::COUNT],
-    ) -> bool {
-        let mut writing = self.writing.lock();
-        let mut batch = Batch::default();
-        let is_any = writing.tallies.remove(&self.engine, &mut batch, |window| {
+    ) -> Result<bool, ViewError> {
+        let is_no_more = |window: ClassWindow| {
             window.number < closed[window.class.index()]
                 && !alive.contains(&window)
                 && self.engine.windows_beside(window.class, window.number).is_none()
-        });
+        };
+        let has_erased = {
+            let writing = self.writing.lock();
+            writing.tallies.iter().any(|(window, tally)| tally.erased > 0 && is_no_more(window))
+        };
+        if has_erased {
+            self.flush_all(&mut self.checkpoint.lock())?;
+            self.engine.merge_registers()?;
+            if !self.engine.free_files()? {
+                return Ok(false);
+            }
+        }
+        let mut writing = self.writing.lock();
+        let mut batch = Batch::default();
+        let is_any = writing.tallies.remove(&self.engine, &mut batch, is_no_more);
         self.engine.write(batch);
-        is_any
+        Ok(is_any)
     }
 
     /// Moves a part of a span, from its first event on, into the open window of the rest, without what is absent.
