@@ -253,7 +253,8 @@ impl Committer {
         group.records.push(record);
     }
 
-    fn own(
+    /// Takes an event of a user's own log into a group.
+    pub(super) fn own(
         &mut self,
         me: &UserId,
         kind: EventKind,

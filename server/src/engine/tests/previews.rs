@@ -150,6 +150,8 @@ async fn a_row_costs_the_same_however_much_was_taken_back() {
         for _ in 0..70 {
             world.publish(&room("a"), "alice", &[]).await;
         }
+        // So that a cursor is stored at once again.
+        world.clock.advance(MOVE_INTERVAL_MS);
         let last = world.row("bob").await.head;
         world.engine.mark(&room("a"), &user("bob"), Cursor::from(last)).await.unwrap();
         world.settled().await;
