@@ -136,7 +136,7 @@ fn print_gone_before(
 /// First and last seq of what was asked for and is not in a page, since the conversation begins later by now; nothing when the last one
 /// comes before the first.
 fn gone_before(page: &Page, range: FetchRange) -> (Seq, Seq) {
-    let from = if let FetchRange::After(cursor) = range { cursor.next() } else { Seq(1) };
+    let from = if let FetchRange::After(cursor) = range { Seq(cursor.0.saturating_add(1)) } else { Seq(1) };
     let end = if let FetchRange::Before(seq) = range { seq.min(page.floor) } else { page.floor };
     if page.more_before { (Seq(1), Seq::ZERO) } else { (from, Seq(end.0.saturating_sub(1))) }
 }
@@ -199,6 +199,7 @@ mod tests {
         assert_eq!(gone(&begin, FetchRange::After(Seq(0))), Some((1, 10)));
         assert_eq!(gone(&begin, FetchRange::After(Seq(5))), Some((6, 10)));
         assert_eq!(gone(&begin, FetchRange::After(Seq(10))), None);
+        assert_eq!(gone(&begin, FetchRange::After(Seq(u64::MAX))), None);
         for range in [
             FetchRange::Before(Seq(16)),
             FetchRange::Around(Seq(12)),

@@ -143,7 +143,7 @@ async fn read(
 /// First and last seq of what a page that begins with the conversation is asked for and cannot have, since the conversation begins at
 /// `floor` by now.
 fn gone_before(range: FetchRange, floor: Seq) -> Option<(Seq, Seq)> {
-    let from = if let FetchRange::After(cursor) = range { cursor.next() } else { Seq(1) };
+    let from = if let FetchRange::After(cursor) = range { Seq(cursor.0.saturating_add(1)) } else { Seq(1) };
     let end = if let FetchRange::Before(seq) = range { seq.min(floor) } else { floor };
     (from < end).then(|| (from, Seq(end.0 - 1)))
 }
