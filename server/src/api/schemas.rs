@@ -359,7 +359,7 @@ fn history() -> Value {
             "events": { "type": "array", "items": of("Event") },
             "gaps": {
                 "type": "array", "items": of("Gap"),
-                "description": "seqs of the page whose events are absent: expired, revoked or erased",
+                "description": "seqs of the page whose events are absent: expired, revoked or erased; also before the floor, as far as the page was asked for them",
             },
             "from": { "description": "the first seq that the page tells of", "$ref": "#/components/schemas/Seq" },
             "to": { "description": "the last one; from - 1 when there is none", "$ref": "#/components/schemas/Seq" },

@@ -43,6 +43,14 @@ pub(super) fn text(answer: &Value) -> String {
     out
 }
 
+/// What else is to be said of a page of history where nothing ever was: any name may be asked for, also one with a slip in it.
+pub(super) fn emptiness(answer: &Value) -> Option<&'static str> {
+    let is_empty = answer["events"].is_array() && answer["head"] == 0;
+    is_empty.then_some(
+        "nothing was ever said there: `quoth admin conversation list` shows which conversations there are",
+    )
+}
+
 fn table(rows: &[Value]) -> String {
     let none = Map::new();
     let rows: Vec<_> = rows.iter().map(|row| row.as_object().unwrap_or(&none)).collect();
@@ -106,7 +114,15 @@ fn aligned(rows: &[Vec<String>]) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::text;
+    use super::{emptiness, text};
+
+    #[test]
+    fn a_history_without_anything_is_told() {
+        let page = |head: u64| json!({ "events": [], "gaps": [], "head": head });
+        assert!(emptiness(&page(0)).is_some_and(|told| told.contains("conversation list")));
+        assert_eq!(emptiness(&page(3)), None, "it is gone");
+        assert_eq!(emptiness(&json!({ "conversation": "a", "head": 0 })), None);
+    }
 
     #[test]
     fn fields_are_lines_and_lists_are_tables() {

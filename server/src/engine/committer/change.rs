@@ -253,7 +253,8 @@ impl Committer {
         group.records.push(record);
     }
 
-    fn own(
+    /// Takes an event of a user's own log into a group.
+    pub(super) fn own(
         &mut self,
         me: &UserId,
         kind: EventKind,
@@ -264,7 +265,7 @@ impl Committer {
         let log = ConversationName::of_user(me);
         self.head(&log, heads)?;
         let (seq, time_ms) = self.next(&log, now_ms)?;
-        if let EventKind::InboxSet { conversation, .. } = &kind {
+        if let EventKind::InboxSet { conversation, .. } | EventKind::Hidden { conversation, .. } = &kind {
             let (user, conversation) = (me.clone(), conversation.clone());
             group.own.push(Own { user, conversation, has_left: false });
         }
