@@ -200,6 +200,7 @@ EVENT: dict[str, Read] = {
 }
 MESSAGE_STATE: dict[str, Read] = {
     "seq": seq,
+    "version": seq,
     "edited": option(
         read_struct(
             messages.LatestEdit,
