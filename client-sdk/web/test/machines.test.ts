@@ -8,6 +8,7 @@ import { Mux } from "../src/link/mux.js";
 import { Listeners } from "../src/listeners.js";
 import { Cursor } from "../src/room/cursor.js";
 import { Outbox, OUTBOX_MAX } from "../src/room/outbox.js";
+import { Reading } from "../src/room/reading.js";
 import { webSocketUrl } from "../src/url.js";
 import { ByteReader, ByteWriter } from "../src/wire/bytes.js";
 import { actionOf, codeOfStatus, nameOf } from "../src/wire/codes.js";
@@ -303,4 +304,23 @@ test("addresses as people write them", () => {
     assert.throws(() => webSocketUrl(bad, undefined), { code: "BAD_ARGUMENT", message: /write wss:/ }, bad);
   }
   assert.throws(() => webSocketUrl(undefined, { protocol: "file:", host: "" }), { code: "BAD_ARGUMENT" });
+});
+
+test("who begins to read while an answer is under way is judged by the next one", async () => {
+  const reading = new Reading(
+    () => {},
+    () => {},
+  );
+  const first = reading.read({ after: 0 });
+  assert.deepEqual(reading.begin(), { after: 0 });
+  // It has heard of more by another way than the server had when it was asked.
+  const second = reading.read({ after: 10 });
+  reading.opened(3, 1);
+  assert.deepEqual(reading.ask(), { type: "read", from: { after: 0 } });
+  reading.opened(12, 1);
+  reading.take({ type: "gap", from: 1, to: 12 }, 1);
+  for (const reader of [first, second]) {
+    const { value } = await reader.next();
+    assert.deepEqual([value?.type, value?.type === "gap" && value.to], ["gap", 12]);
+  }
 });
