@@ -116,7 +116,7 @@ mod tests {
         let away = ServerFrame::GoAway { code: Code::GOING_AWAY, retry_after_ms, reason: String::new() };
         assert_eq!(told(Some(&away)), "the server closes the connection: going_away (0x100)");
         assert!(told(Some(&ServerFrame::TokenExpiring { in_ms: 1_500 })).contains("ends in 1.5 s: give one"));
-        let opened = ServerFrame::Opened { head: Seq(1), floor: Seq(1) };
+        let opened = ServerFrame::Opened { head: Seq(1), floor: Seq(1), store: 1 };
         assert_eq!(told(Some(&opened)), "the server has sent Opened, and an ack was to come");
         assert_eq!(told(None), "the server has ended the stream, and an ack was to come");
     }

@@ -53,7 +53,8 @@ pub enum ClientEvent {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EventsError {
-    /// The server refuses to let this client read here: [`Code::FORBIDDEN`], or [`Code::CURSOR_AHEAD`] when the cursor
+    /// The server refuses to let this client read here: [`Code::FORBIDDEN`], or [`Code::CURSOR_AHEAD`] when the server has been
+    /// restored from a backup since, so that what was read is to be dropped, or the cursor
     /// is beyond what the server has. The client goes on.
     #[error("the server refused to read {conversation}: {code}")]
     Refused {

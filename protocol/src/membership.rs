@@ -144,6 +144,19 @@ impl InvitationHash {
     }
 }
 
+/// A text is no [`InvitationHash`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an invitation's hash has 32 hexadecimal digits in lower case")]
+pub struct NoHash;
+
+impl std::str::FromStr for InvitationHash {
+    type Err = NoHash;
+
+    fn from_str(text: &str) -> Result<Self, NoHash> {
+        from_hex(text).map(Self).ok_or(NoHash)
+    }
+}
+
 impl fmt::Display for InvitationHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex(&self.0))

@@ -3,8 +3,8 @@
 //! Whoever may open it may read the folder anyway: it is the owner's alone. A command sends one line of JSON and gets one; what
 //! it was given is its own until it closes the connection, so nothing is left of a command that is killed.
 //!
-//! `{"do":"pin"}` is answered with `{"dir":"…","end":812}`: a [`Pin`] of the store, and the last position in it; or with
-//! `{"error":"…"}`.
+//! `{"do":"pin"}` is answered with `{"dir":"…","end":812}`: a [`Pin`] of the store, with a copy of the outbox's cursor, and the last
+//! position in it; or with `{"error":"…"}`.
 
 use std::fs::{File, Permissions};
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
@@ -12,6 +12,7 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use quoth_store::{Pin, Pinner, Position};
@@ -20,7 +21,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 
-use crate::data_folder::CONTROL_SOCKET;
+use crate::data_folder::{CONTROL_SOCKET, OUTBOX_FILE};
 
 /// Bytes of a command's line.
 const COMMAND_BYTES_MAX: u64 = 4 * 1024;
@@ -65,7 +66,8 @@ impl Control {
         let listener = UnixListener::bind(address).map_err(failed)?;
         std::fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(failed)?;
         let mut serving = JoinSet::new();
-        serving.spawn(accept(listener, pinner));
+        let pins = Arc::new(Pins { pinner, beside: vec![data_dir.join(OUTBOX_FILE)] });
+        serving.spawn(accept(listener, pins));
         Ok(Self { path, _serving: serving })
     }
 }
@@ -76,16 +78,23 @@ impl Drop for Control {
     }
 }
 
-async fn accept(listener: UnixListener, pinner: Pinner) {
+/// What pins the store, and what is copied beside it.
+#[derive(Debug)]
+struct Pins {
+    pinner: Pinner,
+    beside: Vec<PathBuf>,
+}
+
+async fn accept(listener: UnixListener, pins: Arc<Pins>) {
     let mut commands = JoinSet::new();
     loop {
         tokio::select! {
             Some(ended) = commands.join_next() => crate::session::log_panic(&ended),
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let pinner = pinner.clone();
+                    let pins = Arc::clone(&pins);
                     commands.spawn(async move {
-                        if let Err(error) = command(stream, pinner).await {
+                        if let Err(error) = command(stream, pins).await {
                             tracing::debug!(%error, "a command's connection ended");
                         }
                     });
@@ -99,13 +108,13 @@ async fn accept(listener: UnixListener, pinner: Pinner) {
     }
 }
 
-async fn command(mut stream: tokio::net::UnixStream, pinner: Pinner) -> std::io::Result<()> {
+async fn command(mut stream: tokio::net::UnixStream, pins: Arc<Pins>) -> std::io::Result<()> {
     let (reads, mut writes) = stream.split();
     let mut reads = tokio::io::BufReader::new(reads.take(COMMAND_BYTES_MAX));
     let mut line = String::new();
     reads.read_line(&mut line).await?;
     let (reply, given) = match serde_json::from_str(&line) {
-        Ok(Command::Pin) => pin(pinner).await,
+        Ok(Command::Pin) => pin(pins).await,
         Err(error) => {
             (Reply::Failed { error: format!("the server does not know this command: {error}") }, None)
         }
@@ -119,8 +128,8 @@ async fn command(mut stream: tokio::net::UnixStream, pinner: Pinner) -> std::io:
     Ok(())
 }
 
-async fn pin(pinner: Pinner) -> (Reply, Option<Pin>) {
-    match tokio::task::spawn_blocking(move || pinner.pin()).await {
+async fn pin(pins: Arc<Pins>) -> (Reply, Option<Pin>) {
+    match tokio::task::spawn_blocking(move || pins.pinner.pin(&pins.beside)).await {
         Ok(Ok(pin)) => {
             let dir = std::path::absolute(pin.dir()).unwrap_or_else(|_| pin.dir().to_owned());
             tracing::info!(position = %pin.end(), "the store is pinned for a command");
@@ -159,6 +168,9 @@ pub(crate) fn pinned(data_dir: &Path) -> Result<Option<Pinned>, String> {
     connection.write_all(command.as_bytes()).map_err(failed)?;
     let mut line = String::new();
     BufReader::new(connection.try_clone().map_err(failed)?).read_line(&mut line).map_err(failed)?;
+    if line.is_empty() {
+        return Err("the server has ended meanwhile, and nothing was taken of it: run it again".to_owned());
+    }
     match serde_json::from_str(&line) {
         Ok(Reply::Pinned { dir, end }) => {
             Ok(Some(Pinned { dir, end: Position(end), _connection: connection }))

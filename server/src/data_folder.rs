@@ -49,6 +49,12 @@ pub fn check(dir: &Path) -> Result<(), String> {
     };
     for entry in entries {
         let name = entry.map_err(|error| failed("read", error))?.file_name();
+        if name == quoth_store::backup::RESTORING {
+            return Err(format!(
+                "a restore was interrupted in {}: delete all that is in it, and run the restore again",
+                dir.display()
+            ));
+        }
         if !is_ours(&name) {
             return Err(format!(
                 "{} holds {name:?} and is no data folder of Quoth; nothing in it was touched: name Quoth's folder, or a \

@@ -219,6 +219,9 @@ impl Freeing {
             if let Err(error) = self.free_windows(is_wanted).await {
                 tracing::error!(error, "the space of what is absent is not freed");
             }
+            if let Err(error) = self.engine.overview().await {
+                tracing::error!(%error, "it is not known how much is absent");
+            }
             wait = self.interval.max(begun.elapsed() * REST);
             if let Err(error) = self.rewrite(is_wanted).await {
                 tracing::error!(error, "the space of what is absent beside others is not freed");

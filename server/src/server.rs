@@ -23,7 +23,7 @@ use crate::quic::{EndpointSecret, server_config};
 use crate::retention::{self, Retention};
 use crate::secret::endpoint_secret;
 use crate::session::{Phase, PhaseSender, Service};
-use crate::sessions::{Sessions, revoked_in};
+use crate::sessions::{Sessions, revoked_in, runs_in};
 use crate::sockets::{self, Sockets};
 use crate::tickets::TicketKeys;
 use crate::workers::{Endpoints, Workers};
@@ -98,7 +98,8 @@ impl Server {
         let endpoints = Endpoints::open(sockets, &secret, &quic, &config.limits)
             .map_err(|error| format!("QUIC cannot be served on {address}: {error}"))?;
         development.as_ref().map_or(Ok(()), Development::write_client_file)?;
-        let (classes, revoked) = (retention::adopted(&store, &config.retention)?, revoked_in(&*store.view)?);
+        let classes = retention::adopted(&store, &config.retention)?;
+        let (revoked, runs) = (revoked_in(&*store.view)?, runs_in(&*store.view)?);
         let (engine, stopper) = Engine::start_with(
             store,
             Durability::Stored,
@@ -110,7 +111,7 @@ impl Server {
         verifier.start();
         let phase = PhaseSender::new();
         let sessions = Sessions::start(config.sessions(), Arc::new(engine.clone()), Arc::new(SystemClock));
-        sessions.restore(&revoked);
+        sessions.restore(&revoked, &runs);
         let backend = Backend::of(config)?;
         let hooks = backend.as_ref().map(|backend| Hooks::new(&config.hooks, backend)).unwrap_or_default();
         let verify = Arc::new(verifier.clone());

@@ -200,6 +200,7 @@ EVENT: dict[str, Read] = {
 }
 MESSAGE_STATE: dict[str, Read] = {
     "seq": seq,
+    "version": seq,
     "edited": option(
         read_struct(
             messages.LatestEdit,
@@ -326,7 +327,7 @@ SERVER_FRAMES: dict[str, tuple[type, dict[str, Read]]] = {
     ),
     "go_away": (wire.GoAway, {"code": u32, "retry_after_ms": u32, "reason": read_text}),
     "token_expiring": (wire.TokenExpiring, {"in_ms": u32}),
-    "opened": (wire.Opened, {"head": seq, "floor": seq}),
+    "opened": (wire.Opened, {"head": seq, "floor": seq, "store": u64}),
     "event": (wire.Event, EVENT),
     "ack": (wire.Ack, {"n": u64, "seq": seq, "time_ms": u64, "duplicate": read_bool}),
     "refused": (wire.Refused, {"n": u64, "code": u32, "retry_after_ms": u32, "reason": read_text}),

@@ -272,6 +272,7 @@ class TokenExpiring:
 class Opened:
     head: int
     floor: int
+    store: int
 
 
 @dataclass(frozen=True)
@@ -374,7 +375,7 @@ SERVER_FRAME = variants(
     (Welcome, (U16, U64, USER, DURABILITY, U64, U32, TEXT)),
     (GoAway, (U32, U32, TEXT)),
     (TokenExpiring, (U32,)),
-    (Opened, (SEQ, SEQ)),
+    (Opened, (SEQ, SEQ, U64)),
     (Event, EVENT_FIELDS),
     (Ack, (U64, SEQ, U64, BOOL)),
     (Refused, (U64, U32, U32, TEXT)),

@@ -249,6 +249,73 @@ fn the_documented_commands_do_what_they_say() -> anyhow::Result<()> {
 }
 
 #[test]
+fn an_export_has_what_readers_get_and_a_file_of_its_own() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (data, file) = (dir.path().join("data"), dir.path().join("all.jsonl"));
+    let server = ServerProcess::start(&data)?;
+    let api = Api::told(&server.client_file()?)?;
+    publish(&api, 1..401)?;
+    let export = |more: &[&str]| {
+        let mut command = server_command(&["export"]);
+        command.arg("--data-dir").arg(&data).args(more);
+        command
+    };
+    let latest = ["--set", "retention.classes=all:*:count=2"];
+    let seqs = |jsonl: &str| -> Vec<u64> {
+        exported(jsonl)["general"].iter().filter_map(|event| event["seq"].as_u64()).collect()
+    };
+    assert_eq!(seqs(&ok(&mut export(&latest))), [399, 400]);
+    assert_eq!(seqs(&ok(export(&latest).arg("--raw"))), (1..401).collect::<Vec<_>>());
+    // A file is there when it is whole, and its owner's alone.
+    ok(export(&latest).arg("--to").arg(&file));
+    assert_eq!(seqs(&std::fs::read_to_string(&file)?), [399, 400]);
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file)?.permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let again = failed(export(&[]).arg("--to").arg(&file));
+    assert!(again.contains("is there already") && again.contains("delete it"), "{again}");
+    let none = failed(
+        export(&["--conversation", "genral", "--conversation", "gen*"]).arg("--to").arg(path_in(&dir, "a")),
+    );
+    assert!(none.contains("genral") && !none.contains("gen*"), "{none}");
+    assert_eq!(seqs(&std::fs::read_to_string(path_in(&dir, "a"))?).len(), 400, "what there is is written");
+    // Behind damage it goes on.
+    assert!(server.terminate()?.success());
+    let mut tables = Vec::new();
+    files(&data.join("store/view"), &mut tables);
+    tables.retain(|path| path.parent().is_some_and(|dir| dir.ends_with("tables")));
+    tables.sort_by_key(|path| path.metadata().map_or(0, |metadata| metadata.len()));
+    let largest = tables.last().expect("a table");
+    let mut bytes = std::fs::read(largest)?;
+    let at = bytes.windows(12).position(|window| window == b"message 200 ").expect("it is not compressed");
+    bytes[at + 20] ^= 1;
+    std::fs::write(largest, bytes)?;
+    let damaged = failed(export(&[]).arg("--to").arg(path_in(&dir, "b")));
+    assert!(
+        damaged.contains("were not written of general") && damaged.contains("all else was written"),
+        "{damaged}"
+    );
+    let had = seqs(&std::fs::read_to_string(path_in(&dir, "b"))?);
+    assert!(had.contains(&1) && had.contains(&400) && !had.contains(&200) && had.len() > 200, "{had:?}");
+    let left = std::fs::read_dir(dir.path())?.filter(|entry| {
+        entry.as_ref().is_ok_and(|entry| entry.file_name().to_string_lossy().ends_with(".new"))
+    });
+    assert_eq!(left.count(), 0);
+    Ok(())
+}
+
+fn path_in(dir: &tempfile::TempDir, name: &str) -> std::path::PathBuf {
+    dir.path().join(name)
+}
+
+/// All files below a folder.
+fn files(dir: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files(&path, found) } else { found.push(path) }
+    }
+}
+
+#[test]
 fn mistakes_are_told_and_change_nothing() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let (data, backups) = (dir.path().join("data"), dir.path().join("backups"));

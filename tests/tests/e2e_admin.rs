@@ -94,6 +94,46 @@ fn everything_is_done_from_the_terminal() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[test]
+fn what_keeps_out_and_what_lets_in_is_listed_and_ended() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    let _server = ServerProcess::start(&data)?;
+    let file = data.join("client.json");
+    let here = ["--client-file", file.to_str().context("a path")?];
+    let say = |line: &[&str]| done(&here, line);
+    let json = |line: &[&str]| {
+        anyhow::Ok(serde_json::from_str::<Value>(&done(&[&here[..], &["--json"]].concat(), line)?)?)
+    };
+    let name = "team";
+    say(&["conversation", "create", name, "--owner", "boss"])?;
+    say(&["conversation", "invite", name, "--role", "member"])?;
+    let invitations = json(&["conversation", "invitations", name])?;
+    let one = &invitations["invitations"][0];
+    assert_eq!((&one["role"], &one["uses_left"]), (&json!("member"), &Value::Null), "{invitations}");
+    let hash = one["hash"].as_str().context("a hash")?;
+    let end = ["conversation", "revoke-invitation", name, hash];
+    let ended = [json(&end)?, json(&end)?].map(|ended| ended["seq"].as_u64().unwrap_or_default() > 0);
+    assert_eq!(ended, [true, false], "it is over at once, and the second time there is nothing to end");
+    assert_eq!(say(&["conversation", "invitations", name])?, "no invitations\n");
+    say(&["member", "ban", name, "dora"])?;
+    say(&["member", "ban", name, "emil", "--for", "2h"])?;
+    let banned = say(&["member", "banned", name, "--limit", "1"])?;
+    assert!(banned.contains("dora") && banned.contains("for ever") && banned.contains("more"), "{banned}");
+    let rest = json(&["member", "banned", name, "--after", "dora"])?;
+    assert_eq!((&rest["bans"][0]["user"], &rest["more"]), (&json!("emil"), &json!(false)));
+    assert_eq!(say(&["revoke", "--of", "alice", "--reason", "lost"])?, "closed  0\n");
+    assert_eq!(say(&["revoke", "--token-id", "t", "--expires", "1h"])?, "closed  0\n");
+    let first = json(&["revocations", "--limit", "1"])?;
+    let next = first["next"].as_str().context("there is another one")?;
+    let second = json(&["revocations", "--after", next])?;
+    assert_eq!((&first["revocations"][0]["token_id"], &second["next"]), (&json!("t"), &Value::Null));
+    let of_alice = &second["revocations"][0];
+    assert_eq!((&of_alice["user"], &of_alice["reason"]), (&json!("alice"), &json!("lost")));
+    assert!(say(&["revocations"])?.contains("for ever"));
+    Ok(())
+}
+
 /// A server in production, whose API is on all addresses.
 struct Public {
     api: Api,

@@ -172,14 +172,17 @@ fn the_ends_of_a_conversation_are_no_panic_and_are_told() {
     assert_eq!(history("--before", "0"), 0);
 
     // Nothing to show is no failure, and is said.
-    for (arguments, told) in [
-        (&["history", "elsewhere"][..], "elsewhere has no messages\n"),
-        (&["history", "elsewhere", "--all", "--json"], "elsewhere has no messages\n"),
-        (&["history", "general", "--after", "1"], "nothing there: general ends with 1\n"),
-        (&["history", "general", "--before", "1"], "nothing there: general ends with 1\n"),
+    let nothing =
+        "{\"history\":{\"from\":null,\"to\":null,\"floor\":1,\"head\":0,\"gaps\":0,\"complete\":true}}\n";
+    for (arguments, printed, told) in [
+        (&["history", "elsewhere"][..], "", "elsewhere has no messages\n"),
+        (&["history", "elsewhere", "--all", "--json"], nothing, "elsewhere has no messages\n"),
+        (&["history", "general", "--after", "1"], "", "nothing there: general ends with 1\n"),
+        (&["history", "general", "--before", "1"], "", "nothing there: general ends with 1\n"),
     ] {
         let output = quoth(&server, "alice", arguments).output().unwrap();
-        assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), printed);
         assert_eq!(String::from_utf8(output.stderr).unwrap(), told);
     }
     let mut tail = quoth(&server, "alice", &["tail", "elsewhere"]);

@@ -168,7 +168,8 @@ fn what_becomes_of_messages_is_done_and_shown() {
     }
     let json = site.says("bob", &["history", "general", "--first", "2", "--json"]);
     let lines: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((&lines[0]["body"], &lines[0]["edited"]["body"]), (&"helo".into(), &"hello all".into()));
+    let first = &lines[0]["edited"]["first"]["body"];
+    assert_eq!((&lines[0]["body"], first), (&"hello all".into(), &"helo".into()));
     assert_eq!((&lines[1]["reply_to"], &lines[1]["mentions"][0]), (&1.into(), &"alice".into()));
     let reaction = serde_json::json!({"reaction": "+1", "count": 2, "mine": true});
     assert_eq!(lines[1]["reactions"], serde_json::json!([reaction]));
@@ -180,7 +181,8 @@ fn what_becomes_of_messages_is_done_and_shown() {
 
     site.says("alice", &["send", "general", "--expires", "1s", "short"]);
     let json = site.says("alice", &["history", "general", "-n", "1", "--json"]);
-    let last: Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
+    let lines: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let last = &lines[lines.len() - 2];
     let lives_ms = last["expires_ms"].as_u64().map(|ends| ends - last["time_ms"].as_u64().unwrap());
     // It may be over by now.
     assert!(lives_ms == Some(1_000) || last["gap"]["to"] == 10, "{last}");
@@ -225,6 +227,10 @@ fn an_inbox_tells_what_waits_until_it_is_read() {
     let seq = seq.split_once(' ').unwrap().0;
 
     assert_eq!(site.says("bob", &["read", &team]), format!("{team} is read up to {seq}\n"));
+    for asked in ["1", "999"] {
+        assert_eq!(site.says("bob", &["read", &team, asked]), format!("{team} is read up to {seq}\n"));
+    }
+    assert_eq!(site.says("bob", &["read", "nowhere"]), "");
     watch.comes_to(&["\"Team\"", "<alice> are you there?"], &["unread"]);
     let receipts = site.says("alice", &["receipts", &team, seq]);
     assert_eq!(receipts, "1 received it, 1 of them read it\nbob  has read it\n");
@@ -234,6 +240,18 @@ fn an_inbox_tells_what_waits_until_it_is_read() {
         serde_json::json!({"delivered": 1, "read": 1, "users": [{"user": "bob", "read": true}]})
     );
 
+    let notes = |arguments: &[&str]| {
+        let arguments = [&["send", &quiet, "hi"], arguments].concat();
+        let output = site.output("alice", &arguments);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert_eq!(notes(&["--mention", "bob"]), "");
+    let missing = notes(&["--mention", "bob", "--mention", "dave", "--reply-to", "77"]);
+    let [answered, mentioned] = missing.lines().collect::<Vec<_>>()[..] else { panic!("{missing}") };
+    assert!(answered.contains("77 is no message of"), "{missing}");
+    assert!(mentioned.starts_with("dave is not in"), "{missing}");
+
     let stands = format!("in your inbox {quiet} is");
     assert_eq!(site.says("bob", &["pin", &quiet]), format!("{stands} pinned\n"));
     assert_eq!(site.says("bob", &["pin", &quiet]), format!("{stands} pinned, as before\n"));
@@ -241,7 +259,9 @@ fn an_inbox_tells_what_waits_until_it_is_read() {
     let inbox = site.says("bob", &["inbox"]);
     let first = inbox.lines().next().unwrap();
     assert!(first.contains("\"Quiet\"") && first.contains("(pinned, muted)"), "{inbox}");
+    watch.comes_to(&["\"Quiet\"", "(pinned, muted)"], &[]);
     assert_eq!(site.says("bob", &["archive", &quiet]), format!("{stands} archived\n"));
+    watch.comes_to(&["\"Quiet\"", "(pinned, archived, muted)"], &[]);
     assert!(!site.says("bob", &["inbox"]).contains("Quiet"));
     let json = site.says("bob", &["inbox", "--archived", "--json"]);
     let row: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
@@ -271,6 +291,15 @@ fn how_long_messages_are_kept_is_said_and_told() {
     let history = site.history("bob", name, &["--all"]);
     assert_eq!(history[..2], ["* 1 to 5 are gone", "6 <alice> three"], "{history:?}");
     assert_eq!(history.len(), 3);
+    for range in [&[][..], &["--around", "6"], &["--since", "1h"], &["--before", "8"]] {
+        assert_eq!(site.history("bob", name, range), history, "{range:?}");
+    }
+    assert_eq!(site.history("bob", name, &["--before", "3"]), ["* 1 to 2 are gone"]);
+    assert_eq!(site.history("bob", name, &["-n", "1"]), history[2..], "nobody has asked for what is gone");
+    let json = site.says("bob", &["history", name, "--json"]);
+    let end: Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
+    let told = serde_json::json!({"from": 1, "to": 7, "floor": 6, "head": 7, "gaps": 1, "complete": false});
+    assert_eq!(end, serde_json::json!({"history": told}));
     let shown = site.says("bob", &["conversation", "show", name]);
     assert!(
         shown.contains("what is said there is kept for 1 day, up to 2 of them, as set for it\n"),

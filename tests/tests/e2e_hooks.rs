@@ -236,7 +236,13 @@ async fn a_client_is_signed_in_when_its_hook_says_so() -> anyhow::Result<()> {
         let go_away = Some((Code::DENIED, "not paid".to_owned()));
         assert_eq!(refused, Ended { code: Code::DENIED, go_away }, "bob hears why");
     }
-    assert_eq!(sign_in(&server, "carol").await?.err(), Some(Code::UNAVAILABLE));
+    for over in Over::ALL {
+        let token = server.token_with("carol", |_| {})?;
+        let who = Who { token: &token, device: "phone", generation: 1, platform: "test" };
+        let refused = Device::sign_in(&server, over, &who).await?.err().context("carol is let in")?;
+        let go_away = Some((Code::UNAVAILABLE, "what has to allow this does not answer".to_owned()));
+        assert_eq!(refused, Ended { code: Code::UNAVAILABLE, go_away });
+    }
     let question = backend.requests()[0].json();
     assert_eq!(question["type"], json!("connect"));
     assert!(
@@ -261,13 +267,14 @@ async fn ask(peer: &mut Peer, request: Request) -> anyhow::Result<Reply> {
 async fn a_user_joins_when_its_hook_says_so() -> anyhow::Result<()> {
     let backend = Backend::start(|request| match request.json()["data"]["conversation"].as_str() {
         Some("open") => (204, String::new()),
+        Some("broken") => (500, String::new()),
         _ => (200, r#"{"result": "deny", "reason": "members only"}"#.to_owned()),
     })?;
     let server =
         EmbeddedServer::start_configured(|config| config.hooks.join = hook(&backend, OnFailure::Deny))?;
     let api = server.api()?;
     tokio::task::spawn_blocking(move || {
-        for name in ["open", "closed"] {
+        for name in ["open", "closed", "broken"] {
             let body = json!({ "conversation": name, "kind": "group", "owner": "boss", "open": true });
             api.done("POST", "/v1/conversations", Some(&body))?;
         }
@@ -284,6 +291,10 @@ async fn a_user_joins_when_its_hook_says_so() -> anyhow::Result<()> {
         bail!("it was let in")
     };
     assert_eq!((code, reason.as_str()), (Code::DENIED, "members only"));
+    let Reply::Refused { code, retry_after_ms, .. } = ask(&mut peer, join("broken")?).await? else {
+        bail!("it was let in")
+    };
+    assert_eq!((code, retry_after_ms), (Code::UNAVAILABLE, 1_000), "it is told when to try again");
     let question = backend.requests()[0].json();
     assert_eq!((&question["type"], &question["data"]["user"]), (&json!("join"), &json!("alice")));
     peer.close(&endpoint).await;

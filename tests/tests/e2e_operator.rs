@@ -170,6 +170,65 @@ async fn what_rules_exclude_for_everybody_is_refused_and_what_is_not_there_is_no
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_is_edited_reacted_to_and_revoked_in_a_users_name_or_the_keys() -> anyhow::Result<()> {
+    let server = EmbeddedServer::start()?;
+    let api = server.api()?;
+    let first = json!({ "conversation": "room", "text": "first", "publish_as": "bob" });
+    done(&api, "POST", "/v1/publish", first).await?;
+    let answer = json!({
+        "conversation": "room", "text": "second", "publish_as": "alice",
+        "reply_to": 1, "mentions": ["bob", "bob"], "expires_in_ms": 3_600_000,
+    });
+    done(&api, "POST", "/v1/publish", answer).await?;
+    let message = |seq: u64, below: &str| format!("/v1/conversations/room/messages/{seq}{below}");
+    let edit = || json!({ "text": "better" });
+    let thumb = "/reactions/%F0%9F%91%8D?user=carol";
+    for (method, path, body, seqs) in [
+        ("PATCH", message(1, "?user=bob"), edit(), [3, 0]),
+        ("PUT", message(1, thumb), Value::Null, [4, 0]),
+        ("DELETE", message(1, thumb), Value::Null, [5, 0]),
+        ("PUT", message(2, "/reactions/ok"), Value::Null, [6, 0]),
+    ] {
+        for seq in seqs {
+            let changed = done(&api, method, &path, body.clone()).await?;
+            assert_eq!(
+                (&changed["seq"], &changed["conversation"]),
+                (&json!(seq), &json!("room")),
+                "{method} {path}"
+            );
+        }
+    }
+    for (method, path, body, status, code) in [
+        ("PATCH", message(1, ""), edit(), 403, "forbidden"),
+        ("PATCH", message(1, "?user=alice"), edit(), 403, "forbidden"),
+        ("PATCH", message(9, "?user=bob"), edit(), 404, "not_found_message"),
+        ("PATCH", message(3, "?user=bob"), edit(), 404, "not_found_message"),
+        ("PATCH", message(1, "?user=bob"), json!({}), 400, "invalid_request"),
+        ("PATCH", message(1, "?as=bob"), edit(), 400, "invalid_request"),
+        ("PUT", message(1, "/reactions/%07"), Value::Null, 400, "invalid_request"),
+    ] {
+        assert_eq!(refused(&api, method, &path, body).await?, (status, code.to_owned()), "{method} {path}");
+    }
+    assert_eq!(done(&api, "DELETE", &message(1, ""), Value::Null).await?["seq"], json!(7));
+    assert_eq!(
+        refused(&api, "DELETE", &message(1, ""), Value::Null).await?,
+        (404, "not_found_message".to_owned())
+    );
+    let history = done(&api, "GET", "/v1/conversations/room/history", Value::Null).await?;
+    let events = history["events"].as_array().context("events")?;
+    let of = |seq: u64| events.iter().find(|event| event["seq"] == json!(seq)).context("it is there");
+    let about = &of(2)?["kind"]["message"];
+    assert_eq!((&about["reply_to"], &about["mentions"]), (&json!(1), &json!(["bob"])), "{about}");
+    let stored_ms = of(2)?["time_ms"].as_u64().context("a time")?;
+    assert_eq!(about["expires_ms"], json!(stored_ms + 3_600_000));
+    for (seq, sender) in [(4, "carol"), (6, "operator"), (7, "operator")] {
+        assert_eq!(of(seq)?["sender"], json!(sender));
+    }
+    assert!(of(1).is_err() && of(3).is_err(), "what was revoked is gone, with its edit");
+    server.stop()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operator_sees_and_ends_sessions_and_revokes_tokens() -> anyhow::Result<()> {
     let server = EmbeddedServer::start()?;
     let api = server.api()?;

@@ -67,7 +67,8 @@ fn once(requests: &[Message]) -> Vec<Value> {
 fn assert_complete(events: &[Value], count: u64) {
     assert_eq!(events.len() as u64, count);
     let place = |event: &Value| {
-        let (position, index) = event["id"].as_str().and_then(|id| id.split_once(':')).expect("a place");
+        let (position, index) =
+            event["id"].as_str().and_then(|id| id.split_once('-')?.1.split_once(':')).expect("a place");
         (position.parse::<u64>().expect("a number"), index.parse::<u64>().expect("a number"))
     };
     assert!(events.windows(2).all(|pair| place(&pair[0]) < place(&pair[1])), "the order is kept");
@@ -214,7 +215,8 @@ fn what_is_kept_has_a_bound_and_a_gap_is_told_before_what_follows_it() -> anyhow
     backend.wait_until(|requests| requests.iter().flat_map(events).any(|event| is_last(&event)));
     let all = once(&backend.requests());
     let gap = &all[0];
-    assert_eq!((gap["type"].as_str(), gap["from"].as_str()), (Some("gap"), Some("1:0")), "{gap}");
+    let from = gap["from"].as_str().and_then(|from| from.split_once('-')).map(|(_, place)| place);
+    assert_eq!((gap["type"].as_str(), from), (Some("gap"), Some("1:0")), "{gap}");
     let before =
         gap["before"].as_str().and_then(|place| place.split_once(':')).expect("a place").0.to_owned();
     let next = all[1]["id"].as_str().expect("an id");
@@ -284,5 +286,55 @@ async fn who_comes_and_goes_is_told_once_also_over_a_crash() -> anyhow::Result<(
     let (server, _) = start(&data, backend.address(), &settings)?;
     let _alice = connect(&server, "alice").await?;
     wait(&["alice online", "bob online", "bob offline", "bob online", "bob offline"]);
+    Ok(())
+}
+
+#[test]
+fn what_is_absent_by_the_time_it_is_taken_is_told_without_what_it_said() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let takes = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_taken = std::sync::Arc::clone(&takes);
+    let backend = Backend::start(move |_| {
+        (if is_taken.load(std::sync::atomic::Ordering::Relaxed) { 200 } else { 503 }, String::new())
+    })?;
+    let data = dir.path().join("data");
+    let (_server, api) = start(&data, backend.address(), &["--set", "hooks.events_kinds=message"])?;
+    let publish = |user: &str, text: &str| {
+        let message = json!({ "conversation": "room", "text": text, "publish_as": user });
+        api.done("POST", "/v1/publish", Some(&message))
+    };
+    publish("bob", "secret")?;
+    publish("alice", "open")?;
+    // Nobody has taken it, but it was sent: nothing was absent then.
+    let told = |requests: &[Message], text: &str| {
+        requests.iter().flat_map(events).any(|event| event["event"]["kind"]["message"]["body"] == json!(text))
+    };
+    backend.wait_until(|requests| told(requests, "secret"));
+    api.done("POST", "/v1/users/bob/erasure", None)?;
+    let started = Instant::now();
+    while !["absent", "gone"]
+        .contains(&api.done("GET", "/v1/users/bob/erasure", None)?["state"].as_str().unwrap_or_default())
+    {
+        assert!(started.elapsed() < PATIENCE, "it is not erased");
+    }
+    // What is under way may still be a try of before.
+    let before = backend.requests().len();
+    backend.wait_until(|requests| requests.len() > before + 1);
+    let before = backend.requests().len();
+    takes.store(true, std::sync::atomic::Ordering::Relaxed);
+    publish("alice", "last")?;
+    backend.wait_until(|requests| told(&requests[before..], "last"));
+    let taken = &backend.requests()[before..];
+    assert!(!told(taken, "secret") && told(taken, "open"));
+    let first = taken.iter().flat_map(events).next().expect("an event");
+    let expected = json!({
+        "id": first["id"], "type": "message", "conversation": "room", "event": null, "absent": true
+    });
+    assert_eq!(first, expected);
+    let id = |requests: &[Message]| {
+        let secret = |event: &Value| event["event"]["kind"]["message"]["body"] == json!("secret");
+        requests.iter().flat_map(events).find(secret).map(|event| event["id"].clone())
+    };
+    assert_eq!(id(&backend.requests()), Some(first["id"].clone()), "it is the same event");
     Ok(())
 }

@@ -116,8 +116,10 @@ async fn what_a_policy_takes_is_gone_for_every_reader_at_once_and_no_policy_brin
     assert_eq!(history(&server, "ada", &room).await?, (expected[1..].to_vec(), 8));
     let page = api.done("GET", "/v1/conversations/room/history?after=0", None)?;
     assert_eq!((&page["floor"], &page["events"][0]["seq"], &page["to"]), (&json!(8), &json!(8), &json!(11)));
+    assert_eq!((&page["gaps"], &page["from"]), (&json!([{ "from": 1, "to": 7 }]), &json!(1)));
     let page = api.done("GET", "/v1/conversations/room/history?before=8", None)?;
     assert_eq!((&page["events"], &page["more_before"]), (&json!([]), &json!(false)));
+    assert_eq!((&page["gaps"], &page["to"]), (&json!([{ "from": 1, "to": 7 }]), &json!(7)));
     retain(&api, "room", Retention::FOR_EVER)?;
     publish(&api, "room", 8)?;
     let expected = [vec![Gap(1, 7)], (8..=20).map(Event).collect()].concat();

@@ -119,8 +119,10 @@ async fn assert_out(server: &EmbeddedServer, concerned: &[&str]) -> anyhow::Resu
     for (n, present) in PRESENT.iter().enumerate() {
         let (who, token) = (format!("{} {}", present.0, present.1), token_of(server, *present)?);
         let refused = try_sign_in(server, Over::ALL[(n + 1) % 2], &token, present.1).await?.err();
-        let expected = concerned.contains(&who.as_str()).then_some(Code::TOKEN_REVOKED);
-        assert_eq!(refused.map(|ended| ended.code), expected, "{who}");
+        let told =
+            || Ended { code: Code::TOKEN_REVOKED, go_away: Some((Code::TOKEN_REVOKED, "lost".to_owned())) };
+        let expected = concerned.contains(&who.as_str()).then(told);
+        assert_eq!(refused, expected, "{who} is told why");
     }
     Ok(())
 }

@@ -65,7 +65,9 @@ fn check_history(server: &ServerProcess, files: &[PathBuf]) -> usize {
     for file in files {
         let name = file.file_name().unwrap().to_string_lossy().replace(".raw.txt", "");
         let out = quoth(server, &token, &["history", &name, "--all", "--json"]);
-        let got: Vec<Value> = out.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(parse).collect();
+        let mut got: Vec<Value> = out.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(parse).collect();
+        let end = got.pop().unwrap();
+        assert_eq!(end["history"]["complete"], true, "{name}: {end}");
         let text = std::fs::read(file).unwrap();
         let lines: Vec<&[u8]> = text.strip_suffix(b"\n").unwrap_or(&text).split(|b| *b == b'\n').collect();
         assert_eq!(got.len(), lines.len(), "{name}");

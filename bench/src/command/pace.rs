@@ -17,6 +17,11 @@ impl Pace {
         self.taken_s.entry(system.to_owned()).or_default().push(s);
     }
 
+    /// Whether a measurement of the system was done before.
+    pub(super) fn knows(&self, system: &str) -> bool {
+        self.taken_s.contains_key(system)
+    }
+
     /// Seconds that are left of the run, of whose measurement at `position` so many are over. A system takes what it took on
     /// average, or what the others took, or else what the profile plans for each; `None` when nobody knows any of these.
     pub(super) fn left_s(&self, position: &Position<'_>, over_s: f64, planned_s: Option<f64>) -> Option<f64> {

@@ -73,7 +73,13 @@ impl<'a> Line<'a> {
         let (number, of) = measurement(position);
         let doing = progress.map_or_else(String::new, |progress| format!(": {}", self.doing(progress, over)));
         let gone = told(self.begun.elapsed().as_secs_f64());
-        let left = self.pace.lock().left_s(position, over.as_secs_f64(), self.length_s);
+        let pace = self.pace.lock();
+        // What the profile plans is the load alone, without what it takes to begin it.
+        let played_s = progress.map_or(0.0, |progress| progress.elapsed_ms.load(Relaxed) as f64 / 1_000.0);
+        let over_s = if played_s > 0.0 && !pace.knows(system) { played_s } else { over.as_secs_f64() };
+        let left = pace.left_s(position, over_s, self.length_s);
+        let is_ending = progress.is_some_and(|progress| progress.is_interrupted.load(Relaxed));
+        let left = left.filter(|_| !is_ending);
         let left = left.map_or_else(String::new, |left_s| format!(", about {} left", told(left_s)));
         format!("measurement {number} of {of}, round {round} of {rounds}, {system}{doing}; {gone} gone{left}")
     }
@@ -121,5 +127,23 @@ mod tests {
         assert!(told.ends_with("relay: 37 of 1,200; 0 s gone, about 1 min 33 s left"), "{told}");
         progress.to_do.store(0, Relaxed);
         assert!(of(at(3, "relay"), Some(&progress)).contains("relay: 7 s; 0 s gone"));
+        // Who has asked to leave is not told how long it would have taken.
+        progress.is_interrupted.store(true, Relaxed);
+        assert!(of(at(3, "relay"), Some(&progress)).ends_with("relay: ending; 0 s gone"));
+    }
+
+    #[test]
+    fn what_a_profile_plans_begins_with_the_load() {
+        let line = Line::new(Some(6.0), &|| None);
+        let position = Position { round: 1, rounds: 1, number: 1, of: 1, system: "quoth" };
+        let progress = Progress::default();
+        progress.elapsed_ms.store(1_000, Relaxed);
+        let of = || line.line(&position, Some(&progress), Duration::from_secs(4));
+        assert!(of().ends_with("quoth: 1 of 6 s; 0 s gone, about 5 s left"), "{}", of());
+        // By then it is known how long all of it takes.
+        line.pace.lock().took("quoth", 9.0);
+        assert!(of().ends_with("about 5 s left"), "{}", of());
+        progress.elapsed_ms.store(3_000, Relaxed);
+        assert!(of().ends_with("quoth: 3 of 6 s; 0 s gone, about 5 s left"), "{}", of());
     }
 }

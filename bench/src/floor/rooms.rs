@@ -120,7 +120,7 @@ impl Member {
         if open.from.is_some() {
             room.readers.push(self.out.clone());
         }
-        encode(&ServerFrame::Opened { head: room.head, floor: Seq(1) })
+        encode(&ServerFrame::Opened { head: room.head, floor: Seq(1), store: 1 })
     }
 
     /// The sequence number that an ack tells.

@@ -34,6 +34,8 @@ pub(crate) fn deed(event: &Event, known: &Known<'_>) -> Option<String> {
         EventKind::SlowMode { interval_ms } => {
             format!("{actor} set slow mode: one message in {} s", f64::from(*interval_ms) / 1_000.0)
         }
+        // The end of one that was made before.
+        EventKind::InvitationMade { expires_ms: 1, .. } => format!("{actor} revoked an invitation"),
         EventKind::InvitationMade { role, .. } => format!("{actor} made an invitation for a {role}"),
         EventKind::InvitationsRevoked => format!("{actor} revoked all invitations"),
         EventKind::Belongs { conversation, role, title, .. } => {

@@ -30,11 +30,12 @@ async fn print(client: &Client, args: &HistoryArgs) -> anyhow::Result<()> {
     let mut printer = Printer::new(BufWriter::new(std::io::stdout().lock()), format);
     let HistoryArgs { after, before, first, last, all, around, since, until, .. } = args;
     let is_forwards = *all || after.is_some() || first.is_some() || since.is_some();
-    let head = if let Some(around) = around {
-        let page =
-            room.history(FetchRange::Around(*around), page_limit(last.unwrap_or(COUNT_DEFAULT))).await?;
+    let Bounds { floor, head } = if let Some(around) = around {
+        let range = FetchRange::Around(*around);
+        let page = room.history(range, page_limit(last.unwrap_or(COUNT_DEFAULT))).await?;
+        print_gone_before(&page, range, &mut printer)?;
         print_page(&page, &mut printer)?;
-        page.head
+        Bounds::of(&page)
     } else if is_forwards {
         let begin = match since {
             Some(since) => FetchRange::AfterTime(*since),
@@ -51,7 +52,7 @@ async fn print(client: &Client, args: &HistoryArgs) -> anyhow::Result<()> {
         };
         backwards(&room, end, last.unwrap_or(COUNT_DEFAULT), &mut printer).await?
     };
-    if !printer.finish()? {
+    if !printer.finish(floor, head)? {
         match head {
             Seq::ZERO => note(format_args!("{} has no messages", room.name())),
             head => note(format_args!("nothing there: {} ends with {head}", room.name())),
@@ -60,21 +61,29 @@ async fn print(client: &Client, args: &HistoryArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints pages as they come, up to so many events and until a moment. Gives the head.
+/// What of the conversation can be read at all, by the page that was read last.
+struct Bounds {
+    floor: Seq,
+    head: Seq,
+}
+
+impl Bounds {
+    const fn of(page: &Page) -> Self {
+        Self { floor: page.floor, head: page.head }
+    }
+}
+
+/// Prints pages as they come, up to so many events and until a moment.
 async fn forwards(
     room: &Conversation,
     begin: FetchRange,
     (limit, until_ms): (u64, Option<u64>),
     printer: &mut Printer<impl Write>,
-) -> anyhow::Result<Seq> {
+) -> anyhow::Result<Bounds> {
     let (mut range, mut left) = (begin, limit);
     loop {
         let page = room.history(range, page_limit(left)).await?;
-        // A page begins with what can be read at all.
-        if let FetchRange::After(cursor) = range {
-            let readable = if page.to < page.from { page.floor } else { page.from };
-            printer.missing(Seq(cursor.0.saturating_add(1)), Seq(readable.0.saturating_sub(1)))?;
-        }
+        print_gone_before(&page, range, printer)?;
         let is_over = |event: &ClientEvent| until_ms.is_some_and(|until| time_ms(event) >= Some(until));
         let end = page.events.iter().position(is_over);
         for event in &page.events[..end.unwrap_or(page.events.len())] {
@@ -82,34 +91,54 @@ async fn forwards(
         }
         left = left.saturating_sub(counted(&page));
         if end.is_some() || !page.more_after || left == 0 {
-            return Ok(page.head);
+            return Ok(Bounds::of(&page));
         }
         range = FetchRange::After(told(&page)?.to);
     }
 }
 
-/// Collects pages from the end, since they are printed in ascending order. Gives the head.
+/// Collects pages from the end, since they are printed in ascending order.
 async fn backwards(
     room: &Conversation,
     end: FetchRange,
     limit: u64,
     printer: &mut Printer<impl Write>,
-) -> anyhow::Result<Seq> {
+) -> anyhow::Result<Bounds> {
     let (mut next, mut left, mut pages) = (end, limit, Vec::<Page>::new());
-    let head = loop {
+    let bounds = loop {
         let page = room.history(next, page_limit(left)).await?;
         left = left.saturating_sub(counted(&page));
-        let (head, is_last) = (page.head, !page.more_before || left == 0);
-        if !is_last {
+        let (bounds, is_last) = (Bounds::of(&page), !page.more_before || left == 0);
+        if is_last {
+            print_gone_before(&page, next, printer)?;
+        } else {
             next = FetchRange::Before(told(&page)?.from);
         }
         pages.push(page);
         if is_last {
-            break head;
+            break bounds;
         }
     };
     pages.iter().rev().try_for_each(|page| print_page(page, printer))?;
-    Ok(head)
+    Ok(bounds)
+}
+
+/// What lies before the first event that can be read is gone, which no page tells: it begins there.
+fn print_gone_before(
+    page: &Page,
+    range: FetchRange,
+    printer: &mut Printer<impl Write>,
+) -> anyhow::Result<()> {
+    let (from, to) = gone_before(page, range);
+    printer.missing(from, to)
+}
+
+/// First and last seq of what was asked for and is not in a page, since the conversation begins later by now; nothing when the last one
+/// comes before the first.
+fn gone_before(page: &Page, range: FetchRange) -> (Seq, Seq) {
+    let from = if let FetchRange::After(cursor) = range { Seq(cursor.0.saturating_add(1)) } else { Seq(1) };
+    let end = if let FetchRange::Before(seq) = range { seq.min(page.floor) } else { page.floor };
+    if page.more_before { (Seq(1), Seq::ZERO) } else { (from, Seq(end.0.saturating_sub(1))) }
 }
 
 fn print_page(page: &Page, printer: &mut Printer<impl Write>) -> anyhow::Result<()> {
@@ -143,5 +172,55 @@ fn time_ms(event: &ClientEvent) -> Option<u64> {
         ClientEvent::Event(event) => Some(event.time_ms),
         ClientEvent::Unknown { time_ms, .. } => Some(*time_ms),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_is_told_as_far_as_it_was_asked_for() {
+        let page = |from, to, more_before| Page {
+            events: Vec::new(),
+            states: Vec::new(),
+            head: Seq(20),
+            floor: Seq(11),
+            from: Seq(from),
+            to: Seq(to),
+            more_before,
+            more_after: to < 20,
+        };
+        let gone = |page: &Page, range| {
+            let (from, to) = gone_before(page, range);
+            (from <= to).then_some((from.0, to.0))
+        };
+        let (begin, end) = (page(11, 15, false), page(16, 20, true));
+        assert_eq!(gone(&begin, FetchRange::After(Seq(0))), Some((1, 10)));
+        assert_eq!(gone(&begin, FetchRange::After(Seq(5))), Some((6, 10)));
+        assert_eq!(gone(&begin, FetchRange::After(Seq(10))), None);
+        assert_eq!(gone(&begin, FetchRange::After(Seq(u64::MAX))), None);
+        for range in [
+            FetchRange::Before(Seq(16)),
+            FetchRange::Around(Seq(12)),
+            FetchRange::AfterTime(1),
+            FetchRange::BeforeTime(9),
+            FetchRange::Latest,
+        ] {
+            assert_eq!(gone(&begin, range), Some((1, 10)), "{range:?}");
+        }
+        for range in [
+            FetchRange::After(Seq(15)),
+            FetchRange::Around(Seq(18)),
+            FetchRange::AfterTime(1),
+            FetchRange::Latest,
+        ] {
+            assert_eq!(gone(&end, range), None, "{range:?}: there is more before");
+        }
+        assert_eq!(gone(&page(11, 10, false), FetchRange::Before(Seq(5))), Some((1, 4)));
+        let nothing = Page { floor: Seq(21), ..page(21, 20, false) };
+        assert_eq!(gone(&nothing, FetchRange::Latest), Some((1, 20)));
+        let whole = Page { floor: Seq(1), ..page(1, 20, false) };
+        assert_eq!(gone(&whole, FetchRange::After(Seq(0))), None);
     }
 }

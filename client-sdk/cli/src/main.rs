@@ -3,6 +3,7 @@
 // They panic when the stream cannot be written; `output` has what does not.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod addressed;
 mod admin;
 mod args;
 mod asking;

@@ -10,7 +10,7 @@ use crate::asking::{asking, json, lines, told};
 use crate::connection::Connection;
 use crate::deed::{kept, kept_by};
 use crate::hint::Hint;
-use crate::output::{confirm, printable};
+use crate::output::{confirm, note, printable};
 
 pub(crate) async fn edit(connection: &Connection, args: EditArgs) -> anyhow::Result<()> {
     let EditArgs { message, text, mentions } = args;
@@ -28,7 +28,7 @@ pub(crate) async fn edit(connection: &Connection, args: EditArgs) -> anyhow::Res
 pub(crate) async fn revoke(connection: &Connection, args: MessageArgs) -> anyhow::Result<()> {
     about(connection, args, async |room, seq| {
         let done = room.revoke(seq).await.map_err(|error| {
-            hinted(error, "a message is taken away by who has written it, or by members who may delete others' (delete-any)")
+            hinted(error, "a message is taken away by who has written it, or by members who may delete others' (delete-any) and whose role is not below that of who has written it")
         })?;
         told(format_args!("message {seq} of {} is gone for everybody", name(&room)), &done);
         Ok(())
@@ -68,8 +68,10 @@ pub(crate) async fn read(connection: &Connection, args: ReadArgs) -> anyhow::Res
             Some(seq) => seq,
             None => room.history(FetchRange::Latest, 1).await?.head,
         };
-        room.mark_read(seq).await?;
-        confirm(&format!("{} is read up to {seq}", name(&room)));
+        match room.mark_read(seq).await? {
+            Seq::ZERO => note(format_args!("{} has no messages: there is nothing to read", name(&room))),
+            read => confirm(&format!("{} is read up to {read}", name(&room))),
+        }
         Ok(())
     })
     .await

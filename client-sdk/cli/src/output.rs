@@ -42,11 +42,16 @@ struct JsonEvent<'a> {
     kind: Option<&'a EventKind>,
 }
 
-/// What a message says since its latest edit.
+/// The latest edit of a message, of which the message has body and mentions, and what it said first.
 #[derive(Serialize)]
 struct JsonEdit<'a> {
     seq: u64,
     time_ms: u64,
+    first: JsonFirst<'a>,
+}
+
+#[derive(Serialize)]
+struct JsonFirst<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -250,22 +255,19 @@ fn json_line(out: &mut impl Write, event: &ClientEvent, state: Option<&MessageSt
             };
             match kind {
                 EventKind::Message { body, reply_to, mentions, expires_ms } => {
-                    (line.body, line.body_base64) = json_body(body);
-                    (line.reply_to, line.mentions) = (reply_to.map(|seq| seq.0), mentions);
+                    let edit = state.and_then(|state| state.edited.as_ref());
+                    (line.body, line.body_base64) = json_body(edit.map_or(body, |edit| &edit.body));
+                    line.mentions = edit.map_or(mentions, |edit| &edit.mentions);
+                    line.reply_to = reply_to.map(|seq| seq.0);
+                    line.edited = edit.map(|edit| {
+                        let (body, body_base64) = json_body(body);
+                        let first = JsonFirst { body, body_base64, mentions };
+                        JsonEdit { seq: edit.seq.0, time_ms: edit.time_ms, first }
+                    });
                     line.expires_ms = (*expires_ms > 0).then_some(*expires_ms);
                 }
                 kind => line.kind = Some(kind),
             }
-            line.edited = state.and_then(|state| state.edited.as_ref()).map(|edit| {
-                let (body, body_base64) = json_body(&edit.body);
-                JsonEdit {
-                    seq: edit.seq.0,
-                    time_ms: edit.time_ms,
-                    body,
-                    body_base64,
-                    mentions: &edit.mentions,
-                }
-            });
             serde_json::to_writer(&mut *out, &line)?;
         }
         ClientEvent::Unknown { seq, time_ms, sender } => {
@@ -367,9 +369,9 @@ mod tests {
         );
         assert_eq!(
             printed(Format::Json, &known),
-            "{\"seq\":7,\"time_ms\":0,\"sender\":\"alice\",\"origin_time_ms\":null,\"body\":\"hi\",\"reply_to\":3,\
-             \"mentions\":[\"bob\"],\"expires_ms\":9,\
-             \"edited\":{\"seq\":8,\"time_ms\":5,\"body\":\"h\\u001bo\"},\
+            "{\"seq\":7,\"time_ms\":0,\"sender\":\"alice\",\"origin_time_ms\":null,\"body\":\"h\\u001bo\",\"reply_to\":3,\
+             \"expires_ms\":9,\
+             \"edited\":{\"seq\":8,\"time_ms\":5,\"first\":{\"body\":\"hi\",\"mentions\":[\"bob\"]}},\
              \"reactions\":[{\"reaction\":\"+1\",\"count\":2,\"mine\":true},\
              {\"reaction\":\"\u{202e}\",\"count\":1,\"mine\":false}]}\n"
         );

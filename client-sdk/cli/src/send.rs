@@ -9,6 +9,7 @@ use quoth_client::protocol::limits::BODY_BYTES_MAX;
 use quoth_client::{Client, Conversation, SendError, SendOptions};
 use tokio::io::BufReader;
 
+use crate::addressed::tell_missing;
 use crate::args::SendArgs;
 use crate::connection::{Connection, Purpose, telling_states};
 use crate::hint::{Hint, Situation};
@@ -32,6 +33,7 @@ pub(crate) async fn run(connection: &Connection, args: SendArgs) -> anyhow::Resu
         };
         let lines =
             Lines { room: room(client, &args, situation)?, is_numbered: args.once.is_some(), pattern };
+        tell_missing(client, &lines.room, args.reply_to, &args.mentions).await;
         let interrupt = connection.interrupt();
         let sent = if args.reads_input() {
             let progress = progress();

@@ -95,11 +95,11 @@ impl ReceiptWatch {
 impl Conversation {
     /// Says that the user has received and read everything up to this event, on any device; resolves when that is stored, within a
     /// second or so. It only ever moves forward, and one beyond the head counts as the head. Say it when the user has seen what is
-    /// shown, at most once in some seconds.
+    /// shown, at most once in some seconds. Gives how far the user has read by then.
     ///
     /// # Errors
     /// Every [`RequestError`]; `FORBIDDEN` for who may not read all of the conversation.
-    pub async fn mark_read(&self, seq: Seq) -> Result<(), RequestError> {
+    pub async fn mark_read(&self, seq: Seq) -> Result<Seq, RequestError> {
         self.mark(seq, seq).await
     }
 
@@ -110,7 +110,7 @@ impl Conversation {
     /// # Errors
     /// As [`Conversation::mark_read`].
     pub async fn mark_delivered(&self, seq: Seq) -> Result<(), RequestError> {
-        self.mark(seq, Seq::ZERO).await
+        self.mark(seq, Seq::ZERO).await.map(drop)
     }
 
     /// Who has received and read a message, and how many have.
@@ -132,9 +132,10 @@ impl Conversation {
         ReceiptWatch { known: self.receiving.subscribe(), conversation: self.clone() }
     }
 
-    async fn mark(&self, delivered: Seq, read: Seq) -> Result<(), RequestError> {
+    async fn mark(&self, delivered: Seq, read: Seq) -> Result<Seq, RequestError> {
         let conversation = self.name().clone();
-        self.shared.change(Request::Mark { conversation, delivered, read }).await.map(drop)
+        let done = self.shared.change(Request::Mark { conversation, delivered, read }).await?;
+        Ok(done.seq.unwrap_or_default())
     }
 }
 

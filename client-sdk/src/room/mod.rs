@@ -11,7 +11,7 @@ mod stream;
 use std::sync::Arc;
 
 use quoth_protocol::frame::{ClientFrame, Event, Open, ServerFrame, Start};
-use quoth_protocol::{ConversationName, ProducerId};
+use quoth_protocol::{Code, ConversationName, ProducerId, Seq};
 use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -60,6 +60,8 @@ pub(crate) struct Room {
     outbox: Outbox<Waiter>,
     probe: Probe,
     reader: Option<Reader>,
+    /// Which store the server has had so far.
+    store: Option<u64>,
     receiving: Receiving,
     marks: Marks,
     stream: Slot,
@@ -97,6 +99,7 @@ impl Room {
             outbox: Outbox::new(),
             probe: Probe::default(),
             reader: None,
+            store: None,
             receiving,
             marks,
             stream: Slot::Closed { not_before: None, lost_epoch: None },
@@ -262,10 +265,11 @@ impl Room {
             Incoming::Frame(frame) => frame,
         };
         match frame {
-            ServerFrame::Opened { head, floor } => {
+            ServerFrame::Opened { head, floor, store } => {
                 if let Slot::Open(stream) = &mut self.stream {
                     stream.answered();
                 }
+                self.see_store(store);
                 if let Some(reader) = self.current_reader() {
                     reader.opened(head, floor);
                 }
@@ -339,6 +343,16 @@ impl Room {
         }
         self.reader = Some(Reader::new(start, ready));
         self.marks.begin();
+    }
+
+    /// The server has this store. What was read of another one goes on nowhere here: the same seqs are other events.
+    fn see_store(&mut self, store: u64) {
+        let is_another = self.store.replace(store).is_some_and(|before| before != store);
+        let has_read = |reader: &Reader| matches!(reader.start(), Start::After(Seq(1..)));
+        if is_another && self.reader.as_ref().is_some_and(has_read) {
+            let code = Code::CURSOR_AHEAD;
+            self.end_reading(|conversation| EventsError::Refused { conversation, code });
+        }
     }
 
     /// The reader, if the last `Opened` was for it.

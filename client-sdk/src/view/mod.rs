@@ -174,8 +174,8 @@ impl View {
         self.heard.iter()
     }
 
-    /// Messages of others behind `read`, hidden ones among them, as far as they have come: what the server counts as unread, without
-    /// its limit of 1,000.
+    /// Messages of others behind `read`, without those that the user has hidden, as far as they have come: what the server counts as unread,
+    /// without its limit of 1,000.
     #[must_use]
     pub fn unread(&self, read: Seq) -> usize {
         self.of_others_behind(read).count()
@@ -195,7 +195,8 @@ impl View {
     }
 
     fn of_others_behind(&self, read: Seq) -> impl Iterator<Item = &Message> {
-        self.messages.range(read.next()..).map(|(_, message)| message).filter(|m| m.sender != self.me)
+        let behind = self.messages.range(read.next()..).map(|(_, message)| message);
+        behind.filter(|message| message.sender != self.me && !self.hidden.contains(&message.seq))
     }
 
     /// Takes an event of a reader, or of a page with the message's state there and the page's head. What it changes of messages waits

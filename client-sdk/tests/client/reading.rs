@@ -19,6 +19,7 @@ over_both! {
     a_reader_goes_on_where_it_was_over_reconnects
     a_live_reader_misses_nothing_that_was_said_before_its_first_event
     a_reader_on_a_stream_that_is_open_for_sending_is_placed_exactly
+    what_was_read_of_another_store_is_told_and_nothing_goes_on_there
     there_is_one_reader_at_a_time
     a_reader_that_is_given_up_makes_room_for_the_next_one_at_once
     a_reader_given_up_before_its_stream_was_open_does_not_place_the_next_one
@@ -113,6 +114,29 @@ async fn a_reader_on_a_stream_that_is_open_for_sending_is_placed_exactly(over: T
     let beyond = room.events(Start::After(Seq(500))).await.unwrap_err();
     assert!(matches!(beyond, EventsError::Refused { code: Code::CURSOR_AHEAD, .. }), "{beyond:?}");
     assert_eq!(room.send("goes on").await.unwrap().seq, Seq(102));
+    client.close().await;
+}
+
+async fn what_was_read_of_another_store_is_told_and_nothing_goes_on_there(over: Transport) {
+    let server = FakeServer::over(over);
+    server.world.fill("general", 10);
+    let client = server.client().await;
+    let room = client.conversation("general").unwrap();
+    let mut events = room.events(Start::After(Seq(0))).await.unwrap();
+    assert_eq!(seqs(&mut events, 10).await, (1..=10).collect::<Vec<_>>());
+    // A backup of before the last events, which has others in their places by now.
+    server.world.lock().faults.store = 7;
+    server.world.fill("general", 5);
+    server.world.drop_connections(Code::GOING_AWAY);
+    let end = loop {
+        match timeout(PATIENCE, events.next()).await.expect("it is told") {
+            Some(Ok(_)) => {}
+            end => break end,
+        }
+    };
+    assert!(matches!(end, Some(Err(EventsError::Refused { code: Code::CURSOR_AHEAD, .. }))), "{end:?}");
+    let mut events = room.events(Start::After(Seq(0))).await.unwrap();
+    assert_eq!(seqs(&mut events, 15).await, (1..=15).collect::<Vec<_>>());
     client.close().await;
 }
 

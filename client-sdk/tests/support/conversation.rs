@@ -31,12 +31,13 @@ async fn conversation(mut frames: Frames, world: Arc<World>, user: UserId, open:
         world.changed.notify_waiters();
         let forbidden = inner.faults.forbid_reading && open.from.is_some();
         let fault = if forbidden { Some(Code::FORBIDDEN) } else { inner.faults.reset_opens.pop() };
+        let store = inner.faults.store;
         let log = inner.logs.entry(name.clone()).or_default();
         let bounds = (log.events.len() as u64, log.floor);
         if let Some(code) = fault.or_else(|| ahead(open.from, bounds.0)) {
             return frames.reset(code);
         }
-        frames.push(&ServerFrame::Opened { head: Seq(bounds.0), floor: Seq(bounds.1) });
+        frames.push(&ServerFrame::Opened { head: Seq(bounds.0), floor: Seq(bounds.1), store });
         (log.head.subscribe(), open.from.map(|from| cursor(from, bounds)))
     };
     if frames.flush().await.is_err() {
@@ -63,7 +64,8 @@ async fn conversation(mut frames: Frames, world: Arc<World>, user: UserId, open:
                     }
                     cursor = from.map(|from| self::cursor(from, bounds));
                     if from.is_some() {
-                        frames.push(&ServerFrame::Opened { head: Seq(bounds.0), floor: Seq(bounds.1) });
+                        let store = world.lock().faults.store;
+                        frames.push(&ServerFrame::Opened { head: Seq(bounds.0), floor: Seq(bounds.1), store });
                     }
                 }
                 Ok(Some(other)) => panic!("{other:?} in a conversation"),

@@ -95,6 +95,8 @@ pub(crate) struct Log {
 /// What is to go wrong.
 #[derive(Default)]
 pub(crate) struct Faults {
+    /// Which store it is; another one is that of a backup.
+    pub(crate) store: u64,
     /// So many publishes are stored and get no ack.
     pub(crate) swallow_acks: usize,
     /// So many publishes are not even read: the stream stands still before them.

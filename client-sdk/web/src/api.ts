@@ -127,7 +127,8 @@ export interface Conversation {
    * A loop that is slow holds the server up, and nothing else. There may be several readers of a conversation: they share what
    * comes from the server, so the slowest sets the pace.
    *
-   * Throws a `QuothError` when the server refuses (`FORBIDDEN`, `CURSOR_AHEAD`), when it keeps failing to begin, or when the
+   * Throws a `QuothError` when the server refuses (`FORBIDDEN`, or `CURSOR_AHEAD` when it was restored from a backup, so that what was
+   * read is to be dropped), when it keeps failing to begin, or when the
    * client was closed for a reason that is not the application's own.
    */
   events(options?: { from?: Start; signal?: AbortSignal }): AsyncIterableIterator<RoomEvent>;

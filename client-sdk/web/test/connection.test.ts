@@ -159,7 +159,7 @@ scene("a server that breaks the protocol closes the client", async ({ server, co
   const breaches: ((connection: FakeConnection) => void)[] = [
     (connection) => connection.part(9, { type: "finish" }),
     (connection) => connection.send(new Uint8Array([0])),
-    (connection) => connection.frame(0, { type: "opened", head: 0, floor: 1 }),
+    (connection) => connection.frame(0, { type: "opened", head: 0, floor: 1, store: 1 }),
     (connection) => connection.send(new Uint8Array(73_745)),
   ];
   for (const breach of breaches) {

@@ -74,8 +74,8 @@ const serverFrames: Record<string, ServerFrame> = {
   GoAway: { type: "go_away", code: 0x100, retryAfterMs: 1_000, reason: "" },
   "GoAway kicked": { type: "go_away", code: 0x309, retryAfterMs: 0, reason: "bye" },
   TokenExpiring: { type: "token_expiring", inMs: 60_000 },
-  "Opened empty": { type: "opened", head: 0, floor: 1 },
-  Opened: { type: "opened", head: 12_345, floor: 1 },
+  "Opened empty": { type: "opened", head: 0, floor: 1, store: 1 },
+  Opened: { type: "opened", head: 12_345, floor: 1, store: 123_456_789 },
   Event: message(1, "hello"),
   "Event imported": {
     type: "event",

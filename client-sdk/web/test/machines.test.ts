@@ -8,6 +8,7 @@ import { Mux } from "../src/link/mux.js";
 import { Listeners } from "../src/listeners.js";
 import { Cursor } from "../src/room/cursor.js";
 import { Outbox, OUTBOX_MAX } from "../src/room/outbox.js";
+import { Reading } from "../src/room/reading.js";
 import { webSocketUrl } from "../src/url.js";
 import { ByteReader, ByteWriter } from "../src/wire/bytes.js";
 import { actionOf, codeOfStatus, nameOf } from "../src/wire/codes.js";
@@ -126,12 +127,12 @@ test("lanes end by both sides' finish, by a reset, or with the connection", () =
   for (const lane of lanes) lane.send(seen);
   lanes[0]?.finish();
   assert.deepEqual(sent().map(({ lane, part }) => `${lane} ${part.type}`).slice(1, 3), ["1 frames", "1 finish"]);
-  receive(1, { type: "frames", bytes: encodeServerFrame({ type: "opened", head: 0, floor: 1 }) });
+  receive(1, { type: "frames", bytes: encodeServerFrame({ type: "opened", head: 0, floor: 1, store: 1 }) });
   receive(1, { type: "finish" });
   receive(2, { type: "finish" });
   assert.deepEqual(sent().map(({ lane, part }) => `${lane} ${part.type}`), ["2 finish"]);
   receive(3, { type: "reset", code: 7 });
-  receive(3, { type: "frames", bytes: encodeServerFrame({ type: "opened", head: 0, floor: 1 }) });
+  receive(3, { type: "frames", bytes: encodeServerFrame({ type: "opened", head: 0, floor: 1, store: 1 }) });
   receive(4, { type: "frames", bytes: new Uint8Array([1, 3]) });
   mux.end();
   assert.deepEqual(told, ["a opened", "a finished", "b finished", "c reset 7", "d broken: the bytes end too early", "control lost", "d lost"]);
@@ -303,4 +304,23 @@ test("addresses as people write them", () => {
     assert.throws(() => webSocketUrl(bad, undefined), { code: "BAD_ARGUMENT", message: /write wss:/ }, bad);
   }
   assert.throws(() => webSocketUrl(undefined, { protocol: "file:", host: "" }), { code: "BAD_ARGUMENT" });
+});
+
+test("who begins to read while an answer is under way is judged by the next one", async () => {
+  const reading = new Reading(
+    () => {},
+    () => {},
+  );
+  const first = reading.read({ after: 0 });
+  assert.deepEqual(reading.begin(), { after: 0 });
+  // It has heard of more by another way than the server had when it was asked.
+  const second = reading.read({ after: 10 });
+  reading.opened(3, 1);
+  assert.deepEqual(reading.ask(), { type: "read", from: { after: 0 } });
+  reading.opened(12, 1);
+  reading.take({ type: "gap", from: 1, to: 12 }, 1);
+  for (const reader of [first, second]) {
+    const { value } = await reader.next();
+    assert.deepEqual([value?.type, value?.type === "gap" && value.to], ["gap", 12]);
+  }
 });

@@ -152,6 +152,25 @@ scene("a cursor beyond the head is refused, and the other readers go on", async 
   await assert.rejects(alone.next(), { code: "CURSOR_AHEAD" });
 });
 
+scene("what was read of another store is told, and nothing goes on there", async ({ server, connect }) => {
+  server.say("general", "a");
+  const client = connect();
+  const room = client.conversation("general");
+  const events = room.events({ from: { after: 0 } });
+  const live = client.conversation("other").events();
+  assert.deepEqual(await briefs(events, 2), ["1 a", "caught up 1"]);
+  assert.deepEqual(await briefs(live, 1), ["caught up 0"]);
+  server.kill();
+  await reached(client, "disconnected");
+  server.store = 2;
+  server.say("general", "b");
+  await assert.rejects(events.next(), { code: "CURSOR_AHEAD" });
+  assert.deepEqual(await briefs(room.events({ from: { after: 0 } }), 3), ["1 a", "2 b", "caught up 2"]);
+  // Who has read nothing misses nothing.
+  server.say("other", "x");
+  assert.deepEqual(await briefs(live, 1), ["1 x"]);
+});
+
 scene("a server that keeps failing to begin is told to the reader, which may try again", async ({ server, connect }) => {
   server.openCode = 0x103;
   const events = connect().conversation("general").events();

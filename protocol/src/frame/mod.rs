@@ -238,6 +238,9 @@ pub enum ServerFrame {
         head: Seq,
         /// The first seq that is still readable, `head + 1` when there is none.
         floor: Seq,
+        /// Which store the conversation is in, less than 2^53. Seqs that were told of another one mean nothing here, as when the server
+        /// was restored from a backup.
+        store: u64,
     },
     /// One event of the stream's conversation.
     Event(Event),

@@ -41,6 +41,12 @@ impl Breaker {
         }
     }
 
+    /// How long to wait at `now_ms` before it can be of use to ask again, in milliseconds.
+    #[must_use]
+    pub fn wait_ms(&self, now_ms: u64) -> u64 {
+        self.pause.map_or(PAUSE_MS_MIN, |pause| pause.ends_ms.saturating_sub(now_ms).max(PAUSE_MS_MIN))
+    }
+
     /// There was an answer. Says whether that ends a time without.
     pub fn answered(&mut self) -> bool {
         self.failures = 0;
@@ -123,6 +129,16 @@ mod tests {
         }
         assert_eq!(pauses[..4], [1_000, 2_000, 4_000, 8_000]);
         assert_eq!(*pauses.last().unwrap(), PAUSE_MS_MAX);
+    }
+
+    #[test]
+    fn who_has_no_answer_is_told_when_the_next_one_may_be() {
+        let mut breaker = Breaker::default();
+        assert_eq!(breaker.wait_ms(0), PAUSE_MS_MIN);
+        breaker = broken();
+        assert!(breaker.asks(PAUSE_MS_MIN));
+        breaker.failed(PAUSE_MS_MIN);
+        assert_eq!([PAUSE_MS_MIN, 2_500, 9_000].map(|now_ms| breaker.wait_ms(now_ms)), [2_000, 1_000, 1_000]);
     }
 
     #[test]

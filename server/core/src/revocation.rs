@@ -4,6 +4,7 @@
 //! that is known of a user is at most one time for the user and one for each device.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use quoth_protocol::{DeviceId, UserId};
 
@@ -34,6 +35,15 @@ pub struct Extent {
     pub over_ms: u64,
 }
 
+/// What is in force of something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InForce {
+    /// Since when or until when.
+    pub extent: Extent,
+    /// Why, for people; may be empty. Whoever comes with such a token is told.
+    pub reason: Arc<str>,
+}
+
 /// A token, by what it says of itself, and where it is used.
 #[derive(Debug, Clone, Copy)]
 pub struct Bearer<'a> {
@@ -59,15 +69,15 @@ pub struct TooMany {
 #[derive(Debug, Default)]
 pub struct Revocations {
     users: HashMap<UserId, OfUser>,
-    tokens: HashMap<String, u64>,
+    tokens: HashMap<String, InForce>,
     count: usize,
     max: usize,
 }
 
 #[derive(Debug, Default)]
 struct OfUser {
-    all: Option<Extent>,
-    devices: HashMap<DeviceId, Extent>,
+    all: Option<InForce>,
+    devices: HashMap<DeviceId, InForce>,
 }
 
 impl Extent {
@@ -99,37 +109,48 @@ impl Revocations {
         self.count == 0
     }
 
-    /// Whether a token is revoked at `now_ms`, in milliseconds since 1970.
+    /// Why a token is revoked at `now_ms`, in milliseconds since 1970, for people; empty where nobody has said so, `None` when it is not.
     #[must_use]
-    pub fn has(&self, bearer: Bearer<'_>, now_ms: u64) -> bool {
-        let concerns =
-            |extent: &Extent| extent.over_ms > now_ms && bearer.issued_ms < extent.issued_before_ms;
-        let of_user = self.users.get(bearer.user).is_some_and(|of_user| {
-            of_user.all.as_ref().is_some_and(concerns)
-                || of_user.devices.get(bearer.device).is_some_and(concerns)
-        });
-        of_user
-            || bearer.token_id.is_some_and(|id| self.tokens.get(id).is_some_and(|over_ms| *over_ms > now_ms))
+    pub fn against(&self, bearer: Bearer<'_>, now_ms: u64) -> Option<&Arc<str>> {
+        let concerns = |in_force: &&InForce| {
+            let Extent { issued_before_ms, over_ms } = in_force.extent;
+            over_ms > now_ms && bearer.issued_ms < issued_before_ms
+        };
+        let of_user = self.users.get(bearer.user);
+        let of_all = of_user.and_then(|of_user| of_user.all.as_ref());
+        let of_device = of_user.and_then(|of_user| of_user.devices.get(bearer.device));
+        let of_token = bearer.token_id.and_then(|id| self.tokens.get(id));
+        let mut concerning = [of_all, of_device, of_token].into_iter().flatten().filter(concerns);
+        let first = &concerning.next()?.reason;
+        if !first.is_empty() {
+            return Some(first);
+        }
+        concerning.map(|in_force| &in_force.reason).find(|reason| !reason.is_empty()).or(Some(first))
     }
 
-    /// Revokes something, beside what is revoked of it already, and gives what is in force then.
+    /// Revokes something, beside what is revoked of it already, and gives what is in force then. The reason, for people, is the latest that
+    /// was given.
     ///
     /// # Errors
     /// When that would be one more than the most. Nothing is forgotten to make room, since a token that was revoked would be good
     /// again.
-    pub fn revoke(&mut self, revoked: &Revoked, extent: Extent) -> Result<Extent, TooMany> {
+    pub fn revoke(&mut self, revoked: &Revoked, extent: Extent, reason: &str) -> Result<Extent, TooMany> {
         let before = self.find(revoked);
         if before.is_none() && self.count >= self.max {
             return Err(TooMany { max: self.max });
         }
-        let extent = before.map_or(extent, |before| before.join(extent));
-        self.put(revoked, extent);
+        let extent = before.map_or(extent, |before| before.extent.join(extent));
+        let reason = match before {
+            Some(before) if reason.is_empty() => Arc::clone(&before.reason),
+            Some(_) | None => reason.into(),
+        };
+        self.put(revoked, InForce { extent, reason });
         Ok(extent)
     }
 
     /// Puts back what was in force, whatever is known of it and however much there is.
-    pub fn restore(&mut self, revoked: &Revoked, extent: Extent) {
-        self.put(revoked, extent);
+    pub fn restore(&mut self, revoked: &Revoked, in_force: InForce) {
+        self.put(revoked, in_force);
     }
 
     /// Ends a revocation; says whether there was one.
@@ -154,8 +175,9 @@ impl Revocations {
 
     /// Forgets what concerns no token any more at `now_ms`, in milliseconds since 1970, and gives it.
     pub fn expire(&mut self, now_ms: u64) -> Vec<Revoked> {
+        let is_over = |in_force: &InForce| in_force.extent.over_ms <= now_ms;
         let over: Vec<Revoked> =
-            self.all().filter(|(_, extent)| extent.over_ms <= now_ms).map(|(revoked, _)| revoked).collect();
+            self.all().filter(|(_, in_force)| is_over(in_force)).map(|(revoked, _)| revoked).collect();
         for revoked in &over {
             self.lift(revoked);
         }
@@ -163,42 +185,39 @@ impl Revocations {
     }
 
     /// All that are in force, in any order.
-    pub fn all(&self) -> impl Iterator<Item = (Revoked, Extent)> + '_ {
+    pub fn all(&self) -> impl Iterator<Item = (Revoked, &InForce)> + '_ {
         let users = self.users.iter().flat_map(|(user, of_user)| {
-            let all = of_user.all.map(|extent| (None, extent));
-            let devices = of_user.devices.iter().map(|(device, extent)| (Some(device.clone()), *extent));
+            let all = of_user.all.as_ref().map(|in_force| (None, in_force));
+            let devices = of_user.devices.iter().map(|(device, in_force)| (Some(device.clone()), in_force));
             let of_user = all.into_iter().chain(devices);
-            of_user.map(|(device, extent)| (Revoked::User { user: user.clone(), device }, extent))
+            of_user.map(|(device, in_force)| (Revoked::User { user: user.clone(), device }, in_force))
         });
-        let tokens = self.tokens.iter().map(|(id, over_ms)| {
-            let extent = Extent { issued_before_ms: u64::MAX, over_ms: *over_ms };
-            (Revoked::Token { id: id.clone() }, extent)
-        });
+        let tokens = self.tokens.iter().map(|(id, in_force)| (Revoked::Token { id: id.clone() }, in_force));
         users.chain(tokens)
     }
 
     /// What is in force of something.
     #[must_use]
-    pub fn find(&self, revoked: &Revoked) -> Option<Extent> {
+    pub fn find(&self, revoked: &Revoked) -> Option<&InForce> {
         match revoked {
-            Revoked::Token { id } => {
-                self.tokens.get(id).map(|over_ms| Extent { issued_before_ms: u64::MAX, over_ms: *over_ms })
-            }
-            Revoked::User { user, device: None } => self.users.get(user)?.all,
-            Revoked::User { user, device: Some(device) } => {
-                self.users.get(user)?.devices.get(device).copied()
-            }
+            Revoked::Token { id } => self.tokens.get(id),
+            Revoked::User { user, device: None } => self.users.get(user)?.all.as_ref(),
+            Revoked::User { user, device: Some(device) } => self.users.get(user)?.devices.get(device),
         }
     }
 
-    fn put(&mut self, revoked: &Revoked, extent: Extent) {
+    fn put(&mut self, revoked: &Revoked, mut in_force: InForce) {
         let was = match revoked {
-            Revoked::Token { id } => self.tokens.insert(id.clone(), extent.over_ms).is_some(),
+            Revoked::Token { id } => {
+                // Whenever it was issued.
+                in_force.extent.issued_before_ms = u64::MAX;
+                self.tokens.insert(id.clone(), in_force).is_some()
+            }
             Revoked::User { user, device } => {
                 let of_user = self.users.entry(user.clone()).or_default();
                 match device {
-                    Some(device) => of_user.devices.insert(device.clone(), extent).is_some(),
-                    None => of_user.all.replace(extent).is_some(),
+                    Some(device) => of_user.devices.insert(device.clone(), in_force).is_some(),
+                    None => of_user.all.replace(in_force).is_some(),
                 }
             }
         };
@@ -240,16 +259,17 @@ mod tests {
 
     fn has(revocations: &Revocations, of: (&str, &str, Option<&str>, u64), now_ms: u64) -> bool {
         let (id, on, token_id, issued_ms) = of;
-        revocations.has(Bearer { user: &user(id), device: &device(on), token_id, issued_ms }, now_ms)
+        let bearer = Bearer { user: &user(id), device: &device(on), token_id, issued_ms };
+        revocations.against(bearer, now_ms).is_some()
     }
 
     #[test]
     fn each_kind_concerns_its_tokens_and_no_others() {
         let mut revocations = Revocations::new(10);
-        revocations.revoke(&of_user("all"), extent(EVER, EVER)).unwrap();
-        revocations.revoke(&of_user("old"), extent(100, EVER)).unwrap();
-        revocations.revoke(&of_device("alice", "phone"), extent(100, EVER)).unwrap();
-        revocations.revoke(&token("t1"), extent(EVER, 500)).unwrap();
+        revocations.revoke(&of_user("all"), extent(EVER, EVER), "").unwrap();
+        revocations.revoke(&of_user("old"), extent(100, EVER), "").unwrap();
+        revocations.revoke(&of_device("alice", "phone"), extent(100, EVER), "").unwrap();
+        revocations.revoke(&token("t1"), extent(EVER, 500), "").unwrap();
         for (of, expected) in [
             (("all", "d", None, 0), true),
             (("all", "d", Some("t9"), EVER - 1), true),
@@ -272,10 +292,10 @@ mod tests {
     #[test]
     fn a_weaker_revocation_takes_nothing_away() {
         let mut revocations = Revocations::new(10);
-        revocations.revoke(&of_user("a"), extent(200, EVER)).unwrap();
-        assert_eq!(revocations.revoke(&of_user("a"), extent(100, 300)), Ok(extent(200, EVER)));
+        revocations.revoke(&of_user("a"), extent(200, EVER), "").unwrap();
+        assert_eq!(revocations.revoke(&of_user("a"), extent(100, 300), ""), Ok(extent(200, EVER)));
         assert!(has(&revocations, ("a", "d", None, 199), 1_000));
-        assert_eq!(revocations.revoke(&of_user("a"), extent(EVER, EVER)), Ok(extent(EVER, EVER)));
+        assert_eq!(revocations.revoke(&of_user("a"), extent(EVER, EVER), ""), Ok(extent(EVER, EVER)));
         assert!(has(&revocations, ("a", "d", None, 5_000), 0));
         assert!(revocations.lift(&of_user("a")) && !revocations.lift(&of_user("a")));
         assert!(!has(&revocations, ("a", "d", None, 0), 0) && revocations.is_empty());
@@ -285,17 +305,17 @@ mod tests {
     fn what_no_token_can_outlive_is_dropped_and_the_rest_is_bounded() {
         let mut revocations = Revocations::new(3);
         for n in 0..3 {
-            revocations.revoke(&token(&n.to_string()), extent(EVER, 100 + n)).unwrap();
+            revocations.revoke(&token(&n.to_string()), extent(EVER, 100 + n), "").unwrap();
         }
-        assert_eq!(revocations.revoke(&of_user("a"), extent(EVER, EVER)), Err(TooMany { max: 3 }));
+        assert_eq!(revocations.revoke(&of_user("a"), extent(EVER, EVER), ""), Err(TooMany { max: 3 }));
         assert_eq!(
-            revocations.revoke(&token("1"), extent(EVER, 900)).unwrap().over_ms,
+            revocations.revoke(&token("1"), extent(EVER, 900), "").unwrap().over_ms,
             900,
             "one that is there"
         );
         assert_eq!(revocations.expire(100), [token("0")]);
         assert_eq!(revocations.len(), 2);
-        revocations.revoke(&of_device("a", "d"), extent(50, EVER)).unwrap();
+        revocations.revoke(&of_device("a", "d"), extent(50, EVER), "").unwrap();
         assert_eq!(revocations.expire(899), [token("2")]);
         assert_eq!(revocations.expire(900), [token("1")]);
         assert_eq!((revocations.expire(EVER - 1), revocations.len()), (vec![], 1));
@@ -311,15 +331,34 @@ mod tests {
             (token("t"), extent(EVER, 3)),
         ];
         for (revoked, extent) in &put {
-            revocations.revoke(revoked, *extent).unwrap();
+            revocations.revoke(revoked, *extent, "").unwrap();
         }
         let mut again = Revocations::new(0);
-        for (revoked, extent) in revocations.all() {
-            again.restore(&revoked, extent);
+        for (revoked, in_force) in revocations.all() {
+            again.restore(&revoked, in_force.clone());
         }
         assert_eq!(again.len(), 4, "more than may be added");
         for (revoked, extent) in &put {
-            assert_eq!(again.find(revoked), Some(*extent));
+            assert_eq!(again.find(revoked).map(|in_force| in_force.extent), Some(*extent));
         }
+    }
+
+    #[test]
+    fn who_comes_later_is_told_the_latest_reason_there_is() {
+        let mut revocations = Revocations::new(10);
+        let told = |revocations: &Revocations, issued_ms| {
+            let (user, device) = (user("a"), device("d"));
+            let bearer = Bearer { user: &user, device: &device, token_id: Some("t"), issued_ms };
+            revocations.against(bearer, 0).map(ToString::to_string)
+        };
+        revocations.revoke(&of_user("a"), extent(100, EVER), "").unwrap();
+        assert_eq!(told(&revocations, 0).as_deref(), Some(""), "nobody has said why");
+        revocations.revoke(&of_device("a", "d"), extent(50, EVER), "lost").unwrap();
+        assert_eq!(told(&revocations, 0).as_deref(), Some("lost"));
+        assert_eq!(told(&revocations, 50).as_deref(), Some(""), "it is not lost on this device's account");
+        revocations.revoke(&of_user("a"), extent(0, 0), "stolen").unwrap();
+        revocations.revoke(&of_user("a"), extent(0, 0), "").unwrap();
+        assert_eq!(told(&revocations, 0).as_deref(), Some("stolen"), "it is not forgotten");
+        assert_eq!(told(&revocations, 100), None);
     }
 }

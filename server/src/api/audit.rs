@@ -7,7 +7,7 @@ use axum::http::{Method, StatusCode, Uri};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::keys::{Caller, Scope};
+use super::keys::Caller;
 use super::operation::Operation;
 
 /// Characters of a request that are logged.
@@ -18,7 +18,7 @@ const TELL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Whether what an operation does is told. What is published has its sender in the conversation, where everybody finds it.
 fn is_told(operation: &Operation) -> bool {
-    operation.method != Method::GET && operation.scope != Some(Scope::Publish)
+    operation.method != Method::GET && !operation.path.starts_with("/v1/publish")
 }
 
 /// Tells of a change that was asked for, done or not.

@@ -38,7 +38,7 @@ pub(super) fn operations(operations: Operations) -> Operations {
 }
 
 /// A change with what most of them have.
-fn change(
+pub(super) fn change(
     id: &'static str,
     method: Method,
     path: &'static str,
@@ -163,7 +163,7 @@ pub(super) fn page(after: &'static str) -> Vec<Parameter> {
 }
 
 /// Asks as the operator: in the name of a user, or of the key.
-async fn ask(call: &Call, user: Option<UserId>, request: Request) -> Result<Answer, Problem> {
+pub(super) async fn ask(call: &Call, user: Option<UserId>, request: Request) -> Result<Answer, Problem> {
     let user = match user {
         Some(user) => user,
         None => call.caller()?.name.clone(),

@@ -28,7 +28,14 @@ struct Row<'a> {
     kind: Option<quoth_protocol::membership::ConversationKind>,
     title: String,
     members: u32,
-    head: u64,
+    /// `null` where rows are damaged.
+    head: Option<u64>,
+}
+
+impl<'a> Row<'a> {
+    fn damaged(conversation: &'a ConversationName) -> Self {
+        Self { conversation, kind: None, title: String::new(), members: 0, head: None }
+    }
 }
 
 async fn list(call: Call) -> Result<Answer, Problem> {
@@ -43,9 +50,14 @@ async fn list(call: Call) -> Result<Answer, Problem> {
             kind: state.map(|state| state.kind()),
             title: state.map(|state| state.title().to_owned()).unwrap_or_default(),
             members: state.map_or(0, |state| state.members_count()),
-            head: head.0,
+            head: head.map(|head| head.0),
         });
-        rows.push(row.await.map_err(|error| unreadable(&error))?);
+        rows.push(match row.await {
+            Ok(row) => row,
+            // It holds up no list.
+            Err(error) if error.is_damage() => Row::damaged(name),
+            Err(error) => return Err(unreadable(&error)),
+        });
     }
     Answer::of(&json!({ "conversations": rows, "more": more }))
 }

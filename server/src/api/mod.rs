@@ -10,7 +10,9 @@
 //! | `problem` | refusals |
 //! | `audit` | which key has changed what, in the log |
 //! | `publish`, `poster` | messages, each stored once |
+//! | `messages` | what is done to messages that are said |
 //! | `conversations` | managed conversations and their members |
+//! | `moderation` | bans and invitations of these |
 //! | `end` | until when what is asked for holds |
 //! | `sessions` | who is signed in, and whose tokens are revoked |
 //! | `history`, `stats` | what is read |
@@ -26,6 +28,9 @@ mod idempotency;
 mod keys;
 mod list;
 mod listener;
+mod messages;
+mod metrics;
+mod moderation;
 mod openapi;
 mod operation;
 mod poster;
@@ -74,7 +79,9 @@ struct App {
 fn operations() -> Operations {
     [
         publish::operations,
+        messages::operations,
         conversations::operations,
+        moderation::operations,
         history::operations,
         retention::operations,
         erasure::operations,

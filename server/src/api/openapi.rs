@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 use quoth_protocol::limits::{
-    BODY_BYTES_MAX, CONVERSATION_NAME_BYTES_MAX, DEVICE_ID_BYTES_MAX, USER_ID_BYTES_MAX,
+    BODY_BYTES_MAX, CONVERSATION_NAME_BYTES_MAX, DEVICE_ID_BYTES_MAX, REACTION_BYTES_MAX, USER_ID_BYTES_MAX,
 };
 use serde_json::{Map, Value, json};
 
@@ -32,9 +32,10 @@ pub(super) fn operation(operation: &Operation) -> Value {
     }));
     let mut responses = Map::new();
     let schema = json!({ "$ref": format!("#/components/schemas/{}", operation.response) });
+    let content_type = if operation.response == "Metrics" { "text/plain" } else { "application/json" };
     responses.insert(
         "200".to_owned(),
-        json!({ "description": "Done", "content": { "application/json": { "schema": schema } } }),
+        json!({ "description": "Done", "content": { content_type: { "schema": schema } } }),
     );
     let mut refusals = [operation.refusals, &REFUSALS].concat();
     if operation.scope.is_some() {
@@ -78,6 +79,14 @@ fn names_in(path: &'static str) -> impl Iterator<Item = &'static str> {
 
 fn schema_of_name(name: &str) -> Value {
     let schema = match name {
+        "seq" => "Seq",
+        "hash" => return json!({ "type": "string", "pattern": "^[0-9a-f]{32}$" }),
+        "reaction" => {
+            return json!({
+                "type": "string", "minLength": 1, "maxLength": REACTION_BYTES_MAX,
+                "description": format!("1 to {REACTION_BYTES_MAX} bytes of UTF-8 without control characters"),
+            });
+        }
         "conversation" => "ConversationName",
         "device" => "DeviceId",
         _ => "UserId",

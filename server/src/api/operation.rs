@@ -125,7 +125,10 @@ pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) ->
 }
 
 /// What is answered.
-pub(super) struct Answer(Value);
+pub(super) struct Answer {
+    content_type: &'static str,
+    body: String,
+}
 
 impl Answer {
     /// An answer of this value.
@@ -138,7 +141,13 @@ impl Answer {
                 "the answer cannot be written: see the server's log",
             )
         };
-        serde_json::to_value(value).map(Self).map_err(internal)
+        let body = serde_json::to_string(value).map_err(internal)?;
+        Ok(Self { content_type: "application/json", body })
+    }
+
+    /// A text of another type.
+    pub(super) const fn text(content_type: &'static str, body: String) -> Self {
+        Self { content_type, body }
     }
 }
 
@@ -224,10 +233,10 @@ async fn serve(
         };
         audit::changed(operation, &caller, &uri, &body, status, code);
     }
-    let Answer(value) = answer?;
-    let mut response = Response::new(Body::from(value.to_string()));
+    let Answer { content_type, body } = answer?;
+    let mut response = Response::new(Body::from(body));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }

@@ -90,6 +90,7 @@ fn status(code: Code) -> StatusCode {
         Code::STALE_MESSAGE_ID | Code::ALREADY_EXISTS | Code::LAST_OWNER | Code::TOO_MANY => {
             StatusCode::CONFLICT
         }
+        Code::NOT_FOUND_MESSAGE => StatusCode::NOT_FOUND,
         Code::INVALID_REQUEST => StatusCode::BAD_REQUEST,
         Code::RATE_LIMITED | Code::SLOW_MODE => StatusCode::TOO_MANY_REQUESTS,
         code if code.action() == Action::Retry => StatusCode::SERVICE_UNAVAILABLE,

@@ -4,9 +4,9 @@ use axum::http::{Method, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use quoth_core::conversation::{About, Append};
-use quoth_protocol::limits::BODY_BYTES_MAX;
-use quoth_protocol::{Code, ConversationName, UserId};
+use quoth_core::conversation::{About, Append, each_once};
+use quoth_protocol::limits::{BODY_BYTES_MAX, MENTIONS_MAX};
+use quoth_protocol::{Code, ConversationName, Seq, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -85,6 +85,12 @@ struct Message {
     publish_as: Option<UserId>,
     #[serde(default, deserialize_with = "given")]
     origin_time_ms: Option<u64>,
+    #[serde(default, deserialize_with = "given")]
+    reply_to: Option<u64>,
+    #[serde(default)]
+    mentions: Vec<UserId>,
+    #[serde(default)]
+    expires_in_ms: u64,
     #[serde(default, deserialize_with = "given")]
     idempotency_key: Option<String>,
 }
@@ -235,19 +241,9 @@ impl Message {
 
     /// What is published to each of its conversations. It is made once: many of them share its body.
     fn post(&self, caller: &UserId) -> Result<Unaddressed, Problem> {
-        let body = match (&self.text, &self.base64) {
-            (Some(text), None) => Bytes::copy_from_slice(text.as_bytes()),
-            (None, Some(base64)) => STANDARD.decode(base64).map(Bytes::from).map_err(|error| {
-                Problem::invalid(format!("base64 is no base64 (RFC 4648, section 4): {error}"))
-            })?,
-            _ => return Err(Problem::invalid("give either text or base64")),
-        };
-        if body.len() > BODY_BYTES_MAX {
-            let detail = format!(
-                "a message has at most {BODY_BYTES_MAX} bytes, this one has {}: larger media travel by reference",
-                body.len()
-            );
-            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail));
+        let body = body(self.text.as_deref(), self.base64.as_deref())?;
+        if self.mentions.len() > MENTIONS_MAX {
+            return Err(Problem::invalid(format!("a message mentions at most {MENTIONS_MAX} users")));
         }
         if self.origin_time_ms.is_some() && self.publish_as.is_none() {
             return Err(Problem::invalid(
@@ -255,10 +251,34 @@ impl Message {
             ));
         }
         let sender = self.publish_as.clone().unwrap_or_else(|| caller.clone());
-        let (origin_time_ms, about) = (self.origin_time_ms, About::default());
+        let about = About {
+            reply_to: self.reply_to.map(Seq),
+            mentions: each_once(self.mentions.clone()),
+            expires_in_ms: self.expires_in_ms,
+        };
+        let origin_time_ms = self.origin_time_ms;
         let append = Append { n: 0, sender, origin_time_ms, body, about };
         Ok(Unaddressed { append, once: self.idempotency_key.clone() })
     }
+}
+
+/// What a message says.
+pub(super) fn body(text: Option<&str>, base64: Option<&str>) -> Result<Bytes, Problem> {
+    let body = match (text, base64) {
+        (Some(text), None) => Bytes::copy_from_slice(text.as_bytes()),
+        (None, Some(base64)) => STANDARD.decode(base64).map(Bytes::from).map_err(|error| {
+            Problem::invalid(format!("base64 is no base64 (RFC 4648, section 4): {error}"))
+        })?,
+        _ => return Err(Problem::invalid("give either text or base64")),
+    };
+    if body.len() > BODY_BYTES_MAX {
+        let detail = format!(
+            "a message has at most {BODY_BYTES_MAX} bytes, this one has {}: larger media travel by reference",
+            body.len()
+        );
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail));
+    }
+    Ok(body)
 }
 
 impl Unaddressed {

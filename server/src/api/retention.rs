@@ -114,25 +114,11 @@ async fn retain(call: &Call, retain: Retain) -> Result<Answer, Problem> {
 async fn plan(call: Call) -> Result<Answer, Problem> {
     let engine = &call.app.service.engine;
     let overview = engine.overview().await.map_err(|error| unreadable(&error))?;
-    let windows = overview.windows.iter().map(|window| {
-        json!({
-            "class": window.class, "window": window.window, "closed": window.is_closed,
-            "conversations": window.conversations, "bytes": window.bytes, "expired_bytes": window.expired_bytes,
-            "goes_ms": window.goes_ms,
-        })
-    });
-    let windows: Vec<_> = windows.collect();
     let (stats, outstanding) = (engine.stats(), engine.outstanding());
-    Answer::of(&json!({
-        "live_bytes": overview.live_bytes, "expired_bytes": overview.expired_bytes,
-        "oldest_expired_ms": overview.oldest_expired_ms, "reclaimed_bytes": stats.reclaimed_bytes,
-        "view_bytes": stats.view_bytes, "windows": windows,
-        "erased": {
-            "events": outstanding.erased.events, "bytes": outstanding.erased.bytes,
-            "since_ms": outstanding.erased.since_ms, "gone_by_ms": outstanding.gone_by_ms,
-            "log_since_ms": outstanding.log_since_ms,
-        },
-    }))
+    let mut told = overview.to_json(&outstanding);
+    told["reclaimed_bytes"] = stats.reclaimed_bytes.into();
+    told["view_bytes"] = stats.view_bytes.into();
+    Answer::of(&told)
 }
 
 async fn reclaim(call: Call) -> Result<Answer, Problem> {

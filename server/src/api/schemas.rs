@@ -1,6 +1,6 @@
 //! The schemas of bodies and answers. A test sends requests that fit them and finds no answer that does not.
 
-use quoth_protocol::limits::BODY_BYTES_MAX;
+use quoth_protocol::limits::{BODY_BYTES_MAX, MENTIONS_MAX};
 use serde_json::{Value, json};
 
 /// All of them, by their names.
@@ -45,6 +45,9 @@ fn publish() -> Value {
                 "type": "integer", "minimum": 0, "maximum": u64::MAX,
                 "description": "when it was first said, for imports, in milliseconds since 1970; only with publish_as",
             },
+            "reply_to": { "description": "the message that it answers", "$ref": "#/components/schemas/Seq" },
+            "mentions": mentions(),
+            "expires_in_ms": number(u64::MAX, "when it becomes absent, in milliseconds from now; 0: at no time of its own"),
             "idempotency_key": {
                 "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$",
                 "description": "see the header Idempotency-Key",
@@ -75,6 +78,11 @@ fn publish() -> Value {
         "Batch": object(&["messages"], json!({
             "messages": { "type": "array", "minItems": 1, "maxItems": 1_000, "items": of_batch },
         })),
+        "Edit": with_body(object(&[], json!({
+            "text": { "type": "string", "maxLength": BODY_BYTES_MAX, "description": "all that it is to say, as UTF-8" },
+            "base64": { "type": "string", "contentEncoding": "base64", "description": "the same, in place of text" },
+            "mentions": mentions(),
+        }))),
         "Stored": object(&["conversation", "seq", "time_ms", "duplicate"], json!({
             "conversation": of("ConversationName"),
             "seq": of("Seq"),
@@ -95,6 +103,10 @@ fn publish() -> Value {
             },
         })),
     })
+}
+
+fn mentions() -> Value {
+    json!({ "type": "array", "maxItems": MENTIONS_MAX, "items": of("UserId"), "description": "whom it mentions" })
 }
 
 fn choice(names: &[&str]) -> Value {
@@ -148,6 +160,21 @@ fn conversations() -> Value {
             "seq": { "$ref": "#/components/schemas/Seq", "description": "of the last event that came of it; 0 when nothing had to change" },
             "time_ms": of("TimeMs"),
         })),
+        "Bans": object(&["bans", "more"], json!({
+            "bans": { "type": "array", "items": object(&["user", "until_ms"], json!({
+                "user": of("UserId"),
+                "until_ms": { "$ref": "#/components/schemas/TimeMs", "description": "18446744073709551615: for ever" },
+            })) },
+            "more": { "type": "boolean" },
+        })),
+        "Invitations": object(&["invitations"], json!({
+            "invitations": { "type": "array", "items": object(&["hash", "role", "expires_ms", "uses_left"], json!({
+                "hash": { "type": "string", "pattern": "^[0-9a-f]{32}$", "description": "the first 16 bytes of the SHA-256 of its text" },
+                "role": role(),
+                "expires_ms": { "$ref": "#/components/schemas/TimeMs", "description": "0: it has no end" },
+                "uses_left": { "type": ["integer", "null"], "minimum": 1, "description": "how many may still come with it; null: any number" },
+            })) },
+        })),
         "Invitation": object(&["invitation"], json!({ "invitation": of("Text") })),
         "Conversation": conversation(),
         "Member": member(),
@@ -164,7 +191,7 @@ fn conversations() -> Value {
             "kind": { "enum": ["group", "channel", "direct", "notes", null], "description": "null for one that nobody has created" },
             "title": of("Text"),
             "members": of("Count"),
-            "head": of("Seq"),
+            "head": { "type": ["integer", "null"], "minimum": 0, "description": "null where rows of it are damaged" },
         })),
         "Conversations": object(&["conversations", "more"], json!({
             "conversations": { "type": "array", "items": of("Conversation") },
@@ -285,10 +312,32 @@ fn sessions() -> Value {
             "expires_ms": number("when no token is left that this concerns, in milliseconds since 1970, and not passed; without it: never"),
             "reason": reason(),
         })),
+        "Revocations": object(&["revocations", "next"], json!({
+            "revocations": { "type": "array", "items": revocation() },
+            "next": { "type": ["string", "null"], "description": "what `after` is for the next page; null: there is none" },
+        })),
         "Lift": object(&[], json!({ "user": of("UserId"), "device": of("DeviceId"), "token_id": token_id() })),
         "Closed": object(&["closed"], json!({ "closed": of("Count") })),
         "Lifted": object(&["lifted"], json!({ "lifted": { "type": "boolean", "description": "whether there was one" } })),
     })
+}
+
+fn revocation() -> Value {
+    let or_null = |of: Value| json!({ "oneOf": [of, { "type": "null" }] });
+    object(
+        &["user", "device", "token_id", "issued_before_ms", "expires_ms", "reason"],
+        json!({
+            "user": or_null(of("UserId")),
+            "device": or_null(of("DeviceId")),
+            "token_id": { "type": ["string", "null"] },
+            "issued_before_ms": {
+                "type": ["integer", "null"], "minimum": 0,
+                "description": "tokens of the user that were issued before; null for a single token",
+            },
+            "expires_ms": { "$ref": "#/components/schemas/TimeMs", "description": "when it is over by itself; 18446744073709551615: never" },
+            "reason": of("Text"),
+        }),
+    )
 }
 
 fn history() -> Value {
@@ -310,7 +359,7 @@ fn history() -> Value {
             "events": { "type": "array", "items": of("Event") },
             "gaps": {
                 "type": "array", "items": of("Gap"),
-                "description": "seqs of the page whose events are absent: expired, revoked or erased",
+                "description": "seqs of the page whose events are absent: expired, revoked or erased; also before the floor, as far as the page was asked for them",
             },
             "from": { "description": "the first seq that the page tells of", "$ref": "#/components/schemas/Seq" },
             "to": { "description": "the last one; from - 1 when there is none", "$ref": "#/components/schemas/Seq" },
@@ -340,11 +389,21 @@ fn retention() -> Value {
             "floor": of("Seq"),
         })),
         "RetentionPlan": object(
-            &["live_bytes", "expired_bytes", "oldest_expired_ms", "reclaimed_bytes", "view_bytes", "windows", "erased"],
+            &[
+                "live_bytes",
+                "expired_bytes",
+                "oldest_expired_ms",
+                "damaged_conversations",
+                "reclaimed_bytes",
+                "view_bytes",
+                "windows",
+                "erased",
+            ],
             json!({
                 "live_bytes": bytes(),
                 "expired_bytes": number(u64_max, "of contents that are absent and take space still, in bytes"),
                 "oldest_expired_ms": time("when the oldest of these was stored, in milliseconds since 1970"),
+                "damaged_conversations": number(u64_max, "of which rows are damaged, and nothing is in these numbers"),
                 "reclaimed_bytes": number(u64_max, "of the disk that were freed since the start"),
                 "view_bytes": number(u64_max, "of the disk that the view takes"),
                 "windows": { "type": "array", "items": of("Window") },
@@ -394,6 +453,7 @@ fn stats() -> Value {
         "reclaimed_windows",
         "reclaimed_bytes",
         "rewritten_bytes",
+        "damaged_conversations",
     ];
     let mut outbox = object(
         &["delivered", "backlog_bytes", "failing"],
@@ -405,9 +465,20 @@ fn stats() -> Value {
     );
     outbox["type"] = json!(["object", "null"]);
     outbox["description"] = json!("null when hooks.events_url is not set");
-    let mut properties = json!({ "version": of("Text"), "outbox": outbox });
+    let seen = |text: &str| json!({ "type": ["integer", "null"], "minimum": 0, "description": text });
+    let mut properties = json!({
+        "version": of("Text"),
+        "outbox": outbox,
+        "live_bytes": seen("of contents that are kept, by the last look for what is absent; null before the first one"),
+        "expired_bytes": seen("of contents that are absent and take space still, by that look"),
+        "oldest_expired_ms": seen("when the oldest of these was stored, in milliseconds since 1970; null: there is none"),
+    });
     for count in counts {
         properties[count] = of("Count");
     }
-    json!({ "Stats": object(&[&["version", "outbox"][..], &counts].concat(), properties) })
+    let others = ["version", "outbox", "live_bytes", "expired_bytes", "oldest_expired_ms"];
+    json!({
+        "Stats": object(&[&others[..], &counts].concat(), properties),
+        "Metrics": { "type": "string", "description": "the numbers of Stats in Prometheus' text format" },
+    })
 }

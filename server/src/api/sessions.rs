@@ -1,18 +1,19 @@
 //! `/v1/users/{user}` and `/v1/revocations`: who is signed in and who is there, and how that is ended.
 
 use axum::http::{Method, StatusCode};
-use quoth_core::revocation::{Extent, Revoked};
+use quoth_core::revocation::{Extent, InForce, Revoked};
 use quoth_protocol::presence::Status;
 use quoth_protocol::{Code, DeviceId, UserId};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::conversations::{Page, page};
 use super::end::end_of;
 use super::keys::Scope;
 use super::operation::{Answer, Call, Operation, Operations, given};
 use super::problem::Problem;
 use crate::auth::LEEWAY_S;
-use crate::sessions::RevokeError;
+use crate::sessions::{RevocationPlace, RevokeError};
 
 /// Bytes of a reason that clients show.
 const REASON_BYTES_MAX: usize = 256;
@@ -71,6 +72,13 @@ pub(super) fn operations(operations: Operations) -> Operations {
                 "Closed",
             ),
             revoke,
+        )
+        .add(
+            Operation {
+                parameters: page("the page begins behind the one with this `next`"),
+                ..get("revocations", "/v1/revocations", "What is revoked", "Revocations")
+            },
+            revocations,
         )
         .add(post("liftRevocation", "/v1/revocations/lift", "End a revocation", "Lift", "Lifted"), lift)
 }
@@ -185,6 +193,38 @@ async fn revoke(call: Call) -> Result<Answer, Problem> {
     let extent = Extent { issued_before_ms, over_ms: end_of(expires_ms, now_ms)? };
     let closed = call.app.service.sessions.revoke(&revoked, extent, &reason, now_ms).await.map_err(failed)?;
     Answer::of(&json!({ "closed": closed }))
+}
+
+async fn revocations(call: Call) -> Result<Answer, Problem> {
+    let page: Page<String> = call.query()?;
+    let after: Option<RevocationPlace> =
+        page.after.as_ref().map(|after| after.parse()).transpose().map_err(|error: &str| {
+            Problem::invalid(format!("after: {error}: give the `next` of the page before"))
+        })?;
+    let limit = usize::try_from(page.limit()?).unwrap_or(usize::MAX);
+    let (sessions, now_ms) = (&call.app.service.sessions, call.app.service.engine.now_ms());
+    let (revoked, next) = sessions.revocations(after.as_ref(), limit, now_ms).await.map_err(|error| {
+        tracing::error!(error, "the revocations cannot be listed");
+        Problem::of(Code::STORE_FAILED, 0, "the store cannot be read: see the server's log")
+    })?;
+    let revoked: Vec<Value> = revoked.iter().map(|(revoked, in_force)| row(revoked, in_force)).collect();
+    Answer::of(&json!({ "revocations": revoked, "next": next.map(|next| next.to_string()) }))
+}
+
+fn row(revoked: &Revoked, in_force: &InForce) -> Value {
+    let (user, device, token_id) = match revoked {
+        Revoked::User { user, device } => (Some(user), device.as_ref(), None),
+        Revoked::Token { id } => (None, None, Some(id)),
+    };
+    let Extent { issued_before_ms, over_ms } = in_force.extent;
+    json!({
+        "user": user,
+        "device": device,
+        "token_id": token_id,
+        "issued_before_ms": user.map(|_| issued_before_ms),
+        "expires_ms": over_ms,
+        "reason": &*in_force.reason,
+    })
 }
 
 async fn lift(call: Call) -> Result<Answer, Problem> {

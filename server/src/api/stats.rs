@@ -1,13 +1,14 @@
-//! `/v1/stats`, `/v1/healthz` and the document.
+//! `/v1/stats`, `/metrics`, `/v1/healthz` and the document.
 
 use std::path::Path;
 
 use axum::http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::keys::Scope;
 use super::operation::{Answer, Call, Operation, Operations};
 use super::problem::Problem;
+use super::{App, metrics};
 
 pub(super) fn operations(operations: Operations) -> Operations {
     let get = |id, path, scope, summary, response| Operation {
@@ -23,6 +24,7 @@ pub(super) fn operations(operations: Operations) -> Operations {
     };
     operations
         .add(get("stats", "/v1/stats", Some(Scope::Stats), "How the server does", "Stats"), stats)
+        .add(get("metrics", "/metrics", Some(Scope::Stats), "The same for Prometheus", "Metrics"), metrics)
         .add(get("healthz", "/v1/healthz", None, "Whether the server takes work", "Health"), health)
         .add(get("openapi", "/v1/openapi.json", None, "This document", "Document"), document)
 }
@@ -39,7 +41,18 @@ async fn document(call: Call) -> Result<Answer, Problem> {
 }
 
 async fn stats(call: Call) -> Result<Answer, Problem> {
-    let app = &call.app;
+    Answer::of(&numbers(&call.app).await)
+}
+
+async fn metrics(call: Call) -> Result<Answer, Problem> {
+    let outbox = call.app.outbox.as_ref();
+    let text =
+        metrics::text(&numbers(&call.app).await, outbox.is_some_and(|outbox| outbox.failing().is_some()));
+    Ok(Answer::text(metrics::CONTENT_TYPE, text))
+}
+
+/// How the server does.
+async fn numbers(app: &App) -> Value {
     let store = app.store_dir.clone();
     let store_bytes = tokio::task::spawn_blocking(move || bytes_of(&store)).await.unwrap_or_default();
     let (engine, sessions) = (app.service.engine.stats(), app.service.sessions.counts());
@@ -51,7 +64,8 @@ async fn stats(call: Call) -> Result<Answer, Problem> {
             "failing": progress.failing(),
         })
     });
-    Answer::of(&json!({
+    let seen = engine.seen;
+    json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_ms": u64::try_from(app.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         "connections": app.service.admission.connections(),
@@ -67,9 +81,13 @@ async fn stats(call: Call) -> Result<Answer, Problem> {
         "reclaimed_windows": engine.reclaimed_windows,
         "reclaimed_bytes": engine.reclaimed_bytes,
         "rewritten_bytes": engine.rewritten_bytes,
+        "damaged_conversations": engine.damaged_conversations,
+        "live_bytes": seen.map(|seen| seen.live_bytes),
+        "expired_bytes": seen.map(|seen| seen.expired_bytes),
+        "oldest_expired_ms": seen.and_then(|seen| seen.oldest_expired_ms),
         "store_bytes": store_bytes,
         "outbox": outbox,
-    }))
+    })
 }
 
 /// What the files of a folder take, in bytes. One that goes meanwhile counts nothing.

@@ -209,6 +209,11 @@ fn told(verified: Result<Identity, Rejection>, token: &str) -> Result<Identity, 
 }
 
 impl Verify for Verifier {
+    fn retry_after_ms(&self) -> u32 {
+        let wait = self.0.jwks.as_ref().map(Jwks::wait).unwrap_or_default();
+        u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)
+    }
+
     fn verify(&self, token: &str, now_ms: u64) -> Verification {
         let verified = self.0.identity(token, now_ms);
         let asked = match &verified {

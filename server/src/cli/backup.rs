@@ -68,7 +68,9 @@ pub(super) fn backup(config: &Config, args: &BackupArgs) -> Result<(), String> {
     let time_ms = SystemClock.unix_ms();
     let Source { store, pinned } = Source::of(&config.data_dir)?;
     let folder = BackupFolder::take(&args.to).map_err(|error| error.to_string())?;
-    let extra = extra_files(&config.data_dir, args.keys)?;
+    // A running server's cursor is of the moment of the pin: the live one goes on.
+    let outbox = pinned.as_ref().map_or(config.data_dir.as_path(), |pinned| &pinned.dir).join(OUTBOX_FILE);
+    let extra = extra_files(&config.data_dir, outbox, args.keys)?;
     let pace = if pinned.is_some() && !args.full_speed { Pace::Gentle } else { Pace::Full };
     let bar = Bar::new("backing up");
     let added = folder.add(&store, &extra, time_ms, pace, &mut |bytes| bar.show(bytes));
@@ -90,9 +92,8 @@ pub(super) fn backup(config: &Config, args: &BackupArgs) -> Result<(), String> {
 }
 
 /// What is in a data folder besides the store.
-fn extra_files(data_dir: &Path, with_keys: bool) -> Result<Vec<ExtraFile>, String> {
+fn extra_files(data_dir: &Path, outbox: PathBuf, with_keys: bool) -> Result<Vec<ExtraFile>, String> {
     let mut files = Vec::new();
-    let outbox = data_dir.join(OUTBOX_FILE);
     if outbox.exists() {
         files.push(ExtraFile { name: OUTBOX_FILE.to_owned(), path: outbox });
     }

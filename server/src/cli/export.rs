@@ -1,22 +1,27 @@
 //! `quoth-server export`.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use quoth_core::authorize::Pattern;
-use quoth_protocol::ConversationName;
-use quoth_store::Record;
-use quoth_store::backup::{BackupError, BackupFolder, Frozen};
+use quoth_core::retention::Classes;
+use quoth_protocol::{ConversationName, Seq};
+use quoth_store::backup::{BackupFolder, Frozen};
+use quoth_store::{FjallView, PageLimit, Record, View as _, ViewError};
 use serde_json::json;
 
 use super::backup::Source;
 use crate::config::Config;
-use crate::engine::event;
+use crate::engine::{Clock as _, Reading, SystemClock, event};
 
 /// Begins the conversations that are the server's own.
 const OWN_PREFIX: char = '$';
+
+/// What is read at once.
+const PAGE: PageLimit = PageLimit { records: 1_000, bytes: 4 * 1024 * 1024 };
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
@@ -26,12 +31,15 @@ pub(super) struct ExportArgs {
     /// How it is written
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
-    /// A new file for it. Default: standard output
+    /// A new file for it, which only its owner may read; it has its name once all is written. Default: standard output
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
     /// Export the latest backup of this folder in place of the data folder
     #[arg(long, value_name = "DIR")]
     backups: Option<PathBuf>,
+    /// Write what has expired, too, as far as its space was not freed yet. Default: what readers get
+    #[arg(long)]
+    raw: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -47,19 +55,21 @@ enum Ended {
     ReaderGone,
 }
 
-impl From<BackupError> for Ended {
-    fn from(error: BackupError) -> Self {
-        Self::Failed(error.to_string())
-    }
+/// What is exported.
+struct Export {
+    view: FjallView,
+    /// With their texts.
+    patterns: Vec<(Pattern, String)>,
+    classes: Classes,
+    now_ms: u64,
+    is_raw: bool,
 }
 
 pub(super) fn export(config: &Config, args: &ExportArgs) -> Result<(), String> {
     let Format::Jsonl = args.format;
-    let patterns: Vec<_> = args.conversation.iter().map(Pattern::new).collect();
-    let wants = |name: &ConversationName| match &patterns[..] {
-        [] => !name.as_str().starts_with(OWN_PREFIX),
-        patterns => patterns.iter().any(|pattern| pattern.matches(name.as_str())),
-    };
+    if let Some(path) = args.to.as_ref().filter(|path| path.exists()) {
+        return Err(format!("{} is there already: name another file, or delete it", path.display()));
+    }
     let linked = match &args.backups {
         Some(dir) => {
             let folder = BackupFolder::take_existing(dir).map_err(|error| error.to_string())?;
@@ -73,37 +83,144 @@ pub(super) fn export(config: &Config, args: &ExportArgs) -> Result<(), String> {
         }
         None => Source::of(&config.data_dir)?,
     };
-    let exported = match &args.to {
-        None => write_all(&source, &wants, &mut BufWriter::new(std::io::stdout().lock())),
-        Some(path) => {
-            let failed = |error| format!("{} cannot be written: {error}", path.display());
-            let file = File::create_new(path).map_err(failed)?;
-            let written = write_all(&source, &wants, &mut BufWriter::new(&file));
-            match written {
-                Ok(()) => return file.sync_all().map_err(failed),
-                failed => failed,
-            }
-        }
+    let export = Export {
+        view: source.store.view().map_err(|error| error.to_string())?,
+        patterns: args.conversation.iter().map(|text| (Pattern::new(text), text.clone())).collect(),
+        classes: Classes::new(config.retention.classes.clone()),
+        now_ms: SystemClock.unix_ms(),
+        is_raw: args.raw,
     };
-    match exported {
-        Ok(()) | Err(Ended::ReaderGone) => Ok(()),
-        Err(Ended::Failed(reason)) => Err(format!("{reason}; what was written is not all of it")),
+    let lost = match &args.to {
+        None => export.write_all(&mut BufWriter::new(std::io::stdout().lock())),
+        Some(path) => to_file(path, |file| export.write_all(&mut BufWriter::new(file))),
+    };
+    let lost = match lost {
+        Ok(lost) => lost,
+        Err(Ended::ReaderGone) => return Ok(()),
+        Err(Ended::Failed(reason)) => return Err(format!("{reason}; what was written is not all of it")),
+    };
+    if !lost.is_empty() {
+        return Err(format!("{}; all else was written", lost.join("\n")));
+    }
+    let unmet = export.patterns_without_a_match().map_err(|error| error.to_string())?;
+    match unmet.as_slice() {
+        [] => Ok(()),
+        unmet => Err(format!("no conversation has a name like {}", unmet.join(", "))),
     }
 }
 
-fn write_all(
-    source: &Source,
-    wants: &dyn Fn(&ConversationName) -> bool,
-    out: &mut dyn Write,
-) -> Result<(), Ended> {
-    let failed = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::BrokenPipe => Ended::ReaderGone,
+/// Writes a file that has its name when all of it is on stable storage; what is written until then goes when that fails.
+fn to_file<T>(path: &Path, write: impl FnOnce(&File) -> Result<T, Ended>) -> Result<T, Ended> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let new_path = PathBuf::from(name);
+    let failed =
+        |error: std::io::Error| Ended::Failed(format!("{} cannot be written: {error}", path.display()));
+    // One of before may have had other readers.
+    match std::fs::remove_file(&new_path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new_path);
+    let file = file.map_err(failed)?;
+    let written = write(&file).and_then(|written| {
+        let named = file.sync_all().and_then(|()| std::fs::rename(&new_path, path));
+        named.map_err(failed).map(|()| written)
+    });
+    if written.is_err() {
+        // The error that matters is the first one.
+        let _ = std::fs::remove_file(&new_path);
+    }
+    written
+}
+
+impl Export {
+    fn wants(&self, name: &ConversationName) -> bool {
+        match &self.patterns[..] {
+            [] => !name.as_str().starts_with(OWN_PREFIX),
+            patterns => patterns.iter().any(|(pattern, _)| pattern.matches(name.as_str())),
+        }
+    }
+
+    fn patterns_without_a_match(&self) -> Result<Vec<String>, ViewError> {
+        let names = self.view.conversations()?;
+        let is_met = |pattern: &Pattern| names.iter().any(|name| pattern.matches(name.as_str()));
+        let unmet = self.patterns.iter().filter(|(pattern, _)| !is_met(pattern));
+        Ok(unmet.map(|(_, text)| format!("{text:?}")).collect())
+    }
+
+    /// Writes all that can be read, and says what could not.
+    fn write_all(&self, out: &mut dyn Write) -> Result<Vec<String>, Ended> {
+        let mut lost = Vec::new();
+        let names = self.view.conversations().map_err(|error| Ended::Failed(error.to_string()))?;
+        for name in names.iter().filter(|name| self.wants(name)) {
+            self.write(name, out, &mut lost)?;
+        }
+        out.flush().map_err(unwritten)?;
+        Ok(lost)
+    }
+
+    /// Writes a conversation. Behind damage it goes on at the next seq that can be read, for which it looks at distances that grow.
+    fn write(
+        &self,
+        name: &ConversationName,
+        out: &mut dyn Write,
+        lost: &mut Vec<String>,
+    ) -> Result<(), Ended> {
+        let (view, mut distance) = (&self.view, 1);
+        let mut lose = |what: String, error: ViewError| lost.push(format!("{what} of {name}: {error}"));
+        let known = view
+            .bounds(name)
+            .and_then(|bounds| Ok((bounds, Reading::in_view(view, name, &self.classes, self.now_ms)?)));
+        let (bounds, reading) = match known {
+            Ok(known) => known,
+            Err(error) => {
+                lose("nothing was written".to_owned(), error);
+                return Ok(());
+            }
+        };
+        let judged = match reading.judged(view, name) {
+            Ok(judged) => judged,
+            Err(error) => {
+                lose("nothing was written".to_owned(), error);
+                return Ok(());
+            }
+        };
+        let mut cursor = Seq(bounds.floor.0.saturating_sub(1));
+        while cursor < bounds.head {
+            let page = match view.after(name, cursor, PAGE) {
+                Ok(page) => page,
+                Err(error) => {
+                    if distance == 1 {
+                        lose(format!("seq {} and some behind it were not written", cursor.next()), error);
+                    }
+                    cursor = Seq(cursor.0.saturating_add(distance));
+                    distance *= 2;
+                    continue;
+                }
+            };
+            if page.to <= cursor {
+                break;
+            }
+            (cursor, distance) = (page.to, 1);
+            for record in page.iter().filter(|record| self.is_raw || !judged.is_absent(record)) {
+                match line(record) {
+                    Ok(line) => writeln!(out, "{line}").map_err(unwritten)?,
+                    Err(error) => lose(format!("seq {} was not written", record.seq), error),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn line(record: &Record) -> Result<serde_json::Value, ViewError> {
+    Ok(json!({ "conversation": record.conversation, "event": event(record)? }))
+}
+
+fn unwritten(error: std::io::Error) -> Ended {
+    match error.kind() {
+        ErrorKind::BrokenPipe => Ended::ReaderGone,
         _ => Ended::Failed(format!("the export cannot be written: {error}")),
-    };
-    source.store.export(wants, &mut |record: &Record| {
-        let event = event(record).map_err(|error| Ended::Failed(error.to_string()))?;
-        let line = json!({ "conversation": record.conversation, "event": event });
-        writeln!(out, "{line}").map_err(failed)
-    })?;
-    out.flush().map_err(failed)
+    }
 }

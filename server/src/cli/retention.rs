@@ -24,7 +24,11 @@ pub(super) enum RetentionCommand {
     /// Say which windows go, and when, by the classes as they are configured now; change nothing
     ///
     /// Of a running server: GET /v1/retention
-    Plan,
+    Plan {
+        /// Print it as JSON, as GET /v1/retention has it
+        #[arg(long)]
+        json: bool,
+    },
     /// Free the space of what is absent, revoked or erased
     ///
     /// A running server does it by itself, and at once for POST /v1/retention/run
@@ -32,7 +36,11 @@ pub(super) enum RetentionCommand {
     /// Say how many bytes are live, how many are absent and take space still, and what was revoked or erased and when that is gone
     ///
     /// Of a running server: GET /v1/retention
-    Status,
+    Status {
+        /// Print it as JSON, as GET /v1/retention has it
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<(), String> {
@@ -58,11 +66,17 @@ pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<(), Stri
     let seen =
         |view: &dyn View| overview(view, &[&former, &classes], now_ms).map_err(|error| error.to_string());
     match command {
-        RetentionCommand::Plan => {
+        RetentionCommand::Plan { json: true } | RetentionCommand::Status { json: true } => {
+            let outstanding = outstanding(&*store.view, erasure_max_ms, 0);
+            let mut told = seen(&*store.view)?.to_json(&outstanding);
+            told["view_bytes"] = store.view.disk_bytes().into();
+            print(&format!("{told}\n"))?;
+        }
+        RetentionCommand::Plan { json: false } => {
             print(&changed(&store, &classes, now_ms)?)?;
             print(&plan(&seen(&*store.view)?, &classes, now_ms))?;
         }
-        RetentionCommand::Status => {
+        RetentionCommand::Status { json: false } => {
             print(&status(&seen(&*store.view)?, &*store.view, erasure_max_ms, now_ms))?
         }
         RetentionCommand::Run => {
@@ -195,8 +209,14 @@ fn status(overview: &Overview, view: &dyn View, erasure_max_ms: u64, now_ms: u64
         || "none".to_owned(),
         |oldest_ms| format!("the oldest was stored {} ago", span(now_ms.saturating_sub(oldest_ms))),
     );
+    let damaged = match overview.damaged_conversations {
+        0 => String::new(),
+        damaged => format!(
+            "damaged  {damaged} conversations, which keep all that they have: `quoth-server verify` names them\n"
+        ),
+    };
     format!(
-        "live     {}\nabsent   {}, {oldest}\nerased   {erased}\non disk  {}\n",
+        "live     {}\nabsent   {}, {oldest}\nerased   {erased}\n{damaged}on disk  {}\n",
         size(overview.live_bytes),
         size(overview.expired_bytes),
         size(view.disk_bytes())

@@ -40,7 +40,8 @@ fn verify_backups(dir: &Path) -> Result<(), String> {
     print(&text)?;
     if !findings.is_empty() {
         return Err(format!(
-            "{} findings in {}: keep it, and make a backup in another folder",
+            "{} findings in {}: the next backup there copies anew what the store still has of it, and older backups that need the same are whole \
+             again; to be safe, make one in another folder as well",
             findings.len(),
             dir.display()
         ));

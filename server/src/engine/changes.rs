@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use quoth_core::authorize::Grant;
-use quoth_core::membership::user::{CONVERSATION, conversation_of};
+use quoth_core::membership::user::{CONVERSATION, blocked_by, blocked_key, conversation_of};
 use quoth_core::membership::{Actor, Change, ConversationState, Refusal};
 use quoth_core::messages::{Alteration, Target};
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::name::Reserved;
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
-use quoth_store::{Position, View, ViewError};
+use quoth_store::{PageLimit, Position, View, ViewError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::access::Access;
@@ -292,6 +292,28 @@ impl Engine {
         Ok(self.user(user).await?.read().blocked().cloned().collect())
     }
 
+    /// Since when a user has blocked somebody, in milliseconds since 1970; `None` when the user has not.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn blocked_since(&self, user: &UserId, whom: &UserId) -> Result<Option<u64>, ViewError> {
+        if !self.user(user).await?.read().blocks(whom) {
+            return Ok(None);
+        }
+        let (log, key) = (ConversationName::of_user(user), blocked_key(whom));
+        self.inner.reads.applied(self.released()).await;
+        let since = move |view: &dyn View| {
+            let Some(row) = view.register(&log, &key)? else { return Ok(None) };
+            let what = "who is blocked does not decode";
+            let damaged = |_| ViewError::DamagedConversation { conversation: log.clone(), what };
+            let before = Seq(blocked_by(&row).map_err(damaged)?.0.saturating_sub(1));
+            let event = view.after(&log, before, PageLimit { records: 1, bytes: usize::MAX })?;
+            Ok(event.first().map(|event| event.time_ms))
+        };
+        // Of a user's log that was erased meanwhile nothing is left.
+        Ok(Some(self.inner.reads.run(since).await?.unwrap_or_default()))
+    }
+
     /// A page of the conversations that a user is in, in the order of their names' bytes, and whether there are further ones. It has
     /// everything that was answered by now.
     ///
@@ -323,8 +345,8 @@ impl Engine {
 pub struct Listed {
     /// Its name.
     pub name: ConversationName,
-    /// Its last event; 0 when it has none.
-    pub head: Seq,
+    /// Its last event; 0 when it has none, and `None` when its rows are damaged.
+    pub head: Option<Seq>,
 }
 
 impl Engine {
@@ -350,7 +372,11 @@ impl Engine {
                     if listed.len() == limit {
                         return Ok((listed, true));
                     }
-                    let head = view.bounds(&name)?.head;
+                    let head = match view.bounds(&name) {
+                        Ok(bounds) => Some(bounds.head),
+                        Err(error) if error.is_damage() => None,
+                        Err(error) => return Err(error),
+                    };
                     listed.push(Listed { name, head });
                 }
             }

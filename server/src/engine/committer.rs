@@ -21,7 +21,7 @@ use quoth_core::sequencer::{RECENT_MAX, Sequencer};
 use quoth_core::tail::Frame;
 use quoth_protocol::ConversationName;
 use quoth_protocol::codec::Run;
-use quoth_store::{Applier, Log, Position, Record, StoreError, View, ViewError, group};
+use quoth_store::{Applier, Log, LogError, Position, Record, StoreError, View, ViewError, group};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::change::Changed;
@@ -47,6 +47,9 @@ const _: () = assert!(GROUP_PUBLISHES_MAX <= RECENT_MAX);
 
 /// Bytes of the bodies of one group, but for the last message.
 const GROUP_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of a group in the log, but for those of its last request. The smallest segment has four times as much.
+const GROUP_ENCODED_MAX: usize = 1024 * 1024;
 
 /// How long a group waits for the view, behind which everything was forgotten. Without it a stream ends whose repeat might be a
 /// stored message.
@@ -123,19 +126,21 @@ impl Committer {
         while let Some(first) = queue.recv().await {
             requests.push(first);
             gather(&mut queue, &mut requests);
-            let committed = self.commit(&mut requests, flush_time).await;
-            if let Err(error) = committed {
-                tracing::error!(%error, "the store failed: nothing is acked any more");
-                failed.send_replace(Some(error.to_string()));
-                return;
-            }
-            if failed.borrow().is_some() {
-                return;
+            while !requests.is_empty() {
+                let committed = self.commit(&mut requests, flush_time).await;
+                if let Err(error) = committed {
+                    tracing::error!(%error, "the store failed: nothing is acked any more");
+                    failed.send_replace(Some(error.to_string()));
+                    return;
+                }
+                if failed.borrow().is_some() {
+                    return;
+                }
             }
         }
     }
 
-    /// Commits what waits, which is taken.
+    /// Commits what waits, as far as it goes into one group. What is committed is taken.
     async fn commit(
         &mut self,
         requests: &mut Vec<Request>,
@@ -161,14 +166,23 @@ impl Committer {
     }
 
     /// Sequences a group and appends it to the log. Nothing may leave before [`Committer::release`]. Without room for it the
-    /// group has refusals alone.
+    /// group has refusals alone. What requests come to may be far more than they are, so what of it is in the group is counted
+    /// as it is sequenced.
     fn append(&mut self, requests: &mut Vec<Request>) -> Result<Group, StoreError> {
         let now_ms = self.parts.clock.unix_ms();
         if self.is_full()? {
             return self.refuse(requests, now_ms);
         }
         let mut group = Group { records: Vec::with_capacity(requests.len()), ..Group::default() };
-        for request in requests.drain(..) {
+        self.encoded.clear();
+        group::encode(&[], &mut self.encoded);
+        let mut waiting = std::mem::take(requests).into_iter();
+        let mut before_last = (0, 0);
+        while self.encoded.len() < GROUP_ENCODED_MAX
+            && let Some(request) = waiting.next()
+        {
+            let before = group.records.len();
+            before_last = (group.outcomes.len(), group.answers.len());
             match request {
                 Request::Publish(publish) => self.publish(publish, now_ms, &mut group)?,
                 Request::Change(change) => self.change(*change, now_ms, &mut group)?,
@@ -178,13 +192,16 @@ impl Committer {
                     group.noted.push(noted);
                 }
             }
+            group::encode_more(&group.records[before..], &mut self.encoded);
         }
+        requests.extend(waiting);
         if !group.records.is_empty() {
-            self.encoded.clear();
-            group::encode(&group.records, &mut self.encoded);
             match self.parts.log.append(&self.encoded) {
                 Ok(position) => self.position = position,
-                Err(error) if error.is_full() => return Ok(self.take_back(group, &error)),
+                Err(error) if error.is_full() => return Ok(self.no_room(group, &error)),
+                Err(error @ LogError::TooLarge { .. }) => {
+                    return Ok(self.too_large(group, before_last, &error));
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -327,21 +344,5 @@ impl Drop for PanicGuard {
         if std::thread::panicking() {
             self.0.send_replace(Some("the committer panicked: its message is in the log".to_owned()));
         }
-    }
-}
-
-/// Whether an error is about the rows of one conversation only.
-pub(super) fn concerns_one_conversation(error: &ViewError) -> bool {
-    match error {
-        ViewError::DamagedRow { .. }
-        | ViewError::DamagedConversation { .. }
-        | ViewError::DamagedProducer { .. }
-        | ViewError::DamagedRegister { .. }
-        | ViewError::Hole { .. }
-        | ViewError::KeyCollision { .. } => true,
-        ViewError::Io { .. }
-        | ViewError::Engine { .. }
-        | ViewError::DamagedTable { .. }
-        | ViewError::Skipped { .. } => false,
     }
 }

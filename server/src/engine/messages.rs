@@ -67,6 +67,22 @@ impl Engine {
         self.ask(caller, What::Message { access, absent, known, target, alteration }, names, bytes).await
     }
 
+    /// Whether a user has the right to do something to messages there, which [`Engine::alter`] looks at first.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub(crate) async fn may_alter(
+        &self,
+        caller: &Caller,
+        name: &ConversationName,
+        alteration: &Alteration,
+    ) -> Result<(), Refusal> {
+        let actor = caller.actor();
+        let access = self.access(name, actor.user()).await.map_err(|error| unreadable(&error))?;
+        alteration.allow(actor, &access.stand(actor).standing, self.now_ms())?;
+        alteration.check()
+    }
+
     /// Keeps a message from a user, on all devices. As with [`Engine::alter`].
     ///
     /// # Errors

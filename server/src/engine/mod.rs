@@ -15,6 +15,7 @@ mod mailbox;
 mod messages;
 mod names;
 mod notes;
+mod outgoing;
 mod publisher;
 mod readable;
 mod reads;
@@ -44,7 +45,7 @@ use quoth_core::retention::{Classes, Keeping, Kept};
 use quoth_core::tail::{Next, Wanted};
 use quoth_protocol::frame::Durability;
 use quoth_protocol::{ConversationName, UserId};
-use quoth_store::{Applier, Bounds, Log, Position, Store, View, ViewError};
+use quoth_store::{Applier, Bounds, Log, Position, Store, StoreId, View, ViewError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 pub use access::{Access, Stand};
@@ -178,6 +179,7 @@ struct Inner {
     absent: States<Absent>,
     messages: States<MessageState>,
     reads: Reads,
+    store_id: StoreId,
     durability: Durability,
     clock: Arc<dyn Clock>,
     failure: watch::Receiver<Option<String>>,
@@ -290,6 +292,7 @@ impl Engine {
             }
         };
         let queue_bytes = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
+        let store_id = store.id;
         let stopper = Stopper { committer: thread, applier, store, failure: failure.clone() };
         let inner = Inner {
             queue,
@@ -308,6 +311,7 @@ impl Engine {
             absent: States::default(),
             messages: States::default(),
             reads,
+            store_id,
             durability,
             clock,
             failure,
@@ -488,12 +492,20 @@ impl Engine {
             reclaimed_bytes,
             rewritten_bytes: self.inner.counts.rewritten_bytes(),
             view_bytes: self.inner.reads.view().disk_bytes(),
+            damaged_conversations: self.inner.counts.damaged_conversations(),
+            seen: self.inner.space.seen(),
         }
     }
 
     /// Waits until a group was stored since the last call: for the one who follows the log.
     pub(crate) async fn followed(&self) {
         self.inner.counts.followed().await;
+    }
+
+    /// Which store it is on.
+    #[must_use]
+    pub fn store_id(&self) -> StoreId {
+        self.inner.store_id
     }
 
     /// What an ack means.

@@ -171,7 +171,21 @@ impl Engine {
         prefix: &'static [u8],
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
+        self.registers_after(conversation, prefix, None, limit).await
+    }
+
+    /// The same, those behind a key or from the first one on, in the order of their keys.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub async fn registers_after(
+        &self,
+        conversation: ConversationName,
+        prefix: &'static [u8],
+        after: Option<Bytes>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
         self.inner.reads.applied(self.released()).await;
-        self.inner.reads.run(move |view| view.registers(&conversation, prefix, None, limit)).await
+        self.inner.reads.run(move |view| view.registers(&conversation, prefix, after.as_deref(), limit)).await
     }
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use quoth_core::messages::{Target, ends_with};
-use quoth_core::retention::{End, Judge, Keeping, Place};
+use quoth_core::retention::{Classes, End, Judge, Keeping, Place};
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::{Bounds, Content, PageLimit, Record, Stretch, View, ViewError};
 
 use super::frame::event;
-use super::retention::marks;
+use super::retention::{kept_in, marks};
 use super::states::KnownAbsent;
 use super::tails::Ahead;
 
@@ -25,8 +25,20 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// By what a view is judged that has all there is, by these classes.
+    pub(crate) fn in_view(
+        view: &dyn View,
+        name: &ConversationName,
+        classes: &Classes,
+        now_ms: u64,
+    ) -> Result<Self, ViewError> {
+        // What was revoked has no row there.
+        let keeping = kept_in(view, name)?.keeping(classes.policy(name), now_ms);
+        Ok(Self { keeping, ..Self::default() })
+    }
+
     /// A judge of what the view has.
-    pub(super) fn judged(&self, view: &dyn View, name: &ConversationName) -> Result<Judged<'_>, ViewError> {
+    pub(crate) fn judged(&self, view: &dyn View, name: &ConversationName) -> Result<Judged<'_>, ViewError> {
         let judge = self.judge(view, name)?;
         let floor = if judge.marks.is_nothing() {
             Seq(1)
@@ -169,7 +181,7 @@ const LOOK: PageLimit = PageLimit { records: 256, bytes: usize::MAX };
 const LOOKS_MAX: usize = 256;
 
 /// Says of each event of a conversation whether it is absent.
-pub(super) struct Judged<'a> {
+pub(crate) struct Judged<'a> {
     reading: &'a Reading,
     judge: Judge,
     /// What lies before it is absent by the marks.
@@ -177,7 +189,7 @@ pub(super) struct Judged<'a> {
 }
 
 impl Judged<'_> {
-    pub(super) fn is_absent(&self, record: &Record) -> bool {
+    pub(crate) fn is_absent(&self, record: &Record) -> bool {
         let place = Place { seq: record.seq, time_ms: record.time_ms, offset: record.offset };
         self.judge.is_absent(place, record.expires_ms)
             || self.is_revoked(record.seq)

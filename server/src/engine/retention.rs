@@ -8,10 +8,12 @@ use quoth_core::membership::Refusal;
 use quoth_core::retention::{Classes, End, Keeping, Kept, Retention};
 use quoth_protocol::name::Reserved;
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::{Bounds, Class, Keep, Marks, Place, View, ViewError};
+use quoth_store::{Bounds, Class, Dead, Keep, Marks, Place, View, ViewError};
+use serde_json::{Value, json};
 
 use super::Engine;
 use super::changes::{Caller, Done, What, unreadable};
+use super::space::Outstanding;
 use super::states::KnownKept;
 
 /// The latest time that anything was judged by. A clock that is set back brings nothing back.
@@ -91,7 +93,7 @@ impl Engine {
     }
 
     /// Says how a conversation is kept. The answer comes when that is durable and everybody is judged by it; what is absent by what held
-    /// before stays so. The same again changes nothing.
+    /// before stays so. The same again changes nothing. It is refused where nobody has created the conversation and it has no events.
     ///
     /// # Errors
     /// Why it is refused; [`Code::STORE_FAILED`](quoth_protocol::Code::STORE_FAILED) when it is not known what becomes of it.
@@ -192,10 +194,12 @@ pub(crate) fn kept_in(view: &dyn View, name: &ConversationName) -> Result<Kept, 
 pub struct Overview {
     /// Bytes of the contents that are kept.
     pub live_bytes: u64,
-    /// Bytes of the contents that are absent and take space still, those apart that have only a time to live of their own.
+    /// Bytes of the contents that are absent and take space still; of those with a time to live of their own about.
     pub expired_bytes: u64,
     /// When the oldest of these was stored, in milliseconds since 1970.
     pub oldest_expired_ms: Option<u64>,
+    /// Conversations of which rows are damaged: nothing of them is in these numbers, and nothing is freed.
+    pub damaged_conversations: u64,
     /// The windows, by class and number.
     pub windows: Vec<WindowPlan>,
 }
@@ -220,13 +224,47 @@ pub struct WindowPlan {
     pub goes_ms: Option<u64>,
 }
 
+impl Overview {
+    /// As the server API and the command line tell it.
+    #[must_use]
+    pub fn to_json(&self, outstanding: &Outstanding) -> Value {
+        let windows = self.windows.iter().map(|window| {
+            json!({
+                "class": window.class, "window": window.window, "closed": window.is_closed,
+                "conversations": window.conversations, "bytes": window.bytes, "expired_bytes": window.expired_bytes,
+                "goes_ms": window.goes_ms,
+            })
+        });
+        json!({
+            "live_bytes": self.live_bytes, "expired_bytes": self.expired_bytes,
+            "oldest_expired_ms": self.oldest_expired_ms, "damaged_conversations": self.damaged_conversations,
+            "windows": windows.collect::<Vec<_>>(),
+            "erased": {
+                "events": outstanding.erased.events, "bytes": outstanding.erased.bytes,
+                "since_ms": outstanding.erased.since_ms, "gone_by_ms": outstanding.gone_by_ms,
+                "log_since_ms": outstanding.log_since_ms,
+            },
+        })
+    }
+}
+
+impl WindowPlan {
+    /// With what is dead one by one. What is gone already may lie anywhere, also before the marks.
+    fn with(self, dead: Dead) -> Self {
+        let there = self.bytes.saturating_sub(dead.gone_bytes);
+        let before_marks = u128::from(self.expired_bytes) * u128::from(there) / u128::from(self.bytes.max(1));
+        let before_marks = u64::try_from(before_marks).unwrap_or(there);
+        Self { bytes: there, expired_bytes: before_marks.saturating_add(dead.dead_bytes).min(there), ..self }
+    }
+}
+
 /// Looks at all that a view has. Absent is what is so by any of these classes; when windows go is told by the last of them.
 ///
 /// # Errors
 /// When the view cannot be read.
 pub fn overview(view: &dyn View, classes: &[&Classes], now_ms: u64) -> Result<Overview, ViewError> {
     let (mut overview, mut windows) = (Overview::default(), BTreeMap::<_, WindowPlan>::new());
-    view.survey(&mut |name, spans| {
+    let damaged = view.survey(&mut |name, spans| {
         let mut keeping = Keeping::for_ever(now_ms);
         let mut floor = Place { seq: Seq(1), ..Place::default() };
         for classes in classes {
@@ -247,8 +285,6 @@ pub fn overview(view: &dyn View, classes: &[&Classes], now_ms: u64) -> Result<Ov
                 let oldest = overview.oldest_expired_ms.unwrap_or(u64::MAX);
                 overview.oldest_expired_ms = Some(oldest.min(span.first.time_ms));
             }
-            overview.live_bytes += bytes - expired_bytes;
-            overview.expired_bytes += expired_bytes;
             let goes_ms = match age_s {
                 _ if is_dead => Some(now_ms),
                 0 => None,
@@ -270,7 +306,15 @@ pub fn overview(view: &dyn View, classes: &[&Classes], now_ms: u64) -> Result<Ov
         }
         Ok(())
     })?;
-    overview.windows = windows.into_values().collect();
+    overview.damaged_conversations = damaged;
+    overview.windows = windows
+        .into_iter()
+        .map(|((class, window), plan)| plan.with(view.dead(class, window, now_ms)))
+        .collect();
+    for WindowPlan { bytes, expired_bytes, .. } in &overview.windows {
+        overview.live_bytes += bytes - expired_bytes;
+        overview.expired_bytes += expired_bytes;
+    }
     Ok(overview)
 }
 
@@ -282,6 +326,8 @@ impl Engine {
     pub async fn overview(&self) -> Result<Overview, ViewError> {
         self.inner.reads.applied(self.released()).await;
         let (classes, now_ms) = (Arc::clone(&self.inner.classes), self.inner.latest.read(self.now_ms()));
-        self.inner.reads.run(move |view| overview(view, &[&*classes], now_ms)).await
+        let overview = self.inner.reads.run(move |view| overview(view, &[&*classes], now_ms)).await?;
+        self.inner.space.set_seen(&overview);
+        Ok(overview)
     }
 }

@@ -10,7 +10,7 @@ use quoth_store::{Erased, Log, Position, Reclaimed, Rewrite, Rewritten, View};
 use tokio::sync::Notify;
 
 use super::Engine;
-use super::retention::{keep_in, marks_in};
+use super::retention::{Overview, keep_in, marks_in};
 
 /// What frees space besides the view.
 #[derive(Debug)]
@@ -23,12 +23,34 @@ pub(super) struct Space {
     erasure_max_ms: AtomicU64,
     /// Somebody wants it to be freed now.
     now: Notify,
+    /// What was seen when all was looked at last.
+    seen: Mutex<Option<Seen>>,
+}
+
+/// How much of what there was is absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Bytes of the contents that are kept.
+    pub live_bytes: u64,
+    /// Bytes of those that are absent and take space still.
+    pub expired_bytes: u64,
+    /// When the oldest of these was stored, in milliseconds since 1970.
+    pub oldest_expired_ms: Option<u64>,
 }
 
 impl Space {
     pub(super) fn new(log: Arc<dyn Log>, started_ms: u64) -> Self {
         let begins = Mutex::new(VecDeque::from([(log.next(), started_ms)]));
-        Self { log, begins, erasure_max_ms: AtomicU64::new(0), now: Notify::new() }
+        Self { log, begins, erasure_max_ms: AtomicU64::new(0), now: Notify::new(), seen: Mutex::default() }
+    }
+
+    pub(super) fn set_seen(&self, overview: &Overview) {
+        let Overview { live_bytes, expired_bytes, oldest_expired_ms, .. } = *overview;
+        *self.seen.lock() = Some(Seen { live_bytes, expired_bytes, oldest_expired_ms });
+    }
+
+    pub(super) fn seen(&self) -> Option<Seen> {
+        *self.seen.lock()
     }
 
     /// Since when there may be contents in the log, in milliseconds since 1970; 0: since before the start.

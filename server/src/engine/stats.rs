@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use quoth_store::{Reclaimed, Rewritten};
 use tokio::sync::Notify;
 
+use super::space::Seen;
+
 /// How much there is of what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stats {
@@ -26,6 +28,10 @@ pub struct Stats {
     pub rewritten_bytes: u64,
     /// What the view takes of the disk, in bytes.
     pub view_bytes: u64,
+    /// Conversations of which the last look for what is absent found rows to be damaged: nothing of them is freed.
+    pub damaged_conversations: u64,
+    /// What is absent by the last look; `None` before the first one.
+    pub seen: Option<Seen>,
 }
 
 /// What is counted where it happens.
@@ -36,6 +42,7 @@ pub(super) struct Counts {
     reclaimed_windows: AtomicU64,
     reclaimed_bytes: AtomicU64,
     rewritten_bytes: AtomicU64,
+    damaged_conversations: AtomicU64,
     /// Wakes the one who follows the log.
     follower: Notify,
 }
@@ -53,16 +60,26 @@ impl Counts {
         self.follower.notified().await;
     }
 
-    /// So much was freed.
+    /// A reclaim has freed so much, and has come upon damaged conversations.
     pub(super) fn add_reclaimed(&self, reclaimed: Reclaimed) {
-        self.reclaimed_windows.fetch_add(reclaimed.windows, Ordering::Relaxed);
-        self.reclaimed_bytes.fetch_add(reclaimed.bytes, Ordering::Relaxed);
+        let Reclaimed { windows, bytes, damaged } = reclaimed;
+        self.add_freed(windows, bytes);
+        self.damaged_conversations.store(damaged, Ordering::Relaxed);
+    }
+
+    fn add_freed(&self, windows: u64, bytes: u64) {
+        self.reclaimed_windows.fetch_add(windows, Ordering::Relaxed);
+        self.reclaimed_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn damaged_conversations(&self) -> u64 {
+        self.damaged_conversations.load(Ordering::Relaxed)
     }
 
     /// So much was rewritten.
     pub(super) fn add_rewritten(&self, rewritten: &Rewritten) {
         let Rewritten { windows, bytes, written_bytes, .. } = *rewritten;
-        self.add_reclaimed(Reclaimed { windows, bytes: bytes.saturating_sub(written_bytes) });
+        self.add_freed(windows, bytes.saturating_sub(written_bytes));
         self.rewritten_bytes.fetch_add(written_bytes, Ordering::Relaxed);
     }
 

@@ -112,11 +112,9 @@ impl Hook {
         let now_ms = SystemClock.unix_ms();
         let tries = {
             let mut breaker = inner.breaker.lock();
-            if !breaker.asks(now_ms) {
-                return self.without_answer();
-            }
-            !breaker.is_closed()
+            breaker.asks(now_ms).then(|| !breaker.is_closed())
         };
+        let Some(tries) = tries else { return self.without_answer() };
         let answered = tokio::time::timeout(inner.limits.timeout, async {
             let _place = inner.places.acquire().await;
             // It may have become clear meanwhile that nobody answers.
@@ -167,7 +165,10 @@ impl Hook {
     fn without_answer(&self) -> Judgement {
         match self.0.on_failure {
             OnFailure::Allow => Judgement::Allow,
-            OnFailure::Deny => Judgement::Unavailable,
+            OnFailure::Deny => {
+                let wait_ms = self.0.breaker.lock().wait_ms(SystemClock.unix_ms());
+                Judgement::Unavailable { retry_after_ms: u32::try_from(wait_ms).unwrap_or(u32::MAX) }
+            }
         }
     }
 }

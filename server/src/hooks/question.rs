@@ -28,7 +28,10 @@ pub(crate) enum Judgement {
     /// It may not, for this reason.
     Deny(String),
     /// There is no answer, and that means no.
-    Unavailable,
+    Unavailable {
+        /// When it may be of use to ask again, in milliseconds from now.
+        retry_after_ms: u32,
+    },
 }
 
 /// A question.

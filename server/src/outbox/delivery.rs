@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use axum::http::Uri;
-use quoth_store::{Hold, Log, LogError};
+use quoth_store::{Hold, Log, LogError, Position};
 use rand::RngExt as _;
 
 use super::Progress;
 use super::event::Filter;
-use super::feed::{Batch, Feed, Next, skip};
-use super::place::{Cursor, CursorFile};
+use super::feed::{Batch, Feed, Next, Skip};
+use super::place::{Cursor, CursorFile, Place};
 use crate::engine::{Clock as _, Engine, SystemClock};
 use crate::hooks::{Backend, signed};
 use crate::outbound::Limits;
@@ -62,57 +62,68 @@ struct Standing {
     cursor: Cursor,
     written: Cursor,
     written_at: Instant,
+    /// What is behind it; `None` before it was counted.
+    backlog: Option<Backlog>,
 }
 
 impl Delivery {
     /// Sends until the service drains or fails. Gives back what holds the log for the next run.
     pub(super) async fn run(mut self, cursor: Cursor) -> Hold {
         let mut pause = PAUSE_MIN;
-        let mut standing = Standing { cursor, written: cursor, written_at: Instant::now() };
+        let mut standing = Standing { cursor, written: cursor, written_at: Instant::now(), backlog: None };
         loop {
             match self.send_all(&mut standing).await {
                 // The service drains.
                 Ok(()) => break,
                 Err(error) => {
                     tracing::error!(%error, cursor = %standing.cursor.next, "the outbox cannot read the log: it tries again");
-                    let unknown =
+                    let nothing =
                         Backlog { known_bytes: 0, written_before_bytes: self.engine.stats().log_bytes };
-                    if self.pauses(&mut pause, unknown).await {
+                    let backlog = *standing.backlog.get_or_insert(nothing);
+                    if self.pauses(&mut pause, backlog).await {
                         break;
                     }
                 }
             }
         }
-        self.write(&mut standing);
+        self.write(&mut standing).await;
         self.hold
     }
 
     async fn send_all(&mut self, standing: &mut Standing) -> Result<(), LogError> {
         let mut feed = self.feed(standing)?;
-        let mut backlog = self.count(standing.cursor)?;
+        let mut backlog = match standing.backlog {
+            Some(backlog) => backlog,
+            None => match self.count(standing.cursor).await? {
+                Some(backlog) => *standing.backlog.insert(backlog),
+                None => return Ok(()),
+            },
+        };
         let mut pause = PAUSE_MIN;
         let mut told: Option<Instant> = None;
         let mut batch: Option<Batch> = None;
         loop {
             let bytes = self.tell_backlog(backlog);
             if bytes > self.bytes_max {
-                standing.cursor = self.give_up(standing, bytes)?;
-                self.write(standing);
-                backlog = self.count(standing.cursor)?;
+                if !self.drop_oldest(standing, &mut backlog, bytes).await {
+                    return Ok(());
+                }
                 batch = None;
                 feed = self.feed(standing)?;
                 continue;
             }
             let Some(next) = batch.take() else {
-                match feed.next()? {
+                let (read, next) = off(move || read_on(feed)).await;
+                feed = read;
+                match next? {
                     Next::Batch(next) => batch = Some(next),
                     Next::Passed { end, log_bytes } => {
                         backlog.known_bytes -= i128::from(log_bytes);
-                        self.reached(standing, end);
-                        tokio::task::yield_now().await;
+                        standing.backlog = Some(backlog);
+                        self.reached(standing, end).await;
                     }
                     Next::End => {
-                        self.write(standing);
+                        self.write(standing).await;
                         tokio::select! {
                             biased;
                             _ = self.phase.next(false) => return Ok(()),
@@ -133,10 +144,11 @@ impl Delivery {
                         tracing::info!(cursor = %next.end.next, "events are taken again");
                     }
                     *self.progress.failing.lock() = None;
-                    self.progress.delivered.fetch_add(next.count as u64, Ordering::Relaxed);
+                    self.progress.delivered.fetch_add(next.count() as u64, Ordering::Relaxed);
                     pause = PAUSE_MIN;
                     backlog.known_bytes -= i128::from(next.log_bytes);
-                    self.reached(standing, next.end);
+                    standing.backlog = Some(backlog);
+                    self.reached(standing, next.end).await;
                 }
                 Err(error) => {
                     if told.is_none_or(|told| told.elapsed() >= TOLD_INTERVAL) {
@@ -156,11 +168,31 @@ impl Delivery {
         }
     }
 
-    /// Counts what was not taken yet, by reading over it once. What is written meanwhile may count twice.
-    fn count(&self, cursor: Cursor) -> Result<Backlog, LogError> {
+    /// Counts what was not taken yet, by reading over it once. What is written meanwhile may count twice. `None` when the service drains.
+    async fn count(&mut self, cursor: Cursor) -> Result<Option<Backlog>, LogError> {
         let written_before_bytes = self.engine.stats().log_bytes;
-        let (_, bytes) = skip(&self.log, cursor.next.position, u64::MAX)?;
-        Ok(Backlog { known_bytes: bytes.into(), written_before_bytes })
+        let skipped = self.skip(cursor.next.position, u64::MAX).await?;
+        Ok(skipped.map(|(_, bytes)| Backlog { known_bytes: bytes.into(), written_before_bytes }))
+    }
+
+    /// The place behind the groups from `from` on that have so many bytes together, and how many they have. `None` when the service drains.
+    async fn skip(&mut self, from: Position, bytes: u64) -> Result<Option<(Place, u64)>, LogError> {
+        let mut skip = Skip::new(&self.log, from)?;
+        loop {
+            let piece = off(move || {
+                let is_done = skip.on(bytes);
+                (skip, is_done)
+            });
+            let (read, is_done) = tokio::select! {
+                biased;
+                _ = self.phase.next(false) => return Ok(None),
+                piece = piece => piece,
+            };
+            skip = read;
+            if is_done? {
+                return Ok(Some((skip.behind, skip.bytes)));
+            }
+        }
     }
 
     fn feed(&self, standing: &mut Standing) -> Result<Feed, LogError> {
@@ -168,28 +200,50 @@ impl Delivery {
         if let (Some(from), None) = (feed.cursor().gap_from, standing.cursor.gap_from) {
             tracing::error!(
                 %from, before = %feed.cursor().next,
-                "events were lost: the log no longer has them, since hooks.events_url was not set for a while"
+                "events were lost: the log no longer has them, since hooks.events_url was not set for a while, or it is an older one than the cursor's"
             );
         }
         standing.cursor = feed.cursor();
         Ok(feed)
     }
 
-    /// Drops the oldest half of what may be kept, and tells it.
-    fn give_up(&self, standing: &Standing, bytes: u64) -> Result<Cursor, LogError> {
+    /// Gives up what nobody takes, and goes on behind it. Says whether the service goes on.
+    async fn drop_oldest(&mut self, standing: &mut Standing, backlog: &mut Backlog, bytes: u64) -> bool {
+        let Some((cursor, dropped_bytes)) = self.give_up(standing, bytes).await else { return false };
+        standing.cursor = cursor;
+        self.write(standing).await;
+        backlog.known_bytes -= i128::from(dropped_bytes);
+        if standing.cursor.next >= Place::begin(self.log.next()) {
+            // Nothing is left, whatever was counted twice.
+            *backlog = Backlog { known_bytes: 0, written_before_bytes: self.engine.stats().log_bytes };
+        }
+        standing.backlog = Some(*backlog);
+        true
+    }
+
+    /// Drops the oldest half of what may be kept, and tells it: all, where the log cannot be read. Says what comes next, and how many bytes
+    /// were dropped; `None` when the service drains.
+    async fn give_up(&mut self, standing: &Standing, bytes: u64) -> Option<(Cursor, u64)> {
         let Cursor { next, gap_from } = standing.cursor;
-        let (behind, _) = skip(&self.log, next.position, self.bytes_max / 2)?;
+        let (behind, dropped_bytes) = match self.skip(next.position, self.bytes_max / 2).await {
+            Ok(skipped) => skipped?,
+            Err(error) => {
+                tracing::error!(%error, "the outbox cannot read what it drops");
+                (Place::begin(self.log.next()), bytes)
+            }
+        };
         tracing::error!(
             from = %next, before = %behind, backlog_bytes = bytes, hooks_outbox_bytes_max = self.bytes_max,
             "EVENTS ARE DROPPED: nobody has taken them for too long. The backend is told of the gap"
         );
-        Ok(Cursor { next: behind, gap_from: Some(gap_from.unwrap_or(next)) })
+        Some((Cursor { next: behind, gap_from: Some(gap_from.unwrap_or(next)) }, dropped_bytes))
     }
 
-    /// Sends a batch.
+    /// Sends a batch, without what of it nobody is to have any more by now.
     async fn post(&self, batch: &Batch) -> Result<(), String> {
+        let body = batch.body(&self.engine.are_absent(&batch.records).await);
         let now_ms = SystemClock.unix_ms();
-        let request = signed(&self.uri, &self.backend.signer, &batch.id, now_ms, batch.body.clone())?;
+        let request = signed(&self.uri, &self.backend.signer, &batch.id, now_ms, body)?;
         let limits = Limits { timeout: self.timeout, body_bytes_max: ANSWER_BYTES_MAX };
         let status = self.backend.client.send_for_status(request, limits).await;
         let status = status.map_err(|error| error.to_string())?;
@@ -212,19 +266,20 @@ impl Delivery {
         false
     }
 
-    fn reached(&mut self, standing: &mut Standing, cursor: Cursor) {
+    async fn reached(&mut self, standing: &mut Standing, cursor: Cursor) {
         standing.cursor = cursor;
         if standing.written_at.elapsed() >= CURSOR_INTERVAL {
-            self.write(standing);
+            self.write(standing).await;
         }
     }
 
     /// Writes the cursor, and then lets go of what is before it.
-    fn write(&mut self, standing: &mut Standing) {
+    async fn write(&mut self, standing: &mut Standing) {
         if standing.cursor == standing.written {
             return;
         }
-        match self.file.write(standing.cursor) {
+        let (file, cursor) = (self.file.clone(), standing.cursor);
+        match off(move || file.write(cursor)).await {
             Ok(()) => {
                 standing.written = standing.cursor;
                 standing.written_at = Instant::now();
@@ -242,5 +297,19 @@ impl Delivery {
         let bytes = u64::try_from(backlog.known_bytes + i128::from(written)).unwrap_or(0);
         self.progress.backlog_bytes.store(bytes, Ordering::Relaxed);
         bytes
+    }
+}
+
+/// Reads on, and gives the feed back.
+fn read_on(mut feed: Feed) -> (Feed, Result<Next, LogError>) {
+    let next = feed.next();
+    (feed, next)
+}
+
+/// Does what takes the disk's time where nobody waits for it.
+async fn off<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

@@ -1,7 +1,7 @@
 //! A record of the log as backends are told it, and which of them they are told.
 
 use quoth_core::authorize::Pattern;
-use quoth_store::{Content, Record};
+use quoth_store::{Content, Record, StoreId};
 use serde_json::{Value, json};
 
 use super::place::Place;
@@ -41,6 +41,7 @@ const OWN_PREFIX: char = '$';
 /// Which events are sent.
 #[derive(Debug, Clone)]
 pub(super) struct Filter {
+    store: StoreId,
     /// All when it is empty.
     kinds: Vec<String>,
     /// All but the server's own when it is empty.
@@ -48,8 +49,19 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    pub(super) fn new(kinds: Vec<String>, conversations: Vec<Pattern>) -> Self {
-        Self { kinds, conversations }
+    pub(super) fn new(store: StoreId, kinds: Vec<String>, conversations: Vec<Pattern>) -> Self {
+        Self { store, kinds, conversations }
+    }
+
+    /// The id of what is at a place: of an older store's log another thing may be there.
+    fn id(&self, place: Place) -> String {
+        format!("{}-{place}", self.store)
+    }
+
+    /// What tells that events were dropped: those from one place on, before another one.
+    pub(super) fn gap(&self, from: Place, before: Place) -> Value {
+        let id = format!("gap:{}-{before}", self.id(from));
+        json!({ "id": id, "type": "gap", "from": self.id(from), "before": self.id(before) })
     }
 
     /// Whether it is sent who comes and goes.
@@ -84,7 +96,7 @@ impl Filter {
         let event = event(record).ok().map(|event| json!(event));
         let kind = event.as_ref().and_then(kind_of).unwrap_or_else(|| "unknown".to_owned());
         self.wants_kind(&kind).then(|| {
-            json!({ "id": place.to_string(), "type": kind, "conversation": record.conversation, "event": event })
+            json!({ "id": self.id(place), "type": kind, "conversation": record.conversation, "event": event })
         })
     }
 
@@ -95,21 +107,24 @@ impl Filter {
         if !NOTICES.contains(&kind) || !self.wants_kind(kind) {
             return None;
         }
-        told["id"] = json!(place.to_string());
+        told["id"] = json!(self.id(place));
         told["time_ms"] = json!(time_ms);
         Some(told)
     }
 }
 
-/// What tells that events were dropped: those from one place on, before another one.
-pub(super) fn gap(from: Place, before: Place) -> Value {
-    json!({ "id": format!("gap:{from}-{before}"), "type": "gap", "from": from.to_string(), "before": before.to_string() })
+/// What is told of an event that nobody is to have any more.
+pub(super) fn absent(event: &Value) -> Value {
+    let Value::Object(mut told) = event.clone() else { return Value::Null };
+    told.insert("event".to_owned(), Value::Null);
+    told.insert("absent".to_owned(), json!(true));
+    Value::Object(told)
 }
 
 #[cfg(test)]
 mod tests {
     use quoth_core::authorize::Pattern;
-    use quoth_store::{Content, Position, Record, testing};
+    use quoth_store::{Content, Position, Record, StoreId, testing};
 
     use super::{Filter, KINDS, NOTICES, Place};
 
@@ -117,7 +132,11 @@ mod tests {
 
     fn filter(kinds: &[&str], conversations: &[&str]) -> Filter {
         let kinds = kinds.iter().map(|kind| (*kind).to_owned()).collect();
-        Filter::new(kinds, conversations.iter().map(|pattern| Pattern::new(*pattern)).collect())
+        Filter::new(
+            StoreId::MEMORY,
+            kinds,
+            conversations.iter().map(|pattern| Pattern::new(*pattern)).collect(),
+        )
     }
 
     fn notice(json: &str) -> Record {
@@ -128,7 +147,10 @@ mod tests {
     #[test]
     fn a_message_is_told_with_its_place_as_its_id() {
         let told = filter(&[], &[]).event(&testing::record("team/red", 5, 1), PLACE).unwrap();
-        assert_eq!((told["id"].as_str(), told["type"].as_str()), (Some("7:3"), Some("message")));
+        assert_eq!(
+            (told["id"].as_str(), told["type"].as_str()),
+            (Some("00000000000001-7:3"), Some("message"))
+        );
         assert_eq!(
             (told["conversation"].as_str(), told["event"]["seq"].as_u64()),
             (Some("team/red"), Some(5))
@@ -167,7 +189,7 @@ mod tests {
     fn notices_of_known_kinds_are_told_whatever_the_conversations_are() {
         let online = notice(r#"{"type": "online", "user": "ada"}"#);
         let told = filter(&[], &["team/*"]).event(&online, PLACE).unwrap();
-        assert_eq!((told["id"].as_str(), told["user"].as_str()), (Some("7:3"), Some("ada")));
+        assert_eq!((told["id"].as_str(), told["user"].as_str()), (Some("00000000000001-7:3"), Some("ada")));
         // The last one is the name of an event, too.
         for other in ["", "{}", r#"{"type": "unheard_of"}"#, r#"{"type": "revoked"}"#] {
             assert!(filter(&[], &[]).event(&notice(other), PLACE).is_none(), "{other}");

@@ -1,7 +1,7 @@
 //! The outbox: what happens, told to a backend in order and at least once, however long the backend is away.
 //!
 //! The log is the queue. It is held from the cursor on, which moves when the backend has taken a batch, so nothing is written twice for
-//! it. An event's id is its place in the log: a backend knows by it what it has already.
+//! it. An event's id is the store's and its place in the log: a backend knows by it what it has already.
 //!
 //! | module | has |
 //! |---|---|
@@ -128,13 +128,15 @@ pub(crate) fn start(config: &Config, parts: Parts) -> Result<Option<Running>, St
             cursor
         }
     };
-    let filter = Filter::new(hooks.events_kinds.clone(), hooks.events_patterns());
+    let filter = Filter::new(engine.store_id(), hooks.events_kinds.clone(), hooks.events_patterns());
     let attendance = filter.wants_presence().then(|| {
         // Before anybody comes.
         let book = presence::Server { engine: engine.clone(), sessions: sessions.clone() };
         (Attendance { book, leave }, sessions.observe())
     });
-    let hold = hold.unwrap_or_else(|| log.hold(cursor.next.position));
+    // What was held beyond the log's end holds nothing of it.
+    let from = feed::within(&log, cursor).next.position;
+    let hold = hold.filter(|hold| hold.from() <= from).unwrap_or_else(|| log.hold(from));
     let progress = Arc::new(Progress::default());
     let delivery = Delivery {
         uri: uri.clone(),

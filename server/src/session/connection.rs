@@ -370,6 +370,14 @@ impl Connection {
                 self.asking = Some(connecting.ask(identity, &self.service.sessions));
                 Ok(())
             }
+            (_, Err(Code::UNAVAILABLE)) => {
+                let (code, retry_after_ms) = (Code::UNAVAILABLE, self.service.verify.retry_after_ms());
+                Err(End::Later {
+                    code,
+                    retry_after_ms,
+                    reason: "the keys of tokens cannot be had at the moment",
+                })
+            }
             (_, verified) => self.input(Input::Verified(verified)),
         }
     }

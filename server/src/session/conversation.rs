@@ -399,7 +399,7 @@ impl Stream {
                 return Ok(());
             }
             // No refusal, since it may be stored when it is sent again.
-            Judgement::Unavailable => return Err(Code::UNAVAILABLE),
+            Judgement::Unavailable { .. } => return Err(Code::UNAVAILABLE),
         };
         // A token that has come meanwhile may no longer allow it.
         let grant = shared.grant.borrow().clone();
@@ -475,7 +475,8 @@ impl Stream {
                 self.follow()?;
                 let head = head.min(self.last);
                 let floor = floor.min(head.next());
-                self.answer([ServerFrame::Opened { head, floor }], writer);
+                let store = self.engine.store_id().get();
+                self.answer([ServerFrame::Opened { head, floor, store }], writer);
                 self.cursor.known = self.cursor.known.max(head);
                 self.cursor.state = start(from, head, floor)?;
             }

@@ -15,6 +15,13 @@ pub(super) enum End {
     Gone,
     /// With a close.
     Close(Code, &'static str),
+    /// With a close, and before it when to come again.
+    Later {
+        code: Code,
+        /// In milliseconds.
+        retry_after_ms: u32,
+        reason: &'static str,
+    },
     /// With a close, and the reason before it.
     Goodbye(Goodbye),
 }
@@ -35,9 +42,15 @@ impl End {
             Self::Goodbye(goodbye) if goodbye.code == Code::REPLACED => {
                 transport.close(goodbye.code, &goodbye.reason);
             }
+            Self::Later { code, retry_after_ms, reason } => {
+                streams.abort_all();
+                let goodbye = Goodbye { code: *code, reason: (*reason).to_owned() };
+                // It comes back by itself, whether or not it has heard when.
+                let _is_heard = goodbye::say(&goodbye, *retry_after_ms, writer, transport).await;
+            }
             Self::Goodbye(goodbye) => {
                 streams.abort_all();
-                return goodbye::say(goodbye, writer, transport).await;
+                return goodbye::say(goodbye, 0, writer, transport).await;
             }
         }
         false
@@ -46,7 +59,7 @@ impl End {
     pub(super) fn code(&self) -> Code {
         match self {
             Self::Gone => Code::CLOSED,
-            Self::Close(code, _) => *code,
+            Self::Close(code, _) | Self::Later { code, .. } => *code,
             Self::Goodbye(goodbye) => goodbye.code,
         }
     }
@@ -54,7 +67,7 @@ impl End {
     pub(super) fn reason(&self) -> &str {
         match self {
             Self::Gone => "the client is gone",
-            Self::Close(_, reason) => reason,
+            Self::Close(_, reason) | Self::Later { reason, .. } => reason,
             Self::Goodbye(goodbye) => &goodbye.reason,
         }
     }

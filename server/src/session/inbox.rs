@@ -14,7 +14,7 @@ use quoth_protocol::{Code, ConversationName, Seq};
 use tokio::sync::{Notify, watch};
 
 use super::connection::Shared;
-use super::requests::{allowed, nothing_stored, unreadable};
+use super::requests::{allowed, unreadable};
 use crate::engine::{Batch, Done, Engine, InboxPage, InboxWatch, Receipts, Since};
 
 /// Rows on their way to a connection, which watches its user's list or does not.
@@ -146,7 +146,7 @@ pub(super) async fn set(
     Ok(Reply::Done { conversation, seq, time_ms })
 }
 
-/// Says how far the user is.
+/// Says how far the user is, and answers how far that has come to.
 pub(super) async fn mark(
     shared: &Shared,
     name: &ConversationName,
@@ -162,11 +162,11 @@ pub(super) async fn mark(
     };
     engine.with_state(name, is_allowed).await.map_err(|error| unreadable(&error))??;
     let cursor = Cursor::new(delivered, read);
-    engine.mark(name, &grant.user, cursor).await.map_err(|error| {
+    let stored = engine.mark(name, &grant.user, cursor).await.map_err(|error| {
         tracing::error!(error, "how far somebody has read cannot be stored");
         FAILED
     })?;
-    Ok(nothing_stored(name.clone()))
+    Ok(Reply::Done { conversation: name.clone(), seq: stored.read, time_ms: 0 })
 }
 
 /// To whom a message has come.

@@ -96,12 +96,11 @@ pub(super) async fn may_join(
     is_invited: bool,
 ) -> Result<(), Reply> {
     let data = || json!({ "conversation": conversation, "user": user, "invitation": is_invited });
-    let (code, reason) = match hook.ask(data).await {
-        Judgement::Allow | Judgement::Change(_) => return Ok(()),
-        Judgement::Deny(reason) => (Code::DENIED, reason),
-        Judgement::Unavailable => (Code::UNAVAILABLE, UNAVAILABLE.to_owned()),
-    };
-    Err(Reply::Refused { code, retry_after_ms: 0, reason })
+    match hook.ask(data).await {
+        Judgement::Allow | Judgement::Change(_) => Ok(()),
+        Judgement::Deny(reason) => Err(denied(reason)),
+        Judgement::Unavailable { retry_after_ms } => Err(unavailable(retry_after_ms)),
+    }
 }
 
 /// Asks about what a message is to say from now on; gives back what it may say.
@@ -124,13 +123,20 @@ pub(super) async fn judge_edit(
         data["edits"] = json!(seq);
         data
     };
-    let (code, reason) = match hook.ask(data).await {
-        Judgement::Allow => return Ok(append.body),
-        Judgement::Change(body) => return Ok(body),
-        Judgement::Deny(reason) => (Code::DENIED, reason),
-        Judgement::Unavailable => (Code::UNAVAILABLE, UNAVAILABLE.to_owned()),
-    };
-    Err(Reply::Refused { code, retry_after_ms: 0, reason })
+    match hook.ask(data).await {
+        Judgement::Allow => Ok(append.body),
+        Judgement::Change(body) => Ok(body),
+        Judgement::Deny(reason) => Err(denied(reason)),
+        Judgement::Unavailable { retry_after_ms } => Err(unavailable(retry_after_ms)),
+    }
+}
+
+const fn denied(reason: String) -> Reply {
+    Reply::Refused { code: Code::DENIED, retry_after_ms: 0, reason }
+}
+
+fn unavailable(retry_after_ms: u32) -> Reply {
+    Reply::Refused { code: Code::UNAVAILABLE, retry_after_ms, reason: UNAVAILABLE.to_owned() }
 }
 
 const UNAVAILABLE: &str = "what has to allow this does not answer";
@@ -168,8 +174,8 @@ impl Connecting {
                     tracing::info!(reason, user = %identity.grant.user, "a hook has refused a client");
                     Err(End::Goodbye(Goodbye { code: Code::DENIED, reason }))
                 }
-                Judgement::Unavailable => {
-                    Err(End::Close(Code::UNAVAILABLE, "what has to allow this does not answer"))
+                Judgement::Unavailable { retry_after_ms } => {
+                    Err(End::Later { code: Code::UNAVAILABLE, retry_after_ms, reason: UNAVAILABLE })
                 }
             }
         })

@@ -53,6 +53,11 @@ pub trait Verify: Send + Sync + 'static {
     /// Verifies a token at `now_ms`, in milliseconds since 1970. The error is [`Code::TOKEN_EXPIRED`], [`Code::TOKEN_REJECTED`], or
     /// [`Code::UNAVAILABLE`] when the keys cannot be had at the moment.
     fn verify(&self, token: &str, now_ms: u64) -> Verification;
+
+    /// When whoever was told [`Code::UNAVAILABLE`] may try again, in milliseconds from now.
+    fn retry_after_ms(&self) -> u32 {
+        0
+    }
 }
 
 /// What becomes of a token.

@@ -11,13 +11,14 @@ use super::connection::Shared;
 use super::requests::{allowed, unreadable};
 use crate::sessions::Members;
 
-/// Whether somebody is there for `me`, and when a device was last connected, in milliseconds since 1970. One who has blocked `me` never
-/// was.
+/// Whether somebody is there for `me`, and when a device was last connected, in milliseconds since 1970. One who has blocked `me` has gone
+/// then for `me`, as everybody goes, and has not come back.
 pub(super) async fn of(service: &Service, me: &UserId, user: &UserId) -> Result<(Status, u64), Refusal> {
-    if has_blocked(service, user, me).await? {
-        return Ok((Status::Offline, 0));
-    }
-    Ok(service.sessions.status(user, service.engine.now_ms()).await)
+    let (status, last_seen_ms) = service.sessions.status(user, service.engine.now_ms()).await;
+    Ok(match blocked_since(service, user, me).await? {
+        Some(since_ms) => (Status::Offline, last_seen_ms.min(since_ms)),
+        None => (status, last_seen_ms),
+    })
 }
 
 /// Watches the members of a conversation for the connection; those who have blocked its user are not there for it.
@@ -48,12 +49,10 @@ async fn members(shared: &Shared, name: &ConversationName) -> Result<Members, Re
     let others = engine.with_state(name, others).await.map_err(|error| unreadable(&error))??;
     let mut members = Members::default();
     for other in others {
-        let of = if has_blocked(&shared.service, &other, &grant.user).await? {
-            &mut members.unseen
-        } else {
-            &mut members.seen
-        };
-        of.insert(other);
+        match blocked_since(&shared.service, &other, &grant.user).await? {
+            Some(since_ms) => drop(members.unseen.insert(other, since_ms)),
+            None => drop(members.seen.insert(other)),
+        }
     }
     Ok(members)
 }
@@ -65,8 +64,6 @@ pub(super) async fn review(shared: &Shared, name: &ConversationName) {
     }
 }
 
-async fn has_blocked(service: &Service, user: &UserId, me: &UserId) -> Result<bool, Refusal> {
-    let known = service.engine.user(user).await.map_err(|error| unreadable(&error))?;
-    let blocks = known.read().blocks(me);
-    Ok(blocks)
+async fn blocked_since(service: &Service, user: &UserId, me: &UserId) -> Result<Option<u64>, Refusal> {
+    service.engine.blocked_since(user, me).await.map_err(|error| unreadable(&error))
 }

@@ -57,8 +57,12 @@ async fn answer_here(shared: &Shared, request: Request) -> Result<Reply, Refusal
             {
                 return Ok(refused);
             }
+            let caller = Caller::User(Arc::clone(&grant));
             let request = match (request, &shared.service.hooks.publish) {
                 (Request::Edit { conversation, seq, body, mentions }, Some(hook)) => {
+                    // A backend is shown no texts of those who have no say there.
+                    let edit = Alteration::Edit { body: body.clone(), mentions: mentions.clone() };
+                    shared.service.engine.may_alter(&caller, &conversation, &edit).await?;
                     match judge_edit(hook, &grant.user, &conversation, seq, body, &mentions).await {
                         Ok(body) => Request::Edit { conversation, seq, body, mentions },
                         Err(refused) => return Ok(refused),
@@ -66,7 +70,6 @@ async fn answer_here(shared: &Shared, request: Request) -> Result<Reply, Refusal
                 }
                 (request, _) => request,
             };
-            let caller = Caller::User(grant);
             let mut reply = answer(&shared.service.engine, caller, request).await?;
             if let Reply::Members { members, .. } = &mut reply {
                 let me = shared.grant.borrow().user.clone();

@@ -1,6 +1,6 @@
 //! A connection's place among the sessions.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use quoth_core::login::{End, SessionId};
@@ -84,8 +84,8 @@ pub struct Watcher {
 pub(crate) struct Members {
     /// Those whom it is told of.
     pub(crate) seen: HashSet<UserId>,
-    /// Those who want nothing of its user: to it they are not there.
-    pub(crate) unseen: HashSet<UserId>,
+    /// Those who want nothing of its user, and since when, in milliseconds since 1970: to it they have gone then.
+    pub(crate) unseen: HashMap<UserId, u64>,
 }
 
 impl Watcher {
@@ -134,8 +134,12 @@ impl Watcher {
                 state.watches.tell(self.session, conversation, user, present, now_ms);
             }
         }
-        for user in before.intersection(&unseen) {
-            state.watches.tell(self.session, conversation, user, (Status::Offline, 0), now_ms);
+        for (user, since_ms) in unseen.iter().filter(|(user, _)| before.contains(user)) {
+            // Who is not there has been told as such.
+            if let Some((_, last_seen_ms)) = state.presence.of(user, now_ms) {
+                let gone = (Status::Offline, last_seen_ms.min(*since_ms));
+                state.watches.tell(self.session, conversation, user, gone, now_ms);
+            }
         }
         drop(state);
         self.sessions.0.sooner.notify_one();

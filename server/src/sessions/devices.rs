@@ -12,28 +12,38 @@ use quoth_protocol::{ConversationName, DeviceId, UserId};
 use quoth_store::Register;
 
 use super::Inner;
+use super::alive::Runs;
 use super::keep::Keep;
 use super::state::until;
 
 /// What the keys begin with; behind it is the device's id.
 const PREFIX: &[u8] = b"device/";
 
+/// In place of when a device was last there: it was there when this was stored, and no end of that has been.
+pub(super) const THERE: u64 = 0;
+
 /// Users whose devices of before are read at once: reads wait for the disk, and a network that fails takes thousands with it.
 const READS_AT_ONCE: usize = 32;
 
-/// Devices that have gone, by user and device.
+/// Devices that have come or gone, by user and device.
 pub(super) type Gone = HashMap<(UserId, DeviceId), SessionInfo>;
 
 /// The devices that a user has had.
 ///
 /// # Errors
 /// When they cannot be read.
-pub(super) async fn load(keep: &dyn Keep, user: &UserId) -> Result<Vec<SessionInfo>, String> {
-    let registers = keep.load(ConversationName::of_user(user), PREFIX, 4 * SESSIONS_MAX).await?;
-    Ok(registers.iter().filter_map(|(key, value)| decode(key, value)).collect())
+pub(super) async fn load(keep: &dyn Keep, runs: &Runs, user: &UserId) -> Result<Vec<SessionInfo>, String> {
+    let registers = keep.load(ConversationName::of_user(user), PREFIX, None, 4 * SESSIONS_MAX).await?;
+    let seen = |mut info: SessionInfo| {
+        if info.last_seen_ms == THERE {
+            info.last_seen_ms = runs.last_seen_ms(info.connected_ms);
+        }
+        info
+    };
+    Ok(registers.iter().filter_map(|(key, value)| decode(key, value)).map(seen).collect())
 }
 
-/// Stores what devices have gone when it is time, for as long as somebody has the sessions. Nothing else waits for it: it takes as long as the
+/// Stores what devices have come and gone when it is time, for as long as somebody has the sessions. Nothing else waits for it: it takes as long as the
 /// disk takes.
 pub(super) async fn run(sessions: Weak<Inner>) {
     loop {
@@ -50,11 +60,11 @@ pub(super) async fn run(sessions: Weak<Inner>) {
     }
 }
 
-/// Stores what devices have gone and are not stored yet.
+/// Stores what devices have come and gone, of which that is not stored yet.
 pub(super) async fn store(inner: &Inner) {
     let _in_order = inner.storing.lock().await;
     let gone = inner.state.lock().begin_to_store();
-    keep(&*inner.keep(), gone).await;
+    keep(&*inner.keep(), &inner.runs, gone).await;
     inner.state.lock().stored();
 }
 
@@ -64,7 +74,7 @@ pub(super) async fn forget(inner: &Inner, user: &UserId) -> Result<(), String> {
     let _in_order = inner.storing.lock().await;
     let keep = inner.keep();
     loop {
-        let devices = load(&*keep, user).await?;
+        let devices = load(&*keep, &inner.runs, user).await?;
         if devices.is_empty() {
             return Ok(());
         }
@@ -74,14 +84,14 @@ pub(super) async fn forget(inner: &Inner, user: &UserId) -> Result<(), String> {
 }
 
 /// Remembers devices, and forgets the oldest ones of each user.
-async fn keep(keep: &dyn Keep, gone: Gone) {
+async fn keep(keep: &dyn Keep, runs: &Runs, gone: Gone) {
     let mut by_user: HashMap<UserId, Vec<SessionInfo>> = HashMap::new();
     for ((user, _), info) in gone {
         by_user.entry(user).or_default().push(info);
     }
     let reads = by_user.into_iter().map(|(user, gone)| async move {
         let log = ConversationName::of_user(&user);
-        match load(keep, &user).await {
+        match load(keep, runs, &user).await {
             Ok(before) => Some((log, registers(gone, before))),
             Err(error) => {
                 tracing::warn!(%user, error, "when the devices were last there cannot be stored");

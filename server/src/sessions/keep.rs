@@ -23,11 +23,13 @@ pub trait Keep: std::fmt::Debug + Send + Sync {
     /// Stores registers of many conversations at once; all of them are durable when this is ready. The error is a sentence.
     fn keep_all(&self, notes: Vec<(ConversationName, Vec<Register>)>) -> Kept<'_, ()>;
 
-    /// A conversation's registers whose keys begin with `prefix`, at most `limit`. The error is a sentence.
+    /// A conversation's registers whose keys begin with `prefix`, in the order of their keys, behind `after` or from the first one on, at most
+    /// `limit`. The error is a sentence.
     fn load(
         &self,
         conversation: ConversationName,
         prefix: &'static [u8],
+        after: Option<Bytes>,
         limit: usize,
     ) -> Kept<'_, Registers>;
 }
@@ -45,10 +47,11 @@ impl Keep for Engine {
         &self,
         conversation: ConversationName,
         prefix: &'static [u8],
+        after: Option<Bytes>,
         limit: usize,
     ) -> Kept<'_, Registers> {
         Box::pin(async move {
-            self.registers(conversation, prefix, limit).await.map_err(|error| error.to_string())
+            self.registers_after(conversation, prefix, after, limit).await.map_err(|error| error.to_string())
         })
     }
 }
@@ -66,7 +69,7 @@ impl Keep for Closed {
         Box::pin(async { Err("the server stops".to_owned()) })
     }
 
-    fn load(&self, _: ConversationName, _: &'static [u8], _: usize) -> Kept<'_, Registers> {
+    fn load(&self, _: ConversationName, _: &'static [u8], _: Option<Bytes>, _: usize) -> Kept<'_, Registers> {
         Box::pin(async { Err("the server stops".to_owned()) })
     }
 }
@@ -84,7 +87,7 @@ impl Keep for Nothing {
         Box::pin(async { Ok(()) })
     }
 
-    fn load(&self, _: ConversationName, _: &'static [u8], _: usize) -> Kept<'_, Registers> {
+    fn load(&self, _: ConversationName, _: &'static [u8], _: Option<Bytes>, _: usize) -> Kept<'_, Registers> {
         Box::pin(async { Ok(Vec::new()) })
     }
 }

@@ -4,6 +4,7 @@
 //! [`presence`](quoth_core::presence)). Here they share one lock, so that a sign-in cannot slip through between a look at the
 //! revocations and its entry among the devices, and whatever ends a connection is handed to its own task.
 
+mod alive;
 mod attendance;
 mod devices;
 mod expected;
@@ -19,7 +20,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
 use quoth_core::login::{Device, Outcome, Policy, Reason, SignIn};
-use quoth_core::revocation::{Bearer, Extent, Revoked};
+use quoth_core::revocation::{Bearer, Extent, InForce, Revoked};
 use quoth_core::session::Identity;
 use quoth_protocol::frame::Hello;
 use quoth_protocol::presence::Status;
@@ -28,12 +29,13 @@ use quoth_protocol::{Code, ConversationName, DeviceId, UserId};
 use tokio::sync::{Notify, mpsc};
 
 use crate::engine::{Clock, Statuses};
+pub use alive::{Run, runs_in};
 pub(crate) use attendance::Members;
 pub use attendance::{Attendance, Refused, Watcher};
 use keep::Closed;
 pub use keep::{Keep, Kept, Nothing, Registers};
 pub use mailbox::{Goodbye, Seen, Told};
-pub use revoked::revoked_in;
+pub use revoked::{RevocationPlace, revoked_in};
 use state::State;
 
 /// How the devices of a user get along, and what watchers hear.
@@ -87,11 +89,12 @@ struct Inner {
     state: Mutex<State>,
     /// Rings when something is due sooner than it was.
     sooner: Arc<Notify>,
-    /// Rings when a device has gone, of which that is to be stored.
+    /// Rings when a device has come or gone, of which that is to be stored.
     went: Arc<Notify>,
     /// Held while devices that have gone are stored, so that what is stored of one last is the latest.
     storing: tokio::sync::Mutex<()>,
     keep: RwLock<Arc<dyn Keep>>,
+    runs: alive::Runs,
     /// Held by who stores revocations.
     storing_revocations: tokio::sync::Mutex<()>,
     clock: Arc<dyn Clock>,
@@ -108,20 +111,23 @@ impl Sessions {
             went: Arc::default(),
             storing: tokio::sync::Mutex::default(),
             keep: RwLock::new(keep),
+            runs: alive::Runs::new(clock.unix_ms()),
             storing_revocations: tokio::sync::Mutex::default(),
             clock,
             config,
         });
         tokio::spawn(state::run(Arc::downgrade(&inner)));
         tokio::spawn(devices::run(Arc::downgrade(&inner)));
+        tokio::spawn(alive::run(Arc::downgrade(&inner)));
         Self(inner)
     }
 
-    /// Puts back what was [revoked](revoked_in) before a restart.
-    pub fn restore(&self, revoked: &[(Revoked, Extent)]) {
+    /// Puts back what was [revoked](revoked_in) before a restart, and when the server [was there](runs_in) before crashes.
+    pub fn restore(&self, revoked: &[(Revoked, InForce)], runs: &[Run]) {
+        self.0.runs.restore(runs);
         let mut state = self.0.state.lock();
-        for (revoked, extent) in revoked {
-            state.revocations.restore(revoked, *extent);
+        for (revoked, in_force) in revoked {
+            state.revocations.restore(revoked, in_force.clone());
         }
     }
 
@@ -137,8 +143,8 @@ impl Sessions {
     ) -> Result<Attendance, Box<Refused>> {
         let (user, device) = (&identity.grant.user, &hello.device);
         let mut state = self.0.state.lock();
-        if state.revocations.has(bearer(identity, device), now_ms) {
-            let goodbye = Goodbye { code: Code::TOKEN_REVOKED, reason: String::new() };
+        if let Some(reason) = state.revocations.against(bearer(identity, device), now_ms) {
+            let goodbye = Goodbye { code: Code::TOKEN_REVOKED, reason: reason.to_string() };
             return Err(Box::new(Refused { goodbye, attendance: None }));
         }
         let session = state.next_session();
@@ -150,9 +156,11 @@ impl Sessions {
                     state.eject(ejected.session, goodbye(ejected.reason));
                 }
                 let mailbox = state.admit(session, identity);
+                state.came(user, device, now_ms);
                 let change = state.presence.come(user, device, now_ms);
                 self.tell(&mut state, change, now_ms);
                 drop(state);
+                self.0.went.notify_one();
                 Ok(Attendance::new(self.clone(), session, mailbox))
             }
             Outcome::Refused(reason) => {
@@ -200,7 +208,7 @@ impl Sessions {
     }
 
     async fn devices_before(&self, user: &UserId) -> Vec<SessionInfo> {
-        devices::load(&*self.0.keep(), user).await.unwrap_or_else(|error| {
+        devices::load(&*self.0.keep(), &self.0.runs, user).await.unwrap_or_else(|error| {
             tracing::warn!(%user, error, "the devices of before cannot be read");
             Vec::new()
         })
@@ -218,7 +226,7 @@ impl Sessions {
         count
     }
 
-    /// Revokes something at `now_ms` and closes what it concerns, with a reason for people. It is in force when this is first polled, and
+    /// Revokes something at `now_ms` and closes what it concerns, with a reason for people, which those are told too that come later. It is in force when this is first polled, and
     /// stored when it is ready. Says how many connections it has closed.
     ///
     /// # Errors
@@ -233,11 +241,24 @@ impl Sessions {
         let extent = self.bounded(extent);
         let count = {
             let mut state = self.0.state.lock();
-            state.revocations.revoke(revoked, extent)?;
+            state.revocations.revoke(revoked, extent, reason)?;
             state.eject_revoked(revoked, reason, now_ms)
         };
         self.0.store(std::slice::from_ref(revoked)).await.map_err(RevokeError::NotStored)?;
         Ok(count)
+    }
+
+    /// A page of what is revoked, in the order of its [places](RevocationPlace), and the last one's place if there may be further ones.
+    ///
+    /// # Errors
+    /// When it cannot be read, as a sentence.
+    pub async fn revocations(
+        &self,
+        after: Option<&RevocationPlace>,
+        limit: usize,
+        now_ms: u64,
+    ) -> Result<(Vec<(Revoked, InForce)>, Option<RevocationPlace>), String> {
+        revoked::page(&*self.0.keep(), after, limit, now_ms).await
     }
 
     /// Ends a revocation. Says whether there was one.
@@ -305,6 +326,7 @@ impl Sessions {
     /// Stores what waits to be stored and lets go of the store. To be called at the end, when all connections are gone.
     pub async fn close(&self) {
         devices::store(&self.0).await;
+        alive::end(&self.0).await;
         *self.0.keep.write() = Arc::new(Closed);
     }
 

@@ -1,9 +1,13 @@
 //! Revocations as registers of the conversation `$server`.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::{BufMut as _, Bytes, BytesMut};
-use quoth_core::revocation::{Extent, Revoked};
+use quoth_core::revocation::{Extent, InForce, Revoked};
 use quoth_protocol::{ConversationName, DeviceId, UserId};
 use quoth_store::{Register, View};
+
+use super::keep::Keep;
 
 /// What the keys begin with. Behind it: `u`, `d` or `t`, and a 0 in front of each id, since no id has one.
 pub(super) const PREFIX: &[u8] = b"revoked/";
@@ -12,7 +16,7 @@ pub(super) const PREFIX: &[u8] = b"revoked/";
 ///
 /// # Errors
 /// When it cannot be read: a server must not take tokens that were revoked.
-pub fn revoked_in(view: &dyn View) -> Result<Vec<(Revoked, Extent)>, String> {
+pub fn revoked_in(view: &dyn View) -> Result<Vec<(Revoked, InForce)>, String> {
     let registers = view.registers(&ConversationName::server(), PREFIX, None, usize::MAX);
     let registers = registers.map_err(|error| format!("the revocations cannot be read: {error}"))?;
     let decoded = registers.iter().map(|(key, value)| {
@@ -21,8 +25,43 @@ pub fn revoked_in(view: &dyn View) -> Result<Vec<(Revoked, Extent)>, String> {
     decoded.collect()
 }
 
+/// Where a revocation stands among all: those of one device first, then those of one token, and those of a user last. A text of letters,
+/// digits, `-` and `_`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevocationPlace(Bytes);
+
+impl std::fmt::Display for RevocationPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(&self.0))
+    }
+}
+
+impl std::str::FromStr for RevocationPlace {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let key = URL_SAFE_NO_PAD.decode(text).ok().filter(|key| key.starts_with(PREFIX));
+        key.map(|key| Self(key.into())).ok_or("it is none of those that a page has given")
+    }
+}
+
+/// A page of what is revoked at `now_ms`.
+pub(super) async fn page(
+    keep: &dyn Keep,
+    after: Option<&RevocationPlace>,
+    limit: usize,
+    now_ms: u64,
+) -> Result<(Vec<(Revoked, InForce)>, Option<RevocationPlace>), String> {
+    let (server, after) = (ConversationName::server(), after.map(|after| after.0.clone()));
+    let rows = keep.load(server, PREFIX, after, limit).await?;
+    let next = rows.last().filter(|_| rows.len() == limit).map(|(key, _)| RevocationPlace(key.clone()));
+    let decoded = rows.iter().filter_map(|(key, value)| decode(key, value));
+    // Those that are over go a moment later.
+    Ok((decoded.filter(|(_, in_force)| in_force.extent.over_ms > now_ms).collect(), next))
+}
+
 /// The register of a revocation; `None` removes it.
-pub(super) fn register(revoked: &Revoked, extent: Option<Extent>) -> Register {
+pub(super) fn register(revoked: &Revoked, in_force: Option<&InForce>) -> Register {
     let mut key = BytesMut::from(PREFIX);
     let mut put = |kind: u8, ids: &[&str]| {
         key.put_u8(kind);
@@ -36,17 +75,18 @@ pub(super) fn register(revoked: &Revoked, extent: Option<Extent>) -> Register {
         Revoked::User { user, device: Some(device) } => put(b'd', &[user.as_str(), device.as_str()]),
         Revoked::Token { id } => put(b't', &[id]),
     }
-    let value = extent.map(|extent| {
-        let mut value = BytesMut::with_capacity(16);
+    let value = in_force.map(|InForce { extent, reason }| {
+        let mut value = BytesMut::with_capacity(16 + reason.len());
         value.put_u64_le(extent.issued_before_ms);
         value.put_u64_le(extent.over_ms);
+        value.put_slice(reason.as_bytes());
         value.freeze()
     });
     Register { key: key.freeze(), value }
 }
 
 /// What a register says; `None` when it is none of these.
-pub(super) fn decode(key: &Bytes, value: &Bytes) -> Option<(Revoked, Extent)> {
+pub(super) fn decode(key: &Bytes, value: &Bytes) -> Option<(Revoked, InForce)> {
     let (kind, ids) = key.strip_prefix(PREFIX)?.split_first()?;
     let ids = std::str::from_utf8(ids.strip_prefix(&[0])?).ok()?;
     let revoked = match kind {
@@ -58,17 +98,16 @@ pub(super) fn decode(key: &Bytes, value: &Bytes) -> Option<(Revoked, Extent)> {
         b't' => Revoked::Token { id: ids.to_owned() },
         _ => return None,
     };
-    let (issued_before, over) = value.split_first_chunk::<8>()?;
-    let extent = Extent {
-        issued_before_ms: u64::from_le_bytes(*issued_before),
-        over_ms: u64::from_le_bytes(over.try_into().ok()?),
-    };
-    Some((revoked, extent))
+    let (issued_before, rest) = value.split_first_chunk::<8>()?;
+    let (over, reason) = rest.split_first_chunk::<8>()?;
+    let extent =
+        Extent { issued_before_ms: u64::from_le_bytes(*issued_before), over_ms: u64::from_le_bytes(*over) };
+    Some((revoked, InForce { extent, reason: std::str::from_utf8(reason).ok()?.into() }))
 }
 
 #[cfg(test)]
 mod tests {
-    use quoth_core::revocation::{Extent, Revoked};
+    use quoth_core::revocation::{Extent, InForce, Revoked};
     use quoth_protocol::{DeviceId, UserId};
 
     use super::{decode, register};
@@ -83,11 +122,12 @@ mod tests {
             Revoked::Token { id: "t".repeat(crate::auth::TOKEN_ID_BYTES_MAX) },
         ] {
             let extent = Extent { issued_before_ms: 7, over_ms: u64::MAX };
-            let register = register(&revoked, Some(extent));
+            let in_force = InForce { extent, reason: "\u{fc}ber".into() };
+            let register = register(&revoked, Some(&in_force));
             assert!(register.key.len() <= quoth_store::REGISTER_KEY_BYTES_MAX);
             let value = register.value.unwrap();
-            assert_eq!(decode(&register.key, &value), Some((revoked, extent)));
-            assert_eq!(decode(&register.key, &value.slice(1..)), None);
+            assert_eq!(decode(&register.key, &value), Some((revoked, in_force)));
+            assert_eq!(decode(&register.key, &value.slice(..15)), None);
         }
     }
 }

@@ -10,11 +10,11 @@ use quoth_core::revocation::{Bearer, Revocations, Revoked};
 use quoth_core::session::Identity;
 use quoth_protocol::presence::Status;
 use quoth_protocol::reply::SessionInfo;
-use quoth_protocol::{Code, UserId};
+use quoth_protocol::{Code, DeviceId, UserId};
 
 use tokio::sync::mpsc;
 
-use super::devices::Gone;
+use super::devices::{Gone, THERE};
 use super::expected::Waiting;
 use super::mailbox::{Goodbye, Mailbox};
 use super::watches::Watches;
@@ -39,10 +39,11 @@ pub(super) struct State {
     last_session: u64,
     /// Those that a hook is asked about.
     pub(super) expected: HashMap<SessionId, Waiting>,
+    /// Those that have come or gone since that was stored.
     gone: Gone,
     /// Those of them that are being stored.
     storing: Gone,
-    /// When devices that have gone are to be stored.
+    /// When devices that have come or gone are to be stored.
     store_ms: Option<u64>,
     /// Hears of every user whose status has changed.
     observer: Option<mpsc::UnboundedSender<UserId>>,
@@ -134,7 +135,7 @@ impl State {
             let Some((user, device)) = self.logins.of_session(session) else { continue };
             let token_id = live.token_id.as_deref();
             let bearer = Bearer { user, device, token_id, issued_ms: live.issued_ms };
-            if self.revocations.has(bearer, now_ms) && !live.mailbox.has_goodbye() {
+            if self.revocations.against(bearer, now_ms).is_some() && !live.mailbox.has_goodbye() {
                 live.mailbox.goodbye(Goodbye { code: Code::TOKEN_REVOKED, reason: reason.to_owned() });
                 count += 1;
             }
@@ -149,8 +150,8 @@ impl State {
         now_ms: u64,
     ) -> Result<(), Goodbye> {
         let Some((_, device)) = self.logins.of_session(session) else { return Ok(()) };
-        if self.revocations.has(bearer(identity, device), now_ms) {
-            return Err(Goodbye { code: Code::TOKEN_REVOKED, reason: String::new() });
+        if let Some(reason) = self.revocations.against(bearer(identity, device), now_ms) {
+            return Err(Goodbye { code: Code::TOKEN_REVOKED, reason: reason.to_string() });
         }
         let Some(live) = self.live.get_mut(&session) else { return Ok(()) };
         live.issued_ms = identity.issued_ms;
@@ -176,6 +177,21 @@ impl State {
         for live in sessions.filter_map(|session| self.live.get(&session)) {
             live.mailbox.status();
         }
+    }
+
+    /// A device has come at `now_ms`. It is stored as one that is there, so that it was there behind a crash too.
+    pub(super) fn came(&mut self, user: &UserId, device: &DeviceId, now_ms: u64) {
+        let Some(came) = self.logins.device(user, device) else { return };
+        let info = SessionInfo {
+            device: device.clone(),
+            platform: came.platform,
+            generation: came.generation,
+            status: Status::Offline,
+            connected_ms: came.connected_ms,
+            last_seen_ms: THERE,
+        };
+        self.gone.insert((user.clone(), device.clone()), info);
+        self.store_ms.get_or_insert_with(|| now_ms.saturating_add(GATHER_MS));
     }
 
     pub(super) fn ended(&mut self, session: SessionId, end: End, now_ms: u64) {
@@ -222,7 +238,7 @@ impl State {
     /// Devices of a user that have gone and are not stored yet.
     pub(super) fn gone_of(&self, user: &UserId) -> Vec<SessionInfo> {
         let all = self.gone.iter().chain(&self.storing);
-        let of_user = all.filter(|((of, _), _)| of == user);
+        let of_user = all.filter(|((of, _), info)| of == user && info.last_seen_ms != THERE);
         of_user.map(|(_, info)| info.clone()).collect()
     }
 

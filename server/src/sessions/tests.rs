@@ -19,7 +19,7 @@ use quoth_store::Register;
 use super::attendance::Members;
 use super::keep::{Kept, Registers};
 use super::revoked::{PREFIX, decode};
-use super::{Attendance, Keep, RevokeError, Sessions, SessionsConfig, Told};
+use super::{Attendance, Keep, RevokeError, Sessions, SessionsConfig, Told, alive, devices};
 use crate::engine::Clock;
 
 const EVER: Extent = Extent { issued_before_ms: u64::MAX, over_ms: u64::MAX };
@@ -45,11 +45,18 @@ impl Keep for Memory {
         Box::pin(async { Ok(()) })
     }
 
-    fn load(&self, of: ConversationName, prefix: &'static [u8], limit: usize) -> Kept<'_, Registers> {
+    fn load(
+        &self,
+        of: ConversationName,
+        prefix: &'static [u8],
+        after: Option<Bytes>,
+        limit: usize,
+    ) -> Kept<'_, Registers> {
         let held = self.0.lock();
         let found = held
             .iter()
-            .filter(|((conversation, key), _)| *conversation == *of.as_str() && key.starts_with(prefix));
+            .filter(|((conversation, key), _)| *conversation == *of.as_str() && key.starts_with(prefix))
+            .filter(|((_, key), _)| after.as_ref().is_none_or(|after| key > after));
         let found = found.take(limit).map(|((_, key), value)| (key.clone(), value.clone())).collect();
         Box::pin(async { Ok(found) })
     }
@@ -78,8 +85,14 @@ impl Keep for SlowAtFirst {
         })
     }
 
-    fn load(&self, of: ConversationName, prefix: &'static [u8], limit: usize) -> Kept<'_, Registers> {
-        self.memory.load(of, prefix, limit)
+    fn load(
+        &self,
+        of: ConversationName,
+        prefix: &'static [u8],
+        after: Option<Bytes>,
+        limit: usize,
+    ) -> Kept<'_, Registers> {
+        self.memory.load(of, prefix, after, limit)
     }
 }
 
@@ -100,6 +113,13 @@ struct World {
 
 fn world(config: SessionsConfig) -> World {
     world_with(config, Arc::default())
+}
+
+fn world_at(now_ms: u64) -> World {
+    let (clock, memory) = (Arc::new(SetClock(now_ms.into())), Arc::<Memory>::default());
+    let sessions =
+        Sessions::start(SessionsConfig::default(), Arc::clone(&memory) as _, Arc::clone(&clock) as _);
+    World { sessions, memory, clock }
 }
 
 fn world_with(config: SessionsConfig, memory: Arc<Memory>) -> World {
@@ -187,9 +207,10 @@ async fn what_is_revoked_ends_at_once_and_does_not_come_back() {
         assert_eq!(ended, expected.iter().copied().collect(), "{revoked:?}");
         // After a restart too.
         let again = world_with(SessionsConfig::default(), Arc::clone(&world.memory));
-        let registers = world.memory.load(ConversationName::server(), PREFIX, usize::MAX).await.unwrap();
+        let registers =
+            world.memory.load(ConversationName::server(), PREFIX, None, usize::MAX).await.unwrap();
         let kept: Vec<_> = registers.iter().map(|(key, value)| decode(key, value).unwrap()).collect();
-        again.sessions.restore(&kept);
+        again.sessions.restore(&kept, &[]);
         for world in [&world, &again] {
             for which in all {
                 let refused = come(world, which).err();
@@ -198,7 +219,9 @@ async fn what_is_revoked_ends_at_once_and_does_not_come_back() {
             }
         }
         assert!(world.sessions.lift(&revoked).await.unwrap());
-        assert!(world.memory.load(ConversationName::server(), PREFIX, usize::MAX).await.unwrap().is_empty());
+        assert!(
+            world.memory.load(ConversationName::server(), PREFIX, None, usize::MAX).await.unwrap().is_empty()
+        );
         assert!(all.iter().all(|which| come(&world, which).is_ok()));
     }
 }
@@ -293,11 +316,17 @@ impl Keep for Slow {
         self.memory.keep_all(notes)
     }
 
-    fn load(&self, of: ConversationName, prefix: &'static [u8], limit: usize) -> Kept<'_, Registers> {
+    fn load(
+        &self,
+        of: ConversationName,
+        prefix: &'static [u8],
+        after: Option<Bytes>,
+        limit: usize,
+    ) -> Kept<'_, Registers> {
         self.loads.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
             self.goes_on.notified().await;
-            self.memory.load(of, prefix, limit).await
+            self.memory.load(of, prefix, after, limit).await
         })
     }
 }
@@ -305,7 +334,7 @@ impl Keep for Slow {
 #[tokio::test]
 async fn a_slow_store_holds_nothing_up_and_is_written_to_once() {
     const USERS: u64 = 20;
-    let (slow, clock) = (Arc::<Slow>::default(), Arc::<SetClock>::default());
+    let (slow, clock) = (Arc::<Slow>::default(), Arc::new(SetClock(1.into())));
     let sessions =
         Sessions::start(SessionsConfig::default(), Arc::clone(&slow) as _, Arc::clone(&clock) as _);
     let mut observed = sessions.observe();
@@ -429,4 +458,34 @@ async fn who_is_kicked_while_a_hook_is_asked_does_not_come_in() {
         0,
         "who has come or gone is not expected any more"
     );
+}
+
+#[tokio::test]
+async fn who_was_connected_at_a_crash_was_last_seen_then() {
+    let world = world_at(1_000);
+    let alice = come(&world, "alice", "phone", None).unwrap();
+    let carol = come(&world, "carol", "phone", None).unwrap();
+    devices::store(&world.sessions.0).await;
+    world.clock.0.store(61_000, Ordering::Relaxed);
+    alive::beat(&world.sessions.0).await;
+    // Who comes behind the last time that is stored was there then, and who has gone was not.
+    world.clock.0.store(65_000, Ordering::Relaxed);
+    let bob = come(&world, "bob", "phone", None).unwrap();
+    drop(carol);
+    devices::store(&world.sessions.0).await;
+    let again = world_with(SessionsConfig::default(), Arc::clone(&world.memory));
+    again.sessions.restore(
+        &[],
+        &alive::runs_of(&world.memory.load(ConversationName::server(), b"alive/", None, 9).await.unwrap()),
+    );
+    for (id, expected) in [("alice", 61_000), ("bob", 65_000), ("carol", 65_000), ("dave", 0)] {
+        assert_eq!(again.sessions.status(&user(id), 90_000).await, (Status::Offline, expected), "{id}");
+    }
+    let infos = again.sessions.session_infos(&user("alice"), 90_000).await;
+    assert_eq!((infos.len(), infos[0].last_seen_ms), (1, 61_000));
+    // One that stops knows better.
+    drop((alice, bob));
+    world.sessions.close().await;
+    let held = world.memory.0.lock();
+    assert!(held.keys().all(|(_, key)| !key.starts_with(b"alive/")), "nothing of it was a crash");
 }

@@ -1,6 +1,8 @@
 //! The data folder: whose it is, in which format, and that one process alone has it.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -8,17 +10,47 @@ use crate::durable::{create_durable_dir, sync_all, sync_dir};
 use crate::store::OpenError;
 
 /// Version of the folder's layout.
-const FORMAT: u32 = 7;
+const FORMAT: u32 = 8;
 
 pub(crate) const FORMAT_FILE: &str = "format";
 const NEW_FORMAT_FILE: &str = "format.new";
 const LOCK_FILE: &str = "lock";
 const PROGRAM: &str = "quoth-server data folder";
 
+/// Which store it is: another one for each that is made, and for each that a backup is restored into. What was numbered by one, seqs and
+/// places of its log, means nothing of another one. Not 0, and less than 2^53, so that it is exact in JSON everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StoreId(u64);
+
+impl StoreId {
+    /// That of all stores in memory, which end with their process.
+    pub const MEMORY: Self = Self(1);
+
+    /// Another one than any other's.
+    fn random() -> Self {
+        // Seeded by the operating system, for each thread, and another one at each call.
+        Self((RandomState::new().hash_one(std::process::id()) >> 11).max(2))
+    }
+
+    /// As a number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// 14 hexadecimal digits.
+impl fmt::Display for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:014x}", self.0)
+    }
+}
+
 /// A data folder that this process alone has.
 #[derive(Debug)]
 pub(crate) struct Folder {
     dir: PathBuf,
+    id: StoreId,
     /// Locked until it is dropped.
     _lock: File,
 }
@@ -26,20 +58,23 @@ pub(crate) struct Folder {
 impl Folder {
     /// Takes a folder over; an empty or missing one becomes a data folder.
     pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
-        let is_ours = is_ours(dir)?;
+        let known = id_of(dir)?;
         create_durable_dir(dir).map_err(OpenError::io("create", dir))?;
-        if !is_ours {
-            write_format(dir).map_err(OpenError::io("create", dir))?;
-        }
-        Ok(Self { dir: dir.to_owned(), _lock: lock(dir)? })
+        let id = match known {
+            Some(id) => id,
+            None => renew(dir)?,
+        };
+        Ok(Self { dir: dir.to_owned(), id, _lock: lock(dir)? })
     }
 
     /// Takes a folder over that must be a data folder already.
     pub(crate) fn take_existing(dir: &Path) -> Result<Self, OpenError> {
-        if !is_ours(dir)? {
-            return Err(OpenError::Foreign { dir: dir.to_owned() });
-        }
-        Ok(Self { dir: dir.to_owned(), _lock: lock(dir)? })
+        let id = id_of(dir)?.ok_or_else(|| OpenError::Foreign { dir: dir.to_owned() })?;
+        Ok(Self { dir: dir.to_owned(), id, _lock: lock(dir)? })
+    }
+
+    pub(crate) const fn id(&self) -> StoreId {
+        self.id
     }
 
     pub(crate) fn log(&self) -> PathBuf {
@@ -72,17 +107,17 @@ pub(crate) fn copy_format(dir: &Path, to: &Path) -> Result<(), OpenError> {
 /// # Errors
 /// [`OpenError::Foreign`], [`OpenError::Format`], and when the folder cannot be read.
 pub fn check_folder(dir: &Path) -> Result<(), OpenError> {
-    is_ours(dir).map(|_| ())
+    id_of(dir).map(drop)
 }
 
-/// Whether the folder is a data folder of this format. `false` when it is empty or missing.
-fn is_ours(dir: &Path) -> Result<bool, OpenError> {
+/// Which store a data folder of this format has. `None` when it is empty or missing.
+pub(crate) fn id_of(dir: &Path) -> Result<Option<StoreId>, OpenError> {
     let path = dir.join(FORMAT_FILE);
     match fs::read_to_string(&path) {
-        Ok(text) => check_format(dir, &text).map(|()| true),
+        Ok(text) => check_format(dir, &text).map(Some),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             if is_empty(dir).map_err(OpenError::io("list", dir))? {
-                Ok(false)
+                Ok(None)
             } else {
                 Err(OpenError::Foreign { dir: dir.to_owned() })
             }
@@ -94,12 +129,18 @@ fn is_ours(dir: &Path) -> Result<bool, OpenError> {
     }
 }
 
-fn check_format(dir: &Path, text: &str) -> Result<(), OpenError> {
-    let format = text.trim().strip_prefix(PROGRAM).and_then(|rest| rest.strip_prefix(", format "));
-    match format.and_then(|format| format.parse().ok()) {
-        Some(FORMAT) => Ok(()),
-        Some(found) => Err(OpenError::Format { dir: dir.to_owned(), found, expected: FORMAT }),
-        None => Err(OpenError::Foreign { dir: dir.to_owned() }),
+fn check_format(dir: &Path, text: &str) -> Result<StoreId, OpenError> {
+    let foreign = || OpenError::Foreign { dir: dir.to_owned() };
+    let rest = text.trim().strip_prefix(PROGRAM).and_then(|rest| rest.strip_prefix(", format "));
+    let rest = rest.ok_or_else(foreign)?;
+    let (format, rest) = rest.split_once(", ").unwrap_or((rest, ""));
+    match format.parse() {
+        Ok(FORMAT) => {
+            let id = rest.strip_prefix("store ").and_then(|id| u64::from_str_radix(id, 16).ok());
+            id.map(StoreId).ok_or_else(foreign)
+        }
+        Ok(found) => Err(OpenError::Format { dir: dir.to_owned(), found, expected: FORMAT }),
+        Err(_) => Err(foreign()),
     }
 }
 
@@ -118,10 +159,17 @@ fn is_empty(dir: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-fn write_format(dir: &Path) -> io::Result<()> {
+/// Makes it another store than any other.
+pub(crate) fn renew(dir: &Path) -> Result<StoreId, OpenError> {
+    let id = StoreId::random();
+    write_format(dir, id).map_err(OpenError::io("create", dir))?;
+    Ok(id)
+}
+
+fn write_format(dir: &Path, id: StoreId) -> io::Result<()> {
     let new_path = dir.join(NEW_FORMAT_FILE);
     let mut file = File::create(&new_path)?;
-    writeln!(file, "{PROGRAM}, format {FORMAT}")?;
+    writeln!(file, "{PROGRAM}, format {FORMAT}, store {id}")?;
     sync_all(&file, &new_path)?;
     fs::rename(new_path, dir.join(FORMAT_FILE))?;
     sync_dir(dir)

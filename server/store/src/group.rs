@@ -49,6 +49,9 @@ pub enum DecodeError {
     },
 }
 
+/// Bytes of the number of records.
+const COUNT_BYTES: usize = size_of::<u32>();
+
 /// Appends the encoding of a group.
 ///
 /// # Panics
@@ -56,6 +59,21 @@ pub enum DecodeError {
 /// longer than [`REGISTER_KEY_BYTES_MAX`](crate::REGISTER_KEY_BYTES_MAX).
 pub fn encode(records: &[Record], out: &mut Vec<u8>) {
     out.extend(len_u32(records.len()).to_le_bytes());
+    encode_records(records, out);
+}
+
+/// Adds records to a group that [`encode`] began in an empty buffer.
+///
+/// # Panics
+/// As of [`encode`], and when no group was begun there.
+pub fn encode_more(records: &[Record], group: &mut Vec<u8>) {
+    let (count, _) = group.split_first_chunk_mut::<COUNT_BYTES>().expect("a group was begun");
+    let before = u32::from_le_bytes(*count);
+    *count = before.checked_add(len_u32(records.len())).expect("fewer than 4 Gi records").to_le_bytes();
+    encode_records(records, group);
+}
+
+fn encode_records(records: &[Record], out: &mut Vec<u8>) {
     for record in records {
         let (conversation, sender) = (record.conversation.as_str(), record.sender.as_str());
         out.extend([kind(&record.content), flags(record), len_u8(conversation), len_u8(sender)]);

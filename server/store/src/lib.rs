@@ -58,7 +58,7 @@ mod view;
 pub use applier::{Applier, ApplierOptions, Hurry, OnFailure};
 pub use class::Class;
 pub use durable::create_durable_dir;
-pub use folder::check_folder;
+pub use folder::{StoreId, check_folder};
 pub use key::{ConversationKey, ProducerKey};
 pub use log::hold::Hold;
 pub use log::memory::MemoryLog;
@@ -71,6 +71,6 @@ pub use verify::{Finding, Progress, Report, verify};
 pub use view::fjall::FjallView;
 pub use view::memory::MemoryView;
 pub use view::{
-    Bounds, Erased, Found, Keep, Keepings, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed,
-    Rewrite, Rewritten, Span, Stretch, Survey, View, ViewError,
+    Bounds, Dead, Erased, Found, Keep, Keepings, Keeps, Last, Marks, PageLimit, Place, ProducerState,
+    Reclaimed, Rewrite, Rewritten, Span, Stretch, Survey, View, ViewError,
 };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::applier::FLUSH_BYTES;
-use crate::folder::Folder;
+use crate::folder::{Folder, StoreId};
 use crate::group;
 use crate::log::hold::Hold;
 use crate::log::memory::MemoryLog;
@@ -46,6 +46,8 @@ impl Options {
 pub struct Store {
     /// Orders and persists.
     pub log: Arc<dyn Log>,
+    /// Which store it is.
+    pub id: StoreId,
     /// What readers read. Up to date with the log when the store is opened; an [`Applier`](crate::Applier) keeps it so.
     pub view: Arc<dyn View>,
     /// What [`Options::hold_from`] asked for, for its holder to take.
@@ -194,14 +196,14 @@ impl Store {
         catch_up(&log, &view)?;
         let (log, view) = (Arc::new(log), Arc::new(view));
         let pinner = Some(Pinner { dir, log: Arc::clone(&log), view: Arc::clone(&view) });
-        Ok(Self { log, view, hold, pinner, folder: Some(folder) })
+        Ok(Self { log, id: folder.id(), view, hold, pinner, folder: Some(folder) })
     }
 
     /// A store in memory.
     #[must_use]
     pub fn memory() -> Self {
         let (log, view) = (Arc::new(MemoryLog::new()), Arc::new(MemoryView::new()));
-        Self { log, view, hold: None, pinner: None, folder: None }
+        Self { log, id: StoreId::MEMORY, view, hold: None, pinner: None, folder: None }
     }
 
     /// Flushes the view and closes the log. Stop the [`Applier`](crate::Applier) before. The folder is free for another
@@ -210,7 +212,7 @@ impl Store {
     /// # Errors
     /// When either fails. What was acked is stored nevertheless.
     pub fn close(self) -> Result<(), StoreError> {
-        let Self { log, view, folder, hold: _, pinner } = self;
+        let Self { log, view, folder, hold: _, pinner, id: _ } = self;
         view.flush()?;
         log.close()?;
         // The folder is released last.

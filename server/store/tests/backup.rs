@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use quoth_protocol::{ConversationName, Seq};
 use quoth_store::backup::{Added, BackupError, BackupFolder, Bytes, ExtraFile, Frozen, Pace};
 use quoth_store::testing::{change, commit, contents, notice, record, set};
-use quoth_store::{Options, PageLimit, Position, Record, Store, verify};
+use quoth_store::{Options, PageLimit, Position, Record, Store, View as _, verify};
 
 fn open(dir: &Path) -> Store {
     Store::open(Options { segment_bytes: 8192, cache_bytes: 1 << 20, ..Options::new(dir.join("store")) })
@@ -31,7 +31,7 @@ fn write(store: &Store, positions: std::ops::RangeInclusive<u64>) {
 }
 
 fn back_up(store: &Store, to: &Path) -> Added {
-    let pin = store.pinner.as_ref().unwrap().pin().unwrap();
+    let pin = store.pinner.as_ref().unwrap().pin(&[]).unwrap();
     let folder = BackupFolder::take(to).unwrap();
     folder.add(&Frozen::of_pin(pin.dir(), pin.end()), &[], 7, Pace::Gentle, &mut |_| {}).unwrap()
 }
@@ -101,27 +101,34 @@ fn a_backup_of_an_open_store_has_what_was_stored_and_another_one_copies_what_is_
 fn the_log_up_to_the_pin_is_in_it_and_no_more() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let empty = store.pinner.as_ref().unwrap().pin().unwrap();
+    let empty = store.pinner.as_ref().unwrap().pin(&[]).unwrap();
     write(&store, 1..=39);
-    let pin = store.pinner.as_ref().unwrap().pin().unwrap();
+    let pin = store.pinner.as_ref().unwrap().pin(&[]).unwrap();
     // Into the same segment, and into others; the one that was pinned is freed.
     write(&store, 40..=300);
     let folder = BackupFolder::take(&dir.path().join("backups")).unwrap();
     for (pin, last) in [(empty, 0), (pin, 39)] {
         let frozen = Frozen::of_pin(pin.dir(), pin.end());
-        let mut exported = Vec::new();
-        frozen
-            .export::<BackupError>(&|name| name.as_str() == "a", &mut |record| {
-                exported.push(record.clone());
-                Ok(())
-            })
-            .unwrap();
+        let (view, all) = (frozen.view().unwrap(), PageLimit { records: usize::MAX, bytes: usize::MAX });
+        let exported = view.after(&ConversationName::new("a").unwrap(), Seq::ZERO, all).unwrap().records;
         assert_eq!(exported, (1..=last).map(|n| record("a", n, n)).collect::<Vec<_>>());
         assert_eq!(folder.add(&frozen, &[], 0, Pace::Full, &mut |_| {}).unwrap().position, last);
     }
     drop(folder);
     restore(&dir.path().join("backups"), None, &dir.path().join("restored"));
     assert_has(&dir.path().join("restored"), 39);
+}
+
+#[test]
+fn what_says_how_far_the_log_was_read_is_of_before_its_end_and_as_it_was_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("store"));
+    let (cursor, missing) = (dir.path().join("cursor.json"), dir.path().join("missing.json"));
+    fs::write(&cursor, "17:499").unwrap();
+    let pin = store.pinner.as_ref().unwrap().pin(&[cursor.clone(), missing]).unwrap();
+    fs::write(&cursor, "18:0").unwrap();
+    assert_eq!(fs::read_to_string(pin.dir().join("cursor.json")).unwrap(), "17:499");
+    assert!(!pin.dir().join("missing.json").exists());
 }
 
 #[test]
@@ -147,7 +154,7 @@ fn pins_of_a_process_that_was_killed_are_deleted() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     write(&store, 1..=50);
-    std::mem::forget(store.pinner.as_ref().unwrap().pin().unwrap());
+    std::mem::forget(store.pinner.as_ref().unwrap().pin(&[]).unwrap());
     drop(store);
     assert!(dir.path().join("store/pins").exists());
     let store = open(dir.path());
@@ -238,6 +245,89 @@ fn old_backups_go_and_what_others_have_stays() {
     drop(folder);
     restore(&backups, None, &dir.path().join("restored"));
     assert_has(&dir.path().join("restored"), 400);
+}
+
+#[test]
+fn what_a_check_finds_damaged_is_copied_anew_by_the_next_backup() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    write(&store, 1..=200);
+    let backups = dir.path().join("backups");
+    back_up(&store, &backups);
+    let of_store =
+        |(path, bytes): &(PathBuf, Vec<u8>)| path.starts_with(backups.join("objects")) && bytes.len() > 1_000;
+    let (path, mut bytes) = contents(&backups).into_iter().find(of_store).unwrap();
+    bytes[500] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    back_up(&store, &backups);
+    let check = || BackupFolder::take_existing(&backups).unwrap().check(&mut |_| {}).unwrap();
+    assert_eq!((check().damaged, check().damaged), (vec![1, 2], vec![1, 2]), "it is told until it is mended");
+    back_up(&store, &backups);
+    let mended = check();
+    assert!(mended.findings.is_empty() && mended.sound.len() == 3, "{:?}", mended.findings);
+    assert!(
+        !contents(&backups).keys().any(|path| path.to_string_lossy().contains("damaged-")),
+        "what nobody names goes"
+    );
+}
+
+#[test]
+fn a_damaged_manifest_hinders_nobody_for_ever_and_what_was_interrupted_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let backups = two_backups(dir.path());
+    let manifest = backups.join("backups/000002.json");
+    let whole = fs::read(&manifest).unwrap();
+    fs::write(&manifest, &whole[..whole.len() - 2]).unwrap();
+    fs::write(backups.join("objects/0-0"), "of an interrupted one").unwrap();
+    let has_unnamed = || backups.join("objects/0-0").exists();
+    let store = open(dir.path());
+    let folder = || BackupFolder::take_existing(&backups).unwrap();
+    back_up(&store, &backups);
+    assert_eq!(folder().keep(2).unwrap(), 0, "the first and the third one");
+    assert!(has_unnamed(), "it may be the second one's");
+    back_up(&store, &backups);
+    assert_eq!(folder().keep(2).unwrap(), 2);
+    assert_eq!(folder().numbers().unwrap(), [3, 4]);
+    assert!(!has_unnamed() && folder().check(&mut |_| {}).unwrap().findings.is_empty());
+    fs::write(backups.join("objects/0-0"), "of an interrupted one").unwrap();
+    back_up(&store, &backups);
+    assert!(!has_unnamed(), "the next one deletes it");
+}
+
+#[test]
+fn a_restored_store_is_another_one_and_a_folder_has_backups_of_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let backups = two_backups(dir.path());
+    let id = |dir: &Path| open(dir).id;
+    let before = id(dir.path());
+    assert_eq!(id(dir.path()), before, "a start changes nothing");
+    restore(&backups, Some(1), &dir.path().join("one"));
+    restore(&backups, Some(1), &dir.path().join("two"));
+    let (one, two) = (id(&dir.path().join("one")), id(&dir.path().join("two")));
+    assert!(one != before && two != before && one != two);
+    let store = open(&dir.path().join("one"));
+    let pin = store.pinner.as_ref().unwrap().pin(&[]).unwrap();
+    let folder = BackupFolder::take(&backups).unwrap();
+    let add = |pin: &quoth_store::Pin| {
+        folder.add(&Frozen::of_pin(pin.dir(), pin.end()), &[], 7, Pace::Full, &mut |_| {})
+    };
+    assert!(matches!(add(&pin), Err(BackupError::AnotherStore { .. })));
+    assert_eq!(folder.numbers().unwrap(), [1, 2]);
+    let store = open(dir.path());
+    add(&store.pinner.as_ref().unwrap().pin(&[]).unwrap()).unwrap();
+}
+
+#[test]
+fn an_interrupted_restore_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let backups = two_backups(dir.path());
+    let to = dir.path().join("restored");
+    fs::create_dir_all(to.join("restoring/store")).unwrap();
+    let error = BackupFolder::take_existing(&backups).unwrap().restore(None, &to, &mut |_| {}).unwrap_err();
+    assert!(
+        matches!(error, BackupError::Interrupted { .. }) && error.to_string().contains("restoring"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -221,7 +221,7 @@ pub(crate) fn write(dir: &Path) -> anyhow::Result<()> {
             _ => {}
         }
         if BACKUPS_AT.contains(&position) {
-            let pin = store.pinner.as_ref().context("a store on disk")?.pin()?;
+            let pin = store.pinner.as_ref().context("a store on disk")?.pin(&[])?;
             let folder = BackupFolder::take(&dir.join("backup"))?;
             let frozen = Frozen::of_pin(pin.dir(), pin.end());
             let added = folder.add(&frozen, &[], position, Pace::Full, &mut |_| {})?;

@@ -87,9 +87,9 @@ fn a_disk_that_waited_is_a_doubtful_floor_wherever_it_is_shown() {
     let found: Outcome = serde_json::from_str(&read("found.json")).expect("an outcome");
     for ratio in &found.ratios {
         let stands_on_it = ratio.what.contains("append");
-        assert_eq!(ratio.doubt.is_some(), stands_on_it, "{ratio:?}");
-        let doubt = ratio.doubt.as_deref().unwrap_or("of append is");
-        assert!(doubt.contains("of append is"), "{doubt}");
+        // On a busy machine the bench may have been late as well, which is another doubt.
+        let doubts_it = ratio.doubt.as_ref().is_some_and(|doubt| doubt.contains("of append is"));
+        assert_eq!(doubts_it, stands_on_it, "{ratio:?}");
     }
     assert!(found.ratios.iter().filter(|ratio| ratio.doubt.is_some()).count() >= 2, "{:?}", found.ratios);
     let table = String::from_utf8_lossy(&output.stdout);

@@ -39,7 +39,8 @@ fn nothing_is_held_to_a_goal_under_another_load() {
     let run = |load_of: &str, arguments: &[&str]| {
         let mut bench = Bench::of_pair("relay", arguments);
         let profile = bench.dir.path().join("pair.toml");
-        let goal = "\"delivery p50: quoth over quinn relay\" = { at_most = 1000.0 }\n";
+        // One that no busy machine makes doubtful.
+        let goal = "\"datagrams for each delivery: quoth\" = { at_most = 1000.0 }\n";
         let text = std::fs::read_to_string(&profile).expect("a profile")
             + "warm_up_s = 0.5\nduration_s = 0.5\n[goals]\n"
             + load_of

@@ -179,9 +179,15 @@ fn who_may_not_know_is_not_told() -> anyhow::Result<()> {
             assert_eq!((who.as_str(), status), ("bob", Status::Online));
             let block =
                 |blocked| Ok::<_, anyhow::Error>(Request::Block { user: users.user("alice")?, blocked });
-            bob.request(block(true)?).await?;
-            assert_eq!(seen(&mut alice).await?, ("bob".to_owned(), Status::Offline, 0));
-            assert!(statuses(&mut alice, &group).await?.contains(&("bob".to_owned(), Status::Offline, 0)));
+            let Reply::Done { time_ms: blocked_ms, .. } = bob.request(block(true)?).await? else {
+                bail!("no block")
+            };
+            // As if bob had gone then, as everybody goes, and not as who was never there.
+            let gone = ("bob".to_owned(), Status::Offline, blocked_ms);
+            assert_eq!(seen(&mut alice).await?, gone);
+            bob.say(&ClientFrame::Status { away: true }).await?;
+            bob.say(&ClientFrame::Status { away: false }).await?;
+            assert!(statuses(&mut alice, &group).await?.contains(&gone));
             bob.say(&ClientFrame::Status { away: true }).await?;
             bob.request(block(false)?).await?;
             let (who, status, _) = seen(&mut alice).await?;

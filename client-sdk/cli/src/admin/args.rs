@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use quoth_client::protocol::membership::InvitationHash;
 use quoth_client::{ConversationName, DeviceId, UserId};
 
 use super::retention::RetentionCommand;
@@ -47,10 +48,22 @@ pub(crate) enum AdminCommand {
         /// In whose name; default: the key's name
         #[arg(long = "as", value_name = "USER")]
         publish_as: Option<UserId>,
+        /// The seq of the message that it answers
+        #[arg(long, value_name = "SEQ")]
+        reply_to: Option<u64>,
+        /// Whom it mentions; may be repeated
+        #[arg(long, value_name = "USER")]
+        mention: Vec<UserId>,
+        /// When it becomes absent, such as 10m, 2h or 7d from now; default: when its conversation's retention says so
+        #[arg(long = "expires", value_name = "TIME", value_parser = duration)]
+        expires_in: Option<Duration>,
         /// Idempotency key: publishing again with it writes nothing
         #[arg(long, value_name = "KEY")]
         once: Option<String>,
     },
+    /// Messages that are said
+    #[command(subcommand)]
+    Message(MessageCommand),
     /// Print a page of a conversation's events
     History {
         /// Which conversation
@@ -111,6 +124,15 @@ pub(crate) enum AdminCommand {
         #[arg(long, default_value = "", value_name = "TEXT")]
         reason: String,
     },
+    /// What is revoked
+    Revocations {
+        /// The page behind the one that has told this as its `next`
+        #[arg(long, value_name = "NEXT")]
+        after: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        limit: u32,
+    },
     /// A user and what is left of one
     #[command(subcommand)]
     User(UserCommand),
@@ -122,6 +144,48 @@ pub(crate) enum AdminCommand {
         #[command(flatten)]
         which: Which,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MessageCommand {
+    /// Make one say something else; only its sender does, so say who that is
+    Edit {
+        #[command(flatten)]
+        message: Said,
+        /// All that it is to say; several words are joined by spaces
+        #[arg(required = true)]
+        text: Vec<String>,
+        /// Whom it is to mention; may be repeated
+        #[arg(long, value_name = "USER")]
+        mention: Vec<UserId>,
+    },
+    /// Make one absent for everybody, whoever has written it
+    Revoke {
+        #[command(flatten)]
+        message: Said,
+    },
+    /// React to one
+    React {
+        #[command(flatten)]
+        message: Said,
+        /// An emoji or a short word
+        reaction: String,
+        /// Take it back
+        #[arg(long)]
+        off: bool,
+    },
+}
+
+/// A message, and in whose name something is done to it.
+#[derive(Debug, Args)]
+pub(crate) struct Said {
+    /// Where it is
+    pub(crate) conversation: ConversationName,
+    /// Its seq
+    pub(crate) seq: u64,
+    /// In whose name; default: the key's name
+    #[arg(long = "as", value_name = "USER")]
+    pub(crate) by: Option<UserId>,
 }
 
 /// Which tokens are meant.
@@ -303,6 +367,18 @@ pub(crate) enum ConversationCommand {
         #[arg(long, default_value_t = 0, value_name = "N")]
         uses_max: u32,
     },
+    /// The invitations that hold
+    Invitations {
+        /// To which
+        conversation: ConversationName,
+    },
+    /// End one invitation
+    RevokeInvitation {
+        /// To which
+        conversation: ConversationName,
+        /// Which one: its hash, as `invitations` shows it
+        hash: InvitationHash,
+    },
     /// End all invitations
     RevokeInvitations {
         /// To which
@@ -356,6 +432,17 @@ pub(crate) enum MemberCommand {
         /// How long, such as 10m, 2h or 7d; default: for ever
         #[arg(long = "for", value_name = "TIME", value_parser = end_ms)]
         until_ms: Option<u64>,
+    },
+    /// Who is banned, and until when
+    Banned {
+        /// Where
+        conversation: ConversationName,
+        /// Behind this user
+        #[arg(long, value_name = "USER")]
+        after: Option<UserId>,
+        /// At most so many
+        #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        limit: u32,
     },
     /// Let one join again
     Unban {

@@ -6,10 +6,12 @@ use clap::ValueEnum;
 use quoth_client::ConversationName;
 use serde_json::{Value, json};
 
-use super::args::{AdminCommand, ConversationCommand, MemberCommand, Place, UserCommand, Which, Whom};
+use super::args::{
+    AdminCommand, ConversationCommand, MemberCommand, MessageCommand, Place, Said, UserCommand, Which, Whom,
+};
 
 /// A time that no token is issued behind, in milliseconds since 1970: the greatest that every reader of JSON takes exactly (2^53 - 1).
-const END_OF_TIME_MS: u64 = 9_007_199_254_740_991;
+pub(super) const END_OF_TIME_MS: u64 = 9_007_199_254_740_991;
 
 /// A request.
 #[derive(Debug, PartialEq)]
@@ -70,11 +72,17 @@ fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
 pub(super) fn of(command: AdminCommand) -> Call {
     match command {
         AdminCommand::Stats => Call::get("/v1/stats".to_owned()),
-        AdminCommand::Publish { conversation, text, publish_as, once } => {
+        AdminCommand::Publish { conversation, text, publish_as, reply_to, mention, expires_in, once } => {
             let body = object([
                 ("conversation", Some(json!(conversation))),
                 ("text", Some(json!(text.join(" ")))),
                 ("publish_as", publish_as.map(|user| json!(user))),
+                ("reply_to", reply_to.map(Value::from)),
+                ("mentions", (!mention.is_empty()).then(|| json!(mention))),
+                (
+                    "expires_in_ms",
+                    expires_in.map(|wait| json!(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))),
+                ),
             ]);
             Call { once, ..Call::new("POST", "/v1/publish".to_owned(), Some(body)) }
         }
@@ -92,6 +100,7 @@ pub(super) fn of(command: AdminCommand) -> Call {
             ];
             Call::get(with(format!("/v1/conversations/{}/history", encoded(conversation)), &parameters))
         }
+        AdminCommand::Message(command) => of_message(command),
         AdminCommand::Conversation(command) => of_conversation(command),
         AdminCommand::Member(command) => of_member(command),
         AdminCommand::Retention(command) => super::retention::of(command),
@@ -128,6 +137,10 @@ pub(super) fn of(command: AdminCommand) -> Call {
             ]);
             Call::new("POST", "/v1/revocations".to_owned(), Some(body))
         }
+        AdminCommand::Revocations { after, limit } => {
+            let parameters = [("after", after), ("limit", Some(limit.to_string()))];
+            Call::get(with("/v1/revocations".to_owned(), &parameters))
+        }
         AdminCommand::Unrevoke { which: Which { user, device, token_id } } => {
             let body = object([
                 ("user", user.map(|user| json!(user))),
@@ -135,6 +148,24 @@ pub(super) fn of(command: AdminCommand) -> Call {
                 ("token_id", token_id.map(Value::from)),
             ]);
             Call::new("POST", "/v1/revocations/lift".to_owned(), Some(body))
+        }
+    }
+}
+
+fn of_message(command: MessageCommand) -> Call {
+    let path = |Said { conversation, seq, by }, below: &str| {
+        let path = format!("/v1/conversations/{}/messages/{seq}{below}", encoded(conversation));
+        with(path, &[("user", by.map(|user| user.to_string()))])
+    };
+    match command {
+        MessageCommand::Edit { message, text, mention } => {
+            let body = json!({ "text": text.join(" "), "mentions": mention });
+            Call::new("PATCH", path(message, ""), Some(body))
+        }
+        MessageCommand::Revoke { message } => Call::new("DELETE", path(message, ""), None),
+        MessageCommand::React { message, reaction, off } => {
+            let method = if off { "DELETE" } else { "PUT" };
+            Call::new(method, path(message, &format!("/reactions/{}", encoded(reaction))), None)
         }
     }
 }
@@ -180,6 +211,10 @@ fn of_conversation(command: ConversationCommand) -> Call {
             let body = json!({ "role": named(role), "expires_ms": expires_ms.unwrap_or_default(), "uses_max": uses_max });
             Call::new("POST", path(conversation, "/invitations"), Some(body))
         }
+        ConversationCommand::Invitations { conversation } => Call::get(path(conversation, "/invitations")),
+        ConversationCommand::RevokeInvitation { conversation, hash } => {
+            Call::new("DELETE", path(conversation, &format!("/invitations/{hash}")), None)
+        }
         ConversationCommand::RevokeInvitations { conversation } => {
             Call::new("DELETE", path(conversation, "/invitations"), None)
         }
@@ -206,6 +241,11 @@ fn of_member(command: MemberCommand) -> Call {
         MemberCommand::Unmute { whom } => Call::new("DELETE", path(whom, "members", "/mute"), None),
         MemberCommand::Ban { whom, until_ms } => {
             Call::new("PUT", path(whom, "bans", ""), Some(until(until_ms)))
+        }
+        MemberCommand::Banned { conversation, after, limit } => {
+            let parameters =
+                [("after", after.map(|user| user.to_string())), ("limit", Some(limit.to_string()))];
+            Call::get(with(format!("/v1/conversations/{}/bans", encoded(conversation)), &parameters))
         }
         MemberCommand::Unban { whom } => Call::new("DELETE", path(whom, "bans", ""), None),
     }
@@ -311,6 +351,22 @@ mod tests {
             shown(&["conversation", "slow-mode", "a", "30s"]),
             "PUT /v1/conversations/a/slow_mode {\"interval_ms\":30000} "
         );
+    }
+
+    #[test]
+    fn a_message_is_named_by_its_seq_and_its_sender() {
+        assert_eq!(
+            shown(&["message", "edit", "team", "7", "better", "so", "--as", "bob"]),
+            "PATCH /v1/conversations/team/messages/7?user=bob {\"mentions\":[],\"text\":\"better so\"} "
+        );
+        assert_eq!(shown(&["message", "revoke", "team", "7"]), "DELETE /v1/conversations/team/messages/7  ");
+        let path = "/v1/conversations/team/messages/7/reactions/%F0%9F%91%8D?user=b";
+        let react = ["message", "react", "team", "7", "\u{1f44d}", "--as", "b"];
+        assert_eq!(shown(&react), format!("PUT {path}  "));
+        assert_eq!(shown(&[&react[..], &["--off"]].concat()), format!("DELETE {path}  "));
+        let answer = ["publish", "a", "b", "--reply-to", "7", "--mention", "c", "--expires", "2s"];
+        let said = "\"expires_in_ms\":2000,\"mentions\":[\"c\"],\"reply_to\":7,\"text\":\"b\"";
+        assert_eq!(shown(&answer), format!("POST /v1/publish {{\"conversation\":\"a\",{said}}} "));
     }
 
     #[test]

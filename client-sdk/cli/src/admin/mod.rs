@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 pub(crate) use self::args::AdminArgs;
 use crate::args::ConnectionArgs;
-use crate::output::written;
+use crate::output::{note, written};
 
 /// Does what is asked, and prints the answer.
 pub(crate) fn run(connection: ConnectionArgs, args: AdminArgs) -> anyhow::Result<ExitCode> {
@@ -19,5 +19,6 @@ pub(crate) fn run(connection: ConnectionArgs, args: AdminArgs) -> anyhow::Result
     let answer = api::Api::new(connection, api)?.send(&call::of(command))?;
     let text = if json { format!("{answer}\n") } else { show::text(&answer) };
     written(std::io::stdout().lock().write_all(text.as_bytes()))?;
+    show::emptiness(&answer).into_iter().for_each(note);
     Ok(ExitCode::SUCCESS)
 }

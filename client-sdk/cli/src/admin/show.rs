@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 use unicode_width::UnicodeWidthStr as _;
 
+use super::call::END_OF_TIME_MS;
 use crate::clock::{date, time};
 use crate::output::printable;
 
@@ -14,7 +15,10 @@ const GAP: &str = "  ";
 /// An answer as text: a line for each field, and a table for each list.
 pub(super) fn text(answer: &Value) -> String {
     let Some(fields) = answer.as_object() else { return format!("{answer}\n") };
-    let (lists, single): (Vec<_>, Vec<_>) = fields.iter().partition(|(_, value)| value.is_array());
+    let count = fields.len();
+    // The last page has no next one, of which nobody needs to be told.
+    let fields = fields.iter().filter(|(name, value)| !(*name == "next" && value.is_null()));
+    let (lists, single): (Vec<_>, Vec<_>) = fields.partition(|(_, value)| value.is_array());
     let mut out = String::new();
     if lists.is_empty() || single.iter().any(|(name, _)| *name != "more") {
         let rows: Vec<_> = single.iter().map(|(name, value)| vec![label(name), cell(name, value)]).collect();
@@ -33,11 +37,18 @@ pub(super) fn text(answer: &Value) -> String {
             out.push_str(&table(rows));
         }
     }
-    if single.iter().any(|(name, value)| *name == "more" && **value == Value::Bool(true) && fields.len() <= 4)
-    {
+    if single.iter().any(|(name, value)| *name == "more" && **value == Value::Bool(true) && count <= 4) {
         out.push_str("there are more\n");
     }
     out
+}
+
+/// What else is to be said of a page of history where nothing ever was: any name may be asked for, also one with a slip in it.
+pub(super) fn emptiness(answer: &Value) -> Option<&'static str> {
+    let is_empty = answer["events"].is_array() && answer["head"] == 0;
+    is_empty.then_some(
+        "nothing was ever said there: `quoth admin conversation list` shows which conversations there are",
+    )
 }
 
 fn table(rows: &[Value]) -> String {
@@ -66,13 +77,15 @@ fn cell(name: &str, value: &Value) -> String {
         Value::String(text) => printable(text),
         Value::Number(number) if is_time(name) => match number.as_u64() {
             Some(0) | None => "-".to_owned(),
-            Some(u64::MAX) => "for ever".to_owned(),
+            Some(END_OF_TIME_MS..) => "for ever".to_owned(),
             Some(time_ms) => format!("{} {}", date(time_ms), time(time_ms)),
         },
-        Value::Object(fields) if fields.len() == 1 && name == "kind" => match &fields["message"]["body"] {
-            Value::String(text) => printable(text),
-            _ => printable(&value.to_string()),
-        },
+        Value::Object(fields) if fields.len() == 1 && name == "kind" => {
+            match fields.get("message").map(|message| &message["body"]) {
+                Some(Value::String(text)) => printable(text),
+                _ => printable(&value.to_string()),
+            }
+        }
         other => printable(&other.to_string()),
     }
 }
@@ -101,7 +114,15 @@ fn aligned(rows: &[Vec<String>]) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::text;
+    use super::{emptiness, text};
+
+    #[test]
+    fn a_history_without_anything_is_told() {
+        let page = |head: u64| json!({ "events": [], "gaps": [], "head": head });
+        assert!(emptiness(&page(0)).is_some_and(|told| told.contains("conversation list")));
+        assert_eq!(emptiness(&page(3)), None, "it is gone");
+        assert_eq!(emptiness(&json!({ "conversation": "a", "head": 0 })), None);
+    }
 
     #[test]
     fn fields_are_lines_and_lists_are_tables() {
@@ -123,9 +144,11 @@ mod tests {
 
     #[test]
     fn a_message_is_shown_as_its_text() {
-        let page = json!({ "events": [{ "kind": { "message": { "body": "hi\u{7}" } }, "seq": 1 }, { "kind": "invitations_revoked", "seq": 2 }],
+        let page = json!({ "events": [{ "kind": { "message": { "body": "hi\u{7}" } }, "seq": 1 }, { "kind": "invitations_revoked", "seq": 2 },
+                                      { "kind": { "revoked": { "seq": 1 } }, "seq": 3 }],
                            "floor": 1, "head": 2, "more": false });
         let shown = text(&page);
         assert!(shown.contains("hi\\u{7}") && shown.contains("invitations_revoked"), "{shown}");
+        assert!(shown.contains("revoked\":{\"seq\":1}"), "{shown}");
     }
 }

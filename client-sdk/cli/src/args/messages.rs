@@ -160,6 +160,7 @@ mod tests {
             ("edit general 7", "required"),
             ("react general 7", "required"),
             ("send general hi --expires 0s", "a second at least"),
+            ("send general hi --expires 1000000d", "less than 3650d"),
             ("retention general --age 1w", "30s or 7d"),
             ("retention general --count 0", "--count"),
             ("retention general --for-ever --count 1", "cannot be used"),

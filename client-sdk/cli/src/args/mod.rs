@@ -23,7 +23,7 @@ pub(crate) use self::messages::{
     BoundsArgs, EditArgs, InboxArgs, MessageArgs, QuietArgs, ReactArgs, ReadArgs, ReceiptsArgs,
     RetentionArgs, StandArgs,
 };
-pub(crate) use self::time::{duration, end_ms, moment_ms, some_time};
+pub(crate) use self::time::{duration, end_ms, lifetime, moment_ms};
 use crate::admin::AdminArgs;
 
 /// Talks to a Quoth server. Beside a development server on the same machine no flags are needed.
@@ -126,9 +126,10 @@ pub(crate) enum Command {
     Tail(TailArgs),
     /// Print a part of a conversation's history, each message with its seq and when it was said (UTC)
     History(HistoryArgs),
-    /// Make one of your messages say something else
+    /// Make one of your messages say something else; what it said first can still be read in the history, and goes when the message goes
     Edit(EditArgs),
-    /// Take a message away from everybody: one of yours, or any one for who may delete others'
+    /// Take a message away from everybody: one of yours, or, for who may delete others', any one of a user whose role is not above
+    /// one's own
     Revoke(MessageArgs),
     /// React to a message
     React(ReactArgs),
@@ -227,7 +228,7 @@ pub(crate) struct SendArgs {
     #[arg(long = "mention", value_name = "USER")]
     pub(crate) mentions: Vec<UserId>,
     /// Have it be gone for everybody so long after it was stored, such as 1h
-    #[arg(long, value_name = "TIME", value_parser = some_time)]
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
     pub(crate) expires: Option<Duration>,
 }
 
@@ -282,7 +283,7 @@ pub(crate) struct HistoryArgs {
     /// The last messages before this moment: 100, or as many as --last says
     #[arg(long, value_name = "TIME", value_parser = moment_ms, conflicts_with_all = ["after", "before", "all", "around"])]
     pub(crate) until: Option<u64>,
-    /// Print one JSON object a line
+    /// Print one JSON object a line; the last one says what was told, where the conversation begins and ends, and whether anything is missing
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -28,6 +28,17 @@ pub(crate) fn some_time(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
+/// How long a message is to last: what is never meant to go has no such time.
+pub(crate) fn lifetime(text: &str) -> Result<Duration, &'static str> {
+    const MAX: Duration = Duration::from_secs(3_650 * 86_400);
+    match some_time(text)? {
+        time if time >= MAX => Err(
+            "a message lasts less than 3650d; without --expires it lasts as long as the conversation keeps its messages",
+        ),
+        time => Ok(time),
+    }
+}
+
 /// When a time is over that begins now, in milliseconds since 1970.
 pub(crate) fn end_ms(text: &str) -> Result<u64, &'static str> {
     some_time(text).map(in_ms)

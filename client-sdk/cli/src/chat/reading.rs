@@ -43,7 +43,7 @@ async fn tell(room: Conversation, mut last: watch::Receiver<Seq>) {
             // Who reads may lack the right to say so, and a server may not know of it.
             Err(RequestError::Refused { .. } | RequestError::Unsupported) => return,
             // What has failed is said again with the next one.
-            Ok(()) | Err(_) => sleep(MARK_INTERVAL).await,
+            Ok(_) | Err(_) => sleep(MARK_INTERVAL).await,
         }
     }
 }

@@ -60,23 +60,19 @@ pub(super) fn muted(until_ms: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use quoth_client::{ConversationName, Event, EventKind, Seq, UserId};
 
     use super::*;
 
-    #[test]
-    fn a_row_says_what_waits_and_how_it_stands() {
-        let kind = EventKind::message("it\u{1b} is late");
-        let (time_ms, sender) = (1_103_947_440_000, UserId::new("bob").unwrap());
-        let last = Event { seq: Seq(9), time_ms, sender, origin_time_ms: None, kind };
-        let row = InboxRow {
+    pub(in crate::inbox) fn row() -> InboxRow {
+        InboxRow {
             conversation: ConversationName::new("team").unwrap(),
             kind: Some(ConversationKind::Group),
             title: "The team".to_owned(),
             head: Seq(9),
-            time_ms,
-            last: Some(last),
+            time_ms: 1_103_947_440_000,
+            last: None,
             unread: 1_000,
             mentions: 2,
             read: Seq(3),
@@ -85,7 +81,15 @@ mod tests {
             pinned: true,
             gone: false,
             version: 7,
-        };
+        }
+    }
+
+    #[test]
+    fn a_row_says_what_waits_and_how_it_stands() {
+        let kind = EventKind::message("it\u{1b} is late");
+        let (time_ms, sender) = (row().time_ms, UserId::new("bob").unwrap());
+        let last = Event { seq: Seq(9), time_ms, sender, origin_time_ms: None, kind };
+        let row = InboxRow { last: Some(last), ..row() };
         assert_eq!(
             row_line(&row, 0),
             "team \"The team\"  999+ unread, 2 for you  (pinned, muted)  [2004-12-25 04:04] <bob> it\\u{1b} is late"

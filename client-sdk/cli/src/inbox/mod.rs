@@ -2,6 +2,7 @@
 
 mod lines;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::output::{note, printable, written};
 
 pub(crate) async fn run(connection: &Connection, args: InboxArgs) -> anyhow::Result<()> {
     if !args.watch {
-        return asking(connection, async |client| list(client, &args).await).await;
+        return asking(connection, async |client| list(client, &args, &mut Shown::default()).await).await;
     }
     let watch = async |client: &Client, _: &Situation<'_>| {
         let watch = telling_states(client, |text| note(text), watch(client, &args));
@@ -69,12 +70,12 @@ async fn set(
     .await
 }
 
-async fn list(client: &Client, args: &InboxArgs) -> anyhow::Result<()> {
+async fn list(client: &Client, args: &InboxArgs, shown: &mut Shown) -> anyhow::Result<()> {
     let (mut after, mut is_empty) = (None, true);
     loop {
         let page = client.inbox(after.as_deref(), INBOX_PAGE_MAX).await?;
         is_empty &= page.rows.is_empty();
-        print(&page.rows, args)?;
+        print(&page.rows, args, shown)?;
         after = page.next;
         if after.is_none() {
             break;
@@ -93,23 +94,57 @@ async fn list(client: &Client, args: &InboxArgs) -> anyhow::Result<()> {
 async fn watch(client: &Client, args: &InboxArgs) -> anyhow::Result<()> {
     // Before the list, so that nothing is missed in between.
     let mut watch = client.watch_inbox(None).await?;
-    list(client, args).await?;
+    let mut shown = Shown::default();
+    list(client, args, &mut shown).await?;
     loop {
         let changes = watch.changes().await?;
-        print(&changes.rows, args)?;
+        print(&changes.rows, args, &mut shown)?;
         if changes.incomplete {
             note("* too much has changed while there was no connection; all again:");
-            list(client, args).await?;
+            list(client, args, &mut shown).await?;
         }
     }
 }
 
-fn print(rows: &[InboxRow], args: &InboxArgs) -> anyhow::Result<()> {
+/// The conversations that are in the list as it was printed.
+#[derive(Debug, Default)]
+struct Shown(BTreeSet<ConversationName>);
+
+impl Shown {
+    /// Whether a row is to be printed: of what is archived only that it is from now on, for whoever has it in the list still.
+    fn takes(&mut self, row: &InboxRow) -> bool {
+        if row.gone || row.archived {
+            return self.0.remove(&row.conversation);
+        }
+        self.0.insert(row.conversation.clone());
+        true
+    }
+}
+
+fn print(rows: &[InboxRow], args: &InboxArgs, shown: &mut Shown) -> anyhow::Result<()> {
     let now_ms = in_ms(Duration::ZERO);
     let mut out = std::io::stdout().lock();
-    for row in rows.iter().filter(|row| args.archived || !row.archived) {
+    for row in rows {
+        if !shown.takes(row) && !args.archived {
+            continue;
+        }
         let line = if args.json { serde_json::to_string(row)? } else { row_line(row, now_ms) };
         written(writeln!(out, "{line}"))?;
     }
     written(out.flush())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_leaves_the_list_is_told_once() {
+        let mut shown = Shown::default();
+        let row = |archived, gone| InboxRow { archived, gone, ..lines::tests::row() };
+        let told =
+            [(false, false), (true, false), (true, false), (false, false), (false, true), (false, true)];
+        let told = told.map(|(archived, gone)| shown.takes(&row(archived, gone)));
+        assert_eq!(told, [true, true, false, true, true, false]);
+    }
 }

@@ -29,7 +29,7 @@ export class Reading {
   /** Some Open or Read of this lane has asked for events. */
   private wasToBeRead = false;
   /** The one Open or Read that has no answer yet. */
-  private question: { from: Start | undefined } | undefined;
+  private question: { from: Start | undefined; readers: ReadonlySet<Reader> } | undefined;
   /** The seq that the server's cursor is behind, as far as known. */
   private position: number | undefined;
   /** Events were dropped: what comes does not follow on what was handed out. */
@@ -105,12 +105,21 @@ export class Reading {
     return { type: "read", from };
   }
 
+  /** The server has another store: what was read goes on nowhere there, since the same seqs are other events. */
+  outlived(): void {
+    for (const reader of [...this.readers]) {
+      if ((reader.cursor.place ?? 0) > 0) this.drop(reader, errorOfCode(Code.CURSOR_AHEAD, "the server was restored from a backup"));
+    }
+  }
+
   opened(head: number, floor: number): void {
-    const from = this.question?.from;
+    const { from, readers } = this.question ?? {};
     this.question = undefined;
-    if (!this.isDelivering || from === undefined) return;
+    if (!this.isDelivering || from === undefined || !readers) return;
     this.position = placeOf(from, head, floor);
     for (const reader of [...this.readers]) {
+      // Who has come since may be ahead of the head that this tells, and is asked for next.
+      if (!readers.has(reader)) continue;
       if (reader.cursor.place === undefined && reader.cursor.start !== from) continue;
       if (reader.cursor.opened(head, floor)) this.tellCaughtUp(reader);
       else this.drop(reader, errorOfCode(Code.CURSOR_AHEAD, "the cursor is beyond what the server has"));
@@ -192,7 +201,7 @@ export class Reading {
   private asked(from: Start | undefined): void {
     this.isDelivering = from !== undefined;
     this.wasToBeRead ||= this.isDelivering;
-    this.question = { from };
+    this.question = { from, readers: new Set(this.readers) };
     this.position = undefined;
     this.hasDropped = false;
   }

@@ -48,7 +48,7 @@ export const serverFrame = growing({
   },
   go_away: { code: u32, retryAfterMs: u32, reason: text },
   token_expiring: { inMs: u32 },
-  opened: { head: number, floor: number },
+  opened: { head: number, floor: number, store: number },
   /** `kind` is `undefined` when it is unknown. */
   event: { seq: number, timeMs: number, sender: user, originTimeMs: option(number), kind: growing(kinds) },
   ack: { n: number, seq: number, timeMs: number, duplicate: bool },

@@ -146,7 +146,7 @@ export class FakeLane {
       if (from.after > head) return this.reset(Code.CURSOR_AHEAD);
       this.cursor = from.after;
     } else this.cursor = Math.min(Math.max(head - from.last, floor - 1), head);
-    this.first.push(encodeServerFrame({ type: "opened", head, floor }));
+    this.first.push(encodeServerFrame({ type: "opened", head, floor, store: this.connection.server.store }));
     if (from !== undefined) this.roster(0);
     this.deliver();
   }

@@ -33,6 +33,8 @@ export class FakeServer {
   mayRead: (user: string, conversation: string) => boolean = () => true;
   mayWrite: (user: string, conversation: string) => boolean = () => true;
   features = 2 | 4 | 8;
+  /** Which store it is; another one is that of a backup. */
+  store = 1;
   /** What pages say of their messages, encoded. */
   pageStates: Uint8Array[] = [];
   openConversationsMax = 48;

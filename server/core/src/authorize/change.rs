@@ -53,7 +53,7 @@ pub(super) fn authorize(
         Change::Invite { role, .. } => {
             may(Permissions::INVITE)? && gives(member(actor, state)?, state, *role)
         }
-        Change::RevokeInvitations => may(Permissions::MANAGE)?,
+        Change::RevokeInvitation { .. } | Change::RevokeInvitations => may(Permissions::MANAGE)?,
     };
     allowed(ok)
 }

@@ -104,7 +104,11 @@ impl Standing {
             Action::Edit(message) => {
                 by_token(self.writes && message.is_of(actor))?;
                 writes?;
-                message.in_time()
+                match actor {
+                    Actor::User(_) => message.in_time(),
+                    // The operator's time is for users.
+                    Actor::Operator { .. } => Ok(Reach::Whole),
+                }
             }
             Action::Revoke(message) => {
                 by_token(self.writes)?;

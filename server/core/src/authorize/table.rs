@@ -58,6 +58,7 @@ const TABLE: &str = "
     slow_mode           YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
     invite              YYYF    FFFF    FFFF FFFF   YYYF  EEEE    RRRR    AAAA     FFFF    FFFF
     invite_admin        YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
+    revoke_invitation   YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
     revoke_invitations  YYFF    FFFF    FFFF FFFF   YYFF  EEEE    RRRR    AAAA     FFFF    FFFF
     create              YYYY    YYYY    YYYY YYYY   YYYY  EEEE    RRRR    AAAA     YYYY    FFFF
     react               YYYF    FFFF    FFFF FFFF   MMMF  EEEE    RRRR    AAAA     FFFF    FFFF
@@ -188,6 +189,7 @@ fn verbs() -> Vec<(&'static str, Verb)> {
         ("slow_mode", Verb::Change(Change::SlowMode { interval_ms: 1 })),
         ("invite", Verb::Change(invite(Role::Member))),
         ("invite_admin", Verb::Change(invite(Role::Admin))),
+        ("revoke_invitation", Verb::Change(Change::RevokeInvitation { hash: INVITATION })),
         ("revoke_invitations", Verb::Change(Change::RevokeInvitations)),
         ("create", Verb::Change(create)),
         ("react", Verb::Simple(Action::React)),

@@ -31,6 +31,9 @@ impl Written<'_> {
         if self.is_recent {
             return Ok(Reach::Whole);
         }
-        Err(Refusal::new(Code::TOO_OLD, "the message is too old for this"))
+        Err(Refusal::new(
+            Code::TOO_OLD,
+            "its sender has a while only to edit it or take it away (limits.edit_within_ms and limits.revoke_within_ms of the server); members with delete-any may take it away at any age",
+        ))
     }
 }

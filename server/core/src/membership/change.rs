@@ -87,6 +87,11 @@ pub enum Change {
         /// How many may come with it; 0: any number.
         uses_max: u32,
     },
+    /// Ends an invitation.
+    RevokeInvitation {
+        /// Which.
+        hash: InvitationHash,
+    },
     /// Ends all invitations.
     RevokeInvitations,
 }
@@ -116,6 +121,7 @@ impl Change {
             | Self::Ban { .. }
             | Self::SlowMode { .. }
             | Self::Invite { .. }
+            | Self::RevokeInvitation { .. }
             | Self::RevokeInvitations => (&[], None),
         };
         many.iter().chain(one)
@@ -135,6 +141,7 @@ impl Change {
             | Self::Mute { .. }
             | Self::SlowMode { .. }
             | Self::Invite { .. }
+            | Self::RevokeInvitation { .. }
             | Self::RevokeInvitations => false,
         }
     }
@@ -151,6 +158,7 @@ impl Change {
             | Self::Mute { .. }
             | Self::SlowMode { .. }
             | Self::Invite { .. }
+            | Self::RevokeInvitation { .. }
             | Self::RevokeInvitations => None,
         };
         self.added().chain(gone)

@@ -11,6 +11,9 @@ use super::state::{ConversationState, Present};
 use super::{Actor, Change, Refusal, Rules};
 use crate::authorize::{Action, Place, authorize};
 
+/// The end of an invitation that is over, whenever that is asked: the first moment that is one.
+const ENDED_MS: u64 = 1;
+
 /// What a decision needs besides state and change.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
@@ -105,6 +108,12 @@ pub fn decide(
             }
             let (hash, role, expires_ms, uses_max) = (*hash, *role, *expires_ms, *uses_max);
             Ok(vec![EventKind::InvitationMade { hash, role, expires_ms, uses_max }])
+        }
+        Change::RevokeInvitation { hash } => {
+            let (hash, expires_ms) = (*hash, ENDED_MS);
+            let ended = |role| EventKind::InvitationMade { hash, role, expires_ms, uses_max: 0 };
+            let holds = state.invitation(&hash, now_ms);
+            Ok(Vec::from_iter(holds.map(|invitation| ended(invitation.role))))
         }
         Change::RevokeInvitations => {
             let any = !state.invitations.is_empty();

@@ -108,7 +108,12 @@ impl ConversationState {
                 let mut invitations = self.remove_invitations(|invitation| !invitation.holds(time_ms));
                 let uses_left = (*uses_max > 0).then_some(*uses_max);
                 let made = Invitation { role: *role, expires_ms: *expires_ms, uses_left, seq };
-                self.invitations.insert(*hash, made);
+                if made.holds(time_ms) {
+                    self.invitations.insert(*hash, made);
+                } else {
+                    // It ends the one that was made before.
+                    self.invitations.remove(hash);
+                }
                 invitations.push(*hash);
                 Touched { invitations, ..Touched::default() }
             }

@@ -45,7 +45,9 @@ impl SlowModes {
     #[must_use]
     pub fn unknown(&self, name: &ConversationName, interval_ms: u32, now_ms: u64) -> Option<Range<u64>> {
         let from_ms = now_ms.saturating_sub(interval_ms.into());
-        (from_ms < self.since_ms && !self.learned.contains(name)).then_some(from_ms..self.since_ms)
+        // What was written in the millisecond in which this began may have been before.
+        let until_ms = self.since_ms.saturating_add(1);
+        (from_ms < until_ms && !self.learned.contains(name)).then_some(from_ms..until_ms)
     }
 
     /// Who has written in a conversation, and when, as far as the store says, among the last [`LOOKED_AT_MAX`] events. What is known to be
@@ -126,8 +128,8 @@ mod tests {
         let mut slow = SlowModes::new(10_800);
         let room = ConversationName::new("a").unwrap();
         let [x, y] = ["x", "y"].map(|name| UserId::new(name).unwrap());
-        assert_eq!(slow.unknown(&room, 1_000, 11_000), Some(10_000..10_800));
-        assert_eq!(slow.unknown(&room, 1_000, 11_800), None, "all of the interval is known");
+        assert_eq!(slow.unknown(&room, 1_000, 11_000), Some(10_000..10_801));
+        assert_eq!(slow.unknown(&room, 1_000, 11_801), None, "all of the interval is known");
         assert_eq!(slow.take(&room, &y, 1_000, 10_900), Ok(()));
         slow.learn(
             &room,

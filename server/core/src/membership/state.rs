@@ -181,6 +181,24 @@ impl ConversationState {
         members.filter_map(|(user, member)| member.present.map(|present| (user, member, present)))
     }
 
+    /// Who is banned at `now_ms`, and until when, behind a user or from the first one on, in the order of their ids' bytes.
+    pub fn bans_after<'a>(
+        &'a self,
+        after: Option<&UserId>,
+        now_ms: u64,
+    ) -> impl Iterator<Item = (&'a UserId, u64)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let users = self.members.range::<UserId, _>((from, Bound::Unbounded));
+        users
+            .filter(move |(_, member)| member.is_banned(now_ms))
+            .map(|(user, member)| (user, member.banned_until_ms))
+    }
+
+    /// The invitations that somebody may come with at `now_ms`, in the order of their hashes.
+    pub fn invitations(&self, now_ms: u64) -> impl Iterator<Item = (&InvitationHash, &Invitation)> {
+        self.invitations.iter().filter(move |(_, invitation)| invitation.holds(now_ms))
+    }
+
     /// The other one of a direct conversation.
     #[must_use]
     pub fn other(&self, user: &UserId) -> Option<&UserId> {

@@ -172,6 +172,11 @@ fn invitations_have_ends_and_uses() {
     assert_eq!(code(world.by("c", join(Some(hash(2))))), Code::FORBIDDEN);
     world.by("owner", invite(3, 0, 0)).unwrap();
     assert_eq!(world.state().invitations.len(), 1, "what is over makes room");
+    world.by("owner", invite(4, 0, 0)).unwrap();
+    let end = |n| Change::RevokeInvitation { hash: hash(n) };
+    assert_eq!([end(4), end(4), end(5)].map(|end| world.by("owner", end)), [Ok(1), Ok(0), Ok(0)]);
+    assert_eq!(code(world.by("c", join(Some(hash(4))))), Code::FORBIDDEN);
+    assert_eq!(world.state().invitations(world.now_ms).map(|(hash, _)| hash).collect::<Vec<_>>(), [&hash(3)]);
     assert_eq!(world.by("owner", Change::RevokeInvitations), Ok(1));
     assert_eq!(world.by("owner", Change::RevokeInvitations), Ok(0));
     assert_eq!(code(world.by("c", join(Some(hash(3))))), Code::FORBIDDEN);
@@ -324,7 +329,7 @@ fn events_and_registers_come_to_the_same() {
             let permissions = (any(3) == 0).then(|| Permissions(u32::try_from(any(64)).unwrap()));
             let until_ms = if any(4) == 0 { 0 } else { world.now_ms + any(300) };
             let hash = InvitationHash([u8::try_from(any(4)).unwrap(); 16]);
-            let change = match any(13) {
+            let change = match any(14) {
                 0 | 1 => Change::SetMember { user: target, role, permissions },
                 2 => Change::Leave,
                 3 => Change::Join { invitation: Some(hash) },
@@ -340,6 +345,7 @@ fn events_and_registers_come_to_the_same() {
                     expires_ms: until_ms,
                     uses_max: u32::try_from(any(3)).unwrap(),
                 },
+                12 => Change::RevokeInvitation { hash },
                 _ => Change::RevokeInvitations,
             };
             let actor = grant(actor);

@@ -23,6 +23,14 @@ pub fn blocked_key(user: &UserId) -> Vec<u8> {
     key(BLOCKED, user.as_str().as_bytes())
 }
 
+/// The event by which a user is blocked, as the register with the [key](blocked_key) of it says.
+///
+/// # Errors
+/// When it is none that [`registers`] has made.
+pub fn blocked_by(row: &[u8]) -> Result<Seq, Damaged> {
+    decode(row)
+}
+
 /// What the keys of the registers begin with that name the conversations which the user is in.
 pub const CONVERSATION: u8 = b'c';
 

@@ -7,7 +7,7 @@
 //! | `s`, seq | a [`Summary`]: all that a page needs to know of most messages |
 //! | `x`, seq | the event by which the one with this seq is absent |
 //!
-//! In a user's own log `h`, seq and the conversation's name is a message that the user has hidden.
+//! In a user's own log `h`, the conversation's name, 0 and the seq, the latest first, is a message that the user has hidden.
 
 use std::collections::BTreeMap;
 
@@ -107,10 +107,25 @@ pub fn reaction_key(seq: Seq, reaction: &str, user: &UserId) -> Vec<u8> {
     [&reactions_prefix(seq), reaction.as_bytes(), &[0], user.as_str().as_bytes()].concat()
 }
 
-/// The key of a hidden message, in a user's own log.
+/// What the keys of a conversation's hidden messages begin with, in a user's own log. A name has no character 0.
+#[must_use]
+pub fn hidden_prefix(conversation: &ConversationName) -> Vec<u8> {
+    [&[HIDDEN], conversation.as_str().as_bytes(), &[0]].concat()
+}
+
+/// The key of a hidden message, in a user's own log. The latest comes first.
 #[must_use]
 pub fn hidden_key(conversation: &ConversationName, seq: Seq) -> Vec<u8> {
-    [&of_seq(HIDDEN, seq), conversation.as_str().as_bytes()].concat()
+    let mut key = hidden_prefix(conversation);
+    key.extend((!seq.0).to_be_bytes());
+    key
+}
+
+/// The message of a key that begins with this [`hidden_prefix`].
+#[must_use]
+pub fn hidden_of(prefix: &[u8], key: &[u8]) -> Option<Seq> {
+    let bytes = key.strip_prefix(prefix)?;
+    Some(Seq(!u64::from_be_bytes(bytes.try_into().ok()?)))
 }
 
 /// The seq of a key that has nothing behind it.
@@ -132,4 +147,20 @@ pub(super) fn reaction_of(key: &[u8]) -> Option<(String, UserId)> {
     let text = std::str::from_utf8(key.get(9..)?).ok()?;
     let (reaction, user) = text.split_once('\0')?;
     Some((reaction.to_owned(), UserId::new(user).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_messages_lie_by_their_conversation_and_the_latest_first() {
+        let name = |name: &str| ConversationName::new(name).unwrap();
+        let prefix = hidden_prefix(&name("a"));
+        let keys = [Seq(u64::MAX), Seq(256), Seq(255), Seq(1)].map(|seq| hidden_key(&name("a"), seq));
+        assert!(keys.is_sorted());
+        assert_eq!(hidden_of(&prefix, &keys[1]), Some(Seq(256)));
+        assert!(!hidden_key(&name("ab"), Seq(1)).starts_with(&prefix));
+        assert_eq!(hidden_of(&prefix, &hidden_key(&name("ab"), Seq(1))), None);
+    }
 }

@@ -12,6 +12,10 @@ use super::registers::{
 use crate::membership::Fact;
 use crate::register::{Damaged, RegisterChange, decode, encode};
 
+/// So many reactions a revocation takes away itself, since its record is bounded. Nobody reads the others, and their rows go with the
+/// message's own.
+pub const REMOVED_REACTIONS_MAX: usize = 1_000;
+
 /// What the events about a message have come to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MessageState {
@@ -58,6 +62,9 @@ impl MessageState {
                 return Err(Damaged("a key is of no message"));
             }
         }
+        if state.is_absent {
+            state.reactions.clear();
+        }
         Ok(state)
     }
 
@@ -94,10 +101,11 @@ impl MessageState {
                     altered.absent.push(edit.seq);
                     altered.registers.push((edit_key(seq), None));
                 }
-                for (reaction, users) in std::mem::take(&mut self.reactions) {
-                    let keys = users.iter().map(|user| reaction_key(seq, &reaction, user));
-                    altered.registers.extend(keys.map(|key| (key, None)));
-                }
+                let reactions = std::mem::take(&mut self.reactions);
+                let keys = reactions.iter().flat_map(|(reaction, users)| {
+                    users.iter().map(move |user| (reaction_key(seq, reaction, user), None))
+                });
+                altered.registers.extend(keys.take(REMOVED_REACTIONS_MAX));
                 self.is_absent = true;
             }
             _ => return altered,

@@ -9,8 +9,10 @@ use quoth_protocol::membership::{ConversationKind, Role};
 use quoth_protocol::message::{Edit, MessageState as StateFrame};
 use quoth_protocol::{Code, ConversationName, Seq, UserId};
 
-use super::registers::{ABSENT, edit_key, reaction_key, reactions_prefix, summary_key};
-use super::{Absent, Alteration, Context, MessageState, Summary, Target, absent_key, decide};
+use super::registers::{ABSENT, REACTION, edit_key, reaction_key, reactions_prefix, summary_key};
+use super::{
+    Absent, Alteration, Context, MessageState, REMOVED_REACTIONS_MAX, Summary, Target, absent_key, decide,
+};
 use crate::authorize::{Grant, Pattern, Place, Standing};
 use crate::membership::testing::{World, grant, user};
 use crate::membership::{Actor, Change, Fact, Refusal, Rules};
@@ -222,6 +224,37 @@ fn no_text_comes_back_that_was_taken_back() {
     }
 }
 
+/// However many have reacted, the record of a revocation stays small.
+#[test]
+fn a_revocation_removes_so_many_reactions_itself() {
+    let mut state = MessageState::default();
+    let (seq, mut rows) = (Seq(1), BTreeMap::new());
+    let mut apply = |state: &mut MessageState, at: u64, sender: &str, kind: &EventKind| {
+        let sender = UserId::new(sender).unwrap();
+        let altered = state.apply(seq, Fact { seq: Seq(at), time_ms: at, sender: &sender, kind });
+        let changed = altered.registers.len();
+        for (key, value) in altered.registers {
+            match value {
+                Some(value) => rows.insert(key, value),
+                None => rows.remove(&key),
+            };
+        }
+        (changed, rows.clone())
+    };
+    let users = REMOVED_REACTIONS_MAX as u64 + 200;
+    for user in 0..users {
+        let reacted = EventKind::Reacted { seq, reaction: "+1".to_owned(), on: true };
+        apply(&mut state, 2 + user, &format!("u{user}"), &reacted);
+    }
+    let (changed, rows) = apply(&mut state, 2 + users, "ada", &EventKind::Revoked { seq });
+    assert!(changed <= REMOVED_REACTIONS_MAX + 3, "{changed}");
+    let left = rows.keys().filter(|key| key[0] == REACTION).count();
+    assert_eq!(left, 200, "the others go with the message's row");
+    let of_message = rows.iter().filter(|(key, _)| [REACTION, ABSENT].contains(&key[0]));
+    let loaded = MessageState::load(seq, of_message).unwrap();
+    assert!(loaded.is_absent() && loaded.reactions_count() == 0 && loaded == state);
+}
+
 #[test]
 fn messages_have_so_many_reactions_and_mentions() {
     let mut room = Room::new();
@@ -300,4 +333,7 @@ fn who_may_is_decided_by_role_and_time() {
         Ok(Some(EventKind::Revoked { seq: Seq(9) }))
     );
     assert_eq!(decide(operator, &edit, target, context), Err(Refusal::FORBIDDEN));
+    let sender = Actor::Operator { sender: &user("owner") };
+    let edited = decide(sender, &edit, target, context).unwrap();
+    assert!(matches!(edited, Some(EventKind::Edited { .. })), "in the sender's name, however old it is");
 }

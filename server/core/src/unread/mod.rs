@@ -35,6 +35,17 @@ pub struct Posted {
     pub mentions: Vec<UserId>,
 }
 
+/// An edit of a message, as far as it is counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edited {
+    /// Its own place.
+    pub seq: Seq,
+    /// That of the message.
+    pub of: Seq,
+    /// Whom the message mentions from then on.
+    pub mentions: Vec<UserId>,
+}
+
 /// What a user has not read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unread {
@@ -58,6 +69,19 @@ impl Posted {
     }
 }
 
+impl Edited {
+    /// An event as an edit; `None` for what is none.
+    #[must_use]
+    pub fn of(event: &Event) -> Option<Self> {
+        match &event.kind {
+            EventKind::Edited { seq, mentions, .. } => {
+                Some(Self { seq: event.seq, of: *seq, mentions: mentions.clone() })
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Unread {
     /// Takes the next message further back; says whether there may be more to count.
     fn take(&mut self, mentions_me: bool) -> bool {
@@ -68,7 +92,7 @@ impl Unread {
 }
 
 /// What `me` has not read who has read up to `read`: the latest [`UNREAD_MAX`] messages of others behind that which are not absent.
-/// `newest_first` are the conversation's messages, each of them once.
+/// `newest_first` are the conversation's messages, each of them once, with the mentions of its latest edit.
 pub fn count<'a>(
     newest_first: impl IntoIterator<Item = &'a Posted>,
     read: Seq,

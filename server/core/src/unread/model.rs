@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use quoth_protocol::limits::UNREAD_MAX;
 use quoth_protocol::{Seq, UserId};
 
-use super::{Life, Posted, Unread, Window, count};
+use super::{Edited, Life, Posted, Unread, Window, count};
 
 const STEPS: u32 = 1_000_000;
 
@@ -30,7 +30,10 @@ impl Random {
 struct World {
     random: Random,
     users: Vec<UserId>,
+    /// As they stand, and whom they mentioned first.
     messages: Vec<Posted>,
+    mentioned: BTreeMap<Seq, Vec<UserId>>,
+    edits: Vec<Edited>,
     head: Seq,
     floor: Seq,
     absent: BTreeSet<Seq>,
@@ -54,6 +57,8 @@ impl World {
             random: Random(seed),
             users,
             messages: Vec::new(),
+            mentioned: BTreeMap::new(),
+            edits: Vec::new(),
             head: Seq::ZERO,
             floor: Seq(1),
             absent: BTreeSet::new(),
@@ -67,6 +72,21 @@ impl World {
         self.users[usize::try_from(at).unwrap()].clone()
     }
 
+    fn some_users(&mut self) -> Vec<UserId> {
+        let count = if self.random.below(8) == 0 { self.random.below(4) } else { 0 };
+        (0..count).map(|_| self.user()).collect()
+    }
+
+    /// What the store has behind one seq up to another one: messages as they were said, without those that are absent, and edits.
+    fn read(&self, after: Seq, to: Seq) -> (Vec<Posted>, Vec<Edited>) {
+        let messages = self.messages.iter().skip(self.messages.partition_point(|one| one.life.seq <= after));
+        let messages = messages.take_while(|one| one.life.seq <= to);
+        let messages = messages.filter(|one| !self.absent.contains(&one.life.seq));
+        let said = |one: &Posted| Posted { mentions: self.mentioned[&one.life.seq].clone(), ..one.clone() };
+        let edits = self.edits.iter().skip(self.edits.partition_point(|one| one.seq <= after));
+        (messages.map(said).collect(), edits.take_while(|one| one.seq <= to).cloned().collect())
+    }
+
     fn some_seq(&mut self, back: u64) -> Seq {
         Seq(self.head.0.saturating_sub(self.random.below(back)))
     }
@@ -76,8 +96,8 @@ impl World {
             0..60 => {
                 self.head = self.head.next();
                 let (seq, sender) = (self.head, self.user());
-                let count = if self.random.below(8) == 0 { self.random.below(4) } else { 0 };
-                let mentions = (0..count).map(|_| self.user()).collect();
+                let mentions = self.some_users();
+                self.mentioned.insert(seq, mentions.clone());
                 self.messages.push(Posted {
                     life: Life { seq, time_ms: seq.0, expires_ms: 0 },
                     sender,
@@ -85,7 +105,16 @@ impl World {
                 });
             }
             // What is no message has a place all the same.
-            60..65 => self.head = self.head.next(),
+            60..62 => self.head = self.head.next(),
+            62..65 => {
+                let of = self.some_seq(1_500);
+                self.head = self.head.next();
+                let edited = Edited { seq: self.head, of, mentions: self.some_users() };
+                if let Ok(at) = self.messages.binary_search_by_key(&of, |posted| posted.life.seq) {
+                    self.messages[at].mentions.clone_from(&edited.mentions);
+                }
+                self.edits.push(edited);
+            }
             65..75 => {
                 let seq = self.some_seq(1_500);
                 self.absent.insert(seq);
@@ -122,11 +151,9 @@ impl World {
     }
 
     fn append(&mut self, to: Seq) {
-        let from = self.messages.partition_point(|posted| posted.life.seq <= self.window.last());
-        let absent = &self.absent;
-        // What is absent is not read from the store any more.
-        let new = self.messages[from..].iter().filter(|posted| !absent.contains(&posted.life.seq));
-        self.window.append(to, new.cloned());
+        let (messages, edits) = self.read(self.window.last(), to);
+        self.window.append(to, messages);
+        edits.iter().for_each(|edited| self.window.edit(edited));
     }
 
     fn look(&mut self, seen: &mut Seen) {
@@ -152,15 +179,9 @@ impl World {
             };
             seen.further_back += 1;
             let before = Seq(missing.0.saturating_sub(1 + self.random.below(256)));
-            let from = self.messages.partition_point(|posted| posted.life.seq <= before);
-            let to = self.messages.partition_point(|posted| posted.life.seq <= missing);
-            let absent = &self.absent;
-            let page: Vec<_> = self.messages[from..to]
-                .iter()
-                .filter(|one| !absent.contains(&one.life.seq))
-                .cloned()
-                .collect();
-            self.window.prepend(before, page);
+            let (messages, edits) = self.read(before, missing);
+            edits.iter().for_each(|edited| self.window.edit(edited));
+            self.window.prepend(before, messages);
         }
     }
 }
@@ -178,6 +199,9 @@ fn windows_count_what_the_events_come_to() {
         if step % 10_000 == 0 {
             let gone = world.messages.partition_point(|posted| posted.life.seq < world.floor);
             world.messages.drain(..gone);
+            world.mentioned = world.mentioned.split_off(&world.floor);
+            let gone = world.edits.partition_point(|edited| edited.seq < world.floor);
+            world.edits.drain(..gone);
             world.absent = world.absent.split_off(&world.floor);
         }
     }

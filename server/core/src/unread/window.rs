@@ -5,10 +5,13 @@ use std::collections::{HashMap, VecDeque};
 use quoth_protocol::limits::UNREAD_MAX;
 use quoth_protocol::{Seq, UserId};
 
-use super::{Life, Posted, Unread};
+use super::{Edited, Life, Posted, Unread};
 
 /// Messages that a window keeps: more than are counted, since a reader's own are among them.
 const MESSAGES_MAX: usize = 2 * UNREAD_MAX as usize;
+
+/// Edits of messages further back that a window keeps before it begins anew.
+const EDITS_MAX: usize = MESSAGES_MAX;
 
 /// Users whom a window knows before it begins anew.
 const USERS_MAX: usize = 20_000;
@@ -21,6 +24,8 @@ pub struct Window {
     before: Seq,
     last: Seq,
     messages: VecDeque<Message>,
+    /// The latest edits behind `before` of messages that are not.
+    edits: HashMap<Seq, Mentions>,
     users: Vec<UserId>,
     places: HashMap<UserId, u32>,
 }
@@ -29,7 +34,14 @@ pub struct Window {
 struct Message {
     life: Life,
     sender: u32,
-    mentions: Box<[u32]>,
+    mentions: Mentions,
+}
+
+#[derive(Debug, Clone)]
+struct Mentions {
+    /// The edit that says so; zero: the message itself.
+    by: Seq,
+    users: Box<[u32]>,
 }
 
 /// The window does not reach as far back as is asked: it needs the messages before this seq and this one.
@@ -49,16 +61,16 @@ impl Window {
         self.last
     }
 
-    /// How many messages it holds.
+    /// How many messages it holds something of.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.messages.len()
+        self.messages.len() + self.edits.len()
     }
 
-    /// Whether it holds no message.
+    /// Whether it holds nothing of any message.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.len() == 0
     }
 
     /// Takes the messages between its end and `last`, ascending. What it knows of already, and what is beyond `last`, it leaves alone.
@@ -74,7 +86,7 @@ impl Window {
         self.trim();
     }
 
-    /// Takes the messages behind `before` up to its beginning, ascending.
+    /// Takes the messages behind `before` up to its beginning, ascending. It needs the edits there before.
     pub fn prepend(
         &mut self,
         before: Seq,
@@ -82,7 +94,10 @@ impl Window {
     ) {
         for posted in posted.into_iter().rev() {
             if posted.life.seq <= self.before && posted.life.seq > before {
-                let message = self.message(&posted);
+                let mut message = self.message(&posted);
+                if let Some(mentions) = self.edits.remove(&posted.life.seq) {
+                    message.mentions = mentions;
+                }
                 self.messages.push_front(message);
                 self.before = Seq(posted.life.seq.0.saturating_sub(1));
             }
@@ -90,8 +105,28 @@ impl Window {
         self.before = self.before.min(before);
     }
 
+    /// Takes an edit, in whatever order: the latest one of a message counts.
+    pub fn edit(&mut self, edited: &Edited) {
+        let known = match self.messages.binary_search_by_key(&edited.of, |message| message.life.seq) {
+            Ok(at) => self.messages.get(at).map(|message| message.mentions.by),
+            Err(_) if edited.of <= self.before => self.edits.get(&edited.of).map(|mentions| mentions.by),
+            // It is no message, or absent.
+            Err(_) => return,
+        };
+        if known.is_some_and(|by| by >= edited.seq) {
+            return;
+        }
+        let users = edited.mentions.iter().map(|user| self.place(user)).collect();
+        let mentions = Mentions { by: edited.seq, users };
+        match self.messages.binary_search_by_key(&edited.of, |message| message.life.seq) {
+            Ok(at) => self.messages[at].mentions = mentions,
+            Err(_) => drop(self.edits.insert(edited.of, mentions)),
+        }
+    }
+
     /// A message is absent for good.
     pub fn remove(&mut self, seq: Seq) {
+        self.edits.remove(&seq);
         if let Ok(at) = self.messages.binary_search_by_key(&seq, |message| message.life.seq) {
             self.messages.remove(at);
         }
@@ -118,7 +153,7 @@ impl Window {
             if is_me(&message.sender) || is_absent(message.life) {
                 continue;
             }
-            if !unread.take(message.mentions.iter().any(is_me)) {
+            if !unread.take(message.mentions.users.iter().any(is_me)) {
                 return Ok(unread);
             }
         }
@@ -128,8 +163,8 @@ impl Window {
 
     fn message(&mut self, posted: &Posted) -> Message {
         let sender = self.place(&posted.sender);
-        let mentions = posted.mentions.iter().map(|user| self.place(user)).collect();
-        Message { life: posted.life, sender, mentions }
+        let users = posted.mentions.iter().map(|user| self.place(user)).collect();
+        Message { life: posted.life, sender, mentions: Mentions { by: Seq::ZERO, users } }
     }
 
     fn place(&mut self, user: &UserId) -> u32 {
@@ -143,13 +178,21 @@ impl Window {
     }
 
     fn trim(&mut self) {
-        if self.users.len() > USERS_MAX {
+        if self.users.len() > USERS_MAX || self.edits.len() > EDITS_MAX {
             *self = Self::behind(self.last);
         }
+        let before = self.before;
         while self.messages.len() > MESSAGES_MAX {
             if let Some(message) = self.messages.pop_front() {
                 self.before = message.life.seq;
+                // Its edit may lie behind that, and is not read again then.
+                if message.mentions.by > Seq::ZERO {
+                    self.edits.insert(message.life.seq, message.mentions);
+                }
             }
+        }
+        if self.before > before {
+            self.edits.retain(|_, mentions| mentions.by > self.before);
         }
     }
 }

@@ -26,6 +26,9 @@ const LIMITS: Limits = Limits { timeout: Duration::from_secs(5), body_bytes_max:
 /// Sign-ins that wait for the keys at once. Each holds its token, of 8 KiB at most.
 const WAITERS_MAX: usize = 8_192;
 
+/// The shortest wait of who is told to come again.
+const WAIT_MIN: Duration = Duration::from_secs(1);
+
 /// Key ids that are remembered to have been looked for. A fleet whose key was withdrawn has one or two; junk has any number, and each takes
 /// 256 bytes at most.
 const SOUGHT_MAX: usize = 1_024;
@@ -130,6 +133,13 @@ impl Jwks {
     /// Whether the set could be read when somebody last looked.
     pub(super) fn is_readable(&self) -> bool {
         self.0.looks.lock().has_succeeded
+    }
+
+    /// How long there is no look for whoever comes with a key that is not known; a second at least, since many come then.
+    pub(super) fn wait(&self) -> Duration {
+        let last = self.0.looks.lock().last;
+        let since = last.map_or(Duration::ZERO, |last| last.elapsed());
+        self.0.config.refresh_min.saturating_sub(since).max(WAIT_MIN)
     }
 
     /// What can be done for a token whose key is not known, by its id of at most 64 characters. All who wait get the same look.

@@ -13,7 +13,7 @@ use quoth_protocol::frame::EventKind;
 use quoth_protocol::{Code, ConversationName, Seq, UserId, codec};
 use quoth_store::{Class, Content, Record, Register, StoreError, ViewError};
 
-use super::{Committer, Group, concerns_one_conversation};
+use super::{Committer, Group};
 use crate::engine::changes::{ChangeRequest, Done, Heads, What};
 use crate::engine::inbox::Own;
 use crate::engine::publisher::Last;
@@ -145,7 +145,7 @@ impl Committer {
             Err(Failure::Refused(refusal)) => Err(refusal),
             // Heads are loaded before anything is sequenced.
             Err(Failure::View(error))
-                if concerns_one_conversation(&error) && group.records.len() == before =>
+                if error.concerns_one_conversation() && group.records.len() == before =>
             {
                 tracing::error!(%error, "a change cannot be made: rows are damaged");
                 Err(Refusal::new(Code::STORE_FAILED, "what is stored of this is damaged"))
@@ -253,7 +253,8 @@ impl Committer {
         group.records.push(record);
     }
 
-    fn own(
+    /// Takes an event of a user's own log into a group.
+    pub(super) fn own(
         &mut self,
         me: &UserId,
         kind: EventKind,
@@ -264,7 +265,7 @@ impl Committer {
         let log = ConversationName::of_user(me);
         self.head(&log, heads)?;
         let (seq, time_ms) = self.next(&log, now_ms)?;
-        if let EventKind::InboxSet { conversation, .. } = &kind {
+        if let EventKind::InboxSet { conversation, .. } | EventKind::Hidden { conversation, .. } = &kind {
             let (user, conversation) = (me.clone(), conversation.clone());
             group.own.push(Own { user, conversation, has_left: false });
         }

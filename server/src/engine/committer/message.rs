@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use quoth_core::authorize::Standing;
-use quoth_core::membership::{Actor, user};
+use quoth_core::membership::Actor;
 use quoth_core::messages::{self, Alteration, Context, Target, ends_with};
 use quoth_core::retention::Place;
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::{ConversationName, Seq, UserId};
-use quoth_store::Class;
 
 use super::change::{Changed, Failure, Happened};
 use super::{Committer, Group};
@@ -122,12 +121,6 @@ impl Committer {
         now_ms: u64,
         group: &mut Group,
     ) -> Result<Done, Failure> {
-        let log = ConversationName::of_user(me);
-        self.head(&log, heads)?;
-        let kind = EventKind::Hidden { conversation, seq };
-        let (seq, time_ms) = self.next(&log, now_ms)?;
-        let event = Happened { seq, time_ms, sender: me.clone(), kind };
-        self.push(&log, &event, user::registers(seq, &event.kind), Class::default(), group);
-        Ok(Done { conversation: ConversationName::me(), seq, time_ms })
+        self.own(me, EventKind::Hidden { conversation, seq }, heads, now_ms, group)
     }
 }

@@ -12,7 +12,7 @@ use quoth_protocol::frame::EventKind;
 use quoth_protocol::{Code, ConversationName, Seq, UserId, codec};
 use quoth_store::{Content, MessageId, PageLimit, Record, StoreError, View, ViewError};
 
-use super::{Committer, Group, concerns_one_conversation};
+use super::{Committer, Group};
 use crate::engine::PublishRequest;
 use crate::engine::access::Access;
 use crate::engine::mailbox::{NotStored, Outcome, Stored};
@@ -47,7 +47,7 @@ impl Committer {
                 return Ok(());
             }
             Ok(Err(refusal)) => Err(NotStored::Refused(refusal)),
-            Err(error) if concerns_one_conversation(&error) => {
+            Err(error) if error.concerns_one_conversation() => {
                 tracing::error!(%error, "a conversation takes no messages: its rows are damaged");
                 Err(NotStored::Unknown(Code::STORE_FAILED))
             }

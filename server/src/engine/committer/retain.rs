@@ -39,7 +39,11 @@ impl Committer {
                 authorize(actor, Action::Change(&Change::Rename { title: String::new() }), place, now_ms)
             })?;
         }
-        self.head(name, heads)?;
+        let is_new = self.head(name, heads)? == Seq::ZERO;
+        // Its first event would stand in the way of whoever creates it, and of names that only the server gives.
+        if is_new && !self.drafts.conversations.look(name, known, Option::is_some) {
+            return Err(Refusal::FORBIDDEN.into());
+        }
         let (seq, bytes) = self.sequencer.end(name).unwrap_or_default();
         let end = End { seq, bytes };
         let now_ms = keeps.clock.read(now_ms);

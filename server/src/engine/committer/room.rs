@@ -10,13 +10,26 @@ use quoth_core::sequencer::Sequencer;
 use quoth_protocol::Code;
 use quoth_store::{LogError, StoreError};
 
-use super::{Committer, Group, concerns_one_conversation};
+use super::{Committer, Group};
 use crate::engine::drafts::Drafts;
 use crate::engine::mailbox::{NotStored, Outcome, Stored};
 use crate::engine::{PublishRequest, Request};
 
 /// When a client may try again, in milliseconds. Room is looked for once in a second.
 const RETRY_AFTER_MS: u32 = 1_000;
+
+/// A request comes to more than the log takes at once, which none of those that there are does.
+const TOO_LARGE: Refusal = Refusal::new(
+    Code::TOO_LARGE,
+    "what this comes to is more than the log takes at once; raise store.log_segment_bytes, or ask for less",
+);
+
+/// Nothing is wrong with it but that it stood beside such a request.
+const AGAIN: Refusal = Refusal {
+    code: Code::STORAGE_FULL,
+    retry_after_ms: 1,
+    reason: "the log did not take what was stored together with this: try again",
+};
 
 /// Nothing new is stored.
 const FULL: Refusal = Refusal {
@@ -68,7 +81,7 @@ impl Committer {
         } else {
             match self.is_new(&request.publisher, request.append.n) {
                 Ok(is_new) => Some(is_new),
-                Err(error) if concerns_one_conversation(&error) => None,
+                Err(error) if error.concerns_one_conversation() => None,
                 Err(error) => return Err(error.into()),
             }
         };
@@ -83,11 +96,34 @@ impl Committer {
         Ok(())
     }
 
-    /// Takes back a group for which the log had no room: whatever is new in it is refused, and nothing of it was ever
-    /// sequenced.
-    pub(super) fn take_back(&mut self, group: Group, error: &LogError) -> Group {
+    /// Takes back a group for which the log had no room.
+    pub(super) fn no_room(&mut self, group: Group, error: &LogError) -> Group {
         tracing::error!(%error, "the log has no room: messages are refused until there is some");
         self.log_is_full = true;
+        self.take_back(group, FULL)
+    }
+
+    /// Takes back a group that no segment of the log could hold. It was closed when it had enough, so its last request is to blame, before
+    /// which it had so many outcomes and answers.
+    pub(super) fn too_large(
+        &mut self,
+        group: Group,
+        (outcomes, answers): (usize, usize),
+        error: &LogError,
+    ) -> Group {
+        tracing::error!(%error, "a request comes to more than the log takes at once: it is refused");
+        let mut group = self.take_back(group, AGAIN);
+        for (_, outcome) in &mut group.outcomes[outcomes..] {
+            if outcome.result == Err(NotStored::Refused(AGAIN)) {
+                outcome.result = Err(NotStored::Refused(TOO_LARGE));
+            }
+        }
+        group.answers[answers..].iter_mut().for_each(|(_, done)| *done = Err(TOO_LARGE));
+        group
+    }
+
+    /// Takes back a group: whatever is new in it is refused, and nothing of it was ever sequenced.
+    fn take_back(&mut self, group: Group, refusal: Refusal) -> Group {
         let Group { records, mut outcomes, changes, mut answers, noted: _, written, own: _, repeats } = group;
         changes.iter().for_each(super::change::Changed::take_back);
         written.iter().for_each(|(_, written)| written.known.take_back(written.moves_to_ms.is_some()));
@@ -98,10 +134,10 @@ impl Committer {
                 Ok(Stored { seq, .. }) if !places.contains(&(&publisher.conversation, seq)) => continue,
                 Err(NotStored::Unknown(_)) => continue,
                 // Refusals too may be for what is taken back.
-                Ok(_) | Err(NotStored::Refused(_)) => Err(NotStored::Refused(FULL)),
+                Ok(_) | Err(NotStored::Refused(_)) => Err(NotStored::Refused(refusal)),
             };
         }
-        answers.iter_mut().for_each(|(_, done)| *done = Err(FULL));
+        answers.iter_mut().for_each(|(_, done)| *done = Err(refusal));
         self.forget();
         Group { outcomes, answers, repeats, ..Group::default() }
     }

@@ -4,16 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use parking_lot::Mutex;
 use quoth_core::conversation::{About, Append};
 use quoth_core::membership::Rules;
 use quoth_core::sequencer::Sequencer;
 use quoth_protocol::{Code, ConversationName, ProducerId, Seq, UserId};
-use quoth_store::{MemoryLog, MemoryView, Position};
+use quoth_store::testing::{LogOverride, Overridden};
+use quoth_store::{Log, LogError, MemoryLog, MemoryView, Position};
 use tokio::sync::Semaphore;
 
-use super::{Committer, GROUP_PUBLISHES_MAX, Parts};
+use super::{Committer, GROUP_ENCODED_MAX, GROUP_PUBLISHES_MAX, Parts};
 use crate::engine::inbox::Inbox;
-use crate::engine::mailbox::{Mailbox, Outcome};
+use crate::engine::mailbox::{Mailbox, NotStored, Outcome};
 use crate::engine::publisher::{Prior, Publisher};
 use crate::engine::readable::Reading;
 use crate::engine::reads::Reads;
@@ -22,9 +24,13 @@ use crate::engine::workers::Workers;
 use crate::engine::{Access, Execution, PublishRequest, Request, Role, SystemClock};
 
 fn committer() -> Committer {
+    committer_on(Arc::new(MemoryLog::new()))
+}
+
+fn committer_on(log: Arc<dyn Log>) -> Committer {
     let view = Arc::new(MemoryView::new());
     let parts = Parts {
-        log: Arc::new(MemoryLog::new()),
+        log,
         view: Arc::clone(&view) as _,
         applier: None,
         tails: Arc::new(Tails::default()),
@@ -45,8 +51,12 @@ fn publisher(room: &str, id: u64) -> Arc<Publisher> {
 }
 
 fn request(publisher: &Arc<Publisher>, n: u64) -> Request {
+    request_of(publisher, n, 4)
+}
+
+fn request_of(publisher: &Arc<Publisher>, n: u64, bytes: usize) -> Request {
     let sender = publisher.producer.user.clone();
-    let (body, about) = ("text".into(), About::default());
+    let (body, about) = (vec![b'x'; bytes].into(), About::default());
     let append = Append { n, sender, origin_time_ms: None, body, about };
     let queued = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let publisher = Arc::clone(publisher);
@@ -75,6 +85,71 @@ async fn a_repeat_within_a_full_group_is_a_duplicate() {
     let repeat = outcomes.last().unwrap().result.unwrap();
     assert_eq!((repeat.seq, repeat.duplicate), (Seq(1), true));
     assert_eq!(committer.parts.log.next(), Position(2));
+}
+
+/// A log that takes small groups alone, and keeps how large they were.
+struct SmallLog {
+    inner: MemoryLog,
+    max: usize,
+    groups: Mutex<Vec<usize>>,
+}
+
+impl LogOverride for SmallLog {
+    fn inner(&self) -> &dyn Log {
+        &self.inner
+    }
+
+    fn append(&self, group: &[u8]) -> Result<Position, LogError> {
+        if group.len() > self.max {
+            return Err(LogError::TooLarge { bytes: group.len(), max: self.max as u64 });
+        }
+        self.groups.lock().push(group.len());
+        self.inner.append(group)
+    }
+}
+
+fn small_log(max: usize) -> Arc<Overridden<SmallLog>> {
+    Arc::new(Overridden(SmallLog { inner: MemoryLog::new(), max, groups: Mutex::default() }))
+}
+
+/// What waits may come to more than a segment holds.
+#[tokio::test]
+async fn a_group_ends_when_it_has_enough_bytes() {
+    const BODY_BYTES: usize = 64 * 1024;
+    let log = small_log(GROUP_ENCODED_MAX + 2 * BODY_BYTES);
+    let mut committer = committer_on(Arc::clone(&log) as _);
+    let publisher = publisher("room", 1);
+    let mut requests: Vec<_> = (1..=100).map(|n| request_of(&publisher, n, BODY_BYTES)).collect();
+    let mut outcomes = Vec::new();
+    while !requests.is_empty() {
+        committer.commit(&mut requests, None).await.unwrap();
+        publisher.mailbox.take(&mut outcomes);
+    }
+    let seqs: Vec<_> = outcomes.iter().map(|outcome| outcome.result.unwrap().seq.0).collect();
+    assert_eq!(seqs, (1..=100).collect::<Vec<_>>(), "all of them, in their order");
+    let groups = log.0.groups.lock().clone();
+    assert!(groups.len() >= 6 && groups.iter().all(|bytes| *bytes < GROUP_ENCODED_MAX + 2 * BODY_BYTES));
+}
+
+/// One that no segment could hold is refused for good, what stood beside it for a moment, and nothing fails.
+#[tokio::test]
+async fn what_comes_to_too_much_is_refused_alone() {
+    let mut committer = committer_on(small_log(10_000));
+    let publisher = publisher("room", 1);
+    let requests = vec![request(&publisher, 1), request_of(&publisher, 2, 20_000)];
+    let outcomes = commit(&mut committer, &publisher, requests).await;
+    let codes: Vec<_> = outcomes
+        .iter()
+        .map(|outcome| match outcome.result {
+            Err(NotStored::Refused(refusal)) => (outcome.n, refusal.code, refusal.retry_after_ms > 0),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(codes, [(1, Code::STORAGE_FULL, true), (2, Code::TOO_LARGE, false)]);
+    let requests = vec![request(&publisher, 1), request(&publisher, 3)];
+    let outcomes = commit(&mut committer, &publisher, requests).await;
+    let seqs: Vec<_> = outcomes.iter().map(|outcome| outcome.result.unwrap().seq).collect();
+    assert_eq!(seqs, [Seq(1), Seq(2)], "no seq is lost");
 }
 
 /// Publishes to more conversations, by more producers, than the sequencer holds, from streams that were begun at some

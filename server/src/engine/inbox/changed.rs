@@ -74,7 +74,8 @@ fn changed(
             match event(record)?.kind {
                 EventKind::Belongs { conversation, .. }
                 | EventKind::BelongsNoMore { conversation, .. }
-                | EventKind::InboxSet { conversation, .. } => {
+                | EventKind::InboxSet { conversation, .. }
+                | EventKind::Hidden { conversation, .. } => {
                     names.insert(conversation);
                 }
                 _ => {}

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
-use quoth_core::unread::{Life, Posted, Unread, Window};
+use quoth_core::unread::{Edited, Life, Posted, Unread, Window};
 use quoth_protocol::frame::{Event, EventKind};
 use quoth_protocol::{ConversationName, Seq, UserId};
-use quoth_store::{Bounds, Content, PageLimit, Record, View, ViewError};
+use quoth_store::{Bounds, PageLimit, Record, View, ViewError};
 
 use crate::engine::frame::event;
 
@@ -62,7 +62,9 @@ impl Counts {
                     let records = view.before(name, Some(missing.0.next()), PAGE)?;
                     let before =
                         records.first().map_or(Seq::ZERO, |first| Seq(first.seq.0.saturating_sub(1)));
-                    window.prepend(before, records.iter().filter_map(posted).collect::<Vec<_>>());
+                    let events = events(&records);
+                    events.iter().filter_map(Edited::of).for_each(|edited| window.edit(&edited));
+                    window.prepend(before, events.iter().filter_map(Posted::of).collect::<Vec<_>>());
                 }
             }
         };
@@ -73,18 +75,20 @@ impl Counts {
 
 /// Takes what has happened up to `last`.
 fn follow(window: &mut Window, last: Seq, records: &[Record]) {
-    window.append(last, records.iter().filter_map(posted));
-    for record in records.iter().filter(|record| matches!(record.content, Content::Change(_))) {
-        if let Ok(Event { kind: EventKind::Revoked { seq }, .. }) = event(record) {
-            window.remove(seq);
+    let events = events(records);
+    window.append(last, events.iter().filter_map(Posted::of));
+    for event in events.iter().filter(|event| event.seq <= last) {
+        match &event.kind {
+            EventKind::Revoked { seq } => window.remove(*seq),
+            EventKind::Edited { .. } => Edited::of(event).iter().for_each(|edited| window.edit(edited)),
+            _ => {}
         }
     }
 }
 
-/// A record as a message that is counted.
-fn posted(record: &Record) -> Option<Posted> {
-    // One that does not decode is no message, and whoever reads it comes upon it.
-    event(record).ok().as_ref().and_then(Posted::of)
+/// One that does not decode counts for nothing, and whoever reads it comes upon it.
+fn events(records: &[Record]) -> Vec<Event> {
+    records.iter().filter_map(|record| event(record).ok()).collect()
 }
 
 impl Windows {

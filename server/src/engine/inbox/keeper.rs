@@ -13,7 +13,6 @@ use super::moves::Move;
 use super::plan::{Marked, Plan, Work, plan};
 use super::tell::{Large, tell_cursors, tell_lists};
 use super::{Inbox, Mark, Own, Written};
-use crate::engine::committer::concerns_one_conversation;
 use crate::engine::workers::Worker;
 use crate::engine::{Engine, Inner};
 
@@ -117,7 +116,7 @@ async fn restore(engine: &Engine) -> Result<(), String> {
         let Some(name) = conversation_of(&key) else { continue };
         let known = match engine.state(&name).await {
             Ok(known) => known,
-            Err(error) if concerns_one_conversation(&error) => {
+            Err(error) if error.concerns_one_conversation() => {
                 tracing::error!(%error, "a conversation is not moved in its members' lists");
                 continue;
             }

@@ -11,7 +11,6 @@ use quoth_store::{Register, View, ViewError};
 use super::entries::Entries;
 use super::moves::Move;
 use super::receipts::cursor;
-use crate::engine::committer::concerns_one_conversation;
 
 /// How often an entry says anew that its user has read something, in milliseconds.
 const READ_INTERVAL_MS: u64 = quoth_core::inbox::MOVE_INTERVAL_MS;
@@ -88,7 +87,7 @@ impl Plan {
     pub(super) fn unless_damaged<T>(&mut self, read: Result<T, ViewError>) -> Result<Option<T>, ViewError> {
         match read {
             Ok(value) => Ok(Some(value)),
-            Err(error) if concerns_one_conversation(&error) => {
+            Err(error) if error.concerns_one_conversation() => {
                 self.damage.push(error);
                 Ok(None)
             }

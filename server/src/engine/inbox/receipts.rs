@@ -19,6 +19,7 @@ use crate::engine::Engine;
 use crate::engine::frame::event;
 use crate::engine::mailbox::Mailbox;
 use crate::engine::retention::{Remains, remains_in};
+use crate::engine::states::KnownAbsent;
 
 /// Registers that are read at once.
 const REGISTERS_PAGE: usize = 1_000;
@@ -131,7 +132,7 @@ fn cursors(
 /// Who wrote a message that is there at `now_ms`.
 fn sender_of(
     view: &dyn View,
-    name: &ConversationName,
+    (name, known): (&ConversationName, &Arc<KnownAbsent>),
     classes: &Classes,
     seq: Seq,
     now_ms: u64,
@@ -144,7 +145,7 @@ fn sender_of(
     let records = view.after(name, Seq(after), PageLimit { records: 1, bytes: 0 })?;
     let Some(record) = records.first().filter(|record| record.seq == seq) else { return Ok(None) };
     let posted = Posted::of(&event(record)?);
-    let is_absent = absent(view, name, remains)?;
+    let is_absent = absent(known, remains);
     Ok(posted.filter(|posted| !is_absent(posted.life)).map(|posted| posted.sender))
 }
 
@@ -161,7 +162,8 @@ impl Engine {
         }
     }
 
-    /// A user has got and read so far of a conversation, but nothing beyond its head. It is stored when this is ready.
+    /// A user has got and read so far of a conversation, but nothing beyond its head. It is stored when this is ready, which gives how far
+    /// that is by now: perhaps farther, by another device.
     ///
     /// # Errors
     /// A sentence, when the store has failed.
@@ -170,13 +172,14 @@ impl Engine {
         conversation: &ConversationName,
         user: &UserId,
         cursor: Cursor,
-    ) -> Result<(), String> {
+    ) -> Result<Cursor, String> {
         let failed = || "the store failed".to_owned();
         let Bounds { head, .. } =
             self.bounds(conversation, Keeping::default()).await.map_err(|error| error.to_string())?;
         let cursor = cursor.within(head);
-        if self.cursor(conversation, user).await.map_err(|error| error.to_string())?.covers(cursor) {
-            return Ok(());
+        let known = self.cursor(conversation, user).await.map_err(|error| error.to_string())?;
+        if known.covers(cursor) {
+            return Ok(known);
         }
         let (stored, is_stored) = oneshot::channel();
         {
@@ -189,7 +192,8 @@ impl Engine {
         }
         self.inner.inbox.cursors.lock().want(conversation, user, cursor);
         self.inner.inbox.rung.notify_one();
-        is_stored.await.map_err(|_| failed())
+        is_stored.await.map_err(|_| failed())?;
+        Ok(known.merged(cursor))
     }
 
     /// A user's cursor as it is stored.
@@ -220,13 +224,15 @@ impl Engine {
         conversation: &ConversationName,
         seq: Seq,
     ) -> Result<Option<Receipts>, ViewError> {
-        let known = self.state(conversation).await?;
+        let (known, absent) = (self.state(conversation).await?, self.absent(conversation).await?);
         let (name, me, now_ms) = (conversation.clone(), me.clone(), self.inner.latest.read(self.now_ms()));
         let classes = Arc::clone(&self.inner.classes);
         self.inner.reads.applied(self.released()).await;
         let is_small_one = is_small(known.read().as_ref());
         let read = move |view: &dyn View| {
-            let Some(sender) = sender_of(view, &name, &classes, seq, now_ms)? else { return Ok(None) };
+            let Some(sender) = sender_of(view, (&name, &absent), &classes, seq, now_ms)? else {
+                return Ok(None);
+            };
             let mut told = BTreeMap::new();
             for (user, cursor) in cursors(view, &name, usize::MAX - 1)?.unwrap_or_default() {
                 // Of many it is told how many they are, and not who.

@@ -1,35 +1,40 @@
 //! Rows of a user's list.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use quoth_core::authorize::{Action, Grant, Place, authorize};
 use quoth_core::inbox::{Settings, settings_key};
-use quoth_core::membership::{Actor, ConversationState};
-use quoth_core::messages::Absent;
+use quoth_core::membership::{Actor, ConversationState, Damaged};
+use quoth_core::messages::{hidden_key, hidden_of, hidden_prefix};
+
 use quoth_core::unread::{Life, Posted};
 use quoth_protocol::frame::{Event, EventKind};
 use quoth_protocol::inbox::InboxRow;
-use quoth_protocol::limits::INBOX_PREVIEW_BYTES_MAX;
+use quoth_protocol::limits::{INBOX_PREVIEW_BYTES_MAX, UNREAD_MAX};
 use quoth_protocol::{ConversationName, Seq, UserId};
 use quoth_store::{PageLimit, View, ViewError};
 
 use super::Inbox;
 use super::receipts::{cursor, damaged};
 use crate::engine::Engine;
-use crate::engine::committer::concerns_one_conversation;
 use crate::engine::frame::event;
 use crate::engine::messages::latest_edit;
 use crate::engine::retention::{Remains, remains_in};
-use crate::engine::states::{KnownConversation, State};
+use crate::engine::states::{KnownAbsent, KnownConversation};
 
 /// Events among which the last message is looked for.
 const PREVIEW_EVENTS: PageLimit = PageLimit { records: 64, bytes: 64 * 1024 };
+
+/// Hidden messages that are read at once.
+const HIDDEN_PAGE: usize = 64;
 
 /// A row that is to be made.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) name: ConversationName,
     pub(super) known: Arc<KnownConversation>,
+    pub(super) absent: Arc<KnownAbsent>,
 }
 
 /// For whom rows are made, and when.
@@ -46,10 +51,17 @@ impl Engine {
     pub(super) async fn asked(&self, names: Vec<ConversationName>) -> Result<Vec<Asked>, ViewError> {
         let mut asked = Vec::with_capacity(names.len());
         for name in names {
-            let known = self.state(&name).await?;
-            asked.push(Asked { name, known });
+            match self.asked_of(name).await {
+                Ok(one) => asked.push(one),
+                Err(error) => left_out(error)?,
+            }
         }
         Ok(asked)
+    }
+
+    async fn asked_of(&self, name: ConversationName) -> Result<Asked, ViewError> {
+        let (known, absent) = (self.state(&name).await?, self.absent(&name).await?);
+        Ok(Asked { name, known, absent })
     }
 
     /// The rows of these conversations in a user's list, in this order. One that the user is not in is told as gone, and of one that the
@@ -69,10 +81,7 @@ impl Engine {
                 for asked in &asked {
                     match row(view, &inbox, asked, &to) {
                         Ok(row) => rows.extend(row),
-                        Err(error) if concerns_one_conversation(&error) => {
-                            tracing::error!(%error, "a conversation is left out of a list: it is damaged");
-                        }
-                        Err(error) => return Err(error),
+                        Err(error) => left_out(error)?,
                     }
                 }
                 Ok(rows)
@@ -81,11 +90,20 @@ impl Engine {
     }
 }
 
+/// What concerns one conversation is no failure of a list.
+fn left_out(error: ViewError) -> Result<(), ViewError> {
+    if !error.concerns_one_conversation() {
+        return Err(error);
+    }
+    tracing::error!(%error, "a conversation is left out of a list: it is damaged");
+    Ok(())
+}
+
 /// A row, and whether the user may have it by what holds behind the reads.
 pub(super) fn row(
     view: &dyn View,
     inbox: &Inbox,
-    Asked { name, known }: &Asked,
+    Asked { name, known, absent }: &Asked,
     to: &For,
 ) -> Result<Option<InboxRow>, ViewError> {
     let me = &to.grant.user;
@@ -93,7 +111,7 @@ pub(super) fn row(
     if known.read().as_ref().is_none_or(|state| state.present(me).is_none()) {
         return Ok(Some(row));
     }
-    let row = filled(view, inbox, name, to, row)?;
+    let row = filled(view, inbox, (name, absent), to, row)?;
     // Behind the reads: states are out before events are, so who has left is known to have if any of what was read is behind that.
     let state = known.read();
     Ok(judged(name, state.as_ref(), to, row))
@@ -139,18 +157,20 @@ pub(super) fn gone(conversation: ConversationName, version: u64) -> InboxRow {
 fn filled(
     view: &dyn View,
     inbox: &Inbox,
-    name: &ConversationName,
+    (name, known): (&ConversationName, &Arc<KnownAbsent>),
     to: &For,
     row: InboxRow,
 ) -> Result<InboxRow, ViewError> {
     let me = &to.grant.user;
     let remains = remains_in(view, name, &inbox.classes, to.now_ms)?;
     let Remains { bounds, .. } = remains;
-    let is_absent = absent(view, name, remains)?;
+    let is_absent = absent(known, remains);
     let read = cursor(view, name, me)?.read;
-    let unread = inbox.counts.unread(view, name, bounds, (me, read), &is_absent)?;
+    let hidden = hidden(view, me, name, read)?;
+    let counts_not = |life: Life| is_absent(life) || hidden.contains(&life.seq);
+    let unread = inbox.counts.unread(view, name, bounds, (me, read), counts_not)?;
     let settings = settings(view, me, name)?;
-    let last = last_message(view, name, &is_absent)?;
+    let last = last_message(view, me, name, &is_absent)?;
     Ok(InboxRow {
         head: bounds.head,
         time_ms: last.time_ms,
@@ -165,21 +185,43 @@ fn filled(
     })
 }
 
-/// Whether a message is gone, though its row may still be there.
-///
-/// # Errors
-/// When it cannot be read what was revoked.
+/// Whether a message is gone, though its row may still be there. To be asked behind the read of its row.
 pub(super) fn absent(
-    view: &dyn View,
-    name: &ConversationName,
+    known: &Arc<KnownAbsent>,
     Remains { bounds, live_ms }: Remains,
-) -> Result<impl Fn(Life) -> bool + use<>, ViewError> {
-    let revoked = <Absent as State>::load(view, name)?;
-    Ok(move |life: Life| {
+) -> impl Fn(Life) -> bool + use<> {
+    let known = Arc::clone(known);
+    move |life: Life| {
         life.seq < bounds.floor
             || (life.expires_ms > 0 && life.expires_ms <= live_ms)
-            || revoked.contains(life.seq)
-    })
+            || known.read().contains(life.seq)
+    }
+}
+
+/// Which messages of a conversation behind `read` a user has hidden, the latest of them.
+fn hidden(
+    view: &dyn View,
+    me: &UserId,
+    name: &ConversationName,
+    read: Seq,
+) -> Result<BTreeSet<Seq>, ViewError> {
+    let (log, prefix) = (ConversationName::of_user(me), hidden_prefix(name));
+    let (mut hidden, mut after) = (BTreeSet::new(), None);
+    loop {
+        let rows = view.registers(&log, &prefix, after.as_deref(), HIDDEN_PAGE)?;
+        for (key, _) in &rows {
+            let seq = hidden_of(&prefix, key);
+            let seq = seq.ok_or_else(|| damaged(&log, Damaged("a hidden message has no seq")))?;
+            if seq <= read || hidden.len() == UNREAD_MAX as usize {
+                return Ok(hidden);
+            }
+            hidden.insert(seq);
+        }
+        match rows.last() {
+            Some((key, _)) if rows.len() == HIDDEN_PAGE => after = Some(key.clone()),
+            _ => return Ok(hidden),
+        }
+    }
 }
 
 /// What a user wants of a conversation.
@@ -198,15 +240,17 @@ struct Last {
 
 fn last_message(
     view: &dyn View,
+    me: &UserId,
     name: &ConversationName,
     is_absent: impl Fn(Life) -> bool,
 ) -> Result<Last, ViewError> {
+    let log = ConversationName::of_user(me);
     let records = view.before(name, None, PREVIEW_EVENTS)?;
     let time_ms = records.last().map_or(0, |record| record.time_ms);
     for record in records.iter().rev() {
         let mut event = event(record)?;
         let Some(posted) = Posted::of(&event) else { continue };
-        if is_absent(posted.life) {
+        if is_absent(posted.life) || view.register(&log, &hidden_key(name, event.seq))?.is_some() {
             continue;
         }
         if let (EventKind::Message { body, .. }, Some(edit)) =

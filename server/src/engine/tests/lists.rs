@@ -59,7 +59,7 @@ impl Clock for HandClock {
 #[derive(Debug, Default)]
 pub(super) struct Told {
     /// Rows and records that were read.
-    read: AtomicUsize,
+    pub(super) read: AtomicUsize,
     /// How often it was asked whom somebody has blocked.
     pub(super) blocks: AtomicUsize,
     /// Notices with registers by their conversations.

@@ -8,6 +8,7 @@ mod loads;
 mod messages;
 mod moves;
 mod notes;
+mod outgoing;
 mod previews;
 mod receipts;
 mod retention;

@@ -1,8 +1,12 @@
 //! What lists show of conversations follows how these are kept, as history does.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use quoth_core::conversation::About;
+use quoth_core::inbox::MOVE_INTERVAL_MS;
+use quoth_core::messages::Alteration;
+use quoth_core::receipts::Cursor;
 use quoth_core::retention::Retention;
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::inbox::InboxRow;
@@ -68,6 +72,96 @@ async fn a_hold_keeps_messages_in_lists_as_in_history() {
     assert!(of_message.is_some());
     world.retain(Retain::Hold(false)).await;
     assert_eq!(world.seen().await, (vec![first], (Some(first), 1)));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn unread_mentions_are_those_of_the_latest_edits() {
+    let mut world = World::new();
+    world.group(&room("a"), "alice", &["bob"]).await;
+    let first = world.publish(&room("a"), "alice", &["bob"]).await;
+    let second = world.publish(&room("a"), "alice", &[]).await;
+    let counted = async |world: &World| {
+        let row = world.row("bob").await;
+        (row.unread, row.mentions)
+    };
+    assert_eq!(counted(&world).await, (2, 1));
+    let edit = async |world: &World, seq, mentions: &[&str]| {
+        let mentions = mentions.iter().map(|name| user(name)).collect();
+        let edit = Alteration::Edit { body: "another text".into(), mentions };
+        world.engine.alter(caller("alice"), &room("a"), seq, edit).await.unwrap();
+    };
+    edit(&world, first, &[]).await;
+    assert_eq!(counted(&world).await, (2, 0), "by who counted before");
+    edit(&world, second, &["bob"]).await;
+    edit(&world, first, &["bob", "alice"]).await;
+    assert_eq!(counted(&world).await, (2, 2));
+    world.settled().await;
+    let world = world.again();
+    assert_eq!(counted(&world).await, (2, 2), "and by who begins anew");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_user_has_hidden_is_in_the_lists_of_others_alone() {
+    let mut world = World::new();
+    for name in ["a", "ab"] {
+        world.group(&room(name), "alice", &["bob", "carol"]).await;
+    }
+    // Of another conversation, whose name begins alike.
+    let other = world.publish(&room("ab"), "alice", &[]).await;
+    world.engine.hide(caller("bob"), &room("ab"), other).await.unwrap();
+    world.clock.advance(MOVE_INTERVAL_MS);
+    let first = world.publish(&room("a"), "alice", &[]).await;
+    let second = world.publish(&room("a"), "alice", &["bob", "carol"]).await;
+    world.settled().await;
+    // So long that nothing else is told of again.
+    world.clock.advance(10 * MOVE_INTERVAL_MS);
+    let watch = world.engine.watch_inbox(&user("bob"));
+    let row = world.row("bob").await;
+    let version = row.version;
+    assert_eq!((row.conversation.clone(), row.mentions, shown(&row)), (room("a"), 1, (Some(second.0), 2)));
+    world.clock.advance(1_000);
+    world.engine.hide(caller("bob"), &room("a"), second).await.unwrap();
+    let row = told(&world, &watch, (Some(first.0), 1)).await;
+    assert_eq!((row.mentions, row.conversation), (0, room("a")));
+    let later = world.engine.watch_inbox(&user("bob"));
+    assert!(later.tell_since(&world.engine, Some(version)).await.unwrap().complete);
+    assert_eq!(told(&world, &later, (Some(first.0), 1)).await.conversation, room("a"));
+    let row = world.row("carol").await;
+    assert_eq!((row.mentions, shown(&row)), (1, (Some(second.0), 2)), "nobody else has hidden it");
+    // What is read and hidden counts for nothing twice, and is shown as little.
+    world.engine.mark(&room("a"), &user("bob"), Cursor::from(second)).await.unwrap();
+    assert_eq!(shown(&world.row("bob").await), (Some(first.0), 0));
+    drop((watch, later));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_row_costs_the_same_however_much_was_taken_back() {
+    let mut world = World::new();
+    world.group(&room("a"), "alice", &["bob"]).await;
+    let mut reads = Vec::new();
+    for count in [10, 300] {
+        for _ in 0..count {
+            let seq = world.publish(&room("a"), "alice", &[]).await;
+            world.engine.alter(caller("alice"), &room("a"), seq, Alteration::Revoke).await.unwrap();
+        }
+        for _ in 0..70 {
+            world.publish(&room("a"), "alice", &[]).await;
+        }
+        // So that a cursor is stored at once again.
+        world.clock.advance(MOVE_INTERVAL_MS);
+        let last = world.row("bob").await.head;
+        world.engine.mark(&room("a"), &user("bob"), Cursor::from(last)).await.unwrap();
+        world.settled().await;
+        assert_eq!(shown(&world.row("bob").await), (Some(last.0), 0));
+        world.told.read.store(0, Ordering::SeqCst);
+        assert!(world.engine.receipts(&user("alice"), &room("a"), last).await.unwrap().is_some());
+        assert_eq!(shown(&world.row("bob").await), (Some(last.0), 0));
+        reads.push(world.told.read.load(Ordering::SeqCst));
+    }
+    assert_eq!(reads[0], reads[1], "rows that were read");
     world.stop().await;
 }
 

@@ -103,7 +103,7 @@ async fn two_devices_never_set_each_other_back() {
     ] {
         // So late that what was stored before is known to the view alone.
         world.clock.advance(10 * CURSOR_INTERVAL_MS);
-        world.engine.mark(&room, &bob, mark).await.unwrap();
+        assert_eq!(world.engine.mark(&room, &bob, mark).await.unwrap(), expected, "{mark:?} as told");
         assert_eq!(world.engine.cursor(&room, &bob).await.unwrap(), expected, "{mark:?}");
         assert_eq!(stored(&world, &room, "bob").await, expected, "{mark:?} in the view");
     }

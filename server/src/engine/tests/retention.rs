@@ -240,6 +240,8 @@ async fn run(seed: u64, view: Arc<dyn View>) {
     let (engine, publisher) = start(&log, &view, &clock).await;
     let (mut model, mut latest_ms) = (Model::default(), clock.unix_ms());
     let mut world = World { log, view, clock, engine, publisher, n: 0 };
+    // Of what has no events nothing is set.
+    world.publish(&mut model, 1, 0).await;
     for step in 0..STEPS {
         match random.below(16) {
             0 => latest_ms += random.below(40_000),
@@ -362,4 +364,23 @@ async fn what_is_absent_is_one_gap_across_the_pieces_that_are_read() {
     let frame: ServerFrame = decoder.next_frame().unwrap().unwrap();
     assert_eq!(frame, ServerFrame::Gap { from: Seq(5), to: Seq(24) });
     assert_eq!((page.reached, decoder.next_frame::<ServerFrame>().unwrap()), (Seq(24), None));
+}
+
+#[tokio::test]
+async fn nothing_is_set_for_what_is_not_there() {
+    let (engine, stopper) = super::world::start(MemoryLog::new(), MemoryView::new());
+    let operator = || Caller::Operator(UserId::new("operator").unwrap());
+    let count = Retention { count: 4, ..Retention::FOR_EVER };
+    for name in ["nobody", "notes/ada"] {
+        for retain in [Retain::Policy(count), Retain::Hold(true)] {
+            let refused = engine.retain(operator(), &room(name), retain).await.unwrap_err();
+            assert_eq!(refused.code, Code::FORBIDDEN, "{name}");
+        }
+        let (kept, _) = engine.kept(&room(name)).await.unwrap();
+        assert_eq!(kept, quoth_core::retention::Kept::default(), "{name}");
+    }
+    let publisher = super::world::publisher("nobody");
+    assert_eq!(super::world::stored(&engine, &publisher, 1).await, Seq(1), "no event was in its way");
+    engine.retain(operator(), &room("nobody"), Retain::Policy(count)).await.unwrap();
+    super::world::stop(engine, stopper).await.unwrap();
 }

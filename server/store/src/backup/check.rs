@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::copy::checksum;
 use super::error::BackupError;
-use super::folder::BackupFolder;
+use super::folder::{BackupFolder, DAMAGED_PREFIX};
 use super::manifest::{self, Backup};
 use super::{Bytes, OnBytes};
 
@@ -25,7 +25,8 @@ pub struct CheckedBackups {
 }
 
 impl BackupFolder {
-    /// Compares every file of every backup with its checksum, each once.
+    /// Compares every file of every backup with its checksum, each once. What is damaged is put aside, under a name that begins with
+    /// `damaged-`, where the folder can be written: so the next backup copies it anew, and does not take it for what is there already.
     ///
     /// # Errors
     /// When the folder cannot be read. Damage is no error but in the result.
@@ -50,6 +51,8 @@ impl BackupFolder {
             let is_sound = path.metadata().is_ok_and(|metadata| metadata.len() == file.bytes)
                 && checksum(&path, progress, &mut done).is_ok_and(|checksum| file.is_checksum(checksum));
             if !is_sound {
+                // It may be missing, or the folder may be another one's: it is told all the same.
+                let _ = fs::rename(&path, path.with_file_name(format!("{DAMAGED_PREFIX}{name}")));
                 checked.findings.push(BackupError::DamagedObject { path });
                 is_damaged.insert(name.clone(), ());
             }

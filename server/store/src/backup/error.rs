@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::restore::RESTORING;
 use crate::log::{LogError, Position};
 use crate::room;
 use crate::store::OpenError;
@@ -46,6 +47,15 @@ pub enum BackupError {
         found: u32,
         /// The format of this version.
         expected: u32,
+    },
+    /// The folder has backups of another store.
+    #[error(
+        "{} has backups of another store, or of this one before it was restored from a backup; name a new or empty folder for this one's",
+        dir.display()
+    )]
+    AnotherStore {
+        /// The folder.
+        dir: PathBuf,
     },
     /// Another process has the folder.
     #[error("{} is in use by another backup; wait for its end or name another folder", dir.display())]
@@ -91,6 +101,15 @@ pub enum BackupError {
         applied: Position,
         /// The last group of the log.
         last: Position,
+    },
+    /// A restore was interrupted in the folder.
+    #[error(
+        "a restore was interrupted in {}, and what it has left in {} is not whole: delete all that is in the folder, and run it again",
+        dir.display(), RESTORING
+    )]
+    Interrupted {
+        /// The folder.
+        dir: PathBuf,
     },
     /// A backup is restored into a new folder only.
     #[error("{} is not empty; a backup is restored into a new or empty folder, and never over another one", dir.display())]

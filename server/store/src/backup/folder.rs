@@ -20,11 +20,15 @@ const PROGRAM: &str = "quoth-server backup folder";
 /// Begins the names of objects that are being written.
 const NEW_PREFIX: &str = "new-";
 
+/// Begins the names of objects that a check has put aside.
+pub(super) const DAMAGED_PREFIX: &str = "damaged-";
+
 /// A folder of backups that this process alone has.
 #[derive(Debug)]
 pub struct BackupFolder {
     pub(super) dir: PathBuf,
-    _lock: File,
+    /// `None` where nobody can write, and nobody does.
+    _lock: Option<File>,
 }
 
 /// A backup that was made.
@@ -54,10 +58,10 @@ impl BackupFolder {
             let text = format!("{PROGRAM}, format {FORMAT}\n");
             write_file(dir, FORMAT_FILE, text.as_bytes())?;
         }
-        Ok(Self { dir: dir.to_owned(), _lock: lock(dir)? })
+        Ok(Self { dir: dir.to_owned(), _lock: Some(lock(dir)?) })
     }
 
-    /// Takes a folder over that must have backups already.
+    /// Takes a folder over that must have backups already. It may be one that can only be read.
     ///
     /// # Errors
     /// As of [`BackupFolder::take`].
@@ -65,7 +69,11 @@ impl BackupFolder {
         if !is_ours(dir)? {
             return Err(BackupError::Foreign { dir: dir.to_owned() });
         }
-        Ok(Self { dir: dir.to_owned(), _lock: lock(dir)? })
+        let lock = match lock(dir) {
+            Err(BackupError::Io { source, .. }) if is_read_only(&source) => lock_to_read(dir)?,
+            lock => Some(lock?),
+        };
+        Ok(Self { dir: dir.to_owned(), _lock: lock })
     }
 
     /// The numbers of its backups, ascending.
@@ -112,7 +120,8 @@ impl BackupFolder {
         progress: &mut OnBytes<'_>,
     ) -> Result<Added, BackupError> {
         self.delete_unfinished()?;
-        let Listing { mut files, folders, last } = store.list()?;
+        let Listing { mut files, folders, last, store } = store.list()?;
+        self.refuse_another(&store)?;
         for ExtraFile { name, path } in extra {
             files.push(whole(path.clone(), name.clone(), None)?);
         }
@@ -126,10 +135,24 @@ impl BackupFolder {
         let objects = self.objects();
         sync_dir(&objects).map_err(BackupError::io("sync", &objects))?;
         let number = self.numbers()?.last().map_or(1, |last| last + 1);
-        let backup = Backup { time_ms, position: last.0, folders, files: listed };
+        let backup = Backup { store, time_ms, position: last.0, folders, files: listed };
         let name = file_name_of(number);
         write_file(&self.backups(), &name, &manifest::encode(&backup))?;
+        self.delete_unnamed()?;
         Ok(Added { number, position: last.0, bytes: backup.bytes(), new_bytes })
+    }
+
+    /// With backups of two stores in it, older ones of one would go for newer ones of the other.
+    fn refuse_another(&self, store: &str) -> Result<(), BackupError> {
+        for number in self.numbers()?.into_iter().rev() {
+            match manifest::read(&self.manifest(number)) {
+                Ok(backup) if backup.store == store => return Ok(()),
+                Ok(_) => return Err(BackupError::AnotherStore { dir: self.dir.clone() }),
+                Err(BackupError::DamagedManifest { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Copies a file unless it is there already, and says whether it was not.
@@ -165,26 +188,39 @@ impl BackupFolder {
         Ok((held, true))
     }
 
-    /// Deletes all backups but the last ones, and what only those had. Gives how many were deleted.
+    /// Deletes all backups but the last ones, and what only those had. Gives how many were deleted. One whose manifest is damaged counts for
+    /// none, and goes when so many others are behind it; until then its objects stay, of which nobody knows.
     ///
     /// # Errors
-    /// When something cannot be deleted, or a manifest is damaged: what it names is not known then, and nothing is deleted.
+    /// When something cannot be deleted.
     pub fn keep(&self, count: usize) -> Result<usize, BackupError> {
         let numbers = self.numbers()?;
-        let (old, kept) = numbers.split_at(numbers.len().saturating_sub(count.max(1)));
-        let mut needed = HashSet::new();
-        for number in kept {
-            needed.extend(manifest::read(&self.manifest(*number))?.files.iter().map(manifest::File::object));
-        }
-        for number in old {
+        let is_sound = |number: &&u64| manifest::read(&self.manifest(**number)).is_ok();
+        let first_kept = numbers.iter().rev().filter(is_sound).nth(count.max(1) - 1);
+        let old: Vec<u64> = numbers.iter().copied().filter(|number| Some(number) < first_kept).collect();
+        for number in &old {
             let path = self.manifest(*number);
             fs::remove_file(&path).map_err(BackupError::io("delete", &path))?;
         }
         // Before their objects go: a backup whose manifest is there is whole.
         let backups = self.backups();
         sync_dir(&backups).map_err(BackupError::io("sync", &backups))?;
-        self.delete_objects(|name| !needed.contains(name))?;
+        self.delete_unnamed()?;
         Ok(old.len())
+    }
+
+    /// Deletes the objects that no backup has: of older ones, and of those that were interrupted. With a damaged manifest it is not known
+    /// which these are.
+    fn delete_unnamed(&self) -> Result<(), BackupError> {
+        let mut needed = HashSet::new();
+        for number in self.numbers()? {
+            match manifest::read(&self.manifest(number)) {
+                Ok(backup) => needed.extend(backup.files.iter().map(manifest::File::object)),
+                Err(BackupError::DamagedManifest { .. }) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        self.delete_objects(|name| !needed.contains(name))
     }
 
     fn delete_unfinished(&self) -> Result<(), BackupError> {
@@ -269,6 +305,25 @@ fn is_ours(dir: &Path) -> Result<bool, BackupError> {
     }
 }
 
+/// Whether it is a folder that nobody, or not this user, can write.
+fn is_read_only(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied)
+}
+
+/// Keeps those away who write, if there can be any: a lock that many may have, of a folder that can only be read.
+fn lock_to_read(dir: &Path) -> Result<Option<File>, BackupError> {
+    let path = dir.join(LOCK_FILE);
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(BackupError::io("open", &path))?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(BackupError::Locked { dir: dir.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(BackupError::io("lock", &path)(error)),
+    }
+}
+
 fn lock(dir: &Path) -> Result<File, BackupError> {
     let path = dir.join(LOCK_FILE);
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
@@ -277,5 +332,24 @@ fn lock(dir: &Path) -> Result<File, BackupError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(BackupError::Locked { dir: dir.to_owned() }),
         Err(TryLockError::Error(error)) => Err(BackupError::io("lock", &path)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BackupError, BackupFolder, LOCK_FILE, lock, lock_to_read};
+
+    #[test]
+    fn who_only_reads_a_folder_shares_it_with_others_who_do_and_not_with_who_writes() {
+        let dir = tempfile::tempdir().unwrap();
+        let writes = BackupFolder::take(dir.path()).unwrap();
+        assert!(matches!(lock_to_read(dir.path()), Err(BackupError::Locked { .. })));
+        drop(writes);
+        let reads = [lock_to_read(dir.path()).unwrap(), lock_to_read(dir.path()).unwrap()];
+        assert!(reads.iter().all(Option::is_some));
+        assert!(matches!(lock(dir.path()), Err(BackupError::Locked { .. })));
+        drop(reads);
+        std::fs::remove_file(dir.path().join(LOCK_FILE)).unwrap();
+        assert!(lock_to_read(dir.path()).unwrap().is_none(), "where there is none none can be made");
     }
 }

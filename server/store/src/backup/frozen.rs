@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use quoth_protocol::ConversationName;
-
 use super::error::BackupError;
-use crate::folder::{FORMAT_FILE, Folder, log_dir, view_dir};
+use crate::folder::{self, FORMAT_FILE, Folder, log_dir, view_dir};
 use crate::group;
 use crate::log::segment::{Extent, extents, walk_until};
 use crate::log::{LogError, Position};
-use crate::view::View;
+use crate::view::View as _;
 use crate::view::fjall::{FilePlace as Place, FjallView, place};
 
 /// Cache of the view while it is read.
@@ -56,6 +54,8 @@ pub(super) struct Listing {
     pub(super) folders: Vec<String>,
     /// The last group of the log.
     pub(super) last: Position,
+    /// Which store it is.
+    pub(super) store: String,
 }
 
 impl Frozen {
@@ -76,7 +76,9 @@ impl Frozen {
 
     /// All that it is made of.
     pub(super) fn list(&self) -> Result<Listing, BackupError> {
-        let mut listing = Listing::default();
+        let id = folder::id_of(&self.dir)?;
+        let store = id.ok_or_else(|| crate::OpenError::Foreign { dir: self.dir.clone() })?.to_string();
+        let mut listing = Listing { store, ..Listing::default() };
         listing.files.push(whole(self.dir.join(FORMAT_FILE), format!("store/{FORMAT_FILE}"), None)?);
         let segments;
         (segments, listing.last) = extents(&log_dir(&self.dir), self.end)?;
@@ -101,36 +103,11 @@ impl Frozen {
         Ok(listing)
     }
 
-    /// Reads every conversation from its first event on, with what its log has beyond its view; `wants` says which. `visit` gets
-    /// the records in order, conversation after conversation, registers left out.
+    /// Its view in a temporary copy, with everything that the log has.
     ///
     /// # Errors
-    /// When it is damaged, or the visitor fails.
-    pub fn export<E: From<BackupError>>(
-        &self,
-        wants: &dyn Fn(&ConversationName) -> bool,
-        visit: &mut dyn FnMut(&crate::Record) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let view = self.whole_view()?;
-        for conversation in view.conversations().map_err(BackupError::from)? {
-            if !wants(&conversation) {
-                continue;
-            }
-            let mut cursor = view.bounds(&conversation).map_err(BackupError::from)?.floor.0.saturating_sub(1);
-            loop {
-                let limit = crate::PageLimit { records: 1_000, bytes: 4 * 1024 * 1024 };
-                let after = view.after(&conversation, quoth_protocol::Seq(cursor), limit);
-                let page = after.map_err(BackupError::from)?;
-                let Some(last) = page.last() else { break };
-                cursor = last.seq.0;
-                page.iter().try_for_each(&mut *visit)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Its view in a temporary copy, with everything that the log has.
-    fn whole_view(&self) -> Result<FjallView, BackupError> {
+    /// When the log or the view is damaged as a whole, or a copy cannot be made.
+    pub fn view(&self) -> Result<FjallView, BackupError> {
         let view_dir = view_dir(&self.dir);
         let view = FjallView::open_copy(&view_dir, CACHE_BYTES)?;
         let view = view.map_or_else(|| FjallView::open_new_copy(&view_dir, CACHE_BYTES), Ok)?;

@@ -1,8 +1,8 @@
 //! The manifest of a backup: a line with the checksum of what follows, and JSON.
 //!
 //! ```text
-//! quoth-server backup, format 1, checksum 0123…ef
-//! {"time_ms": 1795702735240, "position": 812, "folders": ["store/view"], "files": [{"name": "store/log/0….log", "bytes": 67108864, "checksum": "…"}]}
+//! quoth-server backup, format 2, checksum 0123…ef
+//! {"store": "0b5c…", "time_ms": 1795702735240, "position": 812, "folders": ["store/view"], "files": [{"name": "store/log/0….log", "bytes": 67108864, "checksum": "…"}]}
 //! ```
 
 use std::fs;
@@ -14,12 +14,14 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::error::BackupError;
 
 /// Version of backups: of the folder and of manifests.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// A backup, as its manifest has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Backup {
+    /// Which store it is of: a folder has backups of one.
+    pub(super) store: String,
     /// When it was begun, in milliseconds since 1970.
     pub time_ms: u64,
     /// Position of the last group of the log that it has.
@@ -114,7 +116,13 @@ mod tests {
     fn every_changed_byte_is_found_and_a_cut_one_too() {
         let files =
             vec![File::new("store/format".to_owned(), 7, 1), File::new("outbox.json".to_owned(), 0, 2)];
-        let backup = Backup { time_ms: 5, position: 3, folders: vec!["store/view".to_owned()], files };
+        let backup = Backup {
+            store: "2".to_owned(),
+            time_ms: 5,
+            position: 3,
+            folders: vec!["store/view".to_owned()],
+            files,
+        };
         let bytes = encode(&backup);
         assert_eq!(decode(&bytes), Some(backup));
         for at in 0..bytes.len() {

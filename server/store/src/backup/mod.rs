@@ -9,7 +9,8 @@
 //! - `format`, and `lock`, which whoever uses the folder holds.
 //!
 //! A backup exists once its manifest has its name, and the manifest is written last: every object is on stable storage before,
-//! and so is the manifest itself. What is interrupted leaves objects that nobody names, which the next one uses or deletes.
+//! and so is the manifest itself. What is interrupted leaves objects that nobody names, which the next one uses or deletes. An object
+//! that a check has found damaged is `damaged-…` from then on, and the next backup that has it copies it anew.
 //!
 //! Checksums are xxh3 of 128 bits: they find damage, and nobody's forgery.
 
@@ -27,6 +28,7 @@ pub use error::BackupError;
 pub use folder::{Added, BackupFolder};
 pub use frozen::{ExtraFile, Frozen};
 pub use manifest::Backup;
+pub use restore::RESTORING;
 
 /// How far something is that goes through many bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

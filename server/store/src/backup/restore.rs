@@ -11,15 +11,16 @@ use super::manifest::{Backup, path_in};
 use super::{Bytes, OnBytes, Pace};
 use crate::create_durable_dir;
 use crate::durable::sync_dir;
+use crate::folder;
 
-/// In the new folder, what is not there as a whole yet. No server starts beside it.
-const RESTORING: &str = "restoring";
+/// Name in the new folder of what is not there as a whole yet. No server starts beside it.
+pub const RESTORING: &str = "restoring";
 
 /// What makes a folder a data folder comes last.
 const STORE: &str = "store";
 
 impl BackupFolder {
-    /// Makes a data folder of a backup, `None` for the latest one, in a new or empty folder. Every byte is checked. The folder
+    /// Makes a data folder of a backup, `None` for the latest one, in a new or empty folder: of [another store](crate::StoreId). Every byte is checked. The folder
     /// is a data folder, on stable storage, when this returns, and until then no server takes it for one.
     ///
     /// # Errors
@@ -56,6 +57,8 @@ impl BackupFolder {
                 return Err(damaged());
             }
         }
+        // What comes behind the backup is numbered as what came before: whoever has seen that must know that it is another store.
+        folder::renew(&restoring.join(STORE))?;
         sync_all_dirs(&restoring)?;
         let mut names: Vec<PathBuf> = list(&restoring)?;
         names.sort_by_key(|path| path.ends_with(STORE));
@@ -76,7 +79,11 @@ fn refuse_contents(dir: &Path) -> Result<(), BackupError> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         entries => {
             for entry in entries.map_err(BackupError::io("list", dir))? {
-                if entry.map_err(BackupError::io("list", dir))?.file_name() != "lost+found" {
+                let name = entry.map_err(BackupError::io("list", dir))?.file_name();
+                if name == RESTORING {
+                    return Err(BackupError::Interrupted { dir: dir.to_owned() });
+                }
+                if name != "lost+found" {
                     return Err(BackupError::NotEmpty { dir: dir.to_owned() });
                 }
             }

@@ -198,4 +198,8 @@ impl LogReader for Reader {
         self.next = position.next();
         Ok(Some((position, &self.group)))
     }
+
+    fn skip_damage(&mut self) -> Result<Option<Position>, LogError> {
+        Ok(None)
+    }
 }

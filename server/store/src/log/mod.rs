@@ -141,8 +141,16 @@ pub trait LogReader: Send + fmt::Debug {
     /// again.
     ///
     /// # Errors
-    /// When the group was freed or is damaged. The reader is of no use afterwards.
+    /// When the group was freed or is damaged. The reader is of no use afterwards, but that it may [skip damage](Self::skip_damage).
     fn next(&mut self) -> Result<Option<(Position, &[u8])>, LogError>;
+
+    /// Goes on behind the [damage](LogError::Corrupt) that [`next`](Self::next) has met, and gives the position that it is at then: of the
+    /// next group that is whole, or of the one that was wanted, when the damage lies before it. `None` when there is none yet; it may be asked
+    /// again when more is flushed. Reads up to a segment.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    fn skip_damage(&mut self) -> Result<Option<Position>, LogError>;
 }
 
 /// Orders and persists opaque groups.

@@ -11,8 +11,8 @@ use crate::log::hold::Hold;
 use crate::log::{Log, LogError, LogReader, Position, Visit};
 use crate::record::Record;
 use crate::view::{
-    Bounds, Erased, Found, Keepings, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed, Rewrite,
-    Rewritten, Stretch, Survey, View, ViewError,
+    Bounds, Dead, Erased, Found, Keepings, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed,
+    Rewrite, Rewritten, Stretch, Survey, View, ViewError,
 };
 
 /// What a test makes a log or a view of: `Overridden(my_override)`.
@@ -206,8 +206,12 @@ impl<T: ViewOverride> View for Overridden<T> {
         self.0.inner().erased()
     }
 
-    fn survey(&self, visit: &mut Survey<'_>) -> Result<(), ViewError> {
+    fn survey(&self, visit: &mut Survey<'_>) -> Result<u64, ViewError> {
         self.0.inner().survey(visit)
+    }
+
+    fn dead(&self, class: Class, window: u32, now_ms: u64) -> Dead {
+        self.0.inner().dead(class, window, now_ms)
     }
 
     fn overdue(&self, now_ms: u64) -> Vec<Class> {

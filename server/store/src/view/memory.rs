@@ -9,8 +9,8 @@ use parking_lot::RwLock;
 use quoth_protocol::{ConversationName, Seq};
 
 use super::{
-    Bounds, Erased, Found, Keepings, Keeps, Last, Marks, Page, PageLimit, Place, ProducerState, Reclaimed,
-    Rewrite, Rewritten, Span, Stretch, Survey, View, ViewError,
+    Bounds, Dead, Erased, Found, Keepings, Keeps, Last, Marks, Page, PageLimit, Place, ProducerState,
+    Reclaimed, Rewrite, Rewritten, Span, Stretch, Survey, View, ViewError,
 };
 use crate::class::Class;
 use crate::key::{ConversationKey, ProducerKey};
@@ -225,7 +225,13 @@ impl View for MemoryView {
         // Whoever says how they are kept may read meanwhile.
         let names: Vec<_> = self.0.read().conversations.keys().cloned().collect();
         for name in names {
-            let marks = keeps(&name)?;
+            let marks = match keeps(&name) {
+                Err(error) if error.is_damage() => {
+                    reclaimed.damaged += 1;
+                    continue;
+                }
+                marks => marks?,
+            };
             if let Some(known) = self.0.write().conversations.get_mut(&name) {
                 let bytes = known.reclaim(marks);
                 reclaimed.windows += u64::from(bytes > 0);
@@ -243,7 +249,7 @@ impl View for MemoryView {
         Erased::default()
     }
 
-    fn survey(&self, visit: &mut Survey<'_>) -> Result<(), ViewError> {
+    fn survey(&self, visit: &mut Survey<'_>) -> Result<u64, ViewError> {
         let mut spans = Vec::new();
         for (name, known) in &self.0.read().conversations {
             if let Some((_, first)) = known.records.first_key_value() {
@@ -251,7 +257,18 @@ impl View for MemoryView {
                 spans.push((name.clone(), Span { class, window: 0, is_closed: false, first, next }));
             }
         }
-        spans.iter().try_for_each(|(name, span)| visit(name, std::slice::from_ref(span)))
+        let mut damaged = 0;
+        for (name, span) in &spans {
+            match visit(name, std::slice::from_ref(span)) {
+                Err(error) if error.is_damage() => damaged += 1,
+                other => other?,
+            }
+        }
+        Ok(damaged)
+    }
+
+    fn dead(&self, _: Class, _: u32, _: u64) -> Dead {
+        Dead::default()
     }
 
     fn overdue(&self, _: u64) -> Vec<Class> {

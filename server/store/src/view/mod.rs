@@ -1,10 +1,7 @@
 //! The view: what readers read, built from the log.
 
 use std::fmt;
-use std::io;
 use std::ops::Deref;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq};
@@ -13,10 +10,12 @@ use crate::class::Class;
 use crate::key::ProducerKey;
 use crate::log::Position;
 use crate::record::Record;
-use crate::room;
 
+mod error;
 pub(crate) mod fjall;
 pub(crate) mod memory;
+
+pub use error::ViewError;
 
 /// Which part of a conversation is readable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,6 +194,17 @@ pub struct Rewritten {
     pub held_up: Vec<Class>,
 }
 
+/// What a window has that is dead one by one, whatever marks say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Dead {
+    /// Bytes of contents that were there, and are in no row any more.
+    pub gone_bytes: u64,
+    /// Bytes of contents that are there and have expired by their own time to live, or were erased.
+    pub dead_bytes: u64,
+    /// When the first of those expired that were not erased, in milliseconds since 1970; about.
+    pub since_ms: Option<u64>,
+}
+
 /// What was erased and is on the disk still.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Erased {
@@ -213,6 +223,8 @@ pub struct Reclaimed {
     pub windows: u64,
     /// What they took of the disk, in bytes.
     pub bytes: u64,
+    /// Conversations that are damaged, and keep all that they have.
+    pub damaged: u64,
 }
 
 /// How much one read returns at most. It returns at least one record if there is any.
@@ -272,130 +284,6 @@ pub struct ProducerState {
     pub n: u64,
     /// Its place.
     pub seq: Seq,
-}
-
-/// Why the view did not do what it was asked.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum ViewError {
-    /// The operating system refused.
-    #[error("cannot {action} {}: {source}{}", path.display(), advice(source))]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// With which file or folder.
-        path: PathBuf,
-        /// Why not.
-        source: Arc<io::Error>,
-    },
-    /// The storage engine failed or found its files damaged.
-    #[error("cannot {action} the view in {}: {what}", path.display())]
-    Engine {
-        /// What was tried.
-        action: &'static str,
-        /// The view's folder.
-        path: PathBuf,
-        /// What the engine says.
-        what: String,
-    },
-    /// A table of the storage engine is not what was written.
-    #[error("the view's table {} is damaged", path.display())]
-    DamagedTable {
-        /// Its file.
-        path: PathBuf,
-    },
-    /// A stored row is not what was written.
-    #[error("the view's row of conversation {conversation}, seq {seq} is damaged: {what}")]
-    DamagedRow {
-        /// The conversation.
-        conversation: ConversationName,
-        /// The row's seq.
-        seq: Seq,
-        /// What is wrong.
-        what: &'static str,
-    },
-    /// What is stored about a conversation as a whole is not what was written.
-    #[error("the view's row of conversation {conversation} is damaged: {what}")]
-    DamagedConversation {
-        /// The conversation.
-        conversation: ConversationName,
-        /// What is wrong.
-        what: &'static str,
-    },
-    /// What is stored about a producer is not what was written.
-    #[error("the view's row of producer {producer:?} in conversation {conversation} is damaged: {what}")]
-    DamagedProducer {
-        /// The conversation.
-        conversation: ConversationName,
-        /// The producer.
-        producer: ProducerKey,
-        /// What is wrong.
-        what: &'static str,
-    },
-    /// A register is not what was written.
-    #[error(
-        "the view's register {} of conversation {conversation} is damaged: {what}", key.escape_ascii()
-    )]
-    DamagedRegister {
-        /// The conversation.
-        conversation: ConversationName,
-        /// The register's key.
-        key: Bytes,
-        /// What is wrong.
-        what: &'static str,
-    },
-    /// A conversation is not contiguous.
-    #[error(
-        "conversation {conversation} has a hole in the view: seq {expected} is missing, the next one is {found:?}"
-    )]
-    Hole {
-        /// The conversation.
-        conversation: ConversationName,
-        /// The seq that should be there.
-        expected: Seq,
-        /// The seq that is there instead; `None` at the conversation's end.
-        found: Option<Seq>,
-    },
-    /// Two conversations have the same key.
-    #[error("the conversations {stored} and {asked} have the same key; one of them needs another name")]
-    KeyCollision {
-        /// The one that is stored.
-        stored: String,
-        /// The other one.
-        asked: ConversationName,
-    },
-    /// A group was left out.
-    #[error("the view holds the groups up to {applied}, so {position} cannot be applied next")]
-    Skipped {
-        /// How far the view is.
-        applied: Position,
-        /// The group that was to be applied.
-        position: Position,
-    },
-}
-
-impl ViewError {
-    /// Whether it is for want of room: what was tried may be tried again.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if room::is_full(source))
-    }
-
-    /// What to do about it, for whoever does not know whether the log is sound.
-    pub(crate) const fn advice(&self) -> &'static str {
-        match self {
-            Self::Engine { .. } => ". `quoth-server verify` says whether it can be rebuilt from the log",
-            _ => "",
-        }
-    }
-}
-
-/// What to do about an error of the disk.
-fn advice(source: &io::Error) -> &'static str {
-    if room::is_full(source) {
-        "; free space, and start the server again if it has stopped: what was acked is in the log"
-    } else {
-        ""
-    }
 }
 
 /// What readers read. Built from the log, and rebuilt from it after a loss.
@@ -463,31 +351,36 @@ pub trait View: Send + Sync + fmt::Debug {
     ) -> Result<Stretch, ViewError>;
 
     /// Frees the space of windows of which everything lies before the marks of its conversation. What lies there must not be read
-    /// any more, and marks must not move back later. What goes is absent; heads and message ids are kept. It may be called again
+    /// any more, and marks must not move back later. What goes is absent; heads and message ids are kept. Conversations that are
+    /// damaged, also those of which `keeps` says so, keep all that they have. It may be called again
     /// and again, by one thread at a time, while others read and apply.
     ///
     /// # Errors
-    /// When rows are damaged, or could not be read or written; or one of `keeps`.
+    /// When rows could not be read or written; or one of `keeps`.
     fn reclaim(&self, keeps: &mut Keeps<'_>) -> Result<Reclaimed, ViewError>;
 
     /// Frees the space of what is absent in windows of which the rest stays, by writing that anew elsewhere: of those of which the most is
     /// dead, until an eighth of all is at most, and of those that have what was erased by a time. What is not absent is as it was,
     /// for everybody at any time. It may be ended at any time, and is to be called again and again, by one thread at a time, which frees whole
-    /// windows in between.
+    /// windows in between. Conversations that are damaged keep what they have.
     ///
     /// # Errors
-    /// When rows are damaged, or could not be read or written; or one of `keepings`.
+    /// When rows could not be read or written; or one of `keepings`.
     fn rewrite(&self, keepings: &mut Keepings<'_>, rewrite: &mut Rewrite<'_>)
     -> Result<Rewritten, ViewError>;
 
     /// What was erased and is on the disk still, as far as rewriting takes it away.
     fn erased(&self) -> Erased;
 
-    /// Goes through the conversations that have events, with what windows have of them, ascending. Reading goes on meanwhile.
+    /// Goes through the conversations that have events, with what windows have of them, ascending. Reading goes on meanwhile. Those that are
+    /// damaged, also those of which `visit` says so, are left out; it gives how many.
     ///
     /// # Errors
-    /// When rows are damaged or could not be read; or one of `visit`.
-    fn survey(&self, visit: &mut Survey<'_>) -> Result<(), ViewError>;
+    /// When rows could not be read; or another one of `visit`.
+    fn survey(&self, visit: &mut Survey<'_>) -> Result<u64, ViewError>;
+
+    /// What a window of a class has that is dead one by one, at a time in milliseconds since 1970.
+    fn dead(&self, class: Class, window: u32, now_ms: u64) -> Dead;
 
     /// The classes whose open window is to be closed at this time, in milliseconds since 1970: by a record of the class, which may be a
     /// notice.
@@ -539,9 +432,10 @@ pub trait View: Send + Sync + fmt::Debug {
 
     /// Conversations that have events or registers and come behind `after`, in the order of their keys
     /// ([`ConversationKey`](crate::ConversationKey)). Fewer than `limit` means that these are the last ones.
+    /// Those whose names are damaged are left out.
     ///
     /// # Errors
-    /// When a row is damaged or could not be read.
+    /// When rows could not be read.
     fn conversations(
         &self,
         after: Option<&ConversationName>,

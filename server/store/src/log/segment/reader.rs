@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::super::{LogError, LogReader, Position};
 use super::Shared;
+use super::files::Segment;
 use super::format::Kind;
 use super::recover::open_next;
 use super::tail::{Expected, Tail};
@@ -96,6 +97,33 @@ impl LogReader for Reader {
         }
         self.next = wanted.next();
         Ok(Some((wanted, self.walk()?.payload())))
+    }
+
+    fn skip_damage(&mut self) -> Result<Option<Position>, LogError> {
+        let mut behind = self.next;
+        if let Some((first, walk)) = &mut self.at {
+            if walk.skip_damage()? {
+                self.next = self.next.max(walk.expected().position);
+                return Ok(Some(self.next));
+            }
+            behind = *first;
+        }
+        // The segment has nothing more, or it cannot be opened.
+        let flushed = self.shared.flushed();
+        let is_next = |segment: &&Segment| segment.first > behind && segment.first <= flushed;
+        let segments: Vec<Segment> = self.shared.segments.read().iter().filter(is_next).cloned().collect();
+        for segment in segments {
+            match open_next(&segment, None) {
+                Ok(walk) => {
+                    self.next = self.next.max(segment.first);
+                    self.at = Some((segment.first, walk));
+                    return Ok(Some(self.next));
+                }
+                Err(LogError::Corrupt { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -156,7 +156,7 @@ impl FjallView {
                 Some(Current { key, name, last: Seq::ZERO, producers: HashMap::new(), bare: Vec::new() })
             }
             Ok(None) => {
-                report.findings.push(self.missing_name(key).into());
+                report.findings.push(ViewError::DamagedName { key, what: "missing" }.into());
                 None
             }
             Err(error) => {

@@ -17,7 +17,7 @@ use crate::log::Position;
 use crate::view::ViewError;
 
 const NAME: &str = "checkpoint";
-const NEW_NAME: &str = "checkpoint.new";
+pub(super) const NEW_NAME: &str = "checkpoint.new";
 const MAGIC: [u8; 8] = *b"QUOTHCHK";
 const FORMAT: u32 = 3;
 

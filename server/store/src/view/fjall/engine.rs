@@ -337,11 +337,9 @@ pub(super) fn engine_error(dir: &Path, action: &'static str, error: ::fjall::Err
         ::fjall::Error::Io(source) | ::fjall::Error::Storage(LsmError::Io(source)) => {
             ViewError::io(action, dir)(source)
         }
-        ::fjall::Error::Storage(LsmError::ChecksumMismatch { .. }) => ViewError::engine(
-            dir,
-            action,
-            "a table is damaged: the checksum of a block does not match".to_owned(),
-        ),
+        ::fjall::Error::Storage(LsmError::ChecksumMismatch { .. }) => {
+            ViewError::DamagedBlock { action, path: dir.to_owned() }
+        }
         error => ViewError::engine(dir, action, error.to_string()),
     }
 }

@@ -28,6 +28,7 @@
 mod check;
 mod checkpoint;
 mod compactor;
+mod conversations;
 mod copy;
 mod engine;
 mod erase;
@@ -45,7 +46,7 @@ mod tally;
 mod unfinished;
 mod window;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -67,10 +68,10 @@ pub(crate) use self::pin::{Place as FilePlace, place};
 use self::row::Block;
 use self::run::Message;
 use self::tally::Tallies;
-use self::window::{ClassWindow, Held, WINDOW_BYTES, window_bytes};
+use self::window::{ClassWindow, Held, WINDOW_BYTES, Window, window_bytes};
 use super::{
-    Bounds, Erased, Found, Keepings, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed, Rewrite,
-    Rewritten, Stretch, Survey, View, ViewError,
+    Bounds, Dead, Erased, Found, Keepings, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed,
+    Rewrite, Rewritten, Stretch, Survey, View, ViewError,
 };
 use crate::class::Class;
 use crate::durable::{create_durable_dir, sync_dir};
@@ -92,6 +93,8 @@ pub struct FjallView {
     window_bytes: u64,
     /// Whether a reclaim has looked for what an earlier process has left.
     has_looked_for_dead: AtomicBool,
+    /// Conversations of which damage was told.
+    known_damaged: Mutex<HashSet<ConversationKey>>,
     /// The folder of a view whose files must not change. Deleted after the database is dropped.
     copy: Option<TempDir>,
 }
@@ -239,6 +242,7 @@ impl FjallView {
             checkpoint: Mutex::new(checkpoint),
             window_bytes: WINDOW_BYTES,
             has_looked_for_dead: AtomicBool::new(false),
+            known_damaged: Mutex::default(),
             copy: None,
         })
     }
@@ -428,8 +432,13 @@ impl View for FjallView {
         self.erased_in_windows()
     }
 
-    fn survey(&self, visit: &mut Survey<'_>) -> Result<(), ViewError> {
+    fn survey(&self, visit: &mut Survey<'_>) -> Result<u64, ViewError> {
         self.survey_spans(visit)
+    }
+
+    fn dead(&self, class: Class, window: u32, now_ms: u64) -> Dead {
+        let window = ClassWindow { class, number: Window(window) };
+        self.writing.lock().tallies.get(window).map_or_else(Dead::default, |tally| tally.dead(now_ms))
     }
 
     fn overdue(&self, now_ms: u64) -> Vec<Class> {

@@ -12,10 +12,11 @@ use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
 
 use ::fjall::Readable as _;
-use quoth_protocol::{ConversationName, Seq};
+use quoth_protocol::Seq;
 
 use super::FjallView;
 use super::checkpoint::OpenWindow;
+use super::conversations::WithNext;
 use super::engine::{Batch, Snapshot};
 use super::row;
 use super::window::{ClassWindow, Held, Span as StoredSpan, Window};
@@ -26,15 +27,9 @@ use crate::view::{Keeps, Last, Place, Reclaimed, Span, Survey, View as _, ViewEr
 /// Conversations whose spans are changed in one batch: no read begins, and no group is applied, meanwhile.
 const BATCH_CONVERSATIONS: usize = 64;
 
-/// A span, and where the event behind its last one lies.
-type WithNext = (StoredSpan, Place);
-
-/// Is told of the spans of a conversation, ascending.
-type Visit<'a> = dyn FnMut(&ConversationName, ConversationKey, &[WithNext]) -> Result<(), ViewError> + 'a;
-
 impl FjallView {
     /// See [`View::survey`](crate::View::survey).
-    pub(super) fn survey_spans(&self, visit: &mut Survey<'_>) -> Result<(), ViewError> {
+    pub(super) fn survey_spans(&self, visit: &mut Survey<'_>) -> Result<u64, ViewError> {
         let closed = self.closed();
         self.each_conversation(&mut |name, _, spans| {
             let there: Vec<_> = spans.iter().filter_map(|span| there(span, &closed)).collect();
@@ -50,9 +45,11 @@ impl FjallView {
             self.flush()?;
         }
         let closed = self.closed();
-        // Of each window, whether everything is absent.
+        // Of each window, whether everything is absent. What cannot be judged stays.
         let mut windows: BTreeMap<ClassWindow, bool> = BTreeMap::new();
-        self.each_conversation(&mut |name, _, spans| {
+        let mut of_damaged = Vec::new();
+        let mut stay = |spans: &[StoredSpan]| of_damaged.extend(spans.iter().filter_map(StoredSpan::window));
+        let damaged = self.each_conversation_or(&mut stay, &mut |name, _, spans| {
             let marks = keeps(name)?;
             let floor =
                 if marks.is_nothing() { Seq::ZERO } else { self.read_floor(name, marks, Seq::ZERO)?.seq };
@@ -63,23 +60,39 @@ impl FjallView {
             }
             Ok(())
         })?;
+        windows.extend(of_damaged.into_iter().map(|window| (window, false)));
         let goes: BTreeSet<_> =
             windows.iter().filter(|(_, goes)| **goes).map(|(window, _)| *window).collect();
-        if !goes.is_empty() {
-            self.bury(&goes)?;
-            self.flush_all(&mut self.checkpoint.lock())?;
-        }
         windows.retain(|_, goes| !*goes);
         let alive = windows.into_keys().collect();
-        let bytes = self.drop_dead(&goes, &alive, &closed)?;
+        let dropped = self.bury_and_drop(&goes, &alive, &closed);
+        if dropped.is_err() {
+            // What was buried by then has no span any more that leads to it.
+            self.has_looked_for_dead.store(false, Ordering::Relaxed);
+        }
+        let bytes = dropped?;
         // Should it come back with a crash, the next look takes it away.
         let _is_any = self.forget_windows(&alive, &closed)?;
-        Ok(Reclaimed { windows: goes.len() as u64, bytes })
+        Ok(Reclaimed { windows: goes.len() as u64, bytes, damaged })
     }
 
     /// The first window of each class that may get further events when groups are applied again.
     pub(super) fn closed(&self) -> [Window; Class::COUNT] {
         self.checkpoint.lock().windows.map(|open| open.window)
+    }
+
+    /// Drops windows, of which rows say before that what they have is gone; gives their bytes.
+    fn bury_and_drop(
+        &self,
+        goes: &BTreeSet<ClassWindow>,
+        alive: &BTreeSet<ClassWindow>,
+        closed: &[Window; Class::COUNT],
+    ) -> Result<u64, ViewError> {
+        if !goes.is_empty() {
+            self.bury(goes)?;
+            self.flush_all(&mut self.checkpoint.lock())?;
+        }
+        self.drop_dead(goes, alive, closed)
     }
 
     /// Says of all that these windows have that it is gone.
@@ -206,40 +219,10 @@ impl FjallView {
         let (window, _, _) = row::split_run_key(&key).ok_or_else(|| self.odd_key())?;
         Ok(Some(window))
     }
-
-    /// Goes through the spans of all conversations.
-    pub(super) fn each_conversation(&self, visit: &mut Visit<'_>) -> Result<(), ViewError> {
-        let snapshot = self.snapshot();
-        let mut spans: Vec<StoredSpan> = Vec::new();
-        for row in snapshot.iter(&self.engine.spans) {
-            let span = self.span(row)?;
-            if spans.first().is_some_and(|first| first.conversation != span.conversation) {
-                self.visit_conversation(&snapshot, &spans, visit)?;
-                spans.clear();
-            }
-            spans.push(span);
-        }
-        self.visit_conversation(&snapshot, &spans, visit)
-    }
-
-    fn visit_conversation(
-        &self,
-        snapshot: &Snapshot<'_>,
-        spans: &[StoredSpan],
-        visit: &mut Visit<'_>,
-    ) -> Result<(), ViewError> {
-        let Some(StoredSpan { conversation: key, .. }) = spans.first().copied() else { return Ok(()) };
-        let named = self.stored_name(snapshot, key)?.ok_or_else(|| self.missing_name(key))?;
-        let Some(last) = self.read_end(snapshot, &named.name, key)? else { return Ok(()) };
-        let end = Place { seq: last.seq.next(), time_ms: last.time_ms, offset: last.end };
-        let nexts = spans.iter().skip(1).map(place).chain([end]);
-        let with_next: Vec<_> = spans.iter().copied().zip(nexts).collect();
-        visit(&named.name, key, &with_next)
-    }
 }
 
 /// Where a span's first event lies.
-fn place(span: &StoredSpan) -> Place {
+pub(super) fn place(span: &StoredSpan) -> Place {
     let (Held::There { time_ms, offset, .. } | Held::Gone { time_ms, offset, .. }) = span.held;
     Place { seq: span.first, time_ms, offset }
 }

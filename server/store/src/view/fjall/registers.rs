@@ -108,7 +108,9 @@ impl FjallView {
             if current.as_ref().is_none_or(|(of, _)| *of != conversation) {
                 let named = self.stored_name(snapshot, conversation);
                 if matches!(named, Ok(None)) {
-                    report.findings.push(self.missing_name(conversation).into());
+                    report
+                        .findings
+                        .push(ViewError::DamagedName { key: conversation, what: "missing" }.into());
                 }
                 // The walk over the names reports damaged ones.
                 current = Some((conversation, named.ok().flatten()));

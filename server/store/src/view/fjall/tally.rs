@@ -13,7 +13,7 @@ use super::window::{ClassWindow, Window};
 use crate::bytes_reader::Reader;
 use crate::class::Class;
 use crate::log::Position;
-use crate::view::ViewError;
+use crate::view::{Dead, ViewError};
 
 /// Times at which something of a window dies; with more, the first two become one, at the later of both.
 const TIMES_MAX: usize = 64;
@@ -66,6 +66,13 @@ impl Tally {
     pub(super) fn gone(&mut self, bytes: u64) {
         self.gone_bytes += bytes;
         self.is_changed = true;
+    }
+
+    /// What is dead at a time.
+    pub(super) fn dead(&self, now_ms: u64) -> Dead {
+        let since_ms = self.expiring.range(..=now_ms).next().map(|(expires_ms, _)| *expires_ms);
+        let dead_bytes = self.expired_bytes(now_ms).saturating_add(self.erased_bytes);
+        Dead { gone_bytes: self.gone_bytes, dead_bytes, since_ms }
     }
 
     /// Bytes of contents whose time to live is over.
