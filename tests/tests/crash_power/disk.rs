@@ -50,6 +50,9 @@ const PARTS_MAX: usize = 5;
 /// Of what a missing flush would have kept so much is left out.
 const MISSED_MAX: usize = 2;
 
+/// So many disks a missing flush may leave, at most.
+pub(crate) const LEFT_OF_MISSED_MAX: usize = 1 + MISSED_MAX;
+
 /// So many times something is left at random.
 const DRAWS: u64 = 3;
 
