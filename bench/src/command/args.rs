@@ -71,9 +71,9 @@ pub(super) enum BenchCommand {
     /// said at the end.
     ///
     /// Where no floor was measured, and other programs or other machines had the processors in the run that is slower, its figures are
-    /// undecided however far apart, and the exit code is as if they had not been measured.
+    /// undecided however far apart.
     ///
-    /// Exit codes: 0 nothing is worse, or only what a busy machine may have slowed; 1 a regression, or the later run broke a promise; 2 wrong usage, as runs of different loads; 3
+    /// Exit codes: 0 nothing is worse; 1 a regression, or the later run broke a promise; 2 wrong usage, as runs of different loads; 3
     /// undecided: no regression is certain, and a figure whose median has changed by more than the bound is undecided, or the runs
     /// have too few rounds.
     Compare {

@@ -19,7 +19,7 @@
 //! - **What that means.** Anything worse is a regression. Something undecided whose medians differ by more than the bound is
 //!   none and no all-clear either; it has an exit code of its own, and more rounds decide it. So have runs of too few rounds.
 //! - **Busy machines.** Where other programs or other machines had the processors in the run in which a figure is slower, and no
-//!   floor of the same rounds tells that from the server, it is undecided and no regression, and the exit code says nothing of it. A
+//!   floor of the same rounds tells that from the server, it is undecided too: no regression, and no all-clear. A
 //!   busy machine makes nothing faster; but what a server takes for each message may go either way, and is undecided either way.
 //! - **Starved runs.** A run that did not get done what was due is another load: nothing that counts for each delivery is better.
 //! - **Like with like.** Runs of different loads are refused. What else differs, as machines, is told.
@@ -178,14 +178,14 @@ impl Comparison {
     }
 
     /// For the process: 1 when anything has become worse or a promise was broken, 3 when nothing has and there were too few rounds to
-    /// judge by or something is undecided whose medians differ by more than the bound, else 0. What only a busy machine has left undecided
-    /// counts for nothing here.
+    /// judge by or something is undecided whose medians differ by more than the bound, be it for a busy machine, else 0.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         const EXIT_UNDECIDED: u8 = 3;
         if self.broken || self.worse().next().is_some() {
             1
-        } else if self.too_few.is_some() || self.undecided().next().is_some() {
+        } else if self.too_few.is_some() || self.undecided().chain(self.of_a_busy_machine()).next().is_some()
+        {
             EXIT_UNDECIDED
         } else {
             0
