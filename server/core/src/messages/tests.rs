@@ -249,7 +249,7 @@ fn a_revocation_removes_so_many_reactions_itself() {
     let (changed, rows) = apply(&mut state, 2 + users, "ada", &EventKind::Revoked { seq });
     assert!(changed <= REMOVED_REACTIONS_MAX + 3, "{changed}");
     let left = rows.keys().filter(|key| key[0] == REACTION).count();
-    assert_eq!(left, 200, "the others go with the message's row");
+    assert_eq!(left, 200, "its record is bounded");
     let of_message = rows.iter().filter(|(key, _)| [REACTION, ABSENT].contains(&key[0]));
     let loaded = MessageState::load(seq, of_message).unwrap();
     assert!(loaded.is_absent() && loaded.reactions_count() == 0 && loaded == state);
