@@ -26,6 +26,8 @@ test("each deed is a line", () => {
     deed({ type: "muted", user: "bob", untilMs: 0 }),
     deed({ type: "banned", user: "bob", untilMs: Infinity }),
     deed({ type: "slow_mode", intervalMs: 1_500 }),
+    deed({ type: "invitation_made", hash: new Uint8Array(16), role: "member", expiresMs: 0, usesMax: 0 }),
+    deed({ type: "invitation_made", hash: new Uint8Array(16), role: "member", expiresMs: 1, usesMax: 0 }),
   ];
   assert.deepEqual(told, [
     "alice created this group Team",
@@ -41,6 +43,8 @@ test("each deed is a line", () => {
     "alice lets bob write again",
     "alice banned bob",
     "alice set slow mode: one message in 1.5 s",
+    "alice made an invitation",
+    "alice ended an invitation",
   ]);
   const kept = (ageS: number, count = 0): string => {
     const event = { type: "retention_set", seq: 1, timeMs: 0, sender: "alice", retention: { ageS, count, bytes: 0 } } as const;

@@ -28,7 +28,8 @@ export function deedText(event: Deed): string {
         ? `${who} ended slow mode`
         : `${who} set slow mode: one message in ${(event.intervalMs / 1000).toLocaleString("en")} s`;
     case "invitation_made":
-      return `${who} made an invitation`;
+      // One that ends before it is made is the end of that with the same hash.
+      return event.expiresMs === 1 ? `${who} ended an invitation` : `${who} made an invitation`;
     case "invitations_revoked":
       return `${who} revoked all invitations`;
     case "belongs":
