@@ -6,11 +6,13 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::durable::{create_durable_dir, sync_all, sync_dir};
 use crate::store::OpenError;
 
 /// Version of the folder's layout.
-const FORMAT: u32 = 8;
+const FORMAT: u32 = 9;
 
 pub(crate) const FORMAT_FILE: &str = "format";
 const NEW_FORMAT_FILE: &str = "format.new";
@@ -25,6 +27,9 @@ pub struct StoreId(u64);
 impl StoreId {
     /// That of all stores in memory, which end with their process.
     pub const MEMORY: Self = Self(1);
+
+    /// As text.
+    const DIGITS: usize = 14;
 
     /// Another one than any other's.
     fn random() -> Self {
@@ -42,7 +47,7 @@ impl StoreId {
 /// 14 hexadecimal digits.
 impl fmt::Display for StoreId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:014x}", self.0)
+        write!(f, "{:0digits$x}", self.0, digits = Self::DIGITS)
     }
 }
 
@@ -105,7 +110,7 @@ pub(crate) fn copy_format(dir: &Path, to: &Path) -> Result<(), OpenError> {
 /// Checks that a store can be made or opened in `dir` as far as whose it is and in which format. Changes nothing.
 ///
 /// # Errors
-/// [`OpenError::Foreign`], [`OpenError::Format`], and when the folder cannot be read.
+/// [`OpenError::Foreign`], [`OpenError::Format`], [`OpenError::FormatDamaged`], and when the folder cannot be read.
 pub fn check_folder(dir: &Path) -> Result<(), OpenError> {
     id_of(dir).map(drop)
 }
@@ -131,17 +136,27 @@ pub(crate) fn id_of(dir: &Path) -> Result<Option<StoreId>, OpenError> {
 
 fn check_format(dir: &Path, text: &str) -> Result<StoreId, OpenError> {
     let foreign = || OpenError::Foreign { dir: dir.to_owned() };
-    let rest = text.trim().strip_prefix(PROGRAM).and_then(|rest| rest.strip_prefix(", format "));
-    let rest = rest.ok_or_else(foreign)?;
-    let (format, rest) = rest.split_once(", ").unwrap_or((rest, ""));
+    let damaged = || OpenError::FormatDamaged { path: dir.join(FORMAT_FILE) };
+    let rest = text.strip_prefix(PROGRAM).and_then(|rest| rest.strip_prefix(", format ")).ok_or_else(foreign)?;
+    let (format, rest) = rest.split_once(", ").unwrap_or((rest.trim_end(), ""));
     match format.parse() {
         Ok(FORMAT) => {
-            let id = rest.strip_prefix("store ").and_then(|id| u64::from_str_radix(id, 16).ok());
-            id.map(StoreId).ok_or_else(foreign)
+            let id = rest.strip_prefix("store ").and_then(|rest| rest.get(..StoreId::DIGITS));
+            let id = id.and_then(|id| u64::from_str_radix(id, 16).ok()).map(StoreId).ok_or_else(damaged)?;
+            // As it would be written, since a parser takes other texts for the same number.
+            if text == format_text(id) { Ok(id) } else { Err(damaged()) }
         }
         Ok(found) => Err(OpenError::Format { dir: dir.to_owned(), found, expected: FORMAT }),
-        Err(_) => Err(foreign()),
+        Err(_) => Err(damaged()),
     }
+}
+
+/// What stands in the file of the format: one line with the hash of what is before it. Another id would make the store another one for
+/// each client, whose cursors then mean nothing.
+fn format_text(id: StoreId) -> String {
+    let text = format!("{PROGRAM}, format {FORMAT}, store {id}");
+    let check = xxh3_64(text.as_bytes());
+    format!("{text}, check {check:016x}\n")
 }
 
 /// Files of a creation that was interrupted do not count.
@@ -169,7 +184,7 @@ pub(crate) fn renew(dir: &Path) -> Result<StoreId, OpenError> {
 fn write_format(dir: &Path, id: StoreId) -> io::Result<()> {
     let new_path = dir.join(NEW_FORMAT_FILE);
     let mut file = File::create(&new_path)?;
-    writeln!(file, "{PROGRAM}, format {FORMAT}, store {id}")?;
+    file.write_all(format_text(id).as_bytes())?;
     sync_all(&file, &new_path)?;
     fs::rename(new_path, dir.join(FORMAT_FILE))?;
     sync_dir(dir)
@@ -187,5 +202,40 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked { dir: dir.to_owned() }),
         Err(TryLockError::Error(error)) => Err(OpenError::io("lock", &path)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flipped_bit_of_the_format_is_no_other_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = renew(dir.path()).unwrap();
+        assert_eq!(id_of(dir.path()).unwrap(), Some(id));
+
+        let path = dir.path().join(FORMAT_FILE);
+        let sound = fs::read(&path).unwrap();
+        for at in 0..sound.len() {
+            for bit in 0..8 {
+                let mut flipped = sound.clone();
+                flipped[at] ^= 1 << bit;
+                fs::write(&path, flipped).unwrap();
+                id_of(dir.path()).expect_err(&format!("bit {bit} of byte {at}"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_format_cut_short_is_no_other_store() {
+        let dir = tempfile::tempdir().unwrap();
+        renew(dir.path()).unwrap();
+        let path = dir.path().join(FORMAT_FILE);
+        let sound = fs::read(&path).unwrap();
+        for end in 0..sound.len() {
+            fs::write(&path, &sound[..end]).unwrap();
+            id_of(dir.path()).expect_err(&format!("{end} bytes"));
+        }
     }
 }

@@ -106,6 +106,12 @@ pub enum OpenError {
         /// The format of this version.
         expected: u32,
     },
+    /// What tells the folder's format and which store it is was changed or cut short.
+    #[error("{} is damaged; restore the folder from a backup", path.display())]
+    FormatDamaged {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another process has the folder.
     #[error("{} is in use by another process; stop that one or name another folder", dir.display())]
     Locked {
