@@ -1,10 +1,12 @@
-//! What a program tells of itself, found when it is built: the version and the commit, for the build scripts of the programs.
+//! What a program tells of itself, found when it is built: the version and the commit, for the build scripts
+//! of the programs.
 
 use std::path::Path;
 use std::process::Command;
 
-/// Sets `QUOTH_VERSION`: `0.1.0+1a2b3c4d5e6f`, with `.dirty` behind it where a file of these folders differs from the commit or is not
-/// in it; `0.1.0+unknown` where the sources are in no repository of their own. Build metadata, as semver has it.
+/// Sets `QUOTH_VERSION`: `0.1.0+1a2b3c4d5e6f`, with `.dirty` behind it where a file of these folders differs
+/// from the commit or is not in it; `0.1.0+unknown` where the sources are in no repository of their own.
+/// Build metadata, as semver has it.
 ///
 /// The paths are those from the repository's root that the program is made of.
 pub(crate) fn tell(made_of: &[&str]) {
@@ -18,7 +20,8 @@ pub(crate) fn tell(made_of: &[&str]) {
     println!("cargo::rustc-env=QUOTH_VERSION={version}+{commit}");
 }
 
-/// The commit of the sources below a root, as it stands behind a version; `None` where they are in no repository of their own.
+/// The commit of the sources below a root, as it stands behind a version; `None` where they are in no
+/// repository of their own.
 pub(crate) fn commit(root: &Path, made_of: &[&str]) -> Option<String> {
     let top = git(root, &["rev-parse", "--show-toplevel"])?;
     // An archive that was unpacked within somebody else's repository is not of that repository's commit.

@@ -1,5 +1,5 @@
-//! Lists the chat page's files, so that they become part of the program, and finds out which version and commit it is. There are
-//! none of the page when it is not built.
+//! Lists the chat page's files, so that they become part of the program, and finds out which version and
+//! commit it is. There are none of the page when it is not built.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! What acks say: that each message has a sequence number of its own, and that those of a conversation leave nothing out. Pure;
-//! one for each conversation, whoever publishes there.
+//! What acks say: that each message has a sequence number of its own, and that those of a conversation leave
+//! nothing out. Pure; one for each conversation, whoever publishes there.
 
 use crate::outcome::Check;
 
@@ -40,8 +40,8 @@ impl Acked {
         }
     }
 
-    /// Ends the check of a conversation that had no message before, of which all messages were acked: their numbers begin at 1 and
-    /// leave nothing out.
+    /// Ends the check of a conversation that had no message before, of which all messages were acked: their
+    /// numbers begin at 1 and leave nothing out.
     #[must_use]
     pub fn end(&self) -> Check {
         let holes = self.ranges.len().saturating_sub(1);

@@ -1,4 +1,5 @@
-//! The history checker: says of every delivery whether it is what the promises allow. Pure; one for each reader.
+//! The history checker: says of every delivery whether it is what the promises allow. Pure; one for each
+//! reader.
 
 use std::collections::HashMap;
 use std::ops::Range;

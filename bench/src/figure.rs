@@ -9,7 +9,8 @@ use crate::unit::Scale;
 /// The latency of the bench's own timer.
 pub const TIMER: &str = "timer";
 
-/// From when a message was due until the bench has given it to its connection, without the time in which that took nothing.
+/// From when a message was due until the bench has given it to its connection, without the time in which that
+/// took nothing.
 pub const PUBLISH: &str = "publish";
 
 /// Single figures that are better one way.
@@ -141,7 +142,8 @@ impl Figure {
         system.rounds.iter().filter(|round| self.of(round).is_some()).count()
     }
 
-    /// The figure of a floor that stands for this one: the disk delivers nothing, and a delivery waits for what its ack does.
+    /// The figure of a floor that stands for this one: the disk delivers nothing, and a delivery waits for
+    /// what its ack does.
     #[must_use]
     pub fn on(&self, floor: &System) -> Self {
         match self {
@@ -152,8 +154,8 @@ impl Figure {
         }
     }
 
-    /// What the floors are together that a system stands on: latencies add up, since a message goes through one behind the
-    /// other, and the slowest limits a rate. In each round that has it of all of them.
+    /// What the floors are together that a system stands on: latencies add up, since a message goes through
+    /// one behind the other, and the slowest limits a rate. In each round that has it of all of them.
     #[must_use]
     pub fn together(&self, floors: &[&System]) -> Vec<Option<f64>> {
         let rounds = floors.iter().map(|floor| floor.rounds.len()).min().unwrap_or_default();
@@ -176,8 +178,8 @@ impl Figure {
         ratios.filter(|ratio| ratio.is_finite()).collect()
     }
 
-    /// Which way it is better: less of a latency of the system. `None` for what is only told, as how busy the processors are, and
-    /// for what is about the bench itself.
+    /// Which way it is better: less of a latency of the system. `None` for what is only told, as how busy the
+    /// processors are, and for what is about the bench itself.
     #[must_use]
     pub fn better(&self) -> Option<Better> {
         match self {
@@ -331,7 +333,8 @@ pub fn values(outcome: &Outcome) -> Vec<Figure> {
     figures
 }
 
-/// What the bench's own clients took and how late they were, each with its head in a table; those that any system has.
+/// What the bench's own clients took and how late they were, each with its head in a table; those that any
+/// system has.
 #[must_use]
 pub fn of_clients(outcome: &Outcome) -> Vec<(&'static str, Figure)> {
     let publish = |quantile| Figure::Latency(PUBLISH.to_owned(), quantile);

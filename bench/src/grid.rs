@@ -42,8 +42,8 @@ impl Width {
     }
 }
 
-/// Rows below a title and a head. Ranges stand behind their figures where that fits, else below them; columns that do not fit
-/// either come in a block of their own.
+/// Rows below a title and a head. Ranges stand behind their figures where that fits, else below them; columns
+/// that do not fit either come in a block of their own.
 pub(crate) fn grid(title: &str, heads: &[String], rows: &[Row], columns: usize) -> String {
     let widths: Vec<_> = (0..heads.len())
         .map(|i| Width::of(&heads[i], &rows.iter().map(|row| &row.cells[i]).collect::<Vec<_>>()))

@@ -1,13 +1,14 @@
-//! How late the bench itself was. A latency counts from when a message was due, so each is too great by as much as the bench was late to
-//! publish it. Like is compared with like: half of the messages suffer the p50 of the lateness at most, 99 of 100 its p99.
+//! How late the bench itself was. A latency counts from when a message was due, so each is too great by as
+//! much as the bench was late to publish it. Like is compared with like: half of the messages suffer the p50
+//! of the lateness at most, 99 of 100 its p99.
 
 use crate::figure::{Figure, PUBLISH, Quantile};
 use crate::outcome::{Outcome, Ratio, System};
 use crate::run::APPEND;
 use crate::unit::{Scale, number};
 
-/// From which part of a measured percentile on the lateness matters: then the figure is the bench's more than the system's. Below it
-/// the lateness is told and nothing more, since no machine's timer rings on time.
+/// From which part of a measured percentile on the lateness matters: then the figure is the bench's more than
+/// the system's. Below it the lateness is told and nothing more, since no machine's timer rings on time.
 const MATTERS_FROM: f64 = 0.5;
 
 /// The lateness of the bench beside a percentile of a system.
@@ -21,8 +22,8 @@ pub(crate) struct Late {
 }
 
 impl Late {
-    /// Where it is the greatest part of what was measured: of the p50, the p95 and the p99, since a few messages decide the rest. `None`
-    /// where nothing was due.
+    /// Where it is the greatest part of what was measured: of the p50, the p95 and the p99, since a few
+    /// messages decide the rest. `None` where nothing was due.
     pub(crate) fn worst(system: &System) -> Option<Self> {
         let latency =
             ["delivery", "ack"].into_iter().find(|name| median(system, name, Quantile::P50).is_some())?;
@@ -59,8 +60,8 @@ pub(crate) fn told(outcome: &Outcome) -> Option<String> {
     (!parts.is_empty()).then(|| format!("late: a part of each latency, at most {}", parts.join(", ")))
 }
 
-/// Why a ratio of deliveries is doubtful, where what it stands on was the bench's lateness more than anything else: what stands on it was
-/// as late, so that the ratio is nearer to 1 than what it is to tell.
+/// Why a ratio of deliveries is doubtful, where what it stands on was the bench's lateness more than anything
+/// else: what stands on it was as late, so that the ratio is nearer to 1 than what it is to tell.
 pub(crate) fn doubt(outcome: &Outcome, ratio: &Ratio) -> Option<String> {
     let (quantile, systems) = ratio.what.strip_prefix("delivery ")?.split_once(": ")?;
     let quantile = Quantile::ALL.into_iter().find(|known| known.name() == quantile)?;

@@ -1,9 +1,10 @@
 //! The bench behind `quoth bench`: loads on a schedule, floors and rivals beside the server, and a report.
 //!
-//! - **Open loop.** A message carries the time at which it was due, and is published then whatever has become of those
-//!   before it; its latency counts from then. A server that stalls shows as the latency of all that was due meanwhile.
-//! - **Everything is checked.** Each delivery's content, order and number go through a history checker; whatever is lost,
-//!   doubled, altered or out of order fails the run.
+//! - **Open loop.** A message carries the time at which it was due, and is published then whatever has become
+//!   of those before it; its latency counts from then. A server that stalls shows as the latency of all that
+//!   was due meanwhile.
+//! - **Everything is checked.** Each delivery's content, order and number go through a history checker;
+//!   whatever is lost, doubled, altered or out of order fails the run.
 //! - **Floors in the same run.** What the machine can do at the least stands beside every figure.
 
 pub mod acked;

@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 use crate::record::{histogram, record};
 use crate::schedule::Due;
 
-/// Gives each publisher its messages when they are due. Ends with the schedule or when nobody listens; gives how late the
-/// timer was: the difference is this process's fault and is in every latency.
+/// Gives each publisher its messages when they are due. Ends with the schedule or when nobody listens; gives
+/// how late the timer was: the difference is this process's fault and is in every latency.
 pub fn start(
     schedule: impl Iterator<Item = Due> + Send + 'static,
     publishers: Vec<mpsc::UnboundedSender<Due>>,
@@ -43,7 +43,8 @@ fn sleep_until(at: Instant) {
     }
 }
 
-/// Linux lets a sleep of an ordinary thread take 50 us longer, to save power. What cannot be changed shows in the lateness.
+/// Linux lets a sleep of an ordinary thread take 50 us longer, to save power. What cannot be changed shows in
+/// the lateness.
 pub(crate) fn sharpen_timer() {
     const SLACK_NS: &str = "1";
     let Ok(thread) = std::fs::read_link("/proc/thread-self") else { return };

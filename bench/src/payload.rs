@@ -1,4 +1,5 @@
-//! What a message of the bench carries: who sent it, as which, when it was due, and a checksum over all of it.
+//! What a message of the bench carries: who sent it, as which, when it was due, and a checksum over all of
+//! it.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,8 @@ pub struct Stamp {
     pub publisher: u32,
     /// Its number among that member's messages, from 0.
     pub n: u64,
-    /// When it was due, behind the load's epoch. Not when it was sent: a sender that is held up shows as latency.
+    /// When it was due, behind the load's epoch. Not when it was sent: a sender that is held up shows as
+    /// latency.
     pub due: Duration,
 }
 

@@ -43,7 +43,8 @@ impl Process {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
         let program = command.get_program().display().to_string();
         let mut children = CHILDREN.lock();
-        // A signal to a terminal's or a service's whole group is for this process, which ends them when it is done with them.
+        // A signal to a terminal's or a service's whole group is for this process, which ends them when it is
+        // done with them.
         let child = command
             .process_group(0)
             .stdin(Stdio::null())
@@ -63,7 +64,8 @@ impl Process {
         self.child.stdout.take().context("stdout was taken before")
     }
 
-    /// All that it prints until it ends. `go_on` is asked again and again, and what it refuses ends the process.
+    /// All that it prints until it ends. `go_on` is asked again and again, and what it refuses ends the
+    /// process.
     ///
     /// # Errors
     /// What `go_on` says, or that nothing can be read.
@@ -105,7 +107,8 @@ impl Process {
         Ok(status)
     }
 
-    /// An error behind which may be that it has ended, told as that if it has: as in `the server ended (signal 9)`.
+    /// An error behind which may be that it has ended, told as that if it has: as in
+    /// `the server ended (signal 9)`.
     pub fn explain(&mut self, what: &str, error: anyhow::Error) -> anyhow::Error {
         // Its sockets are closed before it can be waited for.
         const GRACE: Duration = Duration::from_millis(500);
@@ -150,7 +153,8 @@ impl Drop for Process {
     }
 }
 
-/// Does work that a process is needed for, and ends it soon when that has ended: clients would wait for it until they time out.
+/// Does work that a process is needed for, and ends it soon when that has ended: clients would wait for it
+/// until they time out.
 pub fn needing<T>(pid: Option<u32>, progress: &Progress, work: impl FnOnce() -> T) -> T {
     const INTERVAL: Duration = Duration::from_millis(100);
     let Some(pid) = pid else { return work() };
@@ -182,7 +186,8 @@ fn pid_of(child: &Child) -> Option<Pid> {
     Pid::from_raw(i32::try_from(child.id()).ok()?)
 }
 
-/// Ends all children and removes all folders of runs, for a process that is about to end without dropping anything.
+/// Ends all children and removes all folders of runs, for a process that is about to end without dropping
+/// anything.
 pub fn leave_nothing() {
     // Held until the process ends, so that nothing is started meanwhile.
     let children = CHILDREN.lock();
@@ -211,8 +216,8 @@ impl Usage {
     }
 }
 
-/// Processor time of a process, in seconds, to the nanosecond: the kernel's own clock of it, which has what threads took that have
-/// ended. `/proc` tells hundredths of a second.
+/// Processor time of a process, in seconds, to the nanosecond: the kernel's own clock of it, which has what
+/// threads took that have ended. `/proc` tells hundredths of a second.
 fn cpu_s(pid: u32) -> anyhow::Result<f64> {
     let clock = clock_getcpuclockid(nix::unistd::Pid::from_raw(i32::try_from(pid)?))?;
     Ok(Duration::from(clock_gettime(clock)?).as_secs_f64())

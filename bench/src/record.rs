@@ -32,8 +32,8 @@ pub struct Recorder {
     pub ack: Histogram<u64>,
     /// From due to delivery, behind the warm-up.
     pub delivery: Histogram<u64>,
-    /// From due until it was given to the connection, behind the warm-up, without what the connection did not take: how late the
-    /// sender was.
+    /// From due until it was given to the connection, behind the warm-up, without what the connection did not
+    /// take: how late the sender was.
     pub publish: Histogram<u64>,
     ticks: Vec<Part>,
     tick: Duration,
@@ -71,8 +71,8 @@ impl Recorder {
         }
     }
 
-    /// Takes a message that is given to the connection now, which took nothing before `taken_from`: that it came late until then is the
-    /// system's doing.
+    /// Takes a message that is given to the connection now, which took nothing before `taken_from`: that it
+    /// came late until then is the system's doing.
     pub fn published(&mut self, at: Duration, due: Duration, taken_from: Duration) {
         if due >= self.warm_up {
             record(&mut self.publish, at.saturating_sub(due.max(taken_from)));
@@ -117,8 +117,8 @@ impl Recorder {
         }
     }
 
-    /// Acks and deliveries that came from the warm-up's end to `end` behind the epoch, counted in whole ticks, and the
-    /// seconds that these are.
+    /// Acks and deliveries that came from the warm-up's end to `end` behind the epoch, counted in whole
+    /// ticks, and the seconds that these are.
     #[must_use]
     pub fn counted_until(&self, end: Duration) -> (u64, u64, f64) {
         let (from, to) = (self.index(self.warm_up), self.index(end));
@@ -192,7 +192,8 @@ pub fn latency(histogram: &Histogram<u64>) -> Latency {
     }
 }
 
-/// The distribution at quantiles that are close where a curve bends: eight for each halving of what lies above.
+/// The distribution at quantiles that are close where a curve bends: eight for each halving of what lies
+/// above.
 fn curve(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
     const TICKS_PER_HALF: u32 = 8;
     let us = |nanos: u64| nanos as f64 / 1_000.0;

@@ -1,4 +1,5 @@
-//! What a server says in place of what was to come, in words: which code it is, what the server adds, and what mends it.
+//! What a server says in place of what was to come, in words: which code it is, what the server adds, and
+//! what mends it.
 
 use quinn::{ConnectionError, ReadError, WriteError};
 use quoth_lanes::{Closed, ReadError as LaneReadError, WriteError as LaneWriteError};

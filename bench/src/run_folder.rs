@@ -1,7 +1,8 @@
-//! The folder of a run: everything that a run writes besides its reports is in it, and it is gone when the run has ended.
+//! The folder of a run: everything that a run writes besides its reports is in it, and it is gone when the
+//! run has ended.
 //!
-//! A run that is killed cannot remove it; the next run in the same place does. It tells a dead run's folder from a living
-//! one's by a lock, which the kernel takes away from a process that ends in whatever way.
+//! A run that is killed cannot remove it; the next run in the same place does. It tells a dead run's folder
+//! from a living one's by a lock, which the kernel takes away from a process that ends in whatever way.
 
 use std::fs::{File, TryLockError};
 use std::io::Write as _;
@@ -73,7 +74,8 @@ impl Drop for RunFolder {
     }
 }
 
-/// Removes all folders of this process, which is about to end without dropping anything. Whatever writes there has ended.
+/// Removes all folders of this process, which is about to end without dropping anything. Whatever writes
+/// there has ended.
 pub(crate) fn remove_all() {
     for path in FOLDERS.lock().drain(..) {
         let _is_left_to_the_next_run = std::fs::remove_dir_all(path);

@@ -8,8 +8,8 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use crate::profile::{Arrival, Payload, Shape};
 
-/// Messages that are due within one of these are due at its end: a timer that rang for each of 100,000 messages a second
-/// would take the processor that is measured.
+/// Messages that are due within one of these are due at its end: a timer that rang for each of 100,000
+/// messages a second would take the processor that is measured.
 const TICK: Duration = Duration::from_micros(200);
 
 /// A message to come.
@@ -71,8 +71,9 @@ pub fn messages(
     })
 }
 
-/// The messages of conversations that were had, `speed` times as fast: publisher p is the p-th conversation. What is said
-/// within one minute of a log that tells minutes only is spread over it by whoever has read the log.
+/// The messages of conversations that were had, `speed` times as fast: publisher p is the p-th conversation.
+/// What is said within one minute of a log that tells minutes only is spread over it by whoever has read the
+/// log.
 #[must_use]
 pub fn replay(conversations: &[Vec<Line>], publishers: u32, speed: f64, length: Duration) -> Vec<Due> {
     let mut messages = Vec::new();

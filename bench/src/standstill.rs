@@ -7,7 +7,8 @@ use crate::unit::number;
 /// For how long, in seconds. What is shorter shows in the last percentiles and nowhere else.
 const LEAST_S: f64 = 1.0;
 
-/// Acks or deliveries that must have been due in that time: at random, so many are left out by chance once in e^30 times.
+/// Acks or deliveries that must have been due in that time: at random, so many are left out by chance once in
+/// e^30 times.
 const DUE_MIN: f64 = 30.0;
 
 /// A time in which nothing came.
@@ -18,7 +19,8 @@ struct Still {
     length_s: f64,
 }
 
-/// In which rounds a system stood still, and the longest time of it, in a sentence; `None` where it never did.
+/// In which rounds a system stood still, and the longest time of it, in a sentence; `None` where it never
+/// did.
 pub(crate) fn told(outcome: &Outcome, system: &System) -> Option<String> {
     // People who say nothing for a while let every system stand still.
     if outcome.profile.get("replay").is_some() {

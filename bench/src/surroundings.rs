@@ -25,8 +25,8 @@ pub struct Watched {
 struct Ticks {
     all: f64,
     stolen: f64,
-    /// Of programs' own code. What the kernel does for a disk and a network is done by threads and interrupts of its own, and nothing says for
-    /// whom: with a flush for each message it takes more than all programs.
+    /// Of programs' own code. What the kernel does for a disk and a network is done by threads and interrupts
+    /// of its own, and nothing says for whom: with a flush for each message it takes more than all programs.
     programs: f64,
     /// The part of that of this process, its children that have ended, and a server that runs already.
     ours: f64,
@@ -60,7 +60,8 @@ impl Ticks {
         (all > 0.0).then(|| (self.stolen - was.stolen) / all)
     }
 
-    /// Processors that others have kept busy. What we took is counted in whole ticks of each process, and so may be a few more.
+    /// Processors that others have kept busy. What we took is counted in whole ticks of each process, and so
+    /// may be a few more.
     fn others_since(self, was: Self, elapsed_s: f64) -> f64 {
         let others = (self.programs - was.programs) - (self.ours - was.ours);
         (others / TICKS_PER_SECOND / elapsed_s).max(0.0)
@@ -78,7 +79,8 @@ fn ticks(server: Option<u32>) -> Option<Ticks> {
     of_machine(&stat, own + of_children + server.map_or(0.0, |(own, _)| own))
 }
 
-/// From the first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal; guests are in user and nice.
+/// From the first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal; guests are in
+/// user and nice.
 fn of_machine(stat: &str, ours: f64) -> Option<Ticks> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
     let fields: Vec<f64> = line.split_whitespace().take(8).filter_map(|field| field.parse().ok()).collect();
@@ -87,7 +89,8 @@ fn of_machine(stat: &str, ours: f64) -> Option<Ticks> {
     Some(Ticks { all: programs + system + idle + iowait + irq + softirq + stolen, stolen, programs, ours })
 }
 
-/// What a process has spent in its own code, and its children that were waited for in theirs: `utime` and `cutime`.
+/// What a process has spent in its own code, and its children that were waited for in theirs: `utime` and
+/// `cutime`.
 fn of_process(stat: &str) -> Option<(f64, f64)> {
     let mut times = stat.rsplit_once(") ")?.1.split_whitespace().skip(11);
     Some((times.next()?.parse().ok()?, times.nth(1)?.parse().ok()?))

@@ -1,4 +1,5 @@
-//! The table at the end of a run, in plain text: every system in one, whether it is the server, a floor or a rival.
+//! The table at the end of a run, in plain text: every system in one, whether it is the server, a floor or a
+//! rival.
 
 use crate::figure::{self, Figure, Quantile, Spread};
 use crate::grid::{Cell, Row, grid, plain, wrapped};

@@ -1,4 +1,5 @@
-//! What a run has measured and not told yet, for a process that ends at once: whoever ends it gets to know what that costs.
+//! What a run has measured and not told yet, for a process that ends at once: whoever ends it gets to know
+//! what that costs.
 
 use parking_lot::Mutex;
 

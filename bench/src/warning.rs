@@ -75,8 +75,8 @@ fn starved(system: &System) -> Option<String> {
     ))
 }
 
-/// A server is not faster than its parts. Over loopback nothing but a disturbed machine makes it so; over an emulated network losses
-/// do too, which congestion controls answer differently.
+/// A server is not faster than its parts. Over loopback nothing but a disturbed machine makes it so; over an
+/// emulated network losses do too, which congestion controls answer differently.
 fn slow_floor(outcome: &Outcome, ratio: &Ratio) -> String {
     let disturbed = "the machine was disturbed while the floor was measured";
     // Of the floors the one that is meant.

@@ -205,7 +205,8 @@ impl Incoming {
     }
 }
 
-/// A Hello with this token, each of a device of its own: the later one of two of a device takes the place of the other.
+/// A Hello with this token, each of a device of its own: the later one of two of a device takes the place of
+/// the other.
 ///
 /// # Errors
 /// Never; the device's id is valid.
@@ -230,7 +231,8 @@ pub fn publish(n: u64, body: impl Into<bytes::Bytes>) -> ClientFrame {
     ClientFrame::Publish(Publish::new(n, body))
 }
 
-/// A UDP socket with large buffers: with the usual default of 208 KiB, what is lost in bursts would be measured.
+/// A UDP socket with large buffers: with the usual default of 208 KiB, what is lost in bursts would be
+/// measured.
 ///
 /// # Errors
 /// When the address cannot be bound.

@@ -53,8 +53,8 @@ pub(crate) fn out_of_date(leaf: &CertificateDer<'_>, at: UnixTime) -> Option<Str
     }
 }
 
-/// What the verifier says of the certificate itself: whom clients trust is not known here, so it is its own root. That says
-/// nothing about its issuer and its names.
+/// What the verifier says of the certificate itself: whom clients trust is not known here, so it is its own
+/// root. That says nothing about its issuer and its names.
 fn judge(leaf: &CertificateDer<'_>, at: UnixTime) -> Result<(), CertificateError> {
     let mut roots = RootCertStore::empty();
     roots.add(leaf.clone().into_owned()).map_err(|_| CertificateError::BadEncoding)?;

@@ -10,12 +10,13 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use crate::file::read_chain;
 use crate::{CertError, CertStore};
 
-/// Session tickets that a handshake gives the client: one for a reconnect now and one for a second in parallel.
+/// Session tickets that a handshake gives the client: one for a reconnect now and one for a second in
+/// parallel.
 const SESSION_TICKETS: usize = 2;
 
 /// A server's TLS configuration around a store's certificate, for the given application protocols in order of
-/// preference. Resumes sessions from stateless tickets. Early data is off, since it can be replayed; clients need no
-/// certificate, since they sign in with a token.
+/// preference. Resumes sessions from stateless tickets. Early data is off, since it can be replayed; clients
+/// need no certificate, since they sign in with a token.
 ///
 /// # Errors
 /// [`CertError::Tls`] when the TLS library cannot make its ticket keys.
@@ -44,8 +45,9 @@ pub fn client_config(ca_pem_path: &Path, alpn: &[&[u8]]) -> Result<ClientConfig,
     Ok(config)
 }
 
-/// A client's TLS configuration for servers of others: it trusts the machine's certificate authorities, and those in a PEM file if
-/// there is one. Without any authority it trusts nobody, so a machine that has none is no error here.
+/// A client's TLS configuration for servers of others: it trusts the machine's certificate authorities, and
+/// those in a PEM file if there is one. Without any authority it trusts nobody, so a machine that has none is
+/// no error here.
 ///
 /// # Errors
 /// When the file cannot be read, holds no certificate, or one that cannot be a trust anchor.

@@ -16,8 +16,8 @@ use crate::config::roots;
 use crate::file::{Access, read, write_atomically};
 use crate::store::load;
 
-/// How long a leaf is valid after it was made, in seconds. With the hour that it is backdated it stays under the 14 days
-/// up to which browsers accept a certificate by its hash.
+/// How long a leaf is valid after it was made, in seconds. With the hour that it is backdated it stays under
+/// the 14 days up to which browsers accept a certificate by its hash.
 pub const LEAF_VALID_S: u64 = 13 * DAY_S;
 
 /// A leaf that is valid for less than this is made anew, in seconds.
@@ -46,25 +46,26 @@ pub struct DevCertificates {
     pub leaf_pem_path: PathBuf,
     /// The server's private key.
     pub leaf_key_pem_path: PathBuf,
-    /// When the server's certificate ends, in seconds since 1970. Once [`leaf_is_due`] says so, call [`development`]
-    /// again and reload the store.
+    /// When the server's certificate ends, in seconds since 1970. Once [`leaf_is_due`] says so, call
+    /// [`development`] again and reload the store.
     pub leaf_not_after_unix_s: u64,
 }
 
-/// Whether a leaf that ends at `not_after_unix_s` is to be made anew: less than [`LEAF_RENEW_BEFORE_S`] is left of it.
+/// Whether a leaf that ends at `not_after_unix_s` is to be made anew: less than [`LEAF_RENEW_BEFORE_S`] is
+/// left of it.
 #[must_use]
 pub fn leaf_is_due(not_after_unix_s: u64, now_unix_s: u64) -> bool {
     not_after_unix_s < now_unix_s.saturating_add(LEAF_RENEW_BEFORE_S)
 }
 
-/// Makes, or reuses, a CA (`ca.pem`, `ca-key.pem`) and a server's certificate (`leaf.pem`, `leaf-key.pem`) in `dir`,
-/// with P-256 keys. The leaf names `localhost`, `127.0.0.1`, `::1` and `names`, which may be DNS names or IP
-/// addresses; it is made anew when its names differ, when it is damaged and when less than [`LEAF_RENEW_BEFORE_S`] is
-/// left of it. Keys are readable by their owner only.
+/// Makes, or reuses, a CA (`ca.pem`, `ca-key.pem`) and a server's certificate (`leaf.pem`, `leaf-key.pem`) in
+/// `dir`, with P-256 keys. The leaf names `localhost`, `127.0.0.1`, `::1` and `names`, which may be DNS names
+/// or IP addresses; it is made anew when its names differ, when it is damaged and when less than
+/// [`LEAF_RENEW_BEFORE_S`] is left of it. Keys are readable by their owner only.
 ///
 /// # Errors
-/// When a file cannot be read or written, a name cannot stand in a certificate, or the CA in the folder is damaged:
-/// a leaf is replaced silently, a CA never is while it is valid, since clients may trust it.
+/// When a file cannot be read or written, a name cannot stand in a certificate, or the CA in the folder is
+/// damaged: a leaf is replaced silently, a CA never is while it is valid, since clients may trust it.
 pub fn development(dir: &Path, names: &[String], now_unix_s: u64) -> Result<DevCertificates, CertError> {
     fs::create_dir_all(dir).map_err(|source| CertError::Write { path: dir.to_owned(), source })?;
     let files = Files::new(dir);
@@ -127,8 +128,8 @@ impl Files {
         CertError::DevelopmentCa { dir: self.dir.clone(), reason }
     }
 
-    /// Signs a leaf that nobody gets and verifies it, since a damaged CA certificate can be read, have the right key, and
-    /// sign what no client accepts.
+    /// Signs a leaf that nobody gets and verifies it, since a damaged CA certificate can be read, have the
+    /// right key, and sign what no client accepts.
     fn try_to_sign(&self, now_unix_s: u64) -> Result<(), CertError> {
         let names = all_names(&[]);
         let (leaf, _key) = self.sign_leaf(&names, now_unix_s, now_unix_s + LEAF_VALID_S)?;
@@ -195,8 +196,8 @@ fn at(unix_s: u64) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(unix_s))
 }
 
-/// What a certificate says, as text above its PEM section, where readers of PEM skip it. So nothing here needs to
-/// parse X.509.
+/// What a certificate says, as text above its PEM section, where readers of PEM skip it. So nothing here
+/// needs to parse X.509.
 struct Label {
     names: Vec<String>,
     not_after_unix_s: u64,

@@ -48,15 +48,16 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CertError> {
     fs::read(path).map_err(|source| CertError::Read { path: path.to_owned(), source })
 }
 
-/// Writes a file so that a reader sees the old content or the new one, and a crash leaves one of the two. What was there
-/// before has no say in its mode and owner.
+/// Writes a file so that a reader sees the old content or the new one, and a crash leaves one of the two.
+/// What was there before has no say in its mode and owner.
 ///
 /// # Errors
 /// When the operating system refuses; the old content is there still.
 pub fn write_atomically(path: &Path, content: impl AsRef<[u8]>, access: Access) -> Result<(), CertError> {
     let temporary_path = temporary_beside(path);
     write_and_rename(&temporary_path, path, content.as_ref(), access).map_err(|source| {
-        // The error that matters is the first one; a temporary file that stays behind is overwritten next time.
+        // The error that matters is the first one; a temporary file that stays behind is overwritten next
+        // time.
         let _ = fs::remove_file(&temporary_path);
         CertError::Write { path: path.to_owned(), source }
     })

@@ -1,8 +1,9 @@
-//! Certificates for Quoth: a development CA and leaf, PEM loading, and a store that can be reloaded while it serves.
+//! Certificates for Quoth: a development CA and leaf, PEM loading, and a store that can be reloaded while it
+//! serves.
 //!
 //! A server in development calls [`development`] and opens a [`CertStore`] on the two leaf files; one with
-//! certificates of its own opens the store on those. [`server_config`] builds the TLS configuration around the store:
-//! a reload is then in force from the next handshake on.
+//! certificates of its own opens the store on those. [`server_config`] builds the TLS configuration around
+//! the store: a reload is then in force from the next handshake on.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -13,8 +13,8 @@ use rustls::sign::CertifiedKey;
 use crate::file::{read_chain, read_key};
 use crate::{CertError, acceptance};
 
-/// A certificate chain and its key, read from two PEM files, which [`reload`](Self::reload) reads again. Every
-/// handshake gets the pair that is in force when it begins; established connections keep theirs.
+/// A certificate chain and its key, read from two PEM files, which [`reload`](Self::reload) reads again.
+/// Every handshake gets the pair that is in force when it begins; established connections keep theirs.
 #[derive(Debug)]
 pub struct CertStore {
     chain_path: PathBuf,
@@ -26,9 +26,9 @@ impl CertStore {
     /// Reads the chain (the server's own certificate first) and the key that belongs to it.
     ///
     /// # Errors
-    /// When a file cannot be read, holds no PEM section of its kind, or a certificate or key that cannot be used, when the
-    /// key is not the first certificate's, and when that is one which no client accepts from a server, as a CA's. Whether
-    /// it is valid now is no error but [asked](Self::out_of_date).
+    /// When a file cannot be read, holds no PEM section of its kind, or a certificate or key that cannot be
+    /// used, when the key is not the first certificate's, and when that is one which no client accepts from a
+    /// server, as a CA's. Whether it is valid now is no error but [asked](Self::out_of_date).
     pub fn open(chain_path: &Path, key_path: &Path) -> Result<Self, CertError> {
         let certified_key = load_for_servers(chain_path, key_path)?;
         Ok(Self {
@@ -50,8 +50,8 @@ impl CertStore {
 
     /// Why no client accepts the certificate in force at this time: it has expired, or is not valid yet.
     ///
-    /// This is no error of [`open`](Self::open), as it is none of other servers: the clock may be wrong, a renewed
-    /// certificate needs only a reload, and a server that does not start would be no better.
+    /// This is no error of [`open`](Self::open), as it is none of other servers: the clock may be wrong, a
+    /// renewed certificate needs only a reload, and a server that does not start would be no better.
     #[must_use]
     pub fn out_of_date(&self, now_unix_s: u64) -> Option<String> {
         let in_force = self.in_force();

@@ -1,5 +1,5 @@
-//! How long to wait before the next attempt: full jitter, so that clients that lost a server together do not come back
-//! together.
+//! How long to wait before the next attempt: full jitter, so that clients that lost a server together do not
+//! come back together.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ const BASE: Duration = Duration::from_millis(500);
 /// Upper bound of every wait that the server did not ask for.
 const CAP: Duration = Duration::from_secs(30);
 
-/// A stream that the server has failed to serve so often in a row, over 2 s on average, is told as such to the application:
-/// a fault that passes is over by then.
+/// A stream that the server has failed to serve so often in a row, over 2 s on average, is told as such to
+/// the application: a fault that passes is over by then.
 pub(crate) const FAILURES_BEFORE_TOLD: u32 = 4;
 
 /// A connection that has held for so long starts over with short waits.
@@ -25,8 +25,8 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// The wait before the next attempt: random in `[0, min(CAP, BASE * 2^attempt)]`, on top of what the server asked
-    /// for.
+    /// The wait before the next attempt: random in `[0, min(CAP, BASE * 2^attempt)]`, on top of what the
+    /// server asked for.
     pub(crate) fn next_delay(&mut self, rng: &mut impl Rng, retry_after: Option<Duration>) -> Duration {
         let bound = BASE.saturating_mul(2_u32.saturating_pow(self.attempt)).min(CAP);
         self.attempt = self.attempt.saturating_add(1);

@@ -83,7 +83,8 @@ impl Builder {
         }
     }
 
-    /// The certificate authority that has signed the server's certificate, as a PEM file; it alone is trusted.
+    /// The certificate authority that has signed the server's certificate, as a PEM file; it alone is
+    /// trusted.
     #[must_use]
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.ca = Some(Ca::File(path.into()));
@@ -97,16 +98,16 @@ impl Builder {
         self
     }
 
-    /// The token to sign in with. When the server does not accept it any more, the client is closed: for anything that
-    /// runs longer than a token, use [`Builder::token_provider`].
+    /// The token to sign in with. When the server does not accept it any more, the client is closed: for
+    /// anything that runs longer than a token, use [`Builder::token_provider`].
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(TokenSource::Fixed(token.into()));
         self
     }
 
-    /// Where tokens come from: called for each sign-in, and when a token is about to end. An error is treated as a failed
-    /// attempt. It may take 30 s.
+    /// Where tokens come from: called for each sign-in, and when a token is about to end. An error is treated
+    /// as a failed attempt. It may take 30 s.
     #[must_use]
     pub fn token_provider<F, T, E>(mut self, provider: F) -> Self
     where
@@ -149,9 +150,9 @@ impl Builder {
         self
     }
 
-    /// The first half of this client's message ids, for an application that sends messages again after a restart: it must
-    /// then number its messages itself ([`SendOptions::n`](crate::SendOptions::n)). No two clients may use one at the same
-    /// time. Default: a random one, and the client numbers the messages.
+    /// The first half of this client's message ids, for an application that sends messages again after a
+    /// restart: it must then number its messages itself ([`SendOptions::n`](crate::SendOptions::n)). No two
+    /// clients may use one at the same time. Default: a random one, and the client numbers the messages.
     #[must_use]
     pub fn producer(mut self, producer: ProducerId) -> Self {
         self.producer = Some(producer);
@@ -165,32 +166,34 @@ impl Builder {
         self
     }
 
-    /// While a WebSocket is in use with [`Transport::Auto`]: how long to wait, a quarter more or less, before QUIC is tried again.
-    /// The wait doubles with each try up to 2 min, which is also the most that can be said here. Default: 10 s.
+    /// While a WebSocket is in use with [`Transport::Auto`]: how long to wait, a quarter more or less, before
+    /// QUIC is tried again. The wait doubles with each try up to 2 min, which is also the most that can be
+    /// said here. Default: 10 s.
     #[must_use]
     pub fn return_pause(mut self, pause: Duration) -> Self {
         self.return_pause = pause;
         self
     }
 
-    /// Conversations that are open at once, for which the connection's receive window must have room. The server has its
-    /// own limit. Default: 48.
+    /// Conversations that are open at once, for which the connection's receive window must have room. The
+    /// server has its own limit. Default: 48.
     #[must_use]
     pub fn open_conversations_max(mut self, max: u32) -> Self {
         self.open_conversations_max = max;
         self
     }
 
-    /// How often a packet is sent when there is nothing else to send, from 1 s to 20 s; over a WebSocket, how long the server may be
-    /// silent before it is asked whether it is there. A client that only reads learns by it
-    /// that its server has crashed and come back; that the server or the network stays away it learns when three have had
-    /// no answer (10 s at least). A client that sends learns of both within seconds, whatever this is.
+    /// How often a packet is sent when there is nothing else to send, from 1 s to 20 s; over a WebSocket, how
+    /// long the server may be silent before it is asked whether it is there. A client that only reads learns
+    /// by it that its server has crashed and come back; that the server or the network stays away it learns
+    /// when three have had no answer (10 s at least). A client that sends learns of both within seconds,
+    /// whatever this is.
     ///
     /// With a server whose idle timeout is under three of these intervals it is a third of that timeout.
     ///
-    /// Default: 10 s. NATs on the way forget a connection that is silent for 30 s (RFC 9000, 10.1.2), of which two lost
-    /// packets are to be survived. Each packet wakes the radio of a phone for seconds, so much less drains its battery: an
-    /// application on mains power may choose 2 s.
+    /// Default: 10 s. NATs on the way forget a connection that is silent for 30 s (RFC 9000, 10.1.2), of
+    /// which two lost packets are to be survived. Each packet wakes the radio of a phone for seconds, so much
+    /// less drains its battery: an application on mains power may choose 2 s.
     #[must_use]
     pub fn keep_alive_interval(mut self, interval: Duration) -> Self {
         self.keep_alive_interval = interval;
@@ -211,33 +214,35 @@ impl Builder {
         self
     }
 
-    /// Whether messages of others that the application has taken from [`Conversation::events`](crate::Conversation::events) are marked
-    /// as delivered by themselves, at most once in 2 s for each conversation. What was taken in the last 2 s before the client
-    /// ends may not be. Default: yes.
+    /// Whether messages of others that the application has taken from
+    /// [`Conversation::events`](crate::Conversation::events) are marked as delivered by themselves, at most
+    /// once in 2 s for each conversation. What was taken in the last 2 s before the client ends may not be.
+    /// Default: yes.
     #[must_use]
     pub fn mark_delivered(mut self, wanted: bool) -> Self {
         self.mark_delivered = wanted;
         self
     }
 
-    /// Uses this endpoint for QUIC in place of one of its own, for sockets other than the system's. [`Client::rebind`] is then
-    /// the caller's business. A WebSocket has the system's sockets all the same: see [`Builder::transport`].
+    /// Uses this endpoint for QUIC in place of one of its own, for sockets other than the system's.
+    /// [`Client::rebind`] is then the caller's business. A WebSocket has the system's sockets all the same:
+    /// see [`Builder::transport`].
     #[must_use]
     pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
         self.endpoint = Some(endpoint);
         self
     }
 
-    /// Seeds every random choice of the client (producer, device, waits), for a simulation that can be repeated.
-    /// Default: from the system.
+    /// Seeds every random choice of the client (producer, device, waits), for a simulation that can be
+    /// repeated. Default: from the system.
     #[must_use]
     pub fn rng_seed(mut self, seed: u64) -> Self {
         self.rng_seed = Some(seed);
         self
     }
 
-    /// Connects and signs in, trying again until [`Builder::connect_timeout`]. Must be called inside a tokio runtime, as
-    /// must everything else of this crate. Dropping the future leaves nothing behind.
+    /// Connects and signs in, trying again until [`Builder::connect_timeout`]. Must be called inside a tokio
+    /// runtime, as must everything else of this crate. Dropping the future leaves nothing behind.
     ///
     /// # Errors
     /// Every [`ConnectError`].

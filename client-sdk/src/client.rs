@@ -27,13 +27,13 @@ use crate::transport::{Connection, Transport, quic};
 /// What [`Client::close`] gives sends to get their acks. Outcome: their outcome is unknown.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the endpoint gets to tell the server about the close, which takes three round trips and 75 ms at most when
-/// nothing is lost. Outcome: the server finds out by its idle timeout.
+/// What the endpoint gets to tell the server about the close, which takes three round trips and 75 ms at most
+/// when nothing is lost. Outcome: the server finds out by its idle timeout.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A client of one server, signed in as one user. Cheap to clone; all clones are the same client. It connects again by
-/// itself whenever that can help. When the last of it, its conversations and its events has been dropped, the connection
-/// is closed without waiting for acks: prefer [`Client::close`].
+/// A client of one server, signed in as one user. Cheap to clone; all clones are the same client. It connects
+/// again by itself whenever that can help. When the last of it, its conversations and its events has been
+/// dropped, the connection is closed without waiting for acks: prefer [`Client::close`].
 #[derive(Debug, Clone)]
 pub struct Client {
     pub(crate) shared: Arc<Shared>,
@@ -82,8 +82,8 @@ impl Client {
         Builder::new(server.into())
     }
 
-    /// A conversation, by its name. It is opened on the server with the first send or read, and closed when the last
-    /// handle and reader of it is dropped and everything sent has its answer.
+    /// A conversation, by its name. It is opened on the server with the first send or read, and closed when
+    /// the last handle and reader of it is dropped and everything sent has its answer.
     ///
     /// # Errors
     /// When the name is empty, over 128 bytes, or has control characters.
@@ -92,8 +92,8 @@ impl Client {
         self.shared.conversation(name.as_ref(), producer, producer_is_fixed)
     }
 
-    /// The same with a producer of its own, for an import or a bridge that must recognise its messages after a restart.
-    /// Every message needs a number ([`SendOptions::n`](crate::SendOptions::n)).
+    /// The same with a producer of its own, for an import or a bridge that must recognise its messages after
+    /// a restart. Every message needs a number ([`SendOptions::n`](crate::SendOptions::n)).
     ///
     /// # Errors
     /// As [`Client::conversation`], and when the conversation is in use with another producer.
@@ -117,8 +117,8 @@ impl Client {
         self.shared.core.state.subscribe()
     }
 
-    /// What the server said at the sign-in: who the user is, what an ack means, how many conversations may be open.
-    /// `None` while there is no connection.
+    /// What the server said at the sign-in: who the user is, what an ack means, how many conversations may be
+    /// open. `None` while there is no connection.
     #[must_use]
     pub fn welcome(&self) -> Option<Arc<Welcome>> {
         let link = self.shared.core.link.borrow();
@@ -126,7 +126,8 @@ impl Client {
         Some(Arc::clone(&signed_in.welcome))
     }
 
-    /// What carries the connection at present: never [`Transport::Auto`]. `None` while there is no connection.
+    /// What carries the connection at present: never [`Transport::Auto`]. `None` while there is no
+    /// connection.
     #[must_use]
     pub fn transport(&self) -> Option<Transport> {
         let link = self.shared.core.link.borrow();
@@ -140,15 +141,16 @@ impl Client {
         self.shared.settings.producer
     }
 
-    /// Moves to a fresh socket after a change of networks. Call it when the system reports such a change; without it the
-    /// connection is found dead after the idle timeout. The connection and all that is open on it survive when the server
-    /// answers on the new path within three round trips (1 s at least, 3 s at most); otherwise the client connects again
-    /// at once, reads on and repeats what has no ack, as after any disconnect, and as it does in any case over a WebSocket, which
-    /// cannot move. A client without a connection tries again at once.
+    /// Moves to a fresh socket after a change of networks. Call it when the system reports such a change;
+    /// without it the connection is found dead after the idle timeout. The connection and all that is open on
+    /// it survive when the server answers on the new path within three round trips (1 s at least, 3 s at
+    /// most); otherwise the client connects again at once, reads on and repeats what has no ack, as after any
+    /// disconnect, and as it does in any case over a WebSocket, which cannot move. A client without a
+    /// connection tries again at once.
     ///
     /// # Errors
-    /// When no socket can be bound, and on a client that was built with an endpoint of the caller's, who must rebind that
-    /// one.
+    /// When no socket can be bound, and on a client that was built with an endpoint of the caller's, who must
+    /// rebind that one.
     pub fn rebind(&self) -> std::io::Result<()> {
         if !self.shared.settings.own_endpoint {
             return Err(std::io::Error::new(
@@ -166,10 +168,11 @@ impl Client {
         Ok(())
     }
 
-    /// Ends the client and all clones of it: takes no more sends, waits up to 5 s for the acks of those that were made,
-    /// closes the connection and waits until the server has been told (without that, it goes on sending into the void), up
-    /// to 1 s. With other connections on an endpoint of the caller's that happens behind this call: keep the endpoint.
-    /// Dropping the future leaves the client closing; the connection then ends when the last handle is dropped.
+    /// Ends the client and all clones of it: takes no more sends, waits up to 5 s for the acks of those that
+    /// were made, closes the connection and waits until the server has been told (without that, it goes on
+    /// sending into the void), up to 1 s. With other connections on an endpoint of the caller's that happens
+    /// behind this call: keep the endpoint. Dropping the future leaves the client closing; the connection
+    /// then ends when the last handle is dropped.
     pub async fn close(&self) {
         let tasks = self.shared.close_rooms();
         let finished = async {
@@ -183,8 +186,8 @@ impl Client {
         let connection = self.shared.connection();
         let is_quic = matches!(connection, Some(Connection::Quic(_)));
         let is_websocket = matches!(connection, Some(Connection::WebSocket(_)));
-        // Idle is the endpoint, not a connection: those of others would be waited for, and so would a QUIC that was given up for
-        // a WebSocket.
+        // Idle is the endpoint, not a connection: those of others would be waited for, and so would a QUIC
+        // that was given up for a WebSocket.
         let idle = self.shared.endpoint.as_ref().filter(|endpoint| {
             let is_alone = endpoint.open_connections() <= usize::from(is_quic);
             !is_websocket && (self.shared.settings.own_endpoint || is_alone)

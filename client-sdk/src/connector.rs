@@ -36,7 +36,8 @@ pub(crate) struct Connector {
     pub(crate) platform: String,
     pub(crate) client_name: String,
     pub(crate) rng: StdRng,
-    /// Of the latest connection, on whichever paths it is tried and to whichever it is moved: see [`Hello::generation`].
+    /// Of the latest connection, on whichever paths it is tried and to whichever it is moved: see
+    /// [`Hello::generation`].
     pub(crate) generation: u64,
     /// The server's address at the last sign-in, unless an attempt has failed since.
     pub(crate) worked: Option<SocketAddr>,
@@ -51,7 +52,8 @@ struct SignedIn {
 }
 
 impl Connector {
-    /// Runs until the application closes the client or trying again cannot help. Dropping the future ends the connection.
+    /// Runs until the application closes the client or trying again cannot help. Dropping the future ends the
+    /// connection.
     pub(crate) async fn run(mut self) {
         let mut shutdown = self.shutdown.clone();
         let reason = tokio::select! {
@@ -142,7 +144,8 @@ impl Connector {
                 better = self.back_over_quic(&mut pauses, rng) => better,
             };
             self.return_pauses = pauses;
-            // The control stream of before is dropped by now, and its connection is closed: what was open there goes over.
+            // The control stream of before is dropped by now, and its connection is closed: what was open
+            // there goes over.
             control = self.keep(better);
         }
     }
@@ -194,7 +197,8 @@ impl Connector {
         self.return_pauses.begin_anew();
     }
 
-    /// Tries QUIC with pauses in between until there is a session over it; without the randomness for those it waits for ever.
+    /// Tries QUIC with pauses in between until there is a session over it; without the randomness for those
+    /// it waits for ever.
     async fn back_over_quic(&self, pauses: &mut ReturnPauses, rng: Option<StdRng>) -> SignedIn {
         let Some(mut rng) = rng else { return std::future::pending().await };
         loop {

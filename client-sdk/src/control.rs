@@ -1,4 +1,5 @@
-//! A connection's control stream: the sign-in, and what both sides tell each other until the connection's end.
+//! A connection's control stream: the sign-in, and what both sides tell each other until the connection's
+//! end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,8 @@ use crate::wire::{FrameReader, FrameWriter, Incoming, StreamEnd, incoming};
 /// What the server's close may take behind the end of the control stream. Outcome: the client closes.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a server may take to close behind a GoAway: Quoth's own is done within 7 s. Outcome: the client closes.
+/// What a server may take to close behind a GoAway: Quoth's own is done within 7 s. Outcome: the client
+/// closes.
 const GO_AWAY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Control frames that wait to be written. Outcome: typing notices are dropped.
@@ -32,8 +34,9 @@ const CONTROL_FRAMES_MAX: usize = 16;
 /// Round trips that a new path gets to answer: enough for a lost PING to be sent again, twice.
 const PATH_ROUND_TRIPS: u32 = 3;
 
-/// Bounds of that time. The round trip was measured on the old path: a second is what RFC 9002 waits for an answer of a
-/// path that it knows nothing about. What takes longer than the upper bound is slower than connecting again.
+/// Bounds of that time. The round trip was measured on the old path: a second is what RFC 9002 waits for an
+/// answer of a path that it knows nothing about. What takes longer than the upper bound is slower than
+/// connecting again.
 const PATH_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 const PATH_TIMEOUT_MAX: Duration = Duration::from_secs(3);
 
@@ -70,8 +73,8 @@ struct Drain {
 /// Whether the connection survives a move to another network.
 struct MoveCheck {
     deadline: Instant,
-    /// PATH_CHALLENGE frames before the move. A server asks every new address to answer one, so a further one says that
-    /// the new path carries packets both ways.
+    /// PATH_CHALLENGE frames before the move. A server asks every new address to answer one, so a further one
+    /// says that the new path carries packets both ways.
     challenges: u64,
 }
 
@@ -93,9 +96,9 @@ enum Happened {
 }
 
 impl Control {
-    /// Signs in on a new connection. Its conversations open their streams behind the Hello without waiting for the
-    /// answer, unless there is a session already, in whose place this one comes with the answer. Dropping the future ends the
-    /// connection.
+    /// Signs in on a new connection. Its conversations open their streams behind the Hello without waiting
+    /// for the answer, unless there is a session already, in whose place this one comes with the answer.
+    /// Dropping the future ends the connection.
     pub(crate) async fn sign_in(
         connection: Connection,
         (core, token): (Arc<Core>, TokenSource),
@@ -157,7 +160,8 @@ impl Control {
         self.connection.path()
     }
 
-    /// Runs until the connection has ended. `moves` tells changes of networks. Dropping the future ends the connection.
+    /// Runs until the connection has ended. `moves` tells changes of networks. Dropping the future ends the
+    /// connection.
     pub(crate) async fn run(mut self, moves: &mut watch::Receiver<u64>) -> SessionEnd {
         loop {
             let happened = self.next(moves).await;
@@ -261,7 +265,8 @@ impl Control {
         }
     }
 
-    /// Gives the connection up when its new path has not answered: QUIC itself would find out by the idle timeout.
+    /// Gives the connection up when its new path has not answered: QUIC itself would find out by the idle
+    /// timeout.
     fn check_move(&mut self) -> Result<(), Reason> {
         let challenges = self.connection.path_challenges().unwrap_or_default();
         if self.move_check.as_ref().is_some_and(|check| challenges <= check.challenges) {
@@ -271,8 +276,8 @@ impl Control {
         Ok(())
     }
 
-    /// Why the connection has ended, given how. What the server has said before counts unless it only drains, and then its reason
-    /// for people still does.
+    /// Why the connection has ended, given how. What the server has said before counts unless it only drains,
+    /// and then its reason for people still does.
     fn told(&self, reason: Reason) -> Reason {
         let Some(drain) = &self.drain else { return reason };
         let is_told = matches!(reason, Reason::Code { code, .. } if code == drain.code);
@@ -288,7 +293,8 @@ impl Control {
     }
 }
 
-/// Sends a typing notice by whatever way there is. One that finds no room is dropped: the next one says the same.
+/// Sends a typing notice by whatever way there is. One that finds no room is dropped: the next one says the
+/// same.
 pub(crate) fn send_typing(session: &Session, frame: ClientFrame) {
     let Some(SignedIn { welcome, control }) = &session.signed_in else { return };
     let has_datagrams = welcome.features & feature::DATAGRAMS != 0;
@@ -303,7 +309,8 @@ fn broken(connection: &Connection, text: String) -> Reason {
     Reason::Protocol(text)
 }
 
-/// Why the connection ends, given how its control stream ended: whatever that was, the connection is closed behind it.
+/// Why the connection ends, given how its control stream ended: whatever that was, the connection is closed
+/// behind it.
 async fn ended(connection: &Connection, end: StreamEnd) -> Reason {
     match end {
         StreamEnd::ConnectionLost(reason) => reason,

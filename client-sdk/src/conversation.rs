@@ -35,8 +35,8 @@ pub struct Conversation {
     last_typing: Arc<Mutex<Option<Instant>>>,
 }
 
-/// An ack that is on its way, from [`Conversation::send_pipelined`]. Resolves as [`Conversation::send`] does. Dropping it
-/// gives up the answer, not the message.
+/// An ack that is on its way, from [`Conversation::send_pipelined`]. Resolves as [`Conversation::send`] does.
+/// Dropping it gives up the answer, not the message.
 #[derive(Debug)]
 #[must_use = "without awaiting it nobody learns whether the message is stored"]
 pub struct Sending {
@@ -60,8 +60,8 @@ impl Conversation {
         &self.name
     }
 
-    /// Sends a message and waits until it is stored. Over a lost connection it is sent again under the same id, so it is
-    /// stored once. Sends that are made one after the other are stored in that order.
+    /// Sends a message and waits until it is stored. Over a lost connection it is sent again under the same
+    /// id, so it is stored once. Sends that are made one after the other are stored in that order.
     ///
     /// Dropping the future gives up the answer, not the message: it may be stored all the same.
     ///
@@ -81,8 +81,9 @@ impl Conversation {
         self.send_pipelined(options).await?.await
     }
 
-    /// Queues a message and gives the future of its ack, so that many can be on the way: 256 are sent ahead of their acks
-    /// and about 1,000 more wait here, then this call waits for room. The messages are stored in the order of the calls.
+    /// Queues a message and gives the future of its ack, so that many can be on the way: 256 are sent ahead
+    /// of their acks and about 1,000 more wait here, then this call waits for room. The messages are stored
+    /// in the order of the calls.
     ///
     /// Dropping the future before it resolves: the message is not sent, or it is and the answer is given up.
     ///
@@ -99,8 +100,9 @@ impl Conversation {
         }
     }
 
-    /// Waits again for a message of which a send has said [`SendError::UnknownOutcome`]. It is stored once, however often
-    /// this is called. The time limit is the client's [`send_timeout`](crate::Builder::send_timeout).
+    /// Waits again for a message of which a send has said [`SendError::UnknownOutcome`]. It is stored once,
+    /// however often this is called. The time limit is the client's
+    /// [`send_timeout`](crate::Builder::send_timeout).
     ///
     /// Dropping the future gives up the answer, not the message.
     ///
@@ -120,11 +122,12 @@ impl Conversation {
         }
     }
 
-    /// Reads the conversation from `start` on, through history into live. Resolves when the server has confirmed it and
-    /// waits for a connection until then. A conversation has one reader in a client at a time.
+    /// Reads the conversation from `start` on, through history into live. Resolves when the server has
+    /// confirmed it and waits for a connection until then. A conversation has one reader in a client at a
+    /// time.
     ///
-    /// A slow application costs neither memory nor anybody else's time: at most 128 KiB of events wait for it here (1 MiB
-    /// when it sends at the same time), and the rest stays at the server until there is room.
+    /// A slow application costs neither memory nor anybody else's time: at most 128 KiB of events wait for it
+    /// here (1 MiB when it sends at the same time), and the rest stays at the server until there is room.
     ///
     /// Messages of others that were taken from it are marked as delivered by themselves, within some seconds
     /// ([`Builder::mark_delivered`](crate::Builder::mark_delivered)).
@@ -147,8 +150,8 @@ impl Conversation {
         Typings::new(self.name.clone(), Arc::clone(&self.shared))
     }
 
-    /// Says that the user is typing. Call it with every key: it goes out at most once in 3 s, only while the conversation
-    /// is open, and may be lost.
+    /// Says that the user is typing. Call it with every key: it goes out at most once in 3 s, only while the
+    /// conversation is open, and may be lost.
     pub fn typing(&self) {
         let link = self.shared.core.link.borrow();
         let Some(session) = link.signed_in() else { return };
@@ -160,12 +163,12 @@ impl Conversation {
         }
     }
 
-    /// Reads a page of at most `limit` events (the server gives at most 1,000): before, behind or around a seq or a time, in
-    /// milliseconds since 1970. Over a lost connection it is asked for again, within the client's
-    /// [`send_timeout`](crate::Builder::send_timeout). Go on with `Before` the page's [`from`](Page::from) while there is
-    /// [`more_before`](Page::more_before), and with `After` its [`to`](Page::to) while there is
-    /// [`more_after`](Page::more_after): pages that meet have no event twice and leave none out, whatever becomes absent
-    /// meanwhile. A [`View`](crate::View) makes one of them.
+    /// Reads a page of at most `limit` events (the server gives at most 1,000): before, behind or around a
+    /// seq or a time, in milliseconds since 1970. Over a lost connection it is asked for again, within the
+    /// client's [`send_timeout`](crate::Builder::send_timeout). Go on with `Before` the page's
+    /// [`from`](Page::from) while there is [`more_before`](Page::more_before), and with `After` its
+    /// [`to`](Page::to) while there is [`more_after`](Page::more_after): pages that meet have no event twice
+    /// and leave none out, whatever becomes absent meanwhile. A [`View`](crate::View) makes one of them.
     ///
     /// Dropping the future cancels the request.
     ///

@@ -3,8 +3,8 @@
 use quoth_protocol::Seq;
 use quoth_protocol::frame::Start;
 
-/// A reader's place. It moves only when an event has been handed to the application, so it is also the place to read
-/// on from after a disconnect.
+/// A reader's place. It moves only when an event has been handed to the application, so it is also the place
+/// to read on from after a disconnect.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     place: Place,
@@ -15,7 +15,8 @@ pub(crate) struct Cursor {
 enum Place {
     /// Never opened.
     Unopened(Start),
-    /// Opened with `Last`: the server chose the place, which is this one or, when retention runs, one behind it.
+    /// Opened with `Last`: the server chose the place, which is this one or, when retention runs, one behind
+    /// it.
     Near(Seq),
     /// Everything up to here has been handed out.
     At(Seq),
@@ -88,8 +89,8 @@ impl Cursor {
         self.place = Place::At(to);
     }
 
-    /// The head that was known when reading began, as soon as it has been reached and [`Cursor::told_caught_up`] has not
-    /// been called.
+    /// The head that was known when reading began, as soon as it has been reached and
+    /// [`Cursor::told_caught_up`] has not been called.
     pub(crate) fn caught_up(&self) -> Option<Seq> {
         match (self.caught_up, self.place) {
             (CaughtUp::When(head), Place::Near(seq) | Place::At(seq)) if seq >= head => Some(head),
@@ -204,8 +205,8 @@ mod tests {
     }
 
     proptest! {
-        /// Streams that begin at the cursor and end anywhere, with events taken by retention in between: each event is
-        /// handed out once, in order, or told as missing.
+        /// Streams that begin at the cursor and end anywhere, with events taken by retention in between: each
+        /// event is handed out once, in order, or told as missing.
         #[test]
         fn resumes_lose_and_repeat_nothing(
             streams in prop::collection::vec((0_u64..20, 0_u64..5), 1..20),

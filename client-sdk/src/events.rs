@@ -36,8 +36,8 @@ pub enum ClientEvent {
         /// The last missing seq.
         to: Seq,
     },
-    /// The server has failed several times in a row to send what comes next. The reader goes on trying, with growing pauses;
-    /// the next event that comes says that it has succeeded.
+    /// The server has failed several times in a row to send what comes next. The reader goes on trying, with
+    /// growing pauses; the next event that comes says that it has succeeded.
     Interrupted {
         /// How it failed the last time.
         code: Code,
@@ -53,9 +53,9 @@ pub enum ClientEvent {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EventsError {
-    /// The server refuses to let this client read here: [`Code::FORBIDDEN`], or [`Code::CURSOR_AHEAD`] when the server has been
-    /// restored from a backup since, so that what was read is to be dropped, or the cursor
-    /// is beyond what the server has. The client goes on.
+    /// The server refuses to let this client read here: [`Code::FORBIDDEN`], or [`Code::CURSOR_AHEAD`] when
+    /// the server has been restored from a backup since, so that what was read is to be dropped, or the
+    /// cursor is beyond what the server has. The client goes on.
     #[error("the server refused to read {conversation}: {code}")]
     Refused {
         /// Where.
@@ -90,10 +90,10 @@ pub enum EventsError {
     Closed(Reason),
 }
 
-/// A conversation's events, from [`Conversation::events`]. Survives reconnects: it goes on
-/// behind the last event that it has handed out, without a hole and without a repeat. Ends after an error, and when the
-/// client is closed. It is a handle on the client like any other, which lives as long as it does. Dropping it stops the
-/// delivery.
+/// A conversation's events, from [`Conversation::events`]. Survives reconnects: it goes on behind the last
+/// event that it has handed out, without a hole and without a repeat. Ends after an error, and when the
+/// client is closed. It is a handle on the client like any other, which lives as long as it does. Dropping it
+/// stops the delivery.
 pub struct Events {
     incoming: IncomingEvents,
     told_end: bool,
@@ -118,8 +118,8 @@ impl Events {
     ///
     /// # Errors
     /// Every [`EventsError`] but `AlreadyReading` and `Failed`, once, as the last item. The application's own
-    /// [`Client::close`](crate::Client::close) is no error: behind the events that are there comes `None`; so it is when another
-    /// client has taken this one's place ([`Code::REPLACED`]).
+    /// [`Client::close`](crate::Client::close) is no error: behind the events that are there comes `None`; so
+    /// it is when another client has taken this one's place ([`Code::REPLACED`]).
     pub async fn next(&mut self) -> Option<Result<ClientEvent, EventsError>> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
@@ -150,8 +150,8 @@ impl Stream for Events {
     }
 }
 
-/// Who is typing in a conversation, from [`Conversation::typings`]. It is a handle on the client like any other, which
-/// lives as long as it does.
+/// Who is typing in a conversation, from [`Conversation::typings`]. It is a handle on the client like any
+/// other, which lives as long as it does.
 pub struct Typings {
     conversation: ConversationName,
     notices: broadcast::Receiver<(ConversationName, UserId)>,
@@ -164,8 +164,9 @@ impl Typings {
         Self { conversation, notices: client.core.typings.subscribe(), _client: client }
     }
 
-    /// The next user who says that they are typing, or `None` when the client is closed. A notice is over after 5 s.
-    /// Notices that come faster than they are taken are dropped, oldest first. Dropping the future loses nothing.
+    /// The next user who says that they are typing, or `None` when the client is closed. A notice is over
+    /// after 5 s. Notices that come faster than they are taken are dropped, oldest first. Dropping the future
+    /// loses nothing.
     pub async fn next(&mut self) -> Option<UserId> {
         loop {
             match self.notices.recv().await {

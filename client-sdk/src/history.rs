@@ -21,8 +21,8 @@ use crate::wire::{FrameReader, FrameWriter, Incoming, StreamEnd};
 pub struct Page {
     /// In ascending order of seqs: [`ClientEvent::Event`], [`ClientEvent::Unknown`] and [`ClientEvent::Gap`].
     pub events: Vec<ClientEvent>,
-    /// What those of the page's messages have come to that were edited or reacted to: by all events up to `head`, and up to each one's
-    /// own version where that is later.
+    /// What those of the page's messages have come to that were edited or reacted to: by all events up to
+    /// `head`, and up to each one's own version where that is later.
     pub states: Vec<MessageState>,
     /// The conversation's last seq when the page was read.
     pub head: Seq,
@@ -32,9 +32,11 @@ pub struct Page {
     pub from: Seq,
     /// The last one; `from` - 1 when the page tells of none.
     pub to: Seq,
-    /// Whether there are readable seqs before `from`: go on with [`FetchRange::Before`](crate::FetchRange::Before) of it.
+    /// Whether there are readable seqs before `from`: go on with
+    /// [`FetchRange::Before`](crate::FetchRange::Before) of it.
     pub more_before: bool,
-    /// Whether there are readable seqs behind `to`: go on with [`FetchRange::After`](crate::FetchRange::After) of it.
+    /// Whether there are readable seqs behind `to`: go on with
+    /// [`FetchRange::After`](crate::FetchRange::After) of it.
     pub more_after: bool,
 }
 

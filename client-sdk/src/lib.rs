@@ -1,7 +1,8 @@
-//! Quoth's native client: conversations as durable streams over QUIC, or over a WebSocket where no UDP gets through.
+//! Quoth's native client: conversations as durable streams over QUIC, or over a WebSocket where no UDP gets
+//! through.
 //!
-//! A [`Client`] is one connection to one server. It connects again by itself, goes on reading where it was, and repeats
-//! what has no ack under the same id, so that nothing is lost and nothing appears twice.
+//! A [`Client`] is one connection to one server. It connects again by itself, goes on reading where it was,
+//! and repeats what has no ack under the same id, so that nothing is lost and nothing appears twice.
 //!
 //! ```no_run
 #![doc = include_str!("../examples/hello.rs")]

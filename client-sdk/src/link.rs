@@ -60,7 +60,8 @@ pub(crate) enum Outgoing {
 }
 
 impl Session {
-    /// Whether anything may be published on it: reading on two paths at once costs nothing, but a publish has one path.
+    /// Whether anything may be published on it: reading on two paths at once costs nothing, but a publish has
+    /// one path.
     pub(crate) fn may_publish(&self) -> bool {
         self.signed_in.is_some() || !self.has_rivals
     }
@@ -119,7 +120,8 @@ pub(crate) struct Core {
     pub(crate) marks: Arc<Semaphore>,
     /// Nobody sits here; told to the server on each connection.
     pub(crate) away: watch::Sender<bool>,
-    /// Rings when the client has moved to another network; the PATH_CHALLENGE frames of its connection before that.
+    /// Rings when the client has moved to another network; the PATH_CHALLENGE frames of its connection before
+    /// that.
     pub(crate) moves: watch::Sender<u64>,
 }
 
@@ -147,8 +149,8 @@ impl Core {
     }
 }
 
-/// A connection's place in the link. Dropped, it is empty again, unless another connection has it by then; and the connection
-/// is closed if it has not ended: the streams on it would keep it.
+/// A connection's place in the link. Dropped, it is empty again, unless another connection has it by then;
+/// and the connection is closed if it has not ended: the streams on it would keep it.
 #[derive(Debug)]
 pub(crate) struct Place {
     core: Arc<Core>,
@@ -158,7 +160,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// For a connection whose Hello is on its way: all that the client has open is opened on it, unless there is another one.
+    /// For a connection whose Hello is on its way: all that the client has open is opened on it, unless there
+    /// is another one.
     pub(crate) fn behind_hello(core: Arc<Core>, connection: Connection, has_rivals: bool) -> Self {
         let mut epoch = None;
         core.link.send_if_modified(|link| {

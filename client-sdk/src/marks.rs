@@ -1,4 +1,5 @@
-//! That what was handed out has been received: told to the server by itself, and not often. Pure but for the request under way.
+//! That what was handed out has been received: told to the server by itself, and not often. Pure but for the
+//! request under way.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +16,17 @@ use crate::link::{Outgoing, SignedIn};
 /// How long what was received waits, so that a run of messages is one mark.
 const MARK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Marks of a client that may be under way at once. Each takes the server about a second, and one of the 16 requests that it takes
-/// at once: the application's own must not wait for them. Outcome: a mark is said an interval later.
+/// Marks of a client that may be under way at once. Each takes the server about a second, and one of the 16
+/// requests that it takes at once: the application's own must not wait for them. Outcome: a mark is said an
+/// interval later.
 pub(crate) const MARKS_UNDER_WAY_MAX: usize = 2;
 
 /// What a conversation's task has said and is to say.
 #[derive(Debug)]
 pub(crate) struct Marks {
     permits: Arc<Semaphore>,
-    /// Nothing is to be said: the application does not want it, or the server has refused it for the present reader.
+    /// Nothing is to be said: the application does not want it, or the server has refused it for the present
+    /// reader.
     is_off: bool,
     /// It stays so for later readers.
     is_unwanted: bool,
@@ -71,7 +74,8 @@ impl Marks {
         self.due
     }
 
-    /// Says that the application has taken everything up to this event, if that is due and new; `has_more`: it will take more.
+    /// Says that the application has taken everything up to this event, if that is due and new; `has_more`:
+    /// it will take more.
     pub(crate) fn mark(
         &mut self,
         conversation: &ConversationName,
@@ -100,7 +104,8 @@ impl Marks {
         };
         match answer.await {
             Ok(Reply::Done { .. }) => self.marked = self.marked.max(*seq),
-            // Who reads may lack the right to say so, and a server that has too much to do is not to be asked again.
+            // Who reads may lack the right to say so, and a server that has too much to do is not to be asked
+            // again.
             Ok(_) => (self.is_off, self.due) = (true, None),
             // With the next message it is said again.
             Err(_) => {}

@@ -1,7 +1,8 @@
-//! Publishes that have no answer yet: what to send next, what to repeat after a disconnect, and whom an answer is for.
+//! Publishes that have no answer yet: what to send next, what to repeat after a disconnect, and whom an
+//! answer is for.
 //!
-//! The order of the queue is the order on the wire, always: after a disconnect everything is sent again from its front
-//! before anything new, as the protocol demands.
+//! The order of the queue is the order on the wire, always: after a disconnect everything is sent again from
+//! its front before anything new, as the protocol demands.
 
 use std::collections::VecDeque;
 
@@ -14,8 +15,8 @@ use crate::send::{Ack, Refusal};
 /// Publishes that wait for an answer, sent or not. Outcome: further sends wait for room.
 pub(crate) const OUTBOX_MAX: usize = 1_024;
 
-/// Answers that are kept for messages whose caller has been told that the outcome is unknown. Outcome: the oldest is
-/// forgotten.
+/// Answers that are kept for messages whose caller has been told that the outcome is unknown. Outcome: the
+/// oldest is forgotten.
 const SETTLED_MAX: usize = 256;
 
 /// How the server answered a publish.
@@ -79,7 +80,8 @@ impl<W> Outbox<W> {
         OUTBOX_MAX.saturating_sub(self.entries.len())
     }
 
-    /// Queues a publish behind all others. One that waits already under the same number gets a further waiter.
+    /// Queues a publish behind all others. One that waits already under the same number gets a further
+    /// waiter.
     pub(crate) fn push(&mut self, publish: Publish, deadline: Instant, waiter: W) {
         self.wake_by(deadline);
         if let Some(entry) = self.entries.iter_mut().find(|e| e.publish.n == publish.n) {
@@ -105,8 +107,8 @@ impl<W> Outbox<W> {
         }
     }
 
-    /// The next publish for the current stream, unless as many as the server reads wait for an answer. Without
-    /// `may_begin` only one that was given to a stream before.
+    /// The next publish for the current stream, unless as many as the server reads wait for an answer.
+    /// Without `may_begin` only one that was given to a stream before.
     pub(crate) fn take_next(&mut self, may_begin: bool) -> Option<Publish> {
         if self.sent >= IN_FLIGHT_PUBLISHES_MAX {
             return None;
@@ -130,9 +132,10 @@ impl<W> Outbox<W> {
         Some(entry.publish.clone())
     }
 
-    /// The server has answered a publish: who waits for that, and how it is settled. Nobody waits when the answer is to
-    /// none of ours, is not the last word or when the callers have gone. One that was sent twice on a stream is stored with
-    /// the first ack, and refused when all have been: the server may have changed its mind in between.
+    /// The server has answered a publish: who waits for that, and how it is settled. Nobody waits when the
+    /// answer is to none of ours, is not the last word or when the callers have gone. One that was sent twice
+    /// on a stream is stored with the first ack, and refused when all have been: the server may have changed
+    /// its mind in between.
     pub(crate) fn answered(&mut self, n: u64, mut answer: Answer) -> (Vec<W>, Answer) {
         let Some(at) = self.entries.iter().take(self.sent).position(|e| e.publish.n == n) else {
             return (Vec::new(), answer);
@@ -169,8 +172,8 @@ impl<W> Outbox<W> {
         self.next_deadline
     }
 
-    /// Takes the waiters whose deadline has passed. A publish that was never given to a stream leaves the queue; all
-    /// others stay until they are answered, since what comes behind them must not overtake them.
+    /// Takes the waiters whose deadline has passed. A publish that was never given to a stream leaves the
+    /// queue; all others stay until they are answered, since what comes behind them must not overtake them.
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<Expired<W>> {
         if self.next_deadline.is_none_or(|deadline| deadline > now) {
             return Vec::new();
@@ -203,8 +206,8 @@ impl<W> Outbox<W> {
             .collect()
     }
 
-    /// Empties the queue when the server has refused the current stream as a whole: of what it was given nothing is
-    /// stored. What was given to streams before it may be.
+    /// Empties the queue when the server has refused the current stream as a whole: of what it was given
+    /// nothing is stored. What was given to streams before it may be.
     pub(crate) fn refuse(&mut self) -> Vec<Expired<W>> {
         for entry in self.entries.iter_mut().take(self.sent) {
             entry.streams = entry.streams.saturating_sub(1);
@@ -344,8 +347,8 @@ mod tests {
     }
 
     proptest! {
-        /// Against a server that stores new ids in the order of arrival: it never sees a number that is not stored below
-        /// one that is, and stores each once, in order.
+        /// Against a server that stores new ids in the order of arrival: it never sees a number that is not
+        /// stored below one that is, and stores each once, in order.
         #[test]
         fn a_server_never_sees_a_stale_number(steps in prop::collection::vec(prop_oneof![
             Just(Step::Push), Just(Step::Send), (0_usize..8).prop_map(Step::Answer), Just(Step::Disconnect),

@@ -1,4 +1,5 @@
-//! Which of the paths to a server to try, in which order and when, and what their failures mean together. Pure.
+//! Which of the paths to a server to try, in which order and when, and what their failures mean together.
+//! Pure.
 
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use crate::session_end::SessionEnd;
 use crate::state::Reason;
 use crate::transport::{Path, Transport};
 
-/// How long the path that led to the server last gets the head start: long enough for all reconnects in a network without UDP, and
-/// short enough to find out that there is some.
+/// How long the path that led to the server last gets the head start: long enough for all reconnects in a
+/// network without UDP, and short enough to find out that there is some.
 const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 
 /// The longest pause between two tries of QUIC while a WebSocket is in use.
@@ -65,9 +66,9 @@ impl Paths {
     }
 }
 
-/// What the failures of all paths mean together: the one that says most. When QUIC may lead to the server next time the client goes on,
-/// whatever has become of the other path: something on the way may answer there in the server's place, as in networks that want a
-/// login first.
+/// What the failures of all paths mean together: the one that says most. When QUIC may lead to the server
+/// next time the client goes on, whatever has become of the other path: something on the way may answer there
+/// in the server's place, as in networks that want a login first.
 pub(crate) fn together(failures: Vec<Failure>) -> SessionEnd {
     let may_retry = |f: &Failure| f.path == Path::Quic && f.end.action == Action::Retry;
     let goes_on = failures.iter().any(may_retry);
@@ -96,8 +97,9 @@ fn says(reason: &Reason) -> u8 {
     }
 }
 
-/// The pauses between two tries of QUIC while a WebSocket is in use: they double. A QUIC that works and soon does not any more is no
-/// reason to begin anew, or a client would leave a WebSocket that works every few seconds.
+/// The pauses between two tries of QUIC while a WebSocket is in use: they double. A QUIC that works and soon
+/// does not any more is no reason to begin anew, or a client would leave a WebSocket that works every few
+/// seconds.
 #[derive(Debug, Clone)]
 pub(crate) struct ReturnPauses {
     first: Duration,
@@ -110,7 +112,8 @@ impl ReturnPauses {
         Self { first, next: first }
     }
 
-    /// The pause before the next try: a quarter more or less, since a network that lets no UDP through has many clients.
+    /// The pause before the next try: a quarter more or less, since a network that lets no UDP through has
+    /// many clients.
     pub(crate) fn next(&mut self, rng: &mut impl Rng) -> Duration {
         let pause = self.next;
         self.next = (2 * pause).min(RETURN_PAUSE_MAX);

@@ -69,7 +69,8 @@ impl Sender {
         self.level.bytes.load(Ordering::Relaxed)
     }
 
-    /// The last event of the log that the application has taken, zero when it has none, and whether there are further ones.
+    /// The last event of the log that the application has taken, zero when it has none, and whether there are
+    /// further ones.
     pub(crate) fn taken(&self) -> (Seq, bool) {
         let taken = self.level.taken.load(Ordering::Relaxed);
         (Seq(taken), self.level.sent.load(Ordering::Relaxed) > taken)

@@ -1,5 +1,5 @@
-//! Which of several ways to a server to take, be it addresses or transports: all of them, one after the other, until one leads
-//! there (RFC 8305).
+//! Which of several ways to a server to take, be it addresses or transports: all of them, one after the
+//! other, until one leads there (RFC 8305).
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-/// The head start of each way over the next one, as RFC 8305 recommends. Less would open two connections to a server
-/// that is merely far away; an IPv6 that leads nowhere, or a network without UDP, costs no more than this.
+/// The head start of each way over the next one, as RFC 8305 recommends. Less would open two connections to a
+/// server that is merely far away; an IPv6 that leads nowhere, or a network without UDP, costs no more than
+/// this.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// The addresses in the order in which to try them: from the one that worked last on, or else from another one with each
-/// attempt.
+/// The addresses in the order in which to try them: from the one that worked last on, or else from another
+/// one with each attempt.
 pub(crate) fn ordered(
     mut addresses: Vec<SocketAddr>,
     worked: Option<SocketAddr>,
@@ -29,8 +30,8 @@ pub(crate) fn ordered(
     addresses
 }
 
-/// The first success, or else all failures in the order in which they came; of a failure after which no other way is worth
-/// trying, that one alone. What else has been begun is dropped.
+/// The first success, or else all failures in the order in which they came; of a failure after which no other
+/// way is worth trying, that one alone. What else has been begun is dropped.
 pub(crate) async fn first<W, T, E, F>(
     ways: Vec<W>,
     connect: impl Fn(W) -> F,
@@ -61,7 +62,8 @@ where
     }
 }
 
-/// What the first of them that is done gives; it leaves the others running. Waits for ever without any. Cancel-safe.
+/// What the first of them that is done gives; it leaves the others running. Waits for ever without any.
+/// Cancel-safe.
 async fn any<F: Future>(running: &mut Vec<Pin<Box<F>>>) -> F::Output {
     poll_fn(|cx| {
         for at in 0..running.len() {

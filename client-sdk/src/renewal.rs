@@ -6,8 +6,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::token::{TOKEN_TIMEOUT, TokenFuture, TokenSource};
 
-/// From one answer of a token provider to the next question. A provider whose tokens are about to end when they come, or
-/// that gives the same one again, would be asked without a pause otherwise.
+/// From one answer of a token provider to the next question. A provider whose tokens are about to end when
+/// they come, or that gives the same one again, would be asked without a pause otherwise.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// Asks for a fresh token until there is one.
@@ -55,8 +55,8 @@ impl Renewal {
                 Ok(_) => tracing::warn!("the token provider gave the token that is about to end"),
                 Err(reason) => tracing::warn!(reason, "no fresh token"),
             }
-            // The server says it once. When nothing has come until the token's end, it closes with TOKEN_EXPIRED, and the
-            // next sign-in asks for a token.
+            // The server says it once. When nothing has come until the token's end, it closes with
+            // TOKEN_EXPIRED, and the next sign-in asks for a token.
             self.begin();
         }
     }

@@ -21,7 +21,8 @@ pub struct Ack {
     pub duplicate: bool,
 }
 
-/// Names a message for good: sending it again under the same id writes nothing and gives the first one's [`Ack`].
+/// Names a message for good: sending it again under the same id writes nothing and gives the first one's
+/// [`Ack`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MessageId {
     /// The producer that the client was built with, or the random one that it picked.
@@ -52,8 +53,8 @@ pub struct SendOptions {
     pub reply_to: Option<Seq>,
     /// Whom to bring it to the attention of, each once; at most [`MENTIONS_MAX`].
     pub mentions: Vec<UserId>,
-    /// How long after it was stored everybody loses it, to the millisecond. Default: as long as the conversation keeps its
-    /// messages, which ends it sooner in any case.
+    /// How long after it was stored everybody loses it, to the millisecond. Default: as long as the
+    /// conversation keeps its messages, which ends it sooner in any case.
     pub expires_in: Option<Duration>,
     /// How long to wait for the ack. Default: the client's
     /// [`send_timeout`](crate::Builder::send_timeout).
@@ -127,10 +128,11 @@ pub enum SendError {
         reason: Reason,
     },
     /// The message may be stored or not. Repeating it under the same id is safe, with
-    /// [`Conversation::resend`](crate::Conversation::resend) or with the same [`SendOptions::n`]: it is stored once in
-    /// every case. After [`Reason::TimedOut`] the client goes on trying by itself, so that later messages stay behind this
-    /// one, and `resend` waits for that. After every other reason it has given the message up, and `resend` does not know
-    /// it: the server refused the conversation or broke the protocol there, or the client is closed.
+    /// [`Conversation::resend`](crate::Conversation::resend) or with the same [`SendOptions::n`]: it is
+    /// stored once in every case. After [`Reason::TimedOut`] the client goes on trying by itself, so that
+    /// later messages stay behind this one, and `resend` waits for that. After every other reason it has
+    /// given the message up, and `resend` does not know it: the server refused the conversation or broke the
+    /// protocol there, or the client is closed.
     #[error("it is unknown whether message {} is stored: {reason}; it is safe to send it again under the same id", .id.n)]
     UnknownOutcome {
         /// Which message.
@@ -153,8 +155,8 @@ pub enum SendError {
         code: Code,
         /// Why, for people, control characters escaped; empty where the code says it all.
         reason: String,
-        /// When it may be sent again, in slow mode, while the user is muted, or where a rate was exceeded. Later messages may have
-        /// been stored meanwhile, so send it anew, without its number.
+        /// When it may be sent again, in slow mode, while the user is muted, or where a rate was exceeded.
+        /// Later messages may have been stored meanwhile, so send it anew, without its number.
         retry_after: Option<Duration>,
     },
     /// The body is over [`BODY_BYTES_MAX`].
@@ -222,8 +224,8 @@ impl SendOptions {
     }
 }
 
-/// The numbers of a client's messages. One counter for all its conversations, since a number that came twice would make
-/// the server take a new message for a repeat, and conversations come and go.
+/// The numbers of a client's messages. One counter for all its conversations, since a number that came twice
+/// would make the server take a new message for a repeat, and conversations come and go.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
     last: AtomicU64,

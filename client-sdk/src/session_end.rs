@@ -10,7 +10,8 @@ use crate::state::Reason;
 #[derive(Debug)]
 pub(crate) struct SessionEnd {
     pub(crate) reason: Reason,
-    /// What to do about it: what the reason says, unless there is another path which may lead to the server next time.
+    /// What to do about it: what the reason says, unless there is another path which may lead to the server
+    /// next time.
     pub(crate) action: Action,
     /// The server does not want to be asked before this.
     pub(crate) retry_after: Option<Duration>,
@@ -25,7 +26,8 @@ impl From<Reason> for SessionEnd {
 }
 
 impl SessionEnd {
-    /// A move to another network has ended it, so that it says nothing about the server: nobody is spared by a wait.
+    /// A move to another network has ended it, so that it says nothing about the server: nobody is spared by
+    /// a wait.
     pub(crate) fn may_retry_at_once(&self) -> bool {
         self.moved && self.may_be_cut_short()
     }

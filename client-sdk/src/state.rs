@@ -50,7 +50,8 @@ pub enum Reason {
     /// The server's name does not resolve, or to no address.
     #[error("the server has no address: {0}")]
     NoAddress(String),
-    /// The TLS handshake failed; mostly because the certificate was not signed by the given CA or not for this name.
+    /// The TLS handshake failed; mostly because the certificate was not signed by the given CA or not for
+    /// this name.
     #[error("the server's certificate or handshake was not accepted: {0}")]
     Tls(String),
     /// Whatever answers over TCP has no WebSocket for this client.

@@ -1,4 +1,5 @@
-//! Frames over a connection's streams. Both halves are cancel-safe, so that one task can wait for both at once.
+//! Frames over a connection's streams. Both halves are cancel-safe, so that one task can wait for both at
+//! once.
 
 use std::collections::VecDeque;
 

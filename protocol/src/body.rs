@@ -1,5 +1,5 @@
-//! How a message's body is written: as bytes in postcard; in a format for people as text where it is UTF-8, and otherwise as
-//! `{"base64": "…"}`.
+//! How a message's body is written: as bytes in postcard; in a format for people as text where it is UTF-8,
+//! and otherwise as `{"base64": "…"}`.
 
 use std::borrow::Cow;
 

@@ -95,13 +95,13 @@ codes! {
     ALREADY_OPEN = 0x305;
     /// A message body over [`limits::BODY_BYTES_MAX`](crate::limits::BODY_BYTES_MAX).
     TOO_LARGE = 0x306;
-    /// A message number below one that this producer has already used in this conversation, and that was never
-    /// stored: storing it now would break the producer's order.
+    /// A message number below one that this producer has already used in this conversation, and that was
+    /// never stored: storing it now would break the producer's order.
     STALE_MESSAGE_ID = 0x307;
     /// A cursor beyond the conversation's head: the client has seen what this server never stored.
     CURSOR_AHEAD = 0x308;
-    /// Signed out by the server: by its rules for devices, by an administrator, or by the user from another device. The
-    /// GoAway's reason says which.
+    /// Signed out by the server: by its rules for devices, by an administrator, or by the user from another
+    /// device. The GoAway's reason says which.
     KICKED = 0x309;
     /// The user is muted in this conversation; `retry_after_ms` says for how long, as far as it can.
     MUTED = 0x30A;

@@ -1,5 +1,5 @@
-//! Frames to bytes and back: a varint length and the postcard encoding of the frame. The same on QUIC streams and in
-//! WebSocket messages; a datagram is one frame without the length.
+//! Frames to bytes and back: a varint length and the postcard encoding of the frame. The same on QUIC streams
+//! and in WebSocket messages; a datagram is one frame without the length.
 
 use std::ops::Range;
 
@@ -59,8 +59,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// Encodes frames that live and go together, at the cost of one allocation for all of them. `bytes_about` is what they may
-    /// take together.
+    /// Encodes frames that live and go together, at the cost of one allocation for all of them. `bytes_about`
+    /// is what they may take together.
     ///
     /// # Panics
     /// As [`encode`].
@@ -186,7 +186,8 @@ impl Decoder {
         }
     }
 
-    /// The next complete frame's bytes without the length, for a reader that skips frames which it does not know.
+    /// The next complete frame's bytes without the length, for a reader that skips frames which it does not
+    /// know.
     ///
     /// # Errors
     /// [`DecodeError::TooLarge`] and [`DecodeError::BadLength`].
@@ -221,7 +222,8 @@ pub fn frames_of(mut chunk: Bytes) -> impl Iterator<Item = Bytes> {
     })
 }
 
-/// The length that the frame at the front of `bytes` has, and that of its length prefix; `None` until the prefix is whole.
+/// The length that the frame at the front of `bytes` has, and that of its length prefix; `None` until the
+/// prefix is whole.
 ///
 /// # Errors
 /// [`DecodeError::BadLength`].

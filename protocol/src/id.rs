@@ -128,8 +128,8 @@ text_id!(
     DeviceId, "device id", DEVICE_ID_BYTES_MAX
 );
 
-/// A place in a conversation's log. The first event has 1 and each next one is larger by 1; 0 is the cursor of a
-/// reader that has read nothing.
+/// A place in a conversation's log. The first event has 1 and each next one is larger by 1; 0 is the cursor
+/// of a reader that has read nothing.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Seq(pub u64);
@@ -160,8 +160,8 @@ impl fmt::Debug for Seq {
     }
 }
 
-/// The first half of a message id: a random number that a client installation picks once and keeps. The server scopes
-/// it to the authenticated user, so nobody can use up another user's numbers.
+/// The first half of a message id: a random number that a client installation picks once and keeps. The
+/// server scopes it to the authenticated user, so nobody can use up another user's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ProducerId(pub u64);

@@ -6,8 +6,8 @@ use crate::frame::Event;
 use crate::id::{ConversationName, Seq};
 use crate::membership::ConversationKind;
 
-/// What one of the user's conversations is in the list of all of them. A row replaces the one before of the same conversation,
-/// unless that one's version is greater.
+/// What one of the user's conversations is in the list of all of them. A row replaces the one before of the
+/// same conversation, unless that one's version is greater.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InboxRow {
@@ -19,14 +19,15 @@ pub struct InboxRow {
     pub title: String,
     /// Its last event; 0 when there is none.
     pub head: Seq,
-    /// When the conversation was last written to, in milliseconds since 1970: rows are in the order of this time.
+    /// When the conversation was last written to, in milliseconds since 1970: rows are in the order of this
+    /// time.
     pub time_ms: u64,
     /// The last message that is not absent, as it is after its latest edit, with at most
-    /// [`INBOX_PREVIEW_BYTES_MAX`](crate::limits::INBOX_PREVIEW_BYTES_MAX) of its body and without its mentions; `None`: there is
-    /// none.
+    /// [`INBOX_PREVIEW_BYTES_MAX`](crate::limits::INBOX_PREVIEW_BYTES_MAX) of its body and without its
+    /// mentions; `None`: there is none.
     pub last: Option<Event>,
-    /// Messages of others behind `read` that are not absent, at most [`UNREAD_MAX`](crate::limits::UNREAD_MAX), which stands
-    /// for so many or more.
+    /// Messages of others behind `read` that are not absent, at most
+    /// [`UNREAD_MAX`](crate::limits::UNREAD_MAX), which stands for so many or more.
     pub unread: u32,
     /// Those of them that mention the user.
     pub mentions: u32,

@@ -87,8 +87,8 @@ impl LaneMessage {
     /// Decodes a message. Frames are only cut, not decoded.
     ///
     /// # Errors
-    /// Every [`DecodeError`]; among them [`DecodeError::Empty`] when there is no frame where frames should be, and
-    /// [`DecodeError::Cut`] when the last one is not whole.
+    /// Every [`DecodeError`]; among them [`DecodeError::Empty`] when there is no frame where frames should
+    /// be, and [`DecodeError::Cut`] when the last one is not whole.
     pub fn decode(message: &Bytes) -> Result<Self, DecodeError> {
         let (lane, rest): (u32, &[u8]) = postcard::take_from_bytes(message).map_err(DecodeError::BadFrame)?;
         let header_len = message.len() - rest.len() + 1;

@@ -1,9 +1,9 @@
 //! Quoth's wire, for servers and clients alike: identifiers, frames, codec, codes and limits.
 //!
-//! Every conversation is a durable, gapless log and every reader is a cursor on it. A client signs in on a control
-//! stream ([`Hello`](frame::Hello), [`Welcome`](frame::Welcome)), opens a stream of its own for each conversation
-//! ([`Open`](frame::Open)), appends to it ([`Publish`](frame::Publish)) and gets its events from any cursor on.
-//! `docs/PROTOCOL.md` is the normative text; `golden/frames.txt` has every frame's bytes.
+//! Every conversation is a durable, gapless log and every reader is a cursor on it. A client signs in on a
+//! control stream ([`Hello`](frame::Hello), [`Welcome`](frame::Welcome)), opens a stream of its own for each
+//! conversation ([`Open`](frame::Open)), appends to it ([`Publish`](frame::Publish)) and gets its events from
+//! any cursor on. `docs/PROTOCOL.md` is the normative text; `golden/frames.txt` has every frame's bytes.
 //!
 //! No IO, no clock, no runtime: what is here is the same in the server, in a client and in a test.
 //!

@@ -62,7 +62,8 @@ named!(Role: Reader = "reader", Member = "member", Admin = "admin", Owner = "own
 named!(GoneCause: Left = "left", Removed = "removed", Banned = "banned");
 
 impl Role {
-    /// What a member with this role may do in a conversation of this kind, unless somebody has said otherwise.
+    /// What a member with this role may do in a conversation of this kind, unless somebody has said
+    /// otherwise.
     #[must_use]
     pub const fn permissions(self, kind: ConversationKind) -> Permissions {
         match (kind, self) {
@@ -131,8 +132,8 @@ impl fmt::Debug for Permissions {
 /// Bytes of an [`InvitationHash`].
 const HASH_BYTES: usize = 16;
 
-/// Which invitation, for those who must not learn its text: the first 16 bytes of the text's SHA-256. In JSON it is 32
-/// hexadecimal digits in lower case.
+/// Which invitation, for those who must not learn its text: the first 16 bytes of the text's SHA-256. In JSON
+/// it is 32 hexadecimal digits in lower case.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InvitationHash(pub [u8; HASH_BYTES]);
 

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Seq, UserId};
 use crate::limits::REACTION_BYTES_MAX;
 
-/// What a message has come to by the events behind it. It is a fold of [`Edited`](crate::frame::EventKind::Edited) and
-/// [`Reacted`](crate::frame::EventKind::Reacted).
+/// What a message has come to by the events behind it. It is a fold of
+/// [`Edited`](crate::frame::EventKind::Edited) and [`Reacted`](crate::frame::EventKind::Reacted).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MessageState {

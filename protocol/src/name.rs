@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 use crate::id::{ConversationName, UserId};
 use crate::membership::{hex, truncated};
 
-/// What a conversation with a reserved name is. Names without a reserved prefix are whatever somebody makes of them.
+/// What a conversation with a reserved name is. Names without a reserved prefix are whatever somebody makes
+/// of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reserved {
     /// `direct/`: two users.
@@ -42,8 +43,8 @@ impl Reserved {
 const OF_USER: &str = "$user/";
 
 impl ConversationName {
-    /// The conversation of two users, whichever is named first: `direct/` and the first 16 bytes, in hexadecimal, of SHA-256
-    /// over both ids in the order of their bytes, each behind its length in one byte.
+    /// The conversation of two users, whichever is named first: `direct/` and the first 16 bytes, in
+    /// hexadecimal, of SHA-256 over both ids in the order of their bytes, each behind its length in one byte.
     #[must_use]
     pub fn direct(one: &UserId, other: &UserId) -> Self {
         let (first, second) = if one <= other { (one, other) } else { (other, one) };

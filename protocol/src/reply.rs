@@ -79,15 +79,16 @@ pub enum Reply {
         rows: Vec<InboxRow>,
         /// What the next page begins behind; `None`: there are no further rows.
         next: Option<String>,
-        /// The greatest version of the inbox when the page was read: `WatchInbox` may go on from that of the first page.
+        /// The greatest version of the inbox when the page was read: `WatchInbox` may go on from that of the
+        /// first page.
         version: u64,
     },
     /// Answers `WatchInbox`.
     Watching {
         /// The greatest version of the inbox at that time.
         version: u64,
-        /// Whether all rows that have changed since the version that the client has will come. Otherwise it must ask for
-        /// `Inbox` again.
+        /// Whether all rows that have changed since the version that the client has will come. Otherwise it
+        /// must ask for `Inbox` again.
         complete: bool,
     },
     /// Answers `Messages`, as far as it fits into one frame.
@@ -133,9 +134,11 @@ pub struct ConversationInfo {
     pub members: u32,
     /// Until when nobody who may not moderate may write, in milliseconds since 1970; 0: they may.
     pub muted_until_ms: u64,
-    /// Each member who may not moderate writes at most once in so many milliseconds; 0: as often as they like.
+    /// Each member who may not moderate writes at most once in so many milliseconds; 0: as often as they
+    /// like.
     pub slow_mode_interval_ms: u32,
-    /// How long its events are kept: what it says itself, or else the operator's rules for its name. Whether it is held is not told.
+    /// How long its events are kept: what it says itself, or else the operator's rules for its name. Whether
+    /// it is held is not told.
     pub retention: Retention,
     /// Whether it says so itself, by a `RetentionSet`.
     pub own_retention: bool,

@@ -1,5 +1,5 @@
-//! Requests: what a client asks the server to do or to tell. `docs/PROTOCOL.md` says for each what it needs and what
-//! answers it. Variants are only ever appended.
+//! Requests: what a client asks the server to do or to tell. `docs/PROTOCOL.md` says for each what it needs
+//! and what answers it. Variants are only ever appended.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -14,8 +14,9 @@ use crate::retention::Retention;
 pub enum Request {
     /// Makes a managed conversation, whose owner the user is.
     Create {
-        /// A free name that is not reserved; `None`: the server makes one. None for [`ConversationKind::Direct`] and
-        /// [`ConversationKind::Notes`], whose names follow from who is in them.
+        /// A free name that is not reserved; `None`: the server makes one. None for
+        /// [`ConversationKind::Direct`] and [`ConversationKind::Notes`], whose names follow from who is in
+        /// them.
         conversation: Option<ConversationName>,
         /// What it is to be.
         kind: ConversationKind,
@@ -194,8 +195,8 @@ pub enum Request {
         /// How long.
         retention: Retention,
     },
-    /// Says how far the user has received and read a conversation, which need not be open. Both only ever move forward: what is
-    /// less than before changes nothing, so 0 says nothing of one of them.
+    /// Says how far the user has received and read a conversation, which need not be open. Both only ever
+    /// move forward: what is less than before changes nothing, so 0 says nothing of one of them.
     Mark {
         /// Which.
         conversation: ConversationName,

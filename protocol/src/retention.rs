@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How much of a conversation is kept. Each bound holds for itself: what is over any of them is absent. The default has no
-/// bounds, so it keeps everything.
+/// How much of a conversation is kept. Each bound holds for itself: what is over any of them is absent. The
+/// default has no bounds, so it keeps everything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Retention {

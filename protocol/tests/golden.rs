@@ -1,5 +1,6 @@
-//! The bytes of every frame, as committed in `golden/frames.txt`, and its JSON, as in `golden/json.txt`. A difference is a change of the wire: it belongs in
-//! `docs/PROTOCOL.md` and in every client too. `QUOTH_WRITE_GOLDEN=1 cargo test -p quoth-protocol` writes the files.
+//! The bytes of every frame, as committed in `golden/frames.txt`, and its JSON, as in `golden/json.txt`. A
+//! difference is a change of the wire: it belongs in `docs/PROTOCOL.md` and in every client too.
+//! `QUOTH_WRITE_GOLDEN=1 cargo test -p quoth-protocol` writes the files.
 
 #[path = "golden/client.rs"]
 mod client;

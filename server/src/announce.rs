@@ -1,5 +1,5 @@
-//! How clients of this machine find a development server: `client.json` in its data folder, for who runs beside it, and a
-//! copy in a well-known place, for all others. Both are there while the server runs.
+//! How clients of this machine find a development server: `client.json` in its data folder, for who runs
+//! beside it, and a copy in a well-known place, for all others. Both are there while the server runs.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -20,8 +20,8 @@ pub struct Announcement {
 #[derive(Debug)]
 struct Shared {
     file: PathBuf,
-    /// Locked while the file is ours. The system frees it however this process ends, so a file that a crashed server has
-    /// left is taken over, and one of a running server never is.
+    /// Locked while the file is ours. The system frees it however this process ends, so a file that a crashed
+    /// server has left is taken over, and one of a running server never is.
     _lock: File,
 }
 
@@ -37,7 +37,8 @@ pub enum Found {
 }
 
 impl Announcement {
-    /// Puts a copy of the data folder's `client_file` into the well-known place, unless a server that runs has it.
+    /// Puts a copy of the data folder's `client_file` into the well-known place, unless a server that runs
+    /// has it.
     #[must_use]
     pub fn new(client_file: &Path) -> Self {
         Self::at(client_file, well_known_file())

@@ -1,10 +1,11 @@
 //! The socket in the data folder by which commands on the same machine reach the server that has the folder.
 //!
-//! Whoever may open it may read the folder anyway: it is the owner's alone. A command sends one line of JSON and gets one; what
-//! it was given is its own until it closes the connection, so nothing is left of a command that is killed.
+//! Whoever may open it may read the folder anyway: it is the owner's alone. A command sends one line of JSON
+//! and gets one; what it was given is its own until it closes the connection, so nothing is left of a command
+//! that is killed.
 //!
-//! `{"do":"pin"}` is answered with `{"dir":"…","end":812}`: a [`Pin`] of the store, with a copy of the outbox's cursor, and the last
-//! position in it; or with `{"error":"…"}`.
+//! `{"do":"pin"}` is answered with `{"dir":"…","end":812}`: a [`Pin`] of the store, with a copy of the
+//! outbox's cursor, and the last position in it; or with `{"error":"…"}`.
 
 use std::fs::{File, Permissions};
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
@@ -42,7 +43,8 @@ enum Reply {
     Failed { error: String },
 }
 
-/// The socket of a running server. It is closed, and what commands were given is taken back, when this is dropped.
+/// The socket of a running server. It is closed, and what commands were given is taken back, when this is
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct Control {
     path: PathBuf,
@@ -50,8 +52,8 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Serves on the current runtime. The data folder's store is this process' own already, so a socket that is there is left
-    /// over.
+    /// Serves on the current runtime. The data folder's store is this process' own already, so a socket that
+    /// is there is left over.
     ///
     /// # Errors
     /// When the socket cannot be made.
@@ -180,8 +182,8 @@ pub(crate) fn pinned(data_dir: &Path) -> Result<Option<Pinned>, String> {
     }
 }
 
-/// The socket's address. A path of more than some 100 bytes is none, so the folder is named by its descriptor, which must be
-/// open meanwhile.
+/// The socket's address. A path of more than some 100 bytes is none, so the folder is named by its
+/// descriptor, which must be open meanwhile.
 fn address(data_dir: &Path) -> std::io::Result<(PathBuf, File)> {
     let folder = File::open(data_dir)?;
     let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));

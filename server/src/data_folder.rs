@@ -22,8 +22,9 @@ const OF_THE_FILE_SYSTEM: &str = "lost+found";
 /// Begins the name of the empty folder that is made, and removed at once, to see whether one can be made.
 const TRIAL: &str = ".quoth-check-";
 
-/// Checks that the folder, if it is there, is empty or a data folder of this server, with a store of this version, and that
-/// it can be made or written. Leaves nothing behind. Whether the store opens is for the store to say.
+/// Checks that the folder, if it is there, is empty or a data folder of this server, with a store of this
+/// version, and that it can be made or written. Leaves nothing behind. Whether the store opens is for the
+/// store to say.
 ///
 /// # Errors
 /// What is wrong, and what to do.
@@ -66,7 +67,8 @@ pub fn check(dir: &Path) -> Result<(), String> {
     writable(dir).map_err(|error| failed("written", error))
 }
 
-/// A first start that was interrupted leaves some of ours, and a file under the name that it has while it is written.
+/// A first start that was interrupted leaves some of ours, and a file under the name that it has while it is
+/// written.
 fn is_ours(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     let is_being_written = name.starts_with(CLIENT_FILE) && name.ends_with(".tmp");

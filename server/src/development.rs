@@ -1,5 +1,5 @@
-//! What a server without a configuration makes by itself: certificates, a signing key, ready tokens, and a file that
-//! tells clients all of it.
+//! What a server without a configuration makes by itself: certificates, a signing key, ready tokens, and a
+//! file that tells clients all of it.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -95,7 +95,8 @@ impl Development {
         self.user_tokens.first().map_or("", |(_, token)| token)
     }
 
-    /// Writes the file for clients: not before nothing more can fail, since whoever finds it takes the server to be there.
+    /// Writes the file for clients: not before nothing more can fail, since whoever finds it takes the server
+    /// to be there.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -129,8 +130,8 @@ fn token_key(signing_key: PathBuf) -> KeySpec {
     KeySpec { id: None, algorithm: Algorithm::HS256, file: signing_key }
 }
 
-/// Makes what is missing, but for the file for clients, and returns where it is. `address` is where the server listens, `api` where it
-/// serves its API.
+/// Makes what is missing, but for the file for clients, and returns where it is. `address` is where the
+/// server listens, `api` where it serves its API.
 ///
 /// # Errors
 /// What could not be made, with its path.
@@ -192,8 +193,9 @@ pub fn prepare(
     })
 }
 
-/// Makes the certificate of a running server, which ends at `ends_s`, anew when it is due. Returns when the new one ends,
-/// or `None` if the old one is good for a while yet. It is in force once the server has read it.
+/// Makes the certificate of a running server, which ends at `ends_s`, anew when it is due. Returns when the
+/// new one ends, or `None` if the old one is good for a while yet. It is in force once the server has read
+/// it.
 ///
 /// # Errors
 /// What could not be made, with its path.

@@ -1,5 +1,5 @@
-//! The Quoth server: a thin shell of configuration, listeners and connections around the rules in `quoth-core` and the
-//! store in `quoth-store`.
+//! The Quoth server: a thin shell of configuration, listeners and connections around the rules in
+//! `quoth-core` and the store in `quoth-store`.
 //!
 //! | module | has |
 //! |---|---|

@@ -13,9 +13,9 @@ use crate::hooks::Backend;
 use crate::tickets::TicketKeys;
 use crate::{data_folder, development, secret};
 
-/// Why the server could not start with this configuration: settings that do not fit together, a data folder that is not
-/// ours or cannot be written, and keys and certificates that cannot be used. Empty when nothing is wrong. Opens no socket
-/// and no store, so what these refuse is not seen here. Changes nothing.
+/// Why the server could not start with this configuration: settings that do not fit together, a data folder
+/// that is not ours or cannot be written, and keys and certificates that cannot be used. Empty when nothing
+/// is wrong. Opens no socket and no store, so what these refuse is not seen here. Changes nothing.
 #[must_use]
 pub fn problems(config: &Config) -> Vec<String> {
     let mut problems = config.problems();
@@ -34,8 +34,8 @@ pub fn problems(config: &Config) -> Vec<String> {
     problems
 }
 
-/// What the server starts with but an operator should mend: a certificate that no client accepts at present, and secrets that
-/// others on this machine can read.
+/// What the server starts with but an operator should mend: a certificate that no client accepts at present,
+/// and secrets that others on this machine can read.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
     let certificate = configured_certificate(config).and_then(Result::ok);
@@ -52,7 +52,8 @@ fn secrets(config: &Config) -> Vec<&Path> {
     single.into_iter().flatten().chain(of_tokens).chain(of_api).collect()
 }
 
-/// What is to be done about a file that every user of this machine may read. A group is the operator's choice.
+/// What is to be done about a file that every user of this machine may read. A group is the operator's
+/// choice.
 fn read_by_all(file: &Path) -> Option<String> {
     let mode = std::fs::metadata(file).ok()?.permissions().mode() & 0o777;
     let told = || {

@@ -1,4 +1,5 @@
-//! Frees the space of what is absent, from time to time, and keeps what is absent by classes that are replaced.
+//! Frees the space of what is absent, from time to time, and keeps what is absent by classes that are
+//! replaced.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,8 +44,8 @@ fn stored_classes(store: &Store) -> Result<Option<Bytes>, String> {
     store.view.register(&ConversationName::server(), CLASSES_REGISTER).map_err(|error| error.to_string())
 }
 
-/// How many bytes of what is stored these classes make absent that the classes of the last start do not; `None` when they are the
-/// same.
+/// How many bytes of what is stored these classes make absent that the classes of the last start do not;
+/// `None` when they are the same.
 ///
 /// # Errors
 /// Why the store does not tell.
@@ -64,8 +65,8 @@ pub(crate) fn newly_absent_bytes(
     Ok(Some(absent_bytes(&[&former, classes])?.saturating_sub(absent_bytes(&[&former])?)))
 }
 
-/// Takes classes over that may be others than those of the last start: what is absent by these stays so. Nothing else uses the store
-/// meanwhile.
+/// Takes classes over that may be others than those of the last start: what is absent by these stays so.
+/// Nothing else uses the store meanwhile.
 ///
 /// # Errors
 /// Why the store does not do it.
@@ -152,10 +153,12 @@ pub(crate) fn notice(conversation: ConversationName, time_ms: u64, registers: Ve
     }
 }
 
-/// For so many times as long as a look took, nothing is freed again: it takes a twentieth of a processor at most.
+/// For so many times as long as a look took, nothing is freed again: it takes a twentieth of a processor at
+/// most.
 const REST: u32 = 19;
 
-/// By this part of the time in which it is to be gone, what was erased is rewritten; the rest of the time is for doing it.
+/// By this part of the time in which it is to be gone, what was erased is rewritten; the rest of the time is
+/// for doing it.
 const DUE_PARTS: u64 = 2;
 
 /// So often is looked at least within that time.

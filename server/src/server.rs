@@ -64,8 +64,9 @@ struct Credentials {
 }
 
 impl Server {
-    /// Binds the sockets, opens the store and serves, on the current tokio runtime and a thread for each further worker.
-    /// Blocks while the store is brought up to date; what an operator may have got wrong is told before.
+    /// Binds the sockets, opens the store and serves, on the current tokio runtime and a thread for each
+    /// further worker. Blocks while the store is brought up to date; what an operator may have got wrong is
+    /// told before.
     ///
     /// # Errors
     /// What is wrong, where, and what to do.
@@ -189,8 +190,8 @@ impl Server {
         &self.sessions
     }
 
-    /// Reads the certificate's files again; handshakes from now on use the new one. Returns why no client accepts it at
-    /// present, if that is so.
+    /// Reads the certificate's files again; handshakes from now on use the new one. Returns why no client
+    /// accepts it at present, if that is so.
     ///
     /// # Errors
     /// What is wrong with the files; the old certificate stays in force.
@@ -199,7 +200,8 @@ impl Server {
         Ok(self.certificates.out_of_date(SystemClock.unix_ms() / 1_000))
     }
 
-    /// Reads the files of `auth.token_keys` again; who signs in or refreshes from now on is judged by these. Gives how many keys there are.
+    /// Reads the files of `auth.token_keys` again; who signs in or refreshes from now on is judged by these.
+    /// Gives how many keys there are.
     ///
     /// # Errors
     /// The first file that cannot be used; all old keys stay in force.
@@ -207,8 +209,8 @@ impl Server {
         self.verifier.reload()
     }
 
-    /// Takes another key for session tickets when it is time, and drops one that has been replaced for as long. Call it far
-    /// more often than that.
+    /// Takes another key for session tickets when it is time, and drops one that has been replaced for as
+    /// long. Call it far more often than that.
     ///
     /// # Errors
     /// When the keys cannot be written; the old ones stay in force.
@@ -252,7 +254,8 @@ impl Server {
     }
 }
 
-/// How a data folder's store is opened, by a server and by whatever else may write to it: what the outbox holds of the log stays.
+/// How a data folder's store is opened, by a server and by whatever else may write to it: what the outbox
+/// holds of the log stays.
 pub(crate) fn store_options(config: &Config) -> Result<Options, String> {
     Ok(Options {
         segment_bytes: config.log_segment_bytes,

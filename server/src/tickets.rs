@@ -1,5 +1,6 @@
-//! Keys of session tickets, by which a client comes back without the work that a certificate is. They are kept in the data
-//! folder, so that a restart, after which all clients come at once, is no reason for them to begin anew.
+//! Keys of session tickets, by which a client comes back without the work that a certificate is. They are
+//! kept in the data folder, so that a restart, after which all clients come at once, is no reason for them to
+//! begin anew.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -39,7 +40,8 @@ impl fmt::Debug for TicketKeys {
 }
 
 impl TicketKeys {
-    /// The keys in a data folder at `now_s`, in seconds since 1970; made when there are none or they are too old.
+    /// The keys in a data folder at `now_s`, in seconds since 1970; made when there are none or they are too
+    /// old.
     ///
     /// # Errors
     /// When the file cannot be read or written, or is damaged.

@@ -1,5 +1,6 @@
-//! Network workers: each has a socket for UDP with an endpoint, one for TCP, and a runtime with one thread of its own, so that a
-//! connection and its streams never change threads. The first one is the runtime that the server was started on.
+//! Network workers: each has a socket for UDP with an endpoint, one for TCP, and a runtime with one thread of
+//! its own, so that a connection and its streams never change threads. The first one is the runtime that the
+//! server was started on.
 
 use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;

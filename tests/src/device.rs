@@ -104,7 +104,8 @@ struct Lanes {
 }
 
 impl Lanes {
-    /// The next frame that `wanted` takes; those that it does not take stay. `None` when the socket is closed.
+    /// The next frame that `wanted` takes; those that it does not take stay. `None` when the socket is
+    /// closed.
     async fn next(&mut self, wanted: impl Fn(&Come) -> bool) -> anyhow::Result<Option<Come>> {
         loop {
             if let Some(at) = self.come.iter().position(&wanted) {

@@ -1,4 +1,5 @@
-//! The real server within the test's process: real QUIC over loopback and a real store in a folder that goes with it.
+//! The real server within the test's process: real QUIC over loopback and a real store in a folder that goes
+//! with it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! What holds for any bytes that a peer sends. `tests/fuzz` runs these functions on what a fuzzer thinks up, and
-//! `tests/tests/fuzz_corpus.rs` on the committed corpus.
+//! What holds for any bytes that a peer sends. `tests/fuzz` runs these functions on what a fuzzer thinks up,
+//! and `tests/tests/fuzz_corpus.rs` on the committed corpus.
 
 use std::fmt::Debug;
 
@@ -39,8 +39,8 @@ pub fn server_frame(data: &[u8]) {
     }
 }
 
-/// A stream gives the same frames and the same error however it is cut into chunks, no frame over the limit, and each
-/// frame's bytes can be put back together. The first byte says how to cut, the rest is the stream.
+/// A stream gives the same frames and the same error however it is cut into chunks, no frame over the limit,
+/// and each frame's bytes can be put back together. The first byte says how to cut, the rest is the stream.
 ///
 /// # Panics
 /// When that does not hold.

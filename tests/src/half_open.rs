@@ -23,7 +23,8 @@ pub enum Answer {
     Silence,
 }
 
-/// Begins a handshake from a port of its own on `from` and says what came back. The server goes on to wait for the rest.
+/// Begins a handshake from a port of its own on `from` and says what came back. The server goes on to wait
+/// for the rest.
 ///
 /// # Errors
 /// When nothing can be sent or what comes is for nobody.

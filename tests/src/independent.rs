@@ -48,7 +48,8 @@ pub fn node(script: &str) -> Command {
     command
 }
 
-/// A token of a user for the conversations whose names begin with `independent`, and for those that the server names.
+/// A token of a user for the conversations whose names begin with `independent`, and for those that the
+/// server names.
 ///
 /// # Panics
 /// When the server's program makes none.

@@ -51,7 +51,8 @@ impl Recorder {
     }
 }
 
-/// One producer of one conversation. Outlives connections and servers: what was not acked is sent again with its id.
+/// One producer of one conversation. Outlives connections and servers: what was not acked is sent again with
+/// its id.
 #[derive(Debug)]
 pub struct Publisher {
     conversation: ConversationName,

@@ -234,7 +234,8 @@ impl Member {
         }
     }
 
-    /// The next event on a stream, rosters and receipts left out; within it, the code with which the stream ends.
+    /// The next event on a stream, rosters and receipts left out; within it, the code with which the stream
+    /// ends.
     ///
     /// # Errors
     /// When something else comes.

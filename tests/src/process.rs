@@ -57,7 +57,8 @@ impl ServerProcess {
         Self::start_command(shell, data_dir, "127.0.0.1:0", arguments)
     }
 
-    /// The same below another program, as in `["strace", "-D", …]`, which must become the server or leave it its process id.
+    /// The same below another program, as in `["strace", "-D", …]`, which must become the server or leave it
+    /// its process id.
     ///
     /// # Errors
     /// When it ends or prints no banner.

@@ -12,7 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
-/// Passes on what comes over TLS. Its certificate names `localhost`, `127.0.0.1` and `::1`. Ends when it is dropped.
+/// Passes on what comes over TLS. Its certificate names `localhost`, `127.0.0.1` and `::1`. Ends when it is
+/// dropped.
 #[derive(Debug)]
 pub struct TlsFront {
     address: SocketAddr,

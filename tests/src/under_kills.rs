@@ -81,8 +81,8 @@ impl World {
         }
     }
 
-    /// Connects everybody, sends again what is in flight and goes on. The load starts when all have signed in: a flood
-    /// may drop the packets of a handshake, which then takes seconds.
+    /// Connects everybody, sends again what is in flight and goes on. The load starts when all have signed
+    /// in: a flood may drop the packets of a handshake, which then takes seconds.
     pub async fn start(self, server: &ServerProcess) -> anyhow::Result<Load> {
         let Self { recorder, conversations, publishers, readers } = self;
         let mut peers = Vec::new();

@@ -201,8 +201,8 @@ impl Socket {
         Ok(self.inner.send(Message::text(value.to_string())).await?)
     }
 
-    /// The next frame, signal or close, but for signals of credit. Each message of the server has one frame here, or is read again by
-    /// [`Socket::next_all`].
+    /// The next frame, signal or close, but for signals of credit. Each message of the server has one frame
+    /// here, or is read again by [`Socket::next_all`].
     ///
     /// # Errors
     /// When something else comes, or nothing.

@@ -1,4 +1,5 @@
-//! The chat page in real Chromium against real servers: `tests/browser/*.test.mjs` have the cases, here they are run.
+//! The chat page in real Chromium against real servers: `tests/browser/*.test.mjs` have the cases, here they
+//! are run.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,5 @@
-//! The bench's report in Chromium: it draws its charts without an error, and its switches and arrow keys do what they say.
+//! The bench's report in Chromium: it draws its charts without an error, and its switches and arrow keys do
+//! what they say.
 
 use std::path::Path;
 use std::process::Command;

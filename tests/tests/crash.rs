@@ -1,9 +1,9 @@
-//! The real server as a process that is killed, stopped, started twice and left without space, under load; what its
-//! clients saw goes through the history checker.
+//! The real server as a process that is killed, stopped, started twice and left without space, under load;
+//! what its clients saw goes through the history checker.
 //!
-//! `kill -9` leaves the kernel's page cache alone, so it cannot show a missing `fdatasync`: the store's tests and the
-//! order of flush and ack in the engine cover that. What a missing one would do after a power cut is played here by
-//! putting an older copy of the store in place, and it must be found.
+//! `kill -9` leaves the kernel's page cache alone, so it cannot show a missing `fdatasync`: the store's tests
+//! and the order of flush and ack in the engine cover that. What a missing one would do after a power cut is
+//! played here by putting an older copy of the store in place, and it must be found.
 
 use std::path::Path;
 use std::time::Duration;
@@ -23,10 +23,12 @@ use rand::{RngExt as _, SeedableRng as _};
 /// When the server is killed, in milliseconds after its first ack.
 const KILL_AFTER_MS: std::ops::Range<u64> = 50..400;
 
-/// Every so many rounds the load goes on until the log has been trimmed, and the kill comes at a random moment behind.
+/// Every so many rounds the load goes on until the log has been trimmed, and the kill comes at a random
+/// moment behind.
 const ROUNDS_TO_TRIM: u64 = 10;
 
-/// The seed of what is random in a test: `QUOTH_SEED`, or a new one. Printed, so that a failure can be had again.
+/// The seed of what is random in a test: `QUOTH_SEED`, or a new one. Printed, so that a failure can be had
+/// again.
 fn seed() -> u64 {
     let seed =
         std::env::var("QUOTH_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
@@ -223,8 +225,8 @@ async fn a_log_whose_flush_fails_stops_the_server_and_loses_nothing() -> anyhow:
     nothing_is_missing(load.end().await, &data_dir).await
 }
 
-/// A limit of file sizes is the one way to take a server's space away that needs no rights: writes fail as on a full disk, with
-/// another error number.
+/// A limit of file sizes is the one way to take a server's space away that needs no rights: writes fail as on
+/// a full disk, with another error number.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_without_room_refuses_what_is_new_and_goes_on_when_there_is_room() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;

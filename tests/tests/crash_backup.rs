@@ -1,4 +1,5 @@
-//! Backups of a real server: under load, killed in the middle, restored, and every command that docs/OPERATIONS.md has of it.
+//! Backups of a real server: under load, killed in the middle, restored, and every command that
+//! docs/OPERATIONS.md has of it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -89,7 +90,8 @@ async fn a_backup_of_a_server_under_load_has_everything_that_was_acked_before() 
     Ok(())
 }
 
-/// `quoth-server` below strace, which kills it at the call of this number, of some kind, that has to do with some path.
+/// `quoth-server` below strace, which kills it at the call of this number, of some kind, that has to do with
+/// some path.
 fn killed_at(call: &str, number: usize, path: Option<&Path>) -> Vec<String> {
     let mut strace: Vec<_> =
         ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e"].map(str::to_owned).to_vec();
@@ -126,7 +128,8 @@ fn a_backup_that_is_killed_anywhere_leaves_those_before_and_the_next_one_is_whol
     let first = back_up(&mut server_command(&[]));
     assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
     let (mut made, mut next, mut kills) = (1, 200, 0);
-    // Before the first and behind many flushes, at renames of objects and of the manifest, and at its folder's flush.
+    // Before the first and behind many flushes, at renames of objects and of the manifest, and at its
+    // folder's flush.
     for (call, number) in [
         ("fsync", 1),
         ("fsync", 4),
@@ -180,7 +183,8 @@ fn a_server_that_is_killed_while_it_pins_its_store_comes_back_without_the_pin() 
     Ok(())
 }
 
-/// In the middle of a seal: the next segment's header is written, and it has no name yet; it has one, and that is not flushed.
+/// In the middle of a seal: the next segment's header is written, and it has no name yet; it has one, and
+/// that is not flushed.
 #[test]
 fn a_server_that_is_killed_while_the_log_goes_on_in_a_new_segment_has_what_was_acked() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;

@@ -1,5 +1,6 @@
-//! A server on a file system that is full: what is new is refused, what is stored is read, nothing is lost, and it goes on by itself
-//! when there is room. The file systems are real ones (tmpfs), mounted where nobody else sees them, which needs root.
+//! A server on a file system that is full: what is new is refused, what is stored is read, nothing is lost,
+//! and it goes on by itself when there is room. The file systems are real ones (tmpfs), mounted where nobody
+//! else sees them, which needs root.
 
 use std::path::Path;
 use std::process::Command;
@@ -21,7 +22,8 @@ const ARGUMENTS: &[&str] = &["--set", "store.log_segment_bytes=4194304"];
 
 const MIB: u64 = 1024 * 1024;
 
-/// Runs a test of this name in a mount namespace of its own, which ends with it, and whatever is mounted there.
+/// Runs a test of this name in a mount namespace of its own, which ends with it, and whatever is mounted
+/// there.
 fn with_own_mounts(name: &str, test: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     if std::env::var_os(OWN_MOUNTS).is_some() {
         return test();

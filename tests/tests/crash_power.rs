@@ -1,10 +1,12 @@
-//! The power is cut at every flush: what a process has written and flushed is recorded as the kernel sees it, and for each
-//! flush the disks are made that a power cut there may leave. Each must open with everything that was acked, and nobody may read what
-//! was erased. A file that was deleted may be there again, since no flush follows its removal: it goes with the next round of freeing.
+//! The power is cut at every flush: what a process has written and flushed is recorded as the kernel sees it,
+//! and for each flush the disks are made that a power cut there may leave. Each must open with everything
+//! that was acked, and nobody may read what was erased. A file that was deleted may be there again, since no
+//! flush follows its removal: it goes with the next round of freeing.
 //!
-//! `kill -9` cannot show a missing flush, since the kernel still has what was written. Here it can be left out, each kind of flush
-//! by itself: the same test must find that. What a file system may do is taken strictly (`disk.rs`): sectors of unflushed writes are there
-//! or not, names are there only when their folder was flushed.
+//! `kill -9` cannot show a missing flush, since the kernel still has what was written. Here it can be left
+//! out, each kind of flush by itself: the same test must find that. What a file system may do is taken
+//! strictly (`disk.rs`): sectors of unflushed writes are there or not, names are there only when their folder
+//! was flushed.
 
 #[path = "crash_power/check.rs"]
 mod check;
@@ -34,8 +36,8 @@ use work::Told;
 /// Names the folder to the process that works.
 const DIR_VARIABLE: &str = "DISK_TO_WATCH";
 
-/// Disks that are looked at, half of them of moments in which more goes on than storing; `QUOTH_POWER_CUTS` is another number. There are
-/// some twenty thousand.
+/// Disks that are looked at, half of them of moments in which more goes on than storing; `QUOTH_POWER_CUTS`
+/// is another number. There are some twenty thousand.
 const CUTS: usize = 600;
 
 /// Every so many of them are looked at thoroughly.
@@ -108,8 +110,8 @@ impl Recorded {
         kinds
     }
 
-    /// Goes through all flushes in their order, without those of a kind if one is missing, and tells of each cut before one: the disk,
-    /// what was told, and which flush it is. Goes on while `visit` wants it.
+    /// Goes through all flushes in their order, without those of a kind if one is missing, and tells of each
+    /// cut before one: the disk, what was told, and which flush it is. Goes on while `visit` wants it.
     fn each_cut(&self, missing: Option<&str>, mut visit: impl FnMut(&Disk, Told, &Cut<'_>) -> bool) {
         let (mut disk, mut told) = (Disk::new(&self.root), Told::default());
         for (step, did) in self.did.iter().enumerate() {
@@ -157,8 +159,8 @@ fn seed(step: usize) -> u64 {
     SEED.wrapping_add(step as u64)
 }
 
-/// Cuts the power at flushes, and gives what was found first. `cuts` disks are looked at, evenly taken; those with the same on them
-/// count once.
+/// Cuts the power at flushes, and gives what was found first. `cuts` disks are looked at, evenly taken; those
+/// with the same on them count once.
 fn first_failure(recorded: &Recorded, cuts: usize) -> Option<String> {
     let mut all = [0, 0];
     recorded.each_cut(None, |disk, told, cut| {
@@ -208,8 +210,9 @@ fn first_failure(recorded: &Recorded, cuts: usize) -> Option<String> {
     found.into_inner()
 }
 
-/// The same where flushes are missing: what these would have kept is lost, alone or with everything else. The cuts are behind some of the
-/// flushes, evenly taken, and behind whatever is promised of backups and of what was erased.
+/// The same where flushes are missing: what these would have kept is lost, alone or with everything else. The
+/// cuts are behind some of the flushes, evenly taken, and behind whatever is promised of backups and of what
+/// was erased.
 fn failure_without(recorded: &Recorded, kind: &str, flushes: usize) -> (Option<String>, usize) {
     let every = (flushes * BEHIND_A_MISSING_ONE * disk::LEFT_OF_MISSED_MAX / CUTS_OF_MISSING).max(1);
     let (mut due, mut missing, mut looked_at, mut found) = (0, 0, 0, None);

@@ -13,8 +13,8 @@ fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis().try_into().unwrap_or(0))
 }
 
-/// A device comes, and so long later the server is killed. When that device was last seen behind that: that it came, that the server was killed,
-/// and what is told.
+/// A device comes, and so long later the server is killed. When that device was last seen behind that: that
+/// it came, that the server was killed, and what is told.
 async fn killed(wait: Duration) -> anyhow::Result<(u64, u64, u64)> {
     let dir = tempfile::tempdir()?;
     let data = dir.path().join("data");
@@ -43,8 +43,8 @@ async fn killed(wait: Duration) -> anyhow::Result<(u64, u64, u64)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_was_connected_at_a_kill_was_last_seen_then() -> anyhow::Result<()> {
-    // It is stored behind the client's back: as long as it takes on a busy machine, and beyond the second at which it is stored that the
-    // server is there.
+    // It is stored behind the client's back: as long as it takes on a busy machine, and beyond the second at
+    // which it is stored that the server is there.
     for seconds in [12, 24, 48] {
         let (begun_ms, killed_ms, last_seen_ms) = killed(Duration::from_secs(seconds)).await?;
         ensure!(last_seen_ms <= killed_ms, "{last_seen_ms} is in the future of {killed_ms}");

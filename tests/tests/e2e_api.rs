@@ -134,7 +134,8 @@ fn with_a_key_for_each_scope(dir: &std::path::Path) -> anyhow::Result<(EmbeddedS
     Ok((server, apis))
 }
 
-/// Every operation of the document: method, path with some names in it, and what its description says of the scope.
+/// Every operation of the document: method, path with some names in it, and what its description says of the
+/// scope.
 fn operations(document: &Value) -> anyhow::Result<Vec<(String, String, Option<String>)>> {
     let mut found = Vec::new();
     for (path, methods) in document["paths"].as_object().context("no paths")? {

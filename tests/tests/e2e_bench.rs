@@ -160,8 +160,8 @@ fn a_server_that_pauses_shows_as_the_latency_of_all_that_was_due_meanwhile() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let delivery = &round(&found, "quoth").latencies["delivery"];
     assert_eq!(delivery.count, 600, "none is left out");
-    // 300 of 600 were due in the pause, evenly, so that a quarter waited for over half of it. A bench that waits for an
-    // answer before it sends the next would see a single one.
+    // 300 of 600 were due in the pause, evenly, so that a quarter waited for over half of it. A bench that
+    // waits for an answer before it sends the next would see a single one.
     let half = pause.as_micros() as f64 / 2.0;
     let (below, _) = delivery.curve.iter().rev().find(|(_, us)| *us < half).expect("most are fast");
     assert!(*below < 0.9, "only {:.1} % took over half of the pause", (1.0 - below) * 100.0);

@@ -1,5 +1,5 @@
-//! The command line as people and scripts meet it: two people chat over a crash of the server, lines are sent in order,
-//! and output that cannot be written is no failure of what is stored.
+//! The command line as people and scripts meet it: two people chat over a crash of the server, lines are sent
+//! in order, and output that cannot be written is no failure of what is stored.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
@@ -270,7 +270,8 @@ fn leaving_says_what_it_waits_for_and_the_second_ctrl_c_does_not_wait() {
     let mut notes = notes(&mut chat);
     assert!(notes.any(|note| note.starts_with("* alice in general")));
     server.signal("STOP").unwrap();
-    // The chat leaves by the end of its input and is asked to hurry, so that the message has been read for sure.
+    // The chat leaves by the end of its input and is asked to hurry, so that the message has been read for
+    // sure.
     chat.stdin.take().unwrap().write_all(b"hello\n").unwrap();
     assert!(notes.any(|note| note == "waiting for 1 message to be stored; Ctrl-C to leave now"));
     press_ctrl_c(&chat);

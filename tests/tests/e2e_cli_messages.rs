@@ -1,4 +1,5 @@
-//! The command line with what becomes of messages, receipts, the inbox and retention, as people and scripts meet it.
+//! The command line with what becomes of messages, receipts, the inbox and retention, as people and scripts
+//! meet it.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Output, Stdio};

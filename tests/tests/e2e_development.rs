@@ -1,4 +1,5 @@
-//! Development servers as their users meet them: which one `quoth` finds, the line to copy, and what is refused.
+//! Development servers as their users meet them: which one `quoth` finds, the line to copy, and what is
+//! refused.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The native SDK against the real server where UDP does not get through, dies, or comes back: `nft` drops it in a network
-//! namespace of the test's own. Needs root.
+//! The native SDK against the real server where UDP does not get through, dies, or comes back: `nft` drops it
+//! in a network namespace of the test's own. Needs root.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

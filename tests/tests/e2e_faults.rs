@@ -70,7 +70,8 @@ fn a_fault_in_a_connection_closes_it_so_that_its_client_comes_back() -> anyhow::
         let quic = endpoint.connect_with(config, server.address(), "localhost")?.await?;
         let mut control = Frames::open(&quic).await?;
         control.write(&hello(FAULTY_TOKEN)?).await?;
-        // Whether the client hears first that the stream has ended or that the connection has is the network's.
+        // Whether the client hears first that the stream has ended or that the connection has is the
+        // network's.
         assert_eq!(closed(&quic).await?, Code::INTERNAL);
         healthy.open("room", 1, Some(Start::Live)).await?;
         Ok(())

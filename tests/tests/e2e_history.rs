@@ -1,4 +1,5 @@
-//! History in every direction, with real servers: by seq and by time, while messages vanish, and over the server API.
+//! History in every direction, with real servers: by seq and by time, while messages vanish, and over the
+//! server API.
 
 #[path = "e2e_membership/world.rs"]
 #[expect(dead_code, reason = "the world of another test")]
@@ -82,7 +83,8 @@ fn pages_lie_around_seqs_and_times_and_say_where_they_end() -> anyhow::Result<()
     })
 }
 
-/// One pages back and on from the middle, while another one revokes: what comes is told of once, and nothing is left out.
+/// One pages back and on from the middle, while another one revokes: what comes is told of once, and nothing
+/// is left out.
 #[test]
 fn paging_both_ways_meets_while_messages_vanish() -> anyhow::Result<()> {
     with_each_carrier(|site, carrier| async move {

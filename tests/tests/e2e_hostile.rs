@@ -1,6 +1,8 @@
-//! Peers that mean harm, against the real server: it stays alive, its memory stays bounded, and honest clients hardly notice.
+//! Peers that mean harm, against the real server: it stays alive, its memory stays bounded, and honest
+//! clients hardly notice.
 //!
-//! Each test prints what it has measured. `HOSTILE_SECONDS` makes the attacks longer, as in `HOSTILE_SECONDS=30`.
+//! Each test prints what it has measured. `HOSTILE_SECONDS` makes the attacks longer, as in
+//! `HOSTILE_SECONDS=30`.
 
 #[path = "e2e_hostile/attack.rs"]
 mod attack;

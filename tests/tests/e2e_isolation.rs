@@ -33,8 +33,8 @@ const STALL: Duration = Duration::from_secs(2);
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the server may read for answers that nobody takes: as many as it may owe, those that the credit holds (5 bytes
-/// each at least), its receive window, and the client's send window.
+/// What the server may read for answers that nobody takes: as many as it may owe, those that the credit holds
+/// (5 bytes each at least), its receive window, and the client's send window.
 const READ_BYTES_MAX: usize = IN_FLIGHT_PUBLISHES_MAX * (BODY_BYTES + 64)
     + CREDIT_BYTES as usize / 5 * (BODY_BYTES + 64)
     + 128 * 1024
@@ -63,7 +63,8 @@ fn refusals_that_nobody_takes_stop_the_reading() -> anyhow::Result<()> {
             assert!(written <= 2 * READ_BYTES_MAX, "{written} bytes were taken, and no answer was");
         }
         assert!(written <= READ_BYTES_MAX, "{written} bytes were taken, and no answer was");
-        // Nothing was lost, and the stream goes on once the answers are taken. A part of the last frame may be on its way.
+        // Nothing was lost, and the stream goes on once the answers are taken. A part of the last frame may
+        // be on its way.
         let mut answered = 0;
         while answered < sent {
             let frame =

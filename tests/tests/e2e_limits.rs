@@ -1,4 +1,5 @@
-//! What a client gets that reaches a limit. `docs/LIMITS.md` has them all, and names the test of each; `table.rs` checks that.
+//! What a client gets that reaches a limit. `docs/LIMITS.md` has them all, and names the test of each;
+//! `table.rs` checks that.
 
 #[path = "e2e_limits/at_once.rs"]
 mod at_once;

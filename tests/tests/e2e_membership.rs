@@ -1,5 +1,5 @@
-//! Who may do what, with real servers, over QUIC and WebSocket alike: what was taken away ends at once, what is not allowed looks
-//! like what does not exist, and all of it is there again after a crash.
+//! Who may do what, with real servers, over QUIC and WebSocket alike: what was taken away ends at once, what
+//! is not allowed looks like what does not exist, and all of it is there again after a crash.
 
 #[path = "e2e_membership/blocks.rs"]
 mod blocks;

@@ -1,5 +1,5 @@
-//! What becomes of messages, with real servers, over QUIC and WebSocket alike: edits, reactions, revocations, what is hidden; and
-//! that whoever was away ends with the view of one who was there.
+//! What becomes of messages, with real servers, over QUIC and WebSocket alike: edits, reactions, revocations,
+//! what is hidden; and that whoever was away ends with the view of one who was there.
 
 #[path = "e2e_messages/erasure.rs"]
 mod erasure;

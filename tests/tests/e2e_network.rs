@@ -1,5 +1,5 @@
-//! Real processes over a network that delays and loses: a server in one namespace, clients in another, and the relay
-//! between them. Needs root.
+//! Real processes over a network that delays and loses: a server in one namespace, clients in another, and
+//! the relay between them. Needs root.
 
 #[path = "e2e_network/place.rs"]
 mod place;
@@ -25,8 +25,8 @@ const MESSAGE_BYTES: usize = 1_000;
 /// How often the way there and back is measured.
 const PROBES: usize = 20;
 
-/// One with losses among the first 200 packets of either direction, of which there are more. Another version of `rand`
-/// may need another one.
+/// One with losses among the first 200 packets of either direction, of which there are more. Another version
+/// of `rand` may need another one.
 const SEED: u64 = 6;
 
 fn message(n: usize) -> Vec<u8> {

@@ -34,7 +34,8 @@ async fn turned_away(server: &EmbeddedServer, token: &str) -> anyhow::Result<Opt
 /// Where something is, and a file with who may have signed its certificate.
 type Case = (String, Option<PathBuf>, bool);
 
-/// The ways to ask what two fronts are before, of which the second one has another address: the last ones end in nothing.
+/// The ways to ask what two fronts are before, of which the second one has another address: the last ones end
+/// in nothing.
 fn cases(front: &TlsFront, elsewhere: &TlsFront, path: &str) -> [Case; 4] {
     let (ca, other_ca) = (Some(front.ca_file().to_owned()), Some(elsewhere.ca_file().to_owned()));
     [

@@ -1,5 +1,5 @@
-//! Any interleaving of publishes, stalls, disconnects and resumes shows every reader the same contiguous log: against
-//! the real server over real QUIC.
+//! Any interleaving of publishes, stalls, disconnects and resumes shows every reader the same contiguous log:
+//! against the real server over real QUIC.
 
 #[path = "e2e_readers/actors.rs"]
 mod actors;
@@ -91,8 +91,8 @@ fn a_message_that_comes_while_a_reader_opens_is_delivered() -> anyhow::Result<()
             let mut reads = Frames::open(&reader.quic).await?;
             let published_at = Instant::now();
             sends.write(&publish(1, "now")).await?;
-            // The message comes out at about the time of the last ack: let the Open meet it at every distance. Timers
-            // are too coarse for that.
+            // The message comes out at about the time of the last ack: let the Open meet it at every
+            // distance. Timers are too coarse for that.
             let opens_at = published_at + ack_time.mul_f64(f64::from(race % 50) / 40.0);
             while Instant::now() < opens_at {
                 tokio::task::yield_now().await;

@@ -1,4 +1,5 @@
-//! The native SDK with what becomes of messages, receipts and the inbox, against real servers, over QUIC and WebSocket alike.
+//! The native SDK with what becomes of messages, receipts and the inbox, against real servers, over QUIC and
+//! WebSocket alike.
 
 use std::time::Duration;
 

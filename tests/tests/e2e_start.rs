@@ -16,8 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 const SIGTERM: i32 = 15;
 
-/// A file that a start reads and that has no content until somebody writes it: whoever opens it for writing knows that
-/// the start has come to it, and stands there.
+/// A file that a start reads and that has no content until somebody writes it: whoever opens it for writing
+/// knows that the start has come to it, and stands there.
 fn fifo(path: &Path) {
     let status = Command::new("mkfifo").arg(path).status().expect("mkfifo, of coreutils");
     assert!(status.success());

@@ -1,4 +1,5 @@
-//! Nothing is told by how long an answer takes: where there is no such conversation it takes as long as where the user is no member.
+//! Nothing is told by how long an answer takes: where there is no such conversation it takes as long as where
+//! the user is no member.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,11 +13,13 @@ use quoth_tests::device::Over;
 use quoth_tests::embedded::EmbeddedServer;
 use quoth_tests::member::Member;
 
-/// How often each is asked in each condition, in turns, so that whatever else the machine does concerns all alike.
+/// How often each is asked in each condition, in turns, so that whatever else the machine does concerns all
+/// alike.
 const ROUNDS: usize = 200;
 
-/// First quartiles are compared: what else the machine does only ever adds, and on a busy one to more than half. What is looked
-/// for are further reads of the disk or of the network, or a wait for a flush, which add to all, and make several times as much of it.
+/// First quartiles are compared: what else the machine does only ever adds, and on a busy one to more than
+/// half. What is looked for are further reads of the disk or of the network, or a wait for a flush, which add
+/// to all, and make several times as much of it.
 const RATIO_MAX: f64 = 1.5;
 
 /// How things are that nobody may tell apart.
@@ -85,7 +88,8 @@ async fn group(boss: &mut Member, bans: Option<&UserId>) -> anyhow::Result<Conve
     Ok(conversation)
 }
 
-/// A conversation for each condition. Names of the server's making are never unmanaged, so that tokens do not count.
+/// A conversation for each condition. Names of the server's making are never unmanaged, so that tokens do not
+/// count.
 async fn conversations(boss: &mut Member, nth: u8) -> anyhow::Result<[ConversationName; 3]> {
     let eve = UserId::new("eve")?;
     let nowhere = ConversationName::group([nth; 16]);

@@ -1,4 +1,5 @@
-//! The WebSocket bridge: what a client over TCP gets is what one over QUIC gets, and what breaks it breaks nothing else.
+//! The WebSocket bridge: what a client over TCP gets is what one over QUIC gets, and what breaks it breaks
+//! nothing else.
 
 #[path = "e2e_websocket/broken.rs"]
 mod broken;

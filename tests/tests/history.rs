@@ -1,4 +1,5 @@
-//! The history checker against histories that are right, and against the traces of bugs that are planted into them.
+//! The history checker against histories that are right, and against the traces of bugs that are planted into
+//! them.
 
 use proptest::prelude::*;
 use quoth_tests::history::generate::good;

@@ -1,5 +1,5 @@
-//! `quoth import` and `quoth history`: every line of every log comes back byte for byte and in order, before and after a
-//! crash, and a repeated import writes nothing.
+//! `quoth import` and `quoth history`: every line of every log comes back byte for byte and in order, before
+//! and after a crash, and a repeated import writes nothing.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -37,8 +37,8 @@ fn made_logs(dir: &Path) -> PathBuf {
     folder
 }
 
-/// What the issue of importing promises, told without the importer's code: a said line is its nick and its text, and
-/// every other line is itself.
+/// What the issue of importing promises, told without the importer's code: a said line is its nick and its
+/// text, and every other line is itself.
 fn expected(line: &[u8]) -> (Option<&[u8]>, &[u8]) {
     let has_time = line.len() > 9 && line[0] == b'[' && line[3] == b':' && line[6..9] == *b"] <";
     if has_time && let Some(end) = line[9..].windows(2).position(|pair| pair == b"> ") {

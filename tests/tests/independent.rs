@@ -1,5 +1,5 @@
-//! A client that was written from `docs/PROTOCOL.md` alone, in another language and on another QUIC stack, against the
-//! real server.
+//! A client that was written from `docs/PROTOCOL.md` alone, in another language and on another QUIC stack,
+//! against the real server.
 
 use quoth_tests::independent::{add_server, assert_passes, python, token};
 use quoth_tests::process::ServerProcess;

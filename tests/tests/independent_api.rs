@@ -1,5 +1,5 @@
-//! The server API and its webhooks, judged by programs of others: requests that are made from the document it serves, and the
-//! signature as `docs/OPERATIONS.md` says how to verify it.
+//! The server API and its webhooks, judged by programs of others: requests that are made from the document it
+//! serves, and the signature as `docs/OPERATIONS.md` says how to verify it.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -15,11 +15,12 @@ use serde_json::json;
 const REQUESTS: &str = "60";
 const SEED: &str = "1";
 
-/// What is not asked of it: that whatever fits the schema is taken. JSON Schema counts characters where names are counted in bytes, and
-/// cannot say that of two parameters only one may be given.
+/// What is not asked of it: that whatever fits the schema is taken. JSON Schema counts characters where names
+/// are counted in bytes, and cannot say that of two parameters only one may be given.
 const NOT_ASKED: &str = "positive_data_acceptance";
 
-/// How what does not fit the schema may be refused. Its own list lacks 413, which says of a text that it is too long.
+/// How what does not fit the schema may be refused. Its own list lacks 413, which says of a text that it is
+/// too long.
 const REFUSALS: &str = "[checks.negative_data_rejection]\n\
                         expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429, \"5xx\"]\n";
 

@@ -1,5 +1,5 @@
-//! Clients of the WebSocket lanes that were written from `docs/PROTOCOL.md` alone, in Python and for Node, against the
-//! real server.
+//! Clients of the WebSocket lanes that were written from `docs/PROTOCOL.md` alone, in Python and for Node,
+//! against the real server.
 
 #[path = "independent_websocket/chatter.rs"]
 mod chatter;

@@ -32,7 +32,8 @@ fn blocks(language: &str) -> Vec<Vec<String>> {
     blocks
 }
 
-/// A shell in the repository, as a new user has one; the data lies in `dir`, so that a developer's own is left alone.
+/// A shell in the repository, as a new user has one; the data lies in `dir`, so that a developer's own is
+/// left alone.
 fn shell(dir: &Path, command: &str) -> Command {
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("exec {command}")]).current_dir(root()).env("XDG_RUNTIME_DIR", dir);

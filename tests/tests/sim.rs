@@ -1,5 +1,5 @@
-//! The whole stack under simulated faults, many seeds. `QUOTH_SIM_SEEDS=n` runs the first n, `QUOTH_SIM_SEED=k` only k
-//! and with the log that `RUST_LOG` asks for.
+//! The whole stack under simulated faults, many seeds. `QUOTH_SIM_SEEDS=n` runs the first n,
+//! `QUOTH_SIM_SEED=k` only k and with the log that `RUST_LOG` asks for.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
-//! The repository's structure: who may depend on whom, and what no source file may hold. The rules are pure functions
-//! in `structure/`, each with a test that shows it catching a planted violation; here they meet the repository.
+//! The repository's structure: who may depend on whom, and what no source file may hold. The rules are pure
+//! functions in `structure/`, each with a test that shows it catching a planted violation; here they meet the
+//! repository.
 
 #[path = "structure/graph.rs"]
 mod graph;

@@ -1,5 +1,6 @@
-//! RFC 6455 as the Autobahn cases have it, judged by `kosoku`: against a server that is known to be good, to know the judge;
-//! against the server's socket with an echo behind it, since echoes are what the cases want; and against the server itself.
+//! RFC 6455 as the Autobahn cases have it, judged by `kosoku`: against a server that is known to be good, to
+//! know the judge; against the server's socket with an echo behind it, since echoes are what the cases want;
+//! and against the server itself.
 
 #[path = "websocket_conformance/echo.rs"]
 mod echo;

@@ -23,8 +23,8 @@ pub struct DirectionCounters {
     /// What became of the packets.
     #[serde(flatten)]
     pub counts: Counts,
-    /// Packets that the device dropped because the relay did not fetch them in time: the machine was too busy, and what
-    /// was measured meanwhile is not the profile's network. Not part of `sent`.
+    /// Packets that the device dropped because the relay did not fetch them in time: the machine was too
+    /// busy, and what was measured meanwhile is not the profile's network. Not part of `sent`.
     pub overrun: u64,
     /// How much later than due packets came out.
     pub lateness: Lateness,

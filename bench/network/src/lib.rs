@@ -1,8 +1,8 @@
 //! A network of delay, loss and limits between unmodified processes, on a kernel that has no netem.
 //!
-//! A [`Network`] has two network namespaces, one for the client's side and one for the server's. Each has a TUN device,
-//! and a relay in the calling process carries the packets from one to the other in the way that a [`Profile`] says.
-//! Linux only, and only for root. The calling process and its own network stay as they are.
+//! A [`Network`] has two network namespaces, one for the client's side and one for the server's. Each has a
+//! TUN device, and a relay in the calling process carries the packets from one to the other in the way that a
+//! [`Profile`] says. Linux only, and only for root. The calling process and its own network stay as they are.
 //!
 //! ```no_run
 //! use quoth_network::{Network, Profile, Side};
@@ -15,8 +15,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The namespaces have no names: they are held by open files of this process, so the kernel takes them and the devices
-//! away however the process ends, and nothing can be left over.
+//! The namespaces have no names: they are held by open files of this process, so the kernel takes them and
+//! the devices away however the process ends, and nothing can be left over.
 
 mod counters;
 mod error;

@@ -13,8 +13,8 @@ use crate::profile::Conditions;
 
 /// One direction. Times are counted from any moment that stays the same, and never go back.
 ///
-/// A packet goes onto the line behind those before it, at the line's rate, then is lost or is on its way for the delay.
-/// Packets come out in the order in which they went in, unless the conditions hold some back.
+/// A packet goes onto the line behind those before it, at the line's rate, then is lost or is on its way for
+/// the delay. Packets come out in the order in which they went in, unless the conditions hold some back.
 #[derive(Debug)]
 pub struct Link {
     conditions: Conditions,
@@ -65,8 +65,8 @@ pub struct Departure {
     pub packet: Vec<u8>,
 }
 
-/// How many packets had which fate. All that were sent, and one more for each duplicate, are in exactly one of the
-/// others, `reordered` and `duplicated` aside.
+/// How many packets had which fate. All that were sent, and one more for each duplicate, are in exactly one
+/// of the others, `reordered` and `duplicated` aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Counts {
     /// Went in.
@@ -90,8 +90,8 @@ pub struct Counts {
 }
 
 impl Link {
-    /// A link with nothing on it. The same seed gives the n-th packet the same luck, whenever it comes; only the jitter
-    /// depends on the time as well.
+    /// A link with nothing on it. The same seed gives the n-th packet the same luck, whenever it comes; only
+    /// the jitter depends on the time as well.
     #[must_use]
     pub fn new(conditions: Conditions, seed: u64) -> Self {
         Self {

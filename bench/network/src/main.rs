@@ -6,8 +6,8 @@ use clap::Parser;
 use nix::sys::signal::{SigSet, Signal};
 use quoth_network::{Namespace, Network, NetworkError, Profile, ProfileError};
 
-/// Runs a network of delay, loss and limits between two namespaces until it is told to end (Ctrl-C), and prints what it
-/// has done; with SIGUSR1 it prints that and goes on. Needs root.
+/// Runs a network of delay, loss and limits between two namespaces until it is told to end (Ctrl-C), and
+/// prints what it has done; with SIGUSR1 it prints that and goes on. Needs root.
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = false)]
 struct Arguments {

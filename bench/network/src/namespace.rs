@@ -17,8 +17,8 @@ use crate::error::NetworkError;
 /// The TUN device of each namespace.
 pub(crate) const DEVICE: &str = "quoth";
 
-/// How many packets a device holds for the relay. Many, so that none is dropped when the relay gets no turn for a while;
-/// those that are, are counted.
+/// How many packets a device holds for the relay. Many, so that none is dropped when the relay gets no turn
+/// for a while; those that are, are counted.
 const DEVICE_QUEUE_PACKETS: u32 = 4_096;
 
 /// A network namespace, which is there as long as a clone of this or a process within. Cheap to clone.
@@ -72,14 +72,16 @@ impl Namespace {
         Ok(Self { file: Arc::new(File::open("/proc/thread-self/ns/net")?) })
     }
 
-    /// A file that stands for it, as `nsenter --net=` takes it; there as long as this process keeps the namespace.
+    /// A file that stands for it, as `nsenter --net=` takes it; there as long as this process keeps the
+    /// namespace.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()
     }
 
-    /// Moves the calling thread into it, and no other: sockets that the thread makes from now on are inside, and so are
-    /// the threads and processes that it starts. A runtime with threads of its own does this on each thread's start.
+    /// Moves the calling thread into it, and no other: sockets that the thread makes from now on are inside,
+    /// and so are the threads and processes that it starts. A runtime with threads of its own does this on
+    /// each thread's start.
     ///
     /// # Errors
     /// When the process has lost the right to.
@@ -87,8 +89,8 @@ impl Namespace {
         Ok(setns(&*self.file, CloneFlags::CLONE_NEWNET)?)
     }
 
-    /// An unmodified program inside. Its process is the program's own: what it is sent and how it ends is the program's.
-    /// To be started while the namespace is there.
+    /// An unmodified program inside. Its process is the program's own: what it is sent and how it ends is the
+    /// program's. To be started while the namespace is there.
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("nsenter");

@@ -15,8 +15,8 @@ use crate::namespace::{Namespace, check_tools};
 use crate::profile::Profile;
 use crate::relay::{Relay, Way};
 
-/// Of the range for benchmarks of networks (RFC 2544), which no network of the programs under test has. The same for
-/// every network, since nothing outside of its namespaces sees them.
+/// Of the range for benchmarks of networks (RFC 2544), which no network of the programs under test has. The
+/// same for every network, since nothing outside of its namespaces sees them.
 const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 const SERVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 const PREFIX_BITS: u8 = 30;
@@ -39,8 +39,8 @@ pub enum Direction {
     Down,
 }
 
-/// A running network. It ends, with its namespaces and devices, when it is stopped or dropped, or the process ends in
-/// whatever way. Programs inside are not ended; they have no network then.
+/// A running network. It ends, with its namespaces and devices, when it is stopped or dropped, or the process
+/// ends in whatever way. Programs inside are not ended; they have no network then.
 #[derive(Debug)]
 pub struct Network {
     client: Namespace,

@@ -58,31 +58,32 @@ pub struct Profile {
 pub struct Conditions {
     /// How long a packet is on its way when it waits for no other, without the jitter. Default 0.
     pub delay_ms: f64,
-    /// The standard deviation of the delay, which is normally distributed, as the sum of many small waits is. It is cut
-    /// at three times this and at a delay of 0. It wanders, with a memory of 100 ms, since queues on the way change
-    /// more slowly than packets come. Independent values would make the delay of dense traffic a running maximum,
-    /// because packets keep their order. Default 0.
+    /// The standard deviation of the delay, which is normally distributed, as the sum of many small waits is.
+    /// It is cut at three times this and at a delay of 0. It wanders, with a memory of 100 ms, since queues
+    /// on the way change more slowly than packets come. Independent values would make the delay of dense
+    /// traffic a running maximum, because packets keep their order. Default 0.
     pub jitter_ms: f64,
     /// How many of a hundred packets are lost. Default 0.
     pub loss_percent: f64,
-    /// How many packets a loss takes in the mean (Gilbert-Elliott: a bad state loses all, a good state none); 1 stands
-    /// for losses that know nothing of each other. Default 1.
+    /// How many packets a loss takes in the mean (Gilbert-Elliott: a bad state loses all, a good state none);
+    /// 1 stands for losses that know nothing of each other. Default 1.
     pub loss_burst_packets: f64,
     /// How many of a hundred packets come twice. Default 0.
     pub duplicate_percent: f64,
-    /// How many of a hundred packets are held back, so that later ones come before them. No others change their order.
-    /// Default 0.
+    /// How many of a hundred packets are held back, so that later ones come before them. No others change
+    /// their order. Default 0.
     pub reorder_percent: f64,
     /// For how long those packets are held back. Default 10.
     pub reorder_ms: f64,
-    /// How fast packets go onto the line, in 1000 bits per second of whole IP packets. None, the default, is without
-    /// limit.
+    /// How fast packets go onto the line, in 1000 bits per second of whole IP packets. None, the default, is
+    /// without limit.
     pub rate_kbit_s: Option<f64>,
-    /// How long a packet may wait for those before it to go onto the line; one that would wait longer is dropped.
-    /// Default 100.
+    /// How long a packet may wait for those before it to go onto the line; one that would wait longer is
+    /// dropped. Default 100.
     pub queue_ms: f64,
-    /// The largest IP packet. The sending side's interface has it when the network starts, so programs know it; when a
-    /// change of the profile makes it smaller, larger packets vanish as in a path that tells nothing. Default 1500.
+    /// The largest IP packet. The sending side's interface has it when the network starts, so programs know
+    /// it; when a change of the profile makes it smaller, larger packets vanish as in a path that tells
+    /// nothing. Default 1500.
     pub mtu_bytes: u16,
 }
 

@@ -103,8 +103,9 @@ impl Relay {
     }
 }
 
-/// Lets a thread run before all programs under test (SCHED_FIFO): else they make it late by their time slices, some
-/// milliseconds, when they take all cores. Where the kernel refuses that, the lateness in the counters tells.
+/// Lets a thread run before all programs under test (SCHED_FIFO): else they make it late by their time
+/// slices, some milliseconds, when they take all cores. Where the kernel refuses that, the lateness in the
+/// counters tells.
 fn put_first(thread_id: Pid) {
     let mut chrt = Command::new("chrt");
     chrt.args(["--fifo", "--pid", "1", &thread_id.to_string()]);

@@ -41,18 +41,18 @@ pub(super) enum BenchCommand {
     Profiles {
         /// The one to print
         name: Option<String>,
-        /// Tell every key of a profile, with what it is, its values and its default: all keys, or those of the profile, each with the
-        /// value that it has there
+        /// Tell every key of a profile, with what it is, its values and its default: all keys, or those of
+        /// the profile, each with the value that it has there
         #[arg(long)]
         reference: bool,
     },
     /// Measure other servers on the same schedule, one behind the other, in one table
     ///
-    /// nats-server is the program that NATS_SERVER names, or else looked for in the PATH and in .tools/venv/bin; mosquitto is looked
-    /// for in the PATH and in /usr/sbin.
+    /// nats-server is the program that NATS_SERVER names, or else looked for in the PATH and in
+    /// .tools/venv/bin; mosquitto is looked for in the PATH and in /usr/sbin.
     Versus {
-        /// Which ones, with commas between them: nats-core, jetstream, jetstream-default, mosquitto, and all but jetstream-default
-        /// with -tls behind the name
+        /// Which ones, with commas between them: nats-core, jetstream, jetstream-default, mosquitto, and all
+        /// but jetstream-default with -tls behind the name
         #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = rival)]
         against: Vec<Kind>,
         #[command(flatten)]
@@ -60,22 +60,23 @@ pub(super) enum BenchCommand {
     },
     /// Compare two runs of the same load, and say of each figure whether it is better, worse or undecided
     ///
-    /// A figure is WORSE or better when its median has changed by more than the bound and the rounds of the two runs lie apart,
-    /// however wide they are. It is the same when its median is within the bound, and each round within the bound of its run's
-    /// median. Else it is undecided: rounds meet or are too wide, and more of them are needed. Everything is undecided with fewer than
-    /// three rounds in each run (or two beside five), however far apart, since nothing is known of noise then: measure with --rounds 5.
+    /// A figure is WORSE or better when its median has changed by more than the bound and the rounds of the
+    /// two runs lie apart, however wide they are. It is the same when its median is within the bound, and
+    /// each round within the bound of its run's median. Else it is undecided: rounds meet or are too wide,
+    /// and more of them are needed. Everything is undecided with fewer than three rounds in each run (or two
+    /// beside five), however far apart, since nothing is known of noise then: measure with --rounds 5.
     ///
-    /// What is judged where a floor was measured is the ratio to the floor, since machines and moments differ; where the floor's
-    /// rounds are too wide for that, the figure itself, if its own rounds lie apart and the floor's do not. Figures for each
-    /// delivery of a run that did less than nine tenths of what was due (starved) are not called better. What is told only is
-    /// said at the end.
+    /// What is judged where a floor was measured is the ratio to the floor, since machines and moments
+    /// differ; where the floor's rounds are too wide for that, the figure itself, if its own rounds lie apart
+    /// and the floor's do not. Figures for each delivery of a run that did less than nine tenths of what was
+    /// due (starved) are not called better. What is told only is said at the end.
     ///
-    /// Where no floor was measured, and other programs or other machines had the processors in the run that is slower, its figures are
-    /// undecided however far apart.
+    /// Where no floor was measured, and other programs or other machines had the processors in the run that
+    /// is slower, its figures are undecided however far apart.
     ///
-    /// Exit codes: 0 nothing is worse; 1 a regression, or the later run broke a promise; 2 wrong usage, as runs of different loads; 3
-    /// undecided: no regression is certain, and a figure whose median has changed by more than the bound is undecided, or the runs
-    /// have too few rounds.
+    /// Exit codes: 0 nothing is worse; 1 a regression, or the later run broke a promise; 2 wrong usage, as
+    /// runs of different loads; 3 undecided: no regression is certain, and a figure whose median has changed
+    /// by more than the bound is undecided, or the runs have too few rounds.
     Compare {
         /// The earlier run, written with --json
         before: PathBuf,
@@ -107,7 +108,8 @@ pub(super) struct RunArgs {
     /// Open loops: messages per second, all publishers together
     #[arg(long, value_name = "PER_S", help_heading = "Load", allow_negative_numbers = true)]
     pub(super) rate: Option<f64>,
-    /// Connections of all clients. Without it each member still has one of its own, where each has in the profile
+    /// Connections of all clients. Without it each member still has one of its own, where each has in the
+    /// profile
     #[arg(long, value_name = "N", help_heading = "Load", allow_negative_numbers = true)]
     pub(super) connections: Option<u32>,
     /// Conversations
@@ -116,7 +118,8 @@ pub(super) struct RunArgs {
     /// Loads with publishers and readers: readers of each conversation
     #[arg(long, value_name = "N", help_heading = "Load", allow_negative_numbers = true)]
     pub(super) readers: Option<u32>,
-    /// Make a closed loop of an open one: as many as go through, with a window of messages on their way for each publisher
+    /// Make a closed loop of an open one: as many as go through, with a window of messages on their way for
+    /// each publisher
     #[arg(long, help_heading = "Load", conflicts_with = "rate")]
     pub(super) closed: bool,
     /// Closed loops: messages of each publisher on their way, or of each connection where the profile says so
@@ -150,7 +153,8 @@ pub(super) struct RunArgs {
     /// Leave the floors out, and with them all that compares machines
     #[arg(long, help_heading = "Method")]
     pub(super) no_floors: bool,
-    /// Open and closed loops: how long readers wait for what is missing when nothing more is published, in seconds; default: 20
+    /// Open and closed loops: how long readers wait for what is missing when nothing more is published, in
+    /// seconds; default: 20
     #[arg(long, value_name = "S", help_heading = "Method", allow_negative_numbers = true)]
     pub(super) patience: Option<f64>,
     /// Seed of whatever is random
@@ -169,10 +173,12 @@ pub(super) struct RunArgs {
     /// Program of the server that is started; default: `quoth-server` beside this one
     #[arg(long, value_name = "FILE", help_heading = "System")]
     pub(super) server_binary: Option<PathBuf>,
-    /// Setting of that server; may be repeated. Limits win over those of the bench; what it needs for itself is refused
+    /// Setting of that server; may be repeated. Limits win over those of the bench; what it needs for itself
+    /// is refused
     #[arg(long = "set", value_name = "KEY=VALUE", help_heading = "System")]
     pub(super) settings: Vec<String>,
-    /// Network between clients and servers: lan, home, mobile, bad, or a TOML file; `loopback` for none. Needs root
+    /// Network between clients and servers: lan, home, mobile, bad, or a TOML file; `loopback` for none.
+    /// Needs root
     #[arg(long, value_name = "NAME", help_heading = "System")]
     pub(super) network: Option<String>,
     /// Folder whose disk is measured: servers' data is in a new folder inside it, which is removed again

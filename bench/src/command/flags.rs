@@ -69,8 +69,8 @@ fn size(args: &RunArgs) -> Size {
     Size { connections: args.connections, conversations: args.conversations, readers: args.readers }
 }
 
-/// Flags that have made another load, or another server, of what the profile's goals are for, or that leave it less time. `profile` is
-/// what the flags have made.
+/// Flags that have made another load, or another server, of what the profile's goals are for, or that leave
+/// it less time. `profile` is what the flags have made.
 pub(super) fn overrides(args: &RunArgs, profile: &Profile) -> anyhow::Result<Vec<&'static str>> {
     let as_it_was = Profile::find(&args.profile)?;
     let (was, is) = (&as_it_was.shape, &profile.shape);

@@ -55,8 +55,8 @@ impl std::fmt::Debug for Around<'_> {
     }
 }
 
-/// Runs a floor in this process, if that is what the arguments ask for. The bench starts such processes, and they end with it,
-/// so they listen to no signal and read nothing of the user's.
+/// Runs a floor in this process, if that is what the arguments ask for. The bench starts such processes, and
+/// they end with it, so they listen to no signal and read nothing of the user's.
 pub fn run_floor(args: &BenchArgs) -> Option<anyhow::Result<()>> {
     match &args.command {
         Some(BenchCommand::Floor(command)) => Some(floor::run(command)),
@@ -153,7 +153,8 @@ fn measure(args: RunArgs, rivals: Vec<rival::Kind>, around: &Around<'_>) -> anyh
         (around.note)(&stopped(signal, outcome.as_ref().ok(), json.as_deref()));
     }
     let outcome = outcome?;
-    // First, so that a file that cannot be written costs nobody the figures; and nobody may be there to read it.
+    // First, so that a file that cannot be written costs nobody the figures; and nobody may be there to read
+    // it.
     let printed = (around.print)(&table::render(&outcome, columns()));
     untold::has_told(&table);
     // Each for itself: one that cannot be written takes no other with it.

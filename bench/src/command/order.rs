@@ -1,4 +1,5 @@
-//! Words of a command line that stand where they do not belong: what the parser says of them names neither what is wrong nor the mend.
+//! Words of a command line that stand where they do not belong: what the parser says of them names neither
+//! what is wrong nor the mend.
 
 /// What stands directly behind `bench`, as it is used, and the flags that are its own.
 const COMMANDS: &[(&str, &str, &[&str])] = &[
@@ -8,7 +9,8 @@ const COMMANDS: &[(&str, &str, &[&str])] = &[
     ("profiles", "profiles [NAME]", &["--reference"]),
 ];
 
-/// What is wrong with a command line that the parser has refused, by the order of its words, if that is what is wrong.
+/// What is wrong with a command line that the parser has refused, by the order of its words, if that is what
+/// is wrong.
 #[must_use]
 pub fn misplaced(words: &[String]) -> Option<String> {
     let behind = words.iter().position(|word| word == "bench")? + 1;

@@ -1,5 +1,5 @@
-//! The files that a run leaves. Each is written beside its place and takes it when it is whole: a disk that is full leaves what was
-//! there before, and never a part of what was to be.
+//! The files that a run leaves. Each is written beside its place and takes it when it is whole: a disk that
+//! is full leaves what was there before, and never a part of what was to be.
 
 use std::fs::{OpenOptions, Permissions};
 use std::io::{Error, ErrorKind, Write as _};
@@ -12,7 +12,8 @@ use tempfile::NamedTempFile;
 
 use crate::untold;
 
-/// Whether a file can be written: found out before a run, whose findings would be lost. Changes no file and leaves none.
+/// Whether a file can be written: found out before a run, whose findings would be lost. Changes no file and
+/// leaves none.
 pub(super) fn check(path: &Path) -> anyhow::Result<()> {
     if is_a_stream(path) {
         return Ok(());
@@ -73,7 +74,8 @@ fn place(path: &Path) -> std::io::Result<PathBuf> {
     }
 }
 
-/// A new file beside this one, with its protection where it is there already, which goes away unless it takes its place.
+/// A new file beside this one, with its protection where it is there already, which goes away unless it takes
+/// its place.
 fn beside(place: &Path) -> std::io::Result<NamedTempFile> {
     /// Of any new file, before what the user's umask takes away.
     const MODE: u32 = 0o666;
@@ -90,7 +92,8 @@ fn beside(place: &Path) -> std::io::Result<NamedTempFile> {
     Ok(file)
 }
 
-/// A pipe's reader would take an open and a close for the whole, and a device has no place that another file could take.
+/// A pipe's reader would take an open and a close for the whole, and a device has no place that another file
+/// could take.
 fn is_a_stream(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }

@@ -22,8 +22,9 @@ impl Pace {
         self.taken_s.contains_key(system)
     }
 
-    /// Seconds that are left of the run, of whose measurement at `position` so many are over. A system takes what it took on
-    /// average, or what the others took, or else what the profile plans for each; `None` when nobody knows any of these.
+    /// Seconds that are left of the run, of whose measurement at `position` so many are over. A system takes
+    /// what it took on average, or what the others took, or else what the profile plans for each; `None` when
+    /// nobody knows any of these.
     pub(super) fn left_s(&self, position: &Position<'_>, over_s: f64, planned_s: Option<f64>) -> Option<f64> {
         let of = |taken: &Vec<f64>| taken.iter().sum::<f64>() / taken.len() as f64;
         let known: Vec<f64> = self.taken_s.values().map(of).collect();
@@ -32,7 +33,8 @@ impl Pace {
         let current = self.taken_s.get(position.system).map_or(others, of);
         let done_in_round = |taken: &&Vec<f64>| taken.len() >= position.round as usize;
         let missing = |systems: usize| systems as f64 * others;
-        // Those that are known and come behind this one in the round, and those of which nobody knows anything yet.
+        // Those that are known and come behind this one in the round, and those of which nobody knows
+        // anything yet.
         let not_yet = self.taken_s.iter().filter(|(name, _)| *name != position.system);
         let not_yet: Vec<f64> =
             not_yet.map(|(_, taken)| taken).filter(|taken| !done_in_round(taken)).map(of).collect();

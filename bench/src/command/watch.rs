@@ -59,7 +59,8 @@ impl Watch for Line<'_> {
 }
 
 impl<'a> Line<'a> {
-    /// For a run that begins now, of which each measurement takes `length_s` and the time to connect, if anybody knows.
+    /// For a run that begins now, of which each measurement takes `length_s` and the time to connect, if
+    /// anybody knows.
     pub(super) fn new(
         length_s: Option<f64>,
         stopped_by: &'a (dyn Fn() -> Option<&'static str> + Sync),

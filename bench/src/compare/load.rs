@@ -51,7 +51,8 @@ fn differing_variants(before: &Outcome, after: &Outcome) -> Vec<String> {
 
 /// What differs in how the same load was measured.
 pub(super) fn differing_method(before: &Outcome, after: &Outcome) -> Vec<String> {
-    // What is only said about a load, or hoped of it, changes no figure; floors and variants that one run lacks are told elsewhere.
+    // What is only said about a load, or hoped of it, changes no figure; floors and variants that one run
+    // lacks are told elsewhere.
     const TELLS: &[&str] =
         &["warm_up_s", "duration_s", "seed", "patience_s", "client_threads", "server_settings"];
     differing(before, after, |key| TELLS.contains(&key))

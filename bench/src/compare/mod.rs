@@ -1,27 +1,33 @@
 //! Sets one run beside another, and says whether anything has become worse.
 //!
-//! - **What is judged.** The p50, p95 and p99 of each latency and each single figure that is better one way, of the servers that
-//!   both runs measured. All else is told only: a tail of a few messages is luck, floors and rivals are not what has changed,
-//!   and what the bench's own clients took is no figure of a server.
-//! - **By what.** Machines differ, and one machine differs from day to day. So where both runs have a floor with the figure,
-//!   its ratio to that floor, taken within each round, is judged in place of the figure; where they have none, the figure.
-//!   A durable message goes through a network and onto a disk: where both runs have a relay and the disk, a latency's floor
-//!   is their sum, as in the tables, and a rate's the slower of them. Sizes in bytes and counts of datagrams are always
-//!   judged as they are, since they hang on no machine's speed.
-//! - **How.** A figure is `WORSE` or `better` when its median has changed by more than the bound and the rounds of both runs lie
-//!   apart, however wide they are. It is the `same` when its median is within the bound, and each round of either run within
-//!   the bound of its run's median. Else it is `undecided`: rounds meet, or are too wide. See [`Verdict`].
-//!   Where a ratio is undecided, since its floor's rounds are wide or the floor was slower than what stands on it, the figure
-//!   itself decides if its own rounds lie apart and those of the floor do not.
-//! - **How many rounds.** Rounds of equal runs lie apart by chance, and the fewer there are the more often: of a single round each
-//!   always. Where that is more often than once in [`CHANCE_MAX`], as with fewer than three rounds each, nothing that is judged is
-//!   anything but `undecided`, however far apart: on a quiet machine a p99 differs by ten between rounds of one server.
-//! - **What that means.** Anything worse is a regression. Something undecided whose medians differ by more than the bound is
-//!   none and no all-clear either; it has an exit code of its own, and more rounds decide it. So have runs of too few rounds.
-//! - **Busy machines.** Where other programs or other machines had the processors in the run in which a figure is slower, and no
-//!   floor of the same rounds tells that from the server, it is undecided too: no regression, and no all-clear. A
-//!   busy machine makes nothing faster; but what a server takes for each message may go either way, and is undecided either way.
-//! - **Starved runs.** A run that did not get done what was due is another load: nothing that counts for each delivery is better.
+//! - **What is judged.** The p50, p95 and p99 of each latency and each single figure that is better one way,
+//!   of the servers that both runs measured. All else is told only: a tail of a few messages is luck, floors
+//!   and rivals are not what has changed, and what the bench's own clients took is no figure of a server.
+//! - **By what.** Machines differ, and one machine differs from day to day. So where both runs have a floor
+//!   with the figure, its ratio to that floor, taken within each round, is judged in place of the figure;
+//!   where they have none, the figure. A durable message goes through a network and onto a disk: where both
+//!   runs have a relay and the disk, a latency's floor is their sum, as in the tables, and a rate's the
+//!   slower of them. Sizes in bytes and counts of datagrams are always judged as they are, since they hang on
+//!   no machine's speed.
+//! - **How.** A figure is `WORSE` or `better` when its median has changed by more than the bound and the
+//!   rounds of both runs lie apart, however wide they are. It is the `same` when its median is within the
+//!   bound, and each round of either run within the bound of its run's median. Else it is `undecided`: rounds
+//!   meet, or are too wide. See [`Verdict`]. Where a ratio is undecided, since its floor's rounds are wide or
+//!   the floor was slower than what stands on it, the figure itself decides if its own rounds lie apart and
+//!   those of the floor do not.
+//! - **How many rounds.** Rounds of equal runs lie apart by chance, and the fewer there are the more often:
+//!   of a single round each always. Where that is more often than once in [`CHANCE_MAX`], as with fewer than
+//!   three rounds each, nothing that is judged is anything but `undecided`, however far apart: on a quiet
+//!   machine a p99 differs by ten between rounds of one server.
+//! - **What that means.** Anything worse is a regression. Something undecided whose medians differ by more
+//!   than the bound is none and no all-clear either; it has an exit code of its own, and more rounds decide
+//!   it. So have runs of too few rounds.
+//! - **Busy machines.** Where other programs or other machines had the processors in the run in which a
+//!   figure is slower, and no floor of the same rounds tells that from the server, it is undecided too: no
+//!   regression, and no all-clear. A busy machine makes nothing faster; but what a server takes for each
+//!   message may go either way, and is undecided either way.
+//! - **Starved runs.** A run that did not get done what was due is another load: nothing that counts for each
+//!   delivery is better.
 //! - **Like with like.** Runs of different loads are refused. What else differs, as machines, is told.
 //! - **Promises.** A later run that broke one is worse, whatever its figures.
 
@@ -55,8 +61,8 @@ pub struct Comparison {
     pub broken: bool,
     /// The rounds of both runs, where they are too few to judge by.
     pub too_few: Option<(usize, usize)>,
-    /// Who else had the processors, of each run in which that was more than it bears: as in `other programs kept 1.20 of 2 processors
-    /// busy during the later run`.
+    /// Who else had the processors, of each run in which that was more than it bears: as in
+    /// `other programs kept 1.20 of 2 processors busy during the later run`.
     pub busy: Vec<String>,
 }
 
@@ -93,7 +99,8 @@ pub struct ToFloor {
 /// Compares two runs; `bound` is by how much a figure may be worse, 1 or more.
 ///
 /// # Errors
-/// When one has another [`FORMAT`], when they are of different loads or share no system, or when the bound is below 1.
+/// When one has another [`FORMAT`], when they are of different loads or share no system, or when the bound is
+/// below 1.
 pub fn compare(before: &Outcome, after: &Outcome, bound: f64) -> anyhow::Result<Comparison> {
     anyhow::ensure!(bound.is_finite() && bound >= 1.0, "a bound is 1 or more, as 1.10 for a tenth");
     for outcome in [before, after] {
@@ -132,7 +139,8 @@ pub fn compare(before: &Outcome, after: &Outcome, bound: f64) -> anyhow::Result<
             let verdict = match judged(is, figure).filter(|_| verdict::are_enough(rounds)) {
                 Some(better) if to_floor.is_none() && figure.is_of_the_machine() => {
                     let way = verdict::change(spread_before.median, spread_after.median, better, bound);
-                    // A server that has to wait does more at once, so that what it takes for each may be less.
+                    // A server that has to wait does more at once, so that what it takes for each may be
+                    // less.
                     let either = figure.is_for_each() && (was_busy || is_busy);
                     verdict::without_floor(verdict, way, is_busy || either, was_busy || either)
                 }
@@ -177,8 +185,9 @@ impl Comparison {
         self.lines.iter().filter(|line| line.verdict == Verdict::Busy)
     }
 
-    /// For the process: 1 when anything has become worse or a promise was broken, 3 when nothing has and there were too few rounds to
-    /// judge by or something is undecided whose medians differ by more than the bound, be it for a busy machine, else 0.
+    /// For the process: 1 when anything has become worse or a promise was broken, 3 when nothing has and
+    /// there were too few rounds to judge by or something is undecided whose medians differ by more than the
+    /// bound, be it for a busy machine, else 0.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         const EXIT_UNDECIDED: u8 = 3;

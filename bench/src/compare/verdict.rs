@@ -6,7 +6,8 @@ use crate::figure::{Better, Spread};
 /// What has become of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is worse: its median by more than the bound, and no round of the one run is where rounds of the other are.
+    /// It is worse: its median by more than the bound, and no round of the one run is where rounds of the
+    /// other are.
     Worse,
     /// It is better, by the same rule.
     Better,
@@ -17,10 +18,11 @@ pub enum Verdict {
         /// Whether the medians differ by more than the bound, so that it may well be worse.
         beyond: bool,
     },
-    /// It is better or worse for each delivery only, of a run that did not get done what was due: another load.
+    /// It is better or worse for each delivery only, of a run that did not get done what was due: another
+    /// load.
     Starved,
-    /// It has changed by more than the bound, the machine was busy with other things in the run that it is slower in, and no floor tells
-    /// that from the server.
+    /// It has changed by more than the bound, the machine was busy with other things in the run that it is
+    /// slower in, and no floor tells that from the server.
     Busy,
     /// It is not judged.
     Told,
@@ -40,7 +42,8 @@ pub(super) fn change(from: f64, to: f64, better: Better, bound: f64) -> Option<V
     }
 }
 
-/// Whether so many rounds before and after lie apart by chance, though nothing has changed, no oftener than once in
+/// Whether so many rounds before and after lie apart by chance, though nothing has changed, no oftener than
+/// once in
 /// [`CHANCE_MAX`]: all orders of equal rounds are as likely, and one of them has those before first.
 pub(super) fn are_enough((before, after): (usize, usize)) -> bool {
     let (before, after) = (before as u64, after as u64);
@@ -70,9 +73,10 @@ pub(super) fn of_rounds(before: Spread, after: Spread, better: Better, bound: f6
     }
 }
 
-/// The verdict on a figure that stands on floors: by its ratio to them. A ratio is as wide as its floor's rounds are, and a floor
-/// that was disturbed gives none; so where the ratio does not decide, the figure itself does, if its own rounds lie apart, the
-/// ratio's medians have gone the same way, and the floors' rounds do not lie apart, which would be another machine.
+/// The verdict on a figure that stands on floors: by its ratio to them. A ratio is as wide as its floor's
+/// rounds are, and a floor that was disturbed gives none; so where the ratio does not decide, the figure
+/// itself does, if its own rounds lie apart, the ratio's medians have gone the same way, and the floors'
+/// rounds do not lie apart, which would be another machine.
 pub(super) fn on_floors(
     own: (Spread, Spread),
     to_floor: &ToFloor,
@@ -98,8 +102,9 @@ pub(super) fn on_floors(
     }
 }
 
-/// The verdict on a figure that stands on no floor, whose medians have gone one way, of runs of which some may have gone by a machine
-/// that was busy with other things: whether it is one that may be slower, or better, by that alone.
+/// The verdict on a figure that stands on no floor, whose medians have gone one way, of runs of which some
+/// may have gone by a machine that was busy with other things: whether it is one that may be slower, or
+/// better, by that alone.
 pub(super) fn without_floor(
     verdict: Verdict,
     way: Option<Verdict>,

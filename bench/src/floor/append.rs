@@ -1,4 +1,5 @@
-//! The floor of the disk: a plain file that is allocated ahead, with `fdatasync` behind each group of messages.
+//! The floor of the disk: a plain file that is allocated ahead, with `fdatasync` behind each group of
+//! messages.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -31,8 +32,8 @@ pub struct Task {
     group: u32,
     /// Of whatever is random in the schedule.
     seed: u64,
-    /// A file with what is due in place of the profile's schedule: a line for each message, with the nanoseconds behind the begin and
-    /// the bytes.
+    /// A file with what is due in place of the profile's schedule: a line for each message, with the
+    /// nanoseconds behind the begin and the bytes.
     schedule: Option<PathBuf>,
 }
 
@@ -145,7 +146,8 @@ pub fn run(task: &Task) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What an append takes where none waits for another, and how late the timer is: one each millisecond, as many as tell a p99.
+/// What an append takes where none waits for another, and how late the timer is: one each millisecond, as
+/// many as tell a p99.
 fn probe(file: &mut Allocated, bytes: usize) -> std::io::Result<(Histogram<u64>, Histogram<u64>)> {
     const APPENDS: u32 = 200;
     const INTERVAL: Duration = Duration::from_millis(1);
@@ -208,8 +210,9 @@ fn on_schedule(
     })
 }
 
-/// What a message took that was due and is flushed now. How late the timer was has no place in it: where this time is added to a
-/// relay's, it is in there already. What was due in that time was late by less than the timer.
+/// What a message took that was due and is flushed now. How late the timer was has no place in it: where this
+/// time is added to a relay's, it is in there already. What was due in that time was late by less than the
+/// timer.
 fn took(due: Duration, woken: Option<Duration>, now: Duration) -> Duration {
     now.saturating_sub(woken.map_or(due, |woken| due.max(woken)))
 }
@@ -245,7 +248,8 @@ fn in_groups(
     })
 }
 
-/// A file whose space is there before it is written: a flush of one that grows writes the file system's journal too.
+/// A file whose space is there before it is written: a flush of one that grows writes the file system's
+/// journal too.
 struct Allocated {
     file: File,
     written: u64,

@@ -26,7 +26,8 @@ pub(crate) fn arguments(command: &Command) -> Vec<OsString> {
     arguments
 }
 
-/// Becomes the program. The kernel keeps the wish to be killed across `exec`, and the process id stays the same.
+/// Becomes the program. The kernel keeps the wish to be killed across `exec`, and the process id stays the
+/// same.
 ///
 /// The parent is a thread to the kernel: who starts it must not end before it should.
 ///

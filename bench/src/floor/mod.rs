@@ -79,7 +79,8 @@ impl Program {
         Ok(Self { path: std::env::current_exe()?, words })
     }
 
-    /// Appends the words and `arguments` to a command of which the program is the path, inside a network namespace or not.
+    /// Appends the words and `arguments` to a command of which the program is the path, inside a network
+    /// namespace or not.
     pub fn arguments(&self, command: &mut Command, arguments: &[OsString]) {
         command.args(&self.words).args(arguments);
     }

@@ -61,8 +61,8 @@ pub fn serve(dir: &Path, listen: SocketAddr, streams: u32, control: Control) -> 
     })
 }
 
-/// quinn's own settings, but for what a server with many clients cannot leave, a table slot for each stream that is allowed and
-/// windows without a bound, and for the congestion control, which is the server's.
+/// quinn's own settings, but for what a server with many clients cannot leave, a table slot for each stream
+/// that is allowed and windows without a bound, and for the congestion control, which is the server's.
 fn transport(streams: u32, control: Control) -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport

@@ -1,4 +1,5 @@
-//! The rooms of a relay, whatever it speaks: who reads what, and how many messages there were. Nothing is kept.
+//! The rooms of a relay, whatever it speaks: who reads what, and how many messages there were. Nothing is
+//! kept.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -38,7 +39,8 @@ pub(super) struct Rooms {
     fault: Option<Fault>,
 }
 
-/// What a floor does wrong, a relay with each hundredth message, so that tests can see the history checker find it.
+/// What a floor does wrong, a relay with each hundredth message, so that tests can see the history checker
+/// find it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     Lose,

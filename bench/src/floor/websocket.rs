@@ -1,5 +1,5 @@
-//! A relay over bare WebSocket, without TLS: what browsers could have at the least. A message has the number of a lane, four
-//! bytes, and a frame behind it; a lane is what a stream is over QUIC.
+//! A relay over bare WebSocket, without TLS: what browsers could have at the least. A message has the number
+//! of a lane, four bytes, and a frame behind it; a lane is what a stream is over QUIC.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -1,10 +1,12 @@
-//! What the charts are drawn from: the run without what no chart shows, thinned so that a report stays below 300 KB.
+//! What the charts are drawn from: the run without what no chart shows, thinned so that a report stays below
+//! 300 KB.
 //!
-//! - A curve keeps a point when it is 0.05 nines or a fiftieth of all messages away from the one kept before: at most 20 a
-//!   decade and 50 besides. Its ends are kept.
-//! - A timeline of more than [`TICKS_MAX`] ticks has neighbours joined: counts are added, the p50 is the median, p99 and max
-//!   are the greatest.
-//! - Numbers in lines have four digits, those that are written beside dots seven, so that they read as in the tables.
+//! - A curve keeps a point when it is 0.05 nines or a fiftieth of all messages away from the one kept before:
+//!   at most 20 a decade and 50 besides. Its ends are kept.
+//! - A timeline of more than [`TICKS_MAX`] ticks has neighbours joined: counts are added, the p50 is the
+//!   median, p99 and max are the greatest.
+//! - Numbers in lines have four digits, those that are written beside dots seven, so that they read as in the
+//!   tables.
 
 use std::collections::BTreeMap;
 
@@ -36,8 +38,8 @@ struct Shown {
     name: String,
     /// The class that gives it its colour and its dashes.
     style: String,
-    /// By latency: (nines, microseconds), rising. Nines are -log10(1 - quantile); a maximum has as many as there were
-    /// messages.
+    /// By latency: (nines, microseconds), rising. Nines are -log10(1 - quantile); a maximum has as many as
+    /// there were messages.
     curves: BTreeMap<String, Vec<(f64, f64)>>,
     rounds: Vec<Timeline>,
 }

@@ -1,5 +1,5 @@
-//! The report: one page that needs nothing besides itself. Rust writes all text and numbers into it, so they are there without
-//! scripts too; the script draws the charts from the data in the page.
+//! The report: one page that needs nothing besides itself. Rust writes all text and numbers into it, so they
+//! are there without scripts too; the script draws the charts from the data in the page.
 //!
 //! What comes from outside, as names and commands, is escaped wherever it goes.
 

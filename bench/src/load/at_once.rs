@@ -11,8 +11,8 @@ use super::Progress;
 /// How soon a request to leave is seen.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Does `work` for each item, at most `at_once` at a time; gives the results in the order in which they came. Meanwhile `progress`
-/// counts them.
+/// Does `work` for each item, at most `at_once` at a time; gives the results in the order in which they came.
+/// Meanwhile `progress` counts them.
 ///
 /// # Errors
 /// The first that came, or that the user has asked to leave; the rest is given up.

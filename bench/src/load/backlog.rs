@@ -20,8 +20,8 @@ const IN_FLIGHT: u32 = 512;
 /// How long a reader waits for its next message.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Publishes the backlog in each conversation, over one connection, and waits for all acks. The publisher of a conversation
-/// has the conversation's number. Gives what the acks' sequence numbers say.
+/// Publishes the backlog in each conversation, over one connection, and waits for all acks. The publisher of
+/// a conversation has the conversation's number. Gives what the acks' sequence numbers say.
 pub(super) async fn publish(load: Single<'_>, system: &Arc<Quic>, names: &[String]) -> anyhow::Result<Check> {
     /// Conversations at once: a few keep the disk busy.
     const CONVERSATIONS: u32 = 32;

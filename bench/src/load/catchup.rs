@@ -15,8 +15,8 @@ use crate::check::Checker;
 use crate::outcome::Check;
 use crate::system::{Client as _, Keeps as _, System as _};
 
-/// Publishes the backlog and lets all readers catch up. A relay keeps nothing: there the readers are present while it is published,
-/// which is the least that a delivery of as many messages takes.
+/// Publishes the backlog and lets all readers catch up. A relay keeps nothing: there the readers are present
+/// while it is published, which is the least that a delivery of as many messages takes.
 ///
 /// # Errors
 /// When a client is refused or a message does not come.

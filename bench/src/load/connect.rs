@@ -15,16 +15,16 @@ use crate::payload::{Stamp, encode};
 use crate::system::quic::Quic;
 use crate::system::{Client as _, Part, Received, Receiver as _, Sender as _, System as _};
 
-/// From a client's leave to the next connection, in which the server puts away what it had of the client. That it does so within this
-/// is not waited for: a close has no answer, and a client that waits until it may forget the connection waits for three times
-/// the probe timeout, some 85 ms.
+/// From a client's leave to the next connection, in which the server puts away what it had of the client.
+/// That it does so within this is not waited for: a close has no answer, and a client that waits until it may
+/// forget the connection waits for three times the probe timeout, some 85 ms.
 const REST: Duration = Duration::from_millis(2);
 
 /// How long a message may take that is read back.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Connects each client twice: with nothing known, and with what the server has given it the first time. Each sends a message, which
-/// is read back behind all of them where the server keeps it.
+/// Connects each client twice: with nothing known, and with what the server has given it the first time. Each
+/// sends a message, which is read back behind all of them where the server keeps it.
 ///
 /// # Errors
 /// When a client is refused.
@@ -105,7 +105,8 @@ mod tests {
         let folder = dir.path().to_owned();
         let address = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
         std::thread::spawn(move || relay::serve(&folder, address, 8, relay::Control::Bbr));
-        // Where nobody has bound yet, the kernel refuses what is sent. To try to bind might keep the relay from it.
+        // Where nobody has bound yet, the kernel refuses what is sent. To try to bind might keep the relay
+        // from it.
         let looks = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         looks.connect(address).expect("an address");
         looks.set_read_timeout(Some(Duration::from_millis(5))).expect("a time");

@@ -69,7 +69,8 @@ pub(super) enum Source {
     Turns { window: Arc<Semaphore>, payload: Payload },
 }
 
-/// Publishes until the source ends. Gives the sender, since dropping it may end the stream on which its acks come.
+/// Publishes until the source ends. Gives the sender, since dropping it may end the stream on which its acks
+/// come.
 pub(super) async fn publish<S: Sender>(
     mut sender: S,
     member: Member,
@@ -257,7 +258,8 @@ impl InFlight {
     }
 }
 
-/// Takes what comes until all publishers are done and nothing is missing, or patience ends; gives what was seen.
+/// Takes what comes until all publishers are done and nothing is missing, or patience ends; gives what was
+/// seen.
 pub(super) async fn receive<R: Receiver>(
     mut receiver: R,
     member: Member,

@@ -23,8 +23,8 @@ impl Meter {
     }
 }
 
-/// Does work on a runtime of this thread alone, and meters it from one instant to another, or to its end. `None` when it ends
-/// before.
+/// Does work on a runtime of this thread alone, and meters it from one instant to another, or to its end.
+/// `None` when it ends before.
 pub(super) async fn metered<T>(
     from: Instant,
     to: Instant,

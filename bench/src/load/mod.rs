@@ -32,7 +32,8 @@ use std::time::Duration;
 /// How far a load has come.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Of what is under way, how many are done: clients that have connected, come back or read, as the load has it.
+    /// Of what is under way, how many are done: clients that have connected, come back or read, as the load
+    /// has it.
     pub done: AtomicU64,
     /// And how many there are of them; 0 when nothing is counted at the moment.
     pub to_do: AtomicU64,

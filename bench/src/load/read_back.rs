@@ -1,4 +1,5 @@
-//! Reads messages that nobody has read: an ack says that a message is stored, so it must come to whoever asks for it.
+//! Reads messages that nobody has read: an ack says that a message is stored, so it must come to whoever asks
+//! for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +39,8 @@ impl Unread {
     }
 }
 
-/// Reads a sample of the conversations, or all where that is cheap, and checks that all is there that was acked.
+/// Reads a sample of the conversations, or all where that is cheap, and checks that all is there that was
+/// acked.
 ///
 /// # Errors
 /// When a client is refused. What does not come within `patience` is no error here: the check has it.

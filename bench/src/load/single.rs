@@ -1,4 +1,5 @@
-//! What the loads share that measure a single thing and not a stream of messages. They speak to servers of Quoth's frames only.
+//! What the loads share that measure a single thing and not a stream of messages. They speak to servers of
+//! Quoth's frames only.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -161,8 +162,8 @@ fn is_refused(error: &anyhow::Error) -> bool {
     of_system.into_iter().any(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
-/// Waits until the system says so of a port of UDP. QUIC itself does not listen to that, since anybody could forge it. Ends never where
-/// it is not said.
+/// Waits until the system says so of a port of UDP. QUIC itself does not listen to that, since anybody could
+/// forge it. Ends never where it is not said.
 async fn refused_by_udp(address: SocketAddr) {
     let any = SocketAddr::new(if address.is_ipv4() { [0; 4].into() } else { [0; 16].into() }, 0);
     let asked = async {

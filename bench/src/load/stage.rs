@@ -46,7 +46,8 @@ impl Stage {
         }
     }
 
-    /// The seats of each of so many threads, and of so many more near to the servers where the shape has such.
+    /// The seats of each of so many threads, and of so many more near to the servers where the shape has
+    /// such.
     pub(super) fn seats(&self, shape: &Shape, threads: usize) -> Vec<(Side, Vec<Seat>)> {
         let mut seats: Vec<Seat> = (0..shape.connections).map(|_| Seat { members: Vec::new() }).collect();
         let windows: Vec<Arc<Semaphore>> =
@@ -100,7 +101,8 @@ impl Stage {
         unread.map(|c| Unread { name: c.name.clone(), acked: c.expected_of().collect() }).collect()
     }
 
-    /// Ends all checks: a reader must have got all that was acked in its conversation, and acks leave no sequence number out.
+    /// Ends all checks: a reader must have got all that was acked in its conversation, and acks leave no
+    /// sequence number out.
     pub(super) fn check(&self, checkers: impl Iterator<Item = (u32, Checker)>) -> Check {
         let mut whole = Check::default();
         self.conversations.iter().for_each(|conversation| whole.add(&conversation.check_acks()));

@@ -1,8 +1,9 @@
 //! All clients come back after the server was killed and started again.
 //!
-//! The clock begins when the server serves again and what the clients have missed is stored: how long a start takes is a
-//! figure of its own (`restart_s`), and nothing of it is in the clients' time. Clients and floor handshake alike: in full,
-//! unless the shape says that clients have kept their tickets, which the floor's never have.
+//! The clock begins when the server serves again and what the clients have missed is stored: how long a start
+//! takes is a figure of its own (`restart_s`), and nothing of it is in the clients' time. Clients and floor
+//! handshake alike: in full, unless the shape says that clients have kept their tickets, which the floor's
+//! never have.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,8 +35,8 @@ impl Away {
     }
 }
 
-/// Connects all clients, kills the server and starts it again at the same place with `restart`, publishes what they have missed,
-/// and lets all come back.
+/// Connects all clients, kills the server and starts it again at the same place with `restart`, publishes
+/// what they have missed, and lets all come back.
 ///
 /// # Errors
 /// When a client is refused, or the server does not come back.

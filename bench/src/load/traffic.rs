@@ -101,8 +101,8 @@ pub struct Clients {
     pub busiest: f64,
 }
 
-/// Plays traffic on a system. `system` gives it as each thread sees it from its side of the network, within the thread's runtime;
-/// `pid` is its process.
+/// Plays traffic on a system. `system` gives it as each thread sees it from its side of the network, within
+/// the thread's runtime; `pid` is its process.
 ///
 /// # Errors
 /// When the system refuses something or goes away.
@@ -165,7 +165,8 @@ pub fn play<S: System>(
     })
 }
 
-/// What was seen, if nothing has failed; else why, in the words of who has failed first and not of who has given up for it.
+/// What was seen, if nothing has failed; else why, in the words of who has failed first and not of who has
+/// given up for it.
 fn unless_failed(
     seen: Vec<anyhow::Result<Seen>>,
     conducted: Option<anyhow::Result<Conducted>>,

@@ -14,7 +14,8 @@ pub struct Check {
     pub lost: u64,
     /// Messages that came twice to one reader, and acks of a sequence number that another message has.
     pub duplicate: u64,
-    /// Places where a reader's sequence numbers, or all acked ones of a conversation together, left something out.
+    /// Places where a reader's sequence numbers, or all acked ones of a conversation together, left something
+    /// out.
     pub gap: u64,
     /// Messages that came behind a later one of the same publisher.
     pub reorder: u64,

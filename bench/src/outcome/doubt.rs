@@ -1,8 +1,10 @@
-//! When the floor of the disk is none: what was to be the least that it needs had to wait for a processor, or for others at the disk.
+//! When the floor of the disk is none: what was to be the least that it needs had to wait for a processor, or
+//! for others at the disk.
 //!
-//! Three things tell: other programs kept the processors busy during the run; the appending thread's timer came late, which ends
-//! with a wake-up as a flush does; and its appends took a few times what the same file took just before the load, in the quietest
-//! round. Each alone is enough, since a disturbance may show in one of them only.
+//! Three things tell: other programs kept the processors busy during the run; the appending thread's timer
+//! came late, which ends with a wake-up as a flush does; and its appends took a few times what the same file
+//! took just before the load, in the quietest round. Each alone is enough, since a disturbance may show in
+//! one of them only.
 
 use super::{Outcome, Ratio, Surroundings, System, median};
 use crate::figure::{Figure, Quantile, TIMER};
@@ -16,11 +18,12 @@ pub const QUIET_P50: &str = "quiet_p50_us";
 /// The same, 99 of 100.
 pub const QUIET_P99: &str = "quiet_p99_us";
 
-/// How much later than in the median its timer may be at the p99, as a part of the floor's p99. What it is late in the median is
-/// what a wake-up takes on this machine, for the server as well.
+/// How much later than in the median its timer may be at the p99, as a part of the floor's p99. What it is
+/// late in the median is what a wake-up takes on this machine, for the server as well.
 const LATE_MAX: f64 = 1.0 / 3.0;
 
-/// How many times its quiet probe a floor may be. Up to two are the load's own: what is due during a flush waits for the next.
+/// How many times its quiet probe a floor may be. Up to two are the load's own: what is due during a flush
+/// waits for the next.
 const QUIET_MAX: f64 = 3.0;
 
 /// The part of all processors that others may keep busy: what a desktop or a quiet server does by the way.
@@ -44,7 +47,8 @@ impl Surroundings {
 }
 
 impl Outcome {
-    /// Marks the ratios that stand on a doubtful floor of the disk, or on what is the bench's lateness more than anything else.
+    /// Marks the ratios that stand on a doubtful floor of the disk, or on what is the bench's lateness more
+    /// than anything else.
     pub fn mark_doubts(&mut self) {
         let doubts: Vec<_> = self.ratios.iter().map(|ratio| self.doubt_of(ratio)).collect();
         for (ratio, doubt) in self.ratios.iter_mut().zip(doubts) {
@@ -60,13 +64,15 @@ impl Outcome {
         disk.and_then(|disk| self.doubt(disk, quantile)).or_else(|| lateness::doubt(self, ratio))
     }
 
-    /// Why a floor is doubtful at this quantile, by itself or by what else the machine did; `None` where nothing speaks against it.
+    /// Why a floor is doubtful at this quantile, by itself or by what else the machine did; `None` where
+    /// nothing speaks against it.
     #[must_use]
     pub fn doubt(&self, floor: &System, quantile: Quantile) -> Option<String> {
         floor.doubt(quantile).or_else(|| self.busy().filter(|_| floor.name == APPEND))
     }
 
-    /// Who else had the processors, where that is more than a run bears: as in `other programs kept 1.20 of 2 processors busy`.
+    /// Who else had the processors, where that is more than a run bears: as in
+    /// `other programs kept 1.20 of 2 processors busy`.
     #[must_use]
     pub fn busy(&self) -> Option<String> {
         let cores = self.machine.cores;
@@ -83,9 +89,9 @@ impl Outcome {
 }
 
 impl System {
-    /// Why it is a doubtful floor of the disk at this quantile, by itself; `None` of all others. The p95 and what lies behind it
-    /// are held against the p99's, what lies before it against the p50's; who waited with half of the appends did so with the last
-    /// of a hundred.
+    /// Why it is a doubtful floor of the disk at this quantile, by itself; `None` of all others. The p95 and
+    /// what lies behind it are held against the p99's, what lies before it against the p50's; who waited with
+    /// half of the appends did so with the last of a hundred.
     #[must_use]
     pub fn doubt(&self, quantile: Quantile) -> Option<String> {
         if self.name != APPEND {

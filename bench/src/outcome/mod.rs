@@ -1,7 +1,8 @@
 //! What a run has found: the document that `--json` writes, and that tables, reports and comparisons read.
 //!
-//! Times are microseconds (`_us`) unless their name says otherwise. A run has rounds; in each round every system is measured
-//! once, one behind the other, so that a ratio of two systems is taken within a round and the median is taken over rounds.
+//! Times are microseconds (`_us`) unless their name says otherwise. A run has rounds; in each round every
+//! system is measured once, one behind the other, so that a ratio of two systems is taken within a round and
+//! the median is taken over rounds.
 
 mod check;
 pub mod doubt;
@@ -43,15 +44,16 @@ pub struct Outcome {
     pub server: Server,
     /// What else the machine did.
     pub surroundings: Surroundings,
-    /// The profile with all flags applied, as a document, with `seed`, `patience_s`, `client_threads`, `server_settings`, `replay`
-    /// (its folder, speed and content) and `overrides`: the flags that have changed the load or leave it less
-    /// time.
+    /// The profile with all flags applied, as a document, with `seed`, `patience_s`, `client_threads`,
+    /// `server_settings`, `replay` (its folder, speed and content) and `overrides`: the flags that have
+    /// changed the load or leave it less time.
     pub profile: Value,
     /// The name of the profile, as in `chat`.
     pub profile_name: String,
     /// What the profile is for, in one sentence; of a load that flags have made of it, who does what in it.
     pub profile_about: String,
-    /// The emulated network between clients and servers; none is loopback, or whatever leads to a server that ran elsewhere.
+    /// The emulated network between clients and servers; none is loopback, or whatever leads to a server that
+    /// ran elsewhere.
     pub network: Option<Value>,
     /// What was measured, the server first, then floors, then rivals.
     pub systems: Vec<System>,
@@ -100,8 +102,8 @@ pub struct Machine {
 /// This program.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Build {
-    /// The version of Quoth and the commit it was built from, as in `0.1.0+1a2b3c4d5e6f`; with `.dirty` behind it where files
-    /// differed from that commit, and `0.1.0+unknown` where there was no repository.
+    /// The version of Quoth and the commit it was built from, as in `0.1.0+1a2b3c4d5e6f`; with `.dirty`
+    /// behind it where files differed from that commit, and `0.1.0+unknown` where there was no repository.
     pub version: String,
     /// `release` or `debug`; figures of a debug build mean nothing.
     pub profile: String,
@@ -114,7 +116,8 @@ pub struct Server {
     pub version: Option<String>,
     /// SHA-256 of its program's file, in hex; `None` where the process is not known.
     pub binary_sha256: Option<String>,
-    /// Where it listens that ran already; `None` of one that the bench started, on its own folder and this machine.
+    /// Where it listens that ran already; `None` of one that the bench started, on its own folder and this
+    /// machine.
     pub ran_at: Option<SocketAddr>,
 }
 
@@ -127,8 +130,8 @@ pub struct Surroundings {
     pub load_average_end: Option<f64>,
     /// The part of all processor time in the run that the hypervisor gave to others, from 0 to 1.
     pub steal: Option<f64>,
-    /// Processors that others than the run's own processes kept busy; 1.0 is one. `None` where a server that is measured is not
-    /// told from them.
+    /// Processors that others than the run's own processes kept busy; 1.0 is one. `None` where a server that
+    /// is measured is not told from them.
     pub others_cpu: Option<f64>,
 }
 
@@ -171,8 +174,9 @@ pub struct Round {
     /// Single figures by name, each with its unit last, as in `acked_per_s`, `cpu_us_per_delivery`,
     /// `bytes_per_connection`.
     pub values: BTreeMap<String, f64>,
-    /// Latencies by name: `ack` (due to ack), `delivery` (due to delivery), `publish` (due to publish, without the time in which the
-    /// system took nothing: how late the bench was), `timer` (its timer's part of that), and what the profile has besides.
+    /// Latencies by name: `ack` (due to ack), `delivery` (due to delivery), `publish` (due to publish,
+    /// without the time in which the system took nothing: how late the bench was), `timer` (its timer's part
+    /// of that), and what the profile has besides.
     pub latencies: BTreeMap<String, Latency>,
     /// What the history checker has found; nothing of it broken, or the run has failed.
     pub check: Check,
@@ -226,7 +230,8 @@ pub struct Tick {
     pub acked: u64,
     /// Deliveries within it.
     pub delivered: u64,
-    /// Latencies of the deliveries within it (of the acks, where nobody reads), in microseconds; `None` without any.
+    /// Latencies of the deliveries within it (of the acks, where nobody reads), in microseconds; `None`
+    /// without any.
     pub p50_us: Option<f64>,
     /// The same, 99 of 100.
     pub p99_us: Option<f64>,
@@ -257,8 +262,8 @@ impl Outcome {
         serde_json::from_str(json).context("this outcome of a run is damaged")
     }
 
-    /// Whether every promise was kept by what must keep it: the server and the floors. What a rival loses is told and is no failure
-    /// of a run.
+    /// Whether every promise was kept by what must keep it: the server and the floors. What a rival loses is
+    /// told and is no failure of a run.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         let ours = self.systems.iter().filter(|system| system.role != Role::Rival);
@@ -286,7 +291,8 @@ impl Outcome {
         transport.and_then(|transport| serde_json::from_value(transport).ok()).unwrap_or_default()
     }
 
-    /// What the network is called: a name, a file, `loopback`, or whatever leads to a server that ran elsewhere.
+    /// What the network is called: a name, a file, `loopback`, or whatever leads to a server that ran
+    /// elsewhere.
     #[must_use]
     pub fn network_name(&self) -> String {
         let name = |network: &Value| network.get("name").unwrap_or(network).as_str().map(str::to_owned);
@@ -324,8 +330,8 @@ impl Outcome {
 }
 
 impl System {
-    /// How much of what was due in an open loop was done, from 0 to 1: of acks or of deliveries, whichever is less. `None` of
-    /// other loads.
+    /// How much of what was due in an open loop was done, from 0 to 1: of acks or of deliveries, whichever is
+    /// less. `None` of other loads.
     #[must_use]
     pub fn done(&self) -> Option<f64> {
         let of = |name: &str, due: fn(&Due) -> f64| {

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use crate::unit::number;
 
-/// What a direction may do to packets: the key, how it is called, and the unit. In the order in which it is told.
+/// What a direction may do to packets: the key, how it is called, and the unit. In the order in which it is
+/// told.
 const CONDITIONS: &[(&str, &str, &str)] = &[
     ("delay_ms", "delay", "ms"),
     ("jitter_ms", "jitter", "ms"),
@@ -19,8 +20,9 @@ const CONDITIONS: &[(&str, &str, &str)] = &[
     ("mtu_bytes", "MTU", "bytes"),
 ];
 
-/// What the network of this document does, as in `delay 35 ms, loss 0.5 %; up: rate 5,000 kbit/s; down: rate 20,000 kbit/s`: what
-/// both directions do first, and nothing of what a network without conditions does as well.
+/// What the network of this document does, as in
+/// `delay 35 ms, loss 0.5 %; up: rate 5,000 kbit/s; down: rate 20,000 kbit/s`: what both directions do first,
+/// and nothing of what a network without conditions does as well.
 pub(super) fn told(network: &Value) -> String {
     let none = serde_json::to_value(Conditions::default()).unwrap_or_default();
     let (up, down) = (&network["up"], &network["down"]);

@@ -45,13 +45,14 @@ impl Goal {
     }
 }
 
-/// Below this the median message is faster than the parts that it is made of, which cannot be; the rest is how much they vary.
+/// Below this the median message is faster than the parts that it is made of, which cannot be; the rest is
+/// how much they vary.
 const LEAST_OVER_PARTS: f64 = 0.95;
 
 impl Ratio {
-    /// Whether the floor was slower than what stands on it, as a disturbed machine makes it: then the ratio says nothing of the
-    /// server. It shows where the floor is all that a message needs, a relay and the disk, and in their medians: of other
-    /// quantiles the sum is no least.
+    /// Whether the floor was slower than what stands on it, as a disturbed machine makes it: then the ratio
+    /// says nothing of the server. It shows where the floor is all that a message needs, a relay and the
+    /// disk, and in their medians: of other quantiles the sum is no least.
     #[must_use]
     pub fn is_below_its_floor(&self) -> bool {
         self.what.starts_with("delivery p50: ")
@@ -59,8 +60,8 @@ impl Ratio {
             && self.median < LEAST_OVER_PARTS
     }
 
-    /// Where it should go, in words: its goal and whether that is reached, or the better direction. A doubtful figure reaches and
-    /// misses nothing.
+    /// Where it should go, in words: its goal and whether that is reached, or the better direction. A
+    /// doubtful figure reaches and misses nothing.
     #[must_use]
     pub fn aim(&self) -> String {
         let aim = match (self.goal, self.less_is_better) {

@@ -1,6 +1,7 @@
 //! What is played at the most: what is more would fill the memory, or is no number of anything.
 
-/// Rates that can be played, in messages per second: the time between two has a microsecond's sense in it, and ends.
+/// Rates that can be played, in messages per second: the time between two has a microsecond's sense in it,
+/// and ends.
 pub(crate) const RATES_PER_S: std::ops::RangeInclusive<f64> = 0.001..=10_000_000.0;
 
 /// Messages of a round of an open loop.

@@ -1,5 +1,5 @@
-//! A profile's text. What is wrong in it is told with its line, with what may stand there and with what to do, in the words of profiles:
-//! those of the library that reads it are of types that nobody sees.
+//! A profile's text. What is wrong in it is told with its line, with what may stand there and with what to
+//! do, in the words of profiles: those of the library that reads it are of types that nobody sees.
 
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
@@ -44,7 +44,8 @@ impl<'a> File<'a> {
         Ok(Self { text, places, values: toml::from_str(text).map_err(|error| told(&error))? })
     }
 
-    /// Whether each key is one of profiles, stands in its table, means something for the kind of load, and has a value of its own.
+    /// Whether each key is one of profiles, stands in its table, means something for the kind of load, and
+    /// has a value of its own.
     pub(super) fn check(&self) -> anyhow::Result<()> {
         let kind = self.values.get("kind").and_then(|kind| kind.clone().try_into::<Kind>().ok());
         for entry in self.entries(&self.places, &self.values) {
@@ -143,7 +144,8 @@ impl<'a> File<'a> {
         self.values.contains_key(key)
     }
 
-    /// Puts the line before what is wrong with a profile as a whole: that of the first key of the file that the text names.
+    /// Puts the line before what is wrong with a profile as a whole: that of the first key of the file that
+    /// the text names.
     pub(super) fn place(&self, error: &anyhow::Error) -> anyhow::Error {
         let text = format!("{error:#}");
         let line = if text.starts_with("goals: ") {

@@ -1,5 +1,6 @@
-//! Which goals a profile may have: those for which a run can find a figure. A goal that nothing is ever held to looks like one that is
-//! reached. And for which load they are: one that was stated for another load says nothing of this one.
+//! Which goals a profile may have: those for which a run can find a figure. A goal that nothing is ever held
+//! to looks like one that is reached. And for which load they are: one that was stated for another load says
+//! nothing of this one.
 
 use std::collections::BTreeMap;
 
@@ -29,8 +30,8 @@ pub(super) const LOAD_OF: &str = "load_of";
 /// What the ratios of a run should be.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Goals {
-    /// The built-in profile whose load they are for, so that who copies them to another load is not judged by them. Without it they
-    /// are for the load of the profile that has them.
+    /// The built-in profile whose load they are for, so that who copies them to another load is not judged by
+    /// them. Without it they are for the load of the profile that has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_of: Option<String>,
     /// By the ratios' names; one that no run of the profile has is refused.
@@ -56,7 +57,8 @@ impl Profile {
 
 /// In what a load differs from the one that is meant, as in `rate_per_s (500, not 1000)`.
 fn differing(profile: &Profile, meant: &Profile) -> Vec<String> {
-    /// How a load is measured, what beside, and what is said of it. Variants have loads of their own, and are looked at apart.
+    /// How a load is measured, what beside, and what is said of it. Variants have loads of their own, and are
+    /// looked at apart.
     const NOT_THE_LOAD: &[&str] = &["about", "rounds", "floors", "goals", "variant"];
     /// How long it is measured: longer is as good, and in a shorter time there are other figures.
     const TIMES: &[&str] = &["warm_up_s", "duration_s"];

@@ -1,5 +1,5 @@
-//! Which keys of a profile mean something for which kinds of load: one that means nothing is refused, since whoever has
-//! written it expects something of it.
+//! Which keys of a profile mean something for which kinds of load: one that means nothing is refused, since
+//! whoever has written it expects something of it.
 
 use super::{BUILT_IN, Kind, Profile};
 

@@ -1,4 +1,5 @@
-//! Profiles: what a load looks like, as files. The built-in ones are files in `bench/profiles/`; a user writes own ones.
+//! Profiles: what a load looks like, as files. The built-in ones are files in `bench/profiles/`; a user
+//! writes own ones.
 
 mod bounds;
 mod file;
@@ -65,8 +66,8 @@ pub struct Profile {
     /// The network between clients and servers, by name or file; loopback without it.
     #[serde(default)]
     pub network: Option<String>,
-    /// What is measured beside the server; an empty list for nothing. Without the key: all of them for open and closed loops, the
-    /// relay for others.
+    /// What is measured beside the server; an empty list for nothing. Without the key: all of them for open
+    /// and closed loops, the relay for others.
     #[serde(default)]
     pub floors: Vec<Floor>,
     /// What the ratios of the run should be.
@@ -119,8 +120,8 @@ impl Kind {
     }
 }
 
-/// Who talks where. Member m of conversation c is on connection (c × members + m) modulo connections, so members of one
-/// conversation are on different connections, and connections have equally many members.
+/// Who talks where. Member m of conversation c is on connection (c × members + m) modulo connections, so
+/// members of one conversation are on different connections, and connections have equally many members.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shape {
@@ -135,8 +136,8 @@ pub struct Shape {
     /// Whether those read as well.
     #[serde(default)]
     pub publishers_read: bool,
-    /// Whether connections on which everybody publishes are on the servers' side of the network, as those of people who are
-    /// elsewhere and not what is measured. Without a network it changes nothing.
+    /// Whether connections on which everybody publishes are on the servers' side of the network, as those of
+    /// people who are elsewhere and not what is measured. Without a network it changes nothing.
     #[serde(default)]
     pub publishers_near: bool,
     /// Connections of all clients.

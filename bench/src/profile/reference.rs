@@ -1,4 +1,5 @@
-//! Every key of a profile: what it is, which values it takes, what it is without being given, and for which kinds of load.
+//! Every key of a profile: what it is, which values it takes, what it is without being given, and for which
+//! kinds of load.
 
 use std::fmt::Write as _;
 

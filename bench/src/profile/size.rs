@@ -14,8 +14,8 @@ pub struct Size {
 }
 
 impl Profile {
-    /// Gives the load another size. Where each member had a connection of its own and no number of connections is given, each still
-    /// has one. Variants keep what they give themselves.
+    /// Gives the load another size. Where each member had a connection of its own and no number of
+    /// connections is given, each still has one. Variants keep what they give themselves.
     pub fn resize(&mut self, size: Size) {
         let has_roles = self.takes("members");
         let shape = &mut self.shape;

@@ -4,8 +4,9 @@ use super::{Kind, Payload, Profile, WindowOf};
 use crate::unit::{count, counted, number};
 
 impl Profile {
-    /// Who does what, as in `1 conversation of 1 publisher and 1 reader, on 2 connections; 1,000 messages/s of 200 bytes`. The messages
-    /// of a replay are not the profile's.
+    /// Who does what, as in
+    /// `1 conversation of 1 publisher and 1 reader, on 2 connections; 1,000 messages/s of 200 bytes`. The
+    /// messages of a replay are not the profile's.
     #[must_use]
     pub fn told(&self, is_replay: bool) -> String {
         let shape = &self.shape;

@@ -12,8 +12,8 @@ pub(super) fn text(kind: Kind, listen: SocketAddr, dir: &Path, tls: Option<&DevC
     match kind.product {
         Product::Mosquitto => mosquitto(listen, tls),
         Product::NatsCore => nats(listen, tls),
-        // 429 is answered beyond 10,000 messages or 128 MB that wait for the stream: what a load on a schedule brings
-        // while a disk stalls, and other servers take by flow control.
+        // 429 is answered beyond 10,000 messages or 128 MB that wait for the stream: what a load on a
+        // schedule brings while a disk stalls, and other servers take by flow control.
         Product::JetStream | Product::JetStreamDefault => {
             let sync = if kind.product == Product::JetStream { "sync_interval: always" } else { "" };
             let dir = dir.display();
@@ -32,8 +32,8 @@ pub(super) fn text(kind: Kind, listen: SocketAddr, dir: &Path, tls: Option<&DevC
 
 /// nats-server's, without storage.
 ///
-/// - A reader is dropped when 64 MB wait for it or a write takes 10 s. In a fan-out to thousands of readers on a machine
-///   that also runs them, both come from the machine, not from the reader: 256 MB and a minute.
+/// - A reader is dropped when 64 MB wait for it or a write takes 10 s. In a fan-out to thousands of readers
+///   on a machine that also runs them, both come from the machine, not from the reader: 256 MB and a minute.
 /// - A TLS handshake may take 2 s, which thousands at once exceed: half a minute.
 /// - 65,536 connections are its default; it stands here to be seen.
 fn nats(listen: SocketAddr, tls: Option<&DevCertificates>) -> String {

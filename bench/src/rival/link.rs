@@ -1,6 +1,8 @@
-//! A connection that members share: one task writes what they publish and hands out what comes, as quinn's does for QUIC.
+//! A connection that members share: one task writes what they publish and hands out what comes, as quinn's
+//! does for QUIC.
 //!
-//! What is published within a turn of the runtime goes out in one write, and one read brings what has come for all.
+//! What is published within a turn of the runtime goes out in one write, and one read brings what has come
+//! for all.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,8 +20,8 @@ use crate::system::{Part, Received};
 /// Bytes that may wait for the socket, as in the bench's QUIC clients; publishers wait beyond it.
 const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 
-/// Bytes that may wait for members, as in the bench's QUIC clients; beyond it the socket is not read, so that TCP's flow
-/// control reaches the server.
+/// Bytes that may wait for members, as in the bench's QUIC clients; beyond it the socket is not read, so that
+/// TCP's flow control reaches the server.
 const HELD_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Bytes that one read has room for.

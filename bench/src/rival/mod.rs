@@ -7,21 +7,23 @@
 //! | `jetstream-default` | the same as it comes: acked from the page cache |
 //! | `mosquitto` | MQTT 3.1.1, `QoS` 1 in, `QoS` 0 out |
 //!
-//! All but `jetstream-default` exist with `-tls` behind the name too. Without it they have an advantage over a server that
-//! always encrypts.
+//! All but `jetstream-default` exist with `-tls` behind the name too. Without it they have an advantage over
+//! a server that always encrypts.
 //!
-//! **Fairness.** What could hold a rival back for no reason is set aside: `TCP_NODELAY` on both sides, limits that drop
-//! slow readers raised (`config.rs` says which), publishes pipelined without waiting for acks. The clients are our own, for
-//! NATS' text protocol and MQTT's few packets, because clients and servers share a machine here, and what a library
-//! spends would count against its server. For a message of 200 bytes, published and read, 32 in a group, they take 0.2 µs
-//! of a processor where async-nats 0.51 takes 0.7, and 2.1 µs where rumqttc 0.25 takes 3.5.
+//! **Fairness.** What could hold a rival back for no reason is set aside: `TCP_NODELAY` on both sides, limits
+//! that drop slow readers raised (`config.rs` says which), publishes pipelined without waiting for acks. The
+//! clients are our own, for NATS' text protocol and MQTT's few packets, because clients and servers share a
+//! machine here, and what a library spends would count against its server. For a message of 200 bytes,
+//! published and read, 32 in a group, they take 0.2 µs of a processor where async-nats 0.51 takes 0.7, and
+//! 2.1 µs where rumqttc 0.25 takes 3.5.
 //!
-//! **Readers of `JetStream`** subscribe to what the stream republishes: NATS' own way of watching a stream live without a
-//! consumer's cost (ADR-28). It comes once the message is stored, and is fanned out as core NATS does. A push consumer
-//! for each reader is as fast for one reader, but with 200 its deliveries came twice as late and took half as much
-//! again of the server's time.
+//! **Readers of `JetStream`** subscribe to what the stream republishes: NATS' own way of watching a stream
+//! live without a consumer's cost (ADR-28). It comes once the message is stored, and is fanned out as core
+//! NATS does. A push consumer for each reader is as fast for one reader, but with 200 its deliveries came
+//! twice as late and took half as much again of the server's time.
 //!
-//! **Numbers.** `JetStream` counts per stream, not per conversation, and the others do not count: no message has a seq here.
+//! **Numbers.** `JetStream` counts per stream, not per conversation, and the others do not count: no message
+//! has a seq here.
 
 mod client;
 mod config;

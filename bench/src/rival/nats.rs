@@ -178,8 +178,8 @@ impl Dialect for Nats {
 }
 
 impl Head {
-    /// `MSG <subject> <subscription> [reply] <bytes>`, or `HMSG` with the headers' bytes before all bytes; `None` of another
-    /// line.
+    /// `MSG <subject> <subscription> [reply] <bytes>`, or `HMSG` with the headers' bytes before all bytes;
+    /// `None` of another line.
     fn read(line: &[u8]) -> anyhow::Result<Option<Self>> {
         let has_headers = line.starts_with(b"HMSG ");
         if !has_headers && !line.starts_with(b"MSG ") {

@@ -52,7 +52,8 @@ impl Rival {
     /// Starts one and waits until it serves.
     ///
     /// # Errors
-    /// When its program is missing or too old, with how to get it, or when it does not start, with the end of its log.
+    /// When its program is missing or too old, with how to get it, or when it does not start, with the end of
+    /// its log.
     pub fn start(kind: Kind, options: &StartOptions<'_>) -> anyhow::Result<Self> {
         let program = program::of(kind)?;
         let dir = tempfile::Builder::new().prefix("quoth-bench-").tempdir_in(options.dir)?;
@@ -103,7 +104,8 @@ impl Rival {
     }
 }
 
-/// mosquitto cannot be asked for a free port. Where the address is not ours, it is in a network of its own, and free.
+/// mosquitto cannot be asked for a free port. Where the address is not ours, it is in a network of its own,
+/// and free.
 fn with_port(listen: SocketAddr) -> anyhow::Result<SocketAddr> {
     const MQTT: u16 = 1883;
     if listen.port() != 0 {
@@ -118,8 +120,8 @@ fn with_port(listen: SocketAddr) -> anyhow::Result<SocketAddr> {
     }
 }
 
-/// Reads the log until it says that the server is ready; gives the address. Connecting would not do: the server may be in
-/// another network than this thread.
+/// Reads the log until it says that the server is ready; gives the address. Connecting would not do: the
+/// server may be in another network than this thread.
 fn wait_until_ready(process: &Process, log: &Path, listen: SocketAddr) -> anyhow::Result<SocketAddr> {
     const LOOK_AGAIN: Duration = Duration::from_millis(5);
     let started = Instant::now();

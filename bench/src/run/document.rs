@@ -1,4 +1,5 @@
-//! The profile as a run records it: with all that was asked for besides, so that whoever reads it can play the same.
+//! The profile as a run records it: with all that was asked for besides, so that whoever reads it can play
+//! the same.
 
 use std::hash::Hasher as _;
 

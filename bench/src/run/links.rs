@@ -11,7 +11,8 @@ const DEFAULT: &str = "bbr";
 /// Congestion controls, as far as they are known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Controls {
-    /// The server's over QUIC: of one that the bench starts, as its settings say. No server tells its clients.
+    /// The server's over QUIC: of one that the bench starts, as its settings say. No server tells its
+    /// clients.
     server: Option<String>,
     /// The kernel's for TCP, where floors and rivals run.
     tcp: Option<String>,
@@ -34,7 +35,8 @@ impl Controls {
         }
     }
 
-    /// What the relay is given: what the server has, so that what lies between both is the server and not another control.
+    /// What the relay is given: what the server has, so that what lies between both is the server and not
+    /// another control.
     pub(super) fn of_relay(&self) -> &str {
         self.server.as_deref().filter(|name| ["bbr", "cubic"].contains(name)).unwrap_or(DEFAULT)
     }

@@ -49,7 +49,8 @@ pub struct Plan {
     pub place: Place,
     /// Conversations that were had, to be played in place of the profile's messages.
     pub replay: Option<Replay>,
-    /// Flags that have changed the load, or the server, that the profile's goals are for, or that leave it less time.
+    /// Flags that have changed the load, or the server, that the profile's goals are for, or that leave it
+    /// less time.
     pub overrides: Vec<&'static str>,
     /// How long readers wait for what is missing when nothing more is published.
     pub patience: Duration,
@@ -104,7 +105,8 @@ pub(crate) struct Measurement {
     pub(crate) durability: Option<String>,
 }
 
-/// Whether a run can be: what it needs is there and fits together, and a server that runs already lets a client in. Starts no load.
+/// Whether a run can be: what it needs is there and fits together, and a server that runs already lets a
+/// client in. Starts no load.
 ///
 /// # Errors
 /// What is missing, or does not go together.
@@ -119,11 +121,12 @@ pub fn check(plan: &Plan) -> anyhow::Result<()> {
     }
 }
 
-/// Measures all. A measurement that fails ends the run; what was measured before is kept and told with the failure.
+/// Measures all. A measurement that fails ends the run; what was measured before is kept and told with the
+/// failure.
 ///
 /// # Errors
-/// When nothing could be measured: a system does not start, goes away or refuses what it is asked. What the history checker
-/// finds is no error here.
+/// When nothing could be measured: a system does not start, goes away or refuses what it is asked. What the
+/// history checker finds is no error here.
 pub fn run(plan: &Plan, watch: &impl Watch) -> anyhow::Result<Outcome> {
     let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let contenders = contender::line_up(plan)?;
@@ -185,7 +188,8 @@ fn server_file(subject: &Subject) -> Option<PathBuf> {
     }
 }
 
-/// Why nothing is held to a goal: flags have made another load of the one that it is for, or have left it less time.
+/// Why nothing is held to a goal: flags have made another load of the one that it is for, or have left it
+/// less time.
 fn changed(overrides: &[&str]) -> Option<String> {
     let (times, load): (Vec<&str>, Vec<&str>) =
         overrides.iter().copied().partition(|flag| ["--duration", "--warm-up"].contains(flag));
@@ -251,7 +255,8 @@ fn measure_rounds(
     Ok(())
 }
 
-/// Why a measurement has failed: what a signal to all processes does to them may be seen before the signal is.
+/// Why a measurement has failed: what a signal to all processes does to them may be seen before the signal
+/// is.
 fn stopped(watch: &impl Watch, error: anyhow::Error) -> anyhow::Error {
     const GRACE: Duration = Duration::from_millis(200);
     if watch.stopped_by().is_none() && !error.is::<Interrupted>() {
@@ -263,7 +268,8 @@ fn stopped(watch: &impl Watch, error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// What the network has taken beside what it was to take: packets that it could not carry itself, and how late it was.
+/// What the network has taken beside what it was to take: packets that it could not carry itself, and how
+/// late it was.
 fn add_network(place: &Place, round: &mut Round) {
     let Some(counters) = place.counters() else { return };
     let both = [counters.up, counters.down];

@@ -51,7 +51,8 @@ fn relay_of(profile: &Profile) -> &'static str {
 fn open(quoth: &System, relay_name: &str, systems: &[System], ratios: &mut Vec<Option<Ratio>>) {
     ratios.extend([datagrams(quoth)].into_iter().chain(variants(systems).map(datagrams)));
     let delivery = |q: Quantile| move |round: &Round| round.latencies.get("delivery").map(q.1);
-    // A shape of the load may differ from another in what it does to some messages of a hundred and not to one.
+    // A shape of the load may differ from another in what it does to some messages of a hundred and not to
+    // one.
     for q in [P50, P95, P99] {
         for variant in variants(systems) {
             let what = format!("delivery {}: quoth over {}", q.0, variant.name);

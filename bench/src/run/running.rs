@@ -43,7 +43,8 @@ impl Running {
     /// Whether the process that is to be watched is the server: one that has a socket at its port.
     ///
     /// # Errors
-    /// When there is no such process, when it is another's and cannot be looked at, or when it does not listen there.
+    /// When there is no such process, when it is another's and cannot be looked at, or when it does not
+    /// listen there.
     pub fn check_process(&self) -> anyhow::Result<()> {
         let Some(pid) = self.pid else { return Ok(()) };
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm"))

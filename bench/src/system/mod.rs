@@ -1,6 +1,8 @@
-//! What a load is played on: the server, a floor, a rival. A [`System`] is a running process that clients connect to.
+//! What a load is played on: the server, a floor, a rival. A [`System`] is a running process that clients
+//! connect to.
 //!
-//! The same load drives all of them through these traits, so none has a schedule, a checker or a clock of its own.
+//! The same load drives all of them through these traits, so none has a schedule, a checker or a clock of its
+//! own.
 
 pub mod lanes;
 pub mod quic;
@@ -44,10 +46,11 @@ impl Part {
 pub enum Received {
     /// The oldest so many publishes that had none yet are acked. Acks come in order.
     Acks(u64),
-    /// The sequence number that an ack tells, where the system numbers a conversation's messages from 1 without a hole. In front of
-    /// the [`Self::Acks`] that it is part of.
+    /// The sequence number that an ack tells, where the system numbers a conversation's messages from 1
+    /// without a hole. In front of the [`Self::Acks`] that it is part of.
     Seq(u64),
-    /// A message, with its seq where the system numbers a conversation's messages without a hole from any start.
+    /// A message, with its seq where the system numbers a conversation's messages without a hole from any
+    /// start.
     Message {
         /// Its number.
         seq: Option<u64>,
@@ -95,8 +98,8 @@ pub trait Client: Send + Sync + 'static {
         None
     }
 
-    /// Ends the connection and waits until the system knows it: one that only goes away leaves a server that sends to nobody,
-    /// which ruins what is measured next.
+    /// Ends the connection and waits until the system knows it: one that only goes away leaves a server that
+    /// sends to nobody, which ruins what is measured next.
     fn close(self) -> impl Future<Output = ()> + Send;
 }
 
@@ -115,7 +118,8 @@ pub trait Keeps: Client {
 
 /// The sending side of a member.
 pub trait Sender: Send + 'static {
-    /// Publishes all bodies, which are left empty, in as few writes as the system allows. May wait for flow control.
+    /// Publishes all bodies, which are left empty, in as few writes as the system allows. May wait for flow
+    /// control.
     ///
     /// # Errors
     /// When the connection is gone.
@@ -124,15 +128,16 @@ pub trait Sender: Send + 'static {
 
 /// The receiving side of a member.
 pub trait Receiver: Send + 'static {
-    /// Waits until something comes and adds it to `into` with everything that is here besides. Dropping the future loses
-    /// nothing.
+    /// Waits until something comes and adds it to `into` with everything that is here besides. Dropping the
+    /// future loses nothing.
     ///
     /// # Errors
     /// When the connection is gone or something is refused.
     fn receive(&mut self, into: &mut Vec<Received>) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
-/// The acks of one publisher, whose numbers begin at 1: those of repeated messages and refusals may overtake others.
+/// The acks of one publisher, whose numbers begin at 1: those of repeated messages and refusals may overtake
+/// others.
 #[derive(Debug, Default)]
 struct Acks {
     /// All up to here have come.

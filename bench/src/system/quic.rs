@@ -1,5 +1,5 @@
-//! Clients that speak Quoth's frames over QUIC: to the server and to the relay. Bare frames, the least that a client can do, so
-//! that little of what is measured is the client's.
+//! Clients that speak Quoth's frames over QUIC: to the server and to the relay. Bare frames, the least that a
+//! client can do, so that little of what is measured is the client's.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -50,8 +50,8 @@ pub struct QuicReceiver {
 }
 
 impl Quic {
-    /// A server at `server` that has a certificate for `name` of the CA in `ca_file`. Needs a tokio runtime, whose thread is the one
-    /// meant.
+    /// A server at `server` that has a certificate for `name` of the CA in `ca_file`. Needs a tokio runtime,
+    /// whose thread is the one meant.
     ///
     /// # Errors
     /// When there is no such CA or no socket.
@@ -66,7 +66,8 @@ impl Quic {
 }
 
 impl Quic {
-    /// The same server as another client sees it, which has not been there: on the same socket, without tickets.
+    /// The same server as another client sees it, which has not been there: on the same socket, without
+    /// tickets.
     ///
     /// # Errors
     /// When the CA cannot be read.
@@ -113,7 +114,8 @@ impl QuicClient {
         &self.peer.welcome
     }
 
-    /// Ends the connection without waiting until the server knows it, which takes until all others of the socket have ended.
+    /// Ends the connection without waiting until the server knows it, which takes until all others of the
+    /// socket have ended.
     pub fn leave(&self) {
         self.peer.quic.close(0_u32.into(), b"");
     }

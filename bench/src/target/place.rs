@@ -31,8 +31,9 @@ struct Named {
 }
 
 impl Place {
-    /// On this machine alone, over loopback, with all data in a folder inside of `dir`, whose disk is measured. `program` is
-    /// this program, which starts floors and binds the life of others to that of this process.
+    /// On this machine alone, over loopback, with all data in a folder inside of `dir`, whose disk is
+    /// measured. `program` is this program, which starts floors and binds the life of others to that of this
+    /// process.
     ///
     /// # Errors
     /// When nothing can be written there.
@@ -40,7 +41,8 @@ impl Place {
         Ok(Self { folder: Arc::new(RunFolder::create(dir)?), program, network: None })
     }
 
-    /// With a network between clients and servers, by its name or file. The seed decides which packets are lost.
+    /// With a network between clients and servers, by its name or file. The seed decides which packets are
+    /// lost.
     ///
     /// # Errors
     /// When there is no such network, or this is not root's process.
@@ -65,7 +67,8 @@ impl Place {
         self.folder.folder_for(what)
     }
 
-    /// Another network of the same kind, so that every system of a round, with the round's seed, has the same luck.
+    /// Another network of the same kind, so that every system of a round, with the round's seed, has the same
+    /// luck.
     ///
     /// # Errors
     /// When it cannot be started.

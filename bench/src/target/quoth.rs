@@ -123,8 +123,8 @@ impl QuothOptions {
 }
 
 impl Quoth {
-    /// Starts a server whose connections may have so many conversations open, if that is more than its default, and waits until
-    /// it serves.
+    /// Starts a server whose connections may have so many conversations open, if that is more than its
+    /// default, and waits until it serves.
     ///
     /// # Errors
     /// When it does not, with the end of its log.
@@ -192,7 +192,8 @@ impl Files {
              [\"HS256:secret\"]\n[log]\nformat = \"text\"\n{}",
             made.leaf_pem_path,
             made.leaf_key_pem_path,
-            // All clients come from one address and are one user, which no deployment's do, and they are as fast as they can.
+            // All clients come from one address and are one user, which no deployment's do, and they are as
+            // fast as they can.
             format_args!(
                 "[limits]\nhandshakes_max = 1024\nhandshakes_per_address_max = 1024\nretry_above_handshakes = 1024\n\
                  connections_per_address_max = 0\nconnections_per_user_max = 0\nframes_per_second_max = 0\n\

@@ -1,11 +1,13 @@
-//! What a message answers and whom it mentions, looked at before it is sent: the server takes both as they are.
+//! What a message answers and whom it mentions, looked at before it is sent: the server takes both as they
+//! are.
 
 use quoth_client::protocol::limits::MEMBERS_PAGE_MAX;
 use quoth_client::{Client, Conversation, Seq, UserId};
 
 use crate::output::{note, printable};
 
-/// Says where there is nothing that is answered, and nobody who is mentioned. Where that cannot be known nothing is said.
+/// Says where there is nothing that is answered, and nobody who is mentioned. Where that cannot be known
+/// nothing is said.
 pub(crate) async fn tell_missing(
     client: &Client,
     room: &Conversation,

@@ -23,7 +23,8 @@ pub(crate) enum Typed {
     Incomplete(&'static str),
     Help,
     Quit,
-    /// What begins as commands do and is none, as it can be printed. Nothing is sent: it may have been meant for no eyes.
+    /// What begins as commands do and is none, as it can be printed. Nothing is sent: it may have been meant
+    /// for no eyes.
     Unknown(String),
     /// Nothing at all.
     Empty,

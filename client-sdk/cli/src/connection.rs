@@ -1,4 +1,5 @@
-//! Where to connect and as whom: flags, then environment, then what the development server of this machine has left.
+//! Where to connect and as whom: flags, then environment, then what the development server of this machine
+//! has left.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,8 +22,8 @@ const LOCAL_FILE: &str = "quoth-data/client.json";
 /// What to do when there is no server.
 pub(crate) const START_ONE: &str = "start one with `cargo run --release`, or say where one is with --client-file, or with --server, --ca and --token";
 
-/// What the server gets to hear that the client leaves. Outcome: it finds out by its idle timeout. Acks are not waited for
-/// here: a command waits for those of its messages itself.
+/// What the server gets to hear that the client leaves. Outcome: it finds out by its idle timeout. Acks are
+/// not waited for here: a command waits for those of its messages itself.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A command line has mains power mostly, and whoever reads wants to know that the server has restarted.
@@ -94,8 +95,9 @@ impl Connection {
         Self { args, interrupt, stays: false }
     }
 
-    /// The same for a command that goes on for longer than a token may: a file with the token is read again for each sign-in and
-    /// when the token is about to end. Others are told at once that their token is not good.
+    /// The same for a command that goes on for longer than a token may: a file with the token is read again
+    /// for each sign-in and when the token is about to end. Others are told at once that their token is not
+    /// good.
     pub(crate) fn staying(self, stays: bool) -> Self {
         Self { stays, ..self }
     }
@@ -105,8 +107,8 @@ impl Connection {
         &self.interrupt
     }
 
-    /// Connects, signs in, does `work`, and closes whatever came of it: a client that leaves without a word keeps the
-    /// server waiting for it.
+    /// Connects, signs in, does `work`, and closes whatever came of it: a client that leaves without a word
+    /// keeps the server waiting for it.
     pub(crate) async fn run<T>(
         &self,
         purpose: Purpose<'_>,
@@ -161,8 +163,8 @@ impl Connection {
         result
     }
 
-    /// The server that flags or the environment name, if any do: a development server that only happens to run on this
-    /// machine is not meant. Its token must allow everything.
+    /// The server that flags or the environment name, if any do: a development server that only happens to
+    /// run on this machine is not meant. Its token must allow everything.
     pub(crate) fn named_server(&self) -> anyhow::Result<Option<NamedServer>> {
         let args = &self.args;
         let is_named = args.server.is_some() || args.client_file.is_some();
@@ -292,7 +294,8 @@ pub(crate) fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Completes what was given from what the development server has left. Its token and CA go to no other server.
+/// Completes what was given from what the development server has left. Its token and CA go to no other
+/// server.
 fn target(
     server: Option<String>,
     ca: Option<PathBuf>,

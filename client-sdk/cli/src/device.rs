@@ -1,5 +1,6 @@
-//! Which of the user's devices this is: one of a few of this machine, the first one that no other `quoth` is at the moment. So
-//! a server knows about as many devices of a machine as it runs at once, and none takes the place of another.
+//! Which of the user's devices this is: one of a few of this machine, the first one that no other `quoth` is
+//! at the moment. So a server knows about as many devices of a machine as it runs at once, and none takes the
+//! place of another.
 
 use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};

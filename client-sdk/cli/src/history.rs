@@ -133,8 +133,8 @@ fn print_gone_before(
     printer.missing(from, to)
 }
 
-/// First and last seq of what was asked for and is not in a page, since the conversation begins later by now; nothing when the last one
-/// comes before the first.
+/// First and last seq of what was asked for and is not in a page, since the conversation begins later by now;
+/// nothing when the last one comes before the first.
 fn gone_before(page: &Page, range: FetchRange) -> (Seq, Seq) {
     let from = if let FetchRange::After(cursor) = range { Seq(cursor.0.saturating_add(1)) } else { Seq(1) };
     let end = if let FetchRange::Before(seq) = range { seq.min(page.floor) } else { page.floor };

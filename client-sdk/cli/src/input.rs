@@ -9,7 +9,8 @@ const LINE_BYTES_MAX: usize = BODY_BYTES_MAX + 2;
 /// What a line of the input is.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum InputLine {
-    /// Without its line feed, and without the carriage return before that. What ends without one is a line as well.
+    /// Without its line feed, and without the carriage return before that. What ends without one is a line as
+    /// well.
     Text(Vec<u8>),
     /// Over the limit of a message. Its rest is passed over before the next line.
     TooLong,

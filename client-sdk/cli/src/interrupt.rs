@@ -1,5 +1,6 @@
-//! Ctrl-C, and for some commands other signals that end a program: the first one asks it to leave, the second one ends it at
-//! once. Where something is lost by that, one that comes right behind the first is taken for the same wish.
+//! Ctrl-C, and for some commands other signals that end a program: the first one asks it to leave, the second
+//! one ends it at once. Where something is lost by that, one that comes right behind the first is taken for
+//! the same wish.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -17,12 +18,12 @@ pub(crate) const EXIT_INTERRUPTED: u8 = 130;
 /// How long a program that leaves waits before it says so.
 const QUIET_DURATION: Duration = Duration::from_millis(500);
 
-/// How long a program that was asked to leave waits for the acks of what it has sent. Outcome: it says that nobody knows whether that
-/// is stored.
+/// How long a program that was asked to leave waits for the acks of what it has sent. Outcome: it says that
+/// nobody knows whether that is stored.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long behind the first signal another one says the same: a key that was pressed twice, or a wrapper that passes on what its
-/// whole group has got already.
+/// How long behind the first signal another one says the same: a key that was pressed twice, or a wrapper
+/// that passes on what its whole group has got already.
 const SAME_WISH: Duration = Duration::from_secs(1);
 
 /// Whether the user has asked to leave. Clones are the same.
@@ -45,15 +46,15 @@ impl std::fmt::Display for Interrupted {
 impl std::error::Error for Interrupted {}
 
 impl Interrupt {
-    /// Listens for Ctrl-C from now on, on a thread of its own: whatever the program is busy with or blocked by, the second one
-    /// ends it.
+    /// Listens for Ctrl-C from now on, on a thread of its own: whatever the program is busy with or blocked
+    /// by, the second one ends it.
     pub(crate) fn listen() -> std::io::Result<Self> {
         Self::listen_for(&[SignalKind::interrupt()], Duration::ZERO, |_| {})
     }
 
-    /// The same for the end of the terminal and SIGTERM too, for a program that must not simply end, since it has started others and
-    /// has something to lose: the second signal ends it when it comes a second behind the first or later, with `at_last` before,
-    /// which is told the signal's name.
+    /// The same for the end of the terminal and SIGTERM too, for a program that must not simply end, since it
+    /// has started others and has something to lose: the second signal ends it when it comes a second behind
+    /// the first or later, with `at_last` before, which is told the signal's name.
     pub(crate) fn listen_for_any_end(at_last: fn(&str)) -> std::io::Result<Self> {
         let kinds = [SignalKind::interrupt(), SignalKind::hangup(), SignalKind::terminate()];
         // Under `nohup` a terminal that ends means nothing.
@@ -85,7 +86,8 @@ impl Interrupt {
         self.asked.borrow().is_some()
     }
 
-    /// What a program that the user has asked to leave exits with, as shells have it: 128 and the signal's number.
+    /// What a program that the user has asked to leave exits with, as shells have it: 128 and the signal's
+    /// number.
     pub(crate) fn exit_code(&self) -> Option<u8> {
         *self.asked.borrow()
     }
@@ -114,8 +116,8 @@ impl Interrupt {
         }
     }
 
-    /// Waits, on the way out, for the acks of `count` messages. Says so when that takes long enough to be noticed. A user
-    /// who has asked to leave waits for 10 s at most; any other can cut it short by asking.
+    /// Waits, on the way out, for the acks of `count` messages. Says so when that takes long enough to be
+    /// noticed. A user who has asked to leave waits for 10 s at most; any other can cut it short by asking.
     pub(crate) async fn finish(&self, count: usize, acks: impl Future<Output = ()>) {
         let was_asked = self.is_asked();
         let mut acks = std::pin::pin!(acks);

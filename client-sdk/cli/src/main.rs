@@ -1,4 +1,5 @@
-//! The `quoth` command: chat, send, tail, history, what becomes of messages, the inbox and import, over the SDK alone.
+//! The `quoth` command: chat, send, tail, history, what becomes of messages, the inbox and import, over the
+//! SDK alone.
 
 // They panic when the stream cannot be written; `output` has what does not.
 #![warn(clippy::print_stdout, clippy::print_stderr)]

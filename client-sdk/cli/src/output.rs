@@ -204,8 +204,8 @@ pub(crate) fn shortened(text: &[u8]) -> String {
     }
 }
 
-/// Confirms on standard output what is stored. It stays stored when that cannot be told, so this is no failure: a caller
-/// who took it for one would send again.
+/// Confirms on standard output what is stored. It stays stored when that cannot be told, so this is no
+/// failure: a caller who took it for one would send again.
 pub(crate) fn confirm(text: &str) {
     confirm_on(&mut std::io::stdout().lock(), &mut std::io::stderr().lock(), text);
 }
@@ -295,8 +295,8 @@ fn shown_time_ms(event: &Event) -> u64 {
     event.origin_time_ms.unwrap_or(event.time_ms)
 }
 
-/// A text of others with its control characters escaped, and those that turn the direction of writing: what others have
-/// said, and what they call themselves, must not steer the terminal.
+/// A text of others with its control characters escaped, and those that turn the direction of writing: what
+/// others have said, and what they call themselves, must not steer the terminal.
 pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

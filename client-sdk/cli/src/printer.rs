@@ -1,4 +1,5 @@
-//! Events of history as they are printed: with what has become of them, and with what is missing told as exact ranges.
+//! Events of history as they are printed: with what has become of them, and with what is missing told as
+//! exact ranges.
 
 use std::io::Write;
 
@@ -73,8 +74,8 @@ impl<W: Write> Printer<W> {
         Ok(())
     }
 
-    /// Writes out what is left, and in JSON what all of it is of a conversation with this floor and this head. Gives whether anything was
-    /// told.
+    /// Writes out what is left, and in JSON what all of it is of a conversation with this floor and this
+    /// head. Gives whether anything was told.
     pub(crate) fn finish(mut self, floor: Seq, head: Seq) -> anyhow::Result<bool> {
         self.end_gap()?;
         if let Format::Json = self.format {

@@ -11,8 +11,8 @@ use indicatif::{
 /// Before that an estimate is a guess.
 const ESTIMATE_AFTER: Duration = Duration::from_secs(3);
 
-/// A progress bar where standard error is a terminal, and a hidden one elsewhere. Its template can say `{rate}`, and `{left}` for
-/// how long it takes yet.
+/// A progress bar where standard error is a terminal, and a hidden one elsewhere. Its template can say
+/// `{rate}`, and `{left}` for how long it takes yet.
 pub(crate) fn bar(len: Option<u64>, template: &str) -> ProgressBar {
     let is_terminal = std::io::stderr().is_terminal();
     let target =

@@ -1,7 +1,8 @@
 //! The terminal of a chat, on which what is typed and what is said share the screen.
 //!
-//! The terminal edits and echoes the line that is being typed, so nobody here knows it. What is said meanwhile therefore
-//! begins on a row of its own. Typed lines stay where they are; a message that is stored at once takes their place.
+//! The terminal edits and echoes the line that is being typed, so nobody here knows it. What is said
+//! meanwhile therefore begins on a row of its own. Typed lines stay where they are; a message that is stored
+//! at once takes their place.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -13,8 +14,8 @@ use unicode_width::UnicodeWidthChar;
 
 use crate::output::{note, printable};
 
-/// How long a typed line can be replaced by its message. Outcome: it stays, and the message is shown below it. Within this time
-/// nobody has typed much of a next line, which would be lost to the eye.
+/// How long a typed line can be replaced by its message. Outcome: it stays, and the message is shown below
+/// it. Within this time nobody has typed much of a next line, which would be lost to the eye.
 const REPLACE_DURATION: Duration = Duration::from_millis(500);
 
 /// Columns of a terminal that does not tell.
@@ -75,7 +76,8 @@ impl Typed {
         self.last_at = Some(now);
     }
 
-    /// The text with what brings the cursor to its place, and behind it the typed lines that it has pushed down.
+    /// The text with what brings the cursor to its place, and behind it the typed lines that it has pushed
+    /// down.
     fn around(&mut self, text: &str, own: Option<&[u8]>, now: Instant, columns: u16) -> String {
         let is_fresh = self.last_at.is_some_and(|at| now.duration_since(at) < REPLACE_DURATION);
         if !is_fresh {
@@ -99,8 +101,8 @@ impl Typed {
     }
 }
 
-/// Brings the cursor to the beginning of an empty row: as many spaces as there are columns leave it in a row that was empty,
-/// and in the next one otherwise.
+/// Brings the cursor to the beginning of an empty row: as many spaces as there are columns leave it in a row
+/// that was empty, and in the next one otherwise.
 fn fresh_row(columns: u16) -> String {
     format!("{:1$}\r", "", usize::from(columns))
 }

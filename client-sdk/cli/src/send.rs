@@ -117,8 +117,8 @@ async fn send_lines(lines: &Lines, progress: &ProgressBar, interrupt: &Interrupt
     })
 }
 
-/// What is stored. Without numbers of an earlier run only this run's own messages can have been there already, by an ack that
-/// was lost with a connection: nobody needs to know.
+/// What is stored. Without numbers of an earlier run only this run's own messages can have been there
+/// already, by an ack that was lost with a connection: nobody needs to know.
 fn summary(tally: Tally, conversation: &str, is_numbered: bool) -> String {
     let Tally { acked, duplicates, first, last, .. } = tally;
     let range = match (first, last) {
@@ -132,7 +132,8 @@ fn summary(tally: Tally, conversation: &str, is_numbered: bool) -> String {
     format!("{acked} stored in {conversation}{range}{before}")
 }
 
-/// Sends every line of standard input. Ends early when one of them cannot be sent, with nothing behind it sent.
+/// Sends every line of standard input. Ends early when one of them cannot be sent, with nothing behind it
+/// sent.
 async fn pump(lines: &Lines, pipeline: &mut Pipeline, progress: &ProgressBar) -> anyhow::Result<()> {
     let mut input = InputLines::new(BufReader::new(tokio::io::stdin()));
     let mut line_number = 0_u64;

@@ -49,7 +49,8 @@ pub(super) async fn ask(
     }
 }
 
-/// A request over one connection; `None` when that ends before the answer comes. Dropping the future gives up the answer.
+/// A request over one connection; `None` when that ends before the answer comes. Dropping the future gives up
+/// the answer.
 async fn ask_once(
     session: &Session,
     request: &Request,

@@ -29,8 +29,9 @@ pub enum RequestError {
         /// What came in between.
         reason: Reason,
     },
-    /// It may be done or not: the connection has ended before the answer, or the server could not tell. What can be repeated without harm the client has repeated until its time was up, and the
-    /// application may go on; a second `Create` without a name, or a second `Invite`, would make a second one of it.
+    /// It may be done or not: the connection has ended before the answer, or the server could not tell. What
+    /// can be repeated without harm the client has repeated until its time was up, and the application may go
+    /// on; a second `Create` without a name, or a second `Invite`, would make a second one of it.
     #[error("it is unknown whether this was done: {reason}")]
     UnknownOutcome {
         /// What came in between.

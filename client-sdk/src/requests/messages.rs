@@ -14,7 +14,8 @@ use crate::conversation::Conversation;
 /// What messages have come to, from [`Conversation::messages`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MessageStates {
-    /// Those that are there, in the order in which they were asked for, also those without edits and reactions.
+    /// Those that are there, in the order in which they were asked for, also those without edits and
+    /// reactions.
     pub states: Vec<MessageState>,
     /// Those that are absent or no messages, in the same order.
     pub absent: Vec<Seq>,
@@ -22,12 +23,13 @@ pub struct MessageStates {
 
 /// What becomes of messages.
 impl Conversation {
-    /// Makes one of the user's messages say something else, and mention exactly these users (at most 50). Whoever has asked for that
-    /// text already gets a [`Done`] without a seq.
+    /// Makes one of the user's messages say something else, and mention exactly these users (at most 50).
+    /// Whoever has asked for that text already gets a [`Done`] without a seq.
     ///
     /// # Errors
-    /// Every [`RequestError`]; `FORBIDDEN` for another one's message, `NOT_FOUND_MESSAGE` for one that is absent or none, `TOO_OLD`
-    /// for one that is older than the server allows, `TOO_LARGE` for a body over 65,536 bytes.
+    /// Every [`RequestError`]; `FORBIDDEN` for another one's message, `NOT_FOUND_MESSAGE` for one that is
+    /// absent or none, `TOO_OLD` for one that is older than the server allows, `TOO_LARGE` for a body over
+    /// 65,536 bytes.
     pub async fn edit(
         &self,
         seq: Seq,
@@ -38,12 +40,12 @@ impl Conversation {
         self.shared.change(Request::Edit { conversation, seq, body, mentions }).await
     }
 
-    /// Takes a message away from everybody: one of the user's, or of others for who may delete any. One that was taken back before its
-    /// answer came, over a lost connection, is done as well.
+    /// Takes a message away from everybody: one of the user's, or of others for who may delete any. One that
+    /// was taken back before its answer came, over a lost connection, is done as well.
     ///
     /// # Errors
-    /// Every [`RequestError`]; `NOT_FOUND_MESSAGE` for one that is absent or none, `TOO_OLD` for one that is older than the server
-    /// allows.
+    /// Every [`RequestError`]; `NOT_FOUND_MESSAGE` for one that is absent or none, `TOO_OLD` for one that is
+    /// older than the server allows.
     pub async fn revoke(&self, seq: Seq) -> Result<Done, RequestError> {
         let conversation = self.name().clone();
         let request = Request::Revoke { conversation: conversation.clone(), seq };
@@ -60,18 +62,20 @@ impl Conversation {
         }
     }
 
-    /// Says that the user reacts to a message (`on`), or does no more. A reaction is an emoji or a short word, at most 32 bytes.
+    /// Says that the user reacts to a message (`on`), or does no more. A reaction is an emoji or a short
+    /// word, at most 32 bytes.
     ///
     /// # Errors
-    /// Every [`RequestError`]; `INVALID_REQUEST` for a text that is no reaction, `NOT_FOUND_MESSAGE` for a message that is absent or
-    /// none, `TOO_MANY` for one with 50 different reactions.
+    /// Every [`RequestError`]; `INVALID_REQUEST` for a text that is no reaction, `NOT_FOUND_MESSAGE` for a
+    /// message that is absent or none, `TOO_MANY` for one with 50 different reactions.
     pub async fn react(&self, seq: Seq, reaction: impl Into<String>, on: bool) -> Result<Done, RequestError> {
         let (conversation, reaction) = (self.name().clone(), reaction.into());
         self.shared.change(Request::React { conversation, seq, reaction, on }).await
     }
 
-    /// Has a message left out for this user alone, on all devices: [`EventKind::Hidden`](crate::EventKind::Hidden) in `$me` tells them. The server
-    /// goes on to deliver it; a [`View`](crate::View) leaves it out.
+    /// Has a message left out for this user alone, on all devices:
+    /// [`EventKind::Hidden`](crate::EventKind::Hidden) in `$me` tells them. The server goes on to deliver it;
+    /// a [`View`](crate::View) leaves it out.
     ///
     /// # Errors
     /// Every [`RequestError`]; `NOT_FOUND_MESSAGE` for one that is absent or none.
@@ -108,8 +112,8 @@ impl Conversation {
         Ok(told)
     }
 
-    /// Says how long the conversation's events are kept from now on. A longer one brings nothing back. What holds now,
-    /// [`Client::describe`](crate::Client::describe) tells.
+    /// Says how long the conversation's events are kept from now on. A longer one brings nothing back. What
+    /// holds now, [`Client::describe`](crate::Client::describe) tells.
     ///
     /// # Errors
     /// Every [`RequestError`]; it needs the permission to manage.

@@ -1,8 +1,9 @@
-//! Requests: what a client asks its server to do or to tell beside messages. `docs/PROTOCOL.md`, section 12, says what each
-//! needs, and what follows from it.
+//! Requests: what a client asks its server to do or to tell beside messages. `docs/PROTOCOL.md`, section 12,
+//! says what each needs, and what follows from it.
 //!
-//! Over a lost connection a request is asked again, within the client's [`send_timeout`](crate::Builder::send_timeout): what
-//! has been done already changes nothing. Only what would be done twice then is left with an unknown outcome.
+//! Over a lost connection a request is asked again, within the client's
+//! [`send_timeout`](crate::Builder::send_timeout): what has been done already changes nothing. Only what
+//! would be done twice then is left with an unknown outcome.
 
 /// Takes the wanted variant out of a reply.
 macro_rules! expect {
@@ -65,10 +66,12 @@ pub struct ListPage<T> {
 
 /// Conversations and their members.
 impl Client {
-    /// Makes a conversation, whose owner the user is; of a direct conversation and notes that are there already, the same.
+    /// Makes a conversation, whose owner the user is; of a direct conversation and notes that are there
+    /// already, the same.
     ///
     /// # Errors
-    /// Every [`RequestError`]. Of a group or channel without a name of one's own, an unknown outcome is not tried again.
+    /// Every [`RequestError`]. Of a group or channel without a name of one's own, an unknown outcome is not
+    /// tried again.
     pub async fn create(&self, new: NewConversation) -> Result<Done, RequestError> {
         self.change(new.request()?).await
     }
@@ -136,8 +139,8 @@ impl Client {
         self.change(Request::Rename { conversation, title }).await
     }
 
-    /// Keeps a member from writing, or with `None` everybody who may not moderate, until a time in milliseconds since 1970.
-    /// 0 lifts it; `u64::MAX` never comes.
+    /// Keeps a member from writing, or with `None` everybody who may not moderate, until a time in
+    /// milliseconds since 1970. 0 lifts it; `u64::MAX` never comes.
     ///
     /// # Errors
     /// Every [`RequestError`].
@@ -178,8 +181,8 @@ impl Client {
         self.change(Request::SlowMode { conversation, interval_ms }).await
     }
 
-    /// Makes an invitation for up to `uses_max` users (0: any number) until `expires_ms`, in milliseconds since 1970 (0: until it
-    /// is revoked), and gives its text, which the server tells this once.
+    /// Makes an invitation for up to `uses_max` users (0: any number) until `expires_ms`, in milliseconds
+    /// since 1970 (0: until it is revoked), and gives its text, which the server tells this once.
     ///
     /// # Errors
     /// Every [`RequestError`]. An unknown outcome is not tried again.
@@ -228,8 +231,8 @@ impl Client {
         expect!(reply, Reply::Members { members: items, more } => ListPage { items, more })
     }
 
-    /// Conversations that the user is in, behind this one, or from the first one on, in the order of their names; the server
-    /// gives at most 100.
+    /// Conversations that the user is in, behind this one, or from the first one on, in the order of their
+    /// names; the server gives at most 100.
     ///
     /// # Errors
     /// Every [`RequestError`].
@@ -242,7 +245,8 @@ impl Client {
         expect!(reply, Reply::Conversations { conversations: items, more } => ListPage { items, more })
     }
 
-    /// Tells when members of a conversation come and go, over reconnects too. Watching a conversation twice costs nothing.
+    /// Tells when members of a conversation come and go, over reconnects too. Watching a conversation twice
+    /// costs nothing.
     ///
     /// # Errors
     /// Every [`RequestError`].

@@ -49,8 +49,9 @@ struct Watched {
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Whether the members of a conversation are there, from [`Client::watch_presence`](crate::Client::watch_presence). It is a
-/// handle on the client like any other, which lives as long as it does. Dropping the last one of a conversation ends it.
+/// Whether the members of a conversation are there, from
+/// [`Client::watch_presence`](crate::Client::watch_presence). It is a handle on the client like any other,
+/// which lives as long as it does. Dropping the last one of a conversation ends it.
 #[derive(Debug)]
 pub struct PresenceWatch {
     watched: Arc<Watched>,
@@ -103,7 +104,8 @@ impl PresenceWatch {
         &self.watched.conversation
     }
 
-    /// Who of the other members is known to be there, or to have been since this began. All others are offline.
+    /// Who of the other members is known to be there, or to have been since this began. All others are
+    /// offline.
     #[must_use]
     pub fn members(&self) -> BTreeMap<UserId, MemberPresence> {
         self.known.borrow().members.clone()

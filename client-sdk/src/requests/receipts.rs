@@ -83,7 +83,8 @@ impl ReceiptWatch {
         &self.conversation
     }
 
-    /// Waits until a receipt has changed since the last call, for ever when none does any more. Dropping the future loses nothing.
+    /// Waits until a receipt has changed since the last call, for ever when none does any more. Dropping the
+    /// future loses nothing.
     pub async fn changed(&mut self) {
         if self.known.changed().await.is_err() {
             std::future::pending().await
@@ -93,9 +94,10 @@ impl ReceiptWatch {
 
 /// Receipts.
 impl Conversation {
-    /// Says that the user has received and read everything up to this event, on any device; resolves when that is stored, within a
-    /// second or so. It only ever moves forward, and one beyond the head counts as the head. Say it when the user has seen what is
-    /// shown, at most once in some seconds. Gives how far the user has read by then.
+    /// Says that the user has received and read everything up to this event, on any device; resolves when
+    /// that is stored, within a second or so. It only ever moves forward, and one beyond the head counts as
+    /// the head. Say it when the user has seen what is shown, at most once in some seconds. Gives how far the
+    /// user has read by then.
     ///
     /// # Errors
     /// Every [`RequestError`]; `FORBIDDEN` for who may not read all of the conversation.
@@ -103,9 +105,9 @@ impl Conversation {
         self.mark(seq, seq).await
     }
 
-    /// Says that one of the user's devices has received everything up to this event; otherwise as [`Conversation::mark_read`].
-    /// [`Conversation::events`] does it by itself for what was taken from it: this is for what came on another way, as in
-    /// a notification.
+    /// Says that one of the user's devices has received everything up to this event; otherwise as
+    /// [`Conversation::mark_read`]. [`Conversation::events`] does it by itself for what was taken from it:
+    /// this is for what came on another way, as in a notification.
     ///
     /// # Errors
     /// As [`Conversation::mark_read`].
@@ -126,7 +128,8 @@ impl Conversation {
         })
     }
 
-    /// The receipts of the members, as they change, while the conversation is read by [`Conversation::events`].
+    /// The receipts of the members, as they change, while the conversation is read by
+    /// [`Conversation::events`].
     #[must_use]
     pub fn watch_receipts(&self) -> ReceiptWatch {
         ReceiptWatch { known: self.receiving.subscribe(), conversation: self.clone() }

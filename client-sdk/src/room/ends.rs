@@ -47,14 +47,15 @@ impl Room {
         self.probe.reset();
     }
 
-    /// Whether the connection of this epoch has ended or is about to: what was open on it is opened on the next one.
+    /// Whether the connection of this epoch has ended or is about to: what was open on it is opened on the
+    /// next one.
     fn is_leaving(&self, epoch: Option<u64>) -> bool {
         let link = self.link.borrow();
         link.session.as_ref().is_none_or(|session| Some(session.epoch) != epoch || session.going_away)
     }
 
-    /// The server refuses the stream for good. If it was to be read, the right to read is what lacks as far as one can
-    /// tell, and the sends get a stream that is not read.
+    /// The server refuses the stream for good. If it was to be read, the right to read is what lacks as far
+    /// as one can tell, and the sends get a stream that is not read.
     fn refused(&mut self, code: Code, stream: &Slot) {
         let (was_opened, was_to_be_read, is_another_s) = match stream {
             Slot::Open(s) => (s.opened_at.is_some(), s.was_to_be_read, s.has_older_unanswered()),

@@ -1,7 +1,7 @@
 //! The task of one open conversation: it owns the conversation's stream, its outbox and its reader.
 //!
-//! `next_input` waits for one thing at a time and everything else is plain code on that input, so nothing here ever waits
-//! for the application or for the server while the other one has something to say.
+//! `next_input` waits for one thing at a time and everything else is plain code on that input, so nothing
+//! here ever waits for the application or for the server while the other one has something to say.
 
 mod ends;
 mod probe;
@@ -108,8 +108,8 @@ impl Room {
         }
     }
 
-    /// Runs until all handles are gone and everything sent has an answer, or until the client has ended. A predecessor
-    /// for the same conversation must have closed its stream first.
+    /// Runs until all handles are gone and everything sent has an answer, or until the client has ended. A
+    /// predecessor for the same conversation must have closed its stream first.
     pub(crate) async fn run(mut self, predecessor: Option<JoinHandle<()>>) {
         if let Some(predecessor) = predecessor {
             // An error means that it panicked: its stream is gone as well.
@@ -179,8 +179,8 @@ impl Room {
         }
     }
 
-    /// Does what can be done without waiting: opens a stream if one is needed, tells the server whether to deliver, and
-    /// sends what waits.
+    /// Does what can be done without waiting: opens a stream if one is needed, tells the server whether to
+    /// deliver, and sends what waits.
     fn advance(&mut self) {
         let from = self.from();
         let wanted = from.is_some() || !self.outbox.is_empty();
@@ -202,8 +202,8 @@ impl Room {
                 let Some(session) = link.usable().filter(|s| s.epoch == stream.epoch()) else {
                     return self.probe.reset();
                 };
-                // Before Welcome only repeats go out: of all else it is known that it was not sent, should the server
-                // refuse the sign-in. Where another path may still win they wait as well.
+                // Before Welcome only repeats go out: of all else it is known that it was not sent, should
+                // the server refuse the sign-in. Where another path may still win they wait as well.
                 let may_begin = session.signed_in.is_some();
                 while stream.has_room() && session.may_publish() {
                     let Some(publish) = self.outbox.take_next(may_begin) else { break };
@@ -318,8 +318,9 @@ impl Room {
 
 /// Reading.
 impl Room {
-    /// Where the server should read from, unless it should not. When the reader has enough, the stream is left unread,
-    /// which holds the server up; only a stream on which acks are awaited must be read, and then the server must stop.
+    /// Where the server should read from, unless it should not. When the reader has enough, the stream is
+    /// left unread, which holds the server up; only a stream on which acks are awaited must be read, and then
+    /// the server must stop.
     fn from(&self) -> Option<Start> {
         let is_delivering = matches!(&self.stream, Slot::Open(stream) if stream.is_delivering);
         let may_be_left = is_delivering && self.outbox.is_empty();
@@ -345,7 +346,8 @@ impl Room {
         self.marks.begin();
     }
 
-    /// The server has this store. What was read of another one goes on nowhere here: the same seqs are other events.
+    /// The server has this store. What was read of another one goes on nowhere here: the same seqs are other
+    /// events.
     fn see_store(&mut self, store: u64) {
         let is_another = self.store.replace(store).is_some_and(|before| before != store);
         let has_read = |reader: &Reader| matches!(reader.start(), Start::After(Seq(1..)));
@@ -361,8 +363,8 @@ impl Room {
         self.reader.as_mut().filter(|_| is_current)
     }
 
-    /// The reader, if it can take an event: one that it has asked for, or one that was on its way when the server was told
-    /// to stop, as long as it is the next one.
+    /// The reader, if it can take an event: one that it has asked for, or one that was on its way when the
+    /// server was told to stop, as long as it is the next one.
     fn judging_reader(&mut self) -> Option<&mut Reader> {
         let is_current = matches!(&self.stream, Slot::Open(stream) if stream.is_current());
         self.reader.as_mut().filter(|r| is_current || r.is_exact())

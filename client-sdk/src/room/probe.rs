@@ -1,8 +1,9 @@
 //! When a publish whose answer does not come is sent again, though its connection is there.
 //!
-//! A server that was killed and has restarted knows nothing of the connection and says so to the first packet that it
-//! gets. What has reached its predecessor is never sent again by QUIC, so without a probe there would be no such packet
-//! before the next keep-alive. A server that is only slow answers the repeat like the original, and stores nothing twice.
+//! A server that was killed and has restarted knows nothing of the connection and says so to the first packet
+//! that it gets. What has reached its predecessor is never sent again by QUIC, so without a probe there would
+//! be no such packet before the next keep-alive. A server that is only slow answers the repeat like the
+//! original, and stores nothing twice.
 
 use std::time::Duration;
 

@@ -12,17 +12,17 @@ use crate::events::{ClientEvent, EventsError, IncomingEvents};
 use crate::queue::{self, queue};
 use crate::transport::quic::STREAM_WINDOW_BYTES;
 
-/// Events that wait for the application, in bytes: as much as the server may send ahead, so that half of it covers the
-/// time that the other half takes to come. Outcome: the stream is not read on; the server holds back what it has, and
-/// nothing is sent twice.
+/// Events that wait for the application, in bytes: as much as the server may send ahead, so that half of it
+/// covers the time that the other half takes to come. Outcome: the stream is not read on; the server holds
+/// back what it has, and nothing is sent twice.
 const BUFFER_BYTES_MAX: usize = STREAM_WINDOW_BYTES as usize;
 
 /// Reading goes on when the buffer has drained to so much.
 const BUFFER_LOW_WATER_BYTES: usize = BUFFER_BYTES_MAX / 2;
 
-/// The same when acks are awaited on the stream: it must then be read on, the server is told to stop, and what was on its
-/// way is kept: a window here and what the server has handed to its QUIC. Outcome: events are dropped here and asked for
-/// again later.
+/// The same when acks are awaited on the stream: it must then be read on, the server is told to stop, and
+/// what was on its way is kept: a window here and what the server has handed to its QUIC. Outcome: events are
+/// dropped here and asked for again later.
 const BUFFER_BYTES_IN_FLIGHT_MAX: usize = 8 * BUFFER_BYTES_MAX;
 
 /// How the application hears that reading has begun.
@@ -142,8 +142,8 @@ impl Reader {
         self.deliver(verdict, to, ClientEvent::Gap { from, to })
     }
 
-    /// The server has failed to serve a stream. Whether that ends a reading that has not begun: one that has goes on, and
-    /// its application is told.
+    /// The server has failed to serve a stream. Whether that ends a reading that has not begun: one that has
+    /// goes on, and its application is told.
     pub(super) fn failed(&mut self, code: Code) -> bool {
         self.failures = self.failures.saturating_add(1);
         if self.failures != FAILURES_BEFORE_TOLD {

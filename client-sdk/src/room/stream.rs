@@ -71,7 +71,8 @@ impl Opening {
 }
 
 impl NewStream {
-    /// Says what the stream is for: decided now, since readers may have come and gone while it waited for credit.
+    /// Says what the stream is for: decided now, since readers may have come and gone while it waited for
+    /// credit.
     pub(super) fn open(self, open: Open) -> OpenStream {
         let Self { mut writer, reader, epoch } = self;
         let is_delivering = open.from.is_some();
@@ -163,7 +164,8 @@ impl OpenStream {
         StreamInput::Incoming(self.read_to_the_end().await)
     }
 
-    /// The next frame of a stream that takes nothing more; behind the last one, the reason for that. Cancel-safe.
+    /// The next frame of a stream that takes nothing more; behind the last one, the reason for that.
+    /// Cancel-safe.
     async fn read_to_the_end(&mut self) -> Result<Incoming, StreamEnd> {
         let Self { reader, write_end, .. } = self;
         let Some(WriteEnd { reason, read_until }) = write_end else { return reader.next().await };
@@ -173,8 +175,8 @@ impl OpenStream {
         }
     }
 
-    /// Ends the stream in agreement with the server: it has been told that nothing follows and has finished its side, so
-    /// that the conversation may be opened again on the connection.
+    /// Ends the stream in agreement with the server: it has been told that nothing follows and has finished
+    /// its side, so that the conversation may be opened again on the connection.
     pub(super) async fn finish(mut self) {
         let goodbye = async {
             self.writer.write_all().await?;
@@ -217,8 +219,8 @@ pub(super) enum Slot {
 }
 
 impl Slot {
-    /// The next thing that happens; waits for ever without a stream. Without `may_read` an open stream is left unread, as
-    /// long as it can be written to. Cancel-safe.
+    /// The next thing that happens; waits for ever without a stream. Without `may_read` an open stream is
+    /// left unread, as long as it can be written to. Cancel-safe.
     pub(super) async fn next(&mut self, may_read: bool) -> StreamInput {
         match self {
             Self::Closed { .. } => std::future::pending().await,

@@ -5,7 +5,8 @@ use std::time::Duration;
 /// Default of [`Builder::keep_alive_interval`](crate::Builder::keep_alive_interval), which has the reason.
 pub(crate) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Bounds of what an application may choose: a PING a second costs more than it tells, and the protocol wants one in 20 s.
+/// Bounds of what an application may choose: a PING a second costs more than it tells, and the protocol wants
+/// one in 20 s.
 const KEEP_ALIVE_INTERVAL_MIN: Duration = Duration::from_secs(1);
 const KEEP_ALIVE_INTERVAL_MAX: Duration = Duration::from_secs(20);
 

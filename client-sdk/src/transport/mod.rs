@@ -1,5 +1,5 @@
-//! What carries a connection: QUIC, or a WebSocket where no UDP gets through. All that the rest of the client knows of it
-//! is here.
+//! What carries a connection: QUIC, or a WebSocket where no UDP gets through. All that the rest of the client
+//! knows of it is here.
 
 mod keep_alive;
 pub(crate) mod quic;
@@ -23,14 +23,15 @@ use crate::wire::StreamEnd;
 /// What carries a client's connection to its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Transport {
-    /// QUIC, or else a WebSocket: QUIC is tried first and a WebSocket 250 ms later, and the first on which the sign-in succeeds is
-    /// used. While that is a WebSocket, QUIC is tried again from time to time, and the client goes over to it.
+    /// QUIC, or else a WebSocket: QUIC is tried first and a WebSocket 250 ms later, and the first on which
+    /// the sign-in succeeds is used. While that is a WebSocket, QUIC is tried again from time to time, and
+    /// the client goes over to it.
     #[default]
     Auto,
     /// QUIC alone, over UDP.
     Quic,
-    /// A WebSocket alone, over TLS and TCP on the same port number. A conversation that loses a packet then delays all others, and
-    /// a change of networks ends the connection.
+    /// A WebSocket alone, over TLS and TCP on the same port number. A conversation that loses a packet then
+    /// delays all others, and a change of networks ends the connection.
     WebSocket,
 }
 
@@ -70,7 +71,8 @@ impl From<Path> for Transport {
     }
 }
 
-/// A connection whose handshake is complete. Cheap to clone. It ends at the latest when nobody holds it any more.
+/// A connection whose handshake is complete. Cheap to clone. It ends at the latest when nobody holds it any
+/// more.
 #[derive(Debug, Clone)]
 pub(crate) enum Connection {
     Quic(quinn::Connection),
@@ -140,7 +142,8 @@ impl Connection {
         }
     }
 
-    /// Waits until a WebSocket's server has been told about the close. Over QUIC that is the endpoint's business.
+    /// Waits until a WebSocket's server has been told about the close. Over QUIC that is the endpoint's
+    /// business.
     pub(crate) async fn told(&self) {
         match self {
             Self::Quic(_) => {}
@@ -156,7 +159,8 @@ impl Connection {
         }
     }
 
-    /// Waits until the server has fallen silent, so that the connection is to be given up. It holds the connection.
+    /// Waits until the server has fallen silent, so that the connection is to be given up. It holds the
+    /// connection.
     pub(crate) fn silence(&self) -> Silence {
         match self {
             Self::Quic(quic) => Box::pin(quic::silence(quic.clone())),
@@ -164,8 +168,8 @@ impl Connection {
         }
     }
 
-    /// PATH_CHALLENGE frames that have come: a server sends them to every new address of the client. `None` when the connection
-    /// cannot move at all.
+    /// PATH_CHALLENGE frames that have come: a server sends them to every new address of the client. `None`
+    /// when the connection cannot move at all.
     pub(crate) fn path_challenges(&self) -> Option<u64> {
         match self {
             Self::Quic(quic) => Some(quic.stats().frame_rx.path_challenge),
@@ -173,7 +177,8 @@ impl Connection {
         }
     }
 
-    /// The next datagram. Behind the connection's end `None`; waits for ever where there are no datagrams. Cancel-safe.
+    /// The next datagram. Behind the connection's end `None`; waits for ever where there are no datagrams.
+    /// Cancel-safe.
     pub(crate) async fn read_datagram(&self) -> Option<Bytes> {
         match self {
             Self::Quic(quic) => quic.read_datagram().await.ok(),
@@ -195,7 +200,8 @@ impl Connection {
 }
 
 impl SendHalf {
-    /// Writes some of these frames, and says how many as a whole. The written part of the next one is cut off. Cancel-safe.
+    /// Writes some of these frames, and says how many as a whole. The written part of the next one is cut
+    /// off. Cancel-safe.
     pub(crate) async fn write(&mut self, frames: &mut [Bytes]) -> Result<usize, StreamEnd> {
         match self {
             Self::Quic(send) => quic::write(send, frames).await,

@@ -11,7 +11,8 @@ use super::ranges::Ranges;
 pub(super) struct Kept {
     /// The latest one that says so, or a later one that does not and behind which nothing is known to.
     set: Option<(Seq, Retention)>,
-    /// The events that have come themselves. Among absent ones there may be one that has set another retention: that stays in force.
+    /// The events that have come themselves. Among absent ones there may be one that has set another
+    /// retention: that stays in force.
     seen: Ranges,
 }
 

@@ -21,18 +21,22 @@ use self::waiting::Waiting;
 use crate::events::ClientEvent;
 use crate::history::Page;
 
-/// The messages of a conversation as one user sees them: edited, reacted to and taken back as they are by now.
+/// The messages of a conversation as one user sees them: edited, reacted to and taken back as they are by
+/// now.
 ///
-/// It takes the events of a reader ([`View::event`]) and pages of history ([`View::page`]), in whatever order they come, also a page
-/// that is older than what a reader has told meanwhile. Whoever was away ends with the same view as who was there.
+/// It takes the events of a reader ([`View::event`]) and pages of history ([`View::page`]), in whatever order
+/// they come, also a page that is older than what a reader has told meanwhile. Whoever was away ends with the
+/// same view as who was there.
 ///
-/// Each message is shown as it was by all events up to its [`version`](Message::version): so it stays as it is when events about it may be
-/// missing, which are those between what was read of it and where a reader has begun anew. What comes behind them waits. It is brought
-/// up to date by the events that were missing ([`View::told`] says which these are) or by a page that has it. What is absent goes at once.
+/// Each message is shown as it was by all events up to its [`version`](Message::version): so it stays as it
+/// is when events about it may be missing, which are those between what was read of it and where a reader has
+/// begun anew. What comes behind them waits. It is brought up to date by the events that were missing
+/// ([`View::told`] says which these are) or by a page that has it. What is absent goes at once.
 ///
-/// It holds what it is given until [`View::forget_before`]. Of edits and reactions whose messages have not come it holds the 10,000
-/// of the latest messages. Those that it lets go of count as not told: they come again with a page that has them, and a page that has their
-/// messages makes up for them. Who fills holes begins with the first one, so that the messages come before what is about them.
+/// It holds what it is given until [`View::forget_before`]. Of edits and reactions whose messages have not
+/// come it holds the 10,000 of the latest messages. Those that it lets go of count as not told: they come
+/// again with a page that has them, and a page that has their messages makes up for them. Who fills holes
+/// begins with the first one, so that the messages come before what is about them.
 ///
 /// ```
 /// use quoth_client::{ClientEvent, ConversationName, Event, EventKind, Seq, UserId, View};
@@ -75,7 +79,8 @@ pub struct View {
 }
 
 impl View {
-    /// What the user `me` sees of a conversation: nothing yet. Who that is, [`Client::welcome`](crate::Client::welcome) says.
+    /// What the user `me` sees of a conversation: nothing yet. Who that is,
+    /// [`Client::welcome`](crate::Client::welcome) says.
     #[must_use]
     pub fn new(conversation: ConversationName, me: UserId) -> Self {
         Self {
@@ -125,10 +130,11 @@ impl View {
         }
     }
 
-    /// Takes away what has expired, and does not take it again: by its own time, and by the age and the number of what is kept where each
-    /// event has come since that was set. Gives when something expires next, as far as that depends on the time. The server says nothing
-    /// when something expires, and goes on to deliver it where its operator holds the conversation. Times are in milliseconds since 1970
-    /// on the server's clock. A reader should have caught up, since a longer retention may have been set meanwhile.
+    /// Takes away what has expired, and does not take it again: by its own time, and by the age and the
+    /// number of what is kept where each event has come since that was set. Gives when something expires
+    /// next, as far as that depends on the time. The server says nothing when something expires, and goes on
+    /// to deliver it where its operator holds the conversation. Times are in milliseconds since 1970 on the
+    /// server's clock. A reader should have caught up, since a longer retention may have been set meanwhile.
     pub fn expire(&mut self, now_ms: u64) -> Option<u64> {
         let has_expired = |message: &&Message| (1..=now_ms).contains(&message.expires_ms);
         let gone: Vec<Seq> = self.messages.values().filter(has_expired).map(|message| message.seq).collect();
@@ -163,19 +169,20 @@ impl View {
         self.messages.get(&seq).filter(|_| !self.hidden.contains(&seq))
     }
 
-    /// First and last seq of each range that is known to be absent, ascending; no two of them touch, wherever pages have met.
+    /// First and last seq of each range that is known to be absent, ascending; no two of them touch, wherever
+    /// pages have met.
     pub fn gaps(&self) -> impl Iterator<Item = (Seq, Seq)> {
         self.absent.iter()
     }
 
-    /// First and last seq of each range that is known, by events or as absent; ascending, and no two of them touch. Between two of them there
-    /// is more to fetch.
+    /// First and last seq of each range that is known, by events or as absent; ascending, and no two of them
+    /// touch. Between two of them there is more to fetch.
     pub fn told(&self) -> impl Iterator<Item = (Seq, Seq)> {
         self.heard.iter()
     }
 
-    /// Messages of others behind `read`, without those that the user has hidden, as far as they have come: what the server counts as unread,
-    /// without its limit of 1,000.
+    /// Messages of others behind `read`, without those that the user has hidden, as far as they have come:
+    /// what the server counts as unread, without its limit of 1,000.
     #[must_use]
     pub fn unread(&self, read: Seq) -> usize {
         self.of_others_behind(read).count()
@@ -187,8 +194,8 @@ impl View {
         self.of_others_behind(read).filter(|message| message.mentions.contains(&self.me)).count()
     }
 
-    /// How long the conversation's events are kept, by the latest event that has come which says so; `None`: none has come. Then
-    /// [`Client::describe`](crate::Client::describe) knows what holds.
+    /// How long the conversation's events are kept, by the latest event that has come which says so; `None`:
+    /// none has come. Then [`Client::describe`](crate::Client::describe) knows what holds.
     #[must_use]
     pub fn retention(&self) -> Option<Retention> {
         self.kept.latest()
@@ -199,8 +206,8 @@ impl View {
         behind.filter(|message| message.sender != self.me && !self.hidden.contains(&message.seq))
     }
 
-    /// Takes an event of a reader, or of a page with the message's state there and the page's head. What it changes of messages waits
-    /// until [`View::settle_all`].
+    /// Takes an event of a reader, or of a page with the message's state there and the page's head. What it
+    /// changes of messages waits until [`View::settle_all`].
     fn one(&mut self, event: &ClientEvent, page: Option<(Option<&MessageState>, Seq)>) {
         match event {
             ClientEvent::Event(event) => {

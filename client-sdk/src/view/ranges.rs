@@ -56,7 +56,8 @@ impl Ranges {
         }
     }
 
-    /// The last seq up to which it has all those behind this one; this one itself, when it has not the next one.
+    /// The last seq up to which it has all those behind this one; this one itself, when it has not the next
+    /// one.
     pub(super) fn all_behind(&self, seq: Seq) -> Seq {
         self.end_of(seq.next()).unwrap_or(seq)
     }

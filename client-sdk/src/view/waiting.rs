@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use quoth_protocol::Seq;
 use quoth_protocol::frame::{Event, EventKind};
 
-/// So many wait at most, ten pages of the longest, each of nothing but events about messages that are not there. Of the edits of a message
-/// only the latest one waits.
+/// So many wait at most, ten pages of the longest, each of nothing but events about messages that are not
+/// there. Of the edits of a message only the latest one waits.
 pub(super) const WAITING_MAX: usize = 10_000;
 
 /// Events about messages that have not come, or before which another one may be missing, by the message.

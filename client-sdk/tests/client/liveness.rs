@@ -14,11 +14,12 @@ const SOON: Duration = Duration::from_secs(5);
 /// The longest that a client may choose, so that it does not help.
 const RARE_KEEP_ALIVES: Duration = Duration::from_secs(20);
 
-/// How long QUIC may wait before it acknowledges the last packet, and more. Behind it the client has nothing to say.
+/// How long QUIC may wait before it acknowledges the last packet, and more. Behind it the client has nothing
+/// to say.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// Sends what the server does not ack, and waits until QUIC has no reason to send it again: its acknowledgement comes
-/// with the event.
+/// Sends what the server does not ack, and waits until QUIC has no reason to send it again: its
+/// acknowledgement comes with the event.
 async fn send_without_ack(client: &Client) -> (Events, Sending) {
     let room = client.conversation("general").unwrap();
     let mut events = room.events(Start::Live).await.unwrap();

@@ -15,7 +15,8 @@ const LONGER_THAN_A_MOVE: Duration = Duration::from_millis(1_500);
 /// Far less than the idle timeout.
 const SOON: Duration = Duration::from_secs(10);
 
-/// The conversation streams that the server saw before it answered a Hello: the start of each, and the publishes.
+/// The conversation streams that the server saw before it answered a Hello: the start of each, and the
+/// publishes.
 fn early(frames: &[ClientFrame]) -> Vec<(Option<Start>, Vec<u64>)> {
     let mut streams: Vec<(Option<Start>, Vec<u64>)> = Vec::new();
     for frame in frames {

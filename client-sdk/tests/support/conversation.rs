@@ -21,8 +21,8 @@ pub(super) async fn serve(mut frames: Frames, world: Arc<World>, user: UserId) {
     }
 }
 
-/// Blocks on writing as long as the client does not read: acks then wait behind events, which a client must not let
-/// happen.
+/// Blocks on writing as long as the client does not read: acks then wait behind events, which a client must
+/// not let happen.
 async fn conversation(mut frames: Frames, world: Arc<World>, user: UserId, open: Open) {
     let name = open.conversation.as_str().to_owned();
     let (mut head, mut cursor) = {

@@ -1,4 +1,5 @@
-//! A small server for tests of the SDK: it speaks the protocol, keeps its logs in memory, and misbehaves on request.
+//! A small server for tests of the SDK: it speaks the protocol, keeps its logs in memory, and misbehaves on
+//! request.
 
 mod connection;
 mod conversation;

@@ -1,5 +1,5 @@
-//! A middlebox between client and server: it knows flows of UDP by their addresses, and a flow must begin with a handshake. It can be
-//! told to let nothing through.
+//! A middlebox between client and server: it knows flows of UDP by their addresses, and a flow must begin
+//! with a handshake. It can be told to let nothing through.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -13,9 +13,10 @@ export type Unsubscribe = () => void;
 /** What `connect` takes besides the address. */
 export interface ConnectOptions {
   /**
-   * A JSON Web Token, or a function that gets a fresh one. The function is asked at every sign-in and when the token in force
-   * is about to end; with a text alone the client is closed at the token's end. When the function throws, the client tries
-   * again later, unless it throws a `QuothError` that is not `retryable`: that closes the client.
+   * A JSON Web Token, or a function that gets a fresh one. The function is asked at every sign-in and when
+   * the token in force is about to end; with a text alone the client is closed at the token's end. When the
+   * function throws, the client tries again later, unless it throws a `QuothError` that is not `retryable`:
+   * that closes the client.
    */
   token: string | ((why: TokenWanted) => string | Promise<string>);
   /** The WebSocket class, where there is no global one (Node before 22: the one of the package `ws`). */
@@ -25,8 +26,9 @@ export interface ConnectOptions {
   /** Names the program to the server, for people who read its logs. Default: the SDK's name and version. */
   clientName?: string;
   /**
-   * The first half of the ids of this client's messages. Default: a random one. A client with a producer of the application's
-   * must number its messages itself (`SendOptions.id`), since only the application knows which numbers are used.
+   * The first half of the ids of this client's messages. Default: a random one. A client with a producer of
+   * the application's must number its messages itself (`SendOptions.id`), since only the application knows
+   * which numbers are used.
    */
   producer?: bigint;
 }
@@ -55,8 +57,9 @@ export interface WebSocketLike {
  *
  * - `connecting`: on the way to the first connection or to the next one.
  * - `connected`: signed in.
- * - `disconnected`: without a connection; the client tries again by itself at `retryAtMs` (of `Date.now()`), or at once after
- *   `Client.wake`. `attempt` counts the attempts since a connection has last held: 1 is the first.
+ * - `disconnected`: without a connection; the client tries again by itself at `retryAtMs` (of `Date.now()`),
+ *   or at once after `Client.wake`. `attempt` counts the attempts since a connection has last held: 1 is the
+ *   first.
  * - `closed`: for good. The application closed the client, or trying again cannot help; `reason` says which.
  */
 export type State =
@@ -79,8 +82,9 @@ export interface Welcome {
 /** One connection to one server as one user, which connects again by itself whenever that can help. */
 export interface Client {
   /**
-   * A conversation by its name (1 to 128 bytes without control characters). The same name gives the same object. It is opened
-   * on the server with the first read or send and closed there when nothing has used it for some seconds.
+   * A conversation by its name (1 to 128 bytes without control characters). The same name gives the same
+   * object. It is opened on the server with the first read or send and closed there when nothing has used it
+   * for some seconds.
    */
   conversation(name: string): Conversation;
 
@@ -101,14 +105,15 @@ export interface Client {
   readonly producer: bigint;
 
   /**
-   * Something may have changed (a phone woke up, the network came back): connects at once if there is no connection, and
-   * otherwise asks the server whether it is there. In browsers the SDK calls it by itself.
+   * Something may have changed (a phone woke up, the network came back): connects at once if there is no
+   * connection, and otherwise asks the server whether it is there. In browsers the SDK calls it by itself.
    */
   wake(): void;
 
   /**
-   * Ends the client: takes no more sends, waits up to `timeoutMs` (default 5,000) for the acks of those that were made, and
-   * closes the connection. What has no ack by then is rejected with an unknown outcome, or as not sent.
+   * Ends the client: takes no more sends, waits up to `timeoutMs` (default 5,000) for the acks of those that
+   * were made, and closes the connection. What has no ack by then is rejected with an unknown outcome, or as
+   * not sent.
    */
   close(options?: { timeoutMs?: number }): Promise<void>;
 }
@@ -121,22 +126,22 @@ export interface Conversation {
   readonly name: string;
 
   /**
-   * Every event behind `from`, each exactly once and in order, through history into live and over reconnects. Default of
-   * `from`: `"live"`. Leaving the loop, or aborting the signal, ends the reading without an error.
+   * Every event behind `from`, each exactly once and in order, through history into live and over reconnects.
+   * Default of `from`: `"live"`. Leaving the loop, or aborting the signal, ends the reading without an error.
    *
-   * A loop that is slow holds the server up, and nothing else. There may be several readers of a conversation: they share what
-   * comes from the server, so the slowest sets the pace.
+   * A loop that is slow holds the server up, and nothing else. There may be several readers of a
+   * conversation: they share what comes from the server, so the slowest sets the pace.
    *
-   * Throws a `QuothError` when the server refuses (`FORBIDDEN`, or `CURSOR_AHEAD` when it was restored from a backup, so that what was
-   * read is to be dropped), when it keeps failing to begin, or when the
-   * client was closed for a reason that is not the application's own.
+   * Throws a `QuothError` when the server refuses (`FORBIDDEN`, or `CURSOR_AHEAD` when it was restored from a
+   * backup, so that what was read is to be dropped), when it keeps failing to begin, or when the client was
+   * closed for a reason that is not the application's own.
    */
   events(options?: { from?: Start; signal?: AbortSignal }): AsyncIterableIterator<RoomEvent>;
 
   /**
-   * Sends a message of at most 65,536 bytes; resolves when it is stored. Over a lost connection it is sent again under the same
-   * id, so it is stored once. Sends made one after the other are stored in that order. Without a `signal` it waits as long as
-   * it takes.
+   * Sends a message of at most 65,536 bytes; resolves when it is stored. Over a lost connection it is sent
+   * again under the same id, so it is stored once. Sends made one after the other are stored in that order.
+   * Without a `signal` it waits as long as it takes.
    *
    * Rejects with a `SendError`, whose `outcome` says what is known.
    */
@@ -146,14 +151,15 @@ export interface Conversation {
   newId(): MessageId;
 
   /**
-   * A page of history: the last events before `before`, the first ones behind `after`, or with neither the last ones. Over a
-   * lost connection it is asked for again. Rejects with a `QuothError`, or with the signal's reason.
+   * A page of history: the last events before `before`, the first ones behind `after`, or with neither the
+   * last ones. Over a lost connection it is asked for again. Rejects with a `QuothError`, or with the
+   * signal's reason.
    */
   history(options?: HistoryOptions): Promise<Page>;
 
   /**
-   * Says that the user is typing. Call it with every key: it goes out at most once in 3 s (at once behind a message), only while
-   * the conversation is open, and may be lost.
+   * Says that the user is typing. Call it with every key: it goes out at most once in 3 s (at once behind a
+   * message), only while the conversation is open, and may be lost.
    */
   typing(): void;
   /** The other users who are typing, as far as known; kept up to date while the conversation is read. */
@@ -216,8 +222,8 @@ export interface CaughtUp {
 }
 
 /**
- * The server has failed several times in a row to send what comes next. The reader goes on trying; the next event says that it
- * has succeeded.
+ * The server has failed several times in a row to send what comes next. The reader goes on trying; the next
+ * event says that it has succeeded.
  */
 export interface Interrupted {
   readonly type: "interrupted";

@@ -33,8 +33,8 @@ export interface Extension {
   advance(): void;
   signedIn(): void;
   /**
-   * A frame that the client has no use for: of the control lane, or of a conversation's. The result is the complaint about one that
-   * has no place there.
+   * A frame that the client has no use for: of the control lane, or of a conversation's. The result is the
+   * complaint about one that has no place there.
    */
   frame(frame: ServerFrame, conversation?: string): string | undefined;
   /** The connection, or the attempt at one, is over. */

@@ -7,9 +7,10 @@ export class QuothError extends Error {
   override readonly name: string = "QuothError";
 
   /**
-   * @param code A name of section 7 of the protocol (`FORBIDDEN`, `OVERLOADED`, …), `0x…` for a number that it does not have, or
-   *   one of the client's own: `CLOSED` (the application closed the client), `LOST` (no connection, or it broke), `TIMED_OUT`,
-   *   `ABORTED`, `NO_TOKEN` (the token function failed), `BAD_ARGUMENT`.
+   * @param code A name of section 7 of the protocol (`FORBIDDEN`, `OVERLOADED`, …), `0x…` for a number that
+   *   it does not have, or one of the client's own: `CLOSED` (the application closed the client), `LOST` (no
+   *   connection, or it broke), `TIMED_OUT`, `ABORTED`, `NO_TOKEN` (the token function failed),
+   *   `BAD_ARGUMENT`.
    * @param message For people.
    * @param retryable Whether the same call can succeed later.
    */
@@ -32,8 +33,8 @@ export class QuothError extends Error {
  *
  * - `not_sent`: it never left this client. It is not stored, or not done.
  * - `refused`: the server did not store it, or do it.
- * - `unknown`: it may be or not. Sending a message again with the same `id` is safe: it is stored once in every case. Of requests,
- *   only a `create` without a name and an `invite` are done twice.
+ * - `unknown`: it may be or not. Sending a message again with the same `id` is safe: it is stored once in
+ *   every case. Of requests, only a `create` without a name and an `invite` are done twice.
  */
 export type Outcome = "not_sent" | "refused" | "unknown";
 

@@ -24,8 +24,9 @@ export { QuothError, SendError, type Outcome } from "./error.js";
 /**
  * Makes a client and begins to connect; it does not wait for the connection.
  *
- * `url` is `wss://host:port`, `ws://…`, `https://…`, `http://…` or `host:port`; the path `/v1/ws` is added. In a page it may be
- * left out, which means the page's own host. Throws a `QuothError` when it is none of these, or when there is no WebSocket.
+ * `url` is `wss://host:port`, `ws://…`, `https://…`, `http://…` or `host:port`; the path `/v1/ws` is added.
+ * In a page it may be left out, which means the page's own host. Throws a `QuothError` when it is none of
+ * these, or when there is no WebSocket.
  */
 export function connect(url: string, options: ConnectOptions): Client;
 export function connect(options: ConnectOptions): Client;

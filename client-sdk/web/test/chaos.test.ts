@@ -1,6 +1,7 @@
 /**
- * Connections are cut at random points, lanes are reset, and still: everything that was sent is stored once and in order, and
- * every reader gets every event once and in order. `SEED=7 npm test -- chaos` repeats one run.
+ * Connections are cut at random points, lanes are reset, and still: everything that was sent is stored once
+ * and in order, and every reader gets every event once and in order. `SEED=7 npm test -- chaos` repeats one
+ * run.
  */
 import assert from "node:assert/strict";
 import type { Client, Conversation, LogEvent } from "../src/index.js";
@@ -40,7 +41,8 @@ async function write(room: Conversation, who: string, random: Random): Promise<v
   const sends = [];
   for (let i = 0; i < MESSAGES; i++) {
     const send = room.send(`${who} ${i} ${"x".repeat(random() * 2_000)}`);
-    // It is awaited with the others: until then one that fails is nobody's, and would hide what has failed first.
+    // It is awaited with the others: until then one that fails is nobody's, and would hide what has failed
+    // first.
     send.catch(() => {});
     sends.push(send);
     if (random() < 0.3) await sleep(random() * 5);

@@ -180,7 +180,8 @@ test("a cursor on the last events knows its place when the server has told the b
   assert.equal(cursor.check(1, 1, true), "not_judged");
   assert.ok(cursor.opened(9, 8));
   assert.deepEqual(cursor.start, { after: 7 });
-  // Retention has run on in between: the first event may be a later one, but only from the server's present cursor.
+  // Retention has run on in between: the first event may be a later one, but only from the server's present
+  // cursor.
   assert.deepEqual([cursor.check(9, 9, false), cursor.check(9, 9, true)], ["not_judged", "deliver"]);
   cursor.advance(9);
   assert.equal(cursor.check(11, 11, true), "hole");

@@ -1,6 +1,6 @@
 /**
- * What a view is told and what it shows then, as the files say that the Rust client's tests play too: `client-sdk/golden/views/`, whose
- * form `client-sdk/src/view/tests/vectors.rs` tells.
+ * What a view is told and what it shows then, as the files say that the Rust client's tests play too:
+ * `client-sdk/golden/views/`, whose form `client-sdk/src/view/tests/vectors.rs` tells.
  */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";

@@ -54,8 +54,8 @@ pub(crate) enum FormatError {
     Kind,
 }
 
-/// The messages with a lane's frames, each of which has its length, until `write` says that no more may be sent. Returns how many
-/// frames are written.
+/// The messages with a lane's frames, each of which has its length, until `write` says that no more may be
+/// sent. Returns how many frames are written.
 pub(crate) fn write_frames(
     format: Format,
     side: Side,

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-/// Frames of a message with more bytes than this are kept as they have come. Others are copied together, since each message for itself
-/// costs more memory than its bytes are, and one that was cut out of a buffer keeps all of that.
+/// Frames of a message with more bytes than this are kept as they have come. Others are copied together,
+/// since each message for itself costs more memory than its bytes are, and one that was cut out of a buffer
+/// keeps all of that.
 const COPIED_BYTES_MAX: usize = 2 * 1_024;
 
 /// Bytes that are copied together.

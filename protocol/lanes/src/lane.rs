@@ -1,4 +1,5 @@
-//! One lane: what has come and is not taken yet, the credit of both directions, and how far both sides have ended.
+//! One lane: what has come and is not taken yet, the credit of both directions, and how far both sides have
+//! ended.
 
 use std::task::Waker;
 
@@ -9,8 +10,8 @@ use quoth_protocol::limits::{LANE_CREDIT_OF_CLIENT_BYTES, LANE_CREDIT_OF_SERVER_
 use crate::incoming::Incoming;
 use crate::state::Side;
 
-/// Credit is given back in steps of this part of what a direction begins with: few messages, and no sender that waits while its
-/// receiver has room for most of it.
+/// Credit is given back in steps of this part of what a direction begins with: few messages, and no sender
+/// that waits while its receiver has room for most of it.
 const CREDIT_STEPS: u32 = 4;
 
 /// A lane of one connection.

@@ -2,11 +2,11 @@
 //!
 //! A [`Lanes`] is one connection. On the one side there are streams, as `quinn` has them: [`Lanes::open`],
 //! [`Lanes::accept`], [`LaneSend`], [`LaneRecv`]. On the other side somebody who has a socket moves messages:
-//! [`Lanes::receive`] and [`Lanes::next_message`]. Between the two there is no socket, no clock and no runtime, so that servers, clients
-//! and tests have the same.
+//! [`Lanes::receive`] and [`Lanes::next_message`]. Between the two there is no socket, no clock and no
+//! runtime, so that servers, clients and tests have the same.
 //!
-//! Memory is bounded: what the peer sends by the credit that it has, what is sent by [`OUTGOING_BYTES_MAX`], above which
-//! lanes wait.
+//! Memory is bounded: what the peer sends by the credit that it has, what is sent by [`OUTGOING_BYTES_MAX`],
+//! above which lanes wait.
 //!
 //! ```
 //! # use quoth_lanes::{Format, Lanes, Outgoing};
@@ -55,7 +55,8 @@ pub struct Lanes {
 pub enum Outgoing {
     /// A message.
     Message(Message),
-    /// A close with the code and its text: send it behind all messages and nothing after it. Comes again and again.
+    /// A close with the code and its text: send it behind all messages and nothing after it. Comes again and
+    /// again.
     Close(Closed),
 }
 
@@ -76,7 +77,8 @@ impl Lanes {
         Self { state: Arc::new(Mutex::new(State::new(side, format))) }
     }
 
-    /// Opens a lane, as a client, once there are fewer than the peer allows. It gets its number with its first frame.
+    /// Opens a lane, as a client, once there are fewer than the peer allows. It gets its number with its
+    /// first frame.
     ///
     /// # Errors
     /// Why the connection has ended.
@@ -98,8 +100,8 @@ impl Lanes {
         (LaneSend::new(Arc::clone(&self.state), key), LaneRecv::new(Arc::clone(&self.state), key))
     }
 
-    /// The sign-in has succeeded: the client may have so many lanes at once, the control lane among them, and messages of the
-    /// full size.
+    /// The sign-in has succeeded: the client may have so many lanes at once, the control lane among them, and
+    /// messages of the full size.
     pub fn signed_in(&self, lanes_max: u32) {
         self.state.lock().signed_in(lanes_max);
     }
@@ -110,7 +112,8 @@ impl Lanes {
         self.state.lock().message_bytes_max()
     }
 
-    /// Ends the connection, unless it has ended: behind what was written, the socket's side gets [`Outgoing::Close`].
+    /// Ends the connection, unless it has ended: behind what was written, the socket's side gets
+    /// [`Outgoing::Close`].
     pub fn close(&self, code: Code, text: &str) {
         self.state.lock().end(Closed { code: Some(code), text: text.to_owned(), by_peer: false });
     }
@@ -126,8 +129,8 @@ impl Lanes {
         poll_fn(|task| self.state.lock().poll_end(task)).await
     }
 
-    /// Sends a Ping, and waits for the peer's Pong. For one task at a time; when it is dropped and called again, the later Ping is the
-    /// one that is waited for.
+    /// Sends a Ping, and waits for the peer's Pong. For one task at a time; when it is dropped and called
+    /// again, the later Ping is the one that is waited for.
     ///
     /// # Errors
     /// Why the connection has ended.
@@ -144,8 +147,9 @@ impl Lanes {
         self.state.lock().receive(message)
     }
 
-    /// How many lanes the client has opened, since this was asked last, that will never come out of [`Lanes::accept`]: it has reset them before, or
-    /// had as many as it may have. They are forgotten and cost no memory; who opens many of them costs time.
+    /// How many lanes the client has opened, since this was asked last, that will never come out of
+    /// [`Lanes::accept`]: it has reset them before, or had as many as it may have. They are forgotten and
+    /// cost no memory; who opens many of them costs time.
     #[must_use]
     pub fn take_unserved(&self) -> u32 {
         self.state.lock().take_unserved()

@@ -15,13 +15,13 @@ use crate::Outgoing;
 use crate::format::{self, Format, Message};
 use crate::lane::{Lane, Refusal, Taken};
 
-/// Bytes of messages that wait for the socket, above which lanes write no more: the socket has always something to send, and
-/// a client that reads nothing pins little. Above twice as much, which only answers to what a client sends can reach, the connection
-/// ends with `OVERLOADED`.
+/// Bytes of messages that wait for the socket, above which lanes write no more: the socket has always
+/// something to send, and a client that reads nothing pins little. Above twice as much, which only answers to
+/// what a client sends can reach, the connection ends with `OVERLOADED`.
 pub const OUTGOING_BYTES_MAX: usize = 128 * 1024;
 
-/// Lanes that a server holds at most, as a multiple of those that may be open at once: whoever serves one that is over needs a moment to
-/// let go of it, in which the client may open the next one.
+/// Lanes that a server holds at most, as a multiple of those that may be open at once: whoever serves one
+/// that is over needs a moment to let go of it, in which the client may open the next one.
 const HELD_FOR_EACH_OPEN: usize = 2;
 
 /// Messages for which memory is kept when nothing waits.
@@ -301,8 +301,8 @@ impl State {
         self.drop_half(key);
     }
 
-    /// Nobody holds the receiving half any more. A client that drops it wants nothing more of the lane; a server may still have something to
-    /// say on it.
+    /// Nobody holds the receiving half any more. A client that drops it wants nothing more of the lane; a
+    /// server may still have something to say on it.
     pub(crate) fn drop_receiver(&mut self, key: u32) {
         let is_cut_off = self.lanes.get_mut(&key).is_some_and(Lane::give_up_incoming);
         if is_cut_off && self.side == Side::Client {
@@ -340,8 +340,9 @@ impl State {
         }
     }
 
-    /// Forgets a lane that is over before anybody has accepted it: nobody is there who could let go of it, and a client may open and reset as
-    /// many as it likes. The control lane stays, so that whoever accepts it hears of its end, which is the connection's.
+    /// Forgets a lane that is over before anybody has accepted it: nobody is there who could let go of it,
+    /// and a client may open and reset as many as it likes. The control lane stays, so that whoever accepts
+    /// it hears of its end, which is the connection's.
     fn forget_unaccepted(&mut self, key: u32) {
         let is_over = |lane: &Lane| lane.is_over() && lane.number != Some(CONTROL_LANE);
         if self.lanes.get(&key).is_some_and(is_over)
@@ -353,8 +354,8 @@ impl State {
         }
     }
 
-    /// How many lanes the client has opened, since this was asked last, that nobody will accept: it has reset them before, or has as many
-    /// as it may have.
+    /// How many lanes the client has opened, since this was asked last, that nobody will accept: it has reset
+    /// them before, or has as many as it may have.
     pub(crate) fn take_unserved(&mut self) -> u32 {
         std::mem::take(&mut self.unserved)
     }

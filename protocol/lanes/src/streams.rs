@@ -18,8 +18,8 @@ pub struct LaneSend {
     key: u32,
 }
 
-/// The receiving half. A client that drops it before the server has finished resets the lane with `CANCELLED`; for a server what
-/// comes is dropped from then on.
+/// The receiving half. A client that drops it before the server has finished resets the lane with
+/// `CANCELLED`; for a server what comes is dropped from then on.
 #[derive(Debug)]
 pub struct LaneRecv {
     state: Arc<Mutex<State>>,
@@ -60,8 +60,8 @@ impl LaneSend {
         Self { state, key }
     }
 
-    /// Writes some of these frames, each of which is whole and has its length, once there is credit and room: at least the first
-    /// one. Dropping the future writes nothing.
+    /// Writes some of these frames, each of which is whole and has its length, once there is credit and room:
+    /// at least the first one. Dropping the future writes nothing.
     ///
     /// # Errors
     /// [`WriteError`].
@@ -104,7 +104,8 @@ impl LaneRecv {
         Self { state, key }
     }
 
-    /// The next frames, each whole and with its length; `None` when the peer has finished its side. Dropping the future loses nothing.
+    /// The next frames, each whole and with its length; `None` when the peer has finished its side. Dropping
+    /// the future loses nothing.
     ///
     /// # Errors
     /// [`ReadError`].

@@ -339,7 +339,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// Whatever happens in whatever order: each lane gives what was written on it, in order and once, and nobody breaks the protocol.
+    /// Whatever happens in whatever order: each lane gives what was written on it, in order and once, and
+    /// nobody breaks the protocol.
     #[test]
     fn every_lane_gives_what_was_written_on_it(steps in steps()) {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {

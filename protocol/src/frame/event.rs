@@ -23,10 +23,11 @@ pub struct Event {
     pub kind: EventKind,
 }
 
-/// What an event is. A client shows an event of a kind that it does not know as an unknown one and keeps its seq.
+/// What an event is. A client shows an event of a kind that it does not know as an unknown one and keeps its
+/// seq.
 ///
-/// The state of a conversation (who is in it, what it is called, who may not speak) is what its events come to, in
-/// their order: nothing of it is kept elsewhere.
+/// The state of a conversation (who is in it, what it is called, who may not speak) is what its events come
+/// to, in their order: nothing of it is kept elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum EventKind {
@@ -37,9 +38,11 @@ pub enum EventKind {
         body: Bytes,
         /// The message that it answers. It may be absent.
         reply_to: Option<Seq>,
-        /// Whom it is to be brought to the attention of; at most [`MENTIONS_MAX`](crate::limits::MENTIONS_MAX).
+        /// Whom it is to be brought to the attention of; at most
+        /// [`MENTIONS_MAX`](crate::limits::MENTIONS_MAX).
         mentions: Vec<UserId>,
-        /// When it becomes absent, in milliseconds since 1970, unless it does so sooner; 0: at no time of its own.
+        /// When it becomes absent, in milliseconds since 1970, unless it does so sooner; 0: at no time of its
+        /// own.
         expires_ms: u64,
     },
     /// The conversation is managed from here on: its members are who may read and write.

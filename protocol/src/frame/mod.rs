@@ -1,5 +1,5 @@
-//! Frames. Variants are only ever appended: the variant's number is its place in the enum and part of the wire.
-//! `docs/PROTOCOL.md` says for each frame where it may stand and what answers it.
+//! Frames. Variants are only ever appended: the variant's number is its place in the enum and part of the
+//! wire. `docs/PROTOCOL.md` says for each frame where it may stand and what answers it.
 //!
 //! Names in serde's attributes are those of the JSON encoding (section 10); postcard has no names.
 
@@ -28,8 +28,8 @@ pub mod feature {
     pub const ROSTER: u64 = 1 << 1;
     /// Requests may be sent, and conversations have events of membership.
     pub const MEMBERSHIP: u64 = 1 << 2;
-    /// Requests about messages and the inbox may be sent, and what is said of them in between: states of messages, receipts,
-    /// rows.
+    /// Requests about messages and the inbox may be sent, and what is said of them in between: states of
+    /// messages, receipts, rows.
     pub const MESSAGES: u64 = 1 << 3;
 }
 
@@ -65,7 +65,8 @@ pub enum ClientFrame {
         /// The last event that was read.
         seq: Seq,
     },
-    /// Asks the server to do or to tell something, on the control stream. Answered by one [`Reply`](ServerFrame::Reply).
+    /// Asks the server to do or to tell something, on the control stream. Answered by one
+    /// [`Reply`](ServerFrame::Reply).
     Request {
         /// The client's number for it, which the answer repeats; not that of another one under way.
         id: u32,
@@ -91,8 +92,8 @@ pub struct Hello {
     pub token: String,
     /// Which of the user's devices this is.
     pub device: DeviceId,
-    /// Grows with each connection of the device, so that the server knows which of two is the later one: milliseconds since
-    /// 1970 at its start, or the last one and 1 where that is more.
+    /// Grows with each connection of the device, so that the server knows which of two is the later one:
+    /// milliseconds since 1970 at its start, or the last one and 1 where that is more.
     pub generation: u64,
     /// Kind of device, free text: `linux`, `android`, `web`.
     pub platform: String,
@@ -142,24 +143,24 @@ pub enum Start {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Publish {
-    /// The second half of the message id: grows with every new message of the producer. A repeat of a stored one
-    /// writes nothing and is answered with the first one's seq and time.
+    /// The second half of the message id: grows with every new message of the producer. A repeat of a stored
+    /// one writes nothing and is answered with the first one's seq and time.
     pub n: u64,
     /// The message, opaque to the server.
     #[serde(with = "crate::body")]
     pub body: Bytes,
     /// The user in whose name to publish, if the token allows it.
     pub publish_as: Option<UserId>,
-    /// When the message was first said, in milliseconds since 1970, for imports and bridges; only together with
-    /// `publish_as`.
+    /// When the message was first said, in milliseconds since 1970, for imports and bridges; only together
+    /// with `publish_as`.
     pub origin_time_ms: Option<u64>,
     /// The message that this one answers.
     pub reply_to: Option<Seq>,
     /// Whom it is to be brought to the attention of; at most [`MENTIONS_MAX`](crate::limits::MENTIONS_MAX).
     #[serde(default)]
     pub mentions: Vec<UserId>,
-    /// The message becomes absent in so many milliseconds after it was stored, if it has not done so by then; 0: at no time of
-    /// its own.
+    /// The message becomes absent in so many milliseconds after it was stored, if it has not done so by then;
+    /// 0: at no time of its own.
     #[serde(default)]
     pub expires_in_ms: u64,
 }
@@ -208,7 +209,8 @@ pub enum FetchRange {
     AfterTime(u64),
     /// The last events that were stored before this time, in milliseconds since 1970.
     BeforeTime(u64),
-    /// As [`Around`](Self::Around), of the first event that was stored at this time or later, in milliseconds since 1970.
+    /// As [`Around`](Self::Around), of the first event that was stored at this time or later, in milliseconds
+    /// since 1970.
     AroundTime(u64),
 }
 
@@ -238,8 +240,8 @@ pub enum ServerFrame {
         head: Seq,
         /// The first seq that is still readable, `head + 1` when there is none.
         floor: Seq,
-        /// Which store the conversation is in, less than 2^53. Seqs that were told of another one mean nothing here, as when the server
-        /// was restored from a backup.
+        /// Which store the conversation is in, less than 2^53. Seqs that were told of another one mean
+        /// nothing here, as when the server was restored from a backup.
         store: u64,
     },
     /// One event of the stream's conversation.
@@ -263,10 +265,12 @@ pub enum ServerFrame {
         code: Code,
         /// When it may be sent again, in milliseconds from now; 0 when the code does not depend on time.
         retry_after_ms: u32,
-        /// Why, for people, in at most [`REASON_BYTES_MAX`](crate::limits::REASON_BYTES_MAX) bytes; empty when the code says it all.
+        /// Why, for people, in at most [`REASON_BYTES_MAX`](crate::limits::REASON_BYTES_MAX) bytes; empty
+        /// when the code says it all.
         reason: String,
     },
-    /// Events that are absent, all of them: they have expired, or were revoked or erased. The cursor moves to `to`.
+    /// Events that are absent, all of them: they have expired, or were revoked or erased. The cursor moves to
+    /// `to`.
     Gap {
         /// The first missing seq.
         from: Seq,

@@ -1,7 +1,8 @@
 //! Who may do what in which conversation. [`authorize`] is the one guard in front of every verb.
 //!
-//! In a conversation that nobody has created (an unmanaged one) the token alone says what is allowed. In a managed one
-//! membership says it, and the token only narrows that. What does not exist and what is not allowed are refused alike.
+//! In a conversation that nobody has created (an unmanaged one) the token alone says what is allowed. In a
+//! managed one membership says it, and the token only narrows that. What does not exist and what is not
+//! allowed are refused alike.
 
 mod change;
 mod grant;
@@ -86,7 +87,8 @@ pub struct Place<'a> {
 
 /// Lets an action pass at `now_ms`, in milliseconds since 1970, and says how far it reaches, or refuses it.
 ///
-/// Whoever asks often keeps the actor's [`Standing`] for as long as neither the conversation's version nor the token changes.
+/// Whoever asks often keeps the actor's [`Standing`] for as long as neither the conversation's version nor
+/// the token changes.
 ///
 /// # Errors
 /// Why not. Whether the conversation exists does not show in it.

@@ -1,5 +1,5 @@
-//! Whether somebody else is asked who may not answer: after some failures in a row nobody waits for that any more, but for one who
-//! tries from time to time.
+//! Whether somebody else is asked who may not answer: after some failures in a row nobody waits for that any
+//! more, but for one who tries from time to time.
 
 /// Failures in a row after which nobody is asked for a while.
 const FAILURES_MAX: u32 = 5;
@@ -27,8 +27,8 @@ struct Pause {
 }
 
 impl Breaker {
-    /// Whether to ask at `now_ms`, in milliseconds since 1970. During a pause's end one may, and the next one not before another
-    /// pause: so a try whose asker has gone holds up nothing for longer.
+    /// Whether to ask at `now_ms`, in milliseconds since 1970. During a pause's end one may, and the next one
+    /// not before another pause: so a try whose asker has gone holds up nothing for longer.
     pub fn asks(&mut self, now_ms: u64) -> bool {
         match &mut self.pause {
             None => true,

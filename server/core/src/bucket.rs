@@ -1,10 +1,11 @@
 //! How fast something may go on, with a burst: token buckets.
 
-/// Seconds' worth that a bucket holds when it is full: what may come at once after a rest. A stream's publishes that may wait for
-/// their acks (256) then fit into the burst of 100 a second.
+/// Seconds' worth that a bucket holds when it is full: what may come at once after a rest. A stream's
+/// publishes that may wait for their acks (256) then fit into the burst of 100 a second.
 pub const BURST_S: u64 = 3;
 
-/// How long a wait may get. It bounds what a jump of the clock can do, and the place of whoever comes last in a queue of many.
+/// How long a wait may get. It bounds what a jump of the clock can do, and the place of whoever comes last in
+/// a queue of many.
 pub const WAIT_MAX_MS: u64 = 60_000;
 
 const NS_PER_S: u64 = 1_000_000_000;
@@ -29,8 +30,9 @@ impl Pace {
     }
 }
 
-/// A bucket that fills by itself. All that it has to know is when it will be full, so it is one number, which one that is shared
-/// keeps as an atomic: take it out with [`Bucket::from_full_at_ns`] and put it back from [`Bucket::full_at_ns`].
+/// A bucket that fills by itself. All that it has to know is when it will be full, so it is one number, which
+/// one that is shared keeps as an atomic: take it out with [`Bucket::from_full_at_ns`] and put it back from
+/// [`Bucket::full_at_ns`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Bucket {
     full_at_ns: u64,
@@ -58,9 +60,9 @@ impl Bucket {
         self.full_at_ns <= now_ms.saturating_mul(NS_PER_MS)
     }
 
-    /// Takes units in any case at `now_ms`, in milliseconds since 1970, and says how long their owner has to wait for them, in
-    /// milliseconds, rounded up: who comes first has the shorter wait, so a shared bucket is a fair queue. The wait is at most
-    /// [`WAIT_MAX_MS`].
+    /// Takes units in any case at `now_ms`, in milliseconds since 1970, and says how long their owner has to
+    /// wait for them, in milliseconds, rounded up: who comes first has the shorter wait, so a shared bucket
+    /// is a fair queue. The wait is at most [`WAIT_MAX_MS`].
     #[must_use]
     pub fn reserve(&mut self, pace: Pace, units: u64, now_ms: u64) -> u64 {
         let now_ns = now_ms.saturating_mul(NS_PER_MS);

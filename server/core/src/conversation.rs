@@ -84,8 +84,8 @@ pub struct ConversationStream {
 }
 
 impl ConversationStream {
-    /// Opens the stream, if the user may: reading where a start is given, writing otherwise. The Open is to be answered.
-    /// `has_roster` says whether feature `ROSTER` is in force.
+    /// Opens the stream, if the user may: reading where a start is given, writing otherwise. The Open is to
+    /// be answered. `has_roster` says whether feature `ROSTER` is in force.
     ///
     /// Who is muted may open it, since a mute ends by itself.
     ///

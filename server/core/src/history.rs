@@ -1,7 +1,7 @@
 //! Which part of a conversation a page of history tells of.
 //!
-//! A page tells of all seqs between its two ends: by an event, or by a gap where that is absent. So pages that follow one another in
-//! either direction meet exactly, whatever becomes absent meanwhile.
+//! A page tells of all seqs between its two ends: by an event, or by a gap where that is absent. So pages
+//! that follow one another in either direction meet exactly, whatever becomes absent meanwhile.
 
 use quoth_protocol::Seq;
 
@@ -57,15 +57,16 @@ impl Span {
         Self { after: Seq(after), last: Seq(last), more_before, more_after }
     }
 
-    /// With what is before it, of which at most `limit` seqs up to and including `event` are more than a gap; there is nothing from
-    /// there on.
+    /// With what is before it, of which at most `limit` seqs up to and including `event` are more than a gap;
+    /// there is nothing from there on.
     #[must_use]
     pub fn back_to(self, event: Seq, limit: u64, floor: Seq) -> Self {
         let Self { after, more_before, .. } = Self::of(Anchor::Before(event.next()), limit, floor, self.last);
         Self { after: after.min(self.after), more_before, ..self }
     }
 
-    /// With what is behind it, of which at most `limit` seqs from `event` on are more than a gap; there is nothing up to there.
+    /// With what is behind it, of which at most `limit` seqs from `event` on are more than a gap; there is
+    /// nothing up to there.
     #[must_use]
     pub fn on_to(self, event: Seq, limit: u64, head: Seq) -> Self {
         let before = Seq(event.0.saturating_sub(1));

@@ -9,8 +9,9 @@
 //! | `s`, conversation | [`Settings`] |
 //! | `p`, conversation | that it is pinned |
 //!
-//! An entry is moved at most once in [`MOVE_INTERVAL_MS`], so a row's time is as much behind at most. A row that its entry does not
-//! name is over: it is left where it is when nobody knows its key any more, and skipped.
+//! An entry is moved at most once in [`MOVE_INTERVAL_MS`], so a row's time is as much behind at most. A row
+//! that its entry does not name is over: it is left where it is when nobody knows its key any more, and
+//! skipped.
 
 use quoth_protocol::ConversationName;
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,8 @@ use crate::register::{Damaged, RegisterChange, decode, encode, key};
 /// How often a conversation moves in its members' lists at most, in milliseconds.
 pub const MOVE_INTERVAL_MS: u64 = 60_000;
 
-/// Members of a conversation that moves in their lists; with more of them it stands there among those that are looked at each time.
+/// Members of a conversation that moves in their lists; with more of them it stands there among those that
+/// are looked at each time.
 pub const MOVED_MEMBERS_MAX: u32 = 256;
 
 /// What the keys begin with.
@@ -35,7 +37,8 @@ const ENTRY: u8 = b'n';
 /// See [`MOVED`].
 pub const SETTINGS: u8 = b's';
 
-/// What the keys begin with, in the server's own log, of conversations that are to be moved and are not yet; so a crash loses no move.
+/// What the keys begin with, in the server's own log, of conversations that are to be moved and are not yet;
+/// so a crash loses no move.
 pub const DUE: u8 = b'w';
 
 /// Where a conversation stands in a user's list. All times are in milliseconds since 1970.
@@ -96,7 +99,8 @@ pub fn joined(conversation: &ConversationName, time_ms: u64, members: u32) -> Ve
     Entry::default().replaced(Entry { moved_ms, read_ms: 0 }, conversation)
 }
 
-/// The registers of a conversation that a user has left, but for those with a time in their keys, which only [`over`] knows.
+/// The registers of a conversation that a user has left, but for those with a time in their keys, which only
+/// [`over`] knows.
 #[must_use]
 pub fn left(conversation: &ConversationName) -> Vec<RegisterChange> {
     [LARGE, SETTINGS, PINNED].map(|kind| (of(kind, conversation), None)).to_vec()

@@ -1,8 +1,8 @@
 //! Quoth's rules as pure state machines: no IO, no clock, no entropy, no runtime.
 //!
-//! Each machine takes an input (and the time, where time matters) and gives back outputs, which are data. The shell in
-//! `quoth-server` performs them and feeds the results back. So a rule such as "an ack leaves only after the flush" can
-//! be read, and tested, without a disk or a network.
+//! Each machine takes an input (and the time, where time matters) and gives back outputs, which are data. The
+//! shell in `quoth-server` performs them and feeds the results back. So a rule such as "an ack leaves only
+//! after the flush" can be read, and tested, without a disk or a network.
 //!
 //! | module | decides |
 //! |---|---|

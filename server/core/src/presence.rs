@@ -1,6 +1,7 @@
 //! Who is there: of each device, and of each user the best of the devices.
 //!
-//! A device that goes is taken for there for a moment longer, so that a reconnect is no event for anybody who watches.
+//! A device that goes is taken for there for a moment longer, so that a reconnect is no event for anybody who
+//! watches.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -14,7 +15,8 @@ pub struct Change {
     pub user: UserId,
     /// What it is now.
     pub status: Status,
-    /// When a device of the user was last connected, in milliseconds since 1970; the time of the change while one is.
+    /// When a device of the user was last connected, in milliseconds since 1970; the time of the change while
+    /// one is.
     pub last_seen_ms: u64,
 }
 
@@ -116,8 +118,8 @@ impl Presence {
         changes
     }
 
-    /// A user's status, and when a device was last connected, which is `now_ms` while one is. `None` of who is offline: that is
-    /// not remembered here.
+    /// A user's status, and when a device was last connected, which is `now_ms` while one is. `None` of who
+    /// is offline: that is not remembered here.
     #[must_use]
     pub fn of(&self, user: &UserId, now_ms: u64) -> Option<(Status, u64)> {
         let of_user = self.users.get(user)?;
@@ -135,7 +137,8 @@ impl Presence {
         }
     }
 
-    /// Tells what is to be told of a user, of whom a device was there at `seen_ms` that is forgotten, and forgets one who is offline.
+    /// Tells what is to be told of a user, of whom a device was there at `seen_ms` that is forgotten, and
+    /// forgets one who is offline.
     fn change(&mut self, user: &UserId, seen_ms: u64, now_ms: u64) -> Option<Change> {
         let of_user = self.users.get_mut(user)?;
         let status = of_user.status();

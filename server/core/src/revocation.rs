@@ -1,7 +1,8 @@
-//! Which tokens are revoked. A token is judged by what it says of itself: its user, its id, and when it was issued.
+//! Which tokens are revoked. A token is judged by what it says of itself: its user, its id, and when it was
+//! issued.
 //!
-//! The index holds what a token can still run into and no more: a revoked token's id goes when the token has ended, and all
-//! that is known of a user is at most one time for the user and one for each device.
+//! The index holds what a token can still run into and no more: a revoked token's id goes when the token has
+//! ended, and all that is known of a user is at most one time for the user and one for each device.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,8 +29,8 @@ pub enum Revoked {
 /// Since when or until when it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
-    /// Tokens that were issued before this, in milliseconds since 1970; `u64::MAX`: all of them, those to come too. Of a single token it
-    /// is not asked.
+    /// Tokens that were issued before this, in milliseconds since 1970; `u64::MAX`: all of them, those to
+    /// come too. Of a single token it is not asked.
     pub issued_before_ms: u64,
     /// When no token is left that this concerns, in milliseconds since 1970; `u64::MAX`: it is not known.
     pub over_ms: u64,
@@ -109,7 +110,8 @@ impl Revocations {
         self.count == 0
     }
 
-    /// Why a token is revoked at `now_ms`, in milliseconds since 1970, for people; empty where nobody has said so, `None` when it is not.
+    /// Why a token is revoked at `now_ms`, in milliseconds since 1970, for people; empty where nobody has
+    /// said so, `None` when it is not.
     #[must_use]
     pub fn against(&self, bearer: Bearer<'_>, now_ms: u64) -> Option<&Arc<str>> {
         let concerns = |in_force: &&InForce| {
@@ -128,12 +130,12 @@ impl Revocations {
         concerning.map(|in_force| &in_force.reason).find(|reason| !reason.is_empty()).or(Some(first))
     }
 
-    /// Revokes something, beside what is revoked of it already, and gives what is in force then. The reason, for people, is the latest that
-    /// was given.
+    /// Revokes something, beside what is revoked of it already, and gives what is in force then. The reason,
+    /// for people, is the latest that was given.
     ///
     /// # Errors
-    /// When that would be one more than the most. Nothing is forgotten to make room, since a token that was revoked would be good
-    /// again.
+    /// When that would be one more than the most. Nothing is forgotten to make room, since a token that was
+    /// revoked would be good again.
     pub fn revoke(&mut self, revoked: &Revoked, extent: Extent, reason: &str) -> Result<Extent, TooMany> {
         let before = self.find(revoked);
         if before.is_none() && self.count >= self.max {

@@ -1,9 +1,10 @@
 //! Seqs, times, and what a repeated message id gets.
 //!
-//! The sequencer holds the head and the producers of the conversations that are in use. What it does not hold it
-//! asks for, and the shell loads it from the view: [`Sequenced::NeedConversation`], [`Sequenced::NeedProducer`]. It
-//! forgets the conversations, the producers and the message ids that have not been used for two generations, once the
-//! view has all of them ([`Sequencer::rotate`]). So what it holds is bounded by what two generations use.
+//! The sequencer holds the head and the producers of the conversations that are in use. What it does not hold
+//! it asks for, and the shell loads it from the view: [`Sequenced::NeedConversation`],
+//! [`Sequenced::NeedProducer`]. It forgets the conversations, the producers and the message ids that have not
+//! been used for two generations, once the view has all of them ([`Sequencer::rotate`]). So what it holds is
+//! bounded by what two generations use.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -11,8 +12,8 @@ use std::collections::{HashMap, VecDeque};
 use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
 
 /// Recent message ids that a conversation keeps at hand, so that the repeats after a reconnect (at most
-/// [`IN_FLIGHT_PUBLISHES_MAX`](quoth_protocol::limits::IN_FLIGHT_PUBLISHES_MAX) a stream) need no read from the store.
-/// A group of no more publishes is remembered whole, so a repeat within it needs none either.
+/// [`IN_FLIGHT_PUBLISHES_MAX`](quoth_protocol::limits::IN_FLIGHT_PUBLISHES_MAX) a stream) need no read from
+/// the store. A group of no more publishes is remembered whole, so a repeat within it needs none either.
 pub const RECENT_MAX: usize = 1_024;
 
 /// Conversations of one generation: two of them are about 200 MB when each conversation has one producer.
@@ -128,16 +129,16 @@ impl Default for Sequencer {
 }
 
 impl Sequencer {
-    /// A sequencer whose generations have so many conversations, and so many producers and message ids together; the
-    /// default is 250,000 and 1,000,000.
+    /// A sequencer whose generations have so many conversations, and so many producers and message ids
+    /// together; the default is 250,000 and 1,000,000.
     #[must_use]
     pub fn with_limits(conversations_max: usize, entries_max: usize) -> Self {
         let (young, old) = (HashMap::new(), HashMap::new());
         Self { young, old, young_entries: 0, generation: 0, conversations_max, entries_max }
     }
 
-    /// Sequences one publish. After [`Sequenced::Append`] the message is part of the order: the caller appends it
-    /// with the group that it gathers, or stops the server.
+    /// Sequences one publish. After [`Sequenced::Append`] the message is part of the order: the caller
+    /// appends it with the group that it gathers, or stops the server.
     ///
     /// The time of an event is `now_ms`, but never before that of the event ahead of it.
     pub fn sequence(
@@ -167,8 +168,8 @@ impl Sequencer {
         }
     }
 
-    /// Gives an event its place that has no message id, as those have which the server makes; `None` when the conversation
-    /// is to be loaded first. The time is as in [`Sequencer::sequence`].
+    /// Gives an event its place that has no message id, as those have which the server makes; `None` when the
+    /// conversation is to be loaded first. The time is as in [`Sequencer::sequence`].
     pub fn append(&mut self, name: &ConversationName, now_ms: u64) -> Option<(Seq, u64)> {
         let conversation = self.conversation(name)?;
         Some(conversation.next(now_ms))
@@ -189,8 +190,8 @@ impl Sequencer {
         self.young.get_mut(name)
     }
 
-    /// Takes the content of the last event of a loaded conversation: its bytes, and gives those of all events before it. It is to be
-    /// called once for each event.
+    /// Takes the content of the last event of a loaded conversation: its bytes, and gives those of all events
+    /// before it. It is to be called once for each event.
     pub fn extend(&mut self, name: &ConversationName, bytes: u64) -> u64 {
         let Some(conversation) = self.young.get_mut(name) else { return 0 };
         let offset = conversation.bytes;
@@ -198,14 +199,15 @@ impl Sequencer {
         offset
     }
 
-    /// The last seq of a conversation and the bytes of the contents of all its events; `None` when it is to be loaded first.
+    /// The last seq of a conversation and the bytes of the contents of all its events; `None` when it is to
+    /// be loaded first.
     pub fn end(&mut self, name: &ConversationName) -> Option<(Seq, u64)> {
         let conversation = self.conversation(name)?;
         Some((conversation.head, conversation.bytes))
     }
 
-    /// Loads a conversation: the seq of its last event, that event's time, and the bytes of the contents of all of them; zeros when it has
-    /// none.
+    /// Loads a conversation: the seq of its last event, that event's time, and the bytes of the contents of
+    /// all of them; zeros when it has none.
     pub fn load_conversation(&mut self, name: &ConversationName, head: Seq, time_ms: u64, bytes: u64) {
         self.young.entry(name.clone()).or_insert_with(|| Conversation {
             head,
@@ -233,8 +235,9 @@ impl Sequencer {
         self.young.len() >= self.conversations_max || self.young_entries >= self.entries_max
     }
 
-    /// Forgets what was not used since the last rotation, and begins a new generation. Only when the view has all that
-    /// had been sequenced by that last rotation. What is forgotten is given back, since it takes its time to be dropped.
+    /// Forgets what was not used since the last rotation, and begins a new generation. Only when the view has
+    /// all that had been sequenced by that last rotation. What is forgotten is given back, since it takes its
+    /// time to be dropped.
     #[must_use]
     pub fn rotate(&mut self) -> Forgotten {
         self.young_entries = 0;

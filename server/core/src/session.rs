@@ -43,7 +43,8 @@ pub enum Input {
 pub enum Output {
     /// Verify this token and feed [`Input::Verified`].
     Verify(String),
-    /// The client is signed in: answer with Welcome, raise the stream limit, and let the other streams be read.
+    /// The client is signed in: answer with Welcome, raise the stream limit, and let the other streams be
+    /// read.
     Welcome {
         /// Who it is.
         identity: Identity,
@@ -69,8 +70,8 @@ pub enum Output {
     Close(Code, &'static str),
 }
 
-/// The control stream of one connection. Give it inputs with [`Session::handle`]; each gives at most one output but for
-/// none being wanted.
+/// The control stream of one connection. Give it inputs with [`Session::handle`]; each gives at most one
+/// output but for none being wanted.
 #[derive(Debug)]
 pub struct Session {
     state: State,
@@ -78,7 +79,8 @@ pub struct Session {
     statuses: Statuses,
 }
 
-/// What the client says of whether somebody sits there, which others hear of at most once in [`STATUS_INTERVAL_MS`].
+/// What the client says of whether somebody sits there, which others hear of at most once in
+/// [`STATUS_INTERVAL_MS`].
 #[derive(Debug, Default)]
 struct Statuses {
     /// When the last one was passed on, in milliseconds since 1970.
@@ -117,8 +119,8 @@ enum State {
     Closed,
 }
 
-/// What the client hears of its token's end: each end is told once, and only one that is later than those told before. So
-/// a client that answers with the token that it has is not asked again and again.
+/// What the client hears of its token's end: each end is told once, and only one that is later than those
+/// told before. So a client that answers with the token that it has is not asked again and again.
 #[derive(Debug, Clone, Copy)]
 struct Notice {
     /// When to tell; `None` for never.

@@ -1,7 +1,8 @@
 //! The recent frames of a conversation, in memory, and how a cursor reads on through view and tail.
 //!
-//! A tail may drop a frame only after the view has it. So a cursor that finds no tail, or is behind the tail's first
-//! frame, finds everything up to there in the view, and history, replay and live delivery are one path without a hole.
+//! A tail may drop a frame only after the view has it. So a cursor that finds no tail, or is behind the
+//! tail's first frame, finds everything up to there in the view, and history, replay and live delivery are
+//! one path without a hole.
 
 use std::collections::VecDeque;
 
@@ -149,8 +150,8 @@ impl Tail {
         self.head.0 - self.frames.len() as u64
     }
 
-    /// The first event that is behind `from` and not before the marks by which the conversation is kept, of those that the tail has;
-    /// behind its head when there is none.
+    /// The first event that is behind `from` and not before the marks by which the conversation is kept, of
+    /// those that the tail has; behind its head when there is none.
     #[must_use]
     pub fn floor(&self, from: Seq, keeping: Keeping) -> Seq {
         let judge = keeping.judge(self.end());

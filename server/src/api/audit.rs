@@ -1,4 +1,5 @@
-//! Which key has changed what, and who has come without one: lines of the log with the target `audit`, which a filter can send elsewhere.
+//! Which key has changed what, and who has come without one: lines of the log with the target `audit`, which
+//! a filter can send elsewhere.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -16,7 +17,8 @@ const REQUEST_CHARS_MAX: usize = 512;
 /// Between two lines about requests without a good key, at least: who sends many must not fill a disk.
 const TELL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Whether what an operation does is told. What is published has its sender in the conversation, where everybody finds it.
+/// Whether what an operation does is told. What is published has its sender in the conversation, where
+/// everybody finds it.
 fn is_told(operation: &Operation) -> bool {
     operation.method != Method::GET && !operation.path.starts_with("/v1/publish")
 }

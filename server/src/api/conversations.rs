@@ -1,5 +1,5 @@
-//! `/v1/conversations` and what is below: managed conversations and their members, changed as their rules allow it to everybody, by an
-//! operator who needs to be no member.
+//! `/v1/conversations` and what is below: managed conversations and their members, changed as their rules
+//! allow it to everybody, by an operator who needs to be no member.
 
 use axum::http::{Method, StatusCode};
 use quoth_core::membership::{Change, Refusal};

@@ -1,4 +1,5 @@
-//! `/v1/users/{user}/erasure`: what there is of a user goes, everywhere. It goes on behind a restart, and says how far it is and what stays.
+//! `/v1/users/{user}/erasure`: what there is of a user goes, everywhere. It goes on behind a restart, and
+//! says how far it is and what stays.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -140,8 +140,8 @@ async fn read(
     }))
 }
 
-/// First and last seq of what a page that begins with the conversation is asked for and cannot have, since the conversation begins at
-/// `floor` by now.
+/// First and last seq of what a page that begins with the conversation is asked for and cannot have, since
+/// the conversation begins at `floor` by now.
 fn gone_before(range: FetchRange, floor: Seq) -> Option<(Seq, Seq)> {
     let from = if let FetchRange::After(cursor) = range { Seq(cursor.0.saturating_add(1)) } else { Seq(1) };
     let end = if let FetchRange::Before(seq) = range { seq.min(floor) } else { floor };

@@ -68,7 +68,8 @@ impl FromStr for Scope {
     }
 }
 
-/// A key of the server API: `NAME=SCOPE+SCOPE:FILE`. Two may have one name, so that a key can be replaced while both are taken.
+/// A key of the server API: `NAME=SCOPE+SCOPE:FILE`. Two may have one name, so that a key can be replaced
+/// while both are taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKeySpec {
     /// Who has it: the sender of what it publishes in nobody else's name, and the actor of its changes.
@@ -138,7 +139,8 @@ impl Keys {
         specs.iter().map(load).collect::<Result<_, String>>().map(Self)
     }
 
-    /// Whose key this is. Compares with every key, and each in the same time whatever it has in common with it.
+    /// Whose key this is. Compares with every key, and each in the same time whatever it has in common with
+    /// it.
     pub(super) fn caller(&self, key: &str) -> Option<&Caller> {
         let asked = digest(&SHA256, key.as_bytes());
         let mut found = None;

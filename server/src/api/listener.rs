@@ -25,7 +25,8 @@ use crate::http::Stream;
 use crate::outbox::Progress;
 use crate::session::{Service, log_panic};
 
-/// How long a connection may say nothing, between requests and within the head of one: backends keep connections for a while.
+/// How long a connection may say nothing, between requests and within the head of one: backends keep
+/// connections for a while.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Time for a handshake of TLS.
@@ -58,7 +59,8 @@ pub(crate) struct Bound {
     takes_plain: bool,
 }
 
-/// Takes the API's address; `None` if it is off. Before anything is opened, so that a mistake is told at once.
+/// Takes the API's address; `None` if it is off. Before anything is opened, so that a mistake is told at
+/// once.
 ///
 /// # Errors
 /// When it is in use, or is none of this machine.

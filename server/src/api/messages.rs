@@ -1,4 +1,5 @@
-//! `/v1/conversations/{conversation}/messages/{seq}` and what is below: what is done to a message that is said, in a user's name or the key's.
+//! `/v1/conversations/{conversation}/messages/{seq}` and what is below: what is done to a message that is
+//! said, in a user's name or the key's.
 
 use axum::http::{Method, StatusCode};
 use quoth_protocol::message::check_reaction;

@@ -1,5 +1,5 @@
-//! The numbers of `/v1/stats` in Prometheus' text format, version 0.0.4: a line each. The format is three lines for a number, so a library
-//! for it would be larger than this.
+//! The numbers of `/v1/stats` in Prometheus' text format, version 0.0.4: a line each. The format is three
+//! lines for a number, so a library for it would be larger than this.
 
 use std::fmt::Write as _;
 
@@ -8,8 +8,8 @@ use serde_json::Value;
 /// What Prometheus takes the text for.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// A number: its metric, whether it only grows from the start on, what it is, and which one of the stats; milliseconds are told in
-/// seconds.
+/// A number: its metric, whether it only grows from the start on, what it is, and which one of the stats;
+/// milliseconds are told in seconds.
 type Metric = (&'static str, bool, &'static str, &'static str);
 
 const METRICS: [Metric; 20] = [

@@ -1,5 +1,5 @@
-//! The server API: HTTP for backends, on a port of its own. Whoever has a key acts as the operator: memberships and clients' limits do
-//! not hold for it, scopes do.
+//! The server API: HTTP for backends, on a port of its own. Whoever has a key acts as the operator:
+//! memberships and clients' limits do not hold for it, scopes do.
 //!
 //! | module | has |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! Who must stay out of a conversation and how others may come in: `/v1/conversations/{conversation}/bans` and `…/invitations`, as an operator
-//! looks at them.
+//! Who must stay out of a conversation and how others may come in: `/v1/conversations/{conversation}/bans`
+//! and `…/invitations`, as an operator looks at them.
 
 use axum::http::Method;
 use quoth_core::membership::{Change, ConversationState, Refusal};

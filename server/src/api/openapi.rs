@@ -1,4 +1,5 @@
-//! The document that describes the API (OpenAPI 3.1), made from the operations that are served and the schemas here.
+//! The document that describes the API (OpenAPI 3.1), made from the operations that are served and the
+//! schemas here.
 
 use axum::http::Method;
 use quoth_protocol::limits::{

@@ -1,5 +1,5 @@
-//! One table for the routes and for the document that describes them: an operation that is served is documented, with the scope
-//! that it asks for, and nothing is documented that is not served.
+//! One table for the routes and for the document that describes them: an operation that is served is
+//! documented, with the scope that it asks for, and nothing is documented that is not served.
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -1,9 +1,9 @@
 //! Publishes of backends, each with a message id by which a repeat is recognised.
 //!
-//! A publish with an idempotency key has a producer of its own, which is made from the key, and is that producer's message 1. So
-//! the log itself knows of it: a repeat gets the first one's place and time, however old it is, also after a restart and
-//! while the first one is under way. It costs the view a row for each such message. One without a key can have no repeat, and
-//! shares a producer with all others of this process.
+//! A publish with an idempotency key has a producer of its own, which is made from the key, and is that
+//! producer's message 1. So the log itself knows of it: a repeat gets the first one's place and time, however
+//! old it is, also after a restart and while the first one is under way. It costs the view a row for each
+//! such message. One without a key can have no repeat, and shares a producer with all others of this process.
 
 use std::sync::Arc;
 
@@ -64,7 +64,8 @@ impl Poster {
         Self { engine, user, producer: ProducerId(rand::rng().random()), next_n: Mutex::new(1) }
     }
 
-    /// Hands a message of a caller over; waits while the queue is full. What is handed over first is stored first.
+    /// Hands a message of a caller over; waits while the queue is full. What is handed over first is stored
+    /// first.
     ///
     /// # Errors
     /// Why it is not taken.
@@ -109,7 +110,8 @@ impl Poster {
     }
 }
 
-/// The producer of one idempotency key, as a user that nobody is. A length in front keeps names and keys apart.
+/// The producer of one idempotency key, as a user that nobody is. A length in front keeps names and keys
+/// apart.
 fn producer_of(caller: &UserId, key: &str) -> UserId {
     let mut context = Context::new(&SHA256);
     context.update(&caller.as_str().len().to_be_bytes());

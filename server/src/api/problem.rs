@@ -1,4 +1,5 @@
-//! Refusals as RFC 9457 has them: `application/problem+json` with a code for programs, and a text that says what to do.
+//! Refusals as RFC 9457 has them: `application/problem+json` with a code for programs, and a text that says
+//! what to do.
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};

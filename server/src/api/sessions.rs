@@ -186,8 +186,8 @@ async fn revoke(call: Call) -> Result<Answer, Problem> {
     }
     let reason = shown(&reason)?;
     let now_ms = call.app.service.engine.now_ms();
-    // Without a time: those that are out by now, by an issuer's clock that is ahead too. A user who gets a new token after that may
-    // come back.
+    // Without a time: those that are out by now, by an issuer's clock that is ahead too. A user who gets a
+    // new token after that may come back.
     let by_now_ms = now_ms.saturating_add(LEEWAY_S * 1_000);
     let issued_before_ms = issued_before_ms.unwrap_or(if is_token { u64::MAX } else { by_now_ms });
     let extent = Extent { issued_before_ms, over_ms: end_of(expires_ms, now_ms)? };

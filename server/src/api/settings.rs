@@ -84,7 +84,8 @@ impl Default for ApiConfig {
 }
 
 impl ApiConfig {
-    /// Addresses to try in turn; none when it is off. In development the port behind the clients' is as good as any other.
+    /// Addresses to try in turn; none when it is off. In development the port behind the clients' is as good
+    /// as any other.
     pub(crate) fn addresses(&self, development: bool, clients: SocketAddr) -> Vec<SocketAddr> {
         let on_loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         match self.listen {

@@ -40,7 +40,8 @@ pub struct Issue<'a> {
     pub expires_s: u64,
 }
 
-/// Why a file has no private key that signs. Of keys of elliptic curves only PKCS#8 is read; `openssl ecparam -genkey` writes SEC1 (RFC 5915).
+/// Why a file has no private key that signs. Of keys of elliptic curves only PKCS#8 is read;
+/// `openssl ecparam -genkey` writes SEC1 (RFC 5915).
 fn no_key(file: &Path, algorithm: Algorithm, bytes: &[u8], error: &Error) -> String {
     let file = file.display();
     let sec1 = b"-----BEGIN EC PRIVATE KEY-----";
@@ -65,7 +66,8 @@ const fn bits_wanted(algorithm: Algorithm) -> &'static str {
 /// Signs a token.
 ///
 /// # Errors
-/// A key file that cannot be read or is no private key of the algorithm, which is one of [`algorithm`](super::algorithm).
+/// A key file that cannot be read or is no private key of the algorithm, which is one of
+/// [`algorithm`](super::algorithm).
 pub fn issue(key_file: &Path, algorithm: Algorithm, what: Issue<'_>) -> Result<String, String> {
     #[derive(Serialize)]
     struct Issued<'a> {

@@ -15,7 +15,8 @@ use super::KeySpec;
 /// Bytes that an HS256 secret needs: those of its hash (RFC 7518, section 3.2).
 const HMAC_SECRET_BYTES_MIN: usize = 32;
 
-/// Bits that an RSA key needs (RFC 7518, section 3.3), and bits that it may have: the work for a signature grows with their square.
+/// Bits that an RSA key needs (RFC 7518, section 3.3), and bits that it may have: the work for a signature
+/// grows with their square.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2_048..=8_192;
 
 /// A key.
@@ -71,8 +72,8 @@ impl Key {
     /// The key in an element of a key set (RFC 7517).
     ///
     /// # Errors
-    /// Why tokens may not be signed with it: whoever can write the set must not be able to make one key do for another, so each is for
-    /// one algorithm.
+    /// Why tokens may not be signed with it: whoever can write the set must not be able to make one key do
+    /// for another, so each is for one algorithm.
     pub(super) fn of_jwk(jwk: &serde_json::Value) -> Result<Self, String> {
         if jwk["kty"] == "oct" {
             return Err("it is a symmetric key, which no set that others can read may have".to_owned());
@@ -95,8 +96,8 @@ impl Key {
         {
             return Err("its `key_ops` have no `verify`".to_owned());
         }
-        // `alg` is optional (RFC 7517, section 4.4). Without it a key is for the one algorithm that is allowed for its kind, which is no
-        // other one than with it: an RSA key never does for HS256 or PS256.
+        // `alg` is optional (RFC 7517, section 4.4). Without it a key is for the one algorithm that is
+        // allowed for its kind, which is no other one than with it: an RSA key never does for HS256 or PS256.
         let algorithm = match (common.key_algorithm, &jwk.algorithm) {
             (Some(KeyAlgorithm::EdDSA) | None, AlgorithmParameters::OctetKeyPair(pair))
                 if pair.curve == EllipticCurve::Ed25519 =>

@@ -21,7 +21,8 @@ pub use verify::{Demands, Verifier};
 /// Seconds by which the clocks of the issuer and of this server may differ.
 pub const LEEWAY_S: u64 = 30;
 
-/// Bytes that a token's id (`jti`) may have: a UUID has 36, a SHA-256 in hexadecimal 64. Ids of revoked tokens are kept.
+/// Bytes that a token's id (`jti`) may have: a UUID has 36, a SHA-256 in hexadecimal 64. Ids of revoked
+/// tokens are kept.
 pub const TOKEN_ID_BYTES_MAX: usize = 128;
 
 /// Algorithms that a key may be for.
@@ -32,14 +33,16 @@ const ALGORITHMS: &[(&str, Algorithm)] = &[
     ("HS256", Algorithm::HS256),
 ];
 
-/// A key that tokens may be signed with: `ALGORITHM:FILE`, or `KEY-ID=ALGORITHM:FILE` when tokens name it by `kid`.
+/// A key that tokens may be signed with: `ALGORITHM:FILE`, or `KEY-ID=ALGORITHM:FILE` when tokens name it by
+/// `kid`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeySpec {
     /// The `kid` of tokens signed with it.
     pub id: Option<String>,
     /// The one algorithm that it is for.
     pub algorithm: Algorithm,
-    /// PEM file of the public key; for HS256 a file whose bytes, without white space at the end, are the secret.
+    /// PEM file of the public key; for HS256 a file whose bytes, without white space at the end, are the
+    /// secret.
     pub file: PathBuf,
 }
 

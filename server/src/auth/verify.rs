@@ -57,7 +57,8 @@ impl Verifier {
         Ok(Self(Arc::new(Inner { demands, specs: specs.to_vec(), keys, jwks })))
     }
 
-    /// Reads the files of the keys again; what is verified from now on is by these. Gives how many keys there are.
+    /// Reads the files of the keys again; what is verified from now on is by these. Gives how many keys there
+    /// are.
     ///
     /// # Errors
     /// The first file that cannot be read or is no key of its algorithm; all keys stay as they were.
@@ -123,8 +124,8 @@ impl Inner {
         Ok(Identity { grant: Arc::new(grant), expires_ms: ends_ms, issued_ms, token_id: claims.jti, device })
     }
 
-    /// What the token says, if one of the keys that it may be signed with has signed it for this audience. A key id names
-    /// one key; without an id every key of the algorithm is tried, so that keys can be rotated.
+    /// What the token says, if one of the keys that it may be signed with has signed it for this audience. A
+    /// key id names one key; without an id every key of the algorithm is tried, so that keys can be rotated.
     fn claims(&self, token: &str) -> Result<Claims, Rejection> {
         let header = decode_header(token).map_err(|_| Rejection::NoToken)?;
         // RFC 7515, section 4.1.11: none of what it may name is understood here.
@@ -198,8 +199,8 @@ impl Inner {
     }
 }
 
-/// Tells the operator. The client hears the code only, and the token itself is a secret. Whose it is said to be helps to find who has sent it;
-/// nobody vouches for that.
+/// Tells the operator. The client hears the code only, and the token itself is a secret. Whose it is said to
+/// be helps to find who has sent it; nobody vouches for that.
 fn told(verified: Result<Identity, Rejection>, token: &str) -> Result<Identity, quoth_protocol::Code> {
     verified.map_err(|rejection| {
         let claimed_user = claims::user(token).unwrap_or_default();

@@ -21,11 +21,13 @@ pub(super) struct BackupArgs {
     /// Keep so many backups, this one among them, and delete older ones. Default: keep all
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
-    /// Back up the keys in the data folder, too: whoever has them can sign in as anybody in development mode, and reads what
-    /// was recorded of connections that came back. Default: they are made anew, and development tokens are no longer good
+    /// Back up the keys in the data folder, too: whoever has them can sign in as anybody in development mode,
+    /// and reads what was recorded of connections that came back. Default: they are made anew, and
+    /// development tokens are no longer good
     #[arg(long)]
     keys: bool,
-    /// Copy as fast as the disk is, also beside a running server. Default: a third of the time is left to the server
+    /// Copy as fast as the disk is, also beside a running server. Default: a third of the time is left to the
+    /// server
     #[arg(long)]
     full_speed: bool,
 }

@@ -62,7 +62,8 @@ pub(super) fn text(
     text
 }
 
-/// Links to the chat page, each of which signs a user in. What stands behind the `#` is not sent to any server.
+/// Links to the chat page, each of which signs a user in. What stands behind the `#` is not sent to any
+/// server.
 fn links(made: &Development, address: std::net::SocketAddr) -> String {
     let mut text = "\nChat in a browser:\n\n".to_owned();
     for (user, token) in &made.user_tokens {

@@ -25,13 +25,15 @@ const PAGE: PageLimit = PageLimit { records: 1_000, bytes: 4 * 1024 * 1024 };
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
-    /// Conversations, as in 'team-*'; may be repeated. Default: all but users' own logs ($user/…) and the server's ($server…)
+    /// Conversations, as in 'team-*'; may be repeated. Default: all but users' own logs ($user/…) and the
+    /// server's ($server…)
     #[arg(long, value_name = "PATTERN")]
     conversation: Vec<String>,
     /// How it is written
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
-    /// A new file for it, which only its owner may read; it has its name once all is written. Default: standard output
+    /// A new file for it, which only its owner may read; it has its name once all is written. Default:
+    /// standard output
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
     /// Export the latest backup of this folder in place of the data folder
@@ -109,7 +111,8 @@ pub(super) fn export(config: &Config, args: &ExportArgs) -> Result<(), String> {
     }
 }
 
-/// Writes a file that has its name when all of it is on stable storage; what is written until then goes when that fails.
+/// Writes a file that has its name when all of it is on stable storage; what is written until then goes when
+/// that fails.
 fn to_file<T>(path: &Path, write: impl FnOnce(&File) -> Result<T, Ended>) -> Result<T, Ended> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
@@ -160,7 +163,8 @@ impl Export {
         Ok(lost)
     }
 
-    /// Writes a conversation. Behind damage it goes on at the next seq that can be read, for which it looks at distances that grow.
+    /// Writes a conversation. Behind damage it goes on at the next seq that can be read, for which it looks
+    /// at distances that grow.
     fn write(
         &self,
         name: &ConversationName,

@@ -27,10 +27,11 @@ use crate::engine::{Clock as _, SystemClock};
 use crate::preflight;
 use crate::server::{Failed, Server};
 
-/// Realtime messaging over QUIC: every conversation is a durable, gapless log, and every reader is a cursor on it.
+/// Realtime messaging over QUIC: every conversation is a durable, gapless log, and every reader is a cursor
+/// on it.
 ///
-/// Without a command and without a configuration file it serves in development mode: on loopback, with data folder,
-/// certificates, signing key and tokens made by itself.
+/// Without a command and without a configuration file it serves in development mode: on loopback, with data
+/// folder, certificates, signing key and tokens made by itself.
 #[derive(Debug, Parser)]
 #[command(
     name = "quoth-server",
@@ -53,11 +54,12 @@ struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Configuration")]
 struct SourceArgs {
-    /// TOML file [env: QUOTH_CONFIG]. Relative paths in it are relative to it. The environment (QUOTH_SECTION__NAME) and
-    /// flags win over it. Default: none, which is development mode
+    /// TOML file [env: QUOTH_CONFIG]. Relative paths in it are relative to it. The environment
+    /// (QUOTH_SECTION__NAME) and flags win over it. Default: none, which is development mode
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Address, for QUIC over UDP and for WebSocket and HTTP over TCP (server.listen). Default: 127.0.0.1:4433
+    /// Address, for QUIC over UDP and for WebSocket and HTTP over TCP (server.listen). Default:
+    /// 127.0.0.1:4433
     #[arg(long, global = true, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
     /// Folder of the store and of keys (server.data_dir). Default: quoth-data in the current folder
@@ -66,7 +68,8 @@ struct SourceArgs {
     /// Serve the chat page at / outside of development mode, too (server.demo_page)
     #[arg(long, global = true)]
     demo: bool,
-    /// Any other setting, as in limits.connections_max=1000; may be repeated. `quoth-server config` lists them
+    /// Any other setting, as in limits.connections_max=1000; may be repeated. `quoth-server config` lists
+    /// them
     #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
@@ -77,9 +80,9 @@ enum Command {
     Run,
     /// Check the configuration, its keys, certificates and data folder, and say where each value came from
     ///
-    /// Opens no socket and no store, so it can run beside the server; run it as the server's user. Exit code 0: the
-    /// configuration is good, but for warnings such as of an expired certificate, 2: `run` would refuse it with the same
-    /// errors and exit code.
+    /// Opens no socket and no store, so it can run beside the server; run it as the server's user. Exit code
+    /// 0: the configuration is good, but for warnings such as of an expired certificate, 2: `run` would
+    /// refuse it with the same errors and exit code.
     Check,
     /// Print a configuration file with every setting, its default, unit and range
     Config {
@@ -89,21 +92,24 @@ enum Command {
     },
     /// Sign a token and print it
     ///
-    /// Its audience is auth.audience. For a server in production give --key and --algorithm, and say what it allows.
+    /// Its audience is auth.audience. For a server in production give --key and --algorithm, and say what it
+    /// allows.
     #[command(after_help = "Examples:\n  quoth-server token --user carol\n  \
                             quoth-server token --user carol --read 'team-*' --write 'team-*' --expires-in 30m\n  \
                             quoth-server token --user carol --read '*' --key token-key.pem --algorithm EdDSA")]
     Token(TokenArgs),
-    /// Walk the checksums and sequence numbers of the store, or of a folder of backups; the server must not run on it
+    /// Walk the checksums and sequence numbers of the store, or of a folder of backups; the server must not
+    /// run on it
     ///
-    /// Mends nothing. Prints what is damaged. Exit code 0: all of it is sound, 1: it is not, or cannot be read.
+    /// Mends nothing. Prints what is damaged. Exit code 0: all of it is sound, 1: it is not, or cannot be
+    /// read.
     #[command(after_help = "Examples:\n  quoth-server verify --data-dir /var/lib/quoth\n  \
                             quoth-server verify --backups /mnt/backups/quoth")]
     Verify(VerifyArgs),
     /// Add a backup of the data folder to a folder of backups, whether a server runs on it or not
     ///
-    /// What an earlier backup there has already is not copied again. Everything that was acked before it began is in it; it is
-    /// there, whole, when this ends with exit code 0, and else not at all.
+    /// What an earlier backup there has already is not copied again. Everything that was acked before it
+    /// began is in it; it is there, whole, when this ends with exit code 0, and else not at all.
     #[command(
         after_help = "Examples:\n  quoth-server backup --data-dir /var/lib/quoth --to /mnt/backups/quoth\n  \
                             quoth-server backup --data-dir /var/lib/quoth --to /mnt/backups/quoth --keep 14"
@@ -119,8 +125,9 @@ enum Command {
     Restore(RestoreArgs),
     /// Write conversations as JSON lines, whether a server runs on the data folder or not
     ///
-    /// One line for each event, {"conversation": …, "event": …}, conversation after conversation, each in the order of its events;
-    /// events are as the server API has them. Everything that was acked before it began is in it.
+    /// One line for each event, {"conversation": …, "event": …}, conversation after conversation, each in the
+    /// order of its events; events are as the server API has them. Everything that was acked before it began
+    /// is in it.
     #[command(after_help = "Examples:\n  quoth-server export --data-dir /var/lib/quoth > all.jsonl\n  \
                             quoth-server export --data-dir /var/lib/quoth --conversation 'team-*' --to teams.jsonl\n  \
                             quoth-server export --backups /mnt/backups/quoth --conversation general")]
@@ -138,11 +145,12 @@ const EXIT_FAILED: u8 = 1;
 /// Exit code when command line, configuration or what it names has to be put right first, as clap has it.
 const EXIT_MISTAKE: u8 = 2;
 
-/// Exit code when the store or the listener has failed while serving: a supervisor should restart, and an operator look at the disk.
+/// Exit code when the store or the listener has failed while serving: a supervisor should restart, and an
+/// operator look at the disk.
 const EXIT_STORE_FAILED: u8 = 70;
 
-/// How often it is looked whether a development server's certificate or a key of session tickets is due. Far below the
-/// time that is left then, since this clock stands still while the machine is suspended.
+/// How often it is looked whether a development server's certificate or a key of session tickets is due. Far
+/// below the time that is left then, since this clock stands still while the machine is suspended.
 const RENEWAL_CHECK_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Runs the command.
@@ -340,7 +348,8 @@ async fn serve_until_told(config: &Config) -> Result<(), (u8, String)> {
     Ok(())
 }
 
-/// Reads what may have been replaced in its file. What is broken changes nothing, and says what is to be done.
+/// Reads what may have been replaced in its file. What is broken changes nothing, and says what is to be
+/// done.
 fn read_again(server: &Server) {
     match server.reload_certificate() {
         Ok(None) => tracing::info!("the certificate was read again"),
@@ -366,8 +375,8 @@ fn renew(server: &Server, config: &Config, ends_s: &mut u64) -> Result<bool, Str
     Ok(true)
 }
 
-/// Tells that the server serves: its operator in the log, or a developer in a banner, and clients in their files, which are
-/// there until what this returns is dropped.
+/// Tells that the server serves: its operator in the log, or a developer in a banner, and clients in their
+/// files, which are there until what this returns is dropped.
 fn tell(server: &Server, config: &Config) -> Option<Announcement> {
     let (address, durability) = (server.address(), server.durability());
     let Some(made) = server.development() else {

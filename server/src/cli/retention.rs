@@ -33,7 +33,8 @@ pub(super) enum RetentionCommand {
     ///
     /// A running server does it by itself, and at once for POST /v1/retention/run
     Run,
-    /// Say how many bytes are live, how many are absent and take space still, and what was revoked or erased and when that is gone
+    /// Say how many bytes are live, how many are absent and take space still, and what was revoked or erased
+    /// and when that is gone
     ///
     /// Of a running server: GET /v1/retention
     Status {
@@ -135,8 +136,8 @@ fn reclaim(view: &dyn View, classes: &Classes, now_ms: u64) -> Result<quoth_stor
     reclaimed.map_err(|error| error.to_string())
 }
 
-/// Rewrites what stays where others are absent, as fast as the disk is; gives how many windows went, and the bytes of the disk that this
-/// has freed.
+/// Rewrites what stays where others are absent, as fast as the disk is; gives how many windows went, and the
+/// bytes of the disk that this has freed.
 fn rewrite(store: &Store, classes: &Classes, now_ms: u64) -> Result<(u64, u64), String> {
     let (view, mut windows, mut bytes) = (&*store.view, 0, 0);
     loop {

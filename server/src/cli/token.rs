@@ -22,8 +22,8 @@ pub(super) struct TokenArgs {
     /// Whom it is for
     #[arg(long)]
     user: String,
-    /// Conversations that may be read; `*` stands for any characters; may be repeated. Default: `*` for a development
-    /// server, none with --key
+    /// Conversations that may be read; `*` stands for any characters; may be repeated. Default: `*` for a
+    /// development server, none with --key
     #[arg(long, value_name = "PATTERN")]
     read: Vec<String>,
     /// Conversations that may be published to; as --read
@@ -38,7 +38,8 @@ pub(super) struct TokenArgs {
     /// How long it lives: a number with s, m, h or d, as in 30m, 12h or 7d, up to 3650d
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = lifetime_s)]
     expires_in: u64,
-    /// Private key in PEM, or a file with the HS256 secret. Default: the development server's in the data folder
+    /// Private key in PEM, or a file with the HS256 secret. Default: the development server's in the data
+    /// folder
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// The key's algorithm: EdDSA, ES256, RS256 or HS256

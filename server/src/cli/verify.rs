@@ -13,7 +13,8 @@ use crate::config::Config;
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
-    /// Check a folder of backups in place of the data folder: every file of every backup, and the latest one as a store
+    /// Check a folder of backups in place of the data folder: every file of every backup, and the latest one
+    /// as a store
     #[arg(long, value_name = "DIR")]
     backups: Option<PathBuf>,
 }

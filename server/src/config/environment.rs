@@ -21,12 +21,13 @@ const OF_THE_CLIENT: [&str; 11] = [
 /// Edits up to which a name is taken for a mistyped one.
 const NEAR_EDITS_MAX: usize = 2;
 
-/// What is wrong with a variable that is no setting, or `None` if it is somebody else's. Meant for the server is a variable
-/// that is none of the client's, begins with `QUOTH_` in any case and
+/// What is wrong with a variable that is no setting, or `None` if it is somebody else's. Meant for the server
+/// is a variable that is none of the client's, begins with `QUOTH_` in any case and
 ///
-/// - has two underscores in a row, as every setting has between its section and its name (`QUOTH_SERVER__LISTN`), or
-/// - goes on with a section and an underscore (`QUOTH_SERVER_LISTEN`), unless it is one that Kubernetes sets for a service
-///   of such a name (`QUOTH_SERVER_SERVICE_HOST`, `QUOTH_SERVER_PORT_4433_UDP`), or
+/// - has two underscores in a row, as every setting has between its section and its name
+///   (`QUOTH_SERVER__LISTN`), or
+/// - goes on with a section and an underscore (`QUOTH_SERVER_LISTEN`), unless it is one that Kubernetes sets
+///   for a service of such a name (`QUOTH_SERVER_SERVICE_HOST`, `QUOTH_SERVER_PORT_4433_UDP`), or
 /// - is a setting without its section (`QUOTH_LISTEN`), or
 /// - is at most [`NEAR_EDITS_MAX`] edits from a setting (`QUOTH_LIMIT_CONNECTIONS_MAX`).
 ///

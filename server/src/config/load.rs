@@ -19,8 +19,8 @@ use crate::session::Limits;
 pub struct Sources {
     /// A TOML file's path and text.
     pub file: Option<(PathBuf, String)>,
-    /// Environment variables. `QUOTH_SECTION__NAME` sets `section.name`; one that begins with `QUOTH_` and a section, or
-    /// is close to a setting, is a mistake; all others are ignored.
+    /// Environment variables. `QUOTH_SECTION__NAME` sets `section.name`; one that begins with `QUOTH_` and a
+    /// section, or is close to a setting, is a mistake; all others are ignored.
     pub env: Vec<(OsString, OsString)>,
     /// Flags.
     pub flags: Vec<Flag>,
@@ -35,7 +35,8 @@ pub struct Flag {
 }
 
 impl Flag {
-    /// The flag with this name (`--set`, or one for a single setting) that gives `value` to the setting `key`.
+    /// The flag with this name (`--set`, or one for a single setting) that gives `value` to the setting
+    /// `key`.
     #[must_use]
     pub fn new(name: &'static str, key: &str, value: &str) -> Self {
         Self { name, key: key.to_owned(), value: value.to_owned() }
@@ -86,8 +87,8 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Every setting with its value and origin, as a TOML file. Its paths are absolute, so it says where they lead, wherever
-    /// it is kept.
+    /// Every setting with its value and origin, as a TOML file. Its paths are absolute, so it says where they
+    /// lead, wherever it is kept.
     #[must_use]
     pub fn report(&self) -> String {
         use fmt::Write as _;
@@ -230,7 +231,8 @@ fn entry(key: &str, value: &DeValue<'_>, folder: &Path) -> Result<(&'static Sett
     Ok((setting, value))
 }
 
-/// A value as it would stand in the environment, if it is of the setting's kind. Relative paths are relative to `folder`.
+/// A value as it would stand in the environment, if it is of the setting's kind. Relative paths are relative
+/// to `folder`.
 fn as_text(kind: &Kind, value: &DeValue<'_>, folder: &Path) -> Option<String> {
     match (kind, value) {
         (Kind::Text, DeValue::String(text)) => Some(text.to_string()),
@@ -338,8 +340,8 @@ fn unknown(key: &str) -> String {
 /// What is said of a name that is near to no known one.
 pub(super) const LISTED: &str = "`quoth-server config` lists all settings";
 
-/// The known name with the fewest edits from this one, which are at most a third of its characters: from further away it
-/// would be a guess.
+/// The known name with the fewest edits from this one, which are at most a third of its characters: from
+/// further away it would be a guess.
 pub(super) fn near<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let edits = |known: &str| strsim::damerau_levenshtein(name, known);
     names.min_by_key(|known| edits(known)).filter(|known| 3 * edits(known) <= name.chars().count())

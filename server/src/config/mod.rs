@@ -1,5 +1,6 @@
 //! Configuration: a TOML file, then the environment, then flags; later ones win. Every setting is one row of
-//! [`SETTINGS`], which also makes the environment names, the documentation and the report of where a value came from.
+//! [`SETTINGS`], which also makes the environment names, the documentation and the report of where a value
+//! came from.
 
 mod environment;
 mod load;
@@ -103,7 +104,8 @@ pub struct RetentionConfig {
     pub interval_s: u64,
     /// How long what was revoked or erased may be on the disk, in seconds. A day.
     pub erasure_max_s: u64,
-    /// How fast windows are rewritten, in bytes a second, read and written. 16 MiB: a tenth of what a slow disk does.
+    /// How fast windows are rewritten, in bytes a second, read and written. 16 MiB: a tenth of what a slow
+    /// disk does.
     pub rewrite_bytes_per_s: u64,
 }
 
@@ -244,7 +246,8 @@ impl Config {
         }
     }
 
-    /// Network workers of the server: as configured, or one for each core that this process may use, and at most
+    /// Network workers of the server: as configured, or one for each core that this process may use, and at
+    /// most
     /// 16. One where the kernel cannot steer.
     #[must_use]
     pub fn workers(&self) -> u32 {

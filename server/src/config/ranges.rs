@@ -1,5 +1,5 @@
-//! The range of every number in the table of settings. A value outside is a mistake in the configuration, told before
-//! anything starts, and not a panic, an overflow or an allocation later on.
+//! The range of every number in the table of settings. A value outside is a mistake in the configuration,
+//! told before anything starts, and not a panic, an overflow or an allocation later on.
 
 use std::ops::RangeInclusive;
 
@@ -33,14 +33,16 @@ pub(super) const LOGIN_DEVICES_MAX: RangeInclusive<u64> = 1..=1_000;
 /// To ten minutes, for which somebody who has gone looks there.
 pub(super) const PRESENCE_LEAVE_MS: RangeInclusive<u64> = 0..=600_000;
 
-/// At least some of the largest groups. At most what a start reads in a few seconds, since it looks at the rest of the
-/// last segment; the log takes two or three times this of the disk.
+/// At least some of the largest groups. At most what a start reads in a few seconds, since it looks at the
+/// rest of the last segment; the log takes two or three times this of the disk.
 pub(super) const LOG_SEGMENT_BYTES: RangeInclusive<u64> = 4 * MIB..=GIB;
 
-/// At least some blocks of the view. At most 64 GiB, more than the memory of the machines that this server is made for.
+/// At least some blocks of the view. At most 64 GiB, more than the memory of the machines that this server is
+/// made for.
 pub(super) const VIEW_CACHE_BYTES: RangeInclusive<u64> = MIB..=64 * GIB;
 
-/// A connection costs tens of kilobytes, so a million is tens of gigabytes. Below what a semaphore counts (2^61).
+/// A connection costs tens of kilobytes, so a million is tens of gigabytes. Below what a semaphore counts
+/// (2^61).
 pub(super) const CONNECTIONS_MAX: RangeInclusive<u64> = 1..=1_000_000;
 
 /// Sixteen times what quinn lets wait for acceptance (4,096).
@@ -52,19 +54,20 @@ pub(super) const HANDSHAKES_PER_ADDRESS_MAX: RangeInclusive<u64> = 1..=65_536;
 /// 0 validates every address. Above [`HANDSHAKES_MAX`] it would have no effect.
 pub(super) const RETRY_ABOVE_HANDSHAKES: RangeInclusive<u64> = 0..=65_536;
 
-/// From one round trip in a bad network to a minute, within which a connection that has shown nothing holds its place.
+/// From one round trip in a bad network to a minute, within which a connection that has shown nothing holds
+/// its place.
 pub(super) const HANDSHAKE_TIMEOUT_MS: RangeInclusive<u64> = 100..=60_000;
 
-/// From three of the longest round trips that a bad mobile network makes usual (1.5 s): a client sends something in each
-/// third of it, and one that is lost and sent again must not be its end. To an hour, for which a client that has vanished
-/// holds its memory.
+/// From three of the longest round trips that a bad mobile network makes usual (1.5 s): a client sends
+/// something in each third of it, and one that is lost and sent again must not be its end. To an hour, for
+/// which a client that has vanished holds its memory.
 pub(super) const IDLE_TIMEOUT_MS: RangeInclusive<u64> = 5_000..=3_600_000;
 
 /// 0 sends none. Longer than the longest idle timeout it would have no effect.
 pub(super) const KEEP_ALIVE_INTERVAL_MS: RangeInclusive<u64> = 0..=3_600_000;
 
-/// Two: a conversation of one has notes. At most what a start of the conversation, which reads them all, does within a
-/// second; each costs about 100 bytes of memory while the conversation is in use.
+/// Two: a conversation of one has notes. At most what a start of the conversation, which reads them all, does
+/// within a second; each costs about 100 bytes of memory while the conversation is in use.
 pub(super) const MEMBERS_MAX: RangeInclusive<u64> = 2..=100_000;
 
 /// 0 has no limit. To a hundred years, which nobody tells from it.
@@ -76,8 +79,8 @@ pub(super) const OPEN_CONVERSATIONS_MAX: RangeInclusive<u64> = 1..=1_024;
 /// From some flushes of a slow disk to ten minutes, longer than anybody waits.
 pub(super) const REQUEST_TIMEOUT_MS: RangeInclusive<u64> = 100..=600_000;
 
-/// At least one of the largest messages as base64 in JSON. At most what a request may reasonably cost in memory, times
-/// [`API_REQUESTS_MAX`] at worst.
+/// At least one of the largest messages as base64 in JSON. At most what a request may reasonably cost in
+/// memory, times [`API_REQUESTS_MAX`] at worst.
 pub(super) const API_BODY_BYTES_MAX: RangeInclusive<u64> = 128 * 1024..=256 * MIB;
 
 /// From some flushes of a slow disk to ten minutes, longer than proxies and clients of HTTP wait.
@@ -103,11 +106,12 @@ pub(super) const CONNECTIONS_OF_ONE_MAX: RangeInclusive<u64> = 0..=1_000_000;
 /// 0 slows nobody. Above a million a second it would have no effect.
 pub(super) const PER_SECOND_MAX: RangeInclusive<u64> = 0..=1_000_000;
 
-/// 0 slows nobody. Below one of the largest frames a second a connection would not be worth having, which is left to who wants it so;
-/// at most 4 GB/s.
+/// 0 slows nobody. Below one of the largest frames a second a connection would not be worth having, which is
+/// left to who wants it so; at most 4 GB/s.
 pub(super) const BYTES_PER_SECOND_MAX: RangeInclusive<u64> = 0..=4_000_000_000;
 
-/// 0 is no limit. At least what a client opens behind its Hello when it comes back, or it would wait for a second each time.
+/// 0 is no limit. At least what a client opens behind its Hello when it comes back, or it would wait for a
+/// second each time.
 pub(super) const STREAMS_PER_SECOND_MAX: RangeInclusive<u64> = 0..=1_000_000;
 
 /// A look costs a read of each span. To an hour, by which space is free later.

@@ -144,7 +144,8 @@ pub(super) fn optional_value<T: FromStr<Err = String>>(
 
 /// The elements of a list, as it stands in the environment.
 pub(super) fn list<T: FromStr<Err = String>>(slot: &mut Vec<T>, text: &str) -> Result<(), String> {
-    // Flags and environment variables have them with commas between them, or as a configuration file has them.
+    // Flags and environment variables have them with commas between them, or as a configuration file has
+    // them.
     *slot = elements(text).map(str::parse).collect::<Result<_, String>>()?;
     Ok(())
 }

@@ -11,7 +11,8 @@ use quoth_store::Class;
 use super::retention::Keeps;
 use super::states::{Known, KnownAbsent, KnownConversation, KnownUser, State as _};
 
-/// One user's access to a conversation. It holds the states that it depends on, so all who hold one see the same versions.
+/// One user's access to a conversation. It holds the states that it depends on, so all who hold one see the
+/// same versions.
 #[derive(Debug)]
 pub struct Access {
     name: ConversationName,
@@ -49,8 +50,8 @@ impl Stand {
 }
 
 impl Access {
-    /// Whether the other user of a direct conversation has blocked somebody whose access is of before it began: it does not know, and would
-    /// not hear of it.
+    /// Whether the other user of a direct conversation has blocked somebody whose access is of before it
+    /// began: it does not know, and would not hear of it.
     pub(super) const KNOWS_NOT: bool = true;
 
     /// A user's access to the own log.

@@ -120,8 +120,8 @@ pub(super) enum What {
     },
 }
 
-/// Where the logs end to which a change may append, as the view has it. It saves the committer its own reads, as
-/// [`Prior`](super::publisher::Prior) does.
+/// Where the logs end to which a change may append, as the view has it. It saves the committer its own reads,
+/// as [`Prior`](super::publisher::Prior) does.
 #[derive(Debug)]
 pub(super) struct Heads {
     /// The view had at least the groups up to here.
@@ -207,8 +207,8 @@ impl Engine {
         Ok(look(state.as_ref()))
     }
 
-    /// Changes a conversation, or makes one. The answer comes when the change is durable and everybody is judged by it. The same
-    /// change again changes nothing, so one whose answer is lost may be repeated.
+    /// Changes a conversation, or makes one. The answer comes when the change is durable and everybody is
+    /// judged by it. The same change again changes nothing, so one whose answer is lost may be repeated.
     ///
     /// # Errors
     /// Why it is refused; [`Code::STORE_FAILED`] when it is not known what becomes of it.
@@ -264,7 +264,8 @@ impl Engine {
         self.ask(Caller::User(Arc::clone(grant)), What::Own { me, kind }, names, 0).await
     }
 
-    /// Hands a change to the committer. `names` are those of the logs that it may append to, `bytes` what it has to say.
+    /// Hands a change to the committer. `names` are those of the logs that it may append to, `bytes` what it
+    /// has to say.
     pub(super) async fn ask(
         &self,
         caller: Caller,
@@ -314,8 +315,8 @@ impl Engine {
         Ok(Some(self.inner.reads.run(since).await?.unwrap_or_default()))
     }
 
-    /// A page of the conversations that a user is in, in the order of their names' bytes, and whether there are further ones. It has
-    /// everything that was answered by now.
+    /// A page of the conversations that a user is in, in the order of their names' bytes, and whether there
+    /// are further ones. It has everything that was answered by now.
     ///
     /// # Errors
     /// When the view cannot be read.
@@ -350,8 +351,8 @@ pub struct Listed {
 }
 
 impl Engine {
-    /// A page of all conversations but for the server's own, in the view's order, and whether there are further ones. It has everything that
-    /// was answered by now.
+    /// A page of all conversations but for the server's own, in the view's order, and whether there are
+    /// further ones. It has everything that was answered by now.
     ///
     /// # Errors
     /// When the view cannot be read.

@@ -18,7 +18,8 @@ impl<K: Eq + Hash, V> Default for Coalesced<K, V> {
 }
 
 impl<K: Clone + Eq + Hash, V> Coalesced<K, V> {
-    /// What belongs to a key: from whoever makes it at the moment, or made now. Each who waits tries for themselves where that fails.
+    /// What belongs to a key: from whoever makes it at the moment, or made now. Each who waits tries for
+    /// themselves where that fails.
     pub(super) async fn get<E, F: Future<Output = Result<V, E>>>(
         &self,
         key: K,

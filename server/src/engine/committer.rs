@@ -38,8 +38,8 @@ use super::tails::Tails;
 use super::workers::{Wake, Workers};
 use super::{Clock, Request};
 
-/// Messages of one group. A larger group hardly flushes faster per message, and the first message of a group waits for its
-/// last.
+/// Messages of one group. A larger group hardly flushes faster per message, and the first message of a group
+/// waits for its last.
 const GROUP_PUBLISHES_MAX: usize = 1_024;
 
 // So a repeat within a group is recognised without the view, which does not have the group yet.
@@ -48,11 +48,12 @@ const _: () = assert!(GROUP_PUBLISHES_MAX <= RECENT_MAX);
 /// Bytes of the bodies of one group, but for the last message.
 const GROUP_BYTES_MAX: usize = 1024 * 1024;
 
-/// Bytes of a group in the log, but for those of its last request. The smallest segment has four times as much.
+/// Bytes of a group in the log, but for those of its last request. The smallest segment has four times as
+/// much.
 const GROUP_ENCODED_MAX: usize = 1024 * 1024;
 
-/// How long a group waits for the view, behind which everything was forgotten. Without it a stream ends whose repeat might be a
-/// stored message.
+/// How long a group waits for the view, behind which everything was forgotten. Without it a stream ends whose
+/// repeat might be a stored message.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a committer works with.
@@ -78,8 +79,8 @@ pub(super) struct Committer {
     sequencer: Sequencer,
     drafts: Drafts,
     slow_modes: SlowModes,
-    /// The last group, the last one when the sequencer began its generation, and when it began the one before. What the
-    /// sequencer does not hold was not published to since then.
+    /// The last group, the last one when the sequencer began its generation, and when it began the one
+    /// before. What the sequencer does not hold was not published to since then.
     position: Position,
     generation_position: Position,
     horizon: Position,
@@ -111,8 +112,8 @@ impl Committer {
         }
     }
 
-    /// Commits until every engine handle is gone or the store fails. While one group is flushed the next one gathers in
-    /// the queue.
+    /// Commits until every engine handle is gone or the store fails. While one group is flushed the next one
+    /// gathers in the queue.
     ///
     /// `flush_time` is added to each flush, for the simulation.
     pub(super) async fn run(
@@ -165,9 +166,9 @@ impl Committer {
         self.parts.applier.as_ref().map_or_else(|| self.parts.view.applied(), |applier| applier.applied())
     }
 
-    /// Sequences a group and appends it to the log. Nothing may leave before [`Committer::release`]. Without room for it the
-    /// group has refusals alone. What requests come to may be far more than they are, so what of it is in the group is counted
-    /// as it is sequenced.
+    /// Sequences a group and appends it to the log. Nothing may leave before [`Committer::release`]. Without
+    /// room for it the group has refusals alone. What requests come to may be far more than they are, so what
+    /// of it is in the group is counted as it is sequenced.
     fn append(&mut self, requests: &mut Vec<Request>) -> Result<Group, StoreError> {
         let now_ms = self.parts.clock.unix_ms();
         if self.is_full()? {
@@ -208,12 +209,12 @@ impl Committer {
         Ok(group)
     }
 
-    /// Lets a group out that is durable: frames into the tails, outcomes into the mailboxes, one wake-up to each
-    /// worker, and the records to the view.
+    /// Lets a group out that is durable: frames into the tails, outcomes into the mailboxes, one wake-up to
+    /// each worker, and the records to the view.
     fn release(&mut self, group: Group) -> Result<(), ViewError> {
         let applied = self.applied();
-        // Before the events: who has lost a right must not get what is behind that, and who asks anew after an event is
-        // judged by it.
+        // Before the events: who has lost a right must not get what is behind that, and who asks anew after
+        // an event is judged by it.
         group.changes.iter().for_each(|change| change.release(self.position.0));
         self.drafts.released();
         let targets: HashMap<_, _> = group.changes.iter().filter_map(Changed::target).collect();
@@ -297,8 +298,8 @@ fn gather(queue: &mut mpsc::Receiver<Request>, requests: &mut Vec<Request>) {
     }
 }
 
-/// What belongs to the same key together, in the order in which the keys come first: a map's own order is a random one, which
-/// no simulation could repeat.
+/// What belongs to the same key together, in the order in which the keys come first: a map's own order is a
+/// random one, which no simulation could repeat.
 fn gather_by<K: Clone + Eq + Hash, T>(items: impl IntoIterator<Item = (K, T)>) -> Vec<(K, Vec<T>)> {
     let mut places = HashMap::new();
     let mut gathered: Vec<(K, Vec<T>)> = Vec::new();

@@ -1,6 +1,7 @@
 //! The committer's own copies of the states that it changes: ahead of what is out by what is not durable yet.
 //!
-//! What is out follows by the same events once they are durable ([`Known::release`]), so both come to the same.
+//! What is out follows by the same events once they are durable ([`Known::release`]), so both come to the
+//! same.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -14,8 +15,8 @@ use quoth_protocol::{ConversationName, UserId};
 
 use super::states::{Known, KnownConversation, KnownUser, State};
 
-/// Users that the copies of one kind know of together before some are dropped. A copy costs a pass over its users once, so those
-/// of conversations that change again and again are kept.
+/// Users that the copies of one kind know of together before some are dropped. A copy costs a pass over its
+/// users once, so those of conversations that change again and again are kept.
 const USERS_MAX: usize = 200_000;
 
 /// Copies of one kind before some are dropped: each keeps its state in memory.
@@ -81,8 +82,8 @@ where
         }
     }
 
-    /// Everything that was changed is out: makes room if there are too many, of those that were not taken for the longest time. The last
-    /// one stays, however many users it has.
+    /// Everything that was changed is out: makes room if there are too many, of those that were not taken for
+    /// the longest time. The last one stays, however many users it has.
     fn released(&mut self) {
         if self.users <= USERS_MAX && self.copies.len() <= COPIES_MAX {
             return;

@@ -20,14 +20,15 @@ use super::frame::event;
 /// What is read of a conversation at once.
 const PAGE: PageLimit = PageLimit { records: 1_000, bytes: 1024 * 1024 };
 
-/// Messages that are on their way to the log at once: few of those that wait there, so that others hardly wait longer.
+/// Messages that are on their way to the log at once: few of those that wait there, so that others hardly
+/// wait longer.
 const AT_ONCE_MAX: usize = 64;
 
 /// Registers that are read, or removed, at once.
 const REGISTERS_PAGE: usize = 1_000;
 
-/// What the keys of a user's own log begin with that go by themselves. Whom the user has blocked is a state, which goes by events; what the
-/// list has of a conversation goes when the user leaves it.
+/// What the keys of a user's own log begin with that go by themselves. Whom the user has blocked is a state,
+/// which goes by events; what the list has of a conversation goes when the user leaves it.
 const OF_OWN_LOG: [&[u8]; 4] = [&[HIDDEN], &[READ], &[SETTINGS], &[PINNED]];
 
 /// What an erasure has taken of a user from one conversation.
@@ -44,7 +45,8 @@ pub(crate) struct Taken {
 }
 
 impl Engine {
-    /// Takes what a conversation has of a user by now, as the operator: the membership, messages, reactions, and how far the user has read.
+    /// Takes what a conversation has of a user by now, as the operator: the membership, messages, reactions,
+    /// and how far the user has read.
     ///
     /// # Errors
     /// When the view cannot be read, or it is not known what becomes of something. What was taken by then is.
@@ -65,7 +67,8 @@ impl Engine {
         Ok(Taken { messages, reactions, has_left, is_last_owner })
     }
 
-    /// Whether the user was a member of a group or channel and is none any more, and whether the user has to stay.
+    /// Whether the user was a member of a group or channel and is none any more, and whether the user has to
+    /// stay.
     async fn end_membership(
         &self,
         operator: &UserId,
@@ -124,7 +127,8 @@ impl Engine {
         Ok(erased)
     }
 
-    /// Takes all reactions back in the user's own name, as whoever reads the events has to count, and says how many there were.
+    /// Takes all reactions back in the user's own name, as whoever reads the events has to count, and says
+    /// how many there were.
     async fn take_reactions(&self, name: &ConversationName, user: &UserId) -> Result<u64, Refusal> {
         let (mut after, mut taken): (Option<Bytes>, u64) = (None, 0);
         self.inner.reads.applied(self.released()).await;
@@ -154,8 +158,8 @@ impl Engine {
         }
     }
 
-    /// Takes what a user's own log has: its events, the list of conversations but for those that the user is in, what was hidden, and
-    /// whom the user has blocked.
+    /// Takes what a user's own log has: its events, the list of conversations but for those that the user is
+    /// in, what was hidden, and whom the user has blocked.
     ///
     /// # Errors
     /// As of [`Engine::erase`].

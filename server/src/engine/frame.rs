@@ -10,8 +10,8 @@ use serde::ser::{SerializeTuple as _, Serializer};
 /// About what a frame takes besides its body and its sender, in bytes.
 const FRAME_FIXED_BYTES: usize = 32;
 
-/// Bytes of frames that share a buffer, but for the last one. A buffer is kept for as long as one of its frames is, so this is
-/// what a tail, or a reader that takes nothing, may hold beyond what is counted.
+/// Bytes of frames that share a buffer, but for the last one. A buffer is kept for as long as one of its
+/// frames is, so this is what a tail, or a reader that takes nothing, may hold beyond what is counted.
 const SHARED_BUFFER_BYTES_MAX: usize = 16 * 1024;
 
 /// Encodes a conversation's events: the same bytes for every reader, live or from history.

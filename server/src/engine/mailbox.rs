@@ -70,7 +70,8 @@ impl Outcome {
     }
 }
 
-/// The mailbox of one conversation stream. Holds at most as many outcomes as the stream has publishes in flight.
+/// The mailbox of one conversation stream. Holds at most as many outcomes as the stream has publishes in
+/// flight.
 #[derive(Debug)]
 pub struct Mailbox {
     worker: usize,
@@ -92,8 +93,8 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// An empty mailbox of a stream that this worker serves, of a user whose connection takes typing notices there.
-    /// `wants_roster` says whether it is woken when the conversation's roster has changed.
+    /// An empty mailbox of a stream that this worker serves, of a user whose connection takes typing notices
+    /// there. `wants_roster` says whether it is woken when the conversation's roster has changed.
     #[must_use]
     pub(super) fn new(worker: usize, user: UserId, typings: Arc<Typings>, wants_roster: bool) -> Arc<Self> {
         Arc::new(Self {
@@ -207,8 +208,8 @@ impl Mailbox {
         self.signal.notified().await;
     }
 
-    /// Passes a typing notice to the stream's connection, unless it has too many waiting or it is the one that
-    /// `except` belongs to.
+    /// Passes a typing notice to the stream's connection, unless it has too many waiting or it is the one
+    /// that `except` belongs to.
     pub fn typing(&self, typing: &Typing, except: &Arc<Typings>) {
         if !Arc::ptr_eq(&self.typings, except) {
             self.typings.push(typing);

@@ -1,4 +1,5 @@
-//! Messages once they are said: what is done to them on its way to the log, and what readers are told of them.
+//! Messages once they are said: what is done to them on its way to the log, and what readers are told of
+//! them.
 
 use std::sync::Arc;
 
@@ -22,7 +23,8 @@ use super::states::MessageKey;
 /// Summaries that are read at once.
 const SUMMARIES_PAGE: usize = 256;
 
-/// Bytes of a page's states that are read at once, but for the last one: what a client that takes nothing costs.
+/// Bytes of a page's states that are read at once, but for the last one: what a client that takes nothing
+/// costs.
 const STATES_BYTES_MAX: usize = 64 * 1024;
 
 /// There is no such message, or not any more.
@@ -40,8 +42,8 @@ pub struct States {
 }
 
 impl Engine {
-    /// Does something to a message. The answer comes when it is durable and no reader gets what is absent by it. The same again changes
-    /// nothing, so what has no answer may be asked for again.
+    /// Does something to a message. The answer comes when it is durable and no reader gets what is absent by
+    /// it. The same again changes nothing, so what has no answer may be asked for again.
     ///
     /// # Errors
     /// Why it is refused; [`Code::STORE_FAILED`] when it is not known what becomes of it.
@@ -67,7 +69,8 @@ impl Engine {
         self.ask(caller, What::Message { access, absent, known, target, alteration }, names, bytes).await
     }
 
-    /// Whether a user has the right to do something to messages there, which [`Engine::alter`] looks at first.
+    /// Whether a user has the right to do something to messages there, which [`Engine::alter`] looks at
+    /// first.
     ///
     /// # Errors
     /// Why it is refused.
@@ -109,8 +112,8 @@ impl Engine {
         access.stand(actor).standing.allows(actor, Action::ReadHistory, self.now_ms())
     }
 
-    /// What never changes of a message; `None` when there is none at this place, or nobody is to have it any more. It has everything
-    /// that was acked by now.
+    /// What never changes of a message; `None` when there is none at this place, or nobody is to have it any
+    /// more. It has everything that was acked by now.
     async fn target(&self, access: &Access, seq: Seq) -> Result<Option<Target>, ViewError> {
         let name = access.name().clone();
         self.inner.reads.applied(self.released()).await;
@@ -163,9 +166,10 @@ impl Engine {
         Ok(states)
     }
 
-    /// What those of `seqs`, ascending, that lie behind `after` have come to, as far as anything has become of them: some of it, and
-    /// behind which seq it goes on; `None`: there is no more. Each state is by all events about its message that the view has at some
-    /// moment from now on. One that has an event in it behind `last` is left out.
+    /// What those of `seqs`, ascending, that lie behind `after` have come to, as far as anything has become
+    /// of them: some of it, and behind which seq it goes on; `None`: there is no more. Each state is by all
+    /// events about its message that the view has at some moment from now on. One that has an event in it
+    /// behind `last` is left out.
     ///
     /// # Errors
     /// When the view cannot be read.
@@ -252,7 +256,8 @@ fn decode(name: &ConversationName, seq: Seq, row: &Bytes) -> Result<Summary, Vie
     Summary::decode(row).map_err(|_| damaged(name, seq))
 }
 
-/// The state of one message, of which there need not be anything; nothing either where that is by an event behind `last`.
+/// The state of one message, of which there need not be anything; nothing either where that is by an event
+/// behind `last`.
 fn state_up_to(
     view: &dyn View,
     name: &ConversationName,
@@ -266,7 +271,8 @@ fn state_up_to(
     Ok(if state.version <= last { state } else { nothing() })
 }
 
-/// Those of `seqs`, ascending, behind `after`, until they are as many as are read at once; and behind which seq it goes on.
+/// Those of `seqs`, ascending, behind `after`, until they are as many as are read at once; and behind which
+/// seq it goes on.
 fn states_behind(
     view: &dyn View,
     name: &ConversationName,

@@ -1,7 +1,8 @@
 //! The engine: conversations without a network. Publishes go in, outcomes come back, and cursors read on.
 //!
 //! One committer makes groups of what waits, sequences them, persists each with one flush, and only then lets
-//! anything out: acks to their mailboxes, frames into the tails, and one wake-up to each worker that is concerned.
+//! anything out: acks to their mailboxes, frames into the tails, and one wake-up to each worker that is
+//! concerned.
 
 mod access;
 mod changes;
@@ -146,14 +147,15 @@ pub(crate) struct PublishRequest {
     append: Append,
     /// The version by which it was let through: the committer looks again when that is not the latest.
     version: u64,
-    /// As of that version, the user writes at most once in so many milliseconds; 0: as often as the user likes.
+    /// As of that version, the user writes at most once in so many milliseconds; 0: as often as the user
+    /// likes.
     slow_mode_interval_ms: u32,
     /// Its share of [`QUEUE_BYTES_MAX`].
     queued: OwnedSemaphorePermit,
 }
 
-/// A running engine, for streams of one worker. Cheap to clone; it stops when [`Stopper::stop`] is called and the last clone
-/// is gone.
+/// A running engine, for streams of one worker. Cheap to clone; it stops when [`Stopper::stop`] is called and
+/// the last clone is gone.
 #[derive(Clone, Debug)]
 pub struct Engine {
     inner: Arc<Inner>,
@@ -204,8 +206,8 @@ impl std::fmt::Debug for Stopper {
 }
 
 impl Stopper {
-    /// Stops an engine whose clones are all gone, in this order: what is queued is committed, the view gets it and is
-    /// flushed, the log is closed. Blocks.
+    /// Stops an engine whose clones are all gone, in this order: what is queued is committed, the view gets
+    /// it and is flushed, the log is closed. Blocks.
     ///
     /// # Errors
     /// What the store could not do; what was acked is in the log even then.
@@ -330,18 +332,20 @@ impl Engine {
         Self { inner: Arc::clone(&self.inner), worker: self.inner.workers.add() }
     }
 
-    /// An empty mailbox of a user's stream on this worker, whose connection takes typing notices there. `wants_roster` says whether it is
-    /// woken when the roster of a conversation that it is subscribed to has changed.
+    /// An empty mailbox of a user's stream on this worker, whose connection takes typing notices there.
+    /// `wants_roster` says whether it is woken when the roster of a conversation that it is subscribed to has
+    /// changed.
     #[must_use]
     pub fn mailbox(&self, user: &UserId, typings: Arc<Typings>, wants_roster: bool) -> Arc<Mailbox> {
         Mailbox::new(self.worker.index, user.clone(), typings, wants_roster)
     }
 
-    /// Hands a message to the committer; its outcome comes to the publisher's mailbox. Waits while the queue is full. `stand` is
-    /// what the message was let through by: that of the publisher's user by the publisher's access.
+    /// Hands a message to the committer; its outcome comes to the publisher's mailbox. Waits while the queue
+    /// is full. `stand` is what the message was let through by: that of the publisher's user by the
+    /// publisher's access.
     ///
-    /// Dropping the future before it is ready publishes nothing. Returns false when the engine has failed or is stopping:
-    /// then no outcome comes.
+    /// Dropping the future before it is ready publishes nothing. Returns false when the engine has failed or
+    /// is stopping: then no outcome comes.
     pub async fn publish(&self, publisher: &Arc<Publisher>, append: Append, stand: &Stand) -> bool {
         let weight = append.body.len().saturating_add(PUBLISH_OVERHEAD_BYTES);
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
@@ -357,8 +361,8 @@ impl Engine {
         self.inner.queue.send(Request::Publish(request)).await.is_ok()
     }
 
-    /// Wakes the mailbox at each new event of the conversation, until the subscription is dropped. To miss nothing,
-    /// subscribe first and read then.
+    /// Wakes the mailbox at each new event of the conversation, until the subscription is dropped. To miss
+    /// nothing, subscribe first and read then.
     #[must_use]
     pub fn subscribe(&self, conversation: &ConversationName, mailbox: &Arc<Mailbox>) -> Subscription {
         Subscribers::add(&self.worker.subscribers, &self.inner.rosters, conversation, mailbox)
@@ -370,7 +374,8 @@ impl Engine {
         Rosters::watch(&self.inner.rosters, conversation, user)
     }
 
-    /// Says whether the user of a mailbox is to be seen by those who read the conversation, and told who types there; at first so.
+    /// Says whether the user of a mailbox is to be seen by those who read the conversation, and told who
+    /// types there; at first so.
     pub fn set_present(&self, conversation: &ConversationName, mailbox: &Mailbox, is_present: bool) {
         if mailbox.set_present(is_present) {
             self.inner.rosters.change(conversation);
@@ -383,8 +388,8 @@ impl Engine {
         self.inner.workers.readers(conversation)
     }
 
-    /// Reads recent frames behind a cursor; see [`Tail::read`](quoth_core::tail::Tail::read). A conversation without a
-    /// tail has everything in the view.
+    /// Reads recent frames behind a cursor; see [`Tail::read`](quoth_core::tail::Tail::read). A conversation
+    /// without a tail has everything in the view.
     pub fn read_tail(&self, name: &ConversationName, wanted: Wanted, out: &mut Vec<Bytes>) -> Next {
         self.inner.tails.read(name, wanted, out).unwrap_or(Next::View { to: None })
     }
@@ -422,8 +427,8 @@ impl Engine {
         Ok(self.with_tail(name, keeping, &at, bounds))
     }
 
-    /// A conversation's floor and its head for the stream of a publisher, whose mailbox is told of cursors. If it `publishes`, what else
-    /// the committer will want to know of it is read on the way.
+    /// A conversation's floor and its head for the stream of a publisher, whose mailbox is told of cursors.
+    /// If it `publishes`, what else the committer will want to know of it is read on the way.
     ///
     /// # Errors
     /// When the view cannot be read.
@@ -526,8 +531,8 @@ impl Engine {
         &self.inner.clock
     }
 
-    /// Tells everybody who reads the conversation, but for the connection whose notices these are and for those whom the user has blocked,
-    /// that the user types.
+    /// Tells everybody who reads the conversation, but for the connection whose notices these are and for
+    /// those whom the user has blocked, that the user types.
     pub async fn typing(&self, typing: &Typing, except: &Arc<Typings>) {
         let known = match self.user(&typing.user).await {
             Ok(known) => known,

@@ -13,8 +13,8 @@ pub fn new_name(kind: ConversationKind) -> ConversationName {
     named(kind, rand::rng().random())
 }
 
-/// The name of a group or channel that one key of the API makes once by an idempotency key. A length in front keeps names and keys
-/// apart.
+/// The name of a group or channel that one key of the API makes once by an idempotency key. A length in front
+/// keeps names and keys apart.
 #[must_use]
 pub(crate) fn name_once(kind: ConversationKind, caller: &UserId, key: &str) -> ConversationName {
     let mut context = Context::new(&SHA256);

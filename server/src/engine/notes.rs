@@ -91,8 +91,8 @@ impl Engine {
             .map_err(|_| failed())
     }
 
-    /// The same with something that those are told who follow the log, where it stands among events in the order in which all of it
-    /// happened. Dropping the future once it was polled changes nothing.
+    /// The same with something that those are told who follow the log, where it stands among events in the
+    /// order in which all of it happened. Dropping the future once it was polled changes nothing.
     ///
     /// # Errors
     /// As of [`Engine::note`].
@@ -106,8 +106,9 @@ impl Engine {
         is_noted.await.map_err(|_| failed())
     }
 
-    /// Takes events away without a word to readers, who find a gap in their place. It is done and durable when this is ready. Nobody must
-    /// keep a state of what they say: those of a user's own log are told to that user alone.
+    /// Takes events away without a word to readers, who find a gap in their place. It is done and durable
+    /// when this is ready. Nobody must keep a state of what they say: those of a user's own log are told to
+    /// that user alone.
     ///
     /// # Errors
     /// As of [`Engine::note`].
@@ -161,7 +162,8 @@ impl Engine {
         self.inner.reads.run(move |view| view.register(&conversation, &key)).await
     }
 
-    /// A conversation's registers whose keys begin with `prefix`, at most `limit`, with everything that was noted by now.
+    /// A conversation's registers whose keys begin with `prefix`, at most `limit`, with everything that was
+    /// noted by now.
     ///
     /// # Errors
     /// When the view cannot be read.

@@ -11,8 +11,8 @@ use super::Engine;
 use super::readable::Reading;
 
 impl Engine {
-    /// Says of each of these events whether nobody is to have it any more. What cannot be judged, since the view cannot be read there, is
-    /// absent too: its text may be one that was taken back.
+    /// Says of each of these events whether nobody is to have it any more. What cannot be judged, since the
+    /// view cannot be read there, is absent too: its text may be one that was taken back.
     pub(crate) async fn are_absent(&self, records: &Arc<[Record]>) -> Vec<bool> {
         let mut readings = HashMap::new();
         for record in records.iter() {

@@ -10,7 +10,8 @@ use super::access::Access;
 use super::mailbox::Mailbox;
 use super::readable::Reading;
 
-/// One stream's publishes: all go to one conversation, have one producer, and their outcomes come to one mailbox.
+/// One stream's publishes: all go to one conversation, have one producer, and their outcomes come to one
+/// mailbox.
 #[derive(Debug)]
 pub struct Publisher {
     pub(super) conversation: ConversationName,
@@ -48,8 +49,8 @@ impl Publisher {
     }
 }
 
-/// What the view said of a conversation and of a producer in it. It saves the committer, whom everybody waits for, its
-/// own reads.
+/// What the view said of a conversation and of a producer in it. It saves the committer, whom everybody waits
+/// for, its own reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Prior {
     /// The view had at least the groups up to here.

@@ -53,7 +53,8 @@ impl Reading {
         Judged { reading: self, judge: self.keeping.judge(self.ahead.end), floor: Seq(1) }
     }
 
-    /// What never changes of a message; `None` when there is none at this place, or nobody is to have it any more.
+    /// What never changes of a message; `None` when there is none at this place, or nobody is to have it any
+    /// more.
     pub(super) fn target(
         &self,
         view: &dyn View,
@@ -84,7 +85,8 @@ impl Reading {
         Ok(Bounds { floor: view.floor(name, marks(judge.marks), bounds.floor)?.seq, ..bounds })
     }
 
-    /// The first events behind a seq that are not absent, up to `to`. Where all of a page are absent it reads on.
+    /// The first events behind a seq that are not absent, up to `to`. Where all of a page are absent it reads
+    /// on.
     pub(super) fn after(
         &self,
         view: &dyn View,
@@ -132,7 +134,8 @@ impl Reading {
         }
     }
 
-    /// The last event before a seq that is not absent; where there is none, or none in so many looks, the seq that was looked at last.
+    /// The last event before a seq that is not absent; where there is none, or none in so many looks, the seq
+    /// that was looked at last.
     pub(super) fn last_before(
         &self,
         view: &dyn View,
@@ -175,8 +178,8 @@ impl Reading {
     }
 }
 
-/// Of how many events it is looked at once whether they are absent, and how often for one page: 65,536 of them take some tens of
-/// milliseconds off the runtime's threads.
+/// Of how many events it is looked at once whether they are absent, and how often for one page: 65,536 of
+/// them take some tens of milliseconds off the runtime's threads.
 const LOOK: PageLimit = PageLimit { records: 256, bytes: usize::MAX };
 const LOOKS_MAX: usize = 256;
 
@@ -237,8 +240,8 @@ fn about(record: &Record) -> Option<Seq> {
     }
 }
 
-/// What a view has behind a seq. One that tells of something else would be taken for one that tells that what lies between is absent, or be
-/// asked for ever.
+/// What a view has behind a seq. One that tells of something else would be taken for one that tells that what
+/// lies between is absent, or be asked for ever.
 pub(super) fn read_behind(
     view: &dyn View,
     conversation: &ConversationName,

@@ -19,12 +19,12 @@ use super::frame::{encode_events, event};
 use super::publisher::{Prior, Publisher};
 use super::readable::{Judged, Reading, read_behind};
 
-/// How long a read of what may be fresh waits between two looks at how far the applier is; it is usually done with a
-/// group within a millisecond.
+/// How long a read of what may be fresh waits between two looks at how far the applier is; it is usually done
+/// with a group within a millisecond.
 const APPLIED_POLL: Duration = Duration::from_millis(1);
 
-/// Streams whose old message ids are looked up at once; the others wait, so that many repeats leave threads to other
-/// reads.
+/// Streams whose old message ids are looked up at once; the others wait, so that many repeats leave threads
+/// to other reads.
 const LOOK_UPS_AT_ONCE_MAX: usize = 4;
 
 /// Reads from the view. Cheap to clone.
@@ -47,8 +47,9 @@ impl std::fmt::Debug for Reads {
 /// Part of a conversation, as frames.
 #[derive(Debug)]
 pub struct Page {
-    /// Event frames in ascending order, and gap frames in place of events that are absent: whole frames, as many in a chunk as lie one
-    /// behind the other. What a stream keeps until it is acknowledged is looked through for each packet, chunk after chunk.
+    /// Event frames in ascending order, and gap frames in place of events that are absent: whole frames, as
+    /// many in a chunk as lie one behind the other. What a stream keeps until it is acknowledged is looked
+    /// through for each packet, chunk after chunk.
     pub chunks: Vec<Bytes>,
     /// The seqs of the events, ascending.
     pub events: Vec<Seq>,
@@ -174,7 +175,8 @@ impl Reads {
         &*self.view
     }
 
-    /// The same for a publisher, and what else the committer will want to know of one that `publishes`. On the way it greets.
+    /// The same for a publisher, and what else the committer will want to know of one that `publishes`. On
+    /// the way it greets.
     pub(super) async fn enter(
         &self,
         publisher: &Arc<Publisher>,
@@ -217,8 +219,9 @@ impl Reads {
         .await
     }
 
-    /// The same where the view is known to have everything up to `to`: whoever wants the same while it is read gets it from the one
-    /// read. Elsewhere one that has begun earlier may lack what somebody was woken for.
+    /// The same where the view is known to have everything up to `to`: whoever wants the same while it is
+    /// read gets it from the one read. Elsewhere one that has begun earlier may lack what somebody was woken
+    /// for.
     ///
     /// # Errors
     /// When the view cannot be read.
@@ -254,7 +257,8 @@ impl Reads {
         Ok(read.page(&at.without_marks(), cursor, to))
     }
 
-    /// The first events behind `after` up to and including `last`, which are readable ones, or the last of these.
+    /// The first events behind `after` up to and including `last`, which are readable ones, or the last of
+    /// these.
     ///
     /// # Errors
     /// When the view cannot be read.
@@ -308,7 +312,8 @@ impl Reads {
         })
     }
 
-    /// A page of which all is absent, with what is next to it on the side to which it was asked for, or else on the other one.
+    /// A page of which all is absent, with what is next to it on the side to which it was asked for, or else
+    /// on the other one.
     ///
     /// # Errors
     /// When the view cannot be read.
@@ -340,8 +345,8 @@ impl Reads {
         .await
     }
 
-    /// The first event of a conversation that was stored at `time_ms` or later, in milliseconds since 1970; the seq behind the head where
-    /// there is none.
+    /// The first event of a conversation that was stored at `time_ms` or later, in milliseconds since 1970;
+    /// the seq behind the head where there is none.
     async fn first_at(
         &self,
         conversation: &ConversationName,

@@ -18,7 +18,8 @@ pub(super) struct Repeats(Vec<OfStream>);
 
 struct OfStream {
     unanswered: Unanswered,
-    /// Held until all are answered, so that there cannot be more and more that wait. Their bodies are gone by then.
+    /// Held until all are answered, so that there cannot be more and more that wait. Their bodies are gone by
+    /// then.
     queued: Vec<OwnedSemaphorePermit>,
 }
 

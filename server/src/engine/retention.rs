@@ -92,11 +92,13 @@ impl Engine {
         Ok((kept, keeps.of_class))
     }
 
-    /// Says how a conversation is kept. The answer comes when that is durable and everybody is judged by it; what is absent by what held
-    /// before stays so. The same again changes nothing. It is refused where nobody has created the conversation and it has no events.
+    /// Says how a conversation is kept. The answer comes when that is durable and everybody is judged by it;
+    /// what is absent by what held before stays so. The same again changes nothing. It is refused where
+    /// nobody has created the conversation and it has no events.
     ///
     /// # Errors
-    /// Why it is refused; [`Code::STORE_FAILED`](quoth_protocol::Code::STORE_FAILED) when it is not known what becomes of it.
+    /// Why it is refused; [`Code::STORE_FAILED`](quoth_protocol::Code::STORE_FAILED) when it is not known
+    /// what becomes of it.
     pub async fn retain(
         &self,
         caller: Caller,
@@ -194,7 +196,8 @@ pub(crate) fn kept_in(view: &dyn View, name: &ConversationName) -> Result<Kept, 
 pub struct Overview {
     /// Bytes of the contents that are kept.
     pub live_bytes: u64,
-    /// Bytes of the contents that are absent and take space still; of those with a time to live of their own about.
+    /// Bytes of the contents that are absent and take space still; of those with a time to live of their own
+    /// about.
     pub expired_bytes: u64,
     /// When the oldest of these was stored, in milliseconds since 1970.
     pub oldest_expired_ms: Option<u64>,
@@ -219,8 +222,8 @@ pub struct WindowPlan {
     pub bytes: u64,
     /// Bytes of those that are absent.
     pub expired_bytes: u64,
-    /// When all of it is absent by age, in milliseconds since 1970: it has been since then, or will be. `None`: that is not to be
-    /// foreseen.
+    /// When all of it is absent by age, in milliseconds since 1970: it has been since then, or will be.
+    /// `None`: that is not to be foreseen.
     pub goes_ms: Option<u64>,
 }
 
@@ -258,7 +261,8 @@ impl WindowPlan {
     }
 }
 
-/// Looks at all that a view has. Absent is what is so by any of these classes; when windows go is told by the last of them.
+/// Looks at all that a view has. Absent is what is so by any of these classes; when windows go is told by the
+/// last of them.
 ///
 /// # Errors
 /// When the view cannot be read.

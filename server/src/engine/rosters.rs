@@ -1,8 +1,9 @@
 //! Who reads which conversation, told to those who want to know.
 //!
-//! A roster is made from the mailboxes of all workers when something of it has changed, once for everybody who watches and at
-//! most every [`ROSTER_INTERVAL_MS`]. Conversations that nobody watches cost one look-up when a reader comes or goes. Who has blocked
-//! somebody else who reads there is told to all but that one, for whom there is a roster of its own.
+//! A roster is made from the mailboxes of all workers when something of it has changed, once for everybody
+//! who watches and at most every [`ROSTER_INTERVAL_MS`]. Conversations that nobody watches cost one look-up
+//! when a reader comes or goes. Who has blocked somebody else who reads there is told to all but that one,
+//! for whom there is a roster of its own.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -16,8 +16,8 @@ use super::retention::{Overview, keep_in, marks_in};
 #[derive(Debug)]
 pub(super) struct Space {
     log: Arc<dyn Log>,
-    /// The positions from which on segments of the log were begun, and when, in milliseconds since 1970. What was in the log at the start
-    /// is as old as can be.
+    /// The positions from which on segments of the log were begun, and when, in milliseconds since 1970. What
+    /// was in the log at the start is as old as can be.
     begins: Mutex<VecDeque<(Position, u64)>>,
     /// How long what was erased may be on the disk, in milliseconds.
     erasure_max_ms: AtomicU64,
@@ -70,7 +70,8 @@ pub struct Outstanding {
     pub erased: Erased,
     /// When all of it is gone, in milliseconds since 1970; `None`: it is.
     pub gone_by_ms: Option<u64>,
-    /// Since when the log has contents, which go with their segments, in milliseconds since 1970; 0: since before the start.
+    /// Since when the log has contents, which go with their segments, in milliseconds since 1970; 0: since
+    /// before the start.
     pub log_since_ms: u64,
 }
 
@@ -106,8 +107,8 @@ impl Pace {
 }
 
 impl Engine {
-    /// Frees what is absent, as far as whole windows are. Windows whose time is over are ended before. It takes as long as it takes, on a
-    /// thread of its own; one at a time.
+    /// Frees what is absent, as far as whole windows are. Windows whose time is over are ended before. It
+    /// takes as long as it takes, on a thread of its own; one at a time.
     ///
     /// # Errors
     /// Why the store could not do it.
@@ -131,8 +132,9 @@ impl Engine {
         Ok(reclaimed)
     }
 
-    /// Frees what is absent in windows of which the rest stays, at so many bytes a second and until it is told to stop; what was erased by a
-    /// time, in milliseconds since 1970, leaves the disk. Windows that hold that up are ended, so that the next time it goes on.
+    /// Frees what is absent in windows of which the rest stays, at so many bytes a second and until it is
+    /// told to stop; what was erased by a time, in milliseconds since 1970, leaves the disk. Windows that
+    /// hold that up are ended, so that the next time it goes on.
     ///
     /// # Errors
     /// Why the store could not do it.
@@ -196,8 +198,8 @@ impl Engine {
         )
     }
 
-    /// When what was taken away by a time is gone from the disk at the latest, and whether it is. Both times are in milliseconds since
-    /// 1970.
+    /// When what was taken away by a time is gone from the disk at the latest, and whether it is. Both times
+    /// are in milliseconds since 1970.
     pub(crate) fn gone_since(&self, taken_ms: u64) -> (u64, bool) {
         let Outstanding { erased, log_since_ms, .. } = self.outstanding();
         let by_ms = taken_ms.saturating_add(self.inner.space.erasure_max_ms.load(Ordering::Relaxed));

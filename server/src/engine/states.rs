@@ -1,8 +1,9 @@
 //! What is known of conversations and users, in memory, within a budget.
 //!
-//! A state is loaded from the view's registers by whoever asks first; the others wait for that one. The committer alone
-//! changes it, when the change is durable. One that the view does not have as it is stays in memory, so a load never finds
-//! less than what was known before. Streams hold what they use, so it has one version for all of them.
+//! A state is loaded from the view's registers by whoever asks first; the others wait for that one. The
+//! committer alone changes it, when the change is durable. One that the view does not have as it is stays in
+//! memory, so a load never finds less than what was known before. Streams hold what they use, so it has one
+//! version for all of them.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
@@ -21,8 +22,8 @@ use quoth_protocol::{ConversationName, Seq, UserId};
 use quoth_store::{View, ViewError};
 use tokio::sync::OnceCell;
 
-/// What the states of one kind cost together at most, in users that they know of: about 100 bytes each. What is in use, or
-/// what the view does not have yet, is kept beyond it.
+/// What the states of one kind cost together at most, in users that they know of: about 100 bytes each. What
+/// is in use, or what the view does not have yet, is kept beyond it.
 const USERS_MAX: u64 = 1_000_000;
 
 /// What a state costs besides its users, in users.
@@ -65,16 +66,19 @@ pub(crate) struct Known<S> {
     listed: Listed,
 }
 
-/// What is known of how a conversation stands in its members' lists. It begins anew with each load, which costs a move too many at most.
+/// What is known of how a conversation stands in its members' lists. It begins anew with each load, which
+/// costs a move too many at most.
 #[derive(Debug, Default)]
 struct Listed {
     /// The group that it was written to last.
     written: AtomicU64,
     /// When it moves again, in milliseconds since 1970.
     moves_ms: AtomicU64,
-    /// The last version in which it had few enough members to be moved; who came with it stands elsewhere than who came before.
+    /// The last version in which it had few enough members to be moved; who came with it stands elsewhere
+    /// than who came before.
     small: AtomicU64,
-    /// The version in which it was put among those with too many members in all of their lists; 0: it never was.
+    /// The version in which it was put among those with too many members in all of their lists; 0: it never
+    /// was.
     large: AtomicU64,
 }
 
@@ -157,7 +161,8 @@ impl<S: State> Known<S> {
         self.listed.written.swap(group, Ordering::Relaxed) != group
     }
 
-    /// Whether it is to move in its members' lists at `now_ms`, which it does not again for `interval_ms` then.
+    /// Whether it is to move in its members' lists at `now_ms`, which it does not again for `interval_ms`
+    /// then.
     pub(super) fn moves(&self, now_ms: u64, interval_ms: u64) -> bool {
         let is_due = self.listed.moves_ms.load(Ordering::Relaxed) <= now_ms;
         if is_due {
@@ -184,7 +189,8 @@ impl<S: State> Known<S> {
         self.listed.large.fetch_max(version.0, Ordering::Relaxed);
     }
 
-    /// Whether all of its members have it there, if it has too many of them: who has come since then came to a large one.
+    /// Whether all of its members have it there, if it has too many of them: who has come since then came to
+    /// a large one.
     pub(super) fn stands_large(&self) -> bool {
         self.listed.large.load(Ordering::Relaxed) > self.listed.small.load(Ordering::Relaxed)
     }

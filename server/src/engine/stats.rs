@@ -28,7 +28,8 @@ pub struct Stats {
     pub rewritten_bytes: u64,
     /// What the view takes of the disk, in bytes.
     pub view_bytes: u64,
-    /// Conversations of which the last look for what is absent found rows to be damaged: nothing of them is freed.
+    /// Conversations of which the last look for what is absent found rows to be damaged: nothing of them is
+    /// freed.
     pub damaged_conversations: u64,
     /// What is absent by the last look; `None` before the first one.
     pub seen: Option<Seen>,

@@ -9,14 +9,15 @@ use quoth_core::retention::{End, Keeping};
 use quoth_core::tail::{Frame, Next, Tail, Wanted};
 use quoth_protocol::{ConversationName, Seq};
 
-/// Bytes that all tails take together, but for what the view does not have yet. About a quarter of a million chat
-/// messages.
+/// Bytes that all tails take together, but for what the view does not have yet. About a quarter of a million
+/// chat messages.
 const TAILS_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Locks among which the conversations are spread, so that readers and the committer seldom meet.
 const SHARDS: usize = 64;
 
-/// Tails that one push looks at when its shard is over budget: keeps the committer's work per message bounded.
+/// Tails that one push looks at when its shard is over budget: keeps the committer's work per message
+/// bounded.
 const EVICTION_STEPS_MAX: usize = 4;
 
 /// What a tail takes besides its name and its frames: its entry and its queue's smallest allocation.
@@ -64,8 +65,8 @@ impl Tails {
         &self.shards[usize::try_from(hash % SHARDS as u64).unwrap_or_default()]
     }
 
-    /// Takes the frames of durable events that follow one another, from `first` on. The view has everything up to log
-    /// position `applied`.
+    /// Takes the frames of durable events that follow one another, from `first` on. The view has everything
+    /// up to log position `applied`.
     pub(crate) fn push(
         &self,
         name: &ConversationName,

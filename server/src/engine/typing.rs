@@ -1,5 +1,5 @@
-//! Typing notices on their way to a connection. Most connections never get one, so an idle queue holds nothing: a channel
-//! of tokio's holds 1.5 KB from the beginning.
+//! Typing notices on their way to a connection. Most connections never get one, so an idle queue holds
+//! nothing: a channel of tokio's holds 1.5 KB from the beginning.
 
 use std::collections::VecDeque;
 

@@ -48,7 +48,8 @@ impl Workers {
         Worker { index: channels.len() - 1, subscribers }
     }
 
-    /// Mailboxes of everybody who reads the conversation, on whatever worker, but for those who may read only what is past.
+    /// Mailboxes of everybody who reads the conversation, on whatever worker, but for those who may read only
+    /// what is past.
     pub(super) fn readers(&self, conversation: &ConversationName) -> Vec<Arc<Mailbox>> {
         let readers = self.0.read();
         let readers = readers.iter().flat_map(|channel| channel.subscribers.of(conversation));
@@ -82,10 +83,11 @@ impl Channel {
     }
 }
 
-/// Wakes within the worker's runtime, so that the committer makes one wake-up for each group and not one for each reader.
+/// Wakes within the worker's runtime, so that the committer makes one wake-up for each group and not one for
+/// each reader.
 ///
-/// All that a group concerns is ready to run before any of it does, and so before quinn sends for a connection what the
-/// first of its streams has written: the frames of its other streams share the datagrams.
+/// All that a group concerns is ready to run before any of it does, and so before quinn sends for a
+/// connection what the first of its streams has written: the frames of its other streams share the datagrams.
 async fn dispatch(mut woken: mpsc::UnboundedReceiver<Wake>, subscribers: Arc<Subscribers>) {
     while let Some(wake) = woken.recv().await {
         wake.mailboxes.iter().for_each(|mailbox| mailbox.wake());

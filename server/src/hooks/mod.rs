@@ -29,8 +29,8 @@ pub(crate) use question::{Judgement, signed};
 pub use settings::{HookConfig, HooksConfig, OnFailure};
 pub(crate) use signature::Signer;
 
-/// Bytes of messages that wait for a hook's answer at once: as many as may wait for the committer, from which they are apart, so that a
-/// backend that does not answer holds up nothing else.
+/// Bytes of messages that wait for a hook's answer at once: as many as may wait for the committer, from which
+/// they are apart, so that a backend that does not answer holds up nothing else.
 const ASKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What a message that waits takes besides its body, in bytes; rounded up.
@@ -105,8 +105,9 @@ impl Hook {
         Arc::clone(&self.0.asked_bytes).acquire_many_owned(weight(body_bytes)).await.ok()
     }
 
-    /// Asks whether this may happen. Without an answer in time, or while there was none for a while, what is configured holds. What is
-    /// asked is made of `data` when there is a place for a request, and not before: in JSON a message is several times as long.
+    /// Asks whether this may happen. Without an answer in time, or while there was none for a while, what is
+    /// configured holds. What is asked is made of `data` when there is a place for a request, and not before:
+    /// in JSON a message is several times as long.
     pub(crate) async fn ask(&self, data: impl FnOnce() -> Value + Send) -> Judgement {
         let inner = &*self.0;
         let now_ms = SystemClock.unix_ms();

@@ -121,8 +121,8 @@ pub(super) fn judgement(answer: &Answer) -> Result<Judgement, String> {
     })
 }
 
-/// What an answer means that would put more in a message's place than a message may have: it must not stand as it is, and sending it again
-/// changes nothing.
+/// What an answer means that would put more in a message's place than a message may have: it must not stand
+/// as it is, and sending it again changes nothing.
 pub(super) fn too_large() -> Judgement {
     tracing::error!(
         "a hook's `change` is over {MESSAGE_BYTES_MAX} bytes, which no message may have: what it was asked about is refused"

@@ -1,7 +1,9 @@
-//! Signs what the server sends to backends, as the Standard Webhooks specification has it: libraries for many languages verify it.
+//! Signs what the server sends to backends, as the Standard Webhooks specification has it: libraries for many
+//! languages verify it.
 //!
-//! The header `webhook-signature` is `v1,` and the base64 of HMAC-SHA-256 over `ID.TIMESTAMP.BODY`, where ID is `webhook-id` and TIMESTAMP
-//! `webhook-timestamp`, in seconds since 1970. A repeat has the same id, and a timestamp of its own.
+//! The header `webhook-signature` is `v1,` and the base64 of HMAC-SHA-256 over `ID.TIMESTAMP.BODY`, where ID
+//! is `webhook-id` and TIMESTAMP `webhook-timestamp`, in seconds since 1970. A repeat has the same id, and a
+//! timestamp of its own.
 
 use std::path::Path;
 
@@ -13,7 +15,8 @@ use rand::RngExt as _;
 /// Begins a secret that is written in base64.
 const BASE64_PREFIX: &str = "whsec_";
 
-/// Bytes that a secret has at least and at most; the specification asks for 24 to 64, and a text of 32 characters or more is as good.
+/// Bytes that a secret has at least and at most; the specification asks for 24 to 64, and a text of 32
+/// characters or more is as good.
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=256;
 
 /// Signs bodies.
@@ -21,7 +24,8 @@ const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=256;
 pub(crate) struct Signer(hmac::Key);
 
 impl Signer {
-    /// A signer with the secret in a file: `whsec_` and base64, or the text itself without white space around it.
+    /// A signer with the secret in a file: `whsec_` and base64, or the text itself without white space around
+    /// it.
     ///
     /// # Errors
     /// When it cannot be read or has no secret.

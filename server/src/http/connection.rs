@@ -28,7 +28,8 @@ use super::{Site, proxies};
 use crate::session::{Handshake, Service};
 use crate::websocket::Upgraded;
 
-/// How long the head of a request may take, from when the connection is ready for it: so this ends connections that do nothing, too.
+/// How long the head of a request may take, from when the connection is ready for it: so this ends
+/// connections that do nothing, too.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes of a request's head.
@@ -44,8 +45,8 @@ const LAST_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// The first byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// Bytes that are sent to the kernel and not to the network yet: more would wait there where nobody sees it, and cost memory for each
-/// client that reads nothing.
+/// Bytes that are sent to the kernel and not to the network yet: more would wait there where nobody sees it,
+/// and cost memory for each client that reads nothing.
 #[cfg(target_os = "linux")]
 const UNSENT_BYTES_MAX: u32 = 128 * 1_024;
 
@@ -58,7 +59,8 @@ pub(super) struct Worker {
     site: Arc<Site>,
     service: Service,
     routes: Routes,
-    /// A TLS handshake's first step is its dearest. One is taken at a time, and everything else has its turn between two.
+    /// A TLS handshake's first step is its dearest. One is taken at a time, and everything else has its turn
+    /// between two.
     turns: Semaphore,
 }
 

@@ -18,7 +18,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(7);
 /// How long it is waited that closes are heard after a failure.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long nothing is accepted after the system could give no more: connections that end meanwhile make room.
+/// How long nothing is accepted after the system could give no more: connections that end meanwhile make
+/// room.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves connections until the service drains or fails; returns when the last one is closed.
@@ -69,8 +70,8 @@ impl Listener {
         }
     }
 
-    /// What comes of an address that has its share, or while too many handshakes are under way, is closed: to say why would take
-    /// one of them.
+    /// What comes of an address that has its share, or while too many handshakes are under way, is closed: to
+    /// say why would take one of them.
     fn admit(&mut self, tcp: TcpStream, peer: SocketAddr) {
         let of = (!self.worker.is_proxy(peer.ip())).then_some(peer.ip());
         match self.service.admission.request(of) {

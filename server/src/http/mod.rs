@@ -1,5 +1,5 @@
-//! HTTP over TCP, at the same port number as QUIC: what WebSockets begin with, where clients learn of the other transports, and
-//! the chat page.
+//! HTTP over TCP, at the same port number as QUIC: what WebSockets begin with, where clients learn of the
+//! other transports, and the chat page.
 
 mod connection;
 mod listener;

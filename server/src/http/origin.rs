@@ -1,4 +1,5 @@
-//! Which pages may use the server: rules over `Origin` and `Host`, which browsers send and scripts cannot forge.
+//! Which pages may use the server: rules over `Origin` and `Host`, which browsers send and scripts cannot
+//! forge.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,7 +7,8 @@ use std::str::FromStr;
 
 use axum::http::Uri;
 
-/// Where a page comes from, in the form that browsers send: scheme, host, and the port unless it is the scheme's own.
+/// Where a page comes from, in the form that browsers send: scheme, host, and the port unless it is the
+/// scheme's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebOrigin(String);
 
@@ -47,8 +49,8 @@ impl fmt::Display for WebOrigin {
     }
 }
 
-/// Whether a page with this `Origin` may use the server that is reached by this `Host`: one of the server's own, or one that is
-/// listed. `Err` has the text for who configures the server.
+/// Whether a page with this `Origin` may use the server that is reached by this `Host`: one of the server's
+/// own, or one that is listed. `Err` has the text for who configures the server.
 pub(super) fn check(
     origin: Option<&str>,
     host: Option<&str>,

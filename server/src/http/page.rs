@@ -1,4 +1,5 @@
-//! The chat page's files, which are part of this program. They are compressed once, when they are first asked for.
+//! The chat page's files, which are part of this program. They are compressed once, when they are first asked
+//! for.
 
 use std::collections::HashMap;
 use std::io::Write as _;

@@ -60,8 +60,9 @@ pub(super) fn is_trusted(peer: IpAddr, trusted: &[Network]) -> bool {
     trusted.iter().any(|network| network.has(peer))
 }
 
-/// The address of the client behind a peer. Each proxy adds the one that it was reached from to the end of `X-Forwarded-For`, so the
-/// last one that is no proxy of ours is the client's; whatever stands before it the client may have written itself.
+/// The address of the client behind a peer. Each proxy adds the one that it was reached from to the end of
+/// `X-Forwarded-For`, so the last one that is no proxy of ours is the client's; whatever stands before it the
+/// client may have written itself.
 pub(super) fn client_of(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
     let mut client = peer;
     let values = headers.get_all(FORWARDED_FOR).iter().map(|value| value.to_str().unwrap_or_default());

@@ -167,8 +167,8 @@ struct TokenQuery {
     user: String,
 }
 
-/// Signs a token for the development server's own page, and for programs on this machine, which can read the key as well. Not for
-/// pages of others, nor for a name that somebody else has pointed at this machine.
+/// Signs a token for the development server's own page, and for programs on this machine, which can read the
+/// key as well. Not for pages of others, nor for a name that somebody else has pointed at this machine.
 async fn token(
     State(app): State<App>,
     Extension(client): Extension<Client>,

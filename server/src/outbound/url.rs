@@ -6,10 +6,11 @@ use std::str::FromStr;
 
 use axum::http::Uri;
 
-/// Where something is asked: `https://…`, `http://…` on loopback, or `file:///…`, which is read in place of a request.
+/// Where something is asked: `https://…`, `http://…` on loopback, or `file:///…`, which is read in place of a
+/// request.
 ///
-/// Over plain HTTP anybody on the way could answer, so it stays within the machine. User names and passwords in a URL are refused,
-/// since URLs stand in logs.
+/// Over plain HTTP anybody on the way could answer, so it stays within the machine. User names and passwords
+/// in a URL are refused, since URLs stand in logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Url {
     /// A request over HTTP.

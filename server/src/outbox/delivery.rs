@@ -168,14 +168,16 @@ impl Delivery {
         }
     }
 
-    /// Counts what was not taken yet, by reading over it once. What is written meanwhile may count twice. `None` when the service drains.
+    /// Counts what was not taken yet, by reading over it once. What is written meanwhile may count twice.
+    /// `None` when the service drains.
     async fn count(&mut self, cursor: Cursor) -> Result<Option<Backlog>, LogError> {
         let written_before_bytes = self.engine.stats().log_bytes;
         let skipped = self.skip(cursor.next.position, u64::MAX).await?;
         Ok(skipped.map(|(_, bytes)| Backlog { known_bytes: bytes.into(), written_before_bytes }))
     }
 
-    /// The place behind the groups from `from` on that have so many bytes together, and how many they have. `None` when the service drains.
+    /// The place behind the groups from `from` on that have so many bytes together, and how many they have.
+    /// `None` when the service drains.
     async fn skip(&mut self, from: Position, bytes: u64) -> Result<Option<(Place, u64)>, LogError> {
         let mut skip = Skip::new(&self.log, from)?;
         loop {
@@ -221,8 +223,8 @@ impl Delivery {
         true
     }
 
-    /// Drops the oldest half of what may be kept, and tells it: all, where the log cannot be read. Says what comes next, and how many bytes
-    /// were dropped; `None` when the service drains.
+    /// Drops the oldest half of what may be kept, and tells it: all, where the log cannot be read. Says what
+    /// comes next, and how many bytes were dropped; `None` when the service drains.
     async fn give_up(&mut self, standing: &Standing, bytes: u64) -> Option<(Cursor, u64)> {
         let Cursor { next, gap_from } = standing.cursor;
         let (behind, dropped_bytes) = match self.skip(next.position, self.bytes_max / 2).await {
@@ -250,8 +252,8 @@ impl Delivery {
         if status.is_success() { Ok(()) } else { Err(format!("it answered with {status}")) }
     }
 
-    /// Waits before another try, for a random part of the pause, and lengthens it; no longer than what is kept is within its bound.
-    /// Says whether the service drains.
+    /// Waits before another try, for a random part of the pause, and lengthens it; no longer than what is
+    /// kept is within its bound. Says whether the service drains.
     async fn pauses(&self, pause: &mut Duration, backlog: Backlog) -> bool {
         let mut waits = pin!(tokio::time::sleep(pause.mul_f64(rand::rng().random_range(0.5..=1.0))));
         *pause = (*pause * 2).min(PAUSE_MAX);

@@ -32,7 +32,8 @@ pub(crate) const KINDS: [&str; 21] = [
     "offline",
 ];
 
-/// Those of them that are notices: other notices are the server's own affair, whatever their types are called.
+/// Those of them that are notices: other notices are the server's own affair, whatever their types are
+/// called.
 const NOTICES: [&str; 2] = ["online", "offline"];
 
 /// Begins the conversations that are the server's own.

@@ -83,8 +83,8 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Reads from a cursor on; from the first group on that is left, with a gap, when what it stands at was freed, and from the next one
-    /// on when the log ends before the cursor.
+    /// Reads from a cursor on; from the first group on that is left, with a gap, when what it stands at was
+    /// freed, and from the next one on when the log ends before the cursor.
     pub(super) fn new(log: &Arc<dyn Log>, filter: Filter, cursor: Cursor) -> Result<Self, LogError> {
         let cursor = within(log, cursor);
         let reader = log.reader(cursor.next.position)?;
@@ -196,8 +196,8 @@ impl Feed {
     }
 }
 
-/// A cursor at what the log has. One that was put beside an older log, as a copy may be, would wait until the log has come to it and miss
-/// all that it gets until then.
+/// A cursor at what the log has. One that was put beside an older log, as a copy may be, would wait until the
+/// log has come to it and miss all that it gets until then.
 pub(super) fn within(log: &Arc<dyn Log>, cursor: Cursor) -> Cursor {
     let (first, end) = (Place::begin(log.first()), Place::begin(log.next()));
     let next = if cursor.next > end { end } else { cursor.next.max(first) };

@@ -1,7 +1,8 @@
 //! The outbox: what happens, told to a backend in order and at least once, however long the backend is away.
 //!
-//! The log is the queue. It is held from the cursor on, which moves when the backend has taken a batch, so nothing is written twice for
-//! it. An event's id is the store's and its place in the log: a backend knows by it what it has already.
+//! The log is the queue. It is held from the cursor on, which moves when the backend has taken a batch, so
+//! nothing is written twice for it. An event's id is the store's and its place in the log: a backend knows by
+//! it what it has already.
 //!
 //! | module | has |
 //! |---|---|
@@ -62,8 +63,8 @@ impl Progress {
     }
 }
 
-/// From where on the log must be held for events, if any are sent; `None` at the first start with them, when they begin with what
-/// happens from then on.
+/// From where on the log must be held for events, if any are sent; `None` at the first start with them, when
+/// they begin with what happens from then on.
 ///
 /// # Errors
 /// When the cursor's file is damaged.
@@ -86,8 +87,8 @@ impl Running {
         &self.progress
     }
 
-    /// Waits for its end, which comes with the service's drain. Blocks. What is given back must be dropped behind the store, which frees
-    /// what nobody holds when it stops.
+    /// Waits for its end, which comes with the service's drain. Blocks. What is given back must be dropped
+    /// behind the store, which frees what nobody holds when it stops.
     pub(crate) fn join(self) -> Option<Hold> {
         let hold = self.thread.join().ok();
         if hold.is_none() {

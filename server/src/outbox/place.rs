@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::write_private;
 
-/// A record's place in the log: the position of its group, and which of the group's records it is, from 0. Its text,
-/// `POSITION:INDEX`, is behind the store's id the event's: the same one however often the event is sent.
+/// A record's place in the log: the position of its group, and which of the group's records it is, from 0.
+/// Its text, `POSITION:INDEX`, is behind the store's id the event's: the same one however often the event is
+/// sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub(super) position: Position,

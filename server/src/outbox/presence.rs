@@ -1,7 +1,8 @@
-//! Who comes and who goes, as notices of the log: there they stand among the events in their order, and are sent as those are.
+//! Who comes and who goes, as notices of the log: there they stand among the events in their order, and are
+//! sent as those are.
 //!
-//! A register of the server's own conversation says who was told to be there. So a user who did not come back after a crash is told to
-//! have gone, and nobody is for ever there.
+//! A register of the server's own conversation says who was told to be there. So a user who did not come back
+//! after a crash is told to have gone, and nobody is for ever there.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -25,7 +26,8 @@ const PREFIX: &[u8] = b"online/";
 /// Users of whom something is written at once: one flush is for all of them.
 const USERS_AT_ONCE_MAX: usize = 256;
 
-/// After so many times the time that a device may be gone, whoever was there before a restart has come back or has gone.
+/// After so many times the time that a device may be gone, whoever was there before a restart has come back
+/// or has gone.
 const RETURN_FACTOR: u32 = 3;
 
 /// How long it takes to try again what could not be stored.

@@ -31,8 +31,9 @@ pub struct Listener {
 /// A connection whose handshake is complete, and its place among the connections.
 type Connected = (quinn::Connection, OwnedSemaphorePermit);
 
-/// Serves connections until the service drains or fails; returns when the last connection is closed. As long as there are few, they get the
-/// configuration [with segmentation offload](super::with_segmentation_offload), if there is one.
+/// Serves connections until the service drains or fails; returns when the last connection is closed. As long
+/// as there are few, they get the configuration [with segmentation
+/// offload](super::with_segmentation_offload), if there is one.
 pub async fn serve(endpoint: Endpoint, offloading: Option<Arc<ServerConfig>>, service: Service) {
     Listener::new(endpoint, offloading, service).run().await;
 }
@@ -56,8 +57,8 @@ impl Listener {
                     }
                 }
                 incoming = self.endpoint.accept() => match incoming {
-                    // A handshake's first step is its dearest, and no other task runs meanwhile. So streams wait for one
-                    // of them, not for all that came at once.
+                    // A handshake's first step is its dearest, and no other task runs meanwhile. So streams
+                    // wait for one of them, not for all that came at once.
                     Some(incoming) => if self.admit(incoming) {
                         tokio::task::yield_now().await;
                     },

@@ -1,5 +1,6 @@
-//! Which worker has a connection, as its ids tell: the kernel picks the socket by the same rule, so that a client whose
-//! address changes, as behind a NAT that forgets, still reaches the worker that has its connection.
+//! Which worker has a connection, as its ids tell: the kernel picks the socket by the same rule, so that a
+//! client whose address changes, as behind a NAT that forgets, still reaches the worker that has its
+//! connection.
 
 use std::time::Duration;
 
@@ -24,18 +25,18 @@ impl Steering {
     }
 }
 
-/// The rule: the first four bytes of a packet's destination connection id, modulo the number of workers. A client's first
-/// packets have an id of its own choice, and repeated ones have the same.
+/// The rule: the first four bytes of a packet's destination connection id, modulo the number of workers. A
+/// client's first packets have an id of its own choice, and repeated ones have the same.
 pub(crate) fn worker_of(id: &[u8], workers: u32) -> u32 {
     id.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes) % workers)
 }
 
-/// Makes the ids of one worker's connections: keyed ones, so that an id which the server cannot have made is dropped without
-/// an answer, and such as the rule sends to this worker.
+/// Makes the ids of one worker's connections: keyed ones, so that an id which the server cannot have made is
+/// dropped without an answer, and such as the rule sends to this worker.
 ///
-/// An id of another worker is dropped too. It can come here only by a mistake on the way, and must not be answered with a
-/// reset of a connection that lives elsewhere. After a restart with another number of workers the rule sends old ids to
-/// somebody, and who gets them resets them.
+/// An id of another worker is dropped too. It can come here only by a mistake on the way, and must not be
+/// answered with a reset of a connection that lives elsewhere. After a restart with another number of workers
+/// the rule sends old ids to somebody, and who gets them resets them.
 pub(crate) struct SteeredIds {
     keyed: HashedConnectionIdGenerator,
     steering: Steering,

@@ -1,5 +1,6 @@
-//! Every QUIC limit and window, set by us: quinn's defaults are made for bulk transfer between peers that trust each
-//! other (an unbounded connection window, 10 MB of send buffer, 200 pre-allocated streams, no keep-alive).
+//! Every QUIC limit and window, set by us: quinn's defaults are made for bulk transfer between peers that
+//! trust each other (an unbounded connection window, 10 MB of send buffer, 200 pre-allocated streams, no
+//! keep-alive).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,8 @@ use quoth_protocol::limits::STREAMS_BEFORE_SIGN_IN_MAX;
 use super::steering::{SteeredIds, Steering};
 use crate::session::{CongestionControl, Limits, streams_of};
 
-/// Bytes that a client may have on its way in one stream: more than the largest frame, and 10 Mbit/s at 100 ms.
+/// Bytes that a client may have on its way in one stream: more than the largest frame, and 10 Mbit/s at 100
+/// ms.
 const STREAM_RECEIVE_WINDOW_BYTES: u32 = 128 * 1024;
 
 /// The same for all streams of a connection before it has signed in.
@@ -23,8 +25,8 @@ const RECEIVE_WINDOW_BEFORE_SIGN_IN_BYTES: u32 = 32 * 1024;
 /// The same afterwards.
 const RECEIVE_WINDOW_BYTES: u32 = 512 * 1024;
 
-/// Bytes sent and not acknowledged, for one connection: 20 Mbit/s at 100 ms, and the bound of what a client that
-/// vanishes costs.
+/// Bytes sent and not acknowledged, for one connection: 20 Mbit/s at 100 ms, and the bound of what a client
+/// that vanishes costs.
 const SEND_WINDOW_BYTES: u64 = 256 * 1024;
 
 /// Datagram buffers, in bytes: about 15 typing notices. Old ones are dropped, which is what a notice wants.
@@ -38,10 +40,11 @@ const INCOMING_BYTES_TOTAL_MAX: u64 = 32 * 1024 * 1024;
 /// For how long an address validated by a Retry stays so, and by a token of an earlier connection.
 const RETRY_TOKEN_LIFETIME: Duration = Duration::from_secs(15);
 
-/// Streams that a signed-in connection is granted, so that it always has credit for [all that it has](streams_of).
+/// Streams that a signed-in connection is granted, so that it always has credit for [all that it
+/// has](streams_of).
 ///
-/// quinn announces that streams are free again only when more than an eighth of all have become so, so up to an eighth
-/// may be free without the client's knowing.
+/// quinn announces that streams are free again only when more than an eighth of all have become so, so up to
+/// an eighth may be free without the client's knowing.
 const fn streams_max(open_conversations_max: u32) -> u32 {
     let wanted = streams_of(open_conversations_max);
     wanted.saturating_add(wanted.div_ceil(7))
@@ -102,7 +105,8 @@ pub fn server_config(
     Ok(config)
 }
 
-/// The same for a connection that sends several packets with one system call, and has memory for as many; `None` where none does.
+/// The same for a connection that sends several packets with one system call, and has memory for as many;
+/// `None` where none does.
 #[must_use]
 pub fn with_segmentation_offload(config: &ServerConfig, limits: &Limits) -> Option<Arc<ServerConfig>> {
     (limits.segmentation_offload_connections_max > 0).then(|| {
@@ -113,8 +117,9 @@ pub fn with_segmentation_offload(config: &ServerConfig, limits: &Limits) -> Opti
     })
 }
 
-/// The secret behind the endpoint's own keys. A server that keeps it over a restart can tell the clients of before, with a
-/// stateless reset, that their connections are gone; otherwise they wait for their idle timeout.
+/// The secret behind the endpoint's own keys. A server that keeps it over a restart can tell the clients of
+/// before, with a stateless reset, that their connections are gone; otherwise they wait for their idle
+/// timeout.
 pub type EndpointSecret = [u8; 32];
 
 /// The configuration of a worker's endpoint itself.

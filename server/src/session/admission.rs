@@ -1,4 +1,5 @@
-//! Which connection attempts are taken up: a handshake costs the server more than its first packet costs a client.
+//! Which connection attempts are taken up: a handshake costs the server more than its first packet costs a
+//! client.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,7 +13,8 @@ use super::Limits;
 use super::counts::{Counted, Counts};
 use super::refusals::{Refusal, Refusals};
 
-/// What an address may have of the handshakes however many are under way, as long as there is room: a client and its next try.
+/// What an address may have of the handshakes however many are under way, as long as there is room: a client
+/// and its next try.
 const SHARE_MIN: usize = 2;
 
 /// Counts connections and handshakes.
@@ -22,7 +24,8 @@ pub(crate) struct Admission {
     connections: Arc<Semaphore>,
     /// Over QUIC.
     handshakes: Arc<Handshakes>,
-    /// TCP connections that are no WebSocket yet: apart, so that who fills one kind of places leaves the other way in.
+    /// TCP connections that are no WebSocket yet: apart, so that who fills one kind of places leaves the
+    /// other way in.
     requests: Arc<Handshakes>,
     addresses: Arc<Counts<Address>>,
     users: Arc<Counts<UserId>>,
@@ -32,7 +35,8 @@ pub(crate) struct Admission {
 /// What becomes of a connection attempt.
 #[derive(Debug)]
 pub(crate) enum Admitted {
-    /// Go on with it. The first is to be held while the handshake lasts, the other one while the connection does.
+    /// Go on with it. The first is to be held while the handshake lasts, the other one while the connection
+    /// does.
     Accept(Handshake, OwnedSemaphorePermit),
     /// Have the address validated first: the attempt costs nothing until then.
     Retry,
@@ -82,10 +86,11 @@ impl Admission {
         }
     }
 
-    /// Judges an attempt from an address, which is validated when the client has shown that it gets what is sent there.
+    /// Judges an attempt from an address, which is validated when the client has shown that it gets what is
+    /// sent there.
     ///
-    /// An address that is not validated gets half of an address's share, so that nobody can use up the share of another
-    /// one by sending in its name.
+    /// An address that is not validated gets half of an address's share, so that nobody can use up the share
+    /// of another one by sending in its name.
     pub(crate) fn admit(&self, peer: IpAddr, validated: bool) -> Admitted {
         let admitted = self.judge(peer, validated);
         match &admitted {
@@ -119,8 +124,9 @@ impl Admission {
         }
     }
 
-    /// What one address may have when so many are under way: its whole share while half of the places is free, and less of them the fewer
-    /// are left. So a few addresses cannot have them all, unless the operator leaves all of them to one.
+    /// What one address may have when so many are under way: its whole share while half of the places is
+    /// free, and less of them the fewer are left. So a few addresses cannot have them all, unless the
+    /// operator leaves all of them to one.
     fn share(&self, all: usize) -> usize {
         let (max, share) = (self.limits.handshakes_max, self.limits.handshakes_per_address_max);
         let (free, half) = (max.saturating_sub(all), max / 2);
@@ -130,8 +136,9 @@ impl Admission {
         (share.saturating_mul(free) / half).max(SHARE_MIN).min(share)
     }
 
-    /// Takes up a TCP connection for requests, which is counted, as handshakes are and apart from them, until it has become a WebSocket or is
-    /// closed; `None` if there are too many. It has a place among the connections only then. No address is for a proxy, which has the requests of many.
+    /// Takes up a TCP connection for requests, which is counted, as handshakes are and apart from them, until
+    /// it has become a WebSocket or is closed; `None` if there are too many. It has a place among the
+    /// connections only then. No address is for a proxy, which has the requests of many.
     pub(crate) fn request(&self, peer: Option<IpAddr>) -> Option<Handshake> {
         let address = peer.map(address);
         let mut counts = self.requests.0.lock();
@@ -143,12 +150,14 @@ impl Admission {
         has_room.then(|| begin(&self.requests, &mut counts, address))
     }
 
-    /// Whether so many TCP connections wait for requests that one that was served has to make room for others.
+    /// Whether so many TCP connections wait for requests that one that was served has to make room for
+    /// others.
     pub(crate) fn is_crowded(&self) -> bool {
         self.requests.0.lock().all > self.limits.handshakes_max / 2
     }
 
-    /// The place of a connection from an address that has shown that it gets what is sent there; `None` if it has too many.
+    /// The place of a connection from an address that has shown that it gets what is sent there; `None` if it
+    /// has too many.
     pub(crate) fn place(&self, peer: IpAddr, among_all: OwnedSemaphorePermit) -> Option<Place> {
         let Some(of_address) = self.addresses.take(&address(peer)) else {
             self.refusals.count(Refusal::Refused);
@@ -157,7 +166,8 @@ impl Admission {
         Some(Place { _among_all: among_all, _of_address: of_address })
     }
 
-    /// A place among the connections of a user. A service (a bridge, an import) speaks for many, and is not counted.
+    /// A place among the connections of a user. A service (a bridge, an import) speaks for many, and is not
+    /// counted.
     pub(super) fn of_user(&self, user: &UserId, is_service: bool) -> Option<Counted<UserId>> {
         if is_service { Some(self.users.uncounted()) } else { self.users.take(user) }
     }

@@ -106,8 +106,8 @@ pub(crate) async fn run(transport: Transport, service: Service) {
     }
 }
 
-/// Closes a connection whose task panics. Left to the transport, the close would have code 0, and that tells the client that
-/// the end was wanted and that it must not come back.
+/// Closes a connection whose task panics. Left to the transport, the close would have code 0, and that tells
+/// the client that the end was wanted and that it must not come back.
 struct FaultCloses<'a>(&'a Transport);
 
 impl Drop for FaultCloses<'_> {
@@ -138,8 +138,8 @@ struct Connection {
     resets: Flood,
     datagrams: Flood,
     drains: bool,
-    /// Its place among the sessions, from the sign-in on. Last: the transport is closed by its end, so that nothing more is delivered, and what
-    /// runs beside is told to end, which it does where it waits next.
+    /// Its place among the sessions, from the sign-in on. Last: the transport is closed by its end, so that
+    /// nothing more is delivered, and what runs beside is told to end, which it does where it waits next.
     attendance: Option<Attendance>,
 }
 
@@ -363,7 +363,8 @@ impl Connection {
         }
     }
 
-    /// Goes on with a token's verification: a client that would be signed in by it is asked about first, where a hook wants that.
+    /// Goes on with a token's verification: a client that would be signed in by it is asked about first,
+    /// where a hook wants that.
     fn verified(&mut self, verified: Result<Identity, Code>) -> Result<(), End> {
         match (self.connecting.take(), verified) {
             (Some(connecting), Ok(identity)) => {

@@ -26,8 +26,9 @@ use super::{Phase, PhaseReceiver};
 use crate::engine::{Access, Engine, Greeting, Mailbox, Outcome, Publisher, Role, Stand, is_small};
 use crate::hooks::{Hook, Judgement};
 
-/// How long who has left has to read up to there before the stream is reset, which may overtake what is on its way; and as many round
-/// trips more as it takes to send again what is lost. The protocol says that it is less than a second.
+/// How long who has left has to read up to there before the stream is reset, which may overtake what is on
+/// its way; and as many round trips more as it takes to send again what is lost. The protocol says that it is
+/// less than a second.
 const END_DELAY: Duration = Duration::from_millis(300);
 const END_ROUND_TRIPS: u32 = 2;
 const END_DELAY_MAX: Duration = Duration::from_millis(900);
@@ -234,7 +235,8 @@ impl Stream {
                     self.read = Some(StoreRead::page(&self.engine, &self.access, cursor, self.last, to));
                 }
                 Next::Frames(reached) => {
-                    // States are out before events are. So who had left before one of these is known to have by now.
+                    // States are out before events are. So who had left before one of these is known to have
+                    // by now.
                     self.follow()?;
                     if reached > self.last {
                         // It is read again, up to there.
@@ -263,7 +265,8 @@ impl Stream {
         self.reach()
     }
 
-    /// Up to where the stream may read now. One that reads may no longer, if the user has lost that altogether.
+    /// Up to where the stream may read now. One that reads may no longer, if the user has lost that
+    /// altogether.
     fn reach(&mut self) -> Result<(), Code> {
         match self.rights().allow(Action::ReadHistory) {
             // Who has come back reads on.
@@ -294,7 +297,8 @@ impl Stream {
         }
     }
 
-    /// Tells who else reads, if that has changed. A client that does not read on is told the latest when it does.
+    /// Tells who else reads, if that has changed. A client that does not read on is told the latest when it
+    /// does.
     fn tell_roster(&mut self, writer: &mut FrameWriter) {
         if !self.cursor.starts()
             && writer.room() > 0
@@ -510,8 +514,8 @@ impl Stream {
     }
 }
 
-/// Waits for another grant. One that never comes is waited for for ever: the connection that gives them is gone, and its
-/// streams end with it.
+/// Waits for another grant. One that never comes is waited for for ever: the connection that gives them is
+/// gone, and its streams end with it.
 async fn regranted(mut granted: watch::Receiver<Arc<Grant>>) -> watch::Receiver<Arc<Grant>> {
     match granted.changed().await {
         Ok(()) => granted,

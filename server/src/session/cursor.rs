@@ -19,7 +19,8 @@ pub(super) struct Cursor {
     pub(super) state: CursorState,
     /// Held while there is a reader, from before its first read on, so that no event goes unnoticed.
     pub(super) subscription: Option<Subscription>,
-    /// Whether a wake-up has come since the last read from the view began, which may have missed what it is about.
+    /// Whether a wake-up has come since the last read from the view began, which may have missed what it is
+    /// about.
     pub(super) woken: bool,
     /// Who else reads, if the client wants to know.
     pub(super) roster: Option<RosterWatch>,
@@ -61,7 +62,8 @@ impl StoreRead {
         ))
     }
 
-    /// What is behind a cursor, up to and including `last`; where it is known up to where the view has it, not beyond that.
+    /// What is behind a cursor, up to and including `last`; where it is known up to where the view has it,
+    /// not beyond that.
     pub(super) fn page(
         engine: &Engine,
         access: &Arc<Access>,
@@ -81,7 +83,8 @@ impl StoreRead {
 }
 
 impl Cursor {
-    /// Whether a start is being resolved. No frame is taken meanwhile, so a stream reads one thing at a time from the view.
+    /// Whether a start is being resolved. No frame is taken meanwhile, so a stream reads one thing at a time
+    /// from the view.
     pub(super) fn starts(&self) -> bool {
         matches!(self.state, CursorState::Starts(_))
     }

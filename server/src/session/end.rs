@@ -27,8 +27,8 @@ pub(super) enum End {
 }
 
 impl End {
-    /// Ends the connection; says whether the client does not come back by itself, because it has wanted the end or has heard the
-    /// reason.
+    /// Ends the connection; says whether the client does not come back by itself, because it has wanted the
+    /// end or has heard the reason.
     pub(super) async fn perform<T: 'static>(
         &self,
         transport: &Transport,

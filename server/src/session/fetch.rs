@@ -17,8 +17,9 @@ use super::frames::{FrameWriter, WriteFailure};
 /// Below conversations, so that history does not hold up what is live.
 const FETCH_PRIORITY: i32 = -10;
 
-/// Bytes that are read at once, but for the last event. With [`FETCHES_AT_ONCE_MAX`](quoth_protocol::limits::FETCHES_AT_ONCE_MAX) the
-/// bound of what pages that nobody takes cost.
+/// Bytes that are read at once, but for the last event. With
+/// [`FETCHES_AT_ONCE_MAX`](quoth_protocol::limits::FETCHES_AT_ONCE_MAX) the bound of what pages that nobody
+/// takes cost.
 const PIECE_BYTES_MAX: usize = 64 * 1024;
 
 /// Answers a Fetch when its turn has come. The error is the code to reset the stream with.

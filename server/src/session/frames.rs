@@ -15,12 +15,12 @@ use super::pace::StreamPaces;
 use super::transport::{Gone, RecvStream, SendStream};
 use super::waiting::Waiting;
 
-/// Bytes that a writer has waiting before its owner adds no more: some packets' worth, so that a write is worth its
-/// wake-up, and little enough that a stalled reader pins next to nothing.
+/// Bytes that a writer has waiting before its owner adds no more: some packets' worth, so that a write is
+/// worth its wake-up, and little enough that a stalled reader pins next to nothing.
 const WRITE_BATCH_BYTES: usize = 32 * 1024;
 
-/// How long a peer may take nothing of what a drain has for it, and how long it has to acknowledge the end of a stream.
-/// With it a drain ends within some seconds, whoever reads.
+/// How long a peer may take nothing of what a drain has for it, and how long it has to acknowledge the end of
+/// a stream. With it a drain ends within some seconds, whoever reads.
 const DRAIN_STALL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why no frame came.
@@ -67,7 +67,8 @@ impl From<Gone> for WriteFailure {
 pub(super) struct FrameReader {
     recv: RecvStream,
     decoder: Decoder,
-    /// A look for bytes locks the connection, and a stream's task is woken far more often by what it delivers.
+    /// A look for bytes locks the connection, and a stream's task is woken far more often by what it
+    /// delivers.
     gate: Gate,
     /// What slows the client, if anything does.
     paces: Option<StreamPaces>,
@@ -224,8 +225,8 @@ impl FrameWriter {
         self.stalled_since = None;
     }
 
-    /// Drops the events that are not begun, since a reader gets them from its cursor on at any time, and gives the peer
-    /// little time for the rest.
+    /// Drops the events that are not begun, since a reader gets them from its cursor on at any time, and
+    /// gives the peer little time for the rest.
     pub(super) fn drain(&mut self) {
         self.drains = true;
         self.waiting.drop_events();
@@ -271,8 +272,8 @@ impl FrameWriter {
         self.send.reset(code);
     }
 
-    /// Finishes the stream and gives the peer a moment to have all of it. What it has not acknowledged then goes on being
-    /// sent for as long as the connection lives. Gives whether it is known to have all.
+    /// Finishes the stream and gives the peer a moment to have all of it. What it has not acknowledged then
+    /// goes on being sent for as long as the connection lives. Gives whether it is known to have all.
     pub(super) async fn finish(&mut self) -> bool {
         if self.send.finish().is_err() {
             return false;
@@ -281,7 +282,8 @@ impl FrameWriter {
     }
 }
 
-/// Without it the stream of a task that panics, or is ended from outside, would be finished as if all had been said.
+/// Without it the stream of a task that panics, or is ended from outside, would be finished as if all had
+/// been said.
 impl Drop for FrameWriter {
     fn drop(&mut self) {
         if std::thread::panicking() {

@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use parking_lot::Mutex;
 
-/// Stands between a task that waits for several things and one of them that is costly to ask: the task's other wake-ups do
-/// not reach it.
+/// Stands between a task that waits for several things and one of them that is costly to ask: the task's
+/// other wake-ups do not reach it.
 #[derive(Debug)]
 pub(super) struct Gate {
     calls: Arc<Calls>,
@@ -42,8 +42,8 @@ impl Gate {
         Self { calls, waker }
     }
 
-    /// Asks the source if it has called since it had nothing. What it has when it is ready may not be all, so it is asked the
-    /// next time as well.
+    /// Asks the source if it has called since it had nothing. What it has when it is ready may not be all, so
+    /// it is asked the next time as well.
     pub(super) fn poll<T>(
         &mut self,
         task: &Context<'_>,

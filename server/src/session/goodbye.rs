@@ -9,14 +9,16 @@ use super::frames::FrameWriter;
 use super::transport::Transport;
 use crate::sessions::Goodbye;
 
-/// How long a client has to hear the reason before the connection is closed. Its streams have ended before, so this is for people's
-/// sake alone; with it everything is over within the second that a revocation may take.
+/// How long a client has to hear the reason before the connection is closed. Its streams have ended before,
+/// so this is for people's sake alone; with it everything is over within the second that a revocation may
+/// take.
 const HEAR_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How long a WebSocket's client has to answer the close.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Says why the connection ends, and when the client may come again unless that is 0, and closes it. Gives whether the client has heard it for sure.
+/// Says why the connection ends, and when the client may come again unless that is 0, and closes it. Gives
+/// whether the client has heard it for sure.
 pub(super) async fn say(
     goodbye: &Goodbye,
     retry_after_ms: u32,

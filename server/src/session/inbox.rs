@@ -1,4 +1,5 @@
-//! What users have read, and their lists of conversations, as one connection asks for them and is told of them.
+//! What users have read, and their lists of conversations, as one connection asks for them and is told of
+//! them.
 
 use std::sync::Arc;
 
@@ -52,7 +53,8 @@ pub(super) enum Next {
 }
 
 impl Watched {
-    /// What comes next; for ever nothing when the list is not watched. For one task at a time; dropping the future loses nothing.
+    /// What comes next; for ever nothing when the list is not watched. For one task at a time; dropping the
+    /// future loses nothing.
     pub(super) async fn next(&self) -> Next {
         loop {
             let waiting = self.rows.waiting.lock().take();

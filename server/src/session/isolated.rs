@@ -2,8 +2,8 @@
 
 use tokio::task::{JoinError, JoinSet};
 
-/// Does some work in a task of its own, so that it may panic. Whoever gives this up ends the work too: it must not outlive the connection
-/// that it is done for.
+/// Does some work in a task of its own, so that it may panic. Whoever gives this up ends the work too: it
+/// must not outlive the connection that it is done for.
 ///
 /// # Errors
 /// When the work has panicked.

@@ -1,4 +1,5 @@
-//! Clients, joins and messages that a hook is asked about. The order of messages is kept, however the answers come.
+//! Clients, joins and messages that a hook is asked about. The order of messages is kept, however the answers
+//! come.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -22,7 +23,8 @@ use crate::sessions::{Goodbye, Sessions};
 /// What is known of a message that was asked about.
 pub(super) struct Judged {
     pub(super) append: Append,
-    /// What it was let through by before it was asked about: what has changed since is for the committer to find out.
+    /// What it was let through by before it was asked about: what has changed since is for the committer to
+    /// find out.
     pub(super) stand: Stand,
     pub(super) judgement: Judgement,
     /// What it takes while it waits.
@@ -44,7 +46,8 @@ impl Messages {
         self.asked.as_ref().is_none_or(|asked| asked.is_empty())
     }
 
-    /// Whether another one may be asked about. If not, there is none to be read before those that there are have been judged.
+    /// Whether another one may be asked about. If not, there is none to be read before those that there are
+    /// have been judged.
     pub(super) fn has_room(&self) -> bool {
         !self.is_full || self.is_empty()
     }
@@ -63,7 +66,8 @@ impl Messages {
         self.is_full = share.is_none();
         let (conversation, user) = (conversation.clone(), user.clone());
         let judging = Box::pin(async move {
-            // It waits here and not where it is read, since those before it, which are to let go of theirs, are polled with it.
+            // It waits here and not where it is read, since those before it, which are to let go of theirs,
+            // are polled with it.
             let share = match share {
                 Some(share) => Some(share),
                 None => hook.share(bytes).await,
@@ -159,7 +163,8 @@ impl Connecting {
         Self { hook: hook.clone(), device: device.clone(), data }
     }
 
-    /// Asks about the client, of whom it is known now who it is. Who is kicked while that is asked does not come in.
+    /// Asks about the client, of whom it is known now who it is. Who is kicked while that is asked does not
+    /// come in.
     pub(super) fn ask(self, identity: Identity, sessions: &Sessions) -> Asking {
         let Self { hook, device, mut data } = self;
         data["user"] = json!(identity.grant.user);

@@ -4,17 +4,17 @@ use quoth_protocol::limits::{
     FETCHES_AT_ONCE_MAX, OPEN_CONVERSATIONS_MAX, OPEN_CONVERSATIONS_SERVICE_MAX, STREAMS_PER_SECOND_MAX,
 };
 
-/// Sizes, times and rates that a configuration may change. A rate or a count of 0 is no limit; `docs/LIMITS.md` has what comes of
-/// reaching each.
+/// Sizes, times and rates that a configuration may change. A rate or a count of 0 is no limit;
+/// `docs/LIMITS.md` has what comes of reaching each.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Connections at once.
     pub connections_max: usize,
     /// Handshakes at once, and as many TCP connections that are no WebSocket yet.
     pub handshakes_max: usize,
-    /// Handshakes at once of one address: an IPv4 address, or a /64 network of IPv6. More are ignored, and from half of it
-    /// on the address must be validated by a Retry first. When less than half of all handshakes is free, an address has less in
-    /// proportion, but two.
+    /// Handshakes at once of one address: an IPv4 address, or a /64 network of IPv6. More are ignored, and
+    /// from half of it on the address must be validated by a Retry first. When less than half of all
+    /// handshakes is free, an address has less in proportion, but two.
     pub handshakes_per_address_max: usize,
     /// Handshakes at once from which on an address must be validated by a Retry first.
     pub retry_above_handshakes: usize,
@@ -51,8 +51,8 @@ pub struct Limits {
     pub datagrams_per_second_max: u32,
     /// Pings, pongs and closes of a WebSocket in a second.
     pub control_frames_per_second_max: u32,
-    /// Connections below which a new one sends several packets with one system call: faster for readers that catch up, 13 KB more for
-    /// each of them.
+    /// Connections below which a new one sends several packets with one system call: faster for readers that
+    /// catch up, 13 KB more for each of them.
     pub segmentation_offload_connections_max: usize,
     /// What decides how much may be on its way to a client.
     pub congestion_control: CongestionControl,
@@ -98,8 +98,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// What a server has that is not in development mode and whose configuration does not say otherwise. In development there are
-    /// no such limits: all that comes is the developer's own, often as one user from one address, and often as fast as it can.
+    /// What a server has that is not in development mode and whose configuration does not say otherwise. In
+    /// development there are no such limits: all that comes is the developer's own, often as one user from
+    /// one address, and often as fast as it can.
     #[must_use]
     pub fn deployed(self) -> Self {
         Self {
@@ -110,13 +111,13 @@ impl Limits {
             frames_per_second_max: 2_000,
             // A third of what a fast home uplink has.
             bytes_per_second_max: 4 * 1_024 * 1_024,
-            // People type less than one a second, and a burst of three seconds' worth holds the 256 that a stream may have on its
-            // way, so that an application which sends what has gathered is not slowed.
+            // People type less than one a second, and a burst of three seconds' worth holds the 256 that a
+            // stream may have on its way, so that an application which sends what has gathered is not slowed.
             user_publishes_per_second_max: 100,
             // Nobody can read so many.
             conversation_publishes_per_second_max: 1_000,
-            // The burst of three seconds' worth holds what an application asks at its start: two for each of the 64 conversations
-            // whose members it may watch.
+            // The burst of three seconds' worth holds what an application asks at its start: two for each of
+            // the 64 conversations whose members it may watch.
             user_requests_per_second_max: 50,
             ..self
         }
@@ -129,7 +130,8 @@ impl Limits {
     }
 }
 
-/// Streams that a signed-in connection has: the control stream, all its conversations and [`FETCHES_AT_ONCE_MAX`].
+/// Streams that a signed-in connection has: the control stream, all its conversations and
+/// [`FETCHES_AT_ONCE_MAX`].
 pub(crate) const fn streams_of(open_conversations_max: u32) -> u32 {
     open_conversations_max.saturating_add(1 + FETCHES_AT_ONCE_MAX)
 }

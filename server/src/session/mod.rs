@@ -1,4 +1,5 @@
-//! What a signed-in client is served with, whatever carries it: a task for its connection and one for each of its streams.
+//! What a signed-in client is served with, whatever carries it: a task for its connection and one for each of
+//! its streams.
 
 mod admission;
 mod connection;
@@ -50,8 +51,8 @@ pub(crate) use transport::Transport;
 
 /// Says who a token is for and what it allows.
 pub trait Verify: Send + Sync + 'static {
-    /// Verifies a token at `now_ms`, in milliseconds since 1970. The error is [`Code::TOKEN_EXPIRED`], [`Code::TOKEN_REJECTED`], or
-    /// [`Code::UNAVAILABLE`] when the keys cannot be had at the moment.
+    /// Verifies a token at `now_ms`, in milliseconds since 1970. The error is [`Code::TOKEN_EXPIRED`],
+    /// [`Code::TOKEN_REJECTED`], or [`Code::UNAVAILABLE`] when the keys cannot be had at the moment.
     fn verify(&self, token: &str, now_ms: u64) -> Verification;
 
     /// When whoever was told [`Code::UNAVAILABLE`] may try again, in milliseconds from now.
@@ -119,8 +120,9 @@ pub struct Service {
 }
 
 impl Service {
-    /// What connections need on the engine's worker, with limits that hold for all workers together. All devices of a user stay, and
-    /// what is known of them ends with the server; [`Service::with_sessions`] changes that.
+    /// What connections need on the engine's worker, with limits that hold for all workers together. All
+    /// devices of a user stay, and what is known of them ends with the server; [`Service::with_sessions`]
+    /// changes that.
     #[must_use]
     pub fn new(engine: Engine, verify: Arc<dyn Verify>, limits: Limits, phase: PhaseReceiver) -> Self {
         let sessions =

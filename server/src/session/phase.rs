@@ -37,8 +37,8 @@ impl Phase {
 
 /// Sets the phase. Begins with [`Phase::Serving`].
 ///
-/// Tasks are woken in the order in which they began to wait; a watch channel of tokio picks a random order, which no
-/// simulation could repeat.
+/// Tasks are woken in the order in which they began to wait; a watch channel of tokio picks a random order,
+/// which no simulation could repeat.
 #[derive(Debug)]
 pub struct PhaseSender {
     shared: Arc<Shared>,
@@ -98,8 +98,8 @@ impl PhaseReceiver {
         *self.shared.phase.read() == Phase::Serving
     }
 
-    /// Waits for the phase that a connection has to act on: a failure always, a drain unless it drains already.
-    /// Dropping the future misses nothing.
+    /// Waits for the phase that a connection has to act on: a failure always, a drain unless it drains
+    /// already. Dropping the future misses nothing.
     pub(crate) async fn next(&self, drains: bool) -> Phase {
         loop {
             // Before the look at the phase, so that no change goes unnoticed.

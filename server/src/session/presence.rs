@@ -11,8 +11,8 @@ use super::connection::Shared;
 use super::requests::{allowed, unreadable};
 use crate::sessions::Members;
 
-/// Whether somebody is there for `me`, and when a device was last connected, in milliseconds since 1970. One who has blocked `me` has gone
-/// then for `me`, as everybody goes, and has not come back.
+/// Whether somebody is there for `me`, and when a device was last connected, in milliseconds since 1970. One
+/// who has blocked `me` has gone then for `me`, as everybody goes, and has not come back.
 pub(super) async fn of(service: &Service, me: &UserId, user: &UserId) -> Result<(Status, u64), Refusal> {
     let (status, last_seen_ms) = service.sessions.status(user, service.engine.now_ms()).await;
     Ok(match blocked_since(service, user, me).await? {
@@ -21,7 +21,8 @@ pub(super) async fn of(service: &Service, me: &UserId, user: &UserId) -> Result<
     })
 }
 
-/// Watches the members of a conversation for the connection; those who have blocked its user are not there for it.
+/// Watches the members of a conversation for the connection; those who have blocked its user are not there
+/// for it.
 pub(super) async fn watch(shared: &Shared, name: &ConversationName) -> Result<(), Refusal> {
     let too_many = |code| Refusal::new(code, "this connection watches too many conversations");
     // First, so that no change is missed that comes while it is judged.

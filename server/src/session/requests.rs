@@ -1,4 +1,5 @@
-//! Requests of the control stream. Each is let through by the one guard, and answered when what it has changed is stored.
+//! Requests of the control stream. Each is let through by the one guard, and answered when what it has
+//! changed is stored.
 
 use std::sync::Arc;
 
@@ -88,8 +89,8 @@ pub(super) fn fault() -> Reply {
     refused(Refusal::new(Code::INTERNAL, "a fault of the server"))
 }
 
-/// The answer to a request that has taken too long. What is in the committer's queue by then is done all the same; all else ends with
-/// the task.
+/// The answer to a request that has taken too long. What is in the committer's queue by then is done all the
+/// same; all else ends with the task.
 pub(super) fn timed_out() -> Reply {
     refused(Refusal::new(
         Code::TIMED_OUT,
@@ -266,7 +267,8 @@ async fn conversations(
         let mut conversations = Vec::with_capacity(names.len());
         for name in &names {
             let kept = engine.kept(name).await.map_err(|error| unreadable(&error))?;
-            // Those that the token is not for are left out, as is one that the user has left since the page was read.
+            // Those that the token is not for are left out, as is one that the user has left since the page
+            // was read.
             let describe = |state: Option<&ConversationState>| {
                 let state = allowed(caller.actor(), Action::Describe, name, state, now_ms).ok()?;
                 state.present(me).map(|_| info(name, state, kept, me, now_ms))
@@ -294,7 +296,8 @@ pub(super) fn allowed<'a>(
     state.ok_or(Refusal::FORBIDDEN)
 }
 
-/// A conversation, for one user. Of how it is kept, what was set for it and the policy of its class, a hold is not told.
+/// A conversation, for one user. Of how it is kept, what was set for it and the policy of its class, a hold
+/// is not told.
 fn info(
     name: &ConversationName,
     state: &ConversationState,

@@ -12,8 +12,8 @@ use super::frames::{FrameReader, FrameWriter, ReadFailure};
 use super::transport::{RecvStream, SendStream};
 use super::{conversation, fetch};
 
-/// Runs a stream besides the control stream until either side ends it. Says whether the client has abandoned it: reset its
-/// side, or wanted no more of the server's.
+/// Runs a stream besides the control stream until either side ends it. Says whether the client has abandoned
+/// it: reset its side, or wanted no more of the server's.
 pub(super) async fn run(shared: Arc<Shared>, send: SendStream, recv: RecvStream) -> bool {
     let mut reader = FrameReader::new(recv, FIRST_FRAME_BYTES_MAX);
     let mut writer = FrameWriter::new(send);
@@ -52,8 +52,8 @@ async fn serve(shared: &Arc<Shared>, reader: &mut FrameReader, writer: &mut Fram
     }
 }
 
-/// Waits until the client sends something behind its Fetch, where nothing has a place, and gives the code to reset the
-/// stream with.
+/// Waits until the client sends something behind its Fetch, where nothing has a place, and gives the code to
+/// reset the stream with.
 async fn broken_behind_fetch(reader: &mut FrameReader) -> Code {
     match reader.next().await {
         Ok(Some(_)) => Code::PROTOCOL,

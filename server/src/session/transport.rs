@@ -46,8 +46,8 @@ pub(super) enum RecvStream {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gone;
 
-/// What of some chunks was written: so many of them as a whole, and so many bytes of these and of the next one, whose
-/// written part is cut off.
+/// What of some chunks was written: so many of them as a whole, and so many bytes of these and of the next
+/// one, whose written part is cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Written {
     pub(super) chunks: usize,
@@ -78,7 +78,8 @@ impl Transport {
         }
     }
 
-    /// How long it takes until the client has said that something has come; zero over WebSocket, where nothing overtakes anything.
+    /// How long it takes until the client has said that something has come; zero over WebSocket, where
+    /// nothing overtakes anything.
     pub(super) fn round_trip(&self) -> Duration {
         match self {
             Self::Quic(quic) => quic.rtt(),
@@ -168,7 +169,8 @@ impl SendStream {
         matches!(self, Self::Quic(_))
     }
 
-    /// Writes as much of some chunks, each of which is whole frames or the rest of them, as there is room for. Dropping the future loses nothing.
+    /// Writes as much of some chunks, each of which is whole frames or the rest of them, as there is room
+    /// for. Dropping the future loses nothing.
     pub(super) async fn write_chunks(&mut self, chunks: &mut [Bytes]) -> Result<Written, Gone> {
         match self {
             Self::Quic(send) => {
@@ -193,7 +195,8 @@ impl SendStream {
         }
     }
 
-    /// Waits until the client has all of a finished stream, or wants no more. Gives whether it is known to have all.
+    /// Waits until the client has all of a finished stream, or wants no more. Gives whether it is known to
+    /// have all.
     pub(super) async fn stopped(&mut self) -> bool {
         match self {
             Self::Quic(send) => matches!(send.stopped().await, Ok(None)),

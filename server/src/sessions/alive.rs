@@ -1,7 +1,9 @@
-//! Until when the server was there, as registers of the conversation `$server`: a device that was connected when it crashed was last seen then.
+//! Until when the server was there, as registers of the conversation `$server`: a device that was connected
+//! when it crashed was last seen then.
 //!
-//! A device that comes is stored with no time of its end. That would be wrong behind a crash, and to store the present time of each
-//! that is connected again and again would be a load; so one time is stored for all of them.
+//! A device that comes is stored with no time of its end. That would be wrong behind a crash, and to store
+//! the present time of each that is connected again and again would be a load; so one time is stored for all
+//! of them.
 
 use std::collections::BTreeMap;
 use std::sync::Weak;
@@ -18,10 +20,12 @@ use super::Inner;
 /// What the keys begin with; behind it is when the server was started, as 8 bytes with the highest first.
 const PREFIX: &[u8] = b"alive/";
 
-/// How often it is stored that the server is there while somebody is connected: by so much the time of a crash may be told too early.
+/// How often it is stored that the server is there while somebody is connected: by so much the time of a
+/// crash may be told too early.
 const BEAT: Duration = Duration::from_secs(10);
 
-/// Runs that ended in a crash and are remembered, the latest ones. What connected in an earlier one was last seen when it came.
+/// Runs that ended in a crash and are remembered, the latest ones. What connected in an earlier one was last
+/// seen when it came.
 const RUNS_MAX: usize = 256;
 
 /// When a server was started, and when it was there last, both in milliseconds since 1970.

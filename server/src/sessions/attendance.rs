@@ -35,8 +35,8 @@ impl Attendance {
         Self { sessions, session, mailbox, end: End::Lost }
     }
 
-    /// What the connection is told next; about others only if it `has_room` for that. For one task at a time; dropping the future
-    /// loses nothing.
+    /// What the connection is told next; about others only if it `has_room` for that. For one task at a time;
+    /// dropping the future loses nothing.
     pub async fn told(&self, has_room: bool) -> Told {
         self.mailbox.next(has_room).await
     }
@@ -84,13 +84,14 @@ pub struct Watcher {
 pub(crate) struct Members {
     /// Those whom it is told of.
     pub(crate) seen: HashSet<UserId>,
-    /// Those who want nothing of its user, and since when, in milliseconds since 1970: to it they have gone then.
+    /// Those who want nothing of its user, and since when, in milliseconds since 1970: to it they have gone
+    /// then.
     pub(crate) unseen: HashMap<UserId, u64>,
 }
 
 impl Watcher {
-    /// Watches a conversation before it is known whom of it: whatever changes while that is found out makes the connection look anew. Says
-    /// whether it did not watch it before.
+    /// Watches a conversation before it is known whom of it: whatever changes while that is found out makes
+    /// the connection look anew. Says whether it did not watch it before.
     ///
     /// # Errors
     /// As of [`Watcher::watch`].
@@ -108,7 +109,8 @@ impl Watcher {
         state.watches.of(self.session).any(|watched| watched == conversation)
     }
 
-    /// Watches these from `now_ms` on, in place of those whom it has watched for the conversation; it is told of who is there of them.
+    /// Watches these from `now_ms` on, in place of those whom it has watched for the conversation; it is told
+    /// of who is there of them.
     ///
     /// # Errors
     /// [`Code::TOO_MANY`] when it watches as many conversations as it may.

@@ -22,7 +22,8 @@ const PREFIX: &[u8] = b"device/";
 /// In place of when a device was last there: it was there when this was stored, and no end of that has been.
 pub(super) const THERE: u64 = 0;
 
-/// Users whose devices of before are read at once: reads wait for the disk, and a network that fails takes thousands with it.
+/// Users whose devices of before are read at once: reads wait for the disk, and a network that fails takes
+/// thousands with it.
 const READS_AT_ONCE: usize = 32;
 
 /// Devices that have come or gone, by user and device.
@@ -43,8 +44,8 @@ pub(super) async fn load(keep: &dyn Keep, runs: &Runs, user: &UserId) -> Result<
     Ok(registers.iter().filter_map(|(key, value)| decode(key, value)).map(seen).collect())
 }
 
-/// Stores what devices have come and gone when it is time, for as long as somebody has the sessions. Nothing else waits for it: it takes as long as the
-/// disk takes.
+/// Stores what devices have come and gone when it is time, for as long as somebody has the sessions. Nothing
+/// else waits for it: it takes as long as the disk takes.
 pub(super) async fn run(sessions: Weak<Inner>) {
     loop {
         let Some(inner) = sessions.upgrade() else { return };

@@ -1,5 +1,5 @@
-//! Connections with a good token that are not signed in yet, since a hook is asked about them: who is kicked meanwhile is not let in
-//! by an answer to a question of before.
+//! Connections with a good token that are not signed in yet, since a hook is asked about them: who is kicked
+//! meanwhile is not let in by an answer to a question of before.
 
 use quoth_core::login::SessionId;
 use quoth_protocol::{Code, DeviceId, UserId};

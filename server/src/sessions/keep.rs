@@ -20,11 +20,12 @@ pub trait Keep: std::fmt::Debug + Send + Sync {
     /// Stores registers of a conversation; they are durable when this is ready. The error is a sentence.
     fn keep(&self, conversation: ConversationName, registers: Vec<Register>) -> Kept<'_, ()>;
 
-    /// Stores registers of many conversations at once; all of them are durable when this is ready. The error is a sentence.
+    /// Stores registers of many conversations at once; all of them are durable when this is ready. The error
+    /// is a sentence.
     fn keep_all(&self, notes: Vec<(ConversationName, Vec<Register>)>) -> Kept<'_, ()>;
 
-    /// A conversation's registers whose keys begin with `prefix`, in the order of their keys, behind `after` or from the first one on, at most
-    /// `limit`. The error is a sentence.
+    /// A conversation's registers whose keys begin with `prefix`, in the order of their keys, behind `after`
+    /// or from the first one on, at most `limit`. The error is a sentence.
     fn load(
         &self,
         conversation: ConversationName,
@@ -56,7 +57,8 @@ impl Keep for Engine {
     }
 }
 
-/// Keeps nothing any more, and says so: the store is closed, and whoever is told that something is kept must find it behind a restart.
+/// Keeps nothing any more, and says so: the store is closed, and whoever is told that something is kept must
+/// find it behind a restart.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Closed;
 

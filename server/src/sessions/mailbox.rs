@@ -64,8 +64,8 @@ impl Mailbox {
         self.arrived.notify_one();
     }
 
-    /// Tells what has become of those whom it watches, the latest of each counts; and of which conversations it is to look anew who that
-    /// is.
+    /// Tells what has become of those whom it watches, the latest of each counts; and of which conversations
+    /// it is to look anew who that is.
     pub(super) fn presence(&self, seen: Vec<Seen>, reviews: BTreeSet<ConversationName>) {
         let mut waiting = self.waiting.lock();
         waiting.reviews.extend(reviews);
@@ -88,7 +88,8 @@ impl Mailbox {
         self.waiting.lock().goodbye.is_some()
     }
 
-    /// What comes next; about others only if there is room for that. For one task at a time; dropping the future loses nothing.
+    /// What comes next; about others only if there is room for that. For one task at a time; dropping the
+    /// future loses nothing.
     pub(super) async fn next(&self, has_room: bool) -> Told {
         loop {
             if let Some(told) = self.take(has_room) {

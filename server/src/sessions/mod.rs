@@ -1,8 +1,9 @@
 //! Who is signed in, over all workers: which devices stay, whose tokens are revoked, who is there.
 //!
-//! The rules are the machines of `quoth_core` ([`login`](quoth_core::login), [`revocation`](quoth_core::revocation),
-//! [`presence`](quoth_core::presence)). Here they share one lock, so that a sign-in cannot slip through between a look at the
-//! revocations and its entry among the devices, and whatever ends a connection is handed to its own task.
+//! The rules are the machines of `quoth_core` ([`login`](quoth_core::login),
+//! [`revocation`](quoth_core::revocation), [`presence`](quoth_core::presence)). Here they share one lock, so
+//! that a sign-in cannot slip through between a look at the revocations and its entry among the devices, and
+//! whatever ends a connection is handed to its own task.
 
 mod alive;
 mod attendance;
@@ -47,8 +48,8 @@ pub struct SessionsConfig {
     pub leave_ms: u64,
     /// Revocations in force at once.
     pub revocations_max: usize,
-    /// How long a token may live, in milliseconds, if that is limited: so long a revocation of all tokens that were issued before some
-    /// time has to be kept.
+    /// How long a token may live, in milliseconds, if that is limited: so long a revocation of all tokens
+    /// that were issued before some time has to be kept.
     pub token_lifetime_max_ms: Option<u64>,
 }
 
@@ -102,7 +103,8 @@ struct Inner {
 }
 
 impl Sessions {
-    /// Nobody yet. What is due later is done by a task of the current tokio runtime, for as long as somebody has this.
+    /// Nobody yet. What is due later is done by a task of the current tokio runtime, for as long as somebody
+    /// has this.
     #[must_use]
     pub fn start(config: SessionsConfig, keep: Arc<dyn Keep>, clock: Arc<dyn Clock>) -> Self {
         let inner = Arc::new(Inner {
@@ -122,7 +124,8 @@ impl Sessions {
         Self(inner)
     }
 
-    /// Puts back what was [revoked](revoked_in) before a restart, and when the server [was there](runs_in) before crashes.
+    /// Puts back what was [revoked](revoked_in) before a restart, and when the server [was there](runs_in)
+    /// before crashes.
     pub fn restore(&self, revoked: &[(Revoked, InForce)], runs: &[Run]) {
         self.0.runs.restore(runs);
         let mut state = self.0.state.lock();
@@ -178,7 +181,8 @@ impl Sessions {
         self.0.state.lock().logins.devices(user)
     }
 
-    /// A user's devices for a [`Reply`](quoth_protocol::reply::Reply): those that are connected, and those that were before.
+    /// A user's devices for a [`Reply`](quoth_protocol::reply::Reply): those that are connected, and those
+    /// that were before.
     pub async fn session_infos(&self, user: &UserId, now_ms: u64) -> Vec<SessionInfo> {
         let mut before = self.0.state.lock().gone_of(user);
         before.extend(self.devices_before(user).await);
@@ -214,8 +218,8 @@ impl Sessions {
         })
     }
 
-    /// Puts out a user's devices at `now_ms`, or one of them, with a reason for people. Says how many connections that closes, those included
-    /// that a hook is asked about.
+    /// Puts out a user's devices at `now_ms`, or one of them, with a reason for people. Says how many
+    /// connections that closes, those included that a hook is asked about.
     pub fn kick(&self, user: &UserId, device: Option<&DeviceId>, reason: &str, now_ms: u64) -> usize {
         let mut state = self.0.state.lock();
         let ejected = state.logins.kick(user, device, reason, now_ms);
@@ -226,8 +230,9 @@ impl Sessions {
         count
     }
 
-    /// Revokes something at `now_ms` and closes what it concerns, with a reason for people, which those are told too that come later. It is in force when this is first polled, and
-    /// stored when it is ready. Says how many connections it has closed.
+    /// Revokes something at `now_ms` and closes what it concerns, with a reason for people, which those are
+    /// told too that come later. It is in force when this is first polled, and stored when it is ready. Says
+    /// how many connections it has closed.
     ///
     /// # Errors
     /// When there are too many, and when it could not be stored.
@@ -248,7 +253,8 @@ impl Sessions {
         Ok(count)
     }
 
-    /// A page of what is revoked, in the order of its [places](RevocationPlace), and the last one's place if there may be further ones.
+    /// A page of what is revoked, in the order of its [places](RevocationPlace), and the last one's place if
+    /// there may be further ones.
     ///
     /// # Errors
     /// When it cannot be read, as a sentence.
@@ -280,7 +286,8 @@ impl Sessions {
         Extent { over_ms: over_ms.map_or(extent.over_ms, |over_ms| over_ms.min(extent.over_ms)), ..extent }
     }
 
-    /// Whether a user is there, and when a device was last connected, in milliseconds since 1970; 0 when none ever was.
+    /// Whether a user is there, and when a device was last connected, in milliseconds since 1970; 0 when none
+    /// ever was.
     pub async fn status(&self, user: &UserId, now_ms: u64) -> (Status, u64) {
         if let Some(present) = self.0.state.lock().presence.of(user, now_ms) {
             return present;
@@ -315,7 +322,8 @@ impl Sessions {
         }
     }
 
-    /// Forgets the devices that a user has had, and so when the user was last seen. Those that are connected are remembered when they go.
+    /// Forgets the devices that a user has had, and so when the user was last seen. Those that are connected
+    /// are remembered when they go.
     ///
     /// # Errors
     /// When it could not be stored.
@@ -323,7 +331,8 @@ impl Sessions {
         devices::forget(&self.0, user).await
     }
 
-    /// Stores what waits to be stored and lets go of the store. To be called at the end, when all connections are gone.
+    /// Stores what waits to be stored and lets go of the store. To be called at the end, when all connections
+    /// are gone.
     pub async fn close(&self) {
         devices::store(&self.0).await;
         alive::end(&self.0).await;
@@ -349,8 +358,8 @@ impl Inner {
         Arc::clone(&self.keep.read())
     }
 
-    /// Stores what is in force of these. It is looked at by one after the other, so what is stored last is what is in force, in whatever
-    /// order they come here.
+    /// Stores what is in force of these. It is looked at by one after the other, so what is stored last is
+    /// what is in force, in whatever order they come here.
     async fn store(&self, changed: &[Revoked]) -> Result<(), String> {
         let _storing = self.storing_revocations.lock().await;
         let registers = {

@@ -25,8 +25,8 @@ pub fn revoked_in(view: &dyn View) -> Result<Vec<(Revoked, InForce)>, String> {
     decoded.collect()
 }
 
-/// Where a revocation stands among all: those of one device first, then those of one token, and those of a user last. A text of letters,
-/// digits, `-` and `_`.
+/// Where a revocation stands among all: those of one device first, then those of one token, and those of a
+/// user last. A text of letters, digits, `-` and `_`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RevocationPlace(Bytes);
 

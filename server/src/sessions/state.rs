@@ -20,11 +20,12 @@ use super::mailbox::{Goodbye, Mailbox};
 use super::watches::Watches;
 use super::{Inner, SessionsConfig, bearer};
 
-/// The longest wait, so that a jump of the machine's clock is noticed, and what was revoked for a time is forgotten.
+/// The longest wait, so that a jump of the machine's clock is noticed, and what was revoked for a time is
+/// forgotten.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// How long devices that have gone gather before they are stored, in milliseconds: of a thousand that lose their network at once each would
-/// be a flush of its own otherwise.
+/// How long devices that have gone gather before they are stored, in milliseconds: of a thousand that lose
+/// their network at once each would be a flush of its own otherwise.
 const GATHER_MS: u64 = 1_000;
 
 #[derive(Debug)]
@@ -119,8 +120,8 @@ impl State {
         }
     }
 
-    /// Tells the connections to end that a new revocation concerns; says how many. Only those are looked at that it can concern: there may
-    /// be many others, for which the lock is held meanwhile.
+    /// Tells the connections to end that a new revocation concerns; says how many. Only those are looked at
+    /// that it can concern: there may be many others, for which the lock is held meanwhile.
     pub(super) fn eject_revoked(&self, revoked: &Revoked, reason: &str, now_ms: u64) -> usize {
         let concerned: Vec<SessionId> = match revoked {
             // Those that have to end for another reason know it already.
@@ -179,7 +180,8 @@ impl State {
         }
     }
 
-    /// A device has come at `now_ms`. It is stored as one that is there, so that it was there behind a crash too.
+    /// A device has come at `now_ms`. It is stored as one that is there, so that it was there behind a crash
+    /// too.
     pub(super) fn came(&mut self, user: &UserId, device: &DeviceId, now_ms: u64) {
         let Some(came) = self.logins.device(user, device) else { return };
         let info = SessionInfo {

@@ -1,5 +1,5 @@
-//! Connections that want to know whether somebody is there. Changes gather for each of them and are handed over at most once in
-//! [`PRESENCE_INTERVAL_MS`], the latest of each user only.
+//! Connections that want to know whether somebody is there. Changes gather for each of them and are handed
+//! over at most once in [`PRESENCE_INTERVAL_MS`], the latest of each user only.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
@@ -27,8 +27,8 @@ struct OfSession {
     mailbox: Arc<Mailbox>,
     conversations: HashMap<ConversationName, HashSet<UserId>>,
     pending: BTreeMap<(ConversationName, UserId), (Status, u64)>,
-    /// Conversations of which it is to be looked anew who is to be watched, and those of which that is under way: nothing of these is
-    /// told until it is known.
+    /// Conversations of which it is to be looked anew who is to be watched, and those of which that is under
+    /// way: nothing of these is told until it is known.
     reviews: BTreeSet<ConversationName>,
     under_review: BTreeSet<ConversationName>,
     /// When changes may be handed over again.

@@ -5,8 +5,8 @@ use std::os::fd::AsRawFd as _;
 
 use super::program::Instruction;
 
-/// Has the kernel pick one of the sockets that share an address by what a program gives for a packet's payload: their
-/// places in the order in which they were bound.
+/// Has the kernel pick one of the sockets that share an address by what a program gives for a packet's
+/// payload: their places in the order in which they were bound.
 ///
 /// # Errors
 /// When the kernel refuses the program, or the socket shares its address with nobody.
@@ -20,8 +20,8 @@ pub(super) fn attach(socket: &UdpSocket, program: &[Instruction]) -> std::io::Re
     let program_len =
         libc::socklen_t::try_from(size_of::<libc::sock_fprog>()).map_err(std::io::Error::other)?;
     let program = libc::sock_fprog { len: length, filter: instructions.as_mut_ptr() };
-    // SAFETY: the kernel copies the program within the call, whose pointers are to locals of the types that the option has,
-    // with their lengths.
+    // SAFETY: the kernel copies the program within the call, whose pointers are to locals of the types that
+    // the option has, with their lengths.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),

@@ -22,8 +22,8 @@ pub(crate) const CAN_STEER: bool = cfg!(target_os = "linux");
 /// The sockets of a server's workers, in their order.
 #[derive(Debug)]
 pub(crate) struct Sockets {
-    /// For QUIC. When they are several, the kernel picks the one that a packet is for by its connection id, until the last of
-    /// them is closed: one that is closed before leaves its place to another one.
+    /// For QUIC. When they are several, the kernel picks the one that a packet is for by its connection id,
+    /// until the last of them is closed: one that is closed before leaves its place to another one.
     pub(crate) udp: Vec<UdpSocket>,
     /// For HTTP, at the same port; as many, or none.
     pub(crate) tcp: Vec<TcpListener>,
@@ -53,7 +53,8 @@ pub(crate) fn bind(address: SocketAddr, workers: u32, with_tcp: bool) -> Result<
 }
 
 fn bind_udp(address: SocketAddr, workers: u32) -> Result<Vec<UdpSocket>, String> {
-    // Without the option that lets others in, so that an address which anybody has, in whatever way, is refused.
+    // Without the option that lets others in, so that an address which anybody has, in whatever way, is
+    // refused.
     let first = UdpSocket::bind(address).map_err(|error| explain(address, &error))?;
     enlarge_buffers(&first);
     let mut sockets = vec![first];

@@ -19,14 +19,15 @@ const RETURN: u16 = 0x16;
 /// The top bit of a packet's first byte: its header is a long one.
 const LONG_HEADER: u32 = 0x80;
 
-/// Where the destination connection id begins in a long header: behind the first byte, the version and its own length.
+/// Where the destination connection id begins in a long header: behind the first byte, the version and its
+/// own length.
 const ID_IN_LONG_HEADER: u32 = 6;
 
 /// The same in a short header.
 const ID_IN_SHORT_HEADER: u32 = 1;
 
-/// The rule as a program over a UDP payload that gives the worker's place. A payload that is too short for an id ends it
-/// with 0, as the kernel does for every load behind the end.
+/// The rule as a program over a UDP payload that gives the worker's place. A payload that is too short for an
+/// id ends it with 0, as the kernel does for every load behind the end.
 pub(super) fn program(workers: u32) -> [Instruction; 7] {
     let step = |code, k| Instruction { code, if_true: 0, if_false: 0, k };
     [

@@ -13,7 +13,8 @@ const BACKLOG: i32 = 1_024;
 /// # Errors
 /// [`ErrorKind::AddrInUse`] when anybody has the address, and what else is wrong.
 pub(super) fn listen(address: SocketAddr, workers: u32) -> Result<Vec<TcpListener>, Error> {
-    // Without the option that lets others in, so that an address which anybody has, in whatever way, is refused.
+    // Without the option that lets others in, so that an address which anybody has, in whatever way, is
+    // refused.
     let first = bound(address, false)?;
     if workers > 1 {
         share(&first)?;
@@ -25,7 +26,8 @@ pub(super) fn listen(address: SocketAddr, workers: u32) -> Result<Vec<TcpListene
 
 fn bound(address: SocketAddr, shares: bool) -> Result<Socket, Error> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // Connections of an earlier server that are about to end must not keep this one out. On Windows it means more.
+    // Connections of an earlier server that are about to end must not keep this one out. On Windows it means
+    // more.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     if shares {

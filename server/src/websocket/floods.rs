@@ -6,7 +6,8 @@ use crate::session::{Flood, Limits};
 pub(super) struct Floods {
     /// Pings, pongs and closes of RFC 6455.
     pub(super) control_frames: Flood,
-    /// Lanes that are reset before a session has accepted them, and those over the number that a client may have.
+    /// Lanes that are reset before a session has accepted them, and those over the number that a client may
+    /// have.
     pub(super) unserved_lanes: Flood,
 }
 

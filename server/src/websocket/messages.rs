@@ -5,8 +5,8 @@ use std::task::{Context, Poll};
 use quoth_lanes::{Lanes, Message, Outgoing};
 use quoth_protocol::Code;
 
-/// Takes the messages that come over a socket and has those that are to be sent. For a session these are its lanes, whose methods of
-/// the same names say more.
+/// Takes the messages that come over a socket and has those that are to be sent. For a session these are its
+/// lanes, whose methods of the same names say more.
 pub trait Messages: Unpin {
     /// Bytes that one message of the client may have at the moment.
     fn message_bytes_max(&self) -> usize;

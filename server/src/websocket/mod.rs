@@ -1,7 +1,8 @@
-//! A WebSocket from its upgrade to its end: moves messages between a socket and the lanes that stand for QUIC's streams.
+//! A WebSocket from its upgrade to its end: moves messages between a socket and the lanes that stand for
+//! QUIC's streams.
 //!
-//! What the messages mean is `quoth_lanes`' and the session's work; here is what a socket needs: frames of RFC 6455, bounds,
-//! pings, timeouts, and closes that say why.
+//! What the messages mean is `quoth_lanes`' and the session's work; here is what a socket needs: frames of
+//! RFC 6455, bounds, pings, timeouts, and closes that say why.
 
 mod floods;
 mod heard;
@@ -31,11 +32,12 @@ use pump::Pump;
 /// Silence of the server after which it pings, unless a third of the idle timeout is less.
 const PING_INTERVAL_MAX: Duration = Duration::from_secs(20);
 
-/// How long a client may take nothing of what is sent to it. Lanes that nobody reads are held up by their credit; this is a socket
-/// that nobody reads.
+/// How long a client may take nothing of what is sent to it. Lanes that nobody reads are held up by their
+/// credit; this is a socket that nobody reads.
 const STALL_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a close may take: to be written, and to be answered. Less than the second and the seven within which a drain ends.
+/// How long a close may take: to be written, and to be answered. Less than the second and the seven within
+/// which a drain ends.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A socket on which the handshake of RFC 6455 is done, and how its messages are written.
@@ -65,8 +67,9 @@ pub(crate) fn tasks(
     (session::run(Transport::WebSocket { lanes, peer, heard }, service), pump.run())
 }
 
-/// Moves messages between a TCP connection and what stands behind it until either ends, just as is done for sessions: so that tests can
-/// see how the socket behaves when something else is there. The handshake of RFC 6455 is done, and nothing has come behind it.
+/// Moves messages between a TCP connection and what stands behind it until either ends, just as is done for
+/// sessions: so that tests can see how the socket behaves when something else is there. The handshake of RFC
+/// 6455 is done, and nothing has come behind it.
 pub async fn run(tcp: TcpStream, messages: impl Messages, idle_timeout_ms: u32) {
     let heartbeat = heartbeat(idle_timeout_ms);
     Pump::new(Stream::plain(tcp), Vec::new(), None, messages, heartbeat, Heard::default(), Floods::none())

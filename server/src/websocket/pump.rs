@@ -27,12 +27,12 @@ use crate::session::Place;
 /// Bytes that are read at once. Each connection has so many at any time.
 const READ_BYTES: usize = 2 * 1_024;
 
-/// Bytes in the outbox from which on no more is taken from the lanes, so that what a client does not read waits there, where it holds
-/// up those who write.
+/// Bytes in the outbox from which on no more is taken from the lanes, so that what a client does not read
+/// waits there, where it holds up those who write.
 const OUTBOX_BYTES_MAX: usize = 32 * 1_024;
 
-/// Bytes that are read and dropped behind a close, so that the client gets to hear it: what it may have on its way. Who sends more does
-/// not listen.
+/// Bytes that are read and dropped behind a close, so that the client gets to hear it: what it may have on
+/// its way. Who sends more does not listen.
 const DROPPED_BYTES_MAX: usize = 1_024 * 1_024;
 
 /// Messages that are read before others have their turn.
@@ -70,8 +70,8 @@ enum End {
 }
 
 impl<M: Messages> Pump<M> {
-    /// Of a socket on which the handshake is done; `read` is what came with it. Boxed, since a future that had it would have room for
-    /// it twice.
+    /// Of a socket on which the handshake is done; `read` is what came with it. Boxed, since a future that
+    /// had it would have room for it twice.
     pub(super) fn new(
         stream: Stream,
         read: Vec<u8>,
@@ -110,7 +110,8 @@ impl<M: Messages> Pump<M> {
             let mut timer = pin!(sleep_until(self.heartbeat.next()));
             poll_fn(|task| self.poll(task, timer.as_mut())).await
         };
-        // Whatever it was, the session must not wait for more. It knows of the end already unless the socket is lost.
+        // Whatever it was, the session must not wait for more. It knows of the end already unless the socket
+        // is lost.
         self.messages.closed_by_peer(None, "the connection is lost");
         // Boxed, so that only sockets that end have room for it.
         let _client_is_slow_or_gone = timeout(CLOSE_TIMEOUT, Box::pin(self.end(end))).await;
@@ -197,7 +198,8 @@ impl<M: Messages> Pump<M> {
         Ok(())
     }
 
-    /// Ends a connection whose client opens lane after lane that no session gets to see, which could count them otherwise.
+    /// Ends a connection whose client opens lane after lane that no session gets to see, which could count
+    /// them otherwise.
     fn judge_lanes(&mut self) -> Result<(), End> {
         let now_ms = self.now_ms();
         for _ in 0..self.messages.take_unserved() {
@@ -240,8 +242,8 @@ impl<M: Messages> Pump<M> {
         }
     }
 
-    /// Writes what the lanes have, and flushes once. Does not rest before the lanes have said that they have nothing: only then do they
-    /// call when there is more.
+    /// Writes what the lanes have, and flushes once. Does not rest before the lanes have said that they have
+    /// nothing: only then do they call when there is more.
     fn write(&mut self, task: &mut Context<'_>) -> Result<(), End> {
         loop {
             self.take_answers(task);

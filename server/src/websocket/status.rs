@@ -25,8 +25,8 @@ pub(super) fn code_of(close: Option<&CloseFrame>) -> Option<Code> {
     websocket::code_of(close?.code.into())
 }
 
-/// How a socket that cannot be read any more is to be closed: with which code for the session, and with which frame for the
-/// client. `None` when it is lost.
+/// How a socket that cannot be read any more is to be closed: with which code for the session, and with which
+/// frame for the client. `None` when it is lost.
 pub(super) fn violation(error: &Error) -> Option<(Code, CloseFrame)> {
     let (code, status) = match error {
         Error::Capacity(_) => (Code::FRAME_TOO_LARGE, TOO_BIG),

@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 use super::outbox::Outbox;
 use crate::http::Stream;
 
-/// Bytes that may come beside a message before it is whole: the headers of a frame and of what is read with it. A message in so many
-/// fragments that their headers are more is refused.
+/// Bytes that may come beside a message before it is whole: the headers of a frame and of what is read with
+/// it. A message in so many fragments that their headers are more is refused.
 const HEADERS_BYTES_MAX: usize = 4 * 1_024;
 
 /// Bytes in the outbox above which no answer to a ping is added.

@@ -25,8 +25,8 @@ pub(crate) const FLUSH_BYTES: u64 = 4 * 1024 * 1024;
 pub struct ApplierOptions {
     /// Bytes of groups that wait to be applied. At more, [`Applier::submit`] waits. Default 16 MiB.
     pub queue_bytes: usize,
-    /// After so many bytes of applied groups the view is flushed and the log behind it trimmed. It bounds what a restart
-    /// after a crash has to apply again, and how much the disk gets at once. Default 4 MiB.
+    /// After so many bytes of applied groups the view is flushed and the log behind it trimmed. It bounds
+    /// what a restart after a crash has to apply again, and how much the disk gets at once. Default 4 MiB.
     pub flush_bytes: u64,
 }
 
@@ -36,14 +36,14 @@ impl Default for ApplierOptions {
     }
 }
 
-/// So many times [`ApplierOptions::flush_bytes`] are applied while a flush is under way; then the applier waits for it. That
-/// much is in memory up to three times: what is applied, what is being flushed, and what the flush before has written, which
-/// the engine keeps until the next one.
+/// So many times [`ApplierOptions::flush_bytes`] are applied while a flush is under way; then the applier
+/// waits for it. That much is in memory up to three times: what is applied, what is being flushed, and what
+/// the flush before has written, which the engine keeps until the next one.
 const FLUSHES_BEHIND_MAX: u64 = 4;
 
-/// How long a group waits, at most, for others to be applied with it. A group of its own costs a wake-up of the applier, which
-/// at 1,000 messages/s is as much work as the rows are. Nobody waits for it: what the view does not have yet is in the tails, and who
-/// needs the view itself says so ([`Hurry`]).
+/// How long a group waits, at most, for others to be applied with it. A group of its own costs a wake-up of
+/// the applier, which at 1,000 messages/s is as much work as the rows are. Nobody waits for it: what the view
+/// does not have yet is in the tails, and who needs the view itself says so ([`Hurry`]).
 const GATHER_MAX: Duration = Duration::from_millis(5);
 
 /// With so many bytes queued the applier begins at once.
@@ -52,8 +52,8 @@ const GATHER_BYTES_MAX: usize = 256 * 1024;
 /// Called once, when the view or the log fails or panics.
 pub type OnFailure = Box<dyn FnOnce(StoreError) + Send>;
 
-/// Two threads: one feeds committed groups to the view, the other flushes the view and trims the log behind it, so that
-/// the first never waits for a flush.
+/// Two threads: one feeds committed groups to the view, the other flushes the view and trims the log behind
+/// it, so that the first never waits for a flush.
 pub struct Applier {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -102,8 +102,8 @@ impl Applier {
         Self::start_with(ApplierOptions::default(), log, view, on_failure)
     }
 
-    /// Starts the threads. `on_failure` is called once, on one of them, with the first error; nothing is applied after it,
-    /// while the log goes on.
+    /// Starts the threads. `on_failure` is called once, on one of them, with the first error; nothing is
+    /// applied after it, while the log goes on.
     #[must_use]
     pub fn start_with(
         options: ApplierOptions,
@@ -129,8 +129,8 @@ impl Applier {
         Self { shared, threads }
     }
 
-    /// Hands over a group that the log has flushed. Groups come in the order of their positions, without a gap. Waits while
-    /// the queue is full.
+    /// Hands over a group that the log has flushed. Groups come in the order of their positions, without a
+    /// gap. Waits while the queue is full.
     pub fn submit(&self, position: Position, records: Arc<[Record]>) {
         let bytes = group_bytes(&records);
         let mut work = self.shared.work.lock();
@@ -151,8 +151,8 @@ impl Applier {
         }
     }
 
-    /// Whether no more should be submitted for now: the disk has no room for the view, and so much is in memory that it has to
-    /// end. It passes by itself when there is room.
+    /// Whether no more should be submitted for now: the disk has no room for the view, and so much is in
+    /// memory that it has to end. It passes by itself when there is room.
     #[must_use]
     pub fn is_full(&self) -> bool {
         let work = self.shared.work.lock();
@@ -315,8 +315,8 @@ impl Shared {
         }
     }
 
-    /// Flushes the view, and tries again and again while the disk has no room for it, until the applier is stopped. What is
-    /// applied meanwhile is in memory and in the log, and bounded as it always is.
+    /// Flushes the view, and tries again and again while the disk has no room for it, until the applier is
+    /// stopped. What is applied meanwhile is in memory and in the log, and bounded as it always is.
     fn flush(&self) -> Result<Position, ViewError> {
         loop {
             let flushed = self.view.flush();

@@ -1,7 +1,7 @@
 //! Retention classes: what is kept for about as long is kept together.
 
-/// The ages of the classes, in seconds, ascending: a minute, an hour, a day, a week, 30 and 90 days, a year. Events go with a whole
-/// window of their class, which has an eighth of its age.
+/// The ages of the classes, in seconds, ascending: a minute, an hour, a day, a week, 30 and 90 days, a year.
+/// Events go with a whole window of their class, which has an eighth of its age.
 const AGES_S: [u64; 7] = [60, 3_600, 86_400, 7 * 86_400, 30 * 86_400, 90 * 86_400, 366 * 86_400];
 
 /// Windows that a class's age is cut into: so much later than its events their space may be free.
@@ -53,8 +53,8 @@ impl Class {
         (number <= Self::REST.0).then_some(Self(number))
     }
 
-    /// The time of which a window has events at most, in milliseconds; `None`: of any time. As with a window's bytes, another
-    /// value needs another format of the folder.
+    /// The time of which a window has events at most, in milliseconds; `None`: of any time. As with a
+    /// window's bytes, another value needs another format of the folder.
     pub(crate) fn window_ms(self) -> Option<u64> {
         let age_s = self.index().checked_sub(1).and_then(|at| AGES_S.get(at))?;
         Some(age_s * 1_000 / WINDOWS)

@@ -5,8 +5,9 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-/// Makes a folder, and those above it that are missing, for their owner alone (mode 0700). They and their names are
-/// durable when this returns, also when an earlier call was interrupted. A folder that is there keeps its mode.
+/// Makes a folder, and those above it that are missing, for their owner alone (mode 0700). They and their
+/// names are durable when this returns, also when an earlier call was interrupted. A folder that is there
+/// keeps its mode.
 ///
 /// # Errors
 /// When the operating system refuses, or something else has the name.
@@ -59,7 +60,8 @@ const fn before_sync(_path: &Path) -> io::Result<()> {
 #[cfg(test)]
 use syncs::before_sync;
 
-/// What this thread syncs, and which sync fails: neither can be had without cutting the power or breaking the disk.
+/// What this thread syncs, and which sync fails: neither can be had without cutting the power or breaking the
+/// disk.
 #[cfg(test)]
 pub(crate) mod syncs {
     use std::cell::{Cell, RefCell};

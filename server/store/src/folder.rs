@@ -19,8 +19,9 @@ const NEW_FORMAT_FILE: &str = "format.new";
 const LOCK_FILE: &str = "lock";
 const PROGRAM: &str = "quoth-server data folder";
 
-/// Which store it is: another one for each that is made, and for each that a backup is restored into. What was numbered by one, seqs and
-/// places of its log, means nothing of another one. Not 0, and less than 2^53, so that it is exact in JSON everywhere.
+/// Which store it is: another one for each that is made, and for each that a backup is restored into. What
+/// was numbered by one, seqs and places of its log, means nothing of another one. Not 0, and less than 2^53,
+/// so that it is exact in JSON everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StoreId(u64);
 
@@ -107,10 +108,12 @@ pub(crate) fn copy_format(dir: &Path, to: &Path) -> Result<(), OpenError> {
     fs::copy(&path, to.join(FORMAT_FILE)).map(drop).map_err(OpenError::io("copy", &path))
 }
 
-/// Checks that a store can be made or opened in `dir` as far as whose it is and in which format. Changes nothing.
+/// Checks that a store can be made or opened in `dir` as far as whose it is and in which format. Changes
+/// nothing.
 ///
 /// # Errors
-/// [`OpenError::Foreign`], [`OpenError::Format`], [`OpenError::FormatDamaged`], and when the folder cannot be read.
+/// [`OpenError::Foreign`], [`OpenError::Format`], [`OpenError::FormatDamaged`], and when the folder cannot be
+/// read.
 pub fn check_folder(dir: &Path) -> Result<(), OpenError> {
     id_of(dir).map(drop)
 }
@@ -137,7 +140,8 @@ pub(crate) fn id_of(dir: &Path) -> Result<Option<StoreId>, OpenError> {
 fn check_format(dir: &Path, text: &str) -> Result<StoreId, OpenError> {
     let foreign = || OpenError::Foreign { dir: dir.to_owned() };
     let damaged = || OpenError::FormatDamaged { path: dir.join(FORMAT_FILE) };
-    let rest = text.strip_prefix(PROGRAM).and_then(|rest| rest.strip_prefix(", format ")).ok_or_else(foreign)?;
+    let rest =
+        text.strip_prefix(PROGRAM).and_then(|rest| rest.strip_prefix(", format ")).ok_or_else(foreign)?;
     let (format, rest) = rest.split_once(", ").unwrap_or((rest.trim_end(), ""));
     match format.parse() {
         Ok(FORMAT) => {
@@ -151,8 +155,8 @@ fn check_format(dir: &Path, text: &str) -> Result<StoreId, OpenError> {
     }
 }
 
-/// What stands in the file of the format: one line with the hash of what is before it. Another id would make the store another one for
-/// each client, whose cursors then mean nothing.
+/// What stands in the file of the format: one line with the hash of what is before it. Another id would make
+/// the store another one for each client, whose cursors then mean nothing.
 fn format_text(id: StoreId) -> String {
     let text = format!("{PROGRAM}, format {FORMAT}, store {id}");
     let check = xxh3_64(text.as_bytes());

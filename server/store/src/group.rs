@@ -1,6 +1,7 @@
 //! The encoding of a group of records, little endian: `u32` count, then per record
 //!
-//! - kind, flags, length of the conversation and of the sender, `u8` each; length of the content `u32`; time `u64`;
+//! - kind, flags, length of the conversation and of the sender, `u8` each; length of the content `u32`; time
+//!   `u64`;
 //! - seq `u64`, unless it is a notice;
 //! - origin time `u64`, if a flag says so;
 //! - n `u64` and producer, 16 bytes, if a flag says so;
@@ -8,8 +9,8 @@
 //! - a flag of its own says that it ends its class's window;
 //! - what it erases, if a flag says so: `u32` count and seqs `u64`;
 //! - conversation, sender and content;
-//! - registers, if a flag says so: `u32` count, then per register length of the key `u8`, 1 and the value's length `u32` or
-//!   0 for none `u8`, key and value.
+//! - registers, if a flag says so: `u32` count, then per register length of the key `u8`, 1 and the value's
+//!   length `u32` or 0 for none `u8`, key and value.
 
 use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq, UserId};
@@ -55,8 +56,8 @@ const COUNT_BYTES: usize = size_of::<u32>();
 /// Appends the encoding of a group.
 ///
 /// # Panics
-/// When a content, a value or a count is 4 GiB or more, which the wire's limits exclude, or a register's key is empty or
-/// longer than [`REGISTER_KEY_BYTES_MAX`](crate::REGISTER_KEY_BYTES_MAX).
+/// When a content, a value or a count is 4 GiB or more, which the wire's limits exclude, or a register's key
+/// is empty or longer than [`REGISTER_KEY_BYTES_MAX`](crate::REGISTER_KEY_BYTES_MAX).
 pub fn encode(records: &[Record], out: &mut Vec<u8>) {
     out.extend(len_u32(records.len()).to_le_bytes());
     encode_records(records, out);

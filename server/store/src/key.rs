@@ -6,8 +6,8 @@ use quoth_protocol::{ConversationName, ProducerId, UserId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// A conversation in the view's keys: the first 16 bytes of the SHA-256 of its name. Nobody can aim at a collision, and
-/// the view refuses to mix two names should one happen.
+/// A conversation in the view's keys: the first 16 bytes of the SHA-256 of its name. Nobody can aim at a
+/// collision, and the view refuses to mix two names should one happen.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ConversationKey(pub [u8; 16]);
 
@@ -19,8 +19,8 @@ impl ConversationKey {
     }
 }
 
-/// A producer as the server knows it: the first 16 bytes of the SHA-256 of the user, a zero byte and the producer's
-/// number in big endian. So one user's numbers cannot use up another's.
+/// A producer as the server knows it: the first 16 bytes of the SHA-256 of the user, a zero byte and the
+/// producer's number in big endian. So one user's numbers cannot use up another's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ProducerKey(pub [u8; 16]);
 

@@ -1,9 +1,9 @@
 //! Quoth's store: the log that orders and persists, and the view that readers read.
 //!
-//! The writer appends groups of [`Record`]s to the [`Log`], flushes it once per group and acks; an [`Applier`] feeds the
-//! flushed groups to the [`View`], from which history is read. The log is the truth: what of the view is not on stable
-//! storage yet is applied again at the next start, and the log is trimmed behind what is, and behind what others
-//! [hold](Log::hold).
+//! The writer appends groups of [`Record`]s to the [`Log`], flushes it once per group and acks; an
+//! [`Applier`] feeds the flushed groups to the [`View`], from which history is read. The log is the truth:
+//! what of the view is not on stable storage yet is applied again at the next start, and the log is trimmed
+//! behind what is, and behind what others [hold](Log::hold).
 //!
 //! [`Store::open`] opens both in one folder and brings the view up to date; [`Store::memory`] is for tests.
 //!

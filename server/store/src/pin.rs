@@ -23,8 +23,8 @@ pub struct Pinner {
     pub(crate) view: Arc<FjallView>,
 }
 
-/// The files of a store as they were at one moment, in a folder of their own, which goes when this is dropped. They take space
-/// only as far as the store itself has deleted them since.
+/// The files of a store as they were at one moment, in a folder of their own, which goes when this is
+/// dropped. They take space only as far as the store itself has deleted them since.
 #[derive(Debug)]
 pub struct Pin {
     dir: TempDir,
@@ -32,11 +32,12 @@ pub struct Pin {
 }
 
 impl Pinner {
-    /// Pins the store: everything that was flushed before the call is in it. It takes links and copies of small files, so a
-    /// moment, in which the view is not flushed and messages are stored as ever.
+    /// Pins the store: everything that was flushed before the call is in it. It takes links and copies of
+    /// small files, so a moment, in which the view is not flushed and messages are stored as ever.
     ///
-    /// `beside` are small files that say how far somebody has read the log: copies of those that are there come into the pin's folder, of
-    /// before the log's end is taken and while nothing of it is freed. So what they name is in the pin.
+    /// `beside` are small files that say how far somebody has read the log: copies of those that are there
+    /// come into the pin's folder, of before the log's end is taken and while nothing of it is freed. So what
+    /// they name is in the pin.
     ///
     /// # Errors
     /// When the operating system refuses.

@@ -8,9 +8,9 @@ use crate::key::ProducerKey;
 
 /// One thing that happened in a conversation, as log and view hold it.
 ///
-/// Messages and changes are **events**: they have a place in their conversation and readers see them. A **notice** is
-/// in the log alone, for whoever follows that; it stands among the records of its group, because what they and it make
-/// true holds in the order in which it happened.
+/// Messages and changes are **events**: they have a place in their conversation and readers see them. A
+/// **notice** is in the log alone, for whoever follows that; it stands among the records of its group,
+/// because what they and it make true holds in the order in which it happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The conversation.
@@ -23,25 +23,26 @@ pub struct Record {
     pub origin_time_ms: Option<u64>,
     /// Who published it, or who made the change.
     pub sender: UserId,
-    /// By which a repeat of it is recognised; `None` when it is not published again, as what the server makes. Of a
-    /// notice it is kept in the log and means nothing to the view.
+    /// By which a repeat of it is recognised; `None` when it is not published again, as what the server
+    /// makes. Of a notice it is kept in the log and means nothing to the view.
     pub id: Option<MessageId>,
     /// What happened.
     pub content: Content,
     /// When it becomes absent by itself, in milliseconds since 1970; 0: at no time of its own.
     pub expires_ms: u64,
-    /// Bytes of the contents of all events before it in its conversation: how much is kept may be said in bytes.
+    /// Bytes of the contents of all events before it in its conversation: how much is kept may be said in
+    /// bytes.
     pub offset: u64,
-    /// With what the view keeps it together: with what is kept for about as long. It means nothing to readers, who are given
-    /// the default.
+    /// With what the view keeps it together: with what is kept for about as long. It means nothing to
+    /// readers, who are given the default.
     pub class: Class,
-    /// Events of the same conversation, before it, that are absent from here on, and whose contents are to go. Readers are given
-    /// none.
+    /// Events of the same conversation, before it, that are absent from here on, and whose contents are to
+    /// go. Readers are given none.
     pub erases: Vec<Seq>,
     /// Whether the view's window of its class ends behind its group, full or not. Readers are given none.
     pub ends_window: bool,
-    /// What it makes true for its conversation, in this order. Messages have none, which costs them nothing; and neither has
-    /// what is read from the view, which keeps the latest values apart.
+    /// What it makes true for its conversation, in this order. Messages have none, which costs them nothing;
+    /// and neither has what is read from the view, which keeps the latest values apart.
     pub registers: Vec<Register>,
 }
 
@@ -95,8 +96,8 @@ pub struct MessageId {
 pub enum Content {
     /// A message that is nothing but its body: the body.
     Message(Bytes),
-    /// A change of the conversation, or a message of which more is said than its body: an event's kind as it is encoded on the
-    /// wire.
+    /// A change of the conversation, or a message of which more is said than its body: an event's kind as it
+    /// is encoded on the wire.
     Change(Bytes),
     /// Something that only those who follow the log are told.
     Notice(Bytes),
@@ -130,7 +131,8 @@ pub const REGISTER_KEY_BYTES_MAX: usize = 255;
 /// A named value of a conversation, of which the latest one counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Register {
-    /// Its name: 1 to [`REGISTER_KEY_BYTES_MAX`] bytes of any kind. A record with another one cannot be encoded.
+    /// Its name: 1 to [`REGISTER_KEY_BYTES_MAX`] bytes of any kind. A record with another one cannot be
+    /// encoded.
     pub key: Bytes,
     /// What it holds from now on; `None` removes it.
     pub value: Option<Bytes>,
@@ -143,12 +145,13 @@ impl Register {
     }
 }
 
-/// Kinds of encoded contents, in groups and in rows. Further kinds get further numbers; one that is not known here does not
-/// decode.
+/// Kinds of encoded contents, in groups and in rows. Further kinds get further numbers; one that is not known
+/// here does not decode.
 pub(crate) const KIND_MESSAGE: u8 = 0;
 pub(crate) const KIND_CHANGE: u8 = 1;
 pub(crate) const KIND_NOTICE: u8 = 2;
-/// Only in rows: what was there is gone, but for its time and how long it was, and its id unless it is long ago.
+/// Only in rows: what was there is gone, but for its time and how long it was, and its id unless it is long
+/// ago.
 pub(crate) const KIND_ABSENT: u8 = 3;
 
 /// Flags of an encoded record, in groups and in rows: what of it is there.

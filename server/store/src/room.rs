@@ -6,7 +6,8 @@ use std::time::Duration;
 /// How long is waited before something is tried again that found no room.
 pub(crate) const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Whether the operating system has refused for want of room: on the disk, in a quota, or below a limit of file sizes.
+/// Whether the operating system has refused for want of room: on the disk, in a quota, or below a limit of
+/// file sizes.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }

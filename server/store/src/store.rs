@@ -22,13 +22,13 @@ use crate::view::{View, ViewError};
 pub struct Options {
     /// The data folder. Created when it does not exist, for its owner alone.
     pub dir: PathBuf,
-    /// Length of a log segment in bytes, at least [`SEGMENT_BYTES_MIN`](crate::SEGMENT_BYTES_MIN). Also the largest group,
-    /// headers included. Takes effect with the next segment. Default 64 MiB.
+    /// Length of a log segment in bytes, at least [`SEGMENT_BYTES_MIN`](crate::SEGMENT_BYTES_MIN). Also the
+    /// largest group, headers included. Takes effect with the next segment. Default 64 MiB.
     pub segment_bytes: u64,
     /// Cache of the view in bytes. Default 64 MiB.
     pub cache_bytes: u64,
-    /// From where on the log is held for whoever follows it, as [`Log::hold`] does, before anything of it is freed. The hold is
-    /// [`Store::hold`]. Default none.
+    /// From where on the log is held for whoever follows it, as [`Log::hold`] does, before anything of it is
+    /// freed. The hold is [`Store::hold`]. Default none.
     pub hold_from: Option<Position>,
 }
 
@@ -48,7 +48,8 @@ pub struct Store {
     pub log: Arc<dyn Log>,
     /// Which store it is.
     pub id: StoreId,
-    /// What readers read. Up to date with the log when the store is opened; an [`Applier`](crate::Applier) keeps it so.
+    /// What readers read. Up to date with the log when the store is opened; an [`Applier`](crate::Applier)
+    /// keeps it so.
     pub view: Arc<dyn View>,
     /// What [`Options::hold_from`] asked for, for its holder to take.
     pub hold: Option<Hold>,
@@ -175,11 +176,12 @@ impl OpenError {
 }
 
 impl Store {
-    /// Opens or creates the store in a folder. The log's groups that the view does not hold are applied; a view that is
-    /// missing is rebuilt while the log reaches back to the first group.
+    /// Opens or creates the store in a folder. The log's groups that the view does not hold are applied; a
+    /// view that is missing is rebuilt while the log reaches back to the first group.
     ///
     /// # Errors
-    /// When the folder is foreign, of another version or in use, or log or view are damaged or do not fit together.
+    /// When the folder is foreign, of another version or in use, or log or view are damaged or do not fit
+    /// together.
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let Options { dir, segment_bytes, cache_bytes, hold_from } = options;
         let folder = Folder::take(&dir)?;
@@ -212,8 +214,8 @@ impl Store {
         Self { log, id: StoreId::MEMORY, view, hold: None, pinner: None, folder: None }
     }
 
-    /// Flushes the view and closes the log. Stop the [`Applier`](crate::Applier) before. The folder is free for another
-    /// process once the last clone of log and view is dropped as well.
+    /// Flushes the view and closes the log. Stop the [`Applier`](crate::Applier) before. The folder is free
+    /// for another process once the last clone of log and view is dropped as well.
     ///
     /// # Errors
     /// When either fails. What was acked is stored nevertheless.
@@ -228,8 +230,9 @@ impl Store {
     }
 }
 
-/// Applies what the view does not hold yet. It is flushed, and the log behind it trimmed, as often as an applier does
-/// this: else the log would grow as long as every run ends in a crash before its applier's first flush.
+/// Applies what the view does not hold yet. It is flushed, and the log behind it trimmed, as often as an
+/// applier does this: else the log would grow as long as every run ends in a crash before its applier's first
+/// flush.
 fn catch_up(log: &SegmentLog, view: &FjallView) -> Result<(), OpenError> {
     let (from, end) = (view.applied().next(), log.next());
     if from == end {

@@ -51,8 +51,8 @@ pub struct Report {
     pub records: u64,
     /// A group that was being written when the server stopped; the next start drops it. No damage.
     pub torn: Option<Position>,
-    /// Up to which group the view holds everything; `None` when there is no view, which the next start builds unless there
-    /// are findings.
+    /// Up to which group the view holds everything; `None` when there is no view, which the next start builds
+    /// unless there are findings.
     pub applied: Option<Position>,
     /// Conversations in the view.
     pub conversations: u64,
@@ -157,9 +157,10 @@ pub enum Finding {
     },
 }
 
-/// Checks all that a data folder holds: checksums and chain of the log; checksums and contiguity of the view; and that
-/// they agree. The server must not be running. What the log has beyond the view's last flush is applied first, as a start
-/// does, but to a copy in the system's folder for temporary files. No file of the folder changes.
+/// Checks all that a data folder holds: checksums and chain of the log; checksums and contiguity of the view;
+/// and that they agree. The server must not be running. What the log has beyond the view's last flush is
+/// applied first, as a start does, but to a copy in the system's folder for temporary files. No file of the
+/// folder changes.
 ///
 /// # Errors
 /// When the folder is no data folder of this version, or in use. Damage is no error but in the report.

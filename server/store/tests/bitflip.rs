@@ -1,9 +1,9 @@
-//! One bit changed anywhere in a store's files is detected, never served as something else. In a few places of fjall's
-//! tables, which [`excuse`] lists, it may also change nothing.
+//! One bit changed anywhere in a store's files is detected, never served as something else. In a few places
+//! of fjall's tables, which [`excuse`] lists, it may also change nothing.
 //!
-//! A small store is closed cleanly and copied into memory. Then one bit of a byte is flipped, over and over, at places
-//! that are spread over all files, until the time is up; each time the store is opened and everything read. The log
-//! alone, and every byte of it, is tested beside its recovery.
+//! A small store is closed cleanly and copied into memory. Then one bit of a byte is flipped, over and over,
+//! at places that are spread over all files, until the time is up; each time the store is opened and
+//! everything read. The log alone, and every byte of it, is tested beside its recovery.
 //!
 //! `QUOTH_BITFLIP_SECONDS` sets the time for each of the two stores; 20 minutes are enough for every byte.
 
@@ -138,9 +138,9 @@ impl Copy {
     }
 }
 
-/// The section of a table that a byte lies in. A table ends with a trailer of 38 bytes, which ends with the offset and the
-/// length of a table of contents: magic 4 bytes, count `u32`, and per section offset and length `u64` each, length of
-/// the name `u16` and name.
+/// The section of a table that a byte lies in. A table ends with a trailer of 38 bytes, which ends with the
+/// offset and the length of a table of contents: magic 4 bytes, count `u32`, and per section offset and
+/// length `u64` each, length of the name `u16` and name.
 fn section(table: &[u8], at: usize) -> String {
     let number = |from: usize, len: usize| {
         table[from..from + len].iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))
@@ -163,7 +163,8 @@ fn section_name(path: &Path, bytes: &[u8], at: usize) -> String {
     if path.parent().is_some_and(|dir| dir.ends_with("tables")) { section(bytes, at) } else { String::new() }
 }
 
-/// Why a changed bit may go unnoticed; `None` where it must be detected. Everything outside fjall's keyspaces must.
+/// Why a changed bit may go unnoticed; `None` where it must be detected. Everything outside fjall's keyspaces
+/// must.
 fn excuse(dir: &Path, copy: &Copy, path: &Path, at: usize) -> Option<&'static str> {
     let place = path.strip_prefix(dir.join("view/engine/keyspaces")).ok()?;
     let (keyspace, table) = match place.iter().map(|part| part.to_str().unwrap()).collect::<Vec<_>>()[..] {
@@ -238,14 +239,16 @@ fn a_flipped_bit_anywhere_is_detected_or_harmless() {
         let dir = tempfile::tempdir().unwrap();
         build(dir.path(), trim);
         read_all(dir.path()).unwrap();
-        // The reading start has opened the store once more; from here on each start begins with the same files.
+        // The reading start has opened the store once more; from here on each start begins with the same
+        // files.
         let copy = Copy::of(dir.path());
         let mut places: Vec<(PathBuf, usize)> = Vec::new();
         for (path, bytes) in &copy.0 {
             let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
             places.extend((0..used).map(|at| (path.clone(), at)));
         }
-        // A stride that shares no factor with the number of places visits each once, spread over all files from the start.
+        // A stride that shares no factor with the number of places visits each once, spread over all files
+        // from the start.
         let count = places.len();
         let stride = (count * 5 / 13..).find(|stride| gcd(*stride, count) == 1).unwrap();
         let spread = (0..count).map(|index| places[index * stride % count].clone());

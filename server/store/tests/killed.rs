@@ -1,4 +1,5 @@
-//! A process that writes is killed, over and over: what its log has is in the view, events and registers alike.
+//! A process that writes is killed, over and over: what its log has is in the view, events and registers
+//! alike.
 //!
 //! A kill leaves the kernel's page cache alone; what a power cut does besides is in `torn.rs`.
 

@@ -1,5 +1,5 @@
-//! A process that writes, frees windows and rewrites others at the same time is killed, over and over: what is kept is there, what is gone
-//! is told, and the rest of it goes.
+//! A process that writes, frees windows and rewrites others at the same time is killed, over and over: what
+//! is kept is there, what is gone is told, and the rest of it goes.
 
 mod writer;
 

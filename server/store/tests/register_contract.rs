@@ -263,8 +263,8 @@ impl Log {
     }
 }
 
-/// Whatever is flushed, in part or not at all, when a crash comes: groups that are applied again in their order come to
-/// what they came to, and bring back nothing that was removed.
+/// Whatever is flushed, in part or not at all, when a crash comes: groups that are applied again in their
+/// order come to what they came to, and bring back nothing that was removed.
 #[test]
 fn groups_that_are_applied_again_converge() {
     let run = |steps: Vec<Step>| {

@@ -34,7 +34,8 @@ fn only_segment(dir: &Path) -> PathBuf {
     dir.join(format!("{:020}.log", 1))
 }
 
-/// A log of `small` groups and a last one of 2,000 bytes; the bytes of its file and where the last group lies.
+/// A log of `small` groups and a last one of 2,000 bytes; the bytes of its file and where the last group
+/// lies.
 fn log_with_a_large_last_group(dir: &Path, small: usize) -> (Vec<u8>, std::ops::Range<usize>) {
     let log = open(dir).unwrap();
     (0..small).for_each(|n| append(&log, format!("small {n}").as_bytes()));

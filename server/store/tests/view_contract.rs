@@ -67,7 +67,8 @@ fn what_is_applied_is_read_in_both_directions() {
     });
 }
 
-/// Groups of all sizes, of several conversations in turns: a page may begin and end anywhere in what one of them wrote.
+/// Groups of all sizes, of several conversations in turns: a page may begin and end anywhere in what one of
+/// them wrote.
 #[test]
 fn every_page_of_groups_of_any_size_is_right() {
     each(|Subject { view, .. }| {
@@ -195,7 +196,8 @@ fn a_message_id_is_found_and_an_unused_one_is_not() {
     });
 }
 
-/// Many producers in one conversation, each with numbers of its own: dense, with gaps, rare, at its begin or end only.
+/// Many producers in one conversation, each with numbers of its own: dense, with gaps, rare, at its begin or
+/// end only.
 #[test]
 fn ids_of_interleaved_producers_are_found_wherever_they_are() {
     const SEQS: u64 = 1_500;
@@ -298,8 +300,8 @@ fn small_windows(dir: &Path) -> FjallView {
     FjallView::open(dir, CACHE_BYTES).unwrap().with_window_bytes(SMALL_WINDOW_BYTES)
 }
 
-/// Crashes at every place, behind one or two flushes of which tables are left but no checkpoint. What is applied again comes
-/// to where it was, wherever the flushes are this time.
+/// Crashes at every place, behind one or two flushes of which tables are left but no checkpoint. What is
+/// applied again comes to where it was, wherever the flushes are this time.
 #[test]
 fn a_crash_leaves_no_trace_in_windows() {
     let of = |name: &'static str, group: u64| records(name, group * 5 + 1..=group * 5 + 5);

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use quoth_tests::figures::{FIGURES, Figure, Plan};
 
-/// Measures the server of target/release from the inside, and prints a table of ratios; `quoth bench` measures what clients see.
+/// Measures the server of target/release from the inside, and prints a table of ratios; `quoth bench`
+/// measures what clients see.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Figures to measure; all if none is named, `before` only with --before.

@@ -30,8 +30,8 @@ impl PlainFile {
     }
 }
 
-/// Appends what is due at a rate, all that is due at once with one flush, as a group commit does; gives the times of
-/// single appends.
+/// Appends what is due at a rate, all that is due at once with one flush, as a group commit does; gives the
+/// times of single appends.
 ///
 /// # Errors
 /// When the disk refuses.

@@ -1,7 +1,8 @@
 //! A backup of a server that runs, over `cp` of the same folder, and what live clients notice of it.
 //!
-//! Backup and `cp` take turns, each into a new folder on the same disk and beside the same live traffic. The backup is on stable storage when
-//! it ends; `cp` leaves what it has written to the kernel, so how long it takes with a flush is told beside it.
+//! Backup and `cp` take turns, each into a new folder on the same disk and beside the same live traffic. The
+//! backup is on stable storage when it ends; `cp` leaves what it has written to the kernel, so how long it
+//! takes with a flush is told beside it.
 
 use std::path::Path;
 use std::process::Command;
@@ -18,7 +19,8 @@ use crate::process::binary;
 
 const CONVERSATIONS: u64 = 1_000;
 
-/// Live traffic comes in turns of this length: the last one goes on for less than that, and what comes before it, behind the work.
+/// Live traffic comes in turns of this length: the last one goes on for less than that, and what comes before
+/// it, behind the work.
 const TURN: Duration = Duration::from_secs(1);
 
 pub(super) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
-//! The floor of reads: fjall as its documentation has it, with one row for each message. No log of ours, no windows, no runs of
-//! messages, no checksums of rows; what is read is neither checked nor decoded nor copied.
+//! The floor of reads: fjall as its documentation has it, with one row for each message. No log of ours, no
+//! windows, no runs of messages, no checksums of rows; what is read is neither checked nor decoded nor
+//! copied.
 
 use std::path::Path;
 use std::time::Duration;
@@ -29,7 +30,8 @@ impl BareFjall {
         Ok(Self { database, messages })
     }
 
-    /// Stores groups, each in a batch, and brings all of it into tables: what is read of the view is in tables too.
+    /// Stores groups, each in a batch, and brings all of it into tables: what is read of the view is in
+    /// tables too.
     ///
     /// # Errors
     /// When fjall fails.

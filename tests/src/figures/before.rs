@@ -1,5 +1,5 @@
-//! The rate of durable publishes now over that of a build from before. Each server is loaded by the bench of its own build, since the wire may
-//! have changed in between.
+//! The rate of durable publishes now over that of a build from before. Each server is loaded by the bench of
+//! its own build, since the wire may have changed in between.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,4 +1,5 @@
-//! The floor of catching up: a stream of so many bytes over bare quinn, with quinn's own settings, from a thread of its own.
+//! The floor of catching up: a stream of so many bytes over bare quinn, with quinn's own settings, from a
+//! thread of its own.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -61,8 +62,8 @@ impl Bulk {
         Ok(Self { address, ca_file, stop: Some(stop), thread: Some(thread), _dir: dir })
     }
 
-    /// How long so many bytes take from the opening of their stream to the last one: with quinn's own settings for the client,
-    /// too, and with those that the clients of the server have.
+    /// How long so many bytes take from the opening of their stream to the last one: with quinn's own
+    /// settings for the client, too, and with those that the clients of the server have.
     ///
     /// # Errors
     /// When they do not come.

@@ -53,7 +53,8 @@ impl Clients {
         self.peers.last().context("just pushed")
     }
 
-    /// Closes all: a client that only goes away leaves a server that sends to nobody, which ruins what is measured next.
+    /// Closes all: a client that only goes away leaves a server that sends to nobody, which ruins what is
+    /// measured next.
     pub(super) async fn close(self) {
         for peer in self.peers {
             peer.quic.close(0_u32.into(), b"");
@@ -78,8 +79,8 @@ impl Reader {
         Ok(Self { incoming, _send: send, last: None })
     }
 
-    /// Waits for an event and takes what has come with it: checks that each follows the one before, and calls `delivered`
-    /// with their ages. Gives how many there were. Dropping the future loses nothing.
+    /// Waits for an event and takes what has come with it: checks that each follows the one before, and calls
+    /// `delivered` with their ages. Gives how many there were. Dropping the future loses nothing.
     pub(super) async fn read(&mut self, mut delivered: impl FnMut(Duration)) -> anyhow::Result<u64> {
         let mut next = self.incoming.next().await?;
         let mut count = 0;
@@ -144,8 +145,8 @@ impl Publisher {
         Ok(())
     }
 
-    /// Publishes each stamp as it comes, and calls `acked` with the time of each publish that is acked. Ends when all
-    /// stamps are acked.
+    /// Publishes each stamp as it comes, and calls `acked` with the time of each publish that is acked. Ends
+    /// when all stamps are acked.
     pub(super) async fn publish_stamps(
         mut self,
         mut stamps: mpsc::UnboundedReceiver<Instant>,
@@ -190,12 +191,13 @@ pub(super) fn body(stamp: Instant) -> Bytes {
     body.into()
 }
 
-/// Longest time between two wake-ups of [`pace`] is a message's, the shortest this: faster rates come in bursts.
+/// Longest time between two wake-ups of [`pace`] is a message's, the shortest this: faster rates come in
+/// bursts.
 const TICK: Duration = Duration::from_millis(1);
 
-/// Says when messages are due, on a thread of its own and in turn to each of some publishers, whatever becomes of them: a
-/// publisher that is held up shows as latency. A stamp is when the thread woke up, so that its own lateness is not taken for
-/// the server's. Gives how many messages each publisher gets.
+/// Says when messages are due, on a thread of its own and in turn to each of some publishers, whatever
+/// becomes of them: a publisher that is held up shows as latency. A stamp is when the thread woke up, so that
+/// its own lateness is not taken for the server's. Gives how many messages each publisher gets.
 pub(super) fn pace(
     publishers: usize,
     per_second: u64,

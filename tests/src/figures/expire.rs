@@ -1,7 +1,9 @@
-//! Half of a large store expires at once and is reclaimed: what live clients notice, what the disk has then, and how late that is.
+//! Half of a large store expires at once and is reclaimed: what live clients notice, what the disk has then,
+//! and how late that is.
 //!
-//! Every other conversation is of a class with an age, and all its messages are of one moment, so that they expire at one moment too,
-//! behind a quiet time of the same server. What the disk should have then is what a store takes that never had them.
+//! Every other conversation is of a class with an age, and all its messages are of one moment, so that they
+//! expire at one moment too, behind a quiet time of the same server. What the disk should have then is what a
+//! store takes that never had them.
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -18,7 +20,8 @@ use super::{Plan, Report};
 
 const CONVERSATIONS: u64 = 1_000;
 
-/// How old the messages are that expire when they are stored, and the greatest age of their class in the store.
+/// How old the messages are that expire when they are stored, and the greatest age of their class in the
+/// store.
 const OLD_MS: u64 = 600_000;
 const AGE_MAX_S: u64 = 3_600;
 
@@ -28,7 +31,8 @@ const WINDOW: Duration = Duration::from_secs(AGE_MAX_S / 8);
 /// Live traffic comes in turns of this length.
 const TURN: Duration = Duration::from_secs(1);
 
-/// What a turn takes longer than its length: connecting, and a warm-up. A bound, of which the quiet time is made.
+/// What a turn takes longer than its length: connecting, and a warm-up. A bound, of which the quiet time is
+/// made.
 const TURN_MORE_S: u64 = 1;
 
 /// The disk is looked at so often.

@@ -1,7 +1,9 @@
-//! What honest clients notice of a flood of first packets from a pool of addresses, and what memory it costs the server.
+//! What honest clients notice of a flood of first packets from a pool of addresses, and what memory it costs
+//! the server.
 //!
-//! Server, honest clients and flood are in a network namespace, so that nothing else uses its loopback and all of the pool's addresses
-//! are its own. All have the same processors: the thread that floods takes what another machine would, and its share is told.
+//! Server, honest clients and flood are in a network namespace, so that nothing else uses its loopback and
+//! all of the pool's addresses are its own. All have the same processors: the thread that floods takes what
+//! another machine would, and its share is told.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +21,8 @@ use crate::hostile::{median, p99};
 /// First packets in a second.
 const PER_SECOND: u32 = 20_000;
 
-/// Different packets, which are sent again and again: those of 6 s. A handshake may take 5 s, so each is new to the server.
+/// Different packets, which are sent again and again: those of 6 s. A handshake may take 5 s, so each is new
+/// to the server.
 const PACKETS: usize = 6 * PER_SECOND as usize;
 
 pub(super) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {

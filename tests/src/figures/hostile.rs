@@ -1,7 +1,8 @@
-//! What an honest conversation notices of peers that break QUIC and WebSocket or wear them out, one attack after the other.
+//! What an honest conversation notices of peers that break QUIC and WebSocket or wear them out, one attack
+//! after the other.
 //!
-//! Before each attack it is measured without one for as long, so that both meet the same disk and the same machine. The attackers are
-//! processes with the least priority on the same processors.
+//! Before each attack it is measured without one for as long, so that both meet the same disk and the same
+//! machine. The attackers are processes with the least priority on the same processors.
 
 use std::time::{Duration, Instant};
 

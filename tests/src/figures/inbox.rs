@@ -1,6 +1,8 @@
-//! The first page of the inbox of a user with many conversations, over that of one with as many as a page has.
+//! The first page of the inbox of a user with many conversations, over that of one with as many as a page
+//! has.
 //!
-//! Each conversation is a group of two with one message. Both users ask in turns, over connections of their own.
+//! Each conversation is a group of two with one message. Both users ask in turns, over connections of their
+//! own.
 
 use std::time::Instant;
 

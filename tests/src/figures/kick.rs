@@ -1,4 +1,5 @@
-//! How long a kick of a user with many devices takes, from the request of the server API to the end of the last stream at a client.
+//! How long a kick of a user with many devices takes, from the request of the server API to the end of the
+//! last stream at a client.
 
 use std::time::Instant;
 
@@ -13,7 +14,8 @@ use super::{Plan, Report};
 use crate::device::{Device, Over};
 use crate::http::Api;
 
-/// Devices of the user, which are as many as a user may have by default; half of them over QUIC, half over WebSockets.
+/// Devices of the user, which are as many as a user may have by default; half of them over QUIC, half over
+/// WebSockets.
 const DEVICES: usize = 100;
 
 pub(super) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {

@@ -1,7 +1,9 @@
-//! The last messages of a conversation of a large store: from the tail, and from a view that has them in its cache.
+//! The last messages of a conversation of a large store: from the tail, and from a view that has them in its
+//! cache.
 //!
-//! All is called in this process, without a network, as a session calls it: [`Engine::read_tail`] gives frames, `View::before` records. The
-//! floor is a range read of [bare fjall](super::bare_fjall). All three take turns, one conversation after another.
+//! All is called in this process, without a network, as a session calls it: [`Engine::read_tail`] gives
+//! frames, `View::before` records. The floor is a range read of [bare fjall](super::bare_fjall). All three
+//! take turns, one conversation after another.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -30,7 +32,8 @@ const CONVERSATIONS: u64 = 1_000;
 /// Messages that are read.
 const COUNT: usize = 50;
 
-/// Conversations that are read from the view, and as many other ones from their tails; one connection may have 48 open.
+/// Conversations that are read from the view, and as many other ones from their tails; one connection may
+/// have 48 open.
 const READ_CONVERSATIONS: u64 = 32;
 
 /// Messages that each tail gets.

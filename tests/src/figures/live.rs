@@ -37,7 +37,8 @@ impl Live {
         self.deliveries.extend(other.deliveries);
     }
 
-    /// Turns for as long as a work takes that is done meanwhile, on a thread of its own; gives what that gives.
+    /// Turns for as long as a work takes that is done meanwhile, on a thread of its own; gives what that
+    /// gives.
     pub(super) fn during<T: Send>(
         &mut self,
         target: &Target,

@@ -1,9 +1,9 @@
-//! Figures that need what no client sees: the store without a server, a folder of ten million messages, a server's memory
-//! while readers stall or catch up. What clients see is measured by `quoth bench`.
+//! Figures that need what no client sees: the store without a server, a folder of ten million messages, a
+//! server's memory while readers stall or catch up. What clients see is measured by `quoth bench`.
 //!
-//! Every figure takes turns between what is measured and its floor, several rounds, and gives the median of the rounds'
-//! ratios. The floor is a bare append with `fdatasync` ([`append`]) or the same without what is asked about. Servers are
-//! processes of their own; all clients run on one thread of this one.
+//! Every figure takes turns between what is measured and its floor, several rounds, and gives the median of
+//! the rounds' ratios. The floor is a bare append with `fdatasync` ([`append`]) or the same without what is
+//! asked about. Servers are processes of their own; all clients run on one thread of this one.
 
 pub mod append;
 mod backup;

@@ -1,8 +1,9 @@
 //! What it costs a storm of sign-ins that tokens are verified.
 //!
-//! The servers are in this process, since one that takes any token must not exist as a program. All else is alike: whole handshakes over
-//! QUIC, a user for each session, and all sessions stay until the last one is in. What is compared is the processor time of the server's
-//! thread, which does all of it, because the clients' work is as much again and the machine may have other work; the rates stand beside it.
+//! The servers are in this process, since one that takes any token must not exist as a program. All else is
+//! alike: whole handshakes over QUIC, a user for each session, and all sessions stay until the last one is
+//! in. What is compared is the processor time of the server's thread, which does all of it, because the
+//! clients' work is as much again and the machine may have other work; the rates stand beside it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +25,8 @@ use crate::served::{ServedEngine, UserNames};
 use crate::threads::{cpu_s, this_thread};
 use crate::wire::Peer;
 
-/// Sign-ins under way at once: below what the server lets one address have (64), so that none has to wait and try again.
+/// Sign-ins under way at once: below what the server lets one address have (64), so that none has to wait and
+/// try again.
 const AT_ONCE: usize = 32;
 
 pub(super) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {

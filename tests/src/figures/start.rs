@@ -42,7 +42,8 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts a server, asks for a page of history, stops it. Gives seconds until the answer, and the last seq in it.
+/// Starts a server, asks for a page of history, stops it. Gives seconds until the answer, and the last seq in
+/// it.
 fn first_answer(data: &Path) -> anyhow::Result<(f64, u64)> {
     let started = Instant::now();
     let server = ServerProcess::start(data)?;

@@ -19,7 +19,8 @@ const CONVERSATIONS: usize = 64;
 /// Conversations that share a connection.
 const PER_CONNECTION: usize = 8;
 
-/// Server and plain file take turns so long, so that both meet the same disk; the server runs on all the while.
+/// Server and plain file take turns so long, so that both meet the same disk; the server runs on all the
+/// while.
 const TURN: Duration = Duration::from_secs(10);
 
 pub(super) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {

@@ -18,8 +18,8 @@ pub(super) struct Stored {
     pub(super) conversations: u64,
     /// Messages of all of them together.
     pub(super) messages: u64,
-    /// Messages of a group of the log, which is flushed on its own. With no more than there are conversations, each message is a row of its own in the view, as
-    /// where people write.
+    /// Messages of a group of the log, which is flushed on its own. With no more than there are
+    /// conversations, each message is a row of its own in the view, as where people write.
     pub(super) group_records: u64,
 }
 
@@ -34,8 +34,8 @@ impl Stored {
         self.groups_with(|_, record| Some(record))
     }
 
-    /// The same with what `adapt` makes of each message, which is given the number of its conversation, and may leave out whole
-    /// conversations.
+    /// The same with what `adapt` makes of each message, which is given the number of its conversation, and
+    /// may leave out whole conversations.
     fn groups_with(self, adapt: impl Fn(u64, Record) -> Option<Record>) -> impl Iterator<Item = Vec<Record>> {
         let (texts, group_records) =
             (Texts::new(), usize::try_from(self.group_records).unwrap_or(usize::MAX));
@@ -55,8 +55,8 @@ impl Stored {
         self.fill_with(dir, |_, record| Some(record))
     }
 
-    /// The same with what `adapt` makes of each message, which is given the number of its conversation, and may leave out whole
-    /// conversations.
+    /// The same with what `adapt` makes of each message, which is given the number of its conversation, and
+    /// may leave out whole conversations.
     pub(super) fn fill_with(
         self,
         dir: &Path,
@@ -79,7 +79,8 @@ impl Stored {
     }
 }
 
-/// Bodies that compress about as what people write does: words of a vocabulary, the first ones of which are the most frequent.
+/// Bodies that compress about as what people write does: words of a vocabulary, the first ones of which are
+/// the most frequent.
 struct Texts(Bytes);
 
 impl Texts {

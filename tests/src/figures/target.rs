@@ -24,7 +24,8 @@ impl Target {
         Self::quoth_with(dir, &[], |_| Ok(()))
     }
 
-    /// The same with settings, as `KEY=VALUE`, and on a store that `fill` makes in the folder that it is given.
+    /// The same with settings, as `KEY=VALUE`, and on a store that `fill` makes in the folder that it is
+    /// given.
     ///
     /// # Errors
     /// When that fails, or the server does not start.

@@ -1,5 +1,5 @@
-//! Follows a history step by step, so that it also runs beside a load. Its memory grows with the messages, by about a
-//! hundred bytes each, and not with the readers.
+//! Follows a history step by step, so that it also runs beside a load. Its memory grows with the messages, by
+//! about a hundred bytes each, and not with the readers.
 
 use std::collections::HashMap;
 
@@ -26,7 +26,8 @@ impl Checker {
         self.gather(&step.conversation);
     }
 
-    /// What was found until now, at most 20 of each kind. It is right at any time: nothing that may still come mends it.
+    /// What was found until now, at most 20 of each kind. It is right at any time: nothing that may still
+    /// come mends it.
     #[must_use]
     pub fn violations(&self) -> &[Violation] {
         &self.violations

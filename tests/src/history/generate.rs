@@ -1,4 +1,5 @@
-//! Histories of a server that keeps its promises: a model of a few conversations with publishers, readers and crashes.
+//! Histories of a server that keeps its promises: a model of a few conversations with publishers, readers and
+//! crashes.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -121,7 +122,8 @@ impl Model {
         self.steps.push(What::Attached { reader, cursor });
     }
 
-    /// Everybody loses the connection. Of what is in flight the server has stored some from the front; all is sent again.
+    /// Everybody loses the connection. Of what is in flight the server has stored some from the front; all is
+    /// sent again.
     fn crash(&mut self) {
         for producer in 0..self.producers.len() {
             let in_flight: Vec<_> = self.producers[producer].in_flight.iter().copied().collect();

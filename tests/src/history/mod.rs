@@ -1,12 +1,12 @@
 //! What happened to a server's conversations as its clients saw it, and whether the promises held.
 //!
-//! A harness writes down [`Step`]s as they happen: what was sent and what became of it, what each reader got, and at
-//! the end each conversation's whole log. The [`Checker`] finds where they contradict *acked is durable*, *contiguous*,
-//! *once* and *no hole*. It is pure; [`generate`] makes histories that are right and [`plant`] breaks them, so that the
-//! checker itself is tested.
+//! A harness writes down [`Step`]s as they happen: what was sent and what became of it, what each reader got,
+//! and at the end each conversation's whole log. The [`Checker`] finds where they contradict *acked is
+//! durable*, *contiguous*, *once* and *no hole*. It is pure; [`generate`] makes histories that are right and
+//! [`plant`] breaks them, so that the checker itself is tested.
 //!
-//! Events carry no message id, so a message is known by its content. A harness therefore never sends the same body
-//! under two ids.
+//! Events carry no message id, so a message is known by its content. A harness therefore never sends the same
+//! body under two ids.
 
 mod checker;
 pub mod generate;
@@ -44,7 +44,8 @@ impl fmt::Debug for Content {
     }
 }
 
-/// A message's id within its conversation. Users have producers of their own in a history, so no user is needed.
+/// A message's id within its conversation. Users have producers of their own in a history, so no user is
+/// needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MessageId {
     /// Who numbers it.
@@ -99,7 +100,8 @@ pub struct Step {
     pub what: What,
 }
 
-/// What happened. Each is written down before anything that it can cause: a send before it goes to the server.
+/// What happened. Each is written down before anything that it can cause: a send before it goes to the
+/// server.
 #[derive(Debug, Clone)]
 pub enum What {
     /// A message goes to the server, for the first time or again. Until its ack its outcome is unknown.

@@ -67,7 +67,8 @@ impl Bug {
     }
 }
 
-/// The history with the bug in it, at one of the places where it can be; `pick` chooses. `None` when there is none.
+/// The history with the bug in it, at one of the places where it can be; `pick` chooses. `None` when there is
+/// none.
 #[must_use]
 pub fn plant(steps: &[Step], bug: Bug, pick: usize) -> Option<Vec<Step>> {
     let mut steps = steps.to_vec();

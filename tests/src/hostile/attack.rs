@@ -1,4 +1,5 @@
-//! Attacks by programs of their own, on another QUIC stack or by hand: `tests/independent/hostile*.py` have what each of them sends.
+//! Attacks by programs of their own, on another QUIC stack or by hand: `tests/independent/hostile*.py` have
+//! what each of them sends.
 
 use std::collections::BTreeMap;
 use std::process::Command;

@@ -1,7 +1,9 @@
-//! A flood of first packets from a pool of addresses, each of which begins a handshake that is never finished.
+//! A flood of first packets from a pool of addresses, each of which begins a handshake that is never
+//! finished.
 //!
-//! Each packet is whole: a server can decrypt it, and finds a ClientHello to answer in it. All have the same hello, with X25519 alone, so
-//! that it fits in one packet; what differs is the connection id, and so the keys and each byte on the wire.
+//! Each packet is whole: a server can decrypt it, and finds a ClientHello to answer in it. All have the same
+//! hello, with X25519 alone, so that it fits in one packet; what differs is the connection id, and so the
+//! keys and each byte on the wire.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -27,7 +29,8 @@ const BATCH: u32 = 20;
 /// A client's choice; as long as quinn's first ones.
 const CONNECTION_ID_BYTES: usize = 20;
 
-/// The transport parameter `initial_source_connection_id` (RFC 9000, 18.2) of a client whose own id is empty, and no other.
+/// The transport parameter `initial_source_connection_id` (RFC 9000, 18.2) of a client whose own id is empty,
+/// and no other.
 const TRANSPORT_PARAMETERS: &[u8] = &[0x0f, 0];
 
 /// First packets, all of them different.
@@ -43,7 +46,8 @@ pub struct Flood {
     pub sent: u64,
     /// How long it lasted.
     pub lasted: Duration,
-    /// Processor time of the thread that has sent them, in seconds: on the machine of the server, which is short of as much.
+    /// Processor time of the thread that has sent them, in seconds: on the machine of the server, which is
+    /// short of as much.
     pub cpu_s: f64,
 }
 
@@ -92,8 +96,8 @@ impl FirstPackets {
         Ok(())
     }
 
-    /// Sends them at a rate until told to end, again from the beginning when all are sent, each from another address of 127.1.0.0/16
-    /// than the one before. Whatever is answered is not read.
+    /// Sends them at a rate until told to end, again from the beginning when all are sent, each from another
+    /// address of 127.1.0.0/16 than the one before. Whatever is answered is not read.
     ///
     /// # Errors
     /// When there is no socket.

@@ -1,4 +1,5 @@
-//! Honest clients: a conversation that is measured all the time, and connections that are made again and again.
+//! Honest clients: a conversation that is measured all the time, and connections that are made again and
+//! again.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -105,7 +106,8 @@ async fn talk(
     let mut ticks = tokio::time::interval(INTERVAL);
     let mut n = 0;
     while !ends.load(Ordering::Relaxed) {
-        // What a message waits for one before it is its own time too: otherwise a second in which nothing goes is one slow message.
+        // What a message waits for one before it is its own time too: otherwise a second in which nothing
+        // goes is one slow message.
         let due = ticks.tick().await.into_std();
         n += 1;
         write.write(&publish(n, "honest")).await?;
@@ -127,8 +129,8 @@ async fn talk(
     Ok(())
 }
 
-/// What it takes clients to connect and sign in with a whole handshake, of which one comes after the other for so long, whatever has become
-/// of those before.
+/// What it takes clients to connect and sign in with a whole handshake, of which one comes after the other
+/// for so long, whatever has become of those before.
 ///
 /// # Errors
 /// When a connection is not made.

@@ -1,4 +1,5 @@
-//! Peers that mean harm, and what honest clients notice of them. The end-to-end tests and the figures have both from here.
+//! Peers that mean harm, and what honest clients notice of them. The end-to-end tests and the figures have
+//! both from here.
 
 pub mod attack;
 pub mod first_packets;

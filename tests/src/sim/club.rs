@@ -1,4 +1,5 @@
-//! The referee of a managed conversation: who may be told what, and whose messages may be stored, by the log alone.
+//! The referee of a managed conversation: who may be told what, and whose messages may be stored, by the log
+//! alone.
 
 use std::collections::BTreeMap;
 
@@ -92,7 +93,8 @@ impl Club {
         Ok(())
     }
 
-    /// A user was told of an event. What is on its way when the user leaves is from before that, and is up to it.
+    /// A user was told of an event. What is on its way when the user leaves is from before that, and is up to
+    /// it.
     ///
     /// # Errors
     /// When it is behind the user's leave.

@@ -1,4 +1,5 @@
-//! Clients of bare frames that keep the protocol's rules: they repeat what has no ack, and read on at their cursor.
+//! Clients of bare frames that keep the protocol's rules: they repeat what has no ack, and read on at their
+//! cursor.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -87,7 +88,8 @@ impl Part {
         self.history.borrow_mut().progress.insert(key, progress);
     }
 
-    /// Runs on a connection until all is done. An error may be the end of the connection, or a broken promise.
+    /// Runs on a connection until all is done. An error may be the end of the connection, or a broken
+    /// promise.
     pub(super) async fn run(&mut self, peer: &Peer) -> anyhow::Result<()> {
         let mut stream = self.open(peer).await?;
         loop {

@@ -1,5 +1,5 @@
-//! An owner and others in a managed conversation: they join, leave, are removed and banned, write, and come back over lost
-//! connections.
+//! An owner and others in a managed conversation: they join, leave, are removed and banned, write, and come
+//! back over lost connections.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

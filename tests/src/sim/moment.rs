@@ -27,8 +27,8 @@ const READ: Duration = Duration::from_millis(400);
 /// One way, when all round trips count.
 const LATENCY: Duration = Duration::from_millis(50);
 
-/// A conversation's first message is stored while a reader's first page is being read, which then comes without it. The
-/// reader must get the message all the same, though none follows.
+/// A conversation's first message is stored while a reader's first page is being read, which then comes
+/// without it. The reader must get the message all the same, though none follows.
 ///
 /// # Errors
 /// When it does not.
@@ -47,7 +47,8 @@ pub fn stored_while_a_page_is_read(certificates: &Certificates) -> anyhow::Resul
     sim.run().map_err(|error| anyhow!("{error}"))
 }
 
-/// A client that reconnects has the ack of what it repeats one round trip behind the handshake, which takes another.
+/// A client that reconnects has the ack of what it repeats one round trip behind the handshake, which takes
+/// another.
 ///
 /// # Errors
 /// When it does not.

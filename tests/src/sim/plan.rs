@@ -11,8 +11,8 @@ use super::socket::Impairment;
 /// From here on nothing is broken any more, in simulated milliseconds.
 pub(super) const CALM_AT_MS: u64 = 2_500;
 
-/// Conversations, and the longest pauses between a publisher's messages there. What is left undone in a lively one may
-/// be mended by the next message; a quiet one shows it.
+/// Conversations, and the longest pauses between a publisher's messages there. What is left undone in a
+/// lively one may be mended by the next message; a quiet one shows it.
 const CONVERSATIONS: &[(&str, Duration)] = &[
     ("general", Duration::from_millis(180)),
     ("random", Duration::from_millis(180)),

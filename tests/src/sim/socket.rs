@@ -1,4 +1,5 @@
-//! UDP sockets of quinn over those of turmoil, with datagrams lost and doubled, and a trace of all that was sent.
+//! UDP sockets of quinn over those of turmoil, with datagrams lost and doubled, and a trace of all that was
+//! sent.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -33,8 +34,8 @@ pub(super) struct Impairment {
     pub(super) mtu_bytes: usize,
 }
 
-/// What was sent in a world: when, from where to where, and how long each datagram was. Contents are left out, since TLS
-/// draws its keys from the system.
+/// What was sent in a world: when, from where to where, and how long each datagram was. Contents are left
+/// out, since TLS draws its keys from the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trace {
     /// Hash of all of it.
@@ -85,9 +86,9 @@ impl Network {
         self.0.lock().given.clear();
     }
 
-    /// Whether a datagram to the server goes on with a handshake that it lost in a restart. Such datagrams are lost,
-    /// since what the server makes of one depends on bits that are encrypted with random keys, and simulations could
-    /// not be repeated.
+    /// Whether a datagram to the server goes on with a handshake that it lost in a restart. Such datagrams
+    /// are lost, since what the server makes of one depends on bits that are encrypted with random keys, and
+    /// simulations could not be repeated.
     fn is_of_lost_handshake(&self, datagram: &[u8]) -> bool {
         connection_ids(datagram).is_some_and(|(destination, _)| {
             destination.len() == GIVEN_ID_BYTES && !self.0.lock().given.contains(destination)

@@ -14,7 +14,8 @@ use rustls::{SignatureAlgorithm, SignatureScheme};
 
 use crate::wire;
 
-/// Length of a P-256 signature in DER, in bytes; every second one has it, others have one or few less or one more.
+/// Length of a P-256 signature in DER, in bytes; every second one has it, others have one or few less or one
+/// more.
 const SIGNATURE_BYTES: usize = 71;
 
 /// Silence after which a client connects again, in milliseconds.
@@ -22,7 +23,8 @@ const CLIENT_IDLE_TIMEOUT_MS: u32 = 1_200;
 
 const CLIENT_KEEP_ALIVE: Duration = Duration::from_millis(300);
 
-/// Bytes that a client takes of one stream before it reads on: little, so that a client that does not read is felt.
+/// Bytes that a client takes of one stream before it reads on: little, so that a client that does not read is
+/// felt.
 const CLIENT_STREAM_WINDOW_BYTES: u32 = 16 * 1024;
 
 /// A certificate of the server in a folder, and the certificate authority to trust.
@@ -33,8 +35,8 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Makes them in a folder, or takes those that lie there: their lengths vary by a byte, so that traces of two
-    /// processes are the same only when both use the same folder.
+    /// Makes them in a folder, or takes those that lie there: their lengths vary by a byte, so that traces of
+    /// two processes are the same only when both use the same folder.
     ///
     /// # Errors
     /// When they cannot be made.

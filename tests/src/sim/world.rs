@@ -40,14 +40,16 @@ const ARCHIVIST: &str = "archivist";
 pub enum Clients {
     /// Clients of bare frames, which do what the protocol allows and the SDK never does.
     Frames,
-    /// The SDK. It waits in tokio's watch channels, which wake in random order, so traces are not the same each time.
+    /// The SDK. It waits in tokio's watch channels, which wake in random order, so traces are not the same
+    /// each time.
     Sdk,
     /// Members of a managed conversation, who come and go.
     Members,
 }
 
 impl Clients {
-    /// By then everything is acked and read, in simulated milliseconds: waits between attempts grow with the failures.
+    /// By then everything is acked and read, in simulated milliseconds: waits between attempts grow with the
+    /// failures.
     const fn done_by_ms(self) -> u64 {
         match self {
             Self::Frames => CALM_AT_MS + 10_000,

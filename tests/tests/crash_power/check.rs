@@ -13,11 +13,12 @@ use super::work::{
     Told, drop_windows, erased_until, free_log, group, has, live_ms, open, rewrite, secrets_until, short_from,
 };
 
-/// So often is rewritten until nothing more is to be. Each time a window may be ended, and others may share its tables.
+/// So often is rewritten until nothing more is to be. Each time a window may be ended, and others may share
+/// its tables.
 const PASSES_MAX: u32 = 12;
 
-/// Whether what a power cut has left opens, and has everything that was told. `thoroughly` walks through all of it too, and goes on with
-/// what the power cut has interrupted until it is done.
+/// Whether what a power cut has left opens, and has everything that was told. `thoroughly` walks through all
+/// of it too, and goes on with what the power cut has interrupted until it is done.
 pub(crate) fn check(dir: &Path, told: Told, thoroughly: bool) -> anyhow::Result<()> {
     // Damage may make the engine panic.
     let checked = catch_unwind(AssertUnwindSafe(|| {
@@ -38,8 +39,8 @@ pub(crate) fn check(dir: &Path, told: Told, thoroughly: bool) -> anyhow::Result<
     checked.unwrap_or_else(|_| Err(anyhow::anyhow!("a panic")))
 }
 
-/// Everything that was told is there, and nobody can read what is gone; gives the last group. `groups` is the number of those of the process
-/// where others came behind them.
+/// Everything that was told is there, and nobody can read what is gone; gives the last group. `groups` is the
+/// number of those of the process where others came behind them.
 fn has_all(dir: &Path, told: Told, groups: Option<u64>) -> anyhow::Result<u64> {
     let store = open(dir)?;
     let last = store.log.next().0 - 1;
@@ -134,8 +135,8 @@ fn goes_on(dir: &Path, last: u64) -> anyhow::Result<()> {
     nothing_is_left_over(dir, true)
 }
 
-/// A store that was opened and closed has what it needs, and nothing that was being made when the power was cut, but for a checkpoint,
-/// which the next flush makes again.
+/// A store that was opened and closed has what it needs, and nothing that was being made when the power was
+/// cut, but for a checkpoint, which the next flush makes again.
 fn nothing_is_left_over(dir: &Path, is_flushed: bool) -> anyhow::Result<()> {
     let mut paths = Vec::new();
     list(dir, &mut paths)?;

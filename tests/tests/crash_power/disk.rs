@@ -31,7 +31,8 @@ pub(crate) enum Left {
     Only(Part),
     /// What was done first, up to some moment that a seed chooses.
     First(u64),
-    /// Some sectors of some writes, and names up to some moment, for each folder another one, as a seed chooses.
+    /// Some sectors of some writes, and names up to some moment, for each folder another one, as a seed
+    /// chooses.
     Some(u64),
 }
 
@@ -126,8 +127,8 @@ enum Change {
     Remove { path: PathBuf },
 }
 
-/// The disk. Strict where file systems differ: a flush of a file says nothing of its name, and one of a folder nothing of
-/// what is in the files.
+/// The disk. Strict where file systems differ: a flush of a file says nothing of its name, and one of a
+/// folder nothing of what is in the files.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Disk {
     now: State,
@@ -274,7 +275,8 @@ impl Disk {
         });
     }
 
-    /// What a power cut may leave now, each class of it, and some at random. With missing flushes it is what these would have kept.
+    /// What a power cut may leave now, each class of it, and some at random. With missing flushes it is what
+    /// these would have kept.
     pub(crate) fn may_leave(&self, seed: u64) -> Vec<Left> {
         if !self.missed.is_empty() {
             let missed = self.parts(MISSED_MAX, |part| self.missed.contains(part));

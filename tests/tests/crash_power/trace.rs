@@ -133,7 +133,8 @@ impl Call {
                 Some(Did::Remove { path })
                     .filter(|_| self.path(0).is_none_or(|dir| dir.starts_with(root) || dir.is_absolute()))
             }
-            // What is written so does not stand in the trace. Only files that nobody relies on after a start are.
+            // What is written so does not stand in the trace. Only files that nobody relies on after a start
+            // are.
             "copy_file_range" | "sendfile" | "symlink" | "symlinkat" => None,
             _ => panic!("{name} is not understood"),
         }

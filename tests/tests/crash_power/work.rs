@@ -1,7 +1,8 @@
 //! What the process does whose disk is watched.
 //!
-//! It stores groups, as the server does, and in between it drops windows, rewrites others, in part and as a whole, erases what a user has said
-//! until none of it is on the disk, and makes backups. What is stored at a position depends on the position alone.
+//! It stores groups, as the server does, and in between it drops windows, rewrites others, in part and as a
+//! whole, erases what a user has said until none of it is on the disk, and makes backups. What is stored at a
+//! position depends on the position alone.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -40,8 +41,9 @@ const EVER_KEPT: u64 = 24;
 const SEGMENT_BYTES: u64 = 8192;
 const FLUSH_BYTES: u64 = 9_000;
 
-/// What is stored: a conversation in which changes set registers; one of messages; one that has a register alone; one that is kept for a
-/// minute, by number; one that is kept for ever, but for nine in ten messages, which have times to live; and one whose users are erased.
+/// What is stored: a conversation in which changes set registers; one of messages; one that has a register
+/// alone; one that is kept for a minute, by number; one that is kept for ever, but for nine in ten messages,
+/// which have times to live; and one whose users are erased.
 pub(crate) const NAMES: [&str; 6] = ["a", "b", "c", "short", "ever", "told"];
 
 /// All groups, the first one at position 1.

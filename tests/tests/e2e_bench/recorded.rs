@@ -1,4 +1,5 @@
-//! What a run records of itself: which server it was, with what asked for besides the profile, and what is not held to goals then.
+//! What a run records of itself: which server it was, with what asked for besides the profile, and what is
+//! not held to goals then.
 
 use std::process::Command;
 

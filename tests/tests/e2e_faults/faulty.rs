@@ -10,7 +10,8 @@ use quoth_tests::served::{ServedEngine, everything};
 /// A conversation whose bounds cannot be read without a panic.
 pub(crate) const FAULTY_CONVERSATION: &str = "faulty";
 
-/// A token whose verification panics. Every other token is so many milliseconds, counted from its verification.
+/// A token whose verification panics. Every other token is so many milliseconds, counted from its
+/// verification.
 pub(crate) const FAULTY_TOKEN: &str = "faulty";
 
 /// Starts it on the current runtime.

@@ -13,12 +13,13 @@ use crate::Target;
 /// How long honest clients are measured before and after the attacks.
 const QUIET: Duration = Duration::from_secs(3);
 
-/// What the honest p99 may be over what it is without an attack: twice is what is wanted. The attackers' own work is done on the
-/// same two cores, and what else the machine has to do as well, so that CI fails only for what no noise makes. The figure
-/// `hostile` tells what it is.
+/// What the honest p99 may be over what it is without an attack: twice is what is wanted. The attackers' own
+/// work is done on the same two cores, and what else the machine has to do as well, so that CI fails only for
+/// what no noise makes. The figure `hostile` tells what it is.
 const RATIO_MAX: f64 = 10.0;
 
-/// Plays attacks of a script one after the other, and checks what becomes of each and that honest clients go on.
+/// Plays attacks of a script one after the other, and checks what becomes of each and that honest clients go
+/// on.
 pub(crate) fn play(target: &Target, script: &str, attacks: &[Attack], lasts: Duration) -> anyhow::Result<()> {
     let honest = Honest::start(&target.server)?;
     let mut quiet = honest.measure(QUIET)?;

@@ -16,9 +16,9 @@ const PER_SECOND: u32 = 20_000;
 /// Different packets: more than there can be handshakes in the time that one may take.
 const PACKETS: usize = 8_000;
 
-/// What connecting may take under the flood over what it takes without, at p99. A Retry makes it a round trip longer, and a packet of
-/// the handshake that is lost is repeated after a second at the earliest: so the median is what is judged in CI, and the p99 told.
-/// The figure `flood` has the p99.
+/// What connecting may take under the flood over what it takes without, at p99. A Retry makes it a round trip
+/// longer, and a packet of the handshake that is lost is repeated after a second at the earliest: so the
+/// median is what is judged in CI, and the p99 told. The figure `flood` has the p99.
 const RATIO_OF_MEDIANS_MAX: f64 = 5.0;
 
 #[test]

@@ -32,7 +32,8 @@ fn clients_that_do_not_sign_in_cost_little() -> anyhow::Result<()> {
             let quic = endpoint.connect_with(config.clone(), address, "localhost")?.await?;
             for n in 0..STREAMS_BEFORE_SIGN_IN_MAX {
                 let (mut send, recv) = quic.open_bi().await?;
-                // A frame that is never whole, and on streams that are not read as much as there is credit for.
+                // A frame that is never whole, and on streams that are not read as much as there is credit
+                // for.
                 let mut bytes = vec![0xFF, 0x3F];
                 bytes.resize(if n == 0 { FIRST_FRAME_BYTES_MAX } else { FRAME_BYTES_MAX }, 0);
                 let no_credit = tokio::time::timeout(Duration::from_millis(3), send.write_all(&bytes)).await;

@@ -38,7 +38,8 @@ fn a_flood_of_resets_closes() -> anyhow::Result<()> {
     })
 }
 
-/// Opens lanes until the server closes, each with an `Open` and perhaps a reset behind it; gives the close's status and how many it were.
+/// Opens lanes until the server closes, each with an `Open` and perhaps a reset behind it; gives the close's
+/// status and how many it were.
 async fn flood(socket: &mut Socket, resets: bool) -> anyhow::Result<(u16, u32)> {
     /// More than any pace of the machine makes right.
     const LANES_MAX: u32 = 100_000;

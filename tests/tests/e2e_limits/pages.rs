@@ -85,7 +85,8 @@ fn a_page_has_so_many_events_and_no_more() -> anyhow::Result<()> {
     })
 }
 
-/// Messages of this size are in the conversation `large`: many more than fit into a window or are read at once.
+/// Messages of this size are in the conversation `large`: many more than fit into a window or are read at
+/// once.
 const LARGE_BYTES: usize = 60_000;
 const LARGE_COUNT: u32 = 20;
 
@@ -127,7 +128,8 @@ fn pages_that_nobody_takes_are_few_and_end() -> anyhow::Result<()> {
         assert!(early.is_err(), "it is not its turn: {early:?}");
         let timeout = Duration::from_millis(FETCH_STALL_TIMEOUT_MS) + STEP_TIMEOUT;
         assert_eq!(tokio::time::timeout(timeout, page(waits)).await??, LARGE_COUNT);
-        // One of the stalled pages has made room. The others have their own 10 s, which end no later than this.
+        // One of the stalled pages has made room. The others have their own 10 s, which end no later than
+        // this.
         let all_ended = Duration::from_millis(FETCH_STALL_TIMEOUT_MS) + Duration::from_secs(2);
         tokio::time::sleep_until(stalled_since + all_ended).await;
         let mut reset = Vec::new();

@@ -1,4 +1,5 @@
-//! Who sends faster than a rate allows is read more slowly: nothing is dropped or refused, and nobody else is slowed.
+//! Who sends faster than a rate allows is read more slowly: nothing is dropped or refused, and nobody else is
+//! slowed.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,8 @@ const SENT: u64 = 200;
 /// How long that lasts at least. The server's clock has whole milliseconds.
 const LASTS: Duration = Duration::from_millis(990);
 
-/// Publishes to `room` in one go, and checks that it was slowed, and that another client was not, which does the same and less.
+/// Publishes to `room` in one go, and checks that it was slowed, and that another client was not, which does
+/// the same and less.
 async fn slowed(slow: &mut Frames, other: &mut Frames) -> anyhow::Result<()> {
     let began_at = Instant::now();
     let (slow_took, other_took) = tokio::try_join!(

@@ -154,8 +154,8 @@ fn a_request_over_their_number_waits_for_an_answer() -> anyhow::Result<()> {
     })
 }
 
-/// A backend that is asked about joins does not answer, so a join is under way until its time is over. Then it has no effect, also
-/// when the backend allows it.
+/// A backend that is asked about joins does not answer, so a join is under way until its time is over. Then
+/// it has no effect, also when the backend allows it.
 #[test]
 fn a_request_that_takes_too_long_is_answered_and_given_up() -> anyhow::Result<()> {
     let gate = Arc::new((Mutex::new(false), Condvar::new()));

@@ -9,7 +9,8 @@ use quoth_server::config::{Config, SETTINGS, Setting};
 /// Settings of `limits` that are none: what the server sends, and how.
 const NO_LIMITS: [&str; 2] = ["limits.keep_alive_interval_ms", "limits.segmentation_offload_connections_max"];
 
-/// Constants of the protocol that no client can reach: they are part of another one, or say when and how often the server speaks.
+/// Constants of the protocol that no client can reach: they are part of another one, or say when and how
+/// often the server speaks.
 const NOT_REACHED: [&str; 15] = [
     "TOKEN_BYTES_MAX",
     "CONVERSATION_NAME_BYTES_MAX",

@@ -156,7 +156,8 @@ fn who_has_left_is_not_seen_and_sees_nobody() -> anyhow::Result<()> {
         users(&mut alice, &mut of_alice, 2).await?;
         users(&mut bob, &mut of_bob, 2).await?;
         bob.done(leave()).await?;
-        // Nothing comes behind the event, whatever happens there meanwhile: neither who is there nor what is said.
+        // Nothing comes behind the event, whatever happens there meanwhile: neither who is there nor what is
+        // said.
         let (mut has_left, ended) = (false, std::cell::Cell::new(false));
         let reads = async {
             loop {

@@ -42,8 +42,8 @@ fn of_two_admins_who_remove_each_other_one_does() -> anyhow::Result<()> {
     })
 }
 
-/// However publishes and a removal meet, the log has none of the removed user's behind the removal, and the user gets nothing
-/// of what others have said behind it.
+/// However publishes and a removal meet, the log has none of the removed user's behind the removal, and the
+/// user gets nothing of what others have said behind it.
 #[test]
 fn nothing_of_who_is_removed_is_stored_behind_that_and_nothing_is_read() -> anyhow::Result<()> {
     with_each_carrier(|site, carrier| async move {

@@ -1,5 +1,5 @@
-//! A conversation with publishers and readers that do one thing at a time, when the test says so. A reader that is not
-//! told to read is stalled: its stream fills up, and the server has to wait for it.
+//! A conversation with publishers and readers that do one thing at a time, when the test says so. A reader
+//! that is not told to read is stalled: its stream fills up, and the server has to wait for it.
 
 use std::collections::VecDeque;
 use std::future::Future;

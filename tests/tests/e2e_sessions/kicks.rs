@@ -55,7 +55,8 @@ fn a_hundred_devices_of_a_user_are_out_within_a_second() -> anyhow::Result<()> {
         }
         let took = last - kicked_at;
         println!("a kick of {DEVICES} devices took {took:?}, their sign-ins {signed_in:?}");
-        // The second that is promised, and no more than what brought them in: the machine may be busy with something else.
+        // The second that is promised, and no more than what brought them in: the machine may be busy with
+        // something else.
         assert!(took <= Duration::from_secs(1).max(signed_in), "{took:?}");
         devices(&mut bystander).await.context("somebody else is out")?;
         Ok(())
@@ -87,7 +88,8 @@ async fn race(server: Arc<EmbeddedServer>, seed: u64) -> anyhow::Result<()> {
             let mut device = Some(first);
             for (generation, over) in (2..).zip(paths) {
                 if let Some(mut device) = device.take() {
-                    // A client reads what comes, until its connection is lost: what its QUIC has acknowledged it has heard.
+                    // A client reads what comes, until its connection is lost: what its QUIC has acknowledged
+                    // it has heard.
                     tokio::select! {
                         biased;
                         ended = device.ended() => {

@@ -98,7 +98,8 @@ fn a_watcher_hears_who_comes_is_away_and_goes_and_not_of_a_reconnect() -> anyhow
             );
             phone.say(&ClientFrame::Status { away: false }).await?;
             assert_eq!(seen(&mut alice).await?.1, Status::Online);
-            // A reconnect within the time that leaving takes is nothing that is told: the next thing is carol.
+            // A reconnect within the time that leaving takes is nothing that is told: the next thing is
+            // carol.
             phone.lose().await?;
             let phone = users.come("bob", "phone", 2).await?;
             let carol = users.come("carol", "c", 1).await?;

@@ -18,7 +18,8 @@ use crate::run;
 const LARGE_BYTES: usize = 8 * 1_024;
 const LARGE_COUNT: u64 = 2 * LANE_CREDIT_OF_SERVER_BYTES as u64 / LARGE_BYTES as u64;
 
-/// Fills `large`, and reads on lane 1 all that comes of it without giving credit back. Gives the last seq that has come.
+/// Fills `large`, and reads on lane 1 all that comes of it without giving credit back. Gives the last seq
+/// that has come.
 async fn stalled(server: &EmbeddedServer) -> anyhow::Result<(Socket, Seq)> {
     let sign_in = || Socket::sign_in(server.address(), Handshake::PLAIN, server.token());
     let (mut fills, _) = sign_in().await?;

@@ -42,7 +42,8 @@ const DECLARED_ONLY_BY: &[(&str, &[&str])] = &[
     ("turmoil", &["quoth-tests"]),
 ];
 
-/// Dependencies that nothing may bring: a second crypto provider makes the choice of rustls and quinn ambiguous.
+/// Dependencies that nothing may bring: a second crypto provider makes the choice of rustls and quinn
+/// ambiguous.
 const BANNED: &[&str] = &["ring", "openssl", "openssl-sys", "native-tls"];
 
 /// What a crate must not reach, at any depth.

@@ -61,8 +61,8 @@ impl Workspace {
         files
     }
 
-    /// `cargo tree` and not the graph in `cargo metadata`, which has the features of all platforms at once and so
-    /// shows packages that are never built.
+    /// `cargo tree` and not the graph in `cargo metadata`, which has the features of all platforms at once
+    /// and so shows packages that are never built.
     fn tree(&self, args: &[&str]) -> BTreeSet<String> {
         let fixed = ["tree", "--locked", "--prefix", "none", "--format", "{p}"];
         let lines = cargo(&self.root, &[&fixed, args].concat());

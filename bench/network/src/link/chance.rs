@@ -61,8 +61,8 @@ impl Chance {
         }
     }
 
-    /// A Gilbert-Elliott channel. A burst ends at each packet with one by its mean length, and begins as often as the
-    /// share of lost packets needs.
+    /// A Gilbert-Elliott channel. A burst ends at each packet with one by its mean length, and begins as
+    /// often as the share of lost packets needs.
     fn is_lost(&mut self, share: f64, burst: f64) -> bool {
         let draw = self.loss.random::<f64>();
         let is_lost = if burst <= 1.0 {
@@ -76,8 +76,8 @@ impl Chance {
         is_lost
     }
 
-    /// An Ornstein-Uhlenbeck process: normally distributed at any time, and the nearer to its last value the less time
-    /// has gone by.
+    /// An Ornstein-Uhlenbeck process: normally distributed at any time, and the nearer to its last value the
+    /// less time has gone by.
     fn jitter(&mut self, now: Duration) -> f64 {
         let fresh = self.normal();
         let jitter = self.last_jitter.map_or(fresh, |(then, jitter)| {

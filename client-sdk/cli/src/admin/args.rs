@@ -25,8 +25,8 @@ pub(crate) struct AdminArgs {
 /// Where the server API is, and with which key it is used.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ApiArgs {
-    /// URL of the server API, as in `--api https://chat.example:4434`; default: that of this machine's development server
-    /// [env: QUOTH_API]
+    /// URL of the server API, as in `--api https://chat.example:4434`; default: that of this machine's
+    /// development server [env: QUOTH_API]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) api: Option<String>,
     /// File with a key of the server's api.keys [env: QUOTH_API_KEY_FILE]
@@ -54,7 +54,8 @@ pub(crate) enum AdminCommand {
         /// Whom it mentions; may be repeated
         #[arg(long, value_name = "USER")]
         mention: Vec<UserId>,
-        /// When it becomes absent, such as 10m, 2h or 7d from now; default: when its conversation's retention says so
+        /// When it becomes absent, such as 10m, 2h or 7d from now; default: when its conversation's retention
+        /// says so
         #[arg(long = "expires", value_name = "TIME", value_parser = duration)]
         expires_in: Option<Duration>,
         /// Idempotency key: publishing again with it writes nothing
@@ -106,18 +107,20 @@ pub(crate) enum AdminCommand {
     },
     /// Revoke tokens, and end the connections that were signed in with them
     ///
-    /// Of a user, or of one device: all that are out by now, or those that were issued before --issued-before.
+    /// Of a user, or of one device: all that are out by now, or those that were issued before
+    /// --issued-before.
     Revoke {
         #[command(flatten)]
         which: Which,
-        /// Tokens that were issued before this moment, a date or time (UTC) such as 2026-01-31T12:00, or how long ago it was, such
-        /// as 2h
+        /// Tokens that were issued before this moment, a date or time (UTC) such as 2026-01-31T12:00, or how
+        /// long ago it was, such as 2h
         #[arg(long = "issued-before", value_name = "TIME", value_parser = moment_ms, conflicts_with = "token_id")]
         issued_before_ms: Option<u64>,
         /// Those to come too, until it is lifted with `unrevoke`: shuts a user or a device out
         #[arg(long, conflicts_with_all = ["token_id", "issued_before_ms"])]
         for_good: bool,
-        /// Forget it so long from now, when the last token that it concerns has ended, such as 30d; default: never
+        /// Forget it so long from now, when the last token that it concerns has ended, such as 30d; default:
+        /// never
         #[arg(long = "expires", value_name = "TIME", value_parser = end_ms)]
         expires_ms: Option<u64>,
         /// Why, for people
@@ -236,8 +239,9 @@ pub(crate) struct Place {
 pub(crate) enum UserCommand {
     /// Take away what there is of a user, in all conversations; it goes on by itself
     ///
-    /// Messages, reactions, memberships, receipts, devices and the user's own log go. The answer says what stays, and when the rest is
-    /// gone from the disk. What the user does meanwhile may stay: shut the user out first with `quoth admin revoke --of USER --for-good`.
+    /// Messages, reactions, memberships, receipts, devices and the user's own log go. The answer says what
+    /// stays, and when the rest is gone from the disk. What the user does meanwhile may stay: shut the user
+    /// out first with `quoth admin revoke --of USER --for-good`.
     Erase {
         /// Whose
         #[arg(id = "whom", value_name = "USER")]

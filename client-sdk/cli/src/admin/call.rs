@@ -10,7 +10,8 @@ use super::args::{
     AdminCommand, ConversationCommand, MemberCommand, MessageCommand, Place, Said, UserCommand, Which, Whom,
 };
 
-/// A time that no token is issued behind, in milliseconds since 1970: the greatest that every reader of JSON takes exactly (2^53 - 1).
+/// A time that no token is issued behind, in milliseconds since 1970: the greatest that every reader of JSON
+/// takes exactly (2^53 - 1).
 pub(super) const END_OF_TIME_MS: u64 = 9_007_199_254_740_991;
 
 /// A request.
@@ -33,7 +34,8 @@ impl Call {
     }
 }
 
-/// A text as one part of a path or a query (RFC 3986, section 2.3: all but unreserved characters are encoded).
+/// A text as one part of a path or a query (RFC 3986, section 2.3: all but unreserved characters are
+/// encoded).
 pub(super) fn encoded(text: impl std::fmt::Display) -> String {
     let mut out = String::new();
     for byte in text.to_string().bytes() {

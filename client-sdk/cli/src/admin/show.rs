@@ -43,7 +43,8 @@ pub(super) fn text(answer: &Value) -> String {
     out
 }
 
-/// What else is to be said of a page of history where nothing ever was: any name may be asked for, also one with a slip in it.
+/// What else is to be said of a page of history where nothing ever was: any name may be asked for, also one
+/// with a slip in it.
 pub(super) fn emptiness(answer: &Value) -> Option<&'static str> {
     let is_empty = answer["events"].is_array() && answer["head"] == 0;
     is_empty.then_some(

@@ -56,8 +56,8 @@ pub(crate) enum ConversationCommand {
         /// Which role
         #[arg(value_parser = role)]
         role: Role,
-        /// What the member may do, where that is not what the role may: read, write, invite, moderate, manage, delete-any, with
-        /// commas between them
+        /// What the member may do, where that is not what the role may: read, write, invite, moderate,
+        /// manage, delete-any, with commas between them
         #[arg(long, value_name = "LIST", value_parser = permissions)]
         permissions: Option<Permissions>,
     },

@@ -78,8 +78,9 @@ pub(crate) struct ConnectionArgs {
     /// Server; default: the development server of this machine [env: QUOTH_SERVER]
     #[arg(short, long, global = true, value_name = "HOST:PORT", value_parser = server)]
     pub(crate) server: Option<String>,
-    /// JSON file of a development server, `client.json` in its data folder, which has server, CA and tokens. Default:
-    /// quoth-data/client.json, or else the file of the first development server of this machine [env: QUOTH_CLIENT_FILE]
+    /// JSON file of a development server, `client.json` in its data folder, which has server, CA and tokens.
+    /// Default: quoth-data/client.json, or else the file of the first development server of this machine
+    /// [env: QUOTH_CLIENT_FILE]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) client_file: Option<PathBuf>,
     /// PEM file of the CA that has signed the server's certificate [env: QUOTH_CA]
@@ -90,8 +91,8 @@ pub(crate) struct ConnectionArgs {
     /// Name that the server's certificate is for, where it is not HOST [env: QUOTH_SERVER_NAME]
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) server_name: Option<String>,
-    /// What to connect over: QUIC, a WebSocket where no UDP gets through, or whichever comes first; default: auto
-    /// [env: QUOTH_TRANSPORT]
+    /// What to connect over: QUIC, a WebSocket where no UDP gets through, or whichever comes first; default:
+    /// auto [env: QUOTH_TRANSPORT]
     #[arg(long, global = true, value_name = "TRANSPORT", value_parser = transport_parser())]
     pub(crate) transport: Option<Transport>,
     /// Token to sign in with [env: QUOTH_TOKEN]
@@ -99,15 +100,15 @@ pub(crate) struct ConnectionArgs {
     pub(crate) token: Option<String>,
     /// File with the token, which keeps it out of the process list [env: QUOTH_TOKEN_FILE]
     ///
-    /// `chat`, `tail` and `import`, and `send` of standard input, read it again for each sign-in and when the token is about to end,
-    /// so that it can be replaced meanwhile.
+    /// `chat`, `tail` and `import`, and `send` of standard input, read it again for each sign-in and when the
+    /// token is about to end, so that it can be replaced meanwhile.
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "user")]
     pub(crate) token_file: Option<PathBuf>,
     /// Sign in as this user of the development server; default: its first one
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) user: Option<String>,
-    /// Which of the user's devices this is; a second one of the same name takes the first one's place. Default: one of this
-    /// machine that no other `quoth` is at the moment [env: QUOTH_DEVICE]
+    /// Which of the user's devices this is; a second one of the same name takes the first one's place.
+    /// Default: one of this machine that no other `quoth` is at the moment [env: QUOTH_DEVICE]
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) device: Option<DeviceId>,
 }
@@ -116,20 +117,21 @@ pub(crate) struct ConnectionArgs {
 pub(crate) enum Command {
     /// Talk in a conversation: lines that you type are sent, what is said is shown (times are UTC)
     ///
-    /// A line that begins with a slash is a command: /quit leaves, /help tells the commands. `//` sends a line that begins with
-    /// a slash. Empty lines are passed over.
+    /// A line that begins with a slash is a command: /quit leaves, /help tells the commands. `//` sends a
+    /// line that begins with a slash. Empty lines are passed over.
     Chat(ChatArgs),
     /// Send one message, or one for each line of standard input
     Send(SendArgs),
-    /// Print what is said in a conversation, from now on or from a place in the past, until it is interrupted: each message
-    /// with its seq and when it was said (UTC)
+    /// Print what is said in a conversation, from now on or from a place in the past, until it is
+    /// interrupted: each message with its seq and when it was said (UTC)
     Tail(TailArgs),
     /// Print a part of a conversation's history, each message with its seq and when it was said (UTC)
     History(HistoryArgs),
-    /// Make one of your messages say something else; what it said first can still be read in the history, and goes when the message goes
+    /// Make one of your messages say something else; what it said first can still be read in the history, and
+    /// goes when the message goes
     Edit(EditArgs),
-    /// Take a message away from everybody: one of yours, or, for who may delete others', any one of a user whose role is not above
-    /// one's own
+    /// Take a message away from everybody: one of yours, or, for who may delete others', any one of a user
+    /// whose role is not above one's own
     Revoke(MessageArgs),
     /// React to a message
     React(ReactArgs),
@@ -141,28 +143,31 @@ pub(crate) enum Command {
     Read(ReadArgs),
     /// Tell who has received and read a message
     Receipts(ReceiptsArgs),
-    /// List your conversations as an inbox does, pinned ones first and then the latest, with what you have not read
+    /// List your conversations as an inbox does, pinned ones first and then the latest, with what you have
+    /// not read
     ///
     /// Conversations that nobody has created are in no inbox.
     Inbox(InboxArgs),
     /// Put a conversation of your inbox away
     Archive(StandArgs),
-    /// Want no notices of a conversation of your inbox; who may write there is said by `quoth conversation mute`
+    /// Want no notices of a conversation of your inbox; who may write there is said by
+    /// `quoth conversation mute`
     Mute(QuietArgs),
     /// Have a conversation in front of all others in your inbox
     Pin(StandArgs),
     /// Tell or say how long the messages of a conversation are kept
     ///
-    /// The bounds that are given replace those from before, and what they take is gone for everybody: a longer time brings nothing
-    /// back. Without any, what the conversation says by now is printed.
+    /// The bounds that are given replace those from before, and what they take is gone for everybody: a
+    /// longer time brings nothing back. Without any, what the conversation says by now is printed.
     Retention(RetentionArgs),
     /// Import IRC logs: a file becomes a conversation, a nick a user, a line a message
     ///
-    /// `[HH:MM] <nick> text` becomes a message of that nick; every other line becomes a message of the user `*` with the
-    /// whole line as its text. Importing again writes nothing twice, so an interrupted import is simply repeated.
+    /// `[HH:MM] <nick> text` becomes a message of that nick; every other line becomes a message of the user
+    /// `*` with the whole line as its text. Importing again writes nothing twice, so an interrupted import is
+    /// simply repeated.
     ///
-    /// The day of `[HH:MM]` is in the file's name (YYYY-MM-DD). Without it the messages have no time of their own, only that of
-    /// the import.
+    /// The day of `[HH:MM]` is in the file's name (YYYY-MM-DD). Without it the messages have no time of their
+    /// own, only that of the import.
     Import(ImportArgs),
     /// Make conversations with members, and say who may do what there
     #[command(subcommand)]
@@ -209,16 +214,19 @@ pub(crate) struct ChatArgs {
 pub(crate) struct SendArgs {
     /// Where to send to
     pub(crate) conversation: ConversationName,
-    /// The message; several words are joined by spaces. Without it, or with `-`, each line of standard input is one
+    /// The message; several words are joined by spaces. Without it, or with `-`, each line of standard input
+    /// is one
     ///
-    /// A message that begins with a dash has `--` before it: `quoth send general -- -x`. A line of standard input is taken
-    /// without the line feed, or carriage return and line feed, that ends it; an empty line is an empty message.
+    /// A message that begins with a dash has `--` before it: `quoth send general -- -x`. A line of standard
+    /// input is taken without the line feed, or carriage return and line feed, that ends it; an empty line is
+    /// an empty message.
     #[arg(value_parser = word)]
     pub(crate) text: Vec<String>,
-    /// Number the lines of standard input under this key: sending the same input again with it writes nothing twice
+    /// Number the lines of standard input under this key: sending the same input again with it writes nothing
+    /// twice
     ///
-    /// Without it every run sends new messages. Another input needs another key: of what is under the key already, nothing is
-    /// written.
+    /// Without it every run sends new messages. Another input needs another key: of what is under the key
+    /// already, nothing is written.
     #[arg(long, value_name = "KEY")]
     pub(crate) once: Option<String>,
     /// Answer this message, by its seq
@@ -276,14 +284,15 @@ pub(crate) struct HistoryArgs {
     /// The messages around this seq, half of them before it: 100, or as many as --last says
     #[arg(long, value_name = "SEQ", value_parser = seq, conflicts_with_all = ["after", "before", "first", "all"])]
     pub(crate) around: Option<Seq>,
-    /// The first messages from this moment on, a date or time (UTC) such as 2026-01-31T12:00, or how long ago it was, such as 2h:
-    /// 100, or as many as --first says; with --until all in between
+    /// The first messages from this moment on, a date or time (UTC) such as 2026-01-31T12:00, or how long ago
+    /// it was, such as 2h: 100, or as many as --first says; with --until all in between
     #[arg(long, value_name = "TIME", value_parser = moment_ms, conflicts_with_all = ["after", "before", "last", "all", "around"])]
     pub(crate) since: Option<u64>,
     /// The last messages before this moment: 100, or as many as --last says
     #[arg(long, value_name = "TIME", value_parser = moment_ms, conflicts_with_all = ["after", "before", "all", "around"])]
     pub(crate) until: Option<u64>,
-    /// Print one JSON object a line; the last one says what was told, where the conversation begins and ends, and whether anything is missing
+    /// Print one JSON object a line; the last one says what was told, where the conversation begins and ends,
+    /// and whether anything is missing
     #[arg(long)]
     pub(crate) json: bool,
 }

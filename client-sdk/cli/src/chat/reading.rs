@@ -10,8 +10,8 @@ use tokio::time::sleep;
 /// The least time between two marks.
 const MARK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Tells the server how far a chat has come, and not often. Dropping it ends that: what was shown in the last seconds of a chat
-/// may then count as unread.
+/// Tells the server how far a chat has come, and not often. Dropping it ends that: what was shown in the last
+/// seconds of a chat may then count as unread.
 #[derive(Debug)]
 pub(super) struct Reading {
     shown: watch::Sender<Seq>,

@@ -128,8 +128,8 @@ fn log_file(path: &Path, text: Vec<u8>, args: &ImportArgs) -> anyhow::Result<Log
     Ok(log)
 }
 
-/// The same for every import of the same log, also when it has grown; another one for other logs that are imported into
-/// the same conversation.
+/// The same for every import of the same log, also when it has grown; another one for other logs that are
+/// imported into the same conversation.
 fn producer(conversation: &ConversationName, name: &str, text: &[u8]) -> ProducerId {
     let first_line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
     crate::producer::producer(&[

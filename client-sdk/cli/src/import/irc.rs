@@ -75,9 +75,9 @@ impl Clock {
         Self { day, last: None }
     }
 
-    /// Milliseconds since 1970 of a line, taking the log's times for UTC. A line without a time was said when the last one
-    /// with a time was. A time that goes far back is that of the next day; one that goes back a little is a clock that was
-    /// set.
+    /// Milliseconds since 1970 of a line, taking the log's times for UTC. A line without a time was said when
+    /// the last one with a time was. A time that goes far back is that of the next day; one that goes back a
+    /// little is a clock that was set.
     pub(super) fn time_ms(&mut self, minutes: Option<u64>) -> Option<u64> {
         let day = self.day?;
         if let (Some(now), Some(last)) = (minutes, self.last)

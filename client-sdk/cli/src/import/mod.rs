@@ -27,8 +27,8 @@ const LOGS_AT_ONCE: usize = 8;
 /// Without a terminal progress is told so often.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The lines of the logs in a folder, a list for each log, with their times behind the log's first line. What is said within one
-/// minute is spread over it, since logs tell no seconds.
+/// The lines of the logs in a folder, a list for each log, with their times behind the log's first line. What
+/// is said within one minute is spread over it, since logs tell no seconds.
 pub(crate) fn lines_in(folder: &Path) -> anyhow::Result<Vec<Vec<quoth_bench::schedule::Line>>> {
     let args = ImportArgs { paths: vec![folder.to_owned()], conversation: None, prefix: String::new() };
     let logs = files::find(&args)?.logs;

@@ -111,7 +111,8 @@ async fn watch(client: &Client, args: &InboxArgs) -> anyhow::Result<()> {
 struct Shown(BTreeSet<ConversationName>);
 
 impl Shown {
-    /// Whether a row is to be printed: of what is archived only that it is from now on, for whoever has it in the list still.
+    /// Whether a row is to be printed: of what is archived only that it is from now on, for whoever has it in
+    /// the list still.
     fn takes(&mut self, row: &InboxRow) -> bool {
         if row.gone || row.archived {
             return self.0.remove(&row.conversation);

@@ -15,8 +15,8 @@ pub struct InboxList {
 }
 
 impl InboxList {
-    /// Takes rows of a page or of a watch: of two of a conversation the one with the greater version counts, and of two with the same
-    /// one the later.
+    /// Takes rows of a page or of a watch: of two of a conversation the one with the greater version counts,
+    /// and of two with the same one the later.
     pub fn take(&mut self, rows: impl IntoIterator<Item = InboxRow>) {
         for row in rows {
             let is_later = |known: &InboxRow| known.version <= row.version;
@@ -41,7 +41,8 @@ impl InboxList {
         self.rows.get(conversation).filter(|row| !row.gone)
     }
 
-    /// The greatest version that has come, for [`Client::watch_inbox`](crate::Client::watch_inbox) of a later run; `None`: no row has.
+    /// The greatest version that has come, for [`Client::watch_inbox`](crate::Client::watch_inbox) of a later
+    /// run; `None`: no row has.
     #[must_use]
     pub fn version(&self) -> Option<u64> {
         self.rows.values().map(|row| row.version).max()

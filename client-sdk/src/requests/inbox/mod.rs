@@ -20,7 +20,8 @@ use crate::client::Client;
 /// A part of the inbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InboxPage {
-    /// In the inbox's order: pinned ones first, and within that the latest first. There may be fewer than were asked for.
+    /// In the inbox's order: pinned ones first, and within that the latest first. There may be fewer than
+    /// were asked for.
     pub rows: Vec<InboxRow>,
     /// What the next page begins behind; `None`: there are no further rows.
     pub next: Option<String>,
@@ -33,7 +34,8 @@ pub struct InboxPage {
 pub struct InboxSettings {
     /// It is put away.
     pub archived: bool,
-    /// Until when no notices of it are wanted, in milliseconds since 1970; 0: they are wanted. `u64::MAX` never comes.
+    /// Until when no notices of it are wanted, in milliseconds since 1970; 0: they are wanted. `u64::MAX`
+    /// never comes.
     pub muted_until_ms: u64,
     /// It stands in front of all that are not pinned.
     pub pinned: bool,
@@ -47,8 +49,9 @@ impl From<&InboxRow> for InboxSettings {
 
 /// The inbox.
 impl Client {
-    /// A page of the user's conversations, the first one or the one behind [`InboxPage::next`]; the server gives at most 50 rows.
-    /// Who also wants to be told of changes begins with [`Client::watch_inbox`], so that none is missed in between.
+    /// A page of the user's conversations, the first one or the one behind [`InboxPage::next`]; the server
+    /// gives at most 50 rows. Who also wants to be told of changes begins with [`Client::watch_inbox`], so
+    /// that none is missed in between.
     ///
     /// # Errors
     /// Every [`RequestError`]; `INVALID_REQUEST` for an `after` that is no `next`.
@@ -57,8 +60,8 @@ impl Client {
         expect!(self.ask(request).await?, Reply::Inbox { rows, next, version } => InboxPage { rows, next, version })
     }
 
-    /// A conversation's row, looked for page by page; `None` when the user is not in it. An inbox of many conversations takes as many
-    /// requests as it has pages of 50.
+    /// A conversation's row, looked for page by page; `None` when the user is not in it. An inbox of many
+    /// conversations takes as many requests as it has pages of 50.
     ///
     /// # Errors
     /// Every [`RequestError`].
@@ -77,8 +80,8 @@ impl Client {
         }
     }
 
-    /// Says how the user wants to see a conversation in the inbox. It replaces what was said before, all of it; what that is stands
-    /// in the conversation's row ([`InboxSettings::from`]).
+    /// Says how the user wants to see a conversation in the inbox. It replaces what was said before, all of
+    /// it; what that is stands in the conversation's row ([`InboxSettings::from`]).
     ///
     /// # Errors
     /// Every [`RequestError`]; `FORBIDDEN` for who is no member, `TOO_MANY` for over 32 pinned ones.
@@ -92,8 +95,9 @@ impl Client {
         self.change(Request::SetInbox { conversation, archived, muted_until_ms, pinned }).await
     }
 
-    /// Tells when rows of the inbox change, over reconnects too: those that have changed since this version, the greatest one that the
-    /// application has kept, or without one what changes from now on. Waits until the server has agreed.
+    /// Tells when rows of the inbox change, over reconnects too: those that have changed since this version,
+    /// the greatest one that the application has kept, or without one what changes from now on. Waits until
+    /// the server has agreed.
     ///
     /// # Errors
     /// Every [`RequestError`].

@@ -23,8 +23,8 @@ pub struct InboxChanges {
     /// The latest row of each conversation that has changed, in the order of their names. One that is
     /// [`gone`](InboxRow::gone) is to be taken out.
     pub rows: Vec<InboxRow>,
-    /// Too much had changed while there was no connection: not all of it is among the rows. Ask for the pages again
-    /// ([`Client::inbox`](crate::Client::inbox)); what changes meanwhile is told all the same.
+    /// Too much had changed while there was no connection: not all of it is among the rows. Ask for the pages
+    /// again ([`Client::inbox`](crate::Client::inbox)); what changes meanwhile is told all the same.
     pub incomplete: bool,
 }
 
@@ -52,9 +52,9 @@ struct Told {
     end: Option<RequestError>,
 }
 
-/// Changes of the inbox, from [`Client::watch_inbox`](crate::Client::watch_inbox). A slow application gets the latest row of each
-/// conversation and holds nobody up. It is a handle on the client like any other, which lives as long as it does. Dropping it ends
-/// the watch.
+/// Changes of the inbox, from [`Client::watch_inbox`](crate::Client::watch_inbox). A slow application gets
+/// the latest row of each conversation and holds nobody up. It is a handle on the client like any other,
+/// which lives as long as it does. Dropping it ends the watch.
 #[derive(Debug)]
 pub struct InboxWatch {
     watched: Arc<Watched>,

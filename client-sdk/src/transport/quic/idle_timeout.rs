@@ -1,5 +1,5 @@
-//! The server's idle timeout. QUIC's handshake tells it and quinn keeps it for itself, so that TLS, through which it comes, is
-//! listened to.
+//! The server's idle timeout. QUIC's handshake tells it and quinn keeps it for itself, so that TLS, through
+//! which it comes, is listened to.
 
 use std::any::Any;
 use std::sync::Arc;

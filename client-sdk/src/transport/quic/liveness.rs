@@ -5,10 +5,11 @@ use std::time::Duration;
 use quinn::ConnectionStats;
 use tokio::time::Instant;
 
-/// A server that is there acknowledges what is sent on a stream within a round trip and 25 ms, and QUIC repeats what is
-/// not acknowledged several times in this time. So long a silence is a dead server, or a network on which a new connection
-/// is the better bet. Only what is sent for the application counts, not keep-alives: a server that stands still for a
-/// while must not have all its idle clients at its door. Outcome: the connection is given up.
+/// A server that is there acknowledges what is sent on a stream within a round trip and 25 ms, and QUIC
+/// repeats what is not acknowledged several times in this time. So long a silence is a dead server, or a
+/// network on which a new connection is the better bet. Only what is sent for the application counts, not
+/// keep-alives: a server that stands still for a while must not have all its idle clients at its door.
+/// Outcome: the connection is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// How often to look.

@@ -31,8 +31,8 @@ const TLS_ALERTS: std::ops::Range<u64> = 0x100..0x200;
 pub(crate) struct Dialer {
     endpoint: Endpoint,
     tls: Arc<idle_timeout::Listening>,
-    /// By which the server knows the client's address again: without one, a server under load asks for it first, which costs a
-    /// round trip.
+    /// By which the server knows the client's address again: without one, a server under load asks for it
+    /// first, which costs a round trip.
     address_tokens: Arc<TokenMemoryCache>,
     open_conversations_max: u32,
     /// With which a connection is begun; at most what the application has chosen.
@@ -55,9 +55,9 @@ impl Dialer {
         })
     }
 
-    /// A connection that lasts while nobody says anything. Only the handshake tells what that takes, and quinn's keep-alives
-    /// are set before it: a connection whose keep-alives prove too rare is given up for another, and the next ones begin with
-    /// the right interval.
+    /// A connection that lasts while nobody says anything. Only the handshake tells what that takes, and
+    /// quinn's keep-alives are set before it: a connection whose keep-alives prove too rare is given up for
+    /// another, and the next ones begin with the right interval.
     pub(crate) async fn connect(&self, address: SocketAddr, server_name: &str) -> Result<Connection, Reason> {
         let begun_with = self.keep_alive_interval.get();
         let connection = self.handshake(address, server_name, begun_with).await?;

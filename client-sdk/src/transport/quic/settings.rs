@@ -19,11 +19,12 @@ use crate::error::ConnectError;
 /// Below that a server's idle timeout is not followed: a third of the shortest that a Quoth server can have.
 const KEEP_ALIVE_INTERVAL_LEAST: Duration = Duration::from_millis(333);
 
-/// What a server may send on one stream ahead of its reader, in bytes: more than the largest frame, and 10 Mbit/s at a
-/// round trip of 100 ms.
+/// What a server may send on one stream ahead of its reader, in bytes: more than the largest frame, and 10
+/// Mbit/s at a round trip of 100 ms.
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
 
-/// Streams beside the open conversations (control, history) that must get through while all conversations are stalled.
+/// Streams beside the open conversations (control, history) that must get through while all conversations are
+/// stalled.
 const SLACK_STREAMS: u32 = 16;
 
 /// Sent and not acknowledged by the peer's QUIC, in bytes: 80 Mbit/s at a round trip of 100 ms.
@@ -35,7 +36,8 @@ const DATAGRAM_BUFFER_BYTES: usize = 16 * 1024;
 /// Before a round trip has been measured; RFC 9002's 333 ms makes the first loss expensive.
 const INITIAL_RTT: Duration = Duration::from_millis(200);
 
-/// Unidirectional streams are none of the protocol's; a few are granted so that a later server's are no error.
+/// Unidirectional streams are none of the protocol's; a few are granted so that a later server's are no
+/// error.
 const UNI_STREAMS_MAX: u32 = 8;
 
 /// The client's side of TLS, trusting the given roots alone.
@@ -44,7 +46,8 @@ pub(super) fn tls(roots: RootCertStore) -> Result<Arc<idle_timeout::Listening>, 
     Ok(Arc::new(idle_timeout::Listening(Arc::new(crypto.map_err(|e| ConnectError::Tls(e.to_string()))?))))
 }
 
-/// How often keep-alives are sent: what the application has chosen, or less if a server has proved to need it.
+/// How often keep-alives are sent: what the application has chosen, or less if a server has proved to need
+/// it.
 #[derive(Debug)]
 pub(super) struct KeepAliveInterval(AtomicU64);
 

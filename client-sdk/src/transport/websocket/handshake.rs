@@ -29,10 +29,12 @@ const PATH: &str = "/v1/ws";
 
 const SUBPROTOCOL: &str = "quoth.v1.postcard";
 
-/// What the socket is read into at once, in bytes. tungstenite keeps it, and grows it for a message that is larger.
+/// What the socket is read into at once, in bytes. tungstenite keeps it, and grows it for a message that is
+/// larger.
 const READ_BUFFER_BYTES: usize = 8 * 1024;
 
-/// What is gathered before it goes to TLS, in bytes: the most that one TLS record takes. The pump flushes behind all that waits.
+/// What is gathered before it goes to TLS, in bytes: the most that one TLS record takes. The pump flushes
+/// behind all that waits.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 
 /// A wait that a server asks for and that is taken seriously.

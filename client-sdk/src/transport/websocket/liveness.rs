@@ -1,5 +1,5 @@
-//! Finds out that a server has fallen silent. TCP tells it after many minutes, and a server acknowledges nothing of what it has
-//! merely received, so it is asked.
+//! Finds out that a server has fallen silent. TCP tells it after many minutes, and a server acknowledges
+//! nothing of what it has merely received, so it is asked.
 
 use std::time::Duration;
 
@@ -7,12 +7,13 @@ use tokio::time::Instant;
 
 use super::super::keep_alive;
 
-/// What was sent for the application, and brings no answer of its own, is followed by a question after this time.
+/// What was sent for the application, and brings no answer of its own, is followed by a question after this
+/// time.
 const ASK_AFTER: Duration = Duration::from_secs(1);
 
-/// So long a silence behind what was sent for the application is a dead server, or a network on which a new connection is the
-/// better bet: as over QUIC. Keep-alives wait for longer: a server that stands still for a while must not have all its idle
-/// clients at its door. Outcome: the connection is given up.
+/// So long a silence behind what was sent for the application is a dead server, or a network on which a new
+/// connection is the better bet: as over QUIC. Keep-alives wait for longer: a server that stands still for a
+/// while must not have all its idle clients at its door. Outcome: the connection is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// How often to look.

@@ -14,8 +14,8 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::{Socket, Traffic, status};
 
-/// What the last messages and the close may take to leave, and the server to answer the close. Outcome: the socket is dropped,
-/// and the server sees a connection that was lost.
+/// What the last messages and the close may take to leave, and the server to answer the close. Outcome: the
+/// socket is dropped, and the server sees a connection that was lost.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs until the connection has ended and its peer has been told.
@@ -98,7 +98,8 @@ fn poll_write(
     Poll::Pending
 }
 
-/// The socket fails, or what comes over it is no WebSocket's: as good as lost, but for a message that is too large.
+/// The socket fails, or what comes over it is no WebSocket's: as good as lost, but for a message that is too
+/// large.
 fn fail(lanes: &Lanes, error: &tungstenite::Error) {
     match error {
         tungstenite::Error::Capacity(_) => lanes.close(Code::FRAME_TOO_LARGE, &error.to_string()),

@@ -45,7 +45,8 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..150)
 }
 
-/// One client hears everything as it happens. Another one reads by fits and starts, skips, and reads pages, which come late.
+/// One client hears everything as it happens. Another one reads by fits and starts, skips, and reads pages,
+/// which come late.
 #[derive(Debug)]
 pub(super) struct World {
     server: Server,

@@ -207,7 +207,8 @@ impl Server {
         }
     }
 
-    /// A message as it was by all events up to `version`, but for edits behind the one that is shown which nobody can have any more.
+    /// A message as it was by all events up to `version`, but for edits behind the one that is shown which
+    /// nobody can have any more.
     pub(super) fn was(&self, seq: Seq, version: Seq, shown: Option<Edited>) -> Message {
         let event = &self.log[usize::try_from(seq.0).unwrap() - 1];
         let mut state = State::default();

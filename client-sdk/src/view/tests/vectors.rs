@@ -1,7 +1,9 @@
-//! What a view is told and what it shows then, in the files of `client-sdk/golden/views/`, which the TypeScript client's tests play too.
+//! What a view is told and what it shows then, in the files of `client-sdk/golden/views/`, which the
+//! TypeScript client's tests play too.
 //!
-//! `QUOTH_WRITE_GOLDEN=1 cargo test -p quoth-client --lib vectors` writes `random.json`; the others are written by hand. Each file is a list of
-//! `name`, `me` and `steps`. A step tells the view something, named by its one key:
+//! `QUOTH_WRITE_GOLDEN=1 cargo test -p quoth-client --lib vectors` writes `random.json`; the others are
+//! written by hand. Each file is a list of `name`, `me` and `steps`. A step tells the view something, named
+//! by its one key:
 //!
 //! | key | what |
 //! |---|---|
@@ -156,8 +158,9 @@ impl Told {
     }
 }
 
-/// What is told, what is absent, what is kept, and each message: its seq, sender and text, whether it is an answer (`re`) or edited (by which
-/// event), whom it mentions, and how often it was reacted to, with a `*` at what the user has reacted.
+/// What is told, what is absent, what is kept, and each message: its seq, sender and text, whether it is an
+/// answer (`re`) or edited (by which event), whom it mentions, and how often it was reacted to, with a `*` at
+/// what the user has reacted.
 fn shown(view: &View) -> Vec<String> {
     let ranges = |ranges: &mut dyn Iterator<Item = (Seq, Seq)>| {
         ranges.map(|(from, to)| format!(" {from}-{to}")).collect::<String>()

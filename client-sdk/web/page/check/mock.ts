@@ -1,6 +1,6 @@
 /**
- * A server and its other users in the page itself, behind the SDK's interface: for looking at the page in states that a real
- * server gets into seldom. It is not part of the page that is served.
+ * A server and its other users in the page itself, behind the SDK's interface: for looking at the page in
+ * states that a real server gets into seldom. It is not part of the page that is served.
  */
 
 import {

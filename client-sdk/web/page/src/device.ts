@@ -1,6 +1,7 @@
 /**
- * Which of the user's devices a window is: the first one of this browser that no other window is at the moment. So a server knows
- * about as many devices of a browser as there are windows at once, and none takes the place of another.
+ * Which of the user's devices a window is: the first one of this browser that no other window is at the
+ * moment. So a server knows about as many devices of a browser as there are windows at once, and none takes
+ * the place of another.
  */
 
 import { kept } from "./storage.js";

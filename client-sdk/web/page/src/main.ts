@@ -31,7 +31,8 @@ async function open(name: string, client: (producer?: bigint) => Client): Promis
   try {
     return await openOutbox({ name, connect: client });
   } catch (error) {
-    // No database for this page, as in some private windows: messages then wait for as long as the page lives.
+    // No database for this page, as in some private windows: messages then wait for as long as the page
+    // lives.
     if (error instanceof QuothError) return new (await import("./extra.js")).MemoryOutbox(client());
     throw error;
   }

@@ -1,6 +1,6 @@
 /**
- * On a narrow screen the list and the conversation are two views. Entering a conversation is a step in the browser's history,
- * so the device's own way back leads to the list.
+ * On a narrow screen the list and the conversation are two views. Entering a conversation is a step in the
+ * browser's history, so the device's own way back leads to the list.
  */
 
 import { windowKept } from "./storage.js";

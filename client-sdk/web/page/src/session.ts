@@ -1,6 +1,6 @@
 /**
- * Who uses this window. The token lives in the window's own storage: a reload finds it, another window can be another
- * user, and it is gone with the window.
+ * Who uses this window. The token lives in the window's own storage: a reload finds it, another window can be
+ * another user, and it is gone with the window.
  */
 
 import { claimsOf, type Claims } from "./model/token.js";

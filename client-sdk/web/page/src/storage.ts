@@ -1,6 +1,6 @@
 /**
- * The browser's storages, which may be forbidden or full. Then nothing is kept, and nothing else changes: whoever stores something
- * here can do without it.
+ * The browser's storages, which may be forbidden or full. Then nothing is kept, and nothing else changes:
+ * whoever stores something here can do without it.
  */
 
 export interface Storage {

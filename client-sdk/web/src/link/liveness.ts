@@ -1,5 +1,6 @@
 /**
- * Whether the server is still there. A browser shows no other sign of a dead network than silence, so the client asks.
+ * Whether the server is still there. A browser shows no other sign of a dead network than silence, so the
+ * client asks.
  */
 
 /** Silence that is a reason to ask. */

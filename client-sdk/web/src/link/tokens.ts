@@ -30,8 +30,8 @@ export class Tokens {
   }
 
   /**
-   * The token in force is about to end: asks until there is another one, which `send` gets. When none comes until the end, the
-   * server closes with TOKEN_EXPIRED, and the next sign-in asks.
+   * The token in force is about to end: asks until there is another one, which `send` gets. When none comes
+   * until the end, the server closes with TOKEN_EXPIRED, and the next sign-in asks.
    */
   renew(send: (token: string) => void): void {
     if (!this.canRenew) return;

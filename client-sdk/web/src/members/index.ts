@@ -1,5 +1,6 @@
 /**
- * Conversations with members, and the user's devices: what a client asks its server to do or to tell besides messages.
+ * Conversations with members, and the user's devices: what a client asks its server to do or to tell besides
+ * messages.
  *
  * ```ts
  * const members = membersOf(client);
@@ -7,8 +8,8 @@
  * const invitation = await members.invite(conversation, "member");
  * ```
  *
- * What they lead to is told to readers as events (`member_set`, `member_gone`, …); `$me` is the conversation that tells of the
- * user's own.
+ * What they lead to is told to readers as events (`member_set`, `member_gone`, …); `$me` is the conversation
+ * that tells of the user's own.
  */
 import type { Client, Unsubscribe } from "../api.js";
 import { type Hub, hubOf } from "../requests/hub.js";

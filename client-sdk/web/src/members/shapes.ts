@@ -126,8 +126,9 @@ export interface SessionInfo extends MemberPresence {
 export type PresenceListener = (members: ReadonlyMap<string, MemberPresence>, error?: QuothError) => void;
 
 /**
- * What a client asks its server to do or to tell. `docs/PROTOCOL.md`, section 12, says what each needs. Over a lost connection a
- * request is asked again; only what would be done twice is rejected, with an unknown outcome. All reject with a `RequestError`.
+ * What a client asks its server to do or to tell. `docs/PROTOCOL.md`, section 12, says what each needs. Over
+ * a lost connection a request is asked again; only what would be done twice is rejected, with an unknown
+ * outcome. All reject with a `RequestError`.
  */
 export interface Members {
   create(what: NewConversation): Promise<Done>;

@@ -1,16 +1,18 @@
 /**
  * What messages come to by the events about them, in whatever order these arrive and however often. No IO.
  *
- * Each message is as it was by all events up to some seq: that of the page that it came with, or its own, and from there on as far as
- * nothing is missing. What comes behind a hole, or is about a message that is not here, waits. What is absent goes at once.
+ * Each message is as it was by all events up to some seq: that of the page that it came with, or its own, and
+ * from there on as far as nothing is missing. What comes behind a hole, or is about a message that is not
+ * here, waits. What is absent goes at once.
  */
 import type { Gap, LogEvent } from "../api.js";
 import { allBehind, endOf, isIn, type Range, withoutRange, withRange } from "./ranges.js";
 import type { ChangeEvent, Edit, MessagePage, MessageState, Reaction } from "./shapes.js";
 
 /**
- * So many edits and reactions wait at most; of the edits of a message only the latest one does. Those that are let go of, of the oldest
- * messages first, count as not told: they come again with a page that has them, and a page that has their messages makes up for them.
+ * So many edits and reactions wait at most; of the edits of a message only the latest one does. Those that
+ * are let go of, of the oldest messages first, count as not told: they come again with a page that has them,
+ * and a page that has their messages makes up for them.
  */
 const WAITING_MAX = 10_000;
 

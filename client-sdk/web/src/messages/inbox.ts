@@ -33,8 +33,8 @@ export interface Inbox {
 }
 
 /**
- * The user's inbox. It asks for the first page by itself, hears of what changes from then on, and is told of what it has missed after a
- * lost connection.
+ * The user's inbox. It asks for the first page by itself, hears of what changes from then on, and is told of
+ * what it has missed after a lost connection.
  */
 export function openInbox(client: Client, options: { pageRows?: number } = {}): Inbox {
   return new ClientInbox(hubOf(client), options.pageRows ?? PAGE_ROWS_MAX);

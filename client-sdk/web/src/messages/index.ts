@@ -1,5 +1,6 @@
 /**
- * Messages as people live with them: edits, reactions, deletions, receipts, history around any place, and the inbox.
+ * Messages as people live with them: edits, reactions, deletions, receipts, history around any place, and the
+ * inbox.
  *
  * ```ts
  * const messages = messagesOf(client);

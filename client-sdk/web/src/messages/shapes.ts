@@ -110,8 +110,8 @@ export interface MessagePage extends Page {
 }
 
 /**
- * Which events a page has. At most one of the ranges; none: the last ones. Seqs, or milliseconds since 1970 on the server's clock,
- * of when events were stored.
+ * Which events a page has. At most one of the ranges; none: the last ones. Seqs, or milliseconds since 1970
+ * on the server's clock, of when events were stored.
  */
 export interface MessageHistoryOptions {
   /** The last events before a seq, without it. */
@@ -179,16 +179,18 @@ export interface Messages {
   /** A page of history. Over a lost connection it is asked for again. Rejects with a `QuothError`, or with the signal's reason. */
   history(conversation: string, options?: MessageHistoryOptions): Promise<MessagePage>;
   /**
-   * Says how far this device has received and its user has read a conversation, which need not be open. Call it as often as anything
-   * changes: it goes out at most once in 2 s for each conversation, the furthest of it, and again after a lost connection. What was
-   * not said when the client is closed stays unsaid: `flush` first.
+   * Says how far this device has received and its user has read a conversation, which need not be open. Call
+   * it as often as anything changes: it goes out at most once in 2 s for each conversation, the furthest of
+   * it, and again after a lost connection. What was not said when the client is closed stays unsaid: `flush`
+   * first.
    */
   mark(conversation: string, upTo: { readonly delivered?: number; readonly read?: number }): void;
   /** Says now what `mark` has gathered. Resolves when it is stored. */
   flush(): Promise<void>;
   /**
-   * Tells how far a member of a conversation with at most 100 members has come, as long as the conversation is read (`events`): first
-   * of each that has come anywhere, then of each that has moved, at most once a second.
+   * Tells how far a member of a conversation with at most 100 members has come, as long as the conversation
+   * is read (`events`): first of each that has come anywhere, then of each that has moved, at most once a
+   * second.
    */
   onReceipt(conversation: string, listener: (receipt: Receipt) => void): Unsubscribe;
 }

@@ -1,6 +1,7 @@
 /**
- * A conversation as its user sees it: messages as they stand, other events, and what is missing as exact ranges. No IO. Events may come
- * from a reader, from pages, or from both at once; who was away comes to the same as who was there.
+ * A conversation as its user sees it: messages as they stand, other events, and what is missing as exact
+ * ranges. No IO. Events may come from a reader, from pages, or from both at once; who was away comes to the
+ * same as who was there.
  */
 import type { Gap, LogEvent, Message, RoomEvent } from "../api.js";
 import type { MembershipEvent } from "../members/shapes.js";
@@ -21,10 +22,11 @@ export interface MessageView extends Message {
 export type ViewEntry = MessageView | Exclude<LogEvent, Message | ChangeEvent> | MembershipEvent | (ChangeEvent & { type: "retention_set" }) | Gap;
 
 /**
- * Each message stands as it was at some time, so as it is while events about it may be missing: those between what was read of it and
- * where a reader has begun anew. These, or a page that has it, bring it up to date; `told` says what is missing. Everything is held until
- * `forgetBefore`, but of edits and reactions whose messages have not come only 10,000, those of the latest messages. Those that are let
- * go of count as not told. Who fills holes begins with the first one, so that messages come before what is about them.
+ * Each message stands as it was at some time, so as it is while events about it may be missing: those between
+ * what was read of it and where a reader has begun anew. These, or a page that has it, bring it up to date;
+ * `told` says what is missing. Everything is held until `forgetBefore`, but of edits and reactions whose
+ * messages have not come only 10,000, those of the latest messages. Those that are let go of count as not
+ * told. Who fills holes begins with the first one, so that messages come before what is about them.
  */
 export class ConversationView {
   private readonly events = new Map<number, LogEvent>();
@@ -68,9 +70,10 @@ export class ConversationView {
   }
 
   /**
-   * Takes away what has expired by `nowMs` of the server's clock, and tells when something does so next, as far as that depends on the
-   * time: by its own time, and by the age and the number of what is kept where each event has come since that was set. The server says
-   * nothing when something expires. A reader should have caught up, since a longer retention may have been set meanwhile.
+   * Takes away what has expired by `nowMs` of the server's clock, and tells when something does so next, as
+   * far as that depends on the time: by its own time, and by the age and the number of what is kept where
+   * each event has come since that was set. The server says nothing when something expires. A reader should
+   * have caught up, since a longer retention may have been set meanwhile.
    */
   expire(nowMs: number): number | undefined {
     let next = Infinity;

@@ -1,5 +1,6 @@
 /**
- * An outbox in IndexedDB: a message that is typed offline survives a reload and is stored by the server exactly once.
+ * An outbox in IndexedDB: a message that is typed offline survives a reload and is stored by the server
+ * exactly once.
  *
  * ```ts
  * const outbox = await openOutbox({ name: "alice", connect: (producer) => connect(url, { token, producer }) });
@@ -15,13 +16,14 @@ import { TabOutbox } from "./outbox.js";
 
 export interface OutboxOptions {
   /**
-   * Whose outbox it is, on this origin: messages must not be sent as another user or to another server, so take a name from both,
-   * such as `alice@chat.example`.
+   * Whose outbox it is, on this origin: messages must not be sent as another user or to another server, so
+   * take a name from both, such as `alice@chat.example`.
    */
   name: string;
   /**
-   * Makes the client that sends. It must use the given producer: `(producer) => connect(url, { token, producer })`. Called once
-   * for this tab and, for a moment, once more for each tab that was closed with messages in its outbox.
+   * Makes the client that sends. It must use the given producer:
+   * `(producer) => connect(url, { token, producer })`. Called once for this tab and, for a moment, once more
+   * for each tab that was closed with messages in its outbox.
    */
   connect: (producer: bigint) => Client;
   /** Default: `globalThis.indexedDB`. */
@@ -36,9 +38,9 @@ export interface Outbox {
   readonly client: Client;
 
   /**
-   * Keeps a message and sends it as soon as it can, in the order of the calls. Resolves when the message is kept, not when it is
-   * sent. Rejects with a `QuothError` when the body is over 65,536 bytes, when 1,000 entries are here already, or when the database
-   * does not take it.
+   * Keeps a message and sends it as soon as it can, in the order of the calls. Resolves when the message is
+   * kept, not when it is sent. Rejects with a `QuothError` when the body is over 65,536 bytes, when 1,000
+   * entries are here already, or when the database does not take it.
    */
   send(conversation: string, body: string | Uint8Array, options?: KeptOptions): Promise<Entry>;
 
@@ -48,8 +50,8 @@ export interface Outbox {
   onChange(listener: (entry: Entry) => void): Unsubscribe;
 
   /**
-   * Sends a refused message again: under the same id if the server still takes that, otherwise under a new one, in which case the
-   * entry with the old id is told as discarded.
+   * Sends a refused message again: under the same id if the server still takes that, otherwise under a new
+   * one, in which case the entry with the old id is told as discarded.
    */
   retry(id: MessageId): Promise<Entry>;
   /** Forgets a message. A waiting one may be stored all the same when it has been sent already. */
@@ -83,8 +85,8 @@ export interface Entry {
 }
 
 /**
- * Opens the outbox of this tab; messages of tabs that are gone are taken over. Throws a `QuothError` where there is no IndexedDB
- * or no Web Locks, or when the database does not open.
+ * Opens the outbox of this tab; messages of tabs that are gone are taken over. Throws a `QuothError` where
+ * there is no IndexedDB or no Web Locks, or when the database does not open.
  */
 export async function openOutbox(options: OutboxOptions): Promise<Outbox> {
   const { name, connect, indexedDB = globalThis.indexedDB, locks = globalThis.navigator?.locks } = options;

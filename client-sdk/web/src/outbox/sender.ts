@@ -125,7 +125,8 @@ export class Sender {
       return;
     }
     if (error.code === "STALE_MESSAGE_ID") {
-      // It was never stored, and a later one was: only another id can bring it in, and cannot bring it in twice.
+      // It was never stored, and a later one was: only another id can bring it in, and cannot bring it in
+      // twice.
       const { tab: _, n: __, ...message } = row;
       await this.keep(message, row);
       return this.owner.replaced(row);

@@ -1,8 +1,9 @@
 /**
- * Publishes that have no answer yet: what to send next, what to repeat after a disconnect, and whom an answer is for.
+ * Publishes that have no answer yet: what to send next, what to repeat after a disconnect, and whom an answer
+ * is for.
  *
- * The order of the queue is the order on the wire, always: after a disconnect everything is sent again from its front before
- * anything new, as the protocol demands.
+ * The order of the queue is the order on the wire, always: after a disconnect everything is sent again from
+ * its front before anything new, as the protocol demands.
  */
 import type { Publish } from "../wire/frames.js";
 import { IN_FLIGHT_PUBLISHES_MAX } from "../wire/limits.js";
@@ -54,9 +55,9 @@ export class Outbox<W> {
   }
 
   /**
-   * Somebody waits no longer. A publish that was never given to a lane leaves the queue with its last waiter; all others stay
-   * until they are answered, since what comes behind them must not overtake them. Tells whether it may have been sent;
-   * `undefined` when it waited for nothing.
+   * Somebody waits no longer. A publish that was never given to a lane leaves the queue with its last waiter;
+   * all others stay until they are answered, since what comes behind them must not overtake them. Tells
+   * whether it may have been sent; `undefined` when it waited for nothing.
    */
   giveUp(waiter: W): boolean | undefined {
     const at = this.entries.findIndex((e) => e.waiters.includes(waiter));
@@ -74,8 +75,8 @@ export class Outbox<W> {
   }
 
   /**
-   * Empties the queue when the server has refused the current lane as a whole: of what it was given nothing is stored. What was
-   * given to lanes before it may be.
+   * Empties the queue when the server has refused the current lane as a whole: of what it was given nothing
+   * is stored. What was given to lanes before it may be.
    */
   refuse(): { waiters: W[]; attempted: boolean }[] {
     for (const entry of this.entries.slice(0, this.sent)) entry.lanes -= 1;

@@ -1,9 +1,10 @@
 /**
  * The readers of one conversation on its one lane.
  *
- * The server has one cursor for each lane, so it is placed where the reader stands that has come least far, and every reader
- * skips what it has. A reader that does not know its place yet (`live`, the last events) learns it first: the cursor is moved
- * there, the answer tells the conversation's bounds, and then the cursor moves back if another reader needs that.
+ * The server has one cursor for each lane, so it is placed where the reader stands that has come least far,
+ * and every reader skips what it has. A reader that does not know its place yet (`live`, the last events)
+ * learns it first: the cursor is moved there, the answer tells the conversation's bounds, and then the cursor
+ * moves back if another reader needs that.
  */
 import type { LogEvent, Start } from "../api.js";
 import { FAILURES_BEFORE_TOLD } from "../backoff.js";
@@ -158,8 +159,8 @@ export class Reading {
   }
 
   /**
-   * The server refuses the lane for good. If it was to be read, the right to read is what lacks as far as one can tell, and the
-   * sends get a lane that is not read. Whether that is so.
+   * The server refuses the lane for good. If it was to be read, the right to read is what lacks as far as one
+   * can tell, and the sends get a lane that is not read. Whether that is so.
    */
   refused(code: number, error: QuothError): boolean {
     const from = this.question?.from;

@@ -1,5 +1,6 @@
 /**
- * One conversation: its lane, its outbox, its readers. No IO: it is told what happens and acts on the lane and on its timers.
+ * One conversation: its lane, its outbox, its readers. No IO: it is told what happens and acts on the lane
+ * and on its timers.
  *
  * Everything that can be done is done by `advance`, which is called after whatever happens.
  */
@@ -108,7 +109,8 @@ export class Room implements LaneUser {
     const question = this.reading.ask();
     if (question) lane.send(question);
     if (!this.reading.isDelivering) this.setRoster(undefined);
-    // Before Welcome nothing new goes out: should the server refuse the sign-in, it is known that it was not sent.
+    // Before Welcome nothing new goes out: should the server refuse the sign-in, it is known that it was not
+    // sent.
     if (session.isSignedIn && !session.isLeaving) {
       while (lane.hasRoom) {
         const publish = this.outbox.takeNext();

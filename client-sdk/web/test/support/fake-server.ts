@@ -1,6 +1,6 @@
 /**
- * A small server that speaks lanes over WebSocket, strict about everything that the protocol asks of clients: what a client does
- * wrong is kept in `violations`. Faults are planted by its fields and methods.
+ * A small server that speaks lanes over WebSocket, strict about everything that the protocol asks of clients:
+ * what a client does wrong is kept in `violations`. Faults are planted by its fields and methods.
  */
 import type { AddressInfo } from "node:net";
 import { WebSocketServer } from "ws";

@@ -7,7 +7,8 @@ use quoth_protocol::{ConversationName, UserId};
 pub struct Grant {
     /// The user.
     pub user: UserId,
-    /// Conversations that may be read; `None`: no unmanaged one, and of managed ones those that membership gives.
+    /// Conversations that may be read; `None`: no unmanaged one, and of managed ones those that membership
+    /// gives.
     pub read: Option<Vec<Pattern>>,
     /// Conversations that may be written to or changed; `None` as with `read`.
     pub write: Option<Vec<Pattern>>,

@@ -6,8 +6,9 @@ use quoth_protocol::{Code, Seq};
 use super::{Action, Place, Reach, Written};
 use crate::membership::{Actor, Present, Refusal};
 
-/// How a user stands in a conversation: all that decides what the user may do there, mutes that begin and end with time among it.
-/// It holds until the conversation's version, the version of the other user's blocks, or the token changes.
+/// How a user stands in a conversation: all that decides what the user may do there, mutes that begin and end
+/// with time among it. It holds until the conversation's version, the version of the other user's blocks, or
+/// the token changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
     /// What the token lets the user do, as far as the user may otherwise.

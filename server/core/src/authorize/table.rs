@@ -23,8 +23,8 @@ use crate::session::{Identity, Input, Output, Session};
 /// - `R` TOKEN_REVOKED
 /// - `A` TOKEN_REJECTED
 ///
-/// A column is a condition, and its letters are for owner, admin, member and reader. The user that a change is about is a
-/// member with the role of one who joins, but for those that say otherwise.
+/// A column is a condition, and its letters are for owner, admin, member and reader. The user that a change
+/// is about is a member with the role of one who joins, but for those that say otherwise.
 const TABLE: &str = "
     verb                present outside left banned muted expired revoked audience nowhere narrowed
     read_live           YYYY    FFFF    FFFF FFFF   YYYY  EEEE    RRRR    AAAA     FFFF    FFFF
@@ -300,7 +300,8 @@ fn outcome(verb: &Verb, role: Role, condition: Condition) -> char {
         return letter(sign_in(code));
     }
     let world = world(role, condition);
-    // In a conversation that is not managed the token alone counts, and one that says nothing allows nothing there.
+    // In a conversation that is not managed the token alone counts, and one that says nothing allows nothing
+    // there.
     let narrowed = (condition == Condition::Narrowed).then(|| vec![Pattern::new("other")]);
     let publish_as = vec![Pattern::new("guest-*")];
     let grant = Grant { read: narrowed.clone(), write: narrowed, publish_as, ..grant("subject") };
@@ -365,7 +366,8 @@ fn everybody_reads_the_own_log_and_nobody_writes_there() {
     }
 }
 
-/// Who is no member, who was banned, and a conversation that does not exist must look alike to the last field.
+/// Who is no member, who was banned, and a conversation that does not exist must look alike to the last
+/// field.
 #[test]
 fn what_is_not_allowed_looks_like_what_does_not_exist() {
     let subject = grant("subject");

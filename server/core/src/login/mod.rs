@@ -1,13 +1,14 @@
 //! The devices of each user, and which of them stay when another one signs in.
 //!
-//! A device is known by its id and counts its connections: the **generation** grows with each of them. Of a device the highest
-//! generation counts, in whatever order connections come; connections of the same generation are paths of one sign-in, and
-//! are there together. Between devices it is the order of arrival that counts, because generations come from clocks of different
-//! machines.
+//! A device is known by its id and counts its connections: the **generation** grows with each of them. Of a
+//! device the highest generation counts, in whatever order connections come; connections of the same
+//! generation are paths of one sign-in, and are there together. Between devices it is the order of arrival
+//! that counts, because generations come from clocks of different machines.
 //!
-//! A device whose connection was **lost** will come back by itself, so it counts as signed in for a while ([`Policy::memory_ms`]). One
-//! that somebody or the policy has put out meanwhile, or that may not have heard of it, is told so when it comes back, until it has heard it: otherwise it
-//! would put out the one that has won, which would come back as well, and so on. Signing in again after that is somebody's wish, and wins;
+//! A device whose connection was **lost** will come back by itself, so it counts as signed in for a while
+//! ([`Policy::memory_ms`]). One that somebody or the policy has put out meanwhile, or that may not have heard
+//! of it, is told so when it comes back, until it has heard it: otherwise it would put out the one that has
+//! won, which would come back as well, and so on. Signing in again after that is somebody's wish, and wins;
 //! and so it does when the one that has won is no longer there.
 
 mod policy;
@@ -23,8 +24,8 @@ use quoth_protocol::{DeviceId, UserId};
 
 pub use policy::{Class, Policy};
 
-/// Connections of one sign-in at once: the paths that a client races or moves between are two. The oldest one is closed when there is
-/// one more.
+/// Connections of one sign-in at once: the paths that a client races or moves between are two. The oldest one
+/// is closed when there is one more.
 pub const PATHS_MAX: usize = 2;
 
 /// A connection, by a number that the shell gives it and never again.
@@ -145,7 +146,8 @@ struct PutOut {
     sessions: Vec<SessionId>,
 }
 
-/// Devices without a connection, each once, in the order in which they may be forgotten: of all users, and of each.
+/// Devices without a connection, each once, in the order in which they may be forgotten: of all users, and of
+/// each.
 #[derive(Debug)]
 struct Idle {
     memory_ms: u64,
@@ -154,8 +156,8 @@ struct Idle {
 }
 
 impl Idle {
-    /// A device has no connection any more. Of its user's the [`SESSIONS_MAX`] latest of those are known: ids cost a client nothing, so that
-    /// it could go on with new ones for as long as they are remembered.
+    /// A device has no connection any more. Of its user's the [`SESSIONS_MAX`] latest of those are known: ids
+    /// cost a client nothing, so that it could go on with new ones for as long as they are remembered.
     fn add(&mut self, entries: &mut Entries, user: &UserId, device: &DeviceId, now_ms: u64) {
         let Some(entry) = entries.get_mut(device) else { return };
         self.remove(entry, user);
@@ -357,7 +359,8 @@ impl Logins {
         }
     }
 
-    /// Puts out a user's devices at `now_ms`, or one of them, with a text for people. Gives what is to be closed.
+    /// Puts out a user's devices at `now_ms`, or one of them, with a text for people. Gives what is to be
+    /// closed.
     pub fn kick(
         &mut self,
         user: &UserId,

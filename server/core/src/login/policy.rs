@@ -68,9 +68,10 @@ impl Class {
 }
 
 impl Policy {
-    /// How long a device without a connection is remembered, in milliseconds. Where all devices stay it is four times a client's
-    /// longest pause between two tries (30 s), so that a late connection is known to be one. Where one device puts out another it is
-    /// a day: a telephone that has slept must not put out the one that has won meanwhile.
+    /// How long a device without a connection is remembered, in milliseconds. Where all devices stay it is
+    /// four times a client's longest pause between two tries (30 s), so that a late connection is known to be
+    /// one. Where one device puts out another it is a day: a telephone that has slept must not put out the
+    /// one that has won meanwhile.
     #[must_use]
     pub const fn memory_ms(self) -> u64 {
         match self {

@@ -1,8 +1,9 @@
 //! Reconnects against kicks, in a thousand orders.
 //!
-//! One device is signed in. Then somebody signs in on another one, and from there on everything that the network may do is done in a
-//! random order: connections break, at once for the one side and later for the other; attempts overtake each other; what the server
-//! says arrives or does not. Both clients do what clients do: they come back by themselves until they are told not to.
+//! One device is signed in. Then somebody signs in on another one, and from there on everything that the
+//! network may do is done in a random order: connections break, at once for the one side and later for the
+//! other; attempts overtake each other; what the server says arrives or does not. Both clients do what
+//! clients do: they come back by themselves until they are told not to.
 
 use std::collections::VecDeque;
 

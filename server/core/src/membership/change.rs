@@ -10,7 +10,8 @@ use crate::authorize::Grant;
 pub enum Actor<'a> {
     /// A signed-in user.
     User(&'a Grant),
-    /// The operator, in a user's name. Needs to be no member, and may do all that a conversation's rules do not exclude for everybody.
+    /// The operator, in a user's name. Needs to be no member, and may do all that a conversation's rules do
+    /// not exclude for everybody.
     Operator {
         /// As whose event it is stored.
         sender: &'a UserId,

@@ -59,7 +59,8 @@ pub fn decide(
             let invited = invitation.as_ref().and_then(|hash| state.invitation(hash, now_ms));
             let role = invited.map_or_else(|| Role::of_joiner(state.kind()), |invited| invited.role);
             let permissions = role.permissions(state.kind());
-            // An open conversation needs no invitation, so one that is named all the same is used up all the same.
+            // An open conversation needs no invitation, so one that is named all the same is used up all the
+            // same.
             Ok(vec![EventKind::MemberSet {
                 user: me.clone(),
                 role,

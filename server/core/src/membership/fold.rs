@@ -22,7 +22,8 @@ pub struct Fact<'a> {
     pub kind: &'a EventKind,
 }
 
-/// Users who are forgotten at once when there are too many who are none any more: it takes a look at all of them.
+/// Users who are forgotten at once when there are too many who are none any more: it takes a look at all of
+/// them.
 const FORGOTTEN_AT_ONCE: usize = 64;
 
 /// Which parts of a state an event has changed.
@@ -34,7 +35,8 @@ pub struct Touched {
 }
 
 impl ConversationState {
-    /// Takes the next event of the conversation, whose state is `None` before it is created. Messages change nothing.
+    /// Takes the next event of the conversation, whose state is `None` before it is created. Messages change
+    /// nothing.
     pub fn apply(state: &mut Option<Self>, fact: Fact<'_>) -> Touched {
         if let EventKind::Created { kind, title, open } = fact.kind {
             *state = Some(Self {
@@ -154,8 +156,9 @@ impl ConversationState {
         Touched { users: vec![user.clone()], ..Touched::default() }
     }
 
-    /// Makes room among those who are no members, and gives who is not known any more: whose ban has ended and who may read nothing,
-    /// and else who left first. Whoever the event is about stays, and so do those who are banned.
+    /// Makes room among those who are no members, and gives who is not known any more: whose ban has ended
+    /// and who may read nothing, and else who left first. Whoever the event is about stays, and so do those
+    /// who are banned.
     fn forget_gone(&mut self, Fact { seq, time_ms, .. }: Fact<'_>) -> Vec<UserId> {
         let is_gone =
             |member: &Member| member.present.is_none() && !member.is_banned(time_ms) && member.seq != seq;

@@ -1,9 +1,10 @@
 //! Managed conversations: who is in them as what, and what holds there.
 //!
-//! A conversation's state is what its events come to ([`ConversationState::apply`]), in their order and nothing else. What
-//! somebody asks for is a [`Change`]; [`decide`] turns it into the events that make it so, or refuses it. The store keeps
-//! the state as registers, which each event's record carries ([`ConversationState::registers`]), so it is there again
-//! without reading the events ([`ConversationState::load`]).
+//! A conversation's state is what its events come to ([`ConversationState::apply`]), in their order and
+//! nothing else. What somebody asks for is a [`Change`]; [`decide`] turns it into the events that make it so,
+//! or refuses it. The store keeps the state as registers, which each event's record carries
+//! ([`ConversationState::registers`]), so it is there again without reading the events
+//! ([`ConversationState::load`]).
 
 mod change;
 mod decide;
@@ -71,7 +72,8 @@ pub struct Rules {
     pub revoke_within_ms: u64,
 }
 
-/// For how long messages may be edited and revoked by default, in milliseconds: two days, as other messengers do it.
+/// For how long messages may be edited and revoked by default, in milliseconds: two days, as other messengers
+/// do it.
 const TWO_DAYS_MS: u64 = 2 * 24 * 60 * 60 * 1_000;
 
 impl Default for Rules {

@@ -1,6 +1,7 @@
 //! A state as registers: a row for what the conversation is, one for each user and one for each invitation.
 //!
-//! Rows are encoded in postcard. Each holds the seq of its last change, so the state's version is the greatest of them.
+//! Rows are encoded in postcard. Each holds the seq of its last change, so the state's version is the
+//! greatest of them.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,8 @@ const ATTRIBUTES: u8 = b'a';
 const USER: u8 = b'm';
 const INVITATION: u8 = b'i';
 
-/// What the keys of all registers begin with that a state is loaded from. The conversation has others beside them.
+/// What the keys of all registers begin with that a state is loaded from. The conversation has others beside
+/// them.
 pub const PREFIXES: [u8; 3] = [ATTRIBUTES, INVITATION, USER];
 
 #[derive(Serialize, Deserialize)]
@@ -51,8 +53,8 @@ impl ConversationState {
         changes
     }
 
-    /// The state that the registers hold whose keys begin with one of [`PREFIXES`]; `None` when there are none: the conversation is not
-    /// managed.
+    /// The state that the registers hold whose keys begin with one of [`PREFIXES`]; `None` when there are
+    /// none: the conversation is not managed.
     ///
     /// # Errors
     /// When they are none that [`ConversationState::registers`] has made.

@@ -1,4 +1,5 @@
-//! Slow mode: when somebody may write again. Who has written before this began to watch a conversation is learned from the store, once.
+//! Slow mode: when somebody may write again. Who has written before this began to watch a conversation is
+//! learned from the store, once.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -10,11 +11,12 @@ use super::Refusal;
 /// Users that are remembered before the first look for those whose interval is over.
 const LOOK_AT_USERS: usize = 1_024;
 
-/// Conversations of which it is known who has written before. One more, and all are learned again when they are written to.
+/// Conversations of which it is known who has written before. One more, and all are learned again when they
+/// are written to.
 const LEARNED_MAX: usize = 10_000;
 
-/// Events of a conversation that are looked at for who has written within the interval: the last ones. Where more than so many have come
-/// within it before a restart, those before are forgiven their interval, once.
+/// Events of a conversation that are looked at for who has written within the interval: the last ones. Where
+/// more than so many have come within it before a restart, those before are forgiven their interval, once.
 pub const LOOKED_AT_MAX: usize = 1_000;
 
 /// Who has written when, in the conversations that are in slow mode.
@@ -41,7 +43,8 @@ impl SlowModes {
         Self { since_ms, ..Self::default() }
     }
 
-    /// Between which times messages count at `now_ms` that this has not heard of and is to [learn](SlowModes::learn) of; `None`: there are none.
+    /// Between which times messages count at `now_ms` that this has not heard of and is to
+    /// [learn](SlowModes::learn) of; `None`: there are none.
     #[must_use]
     pub fn unknown(&self, name: &ConversationName, interval_ms: u32, now_ms: u64) -> Option<Range<u64>> {
         let from_ms = now_ms.saturating_sub(interval_ms.into());
@@ -50,8 +53,8 @@ impl SlowModes {
         (from_ms < until_ms && !self.learned.contains(name)).then_some(from_ms..until_ms)
     }
 
-    /// Who has written in a conversation, and when, as far as the store says, among the last [`LOOKED_AT_MAX`] events. What is known to be
-    /// later stays.
+    /// Who has written in a conversation, and when, as far as the store says, among the last
+    /// [`LOOKED_AT_MAX`] events. What is known to be later stays.
     pub fn learn(
         &mut self,
         name: &ConversationName,

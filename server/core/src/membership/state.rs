@@ -181,7 +181,8 @@ impl ConversationState {
         members.filter_map(|(user, member)| member.present.map(|present| (user, member, present)))
     }
 
-    /// Who is banned at `now_ms`, and until when, behind a user or from the first one on, in the order of their ids' bytes.
+    /// Who is banned at `now_ms`, and until when, behind a user or from the first one on, in the order of
+    /// their ids' bytes.
     pub fn bans_after<'a>(
         &'a self,
         after: Option<&UserId>,

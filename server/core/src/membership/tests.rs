@@ -304,8 +304,8 @@ fn who_left_first_is_forgotten_first() {
     assert!(["owner", "admin", "member", "reader"].iter().all(|name| knows(&world, name)));
 }
 
-/// Random changes by random users: the state that the events come to is the one that the registers hold, it counts right, and
-/// there is always an owner where there are members.
+/// Random changes by random users: the state that the events come to is the one that the registers hold, it
+/// counts right, and there is always an owner where there are members.
 #[test]
 fn events_and_registers_come_to_the_same() {
     let names = ["owner", "admin", "member", "reader", "a", "b", "c"];

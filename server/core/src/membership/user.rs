@@ -1,7 +1,7 @@
 //! A user's own log: whom the user has blocked, and which conversations the user is in.
 //!
-//! Only the blocks are kept as a state, since others are judged by them. The conversations are registers alone, a row for
-//! each; readers page through these.
+//! Only the blocks are kept as a state, since others are judged by them. The conversations are registers
+//! alone, a row for each; readers page through these.
 
 use std::collections::BTreeSet;
 
@@ -161,7 +161,8 @@ fn user_of(key: &[u8]) -> Option<UserId> {
     UserId::new(std::str::from_utf8(name).ok()?).ok()
 }
 
-/// What a conversation's event means in the log of a user: whose it is, and the event there. `state` is the one behind the event.
+/// What a conversation's event means in the log of a user: whose it is, and the event there. `state` is the
+/// one behind the event.
 #[must_use]
 pub fn echo(
     name: &ConversationName,

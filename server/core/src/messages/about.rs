@@ -2,11 +2,12 @@
 
 use quoth_protocol::Seq;
 
-/// Numbers of the kinds `Edited` and `Reacted`. A `Revoked` outlives its message: somebody may still have that.
+/// Numbers of the kinds `Edited` and `Reacted`. A `Revoked` outlives its message: somebody may still have
+/// that.
 const ENDS_WITH_ITS_MESSAGE: [u32; 2] = [13, 15];
 
-/// The message with which an event ends, by the encoding of its kind: an edit or a reaction is absent when its message is. The rest of
-/// it, which may be large, is not decoded.
+/// The message with which an event ends, by the encoding of its kind: an edit or a reaction is absent when
+/// its message is. The rest of it, which may be large, is not decoded.
 #[must_use]
 pub fn ends_with(kind: &[u8]) -> Option<Seq> {
     let (number, rest) = postcard::take_from_bytes::<u32>(kind).ok()?;

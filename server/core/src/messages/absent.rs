@@ -58,7 +58,8 @@ impl Absent {
         self.ranges.range(..=seq.0).next_back().is_some_and(|(_, last)| *last >= seq.0)
     }
 
-    /// The ranges of absent events among those from `from` up to and including `to`, ascending and cut to these.
+    /// The ranges of absent events among those from `from` up to and including `to`, ascending and cut to
+    /// these.
     pub fn within(&self, from: Seq, to: Seq) -> impl Iterator<Item = (Seq, Seq)> {
         let first = self.ranges.range(..=from.0).next_back().map_or(from.0, |(first, _)| *first);
         let ranges = self.ranges.range(first..).take_while(move |(first, _)| **first <= to.0);

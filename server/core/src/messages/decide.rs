@@ -114,7 +114,8 @@ impl Alteration {
         }
     }
 
-    /// Whether the actor may do so to anything there: to an own message that was just said. Who may not is not told what there is.
+    /// Whether the actor may do so to anything there: to an own message that was just said. Who may not is
+    /// not told what there is.
     ///
     /// # Errors
     /// Why not.
@@ -128,8 +129,8 @@ impl Alteration {
 pub(super) const NOT_FOUND: Refusal =
     Refusal::new(Code::NOT_FOUND_MESSAGE, "there is no such message, or not any more");
 
-/// The event that makes an alteration so; none when nothing has to change, as when the same is asked for again. A message that is not
-/// there is `None`.
+/// The event that makes an alteration so; none when nothing has to change, as when the same is asked for
+/// again. A message that is not there is `None`.
 ///
 /// # Errors
 /// Why it is refused: by the guard, or since it cannot be.

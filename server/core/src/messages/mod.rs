@@ -1,9 +1,9 @@
 //! What becomes of messages once they are said: edits, reactions, and what nobody is to have any more.
 //!
-//! The state of a message is what the events about it come to ([`MessageState::apply`]). What somebody asks for is an
-//! [`Alteration`]; [`decide`] turns it into the event that makes it so, or refuses it. The store keeps the states as registers of the
-//! conversation, so they are there without the events. Clients come to the same, by the events alone or by pages of history and the
-//! states behind them.
+//! The state of a message is what the events about it come to ([`MessageState::apply`]). What somebody asks
+//! for is an [`Alteration`]; [`decide`] turns it into the event that makes it so, or refuses it. The store
+//! keeps the states as registers of the conversation, so they are there without the events. Clients come to
+//! the same, by the events alone or by pages of history and the states behind them.
 
 mod about;
 mod absent;

@@ -7,7 +7,8 @@
 //! | `s`, seq | a [`Summary`]: all that a page needs to know of most messages |
 //! | `x`, seq | the event by which the one with this seq is absent |
 //!
-//! In a user's own log `h`, the conversation's name, 0 and the seq, the latest first, is a message that the user has hidden.
+//! In a user's own log `h`, the conversation's name, 0 and the seq, the latest first, is a message that the
+//! user has hidden.
 
 use std::collections::BTreeMap;
 

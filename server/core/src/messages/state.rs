@@ -12,8 +12,8 @@ use super::registers::{
 use crate::membership::Fact;
 use crate::register::{Damaged, RegisterChange, decode, encode};
 
-/// So many reactions a revocation takes away itself, since its record is bounded. Nobody reads the others; their rows, which have no text of
-/// the message, stay.
+/// So many reactions a revocation takes away itself, since its record is bounded. Nobody reads the others;
+/// their rows, which have no text of the message, stay.
 pub const REMOVED_REACTIONS_MAX: usize = 1_000;
 
 /// What the events about a message have come to.
@@ -36,8 +36,8 @@ pub struct Altered {
 }
 
 impl MessageState {
-    /// The state of the message `seq` that registers hold: all that begin with its [`reactions_prefix`], and those of its
-    /// [`edit_key`], its [`summary_key`] and its [`absent_key`].
+    /// The state of the message `seq` that registers hold: all that begin with its [`reactions_prefix`], and
+    /// those of its [`edit_key`], its [`summary_key`] and its [`absent_key`].
     ///
     /// # Errors
     /// When they are none that [`MessageState::apply`] has made.
@@ -70,8 +70,8 @@ impl MessageState {
 
     /// Takes the next event about the message `seq`; events of other kinds change nothing.
     ///
-    /// An edit makes the edit before it absent, and a revocation the message and its latest edit: so no text comes back that was
-    /// taken back.
+    /// An edit makes the edit before it absent, and a revocation the message and its latest edit: so no text
+    /// comes back that was taken back.
     pub fn apply(&mut self, seq: Seq, fact: Fact<'_>) -> Altered {
         let mut altered = Altered::default();
         match fact.kind {

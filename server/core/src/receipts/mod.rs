@@ -1,7 +1,7 @@
 //! How far users have got and read: a cursor for each user and conversation, which only ever moves forward.
 //!
-//! A cursor is a register of its conversation. What moves it waits for a moment ([`Pending`]), so that a client that says so with
-//! each event costs the log next to nothing.
+//! A cursor is a register of its conversation. What moves it waits for a moment ([`Pending`]), so that a
+//! client that says so with each event costs the log next to nothing.
 
 mod pending;
 
@@ -28,7 +28,8 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// That of who has read up to `read`, and of whom a device has what is up to `delivered`: at least what is read.
+    /// That of who has read up to `read`, and of whom a device has what is up to `delivered`: at least what
+    /// is read.
     #[must_use]
     pub fn new(delivered: Seq, read: Seq) -> Self {
         Self { delivered: delivered.max(read), read }

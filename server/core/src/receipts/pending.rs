@@ -6,10 +6,11 @@ use quoth_protocol::{ConversationName, Seq, UserId};
 
 use super::Cursor;
 
-/// Cursors on their way to the log, at most one record in an interval for each user and conversation. Times are in milliseconds
-/// since 1970.
+/// Cursors on their way to the log, at most one record in an interval for each user and conversation. Times
+/// are in milliseconds since 1970.
 ///
-/// What is stored stays known here until the view has it, so that nobody who looks at both finds an older one.
+/// What is stored stays known here until the view has it, so that nobody who looks at both finds an older
+/// one.
 #[derive(Debug)]
 pub struct Pending {
     interval_ms: u64,
@@ -68,8 +69,8 @@ impl Pending {
         waiting.map(|of_user| of_user.next_ms).min()
     }
 
-    /// Takes what is to be stored at `now_ms`, in the order of conversations, and at most so many: those that might have been stored
-    /// first. [`Pending::stored`] tells what has become of each.
+    /// Takes what is to be stored at `now_ms`, in the order of conversations, and at most so many: those that
+    /// might have been stored first. [`Pending::stored`] tells what has become of each.
     pub fn take(&mut self, now_ms: u64, count_max: usize) -> Vec<Due> {
         self.take_due(now_ms, count_max, |of_user| of_user.next_ms <= now_ms)
     }

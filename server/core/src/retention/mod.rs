@@ -1,9 +1,10 @@
 //! How long a conversation's events are kept.
 //!
-//! An event is **absent** as soon as the conversation's policy, or its own time to live, says so, whether anything has been freed by
-//! then or not. Age, number and bytes of what is kept all bound a conversation from its beginning, so they come to [`Marks`]: what
-//! lies before them is absent. Marks only rise. Those that a policy has come to are kept when another one takes its place
-//! ([`Kept::set_policy`]), so a longer policy brings nothing back; and a hold is only that a policy raises them no further.
+//! An event is **absent** as soon as the conversation's policy, or its own time to live, says so, whether
+//! anything has been freed by then or not. Age, number and bytes of what is kept all bound a conversation
+//! from its beginning, so they come to [`Marks`]: what lies before them is absent. Marks only rise. Those
+//! that a policy has come to are kept when another one takes its place ([`Kept::set_policy`]), so a longer
+//! policy brings nothing back; and a hold is only that a policy raises them no further.
 
 mod class;
 mod kept;
@@ -36,7 +37,8 @@ pub struct End {
     pub bytes: u64,
 }
 
-/// From where on a conversation is kept: an event is absent that lies before any of these. The default keeps everything.
+/// From where on a conversation is kept: an event is absent that lies before any of these. The default keeps
+/// everything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Marks {
     /// Events before this one are absent.
@@ -134,7 +136,8 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Whether an event is absent: `expires_ms` is when its time to live is over, in milliseconds since 1970; 0: it has none.
+    /// Whether an event is absent: `expires_ms` is when its time to live is over, in milliseconds since 1970;
+    /// 0: it has none.
     #[must_use]
     pub const fn is_absent(&self, place: Place, expires_ms: u64) -> bool {
         (expires_ms != 0 && expires_ms <= self.live_ms) || self.marks.covers(place)

@@ -1,7 +1,8 @@
-//! What a user has not read: a function of a conversation's events and of the user's cursor, and nothing else.
+//! What a user has not read: a function of a conversation's events and of the user's cursor, and nothing
+//! else.
 //!
-//! [`count`] is that function. [`Window`] comes to the same without going through the events each time: it has what the latest ones
-//! come to, for all members of the conversation alike.
+//! [`count`] is that function. [`Window`] comes to the same without going through the events each time: it
+//! has what the latest ones come to, for all members of the conversation alike.
 
 #[cfg(test)]
 mod model;
@@ -91,8 +92,9 @@ impl Unread {
     }
 }
 
-/// What `me` has not read who has read up to `read`: the latest [`UNREAD_MAX`] messages of others behind that which are not absent.
-/// `newest_first` are the conversation's messages, each of them once, with the mentions of its latest edit.
+/// What `me` has not read who has read up to `read`: the latest [`UNREAD_MAX`] messages of others behind that
+/// which are not absent. `newest_first` are the conversation's messages, each of them once, with the mentions
+/// of its latest edit.
 pub fn count<'a>(
     newest_first: impl IntoIterator<Item = &'a Posted>,
     read: Seq,

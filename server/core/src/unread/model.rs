@@ -77,7 +77,8 @@ impl World {
         (0..count).map(|_| self.user()).collect()
     }
 
-    /// What the store has behind one seq up to another one: messages as they were said, without those that are absent, and edits.
+    /// What the store has behind one seq up to another one: messages as they were said, without those that
+    /// are absent, and edits.
     fn read(&self, after: Seq, to: Seq) -> (Vec<Posted>, Vec<Edited>) {
         let messages = self.messages.iter().skip(self.messages.partition_point(|one| one.life.seq <= after));
         let messages = messages.take_while(|one| one.life.seq <= to);

@@ -16,8 +16,8 @@ const EDITS_MAX: usize = MESSAGES_MAX;
 /// Users whom a window knows before it begins anew.
 const USERS_MAX: usize = 20_000;
 
-/// The messages from some seq on up to the latest one, for all readers of the conversation alike: who wrote them and whom they mention,
-/// at about 60 bytes each.
+/// The messages from some seq on up to the latest one, for all readers of the conversation alike: who wrote
+/// them and whom they mention, at about 60 bytes each.
 #[derive(Debug, Clone, Default)]
 pub struct Window {
     /// It has every message behind this one, up to `last`.
@@ -73,7 +73,8 @@ impl Window {
         self.len() == 0
     }
 
-    /// Takes the messages between its end and `last`, ascending. What it knows of already, and what is beyond `last`, it leaves alone.
+    /// Takes the messages between its end and `last`, ascending. What it knows of already, and what is beyond
+    /// `last`, it leaves alone.
     pub fn append(&mut self, last: Seq, posted: impl IntoIterator<Item = Posted>) {
         for posted in posted.into_iter().filter(|posted| posted.life.seq <= last) {
             if posted.life.seq > self.last {

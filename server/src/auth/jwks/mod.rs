@@ -1,5 +1,5 @@
-//! Keys from a key set (RFC 7517) at a URL: read in turn and when a token names a key that is not known, never more often than the
-//! least interval allows, and by one task whoever asks.
+//! Keys from a key set (RFC 7517) at a URL: read in turn and when a token names a key that is not known,
+//! never more often than the least interval allows, and by one task whoever asks.
 
 mod set;
 #[cfg(test)]
@@ -29,8 +29,8 @@ const WAITERS_MAX: usize = 8_192;
 /// The shortest wait of who is told to come again.
 const WAIT_MIN: Duration = Duration::from_secs(1);
 
-/// Key ids that are remembered to have been looked for. A fleet whose key was withdrawn has one or two; junk has any number, and each takes
-/// 256 bytes at most.
+/// Key ids that are remembered to have been looked for. A fleet whose key was withdrawn has one or two; junk
+/// has any number, and each takes 256 bytes at most.
 const SOUGHT_MAX: usize = 1_024;
 
 /// Where keys are, and how often to look.
@@ -87,7 +87,8 @@ pub(super) enum Ask<F> {
     Wait(F),
     /// Nothing: the set was read a moment ago for a token with this key id already, and does not have it.
     Missed,
-    /// Nothing: the set was read a moment ago, and may have the key since, but it is too soon for another look.
+    /// Nothing: the set was read a moment ago, and may have the key since, but it is too soon for another
+    /// look.
     TooSoon,
     /// Nothing: the set cannot be read at the moment.
     Unreadable,
@@ -120,7 +121,8 @@ impl Jwks {
         tokio::spawn(look_in_turn(Arc::downgrade(&self.0)));
     }
 
-    /// Goes through the keys that are in force, those that are published first, until `visit` gives something.
+    /// Goes through the keys that are in force, those that are published first, until `visit` gives
+    /// something.
     pub(super) fn find<T>(&self, visit: impl FnMut(&Key) -> Option<T>) -> Option<T> {
         self.0.keys.read().keys(self.0.now_ms()).find_map(visit)
     }
@@ -135,14 +137,16 @@ impl Jwks {
         self.0.looks.lock().has_succeeded
     }
 
-    /// How long there is no look for whoever comes with a key that is not known; a second at least, since many come then.
+    /// How long there is no look for whoever comes with a key that is not known; a second at least, since
+    /// many come then.
     pub(super) fn wait(&self) -> Duration {
         let last = self.0.looks.lock().last;
         let since = last.map_or(Duration::ZERO, |last| last.elapsed());
         self.0.config.refresh_min.saturating_sub(since).max(WAIT_MIN)
     }
 
-    /// What can be done for a token whose key is not known, by its id of at most 64 characters. All who wait get the same look.
+    /// What can be done for a token whose key is not known, by its id of at most 64 characters. All who wait
+    /// get the same look.
     pub(super) fn ask(&self, key_id: &str) -> Ask<impl Future<Output = ()> + Send + use<>> {
         // Before the look can end.
         let mut ended = self.0.ended.subscribe();

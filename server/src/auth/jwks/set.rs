@@ -4,7 +4,8 @@ use serde::Deserialize;
 
 use super::super::key::Key;
 
-/// Keys of a set that are taken. More than an issuer has that rotates keys, and few enough to try one after the other.
+/// Keys of a set that are taken. More than an issuer has that rotates keys, and few enough to try one after
+/// the other.
 const KEYS_MAX: usize = 64;
 
 /// What a key set is on the wire (RFC 7517, section 5).
@@ -51,7 +52,8 @@ impl Published {
     }
 }
 
-/// The keys that tokens may be signed with: those of the set as it was read last, and for a while those that were in it.
+/// The keys that tokens may be signed with: those of the set as it was read last, and for a while those that
+/// were in it.
 #[derive(Debug, Default)]
 pub(super) struct KeySet {
     present: Vec<Key>,
@@ -60,8 +62,8 @@ pub(super) struct KeySet {
 }
 
 impl KeySet {
-    /// Takes what is published at `now_ms`. A key that has vanished goes on for `overlap_ms`: tokens that were signed with it a moment
-    /// ago are on their way, and not every copy of a set changes at once.
+    /// Takes what is published at `now_ms`. A key that has vanished goes on for `overlap_ms`: tokens that
+    /// were signed with it a moment ago are on their way, and not every copy of a set changes at once.
     pub(super) fn replace(&mut self, keys: Vec<Key>, now_ms: u64, overlap_ms: u64) {
         self.former
             .retain(|(former, ends_ms)| *ends_ms > now_ms && !keys.iter().any(|key| is_same(key, former)));

@@ -105,8 +105,8 @@ impl From<ViewError> for Failure {
 }
 
 impl Committer {
-    /// Decides a change and sequences what comes of it into a group. A refusal too is told with the group, since it may be by what
-    /// is not durable yet.
+    /// Decides a change and sequences what comes of it into a group. A refusal too is told with the group,
+    /// since it may be by what is not durable yet.
     pub(super) fn change(
         &mut self,
         request: ChangeRequest,

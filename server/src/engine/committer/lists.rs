@@ -1,4 +1,5 @@
-//! What a group is to its members' lists: once for each conversation of it, and once a minute for each conversation in the log.
+//! What a group is to its members' lists: once for each conversation of it, and once a minute for each
+//! conversation in the log.
 
 use std::sync::Arc;
 
@@ -20,8 +21,8 @@ impl Committer {
         }
     }
 
-    /// The same of a message, which moves it in its members' lists. That it is to move is in the log with the message, so a crash
-    /// loses no move.
+    /// The same of a message, which moves it in its members' lists. That it is to move is in the log with the
+    /// message, so a crash loses no move.
     pub(super) fn posted(
         &self,
         name: &ConversationName,

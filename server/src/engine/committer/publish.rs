@@ -57,8 +57,8 @@ impl Committer {
         Ok(())
     }
 
-    /// The order of the checks is the protocol's: the rights, then the id. Slow mode comes last, since a repeat is no message
-    /// more.
+    /// The order of the checks is the protocol's: the rights, then the id. Slow mode comes last, since a
+    /// repeat is no message more.
     fn sequence(
         &mut self,
         request: &PublishRequest,
@@ -93,8 +93,8 @@ impl Committer {
         }
     }
 
-    /// How a publisher stands by what is sequenced, which is ahead of what the stream has looked at. What the token says was
-    /// looked at there and is not about versions.
+    /// How a publisher stands by what is sequenced, which is ahead of what the stream has looked at. What the
+    /// token says was looked at there and is not about versions.
     fn stand_again(&self, publisher: &Publisher, now_ms: u64) -> Result<Standing, Refusal> {
         let user = &publisher.producer.user;
         self.sequenced_place(&publisher.access, user, |place| {
@@ -165,8 +165,9 @@ impl Committer {
     }
 }
 
-/// Who has written in a conversation within these times, and when, by the last [`LOOKED_AT_MAX`] events that are there. Once for a
-/// conversation in slow mode and a process: it reads no more than a page of history does.
+/// Who has written in a conversation within these times, and when, by the last [`LOOKED_AT_MAX`] events that
+/// are there. Once for a conversation in slow mode and a process: it reads no more than a page of history
+/// does.
 fn written(
     view: &dyn View,
     name: &ConversationName,

@@ -1,4 +1,5 @@
-//! How a conversation is kept: what was absent until then stays so, since the marks are fixed with the group's own time and end.
+//! How a conversation is kept: what was absent until then stays so, since the marks are fixed with the
+//! group's own time and end.
 
 use std::sync::Arc;
 
@@ -40,7 +41,8 @@ impl Committer {
             })?;
         }
         let is_new = self.head(name, heads)? == Seq::ZERO;
-        // Its first event would stand in the way of whoever creates it, and of names that only the server gives.
+        // Its first event would stand in the way of whoever creates it, and of names that only the server
+        // gives.
         if is_new && !self.drafts.conversations.look(name, known, Option::is_some) {
             return Err(Refusal::FORBIDDEN.into());
         }

@@ -1,6 +1,7 @@
 //! What becomes of requests while the disk has no room: what is new is refused, and everything else goes on.
 //!
-//! A repeat of a stored message is answered as ever, since its sender would else take it for one that is not stored.
+//! A repeat of a stored message is answered as ever, since its sender would else take it for one that is not
+//! stored.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -103,8 +104,8 @@ impl Committer {
         self.take_back(group, FULL)
     }
 
-    /// Takes back a group that no segment of the log could hold. It was closed when it had enough, so its last request is to blame, before
-    /// which it had so many outcomes and answers.
+    /// Takes back a group that no segment of the log could hold. It was closed when it had enough, so its
+    /// last request is to blame, before which it had so many outcomes and answers.
     pub(super) fn too_large(
         &mut self,
         group: Group,
@@ -142,8 +143,8 @@ impl Committer {
         Group { outcomes, answers, repeats, ..Group::default() }
     }
 
-    /// Forgets what is ahead of what is stored, and all else with it: it is read again from the view, once that has everything
-    /// that is stored.
+    /// Forgets what is ahead of what is stored, and all else with it: it is read again from the view, once
+    /// that has everything that is stored.
     fn forget(&mut self) {
         let forgotten = (std::mem::take(&mut self.sequencer), std::mem::take(&mut self.drafts));
         self.runtime.spawn_blocking(move || drop::<(Sequencer, Drafts)>(forgotten));

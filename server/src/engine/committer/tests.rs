@@ -152,8 +152,8 @@ async fn what_comes_to_too_much_is_refused_alone() {
     assert_eq!(seqs, [Seq(1), Seq(2)], "no seq is lost");
 }
 
-/// Publishes to more conversations, by more producers, than the sequencer holds, from streams that were begun at some
-/// time or never.
+/// Publishes to more conversations, by more producers, than the sequencer holds, from streams that were begun
+/// at some time or never.
 #[tokio::test]
 async fn what_is_forgotten_and_handed_over_stays_exact() {
     const ROOMS: u64 = 7;

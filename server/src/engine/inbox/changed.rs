@@ -13,8 +13,8 @@ use super::pages::LARGE_MAX;
 use crate::engine::Engine;
 use crate::engine::frame::event;
 
-/// How much older what is told of may be than what the client has, in milliseconds: rows are told at different times, and of those that
-/// wait for a client some may get lost with its connection.
+/// How much older what is told of may be than what the client has, in milliseconds: rows are told at
+/// different times, and of those that wait for a client some may get lost with its connection.
 pub(super) const SLACK_MS: u64 = 120_000;
 
 /// Registers and events that are read at once.

@@ -1,4 +1,5 @@
-//! What users have not read, from windows over the latest messages of the conversations that are asked for, within a budget.
+//! What users have not read, from windows over the latest messages of the conversations that are asked for,
+//! within a budget.
 
 use std::collections::HashMap;
 
@@ -33,7 +34,8 @@ struct Windows {
 }
 
 impl Counts {
-    /// What `me` has not read of a conversation who has read up to `read`. `is_absent` says of each message whether it is gone.
+    /// What `me` has not read of a conversation who has read up to `read`. `is_absent` says of each message
+    /// whether it is gone.
     pub(super) fn unread(
         &self,
         view: &dyn View,

@@ -16,7 +16,8 @@ use super::{Inbox, Mark, Own, Written};
 use crate::engine::workers::Worker;
 use crate::engine::{Engine, Inner};
 
-/// How long what is to be done gathers, in milliseconds: one record of a conversation then has the cursors of many.
+/// How long what is to be done gathers, in milliseconds: one record of a conversation then has the cursors of
+/// many.
 const GATHER: Duration = Duration::from_millis(50);
 
 /// How long it takes to try again what could not be stored.

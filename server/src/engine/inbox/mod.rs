@@ -1,8 +1,9 @@
 //! What users have read, and their lists of conversations: what has to be done for them beside the committer.
 //!
-//! The committer says once for each group which conversations were written to ([`Inbox::written`]), and marks those in the log that are to
-//! move in their members' lists, once a minute for each. One task ([`keeper`]) does the rest: it stores cursors, moves lists, and tells
-//! whoever is there of the users concerned. So a publish costs what it costs without anybody's list.
+//! The committer says once for each group which conversations were written to ([`Inbox::written`]), and marks
+//! those in the log that are to move in their members' lists, once a minute for each. One task ([`keeper`])
+//! does the rest: it stores cursors, moves lists, and tells whoever is there of the users concerned. So a
+//! publish costs what it costs without anybody's list.
 
 mod changed;
 mod counts;
@@ -105,7 +106,8 @@ impl Inbox {
         }
     }
 
-    /// A group is durable and out: managed conversations that got events, each once, and what users' own logs got.
+    /// A group is durable and out: managed conversations that got events, each once, and what users' own logs
+    /// got.
     pub(super) fn written(&self, written: Vec<(ConversationName, Written)>, own: Vec<Own>) {
         if written.is_empty() && own.is_empty() {
             return;

@@ -22,13 +22,14 @@ enum To {
     Nowhere,
     /// To a time, in milliseconds since 1970, in these lists.
     Time { time_ms: u64, members: Vec<UserId> },
-    /// To those with too many members, which are looked at each time, in the lists of its members of this version.
+    /// To those with too many members, which are looked at each time, in the lists of its members of this
+    /// version.
     Large { version: Seq, members: Vec<UserId> },
 }
 
 impl Move {
-    /// That of a conversation in this state that was written to at `time_ms`. `stands_large` says whether it is known to stand among the
-    /// large ones in all of its members' lists.
+    /// That of a conversation in this state that was written to at `time_ms`. `stands_large` says whether it
+    /// is known to stand among the large ones in all of its members' lists.
     pub(super) fn new(
         conversation: ConversationName,
         state: Option<&ConversationState>,

@@ -1,4 +1,5 @@
-//! Pages of a user's list: the pinned conversations first, then the others, those that were written to last before all others.
+//! Pages of a user's list: the pinned conversations first, then the others, those that were written to last
+//! before all others.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use super::receipts::damaged;
 use super::rows::For;
 use crate::engine::Engine;
 
-/// Conversations of one user that have too many members to be moved, at most: each of them is looked at for each page.
+/// Conversations of one user that have too many members to be moved, at most: each of them is looked at for
+/// each page.
 pub(super) const LARGE_MAX: usize = 1_000;
 
 /// A page of a user's list.
@@ -62,8 +64,8 @@ struct Names {
 }
 
 impl Engine {
-    /// A page of at most `limit` conversations of a user, from the first one on or behind the end of a page; `None` when `after` is no end
-    /// of a page.
+    /// A page of at most `limit` conversations of a user, from the first one on or behind the end of a page;
+    /// `None` when `after` is no end of a page.
     ///
     /// # Errors
     /// When the view cannot be read.

@@ -1,5 +1,5 @@
-//! What a round comes to: registers to be stored, and what is true once they are. A function of the view and of what is to be done,
-//! which changes nothing, so a round whose registers are not stored is planned again.
+//! What a round comes to: registers to be stored, and what is true once they are. A function of the view and
+//! of what is to be done, which changes nothing, so a round whose registers are not stored is planned again.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,8 @@ pub(super) struct Plan {
     pub(super) notes: Vec<(ConversationName, Vec<Register>)>,
     /// Registers of the server's own log, once all of these are stored: what is due no more.
     pub(super) done: Vec<Register>,
-    /// Conversations that all members of a version have among those with too many members, once these are stored.
+    /// Conversations that all members of a version have among those with too many members, once these are
+    /// stored.
     pub(super) large: Vec<(ConversationName, Seq)>,
     /// Cursors that are further than before, in the order of their conversations.
     pub(super) moved: Vec<Due>,
@@ -58,7 +59,8 @@ pub(super) struct Plan {
 /// Plans a round.
 ///
 /// # Errors
-/// When the view cannot be read. Damage of one conversation, or of one user's log, keeps nothing else from being done.
+/// When the view cannot be read. Damage of one conversation, or of one user's log, keeps nothing else from
+/// being done.
 pub(super) fn plan(view: &dyn View, work: &Work) -> Result<Plan, ViewError> {
     let mut plan = Plan::default();
     let mut entries = Entries::of(view);

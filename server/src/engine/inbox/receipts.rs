@@ -47,7 +47,8 @@ pub enum Greeting {
 }
 
 impl Inbox {
-    /// Lets a mailbox know how far users are. A cursor that cannot be read is left out: it keeps nobody from the conversation.
+    /// Lets a mailbox know how far users are. A cursor that cannot be read is left out: it keeps nobody from
+    /// the conversation.
     pub(in crate::engine) fn greet(
         &self,
         view: &dyn View,
@@ -154,16 +155,16 @@ pub(super) fn damaged(name: &ConversationName, error: Damaged) -> ViewError {
 }
 
 impl Engine {
-    /// The user of a mailbox that is subscribed to the conversation has read up to here; only ever forward. Those who read it are told
-    /// when it is stored.
+    /// The user of a mailbox that is subscribed to the conversation has read up to here; only ever forward.
+    /// Those who read it are told when it is stored.
     pub fn seen(&self, conversation: &ConversationName, mailbox: &Mailbox, seq: Seq) {
         if mailbox.set_marked(seq) {
             self.inner.inbox.mark(conversation, mailbox.user(), Cursor::from(seq));
         }
     }
 
-    /// A user has got and read so far of a conversation, but nothing beyond its head. It is stored when this is ready, which gives how far
-    /// that is by now: perhaps farther, by another device.
+    /// A user has got and read so far of a conversation, but nothing beyond its head. It is stored when this
+    /// is ready, which gives how far that is by now: perhaps farther, by another device.
     ///
     /// # Errors
     /// A sentence, when the store has failed.
@@ -213,8 +214,8 @@ impl Engine {
             .await
     }
 
-    /// To which members the message at `seq` has come, but for its sender and for those who want nothing of `me`; `None` when there is no
-    /// such message.
+    /// To which members the message at `seq` has come, but for its sender and for those who want nothing of
+    /// `me`; `None` when there is no such message.
     ///
     /// # Errors
     /// When the view cannot be read.
@@ -258,7 +259,8 @@ impl Engine {
         Ok(Some(receipts))
     }
 
-    /// Stores the cursors that wait for that, at once. To be called at the end, when all connections are gone.
+    /// Stores the cursors that wait for that, at once. To be called at the end, when all connections are
+    /// gone.
     pub async fn settle(&self) {
         let (settled, is_settled) = oneshot::channel();
         {

@@ -64,8 +64,8 @@ impl Engine {
         Ok(Asked { name, known, absent })
     }
 
-    /// The rows of these conversations in a user's list, in this order. One that the user is not in is told as gone, and of one that the
-    /// token is not for nothing is told.
+    /// The rows of these conversations in a user's list, in this order. One that the user is not in is told
+    /// as gone, and of one that the token is not for nothing is told.
     pub(super) async fn rows(
         &self,
         names: Vec<ConversationName>,
@@ -112,7 +112,8 @@ pub(super) fn row(
         return Ok(Some(row));
     }
     let row = filled(view, inbox, (name, absent), to, row)?;
-    // Behind the reads: states are out before events are, so who has left is known to have if any of what was read is behind that.
+    // Behind the reads: states are out before events are, so who has left is known to have if any of what was
+    // read is behind that.
     let state = known.read();
     Ok(judged(name, state.as_ref(), to, row))
 }
@@ -233,7 +234,8 @@ pub(super) fn settings(view: &dyn View, me: &UserId, name: &ConversationName) ->
 
 /// The end of a conversation, as a list shows it.
 struct Last {
-    /// When its last message was stored; its last event, where there is no message among the last ones. In milliseconds since 1970.
+    /// When its last message was stored; its last event, where there is no message among the last ones. In
+    /// milliseconds since 1970.
     time_ms: u64,
     message: Option<Event>,
 }

@@ -17,7 +17,8 @@ impl Engine {
     /// A user wants this of a conversation, which the user is in. It is stored when this is ready.
     ///
     /// # Errors
-    /// [`Code::TOO_MANY`] when as many are pinned as may be; [`Code::STORE_FAILED`] when it is not known what becomes of it.
+    /// [`Code::TOO_MANY`] when as many are pinned as may be; [`Code::STORE_FAILED`] when it is not known what
+    /// becomes of it.
     pub async fn set_inbox(
         &self,
         grant: &Arc<Grant>,

@@ -1,4 +1,5 @@
-//! Telling whoever is there: those who watch lists of what has changed there, and those who read a conversation how far others are.
+//! Telling whoever is there: those who watch lists of what has changed there, and those who read a
+//! conversation how far others are.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use crate::engine::Engine;
 use crate::engine::mailbox::Mailbox;
 use crate::engine::states::{KnownConversation, KnownUser};
 
-/// How often those who watch are told of one conversation that does not move in lists, in milliseconds: of thousands of members each would
-/// have a row made for each message.
+/// How often those who watch are told of one conversation that does not move in lists, in milliseconds: of
+/// thousands of members each would have a row made for each message.
 const LARGE_INTERVAL_MS: u64 = 1_000;
 
 /// When large conversations may be told of again, in milliseconds since 1970, and those that are to be then.
@@ -81,8 +82,8 @@ pub(super) fn tell_lists<'a>(
     }
 }
 
-/// Cursors are stored, which stand in the order of their conversations: they are told to the devices of their users, and to those who read
-/// the conversation if they are few.
+/// Cursors are stored, which stand in the order of their conversations: they are told to the devices of their
+/// users, and to those who read the conversation if they are few.
 pub(super) async fn tell_cursors(inbox: &Inbox, engine: &Engine, stored: &[Due], now_ms: u64) {
     for of_one in stored.chunk_by(|one, next| one.conversation == next.conversation) {
         let Some(Due { conversation, .. }) = of_one.first() else { continue };
@@ -95,7 +96,8 @@ pub(super) async fn tell_cursors(inbox: &Inbox, engine: &Engine, stored: &[Due],
     }
 }
 
-/// What a conversation's readers are told costs one look at each of them; only among few members it is one for each cursor too.
+/// What a conversation's readers are told costs one look at each of them; only among few members it is one
+/// for each cursor too.
 async fn tell_readers(engine: &Engine, conversation: &ConversationName, cursors: &[Due]) {
     let mut readers = engine.readers(conversation);
     if readers.is_empty() {

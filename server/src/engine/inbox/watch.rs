@@ -1,5 +1,5 @@
-//! Who wants to be told of changes in a user's list. A watch costs the same however many conversations the user is in: it has the names of
-//! those that have changed and were not told yet.
+//! Who wants to be told of changes in a user's list. A watch costs the same however many conversations the
+//! user is in: it has the names of those that have changed and were not told yet.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -136,8 +136,8 @@ impl InboxWatch {
         Ok(Since { version, complete: true })
     }
 
-    /// The next rows that have changed, at most every [`INBOX_ROW_INTERVAL_MS`]. `grant` gives the user's grant at that time. For one
-    /// task at a time; dropping the future may lose rows.
+    /// The next rows that have changed, at most every [`INBOX_ROW_INTERVAL_MS`]. `grant` gives the user's
+    /// grant at that time. For one task at a time; dropping the future may lose rows.
     ///
     /// # Errors
     /// When the view cannot be read.

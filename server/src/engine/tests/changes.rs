@@ -95,7 +95,8 @@ async fn nothing_of_a_change_is_out_before_its_flush() {
     stop(engine, stopper).await.unwrap_err();
 }
 
-/// While a group is flushed, a removal and a publish that was let through before it gather behind it, in one group.
+/// While a group is flushed, a removal and a publish that was let through before it gather behind it, in one
+/// group.
 #[tokio::test]
 async fn a_publish_behind_a_removal_that_is_not_durable_yet_is_refused() {
     let (log, begun, end) = gated_log();
@@ -214,8 +215,8 @@ async fn who_was_there_before_a_direct_conversation_began_comes_again() {
     stop(engine, stopper).await.unwrap();
 }
 
-/// Whoever finds an event in the tail and looks at the state behind that finds one that has it. The other way round a stream
-/// would give its user what lies behind the user's leave.
+/// Whoever finds an event in the tail and looks at the state behind that finds one that has it. The other way
+/// round a stream would give its user what lies behind the user's leave.
 #[tokio::test]
 async fn states_are_out_before_their_events_are() {
     let (engine, stopper) = start(MemoryLog::new(), MemoryView::new());

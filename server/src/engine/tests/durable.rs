@@ -26,7 +26,8 @@ pub(super) fn gated_log() -> (impl Log, Receiver<()>, Sender<Result<(), LogError
     (hooked_log(MemoryLog::new(), hook), begun, end)
 }
 
-/// Whether something of the conversation behind `cursor` is out: acked, delivered, in history, or told to a reader.
+/// Whether something of the conversation behind `cursor` is out: acked, delivered, in history, or told to a
+/// reader.
 fn is_out(engine: &Engine, view: &MemoryView, mailboxes: [&Mailbox; 2], cursor: Seq) -> bool {
     let mut outcomes = Vec::new();
     mailboxes.iter().for_each(|mailbox| mailbox.take(&mut outcomes));

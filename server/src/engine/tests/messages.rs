@@ -1,4 +1,5 @@
-//! What is done to messages: decided by what is sequenced, out when it is durable, and absent for everybody from then on.
+//! What is done to messages: decided by what is sequenced, out when it is durable, and absent for everybody
+//! from then on.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -146,7 +147,8 @@ async fn what_is_revoked_is_absent_in_tail_and_view_when_the_answer_comes_and_af
     stop(engine, stopper).await.unwrap();
 }
 
-/// A user whose token is for conversations without members: these are in no list, whose notices would be groups of their own.
+/// A user whose token is for conversations without members: these are in no list, whose notices would be
+/// groups of their own.
 fn writer(name: &str) -> Caller {
     let all = Some(vec![Pattern::new("*")]);
     Caller::User(Arc::new(Grant { read: all.clone(), write: all, ..Grant::of_membership(user(name)) }))
@@ -160,7 +162,8 @@ async fn said(engine: &Engine) -> Arc<Access> {
     engine.access(&room("room"), &user("alice")).await.unwrap()
 }
 
-/// An engine that has bob's message, whose flushes from then on say that they have begun and wait for a word how to end.
+/// An engine that has bob's message, whose flushes from then on say that they have begun and wait for a word
+/// how to end.
 struct Gated {
     engine: Engine,
     stopper: Stopper,
@@ -276,7 +279,8 @@ async fn states_of_page(
     pieces
 }
 
-/// States say what has become of messages by exactly the events up to their version, while reactions come all the time.
+/// States say what has become of messages by exactly the events up to their version, while reactions come all
+/// the time.
 #[tokio::test]
 async fn states_of_a_page_are_those_of_their_version() {
     let view = MemoryView::new();

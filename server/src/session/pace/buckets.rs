@@ -42,8 +42,9 @@ impl Shared {
     }
 }
 
-/// A bucket for each key that somebody uses, and for those of the last seconds. Its size is at most twice that of what it has to
-/// know, and some: what is full again and used by nobody is dropped when a shard has doubled.
+/// A bucket for each key that somebody uses, and for those of the last seconds. Its size is at most twice
+/// that of what it has to know, and some: what is full again and used by nobody is dropped when a shard has
+/// doubled.
 #[derive(Debug)]
 pub(in crate::session) struct Buckets<K> {
     pace: Pace,

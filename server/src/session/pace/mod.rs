@@ -1,7 +1,8 @@
 //! How fast a client is read: it is slowed, and nothing that it sends is dropped or refused.
 //!
-//! What comes takes its place in the buckets it concerns, one after the other, and waits for it: first those of the connection, so
-//! that nobody holds places in the queue of a conversation without having paid with an own one.
+//! What comes takes its place in the buckets it concerns, one after the other, and waits for it: first those
+//! of the connection, so that nobody holds places in the queue of a conversation without having paid with an
+//! own one.
 
 mod buckets;
 
@@ -52,8 +53,8 @@ pub(super) struct ConnectionPaces {
 }
 
 impl ConnectionPaces {
-    /// `None` if nothing slows this client: one that may publish on behalf of users (bridges, imports), for which no rate of a user
-    /// is right, or when no rate is configured.
+    /// `None` if nothing slows this client: one that may publish on behalf of users (bridges, imports), for
+    /// which no rate of a user is right, or when no rate is configured.
     pub(super) fn new(
         limits: &Limits,
         tables: &Arc<Tables>,
@@ -125,7 +126,8 @@ impl StreamPaces {
         self.wait("limits.bytes_per_second_max", wait_ms)
     }
 
-    /// This frame has come, or has waited: how long to wait for its next place, or `None` when it has them all.
+    /// This frame has come, or has waited: how long to wait for its next place, or `None` when it has them
+    /// all.
     pub(super) fn frame(&mut self, frame: &ClientFrame) -> Option<Duration> {
         let now_ms = self.connection.engine.now_ms();
         loop {

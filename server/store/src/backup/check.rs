@@ -25,8 +25,9 @@ pub struct CheckedBackups {
 }
 
 impl BackupFolder {
-    /// Compares every file of every backup with its checksum, each once. What is damaged is put aside, under a name that begins with
-    /// `damaged-`, where the folder can be written: so the next backup copies it anew, and does not take it for what is there already.
+    /// Compares every file of every backup with its checksum, each once. What is damaged is put aside, under
+    /// a name that begins with `damaged-`, where the folder can be written: so the next backup copies it
+    /// anew, and does not take it for what is there already.
     ///
     /// # Errors
     /// When the folder cannot be read. Damage is no error but in the result.
@@ -68,8 +69,9 @@ impl BackupFolder {
         Ok(checked)
     }
 
-    /// A backup, `None` for the latest one, as the store of a data folder, made of links, which goes when the folder is dropped: for
-    /// [`verify`](crate::verify) and [`Frozen::of_stopped`](super::Frozen::of_stopped), which change nothing.
+    /// A backup, `None` for the latest one, as the store of a data folder, made of links, which goes when the
+    /// folder is dropped: for [`verify`](crate::verify) and
+    /// [`Frozen::of_stopped`](super::Frozen::of_stopped), which change nothing.
     ///
     /// # Errors
     /// When there is none, or the links cannot be made.

@@ -14,8 +14,9 @@ use crate::durable::{sync_all, sync_data};
 /// Read and written at once.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// So much is written before it is brought to the disk. Who flushes meanwhile, as the log does for every group, waits for no
-/// more than that: without it the system would gather gigabytes and write them all at once.
+/// So much is written before it is brought to the disk. Who flushes meanwhile, as the log does for every
+/// group, waits for no more than that: without it the system would gather gigabytes and write them all at
+/// once.
 const PIECE_BYTES: usize = 4 * 1024 * 1024;
 
 /// How fast is copied.
@@ -27,8 +28,8 @@ pub enum Pace {
     Gentle,
 }
 
-/// Copies the first `end` bytes of a file into a new one of `bytes`, of which the others are zeros, on stable storage. Gives the
-/// checksum of all of it.
+/// Copies the first `end` bytes of a file into a new one of `bytes`, of which the others are zeros, on stable
+/// storage. Gives the checksum of all of it.
 pub(super) fn copy(
     from: &Path,
     to: &Path,

@@ -106,8 +106,8 @@ impl BackupFolder {
         Ok((found, manifest::read(&self.manifest(found))?))
     }
 
-    /// Adds a backup of a store and of files beside it. It is there, whole and on stable storage, when this returns, and until
-    /// then it is not. `time_ms` is the time in milliseconds since 1970.
+    /// Adds a backup of a store and of files beside it. It is there, whole and on stable storage, when this
+    /// returns, and until then it is not. `time_ms` is the time in milliseconds since 1970.
     ///
     /// # Errors
     /// When something cannot be read or written, or is damaged.
@@ -188,8 +188,9 @@ impl BackupFolder {
         Ok((held, true))
     }
 
-    /// Deletes all backups but the last ones, and what only those had. Gives how many were deleted. One whose manifest is damaged counts for
-    /// none, and goes when so many others are behind it; until then its objects stay, of which nobody knows.
+    /// Deletes all backups but the last ones, and what only those had. Gives how many were deleted. One whose
+    /// manifest is damaged counts for none, and goes when so many others are behind it; until then its
+    /// objects stay, of which nobody knows.
     ///
     /// # Errors
     /// When something cannot be deleted.
@@ -209,8 +210,8 @@ impl BackupFolder {
         Ok(old.len())
     }
 
-    /// Deletes the objects that no backup has: of older ones, and of those that were interrupted. With a damaged manifest it is not known
-    /// which these are.
+    /// Deletes the objects that no backup has: of older ones, and of those that were interrupted. With a
+    /// damaged manifest it is not known which these are.
     fn delete_unnamed(&self) -> Result<(), BackupError> {
         let mut needed = HashSet::new();
         for number in self.numbers()? {
@@ -310,7 +311,8 @@ fn is_read_only(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied)
 }
 
-/// Keeps those away who write, if there can be any: a lock that many may have, of a folder that can only be read.
+/// Keeps those away who write, if there can be any: a lock that many may have, of a folder that can only be
+/// read.
 fn lock_to_read(dir: &Path) -> Result<Option<File>, BackupError> {
     let path = dir.join(LOCK_FILE);
     let file = match File::open(&path) {

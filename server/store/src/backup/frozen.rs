@@ -1,4 +1,5 @@
-//! A data folder's store that nobody changes while it is read: that of a stopped server, a pin of a running one, or a backup.
+//! A data folder's store that nobody changes while it is read: that of a stopped server, a pin of a running
+//! one, or a backup.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -59,7 +60,8 @@ pub(super) struct Listing {
 }
 
 impl Frozen {
-    /// The store of a stopped server, which cannot start until this is dropped. `dir` is the store's own folder.
+    /// The store of a stopped server, which cannot start until this is dropped. `dir` is the store's own
+    /// folder.
     ///
     /// # Errors
     /// When it is none, of another version, or in use.
@@ -128,8 +130,8 @@ pub(super) fn whole(path: PathBuf, name: String, checksum: Option<u128>) -> Resu
 }
 
 impl Listing {
-    /// Adds a folder of the view: of tables those that are needed, whose checksums are known, and of journals, which are not
-    /// used, the names.
+    /// Adds a folder of the view: of tables those that are needed, whose checksums are known, and of
+    /// journals, which are not used, the names.
     fn add_view(
         &mut self,
         dir: &Path,

@@ -73,7 +73,8 @@ impl File {
     }
 }
 
-/// Where something of this name is in a folder. A manifest that was made by somebody else must not lead out of that.
+/// Where something of this name is in a folder. A manifest that was made by somebody else must not lead out
+/// of that.
 pub(super) fn path_in(dir: &Path, name: &str) -> Option<PathBuf> {
     let is_part = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
     name.split('/').all(is_part).then(|| dir.join(name))

@@ -20,8 +20,9 @@ pub const RESTORING: &str = "restoring";
 const STORE: &str = "store";
 
 impl BackupFolder {
-    /// Makes a data folder of a backup, `None` for the latest one, in a new or empty folder: of [another store](crate::StoreId). Every byte is checked. The folder
-    /// is a data folder, on stable storage, when this returns, and until then no server takes it for one.
+    /// Makes a data folder of a backup, `None` for the latest one, in a new or empty folder: of [another
+    /// store](crate::StoreId). Every byte is checked. The folder is a data folder, on stable storage, when
+    /// this returns, and until then no server takes it for one.
     ///
     /// # Errors
     /// When the folder is not empty, the backup is damaged, or something cannot be written.
@@ -57,7 +58,8 @@ impl BackupFolder {
                 return Err(damaged());
             }
         }
-        // What comes behind the backup is numbered as what came before: whoever has seen that must know that it is another store.
+        // What comes behind the backup is numbered as what came before: whoever has seen that must know that
+        // it is another store.
         folder::renew(&restoring.join(STORE))?;
         sync_all_dirs(&restoring)?;
         let mut names: Vec<PathBuf> = list(&restoring)?;

@@ -7,11 +7,11 @@ use parking_lot::Mutex;
 
 use super::Position;
 
-/// Keeps a log's groups from a position on, for somebody who still has to read them. Dropping it lets them go; which
-/// position comes next after a restart is its holder's to remember.
+/// Keeps a log's groups from a position on, for somebody who still has to read them. Dropping it lets them
+/// go; which position comes next after a restart is its holder's to remember.
 ///
-/// It bounds nothing: as long as it is not moved on, the log grows. So its holder moves it on, or gives up at a limit of
-/// its own.
+/// It bounds nothing: as long as it is not moved on, the log grows. So its holder moves it on, or gives up at
+/// a limit of its own.
 #[derive(Debug)]
 pub struct Hold {
     holds: Holds,

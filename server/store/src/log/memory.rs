@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 use super::hold::{Hold, Holds};
 use super::{Log, LogError, LogReader, Position, Visit};
 
-/// A log in memory. Clones are the same handle; [`reopen`](Self::reopen) gives the handle of a process that starts.
+/// A log in memory. Clones are the same handle; [`reopen`](Self::reopen) gives the handle of a process that
+/// starts.
 #[derive(Debug, Clone)]
 pub struct MemoryLog {
     shared: Arc<Mutex<Shared>>,
@@ -54,7 +55,8 @@ impl MemoryLog {
         }
     }
 
-    /// A new handle on the same groups, with a younger epoch, as opening a folder gives. Older handles append no more.
+    /// A new handle on the same groups, with a younger epoch, as opening a folder gives. Older handles append
+    /// no more.
     #[must_use]
     pub fn reopen(&self) -> Self {
         let epoch = {

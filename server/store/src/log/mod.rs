@@ -36,9 +36,9 @@ impl fmt::Display for Position {
     }
 }
 
-/// Why the log did not do what it was asked. After an `Io` error of a write or a flush the log is poisoned: it stays as it
-/// is on disk and takes nothing more until it is opened anew. After other errors, and when an append found no
-/// [room](Self::is_full), it is as before.
+/// Why the log did not do what it was asked. After an `Io` error of a write or a flush the log is poisoned:
+/// it stays as it is on disk and takes nothing more until it is opened anew. After other errors, and when an
+/// append found no [room](Self::is_full), it is as before.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LogError {
     /// The operating system refused.
@@ -137,16 +137,18 @@ pub type Visit<'a> = dyn FnMut(Position, &[u8]) -> Result<(), LogError> + 'a;
 
 /// Reads a log's flushed groups in order, also those that are flushed while it reads.
 pub trait LogReader: Send + fmt::Debug {
-    /// The next group. `None` when it is not flushed yet; whoever waits for it is told by the one who flushes, and asks
-    /// again.
+    /// The next group. `None` when it is not flushed yet; whoever waits for it is told by the one who
+    /// flushes, and asks again.
     ///
     /// # Errors
-    /// When the group was freed or is damaged. The reader is of no use afterwards, but that it may [skip damage](Self::skip_damage).
+    /// When the group was freed or is damaged. The reader is of no use afterwards, but that it may [skip
+    /// damage](Self::skip_damage).
     fn next(&mut self) -> Result<Option<(Position, &[u8])>, LogError>;
 
-    /// Goes on behind the [damage](LogError::Corrupt) that [`next`](Self::next) has met, and gives the position that it is at then: of the
-    /// next group that is whole, or of the one that was wanted, when the damage lies before it. `None` when there is none yet; it may be asked
-    /// again when more is flushed. Reads up to a segment.
+    /// Goes on behind the [damage](LogError::Corrupt) that [`next`](Self::next) has met, and gives the
+    /// position that it is at then: of the next group that is whole, or of the one that was wanted, when the
+    /// damage lies before it. `None` when there is none yet; it may be asked again when more is flushed.
+    /// Reads up to a segment.
     ///
     /// # Errors
     /// When the operating system refuses.
@@ -161,8 +163,9 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// [`flush`](Self::flush), which must come before the next append.
     ///
     /// # Errors
-    /// When the group is too large, another writer has taken over, or it could not be written. In the last case the log
-    /// is poisoned, unless there was no [room](LogError::is_full): then it is as if nobody had asked.
+    /// When the group is too large, another writer has taken over, or it could not be written. In the last
+    /// case the log is poisoned, unless there was no [room](LogError::is_full): then it is as if nobody had
+    /// asked.
     fn append(&self, group: &[u8]) -> Result<Position, LogError>;
 
     /// Makes what was appended durable.
@@ -171,8 +174,8 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// When it could not be flushed. It is then unknown whether the group is stored; the log is poisoned.
     fn flush(&self) -> Result<(), LogError>;
 
-    /// Says whether appends may go on after one that found no room, for which it undoes what that one has left. Costs little
-    /// while there is none, since room is looked for once in a second.
+    /// Says whether appends may go on after one that found no room, for which it undoes what that one has
+    /// left. Costs little while there is none, since room is looked for once in a second.
     ///
     /// # Errors
     /// When there is no [room](LogError::is_full) yet, or the log fails.
@@ -184,16 +187,17 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// When `from` was freed, a group is damaged, or the visitor failed.
     fn read(&self, from: Position, visit: &mut Visit<'_>) -> Result<(), LogError>;
 
-    /// Reads piecewise from a position on, beside appends. The groups before `from` in its segment are read over first;
-    /// from then on each group is read once. What is not read yet may be freed, unless a [hold](Self::hold) keeps it.
+    /// Reads piecewise from a position on, beside appends. The groups before `from` in its segment are read
+    /// over first; from then on each group is read once. What is not read yet may be freed, unless a
+    /// [hold](Self::hold) keeps it.
     ///
     /// # Errors
     /// When `from` was freed.
     fn reader(&self, from: Position) -> Result<Box<dyn LogReader>, LogError>;
 
-    /// Keeps the groups from a position on, whatever [`trim`](Self::trim) allows, until the hold is moved on or dropped.
-    /// When the first of them were freed already, it holds from the [first](Self::first) on that is left, and
-    /// [`Hold::from`] says so. Space is freed at the next trim only.
+    /// Keeps the groups from a position on, whatever [`trim`](Self::trim) allows, until the hold is moved on
+    /// or dropped. When the first of them were freed already, it holds from the [first](Self::first) on that
+    /// is left, and [`Hold::from`] says so. Space is freed at the next trim only.
     fn hold(&self, from: Position) -> Hold;
 
     /// The first position still there; the same as [`next`](Self::next) when there is none.
@@ -202,28 +206,29 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// The position that the next append gets.
     fn next(&self) -> Position;
 
-    /// Allows to free the groups before a position. Whole segments are freed and none that is held, so groups before it may
-    /// stay. Does not hold up an append on another thread.
+    /// Allows to free the groups before a position. Whole segments are freed and none that is held, so groups
+    /// before it may stay. Does not hold up an append on another thread.
     ///
     /// # Errors
     /// When the log's state does not allow it.
     fn trim(&self, before: Position) -> Result<(), LogError>;
 
-    /// Goes on in another segment, if the one in use has groups: then [`trim`](Self::trim) may free these, however few they are.
+    /// Goes on in another segment, if the one in use has groups: then [`trim`](Self::trim) may free these,
+    /// however few they are.
     ///
     /// # Errors
     /// When it could not be begun, as of [`append`](Self::append).
     fn end_segment(&self) -> Result<(), LogError>;
 
-    /// Takes the log over for an epoch: appends of handles with an older epoch are refused from now on, also after a
-    /// restart.
+    /// Takes the log over for an epoch: appends of handles with an older epoch are refused from now on, also
+    /// after a restart.
     ///
     /// # Errors
     /// When a younger epoch is in force, or it could not be made durable.
     fn fence(&self, epoch: u64) -> Result<(), LogError>;
 
-    /// Marks the log as closed, durably, so that damage to its last group cannot pass for an interrupted write.
-    /// Nothing can be appended afterwards.
+    /// Marks the log as closed, durably, so that damage to its last group cannot pass for an interrupted
+    /// write. Nothing can be appended afterwards.
     ///
     /// # Errors
     /// When the mark could not be made durable.

@@ -37,7 +37,8 @@ pub struct Place {
     pub offset: u64,
 }
 
-/// From where on a conversation is kept: an event is absent that lies before any of these. The default keeps everything.
+/// From where on a conversation is kept: an event is absent that lies before any of these. The default keeps
+/// everything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Marks {
     /// Events before this one are absent.
@@ -82,8 +83,8 @@ pub struct Found {
     pub time_ms: u64,
 }
 
-/// Consecutive seqs of a conversation, from `from` to `to`; none when `to` is before `from`. Those of which there is no record are
-/// absent.
+/// Consecutive seqs of a conversation, from `from` to `to`; none when `to` is before `from`. Those of which
+/// there is no record are absent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stretch {
     /// The first seq that it tells of.
@@ -149,7 +150,8 @@ pub struct Keep {
 }
 
 impl Keep {
-    /// Whether an event at this place is absent whose own time to live is over at `expires_ms`; 0: it has none.
+    /// Whether an event at this place is absent whose own time to live is over at `expires_ms`; 0: it has
+    /// none.
     #[must_use]
     pub const fn is_absent(&self, place: Place, expires_ms: u64) -> bool {
         (expires_ms != 0 && expires_ms <= self.live_ms) || self.marks.covers(place)
@@ -190,7 +192,8 @@ pub struct Rewritten {
     pub is_done: bool,
     /// Whether there is more to do at once.
     pub more: bool,
-    /// Classes whose open window holds up that what was erased leaves the disk: it is to be ended by a record.
+    /// Classes whose open window holds up that what was erased leaves the disk: it is to be ended by a
+    /// record.
     pub held_up: Vec<Class>,
 }
 
@@ -290,9 +293,9 @@ pub struct ProducerState {
 ///
 /// One thread applies; any thread may read and flush meanwhile.
 pub trait View: Send + Sync + fmt::Debug {
-    /// Applies the group at a position; reads show it when this returns. A group that is applied already is left alone.
-    /// Registers get the values of the last records that set or remove them. Of a notice there are its registers only. What a record
-    /// erases is absent from then on.
+    /// Applies the group at a position; reads show it when this returns. A group that is applied already is
+    /// left alone. Registers get the values of the last records that set or remove them. Of a notice there
+    /// are its registers only. What a record erases is absent from then on.
     ///
     /// # Errors
     /// When it is not the next group, or could not be written.
@@ -301,8 +304,8 @@ pub trait View: Send + Sync + fmt::Debug {
     /// The last group that is applied.
     fn applied(&self) -> Position;
 
-    /// Brings what is applied to stable storage and returns up to which group everything is there. A restart finds at least
-    /// these groups and needs those behind from the log.
+    /// Brings what is applied to stable storage and returns up to which group everything is there. A restart
+    /// finds at least these groups and needs those behind from the log.
     ///
     /// # Errors
     /// When it could not be written.
@@ -314,15 +317,15 @@ pub trait View: Send + Sync + fmt::Debug {
     /// When rows are damaged or could not be read.
     fn bounds(&self, conversation: &ConversationName) -> Result<Bounds, ViewError>;
 
-    /// Where a conversation ends; `None` when it has no event. That is so for as long as the view is kept, whatever is reclaimed: a
-    /// seq is given once.
+    /// Where a conversation ends; `None` when it has no event. That is so for as long as the view is kept,
+    /// whatever is reclaimed: a seq is given once.
     ///
     /// # Errors
     /// When rows are damaged or could not be read.
     fn last(&self, conversation: &ConversationName) -> Result<Option<Last>, ViewError>;
 
-    /// The first event that is not before `marks`, or where the next event would lie. It reads few rows. `hint` is not behind
-    /// it: what was the floor before.
+    /// The first event that is not before `marks`, or where the next event would lie. It reads few rows.
+    /// `hint` is not behind it: what was the floor before.
     ///
     /// # Errors
     /// When rows are damaged or could not be read.
@@ -350,19 +353,21 @@ pub trait View: Send + Sync + fmt::Debug {
         limit: PageLimit,
     ) -> Result<Stretch, ViewError>;
 
-    /// Frees the space of windows of which everything lies before the marks of its conversation. What lies there must not be read
-    /// any more, and marks must not move back later. What goes is absent; heads and message ids are kept. Conversations that are
-    /// damaged, also those of which `keeps` says so, keep all that they have. It may be called again
-    /// and again, by one thread at a time, while others read and apply.
+    /// Frees the space of windows of which everything lies before the marks of its conversation. What lies
+    /// there must not be read any more, and marks must not move back later. What goes is absent; heads and
+    /// message ids are kept. Conversations that are damaged, also those of which `keeps` says so, keep all
+    /// that they have. It may be called again and again, by one thread at a time, while others read and
+    /// apply.
     ///
     /// # Errors
     /// When rows could not be read or written; or one of `keeps`.
     fn reclaim(&self, keeps: &mut Keeps<'_>) -> Result<Reclaimed, ViewError>;
 
-    /// Frees the space of what is absent in windows of which the rest stays, by writing that anew elsewhere: of those of which the most is
-    /// dead, until an eighth of all is at most, and of those that have what was erased by a time. What is not absent is as it was,
-    /// for everybody at any time. It may be ended at any time, and is to be called again and again, by one thread at a time, which frees whole
-    /// windows in between. Conversations that are damaged keep what they have.
+    /// Frees the space of what is absent in windows of which the rest stays, by writing that anew elsewhere:
+    /// of those of which the most is dead, until an eighth of all is at most, and of those that have what was
+    /// erased by a time. What is not absent is as it was, for everybody at any time. It may be ended at any
+    /// time, and is to be called again and again, by one thread at a time, which frees whole windows in
+    /// between. Conversations that are damaged keep what they have.
     ///
     /// # Errors
     /// When rows could not be read or written; or one of `keepings`.
@@ -372,8 +377,9 @@ pub trait View: Send + Sync + fmt::Debug {
     /// What was erased and is on the disk still, as far as rewriting takes it away.
     fn erased(&self) -> Erased;
 
-    /// Goes through the conversations that have events, with what windows have of them, ascending. Reading goes on meanwhile. Those that are
-    /// damaged, also those of which `visit` says so, are left out; it gives how many.
+    /// Goes through the conversations that have events, with what windows have of them, ascending. Reading
+    /// goes on meanwhile. Those that are damaged, also those of which `visit` says so, are left out; it gives
+    /// how many.
     ///
     /// # Errors
     /// When rows could not be read; or another one of `visit`.
@@ -382,8 +388,8 @@ pub trait View: Send + Sync + fmt::Debug {
     /// What a window of a class has that is dead one by one, at a time in milliseconds since 1970.
     fn dead(&self, class: Class, window: u32, now_ms: u64) -> Dead;
 
-    /// The classes whose open window is to be closed at this time, in milliseconds since 1970: by a record of the class, which may be a
-    /// notice.
+    /// The classes whose open window is to be closed at this time, in milliseconds since 1970: by a record of
+    /// the class, which may be a notice.
     fn overdue(&self, now_ms: u64) -> Vec<Class>;
 
     /// What the view takes of the disk, in bytes.
@@ -399,8 +405,9 @@ pub trait View: Send + Sync + fmt::Debug {
         producer: ProducerKey,
     ) -> Result<Option<ProducerState>, ViewError>;
 
-    /// The message with a message id, absent or not. Relies on that a producer's n grows with seq, and reads few rows, however old the
-    /// message and however large the conversation is. Among what was reclaimed, it takes every n for that of a message.
+    /// The message with a message id, absent or not. Relies on that a producer's n grows with seq, and reads
+    /// few rows, however old the message and however large the conversation is. Among what was reclaimed, it
+    /// takes every n for that of a message.
     ///
     /// # Errors
     /// When rows are damaged or could not be read.
@@ -417,8 +424,8 @@ pub trait View: Send + Sync + fmt::Debug {
     /// When its row is damaged or could not be read.
     fn register(&self, conversation: &ConversationName, key: &[u8]) -> Result<Option<Bytes>, ViewError>;
 
-    /// A conversation's registers whose keys begin with `prefix` and come behind `after`, with their values, ascending by
-    /// key. Fewer than `limit` means that these are the last ones.
+    /// A conversation's registers whose keys begin with `prefix` and come behind `after`, with their values,
+    /// ascending by key. Fewer than `limit` means that these are the last ones.
     ///
     /// # Errors
     /// When a row is damaged or could not be read.

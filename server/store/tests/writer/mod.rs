@@ -1,4 +1,5 @@
-//! A process that writes until it is killed: a test of the same program, which does nothing unless it is asked.
+//! A process that writes until it is killed: a test of the same program, which does nothing unless it is
+//! asked.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -7,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 /// Names the folder to the process that writes.
 pub(crate) const DIR_VARIABLE: &str = "STORE_TO_WRITE";
 
-/// Lets the process of a test write until it has said so often that something is stored, and kills it. Gives the last one that it told.
+/// Lets the process of a test write until it has said so often that something is stored, and kills it. Gives
+/// the last one that it told.
 pub(crate) fn write_and_be_killed(test: &str, dir: &Path, times: u64) -> u64 {
     let mut writer = Killed(
         Command::new(std::env::current_exe().unwrap())

@@ -1,6 +1,6 @@
 /**
- * Own messages that have no place in the log yet. An own event may come before its ack says which seq it has, so the echo
- * is told by its text until then: each message is shown once at any time.
+ * Own messages that have no place in the log yet. An own event may come before its ack says which seq it has,
+ * so the echo is told by its text until then: each message is shown once at any time.
  */
 
 import type { Mark } from "./rows.js";

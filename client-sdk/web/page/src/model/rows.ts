@@ -260,8 +260,8 @@ function nameDays(days: Day[]): void {
 }
 
 /**
- * What stands for events that nobody can have any more. What was taken back is said to be; what an edit has put aside, between a message
- * and its latest edit, nobody misses.
+ * What stands for events that nobody can have any more. What was taken back is said to be; what an edit has
+ * put aside, between a message and its latest edit, nobody misses.
  */
 function gapRows({ from, to }: Gap, revoked: ReadonlySet<number>, editedUpTo: number): QuietRow[] {
   const rows: QuietRow[] = [];

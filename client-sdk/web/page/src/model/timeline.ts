@@ -1,8 +1,9 @@
 /**
  * What the page holds of one conversation's log: a stretch of it without a hole, in the order of seqs.
  *
- * The stretch is **attached** while its end is the log's end, so that live events can be put behind it. It is bounded:
- * what lies furthest from the reader is let go and fetched again when wanted. Letting go of the end detaches.
+ * The stretch is **attached** while its end is the log's end, so that live events can be put behind it. It is
+ * bounded: what lies furthest from the reader is let go and fetched again when wanted. Letting go of the end
+ * detaches.
  */
 
 export interface Message {
@@ -115,9 +116,9 @@ export class Timeline {
   }
 
   /**
-   * Takes what the live cursor delivers. `keep` says which end the reader looks at: at `"start"` a full stretch is not
-   * pushed out of view but detached, and the event is found again by paging.
-   * Returns whether the event is new to this page, in view or not.
+   * Takes what the live cursor delivers. `keep` says which end the reader looks at: at `"start"` a full
+   * stretch is not pushed out of view but detached, and the event is found again by paging. Returns whether
+   * the event is new to this page, in view or not.
    */
   live(entry: Entry, keep: Keep = "end"): boolean {
     const seq = lastSeq(entry);

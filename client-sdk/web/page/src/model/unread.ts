@@ -3,7 +3,8 @@
 import type { Timeline } from "./timeline.js";
 
 /**
- * Exact within what is held. What lies outside is reckoned by seqs, so own messages from another device count there too.
+ * Exact within what is held. What lies outside is reckoned by seqs, so own messages from another device count
+ * there too.
  */
 export function unreadOf(timeline: Timeline, read: number, me: string): number {
   const before = timeline.entries.length > 0 ? Math.max(0, timeline.first - 1 - read) : 0;

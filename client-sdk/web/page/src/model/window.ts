@@ -1,6 +1,7 @@
 /**
- * Which entries are in the document: a stretch of indices into what is held. Its size is bounded, so a conversation of any
- * length costs the same to lay out. It moves in steps when the reader comes near an edge; the view keeps the place.
+ * Which entries are in the document: a stretch of indices into what is held. Its size is bounded, so a
+ * conversation of any length costs the same to lay out. It moves in steps when the reader comes near an edge;
+ * the view keeps the place.
  */
 
 export interface Window {
@@ -34,8 +35,8 @@ export function slideDown(window: Window, length: number, step = WINDOW_STEP, ma
 }
 
 /**
- * Live growth while the reader is at the end: the window follows it. It lets go of its front in steps and not entry by
- * entry, so that the nodes at the front are not touched for each message.
+ * Live growth while the reader is at the end: the window follows it. It lets go of its front in steps and not
+ * entry by entry, so that the nodes at the front are not touched for each message.
  */
 export function followEnd(window: Window, length: number, step = WINDOW_STEP, max = WINDOW_MAX): Window {
   const from = Math.min(window.from, length);

@@ -69,7 +69,8 @@ export function byId<T extends Element = HTMLElement>(id: string): T {
 }
 
 /**
- * Makes `parent` have exactly `nodes`, in this order. What stays is not moved, so that selections and the focus live on.
+ * Makes `parent` have exactly `nodes`, in this order. What stays is not moved, so that selections and the
+ * focus live on.
  */
 export function arrange(parent: Element, nodes: readonly Element[]): void {
   const wanted = new Set(nodes);

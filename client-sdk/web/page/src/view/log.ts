@@ -1,6 +1,7 @@
 /**
- * The messages of the conversation that is shown. Of what the timeline holds a bounded window is in the document; it slides
- * when the reader nears an edge, and the message that is read stays where it is on the screen.
+ * The messages of the conversation that is shown. Of what the timeline holds a bounded window is in the
+ * document; it slides when the reader nears an edge, and the message that is read stays where it is on the
+ * screen.
  */
 
 import { WINDOW_STEP, followEnd, slideDown, slideUp, windowAround, windowAtEnd, type Window } from "../model/window.js";
@@ -86,7 +87,8 @@ export class LogView {
     });
     this.jump.addEventListener("click", () => this.toEnd());
     listenToRows(this.scroller, this.rows.root, { ...hooks, resized: () => this.check() });
-    // The pane's height changes with the keyboard on a phone, a growing text, a banner: the end stays the end.
+    // The pane's height changes with the keyboard on a phone, a growing text, a banner: the end stays the
+    // end.
     new ResizeObserver(() => {
       if (this.atEnd) this.putAtEnd();
       this.check();

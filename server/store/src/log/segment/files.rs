@@ -51,9 +51,9 @@ pub(super) struct Spare {
 }
 
 impl Spare {
-    /// Creates a file that reads as zeros. Its space is allocated but not written: writing the zeros too would make an
-    /// append a few microseconds faster in the median and several times slower at its 99th percentile, as it doubles
-    /// what the disk has to write.
+    /// Creates a file that reads as zeros. Its space is allocated but not written: writing the zeros too
+    /// would make an append a few microseconds faster in the median and several times slower at its 99th
+    /// percentile, as it doubles what the disk has to write.
     pub(super) fn create(path: PathBuf, bytes: u64) -> Result<Self, LogError> {
         let file = OpenOptions::new()
             .write(true)
@@ -150,8 +150,8 @@ impl Keeper {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Takes the prepared file; waits for it when it is not ready. When the last attempt to prepare one failed, there is
-    /// another one first, since its cause may have passed.
+    /// Takes the prepared file; waits for it when it is not ready. When the last attempt to prepare one
+    /// failed, there is another one first, since its cause may have passed.
     pub(super) fn take_spare(&self) -> Result<Spare, LogError> {
         let mut work = self.shared.work.lock();
         work.failure = None;
@@ -250,8 +250,8 @@ impl Shared {
         }
     }
 
-    /// Deletes a segment. One that cannot be deleted keeps the younger ones too, so that those on disk always follow on
-    /// one another; it costs space and nothing else.
+    /// Deletes a segment. One that cannot be deleted keeps the younger ones too, so that those on disk always
+    /// follow on one another; it costs space and nothing else.
     fn delete(&self, path: PathBuf) {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

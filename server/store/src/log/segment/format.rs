@@ -20,12 +20,12 @@ pub(super) const TRAILER_BYTES: usize = 8;
 const SEGMENT_MAGIC: [u8; 8] = *b"QUOTHLOG";
 const GROUP_MAGIC: u32 = u32::from_le_bytes(*b"QGrp");
 
-/// The header of a segment: magic `8`, format `u32`, reserved `u32`, seed, first position, checksum of the group before,
-/// epoch, length of the file, check: `u64` each.
+/// The header of a segment: magic `8`, format `u32`, reserved `u32`, seed, first position, checksum of the
+/// group before, epoch, length of the file, check: `u64` each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
-    /// Random number of this log, part of all its checksums: what a user writes into a message cannot pass for a group,
-    /// and a segment of another log is no segment of this one.
+    /// Random number of this log, part of all its checksums: what a user writes into a message cannot pass
+    /// for a group, and a segment of another log is no segment of this one.
     pub(super) seed: u64,
     /// Position of the segment's first group.
     pub(super) first: Position,
@@ -89,19 +89,19 @@ impl SegmentHeader {
 pub(super) enum Kind {
     /// An appended group; it takes the position in its header.
     Records = 0,
-    /// A new epoch begins. A mark takes no position, its header has that of the group to come; and it is no link of the
-    /// chain of checksums, so that a segment of marks alone can be replaced.
+    /// A new epoch begins. A mark takes no position, its header has that of the group to come; and it is no
+    /// link of the chain of checksums, so that a segment of marks alone can be replaced.
     Barrier = 1,
     /// The log was closed; a mark as well.
     Close = 2,
 }
 
-/// The header of a group: magic `u32`, kind `u8`, reserved 3 bytes, position, epoch, checksum of the group before,
-/// length of the payload `u64` each, check `u64`. The payload follows, zeros up to a multiple of 8 bytes, and the checksum
-/// over all of it.
+/// The header of a group: magic `u32`, kind `u8`, reserved 3 bytes, position, epoch, checksum of the group
+/// before, length of the payload `u64` each, check `u64`. The payload follows, zeros up to a multiple of 8
+/// bytes, and the checksum over all of it.
 ///
-/// The checksum stands last so that a group has bytes that are not zero in its first and in its last 8 bytes: where these
-/// are zero, they were not written.
+/// The checksum stands last so that a group has bytes that are not zero in its first and in its last 8 bytes:
+/// where these are zero, they were not written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct GroupHeader {
     pub(super) kind: Kind,

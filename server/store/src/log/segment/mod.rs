@@ -2,41 +2,45 @@
 //!
 //! # Files
 //!
-//! `<first position, 20 digits>.log`, each of a fixed length, allocated ahead by a thread of its own, so that an append
-//! changes neither a file's length nor the free space, and `fdatasync` has little more than the data to write. What was
-//! allocated and not yet written reads as zeros. A segment starts with a header;
-//! groups follow, each with its length, its position, the epoch of its writer, the checksum of the group before it and
-//! its own checksum. A group never spans segments. `format.rs` has the bytes.
+//! `<first position, 20 digits>.log`, each of a fixed length, allocated ahead by a thread of its own, so that
+//! an append changes neither a file's length nor the free space, and `fdatasync` has little more than the
+//! data to write. What was allocated and not yet written reads as zeros. A segment starts with a header;
+//! groups follow, each with its length, its position, the epoch of its writer, the checksum of the group
+//! before it and its own checksum. A group never spans segments. `format.rs` has the bytes.
 //!
 //! A name that ends in `.log` exists only once the header is on stable storage.
 //!
 //! # Where the log ends
 //!
-//! A group is flushed before the next one is appended, so at any time at most one group is not on stable storage: the
-//! last. The log ends where the rest of the last segment is zero. When something else stands there, it is either
+//! A group is flushed before the next one is appended, so at any time at most one group is not on stable
+//! storage: the last. The log ends where the rest of the last segment is zero. When something else stands
+//! there, it is either
 //!
-//! - a **torn group**: the machine stopped while the last group was being written. A disk writes sectors of 512 bytes;
-//!   some of the group's sectors were not written and still hold the zeros of before. It was never flushed, so it was
-//!   never acked: it is zeroed and forgotten; or
-//! - **corruption**: all of the group's sectors were written, or a valid group follows, and it was hence flushed. Then
-//!   acked messages are lost or changed, and the log does not open.
+//! - a **torn group**: the machine stopped while the last group was being written. A disk writes sectors of
+//!   512 bytes; some of the group's sectors were not written and still hold the zeros of before. It was never
+//!   flushed, so it was never acked: it is zeroed and forgotten; or
+//! - **corruption**: all of the group's sectors were written, or a valid group follows, and it was hence
+//!   flushed. Then acked messages are lost or changed, and the log does not open.
 //!
-//! So a damaged group counts as torn only when the part of some sector that lies within it is entirely zero and no
-//! valid group follows. A group's first and last 8 bytes are never zero, so this holds for groups across the border of
-//! two sectors as well. [`Log::close`] ends the log with a mark, so after a clean stop *every* group has a valid one
-//! behind it; so has every group after a restart, since opening writes a mark too.
+//! So a damaged group counts as torn only when the part of some sector that lies within it is entirely zero
+//! and no valid group follows. A group's first and last 8 bytes are never zero, so this holds for groups
+//! across the border of two sectors as well. [`Log::close`] ends the log with a mark, so after a clean stop
+//! *every* group has a valid one behind it; so has every group after a restart, since opening writes a mark
+//! too.
 //!
-//! What stays undetected: after `kill -9` or a power cut, before the next start, a change within the *one* last group
-//! when its payload has a whole sector of zeros of its own, or when the change sets a whole sector to zero. Only a
-//! second copy elsewhere could tell that from a torn write.
+//! What stays undetected: after `kill -9` or a power cut, before the next start, a change within the *one*
+//! last group when its payload has a whole sector of zeros of its own, or when the change sets a whole sector
+//! to zero. Only a second copy elsewhere could tell that from a torn write.
 //!
-//! A file that is shorter or longer than its header says is corrupt too: files get their length before they are used.
+//! A file that is shorter or longer than its header says is corrupt too: files get their length before they
+//! are used.
 //!
 //! # What a start trusts
 //!
-//! What is found may be in the page cache only: the server was killed between a write and its flush, or a flush failed,
-//! after which Linux takes the pages for clean and another flush does not write them. Only the last group or mark can be
-//! so. A start writes it once more, which changes no byte, and flushes it before it counts as stored.
+//! What is found may be in the page cache only: the server was killed between a write and its flush, or a
+//! flush failed, after which Linux takes the pages for clean and another flush does not write them. Only the
+//! last group or mark can be so. A start writes it once more, which changes no byte, and flushes it before it
+//! counts as stored.
 
 mod files;
 mod format;
@@ -120,12 +124,12 @@ enum State {
 }
 
 impl SegmentLog {
-    /// Opens or creates the log in a folder, with a new epoch. `applied` is how far the log's groups are held elsewhere;
-    /// segments that lie before it are not read.
+    /// Opens or creates the log in a folder, with a new epoch. `applied` is how far the log's groups are held
+    /// elsewhere; segments that lie before it are not read.
     ///
     /// # Errors
-    /// When the log is damaged, which changes nothing, when it no longer reaches back to `applied`, or when the operating
-    /// system refuses.
+    /// When the log is damaged, which changes nothing, when it no longer reaches back to `applied`, or when
+    /// the operating system refuses.
     pub fn open(dir: &Path, segment_bytes: u64, applied: Position) -> Result<Self, LogError> {
         Self::start(Found::look(dir, applied)?, segment_bytes)
     }
@@ -164,8 +168,8 @@ impl SegmentLog {
         Ok(log)
     }
 
-    /// Puts links to the segments into a folder that does not exist yet, and says up to which position they hold everything.
-    /// The last one is written on meanwhile.
+    /// Puts links to the segments into a folder that does not exist yet, and says up to which position they
+    /// hold everything. The last one is written on meanwhile.
     pub(crate) fn pin(&self, to: &Path) -> Result<Position, LogError> {
         fs::create_dir(to).map_err(LogError::io("create", to))?;
         let (last, _held) = (self.shared.flushed(), self.hold(Position::ZERO));
@@ -276,7 +280,8 @@ impl Writer {
             let _ = fs::remove_file(&path);
             return Err(error);
         }
-        // Whatever the reason: which name is on the disk is not known, so this is never for want of room alone.
+        // Whatever the reason: which name is on the disk is not known, so this is never for want of room
+        // alone.
         sync_dir(dir).map_err(|error| LogError::io("sync", dir)(std::io::Error::other(error)))?;
         let end = Expected {
             offset: SEGMENT_HEADER_BYTES as u64,
@@ -331,8 +336,8 @@ impl Writer {
         Ok(header.position)
     }
 
-    /// Undoes a write that found no room. That is on stable storage before anything else is written there: bytes of the
-    /// one behind the other would be no interrupted write but damage.
+    /// Undoes a write that found no room. That is on stable storage before anything else is written there:
+    /// bytes of the one behind the other would be no interrupted write but damage.
     fn clean(&mut self) -> Result<(), LogError> {
         let bytes = self.unclean_until.saturating_sub(self.end.offset);
         if bytes == 0 {
@@ -485,8 +490,8 @@ mod tests {
         SegmentLog::open(dir, SEGMENT_BYTES_MIN, Position::ZERO).unwrap()
     }
 
-    /// A log whose only group fills its segment and is not flushed. The mark of the next start goes into a segment of its
-    /// own, so its flush does not reach this one.
+    /// A log whose only group fills its segment and is not flushed. The mark of the next start goes into a
+    /// segment of its own, so its flush does not reach this one.
     fn one_full_segment(dir: &Path) -> PathBuf {
         let log = open(dir);
         log.append(&[7; 4096 - OVERHEAD_BYTES]).unwrap();
@@ -543,7 +548,8 @@ mod tests {
         log.read(Position(1), &mut visit).unwrap();
         assert_eq!(read, [b"stored"]);
         drop(log);
-        // Whether the second one is stored was unknown. Here the operating system has it, and the start makes it durable.
+        // Whether the second one is stored was unknown. Here the operating system has it, and the start makes
+        // it durable.
         let log = open(dir.path());
         assert_eq!(log.next(), Position(3));
         log.append(b"more").unwrap();

@@ -12,8 +12,9 @@ use super::walk::{Step, Walk};
 
 /// Where a reader is.
 ///
-/// Only flushed groups are read, and what it read ahead beyond them is read again when more of them are flushed: it may
-/// have been written since. A segment is opened when it has a flushed group; one that has marks alone may still be replaced.
+/// Only flushed groups are read, and what it read ahead beyond them is read again when more of them are
+/// flushed: it may have been written since. A segment is opened when it has a flushed group; one that has
+/// marks alone may still be replaced.
 #[derive(Debug)]
 pub(super) struct Reader {
     shared: Arc<Shared>,

@@ -30,8 +30,8 @@ pub(super) struct End {
 }
 
 impl Found {
-    /// Walks the segments from the one that holds the group after `applied`; what is older is not read, so that opening
-    /// takes the same time however long the log is.
+    /// Walks the segments from the one that holds the group after `applied`; what is older is not read, so
+    /// that opening takes the same time however long the log is.
     pub(crate) fn look(dir: &Path, applied: Position) -> Result<Self, LogError> {
         let segments = if dir.exists() { files::list(dir)? } else { Vec::new() };
         let from = applied.next();
@@ -69,8 +69,8 @@ pub(crate) struct Walked {
     pub(crate) damage: Vec<LogError>,
 }
 
-/// Visits every group of a folder's log that is intact, however damaged others are. `progress` gets the number of
-/// segments done and of all.
+/// Visits every group of a folder's log that is intact, however damaged others are. `progress` gets the
+/// number of segments done and of all.
 pub(crate) fn walk_all(
     dir: &Path,
     visit: &mut dyn FnMut(Position, &[u8]),
@@ -107,13 +107,15 @@ pub(crate) fn walk_all(
 #[derive(Debug, Clone)]
 pub(crate) struct Extent {
     pub(crate) path: PathBuf,
-    /// Where its groups end, in bytes; what is behind reads as zeros. `None`: all of it, since it is not written any more.
+    /// Where its groups end, in bytes; what is behind reads as zeros. `None`: all of it, since it is not
+    /// written any more.
     pub(crate) end: Option<u64>,
     /// Its length in bytes.
     pub(crate) bytes: u64,
 }
 
-/// The segments of a folder up to a position, or of a log that nobody writes to up to its end; and the last position.
+/// The segments of a folder up to a position, or of a log that nobody writes to up to its end; and the last
+/// position.
 ///
 /// # Errors
 /// When the last segment is damaged. All others are not read.
@@ -143,7 +145,8 @@ pub(crate) fn extents(dir: &Path, end: Option<Position>) -> Result<(Vec<Extent>,
     Ok((extents, Position(reached.position.0 - 1)))
 }
 
-/// Visits the groups of a folder's log behind one position up to another one, of which all are there, or up to its end.
+/// Visits the groups of a folder's log behind one position up to another one, of which all are there, or up
+/// to its end.
 ///
 /// # Errors
 /// When a group is missing or damaged, or the visitor fails.

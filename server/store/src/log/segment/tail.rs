@@ -11,8 +11,8 @@ const SECTOR_BYTES: usize = 512;
 pub(super) enum Tail {
     /// Zeros: the log ends here.
     Clean,
-    /// A group that was being written when the machine stopped. It was never flushed, so nobody was told that it is
-    /// stored.
+    /// A group that was being written when the machine stopped. It was never flushed, so nobody was told that
+    /// it is stored.
     Torn,
     /// Bytes that no interrupted write explains.
     Corrupt(&'static str),

@@ -67,8 +67,8 @@ impl FjallView {
         }
     }
 
-    /// Checks every message's checksum and that every conversation is contiguous from its first message; and, when the view is up
-    /// to date, that its producers' rows and names are those of its messages.
+    /// Checks every message's checksum and that every conversation is contiguous from its first message; and,
+    /// when the view is up to date, that its producers' rows and names are those of its messages.
     pub(crate) fn check_rows(
         &self,
         is_up_to_date: bool,
@@ -166,8 +166,8 @@ impl FjallView {
         }
     }
 
-    /// Compares the producers' rows of a block with its messages, once these are through, and counts them. A row may be of a message of
-    /// which it is not known any more whose it was.
+    /// Compares the producers' rows of a block with its messages, once these are through, and counts them. A
+    /// row may be of a message of which it is not known any more whose it was.
     fn check_producers(
         &self,
         snapshot: &Snapshot<'_>,
@@ -230,8 +230,8 @@ impl FjallView {
         (with_events, without)
     }
 
-    /// Counts the rows of messages, but for those of what was reclaimed or is elsewhere by now, which stay for as long as their table has
-    /// others.
+    /// Counts the rows of messages, but for those of what was reclaimed or is elsewhere by now, which stay
+    /// for as long as their table has others.
     fn count_runs(&self, snapshot: &Snapshot<'_>) -> u64 {
         let mut count = 0;
         for class in Class::all() {
@@ -249,7 +249,8 @@ impl FjallView {
         count
     }
 
-    /// Counts the producers' rows, but for those of what was reclaimed, and checks that n grows from block to block.
+    /// Counts the producers' rows, but for those of what was reclaimed, and checks that n grows from block to
+    /// block.
     fn walk_producers(
         &self,
         snapshot: &Snapshot<'_>,
@@ -306,7 +307,8 @@ impl Current {
     }
 }
 
-/// Checks a run and returns how many messages it has. `expected_first` is where its span begins, if it is the first of one.
+/// Checks a run and returns how many messages it has. `expected_first` is where its span begins, if it is the
+/// first of one.
 fn check_run(
     current: &mut Current,
     run: &StoredRun,

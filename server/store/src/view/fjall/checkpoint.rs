@@ -1,7 +1,7 @@
 //! The checkpoint: up to which position everything is in fjall's tables, and which windows go on behind it.
 //!
-//! One file, replaced as a whole: magic 8 bytes, format `u32`, position `u64`; for each class window `u32`, its bytes and when its
-//! first event was stored `u64` each; checksum `u64`, little endian.
+//! One file, replaced as a whole: magic 8 bytes, format `u32`, position `u64`; for each class window `u32`,
+//! its bytes and when its first event was stored `u64` each; checksum `u64`, little endian.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};

@@ -14,8 +14,8 @@ use crate::room::RETRY_PAUSE;
 use crate::thread::panic_text;
 use crate::view::ViewError;
 
-/// Tables, one above the other, that a flush may leave unmerged; with more it waits. A read looks into each of them. fjall
-/// slows its writers down at as many.
+/// Tables, one above the other, that a flush may leave unmerged; with more it waits. A read looks into each
+/// of them. fjall slows its writers down at as many.
 const UNMERGED_MAX: usize = 20;
 
 /// The thread that merges tables.
@@ -128,7 +128,8 @@ impl Shared {
         }
     }
 
-    /// Wakes who waits for room. Whoever has counted the tables before is waiting by then, since it counts under the lock.
+    /// Wakes who waits for room. Whoever has counted the tables before is waiting by then, since it counts
+    /// under the lock.
     fn notify(&self) {
         drop(self.state.lock());
         self.changed.notify_all();
@@ -156,8 +157,8 @@ impl Shared {
         !state.stop
     }
 
-    /// Merges each tree that has enough new tables, until none of its levels is too large. They take turns, so that a busy one
-    /// holds up no other.
+    /// Merges each tree that has enough new tables, until none of its levels is too large. They take turns,
+    /// so that a busy one holds up no other.
     fn merge_all(&self) -> Result<(), ViewError> {
         let mut has_changed: Vec<_> = self.engine.keyspaces().map(|_| false).collect();
         loop {

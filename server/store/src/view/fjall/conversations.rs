@@ -1,4 +1,5 @@
-//! Goes through what there is of all conversations. One of which rows are damaged holds up nobody else: it keeps all that it has.
+//! Goes through what there is of all conversations. One of which rows are damaged holds up nobody else: it
+//! keeps all that it has.
 
 use ::fjall::Readable as _;
 use quoth_protocol::ConversationName;
@@ -20,12 +21,14 @@ type Visit<'a> = dyn FnMut(&ConversationName, ConversationKey, &[WithNext]) -> R
 type VisitDamaged<'a> = dyn FnMut(&[Span]) + 'a;
 
 impl FjallView {
-    /// Goes through the spans of all conversations. Those of which rows are damaged are left out, and it says how many these are.
+    /// Goes through the spans of all conversations. Those of which rows are damaged are left out, and it says
+    /// how many these are.
     pub(super) fn each_conversation(&self, visit: &mut Visit<'_>) -> Result<u64, ViewError> {
         self.each_conversation_or(&mut |_| {}, visit)
     }
 
-    /// The same, and `damaged` is told of those that are left out, also of those that `visit` finds to be damaged.
+    /// The same, and `damaged` is told of those that are left out, also of those that `visit` finds to be
+    /// damaged.
     pub(super) fn each_conversation_or(
         &self,
         damaged: &mut VisitDamaged<'_>,

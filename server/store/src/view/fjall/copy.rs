@@ -1,5 +1,5 @@
-//! Copies of fjall's files: to be opened where they must not change, since fjall writes as soon as it is opened, and to be kept
-//! as they are while it goes on.
+//! Copies of fjall's files: to be opened where they must not change, since fjall writes as soon as it is
+//! opened, and to be kept as they are while it goes on.
 
 use std::fs;
 use std::io;
@@ -10,9 +10,9 @@ use tempfile::TempDir;
 
 use crate::view::ViewError;
 
-/// Copies fjall's folder into a temporary one, which is deleted when it is dropped. Tables never change once they are
-/// written, so they are symbolic links; what deletes one deletes the link. Of journals, which are not used, there is only
-/// the name.
+/// Copies fjall's folder into a temporary one, which is deleted when it is dropped. Tables never change once
+/// they are written, so they are symbolic links; what deletes one deletes the link. Of journals, which are
+/// not used, there is only the name.
 pub(super) fn of(engine_dir: &Path) -> Result<TempDir, ViewError> {
     let engine_dir = std::path::absolute(engine_dir).map_err(ViewError::io("find", engine_dir))?;
     let copy = new()?;

@@ -1,10 +1,11 @@
 //! fjall as the view uses it: its trees of tables, written, flushed and compacted on threads of ours.
 //!
-//! fjall's documented way to write goes through its journal and its own threads. The view needs no journal, and those
-//! threads cost more than the rows do: one of them spins while the other compacts, each flush of a table waits for a flush of
-//! the journal, and an error of theirs ends in fjall's log (3.1.13, `worker_pool.rs`). So rows are put into the trees
-//! directly. The calls for it are public but not documented ([`Keyspace`]'s `tree`, [`Database`]'s `supervisor`), which is
-//! one reason why fjall's version is pinned exactly. Here, `compactor.rs` and `tables.rs` use them.
+//! fjall's documented way to write goes through its journal and its own threads. The view needs no journal,
+//! and those threads cost more than the rows do: one of them spins while the other compacts, each flush of a
+//! table waits for a flush of the journal, and an error of theirs ends in fjall's log (3.1.13,
+//! `worker_pool.rs`). So rows are put into the trees directly. The calls for it are public but not documented
+//! ([`Keyspace`]'s `tree`, [`Database`]'s `supervisor`), which is one reason why fjall's version is pinned
+//! exactly. Here, `compactor.rs` and `tables.rs` use them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,21 +28,23 @@ use super::window::Window;
 use crate::class::Class;
 use crate::view::ViewError;
 
-/// Size of the tables that merges write, in bytes. Each is written and flushed at once, and the log's flush waits for the disk
-/// meanwhile: with fjall's default of 64 MiB, and its threads, the longest ack at 20,000 messages/s was 50 to 160 ms; with
-/// this, and with twice as much, it is 18 to 25 ms (`figures steady`). Each flush writes the list of all tables, so smaller
-/// ones would cost a large store more.
+/// Size of the tables that merges write, in bytes. Each is written and flushed at once, and the log's flush
+/// waits for the disk meanwhile: with fjall's default of 64 MiB, and its threads, the longest ack at 20,000
+/// messages/s was 50 to 160 ms; with this, and with twice as much, it is 18 to 25 ms (`figures steady`). Each
+/// flush writes the list of all tables, so smaller ones would cost a large store more.
 const TABLE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// With so many tables, one above the other, a tree is merged. Each merge takes what its windows have in the level below too:
-/// with half as many, appends/s fall by a tenth (`figures store`).
+/// With so many tables, one above the other, a tree is merged. Each merge takes what its windows have in the
+/// level below too: with half as many, appends/s fall by a tenth (`figures store`).
 pub(super) const UNMERGED_MIN: u8 = 8;
 
-/// Size of the blocks of messages, in bytes: what is read, checked and compressed at once. A page has many runs, which are
-/// larger than fjall's default of 4 KiB in part, and compressing a small block costs more than its bytes do.
+/// Size of the blocks of messages, in bytes: what is read, checked and compressed at once. A page has many
+/// runs, which are larger than fjall's default of 4 KiB in part, and compressing a small block costs more
+/// than its bytes do.
 const MESSAGE_BLOCK_BYTES: u32 = 16 * 1024;
 
-/// How long it is waited at once for reads that need files of which nothing else has need. Reads are over in milliseconds.
+/// How long it is waited at once for reads that need files of which nothing else has need. Reads are over in
+/// milliseconds.
 const READS_WAIT: Duration = Duration::from_secs(1);
 
 /// The trees, and what is open on them.
@@ -61,7 +64,8 @@ pub(super) struct Engine {
     batch: RwLock<()>,
     /// How many snapshots are open, by fjall's sequence number.
     snapshots: Mutex<BTreeMap<SeqNo, usize>>,
-    /// Held while tables are merged, and by whoever must not find them half merged. Taken before a tree's flush lock.
+    /// Held while tables are merged, and by whoever must not find them half merged. Taken before a tree's
+    /// flush lock.
     pub(super) merging: Mutex<()>,
 }
 
@@ -111,7 +115,8 @@ impl Engine {
             }
             guarded(dir, "open", || database.keyspace(name, || options))
         };
-        // Filters serve look-ups of single keys, and most of these are read in ranges. A damaged one would hide a row.
+        // Filters serve look-ups of single keys, and most of these are read in ranges. A damaged one would
+        // hide a row.
         let in_ranges = || KeyspaceCreateOptions::default().filter_policy(FilterPolicy::disabled());
         let messages = |class: Class| {
             let options = in_ranges().data_block_size_policy(BlockSizePolicy::all(MESSAGE_BLOCK_BYTES));
@@ -133,7 +138,8 @@ impl Engine {
         })
     }
 
-    /// All of them, in the order in which they are flushed: what spans lead to is on the disk before they are.
+    /// All of them, in the order in which they are flushed: what spans lead to is on the disk before they
+    /// are.
     pub(super) fn keyspaces(&self) -> impl Iterator<Item = &Keyspace> {
         let others = [&self.windows, &self.spans, &self.producers, &self.conversations, &self.registers];
         self.messages.iter().chain(others)
@@ -149,8 +155,8 @@ impl Engine {
         self.keyspaces().map(|keyspace| keyspace.tree.disk_space()).sum()
     }
 
-    /// Drops the tables of a class that have rows of these windows alone; gives their bytes. Their files go when no snapshot needs
-    /// them.
+    /// Drops the tables of a class that have rows of these windows alone; gives their bytes. Their files go
+    /// when no snapshot needs them.
     pub(super) fn drop_windows(&self, class: Class, windows: RangeInclusive<u32>) -> Result<u64, ViewError> {
         const ACTION: &str = "drop a window of";
         let _nobody_merges = self.merging.lock();
@@ -169,8 +175,9 @@ impl Engine {
         Ok(before.saturating_sub(tree.disk_space()))
     }
 
-    /// Lets files go that nobody needs any more, as soon as no read is under way that began before; says whether they are gone. Nothing
-    /// else would before the next flush of their tree, which an idle server does not come to.
+    /// Lets files go that nobody needs any more, as soon as no read is under way that began before; says
+    /// whether they are gone. Nothing else would before the next flush of their tree, which an idle server
+    /// does not come to.
     pub(super) fn free_files(&self) -> Result<bool, ViewError> {
         // Whoever looks from here on sees the trees as they are now.
         self.write(Batch::default());
@@ -191,8 +198,8 @@ impl Engine {
         Ok(true)
     }
 
-    /// Merges all tables of the registers, so that nothing is left of values that were replaced or removed. Nothing else is merged
-    /// meanwhile.
+    /// Merges all tables of the registers, so that nothing is left of values that were replaced or removed.
+    /// Nothing else is merged meanwhile.
     pub(super) fn merge_registers(&self) -> Result<(), ViewError> {
         let _nobody_merges = self.merging.lock();
         let tree = &self.registers.tree;
@@ -253,7 +260,8 @@ impl Engine {
         Snapshot { engine: self, seqno, snapshot: self.database.snapshot() }
     }
 
-    /// Up to which sequence number nobody needs what was overwritten. fjall's own count moves on with its threads only.
+    /// Up to which sequence number nobody needs what was overwritten. fjall's own count moves on with its
+    /// threads only.
     pub(super) fn unneeded(&self) -> SeqNo {
         let open = self.snapshots.lock();
         let first = open.first_key_value().map(|(seqno, _)| *seqno);

@@ -1,11 +1,11 @@
 //! Finds messages by their id.
 //!
-//! Within a conversation a producer's n only grows with seq. So its rows, one for each block of seqs that it has messages
-//! in, grow in n too: a binary search over the blocks leads to the one that can hold an n, and the messages of that block
-//! are read. However large the conversation is, a look-up reads few rows.
+//! Within a conversation a producer's n only grows with seq. So its rows, one for each block of seqs that it
+//! has messages in, grow in n too: a binary search over the blocks leads to the one that can hold an n, and
+//! the messages of that block are read. However large the conversation is, a look-up reads few rows.
 //!
-//! The rows stay when messages are reclaimed, so a repeat of one of these is known for one still; only which of the block's messages
-//! it was is not.
+//! The rows stay when messages are reclaimed, so a repeat of one of these is known for one still; only which
+//! of the block's messages it was is not.
 
 use std::ops::Range;
 

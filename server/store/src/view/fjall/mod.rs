@@ -2,28 +2,30 @@
 //!
 //! # Its journal is not used
 //!
-//! fjall has a write-ahead log of its own. A flipped bit in there can drop or reorder later writes without an error, since
-//! its checksums leave out the batches' sequence numbers and a broken batch counts as the end. The view needs no second
-//! log: whatever is not in fjall's tables yet is in ours. So nothing is written there (`engine.rs`), and whatever stands in it
-//! is emptied by `open`. `flush` brings everything into tables and then writes the **checkpoint**, a small file with the last
-//! position of which that holds; `open` goes on from it. Groups behind it are applied again, which changes no row that is
-//! there already. fjall's tables have checksums of their own; `precheck.rs` has what its manifests need.
+//! fjall has a write-ahead log of its own. A flipped bit in there can drop or reorder later writes without an
+//! error, since its checksums leave out the batches' sequence numbers and a broken batch counts as the end.
+//! The view needs no second log: whatever is not in fjall's tables yet is in ours. So nothing is written
+//! there (`engine.rs`), and whatever stands in it is emptied by `open`. `flush` brings everything into tables
+//! and then writes the **checkpoint**, a small file with the last position of which that holds; `open` goes
+//! on from it. Groups behind it are applied again, which changes no row that is there already. fjall's tables
+//! have checksums of their own; `precheck.rs` has what its manifests need.
 //!
 //! # Rows
 //!
-//! - `messages`, one for each retention class: window, conversation key and seq of the last message → a run of consecutive messages; a group
-//!   has one or few for each conversation and block of seqs. `run.rs` and `window.rs` say why.
+//! - `messages`, one for each retention class: window, conversation key and seq of the last message → a run
+//!   of consecutive messages; a group has one or few for each conversation and block of seqs. `run.rs` and
+//!   `window.rs` say why.
 //! - `windows`: class and number of a window → what is known of it without reading it; `tally.rs`.
-//! - `spans`: conversation key and first seq → the window that has the messages from there on, or that they were reclaimed; one
-//!   per conversation and window.
-//! - `producers`: conversation key, producer key and block of seqs → n and seq of the producer's last message in that
-//!   block; written once per group, producer and block. `find.rs` says what the blocks are for.
-//! - `conversations`: conversation key → name, and whether it has events; one per conversation, written with its first
-//!   event or register.
+//! - `spans`: conversation key and first seq → the window that has the messages from there on, or that they
+//!   were reclaimed; one per conversation and window.
+//! - `producers`: conversation key, producer key and block of seqs → n and seq of the producer's last message
+//!   in that block; written once per group, producer and block. `find.rs` says what the blocks are for.
+//! - `conversations`: conversation key → name, and whether it has events; one per conversation, written with
+//!   its first event or register.
 //! - `registers`: conversation key and register key → value; `registers.rs`.
 //!
-//! All rows of a group are written in one batch, and reads of several rows go through a snapshot, so a reader sees whole
-//! groups. A conversation's head is its last row. `row.rs` has the bytes.
+//! All rows of a group are written in one batch, and reads of several rows go through a snapshot, so a reader
+//! sees whole groups. A conversation's head is its last row. `row.rs` has the bytes.
 
 mod check;
 mod checkpoint;
@@ -197,8 +199,8 @@ impl FjallView {
         Ok(view)
     }
 
-    /// Opens a view as it was at its last flush, in a copy: nothing that is done with it changes its files. `None` when the
-    /// folder holds no view.
+    /// Opens a view as it was at its last flush, in a copy: nothing that is done with it changes its files.
+    /// `None` when the folder holds no view.
     ///
     /// # Errors
     /// When its files are damaged or the operating system refuses.
@@ -214,7 +216,8 @@ impl FjallView {
         Ok(Some(Self { copy: Some(copy), ..view }))
     }
 
-    /// An empty view in a temporary folder, as [`FjallView::open_copy`] gives one, where there is none in `dir`.
+    /// An empty view in a temporary folder, as [`FjallView::open_copy`] gives one, where there is none in
+    /// `dir`.
     pub(crate) fn open_new_copy(dir: &Path, cache_bytes: u64) -> Result<Self, ViewError> {
         let copy = copy::new()?;
         let view = Self::start(dir, copy.path(), None, cache_bytes)?;
@@ -247,8 +250,8 @@ impl FjallView {
         })
     }
 
-    /// The windows that are written behind a checkpoint. That of the rest is a new one: what a crash has left of its last one leads
-    /// nowhere.
+    /// The windows that are written behind a checkpoint. That of the rest is a new one: what a crash has left
+    /// of its last one leads nowhere.
     fn resume(engine: &Engine, checkpoint: Checkpoint) -> Result<Writing, ViewError> {
         let (mut windows, snapshot) = (checkpoint.windows, engine.snapshot());
         let last = engine.last_window(&snapshot, Class::REST)?;
@@ -273,8 +276,8 @@ impl FjallView {
         Checkpoint { position: self.applied(), windows: writing.windows }
     }
 
-    /// Whether a window that is written has a span of a conversation that reaches to this seq. Spans behind it may be there
-    /// already, when groups are applied again.
+    /// Whether a window that is written has a span of a conversation that reaches to this seq. Spans behind
+    /// it may be there already, when groups are applied again.
     fn has_span(
         &self,
         conversation: ConversationKey,
@@ -296,7 +299,8 @@ impl FjallView {
         Ok(())
     }
 
-    /// Adds to a batch the names of conversations that get their first event, or registers, unless they are there already.
+    /// Adds to a batch the names of conversations that get their first event, or registers, unless they are
+    /// there already.
     fn name<'a>(&'a self, records: &[Record], batch: &mut Batch<'a>) -> Result<(), ViewError> {
         let mut begin = BTreeMap::new();
         for record in records {
@@ -524,7 +528,8 @@ fn last_of_producers(records: &[&Record]) -> Vec<(ProducerKey, ProducerState)> {
     last
 }
 
-/// Empties fjall's journal but keeps its last file, without which fjall would not look for its last sequence number.
+/// Empties fjall's journal but keeps its last file, without which fjall would not look for its last sequence
+/// number.
 fn empty_journal(engine_dir: &Path) -> Result<(), ViewError> {
     let mut journals = Vec::new();
     for entry in fs::read_dir(engine_dir).map_err(ViewError::io("list", engine_dir))? {

@@ -32,8 +32,9 @@ impl Engine {
 }
 
 impl FjallView {
-    /// Puts the view as it was at its last flush into a folder that does not exist yet: tables as links, since they never
-    /// change, and the rest as copies. Flushes and merges wait meanwhile, which is for a moment. Nothing is flushed for it.
+    /// Puts the view as it was at its last flush into a folder that does not exist yet: tables as links,
+    /// since they never change, and the rest as copies. Flushes and merges wait meanwhile, which is for a
+    /// moment. Nothing is flushed for it.
     pub(crate) fn pin(&self, to: &Path) -> Result<(), ViewError> {
         let _nobody_flushes = self.checkpoint.lock();
         let _nobody_merges = self.engine.merging.lock();

@@ -1,8 +1,9 @@
 //! Checks of fjall's files that fjall leaves out.
 //!
-//! fjall 3.1 trusts a keyspace's manifest, which lists its tables: a flipped bit in a count hides tables, which it then
-//! deletes as orphans. It stores the manifest's checksum but does not compare it; this does. And it allocates what a
-//! file's table of contents claims to need before it checks that, which ends the process; this checks it first.
+//! fjall 3.1 trusts a keyspace's manifest, which lists its tables: a flipped bit in a count hides tables,
+//! which it then deletes as orphans. It stores the manifest's checksum but does not compare it; this does.
+//! And it allocates what a file's table of contents claims to need before it checks that, which ends the
+//! process; this checks it first.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -15,12 +16,13 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::bytes_reader::Reader;
 use crate::view::ViewError;
 
-/// Ends each table and manifest: magic 4 bytes, version and checksum type `u8` each, checksum of the table of contents
-/// `u128`, its offset and length `u64` each, little endian.
+/// Ends each table and manifest: magic 4 bytes, version and checksum type `u8` each, checksum of the table of
+/// contents `u128`, its offset and length `u64` each, little endian.
 const TRAILER_BYTES: usize = 38;
 const TRAILER_MAGIC: &[u8] = b"SFA!";
 
-/// Checks the manifests of all keyspaces, and the tables of contents of the tables that they list. `dir` is the view's folder, for errors.
+/// Checks the manifests of all keyspaces, and the tables of contents of the tables that they list. `dir` is
+/// the view's folder, for errors.
 pub(super) fn check(dir: &Path, engine_dir: &Path) -> Result<(), ViewError> {
     for keyspace in list(dir, &engine_dir.join("keyspaces"))? {
         let current = keyspace.join("current");
@@ -43,8 +45,8 @@ pub(super) fn check(dir: &Path, engine_dir: &Path) -> Result<(), ViewError> {
     Ok(())
 }
 
-/// The tables that the manifest lists, by their numbers; `None` when it is missing or damaged. `current` has the manifest's number
-/// `u64`, its checksum `u128` and the checksum's type `u8`.
+/// The tables that the manifest lists, by their numbers; `None` when it is missing or damaged. `current` has
+/// the manifest's number `u64`, its checksum `u128` and the checksum's type `u8`.
 fn check_manifest(keyspace: &Path, current: &Path) -> Result<Option<HashSet<u64>>, ViewError> {
     let bytes = fs::read(current).map_err(ViewError::io("read", current))?;
     let mut reader = Reader(&bytes);
@@ -60,8 +62,8 @@ fn check_manifest(keyspace: &Path, current: &Path) -> Result<Option<HashSet<u64>
     Ok(if is_sound { listed_tables(&bytes) } else { None })
 }
 
-/// The numbers in a manifest's section `tables`: levels `u8`; of each, runs `u8`; of each, tables `u32`; of each, its number
-/// `u64`, the checksum's type `u8`, the checksum `u128` and a sequence number `u64`.
+/// The numbers in a manifest's section `tables`: levels `u8`; of each, runs `u8`; of each, tables `u32`; of
+/// each, its number `u64`, the checksum's type `u8`, the checksum `u128` and a sequence number `u64`.
 fn listed_tables(manifest: &[u8]) -> Option<HashSet<u64>> {
     let mut reader = Reader(section(manifest, b"tables")?);
     let mut tables = HashSet::new();
@@ -76,8 +78,8 @@ fn listed_tables(manifest: &[u8]) -> Option<HashSet<u64>> {
     Some(tables)
 }
 
-/// A section of a file, by its table of contents: magic 4 bytes and number of sections `u32`; of each, where it begins and its
-/// length `u64` each, and its name behind the name's length `u16`.
+/// A section of a file, by its table of contents: magic 4 bytes and number of sections `u32`; of each, where
+/// it begins and its length `u64` each, and its name behind the name's length `u16`.
 fn section<'a>(file: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
     let mut trailer = Reader(file.get(file.len().checked_sub(TRAILER_BYTES)?..)?);
     let (_magic_and_types, _checksum, start) = (trailer.bytes(6)?, trailer.bytes(16)?, trailer.u64()?);

@@ -53,7 +53,8 @@ impl FjallView {
         self.read_end(&self.snapshot(), conversation, ConversationKey::new(conversation))
     }
 
-    /// See [`View::floor`](crate::View::floor). What was reclaimed lies before all marks that there have been.
+    /// See [`View::floor`](crate::View::floor). What was reclaimed lies before all marks that there have
+    /// been.
     pub(super) fn read_floor(
         &self,
         conversation: &ConversationName,

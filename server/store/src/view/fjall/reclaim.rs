@@ -1,11 +1,12 @@
 //! Frees the space of windows of which everything is absent.
 //!
-//! First the rows of `spans` say that what a window has is gone, and that is brought to stable storage; only then the window's tables are
-//! dropped. A crash in between leaves rows that no span leads to, and the first reclaim behind a start drops them. Only windows that had
-//! ended by the checkpoint go, so groups that are applied again write to none of them.
+//! First the rows of `spans` say that what a window has is gone, and that is brought to stable storage; only
+//! then the window's tables are dropped. A crash in between leaves rows that no span leads to, and the first
+//! reclaim behind a start drops them. Only windows that had ended by the checkpoint go, so groups that are
+//! applied again write to none of them.
 //!
-//! A table that lies in two windows stays until both are gone. In the tree of a class with an age the windows go from the front, so that
-//! is one table.
+//! A table that lies in two windows stays until both are gone. In the tree of a class with an age the windows
+//! go from the front, so that is one table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -138,7 +139,8 @@ impl FjallView {
         for (span, next) in spans {
             let (last, is_new) = match span.held {
                 Held::Gone { last, .. } => (last, false),
-                // Of the last event itself the row behind it knows where it ends, and when it was stored at the latest.
+                // Of the last event itself the row behind it knows where it ends, and when it was stored at
+                // the latest.
                 Held::There { window, .. } if goes.contains(&window) => {
                     let seq = Seq(next.seq.0.saturating_sub(1));
                     (Last { seq, time_ms: next.time_ms, end: next.offset }, true)
@@ -162,7 +164,8 @@ impl FjallView {
         insert(batch, open);
     }
 
-    /// Drops the tables of windows without a span; gives their bytes. What an earlier process has left is looked for once.
+    /// Drops the tables of windows without a span; gives their bytes. What an earlier process has left is
+    /// looked for once.
     pub(super) fn drop_dead(
         &self,
         goes: &BTreeSet<ClassWindow>,

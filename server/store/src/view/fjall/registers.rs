@@ -1,8 +1,8 @@
 //! Registers: what is true of a conversation now.
 //!
-//! A row for each, overwritten and removed in the batch of the records that do it. Groups that are applied again after a crash
-//! overwrite what later ones have left, and the later ones come again behind them, so the rows end as they were: while groups
-//! are applied again nobody reads.
+//! A row for each, overwritten and removed in the batch of the records that do it. Groups that are applied
+//! again after a crash overwrite what later ones have left, and the later ones come again behind them, so the
+//! rows end as they were: while groups are applied again nobody reads.
 //!
 //! Retention drops windows, and these rows are in none.
 

@@ -1,17 +1,20 @@
 //! Frees the space of events that are absent one by one, in windows that have others which stay.
 //!
-//! What stays of a window is copied, a little at a time, into a window of the class that is for this, the **rest**; then the old window's
-//! tables are dropped as those of any window are. A copy costs what is kept, is bounded by the size of a step, and goes on where it
-//! was: a step moves part of a span, and the rows of `spans` say in one batch what is where. So whoever reads has either all of a step
-//! or none of it, and a crash leaves rows that no span leads to.
+//! What stays of a window is copied, a little at a time, into a window of the class that is for this, the
+//! **rest**; then the old window's tables are dropped as those of any window are. A copy costs what is kept,
+//! is bounded by the size of a step, and goes on where it was: a step moves part of a span, and the rows of
+//! `spans` say in one batch what is where. So whoever reads has either all of a step or none of it, and a
+//! crash leaves rows that no span leads to.
 //!
-//! A filter in the engine's merges would do the same work for more: the engine merges whatever tables it likes, never the last level of a tree
-//! that is not written, and all of a tree when it is asked.
+//! A filter in the engine's merges would do the same work for more: the engine merges whatever tables it
+//! likes, never the last level of a tree that is not written, and all of a tree when it is asked.
 //!
-//! What is absent side by side in great number becomes a row of `spans`; the others stay in their runs, as a few bytes for those that are
-//! side by side, since a row that says which seqs there were costs more than they do.
+//! What is absent side by side in great number becomes a row of `spans`; the others stay in their runs, as a
+//! few bytes for those that are side by side, since a row that says which seqs there were costs more than
+//! they do.
 //!
-//! Windows of the rest belong to no group of the log. So a start begins a new one, behind whatever a crash may have left.
+//! Windows of the rest belong to no group of the log. So a start begins a new one, behind whatever a crash
+//! may have left.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,14 +37,15 @@ use crate::view::{Erased, Keep, Keepings, Last, Place, Rewrite, Rewritten, ViewE
 /// Bytes of rows that a step moves, about. No group is applied meanwhile.
 const STEP_BYTES: usize = 128 * 1024;
 
-/// So many absent events side by side are a row of `spans`. A block has no more, so each block that has a row has something to read.
+/// So many absent events side by side are a row of `spans`. A block has no more, so each block that has a row
+/// has something to read.
 const GONE_SEQS_MIN: u64 = BLOCK_SEQS;
 
 /// While more than the eighth part of what windows have is dead, the deadest of them are rewritten.
 const DEAD_PARTS: u64 = 8;
 
-/// Windows with so many bytes of contents are rewritten at once, about: until all of them are, whatever is overwritten elsewhere meanwhile
-/// stays on the disk.
+/// Windows with so many bytes of contents are rewritten at once, about: until all of them are, whatever is
+/// overwritten elsewhere meanwhile stays on the disk.
 const WINDOWS_BYTES_MAX: u64 = 4 * WINDOW_BYTES;
 
 /// An open window is ended for its space when so large a part of what fills one is dead.
@@ -227,8 +231,8 @@ impl FjallView {
         choose(candidates.collect())
     }
 
-    /// Adds the windows whose tables may have something that was erased by a time, unless they have an open window's rows too: that one is
-    /// to be ended first.
+    /// Adds the windows whose tables may have something that was erased by a time, unless they have an open
+    /// window's rows too: that one is to be ended first.
     fn add_erased(
         &self,
         assessed: &BTreeMap<ClassWindow, Assessed>,
@@ -268,8 +272,8 @@ impl FjallView {
         Ok(windows)
     }
 
-    /// Forgets what was counted of windows of which nothing is on the disk; says whether there was any. What was erased counts until its
-    /// files are gone, and what had been said of it.
+    /// Forgets what was counted of windows of which nothing is on the disk; says whether there was any. What
+    /// was erased counts until its files are gone, and what had been said of it.
     pub(super) fn forget_windows(
         &self,
         alive: &BTreeSet<ClassWindow>,
@@ -298,7 +302,8 @@ impl FjallView {
         Ok(is_any)
     }
 
-    /// Moves a part of a span, from its first event on, into the open window of the rest, without what is absent.
+    /// Moves a part of a span, from its first event on, into the open window of the rest, without what is
+    /// absent.
     fn move_step(
         &self,
         (name, key): (&ConversationName, ConversationKey),

@@ -1,7 +1,7 @@
 //! The keys and values of the view's rows.
 //!
-//! A checksum stands first in every value and covers the row's key and the rest of the value, so a row that comes back
-//! under another key is damaged too.
+//! A checksum stands first in every value and covers the row's key and the rest of the value, so a row that
+//! comes back under another key is damaged too.
 
 use quoth_protocol::{ConversationName, Seq};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -12,8 +12,8 @@ use crate::class::Class;
 use crate::key::{ConversationKey, ProducerKey};
 use crate::view::{Last, ProducerState};
 
-/// Seqs of a block. A look-up reads this many messages at most; a producer has a row for each block it is in. Smaller
-/// blocks cost more rows, and at 64 a producer that is alone adds a byte to each of its messages.
+/// Seqs of a block. A look-up reads this many messages at most; a producer has a row for each block it is in.
+/// Smaller blocks cost more rows, and at 64 a producer that is alone adds a byte to each of its messages.
 pub(super) const BLOCK_SEQS: u64 = 64;
 
 /// Seqs of a conversation between two multiples of [`BLOCK_SEQS`], by which a producer's messages are found.
@@ -42,10 +42,12 @@ impl Block {
     }
 }
 
-/// Length of a run's key in bytes: window 4 in big endian, conversation 16, seq of its last message 8 in big endian.
+/// Length of a run's key in bytes: window 4 in big endian, conversation 16, seq of its last message 8 in big
+/// endian.
 pub(super) const RUN_KEY_BYTES: usize = 28;
 
-/// The key of the run whose last message has this seq. The run that holds a seq is the first one from its key on.
+/// The key of the run whose last message has this seq. The run that holds a seq is the first one from its key
+/// on.
 pub(super) fn run_key(window: Window, conversation: ConversationKey, last: Seq) -> [u8; RUN_KEY_BYTES] {
     let mut key = [0; RUN_KEY_BYTES];
     key[..4].copy_from_slice(&window.0.to_be_bytes());
@@ -75,8 +77,8 @@ pub(super) fn span_key(conversation: ConversationKey, first: Seq) -> [u8; SPAN_K
 
 /// A span's value: checksum `u64`, then
 /// - of what is there: 0 and class `u8`, window `u32`, time and offset of its first event `u64` each;
-/// - of what was reclaimed: 1 `u8`, time and offset of its first event, seq of its last one, when that was stored and where it
-///   ended, `u64` each.
+/// - of what was reclaimed: 1 `u8`, time and offset of its first event, seq of its last one, when that was
+///   stored and where it ended, `u64` each.
 pub(super) fn encode_span(key: &[u8], held: Held) -> Vec<u8> {
     let mut value = vec![0; 8];
     match held {
@@ -180,7 +182,8 @@ pub(super) fn decode_name(key: &[u8], value: &[u8]) -> Option<Named> {
     Some(Named { name, has_events: *has_events != 0 })
 }
 
-/// The key of a register's row: conversation 16 bytes, the register's key. So those of a conversation stand in their order.
+/// The key of a register's row: conversation 16 bytes, the register's key. So those of a conversation stand
+/// in their order.
 pub(super) fn register_key(conversation: ConversationKey, key: &[u8]) -> Vec<u8> {
     [&conversation.0, key].concat()
 }

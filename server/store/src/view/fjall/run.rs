@@ -1,11 +1,12 @@
 //! Runs: the row of `messages` holds consecutive messages of one conversation, all of one group.
 //!
-//! The engine's work is for rows much more than for bytes, and under load a group has several messages of each conversation:
-//! one row for all of them is written and compacted at a fraction of the cost (`figures store`), and a page is read from
-//! fewer rows. A run lies in one block, so whoever looks for a seq knows where its run ends at the latest.
+//! The engine's work is for rows much more than for bytes, and under load a group has several messages of
+//! each conversation: one row for all of them is written and compacted at a fraction of the cost
+//! (`figures store`), and a page is read from fewer rows. A run lies in one block, so whoever looks for a seq
+//! knows where its run ends at the latest.
 //!
-//! How a group is cut into runs depends on the group alone. So a group that is applied again after a crash gives the rows
-//! that may be there already, and runs never overlap.
+//! How a group is cut into runs depends on the group alone. So a group that is applied again after a crash
+//! gives the rows that may be there already, and runs never overlap.
 
 use bytes::Bytes;
 use quoth_protocol::{ConversationName, Seq, UserId};
@@ -23,8 +24,9 @@ use crate::view::{Last, Place};
 /// Version of the values of runs.
 const FORMAT: u8 = 5;
 
-/// A run that has so many bytes of contents takes no further message: who wants one message reads its whole run. With another
-/// value a store that was not closed would cut groups in another way than before: the folder's format has to change with it.
+/// A run that has so many bytes of contents takes no further message: who wants one message reads its whole
+/// run. With another value a store that was not closed would cut groups in another way than before: the
+/// folder's format has to change with it.
 const RUN_BYTES_MAX: usize = 16 * 1024;
 
 // A run's value counts its messages in a byte.
@@ -63,12 +65,13 @@ pub(super) fn cut<'a, 'm>(mut messages: &'a [Message<'m>]) -> impl Iterator<Item
     })
 }
 
-/// A run's value: checksum `u64`, format `u8`, number of messages `u8`, and per event kind, flags and length of the sender
-/// `u8` each, length of the content `u32`, time `u64`, origin time `u64` if a flag says so, n `u64` and producer 16 bytes if a
-/// flag says so, when it expires and its offset `u64`, each if a flag says so, the sender, the content. Of what is absent there
-/// are no sender and no content, but its content's length; and in place of the sender's length stands how many in a row that
-/// are absent and have no id this tells of, of which time and offset are those of the first, the length is that of all, and
-/// the time of the last `u64` is at the end if they are several.
+/// A run's value: checksum `u64`, format `u8`, number of messages `u8`, and per event kind, flags and length
+/// of the sender `u8` each, length of the content `u32`, time `u64`, origin time `u64` if a flag says so, n
+/// `u64` and producer 16 bytes if a flag says so, when it expires and its offset `u64`, each if a flag says
+/// so, the sender, the content. Of what is absent there are no sender and no content, but its content's
+/// length; and in place of the sender's length stands how many in a row that are absent and have no id this
+/// tells of, of which time and offset are those of the first, the length is that of all, and the time of the
+/// last `u64` is at the end if they are several.
 pub(super) fn encode(key: &[u8], run: &[Message<'_>]) -> Vec<u8> {
     const FIXED_BYTES: usize = 47;
     let texts = run.iter().map(|message| message.sender.len() + message.content.len()).sum::<usize>();

@@ -15,8 +15,8 @@ use crate::view::ViewError;
 const READ_BYTES: usize = 256 * 1024;
 
 impl Engine {
-    /// Compares each table with the checksum of the whole file that its manifest has, and gives those that are damaged. Rows
-    /// say only that some table is.
+    /// Compares each table with the checksum of the whole file that its manifest has, and gives those that
+    /// are damaged. Rows say only that some table is.
     pub(super) fn damaged_tables(&self, progress: &mut dyn FnMut(Progress)) -> Vec<ViewError> {
         let versions: Vec<_> = self.keyspaces().map(|keyspace| keyspace.tree.current_version()).collect();
         let tables: Vec<_> = versions.iter().flat_map(|version| version.iter_tables()).collect();

@@ -1,7 +1,8 @@
 //! What is known of a window without reading it: how much of it dies by itself and when, and what was erased.
 //!
-//! A tally is a row of `windows` for each window that has anything to tell. It says up to which group it counts, so a group that is
-//! applied again after a crash is counted once. Rows are written with each flush and not with each group.
+//! A tally is a row of `windows` for each window that has anything to tell. It says up to which group it
+//! counts, so a group that is applied again after a crash is counted once. Rows are written with each flush
+//! and not with each group.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -148,8 +149,8 @@ fn key(window: ClassWindow) -> [u8; KEY_BYTES] {
     key
 }
 
-/// A window's value: checksum, position, bytes that are gone, number of the erased ones, their bytes and since when, number of times, and
-/// for each of them time and bytes; `u64` each, little endian.
+/// A window's value: checksum, position, bytes that are gone, number of the erased ones, their bytes and
+/// since when, number of times, and for each of them time and bytes; `u64` each, little endian.
 fn encode(key: &[u8], tally: &Tally) -> Vec<u8> {
     let mut value = vec![0; 8];
     let Tally { position, expiring, gone_bytes, erased, erased_bytes, erased_since_ms, is_changed: _ } =

@@ -1,7 +1,8 @@
 //! Deletes what was begun and could not be finished.
 //!
-//! Tables of a flush or a merge that has failed fjall leaves to its next start. Where the disk has no room they would take what is
-//! left of it, one more with each attempt. The file that was to replace another one when the machine stopped it leaves for ever.
+//! Tables of a flush or a merge that has failed fjall leaves to its next start. Where the disk has no room
+//! they would take what is left of it, one more with each attempt. The file that was to replace another one
+//! when the machine stopped it leaves for ever.
 
 use std::collections::HashSet;
 use std::fs;
@@ -13,11 +14,12 @@ use ::fjall::{AbstractTree as _, Keyspace};
 use super::engine::Engine;
 use crate::view::ViewError;
 
-/// Begins the names of files that are to replace others, in the folders of fjall's trees (lsm-tree 3.1.10, `file.rs`, with the names of
-/// `tempfile`).
+/// Begins the names of files that are to replace others, in the folders of fjall's trees (lsm-tree 3.1.10,
+/// `file.rs`, with the names of `tempfile`).
 const TEMPORARY_PREFIX: &str = ".tmp";
 
-/// Deletes what was to replace a file when the machine or the process stopped. Nobody has fjall's files open meanwhile.
+/// Deletes what was to replace a file when the machine or the process stopped. Nobody has fjall's files open
+/// meanwhile.
 pub(super) fn delete_temporary(engine_dir: &Path) -> Result<(), ViewError> {
     let keyspaces = engine_dir.join("keyspaces");
     let trees = match fs::read_dir(&keyspaces) {
@@ -40,12 +42,12 @@ pub(super) fn delete_temporary(engine_dir: &Path) -> Result<(), ViewError> {
 }
 
 impl Engine {
-    /// Deletes the tables of a tree that are in no version, from a number on; that is, those since the attempt that has
-    /// failed, since numbers grow. The caller merges nothing and flushes nothing meanwhile.
+    /// Deletes the tables of a tree that are in no version, from a number on; that is, those since the
+    /// attempt that has failed, since numbers grow. The caller merges nothing and flushes nothing meanwhile.
     ///
     /// # Errors
-    /// When the manifest on the disk is not the one in memory: then the disk alone knows what is needed, and only a start can
-    /// say where the view goes on.
+    /// When the manifest on the disk is not the one in memory: then the disk alone knows what is needed, and
+    /// only a start can say where the view goes on.
     pub(super) fn delete_unfinished(&self, keyspace: &Keyspace, first_new: u64) -> Result<(), ViewError> {
         let _nobody_flushes = keyspace.tree.get_flush_lock();
         let version = keyspace.tree.current_version();

@@ -1,19 +1,21 @@
 //! Windows: the messages of a stretch of time, whose rows lie together.
 //!
-//! Messages come in the order of time and are kept in the order of conversations, so new tables would overlap with all old
-//! ones, and merging them would write every message again and again, the more often the more there are. With the window in
-//! front of the key, a table overlaps with those of its window alone, and soon after a window has ended its tables are
-//! written no more.
+//! Messages come in the order of time and are kept in the order of conversations, so new tables would overlap
+//! with all old ones, and merging them would write every message again and again, the more often the more
+//! there are. With the window in front of the key, a table overlaps with those of its window alone, and soon
+//! after a window has ended its tables are written no more.
 //!
-//! A window ends behind the group that fills it, and the checkpoint says which one goes on and how full it is. So which
-//! window a group is in depends on the log alone: a group that is applied again after a crash comes to where it was.
+//! A window ends behind the group that fills it, and the checkpoint says which one goes on and how full it
+//! is. So which window a group is in depends on the log alone: a group that is applied again after a crash
+//! comes to where it was.
 //!
-//! Each retention class has windows of its own, in a tree of its own: what is kept for about as long goes together, and the front of
-//! a tree is what goes first. A class with an age also ends a window behind the group in which an eighth of that age is over; a
-//! notice may be that group. So however long it is until all of a window is absent, the log alone says where windows end.
+//! Each retention class has windows of its own, in a tree of its own: what is kept for about as long goes
+//! together, and the front of a tree is what goes first. A class with an age also ends a window behind the
+//! group in which an eighth of that age is over; a notice may be that group. So however long it is until all
+//! of a window is absent, the log alone says where windows end.
 //!
-//! A **span** is what a window has of a conversation in a row. Rows of `spans` lead from a seq to the window that holds it, or say that
-//! it was reclaimed; together they tell of every seq.
+//! A **span** is what a window has of a conversation in a row. Rows of `spans` lead from a seq to the window
+//! that holds it, or say that it was reclaimed; together they tell of every seq.
 
 use std::ops::Bound;
 
@@ -29,9 +31,9 @@ use crate::key::ConversationKey;
 use crate::record::Record;
 use crate::view::Last;
 
-/// Messages of a window, in bytes. A smaller one is merged at less cost, but conversations that are seldom written to have a
-/// span for every few messages. With another value, or other [`window_bytes`], a store that was not closed would put groups
-/// into other windows than before: the folder's format has to change with it.
+/// Messages of a window, in bytes. A smaller one is merged at less cost, but conversations that are seldom
+/// written to have a span for every few messages. With another value, or other [`window_bytes`], a store that
+/// was not closed would put groups into other windows than before: the folder's format has to change with it.
 pub(super) const WINDOW_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What an event counts for in its window, in bytes: about its share of a row.
@@ -130,7 +132,8 @@ impl FjallView {
         let holding = self.span_at(snapshot, conversation, first).transpose();
         let behind = self.spans_behind(snapshot, conversation, first);
         let mut spans = holding.into_iter().chain(behind).peekable();
-        // A conversation may come back to a window after it has been in another one, so a span ends where the next one begins.
+        // A conversation may come back to a window after it has been in another one, so a span ends where the
+        // next one begins.
         let with_ends = std::iter::from_fn(move || {
             let span = spans.next()?;
             let next = spans.peek().and_then(|next| next.as_ref().ok());
@@ -143,7 +146,8 @@ impl FjallView {
         }))
     }
 
-    /// The pieces of a conversation up to the one that holds a seq, descending. The first one may reach behind it.
+    /// The pieces of a conversation up to the one that holds a seq, descending. The first one may reach
+    /// behind it.
     pub(super) fn pieces_until<'a>(
         &'a self,
         snapshot: &'a Snapshot<'_>,
