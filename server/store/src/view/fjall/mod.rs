@@ -45,6 +45,8 @@ mod row;
 mod run;
 mod tables;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod unfinished;
 mod window;
 
