@@ -42,9 +42,7 @@ impl FjallView {
                 Err(error) if error.is_damage() => {
                     count += 1;
                     damaged(spans);
-                    if self.known_damaged.lock().insert(key) {
-                        tracing::error!(%error, "a conversation is damaged: nothing of it is freed or erased from the disk");
-                    }
+                    self.tell_of_damage(key, &error);
                     Ok(())
                 }
                 other => other,
@@ -60,6 +58,13 @@ impl FjallView {
         }
         one(&spans)?;
         Ok(count)
+    }
+
+    /// Tells the operator once that a conversation is damaged.
+    pub(super) fn tell_of_damage(&self, key: ConversationKey, error: &ViewError) {
+        if self.known_damaged.lock().insert(key) {
+            tracing::error!(%error, "a conversation is damaged: nothing of it is freed or erased from the disk");
+        }
     }
 
     fn visit_conversation(

@@ -279,15 +279,22 @@ impl FjallView {
     }
 
     /// Whether a window that is written has a span of a conversation that reaches to this seq. Spans behind
-    /// it may be there already, when groups are applied again.
+    /// it may be there already, when groups are applied again. Where that cannot be told it gets another one,
+    /// which changes nothing of what is there.
     fn has_span(
         &self,
         conversation: ConversationKey,
         seq: Seq,
         window: ClassWindow,
     ) -> Result<bool, ViewError> {
-        let span = self.span_at(&self.snapshot(), conversation, seq)?;
-        Ok(span.is_some_and(|span| span.window() == Some(window)))
+        match self.span_at(&self.snapshot(), conversation, seq) {
+            Ok(span) => Ok(span.is_some_and(|span| span.window() == Some(window))),
+            Err(error) if error.is_damage() => {
+                self.tell_of_damage(conversation, &error);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Brings everything to stable storage, whether groups were applied since the last time or not.
@@ -302,7 +309,7 @@ impl FjallView {
     }
 
     /// Adds to a batch the names of conversations that get their first event, or registers, unless they are
-    /// there already.
+    /// there already. One that is damaged is written again.
     fn name<'a>(&'a self, records: &[Record], batch: &mut Batch<'a>) -> Result<(), ViewError> {
         let mut begin = BTreeMap::new();
         for record in records {
@@ -313,8 +320,20 @@ impl FjallView {
         }
         for (name, has_first) in begin {
             let key = ConversationKey::new(name);
-            let stored = self.read_name(&self.snapshot(), name, key)?;
-            let has_events = has_first || stored.as_ref().is_some_and(|stored| stored.has_events);
+            let snapshot = self.snapshot();
+            let (stored, had_events) = match self.read_name(&snapshot, name, key) {
+                Ok(stored) => {
+                    let had_events = stored.as_ref().is_some_and(|stored| stored.has_events);
+                    (stored, had_events)
+                }
+                Err(ViewError::DamagedConversation { .. } | ViewError::DamagedBlock { .. }) => {
+                    // A row that is damaged is one.
+                    let span = self.span_at(&snapshot, key, Seq(u64::MAX));
+                    (None, span.map_or_else(|error| error.is_damage(), |span| span.is_some()))
+                }
+                Err(error) => return Err(error),
+            };
+            let has_events = has_first || had_events;
             if stored.is_none_or(|stored| stored.has_events != has_events) {
                 batch.insert(&self.engine.conversations, key.0, row::encode_name(&key.0, name, has_events));
             }

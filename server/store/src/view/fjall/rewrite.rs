@@ -27,7 +27,7 @@ use super::engine::{Batch, Snapshot};
 use super::read::{StoredRun, hole};
 use super::row::{self, BLOCK_SEQS, Block, SPAN_KEY_BYTES};
 use super::run::{self, Message};
-use super::tally::Tally;
+use super::tally::{Tally, UNKNOWN};
 use super::window::{ClassWindow, Held, Piece, Span, WINDOW_BYTES, Window};
 use crate::applier::FLUSH_BYTES;
 use crate::class::Class;
@@ -243,7 +243,8 @@ impl FjallView {
     ) {
         let due: Vec<_> = {
             let writing = self.writing.lock();
-            writing.tallies.iter().filter(|(_, tally)| is_due(tally, erased_by_ms)).map(|(w, _)| w).collect()
+            let due = writing.tallies.iter().filter(|(_, tally)| is_due(tally, erased_by_ms));
+            due.map(|(window, _)| window).filter(|window| *window != UNKNOWN).collect()
         };
         for window in due {
             if has_enough(windows, assessed) {

@@ -22,6 +22,10 @@ const TIMES_MAX: usize = 64;
 /// A time to live is counted as up to so much longer: the eighth part.
 const TIME_PARTS: u64 = 8;
 
+/// Stands for the windows of which it is not known which they are, since what leads there is damaged. Nothing is
+/// ever freed of them: what was erased there is outstanding until the view is built anew.
+pub(super) const UNKNOWN: ClassWindow = ClassWindow { class: Class::REST, number: Window(u32::MAX) };
+
 /// What there is of a window. The default has nothing to tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Tally {
