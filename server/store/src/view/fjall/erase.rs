@@ -72,6 +72,7 @@ impl FjallView {
                 }
             }
         }
+        tallies.erase_left(at_ms);
         self.engine.write(batch);
         Ok(())
     }
