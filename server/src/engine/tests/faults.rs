@@ -11,7 +11,9 @@ use quoth_protocol::{Code, Seq};
 use quoth_store::testing::{commit, record};
 use quoth_store::{Bounds, MemoryLog, MemoryView, Position, View as _, ViewError};
 
+use crate::config::RetentionConfig;
 use crate::engine::{NotStored, Reading};
+use crate::retention::Retention;
 
 use super::world::{
     failure, hooked_log, hooked_view, outcome, publish, publisher, room, start, stop, stored,
@@ -153,4 +155,30 @@ async fn the_head_is_not_behind_a_tail_that_goes_while_the_view_is_asked() {
         Bounds { floor: Seq(1), head: Seq(1) }
     );
     drop((engine, stopper));
+}
+
+/// Whoever stops the server waits for what frees space: it must not wait for a view that has failed.
+#[tokio::test]
+async fn freeing_ends_when_the_view_fails_that_it_waits_for() {
+    let (fail, fails) = channel::<()>();
+    let fails = Mutex::new(fails);
+    let hook = move |call: &'static str, _: Option<&quoth_protocol::ConversationName>| match call {
+        "apply" => {
+            fails.lock().unwrap().recv().unwrap_err();
+            Err(ViewError::Engine { action: "write", path: "view".into(), what: "an input error".into() })
+        }
+        _ => Ok(()),
+    };
+    let (engine, stopper) = start(MemoryLog::new(), hooked_view(MemoryView::new(), hook));
+    let freeing = Retention::start(engine.clone(), &RetentionConfig::default());
+    stored(&engine, &publisher("room"), 1).await;
+    engine.reclaim_soon();
+    // It has begun, and the group that it waits for is not applied.
+    while engine.inner.reclaims.try_lock().is_ok() {
+        tokio::task::yield_now().await;
+    }
+    drop(fail);
+    assert!(failure(&engine).await.contains("an input error"));
+    tokio::time::timeout(Duration::from_secs(30), freeing.stop()).await.expect("it ends");
+    stop(engine, stopper).await.unwrap_err();
 }
