@@ -108,7 +108,7 @@ impl Engine {
 
     /// Takes events away without a word to readers, who find a gap in their place. It is done and durable
     /// when this is ready. Nobody must keep a state of what they say: those of a user's own log are told to
-    /// that user alone.
+    /// that user alone, and of what is absent by its retention nobody does.
     ///
     /// # Errors
     /// As of [`Engine::note`].
