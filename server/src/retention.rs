@@ -178,6 +178,7 @@ pub(crate) struct Retention {
 impl Retention {
     pub(crate) fn start(engine: Engine, config: &RetentionConfig) -> Self {
         engine.set_erasure_max(config.erasure_max_s.saturating_mul(1_000));
+        engine.set_erasure_pace(config.rewrite_bytes_per_s);
         let ((stop, stopped), stopping) = (oneshot::channel(), Arc::new(AtomicBool::new(false)));
         let erasure_max = Duration::from_secs(config.erasure_max_s);
         let mut failure = engine.failure();

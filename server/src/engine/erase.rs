@@ -56,6 +56,7 @@ impl Engine {
         name: &ConversationName,
         user: &UserId,
     ) -> Result<Taken, Refusal> {
+        let _one_at_a_time = self.inner.space.erasing().await;
         let (has_left, is_last_owner) = self.end_membership(operator, name, user).await?;
         let messages = self.erase_messages(operator, name, user).await?;
         let reactions = self.take_reactions(name, user).await?;
@@ -106,7 +107,7 @@ impl Engine {
         while cursor < head {
             let (log, sender) = (name.clone(), user.clone());
             let read = move |view: &dyn View| texts_of(view, &log, &sender, cursor);
-            let Texts { messages, edits, reached } =
+            let Texts { messages, edits, reached, bytes } =
                 self.inner.reads.run(read).await.map_err(|error| unreadable(&error))?;
             let revoked = messages.into_iter().map(|seq| async move {
                 let caller = Caller::Operator(operator.clone());
@@ -128,6 +129,7 @@ impl Engine {
             if !absent.is_empty() {
                 self.take_events(name.clone(), absent).await.map_err(|_| FAILED)?;
             }
+            self.inner.space.pace(bytes).await;
             if reached == cursor {
                 break;
             }
@@ -225,13 +227,16 @@ struct Texts {
     edits: Vec<Seq>,
     /// How far the events go.
     reached: Seq,
+    /// What was read of contents.
+    bytes: u64,
 }
 
 /// What a user has said in the next events behind `after`.
 fn texts_of(view: &dyn View, name: &ConversationName, user: &UserId, after: Seq) -> Result<Texts, ViewError> {
     let read = view.after(name, after, PAGE)?;
     // Behind the last event there may be others that are absent.
-    let mut texts = Texts { messages: Vec::new(), edits: Vec::new(), reached: read.to.max(after) };
+    let (reached, bytes) = (read.to.max(after), read.iter().map(|record| record.content.len() as u64).sum());
+    let mut texts = Texts { messages: Vec::new(), edits: Vec::new(), reached, bytes };
     for record in read.iter().filter(|record| record.sender == *user) {
         match event(record)?.kind {
             EventKind::Message { .. } => texts.messages.push(record.seq),

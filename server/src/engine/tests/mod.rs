@@ -2,6 +2,7 @@
 
 mod changes;
 mod durable;
+mod erase;
 mod faults;
 mod lists;
 mod loads;
