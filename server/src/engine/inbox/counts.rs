@@ -22,7 +22,7 @@ const WINDOW_MESSAGES: usize = 8;
 const PAGE: PageLimit = PageLimit { records: 256, bytes: 256 * 1024 };
 
 /// A window that is further behind begins anew.
-const BEHIND_MAX: u64 = UNREAD_EVENTS_MAX;
+const BEHIND_MAX: u64 = UNREAD_EVENTS_MAX as u64;
 
 /// The windows of the conversations that were asked for lately.
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ impl Counts {
         if read >= head {
             return Ok(Unread::default());
         }
-        let floor = floor.max(Seq(head.0.saturating_sub(UNREAD_EVENTS_MAX - 1)));
+        let floor = floor.max(Seq(head.0.saturating_sub(u64::from(UNREAD_EVENTS_MAX) - 1)));
         // Whoever else asks meanwhile makes another one.
         let window = self.0.lock().take(name);
         let mut window = window
@@ -130,9 +130,10 @@ mod tests {
     fn what_one_has_written_oneself_is_looked_through_to_an_end() {
         let (view, name) = (MemoryView::new(), ConversationName::new("room").unwrap());
         let (bot, bob) = (UserId::new("bot").unwrap(), UserId::new("bob").unwrap());
-        let head = 3 * UNREAD_EVENTS_MAX;
+        let events_max = u64::from(UNREAD_EVENTS_MAX);
+        let head = 3 * events_max;
         // Of another one's there is one before those that are looked at, and one among them.
-        let seen = head - UNREAD_EVENTS_MAX + 1;
+        let seen = head - events_max + 1;
         let records: Vec<Record> = (1..=head)
             .map(|seq| {
                 let sender = if seq == seen - 1 || seq == seen { bob.clone() } else { bot.clone() };
@@ -147,7 +148,7 @@ mod tests {
             let unread = counts.unread(&view, &name, bounds, (&bot, Seq::ZERO), |_| false).unwrap();
             assert_eq!(unread.messages, 1);
             let held = counts.0.lock().messages as u64;
-            assert!((1..2 * UNREAD_EVENTS_MAX).contains(&held), "{held}");
+            assert!((1..2 * events_max).contains(&held), "{held}");
         }
     }
 }
