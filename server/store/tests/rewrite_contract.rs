@@ -373,7 +373,8 @@ fn what_was_moved_in_part_is_moved_as_a_whole_however_little_is_dead() {
     assert_eq!(rewrite(&view, &keep, 0, 0).moved_bytes, 0);
 }
 
-/// Everything of the first windows is in one table, which stays beside others, or a move has ended in the middle.
+/// Everything of the first windows is in one table, which stays beside others, or a move has ended in the
+/// middle.
 #[test]
 fn what_was_moved_before_it_was_erased_leaves_the_disk() {
     for is_interrupted in [true, false] {

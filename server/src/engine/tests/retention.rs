@@ -345,7 +345,8 @@ async fn what_is_said_of_a_message_ends_with_its_place() {
     is_gone(&mut world, &ada, &[Told::Gap(1, 3), Told::Event(4), Told::Event(5)]).await;
 }
 
-/// Its space may be freed long after, and whoever asks whether all of a user is gone is told by what was erased.
+/// Its space may be freed long after, and whoever asks whether all of a user is gone is told by what was
+/// erased.
 #[tokio::test]
 async fn what_is_absent_already_is_erased_with_its_user() {
     for expires_in_ms in [1_000, 0] {

@@ -50,7 +50,7 @@ mod tests;
 mod unfinished;
 mod window;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -305,39 +305,6 @@ impl FjallView {
         checkpoint::write(&self.dir, next)?;
         *checkpoint = next;
         self.compactor.wake();
-        Ok(())
-    }
-
-    /// Adds to a batch the names of conversations that get their first event, or registers, unless they are
-    /// there already. One that is damaged is written again.
-    fn name<'a>(&'a self, records: &[Record], batch: &mut Batch<'a>) -> Result<(), ViewError> {
-        let mut begin = BTreeMap::new();
-        for record in records {
-            let is_first = record.seq == Seq(1);
-            if is_first || !record.registers.is_empty() {
-                *begin.entry(&record.conversation).or_insert(false) |= is_first;
-            }
-        }
-        for (name, has_first) in begin {
-            let key = ConversationKey::new(name);
-            let snapshot = self.snapshot();
-            let (stored, had_events) = match self.read_name(&snapshot, name, key) {
-                Ok(stored) => {
-                    let had_events = stored.as_ref().is_some_and(|stored| stored.has_events);
-                    (stored, had_events)
-                }
-                Err(ViewError::DamagedConversation { .. } | ViewError::DamagedBlock { .. }) => {
-                    // A row that is damaged is one.
-                    let span = self.span_at(&snapshot, key, Seq(u64::MAX));
-                    (None, span.map_or_else(|error| error.is_damage(), |span| span.is_some()))
-                }
-                Err(error) => return Err(error),
-            };
-            let has_events = has_first || had_events;
-            if stored.is_none_or(|stored| stored.has_events != has_events) {
-                batch.insert(&self.engine.conversations, key.0, row::encode_name(&key.0, name, has_events));
-            }
-        }
         Ok(())
     }
 }

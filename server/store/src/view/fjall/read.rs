@@ -53,8 +53,8 @@ impl FjallView {
         self.read_end(&self.snapshot(), conversation, ConversationKey::new(conversation))
     }
 
-    /// See [`View::floor`](crate::View::floor). What is gone may lie anywhere: it is judged by where it begins,
-    /// since of its other events it is not known where they lay.
+    /// See [`View::floor`](crate::View::floor). What is gone may lie anywhere: it is judged by where it
+    /// begins, since of its other events it is not known where they lay.
     pub(super) fn read_floor(
         &self,
         conversation: &ConversationName,

@@ -14,8 +14,8 @@
 //! they do.
 //!
 //! What was moved stays on the disk until its window's tables are dropped, which may be long after: a rewrite
-//! may be ended, and a table may have rows of a window that stays. So each window says whether it has such rows,
-//! and what is erased from then on counts there as well.
+//! may be ended, and a table may have rows of a window that stays. So each window says whether it has such
+//! rows, and what is erased from then on counts there as well.
 //!
 //! Windows of the rest belong to no group of the log. So a start begins a new one, behind whatever a crash
 //! may have left.
@@ -234,7 +234,8 @@ impl FjallView {
         choose(candidates.collect())
     }
 
-    /// The windows of which an earlier call has moved a part: until the rest is moved too, all of it takes space.
+    /// The windows of which an earlier call has moved a part: until the rest is moved too, all of it takes
+    /// space.
     fn begun(
         &self,
         assessed: &BTreeMap<ClassWindow, Assessed>,

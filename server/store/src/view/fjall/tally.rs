@@ -22,8 +22,8 @@ const TIMES_MAX: usize = 64;
 /// A time to live is counted as up to so much longer: the eighth part.
 const TIME_PARTS: u64 = 8;
 
-/// Stands for the windows of which it is not known which they are, since what leads there is damaged. Nothing is
-/// ever freed of them: what was erased there is outstanding until the view is built anew.
+/// Stands for the windows of which it is not known which they are, since what leads there is damaged. Nothing
+/// is ever freed of them: what was erased there is outstanding until the view is built anew.
 pub(super) const UNKNOWN: ClassWindow = ClassWindow { class: Class::REST, number: Window(u32::MAX) };
 
 /// What there is of a window. The default has nothing to tell.
@@ -43,8 +43,8 @@ pub(super) struct Tally {
     pub(super) erased_since_ms: u64,
     /// Whether rows of it may be on the disk to which no span leads: they were moved, or are said to be gone.
     pub(super) is_left: bool,
-    /// When something was erased first since then, which may lie there; in milliseconds since 1970, 0: nothing
-    /// was.
+    /// When something was erased first since then, which may lie there; in milliseconds since 1970, 0:
+    /// nothing was.
     left_since_ms: u64,
     /// Whether its row is another one.
     is_changed: bool,

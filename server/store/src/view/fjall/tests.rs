@@ -1,5 +1,5 @@
-//! What is kept and what is absent, by a model that is too simple to be wrong: whatever is reclaimed, rewritten
-//! and applied again, readers have exactly what is kept, and floors are where they are.
+//! What is kept and what is absent, by a model that is too simple to be wrong: whatever is reclaimed,
+//! rewritten and applied again, readers have exactly what is kept, and floors are where they are.
 
 use std::ops::Range;
 

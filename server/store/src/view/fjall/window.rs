@@ -73,7 +73,8 @@ pub(super) struct Span {
 pub(super) enum Held {
     /// In a window. Time and offset are those of the first one.
     There { window: ClassWindow, time_ms: u64, offset: u64 },
-    /// They are absent, up to the last one, and not there any more. Time and offset are those of the first one.
+    /// They are absent, up to the last one, and not there any more. Time and offset are those of the first
+    /// one.
     Gone { time_ms: u64, offset: u64, last: Last },
 }
 
