@@ -46,6 +46,11 @@ pub const FETCHES_AT_ONCE_MAX: u32 = 4;
 /// [`Code::OVERLOADED`](crate::Code::OVERLOADED).
 pub const FETCH_STALL_TIMEOUT_MS: u64 = 10_000;
 
+/// How long a client may take nothing of its control stream when so much waits there that the server does not
+/// read it on, in milliseconds. As long as a WebSocket that is not read. Outcome: the connection is closed
+/// with [`Code::OVERLOADED`](crate::Code::OVERLOADED).
+pub const CONTROL_STALL_TIMEOUT_MS: u64 = 15_000;
+
 /// Events that an Open may ask for with [`Start::Last`](crate::frame::Start::Last). Outcome: it starts with
 /// this many.
 pub const START_LAST_MAX: u32 = 10_000;

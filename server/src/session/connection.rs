@@ -12,7 +12,7 @@ use quoth_core::rate::Rate;
 use quoth_core::session::{Identity, Input, Output, Session};
 use quoth_protocol::frame::{ClientFrame, Hello, ServerFrame, VERSION, Welcome, feature};
 use quoth_protocol::limits::{
-    FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, FRAME_BYTES_MAX, HELLO_TIMEOUT_MS, REQUESTS_UNDER_WAY_MAX,
+    CONTROL_STALL_TIMEOUT_MS, FETCHES_AT_ONCE_MAX, FIRST_FRAME_BYTES_MAX, FRAME_BYTES_MAX, HELLO_TIMEOUT_MS,
     TYPING_PER_SECOND_MAX,
 };
 use quoth_protocol::reply::Reply;
@@ -21,6 +21,7 @@ use quoth_protocol::{Action as Wish, Code, UserId};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::backlog::{Backlog, WAITING_BYTES_MAX};
 use super::counts::Counted;
 use super::end::End;
 use super::flood::Flood;
@@ -36,9 +37,6 @@ use crate::sessions::{Attendance, Refused, Told, Watcher};
 
 /// Priority of the control stream; conversations have 0, pages of history less.
 const CONTROL_PRIORITY: i32 = 20;
-
-/// Bytes that may wait on the control stream before notices are dropped.
-const CONTROL_WAITING_BYTES_MAX: usize = 16 * 1024;
 
 /// Longest wait for a token's end in one go, so that a jump of the machine's clock is noticed.
 const DEADLINE_WAIT_MAX: Duration = Duration::from_secs(30);
@@ -191,8 +189,10 @@ impl Connection {
         service: Service,
     ) -> Box<Self> {
         let reader = FrameReader::new(recv, FIRST_FRAME_BYTES_MAX);
-        let writer = FrameWriter::new(send);
+        let mut writer = FrameWriter::new(send);
         writer.set_priority(CONTROL_PRIORITY);
+        // Its next token could not come either. What is less may wait until the network is back.
+        writer.set_stall_timeout(Duration::from_millis(CONTROL_STALL_TIMEOUT_MS), WAITING_BYTES_MAX);
         let limits = Arc::clone(&service.limits);
         let streams_max = limits.streams_per_second_max;
         Box::new(Self {
@@ -250,9 +250,7 @@ impl Connection {
         let wait = wake_ms.into_iter().flatten().min().map_or(DEADLINE_WAIT_MAX, |wake_ms| {
             Duration::from_millis(wake_ms.saturating_sub(now_ms)).min(DEADLINE_WAIT_MAX)
         });
-        // Answers that the client does not take hold up its next requests.
-        let reads = self.requests_under_way < REQUESTS_UNDER_WAY_MAX
-            && (self.requests_under_way == 0 || self.writer.waiting_bytes() < CONTROL_WAITING_BYTES_MAX);
+        let backlog = self.backlog();
         let (is_signed_in, drains) = (self.signed_in.is_some(), self.drains);
         let (verifies, asks) = (self.verifying.is_some(), self.asking.is_some());
         let typing = async {
@@ -261,18 +259,15 @@ impl Connection {
                 None => std::future::pending().await,
             }
         };
-        // What is told of others comes behind the answer to the request for it.
-        let has_room =
-            self.requests_under_way == 0 && self.writer.waiting_bytes() < CONTROL_WAITING_BYTES_MAX;
         let told = async {
             match &self.attendance {
-                Some(attendance) => attendance.told(has_room).await,
+                Some(attendance) => attendance.told(backlog.tells()).await,
                 None => std::future::pending().await,
             }
         };
         let rows = async {
             match &self.signed_in {
-                Some(signed_in) if has_room => signed_in.shared.inbox.next().await,
+                Some(signed_in) if backlog.tells() => signed_in.shared.inbox.next().await,
                 _ => std::future::pending().await,
             }
         };
@@ -282,7 +277,7 @@ impl Connection {
             told = told => Happened::Told(told),
             verified = ready(&mut self.verifying), if verifies => Happened::Verified(verified),
             asked = ready(&mut self.asking), if asks => Happened::Asked(asked),
-            frame = self.reader.next(), if reads && !verifies && !asks => Happened::Read(frame),
+            frame = self.reader.next(), if backlog.reads() => Happened::Read(frame),
             written = self.writer.write(), if !self.writer.is_idle() => Happened::Wrote(written),
             Some(ended) = self.streams.join_next() => Happened::StreamEnded(ended),
             stream = self.transport.accept(), if accepts && !waits_for_rate => Happened::Stream(stream),
@@ -290,6 +285,15 @@ impl Connection {
             rows = rows => Happened::Rows(rows),
             datagram = self.transport.read_datagram(), if is_signed_in => Happened::Datagram(datagram),
             () = tokio::time::sleep(wait) => Happened::Woken,
+        }
+    }
+
+    /// What its client has not got yet.
+    fn backlog(&self) -> Backlog {
+        Backlog {
+            requests_under_way: self.requests_under_way,
+            waiting_bytes: self.writer.waiting_bytes(),
+            is_judged: self.verifying.is_some() || self.asking.is_some(),
         }
     }
 
@@ -323,8 +327,11 @@ impl Connection {
             Happened::Read(Err(ReadFailure::Broken(code))) => {
                 Err(End::Close(code, "a control frame is broken"))
             }
-            Happened::Wrote(Err(WriteFailure::Stalled)) => {
+            Happened::Wrote(Err(WriteFailure::Stalled)) if self.drains => {
                 Err(End::Close(Code::GOING_AWAY, "the server is going away and the client does not read"))
+            }
+            Happened::Wrote(Err(WriteFailure::Stalled)) => {
+                Err(End::Close(Code::OVERLOADED, "the client does not take its answers"))
             }
             Happened::Read(Err(ReadFailure::Gone))
             | Happened::Wrote(Err(WriteFailure::Gone))

@@ -119,6 +119,7 @@ fn every_constant_of_the_protocol_is_in_the_table_with_its_value() {
         FETCH_EVENTS_MAX,
         FETCHES_AT_ONCE_MAX,
         FETCH_STALL_TIMEOUT_MS,
+        CONTROL_STALL_TIMEOUT_MS,
         START_LAST_MAX,
         OPEN_CONVERSATIONS_SERVICE_MAX,
         HELLO_TIMEOUT_MS,
