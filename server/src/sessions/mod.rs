@@ -92,6 +92,8 @@ struct Inner {
     sooner: Arc<Notify>,
     /// Rings when a device has come or gone, of which that is to be stored.
     went: Arc<Notify>,
+    /// Rings when the next revocation may be over sooner than it was.
+    revoked: Arc<Notify>,
     /// Held while devices that have gone are stored, so that what is stored of one last is the latest.
     storing: tokio::sync::Mutex<()>,
     keep: RwLock<Arc<dyn Keep>>,
@@ -111,6 +113,7 @@ impl Sessions {
             state: Mutex::new(State::new(&config)),
             sooner: Arc::default(),
             went: Arc::default(),
+            revoked: Arc::default(),
             storing: tokio::sync::Mutex::default(),
             keep: RwLock::new(keep),
             runs: alive::Runs::new(clock.unix_ms()),
@@ -120,6 +123,7 @@ impl Sessions {
         });
         tokio::spawn(state::run(Arc::downgrade(&inner)));
         tokio::spawn(devices::run(Arc::downgrade(&inner)));
+        tokio::spawn(revoked::run(Arc::downgrade(&inner)));
         tokio::spawn(alive::run(Arc::downgrade(&inner)));
         Self(inner)
     }
@@ -132,6 +136,8 @@ impl Sessions {
         for (revoked, in_force) in revoked {
             state.revocations.restore(revoked, in_force.clone());
         }
+        drop(state);
+        self.0.revoked.notify_one();
     }
 
     /// A connection has shown a good token at `now_ms`, in milliseconds since 1970.
@@ -249,6 +255,7 @@ impl Sessions {
             state.revocations.revoke(revoked, extent, reason)?;
             state.eject_revoked(revoked, reason, now_ms)
         };
+        self.0.revoked.notify_one();
         self.0.store(std::slice::from_ref(revoked)).await.map_err(RevokeError::NotStored)?;
         Ok(count)
     }

@@ -20,8 +20,7 @@ use super::mailbox::{Goodbye, Mailbox};
 use super::watches::Watches;
 use super::{Inner, SessionsConfig, bearer};
 
-/// The longest wait, so that a jump of the machine's clock is noticed, and what was revoked for a time is
-/// forgotten.
+/// The longest wait, so that a jump of the machine's clock is noticed.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// How long devices that have gone gather before they are stored, in milliseconds: of a thousand that lose
@@ -244,15 +243,14 @@ impl State {
         of_user.map(|(_, info)| info.clone()).collect()
     }
 
-    /// Does what is due; gives what is to be forgotten of the revocations.
-    fn expire(&mut self, now_ms: u64) -> Vec<Revoked> {
+    /// Does what is due.
+    fn expire(&mut self, now_ms: u64) {
         self.logins.expire(now_ms);
         for change in self.presence.expire(now_ms) {
             self.watches.change(&change, now_ms);
             self.status_changed(&change.user);
         }
         self.watches.hand_over(now_ms);
-        self.revocations.expire(now_ms)
     }
 
     /// How long nothing is due.
@@ -274,24 +272,11 @@ pub(super) async fn run(sessions: Weak<Inner>) {
     loop {
         let Some(inner) = sessions.upgrade() else { return };
         let now_ms = inner.clock.unix_ms();
-        let over = inner.state.lock().expire(now_ms);
-        forget(&inner, over).await;
+        inner.state.lock().expire(now_ms);
         let wait = inner.state.lock().wait(inner.clock.unix_ms());
         // Without a hold on the sessions, so that they can end.
         let sooner = Arc::clone(&inner.sooner);
         drop(inner);
         let _sooner_or_not = tokio::time::timeout(wait, sooner.notified()).await;
-    }
-}
-
-async fn forget(inner: &Inner, over: Vec<Revoked>) {
-    if over.is_empty() {
-        return;
-    }
-    if let Err(error) = inner.store(&over).await {
-        tracing::warn!(
-            error,
-            "revocations that are over could not be removed from the store; they are without effect"
-        );
     }
 }

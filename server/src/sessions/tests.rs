@@ -1,5 +1,7 @@
 //! Connections come and go, against a store in memory.
 
+mod stores;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -253,7 +255,7 @@ async fn where_tokens_are_short_a_revocation_is_kept_no_longer_than_they_live() 
     let over_ms = 500 + 1_000 + 30_000;
     assert!(come(&world, "alice", "phone", None).is_err());
     world.clock.0.store(over_ms, Ordering::Relaxed);
-    world.sessions.0.sooner.notify_one();
+    world.sessions.0.revoked.notify_one();
     until(|| world.sessions.counts().revocations == 0 && world.memory.0.lock().is_empty()).await;
     assert!(come(&world, "alice", "phone", None).is_ok());
 }
