@@ -15,8 +15,10 @@ mod revoked;
 mod state;
 #[cfg(test)]
 mod tests;
+mod visits;
 mod watches;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
@@ -38,6 +40,7 @@ pub use keep::{Keep, Kept, Nothing, Registers};
 pub use mailbox::{Goodbye, Seen, Told};
 pub use revoked::{RevocationPlace, revoked_in};
 use state::State;
+use visits::{Until, Visit};
 
 /// How the devices of a user get along, and what watchers hear.
 #[derive(Debug, Clone)]
@@ -190,8 +193,7 @@ impl Sessions {
     /// A user's devices for a [`Reply`](quoth_protocol::reply::Reply): those that are connected, and those
     /// that were before.
     pub async fn session_infos(&self, user: &UserId, now_ms: u64) -> Vec<SessionInfo> {
-        let mut before = self.0.state.lock().gone_of(user);
-        before.extend(self.devices_before(user).await);
+        let mut before = self.devices_before(user).await;
         let state = self.0.state.lock();
         let mut infos: Vec<SessionInfo> = state
             .logins
@@ -217,11 +219,32 @@ impl Sessions {
         infos
     }
 
+    /// The devices of a user that are gone, or were connected at a crash.
     async fn devices_before(&self, user: &UserId) -> Vec<SessionInfo> {
-        devices::load(&*self.0.keep(), &self.0.runs, user).await.unwrap_or_else(|error| {
+        // First, so that none is missed that is stored meanwhile.
+        let known = self.0.state.lock().visits.of(user);
+        let stored = devices::load(&*self.0.keep(), user).await.unwrap_or_else(|error| {
             tracing::warn!(%user, error, "the devices of before cannot be read");
             Vec::new()
-        })
+        });
+        self.merged(known, stored)
+    }
+
+    /// What is known of a user's devices beside what is stored of them.
+    fn merged(&self, known: HashMap<DeviceId, Visit>, stored: Vec<Visit>) -> Vec<SessionInfo> {
+        let stored = stored.into_iter().filter(|visit| !known.contains_key(&visit.device));
+        let stored: Vec<_> = stored
+            .map(|visit| {
+                let last_seen_ms = devices::last_seen_ms(&visit, &self.0.runs);
+                visit.info(last_seen_ms)
+            })
+            .collect();
+        // Of who is there it is known elsewhere.
+        let gone = known.into_values().filter_map(|visit| match visit.until {
+            Until::Gone(gone_ms) => Some(visit.info(gone_ms)),
+            Until::There => None,
+        });
+        stored.into_iter().chain(gone).collect()
     }
 
     /// Puts out a user's devices at `now_ms`, or one of them, with a reason for people. Says how many
@@ -299,8 +322,7 @@ impl Sessions {
         if let Some(present) = self.0.state.lock().presence.of(user, now_ms) {
             return present;
         }
-        let mut before = self.0.state.lock().gone_of(user);
-        before.extend(self.devices_before(user).await);
+        let before = self.devices_before(user).await;
         let last_seen_ms = before.iter().map(|info| info.last_seen_ms).max().unwrap_or_default();
         (Status::Offline, last_seen_ms)
     }

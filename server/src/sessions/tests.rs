@@ -296,7 +296,7 @@ async fn what_waits_to_be_stored_is_stored_by_itself() {
     world.clock.0.store(2_000, Ordering::Relaxed);
     world.sessions.0.went.notify_one();
     until(|| !world.memory.0.lock().is_empty()).await;
-    until(|| world.sessions.0.state.lock().gone_of(&user("alice")).is_empty()).await;
+    until(|| world.sessions.0.state.lock().visits.of(&user("alice")).is_empty()).await;
 }
 
 /// A store that answers nothing before it is told to, and counts its writes.
@@ -355,7 +355,7 @@ async fn a_slow_store_holds_nothing_up_and_is_written_to_once() {
         }
     };
     tokio::time::timeout(Duration::from_secs(30), told).await.expect("it does not wait for the store");
-    assert_eq!(sessions.0.state.lock().gone_of(&user("user 7")).len(), 1, "it is known meanwhile");
+    assert_eq!(sessions.0.state.lock().visits.of(&user("user 7")).len(), 1, "it is known meanwhile");
     let goes_on = async {
         while slow.writes.load(Ordering::Relaxed) == 0 {
             slow.goes_on.notify_waiters();

@@ -1,13 +1,19 @@
 //! Stores that stand still or are full: nobody waits for them, and nothing is lost that they take later.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use quoth_core::revocation::{Extent, InForce, Revoked};
+use quoth_protocol::ConversationName;
+use quoth_protocol::presence::Status;
+use quoth_store::Register;
 
-use super::{EVER, SetClock, SlowAtFirst, hello, identity, until, user};
-use crate::sessions::{Sessions, SessionsConfig};
+use super::{EVER, Memory, SetClock, SlowAtFirst, hello, identity, until, user};
+use crate::engine::Clock as _;
+use crate::sessions::keep::{Kept, Registers};
+use crate::sessions::{Keep, Sessions, SessionsConfig, alive, devices};
 
 #[tokio::test]
 async fn a_store_that_stands_still_while_a_revocation_ends_holds_nobody_up() {
@@ -29,4 +35,63 @@ async fn a_store_that_stands_still_while_a_revocation_ends_holds_nobody_up() {
     let told = tokio::time::timeout(Duration::from_secs(30), observed.recv()).await;
     assert_eq!(told.expect("it does not wait for the store"), Some(user("alice")));
     slow.goes_on.notify_one();
+}
+
+/// A store that is full for as long as it is told so.
+#[derive(Debug, Default)]
+struct Full {
+    memory: Memory,
+    is_full: AtomicBool,
+}
+
+impl Keep for Full {
+    fn keep(&self, of: ConversationName, registers: Vec<Register>) -> Kept<'_, ()> {
+        self.keep_all(vec![(of, registers)])
+    }
+
+    fn keep_all(&self, notes: Vec<(ConversationName, Vec<Register>)>) -> Kept<'_, ()> {
+        if self.is_full.load(Ordering::Relaxed) {
+            return Box::pin(async { Err("the disk is full".to_owned()) });
+        }
+        self.memory.keep_all(notes)
+    }
+
+    fn load(
+        &self,
+        of: ConversationName,
+        prefix: &'static [u8],
+        after: Option<Bytes>,
+        limit: usize,
+    ) -> Kept<'_, Registers> {
+        self.memory.load(of, prefix, after, limit)
+    }
+}
+
+#[tokio::test]
+async fn who_has_gone_while_the_disk_was_full_was_last_seen_then() {
+    let (full, clock) = (Arc::<Full>::default(), Arc::new(SetClock(1_000.into())));
+    let sessions =
+        Sessions::start(SessionsConfig::default(), Arc::clone(&full) as _, Arc::clone(&clock) as _);
+    let come = |id: &str| sessions.sign_in(&identity(id, None, 0), &hello("phone", 0), clock.unix_ms());
+    let (alice, _bob) = (come("alice").unwrap(), come("bob").unwrap());
+    devices::store(&sessions.0).await;
+    full.is_full.store(true, Ordering::Relaxed);
+    clock.0.store(20_000, Ordering::Relaxed);
+    drop(alice);
+    devices::store(&sessions.0).await;
+    // Others are there, and it is stored that the server is.
+    full.is_full.store(false, Ordering::Relaxed);
+    clock.0.store(90_000, Ordering::Relaxed);
+    alive::beat(&sessions.0).await;
+    sessions.0.sooner.notify_one();
+    until(|| sessions.0.state.lock().presence.of(&user("alice"), 90_000).is_none()).await;
+    let alice = user("alice");
+    assert_eq!(sessions.status(&alice, 90_000).await, (Status::Offline, 20_000));
+    let seen: Vec<u64> =
+        sessions.session_infos(&alice, 90_000).await.iter().map(|info| info.last_seen_ms).collect();
+    assert_eq!(seen, [20_000]);
+    // It is tried again by itself.
+    sessions.0.went.notify_one();
+    until(|| sessions.0.state.lock().visits.of(&alice).is_empty()).await;
+    assert_eq!(sessions.status(&alice, 99_000).await, (Status::Offline, 20_000), "it is stored");
 }
