@@ -22,16 +22,13 @@ pub(super) async fn of(service: &Service, me: &UserId, user: &UserId) -> Result<
 }
 
 /// Watches the members of a conversation for the connection; those who have blocked its user are not there
-/// for it.
+/// for it. Without the right to that it is watched no more.
 pub(super) async fn watch(shared: &Shared, name: &ConversationName) -> Result<(), Refusal> {
     let too_many = |code| Refusal::new(code, "this connection watches too many conversations");
     // First, so that no change is missed that comes while it is judged.
-    let is_new = shared.watcher.begin(name, shared.service.engine.now_ms()).map_err(too_many)?;
-    let members = members(shared, name).await;
-    if is_new && members.is_err() {
-        shared.watcher.unwatch(name);
-    }
-    shared.watcher.watch(name, members?, shared.service.engine.now_ms()).map_err(too_many)
+    let look = shared.watcher.look(name).map_err(too_many)?;
+    look.found(members(shared, name).await?, shared.service.engine.now_ms());
+    Ok(())
 }
 
 /// Whom the connection's user may watch of a conversation.
@@ -58,10 +55,12 @@ async fn members(shared: &Shared, name: &ConversationName) -> Result<Members, Re
     Ok(members)
 }
 
-/// Looks anew who is to be watched of a conversation. Without the right to that it is watched no more.
+/// Looks anew who is to be watched of a conversation.
 pub(super) async fn review(shared: &Shared, name: &ConversationName) {
-    if shared.watcher.is_watching(name) && watch(shared, name).await.is_err() {
-        shared.watcher.unwatch(name);
+    let Some(look) = shared.watcher.look_anew(name) else { return };
+    // Where there is no right to it any more the look is dropped.
+    if let Ok(members) = members(shared, name).await {
+        look.found(members, shared.service.engine.now_ms());
     }
 }
 

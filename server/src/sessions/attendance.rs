@@ -11,6 +11,8 @@ use quoth_protocol::{Code, ConversationName, DeviceId, UserId};
 
 use super::Sessions;
 use super::mailbox::{Goodbye, Mailbox, Told};
+use super::state::State;
+use super::watches::Watches;
 
 /// A connection that may not stay.
 #[derive(Debug)]
@@ -90,45 +92,41 @@ pub(crate) struct Members {
 }
 
 impl Watcher {
-    /// Watches a conversation before it is known whom of it: whatever changes while that is found out makes
-    /// the connection look anew. Says whether it did not watch it before.
-    ///
-    /// # Errors
-    /// As of [`Watcher::watch`].
-    pub(crate) fn begin(&self, conversation: &ConversationName, now_ms: u64) -> Result<bool, Code> {
-        let is_new = !self.is_watching(conversation);
-        if is_new {
-            self.watch(conversation, Members::default(), now_ms)?;
-        }
-        Ok(is_new)
-    }
-
-    /// Whether it watches a conversation.
-    pub(crate) fn is_watching(&self, conversation: &ConversationName) -> bool {
-        let state = self.sessions.0.state.lock();
-        state.watches.of(self.session).any(|watched| watched == conversation)
-    }
-
-    /// Watches these from `now_ms` on, in place of those whom it has watched for the conversation; it is told
-    /// of who is there of them.
+    /// Begins to look whom of a conversation it may watch, and watches it from here on: whatever changes while
+    /// that is found out makes the connection look anew.
     ///
     /// # Errors
     /// [`Code::TOO_MANY`] when it watches as many conversations as it may.
-    pub(crate) fn watch(
-        &self,
-        conversation: &ConversationName,
-        members: Members,
-        now_ms: u64,
-    ) -> Result<(), Code> {
-        let Members { seen, unseen } = members;
+    pub(crate) fn look(&self, conversation: &ConversationName) -> Result<Look, Code> {
         let mut state = self.sessions.0.state.lock();
-        if !state.is_live(self.session) {
-            return Ok(());
-        }
         let is_new = state.watches.of(self.session).all(|watched| watched != conversation);
         if is_new && state.watches.of(self.session).count() >= WATCHED_CONVERSATIONS_MAX {
             return Err(Code::TOO_MANY);
         }
+        Ok(self.begin(&mut state, conversation))
+    }
+
+    /// Begins to look anew whom of a conversation it may watch, if it watches that still.
+    pub(crate) fn look_anew(&self, conversation: &ConversationName) -> Option<Look> {
+        let mut state = self.sessions.0.state.lock();
+        let is_watching = state.watches.of(self.session).any(|watched| watched == conversation);
+        is_watching.then(|| self.begin(&mut state, conversation))
+    }
+
+    fn begin(&self, state: &mut State, conversation: &ConversationName) -> Look {
+        let number = if state.is_live(self.session) {
+            state.watches.look(self.session, &self.mailbox, conversation)
+        } else {
+            // One that has ended watches nothing any more.
+            Watches::NO_LOOK
+        };
+        Look { watcher: self.clone(), conversation: conversation.clone(), number }
+    }
+
+    /// Watches these from `now_ms` on, in place of those whom it has watched for the conversation; it is told
+    /// of who is there of them.
+    fn watch(&self, state: &mut State, conversation: &ConversationName, members: Members, now_ms: u64) {
+        let Members { seen, unseen } = members;
         let before = state.watches.users(self.session, conversation);
         state.watches.watch(self.session, &self.mailbox, conversation.clone(), seen.clone());
         for user in seen.difference(&before) {
@@ -143,9 +141,7 @@ impl Watcher {
                 state.watches.tell(self.session, conversation, user, gone, now_ms);
             }
         }
-        drop(state);
         self.sessions.0.sooner.notify_one();
-        Ok(())
     }
 
     /// Watches a conversation no more.
@@ -157,6 +153,40 @@ impl Watcher {
     pub(crate) fn device(&self) -> Option<DeviceId> {
         let state = self.sessions.0.state.lock();
         state.logins.of_session(self.session).map(|(_, device)| device.clone())
+    }
+}
+
+/// Finds out whom of a conversation a connection may watch. Of several for one conversation the latest counts,
+/// since it alone has seen all that has changed, and none when the client wants to watch it no more meanwhile.
+/// Dropped, as where there is no right to it, the conversation is watched no more.
+#[derive(Debug)]
+pub(crate) struct Look {
+    watcher: Watcher,
+    conversation: ConversationName,
+    number: u64,
+}
+
+impl Look {
+    /// It is found out at `now_ms`, in milliseconds since 1970.
+    pub(crate) fn found(self, members: Members, now_ms: u64) {
+        let Watcher { sessions, session, .. } = &self.watcher;
+        let mut state = sessions.0.state.lock();
+        if state.watches.is_latest(*session, &self.conversation, self.number) {
+            self.watcher.watch(&mut state, &self.conversation, members, now_ms);
+        }
+        // Before it is dropped, which takes the lock.
+        drop(state);
+    }
+}
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        let Watcher { sessions, session, .. } = &self.watcher;
+        let mut state = sessions.0.state.lock();
+        // No more so once it was found.
+        if state.watches.is_latest(*session, &self.conversation, self.number) {
+            state.watches.unwatch(*session, &self.conversation);
+        }
     }
 }
 

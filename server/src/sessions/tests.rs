@@ -376,16 +376,48 @@ async fn what_is_watched_is_looked_at_anew_when_it_may_have_changed() {
         Some(Told::Review(of)) => of.contains(&room),
         _ => false,
     };
-    assert_eq!(watcher.begin(&room, 0), Ok(true));
+    let look = watcher.look(&room).unwrap();
     assert!(!reviewed());
     // While it is found out who its members are, one leaves.
     world.sessions.statuses().members_changed(&room);
-    watcher.watch(&room, Members::default(), 0).unwrap();
+    look.found(Members::default(), 0);
     until(reviewed).await;
-    assert_eq!(watcher.begin(&room, 0), Ok(false));
     world.clock.0.store(5_000, Ordering::Relaxed);
     attendance.refresh(&identity("alice", Some("second"), 0), 5_000).unwrap();
     until(reviewed).await;
+}
+
+/// Looks wait for the disk, each as long as it takes.
+#[tokio::test]
+async fn of_several_looks_the_latest_to_begin_counts() {
+    let world = world(SessionsConfig::default());
+    let attendance = come(&world, "alice", "phone", None).unwrap();
+    let session = world.sessions.devices(&user("alice"))[0].sessions[0];
+    let (watcher, room) = (attendance.watcher(), ConversationName::new("room").unwrap());
+    let of = |ids: &[&str]| Members { seen: ids.iter().map(|id| user(id)).collect(), ..Members::default() };
+    let watched = || world.sessions.0.state.lock().watches.users(session, &room);
+    let is_watching = || watcher.look_anew(&room).is_some();
+    let (first, second) = (watcher.look(&room).unwrap(), watcher.look(&room).unwrap());
+    second.found(of(&["bob"]), 0);
+    first.found(of(&["bob", "eve"]), 0);
+    assert_eq!(watched(), HashSet::from([user("bob")]), "eve was removed between the two");
+    let (first, second) = (watcher.look_anew(&room).unwrap(), watcher.look_anew(&room).unwrap());
+    first.found(of(&["bob", "eve"]), 0);
+    assert_eq!(watched(), HashSet::from([user("bob")]), "the later one is to come");
+    second.found(of(&[]), 0);
+    assert_eq!(watched(), HashSet::new());
+    // What the client wants to watch no more is watched no more.
+    let look = watcher.look_anew(&room).unwrap();
+    watcher.unwatch(&room);
+    look.found(of(&["bob"]), 0);
+    assert!(watched().is_empty() && !is_watching());
+    // Nor is what there is no right to, unless a later look finds one.
+    let (first, second) = (watcher.look(&room).unwrap(), watcher.look(&room).unwrap());
+    drop(first);
+    second.found(of(&["bob"]), 0);
+    assert_eq!(watched(), HashSet::from([user("bob")]));
+    drop(watcher.look(&room).unwrap());
+    assert!(watched().is_empty() && !is_watching());
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ pub(super) struct Watches {
     watchers: HashMap<UserId, HashSet<SessionId>>,
     watching: HashMap<ConversationName, HashSet<SessionId>>,
     due: BTreeSet<(u64, SessionId)>,
+    /// Grows with each look.
+    last_look: u64,
 }
 
 #[derive(Debug)]
@@ -31,12 +33,53 @@ struct OfSession {
     /// way: nothing of these is told until it is known.
     reviews: BTreeSet<ConversationName>,
     under_review: BTreeSet<ConversationName>,
+    /// The latest look that is under way of each conversation. The next review of it comes when that is over:
+    /// each waits for the disk.
+    looks: HashMap<ConversationName, u64>,
     /// When changes may be handed over again.
     next_ms: u64,
 }
 
 impl Watches {
-    /// A connection watches these users, in place of those whom it has watched for the conversation.
+    /// The number of no look.
+    pub(super) const NO_LOOK: u64 = 0;
+
+    /// A connection begins to look whom of a conversation it may watch; gives the number of the look.
+    pub(super) fn look(
+        &mut self,
+        session: SessionId,
+        mailbox: &Arc<Mailbox>,
+        conversation: &ConversationName,
+    ) -> u64 {
+        self.last_look += 1;
+        let number = self.last_look;
+        self.watching.entry(conversation.clone()).or_default().insert(session);
+        let of_session = self.of_session(session, mailbox);
+        of_session.conversations.entry(conversation.clone()).or_default();
+        of_session.looks.insert(conversation.clone(), number);
+        number
+    }
+
+    /// Whether a look is under way, and the latest one of its conversation.
+    pub(super) fn is_latest(&self, session: SessionId, conversation: &ConversationName, look: u64) -> bool {
+        let of_session = self.sessions.get(&session);
+        of_session.and_then(|of_session| of_session.looks.get(conversation)) == Some(&look)
+    }
+
+    fn of_session(&mut self, session: SessionId, mailbox: &Arc<Mailbox>) -> &mut OfSession {
+        self.sessions.entry(session).or_insert_with(|| OfSession {
+            mailbox: Arc::clone(mailbox),
+            conversations: HashMap::new(),
+            pending: BTreeMap::new(),
+            reviews: BTreeSet::new(),
+            under_review: BTreeSet::new(),
+            looks: HashMap::new(),
+            next_ms: 0,
+        })
+    }
+
+    /// A connection watches these users, in place of those whom it has watched for the conversation. With that
+    /// a look at it is over.
     pub(super) fn watch(
         &mut self,
         session: SessionId,
@@ -48,29 +91,26 @@ impl Watches {
         for user in &users {
             self.watchers.entry(user.clone()).or_default().insert(session);
         }
-        let of_session = self.sessions.entry(session).or_insert_with(|| OfSession {
-            mailbox: Arc::clone(mailbox),
-            conversations: HashMap::new(),
-            pending: BTreeMap::new(),
-            reviews: BTreeSet::new(),
-            under_review: BTreeSet::new(),
-            next_ms: 0,
-        });
+        let of_session = self.of_session(session, mailbox);
+        of_session.looks.remove(&conversation);
         let before = of_session.conversations.insert(conversation.clone(), users).unwrap_or_default();
         // What has not been told of those who are watched still is told still.
         let users = &of_session.conversations[&conversation];
         of_session.pending.retain(|(of, user), _| *of != conversation || users.contains(user));
-        if !of_session.pending.is_empty() {
-            self.due.insert((of_session.next_ms, session));
-        }
+        let due = (of_session.next_ms, session);
+        let is_due = !of_session.pending.is_empty() || !of_session.reviews.is_empty();
         // One that has been asked for since these were found is still to come.
         if !of_session.reviews.contains(&conversation) {
             of_session.under_review.remove(&conversation);
         }
         let conversations = &of_session.conversations;
         let is_watched = |user: &UserId| conversations.values().any(|users| users.contains(user));
-        for user in before.iter().filter(|user| !is_watched(user)) {
+        let forgotten: Vec<UserId> = before.into_iter().filter(|user| !is_watched(user)).collect();
+        for user in &forgotten {
             forget(&mut self.watchers, user, session);
+        }
+        if is_due {
+            self.due.insert(due);
         }
     }
 
@@ -131,6 +171,7 @@ impl Watches {
         of_session.pending.retain(|(of, _), _| of != conversation);
         of_session.reviews.remove(conversation);
         of_session.under_review.remove(conversation);
+        of_session.looks.remove(conversation);
         let conversations = &of_session.conversations;
         let is_watched = |user: &UserId| conversations.values().any(|users| users.contains(user));
         for user in users.iter().filter(|user| !is_watched(user)) {
@@ -174,7 +215,10 @@ impl Watches {
         while self.due_ms().is_some_and(|due_ms| due_ms <= now_ms) {
             let Some((_, session)) = self.due.pop_first() else { return };
             let Some(of_session) = self.sessions.get_mut(&session) else { continue };
-            let reviews = std::mem::take(&mut of_session.reviews);
+            let (waiting, reviews) = std::mem::take(&mut of_session.reviews)
+                .into_iter()
+                .partition::<BTreeSet<_>, _>(|of| of_session.looks.contains_key(of));
+            of_session.reviews = waiting;
             let (held, pending) = std::mem::take(&mut of_session.pending)
                 .into_iter()
                 .partition::<BTreeMap<_, _>, _>(|((of, _), _)| of_session.under_review.contains(of));
@@ -277,6 +321,28 @@ mod tests {
         assert!(mailbox.take(true).is_some());
         watches.watch(SessionId(1), &mailbox, name("b"), HashSet::new());
         assert!(watches.watchers.is_empty() && watches.of(SessionId(1)).count() == 1);
+    }
+
+    #[test]
+    fn of_two_looks_the_later_one_counts_and_reviews_wait_for_it() {
+        let (mut watches, mailbox) = (Watches::default(), Arc::<Mailbox>::default());
+        let session = SessionId(1);
+        let first = watches.look(session, &mailbox, &name("a"));
+        watches.review(&name("a"), 1);
+        watches.hand_over(1);
+        assert!(mailbox.take(true).is_none(), "one is under way");
+        let second = watches.look(session, &mailbox, &name("a"));
+        let is_latest = |watches: &Watches, look| watches.is_latest(session, &name("a"), look);
+        assert!(!is_latest(&watches, first) && is_latest(&watches, second));
+        watches.watch(session, &mailbox, name("a"), users(&["bob"]));
+        assert!(!is_latest(&watches, second), "it is over");
+        watches.hand_over(1);
+        assert!(matches!(mailbox.take(true), Some(Told::Review(_))), "it has waited");
+        let third = watches.look(session, &mailbox, &name("a"));
+        watches.unwatch(session, &name("a"));
+        assert!(!is_latest(&watches, third) && watches.sessions.is_empty() && watches.watchers.is_empty());
+        let fourth = watches.look(session, &mailbox, &name("a"));
+        assert!(!is_latest(&watches, third) && is_latest(&watches, fourth), "it is another one");
     }
 
     #[test]
