@@ -1,5 +1,6 @@
 //! Whether others are there, as one user may know it.
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use quoth_core::authorize::Action;
 use quoth_core::membership::{Actor, ConversationState, Refusal};
 use quoth_protocol::limits::WATCHED_MEMBERS_MAX;
@@ -11,14 +12,24 @@ use super::connection::Shared;
 use super::requests::{allowed, unreadable};
 use crate::sessions::Members;
 
-/// Whether somebody is there for `me`, and when a device was last connected, in milliseconds since 1970. One
-/// who has blocked `me` has gone then for `me`, as everybody goes, and has not come back.
-pub(super) async fn of(service: &Service, me: &UserId, user: &UserId) -> Result<(Status, u64), Refusal> {
-    let (status, last_seen_ms) = service.sessions.status(user, service.engine.now_ms()).await;
-    Ok(match blocked_since(service, user, me).await? {
+/// Users whose blocks are read at once, as far as they are not in memory.
+const READS_AT_ONCE: usize = 32;
+
+/// Whether these are there for `me`, and when a device of each was last connected, in milliseconds since 1970;
+/// in their order. One who has blocked `me` has gone then for `me`, as everybody goes, and has not come back.
+pub(super) async fn of_each(
+    service: &Service,
+    me: &UserId,
+    users: &[&UserId],
+) -> Result<Vec<(Status, u64)>, Refusal> {
+    let statuses = service.sessions.statuses_of(users, service.engine.now_ms()).await;
+    let looks: Vec<_> = users.iter().map(|user| blocked_since(service, user, me)).collect();
+    let blocks: Vec<Option<u64>> = stream::iter(looks).buffered(READS_AT_ONCE).try_collect().await?;
+    let for_me = |((status, last_seen_ms), blocked_since): ((Status, u64), Option<u64>)| match blocked_since {
         Some(since_ms) => (Status::Offline, last_seen_ms.min(since_ms)),
         None => (status, last_seen_ms),
-    })
+    };
+    Ok(statuses.into_iter().zip(blocks).map(for_me).collect())
 }
 
 /// Watches the members of a conversation for the connection; those who have blocked its user are not there

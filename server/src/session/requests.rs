@@ -74,9 +74,10 @@ async fn answer_here(shared: &Shared, request: Request) -> Result<Reply, Refusal
             let mut reply = answer(&shared.service.engine, caller, request).await?;
             if let Reply::Members { members, .. } = &mut reply {
                 let me = shared.grant.borrow().user.clone();
-                for member in members {
-                    (member.status, member.last_seen_ms) =
-                        presence::of(&shared.service, &me, &member.user).await?;
+                let users: Vec<&UserId> = members.iter().map(|member| &member.user).collect();
+                let statuses = presence::of_each(&shared.service, &me, &users).await?;
+                for (member, status) in members.iter_mut().zip(statuses) {
+                    (member.status, member.last_seen_ms) = status;
                 }
             }
             Ok(reply)

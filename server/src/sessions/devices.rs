@@ -33,6 +33,15 @@ pub(super) async fn load(keep: &dyn Keep, user: &UserId) -> Result<Vec<Visit>, S
     Ok(visits(&keep.load(ConversationName::of_user(user), PREFIX, None, 4 * SESSIONS_MAX).await?))
 }
 
+/// The devices that each of several users has had, in their order.
+///
+/// # Errors
+/// When they cannot be read.
+pub(super) async fn load_each(keep: &dyn Keep, users: &[&UserId]) -> Result<Vec<Vec<Visit>>, String> {
+    let logs = users.iter().map(|user| ConversationName::of_user(user)).collect();
+    Ok(keep.load_each(logs, PREFIX, 4 * SESSIONS_MAX).await?.iter().map(visits).collect())
+}
+
 fn visits(registers: &Registers) -> Vec<Visit> {
     registers.iter().filter_map(|(key, value)| decode(key, value)).collect()
 }

@@ -319,12 +319,38 @@ impl Sessions {
     /// Whether a user is there, and when a device was last connected, in milliseconds since 1970; 0 when none
     /// ever was.
     pub async fn status(&self, user: &UserId, now_ms: u64) -> (Status, u64) {
-        if let Some(present) = self.0.state.lock().presence.of(user, now_ms) {
-            return present;
+        self.statuses_of(&[user], now_ms).await[0]
+    }
+
+    /// The same of several users, in their order. Of those who are not there the store is asked once.
+    pub async fn statuses_of(&self, users: &[&UserId], now_ms: u64) -> Vec<(Status, u64)> {
+        let (present, known): (Vec<_>, Vec<_>) = {
+            let state = self.0.state.lock();
+            let of = |user: &&UserId| (state.presence.of(user, now_ms), state.visits.of(user));
+            users.iter().map(of).unzip()
+        };
+        let others: Vec<&UserId> = users
+            .iter()
+            .zip(&present)
+            .filter(|(_, present)| present.is_none())
+            .map(|(user, _)| *user)
+            .collect();
+        let mut stored = Vec::new();
+        if !others.is_empty() {
+            stored = devices::load_each(&*self.0.keep(), &others).await.unwrap_or_else(|error| {
+                tracing::warn!(users = others.len(), error, "when users were last there cannot be read");
+                Vec::new()
+            });
         }
-        let before = self.devices_before(user).await;
-        let last_seen_ms = before.iter().map(|info| info.last_seen_ms).max().unwrap_or_default();
-        (Status::Offline, last_seen_ms)
+        let mut stored = stored.into_iter();
+        let status = |(present, known): (Option<(Status, u64)>, _)| {
+            present.unwrap_or_else(|| {
+                let before = self.merged(known, stored.next().unwrap_or_default());
+                let last_seen_ms = before.iter().map(|info| info.last_seen_ms).max().unwrap_or_default();
+                (Status::Offline, last_seen_ms)
+            })
+        };
+        present.into_iter().zip(known).map(status).collect()
     }
 
     /// Whether a user is there, as far as it is known without asking the store.

@@ -62,6 +62,21 @@ impl Keep for Memory {
         let found = found.take(limit).map(|((_, key), value)| (key.clone(), value.clone())).collect();
         Box::pin(async { Ok(found) })
     }
+
+    fn load_each(
+        &self,
+        of: Vec<ConversationName>,
+        prefix: &'static [u8],
+        limit: usize,
+    ) -> Kept<'_, Vec<Registers>> {
+        Box::pin(async move {
+            let mut found = Vec::new();
+            for of in of {
+                found.push(self.load(of, prefix, None, limit).await?);
+            }
+            Ok(found)
+        })
+    }
 }
 
 /// A memory whose first call is slow.
@@ -95,6 +110,15 @@ impl Keep for SlowAtFirst {
         limit: usize,
     ) -> Kept<'_, Registers> {
         self.memory.load(of, prefix, after, limit)
+    }
+
+    fn load_each(
+        &self,
+        of: Vec<ConversationName>,
+        prefix: &'static [u8],
+        limit: usize,
+    ) -> Kept<'_, Vec<Registers>> {
+        self.memory.load_each(of, prefix, limit)
     }
 }
 
@@ -330,6 +354,15 @@ impl Keep for Slow {
             self.goes_on.notified().await;
             self.memory.load(of, prefix, after, limit).await
         })
+    }
+
+    fn load_each(
+        &self,
+        of: Vec<ConversationName>,
+        prefix: &'static [u8],
+        limit: usize,
+    ) -> Kept<'_, Vec<Registers>> {
+        self.memory.load_each(of, prefix, limit)
     }
 }
 

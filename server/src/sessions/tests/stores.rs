@@ -1,7 +1,7 @@
 //! Stores that stand still or are full: nobody waits for them, and nothing is lost that they take later.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,11 +37,12 @@ async fn a_store_that_stands_still_while_a_revocation_ends_holds_nobody_up() {
     slow.goes_on.notify_one();
 }
 
-/// A store that is full for as long as it is told so.
+/// A store that is full for as long as it is told so, and counts its reads.
 #[derive(Debug, Default)]
 struct Full {
     memory: Memory,
     is_full: AtomicBool,
+    reads: AtomicU64,
 }
 
 impl Keep for Full {
@@ -63,7 +64,18 @@ impl Keep for Full {
         after: Option<Bytes>,
         limit: usize,
     ) -> Kept<'_, Registers> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         self.memory.load(of, prefix, after, limit)
+    }
+
+    fn load_each(
+        &self,
+        of: Vec<ConversationName>,
+        prefix: &'static [u8],
+        limit: usize,
+    ) -> Kept<'_, Vec<Registers>> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.memory.load_each(of, prefix, limit)
     }
 }
 
@@ -94,4 +106,26 @@ async fn who_has_gone_while_the_disk_was_full_was_last_seen_then() {
     sessions.0.went.notify_one();
     until(|| sessions.0.state.lock().visits.of(&alice).is_empty()).await;
     assert_eq!(sessions.status(&alice, 99_000).await, (Status::Offline, 20_000), "it is stored");
+}
+
+#[tokio::test]
+async fn who_of_many_is_there_is_one_read() {
+    let (full, clock) = (Arc::<Full>::default(), Arc::new(SetClock(1_000.into())));
+    let config = SessionsConfig { leave_ms: 0, ..SessionsConfig::default() };
+    let sessions = Sessions::start(config, Arc::clone(&full) as _, Arc::clone(&clock) as _);
+    let come = |id: &str| sessions.sign_in(&identity(id, None, 0), &hello("phone", 0), clock.unix_ms());
+    let (bob, _carol) = (come("bob").unwrap(), come("carol").unwrap());
+    drop(bob);
+    devices::store(&sessions.0).await;
+    clock.0.store(2_000, Ordering::Relaxed);
+    drop(come("dave").unwrap());
+    sessions.0.sooner.notify_one();
+    until(|| sessions.counts().users == 1 && sessions.0.state.lock().presence.users() == 1).await;
+    let ids = ["alice", "bob", "carol", "dave", "eve"].map(user);
+    let before = full.reads.load(Ordering::Relaxed);
+    let statuses = sessions.statuses_of(&ids.each_ref(), 3_000).await;
+    let offline = |last_seen_ms| (Status::Offline, last_seen_ms);
+    let expected = [offline(0), offline(1_000), (Status::Online, 3_000), offline(2_000), offline(0)];
+    assert_eq!(statuses, expected, "in their order");
+    assert_eq!(full.reads.load(Ordering::Relaxed) - before, 1);
 }
