@@ -409,9 +409,7 @@ impl Connection {
             },
             Some(Output::Welcome { identity, hello }) => {
                 // Before a place among the sessions, for which other devices of the user may have to go.
-                let is_service = !identity.grant.publish_as.is_empty();
-                let place = self.service.admission.of_user(&identity.grant.user, is_service);
-                let place = place.ok_or(End::Close(Code::OVERLOADED, "the user has too many connections"))?;
+                let place = self.place(&identity, &hello)?;
                 let watcher = self.attend(&identity, &hello, now_ms)?;
                 self.welcome(&identity, &hello, (watcher, place), now_ms);
                 Ok(())
@@ -445,6 +443,16 @@ impl Connection {
             }
             Some(Output::Close(code, reason)) => Err(End::Close(code, reason)),
         }
+    }
+
+    /// Takes a place among the connections of its user: the one of a connection of the same device whose place
+    /// it takes, where no other one is left. That may be one that is lost, which nobody has noticed yet.
+    fn place(&self, identity: &Identity, hello: &Hello) -> Result<Counted<UserId>, End> {
+        let (admission, user) = (&self.service.admission, &identity.grant.user);
+        let is_service = !identity.grant.publish_as.is_empty();
+        let replaced = || self.service.sessions.replaces(user, hello).then(|| admission.of_replaced(user));
+        let place = admission.of_user(user, is_service).or_else(replaced);
+        place.ok_or(End::Close(Code::OVERLOADED, "the user has too many connections"))
     }
 
     /// Takes a place among the sessions.

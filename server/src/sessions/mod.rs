@@ -184,6 +184,11 @@ impl Sessions {
         }
     }
 
+    /// Whether a connection that says this would put out one of the same device.
+    pub(crate) fn replaces(&self, user: &UserId, hello: &Hello) -> bool {
+        self.0.state.lock().logins.replaces(user, &hello.device, hello.generation)
+    }
+
     /// A user's devices that are connected, or lost and expected back; the latest first.
     #[must_use]
     pub fn devices(&self, user: &UserId) -> Vec<Device> {

@@ -350,6 +350,17 @@ impl Logins {
         Outcome::Admitted(ejected)
     }
 
+    /// Whether a sign-in of a device would put out a connection of the same one.
+    #[must_use]
+    pub fn replaces(&self, user: &UserId, device: &DeviceId, generation: u64) -> bool {
+        let entry = self.users.get(user).and_then(|entries| entries.get(device));
+        entry.is_some_and(|entry| match entry.sessions.len() {
+            0 => false,
+            _ if generation == 0 || generation > entry.generation => true,
+            paths => generation == entry.generation && paths >= PATHS_MAX,
+        })
+    }
+
     /// A connection that was admitted or refused has ended at `now_ms`.
     pub fn ended(&mut self, session: SessionId, end: End, now_ms: u64) {
         let Some((user, device)) = self.sessions.remove(&session) else { return };

@@ -27,7 +27,14 @@ fn come_as(
 ) -> Outcome {
     let (user, device) = (user(), device(id));
     let session = SessionId(session);
-    logins.sign_in(&SignIn { session, user: &user, device: &device, generation, platform }, now_ms)
+    let replaces = logins.replaces(&user, &device, generation);
+    let outcome =
+        logins.sign_in(&SignIn { session, user: &user, device: &device, generation, platform }, now_ms);
+    // What is said before is what happens then, in every test.
+    let is_replaced = |ejected: &Ejected| ejected.reason == Reason::Replaced;
+    let has_replaced = matches!(&outcome, Outcome::Admitted(ejected) if ejected.iter().any(is_replaced));
+    assert_eq!(replaces, has_replaced, "{id} {generation}: {outcome:?}");
+    outcome
 }
 
 fn replaced(session: u64) -> Ejected {
