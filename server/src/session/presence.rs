@@ -12,13 +12,14 @@ use super::requests::{allowed, unreadable};
 use crate::sessions::Members;
 
 /// Whether somebody is there for `me`, and when a device was last connected, in milliseconds since 1970. One
-/// who has blocked `me` has gone then for `me`, as everybody goes, and has not come back.
+/// who has blocked `me` has gone then for `me`, as everybody goes, so a moment later, and has not come back.
 pub(super) async fn of(service: &Service, me: &UserId, user: &UserId) -> Result<(Status, u64), Refusal> {
-    let (status, last_seen_ms) = service.sessions.status(user, service.engine.now_ms()).await;
-    Ok(match blocked_since(service, user, me).await? {
-        Some(since_ms) => (Status::Offline, last_seen_ms.min(since_ms)),
-        None => (status, last_seen_ms),
-    })
+    let now_ms = service.engine.now_ms();
+    let (status, last_seen_ms) = service.sessions.status(user, now_ms).await;
+    let Some(since_ms) = blocked_since(service, user, me).await? else { return Ok((status, last_seen_ms)) };
+    let last_seen_ms = last_seen_ms.min(since_ms);
+    let is_gone = service.sessions.leaves_ms(last_seen_ms) <= now_ms;
+    Ok((if is_gone { Status::Offline } else { status }, last_seen_ms))
 }
 
 /// Watches the members of a conversation for the connection; those who have blocked its user are not there
