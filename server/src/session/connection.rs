@@ -33,7 +33,7 @@ use super::pace::ConnectionPaces;
 use super::transport::{Gone, RecvStream, SendStream, Transport};
 use super::{Phase, PhaseReceiver, Service, Verification, Verifying, inbox, requests, stream};
 use crate::engine::{Typing, Typings};
-use crate::sessions::{Attendance, Refused, Told, Watcher};
+use crate::sessions::{Attendance, Expected, Refused, Told, Watcher};
 
 /// Priority of the control stream; conversations have 0, pages of history less.
 const CONTROL_PRIORITY: i32 = 20;
@@ -129,6 +129,8 @@ struct Connection {
     connecting: Option<Connecting>,
     /// The hook, while it is asked. The control stream is not read either.
     asking: Option<Asking>,
+    /// What the hook has let in, until it is signed in.
+    expected: Option<Expected>,
     /// Its other streams, and its requests with their answers.
     streams: JoinSet<Ended>,
     requests_under_way: usize,
@@ -165,7 +167,7 @@ enum Happened {
     Phase(Phase),
     Read(Result<Option<ClientFrame>, ReadFailure>),
     Verified(Result<Identity, Code>),
-    Asked(Result<Identity, End>),
+    Asked(Result<(Identity, Expected), End>),
     Told(Told),
     Wrote(Result<(), WriteFailure>),
     Typing(Typing),
@@ -205,6 +207,7 @@ impl Connection {
             verifying: None,
             connecting: None,
             asking: None,
+            expected: None,
             streams: JoinSet::new(),
             requests_under_way: 0,
             streams_rate: (streams_max > 0).then(|| Rate::new(streams_max, 1_000)),
@@ -318,7 +321,9 @@ impl Connection {
             }
             Happened::Asked(asked) => {
                 self.asking = None;
-                self.input(Input::Verified(Ok(asked?)))
+                let (identity, expected) = asked?;
+                self.expected = Some(expected);
+                self.input(Input::Verified(Ok(identity)))
             }
             Happened::Told(told) => self.told(told),
             Happened::Read(Ok(None)) => {
@@ -457,7 +462,8 @@ impl Connection {
 
     /// Takes a place among the sessions.
     fn attend(&mut self, identity: &Identity, hello: &Hello, now_ms: u64) -> Result<Watcher, End> {
-        match self.service.sessions.sign_in(identity, hello, now_ms) {
+        let expected = self.expected.take();
+        match self.service.sessions.sign_in(identity, hello, expected.as_ref(), now_ms) {
             Ok(attendance) => Ok(self.attendance.insert(attendance).watcher()),
             Err(refused) => {
                 let Refused { goodbye, attendance } = *refused;

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::end::End;
 use crate::engine::Stand;
 use crate::hooks::{Hook, Judgement, Share};
-use crate::sessions::{Goodbye, Sessions};
+use crate::sessions::{Expected, Goodbye, Sessions};
 
 /// What is known of a message that was asked about.
 pub(super) struct Judged {
@@ -143,10 +143,11 @@ fn unavailable(retry_after_ms: u32) -> Reply {
     Reply::Refused { code: Code::UNAVAILABLE, retry_after_ms, reason: UNAVAILABLE.to_owned() }
 }
 
-const UNAVAILABLE: &str = "what has to allow this does not answer";
+/// For people who are not let do something since a hook does not answer.
+pub(super) const UNAVAILABLE: &str = "what has to allow this does not answer";
 
 /// Whether a client may be signed in; the error is how its connection ends. Dropping it ends it.
-pub(super) type Asking = Pin<Box<dyn Future<Output = Result<Identity, End>> + Send>>;
+pub(super) type Asking = Pin<Box<dyn Future<Output = Result<(Identity, Expected), End>> + Send>>;
 
 /// A client that asks to be signed in.
 #[derive(Debug)]
@@ -163,18 +164,15 @@ impl Connecting {
         Self { hook: hook.clone(), device: device.clone(), data }
     }
 
-    /// Asks about the client, of whom it is known now who it is. Who is kicked while that is asked does not
-    /// come in.
+    /// Asks about the client, of whom it is known now who it is. It is expected from here on until it is
+    /// signed in: who is kicked meanwhile does not come in.
     pub(super) fn ask(self, identity: Identity, sessions: &Sessions) -> Asking {
         let Self { hook, device, mut data } = self;
         data["user"] = json!(identity.grant.user);
         let expected = sessions.expect(&identity.grant.user, &device);
         Box::pin(async move {
             match hook.ask(|| data).await {
-                Judgement::Allow | Judgement::Change(_) => {
-                    expected.come().map_err(End::Goodbye)?;
-                    Ok(identity)
-                }
+                Judgement::Allow | Judgement::Change(_) => Ok((identity, expected)),
                 Judgement::Deny(reason) => {
                     tracing::info!(reason, user = %identity.grant.user, "a hook has refused a client");
                     Err(End::Goodbye(Goodbye { code: Code::DENIED, reason }))

@@ -16,17 +16,23 @@ use crate::sessions::Members;
 const READS_AT_ONCE: usize = 32;
 
 /// Whether these are there for `me`, and when a device of each was last connected, in milliseconds since 1970;
-/// in their order. One who has blocked `me` has gone then for `me`, as everybody goes, and has not come back.
+/// in their order. One who has blocked `me` has gone then for `me`, as everybody goes, so a moment later, and
+/// has not come back.
 pub(super) async fn of_each(
     service: &Service,
     me: &UserId,
     users: &[&UserId],
 ) -> Result<Vec<(Status, u64)>, Refusal> {
-    let statuses = service.sessions.statuses_of(users, service.engine.now_ms()).await;
+    let now_ms = service.engine.now_ms();
+    let statuses = service.sessions.statuses_of(users, now_ms).await;
     let looks: Vec<_> = users.iter().map(|user| blocked_since(service, user, me)).collect();
     let blocks: Vec<Option<u64>> = stream::iter(looks).buffered(READS_AT_ONCE).try_collect().await?;
     let for_me = |((status, last_seen_ms), blocked_since): ((Status, u64), Option<u64>)| match blocked_since {
-        Some(since_ms) => (Status::Offline, last_seen_ms.min(since_ms)),
+        Some(since_ms) => {
+            let last_seen_ms = last_seen_ms.min(since_ms);
+            let is_gone = service.sessions.leaves_ms(last_seen_ms) <= now_ms;
+            (if is_gone { Status::Offline } else { status }, last_seen_ms)
+        }
         None => (status, last_seen_ms),
     };
     Ok(statuses.into_iter().zip(blocks).map(for_me).collect())

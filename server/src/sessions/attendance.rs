@@ -6,7 +6,6 @@ use std::sync::Arc;
 use quoth_core::login::{End, SessionId};
 use quoth_core::session::Identity;
 use quoth_protocol::limits::WATCHED_CONVERSATIONS_MAX;
-use quoth_protocol::presence::Status;
 use quoth_protocol::{Code, ConversationName, DeviceId, UserId};
 
 use super::Sessions;
@@ -87,7 +86,7 @@ pub(crate) struct Members {
     /// Those whom it is told of.
     pub(crate) seen: HashSet<UserId>,
     /// Those who want nothing of its user, and since when, in milliseconds since 1970: to it they have gone
-    /// then.
+    /// then, which it is told when it would be told of anybody who has.
     pub(crate) unseen: HashMap<UserId, u64>,
 }
 
@@ -128,17 +127,30 @@ impl Watcher {
     fn watch(&self, state: &mut State, conversation: &ConversationName, members: Members, now_ms: u64) {
         let Members { seen, unseen } = members;
         let before = state.watches.users(self.session, conversation);
+        let leaving = state.watches.take_leaving(self.session, conversation);
         state.watches.watch(self.session, &self.mailbox, conversation.clone(), seen.clone());
         for user in seen.difference(&before) {
             if let Some(present) = state.presence.of(user, now_ms) {
                 state.watches.tell(self.session, conversation, user, present, now_ms);
             }
         }
-        for (user, since_ms) in unseen.iter().filter(|(user, _)| before.contains(user)) {
-            // Who is not there has been told as such.
-            if let Some((_, last_seen_ms)) = state.presence.of(user, now_ms) {
-                let gone = (Status::Offline, last_seen_ms.min(*since_ms));
-                state.watches.tell(self.session, conversation, user, gone, now_ms);
+        for (user, since_ms) in &unseen {
+            let present = state.presence.of(user, now_ms);
+            let seen_ms = present.map(|(_, seen_ms)| seen_ms).or(leaving.get(user).copied());
+            let last_seen_ms = seen_ms.map_or(*since_ms, |seen_ms| seen_ms.min(*since_ms));
+            let due_ms = self.sessions.leaves_ms(last_seen_ms);
+            let is_known = before.contains(user) || leaving.contains_key(user);
+            // As everybody who goes is there for a moment longer, also for who begins to watch in it.
+            let is_to_go = match present {
+                Some((status, _)) if !is_known && due_ms > now_ms => {
+                    let present = (status, last_seen_ms);
+                    state.watches.tell(self.session, conversation, user, present, now_ms);
+                    true
+                }
+                _ => is_known,
+            };
+            if is_to_go {
+                state.watches.leaves(self.session, conversation, user, last_seen_ms, due_ms.max(now_ms));
             }
         }
         self.sessions.0.sooner.notify_one();

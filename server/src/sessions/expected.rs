@@ -2,13 +2,12 @@
 //! meanwhile is not let in by an answer to a question of before.
 
 use quoth_core::login::SessionId;
-use quoth_protocol::{Code, DeviceId, UserId};
+use quoth_protocol::{DeviceId, UserId};
 
 use super::Sessions;
-use super::mailbox::Goodbye;
 use super::state::State;
 
-/// A connection that is to be signed in. Dropped, it is forgotten.
+/// A connection that is to be signed in, which it is [shown for](Sessions::sign_in). Dropped, it is forgotten.
 #[derive(Debug)]
 pub(crate) struct Expected {
     sessions: Sessions,
@@ -45,17 +44,10 @@ impl State {
         });
         concerned.map(|waiting| waiting.kicked = Some(reason.to_owned())).count()
     }
-}
 
-impl Expected {
-    /// The question is answered with yes.
-    ///
-    /// # Errors
-    /// What the client is to be told that was kicked meanwhile.
-    pub(crate) fn come(self) -> Result<(), Goodbye> {
-        let kicked =
-            self.sessions.0.state.lock().expected.get(&self.id).and_then(|waiting| waiting.kicked.clone());
-        kicked.map_or(Ok(()), |reason| Err(Goodbye { code: Code::KICKED, reason }))
+    /// One that was expected signs in, and is expected no more. Says why it was kicked meanwhile, if it was.
+    pub(super) fn comes(&mut self, expected: &Expected) -> Option<String> {
+        self.expected.remove(&expected.id).and_then(|waiting| waiting.kicked)
     }
 }
 

@@ -35,6 +35,7 @@ use crate::engine::{Clock, Statuses};
 pub use alive::{Run, runs_in};
 pub(crate) use attendance::Members;
 pub use attendance::{Attendance, Refused, Watcher};
+pub(crate) use expected::Expected;
 use keep::Closed;
 pub use keep::{Keep, Kept, Nothing, Registers};
 pub use mailbox::{Goodbye, Seen, Told};
@@ -143,7 +144,9 @@ impl Sessions {
         self.0.revoked.notify_one();
     }
 
-    /// A connection has shown a good token at `now_ms`, in milliseconds since 1970.
+    /// A connection has shown a good token at `now_ms`, in milliseconds since 1970, and is the one that was
+    /// `expected` if a hook was asked about it. It is so until it is in: under one lock with the sign-in, so
+    /// that no kick comes between the two.
     ///
     /// # Errors
     /// When it may not stay.
@@ -151,10 +154,15 @@ impl Sessions {
         &self,
         identity: &Identity,
         hello: &Hello,
+        expected: Option<&Expected>,
         now_ms: u64,
     ) -> Result<Attendance, Box<Refused>> {
         let (user, device) = (&identity.grant.user, &hello.device);
         let mut state = self.0.state.lock();
+        if let Some(reason) = expected.and_then(|expected| state.comes(expected)) {
+            let goodbye = Goodbye { code: Code::KICKED, reason };
+            return Err(Box::new(Refused { goodbye, attendance: None }));
+        }
         if let Some(reason) = state.revocations.against(bearer(identity, device), now_ms) {
             let goodbye = Goodbye { code: Code::TOKEN_REVOKED, reason: reason.to_string() };
             return Err(Box::new(Refused { goodbye, attendance: None }));
@@ -356,6 +364,12 @@ impl Sessions {
             })
         };
         present.into_iter().zip(known).map(status).collect()
+    }
+
+    /// When it is told that somebody has gone who was last there at `last_seen_ms`, both in milliseconds since
+    /// 1970.
+    pub(crate) fn leaves_ms(&self, last_seen_ms: u64) -> u64 {
+        last_seen_ms.saturating_add(self.0.config.leave_ms)
     }
 
     /// Whether a user is there, as far as it is known without asking the store.

@@ -29,6 +29,9 @@ struct OfSession {
     mailbox: Arc<Mailbox>,
     conversations: HashMap<ConversationName, HashSet<UserId>>,
     pending: BTreeMap<(ConversationName, UserId), (Status, u64)>,
+    /// Those who want nothing of its user and are not told as gone yet: when they are, and when they were last
+    /// there.
+    leaving: BTreeMap<(ConversationName, UserId), (u64, u64)>,
     /// Conversations of which it is to be looked anew who is to be watched, and those of which that is under
     /// way: nothing of these is told until it is known.
     reviews: BTreeSet<ConversationName>,
@@ -71,6 +74,7 @@ impl Watches {
             mailbox: Arc::clone(mailbox),
             conversations: HashMap::new(),
             pending: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             reviews: BTreeSet::new(),
             under_review: BTreeSet::new(),
             looks: HashMap::new(),
@@ -128,6 +132,35 @@ impl Watches {
         self.due.insert((of_session.next_ms.max(now_ms), session));
     }
 
+    /// Somebody who is no longer watched is to be told to a connection as gone, at `due_ms` and not before.
+    pub(super) fn leaves(
+        &mut self,
+        session: SessionId,
+        conversation: &ConversationName,
+        user: &UserId,
+        last_seen_ms: u64,
+        due_ms: u64,
+    ) {
+        let Some(of_session) = self.sessions.get_mut(&session) else { return };
+        of_session.leaving.insert((conversation.clone(), user.clone()), (due_ms, last_seen_ms));
+        self.due.insert((of_session.next_ms.max(due_ms), session));
+    }
+
+    /// Who of a conversation is to be told to a connection as gone and is not yet, and when they were last
+    /// there; from here on nobody is to be any more.
+    pub(super) fn take_leaving(
+        &mut self,
+        session: SessionId,
+        conversation: &ConversationName,
+    ) -> HashMap<UserId, u64> {
+        let Some(of_session) = self.sessions.get_mut(&session) else { return HashMap::new() };
+        let (taken, others) = std::mem::take(&mut of_session.leaving)
+            .into_iter()
+            .partition::<BTreeMap<_, _>, _>(|((of, _), _)| of == conversation);
+        of_session.leaving = others;
+        taken.into_iter().map(|((_, user), (_, last_seen_ms))| (user, last_seen_ms)).collect()
+    }
+
     /// Whoever watches a conversation is to look anew who its members are.
     pub(super) fn review(&mut self, conversation: &ConversationName, now_ms: u64) {
         for session in self.watching.get(conversation).cloned().unwrap_or_default() {
@@ -169,6 +202,7 @@ impl Watches {
         let Some(users) = of_session.conversations.remove(conversation) else { return };
         forget(&mut self.watching, conversation, session);
         of_session.pending.retain(|(of, _), _| of != conversation);
+        of_session.leaving.retain(|(of, _), _| of != conversation);
         of_session.reviews.remove(conversation);
         of_session.under_review.remove(conversation);
         of_session.looks.remove(conversation);
@@ -215,10 +249,15 @@ impl Watches {
         while self.due_ms().is_some_and(|due_ms| due_ms <= now_ms) {
             let Some((_, session)) = self.due.pop_first() else { return };
             let Some(of_session) = self.sessions.get_mut(&session) else { continue };
+            if of_session.next_ms > now_ms {
+                self.due.insert((of_session.next_ms, session));
+                continue;
+            }
             let (waiting, reviews) = std::mem::take(&mut of_session.reviews)
                 .into_iter()
                 .partition::<BTreeSet<_>, _>(|of| of_session.looks.contains_key(of));
             of_session.reviews = waiting;
+            of_session.goes(now_ms);
             let (held, pending) = std::mem::take(&mut of_session.pending)
                 .into_iter()
                 .partition::<BTreeMap<_, _>, _>(|((of, _), _)| of_session.under_review.contains(of));
@@ -238,6 +277,19 @@ impl Watches {
     }
 }
 
+impl OfSession {
+    /// Those who are to be told as gone at `now_ms` are told with all else, but for what waits for a review.
+    fn goes(&mut self, now_ms: u64) {
+        let under_review = &self.under_review;
+        let (gone, leaving) = std::mem::take(&mut self.leaving).into_iter().partition::<BTreeMap<_, _>, _>(
+            |((of, _), (due_ms, _))| *due_ms <= now_ms && !under_review.contains(of),
+        );
+        self.leaving = leaving;
+        let gone = gone.into_iter().map(|(of, (_, last_seen_ms))| (of, (Status::Offline, last_seen_ms)));
+        self.pending.extend(gone);
+    }
+}
+
 fn forget<K: Eq + Hash>(watchers: &mut HashMap<K, HashSet<SessionId>>, of: &K, session: SessionId) {
     if let Some(sessions) = watchers.get_mut(of) {
         sessions.remove(&session);
@@ -249,7 +301,7 @@ fn forget<K: Eq + Hash>(watchers: &mut HashMap<K, HashSet<SessionId>>, of: &K, s
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{HashMap, HashSet};
     use std::sync::Arc;
 
     use quoth_core::login::SessionId;
@@ -308,6 +360,36 @@ mod tests {
         watches.change(&change("bob", Status::Online, 9_000), 9_000);
         watches.hand_over(u64::MAX);
         assert!(mailbox.take(true).is_none() && watches.watchers.is_empty() && watches.sessions.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_leaves_is_told_as_gone_when_the_time_has_come() {
+        let (mut watches, mailbox) = (Watches::default(), Arc::<Mailbox>::default());
+        let session = SessionId(1);
+        watches.watch(session, &mailbox, name("a"), users(&["eve"]));
+        watches.change(&change("eve", Status::Online, 9), 9);
+        watches.hand_over(9);
+        assert_eq!(told(&mailbox).await.len(), 1);
+        watches.leaves(session, &name("a"), &user("bob"), 5, 20);
+        watches.change(&change("bob", Status::Away, 10), 10);
+        watches.hand_over(9 + PRESENCE_INTERVAL_MS - 1);
+        assert!(mailbox.take(true).is_none(), "not sooner than anything else");
+        // While it is found out anew who is watched, it waits as all else does.
+        watches.review(&name("a"), 10);
+        watches.hand_over(9 + PRESENCE_INTERVAL_MS);
+        assert!(matches!(mailbox.take(true), Some(Told::Review(_))) && mailbox.take(true).is_none());
+        watches.watch(session, &mailbox, name("a"), users(&["eve"]));
+        assert!(watches.take_leaving(session, &name("b")).is_empty());
+        assert_eq!(watches.take_leaving(session, &name("a")), HashMap::from([(user("bob"), 5)]));
+        watches.leaves(session, &name("a"), &user("bob"), 5, 3_000);
+        watches.hand_over(2_999);
+        assert!(mailbox.take(true).is_none());
+        watches.hand_over(3_000);
+        assert_eq!(told(&mailbox).await, [("a".to_owned(), "bob".to_owned(), Status::Offline)]);
+        watches.leaves(session, &name("a"), &user("bob"), 5, 5_000);
+        watches.unwatch(session, &name("a"));
+        watches.hand_over(u64::MAX);
+        assert!(mailbox.take(true).is_none());
     }
 
     #[test]

@@ -314,6 +314,56 @@ async fn states_are_out_before_their_events_are() {
 
 const CHANGES: u64 = 500;
 
+/// In the name of somebody else, by this role.
+async fn publish_as(engine: &Engine, publisher: &Arc<Publisher>, n: u64, sender: &str) {
+    let (by, sender) = (publisher.producer.user.clone(), user(sender));
+    let grant = Grant::of_membership(by);
+    let actor = match publisher.role {
+        Role::User => Actor::User(&grant),
+        Role::Operator => Actor::Operator { sender: &grant.user },
+    };
+    let stand = publisher.access.stand(actor);
+    let append = Append { n, sender, origin_time_ms: None, body: "text".into(), about: About::default() };
+    assert!(engine.publish(publisher, append, &stand).await);
+    outcome(publisher).await.result.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_published_in_somebodys_name_takes_nobodys_turn_in_slow_mode() {
+    let (log, view) = (MemoryLog::new(), MemoryView::new());
+    let (engine, stopper) = start(log.clone(), view.clone());
+    let slow = Change::SlowMode { interval_ms: 600_000 };
+    engine.change(caller("alice"), &room("room"), create(&["bob", "carol", "dave", "bridge"])).await.unwrap();
+    engine.change(caller("alice"), &room("room"), slow).await.unwrap();
+    let access = engine.access(&room("room"), &user("shop")).await.unwrap();
+    let backend = Publisher::new(access, Role::Operator, user("shop"), ProducerId(1), Mailbox::of_anybody());
+    let bridge = publisher(&engine, "bridge").await;
+    for (n, sender) in [(1, "bob"), (2, "bob"), (3, "carol")] {
+        publish_as(&engine, &backend, n, sender).await;
+    }
+    for n in 1..=2 {
+        publish_as(&engine, &bridge, n, "dave").await;
+    }
+    for name in ["bob", "dave", "bridge"] {
+        let own = publisher(&engine, name).await;
+        publish(&engine, &own, 10).await;
+        outcome(&own).await.result.unwrap();
+    }
+    publish_as(&engine, &backend, 4, "bob").await;
+    drop((backend, bridge));
+    stop(engine, stopper).await.unwrap();
+    // Of what is read from the store a backend's is known as such.
+    let (engine, stopper) = start(log.reopen(), view);
+    let (bob, carol) = (publisher(&engine, "bob").await, publisher(&engine, "carol").await);
+    publish(&engine, &carol, 10).await;
+    outcome(&carol).await.result.unwrap();
+    publish(&engine, &bob, 11).await;
+    let NotStored::Refused(refusal) = outcome(&bob).await.result.unwrap_err() else { panic!("not refused") };
+    assert_eq!(refusal.code, Code::SLOW_MODE, "bob has written as well");
+    drop((bob, carol));
+    stop(engine, stopper).await.unwrap();
+}
+
 #[tokio::test]
 async fn slow_mode_goes_on_behind_a_restart() {
     let (log, view) = (MemoryLog::new(), MemoryView::new());

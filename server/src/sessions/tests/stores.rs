@@ -27,7 +27,7 @@ async fn a_store_that_stands_still_while_a_revocation_ends_holds_nobody_up() {
     sessions.0.revoked.notify_one();
     until(|| slow.calls.load(Ordering::Relaxed) == 1).await;
     // The store has not answered, and who does not come back is offline all the same.
-    let alice = sessions.sign_in(&identity("alice", None, 0), &hello("phone", 0), 200).unwrap();
+    let alice = sessions.sign_in(&identity("alice", None, 0), &hello("phone", 0), None, 200).unwrap();
     let mut observed = sessions.observe();
     drop(alice);
     clock.0.store(9_000, Ordering::Relaxed);
@@ -84,7 +84,7 @@ async fn who_has_gone_while_the_disk_was_full_was_last_seen_then() {
     let (full, clock) = (Arc::<Full>::default(), Arc::new(SetClock(1_000.into())));
     let sessions =
         Sessions::start(SessionsConfig::default(), Arc::clone(&full) as _, Arc::clone(&clock) as _);
-    let come = |id: &str| sessions.sign_in(&identity(id, None, 0), &hello("phone", 0), clock.unix_ms());
+    let come = |id: &str| sessions.sign_in(&identity(id, None, 0), &hello("phone", 0), None, clock.unix_ms());
     let (alice, _bob) = (come("alice").unwrap(), come("bob").unwrap());
     devices::store(&sessions.0).await;
     full.is_full.store(true, Ordering::Relaxed);
@@ -113,7 +113,7 @@ async fn who_of_many_is_there_is_one_read() {
     let (full, clock) = (Arc::<Full>::default(), Arc::new(SetClock(1_000.into())));
     let config = SessionsConfig { leave_ms: 0, ..SessionsConfig::default() };
     let sessions = Sessions::start(config, Arc::clone(&full) as _, Arc::clone(&clock) as _);
-    let come = |id: &str| sessions.sign_in(&identity(id, None, 0), &hello("phone", 0), clock.unix_ms());
+    let come = |id: &str| sessions.sign_in(&identity(id, None, 0), &hello("phone", 0), None, clock.unix_ms());
     let (bob, _carol) = (come("bob").unwrap(), come("carol").unwrap());
     drop(bob);
     devices::store(&sessions.0).await;
@@ -128,4 +128,82 @@ async fn who_of_many_is_there_is_one_read() {
     let expected = [offline(0), offline(1_000), (Status::Online, 3_000), offline(2_000), offline(0)];
     assert_eq!(statuses, expected, "in their order");
     assert_eq!(full.reads.load(Ordering::Relaxed) - before, 1);
+}
+
+/// A store that answers nothing before it is told to, and counts its writes.
+#[derive(Debug, Default)]
+struct Slow {
+    memory: Memory,
+    loads: AtomicU64,
+    writes: AtomicU64,
+    goes_on: tokio::sync::Notify,
+}
+
+impl Keep for Slow {
+    fn keep(&self, of: ConversationName, registers: Vec<Register>) -> Kept<'_, ()> {
+        self.keep_all(vec![(of, registers)])
+    }
+
+    fn keep_all(&self, notes: Vec<(ConversationName, Vec<Register>)>) -> Kept<'_, ()> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        self.memory.keep_all(notes)
+    }
+
+    fn load(
+        &self,
+        of: ConversationName,
+        prefix: &'static [u8],
+        after: Option<Bytes>,
+        limit: usize,
+    ) -> Kept<'_, Registers> {
+        self.loads.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async move {
+            self.goes_on.notified().await;
+            self.memory.load(of, prefix, after, limit).await
+        })
+    }
+
+    fn load_each(
+        &self,
+        of: Vec<ConversationName>,
+        prefix: &'static [u8],
+        limit: usize,
+    ) -> Kept<'_, Vec<Registers>> {
+        self.memory.load_each(of, prefix, limit)
+    }
+}
+
+#[tokio::test]
+async fn a_slow_store_holds_nothing_up_and_is_written_to_once() {
+    const USERS: u64 = 20;
+    let (slow, clock) = (Arc::<Slow>::default(), Arc::new(SetClock(1.into())));
+    let sessions =
+        Sessions::start(SessionsConfig::default(), Arc::clone(&slow) as _, Arc::clone(&clock) as _);
+    let mut observed = sessions.observe();
+    let come =
+        |n: u64| sessions.sign_in(&identity(&format!("user {n}"), None, 0), &hello("phone", 0), None, 0);
+    let live: Vec<_> = (0..USERS).map(|n| come(n).unwrap()).collect();
+    drop(live);
+    clock.0.store(2_000, Ordering::Relaxed);
+    sessions.0.went.notify_one();
+    until(|| slow.loads.load(Ordering::Relaxed) == USERS).await;
+    // The store has not answered, and users who do not come back are offline all the same.
+    clock.0.store(9_000, Ordering::Relaxed);
+    sessions.0.sooner.notify_one();
+    let told = async {
+        for _ in 0..2 * USERS {
+            observed.recv().await.expect("who has come and gone");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), told).await.expect("it does not wait for the store");
+    assert_eq!(sessions.0.state.lock().visits.of(&user("user 7")).len(), 1, "it is known meanwhile");
+    let goes_on = async {
+        while slow.writes.load(Ordering::Relaxed) == 0 {
+            slow.goes_on.notify_waiters();
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), goes_on).await.expect("it stores");
+    assert_eq!(slow.writes.load(Ordering::Relaxed), 1);
+    assert_eq!(slow.memory.0.lock().len(), 20);
 }
