@@ -44,8 +44,9 @@ pub(super) async fn watch(shared: &Shared, name: &ConversationName) -> Result<()
     let too_many = |code| Refusal::new(code, "this connection watches too many conversations");
     // First, so that no change is missed that comes while it is judged.
     let look = shared.watcher.look(name).map_err(too_many)?;
-    look.found(members(shared, name).await?, shared.service.engine.now_ms());
-    Ok(())
+    let members = members(shared, name).await?;
+    look.found(members, shared.service.engine.now_ms())
+        .map_err(|code| Refusal::new(code, "the user watches too many members: watch fewer conversations"))
 }
 
 /// Whom the connection's user may watch of a conversation.
@@ -77,7 +78,7 @@ pub(super) async fn review(shared: &Shared, name: &ConversationName) {
     let Some(look) = shared.watcher.look_anew(name) else { return };
     // Where there is no right to it any more the look is dropped.
     if let Ok(members) = members(shared, name).await {
-        look.found(members, shared.service.engine.now_ms());
+        let _watched_or_too_many = look.found(members, shared.service.engine.now_ms());
     }
 }
 

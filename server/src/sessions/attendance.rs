@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use quoth_core::login::{End, SessionId};
 use quoth_core::session::Identity;
-use quoth_protocol::limits::WATCHED_CONVERSATIONS_MAX;
+use quoth_protocol::limits::{
+    WATCHED_CONVERSATIONS_MAX, WATCHED_MEMBERS_OF_CONNECTION_MAX, WATCHED_MEMBERS_OF_USER_MAX,
+};
 use quoth_protocol::{Code, ConversationName, DeviceId, UserId};
 
 use super::Sessions;
@@ -180,14 +182,31 @@ pub(crate) struct Look {
 
 impl Look {
     /// It is found out at `now_ms`, in milliseconds since 1970.
-    pub(crate) fn found(self, members: Members, now_ms: u64) {
-        let Watcher { sessions, session, .. } = &self.watcher;
-        let mut state = sessions.0.state.lock();
-        if state.watches.is_latest(*session, &self.conversation, self.number) {
-            self.watcher.watch(&mut state, &self.conversation, members, now_ms);
+    ///
+    /// # Errors
+    /// [`Code::TOO_MANY`] when the connection or its user would watch more members than one may.
+    pub(crate) fn found(self, members: Members, now_ms: u64) -> Result<(), Code> {
+        let mut state = self.watcher.sessions.0.state.lock();
+        if !state.watches.is_latest(self.watcher.session, &self.conversation, self.number) {
+            return Ok(());
         }
-        // Before it is dropped, which takes the lock.
-        drop(state);
+        if self.is_too_much(&state, members.seen.len()) {
+            return Err(Code::TOO_MANY);
+        }
+        self.watcher.watch(&mut state, &self.conversation, members, now_ms);
+        Ok(())
+    }
+
+    /// Whether so many more would be too many.
+    fn is_too_much(&self, state: &State, count: usize) -> bool {
+        let session = self.watcher.session;
+        let of_session = count + state.watches.count_beside(session, &self.conversation);
+        let user = state.logins.of_session(session).map(|(user, _)| user);
+        let devices = user.into_iter().flat_map(|user| state.logins.devices(user));
+        let others = devices.flat_map(|device| device.sessions).filter(|other| *other != session);
+        let of_others: usize = others.map(|other| state.watches.count(other)).sum();
+        of_session > WATCHED_MEMBERS_OF_CONNECTION_MAX
+            || of_session + of_others > WATCHED_MEMBERS_OF_USER_MAX
     }
 }
 

@@ -350,7 +350,7 @@ async fn what_is_watched_is_looked_at_anew_when_it_may_have_changed() {
     assert!(!reviewed());
     // While it is found out who its members are, one leaves.
     world.sessions.statuses().members_changed(&room);
-    look.found(Members::default(), 0);
+    look.found(Members::default(), 0).unwrap();
     until(reviewed).await;
     world.clock.0.store(5_000, Ordering::Relaxed);
     attendance.refresh(&identity("alice", Some("second"), 0), 5_000).unwrap();
@@ -368,23 +368,23 @@ async fn of_several_looks_the_latest_to_begin_counts() {
     let watched = || world.sessions.0.state.lock().watches.users(session, &room);
     let is_watching = || watcher.look_anew(&room).is_some();
     let (first, second) = (watcher.look(&room).unwrap(), watcher.look(&room).unwrap());
-    second.found(of(&["bob"]), 0);
-    first.found(of(&["bob", "eve"]), 0);
+    second.found(of(&["bob"]), 0).unwrap();
+    first.found(of(&["bob", "eve"]), 0).unwrap();
     assert_eq!(watched(), HashSet::from([user("bob")]), "eve was removed between the two");
     let (first, second) = (watcher.look_anew(&room).unwrap(), watcher.look_anew(&room).unwrap());
-    first.found(of(&["bob", "eve"]), 0);
+    first.found(of(&["bob", "eve"]), 0).unwrap();
     assert_eq!(watched(), HashSet::from([user("bob")]), "the later one is to come");
-    second.found(of(&[]), 0);
+    second.found(of(&[]), 0).unwrap();
     assert_eq!(watched(), HashSet::new());
     // What the client wants to watch no more is watched no more.
     let look = watcher.look_anew(&room).unwrap();
     watcher.unwatch(&room);
-    look.found(of(&["bob"]), 0);
+    look.found(of(&["bob"]), 0).unwrap();
     assert!(watched().is_empty() && !is_watching());
     // Nor is what there is no right to, unless a later look finds one.
     let (first, second) = (watcher.look(&room).unwrap(), watcher.look(&room).unwrap());
     drop(first);
-    second.found(of(&["bob"]), 0);
+    second.found(of(&["bob"]), 0).unwrap();
     assert_eq!(watched(), HashSet::from([user("bob")]));
     drop(watcher.look(&room).unwrap());
     assert!(watched().is_empty() && !is_watching());
@@ -410,7 +410,7 @@ async fn who_wants_nothing_of_a_watcher_is_told_as_gone_when_anybody_would_be() 
     };
     let bob = |status: Status, last_seen_ms: u64| vec![(user("bob"), status, last_seen_ms)];
     let watch = |attendance: &Attendance, members: Members, now_ms: u64| {
-        attendance.watcher().look(&room).unwrap().found(members, now_ms);
+        attendance.watcher().look(&room).unwrap().found(members, now_ms).unwrap();
     };
     watch(&phone, seen(), 9_000);
     assert_eq!(told(&phone, 9_000), bob(Status::Online, 9_000));

@@ -196,6 +196,19 @@ impl Watches {
             .unwrap_or_default()
     }
 
+    /// How many a connection watches for all of its conversations together.
+    pub(super) fn count(&self, session: SessionId) -> usize {
+        let of_session = self.sessions.get(&session);
+        of_session.map_or(0, |of_session| of_session.conversations.values().map(HashSet::len).sum())
+    }
+
+    /// The same but for one conversation.
+    pub(super) fn count_beside(&self, session: SessionId, conversation: &ConversationName) -> usize {
+        let of_session = self.sessions.get(&session);
+        let of_conversation = of_session.and_then(|of_session| of_session.conversations.get(conversation));
+        self.count(session) - of_conversation.map_or(0, HashSet::len)
+    }
+
     /// A connection watches a conversation no more.
     pub(super) fn unwatch(&mut self, session: SessionId, conversation: &ConversationName) {
         let Some(of_session) = self.sessions.get_mut(&session) else { return };

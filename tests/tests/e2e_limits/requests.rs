@@ -7,7 +7,8 @@ use parking_lot::{Condvar, Mutex};
 use quoth_protocol::frame::ClientFrame;
 use quoth_protocol::limits::{
     CONVERSATIONS_PAGE_MAX, CREATE_MEMBERS_MAX, MEMBERS_PAGE_MAX, REQUESTS_UNDER_WAY_MAX,
-    WATCHED_CONVERSATIONS_MAX, WATCHED_MEMBERS_MAX,
+    WATCHED_CONVERSATIONS_MAX, WATCHED_MEMBERS_MAX, WATCHED_MEMBERS_OF_CONNECTION_MAX,
+    WATCHED_MEMBERS_OF_USER_MAX,
 };
 use quoth_protocol::membership::{ConversationKind, Role};
 use quoth_protocol::reply::Reply;
@@ -120,6 +121,37 @@ fn pages_of_members_and_conversations_are_bounded_and_who_is_watched_too() -> an
         }
         let last = format!("room {}", rooms - 1);
         assert_eq!(refused(&mut alice, watch(&last)).await?, Code::TOO_MANY);
+        Ok(())
+    })
+}
+
+#[test]
+fn members_are_watched_so_many_by_a_connection_and_by_a_user() -> anyhow::Result<()> {
+    const GROUPS: usize = WATCHED_MEMBERS_OF_CONNECTION_MAX / CREATE_MEMBERS_MAX;
+    const CONNECTIONS: usize = WATCHED_MEMBERS_OF_USER_MAX / WATCHED_MEMBERS_OF_CONNECTION_MAX;
+    let server = EmbeddedServer::start()?;
+    run(async {
+        let mut alice = signed_in(&server, "alice").await?;
+        let watch = |n: usize, watch| Request::WatchPresence { conversation: room(&format!("{n}")), watch };
+        for n in 0..=GROUPS {
+            done(&mut alice, group(&format!("{n}"), users(CREATE_MEMBERS_MAX))).await?;
+        }
+        let mut devices = vec![alice];
+        for n in 0..CONNECTIONS {
+            for group in 0..GROUPS {
+                done(&mut devices[n], watch(group, true)).await?;
+            }
+            assert_eq!(refused(&mut devices[n], watch(GROUPS, true)).await?, Code::TOO_MANY);
+            devices.push(signed_in(&server, "alice").await?);
+        }
+        let last = devices.last_mut().expect("one for which nothing is left");
+        assert_eq!(refused(last, watch(0, true)).await?, Code::TOO_MANY);
+        // What is watched no more makes room.
+        done(&mut devices[0], watch(0, false)).await?;
+        done(&mut devices[0], watch(GROUPS, true)).await?;
+        done(&mut devices[0], watch(1, false)).await?;
+        let last = devices.last_mut().expect("the same");
+        done(last, watch(0, true)).await?;
         Ok(())
     })
 }

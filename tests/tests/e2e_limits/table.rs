@@ -148,6 +148,8 @@ fn every_constant_of_the_protocol_is_in_the_table_with_its_value() {
         CONVERSATIONS_PAGE_MAX,
         WATCHED_CONVERSATIONS_MAX,
         WATCHED_MEMBERS_MAX,
+        WATCHED_MEMBERS_OF_CONNECTION_MAX,
+        WATCHED_MEMBERS_OF_USER_MAX,
         UNREAD_MAX,
         RECEIPT_MEMBERS_MAX,
         INBOX_PAGE_MAX,
