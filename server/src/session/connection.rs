@@ -33,7 +33,7 @@ use super::pace::ConnectionPaces;
 use super::transport::{Gone, RecvStream, SendStream, Transport};
 use super::{Phase, PhaseReceiver, Service, Verification, Verifying, inbox, requests, stream};
 use crate::engine::{Typing, Typings};
-use crate::sessions::{Attendance, Expected, Refused, Told, Watcher};
+use crate::sessions::{Arrival, Attendance, Expected, Refused, Told, Watcher};
 
 /// Priority of the control stream; conversations have 0, pages of history less.
 const CONTROL_PRIORITY: i32 = 20;
@@ -129,7 +129,9 @@ struct Connection {
     connecting: Option<Connecting>,
     /// The hook, while it is asked. The control stream is not read either.
     asking: Option<Asking>,
-    /// What the hook has let in, until it is signed in.
+    /// What has said Hello, until it is known who it is.
+    arrival: Option<Arrival>,
+    /// What may come in, until it is signed in.
     expected: Option<Expected>,
     /// Its other streams, and its requests with their answers.
     streams: JoinSet<Ended>,
@@ -207,6 +209,7 @@ impl Connection {
             verifying: None,
             connecting: None,
             asking: None,
+            arrival: None,
             expected: None,
             streams: JoinSet::new(),
             requests_under_way: 0,
@@ -378,12 +381,12 @@ impl Connection {
     /// Goes on with a token's verification: a client that would be signed in by it is asked about first,
     /// where a hook wants that.
     fn verified(&mut self, verified: Result<Identity, Code>) -> Result<(), End> {
-        match (self.connecting.take(), verified) {
-            (Some(connecting), Ok(identity)) => {
-                self.asking = Some(connecting.ask(identity, &self.service.sessions));
+        match (self.connecting.take(), self.arrival.take(), verified) {
+            (Some(connecting), Some(arrival), Ok(identity)) => {
+                self.asking = Some(connecting.ask(identity, arrival));
                 Ok(())
             }
-            (_, Err(Code::UNAVAILABLE)) => {
+            (_, _, Err(Code::UNAVAILABLE)) => {
                 let (code, retry_after_ms) = (Code::UNAVAILABLE, self.service.verify.retry_after_ms());
                 Err(End::Later {
                     code,
@@ -391,7 +394,12 @@ impl Connection {
                     reason: "the keys of tokens cannot be had at the moment",
                 })
             }
-            (_, verified) => self.input(Input::Verified(verified)),
+            (_, arrival, verified) => {
+                if let (Some(arrival), Ok(identity)) = (arrival, &verified) {
+                    self.expected = Some(arrival.expect(&identity.grant.user));
+                }
+                self.input(Input::Verified(verified))
+            }
         }
     }
 
@@ -400,6 +408,7 @@ impl Connection {
         if let (Input::Frame(ClientFrame::Hello(hello)), None) = (&input, &self.signed_in) {
             let hook = self.service.hooks.connect.as_ref();
             self.connecting = hook.map(|hook| Connecting::new(hook, hello, self.transport.peer()));
+            self.arrival = Some(self.service.sessions.arrives(&hello.device));
         }
         let now_ms = self.service.engine.now_ms();
         match self.session.handle(input, now_ms) {

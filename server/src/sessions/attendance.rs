@@ -205,8 +205,7 @@ impl Look {
         let devices = user.into_iter().flat_map(|user| state.logins.devices(user));
         let others = devices.flat_map(|device| device.sessions).filter(|other| *other != session);
         let of_others: usize = others.map(|other| state.watches.count(other)).sum();
-        of_session > WATCHED_MEMBERS_OF_CONNECTION_MAX
-            || of_session + of_others > WATCHED_MEMBERS_OF_USER_MAX
+        of_session > WATCHED_MEMBERS_OF_CONNECTION_MAX || of_session + of_others > WATCHED_MEMBERS_OF_USER_MAX
     }
 }
 

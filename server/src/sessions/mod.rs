@@ -35,7 +35,7 @@ use crate::engine::{Clock, Statuses};
 pub use alive::{Run, runs_in};
 pub(crate) use attendance::Members;
 pub use attendance::{Attendance, Refused, Watcher};
-pub(crate) use expected::Expected;
+pub(crate) use expected::{Arrival, Expected};
 use keep::Closed;
 pub use keep::{Keep, Kept, Nothing, Registers};
 pub use mailbox::{Goodbye, Seen, Told};

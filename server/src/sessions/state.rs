@@ -12,7 +12,7 @@ use quoth_protocol::{Code, DeviceId, UserId};
 
 use tokio::sync::mpsc;
 
-use super::expected::Waiting;
+use super::expected::{Arrivals, Waiting};
 use super::mailbox::{Goodbye, Mailbox};
 use super::visits::{Until, Visit, Visits};
 use super::watches::Watches;
@@ -31,6 +31,8 @@ pub(super) struct State {
     /// Which of them have a token of this id.
     of_token: HashMap<String, HashSet<SessionId>>,
     last_session: u64,
+    /// Those of whom it is not known yet who they are.
+    pub(super) arrivals: Arrivals,
     /// Those that a hook is asked about.
     pub(super) expected: HashMap<SessionId, Waiting>,
     /// Those that have come or gone since that was stored.
@@ -57,6 +59,7 @@ impl State {
             live: HashMap::new(),
             of_token: HashMap::new(),
             last_session: 0,
+            arrivals: Arrivals::default(),
             expected: HashMap::new(),
             visits: Visits::default(),
             observer: None,

@@ -489,7 +489,7 @@ async fn nobody_is_told_that_something_is_stored_once_the_store_is_closed() {
 async fn who_is_kicked_while_a_hook_is_asked_does_not_come_in() {
     let world = world(SessionsConfig::default());
     let sessions = &world.sessions;
-    let expect = |id: &str, on: &str| sessions.expect(&user(id), &device(on));
+    let expect = |id: &str, on: &str| sessions.arrives(&device(on)).expect(&user(id));
     // What the hook has said to it has no part in this: until the sign-in itself it may be kicked.
     let come = |expected: &Expected, id: &str, on: &str| {
         let came = sessions.sign_in(&identity(id, None, 0), &hello(on, 0), Some(expected), 0);
@@ -508,6 +508,40 @@ async fn who_is_kicked_while_a_hook_is_asked_does_not_come_in() {
     assert_eq!(sessions.kick(&user("alice"), None, "", 4), 0, "who has gone is not expected any more");
     // A question of behind the kick is another one.
     come(&expect("alice", "phone"), "alice", "phone").unwrap();
+}
+
+/// Its token may have to wait for a key.
+#[tokio::test]
+async fn who_is_kicked_before_it_is_known_who_comes_does_not_come_in() {
+    let world = world(SessionsConfig::default());
+    let sessions = &world.sessions;
+    let come = |expected: &Expected, id: &str, on: &str| {
+        let came = sessions.sign_in(&identity(id, None, 0), &hello(on, 0), Some(expected), 0);
+        came.map_err(|refused| (refused.goodbye.code, refused.goodbye.reason))
+    };
+    let arrives = |on: &str| sessions.arrives(&device(on));
+    let kicked = |reason: &str| Some((Code::KICKED, reason.to_owned()));
+    let [phone, laptop, other, first] = ["phone", "laptop", "phone", "phone"].map(arrives);
+    assert_eq!(
+        sessions.kick(&user("alice"), Some(&device("phone")), "lost", 1),
+        0,
+        "nobody knows whose they are"
+    );
+    let behind = arrives("phone");
+    assert_eq!(come(&phone.expect(&user("alice")), "alice", "phone").err(), kicked("lost"));
+    assert!(come(&laptop.expect(&user("alice")), "alice", "laptop").is_ok());
+    assert!(come(&other.expect(&user("bob")), "bob", "phone").is_ok());
+    let expected = behind.expect(&user("alice"));
+    assert_eq!(sessions.kick(&user("alice"), None, "all", 2), 1, "it is known of one");
+    assert_eq!(come(&expected, "alice", "phone").err(), kicked("all"));
+    assert_eq!(
+        come(&first.expect(&user("alice")), "alice", "phone").err(),
+        kicked("all"),
+        "the latest reason"
+    );
+    assert!(come(&arrives("phone").expect(&user("alice")), "alice", "phone").is_ok());
+    // What concerns nobody any more is forgotten.
+    assert!(format!("{:?}", sessions.0.state.lock().arrivals).contains("kicks: {}"));
 }
 
 #[tokio::test]
