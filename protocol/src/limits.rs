@@ -155,12 +155,12 @@ pub const WATCHED_CONVERSATIONS_MAX: usize = 64;
 /// Members of a conversation whose presence is watched. Outcome: as [`WATCHED_CONVERSATIONS_MAX`].
 pub const WATCHED_MEMBERS_MAX: usize = 500;
 
-/// Members of all conversations together that a connection watches: four of the largest. Each change of members
-/// is a look at all of them. Outcome: [`Code::TOO_MANY`](crate::Code::TOO_MANY).
+/// Members of all conversations together that a connection watches: four of the largest. Each change of
+/// members is a look at all of them. Outcome: as [`WATCHED_CONVERSATIONS_MAX`].
 pub const WATCHED_MEMBERS_OF_CONNECTION_MAX: usize = 2_000;
 
-/// The same of all connections of a user: of five devices that watch as much as they may. Outcome:
-/// [`Code::TOO_MANY`](crate::Code::TOO_MANY).
+/// The same of all connections of a user: of five devices that watch as much as they may. Outcome: as
+/// [`WATCHED_CONVERSATIONS_MAX`].
 pub const WATCHED_MEMBERS_OF_USER_MAX: usize = 10_000;
 
 /// Between two tellings of one member's presence on a connection, in milliseconds, at least. Outcome: what

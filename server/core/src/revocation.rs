@@ -71,8 +71,8 @@ pub struct TooMany {
 pub struct Revocations {
     users: HashMap<UserId, OfUser>,
     tokens: HashMap<String, InForce>,
-    /// Those that end by themselves, in the order in which they do. There may be many others, and who looks for
-    /// what is over holds everybody up.
+    /// Those that end by themselves, in the order in which they do. There may be many others, and who looks
+    /// for what is over holds everybody up.
     ends: BTreeSet<(u64, Revoked)>,
     count: usize,
     max: usize,

@@ -459,8 +459,9 @@ impl Connection {
         }
     }
 
-    /// Takes a place among the connections of its user: the one of a connection of the same device whose place
-    /// it takes, where no other one is left. That may be one that is lost, which nobody has noticed yet.
+    /// Takes a place among the connections of its user: the one of a connection of the same device whose
+    /// place it takes, where no other one is left. That may be one that is lost, which nobody has noticed
+    /// yet.
     fn place(&self, identity: &Identity, hello: &Hello) -> Result<Counted<UserId>, End> {
         let (admission, user) = (&self.service.admission, &identity.grant.user);
         let is_service = !identity.grant.publish_as.is_empty();

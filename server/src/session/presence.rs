@@ -15,9 +15,9 @@ use crate::sessions::Members;
 /// Users whose blocks are read at once, as far as they are not in memory.
 const READS_AT_ONCE: usize = 32;
 
-/// Whether these are there for `me`, and when a device of each was last connected, in milliseconds since 1970;
-/// in their order. One who has blocked `me` has gone then for `me`, as everybody goes, so a moment later, and
-/// has not come back.
+/// Whether these are there for `me`, and when a device of each was last connected, in milliseconds since
+/// 1970; in their order. One who has blocked `me` has gone then for `me`, as everybody goes, so a moment
+/// later, and has not come back.
 pub(super) async fn of_each(
     service: &Service,
     me: &UserId,

@@ -93,8 +93,8 @@ pub(crate) struct Members {
 }
 
 impl Watcher {
-    /// Begins to look whom of a conversation it may watch, and watches it from here on: whatever changes while
-    /// that is found out makes the connection look anew.
+    /// Begins to look whom of a conversation it may watch, and watches it from here on: whatever changes
+    /// while that is found out makes the connection look anew.
     ///
     /// # Errors
     /// [`Code::TOO_MANY`] when it watches as many conversations as it may.
@@ -170,9 +170,9 @@ impl Watcher {
     }
 }
 
-/// Finds out whom of a conversation a connection may watch. Of several for one conversation the latest counts,
-/// since it alone has seen all that has changed, and none when the client wants to watch it no more meanwhile.
-/// Dropped, as where there is no right to it, the conversation is watched no more.
+/// Finds out whom of a conversation a connection may watch. Of several for one conversation the latest
+/// counts, since it alone has seen all that has changed, and none when the client wants to watch it no more
+/// meanwhile. Dropped, as where there is no right to it, the conversation is watched no more.
 #[derive(Debug)]
 pub(crate) struct Look {
     watcher: Watcher,

@@ -46,7 +46,8 @@ impl Arrivals {
     }
 }
 
-/// A connection that is to be signed in, which it is [shown for](Sessions::sign_in). Dropped, it is forgotten.
+/// A connection that is to be signed in, which it is [shown for](Sessions::sign_in). Dropped, it is
+/// forgotten.
 #[derive(Debug)]
 pub(crate) struct Expected {
     sessions: Sessions,
@@ -74,8 +75,8 @@ impl Sessions {
 }
 
 impl State {
-    /// Kicks those of a user who are asked about, or one device; says how many that newly concerns. Those of whom
-    /// nobody knows yet that they are the user's are not among these, and are kicked all the same.
+    /// Kicks those of a user who are asked about, or one device; says how many that newly concerns. Those of
+    /// whom nobody knows yet that they are the user's are not among these, and are kicked all the same.
     pub(super) fn kick_expected(&mut self, user: &UserId, device: Option<&DeviceId>, reason: &str) -> usize {
         if !self.arrivals.ids.is_empty() {
             let kick = self.next_session();

@@ -366,8 +366,8 @@ impl Sessions {
         present.into_iter().zip(known).map(status).collect()
     }
 
-    /// When it is told that somebody has gone who was last there at `last_seen_ms`, both in milliseconds since
-    /// 1970.
+    /// When it is told that somebody has gone who was last there at `last_seen_ms`, both in milliseconds
+    /// since 1970.
     pub(crate) fn leaves_ms(&self, last_seen_ms: u64) -> u64 {
         last_seen_ms.saturating_add(self.0.config.leave_ms)
     }

@@ -414,7 +414,8 @@ async fn who_wants_nothing_of_a_watcher_is_told_as_gone_when_anybody_would_be() 
     };
     watch(&phone, seen(), 9_000);
     assert_eq!(told(&phone, 9_000), bob(Status::Online, 9_000));
-    // The block is of 10,000, and known a moment later; who has lost the network then is told as gone at 15,000.
+    // The block is of 10,000, and known a moment later; who has lost the network then is told as gone at
+    // 15,000.
     watch(&phone, unseen(), 10_200);
     assert!(told(&phone, 11_000).is_empty());
     watch(&phone, unseen(), 12_000);

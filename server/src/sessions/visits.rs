@@ -110,8 +110,8 @@ impl Visits {
     }
 }
 
-/// Forgets who has gone first of more than are stored: ids of devices cost a client nothing, and the store may
-/// take nothing for long.
+/// Forgets who has gone first of more than are stored: ids of devices cost a client nothing, and the store
+/// may take nothing for long.
 fn bound(of_user: &mut HashMap<DeviceId, Visit>) {
     while of_user.len() > SESSIONS_MAX {
         let gone = of_user.values().filter_map(|visit| match visit.until {

@@ -29,8 +29,8 @@ struct OfSession {
     mailbox: Arc<Mailbox>,
     conversations: HashMap<ConversationName, HashSet<UserId>>,
     pending: BTreeMap<(ConversationName, UserId), (Status, u64)>,
-    /// Those who want nothing of its user and are not told as gone yet: when they are, and when they were last
-    /// there.
+    /// Those who want nothing of its user and are not told as gone yet: when they are, and when they were
+    /// last there.
     leaving: BTreeMap<(ConversationName, UserId), (u64, u64)>,
     /// Conversations of which it is to be looked anew who is to be watched, and those of which that is under
     /// way: nothing of these is told until it is known.
@@ -82,8 +82,8 @@ impl Watches {
         })
     }
 
-    /// A connection watches these users, in place of those whom it has watched for the conversation. With that
-    /// a look at it is over.
+    /// A connection watches these users, in place of those whom it has watched for the conversation. With
+    /// that a look at it is over.
     pub(super) fn watch(
         &mut self,
         session: SessionId,

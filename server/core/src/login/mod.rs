@@ -4,8 +4,8 @@
 //! device the highest generation counts, in whatever order connections come; connections of the same
 //! generation are paths of one sign-in, and are there together. Between devices it is the order of arrival
 //! that counts, because generations come from clocks of different machines. A clock may be set back, and
-//! somebody else may have said any number: once a device has been without a connection for longer than one can
-//! be on its way ([`LATE_MS`]), whatever generation comes is a later one.
+//! somebody else may have said any number: once a device has been without a connection for longer than one
+//! can be on its way ([`LATE_MS`]), whatever generation comes is a later one.
 //!
 //! A device whose connection was **lost** will come back by itself, so it counts as signed in for a while
 //! ([`Policy::memory_ms`]). One that somebody or the policy has put out meanwhile, or that may not have heard

@@ -81,8 +81,8 @@ impl Changed {
     }
 }
 
-/// Tells those who watch others that somebody may see others than before by changes that are out. Here and not
-/// where they were asked for: nobody need wait for the answer any more.
+/// Tells those who watch others that somebody may see others than before by changes that are out. Here and
+/// not where they were asked for: nobody need wait for the answer any more.
 pub(super) fn tell(changes: &[Changed], statuses: &dyn Statuses) {
     let (mut conversations, mut users) = (BTreeSet::new(), BTreeSet::new());
     for change in changes {
