@@ -296,8 +296,8 @@ async fn who_is_kicked_while_a_hook_is_asked_is_not_let_in_by_its_answer() -> an
         config.hooks.connect = hook(&backend, OnFailure::Deny);
     })?;
     let (token, alice) = (server.token_with("alice", |_| {})?, UserId::new("alice")?);
-    let who = Who { token: &token, device: "phone", generation: 1, platform: "test" };
-    for over in Over::ALL {
+    for (over, generation) in Over::ALL.into_iter().zip(1..) {
+        let who = Who { token: &token, device: "phone", generation, platform: "test" };
         *gate.0.lock() = false;
         let kicks = async {
             tokio::time::timeout(PATIENCE, asked.recv()).await?.context("the hook is not asked")?;
@@ -431,7 +431,7 @@ async fn a_request_that_waits_for_its_hook_is_refused_when_a_new_token_no_longer
     for _ in &waiting {
         tokio::time::timeout(PATIENCE, asked.recv()).await?.context("the hook is not asked")?;
     }
-    let token = server.token_with("alice", |what| what.rights.write = Vec::new())?;
+    let token = server.token_with("alice", |what| what.rights.write = vec!["other".to_owned()])?;
     alice.send_control(&ClientFrame::Refresh { token }).await?;
     // What is asked behind it is answered behind it.
     alice.request(Request::Conversations { after: None, limit: 1 }).await?;

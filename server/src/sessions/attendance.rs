@@ -138,7 +138,7 @@ impl Watcher {
         }
         for (user, since_ms) in &unseen {
             let present = state.presence.of(user, now_ms);
-            let seen_ms = present.map(|(_, seen_ms)| seen_ms).or(leaving.get(user).copied());
+            let seen_ms = present.map(|(_, seen_ms)| seen_ms).or_else(|| leaving.get(user).copied());
             let last_seen_ms = seen_ms.map_or(*since_ms, |seen_ms| seen_ms.min(*since_ms));
             let due_ms = self.sessions.leaves_ms(last_seen_ms);
             let is_known = before.contains(user) || leaving.contains_key(user);
