@@ -11,6 +11,7 @@ mod moves;
 mod notes;
 mod outgoing;
 mod previews;
+mod queue;
 mod receipts;
 mod retention;
 mod room;
