@@ -66,11 +66,14 @@ struct Conversation {
 impl Conversation {
     /// Where the next event lies.
     fn end(&self) -> Place {
-        self.events.last().map_or(Place { seq: Seq(1), ..Place::default() }, |last| Place {
-            seq: last.record.seq.next(),
-            time_ms: last.record.time_ms,
-            offset: last.record.end(),
-        })
+        self.events.last().map_or_else(
+            || Place { seq: Seq(1), ..Place::default() },
+            |last| Place {
+                seq: last.record.seq.next(),
+                time_ms: last.record.time_ms,
+                offset: last.record.end(),
+            },
+        )
     }
 
     fn set_policy(&mut self, random: &mut Random) {
@@ -224,7 +227,7 @@ fn check_events(
     let (mut before, mut read) = (None, Vec::new());
     loop {
         let page = view.before(name, before, limit).unwrap_or_else(|error| panic!("{what}: {error}"));
-        let expected_to = before.map_or(of.end().seq.0 - 1, |before: Seq| before.0 - 1);
+        let expected_to = before.map_or_else(|| of.end().seq.0 - 1, |before: Seq| before.0 - 1);
         assert_eq!(page.to.0, expected_to, "{what}");
         read.extend(page.records.into_iter().filter(is_live).rev());
         if page.from <= Seq(1) {
