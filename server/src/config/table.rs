@@ -233,7 +233,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "limits.handshakes_max",
-        doc: "handshakes at once, and as many TCP connections that are no WebSocket yet; more are refused",
+        doc: "handshakes at once, and as many TCP connections that are no WebSocket yet; for one more the network that has most loses its oldest",
         kind: Kind::Number(ranges::HANDSHAKES_MAX),
         set: |c, t| number(&mut c.limits.handshakes_max, t),
         get: |c| c.limits.handshakes_max.to_string(),
