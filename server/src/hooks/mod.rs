@@ -6,11 +6,15 @@
 //! | `signature` | what shows a backend that this server asks |
 //! | `backend` | what all requests are made with |
 //! | `question` | one question and its answer |
+//! | `places` | who may ask at once |
 
 mod backend;
+mod places;
 mod question;
 mod settings;
 mod signature;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +22,14 @@ use std::time::Duration;
 use axum::http::Uri;
 use parking_lot::Mutex;
 use quoth_core::breaker::Breaker;
+use quoth_protocol::UserId;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::engine::{Clock as _, SystemClock};
 use crate::outbound::{Client, Failure, Limits, Url};
 pub(crate) use backend::Backend;
+use places::Places;
 use question::{BODY_BYTES_MAX, Question};
 pub(crate) use question::{Judgement, signed};
 pub use settings::{HookConfig, HooksConfig, OnFailure};
@@ -35,6 +41,11 @@ const ASKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What a message that waits takes besides its body, in bytes; rounded up.
 const ASKED_OVERHEAD_BYTES: usize = 1_024;
+
+/// How long a question waits for a place, as long as most requests may take by default, and when whoever got
+/// none may try again, in milliseconds.
+const PLACE_TIMEOUT: Duration = Duration::from_secs(10);
+const PLACE_RETRY_AFTER_MS: u32 = 1_000;
 
 /// The hooks of a server.
 #[derive(Debug, Default)]
@@ -56,7 +67,7 @@ struct Inner {
     signer: Signer,
     limits: Limits,
     on_failure: OnFailure,
-    places: Semaphore,
+    places: Places,
     /// For what is asked about and waits.
     asked_bytes: Arc<Semaphore>,
     breaker: Mutex<Breaker>,
@@ -80,7 +91,7 @@ impl Hooks {
                 signer: signer.clone(),
                 limits,
                 on_failure: *on_failure,
-                places: Semaphore::new(config.requests_max),
+                places: Places::new(config.requests_max),
                 asked_bytes: Arc::new(Semaphore::new(ASKED_BYTES_MAX)),
                 breaker: Mutex::default(),
             })))
@@ -105,10 +116,13 @@ impl Hook {
         Arc::clone(&self.0.asked_bytes).acquire_many_owned(weight(body_bytes)).await.ok()
     }
 
-    /// Asks whether this may happen. Without an answer in time, or while there was none for a while, what is
+    /// Asks whether a user may do this. Without an answer in time, or while there was none for a while, what is
     /// configured holds. What is asked is made of `data` when there is a place for a request, and not before:
     /// in JSON a message is several times as long.
-    pub(crate) async fn ask(&self, data: impl FnOnce() -> Value + Send) -> Judgement {
+    ///
+    /// The time to answer begins when there is a place. That there is none is no failure of the backend's, so
+    /// whoever waits for one in vain is to come back, and nothing is let through for that.
+    pub(crate) async fn ask(&self, user: &UserId, data: impl FnOnce() -> Value + Send) -> Judgement {
         let inner = &*self.0;
         let now_ms = SystemClock.unix_ms();
         let tries = {
@@ -116,31 +130,33 @@ impl Hook {
             breaker.asks(now_ms).then(|| !breaker.is_closed())
         };
         let Some(tries) = tries else { return self.without_answer() };
+        let Ok(Some(_place)) = tokio::time::timeout(PLACE_TIMEOUT, inner.places.take(user)).await else {
+            return Judgement::Unavailable { retry_after_ms: PLACE_RETRY_AFTER_MS };
+        };
+        // It may have become clear meanwhile that nobody answers.
+        if !tries && !inner.breaker.lock().is_closed() {
+            return self.without_answer();
+        }
+        let now_ms = SystemClock.unix_ms();
         let answered = tokio::time::timeout(inner.limits.timeout, async {
-            let _place = inner.places.acquire().await;
-            // It may have become clear meanwhile that nobody answers.
-            if !tries && !inner.breaker.lock().is_closed() {
-                return Ok(None);
-            }
             let question = Question::new(inner.kind, data(), now_ms);
             let request = signed(&inner.uri, &inner.signer, &question.id, question.time_ms, question.body())?;
             match inner.client.send(request, inner.limits).await {
-                Ok(answer) => question::judgement(&answer).map(Some),
+                Ok(answer) => question::judgement(&answer),
                 // No other answer has a reason to be so large.
-                Err(Failure::TooLarge(_)) => Ok(Some(question::too_large())),
+                Err(Failure::TooLarge(_)) => Ok(question::too_large()),
                 Err(error) => Err(error.to_string()),
             }
         });
         let answered =
             answered.await.unwrap_or_else(|_| Err(format!("no answer within {:?}", inner.limits.timeout)));
         match answered {
-            Ok(Some(judgement)) => {
+            Ok(judgement) => {
                 if inner.breaker.lock().answered() {
                     tracing::info!(hook = inner.kind, "the hook answers again");
                 }
                 judgement
             }
-            Ok(None) => self.without_answer(),
             Err(error) => {
                 let (hook, on_failure) = (inner.kind, inner.on_failure);
                 if inner.breaker.lock().failed(SystemClock.unix_ms()) {
