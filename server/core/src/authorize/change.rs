@@ -50,9 +50,7 @@ pub(super) fn authorize(
             may(Permissions::MODERATE)? && reaches(user)?
         }
         Change::Mute { user: None, .. } | Change::SlowMode { .. } => may(Permissions::MODERATE)?,
-        Change::Invite { role, .. } => {
-            may(Permissions::INVITE)? && gives(member(actor, state)?, state, *role)
-        }
+        Change::Invite { role, .. } => member(actor, state)?.invites(*role, state.kind()),
         Change::RevokeInvitation { .. } | Change::RevokeInvitations => may(Permissions::MANAGE)?,
     };
     allowed(ok)
@@ -125,10 +123,5 @@ fn sets(
         return role <= me.role && me.permissions.contains(new.difference(old));
     }
     let joins = role == Role::of_joiner(state.kind()) && permissions.is_none();
-    me.permissions.contains(Permissions::INVITE) && before.is_none() && joins && gives(me, state, role)
-}
-
-/// Whether a member has all that somebody with this role gets.
-fn gives(me: Present, state: &ConversationState, role: Role) -> bool {
-    role <= me.role && me.permissions.contains(role.permissions(state.kind()))
+    before.is_none() && joins && me.invites(role, state.kind())
 }

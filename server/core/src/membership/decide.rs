@@ -58,7 +58,8 @@ pub fn decide(
             has_room(state, context.rules)?;
             let invited = invitation.as_ref().and_then(|hash| state.invitation(hash, now_ms));
             let role = invited.map_or_else(|| Role::of_joiner(state.kind()), |invited| invited.role);
-            let permissions = role.permissions(state.kind());
+            let before = state.user(me).copied().unwrap_or_default();
+            let Present { role, permissions } = before.comes_back(role, state.kind());
             // An open conversation needs no invitation, so one that is named all the same is used up all the
             // same.
             Ok(vec![EventKind::MemberSet {
@@ -74,7 +75,20 @@ pub fn decide(
             Ok(gone(state, me, GoneCause::Left))
         }
         Change::SetMember { user, role, permissions } => {
-            set_member(state, user, *role, *permissions, context)
+            let manages = match actor {
+                Actor::User(_) => {
+                    state.present(me).is_some_and(|me| me.permissions.contains(Permissions::MANAGE))
+                }
+                Actor::Operator { .. } => true,
+            };
+            let kind = state.kind();
+            let before = state.user(user).copied().unwrap_or_default();
+            let new = match permissions {
+                Some(permissions) => Present { role: *role, permissions: *permissions },
+                None if manages => Present::of(*role, kind),
+                None => before.comes_back(*role, kind),
+            };
+            set_member(state, user, new, context)
         }
         Change::Remove { user } => {
             not_oneself(actor, user)?;
@@ -182,16 +196,14 @@ fn create(
 fn set_member(
     state: &ConversationState,
     user: &UserId,
-    role: Role,
-    permissions: Option<Permissions>,
+    new: Present,
     context: Context<'_>,
 ) -> Result<Vec<EventKind>, Refusal> {
     let member = state.user(user).copied().unwrap_or_default();
-    let permissions = permissions.unwrap_or_else(|| role.permissions(state.kind()));
+    let Present { role, permissions } = new;
     if !Permissions::ALL.contains(permissions) {
         return Err(Refusal::invalid("there are permissions that this server does not know"));
     }
-    let new = Present { role, permissions };
     if member.present == Some(new) {
         return Ok(Vec::new());
     }

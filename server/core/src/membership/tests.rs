@@ -188,6 +188,76 @@ fn invitations_have_ends_and_uses() {
     assert_eq!(code(world.by("owner", owner)), Code::INVALID_REQUEST);
 }
 
+fn invite(n: u8, role: Role) -> Change {
+    Change::Invite { hash: InvitationHash([n; 16]), role, expires_ms: 0, uses_max: 0 }
+}
+
+#[test]
+fn an_invitation_holds_while_its_maker_may_give_that_role() {
+    let hash = |n| Some(InvitationHash([n; 16]));
+    let ends: [(&str, &dyn Fn(&mut World)); 4] = [
+        ("demoted", &|world| drop(world.by("owner", set("admin", Role::Member)).unwrap())),
+        ("removed", &|world| drop(world.by("owner", Change::Remove { user: user("admin") }).unwrap())),
+        ("gone", &|world| drop(world.by("admin", Change::Leave).unwrap())),
+        ("banned", &|world| drop(world.by("owner", ban("admin", 2_000)).unwrap())),
+    ];
+    for (how, end) in ends {
+        let mut world = World::group("room");
+        world.by("admin", invite(1, Role::Admin)).unwrap();
+        world.by("admin", invite(2, Role::Reader)).unwrap();
+        world.by("owner", invite(3, Role::Admin)).unwrap();
+        let operator = user("operator");
+        world.change(Actor::Operator { sender: &operator }, &invite(4, Role::Admin)).unwrap();
+        assert_eq!(world.by("a", join(hash(1))), Ok(1), "{how}: it holds");
+        end(&mut world);
+        world.now_ms = 2_000;
+        assert_eq!(code(world.by("b", join(hash(1)))), Code::FORBIDDEN, "{how}");
+        let is_member = world.state().present(&user("admin")).is_some();
+        assert_eq!(world.by("c", join(hash(2))).is_ok(), is_member, "{how}: a member gives that");
+        assert_eq!(world.by("d", join(hash(3))), Ok(1), "{how}: another one's");
+        assert_eq!(world.by("e", join(hash(4))), Ok(1), "{how}: the operator's");
+        // It does not come back, and takes no room.
+        world.by("owner", set("admin", Role::Admin)).unwrap();
+        assert_eq!(code(world.by("b", join(hash(1)))), Code::FORBIDDEN, "{how}");
+        assert_eq!(ConversationState::load(&world.rows).unwrap().as_ref(), world.state.as_ref());
+    }
+}
+
+#[test]
+fn who_comes_back_has_no_more_than_before() {
+    let present = |world: &World| world.state().present(&user("member")).unwrap();
+    let of = |role: Role| (role, role.permissions(ConversationKind::Group));
+    let muted = Role::Member.permissions(ConversationKind::Group).difference(Permissions::WRITE);
+    let give =
+        |role, permissions| Change::SetMember { user: user("member"), role, permissions: Some(permissions) };
+    let hash = Some(InvitationHash([1; 16]));
+    let befores = [
+        (set("member", Role::Reader), of(Role::Reader)),
+        (give(Role::Member, muted), (Role::Member, muted)),
+        (give(Role::Reader, Permissions::READ.union(Permissions::WRITE)), of(Role::Reader)),
+        // What was more than a joiner's is gone, as ever.
+        (set("member", Role::Admin), of(Role::Member)),
+    ];
+    for (before, after) in befores {
+        let mut world = World::new("room");
+        world.by("owner", create(ConversationKind::Group, &["member", "friend"], true)).unwrap();
+        world.by("owner", invite(1, Role::Member)).unwrap();
+        world.by("owner", before.clone()).unwrap();
+        let ways: [(&str, Change); 3] =
+            [("member", join(None)), ("member", join(hash)), ("friend", set("member", Role::Member))];
+        for (who, back) in ways {
+            world.by("member", Change::Leave).unwrap();
+            assert_eq!(world.by(who, back.clone()), Ok(1));
+            assert_eq!((present(&world).role, present(&world).permissions), after, "{before:?} {back:?}");
+        }
+        world.by("owner", Change::Remove { user: user("member") }).unwrap();
+        // Who manages says what the user is.
+        world.by("owner", set("member", Role::Member)).unwrap();
+        assert_eq!((present(&world).role, present(&world).permissions), of(Role::Member));
+        assert_eq!(ConversationState::load(&world.rows).unwrap().as_ref(), world.state.as_ref());
+    }
+}
+
 #[test]
 fn kinds_have_their_names_and_members() {
     let direct = ConversationName::direct(&user("a"), &user("b"));
