@@ -8,12 +8,13 @@ use jsonwebtoken::{Header, Validation, decode, decode_header};
 use parking_lot::RwLock;
 use quoth_core::authorize::{Grant, Pattern};
 use quoth_core::session::Identity;
-use quoth_protocol::{DeviceId, UserId};
+use quoth_protocol::{Code, DeviceId, UserId};
 use tokio::time::Instant;
 
 use super::jwks::{Ask, Jwks, JwksConfig};
 use super::key::Key;
 use super::rejection::Rejection;
+use super::told::Rejections;
 use super::{Claims, KeySpec, LEEWAY_S, TOKEN_ID_BYTES_MAX, claims};
 use crate::session::{Verification, Verify};
 
@@ -40,6 +41,7 @@ struct Inner {
     /// Of `specs`, as their files were when they were read last.
     keys: RwLock<Arc<[Key]>>,
     jwks: Option<Jwks>,
+    rejections: Rejections,
 }
 
 impl Verifier {
@@ -54,7 +56,13 @@ impl Verifier {
         }
         let keys = RwLock::new(keys_of(specs)?);
         let jwks = jwks.map(Jwks::new).transpose()?;
-        Ok(Self(Arc::new(Inner { demands, specs: specs.to_vec(), keys, jwks })))
+        Ok(Self(Arc::new(Inner {
+            demands,
+            specs: specs.to_vec(),
+            keys,
+            jwks,
+            rejections: Rejections::default(),
+        })))
     }
 
     /// Reads the files of the keys again; what is verified from now on is by these. Gives how many keys there
@@ -186,6 +194,21 @@ impl Inner {
         validation
     }
 
+    /// Tells the operator. The client hears the code only, and the token itself is a secret. Whose it is said to
+    /// be helps to find who has sent it; nobody vouches for that.
+    fn told(&self, verified: Result<Identity, Rejection>, token: &str) -> Result<Identity, Code> {
+        verified.map_err(|reason| {
+            let claimed_user = || claims::user(token).unwrap_or_default();
+            match self.rejections.due(&reason, std::time::Instant::now()) {
+                Some(count) => {
+                    tracing::info!(%reason, claimed_user = claimed_user(), count, "token rejected");
+                }
+                None => tracing::debug!(%reason, claimed_user = claimed_user(), "token rejected"),
+            }
+            reason.code()
+        })
+    }
+
     /// The key set, if a look at it may make this rejection good, and the key's id there, if there is one.
     fn jwks_for<'a>(&self, rejection: &'a Rejection) -> Option<(&Jwks, &'a str)> {
         let jwks = self.jwks.as_ref()?;
@@ -197,16 +220,6 @@ impl Inner {
             _ => None,
         }
     }
-}
-
-/// Tells the operator. The client hears the code only, and the token itself is a secret. Whose it is said to
-/// be helps to find who has sent it; nobody vouches for that.
-fn told(verified: Result<Identity, Rejection>, token: &str) -> Result<Identity, quoth_protocol::Code> {
-    verified.map_err(|rejection| {
-        let claimed_user = claims::user(token).unwrap_or_default();
-        tracing::info!(reason = %rejection, claimed_user, "token rejected");
-        rejection.code()
-    })
 }
 
 impl Verify for Verifier {
@@ -222,9 +235,11 @@ impl Verify for Verifier {
             Ok(_) => None,
         };
         match asked {
-            None | Some(Ask::Missed) => Verification::Ready(told(verified, token)),
-            Some(Ask::TooSoon) => Verification::Ready(told(verified.map_err(Rejection::too_soon), token)),
-            Some(Ask::Unreadable) => Verification::Ready(told(Err(Rejection::NoKeySet), token)),
+            None | Some(Ask::Missed) => Verification::Ready(self.0.told(verified, token)),
+            Some(Ask::TooSoon) => {
+                Verification::Ready(self.0.told(verified.map_err(Rejection::too_soon), token))
+            }
+            Some(Ask::Unreadable) => Verification::Ready(self.0.told(Err(Rejection::NoKeySet), token)),
             Some(Ask::Wait(looked)) => {
                 let (inner, token, asked) = (Arc::clone(&self.0), token.to_owned(), Instant::now());
                 Verification::Waits(Box::pin(async move {
@@ -235,7 +250,7 @@ impl Verify for Verifier {
                         Some((jwks, _)) if !jwks.is_readable() => Rejection::NoKeySet,
                         _ => rejection,
                     });
-                    told(verified, &token)
+                    inner.told(verified, &token)
                 }))
             }
         }
