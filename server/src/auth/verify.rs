@@ -116,7 +116,8 @@ impl Inner {
             if claims.iat.is_none() {
                 return Err(Rejection::NoIssueTime);
             }
-            let lives_s = ends_ms.saturating_sub(issued_ms) / 1_000 - LEEWAY_S.min(ends_ms / 1_000);
+            // One that ends before it was issued does not live at all.
+            let lives_s = ends_ms.saturating_sub(issued_ms.saturating_add(LEEWAY_S * 1_000)) / 1_000;
             if lives_s > max.as_secs() {
                 return Err(Rejection::LivesTooLong { user, lives_s, max_s: max.as_secs() });
             }
