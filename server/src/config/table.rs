@@ -1,6 +1,7 @@
 //! The table of settings.
 
 mod retention;
+mod users;
 
 use super::settings::{
     Kind, Setting, array, list, listen, number, optional, optional_value, parse, path, quoted, texts,
@@ -343,13 +344,8 @@ pub const SETTINGS: &[Setting] = &[
         set: |c, t| number(&mut c.limits.conversation_publishes_per_second_max, t),
         get: |c| c.limits.conversation_publishes_per_second_max.to_string(),
     },
-    Setting {
-        key: "limits.user_requests_per_second_max",
-        doc: "the same for requests of one user, over all connections. Unless set: 50, in development 0",
-        kind: Kind::Number(ranges::PER_SECOND_MAX),
-        set: |c, t| number(&mut c.limits.user_requests_per_second_max, t),
-        get: |c| c.limits.user_requests_per_second_max.to_string(),
-    },
+    users::USER_REQUESTS_PER_SECOND_MAX,
+    users::USER_ADDS_PER_HOUR_MAX,
     Setting {
         key: "limits.request_timeout_ms",
         doc: "time for a request of a client, in milliseconds; then it is answered with TIMED_OUT",

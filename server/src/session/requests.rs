@@ -20,7 +20,7 @@ use quoth_store::ViewError;
 
 use super::connection::Shared;
 use super::judged::{judge_edit, may_join};
-use super::{devices, inbox, messages, presence};
+use super::{adds, devices, inbox, messages, presence};
 use crate::engine::{Caller, Done, Engine, Retain, new_invitation, new_name};
 
 /// Answers a request.
@@ -71,6 +71,7 @@ async fn answer_here(shared: &Shared, request: Request) -> Result<Reply, Refusal
                 }
                 (request, _) => request,
             };
+            adds::may(shared, &grant, &request).await?;
             let mut reply = answer(&shared.service.engine, caller, request).await?;
             if let Reply::Members { members, .. } = &mut reply {
                 let me = shared.grant.borrow().user.clone();

@@ -25,6 +25,7 @@ pub(super) struct Tables {
     users: Option<Buckets<UserId>>,
     requests: Option<Buckets<UserId>>,
     conversations: Option<Buckets<ConversationName>>,
+    adds: Option<Buckets<UserId>>,
 }
 
 impl Tables {
@@ -33,7 +34,16 @@ impl Tables {
             users: Pace::new(limits.user_publishes_per_second_max.into()).map(Buckets::new),
             requests: Pace::new(limits.user_requests_per_second_max.into()).map(Buckets::new),
             conversations: Pace::new(limits.conversation_publishes_per_second_max.into()).map(Buckets::new),
+            adds: Pace::per_hour(limits.user_adds_per_hour_max.into()).map(Buckets::new),
         }
+    }
+
+    /// Counts users that a user adds to conversations, and conversations that a user makes.
+    ///
+    /// # Errors
+    /// In how many milliseconds so many may be added. None are counted.
+    pub(super) fn add(&self, user: &UserId, count: u64, now_ms: u64) -> Result<(), u64> {
+        self.adds.as_ref().map_or(Ok(()), |adds| adds.of(user, now_ms).take(count, now_ms))
     }
 }
 

@@ -1,0 +1,21 @@
+//! What users may make, and how much of it.
+
+use crate::config::ranges;
+use crate::config::settings::{Kind, Setting, number};
+
+pub(super) const USER_REQUESTS_PER_SECOND_MAX: Setting = Setting {
+    key: "limits.user_requests_per_second_max",
+    doc: "the same for requests of one user, over all connections. Unless set: 50, in development 0",
+    kind: Kind::Number(ranges::PER_SECOND_MAX),
+    set: |c, t| number(&mut c.limits.user_requests_per_second_max, t),
+    get: |c| c.limits.user_requests_per_second_max.to_string(),
+};
+
+pub(super) const USER_ADDS_PER_HOUR_MAX: Setting = Setting {
+    key: "limits.user_adds_per_hour_max",
+    doc: "users that one user adds to conversations in an hour, and conversations that the user makes, together, all at once or not; \
+          not for tokens with publish_as. 0: no limit. Unless set: 500, in development 0",
+    kind: Kind::Number(ranges::PER_SECOND_MAX),
+    set: |c, t| number(&mut c.limits.user_adds_per_hour_max, t),
+    get: |c| c.limits.user_adds_per_hour_max.to_string(),
+};
