@@ -32,7 +32,7 @@ impl Verify for AllOrNothing {
             return Ok(identity).into();
         }
         let user = identity.grant.user.clone();
-        let grant = Grant { user, read: None, write: None, publish_as: Vec::new() };
+        let grant = Grant { user, read: None, write: None, publish_as: Vec::new(), names_freely: false };
         Ok(Identity { grant: Arc::new(grant), ..identity }).into()
     }
 }

@@ -28,6 +28,8 @@ pub struct Demands {
     pub audience: String,
     /// How long they may live from `iat` to `exp`; `None` for no limit, and then `iat` may be missing.
     pub lifetime_max: Option<Duration>,
+    /// Whether users whose tokens have no `write` may make conversations under any name that is free.
+    pub names_freely: bool,
 }
 
 /// Verifies tokens against a list of keys and a key set. Cheap to clone.
@@ -129,7 +131,8 @@ impl Inner {
         }
         let patterns = |texts: Vec<String>| texts.into_iter().map(Pattern::new).collect();
         let (read, write) = (claims.read.map(patterns), claims.write.map(patterns));
-        let grant = Grant { user, read, write, publish_as: patterns(claims.publish_as) };
+        let (publish_as, names_freely) = (patterns(claims.publish_as), self.demands.names_freely);
+        let grant = Grant { user, read, write, publish_as, names_freely };
         Ok(Identity { grant: Arc::new(grant), expires_ms: ends_ms, issued_ms, token_id: claims.jti, device })
     }
 

@@ -173,6 +173,7 @@ pub const SETTINGS: &[Setting] = &[
         set: |c, t| number(&mut c.revocations_max, t),
         get: |c| c.revocations_max.to_string(),
     },
+    users::NAMES_FREELY,
     Setting {
         key: "login.policy",
         doc: "which devices of one user may be signed in together: all, one_per_class (one mobile, desktop, web and other each, by what \

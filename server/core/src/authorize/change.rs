@@ -18,9 +18,13 @@ pub(super) fn authorize(
     now_ms: u64,
 ) -> Result<(), Refusal> {
     if let Actor::User(grant) = actor {
-        // A conversation that is to be made will be a managed one.
-        let is_managed = place.state.is_some() || matches!(change, Change::Create { .. });
-        allowed(grant.writes(place.name, is_managed))?;
+        let if_missing = match change {
+            // Names that follow from users, or that the server makes, are nobody else's. Any other one may be
+            // meant for those whose tokens have it.
+            Change::Create { .. } => place.name.reserved().is_some() || grant.names_freely,
+            _ => place.state.is_some(),
+        };
+        allowed(grant.writes(place.name, if_missing))?;
     }
     if let Change::Create { kind, members, .. } = change {
         return create(actor.user(), *kind, members, place);

@@ -137,6 +137,9 @@ pub fn decide(
     }
 }
 
+/// Whether it is a conversation that has been made or messages does not show.
+const IN_USE: Refusal = Refusal::new(Code::ALREADY_EXISTS, "this name is in use: take another one");
+
 const fn is_direct(change: &Change) -> bool {
     matches!(change, Change::Create { kind: ConversationKind::Direct, .. })
 }
@@ -165,11 +168,10 @@ fn create(
     if let Some(state) = state {
         // The same that is asked for again is done; anything else in its place is not.
         let is_same = state.kind() == kind && (is_fixed || state.creator() == me);
-        let exists = Refusal::new(Code::ALREADY_EXISTS, "a conversation with this name exists already");
-        return if is_same { Ok(Vec::new()) } else { Err(exists) };
+        return if is_same { Ok(Vec::new()) } else { Err(IN_USE) };
     }
     if !context.is_empty {
-        return Err(Refusal::new(Code::ALREADY_EXISTS, "there are messages under this name already"));
+        return Err(IN_USE);
     }
     let mut others: Vec<&UserId> = Vec::with_capacity(members.len());
     for user in members.iter().filter(|user| *user != me) {
@@ -199,8 +201,8 @@ fn set_member(
     new: Present,
     context: Context<'_>,
 ) -> Result<Vec<EventKind>, Refusal> {
-    let member = state.user(user).copied().unwrap_or_default();
     let Present { role, permissions } = new;
+    let member = state.user(user).copied().unwrap_or_default();
     if !Permissions::ALL.contains(permissions) {
         return Err(Refusal::invalid("there are permissions that this server does not know"));
     }

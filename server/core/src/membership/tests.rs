@@ -6,7 +6,7 @@ use quoth_protocol::{Code, ConversationName, Seq};
 
 use super::testing::{World, grant, user};
 use super::{Actor, Change, ConversationState, Refusal, Rules};
-use crate::authorize::{Action, Reach, authorize};
+use crate::authorize::{Action, Grant, Pattern, Reach, authorize};
 
 fn set(name: &str, role: Role) -> Change {
     Change::SetMember { user: user(name), role, permissions: None }
@@ -186,6 +186,31 @@ fn invitations_have_ends_and_uses() {
     assert_eq!(code(world.by("owner", invite(200, 0, 0))), Code::TOO_MANY);
     let owner = Change::Invite { hash: hash(201), role: Role::Owner, expires_ms: 0, uses_max: 0 };
     assert_eq!(code(world.by("owner", owner)), Code::INVALID_REQUEST);
+}
+
+/// A name that others' tokens are for is nobody's who comes first.
+#[test]
+fn a_name_of_ones_own_needs_a_token_that_has_it() {
+    let patterns = |text: Option<&str>| text.map(|text| vec![Pattern::new(text)]);
+    let outcome = |world: &mut World, write: Option<&str>, names_freely| {
+        let grant = Grant { write: patterns(write), names_freely, ..grant("eve") };
+        world
+            .change(Actor::User(&grant), &create(ConversationKind::Group, &[], false))
+            .map_err(|refusal| refusal.code)
+    };
+    for (write, freely, expected) in [
+        (None, false, Err(Code::FORBIDDEN)),
+        (Some("rooms-*"), false, Err(Code::FORBIDDEN)),
+        (Some("rooms-*"), true, Err(Code::FORBIDDEN)),
+        (Some("news"), false, Ok(2)),
+        (None, true, Ok(2)),
+    ] {
+        assert_eq!(outcome(&mut World::new("news"), write, freely), expected, "{write:?} {freely}");
+    }
+    let mut taken = World::group("news");
+    assert_eq!(outcome(&mut taken, None, false), Err(Code::FORBIDDEN), "whether it is taken does not show");
+    assert_eq!(outcome(&mut taken, Some("*"), false), Err(Code::ALREADY_EXISTS));
+    assert_eq!(outcome(&mut World::new("group/x"), None, false), Ok(2), "one that the server has made");
 }
 
 fn invite(n: u8, role: Role) -> Change {

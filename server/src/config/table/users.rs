@@ -1,7 +1,7 @@
 //! What users may make, and how much of it.
 
 use crate::config::ranges;
-use crate::config::settings::{Kind, Setting, number};
+use crate::config::settings::{Kind, Setting, number, parse};
 
 pub(super) const USER_REQUESTS_PER_SECOND_MAX: Setting = Setting {
     key: "limits.user_requests_per_second_max",
@@ -18,4 +18,13 @@ pub(super) const USER_ADDS_PER_HOUR_MAX: Setting = Setting {
     kind: Kind::Number(ranges::PER_SECOND_MAX),
     set: |c, t| number(&mut c.limits.user_adds_per_hour_max, t),
     get: |c| c.limits.user_adds_per_hour_max.to_string(),
+};
+
+pub(super) const NAMES_FREELY: Setting = Setting {
+    key: "auth.names_freely",
+    doc: "let users whose tokens have no `write` make groups and channels under any name that is free. Unless it is set, a name of one's \
+          own choosing needs a `write` that has it; those that the server makes need nothing",
+    kind: Kind::Boolean,
+    set: |c, t| parse(&mut c.names_freely, t, "true or false"),
+    get: |c| c.names_freely.to_string(),
 };
