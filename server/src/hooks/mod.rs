@@ -47,6 +47,9 @@ const ASKED_OVERHEAD_BYTES: usize = 1_024;
 const PLACE_TIMEOUT: Duration = Duration::from_secs(10);
 const PLACE_RETRY_AFTER_MS: u32 = 1_000;
 
+/// What a question about a message is called.
+const PUBLISH: &str = "publish";
+
 /// The hooks of a server.
 #[derive(Debug, Default)]
 pub(crate) struct Hooks {
@@ -99,7 +102,7 @@ impl Hooks {
         Self {
             connect: hook("connect", &config.connect),
             join: hook("join", &config.join),
-            publish: hook("publish", &config.publish),
+            publish: hook(PUBLISH, &config.publish),
         }
     }
 }
@@ -142,7 +145,7 @@ impl Hook {
             let question = Question::new(inner.kind, data(), now_ms);
             let request = signed(&inner.uri, &inner.signer, &question.id, question.time_ms, question.body())?;
             match inner.client.send(request, inner.limits).await {
-                Ok(answer) => question::judgement(&answer),
+                Ok(answer) => question::judgement(&answer, inner.kind == PUBLISH),
                 // No other answer has a reason to be so large.
                 Err(Failure::TooLarge(_)) => Ok(question::too_large()),
                 Err(error) => Err(error.to_string()),
