@@ -85,8 +85,8 @@ impl Bucket {
         self.full_at_ns.saturating_sub(now_ns.saturating_add(pace.burst_ns)).div_ceil(NS_PER_MS)
     }
 
-    /// Takes units at `now_ms`, in milliseconds since 1970, if they are there. What is more than a full bucket
-    /// holds is there when it is full.
+    /// Takes units at `now_ms`, in milliseconds since 1970, if they are there. What is more than a full
+    /// bucket holds is there when it is full.
     ///
     /// # Errors
     /// In how many milliseconds they will be, rounded up, if nobody takes others before. Nothing was taken.

@@ -1,9 +1,9 @@
 //! Places of which there are few, as those of handshakes under way: who gives one up when all are taken.
 //!
-//! An honest handshake is done within a few round trips, and whoever wants to keep others out holds many places for
-//! as long as may be. So when all are taken, whoever comes gets a place of the network that has most, the one
-//! that has been held longest there. That makes the networks more even each time, so nobody gains by coming
-//! again and again, and places change hands no more often than others come.
+//! An honest handshake is done within a few round trips, and whoever wants to keep others out holds many
+//! places for as long as may be. So when all are taken, whoever comes gets a place of the network that
+//! has most, the one that has been held longest there. That makes the networks more even each time, so
+//! nobody gains by coming again and again, and places change hands no more often than others come.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,8 +11,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Networks that an address counts for.
 const LEVELS: usize = 3;
 
-/// How long the prefixes of these networks are. Of IPv4: the smallest network that is routed, and the address.
-/// Of IPv6: what a site has, what a subscriber has, and one network of it.
+/// How long the prefixes of these networks are. Of IPv4: the smallest network that is routed, and the
+/// address. Of IPv6: what a site has, what a subscriber has, and one network of it.
 const PREFIXES_OF_V4: [u32; LEVELS] = [24, 32, 32];
 const PREFIXES_OF_V6: [u32; LEVELS] = [48, 56, 64];
 
@@ -142,8 +142,8 @@ impl<T> Places<T> {
         Some(holder)
     }
 
-    /// Which place somebody gets: one of a network that has more than the one who comes would have, the widest
-    /// such networks first.
+    /// Which place somebody gets: one of a network that has more than the one who comes would have, the
+    /// widest such networks first.
     fn to_evict(&self, origin: Option<Origin>, now_ms: u64) -> Option<u64> {
         let mut within = None;
         for level in 0..LEVELS {

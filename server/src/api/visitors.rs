@@ -1,4 +1,5 @@
-//! Connections, and which of them have shown a key: those that have not leave the others room, and do not stay.
+//! Connections, and which of them have shown a key: those that have not leave the others room, and do not
+//! stay.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -69,8 +70,8 @@ impl Visitors {
         })
     }
 
-    /// Takes up a connection. When there are too many without a key, one of the address that has most of them has
-    /// to go. `None` if there is no place for any.
+    /// Takes up a connection. When there are too many without a key, one of the address that has most of
+    /// them has to go. `None` if there is no place for any.
     pub(super) fn come(self: &Arc<Self>, peer: IpAddr) -> Option<(Visitor, Stay)> {
         let (holder, gone) = oneshot::channel();
         let taken = self.without_key.lock().take(Some(Origin::new(peer)), 0, holder).ok()?;

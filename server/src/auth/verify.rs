@@ -198,8 +198,8 @@ impl Inner {
         validation
     }
 
-    /// Tells the operator. The client hears the code only, and the token itself is a secret. Whose it is said to
-    /// be helps to find who has sent it; nobody vouches for that.
+    /// Tells the operator. The client hears the code only, and the token itself is a secret. Whose it is
+    /// said to be helps to find who has sent it; nobody vouches for that.
     fn told(&self, verified: Result<Identity, Rejection>, token: &str) -> Result<Identity, Code> {
         verified.map_err(|reason| {
             let claimed_user = || claims::user(token).unwrap_or_default();

@@ -119,9 +119,9 @@ impl Hook {
         Arc::clone(&self.0.asked_bytes).acquire_many_owned(weight(body_bytes)).await.ok()
     }
 
-    /// Asks whether a user may do this. Without an answer in time, or while there was none for a while, what is
-    /// configured holds. What is asked is made of `data` when there is a place for a request, and not before:
-    /// in JSON a message is several times as long.
+    /// Asks whether a user may do this. Without an answer in time, or while there was none for a while,
+    /// what is configured holds. What is asked is made of `data` when there is a place for a request, and
+    /// not before: in JSON a message is several times as long.
     ///
     /// The time to answer begins when there is a place. That there is none is no failure of the backend's, so
     /// whoever waits for one in vain is to come back, and nothing is let through for that.

@@ -11,7 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 /// much one of them says.
 const PART_OF_EACH: usize = 4;
 
-/// Places for questions. They are given in the order in which they are asked for, but for who has a share already.
+/// Places for questions. They are given in the order in which they are asked for, but for who has a share
+/// already.
 #[derive(Debug)]
 pub(super) struct Places {
     all: Semaphore,
@@ -41,7 +42,8 @@ impl Places {
         Self { all: Semaphore::new(max), of_each, users: Mutex::default() }
     }
 
-    /// A place, once there is one for this user. Whoever waits for one of the user's share has none among all.
+    /// A place, once there is one for this user. Whoever waits for one of the user's share has none among
+    /// all.
     pub(super) async fn take(&self, user: &UserId) -> Option<Place<'_>> {
         let share = {
             let mut users = self.users.lock();

@@ -51,8 +51,8 @@ pub(crate) struct Place {
     _of_address: Counted<Address>,
 }
 
-/// A handshake that is under way, or a TCP connection that is no WebSocket yet. It ends when it is dropped, and may
-/// have to [give way](Self::gives_way) to others before.
+/// A handshake that is under way, or a TCP connection that is no WebSocket yet. It ends when it is
+/// dropped, and may have to [give way](Self::gives_way) to others before.
 #[derive(Debug)]
 pub(crate) struct Handshake {
     among: Arc<Handshakes>,
@@ -330,9 +330,10 @@ mod tests {
         held.extend((0..4).map(|_| accepted(&admission, "192.0.2.1")));
         assert!(matches!(admission.admit(peer, true), Admitted::Ignore));
         assert!(!admission.is_crowded());
-        held.extend((2..8).map(|n| admission.request(Some(ip(&format!("192.0.{n}.1")))).unwrap()));
+        held.extend((3..9).map(|n| admission.request(Some(ip(&format!("192.0.{n}.1")))).unwrap()));
         assert!(admission.is_crowded());
-        held.extend((2..8).map(|_| admission.request(None).expect("a proxy's count for nobody")));
+        held.extend((0..3).map(|_| admission.request(None).expect("a proxy's count for nobody")));
+        assert!(admission.request(None).is_none(), "all others have one");
         assert_eq!(admission.requests.places.lock().len(), 10);
         held.push(accepted(&admission, "192.0.2.9"));
         let full = Admission::new(&Arc::new(Limits { connections_max: 1, ..Limits::default() }));

@@ -10,8 +10,8 @@ use quoth_protocol::limits::{
 pub struct Limits {
     /// Connections at once.
     pub connections_max: usize,
-    /// Handshakes at once, and as many TCP connections that are no WebSocket yet. For one more the network that
-    /// has most gives up its oldest one.
+    /// Handshakes at once, and as many TCP connections that are no WebSocket yet. For one more the
+    /// network that has most gives up its oldest one.
     pub handshakes_max: usize,
     /// Handshakes at once of one address: an IPv4 address, or a /64 network of IPv6. More are ignored, and
     /// from half of it on the address must be validated by a Retry first.

@@ -89,8 +89,8 @@ impl Committer {
         let Some((kind, interval_ms)) = decided else {
             return Ok(Done { conversation: name.clone(), seq: Seq::ZERO, time_ms: 0 });
         };
-        // Beside the messages, so that what was just said can be put right; what is said in another one's name is
-        // nobody's turn.
+        // Beside the messages, so that what was just said can be put right; what is said in another one's
+        // name is nobody's turn.
         if interval_ms > 0 && matches!(kind, EventKind::Edited { .. }) && target.sender == *actor.user() {
             self.slow_edits.take(name, actor.user(), interval_ms, now_ms)?;
         }

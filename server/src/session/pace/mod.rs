@@ -39,8 +39,8 @@ impl Tables {
         }
     }
 
-    /// Counts what a request says to a conversation as a publish does, in which all others have their turns: a
-    /// request does not wait for these, since what comes behind it would.
+    /// Counts what a request says to a conversation as a publish does, in which all others have their
+    /// turns: a request does not wait for these, since what comes behind it would.
     ///
     /// # Errors
     /// In how many milliseconds there may be room.
