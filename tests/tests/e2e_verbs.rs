@@ -29,10 +29,10 @@ enum Condition {
 /// Something that a client asks for.
 #[derive(Debug, Clone)]
 enum Verb {
-    OnControl(ClientFrame),
+    Control(ClientFrame),
     /// On the stream of the conversation that is open.
-    OnStream(ClientFrame),
-    OnNewStream(ClientFrame),
+    Stream(ClientFrame),
+    NewStream(ClientFrame),
 }
 
 fn name(text: &str) -> ConversationName {
@@ -146,17 +146,17 @@ fn verbs() -> Vec<Verb> {
     let fetch = Fetch { conversation: name("team"), range: FetchRange::Latest, limit: 10 };
     let mut verbs: Vec<Verb> = requests()
         .into_iter()
-        .map(|request| Verb::OnControl(ClientFrame::Request { id: 1, request }))
+        .map(|request| Verb::Control(ClientFrame::Request { id: 1, request }))
         .collect();
     verbs.extend([
-        Verb::OnControl(ClientFrame::Typing { conversation: name("team") }),
-        Verb::OnControl(ClientFrame::Status { away: true }),
-        Verb::OnStream(ClientFrame::Publish(publish)),
-        Verb::OnStream(ClientFrame::Read { from: Some(Start::Last(10)) }),
-        Verb::OnStream(ClientFrame::Seen { seq: Seq(4) }),
-        Verb::OnNewStream(ClientFrame::Open(open(Some(Start::Last(10))))),
-        Verb::OnNewStream(ClientFrame::Open(open(None))),
-        Verb::OnNewStream(ClientFrame::Fetch(fetch)),
+        Verb::Control(ClientFrame::Typing { conversation: name("team") }),
+        Verb::Control(ClientFrame::Status { away: true }),
+        Verb::Stream(ClientFrame::Publish(publish)),
+        Verb::Stream(ClientFrame::Read { from: Some(Start::Last(10)) }),
+        Verb::Stream(ClientFrame::Seen { seq: Seq(4) }),
+        Verb::NewStream(ClientFrame::Open(open(Some(Start::Last(10))))),
+        Verb::NewStream(ClientFrame::Open(open(None))),
+        Verb::NewStream(ClientFrame::Fetch(fetch)),
     ]);
     verbs
 }
@@ -192,9 +192,9 @@ async fn connected(
 /// Asks; an error only says that the connection is gone already.
 async fn ask(device: &mut Device, stream: u32, verb: &Verb) -> Option<u32> {
     match verb {
-        Verb::OnControl(frame) => device.say(frame).await.ok().map(|()| stream),
-        Verb::OnStream(frame) => device.send(stream, frame).await.ok().map(|()| stream),
-        Verb::OnNewStream(frame) => device.stream(frame, false).await.ok(),
+        Verb::Control(frame) => device.say(frame).await.ok().map(|()| stream),
+        Verb::Stream(frame) => device.send(stream, frame).await.ok().map(|()| stream),
+        Verb::NewStream(frame) => device.stream(frame, false).await.ok(),
     }
 }
 
@@ -257,7 +257,7 @@ async fn tried(
         Condition::Audience => {
             let token = server.token_with("alice", |what| what.audience = "somebody else")?;
             device.say(&ClientFrame::Refresh { token }).await?;
-            if !matches!(verb, Verb::OnControl(_)) {
+            if !matches!(verb, Verb::Control(_)) {
                 hears_of_its_end(&mut device).await;
             }
             Code::TOKEN_REJECTED

@@ -166,7 +166,7 @@ async fn accept(tcp: TcpListener, shared: Arc<Shared>, service: Service, visitor
                             ended = connection(&shared, tcp, peer, visitor, phase) => if let Err(error) = ended {
                                 tracing::debug!(%peer, %error, "a connection of the server API ended");
                             },
-                            () = stay.is_over() => {
+                            () = stay.ends() => {
                                 tracing::debug!(%peer, "a connection of the server API has shown no key");
                             }
                         }

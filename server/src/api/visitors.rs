@@ -109,7 +109,7 @@ impl Drop for Inner {
 impl Stay {
     /// Ends when the connection has to, without which it goes on: it has shown no key in time, or has to make
     /// room.
-    pub(super) async fn is_over(self) {
+    pub(super) async fn ends(self) {
         let Self { gone, visitor } = self;
         let no_key = async {
             tokio::time::sleep(KEY_TIMEOUT).await;
@@ -141,20 +141,20 @@ mod tests {
         for _ in 0..12 {
             let (visitor, stay) = come(&visitors, "192.0.2.9");
             visitor.has_key();
-            known.push((visitor, Box::pin(stay.is_over())));
+            known.push((visitor, Box::pin(stay.ends())));
         }
         let mut attackers: Vec<_> = (0..4)
             .map(|_| come(&visitors, "192.0.2.1"))
-            .map(|(visitor, stay)| (visitor, Box::pin(stay.is_over())))
+            .map(|(visitor, stay)| (visitor, Box::pin(stay.ends())))
             .collect();
         let (late, late_stays) = come(&visitors, "192.0.2.9");
-        let mut late_stays = Box::pin(late_stays.is_over());
+        let mut late_stays = Box::pin(late_stays.ends());
         let gone: Vec<bool> =
             attackers.iter_mut().map(|(_, over)| over.as_mut().now_or_never().is_some()).collect();
         assert_eq!(gone, [true, false, false, false], "the oldest of the address that has most");
         // From one address, too, the newest one stays long enough to show a key.
         let (newest, newest_stays) = come(&visitors, "192.0.2.1");
-        let mut newest_stays = Box::pin(newest_stays.is_over());
+        let mut newest_stays = Box::pin(newest_stays.ends());
         assert!(newest_stays.as_mut().now_or_never().is_none());
         late.has_key();
         assert!(

@@ -58,8 +58,7 @@ pub fn decide(
             has_room(state, context.rules)?;
             let invited = invitation.as_ref().and_then(|hash| state.invitation(hash, now_ms));
             let role = invited.map_or_else(|| Role::of_joiner(state.kind()), |invited| invited.role);
-            let before = state.user(me).copied().unwrap_or_default();
-            let Present { role, permissions } = before.comes_back(role, state.kind());
+            let Present { role, permissions } = comes(state, me, role);
             // An open conversation needs no invitation, so one that is named all the same is used up all the
             // same.
             Ok(vec![EventKind::MemberSet {
@@ -75,20 +74,7 @@ pub fn decide(
             Ok(gone(state, me, GoneCause::Left))
         }
         Change::SetMember { user, role, permissions } => {
-            let manages = match actor {
-                Actor::User(_) => {
-                    state.present(me).is_some_and(|me| me.permissions.contains(Permissions::MANAGE))
-                }
-                Actor::Operator { .. } => true,
-            };
-            let kind = state.kind();
-            let before = state.user(user).copied().unwrap_or_default();
-            let new = match permissions {
-                Some(permissions) => Present { role: *role, permissions: *permissions },
-                None if manages => Present::of(*role, kind),
-                None => before.comes_back(*role, kind),
-            };
-            set_member(state, user, new, context)
+            set_member(state, actor, user, (*role, *permissions), context)
         }
         Change::Remove { user } => {
             not_oneself(actor, user)?;
@@ -195,14 +181,31 @@ fn create(
     Ok(events)
 }
 
+/// What a user becomes who comes as this by what who joins may do: no more than the user was before.
+fn comes(state: &ConversationState, user: &UserId, role: Role) -> Present {
+    state.user(user).copied().unwrap_or_default().comes_back(role, state.kind())
+}
+
 fn set_member(
     state: &ConversationState,
+    actor: Actor<'_>,
     user: &UserId,
-    new: Present,
+    (role, permissions): (Role, Option<Permissions>),
     context: Context<'_>,
 ) -> Result<Vec<EventKind>, Refusal> {
-    let Present { role, permissions } = new;
     let member = state.user(user).copied().unwrap_or_default();
+    let manages = match actor {
+        Actor::User(me) => {
+            state.present(&me.user).is_some_and(|me| me.permissions.contains(Permissions::MANAGE))
+        }
+        Actor::Operator { .. } => true,
+    };
+    let new = match permissions {
+        Some(permissions) => Present { role, permissions },
+        None if manages => Present::of(role, state.kind()),
+        None => comes(state, user, role),
+    };
+    let Present { role, permissions } = new;
     if !Permissions::ALL.contains(permissions) {
         return Err(Refusal::invalid("there are permissions that this server does not know"));
     }
