@@ -6,9 +6,11 @@
 //! | `signature` | what shows a backend that this server asks |
 //! | `backend` | what all requests are made with |
 //! | `question` | one question and its answer |
+//! | `counts` | what has become of questions |
 //! | `places` | who may ask at once |
 
 mod backend;
+mod counts;
 mod places;
 mod question;
 mod settings;
@@ -29,6 +31,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::engine::{Clock as _, SystemClock};
 use crate::outbound::{Client, Failure, Limits, Url};
 pub(crate) use backend::Backend;
+use counts::Counters;
+pub(crate) use counts::Counts;
 use places::Places;
 use question::{BODY_BYTES_MAX, Question};
 pub(crate) use question::{Judgement, signed};
@@ -74,6 +78,7 @@ struct Inner {
     /// For what is asked about and waits.
     asked_bytes: Arc<Semaphore>,
     breaker: Mutex<Breaker>,
+    counters: Counters,
 }
 
 /// What a message takes of [`ASKED_BYTES_MAX`] until it is dropped.
@@ -97,6 +102,7 @@ impl Hooks {
                 places: Places::new(config.requests_max),
                 asked_bytes: Arc::new(Semaphore::new(ASKED_BYTES_MAX)),
                 breaker: Mutex::default(),
+                counters: Counters::default(),
             })))
         };
         Self {
@@ -104,6 +110,12 @@ impl Hooks {
             join: hook("join", &config.join),
             publish: hook(PUBLISH, &config.publish),
         }
+    }
+
+    /// By kind, what has become of the questions since the start; `None` of a kind that is not configured.
+    pub(crate) fn counts(&self) -> [(&'static str, Option<Counts>); 3] {
+        let of = |hook: &Option<Hook>| hook.as_ref().map(|hook| hook.0.counters.now());
+        [("connect", of(&self.connect)), ("join", of(&self.join)), ("publish", of(&self.publish))]
     }
 }
 
@@ -134,6 +146,7 @@ impl Hook {
         };
         let Some(tries) = tries else { return self.without_answer() };
         let Ok(Some(_place)) = tokio::time::timeout(PLACE_TIMEOUT, inner.places.take(user)).await else {
+            inner.counters.unanswered();
             return Judgement::Unavailable { retry_after_ms: PLACE_RETRY_AFTER_MS };
         };
         // It may have become clear meanwhile that nobody answers.
@@ -158,6 +171,7 @@ impl Hook {
                 if inner.breaker.lock().answered() {
                     tracing::info!(hook = inner.kind, "the hook answers again");
                 }
+                inner.counters.answered(&judgement);
                 judgement
             }
             Err(error) => {
@@ -183,6 +197,7 @@ impl Hook {
     }
 
     fn without_answer(&self) -> Judgement {
+        self.0.counters.unanswered();
         match self.0.on_failure {
             OnFailure::Allow => Judgement::Allow,
             OnFailure::Deny => {
