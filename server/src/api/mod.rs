@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `settings` | what is configured |
 //! | `keys` | who may ask what |
-//! | `listener`, `requests` | connections, and bounds of requests |
+//! | `listener`, `visitors`, `requests` | connections, and bounds of requests |
 //! | `operation`, `openapi`, `schemas` | the table of operations, from which routes and document are made |
 //! | `problem` | refusals |
 //! | `audit` | which key has changed what, in the log |
@@ -42,6 +42,7 @@ mod schemas;
 mod sessions;
 mod settings;
 mod stats;
+mod visitors;
 
 use std::path::PathBuf;
 use std::sync::Arc;

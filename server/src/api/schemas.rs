@@ -309,7 +309,7 @@ fn sessions() -> Value {
             "device": of("DeviceId"),
             "token_id": token_id(),
             "issued_before_ms": number("tokens of the user that were issued before, in milliseconds since 1970; without it: before 30 s from now, by which clocks may differ"),
-            "expires_ms": number("when no token is left that this concerns, in milliseconds since 1970, and not passed; without it: never"),
+            "expires_ms": number("the latest `exp` of the tokens that this concerns, in milliseconds since 1970: it is kept 30 s longer, as a token is good for so long, which must not have passed; without it: for ever"),
             "reason": reason(),
         })),
         "Revocations": object(&["revocations", "next"], json!({

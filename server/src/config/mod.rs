@@ -67,6 +67,8 @@ pub struct Config {
     pub jwks: Jwks,
     /// How long a token may live from `iat` to `exp`, in seconds; 0 for no limit.
     pub token_lifetime_max_s: u64,
+    /// Whether users whose tokens have no `write` may make conversations under any name that is free.
+    pub names_freely: bool,
     /// Revocations in force at once.
     pub revocations_max: usize,
     /// Which devices of one user may be signed in together.
@@ -180,6 +182,7 @@ impl Default for Config {
             token_keys: Vec::new(),
             jwks: Jwks::default(),
             token_lifetime_max_s: 0,
+            names_freely: false,
             revocations_max: 100_000,
             login_policy: LoginPolicy::All,
             login_devices_max: 5,
@@ -218,7 +221,8 @@ impl Config {
     pub(crate) fn verifier(&self, token_keys: &[KeySpec]) -> Result<Verifier, String> {
         let lifetime_max =
             (self.token_lifetime_max_s > 0).then(|| Duration::from_secs(self.token_lifetime_max_s));
-        let demands = Demands { audience: self.audience.clone(), lifetime_max };
+        let demands =
+            Demands { audience: self.audience.clone(), lifetime_max, names_freely: self.names_freely };
         let jwks = self.jwks.url.clone().map(|url| JwksConfig {
             url,
             ca_file: self.jwks.ca_file.clone(),

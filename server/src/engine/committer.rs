@@ -81,6 +81,8 @@ pub(super) struct Committer {
     sequencer: Sequencer,
     drafts: Drafts,
     slow_modes: SlowModes,
+    /// Of edits, which have an interval of their own.
+    slow_edits: SlowModes,
     /// The last group, the last one when the sequencer began its generation, and when it began the one
     /// before. What the sequencer does not hold was not published to since then.
     position: Position,
@@ -104,6 +106,7 @@ impl Committer {
             sequencer: Sequencer::default(),
             drafts: Drafts::default(),
             slow_modes,
+            slow_edits: SlowModes::default(),
             position,
             generation_position: position,
             horizon: position,
