@@ -96,6 +96,8 @@ async fn unread_mentions_are_those_of_the_latest_edits() {
     edit(&world, second, &["bob"]).await;
     edit(&world, first, &["bob", "alice"]).await;
     assert_eq!(counted(&world).await, (2, 2));
+    let shown = world.row("bob").await.last.unwrap();
+    assert_eq!((shown.seq, shown.kind.body().unwrap().as_ref()), (second, &b"another text"[..]));
     world.settled().await;
     let world = world.again();
     assert_eq!(counted(&world).await, (2, 2), "and by who begins anew");
