@@ -19,18 +19,17 @@ const NOT_REACHED: [&str; 15] = [
     "TOKEN_EXPIRING_NOTICE_MS",
     "ROSTER_INTERVAL_MS",
     "PRESENCE_INTERVAL_MS",
+    "RECEIPT_INTERVAL_MS",
+    "INBOX_ROW_INTERVAL_MS",
     "REASON_BYTES_MAX",
     // The server makes no longer ones, so they are refused like all that it has not made.
     "INVITATION_BYTES_MAX",
+    "INBOX_CURSOR_BYTES_MAX",
     // What is longer is cut.
     "PLATFORM_BYTES_MAX",
     // The value of a setting when it is not set.
     "OPEN_CONVERSATIONS_MAX",
     "MEMBERS_MAX",
-    // Of requests and frames that this server does not have yet.
-    "RECEIPT_INTERVAL_MS",
-    "INBOX_CURSOR_BYTES_MAX",
-    "INBOX_ROW_INTERVAL_MS",
 ];
 
 /// The names and values of constants.
