@@ -71,6 +71,8 @@ async fn a_hold_keeps_messages_in_lists_as_in_history() {
     let of_message = world.engine.receipts(&user("bob"), &room("a"), Seq(second)).await.unwrap();
     assert!(of_message.is_some());
     world.retain(Retain::Hold(false)).await;
+    let of_message = world.engine.receipts(&user("bob"), &room("a"), Seq(second)).await.unwrap();
+    assert!(of_message.is_none());
     assert_eq!(world.seen().await, (vec![first], (Some(first), 1)));
     world.stop().await;
 }
