@@ -419,7 +419,7 @@ async fn readers_of_the_same_page_at_once_cost_one_read() {
     let counted = Arc::clone(&reads);
     let is_gated = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let gated = Arc::clone(&is_gated);
-    let hook = move |call: &'static str, _: Option<&quoth_protocol::ConversationName>| {
+    let hook = move |call: &'static str, _: Option<&ConversationName>| {
         if call == "after" && gated.load(Ordering::Relaxed) {
             counted.fetch_add(1, Ordering::Relaxed);
             begin.lock().unwrap().send(()).unwrap();
