@@ -98,6 +98,15 @@ fn publish(api: &Api, room: &str, count: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What Prometheus is told of a metric; nothing of one that is not known.
+fn metric(api: &Api, name: &str) -> anyhow::Result<Option<String>> {
+    let answer = api.send("GET", "/metrics", None)?;
+    ensure!(answer.status() == 200 && answer.header("content-type").starts_with("text/plain; version=0.0.4"));
+    let text = String::from_utf8(answer.body)?;
+    let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(found.map(str::to_owned))
+}
+
 fn retain(api: &Api, room: &str, retention: Retention) -> anyhow::Result<Value> {
     api.done("PUT", &format!("/v1/conversations/{room}/retention"), Some(&json!(retention)))
 }
@@ -227,6 +236,12 @@ async fn the_space_of_a_class_is_freed_and_heads_stay() -> anyhow::Result<()> {
     let plan = api.done("GET", "/v1/retention", None)?;
     ensure!(plan["expired_bytes"].as_u64() >= Some(count * 90), "{plan}");
     ensure!(plan["live_bytes"].as_u64() <= Some(10_000), "{plan}");
+    for (told, field) in [("quoth_expired_bytes", "expired_bytes"), ("quoth_live_bytes", "live_bytes")] {
+        assert_eq!(metric(&api, told)?, Some(plan[field].to_string()), "{told}");
+    }
+    let oldest_ms = plan["oldest_expired_ms"].as_u64().context("the oldest one")?;
+    let oldest_s = metric(&api, "quoth_oldest_expired_timestamp_seconds")?;
+    assert_eq!(oldest_s, Some(format!("{}.{:03}", oldest_ms / 1_000, oldest_ms % 1_000)));
     // The window of the class is over after an eighth of a minute.
     let mut reclaimed = Value::Null;
     while reclaimed["windows"] != json!(1) {
@@ -237,6 +252,9 @@ async fn the_space_of_a_class_is_freed_and_heads_stay() -> anyhow::Result<()> {
     ensure!(reclaimed["bytes"].as_u64() > Some(0), "{reclaimed}");
     let plan = api.done("GET", "/v1/retention", None)?;
     assert_eq!((&plan["expired_bytes"], &plan["oldest_expired_ms"]), (&json!(0), &Value::Null));
+    assert_eq!(metric(&api, "quoth_expired_bytes")?.as_deref(), Some("0"));
+    assert_eq!(metric(&api, "quoth_oldest_expired_timestamp_seconds")?, None, "there is none");
+    assert_eq!(metric(&api, "quoth_reclaimed_windows_total")?.as_deref(), Some("1"));
     let server = server.restart_configured(|config| config.retention.classes = vec![class])?;
     let api = server.api()?;
     assert_eq!(replay(&server, "ada", &room).await?, [Gap(1, count)]);

@@ -124,6 +124,8 @@ async fn what_was_read_of_another_store_is_told_and_nothing_goes_on_there(over: 
     let room = client.conversation("general").unwrap();
     let mut events = room.events(Start::After(Seq(0))).await.unwrap();
     assert_eq!(seqs(&mut events, 10).await, (1..=10).collect::<Vec<_>>());
+    let unread = client.conversation("unread").unwrap();
+    let mut fresh = unread.events(Start::After(Seq(0))).await.unwrap();
     // A backup of before the last events, which has others in their places by now.
     server.world.lock().faults.store = 7;
     server.world.fill("general", 5);
@@ -137,6 +139,8 @@ async fn what_was_read_of_another_store_is_told_and_nothing_goes_on_there(over: 
     assert!(matches!(end, Some(Err(EventsError::Refused { code: Code::CURSOR_AHEAD, .. }))), "{end:?}");
     let mut events = room.events(Start::After(Seq(0))).await.unwrap();
     assert_eq!(seqs(&mut events, 15).await, (1..=15).collect::<Vec<_>>());
+    server.world.fill("unread", 1);
+    assert_eq!(seqs(&mut fresh, 1).await, [1], "who has read nothing goes on");
     client.close().await;
 }
 

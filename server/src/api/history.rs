@@ -204,6 +204,10 @@ mod tests {
         );
         let later = page(FetchRange::After(Seq(floor - 1))).await;
         assert_eq!((&later["gaps"], &later["from"]), (&json!([]), &json!(floor)));
+        // One with others before it says nothing of what is before these.
+        let last = read(&engine, &name, FetchRange::Latest, 1).await.unwrap();
+        assert_eq!((&last["gaps"], &last["from"]), (&json!([]), &json!(head)));
+        assert_eq!(last["more_before"], true);
         drop(stopper);
     }
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use quoth_core::authorize::{Grant, Pattern};
-use quoth_core::membership::{Change, ConversationState, Refusal};
-use quoth_core::messages::Alteration;
+use quoth_core::membership::{Change, ConversationState, Fact, Refusal};
+use quoth_core::messages::{self, Alteration, REACTION};
 use quoth_core::retention::Keeping;
 use quoth_core::tail::Next;
 use quoth_protocol::codec::Decoder;
@@ -16,8 +16,9 @@ use quoth_protocol::frame::{EventKind, ServerFrame};
 use quoth_protocol::limits::FRAME_BYTES_MAX;
 use quoth_protocol::membership::ConversationKind;
 use quoth_protocol::message::MessageState;
-use quoth_protocol::{Code, Seq, UserId};
-use quoth_store::{LogError, MemoryLog, MemoryView, PageLimit, View as _};
+use quoth_protocol::{Code, ConversationName, Seq, UserId};
+use quoth_store::testing::{Overridden, ViewOverride, notice};
+use quoth_store::{LogError, MemoryLog, MemoryView, PageLimit, Record, Register, View, ViewError};
 use tokio::task::JoinHandle;
 
 use super::changes::{publish, publisher};
@@ -326,6 +327,47 @@ async fn states_of_a_page_are_those_of_their_version() {
     stop(engine, stopper).await.unwrap();
 }
 
+/// A view in which something comes while it is read whose reaction one is.
+struct MovesOn(MemoryView, Arc<Mutex<Vec<Record>>>);
+
+impl ViewOverride for MovesOn {
+    fn inner(&self) -> &dyn View {
+        &self.0
+    }
+
+    fn register(&self, name: &ConversationName, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
+        let is_reaction = key.first() == Some(&REACTION);
+        let later = if is_reaction { std::mem::take(&mut *self.1.lock().unwrap()) } else { Vec::new() };
+        if !later.is_empty() {
+            self.0.apply(self.0.applied().next(), &later)?;
+        }
+        self.0.register(name, key)
+    }
+}
+
+#[tokio::test]
+async fn a_state_that_is_another_one_by_now_is_read_again() {
+    let later = Arc::<Mutex<Vec<Record>>>::default();
+    let view = Overridden(MovesOn(MemoryView::new(), Arc::clone(&later)));
+    let (engine, _stopper) = start(MemoryLog::new(), view);
+    let access = group(&engine, 1).await;
+    engine.alter(caller("alice"), &room("room"), Seq(4), react("+1", true)).await.unwrap();
+    engine.applied_bounds(access.name(), Keeping::default()).await.unwrap();
+    // It is taken back while it is read, which the log of this test does not know.
+    let (mut state, sender) = (messages::MessageState::default(), user("alice"));
+    let mut taken_back = Vec::new();
+    for (seq, on) in [(5, true), (6, false)] {
+        let kind = EventKind::Reacted { seq: Seq(4), reaction: "+1".to_owned(), on };
+        let fact = Fact { seq: Seq(seq), time_ms: seq, sender: &sender, kind: &kind };
+        taken_back = state.apply(Seq(4), fact).registers;
+    }
+    let registers =
+        taken_back.into_iter().map(|(key, value)| Register { key: key.into(), value: value.map(Into::into) });
+    later.lock().unwrap().push(notice("room", registers.collect::<Vec<_>>()));
+    let expected = MessageState { seq: Seq(4), version: Seq(6), edited: None, reactions: Vec::new() };
+    assert_eq!(states_of_page(&engine, &access, 4..=4).await, [[expected]]);
+}
+
 #[tokio::test]
 async fn states_of_a_page_are_read_piece_by_piece_and_of_what_it_has_alone() {
     const BODY_BYTES: usize = 30 * 1024;
@@ -377,7 +419,7 @@ async fn readers_of_the_same_page_at_once_cost_one_read() {
     let counted = Arc::clone(&reads);
     let is_gated = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let gated = Arc::clone(&is_gated);
-    let hook = move |call: &'static str, _: Option<&quoth_protocol::ConversationName>| {
+    let hook = move |call: &'static str, _: Option<&ConversationName>| {
         if call == "after" && gated.load(Ordering::Relaxed) {
             counted.fetch_add(1, Ordering::Relaxed);
             begin.lock().unwrap().send(()).unwrap();
