@@ -223,6 +223,14 @@ impl Member {
         self.open(conversation, from).await?.map_err(|code| anyhow::anyhow!("{conversation}: {code}"))
     }
 
+    /// Leaves a conversation, so that there is room for another one.
+    ///
+    /// # Errors
+    /// When the stream does not end.
+    pub async fn leave(&mut self, stream: Stream) -> anyhow::Result<()> {
+        self.0.leave(stream.number).await
+    }
+
     /// What comes next on a stream.
     ///
     /// # Errors
