@@ -152,7 +152,7 @@ impl Member {
     /// When none comes.
     pub async fn row(&mut self) -> anyhow::Result<InboxRow> {
         loop {
-            if let ServerFrame::InboxRow(row) = self.0.told().await? {
+            if let ServerFrame::InboxRow { row, .. } = self.0.told().await? {
                 return Ok(*row);
             }
         }
