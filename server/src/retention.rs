@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quoth_core::retention::{Classes, End, Kept, RetentionClass};
-use quoth_protocol::{ConversationName, Seq, UserId};
-use quoth_store::{Class, Content, Record, Register, Rewritten, Store, View, ViewError, group};
+use quoth_protocol::ConversationName;
+use quoth_store::{Record, Register, Rewritten, Store, View, ViewError, group};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::config::RetentionConfig;
 use crate::engine::retention::{kept_in, overview};
-use crate::engine::{Clock as _, Engine, SystemClock};
+use crate::engine::{Clock as _, Engine, SystemClock, notice};
 
 /// Under which register of the server's own log the classes of the last start stand.
 const CLASSES_REGISTER: &[u8] = b"retention classes";
@@ -36,12 +36,12 @@ pub(crate) fn adopted(store: &Store, config: &RetentionConfig) -> Result<Classes
 ///
 /// # Errors
 /// Why the store does not tell.
-pub(crate) fn former_classes(store: &Store) -> Result<Classes, String> {
-    Ok(stored_classes(store)?.map(|text| classes_in(&text)).transpose()?.unwrap_or_default())
+pub(crate) fn former_classes(view: &dyn View) -> Result<Classes, String> {
+    Ok(stored_classes(view)?.map(|text| classes_in(&text)).transpose()?.unwrap_or_default())
 }
 
-fn stored_classes(store: &Store) -> Result<Option<Bytes>, String> {
-    store.view.register(&ConversationName::server(), CLASSES_REGISTER).map_err(|error| error.to_string())
+fn stored_classes(view: &dyn View) -> Result<Option<Bytes>, String> {
+    view.register(&ConversationName::server(), CLASSES_REGISTER).map_err(|error| error.to_string())
 }
 
 /// How many bytes of what is stored these classes make absent that the classes of the last start do not;
@@ -54,10 +54,10 @@ pub(crate) fn newly_absent_bytes(
     classes: &Classes,
     now_ms: u64,
 ) -> Result<Option<u64>, String> {
-    if stored_classes(store)?.unwrap_or_default() == text_of(classes).as_bytes() {
+    if stored_classes(&*store.view)?.unwrap_or_default() == text_of(classes).as_bytes() {
         return Ok(None);
     }
-    let former = former_classes(store)?;
+    let former = former_classes(&*store.view)?;
     let absent_bytes = |classes: &[&Classes]| {
         let overview = overview(&*store.view, classes, now_ms).map_err(|error| error.to_string())?;
         Ok::<_, String>(overview.expired_bytes)
@@ -79,7 +79,7 @@ pub(crate) fn adopt(store: &Store, classes: &Classes, now_ms: u64) -> Result<(),
             "the retention classes have changed, and make so much of what is stored absent, for good (`retention plan` tells before)"
         );
     }
-    let former = former_classes(store)?;
+    let former = former_classes(&*store.view)?;
     let fixes = fixes(&*store.view, &former, classes, now_ms).map_err(|error| error.to_string())?;
     for fixes in fixes.chunks(FIXES_AT_ONCE) {
         commit(store, fixes)?;
@@ -132,25 +132,6 @@ pub(crate) fn commit(store: &Store, records: &[Record]) -> Result<(), String> {
     let position = store.log.append(&bytes).map_err(|error| error.to_string())?;
     store.log.flush().map_err(|error| error.to_string())?;
     store.view.apply(position, records).map_err(|error| error.to_string())
-}
-
-/// What the server itself says of a conversation.
-pub(crate) fn notice(conversation: ConversationName, time_ms: u64, registers: Vec<Register>) -> Record {
-    Record {
-        conversation,
-        seq: Seq::ZERO,
-        time_ms,
-        origin_time_ms: None,
-        sender: UserId::new("$server").expect("an id"),
-        id: None,
-        content: Content::Notice(Bytes::new()),
-        expires_ms: 0,
-        offset: 0,
-        class: Class::default(),
-        erases: Vec::new(),
-        ends_window: false,
-        registers,
-    }
 }
 
 /// For so many times as long as a look took, nothing is freed again: it takes a twentieth of a processor at

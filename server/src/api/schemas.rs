@@ -240,8 +240,8 @@ fn erasure() -> Value {
         "user": of("UserId"),
         "by": { "description": "the key that has asked for it", "$ref": "#/components/schemas/UserId" },
         "state": {
-            "enum": ["under_way", "absent", "gone"],
-            "description": "absent: nobody gets any of it any more; gone: it is not on the disk either",
+            "enum": ["under_way", "waiting", "absent", "gone"],
+            "description": "waiting: it does not go on for now (waits_for), and is tried again by itself; absent: nobody gets any of it any more; gone: it is not on the disk either",
         },
         "asked_ms": of("TimeMs"),
         "absent_ms": time("when all of it was absent; 0: it is not"),
@@ -254,6 +254,11 @@ fn erasure() -> Value {
             "type": "array", "items": of("ConversationName"),
             "description": "where the user stays a member, as the last owner of others; at most 100",
         },
+        "skipped": {
+            "type": "array", "items": of("ConversationName"),
+            "description": "conversations whose rows are damaged: they are tried again, and it is not done before",
+        },
+        "waits_for": { "type": ["string", "null"], "description": "why it does not go on for now; null: it does" },
         "stays": { "type": "array", "items": of("Text"), "description": "what no erasure takes, for people" },
     });
     let names: Vec<String> =
@@ -355,8 +360,35 @@ fn history() -> Value {
         })),
         "Erasure": erasure(),
         "Gap": object(&["from", "to"], json!({ "from": of("Seq"), "to": of("Seq") })),
-        "History": object(&["events", "gaps", "from", "to", "more_before", "more_after", "head", "floor"], json!({
+        "Edited": object(&["seq", "time_ms", "body", "mentions"], json!({
+            "seq": { "description": "the event of the edit", "$ref": "#/components/schemas/Seq" },
+            "time_ms": of("TimeMs"),
+            "body": {
+                "type": ["string", "object"],
+                "description": "all that the message says now: as text, or {\"base64\": \"…\"} where it is none",
+            },
+            "mentions": { "type": "array", "items": of("UserId"), "description": "all whom it mentions now" },
+        })),
+        "MessageState": object(&["seq", "version", "edited", "reactions"], json!({
+            "seq": { "description": "of the message", "$ref": "#/components/schemas/Seq" },
+            "version": { "description": "the last event about it: all up to that one are in the state", "$ref": "#/components/schemas/Seq" },
+            "edited": { "oneOf": [of("Edited"), { "type": "null" }], "description": "the latest edit; null: it says what its event does" },
+            "reactions": {
+                "type": "array", "items": of("Reaction"),
+                "description": "how many users have reacted with what",
+            },
+        })),
+        "Reaction": object(&["reaction", "count", "mine"], json!({
+            "reaction": of("Text"),
+            "count": of("Count"),
+            "mine": { "type": "boolean", "description": "whether the user of the key's name is among them" },
+        })),
+        "History": object(&["events", "states", "gaps", "from", "to", "more_before", "more_after", "head", "floor"], json!({
             "events": { "type": "array", "items": of("Event") },
+            "states": {
+                "type": "array", "items": of("MessageState"),
+                "description": "what has become of the page's messages by now, ascending; what has no state was neither edited nor reacted to",
+            },
             "gaps": {
                 "type": "array", "items": of("Gap"),
                 "description": "seqs of the page whose events are absent: expired, revoked or erased; also before the floor, as far as the page was asked for them",

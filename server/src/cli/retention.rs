@@ -11,8 +11,10 @@ use quoth_store::{Class, OpenError, Record, Rewrite, Store, View};
 use super::print;
 use crate::config::Config;
 use crate::engine::retention::{keep_in, marks_in};
-use crate::engine::{Clock as _, Outstanding, Overview, SystemClock, WindowPlan, outstanding, overview};
-use crate::retention::{adopt, commit, former_classes, newly_absent_bytes, notice};
+use crate::engine::{
+    Clock as _, Outstanding, Overview, SystemClock, WindowPlan, notice, outstanding, overview,
+};
+use crate::retention::{adopt, commit, former_classes, newly_absent_bytes};
 use crate::server::store_options;
 
 /// Conversations between two looks at the terminal.
@@ -63,7 +65,7 @@ pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<(), Stri
     let (classes, now_ms) = (Classes::new(config.retention.classes.clone()), SystemClock.unix_ms());
     let erasure_max_ms = config.retention.erasure_max_s.saturating_mul(1_000);
     // Only who runs by changed classes takes them over: what is absent by them never comes back.
-    let former = former_classes(&store)?;
+    let former = former_classes(&*store.view)?;
     let seen =
         |view: &dyn View| overview(view, &[&former, &classes], now_ms).map_err(|error| error.to_string());
     match command {

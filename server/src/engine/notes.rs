@@ -48,22 +48,19 @@ impl NoteRequest {
     pub(super) fn into_record(self, time_ms: u64) -> (Record, oneshot::Sender<()>) {
         let Self { note: Note { conversation, content, registers, erases, ends }, noted, queued: _ } = self;
         let record = Record {
-            conversation,
-            seq: Seq::ZERO,
-            time_ms,
-            origin_time_ms: None,
-            sender: UserId::new("$server").expect("an id"),
-            id: None,
             content: Content::Notice(content),
-            expires_ms: 0,
-            offset: 0,
             class: ends.unwrap_or_default(),
             erases,
             ends_window: ends.is_some(),
-            registers,
+            ..notice(conversation, time_ms, registers)
         };
         (record, noted)
     }
+}
+
+/// What the server itself says of a conversation.
+pub(crate) fn notice(conversation: ConversationName, time_ms: u64, registers: Vec<Register>) -> Record {
+    Record::notice(conversation, time_ms, UserId::new("$server").expect("an id"), registers)
 }
 
 fn failed() -> String {

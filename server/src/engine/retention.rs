@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use quoth_core::membership::Refusal;
-use quoth_core::retention::{Classes, End, Keeping, Kept, Retention};
+use quoth_core::retention::{Classes, End, Keeping, Kept, Marks, Place, Retention};
 use quoth_protocol::name::Reserved;
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::{Bounds, Class, Dead, Keep, Marks, Place, View, ViewError};
+use quoth_store::{Bounds, Class, Dead, Keep, View, ViewError};
 use serde_json::{Value, json};
 
 use super::Engine;
@@ -58,12 +58,6 @@ pub enum Retain {
     Policy(Retention),
     /// Whether all that is not absent stays, whatever its policy says.
     Hold(bool),
-}
-
-/// Marks, as the store has them.
-pub(super) fn marks(marks: quoth_core::retention::Marks) -> Marks {
-    let quoth_core::retention::Marks { seq, time_ms, offset } = marks;
-    Marks { seq, time_ms, offset }
 }
 
 impl Engine {
@@ -176,7 +170,7 @@ fn marks_by(view: &dyn View, name: &ConversationName, keeping: Keeping) -> Resul
         Some(last) => End { seq: last.seq, bytes: last.end },
         None => End { seq: Seq::ZERO, bytes: 0 },
     };
-    Ok(marks(keeping.judge(end).marks))
+    Ok(keeping.judge(end).marks)
 }
 
 /// What was set for a conversation, by what the view has.

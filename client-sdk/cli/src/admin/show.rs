@@ -87,6 +87,17 @@ fn cell(name: &str, value: &Value) -> String {
                 _ => printable(&value.to_string()),
             }
         }
+        Value::Object(fields) if name == "edited" => match fields.get("body") {
+            Some(Value::String(text)) => printable(text),
+            _ => printable(&value.to_string()),
+        },
+        Value::Array(reactions) if name == "reactions" => {
+            let one = |reaction: &Value| {
+                let text = reaction["reaction"].as_str().unwrap_or_default();
+                format!("{} {}", printable(text), reaction["count"])
+            };
+            reactions.iter().map(one).collect::<Vec<_>>().join(", ")
+        }
         other => printable(&other.to_string()),
     }
 }
@@ -151,5 +162,8 @@ mod tests {
         let shown = text(&page);
         assert!(shown.contains("hi\\u{7}") && shown.contains("invitations_revoked"), "{shown}");
         assert!(shown.contains("revoked\":{\"seq\":1}"), "{shown}");
+        let state = json!({ "states": [{ "edited": { "body": "ho\u{7}", "seq": 4 },
+                                         "reactions": [{ "count": 2, "mine": false, "reaction": "+1" }], "seq": 1 }] });
+        assert_eq!(text(&state), "edited   reactions  seq\nho\\u{7}  +1 2       1\n");
     }
 }

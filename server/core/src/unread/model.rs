@@ -135,7 +135,7 @@ impl World {
             }
             90 => {
                 // Often enough that little is kept, or so seldom that a window has none of it any more.
-                let is_often = self.head.0 / 40_000 % 2 == 0;
+                let is_often = (self.head.0 / 40_000).is_multiple_of(2);
                 if is_often || self.random.below(40) == 0 {
                     let kept = 300 + self.random.below(if is_often { 4_000 } else { 8_000 });
                     self.floor = self.floor.max(Seq(self.head.0.saturating_sub(kept)));

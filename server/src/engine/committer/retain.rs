@@ -8,7 +8,7 @@ use quoth_core::membership::{Actor, Refusal};
 use quoth_core::retention::End;
 use quoth_protocol::frame::EventKind;
 use quoth_protocol::{ConversationName, Seq};
-use quoth_store::{Content, Record, Register};
+use quoth_store::{Record, Register};
 
 use super::change::{Changed, Failure, Happened};
 use super::{Committer, Group};
@@ -72,7 +72,7 @@ impl Committer {
         let Retain::Policy(retention) = retain else {
             let (key, value) = register;
             let registers = vec![Register { key: key.into(), value: value.map(Into::into) }];
-            group.records.push(Record { registers, ..notice(name, actor, now_ms) });
+            group.records.push(Record::notice(name.clone(), now_ms, actor.user().clone(), registers));
             return Ok(Done { time_ms: now_ms, ..nothing });
         };
         let (seq, time_ms) = self.next(name, now_ms)?;
@@ -85,22 +85,4 @@ impl Committer {
 
 fn kept_key() -> Vec<u8> {
     quoth_core::retention::Kept::REGISTER.to_vec()
-}
-
-fn notice(name: &ConversationName, actor: Actor<'_>, time_ms: u64) -> Record {
-    Record {
-        conversation: name.clone(),
-        seq: Seq::ZERO,
-        time_ms,
-        origin_time_ms: None,
-        sender: actor.user().clone(),
-        id: None,
-        content: Content::Notice(bytes::Bytes::new()),
-        expires_ms: 0,
-        offset: 0,
-        class: quoth_store::Class::default(),
-        erases: Vec::new(),
-        ends_window: false,
-        registers: Vec::new(),
-    }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quoth_core::authorize::{Grant, Pattern};
 use quoth_core::membership::{Change, ConversationState, Fact, Refusal};
 use quoth_core::messages::{self, Alteration, REACTION};
-use quoth_core::retention::Keeping;
+use quoth_core::retention::{Keeping, Retention};
 use quoth_core::tail::Next;
 use quoth_protocol::codec::Decoder;
 use quoth_protocol::frame::{EventKind, ServerFrame};
@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use super::changes::{publish, publisher};
 use super::durable::gated_log;
 use super::world::{self, hooked_view, outcome, room, start, stop, wanted};
-use crate::engine::{Access, Caller, Done, Engine, Stopper};
+use crate::engine::{Access, Caller, Done, Engine, Retain, Stopper};
 
 const ALL: PageLimit = PageLimit { records: 1_000, bytes: usize::MAX };
 
@@ -273,7 +273,9 @@ async fn states_of_page(
 ) -> Vec<Vec<MessageState>> {
     let (seqs, mut pieces, mut behind) = (seqs.map(Seq).collect::<Arc<[Seq]>>(), Vec::new(), Some(Seq(0)));
     while let Some(after) = behind {
-        let piece = engine.states_of_page(access, &user("alice"), &seqs, after, Seq(u64::MAX)).await.unwrap();
+        let (name, at) = (access.name(), engine.reading_of(access));
+        let me = user("alice");
+        let piece = engine.states_of_page(name, &at, &me, &seqs, after, Seq(u64::MAX)).await.unwrap();
         pieces.push(piece.0);
         behind = piece.1;
     }
@@ -410,8 +412,9 @@ async fn who_hides_a_message_twice_writes_it_once() {
     stop(engine, stopper).await.unwrap();
 }
 
-#[tokio::test]
-async fn readers_of_the_same_page_at_once_cost_one_read() {
+/// As many as ask for what is behind these, by turns, while the first one's read is under way; gives what
+/// they get. Meanwhile message 6 is revoked. There are five messages behind three events of the group.
+async fn read_at_once(policy: Option<Retention>, cursors: &[u64]) -> Vec<String> {
     const READERS: usize = 20;
     let (begin, begun) = channel();
     let (end, ends) = channel::<()>();
@@ -429,33 +432,61 @@ async fn readers_of_the_same_page_at_once_cost_one_read() {
     };
     let (engine, stopper) = start(MemoryLog::new(), hooked_view(MemoryView::new(), hook));
     let access = group(&engine, 5).await;
-    assert_eq!(by_view(&engine, &access, 3).await, "text, text, text, text, text");
-    is_gated.store(true, Ordering::Relaxed);
-    let read = || {
-        let (engine, access) = (engine.clone(), Arc::clone(&access));
-        async move {
-            engine.reads().page(access.name(), Seq(3), Seq(8), ALL, engine.reading_of(&access)).await.unwrap()
-        }
-    };
-    let mut readers: Vec<_> = (0..READERS).map(|_| Box::pin(read())).collect();
-    // All of them wait for the one read that has begun.
-    for reader in &mut readers {
-        let waits = std::future::poll_fn(|task| {
-            std::task::Poll::Ready(std::pin::Pin::new(&mut *reader).poll(task).is_pending())
-        });
-        assert!(waits.await);
+    if let Some(policy) = policy {
+        engine.retain(caller("alice"), &room("room"), Retain::Policy(policy)).await.unwrap();
     }
+    let head = engine.applied_bounds(access.name(), Keeping::default()).await.unwrap().head;
+    is_gated.store(true, Ordering::Relaxed);
+    let readers: Vec<_> = cursors
+        .iter()
+        .cycle()
+        .take(READERS)
+        .map(|cursor| {
+            let (engine, access, cursor) = (engine.clone(), Arc::clone(&access), Seq(*cursor));
+            tokio::spawn(async move {
+                let at = engine.reading_of(&access);
+                engine.reads().page(access.name(), cursor, head, ALL, at).await.unwrap()
+            })
+        })
+        .collect();
+    // All of them wait for the one read that has begun.
     let begun = begins(begun).await;
+    while engine.reads().page_readers() < READERS {
+        tokio::task::yield_now().await;
+    }
     // What goes meanwhile is left out of it.
     is_gated.store(false, Ordering::Relaxed);
     engine.alter(caller("bob"), &room("room"), Seq(6), Alteration::Revoke).await.unwrap();
     drop((end, begun));
+    let mut pages = Vec::new();
     for reader in readers {
-        let page = reader.await;
-        assert_eq!(shown(&page.chunks), "text, text, gap 6-6, text, text");
+        pages.push(shown(&reader.await.unwrap().chunks));
     }
     assert_eq!(reads.load(Ordering::Relaxed), 1);
-    assert!(matches!(engine.read_tail(access.name(), wanted(Seq(8)), &mut Vec::new()), Next::Frames(Seq(9))));
+    let next = engine.read_tail(access.name(), wanted(head), &mut Vec::new());
+    assert!(matches!(next, Next::Frames(seq) if seq == head.next()));
     drop(access);
     stop(engine, stopper).await.unwrap();
+    pages
+}
+
+#[tokio::test]
+async fn readers_of_the_same_page_at_once_cost_one_read() {
+    for page in read_at_once(None, &[3]).await {
+        assert_eq!(page, "text, text, gap 6-6, text, text");
+    }
+}
+
+#[tokio::test]
+async fn where_events_are_kept_for_a_time_what_is_gone_makes_no_other_page() {
+    // Of nine events, the policy the last of them.
+    let last_five = Retention { count: 5, ..Retention::FOR_EVER };
+    let pages = read_at_once(Some(last_five), &[3, 1, 4]).await;
+    for (page, gone) in pages.iter().zip(["gap 4-4, ", "gap 2-4, ", ""].into_iter().cycle()) {
+        assert_eq!(*page, format!("{gone}text, gap 6-6, text, text, -"));
+    }
+    let long = Retention { age_s: 3_600, ..Retention::FOR_EVER };
+    for page in read_at_once(Some(long), &[3]).await {
+        assert_eq!(page, "text, text, gap 6-6, text, text, -");
+    }
 }

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
 
-use crate::class::Class;
 use crate::group;
 use crate::key::ProducerKey;
 use crate::log::{Log, LogError, Position};
@@ -26,21 +25,11 @@ pub use overridden::{LogOverride, Overridden, ViewOverride};
 #[must_use]
 pub fn record(conversation: &str, seq: u64, n: u64) -> Record {
     let sender = UserId::new("ada").expect("a valid id");
-    Record {
-        conversation: ConversationName::new(conversation).expect("the caller gives a valid name"),
-        seq: Seq(seq),
-        time_ms: 1_700_000_000_000 + seq,
-        origin_time_ms: None,
-        id: Some(MessageId { producer: ProducerKey::new(&sender, ProducerId(1)), n }),
-        sender,
-        content: Content::Message(format!("message {n} of {conversation} at {seq}").into()),
-        expires_ms: 0,
-        offset: 0,
-        class: Class::default(),
-        erases: Vec::new(),
-        ends_window: false,
-        registers: Vec::new(),
-    }
+    let id = Some(MessageId { producer: ProducerKey::new(&sender, ProducerId(1)), n });
+    let content = Content::Message(format!("message {n} of {conversation} at {seq}").into());
+    let conversation = ConversationName::new(conversation).expect("the caller gives a valid name");
+    let event = Record::event(conversation, Seq(seq), 1_700_000_000_000 + seq, sender, content);
+    Record { id, ..event }
 }
 
 /// What a look-up of a record's id finds.
