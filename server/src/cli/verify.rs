@@ -9,7 +9,9 @@ use quoth_store::{Progress, Report};
 
 use super::print;
 use super::progress::Bar;
+use super::retention::span;
 use crate::config::Config;
+use crate::engine::{Clock as _, SystemClock};
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
@@ -26,7 +28,7 @@ pub(super) fn verify(config: &Config, args: &VerifyArgs) -> Result<(), String> {
     }
 }
 
-fn verify_backups(dir: &Path) -> Result<(), String> {
+pub(super) fn verify_backups(dir: &Path) -> Result<(), String> {
     let folder = BackupFolder::take_existing(dir).map_err(|error| error.to_string())?;
     let bar = Bar::new("checking");
     let checked = folder.check(&mut |bytes| bar.show(bytes)).map_err(|error| error.to_string())?;
@@ -41,9 +43,9 @@ fn verify_backups(dir: &Path) -> Result<(), String> {
     print(&text)?;
     if !findings.is_empty() {
         return Err(format!(
-            "{} findings in {}: the next backup there copies anew what the store still has of it, and older backups that need the same are whole \
+            "{} in {}: the next backup there copies anew what the store still has of it, and older backups that need the same are whole \
              again; to be safe, make one in another folder as well",
-            findings.len(),
+            count(findings.len()),
             dir.display()
         ));
     }
@@ -58,11 +60,17 @@ fn verify_backups(dir: &Path) -> Result<(), String> {
 /// What a backup has, for people.
 pub(super) fn what_it_has(backup: &Backup) -> String {
     format!(
-        "{} bytes, the log up to position {}, begun at {} (ms since 1970)",
+        "{} bytes, the log up to position {}, begun {} ago ({} ms since 1970)",
         backup.bytes(),
         backup.position,
+        span(SystemClock.unix_ms().saturating_sub(backup.time_ms)),
         backup.time_ms
     )
+}
+
+/// How many findings there are, for people.
+fn count(findings: usize) -> String {
+    format!("{findings} finding{}", if findings == 1 { "" } else { "s" })
 }
 
 /// `is_in_place` says that the folder is the one that a server would start with.
@@ -100,8 +108,9 @@ fn verify_store(dir: &Path, is_in_place: bool) -> Result<(), String> {
     print(&text)?;
     match findings.len() {
         0 => print("sound\n"),
-        count => Err(format!(
-            "{count} findings in {}: keep a copy of the folder before anything else{advice}",
+        findings => Err(format!(
+            "{} in {}: keep a copy of the folder before anything else{advice}",
+            count(findings),
             dir.display()
         )),
     }
