@@ -9,7 +9,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use quoth_core::membership::Refusal;
 use quoth_protocol::{Code, ConversationName, UserId};
-use quoth_store::Register;
+use quoth_store::{Register, ViewError};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -54,6 +54,8 @@ struct Erasure {
     reactions: u64,
     /// Memberships that were ended by it.
     memberships: u64,
+    /// Whether there was anything of the user, as far as was looked.
+    found: bool,
     /// Conversations, the first of them, whose last owner the user is, and so stays a member.
     owner_of: Vec<ConversationName>,
     /// When all of them were absent, in milliseconds since 1970; 0: it goes on.
@@ -65,13 +67,25 @@ struct Erasure {
 impl Erasure {
     fn begun(asked_ms: u64, by: UserId) -> Self {
         let (conversations, messages, reactions, memberships) = (0, 0, 0, 0);
-        let (owner_of, done_ms, after) = (Vec::new(), 0, None);
-        Self { asked_ms, by, conversations, messages, reactions, memberships, owner_of, done_ms, after }
+        let (found, owner_of, done_ms, after) = (false, Vec::new(), 0, None);
+        Self {
+            asked_ms,
+            by,
+            conversations,
+            messages,
+            reactions,
+            memberships,
+            found,
+            owner_of,
+            done_ms,
+            after,
+        }
     }
 
     /// A conversation was looked at.
     fn take(&mut self, taken: Taken, name: ConversationName) {
         self.conversations += 1;
+        self.found |= taken != Taken::default();
         self.messages += taken.messages;
         self.reactions += taken.reactions;
         self.memberships += u64::from(taken.has_left);
@@ -136,10 +150,7 @@ impl Erasures {
         let engine = &self.service.engine;
         loop {
             let page = engine.list(erasure.after.as_ref(), CONVERSATIONS_PAGE).await;
-            let (page, more) = page.map_err(|error| {
-                tracing::error!(%error, "the conversations cannot be read");
-                Refusal::new(Code::STORE_FAILED, "the conversations cannot be read")
-            })?;
+            let (page, more) = page.map_err(unreadable)?;
             for Listed { name, .. } in page {
                 let taken = engine.erase(&erasure.by, &name, user).await?;
                 erasure.take(taken, name);
@@ -151,6 +162,8 @@ impl Erasures {
             }
             let is_last = !more;
             if is_last {
+                // Before its devices are forgotten, which it has too.
+                erasure.found |= engine.has_own_log(user).await.map_err(unreadable)?;
                 self.service.sessions.forget(user).await.map_err(|error| {
                     tracing::error!(error, "a user's devices are not forgotten");
                     Refusal::new(Code::STORE_FAILED, "the user's devices are not forgotten")
@@ -181,9 +194,13 @@ impl Erasures {
     }
 }
 
+fn unreadable(error: ViewError) -> Refusal {
+    tracing::error!(%error, "what there is of a user cannot be read");
+    Refusal::new(Code::STORE_FAILED, "what there is of the user cannot be read")
+}
+
 async fn note(engine: &Engine, log: ConversationName, registers: Vec<Register>) -> Result<(), Refusal> {
-    let failed = |_| Refusal::new(Code::STORE_FAILED, "the store failed");
-    engine.note(log, registers).await.map_err(failed)
+    engine.note(log, registers).await.map_err(|_| engine.not_noted())
 }
 
 fn key_of(user: &UserId) -> Vec<u8> {
@@ -238,7 +255,7 @@ async fn erase(call: &Call) -> Result<Answer, Problem> {
     // Stored before it is said to have begun.
     note(engine, ConversationName::server(), vec![register(&user, &erasure)])
         .await
-        .map_err(|refusal| Problem::of(refusal.code, 0, refusal.reason))?;
+        .map_err(|refusal| Problem::of(refusal.code, refusal.retry_after_ms, refusal.reason))?;
     erasures.begin(user.clone(), erasure.clone());
     Answer::of(&told(engine, &user, &erasure))
 }
@@ -263,6 +280,7 @@ fn told(engine: &Engine, user: &UserId, erasure: &Erasure) -> serde_json::Value 
         messages,
         reactions,
         memberships,
+        found,
         owner_of,
         done_ms,
         after: _,
@@ -284,6 +302,7 @@ fn told(engine: &Engine, user: &UserId, erasure: &Erasure) -> serde_json::Value 
         "messages": messages,
         "reactions": reactions,
         "memberships": memberships,
+        "found": found,
         "owner_of": owner_of,
         "stays": STAYS,
     })

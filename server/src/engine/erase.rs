@@ -193,8 +193,18 @@ impl Engine {
             }
             cursor = read.to;
             let seqs = read.iter().map(|record| record.seq).collect();
-            self.take_events(log.clone(), seqs).await.map_err(|_| FAILED)?;
+            self.take_events(log.clone(), seqs).await.map_err(|_| self.not_noted())?;
         }
+    }
+
+    /// Whether a user's own log has anything: the user was signed in, or something was done to the user.
+    ///
+    /// # Errors
+    /// When the view cannot be read.
+    pub(crate) async fn has_own_log(&self, user: &UserId) -> Result<bool, ViewError> {
+        let log = ConversationName::of_user(user);
+        let head = self.applied_bounds(&log, Keeping::default()).await?.head;
+        Ok(head > Seq::ZERO || !self.registers(log, &[], 1).await?.is_empty())
     }
 
     async fn remove(
@@ -203,11 +213,9 @@ impl Engine {
         keys: impl IntoIterator<Item = Bytes>,
     ) -> Result<(), Refusal> {
         let removed = keys.into_iter().map(|key| Register { key, value: None }).collect();
-        self.note(name.clone(), removed).await.map_err(|_| FAILED)
+        self.note(name.clone(), removed).await.map_err(|_| self.not_noted())
     }
 }
-
-const FAILED: Refusal = Refusal::new(Code::STORE_FAILED, "the store failed");
 
 /// The messages of a user among the next events behind `after`, and how far these go.
 fn messages_of(

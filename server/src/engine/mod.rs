@@ -17,6 +17,7 @@ mod messages;
 mod names;
 mod notes;
 mod outgoing;
+mod passes;
 mod publisher;
 mod readable;
 mod reads;
@@ -63,6 +64,8 @@ pub(crate) use messages::States as MessageStates;
 pub(crate) use names::name_once;
 pub use names::{new_invitation, new_name};
 use notes::NoteRequest;
+pub use passes::Pass;
+pub(crate) use passes::Step;
 pub use publisher::{Publisher, Role};
 pub use readable::Reading;
 pub use reads::{Events, Page, Reads};
@@ -70,8 +73,9 @@ use retention::Latest;
 pub use retention::{Overview, Retain, WindowPlan, overview};
 use rosters::Rosters;
 pub use rosters::{RosterWatch, Statuses};
+pub(crate) use space::LOOK_REST;
 use space::Space;
-pub use space::{Outstanding, outstanding};
+pub use space::{Looked, Outstanding, outstanding};
 use states::States;
 use stats::Counts;
 pub use stats::Stats;
@@ -136,6 +140,15 @@ impl Request {
             Self::Publish(publish) => publish.append.body.len(),
             Self::Change(change) => change.bytes(),
             Self::Note(note) => note.bytes(),
+        }
+    }
+
+    /// Whether it is stored on a full disk too, with the reserve.
+    const fn is_urgent(&self) -> bool {
+        match self {
+            Self::Publish(_) => false,
+            Self::Change(change) => change.is_urgent(),
+            Self::Note(note) => note.is_urgent(),
         }
     }
 }
@@ -271,7 +284,7 @@ impl Engine {
         let counts = Arc::new(Counts::default());
         let classes = Arc::new(classes);
         let inbox = Arc::new(Inbox::new(Arc::clone(&classes)));
-        let space = Space::new(Arc::clone(&log), clock.unix_ms());
+        let space = Space::new(Arc::clone(&log), Arc::clone(&store.reserve), clock.unix_ms());
         let parts = Parts {
             log,
             view,
@@ -284,6 +297,8 @@ impl Engine {
             counts: Arc::clone(&counts),
             rules,
             inbox: Arc::clone(&inbox),
+            reserve: Arc::clone(&store.reserve),
+            passes: space.passes(),
         };
         let committer = Committer::new(parts);
         let thread = match execution {
@@ -499,6 +514,7 @@ impl Engine {
             view_bytes: self.inner.reads.view().disk_bytes(),
             damaged_conversations: self.inner.counts.damaged_conversations(),
             seen: self.inner.space.seen(),
+            is_short: self.is_short(),
         }
     }
 

@@ -108,7 +108,7 @@ impl FjallView {
                 if dead >= self.window_bytes / OPEN_PARTS {
                     self.hold_up(window.class, &mut rewritten);
                 }
-            } else if has_enough(&windows, &assessed) {
+            } else if self.has_enough(&windows, &assessed) {
                 rewritten.more = true;
                 break;
             } else {
@@ -246,7 +246,7 @@ impl FjallView {
             writing.tallies.iter().filter(|(_, tally)| is_due(tally, erased_by_ms)).map(|(w, _)| w).collect()
         };
         for window in due {
-            if has_enough(windows, assessed) {
+            if self.has_enough(windows, assessed) {
                 rewritten.more = true;
                 return;
             }
@@ -261,6 +261,18 @@ impl FjallView {
                 self.hold_up(class, rewritten);
             }
         }
+    }
+
+    /// Whether windows are as much as is rewritten at once. On a full disk that is one, so that what is
+    /// copied of it finds room.
+    fn has_enough(
+        &self,
+        windows: &BTreeSet<ClassWindow>,
+        assessed: &BTreeMap<ClassWindow, Assessed>,
+    ) -> bool {
+        let bytes = windows.iter().filter_map(|window| assessed.get(window)).map(|assessed| assessed.bytes);
+        let bytes_max = if self.engine.reserve.is_held() { WINDOWS_BYTES_MAX } else { 1 };
+        bytes.sum::<u64>() >= bytes_max
     }
 
     fn windows_with_spans(&self) -> Result<BTreeSet<ClassWindow>, ViewError> {
@@ -411,12 +423,6 @@ fn must_be_whole(name: &ConversationName, first: Seq, messages: &[Message<'_>]) 
         }
     }
     if messages.is_empty() { Err(hole(name, first, None)) } else { Ok(()) }
-}
-
-/// Whether windows are as much as is rewritten at once.
-fn has_enough(windows: &BTreeSet<ClassWindow>, assessed: &BTreeMap<ClassWindow, Assessed>) -> bool {
-    let bytes = windows.iter().filter_map(|window| assessed.get(window)).map(|assessed| assessed.bytes);
-    bytes.sum::<u64>() >= WINDOWS_BYTES_MAX
 }
 
 /// Whether something was erased by a time.
