@@ -64,6 +64,13 @@ async fn numbers(app: &App) -> Value {
             "failing": progress.failing(),
         })
     });
+    let hooks: serde_json::Map<_, _> = app
+        .service
+        .hooks
+        .counts()
+        .into_iter()
+        .map(|(kind, counts)| (kind.to_owned(), json!(counts)))
+        .collect();
     let seen = engine.seen;
     json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -88,6 +95,7 @@ async fn numbers(app: &App) -> Value {
         "store_bytes": store_bytes,
         "storage_full": engine.is_short,
         "outbox": outbox,
+        "hooks": hooks,
     })
 }
 

@@ -143,15 +143,6 @@ impl Request {
             Self::Note(note) => note.bytes(),
         }
     }
-
-    /// Whether it is stored on a full disk too, with the reserve.
-    const fn is_urgent(&self) -> bool {
-        match self {
-            Self::Publish(_) => false,
-            Self::Change(change) => change.is_urgent(),
-            Self::Note(note) => note.is_urgent(),
-        }
-    }
 }
 
 /// A message on its way to the log.
@@ -300,6 +291,7 @@ impl Engine {
             inbox: Arc::clone(&inbox),
             reserve: Arc::clone(&store.reserve),
             passes: space.passes(),
+            rosters: Arc::clone(&rosters),
         };
         let committer = Committer::new(parts);
         let thread = match execution {

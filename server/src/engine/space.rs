@@ -30,6 +30,10 @@ pub(super) struct Space {
     erasure_max_ms: AtomicU64,
     /// Where the freeing is.
     passes: Arc<Passes>,
+    /// How fast is read what is to be erased, in bytes a second; 0: as fast as it goes.
+    bytes_per_s: AtomicU64,
+    /// Users are erased one after the other, conversation by conversation: each reads all of it.
+    erasing: tokio::sync::Mutex<()>,
     /// What was seen when all was looked at last.
     looked: Mutex<Option<Looked>>,
     /// Held by whoever looks.
@@ -76,9 +80,23 @@ pub struct Seen {
 impl Space {
     pub(super) fn new(log: Arc<dyn Log>, reserve: Arc<Reserve>, started_ms: u64) -> Self {
         let begins = Mutex::new(VecDeque::from([(log.next(), started_ms)]));
-        let (erasure_max_ms, passes) = (AtomicU64::new(0), Arc::default());
-        let (looked, looking) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { log, reserve, begins, erasure_max_ms, passes, looked, looking }
+        let (erasure_max_ms, bytes_per_s) = (AtomicU64::new(0), AtomicU64::new(0));
+        let (erasing, looking) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
+        let (passes, looked) = (Arc::default(), Mutex::default());
+        Self { log, reserve, begins, erasure_max_ms, passes, bytes_per_s, erasing, looked, looking }
+    }
+
+    /// Waits for its turn to erase, which lasts until what it gives is dropped.
+    pub(super) async fn erasing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.erasing.lock().await
+    }
+
+    /// Waits as long as so many bytes may take that were read to erase something.
+    pub(super) async fn pace(&self, bytes: u64) {
+        let bytes_per_s = self.bytes_per_s.load(Ordering::Relaxed);
+        if let Some(ns) = bytes.saturating_mul(1_000_000_000).checked_div(bytes_per_s) {
+            tokio::time::sleep(Duration::from_nanos(ns)).await;
+        }
     }
 
     /// Where the freeing is, and who asks for it.
@@ -231,6 +249,11 @@ impl Engine {
         let next = self.inner.reads.run(free).await?;
         self.inner.space.begins.lock().push_back((next, now_ms));
         Ok(())
+    }
+
+    /// Says how fast is read what is to be erased, in bytes a second; 0: as fast as it goes.
+    pub(crate) fn set_erasure_pace(&self, bytes_per_s: u64) {
+        self.inner.space.bytes_per_s.store(bytes_per_s, Ordering::Relaxed);
     }
 
     /// Says how long what was erased may be on the disk, in milliseconds.

@@ -43,6 +43,17 @@ const FULL: Refusal = Refusal {
     reason: "the disk is full: nothing new is stored until there is room",
 };
 
+impl Request {
+    /// Whether it is stored on a full disk too, with the reserve.
+    pub(super) const fn is_urgent(&self) -> bool {
+        match self {
+            Self::Publish(_) => false,
+            Self::Change(change) => change.is_urgent(),
+            Self::Note(note) => note.is_urgent(),
+        }
+    }
+}
+
 impl Committer {
     /// Whether what is new must be refused.
     pub(super) fn is_full(&mut self) -> Result<bool, LogError> {
