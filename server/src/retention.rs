@@ -12,9 +12,9 @@ use quoth_store::{Record, Register, Rewritten, Store, View, ViewError, group};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::config::RetentionConfig;
+use crate::config::{ERASURE_LOOKS_MIN, RetentionConfig};
 use crate::engine::retention::{kept_in, overview};
-use crate::engine::{Clock as _, Engine, SystemClock, notice};
+use crate::engine::{Clock as _, Engine, LOOK_REST, Step, SystemClock, notice};
 
 /// Under which register of the server's own log the classes of the last start stand.
 const CLASSES_REGISTER: &[u8] = b"retention classes";
@@ -134,16 +134,12 @@ pub(crate) fn commit(store: &Store, records: &[Record]) -> Result<(), String> {
     store.view.apply(position, records).map_err(|error| error.to_string())
 }
 
-/// For so many times as long as a look took, nothing is freed again: it takes a twentieth of a processor at
-/// most.
-const REST: u32 = 19;
-
 /// By this part of the time in which it is to be gone, what was erased is rewritten; the rest of the time is
 /// for doing it.
 const DUE_PARTS: u64 = 2;
 
-/// So often is looked at least within that time.
-const LOOKS_MIN: u32 = 10;
+/// On a full disk is looked at least so often: messages are refused until something is freed.
+const LOOK_WHEN_FULL: Duration = Duration::from_secs(5);
 
 /// A segment of the log is ended after this part of it.
 const SEGMENT_PARTS: u32 = 4;
@@ -165,7 +161,7 @@ impl Retention {
         let mut failure = engine.failure();
         let freeing = Freeing {
             engine,
-            interval: Duration::from_secs(config.interval_s).min(erasure_max / LOOKS_MIN),
+            interval: Duration::from_secs(config.interval_s).min(erasure_max / ERASURE_LOOKS_MIN),
             erasure_max,
             bytes_per_s: config.rewrite_bytes_per_s,
             stopping: Arc::clone(&stopping),
@@ -204,31 +200,49 @@ impl Freeing {
         // What an earlier process has left in the log is as old as can be.
         let mut log_due = tokio::time::Instant::now();
         loop {
-            let is_wanted = tokio::select! {
-                () = tokio::time::sleep(wait) => false,
-                () = self.engine.reclaim_wanted() => true,
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.engine.reclaim_wanted() => {}
                 _ = &mut stopped => return,
             };
+            let is_wanted = self.engine.begin_pass();
             let begun = tokio::time::Instant::now();
-            if let Err(error) = self.free_windows(is_wanted).await {
-                tracing::error!(error, "the space of what is absent is not freed");
-            }
-            if let Err(error) = self.engine.overview().await {
-                tracing::error!(%error, "it is not known how much is absent");
-            }
-            wait = self.interval.max(begun.elapsed() * REST);
-            if let Err(error) = self.rewrite(is_wanted).await {
-                tracing::error!(error, "the space of what is absent beside others is not freed");
-            }
+            self.done(self.free_windows(is_wanted).await, "the space of what is absent is not freed");
+            self.look().await;
+            wait = self.interval.max(begun.elapsed() * LOOK_REST);
+            self.engine.change_pass(|pass| pass.step = Step::Rewrite);
+            let rewritten = self.rewrite(is_wanted).await;
+            self.done(rewritten, "the space of what is absent beside others is not freed");
             if is_wanted || log_due <= tokio::time::Instant::now() {
+                self.engine.change_pass(|pass| pass.step = Step::Log);
                 log_due = tokio::time::Instant::now() + self.erasure_max / SEGMENT_PARTS;
-                if let Err(error) = self.engine.free_log().await {
-                    tracing::error!(error, "the log is not freed of what is in the view");
-                }
+                self.done(self.engine.free_log().await, "the log is not freed of what is in the view");
             }
+            if is_wanted {
+                // Who has asked for it looks what has become of it.
+                self.look().await;
+            }
+            self.engine.end_pass();
             // However long a look takes, what was erased is to be gone in time.
-            wait = wait.min(self.erasure_max / LOOKS_MIN);
+            wait = wait.min(self.erasure_max / ERASURE_LOOKS_MIN);
+            if self.engine.is_short() {
+                wait = wait.min(LOOK_WHEN_FULL).max(begun.elapsed());
+            }
         }
+    }
+
+    /// Tells what could not be done.
+    fn done(&self, done: Result<(), String>, what: &'static str) {
+        if let Err(error) = done {
+            tracing::error!(error, "{what}");
+            self.engine.change_pass(|pass| pass.error = Some(format!("{what}: {error}")));
+        }
+    }
+
+    async fn look(&self) {
+        self.engine.change_pass(|pass| pass.step = Step::Look);
+        let looked = self.engine.look().await.map_err(|error| error.to_string());
+        self.done(looked, "it is not known how much is absent");
     }
 
     async fn free_windows(&self, is_wanted: bool) -> Result<(), String> {

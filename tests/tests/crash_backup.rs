@@ -353,7 +353,19 @@ fn mistakes_are_told_and_change_nothing() -> anyhow::Result<()> {
     );
     assert!(none.contains("no folder of backups"), "{none}");
     let server = ServerProcess::start(&data)?;
-    ok(server_command(&["backup"]).arg("--data-dir").arg(&data).arg("--to").arg(&backups));
+    let verified =
+        ok(server_command(&["backup", "--verify"]).arg("--data-dir").arg(&data).arg("--to").arg(&backups));
+    assert!(verified.contains("the store of backup 1:") && verified.ends_with("sound\n"), "{verified}");
+    let tried = |to: &Path| {
+        let mut command = server_command(&["restore", "--dry-run"]);
+        command.arg("--data-dir").arg(to).arg("--from").arg(&backups);
+        command
+    };
+    let would = ok(&mut tried(&dir.path().join("new")));
+    assert!(would.starts_with("backup 1 would be restored in "), "{would}");
+    assert!(!dir.path().join("new").exists(), "nothing is written");
+    let over = failed(&mut tried(&data));
+    assert!(over.contains("is not empty"), "{over}");
     let over = failed(server_command(&["restore"]).arg("--data-dir").arg(&data).arg("--from").arg(&backups));
     assert!(over.contains("is not empty"), "{over}");
     let missing = failed(

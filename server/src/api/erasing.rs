@@ -36,6 +36,8 @@ pub(super) struct Erasure {
     pub(super) reactions: u64,
     /// Memberships that were ended by it.
     pub(super) memberships: u64,
+    /// Whether there was anything of the user, as far as was looked.
+    pub(super) found: bool,
     /// Conversations, the first of them, whose last owner the user is, and so stays a member.
     pub(super) owner_of: Vec<ConversationName>,
     /// Conversations that could not be read, and are looked at again.
@@ -59,6 +61,7 @@ impl Erasure {
             messages: 0,
             reactions: 0,
             memberships: 0,
+            found: false,
             owner_of: Vec::new(),
             skipped: Vec::new(),
             waits_for: None,
@@ -71,6 +74,7 @@ impl Erasure {
     /// A conversation was looked at.
     fn take(&mut self, taken: Taken, name: &ConversationName) {
         self.conversations += 1;
+        self.found |= taken != Taken::default();
         self.messages += taken.messages;
         self.reactions += taken.reactions;
         self.memberships += u64::from(taken.has_left);
@@ -152,7 +156,7 @@ impl Work<'_> {
 
     /// Stores how far it is.
     pub(super) async fn note(&self, erasure: &Erasure) -> Result<(), Refusal> {
-        let failed = |_| Refusal::new(Code::STORE_FAILED, "the store failed");
+        let failed = |_| self.engine.not_noted();
         let value = serde_json::to_vec(erasure).expect("memory takes it");
         let register = Register { key: key_of(self.user).into(), value: Some(value.into()) };
         self.engine.note(ConversationName::server(), vec![register]).await.map_err(failed)

@@ -111,6 +111,11 @@ impl Erasures {
         let work = Work { engine, user, tell: &tell };
         if !erasure.is_looked_through {
             work.look_through(erasure).await?;
+            // Before its devices are forgotten, which it has too.
+            erasure.found |= engine.has_own_log(user).await.map_err(|error| {
+                tracing::error!(%error, "what there is of a user cannot be read");
+                Refusal::new(Code::STORE_FAILED, "what there is of the user cannot be read")
+            })?;
             self.take_own(user).await?;
             erasure.is_looked_through = true;
             work.note(erasure).await?;
@@ -192,7 +197,7 @@ async fn erase(call: &Call) -> Result<Answer, Problem> {
     Work { engine, user: &user, tell: &|_| {} }
         .note(&erasure)
         .await
-        .map_err(|refusal| Problem::of(refusal.code, 0, refusal.reason))?;
+        .map_err(|refusal| Problem::of(refusal.code, refusal.retry_after_ms, refusal.reason))?;
     erasures.begin(user.clone(), erasure.clone());
     erasures.asked.notify_waiters();
     Answer::of(&told(engine, &user, &erasure))
@@ -218,6 +223,7 @@ fn told(engine: &Engine, user: &UserId, erasure: &Erasure) -> serde_json::Value 
         messages,
         reactions,
         memberships,
+        found,
         owner_of,
         skipped,
         waits_for,
@@ -243,6 +249,7 @@ fn told(engine: &Engine, user: &UserId, erasure: &Erasure) -> serde_json::Value 
         "messages": messages,
         "reactions": reactions,
         "memberships": memberships,
+        "found": found,
         "owner_of": owner_of,
         "skipped": skipped,
         "waits_for": waits_for,

@@ -250,6 +250,7 @@ fn erasure() -> Value {
         "messages": count("messages that it has made absent"),
         "reactions": count("reactions to others' messages that it has taken back"),
         "memberships": count("memberships that it has ended"),
+        "found": { "type": "boolean", "description": "whether there was anything of the user, as far as was looked" },
         "owner_of": {
             "type": "array", "items": of("ConversationName"),
             "description": "where the user stays a member, as the last owner of others; at most 100",
@@ -413,6 +414,17 @@ fn retention() -> Value {
             "count": number(u64_max, "so many of the last events; 0: any number"),
             "bytes": number(u64_max, "the last events, of up to so many bytes together; 0: of any number of bytes"),
         })),
+        "Bounds": {
+            "type": "object",
+            "description": "each that is given; one that is not is no bound",
+            "minProperties": 1,
+            "additionalProperties": false,
+            "properties": {
+                "age_s": number(u64_max, "events that are younger than this, in seconds; 0: of any age"),
+                "count": number(u64_max, "so many of the last events, of whichever kind; 0: any number"),
+                "bytes": number(u64_max, "the last events, of up to so many bytes of contents together; 0: of any number of bytes"),
+            },
+        },
         "Kept": object(&["retention", "own", "hold_ms", "head", "floor"], json!({
             "retention": of("Retention"),
             "own": { "type": "boolean", "description": "whether it was set for this conversation, and is not that of its class" },
@@ -430,8 +442,10 @@ fn retention() -> Value {
                 "view_bytes",
                 "windows",
                 "erased",
+                "looked_ms",
             ],
             json!({
+                "looked_ms": { "$ref": "#/components/schemas/TimeMs", "description": "when all was looked at, in milliseconds since 1970: a large store not anew for each request" },
                 "live_bytes": bytes(),
                 "expired_bytes": number(u64_max, "of contents that are absent and take space still, in bytes"),
                 "oldest_expired_ms": time("when the oldest of these was stored, in milliseconds since 1970"),
@@ -461,11 +475,34 @@ fn retention() -> Value {
                 "goes_ms": time("when all of it is absent by age, in milliseconds since 1970; null: that is not to be foreseen"),
             }),
         ),
-        "Reclaimed": object(&["windows", "bytes"], json!({
-            "windows": number(u64_max, "that were freed"),
-            "bytes": number(u64_max, "of the disk that they took"),
+        "Run": object(&["run"], json!({
+            "run": number(u64_max, "the number of the pass that frees it, since the start: GET says how far it is"),
+        })),
+        "Runs": object(&["running", "last"], json!({
+            "running": pass("the pass that is under way; null: there is none"),
+            "last": pass("the last one that somebody has asked for and that has ended; null: there is none"),
         })),
     })
+}
+
+fn pass(text: &str) -> Value {
+    let (count, time) = (|| of("Count"), || of("TimeMs"));
+    let mut pass = object(
+        &["run", "step", "begun_ms", "ended_ms", "windows", "bytes", "moved_bytes", "error"],
+        json!({
+            "run": count(),
+            "step": { "enum": ["windows", "look", "rewrite", "log", "done"] },
+            "begun_ms": time(),
+            "ended_ms": { "type": ["integer", "null"], "minimum": 0, "description": "null: it is under way" },
+            "windows": count(),
+            "bytes": { "$ref": "#/components/schemas/Count", "description": "of the disk that it has freed" },
+            "moved_bytes": { "$ref": "#/components/schemas/Count", "description": "of rows that were read and written to copy what stays" },
+            "error": { "type": ["string", "null"], "description": "what it could not do" },
+        }),
+    );
+    pass["type"] = json!(["object", "null"]);
+    pass["description"] = json!(text);
+    pass
 }
 
 fn stats() -> Value {
@@ -517,11 +554,16 @@ fn stats() -> Value {
         "live_bytes": seen("of contents that are kept, by the last look for what is absent; null before the first one"),
         "expired_bytes": seen("of contents that are absent and take space still, by that look"),
         "oldest_expired_ms": seen("when the oldest of these was stored, in milliseconds since 1970; null: there is none"),
+        "storage_full": {
+            "type": "boolean",
+            "description": "whether messages are refused until the disk has room for store.reserve_bytes again",
+        },
     });
     for count in counts {
         properties[count] = of("Count");
     }
-    let others = ["version", "outbox", "hooks", "live_bytes", "expired_bytes", "oldest_expired_ms"];
+    let others =
+        ["version", "outbox", "hooks", "live_bytes", "expired_bytes", "oldest_expired_ms", "storage_full"];
     json!({
         "Stats": object(&[&others[..], &counts].concat(), properties),
         "Metrics": { "type": "string", "description": "the numbers of Stats in Prometheus' text format" },

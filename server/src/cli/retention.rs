@@ -174,13 +174,29 @@ fn plan(overview: &Overview, classes: &Classes, now_ms: u64) -> String {
         let WindowPlan { class, window: number, conversations, bytes, expired_bytes, .. } = window;
         let _infallible = writeln!(
             text,
-            "window {class}/{number}  {conversations} conversations  {}  {} absent  {}",
+            "window {number} of what is kept {}  {conversations} conversations  {}  {} absent  {}",
+            kept_for(*class),
             size(*bytes),
             size(*expired_bytes),
             when(window, now_ms)
         );
     }
     text
+}
+
+/// For how long, at most, what lies in the windows of a class is kept.
+fn kept_for(class: u8) -> &'static str {
+    match class {
+        0 => "without an age",
+        1 => "for a minute",
+        2 => "for an hour",
+        3 => "for a day",
+        4 => "for a week",
+        5 => "for 30 days",
+        6 => "for 90 days",
+        7 => "for a year",
+        _ => "beside others that went",
+    }
 }
 
 /// When a window goes.
@@ -238,7 +254,8 @@ fn size(bytes: u64) -> String {
     }
 }
 
-fn span(ms: u64) -> String {
+/// A length of time for people.
+pub(super) fn span(ms: u64) -> String {
     let s = ms / 1_000;
     match s {
         0..60 => format!("{s} s"),

@@ -10,6 +10,7 @@ use quoth_store::{Progress, Record, Report, View, ViewError};
 
 use super::print;
 use super::progress::Bar;
+use super::retention::span;
 use crate::config::Config;
 use crate::engine::{Clock as _, Reading, SystemClock};
 use crate::retention::former_classes;
@@ -29,7 +30,7 @@ pub(super) fn verify(config: &Config, args: &VerifyArgs) -> Result<(), String> {
     }
 }
 
-fn verify_backups(config: &Config, dir: &Path) -> Result<(), String> {
+pub(super) fn verify_backups(config: &Config, dir: &Path) -> Result<(), String> {
     let folder = BackupFolder::take_existing(dir).map_err(|error| error.to_string())?;
     let bar = Bar::new("checking");
     let checked = folder.check(&mut |bytes| bar.show(bytes)).map_err(|error| error.to_string())?;
@@ -44,9 +45,9 @@ fn verify_backups(config: &Config, dir: &Path) -> Result<(), String> {
     print(&text)?;
     if !findings.is_empty() {
         return Err(format!(
-            "{} findings in {}: the next backup there copies anew what the store still has of it, and older backups that need the same are whole \
+            "{} in {}: the next backup there copies anew what the store still has of it, and older backups that need the same are whole \
              again; to be safe, make one in another folder as well",
-            findings.len(),
+            count(findings.len()),
             dir.display()
         ));
     }
@@ -61,9 +62,10 @@ fn verify_backups(config: &Config, dir: &Path) -> Result<(), String> {
 /// What a backup has, for people.
 pub(super) fn what_it_has(backup: &Backup) -> String {
     format!(
-        "{} bytes, the log up to position {}, begun at {} (ms since 1970)",
+        "{} bytes, the log up to position {}, begun {} ago ({} ms since 1970)",
         backup.bytes(),
         backup.position,
+        span(SystemClock.unix_ms().saturating_sub(backup.time_ms)),
         backup.time_ms
     )
 }
@@ -83,6 +85,11 @@ fn may_be_absent(config: &Config) -> impl FnMut(&dyn View, &Record) -> bool + us
         // What is damaged is told by the walk over the rows.
         by.any(|is_absent| is_absent.unwrap_or(true))
     }
+}
+
+/// How many findings there are, for people.
+fn count(findings: usize) -> String {
+    format!("{findings} finding{}", if findings == 1 { "" } else { "s" })
 }
 
 /// `is_in_place` says that the folder is the one that a server would start with.
@@ -121,8 +128,9 @@ fn verify_store(config: &Config, dir: &Path, is_in_place: bool) -> Result<(), St
     print(&text)?;
     match findings.len() {
         0 => print("sound\n"),
-        count => Err(format!(
-            "{count} findings in {}: keep a copy of the folder before anything else{advice}",
+        findings => Err(format!(
+            "{} in {}: keep a copy of the folder before anything else{advice}",
+            count(findings),
             dir.display()
         )),
     }

@@ -1,6 +1,7 @@
 //! The table of settings.
 
 mod retention;
+mod store;
 mod users;
 
 use super::settings::{
@@ -212,20 +213,9 @@ pub const SETTINGS: &[Setting] = &[
         set: |c, t| number(&mut c.presence_leave_ms, t),
         get: |c| c.presence_leave_ms.to_string(),
     },
-    Setting {
-        key: "store.log_segment_bytes",
-        doc: "size of a log segment, in bytes; the log keeps two or three",
-        kind: Kind::Number(ranges::LOG_SEGMENT_BYTES),
-        set: |c, t| number(&mut c.log_segment_bytes, t),
-        get: |c| c.log_segment_bytes.to_string(),
-    },
-    Setting {
-        key: "store.view_cache_bytes",
-        doc: "memory for the view's block cache, in bytes",
-        kind: Kind::Number(ranges::VIEW_CACHE_BYTES),
-        set: |c, t| number(&mut c.view_cache_bytes, t),
-        get: |c| c.view_cache_bytes.to_string(),
-    },
+    store::LOG_SEGMENT_BYTES,
+    store::VIEW_CACHE_BYTES,
+    store::RESERVE_BYTES,
     Setting {
         key: "limits.connections_max",
         doc: "connections at once; more are refused",

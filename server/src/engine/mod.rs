@@ -17,6 +17,7 @@ mod messages;
 mod names;
 mod notes;
 mod outgoing;
+mod passes;
 mod publisher;
 mod readable;
 mod reads;
@@ -65,6 +66,8 @@ pub(crate) use names::name_once;
 pub use names::{new_invitation, new_name};
 use notes::NoteRequest;
 pub(crate) use notes::notice;
+pub use passes::Pass;
+pub(crate) use passes::Step;
 pub use publisher::{Publisher, Role};
 pub use readable::Reading;
 pub use reads::{Events, Page, Reads};
@@ -72,8 +75,9 @@ use retention::Latest;
 pub use retention::{Overview, Retain, WindowPlan, overview};
 use rosters::Rosters;
 pub use rosters::{RosterWatch, Statuses};
+pub(crate) use space::LOOK_REST;
 use space::Space;
-pub use space::{Outstanding, outstanding};
+pub use space::{Looked, Outstanding, outstanding};
 use states::States;
 use stats::Counts;
 pub use stats::Stats;
@@ -273,7 +277,7 @@ impl Engine {
         let counts = Arc::new(Counts::default());
         let classes = Arc::new(classes);
         let inbox = Arc::new(Inbox::new(Arc::clone(&classes)));
-        let space = Space::new(Arc::clone(&log), clock.unix_ms());
+        let space = Space::new(Arc::clone(&log), Arc::clone(&store.reserve), clock.unix_ms());
         let parts = Parts {
             log,
             view,
@@ -286,6 +290,8 @@ impl Engine {
             counts: Arc::clone(&counts),
             rules,
             inbox: Arc::clone(&inbox),
+            reserve: Arc::clone(&store.reserve),
+            passes: space.passes(),
             rosters: Arc::clone(&rosters),
         };
         let committer = Committer::new(parts);
@@ -516,6 +522,7 @@ impl Engine {
             view_bytes: self.inner.reads.view().disk_bytes(),
             damaged_conversations: self.inner.counts.damaged_conversations(),
             seen: self.inner.space.seen(),
+            is_short: self.is_short(),
         }
     }
 

@@ -56,6 +56,8 @@ impl Keeps {
 pub enum Retain {
     /// How long its events are kept.
     Policy(Retention),
+    /// They are kept as its class says.
+    Class,
     /// Whether all that is not absent stays, whatever its policy says.
     Hold(bool),
 }
@@ -314,18 +316,4 @@ pub fn overview(view: &dyn View, classes: &[&Classes], now_ms: u64) -> Result<Ov
         overview.expired_bytes += expired_bytes;
     }
     Ok(overview)
-}
-
-impl Engine {
-    /// How much is absent, and when windows go. It reads all spans of the view.
-    ///
-    /// # Errors
-    /// When the view cannot be read.
-    pub async fn overview(&self) -> Result<Overview, ViewError> {
-        self.inner.reads.applied(self.released()).await;
-        let (classes, now_ms) = (Arc::clone(&self.inner.classes), self.inner.latest.read(self.now_ms()));
-        let overview = self.inner.reads.run(move |view| overview(view, &[&*classes], now_ms)).await?;
-        self.inner.space.set_seen(&overview);
-        Ok(overview)
-    }
 }

@@ -171,7 +171,12 @@ impl World {
         let done = self.engine.retain(operator, &room("room"), retain).await.unwrap();
         match retain {
             Retain::Hold(on) => model.is_held = on,
-            Retain::Policy(retention) => {
+            Retain::Policy(_) | Retain::Class => {
+                // There are no classes, so by theirs all is kept.
+                let retention = match retain {
+                    Retain::Policy(retention) => retention,
+                    _ => Retention::FOR_EVER,
+                };
                 if done.seq > Seq::ZERO {
                     let kind = EventKind::RetentionSet { retention };
                     model.push(done.time_ms, codec::encode_datagram(&kind).len(), 0);
@@ -248,7 +253,9 @@ async fn run(seed: u64, view: Arc<dyn View>) {
             1 => latest_ms += random.below(500),
             2 => {
                 let (age_s, count, bytes) = (random.maybe(40), random.maybe(20), random.maybe(400));
-                world.retain(&mut model, Retain::Policy(Retention { age_s, count, bytes })).await;
+                let policy = Retain::Policy(Retention { age_s, count, bytes });
+                let retain = if random.below(4) == 0 { Retain::Class } else { policy };
+                world.retain(&mut model, retain).await;
             }
             3 => {
                 let on = random.below(2) == 0;
@@ -420,7 +427,8 @@ async fn what_dies_by_itself_is_counted_as_expired_and_then_not_at_all() {
         world.publish(&mut model, KEPT_BYTES, if n % 4 == 0 { 0 } else { 1_000 }).await;
     }
     let seen = async |world: &World| {
-        let seen = world.engine.overview().await.unwrap();
+        world.engine.look().await.unwrap();
+        let seen = world.engine.looked().await.unwrap().overview;
         (seen.live_bytes, seen.expired_bytes)
     };
     let all = model.events.iter().map(|event| event.bytes).sum::<u64>();

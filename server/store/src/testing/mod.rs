@@ -5,6 +5,7 @@ mod overridden;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use quoth_protocol::{ConversationName, ProducerId, Seq, UserId};
 
@@ -12,11 +13,17 @@ use crate::group;
 use crate::key::ProducerKey;
 use crate::log::{Log, LogError, Position};
 use crate::record::{Content, MessageId, Record, Register};
+use crate::reserve::Reserve;
 use crate::view::Found;
 #[cfg(test)]
 use crate::view::View;
 
 pub use overridden::{LogOverride, Overridden, ViewOverride};
+
+/// Releases a reserve, as want of room does.
+pub fn release(reserve: &Arc<Reserve>) {
+    reserve.release(&"a test wants it");
+}
 
 /// A record of some user, with a body that its numbers make up.
 ///

@@ -82,6 +82,7 @@ use crate::durable::{create_durable_dir, sync_dir};
 use crate::key::{ConversationKey, ProducerKey};
 use crate::log::Position;
 use crate::record::{MessageId, Record};
+use crate::reserve::Reserve;
 
 /// Folder of fjall's files in the view's folder.
 const ENGINE_DIR: &str = "engine";
@@ -179,6 +180,11 @@ impl FjallView {
     /// # Errors
     /// When its files are damaged or the operating system refuses.
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<Self, ViewError> {
+        Self::open_with(dir, cache_bytes, Reserve::none())
+    }
+
+    /// The same with a reserve that is released when there is no room.
+    pub(crate) fn open_with(dir: &Path, cache_bytes: u64, reserve: Arc<Reserve>) -> Result<Self, ViewError> {
         let checkpoint = checkpoint::read(dir)?;
         let engine_dir = dir.join(ENGINE_DIR);
         if checkpoint.is_some() {
@@ -190,7 +196,7 @@ impl FjallView {
             fs::remove_dir_all(&engine_dir).map_err(ViewError::io("delete", &engine_dir))?;
         }
         create_durable_dir(dir).map_err(ViewError::io("create", dir))?;
-        let view = Self::start(dir, &engine_dir, checkpoint, cache_bytes)?;
+        let view = Self::start(dir, &engine_dir, checkpoint, cache_bytes, reserve)?;
         if checkpoint.is_none() {
             // fjall flushes what it makes in its trees' folders and not the names of these.
             for dir in [engine_dir.join("keyspaces"), engine_dir, dir.to_owned()] {
@@ -214,7 +220,7 @@ impl FjallView {
         precheck::check(dir, &engine_dir)?;
         let copy = copy::of(&engine_dir)?;
         empty_journal(copy.path())?;
-        let view = Self::start(dir, copy.path(), Some(checkpoint), cache_bytes)?;
+        let view = Self::start(dir, copy.path(), Some(checkpoint), cache_bytes, Reserve::none())?;
         Ok(Some(Self { copy: Some(copy), ..view }))
     }
 
@@ -222,7 +228,7 @@ impl FjallView {
     /// `dir`.
     pub(crate) fn open_new_copy(dir: &Path, cache_bytes: u64) -> Result<Self, ViewError> {
         let copy = copy::new()?;
-        let view = Self::start(dir, copy.path(), None, cache_bytes)?;
+        let view = Self::start(dir, copy.path(), None, cache_bytes, Reserve::none())?;
         Ok(Self { copy: Some(copy), ..view })
     }
 
@@ -232,8 +238,10 @@ impl FjallView {
         engine_dir: &Path,
         checkpoint: Option<Checkpoint>,
         cache_bytes: u64,
+        reserve: Arc<Reserve>,
     ) -> Result<Self, ViewError> {
-        let engine = Arc::new(Engine::open(dir, engine_dir, checkpoint.is_none(), cache_bytes)?);
+        let engine = Engine::open(dir, engine_dir, checkpoint.is_none(), cache_bytes)?;
+        let engine = Arc::new(engine.with_reserve(reserve));
         let compactor =
             Compactor::start(Arc::clone(&engine)).map_err(ViewError::io("start a thread for", dir))?;
         let checkpoint = checkpoint.unwrap_or_default();
@@ -299,13 +307,26 @@ impl FjallView {
 
     /// Brings everything to stable storage, whether groups were applied since the last time or not.
     fn flush_all(&self, checkpoint: &mut Checkpoint) -> Result<(), ViewError> {
-        self.compactor.wait_for_room()?;
-        let next = self.cut();
-        self.engine.flush()?;
-        checkpoint::write(&self.dir, next)?;
-        *checkpoint = next;
+        *checkpoint = self.with_room(|| {
+            self.compactor.wait_for_room()?;
+            let next = self.cut();
+            self.engine.flush()?;
+            checkpoint::write(&self.dir, next)?;
+            Ok(next)
+        })?;
         self.compactor.wake();
         Ok(())
+    }
+
+    /// Does something that may be done again, and does it once more when there was no room and the reserve
+    /// has some.
+    fn with_room<T>(&self, mut attempt: impl FnMut() -> Result<T, ViewError>) -> Result<T, ViewError> {
+        loop {
+            match attempt() {
+                Err(error) if error.is_full() && self.engine.reserve.release(&error) => {}
+                done => return done,
+            }
+        }
     }
 }
 
@@ -409,7 +430,7 @@ impl View for FjallView {
     }
 
     fn reclaim(&self, keeps: &mut Keeps<'_>) -> Result<Reclaimed, ViewError> {
-        self.reclaim_windows(keeps)
+        self.with_room(|| self.reclaim_windows(keeps))
     }
 
     fn rewrite(
@@ -417,7 +438,7 @@ impl View for FjallView {
         keepings: &mut Keepings<'_>,
         rewrite: &mut Rewrite<'_>,
     ) -> Result<Rewritten, ViewError> {
-        self.rewrite_dead(keepings, rewrite)
+        self.with_room(|| self.rewrite_dead(keepings, rewrite))
     }
 
     fn erased(&self) -> Erased {

@@ -112,7 +112,7 @@ impl FjallView {
                 if dead >= self.window_bytes / OPEN_PARTS {
                     self.hold_up(window.class, &mut rewritten);
                 }
-            } else if has_enough(&windows, &assessed) {
+            } else if self.has_enough(&windows, &assessed) {
                 rewritten.more = true;
                 break;
             } else {
@@ -245,7 +245,7 @@ impl FjallView {
         let (writing, mut windows) = (self.writing.lock(), BTreeSet::new());
         for window in assessed.keys().filter(|window| window.number < closed[window.class.index()]) {
             if writing.tallies.get(*window).is_some_and(|tally| tally.is_left) {
-                if has_enough(&windows, assessed) {
+                if self.has_enough(&windows, assessed) {
                     rewritten.more = true;
                     break;
                 }
@@ -271,7 +271,7 @@ impl FjallView {
             due.map(|(window, _)| window).filter(|window| *window != UNKNOWN).collect()
         };
         for window in due {
-            if has_enough(windows, assessed) {
+            if self.has_enough(windows, assessed) {
                 rewritten.more = true;
                 return;
             }
@@ -286,6 +286,18 @@ impl FjallView {
                 self.hold_up(class, rewritten);
             }
         }
+    }
+
+    /// Whether windows are as much as is rewritten at once. On a full disk that is one, so that what is
+    /// copied of it finds room.
+    fn has_enough(
+        &self,
+        windows: &BTreeSet<ClassWindow>,
+        assessed: &BTreeMap<ClassWindow, Assessed>,
+    ) -> bool {
+        let bytes = windows.iter().filter_map(|window| assessed.get(window)).map(|assessed| assessed.bytes);
+        let bytes_max = if self.engine.reserve.is_held() { WINDOWS_BYTES_MAX } else { 1 };
+        bytes.sum::<u64>() >= bytes_max
     }
 
     fn windows_with_spans(&self) -> Result<BTreeSet<ClassWindow>, ViewError> {
@@ -437,12 +449,6 @@ fn must_be_whole(name: &ConversationName, first: Seq, messages: &[Message<'_>]) 
         }
     }
     if messages.is_empty() { Err(hole(name, first, None)) } else { Ok(()) }
-}
-
-/// Whether windows are as much as is rewritten at once.
-fn has_enough(windows: &BTreeSet<ClassWindow>, assessed: &BTreeMap<ClassWindow, Assessed>) -> bool {
-    let bytes = windows.iter().filter_map(|window| assessed.get(window)).map(|assessed| assessed.bytes);
-    bytes.sum::<u64>() >= WINDOWS_BYTES_MAX
 }
 
 /// Whether something was erased by a time.
