@@ -156,7 +156,7 @@ impl Erasures {
                     Refusal::new(Code::STORE_FAILED, "the user's devices are not forgotten")
                 })?;
                 engine.erase_own_log(user).await?;
-                erasure.done_ms = engine.now_ms();
+                erasure.done_ms = engine.judged_ms();
             }
             note(engine, ConversationName::server(), vec![register(user, &erasure)]).await?;
             if is_last {
@@ -233,7 +233,7 @@ async fn erase(call: &Call) -> Result<Answer, Problem> {
     let engine = &call.app.service.engine;
     let erasure = match erasures.progress(&user).await? {
         Some(erasure) if erasure.done_ms == 0 => erasure,
-        Some(_) | None => Erasure::begun(engine.now_ms(), call.caller()?.name.clone()),
+        Some(_) | None => Erasure::begun(engine.judged_ms(), call.caller()?.name.clone()),
     };
     // Stored before it is said to have begun.
     note(engine, ConversationName::server(), vec![register(&user, &erasure)])

@@ -271,7 +271,8 @@ impl Engine {
         let counts = Arc::new(Counts::default());
         let classes = Arc::new(classes);
         let inbox = Arc::new(Inbox::new(Arc::clone(&classes)));
-        let space = Space::new(Arc::clone(&log), clock.unix_ms());
+        let latest = Arc::new(Latest::behind(view.stored_ms(), clock.unix_ms()));
+        let space = Space::new(Arc::clone(&log), latest.read(clock.unix_ms()));
         let parts = Parts {
             log,
             view,
@@ -279,6 +280,7 @@ impl Engine {
             tails: Arc::clone(&tails),
             reads: reads.clone(),
             clock: Arc::clone(&clock),
+            latest: Arc::clone(&latest),
             workers: Arc::clone(&workers),
             released: Arc::clone(&released),
             counts: Arc::clone(&counts),
@@ -307,7 +309,7 @@ impl Engine {
             users: States::default(),
             kept: States::default(),
             classes,
-            latest: Arc::default(),
+            latest,
             reclaims: Arc::default(),
             space,
             absent: States::default(),
@@ -523,6 +525,11 @@ impl Engine {
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.inner.clock.unix_ms()
+    }
+
+    /// The same as what is stored has it, and by which that is judged: it does not go back with the clock.
+    pub(crate) fn judged_ms(&self) -> u64 {
+        self.inner.latest.read(self.now_ms())
     }
 
     /// Where it gets the time from.

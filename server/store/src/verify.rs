@@ -10,7 +10,7 @@ use crate::folder::Folder;
 use crate::group;
 use crate::log::segment::{Walked, walk_all};
 use crate::log::{LogError, Position};
-use crate::record::{Record, Register};
+use crate::record::{Record, Register, event_of};
 use crate::store::OpenError;
 use crate::view::fjall::{FjallView, Stored};
 use crate::view::{View, ViewError};
@@ -294,7 +294,11 @@ impl Registers {
         let mut findings = Vec::new();
         for ((conversation, key), (position, value)) in self.0 {
             // The walk over the view's rows reports damaged ones.
-            if view.register(&conversation, &key).is_ok_and(|held| held != value) {
+            let Ok(held) = view.register(&conversation, &key) else { continue };
+            let has_gone = || {
+                event_of(&key).is_some_and(|(_, seq)| view.is_gone(&conversation, seq).is_ok_and(|gone| gone))
+            };
+            if held != value && !(held.is_none() && has_gone()) {
                 findings.push(Finding::RegisterDisagreement { conversation, key, position });
             }
         }

@@ -43,6 +43,7 @@ mod registers;
 mod rewrite;
 mod row;
 mod run;
+mod sweep;
 mod tables;
 mod tally;
 mod unfinished;
@@ -73,7 +74,7 @@ use self::tally::Tallies;
 use self::window::{ClassWindow, Held, WINDOW_BYTES, Window, window_bytes};
 use super::{
     Bounds, Dead, Erased, Found, Keepings, Keeps, Last, Marks, PageLimit, Place, ProducerState, Reclaimed,
-    Rewrite, Rewritten, Stretch, Survey, View, ViewError,
+    Rewrite, Rewritten, Stretch, Survey, Swept, View, ViewError,
 };
 use crate::class::Class;
 use crate::durable::{create_durable_dir, sync_dir};
@@ -95,6 +96,8 @@ pub struct FjallView {
     window_bytes: u64,
     /// Whether a reclaim has looked for what an earlier process has left.
     has_looked_for_dead: AtomicBool,
+    /// Whether there may be values of registers on the disk that a sweep has removed.
+    has_swept: AtomicBool,
     /// Conversations of which damage was told.
     known_damaged: Mutex<HashSet<ConversationKey>>,
     /// The folder of a view whose files must not change. Deleted after the database is dropped.
@@ -108,6 +111,8 @@ struct Writing {
     /// The one that a conversation is known to have its last span in.
     begun: HashMap<ConversationKey, ClassWindow>,
     tallies: Tallies,
+    /// See [`View::stored_ms`].
+    stored_ms: u64,
 }
 
 impl Writing {
@@ -118,6 +123,7 @@ impl Writing {
 
     /// Takes a group that was written, and ends the windows that it has filled.
     fn take(&mut self, records: &[Record], window_bytes_max: u64) {
+        self.stored_ms = Record::stored_ms(records).unwrap_or(self.stored_ms);
         for record in records {
             let open = &mut self.windows[record.class.index()];
             if record.is_event() {
@@ -245,6 +251,7 @@ impl FjallView {
             checkpoint: Mutex::new(checkpoint),
             window_bytes: WINDOW_BYTES,
             has_looked_for_dead: AtomicBool::new(false),
+            has_swept: AtomicBool::new(true),
             known_damaged: Mutex::default(),
             copy: None,
         })
@@ -259,7 +266,8 @@ impl FjallView {
         if let Some(last) = last.filter(|last| *last >= rest.window) {
             *rest = OpenWindow { window: last.next(), ..OpenWindow::default() };
         }
-        Ok(Writing { windows, begun: HashMap::new(), tallies: Tallies::load(engine, &snapshot)? })
+        let (begun, tallies) = (HashMap::new(), Tallies::load(engine, &snapshot)?);
+        Ok(Writing { windows, begun, tallies, stored_ms: checkpoint.stored_ms })
     }
 
     fn snapshot(&self) -> Snapshot<'_> {
@@ -273,7 +281,8 @@ impl FjallView {
         writing.tallies.write(&self.engine, self.applied(), &mut batch);
         self.engine.write(batch);
         self.engine.cut();
-        Checkpoint { position: self.applied(), windows: writing.windows }
+        let Writing { windows, stored_ms, .. } = *writing;
+        Checkpoint { position: self.applied(), stored_ms, windows }
     }
 
     /// Whether a window that is written has a span of a conversation that reaches to this seq. Spans behind
@@ -380,6 +389,10 @@ impl View for FjallView {
         Position(self.applied.load(Ordering::Acquire))
     }
 
+    fn stored_ms(&self) -> u64 {
+        self.writing.lock().stored_ms
+    }
+
     fn flush(&self) -> Result<Position, ViewError> {
         let mut checkpoint = self.checkpoint.lock();
         // A copy has no checkpoint of its own.
@@ -430,6 +443,10 @@ impl View for FjallView {
         rewrite: &mut Rewrite<'_>,
     ) -> Result<Rewritten, ViewError> {
         self.rewrite_dead(keepings, rewrite)
+    }
+
+    fn sweep(&self, everything: bool, pace: &mut dyn FnMut(u64) -> bool) -> Result<Swept, ViewError> {
+        self.sweep_registers(everything, pace)
     }
 
     fn erased(&self) -> Erased {

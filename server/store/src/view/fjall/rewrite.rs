@@ -265,9 +265,17 @@ impl FjallView {
 
     fn windows_with_spans(&self) -> Result<BTreeSet<ClassWindow>, ViewError> {
         let snapshot = self.snapshot();
-        let mut windows = BTreeSet::new();
+        let (mut windows, mut unknown) = (BTreeSet::new(), BTreeSet::new());
         for row in snapshot.iter(&self.engine.spans) {
-            windows.extend(self.span(row)?.window());
+            match self.span(row) {
+                Ok(span) => windows.extend(span.window()),
+                // To where it led is not known.
+                Err(ViewError::DamagedSpan { key }) => drop(unknown.insert(key)),
+                Err(error) => return Err(error),
+            }
+        }
+        for key in unknown {
+            windows.extend(self.windows_of(&snapshot, key)?);
         }
         Ok(windows)
     }
